@@ -1,0 +1,51 @@
+"""Every error that Gatewright raises on purpose: it names the user's object, what was expected, what came, and what to do."""
+
+
+class GatewrightError(Exception):
+    """A wrong use, said in a way that helps.
+
+    `problem` names the user's object and what is wrong with it; `expected`, `got` and `do` follow on lines of their own.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        expected: str | None = None,
+        got: str | None = None,
+        do: str | None = None,
+    ) -> None:
+        self.problem = problem
+        self.expected = expected
+        self.got = got
+        self.do = do
+        parts = (("expected", expected), ("got", got), ("do", do))
+        super().__init__("\n".join([problem, *(f"  {label}: {text}" for label, text in parts if text)]))
+
+
+class CellError(GatewrightError, TypeError):
+    """A cell whose signature or equations cannot be understood; names the cell, the file and the line."""
+
+
+class TraceError(GatewrightError, ValueError):
+    """A Trace, or the text of one, that breaks a rule of the language."""
+
+
+class ShapeError(GatewrightError, ValueError):
+    """An array whose shape or dtype does not fit the layer or reference that it was given to."""
+
+
+class OptionError(GatewrightError, ValueError):
+    """An option with a value that it cannot take."""
+
+
+class DataError(GatewrightError, ValueError):
+    """A data set or file that is missing, corrupt or not what it was said to be."""
+
+
+class ModelFileError(GatewrightError, ValueError):
+    """A model file that is cut short, has wrong shapes, comes from a later version, or is not ours."""
+
+
+class NonFiniteError(GatewrightError, ArithmeticError):
+    """A loss, gate or gradient that is not finite; says where it began."""

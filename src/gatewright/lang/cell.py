@@ -1,0 +1,242 @@
+"""`@cell`: a recurrent cell is a plain function of its input, its states and its parameter spaces."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import CodeType, FunctionType
+from typing import Any, overload
+
+from gatewright.axes import HIDDEN, INPUT, Shape
+from gatewright.errors import CellError, OptionError
+from gatewright.lang.symbol import ParameterSpace, Symbol
+
+SpaceShape = tuple[str | None, ...]
+"""The axes of every parameter of a space; None is taken from the operand at its first use."""
+
+DEFAULT_SPACES: Mapping[str, SpaceShape] = {
+    "W": (HIDDEN, INPUT),
+    "U": (HIDDEN, HIDDEN),
+    "b": (HIDDEN,),
+    "p": (HIDDEN,),
+}
+BIAS_SPACE = "b"
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A name space of parameters: their axes, and the constant that they start at (None: the layer's initialiser)."""
+
+    shape: SpaceShape
+    initial: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a person wants to know of a cell besides its equations."""
+
+    title: str = ""
+    paper: str = ""
+    convention: str = ""
+    differs: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Operands:
+    """What a cell's equations are given for one step."""
+
+    inputs: Mapping[str, Symbol]
+    states: Mapping[str, Symbol]
+    spaces: Mapping[str, ParameterSpace]
+
+
+Equations = Callable[[Operands], object]
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A recurrent cell: its contract (inputs, states, parameter spaces) and its equations for one time step.
+
+    Calling a cell with keyword arguments binds its options: `gru(reset="after")` is another cell.
+    The first state is what a layer of the cell emits.
+    """
+
+    name: str
+    inputs: Mapping[str, Shape]
+    states: Mapping[str, Shape]
+    spaces: Mapping[str, Space]
+    equations: Equations
+    codes: frozenset[CodeType]  # of the functions whose local names and lines are the user's
+    about: About = field(default_factory=About)
+    initial: Mapping[str, float] = field(default_factory=dict[str, float])
+    options: Mapping[str, object] = field(default_factory=dict[str, object])
+    defaults: Mapping[str, object] = field(default_factory=dict[str, object])
+    rebind: Callable[[Mapping[str, object]], Equations] | None = None
+    file: str = ""
+    line: int = 0
+
+    @property
+    def label(self) -> str:
+        """The name with the options that were bound: `gru(reset="after")`."""
+        if not self.options:
+            return self.name
+        return f"{self.name}({', '.join(f'{key}={_spell(value)}' for key, value in self.options.items())})"
+
+    def __repr__(self) -> str:
+        return f"<gatewright cell {self.label}>"
+
+    def __call__(self, **options: object) -> "Cell":
+        """The same cell with some of its options bound.
+
+        Raises OptionError for an option that the cell does not have.
+        """
+        unknown = [key for key in options if key not in self.defaults]
+        if unknown or self.rebind is None:
+            raise OptionError(
+                f"cell {self.name!r} has no option {unknown[0] if unknown else 'at all'!r}",
+                expected=", ".join(f"{key}={_spell(value)}" for key, value in self.defaults.items()) or "no options",
+                got=", ".join(options) or "a call",
+                do="give a cell's options before it is transformed: gw.masked(gru(reset='after'))"
+                if self.rebind is None
+                else "name one of the expected options",
+            )
+        bound = {**self.options, **options}
+        changed = {key: value for key, value in bound.items() if value is not self.defaults[key]}
+        return replace(self, options=changed, equations=self.rebind({**self.defaults, **changed}))
+
+
+def _spell(value: object) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    return str(getattr(value, "__name__", value))
+
+
+@overload
+def cell(function: Callable[..., Any], /) -> Cell: ...
+@overload
+def cell(
+    *,
+    name: str | None = None,
+    title: str = "",
+    paper: str = "",
+    convention: str = "",
+    differs: str = "",
+    states: Mapping[str, str] | None = None,
+    spaces: Mapping[str, SpaceShape] | None = None,
+    initial: Mapping[str, float] | None = None,
+) -> Callable[[Callable[..., Any]], Cell]: ...
+def cell(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    title: str = "",
+    paper: str = "",
+    convention: str = "",
+    differs: str = "",
+    states: Mapping[str, str] | None = None,
+    spaces: Mapping[str, SpaceShape] | None = None,
+    initial: Mapping[str, float] | None = None,
+) -> Cell | Callable[[Callable[..., Any]], Cell]:
+    """Make a cell of the equations of one time step.
+
+    The signature is the contract: `x`; the states, in the order in which they are returned; the parameter spaces
+    (`W` (hidden, input), `U` (hidden, hidden), `b` and `p` (hidden,), and those declared in `spaces`);
+    keyword-only arguments are the cell's options.
+
+        @gw.cell
+        def elman(x, h, W, U, b):
+            return gw.tanh(W.h @ x + U.h @ h + b.h)
+
+    `states` gives the axis of a state that is not "hidden"; `spaces` the axes of further spaces; `initial` the constants
+    that some parameters start at, whatever initialiser a layer uses.
+
+    Raises CellError where the signature breaks the contract.
+    """
+    declared = {key: Space(shape) for key, shape in {**DEFAULT_SPACES, **(spaces or {})}.items()}
+    about = About(title, paper, convention, differs)
+
+    def make(function: Callable[..., Any]) -> Cell:
+        if not isinstance(function, FunctionType):
+            raise CellError(
+                f"@gw.cell was given {function!r}", expected="a plain function of one step", got=type(function).__name__
+            )
+        return _from_function(function, name or function.__name__, about, declared, states or {}, initial or {})
+
+    return make if function is None else make(function)
+
+
+def _from_function(
+    function: FunctionType,
+    name: str,
+    about: About,
+    declared: Mapping[str, Space],
+    axes: Mapping[str, str],
+    initial: Mapping[str, float],
+) -> Cell:
+    names, defaults = _signature(function, name, declared)
+    state_names = [key for key in names[1:] if key not in declared]
+    unknown = sorted(set(axes) - set(state_names))
+    if unknown:
+        raise _signature_error(function, name, f"states={{...}} names {unknown[0]!r}", "one of the states", unknown[0])
+
+    def rebind(options: Mapping[str, object]) -> Equations:
+        def equations(operands: Operands) -> object:
+            values = {**operands.inputs, **operands.states, **operands.spaces}
+            return function(*(values[key] for key in names), **options)
+
+        return equations
+
+    return Cell(
+        name=name,
+        inputs={names[0]: (INPUT,)},
+        states={key: (axes.get(key, HIDDEN),) for key in state_names},
+        spaces={key: declared[key] for key in names if key in declared},
+        equations=rebind(defaults),
+        codes=frozenset({function.__code__}),
+        about=about if about.title else replace(about, title=_first_line(function)),
+        initial=initial,
+        defaults=defaults,
+        rebind=rebind,
+        file=function.__code__.co_filename,
+        line=function.__code__.co_firstlineno,
+    )
+
+
+def _first_line(function: FunctionType) -> str:
+    return (inspect.getdoc(function) or "").split("\n", 1)[0]
+
+
+def _signature(
+    function: FunctionType, name: str, declared: Mapping[str, Space]
+) -> tuple[list[str], dict[str, object]]:
+    """The positional names and the options of a cell's function, checked against the contract."""
+    names: list[str] = []
+    options: dict[str, object] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            if parameter.default is parameter.empty:
+                raise _signature_error(function, name, f"option {parameter.name!r}", "a default value", "none")
+            options[parameter.name] = parameter.default
+        elif parameter.kind is not parameter.POSITIONAL_OR_KEYWORD or parameter.default is not parameter.empty:
+            expected = "plain arguments without defaults; options go after a `*`"
+            raise _signature_error(function, name, f"argument {parameter.name!r}", expected, str(parameter))
+        else:
+            names.append(parameter.name)
+    spaces = [key for key in names if key in declared]
+    states = [key for key in names[1:] if key not in declared]
+    if not names or names[0] in declared or not states or names[1 + len(states) :] != spaces:
+        got = f"def {function.__name__}({', '.join(names)})"
+        expected = "the input x, then at least one state, then parameter spaces"
+        raise _signature_error(function, name, "the signature", expected, got)
+    return names, options
+
+
+def _signature_error(function: FunctionType, name: str, what: str, expected: str, got: str) -> CellError:
+    code = function.__code__
+    return CellError(
+        f"cell {name!r} ({code.co_filename}, line {code.co_firstlineno}): {what} does not fit the contract of a cell",
+        expected=expected,
+        got=got,
+        do="write def name(x, h, W, U, b), or def name(x, h, c, W, U, b, p, *, option=value); "
+        "declare further parameter spaces with @gw.cell(spaces={'V': ('hidden', 'hidden')})",
+    )

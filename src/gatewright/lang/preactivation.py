@@ -1,0 +1,71 @@
+"""What a gate squashes: the sum of products and biases under an activation, and the name that its parameters give it."""
+
+from gatewright.lang.ops import Op
+from gatewright.lang.symbol import Operand, Symbol
+
+Term = tuple[bool, Operand]
+"""One term of a sum: whether it is subtracted, and its value."""
+
+_LINEAR = frozenset({Op.ADD, Op.SUB, Op.NEG, Op.MUL, Op.DIV, Op.RELABEL})
+
+
+def is_parameter(value: Operand) -> bool:
+    """Whether a value is a parameter itself, such as `b.r`: a leaf with a dotted name."""
+    return isinstance(value, Symbol) and value.op is None and value.name is not None and "." in value.name
+
+
+def terms(value: Operand, negative: bool = False) -> list[Term]:
+    """The terms of a sum in the user's order: W.r @ x + U.r @ h - b.r has three."""
+    if isinstance(value, Symbol):
+        if value.op in (Op.ADD, Op.SUB):
+            left, right = value.args
+            return terms(left, negative) + terms(right, negative != (value.op is Op.SUB))
+        if value.op is Op.NEG:
+            return terms(value.args[0], not negative)
+    return [(negative, value)]
+
+
+def holds_product(value: Operand) -> bool:
+    """Whether a matrix product is in a value without a nonlinearity around it."""
+    if not isinstance(value, Symbol) or value.op is None:
+        return False
+    return value.op is Op.MATMUL or (value.op in _LINEAR and any(map(holds_product, value.args)))
+
+
+def has_product(value: Operand) -> bool:
+    """Whether a matrix product is a term of a sum, as in W.r @ x + r * (U.r @ h) + b.r."""
+    return any(isinstance(part, Symbol) and part.op is Op.MATMUL for _, part in terms(value))
+
+
+def is_preactivation(value: Operand) -> bool:
+    """Whether a value is a sum with a matrix product or a weighted vector (p.i * c, gain.r * ...) among its terms."""
+    return any(
+        isinstance(part, Symbol) and (part.op is Op.MATMUL or (part.op is Op.MUL and any(map(is_parameter, part.args))))
+        for _, part in terms(value)
+    )
+
+
+def gate_name(value: Operand) -> str | None:
+    """The gate that a pre-activation's parameters name, or None where it is no pre-activation.
+
+    A vector parameter that is a term (b.z) names it before a matrix does (W.z): cells that share one product between two
+    gates, such as FastGRNN, tell them apart by their biases.
+    """
+    values = [value for _, value in terms(value)]
+    names = [_gate_of(value) for value in values if is_parameter(value)]
+    names += [_product_gate(value) for value in values]
+    return next((name for name in names if name), None)
+
+
+def _gate_of(value: Operand) -> str | None:
+    return value.name.partition(".")[2] if isinstance(value, Symbol) and value.name is not None else None
+
+
+def _product_gate(value: Operand) -> str | None:
+    """The gate of `W.r @ v`, `p.r * v` or `s * (U.r @ v)`."""
+    if not isinstance(value, Symbol) or value.op not in (Op.MATMUL, Op.MUL):
+        return None
+    for arg in value.args:
+        if is_parameter(arg):
+            return _gate_of(arg)
+    return next((name for name in map(_product_gate, value.args) if name), None)

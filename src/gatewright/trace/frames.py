@@ -1,0 +1,65 @@
+"""Where in the user's code an operation was written, and the name that its result is given there."""
+
+import dis
+import os
+import sys
+from bisect import bisect_right
+from functools import lru_cache
+from pathlib import Path
+from types import CodeType, FrameType
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_OURS = tuple(f"{_PACKAGE / folder}{os.sep}" for folder in ("lang", "trace", "derive"))
+_BOUNDARY = "run_cell"  # frames outside of it are of whoever asked for the trace, not of the cell
+
+
+def user_frame() -> FrameType | None:
+    """The innermost running frame that is not the language's own: a cell of the catalogue, or a user's."""
+    frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None and (_is_ours(frame) or frame.f_code.co_name == "<genexpr>"):
+        if frame.f_code.co_name == _BOUNDARY:
+            return None
+        frame = frame.f_back
+    return frame
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_OURS)
+
+
+def assigned_name(frame: FrameType | None) -> str | None:
+    """The local variable that the running call's result goes to: 'r' within `r = sigmoid(...)`.
+
+    A helper function that returns the result at once is looked through. Bytecode tells it, not source text, so cells made
+    in a notebook or with exec keep their names.
+    """
+    while frame is not None:
+        following = _following(frame.f_code, frame.f_lasti)
+        if following != "return":
+            return following
+        frame = frame.f_back  # the result is returned as it is
+        if frame is None or _is_ours(frame):
+            return None
+    return None
+
+
+def _following(code: CodeType, offset: int) -> str | None:
+    """The variable that the instruction at `offset` stores its result in, or "return", or None."""
+    starts, next_use = _uses(code)
+    # inside of a call the offset may point behind the instruction, at its inline cache
+    return next_use[bisect_right(starts, offset) - 1]
+
+
+@lru_cache(maxsize=512)
+def _uses(code: CodeType) -> tuple[list[int], list[str | None]]:
+    """Where each instruction starts, and what is done with its result."""
+    instructions = list(dis.get_instructions(code))
+    uses: list[str | None] = []
+    for following in [*instructions[1:], None]:
+        if following is not None and following.opname.startswith("STORE_FAST"):
+            # joined instructions of newer interpreters (STORE_FAST_LOAD_FAST) carry two names; the first is stored
+            uses.append(following.argval[0] if isinstance(following.argval, tuple) else following.argval)
+        else:
+            # `return` is a keyword, so that it cannot be mistaken for a variable
+            uses.append("return" if following is not None and following.opname == "RETURN_VALUE" else None)
+    return [one.offset for one in instructions], uses

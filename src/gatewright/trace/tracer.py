@@ -1,0 +1,189 @@
+"""Run a cell's equations once with symbols, and write down what they did."""
+
+import linecache
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from numbers import Real
+
+from gatewright.axes import Shape, show_shape
+from gatewright.errors import CellError
+from gatewright.lang.cell import Cell, Operands, SpaceShape
+from gatewright.lang.ops import OPS, Attrs, Op, UnfitShapesError, result_shape
+from gatewright.lang.symbol import Operand, ParameterSpace, Rewrite, Symbol, Where
+from gatewright.trace.frames import assigned_name, user_frame
+
+_Leaf = tuple[Symbol, float, str]
+
+
+class Tracer:
+    """The Recorder that cells and derivative rules speak to. Keeps leaves; operations are kept by their symbols."""
+
+    def __init__(self, label: str, spaces: Mapping[str, SpaceShape] | None = None) -> None:
+        self.label = label
+        self.params: dict[str, Symbol] = {}
+        self.noises: list[_Leaf] = []
+        self.order: list[Symbol] = []
+        self._spaces = dict(spaces or {})
+        self._rules: list[Rewrite] = []
+        self._where: list[Where | None] = []
+
+    def leaf(self, name: str, shape: Shape) -> Symbol:
+        """A value that comes from outside the step."""
+        return Symbol(self, shape, name=name)
+
+    def parameter(self, space: str, gate: str) -> Symbol:
+        """The parameter `space.gate`, made at its first use."""
+        name = f"{space}.{gate}"
+        if name not in self.params:
+            # None stands for an axis that the first use will tell
+            self.params[name] = self.leaf(name, self._spaces[space])  # type: ignore[arg-type]
+        return self.params[name]
+
+    def noise(self, probability: float, shape: Shape, per: str) -> Symbol:
+        """A random 0/1 value, as a leaf."""
+        symbol = self.leaf(f"noise{len(self.noises)}", shape)
+        self.noises.append((symbol, probability, per))
+        return symbol
+
+    @contextmanager
+    def rewriting(self, rule: Rewrite) -> Iterator[None]:
+        """Within the context, `rule` may replace the arguments of every operation before it is recorded."""
+        self._rules.append(rule)
+        try:
+            yield
+        finally:
+            self._rules.remove(rule)
+
+    @contextmanager
+    def at(self, where: Where | None) -> Iterator[None]:
+        """Within the context, operations are said to come from `where`, not from the running code."""
+        self._where.append(where)
+        try:
+            yield
+        finally:
+            self._where.pop()
+
+    def emit(self, op: Op, args: tuple[Operand, ...], attrs: Attrs = ()) -> Symbol:
+        """Record one operation and return its result."""
+        for rule in reversed(self._rules):
+            active, self._rules = self._rules, []  # a rule's own operations are not rewritten again
+            try:
+                args = rule(op, args, attrs)
+            finally:
+                self._rules = active
+        args = tuple(self._checked(op, arg) for arg in args)
+        shape = self._shape(op, args, attrs)
+        where, name = (self._where[-1], None) if self._where else self._here()
+        symbol = Symbol(self, shape, name=name, op=op, args=args, attrs=attrs, where=where)
+        self.order.append(symbol)
+        return symbol
+
+    def error(self, problem: str, *, expected: str, got: str, do: str) -> CellError:
+        """An error that names the cell, the file and the line that is running."""
+        where = self._where[-1] if self._where else self._here()[0]
+        return CellError(f"{_place(self.label, where)}: {problem}", expected=expected, got=got, do=do)
+
+    def _here(self) -> tuple[Where | None, str | None]:
+        frame = user_frame()
+        if frame is None:
+            return None, None
+        return Where(frame.f_code.co_filename, frame.f_lineno), assigned_name(frame)
+
+    def _checked(self, op: Op, arg: object) -> Operand:
+        if isinstance(arg, Symbol):
+            if arg.recorder is self:
+                return arg
+            raise self.error(
+                f"{arg!r} was made in another run of the equations",
+                expected="values of this step only",
+                got="a value that was kept from somewhere else",
+                do="pass what the step needs as an input, a state or a parameter",
+            )
+        if isinstance(arg, Real) and not isinstance(arg, bool):
+            return float(arg)
+        raise self.error(
+            f"`{op}` cannot take {type(arg).__name__}",
+            expected="symbols and plain numbers",
+            got=f"{type(arg).__name__} {arg!r}"[:120],
+            do="make it a parameter (b.name), an input, or a keyword-only option that is a plain number",
+        )
+
+    def _shape(self, op: Op, args: tuple[Operand, ...], attrs: Attrs) -> Shape:
+        if len(args) != OPS[op].arity:
+            raise self.error(f"`{op}` has a wrong number of operands", expected=str(OPS[op].arity),
+                             got=str(len(args)), do="see gatewright.lang.OPS")  # fmt: skip
+        _settle(op, args)
+        shapes = tuple(arg.shape if isinstance(arg, Symbol) else () for arg in args)
+        try:
+            return result_shape(op, shapes, attrs)
+        except UnfitShapesError as unfit:
+            got = ", ".join(f"{_show(arg)} {show_shape(shape)}" for arg, shape in zip(args, shapes, strict=True))
+            if settled := _settled_elsewhere(args, self._spaces):
+                problem = f"{settled.name} is used with two shapes"
+                expected = f"{show_shape(settled.shape)}, the shape of its first use"
+                do = "give the second use a parameter of its own name"
+                raise self.error(problem, expected=expected, got=got, do=do) from None
+            raise self.error(f"`{op}` cannot combine these shapes", expected=unfit.expected, got=got,
+                             do=unfit.do) from None  # fmt: skip
+
+
+def _settle(op: Op, args: tuple[Operand, ...]) -> None:
+    """Give an axis that a space left open the axis of the operand that it meets first."""
+    symbols = [arg for arg in args if isinstance(arg, Symbol)]
+    for symbol, other in zip(symbols, reversed(symbols), strict=True):
+        if symbol is other or None not in symbol.shape:
+            continue
+        if op is Op.MATMUL and len(symbol.shape) == 2 and len(other.shape) == 1:
+            symbol.shape = (symbol.shape[0], other.shape[0])
+        elif len(symbol.shape) == len(other.shape):
+            symbol.shape = tuple(a if a is not None else b for a, b in zip(symbol.shape, other.shape, strict=True))
+
+
+def _settled_elsewhere(args: tuple[Operand, ...], spaces: Mapping[str, SpaceShape]) -> Symbol | None:
+    """The parameter among the operands whose open axis an earlier use has fixed."""
+    for arg in args:
+        if isinstance(arg, Symbol) and arg.op is None and arg.name and None in spaces.get(arg.name.split(".")[0], ()):
+            return arg
+    return None
+
+
+def _show(arg: Operand) -> str:
+    if not isinstance(arg, Symbol):
+        return f"{arg:g}"
+    return arg.name or f"{arg.op}(...)"
+
+
+def _place(label: str, where: Where | None) -> str:
+    if where is None:
+        return f"cell {label!r}"
+    line = linecache.getline(where.file, where.line).strip()
+    return f"cell {label!r} ({where.file}, line {where.line}{': `' + line + '`' if line else ''})"
+
+
+def run_cell(cell: Cell) -> tuple[Tracer, Operands, tuple[Symbol, ...]]:
+    """Run a cell's equations with symbols: the tracer, the operands that it gave, and the new states."""
+    from gatewright.lang.variations import step
+
+    tracer = Tracer(cell.label, {name: space.shape for name, space in cell.spaces.items()})
+    operands = Operands(
+        inputs={name: tracer.leaf(name, shape) for name, shape in cell.inputs.items()},
+        states={name: tracer.leaf(name, shape) for name, shape in cell.states.items()},
+        spaces={name: ParameterSpace(tracer, name) for name in cell.spaces},
+    )
+    new = step(cell, operands)
+    _check_order(cell, tracer, new)
+    return tracer, operands, new
+
+
+def _check_order(cell: Cell, tracer: Tracer, new: tuple[Symbol, ...]) -> None:
+    for (state, shape), value in zip(cell.states.items(), new, strict=True):
+        swapped = value.name in cell.states and value.name != state
+        if value.shape == shape and not swapped:
+            continue
+        with tracer.at(value.where or Where(cell.file, cell.line)):
+            raise tracer.error(
+                f"state {state!r} is returned in the wrong place or with the wrong shape",
+                expected=f"{state} {show_shape(shape)}, in the order {', '.join(cell.states)}",
+                got=f"{_show(value)} {show_shape(value.shape)}",
+                do=f"end the cell with `return {', '.join(cell.states)}`",
+            )
