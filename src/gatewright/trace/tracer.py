@@ -25,6 +25,7 @@ class Tracer:
         self.order: list[Symbol] = []
         self._spaces = dict(spaces or {})
         self._rules: list[Rewrite] = []
+        self._in_rule = False
         self._where: list[Where | None] = []
 
     def leaf(self, name: str, shape: Shape) -> Symbol:
@@ -65,18 +66,25 @@ class Tracer:
 
     def emit(self, op: Op, args: tuple[Operand, ...], attrs: Attrs = ()) -> Symbol:
         """Record one operation and return its result."""
-        for rule in reversed(self._rules):
-            active, self._rules = self._rules, []  # a rule's own operations are not rewritten again
-            try:
-                args = rule(op, args, attrs)
-            finally:
-                self._rules = active
+        args = self._rewritten(op, args, attrs)
         args = tuple(self._checked(op, arg) for arg in args)
         shape = self._shape(op, args, attrs)
         where, name = (self._where[-1], None) if self._where else self._here()
-        symbol = Symbol(self, shape, name=name, op=op, args=args, attrs=attrs, where=where)
+        symbol = Symbol(self, shape, name=None if self._in_rule else name, op=op, args=args, attrs=attrs, where=where)
         self.order.append(symbol)
         return symbol
+
+    def _rewritten(self, op: Op, args: tuple[Operand, ...], attrs: Attrs) -> tuple[Operand, ...]:
+        """The arguments after every rule; a rule's own operations are neither rewritten again nor named."""
+        if self._in_rule:
+            return args
+        self._in_rule = True
+        try:
+            for rule in reversed(self._rules):
+                args = rule(op, args, attrs)
+        finally:
+            self._in_rule = False
+        return args
 
     def error(self, problem: str, *, expected: str, got: str, do: str) -> CellError:
         """An error that names the cell, the file and the line that is running."""
