@@ -16,12 +16,12 @@ class GoldenFiles:
     def check(self, name: str, text: str) -> None:
         """Raise AssertionError, with a diff, unless `text` is what `folder/name` holds."""
         path = self.folder / name
-        known = path.read_text(encoding="utf-8") if path.exists() else None
+        known = path.read_bytes().decode() if path.exists() else None
         if known == text:
             return
         if self.update:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8", newline="\n")
+            path.write_bytes(text.encode())
             self.updated.append(name)
             return
         remedy = "If the new text is right, run pytest with --update-golden and read what it changed."

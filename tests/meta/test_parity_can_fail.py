@@ -59,15 +59,15 @@ def got(weights: dict[str, np.ndarray], x: np.ndarray) -> dict[str, Any]:
     return gru(narrow, x.astype(np.float32))
 
 
-def compare(got: Any, want: Any, **options: Any) -> None:
+def expect_parity(got: Any, want: Any, **options: Any) -> None:
     options = {"dtype": "float32", "steps": STEPS, "cell": "gru", "backend": "test"} | options
     assert_parity(got, want, **options)
 
 
 def expect_failure(got: Any, want: Any, *parts: str, **options: Any) -> None:
-    """`compare` must fail, and its message must name each of the `parts`."""
+    """`expect_parity` must fail, and its message must name each of the `parts`."""
     with pytest.raises(ParityError) as caught:
-        compare(got, want, **options)
+        expect_parity(got, want, **options)
     message = str(caught.value)
     assert message.startswith("gru on test (float32, 7 steps):\n  ")
     for part in parts:
@@ -75,7 +75,7 @@ def expect_failure(got: Any, want: Any, *parts: str, **options: Any) -> None:
 
 
 def test_right_values_pass(got: dict[str, Any], want: dict[str, Any]) -> None:
-    compare(got, want)
+    expect_parity(got, want)
 
 
 def test_right_values_pass_as_torch_tensors(got: dict[str, Any], want: dict[str, Any]) -> None:
@@ -84,7 +84,7 @@ def test_right_values_pass_as_torch_tensors(got: dict[str, Any], want: dict[str,
         "output": torch.tensor(got["output"], requires_grad=True),
         "h_n": (torch.tensor(got["h_n"][0]),),
     }
-    compare(tensors, {key: want[key] for key in tensors}, dtype=torch.float32)
+    expect_parity(tensors, {key: want[key] for key in tensors}, dtype=torch.float32)
 
 
 def test_a_transposed_gate_fails(weights: dict[str, np.ndarray], x: np.ndarray, want: dict[str, Any]) -> None:
@@ -124,8 +124,8 @@ def test_a_zero_gradient_fails_beside_one_ten_million_times_larger(
 
 def test_noise_of_cancellation_passes_and_the_same_alone_fails() -> None:
     noise, zero = np.full(3, 1e-9, np.float32), np.zeros(3)
-    compare((noise, np.ones(3, np.float32)), (zero, np.ones(3)))
-    compare(noise, zero, scale=1.0)
+    expect_parity((noise, np.ones(3, np.float32)), (zero, np.ones(3)))
+    expect_parity(noise, zero, scale=1.0)
     expect_failure(
         noise, zero, "result at (0,): got 9.99", "allowed 0, differs by 1e-09; 3 of 3 elements differ"
     )
@@ -143,7 +143,7 @@ def test_a_number_that_is_not_finite_fails(got: dict[str, Any], want: dict[str, 
 def test_a_wanted_number_that_is_not_finite_must_be_met(values: tuple[float, float]) -> None:
     one, other = values
     expect_failure(np.float32([1, one]), np.array([1, other]), f"result at (1,): got {one}, wanted {other}")
-    compare(np.float32([1, other]), np.array([1, other]))
+    expect_parity(np.float32([1, other]), np.array([1, other]))
 
 
 def test_results_that_are_nan_throughout_fail(got: dict[str, Any], want: dict[str, Any]) -> None:
@@ -225,7 +225,7 @@ def test_a_tensor_compared_with_itself_is_refused(got: dict[str, Any]) -> None:
     with pytest.raises(
         ValueError, match=r"result\['output'\]: a tensor is compared with itself, and that cannot fail"
     ):
-        compare(got, got)
+        expect_parity(got, got)
 
 
 def test_a_tolerance_that_cannot_fail_is_refused() -> None:
@@ -251,6 +251,6 @@ def test_bfloat16_is_compared_at_its_own_precision() -> None:
 
 
 def test_no_steps_at_all_still_compare_shapes() -> None:
-    compare(np.zeros((0, 2, 5), np.float32), np.zeros((0, 2, 5)), steps=0)
+    expect_parity(np.zeros((0, 2, 5), np.float32), np.zeros((0, 2, 5)), steps=0)
     with pytest.raises(ParityError, match=r"got shape \(0, 2, 5\), wanted \(0, 2, 4\)"):
-        compare(np.zeros((0, 2, 5), np.float32), np.zeros((0, 2, 4)), steps=0)
+        expect_parity(np.zeros((0, 2, 5), np.float32), np.zeros((0, 2, 4)), steps=0)
