@@ -163,7 +163,11 @@ OPS: Mapping[Op, OpRow] = {
     Op.RELABEL: OpRow(1, _relabel, "a vector whose axis has another name and the same size", ("axes",)),
 }
 
+ELEMENTWISE: frozenset[Op] = frozenset(op for op, row in OPS.items() if row.shape is _elementwise)
 ACTIVATIONS: frozenset[Op] = frozenset(op for op, row in OPS.items() if row.activation)
+
+ELEMENTWISE: frozenset[Op] = frozenset(op for op, row in OPS.items() if row.shape is _elementwise)
+"""Ops that work on each element by itself: an operand may be a scalar, which stands for all elements."""
 
 
 def result_shape(op: Op, shapes: tuple[Shape, ...], attrs: Attrs) -> Shape:

@@ -1,0 +1,1 @@
+"""Backends: each a table of rules over a Trace or a Program. None imports another."""

@@ -1,0 +1,290 @@
+"""The oracle: a Trace run over a sequence in NumPy, one step after the other, and its gradient by explicit
+back-propagation through time. Written to be read; every other backend is held to its float64 numbers.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.axes import bind
+from gatewright.backends.base import ArrayRules, Call, execute, infer_sizes, prepare, require
+from gatewright.derive import adjoint, seed, vjp
+from gatewright.errors import OptionError, ShapeError
+from gatewright.lang.ops import Op
+from gatewright.trace.ir import Atom, Literal, Trace
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+
+
+def sigmoid(a: Array) -> Array:
+    """1 / (1 + exp(-a)) without overflow, and exact to the last digits far below 0 too."""
+    e = np.exp(-np.abs(a))
+    return np.where(a >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def _matmul(matrix: Array, vector: Array) -> Array:
+    if matrix.ndim == 2:
+        return vector @ matrix.T
+    return (matrix @ vector[..., None])[..., 0]
+
+
+def _where(condition: Array, a: Array | float, b: Array | float) -> Array:
+    return np.asarray(np.where(condition != 0, a, b), dtype=np.result_type(condition, a, b))
+
+
+def _less(a: Array | float, b: Array | float) -> Array:
+    return np.less(a, b).astype(np.result_type(a, b))
+
+
+def _features(a: Array, rank: int) -> tuple[int, ...]:
+    return tuple(range(a.ndim - rank, a.ndim))
+
+
+RULES: ArrayRules = {
+    Op.NEG: np.negative,
+    Op.ABS: np.abs,
+    Op.SIGN: np.sign,
+    Op.EXP: np.exp,
+    Op.LOG: np.log,
+    Op.SQRT: np.sqrt,
+    Op.SIGMOID: sigmoid,
+    Op.TANH: np.tanh,
+    Op.RELU: lambda a: np.maximum(a, 0.0),
+    Op.HARD_SIGMOID: lambda a, slope: np.clip(slope * a + 0.5, 0.0, 1.0),
+    Op.SOFTPLUS: lambda a: np.logaddexp(a, 0.0),
+    Op.ADD: np.add,
+    Op.SUB: np.subtract,
+    Op.MUL: np.multiply,
+    Op.DIV: np.divide,
+    Op.MAXIMUM: np.maximum,
+    Op.MINIMUM: np.minimum,
+    Op.LESS: _less,
+    Op.WHERE: _where,
+    Op.MATMUL: _matmul,
+    Op.TRANSPOSE: lambda a: a.swapaxes(-1, -2),
+    Op.OUTER: lambda a, b: a[..., :, None] * b[..., None, :],
+    Op.SUM: lambda a, rank: a.sum(axis=_features(a, rank)),
+    Op.MEAN: lambda a, rank: a.mean(axis=_features(a, rank)),
+    Op.EXPAND: lambda a, sizes: np.broadcast_to(
+        np.asarray(a)[(..., *(None,) * len(sizes))], (*np.shape(a), *sizes)
+    ),
+    Op.SIZE: lambda count: np.float64(count),
+    Op.RELABEL: lambda a: a,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a Trace gave over a sequence. Sequences are (time, batch, features)."""
+
+    output: Array  # what a layer emits: the first state after every step, 0 where a row's length is over
+    sequences: dict[str, Array]  # every state after every step; a row whose length is over keeps its last
+    finals: dict[str, Array]  # every state after the last step: (batch, features)
+    emits: dict[str, Array]
+    sums: dict[str, Array]
+    gates: dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """The gradient of a loss by everything that went in, under the names of what went in."""
+
+    inputs: dict[str, Array]
+    states: dict[str, Array]
+    params: dict[str, Array]
+
+
+def run(
+    trace: Trace,
+    inputs: Arrays,
+    params: Arrays,
+    states: Arrays | None = None,
+    *,
+    lengths: Sequence[int] | None = None,
+    noises: Arrays | None = None,
+    backwards: bool = False,
+) -> Run:
+    """Run a Trace over a sequence, one step after the other.
+
+    `inputs` are (time, batch, features), `params` have the shapes of the cell, `states` are (batch, features) and zero
+    where they are not given. A row whose length is over keeps its states and gives out zeros. `noises` are the random
+    values by name (`draw` makes them); without them the cell is evaluated with their means. `backwards` runs time from the
+    last step to the first, as gradients do.
+
+    Raises ShapeError where an array is missing or does not fit.
+    """
+    require(trace, inputs, (value.name for value in trace.inputs), "input")
+    require(trace, params, (value.name for value in trace.params), "parameter")
+    leading = dict.fromkeys(inputs, 2) | dict.fromkeys(states or {}, 1)
+    sizes = infer_sizes(trace, {**inputs, **params, **(states or {})}, leading)
+    steps, batch = _extent(trace, inputs, lengths)
+    calls = prepare(trace.equations, RULES, sizes)
+    recorder = _Recorder(trace, sizes, steps, batch, np.result_type(*inputs.values()))
+    current = recorder.initial(states or {})
+    for t in reversed(range(steps)) if backwards else range(steps):
+        active = None if lengths is None else t < np.asarray(lengths)
+        values = {**params, **current, **{name: array[t] for name, array in inputs.items()}}
+        values |= _noise_at(trace, noises, t)
+        with np.errstate(all="ignore"):  # overflow and NaN are results here, not faults
+            execute(calls, values)
+        current = recorder.record(t, values, current, active)
+    return recorder.result(current)
+
+
+def gradient(
+    trace: Trace,
+    inputs: Arrays,
+    params: Arrays,
+    states: Arrays | None = None,
+    *,
+    d_outputs: Arrays,
+    d_finals: Arrays | None = None,
+    lengths: Sequence[int] | None = None,
+    noises: Arrays | None = None,
+    truncate: int | None = None,
+) -> Gradients:
+    """Back-propagation through time.
+
+    `d_outputs` holds, for each state whose every value the loss sees, its gradient (time, batch, features); `d_finals`
+    those of the final states. `truncate=k` cuts the flow between steps k-1 and k, 2k-1 and 2k, ...
+
+    Raises ShapeError where an array does not fit, OptionError where `truncate` is not positive.
+    """
+    if truncate is not None and truncate < 1:
+        raise OptionError("truncate is not a number of steps", expected="1 or more", got=repr(truncate))
+    forward = run(trace, inputs, params, states, lengths=lengths, noises=noises)
+    steps, batch = _extent(trace, inputs, lengths)
+    before = _states_before(trace, forward, states or {}, steps)
+    given = {**inputs, **before, **{seed(name): value for name, value in d_outputs.items()}}
+    for noise in trace.noises:
+        drawn = [_noise_at(trace, noises, t)[noise.var.name] for t in range(steps)]
+        sizes = infer_sizes(trace, {**inputs, **params}, dict.fromkeys(inputs, 2))
+        shape = (steps, batch, *bind(noise.var.shape, sizes))
+        given[noise.var.name] = np.array([np.broadcast_to(d, shape[1:]) for d in drawn]).reshape(shape)
+    backward = vjp(trace, outputs=d_outputs)
+    carried = {adjoint(name): value for name, value in (d_finals or {}).items()}
+    cut = truncate or max(steps, 1)
+    emitted = {name: np.zeros((steps, *array.shape[1:]), array.dtype) for name, array in inputs.items()}
+    summed: dict[str, Array] = {}
+    for start in reversed(range(0, max(steps, 1), cut)):
+        piece = {name: array[start : start + cut] for name, array in given.items()}
+        rest = None if lengths is None else [max(int(length) - start, 0) for length in lengths]
+        result = run(backward, piece, params, carried, lengths=rest, backwards=True)
+        carried = {} if truncate and start else result.finals
+        for name in emitted:
+            emitted[name][start : start + cut] = result.emits[adjoint(name)]
+        summed = {name: summed.get(name, 0) + value for name, value in result.sums.items()}
+    return Gradients(
+        inputs=emitted,
+        states={state.name: carried[adjoint(state.name)] for state in trace.states},
+        params={param.name: summed[adjoint(param.name)] for param in trace.params},
+    )
+
+
+def draw(
+    trace: Trace, sizes: Mapping[str, int], steps: int, batch: int, generator: np.random.Generator
+) -> dict[str, Array]:
+    """Draw every random value of a cell for a whole sequence: (time, batch, features), zeros and ones in float64."""
+    drawn: dict[str, Array] = {}
+    for noise in trace.noises:
+        shape = (batch, *bind(noise.var.shape, sizes))
+        count = steps if noise.per == "step" else 1
+        values = generator.random((count, *shape)) < noise.probability
+        drawn[noise.var.name] = np.broadcast_to(values.astype(np.float64), (steps, *shape))
+    return drawn
+
+
+def _noise_at(trace: Trace, noises: Arrays | None, t: int) -> dict[str, Any]:
+    if noises is None:
+        return {noise.var.name: np.float64(noise.probability) for noise in trace.noises}
+    require(trace, noises, (noise.var.name for noise in trace.noises), "random value")
+    return {noise.var.name: noises[noise.var.name][t] for noise in trace.noises}
+
+
+def _states_before(trace: Trace, forward: Run, states: Arrays, steps: int) -> dict[str, Array]:
+    """The value of every state before every step."""
+    before: dict[str, Array] = {}
+    for state in trace.states:
+        after = forward.sequences[state.name]
+        first = states.get(state.name, np.zeros_like(forward.finals[state.name]))
+        before[state.name] = np.concatenate([first[None], after])[:steps].astype(after.dtype)
+    return before
+
+
+def _extent(trace: Trace, inputs: Arrays, lengths: Sequence[int] | None) -> tuple[int, int]:
+    shapes = {name: array.shape[:2] for name, array in inputs.items()}
+    steps, batch = next(iter(shapes.values()))
+    odd = [name for name, shape in shapes.items() if shape != (steps, batch)]
+    if odd:
+        raise ShapeError(
+            f"cell {trace.name!r}: {odd[0]} has another number of steps or rows than {next(iter(shapes))}",
+            expected=f"({steps}, {batch}, ...)",
+            got=f"({', '.join(map(str, shapes[odd[0]]))}, ...)",
+        )
+    if lengths is not None and len(lengths) != batch:
+        raise ShapeError("lengths has a wrong number of entries", expected=f"{batch}, one a row", got=str(len(lengths)))
+    return steps, batch
+
+
+class _Recorder:
+    """Keeps what leaves the steps."""
+
+    def __init__(self, trace: Trace, sizes: Mapping[str, int], steps: int, batch: int, dtype: np.dtype[Any]) -> None:
+        self._trace, self._sizes, self._batch, self._dtype = trace, sizes, batch, dtype
+        self._sequences = {s.name: self._zeros(s, steps) for s in trace.states}
+        self._output = self._zeros(trace.states[0], steps)
+        self._emits = {name: self._zeros(self._declared(name, value), steps) for name, value in trace.emits}
+        self._gates = {name: self._zeros(value, steps) for name, value in trace.gates}
+        self._sums = {
+            name: np.zeros(bind(self._declared(name, value).shape, sizes), dtype) for name, value in trace.sums
+        }
+
+    def _declared(self, name: str, value: Atom) -> Atom:
+        """The leaf that an output is the adjoint of, where the output is the number 0 and so has no shape of its own."""
+        if not isinstance(value, Literal):
+            return value
+        return next((leaf for leaf in self._trace.leaves() if adjoint(leaf.name) == name), value)
+
+    def _zeros(self, value: Atom, steps: int) -> Array:
+        return np.zeros((steps, self._batch, *bind(value.shape, self._sizes)), self._dtype)
+
+    def initial(self, states: Arrays) -> dict[str, Array]:
+        """Every state before the first step: as given, else zero."""
+        zeros = {s.name: self._zeros(s, 1)[0] for s in self._trace.states}
+        return {name: np.asarray(states.get(name, zero), self._dtype) for name, zero in zeros.items()}
+
+    def record(self, t: int, values: Mapping[str, Any], before: Arrays, active: Array | None) -> dict[str, Array]:
+        """Take what one step gave; the states for the next step come back."""
+        after: dict[str, Array] = {}
+        for state, value in zip(self._trace.states, self._trace.next_states, strict=True):
+            new = self._rows(value, values, before[state.name].shape[1:])
+            after[state.name] = np.where(_expanded(active, new), new, before[state.name]) if active is not None else new
+            self._sequences[state.name][t] = after[state.name]
+        self._output[t] = self._still(after[self._trace.states[0].name], active)
+        for kept, named in ((self._emits, self._trace.emits), (self._gates, self._trace.gates)):
+            for name, value in named:
+                kept[name][t] = self._still(self._rows(value, values, kept[name].shape[2:]), active)
+        for name, value in self._trace.sums:
+            rows = self._still(self._rows(value, values, self._sums[name].shape), active)
+            self._sums[name] += rows.sum(axis=0)
+        return after
+
+    def _rows(self, value: Atom, values: Mapping[str, Any], shape: tuple[int, ...]) -> Array:
+        """A value with its row axis, which a number or what depends on parameters only does not have."""
+        array = np.asarray(value.value if isinstance(value, Literal) else values[value.name], self._dtype)
+        return np.broadcast_to(array, (self._batch, *shape))
+
+    def _still(self, rows: Array, active: Array | None) -> Array:
+        return rows if active is None else np.where(_expanded(active, rows), rows, 0)
+
+    def result(self, current: dict[str, Array]) -> Run:
+        """Everything that was kept."""
+        return Run(self._output, self._sequences, current, self._emits, self._sums, self._gates)
+
+
+def _expanded(active: Array, rows: Array) -> Array:
+    return active[(..., *(None,) * (rows.ndim - 1))]

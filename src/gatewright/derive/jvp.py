@@ -1,0 +1,84 @@
+"""Forward mode: from the Trace of a step to the Trace of its directional derivative, run forwards in time.
+
+Every input, state and parameter v gets a tangent t(v) beside it; so does every output. Elementwise ops use the rules of
+reverse mode, which are their own transposes; linear ops are applied to the tangents.
+"""
+
+from gatewright.derive.rules import LINEAR, RULES
+from gatewright.derive.vjp import fit
+from gatewright.lang.ops import Op
+from gatewright.lang.symbol import Operand, Symbol
+from gatewright.trace.build import close
+from gatewright.trace.interpret import operand, replay, symbol_of
+from gatewright.trace.ir import Atom, Equation, Trace
+from gatewright.trace.simplify import simplify
+from gatewright.trace.tracer import Tracer
+
+
+def tangent(name: str) -> str:
+    """The name of the tangent of a value: t(h)."""
+    return f"t({name})"
+
+
+def jvp(trace: Trace) -> Trace:
+    """The step together with its derivative in the direction of the tangents, as a Trace that can be derived again.
+
+    Inputs, states and parameters are those of the step, then their tangents; so are the next states, emits and sums.
+    Random values have no tangent.
+    """
+    tracer = Tracer(tangent(trace.name))
+    leaves = {leaf.name: tracer.leaf(leaf.name, leaf.shape) for leaf in trace.leaves()}
+    moving = [*trace.inputs, *trace.states, *trace.params]
+    tangents: dict[int, Symbol] = {}
+    for leaf in moving:
+        tangents[id(leaves[leaf.name])] = tracer.leaf(tangent(leaf.name), leaf.shape)
+    both = {v.name: [leaves[v.name], tangents[id(leaves[v.name])]] for v in moving}
+    tracer.params = {str(s.name): s for index in (0, 1) for s in (both[param.name][index] for param in trace.params)}
+    tracer.noises = [(leaves[noise.var.name], noise.probability, noise.per) for noise in trace.noises]
+    values = replay(trace, tracer, leaves)
+    for equation in trace.equations:
+        with tracer.at(equation.where):
+            _push(tracer, equation, values, tangents)
+
+    def moved(atom: Atom) -> Operand:
+        value = operand(atom, values)
+        return tangents.get(id(value), 0.0) if isinstance(value, Symbol) else 0.0
+
+    def doubled(pairs: tuple[tuple[str, Atom], ...]) -> dict[str, Operand]:
+        return {n: operand(v, values) for n, v in pairs} | {tangent(n): moved(v) for n, v in pairs}
+
+    return simplify(
+        close(
+            tracer,
+            tangent(trace.name),
+            inputs=[both[v.name][index] for index in (0, 1) for v in trace.inputs],
+            states=[both[v.name][index] for index in (0, 1) for v in trace.states],
+            params=tracer.params.values(),
+            next_states=[*(operand(v, values) for v in trace.next_states), *map(moved, trace.next_states)],
+            emits=doubled(trace.emits),
+            sums=doubled(trace.sums),
+        )
+    )
+
+
+def _push(tracer: Tracer, equation: Equation, values: dict[str, Operand], tangents: dict[int, Symbol]) -> None:
+    """Compute the tangent of one equation's result from those of its operands."""
+    result = symbol_of(equation.target.name, values)
+    operands = [operand(arg, values) for arg in equation.args]
+    total: Operand | None = None
+    for index, value in enumerate(operands):
+        moving = tangents.get(id(value))
+        flow = None if moving is None else _moved(tracer, equation, result, operands, index, moving)
+        if flow is not None:
+            total = flow if total is None else total + flow
+    if total is not None:
+        tangents[id(result)] = fit(tracer, total, result.shape)
+
+
+def _moved(
+    tracer: Tracer, equation: Equation, result: Symbol, operands: list[Operand], index: int, moving: Symbol
+) -> Operand | None:
+    """What the tangent of operand `index` adds to that of the result."""
+    if equation.op in LINEAR:
+        return tracer.emit(Op(equation.op), (*operands[:index], moving, *operands[index + 1 :]), equation.attrs)
+    return RULES[equation.op](moving, result, *operands, **dict(equation.attrs))[index]

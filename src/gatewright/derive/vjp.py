@@ -1,0 +1,139 @@
+"""Reverse mode: from the Trace of a step to the Trace of its gradient.
+
+The gradient of a cell is a cell run backwards in time. What it is given and what it gives is told by name:
+
+- inputs: the step's own inputs; the states before the step, under their own names; the random values that were drawn;
+  `d(h.out)`, what the loss says of the value of `h` that this step gave out;
+- states: `d(h)`, the adjoint of state h, carried from the step after;
+- emits `d(x)` for every input; sums `d(W.r)` for every parameter.
+"""
+
+from collections.abc import Iterable
+
+from gatewright.axes import Shape
+from gatewright.derive.rules import RULES
+from gatewright.errors import OptionError
+from gatewright.lang.functions import sum as sum_of
+from gatewright.lang.ops import Op
+from gatewright.lang.symbol import Operand, Symbol
+from gatewright.trace.build import close
+from gatewright.trace.interpret import operand, replay, symbol_of
+from gatewright.trace.ir import Atom, Literal, Trace, Var
+from gatewright.trace.simplify import simplify
+from gatewright.trace.tracer import Tracer
+
+
+def adjoint(name: str) -> str:
+    """The name of the adjoint of a value: d(h)."""
+    return f"d({name})"
+
+
+def seed(name: str) -> str:
+    """The name of what the loss says of a value that each step gives out: d(h.out)."""
+    return f"d({name}.out)"
+
+
+def vjp(trace: Trace, outputs: Iterable[str] | None = None) -> Trace:
+    """The gradient of one step, as a Trace that is run backwards in time and can be derived again.
+
+    `outputs` names the states whose value at every step the loss sees, by default the first: what a layer emits. Every
+    value that the trace emits or sums is seen as well.
+
+    Raises OptionError where a name is not a state.
+    """
+    seen = _seen(trace, outputs)
+    tracer = Tracer(adjoint(trace.name))
+    leaves = {leaf.name: tracer.leaf(leaf.name, leaf.shape) for leaf in trace.leaves()}
+    tracer.params = {param.name: leaves[param.name] for param in trace.params}
+    values = replay(trace, tracer, leaves)
+    seeds = {name: tracer.leaf(seed(name), value.shape) for name, value in _given_out(trace, seen)}
+    carried = {state.name: tracer.leaf(adjoint(state.name), state.shape) for state in trace.states}
+    summed = {name: tracer.leaf(adjoint(name), value.shape) for name, value in trace.sums}
+    tracer.params |= {adjoint(name): leaf for name, leaf in summed.items()}
+    adjoints = _Adjoints(tracer)
+    for state, value in zip(trace.states, trace.next_states, strict=True):
+        adjoints.add(value, carried[state.name], values)
+        if state.name in seen:
+            adjoints.add(value, seeds[state.name], values)
+    for name, value in trace.emits:
+        adjoints.add(value, seeds[name], values)
+    for name, value in trace.sums:
+        adjoints.add(value, summed[name], values)
+    for equation in reversed(trace.equations):
+        with tracer.at(equation.where):
+            adjoints.through(symbol_of(equation.target.name, values), [operand(arg, values) for arg in equation.args])
+    return simplify(
+        close(
+            tracer,
+            adjoint(trace.name),
+            inputs=[*(leaves[v.name] for v in _given(trace)), *seeds.values()],
+            states=carried.values(),
+            params=tracer.params.values(),
+            next_states=[adjoints.of(leaves[state.name]) for state in trace.states],
+            emits={adjoint(value.name): adjoints.of(leaves[value.name]) for value in trace.inputs},
+            sums={adjoint(param.name): adjoints.of(leaves[param.name]) for param in trace.params},
+        )
+    )
+
+
+def _seen(trace: Trace, outputs: Iterable[str] | None) -> tuple[str, ...]:
+    states = tuple(state.name for state in trace.states)
+    seen = states[:1] if outputs is None else tuple(outputs)
+    unknown = [name for name in seen if name not in states]
+    if unknown:
+        raise OptionError(
+            f"trace {trace.name!r} has no state {unknown[0]!r} to derive by", expected=", ".join(states), got=unknown[0]
+        )
+    return seen
+
+
+def _given_out(trace: Trace, seen: tuple[str, ...]) -> list[tuple[str, Atom]]:
+    states = [(state.name, state) for state in trace.states if state.name in seen]
+    return [*states, *trace.emits]
+
+
+def _given(trace: Trace) -> list[Var]:
+    """What the backward step is handed of the forward step."""
+    return [*trace.inputs, *trace.states, *(noise.var for noise in trace.noises)]
+
+
+class _Adjoints:
+    """Collects what flows back into every value."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._of: dict[int, Symbol] = {}
+
+    def of(self, value: Symbol) -> Operand:
+        """The adjoint of a value; 0 where nothing flows back."""
+        return self._of.get(id(value), 0.0)
+
+    def add(self, value: Atom, flow: Symbol, values: dict[str, Operand]) -> None:
+        """Let `flow` into an output of the step."""
+        if not isinstance(value, Literal):
+            self._flow(symbol_of(value.name, values), flow)
+
+    def through(self, result: Symbol, operands: list[Operand]) -> None:
+        """Pass the adjoint of an equation's result on to its operands."""
+        g = self._of.get(id(result))
+        if g is None or result.op is None:
+            return
+        flows = RULES[result.op](g, result, *operands, **dict(result.attrs))
+        for value, flow in zip(operands, flows, strict=True):
+            if isinstance(value, Symbol) and flow is not None:
+                self._flow(value, self._fit(flow, value.shape))
+
+    def _flow(self, value: Symbol, flow: Symbol) -> None:
+        before = self._of.get(id(value))
+        self._of[id(value)] = flow if before is None else before + flow
+
+    def _fit(self, flow: Operand, shape: Shape) -> Symbol:
+        """Undo broadcasting: sum what was repeated, repeat what was summed."""
+        return fit(self._tracer, sum_of(flow) if isinstance(flow, Symbol) and not shape and flow.shape else flow, shape)
+
+
+def fit(tracer: Tracer, value: Operand, shape: Shape) -> Symbol:
+    """A value that stands for all elements of `shape`, as one of that shape."""
+    if isinstance(value, Symbol) and value.shape == shape:
+        return value
+    return tracer.emit(Op.EXPAND, (value,), (("axes", ",".join(shape)),))
