@@ -1,0 +1,94 @@
+"""Every import of the package goes up the order of its parts, and frameworks stay in their places."""
+
+import ast
+import graphlib
+import re
+import tomllib
+
+import pytest
+
+from tests.architecture.imports import MODULES, imports_of, imports_of_package
+from tests.architecture.rules import DEFERRED, THIRD_PARTY, violations
+from tests.paths import ROOT
+
+# Where the name to install differs from the name to import.
+INSTALLED_AS = {"sklearn": "scikit-learn"}
+
+
+def test_every_import_is_allowed() -> None:
+    wrong = [text for found in imports_of_package() for text in violations(found)]
+    assert wrong == [], "\n".join(wrong)
+
+
+def test_no_modules_import_each_other() -> None:
+    graph: dict[str, set[str]] = {name: set() for name in MODULES}
+    for found in imports_of_package():
+        if found.module in MODULES and found.module != found.importer and not found.deferred:
+            graph[found.importer].add(found.module)
+    try:
+        order = list(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        pytest.fail("an import cycle: " + " -> ".join(reversed(error.args[1])))
+    assert len(order) == len(MODULES)
+
+
+def test_every_third_party_import_is_a_declared_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    declared = {re.match(r"[\w-]+", requirement)[0] for group in groups for requirement in group}
+    assert {INSTALLED_AS.get(name, name) for name in THIRD_PARTY | DEFERRED} <= declared
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_files_of_weights_and_arrays_are_read_without_pickle(name: str) -> None:
+    for call in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if not isinstance(call, ast.Call):
+            continue
+        options = {word.arg: ast.unparse(word.value) for word in call.keywords}
+        function = ast.unparse(call.func)
+        assert function != "torch.load" or options.get("weights_only") == "True", f"line {call.lineno}"
+        assert options.get("allow_pickle", "False") == "False", f"line {call.lineno}"
+
+
+WRONG = {
+    ("lang.cell", "from gatewright.trace.ir import Var"): "lang may not import trace",
+    ("lang.cell", "def f():\n    from gatewright.trace.ir import Var"): "lang may not import trace",
+    ("lang.cell", "if TYPE_CHECKING:\n    from gatewright import trace"): "lang may not import trace",
+    ("lang.cell", "from ..trace import ir"): "lang may not import trace",
+    ("lang.cell", "import importlib\nimportlib.import_module('gatewright.nn')"): "lang may not import nn",
+    ("cells.gru", "from gatewright.axes import HIDDEN"): "cells may not import axes",
+    ("stream", "from gatewright import nn"): "stream may not import nn",
+    ("nn.layers", "import gatewright as gw"): "one of the two has no place in the order",
+    ("nn.layers", "from gatewright import cell"): "one of the two has no place in the order",
+    ("brandnew", "from gatewright import errors"): "one of the two has no place in the order",
+    ("backends.c99", "from gatewright.backends.llvm.emit import text"): "backends never import each other",
+    (
+        "trace.ir",
+        "import torch.nn as nn",
+    ): "which is allowed in backends.torch_eager, ",
+    ("convert.apply", "from torch import nn"): "a function of convert only",
+    ("backends.torch_eager", "import llvmlite"): "which is allowed in backends.llvm only",
+    ("tasks.data", "import pandas"): "which is allowed in no part of the package only",
+    ("convert.readers", "def f():\n    import pickle"): "and nothing is ever unpickled",
+}
+
+
+@pytest.mark.parametrize(("importer", "source"), WRONG)
+def test_a_wrong_import_is_seen(importer: str, source: str) -> None:
+    found = [text for each in imports_of(source, f"gatewright.{importer}") for text in violations(each)]
+    assert len(found) == 1
+    assert WRONG[importer, source] in found[0]
+
+
+RIGHT = [
+    ("trace.tracer", "import dis\nfrom gatewright.lang.cell import Cell\nfrom .ir import Var"),
+    ("backends.c99", "from gatewright.backends import base\nfrom gatewright.schedule.program import Program"),
+    ("backends.llvm.emit", "import llvmlite.binding\nfrom gatewright.backends.llvm import types"),
+    ("convert.readers", "def f():\n    import torch\n    from keras import layers"),
+    ("inspect.plots", "from gatewright.tasks import train\nimport matplotlib.pyplot as plt"),
+]
+
+
+@pytest.mark.parametrize(("importer", "source"), RIGHT)
+def test_a_right_import_is_left_alone(importer: str, source: str) -> None:
+    assert [text for each in imports_of(source, f"gatewright.{importer}") for text in violations(each)] == []

@@ -1,0 +1,73 @@
+"""What is committed is clean text that is true on every machine."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.paths import ROOT
+
+# Written in two parts so that this file does not find itself.
+PLACES = {
+    "a home folder": re.compile(r"/(?:home|Users)" + r"/[a-z]\w*/|/root" + r"/|[A-Z]:\\Users" + r"\\"),
+    "a folder of one machine": re.compile(r"(?<![\w.~)])/(?:work|mnt|opt|scratch|workspace)" + r"/"),
+    "a conflict that was left": re.compile(r"^(?:<{7}|>{7}|={7})(?: |$)", re.MULTILINE),
+    "a line end of Windows": re.compile("\r"),
+    "a space at the end of a line": re.compile(r"[ \t]+$", re.MULTILINE),
+}
+LARGEST = 500_000
+GOLDEN = ROOT / "tests" / "golden"
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False, encoding="utf-8"
+    )
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+FILES = tracked_files() if (ROOT / ".git").exists() else []
+needs_git = pytest.mark.skipif(not FILES, reason="this is not a git checkout: there is no list of files")
+
+
+def defects(text: str) -> list[str]:
+    found = [
+        f"line {text.count(chr(10), 0, match.start()) + 1} has {what}: {match.group().strip()!r}"
+        for what, pattern in PLACES.items()
+        for match in pattern.finditer(text)
+    ]
+    return found + ["does not end with one line end"] * (bool(text) and not re.search(r"[^\n]\n\Z", text))
+
+
+@needs_git
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_committed_file_is_clean_text(path: Path) -> None:
+    content = path.read_bytes()
+    assert len(content) <= LARGEST
+    assert b"\0" not in content, "a binary file"
+    assert defects(content.decode("utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("see /wo" + "rk/main\n", "line 1 has a folder of one machine: '/wo" + "rk/'"),
+        ("a\n'/ho" + "me/someone/x'\n", "line 2 has a home folder: '/ho" + "me/someone/'"),
+        ("/ro" + "ot/.cache\n", "line 1 has a home folder: '/ro" + "ot/'"),
+        ("<" * 7 + " HEAD\n", "line 1 has a conflict that was left: '<<<<<<<'"),
+        ("one\r\n", "line 1 has a line end of Windows: ''"),
+        ("one \n", "line 1 has a space at the end of a line: ''"),
+        ("one", "does not end with one line end"),
+        ("one\n\n", "does not end with one line end"),
+    ],
+)
+def test_a_defect_is_found(text: str, found: str) -> None:
+    assert defects(text) == [found]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "one\n", "https://example.org/work/paper\n", "../shared/data\n", "~/opt/x\n"]
+)
+def test_clean_text_is_left_alone(text: str) -> None:
+    assert defects(text) == []
