@@ -163,7 +163,6 @@ OPS: Mapping[Op, OpRow] = {
     Op.RELABEL: OpRow(1, _relabel, "a vector whose axis has another name and the same size", ("axes",)),
 }
 
-ELEMENTWISE: frozenset[Op] = frozenset(op for op, row in OPS.items() if row.shape is _elementwise)
 ACTIVATIONS: frozenset[Op] = frozenset(op for op, row in OPS.items() if row.activation)
 
 ELEMENTWISE: frozenset[Op] = frozenset(op for op, row in OPS.items() if row.shape is _elementwise)

@@ -1,0 +1,143 @@
+"""The identities by which one operation becomes a simpler one, or none; simplify.py says what they keep."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gatewright.axes import Shape
+from gatewright.lang.ops import Attrs, Op, axes_of
+from gatewright.trace.ir import Atom, Equation, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What an old value has become: an atom of its shape, or a scalar that stands for all of its elements."""
+
+    atom: Atom
+    shape: Shape
+    name: str = ""
+
+    def is_number(self, number: float) -> bool:
+        """Whether every element is that number."""
+        return isinstance(self.atom, Literal) and self.atom.value == number
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An operation that may have a simpler form."""
+
+    op: Op
+    args: tuple[Value, ...]
+    attrs: Attrs = ()
+
+
+Define = Callable[[Value], Equation | None]
+"""The equation that makes a value, or None for leaves and numbers."""
+
+Rule = Callable[[Define, Call], Value | Call | None]
+_ZERO = Value(Literal(0.0), ())
+
+
+def _negated(define: Define, value: Value) -> Value | None:
+    """b, where the value is -b."""
+    equation = define(value)
+    return Value(equation.args[0], value.shape) if equation and equation.op is Op.NEG else None
+
+
+def _neg(define: Define, call: Call) -> Value | Call | None:
+    (a,) = call.args
+    equation = define(a)
+    if equation and equation.op is Op.SUB:
+        left, right = equation.args
+        return Call(Op.SUB, (Value(right, a.shape), Value(left, a.shape)))
+    return _negated(define, a)
+
+
+def _add(define: Define, call: Call) -> Value | Call | None:
+    a, b = call.args
+    if a.is_number(0) or b.is_number(0):
+        return b if a.is_number(0) else a
+    if negated := _negated(define, b):
+        return Call(Op.SUB, (a, negated))
+    if negated := _negated(define, a):
+        return Call(Op.SUB, (b, negated))
+    return None
+
+
+def _sub(define: Define, call: Call) -> Value | Call | None:
+    a, b = call.args
+    if a.is_number(0):
+        return Call(Op.NEG, (b,))
+    negated = _negated(define, b)
+    return a if b.is_number(0) else Call(Op.ADD, (a, negated)) if negated else None
+
+
+def _mul(define: Define, call: Call) -> Value | Call | None:
+    for value, other in (call.args, call.args[::-1]):
+        if value.is_number(0):
+            return _ZERO
+        if value.is_number(1):
+            return other
+        if value.is_number(-1):
+            return Call(Op.NEG, (other,))
+    return None
+
+
+def _div(define: Define, call: Call) -> Value | Call | None:
+    a, b = call.args
+    if b.is_number(1) or b.is_number(-1):
+        return a if b.is_number(1) else Call(Op.NEG, (a,))
+    return _ZERO if a.is_number(0) and not b.is_number(0) else None
+
+
+def _where(define: Define, call: Call) -> Value | Call | None:
+    condition, a, b = call.args
+    if isinstance(condition.atom, Literal):
+        return b if condition.is_number(0) else a
+    return a if a.atom == b.atom else None
+
+
+def _product(define: Define, call: Call) -> Value | Call | None:
+    return _ZERO if any(arg.is_number(0) for arg in call.args) else None
+
+
+def _total(define: Define, call: Call) -> Value | Call | None:
+    (a,) = call.args
+    return a if not a.shape or a.is_number(0) else None
+
+
+def _transpose(define: Define, call: Call) -> Value | Call | None:
+    (a,) = call.args
+    equation = define(a)
+    inner = equation.args[0] if equation and equation.op is Op.TRANSPOSE else None
+    return Value(inner, inner.shape) if inner else a if not a.atom.shape else None
+
+
+def _relabel(define: Define, call: Call) -> Value | Call | None:
+    (a,) = call.args
+    return a if not a.atom.shape or a.shape == axes_of(str(dict(call.attrs)["axes"])) else None
+
+
+def _size(define: Define, call: Call) -> Value | Call | None:
+    return None if dict(call.attrs)["axes"] else Value(Literal(1.0), ())
+
+
+def _expand(define: Define, call: Call) -> Value | Call | None:
+    return call.args[0]  # elementwise ops repeat a scalar by themselves; others ask for its full shape
+
+
+IDENTITIES: Mapping[Op, Rule] = {
+    Op.NEG: _neg,
+    Op.ADD: _add,
+    Op.SUB: _sub,
+    Op.MUL: _mul,
+    Op.DIV: _div,
+    Op.WHERE: _where,
+    Op.MATMUL: _product,
+    Op.OUTER: _product,
+    Op.SUM: _total,
+    Op.MEAN: _total,
+    Op.TRANSPOSE: _transpose,
+    Op.RELABEL: _relabel,
+    Op.SIZE: _size,
+    Op.EXPAND: _expand,
+}
