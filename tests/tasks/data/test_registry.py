@@ -1,0 +1,59 @@
+"""The data sets by name."""
+
+import re
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from gatewright.errors import DataError
+from gatewright.tasks.data.registry import DATA_SETS, DataSet, data_set, python_docs
+
+
+@pytest.mark.parametrize("row", DATA_SETS.values(), ids=lambda row: row.name)
+def test_a_row_says_where_its_text_comes_from(row: DataSet) -> None:
+    assert row.about
+    assert row.licence
+    assert bool(row.files) != (row.compose is not None)
+    for file in row.files:
+        assert file.url.startswith("https://")
+        assert file.url.endswith(f"/{file.name}")
+        assert re.fullmatch("[0-9a-f]{64}", file.sha256)
+        assert file.size > 0
+
+
+def test_no_name_is_given_twice() -> None:
+    names = [name for row in DATA_SETS.values() for name in row.names]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", ["shakespeare", "tinyshakespeare"])
+def test_a_set_is_found_by_its_name_and_its_alias(name: str) -> None:
+    assert data_set(name).name == "shakespeare"
+
+
+def test_an_unknown_name_lists_the_names_and_the_nearest() -> None:
+    with pytest.raises(DataError) as caught:
+        data_set("TimeMashine")
+    assert str(caught.value) == (
+        "there is no data set named 'TimeMashine'\n"
+        "  expected: one of python-docs, shakespeare, timemachine\n"
+        "  do: did you mean 'timemachine'?"
+    )
+
+
+def test_python_docs_is_english_text_and_the_same_each_time() -> None:
+    text = python_docs()
+    assert text == python_docs()
+    assert len(text) > 300_000
+    assert text.startswith('The "assert" statement')
+    assert text.endswith("\n")
+    assert "\n\n\n\n" not in text[:1000]
+
+
+def test_python_docs_without_the_help_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
+    compose: Callable[[], str] | None = data_set("python-docs").compose
+    assert compose is not None
+    with pytest.raises(DataError, match="this Python was installed without its help texts"):
+        compose()
