@@ -1,0 +1,128 @@
+"""Cells whose memory can be scanned over all steps at once: affine, with gates that see only the input."""
+# pyright: reportMissingParameterType=false
+
+from gatewright.cells._parts import identity, one_of
+from gatewright.lang import Symbol, cell, relabel, sigmoid, tanh, where
+
+__all__ = ["hgrn", "mingru", "minlstm", "qrnn", "sru"]
+
+FENG = "Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, Were RNNs all we needed?, arXiv:2410.01201"
+LOG_SPACE = (
+    "candidate=positive is the activation that the paper's log-space form needs; the recurrence is the same"
+)
+
+
+def positive(a: Symbol) -> Symbol:
+    """An activation that stays above 0: a + 0.5 from 0 on, sigmoid(a) below. Feng's g."""
+    return where(a < 0, sigmoid(a), a + 0.5)
+
+
+@cell(
+    title="minGRU",
+    paper=FENG,
+    convention="z = 1 takes the candidate: the opposite of PyTorch's GRU",
+    differs=f"nothing; {LOG_SPACE}",
+)
+def mingru(x, h, W, b, *, candidate=identity):
+    """A GRU without a reset gate, whose gate and candidate do not see the state."""
+    z = sigmoid(W.z @ x + b.z)
+    n = W.n @ x + b.n
+    n = candidate(n)
+    return (1 - z) * h + z * n
+
+
+@cell(
+    title="minLSTM",
+    paper=FENG,
+    convention="f keeps the old state and i takes the candidate, each as its share of f + i",
+    differs=f"nothing; {LOG_SPACE}",
+)
+def minlstm(x, h, W, b, *, candidate=identity):
+    """An LSTM without an output gate, whose gates and candidate do not see the state."""
+    f = sigmoid(W.f @ x + b.f)
+    i = sigmoid(W.i @ x + b.i)
+    n = W.n @ x + b.n
+    n = candidate(n)
+    total = f + i
+    return f / total * h + i / total * n
+
+
+SKIPS = {"skip": ("matrix", "input", "none")}
+
+
+@cell(
+    title="Simple recurrent unit (SRU)",
+    paper="Lei, Zhang, Wang, Dai & Artzi 2018, Simple recurrent units for highly parallelizable recurrence, "
+    "arXiv:1709.02755",
+    convention="f = 1 keeps the old memory; r = 1 emits the memory, r = 0 the input",
+    differs="no peepholes, as in the paper's first version: with them the memory cannot be scanned; the "
+    "constant by which its second version scales the skipped input is left to W.skip",
+)
+def sru(x, h, c, W, b, p, *, peephole=False, output=identity, skip="matrix"):
+    """A light recurrence under a highway connection; the output h is not fed back.
+
+    - `peephole`: both gates see the old memory, unit by unit: the second version's v_f and v_r.
+    - `output=tanh`: the memory is squashed before it leaves, as in the first version.
+    - `skip`: "matrix" passes the input through W.skip, as the authors' code does where the sizes differ;
+      "input" takes it as it is, and needs equal sizes; "none" leaves it out.
+
+    Raises OptionError where `skip` is another word.
+    """
+    one_of("sru", SKIPS, skip=skip)
+    f = sigmoid(W.f @ x + p.f * c + b.f if peephole else W.f @ x + b.f)
+    r = sigmoid(W.r @ x + p.r * c + b.r if peephole else W.r @ x + b.r)
+    c = f * c + (1 - f) * (W.c @ x)
+    h = r * output(c)
+    if skip != "none":
+        h = h + (1 - r) * (W.skip @ x if skip == "matrix" else relabel(x, like=c))
+    return h, c
+
+
+POOLS = {"pool": ("f", "fo", "ifo")}
+
+
+@cell(
+    title="Quasi-recurrent network (QRNN)",
+    paper="Bradbury, Merity, Xiong & Socher 2016, Quasi-recurrent neural networks, arXiv:1611.01576",
+    convention="f = 1 keeps the old memory, as the paper prints it; its authors' code has the opposite",
+    differs="the paper convolves a window of inputs: here the window is 1, so join several inputs to one x "
+    "for more; the biases are the code's",
+)
+def qrnn(x, h, c, W, b, *, pool="fo"):
+    """All that is learned sees only the input; what recurs is a gated mean. The output h is not fed back.
+
+    `pool`: "f" has a forget gate, "fo" an output gate too, "ifo" also an input gate in place of 1 - f.
+
+    Raises OptionError where `pool` is another word.
+    """
+    one_of("qrnn", POOLS, pool=pool)
+    z = tanh(W.z @ x + b.z)
+    f = sigmoid(W.f @ x + b.f)
+    i = sigmoid(W.i @ x + b.i) if pool == "ifo" else 1 - f
+    o = sigmoid(W.o @ x + b.o) if pool != "f" else 1.0
+    c = f * c + i * z
+    h = o * c
+    return h, c
+
+
+@cell(
+    title="Hierarchically gated recurrent unit (HGRN)",
+    paper="Qin, Yang & Zhong 2023, Hierarchically gated recurrent neural network for sequence modeling, "
+    "NeurIPS, arXiv:2311.04823",
+    convention="f = 1 keeps the old state",
+    differs="real numbers where the paper has complex ones; the paper's output gate, norm and projection "
+    "come after the recurrence and are left to the model; its bounds grow from layer to layer, here each "
+    "layer's is its own",
+)
+def hgrn(x, h, W, b, p, *, lower_bound=0.0, learned_bound=False):
+    """A forget gate that cannot fall below a bound, so that upper layers remember for longer.
+
+    The bound is a number from 0, as in the paper's first layer, to 1; or it is learned: sigmoid(p.bound).
+    """
+    bound = sigmoid(p.bound) if learned_bound else lower_bound
+    f = sigmoid(W.f @ x + b.f)
+    if learned_bound or lower_bound:
+        f = bound + (1 - bound) * f
+    n = W.n @ x + b.n
+    n = n * sigmoid(n)
+    return f * h + (1 - f) * n
