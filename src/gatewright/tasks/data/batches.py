@@ -1,0 +1,202 @@
+"""Batches of a long sequence of tokens, each the next token's prediction; every order can be resumed."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError, OptionError, ShapeError
+
+Tokens = NDArray[np.integer[Any]]
+
+
+class Batch(NamedTuple):
+    """What the network reads, and at each place the token that comes next; both (steps, batch), int64."""
+
+    inputs: NDArray[np.int64]
+    targets: NDArray[np.int64]
+
+
+class BatchState(NamedTuple):
+    """Which batch comes next. Two plain numbers, so that a checkpoint can keep them."""
+
+    epoch: int
+    position: int
+
+
+class TokenBatches(ABC):
+    """Batches cut out of a sequence of tokens, the same for the same seed and epoch.
+
+    Iterating gives the rest of the present epoch, from `state` on, and then stands at the start of the next
+    one. While a batch is in use, `state` already names the one after it: what is saved after a step is where
+    to resume.
+    """
+
+    carries_state: ClassVar[bool]  # whether a row continues the same row of the batch before it
+
+    def __init__(
+        self, tokens: Tokens, batch_size: int, num_steps: int, *, random_offset: bool, seed: int
+    ) -> None:
+        if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
+            got = f"shape {tokens.shape}, {tokens.dtype}"
+            raise ShapeError("tokens are one row of whole numbers", expected="shape (n,), integers", got=got)
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("num_steps", num_steps, 1),
+            ("seed", seed, 0),
+        ):
+            if value < least:
+                raise OptionError(f"{name} is too small", expected=f"at least {least}", got=str(value))
+        self.tokens = tokens
+        self.batch_size = batch_size
+        self.num_steps = num_steps
+        self.random_offset = random_offset
+        self.seed = seed
+        self._state = BatchState(0, 0)
+        # What no epoch may count on as input: the last token, and those before the latest possible start.
+        unusable = 1 + (num_steps - 1 if random_offset else 0)
+        self._usable = max(len(tokens) - unusable, 0)
+        if len(self) < 1:
+            needed = batch_size * self._fewest_steps + unusable
+            raise DataError(
+                "the text is too short for one batch",
+                expected=f"at least {needed} tokens for batch_size={batch_size}, num_steps={num_steps}",
+                got=f"{len(tokens)} tokens",
+                do="use a longer text, or a smaller batch_size or num_steps",
+            )
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of batches in an epoch, the same in each."""
+
+    @abstractmethod
+    def batch(self, epoch: int, position: int) -> Batch:
+        """The batch at that place."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch = self._state.epoch
+        for position in range(self._state.position, len(self)):
+            batch = self.batch(epoch, position)
+            self._state = self._after(epoch, position)
+            yield batch
+
+    @property
+    def state(self) -> BatchState:
+        """Which batch comes next."""
+        return self._state
+
+    def restore(self, state: tuple[int, int]) -> None:
+        """Go on from a state that was kept."""
+        epoch, position = state
+        if epoch < 0 or not 0 <= position < len(self):
+            raise OptionError(
+                "these batches have no such place",
+                expected=f"epoch >= 0, 0 <= position < {len(self)}",
+                got=f"epoch {epoch}, position {position}",
+                do="resume with the text, batch_size and num_steps of the interrupted run",
+            )
+        self._state = BatchState(epoch, position)
+
+    def _after(self, epoch: int, position: int) -> BatchState:
+        return BatchState(epoch, position + 1) if position + 1 < len(self) else BatchState(epoch + 1, 0)
+
+    @property
+    def _fewest_steps(self) -> int:
+        return self.num_steps
+
+    def _offset(self, random: np.random.Generator) -> int:
+        return int(random.integers(self.num_steps)) if self.random_offset else 0
+
+    def _random(self, epoch: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, epoch])
+
+
+class SequentialBatches(TokenBatches):
+    """Truncated back-propagation through time: row r of each batch continues row r of the batch before it.
+
+    The tokens are cut into `batch_size` contiguous streams of equal length, and a batch is the next
+    `num_steps` of every stream, so a state can be carried from batch to batch; at position 0 it begins anew.
+    With `random_offset` each epoch starts at one of the first `num_steps` tokens, drawn from (seed, epoch).
+    What does not fill a batch at a stream's end is left out, or comes as a last, shorter batch with
+    `keep_tail`.
+    """
+
+    carries_state = True
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        batch_size: int,
+        num_steps: int,
+        *,
+        random_offset: bool = False,
+        seed: int = 0,
+        keep_tail: bool = False,
+    ) -> None:
+        self.keep_tail = keep_tail
+        super().__init__(tokens, batch_size, num_steps, random_offset=random_offset, seed=seed)
+
+    def __len__(self) -> int:
+        whole, rest = divmod(self._stream_length, self.num_steps)
+        return whole + (self.keep_tail and rest > 0)
+
+    def batch(self, epoch: int, position: int) -> Batch:
+        """The steps of that position in every stream."""
+        start = self._offset(self._random(epoch))
+        steps = slice(position * self.num_steps, min((position + 1) * self.num_steps, self._stream_length))
+        return _batch(self._streams(start)[steps], self._streams(start + 1)[steps])
+
+    @property
+    def _stream_length(self) -> int:
+        return self._usable // self.batch_size
+
+    def _streams(self, start: int) -> Tokens:
+        length = self._stream_length
+        return self.tokens[start : start + length * self.batch_size].reshape(self.batch_size, length).T
+
+    @property
+    def _fewest_steps(self) -> int:
+        return 1 if self.keep_tail else self.num_steps
+
+
+class RandomWindows(TokenBatches):
+    """Independent windows in an order drawn from (seed, epoch); no state can be carried.
+
+    The tokens are cut into windows of `num_steps` that do not overlap, so an epoch reads every one of them
+    once; the cuts start at one of the first `num_steps` tokens, drawn too, so that they differ between
+    epochs. Windows that do not fill the last batch are left out of that epoch.
+    """
+
+    carries_state = False
+
+    def __init__(
+        self, tokens: Tokens, batch_size: int, num_steps: int, *, random_offset: bool = True, seed: int = 0
+    ) -> None:
+        self._order: tuple[int, int, NDArray[np.int64]] | None = None
+        super().__init__(tokens, batch_size, num_steps, random_offset=random_offset, seed=seed)
+
+    def __len__(self) -> int:
+        return self._usable // self.num_steps // self.batch_size
+
+    def batch(self, epoch: int, position: int) -> Batch:
+        """The windows of that position in the epoch's order."""
+        offset, order = self._drawn(epoch)
+        starts = (
+            offset + self.num_steps * order[position * self.batch_size : (position + 1) * self.batch_size]
+        )
+        places = starts + np.arange(self.num_steps)[:, np.newaxis]  # (steps, batch)
+        return _batch(self.tokens[places], self.tokens[places + 1])
+
+    def _drawn(self, epoch: int) -> tuple[int, NDArray[np.int64]]:
+        if self._order is None or self._order[0] != epoch:
+            random = self._random(epoch)
+            offset = self._offset(random)
+            self._order = (epoch, offset, random.permutation(self._usable // self.num_steps))
+        return self._order[1:]
+
+
+def _batch(inputs: Tokens, targets: Tokens) -> Batch:
+    """A batch of its own memory, so that nothing done to it reaches the tokens."""
+    return Batch(np.array(inputs, np.int64, order="C"), np.array(targets, np.int64, order="C"))

@@ -1,0 +1,130 @@
+"""Characters to numbers and back."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError, OptionError
+
+UNKNOWN = "<unk>"
+_CODE_POINTS = 0x110000
+_CHUNK = 1 << 20  # characters encoded at once: what bounds the memory for a long text
+
+
+class CharVocabulary:
+    """The symbols of a text, numbered; a symbol is one character (one Unicode code point).
+
+    `CharVocabulary.from_text(text)` numbers a text's characters in the order of their code points, so the
+    same characters always get the same numbers. With `unknown=True` the symbol 0 is "<unk>", for every
+    character that is not among the others; without it such a character is an error.
+    """
+
+    def __init__(self, characters: Iterable[str], *, unknown: bool = False) -> None:
+        listed = tuple(characters)
+        long = next((one for one in listed if len(one) != 1), None)
+        if long is not None:
+            raise OptionError("a symbol of a CharVocabulary is one character", got=repr(long))
+        if len(set(listed)) != len(listed):
+            twice = next(one for one in listed if listed.count(one) > 1)
+            raise OptionError(
+                "the symbols of a CharVocabulary differ from each other", got=f"{twice!r} twice"
+            )
+        if not listed:
+            raise OptionError("a CharVocabulary needs at least one character")
+        self.symbols: tuple[str, ...] = ((UNKNOWN,) if unknown else ()) + listed
+        self.unknown = unknown
+        self._numbers = _number_table(listed, first=int(unknown))
+        self._dtype = np.min_scalar_type(len(self.symbols) - 1)
+
+    @classmethod
+    def from_text(cls, text: str, *, unknown: bool = False) -> Self:
+        """The vocabulary of the characters that occur in `text`."""
+        seen = np.zeros(_CODE_POINTS, dtype=np.bool_)
+        for _, codes in _code_points(text):
+            seen[codes] = True
+        return cls(map(chr, np.flatnonzero(seen).tolist()), unknown=unknown)
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CharVocabulary):
+            return NotImplemented
+        return self.symbols == other.symbols
+
+    def __hash__(self) -> int:
+        return hash(self.symbols)
+
+    def __repr__(self) -> str:
+        return f"CharVocabulary({len(self)} symbols{', unknown=True' if self.unknown else ''})"
+
+    def encode(self, text: str) -> NDArray[Any]:
+        """The number of each character, as the smallest unsigned integers that can hold them."""
+        numbers = np.empty(len(text), dtype=self._dtype)
+        for start, codes in _code_points(text):
+            # Whatever lies beyond the table is as unknown as the table's last entry.
+            found = self._numbers[np.minimum(codes, len(self._numbers) - 1)]
+            if not self.unknown and found.min(initial=0) < 0:
+                raise self._not_a_symbol(text, start + int(np.argmax(found < 0)))
+            numbers[start : start + len(codes)] = np.maximum(found, 0)
+        return numbers
+
+    def decode(self, numbers: Iterable[int]) -> str:
+        """The text of those numbers; the symbol for the unknown is written "<unk>"."""
+        listed = [int(one) for one in numbers]
+        wrong = next((one for one in listed if not 0 <= one < len(self)), None)
+        if wrong is not None:
+            raise DataError("no symbol has that number", expected=f"0 to {len(self) - 1}", got=str(wrong))
+        return "".join([self.symbols[one] for one in listed])
+
+    def to_json(self) -> dict[str, Any]:
+        """What a model file keeps of the vocabulary: strings and a truth value."""
+        return {
+            "kind": "characters",
+            "symbols": list(self.symbols[int(self.unknown) :]),
+            "unknown": self.unknown,
+        }
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> Self:
+        """The vocabulary that to_json() wrote."""
+        symbols, unknown = saved.get("symbols"), saved.get("unknown")
+        if (
+            saved.get("kind") != "characters"
+            or not isinstance(symbols, Sequence)
+            or not isinstance(unknown, bool)
+        ):
+            raise DataError(
+                "this is not a saved vocabulary of characters",
+                expected='{"kind": "characters", "symbols": [...], "unknown": true or false}',
+                got=f"{dict(saved)!r:.200}",
+            )
+        return cls(symbols, unknown=unknown)
+
+    def _not_a_symbol(self, text: str, position: int) -> DataError:
+        character = text[position]
+        line = text.count("\n", 0, position) + 1
+        shown = "".join(self.symbols)
+        return DataError(
+            f"the character {character!r} (U+{ord(character):04X}) is not in the vocabulary",
+            expected=f"one of its {len(self)} symbols, {shown[:60]!r}{' ...' if len(shown) > 60 else ''}",
+            got=f"{text[max(0, position - 10) : position + 10]!r}, at position {position}, in line {line}",
+            do="leave the character out, or make the vocabulary with unknown=True",
+        )
+
+
+def _number_table(characters: Sequence[str], *, first: int) -> NDArray[np.int32]:
+    """By code point the number of a character; -1 where there is none, as in the last entry, one past all."""
+    codes = np.array([ord(one) for one in characters])
+    table = np.full(codes.max() + 2, -1, dtype=np.int32)
+    table[codes] = np.arange(first, first + len(codes))
+    return table
+
+
+def _code_points(text: str) -> Iterator[tuple[int, NDArray[np.uint32]]]:
+    """The code points of a text in pieces, each with the position where it starts."""
+    for start in range(0, len(text), _CHUNK):
+        piece = text[start : start + _CHUNK].encode("utf-32-le", "surrogatepass")
+        yield start, np.frombuffer(piece, dtype="<u4")

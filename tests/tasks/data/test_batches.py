@@ -1,0 +1,185 @@
+"""Batches: streams that continue, windows that cover, orders that can be resumed."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from gatewright.errors import DataError, OptionError, ShapeError
+from gatewright.tasks.data import Batch, RandomWindows, SequentialBatches, TokenBatches
+
+TOKENS = np.arange(1000, dtype=np.uint16)
+KINDS = pytest.mark.parametrize("kind", [SequentialBatches, RandomWindows])
+
+
+def the_same(one: list[Batch], other: list[Batch]) -> bool:
+    return len(one) == len(other) and all(
+        np.array_equal(a.inputs, b.inputs) and np.array_equal(a.targets, b.targets)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_sequential_batches_are_the_books() -> None:
+    batches = list(SequentialBatches(np.arange(35), batch_size=2, num_steps=5))
+    assert [batch.inputs.T.tolist() for batch in batches] == [
+        [[0, 1, 2, 3, 4], [17, 18, 19, 20, 21]],
+        [[5, 6, 7, 8, 9], [22, 23, 24, 25, 26]],
+        [[10, 11, 12, 13, 14], [27, 28, 29, 30, 31]],
+    ]
+    assert all(np.array_equal(batch.targets, batch.inputs + 1) for batch in batches)
+
+
+@given(
+    size=st.integers(2, 300),
+    batch_size=st.integers(1, 7),
+    num_steps=st.integers(1, 9),
+    random_offset=st.booleans(),
+    keep_tail=st.booleans(),
+    epoch=st.integers(0, 5),
+)
+def test_streams_continue_and_end_together(
+    size: int, batch_size: int, num_steps: int, random_offset: bool, keep_tail: bool, epoch: int
+) -> None:
+    assume(size > batch_size * num_steps + num_steps)
+    batches = SequentialBatches(
+        np.arange(size), batch_size, num_steps, random_offset=random_offset, keep_tail=keep_tail
+    )
+    streams = np.concatenate([batches.batch(epoch, place).inputs for place in range(len(batches))])
+    targets = np.concatenate([batches.batch(epoch, place).targets for place in range(len(batches))])
+    assert np.array_equal(targets, streams + 1)
+    assert np.array_equal(streams[1:], streams[:-1] + 1)
+    assert targets.max() < size
+    first = streams[0, 0]
+    assert first < num_steps if random_offset else first == 0
+    if keep_tail:  # each stream then ends where the next one starts
+        assert np.array_equal(streams[0, 1:], targets[-1, :-1])
+    if keep_tail and not random_offset and batch_size == 1:
+        assert len(streams) == size - 1
+    if not keep_tail:
+        assert len(streams) == len(batches) * num_steps
+
+
+def test_the_offset_differs_between_epochs_and_takes_every_value() -> None:
+    batches = SequentialBatches(TOKENS, 4, 5, random_offset=True)
+    assert {int(batches.batch(epoch, 0).inputs[0, 0]) for epoch in range(40)} == {0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("random_offset", [False, True])
+def test_an_epoch_of_windows_reads_each_token_at_most_once(random_offset: bool) -> None:
+    windows = RandomWindows(TOKENS, batch_size=3, num_steps=7, random_offset=random_offset)
+    for _ in range(3):
+        epoch = list(windows)
+        assert len(epoch) == len(windows) == (1000 - 1 - 6 * random_offset) // 7 // 3
+        assert all(np.array_equal(batch.targets, batch.inputs + 1) for batch in epoch)
+        starts = np.concatenate([batch.inputs[0] for batch in epoch])
+        assert len(set(starts.tolist())) == len(starts)
+        assert len({int(start) % 7 for start in starts}) == 1
+        assert all(np.array_equal(batch.inputs, batch.inputs[0] + np.arange(7)[:, None]) for batch in epoch)
+        assert max(int(batch.targets.max()) for batch in epoch) < 1000
+
+
+@KINDS
+def test_the_order_depends_on_seed_and_epoch_alone(kind: type[TokenBatches]) -> None:
+    def epochs(seed: int) -> list[list[Batch]]:
+        batches = kind(TOKENS, 4, 6, random_offset=True, seed=seed)
+        return [list(batches) for _ in range(3)]
+
+    assert all(the_same(one, other) for one, other in zip(epochs(5), epochs(5), strict=True))
+    first, second, third = epochs(5)
+    assert not (the_same(first, second) and the_same(second, third))
+    assert not all(the_same(one, other) for one, other in zip(epochs(5), epochs(6), strict=True))
+    assert the_same(
+        second, [kind(TOKENS, 4, 6, random_offset=True, seed=5).batch(1, p) for p in range(len(second))]
+    )
+
+
+@KINDS
+@pytest.mark.parametrize("taken", [0, 1, 40, 41, 42, 100])
+def test_an_interrupted_run_goes_on_where_it_was(kind: type[TokenBatches], taken: int) -> None:
+    def endless(batches: TokenBatches) -> itertools.chain[Batch]:
+        return itertools.chain.from_iterable(itertools.repeat(batches))
+
+    whole = list(itertools.islice(endless(kind(TOKENS, 4, 6, random_offset=True)), 130))
+    batches = kind(TOKENS, 4, 6, random_offset=True)
+    before = list(itertools.islice(endless(batches), taken))
+    kept = json.loads(json.dumps(batches.state))
+    resumed = kind(TOKENS, 4, 6, random_offset=True)
+    resumed.restore(kept)
+    after = list(itertools.islice(endless(resumed), 130 - taken))
+    assert the_same(before + after, whole)
+
+
+@KINDS
+def test_the_state_names_the_batch_that_comes_next(kind: type[TokenBatches]) -> None:
+    batches = kind(np.arange(22), 2, 5, random_offset=False)
+    assert len(batches) == 2
+    seen = [batches.state]
+    seen += [batches.state for _ in batches]
+    assert seen == [(0, 0), (0, 1), (1, 0)]
+    assert [batches.state for _ in batches] == [(1, 1), (2, 0)]
+
+
+@KINDS
+def test_a_batch_is_int64_and_its_own(kind: type[TokenBatches]) -> None:
+    tokens = np.arange(100)
+    batch = kind(tokens, 1, 5, random_offset=False).batch(0, 0)
+    for array in batch:
+        assert array.shape == (5, 1)
+        assert array.dtype == np.int64
+        assert array.flags.c_contiguous
+        assert array.flags.writeable
+        assert not np.shares_memory(array, tokens)
+
+
+def test_only_streams_carry_state() -> None:
+    assert SequentialBatches(TOKENS, 4, 6).carries_state
+    assert not RandomWindows(TOKENS, 4, 6).carries_state
+
+
+@KINDS
+@pytest.mark.parametrize("random_offset", [False, True])
+def test_the_shortest_text_is_said_and_is_enough(kind: type[TokenBatches], random_offset: bool) -> None:
+    needed = 4 * 6 + 1 + 5 * random_offset
+    assert len(kind(np.arange(needed), 4, 6, random_offset=random_offset)) == 1
+    with pytest.raises(DataError) as caught:
+        kind(np.arange(needed - 1), 4, 6, random_offset=random_offset)
+    assert str(caught.value) == (
+        "the text is too short for one batch\n"
+        f"  expected: at least {needed} tokens for batch_size=4, num_steps=6\n"
+        f"  got: {needed - 1} tokens\n"
+        "  do: use a longer text, or a smaller batch_size or num_steps"
+    )
+
+
+@pytest.mark.parametrize("random_offset", [False, True])
+def test_with_its_tail_a_shorter_text_is_enough(random_offset: bool) -> None:
+    needed = 4 + 1 + 5 * random_offset
+    batches = SequentialBatches(np.arange(needed), 4, 6, random_offset=random_offset, keep_tail=True)
+    assert [batch.inputs.shape for batch in batches] == [(1, 4)]
+    with pytest.raises(DataError, match=f"expected: at least {needed} tokens"):
+        SequentialBatches(np.arange(needed - 1), 4, 6, random_offset=random_offset, keep_tail=True)
+
+
+@KINDS
+def test_wrong_tokens_and_options_are_errors(kind: type[TokenBatches]) -> None:
+    with pytest.raises(ShapeError, match=r"got: shape \(10, 10\), int64"):
+        kind(np.zeros((10, 10), np.int64), 2, 2, random_offset=False, seed=0)
+    with pytest.raises(ShapeError, match=r"got: shape \(100,\), float64"):
+        kind(np.zeros(100), 2, 2, random_offset=False, seed=0)
+    with pytest.raises(OptionError, match="batch_size is too small\n  expected: at least 1\n  got: 0"):
+        kind(TOKENS, 0, 2, random_offset=False, seed=0)
+    with pytest.raises(OptionError, match="num_steps is too small"):
+        kind(TOKENS, 2, 0, random_offset=False, seed=0)
+    with pytest.raises(OptionError, match="seed is too small"):
+        kind(TOKENS, 2, 2, random_offset=False, seed=-1)
+
+
+@pytest.mark.parametrize("state", [(0, 41), (0, -1), (-1, 0)])
+def test_a_place_that_is_none_cannot_be_restored(state: tuple[int, int]) -> None:
+    batches = SequentialBatches(TOKENS, 4, 6)
+    assert len(batches) == 41
+    with pytest.raises(OptionError, match=f"got: epoch {state[0]}, position {state[1]}"):
+        batches.restore(state)
