@@ -1,0 +1,176 @@
+"""What the documents show works: their Python runs, it prints what they say, and their commands exist."""
+
+import contextlib
+import io
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.architecture.documents import SHELLS, Block, blocks, commands
+from tests.paths import PACKAGE, ROOT
+
+DOCUMENTS = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if path.is_file()]
+NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
+
+
+def run_in_order(found: Sequence[Block], name: str) -> None:
+    """Run the Python blocks in one name space; an `output` block is what the one before it prints."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    printed = ""
+    for block in (block for block in found if block.run):
+        if block.language == "output":
+            assert printed.strip() == block.content.strip(), f"{name}, line {block.line}"
+        if block.language == "python":
+            with contextlib.redirect_stdout(io.StringIO()) as stream:
+                exec(compile(block.padded, name, "exec"), names)
+            printed = stream.getvalue()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
+def test_the_python_of_a_document_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = blocks(path.read_text(encoding="utf-8"))
+    assert any(block.language == "python" for block in found)
+    if any("torch" in block.content for block in found):
+        pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    run_in_order(found, str(path))
+
+
+def documented_commands() -> Iterator[tuple[str, list[str]]]:
+    for path, name in zip(DOCUMENTS, NAMES, strict=True):
+        for block in blocks(path.read_text(encoding="utf-8")):
+            if block.language in SHELLS:
+                for arguments in commands(block, "gatewright"):
+                    yield f"{name}: gatewright {' '.join(arguments)}", arguments
+
+
+COMMANDS = dict(documented_commands())
+
+
+def misuse(program: Any, arguments: Sequence[str]) -> str | None:
+    """Why the command line would refuse these arguments before it does anything; None where it would not."""
+    name, *rest = arguments or [""]
+    if name not in program.commands:
+        return f"there is no command {name!r}"
+    parameters = program.commands[name].params
+    values = []
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            values.append(word)
+        elif problem := misused_option(word, parameters, rest):
+            return f"{name} {problem}"
+    places = [each for each in parameters if each.param_type_name == "argument"]
+    least = sum(abs(each.nargs) for each in places if each.required)
+    most = math.inf if any(each.nargs < 0 for each in places) else sum(each.nargs for each in places)
+    return None if least <= len(values) <= most else f"{name} does not take {len(values)} arguments"
+
+
+def misused_option(word: str, parameters: Sequence[Any], rest: list[str]) -> str | None:
+    """What is wrong with an option; if nothing is, its value is taken out of the `rest` of the line."""
+    option, _, value = word.partition("=")
+    known = [each for each in parameters if option in (*each.opts, *each.secondary_opts)]
+    if option == "--help" or (known and (known[0].is_flag or value)):
+        return None
+    if not known:
+        return f"has no option {option}"
+    if not rest:
+        return f"{option} needs a value"
+    rest.pop(0)
+    return None
+
+
+@pytest.mark.skipif(not (PACKAGE / "cli.py").exists(), reason="there is no command line yet")
+@pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
+def test_a_command_of_a_document_exists(arguments: list[str]) -> None:
+    import typer
+
+    from gatewright import cli
+
+    assert misuse(typer.main.get_command(cli.app), arguments) is None
+
+
+DOCUMENT = """\
+# A title
+
+```python
+a = 1
+print(a + 1)
+```
+
+```output
+2
+```
+
+<!-- not run: it takes an hour -->
+```python
+raise SystemExit
+```
+
+```sh
+cd somewhere  # gatewright is not called here
+.venv/bin/gatewright train adding \\
+    --out 'runs/a b'  # and a remark
+```
+"""
+
+
+def test_a_document_is_taken_apart() -> None:
+    found = blocks(DOCUMENT)
+    assert [(block.language, block.line, block.run) for block in found] == [
+        ("python", 4, True),
+        ("output", 9, True),
+        ("python", 14, False),
+        ("sh", 18, True),
+    ]
+    assert commands(found[3], "gatewright") == [["train", "adding", "--out", "runs/a b"]]
+    run_in_order(found, "a document")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ("2\n```", "3\n```", AssertionError),
+        ("a = 1", "a = b", NameError),
+        ("<!-- not", "<!--", SystemExit),
+    ],
+)
+def test_a_document_that_is_not_true_fails(old: str, new: str, error: type[BaseException]) -> None:
+    assert old in DOCUMENT
+    with pytest.raises(error):
+        run_in_order(blocks(DOCUMENT.replace(old, new)), "a document")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("train adding --out a --set k=v --quick", None),
+        ("train adding --out=a", None),
+        ("train --help adding", None),
+        ("add 1", None),
+        ("add 1 2 3", None),
+        ("add", "add does not take 0 arguments"),
+        ("fly", "there is no command 'fly'"),
+        ("", "there is no command ''"),
+        ("train adding --speed 3", "train has no option --speed"),
+        ("train adding --out", "train --out needs a value"),
+        ("train", "train does not take 0 arguments"),
+        ("train adding text", "train does not take 2 arguments"),
+    ],
+)
+def test_a_command_that_does_not_exist_is_seen(line: str, reason: str | None) -> None:
+    typer = pytest.importorskip("typer")
+    app = typer.Typer()
+
+    @app.command()
+    def train(recipe: str, out: str = "", set: list[str] | None = None, quick: bool = False) -> None:
+        """Train."""
+
+    @app.command()
+    def add(numbers: list[int]) -> None:
+        """Add."""
+
+    assert misuse(typer.main.get_command(app), line.split()) == reason
