@@ -1,0 +1,130 @@
+"""What a ragged batch needs: row lengths, masks, reversal, and PackedSequence in and out.
+
+Everything here is time-major, (time, batch, ...), and in the caller's order of rows.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from gatewright.errors import ShapeError
+
+Lengths = Tensor | Sequence[int]
+
+
+class Padded(NamedTuple):
+    """A ragged batch as one array: row b holds `lengths[b]` steps and then padding."""
+
+    values: Tensor  # (time, batch, ...)
+    lengths: Tensor  # (batch,), int64
+
+
+def row_lengths(
+    lengths: Lengths, *, steps: int, batch: int, device: torch.device | str | None = None
+) -> Tensor:
+    """The number of steps of each row as an int64 tensor (batch,) on `device`, or on the CPU.
+
+    Any order is allowed, and so is 0. Raises ShapeError when a length is missing, left over, not a whole
+    number, negative, or longer than `steps`.
+    """
+    found = _as_tensor(lengths)
+    if found.shape != (batch,):
+        raise ShapeError(
+            "lengths do not fit the batch",
+            expected=f"shape ({batch},), one length for each row of the batch",
+            got=f"shape {tuple(found.shape)}",
+            do="pass one length for each row; with batch_first=True rows are the first axis of the input",
+        )
+    outside = ((found < 0) | (found > steps)).nonzero()
+    if len(outside):
+        row = int(outside[0])
+        raise ShapeError(
+            "lengths do not fit the sequences",
+            expected=f"lengths from 0 to {steps}, the number of time steps of the input",
+            got=f"{int(found[row])} for row {row}",
+            do="pad the input to its longest row; if time and batch are exchanged, see batch_first",
+        )
+    return found if device is None else found.to(device)
+
+
+def _as_tensor(lengths: Lengths) -> Tensor:
+    try:
+        found = torch.as_tensor(lengths, device=None if isinstance(lengths, Tensor) else "cpu").detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise _not_whole_numbers(repr(lengths)) from error
+    if found.numel() and (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool):
+        raise _not_whole_numbers(f"values of {found.dtype}")
+    return found.to(torch.int64)
+
+
+def _not_whole_numbers(got: str) -> ShapeError:
+    return ShapeError(
+        "lengths are not whole numbers",
+        expected="a list or an integer tensor, one length for each row of the batch",
+        got=got,
+        do="convert them: lengths.long(), or mask.sum(0).long() where you hold a (time, batch) mask",
+    )
+
+
+def unpack(packed: PackedSequence) -> Padded:
+    """The padded form of a PackedSequence, its rows in the order that the caller packed them in."""
+    values, lengths = pad_packed_sequence(packed)
+    return Padded(values, lengths)
+
+
+def repack(values: Tensor, like: PackedSequence) -> PackedSequence:
+    """`values` (time, batch, features), packed as `like` is: same batch sizes, same order, differentiable.
+
+    This is what a torch.nn layer returns for the input `like`. Raises ShapeError when `values` has not the
+    steps and rows of `like`.
+    """
+    steps, batch = len(like.batch_sizes), int(like.batch_sizes[0])
+    if values.shape[:2] != (steps, batch):
+        raise ShapeError(
+            "the values do not fit the PackedSequence that they are packed like",
+            expected=f"shape ({steps}, {batch}, features)",
+            got=f"shape {tuple(values.shape)}",
+            do="pass time-major values with one row for each packed sequence",
+        )
+    ordered = values if like.sorted_indices is None else values.index_select(1, like.sorted_indices)
+    lengths = (like.batch_sizes[:, None] > torch.arange(batch)).sum(0)  # in descending order
+    data = pack_padded_sequence(ordered, lengths).data
+    return PackedSequence(data, like.batch_sizes, like.sorted_indices, like.unsorted_indices)
+
+
+def step_mask(lengths: Tensor, steps: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A tensor (steps, batch): 1 where a step belongs to its row, 0 where it is padding."""
+    return _is_valid(lengths, steps).to(dtype)
+
+
+def _is_valid(lengths: Tensor, steps: int) -> Tensor:
+    return torch.arange(steps, device=lengths.device)[:, None] < lengths
+
+
+def zero_padding(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """`values` (time, batch, ...) with zeros for padding, even if NaN stood there; no gradient reaches it."""
+    if lengths is None:
+        return values
+    padding = ~_is_valid(lengths.to(values.device), len(values))
+    return values.masked_fill(padding.reshape(*padding.shape, *[1] * (values.dim() - 2)), 0)
+
+
+def reverse_within_lengths(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """Each row of `values` (time, batch, ...) with its own steps in reverse; padding stays where it is.
+
+        reversed[t, b] = values[lengths[b] - 1 - t, b] if t < lengths[b] else values[t, b]
+
+    Done twice, it gives `values` back. Without lengths every row is reversed whole.
+    """
+    if lengths is None:
+        return values.flip(0)
+    steps, batch = values.shape[:2]
+    lengths = lengths.to(values.device)
+    step = torch.arange(steps, device=values.device)[:, None]
+    source = torch.where(step < lengths, lengths - 1 - step, step)  # (time, batch)
+    # Whole rows by index_select: its gradient costs a tenth of that of gather along time.
+    rows = source * batch + torch.arange(batch, device=values.device)
+    return values.flatten(0, 1).index_select(0, rows.flatten()).view(values.shape)
