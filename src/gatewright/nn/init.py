@@ -1,0 +1,315 @@
+"""How the parameters of a layer begin, each way under the name that its paper or framework gives it.
+
+An initialiser fills the named parameters of one layer in place. It is asked for by name, or several together:
+
+    init="torch"
+    init="orthogonal + glorot + chrono(max_steps=784)"
+    init=[orthogonal(gain=1.1), "forget_bias", my_function]    # my_function(parameters, sizes) -> None
+
+They are applied in order, and a later one overwrites an earlier. What none of them sets begins as PyTorch
+draws it, except that biases (the spaces whose name begins with "b") begin at zero.
+"""
+
+import ast
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Concatenate, ParamSpec
+
+import torch
+from torch import Tensor, nn
+
+from gatewright.errors import OptionError
+
+Parameters = Mapping[str, Tensor]  # {"W.r": a view (hidden, input), "U.r": ..., "b.r": ...} of one layer
+Sizes = Mapping[str, int]  # {"input": 28, "hidden": 128}
+Rule = Callable[[Parameters, Sizes], object]
+Init = str | Rule | Sequence[str | Rule]
+Options = ParamSpec("Options")
+
+ALIASES = {"torch": "torch_uniform", "glorot": "glorot_uniform"}
+RULES: dict[str, Callable[..., None]] = {}
+
+
+@dataclass(frozen=True)
+class Initialiser:
+    """A rule with its options, shown as it is asked for: `chrono(max_steps=784)`."""
+
+    name: str
+    options: Mapping[str, object] = field(hash=False)
+
+    def __call__(self, parameters: Parameters, sizes: Sizes) -> None:
+        """Fill, in place, those of `parameters` that this rule speaks of."""
+        with torch.no_grad():
+            RULES[self.name](parameters, sizes, **self.options)
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{option}={value!r}' for option, value in self.options.items())})"
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Initialisers applied one after the other; the first of them sets every parameter."""
+
+    parts: tuple[Rule, ...]
+
+    def __call__(self, parameters: Parameters, sizes: Sizes) -> None:
+        """Fill all `parameters` in place."""
+        with torch.no_grad():
+            for part in self.parts:
+                part(parameters, sizes)
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, self.parts))
+
+
+def resolve(init: Init) -> Composite:
+    """What `init` asks for, checked now, as one callable (parameters, sizes) that sets every parameter.
+
+    Raises OptionError for a name that is not known, or options that the initialiser does not take.
+    """
+    if isinstance(init, Composite):
+        return init
+    wishes = init if isinstance(init, Sequence) and not isinstance(init, str) else [init]
+    parts = tuple(part for wish in wishes for part in _parts(wish))
+    complete = bool(parts) and _sets_all(parts[0])
+    return Composite(parts if complete else (torch_uniform(zero_biases=True), *parts))
+
+
+def _sets_all(part: Rule) -> bool:
+    return isinstance(part, Initialiser) and part.name == "torch_uniform"
+
+
+def _parts(wish: str | Rule) -> list[Rule]:
+    if isinstance(wish, str):
+        return [_from_text(part, wish) for part in _summands(_parse(wish))]
+    if not callable(wish):
+        raise OptionError(
+            f"init holds {wish!r}, which is no initialiser",
+            expected=_known_names(),
+            do="pass a name, or a function (parameters, sizes) that fills the parameters in place",
+        )
+    for name, rule in RULES.items():
+        if getattr(wish, "__wrapped__", None) is rule:  # init=orthogonal, where orthogonal() is meant
+            return [_with_options(name)]
+    return [wish]
+
+
+def _parse(text: str) -> ast.expr:
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except SyntaxError as error:
+        raise _unreadable(text) from error
+
+
+def _summands(tree: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Add):
+        yield from _summands(tree.left)
+        yield from _summands(tree.right)
+    else:
+        yield tree
+
+
+def _from_text(tree: ast.expr, text: str) -> Initialiser:
+    call = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
+    if not isinstance(call.func, ast.Name):
+        raise _unreadable(text)
+    name = ALIASES.get(call.func.id, call.func.id)
+    if name not in RULES:
+        raise OptionError(
+            f'no initialiser is called "{call.func.id}"',
+            expected=_known_names(),
+            got=f'init="{text}"',
+        )
+    try:
+        values = [ast.literal_eval(value) for value in call.args]
+        options = {keyword.arg or "**": ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except ValueError as error:
+        raise _unreadable(text) from error
+    return _with_options(name, *values, **options)
+
+
+def _unreadable(text: str) -> OptionError:
+    return OptionError(
+        f'init="{text}" cannot be read',
+        expected='names joined by +, and plain values for options: "orthogonal + chrono(max_steps=784)"',
+        do="write it so, or pass a list of names and functions",
+    )
+
+
+def _known_names() -> str:
+    return "one of " + ", ".join(sorted({*RULES, *ALIASES}))
+
+
+def _with_options(name: str, *args: object, **kwargs: object) -> Initialiser:
+    signature = _signature_of_options(RULES[name])
+    try:
+        return Initialiser(name, signature.bind(*args, **kwargs).arguments)
+    except TypeError as error:
+        raise OptionError(
+            f"{name} cannot take these options: {error}",
+            expected=f"{name}({', '.join(map(str, signature.parameters.values()))})",
+        ) from error
+
+
+def _signature_of_options(rule: Callable[..., None]) -> inspect.Signature:
+    _, _, *options = inspect.signature(rule).parameters.values()
+    return inspect.Signature(options, return_annotation=Initialiser)
+
+
+def _named(rule: Callable[Concatenate[Parameters, Sizes, Options], None]) -> Callable[Options, Initialiser]:
+    """Make `rule` known by its name; the function returned takes its options and gives an Initialiser."""
+    RULES[rule.__name__] = rule
+
+    @functools.wraps(rule)
+    def with_options(*args: Options.args, **kwargs: Options.kwargs) -> Initialiser:
+        return _with_options(rule.__name__, *args, **kwargs)
+
+    vars(with_options)["__signature__"] = _signature_of_options(rule)
+    return with_options
+
+
+@_named
+def torch_uniform(parameters: Parameters, sizes: Sizes, zero_biases: bool = False) -> None:
+    """Everything from U(-1/sqrt(hidden), 1/sqrt(hidden)), as torch.nn.RNN, GRU, LSTM; or with zero biases."""
+    bound = 1 / math.sqrt(max(1, sizes["hidden"]))
+    for name, tensor in parameters.items():
+        if zero_biases and _is_bias(name):
+            tensor.zero_()
+        else:
+            tensor.uniform_(-bound, bound)
+
+
+@_named
+def orthogonal(
+    parameters: Parameters, _: Sizes, gain: float = 1.0, spaces: str | Sequence[str] = "U"
+) -> None:
+    """Each gate's recurrent matrix orthogonal, times `gain`.
+
+    Andrew Saxe, James McClelland, Surya Ganguli (2014), Exact solutions to the nonlinear dynamics of learning
+    in deep linear neural networks, arXiv:1312.6120. Keras draws one matrix for all gates together instead.
+    Theano's sentiment tutorial uses it for the input matrices too: `spaces=("U", "W")`.
+    """
+    for tensor in _matrices(parameters, spaces):
+        drawn = nn.init.orthogonal_(tensor.new_empty(tensor.shape, dtype=torch.float64), gain)
+        tensor.copy_(drawn)  # bfloat16 has no QR decomposition
+
+
+@_named
+def glorot_uniform(parameters: Parameters, _: Sizes, spaces: str | Sequence[str] = "W") -> None:
+    """Each gate's input matrix from U(-a, a) with a = sqrt(6 / (inputs + outputs)).
+
+    Xavier Glorot, Yoshua Bengio (2010), Understanding the difficulty of training deep feedforward neural
+    networks, AISTATS. Keras counts the outputs of all gates together, and so draws from a narrower range.
+    """
+    for tensor in _matrices(parameters, spaces):
+        nn.init.xavier_uniform_(tensor)
+
+
+@_named
+def identity(parameters: Parameters, _: Sizes, gain: float = 1.0, spaces: str | Sequence[str] = "U") -> None:
+    """Each gate's recurrent matrix the identity, times `gain`.
+
+    Quoc Le, Navdeep Jaitly, Geoffrey Hinton (2015), A simple way to initialize recurrent networks of
+    rectified linear units, arXiv:1504.00941. The other weights are Gaussian: `"normal(0.001) + identity"`.
+    """
+    for tensor in _matrices(parameters, spaces):
+        nn.init.eye_(tensor).mul_(gain)
+
+
+@_named
+def normal(parameters: Parameters, _: Sizes, std: float = 0.01) -> None:
+    """Gaussian weights of standard deviation `std` and zero biases.
+
+    As the GRU from scratch in Dive into Deep Learning (Aston Zhang and others): its text says a variance of
+    0.01, its code a standard deviation of 0.01, and so does this.
+    """
+    for name, tensor in parameters.items():
+        if _is_bias(name):
+            tensor.zero_()
+        else:
+            tensor.normal_(0, std)
+
+
+@_named
+def truncated_normal(parameters: Parameters, _: Sizes, std: float = 0.01) -> None:
+    """Everything, biases too, Gaussian and cut at two standard deviations, as in TensorFlow 1."""
+    for tensor in parameters.values():
+        drawn = nn.init.trunc_normal_(
+            tensor.new_empty(tensor.shape, dtype=torch.float32), 0, std, -2 * std, 2 * std
+        )
+        tensor.copy_(drawn)
+
+
+@_named
+def forget_bias(
+    parameters: Parameters, _: Sizes, value: float = 1.0, keep_gates: str | Sequence[str] = "f"
+) -> None:
+    """The bias of the forget gate at `value`, so that the cell begins by remembering.
+
+    Felix Gers, Jürgen Schmidhuber, Fred Cummins (2000), Learning to forget: continual prediction with LSTM;
+    the value 1 is from Rafal Jozefowicz, Wojciech Zaremba, Ilya Sutskever (2015), An empirical exploration of
+    recurrent network architectures. TensorFlow 1's GRUCell does it to both gates: `keep_gates=("r", "z")`.
+    A gate that replaces the state when 1, as the f of MGU, needs `value=-1`.
+    Raises OptionError when the layer has no such bias.
+    """
+    for gate in _as_tuple(keep_gates):
+        _bias(parameters, gate, "forget_bias").fill_(value)
+
+
+@_named
+def chrono(
+    parameters: Parameters,
+    _: Sizes,
+    max_steps: int,
+    keep_gates: str | Sequence[str] = (),
+    replace_gates: str | Sequence[str] = (),
+) -> None:
+    """Biases that make the memory of the units range from one step to `max_steps`.
+
+        b.f = log(uniform(1, max_steps - 1)); b.i = -b.f    # an LSTM
+        b.z = log(uniform(1, max_steps - 1))                # a GRU whose z keeps the old state when 1
+
+    A cell that names its gates otherwise needs `keep_gates`, which keep the old state when 1, or
+    `replace_gates`, which replace it when 1 as the z of minGRU and the f of MGU do: these get the other sign.
+    Raises OptionError when the layer has not the gates named, or neither f nor z.
+    Corentin Tallec, Yann Ollivier (2018), Can recurrent neural networks warp time?, arXiv:1804.11188.
+    """
+    if max_steps < 2:
+        raise OptionError(
+            f"chrono(max_steps={max_steps}) has no range to draw from",
+            expected="the number of steps that the longest dependency spans, at least 2",
+        )
+    if not keep_gates and not replace_gates:  # beside an f, z is the input: sLSTM has both
+        keep_gates = "z" if "b.z" in parameters and "b.f" not in parameters else "f"
+    signs = dict.fromkeys(_as_tuple(keep_gates), 1) | dict.fromkeys(_as_tuple(replace_gates), -1)
+    for gate, sign in signs.items():
+        _bias(parameters, gate, "chrono").uniform_(1, max_steps - 1).log_().mul_(sign)
+    if signs.get("f") == 1 and "b.i" in parameters:
+        parameters["b.i"].copy_(-parameters["b.f"])
+
+
+def _is_bias(name: str) -> bool:
+    return name.startswith("b")
+
+
+def _as_tuple(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _matrices(parameters: Parameters, spaces: str | Sequence[str]) -> list[Tensor]:
+    wanted = _as_tuple(spaces)
+    return [t for name, t in parameters.items() if name.partition(".")[0] in wanted and t.dim() == 2]
+
+
+def _bias(parameters: Parameters, gate: str, asker: str) -> Tensor:
+    try:
+        return parameters[f"b.{gate}"]
+    except KeyError:
+        raise OptionError(
+            f"{asker} found no bias b.{gate} to set",
+            got=f"a layer with the parameters {', '.join(parameters)}",
+            do=f'name the gate that keeps the state, as {asker}(..., keep_gates="k"), and leave bias=True',
+        ) from None
