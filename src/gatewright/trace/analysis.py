@@ -1,4 +1,4 @@
-"""What can be told of a Trace without running it: what depends on what, what it costs, where it is parallel in time."""
+"""What can be told of a Trace without running it: what depends on what, what the loop needs, what it costs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ def depends_on_state(trace: Trace) -> frozenset[str]:
 
 
 def shared(trace: Trace) -> frozenset[str]:
-    """The names of the parameters and of what depends on nothing else: the same for all rows and all steps."""
+    """The names of the parameters and of what depends on nothing else: the same for all rows and steps."""
     changing = [*trace.inputs, *trace.states, *(noise.var for noise in trace.noises)]
     values = [*trace.params, *(equation.target for equation in trace.equations)]
     return _names(values) - _reached(trace.equations, _names(changing))
@@ -66,9 +66,9 @@ def parameter_count(trace: Trace, sizes: Mapping[str, int]) -> int:
 def flops(trace: Trace, sizes: Mapping[str, int]) -> int:
     """The floating-point operations of one row and one step.
 
-    A product of an m by n matrix and a vector counts 2mn (a product and an addition an entry), an outer product
-    mn, a sum or mean one an element, and every other op, `exp` as `add`, one an element of its result. Moving
-    values (transpose, expand, size, relabel) counts nothing, nor does what is computed of parameters alone.
+    A product of an m by n matrix and a vector counts 2mn (a product and an addition an entry), an outer
+    product mn, a sum or mean one an element, and every other op, `exp` as `add`, one an element of its result.
+    Moving values (transpose, expand, size, relabel) counts nothing, nor does what only parameters go into.
 
     Raises OptionError where an axis has no size.
     """
