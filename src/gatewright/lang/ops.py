@@ -119,9 +119,10 @@ def _expand(shapes: tuple[Shape, ...], attrs: Mapping[str, AttrValue]) -> Shape:
 
 
 def _relabel(shapes: tuple[Shape, ...], attrs: Mapping[str, AttrValue]) -> Shape:
-    if len(shapes[0]) != 1:
-        raise UnfitShapesError("a vector", "only a vector can be relabelled")
-    return axes_of(str(attrs["axes"]))
+    axes = axes_of(str(attrs["axes"]))
+    if len(shapes[0]) != 1 or len(axes) != 1:
+        raise UnfitShapesError("a vector", "only a vector can be relabelled, like another vector")
+    return axes
 
 
 def axes_of(text: str) -> Shape:

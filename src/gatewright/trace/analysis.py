@@ -1,4 +1,4 @@
-"""What can be told of a Trace without running it: what depends on what, what the loop needs, what it costs."""
+"""What can be told of a Trace without running it: what depends on what, what the loop needs, its cost."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -34,18 +34,14 @@ class Split:
     """The equations of a step, in their order, by when they can be computed."""
 
     before: tuple[Equation, ...]  # for all time steps at once: no state reaches them
-    loop: tuple[
-        Equation, ...
-    ]  # one step after the other: a state reaches them, and they reach the next value of one
+    loop: tuple[Equation, ...]  # one step after the other: a state reaches them, and they reach the next value of one
     after: tuple[Equation, ...]  # for all time steps at once: they only need the states of every step
 
 
 def split(trace: Trace) -> Split:
     """Take out of the loop what need not be in it. The next value of a state that is not read need not be."""
     stepwise, read = depends_on_state(trace), reads(trace)
-    carried = _names(
-        new for state, new in zip(trace.states, trace.next_states, strict=True) if state.name in read
-    )
+    carried = _names(new for state, new in zip(trace.states, trace.next_states, strict=True) if state.name in read)
     inner = stepwise & _needed(trace.equations, carried)
     outer = stepwise - inner
     return Split(
@@ -67,7 +63,7 @@ def flops(trace: Trace, sizes: Mapping[str, int]) -> int:
     """The floating-point operations of one row and one step.
 
     A product of an m by n matrix and a vector counts 2mn (a product and an addition an entry), an outer
-    product mn, a sum or mean one an element, and every other op, `exp` as `add`, one an element of its result.
+    product mn, a sum or mean one an element, every other op, `exp` as `add`, one an element of its result.
     Moving values (transpose, expand, size, relabel) counts nothing, nor does what only parameters go into.
 
     Raises OptionError where an axis has no size.

@@ -15,6 +15,7 @@ from gatewright.trace.check import check
 from gatewright.trace.fold import fold
 from gatewright.trace.identities import IDENTITIES, Call, Value
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
+from gatewright.trace.rename import renamed
 
 _COMMUTATIVE = frozenset({Op.ADD, Op.MUL, Op.MAXIMUM, Op.MINIMUM})
 
@@ -45,7 +46,7 @@ def _simplified(trace: Trace, known: Mapping[str, Literal]) -> Trace:
         sums=tuple((name, rewriter.output(value)) for name, value in trace.sums),
         gates=tuple((name, value) for name, value in gates if isinstance(value, Var)),
     )
-    result = _renamed(_live(replace(new, equations=tuple(rewriter.equations))), rewriter.user_names)
+    result = renamed(_live(replace(new, equations=tuple(rewriter.equations))), rewriter.user_names)
     check(result)
     return result
 
@@ -139,25 +140,4 @@ def _live(trace: Trace) -> Trace:
         params=tuple(param for param in trace.params if param.name in needed),
         noises=tuple(noise for noise in trace.noises if noise.var.name in needed),
         equations=tuple(equation for equation in trace.equations if equation.target.name in needed),
-    )
-
-
-def _renamed(trace: Trace, names: Mapping[str, str]) -> Trace:
-    """The trace with some values under other names."""
-
-    def var(old: Var) -> Var:
-        return Var(names.get(old.name, old.name), old.shape)
-
-    def atom(old: Atom) -> Atom:
-        return var(old) if isinstance(old, Var) else old
-
-    return replace(
-        trace,
-        equations=tuple(
-            replace(one, target=var(one.target), args=tuple(map(atom, one.args))) for one in trace.equations
-        ),
-        next_states=tuple(map(atom, trace.next_states)),
-        emits=tuple((name, atom(value)) for name, value in trace.emits),
-        sums=tuple((name, atom(value)) for name, value in trace.sums),
-        gates=tuple((name, var(value)) for name, value in trace.gates),
     )
