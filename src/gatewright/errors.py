@@ -1,10 +1,12 @@
-"""Every error that Gatewright raises on purpose: it names the user's object, what was expected, what came, and what to do."""
+"""Every error that Gatewright raises on purpose: it names the user's object, what was expected, what came, and what
+to do."""
 
 
 class GatewrightError(Exception):
     """A wrong use, said in a way that helps.
 
-    `problem` names the user's object and what is wrong with it; `expected`, `got` and `do` follow on lines of their own.
+    `problem` names the user's object and what is wrong with it; `expected`, `got` and `do` follow on lines of their
+    own.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """What the backends that compute with arrays share: one prepared fold, the alignment of rows, and the checks of arrays.
 
-A value of one row may be a scalar, a vector or a matrix. Its array has any number of leading axes in front: none for what
-depends on parameters only, (batch,) within a step, (time, batch) for what is done for all steps at once.
+A value of one row may be a scalar, a vector or a matrix. Its array has any number of leading axes in front: none for
+what depends on parameters only, (batch,) within a step, (time, batch) for what is done for all steps at once.
 """
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
@@ -133,9 +133,7 @@ def require(trace: Trace, arrays: Mapping[str, Any], names: Iterable[str], what:
         )
 
 
-def _misfit(
-    trace: Trace, leaf: Var, front: int, shape: tuple[int, ...], sizes: Mapping[str, str]
-) -> ShapeError:
+def _misfit(trace: Trace, leaf: Var, front: int, shape: tuple[int, ...], sizes: Mapping[str, str]) -> ShapeError:
     lead: Shape = ("time", "batch")[2 - front :] if front else ()
     known = "".join(f" with {axis} = {size}" for axis, size in sizes.items())
     return ShapeError(

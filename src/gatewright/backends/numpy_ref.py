@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.axes import bind
-from gatewright.backends.base import ArrayRules, Call, execute, infer_sizes, prepare, require
+from gatewright.backends.base import ArrayRules, execute, infer_sizes, prepare, require
 from gatewright.derive import adjoint, seed, vjp
 from gatewright.errors import OptionError, ShapeError
 from gatewright.lang.ops import Op
@@ -38,6 +38,10 @@ def _where(condition: Array, a: Array | float, b: Array | float) -> Array:
 
 def _less(a: Array | float, b: Array | float) -> Array:
     return np.less(a, b).astype(np.result_type(a, b))
+
+
+def _size(count: int) -> Any:
+    return np.float64(count)
 
 
 def _features(a: Array, rank: int) -> tuple[int, ...]:
@@ -69,10 +73,8 @@ RULES: ArrayRules = {
     Op.OUTER: lambda a, b: a[..., :, None] * b[..., None, :],
     Op.SUM: lambda a, rank: a.sum(axis=_features(a, rank)),
     Op.MEAN: lambda a, rank: a.mean(axis=_features(a, rank)),
-    Op.EXPAND: lambda a, sizes: np.broadcast_to(
-        np.asarray(a)[(..., *(None,) * len(sizes))], (*np.shape(a), *sizes)
-    ),
-    Op.SIZE: lambda count: np.float64(count),
+    Op.EXPAND: lambda a, sizes: np.broadcast_to(np.asarray(a)[(..., *(None,) * len(sizes))], (*np.shape(a), *sizes)),
+    Op.SIZE: _size,
     Op.RELABEL: lambda a: a,
 }
 
@@ -112,8 +114,8 @@ def run(
 
     `inputs` are (time, batch, features), `params` have the shapes of the cell, `states` are (batch, features) and zero
     where they are not given. A row whose length is over keeps its states and gives out zeros. `noises` are the random
-    values by name (`draw` makes them); without them the cell is evaluated with their means. `backwards` runs time from the
-    last step to the first, as gradients do.
+    values by name (`draw` makes them); without them the cell is evaluated with their means. `backwards` runs time
+    from the last step to the first, as gradients do.
 
     Raises ShapeError where an array is missing or does not fit.
     """
@@ -175,8 +177,8 @@ def gradient(
         rest = None if lengths is None else [max(int(length) - start, 0) for length in lengths]
         result = run(backward, piece, params, carried, lengths=rest, backwards=True)
         carried = {} if truncate and start else result.finals
-        for name in emitted:
-            emitted[name][start : start + cut] = result.emits[adjoint(name)]
+        for name, array in emitted.items():
+            array[start : start + cut] = result.emits[adjoint(name)]
         summed = {name: summed.get(name, 0) + value for name, value in result.sums.items()}
     return Gradients(
         inputs=emitted,
@@ -244,7 +246,8 @@ class _Recorder:
         }
 
     def _declared(self, name: str, value: Atom) -> Atom:
-        """The leaf that an output is the adjoint of, where the output is the number 0 and so has no shape of its own."""
+        """The leaf that an output is the adjoint of, where the output is the number 0 and so has no shape of its
+        own."""
         if not isinstance(value, Literal):
             return value
         return next((leaf for leaf in self._trace.leaves() if adjoint(leaf.name) == name), value)

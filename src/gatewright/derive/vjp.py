@@ -82,7 +82,9 @@ def _seen(trace: Trace, outputs: Iterable[str] | None) -> tuple[str, ...]:
     unknown = [name for name in seen if name not in states]
     if unknown:
         raise OptionError(
-            f"trace {trace.name!r} has no state {unknown[0]!r} to derive by", expected=", ".join(states), got=unknown[0]
+            f"trace {trace.name!r} has no state {unknown[0]!r} to derive by",
+            expected=", ".join(states),
+            got=unknown[0],
         )
     return seen
 
@@ -129,7 +131,11 @@ class _Adjoints:
 
     def _fit(self, flow: Operand, shape: Shape) -> Symbol:
         """Undo broadcasting: sum what was repeated, repeat what was summed."""
-        return fit(self._tracer, sum_of(flow) if isinstance(flow, Symbol) and not shape and flow.shape else flow, shape)
+        return fit(
+            self._tracer,
+            sum_of(flow) if isinstance(flow, Symbol) and not shape and flow.shape else flow,
+            shape,
+        )
 
 
 def fit(tracer: Tracer, value: Operand, shape: Shape) -> Symbol:

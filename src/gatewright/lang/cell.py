@@ -147,8 +147,8 @@ def cell(
         def elman(x, h, W, U, b):
             return gw.tanh(W.h @ x + U.h @ h + b.h)
 
-    `states` gives the axis of a state that is not "hidden"; `spaces` the axes of further spaces; `initial` the constants
-    that some parameters start at, whatever initialiser a layer uses.
+    `states` gives the axis of a state that is not "hidden"; `spaces` the axes of further spaces; `initial` the
+    constants that some parameters start at, whatever initialiser a layer uses.
 
     Raises CellError where the signature breaks the contract.
     """
@@ -158,7 +158,9 @@ def cell(
     def make(function: Callable[..., Any]) -> Cell:
         if not isinstance(function, FunctionType):
             raise CellError(
-                f"@gw.cell was given {function!r}", expected="a plain function of one step", got=type(function).__name__
+                f"@gw.cell was given {function!r}",
+                expected="a plain function of one step",
+                got=type(function).__name__,
             )
         return _from_function(function, name or function.__name__, about, declared, states or {}, initial or {})
 
@@ -206,9 +208,7 @@ def _first_line(function: FunctionType) -> str:
     return (inspect.getdoc(function) or "").split("\n", 1)[0]
 
 
-def _signature(
-    function: FunctionType, name: str, declared: Mapping[str, Space]
-) -> tuple[list[str], dict[str, object]]:
+def _signature(function: FunctionType, name: str, declared: Mapping[str, Space]) -> tuple[list[str], dict[str, object]]:
     """The positional names and the options of a cell's function, checked against the contract."""
     names: list[str] = []
     options: dict[str, object] = {}

@@ -39,8 +39,8 @@ def relu(a: Operand) -> Symbol:
 def hard_sigmoid(a: Operand, slope: float = KERAS3_SLOPE) -> Symbol:
     """A sigmoid of three straight pieces: `slope * a + 0.5`, cut off at 0 and 1.
 
-    The slope is 1/6 in PyTorch and Keras 3, and 0.2 in Theano, Keras 1 and 2 and as ONNX's default. The two are different
-    functions: weights trained with one are wrong with the other.
+    The slope is 1/6 in PyTorch and Keras 3, and 0.2 in Theano, Keras 1 and 2 and as ONNX's default. The two are
+    different functions: weights trained with one are wrong with the other.
     """
     return _emit(Op.HARD_SIGMOID, a, slope=float(slope))
 
@@ -101,7 +101,7 @@ def less(a: Operand, b: Operand) -> Symbol:
 
 
 def where(condition: Operand, a: Operand, b: Operand) -> Symbol:
-    """a where the condition is not 0, else b. No derivative flows into the condition."""
+    """A where the condition is not 0, else b. No derivative flows into the condition."""
     return _emit(Op.WHERE, condition, a, b)
 
 
@@ -121,7 +121,8 @@ def size(a: Symbol) -> Symbol:
 
 
 def relabel(a: Symbol, like: Symbol) -> Symbol:
-    """Use vector `a` where a vector of `like`'s axis is expected; the two sizes must be the same when sizes are bound."""
+    """Use vector `a` where a vector of `like`'s axis is expected; the two sizes must be the same when sizes are
+    bound."""
     return _emit(Op.RELABEL, a, axes=",".join(like.shape))
 
 

@@ -1,4 +1,5 @@
-"""What a gate squashes: the sum of products and biases under an activation, and the name that its parameters give it."""
+"""What a gate squashes: the sum of products and biases under an activation, and the name that its parameters give
+it."""
 
 from gatewright.lang.ops import Op
 from gatewright.lang.symbol import Operand, Symbol
@@ -48,8 +49,8 @@ def is_preactivation(value: Operand) -> bool:
 def gate_name(value: Operand) -> str | None:
     """The gate that a pre-activation's parameters name, or None where it is no pre-activation.
 
-    A vector parameter that is a term (b.z) names it before a matrix does (W.z): cells that share one product between two
-    gates, such as FastGRNN, tell them apart by their biases.
+    A vector parameter that is a term (b.z) names it before a matrix does (W.z): cells that share one product between
+    two gates, such as FastGRNN, tell them apart by their biases.
     """
     values = [value for _, value in terms(value)]
     names = [_gate_of(value) for value in values if is_parameter(value)]

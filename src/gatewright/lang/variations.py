@@ -34,8 +34,8 @@ def masked(cell: Cell) -> Cell:
 def zoneout(rate: float | Mapping[str, float]) -> Variation:
     """At every step each unit of a state keeps its old value with probability `rate` (Krueger et al. 2016, 1606.01305).
 
-    A mapping gives each state its own rate: `zoneout({"c": 0.5, "h": 0.05})`. In evaluation the old and the new value are
-    mixed in that proportion.
+    A mapping gives each state its own rate: `zoneout({"c": 0.5, "h": 0.05})`. In evaluation the old and the new value
+    are mixed in that proportion.
     """
     for value in rate.values() if isinstance(rate, Mapping) else [rate]:
         _check_rate("gw.zoneout", value)
@@ -70,8 +70,8 @@ def _zoned(before: Symbol, after: Symbol, rate: float) -> Symbol:
 def recurrent_dropout(rate: float, per: str = "sequence") -> Variation:
     """Dropout on what the recurrent matrices multiply (Gal & Ghahramani 2016, 1512.05287).
 
-    `per="sequence"` keeps one mask for a whole sequence, as in the paper; `per="step"` draws a new one at every step. All
-    gates of a cell share the mask. The elementwise path of a state (z * h) is never dropped.
+    `per="sequence"` keeps one mask for a whole sequence, as in the paper; `per="step"` draws a new one at every step.
+    All gates of a cell share the mask. The elementwise path of a state (z * h) is never dropped.
     """
     _check_rate("gw.recurrent_dropout", rate)
 
@@ -99,8 +99,9 @@ def recurrent_dropout(rate: float, per: str = "sequence") -> Variation:
 def layer_norm(cell: Cell) -> Cell:
     """Every gate's sum of matrix products is normalised over the units (Ba, Kiros & Hinton 2016, 1607.06450).
 
-    For gate r: gain.r * (a - mean(a)) / sqrt(variance(a) + 1e-5) + b.r, where a = W.r @ x + U.r @ h. The sum is normalised
-    as a whole; the paper's LSTM normalises W @ x and U @ h apart. What is not a product (biases, peepholes) is added after.
+    For gate r: gain.r * (a - mean(a)) / sqrt(variance(a) + 1e-5) + b.r, where a = W.r @ x + U.r @ h. The sum is
+    normalised as a whole; the paper's LSTM normalises W @ x and U @ h apart. What is not a product (biases,
+    peepholes) is added after.
     """
 
     def equations(operands: Operands) -> tuple[Symbol, ...]:
@@ -136,7 +137,8 @@ def _total(parts: list[tuple[bool, Operand]]) -> Symbol:
 
 
 def residual(cell: Cell) -> Cell:
-    """The layer emits the cell's output plus its input; the recurrence itself is unchanged (He et al. 2015, 1512.03385).
+    """The layer emits the cell's output plus its input; the recurrence itself is unchanged (He et al. 2015,
+    1512.03385).
 
     What is emitted is a further first state, `out`, which no equation reads. The input must be as wide as the output.
     """

@@ -1,1 +1,23 @@
 """PyTorch layers: any cell as a layer, drop-ins for torch.nn's, heads, pooling and initialisers."""
+
+from gatewright.nn import init
+from gatewright.nn.heads import LastPool, MaxPool, MeanPool, PerStepDense, SharedDense
+from gatewright.nn.layers import GRU, LSTM, RNN
+from gatewright.nn.records import from_record, layer_records
+from gatewright.nn.recurrent import Plan, Recurrent
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "LastPool",
+    "MaxPool",
+    "MeanPool",
+    "PerStepDense",
+    "Plan",
+    "Recurrent",
+    "SharedDense",
+    "from_record",
+    "init",
+    "layer_records",
+]

@@ -30,8 +30,8 @@ def _is_ours(frame: FrameType) -> bool:
 def assigned_name(frame: FrameType | None) -> str | None:
     """The local variable that the running call's result goes to: 'r' within `r = sigmoid(...)`.
 
-    A helper function that returns the result at once is looked through. Bytecode tells it, not source text, so cells made
-    in a notebook or with exec keep their names.
+    A helper function that returns the result at once is looked through. Bytecode tells it, not source text, so cells
+    made in a notebook or with exec keep their names.
     """
     while frame is not None:
         following = _following(frame.f_code, frame.f_lasti)

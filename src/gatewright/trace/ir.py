@@ -56,8 +56,8 @@ class Trace:
 
     - `inputs` come anew at every step, `states` from the step before, `params` are the same for all rows and steps.
     - `next_states` are the states for the step after, in the order of `states`. A layer emits the first.
-    - `emits` are further values given out at every step; `sums` are added up over all rows and steps. A cell has none of
-      either; its gradient emits the gradient of the input and sums those of the parameters.
+    - `emits` are further values given out at every step; `sums` are added up over all rows and steps. A cell has none
+      of either; its gradient emits the gradient of the input and sums those of the parameters.
     - `gates` maps a gate's name to its value.
     """
 

@@ -1,0 +1,232 @@
+"""A Trace run over a sequence by torch, operation by operation, on any device.
+
+Autograd, vmap and double backward work because every operation is torch's own. What does not depend on a state is
+done for all time steps at once; products of one vector with several matrices are done as one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import add, itemgetter, mul, neg, sub, truediv
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gatewright.axes import bind
+from gatewright.backends.base import ArrayRules, Call, execute, prepare
+from gatewright.lang.ops import Op
+from gatewright.trace.analysis import depends_on_state
+from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """What a cell gave over a sequence. Sequences are (time, batch, features)."""
+
+    output: Tensor  # the first state after every step
+    finals: dict[str, Tensor]  # every state after the last step: (batch, features)
+    gates: dict[str, Tensor]
+
+
+def rules(like: Tensor) -> ArrayRules:
+    """One rule for each op; numbers become tensors of `like`'s dtype and device where torch asks for tensors."""
+
+    def tensor(value: Tensor | float) -> Tensor:
+        return value if isinstance(value, Tensor) else torch.tensor(value, dtype=like.dtype, device=like.device)
+
+    def features(a: Tensor, rank: int) -> list[int]:
+        return list(range(-rank, 0))
+
+    return {
+        Op.NEG: neg,
+        Op.ABS: torch.abs,
+        Op.SIGN: torch.sign,
+        Op.EXP: torch.exp,
+        Op.LOG: torch.log,
+        Op.SQRT: torch.sqrt,
+        Op.SIGMOID: torch.sigmoid,
+        Op.TANH: torch.tanh,
+        Op.RELU: torch.relu,
+        Op.HARD_SIGMOID: lambda a, slope: (slope * a + 0.5).clamp(0.0, 1.0),
+        Op.SOFTPLUS: lambda a: torch.logaddexp(a, torch.zeros_like(a)),
+        Op.ADD: add,
+        Op.SUB: sub,
+        Op.MUL: mul,
+        Op.DIV: truediv,
+        Op.MAXIMUM: lambda a, b: torch.maximum(tensor(a), tensor(b)),
+        Op.MINIMUM: lambda a, b: torch.minimum(tensor(a), tensor(b)),
+        Op.LESS: lambda a, b: (a < b).to(like.dtype),
+        Op.WHERE: lambda c, a, b: torch.where(c != 0, tensor(a), tensor(b)),
+        Op.MATMUL: _matmul,
+        Op.TRANSPOSE: lambda a: a.transpose(-1, -2),
+        Op.OUTER: lambda a, b: a[..., :, None] * b[..., None, :],
+        Op.SUM: lambda a, rank: a.sum(features(a, rank)) if rank else a,
+        Op.MEAN: lambda a, rank: a.mean(features(a, rank)) if rank else a,
+        Op.EXPAND: lambda a, sizes: (t := tensor(a))[(..., *(None,) * len(sizes))].expand(*t.shape, *sizes),
+        Op.SIZE: lambda count: tensor(float(count)),
+        Op.RELABEL: lambda a: a,
+    }
+
+
+def _matmul(matrix: Tensor, vector: Tensor) -> Tensor:
+    if matrix.dim() == 2:
+        return F.linear(vector, matrix)
+    return (matrix @ vector[..., None])[..., 0]
+
+
+def run(
+    trace: Trace,
+    inputs: Tensors,
+    params: Tensors,
+    states: Tensors,
+    *,
+    sizes: Mapping[str, int],
+    noises: Tensors | None = None,
+    active: Tensor | None = None,
+    gates: bool = False,
+) -> Sequences:
+    """Run a cell over a sequence. Its gradient is autograd's.
+
+    `inputs` are (time, batch, features) and `states` (batch, features). `noises` are random values by name, drawn by
+    `draw`; without them the cell is evaluated with their means. Where `active` (time, batch) is False a row keeps its
+    states. `gates` asks for every gate at every step.
+    """
+    like = next(iter(inputs.values()))
+    values: dict[str, Any] = {**params, **inputs, **(noises or _means(trace, like))}
+    stepwise = depends_on_state(trace)
+    before = [equation for equation in trace.equations if equation.target.name not in stepwise]
+    inside = [equation for equation in trace.equations if equation.target.name in stepwise]
+    table = rules(like)
+    calls = [calls for part in (before, inside) for calls in _joined(part, table, sizes)]
+    stacked_before, once, stacked_inside, each = calls
+    execute([*stacked_before, *once, *stacked_inside], values)
+    return _Loop(trace, each, values, sizes, like.shape[:2], gates).run(states, active)
+
+
+def draw(trace: Trace, sizes: Mapping[str, int], steps: int, batch: int, like: Tensor) -> dict[str, Tensor]:
+    """Draw every random value of a cell for a whole sequence with torch's generator: (time, batch, features)."""
+    drawn: dict[str, Tensor] = {}
+    for noise in trace.noises:
+        shape = (steps if noise.per == "step" else 1, batch, *bind(noise.var.shape, sizes))
+        values = torch.rand(shape, dtype=like.dtype, device=like.device) < noise.probability
+        drawn[noise.var.name] = values.to(like.dtype).expand(steps, *shape[1:])
+    return drawn
+
+
+def _means(trace: Trace, like: Tensor) -> dict[str, Tensor]:
+    return {noise.var.name: like.new_tensor(noise.probability) for noise in trace.noises}
+
+
+class _Loop:
+    """The part that goes step by step."""
+
+    def __init__(
+        self,
+        trace: Trace,
+        calls: list[Call],
+        values: dict[str, Any],
+        sizes: Mapping[str, int],
+        extent: Sequence[int],
+        gates: bool,
+    ) -> None:
+        self.trace, self.calls, self.values, self.sizes = trace, calls, values, sizes
+        self.steps, self.batch = extent
+        self.shown = trace.gates if gates else ()
+        ranks = {leaf.name: len(leaf.shape) for leaf in trace.leaves()}
+        ranks |= {equation.target.name: len(equation.target.shape) for equation in trace.equations}
+        timed = {name for name, rank in ranks.items() if name in values and values[name].dim() > rank + 1}
+        read = {arg for call in calls for arg in call.args if isinstance(arg, str)}
+        read |= {value.name for value in trace.next_states if not isinstance(value, Literal)}
+        self.timed = {name: values[name].unbind(0) for name in timed & read}
+        self.fixed = {name: value for name, value in values.items() if name not in timed}
+
+    def run(self, states: Tensors, active: Tensor | None) -> Sequences:
+        """All steps, one after the other."""
+        current = dict(states)
+        first = self.trace.states[0]
+        outputs: list[Tensor] = []
+        inner = {call.target for call in self.calls}
+        history: dict[str, list[Tensor]] = {name: [] for name, value in self.shown if value.name in inner}
+        for t in range(self.steps):
+            values = self.fixed | current | {name: steps[t] for name, steps in self.timed.items()}
+            execute(self.calls, values)
+            current = self._advance(values, current, None if active is None else active[t])
+            outputs.append(current[first.name])
+            for name, value in self.shown:
+                if name in history:
+                    history[name].append(values[value.name])
+        like = current[first.name]
+        output = torch.stack(outputs) if outputs else like.new_zeros((0, *like.shape))
+        return Sequences(output, current, {name: self._gate(value, history.get(name)) for name, value in self.shown})
+
+    def _gate(self, gate: Var, steps: list[Tensor] | None) -> Tensor:
+        """One gate at every step, whether it was computed in the loop or for all steps at once."""
+        shape = (self.batch, *bind(gate.shape, self.sizes))
+        if steps:
+            return torch.stack([one.expand(shape) for one in steps])
+        if gate.name in self.values:
+            return self.values[gate.name].expand(self.steps, *shape)
+        return next(iter(self.values.values())).new_zeros((0, *shape))
+
+    def _advance(self, values: Tensors, current: Tensors, active: Tensor | None) -> dict[str, Tensor]:
+        after: dict[str, Tensor] = {}
+        for state, value in zip(self.trace.states, self.trace.next_states, strict=True):
+            before = current[state.name]
+            new = before.new_full((), value.value) if isinstance(value, Literal) else values[value.name]
+            if new.shape != before.shape:
+                new = new.expand_as(before)
+            if active is not None:
+                new = torch.where(active.reshape(-1, *(1,) * len(state.shape)), new, before)
+            after[state.name] = new
+        return after
+
+
+def _joined(equations: list[Equation], table: ArrayRules, sizes: Mapping[str, int]) -> tuple[list[Call], list[Call]]:
+    """Prepared equations in which products of one vector with several matrices have become one product.
+
+    The matrices are stacked by the first list of calls, which is to run once, before the second.
+    """
+    groups = _groups(equations)
+    stacks: list[Call] = []
+    calls: list[Call] = []
+    for equation, call in zip(equations, prepare(equations, table, sizes), strict=True):
+        group = groups.get(equation.target.name)
+        if group is None:
+            calls.append(call)
+        elif group[0] is equation:
+            stack, product = _product(group)
+            stacks.append(stack)
+            calls.append(product)
+            calls += [Call(e.target.name, itemgetter(i), (product.target,), (), {}) for i, e in enumerate(group)]
+    return stacks, calls
+
+
+def _groups(equations: list[Equation]) -> dict[str, list[Equation]]:
+    """For each product that can be done together with others, all of them; the matrices come from outside."""
+    own = {equation.target.name for equation in equations}
+    groups: dict[tuple[Atom, str], list[Equation]] = {}
+    for equation in equations:
+        if equation.op is Op.MATMUL and _name(equation.args[0]) not in own:
+            groups.setdefault((equation.args[1], equation.target.shape[0]), []).append(equation)
+    return {one.target.name: group for group in groups.values() if len(group) > 1 for one in group}
+
+
+def _product(group: list[Equation]) -> tuple[Call, Call]:
+    count, vector = len(group), _name(group[0].args[1])
+    name = f"{' '.join(_name(one.args[0]) for one in group)} @ {vector}"
+    stack = Call(
+        f"stacked {name}",
+        lambda *matrices: torch.cat(matrices),
+        tuple(_name(e.args[0]) for e in group),
+        (),
+        {},
+    )
+    product = Call(name, lambda matrix, v: F.linear(v, matrix).chunk(count, -1), (stack.target, vector), (), {})
+    return stack, product
+
+
+def _name(atom: Atom) -> str:
+    return "" if isinstance(atom, Literal) else atom.name

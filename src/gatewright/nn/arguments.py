@@ -1,0 +1,153 @@
+"""What a recurrent layer was called with, read into one form: time-major, batched, padded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from gatewright.axes import bind
+from gatewright.errors import ShapeError
+from gatewright.nn.sequence import row_lengths, step_mask, unpack
+from gatewright.trace import Trace
+
+
+class Layer(Protocol):
+    """What reading the arguments needs to know of a layer."""
+
+    trace: Trace
+    input_size: int
+    num_layers: int
+    batch_first: bool
+    bidirectional: bool
+
+    def sizes(self, layer: int = 0) -> dict[str, int]:
+        """The size of every axis."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The arguments of one call."""
+
+    values: Tensor  # (time, batch, input_size)
+    states: tuple[Tensor, ...] | None  # each (num_layers * num_directions, batch, size)
+    lengths: Tensor | None  # (batch,)
+    active: Tensor | None  # (time, batch), False where a row keeps its states
+    packed: PackedSequence | None  # what the output is to be packed like
+    batched: bool
+
+
+def read_arguments(
+    layer: Layer,
+    input: Tensor | PackedSequence,
+    hx: Tensor | tuple[Tensor, ...] | None,
+    lengths: Tensor | Sequence[int] | None,
+    mask: Tensor | None,
+) -> Given:
+    """Bring the arguments of a call into one form.
+
+    Raises ShapeError where one does not fit the layer.
+    """
+    packed = input if isinstance(input, PackedSequence) else None
+    if packed is not None:
+        if lengths is not None:
+            raise ShapeError(
+                "lengths was given with a PackedSequence, which has its own",
+                expected="one of the two",
+                do="leave lengths out",
+            )
+        values, lengths = unpack(packed)
+        batched = True
+    else:
+        assert isinstance(input, Tensor)
+        values, batched = _time_major(layer, input)
+    steps, batch = values.shape[:2]
+    if values.shape[-1] != layer.input_size:
+        raise ShapeError(
+            f"{_name(layer)} was given an input that does not fit",
+            expected=f"{layer.input_size} features in the last axis",
+            got=f"shape {tuple(values.shape if packed is not None else input.shape)}",  # type: ignore[union-attr]
+            do="check input_size and batch_first",
+        )
+    rows = None if lengths is None else row_lengths(lengths, steps=steps, batch=batch, device=values.device)
+    return Given(
+        values=values,
+        states=_states(layer, hx, batch, batched),
+        lengths=rows,
+        active=_active(layer, rows, mask, steps, batch, batched),
+        packed=packed,
+        batched=batched,
+    )
+
+
+def split_states(layer: Layer, given: Given, index: int) -> dict[str, Tensor]:
+    """The initial states of one direction of one layer; zeros where none were given."""
+    trace, batch = layer.trace, given.values.shape[1]
+    if given.states is not None:
+        return {state.name: states[index] for state, states in zip(trace.states, given.states, strict=True)}
+    sizes = layer.sizes()
+    return {state.name: given.values.new_zeros(batch, *bind(state.shape, sizes)) for state in trace.states}
+
+
+def _name(layer: Layer) -> str:
+    return f"{type(layer).__name__}({layer.trace.name})"
+
+
+def _time_major(layer: Layer, input: Tensor) -> tuple[Tensor, bool]:
+    if input.dim() == 2:
+        return input.unsqueeze(1), False
+    if input.dim() != 3:
+        first = "(batch, time, features)" if layer.batch_first else "(time, batch, features)"
+        raise ShapeError(
+            f"{_name(layer)} was given an input that does not fit",
+            expected=f"{first}, or (time, features) for a single sequence",
+            got=f"{input.dim()} axes: {tuple(input.shape)}",
+            do="add or remove axes; indices must be embedded or made one-hot first",
+        )
+    return (input.transpose(0, 1) if layer.batch_first else input), True
+
+
+def _states(
+    layer: Layer, hx: Tensor | tuple[Tensor, ...] | None, batch: int, batched: bool
+) -> tuple[Tensor, ...] | None:
+    if hx is None:
+        return None
+    names = [state.name for state in layer.trace.states]
+    states = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+    if len(states) != len(names):
+        raise ShapeError(
+            f"{_name(layer)} was given a wrong number of initial states",
+            expected=f"{len(names)}: {', '.join(names)}",
+            got=str(len(states)),
+        )
+    rows = layer.num_layers * (2 if layer.bidirectional else 1)
+    sizes = layer.sizes()
+    for state, given in zip(layer.trace.states, states, strict=True):
+        wanted = (rows, *((batch,) if batched else ()), *bind(state.shape, sizes))
+        if tuple(given.shape) != wanted:
+            raise ShapeError(
+                f"{_name(layer)} was given an initial state {state.name} that does not fit",
+                expected=f"{wanted}: (layers * directions, batch, size)" if batched else f"{wanted}",
+                got=str(tuple(given.shape)),
+            )
+    return states if batched else tuple(given.unsqueeze(1) for given in states)
+
+
+def _active(
+    layer: Layer, rows: Tensor | None, mask: Tensor | None, steps: int, batch: int, batched: bool
+) -> Tensor | None:
+    active = None if rows is None else step_mask(rows, steps, torch.bool)
+    if mask is None:
+        return active
+    mask = mask.unsqueeze(1) if not batched and mask.dim() == 1 else mask
+    mask = mask.transpose(0, 1) if batched and layer.batch_first and mask.dim() == 2 else mask
+    if mask.shape != (steps, batch):
+        raise ShapeError(
+            f"{_name(layer)} was given a mask that does not fit",
+            expected=f"{(batch, steps) if layer.batch_first else (steps, batch)}, one number a step and row",
+            got=str(tuple(mask.shape)),
+        )
+    return mask != 0 if active is None else (mask != 0) & active

@@ -1,0 +1,169 @@
+"""Drop-ins for torch.nn.RNN, GRU and LSTM: the same constructor, call, results, parameter names and initialisation."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from gatewright import cells
+from gatewright.errors import OptionError
+from gatewright.lang import Cell, relu, tanh
+from gatewright.nn.init import Init, resolve
+from gatewright.nn.recurrent import Recurrent
+from gatewright.packing import Layout, Packed
+
+
+class _TorchLayer(Recurrent):
+    """A layer that packs its parameters under torch.nn's names, with torch.nn's two biases."""
+
+    _gates: ClassVar[Mapping[str, tuple[str, ...]]]
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        proj_size: int,
+        init: Init,
+        backend: str,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        self.proj_size = proj_size
+        super().__init__(
+            cell,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            sizes={"projection": proj_size} if proj_size else None,
+            init=init,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+        )
+
+    def _choose_layout(self) -> Layout:
+        names = {"weight_ih": "W", "weight_hh": "U", "bias_ih": "b", "bias_hh": "b", "weight_hr": "P"}
+        present = self.trace.spaces()
+        layout: list[Packed] = []
+        for name, space in names.items():
+            gates = self._gates.get(name, self._gates["all"]) if space != "P" else ("h",)
+            if space in present:
+                layout.append(Packed(name, tuple(f"{space}.{gate}" for gate in gates)))
+        return tuple(layout)
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew; with init="torch" the very numbers that torch.nn draws from the same seed."""
+        if self.init != resolve("torch"):
+            super().reset_parameters()
+            return
+        bound = self.hidden_size**-0.5
+        for weight in self.parameters():
+            nn.init.uniform_(weight, -bound, bound)
+
+
+class RNN(_TorchLayer):
+    """torch.nn.RNN: h' = tanh(W x + b_ih + U h + b_hh), or relu. Elman 1990."""
+
+    _gates: ClassVar[Mapping[str, tuple[str, ...]]] = {"all": ("h",)}
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        init: Init = "torch",
+        backend: str = "auto",
+    ) -> None:
+        known = {"tanh": tanh, "relu": relu}
+        if nonlinearity not in known:
+            raise OptionError("nonlinearity is unknown", expected="'tanh' or 'relu'", got=repr(nonlinearity))
+        self.nonlinearity = nonlinearity
+        cell = cells.elman(activation=known[nonlinearity])
+        super().__init__(
+            cell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, init, backend,
+            device, dtype,
+        )  # fmt: skip
+
+
+class GRU(_TorchLayer):
+    """torch.nn.GRU: the reset gate acts after the recurrent product, and z = 1 keeps the old state.
+
+    Cho et al. 2014 (1406.1078), in the form of cuDNN. The equations are those of `gw.cells.gru(reset="after")`.
+    """
+
+    _gates: ClassVar[Mapping[str, tuple[str, ...]]] = {"all": ("r", "z", "n"), "bias_hh": ("r", "z", "hn")}
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        init: Init = "torch",
+        backend: str = "auto",
+    ) -> None:
+        super().__init__(
+            cells.gru(reset="after"), input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0,
+            init, backend, device, dtype,
+        )  # fmt: skip
+
+
+class LSTM(_TorchLayer):
+    """torch.nn.LSTM: gates i, f, g, o; without peepholes; `proj_size` as in Sak et al. 2014 (1402.1128).
+
+    Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+    """
+
+    _gates: ClassVar[Mapping[str, tuple[str, ...]]] = {"all": ("i", "f", "g", "o")}
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        init: Init = "torch",
+        backend: str = "auto",
+    ) -> None:
+        if not 0 <= proj_size < hidden_size:
+            raise OptionError(
+                "proj_size does not fit hidden_size",
+                expected=f"from 0 (none) to {hidden_size - 1}",
+                got=repr(proj_size),
+            )
+        super().__init__(
+            cells.lstm_projected if proj_size else cells.lstm, input_size, hidden_size, num_layers, bias, batch_first,
+            dropout, bidirectional, proj_size, init, backend, device, dtype,
+        )  # fmt: skip

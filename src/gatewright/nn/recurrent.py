@@ -1,0 +1,266 @@
+"""`Recurrent`: any cell as a torch layer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
+
+from gatewright import cells
+from gatewright.axes import HIDDEN, INPUT, bind
+from gatewright.backends import torch_eager
+from gatewright.backends.base import check_relabels
+from gatewright.errors import OptionError
+from gatewright.lang import Cell
+from gatewright.lang.cell import BIAS_SPACE
+from gatewright.nn import init as initialisers
+from gatewright.nn.arguments import Given, read_arguments, split_states
+from gatewright.nn.sequence import repack, reverse_within_lengths, zero_padding
+from gatewright.packing import Layout, layout_of, packed_shape, parts, tensor_name, unpacked
+from gatewright.trace import Trace, trace_cell
+from gatewright.trace.simplify import without
+
+States = Tensor | tuple[Tensor, ...]
+BACKENDS = ("auto", "torch")
+MASK = "mask"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which backend runs a layer, and why."""
+
+    backend: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.backend}: {self.reason}"
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer of any cell, called as torch.nn.GRU is.
+
+        output, h_n = gw.nn.Recurrent(cell, input_size, hidden_size)(x, h_0)
+
+    - `cell`: a Cell, the name of one in the catalogue ("gru"), or a Trace (as a model file carries it).
+    - `x` (time, batch, input_size), or (batch, time, input_size) with `batch_first`, or without the batch axis; or a
+      PackedSequence. `output` has the same form with num_directions * output_size features.
+    - `h_0`, `h_n` (num_layers * num_directions, batch, size); for a cell of several states a tuple of these in the
+      order of the cell's signature. Zero where it is not given.
+    - `lengths` (batch,): rows end there; the output is 0 behind the end and the final state is that at the end.
+    - `mask` (time, batch): where it is 0 the row keeps its state and emits it again.
+    - `return_gates=True` gives a third result: every gate at every step, {"r": (time, batch, hidden_size), ...}; with
+      several layers or directions the names are "l0.r", "l0_reverse.r", "l1.r", ...
+
+    Parameters are packed by space: `W_l0`, `U_l0`, `b_l0`, ..., `W_l0_reverse`; `gate_parameters()` has a view of each.
+    `sizes` gives the sizes of axes that the cell declares besides input and hidden. `init` is explained in
+    gatewright.nn.init; `layout` packs the parameters in another way (gatewright.packing). `dropout` is applied to the
+    outputs of every layer but the last, in training.
+
+    Raises OptionError for options that cannot be, ShapeError for arrays that do not fit.
+    """
+
+    def __init__(
+        self,
+        cell: Cell | Trace | str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        sizes: Mapping[str, int] | None = None,
+        init: initialisers.Init = "torch",
+        backend: str = "auto",
+        layout: Layout | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        _check_options(input_size, hidden_size, num_layers, dropout, backend)
+        self.cell = cells.get(cell) if isinstance(cell, str) else cell
+        trace = self.cell if isinstance(self.cell, Trace) else trace_cell(self.cell)
+        self.trace = trace if bias else without(trace, BIAS_SPACE)
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
+        self.bidirectional, self.backend, self.init = bidirectional, backend, initialisers.resolve(init)
+        self._extra = dict(sizes or {})
+        self.layout = layout or self._choose_layout()
+        self._names: list[list[str]] = []
+        for layer, suffix in self._directions():
+            self._names.append([tensor_name(packed, layer, bool(suffix)) for packed in self.layout])
+            for name, packed in zip(self._names[-1], self.layout, strict=True):
+                shape = packed_shape(packed, self.trace, self.sizes(layer))
+                self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+        check_relabels(self.trace, self.sizes(0))
+        self.reset_parameters()
+
+    def _choose_layout(self) -> Layout:
+        return layout_of(self.trace)
+
+    def _directions(self) -> list[tuple[int, str]]:
+        suffixes = ("", "_reverse") if self.bidirectional else ("",)
+        return [(layer, suffix) for layer in range(self.num_layers) for suffix in suffixes]
+
+    @property
+    def output_size(self) -> int:
+        """The features that one direction emits: the size of the cell's first state."""
+        return bind(self.trace.states[0].shape, {**self._extra, HIDDEN: self.hidden_size})[0]
+
+    def sizes(self, layer: int = 0) -> dict[str, int]:
+        """The size of every axis of the cell in one layer."""
+        below = self.output_size * (2 if self.bidirectional else 1)
+        sizes = {**self._extra, INPUT: below if layer else self.input_size, HIDDEN: self.hidden_size}
+        bind(self.trace.axes(), sizes)
+        return sizes
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, as `init` and the cell say."""
+        for (layer, _), names in zip(self._directions(), self._names, strict=True):
+            sizes = self.sizes(layer)
+            named: dict[str, Tensor] = {}
+            for packed, tensor in zip(self.layout, self._tensors(names), strict=True):
+                for name, part in parts(packed, tensor.detach(), self.trace, sizes).items():
+                    if name in named:
+                        nn.init.zeros_(part)  # the second of two parts that are added, such as b_ih and b_hh
+                    named.setdefault(name, part)
+            first, *others = self.init.parts
+            with torch.no_grad():
+                first(named, sizes)
+                self._fix_constants(named)
+                for other in others:  # what was asked for comes after the cell's own constants
+                    other(named, sizes)
+
+    def _fix_constants(self, named: Mapping[str, Tensor]) -> None:
+        if not isinstance(self.cell, Cell):
+            return
+        spaces = {name: space.initial for name, space in self.cell.spaces.items()}
+        for name, view in named.items():
+            value = self.cell.initial.get(name, spaces.get(name.partition(".")[0]))
+            if value is not None:
+                nn.init.constant_(view, value)
+
+    def _tensors(self, names: Sequence[str]) -> list[Tensor]:
+        return [getattr(self, name) for name in names]
+
+    def gate_parameters(self) -> dict[str, Tensor]:
+        """A view of every parameter under the name that the equations give it: {"l0.W.r": (hidden_size, input_size),
+        ...}.
+
+        A parameter that torch keeps in two parts (b_ih and b_hh of the same gate) has a second view, "l0.b.r (2)".
+        """
+        found: dict[str, Tensor] = {}
+        for (layer, suffix), names in zip(self._directions(), self._names, strict=True):
+            for packed, tensor in zip(self.layout, self._tensors(names), strict=True):
+                for name, view in parts(packed, tensor, self.trace, self.sizes(layer)).items():
+                    key = f"l{layer}{suffix}.{name}"
+                    found[key if key not in found else f"{key} (2)"] = view
+        return found
+
+    def plan(self) -> Plan:
+        """Which backend runs this layer, and why."""
+        why = "asked for by name" if self.backend == "torch" else "the only backend of layers that this version has"
+        return Plan("torch", f"{why}; operation by operation, products outside of the loop done for all steps at once")
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: States | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        mask: Tensor | None = None,
+        return_gates: bool = False,
+    ) -> tuple[Tensor | PackedSequence, States] | tuple[Tensor | PackedSequence, States, dict[str, Tensor]]:
+        """Run the layer; see the class."""
+        given = read_arguments(self, input, hx, lengths, mask)
+        values, finals, gates = given.values, [], {}
+        for layer in range(self.num_layers):
+            if layer and self.dropout:
+                values = F.dropout(values, self.dropout, self.training)
+            pieces = [self._direction(index, values, given, return_gates) for index in self._indices(layer)]
+            values = torch.cat([piece.output for piece in pieces], -1) if len(pieces) > 1 else pieces[0].output
+            finals += [piece.finals for piece in pieces]
+            for index, piece in zip(self._indices(layer), pieces, strict=True):
+                gates |= {f"{self._prefix(index)}{name}": gate for name, gate in piece.gates.items()}
+        output = self._in_the_callers_form(values, given)
+        h_n = self._final_states(finals, given)
+        if not return_gates:
+            return output, h_n
+        return (
+            output,
+            h_n,
+            {name: self._in_the_callers_form(gate, given, pack=False) for name, gate in gates.items()},
+        )
+
+    def _indices(self, layer: int) -> range:
+        count = 2 if self.bidirectional else 1
+        return range(layer * count, (layer + 1) * count)
+
+    def _prefix(self, index: int) -> str:
+        layer, suffix = self._directions()[index]
+        return f"l{layer}{suffix}." if len(self._names) > 1 else ""
+
+    def _direction(self, index: int, values: Tensor, given: Given, gates: bool) -> torch_eager.Sequences:
+        """One direction of one layer, over (time, batch, features)."""
+        layer, suffix = self._directions()[index]
+        sizes, reverse = self.sizes(layer), bool(suffix)
+        steps, batch = values.shape[:2]
+        flip = (lambda tensor: reverse_within_lengths(tensor, given.lengths)) if reverse else (lambda tensor: tensor)
+        active = None if given.active is None else flip(given.active)
+        inputs = {self.trace.inputs[0].name: flip(values)}
+        if any(leaf.name == MASK for leaf in self.trace.inputs):
+            inputs[MASK] = values.new_ones(steps, batch) if active is None else active.to(values.dtype)
+        result = torch_eager.run(
+            self.trace,
+            inputs,
+            unpacked(self.layout, self._tensors(self._names[index]), self.trace, sizes),
+            split_states(self, given, index),
+            sizes=sizes,
+            noises=torch_eager.draw(self.trace, sizes, steps, batch, values) if self.training else None,
+            active=active,
+            gates=gates,
+        )
+        return torch_eager.Sequences(
+            zero_padding(flip(result.output), given.lengths),
+            result.finals,
+            {name: zero_padding(flip(gate), given.lengths) for name, gate in result.gates.items()},
+        )
+
+    def _final_states(self, finals: list[dict[str, Tensor]], given: Given) -> States:
+        stacked = [torch.stack([final[state.name] for final in finals]) for state in self.trace.states]
+        if not given.batched:
+            stacked = [states.squeeze(1) for states in stacked]
+        return stacked[0] if len(stacked) == 1 else tuple(stacked)
+
+    def _in_the_callers_form(self, values: Tensor, given: Given, pack: bool = True) -> Tensor | PackedSequence:
+        if given.packed is not None and pack:
+            return repack(values, given.packed)
+        if not given.batched:
+            return values.squeeze(1)
+        return values.transpose(0, 1) if self.batch_first else values
+
+    def extra_repr(self) -> str:
+        """The arguments that differ from their defaults, as torch.nn shows them."""
+        shown = [f"{self.trace.name}, {self.input_size}, {self.hidden_size}"]
+        options = {
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0.0,
+            "bidirectional": False,
+        }
+        shown += [f"{name}={getattr(self, name)}" for name, value in options.items() if getattr(self, name) != value]
+        return ", ".join([*shown, *(f"{axis}={size}" for axis, size in self._extra.items())])
+
+
+def _check_options(input_size: int, hidden_size: int, num_layers: int, dropout: float, backend: str) -> None:
+    for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:  # type: ignore[redundant-expr]
+            raise OptionError(f"{name} is not a size", expected="a whole number of at least 1", got=repr(size))
+    if not 0 <= dropout <= 1:
+        raise OptionError("dropout is not a probability", expected="from 0 to 1", got=repr(dropout))
+    if backend not in BACKENDS:
+        raise OptionError(f"backend {backend!r} is not there", expected=" or ".join(BACKENDS), got=repr(backend))

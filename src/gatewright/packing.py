@@ -1,0 +1,69 @@
+"""How parameters are kept: packed as torch.nn packs them, with a part for every parameter that the equations name.
+
+The arrays may be NumPy's or torch's.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gatewright.axes import bind
+from gatewright.trace.ir import Trace, Var
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """One array: parameters of the equations, one below the other.
+
+    torch.nn's `weight_ih_l0` of a GRU is Packed("weight_ih", ("W.r", "W.z", "W.n")).
+    """
+
+    name: str
+    slots: tuple[str, ...]
+
+
+Layout = tuple[Packed, ...]
+"""All packed arrays of one direction of one layer. A parameter that lies in two of them is their sum (torch's b_ih +
+b_hh)."""
+
+
+def layout_of(trace: Trace) -> Layout:
+    """A packed array for each space (`W`, `U`, `b`), or for each parameter where those of a space differ in shape."""
+    layout: list[Packed] = []
+    for space, params in trace.spaces().items():
+        if len({param.shape for param in params}) == 1:
+            layout.append(Packed(space, tuple(param.name for param in params)))
+        else:
+            layout += [Packed(param.name.replace(".", "_"), (param.name,)) for param in params]
+    return tuple(layout)
+
+
+def tensor_name(packed: Packed, layer: int, reverse: bool) -> str:
+    """The name of a packed array in a layer, as torch.nn gives it: weight_ih_l0, weight_ih_l0_reverse."""
+    return f"{packed.name}_l{layer}{'_reverse' if reverse else ''}"
+
+
+def packed_shape(packed: Packed, trace: Trace, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """(gates * hidden, input) for matrices, (gates * hidden,) for vectors, (gates,) for scalars."""
+    rows, *columns = bind(_declared(packed, trace).shape, sizes) or (1,)
+    return (len(packed.slots) * rows, *columns)
+
+
+def parts(packed: Packed, array: Any, trace: Trace, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """The part of a packed array that belongs to each parameter of the equations, as views."""
+    shape = bind(_declared(packed, trace).shape, sizes)
+    rows = array.shape[0] // len(packed.slots)
+    return {name: array[i * rows : (i + 1) * rows].reshape(shape) for i, name in enumerate(packed.slots)}
+
+
+def unpacked(layout: Layout, arrays: Iterable[Any], trace: Trace, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Every parameter of the equations by name."""
+    values: dict[str, Any] = {}
+    for packed, array in zip(layout, arrays, strict=True):
+        for name, part in parts(packed, array, trace, sizes).items():
+            values[name] = values[name] + part if name in values else part
+    return values
+
+
+def _declared(packed: Packed, trace: Trace) -> Var:
+    return next(param for param in trace.params if param.name == packed.slots[0])
