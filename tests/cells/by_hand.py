@@ -229,9 +229,7 @@ def sru(P, x, h, c, peephole=False, g=same, skip="matrix"):
     r = sigma(pre("r") + (P["p.r"] * c if peephole else 0))
     u = x @ P["W.c"].T
     c = u + (c - u) * f
-    passed = {"matrix": lambda: x @ P["W.skip"].T, "input": lambda: x, "none": lambda: np.zeros_like(c)}[
-        skip
-    ]()
+    passed = {"matrix": lambda: x @ P["W.skip"].T, "input": lambda: x, "none": lambda: np.zeros_like(c)}[skip]()
     return passed + (g(c) - passed) * r, c
 
 

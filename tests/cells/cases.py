@@ -115,9 +115,7 @@ ALL = [
 ]  # fmt: skip
 
 
-def numbers(
-    trace: Trace, sizes: Mapping[str, int], rng: np.random.Generator
-) -> tuple[Arrays, Arrays, Arrays]:
+def numbers(trace: Trace, sizes: Mapping[str, int], rng: np.random.Generator) -> tuple[Arrays, Arrays, Arrays]:
     """Inputs (time, batch, features), parameters, and states to begin with, all of the order of 1."""
     inputs = {v.name: rng.normal(size=(STEPS, BATCH, *bind(v.shape, sizes))) for v in trace.inputs}
     params = {v.name: rng.normal(size=bind(v.shape, sizes)) / np.sqrt(2) for v in trace.params}

@@ -2,6 +2,9 @@
 
 import pkgutil
 import re
+import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -23,6 +26,18 @@ def test_names_are_in_order_and_unique() -> None:
 
 def test_no_file_hides_a_cell_of_its_name() -> None:
     assert not set(MODULES) & {*cells.CATALOGUE, *cells.ALIASES, *cells.__all__}
+
+
+def test_a_new_file_is_found_by_being_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ours.py").write_text('"""Cells of ours."""\n')
+    (tmp_path / "_theirs.py").write_text("")
+    monkeypatch.setattr(cells, "__path__", [*cells.__path__, str(tmp_path)])
+    # what the import leaves behind is taken away again with the patches
+    monkeypatch.setitem(sys.modules, "gatewright.cells.ours", ModuleType("ours"))
+    monkeypatch.setattr(cells, "ours", None, raising=False)
+    monkeypatch.delitem(sys.modules, "gatewright.cells.ours")
+    found = [module.__name__.rpartition(".")[2] for module in cells._modules()]
+    assert sorted(found) == sorted([*MODULES, "ours"])
 
 
 def test_a_cell_is_had_in_three_ways() -> None:

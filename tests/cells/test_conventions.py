@@ -54,9 +54,7 @@ def one_step(cell: Cell, rng: np.random.Generator, forced: dict[str, float]) -> 
 
 
 @pytest.mark.parametrize(("cell", "forced", "state"), KEEPS, ids=[cell.label for cell, _, _ in KEEPS])
-def test_what_keeps_the_old_state(
-    cell: Cell, forced: dict[str, float], state: str, rng: np.random.Generator
-) -> None:
+def test_what_keeps_the_old_state(cell: Cell, forced: dict[str, float], state: str, rng: np.random.Generator) -> None:
     before, after = one_step(cell, rng, forced)
     assert_parity(after[state], before[state], dtype="float64", steps=1, cell=cell.label)
     before, free = one_step(cell, rng, {})

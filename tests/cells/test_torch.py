@@ -29,9 +29,7 @@ def arrays(module, gates: str) -> Arrays:
 
 def check(cell: Cell, module, params: Arrays, state_sizes: tuple[int, ...], rng: np.random.Generator) -> None:
     x = rng.normal(size=(STEPS, BATCH, I))
-    states = {
-        name: rng.normal(size=(BATCH, size)) for name, size in zip(cell.states, state_sizes, strict=True)
-    }
+    states = {name: rng.normal(size=(BATCH, size)) for name, size in zip(cell.states, state_sizes, strict=True)}
     given = tuple(torch.from_numpy(value)[None] for value in states.values())
     with torch.no_grad():
         output, finals = module(torch.from_numpy(x), given if len(given) > 1 else given[0])

@@ -30,14 +30,10 @@ _FOUND = sorted(
     key=lambda found: found[0],
 )
 
-CATALOGUE: Mapping[str, Cell] = MappingProxyType(
-    {name: cell for name, cell, _ in _FOUND if name == cell.name}
-)
+CATALOGUE: Mapping[str, Cell] = MappingProxyType({name: cell for name, cell, _ in _FOUND if name == cell.name})
 """Every cell once, under its own name, in alphabetical order."""
 
-ALIASES: Mapping[str, str] = MappingProxyType(
-    {name: cell.name for name, cell, _ in _FOUND if name != cell.name}
-)
+ALIASES: Mapping[str, str] = MappingProxyType({name: cell.name for name, cell, _ in _FOUND if name != cell.name})
 """Further names that some cells are known by: {"rnn": "elman"}."""
 
 FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(

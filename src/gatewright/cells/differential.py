@@ -23,8 +23,7 @@ def cornn(x, y, z, W, U, b, *, dt=0.042, gamma=2.7, epsilon=4.7):
 
 @cell(
     title="Long expressive memory (LEM)",
-    paper="Rusch, Mishra, Erichson & Mahoney 2022, Long expressive memory for sequence modeling, "
-    "arXiv:2110.04744",
+    paper="Rusch, Mishra, Erichson & Mahoney 2022, Long expressive memory for sequence modeling, arXiv:2110.04744",
     convention="the state y is emitted; a gate of 1 (times dt) takes the candidate; y reads the new z",
     differs="nothing; the paper's delta-t is dz here, its delta-t with a bar is dy",
 )

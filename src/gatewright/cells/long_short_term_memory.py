@@ -62,13 +62,17 @@ def lstm_peephole(
             got=f"input_gate={input_gate}, forget_gate={forget_gate}",
             do="leave out coupled=True, or leave both gates in",
         )
-    i = gate(W.i @ x + U.i @ h + p.i * c + b.i) if input_gate else 1.0
-    f = 1 - i if coupled else 1.0
-    if forget_gate and not coupled:
+    i = f = o = 1.0
+    if input_gate:
+        i = gate(W.i @ x + U.i @ h + p.i * c + b.i)
+    if coupled:
+        f = 1 - i
+    elif forget_gate:
         f = gate(W.f @ x + U.f @ h + p.f * c + plus(b.f, forget_bias))
     g = candidate(W.g @ x + U.g @ h + b.g)
     c = f * c + i * g
-    o = gate(W.o @ x + U.o @ h + p.o * c + b.o) if output_gate else 1.0
+    if output_gate:
+        o = gate(W.o @ x + U.o @ h + p.o * c + b.o)
     h = o * output(c)
     return h, c
 

@@ -7,9 +7,7 @@ from gatewright.lang import Symbol, cell, relabel, sigmoid, tanh, where
 __all__ = ["hgrn", "mingru", "minlstm", "qrnn", "sru"]
 
 FENG = "Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, Were RNNs all we needed?, arXiv:2410.01201"
-LOG_SPACE = (
-    "candidate=positive is the activation that the paper's log-space form needs; the recurrence is the same"
-)
+LOG_SPACE = "candidate=positive is the activation that the paper's log-space form needs; the recurrence is the same"
 
 
 def positive(a: Symbol) -> Symbol:
@@ -98,9 +96,12 @@ def qrnn(x, h, c, W, b, *, pool="fo"):
     one_of("qrnn", POOLS, pool=pool)
     z = tanh(W.z @ x + b.z)
     f = sigmoid(W.f @ x + b.f)
-    i = sigmoid(W.i @ x + b.i) if pool == "ifo" else 1 - f
-    o = sigmoid(W.o @ x + b.o) if pool != "f" else 1.0
+    i, o = 1 - f, 1.0
+    if pool == "ifo":
+        i = sigmoid(W.i @ x + b.i)
     c = f * c + i * z
+    if pool != "f":
+        o = sigmoid(W.o @ x + b.o)
     h = o * c
     return h, c
 

@@ -21,8 +21,7 @@ def mgu(x, h, W, U, b):
 
 @cell(
     title="JANET: an LSTM of the forget gate alone",
-    paper="van der Westhuizen & Lasenby 2018, The unreasonable effectiveness of the forget gate, "
-    "arXiv:1804.04849",
+    paper="van der Westhuizen & Lasenby 2018, The unreasonable effectiveness of the forget gate, arXiv:1804.04849",
     convention="f = 1 keeps the old state",
     differs="the paper starts b.f by chrono initialisation, a matter of the layer: init='chrono(...)'",
 )

@@ -10,7 +10,7 @@ __all__ = ["ran", "scrn"]
     title="Recurrent additive network (RAN)",
     paper="Lee, Levy & Zettlemoyer 2017, Recurrent additive networks, arXiv:1705.07393",
     convention="f = 1 keeps the old memory",
-    differs="nothing: the content W.n @ x has no recurrence and no bias; the paper's output is tanh or none",
+    differs="nothing: the content W.n @ x has no recurrence and no bias",
 )
 def ran(x, h, c, W, U, b, *, output=tanh):
     """A memory that is a gated sum of linear images of the inputs, and nothing else."""
