@@ -28,9 +28,7 @@ _SEED_KEY = pytest.StashKey[int]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("gatewright")
-    group.addoption(
-        "--update-golden", action="store_true", help="write the golden files anew instead of comparing"
-    )
+    group.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing")
     group.addoption("--seed", type=int, default=0, help="base of every test's own seed (default: 0)")
 
 

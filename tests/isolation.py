@@ -13,9 +13,7 @@ from typing import Any
 import pytest
 
 # Read once by OpenMP, MKL and OpenBLAS when they are loaded, so they are set before anything imports NumPy.
-ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-)
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 # Guards child processes, which the patched sockets do not reach: port 9 is the discard port, nobody listens.
 DEAD_PROXY = "http://127.0.0.1:9"
 
@@ -39,9 +37,7 @@ def isolated_environment(folder: Path) -> dict[str, str]:
     for path in paths.values():
         path.mkdir(parents=True, exist_ok=True)
     proxies = {
-        name: DEAD_PROXY
-        for kind in ("http", "https", "all")
-        for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY")
+        name: DEAD_PROXY for kind in ("http", "https", "all") for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY")
     }
     settings = {
         "MPLBACKEND": "Agg",

@@ -66,8 +66,6 @@ def test_a_defect_is_found(text: str, found: str) -> None:
     assert defects(text) == [found]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "one\n", "https://example.org/work/paper\n", "../shared/data\n", "~/opt/x\n"]
-)
+@pytest.mark.parametrize("text", ["", "one\n", "https://example.org/work/paper\n", "../shared/data\n", "~/opt/x\n"])
 def test_clean_text_is_left_alone(text: str) -> None:
     assert defects(text) == []

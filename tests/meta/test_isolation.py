@@ -26,16 +26,12 @@ def test_a_connection_fails_even_where_errors_are_swallowed() -> None:
             except Exception:  # noqa: BLE001
                 return
 
-    with pytest.raises(
-        pytest.fail.Exception, match="a test may not use the network: connection to .*192.0.2.1"
-    ):
+    with pytest.raises(pytest.fail.Exception, match="a test may not use the network: connection to .*192.0.2.1"):
         careless()
 
 
 def test_a_look_up_fails() -> None:
-    with pytest.raises(
-        pytest.fail.Exception, match="a test may not use the network: look-up of 'example.com'"
-    ):
+    with pytest.raises(pytest.fail.Exception, match="a test may not use the network: look-up of 'example.com'"):
         socket.create_connection(("example.com", 80))
 
 
@@ -60,9 +56,7 @@ def test_a_child_process_has_no_network_through_a_client() -> None:
     assert "URLError" in run.stderr
 
 
-@pytest.mark.parametrize(
-    "variable", ["HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "GATEWRIGHT_DATA", "GATEWRIGHT_CACHE"]
-)
+@pytest.mark.parametrize("variable", ["HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "GATEWRIGHT_DATA", "GATEWRIGHT_CACHE"])
 def test_folders_of_a_person_are_not_those_of_the_tests(variable: str) -> None:
     assert "gatewright-tests-" in os.environ[variable]
     assert Path(os.environ[variable]).is_dir()
@@ -74,9 +68,7 @@ def test_the_home_folder_is_the_isolated_one() -> None:
 
 def test_seeds_differ_between_tests_and_follow_the_base() -> None:
     seeds = {
-        seed_of(base, name)
-        for base in (0, 1)
-        for name in ("tests/test_a.py::test_one", "tests/test_a.py::test_two")
+        seed_of(base, name) for base in (0, 1) for name in ("tests/test_a.py::test_one", "tests/test_a.py::test_two")
     }
     assert len(seeds) == 4
     assert seed_of(0, "tests/test_a.py::test_one") == seed_of(0, "tests/test_a.py::test_one")

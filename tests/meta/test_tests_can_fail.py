@@ -79,8 +79,5 @@ def test_every_rule_has_a_weak_test_above() -> None:
 
 @pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_this_project_has_no_weak_tests(path: Path) -> None:
-    found = [
-        f"{path.relative_to(ROOT)}:{line}: {text}"
-        for line, text in weaknesses(path.read_text(encoding="utf-8"))
-    ]
+    found = [f"{path.relative_to(ROOT)}:{line}: {text}" for line, text in weaknesses(path.read_text(encoding="utf-8"))]
     assert found == [], "\n".join(found)

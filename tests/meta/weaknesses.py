@@ -64,17 +64,14 @@ def truncating_zips(node: ast.AST) -> Iterator[Weakness]:
 
 
 def asserted_constants(node: ast.AST) -> Iterator[Weakness]:
-    constant = isinstance(node, ast.Assert) and isinstance(node.test, ast.Constant | ast.Tuple)
-    if constant and not _is_constant(node.test, False):
+    if not isinstance(node, ast.Assert) or _is_constant(node.test, False):
+        return
+    if isinstance(node.test, ast.Constant | ast.Tuple):
         yield node.lineno, "asserts what is always true"
 
 
 def silent_skips(node: ast.AST) -> Iterator[Weakness]:
-    if (
-        isinstance(node, ast.Attribute)
-        and node.attr in {"skip", "xfail"}
-        and _identifier(node.value) == "mark"
-    ):
+    if isinstance(node, ast.Attribute) and node.attr in {"skip", "xfail"} and _identifier(node.value) == "mark":
         yield node.lineno, f"mark.{node.attr}: skip where a condition holds (skipif, with a reason), or mend"
     if isinstance(node, ast.Call) and _name(node) == "skip" and not (node.args or node.keywords):
         yield node.lineno, "a skip without a reason"

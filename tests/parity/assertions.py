@@ -85,11 +85,7 @@ def assert_parity(
 def dtype_name(dtype: Any) -> str:
     """One name for a data type of NumPy's, of torch's, or written as text: "float32"."""
     name = str(dtype).removeprefix("torch.")
-    return (
-        name
-        if name in UNIT_ROUNDOFF or name == "bool"
-        else np.dtype(dtype if name == str(dtype) else name).name
-    )
+    return name if name in UNIT_ROUNDOFF or name == "bool" else np.dtype(dtype if name == str(dtype) else name).name
 
 
 @dataclass(frozen=True)
