@@ -1,0 +1,86 @@
+"""Ops in terms of simpler ops, for backends that lack them. Written in the language itself, so every backend agrees.
+
+The rules have no cycle: what a rule uses comes after it in the table, or has no rule. Of two numbers of which one
+is not a number, `maximum` and `minimum` so made give the first.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+
+from gatewright.errors import TraceError
+from gatewright.lang.functions import abs, exp, less, log, maximum, minimum, sigmoid, size, sum, where
+from gatewright.lang.ops import Op
+from gatewright.lang.symbol import Operand, Symbol
+from gatewright.trace.build import close
+from gatewright.trace.interpret import operand, symbol_of
+from gatewright.trace.ir import Equation, Trace
+from gatewright.trace.tracer import Tracer
+
+Decomposition = Callable[..., Operand]
+
+
+DECOMPOSITIONS: Mapping[Op, Decomposition] = {
+    Op.SOFTPLUS: lambda a: maximum(a, 0.0) + log(1.0 + exp(-abs(a))),
+    Op.HARD_SIGMOID: lambda a, slope: minimum(maximum(slope * a + 0.5, 0.0), 1.0),
+    Op.RELU: lambda a: maximum(a, 0.0),
+    Op.TANH: lambda a: 2.0 * sigmoid(2.0 * a) - 1.0,
+    Op.SIGMOID: lambda a: 1.0 / (1.0 + exp(-a)),
+    Op.SQRT: lambda a: exp(0.5 * log(a)),
+    Op.SIGN: lambda a: less(0.0, a) - less(a, 0.0),
+    Op.ABS: lambda a: maximum(a, -a),
+    Op.MINIMUM: lambda a, b: where(less(b, a), b, a),
+    Op.MAXIMUM: lambda a, b: where(less(a, b), b, a),
+    Op.MEAN: lambda a: sum(a) / size(a),
+    Op.SUB: lambda a, b: a + -b,
+    Op.NEG: lambda a: -1.0 * a,
+}
+
+
+def decompose(trace: Trace, ops: Collection[Op]) -> Trace:
+    """The trace in nothing but the given ops, with the user's names and lines. Numbers may differ in their last bits.
+
+    Raises TraceError where an op that is not given has no decomposition.
+    """
+    while lacking := {equation.op for equation in trace.equations} - set(ops):
+        helpless = sorted(lacking - DECOMPOSITIONS.keys())
+        if helpless:
+            raise TraceError(
+                f"trace {trace.name!r} uses `{helpless[0]}`, which cannot be made of the ops of this backend",
+                expected=", ".join(sorted(ops)),
+                got=", ".join(sorted({equation.op for equation in trace.equations})),
+                do="choose another backend",
+            )
+        trace = _decomposed(trace, lacking)
+    return trace
+
+
+def _decomposed(trace: Trace, lacking: Collection[Op]) -> Trace:
+    """The trace after one rule for each equation that needs one."""
+    tracer = Tracer(trace.name)
+    values: dict[str, Operand] = {leaf.name: tracer.leaf(leaf.name, leaf.shape) for leaf in trace.leaves()}
+    tracer.params = {param.name: symbol_of(param.name, values) for param in trace.params}
+    tracer.noises = [(symbol_of(one.var.name, values), one.probability, one.per) for one in trace.noises]
+    for equation in trace.equations:
+        args = tuple(operand(arg, values) for arg in equation.args)
+        with tracer.at(equation.where):
+            values[equation.target.name] = _recorded(tracer, equation, args, lacking)
+    return close(
+        tracer,
+        trace.name,
+        inputs=[symbol_of(value.name, values) for value in trace.inputs],
+        states=[symbol_of(value.name, values) for value in trace.states],
+        params=tracer.params.values(),
+        next_states=[operand(value, values) for value in trace.next_states],
+        emits={name: operand(value, values) for name, value in trace.emits},
+        sums={name: operand(value, values) for name, value in trace.sums},
+        gates={name: symbol_of(value.name, values) for name, value in trace.gates},
+    )
+
+
+def _recorded(tracer: Tracer, equation: Equation, args: tuple[Operand, ...], lacking: Collection[Op]) -> Operand:
+    if equation.op in lacking:
+        value = DECOMPOSITIONS[equation.op](*args, **dict(equation.attrs))
+    else:
+        value = tracer.emit(equation.op, args, equation.attrs)
+    if isinstance(value, Symbol) and not equation.target.name.startswith("%"):
+        value.name = equation.target.name
+    return value
