@@ -12,6 +12,8 @@ Shape = tuple[str, ...]
 
 INPUT: str = "input"
 HIDDEN: str = "hidden"
+OPEN: str = "?"
+"""The axis of a parameter that the operand of its first use will tell."""
 
 
 def show_shape(shape: Shape) -> str:

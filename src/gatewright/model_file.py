@@ -23,7 +23,8 @@ from gatewright.axes import INPUT, bind
 from gatewright.errors import GatewrightError, ModelFileError
 from gatewright.packing import Packed, packed_shape, tensor_name
 from gatewright.trace import Trace
-from gatewright.trace.text import parse, to_text
+from gatewright.trace.parse import parse
+from gatewright.trace.text import to_text
 
 FORMAT = "gatewright-model"
 FORMAT_VERSION = 1

@@ -47,7 +47,7 @@ def prepare(equations: Iterable[Equation], rules: ArrayRules, sizes: Mapping[str
 def execute(calls: Iterable[Call], values: MutableMapping[str, Any]) -> None:
     """Compute prepared equations in order. `values` holds arrays by name; the results are added to it."""
     for call in calls:
-        args = [values[arg] if isinstance(arg, str) else arg for arg in call.args]
+        args: list[Any] = [values[arg] if isinstance(arg, str) else arg for arg in call.args]
         for index, rank, missing in call.widen:
             if args[index].ndim > rank:  # without leading axes a scalar broadcasts by itself
                 args[index] = args[index][(..., *(None,) * missing)]

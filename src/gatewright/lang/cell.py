@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 from types import CodeType, FunctionType
 from typing import Any, overload
 
-from gatewright.axes import HIDDEN, INPUT, Shape
+from gatewright.axes import HIDDEN, INPUT, OPEN, Shape
 from gatewright.errors import CellError, OptionError
 from gatewright.lang.symbol import ParameterSpace, Symbol
 
 SpaceShape = tuple[str | None, ...]
 """The axes of every parameter of a space; None is taken from the operand at its first use."""
 
-DEFAULT_SPACES: Mapping[str, SpaceShape] = {
+DEFAULT_SPACES: Mapping[str, Shape] = {
     "W": (HIDDEN, INPUT),
     "U": (HIDDEN, HIDDEN),
     "b": (HIDDEN,),
@@ -26,7 +26,7 @@ BIAS_SPACE = "b"
 class Space:
     """A name space of parameters: their axes, and the constant that they start at (None: the layer's initialiser)."""
 
-    shape: SpaceShape
+    shape: Shape
     initial: float | None = None
 
 
@@ -152,7 +152,8 @@ def cell(
 
     Raises CellError where the signature breaks the contract.
     """
-    declared = {key: Space(shape) for key, shape in {**DEFAULT_SPACES, **(spaces or {})}.items()}
+    shapes: Mapping[str, SpaceShape] = {**DEFAULT_SPACES, **(spaces or {})}
+    declared = {key: Space(tuple(axis or OPEN for axis in shape)) for key, shape in shapes.items()}
     about = About(title, paper, convention, differs)
 
     def make(function: Callable[..., Any]) -> Cell:

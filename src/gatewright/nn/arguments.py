@@ -116,7 +116,7 @@ def _states(
     if hx is None:
         return None
     names = [state.name for state in layer.trace.states]
-    states = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+    states: tuple[Tensor, ...] = (hx,) if isinstance(hx, Tensor) else tuple(hx)
     if len(states) != len(names):
         raise ShapeError(
             f"{_name(layer)} was given a wrong number of initial states",

@@ -176,7 +176,9 @@ class Recurrent(nn.Module):
     ) -> tuple[Tensor | PackedSequence, States] | tuple[Tensor | PackedSequence, States, dict[str, Tensor]]:
         """Run the layer; see the class."""
         given = read_arguments(self, input, hx, lengths, mask)
-        values, finals, gates = given.values, [], {}
+        values = given.values
+        finals: list[dict[str, Tensor]] = []
+        gates: dict[str, Tensor] = {}
         for layer in range(self.num_layers):
             if layer and self.dropout:
                 values = F.dropout(values, self.dropout, self.training)
@@ -185,14 +187,14 @@ class Recurrent(nn.Module):
             finals += [piece.finals for piece in pieces]
             for index, piece in zip(self._indices(layer), pieces, strict=True):
                 gates |= {f"{self._prefix(index)}{name}": gate for name, gate in piece.gates.items()}
-        output = self._in_the_callers_form(values, given)
+        output = self._as_called(values, given) if given.packed is None else repack(values, given.packed)
         h_n = self._final_states(finals, given)
         if not return_gates:
             return output, h_n
         return (
             output,
             h_n,
-            {name: self._in_the_callers_form(gate, given, pack=False) for name, gate in gates.items()},
+            {name: self._as_called(gate, given) for name, gate in gates.items()},
         )
 
     def _indices(self, layer: int) -> range:
@@ -235,9 +237,8 @@ class Recurrent(nn.Module):
             stacked = [states.squeeze(1) for states in stacked]
         return stacked[0] if len(stacked) == 1 else tuple(stacked)
 
-    def _in_the_callers_form(self, values: Tensor, given: Given, pack: bool = True) -> Tensor | PackedSequence:
-        if given.packed is not None and pack:
-            return repack(values, given.packed)
+    def _as_called(self, values: Tensor, given: Given) -> Tensor:
+        """A time-major sequence with the axes that the caller's input had."""
         if not given.batched:
             return values.squeeze(1)
         return values.transpose(0, 1) if self.batch_first else values

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from gatewright.axes import show_shape
+from gatewright.axes import OPEN, show_shape
 from gatewright.errors import TraceError
 from gatewright.lang.ops import OPS, UnfitShapesError, result_shape
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
@@ -31,7 +31,7 @@ def _check_leaves(trace: Trace) -> dict[str, Var]:
             raise _fault(
                 trace.name, f"{leaf.name!r} is declared twice or empty", "one declaration a name", repr(leaf.name)
             )
-        if any(not axis for axis in leaf.shape):
+        if any(not axis or axis == OPEN for axis in leaf.shape):
             raise _fault(trace.name, f"{leaf.name} has an axis without a name", "named axes", str(leaf.shape))
         defined[leaf.name] = leaf
     for noise in trace.noises:

@@ -1,13 +1,14 @@
 """Run a cell's equations once with symbols, and write down what they did."""
 
 import linecache
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from numbers import Real
 
-from gatewright.axes import Shape, show_shape
+import numpy as np
+
+from gatewright.axes import OPEN, Shape, show_shape
 from gatewright.errors import CellError
-from gatewright.lang.cell import Cell, Operands, SpaceShape
+from gatewright.lang.cell import Cell, Operands
 from gatewright.lang.ops import OPS, Attrs, Op, UnfitShapesError, result_shape
 from gatewright.lang.symbol import Operand, ParameterSpace, Rewrite, Symbol, Where
 from gatewright.trace.frames import assigned_name, user_frame
@@ -18,7 +19,7 @@ _Leaf = tuple[Symbol, float, str]
 class Tracer:
     """The Recorder that cells and derivative rules speak to. Keeps leaves; operations are kept by their symbols."""
 
-    def __init__(self, label: str, spaces: Mapping[str, SpaceShape] | None = None) -> None:
+    def __init__(self, label: str, spaces: Mapping[str, Shape] | None = None) -> None:
         self.label = label
         self.params: dict[str, Symbol] = {}
         self.noises: list[_Leaf] = []
@@ -36,8 +37,7 @@ class Tracer:
         """The parameter `space.gate`, made at its first use."""
         name = f"{space}.{gate}"
         if name not in self.params:
-            # None stands for an axis that the first use will tell
-            self.params[name] = self.leaf(name, self._spaces[space])  # type: ignore[arg-type]
+            self.params[name] = self.leaf(name, self._spaces[space])
         return self.params[name]
 
     def noise(self, probability: float, shape: Shape, per: str) -> Symbol:
@@ -47,7 +47,7 @@ class Tracer:
         return symbol
 
     @contextmanager
-    def rewriting(self, rule: Rewrite) -> Iterator[None]:
+    def rewriting(self, rule: Rewrite) -> Generator[None]:
         """Within the context, `rule` may replace the arguments of every operation before it is recorded."""
         self._rules.append(rule)
         try:
@@ -56,7 +56,7 @@ class Tracer:
             self._rules.remove(rule)
 
     @contextmanager
-    def at(self, where: Where | None) -> Iterator[None]:
+    def at(self, where: Where | None) -> Generator[None]:
         """Within the context, operations are said to come from `where`, not from the running code."""
         self._where.append(where)
         try:
@@ -107,7 +107,7 @@ class Tracer:
                 got="a value that was kept from somewhere else",
                 do="pass what the step needs as an input, a state or a parameter",
             )
-        if isinstance(arg, Real) and not isinstance(arg, bool):
+        if isinstance(arg, int | float | np.number) and not isinstance(arg, bool):
             return float(arg)
         raise self.error(
             f"`{op}` cannot take {type(arg).__name__}",
@@ -126,7 +126,8 @@ class Tracer:
             return result_shape(op, shapes, attrs)
         except UnfitShapesError as unfit:
             got = ", ".join(f"{_show(arg)} {show_shape(shape)}" for arg, shape in zip(args, shapes, strict=True))
-            if settled := _settled_elsewhere(args, self._spaces):
+            settled = _settled_elsewhere(args, self._spaces)
+            if settled is not None:
                 problem = f"{settled.name} is used with two shapes"
                 expected = f"{show_shape(settled.shape)}, the shape of its first use"
                 do = "give the second use a parameter of its own name"
@@ -139,18 +140,18 @@ def _settle(op: Op, args: tuple[Operand, ...]) -> None:
     """Give an axis that a space left open the axis of the operand that it meets first."""
     symbols = [arg for arg in args if isinstance(arg, Symbol)]
     for symbol, other in zip(symbols, reversed(symbols), strict=True):
-        if symbol is other or None not in symbol.shape:
+        if symbol is other or OPEN not in symbol.shape:
             continue
         if op is Op.MATMUL and len(symbol.shape) == 2 and len(other.shape) == 1:
             symbol.shape = (symbol.shape[0], other.shape[0])
         elif len(symbol.shape) == len(other.shape):
-            symbol.shape = tuple(a if a is not None else b for a, b in zip(symbol.shape, other.shape, strict=True))
+            symbol.shape = tuple(b if a == OPEN else a for a, b in zip(symbol.shape, other.shape, strict=True))
 
 
-def _settled_elsewhere(args: tuple[Operand, ...], spaces: Mapping[str, SpaceShape]) -> Symbol | None:
+def _settled_elsewhere(args: tuple[Operand, ...], spaces: Mapping[str, Shape]) -> Symbol | None:
     """The parameter among the operands whose open axis an earlier use has fixed."""
     for arg in args:
-        if isinstance(arg, Symbol) and arg.op is None and arg.name and None in spaces.get(arg.name.split(".")[0], ()):
+        if isinstance(arg, Symbol) and arg.op is None and arg.name and OPEN in spaces.get(arg.name.split(".")[0], ()):
             return arg
     return None
 
