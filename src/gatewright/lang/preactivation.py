@@ -46,16 +46,19 @@ def is_preactivation(value: Operand) -> bool:
     )
 
 
-def gate_name(value: Operand) -> str | None:
-    """The gate that a pre-activation's parameters name, or None where it is no pre-activation.
+def gate_name(value: Operand, variable: str | None = None) -> str | None:
+    """The gate that a pre-activation's parameters name, else the user's variable.
 
     A vector parameter that is a term (b.z) names it before a matrix does (W.z): cells that share one product between
     two gates, such as FastGRNN, tell them apart by their biases.
     """
     values = [value for _, value in terms(value)]
     names = [_gate_of(value) for value in values if is_parameter(value)]
-    names += [_product_gate(value) for value in values]
-    return next((name for name in names if name), None)
+    if not names:
+        names = [name for name in map(_product_gate, values) if name]
+        if variable and len(set(names)) > 1:  # sigmoid(W.p @ x + U.q @ h) is no more p than q
+            return variable
+    return names[0] if names else variable
 
 
 def _gate_of(value: Operand) -> str | None:

@@ -1,5 +1,6 @@
 """From recorded symbols to a Trace: what is reached, in the user's order, under the user's names."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
@@ -12,6 +13,7 @@ from gatewright.trace.ir import Atom, Equation, Literal, Noise, Trace, Var
 from gatewright.trace.tracer import Tracer, run_cell
 
 _SUMS = frozenset({Op.ADD, Op.SUB, Op.NEG})
+_SQUASHING = ACTIVATIONS - {Op.SOFTPLUS}  # softplus is a part of other functions (log-sigmoid), not a gate
 
 
 @lru_cache(maxsize=256)
@@ -125,15 +127,16 @@ def _gates(used: list[Symbol], new: Sequence[Symbol]) -> dict[str, Symbol]:
     """
     inner = {id(arg) for symbol in used if symbol.op in _SUMS | ACTIVATIONS for arg in symbol.args}
     inner |= {id(symbol) for symbol in new}
-    gates: dict[str, Symbol] = {}
+    found: list[tuple[str | None, Symbol]] = []
     for symbol in used:
-        if symbol.op in ACTIVATIONS and is_preactivation(symbol.args[0]):
-            name = gate_name(symbol.args[0]) or symbol.name
+        if symbol.op in _SQUASHING and is_preactivation(symbol.args[0]):
+            found.append((gate_name(symbol.args[0], symbol.name), symbol))
         elif symbol.name and id(symbol) not in inner and is_preactivation(symbol):
-            name = gate_name(symbol) or symbol.name
-        else:
-            continue
-        if name in gates:
-            name = symbol.name if symbol.name and symbol.name not in gates else f"{name}_{len(gates)}"
-        gates[name or f"gate{len(gates)}"] = symbol
+            found.append((gate_name(symbol, symbol.name), symbol))
+    uses = Counter(name for name, _ in found)
+    gates: dict[str, Symbol] = {}
+    for name, symbol in found:
+        # where one parameter's name stands for two gates, the user's variables tell them apart
+        own = symbol.name if uses[name] > 1 and symbol.name else name
+        gates[own if own and own not in gates else f"gate{len(gates)}"] = symbol
     return gates

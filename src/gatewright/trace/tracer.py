@@ -185,8 +185,10 @@ def run_cell(cell: Cell) -> tuple[Tracer, Operands, tuple[Symbol, ...]]:
 
 
 def _check_order(cell: Cell, tracer: Tracer, new: tuple[Symbol, ...]) -> None:
+    returned = dict(zip(cell.states, new, strict=True))
     for (state, shape), value in zip(cell.states.items(), new, strict=True):
-        swapped = value.name in cell.states and value.name != state
+        # one value may be two states (h = c), but not stand in another's place
+        swapped = value.name is not None and returned.get(value.name, value) is not value
         if value.shape == shape and not swapped:
             continue
         with tracer.at(value.where or Where(cell.file, cell.line)):
