@@ -11,6 +11,7 @@ ORDER = (
     ("lang",),
     ("cells",),
     ("trace",),
+    ("packing",),
     ("derive",),
     ("schedule",),
     ("backends",),
@@ -37,6 +38,7 @@ THIRD_PARTY = {
     "lightning": ("tasks",),
     "tokenizers": ("tasks",),
     "pooch": ("tasks",),
+    "filelock": ("tasks",),
     "sklearn": ("tasks",),
     "optuna": ("tasks",),
     "joblib": ("tasks",),
@@ -48,7 +50,9 @@ THIRD_PARTY = {
     "onnx": ("backends.onnx",),
 }
 # Inside functions, or for types only, also here.
-DEFERRED = dict.fromkeys(("torch", "onnx", "h5py", "keras", "flax"), ("convert",))
+DEFERRED = dict.fromkeys(("torch", "onnx", "h5py", "keras", "flax"), ("convert",)) | {"matplotlib": ("tasks",)}
+# The one name of the package's front that its parts may ask for.
+VERSION = "gatewright.__version__"
 # Reading these runs whatever code the file holds.
 UNPICKLERS = {"pickle", "dill", "cloudpickle", "shelve", "marshal", "jsonpickle"}
 
@@ -68,7 +72,7 @@ def violations(found: Import) -> list[str]:
 
 def _within(found: Import) -> list[str]:
     importer, imported = _part(found.importer), _part(found.module)
-    if not importer:
+    if not importer or found.module == VERSION:
         return []  # the package's own front loads its parts when they are asked for
     if imported not in RANK or importer not in RANK:
         return [f"{found}, and one of the two has no place in the order"]
