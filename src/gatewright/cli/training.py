@@ -1,0 +1,157 @@
+"""`gatewright train` and `gatewright recipes`."""
+
+import dataclasses
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gatewright.cli.shell import Command, messages, out, print_json
+from gatewright.errors import OptionError
+
+if TYPE_CHECKING:
+    from gatewright.tasks.recipe import Recipe
+    from gatewright.tasks.train import Result
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe; `gatewright recipes` lists them.")],
+    *,
+    cell: Annotated[str | None, typer.Option(help="A cell: lstm, 'gru(reset=after)', my_cells.py:my_cell.")] = None,
+    data: Annotated[str | None, typer.Option(help="A data set by name, or a file or folder.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be given again."),
+    ] = None,
+    out_folder: Annotated[Path | None, typer.Option("--out", help="Folder for the run; otherwise runs/RECIPE.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run in the folder first.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A small size: the whole way in seconds.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+) -> None:
+    """Train a network as a recipe says, and keep it with its curves.
+
+    The folder gets model.safetensors, metrics.csv, curves.png, TensorBoard's log and checkpoints. Ctrl-C stops
+    with the state kept, and --resume goes on as if nothing had happened.
+    """
+    from gatewright.tasks.recipes import get
+
+    made = get(recipe).configured(assignments or [], quick=quick, cell=cell, seed=seed)
+    folder = out_folder or _default_folder(made)
+    if resume and overwrite:
+        raise OptionError("--resume keeps the run that --overwrite deletes", do="leave out one of them")
+    result = _run(made, folder, data, resuming=resume, overwrite=overwrite, console=messages(quiet=as_json))
+    if as_json:
+        print_json({**dataclasses.asdict(result), "folder": str(folder)})
+    else:
+        _show_result(out(), result, folder)
+
+
+def _default_folder(made: "Recipe") -> Path:
+    own = next(one.default for one in dataclasses.fields(made) if one.name == "cell")
+    name = "".join(one if one.isalnum() else "-" for one in f"{made.name}-{made.cell}").rstrip("-")
+    return Path("runs") / (made.name if made.cell == own else name)
+
+
+def _run(
+    made: "Recipe", folder: Path, data: str | None, *, resuming: bool, overwrite: bool, console: Console
+) -> "Result":
+    with console.status("starting"):
+        from gatewright.tasks import train as training
+
+    try:
+        if resuming:
+            return training.resume(folder, asked=made, source=data, console=console)
+        return training.train(made, out=folder, source=data, overwrite=overwrite, console=console)
+    except training.Interrupted as stop:
+        _say_how_to_resume(console, made.name, folder, stop.signal_number)
+
+
+def _say_how_to_resume(console: Console, name: str, folder: Path, signal_number: int) -> NoReturn:
+    console.print(f"stopped; go on with: gatewright train {name} --resume --out {folder}", soft_wrap=True)
+    raise typer.Exit(128 + (signal_number or signal.SIGINT))
+
+
+def _show_result(console: Console, result: "Result", folder: Path) -> None:
+    from gatewright.tasks.recipes import get
+
+    made = get(result.recipe).restored(result.settings)
+    speed = ", ".join(f"{value:,} {unit}" for unit, value in result.speed.items())
+    console.print(f"{result.iterations:,} iterations in {result.seconds:,.0f} s, {speed}")
+    if result.best_epoch is not None:
+        console.print(f"kept the network of epoch {result.best_epoch} of {result.epochs}, the best in validation")
+    show_metrics(console, result.metrics)
+    if (expected := made.expectation()) is not None:
+        reached = expected.met(result.metrics[expected.part][expected.metric])
+        console.print(f"expected: {expected}: {'reached' if reached else 'not reached'}")
+    for prompt, text in result.samples.items():
+        console.print(f"{prompt}|{text}", markup=False)
+    console.print(f"model:  {folder / 'model.safetensors'}\ncurves: {folder / 'curves.png'}")
+    console.print(f"next:   {made.next_command.format(model=folder / 'model.safetensors')}", markup=False)
+
+
+def show_metrics(console: Console, metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """A table: a row for each part of the data."""
+    from gatewright.tasks.numbers import spell
+
+    names = dict.fromkeys(name for measured in metrics.values() for name in measured)
+    table = Table("part", *names, box=None, pad_edge=False, header_style="bold")
+    for part, measured in metrics.items():
+        table.add_row(part, *(spell(measured[name]) if name in measured else "" for name in names))
+    console.print(table)
+
+
+def recipes(
+    recipe: Annotated[str | None, typer.Argument(help="Show this one with its settings.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """List the recipes, or one with everything that can be set."""
+    from gatewright.tasks.recipes import RECIPES, get
+
+    if recipe is not None:
+        _show_recipe(get(recipe), as_json=as_json)
+    elif as_json:
+        print_json({name: one.about for name, one in RECIPES.items()})
+    else:
+        table = Table("recipe", "what it does", "what it reaches", box=None, pad_edge=False, header_style="bold")
+        for name, one in RECIPES.items():
+            table.add_row(name, one.about, str(one.expected.get("", "")))
+        out().print(table)
+
+
+def _show_recipe(kind: "type[Recipe]", *, as_json: bool) -> None:
+    from gatewright.tasks.settings import described
+
+    settings = described(kind)
+    if as_json:
+        print_json({"name": kind.name, "about": kind.about, "settings": [dataclasses.asdict(s) for s in settings]})
+        return
+    console = out()
+    console.print(f"{kind.name}: {kind.about}\n")
+    table = Table("setting", "default", "what it is", box=None, pad_edge=False, header_style="bold")
+    for one in settings:
+        table.add_row(one.name, str(one.default), one.about)
+    console.print(table)
+    for name, preset in kind.presets.items():
+        console.print(f"\n--set preset={name}: " + ", ".join(f"{k}={v}" for k, v in preset.items()), markup=False)
+    for name, expected in kind.expected.items():
+        console.print(f"\nreaches{f' with preset={name}' if name else ''}: {expected}", markup=False)
+
+
+COMMANDS = (
+    Command(
+        train,
+        (
+            "gatewright train adding",
+            "gatewright train text --data notes.txt --set hidden=512 --out runs/notes",
+            "gatewright train text --resume --out runs/notes",
+        ),
+    ),
+    Command(recipes, ("gatewright recipes", "gatewright recipes text")),
+)

@@ -1,0 +1,106 @@
+"""The cell that a text names: `gru`, `gru(reset=after)`, `zoneout(0.1)(lstm)`, or `my_cells.py:my_cell`.
+
+The text is parsed, never evaluated; only a file of the user's own is run, since that is what it is named for.
+"""
+
+import ast
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gatewright import cells, lang
+from gatewright.errors import OptionError
+from gatewright.lang import Cell
+
+_VARIATIONS: dict[str, Callable[..., Any]] = {
+    one.__name__: one for one in (lang.masked, lang.zoneout, lang.recurrent_dropout, lang.layer_norm, lang.residual)
+}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    one.__name__: one
+    for one in (
+        lang.sigmoid,
+        lang.tanh,
+        lang.relu,
+        lang.softplus,
+        lang.hard_sigmoid,
+        lang.hard_sigmoid_theano,
+        lang.hard_sigmoid_keras3,
+        cells.identity,
+    )
+}
+
+
+def read_cell(text: str) -> Cell:
+    """The cell that the text names.
+
+    Raises OptionError where the text cannot be read, or names what there is not.
+    """
+    path, colon, name = text.rpartition(":")
+    if colon and path.endswith(".py"):
+        return _from_file(Path(path).expanduser(), name)
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError as error:
+        raise _unreadable(text) from error
+    found = _read(tree, text)
+    if not isinstance(found, Cell):
+        raise OptionError(f"{text!r} is no cell but makes one of another", expected=f"a cell in it, as in {text}(gru)")
+    return found
+
+
+def _read(tree: ast.expr, text: str) -> Any:
+    """A cell, or a variation that waits for one."""
+    if isinstance(tree, ast.Name):
+        return _VARIATIONS.get(tree.id) or cells.get(tree.id)
+    if not isinstance(tree, ast.Call):
+        raise _unreadable(text)
+    made, arguments = _read(tree.func, text), [_read_argument(one, text) for one in tree.args]
+    options = {one.arg: _read_value(one.value, text) for one in tree.keywords if one.arg is not None}
+    if len(options) < len(tree.keywords) or (isinstance(made, Cell) and arguments):
+        raise _unreadable(text)
+    try:
+        return made(*arguments, **options)
+    except TypeError as error:
+        raise OptionError(f"{text!r} cannot be made: {error}") from error
+
+
+def _read_argument(tree: ast.expr, text: str) -> Any:
+    """What a variation is given: its rate, or the cell itself."""
+    return _read(tree, text) if isinstance(tree, ast.Name | ast.Call) else _read_value(tree, text)
+
+
+def _read_value(tree: ast.expr, text: str) -> Any:
+    """An option's value: a function such as tanh, a plain word, or a number."""
+    if isinstance(tree, ast.Name):
+        return _FUNCTIONS.get(tree.id, tree.id)
+    try:
+        return ast.literal_eval(tree)
+    except ValueError as error:
+        raise _unreadable(text) from error
+
+
+def _unreadable(text: str) -> OptionError:
+    return OptionError(
+        f"the cell {text!r} cannot be read",
+        expected="a name of the catalogue, with options, as in gru or gru(reset=after); a variation of a cell, as in "
+        "zoneout(0.1)(lstm); or a cell in a file, as in my_cells.py:my_cell",
+        do="list the catalogue with: gatewright cells",
+    )
+
+
+def _from_file(path: Path, name: str) -> Cell:
+    specification = importlib.util.spec_from_file_location(f"gatewright_user_{path.stem}", path)
+    if not path.is_file() or specification is None or specification.loader is None:
+        raise OptionError(f"there is no file {path} to take the cell {name!r} from")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    found = getattr(module, name, None)
+    if not isinstance(found, Cell):
+        there = [key for key, value in vars(module).items() if isinstance(value, Cell)]
+        raise OptionError(
+            f"{path} has no cell named {name!r}",
+            expected="one of " + ", ".join(there) if there else "a function with @gw.cell",
+            got=f"{name} is {type(found).__name__}" if found is not None else None,
+        )
+    return found

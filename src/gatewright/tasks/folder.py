@@ -1,0 +1,106 @@
+"""The folder of a run: what lies in it, who may write to it, and what is there already."""
+
+import json
+import os
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data.registry import find
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that at any time it holds either the old content or the new, whatever is killed when."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+    part.replace(path)
+
+
+def absolute(source: str | None) -> str | None:
+    """A path that holds from every folder; the name of a data set stays as it is."""
+    if source is None or find(source) is not None or not Path(source).exists():
+        return source
+    return str(Path(source).resolve())
+
+
+class RunFolder:
+    """The files of one run, by what they are.
+
+    `run.json` comes first and says what is trained, `result.json` comes last and says how it ended.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run = path / "run.json"
+        self.checkpoint = path / "last.ckpt"
+        self.model = path / "model.safetensors"
+        self.metrics = path / "metrics.csv"
+        self.curves = path / "curves.png"
+        self.tensorboard = path / "tensorboard"
+        self.result = path / "result.json"
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file that a run writes, besides TensorBoard's."""
+        return [self.run, self.checkpoint, self.model, self.metrics, self.curves, self.result]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it holds a run that came to its end."""
+        return self.result.exists()
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """What a JSON file of the folder holds."""
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read", got=str(error), do="start the run again") from error
+
+    def write(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Write a JSON file of the folder."""
+        write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+    @contextmanager
+    def locked(self) -> Generator[None]:
+        """Let nobody else write here meanwhile; the lock of a killed process is gone with it."""
+        from filelock import FileLock, Timeout
+
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OptionError(
+                f"the folder {self.path} cannot be made", got=str(error), do="name another with --out"
+            ) from error
+        try:
+            with FileLock(self.path / ".lock", blocking=False):
+                yield
+        except Timeout:
+            raise OptionError(
+                f"another process is training in {self.path}", do="wait for it, or name another folder with --out"
+            ) from None
+
+    def check_new(self, *, overwrite: bool) -> None:
+        """Make sure that a new run loses nothing: refuse what is there, or remove it where that is asked for."""
+        there = [path for path in self.files if path.exists()]
+        if not there:
+            return
+        if not self.run.exists():
+            raise OptionError(
+                f"{there[0]} is there already, and is not of a run of ours", do="name another folder with --out"
+            )
+        if not overwrite:
+            state = "a finished run" if self.finished else "an unfinished run"
+            go_on = "" if self.finished else "--resume goes on with it, "
+            raise OptionError(
+                f"{self.path} holds {state} already",
+                do=f"{go_on}--out trains in another folder, --overwrite deletes it and starts again",
+            )
+        for path in there:
+            path.unlink()
+        for path in self.tensorboard.glob("events.out.tfevents.*"):
+            path.unlink()

@@ -1,0 +1,121 @@
+"""What a run keeps: the last state to go on from, and the best network so far; and when it stops early."""
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+from torch import Tensor
+from typing_extensions import override
+
+from gatewright.tasks.folder import RunFolder, write_atomically
+from gatewright.tasks.history import History
+from gatewright.tasks.learner import Learner
+
+
+class Interrupted(Exception):  # noqa: N818 - nothing failed
+    """The user, or the system, asked for the run to stop, and its state is kept."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"stopped by signal {signal_number}")
+        self.signal_number = signal_number
+
+
+class PlainCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are whole at any time, and that load without unpickling."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write beside the old file, then put the new one in its place."""
+        del storage_options
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_atomically(Path(path), content.getvalue())
+
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> Any:
+        """Load tensors and plain values, and nothing else."""
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+class Keeper(Checkpoint):
+    """Writes a checkpoint every so many iterations, and the model file whenever the validation is the best so far.
+
+    The best network lies in the checkpoint too. Where there is no validation part, the last network counts as best.
+    A checkpoint is never taken between an epoch's last iteration and the validation that belongs to it.
+    """
+
+    def __init__(self, learner: Learner, folder: RunFolder, history: History, save_model: Callable[[], None]) -> None:
+        self.best: dict[str, Tensor] = {}
+        self.best_score: float | None = None
+        self.best_epoch = 0
+        self._worse = 0  # validations since the best one
+        self._learner, self._folder, self._history, self._save_model = learner, folder, history, save_model
+        self._saved_at = 0
+        self._stop_signal: int | None = None
+
+    def request_stop(self, signal_number: int) -> None:
+        """Stop, with a checkpoint, as soon as the present iteration is done; at once when asked again."""
+        if self._stop_signal is not None:
+            raise Interrupted(signal_number)
+        self._stop_signal = signal_number
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {
+            "best": self.best,
+            "best_score": self.best_score,
+            "best_epoch": self.best_epoch,
+            "worse": self._worse,
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.best, self.best_score = dict(state_dict["best"]), state_dict["best_score"]
+        self.best_epoch, self._worse = state_dict["best_epoch"], state_dict["worse"]
+
+    @override
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A resumed run may have been about to stop early."""
+        self._saved_at = self._learner.global_step
+        self._stop_early(trainer)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
+        """Keep the state where it is due, inside an epoch."""
+        if not trainer.is_last_batch:
+            self._keep(trainer)
+
+    @override
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Judge the network, then keep the state."""
+        epoch = trainer.current_epoch + 1
+        if self._history.validation is not None:
+            self._judge(self._history.validation, epoch)
+            self._stop_early(trainer)
+        self._keep(trainer, now=trainer.should_stop or epoch == self._learner.recipe.epochs)
+
+    def _judge(self, validation: Mapping[str, float], epoch: int) -> None:
+        metric, direction = self._learner.recipe.monitor
+        score = validation[metric]
+        if self.best_score is None or (score < self.best_score if direction == "min" else score > self.best_score):
+            self.best_score, self.best_epoch, self._worse = score, epoch, 0
+            weights = self._learner.network.state_dict()
+            self.best = {name: one.detach().cpu().clone() for name, one in weights.items()}
+            self._save_model()
+        else:
+            self._worse += 1
+
+    def _stop_early(self, trainer: pl.Trainer) -> None:
+        if 0 < self._learner.recipe.patience <= self._worse:
+            trainer.should_stop = True
+
+    def _keep(self, trainer: pl.Trainer, *, now: bool = False) -> None:
+        reached = self._learner.global_step
+        due = reached - self._saved_at >= self._learner.recipe.checkpoint_every
+        if due or now or self._stop_signal is not None:
+            trainer.save_checkpoint(self._folder.checkpoint)
+            self._saved_at = reached
+        if self._stop_signal is not None:
+            raise Interrupted(self._stop_signal)

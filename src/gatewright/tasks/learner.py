@@ -1,0 +1,108 @@
+"""What Lightning is told of a recipe: its steps, its optimiser, and the state that a checkpoint must keep."""
+
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_, get_total_norm
+
+from gatewright.tasks import nonfinite
+from gatewright.tasks.evaluate import Means
+from gatewright.tasks.feed import Feed, TensorBatch
+from gatewright.tasks.network import State, map_state
+from gatewright.tasks.random_numbers import random_numbers, set_random_numbers
+from gatewright.tasks.recipe import Data, Recipe
+
+OPTIMISERS = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": torch.optim.SGD,
+}
+_KEPT = "gatewright"  # our part of a checkpoint
+
+
+class Learner(pl.LightningModule):
+    """A recipe's network while it is trained.
+
+    Its checkpoint holds, besides Lightning's own, the carried state, the losses of the unfinished epoch and the
+    state of torch's random numbers; the place in the data follows from the number of iterations. So a run that
+    goes on from a checkpoint ends with the same bits as one that was never stopped.
+    """
+
+    def __init__(self, recipe: Recipe, network: nn.Module, data: Data) -> None:
+        super().__init__()
+        self.recipe, self.network, self.objective = recipe, network, recipe.objective()
+        self.means = Means()
+        self._batches = data.parts["train"]
+        self._state: State = None
+        self._random_numbers: list[Tensor] | None = None  # of a checkpoint, until training starts
+
+    @property
+    def total_iterations(self) -> int:
+        """How many iterations the run has when nothing stops it early."""
+        return self.recipe.epochs * len(self._batches)
+
+    def train_dataloader(self) -> Feed:
+        """The training data, from the iteration on that is reached when an epoch begins."""
+        return Feed(self._batches, lambda: self.global_step)
+
+    def training_step(self, batch: TensorBatch, _: int) -> Tensor:
+        """The mean loss of a batch. Raises NonFiniteError, with the place of its origin, when it is not finite."""
+        before, drawn = self._state if batch.continues else None, random_numbers()
+        outputs, state = self.network(batch.inputs, before, batch.lengths)
+        losses = self.objective.losses(outputs, batch)
+        loss = losses.mean()
+        value = loss.item()
+        if not math.isfinite(value):
+            set_random_numbers(drawn)  # so that dropout draws the same masks again
+            raise nonfinite.of_loss(self.network, batch, before, value=value, iteration=self.global_step)
+        self._state = map_state(Tensor.detach, state) if self._batches.carries_state else None
+        self.means.add("loss", value * losses.numel(), losses.numel())
+        return loss
+
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+        """Clip the norm of all gradients together, and stop where it is not finite."""
+        parameters = list(self.network.parameters())
+        if self.recipe.clip:
+            norm = clip_grad_norm_(parameters, self.recipe.clip)
+        else:
+            norm = get_total_norm([one.grad for one in parameters if one.grad is not None])
+        if not math.isfinite(norm.item()):
+            raise nonfinite.of_gradient(self.network, iteration=self.global_step)
+
+    def configure_optimizers(self) -> Any:
+        """The recipe's optimiser and schedule."""
+        recipe = self.recipe
+        make: Any = OPTIMISERS[recipe.optimiser]
+        optimiser = make(self.network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
+        if recipe.schedule == "constant":
+            return optimiser
+        total = self.total_iterations
+        if recipe.schedule == "one-cycle":
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total)
+        else:
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
+        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning does not know of. All of it is tensors and plain values: nothing is pickled."""
+        checkpoint[_KEPT] = {
+            "state": self._state,
+            "means": self.means.sums,
+            "random numbers": random_numbers(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back; the random numbers only when training starts, since more may be drawn until then."""
+        kept = checkpoint[_KEPT]
+        self._state, self.means.sums = kept["state"], dict(kept["means"])
+        self._random_numbers = kept["random numbers"]
+
+    def on_train_start(self) -> None:
+        """Go on with the random numbers of the checkpoint."""
+        if self._random_numbers is not None:
+            set_random_numbers(self._random_numbers)
+            self._state = map_state(lambda one: one.to(self.device), self._state)

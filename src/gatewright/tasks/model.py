@@ -1,0 +1,71 @@
+"""A trained model: the recipe with its settings, and the network; kept in one file that needs nothing else."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import gatewright
+from gatewright import model_file
+from gatewright.errors import GatewrightError, ModelFileError
+from gatewright.model_file import ModelFile
+from gatewright.nn import layer_records
+from gatewright.tasks import recipes
+from gatewright.tasks.recipe import Recipe, Sizes
+
+FILE_NAME = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network, and the recipe that it was made by."""
+
+    recipe: Recipe
+    sizes: Sizes
+    network: nn.Module
+    source: str | None = None  # the data that it was trained on, where it was not the recipe's own
+
+    def save(self, path: Path) -> None:
+        """Write the model file."""
+        tensors = {name: one.detach().cpu().numpy() for name, one in self.network.state_dict().items()}
+        settings = {
+            "recipe": self.recipe.settings(),
+            "inputs": self.sizes.inputs,
+            "outputs": self.sizes.outputs,
+            "data": self.source,
+        }
+        model_file.save(
+            path,
+            ModelFile(
+                tensors=tensors,
+                layers=layer_records(self.network),
+                task=self.recipe.name,
+                settings=settings,
+                vocabulary=self.sizes.vocabulary,
+                seed=self.recipe.seed,
+                version=gatewright.__version__,
+            ),
+        )
+
+
+def load_model(path: Path) -> Model:
+    """The model of a file, or of the folder of a run, ready to be used.
+
+    Its cell is built from the equations in the file, wherever it came from. Raises ModelFileError for a file that is
+    no model of a recipe.
+    """
+    path = path / FILE_NAME if path.is_dir() else path
+    kept = model_file.load(path)
+    try:
+        made = recipes.get(kept.task).restored(kept.settings["recipe"])
+        sizes = Sizes(kept.settings["inputs"], kept.settings["outputs"], kept.vocabulary)
+        network = made.network(sizes, kept.layers[0].trace)
+        network.load_state_dict({name: torch.from_numpy(one) for name, one in kept.tensors.items()})
+    except (GatewrightError, LookupError, TypeError, RuntimeError) as error:
+        raise ModelFileError(
+            f"{path} is not a model that this version's recipes can rebuild",
+            got=f"task {kept.task!r}, gatewright {kept.version}: {error}",
+            do="use the version that it was trained with, or train it again",
+        ) from error
+    return Model(made, sizes, network.eval(), kept.settings.get("data"))

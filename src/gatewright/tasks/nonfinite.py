@@ -1,0 +1,166 @@
+"""Where a loss that is not finite began: in which layer, gate and step, or in which parameter.
+
+Only what failed is run again, and only then, so that training pays nothing for it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from gatewright.errors import NonFiniteError
+from gatewright.nn import Recurrent
+from gatewright.tasks.feed import TensorBatch
+from gatewright.tasks.network import State
+from gatewright.tasks.random_numbers import random_numbers, set_random_numbers
+
+_ADVICE = (
+    "lower the rate (--set rate=...), clip the gradients (--set clip=1), or look at the data; "
+    "the last checkpoint, from before this iteration, is kept"
+)
+
+
+class Call(NamedTuple):
+    """One module's part in a forward pass."""
+
+    name: str
+    module: nn.Module
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    drawn: list[Tensor]  # the state of the random numbers before it ran
+    output: Any
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value is not finite: the text names it, `step` is None where there is no time axis."""
+
+    what: str
+    step: int | None = None
+    value: float = float("nan")
+
+    def __str__(self) -> str:
+        at = "" if self.step is None else f", at step {self.step} of the batch"
+        return f"{self.what}{at} ({self.value:g})"
+
+
+def of_loss(network: nn.Module, batch: TensorBatch, state: State, *, value: float, iteration: int) -> NonFiniteError:
+    """The error for a loss of that value, with the place where the batch's forward pass first left the numbers."""
+    place = _in_parameters(network) or _in_inputs(batch, state) or _in_pass(network, batch, state)
+    return NonFiniteError(
+        f"the loss is {value:g} at iteration {iteration}",
+        expected="a finite loss",
+        got=f"it began in {place}" if place else "every layer's output is finite; the loss of them is not",
+        do=_ADVICE,
+    )
+
+
+def of_gradient(network: nn.Module, *, iteration: int) -> NonFiniteError:
+    """The error for gradients whose norm is not finite although the loss is."""
+    gradients = {name: one.grad for name, one in network.named_parameters() if one.grad is not None}
+    wrong = [name for name, one in gradients.items() if not one.isfinite().all()]
+    found = ", ".join(wrong) if wrong else "none alone, only the norm of all of them together"
+    return NonFiniteError(
+        f"the gradient is not finite at iteration {iteration}, although the loss is",
+        expected="finite gradients of all parameters",
+        got=f"not finite: {found}",
+        do=_ADVICE,
+    )
+
+
+def _in_parameters(network: nn.Module) -> Place | None:
+    """A parameter that an earlier update broke; of a recurrent layer, the matrix or bias of one gate."""
+    for name, module in network.named_modules():
+        if isinstance(module, Recurrent):
+            for gate, tensor in module.gate_parameters().items():
+                if (value := _worst(tensor)) is not None:
+                    return Place(f"parameter {gate} of {name}, which an earlier update broke", None, value)
+    for name, tensor in network.named_parameters():
+        if (value := _worst(tensor)) is not None:
+            return Place(f"parameter {name}, which an earlier update broke", None, value)
+    return None
+
+
+def _in_inputs(batch: TensorBatch, state: State) -> Place | None:
+    for what, tensor in (("the inputs", batch.inputs), ("the targets", batch.targets)):
+        if (step := _first_step(tensor)) is not None:
+            return Place(what, step, _worst(tensor) or 0.0)
+    states = [state] if isinstance(state, Tensor) else state or ()
+    values = [value for one in states if (value := _worst(one)) is not None]
+    return Place("the state carried from the batch before", None, values[0]) if values else None
+
+
+def _in_pass(network: nn.Module, batch: TensorBatch, state: State) -> Place | None:
+    """The first module, in the order in which they run, whose output is not finite; within it the first gate."""
+    with torch.no_grad():
+        for call in _calls(network, batch, state):
+            if isinstance(call.module, Recurrent) and (place := _in_gates(call)) is not None:
+                return place
+            output = call.output[0] if isinstance(call.output, tuple) else call.output
+            if (step := _first_step(output)) is not None:
+                return Place(f"the output of {call.name}", step, _worst(output) or 0.0)
+    return None
+
+
+def _calls(network: nn.Module, batch: TensorBatch, state: State) -> list[Call]:
+    """Run the batch, and tell of each recurrent layer and each module without parts, in the order in which they ran."""
+    calls: list[Call] = []
+    drawn: dict[nn.Module, list[Tensor]] = {}
+
+    def watch(name: str, module: nn.Module) -> list[RemovableHandle]:
+        def before(_: nn.Module, __: Any) -> None:
+            drawn[module] = random_numbers()
+
+        def after(_: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any], output: Any) -> None:
+            calls.append(Call(name, module, arguments, options, drawn[module], output))
+
+        return [
+            module.register_forward_pre_hook(before),
+            module.register_forward_hook(after, with_kwargs=True),
+        ]
+
+    watched = [(n, m) for n, m in network.named_modules() if isinstance(m, Recurrent) or not list(m.children())]
+    handles = [handle for name, module in watched for handle in watch(name, module)]
+    try:
+        network(batch.inputs, state, batch.lengths)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls
+
+
+def _in_gates(call: Call) -> Place | None:
+    """The first gate that is not finite: at the earliest step, there in the lowest layer, there in equation order.
+
+    A gate depends only on earlier steps, lower layers and gates before it, so the first is the origin. Where layers
+    run in both directions, a layer depends on every step of the one below: then the lowest layer comes first.
+    """
+    set_random_numbers(call.drawn)
+    _, _, gates = call.module(*call.arguments, **{**call.options, "return_gates": True})
+    both = any("_reverse" in name for name in gates)
+    found: list[tuple[tuple[str, int, int], Place]] = []
+    for place, (name, values) in enumerate(gates.items()):
+        layer, _, gate = name.rpartition(".")
+        backwards = layer.endswith("_reverse")
+        if (step := _first_step(values.flip(0) if backwards else values)) is not None:
+            order = (layer if both else "", step, place)
+            at = len(values) - 1 - step if backwards else step
+            where = f"layer {layer.removeprefix('l') or 0} of {call.name}, gate {gate}"
+            found.append((order, Place(where, at, _worst(values[at]) or 0.0)))
+    return min(found, key=lambda one: one[0])[1] if found else None
+
+
+def _first_step(values: Tensor) -> int | None:
+    """The first index of the leading axis, which is time, at which a value is not finite."""
+    if not values.is_floating_point() or values.dim() == 0:
+        return None
+    wrong = (~values.isfinite()).flatten(1).any(1) if values.dim() > 1 else ~values.isfinite()
+    return int(wrong.nonzero()[0]) if bool(wrong.any()) else None
+
+
+def _worst(values: Tensor) -> float | None:
+    """A value that is not finite; None where all are."""
+    wrong = values[~values.isfinite()]
+    return wrong[0].item() if len(wrong) else None

@@ -1,0 +1,6 @@
+"""Numbers as a person reads them."""
+
+
+def spell(value: float) -> str:
+    """A measure in four figures."""
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.3e}"

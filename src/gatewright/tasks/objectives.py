@@ -1,0 +1,85 @@
+"""What a network is trained to make small, and what a person is told of it. torch is imported when it is used."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Objective(ABC):
+    """A loss and the scores beside it: each gives one value an item, and the mean over all items is what counts."""
+
+    items: ClassVar[str] = "examples"
+
+    @abstractmethod
+    def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":
+        """The loss of each item of the batch, in any shape."""
+
+    @abstractmethod
+    def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
+        """Further measures of each item, such as 1 where the answer is right."""
+
+    def derived(self, means: Mapping[str, float]) -> Mapping[str, float]:
+        """Measures that follow from means, such as the perplexity from the mean loss."""
+        del means
+        return {}
+
+
+class Classes(Objective):
+    """Cross entropy of classes, in nats; targets (batch,) or (time, batch), -100 where there is nothing to learn."""
+
+    padding = -100
+
+    def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":
+        """-log p of each target that is not padding."""
+        from torch.nn.functional import cross_entropy
+
+        present = batch.targets != self.padding
+        return cross_entropy(outputs[present], batch.targets[present], reduction="none")
+
+    def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
+        """Accuracy: 1 where the most probable class is the target."""
+        present = batch.targets != self.padding
+        return {"accuracy": outputs[present].argmax(-1) == batch.targets[present]}
+
+
+class Symbols(Classes):
+    """The next symbol of a text: cross entropy, and the perplexity that follows from it."""
+
+    items = "tokens"
+
+    def derived(self, means: Mapping[str, float]) -> Mapping[str, float]:
+        """exp(mean loss); infinite where that is beyond a float."""
+        loss = means["loss"]
+        return {"perplexity": math.exp(loss) if loss < 700 else math.inf}
+
+
+@dataclass(frozen=True)
+class Bits(Objective):
+    """A row of bits, (time, batch, 1): right when every bit is, so one wrong bit of 64 counts as a wrong answer.
+
+    "squared" is sum(0.5 * (output - bit) ** 2) of a row, a bit being 1 above 0.5; "cross-entropy" takes the output
+    for a log-odds, a bit being 1 above 0.
+    """
+
+    loss: Literal["squared", "cross-entropy"]
+
+    def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":
+        """The loss of each row, summed over its bits."""
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        if self.loss == "squared":
+            return (0.5 * (outputs - batch.targets) ** 2).sum((0, 2))
+        return binary_cross_entropy_with_logits(outputs, batch.targets, reduction="none").sum((0, 2))
+
+    def decide(self, outputs: "Tensor") -> "Tensor":
+        """The bits that the outputs mean, as truth values."""
+        return outputs > (0.5 if self.loss == "squared" else 0.0)
+
+    def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
+        """Exact: 1 where all bits of a row are right."""
+        return {"exact": (self.decide(outputs) == (batch.targets > 0.5)).all(2).all(0)}

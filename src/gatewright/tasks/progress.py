@@ -1,0 +1,79 @@
+"""What a person sees while a network trains: a bar with the time left, or a line now and then in a log file."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import lightning.pytorch as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from gatewright.tasks.history import ITERATION, History, Row
+from gatewright.tasks.learner import Learner
+from gatewright.tasks.numbers import spell
+
+_LINES = 10  # how many lines a whole run writes where there is no terminal
+
+
+def summary(row: Row) -> str:
+    """The figures of an epoch that say most: of the validation part, or else of the training."""
+    part = "validation" if "validation_loss" in row else "train"
+    names = [name for name in row if name.startswith(f"{part}_")]
+    names = [name for name in names if name != f"{part}_loss"] or names  # a score says more than the loss
+    return "  ".join(f"{name.replace('_', ' ')} {spell(row[name])}" for name in names)
+
+
+class Progress(pl.Callback):
+    """A live bar on a terminal; elsewhere a line at each tenth of the run."""
+
+    def __init__(self, learner: Learner, history: History, console: Console) -> None:
+        self._learner, self._history, self._console = learner, history, console
+        self._bar = Bar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting")
+        self._first, self._started, self._last_line = 0, 0.0, 0
+
+    def on_train_start(self, *_: Any, **__: Any) -> None:
+        """Show the bar, from where a resumed run stands."""
+        self._first, self._started = self._learner.global_step, time.perf_counter()
+        self._last_line = self._first
+        self._bar.update(self._task, total=self._learner.total_iterations, completed=self._first)
+        self._bar.start()
+
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        """Move on."""
+        self._bar.update(self._task, completed=self._learner.global_step)
+
+    def on_train_epoch_end(self, *_: Any, **__: Any) -> None:
+        """Show the epoch's figures."""
+        row, total = self._history.rows[-1], self._learner.total_iterations
+        told = next((one for one in reversed(self._history.rows) if "validation_loss" in one), row)
+        self._bar.update(self._task, description=summary(told))
+        done = int(row[ITERATION])
+        due = (done - self._last_line) * _LINES >= total or done == total
+        if due and not self._console.is_terminal:
+            self._last_line = done
+            self._write_line(int(row["epoch"]), done, total, told)
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def on_exception(self, *_: Any, **__: Any) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def _write_line(self, epoch: int, done: int, total: int, row: Row) -> None:
+        seconds = time.perf_counter() - self._started
+        left = timedelta(seconds=round(seconds * (total - done) / max(1, done - self._first)))
+        self._console.print(f"epoch {epoch}, iteration {done}/{total}: {summary(row)}, left {left}", highlight=False)

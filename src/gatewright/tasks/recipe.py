@@ -1,0 +1,203 @@
+"""What a recipe is: data, network, optimiser, metric, expected result.
+
+A recipe is a frozen dataclass in a file of its own under `recipes/`. Its fields are what `--set` can change, its
+class variables and methods say what the trainer cannot know. Nothing here needs torch.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.objectives import Objective
+from gatewright.tasks.settings import from_plain, from_texts, setting
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gatewright.tasks.model import Model
+
+Encoding = Literal["values", "one-hot", "embedding"]
+Pooling = Literal["each step", "last", "mean", "max"]
+Direction = Literal["min", "max"]
+
+
+class Batches(Protocol):
+    """One part of a data set, as batches that can be asked for by their place, so that any order can be resumed.
+
+    A batch has `inputs` and `targets`, time first, and `lengths` where its rows are ragged.
+    """
+
+    @property
+    def carries_state(self) -> bool:
+        """Whether row r of a batch continues row r of the one before it (position 0 starts anew)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, epoch: int, position: int) -> Any:
+        """The batch at that place."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a network must know of its data: features or symbols in, values or classes out, and the symbols."""
+
+    inputs: int
+    outputs: int
+    vocabulary: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data of one run: "train", "validation" where there is one, and parts that are measured at the end."""
+
+    parts: Mapping[str, Batches]
+    sizes: Sizes
+    measured: tuple[str, ...]  # the parts that a finished network is measured on
+    origin: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what it was read from, to check a resumed run
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a recipe reaches with its settings as they are, and in how long on two CPU cores."""
+
+    part: str
+    metric: str
+    seconds: float
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def __str__(self) -> str:
+        bound = f"at least {self.at_least:g}" if self.at_least is not None else f"at most {self.at_most:g}"
+        return f"{self.metric} on {self.part} {bound}, in about {self.seconds:g} s"
+
+    def met(self, value: float) -> bool:
+        """Whether a measured value is as good."""
+        return value >= self.at_least if self.at_least is not None else value <= (self.at_most or 0.0)
+
+
+@dataclass(frozen=True)
+class Recipe(ABC):
+    """The settings that every recipe has, and what each adds to them."""
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    encode: ClassVar[Encoding] = "values"
+    pool: ClassVar[Pooling] = "each step"
+    monitor: ClassVar[tuple[str, Direction]] = ("loss", "min")  # a metric on "validation": what "best" means
+    expected: ClassVar[Mapping[str, Expected]] = {}  # by preset; "" for the settings as they are
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    quick: ClassVar[Mapping[str, Any]] = {}  # what --quick changes: the whole way, in a few seconds
+    next_command: ClassVar[str] = "gatewright evaluate {model}"  # what to try with a trained model
+
+    preset: str = setting("", "a named set of settings; --set overrides it")
+    cell: str = setting("gru", "a cell of the catalogue, such as lstm or gru(reset=after), or file.py:name")
+    hidden: int = setting(128, "units in each recurrent layer", least=1)
+    layers: int = setting(1, "recurrent layers", least=1)
+    dropout: float = setting(0.0, "dropout between layers and before the output", least=0, below=1)
+    axes: str = setting("", "sizes of further axes that the cell has, such as projection=64")
+    init: str = setting("torch", "initialiser of the recurrent layers, such as 'orthogonal + glorot'")
+    output_init: str = setting("torch", "initialiser of the output layer")
+    batch: int = setting(32, "rows in a batch", least=1)
+    epochs: int = setting(20, "passes over the training data, at most", least=1)
+    optimiser: Literal["adam", "adamw", "rmsprop", "sgd"] = setting("adam", "the optimiser")
+    rate: float = setting(1e-3, "its rate, the highest where there is a schedule", least=0)
+    schedule: Literal["constant", "cosine", "one-cycle"] = setting("constant", "how the rate changes over the run")
+    weight_decay: float = setting(0.0, "the optimiser's weight decay", least=0)
+    clip: float = setting(0.0, "largest norm of all gradients together; 0 does not clip", least=0)
+    patience: int = setting(0, "validations without a better result before stopping; 0 never stops", least=0)
+    validate_every: int = setting(1, "epochs from one validation to the next", least=1)
+    checkpoint_every: int = setting(200, "iterations from one checkpoint to the next", least=1)
+    seed: int = setting(0, "seed of everything random", least=0)
+
+    @abstractmethod
+    def data(self, source: str | None) -> Data:
+        """The data: of a name or path, or the recipe's own where `source` is None."""
+
+    @abstractmethod
+    def objective(self) -> Objective:
+        """What is made small, and what is reported."""
+
+    def network(self, sizes: Sizes, cell: Any) -> "nn.Module":
+        """The network, freshly initialised; `cell` is a cell, or a Trace out of a model file."""
+        from gatewright.tasks.network import Network
+
+        return Network(
+            cell,
+            sizes,
+            encode=self.encode,
+            pool=self.pool,
+            hidden=self.hidden,
+            layers=self.layers,
+            dropout=self.dropout,
+            axes=read_axes(self.axes),
+            init=self.init,
+            output_init=self.output_init,
+        )
+
+    def evaluation(self, source: str | None, model: "Model") -> Data:
+        """The data to measure a saved model on: what it was trained for, or that of a name or path."""
+        data = self.data(source or model.source)
+        if data.sizes != model.sizes:
+            raise DataError(
+                "the data does not fit the model", expected=str(model.sizes)[:300], got=str(data.sizes)[:300]
+            )
+        return data
+
+    def needs_no_data(self, source: str | None) -> None:
+        """Refuse a source, in a recipe that makes its own data."""
+        if source is not None:
+            raise OptionError(f"recipe {self.name!r} makes its own data", got=f"--data {source}", do="leave it out")
+
+    def samples(self, model: "Model") -> Mapping[str, str]:
+        """What to show of a trained model beside its numbers: a title and a text each."""
+        del model
+        return {}
+
+    @classmethod
+    def configured(cls, assignments: Sequence[str] = (), *, quick: bool = False, **given: str | int | None) -> Self:
+        """The recipe as a command line asks for it: preset, then --quick, then options, then `key=value` texts."""
+        chosen = from_texts(cls, assignments)
+        options = {key: value for key, value in given.items() if value is not None}
+        twice = next((key for key in options if key in chosen), None)
+        if twice is not None:
+            raise OptionError(f"{twice} is given twice, as --{twice} and as --set {twice}=...", do="leave out one")
+        preset = chosen.get("preset", "")
+        if preset not in ("", *cls.presets):
+            raise OptionError(
+                f"recipe {cls.name!r} has no preset {preset!r}",
+                expected="one of " + ", ".join(cls.presets) if cls.presets else "no preset: it has none",
+            )
+        return cls.restored({**cls.presets.get(preset, {}), **(cls.quick if quick else {}), **options, **chosen})
+
+    @classmethod
+    def restored(cls, settings: Mapping[str, Any]) -> Self:
+        """The recipe with settings that were kept, all checked."""
+        return from_plain(cls, settings)
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting, ready for JSON."""
+        return asdict(self)
+
+    def expectation(self) -> Expected | None:
+        """What these settings reach, if it is known: of another seed the same, of other changes nothing."""
+        known = {**self.presets.get(self.preset, {}), "preset": self.preset, "seed": self.seed}
+        return self.expected.get(self.preset) if self == self.restored(known) else None
+
+    def changed(self) -> dict[str, Any]:
+        """The settings that differ from the recipe's own."""
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
+
+
+def read_axes(text: str) -> dict[str, int]:
+    """`projection=64, context=40` as {"projection": 64, "context": 40}."""
+    found: dict[str, int] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, _, size = map(str.strip, part.partition("="))
+        if not size.isdecimal():
+            raise OptionError(f"setting 'axes' cannot be read at {part!r}", expected="name=size, as in projection=64")
+        found[name] = int(size)
+    return found

@@ -1,0 +1,30 @@
+"""The recipes, by name: each file in this folder holds one, and is found by being here."""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from gatewright.errors import OptionError
+from gatewright.tasks.recipe import Recipe
+
+for _found in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_found.name}")
+
+RECIPES: Mapping[str, type[Recipe]] = {
+    one.name: one
+    for one in sorted(Recipe.__subclasses__(), key=lambda one: one.name)
+    if one.__module__.startswith(__name__)
+}
+
+
+def get(name: str) -> type[Recipe]:
+    """The recipe of that name; an OptionError with the nearest names where there is none."""
+    if name not in RECIPES:
+        near = get_close_matches(name, RECIPES, n=2)
+        raise OptionError(
+            f"there is no recipe named {name!r}",
+            expected="one of " + ", ".join(RECIPES),
+            do="did you mean " + " or ".join(near) + "?" if near else "list them with: gatewright recipes",
+        )
+    return RECIPES[name]

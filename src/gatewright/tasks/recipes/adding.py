@@ -1,0 +1,71 @@
+"""A network learns to add small numbers bit by bit, and then adds large ones."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from gatewright.tasks.data import addition_arrays, random_pairs
+from gatewright.tasks.objectives import Bits
+from gatewright.tasks.parts import ArrayBatches, MadeBatches, Rows
+from gatewright.tasks.recipe import Data, Expected, Recipe, Sizes
+from gatewright.tasks.settings import setting
+
+
+@dataclass(frozen=True)
+class Adding(Recipe):
+    """The lowest bit comes first, so all that has to be kept is the carry.
+
+    A little noise on the bits that are read makes the states for "carry" and "no carry" two narrow ones, so that a
+    number of any length is added as well as a short one. The preset "text" is the task's published setting.
+    """
+
+    name: ClassVar[str] = "adding"
+    about: ClassVar[str] = "learn to add 5-bit numbers bit by bit, then add numbers of any length"
+    expected: ClassVar[Mapping[str, Expected]] = {"": Expected("64 bits", "exact", at_least=1.0, seconds=30)}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "text": {
+            "cell": "gru(update=replaces)",
+            "init": "truncated_normal(0.01)",
+            "output_init": "truncated_normal(0.01)",
+            "rate": 1e-3,
+            "schedule": "constant",
+            "noise": 0.0,
+            "fresh": False,
+        }
+    }
+    quick: ClassVar[Mapping[str, Any]] = {"epochs": 10}
+    next_command: ClassVar[str] = "gatewright add {model} 1024 16"
+
+    hidden: int = 16
+    epochs: int = 50
+    rate: float = 2e-2
+    schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
+    batch: int = setting(100, "pairs of numbers in an iteration", least=1)
+    bits: int = setting(5, "bits of the numbers to train on", least=2)
+    noise: float = setting(0.1, "standard deviation of the noise on the bits to train on", least=0)
+    fresh: bool = setting(True, "other pairs in each iteration; or always the same")
+
+    def objective(self) -> Bits:
+        """Half the squared error, summed over the bits of a number."""
+        return Bits("squared")
+
+    def data(self, source: str | None) -> Data:
+        """Pairs made from the seed, 100 iterations an epoch; and 1,000 pairs of each length to measure on."""
+        self.needs_no_data(source)
+        measured = {f"{bits} bits": ArrayBatches(*_pairs(1000, bits, bits), 1000, timed=True) for bits in (5, 20, 64)}
+        trained = {
+            "train": MadeBatches(self._draw, 100, seed=self.seed),
+            "validation": ArrayBatches(*_pairs(1000, self.bits, -1), 1000, timed=True),
+        }
+        return Data({**trained, **measured}, Sizes(inputs=2, outputs=1), measured=tuple(measured))
+
+    def _draw(self, seed: int) -> Rows:
+        inputs, targets = _pairs(self.batch, self.bits, seed if self.fresh else self.seed)
+        noise = np.random.default_rng(seed).normal(0, self.noise, inputs.shape).astype(np.float32)
+        return Rows(inputs + noise, targets)
+
+
+def _pairs(count: int, bits: int, seed: int) -> Rows:
+    return Rows(*addition_arrays(random_pairs(count, bits, seed), bits))

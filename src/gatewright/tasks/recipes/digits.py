@@ -1,0 +1,45 @@
+"""Handwritten digits of 8 x 8 pixels, told apart by reading them row by row."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from gatewright.tasks.data import load_digits
+from gatewright.tasks.objectives import Classes
+from gatewright.tasks.parts import ArrayBatches
+from gatewright.tasks.recipe import Data, Direction, Expected, Pooling, Recipe, Sizes
+
+
+@dataclass(frozen=True)
+class Digits(Recipe):
+    """A row of pixels is one step; the state after the last row says which digit it was."""
+
+    name: ClassVar[str] = "digits"
+    about: ClassVar[str] = "classify scikit-learn's 8 x 8 handwritten digits, one row of pixels a step"
+    pool: ClassVar[Pooling] = "last"
+    monitor: ClassVar[tuple[str, Direction]] = ("loss", "min")
+    expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.97, seconds=40)}
+    quick: ClassVar[Mapping[str, Any]] = {"epochs": 5}
+
+    hidden: int = 64
+    epochs: int = 60
+    rate: float = 5e-3
+    schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
+    batch: int = 64
+    dropout: float = 0.2
+    patience: int = 15
+
+    def objective(self) -> Classes:
+        """Cross entropy of the ten digits."""
+        return Classes()
+
+    def data(self, source: str | None) -> Data:
+        """The digits that scikit-learn carries, split by the seed."""
+        self.needs_no_data(source)
+        digits = load_digits(seed=self.seed)
+        parts = {
+            "train": ArrayBatches(digits.train.inputs, digits.train.labels, self.batch, seed=self.seed),
+            "validation": ArrayBatches(digits.validation.inputs, digits.validation.labels, 500),
+            "test": ArrayBatches(digits.test.inputs, digits.test.labels, 500),
+        }
+        return Data(parts, Sizes(inputs=8, outputs=10), measured=("validation", "test"))

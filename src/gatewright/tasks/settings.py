@@ -1,0 +1,171 @@
+"""The settings of a recipe: declared as fields of a frozen dataclass, set from text, and checked."""
+
+import dataclasses
+import math
+import types
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from gatewright.errors import OptionError
+
+Settings = TypeVar("Settings")
+
+_TRUTH = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+_NOTHING = ("none", "null", "")
+
+
+def setting(default: Any, about: str, *, least: float | None = None, below: float | None = None) -> Any:
+    """A field of a recipe, with a line that says what it is and the range that it may have.
+
+    A recipe that only has another default writes `hidden: int = 16`: line and range stay.
+    """
+    return dataclasses.field(default=default, metadata={"about": about, "least": least, "below": below})
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """One setting as a person is shown it."""
+
+    name: str
+    kind: str
+    default: object
+    about: str
+
+
+def described(recipe: type[Any]) -> list[Described]:
+    """Every setting of a recipe, in the order in which they are declared."""
+    kinds = get_type_hints(recipe)
+    return [
+        Described(field.name, _spell(kinds[field.name]), field.default, _facts(recipe, field.name)["about"])
+        for field in dataclasses.fields(recipe)
+    ]
+
+
+def from_texts(recipe: type[Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """The settings that `key=value` texts give, each value read by the type of its field.
+
+    Raises OptionError for a text without "=", a key that is no setting, or a value of another type.
+    """
+    kinds, found = get_type_hints(recipe), dict[str, Any]()
+    for assignment in assignments:
+        key, equals, text = (part.strip() for part in assignment.partition("="))
+        if not equals:
+            raise OptionError(f"--set {assignment} gives no value", expected="key=value", do=f"write --set {key}=...")
+        _check_known(recipe, [key])
+        found[key] = _read(kinds[key], text, key)
+    return found
+
+
+def from_plain(recipe: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """The recipe with those settings, as JSON keeps them; every value is checked."""
+    _check_known(recipe, values)
+    kinds = get_type_hints(recipe)
+    for key, value in values.items():
+        _check_kind(kinds[key], value, key)
+        _check_range(_facts(recipe, key), value, key)
+    return recipe(**values)
+
+
+def _check_known(recipe: type[Any], keys: Iterable[str]) -> None:
+    known = [field.name for field in dataclasses.fields(recipe)]
+    for key in keys:
+        if key not in known:
+            near = get_close_matches(key, known, n=3)
+            raise OptionError(
+                f"recipe {recipe.name!r} has no setting {key!r}",
+                expected="one of " + ", ".join(sorted(known)),
+                do="did you mean " + " or ".join(near) + "?" if near else None,
+            )
+
+
+def _facts(recipe: type[Any], name: str) -> Mapping[str, Any]:
+    """What `setting` was told, by the nearest class that used it for that name."""
+    for base in recipe.__mro__:
+        field = getattr(base, "__dataclass_fields__", {}).get(name)
+        if field is not None and "about" in field.metadata:
+            return field.metadata
+    return {"about": "", "least": None, "below": None}
+
+
+def _read(kind: Any, text: str, key: str) -> Any:
+    choices = _choices(kind)
+    if choices and type(None) in choices and text.lower() in _NOTHING:
+        return None
+    for choice in choices:
+        value = _read_as(choice, text)
+        if value is not None:
+            return value
+    raise _wrong(kind, repr(text), key)
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    """The members of a union; a plain type is its own."""
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def _read_as(kind: Any, text: str) -> Any:
+    if get_origin(kind) is Literal:
+        return text if text in get_args(kind) else None
+    if kind is bool:
+        return _TRUTH.get(text.lower())
+    if kind is str:
+        return text
+    try:
+        return kind(text)
+    except (TypeError, ValueError):
+        return None
+
+
+def _check_kind(kind: Any, value: object, key: str) -> None:
+    if not any(_is_a(choice, value) for choice in _choices(kind)):
+        raise _wrong(kind, repr(value), key)
+
+
+def _is_a(kind: Any, value: object) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind is float:
+        return isinstance(value, float | int) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _check_range(facts: Mapping[str, Any], value: object, key: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    least, below = facts["least"], facts["below"]
+    too_small, too_large = least is not None and value < least, below is not None and value >= below
+    if too_small or too_large or not math.isfinite(value):
+        bounds = (("at least", least), ("below", below))
+        wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+        raise OptionError(f"setting {key!r} is out of range", expected=wanted or "a finite number", got=f"{value:g}")
+
+
+def _wrong(kind: Any, got: str, key: str) -> OptionError:
+    return OptionError(f"setting {key!r} cannot have this value", expected=_spell(kind), got=got)
+
+
+_SPELLED = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    type(None): "none",
+}
+
+
+def _spell(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(get_args(kind))
+    return " or ".join(_spell(choice) for choice in choices) if len(choices := _choices(kind)) > 1 else _SPELLED[kind]

@@ -1,0 +1,252 @@
+"""Training a recipe: from its settings to a model file, a measured result and a picture of the curves."""
+
+import logging
+import platform
+import signal
+import threading
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from rich.console import Console
+
+import gatewright
+from gatewright.errors import DataError, OptionError
+from gatewright.nn import layer_records
+from gatewright.tasks import recipes
+from gatewright.tasks.cell_spec import read_cell
+from gatewright.tasks.curves import draw_curves
+from gatewright.tasks.evaluate import measure
+from gatewright.tasks.folder import RunFolder, absolute, write_atomically
+from gatewright.tasks.history import ITERATION, History
+from gatewright.tasks.keeper import Interrupted, Keeper, PlainCheckpoints
+from gatewright.tasks.learner import Learner
+from gatewright.tasks.model import Model
+from gatewright.tasks.progress import Progress
+from gatewright.tasks.recipe import Data, Recipe
+from gatewright.trace import Trace
+from gatewright.trace.parse import parse
+from gatewright.trace.text import to_text
+
+__all__ = ["Interrupted", "Result", "resume", "train"]
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended, as `result.json` keeps it."""
+
+    recipe: str
+    cell: str
+    parameters: int
+    seed: int
+    metrics: dict[str, dict[str, float]]  # by the part of the data
+    epochs: int
+    best_epoch: int | None  # None where the last network is the one that was kept
+    iterations: int
+    seconds: float
+    speed: dict[str, int]  # of training, without the validations
+    samples: dict[str, str]
+    settings: dict[str, Any] = field(repr=False)
+    machine: dict[str, Any] = field(repr=False)
+
+
+def train(
+    made: Recipe, *, out: Path, source: str | None = None, overwrite: bool = False, console: Console | None = None
+) -> Result:
+    """Train the recipe on its own data, or on that of a name or path, into the folder `out`.
+
+    Raises OptionError where the folder holds something already, NonFiniteError where the loss left the numbers,
+    and Interrupted, with a state that `resume` goes on from, where the run was asked to stop.
+    """
+    folder = RunFolder(out)
+    with folder.locked():
+        folder.check_new(overwrite=overwrite)
+        session = _Session(folder, made, absolute(source), console or Console(stderr=True))
+        folder.write(folder.run, session.description())
+        return session.run()
+
+
+def resume(
+    out: Path, *, asked: Recipe | None = None, source: str | None = None, console: Console | None = None
+) -> Result:
+    """Go on with the run in the folder `out`, from its last checkpoint; of a finished run, read the result.
+
+    Raises OptionError where there is no run, or where `asked` or `source` asks for other settings than the run's.
+    """
+    folder = RunFolder(out)
+    if not folder.run.exists():
+        raise OptionError(f"{out} holds no run to resume", do="leave out --resume, or name its folder with --out")
+    with folder.locked():
+        kept = folder.read(folder.run)
+        _check_asked(out, kept, asked, source)
+        if folder.finished:
+            return Result(**folder.read(folder.result))
+        torch.set_num_threads(kept["threads"])  # another number may add up in another order
+        made = recipes.get(kept["recipe"]).restored(kept["settings"])
+        session = _Session(folder, made, kept["data"], console or Console(stderr=True), parse(kept["trace"]))
+        session.check_same(kept)
+        return session.run()
+
+
+def _check_asked(out: Path, kept: dict[str, Any], asked: Recipe | None, source: str | None) -> None:
+    """Settings that are the recipe's own were not asked for; all others must be those that the run has."""
+    wanted = {} if asked is None else {"recipe": asked.name, **asked.changed()}
+    if source is not None:
+        wanted["data"] = absolute(source)
+    has = {**kept["settings"], "recipe": kept["recipe"], "data": kept["data"]}
+    differing = [
+        f"{key}={value}, where the run has {has.get(key)}" for key, value in wanted.items() if has.get(key) != value
+    ]
+    if differing:
+        raise OptionError(
+            f"the run in {out} has other settings",
+            got="; ".join(differing),
+            do="resume without these options, or start another run in another folder",
+        )
+
+
+class _Session:
+    """One process's part in a run."""
+
+    def __init__(
+        self, folder: RunFolder, made: Recipe, source: str | None, console: Console, trace: Trace | None = None
+    ) -> None:
+        torch.manual_seed(made.seed)
+        self.folder, self.made, self.source, self.console = folder, made, source, console
+        self.data: Data = made.data(source)
+        network = made.network(self.data.sizes, trace or read_cell(made.cell))
+        self.model = Model(made, self.data.sizes, network, source)
+        self.learner = Learner(made, self.model.network, self.data)
+        self.history = History(self.learner, folder, self.data.parts.get("validation"))
+        self.keeper = Keeper(self.learner, folder, self.history, lambda: self.model.save(folder.model))
+
+    def description(self) -> dict[str, Any]:
+        """What `run.json` says: all that is needed to go on."""
+        return {
+            "recipe": self.made.name,
+            "settings": self.made.settings(),
+            "data": self.source,
+            "origin": dict(self.data.origin),
+            "trace": to_text(layer_records(self.model.network)[0].trace),
+            "threads": torch.get_num_threads(),
+            "version": gatewright.__version__,
+        }
+
+    def check_same(self, kept: dict[str, Any]) -> None:
+        """Make sure that the data is still what the run began with."""
+        if kept["origin"] != dict(self.data.origin):
+            raise DataError(
+                f"the data of the run in {self.folder.path} has changed",
+                expected=str(kept["origin"]),
+                got=str(dict(self.data.origin)),
+                do="restore the data, or start a new run in another folder",
+            )
+
+    def run(self) -> Result:
+        """Train from the checkpoint, if there is one, to the end."""
+        checkpoint = self.folder.checkpoint
+        trainer = _trainer(self.made, [self.history, Progress(self.learner, self.history, self.console), self.keeper])
+        self.console.print(self._headline(), highlight=False)
+        try:
+            with _quiet(), _stopping(self.keeper):
+                trainer.fit(self.learner, ckpt_path=checkpoint if checkpoint.exists() else None)
+        except BaseException:
+            self._draw()
+            raise
+        self._keep_best()
+        self._draw()
+        result = self._result()
+        self.folder.write(self.folder.result, result.__dict__)
+        return result
+
+    @property
+    def _parameters(self) -> int:
+        return sum(one.numel() for one in self.model.network.parameters())
+
+    def _headline(self) -> str:
+        return f"{self.made.name}, {self.made.cell}, {self._parameters:,} parameters, seed {self.made.seed}"
+
+    def _draw(self) -> None:
+        if self.history.rows:
+            title = f"{self.made.name}: {self.made.cell}, {self.made.hidden} units, seed {self.made.seed}"
+            best = next((int(r[ITERATION]) for r in self.history.rows if r["epoch"] == self.keeper.best_epoch), None)
+            write_atomically(self.folder.curves, draw_curves(self.history.rows, title, best=best))
+
+    def _keep_best(self) -> None:
+        self.model.network.load_state_dict(self.keeper.best or self.model.network.state_dict())
+        self.model.save(self.folder.model)
+
+    def _result(self) -> Result:
+        """Measure the network that was kept, and say how the run went."""
+        network, objective, last = self.model.network, self.learner.objective, self.history.rows[-1]
+        return Result(
+            recipe=self.made.name,
+            cell=self.made.cell,
+            parameters=self._parameters,
+            seed=self.made.seed,
+            metrics={part: measure(network, objective, self.data.parts[part]) for part in self.data.measured},
+            epochs=int(last["epoch"]),
+            best_epoch=self.keeper.best_epoch or None,
+            iterations=int(last[ITERATION]),
+            seconds=round(self.history.seconds, 3),
+            speed={f"{objective.items} per second": round(self.history.speed)},
+            samples=dict(self.made.samples(self.model)),
+            settings=self.made.settings(),
+            machine={
+                "processor": platform.processor() or platform.machine(),
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+            },
+        )
+
+
+def _trainer(made: Recipe, callbacks: list[pl.Callback]) -> pl.Trainer:
+    with _quiet():
+        return pl.Trainer(
+            accelerator="gpu" if torch.cuda.is_available() else "cpu",
+            devices=1,
+            max_epochs=made.epochs,
+            callbacks=callbacks,
+            plugins=[PlainCheckpoints()],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            limit_val_batches=0,
+        )
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Without Lightning's banners and advice, which speak of choices that are made here."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [one.level for one in loggers]
+    for one in loggers:
+        one.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            yield
+    finally:
+        for one, level in zip(loggers, levels, strict=True):
+            one.setLevel(level)
+
+
+@contextmanager
+def _stopping(keeper: Keeper) -> Generator[None]:
+    """Let Ctrl-C, and the signal that asks a process to end, stop the run with its state kept."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {one: signal.signal(one, lambda number, _: keeper.request_stop(number)) for one in _STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
