@@ -1,0 +1,166 @@
+"""A Program run in NumPy, pass by pass and stage by stage: what a code generator must agree with.
+
+Nothing reaches a stage but what an earlier one has stored; a plan that forgets to keep a value fails here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.axes import bind
+from gatewright.lang.ops import Op
+from gatewright.schedule.program import Place, Product, Program, Reduction, RowSum, Stage, Store
+from gatewright.trace.ir import Atom, Equation, Literal, Var
+
+Array = NDArray[Any]
+Execute = Callable[[tuple[Equation, ...], dict[str, Any], Mapping[str, int]], None]
+"""Compute elementwise equations on arrays, adding the results to the values: a backend of Traces lends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a Program gave."""
+
+    states: dict[str, Array]  # (time + 1, batch, ...)
+    emits: dict[str, Array]
+    sums: dict[str, Array]
+
+
+def interpret(
+    program: Program,
+    inputs: Mapping[str, Array],
+    params: Mapping[str, Array],
+    states: Mapping[str, Array],
+    *,
+    sizes: Mapping[str, int],
+    execute: Execute,
+    backwards: bool = False,
+) -> Result:
+    """Run a Program over (time, batch, ...) inputs from (batch, ...) states."""
+    machine = _Machine(program, inputs, params, sizes, execute, backwards)
+    for name, state in states.items():
+        machine.states[name][-1 if backwards else 0] = state
+    machine.run_pass(program.before, whole=True)
+    for t in reversed(range(machine.steps)) if backwards else range(machine.steps):
+        machine.rows = {}
+        machine.run_pass(program.loop, whole=False, t=t)
+    machine.run_pass(program.after, whole=True)
+    return Result(machine.states, machine.emits(), machine.sums())
+
+
+class _Machine:
+    def __init__(
+        self,
+        program: Program,
+        inputs: Mapping[str, Array],
+        params: Mapping[str, Array],
+        sizes: Mapping[str, int],
+        execute: Execute,
+        backwards: bool,
+    ) -> None:
+        self.program, self.sizes, self.execute, self.inputs = program, sizes, execute, inputs
+        self.steps, self.batch = next(iter(inputs.values())).shape[:2]
+        self.dtype = np.result_type(*inputs.values())
+        self.before, self.after = (1, 0) if backwards else (0, 1)
+        self.shared: dict[str, Any] = dict(params)
+        execute(program.prologue, self.shared, sizes)
+        self.states = {s.name: self._poisoned(self.steps + 1, s) for s in program.trace.states}
+        self.sequences = {
+            name: self._poisoned(self.steps, Var(name, program.shapes[name]))
+            for name, place in program.places.items()
+            if place is Place.SEQUENCE
+        }
+        self.rows: dict[str, Array] = {}
+
+    def _poisoned(self, steps: int, value: Var) -> Array:
+        """NaN wherever nothing has been stored yet."""
+        return np.full((steps, self.batch, *bind(value.shape, self.sizes)), np.nan, self.dtype)
+
+    def run_pass(self, stages: tuple[Stage, ...], *, whole: bool, t: int = 0) -> None:
+        """All stages over all steps at once, or over step t."""
+        for stage in stages:
+            values = {value.name: self._load(value, whole, t) for value in stage.reads() if self._is_kept(value)}
+            for product in stage.products:
+                values[product.target.name] = self._product(product, values)
+            for reduction in stage.reductions:
+                values[reduction.target.name] = _reduced(reduction, values[reduction.vector.name])
+            self.execute(stage.equations, values, self.sizes)
+            for store in stage.stores:
+                self._store(store, values, whole, t)
+
+    def _is_kept(self, value: Atom) -> bool:
+        return isinstance(value, Var) and value.name in self.program.places and self._is_there(value.name)
+
+    def _is_there(self, name: str) -> bool:
+        return self.program.places[name] is not Place.ROW or name in self.rows
+
+    def _load(self, value: Atom, whole: bool, t: int) -> Array:
+        assert isinstance(value, Var)
+        place = self.program.places[value.name]
+        if place is Place.SHARED:
+            return self.shared[value.name]
+        if place is Place.ROW:
+            return self.rows[value.name]
+        array, shift = self._array(value.name, place)
+        return array[shift : shift + self.steps] if whole else array[t + shift]
+
+    def _array(self, name: str, place: Place) -> tuple[Array, int]:
+        if place is Place.INPUT:
+            return self.inputs[name], 0
+        if place is Place.STATE:
+            return self.states[name], self.before
+        if place is Place.NEW:
+            return self.states[self.program.news[name]], self.after
+        return self.sequences[name], 0
+
+    def _product(self, product: Product, values: Mapping[str, Array]) -> Array:
+        terms = [
+            values[term.vector.name] @ (self.shared[term.matrix] if term.transposed else self.shared[term.matrix].T)
+            for term in product.terms
+        ]
+        return np.sum(terms, axis=0)
+
+    def _store(self, store: Store, values: Mapping[str, Any], whole: bool, t: int) -> None:
+        value = store.value.value if isinstance(store.value, Literal) else values[store.value.name]
+        if store.place is Place.ROW:
+            self.rows[store.name] = value
+            return
+        array, shift = (self.states[store.name], self.after) if store.place is Place.STATE else
+        (self.sequences[store.name], 0) if whole:
+            array[shift : shift + self.steps] = value
+        else:
+            array[t + shift] = value
+
+    def emits(self) -> dict[str, Array]:
+        """What is given out at every step."""
+        return {name: self._whole(value) for name, value in self.program.trace.emits}
+
+    def _whole(self, value: Atom) -> Array:
+        if isinstance(value, Literal):
+            return np.full((self.steps, self.batch), value.value, self.dtype)
+        loaded = self._load(value, whole=True, t=0)
+        return np.broadcast_to(loaded, (self.steps, self.batch, *bind(value.shape, self.sizes)))
+
+    def sums(self) -> dict[str, Array]:
+        """What is added up over rows and steps."""
+        values = dict(self.shared)
+        for one in self.program.row_sums:
+            values[one.target.name] = self._row_sum(one)
+        self.execute(self.program.epilogue, values, self.sizes)
+        return {
+            name: np.float64(value.value) if isinstance(value, Literal) else values[value.name]
+            for name, value in self.program.sums
+        }
+
+    def _row_sum(self, one: RowSum) -> Array:
+        left = self._whole(one.left)
+        if one.right is None:
+            return left.sum(axis=(0, 1))
+        return np.tensordot(left, self._whole(one.right), axes=([0, 1], [0, 1]))
+
+
+def _reduced(reduction: Reduction, vector: Array) -> Array:
+    return vector.sum(-1) if reduction.op is Op.SUM else vector.mean(-1)

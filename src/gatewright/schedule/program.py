@@ -1,0 +1,116 @@
+"""The Program: what a code generator reads. A Trace laid out over a whole sequence.
+
+Three passes run one after the other: `before` over all steps and rows at once, `loop` step by step, `after` over all
+steps and rows at once. A pass is a list of stages; within a stage every unit of every row can be computed on its own.
+What a later stage needs of an earlier one is stored; everything else lives in registers.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gatewright.axes import Shape
+from gatewright.lang.ops import Op
+from gatewright.trace.ir import Atom, Equation, Trace, Var
+
+
+class Place(StrEnum):
+    """Where a value is found."""
+
+    INPUT = "input"  # given for every step: (time, batch, ...)
+    STATE = "state"  # carried, as it was before the step: (time + 1, batch, ...) has a slot before and after each step
+    NEW = "new"  # the new value of a state, found in the slot after the step
+    SEQUENCE = "sequence"  # computed and kept for every step: (time, batch, ...)
+    ROW = "row"  # computed and kept within one step: (batch, ...)
+    SHARED = "shared"  # a parameter, or computed from parameters only
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """matrix @ vector, or transposed matrix @ vector."""
+
+    matrix: str
+    transposed: bool
+    vector: Var
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """target = the sum of its terms: products that meet in one sum are accumulated together."""
+
+    target: Var
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """target = the sum or the mean of a vector's features."""
+
+    target: Var
+    op: Op
+    vector: Var
+
+
+Work = Product | Reduction | Equation
+"""One thing to compute for a row. The equations are elementwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Keep a value: a state's new value under the name of the state, others under their own."""
+
+    value: Atom
+    name: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Values along one axis. Products first, then equations in order, then stores; or a single reduction."""
+
+    axis: str | None
+    products: tuple[Product, ...]
+    equations: tuple[Equation, ...]
+    stores: tuple[Store, ...]
+    reductions: tuple[Reduction, ...] = ()
+
+    def reads(self) -> Iterator[Atom]:
+        """Every value that the stage uses, its own results included."""
+        for product in self.products:
+            yield from (term.vector for term in product.terms)
+        yield from (reduction.vector for reduction in self.reductions)
+        for equation in self.equations:
+            yield from equation.args
+        yield from (store.value for store in self.stores)
+
+
+@dataclass(frozen=True, slots=True)
+class RowSum:
+    """target = the sum over all steps and rows of left, or of the outer product of left and right."""
+
+    target: Var
+    left: Var
+    right: Var | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A Trace laid out over a sequence."""
+
+    trace: Trace
+    places: Mapping[str, Place]  # of every leaf, and of every value that is kept
+    shapes: Mapping[str, Shape]  # of the same values
+    news: Mapping[str, str]  # the states whose new values are found under NEW
+    prologue: tuple[Equation, ...]  # of parameters only, once
+    before: tuple[Stage, ...]
+    loop: tuple[Stage, ...]
+    after: tuple[Stage, ...]
+    row_sums: tuple[RowSum, ...]
+    epilogue: tuple[Equation, ...]  # of sums and parameters only, once
+    sums: tuple[tuple[str, Atom], ...]
+
+    def passes(self) -> Iterator[tuple[str, tuple[Stage, ...]]]:
+        """The three passes by name."""
+        yield "before", self.before
+        yield "loop", self.loop
+        yield "after", self.after
