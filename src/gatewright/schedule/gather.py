@@ -128,7 +128,8 @@ class _Gatherer:
 
     def _term(self, equation: Equation) -> Term:
         matrix, vector = equation.args
-        assert isinstance(matrix, Var) and isinstance(vector, Var)
+        assert isinstance(matrix, Var)
+        assert isinstance(vector, Var)
         made = self._define.get(matrix.name)
         if made is not None and made.op is Op.TRANSPOSE and isinstance(made.args[0], Var):
             return Term(made.args[0].name, True, vector)
