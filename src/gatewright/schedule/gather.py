@@ -121,8 +121,8 @@ class _Gatherer:
             self._works.append(equation)
         else:
             raise TraceError(
-                f"trace {self.trace.name!r}: {equation.target.name} = {equation.op} is an operation on a matrix of a
-                row", expected="matrices of parameters only",
+                f"trace {self.trace.name!r}: {equation.target.name} = {equation.op} is about a matrix of a row",
+                expected="matrices of parameters only",
                 do="use a backend that runs the Trace itself: backend='torch'",
             )
 

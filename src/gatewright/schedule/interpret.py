@@ -82,7 +82,8 @@ class _Machine:
     def run_pass(self, stages: tuple[Stage, ...], *, whole: bool, t: int = 0) -> None:
         """All stages over all steps at once, or over step t."""
         for stage in stages:
-            values = {value.name: self._load(value, whole, t) for value in stage.reads() if self._is_kept(value)}
+            wanted = [value for value in stage.reads() if isinstance(value, Var) and self._is_kept(value)]
+            values = {value.name: self._load(value, whole, t) for value in wanted}
             for product in stage.products:
                 values[product.target.name] = self._product(product, values)
             for reduction in stage.reductions:
@@ -91,14 +92,11 @@ class _Machine:
             for store in stage.stores:
                 self._store(store, values, whole, t)
 
-    def _is_kept(self, value: Atom) -> bool:
-        return isinstance(value, Var) and value.name in self.program.places and self._is_there(value.name)
+    def _is_kept(self, value: Var) -> bool:
+        place = self.program.places.get(value.name)
+        return value.name in self.rows if place is Place.ROW else place is not None
 
-    def _is_there(self, name: str) -> bool:
-        return self.program.places[name] is not Place.ROW or name in self.rows
-
-    def _load(self, value: Atom, whole: bool, t: int) -> Array:
-        assert isinstance(value, Var)
+    def _load(self, value: Var, whole: bool, t: int) -> Array:
         place = self.program.places[value.name]
         if place is Place.SHARED:
             return self.shared[value.name]
@@ -124,12 +122,14 @@ class _Machine:
         return np.sum(terms, axis=0)
 
     def _store(self, store: Store, values: Mapping[str, Any], whole: bool, t: int) -> None:
-        value = store.value.value if isinstance(store.value, Literal) else values[store.value.name]
+        value: Any = store.value.value if isinstance(store.value, Literal) else values[store.value.name]
         if store.place is Place.ROW:
             self.rows[store.name] = value
             return
-        array, shift = (self.states[store.name], self.after) if store.place is Place.STATE else
-        (self.sequences[store.name], 0) if whole:
+        is_state = store.place is Place.STATE
+        array = self.states[store.name] if is_state else self.sequences[store.name]
+        shift = self.after if is_state else 0
+        if whole:
             array[shift : shift + self.steps] = value
         else:
             array[t + shift] = value
@@ -146,12 +146,12 @@ class _Machine:
 
     def sums(self) -> dict[str, Array]:
         """What is added up over rows and steps."""
-        values = dict(self.shared)
+        values: dict[str, Any] = dict(self.shared)
         for one in self.program.row_sums:
             values[one.target.name] = self._row_sum(one)
         self.execute(self.program.epilogue, values, self.sizes)
         return {
-            name: np.float64(value.value) if isinstance(value, Literal) else values[value.name]
+            name: np.asarray(value.value) if isinstance(value, Literal) else values[value.name]
             for name, value in self.program.sums
         }
 

@@ -66,12 +66,13 @@ class _Lifter:
         op, args = equation.op, equation.args
         if op is Op.OUTER and not any(self._is_shared(arg) for arg in args):
             left, right = args
-            assert isinstance(left, Var) and isinstance(right, Var)
+            assert isinstance(left, Var)
+            assert isinstance(right, Var)
             return self._sum(value, left, right)
-        if op in _BOTH or op is Op.OUTER:
-            return self._equation(
-                value.shape, op, tuple(a if self._is_shared(a) and op is Op.OUTER else self.lift(a) for a in args)
-            )
+        if op is Op.OUTER:  # one side is shared by all rows
+            return self._equation(value.shape, op, tuple(a if self._is_shared(a) else self.lift(a) for a in args))
+        if op in _BOTH:
+            return self._equation(value.shape, op, tuple(map(self.lift, args)))
         if op in _ALONE:
             return self._equation(value.shape, op, (self.lift(args[0]),), equation.attrs)
         if op in _FACTOR and any(self._is_shared(arg) for arg in args[op is Op.DIV :]):
