@@ -51,14 +51,15 @@ def vjp(trace: Trace, outputs: Iterable[str] | None = None) -> Trace:
     summed = {name: tracer.leaf(adjoint(name), value.shape) for name, value in trace.sums}
     tracer.params |= {adjoint(name): leaf for name, leaf in summed.items()}
     adjoints = _Adjoints(tracer)
-    for state, value in zip(trace.states, trace.next_states, strict=True):
-        adjoints.add(value, carried[state.name], values)
-        if state.name in seen:
-            adjoints.add(value, seeds[state.name], values)
-    for name, value in trace.emits:
-        adjoints.add(value, seeds[name], values)
-    for name, value in trace.sums:
-        adjoints.add(value, summed[name], values)
+    with tracer.at(None):  # these operations are nobody's line, least of all the caller's
+        for state, value in zip(trace.states, trace.next_states, strict=True):
+            adjoints.add(value, carried[state.name], values)
+            if state.name in seen:
+                adjoints.add(value, seeds[state.name], values)
+        for name, value in trace.emits:
+            adjoints.add(value, seeds[name], values)
+        for name, value in trace.sums:
+            adjoints.add(value, summed[name], values)
     for equation in reversed(trace.equations):
         with tracer.at(equation.where):
             adjoints.through(symbol_of(equation.target.name, values), [operand(arg, values) for arg in equation.args])
