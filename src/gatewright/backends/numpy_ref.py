@@ -4,13 +4,14 @@ back-propagation through time. Written to be read; every other backend is held t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.axes import bind
-from gatewright.backends.base import ArrayRules, execute, infer_sizes, prepare, require
+from gatewright.backends.base import ArrayRules, execute, infer_sizes, prepare, refuse_unknown, require
 from gatewright.derive import adjoint, seed, vjp
 from gatewright.errors import OptionError, ShapeError
 from gatewright.lang.ops import Op
@@ -119,18 +120,19 @@ def run(
 
     Raises ShapeError where an array is missing or does not fit.
     """
-    require(trace, inputs, (value.name for value in trace.inputs), "input")
-    require(trace, params, (value.name for value in trace.params), "parameter")
+    require(trace, inputs, trace.inputs, "input")
+    require(trace, params, trace.params, "parameter")
+    refuse_unknown(trace, states or {}, trace.states, "state")
     leading = dict.fromkeys(inputs, 2) | dict.fromkeys(states or {}, 1)
     sizes = infer_sizes(trace, {**inputs, **params, **(states or {})}, leading)
-    steps, batch = _extent(trace, inputs, lengths)
+    steps, batch = _extent(trace, inputs, states or {}, lengths)
+    noises = _noise_sequences(trace, noises, sizes, steps, batch)
     calls = prepare(trace.equations, RULES, sizes)
-    recorder = _Recorder(trace, sizes, steps, batch, np.result_type(*inputs.values()))
+    recorder = _Recorder(trace, sizes, steps, batch, _floating(inputs, params))
     current = recorder.initial(states or {})
     for t in reversed(range(steps)) if backwards else range(steps):
         active = None if lengths is None else t < np.asarray(lengths)
-        values = {**params, **current, **{name: array[t] for name, array in inputs.items()}}
-        values |= _noise_at(trace, noises, t)
+        values = {**params, **current, **{name: array[t] for name, array in {**inputs, **noises}.items()}}
         with np.errstate(all="ignore"):  # overflow and NaN are results here, not faults
             execute(calls, values)
         current = recorder.record(t, values, current, active)
@@ -164,7 +166,7 @@ def gradient(
     given = {**inputs, **before, **{seed(name): value for name, value in d_outputs.items()}}
     for noise in trace.noises:
         drawn = [_noise_at(trace, noises, t)[noise.var.name] for t in range(steps)]
-        sizes = infer_sizes(trace, {**inputs, **params}, dict.fromkeys(inputs, 2))
+        sizes = infer_sizes(trace, {**inputs, **params, **before}, dict.fromkeys([*inputs, *before], 2))
         shape = (steps, batch, *bind(noise.var.shape, sizes))
         given[noise.var.name] = np.array([np.broadcast_to(d, shape[1:]) for d in drawn]).reshape(shape)
     backward = vjp(trace, outputs=d_outputs)
@@ -174,17 +176,23 @@ def gradient(
     summed: dict[str, Array] = {}
     for start in reversed(range(0, max(steps, 1), cut)):
         piece = {name: array[start : start + cut] for name, array in given.items()}
-        rest = None if lengths is None else [max(int(length) - start, 0) for length in lengths]
+        rest = None if lengths is None else [min(max(int(length) - start, 0), cut) for length in lengths]
         result = run(backward, piece, params, carried, lengths=rest, backwards=True)
         carried = {} if truncate and start else result.finals
         for name, array in emitted.items():
             array[start : start + cut] = result.emits[adjoint(name)]
         summed = {name: summed.get(name, 0) + value for name, value in result.sums.items()}
+    names = [param.name for param in trace.params]  # a gradient that is the number 0 has no shape of its own
     return Gradients(
         inputs=emitted,
         states={state.name: carried[adjoint(state.name)] for state in trace.states},
-        params={param.name: summed[adjoint(param.name)] for param in trace.params},
+        params={name: np.broadcast_to(summed[adjoint(name)], params[name].shape) for name in names},
     )
+
+
+@lru_cache(maxsize=64)
+def _derived(trace: Trace, outputs: tuple[str, ...]) -> Trace:
+    return vjp(trace, outputs)
 
 
 def draw(
@@ -200,11 +208,25 @@ def draw(
     return drawn
 
 
-def _noise_at(trace: Trace, noises: Arrays | None, t: int) -> dict[str, Any]:
+def _noise_sequences(
+    trace: Trace, noises: Arrays | None, sizes: Mapping[str, int], steps: int, batch: int
+) -> dict[str, Array]:
+    """Every random value at every step: as drawn, else its mean."""
+    shapes = {noise.var.name: (steps, batch, *bind(noise.var.shape, sizes)) for noise in trace.noises}
     if noises is None:
-        return {noise.var.name: np.float64(noise.probability) for noise in trace.noises}
-    require(trace, noises, (noise.var.name for noise in trace.noises), "random value")
-    return {noise.var.name: noises[noise.var.name][t] for noise in trace.noises}
+        return {one.var.name: np.full(shapes[one.var.name], one.probability) for one in trace.noises}
+    require(trace, noises, (noise.var for noise in trace.noises), "random value")
+    for name, shape in shapes.items():
+        if noises[name].shape != shape:
+            problem = f"cell {trace.name!r}: the random value {name} has a shape that does not fit"
+            raise ShapeError(problem, expected=str(shape), got=str(noises[name].shape), do="draw it with `draw`")
+    return dict(noises)
+
+
+def _floating(inputs: Arrays, params: Arrays) -> np.dtype[Any]:
+    """The type to compute in: that of the arrays, and float64 for whole numbers."""
+    dtype = np.result_type(*inputs.values(), *params.values())
+    return dtype if np.issubdtype(dtype, np.floating) else np.dtype(np.float64)
 
 
 def _states_before(trace: Trace, forward: Run, states: Arrays, steps: int) -> dict[str, Array]:
@@ -217,7 +239,8 @@ def _states_before(trace: Trace, forward: Run, states: Arrays, steps: int) -> di
     return before
 
 
-def _extent(trace: Trace, inputs: Arrays, lengths: Sequence[int] | None) -> tuple[int, int]:
+def _extent(trace: Trace, inputs: Arrays, states: Arrays, lengths: Sequence[int] | None) -> tuple[int, int]:
+    """The number of steps and of rows, on which all arrays must agree."""
     shapes = {name: array.shape[:2] for name, array in inputs.items()}
     steps, batch = next(iter(shapes.values()))
     odd = [name for name, shape in shapes.items() if shape != (steps, batch)]
@@ -227,8 +250,14 @@ def _extent(trace: Trace, inputs: Arrays, lengths: Sequence[int] | None) -> tupl
             expected=f"({steps}, {batch}, ...)",
             got=f"({', '.join(map(str, shapes[odd[0]]))}, ...)",
         )
+    odd = [name for name, array in states.items() if len(array) != batch]
+    if odd:
+        problem = f"cell {trace.name!r}: the initial state {odd[0]} has another number of rows than the inputs"
+        raise ShapeError(problem, expected=f"({batch}, ...)", got=f"({len(states[odd[0]])}, ...)")
     if lengths is not None and len(lengths) != batch:
         raise ShapeError("lengths has a wrong number of entries", expected=f"{batch}, one a row", got=str(len(lengths)))
+    if lengths is not None and not all(0 <= length <= steps for length in lengths):
+        raise ShapeError("lengths do not fit the sequences", expected=f"from 0 to {steps}", got=str(list(lengths)))
     return steps, batch
 
 
