@@ -1,0 +1,129 @@
+"""The lines that write down one step of a cell."""
+
+from collections.abc import Mapping
+
+from gatewright.backends.formulas.naming import is_named, moving, named
+from gatewright.backends.formulas.tree import Apply, Form, Line, Mark, Name, Number, Sign, Time, Tree
+from gatewright.lang.ops import ELEMENTWISE, Op
+from gatewright.trace.ir import Atom, Literal, Noise, Trace, Var
+
+_MASKS = ("m", "k", "ξ")
+
+
+def cell_lines(trace: Trace) -> tuple[Line, ...]:
+    """One step in the user's order and names; what has no name and is used once is written where it is used."""
+    trace = named(trace)
+    names = names_of(trace)
+    spell = Speller(trace, names)
+    lines = [_draw(noise, names[noise.var.name]) for noise in trace.noises]
+    lines += [
+        Line(names[e.target.name], spell.result(e.target.name)) for e in trace.equations if e.target.name in names
+    ]
+    for state, value in zip(trace.states, trace.next_states, strict=True):
+        if value != Var(f"{state.name}'", state.shape):
+            lines.append(Line(_marked(state.name, state, Time.NOW), spell(value)))
+    lines += [Line(_marked(name, value, Time.NOW), spell(value)) for name, value in trace.emits]
+    lines += [Line(_marked(name, value, Time.NONE), _over_time(spell(value))) for name, value in trace.sums]
+    return tuple(lines)
+
+
+def _over_time(tree: Tree) -> Tree:
+    return Apply(Form.OVER_TIME, (tree,), tree.shape)
+
+
+def _draw(noise: Noise, name: Name) -> Line:
+    """The line that says how a random mask is drawn."""
+    remark = "once for the whole sequence" if noise.per == "sequence" else ""
+    return Line(name, Apply(Form.BERNOULLI, (Number(noise.probability),)), Sign.DRAWN, remark)
+
+
+def names_of(trace: Trace) -> dict[str, Name]:
+    """How every leaf and every named value of a step is written."""
+    changing = moving(trace)
+    states = {state.name for state in trace.states}
+    news = {f"{state.name}'" for state in trace.states}
+    masks = _mask_names(trace)
+    values = [*trace.leaves(), *(e.target for e in trace.equations if is_named(e.target.name))]
+
+    def name(value: Var) -> Name:
+        if value.name in news:
+            return _marked(value.name[:-1], value, Time.NOW)
+        time = Time.NONE if value.name not in changing else Time.BEFORE if value.name in states else Time.NOW
+        return _marked(masks.get(value.name, value.name), value, time)
+
+    return {value.name: name(value) for value in values}
+
+
+def _marked(identifier: str, value: Atom, time: Time) -> Name:
+    """The name of a value; d(h) is h with a mark for its adjoint, t(h) for its tangent."""
+    marks: list[Mark] = []
+    while identifier[:2] in ("d(", "t(") and identifier.endswith(")"):
+        marks.append(Mark.ADJOINT if identifier[0] == "d" else Mark.TANGENT)
+        identifier = identifier[2:-1]
+    return Name(identifier, value.shape, time, tuple(reversed(marks)))
+
+
+def _mask_names(trace: Trace) -> Mapping[str, str]:
+    """Letters for random masks: m, or m1, m2, ... where there are several."""
+    taken = {value.name for value in (*trace.leaves(), *(e.target for e in trace.equations))}
+    letter = next((one for one in _MASKS if one not in taken), "noise")
+    many = len(trace.noises) > 1
+    return {noise.var.name: f"{letter}{index}" if many else letter for index, noise in enumerate(trace.noises, 1)}
+
+
+class Speller:
+    """Writes a value of a trace as a tree: by its name where `names` has one, else as the operation that makes it."""
+
+    def __init__(self, trace: Trace, names: Mapping[str, Name]) -> None:
+        self._equations = {equation.target.name: equation for equation in trace.equations}
+        self._names = names
+
+    def __call__(self, atom: Atom) -> Tree:
+        """What stands for a value on the right side of a line."""
+        return unexpanded(self._part(atom))
+
+    def result(self, name: str) -> Tree:
+        """The right side of the line that a named value has."""
+        return unexpanded(self._made(name))
+
+    def _part(self, atom: Atom) -> Tree:
+        if isinstance(atom, Literal):
+            return Number(atom.value)
+        return self._names[atom.name] if atom.name in self._names else self._made(atom.name)
+
+    def _made(self, name: str) -> Tree:
+        equation = self._equations[name]
+        args, shape = tuple(map(self._part, equation.args)), equation.target.shape
+        if equation.op is Op.RELABEL:
+            return args[0]  # a reader calls it the same
+        if equation.op not in ELEMENTWISE:
+            return Apply(equation.op, args, shape, equation.attrs)
+        bare = tuple(map(unexpanded, args))
+        if not shape or any(arg.shape for arg in bare):
+            return plain(Apply(equation.op, bare, shape, equation.attrs))
+        scalar = plain(Apply(equation.op, bare, (), equation.attrs))
+        return Apply(Op.EXPAND, (scalar,), shape, (("axes", ",".join(shape)),))
+
+
+def unexpanded(tree: Tree) -> Tree:
+    """A scalar that stands where a vector is meant needs no ones behind it."""
+    return unexpanded(tree.args[0]) if isinstance(tree, Apply) and tree.op is Op.EXPAND else tree
+
+
+def plain(tree: Tree) -> Tree:
+    """What changes no order: squares, no neutral elements, and subtracting instead of adding what is negative."""
+    if not isinstance(tree, Apply):
+        return tree
+    match tree.op, tree.args:
+        case (Op.MUL, (Number(1.0), a)) | (Op.MUL | Op.DIV, (a, Number(1.0))) | (Op.ADD, (Number(0.0), a)):
+            return a
+        case Op.ADD | Op.SUB, (a, Number(0.0)):
+            return a
+        case Op.MUL, (a, b) if a == b:
+            return Apply(Form.SQUARE, (a,), tree.shape)
+        case Op.ADD, (a, Number(value)) if value < 0:
+            return Apply(Op.SUB, (a, Number(-value)), tree.shape)
+        case Op.ADD, (a, Apply(op=Op.NEG, args=(b,))):
+            return Apply(Op.SUB, (a, b), tree.shape)
+        case _:
+            return tree

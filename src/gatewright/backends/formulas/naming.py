@@ -1,0 +1,110 @@
+"""Which values of a Trace are written as a letter, and as which. The rest is written where it is used."""
+
+from collections.abc import Callable, Iterable
+
+from gatewright.lang.ops import Op
+from gatewright.trace.ir import Equation, Trace, Var
+from gatewright.trace.rename import renamed
+
+_FREE = frozenset({Op.NEG, Op.TRANSPOSE, Op.EXPAND, Op.RELABEL})  # hardly longer than their operand
+_SMALL = 1  # operations that may be written twice instead of being named
+_LETTERS = "ausvqkwe"
+
+
+def is_named(name: str) -> bool:
+    """Whether a value is to be written as a letter."""
+    return not name.startswith("%")
+
+
+def named(trace: Trace) -> Trace:
+    """The trace with a name for every value that is to be written as a letter; all others are unnamed.
+
+    Named are what the user named, gates (by the gate's name), and what would be written out more than once and is
+    more than one operation.
+    """
+    trace = renamed(trace, _of_gates(trace))
+    owners, letters = _owners(trace), Letters(value.name for value in _values(trace))
+    return renamed(trace, {value: letters.next(owners[value]) for value in repeated(trace)})
+
+
+def moving(trace: Trace) -> frozenset[str]:
+    """The values that are another at every time step."""
+    start = [*trace.inputs, *trace.states, *(noise.var for noise in trace.noises if noise.per == "step")]
+    return reach(trace, {value.name for value in start})
+
+
+def reach(trace: Trace, start: Iterable[str]) -> frozenset[str]:
+    """The values that depend on those of `start`, and those themselves."""
+    found = set(start)
+    for equation in trace.equations:
+        if found & {value.name for value in _operands(equation)}:
+            found.add(equation.target.name)
+    return frozenset(found)
+
+
+def _of_gates(trace: Trace) -> dict[str, str]:
+    """Names for gates that the user left unnamed."""
+    taken = {value.name for value in _values(trace)}
+    return {value.name: gate for gate, value in trace.gates if not is_named(value.name) and gate not in taken}
+
+
+def repeated(trace: Trace, shown: Callable[[str], bool] = is_named) -> list[str]:
+    """The values that would be written out more than once and are more than one operation, of those not `shown`."""
+    costs: dict[str, int] = {}
+    for equation in trace.equations:
+        inner = sum(costs[arg.name] for arg in _operands(equation) if not shown(arg.name))
+        costs[equation.target.name] = inner + (equation.op not in _FREE)
+    written = dict.fromkeys(costs, 0)
+    for value in _outputs(trace):
+        written[value] = written.get(value, 0) + 1
+    found: list[str] = []
+    for equation in reversed(trace.equations):
+        name = equation.target.name
+        once = shown(name)
+        if not once and written[name] > 1 and costs[name] > _SMALL:
+            found.append(name)
+            once = True
+        for arg in _operands(equation):
+            written[arg.name] = written.get(arg.name, 0) + (1 if once else written[name])
+    return found[::-1]
+
+
+def _owners(trace: Trace) -> dict[str, frozenset[str]]:
+    """For every value the named values that it is written in, were nothing else named."""
+    owners: dict[str, set[str]] = {}
+    for equation in reversed(trace.equations):
+        name = equation.target.name
+        mine = {name} if is_named(name) else owners.get(name, set())
+        for arg in _operands(equation):
+            owners.setdefault(arg.name, set()).update(mine)
+    return {name: frozenset(found) for name, found in owners.items()} | {
+        name: frozenset() for name in _outputs(trace) if name not in owners
+    }
+
+
+class Letters:
+    """Makes up names: a_r for a value that only r needs, else a letter that is free."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+
+    def next(self, owners: frozenset[str] = frozenset()) -> str:
+        """A name for a value that `owners` need."""
+        owner = next(iter(owners)).removesuffix("'") if len(owners) == 1 else ""
+        tries = [f"{letter}_{owner}" if owner else letter for letter in _LETTERS]
+        tries += [f"{first}{number}" for number in range(1, 1 + len(self._taken)) for first in tries]
+        name = next(name for name in tries if name not in self._taken)
+        self._taken.add(name)
+        return name
+
+
+def _operands(equation: Equation) -> list[Var]:
+    return [arg for arg in equation.args if isinstance(arg, Var)]
+
+
+def _outputs(trace: Trace) -> list[str]:
+    return [value.name for value in trace.outputs() if isinstance(value, Var)]
+
+
+def _values(trace: Trace) -> list[Var]:
+    return [*trace.leaves(), *(equation.target for equation in trace.equations)]

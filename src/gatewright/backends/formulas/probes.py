@@ -1,0 +1,80 @@
+"""The gradient of a cell, told which of its values is the adjoint of which value of the cell.
+
+Every value of the cell is given a probe: a parameter that is added to it. The gradient of the probe is the value's
+adjoint. Then the probes are taken as 0, and are gone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from gatewright.backends.formulas.naming import is_named
+from gatewright.derive import adjoint, vjp
+from gatewright.lang.ops import Op
+from gatewright.trace.ir import Atom, Equation, Trace, Var
+from gatewright.trace.simplify import simplify, without
+
+_SPACE = "?"  # no user can have a parameter space of this name
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """`trace` computes adjoints alone: what it needs of the forward step are leaves or unnamed.
+
+    `adjoints` maps a value of the step to the value of `trace` that is its adjoint; it is left out where nothing flows.
+    """
+
+    trace: Trace
+    adjoints: Mapping[str, str]
+
+
+def gradient_of(step: Trace) -> Gradient:
+    """The gradient of a step whose values to be shown are named."""
+    back = without(vjp(_probed(step), outputs=()), _SPACE)  # what the loss says of a state comes with what is carried
+    found = {name: value for name, value in back.sums if name.startswith(adjoint(f"{_SPACE}.")[:-1])}
+    adjoints = {
+        equation.target.name: value.name
+        for equation in step.equations
+        if isinstance(value := found.get(adjoint(_probe(equation.target.name))), Var)
+    }
+    sums = tuple(pair for pair in back.sums if pair[0] not in found)
+    return Gradient(_without_forward(simplify(replace(back, sums=sums)), step), adjoints)
+
+
+def _probe(name: str) -> str:
+    return f"{_SPACE}.{name}"
+
+
+def _probed(step: Trace) -> Trace:
+    """The step with a probe added to every value, wherever it is used."""
+    seen = {e.target: Var(f"%{e.target.name}", e.target.shape) for e in step.equations}
+    probes = {e.target: Var(_probe(e.target.name), e.target.shape) for e in step.equations}
+
+    def probed(atom: Atom) -> Atom:
+        return seen.get(atom, atom) if isinstance(atom, Var) else atom
+
+    equations: list[Equation] = []
+    for equation in step.equations:
+        target = equation.target
+        equations.append(replace(equation, args=tuple(map(probed, equation.args))))
+        equations.append(Equation(seen[target], Op.ADD, (target, probes[target])))
+    return replace(
+        step,
+        params=(*step.params, *probes.values()),
+        equations=tuple(equations),
+        next_states=tuple(map(probed, step.next_states)),
+        emits=tuple((name, probed(value)) for name, value in step.emits),
+        sums=tuple((name, probed(value)) for name, value in step.sums),
+        gates=(),
+    )
+
+
+def _without_forward(back: Trace, step: Trace) -> Trace:
+    """The trace without the equations of the step's named values, and without what only they needed."""
+    forward = {equation.target.name for equation in step.equations if is_named(equation.target.name)}
+    needed = {value.name for value in back.outputs() if isinstance(value, Var)}
+    kept: list[Equation] = []
+    for equation in reversed(back.equations):
+        if equation.target.name in needed and equation.target.name not in forward:
+            kept.append(equation)
+            needed |= {arg.name for arg in equation.args if isinstance(arg, Var)}
+    return replace(back, equations=tuple(reversed(kept)))

@@ -1,0 +1,147 @@
+"""From a tree to text: one fold with a notation's table of rules, and only the parentheses that are needed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from gatewright.axes import Shape
+from gatewright.backends.formulas.tree import INDICATORS, Apply, Form, Name, Number, Tree
+from gatewright.lang.ops import ACTIVATIONS, Op
+
+
+class Binding(IntEnum):
+    """How tightly a text holds together, the loosest first."""
+
+    CHOICE = 0  # a where c, else b
+    SUM = 1
+    QUOTIENT = 2
+    PRODUCT = 3
+    APPLICATION = 4  # a matrix before a vector
+    POWER = 5
+    ATOM = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A formula, written, and how tightly it holds together."""
+
+    text: str
+    binding: Binding = Binding.ATOM
+
+
+class Pen:
+    """What a rule writes one operation with."""
+
+    def __init__(self, tree: Apply, args: tuple[Text, ...], group: Callable[[str], str]) -> None:
+        self.tree, self.args, self.group = tree, args, group
+        self.attrs = dict(tree.attrs)
+
+    def arg(self, index: int, needed: Binding) -> str:
+        """An operand, in parentheses where it holds together less tightly than needed."""
+        text = self.args[index]
+        return text.text if text.binding >= needed else self.group(text.text)
+
+    def shape(self, index: int) -> Shape:
+        """The axes of an operand."""
+        return self.tree.args[index].shape
+
+    def is_number(self, index: int) -> bool:
+        """Whether an operand is a number."""
+        return isinstance(self.tree.args[index], Number)
+
+
+Rule = Callable[[Pen], Text]
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """A way to write trees: a rule for every operation, names, numbers and parentheses."""
+
+    rules: Mapping[Op | Form, Rule]
+    name: Callable[[Name], str]
+    number: Callable[[float], Text]
+    group: Callable[[str], str]
+
+
+def write(tree: Tree, notation: Notation) -> Text:
+    """Write a tree. The one fold of both notations."""
+    if isinstance(tree, Name):
+        return Text(notation.name(tree))
+    if isinstance(tree, Number):
+        return notation.number(tree.value)
+    args = tuple(write(arg, notation) for arg in tree.args)
+    return notation.rules[tree.op](Pen(tree, args, notation.group))
+
+
+def prefix(sign: str) -> Rule:
+    """-a"""
+    return lambda pen: Text(f"{sign}{pen.arg(0, Binding.QUOTIENT)}", Binding.SUM)
+
+
+def infix(sign: str, binding: Binding, right: Binding | None = None) -> Rule:
+    """The rule of a + b; `right` is what the right side needs where that is more than the left."""
+    return lambda pen: Text(f"{pen.arg(0, binding)}{sign}{pen.arg(1, right or binding)}", binding)
+
+
+def call(name: str, separator: str = ", ") -> Rule:
+    """name(a, b)"""
+    return lambda pen: Text(f"{name}{pen.group(separator.join(arg.text for arg in pen.args))}")
+
+
+def fence(text: str) -> Rule:
+    """A text with its own brackets, {0} and {1} in it standing for the operands."""
+    return lambda pen: Text(text.format(*(arg.text for arg in pen.args)))
+
+
+def suffix(sign: str) -> Rule:
+    """The rule of a sign behind or above a, as for a transpose."""
+    return lambda pen: Text(f"{pen.arg(0, Binding.ATOM)}{sign}", Binding.POWER)
+
+
+def square(sign: str) -> Rule:
+    """The rule of a squared. A function's sign stands before its operand: tanh²(c)."""
+
+    def rule(pen: Pen) -> Text:
+        base, text = pen.tree.args[0], pen.arg(0, Binding.ATOM)
+        if isinstance(base, Apply) and base.op in ACTIVATIONS and "(" in text:
+            bracket = text.index("(")
+            name = text[:bracket].removesuffix("\\left")
+            return Text(f"{name}{sign}{text[len(name) :]}", Binding.POWER)
+        return Text(f"{text}{sign}", Binding.POWER)
+
+    return rule
+
+
+def through(pen: Pen) -> Text:
+    """The operand as it is."""
+    return pen.args[0]
+
+
+def product(elementwise: str, scalar: str) -> Rule:
+    """The rule of a * b: one sign for two vectors, another where one is a scalar, none after a number."""
+
+    def rule(pen: Pen) -> Text:
+        sign = elementwise if pen.shape(0) and pen.shape(1) else scalar
+        if pen.is_number(0) and not pen.is_number(1):
+            sign = " "
+        return Text(f"{pen.arg(0, Binding.PRODUCT)}{sign}{pen.arg(1, Binding.PRODUCT)}", Binding.PRODUCT)
+
+    return rule
+
+
+def relation(sign: str, turned: str) -> Rule:
+    """[a < b]: 1 where it holds, else 0. A number stands on the right: [b > 0] for [0 < b]."""
+
+    def rule(pen: Pen) -> Text:
+        a, b = (text.text for text in pen.args)
+        return Text(f"[{b} {turned} {a}]" if pen.is_number(0) else f"[{a} {sign} {b}]")
+
+    return rule
+
+
+def iverson(pen: Pen, unequal: str) -> str:
+    """The condition of a choice, without the brackets that make a number of it."""
+    condition = pen.tree.args[0]
+    if isinstance(condition, Apply) and condition.op in INDICATORS:
+        return pen.args[0].text[1:-1]
+    return f"{pen.arg(0, Binding.SUM)} {unequal} 0"

@@ -1,0 +1,223 @@
+"""The equations of a cell, and of its gradient, as plain text with mathematical signs, to be read in a terminal."""
+
+from collections.abc import Mapping
+from textwrap import wrap
+
+from gatewright.backends.formulas.cell_lines import cell_lines
+from gatewright.backends.formulas.gradient_lines import gradient_lines
+from gatewright.backends.formulas.layout import Breaks, columns, rows
+from gatewright.backends.formulas.numbers import written
+from gatewright.backends.formulas.tree import Apply, Form, Line, Mark, Name, Sign, Time, ops_of
+from gatewright.backends.formulas.typeset import (
+    Binding,
+    Notation,
+    Pen,
+    Rule,
+    Text,
+    call,
+    fence,
+    infix,
+    iverson,
+    prefix,
+    product,
+    relation,
+    square,
+    suffix,
+    through,
+    write,
+)
+from gatewright.backends.formulas.words import GREEK, Word, word
+from gatewright.lang.ops import Op, axes_of
+from gatewright.trace.ir import Trace
+
+WIDTH = 80
+_TIMES = {Time.NONE: "", Time.NOW: "ₜ", Time.BEFORE: "ₜ₋₁"}
+_SIGNS = {Sign.EQUALS: "=", Sign.ADDS: "+=", Sign.DRAWN: "∼"}
+_ACCENTS = {"tilde": "\u0303", "hat": "\u0302", "check": "\u030c"}
+_BELOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_ABOVE = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+_DEFINITIONS: Mapping[Op | Form, str] = {
+    Op.HARD_SIGMOID: "hardsigmoid(a; s) = min(max(s a + 0.5, 0), 1)",
+    Op.SOFTPLUS: "softplus(a) = log(1 + exp(a))",
+    Form.STEP: "step(a) = [a > 0] + 1/2 [a = 0]",
+}
+
+
+def equations(trace: Trace, width: int = WIDTH) -> str:
+    """One step of a cell, a line for each value that has a name."""
+    lines = cell_lines(trace)
+    return "\n".join([page(lines, width), *_definitions(lines)])
+
+
+def gradient(trace: Trace, width: int = WIDTH) -> str:
+    """The gradient of a cell: back-propagation through time, derived as by hand."""
+    lines = gradient_lines(trace)
+    steps = tuple(line for line in lines if line.left.time is not Time.NONE)
+    sums = tuple(line for line in lines if line.left.time is Time.NONE)
+    parts = [
+        "\n".join(wrap(_notes(trace, lines), width)),
+        f"For t = T, ..., 1:\n{page(steps, width)}",
+        f"For the parameters, summed over all steps:\n{page(sums, width)}" if sums else "",
+        "\n".join(_definitions(lines)),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def _notes(trace: Trace, lines: tuple[Line, ...]) -> str:
+    """What the signs mean."""
+    inner = any(Mark.INNER in line.left.marks for line in lines)
+    first, *others = [spell(Name(state.name, time=Time.NOW)) for state in trace.states]
+    begins = "".join(f", ∂{other} as 0" for other in others)
+    return (
+        "∂v stands for ∂L/∂v, the derivative of the loss by v"
+        + ("; δ_g for that by the sum which W_g, U_g and b_g enter. " if inner else ". ")
+        + f"∂{first} begins as what the loss says of {first} itself{begins}; += adds to it."
+    )
+
+
+def page(lines: tuple[Line, ...], width: int = WIDTH) -> str:
+    """Lines under each other, their signs aligned; what is too long is broken."""
+    names = max((columns(spell(line.left)) for line in lines), default=0)
+    signs = max((len(_SIGNS[line.sign]) for line in lines), default=0)
+    indent = " " * (names + signs + 2)
+    text: list[str] = []
+    for line in lines:
+        left = spell(line.left)
+        head = f"{left}{' ' * (names - columns(left))} {_SIGNS[line.sign]:>{signs}} "
+        first, *others = _right_side(line, width - len(indent))
+        text += [head + first, *(indent + row for row in others)]
+    return "\n".join(text)
+
+
+def _right_side(line: Line, width: int) -> list[str]:
+    """The rows of what stands behind the sign."""
+    if isinstance(line.right, Apply) and line.right.op is Op.WHERE:
+        choice = _cases(line.right)
+        if max(map(columns, choice)) <= width:
+            return choice
+    *others, last = rows(write(line.right, NOTATION).text, width, _BREAKS)
+    return [*others, f"{last}  ({line.remark})" if line.remark else last]
+
+
+def _cases(choice: Apply) -> list[str]:
+    """A choice on two rows, behind a brace."""
+    condition, yes, no = (write(arg, NOTATION) for arg in choice.args)
+    pen = Pen(choice, (condition, yes, no), _group)
+    broad = max(columns(yes.text), columns(no.text))
+    texts = [text.text + " " * (broad - columns(text.text)) for text in (yes, no)]
+    return [f"⎧ {texts[0]}  if {iverson(pen, '≠')}", f"⎩ {texts[1]}  otherwise"]
+
+
+def _definitions(lines: tuple[Line, ...]) -> list[str]:
+    used = ops_of(lines)
+    texts = [text for op, text in _DEFINITIONS.items() if op in used]
+    return [f"where {text}" for text in texts]
+
+
+def spell(name: Name) -> str:
+    """A name: hₜ₋₁, W_r, ∂hₜ."""
+    found = word(name.identifier)
+    if Mark.INNER in name.marks:
+        return f"δ_{_letters(found)}{_below(found)}{_TIMES[name.time]}"
+    marks = "".join("∂" if mark is Mark.ADJOINT else "d" for mark in name.marks)
+    return f"{marks}{_letters(found)}{_below(found)}{_TIMES[name.time]}"
+
+
+def _letters(found: Word) -> str:
+    letters = GREEK.get(found.letters, found.letters)
+    if not found.accent:
+        return letters
+    return letters + _ACCENTS[found.accent] if len(letters) == 1 else f"{letters}_{found.accent}"
+
+
+def _below(found: Word) -> str:
+    texts = [_letters(one) + _below(one) for one in found.below]
+    return "".join(text.translate(_BELOW) if text.isdigit() else f"_{text}" for text in texts)
+
+
+def _number(value: float) -> Text:
+    found = written(value)
+    sign, digits, binding = ("−" if found.negative else ""), found.digits, Binding.ATOM
+    if found.denominator:
+        digits, binding = f"{digits}/{found.denominator}", Binding.QUOTIENT
+    if found.exponent:
+        power = f"10{str(found.exponent).translate(_ABOVE)}"
+        binding = Binding.ATOM if digits == "1" else Binding.PRODUCT
+        digits = power if digits == "1" else f"{digits} · {power}"
+    return Text(sign + digits, Binding.SUM if sign else binding)
+
+
+def _group(text: str) -> str:
+    return f"({text})"
+
+
+def _where(pen: Pen) -> Text:
+    return Text(f"{pen.arg(1, Binding.SUM)} if {iverson(pen, '≠')} else {pen.arg(2, Binding.SUM)}", Binding.CHOICE)
+
+
+def _hard_sigmoid(pen: Pen) -> Text:
+    return Text(f"hardsigmoid({pen.args[0].text}; {_number(float(pen.attrs['slope'])).text})")
+
+
+def _size(pen: Pen) -> Text:
+    counts = [f"n_{axis}" for axis in axes_of(str(pen.attrs["axes"]))]
+    return Text(" ".join(counts) or "1", Binding.PRODUCT if len(counts) > 1 else Binding.ATOM)
+
+
+def _expand(pen: Pen) -> Text:
+    ones = f"𝟏_{str(pen.attrs['axes']).replace(',', '×')}"
+    return Text(f"{pen.arg(0, Binding.APPLICATION)} {ones}", Binding.APPLICATION)
+
+
+def _root(pen: Pen) -> Text:
+    return Text(f"√{pen.arg(0, Binding.ATOM)}")
+
+
+def _outer(pen: Pen) -> Text:
+    return Text(f"{pen.arg(0, Binding.APPLICATION)} {pen.arg(1, Binding.ATOM)}ᵀ", Binding.APPLICATION)
+
+
+def _sum_over_time(pen: Pen) -> Text:
+    return Text(f"Σₜ {pen.arg(0, Binding.PRODUCT)}", Binding.PRODUCT)
+
+
+RULES: Mapping[Op | Form, Rule] = {
+    Op.NEG: prefix("−"),
+    Op.ABS: fence("|{0}|"),
+    Op.SIGN: call("sign"),
+    Op.EXP: call("exp"),
+    Op.LOG: call("log"),
+    Op.SQRT: _root,
+    Op.SIGMOID: call("σ"),
+    Op.TANH: call("tanh"),
+    Op.RELU: call("ReLU"),
+    Op.HARD_SIGMOID: _hard_sigmoid,
+    Op.SOFTPLUS: call("softplus"),
+    Op.ADD: infix(" + ", Binding.SUM),
+    Op.SUB: infix(" − ", Binding.SUM, Binding.QUOTIENT),
+    Op.MUL: product(" ⊙ ", " · "),
+    Op.DIV: infix(" / ", Binding.QUOTIENT, Binding.APPLICATION),
+    Op.MAXIMUM: call("max"),
+    Op.MINIMUM: call("min"),
+    Op.LESS: relation("<", ">"),
+    Op.WHERE: _where,
+    Op.MATMUL: infix(" ", Binding.APPLICATION),
+    Op.TRANSPOSE: suffix("ᵀ"),
+    Op.OUTER: _outer,
+    Op.SUM: call("sum"),
+    Op.MEAN: call("mean"),
+    Op.EXPAND: _expand,
+    Op.SIZE: _size,
+    Op.RELABEL: through,
+    Form.SQUARE: square("²"),
+    Form.STEP: call("step"),
+    Form.NOT_LESS: relation("≥", "≤"),
+    Form.BETWEEN: fence("[{0} < {1} < {2}]"),
+    Form.NONZERO: fence("[{0} ≠ 0]"),
+    Form.ZERO: fence("[{0} = 0]"),
+    Form.OVER_TIME: _sum_over_time,
+    Form.BERNOULLI: call("Bernoulli"),
+}
+
+NOTATION = Notation(RULES, spell, _number, _group)
+_BREAKS = Breaks(sums=(" + ", " − "), products=(" ⊙ ", " · "), width_of=columns)

@@ -1,0 +1,50 @@
+"""Identifiers as mathematicians write them: c_tilde is a c with a tilde, W.r a W with index r, zeta a Greek letter."""
+
+import re
+from dataclasses import dataclass
+
+ACCENTS = ("tilde", "hat", "check")
+
+GREEK = {
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ",
+    "iota": "ι", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ",
+    "tau": "τ", "upsilon": "υ", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω", "Gamma": "Γ", "Delta": "Δ",
+    "Theta": "Θ", "Lambda": "Λ", "Xi": "Ξ", "Pi": "Π", "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω",
+}  # fmt: skip
+"""The letters that LaTeX has commands for, and their signs."""
+
+_ENGLISH = {sign: name for name, sign in GREEK.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Letters (Greek ones by their English names), an accent over them, and the words below them."""
+
+    letters: str
+    accent: str = ""
+    below: tuple["Word", ...] = ()
+
+
+def word(identifier: str) -> Word:
+    """Take an identifier apart: forget_gate is "forget" with "gate" below, b.hn is "b" with "hn" below."""
+    space, dot, gate = identifier.partition(".")
+    if dot:
+        head = word(space)
+        return Word(head.letters, head.accent, (*head.below, word(gate)))
+    first, *rest = [part for part in identifier.split("_") if part] or [identifier]
+    accent = next((part for part in rest if part in ACCENTS), "")
+    if accent:
+        rest.remove(accent)
+    letters, digits = _split_digits(first)
+    below = [digits] if digits else []
+    return Word(_ENGLISH.get(letters, letters), accent, tuple(_index(part) for part in [*below, *rest]))
+
+
+def _index(part: str) -> Word:
+    return Word(_ENGLISH.get(part, part))
+
+
+def _split_digits(part: str) -> tuple[str, str]:
+    """h1 is an h with a 1 below."""
+    match = re.fullmatch(r"(\D+)(\d+)", part)
+    return (match[1], match[2]) if match else (part, "")
