@@ -178,6 +178,13 @@ class ParameterSpace:
         return self._recorder.parameter(self._name, gate)
 
     def __getitem__(self, gate: str) -> Symbol:
+        if not (isinstance(gate, str) and gate.isidentifier()):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise self._recorder.error(
+                f"{self._name}[{gate!r}] cannot be the name of a parameter",
+                expected=f"a name such as {self._name}.r",
+                got=repr(gate),
+                do="use letters, digits and underscores, and begin with a letter",
+            )
         return self._recorder.parameter(self._name, gate)
 
     def __matmul__(self, other: Operand) -> NoReturn:

@@ -159,8 +159,8 @@ def step(cell: Cell, operands: Operands) -> tuple[Symbol, ...]:
     values: tuple[object, ...] = tuple(new) if isinstance(new, tuple | list) else (new,)  # type: ignore[arg-type]
     symbols = tuple(value for value in values if isinstance(value, Symbol))
     if len(symbols) != len(values) or len(values) != len(cell.states):
-        raise _recorder(operands).error(
-            f"cell {cell.label!r} does not return its states",
+        raise CellError(
+            f"cell {cell.label!r} ({cell.file}, line {cell.line}): it does not return its states",
             expected=f"{len(cell.states)} value(s), the new {', '.join(cell.states)}",
             got=f"{len(values)} value(s): {', '.join(_kind(value) for value in values)}",
             do=f"end the cell with `return {', '.join(cell.states)}`, in the order of its signature",

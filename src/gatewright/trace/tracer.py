@@ -1,13 +1,15 @@
 """Run a cell's equations once with symbols, and write down what they did."""
 
 import linecache
+import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from traceback import walk_tb
 
 import numpy as np
 
 from gatewright.axes import OPEN, Shape, show_shape
-from gatewright.errors import CellError
+from gatewright.errors import CellError, GatewrightError
 from gatewright.lang.cell import Cell, Operands
 from gatewright.lang.ops import OPS, Attrs, Op, UnfitShapesError, result_shape
 from gatewright.lang.symbol import Operand, ParameterSpace, Rewrite, Symbol, Where
@@ -107,8 +109,10 @@ class Tracer:
                 got="a value that was kept from somewhere else",
                 do="pass what the step needs as an input, a state or a parameter",
             )
-        if isinstance(arg, int | float | np.number) and not isinstance(arg, bool):
-            return float(arg)
+        if isinstance(arg, int | float | np.integer | np.floating) and not isinstance(arg, bool):
+            number = float(arg)
+            if not math.isnan(number):
+                return number
         raise self.error(
             f"`{op}` cannot take {type(arg).__name__}",
             expected="symbols and plain numbers",
@@ -179,9 +183,26 @@ def run_cell(cell: Cell) -> tuple[Tracer, Operands, tuple[Symbol, ...]]:
         states={name: tracer.leaf(name, shape) for name, shape in cell.states.items()},
         spaces={name: ParameterSpace(tracer, name) for name in cell.spaces},
     )
-    new = step(cell, operands)
+    try:
+        new = step(cell, operands)
+    except GatewrightError:
+        raise
+    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        with tracer.at(_origin(error, cell)):
+            raise tracer.error(
+                "this line cannot be traced",
+                expected="operations of the gatewright language, on symbols and plain numbers",
+                got=f"{type(error).__name__}: {error}",
+                do="use gw.tanh, gw.where, ... in place of functions of Python, math, NumPy and torch",
+            ) from error
     _check_order(cell, tracer, new)
     return tracer, operands, new
+
+
+def _origin(error: Exception, cell: Cell) -> Where:
+    """The innermost line of the cell's own file that an error came through."""
+    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == cell.file]
+    return Where(cell.file, lines[-1] if lines else cell.line)
 
 
 def _check_order(cell: Cell, tracer: Tracer, new: tuple[Symbol, ...]) -> None:
