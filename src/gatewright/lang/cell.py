@@ -181,6 +181,9 @@ def _from_function(
     unknown = sorted(set(axes) - set(state_names))
     if unknown:
         raise _signature_error(function, name, f"states={{...}} names {unknown[0]!r}", "one of the states", unknown[0])
+    odd = [axis for axis in _axes(declared, axes) if not axis.isidentifier() and axis != OPEN]
+    if odd:
+        raise _signature_error(function, name, f"axis {odd[0]!r}", "letters, digits and underscores", odd[0])
 
     def rebind(options: Mapping[str, object]) -> Equations:
         def equations(operands: Operands) -> object:
@@ -203,6 +206,10 @@ def _from_function(
         file=function.__code__.co_filename,
         line=function.__code__.co_firstlineno,
     )
+
+
+def _axes(declared: Mapping[str, Space], axes: Mapping[str, str]) -> list[str]:
+    return [*axes.values(), *(axis for space in declared.values() for axis in space.shape)]
 
 
 def _first_line(function: FunctionType) -> str:

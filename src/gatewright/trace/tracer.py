@@ -2,7 +2,7 @@
 
 import linecache
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from traceback import walk_tb
 
@@ -101,14 +101,8 @@ class Tracer:
 
     def _checked(self, op: Op, arg: object) -> Operand:
         if isinstance(arg, Symbol):
-            if arg.recorder is self:
-                return arg
-            raise self.error(
-                f"{arg!r} was made in another run of the equations",
-                expected="values of this step only",
-                got="a value that was kept from somewhere else",
-                do="pass what the step needs as an input, a state or a parameter",
-            )
+            self.own([arg])
+            return arg
         if isinstance(arg, int | float | np.integer | np.floating) and not isinstance(arg, bool):
             number = float(arg)
             if not math.isnan(number):
@@ -119,6 +113,20 @@ class Tracer:
             got=f"{type(arg).__name__} {arg!r}"[:120],
             do="make it a parameter (b.name), an input, or a keyword-only option that is a plain number",
         )
+
+    def own(self, symbols: Iterable[Symbol]) -> None:
+        """Hold that values were made in this run.
+
+        Raises CellError.
+        """
+        for symbol in symbols:
+            if symbol.recorder is not self:
+                raise self.error(
+                    f"{symbol!r} was made in another run of the equations",
+                    expected="values of this step only",
+                    got="a value that was kept from somewhere else",
+                    do="pass what the step needs as an input, a state or a parameter",
+                )
 
     def _shape(self, op: Op, args: tuple[Operand, ...], attrs: Attrs) -> Shape:
         if len(args) != OPS[op].arity:
@@ -207,6 +215,8 @@ def _origin(error: Exception, cell: Cell) -> Where:
 
 def _check_order(cell: Cell, tracer: Tracer, new: tuple[Symbol, ...]) -> None:
     returned = dict(zip(cell.states, new, strict=True))
+    with tracer.at(Where(cell.file, cell.line)):
+        tracer.own(new)
     for (state, shape), value in zip(cell.states.items(), new, strict=True):
         # one value may be two states (h = c), but not stand in another's place
         swapped = value.name is not None and returned.get(value.name, value) is not value
