@@ -1,0 +1,142 @@
+"""`gatewright check`: derivatives held to numbers."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from gatewright.cli.shell import Command, messages, out, print_json
+from gatewright.errors import OptionError
+
+if TYPE_CHECKING:
+    from gatewright.inspect import GradcheckReport
+
+COLUMNS = tuple((derivative, against) for derivative in ("gradient", "second", "forward")
+                for against in ("differences", "autograd"))  # fmt: skip
+SHOWN = 5
+
+
+def check(
+    cells: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CELL]...", help="Cells: lstm, 'gru(reset=after)', 'layer_norm(gru)', my_cells.py:mine."
+        ),
+    ] = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Every cell of the catalogue.")] = False,
+    input_size: Annotated[int, typer.Option("--input", min=1, help="Features of the input.")] = 3,
+    hidden_size: Annotated[int, typer.Option("--hidden", min=1, help="Units.")] = 4,
+    steps: Annotated[int, typer.Option(min=1, help="Time steps of the longest row.")] = 5,
+    batch: Annotated[int, typer.Option(min=1, help="Rows, each with a length of its own.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the numbers.")] = 0,
+    autograd: Annotated[bool, typer.Option(help="Compare with torch's autograd too.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+) -> None:
+    """Compare the gradient that is derived of a cell with central differences and with torch's autograd.
+
+    In float64, by every input, parameter and initial state, through every output; then the gradient of the gradient,
+    and forward mode. The exit code is 1 where a relative error is above 1e-6.
+    """
+    names = _names(cells or [], every)
+    console = messages(quiet=as_json)
+    reports: list[GradcheckReport] = []
+    with console.status("starting") as status:
+        from gatewright.inspect import gradcheck
+        from gatewright.tasks.cell_spec import read_cell
+
+        for name in names:
+            status.update(f"checking {name}")
+            reports.append(
+                gradcheck(
+                    read_cell(name),
+                    input_size=input_size,
+                    hidden_size=hidden_size,
+                    steps=steps,
+                    batch=batch,
+                    seed=seed,
+                    autograd=autograd,
+                )
+            )
+    passed = all(report.passed for report in reports)
+    if as_json:
+        print_json({"passed": passed, "cells": [_plain(report) for report in reports]})
+    else:
+        _show(reports)
+    if not passed:
+        raise typer.Exit(1)
+
+
+def _names(asked: list[str], every: bool) -> list[str]:
+    if every == bool(asked):
+        raise OptionError(
+            "gatewright check needs cells to check",
+            expected="cells by name, or --all",
+            got="both" if every else "neither",
+            do="gatewright check gru, or gatewright check --all",
+        )
+    if not every:
+        return asked
+    from gatewright.cells import CATALOGUE
+
+    return list(CATALOGUE)
+
+
+def _plain(report: "GradcheckReport") -> dict[str, Any]:
+    """The report for JSON, which has no infinity: null stands for what is not finite."""
+    rows = [
+        {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
+        for row in map(dataclasses.asdict, report.rows)
+    ]
+    return {"passed": report.passed, **dataclasses.asdict(report), "rows": rows}
+
+
+def _show(reports: "list[GradcheckReport]") -> None:
+    console = out()
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("worst relative\nerror against", overflow="fold")
+    for derivative, against in COLUMNS:
+        first = against == COLUMNS[0][1]
+        table.add_column(
+            f"{derivative if first else ''}\n{'differ.' if first else against}", justify="right", no_wrap=True
+        )
+    table.add_column("\n", no_wrap=True)
+    for report in reports:
+        table.add_row(Text(report.cell), *_errors(report), Text("ok") if report.passed else Text("FAIL", "bold red"))
+    console.print(table)
+    for line in _notes(reports):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _errors(report: "GradcheckReport") -> Iterator[Text]:
+    for column in COLUMNS:
+        row = report.worst(*column)
+        wrong = row is not None and not row.error <= report.threshold
+        yield Text("-" if row is None else f"{row.error:.1e}", "bold red" if wrong else "")
+
+
+def _notes(reports: "list[GradcheckReport]") -> Iterator[str]:
+    for report in reports:
+        if report.redrawn:
+            reasons, times = " or ".join(dict.fromkeys(report.redrawn)), len(report.redrawn)
+            drawn = "once" if times == 1 else f"{times} times"
+            yield f"{report.cell}: the numbers were drawn anew {drawn}, since {reasons}; this is seed {report.seed}"
+    for report in reports:
+        yield from (f"{report.cell}: {row}" for row in report.failures[:SHOWN])
+        if len(report.failures) > SHOWN:
+            yield f"{report.cell}: and {len(report.failures) - SHOWN} more"
+    failed = sum(not report.passed for report in reports)
+    cells = "1 cell" if len(reports) == 1 else f"{len(reports)} cells"
+    yield f"{failed} of {cells} failed" if failed else f"{cells}: every derivative is right to {reports[0].threshold:g}"
+
+
+COMMANDS = (
+    Command(
+        check,
+        ("gatewright check gru", "gatewright check 'gru(reset=after)' 'layer_norm(lstm)'", "gatewright check --all"),
+    ),
+)

@@ -1,0 +1,86 @@
+"""Derivatives by torch's autograd over the eager backend, in float64."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from gatewright.backends import torch_eager
+from gatewright.derive import adjoint
+from gatewright.inspect.derivatives.point import Arrays, Point, every, last, moving, through
+from gatewright.trace.ir import Trace
+
+Tensors = dict[str, Tensor]
+
+
+def gradient(trace: Trace, point: Point) -> Arrays:
+    """The gradient of the loss by inputs, parameters and initial states."""
+    values, weights = _tensors(point.values), _weights(point)
+    loss = _weighed(_outputs(trace, point, values), weights)
+    return _arrays(_gradients(loss, values))
+
+
+def second(trace: Trace, point: Point) -> Arrays:
+    """The gradient of sum(direction * gradient), by double backward; named as in `derived.second`."""
+    values, weights = _tensors(point.values), _weights(point)
+    loss = _weighed(_outputs(trace, point, values), weights)
+    first = _gradients(loss, values, twice=True)
+    along = {name: torch.from_numpy(array) for name, array in point.direction.items()}
+    total = torch.stack([(first[name] * direction).sum() for name, direction in along.items()]).sum()
+    return _arrays(_gradients(total, values | {adjoint(name): weight for name, weight in weights.items()}))
+
+
+def forward(trace: Trace, point: Point) -> Arrays:
+    """How each output moves where one value alone moves along its direction; named as in `derived.forward`."""
+    values = {name: tensor.detach() for name, tensor in _tensors(point.values).items()}
+    result: Tensors = {}
+    for leaf in moving(trace):
+        along = torch.from_numpy(point.direction[leaf.name])
+        found = torch.func.jvp(
+            lambda one, name=leaf.name: _outputs(trace, point, {**values, name: one}), (values[leaf.name],), (along,)
+        )
+        result |= {through(leaf.name, output): tensor for output, tensor in found[1].items()}
+    return _arrays(result)
+
+
+def _outputs(trace: Trace, point: Point, values: Mapping[str, Tensor]) -> Tensors:
+    """All outputs, named as the weights are. The backend gives every value of the first state only, so each state
+    takes its turn as the first."""
+    active = torch.from_numpy(point.active)
+    noises = {name: torch.tensor(array) for name, array in point.noises.items()}
+    inputs, params, states = ({n: values[n] for n in group} for group in (point.inputs, point.params, point.states))
+    outputs: Tensors = {}
+    for index, state in enumerate(trace.states):
+        turned = replace(
+            trace,
+            states=trace.states[index:] + trace.states[:index],
+            next_states=trace.next_states[index:] + trace.next_states[:index],
+        )
+        ran = torch_eager.run(turned, inputs, params, states, sizes=point.sizes, noises=noises or None, active=active)
+        outputs[every(state.name)] = ran.output * active[(..., *(None,) * len(state.shape))]
+        outputs[last(state.name)] = ran.finals[state.name]
+    return outputs
+
+
+def _tensors(arrays: Arrays) -> Tensors:
+    return {name: torch.tensor(array, requires_grad=True) for name, array in arrays.items()}
+
+
+def _weights(point: Point) -> Tensors:
+    return _tensors(point.weights)
+
+
+def _weighed(outputs: Tensors, weights: Tensors) -> Tensor:
+    return torch.stack([(outputs[name] * weight).sum() for name, weight in weights.items()]).sum()
+
+
+def _gradients(total: Tensor, values: Tensors, *, twice: bool = False) -> Tensors:
+    found = torch.autograd.grad(
+        total, list(values.values()), create_graph=twice, allow_unused=True, materialize_grads=True
+    )
+    return dict(zip(values, found, strict=True))
+
+
+def _arrays(tensors: Tensors) -> Arrays:
+    return {name: tensor.detach().numpy() for name, tensor in tensors.items()}

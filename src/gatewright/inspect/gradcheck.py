@@ -1,0 +1,209 @@
+"""Hold a cell's derived gradient to central differences and to torch's autograd, in float64, and twice."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from math import inf, nan
+
+import numpy as np
+
+from gatewright import cells
+from gatewright.errors import GatewrightError, OptionError
+from gatewright.inspect.derivatives import derived, differences
+from gatewright.inspect.derivatives.point import Array, Arrays, Point, default_sizes, draw_point
+from gatewright.lang import Cell
+from gatewright.trace import Trace, trace_cell
+
+GRADIENT, SECOND, FORWARD = "gradient", "second", "forward"
+DERIVATIVES = (GRADIENT, SECOND, FORWARD)
+DIFFERENCES, AUTOGRAD = "differences", "autograd"
+
+THRESHOLD = 1e-6
+FLOOR = {DIFFERENCES: 1e-5, AUTOGRAD: 1e-8}
+"""Elements smaller than this part of the largest of a comparison count as that large: so much of a number is noise."""
+
+DRAWS = 100
+
+
+class GradcheckError(GatewrightError, AssertionError):
+    """A derived gradient that is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The worst element of one comparison by one leaf: an input, a parameter, an initial state, a weight of the loss.
+
+    `error` is |derived - other| / max(|derived|, |other|, floor), where `floor` is 1e-5 (against differences) or 1e-8
+    (against autograd) of the largest derivative by any leaf. So every element is held to its own size; an error can
+    hide only where it is below 1e-11 (1e-14) of the largest derivative, which is what the other method cannot tell
+    from noise. It is infinite where a value is missing, not finite, or has another shape.
+    """
+
+    derivative: str  # "gradient", "second" or "forward"
+    against: str  # "differences" or "autograd"
+    leaf: str
+    where: str  # the element: W.r[2, 0]; in forward mode that of an output: W.r -> h.out[3, 1, 2]
+    derived: float
+    other: float
+    error: float
+
+    def __str__(self) -> str:
+        other = {DIFFERENCES: "central differences", AUTOGRAD: "autograd"}[self.against]
+        numbers = f"derived {self.derived:.12g}, by {other} {self.other:.12g}"
+        return f"{self.derivative} by {self.where}: {numbers}, relative error {self.error:.1e}"
+
+
+@dataclass(frozen=True, slots=True)
+class GradcheckReport:
+    """What a gradient check found: for each derivative, each other method and each leaf the worst element."""
+
+    cell: str
+    rows: tuple[Row, ...]
+    threshold: float
+    sizes: Mapping[str, int]
+    lengths: tuple[int, ...]
+    seed: int  # that of the point in the end
+    redrawn: tuple[str, ...]  # why points before it could not be used
+
+    @property
+    def failures(self) -> tuple[Row, ...]:
+        """The rows above the threshold, the worst first."""
+        return tuple(sorted((row for row in self.rows if not row.error <= self.threshold), key=lambda row: -row.error))
+
+    @property
+    def passed(self) -> bool:
+        """Whether every derivative was compared and agrees."""
+        return bool(self.rows) and not self.failures
+
+    def worst(self, derivative: str, against: str) -> Row | None:
+        """The row with the largest error of one kind; None where that was not compared."""
+        rows = [row for row in self.rows if (row.derivative, row.against) == (derivative, against)]
+        return max(rows, key=lambda row: row.error, default=None)
+
+    def raise_if_failed(self) -> None:
+        """Raise GradcheckError, which names the cell and the worst element of each leaf that fails."""
+        if self.passed:
+            return
+        shown = [str(row) for row in self.failures[:8]]
+        more = len(self.failures) - len(shown)
+        raise GradcheckError(
+            f"the derivatives of {self.cell} are wrong\n  "
+            + "\n  ".join([*shown, *([f"and {more} more"] * (more > 0))]),
+            expected=f"a relative error of at most {self.threshold:g}",
+            do=f"repeat it with seed={self.seed}",
+        )
+
+
+def gradcheck(
+    cell: Cell | Trace | str,
+    *,
+    input_size: int = 3,
+    hidden_size: int = 4,
+    steps: int = 5,
+    batch: int = 3,
+    seed: int = 0,
+    sizes: Mapping[str, int] | None = None,
+    threshold: float = THRESHOLD,
+    autograd: bool = True,
+) -> GradcheckReport:
+    """Compare a cell's derivatives, as Gatewright derives them, with two other ways of computing them.
+
+    In float64, on random numbers over a sequence of rows with lengths of their own, and for a loss that sees every
+    state after every step and at the end:
+
+    - `gradient`, reverse mode: every element of every input, parameter and initial state;
+    - `second`: the gradient's own gradient along a random direction;
+    - `forward`, forward mode: every output where one leaf alone moves;
+
+    each against central differences and, with `autograd`, against torch's over the eager backend. Random values of the
+    cell are drawn once and kept. A point at which a kink (of relu, abs, maximum, ...) lies within the step of the
+    differences, or where a value is not finite, is drawn anew with the next seed; the report says so. `sizes` are those
+    of further axes.
+
+    Raises OptionError for a cell or size that cannot be, and where torch is not installed; GradcheckError where no
+    point can be found.
+    """
+    if min(input_size, hidden_size, steps, batch) < 1:
+        given = f"input_size={input_size}, hidden_size={hidden_size}, steps={steps}, batch={batch}"
+        raise OptionError("a gradient check needs something to check", expected="sizes of 1 or more", got=given)
+    if autograd and find_spec("torch") is None:
+        raise OptionError(
+            "torch is not installed, and its autograd is half of the gradient check",
+            do="pip install 'gatewright[torch]', or check against differences alone with autograd=False",
+        )
+    cell = cells.get(cell) if isinstance(cell, str) else cell
+    trace, initial = (trace_cell(cell), _constants(cell)) if isinstance(cell, Cell) else (cell, {})
+    bound = default_sizes(trace, input_size, hidden_size) | dict(sizes or {})
+    redrawn: list[str] = []
+    for attempt in range(DRAWS):
+        point = draw_point(trace, bound, steps=steps, batch=batch, seed=seed + attempt, initial=initial)
+        try:
+            rows = tuple(_compare(trace, point, autograd=autograd))
+        except differences.UnfitPointError as unfit:
+            redrawn.append(str(unfit))
+            continue
+        return GradcheckReport(trace.name, rows, threshold, bound, point.lengths, seed + attempt, tuple(redrawn))
+    raise _no_point(trace, redrawn)
+
+
+def _compare(trace: Trace, point: Point, *, autograd: bool) -> Iterator[Row]:
+    methods = {DIFFERENCES: differences}
+    if autograd:
+        from gatewright.inspect.derivatives import autograd as torch_autograd
+
+        methods[AUTOGRAD] = torch_autograd
+    for derivative in DERIVATIVES:
+        others: dict[str, Arrays] = {name: getattr(one, derivative)(trace, point) for name, one in methods.items()}
+        ours: Arrays = getattr(derived, derivative)(trace, point)
+        for against, other in others.items():
+            yield from _rows(derivative, against, ours, other)
+
+
+def _rows(derivative: str, against: str, ours: Arrays, other: Arrays) -> Iterator[Row]:
+    """The worst element of each array."""
+    floor = FLOOR[against] * max(map(_largest, (*ours.values(), *other.values())), default=0.0)
+    for name, wanted in other.items():
+        found = ours.get(name)
+        leaf = name.partition(" -> ")[0]
+        if found is None or found.shape != wanted.shape:
+            problem = "is missing" if found is None else f"has shape {found.shape} instead of {wanted.shape}"
+            yield Row(derivative, against, leaf, f"{name}, which {problem}", nan, nan, inf)
+        elif found.size:
+            errors = _errors(found, wanted, floor)
+            index = np.unravel_index(int(np.argmax(errors)), errors.shape)
+            where = f"{name}[{', '.join(str(int(i)) for i in index)}]" if index else name
+            numbers = (float(array[index]) for array in (found, wanted, errors))
+            yield Row(derivative, against, leaf, where, *numbers)
+
+
+def _largest(array: Array) -> float:
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+
+
+def _errors(ours: Array, other: Array, floor: float) -> Array:
+    """The relative error of every element."""
+    sizes = np.maximum(np.maximum(np.abs(ours), np.abs(other)), floor)
+    with np.errstate(invalid="ignore"):
+        errors = np.abs(ours - other) / np.where(sizes == 0, 1.0, sizes)
+    return np.where(np.isfinite(ours) & np.isfinite(other), errors, inf)
+
+
+def _constants(cell: Cell) -> dict[str, float]:
+    """What some parameters start at, by name."""
+    return {
+        param.name: value
+        for param in trace_cell(cell).params
+        if (value := cell.initial.get(param.name, cell.spaces[param.name.partition(".")[0]].initial)) is not None
+    }
+
+
+def _no_point(trace: Trace, reasons: list[str]) -> GradcheckError:
+    kinks = sum(reason == differences.KINK for reason in reasons)
+    return GradcheckError(
+        f"the derivatives of {trace.name} cannot be checked: {len(reasons)} random points, and none of them fit",
+        expected="a point at which every value is finite and no kink lies within the step of the differences",
+        got=f"{kinks} points beside a kink, {len(reasons) - kinks} at which a value is not finite",
+        do="take fewer hidden units, steps or rows, so that fewer kinks can be near"
+        if kinks
+        else "keep the arguments of log, sqrt and division away from 0",
+    )
