@@ -37,7 +37,7 @@ def vjp(trace: Trace, outputs: Iterable[str] | None = None) -> Trace:
     """The gradient of one step, as a Trace that is run backwards in time and can be derived again.
 
     `outputs` names the states whose value at every step the loss sees, by default the first: what a layer emits. Every
-    value that the trace emits or sums is seen as well.
+    value that the trace emits or sums is seen as well, but for plain numbers, through which nothing flows.
 
     Raises OptionError where a name is not a state.
     """
@@ -48,7 +48,7 @@ def vjp(trace: Trace, outputs: Iterable[str] | None = None) -> Trace:
     values = replay(trace, tracer, leaves)
     seeds = {name: tracer.leaf(seed(name), value.shape) for name, value in _given_out(trace, seen)}
     carried = {state.name: tracer.leaf(adjoint(state.name), state.shape) for state in trace.states}
-    summed = {name: tracer.leaf(adjoint(name), value.shape) for name, value in trace.sums}
+    summed = {name: tracer.leaf(adjoint(name), value.shape) for name, value in _flowing(trace.sums)}
     tracer.params |= {adjoint(name): leaf for name, leaf in summed.items()}
     adjoints = _Adjoints(tracer)
     with tracer.at(None):  # these operations are nobody's line, least of all the caller's
@@ -56,9 +56,9 @@ def vjp(trace: Trace, outputs: Iterable[str] | None = None) -> Trace:
             adjoints.add(value, carried[state.name], values)
             if state.name in seen:
                 adjoints.add(value, seeds[state.name], values)
-        for name, value in trace.emits:
+        for name, value in _flowing(trace.emits):
             adjoints.add(value, seeds[name], values)
-        for name, value in trace.sums:
+        for name, value in _flowing(trace.sums):
             adjoints.add(value, summed[name], values)
     for equation in reversed(trace.equations):
         with tracer.at(equation.where):
@@ -92,7 +92,12 @@ def _seen(trace: Trace, outputs: Iterable[str] | None) -> tuple[str, ...]:
 
 def _given_out(trace: Trace, seen: tuple[str, ...]) -> list[tuple[str, Atom]]:
     states = [(state.name, state) for state in trace.states if state.name in seen]
-    return [*states, *trace.emits]
+    return [*states, *_flowing(trace.emits)]
+
+
+def _flowing(outputs: Iterable[tuple[str, Atom]]) -> list[tuple[str, Atom]]:
+    """The outputs that are computed. The shape of a number 0 in place of a gradient is not that of the gradient."""
+    return [(name, value) for name, value in outputs if not isinstance(value, Literal)]
 
 
 def _given(trace: Trace) -> list[Var]:
