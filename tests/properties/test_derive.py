@@ -1,4 +1,4 @@
-"""Derivatives of random cells: reverse and forward mode agree, both agree with differences, and can be derived again."""
+"""Derivatives of random cells: both modes agree with each other and with differences, and can be derived again."""
 
 import numpy as np
 from hypothesis import given

@@ -99,6 +99,8 @@ def _expect_a_trace_or_an_error(text: str) -> None:
     try:
         trace = parse(text)
     except TraceError as error:
-        assert str(error).startswith(("trace text, line ", "trace '"))
+        message = str(error)
     else:
+        message = "trace text, line none"
         assert parse(to_text(trace)) == trace
+    assert message.startswith(("trace text, line ", "trace '"))
