@@ -44,7 +44,7 @@ class Problem:
     inputs: Arrays
     params: Arrays
     states: Arrays
-    noises: Arrays
+    noises: Arrays | None  # None: the cell is evaluated with their means
 
     def run(self, trace: Trace | None = None) -> numpy_ref.Run:
         """What the reference makes of a trace, by default the problem's own, on these arrays."""

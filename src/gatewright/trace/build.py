@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import count
 
 from gatewright.lang.cell import Cell
 from gatewright.lang.ops import ACTIVATIONS, Op
@@ -53,7 +54,7 @@ def close(
     outputs = [*next_states, *emits.values(), *sums.values()]
     used = reached(tracer, outputs)
     needed = {id(arg) for symbol in used for arg in symbol.args} | {id(value) for value in outputs}
-    names = _Names([*inputs, *states])
+    names = _Names([*inputs, *states, *(symbol for symbol, _, _ in tracer.noises)])
     leaves = {id(symbol): _leaf(symbol) for symbol in [*inputs, *states, *tracer.params.values(), *params]}
     leaves |= {id(symbol): _leaf(symbol) for symbol, _, _ in tracer.noises}
     states = list(states)
@@ -138,5 +139,6 @@ def _gates(used: list[Symbol], new: Sequence[Symbol]) -> dict[str, Symbol]:
     for name, symbol in found:
         # where one parameter's name stands for two gates, the user's variables tell them apart
         own = symbol.name if uses[name] > 1 and symbol.name else name
-        gates[own if own and own not in gates else f"gate{len(gates)}"] = symbol
+        others = (f"gate{n}" for n in count(len(gates)))
+        gates[own if own and own not in gates else next(n for n in others if n not in gates)] = symbol
     return gates

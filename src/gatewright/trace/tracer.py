@@ -4,6 +4,7 @@ import linecache
 import math
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
+from itertools import count
 from traceback import walk_tb
 
 import numpy as np
@@ -27,12 +28,14 @@ class Tracer:
         self.noises: list[_Leaf] = []
         self.order: list[Symbol] = []
         self._spaces = dict(spaces or {})
+        self._leaf_names: set[str] = set()
         self._rules: list[Rewrite] = []
         self._in_rule = False
         self._where: list[Where | None] = []
 
     def leaf(self, name: str, shape: Shape) -> Symbol:
         """A value that comes from outside the step."""
+        self._leaf_names.add(name)
         return Symbol(self, shape, name=name)
 
     def parameter(self, space: str, gate: str) -> Symbol:
@@ -44,7 +47,8 @@ class Tracer:
 
     def noise(self, probability: float, shape: Shape, per: str) -> Symbol:
         """A random 0/1 value, as a leaf."""
-        symbol = self.leaf(f"noise{len(self.noises)}", shape)
+        number = next(n for n in count(len(self.noises)) if f"noise{n}" not in self._leaf_names)
+        symbol = self.leaf(f"noise{number}", shape)
         self.noises.append((symbol, probability, per))
         return symbol
 
