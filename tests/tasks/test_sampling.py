@@ -205,9 +205,7 @@ def test_nothing_is_read_for_nothing() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_wide_beams_find_what_exhaustive_search_finds(seed: int) -> None:
     table = Table(3, seed)
-    every = {
-        symbols: table.log_probability([1, 2], symbols) for symbols in itertools.product(range(3), repeat=4)
-    }
+    every = {symbols: table.log_probability([1, 2], symbols) for symbols in itertools.product(range(3), repeat=4)}
     found = beam_search(table.step, table.select, [1, 2], length=4, beams=81)
     # Two continuations through the same pairs of symbols are equally probable, so their order is left open.
     assert dict(found) == pytest.approx(every, rel=1e-9)
@@ -296,9 +294,7 @@ def test_a_wrong_option_is_an_error(options: dict[str, Any], message: str) -> No
 
 def test_what_is_wrong_from_the_start_is_said_at_the_call() -> None:
     table = Table(3, seed=0)
-    with pytest.raises(
-        OptionError, match="the prompt is empty\n  expected: at least one symbol to start from"
-    ):
+    with pytest.raises(OptionError, match="the prompt is empty\n  expected: at least one symbol to start from"):
         generate(table.step, [], length=3)
     with pytest.raises(OptionError, match="length cannot be that\n  expected: 0 or more\n  got: -1"):
         generate(table.step, [0], length=-1)

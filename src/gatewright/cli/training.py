@@ -139,7 +139,7 @@ def _show_recipe(kind: "type[Recipe]", *, as_json: bool) -> None:
         table.add_row(one.name, str(one.default), one.about)
     console.print(table)
     for name, preset in kind.presets.items():
-        console.print(f"\n--set preset={name}: " + ", ".join(f"{k}={v}" for k, v in preset.items()), markup=False)
+        console.print(f"\npreset={name}: {preset}", markup=False)
     for name, expected in kind.expected.items():
         console.print(f"\nreaches{f' with preset={name}' if name else ''}: {expected}", markup=False)
 

@@ -48,5 +48,11 @@ class Writer:
         return outputs[0], state
 
 
+def continuations(model: Model, prompts: str, length: int = 50) -> dict[str, str]:
+    """What is the most probable after each of the prompts, which are separated by "|"."""
+    writer = Writer(model)
+    return {one: "".join(writer.stream(one, length=length, temperature=0.0)) for one in prompts.split("|") if one}
+
+
 def _select(state: State, rows: Tensor) -> State:
     return map_state(lambda one: torch.index_select(one, 1, rows.to(one.device)), state)

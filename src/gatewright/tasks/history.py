@@ -58,7 +58,8 @@ class History(pl.Callback):
         self.rows: list[dict[str, float]] = []
         self.validation: dict[str, float] | None = None  # of the epoch that has just ended, if it was measured
         self._learner, self._folder, self._validation_part = learner, folder, validation
-        self._seconds_before, self._started = 0.0, 0.0  # of earlier sessions; when this one began
+        self._seconds_before = 0.0  # of earlier sessions
+        self._started: float | None = None  # when this one began to train
         self._epoch_started, self._items_before = 0.0, 0
         self._columns: list[str] = []
         self._tensorboard: SummaryWriter | None = None
@@ -66,28 +67,29 @@ class History(pl.Callback):
     @property
     def seconds(self) -> float:
         """How long this run has trained, in all its sessions."""
-        return self._seconds_before + time.perf_counter() - self._started
+        return self._seconds_before + (0.0 if self._started is None else time.perf_counter() - self._started)
 
     @property
     def speed(self) -> float:
         """The median of the epochs' items per second."""
         return statistics.median(value for row in self.rows for name, value in row.items() if name.endswith(SPEED))
 
-    def state_dict(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"seconds": self.seconds}
+        return {"seconds": self.seconds, "iteration": self._learner.global_step}
 
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Count on from there."""
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Read what earlier sessions wrote, up to the checkpoint."""
         self._seconds_before = state_dict["seconds"]
+        self.rows = read_rows(self._folder.metrics, until=state_dict["iteration"])
 
     def on_train_start(self, *_: Any, **__: Any) -> None:
-        """Read what earlier sessions wrote, up to the checkpoint."""
+        """Start the clock, and the log after the checkpoint."""
         self._started = time.perf_counter()
         self._items_before = self._learner.means.items("loss")
-        reached = self._learner.global_step
-        self.rows = read_rows(self._folder.metrics, until=reached)
-        self._tensorboard = SummaryWriter(str(self._folder.tensorboard), purge_step=reached + 1)
+        self._tensorboard = SummaryWriter(
+            str(self._folder.tensorboard), purge_step=self._learner.global_step + 1
+        )
 
     def on_train_epoch_start(self, *_: Any, **__: Any) -> None:
         """Start the clock of the epoch."""

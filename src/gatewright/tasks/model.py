@@ -6,8 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-import gatewright
-from gatewright import model_file
+from gatewright import __version__, model_file
 from gatewright.errors import GatewrightError, ModelFileError
 from gatewright.model_file import ModelFile
 from gatewright.nn import layer_records
@@ -44,7 +43,7 @@ class Model:
                 settings=settings,
                 vocabulary=self.sizes.vocabulary,
                 seed=self.recipe.seed,
-                version=gatewright.__version__,
+                version=__version__,
             ),
         )
 

@@ -100,7 +100,7 @@ def _in_pass(network: nn.Module, batch: TensorBatch, state: State) -> Place | No
                 return place
             output = call.output[0] if isinstance(call.output, tuple) else call.output
             if (step := _first_step(output)) is not None:
-                return Place(f"the output of {call.name}", step, _worst(output) or 0.0)
+                return Place(f"what {call.name} gives out", step, _worst(output) or 0.0)
     return None
 
 

@@ -14,6 +14,7 @@ class Objective(ABC):
     """A loss and the scores beside it: each gives one value an item, and the mean over all items is what counts."""
 
     items: ClassVar[str] = "examples"
+    headline: ClassVar[str] = "loss"  # the measure that says most to a person
 
     @abstractmethod
     def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":
@@ -32,6 +33,7 @@ class Objective(ABC):
 class Classes(Objective):
     """Cross entropy of classes, in nats; targets (batch,) or (time, batch), -100 where there is nothing to learn."""
 
+    headline = "accuracy"
     padding = -100
 
     def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":
@@ -51,6 +53,7 @@ class Symbols(Classes):
     """The next symbol of a text: cross entropy, and the perplexity that follows from it."""
 
     items = "tokens"
+    headline = "perplexity"
 
     def derived(self, means: Mapping[str, float]) -> Mapping[str, float]:
         """exp(mean loss); infinite where that is beyond a float."""
@@ -66,6 +69,7 @@ class Bits(Objective):
     for a log-odds, a bit being 1 above 0.
     """
 
+    headline = "exact"
     loss: Literal["squared", "cross-entropy"]
 
     def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":

@@ -1,6 +1,7 @@
 """What a person sees while a network trains: a bar with the time left, or a line now and then in a log file."""
 
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -16,12 +17,13 @@ from gatewright.tasks.numbers import spell
 _LINES = 10  # how many lines a whole run writes where there is no terminal
 
 
-def summary(row: Row) -> str:
-    """The figures of an epoch that say most: of the validation part, or else of the training."""
-    part = "validation" if "validation_loss" in row else "train"
-    names = [name for name in row if name.startswith(f"{part}_")]
-    names = [name for name in names if name != f"{part}_loss"] or names  # a score says more than the loss
-    return "  ".join(f"{name.replace('_', ' ')} {spell(row[name])}" for name in names)
+def summary(rows: Sequence[Row], headline: str) -> str:
+    """The newest figure that says most: of the validation part, or else of the training."""
+    newest = [row for row in rows if f"validation_{headline}" in row][-1:]
+    name = f"validation {headline}" if newest else f"train {headline}"
+    row = newest[0] if newest else rows[-1]
+    key = name.replace(" ", "_")
+    return f"{name} {spell(row[key])}" if key in row else f"train loss {spell(row['train_loss'])}"
 
 
 class Progress(pl.Callback):
@@ -57,8 +59,8 @@ class Progress(pl.Callback):
     def on_train_epoch_end(self, *_: Any, **__: Any) -> None:
         """Show the epoch's figures."""
         row, total = self._history.rows[-1], self._learner.total_iterations
-        told = next((one for one in reversed(self._history.rows) if "validation_loss" in one), row)
-        self._bar.update(self._task, description=summary(told))
+        told = summary(self._history.rows, self._learner.objective.headline)
+        self._bar.update(self._task, description=told)
         done = int(row[ITERATION])
         due = (done - self._last_line) * _LINES >= total or done == total
         if due and not self._console.is_terminal:
@@ -73,7 +75,7 @@ class Progress(pl.Callback):
         """Take the bar away."""
         self._bar.stop()
 
-    def _write_line(self, epoch: int, done: int, total: int, row: Row) -> None:
+    def _write_line(self, epoch: int, done: int, total: int, told: str) -> None:
         seconds = time.perf_counter() - self._started
         left = timedelta(seconds=round(seconds * (total - done) / max(1, done - self._first)))
-        self._console.print(f"epoch {epoch}, iteration {done}/{total}: {summary(row)}, left {left}", highlight=False)
+        self._console.print(f"epoch {epoch}, iteration {done}/{total}: {told}, left {left}", soft_wrap=True)

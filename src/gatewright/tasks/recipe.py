@@ -4,6 +4,7 @@ A recipe is a frozen dataclass in a file of its own under `recipes/`. Its fields
 class variables and methods say what the trainer cannot know. Nothing here needs torch.
 """
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -89,8 +90,8 @@ class Recipe(ABC):
     pool: ClassVar[Pooling] = "each step"
     monitor: ClassVar[tuple[str, Direction]] = ("loss", "min")  # a metric on "validation": what "best" means
     expected: ClassVar[Mapping[str, Expected]] = {}  # by preset; "" for the settings as they are
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    quick: ClassVar[Mapping[str, Any]] = {}  # what --quick changes: the whole way, in a few seconds
+    presets: ClassVar[Mapping[str, str]] = {}  # named settings, as they are written after --set, with spaces between
+    quick: ClassVar[str] = ""  # what --quick sets: the whole way, in a few seconds
     next_command: ClassVar[str] = "gatewright evaluate {model}"  # what to try with a trained model
 
     preset: str = setting("", "a named set of settings; --set overrides it")
@@ -165,13 +166,18 @@ class Recipe(ABC):
         twice = next((key for key in options if key in chosen), None)
         if twice is not None:
             raise OptionError(f"{twice} is given twice, as --{twice} and as --set {twice}=...", do="leave out one")
-        preset = chosen.get("preset", "")
-        if preset not in ("", *cls.presets):
+        small = from_texts(cls, shlex.split(cls.quick)) if quick else {}
+        return cls.restored({**cls.preset_settings(chosen.get("preset", "")), **small, **options, **chosen})
+
+    @classmethod
+    def preset_settings(cls, name: str) -> dict[str, Any]:
+        """The settings of that preset; none for no name."""
+        if name and name not in cls.presets:
             raise OptionError(
-                f"recipe {cls.name!r} has no preset {preset!r}",
-                expected="one of " + ", ".join(cls.presets) if cls.presets else "no preset: it has none",
+                f"recipe {cls.name!r} has no preset {name!r}",
+                expected="one of " + ", ".join(cls.presets) if cls.presets else "none, for it has no presets",
             )
-        return cls.restored({**cls.presets.get(preset, {}), **(cls.quick if quick else {}), **options, **chosen})
+        return from_texts(cls, shlex.split(cls.presets[name])) if name else {}
 
     @classmethod
     def restored(cls, settings: Mapping[str, Any]) -> Self:
@@ -184,7 +190,7 @@ class Recipe(ABC):
 
     def expectation(self) -> Expected | None:
         """What these settings reach, if it is known: of another seed the same, of other changes nothing."""
-        known = {**self.presets.get(self.preset, {}), "preset": self.preset, "seed": self.seed}
+        known = {**self.preset_settings(self.preset), "preset": self.preset, "seed": self.seed}
         return self.expected.get(self.preset) if self == self.restored(known) else None
 
     def changed(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import lightning.pytorch as pl
 import torch
 from rich.console import Console
 
-import gatewright
+from gatewright import __version__
 from gatewright.errors import DataError, OptionError
 from gatewright.nn import layer_records
 from gatewright.tasks import recipes
@@ -136,7 +136,7 @@ class _Session:
             "origin": dict(self.data.origin),
             "trace": to_text(layer_records(self.model.network)[0].trace),
             "threads": torch.get_num_threads(),
-            "version": gatewright.__version__,
+            "version": __version__,
         }
 
     def check_same(self, kept: dict[str, Any]) -> None:

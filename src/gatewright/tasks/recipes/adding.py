@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -24,18 +24,11 @@ class Adding(Recipe):
     name: ClassVar[str] = "adding"
     about: ClassVar[str] = "learn to add 5-bit numbers bit by bit, then add numbers of any length"
     expected: ClassVar[Mapping[str, Expected]] = {"": Expected("64 bits", "exact", at_least=1.0, seconds=30)}
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "text": {
-            "cell": "gru(update=replaces)",
-            "init": "truncated_normal(0.01)",
-            "output_init": "truncated_normal(0.01)",
-            "rate": 1e-3,
-            "schedule": "constant",
-            "noise": 0.0,
-            "fresh": False,
-        }
+    presets: ClassVar[Mapping[str, str]] = {
+        "text": "cell=gru(update=replaces) init=truncated_normal(0.01) output_init=truncated_normal(0.01) rate=0.001 "
+        "schedule=constant noise=0 fresh=no"
     }
-    quick: ClassVar[Mapping[str, Any]] = {"epochs": 10}
+    quick: ClassVar[str] = "epochs=10"
     next_command: ClassVar[str] = "gatewright add {model} 1024 16"
 
     hidden: int = 16

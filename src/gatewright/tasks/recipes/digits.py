@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from gatewright.tasks.data import load_digits
 from gatewright.tasks.objectives import Classes
 from gatewright.tasks.parts import ArrayBatches
-from gatewright.tasks.recipe import Data, Direction, Expected, Pooling, Recipe, Sizes
+from gatewright.tasks.recipe import Data, Expected, Pooling, Recipe, Sizes
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,8 @@ class Digits(Recipe):
     name: ClassVar[str] = "digits"
     about: ClassVar[str] = "classify scikit-learn's 8 x 8 handwritten digits, one row of pixels a step"
     pool: ClassVar[Pooling] = "last"
-    monitor: ClassVar[tuple[str, Direction]] = ("loss", "min")
     expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.97, seconds=40)}
-    quick: ClassVar[Mapping[str, Any]] = {"epochs": 5}
+    quick: ClassVar[str] = "epochs=5"
 
     hidden: int = 64
     epochs: int = 60

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from gatewright.tasks.data import clean, read_text
 from gatewright.tasks.objectives import Symbols
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Text(Recipe):
-    """The state is carried from batch to batch through the text, and gradients go back through one batch.
+    """The state is carried through the text from batch to batch; gradients go back through one batch.
 
     The preset "d2l" is the setting of Dive into Deep Learning's chapter on the GRU.
     """
@@ -28,25 +28,12 @@ class Text(Recipe):
         "": Expected("test", "perplexity", at_most=4.0, seconds=600),
         "d2l": Expected("train", "perplexity", at_most=1.1, seconds=600),
     }
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "d2l": {
-            "text": "timemachine",
-            "cleaning": "d2l",
-            "tokens": 10_000,
-            "held_out": 0.0,
-            "steps": 35,
-            "init": "normal(0.01)",
-            "output_init": "normal(0.01)",
-            "optimiser": "sgd",
-            "rate": 1.0,
-            "schedule": "constant",
-            "epochs": 500,
-            "dropout": 0.0,
-            "prompts": "time traveller|traveller",
-        }
+    presets: ClassVar[Mapping[str, str]] = {
+        "d2l": "text=timemachine cleaning=d2l tokens=10000 held_out=0 'prompts=time traveller|traveller' steps=35 "
+        "init=normal(0.01) output_init=normal(0.01) dropout=0 optimiser=sgd rate=1 schedule=constant epochs=500"
     }
-    next_command: ClassVar[str] = 'gatewright generate {model} --prompt "The "'
-    quick: ClassVar[Mapping[str, Any]] = {"hidden": 64, "tokens": 20_000, "epochs": 2}
+    quick: ClassVar[str] = "hidden=64 tokens=40000 epochs=2"
+    next_command: ClassVar[str] = "gatewright generate {model}"
 
     hidden: int = 256
     epochs: int = 10
@@ -57,7 +44,7 @@ class Text(Recipe):
     patience: int = 3
     text: str = setting("python-docs", "the text, by name or path, where --data names none")
     cleaning: Literal["none", "d2l"] = setting("none", "d2l keeps lower-case letters and single spaces")
-    tokens: int | None = setting(None, "train on that many tokens at the start only", least=1)
+    tokens: int | None = setting(None, "train on so many tokens at the start only", least=1)
     held_out: float = setting(0.05, "share of the text for validation, and again for the test", least=0, below=0.5)
     steps: int = setting(64, "steps that gradients go back through", least=1)
     prompts: str = setting("The |If ", "what the finished model continues, separated by |")
@@ -69,14 +56,9 @@ class Text(Recipe):
     def data(self, source: str | None) -> Data:
         """The text of that name or path."""
         name = source or self.text
+        shape = {"batch": self.batch, "steps": self.steps, "seed": self.seed}
         return text_data(
-            clean(read_text(name), self.cleaning),
-            name,
-            batch=self.batch,
-            steps=self.steps,
-            held_out=self.held_out,
-            tokens=self.tokens,
-            seed=self.seed,
+            clean(read_text(name), self.cleaning), name, held_out=self.held_out, tokens=self.tokens, **shape
         )
 
     def evaluation(self, source: str | None, model: "Model") -> Data:
@@ -86,9 +68,7 @@ class Text(Recipe):
         return whole_text(clean(read_text(source), self.cleaning), model.sizes, steps=self.steps)
 
     def samples(self, model: "Model") -> Mapping[str, str]:
-        """Each prompt with the 50 characters that are the most probable after it."""
-        from gatewright.tasks.generate import Writer
+        """The most probable continuation of each prompt."""
+        from gatewright.tasks.generate import continuations
 
-        writer = Writer(model)
-        prompts = filter(None, self.prompts.split("|"))
-        return {one: "".join(writer.stream(one, length=50, temperature=0.0)) for one in prompts}
+        return continuations(model, self.prompts)

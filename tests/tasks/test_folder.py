@@ -1,0 +1,103 @@
+"""A run never loses what lies in its folder already."""
+
+from pathlib import Path
+
+import pytest
+
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.folder import RunFolder, absolute
+
+
+def filled(path: Path, *, finished: bool) -> RunFolder:
+    folder = RunFolder(path)
+    path.mkdir()
+    folder.write(folder.run, {"recipe": "adding"})
+    folder.model.write_bytes(b"weights")
+    folder.tensorboard.mkdir()
+    (folder.tensorboard / "events.out.tfevents.1").write_bytes(b"")
+    (path / "notes.txt").write_text("mine")
+    if finished:
+        folder.write(folder.result, {})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("finished", "message"),
+    [
+        (
+            True,
+            (
+                "{} holds a finished run already\n"
+                "  do: --out trains in another folder, --overwrite deletes it and starts again"
+            ),
+        ),
+        (
+            False,
+            (
+                "{} holds an unfinished run already\n  do: --resume goes on with it, --out trains in another folder, "
+                "--overwrite deletes it and starts again"
+            ),
+        ),
+    ],
+)
+def test_refuses_a_run_that_is_there(finished: bool, message: str, tmp_path: Path) -> None:
+    folder = filled(tmp_path / "run", finished=finished)
+    with pytest.raises(OptionError) as caught:
+        folder.check_new(overwrite=False)
+    assert str(caught.value) == message.format(folder.path)
+    assert folder.model.read_bytes() == b"weights"
+
+
+def test_overwrites_only_what_a_run_writes(tmp_path: Path) -> None:
+    folder = filled(tmp_path / "run", finished=True)
+    folder.check_new(overwrite=True)
+    left = sorted(str(one.relative_to(folder.path)) for one in folder.path.rglob("*"))
+    assert left == ["notes.txt", "tensorboard"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_leaves_files_of_others_alone(overwrite: bool, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.model.write_bytes(b"somebody's")
+    with pytest.raises(OptionError) as caught:
+        folder.check_new(overwrite=overwrite)
+    assert str(caught.value) == (
+        f"{folder.model} is there already, and is not of a run of ours\n  do: name another folder with --out"
+    )
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run").locked():
+        with pytest.raises(OptionError) as caught, RunFolder(tmp_path / "run").locked():
+            pass
+        assert str(caught.value) == (
+            f"another process is training in {tmp_path}/run\n  do: wait for it, or name another folder with --out"
+        )
+    with RunFolder(tmp_path / "run").locked():
+        assert (tmp_path / "run").is_dir()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(OptionError, match=r"the folder .*file/run cannot be made"),
+        RunFolder(tmp_path / "file/run").locked(),
+    ):
+        pass
+
+
+def test_a_damaged_description(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.run.write_text('{"recipe": ')
+    with pytest.raises(DataError, match=r"run\.json cannot be read"):
+        folder.read(folder.run)
+
+
+def test_paths_hold_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("words")
+    Path("timemachine").write_text("not the book")
+    assert absolute("notes.txt") == str(tmp_path / "notes.txt")
+    assert absolute("timemachine") == "timemachine"
+    assert absolute("absent") == "absent"
+    assert absolute(None) is None

@@ -1,0 +1,198 @@
+"""A run that was killed, wherever it was, ends as one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.folder import RunFolder
+from gatewright.tasks.keeper import Keeper
+from gatewright.tasks.recipe import Recipe
+from gatewright.tasks.train import Interrupted, resume, train
+from tests.paths import subprocess_environment
+from tests.tasks.small import ITERATIONS, QUIET, SETTINGS, killed_before, small_recipe, small_text, timeless
+
+Run = Callable[..., RunFolder]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return small_text(tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, source: str) -> RunFolder:
+    """A run that nothing stopped."""
+    folder = RunFolder(tmp_path_factory.mktemp("whole"))
+    train(small_recipe(), out=folder.path, source=source, console=QUIET)
+    return folder
+
+
+def expect_same_end(folder: RunFolder, whole: RunFolder) -> None:
+    assert folder.model.read_bytes() == whole.model.read_bytes()
+    assert timeless(folder.metrics) == timeless(whole.metrics)
+    ours, theirs = folder.read(folder.result), whole.read(whole.result)
+    assert ours["metrics"] == theirs["metrics"]
+    assert ours["samples"] == theirs["samples"]
+    assert ours["iterations"] == ITERATIONS
+
+
+@pytest.mark.parametrize("iteration", [0, 2, 3, 4, 5, 8, 11])  # before, at and after checkpoints and epochs' ends
+def test_killed_at_any_iteration(
+    iteration: int, tmp_path: Path, source: str, whole: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with killed_before(iteration, monkeypatch):
+        train(small_recipe(), out=folder.path, source=source, console=QUIET)
+    assert not folder.finished
+    resume(folder.path, console=QUIET)
+    expect_same_end(folder, whole)
+
+
+def test_killed_again_and_again(tmp_path: Path, source: str, whole: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with killed_before(5, monkeypatch):
+        train(small_recipe(), out=folder.path, source=source, console=QUIET)
+    for iteration in (4, 7, 8, 11):
+        with killed_before(iteration, monkeypatch):
+            resume(folder.path, console=QUIET)
+    resume(folder.path, console=QUIET)
+    expect_same_end(folder, whole)
+
+
+def test_killed_after_the_last_iteration(
+    tmp_path: Path, source: str, whole: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with monkeypatch.context() as patched:
+        patched.setattr("gatewright.tasks.train.draw_curves", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(small_recipe(), out=folder.path, source=source, console=QUIET)
+    assert not folder.finished
+    resume(folder.path, console=QUIET)
+    expect_same_end(folder, whole)
+
+
+def test_early_stopping_is_not_forgotten(tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # At this rate the first validation is the best; two worse ones stop the run long before its last epoch.
+    worse = small_recipe("rate=0.5", "epochs=9", "patience=2", "schedule=constant")
+    straight, folder = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "run")
+    expected = train(worse, out=straight.path, source=source, console=QUIET)
+    assert expected.epochs < 9
+    with monkeypatch.context() as patched:
+        patched.setattr("gatewright.tasks.train.draw_curves", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(worse, out=folder.path, source=source, console=QUIET)
+    assert resume(folder.path, console=QUIET).iterations == expected.iterations
+    assert folder.model.read_bytes() == straight.model.read_bytes()
+
+
+@pytest.mark.parametrize("iteration", [2, 4])  # inside an epoch, and at its end
+def test_asked_to_stop(
+    iteration: int, tmp_path: Path, source: str, whole: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, keep = RunFolder(tmp_path / "run"), Keeper._keep
+
+    def stopping(keeper: Keeper, trainer: object, *, now: bool = False) -> None:
+        if keeper._learner.global_step == iteration:
+            keeper.request_stop(signal.SIGINT)
+        keep(keeper, trainer, now=now)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Keeper, "_keep", stopping)
+        with pytest.raises(Interrupted):
+            train(small_recipe(), out=folder.path, source=source, console=QUIET)
+    kept = torch.load(folder.checkpoint, weights_only=True)
+    assert kept["global_step"] == iteration
+    assert folder.curves.exists() == (iteration >= 4)
+    resume(folder.path, console=QUIET)
+    expect_same_end(folder, whole)
+
+
+def test_kill_9(tmp_path: Path, source: str) -> None:
+    """The real thing: another process, killed by the system in the middle of an epoch."""
+    longer = ("epochs=40", "hidden=32")
+    folder, straight = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "straight")
+    command = [sys.executable, "-m", "gatewright", "train", "text", "--data", source, "--out", str(folder.path)]
+    for one in (*(one for one in SETTINGS if one[:6] not in ("epochs", "hidden")), *longer):
+        command += ["--set", one]
+    process = subprocess.Popen(
+        command, env=subprocess_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not folder.checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    output = process.communicate()
+    assert process.returncode == -signal.SIGKILL, output
+    assert folder.checkpoint.exists()
+    assert not folder.finished
+    resume(folder.path, console=QUIET)
+    train(small_recipe(*longer), out=straight.path, source=source, console=QUIET)
+    assert folder.model.read_bytes() == straight.model.read_bytes()
+    assert timeless(folder.metrics) == timeless(straight.metrics)
+
+
+def test_checkpoints_are_plain_data(whole: RunFolder) -> None:
+    kept = torch.load(whole.checkpoint, weights_only=True)
+    assert kept["global_step"] == ITERATIONS
+    assert [one.name for one in whole.path.iterdir() if one.name.endswith(".part")] == []
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gatewright.tasks.folder import write_atomically
+
+    path = tmp_path / "last.ckpt"
+    write_atomically(path, b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_finished_runs_tell_their_result_again(whole: RunFolder) -> None:
+    before = whole.model.stat().st_mtime_ns
+    result = resume(whole.path, console=QUIET)
+    assert result.iterations == ITERATIONS
+    assert whole.model.stat().st_mtime_ns == before
+
+
+def test_resuming_what_there_is_not(tmp_path: Path) -> None:
+    with pytest.raises(OptionError) as caught:
+        resume(tmp_path / "none", console=QUIET)
+    assert str(caught.value) == (
+        f"{tmp_path}/none holds no run to resume\n  do: leave out --resume, or name its folder with --out"
+    )
+
+
+def test_resuming_with_other_settings(whole: RunFolder) -> None:
+    asked: Recipe = small_recipe("hidden=7")
+    with pytest.raises(OptionError) as caught:
+        resume(whole.path, asked=asked, console=QUIET)
+    assert str(caught.value) == (
+        f"the run in {whole.path} has other settings\n"
+        "  got: hidden=7, where the run has 6\n"
+        "  do: resume without these options, or start another run in another folder"
+    )
+
+
+def test_resuming_with_changed_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, folder = small_text(tmp_path), RunFolder(tmp_path / "run")
+    with killed_before(5, monkeypatch):
+        train(small_recipe(), out=folder.path, source=source, console=QUIET)
+    Path(source).write_text(Path(source).read_text().replace("fox", "cat"))
+    with pytest.raises(DataError, match=r"the data of the run in .* has changed"):
+        resume(folder.path, console=QUIET)
