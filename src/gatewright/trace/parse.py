@@ -13,8 +13,9 @@ from gatewright.trace.ir import Atom, Equation, Literal, Noise, Trace, Var
 from gatewright.trace.spelling import FIRST_LINE, INFINITIES, NUMBER_STARTS, is_axis, is_name
 
 LONGEST_TEXT = 4_000_000
+MOST_AXES = 8
 _LONGEST_NUMBER = 40
-_SHOWN = 80
+_SHOWN = 120
 _INFINITIES = {text: value for value, text in INFINITIES.items()}
 _AXES = "axes"  # the only attribute that is not a number
 
@@ -51,8 +52,7 @@ class _Reader:
 
     def fail(self, problem: str, expected: str, got: str) -> NoReturn:
         """Raise the error of the line that is being read."""
-        shown = got if len(got) <= _SHOWN else f"{got[:_SHOWN]}..."
-        raise TraceError(f"trace text, line {self.number}: {problem}", expected=expected, got=repr(shown))
+        raise TraceError(f"trace text, line {self.number}: {problem}", expected=expected, got=repr(_clipped(got)))
 
     def read(self, line: str) -> None:
         """Take one line, which must not belong before the lines that were read."""
@@ -123,7 +123,7 @@ class _Reader:
             check_equation(self.name, equation, self.defined)
         except TraceError as error:
             problem = f"trace text, line {self.number}: {error.problem}"
-            raise TraceError(problem, expected=error.expected, got=error.got) from None
+            raise TraceError(problem, expected=_clipped(error.expected or ""), got=_clipped(error.got or "")) from None
         self.equations.append(equation)
         self._defined(equation.target)
 
@@ -167,6 +167,8 @@ class _Reader:
         axes = tuple(inner.split(", ")) if inner else ()
         if not bracket or not text.endswith(")") or not is_name(name) or not all(map(is_axis, axes)):
             self.fail("a declaration cannot be read", "name(axis, axis)", text)
+        if len(axes) > MOST_AXES:
+            self.fail("a value has too many axes", f"at most {MOST_AXES}", text)
         return Var(name, axes)
 
     def _defined(self, value: Var) -> Var:
@@ -202,6 +204,10 @@ class _Reader:
         if not math.isfinite(number):
             self.fail("a number cannot be read", "a finite number such as 0.5 or -1e-05, +inf or -inf", word)
         return number
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 _RULES: Mapping[str, Callable[[_Reader, str], None]] = {
