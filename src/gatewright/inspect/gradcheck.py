@@ -19,7 +19,7 @@ DERIVATIVES = (GRADIENT, SECOND, FORWARD)
 DIFFERENCES, AUTOGRAD = "differences", "autograd"
 
 THRESHOLD = 1e-6
-FLOOR = {DIFFERENCES: 1e-5, AUTOGRAD: 1e-8}
+FLOOR = {DIFFERENCES: 1e-4, AUTOGRAD: 1e-7}
 """Elements smaller than this part of the largest of a comparison count as that large: so much of a number is noise."""
 
 DRAWS = 100
@@ -33,9 +33,9 @@ class GradcheckError(GatewrightError, AssertionError):
 class Row:
     """The worst element of one comparison by one leaf: an input, a parameter, an initial state, a weight of the loss.
 
-    `error` is |derived - other| / max(|derived|, |other|, floor), where `floor` is 1e-5 (against differences) or 1e-8
+    `error` is |derived - other| / max(|derived|, |other|, floor), where `floor` is 1e-4 (against differences) or 1e-7
     (against autograd) of the largest derivative by any leaf. So every element is held to its own size; an error can
-    hide only where it is below 1e-11 (1e-14) of the largest derivative, which is what the other method cannot tell
+    hide only where it is below 1e-10 (1e-13) of the largest derivative, which is what the other method cannot tell
     from noise. It is infinite where a value is missing, not finite, or has another shape.
     """
 

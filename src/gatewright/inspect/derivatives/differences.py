@@ -123,7 +123,8 @@ def _run(trace: Trace, point: Point, displaced: Arrays) -> Arrays:
     """All outputs of displaced copies, which are their first axis; named as the weights."""
     wide = {**{name: array[None] for name, array in {**point.values, **point.noises}.items()}, **displaced}
     copies = max(array.shape[0] for array in displaced.values())
-    calls = prepare(trace.equations, RULES, point.sizes)
+    watched = _watched(trace.equations)
+    calls = [*prepare(trace.equations, RULES, point.sizes), *prepare(watched, BRANCHES, point.sizes)]
     params = {name: wide[name][:, None] for name in point.params}
     states = {name: np.broadcast_to(wide[name], (copies, *array.shape)) for name, array in point.states.items()}
     sequences: dict[str, list[Array]] = {name: [] for name in states}
@@ -132,7 +133,7 @@ def _run(trace: Trace, point: Point, displaced: Arrays) -> Arrays:
         values |= {name: wide[name][:, t] for name in (*point.inputs, *point.noises)}
         with np.errstate(all="ignore"):
             execute(calls, values)
-        _hold_one_branch(trace.equations, values, active)
+        _hold_one_piece((values[one.target.name] for one in watched), active)
         for state, new in zip(trace.states, trace.next_states, strict=True):
             value, old = new.value if isinstance(new, Literal) else values[new.name], states[state.name]
             runs = active[(..., *(None,) * len(state.shape))]
@@ -145,15 +146,17 @@ def _run(trace: Trace, point: Point, displaced: Arrays) -> Arrays:
     return outputs
 
 
-def _hold_one_branch(equations: Iterable[Equation], values: Mapping[str, Any], active: NDArray[np.bool_]) -> None:
-    """Hold that all copies are on the same piece of every op that has a kink, wherever a row still runs."""
-    for equation in equations:
-        if equation.op not in BRANCHES:
+def _watched(equations: Iterable[Equation]) -> list[Equation]:
+    """Equations that tell on which of its pieces each op with a kink is."""
+    kinked = [one for one in equations if one.op in BRANCHES]
+    return [replace(one, target=replace(one.target, name=f"piece of {one.target.name}")) for one in kinked]
+
+
+def _hold_one_piece(pieces: Iterable[Any], active: NDArray[np.bool_]) -> None:
+    """Hold that all copies are on the same piece, in every row that still runs."""
+    for piece in map(np.asarray, pieces):
+        if piece.ndim < 2:  # no copies: only numbers go in
             continue
-        args = (arg.value if isinstance(arg, Literal) else values[arg.name] for arg in equation.args)
-        branch = np.asarray(BRANCHES[equation.op](*args, **dict(equation.attrs)))
-        if branch.ndim < 2:  # no copies: only numbers go in
-            continue
-        rows = branch[:, active] if branch.shape[1] == len(active) else branch
+        rows = piece[:, active] if piece.shape[1] == len(active) else piece
         if (rows != rows[:1]).any():
             raise UnfitPointError(KINK)

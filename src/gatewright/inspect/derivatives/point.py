@@ -116,7 +116,9 @@ def draw_point(
     """
     draw = _Drawing(trace, sizes, initial, np.random.default_rng(seed))
     params = {value.name: draw.parameter(value) for value in trace.params}
-    reached = numpy_ref.run(trace, draw.inputs(WARM_UP, batch), params, noises=draw.noises(WARM_UP, batch)).finals
+    zeros = {value.name: np.zeros((batch, *bind(value.shape, sizes))) for value in trace.states}
+    noises = draw.noises(WARM_UP, batch)
+    reached = numpy_ref.run(trace, draw.inputs(WARM_UP, batch), params, zeros, noises=noises).finals
     states = {value.name: reached[value.name] + SPREAD * draw.normal(value, batch) for value in trace.states}
     inputs = draw.inputs(steps, batch)
     shapes = {name: array.shape for name, array in {**inputs, **params, **states}.items()}
