@@ -28,7 +28,9 @@ def _problem(varied: Cell, seed: int) -> Problem:
     return problem(trace_cell(varied), SIZES, seed, steps=4, batch=2)
 
 
-def _steps(made: Problem, step: Callable[[np.ndarray, dict[str, np.ndarray], int], dict[str, np.ndarray]]) -> None:
+def _check_steps(
+    made: Problem, step: Callable[[np.ndarray, dict[str, np.ndarray], int], dict[str, np.ndarray]]
+) -> None:
     """Hold that each step of the varied cell follows `step`, a function of the input, the states and the time."""
     result = made.run()
     states = dict(made.states)
@@ -55,7 +57,7 @@ def test_masked_keeps_the_state_where_the_mask_is_0(seed: int) -> None:
         new = _unit(made, x, states)
         return {name: mask[t] * new[name] + (1 - mask[t]) * states[name] for name in new}
 
-    _steps(made, step)
+    _check_steps(made, step)
 
 
 def test_zoneout_keeps_units_of_the_state(seed: int) -> None:
@@ -67,7 +69,7 @@ def test_zoneout_keeps_units_of_the_state(seed: int) -> None:
         new = _unit(made, x, states)
         return {"h": new["h"], "c": keep[t] * states["c"] + (1 - keep[t]) * new["c"]}
 
-    _steps(made, step)
+    _check_steps(made, step)
 
 
 def test_zoneout_in_evaluation_is_the_mean(seed: int) -> None:
@@ -77,7 +79,7 @@ def test_zoneout_in_evaluation_is_the_mean(seed: int) -> None:
         new = _unit(made, x, states)
         return {name: 0.25 * states[name] + 0.75 * new[name] for name in new}
 
-    _steps(made, step)
+    _check_steps(made, step)
 
 
 def test_recurrent_dropout_drops_what_the_recurrent_matrices_multiply(seed: int) -> None:
@@ -99,7 +101,7 @@ def test_recurrent_dropout_drops_what_the_recurrent_matrices_multiply(seed: int)
         ]
         return {name: np.concatenate([one[name] for one in rows]) for name in states}
 
-    _steps(made, step)
+    _check_steps(made, step)
 
 
 def test_recurrent_dropout_per_step_draws_anew() -> None:
@@ -114,7 +116,7 @@ def test_residual_adds_the_input_to_what_is_emitted(seed: int) -> None:
         new = _unit(made, x, states)
         return {"out": new["h"] + x, **new}
 
-    _steps(made, step)
+    _check_steps(made, step)
     assert next(iter(residual(unit).states)) == "out"
 
 
@@ -132,7 +134,7 @@ def test_layer_norm_normalises_the_products_and_adds_the_rest_after(seed: int) -
         c = f * c + (1 - f) * np.tanh(norm(x @ P["W.g"].T + (f * h) @ P["U.g"].T) * P["gain.g"])
         return {"h": np.tanh(c), "c": c}
 
-    _steps(made, step)
+    _check_steps(made, step)
 
 
 def test_variations_can_be_put_around_each_other(seed: int) -> None:
