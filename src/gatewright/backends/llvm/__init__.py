@@ -1,0 +1,1 @@
+"""Compile Programs to machine code with LLVM: any cell, any vector width, no compiler on the user's machine."""

@@ -1,0 +1,162 @@
+"""Emits one function of LLVM IR: arithmetic, memory, loops and branches, under names that a reader knows."""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+
+from gatewright.backends.llvm.arithmetic import Arithmetic, Operand, Relation
+from gatewright.backends.llvm.vector_type import Value
+
+Index = Value | int
+"""A number of elements, or a place among them: a 64-bit integer."""
+
+INDEX: Any = ir.IntType(64)
+POINTER: Any = ir.PointerType()
+
+
+class Loop:
+    """A loop that is being emitted: its index, and the values that it carries from one turn to the next.
+
+    After the loop, `values` are what the last turn left, or the first ones where there was no turn.
+    """
+
+    def __init__(self, index: Value, values: Mapping[str, Value]) -> None:
+        self.index = index
+        self.values = values
+        self.following: dict[str, Value] = {}
+
+    def carry(self, values: Mapping[str, Value]) -> None:
+        """Give, within the body, what the next turn starts from."""
+        self.following |= values
+
+
+class Emitter(Arithmetic):
+    """Arithmetic, and what brings values from memory and back, again and again."""
+
+    # Memory
+
+    def address(self, pointer: Value, index: Index, name: str = "") -> Value:
+        """Where element `index` lies, counted from `pointer`."""
+        place, kind = [self.index(index)], self.vector.element
+        return self._builder.gep(pointer, place, inbounds=True, name=self._name(name), source_etype=kind)
+
+    def load(self, pointer: Value, name: str = "") -> Value:
+        """As many elements as there are lanes; they need no alignment beyond an element's own."""
+        align = self.vector.element_bytes
+        return self._builder.load(pointer, self._name(name), align=align, typ=self.vector.numbers)
+
+    def store(self, a: Operand, pointer: Value) -> None:
+        self._builder.store(self._value(a), pointer, align=self.vector.element_bytes)
+
+    def load_first(self, pointer: Value, lanes: int, name: str = "") -> Value:
+        """Only as many elements as are asked for, and zero in the other lanes."""
+        if lanes == self.vector.width:
+            return self.load(pointer, name)
+        arguments = (pointer, self._alignment(), self.vector.first(lanes), self.constant(0.0))
+        return self._call(f"llvm.masked.load.{self.vector.suffix}.p0", self.vector.numbers, arguments, name)
+
+    def store_first(self, a: Operand, pointer: Value, lanes: int) -> None:
+        """Store only the first lanes."""
+        if lanes == self.vector.width:
+            self.store(a, pointer)
+            return
+        arguments = (self._value(a), pointer, self._alignment(), self.vector.first(lanes))
+        self._call(f"llvm.masked.store.{self.vector.suffix}.p0", ir.VoidType(), arguments)
+
+    def broadcast(self, pointer: Value, name: str = "") -> Value:
+        """One element in every lane."""
+        return self.splat(self.with_width(1).load(pointer, name), name)
+
+    # Indices
+
+    def index(self, index: Index) -> Value:
+        """An index as IR knows it."""
+        return ir.Constant(INDEX, index) if isinstance(index, int) else index
+
+    def add_index(self, a: Index, b: Index, name: str = "") -> Index:
+        """The sum: a number where both are."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a + b
+        return self._builder.add(self.index(a), self.index(b), self._name(name), flags=["nsw"])
+
+    def mul_index(self, a: Index, b: Index, name: str = "") -> Index:
+        """The product: a number where both are."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a * b
+        return self._builder.mul(self.index(a), self.index(b), self._name(name), flags=["nsw"])
+
+    def compare_index(self, relation: Relation, a: Index, b: Index, name: str = "") -> Value:
+        """A condition for `when`."""
+        return self._builder.icmp_signed(relation, self.index(a), self.index(b), self._name(name))
+
+    def smaller_index(self, a: Index, b: Index, name: str = "") -> Index:
+        """The smaller one: a number where both are."""
+        if isinstance(a, int) and isinstance(b, int):
+            return min(a, b)
+        return self._builder.select(self.compare_index("<", a, b), self.index(a), self.index(b), self._name(name))
+
+    def load_pointer(self, table: Value, entry: int, name: str = "") -> Value:
+        """The pointer that a table of pointers holds at an entry."""
+        place = self._builder.gep(table, [self.index(entry)], inbounds=True, source_etype=POINTER)
+        return self._builder.load(place, self._name(name), typ=POINTER)
+
+    # Loops and branches
+
+    @contextmanager
+    def loop(
+        self, start: Index, stop: Index, step: Index, name: str, carried: Mapping[str, Value] | None = None
+    ) -> Generator[Loop]:
+        """Do the body for start, start + step, ... below stop; not once where start is not below it.
+
+        `carried` are the values that the first turn starts from, by name; `Loop.carry` sets those of the next.
+        """
+        first: dict[str, Any] = dict(carried or {})
+        before = self._builder.block
+        header = self._enter(name)
+        index = self._builder.phi(INDEX, self._name(name))
+        phis = {key: self._builder.phi(value.type, self._name(key)) for key, value in first.items()}
+        loop = Loop(index, phis)
+        more = self.compare_index("<", index, stop, f"{name}.more")
+        body = self._begin(f"{name}.body")
+        yield loop
+        if loop.following.keys() != first.keys():
+            raise ValueError(f"loop {name!r} carries {sorted(first)}, but its body gave {sorted(loop.following)}")
+        index.add_incoming(self.index(start), before)
+        index.add_incoming(self.add_index(index, step, f"{name}.next"), self._builder.block)
+        for key, phi in phis.items():
+            phi.add_incoming(first[key], before)
+            phi.add_incoming(loop.following[key], self._builder.block)
+        self._builder.branch(header)
+        self._fork(header, more, body, self._begin(f"{name}.end"))
+
+    @contextmanager
+    def when(self, condition: Value, name: str) -> Generator[None]:
+        """Do the body only where a condition holds."""
+        before = self._builder.block
+        then = self._begin(name)
+        yield
+        self._fork(before, condition, then, self._enter(f"{name}.end"))
+
+    def _alignment(self) -> Value:
+        return ir.Constant(ir.IntType(32), self.vector.element_bytes)
+
+    def _begin(self, name: str) -> Any:
+        """A new block, where emission goes on. How it is reached is said later."""
+        block = self._builder.append_basic_block(name)
+        self._builder.position_at_end(block)
+        return block
+
+    def _enter(self, name: str) -> Any:
+        """A new block that follows the present one."""
+        before = self._builder.block
+        block = self._begin(name)
+        with self._builder.goto_block(before):
+            self._builder.branch(block)
+        return block
+
+    def _fork(self, block: Any, condition: Value, then: Any, otherwise: Any) -> None:
+        """End a block with a choice."""
+        with self._builder.goto_block(block):
+            self._builder.cbranch(condition, then, otherwise)

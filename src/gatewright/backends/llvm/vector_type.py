@@ -1,0 +1,78 @@
+"""Vectors of numbers as LLVM has them: one dtype, one width."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from llvmlite import ir
+
+Dtype = Literal["float32", "float64"]
+Value = ir.Value
+_ELEMENTS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
+
+
+@dataclass(frozen=True)
+class VectorType:
+    """`width` numbers of one dtype, in one register if the target has one so wide. A width of 1 is a plain scalar."""
+
+    dtype: Dtype
+    width: int
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.width & (self.width - 1):
+            raise ValueError(f"a vector has a power of two of lanes, not {self.width}")
+
+    @cached_property
+    def format(self) -> "np.finfo[Any]":
+        """The limits of the dtype."""
+        return np.finfo(self.dtype)
+
+    @property
+    def element_bytes(self) -> int:
+        return self.format.bits // 8
+
+    @property
+    def element(self) -> Any:
+        """The IR type of one number."""
+        return _ELEMENTS[self.dtype]
+
+    @cached_property
+    def numbers(self) -> Any:
+        """The IR type of the vector."""
+        return self._wide(self.element)
+
+    @cached_property
+    def integers(self) -> Any:
+        """The IR type of the same register when it is read as integers."""
+        return self._wide(ir.IntType(self.format.bits))
+
+    @cached_property
+    def mask(self) -> Any:
+        """The IR type of what a comparison gives: one bit a lane."""
+        return self._wide(ir.IntType(1))
+
+    @property
+    def suffix(self) -> str:
+        """What LLVM appends to the name of an intrinsic for this type."""
+        return f"f{self.format.bits}" if self.width == 1 else f"v{self.width}f{self.format.bits}"
+
+    def splat(self, number: float) -> Value:
+        """A constant with a number in every lane."""
+        return self._repeated(self.numbers, ir.Constant(self.element, float(number)))
+
+    def splat_integer(self, number: int) -> Value:
+        """A constant with an integer in every lane."""
+        return self._repeated(self.integers, ir.Constant(ir.IntType(self.format.bits), number))
+
+    def first(self, lanes: int) -> Value:
+        """A constant mask that holds the first lanes."""
+        return ir.Constant(self.mask, [lane < lanes for lane in range(self.width)])
+
+    def _wide(self, element: Any) -> Any:
+        return element if self.width == 1 else ir.VectorType(element, self.width)
+
+    def _repeated(self, kind: Any, constant: Any) -> Value:
+        if self.width == 1:
+            return constant
+        return ir.FormattedConstant(kind, f"splat ({constant.type} {constant.get_reference()})")
