@@ -25,6 +25,7 @@ SETTINGS = (
     "checkpoint_every=3",
     "rate=0.01",
     "prompts=the",
+    "temperature=0",
 )
 ITERATIONS = 12  # four an epoch
 QUIET = Console(quiet=True)

@@ -1,6 +1,7 @@
 """What the commands share: how they are declared, and how they speak."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -42,8 +43,16 @@ def messages(*, quiet: bool = False) -> Console:
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """A result for machines: one JSON object, the only thing on standard output."""
-    typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
+    """A result for machines: one JSON object, the only thing on standard output. A number that is none is null."""
+    typer.echo(json.dumps(_finite(content), ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def show_error(error: GatewrightError) -> None:

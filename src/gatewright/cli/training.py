@@ -14,7 +14,7 @@ from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
 
 if TYPE_CHECKING:
-    from gatewright.tasks.recipe import Recipe
+    from gatewright.tasks.recipe import Expected, Recipe
     from gatewright.tasks.train import Result
 
 
@@ -88,7 +88,7 @@ def _show_result(console: Console, result: "Result", folder: Path) -> None:
     show_metrics(console, result.metrics)
     if (expected := made.expectation()) is not None:
         reached = expected.met(result.metrics[expected.part][expected.metric])
-        console.print(f"expected: {expected}: {'reached' if reached else 'not reached'}")
+        console.print(f"{'reached' if reached else 'not reached'}: {expected}")
     for prompt, text in result.samples.items():
         console.print(f"{prompt}|{text}", markup=False)
     console.print(f"model:  {folder / 'model.safetensors'}\ncurves: {folder / 'curves.png'}")
@@ -121,8 +121,12 @@ def recipes(
     else:
         table = Table("recipe", "what it does", "what it reaches", box=None, pad_edge=False, header_style="bold")
         for name, one in RECIPES.items():
-            table.add_row(name, one.about, str(one.expected.get("", "")))
+            table.add_row(name, one.about, _reach(one.expected.get("")))
         out().print(table)
+
+
+def _reach(expected: "Expected | None") -> str:
+    return f"{expected} (about {expected.seconds:g} s)" if expected is not None else ""
 
 
 def _show_recipe(kind: "type[Recipe]", *, as_json: bool) -> None:
@@ -141,7 +145,7 @@ def _show_recipe(kind: "type[Recipe]", *, as_json: bool) -> None:
     for name, preset in kind.presets.items():
         console.print(f"\npreset={name}: {preset}", markup=False)
     for name, expected in kind.expected.items():
-        console.print(f"\nreaches{f' with preset={name}' if name else ''}: {expected}", markup=False)
+        console.print(f"\nreaches{f' with preset={name}' if name else ''} {_reach(expected)}", markup=False)
 
 
 COMMANDS = (

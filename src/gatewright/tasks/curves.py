@@ -1,6 +1,7 @@
 """A picture of a run's curves."""
 
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,7 +44,9 @@ def _draw(axes: Any, rows: Sequence[Row], measure: str) -> None:
 
     lowest = float("inf")
     for part, label in _LABELS.items():
-        points = [(row[ITERATION], row[name]) for row in rows if (name := f"{part}_{measure}") in row]
+        points = [
+            (row[ITERATION], row[name]) for row in rows if math.isfinite(row.get(name := f"{part}_{measure}", math.nan))
+        ]
         if points:
             marker = "o" if len(points) < 30 else None
             axes.plot(*zip(*points, strict=True), label=label, color=_COLOURS[part], marker=marker, markersize=3)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from gatewright.errors import OptionError
+from gatewright.tasks.language import vocabulary_of
 from gatewright.tasks.model import Model
 from gatewright.tasks.network import State, map_state
-from gatewright.tasks.parts import vocabulary_of
 from gatewright.tasks.sampling import Sampling, beam_search, generate
 
 
@@ -46,12 +46,6 @@ class Writer:
         device = next(self._network.parameters()).device
         outputs, state = self._network(symbols[None].to(device), state)
         return outputs[0], state
-
-
-def continuations(model: Model, prompts: str, length: int = 50) -> dict[str, str]:
-    """What is the most probable after each of the prompts, which are separated by "|"."""
-    writer = Writer(model)
-    return {one: "".join(writer.stream(one, length=length, temperature=0.0)) for one in prompts.split("|") if one}
 
 
 def _select(state: State, rows: Tensor) -> State:

@@ -87,9 +87,7 @@ class History(pl.Callback):
         """Start the clock, and the log after the checkpoint."""
         self._started = time.perf_counter()
         self._items_before = self._learner.means.items("loss")
-        self._tensorboard = SummaryWriter(
-            str(self._folder.tensorboard), purge_step=self._learner.global_step + 1
-        )
+        self._tensorboard = SummaryWriter(str(self._folder.tensorboard), purge_step=self._learner.global_step + 1)
 
     def on_train_epoch_start(self, *_: Any, **__: Any) -> None:
         """Start the clock of the epoch."""

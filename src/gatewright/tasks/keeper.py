@@ -1,6 +1,7 @@
 """What a run keeps: the last state to go on from, and the best network so far; and when it stops early."""
 
 import io
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -98,8 +99,8 @@ class Keeper(Checkpoint):
 
     def _judge(self, validation: Mapping[str, float], epoch: int) -> None:
         metric, direction = self._learner.recipe.monitor
-        score = validation[metric]
-        if self.best_score is None or (score < self.best_score if direction == "min" else score > self.best_score):
+        score, sign = validation[metric], 1 if direction == "min" else -1
+        if math.isfinite(score) and (self.best_score is None or sign * score < sign * self.best_score):
             self.best_score, self.best_epoch, self._worse = score, epoch, 0
             weights = self._learner.network.state_dict()
             self.best = {name: one.detach().cpu().clone() for name, one in weights.items()}

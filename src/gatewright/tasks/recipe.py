@@ -73,7 +73,7 @@ class Expected:
 
     def __str__(self) -> str:
         bound = f"at least {self.at_least:g}" if self.at_least is not None else f"at most {self.at_most:g}"
-        return f"{self.metric} on {self.part} {bound}, in about {self.seconds:g} s"
+        return f"{self.metric} on {self.part}: {bound}"
 
     def met(self, value: float) -> bool:
         """Whether a measured value is as good."""

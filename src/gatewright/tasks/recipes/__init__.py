@@ -8,13 +8,13 @@ from difflib import get_close_matches
 from gatewright.errors import OptionError
 from gatewright.tasks.recipe import Recipe
 
-for _found in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_found.name}")
+_MODULES = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
 
 RECIPES: Mapping[str, type[Recipe]] = {
     one.name: one
-    for one in sorted(Recipe.__subclasses__(), key=lambda one: one.name)
-    if one.__module__.startswith(__name__)
+    for module in _MODULES
+    for one in vars(module).values()
+    if isinstance(one, type) and issubclass(one, Recipe) and one.__module__ == module.__name__
 }
 
 
