@@ -1,0 +1,202 @@
+"""The processors that kernels are made for: what LLVM calls them, how wide their vectors are, and which run here."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import llvmlite.binding as llvm
+import numpy as np
+from numpy.typing import DTypeLike
+
+from gatewright.errors import OptionError
+
+VARIABLE = "GATEWRIGHT_TARGET"
+"""The environment variable that names the target, where no argument does."""
+
+_X86, _ARM = "x86-64", "arm64"
+_FAMILIES = {"x86_64": _X86, "amd64": _X86, "aarch64": _ARM, "arm64": _ARM}
+
+_V2 = ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3")
+_V3 = (*_V2, "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
+_V4 = (*_V3, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of processor.
+
+    `features` is LLVM's list of what it has and has not: "+avx2,-fma4". Code for it runs where all that it has is had.
+    """
+
+    name: str
+    triple: str
+    cpu: str
+    features: str
+    vector_bytes: int
+    vector_registers: int
+    has_fma: bool
+
+    def lanes(self, dtype: DTypeLike) -> int:
+        """How many numbers of a dtype one vector holds."""
+        return self.vector_bytes // np.dtype(dtype).itemsize
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The features that code for this target may use."""
+        return frozenset(feature[1:] for feature in self.features.split(",") if feature.startswith("+"))
+
+
+@dataclass(frozen=True)
+class _Level:
+    """A set of features that processors share, with the vectors that it gives."""
+
+    family: str
+    cpu: str
+    has: tuple[str, ...]
+    vector_bytes: int
+    vector_registers: int
+    triple: str  # where the host is of another family
+    extra: str = ""  # how LLVM should make use of it
+
+    @property
+    def has_fma(self) -> bool:
+        return self.family == _ARM or "fma" in self.has
+
+
+# LLVM splits 512-bit vectors on the processors that slow down when they use them, unless it is told not to.
+_LINUX = "x86_64-unknown-linux-gnu"
+_LEVELS: Mapping[str, _Level] = {
+    "x86-64-v2": _Level(_X86, "x86-64-v2", _V2, 16, 16, _LINUX),
+    "x86-64-v3": _Level(_X86, "x86-64-v3", _V3, 32, 16, _LINUX),
+    "x86-64-v4": _Level(_X86, "x86-64-v4", _V4, 64, 32, _LINUX, "-prefer-256-bit"),
+    "neon": _Level(_ARM, "generic", ("neon",), 16, 32, "aarch64-unknown-linux-gnu"),
+}
+NAMES = ("host", *_LEVELS)
+"""What `named` knows."""
+
+
+def named(name: str | None = None) -> Target:
+    """The target of a name; without one, that which the environment variable GATEWRIGHT_TARGET names, else the host.
+
+    Raises OptionError for a name that is not in NAMES, and where this LLVM makes no code for it.
+    """
+    asked = name or os.environ.get(VARIABLE) or "host"
+    if asked == "host":
+        return host()
+    if asked not in _LEVELS:
+        raise OptionError(
+            f"there is no processor called {asked!r}",
+            expected=", ".join(NAMES),
+            got=repr(asked) + ("" if name else f", from the environment variable {VARIABLE}"),
+        )
+    level = _LEVELS[asked]
+    if not _can_emit(level.triple):
+        raise OptionError(
+            f"the installed LLVM makes no code for {asked!r}",
+            expected="one of " + ", ".join(other for other in _LEVELS if _can_emit(_LEVELS[other].triple)),
+            got=repr(asked),
+        )
+    return _of_level(asked, level)
+
+
+@cache
+def host() -> Target:
+    """The processor of this machine, with all that it has."""
+    best = _best_level()
+    features = llvm.get_host_cpu_features().flatten()
+    return Target(
+        name="host",
+        triple=llvm.get_process_triple(),
+        cpu=llvm.get_host_cpu_name(),
+        features=",".join(filter(None, [features, best.extra])),
+        vector_bytes=best.vector_bytes,
+        vector_registers=best.vector_registers,
+        has_fma=best.has_fma,
+    )
+
+
+def runnable(target: Target) -> bool:
+    """Whether code for a target runs on this machine."""
+    return _family(target.triple) == _family(llvm.get_process_triple()) and target.needs <= _host_has()
+
+
+def require_runnable(target: Target) -> None:
+    """Hold that code for a target runs on this machine.
+
+    Raises OptionError, which says what the machine lacks.
+    """
+    if not runnable(target):
+        own = _family(llvm.get_process_triple())
+        missing = sorted(target.needs - _host_has()) if _family(target.triple) == own else [_family(target.triple)]
+        raise OptionError(
+            f"kernels for {target.name!r} do not run on this machine",
+            expected=" or ".join(name for name in _LEVELS if runnable(named(name))) or "another backend",
+            got=f"{target.name!r}, which needs {', '.join(missing)}",
+            do=f"choose another target, or unset the environment variable {VARIABLE} for this machine's own",
+        )
+
+
+@cache
+def machine_for(target: Target) -> llvm.TargetMachine:
+    """What LLVM emits code with: code that may lie anywhere, with its constants close by."""
+    return _backend(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small"
+    )
+
+
+def _of_level(name: str, level: _Level) -> Target:
+    own = llvm.get_process_triple()
+    return Target(
+        name=name,
+        triple=own if _family(own) == level.family else level.triple,
+        cpu=level.cpu,
+        features=",".join(filter(None, [*(f"+{feature}" for feature in level.has), level.extra])),
+        vector_bytes=level.vector_bytes,
+        vector_registers=level.vector_registers,
+        has_fma=level.has_fma,
+    )
+
+
+def _best_level() -> _Level:
+    """The widest level that this machine reaches; one without vectors where it reaches none."""
+    family, has = _family(llvm.get_process_triple()), _host_has()
+    reached = [level for level in _LEVELS.values() if level.family == family and has.issuperset(level.has)]
+    baseline = _Level(family, "", (), 16, 16, "")
+    return max(reached, key=lambda level: level.vector_bytes, default=baseline)
+
+
+@cache
+def _host_has() -> frozenset[str]:
+    told = {feature for feature, had in llvm.get_host_cpu_features().items() if had}
+    always = {"neon"} if _family(llvm.get_process_triple()) == _ARM else set[str]()
+    return frozenset(told | always)  # LLVM cannot ask every system
+
+
+def _family(triple: str) -> str:
+    machine = triple.partition("-")[0]
+    return _FAMILIES.get(machine, machine)
+
+
+@cache
+def _can_emit(triple: str) -> bool:
+    try:
+        _backend(triple)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _backend(triple: str) -> llvm.Target:
+    _initialize(own=_family(triple) == _family(llvm.get_process_triple()))
+    return llvm.Target.from_triple(triple)
+
+
+@cache
+def _initialize(*, own: bool) -> None:
+    if own:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+    else:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
