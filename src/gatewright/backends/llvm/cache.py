@@ -1,0 +1,225 @@
+"""Object code on disk, so that a kernel is compiled once for a user and a machine.
+
+An entry is machine code that will run with all rights of the user. So it is believed only where nobody else can have
+written it, where it says that it is what was asked for, word by word, and where its digest holds. Everything else is as
+good as absent: the kernel is compiled again. Nor is it an error if nothing can be kept; `status()` tells why.
+"""
+
+import os
+import stat
+import struct
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+from platformdirs import user_cache_dir
+
+VARIABLE = "GATEWRIGHT_CACHE"
+"""The environment variable that gives another folder for all that Gatewright keeps; "off" keeps no kernels."""
+LIMIT = 256 * 2**20  # bytes
+
+_MAGIC = b"gatewright kernel 1\n"
+_FRAME = struct.Struct("<QQ32s")  # length of the description, length of the code, sha256 of both
+_ENTRY, _PART = ".kernel", ".part"
+_ABANDONED = 3600  # seconds after which a part of an entry is taken to be left behind
+_CAREFULLY: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a cache holds, and how it served this process. `problem` is the last thing that went wrong with it."""
+
+    folder: Path | None
+    entries: int
+    size: int  # bytes
+    limit: int  # bytes
+    hits: int
+    misses: int
+    rejected: int
+    problem: str | None
+
+
+class _NotBelievedError(Exception):
+    """An entry, or the folder, that may not be what it should be; says why."""
+
+
+class KernelCache:
+    """A folder of object code; the entries that were used last are kept when they outgrow `limit` bytes.
+
+    Any number of threads and processes may use one folder. Without a folder nothing is kept.
+    """
+
+    def __init__(self, folder: Path | None, limit: int = LIMIT) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._hits = self._misses = self._rejected = 0
+        self._problem: str | None = None
+
+    def load(self, description: str) -> bytes | None:
+        """The object code that was stored under exactly this description; None where there is none to be trusted."""
+        try:
+            code = None if self._folder is None else _read(self._folder, description)
+        except FileNotFoundError:
+            code = None
+        except _NotBelievedError as reason:
+            code = None
+            self._rejected += 1
+            self._problem = str(reason)
+        except OSError as error:
+            code = None
+            self._problem = f"cannot read {self._folder}: {error.strerror}"
+        self._misses += code is None
+        self._hits += code is not None
+        return code
+
+    def store(self, description: str, code: bytes) -> None:
+        """Keep object code under its description, as far as the folder allows."""
+        if self._folder is None:
+            return
+        try:
+            _require_ours(self._folder)
+            _write(self._folder, description, code)
+            self._evict(self._folder)
+        except _NotBelievedError as reason:
+            self._problem = str(reason)
+        except OSError as error:
+            self._problem = f"cannot write to {self._folder}: {error.strerror}"
+
+    def clear(self) -> None:
+        """Remove every entry."""
+        for path, info in _files(self._folder):
+            if path.suffix == _ENTRY or _is_abandoned(path, info):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+
+    def status(self) -> Status:
+        """What it holds, and how it served this process."""
+        sizes = [info.st_size for path, info in _files(self._folder) if path.suffix == _ENTRY]
+        counts = (self._hits, self._misses, self._rejected)
+        return Status(self._folder, len(sizes), sum(sizes), self._limit, *counts, self._problem)
+
+    def _evict(self, folder: Path) -> None:
+        """Remove what was used longest ago, down to nine tenths of the limit, so that it is not due at every store."""
+        files = sorted(_files(folder), key=lambda found: found[1].st_mtime_ns)
+        size = sum(info.st_size for _, info in files)
+        target = size if size <= self._limit else self._limit * 9 // 10
+        for path, info in files:
+            if _is_abandoned(path, info) or (size > target and path.suffix == _ENTRY):
+                path.unlink(missing_ok=True)
+                size -= info.st_size
+
+
+def default_cache() -> KernelCache:
+    """The cache of this user: the folder "kernels" in GATEWRIGHT_CACHE, or else in the system's place for caches."""
+    return _cache_in(os.environ.get(VARIABLE) or user_cache_dir("gatewright"))
+
+
+def clear() -> None:
+    """Remove every kernel that is kept for this user."""
+    default_cache().clear()
+
+
+def status() -> Status:
+    """What is kept for this user, and how it served this process."""
+    return default_cache().status()
+
+
+@cache
+def _cache_in(place: str) -> KernelCache:
+    return KernelCache(None if place == "off" else Path(place) / "kernels")
+
+
+def _path(folder: Path, description: str) -> Path:
+    return folder / (sha256(description.encode()).hexdigest() + _ENTRY)
+
+
+def _open_to_read(path: str, flags: int) -> int:
+    """Open a file, but follow no link and wait for no pipe."""
+    return os.open(path, flags | _CAREFULLY)
+
+
+def _read(folder: Path, description: str) -> bytes:
+    """The code of an entry.
+
+    It is checked and read through one descriptor, so nobody can exchange it in between.
+    """
+    path = _path(folder, description)
+    try:
+        with open(path, "rb", opener=_open_to_read) as file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise _NotBelievedError(f"{path} is not a plain file")
+            _refuse_foreign(path, info)
+            code = _unpack(path, file.read(), description)
+    except OSError as error:
+        if path.is_symlink() or path.is_dir():
+            raise _NotBelievedError(f"{path} is not a plain file") from error
+        raise
+    with suppress(OSError):
+        os.utime(path)  # what was used last is kept longest
+    return code
+
+
+def _unpack(path: Path, entry: bytes, description: str) -> bytes:
+    start = len(_MAGIC) + _FRAME.size
+    if len(entry) < start or not entry.startswith(_MAGIC):
+        raise _NotBelievedError(f"{path} is not a kernel of this version")
+    described, coded, digest = _FRAME.unpack_from(entry, len(_MAGIC))
+    body = entry[start:]
+    if len(body) != described + coded or sha256(body).digest() != digest:
+        raise _NotBelievedError(f"{path} is damaged")
+    if body[:described] != description.encode():
+        raise _NotBelievedError(f"{path} holds another kernel")
+    return body[described:]
+
+
+def _write(folder: Path, description: str, code: bytes) -> None:
+    """Write a whole entry beside its place, and only then put it there."""
+    text = description.encode()
+    digest = sha256(text + code).digest()
+    entry = b"".join([_MAGIC, _FRAME.pack(len(text), len(code), digest), text, code])
+    descriptor, part = tempfile.mkstemp(suffix=_PART, dir=folder)  # new, and readable by its owner alone
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(entry)
+        Path(part).replace(_path(folder, description))
+    except BaseException:
+        with suppress(OSError):
+            Path(part).unlink()
+        raise
+
+
+def _require_ours(folder: Path) -> None:
+    """Make the folder, or hold that nobody else can put files into it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _refuse_foreign(folder, folder.stat())
+
+
+def _refuse_foreign(path: Path, info: os.stat_result) -> None:
+    if not hasattr(os, "geteuid"):  # Windows: a user's own folders are closed to others
+        return
+    if info.st_uid != os.geteuid():
+        raise _NotBelievedError(f"{path} belongs to another user")
+    if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _NotBelievedError(f"{path} can be written by others")
+
+
+def _is_abandoned(path: Path, info: os.stat_result) -> bool:
+    return path.suffix == _PART and time.time() - info.st_mtime > _ABANDONED
+
+
+def _files(folder: Path | None) -> Iterator[tuple[Path, os.stat_result]]:
+    """Every file that is ours by its name; another process may remove any of them meanwhile."""
+    try:
+        listed = [] if folder is None else list(os.scandir(folder))
+    except OSError:
+        return
+    for found in listed:
+        if found.name.endswith((_ENTRY, _PART)):
+            with suppress(OSError):
+                yield Path(found.path), found.stat(follow_symlinks=False)
