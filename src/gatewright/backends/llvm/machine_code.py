@@ -1,0 +1,168 @@
+"""From LLVM's language to the machine's: check, simplify, emit."""
+
+import ctypes
+import os
+import struct
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite.binding import ffi
+from llvmlite.binding.newpassmanagers import NewPassManager
+
+from gatewright.backends.llvm.target import Target, machine_for
+from gatewright.errors import GatewrightError
+
+Signature = Sequence[type[Any]]
+"""The ctypes of a function's arguments; kernels return nothing."""
+
+_LLVM_TYPES = {
+    ctypes.c_void_p: "ptr",
+    ctypes.c_int64: "i64",
+    ctypes.c_int32: "i32",
+    ctypes.c_float: "float",
+    ctypes.c_double: "double",
+}
+
+# LLVM itself turns loops and large copies into calls of these. Everything else kernels do themselves: a mathematical
+# function that the generator did not spell out would be taken from whatever library the process has loaded.
+_FOUND_ELSEWHERE = frozenset({"memcpy", "memmove", "memset"})
+_SYMBOL = struct.Struct("<IBBHQQ")  # of ELF with 64 bits: name, info, other, section, value, size
+
+
+class CompileError(GatewrightError, RuntimeError):
+    """A module that LLVM refuses, or that does not hold the functions that it should."""
+
+
+def emit_object(ir: str, functions: Mapping[str, Signature], target: Target) -> bytes:
+    """Object code of a module that defines these functions.
+
+    Raises CompileError where LLVM refuses the module, where one of the functions is missing or of another type, and
+    where the module calls what kernels may not call.
+    """
+    with _parsed(ir, target) as module:
+        for name, signature in functions.items():
+            _require_function(module, name, spell(signature))
+        code: bytes = _optimised(module, target).emit_object(module)
+    _require_complete(code, target)
+    return code
+
+
+def emit_assembly(ir: str, target: Target) -> str:
+    """The machine's instructions for a module, as text."""
+    with _parsed(ir, target) as module:
+        return _optimised(module, target).emit_assembly(module)
+
+
+def spell(signature: Signature) -> str:
+    """A signature as LLVM writes it: "void (ptr, i64)"."""
+    return f"void ({', '.join(_LLVM_TYPES[kind] for kind in signature)})"
+
+
+class _Machine:
+    """What compiles for one target. It is kept: LLVM never gives back all the memory that making it took."""
+
+    def __init__(self, target: Target) -> None:
+        self.emitter = machine_for(target)
+        self.layout = str(self.emitter.target_data)
+        # The generator writes vectors and unrolls by itself. LLVM's own attempts made no kernel faster, and where loops
+        # have fixed bounds they took ten times as long to compile. Loops that ask for it are unrolled all the same.
+        tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+        tuning.loop_vectorization = tuning.slp_vectorization = False
+        tuning.loop_interleaving = tuning.loop_unrolling = False
+        self.passes = llvm.create_pass_builder(self.emitter, tuning)
+
+
+_machine = cache(_Machine)
+
+
+@contextmanager
+def _parsed(ir: str, target: Target) -> Generator[llvm.ModuleRef, None, None]:
+    """A module in a context of its own, so that nothing of it stays.
+
+    It has to go before its context does, also on the way of an error that still refers to it.
+    """
+    with llvm.create_context() as context, _refusals(target), llvm.parse_assembly(ir, context) as module:
+        module.triple = target.triple
+        module.data_layout = _machine(target).layout
+        module.verify()
+        yield module
+
+
+@contextmanager
+def _refusals(target: Target) -> Generator[None, None, None]:
+    try:
+        yield
+    except CompileError:
+        raise
+    except RuntimeError as error:
+        raise CompileError(f"LLVM refuses the code that was generated for {target.name!r}", got=str(error)) from error
+
+
+def _require_function(module: llvm.ModuleRef, name: str, expected: str) -> None:
+    try:
+        function = module.get_function(name)
+    except NameError:
+        function = None
+    if function is None or function.is_declaration:
+        defined = [each.name for each in module.functions if not each.is_declaration]
+        raise CompileError(
+            f"the code that was generated lacks the function {name!r}", got=", ".join(defined) or "no function"
+        )
+    if str(function.global_value_type) != expected:
+        raise CompileError(
+            f"the function {name!r} that was generated has another type than its caller uses",
+            expected=expected,
+            got=str(function.global_value_type),
+        )
+
+
+def _require_complete(code: bytes, target: Target) -> None:
+    """Hold that object code calls nothing from elsewhere that it may not; what is not ELF is taken as it is."""
+    strange = sorted(_undefined(code) - _FOUND_ELSEWHERE)
+    if strange:
+        raise CompileError(
+            f"the code that was generated for {target.name!r} calls what is not part of it", got=", ".join(strange)
+        )
+
+
+def _undefined(code: bytes) -> set[str]:
+    with llvm.ObjectFileRef.from_data(code) as file:
+        sections = {section.name(): section.data() for section in file.sections()}
+    names, symbols = sections.get(b".strtab", b""), sections.get(b".symtab", b"")
+    starts = [name for name, _, _, section, _, _ in _SYMBOL.iter_unpack(symbols) if name and not section]
+    return {names[start : names.index(0, start)].decode() for start in starts}
+
+
+def _optimised(module: llvm.ModuleRef, target: Target) -> llvm.TargetMachine:
+    """Simplify a module in place; returns what emits it."""
+    machine = _machine(target)
+    inliner = llvm.create_new_module_pass_manager()
+    inliner.add_always_inliner_pass()
+    inliner.add_global_dead_code_eliminate_pass()
+    inliner.run(module, machine.passes)
+    simplifier = machine.passes.getFunctionPassManager()
+    for function in module.functions:
+        if not function.is_declaration:
+            simplifier.run(function, machine.passes)
+    for manager in (inliner, simplifier):
+        _dispose(manager)
+    return machine.emitter
+
+
+def _dispose(manager: Any) -> None:
+    """Free a pass manager. llvmlite (up to 0.50) means to, but its classes inherit an empty method that comes first."""
+    NewPassManager._dispose(manager)  # pyright: ignore[reportPrivateUsage]
+    manager.detach()
+
+
+def _finish_before_forks() -> None:
+    """Let no process be forked while LLVM works in another thread: its locks would stay locked in the child."""
+    lock: Any = ffi.lib._lock  # pyright: ignore[reportPrivateUsage]
+    os.register_at_fork(before=lock.__enter__, after_in_parent=lock.__exit__, after_in_child=lock.__exit__)
+
+
+if hasattr(os, "register_at_fork"):
+    _finish_before_forks()
