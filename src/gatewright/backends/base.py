@@ -118,12 +118,12 @@ def check_relabels(trace: Trace, sizes: Mapping[str, int]) -> None:
             )
 
 
-def require(trace: Trace, arrays: Mapping[str, Any], names: Iterable[str], what: str) -> None:
-    """Hold that every named array was given.
+def require(trace: Trace, arrays: Mapping[str, Any], leaves: Iterable[Var], what: str) -> None:
+    """Hold that an array was given for every leaf.
 
-    Raises ShapeError, which lists what is missing.
+    Raises ShapeError, which lists what is wanted.
     """
-    names = list(names)
+    names = [leaf.name for leaf in leaves]
     missing = [name for name in names if name not in arrays]
     if missing:
         raise ShapeError(
@@ -131,6 +131,17 @@ def require(trace: Trace, arrays: Mapping[str, Any], names: Iterable[str], what:
             expected=", ".join(names),
             got=", ".join(arrays) or "none",
         )
+
+
+def refuse_unknown(trace: Trace, arrays: Mapping[str, Any], leaves: Iterable[Var], what: str) -> None:
+    """Hold that only arrays of the leaves were given: where they may be left out, a misspelt one would be zero.
+
+    Raises ShapeError, which lists what is known.
+    """
+    names = [leaf.name for leaf in leaves]
+    unknown = [name for name in arrays if name not in names]
+    if unknown:
+        raise ShapeError(f"cell {trace.name!r} has no {what} {unknown[0]!r}", expected=", ".join(names))
 
 
 def _misfit(trace: Trace, leaf: Var, front: int, shape: tuple[int, ...], sizes: Mapping[str, str]) -> ShapeError:

@@ -161,18 +161,16 @@ def gradient(
     if truncate is not None and truncate < 1:
         raise OptionError("truncate is not a number of steps", expected="1 or more", got=repr(truncate))
     forward = run(trace, inputs, params, states, lengths=lengths, noises=noises)
-    steps, batch = _extent(trace, inputs, lengths)
+    steps, batch = forward.output.shape[:2]
     before = _states_before(trace, forward, states or {}, steps)
-    given = {**inputs, **before, **{seed(name): value for name, value in d_outputs.items()}}
-    for noise in trace.noises:
-        drawn = [_noise_at(trace, noises, t)[noise.var.name] for t in range(steps)]
-        sizes = infer_sizes(trace, {**inputs, **params, **before}, dict.fromkeys([*inputs, *before], 2))
-        shape = (steps, batch, *bind(noise.var.shape, sizes))
-        given[noise.var.name] = np.array([np.broadcast_to(d, shape[1:]) for d in drawn]).reshape(shape)
-    backward = vjp(trace, outputs=d_outputs)
+    sizes = infer_sizes(trace, {**inputs, **params, **before}, dict.fromkeys([*inputs, *before], 2))
+    random = _noise_sequences(trace, noises, sizes, steps, batch)
+    seeds = {seed(name): value for name, value in d_outputs.items()}
+    given = {name: np.asarray(a, forward.output.dtype) for name, a in {**inputs, **before, **random, **seeds}.items()}
+    backward = _derived(trace, tuple(d_outputs))
     carried = {adjoint(name): value for name, value in (d_finals or {}).items()}
     cut = truncate or max(steps, 1)
-    emitted = {name: np.zeros((steps, *array.shape[1:]), array.dtype) for name, array in inputs.items()}
+    emitted = {name: np.zeros_like(given[name]) for name in inputs}
     summed: dict[str, Array] = {}
     for start in reversed(range(0, max(steps, 1), cut)):
         piece = {name: array[start : start + cut] for name, array in given.items()}
@@ -186,7 +184,7 @@ def gradient(
     return Gradients(
         inputs=emitted,
         states={state.name: carried[adjoint(state.name)] for state in trace.states},
-        params={name: np.broadcast_to(summed[adjoint(name)], params[name].shape) for name in names},
+        params={name: np.broadcast_to(summed[adjoint(name)], params[name].shape).copy() for name in names},
     )
 
 

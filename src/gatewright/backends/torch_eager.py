@@ -4,7 +4,7 @@ Autograd, vmap and double backward work because every operation is torch's own. 
 done for all time steps at once; products of one vector with several matrices are done as one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import add, itemgetter, mul, neg, sub, truediv
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 from gatewright.axes import bind
 from gatewright.backends.base import ArrayRules, Call, execute, prepare
 from gatewright.lang.ops import Op
-from gatewright.trace.analysis import depends_on_state
+from gatewright.trace.analysis import depends_on_state, shared
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
 
 Tensors = Mapping[str, Tensor]
@@ -50,7 +50,7 @@ def rules(like: Tensor) -> ArrayRules:
         Op.SIGMOID: torch.sigmoid,
         Op.TANH: torch.tanh,
         Op.RELU: torch.relu,
-        Op.HARD_SIGMOID: lambda a, slope: (slope * a + 0.5).clamp(0.0, 1.0),
+        Op.HARD_SIGMOID: lambda a, slope: F.hardtanh(slope * a + 0.5, 0.0, 1.0),  # clamp has a slope at its corners
         Op.SOFTPLUS: lambda a: torch.logaddexp(a, torch.zeros_like(a)),
         Op.ADD: add,
         Op.SUB: sub,
@@ -59,7 +59,7 @@ def rules(like: Tensor) -> ArrayRules:
         Op.MAXIMUM: lambda a, b: torch.maximum(tensor(a), tensor(b)),
         Op.MINIMUM: lambda a, b: torch.minimum(tensor(a), tensor(b)),
         Op.LESS: lambda a, b: (a < b).to(like.dtype),
-        Op.WHERE: lambda c, a, b: torch.where(c != 0, tensor(a), tensor(b)),
+        Op.WHERE: lambda c, a, b: torch.where(tensor(c) != 0, tensor(a), tensor(b)),
         Op.MATMUL: _matmul,
         Op.TRANSPOSE: lambda a: a.transpose(-1, -2),
         Op.OUTER: lambda a, b: a[..., :, None] * b[..., None, :],
@@ -92,15 +92,19 @@ def run(
 
     `inputs` are (time, batch, features) and `states` (batch, features). `noises` are random values by name, drawn by
     `draw`; without them the cell is evaluated with their means. Where `active` (time, batch) is False a row keeps its
-    states. `gates` asks for every gate at every step.
+    states, and whatever stands in the inputs there, NaN too, reaches no result and no gradient. `gates` asks for every
+    gate at every step.
     """
     like = next(iter(inputs.values()))
-    values: dict[str, Any] = {**params, **inputs, **(noises or _means(trace, like))}
+    if active is not None:  # a NaN that torch.where leaves out would come back in the gradient, as 0 * NaN
+        inputs = {name: one.masked_fill(~_widened(active, one.dim()), 0) for name, one in inputs.items()}
+    values: dict[str, Any] = {**params, **inputs, **(noises or _means(trace, sizes, like))}
     stepwise = depends_on_state(trace)
     before = [equation for equation in trace.equations if equation.target.name not in stepwise]
     inside = [equation for equation in trace.equations if equation.target.name in stepwise]
     table = rules(like)
-    calls = [calls for part in (before, inside) for calls in _joined(part, table, sizes)]
+    fixed = shared(trace)
+    calls = [calls for part in (before, inside) for calls in _joined(part, fixed, table, sizes)]
     stacked_before, once, stacked_inside, each = calls
     execute([*stacked_before, *once, *stacked_inside], values)
     return _Loop(trace, each, values, sizes, like.shape[:2], gates).run(states, active)
@@ -116,8 +120,13 @@ def draw(trace: Trace, sizes: Mapping[str, int], steps: int, batch: int, like: T
     return drawn
 
 
-def _means(trace: Trace, like: Tensor) -> dict[str, Tensor]:
-    return {noise.var.name: like.new_tensor(noise.probability) for noise in trace.noises}
+def _means(trace: Trace, sizes: Mapping[str, int], like: Tensor) -> dict[str, Tensor]:
+    return {one.var.name: like.new_full(bind(one.var.shape, sizes), one.probability) for one in trace.noises}
+
+
+def _widened(rows: Tensor, rank: int) -> Tensor:
+    """A tensor with axes of one element behind, so that it has `rank` axes."""
+    return rows[(..., *(None,) * (rank - rows.dim()))]
 
 
 class _Loop:
@@ -179,17 +188,19 @@ class _Loop:
             if new.shape != before.shape:
                 new = new.expand_as(before)
             if active is not None:
-                new = torch.where(active.reshape(-1, *(1,) * len(state.shape)), new, before)
+                new = torch.where(_widened(active, before.dim()), new, before)
             after[state.name] = new
         return after
 
 
-def _joined(equations: list[Equation], table: ArrayRules, sizes: Mapping[str, int]) -> tuple[list[Call], list[Call]]:
+def _joined(
+    equations: list[Equation], fixed: Collection[str], table: ArrayRules, sizes: Mapping[str, int]
+) -> tuple[list[Call], list[Call]]:
     """Prepared equations in which products of one vector with several matrices have become one product.
 
     The matrices are stacked by the first list of calls, which is to run once, before the second.
     """
-    groups = _groups(equations)
+    groups = _groups(equations, fixed)
     stacks: list[Call] = []
     calls: list[Call] = []
     for equation, call in zip(equations, prepare(equations, table, sizes), strict=True):
@@ -204,12 +215,15 @@ def _joined(equations: list[Equation], table: ArrayRules, sizes: Mapping[str, in
     return stacks, calls
 
 
-def _groups(equations: list[Equation]) -> dict[str, list[Equation]]:
-    """For each product that can be done together with others, all of them; the matrices come from outside."""
-    own = {equation.target.name for equation in equations}
+def _groups(equations: list[Equation], fixed: Collection[str]) -> dict[str, list[Equation]]:
+    """For each product that can be done together with others, all of them.
+
+    Their matrices come from outside, and are fixed: the same for all rows and steps.
+    """
+    ready = set(fixed) - {equation.target.name for equation in equations}
     groups: dict[tuple[Atom, str], list[Equation]] = {}
     for equation in equations:
-        if equation.op is Op.MATMUL and _name(equation.args[0]) not in own:
+        if equation.op is Op.MATMUL and _name(equation.args[0]) in ready:
             groups.setdefault((equation.args[1], equation.target.shape[0]), []).append(equation)
     return {one.target.name: group for group in groups.values() if len(group) > 1 for one in group}
 
