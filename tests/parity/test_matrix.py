@@ -1,0 +1,98 @@
+"""Every cell on every backend, in every dtype and odd size, against the float64 reference."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gatewright import cells
+from gatewright.backends import numpy_ref
+from gatewright.trace import reads
+from tests.parity.assertions import assert_parity
+from tests.parity.matrix import BACKENDS, CELLS, EXTENTS, Problem, Results, with_oracle
+
+TRANSFORMERS = ("masked", "zoneout", "recurrent_dropout", "layer_norm", "residual")
+
+
+@pytest.fixture(scope="module", params=CELLS)
+def name(request: pytest.FixtureRequest) -> str:
+    """A row of the matrix. All tests of one row run together, so that they share what the oracle says."""
+    return request.param
+
+
+def check(given: Problem, want: Results, backend: str, dtype: str) -> None:
+    assert_parity(
+        BACKENDS[backend](given, dtype), want, dtype=dtype, steps=given.steps, width=given.width, backend=backend,
+        cell=f"{given.trace.name} of {given.batch} rows, lengths {given.lengths}",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("backend", "dtype"), [("torch", "float64"), ("torch", "float32"), ("numpy", "float32")])
+def test_outputs_states_gates_and_gradients(name: str, backend: str, dtype: str) -> None:
+    for (steps, batch), ragged in EXTENTS.items():
+        for lengths in ragged:
+            check(*with_oracle(name, steps, batch, lengths=lengths), backend, dtype)
+
+
+def test_in_pieces_it_is_what_it_is_whole(name: str) -> None:
+    for lengths in (None, (3, 0, 7)):
+        given, want = with_oracle(name, 7, 3, lengths=lengths)
+        check(replace(given, chunk=3), want, "torch", "float64")
+
+
+def test_truncated_gradients(name: str) -> None:
+    for lengths in (None, (4, 0, 7)):
+        given, want = with_oracle(name, 7, 3, lengths=lengths, chunk=3, truncate=True)
+        check(given, want, "torch", "float64")
+
+
+def test_the_reference_in_pieces_is_what_it_is_whole(name: str) -> None:
+    given, want = with_oracle(name, 7, 3, lengths=(3, 0, 7))
+    states, outputs = given.states, []
+    for piece in given.pieces(3):
+        run = numpy_ref.run(piece.trace, piece.inputs, piece.params, states, lengths=piece.lengths, noises=piece.noises)
+        states = run.finals
+        outputs.append(run.output)
+    got = {"output": np.concatenate(outputs), "finals": states}
+    assert_parity(got, {key: want[key] for key in got}, dtype="float64", steps=7, cell=name, backend="numpy")
+
+
+def poisoned(given: Problem) -> Problem:
+    """The same problem with NaN wherever a row is over."""
+    assert given.lengths is not None
+    over = np.arange(given.steps)[:, None] >= np.array(given.lengths)
+
+    def poison(array: np.ndarray) -> np.ndarray:
+        return np.where(over.reshape(*over.shape, *[1] * (array.ndim - 2)), np.nan, array)
+
+    inputs = {name: poison(array) for name, array in given.inputs.items()}
+    return replace(given, inputs=inputs, d_output=poison(given.d_output))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_nan_leaks_out_of_the_padding(name: str, backend: str) -> None:
+    given, want = with_oracle(name, 7, 3, lengths=(3, 0, 7))
+    bad = poisoned(given)
+    assert all(np.isnan(array[3:, 0]).all() for array in bad.inputs.values())
+    assert all(np.isfinite(leaf).all() for leaf in leaves(want))
+    check(bad, want, backend, "float64")
+
+
+def leaves(results: Any) -> list[np.ndarray]:
+    return [leaf for value in results.values() for leaf in leaves(value)] if isinstance(results, dict) else [results]
+
+
+def test_the_oracle_says_something_of_every_number_that_goes_in(name: str) -> None:
+    given, want = with_oracle(name, 7, 3, lengths=None)
+    unread = {state.name for state in given.trace.states} - reads(given.trace)
+    unread |= {"mask"}  # it is compared, and not computed with
+    for kind in ("d_inputs", "d_params", "d_states"):
+        zero = {key for key, array in want[kind].items() if not array.any()}
+        assert zero <= unread, f"{kind} of {sorted(zero - unread)} is zero everywhere"
+
+
+def test_the_matrix_has_every_cell_and_every_transformer() -> None:
+    assert set(cells.CATALOGUE) <= set(CELLS)
+    assert {f"{transformer}({name})" for name in cells.CATALOGUE for transformer in TRANSFORMERS} <= set(CELLS)
+    assert {(steps, batch) for steps in (0, 1, 7) for batch in (1, 3)} == set(EXTENTS)
