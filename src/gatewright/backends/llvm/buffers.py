@@ -1,0 +1,100 @@
+"""Where values lie: one table of pointers for all kernels of a Program, and the address of a value within its
+buffer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+
+from gatewright.axes import bind
+from gatewright.backends.llvm.emitter import Emitter, Index
+from gatewright.backends.llvm.vector_type import Value
+from gatewright.schedule.program import Place, Program, Store
+from gatewright.trace.ir import Var
+
+Key = tuple[str, str]
+"""A buffer: what kind it is, and its name."""
+
+
+@dataclass(slots=True)
+class Bound:
+    """A Program with the sizes of its axes, and the table of the buffers that its kernels use."""
+
+    program: Program
+    sizes: Mapping[str, int]
+    backwards: bool
+    slots: dict[Key, int] = field(default_factory=dict[Key, int])
+
+    def width(self, value: Var) -> int:
+        """How many elements one row of a value has."""
+        return prod(bind(value.shape, self.sizes))
+
+    def slot(self, key: Key) -> int:
+        """The place of a buffer in the table of pointers."""
+        return self.slots.setdefault(key, len(self.slots))
+
+    def key(self, value: Var) -> Key:
+        """The buffer that a value is read from."""
+        place = self.program.places[value.name]
+        if place is Place.NEW:
+            return (Place.STATE, self.program.news[value.name])
+        return (place, value.name)
+
+    def shift(self, value: Var) -> int:
+        """How many steps a value lies ahead in its buffer: states have a slot before the first step."""
+        place = self.program.places[value.name]
+        if place is Place.STATE:
+            return 1 if self.backwards else 0
+        return self.new_shift if place is Place.NEW else 0
+
+    @property
+    def new_shift(self) -> int:
+        """The slot that a step writes states to, counted from its own number."""
+        return 0 if self.backwards else 1
+
+
+@dataclass(slots=True)
+class Cursor:
+    """One row at one step: `line` counts rows over all steps, `row` within the step."""
+
+    line: Value
+    row: Value
+    batch: Value
+
+
+class Memory:
+    """The addresses of values, for a kernel that is being emitted."""
+
+    def __init__(self, emitter: Emitter, bound: Bound, table: Value) -> None:
+        self.bound = bound
+        self._scalar = emitter.with_width(1)
+        self._table = table
+        self._pointers: dict[int, Value] = {}
+
+    def pointer(self, key: Key) -> Value:
+        """The start of a buffer. Ask for all of them before the first loop begins: they are loaded where first asked
+        for."""
+        slot = self.bound.slot(key)
+        if slot not in self._pointers:
+            self._pointers[slot] = self._scalar.load_pointer(self._table, slot, " ".join(key))
+        return self._pointers[slot]
+
+    def of(self, value: Var, cursor: Cursor, column: Index) -> Value:
+        """Where a value lies."""
+        place = self.bound.program.places[value.name]
+        pointer = self.pointer(self.bound.key(value))
+        if place is Place.SHARED:
+            return self._scalar.address(pointer, column)
+        return self._in_row(pointer, place, self.bound.shift(value), self.bound.width(value), cursor, column)
+
+    def of_store(self, store: Store, width: int, cursor: Cursor, column: Index) -> Value:
+        """Where a value is stored."""
+        pointer = self.pointer((store.place, store.name))
+        shift = self.bound.new_shift if store.place is Place.STATE else 0
+        return self._in_row(pointer, store.place, shift, width, cursor, column)
+
+    def _in_row(self, pointer: Value, place: Place, shift: int, width: int, cursor: Cursor, column: Index) -> Value:
+        line: Index = cursor.row if place is Place.ROW else cursor.line
+        if shift:
+            line = self._scalar.add_index(line, cursor.batch)
+        offset = self._scalar.add_index(self._scalar.mul_index(line, width), column)
+        return self._scalar.address(pointer, offset)

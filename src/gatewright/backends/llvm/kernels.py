@@ -1,0 +1,218 @@
+"""A Program as a module of LLVM IR: one function for each pass, one to pack matrices, one for each sum over rows.
+
+What a caller must know of the kernels (which buffers, how large, how rows may be split) is known before any IR is
+written, so that code from the cache is run without writing it again.
+"""
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from llvmlite import ir
+
+from gatewright.backends.llvm.buffers import Bound, Memory
+from gatewright.backends.llvm.emitter import INDEX, POINTER, Emitter
+from gatewright.backends.llvm.machine_code import Signature
+from gatewright.backends.llvm.panels import Panel, emit_packing, matrix_key, panels_of
+from gatewright.backends.llvm.row_sums import Lines, OuterTile, emit_outer, emit_sum
+from gatewright.backends.llvm.stage import StageEmitter, Step
+from gatewright.backends.llvm.target import Target
+from gatewright.backends.llvm.tiles import Tile, Work, choose
+from gatewright.backends.llvm.vector_type import Dtype
+from gatewright.schedule.program import Place, Program, RowSum, Stage
+from gatewright.trace.ir import Var
+
+PASS_ARGUMENTS = {"table": POINTER, "steps": INDEX, "batch": INDEX, "first": INDEX, "last": INDEX}
+"""What a pass is called with: the table of buffers, the extent, and the rows to do."""
+SUM_ARGUMENTS = {"left": POINTER, "right": POINTER, "result": POINTER, "lines": INDEX, "first": INDEX, "last": INDEX}
+"""What a sum is called with: its operands (a plain sum has no right one), and which rows of the result to do."""
+PASS: Signature = (ctypes.c_void_p, *[ctypes.c_int64] * 4)
+SUM: Signature = (*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 3)
+
+LOOP = "loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """How one stage is done."""
+
+    stage: Stage
+    lanes: int
+    tile: Tile
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels of a Program bound to sizes, for `rows` rows a step or more, and `lines` rows over all steps or
+    more."""
+
+    program: Program
+    sizes: Mapping[str, int]
+    dtype: Dtype
+    target: Target
+    backwards: bool
+    rows: int
+    lines: int
+
+    @cached_property
+    def bound(self) -> Bound:
+        """The Program with its sizes and its table of buffers, in a fixed order."""
+        bound = Bound(self.program, self.sizes, self.backwards)
+        for name, place in self.program.places.items():
+            if place is not Place.NEW:
+                bound.slot((place, name))
+        for panel in self.panels:
+            bound.slot(panel.key)
+            for part in panel.parts:
+                bound.slot(matrix_key(part.matrix))
+        return bound
+
+    @cached_property
+    def designs(self) -> Mapping[str, tuple[Design, ...]]:
+        """The stages of every pass that has any."""
+        return {
+            name: tuple(self._design(stage, f"{name}{index}", name) for index, stage in enumerate(stages))
+            for name, stages in self.program.passes()
+            if stages
+        }
+
+    @property
+    def panels(self) -> list[Panel]:
+        """All packed matrices."""
+        return [panel for designs in self.designs.values() for design in designs for panel in design.panels]
+
+    def fewest(self, name: str) -> int:
+        """The fewest rows that a pass may be called with: its tallest tile."""
+        return max(design.tile.rows for design in self.designs[name])
+
+    @property
+    def functions(self) -> Mapping[str, Signature]:
+        """The names of all kernels, and what they are called with."""
+        names = (*self.designs, *(("pack",) if self.panels else ()))
+        return {**dict.fromkeys(names, PASS), **dict.fromkeys(map(self.sum_name, self.program.row_sums), SUM)}
+
+    def sum_name(self, one: RowSum) -> str:
+        """The kernel of a sum over rows: sums of one shape share one."""
+        width = self.bound.width(one.left)
+        return f"total_{width}" if one.right is None else f"outer_{width}x{self.bound.width(one.right)}"
+
+    def outer_tile(self, one: RowSum) -> OuterTile | None:
+        """The tile of a sum of outer products; None for a plain sum."""
+        if one.right is None:
+            return None
+        height, width = self.bound.width(one.left), self.bound.width(one.right)
+        work = Work(1, 64, -(-width // self.lanes_of(one.right)), height)
+        tile = choose(work, self.target.vector_registers, self.target.vector_bytes)
+        return OuterTile(tile.rows, tile.blocks)
+
+    def emit(self) -> str:
+        """The module as LLVM IR."""
+        writer = _Writer(self)
+        for name, designs in self.designs.items():
+            writer.write_pass(name, designs)
+        if self.panels:
+            writer.write_packing()
+        for name, one in {self.sum_name(one): one for one in self.program.row_sums}.items():
+            writer.write_sum(name, one)
+        return str(writer.module)
+
+    def _design(self, stage: Stage, name: str, of_pass: str) -> Design:
+        sizes = Bound(self.program, self.sizes, self.backwards)
+        lanes = self._lanes(stage, sizes)
+        if not stage.products:
+            return Design(stage, lanes, Tile(1, 1), ())
+        units = sizes.width(stage.products[0].target)
+        terms = [sizes.width(term.vector) for product in stage.products for term in product.terms]
+        work = Work(
+            products=len(stage.products),
+            depth=max(1, sum(terms) // len(stage.products)),
+            blocks=-(-units // lanes),
+            rows=self.rows if of_pass == LOOP else self.lines,
+        )
+        tile = choose(work, self.target.vector_registers, self.target.vector_bytes)
+        return Design(stage, lanes, tile, panels_of(sizes, stage, name, tile.blocks, lanes))
+
+    def _lanes(self, stage: Stage, bound: Bound) -> int:
+        if stage.reductions:
+            return min(self._lanes_of(bound.width(one.vector)) for one in stage.reductions)
+        return self._lanes_of(self.sizes[stage.axis]) if stage.axis else 1
+
+    def _lanes_of(self, units: int) -> int:
+        """The widest vector that `units` fill at least once."""
+        lanes = self.target.lanes(self.dtype)
+        while lanes > max(units, 1):
+            lanes //= 2
+        return lanes
+
+    def lanes_of(self, value: Var) -> int:
+        """The widest vector that a value fills at least once."""
+        return self._lanes_of(self.bound.width(value))
+
+
+class _Writer:
+    def __init__(self, kernels: Kernels) -> None:
+        self.kernels, self.bound = kernels, kernels.bound
+        self.module: Any = ir.Module(name=kernels.program.trace.name)
+
+    def _function(self, name: str, arguments: Mapping[str, Any]) -> tuple[Emitter, Any, dict[str, Any]]:
+        kind = ir.FunctionType(ir.VoidType(), list(arguments.values()))
+        function: Any = ir.Function(self.module, kind, name)
+        given = dict(zip(arguments, function.args, strict=True))
+        for key, argument in given.items():
+            argument.name = key
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        return Emitter(builder, self.kernels.dtype, 1), builder, given
+
+    def write_pass(self, name: str, designs: tuple[Design, ...]) -> None:
+        """One pass: the loop goes through the steps, the others take all rows of all steps as one step's."""
+        scalar, builder, given = self._function(name, PASS_ARGUMENTS)
+        memory = Memory(scalar, self.bound, given["table"])
+        emitters = [StageEmitter(scalar.with_width(d.lanes), self.bound, memory, d.stage) for d in designs]
+        for emitter, design in zip(emitters, designs, strict=True):
+            emitter.prepare(design.panels)
+
+        def emit_step(before: Any) -> None:
+            for emitter, design in zip(emitters, designs, strict=True):
+                step = Step(before, given["batch"])
+                emitter.emit(design.tile, design.panels, given["first"], given["last"], step)
+
+        if name == LOOP:
+            with scalar.loop(0, given["steps"], 1, "step") as loop:
+                time = self._time(scalar, loop.index, given["steps"])
+                emit_step(scalar.mul_index(time, given["batch"], "line"))
+        else:
+            emit_step(scalar.index(0))
+        builder.ret_void()
+
+    def _time(self, e: Emitter, index: Any, steps: Any) -> Any:
+        if not self.kernels.backwards:
+            return index
+        return e.add_index(e.add_index(steps, -1), e.mul_index(index, -1), "time")
+
+    def write_packing(self) -> None:
+        """The copy of all matrices into their panels."""
+        scalar, builder, given = self._function("pack", PASS_ARGUMENTS)
+        memory = Memory(scalar, self.bound, given["table"])
+        panels = self.kernels.panels
+        targets = [memory.pointer(panel.key) for panel in panels]
+        sources = [{p.matrix: memory.pointer(matrix_key(p.matrix)) for p in panel.parts} for panel in panels]
+        for panel, matrices, target in zip(panels, sources, targets, strict=True):
+            emit_packing(scalar.with_width(panel.lanes), panel, matrices, target)
+        builder.ret_void()
+
+    def write_sum(self, name: str, one: RowSum) -> None:
+        """One sum over all rows of all steps."""
+        scalar, builder, given = self._function(name, SUM_ARGUMENTS)
+        left = Lines(scalar, given["left"], self.bound.width(one.left))
+        tile = self.kernels.outer_tile(one)
+        if tile is None or one.right is None:
+            wide = scalar.with_width(self.kernels.lanes_of(one.left))
+            emit_sum(wide, left, given["result"], given["lines"])
+        else:
+            wide, span = scalar.with_width(self.kernels.lanes_of(one.right)), (given["first"], given["last"])
+            right = Lines(scalar, given["right"], self.bound.width(one.right))
+            emit_outer(wide, left, right, given["result"], tile, given["lines"], span)
+        builder.ret_void()

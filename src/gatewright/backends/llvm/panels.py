@@ -1,0 +1,120 @@
+"""Panels: the matrices of a stage, laid out in the order in which its tiles read them.
+
+[group of blocks][number of the operand's element][product][block][lane]: the inner loop walks through a panel from its
+beginning to its end.
+"""
+
+from dataclasses import dataclass
+
+from gatewright.backends.llvm.buffers import Bound, Key
+from gatewright.backends.llvm.emitter import Emitter, Index
+from gatewright.backends.llvm.vector_type import Value
+from gatewright.schedule.program import Place, Stage
+from gatewright.trace.ir import Var
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One matrix of a panel: the product that it belongs to, and how it lies in memory."""
+
+    product: int
+    matrix: str
+    transposed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """All matrices of a stage that multiply one vector."""
+
+    key: Key
+    vector: Var
+    depth: int  # elements of the vector
+    units: int  # rows of each product
+    parts: tuple[Part, ...]
+    blocks: int  # of a tile
+    lanes: int
+
+    @property
+    def groups(self) -> int:
+        """How many tiles lie side by side."""
+        return -(-(-(-self.units // self.lanes)) // self.blocks)
+
+    @property
+    def step(self) -> int:
+        """Elements of the panel for one element of the vector."""
+        return len(self.parts) * self.blocks * self.lanes
+
+    @property
+    def size(self) -> int:
+        """Elements of the whole panel."""
+        return self.groups * self.depth * self.step
+
+
+def panels_of(bound: Bound, stage: Stage, name: str, blocks: int, lanes: int) -> tuple[Panel, ...]:
+    """The panels of a stage, one for each vector that is multiplied."""
+    vectors: dict[str, Var] = {}
+    parts: dict[str, list[Part]] = {}
+    for index, product in enumerate(stage.products):
+        for term in product.terms:
+            # a product that has two terms with one vector needs that vector twice
+            key = term.vector.name
+            while any(part.product == index for part in parts.get(key, ())):
+                key += "'"
+            vectors[key] = term.vector
+            parts.setdefault(key, []).append(Part(index, term.matrix, term.transposed))
+    units = bound.width(stage.products[0].target) if stage.products else 0
+    return tuple(
+        Panel(("panel", f"{name} {key}"), vector, bound.width(vector), units, tuple(parts[key]), blocks, lanes)
+        for key, vector in vectors.items()
+    )
+
+
+def column_of(emitter: Emitter, block: Index, lanes: int, units: int) -> Index:
+    """The first unit of a block; the last block overlaps the one before it, so that no lane is left over."""
+    start = emitter.mul_index(block, lanes, "column")
+    last = units - lanes
+    if isinstance(start, int):
+        return min(start, last)
+    return start if units % lanes == 0 and last == 0 else emitter.smaller_index(start, last, "column")
+
+
+def emit_packing(emitter: Emitter, panel: Panel, matrices: dict[str, Value], target: Value) -> None:
+    """Emit the copy of a panel's matrices into their places."""
+    for position, part in enumerate(panel.parts):
+        source = matrices[part.matrix]
+        with emitter.loop(0, panel.groups, 1, "group") as group:
+            for block in range(panel.blocks):
+                number = emitter.add_index(emitter.mul_index(group.index, panel.blocks), block)
+                column = column_of(emitter, number, panel.lanes, panel.units)
+                start = emitter.add_index(
+                    emitter.mul_index(group.index, panel.depth * panel.step),
+                    (position * panel.blocks + block) * panel.lanes,
+                )
+                _emit_block(emitter, panel, part, source, target, column, start)
+
+
+def _emit_block(
+    emitter: Emitter, panel: Panel, part: Part, source: Value, target: Value, column: Index, start: Index
+) -> None:
+    """Copy `lanes` units of one matrix for every element of the vector."""
+    if part.transposed:  # the units lie side by side in memory
+        with emitter.loop(0, panel.depth, 1, "k") as k:
+            units = emitter.load(
+                emitter.address(source, emitter.add_index(emitter.mul_index(k.index, panel.units), column))
+            )
+            place = emitter.add_index(start, emitter.mul_index(k.index, panel.step))
+            emitter.store(units, emitter.address(target, place))
+        return
+    scalar = emitter.with_width(1)
+    with emitter.loop(0, panel.lanes, 1, "lane") as lane:
+        row = emitter.mul_index(emitter.add_index(column, lane.index), panel.depth)
+        first = emitter.add_index(start, lane.index)
+        with emitter.loop(0, panel.depth, 1, "k") as k:
+            element = scalar.load(scalar.address(source, emitter.add_index(row, k.index)))
+            place = emitter.add_index(first, emitter.mul_index(k.index, panel.step))
+            scalar.store(element, scalar.address(target, place))
+
+
+def matrix_key(name: str) -> Key:
+    """The buffer of a matrix."""
+    return (Place.SHARED, name)

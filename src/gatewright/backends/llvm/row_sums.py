@@ -1,0 +1,110 @@
+"""Sums over all steps and rows: outer products (the gradients of matrices) and plain sums (those of biases)."""
+
+from dataclasses import dataclass
+
+from gatewright.backends.llvm.buffers import Key
+from gatewright.backends.llvm.emitter import Emitter, Index
+from gatewright.backends.llvm.panels import column_of
+from gatewright.backends.llvm.vector_type import Value
+from gatewright.schedule.program import RowSum
+
+ROWS_AT_A_TIME = 256
+"""Lines that are summed before the sum goes to memory: their two operands fit the second cache, and rounding stays
+small."""
+
+
+@dataclass(frozen=True, slots=True)
+class OuterTile:
+    """rows x blocks vectors of the result, held in registers while lines go by."""
+
+    rows: int
+    blocks: int
+
+
+def result_key(one: RowSum) -> Key:
+    """The buffer that a sum goes to; it must be zero before."""
+    return ("sum", one.target.name)
+
+
+class Lines:
+    """The lines of an operand: one for each step and row."""
+
+    def __init__(self, emitter: Emitter, pointer: Value, width: int) -> None:
+        self.width = width
+        self._pointer, self._scalar = pointer, emitter.with_width(1)
+
+    def at(self, line: Index, element: Index) -> Value:
+        """Where one element of a line lies."""
+        offset = self._scalar.add_index(self._scalar.mul_index(line, self.width), element)
+        return self._scalar.address(self._pointer, offset)
+
+
+def emit_outer(
+    e: Emitter, left: Lines, right: Lines, result: Value, tile: OuterTile, lines: Value, span: tuple[Index, Index]
+) -> None:
+    """result[m, n] += the sum over all lines of left[m] * right[n], for the m of `span`.
+
+    A span begins at a multiple of the tile's rows, and ends at one or at the end.
+    """
+    lanes = e.vector.width
+    full = right.width // lanes
+    rest = [(block * lanes, lanes) for block in range(full - full % tile.blocks, full)]
+    if right.width % lanes:
+        rest.append((full * lanes, right.width % lanes))
+    with e.loop(0, lines, ROWS_AT_A_TIME, "first_line") as chunk:
+        end = e.smaller_index(e.add_index(chunk.index, ROWS_AT_A_TIME), lines, "last_line")
+        work = _Outer(e, left, right, result, (chunk.index, end))
+        with e.loop(0, full // tile.blocks, 1, "group") as group:
+            first = e.mul_index(group.index, tile.blocks * lanes)
+            columns = [(e.add_index(first, j * lanes), lanes) for j in range(tile.blocks)]
+            _emit_rows(work, tile, columns, span)
+        if rest:
+            _emit_rows(work, tile, rest, span)
+
+
+def _emit_rows(work: "_Outer", tile: OuterTile, columns: list[tuple[Index, int]], span: tuple[Index, Index]) -> None:
+    e, height = work.e, work.left.width
+    tail = height % tile.rows
+    with e.loop(span[0], e.smaller_index(e.index(span[1]), height - tail), tile.rows, "m") as m:
+        work.tile(m.index, tile.rows, columns)
+    if tail:
+        with e.when(e.compare_index("==", span[1], height), "last_rows"):
+            work.tile(height - tail, tail, columns)
+
+
+class _Outer:
+    """One range of lines of an outer product."""
+
+    def __init__(self, e: Emitter, left: Lines, right: Lines, result: Value, lines: tuple[Value, Value]) -> None:
+        self.e, self.left, self.right, self.result, self.lines = e, left, right, result, lines
+
+    def tile(self, m: Index, rows: int, columns: list[tuple[Index, int]]) -> None:
+        """Accumulate one tile over the lines, and add it to the result."""
+        e = self.e
+        keys = {f"sum{r}.{j}": (r, j) for r in range(rows) for j in range(len(columns))}
+        with e.loop(self.lines[0], self.lines[1], 1, "line", dict.fromkeys(keys, e.constant(0.0))) as line:
+            vectors = [e.load_first(self.right.at(line.index, column), lanes) for column, lanes in columns]
+            sums: dict[str, Value] = {}
+            for r in range(rows):
+                element = e.broadcast(self.left.at(line.index, e.add_index(m, r)), "element")
+                for j, vector in enumerate(vectors):
+                    sums[f"sum{r}.{j}"] = e.fma(element, vector, line.values[f"sum{r}.{j}"], "sum")
+            line.carry(sums)
+        for name, (r, j) in keys.items():
+            column, lanes = columns[j]
+            place = e.add_index(e.mul_index(e.add_index(m, r), self.right.width), column)
+            address = e.address(self.result, place)
+            e.store_first(e.add(e.load_first(address, lanes), line.values[name]), address, lanes)
+
+
+def emit_sum(e: Emitter, operand: Lines, result: Value, lines: Value) -> None:
+    """result[m] = the sum over all lines of operand[m]; chunks of lines are summed first, for the rounding."""
+    width, lanes = operand.width, e.vector.width
+    with e.loop(0, -(-width // lanes), 1, "block") as block:
+        column = column_of(e, block.index, lanes, width)
+        with e.loop(0, lines, ROWS_AT_A_TIME, "first_line", {"total": e.constant(0.0)}) as chunk:
+            end = e.smaller_index(e.add_index(chunk.index, ROWS_AT_A_TIME), lines, "last_line")
+            with e.loop(chunk.index, end, 1, "line", {"part": e.constant(0.0)}) as line:
+                line.carry({"part": e.add(line.values["part"], e.load(operand.at(line.index, column)), "part")})
+            chunk.carry({"total": e.add(chunk.values["total"], line.values["part"], "total")})
+        e.store(chunk.values["total"], e.address(result, column))

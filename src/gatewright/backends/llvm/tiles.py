@@ -1,0 +1,79 @@
+"""How a stage is cut into register tiles: rows x blocks of lanes x products, with every sum held in a vector register.
+
+The choice follows a small model of a core: two fused multiply-adds and two loads a cycle, four cycles until a sum can
+be added to again, and a bandwidth for what does not fit the first cache.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil
+
+FMA_PER_CYCLE = 2
+LOADS_PER_CYCLE = 2
+FMA_LATENCY = 4
+L1_BYTES = 32 * 1024
+L2_BYTES_PER_CYCLE = 40
+OVERLAP = 0.3
+_ROWS = (1, 2, 3, 4, 5, 6, 8)
+_BLOCKS = (1, 2, 3, 4, 6, 8)
+_CHAINS = (1, 2, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One tile: `rows` x `blocks` vectors for each product; each sum is split into `chains` partial ones."""
+
+    rows: int
+    blocks: int
+    chains: int = 1
+
+    def registers(self, products: int) -> int:
+        """Vector registers in the inner loop: sums, one set of weights, one broadcast."""
+        return self.rows * self.blocks * products * self.chains + self.blocks * products + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a tile is chosen for."""
+
+    products: int  # sums that are accumulated at the same time
+    depth: int  # how many numbers are added into each: the width of the operand, over all operands
+    blocks: int  # vectors along the units
+    rows: int  # rows at hand
+
+
+@lru_cache(maxsize=1024)
+def choose(work: Work, registers: int, vector_bytes: int) -> Tile:
+    """The tile that the model finds fastest; the smallest of equals, since it is code that must be compiled."""
+    if work.products == 0:
+        return Tile(1, 1)
+    found = min(_candidates(work, registers), key=lambda tile: (_cycles(tile, work, vector_bytes), _code(tile)))
+    return found
+
+
+def _candidates(work: Work, registers: int) -> Iterator[Tile]:
+    for rows in (r for r in _ROWS if r <= work.rows):
+        for blocks in (b for b in _BLOCKS if b <= work.blocks):
+            for chains in (c for c in _CHAINS if c <= work.depth):
+                tile = Tile(rows, blocks, chains)
+                if tile.registers(work.products) <= registers or (rows, blocks, chains) == (1, 1, 1):
+                    yield tile
+
+
+def _cycles(tile: Tile, work: Work, vector_bytes: int) -> float:
+    """Cycles for one whole stage of one step."""
+    vectors = tile.blocks * work.products
+    multiply = tile.rows * vectors / FMA_PER_CYCLE
+    load = (tile.rows + vectors) / LOADS_PER_CYCLE
+    wait = FMA_LATENCY / tile.chains
+    panel = vectors * vector_bytes
+    in_first_cache = panel * work.depth * ceil(work.blocks / tile.blocks) <= L1_BYTES
+    stream = 0.0 if in_first_cache else panel / L2_BYTES_PER_CYCLE
+    # what is not the bottleneck is not hidden altogether either
+    inner = max(multiply, load, wait, stream) + OVERLAP * (load + stream)
+    return inner * work.depth * ceil(work.blocks / tile.blocks) * ceil(work.rows / tile.rows)
+
+
+def _code(tile: Tile) -> int:
+    return tile.rows * tile.blocks * tile.chains
