@@ -137,7 +137,9 @@ def _letters(letters: str, longest: int) -> str:
     """Greek by its command; words upright, so that they are not read as products of their letters."""
     if letters in GREEK:
         return rf"\{letters}"
-    return letters if len(letters) <= longest or letters.isdigit() else rf"\mathrm{{{letters}}}"
+    if (len(letters) <= longest and letters != "_") or letters.isdigit():
+        return letters
+    return rf"\mathrm{{{letters}}}".replace("_", r"\_")
 
 
 def _number(value: float) -> Text:
@@ -173,8 +175,8 @@ def _hard_sigmoid(pen: Pen) -> Text:
 
 
 def _size(pen: Pen) -> Text:
-    counts = [f"n_{{{_index(word(axis))}}}" for axis in axes_of(str(pen.attrs["axes"]))]
-    return Text(" ".join(counts) or "1", Binding.PRODUCT if len(counts) > 1 else Binding.ATOM)
+    counts = [f"n{_lowered(_index(word(axis)))}" for axis in axes_of(str(pen.attrs["axes"]))]
+    return Text(r" \cdot ".join(counts) or "1", Binding.PRODUCT if len(counts) > 1 else Binding.ATOM)
 
 
 def _expand(pen: Pen) -> Text:

@@ -11,6 +11,7 @@ from gatewright.backends.formulas.naming import is_named
 from gatewright.derive import adjoint, vjp
 from gatewright.lang.ops import Op
 from gatewright.trace.ir import Atom, Equation, Trace, Var
+from gatewright.trace.rename import renamed
 from gatewright.trace.simplify import simplify, without
 
 _SPACE = "?"  # no user can have a parameter space of this name
@@ -37,7 +38,9 @@ def gradient_of(step: Trace) -> Gradient:
         if isinstance(value := found.get(adjoint(_probe(equation.target.name))), Var)
     }
     sums = tuple(pair for pair in back.sums if pair[0] not in found)
-    return Gradient(_without_forward(simplify(replace(back, sums=sums)), step), adjoints)
+    lone = simplify(replace(back, sums=sums))
+    narrowed = {name: f"%{name}" for name in _forward(step, lone) if name not in _forward(step, lone, whole=True)}
+    return Gradient(_without_forward(renamed(lone, narrowed), step), adjoints)
 
 
 def _probe(name: str) -> str:
@@ -68,9 +71,19 @@ def _probed(step: Trace) -> Trace:
     )
 
 
+def _forward(step: Trace, back: Trace, whole: bool = False) -> set[str]:
+    """The named values of the step that the gradient computes again; `whole`: not as a scalar that stands for all."""
+    shapes = {e.target.name: e.target.shape for e in step.equations if is_named(e.target.name)}
+    return {
+        target.name
+        for target in (equation.target for equation in back.equations)
+        if target.name in shapes and (not whole or target.shape == shapes[target.name])
+    }
+
+
 def _without_forward(back: Trace, step: Trace) -> Trace:
     """The trace without the equations of the step's named values, and without what only they needed."""
-    forward = {equation.target.name for equation in step.equations if is_named(equation.target.name)}
+    forward = _forward(step, back)
     needed = {value.name for value in back.outputs() if isinstance(value, Var)}
     kept: list[Equation] = []
     for equation in reversed(back.equations):

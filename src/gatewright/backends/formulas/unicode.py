@@ -161,7 +161,7 @@ def _hard_sigmoid(pen: Pen) -> Text:
 
 def _size(pen: Pen) -> Text:
     counts = [f"n_{axis}" for axis in axes_of(str(pen.attrs["axes"]))]
-    return Text(" ".join(counts) or "1", Binding.PRODUCT if len(counts) > 1 else Binding.ATOM)
+    return Text(" · ".join(counts) or "1", Binding.PRODUCT if len(counts) > 1 else Binding.ATOM)
 
 
 def _expand(pen: Pen) -> Text:
