@@ -196,3 +196,24 @@ def test_resuming_with_changed_data(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     Path(source).write_text(Path(source).read_text().replace("fox", "cat"))
     with pytest.raises(DataError, match=r"the data of the run in .* has changed"):
         resume(folder.path, console=QUIET)
+
+
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 1), ("last", 3)])
+def test_the_network_that_is_kept(
+    keep: str, epoch: int, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steady = "schedule=constant"
+    shorter = train(small_recipe(steady, f"epochs={epoch}"), out=tmp_path / "shorter", source=source, console=QUIET)
+    measured = iter([1.0, 2.0, 3.0])
+    monkeypatch.setattr("gatewright.tasks.history.measure", lambda *_: {"loss": next(measured)})
+    result = train(small_recipe(steady, f"keep={keep}"), out=tmp_path / "run", source=source, console=QUIET)
+    assert result.best_epoch == (1 if keep == "best" else None)
+    assert result.metrics == shorter.metrics
+
+
+def test_a_validation_that_is_no_number_is_never_the_best(
+    tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = iter([float("nan"), 3.0, 2.0])
+    monkeypatch.setattr("gatewright.tasks.history.measure", lambda *_: {"loss": next(measured)})
+    assert train(small_recipe(), out=tmp_path / "run", source=source, console=QUIET).best_epoch == 3

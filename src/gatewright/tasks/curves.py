@@ -13,7 +13,7 @@ _SHARES = ("accuracy", "exact")  # from 0 to 1, shown on a plain axis
 
 
 def draw_curves(rows: Sequence[Row], title: str, *, best: int | None = None) -> bytes:
-    """The losses, and beside them each further measure, against the iterations: a PNG.
+    """The loss, and beside it each further measure, against the iterations: a PNG.
 
     `best` is the iteration of the network that was kept, which a thin line marks.
     """
@@ -34,9 +34,10 @@ def draw_curves(rows: Sequence[Row], title: str, *, best: int | None = None) -> 
 
 
 def _measures(rows: Sequence[Row]) -> list[str]:
-    """What is drawn: "loss" first, then whatever else was measured."""
+    """What is drawn: the loss, or the perplexity, which says the same; then whatever else was measured."""
     found = dict.fromkeys(name.partition("_")[2] for row in rows for name in row if name.partition("_")[0] in _LABELS)
-    return list(dict.fromkeys(["loss", *found]))
+    drawn = list(dict.fromkeys(["loss", *found]))
+    return drawn[1:] if "perplexity" in drawn else drawn
 
 
 def _draw(axes: Any, rows: Sequence[Row], measure: str) -> None:

@@ -44,7 +44,8 @@ class PlainCheckpoints(TorchCheckpointIO):
 class Keeper(Checkpoint):
     """Writes a checkpoint every so many iterations, and the model file whenever the validation is the best so far.
 
-    The best network lies in the checkpoint too. Where there is no validation part, the last network counts as best.
+    The best network lies in the checkpoint too. Where there is none, since there is no validation part or the last
+    network is to be kept, `best` is empty.
     A checkpoint is never taken between an epoch's last iteration and the validation that belongs to it.
     """
 
@@ -56,6 +57,11 @@ class Keeper(Checkpoint):
         self._learner, self._folder, self._history, self._save_model = learner, folder, history, save_model
         self._saved_at = 0
         self._stop_signal: int | None = None
+
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch whose network is kept; None where it is the last."""
+        return self.best_epoch if self.best else None
 
     def request_stop(self, signal_number: int) -> None:
         """Stop, with a checkpoint, as soon as the present iteration is done; at once when asked again."""
@@ -102,9 +108,10 @@ class Keeper(Checkpoint):
         score, sign = validation[metric], 1 if direction == "min" else -1
         if math.isfinite(score) and (self.best_score is None or sign * score < sign * self.best_score):
             self.best_score, self.best_epoch, self._worse = score, epoch, 0
-            weights = self._learner.network.state_dict()
-            self.best = {name: one.detach().cpu().clone() for name, one in weights.items()}
-            self._save_model()
+            if self._learner.recipe.keep == "best":
+                weights = self._learner.network.state_dict()
+                self.best = {name: one.detach().cpu().clone() for name, one in weights.items()}
+                self._save_model()
         else:
             self._worse += 1
 

@@ -23,13 +23,13 @@ _MEASURED_ROWS = 8  # streams of a text that is measured; each begins without kn
 class CharacterModel(Recipe):
     """The next character of a text, which is read in parallel streams with the state carried from batch to batch."""
 
-    encode: ClassVar[Encoding] = "one-hot"
     next_command: ClassVar[str] = "gatewright generate {model}"
 
     text: str = setting("python-docs", "the text, by name or path, where --data names none")
     cleaning: Literal["none", "d2l"] = setting("none", "d2l keeps lower-case letters and single spaces")
     tokens: int | None = setting(None, "train on so many tokens at the start only", least=1)
     held_out: float = setting(0.05, "share of the text for validation, and again for the test", least=0, below=0.5)
+    symbols: Literal["embedding", "one-hot"] = setting("embedding", "how characters reach the recurrent layers")
     steps: int = setting(64, "steps that gradients go back through", least=1)
     prompts: str = setting("The |If ", "what the finished model continues, separated by |")
     temperature: float = setting(0.5, "of these continuations; 0 takes the most probable", least=0)
@@ -37,6 +37,10 @@ class CharacterModel(Recipe):
     def objective(self) -> Symbols:
         """Cross entropy of the next character."""
         return Symbols()
+
+    def encoding(self) -> Encoding:
+        """As it is set."""
+        return self.symbols
 
     def data(self, source: str | None) -> Data:
         """The beginning of the text to train on, its last shares for the validation and the test.

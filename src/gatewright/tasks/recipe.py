@@ -86,7 +86,6 @@ class Recipe(ABC):
 
     name: ClassVar[str]
     about: ClassVar[str]
-    encode: ClassVar[Encoding] = "values"
     pool: ClassVar[Pooling] = "each step"
     monitor: ClassVar[tuple[str, Direction]] = ("loss", "min")  # a metric on "validation": what "best" means
     expected: ClassVar[Mapping[str, Expected]] = {}  # by preset; "" for the settings as they are
@@ -110,6 +109,7 @@ class Recipe(ABC):
     weight_decay: float = setting(0.0, "the optimiser's weight decay", least=0)
     clip: float = setting(0.0, "largest norm of all gradients together; 0 does not clip", least=0)
     patience: int = setting(0, "validations without a better result before stopping; 0 never stops", least=0)
+    keep: Literal["best", "last"] = setting("best", "the network to keep: the best in validation, or the last one")
     validate_every: int = setting(1, "epochs from one validation to the next", least=1)
     checkpoint_every: int = setting(200, "iterations from one checkpoint to the next", least=1)
     seed: int = setting(0, "seed of everything random", least=0)
@@ -122,6 +122,10 @@ class Recipe(ABC):
     def objective(self) -> Objective:
         """What is made small, and what is reported."""
 
+    def encoding(self) -> Encoding:
+        """How the inputs reach the recurrent layers: as the numbers that they are, or as symbols."""
+        return "values"
+
     def network(self, sizes: Sizes, cell: Any) -> "nn.Module":
         """The network, freshly initialised; `cell` is a cell, or a Trace out of a model file."""
         from gatewright.tasks.network import Network
@@ -129,7 +133,7 @@ class Recipe(ABC):
         return Network(
             cell,
             sizes,
-            encode=self.encode,
+            encode=self.encoding(),
             pool=self.pool,
             hidden=self.hidden,
             layers=self.layers,

@@ -176,7 +176,7 @@ class _Session:
     def _draw(self) -> None:
         if self.history.rows:
             title = f"{self.made.name}: {self.made.cell}, {self.made.hidden} units, seed {self.made.seed}"
-            best = next((int(r[ITERATION]) for r in self.history.rows if r["epoch"] == self.keeper.best_epoch), None)
+            best = next((int(r[ITERATION]) for r in self.history.rows if r["epoch"] == self.keeper.kept_epoch), None)
             write_atomically(self.folder.curves, draw_curves(self.history.rows, title, best=best))
 
     def _keep_best(self) -> None:
@@ -193,7 +193,7 @@ class _Session:
             seed=self.made.seed,
             metrics={part: measure(network, objective, self.data.parts[part]) for part in self.data.measured},
             epochs=int(last["epoch"]),
-            best_epoch=self.keeper.best_epoch or None,
+            best_epoch=self.keeper.kept_epoch,
             iterations=int(last[ITERATION]),
             seconds=round(self.history.seconds, 3),
             speed={f"{objective.items} per second": round(self.history.speed)},

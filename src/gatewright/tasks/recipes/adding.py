@@ -26,7 +26,7 @@ class Adding(Recipe):
     expected: ClassVar[Mapping[str, Expected]] = {"": Expected("64 bits", "exact", at_least=1.0, seconds=30)}
     presets: ClassVar[Mapping[str, str]] = {
         "text": "cell=gru(update=replaces) init=truncated_normal(0.01) output_init=truncated_normal(0.01) rate=0.001 "
-        "schedule=constant noise=0 fresh=no"
+        "schedule=constant noise=0 fresh=no keep=last"
     }
     quick: ClassVar[str] = "epochs=10"
     next_command: ClassVar[str] = "gatewright add {model} 1024 16"

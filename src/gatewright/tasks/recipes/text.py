@@ -24,8 +24,8 @@ class Text(CharacterModel):
     }
     presets: ClassVar[Mapping[str, str]] = {
         "d2l": "text=timemachine cleaning=d2l tokens=10000 held_out=0 'prompts=time traveller|traveller' temperature=0 "
-        "steps=35 init=normal(0.01) output_init=normal(0.01) dropout=0 optimiser=sgd rate=1 schedule=constant "
-        "epochs=500"
+        "symbols=one-hot steps=35 init=normal(0.01) output_init=normal(0.01) dropout=0 optimiser=sgd rate=1 "
+        "schedule=constant epochs=500"
     }
     quick: ClassVar[str] = "hidden=64 tokens=40000 epochs=2"
 
