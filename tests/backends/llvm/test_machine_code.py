@@ -37,16 +37,6 @@ def test_object_code_is_emitted_for_every_target(name: str) -> None:
     assert len(emit_object(block(4, fused=target.has_fma), BLOCK, target)) > 100
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_a_loop_is_unrolled_where_it_asks_for_it(asked: bool) -> None:
-    module = saxpy().replace("icmp slt i64 %next, %n", "icmp slt i64 %next, 6").replace("i64 %n, 0", "i64 1, 0")
-    wish = '!0 = distinct !{!0, !1}\n!1 = !{!"llvm.loop.unroll.full"}\n'
-    if asked:
-        module = module.replace("label %body, label %end\nend", "label %body, label %end, !llvm.loop !0\nend") + wish
-    target = named(NAMED[0])
-    assert emit_assembly(module, target).count("mulss") == (6 if asked else 1)
-
-
 # What is refused
 
 
