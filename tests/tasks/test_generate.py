@@ -1,0 +1,76 @@
+"""A model of characters writes: only characters, the same for the same seed, and as likely as it can."""
+
+import math
+
+import pytest
+import torch
+
+from gatewright.errors import OptionError
+from gatewright.tasks.data import UNKNOWN
+from gatewright.tasks.generate import Writer
+from gatewright.tasks.model import Model
+from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.recipes.digits import Digits
+from gatewright.tasks.recipes.text import Text
+
+LETTERS = "abc "
+
+
+@pytest.fixture(params=["gru", "lstm"])  # one state, and two
+def model(request: pytest.FixtureRequest) -> Model:
+    made = Text(cell=request.param, hidden=12, layers=2, init="normal(1.0)", output_init="normal(1.0)")
+    sizes = Sizes(5, 5, (UNKNOWN, *LETTERS))
+    network = made.network(sizes, made.cell)
+    network.output.bias.data[0] = 20.0  # the symbol for the unknown is by far the most probable
+    return Model(made, sizes, network)
+
+
+def log_probability(model: Model, prompt: str, text: str) -> float:
+    symbols = torch.tensor([1 + LETTERS.index(one) for one in prompt + text])
+    with torch.no_grad():
+        outputs, _ = model.network(symbols[:-1, None])
+    each = torch.log_softmax(outputs[:, 0].double(), -1)[range(len(symbols) - 1), symbols[1:]]
+    return each[len(prompt) - 1 :].sum().item()
+
+
+def test_only_characters_are_written(model: Model) -> None:
+    text = "".join(Writer(model).stream("ab", length=200))
+    assert len(text) == 200
+    assert set(text) <= set(LETTERS)
+
+
+def test_a_prompt_may_hold_what_the_model_never_saw(model: Model) -> None:
+    assert len("".join(Writer(model).stream("Ω?", length=3))) == 3
+
+
+def test_the_seed_decides(model: Model) -> None:
+    first, again, other = ("".join(Writer(model).stream("a", length=60, seed=seed)) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_dropout_is_off(model: Model) -> None:
+    model.network.train()
+    model.network.dropout.p = 0.9
+    texts = {"".join(Writer(model).stream("a", length=20, temperature=0.0)) for _ in range(3)}
+    assert len(texts) == 1
+
+
+def test_beams_find_what_is_likelier(model: Model) -> None:
+    writer = Writer(model)
+    greedy = "".join(writer.stream("ab", length=4, temperature=0.0))
+    searched = writer.search("ab", length=4, beams=4**4)
+    assert writer.search("ab", length=4, beams=1) == greedy
+    found = {one: log_probability(model, "ab", one) for one in (greedy, searched)}
+    every = [a + b + c + d for a in LETTERS for b in LETTERS for c in LETTERS for d in LETTERS]
+    assert math.isclose(found[searched], max(log_probability(model, "ab", one) for one in every), rel_tol=1e-9)
+    assert found[searched] >= found[greedy]
+
+
+def test_a_model_without_characters() -> None:
+    made = Digits(hidden=4)
+    sizes = Sizes(8, 10)
+    with pytest.raises(OptionError) as caught:
+        Writer(Model(made, sizes, made.network(sizes, "gru")))
+    assert str(caught.value) == (
+        "this model was made by the recipe 'digits', and knows no characters\n  expected: the model of a text"
+    )
