@@ -4,6 +4,7 @@ Every input, state and parameter v gets a tangent t(v) beside it; so does every 
 reverse mode, which are their own transposes; linear ops are applied to the tangents.
 """
 
+from gatewright.derive.names import free_order, tangent
 from gatewright.derive.rules import LINEAR, RULES
 from gatewright.derive.vjp import fit
 from gatewright.lang.ops import Op
@@ -15,23 +16,19 @@ from gatewright.trace.simplify import simplify
 from gatewright.trace.tracer import Tracer
 
 
-def tangent(name: str) -> str:
-    """The name of the tangent of a value: t(h)."""
-    return f"t({name})"
-
-
 def jvp(trace: Trace) -> Trace:
     """The step together with its derivative in the direction of the tangents, as a Trace that can be derived again.
 
     Inputs, states and parameters are those of the step, then their tangents; so are the next states, emits and sums.
     Random values have no tangent.
     """
-    tracer = Tracer(tangent(trace.name))
+    order = _order(trace)
+    tracer = Tracer(tangent(trace.name, order))
     leaves = {leaf.name: tracer.leaf(leaf.name, leaf.shape) for leaf in trace.leaves()}
     moving = [*trace.inputs, *trace.states, *trace.params]
     tangents: dict[int, Symbol] = {}
     for leaf in moving:
-        tangents[id(leaves[leaf.name])] = tracer.leaf(tangent(leaf.name), leaf.shape)
+        tangents[id(leaves[leaf.name])] = tracer.leaf(tangent(leaf.name, order), leaf.shape)
     both = {v.name: [leaves[v.name], tangents[id(leaves[v.name])]] for v in moving}
     tracer.params = {str(s.name): s for index in (0, 1) for s in (both[param.name][index] for param in trace.params)}
     tracer.noises = [(leaves[noise.var.name], noise.probability, noise.per) for noise in trace.noises]
@@ -45,12 +42,12 @@ def jvp(trace: Trace) -> Trace:
         return tangents.get(id(value), 0.0) if isinstance(value, Symbol) else 0.0
 
     def doubled(pairs: tuple[tuple[str, Atom], ...]) -> dict[str, Operand]:
-        return {n: operand(v, values) for n, v in pairs} | {tangent(n): moved(v) for n, v in pairs}
+        return {n: operand(v, values) for n, v in pairs} | {tangent(n, order): moved(v) for n, v in pairs}
 
     return simplify(
         close(
             tracer,
-            tangent(trace.name),
+            tangent(trace.name, order),
             inputs=[both[v.name][index] for index in (0, 1) for v in trace.inputs],
             states=[both[v.name][index] for index in (0, 1) for v in trace.states],
             params=tracer.params.values(),
@@ -59,6 +56,12 @@ def jvp(trace: Trace) -> Trace:
             sums=doubled(trace.sums),
         )
     )
+
+
+def _order(trace: Trace) -> int:
+    """The lowest order of which no name of a new leaf or output is taken."""
+    names = [leaf.name for leaf in trace.leaves()] + [name for name, _ in (*trace.emits, *trace.sums)]
+    return free_order(lambda order: [tangent(name, order) for name in names], names)
 
 
 def _push(tracer: Tracer, equation: Equation, values: dict[str, Operand], tangents: dict[int, Symbol]) -> None:

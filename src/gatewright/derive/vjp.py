@@ -11,6 +11,7 @@ The gradient of a cell is a cell run backwards in time. What it is given and wha
 from collections.abc import Iterable
 
 from gatewright.axes import Shape
+from gatewright.derive.names import adjoint, free_order, seed
 from gatewright.derive.rules import RULES
 from gatewright.errors import OptionError
 from gatewright.lang.functions import sum as sum_of
@@ -23,16 +24,6 @@ from gatewright.trace.simplify import simplify
 from gatewright.trace.tracer import Tracer
 
 
-def adjoint(name: str) -> str:
-    """The name of the adjoint of a value: d(h)."""
-    return f"d({name})"
-
-
-def seed(name: str) -> str:
-    """The name of what the loss says of a value that each step gives out: d(h.out)."""
-    return f"d({name}.out)"
-
-
 def vjp(trace: Trace, outputs: Iterable[str] | None = None) -> Trace:
     """The gradient of one step, as a Trace that is run backwards in time and can be derived again.
 
@@ -42,14 +33,15 @@ def vjp(trace: Trace, outputs: Iterable[str] | None = None) -> Trace:
     Raises OptionError where a name is not a state.
     """
     seen = _seen(trace, outputs)
-    tracer = Tracer(adjoint(trace.name))
+    order = _order(trace, seen)
+    tracer = Tracer(adjoint(trace.name, order))
     leaves = {leaf.name: tracer.leaf(leaf.name, leaf.shape) for leaf in trace.leaves()}
     tracer.params = {param.name: leaves[param.name] for param in trace.params}
     values = replay(trace, tracer, leaves)
-    seeds = {name: tracer.leaf(seed(name), value.shape) for name, value in _given_out(trace, seen)}
-    carried = {state.name: tracer.leaf(adjoint(state.name), state.shape) for state in trace.states}
-    summed = {name: tracer.leaf(adjoint(name), value.shape) for name, value in _flowing(trace.sums)}
-    tracer.params |= {adjoint(name): leaf for name, leaf in summed.items()}
+    seeds = {name: tracer.leaf(seed(name, order), value.shape) for name, value in _given_out(trace, seen)}
+    carried = {state.name: tracer.leaf(adjoint(state.name, order), state.shape) for state in trace.states}
+    summed = {name: tracer.leaf(adjoint(name, order), value.shape) for name, value in _flowing(trace.sums)}
+    tracer.params |= {str(leaf.name): leaf for leaf in summed.values()}
     adjoints = _Adjoints(tracer)
     with tracer.at(None):  # these operations are nobody's line, least of all the caller's
         for state, value in zip(trace.states, trace.next_states, strict=True):
@@ -66,15 +58,26 @@ def vjp(trace: Trace, outputs: Iterable[str] | None = None) -> Trace:
     return simplify(
         close(
             tracer,
-            adjoint(trace.name),
+            adjoint(trace.name, order),
             inputs=[*(leaves[v.name] for v in _given(trace)), *seeds.values()],
             states=carried.values(),
             params=tracer.params.values(),
             next_states=[adjoints.of(leaves[state.name]) for state in trace.states],
-            emits={adjoint(value.name): adjoints.of(leaves[value.name]) for value in trace.inputs},
-            sums={adjoint(param.name): adjoints.of(leaves[param.name]) for param in trace.params},
+            emits={adjoint(value.name, order): adjoints.of(leaves[value.name]) for value in trace.inputs},
+            sums={adjoint(param.name, order): adjoints.of(leaves[param.name]) for param in trace.params},
         )
     )
+
+
+def _order(trace: Trace, seen: tuple[str, ...]) -> int:
+    """The lowest order of which no name of a new leaf is taken."""
+
+    def new(order: int) -> list[str]:
+        carried = [state.name for state in trace.states] + [name for name, _ in trace.sums]
+        given_out = [name for name, _ in _given_out(trace, seen)]
+        return [*(adjoint(name, order) for name in carried), *(seed(name, order) for name in given_out)]
+
+    return free_order(new, {leaf.name for leaf in trace.leaves()})
 
 
 def _seen(trace: Trace, outputs: Iterable[str] | None) -> tuple[str, ...]:
