@@ -16,6 +16,7 @@ from typing import Any
 
 from gatewright.errors import OptionError
 
+_BACKLOG = 4  # calls for each helper; one that is further behind is not called, as it would find nothing left to do
 _inside = threading.local()  # its `part` is true while this thread runs a part
 
 
@@ -118,7 +119,7 @@ class _Pool:
         if self._size < helpers:
             self._start(helpers)
         try:
-            for _ in range(min(helpers, self._size)):
+            for _ in range(min(helpers, _BACKLOG * self._size - self._calls.qsize())):
                 self._calls.put(job)
             _inside.part = True
             job.work()
