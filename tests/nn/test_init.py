@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from gatewright import cells
 from gatewright.errors import OptionError
+from gatewright.lang import Cell
 from gatewright.nn import init
 from gatewright.nn.init import resolve
+from gatewright.trace import trace_cell
 
 SIZES = {"input": 150, "hidden": 100}
 BOUND = 100**-0.5  # of the law that torch draws from
@@ -34,9 +37,11 @@ def layer(gates: str, peepholes: bool = False) -> dict[str, Tensor]:
     return named
 
 
-def initialised(wish: init.Init, gates: str = "rzn", peepholes: bool = False) -> dict[str, Tensor]:
+def initialised(
+    wish: init.Init, gates: str = "rzn", peepholes: bool = False, cell: Cell | None = None
+) -> dict[str, Tensor]:
     parameters = layer(gates, peepholes)
-    resolve(wish)(parameters, SIZES)
+    resolve(wish)(init.LayerParameters(parameters, trace_cell(cell)) if cell else parameters, SIZES)
     assert all(bool(tensor.isfinite().all()) for tensor in parameters.values())
     return parameters
 
@@ -44,6 +49,11 @@ def initialised(wish: init.Init, gates: str = "rzn", peepholes: bool = False) ->
 def space(parameters: dict[str, Tensor], name: str) -> Tensor:
     """All values of one parameter space, the gates one below the other."""
     return torch.cat([t for key, t in parameters.items() if key.startswith(name + ".")]).detach()
+
+
+def firsts(parameters: dict[str, Tensor], gates: str) -> list[float]:
+    """The bias of the first unit, by gate."""
+    return [float(parameters[f"b.{gate}"][0].detach()) for gate in gates]
 
 
 def is_uniform(values: Tensor, bound: float) -> bool:
@@ -134,10 +144,32 @@ def test_truncated_normal_is_cut_and_draws_biases_too():
 
 
 def test_the_forget_bias_is_one_and_the_others_zero():
-    parameters = initialised("forget_bias", gates="ifgo")
+    parameters = initialised("forget_bias", gates="ifgo", cell=cells.lstm)
     for gate in "ifgo":
         assert bool((parameters[f"b.{gate}"] == (gate == "f")).all())
-    assert bool((initialised("forget_bias(2.5)", gates="f")["b.f"] == 2.5).all())
+    assert bool((initialised("forget_bias(2.5)", gates="nf", cell=cells.janet)["b.f"] == 2.5).all())
+
+
+def test_a_gate_that_replaces_the_state_begins_the_other_way():
+    for cell, gates, keep, value in [
+        (cells.gru, "rzn", "z", 1.0),
+        (cells.gru(update="replaces"), "rzn", "z", -1.0),
+        (cells.mgu, "fn", "f", -1.0),
+        (cells.mingru, "zn", "z", -1.0),
+        (cells.lstm(coupled=True), "igo", "i", -1.0),
+    ]:
+        parameters = initialised("forget_bias", gates=gates, cell=cell)
+        for gate in gates:
+            assert bool((parameters[f"b.{gate}"] == (value if gate == keep else 0.0)).all()), cell.label
+    forgets = initialised("forget_bias(2)", gates="fin", cell=cells.minlstm)
+    assert firsts(forgets, "fin") == [2.0, 0.0, 0.0]  # its i replaces too, but is no forget gate
+
+
+def test_gates_that_are_named_are_set_and_no_others():
+    parameters = initialised('forget_bias(3, keep_gates="r", replace_gates="n")', cell=cells.gru)
+    assert firsts(parameters, "rzn") == [3.0, 0.0, -3.0]
+    parameters = initialised('chrono(100, replace_gates="z")', cell=cells.gru)
+    assert bool((parameters["b.z"] < 0).all())
 
 
 def test_the_gates_of_tensorflows_gru_cell_begin_at_one():
@@ -148,7 +180,7 @@ def test_the_gates_of_tensorflows_gru_cell_begin_at_one():
 
 @given(st.integers(2, 5000))
 def test_chrono_spreads_the_memory_of_an_lstm(max_steps):
-    parameters = initialised(init.chrono(max_steps=max_steps), gates="ifgo")
+    parameters = initialised(init.chrono(max_steps=max_steps), gates="ifgo", cell=cells.lstm)
     forget = parameters["b.f"]
     assert bool((forget >= 0).all())
     assert bool((forget <= math.log(max_steps - 1) + 1e-5).all())
@@ -159,37 +191,55 @@ def test_chrono_spreads_the_memory_of_an_lstm(max_steps):
 
 def test_chrono_draws_the_time_and_not_its_logarithm_uniformly():
     parameters = {"b.f": torch.empty(20000)}
-    init.chrono(max_steps=101)(parameters, SIZES)
+    init.chrono(max_steps=101, keep_gates="f")(parameters, SIZES)
     times = parameters["b.f"].exp()
     assert abs(float(times.mean()) - 50.5) < 1
     assert abs(float(times.std()) - 99 / math.sqrt(12)) < 1
 
 
 def test_chrono_knows_both_sides_of_an_update_gate():
-    keeps = initialised("chrono(max_steps=100)")
-    assert bool((keeps["b.z"] > 0).all())
-    assert not keeps["b.r"].any()
-    replaces = initialised('chrono(100, replace_gates="z")', gates="zh")
-    assert bool((replaces["b.z"] < 0).all())
-    with_both = initialised("chrono(max_steps=100)", gates="ifzo")
+    for cell, gates, gate, sign in [
+        (cells.gru, "rzn", "z", 1),
+        (cells.gru(update="replaces"), "rzn", "z", -1),
+        (cells.mingru, "zn", "z", -1),
+        (cells.mgu, "fn", "f", -1),
+        (cells.janet, "fn", "f", 1),
+    ]:
+        parameters = initialised("chrono(max_steps=100)", gates=gates, cell=cell)
+        biases = parameters.pop(f"b.{gate}") * sign
+        assert bool((biases > 0).all()), cell.label
+        assert float(biases.detach().max()) <= math.log(99) + 1e-5
+        assert not space(parameters, "b").any()
+    with_both = initialised("chrono(max_steps=100)", gates="ifzo", cell=cells.slstm)
     assert not with_both["b.z"].any()
+    assert torch.equal(with_both["b.i"], -with_both["b.f"])
     named = initialised('chrono(100, keep_gates=("j", "k"))', gates="jkz")
     assert [bool(named[f"b.{gate}"].any()) for gate in "jkz"] == [True, True, False]
 
 
-def test_a_chrono_without_a_gate_to_keep_asks_for_f():
-    with pytest.raises(OptionError, match=r"chrono found no bias b\.f to set"):
-        initialised("chrono(max_steps=100)", gates="h")
+@pytest.mark.parametrize("asker", ["forget_bias()", "chrono(max_steps=100)"])
+@pytest.mark.parametrize("cell", [cells.elman, None], ids=["elman", "no equations"])
+def test_without_a_gate_that_keeps_the_state_one_must_be_named(asker, cell):
+    with pytest.raises(OptionError) as caught:
+        initialised(asker, gates="h", cell=cell)
+    name = asker.partition("(")[0]
+    assert str(caught.value) == (
+        f"{name} found no gate that decides how much of the old state stays\n"
+        "  expected: equations such as z * h + (1 - z) * n, with a gate z\n"
+        "  got: a layer with the parameters W.h, U.h, b.h\n"
+        f'  do: name a gate that keeps the state when it is 1, {name}(..., keep_gates="k"), '
+        'or one that replaces it, replace_gates="k"'
+    )
 
 
 def test_parts_are_applied_in_order():
     wish = "orthogonal + glorot + forget_bias"
-    parameters = initialised(wish, gates="ifgo")
+    parameters = initialised(wish, gates="ifgo", cell=cells.lstm)
     torch.testing.assert_close(parameters["U.f"] @ parameters["U.f"].T, torch.eye(100), rtol=0, atol=1e-5)
     assert is_uniform(space(parameters, "W"), math.sqrt(6 / 250))
     assert bool((parameters["b.f"] == 1).all())
-    assert bool((initialised("forget_bias + forget_bias(3)", gates="f")["b.f"] == 3).all())
-    assert is_uniform(initialised("torch+forget_bias", gates="ifgo")["b.o"].detach(), BOUND)
+    assert bool((initialised("forget_bias + forget_bias(3)", gates="f", cell=cells.janet)["b.f"] == 3).all())
+    assert is_uniform(initialised("torch+forget_bias", gates="ifgo", cell=cells.lstm)["b.o"].detach(), BOUND)
 
 
 def test_a_list_mixes_names_initialisers_and_functions():
@@ -290,7 +340,7 @@ def test_a_wish_that_cannot_be_met_is_named(wish, message):
 @pytest.mark.parametrize(
     ("wish", "asker", "gate"),
     [
-        ("forget_bias", "forget_bias", "f"),
+        ('forget_bias(keep_gates="f")', "forget_bias", "f"),
         ('chrono(9, keep_gates=("z", "k"))', "chrono", "k"),
         ('chrono(9, replace_gates="u")', "chrono", "u"),
     ],
@@ -301,7 +351,7 @@ def test_a_gate_that_the_layer_has_not_is_named(wish, asker, gate):
     assert str(caught.value) == (
         f"{asker} found no bias b.{gate} to set\n"
         "  got: a layer with the parameters W.r, W.z, U.r, U.z, b.r, b.z\n"
-        f'  do: name the gate that keeps the state, as {asker}(..., keep_gates="k"), and leave bias=True'
+        f'  do: leave bias=True, or name the gates whose biases are to be set: {asker}(..., keep_gates="k")'
     )
 
 

@@ -15,13 +15,15 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Concatenate, ParamSpec
 
 import torch
 from torch import Tensor, nn
 
 from gatewright.errors import OptionError
+from gatewright.trace import Trace
+from gatewright.trace.roles import GateRoles, gate_roles
 
 Parameters = Mapping[str, Tensor]  # {"W.r": a view (hidden, input), "U.r": ..., "b.r": ...} of one layer
 Sizes = Mapping[str, int]  # {"input": 28, "hidden": 128}
@@ -31,6 +33,19 @@ Options = ParamSpec("Options")
 
 ALIASES = {"torch": "torch_uniform", "glorot": "glorot_uniform"}
 RULES: dict[str, Callable[..., None]] = {}
+
+
+class LayerParameters(dict[str, Tensor]):
+    """The named parameters of one layer of a cell, and what the cell's equations say of its gates."""
+
+    def __init__(self, named: Parameters, trace: Trace) -> None:
+        super().__init__(named)
+        self._trace = trace
+
+    @property
+    def roles(self) -> GateRoles:
+        """Which gates keep the old state, and which replace it."""
+        return gate_roles(self._trace)
 
 
 @dataclass(frozen=True)
@@ -183,9 +198,7 @@ def torch_uniform(parameters: Parameters, sizes: Sizes, zero_biases: bool = Fals
 
 
 @_named
-def orthogonal(
-    parameters: Parameters, _: Sizes, gain: float = 1.0, spaces: str | Sequence[str] = "U"
-) -> None:
+def orthogonal(parameters: Parameters, _: Sizes, gain: float = 1.0, spaces: str | Sequence[str] = "U") -> None:
     """Each gate's recurrent matrix orthogonal, times `gain`.
 
     Andrew Saxe, James McClelland, Surya Ganguli (2014), Exact solutions to the nonlinear dynamics of learning
@@ -237,26 +250,32 @@ def normal(parameters: Parameters, _: Sizes, std: float = 0.01) -> None:
 def truncated_normal(parameters: Parameters, _: Sizes, std: float = 0.01) -> None:
     """Everything, biases too, Gaussian and cut at two standard deviations, as in TensorFlow 1."""
     for tensor in parameters.values():
-        drawn = nn.init.trunc_normal_(
-            tensor.new_empty(tensor.shape, dtype=torch.float32), 0, std, -2 * std, 2 * std
-        )
+        drawn = nn.init.trunc_normal_(tensor.new_empty(tensor.shape, dtype=torch.float32), 0, std, -2 * std, 2 * std)
         tensor.copy_(drawn)
 
 
 @_named
 def forget_bias(
-    parameters: Parameters, _: Sizes, value: float = 1.0, keep_gates: str | Sequence[str] = "f"
+    parameters: Parameters,
+    _: Sizes,
+    value: float = 1.0,
+    keep_gates: str | Sequence[str] = (),
+    replace_gates: str | Sequence[str] = (),
 ) -> None:
     """The bias of the forget gate at `value`, so that the cell begins by remembering.
 
+    Which gate keeps the old state when it is 1 (the f of an LSTM, the z of PyTorch's GRU), or else replaces it (the z
+    of minGRU, the f of MGU: it gets -value), is read off the cell's equations, unless it is said.
     Felix Gers, Jürgen Schmidhuber, Fred Cummins (2000), Learning to forget: continual prediction with LSTM;
     the value 1 is from Rafal Jozefowicz, Wojciech Zaremba, Ilya Sutskever (2015), An empirical exploration of
     recurrent network architectures. TensorFlow 1's GRUCell does it to both gates: `keep_gates=("r", "z")`.
-    A gate that replaces the state when 1, as the f of MGU, needs `value=-1`.
-    Raises OptionError when the layer has no such bias.
+    Raises OptionError where there is no such gate, or the layer has no bias for it.
     """
-    for gate in _as_tuple(keep_gates):
-        _bias(parameters, gate, "forget_bias").fill_(value)
+    roles = _roles(parameters, keep_gates, replace_gates, "forget_bias")
+    if roles.keeps and not replace_gates:  # beside the f of minLSTM, its i replaces the state too
+        roles = replace(roles, replaces=())
+    for gate, sign in roles.signs().items():
+        _bias(parameters, gate, "forget_bias").fill_(sign * value)
 
 
 @_named
@@ -271,10 +290,11 @@ def chrono(
 
         b.f = log(uniform(1, max_steps - 1)); b.i = -b.f    # an LSTM
         b.z = log(uniform(1, max_steps - 1))                # a GRU whose z keeps the old state when 1
+        b.z = -log(uniform(1, max_steps - 1))               # a GRU whose z replaces it
 
-    A cell that names its gates otherwise needs `keep_gates`, which keep the old state when 1, or
-    `replace_gates`, which replace it when 1 as the z of minGRU and the f of MGU do: these get the other sign.
-    Raises OptionError when the layer has not the gates named, or neither f nor z.
+    Which gates keep the old state when they are 1, and which replace it, is read off the cell's equations, unless it
+    is said. A gate that scales what is added beside it, as the i of an LSTM, gets the other sign.
+    Raises OptionError where there is no such gate, or the layer has no bias for it.
     Corentin Tallec, Yann Ollivier (2018), Can recurrent neural networks warp time?, arXiv:1804.11188.
     """
     if max_steps < 2:
@@ -282,13 +302,31 @@ def chrono(
             f"chrono(max_steps={max_steps}) has no range to draw from",
             expected="the number of steps that the longest dependency spans, at least 2",
         )
-    if not keep_gates and not replace_gates:  # beside an f, z is the input: sLSTM has both
-        keep_gates = "z" if "b.z" in parameters and "b.f" not in parameters else "f"
-    signs = dict.fromkeys(_as_tuple(keep_gates), 1) | dict.fromkeys(_as_tuple(replace_gates), -1)
+    roles = _roles(parameters, keep_gates, replace_gates, "chrono")
+    signs = roles.signs()
     for gate, sign in signs.items():
         _bias(parameters, gate, "chrono").uniform_(1, max_steps - 1).log_().mul_(sign)
-    if signs.get("f") == 1 and "b.i" in parameters:
-        parameters["b.i"].copy_(-parameters["b.f"])
+    for gate, other in roles.writes.items():
+        if gate not in signs and other in signs:
+            _bias(parameters, gate, "chrono").copy_(-signs[other] * _bias(parameters, other, "chrono"))
+
+
+def _roles(
+    parameters: Parameters, keep_gates: str | Sequence[str], replace_gates: str | Sequence[str], asker: str
+) -> GateRoles:
+    """The gates that are to be set: those that were named, else what the equations say."""
+    known = parameters.roles if isinstance(parameters, LayerParameters) else GateRoles()
+    keeps, replaces = _as_tuple(keep_gates), _as_tuple(replace_gates)
+    roles = replace(known, keeps=keeps, replaces=replaces) if keeps or replaces else known
+    if not roles.keeps and not roles.replaces:
+        raise OptionError(
+            f"{asker} found no gate that decides how much of the old state stays",
+            expected="equations such as z * h + (1 - z) * n, with a gate z",
+            got=f"a layer with the parameters {', '.join(parameters)}",
+            do=f'name a gate that keeps the state when it is 1, {asker}(..., keep_gates="k"), '
+            'or one that replaces it, replace_gates="k"',
+        )
+    return roles
 
 
 def _is_bias(name: str) -> bool:
@@ -311,5 +349,5 @@ def _bias(parameters: Parameters, gate: str, asker: str) -> Tensor:
         raise OptionError(
             f"{asker} found no bias b.{gate} to set",
             got=f"a layer with the parameters {', '.join(parameters)}",
-            do=f'name the gate that keeps the state, as {asker}(..., keep_gates="k"), and leave bias=True',
+            do=f'leave bias=True, or name the gates whose biases are to be set: {asker}(..., keep_gates="k")',
         ) from None
