@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import CodeType, FunctionType
-from typing import Any, overload
+from typing import Any, NoReturn, overload
 
 from gatewright.axes import HIDDEN, INPUT, OPEN, Shape
 from gatewright.errors import CellError, OptionError
@@ -83,6 +83,18 @@ class Cell:
 
     def __repr__(self) -> str:
         return f"<gatewright cell {self.label}>"
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Cell":
+        """The cell itself: it is code and cannot change, so that copies of a layer are layers of one cell."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Raise CellError: equations are code, which is not put into files."""
+        raise CellError(
+            f"cell {self.label!r} cannot be pickled, because it is code",
+            do="pickle a layer of the cell, which keeps its Trace; save a model with gatewright.model_file.save; "
+            "hand another process the name of a cell in the catalogue",
+        )
 
     def __call__(self, **options: object) -> "Cell":
         """The same cell with some of its options bound.

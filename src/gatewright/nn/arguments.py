@@ -1,6 +1,6 @@
 """What a recurrent layer was called with, read into one form: time-major, batched, padded."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.axes import bind
 from gatewright.errors import ShapeError
-from gatewright.nn.sequence import row_lengths, step_mask, unpack
+from gatewright.nn.sequence import Padded, row_lengths, step_mask, unpack
 from gatewright.trace import Trace
 
 
@@ -25,6 +25,10 @@ class Layer(Protocol):
 
     def sizes(self, layer: int = 0) -> dict[str, int]:
         """The size of every axis."""
+        ...
+
+    def parameters(self) -> Iterator[Tensor]:
+        """All parameters."""
         ...
 
 
@@ -51,35 +55,53 @@ def read_arguments(
 
     Raises ShapeError where one does not fit the layer.
     """
-    packed = input if isinstance(input, PackedSequence) else None
-    if packed is not None:
-        if lengths is not None:
-            raise ShapeError(
-                "lengths was given with a PackedSequence, which has its own",
-                expected="one of the two",
-                do="leave lengths out",
-            )
-        values, lengths = unpack(packed)
+    if isinstance(input, PackedSequence):
+        values, lengths = _unpacked(input, lengths)
         batched = True
     else:
-        assert isinstance(input, Tensor)
         values, batched = _time_major(layer, input)
     steps, batch = values.shape[:2]
     if values.shape[-1] != layer.input_size:
         raise ShapeError(
             f"{_name(layer)} was given an input that does not fit",
             expected=f"{layer.input_size} features in the last axis",
-            got=f"shape {tuple(values.shape if packed is not None else input.shape)}",  # type: ignore[union-attr]
+            got=f"shape {tuple(values.shape if isinstance(input, PackedSequence) else input.shape)}",
             do="check input_size and batch_first",
         )
+    _check_dtype(layer, "an input", values)
     rows = None if lengths is None else row_lengths(lengths, steps=steps, batch=batch, device=values.device)
     return Given(
         values=values,
         states=_states(layer, hx, batch, batched),
         lengths=rows,
         active=_active(layer, rows, mask, steps, batch, batched),
-        packed=packed,
+        packed=input if isinstance(input, PackedSequence) else None,
         batched=batched,
+    )
+
+
+def _unpacked(packed: PackedSequence, lengths: Tensor | Sequence[int] | None) -> Padded:
+    if lengths is not None:
+        raise ShapeError(
+            "lengths was given with a PackedSequence, which has its own",
+            expected="one of the two",
+            do="leave lengths out",
+        )
+    return unpack(packed)
+
+
+def _check_dtype(layer: Layer, what: str, given: Tensor) -> None:
+    """Hold that a tensor has the parameters' dtype, where torch does not convert both by itself."""
+    parameter = next(iter(layer.parameters()), given)
+    if given.dtype == parameter.dtype or torch.is_autocast_enabled(given.device.type):
+        return
+    raise ShapeError(
+        f"{_name(layer)} was given {what} of another dtype than its parameters",
+        expected=str(parameter.dtype),
+        got=str(given.dtype),
+        do=f"convert it, .to({parameter.dtype}), or the layer, .to({given.dtype})"
+        if given.is_floating_point()
+        else f"embed indices or make them one-hot, and convert numbers, .to({parameter.dtype})",
     )
 
 
@@ -97,6 +119,13 @@ def _name(layer: Layer) -> str:
 
 
 def _time_major(layer: Layer, input: Tensor) -> tuple[Tensor, bool]:
+    if not isinstance(input, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ShapeError(
+            f"{_name(layer)} was given an input that is no tensor",
+            expected="a torch.Tensor or a PackedSequence",
+            got=type(input).__name__,
+            do="torch.as_tensor(input, dtype=torch.float32) makes one of a list or an array",
+        )
     if input.dim() == 2:
         return input.unsqueeze(1), False
     if input.dim() != 3:
@@ -116,23 +145,26 @@ def _states(
     if hx is None:
         return None
     names = [state.name for state in layer.trace.states]
-    states: tuple[Tensor, ...] = (hx,) if isinstance(hx, Tensor) else tuple(hx)
-    if len(states) != len(names):
+    wanted = f"a tensor, {names[0]}" if len(names) == 1 else f"a tuple of {len(names)} tensors, ({', '.join(names)})"
+    states: tuple[Tensor, ...] = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
+    if len(states) != len(names) or not all(isinstance(state, Tensor) for state in states):  # pyright: ignore[reportUnnecessaryIsInstance]
+        got = ", ".join(type(state).__name__ for state in states)
         raise ShapeError(
-            f"{_name(layer)} was given a wrong number of initial states",
-            expected=f"{len(names)}: {', '.join(names)}",
-            got=str(len(states)),
+            f"{_name(layer)} was given initial states that are not those of its cell",
+            expected=wanted,
+            got=f"({got})" if isinstance(hx, tuple | list) else got,
         )
     rows = layer.num_layers * (2 if layer.bidirectional else 1)
     sizes = layer.sizes()
     for state, given in zip(layer.trace.states, states, strict=True):
-        wanted = (rows, *((batch,) if batched else ()), *bind(state.shape, sizes))
-        if tuple(given.shape) != wanted:
+        shape = (rows, *((batch,) if batched else ()), *bind(state.shape, sizes))
+        if tuple(given.shape) != shape:
             raise ShapeError(
                 f"{_name(layer)} was given an initial state {state.name} that does not fit",
-                expected=f"{wanted}: (layers * directions, batch, size)" if batched else f"{wanted}",
+                expected=f"{shape}: ({'layers * directions, batch, size' if batched else 'layers * directions, size'})",
                 got=str(tuple(given.shape)),
             )
+        _check_dtype(layer, f"an initial state {state.name}", given)
     return states if batched else tuple(given.unsqueeze(1) for given in states)
 
 
@@ -142,6 +174,7 @@ def _active(
     active = None if rows is None else step_mask(rows, steps, torch.bool)
     if mask is None:
         return active
+    mask = torch.as_tensor(mask, device=None if active is None else active.device)
     mask = mask.unsqueeze(1) if not batched and mask.dim() == 1 else mask
     mask = mask.transpose(0, 1) if batched and layer.batch_first and mask.dim() == 2 else mask
     if mask.shape != (steps, batch):

@@ -1,5 +1,6 @@
 """Drop-ins for torch.nn.RNN, GRU and LSTM: the same constructor, call, results, parameter names and initialisation."""
 
+import warnings
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -35,6 +36,12 @@ class _TorchLayer(Recurrent):
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> None:
+        if dropout and num_layers == 1:
+            warnings.warn(
+                f"{type(self).__name__}: dropout={dropout} comes after every layer but the last, so that with "
+                "num_layers=1 it does nothing",
+                stacklevel=3,
+            )
         self.proj_size = proj_size
         super().__init__(
             cell,
@@ -70,6 +77,21 @@ class _TorchLayer(Recurrent):
         bound = self.hidden_size**-0.5
         for weight in self.parameters():
             nn.init.uniform_(weight, -bound, bound)
+
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """The parameters of each direction of each layer."""
+        return [[getattr(self, name) for name in names] for names in self._names]
+
+    def flatten_parameters(self) -> None:
+        """Nothing: there is no second copy of the parameters. Programs written for torch.nn call it."""
+
+    def extra_repr(self) -> str:
+        """The arguments that differ from their defaults, as torch.nn shows them."""
+        shown = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        given = [f"{name}={getattr(self, name)}" for name, value in shown.items() if getattr(self, name) != value]
+        projection = [f"proj_size={self.proj_size}"] if self.proj_size else []
+        return ", ".join([f"{self.input_size}, {self.hidden_size}", *projection, *given])
 
 
 class RNN(_TorchLayer):

@@ -1,29 +1,29 @@
 """`Recurrent`: any cell as a torch layer."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
-from gatewright import cells
 from gatewright.axes import HIDDEN, INPUT, bind
 from gatewright.backends import torch_eager
 from gatewright.backends.base import check_relabels
-from gatewright.errors import OptionError
 from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
 from gatewright.nn import init as initialisers
 from gatewright.nn.arguments import Given, read_arguments, split_states
+from gatewright.nn.options import as_cell, check_options, check_sizes, constants_of, trace_of
 from gatewright.nn.sequence import repack, reverse_within_lengths, zero_padding
 from gatewright.packing import Layout, layout_of, packed_shape, parts, tensor_name, unpacked
-from gatewright.trace import Trace, trace_cell
+from gatewright.trace import Trace
 from gatewright.trace.simplify import without
 
 States = Tensor | tuple[Tensor, ...]
-BACKENDS = ("auto", "torch")
 MASK = "mask"
 
 
@@ -80,10 +80,12 @@ class Recurrent(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        _check_options(input_size, hidden_size, num_layers, dropout, backend)
-        self.cell = cells.get(cell) if isinstance(cell, str) else cell
-        trace = self.cell if isinstance(self.cell, Trace) else trace_cell(self.cell)
+        check_options(input_size, hidden_size, num_layers, dropout, backend)
+        self.cell = as_cell(cell)
+        trace = trace_of(self.cell)
+        check_sizes(trace, sizes or {})
         self.trace = trace if bias else without(trace, BIAS_SPACE)
+        self._constants = constants_of(self.cell, self.trace)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
         self.bidirectional, self.backend, self.init = bidirectional, backend, initialisers.resolve(init)
@@ -91,11 +93,11 @@ class Recurrent(nn.Module):
         self.layout = layout or self._choose_layout()
         self._names: list[list[str]] = []
         for layer, suffix in self._directions():
+            check_relabels(self.trace, self.sizes(layer))
             self._names.append([tensor_name(packed, layer, bool(suffix)) for packed in self.layout])
             for name, packed in zip(self._names[-1], self.layout, strict=True):
                 shape = packed_shape(packed, self.trace, self.sizes(layer))
                 self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
-        check_relabels(self.trace, self.sizes(0))
         self.reset_parameters()
 
     def _choose_layout(self) -> Layout:
@@ -127,21 +129,24 @@ class Recurrent(nn.Module):
                     if name in named:
                         nn.init.zeros_(part)  # the second of two parts that are added, such as b_ih and b_hh
                     named.setdefault(name, part)
+            parameters = initialisers.LayerParameters(named, self.trace)
             first, *others = self.init.parts
             with torch.no_grad():
-                first(named, sizes)
-                self._fix_constants(named)
+                first(parameters, sizes)
+                for name, value in self._constants.items():
+                    nn.init.constant_(named[name], value)
                 for other in others:  # what was asked for comes after the cell's own constants
-                    other(named, sizes)
+                    other(parameters, sizes)
 
-    def _fix_constants(self, named: Mapping[str, Tensor]) -> None:
-        if not isinstance(self.cell, Cell):
-            return
-        spaces = {name: space.initial for name, space in self.cell.spaces.items()}
-        for name, view in named.items():
-            value = self.cell.initial.get(name, spaces.get(name.partition(".")[0]))
-            if value is not None:
-                nn.init.constant_(view, value)
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and torch.save keep: a cell is code and stays out, its Trace computes the same."""
+        return {**self.__dict__, "cell": trace_of(self.cell)}
 
     def _tensors(self, names: Sequence[str]) -> list[Tensor]:
         return [getattr(self, name) for name in names]
@@ -255,13 +260,3 @@ class Recurrent(nn.Module):
         }
         shown += [f"{name}={getattr(self, name)}" for name, value in options.items() if getattr(self, name) != value]
         return ", ".join([*shown, *(f"{axis}={size}" for axis, size in self._extra.items())])
-
-
-def _check_options(input_size: int, hidden_size: int, num_layers: int, dropout: float, backend: str) -> None:
-    for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:  # type: ignore[redundant-expr]
-            raise OptionError(f"{name} is not a size", expected="a whole number of at least 1", got=repr(size))
-    if not 0 <= dropout <= 1:
-        raise OptionError("dropout is not a probability", expected="from 0 to 1", got=repr(dropout))
-    if backend not in BACKENDS:
-        raise OptionError(f"backend {backend!r} is not there", expected=" or ".join(BACKENDS), got=repr(backend))

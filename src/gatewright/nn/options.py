@@ -1,0 +1,68 @@
+"""The options that a recurrent layer is made with, checked: each function raises OptionError where one cannot be."""
+
+from collections.abc import Mapping
+
+from gatewright import cells
+from gatewright.axes import HIDDEN, INPUT
+from gatewright.errors import OptionError
+from gatewright.lang import Cell
+from gatewright.trace import Trace, trace_cell
+
+BACKENDS = ("auto", "torch")
+
+
+def as_cell(cell: Cell | Trace | str) -> Cell | Trace:
+    """The cell that was asked for, by its name too."""
+    if isinstance(cell, str):
+        return cells.get(cell)
+    if not isinstance(cell, Cell | Trace):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise OptionError(
+            "cell is no cell",
+            expected="a gatewright cell, the name of one in the catalogue, or a Trace",
+            got=repr(cell),
+            do="write the equations of one step as a function and put @gw.cell above it",
+        )
+    return cell
+
+
+def trace_of(cell: Cell | Trace) -> Trace:
+    """The Trace of a cell, or itself."""
+    return cell if isinstance(cell, Trace) else trace_cell(cell)
+
+
+def constants_of(cell: Cell | Trace, trace: Trace) -> dict[str, float]:
+    """The parameters that start at a constant of the cell's, and that constant."""
+    if isinstance(cell, Trace):
+        return {}
+    spaces = {name: space.initial for name, space in cell.spaces.items()}
+    starts = {param.name: spaces[param.name.partition(".")[0]] for param in trace.params} | dict(cell.initial)
+    return {param.name: start for param in trace.params if (start := starts[param.name]) is not None}
+
+
+def check_sizes(trace: Trace, sizes: Mapping[str, int]) -> None:
+    """Hold that sizes are given for the cell's further axes, and for no others."""
+    own = [axis for axis in trace.axes() if axis not in (INPUT, HIDDEN)]
+    for axis, size in sizes.items():
+        if axis not in own:
+            raise OptionError(
+                f"sizes names an axis that cell {trace.name!r} does not have",
+                expected=", ".join(own) or "no sizes besides input_size and hidden_size",
+                got=repr(axis),
+            )
+        _check_size(f"sizes[{axis!r}]", size)
+
+
+def _check_size(name: str, size: object) -> None:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise OptionError(f"{name} is not a size", expected="a whole number of at least 1", got=repr(size))
+
+
+def check_options(input_size: int, hidden_size: int, num_layers: int, dropout: float, backend: str) -> None:
+    """Hold that the options of every layer have values that they can have."""
+    for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+        _check_size(name, size)
+    is_number = isinstance(dropout, int | float) and not isinstance(dropout, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not is_number or not 0 <= dropout <= 1:
+        raise OptionError("dropout is not a probability", expected="from 0 to 1", got=repr(dropout))
+    if backend not in BACKENDS:
+        raise OptionError(f"backend {backend!r} is not there", expected=" or ".join(BACKENDS), got=repr(backend))
