@@ -1,0 +1,162 @@
+"""`gatewright cells` and `gatewright show`: what cells there are, and what each is."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from textwrap import wrap
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from gatewright.cli.shell import Command, out, print_json
+from gatewright.errors import OptionError
+
+if TYPE_CHECKING:
+    from gatewright.inspect.card import Card
+    from gatewright.lang import Cell
+
+InputSize = Annotated[int, typer.Option("--input", min=1, help="Numbers in the input of a step.")]
+HiddenSize = Annotated[int, typer.Option("--hidden", min=1, help="Units.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON, and nothing else.")]
+WIDTH = 80
+WIDTHS = {"cell": 18, "states": 10, "gates": 12}
+LONGEST = 30  # of a paper's authors and year
+
+
+def cells(*, input_size: InputSize = 128, hidden_size: HiddenSize = 256, as_json: AsJson = False) -> None:
+    """List the cells of the catalogue: their states, their gates, and how many numbers each learns."""
+    from gatewright.cells import ALIASES, CATALOGUE, FAMILIES
+    from gatewright.inspect.card import card
+
+    cards = {name: card(cell, _sizes(input_size, hidden_size)) for name, cell in CATALOGUE.items()}
+    if as_json:
+        print_json({name: asdict(one) for name, one in cards.items()})
+        return
+    console, numbers = out(), max(len(f"{one.parameter_count:,}") for one in cards.values())
+    console.print(_table((), numbers))
+    for family, names in FAMILIES.items():
+        console.print("", *wrap(family, WIDTH), sep="\n", style="bold", markup=False)
+        console.print(_table([cards[name] for name in names], numbers))
+    aliases = ", ".join(f"{alias} is {name}" for alias, name in ALIASES.items())
+    said = f"Numbers are the weights and biases with input = {input_size} and hidden = {hidden_size}; {aliases}."
+    more = "Everything about one: gatewright show gru, or of a variation: gatewright show 'zoneout(0.1)(lstm)'."
+    console.print("", *wrap(said, WIDTH), *wrap(more, WIDTH), sep="\n", markup=False)
+
+
+def _table(cards: "Sequence[Card]", numbers: int) -> Table:
+    """Cells under each other; without any, the header that stands above them all."""
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="italic", show_header=not cards)
+    for name, width in WIDTHS.items():
+        table.add_column(name, min_width=width, no_wrap=True)
+    table.add_column("numbers", min_width=max(numbers, len("numbers")), justify="right")
+    table.add_column("paper")
+    for one in cards:
+        states, gates = (" ".join(part.name for part in parts) for parts in (one.states, one.gates))
+        table.add_row(*map(Text, (one.name, states, gates, f"{one.parameter_count:,}", _who(one.paper))))
+    return table
+
+
+def _who(paper: str) -> str:
+    """A paper's authors and year in a few letters: Cho et al. 2014."""
+    source, _, _ = paper.partition(":")
+    authors, year, _ = re.split(r" (\d{4})\b|$", source, maxsplit=1)
+    whole = " ".join(filter(None, (authors, year)))
+    if len(whole) <= LONGEST and "," not in authors:
+        return whole
+    return " ".join(filter(None, (re.split(r",| &", authors)[0], "et al.", year)))
+
+
+def show(
+    cell: Annotated[
+        str,
+        typer.Argument(
+            metavar="CELL", help="A cell: lstm, 'gru(reset=after)', 'zoneout(0.1)(lstm)', my_cells.py:my_cell."
+        ),
+    ],
+    *,
+    input_size: InputSize = 128,
+    hidden_size: HiddenSize = 256,
+    axes: Annotated[
+        list[str] | None,
+        typer.Option("--size", metavar="AXIS=N", help="The size of another axis, such as projection=64."),
+    ] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="The equations as LaTeX.")] = False,
+    trace: Annotated[bool, typer.Option("--trace", help="One step, operation by operation.")] = False,
+    gradient: Annotated[bool, typer.Option("--gradient", help="The gradient, as derived by hand.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a cell: its equations, each weight and bias, how many numbers it learns, its gates, options and cost.
+
+    With --gradient, --latex and --trace show the gradient in their own way.
+    """
+    if latex and trace and not as_json:
+        raise OptionError("--latex and --trace are two ways to write a cell", do="ask for one of them, or for --json")
+    from gatewright.tasks.cell_spec import read_cell
+
+    found, sizes = read_cell(cell), {**_sizes(input_size, hidden_size), **dict(map(_axis, axes or []))}
+    if as_json:
+        print_json(_everything(found, sizes, trace=trace, gradient=gradient))
+    elif latex or trace:
+        typer.echo(_latex(found, gradient=gradient) if latex else _trace(found, gradient=gradient), nl=latex)
+    else:
+        from gatewright.inspect.card import card
+        from gatewright.inspect.card_text import card_text, gradient_text
+
+        out().print(gradient_text(found) if gradient else card_text(card(found, sizes)), soft_wrap=True)
+
+
+def _sizes(input_size: int, hidden_size: int) -> dict[str, int]:
+    return {"input": input_size, "hidden": hidden_size}
+
+
+def _axis(assignment: str) -> tuple[str, int]:
+    axis, equals, size = assignment.partition("=")
+    if not equals or not size.isdecimal() or int(size) < 1:
+        raise OptionError("--size gives an axis a size", expected="AXIS=N, as in projection=64", got=repr(assignment))
+    return axis, int(size)
+
+
+def _latex(cell: "Cell", *, gradient: bool) -> str:
+    from gatewright.backends.formulas import latex
+    from gatewright.trace import trace_cell
+
+    return latex.gradient(trace_cell(cell)) if gradient else latex.equations(trace_cell(cell))
+
+
+def _trace(cell: "Cell", *, gradient: bool) -> str:
+    from gatewright.derive import vjp
+    from gatewright.trace import trace_cell
+    from gatewright.trace.text import to_text
+
+    return to_text(vjp(trace_cell(cell)) if gradient else trace_cell(cell))
+
+
+def _everything(cell: "Cell", sizes: dict[str, int], *, trace: bool, gradient: bool) -> dict[str, Any]:
+    """The card, and what else was asked for, for JSON."""
+    from gatewright.backends.formulas import unicode
+    from gatewright.inspect.card import card
+    from gatewright.trace import trace_cell
+
+    content = asdict(card(cell, sizes))
+    if trace:
+        content["trace"] = _trace(cell, gradient=False)
+    if gradient:
+        content["gradient"] = unicode.gradient(trace_cell(cell))
+        content["gradient_latex"] = _latex(cell, gradient=True)
+    return content
+
+
+COMMANDS = (
+    Command(cells, ("gatewright cells", "gatewright cells --input 28 --hidden 128 --json")),
+    Command(
+        show,
+        (
+            "gatewright show gru --input 28 --hidden 256",
+            "gatewright show 'gru(reset=after)' --latex",
+            "gatewright show lstm --gradient",
+            "gatewright show my_cells.py:my_cell --trace",
+        ),
+    ),
+)
