@@ -41,7 +41,7 @@ def _measures(rows: Sequence[Row]) -> list[str]:
 
 
 def _draw(axes: Any, rows: Sequence[Row], measure: str) -> None:
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
     lowest = float("inf")
     for part, label in _LABELS.items():
@@ -54,8 +54,9 @@ def _draw(axes: Any, rows: Sequence[Row], measure: str) -> None:
             lowest = min(lowest, *(value for _, value in points))
     if measure not in _SHARES and lowest > 0:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(LogFormatter())
-        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.6)))
+        bottom, top = axes.get_ylim()
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}") if top < 10 * bottom else NullFormatter())
     axes.set_xlabel("iteration")
     axes.set_ylabel(measure)
     axes.grid(visible=True, which="both", alpha=0.25)
