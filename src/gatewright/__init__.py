@@ -46,6 +46,7 @@ from gatewright.lang import (
     where,
     zoneout,
 )
+from gatewright.threads import get_num_threads, set_num_threads
 
 try:
     __version__ = version("gatewright")
@@ -75,6 +76,7 @@ __all__ = [
     "cell",
     "errors",
     "exp",
+    "get_num_threads",
     "hard_sigmoid",
     "hard_sigmoid_keras3",
     "hard_sigmoid_theano",
@@ -89,6 +91,7 @@ __all__ = [
     "relabel",
     "relu",
     "residual",
+    "set_num_threads",
     "sigmoid",
     "sign",
     "size",

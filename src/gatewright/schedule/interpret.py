@@ -47,6 +47,7 @@ def interpret(
     for t in reversed(range(machine.steps)) if backwards else range(machine.steps):
         machine.rows = {}
         machine.run_pass(program.loop, whole=False, t=t)
+    machine.rows = {}
     machine.run_pass(program.after, whole=True)
     return Result(machine.states, machine.emits(), machine.sums())
 

@@ -65,11 +65,12 @@ class _Planner:
             self.homes[name] = self._home(work)
             self.drafts.setdefault(self.homes[name], _Draft({}, [])).works[name] = work
         self._choose_stored()
+        for home in self.drafts:
+            self._recompute_in(home)
         places = self._places()
         self._add_stores(places)
         stages: dict[int, list[Stage]] = {BEFORE: [], LOOP: [], AFTER: []}
         for home in sorted(self.drafts):
-            self._recompute_in(home)
             stages[home[0]].append(self._stage(home))
         shapes = {leaf.name: leaf.shape for leaf in self.trace.leaves()}
         shapes |= {name: value.shape for name, value in self.stored.items()}
@@ -140,6 +141,8 @@ class _Planner:
         for name in sorted(crossing, key=self.order.__getitem__):
             if not self._at_hand(name):
                 self.stored[name] = crossing[name]
+        # a Program does not depend on the order of a set
+        self.stored = {name: self.stored[name] for name in sorted(self.stored, key=self.order.__getitem__)}
 
     def _keep_sources(self, names: Iterable[str]) -> None:
         """Keep what several cheap values are made of in place of the values, where that is fewer."""
@@ -176,12 +179,12 @@ class _Planner:
         places = dict.fromkeys((v.name for v in trace.inputs), Place.INPUT)
         places |= dict.fromkeys((noise.var.name for noise in trace.noises), Place.INPUT)
         places |= dict.fromkeys((v.name for v in trace.states), Place.STATE)
-        places |= dict.fromkeys(self.shared, Place.SHARED)
+        places |= dict.fromkeys(sorted(self.shared), Place.SHARED)
         readers: dict[str, set[int]] = {}
-        for name, work in self.works.items():
-            for value in _operands(work):
+        for home, draft in self.drafts.items():
+            for value in (value for work in draft.works.values() for value in _operands(work)):
                 if isinstance(value, Var):
-                    readers.setdefault(value.name, set()).add(self.passes[name])
+                    readers.setdefault(value.name, set()).add(home[0])
         for name in self.stored:
             within = self.passes[name] == LOOP and readers.get(name, set()) <= {LOOP} and name not in self.kept
             places[name] = Place.NEW if name in self.news else Place.ROW if within else Place.SEQUENCE
@@ -201,7 +204,6 @@ class _Planner:
         """Add to a stage the cheap equations whose results it needs and that are not kept."""
         draft = self.drafts[home]
         todo = [value for work in draft.works.values() for value in _operands(work)]
-        todo += [store.value for store in draft.stores]
         while todo:
             value = todo.pop()
             if not isinstance(value, Var) or value.name not in self.works:

@@ -54,13 +54,14 @@ def save(trace: Trace, outputs: tuple[str, ...] | None = None, choices: Choices 
     forward_names = {expression: name for name, expression in own.items()}
     of_backward = _expressions(backward)
     values = {equation.target.name: equation.target for equation in trace.equations}
-    emits = tuple((saved(name), values[forward_names[of_backward[name]]]) for name in chosen)
-    cut = tuple(Var(saved(name), shape) for name, shape in chosen.items())
-    renamed = {name: var for name, var in zip(chosen, cut, strict=True)}
+    # a value is saved under its name in the step, which is the same for every gradient of the step
+    sources = {name: values[forward_names[of_backward[name]]] for name in chosen}
+    emits = tuple((saved(value.name), value) for value in sources.values())
+    cut = {name: Var(saved(value.name), value.shape) for name, value in sources.items()}
     return Pair(
         forward=replace(trace, emits=(*trace.emits, *emits)),
-        backward=simplify(_given(backward, renamed)),
-        saved=tuple(saved(name) for name in chosen),
+        backward=simplify(_given(backward, cut)),
+        saved=tuple(name for name, _ in emits),
     )
 
 

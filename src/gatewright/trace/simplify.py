@@ -34,6 +34,11 @@ def without(trace: Trace, space: str) -> Trace:
     return _simplified(trace, {param.name: Literal(0.0) for param in trace.spaces().get(space, ())})
 
 
+def substitute(trace: Trace, values: Mapping[str, Literal]) -> Trace:
+    """The trace with some of its leaves taken as numbers, simplified."""
+    return _simplified(trace, values)
+
+
 def _simplified(trace: Trace, known: Mapping[str, Literal]) -> Trace:
     rewriter = _Rewriter(trace, known)
     for equation in trace.equations:

@@ -4,6 +4,7 @@ buffer."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 from gatewright.axes import bind
 from gatewright.backends.llvm.emitter import Emitter, Index
@@ -59,6 +60,8 @@ class Cursor:
     line: Value
     row: Value
     batch: Value
+    offsets: dict[tuple[Any, ...], Index] = field(default_factory=dict[tuple[Any, ...], Index])
+    """What was computed already: buffers of one width share their offsets, so that there is less code to compile."""
 
 
 class Memory:
@@ -93,8 +96,14 @@ class Memory:
         return self._in_row(pointer, store.place, shift, width, cursor, column)
 
     def _in_row(self, pointer: Value, place: Place, shift: int, width: int, cursor: Cursor, column: Index) -> Value:
+        key = (place is Place.ROW, shift, width, column if isinstance(column, int) else f"value {id(column)}")
+        if key not in cursor.offsets:
+            cursor.offsets[key] = self._scalar.add_index(self._start(place, shift, width, cursor), column)
+        return self._scalar.address(pointer, cursor.offsets[key])
+
+    def _start(self, place: Place, shift: int, width: int, cursor: Cursor) -> Index:
+        """Where a row begins."""
         line: Index = cursor.row if place is Place.ROW else cursor.line
         if shift:
             line = self._scalar.add_index(line, cursor.batch)
-        offset = self._scalar.add_index(self._scalar.mul_index(line, width), column)
-        return self._scalar.address(pointer, offset)
+        return self._scalar.mul_index(line, width)

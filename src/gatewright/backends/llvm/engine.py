@@ -4,6 +4,7 @@ import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Protocol
 
 from gatewright.axes import bind
@@ -211,7 +212,7 @@ def _split(rows: int, fewest: int, threads: int) -> list[tuple[int, int]]:
     """Ranges of rows, each of at least `fewest`, nearly equal."""
     parts = max(1, min(threads, rows // max(fewest, 1)))
     edges = [rows * part // parts for part in range(parts + 1)]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(pairwise(edges))
 
 
 def _split_at(height: int, multiple: int, threads: int) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ beginning to its end.
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 from gatewright.backends.llvm.buffers import Bound, Key
 from gatewright.backends.llvm.emitter import Emitter, Index
@@ -37,7 +38,7 @@ class Panel:
     @property
     def groups(self) -> int:
         """How many tiles lie side by side."""
-        return -(-(-(-self.units // self.lanes)) // self.blocks)
+        return ceil(ceil(self.units / self.lanes) / self.blocks)
 
     @property
     def step(self) -> int:

@@ -1,5 +1,6 @@
 """Sums over all steps and rows: outer products (the gradients of matrices) and plain sums (those of biases)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gatewright.backends.llvm.buffers import Key
@@ -62,7 +63,9 @@ def emit_outer(
             _emit_rows(work, tile, rest, span)
 
 
-def _emit_rows(work: "_Outer", tile: OuterTile, columns: list[tuple[Index, int]], span: tuple[Index, Index]) -> None:
+def _emit_rows(
+    work: "_Outer", tile: OuterTile, columns: Sequence[tuple[Index, int]], span: tuple[Index, Index]
+) -> None:
     e, height = work.e, work.left.width
     tail = height % tile.rows
     with e.loop(span[0], e.smaller_index(e.index(span[1]), height - tail), tile.rows, "m") as m:
@@ -75,10 +78,10 @@ def _emit_rows(work: "_Outer", tile: OuterTile, columns: list[tuple[Index, int]]
 class _Outer:
     """One range of lines of an outer product."""
 
-    def __init__(self, e: Emitter, left: Lines, right: Lines, result: Value, lines: tuple[Value, Value]) -> None:
+    def __init__(self, e: Emitter, left: Lines, right: Lines, result: Value, lines: tuple[Index, Index]) -> None:
         self.e, self.left, self.right, self.result, self.lines = e, left, right, result, lines
 
-    def tile(self, m: Index, rows: int, columns: list[tuple[Index, int]]) -> None:
+    def tile(self, m: Index, rows: int, columns: Sequence[tuple[Index, int]]) -> None:
         """Accumulate one tile over the lines, and add it to the result."""
         e = self.e
         keys = {f"sum{r}.{j}": (r, j) for r in range(rows) for j in range(len(columns))}

@@ -48,8 +48,7 @@ def choose(work: Work, registers: int, vector_bytes: int) -> Tile:
     """The tile that the model finds fastest; the smallest of equals, since it is code that must be compiled."""
     if work.products == 0:
         return Tile(1, 1)
-    found = min(_candidates(work, registers), key=lambda tile: (_cycles(tile, work, vector_bytes), _code(tile)))
-    return found
+    return min(_candidates(work, registers), key=lambda tile: (_cycles(tile, work, vector_bytes), _code(tile)))
 
 
 def _candidates(work: Work, registers: int) -> Iterator[Tile]:
