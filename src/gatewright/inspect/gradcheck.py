@@ -67,8 +67,9 @@ class GradcheckReport:
 
     @property
     def failures(self) -> tuple[Row, ...]:
-        """The rows above the threshold, the worst first."""
-        return tuple(sorted((row for row in self.rows if not row.error <= self.threshold), key=lambda row: -row.error))
+        """The rows above the threshold: the gradient's before what follows from it, and the worst first."""
+        wrong = [row for row in self.rows if not row.error <= self.threshold]
+        return tuple(sorted(wrong, key=lambda row: (DERIVATIVES.index(row.derivative), -row.error)))
 
     @property
     def passed(self) -> bool:

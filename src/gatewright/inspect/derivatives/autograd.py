@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gatewright.backends import torch_eager
 from gatewright.derive import adjoint
-from gatewright.inspect.derivatives.point import Arrays, Point, every, last, moving, through
+from gatewright.inspect.derivatives.point import Arrays, Point, every, last, through
 from gatewright.trace.ir import Trace
 
 Tensors = dict[str, Tensor]
@@ -25,22 +25,23 @@ def second(trace: Trace, point: Point) -> Arrays:
     """The gradient of sum(direction * gradient), by double backward; named as in `derived.second`."""
     values, weights = _tensors(point.values), _weights(point)
     loss = _weighed(_outputs(trace, point, values), weights)
-    first = _gradients(loss, values, twice=True)
+    first = _gradients(loss, values, again=True)
     along = {name: torch.from_numpy(array) for name, array in point.direction.items()}
     total = torch.stack([(first[name] * direction).sum() for name, direction in along.items()]).sum()
     return _arrays(_gradients(total, values | {adjoint(name): weight for name, weight in weights.items()}))
 
 
 def forward(trace: Trace, point: Point) -> Arrays:
-    """How each output moves where one value alone moves along its direction; named as in `derived.forward`."""
-    values = {name: tensor.detach() for name, tensor in _tensors(point.values).items()}
+    """How each output moves where one value alone moves along its direction; named as in `derived.forward`.
+
+    The gradient of sum(weight * output) is linear in the weights; its gradient by them is what forward mode gives.
+    """
+    values, weights = _tensors(point.values), _weights(point)
+    first = _gradients(_weighed(_outputs(trace, point, values), weights), values, again=True)
     result: Tensors = {}
-    for leaf in moving(trace):
-        along = torch.from_numpy(point.direction[leaf.name])
-        found = torch.func.jvp(
-            lambda one, name=leaf.name: _outputs(trace, point, {**values, name: one}), (values[leaf.name],), (along,)
-        )
-        result |= {through(leaf.name, output): tensor for output, tensor in found[1].items()}
+    for leaf, along in point.direction.items():
+        moved = _gradients((first[leaf] * torch.from_numpy(along)).sum(), weights, again=True)
+        result |= {through(leaf, output): tensor for output, tensor in moved.items()}
     return _arrays(result)
 
 
@@ -75,9 +76,11 @@ def _weighed(outputs: Tensors, weights: Tensors) -> Tensor:
     return torch.stack([(outputs[name] * weight).sum() for name, weight in weights.items()]).sum()
 
 
-def _gradients(total: Tensor, values: Tensors, *, twice: bool = False) -> Tensors:
+def _gradients(total: Tensor, values: Tensors, *, again: bool = False) -> Tensors:
+    if not total.requires_grad:  # no value reaches it
+        return {name: torch.zeros_like(tensor) for name, tensor in values.items()}
     found = torch.autograd.grad(
-        total, list(values.values()), create_graph=twice, allow_unused=True, materialize_grads=True
+        total, list(values.values()), create_graph=again, allow_unused=True, materialize_grads=True
     )
     return dict(zip(values, found, strict=True))
 

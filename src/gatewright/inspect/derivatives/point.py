@@ -99,7 +99,8 @@ def default_sizes(trace: Trace, input_size: int, hidden_size: int) -> dict[str, 
     sizes = {INPUT: input_size, HIDDEN: hidden_size}
     free = (size for size in range(2, 100) if size not in sizes.values())
     for axis in trace.axes():
-        sizes.setdefault(axis, next(free))
+        if axis not in sizes:
+            sizes[axis] = next(free)
     pairs = [(one.args[0].shape[0], one.target.shape[0]) for one in trace.equations if one.op is Op.RELABEL]
     for _ in pairs:  # a chain of n axes settles in n rounds at most
         for one, other in pairs:
