@@ -148,7 +148,8 @@ class Arithmetic:
         """A scalar in every lane."""
         if self.vector.width == 1:
             return scalar
-        lane = self._builder.insert_element(self._poison(), scalar, ir.Constant(ir.IntType(64), 0), f"{name}.lane")
+        zero, nothing = ir.Constant(ir.IntType(64), 0), self.vector.poison()
+        lane = self._builder.insert_element(nothing, scalar, zero, self._name(f"{name}.lane"))
         return self._pick(lane, [0] * self.vector.width, name)
 
     def lane(self, a: Value, lane: int, name: str = "") -> Value:
@@ -175,17 +176,14 @@ class Arithmetic:
         return ".".join(filter(None, [*self._scopes, *name.split(".")]))
 
     def _value(self, operand: Operand) -> Value:
-        return self.constant(operand) if isinstance(operand, (int, float)) else operand
+        return operand if isinstance(operand, Value) else self.constant(operand)
 
     def _integer(self, operand: Bits) -> Value:
-        return self.vector.splat_integer(operand) if isinstance(operand, int) else operand
-
-    def _poison(self) -> Value:
-        return ir.FormattedConstant(self.vector.numbers, "poison")
+        return operand if isinstance(operand, Value) else self.vector.splat_integer(operand)
 
     def _pick(self, a: Value, lanes: Sequence[int], name: str) -> Value:
         mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
-        return self._builder.shuffle_vector(a, self._poison(), mask, self._name(name))
+        return self._builder.shuffle_vector(a, self.vector.poison(), mask, self._name(name))
 
     def _intrinsic(self, stem: str, operands: Sequence[Operand], name: str) -> Value:
         values = [self._value(operand) for operand in operands]

@@ -73,7 +73,7 @@ class Emitter(Arithmetic):
 
     def index(self, index: Index) -> Value:
         """An index as IR knows it."""
-        return ir.Constant(INDEX, index) if isinstance(index, int) else index
+        return index if isinstance(index, Value) else ir.Constant(INDEX, index)
 
     def add_index(self, a: Index, b: Index, name: str = "") -> Index:
         """The sum: a number where both are."""

@@ -24,13 +24,13 @@ class VectorType:
             raise ValueError(f"a vector has a power of two of lanes, not {self.width}")
 
     @cached_property
-    def format(self) -> "np.finfo[Any]":
-        """The limits of the dtype."""
+    def limits(self) -> "np.finfo[Any]":
+        """What the dtype can hold."""
         return np.finfo(self.dtype)
 
     @property
     def element_bytes(self) -> int:
-        return self.format.bits // 8
+        return self.limits.bits // 8
 
     @property
     def element(self) -> Any:
@@ -45,7 +45,7 @@ class VectorType:
     @cached_property
     def integers(self) -> Any:
         """The IR type of the same register when it is read as integers."""
-        return self._wide(ir.IntType(self.format.bits))
+        return self._wide(ir.IntType(self.limits.bits))
 
     @cached_property
     def mask(self) -> Any:
@@ -55,15 +55,23 @@ class VectorType:
     @property
     def suffix(self) -> str:
         """What LLVM appends to the name of an intrinsic for this type."""
-        return f"f{self.format.bits}" if self.width == 1 else f"v{self.width}f{self.format.bits}"
+        return f"f{self.limits.bits}" if self.width == 1 else f"v{self.width}f{self.limits.bits}"
 
     def splat(self, number: float) -> Value:
         """A constant with a number in every lane."""
         return self._repeated(self.numbers, ir.Constant(self.element, float(number)))
 
+    def poison(self) -> Value:
+        """Lanes that nobody reads."""
+        return _spelled(self.numbers, "poison")
+
     def splat_integer(self, number: int) -> Value:
         """A constant with an integer in every lane."""
-        return self._repeated(self.integers, ir.Constant(ir.IntType(self.format.bits), number))
+        return self._repeated(self.integers, ir.Constant(ir.IntType(self.limits.bits), number))
+
+    def bits_of(self, number: float) -> int:
+        """The bits of a number of the dtype, read as an integer."""
+        return int(np.array(number, self.dtype).view(f"i{self.element_bytes}"))
 
     def first(self, lanes: int) -> Value:
         """A constant mask that holds the first lanes."""
@@ -75,4 +83,11 @@ class VectorType:
     def _repeated(self, kind: Any, constant: Any) -> Value:
         if self.width == 1:
             return constant
-        return ir.FormattedConstant(kind, f"splat ({constant.type} {constant.get_reference()})")
+        return _spelled(kind, f"splat ({constant.type} {constant.get_reference()})")
+
+
+def _spelled(vector: Any, text: str) -> Value:
+    """A constant as LLVM writes it; llvmlite knows that of scalars only."""
+    constant: Any = ir.FormattedConstant(vector.element, text)
+    constant.type = vector
+    return constant
