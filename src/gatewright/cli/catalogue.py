@@ -41,8 +41,9 @@ def cells(*, input_size: InputSize = 128, hidden_size: HiddenSize = 256, as_json
         console.print(_table([cards[name] for name in names], numbers))
     aliases = ", ".join(f"{alias} is {name}" for alias, name in ALIASES.items())
     said = f"Numbers are the weights and biases with input = {input_size} and hidden = {hidden_size}; {aliases}."
-    more = "Everything about one: gatewright show gru, or of a variation: gatewright show 'zoneout(0.1)(lstm)'."
-    console.print("", *wrap(said, WIDTH), *wrap(more, WIDTH), sep="\n", markup=False)
+    examples = ("gatewright show gru", "gatewright show 'zoneout(0.1)(lstm)'")
+    console.print("", *wrap(said, WIDTH), "Everything about one, or about a variation of one:", sep="\n", markup=False)
+    console.print(*(f"    {example}" for example in examples), sep="\n", markup=False)
 
 
 def _table(cards: "Sequence[Card]", numbers: int) -> Table:

@@ -46,11 +46,11 @@ def test_every_row_but_choices_can_be_parsed(name: str) -> None:
     for tex in texts(name):
         sums = [row for row in rows(tex) if r"\sum_t" in row]
         for row in [row for row in rows(tex) if r"\begin{cases}" not in row and row not in sums[2:]]:
-            _parse(row)
+            _check_parse(row)
 
 
 @cache
-def _parse(row: str) -> None:
+def _check_parse(row: str) -> None:
     from matplotlib.mathtext import MathTextParser
 
     for unknown, known in UNKNOWN.items():
@@ -62,4 +62,4 @@ def test_a_wrong_formula_is_seen() -> None:
     pytest.importorskip("matplotlib", reason="matplotlib's parser of formulas is not installed")
     for wrong in (r"h_t &= \sigmoid(x_t)", r"h_t &= \sigma(x_t}", r"h_t &= x_{t"):
         with pytest.raises(ValueError, match="Expected|Unknown"):
-            _parse(wrong)
+            _check_parse(wrong)

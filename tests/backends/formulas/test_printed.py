@@ -32,7 +32,7 @@ VARIED: tuple[Cell, ...] = (
 )
 
 
-def compare(cell: Cell, sizes: dict[str, int], rng: np.random.Generator) -> None:
+def check_what_is_printed(cell: Cell, sizes: dict[str, int], rng: np.random.Generator) -> None:
     trace = trace_cell(cell)
     sizes = {axis: sizes.get(axis, 3) for axis in (*trace.axes(), "hidden", "input")}
     printed = Printed(trace, sizes)
@@ -76,12 +76,12 @@ def compare(cell: Cell, sizes: dict[str, int], rng: np.random.Generator) -> None
 
 @pytest.mark.parametrize("name", cells.CATALOGUE)
 def test_a_printed_cell_computes_what_the_cell_does(name: str, rng: np.random.Generator) -> None:
-    compare(cells.get(name), SIZES, rng)
+    check_what_is_printed(cells.get(name), SIZES, rng)
 
 
 @pytest.mark.parametrize("cell", VARIED, ids=lambda cell: cell.label)
 def test_a_printed_variation_computes_what_it_does(cell: Cell, rng: np.random.Generator) -> None:
-    compare(cell, EQUAL if "residual" in cell.name else SIZES, rng)
+    check_what_is_printed(cell, EQUAL if "residual" in cell.name else SIZES, rng)
 
 
 @settings(max_examples=60)
@@ -91,4 +91,4 @@ def test_any_printed_cell_computes_what_it_does(data: st.DataObject) -> None:
     note(source)
     note(unicode.equations(trace_cell(cell)))
     note(unicode.gradient(trace_cell(cell)))
-    compare(cell, EQUAL, np.random.default_rng(0))
+    check_what_is_printed(cell, EQUAL, np.random.default_rng(0))

@@ -1,5 +1,6 @@
 """The lines that write down one step of a cell."""
 
+import re
 from collections.abc import Mapping
 
 from gatewright.backends.formulas.naming import is_named, moving, named
@@ -21,7 +22,7 @@ def cell_lines(trace: Trace) -> tuple[Line, ...]:
     ]
     for state, value in zip(trace.states, trace.next_states, strict=True):
         if value != Var(f"{state.name}'", state.shape):
-            lines.append(Line(_marked(state.name, state, Time.NOW), spell(value)))
+            lines.append(Line(_marked(state.name, state, _after(state.name)), spell(value)))
     lines += [Line(_marked(name, value, Time.NOW), spell(value)) for name, value in trace.emits]
     lines += [Line(_marked(name, value, Time.NONE), _over_time(spell(value))) for name, value in trace.sums]
     return tuple(lines)
@@ -40,26 +41,37 @@ def _draw(noise: Noise, name: Name) -> Line:
 def names_of(trace: Trace) -> dict[str, Name]:
     """How every leaf and every named value of a step is written."""
     changing = moving(trace)
-    states = {state.name for state in trace.states}
-    news = {f"{state.name}'" for state in trace.states}
+    carried = {state.name for state in trace.states}
+    given = {value.name for value in trace.inputs if f"d({value.name})" in carried}  # to a gradient: the states before
+    news = {f"{name}'" for name in carried | given}
     masks = _mask_names(trace)
     values = [*trace.leaves(), *(e.target for e in trace.equations if is_named(e.target.name))]
 
     def name(value: Var) -> Name:
         if value.name in news:
-            return _marked(value.name[:-1], value, Time.NOW)
-        time = Time.NONE if value.name not in changing else Time.BEFORE if value.name in states else Time.NOW
+            return _marked(value.name[:-1], value, _after(value.name))
+        time = Time.NONE if value.name not in changing else Time.NOW
+        time = _before(value.name) if value.name in carried | given else time
         return _marked(masks.get(value.name, value.name), value, time)
 
     return {value.name: name(value) for value in values}
 
 
+def _before(state: str) -> Time:
+    """The step that a carried value comes from: the one before; adjoints are carried the other way."""
+    return Time.NOW if state.count("d(") % 2 else Time.BEFORE
+
+
+def _after(state: str) -> Time:
+    return Time.BEFORE if _before(state) is Time.NOW else Time.NOW
+
+
 def _marked(identifier: str, value: Atom, time: Time) -> Name:
     """The name of a value; d(h) is h with a mark for its adjoint, t(h) for its tangent."""
     marks: list[Mark] = []
-    while identifier[:2] in ("d(", "t(") and identifier.endswith(")"):
-        marks.append(Mark.ADJOINT if identifier[0] == "d" else Mark.TANGENT)
-        identifier = identifier[2:-1]
+    while match := re.fullmatch(r"([dt])\((.*)\)(\.out)?", identifier):
+        marks.append(Mark.ADJOINT if match[1] == "d" else Mark.TANGENT)
+        identifier = f"{match[2]}{(match[3] or '').replace('.', '_')}"
     return Name(identifier, value.shape, time, tuple(reversed(marks)))
 
 

@@ -91,6 +91,7 @@ class Letters:
     def next(self, owners: frozenset[str] = frozenset()) -> str:
         """A name for a value that `owners` need."""
         owner = next(iter(owners)).removesuffix("'") if len(owners) == 1 else ""
+        owner = "" if "(" in owner else owner
         tries = [f"{letter}_{owner}" if owner else letter for letter in _LETTERS]
         tries += [f"{first}{number}" for number in range(1, 1 + len(self._taken)) for first in tries]
         name = next(name for name in tries if name not in self._taken)
