@@ -23,9 +23,7 @@ SHOWN = 5
 def check(
     cells: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[CELL]...", help="Cells: lstm, 'gru(reset=after)', 'layer_norm(gru)', my_cells.py:mine."
-        ),
+        typer.Argument(metavar="CELL", help="Cells: lstm, 'gru(reset=after)', 'layer_norm(gru)', my_cells.py:mine."),
     ] = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="Every cell of the catalogue.")] = False,
