@@ -1,10 +1,11 @@
 """PyTorch layers: any cell as a layer, drop-ins for torch.nn's, heads, pooling and initialisers."""
 
 from gatewright.nn import init
+from gatewright.nn.backends import Plan
 from gatewright.nn.heads import LastPool, MaxPool, MeanPool, PerStepDense, SharedDense
 from gatewright.nn.layers import GRU, LSTM, RNN
 from gatewright.nn.records import from_record, layer_records
-from gatewright.nn.recurrent import Plan, Recurrent
+from gatewright.nn.recurrent import Recurrent
 
 __all__ = [
     "GRU",

@@ -17,8 +17,6 @@ from gatewright.trace import Literal, Trace
 from gatewright.trace.mask import MASK, masked_trace
 from gatewright.trace.simplify import simplify, substitute
 
-NAMES = ("auto", "llvm", "torch")
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -15,27 +14,17 @@ from gatewright.backends import torch_eager
 from gatewright.backends.base import check_relabels
 from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
+from gatewright.nn import backends
 from gatewright.nn import init as initialisers
 from gatewright.nn.arguments import Given, read_arguments, split_states
 from gatewright.nn.options import as_cell, check_options, check_sizes, constants_of, trace_of
 from gatewright.nn.sequence import repack, reverse_within_lengths, zero_padding
 from gatewright.packing import Layout, layout_of, packed_shape, parts, tensor_name, unpacked
 from gatewright.trace import Trace
+from gatewright.trace.mask import MASK
 from gatewright.trace.simplify import without
 
 States = Tensor | tuple[Tensor, ...]
-MASK = "mask"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Which backend runs a layer, and why."""
-
-    backend: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.backend}: {self.reason}"
 
 
 class Recurrent(nn.Module):
@@ -165,10 +154,9 @@ class Recurrent(nn.Module):
                     found[key if key not in found else f"{key} (2)"] = view
         return found
 
-    def plan(self) -> Plan:
-        """Which backend runs this layer, and why."""
-        why = "asked for by name" if self.backend == "torch" else "the only backend of layers that this version has"
-        return Plan("torch", f"{why}; operation by operation, products outside of the loop done for all steps at once")
+    def plan(self) -> backends.Plan:
+        """Which backend runs this layer where its parameters are now, and why."""
+        return backends.choose(self.backend, self.trace, next(self.parameters()))
 
     def forward(
         self,
@@ -220,7 +208,8 @@ class Recurrent(nn.Module):
         inputs = {self.trace.inputs[0].name: flip(values)}
         if any(leaf.name == MASK for leaf in self.trace.inputs):
             inputs[MASK] = values.new_ones(steps, batch) if active is None else active.to(values.dtype)
-        result = torch_eager.run(
+        result = backends.run(
+            backends.choose(self.backend, self.trace, values),
             self.trace,
             inputs,
             unpacked(self.layout, self._tensors(self._names[index]), self.trace, sizes),
