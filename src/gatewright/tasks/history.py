@@ -10,7 +10,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 from torch.utils.tensorboard import SummaryWriter
-from typing_extensions import override
 
 from gatewright.tasks.evaluate import Means, measure
 from gatewright.tasks.folder import RunFolder, write_atomically
@@ -93,8 +92,7 @@ class History(pl.Callback):
         """Start the clock of the epoch."""
         self._epoch_started = time.perf_counter()
 
-    @override
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """Measure, and write the row."""
         learner, epoch = self._learner, trainer.current_epoch + 1
         speed = (learner.means.items("loss") - self._items_before) / (time.perf_counter() - self._epoch_started)

@@ -11,7 +11,6 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
-from typing_extensions import override
 
 from gatewright.tasks.folder import RunFolder, write_atomically
 from gatewright.tasks.history import History
@@ -83,8 +82,7 @@ class Keeper(Checkpoint):
         self.best, self.best_score = dict(state_dict["best"]), state_dict["best_score"]
         self.best_epoch, self._worse = state_dict["best_epoch"], state_dict["worse"]
 
-    @override
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """A resumed run may have been about to stop early."""
         self._saved_at = self._learner.global_step
         self._stop_early(trainer)
@@ -94,8 +92,7 @@ class Keeper(Checkpoint):
         if not trainer.is_last_batch:
             self._keep(trainer)
 
-    @override
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """Judge the network, then keep the state."""
         epoch = trainer.current_epoch + 1
         if self._history.validation is not None:
