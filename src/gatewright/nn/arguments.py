@@ -74,7 +74,7 @@ def read_arguments(
         values=values,
         states=_states(layer, hx, batch, batched),
         lengths=rows,
-        active=_active(layer, rows, mask, steps, batch, batched),
+        active=_active(layer, rows, mask, values, batched),
         packed=input if isinstance(input, PackedSequence) else None,
         batched=batched,
     )
@@ -168,19 +168,20 @@ def _states(
     return states if batched else tuple(given.unsqueeze(1) for given in states)
 
 
-def _active(
-    layer: Layer, rows: Tensor | None, mask: Tensor | None, steps: int, batch: int, batched: bool
-) -> Tensor | None:
+def _active(layer: Layer, rows: Tensor | None, mask: Tensor | None, values: Tensor, batched: bool) -> Tensor | None:
+    """Where a row takes a step: within its length, and where the mask is not 0."""
+    steps, batch = values.shape[:2]
     active = None if rows is None else step_mask(rows, steps, torch.bool)
     if mask is None:
         return active
-    mask = torch.as_tensor(mask, device=None if active is None else active.device)
-    mask = mask.unsqueeze(1) if not batched and mask.dim() == 1 else mask
+    given = torch.as_tensor(mask, device=values.device)
+    mask = given.unsqueeze(1) if not batched and given.dim() == 1 else given
     mask = mask.transpose(0, 1) if batched and layer.batch_first and mask.dim() == 2 else mask
     if mask.shape != (steps, batch):
+        expected = (batch, steps) if layer.batch_first else (steps, batch)
         raise ShapeError(
             f"{_name(layer)} was given a mask that does not fit",
-            expected=f"{(batch, steps) if layer.batch_first else (steps, batch)}, one number a step and row",
-            got=str(tuple(mask.shape)),
+            expected=f"{expected if batched else (steps,)}, one number a step and row",
+            got=str(tuple(given.shape)),
         )
     return mask != 0 if active is None else (mask != 0) & active
