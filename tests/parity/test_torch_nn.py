@@ -88,9 +88,9 @@ def test_parameters_have_torch_s_names_order_shapes_and_draws(kind: str, given: 
     want, got = dict(theirs.named_parameters()), dict(ours.named_parameters())
     assert list(got) == list(want)
     assert list(ours.state_dict()) == list(theirs.state_dict())
-    for name in want:
-        assert torch.equal(got[name], want[name]), name
-        assert got[name].data_ptr() != want[name].data_ptr()
+    for name, parameter in want.items():
+        assert torch.equal(got[name], parameter), name
+        assert got[name].data_ptr() != parameter.data_ptr()
     assert repr(ours) == repr(theirs)
     assert [[p.shape for p in ps] for ps in ours.all_weights] == [[p.shape for p in ps] for ps in theirs.all_weights]
     torch.manual_seed(5)
