@@ -114,7 +114,7 @@ class Emitter(Arithmetic):
         """
         first: dict[str, Any] = dict(carried or {})
         before = self._builder.block
-        header = self._enter(name)
+        header = self._enter(f"{name}.loop")
         index = self._builder.phi(INDEX, self._name(name))
         phis = {key: self._builder.phi(value.type, self._name(key)) for key, value in first.items()}
         loop = Loop(index, phis)

@@ -4,11 +4,14 @@ None of them branches, and none divides more than once. NaN stays NaN; infinitie
 they should.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gatewright.backends.llvm.arithmetic import Arithmetic
 from gatewright.backends.llvm.coefficients import COEFFICIENTS
 from gatewright.backends.llvm.vector_type import Value
+
+LARGEST_ERRORS: Mapping[str, float] = {"exp": 2.0, "log": 1.25, "sigmoid": 3.5, "softplus": 3.0, "tanh": 3.0}
+"""How many units in the last place a result may be off: in both dtypes, and with fused multiply-adds or without."""
 
 
 def exp(e: Arithmetic, x: Value, name: str = "exp") -> Value:

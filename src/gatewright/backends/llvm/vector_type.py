@@ -75,7 +75,8 @@ class VectorType:
 
     def first(self, lanes: int) -> Value:
         """A constant mask that holds the first lanes."""
-        return ir.Constant(self.mask, [lane < lanes for lane in range(self.width)])
+        held = [lane < lanes for lane in range(self.width)]
+        return ir.Constant(self.mask, held if self.width > 1 else held[0])
 
     def _wide(self, element: Any) -> Any:
         return element if self.width == 1 else ir.VectorType(element, self.width)
