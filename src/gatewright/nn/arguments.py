@@ -70,11 +70,16 @@ def read_arguments(
         )
     _check_dtype(layer, "an input", values)
     rows = None if lengths is None else row_lengths(lengths, steps=steps, batch=batch, device=values.device)
+    active = _active(layer, rows, mask, values, batched)
+    if (
+        active is not None
+    ):  # whatever stands where no step is taken, NaN too, must not come back as 0 * NaN in a gradient
+        values = values.masked_fill(~active.unsqueeze(-1), 0)
     return Given(
         values=values,
         states=_states(layer, hx, batch, batched),
         lengths=rows,
-        active=_active(layer, rows, mask, values, batched),
+        active=active,
         packed=input if isinstance(input, PackedSequence) else None,
         batched=batched,
     )

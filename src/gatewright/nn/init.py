@@ -89,12 +89,16 @@ def resolve(init: Init) -> Composite:
         return init
     wishes = init if isinstance(init, Sequence) and not isinstance(init, str) else [init]
     parts = tuple(part for wish in wishes for part in _parts(wish))
-    complete = bool(parts) and _sets_all(parts[0])
+    complete = bool(parts) and isinstance(parts[0], Initialiser) and parts[0].name == "torch_uniform"
     return Composite(parts if complete else (torch_uniform(zero_biases=True), *parts))
 
 
-def _sets_all(part: Rule) -> bool:
-    return isinstance(part, Initialiser) and part.name == "torch_uniform"
+def sets_all(part: Rule) -> bool:
+    """Whether an initialiser fills every parameter with no regard to its role, so that a cell's constants go over it.
+
+    What names a gate, and a function of the user's, is asked for in particular: it goes over the constants.
+    """
+    return isinstance(part, Initialiser) and part.name in ("torch_uniform", "normal", "truncated_normal")
 
 
 def _parts(wish: str | Rule) -> list[Rule]:

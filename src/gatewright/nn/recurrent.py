@@ -119,13 +119,11 @@ class Recurrent(nn.Module):
                         nn.init.zeros_(part)  # the second of two parts that are added, such as b_ih and b_hh
                     named.setdefault(name, part)
             parameters = initialisers.LayerParameters(named, self.trace)
-            first, *others = self.init.parts
             with torch.no_grad():
-                first(parameters, sizes)
-                for name, value in self._constants.items():
-                    nn.init.constant_(named[name], value)
-                for other in others:  # what was asked for comes after the cell's own constants
-                    other(parameters, sizes)
+                for part in self.init.parts:
+                    part(parameters, sizes)
+                    for name, value in self._constants.items() if initialisers.sets_all(part) else ():
+                        nn.init.constant_(named[name], value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         copied = type(self).__new__(type(self))
