@@ -10,8 +10,7 @@ import numpy as np
 
 from gatewright.backends.numpy_ref import sigmoid
 
-Array = Any
-Row = np.ndarray  # a transposed vector is a matrix of one row
+Array = Any  # a transposed vector is a matrix of one row
 
 TOKEN = re.compile(r"\s*(\d+(?:\.\d+)?(?![\w.⁻⁰¹²³⁴⁵⁶⁷⁸⁹])|[()\[\]|√;,/·⊙+−<>≤≥=≠]|[^\s()\[\]|√;,/·⊙+−<>≤≥=≠]+)")
 ABOVE = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
@@ -196,5 +195,6 @@ def _applied(left: Array, right: Array) -> Array:
     if not np.ndim(left) or not np.ndim(right):
         return left * right
     if np.ndim(left) == 2:
-        return left @ right
+        value = left @ right
+        return value[0] if value.shape == (1,) else value  # a row times a column is a number
     return np.outer(left, right)
