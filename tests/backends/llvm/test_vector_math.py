@@ -173,6 +173,8 @@ def test_errors_are_measured_right(got: float, want: float, off: float) -> None:
 def derivation() -> ModuleType:
     """The script that makes the coefficients."""
     pytest.importorskip("mpmath")
+    if not TOOL.is_file():
+        pytest.skip("the tools do not come with an installed package")
     spec = importlib.util.spec_from_file_location(Path(TOOL).stem, TOOL)
     assert spec is not None
     assert spec.loader is not None
