@@ -1,6 +1,7 @@
 """PyTorch layers: any cell as a layer, drop-ins for torch.nn's, heads, pooling and initialisers."""
 
 from gatewright.nn import init
+from gatewright.nn.accelerate import Report, accelerate
 from gatewright.nn.backends import Plan
 from gatewright.nn.heads import LastPool, MaxPool, MeanPool, PerStepDense, SharedDense
 from gatewright.nn.layers import GRU, LSTM, RNN
@@ -17,7 +18,9 @@ __all__ = [
     "PerStepDense",
     "Plan",
     "Recurrent",
+    "Report",
     "SharedDense",
+    "accelerate",
     "from_record",
     "init",
     "layer_records",

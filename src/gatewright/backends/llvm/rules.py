@@ -12,24 +12,19 @@ Rule = Callable[..., Value]
 
 
 def _hard_sigmoid(e: Emitter, a: Any, slope: AttrValue) -> Value:
-    return e.minimum(e.maximum(e.fma(a, float(slope), 0.5), 0.0), 1.0)
-
-
-def _sign(e: Emitter, a: Any) -> Value:
-    one = e.copysign(1.0, a)
-    return e.select(e.compare("==", a, 0.0), a, e.select(e.is_nan(a), a, one))
+    return e.smaller(1.0, e.larger(0.0, e.fma(a, float(slope), 0.5)))
 
 
 RULES: Mapping[Op, Rule] = {
     Op.NEG: lambda e, a: e.neg(a),
     Op.ABS: lambda e, a: e.abs(a),
-    Op.SIGN: _sign,
+    Op.SIGN: vector_math.sign,
     Op.EXP: vector_math.exp,
     Op.LOG: vector_math.log,
     Op.SQRT: lambda e, a: e.sqrt(a),
     Op.SIGMOID: vector_math.sigmoid,
     Op.TANH: vector_math.tanh,
-    Op.RELU: lambda e, a: e.maximum(a, 0.0),
+    Op.RELU: lambda e, a: e.larger(0.0, a),  # the second one where either is NaN
     Op.HARD_SIGMOID: _hard_sigmoid,
     Op.SOFTPLUS: vector_math.softplus,
     Op.ADD: lambda e, a, b: e.add(a, b),

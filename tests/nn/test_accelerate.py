@@ -1,0 +1,126 @@
+"""`accelerate` swaps a model's recurrent layers: the same numbers, the very same parameters, and a way back."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from gatewright.nn import GRU, LSTM, RNN, accelerate
+from tests.parity.assertions import assert_parity
+
+CELL = "a cell is called one step at a time from Python, which takes longer than its arithmetic"
+
+
+class Tagger(nn.Module):
+    """A model as people write them: layers of several kinds, one of them in two places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(10, 8)
+        self.encoder = nn.LSTM(8, 6, 2, bidirectional=True, batch_first=True, dropout=0.5)
+        self.decoder = nn.Sequential(nn.GRU(12, 5, batch_first=True))
+        self.again = self.decoder[0]
+        self.plain = nn.RNN(5, 4, nonlinearity="relu", batch_first=True)
+        self.cell = nn.GRUCell(4, 3)
+        self.normed = parametrizations.weight_norm(nn.RNN(3, 4), "weight_hh_l0")
+
+    def forward(self, symbols: Tensor) -> Tensor:
+        encoded, _ = self.encoder(self.embedding(symbols))
+        decoded, _ = self.decoder(encoded)
+        plain, _ = self.plain(decoded)
+        return self.cell(plain[:, -1])
+
+
+@pytest.fixture
+def model() -> Tagger:
+    return Tagger().eval()
+
+
+def test_the_numbers_stay_the_same(model: Tagger) -> None:
+    symbols = torch.randint(0, 10, (3, 7))
+    before = copy.deepcopy(model)
+    accelerate(model)
+    assert_parity(model(symbols), before(symbols).detach(), dtype="float32", steps=28)
+    model(symbols).sum().backward()
+    before(symbols).sum().backward()
+    for (name, got), (_, want) in zip(model.named_parameters(), before.named_parameters(), strict=True):
+        if want.grad is not None:
+            assert_parity(got.grad, want.grad, dtype="float32", steps=28, cell=name)
+
+
+def test_the_parameters_are_the_very_same(model: Tagger) -> None:
+    parameters = {name: id(parameter) for name, parameter in model.named_parameters()}
+    state = list(model.state_dict())
+    accelerate(model)
+    assert {name: id(parameter) for name, parameter in model.named_parameters()} == parameters
+    assert list(model.state_dict()) == state
+    assert (type(model.encoder), type(model.decoder[0]), type(model.plain)) == (LSTM, GRU, RNN)
+    assert model.again is model.decoder[0]
+
+
+def test_an_optimizer_that_was_made_before_goes_on(model: Tagger) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    symbols = torch.randint(0, 10, (3, 7))
+    accelerate(model)
+    before = model(symbols).detach()
+    model(symbols).sum().backward()
+    optimizer.step()
+    assert (model(symbols) - before).abs().max() > 1e-4
+
+
+def test_the_report_names_every_recurrent_module(model: Tagger) -> None:
+    report = accelerate(model)
+    assert {swap.name: swap.swapped for swap in report.swaps} == {
+        "encoder": True,
+        "decoder.0": True,
+        "again": True,
+        "plain": True,
+        "cell": False,
+        "normed": False,
+    }
+    lines = str(report).splitlines()
+    assert "encoder (LSTM): swapped, llvm: compiled for this processor" in lines
+    assert f"cell (GRUCell): left, {CELL}" in lines
+    assert "normed (ParametrizedRNN): left, it is a subclass, which may do something of its own" in lines
+
+
+def test_undo_puts_everything_back(model: Tagger) -> None:
+    encoder = model.encoder
+    report = accelerate(model)
+    model.train()
+    report.undo()
+    assert model.encoder is encoder
+    assert encoder.training
+    assert type(model.decoder[0]) is nn.GRU
+    assert model.again is model.decoder[0]
+
+
+def test_hooks_and_modes_are_kept(model: Tagger) -> None:
+    seen: list[tuple[int, ...]] = []
+    model.plain.register_forward_hook(lambda module, given, result: seen.append(tuple(result[0].shape)))
+    model.encoder.train()
+    accelerate(model)
+    model(torch.randint(0, 10, (3, 7)))
+    assert seen == [(3, 7, 4)]
+    assert model.encoder.training
+    assert not model.plain.training
+
+
+def test_a_layer_without_an_owner_is_left() -> None:
+    report = accelerate(nn.GRU(2, 3))
+    assert str(report) == (
+        "the model itself (GRU): left, it has no owner to be replaced in: "
+        "make it a part of a module, or use gatewright.nn's layer"
+    )
+
+
+def test_a_model_without_recurrent_layers_has_an_empty_report() -> None:
+    assert str(accelerate(nn.Sequential(nn.Linear(2, 3)))) == "the model has no recurrent layer"
+
+
+def test_a_transformer_of_torchs_own_is_left_alone() -> None:
+    model = nn.Sequential(nn.TransformerEncoderLayer(8, 2, batch_first=True), nn.LSTM(8, 4, batch_first=True))
+    report = accelerate(model)
+    assert [(swap.name, swap.swapped) for swap in report.swaps] == [("1", True)]
