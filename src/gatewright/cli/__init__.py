@@ -64,6 +64,8 @@ def main() -> None:
         _fail(error, code=2 if isinstance(error, OptionError) else 1)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
+        if package == "gatewright":
+            raise
         advice = GatewrightError(
             f"this command needs the package {package!r}, which is not installed",
             do="pip install 'gatewright[train]'",
