@@ -4,17 +4,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gatewright.axes import Shape
-from gatewright.lang.ops import Op
+from gatewright.schedule.check import check
 from gatewright.schedule.gather import AFTER, BEFORE, LOOP, Gathered, gather
-from gatewright.schedule.program import Place, Product, Program, Reduction, Stage, Store, Work
+from gatewright.schedule.keep import choose_kept
+from gatewright.schedule.passes import axis_classes, choose_passes
+from gatewright.schedule.program import (
+    Place,
+    Product,
+    Program,
+    Reduction,
+    Stage,
+    Store,
+    Work,
+    needs_whole,
+    operands,
+)
 from gatewright.schedule.sums import Lifted, lift_sums
 from gatewright.trace.analysis import shared
 from gatewright.trace.ir import Atom, Equation, Trace, Var
-
-CHEAP = frozenset(
-    {Op.NEG, Op.ABS, Op.SIGN, Op.ADD, Op.SUB, Op.MUL, Op.MAXIMUM, Op.MINIMUM, Op.LESS, Op.WHERE, Op.RELABEL, Op.EXPAND}
-)
-"""What is computed again where it is needed, rather than kept, if what it is made of is at hand."""
 
 _REDUCES, _SCALARS, _VECTORS = 0, 1, 2
 _Home = tuple[int, int, int, str]
@@ -48,8 +55,8 @@ class _Planner:
         self.works = {work.target.name: work for work in gathered.works}
         self.order = {name: index for index, name in enumerate(self.works)}
         self.shared = shared(trace)
-        self.alias = _axis_classes(trace)
-        self.passes = _passes(gathered)
+        self.alias = axis_classes(trace)
+        self.passes = choose_passes(gathered)
         self.news = {
             value.name: state.name
             for state, value in reversed(list(zip(trace.states, trace.next_states, strict=True)))
@@ -64,22 +71,24 @@ class _Planner:
         for name, work in self.works.items():
             self.homes[name] = self._home(work)
             self.drafts.setdefault(self.homes[name], _Draft({}, [])).works[name] = work
-        self._choose_stored()
+        news = (value.name for value in self.trace.next_states if isinstance(value, Var))
+        self.stored = choose_kept(self.works, self.homes, [*self.kept, *news])
         for home in self.drafts:
             self._recompute_in(home)
-        places = self._places()
+        prologue = self._prologue()
+        once = [*self.trace.params, *(equation.target for equation in prologue)]
+        places = self._places(once)
         self._add_stores(places)
         stages: dict[int, list[Stage]] = {BEFORE: [], LOOP: [], AFTER: []}
         for home in sorted(self.drafts):
             stages[home[0]].append(self._stage(home))
-        shapes = {leaf.name: leaf.shape for leaf in self.trace.leaves()}
-        shapes |= {name: value.shape for name, value in self.stored.items()}
-        return Program(
+        known = [*self.trace.leaves(), *once, *self.stored.values()]
+        program = Program(
             trace=self.trace,
             places=places,
-            shapes=shapes,
+            shapes={value.name: value.shape for value in known},
             news=self.news,
-            prologue=self._prologue(),
+            prologue=prologue,
             before=tuple(stages[BEFORE]),
             loop=tuple(stages[LOOP]),
             after=tuple(stages[AFTER]),
@@ -87,13 +96,16 @@ class _Planner:
             epilogue=tuple(self.lifted.epilogue),
             sums=tuple(self.lifted.sums),
         )
+        check(program)
+        return program
 
     def _prologue(self) -> tuple[Equation, ...]:
-        """The equations on parameters that any work, or any sum, uses; a transposed matrix is read as it lies."""
-        needed = {value.name for work in self.works.values() for value in _operands(work) if isinstance(value, Var)}
-        needed |= {term.matrix for w in self.works.values() if isinstance(w, Product) for term in w.terms}
-        needed |= {arg.name for one in self.lifted.epilogue for arg in one.args if isinstance(arg, Var)}
-        needed |= {value.name for value in self.trace.next_states if isinstance(value, Var)}
+        """The equations on parameters whose results are used; a transposed matrix is read as it lies."""
+        used = [value for work in self.works.values() for value in operands(work)]
+        used += [arg for one in self.lifted.epilogue for arg in one.args]
+        used += [*self.trace.next_states, *self.kept.values()]
+        needed = {value.name for value in used if isinstance(value, Var)}
+        needed |= {term.matrix for work in self.works.values() if isinstance(work, Product) for term in work.terms}
         chosen: list[Equation] = []
         for equation in reversed(self.trace.equations):
             if equation.target.name in self.shared and equation.target.name in needed:
@@ -103,7 +115,7 @@ class _Planner:
 
     def _home(self, work: Work) -> _Home:
         now = self.passes[work.target.name]
-        level = max((self._after(work, value, now) for value in _operands(work)), default=0)
+        level = max((self._after(work, value, now) for value in operands(work)), default=0)
         if isinstance(work, Reduction):
             return now, level, _REDUCES, ""
         axis = self._axis(work.target.shape)
@@ -114,75 +126,20 @@ class _Planner:
         home = self.homes.get(value.name) if isinstance(value, Var) else None
         if home is None or home[0] != now:
             return 0
-        whole = isinstance(work, Product | Reduction)  # needs the value of all units, not only its own
-        return home[1] + (1 if whole else 0)
+        return home[1] + (1 if needs_whole(work) else 0)
 
     def _axis(self, shape: Shape) -> str:
         return self.alias.get(shape[0], shape[0]) if shape else ""
 
-    def _choose_stored(self) -> None:
-        """Mark what is kept: what is asked for, whole operands, and what crosses stages and is dear to compute
-        again."""
-        self.stored = {name: value for name, value in self.kept.items() if name in self.works}
-        crossing: dict[str, Var] = {}
-        for name, work in self.works.items():
-            for value in _operands(work):
-                if not isinstance(value, Var) or value.name not in self.works:
-                    continue
-                if isinstance(work, Product | Reduction):
-                    self.stored[value.name] = value
-                elif self.homes[value.name] != self.homes[name]:
-                    crossing[value.name] = value
-        for value in self.trace.next_states:
-            if isinstance(value, Var) and value.name in self.works:
-                self.stored[value.name] = value
-        self.stored |= {name: value for name, value in crossing.items() if not self._is_cheap(name)}
-        self._keep_sources([name for name in crossing if not self._at_hand(name)])
-        for name in sorted(crossing, key=self.order.__getitem__):
-            if not self._at_hand(name):
-                self.stored[name] = crossing[name]
-        # a Program does not depend on the order of a set
-        self.stored = {name: self.stored[name] for name in sorted(self.stored, key=self.order.__getitem__)}
-
-    def _keep_sources(self, names: Iterable[str]) -> None:
-        """Keep what several cheap values are made of in place of the values, where that is fewer."""
-        groups: dict[frozenset[str], list[str]] = {}
-        for name in names:
-            groups.setdefault(frozenset(self._sources(name)), []).append(name)
-        for sources, made in groups.items():
-            if len(sources) < len(made):
-                self.stored |= {source: self.works[source].target for source in sources}
-
-    def _sources(self, name: str) -> set[str]:
-        """The dear values that a cheap one is made of and that are not kept."""
-        if name not in self.works or name in self.stored:
-            return set()
-        if not self._is_cheap(name):
-            return {name}
-        return set().union(*(self._sources(v.name) for v in _operands(self.works[name]) if isinstance(v, Var)))
-
-    def _is_cheap(self, name: str) -> bool:
-        work = self.works[name]
-        return isinstance(work, Equation) and work.op in CHEAP
-
-    def _at_hand(self, name: str) -> bool:
-        """Whether a value can be computed again from leaves and from what is kept, by cheap operations."""
-        work = self.works.get(name)
-        if work is None or name in self.stored:
-            return True
-        return self._is_cheap(name) and all(
-            self._at_hand(value.name) for value in _operands(work) if isinstance(value, Var)
-        )
-
-    def _places(self) -> dict[str, Place]:
+    def _places(self, once: Iterable[Var]) -> dict[str, Place]:
         trace = self.trace
         places = dict.fromkeys((v.name for v in trace.inputs), Place.INPUT)
         places |= dict.fromkeys((noise.var.name for noise in trace.noises), Place.INPUT)
         places |= dict.fromkeys((v.name for v in trace.states), Place.STATE)
-        places |= dict.fromkeys(sorted(self.shared), Place.SHARED)
+        places |= dict.fromkeys((v.name for v in once), Place.SHARED)
         readers: dict[str, set[int]] = {}
         for home, draft in self.drafts.items():
-            for value in (value for work in draft.works.values() for value in _operands(work)):
+            for value in (value for work in draft.works.values() for value in operands(work)):
                 if isinstance(value, Var):
                     readers.setdefault(value.name, set()).add(home[0])
         for name in self.stored:
@@ -203,7 +160,7 @@ class _Planner:
     def _recompute_in(self, home: _Home) -> None:
         """Add to a stage the cheap equations whose results it needs and that are not kept."""
         draft = self.drafts[home]
-        todo = [value for work in draft.works.values() for value in _operands(work)]
+        todo = [value for work in draft.works.values() for value in operands(work)]
         while todo:
             value = todo.pop()
             if not isinstance(value, Var) or value.name not in self.works:
@@ -212,7 +169,7 @@ class _Planner:
                 continue
             work = self.works[value.name]
             draft.works[value.name] = work
-            todo += _operands(work)
+            todo.extend(operands(work))
 
     def _stage(self, home: _Home) -> Stage:
         draft = self.drafts[home]
@@ -224,52 +181,3 @@ class _Planner:
             reductions=tuple(work for work in works if isinstance(work, Reduction)),
             stores=tuple(draft.stores),
         )
-
-
-def _operands(work: Work) -> list[Atom]:
-    if isinstance(work, Product):
-        return [term.vector for term in work.terms]
-    if isinstance(work, Reduction):
-        return [work.vector]
-    return list(work.args)
-
-
-def _passes(gathered: Gathered) -> dict[str, int]:
-    """The pass that computes each value.
-
-    Elementwise work goes into the loop, where its operands are at hand anyway, unless a product before the loop needs
-    it, or it only dresses such a product; or it needs a product that comes after the loop.
-    """
-    phases, passes = gathered.phases, dict[str, int]()
-    wanted: set[str] = set()
-    for work in reversed(gathered.works):
-        name = work.target.name
-        if phases[name] == BEFORE and (name in wanted or not isinstance(work, Equation)):
-            wanted |= _names(_operands(work))
-    dressed: set[str] = set()
-    late: set[str] = set()
-    for work in gathered.works:
-        name, used = work.target.name, _names(_operands(work))
-        whole = not isinstance(work, Equation)
-        if phases[name] == BEFORE and (whole or used & dressed):
-            dressed.add(name)
-        if (phases[name] == AFTER and whole) or used & late:
-            late.add(name)
-        passes[name] = AFTER if name in late else BEFORE if name in dressed | wanted else LOOP
-    return passes
-
-
-def _names(values: Iterable[Atom]) -> set[str]:
-    return {value.name for value in values if isinstance(value, Var)}
-
-
-def _axis_classes(trace: Trace) -> dict[str, str]:
-    """Axes that are used for one another have one size, so that one stage can go along both."""
-    classes: dict[str, str] = {}
-    for equation in trace.equations:
-        if equation.op is Op.RELABEL:
-            (before,), (after,) = equation.args[0].shape, equation.target.shape
-            first, second = sorted((classes.get(before, before), classes.get(after, after)))
-            classes = {axis: first if name == second else name for axis, name in classes.items()}
-            classes |= {before: first, after: first, second: first}
-    return classes

@@ -55,6 +55,18 @@ Work = Product | Reduction | Equation
 """One thing to compute for a row. The equations are elementwise."""
 
 
+def operands(work: Work) -> tuple[Atom, ...]:
+    """What is computed from, matrices aside."""
+    if isinstance(work, Product):
+        return tuple(term.vector for term in work.terms)
+    return (work.vector,) if isinstance(work, Reduction) else work.args
+
+
+def needs_whole(work: Work) -> bool:
+    """Whether each unit of the result needs all units of the operands, and not only its own."""
+    return isinstance(work, Product | Reduction)
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """Keep a value: a state's new value under the name of the state, others under their own."""
@@ -76,12 +88,15 @@ class Stage:
 
     def reads(self) -> Iterator[Atom]:
         """Every value that the stage uses, its own results included."""
-        for product in self.products:
-            yield from (term.vector for term in product.terms)
-        yield from (reduction.vector for reduction in self.reductions)
-        for equation in self.equations:
-            yield from equation.args
+        for work in self.works():
+            yield from operands(work)
         yield from (store.value for store in self.stores)
+
+    def works(self) -> Iterator[Work]:
+        """Everything that the stage computes, in order."""
+        yield from self.products
+        yield from self.reductions
+        yield from self.equations
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +113,7 @@ class Program:
     """A Trace laid out over a sequence."""
 
     trace: Trace
-    places: Mapping[str, Place]  # of every leaf, and of every value that is kept
+    places: Mapping[str, Place]  # of every leaf, of what the prologue computes, and of every value that is kept
     shapes: Mapping[str, Shape]  # of the same values
     news: Mapping[str, str]  # the states whose new values are found under NEW
     prologue: tuple[Equation, ...]  # of parameters only, once

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gatewright.derive import vjp
-from gatewright.schedule.plan import CHEAP
+from gatewright.schedule.keep import CHEAP
 from gatewright.trace.analysis import shared
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
 from gatewright.trace.simplify import simplify

@@ -1,0 +1,164 @@
+"""The checker of Programs, run on every plan: what a stage reads is there when it reads it."""
+
+from collections.abc import Iterable, Mapping
+
+from gatewright.axes import Shape, show_shape
+from gatewright.errors import TraceError
+from gatewright.lang.ops import ELEMENTWISE, Op, UnfitShapesError, result_shape
+from gatewright.schedule.passes import axis_classes
+from gatewright.schedule.program import Place, Product, Program, Reduction, Stage, Store
+from gatewright.trace.ir import Atom, Equation, Literal, Var
+
+_IN_A_STAGE = ELEMENTWISE | {Op.EXPAND, Op.RELABEL}
+_KEPT = frozenset({Place.SEQUENCE, Place.ROW})
+_GIVEN = frozenset({Place.INPUT, Place.STATE, Place.SHARED})
+
+
+def check(program: Program) -> None:
+    """Hold every rule of a Program.
+
+    - What a stage uses is given, computed there, or stored by an earlier stage in a place that can be read there.
+    - Operands of products and reductions are whole: no value of their own stage.
+    - All that a stage computes lies along its axis, by operations on single elements.
+    - Every store goes where `places` says; everything that has a place is stored once, and so is every state.
+    - What is given out and summed is there at the end.
+
+    Raises TraceError, which names the stage.
+    """
+    checker = _Checker(program)
+    for name, stages in program.passes():
+        for index, stage in enumerate(stages):
+            checker.check_stage(name, index, stage)
+        checker.leave_pass()
+    checker.check_end()
+
+
+class _Checker:
+    """Goes through a Program in the order in which it is run."""
+
+    def __init__(self, program: Program) -> None:
+        self.program, self.here = program, "what is done once"
+        self.next = {s.name: new for s, new in zip(program.trace.states, program.trace.next_states, strict=True)}
+        self.late = {one.name for stage in program.after for one in stage.stores if one.place is Place.STATE}
+        self.classes = axis_classes(program.trace)
+        self.stored: set[tuple[Place, str]] = set()
+        self.visible = {leaf.name: leaf for leaf in program.trace.leaves()}
+        for equation in program.prologue:
+            self._check_equation(equation, self.visible)
+            self.visible[equation.target.name] = equation.target
+        for value in self.visible.values():
+            self._require(program.places.get(value.name) in _GIVEN, f"the place of {value.name}", "that of a leaf")
+            self._check_shape(value.name, program.shapes.get(value.name, ("nowhere",)), value.shape)
+
+    def check_stage(self, pass_name: str, index: int, stage: Stage) -> None:
+        """Hold the rules of one stage; what it stores can be read from then on."""
+        self.here = f"stage {index} of the pass {pass_name!r}"
+        for product in stage.products:
+            self._check_product(product, stage)
+        for reduction in stage.reductions:
+            self._check_reduction(reduction, stage)
+        values = self.visible | {work.target.name: work.target for work in (*stage.products, *stage.reductions)}
+        for equation in stage.equations:
+            self._check_equation(equation, values)
+            self._check_along(equation, stage)
+            values[equation.target.name] = equation.target
+        for value in stage.reads():
+            if isinstance(value, Var) and value.name in self.next:
+                known = pass_name != "before" and value.name not in self.late
+                self._require(known, f"the state {value.name}", "read in the loop or after it, and written by then")
+        for store in stage.stores:
+            self._check_store(store, values, in_loop=pass_name == "loop")
+
+    def leave_pass(self) -> None:
+        """What was kept within a step is gone after it."""
+        places = self.program.places
+        self.visible = {name: value for name, value in self.visible.items() if places[name] is not Place.ROW}
+
+    def check_end(self) -> None:
+        """Hold that all was stored, and that what is asked for is there."""
+        program, self.here = self.program, "the end"
+        wanted = {(Place.STATE, name) for name in self.next}
+        wanted |= {(place, name) for name, place in program.places.items() if place in _KEPT}
+        self._require(self.stored == wanted, "what was stored", _listed(wanted), _listed(self.stored))
+        self._check_defined("what is emitted", [value for _, value in program.trace.emits], self.visible)
+        totals = {name: value for name, value in self.visible.items() if program.places[name] is Place.SHARED}
+        for one in program.row_sums:
+            operands = [one.left] if one.right is None else [one.left, one.right]
+            self._check_defined(one.target.name, operands, self.visible)
+            self._check_shape(one.target.name, one.target.shape, tuple(v.shape[0] for v in operands if v.shape))
+            totals[one.target.name] = one.target
+        for equation in program.epilogue:
+            self._check_equation(equation, totals)
+            totals[equation.target.name] = equation.target
+        self._check_defined("what is summed", [value for _, value in program.sums], totals)
+
+    def _check_product(self, product: Product, stage: Stage) -> None:
+        name = product.target.name
+        self._check_shape(name, product.target.shape, (stage.axis or "",))
+        for term in product.terms:
+            self._check_defined(name, [term.vector], self.visible)
+            matrix = self.visible.get(term.matrix)
+            given = matrix is not None and self.program.places[term.matrix] is Place.SHARED
+            self._require(given, f"the matrix {term.matrix} of {name}", "a matrix of parameters")
+            shape = () if matrix is None else matrix.shape[:: -1 if term.transposed else 1]
+            self._check_shape(term.matrix, shape, (*product.target.shape, *term.vector.shape))
+
+    def _check_reduction(self, reduction: Reduction, stage: Stage) -> None:
+        name = reduction.target.name
+        self._check_defined(name, [reduction.vector], self.visible)
+        self._check_shape(name, reduction.target.shape, ())
+        alone = stage.axis is None and not stage.products and not stage.equations
+        self._require(alone and len(reduction.vector.shape) == 1, name, "a stage of nothing but sums of vectors")
+
+    def _check_equation(self, equation: Equation, values: Mapping[str, Var]) -> None:
+        name = equation.target.name
+        self._check_defined(name, equation.args, values)
+        try:
+            shape = result_shape(equation.op, tuple(arg.shape for arg in equation.args), equation.attrs)
+        except UnfitShapesError as unfit:
+            raise self._fault(f"{name} = {equation.op}", unfit.expected) from None
+        self._check_shape(name, equation.target.shape, shape)
+
+    def _check_along(self, equation: Equation, stage: Stage) -> None:
+        name = equation.target.name
+        self._require(equation.op in _IN_A_STAGE, f"{name} = {equation.op}", "an operation on single elements")
+        for value in (equation.target, *equation.args):
+            if value.shape:
+                self._check_shape(name, value.shape, (stage.axis or "",))
+
+    def _check_store(self, store: Store, values: Mapping[str, Var], *, in_loop: bool) -> None:
+        self._check_defined(f"what is stored as {store.name}", [store.value], values)
+        key = (store.place, store.name)
+        self._require(key not in self.stored, f"{store.place} {store.name}", "to be stored once")
+        self.stored.add(key)
+        if store.place is Place.STATE:
+            self._require(self.next.get(store.name) == store.value, f"the new {store.name}", "the trace's own")
+            seen = isinstance(store.value, Var) and self.program.news.get(store.value.name) == store.name
+        else:
+            own, place = getattr(store.value, "name", None) == store.name, self.program.places.get(store.name)
+            there = own and place is store.place and (place is Place.SEQUENCE or (place is Place.ROW and in_loop))
+            self._require(there, f"where {store.name} is stored", str(place), str(store.place))
+            seen = True
+        if seen and isinstance(store.value, Var):
+            self.visible[store.value.name] = store.value
+
+    def _check_defined(self, what: str, used: Iterable[Atom], values: Mapping[str, Var]) -> None:
+        for value in used:
+            if not isinstance(value, Literal):
+                self._require(values.get(value.name) == value, what, "values that can be read there", value.name)
+
+    def _check_shape(self, name: str, shape: Shape, wanted: Shape) -> None:
+        """Axes that the equations use for one another are as good as equal."""
+        same = [self.classes.get(axis, axis) for axis in shape] == [self.classes.get(axis, axis) for axis in wanted]
+        self._require(same, f"the shape of {name}", show_shape(wanted), show_shape(shape))
+
+    def _require(self, holds: bool, what: str, expected: str, got: str | None = None) -> None:
+        if not holds:
+            raise self._fault(what, expected, got)
+
+    def _fault(self, what: str, expected: str, got: str | None = None) -> TraceError:
+        return TraceError(f"program of {self.program.trace.name!r}, {self.here}: {what}", expected=expected, got=got)
+
+
+def _listed(stores: Iterable[tuple[Place, str]]) -> str:
+    return ", ".join(f"{place} {name}" for place, name in sorted(stores))
