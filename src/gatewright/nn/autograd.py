@@ -42,7 +42,10 @@ class TorchArrays:
 
     def contiguous(self, array: Tensor) -> Tensor:
         """The same numbers, one row after the other."""
-        return array.detach().to(self._like.dtype).contiguous()
+        if array.requires_grad:
+            array = array.detach()
+        same = array.dtype == self._like.dtype and array.is_contiguous()
+        return array if same else array.to(self._like.dtype).contiguous()
 
     def address(self, array: Tensor) -> int:
         """Where a tensor begins."""

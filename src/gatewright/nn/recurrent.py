@@ -80,6 +80,8 @@ class Recurrent(nn.Module):
         self.bidirectional, self.backend, self.init = bidirectional, backend, initialisers.resolve(init)
         self._extra = dict(sizes or {})
         self.layout = layout or self._choose_layout()
+        below = self.output_size * (2 if bidirectional else 1)
+        self._sizes = (self._sizes_above(input_size), self._sizes_above(below))
         self._names: list[list[str]] = []
         for layer, suffix in self._directions():
             check_relabels(self.trace, self.sizes(layer))
@@ -103,8 +105,10 @@ class Recurrent(nn.Module):
 
     def sizes(self, layer: int = 0) -> dict[str, int]:
         """The size of every axis of the cell in one layer."""
-        below = self.output_size * (2 if self.bidirectional else 1)
-        sizes = {**self._extra, INPUT: below if layer else self.input_size, HIDDEN: self.hidden_size}
+        return self._sizes[min(layer, 1)]
+
+    def _sizes_above(self, input_size: int) -> dict[str, int]:
+        sizes = {**self._extra, INPUT: input_size, HIDDEN: self.hidden_size}
         bind(self.trace.axes(), sizes)
         return sizes
 

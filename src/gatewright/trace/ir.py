@@ -72,6 +72,10 @@ class Trace:
     sums: tuple[tuple[str, Atom], ...] = ()
     gates: tuple[tuple[str, Var], ...] = ()
 
+    def __hash__(self) -> int:
+        """Of what is at hand at once: traces are the keys of caches that every call of a layer asks."""
+        return hash((self.name, len(self.params), len(self.equations), len(self.emits)))
+
     def leaves(self) -> Iterator[Var]:
         """Every value that no equation defines."""
         yield from self.inputs
