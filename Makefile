@@ -10,13 +10,14 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint golden clean
+.PHONY: help env demo test lint golden docs clean
 
 help:
 	@echo 'make demo     train a network to add, ask it for 1024 + 16; train one on text, let it write'
 	@echo 'make test     style, types and tests'
 	@echo 'make lint     style and types'
 	@echo 'make golden   write the golden files anew; read what changed before you commit it'
+	@echo 'make docs     write the parts of docs/ that are made from the code anew'
 	@echo 'make env      the environment in $(VENV), with everything for development'
 	@echo 'make clean    remove the environment, caches and the runs of the demo'
 	@echo 'QUICK=1 makes the demo short; PYTHON=python3.12 and VENV=... choose another Python and folder'
@@ -51,9 +52,13 @@ lint: $(VENV)/.dev
 test: lint
 	$(BIN)/python -m pytest
 
-golden: $(VENV)/.dev
+golden: docs
 	$(BIN)/python -m pytest --update-golden
-	git status --short tests/golden
+	git status --short tests/golden docs
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m tools.system_map
+	$(BIN)/python -m tools.conventions
 
 clean:
 	rm -rf $(VENV) $(RUNS) .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,59 @@
+"""docs/system.md has a line for every file of the package, and each says what the file says of itself."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.paths import PACKAGE, ROOT, package_files
+
+system_map = pytest.importorskip("tools.system_map", reason="the tools do not come with an installed package")
+
+# Longer than this, a line of the map is no line any more.
+LONGEST = 160
+FILES = package_files()
+NAMES = [path.relative_to(PACKAGE).as_posix() for path in FILES]
+
+
+def test_the_map_is_up_to_date() -> None:
+    assert system_map.MAP.is_up_to_date(), "make docs"
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_a_file_says_in_one_sentence_what_it_is(path: Path) -> None:
+    line = system_map.sentence(path)
+    assert line.endswith((".", "?")), "the docstring does not begin with a sentence"
+    assert 10 < len(line) <= LONGEST
+
+
+def test_every_file_is_on_the_map_once() -> None:
+    links = [f"(../{path.relative_to(ROOT).as_posix()})" for path in FILES if path.stem != "__init__"]
+    written = system_map.the_map()
+    assert [link for link in links if written.count(link) != 1] == []
+
+
+def test_the_map_has_the_order_of_the_parts() -> None:
+    headings = [line for line in system_map.the_map().splitlines() if line.startswith("### ")]
+    parts = [heading.split("/")[1] for heading in headings[1:]]
+    assert headings[0] == "### gatewright/"
+    assert parts == sorted(parts, key=system_map.PARTS.index)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ('"""One. Two."""', "One."),
+        ('"""Over\ntwo lines: `a.b`, 0.5.\n\nMore."""', "Over two lines: `a.b`, 0.5."),
+        ('"""Is it? It is."""', "Is it?"),
+        ('"""No sentence"""', "No sentence"),
+        ("a = 1", ""),
+    ],
+)
+def test_the_first_sentence_is_taken(source: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(source, encoding="utf-8")
+    assert system_map.sentence(path) == expected
+
+
+def test_a_file_stands_after_those_that_it_imports() -> None:
+    needs = {"a": {"c"}, "b": set(), "c": {"d", "elsewhere"}, "d": set()}
+    assert system_map.reading_order(["a", "b", "c", "d"], needs) == ["b", "d", "c", "a"]
