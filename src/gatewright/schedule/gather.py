@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from gatewright.axes import show_shape
 from gatewright.errors import TraceError
 from gatewright.lang.ops import ELEMENTWISE, Op
 from gatewright.schedule.program import Product, Reduction, Term, Work
@@ -121,8 +122,9 @@ class _Gatherer:
             self._works.append(equation)
         else:
             raise TraceError(
-                f"trace {self.trace.name!r}: {equation.target.name} = {equation.op} is about a matrix of a row",
+                f"trace {self.trace.name!r} computes with a matrix of each row, which no schedule can do",
                 expected="matrices of parameters only",
+                got=f"{equation.target.name}{show_shape(equation.target.shape)} = {equation.op}",
                 do="use a backend that runs the Trace itself: backend='torch'",
             )
 

@@ -73,14 +73,15 @@ class _Planner:
             self.drafts.setdefault(self.homes[name], _Draft({}, [])).works[name] = work
         news = (value.name for value in self.trace.next_states if isinstance(value, Var))
         self.stored = choose_kept(self.works, self.homes, [*self.kept, *news])
-        for home in self.drafts:
-            self._recompute_in(home)
+        for draft in self.drafts.values():
+            self._recompute_in(draft)
+            self._prune(draft)
         prologue = self._prologue()
         once = [*self.trace.params, *(equation.target for equation in prologue)]
         places = self._places(once)
         self._add_stores(places)
         stages: dict[int, list[Stage]] = {BEFORE: [], LOOP: [], AFTER: []}
-        for home in sorted(self.drafts):
+        for home in sorted(home for home, draft in self.drafts.items() if draft.stores):
             stages[home[0]].append(self._stage(home))
         known = [*self.trace.leaves(), *once, *self.stored.values()]
         program = Program(
@@ -157,9 +158,8 @@ class _Planner:
                 home = (LOOP, 0, _VECTORS if state.shape else _SCALARS, self._axis(state.shape))
             self.drafts.setdefault(home, _Draft({}, [])).stores.append(Store(value, state.name, Place.STATE))
 
-    def _recompute_in(self, home: _Home) -> None:
+    def _recompute_in(self, draft: _Draft) -> None:
         """Add to a stage the cheap equations whose results it needs and that are not kept."""
-        draft = self.drafts[home]
         todo = [value for work in draft.works.values() for value in operands(work)]
         while todo:
             value = todo.pop()
@@ -171,13 +171,22 @@ class _Planner:
             draft.works[value.name] = work
             todo.extend(operands(work))
 
+    def _prune(self, draft: _Draft) -> None:
+        """Leave in a stage, in order, what is kept or used there: what is computed again elsewhere may not be."""
+        needed = {name for name in draft.works if name in self.stored}
+        for name in sorted(draft.works, key=self.order.__getitem__, reverse=True):
+            if name in needed:
+                needed |= {value.name for value in operands(draft.works[name]) if isinstance(value, Var)}
+        draft.works = {
+            name: draft.works[name] for name in sorted(draft.works, key=self.order.__getitem__) if name in needed
+        }
+
     def _stage(self, home: _Home) -> Stage:
         draft = self.drafts[home]
-        works = sorted(draft.works.values(), key=lambda work: self.order[work.target.name])
         return Stage(
             axis=home[3] or None,
-            products=tuple(work for work in works if isinstance(work, Product)),
-            equations=tuple(work for work in works if isinstance(work, Equation)),
-            reductions=tuple(work for work in works if isinstance(work, Reduction)),
+            products=tuple(work for work in draft.works.values() if isinstance(work, Product)),
+            equations=tuple(work for work in draft.works.values() if isinstance(work, Equation)),
+            reductions=tuple(work for work in draft.works.values() if isinstance(work, Reduction)),
             stores=tuple(draft.stores),
         )

@@ -4,14 +4,14 @@ The derivative of a step repeats the step's own equations. `save` cuts them out:
 activation) is given out by the forward run and handed to the gradient; what is cheap is computed again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gatewright.derive import vjp
 from gatewright.schedule.keep import CHEAP
 from gatewright.trace.analysis import shared
-from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
+from gatewright.trace.ir import Atom, Literal, Trace, Var
 from gatewright.trace.simplify import simplify
 
 
@@ -49,75 +49,61 @@ def save(trace: Trace, outputs: tuple[str, ...] | None = None, choices: Choices 
     backward = vjp(trace, outputs)
     if (choices or Choices()).save is Save.NOTHING:
         return Pair(trace, backward, ())
-    own = _expressions(trace)
-    chosen = _chosen(backward, _repeated(trace, backward, own))
-    forward_names = {expression: name for name, expression in own.items()}
-    of_backward = _expressions(backward)
-    values = {equation.target.name: equation.target for equation in trace.equations}
+    repeated = _repeated(trace, backward)
     # a value is saved under its name in the step, which is the same for every gradient of the step
-    sources = {name: values[forward_names[of_backward[name]]] for name in chosen}
-    emits = tuple((saved(value.name), value) for value in sources.values())
+    sources = {name: repeated[name] for name in _chosen(backward, repeated)}
+    emits = {saved(value.name): value for value in sources.values()}
     cut = {name: Var(saved(value.name), value.shape) for name, value in sources.items()}
     return Pair(
-        forward=replace(trace, emits=(*trace.emits, *emits)),
+        forward=replace(trace, emits=(*trace.emits, *emits.items())),
         backward=simplify(_given(backward, cut)),
-        saved=tuple(name for name, _ in emits),
+        saved=tuple(emits),
     )
 
 
-def _expressions(trace: Trace) -> dict[str, int]:
-    """A number for each value that tells equal expressions of equal leaves, across traces."""
-    numbers: dict[str, int] = {leaf.name: hash(("leaf", leaf.name)) for leaf in trace.leaves()}
-    for one in trace.equations:
-        args = tuple(arg.value if isinstance(arg, Literal) else numbers[arg.name] for arg in one.args)
-        numbers[one.target.name] = hash((one.op, args, one.attrs))
-    return numbers
-
-
-def _repeated(trace: Trace, backward: Trace, own: Mapping[str, int]) -> set[str]:
-    """The values of the gradient that the forward step computes as well, for each row."""
-    known = {own[one.target.name] for one in trace.equations}
+def _repeated(trace: Trace, backward: Trace) -> dict[str, Var]:
+    """The values of the gradient that the forward step computes as well, for each row: its value for each."""
+    numbers: dict[object, int] = {}
+    own = _expressions(trace, numbers)
+    values = {own[equation.target.name]: equation.target for equation in trace.equations}
     for_all_rows = shared(backward)
     return {
-        name for name, expression in _expressions(backward).items() if expression in known and name not in for_all_rows
+        name: values[number]
+        for name, number in _expressions(backward, numbers).items()
+        if number in values and name not in for_all_rows
     }
 
 
-def _chosen(backward: Trace, repeated: set[str]) -> dict[str, tuple[str, ...]]:
+def _expressions(trace: Trace, numbers: dict[object, int]) -> dict[str, int]:
+    """A number for each value: one for equal expressions of equal leaves, in all traces that share `numbers`."""
+    found = {leaf.name: numbers.setdefault(leaf.name, len(numbers)) for leaf in trace.leaves()}
+    for one in trace.equations:
+        args = tuple(repr(arg.value) if isinstance(arg, Literal) else found[arg.name] for arg in one.args)
+        found[one.target.name] = numbers.setdefault((one.op, args, one.attrs), len(numbers))
+    return found
+
+
+def _chosen(backward: Trace, repeated: Collection[str]) -> list[str]:
     """The repeated values to hand over: the dear ones that are needed, and cheap ones that would need further dear
     ones."""
-    define = {one.target.name: one for one in backward.equations}
-    needed = _needed(backward, repeated, define)
-    chosen = {name for name in needed if name in repeated and define[name].op not in CHEAP}
-    for equation in backward.equations:
-        name = equation.target.name
-        if (
-            name in needed
-            and name in repeated
-            and name not in chosen
-            and not _sources(name, define, repeated) <= chosen
-        ):
+    needed = _needed(backward, repeated)
+    dear = {one.target.name for one in backward.equations if one.op not in CHEAP}
+    chosen = needed & dear
+    sources: dict[str, frozenset[str]] = {}
+    for one in backward.equations:
+        name = one.target.name
+        made_of = (sources.get(arg.name, frozenset[str]()) for arg in one.args if isinstance(arg, Var))
+        sources[name] = frozenset({name}) if name in dear else frozenset[str]().union(*made_of)
+        if name in needed and not sources[name] <= chosen:
             chosen.add(name)
-    return {one.target.name: one.target.shape for one in backward.equations if one.target.name in chosen}
+    return [one.target.name for one in backward.equations if one.target.name in chosen]
 
 
-def _needed(backward: Trace, repeated: set[str], define: Mapping[str, Equation]) -> set[str]:
-    """The values that the gradient's own equations use, cheap ones looked through as far as they are not repeated."""
-    outputs = {value.name for value in backward.outputs() if isinstance(value, Var)}
-    used = {
-        a.name for one in backward.equations if one.target.name not in repeated for a in one.args if isinstance(a, Var)
-    }
-    return {name for name in outputs | used if name in define}
-
-
-def _sources(name: str, define: Mapping[str, Equation], repeated: set[str]) -> set[str]:
-    """The dear values that a cheap one is made of."""
-    equation = define.get(name)
-    if equation is None:
-        return set()
-    if equation.op not in CHEAP:
-        return {name}
-    return set().union(*(_sources(arg.name, define, repeated) for arg in equation.args if isinstance(arg, Var)))
+def _needed(backward: Trace, repeated: Collection[str]) -> set[str]:
+    """The repeated values that the gradient gives out, or uses for what it does not repeat."""
+    new = (one for one in backward.equations if one.target.name not in repeated)
+    used = [*backward.outputs(), *(arg for one in new for arg in one.args)]
+    return {value.name for value in used if isinstance(value, Var) and value.name in repeated}
 
 
 def _given(backward: Trace, cut: Mapping[str, Var]) -> Trace:

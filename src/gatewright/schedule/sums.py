@@ -4,7 +4,7 @@ The sum of outer products is one matrix product after the loop; what is linear a
 shared by all rows) is applied to the sum.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gatewright.axes import Shape
@@ -14,9 +14,8 @@ from gatewright.schedule.program import RowSum
 from gatewright.trace.analysis import shared
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
 
-_BOTH = frozenset({Op.ADD, Op.SUB})
-_ALONE = frozenset({Op.NEG, Op.TRANSPOSE, Op.EXPAND, Op.SUM, Op.RELABEL})
-_FACTOR = frozenset({Op.MUL, Op.DIV})
+_SUMMED = frozenset({Op.ADD, Op.SUB, Op.NEG, Op.TRANSPOSE, Op.EXPAND, Op.SUM, Op.RELABEL})
+_FACTOR = frozenset({Op.MUL, Op.OUTER})
 
 
 @dataclass(slots=True)
@@ -64,22 +63,24 @@ class _Lifter:
         if equation is None or (len(value.shape) == 1 and equation.op is not Op.EXPAND):
             return self._sum(value, value)
         op, args = equation.op, equation.args
-        if op is Op.OUTER and not any(self._is_shared(arg) for arg in args):
+        once = [self._is_shared(arg) for arg in args]
+        if op is Op.OUTER and not any(once):
             left, right = args
             assert isinstance(left, Var)
             assert isinstance(right, Var)
             return self._sum(value, left, right)
-        if op is Op.OUTER:  # one side is shared by all rows
-            return self._equation(value.shape, op, tuple(a if self._is_shared(a) else self.lift(a) for a in args))
-        if op in _BOTH:
-            return self._equation(value.shape, op, tuple(map(self.lift, args)))
-        if op in _ALONE:
-            return self._equation(value.shape, op, (self.lift(args[0]),), equation.attrs)
-        if op in _FACTOR and any(self._is_shared(arg) for arg in args[op is Op.DIV :]):
+        if op in _SUMMED and self._can_lift(args):
+            return self._equation(value.shape, op, tuple(map(self.lift, args)), equation.attrs)
+        if op is Op.WHERE and once[0] and self._can_lift(args[1:]):
+            return self._equation(value.shape, op, (args[0], *map(self.lift, args[1:])))
+        if (op in _FACTOR and any(once)) or (op is Op.DIV and once[1]):
             return self._equation(value.shape, op, tuple(a if self._is_shared(a) else self.lift(a) for a in args))
         if len(value.shape) < 2:
             return self._sum(value, value)
         raise self._unsupported(f"{value.name} = {op} of matrices")
+
+    def _can_lift(self, atoms: Iterable[Atom]) -> bool:
+        return all(atom == Literal(0.0) if self._is_shared(atom) else True for atom in atoms)
 
     def _is_shared(self, atom: Atom) -> bool:
         return isinstance(atom, Literal) or atom.name in self._shared
@@ -96,7 +97,8 @@ class _Lifter:
 
     def _unsupported(self, what: str) -> TraceError:
         return TraceError(
-            f"trace {self.trace.name!r} sums {what} over rows, which no schedule can do",
-            expected="outer products, and what is linear in them",
+            f"trace {self.trace.name!r} sums over rows what no schedule can sum",
+            expected="outer products, vectors, and what is linear in them",
+            got=what,
             do="use a backend that runs the Trace itself: backend='torch'",
         )

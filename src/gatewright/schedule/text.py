@@ -1,0 +1,108 @@
+"""A Program as text, for people and for golden files.
+
+    program "rnn"
+    input x(input)
+    state h(hidden)
+    param W.h(hidden, input)
+    param U.h(hidden, hidden)
+
+    before the loop, for all steps at once
+      along hidden
+        %0(hidden) = W.h @ x
+        keep %0
+
+    step by step
+      along hidden
+        %1(hidden) = U.h @ h
+        %2(hidden) = add %1 %0
+        h'(hidden) = tanh %2
+        next h = h'
+
+Values that are computed from parameters alone come first, under `once`. `keep` stores a value for every step, `hold`
+until the end of the step. `sums over rows and steps` and `once, of the sums` end the gradient of a step.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from gatewright.axes import show_shape
+from gatewright.schedule.program import Place, Product, Program, Reduction, RowSum, Stage, Store, Work
+from gatewright.trace.ir import Atom, Equation, Literal, Var
+
+_TITLES = {
+    "before": "before the loop, for all steps at once",
+    "loop": "step by step",
+    "after": "after the loop, for all steps at once",
+}
+_INDENT = "  "
+
+
+def to_text(program: Program) -> str:
+    """The text of a Program. It holds all that a code generator reads: Programs of one text are one Program."""
+    return "".join(f"{line}\n" for line in _lines(program))
+
+
+def _lines(program: Program) -> Iterator[str]:
+    trace = program.trace
+    yield f"program {json.dumps(trace.name)}"
+    for kind, leaves in (("input", trace.inputs), ("state", trace.states), ("param", trace.params)):
+        yield from (f"{kind} {_declared(leaf)}" for leaf in leaves)
+    yield from (f"noise {_declared(noise.var)} {noise.probability!r} per {noise.per}" for noise in trace.noises)
+    yield from _block("once", map(_work, program.prologue))
+    for name, stages in program.passes():
+        yield from _block(_TITLES[name], (line for stage in stages for line in _stage(stage)))
+    yield from _block("sums over rows and steps", map(_row_sum, program.row_sums))
+    totals = [*map(_work, program.epilogue), *(f"sum {name} = {_atom(value)}" for name, value in program.sums)]
+    yield from _block("once, of the sums", totals)
+    yield from _block("given out at every step", (f"emit {name} = {_atom(value)}" for name, value in trace.emits))
+
+
+def _block(title: str, lines: Iterable[str]) -> Iterator[str]:
+    """Lines under a title; nothing where there are none."""
+    inside = [f"{_INDENT}{line}" for line in lines]
+    if inside:
+        yield from ("", title, *inside)
+
+
+def _stage(stage: Stage) -> Iterator[str]:
+    if stage.axis:
+        yield f"along {stage.axis}"
+    else:
+        yield "over features" if stage.reductions else "scalars"
+    yield from (f"{_INDENT}{_work(work)}" for work in stage.works())
+    yield from (f"{_INDENT}{_store(store)}" for store in stage.stores)
+
+
+def _work(work: Work) -> str:
+    return f"{_declared(work.target)} = {_computed(work)}"
+
+
+def _computed(work: Work) -> str:
+    if isinstance(work, Product):
+        return " + ".join(f"{one.matrix}{'.T' if one.transposed else ''} @ {one.vector.name}" for one in work.terms)
+    if isinstance(work, Reduction):
+        return f"{work.op} {work.vector.name}"
+    return " ".join([work.op, *map(_atom, work.args), *_attributes(work)])
+
+
+def _attributes(equation: Equation) -> Iterator[str]:
+    return (f"{key}={json.dumps(value)}" for key, value in equation.attrs)
+
+
+def _row_sum(one: RowSum) -> str:
+    operands = one.left.name if one.right is None else f"{one.left.name} outer {one.right.name}"
+    return f"{_declared(one.target)} = {operands}"
+
+
+def _store(store: Store) -> str:
+    if store.place is Place.STATE:
+        return f"next {store.name} = {_atom(store.value)}"
+    return f"{'keep' if store.place is Place.SEQUENCE else 'hold'} {store.name}"
+
+
+def _declared(value: Var) -> str:
+    return f"{value.name}{show_shape(value.shape)}"
+
+
+def _atom(atom: Atom) -> str:
+    return repr(atom.value) if isinstance(atom, Literal) else atom.name
