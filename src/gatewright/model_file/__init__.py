@@ -1,0 +1,194 @@
+"""A saved model: one `.safetensors` file that carries its weights, its equations and what it is for.
+
+The file's metadata holds one JSON text: format, version, task, settings, vocabulary, seed, and for each recurrent
+layer its Trace as text, its sizes and its packing; and a SHA-256 of that text and of all tensors. Loading reads numbers
+and text; it runs nobody's code, and nothing is unpickled.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as read_tensors
+from safetensors.numpy import save as write_tensors
+
+from gatewright.errors import ModelFileError
+from gatewright.model_file import description
+from gatewright.model_file.description import FORMAT, FORMAT_VERSION
+from gatewright.model_file.record import LayerRecord, ModelFile
+
+__all__ = ["FORMAT", "FORMAT_VERSION", "LayerRecord", "ModelFile", "load", "save"]
+
+KEY, CHECKSUM_KEY = "gatewright", "gatewright-sha256"
+LENGTH = 8  # bytes in front of a .safetensors file: how long its JSON is
+NUMBERS = {"bool", "float16", "float32", "float64"} | {
+    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
+AGAIN = "save the model again from where it was trained"
+
+
+def save(path: str | os.PathLike[str], model: ModelFile) -> Path:
+    """Write a model file. A file that was there is replaced in one step, or left as it was if writing fails.
+
+    Raises ModelFileError where the tensors do not fit the layers, something cannot be kept, or the file not be written.
+    """
+    path = Path(path)
+    tensors = {name: _plain(path, name, array) for name, array in model.tensors.items()}
+    _check_shapes(path, model)
+    try:
+        text = description.write(model)
+        metadata = {KEY: text, CHECKSUM_KEY: _checksum(text, tensors)}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ModelFileError(
+            f"{path}: the settings cannot be kept: {error}",
+            expected="texts, finite numbers, truth values, lists, and mappings by texts",
+            do="leave out what the model does not need to be loaded again",
+        ) from error
+    _write_atomically(path, write_tensors(tensors, metadata))
+    return path
+
+
+def load(path: str | os.PathLike[str]) -> ModelFile:
+    """Read a model file.
+
+    Raises ModelFileError where the file is missing, cut short, changed, not ours, of a later format, or where a tensor
+    has not the shape that the equations ask for.
+    """
+    path = Path(path)
+    data = _read(path)
+    try:
+        tensors = {name: np.array(array) for name, array in read_tensors(data).items()}
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise ModelFileError(
+            f"{path} cannot be read as a model file",
+            expected="a complete .safetensors file",
+            got=f"{len(data)} bytes that are none",
+            do="copy or download the file again; it may have been cut short",
+        ) from error
+    # safetensors has checked the length of the JSON in front, and that it is one
+    front = json.loads(data[LENGTH : LENGTH + int.from_bytes(data[:LENGTH], "little")])
+    metadata: dict[str, str] = front.get("__metadata__") or {}
+    header = _header(path, metadata)
+    if metadata.get(CHECKSUM_KEY) != _checksum(metadata[KEY], tensors):
+        raise ModelFileError(
+            f"{path} is damaged: it is not as it was saved",
+            expected=f"contents of SHA-256 {metadata.get(CHECKSUM_KEY)}",
+            got=_checksum(metadata[KEY], tensors),
+            do="copy or download the file again",
+        )
+    try:
+        model = description.read(header, tensors)
+    except ValueError as error:
+        raise ModelFileError(
+            f"the description in {path} makes no sense: {error}",
+            expected="what gatewright.model_file.save writes",
+            do=AGAIN,
+        ) from error
+    _check_shapes(path, model)
+    return model
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ModelFileError(
+            f"there is no model file {path}",
+            do="give the path of a model.safetensors, as `gatewright train` leaves it in its output folder",
+        ) from None
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {error.strerror}", expected="a model file") from error
+
+
+def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The description in the file's metadata, once it is known to be ours and of a format that we know."""
+    try:
+        header = json.loads(metadata[KEY])
+        known = isinstance(header, dict) and header.get("format") == FORMAT  # pyright: ignore[reportUnknownMemberType]
+    except (KeyError, ValueError, RecursionError):
+        header, known = {}, False
+    if not known:
+        raise ModelFileError(
+            f"{path} is a .safetensors file, but not a model that Gatewright saved",
+            expected=f"metadata with a description under {KEY!r}",
+            got=", ".join(map(repr, metadata)) or "no metadata",
+            do="give a file that `gatewright train` or gatewright.model_file.save wrote",
+        )
+    if header.get("format_version") != FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path} has a format that this version does not know",
+            expected=f"format {FORMAT_VERSION}",
+            got=f"format {header.get('format_version')!r}, written by gatewright {header.get('version')}",
+            do="install a newer gatewright: pip install --upgrade gatewright",
+        )
+    return header
+
+
+def _plain(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """An array as it lies in the file: contiguous, the least byte first."""
+    found = getattr(array, "dtype", None)
+    if getattr(found, "name", "") not in NUMBERS:
+        raise ModelFileError(
+            f"{path}: tensor {name!r} cannot be kept",
+            expected="a NumPy array of numbers",
+            got=type(array).__name__ if found is None else f"an array of {found}",
+        )
+    return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+
+
+def _checksum(text: str, tensors: Mapping[str, NDArray[Any]]) -> str:
+    """The SHA-256 of everything that a file says."""
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        total.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def _check_shapes(path: Path, model: ModelFile) -> None:
+    for layer in model.layers:
+        for name, shape in layer.tensor_shapes().items():
+            array = model.tensors.get(name)
+            if array is None or array.shape != shape:
+                raise ModelFileError(
+                    f"{path}: tensor {name!r} does not fit the equations of layer {layer.name!r} ({layer.trace.name})",
+                    expected=f"shape {shape}",
+                    got="no such tensor" if array is None else f"shape {array.shape}",
+                    do=AGAIN,
+                )
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        temporary = None
+    except OSError as error:
+        raise ModelFileError(
+            f"{path} cannot be written: {error.strerror}", do="give a path in a folder that can be written to"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
