@@ -4,7 +4,7 @@ The gradient of a sequence is a sequence run the other way, so that it is the sa
 can be differentiated again. Where nobody asks for that, the gradient is run with what the forward run has saved.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -106,6 +106,12 @@ class Differentiable:
             *(v.name for v in trace.states),
         )
 
+    @cached_property
+    def results(self) -> tuple[str, ...]:
+        """The names of all tensors that come out, in order: states, what is emitted, what is summed."""
+        trace = self.trace
+        return (*(v.name for v in trace.states), *(n for n, _ in trace.emits), *(n for n, _ in trace.sums))
+
 
 @dataclass(frozen=True, slots=True)
 class Halves:
@@ -126,18 +132,16 @@ def differentiable(trace: Trace, sizes: Mapping[str, int], dtype: torch.dtype) -
     return _differentiable(trace, tuple(sorted(sizes.items())), dtype)
 
 
+Run = Callable[[Differentiable, Mapping[str, Tensor]], dict[str, Tensor]]
+
+
 def run(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Run a sequence: its states by name, (time + 1, batch, ...), then what it emits and sums, by name.
 
     `values` are the inputs (time, batch, ...), parameters, and states (batch, ...) by name.
     """
-    names = (
-        *(state.name for state in spec.trace.states),
-        *(n for n, _ in spec.trace.emits),
-        *(n for n, _ in spec.trace.sums),
-    )
     results = _Sequence.apply(spec, *(values[name] for name in spec.given))
-    return dict(zip(names, results, strict=True))
+    return dict(zip(spec.results, results, strict=True))
 
 
 class _Sequence(torch.autograd.Function):
@@ -151,11 +155,11 @@ class _Sequence(torch.autograd.Function):
         wanted = any(ctx.needs_input_grad[1:])
         halves = spec.halves(first) if wanted else None
         engine = halves.forward if halves else spec.alone
-        outcome = _run_engine(engine, values, spec.dtype)
+        outcome = run_engine(engine, values, spec.dtype)
         states = [outcome.states[state.name] for state in trace.states]
         like = states[0]
-        emits = [_as_tensor(outcome.emits[name], like, _emit_shape(spec, name, like)) for name, _ in trace.emits]
-        sums = [_as_tensor(outcome.sums[name], like, _sum_shape(spec, name)) for name, _ in trace.sums]
+        emits = [as_tensor(outcome.emits[name], like, emit_shape(spec, name, like)) for name, _ in trace.emits]
+        sums = [as_tensor(outcome.sums[name], like, sum_shape(spec, name)) for name, _ in trace.sums]
         if halves:
             ctx.spec, ctx.first = spec, first
             ctx.saved = {name: outcome.emits[name] for name in halves.pair.saved}
@@ -171,13 +175,13 @@ class _Sequence(torch.autograd.Function):
         count = len(spec.given)
         values = dict(zip(spec.given, ctx.saved_tensors[:count], strict=True))
         states = dict(zip((state.name for state in trace.states), ctx.saved_tensors[count:], strict=True))
-        call = _Backward(spec, values, states, grads)
-        results = call.differentiable() if torch.is_grad_enabled() else call.fast(ctx.saved, ctx.first)
+        call = Backward(spec, values, states, grads)
+        results = call.differentiable(run) if torch.is_grad_enabled() else call.fast(ctx.saved, ctx.first)
         wanted = zip(spec.given, ctx.needs_input_grad[1:], strict=True)
         return (None, *(results.get(name) if needed else None for name, needed in wanted))
 
 
-class _Backward:
+class Backward:
     """One gradient, about to be computed."""
 
     def __init__(
@@ -192,12 +196,7 @@ class _Backward:
         before = slice(1, None) if spec.backwards else slice(None, -1)
         after = slice(None, -1) if spec.backwards else slice(1, None)
         self.before = {name: whole[before] for name, whole in states.items()}
-        names = [
-            *(state.name for state in self.trace.states),
-            *(n for n, _ in self.trace.emits),
-            *(n for n, _ in self.trace.sums),
-        ]
-        given = dict(zip(names, grads, strict=True))
+        given = dict(zip(spec.results, grads, strict=True))
         of_states = {state.name: given[state.name] for state in self.trace.states}
         self.seen = frozenset(name for name, grad in of_states.items() if grad is not None)
         self.seeds = {seed(name): grad[after] for name, grad in of_states.items() if grad is not None}
@@ -211,12 +210,14 @@ class _Backward:
         self.of_sums: dict[str, Tensor] = {}
         for name, _ in self.trace.sums:
             grad = given[name]
-            self.of_sums[adjoint(name)] = self.like.new_zeros(_sum_shape(spec, name)) if grad is None else grad
+            self.of_sums[adjoint(name)] = self.like.new_zeros(sum_shape(spec, name)) if grad is None else grad
 
-    def _inputs(self) -> dict[str, Tensor]:
+    def inputs(self) -> dict[str, Tensor]:
+        """What the gradient is given, besides its states."""
         return {**self.values, **self.before, **self.seeds, **self.of_sums}
 
-    def _carried(self) -> dict[str, Tensor]:
+    def carried(self) -> dict[str, Tensor]:
+        """The states that the gradient begins with."""
         return {
             adjoint(name): self.like.new_zeros(self.like.shape[1:2] + whole.shape[2:])
             for name, whole in self.before.items()
@@ -227,34 +228,35 @@ class _Backward:
         if self.seen != first:
             saved = self._saved_for(first, saved)
         halves = self.spec.halves(self.seen)
-        values = {**self._inputs(), **saved, **self._carried()}
-        outcome = _run_engine(halves.backward, values, self.spec.dtype)
+        values = {**self.inputs(), **saved, **self.carried()}
+        outcome = run_engine(halves.backward, values, self.spec.dtype)
         emits = {
-            n: _as_tensor(v, self.like, self.values[n[2:-1]].shape)
+            n: as_tensor(v, self.like, self.values[n[2:-1]].shape)
             for n, v in outcome.emits.items()
             if n[2:-1] in self.values
         }
-        sums = {n: _as_tensor(v, self.like, self.values[n[2:-1]].shape) for n, v in outcome.sums.items()}
-        return self._gathered(outcome.states, emits, sums)
+        sums = {n: as_tensor(v, self.like, self.values[n[2:-1]].shape) for n, v in outcome.sums.items()}
+        return self.gathered(outcome.states, emits, sums)
 
     def _saved_for(self, first: frozenset[str], saved: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """What another set of seeds needs saved: as it was, if the same values do; else the step is run again."""
         needed = self.spec.halves(self.seen)
         if set(needed.pair.saved) <= set(saved):
             return saved
-        return _run_engine(needed.forward, self.values, self.spec.dtype).emits
+        return run_engine(needed.forward, self.values, self.spec.dtype).emits
 
-    def differentiable(self) -> dict[str, Tensor]:
+    def differentiable(self, run: Run) -> dict[str, Tensor]:
         """As an operation of its own, which autograd follows."""
         derived = self.spec.derived(self.seen)
-        results = run(derived, {**self._inputs(), **self._carried()})
+        results = run(derived, {**self.inputs(), **self.carried()})
         emits = {name: results[name] for name, _ in derived.trace.emits}
         sums = {name: results[name] for name, _ in derived.trace.sums}
-        return self._gathered(results, emits, sums)
+        return self.gathered(results, emits, sums)
 
-    def _gathered(
+    def gathered(
         self, states: Mapping[str, Tensor], emits: Mapping[str, Tensor], sums: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
+        """The gradient by everything that was given, by name, out of what the derived step gave."""
         last = -1 if self.spec.backwards else 0
         found = {name: emits[adjoint(name)] for name in (v.name for v in self.trace.inputs) if adjoint(name) in emits}
         found |= {param.name: sums[adjoint(param.name)] for param in self.trace.params if adjoint(param.name) in sums}
@@ -265,7 +267,8 @@ class _Backward:
         return found
 
 
-def _run_engine(engine: Engine, values: Mapping[str, Tensor], dtype: torch.dtype) -> Any:
+def run_engine(engine: Engine, values: Mapping[str, Tensor], dtype: torch.dtype) -> Any:
+    """Run kernels on tensors by name."""
     trace = engine.program.trace
     inputs = {name: values[name] for name in (*(v.name for v in trace.inputs), *(n.var.name for n in trace.noises))}
     params = {param.name: values[param.name] for param in trace.params}
@@ -273,17 +276,20 @@ def _run_engine(engine: Engine, values: Mapping[str, Tensor], dtype: torch.dtype
     return engine.run(inputs, params, states, TorchArrays(dtype))
 
 
-def _as_tensor(value: Any, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+def as_tensor(value: Any, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A result of the engine, which is a tensor or a number, in a shape."""
     return value.reshape(shape) if isinstance(value, Tensor) else like.new_full(shape, value)
 
 
-def _emit_shape(spec: Differentiable, name: str, like: Tensor) -> tuple[int, ...]:
+def emit_shape(spec: Differentiable, name: str, like: Tensor) -> tuple[int, ...]:
+    """The shape of an emitted sequence; `like` is a state at every time."""
     value = dict(spec.trace.emits)[name]
     own = next((leaf.shape for leaf in spec.trace.leaves() if adjoint(leaf.name) == name), value.shape)
     return (like.shape[0] - 1, like.shape[1], *bind(own, spec.sizes))
 
 
-def _sum_shape(spec: Differentiable, name: str) -> tuple[int, ...]:
+def sum_shape(spec: Differentiable, name: str) -> tuple[int, ...]:
+    """The shape of a sum."""
     value = dict(spec.trace.sums)[name]
     own = next((leaf.shape for leaf in spec.trace.leaves() if adjoint(leaf.name) == name), value.shape)
     return bind(own, spec.sizes)
