@@ -1,0 +1,204 @@
+"""A recurrent stack that is run one step at a time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from gatewright.axes import INPUT, bind
+from gatewright.backends.base import execute, prepare
+from gatewright.backends.llvm.engine import Engine
+from gatewright.backends.llvm.script import Script
+from gatewright.backends.llvm.session import Session
+from gatewright.errors import OptionError, ShapeError
+from gatewright.schedule.plan import plan
+from gatewright.stream.arguments import as_numbers, check_batch, common_dtype, shape_error
+from gatewright.trace import Literal, Trace, flops
+from gatewright.trace.ir import Equation
+from gatewright.trace.mask import MASK
+from gatewright.trace.simplify import substitute
+
+Array = NDArray[Any]
+SHORT = 1_000_000
+"""Steps of fewer operations keep Python's lock: they are over before another thread could make use of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of a stack."""
+
+    trace: Trace
+    params: Mapping[str, Array]
+    sizes: Mapping[str, int]
+
+
+class Stream:
+    """A recurrent stack that carries its state from step to step.
+
+    A step allocates nothing, and whole == in chunks == step by step, to the bit. What a model does in training only
+    (dropout, random masks) it does not do here. Calls must not overlap: a stream belongs to one thread at a time. Each
+    thread may have a stream of its own.
+    """
+
+    def __init__(self, layers: Sequence[Layer], *, batch: int = 1, dtype: DTypeLike | None = None) -> None:
+        check_batch(batch)
+        _check_fit(layers)
+        self._dtype = common_dtype([array for layer in layers for array in layer.params.values()], dtype)
+        self.batch = batch
+        self.input_size = layers[0].sizes[INPUT]
+        self._sessions: list[Session] = []
+        for layer in layers:
+            self._sessions.append(self._session(layer, self._sessions[-1].output if self._sessions else None))
+        operations = batch * sum(flops(layer.trace, layer.sizes) for layer in layers)
+        calls = [call for session in self._sessions for call in session.calls()]
+        self._script = Script(calls, keep_lock=operations < SHORT, keep=self._sessions)
+        self._perform = self._script.perform
+        self._all_inputs = self._sessions[0].inputs[layers[0].trace.inputs[0].name][0]
+        self._all_outputs = self._sessions[-1].output[0]
+        self._all_outputs.flags.writeable = False
+        rows = 0 if batch == 1 else slice(None)
+        self._inputs, self._outputs = self._all_inputs[rows], self._all_outputs[rows]
+        self._shape = self._inputs.shape
+
+    @property
+    def output_size(self) -> int:
+        """The features that a step gives."""
+        return self._all_outputs.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What the stream computes with, and gives."""
+        return self._dtype
+
+    def step(self, x: ArrayLike) -> Array:
+        """Take one step: x (batch, input) -> (batch, output), or x (input,) -> (output,) for a batch of one.
+
+        The result is a view, not to be written to, of memory that the next step writes over: copy what is to last.
+        Numbers of another dtype are converted. Raises ShapeError where x does not fit.
+        """
+        if type(x) is not ndarray or x.shape != self._shape or x.dtype is not self._dtype:
+            return self._step_converted(x)
+        self._inputs[...] = x
+        self._perform()
+        return self._outputs
+
+    def _step_converted(self, x: ArrayLike) -> Array:
+        """A step from anything but an array as the kernels have it."""
+        numbers = as_numbers(x, self._dtype, "stream.step")
+        if numbers.shape == self._shape:
+            self._inputs[...] = numbers
+            self._perform()
+            return self._outputs
+        if numbers.shape != self._all_inputs.shape:
+            raise shape_error("stream.step", (), self._all_inputs.shape, numbers.shape)
+        self._all_inputs[...] = numbers
+        self._perform()
+        return self._all_outputs
+
+    def run(self, xs: ArrayLike) -> Array:
+        """Take many steps: xs (time, batch, input) -> (time, batch, output), or (time, input) -> (time, output) for a
+        batch of one. The result is the caller's own.
+
+        Raises ShapeError where xs does not fit.
+        """
+        numbers = as_numbers(xs, self._dtype, "stream.run")
+        if numbers.ndim == 0 or numbers.shape[1:] not in (self._shape, self._all_inputs.shape):
+            raise shape_error("stream.run", ("time",), self._all_inputs.shape, numbers.shape)
+        single = numbers.shape[1:] == self._shape
+        result = np.empty((len(numbers), *(self._outputs if single else self._all_outputs).shape), self._dtype)
+        numbers = np.ascontiguousarray(numbers)
+        into, out = self._all_inputs, self._all_outputs
+        self._script.repeat(
+            len(numbers),
+            into.ctypes.data,
+            numbers.ctypes.data,
+            into.nbytes,
+            result.ctypes.data,
+            out.ctypes.data,
+            out.nbytes,
+        )
+        return result
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """A copy of the state, to be set again later: {"h": (batch, hidden), ...}; in a stack "l0.h", "l1.h", ..."""
+        return {name: state.copy() for name, state in self._states().items()}
+
+    @state.setter
+    def state(self, values: Mapping[str, ArrayLike]) -> None:
+        states = self._states()
+        if values.keys() != states.keys():
+            raise ShapeError(
+                "stream.state was not given the states that the stream has",
+                expected=", ".join(states),
+                got=", ".join(values) or "none",
+            )
+        numbers = {name: as_numbers(value, self._dtype, f"stream.state[{name!r}]") for name, value in values.items()}
+        for name, state in states.items():
+            if numbers[name].shape != state.shape:
+                raise ShapeError(
+                    f"stream.state[{name!r}] has a shape that does not fit",
+                    expected=f"(batch, features) = {state.shape}",
+                    got=str(numbers[name].shape),
+                )
+        for name, state in states.items():
+            state[...] = numbers[name]
+
+    def reset(self) -> None:
+        """Begin anew: every state is 0, as it was when the stream was opened."""
+        for state in self._states().values():
+            state[...] = 0
+
+    def _states(self) -> dict[str, Array]:
+        """The memory of every state, from which the next step starts."""
+        stacked = len(self._sessions) > 1
+        return {
+            f"l{level}.{name}" if stacked else name: whole[0]
+            for level, session in enumerate(self._sessions)
+            for name, whole in session.states.items()
+        }
+
+    def _session(self, layer: Layer, below: Array | None) -> Session:
+        trace = substitute(layer.trace, {noise.var.name: Literal(noise.probability) for noise in layer.trace.noises})
+        first, *further = trace.inputs
+        inputs = {} if below is None else {first.name: below}
+        for leaf in further:
+            if leaf.name != MASK:
+                raise OptionError(
+                    f"cell {trace.name!r} has an input that a stream does not know",
+                    expected=f"{first.name} or {MASK}",
+                    got=leaf.name,
+                )
+            inputs[MASK] = np.ones((1, self.batch), self._dtype)  # every step is taken
+        engine = Engine(plan(trace), layer.sizes, "float32" if self._dtype == np.float32 else "float64")
+        params = {param.name: layer.params[param.name].astype(self._dtype) for param in trace.params}
+        return Session(engine, params, batch=self.batch, execute=_execute, inputs=inputs)
+
+    def __repr__(self) -> str:
+        names = ", ".join(session.engine.program.trace.name for session in self._sessions)
+        return f"Stream({names}: {self.input_size} -> {self.output_size}, batch={self.batch}, {self._dtype})"
+
+
+def _execute(equations: Sequence[Equation], values: dict[str, Any], sizes: Mapping[str, int]) -> None:
+    if equations:  # few cells have any, and the reference loads NumPy's random numbers
+        from gatewright.backends.numpy_ref import RULES
+
+        execute(prepare(equations, RULES, sizes), values)
+
+
+def _check_fit(layers: Sequence[Layer]) -> None:
+    if not layers:
+        raise OptionError("a stream was given no layers", expected="at least one")
+    for below, above in pairwise(layers):
+        (given,) = bind(below.trace.states[0].shape, below.sizes)
+        if given != above.sizes[INPUT]:
+            raise OptionError(
+                f"layer {above.trace.name!r} cannot stand on layer {below.trace.name!r}",
+                expected=f"an output of size {above.sizes[INPUT]}",
+                got=f"an output of size {given}",
+                do="give the names of layers that feed one another, from the bottom to the top",
+            )
