@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from tests.architecture.documents import FENCE, SHELLS, Block, blocks, commands
-from tests.paths import ROOT
+from tests.paths import PACKAGE, ROOT, package_files
 
 DOCUMENTS = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if path.is_file()]
 WITHOUT_PYTHON = {"decisions.md", "system.md"}
 LINKED = [path for path in (*DOCUMENTS, ROOT / "CONTRIBUTING.md") if path.is_file()]
-# To another file of the project.
+# To another file of the project, and the name of one.
+FILE = re.compile(r"`([\w/]+\.py)`")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
 
@@ -48,6 +49,15 @@ def test_the_python_of_a_document_runs(path: Path, tmp_path: Path, monkeypatch: 
 def test_the_links_of_a_document_lead_somewhere(path: Path) -> None:
     text = FENCE.sub("", path.read_text(encoding="utf-8"))
     assert [link for link in LINK.findall(text) if not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("path", LINKED, ids=lambda path: path.name)
+def test_the_files_that_a_document_names_exist(path: Path) -> None:
+    text = FENCE.sub("", path.read_text(encoding="utf-8"))
+    known = {place.name for place in package_files()}
+    places = [name for name in FILE.findall(text) if "/" in name]
+    assert [name for name in places if not any((folder / name).is_file() for folder in (PACKAGE, ROOT))] == []
+    assert set(FILE.findall(text)) - set(places) <= known
 
 
 def documented_commands() -> Iterator[tuple[str, list[str]]]:
