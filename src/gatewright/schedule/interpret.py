@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.axes import bind
+from gatewright.axes import Shape, bind
 from gatewright.lang.ops import Op
+from gatewright.schedule.outputs import output_shape
 from gatewright.schedule.program import Place, Product, Program, Reduction, RowSum, Stage, Store
 from gatewright.trace.ir import Atom, Equation, Literal, Var
 
@@ -137,13 +138,12 @@ class _Machine:
 
     def emits(self) -> dict[str, Array]:
         """What is given out at every step."""
-        return {name: self._whole(value) for name, value in self.program.trace.emits}
+        trace = self.program.trace
+        return {name: self._whole(value, output_shape(trace, name, value)) for name, value in trace.emits}
 
-    def _whole(self, value: Atom) -> Array:
-        if isinstance(value, Literal):
-            return np.full((self.steps, self.batch), value.value, self.dtype)
-        loaded = self._load(value, whole=True, t=0)
-        return np.broadcast_to(loaded, (self.steps, self.batch, *bind(value.shape, self.sizes)))
+    def _whole(self, value: Atom, shape: Shape) -> Array:
+        loaded: Any = value.value if isinstance(value, Literal) else self._load(value, whole=True, t=0)
+        return np.broadcast_to(np.asarray(loaded, self.dtype), (self.steps, self.batch, *bind(shape, self.sizes)))
 
     def sums(self) -> dict[str, Array]:
         """What is added up over rows and steps."""
@@ -151,16 +151,18 @@ class _Machine:
         for one in self.program.row_sums:
             values[one.target.name] = self._row_sum(one)
         self.execute(self.program.epilogue, values, self.sizes)
-        return {
-            name: np.asarray(value.value) if isinstance(value, Literal) else values[value.name]
-            for name, value in self.program.sums
-        }
+        found: dict[str, Array] = {}
+        for name, value in self.program.sums:
+            total = value.value if isinstance(value, Literal) else values[value.name]
+            shape = bind(output_shape(self.program.trace, name, value), self.sizes)
+            found[name] = np.broadcast_to(np.asarray(total, self.dtype), shape)
+        return found
 
     def _row_sum(self, one: RowSum) -> Array:
-        left = self._whole(one.left)
+        left = self._whole(one.left, one.left.shape)
         if one.right is None:
             return left.sum(axis=(0, 1))
-        return np.tensordot(left, self._whole(one.right), axes=([0, 1], [0, 1]))
+        return np.tensordot(left, self._whole(one.right, one.right.shape), axes=([0, 1], [0, 1]))
 
 
 def _reduced(reduction: Reduction, vector: Array) -> Array:

@@ -1,0 +1,120 @@
+"""What a forward run saves: the gradient that is given it is the gradient."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gatewright import cells
+from gatewright.backends import numpy_ref
+from gatewright.derive import adjoint, seed, vjp
+from gatewright.lang import cell, maximum, tanh
+from gatewright.lang.ops import Op
+from gatewright.schedule.residuals import Choices, Pair, Save, save, saved
+from gatewright.trace import Var, simplify, trace_cell
+from tests.parity.assertions import assert_parity
+from tests.parity.matrix import CELLS, Problem, problem
+from tests.schedule.running import Arrays, Given, Results, interpreted
+
+STEPS, BATCH = 5, 2
+
+
+def gradient_of(given: Problem, pair: Pair, seen: tuple[str, ...], seeds: Arrays) -> Results:
+    """The gradient by two Programs: one that saves, and one that is given what was saved."""
+    given = replace(given, trace=pair.forward)
+    forward = interpreted(
+        Given(
+            pair.forward, given.sizes, given.steps, given.batch,
+            given.inputs, given.noises, given.params, given.states, backwards=False,
+        )
+    )  # fmt: skip
+    before = {name: np.concatenate([given.states[name][None], after])[:-1] for name, after in forward["states"].items()}
+    known = {**given.inputs, **given.noises, **before, **forward["emits"], **{seed(name): seeds[name] for name in seen}}
+    backward = interpreted(
+        Given(
+            pair.backward, given.sizes, given.steps, given.batch,
+            {value.name: known[value.name] for value in pair.backward.inputs}, {}, given.params,
+            {adjoint(name): final for name, final in given.d_finals.items()}, backwards=True,
+        )
+    )  # fmt: skip
+    return {
+        "inputs": {name: backward["emits"][adjoint(name)] for name in given.inputs},
+        "params": {name: backward["sums"][adjoint(name)] for name in given.params},
+        "states": {name: backward["states"][adjoint(name)][0] for name in given.states},
+    }
+
+
+def check(given: Problem, seen: tuple[str, ...], rng: np.random.Generator, choices: Choices | None = None) -> Pair:
+    """Hold a saving pair to the reference's gradient by the states in `seen`."""
+    trace = simplify(given.trace)
+    given = replace(given, trace=trace, params={v.name: given.params[v.name] for v in trace.params})
+    pair = save(trace, seen, choices)
+    seeds = {name: rng.normal(size=(STEPS, *given.states[name].shape)) for name in seen}
+    want = numpy_ref.gradient(
+        trace, given.inputs, given.params, given.states,
+        d_outputs=seeds, d_finals=given.d_finals, noises=given.noises,
+    )  # fmt: skip
+    assert_parity(
+        gradient_of(given, pair, seen, seeds),
+        {"inputs": want.inputs, "params": want.params, "states": want.states},
+        dtype="float64", steps=STEPS, width=given.width, cell=trace.name, backend="interpreter",
+    )  # fmt: skip
+    return pair
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_gradient_that_is_given_what_was_saved(name: str, rng: np.random.Generator, seed: int) -> None:
+    given = problem(CELLS[name], STEPS, BATCH, seed)
+    names = tuple(state.name for state in given.trace.states)
+    pairs = [check(given, seen, rng) for seen in dict.fromkeys([names[:1], names, ()])]
+    for pair in pairs:
+        assert_nothing_is_saved_in_vain(pair)
+
+
+def assert_nothing_is_saved_in_vain(pair: Pair) -> None:
+    inputs = {value.name for value in pair.backward.inputs}
+    used = {arg.name for one in pair.backward.equations for arg in one.args if isinstance(arg, Var)}
+    used |= {value.name for value in pair.backward.outputs() if isinstance(value, Var)}
+    assert set(pair.saved) <= inputs & used
+    assert [name for name, _ in pair.forward.emits] == list(pair.saved)
+
+
+@pytest.mark.parametrize("name", ["gru", "slstm", "layer_norm(lstm)"])
+def test_a_gradient_that_repeats_the_step(name: str, rng: np.random.Generator, seed: int) -> None:
+    given = problem(CELLS[name], STEPS, BATCH, seed)
+    pair = check(given, (given.trace.states[0].name,), rng, Choices(Save.NOTHING))
+    assert pair.saved == ()
+    assert pair.backward == vjp(simplify(given.trace))
+
+
+def test_what_common_cells_save() -> None:
+    """A GRU's three gates; with its reset gate after the product, that product too."""
+    assert save(trace_cell(cells.gru)).saved == ("saved(r)", "saved(z)", "saved(n)")
+    assert save(trace_cell(cells.gru(reset="after"))).saved == ("saved(r)", "saved(z)", "saved(%11)", "saved(n)")
+    assert save(trace_cell(cells.lstm)).saved == ("saved(i)", "saved(f)", "saved(g)", "saved(o)", "saved(%18)")
+    assert save(trace_cell(cells.elman)).saved == ("saved(h')",)
+
+
+@pytest.mark.parametrize("name", cells.CATALOGUE)
+def test_the_gradient_repeats_no_product_of_the_step(name: str) -> None:
+    backward = save(trace_cell(CELLS[name])).backward
+    vectors = {one.args[1] for one in backward.equations if one.op is Op.MATMUL}
+    assert vectors.isdisjoint(backward.inputs)
+
+
+@cell
+def floors(x, h, U):
+    """Two values that differ in a number only; -1.0 and -2.0 have one hash."""
+    a = U.a @ h
+    return tanh(maximum(a, -1.0)) + 0.5 * tanh(maximum(a, -2.0))
+
+
+def test_values_that_differ_in_a_number_are_told_apart(rng: np.random.Generator, seed: int) -> None:
+    pair = check(problem(floors, STEPS, BATCH, seed), ("h",), rng)
+    assert len(pair.saved) == 3
+
+
+def test_saved_values_have_the_step_s_own_names() -> None:
+    trace = trace_cell(cells.lstm)
+    assert save(trace, ("h", "c")).saved == save(trace, ("h",)).saved == save(trace, ()).saved
+    assert saved("r") == "saved(r)"
