@@ -106,20 +106,24 @@ class Script:
     before each turn the next part of `sources` is copied to `input`, and after it `output` to the next part of
     `targets`; all of them are addresses.
 
-    The memory and code that the calls use have to live for as long as the script; `keep` are objects that it holds on
-    to for that purpose.
+    The memory and code that the calls use have to live for as long as one of the two functions; `keep` are objects that
+    they hold on to for that purpose.
     """
 
     def __init__(self, calls: Sequence["Call | Copy"], *, keep_lock: bool, keep: Sequence[object]) -> None:
         library = compile_module(_MODULE, _FUNCTIONS, key="script", target=named())
         copy = address_of(library["copy"])
         entries = [call.as_call(copy) if isinstance(call, Copy) else call for call in calls]
-        self._calls = (Call * (len(entries) + 1))(*entries)  # the last one is empty, which ends the script
-        self._keep = (library, *keep)
-        library["bind"](ctypes.addressof(self._calls))
-        self.repeat: Callable[..., None] = library["repeat"]
+        kept = (Call * (len(entries) + 1))(*entries)  # the last one is empty, which ends the script
+        library["bind"](ctypes.addressof(kept))
         perform: Any = library["perform"]
-        self.perform: Callable[[], None] = ctypes.PYFUNCTYPE(None)(address_of(perform)) if keep_lock else perform
+        repeat: Any = library["repeat"]
+        if keep_lock:
+            locked: Any = ctypes.PYFUNCTYPE(None)(address_of(perform))
+            locked.code, perform = perform, locked
+        perform.keep = repeat.keep = (kept, *keep)
+        self.perform: Callable[[], None] = perform
+        self.repeat: Callable[..., None] = repeat
 
 
 class Copy:
