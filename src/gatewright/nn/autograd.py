@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportPrivateUsage, reportMissingImports]
 
 from gatewright.axes import bind
 from gatewright.backends.base import execute as execute_calls
@@ -176,7 +177,14 @@ class _Sequence(torch.autograd.Function):
         values = dict(zip(spec.given, ctx.saved_tensors[:count], strict=True))
         states = dict(zip((state.name for state in trace.states), ctx.saved_tensors[count:], strict=True))
         call = Backward(spec, values, states, grads)
-        results = call.differentiable(run) if torch.is_grad_enabled() else call.fast(ctx.saved, ctx.first)
+        if any(grad is not None and is_functorch_wrapped_tensor(grad) for grad in grads):  # is_grads_batched
+            from gatewright.nn import transforms  # which is made of this module
+
+            results = call.differentiable(transforms.run)
+        elif torch.is_grad_enabled():
+            results = call.differentiable(run)
+        else:
+            results = call.fast(ctx.saved, ctx.first)
         wanted = zip(spec.given, ctx.needs_input_grad[1:], strict=True)
         return (None, *(results.get(name) if needed else None for name, needed in wanted))
 

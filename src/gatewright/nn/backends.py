@@ -11,7 +11,7 @@ from torch._C._functorch import maybe_current_level  # pyright: ignore[reportPri
 from gatewright.axes import bind
 from gatewright.backends import torch_eager
 from gatewright.errors import OptionError, TraceError
-from gatewright.nn import autograd
+from gatewright.nn import autograd, custom_ops, transforms
 from gatewright.schedule.plan import plan
 from gatewright.trace import Literal, Trace
 from gatewright.trace.mask import MASK, masked_trace
@@ -42,7 +42,7 @@ def choose(asked: str, trace: Trace, like: Tensor) -> Plan:
     if asked == "llvm":
         raise OptionError(
             f"backend 'llvm' cannot run {trace.name!r} here",
-            expected="float32 or float64 on the CPU, outside of functorch transforms and torch.compile",
+            expected="float32 or float64 on the CPU, derivatives in reverse mode",
             got=obstacle,
             do="use backend='auto' or 'torch'",
         )
@@ -56,10 +56,9 @@ def _obstacle(trace: Trace, like: Tensor) -> str | None:
     if like.dtype not in autograd.DTYPES:
         return f"the dtype is {str(like.dtype).removeprefix('torch.')}"
     if torch.compiler.is_compiling():
-        return "torch.compile is tracing the layer"
-    if maybe_current_level() is not None:
-        return "a torch.func transform is at work"
-    if type(like) not in (Tensor, torch.nn.Parameter):
+        if _is_transformed():
+            return "torch.compile is tracing a torch.func transform"
+    elif type(like) not in (Tensor, torch.nn.Parameter):
         return f"the tensors are {type(like).__name__}s"
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on"
@@ -68,8 +67,18 @@ def _obstacle(trace: Trace, like: Tensor) -> str | None:
     return _unplannable(trace)
 
 
-@lru_cache(maxsize=256)
+@torch.compiler.assume_constant_result
+def _is_transformed() -> bool:
+    return maybe_current_level() is not None
+
+
+@torch.compiler.assume_constant_result
 def _unplannable(trace: Trace) -> str | None:
+    return _plan_problem(trace)
+
+
+@lru_cache(maxsize=256)
+def _plan_problem(trace: Trace) -> str | None:
     try:
         plan(simplify(trace))
     except TraceError as error:
@@ -93,17 +102,42 @@ def run(
     if chosen.backend == "torch":
         return torch_eager.run(trace, inputs, params, states, sizes=sizes, noises=noises, active=active, gates=gates)
     like = next(iter(inputs.values()))
-    ready = _prepared(trace, expected=noises is None, masked=active is not None, gates=gates)
     values = {**inputs, **params, **states, **(noises or {})}
     if active is not None:
         values[MASK] = active.to(like.dtype)
-    results = autograd.run(autograd.differentiable(ready, sizes, like.dtype), values)
+    asked = {"expected": noises is None, "masked": active is not None, "gates": gates}
+    results = _run_engine(trace, asked, tuple(sorted(sizes.items())), values, like.dtype)
     shapes = {name: (*like.shape[:2], *bind(gate.shape, sizes)) for name, gate in trace.gates}
     return torch_eager.Sequences(
         output=results[trace.states[0].name][1:],
         finals={state.name: results[state.name][-1] for state in trace.states},
         gates={name: results[_gate(name)].expand(shape) for name, shape in shapes.items()} if gates else {},
     )
+
+
+_Sizes = tuple[tuple[str, int], ...]
+
+
+def _run_engine(
+    trace: Trace, asked: Mapping[str, bool], sizes: _Sizes, values: Mapping[str, Tensor], dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """Run the engine in the way that whoever calls can follow: a graph's, a transform's, or autograd's."""
+    if torch.compiler.is_compiling():
+        differentiated = torch.is_grad_enabled() and any(value.requires_grad for value in values.values())
+        saves = differentiated and not torch.compiler.is_exporting()
+        key, given, names = _graph_call(trace, sizes, dtype, saves, **asked)
+        return dict(zip(names, custom_ops.run_op(key, [values[name] for name in given]), strict=False))
+    spec = autograd.differentiable(_prepared(trace, **asked), dict(sizes), dtype)
+    return transforms.run(spec, values) if _is_transformed() else autograd.run(spec, values)
+
+
+@torch.compiler.assume_constant_result
+def _graph_call(
+    trace: Trace, sizes: _Sizes, dtype: torch.dtype, saves: bool, **asked: bool
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The key of the operation that a graph holds, and the names of what it takes and gives."""
+    spec = autograd.differentiable(_prepared(trace, **asked), dict(sizes), dtype)
+    return custom_ops.key_of(spec, saves), spec.given, spec.results
 
 
 @lru_cache(maxsize=256)

@@ -8,6 +8,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
+    get_unwrapped,  # pyright: ignore[reportPrivateUsage]
+    is_functorch_wrapped_tensor,  # pyright: ignore[reportPrivateUsage]
+)
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from gatewright.errors import ShapeError
@@ -38,16 +42,26 @@ def row_lengths(
             got=f"shape {tuple(found.shape)}",
             do="pass one length for each row; with batch_first=True rows are the first axis of the input",
         )
-    outside = ((found < 0) | (found > steps)).nonzero()
+    _check_range(found, steps)
+    return found if device is None else found.to(device)
+
+
+def _check_range(lengths: Tensor, steps: int) -> None:
+    if torch.compiler.is_compiling():  # the graph holds the check: there is no number to be read yet
+        inside = ((lengths >= 0) & (lengths <= steps)).all()
+        torch._assert_async(inside, "lengths do not fit the sequences")  # pyright: ignore[reportPrivateUsage]
+        return
+    while is_functorch_wrapped_tensor(lengths):  # torch.func.vmap over lengths
+        lengths = get_unwrapped(lengths)
+    outside = ((lengths < 0) | (lengths > steps)).nonzero()
     if len(outside):
-        row = int(outside[0])
+        place = tuple(outside[0].tolist())
         raise ShapeError(
             "lengths do not fit the sequences",
             expected=f"lengths from 0 to {steps}, the number of time steps of the input",
-            got=f"{int(found[row])} for row {row}",
+            got=f"{int(lengths[place])} for row {place[-1]}",
             do="pad the input to its longest row; if time and batch are exchanged, see batch_first",
         )
-    return found if device is None else found.to(device)
 
 
 def _as_tensor(lengths: Lengths) -> Tensor:

@@ -1,0 +1,186 @@
+"""`torch.ops.gatewright.run`: a Trace over a sequence as one operation of a graph that torch compiles or exports.
+
+    results = torch.ops.gatewright.run(key, values)
+
+The key is a text that holds all there is to know: the sizes, the dtype, the direction in time, and the Trace. So a
+graph needs nothing beside it: an exported program runs in any process that has imported gatewright.nn, whether or not
+the layer was ever made there. (A registry by a hash would be shorter, but empty in a new process.)
+
+    {"gatewright": 1, "backwards": false, "dtype": "float32", "saves": false, "sizes": {"hidden": 8, "input": 4}}
+    gatewright-trace 1
+    cell "gru"
+    ...
+
+`values` are inputs, random values, parameters and states; the results are states (time + 1, batch, ...), what each step
+emits, what is summed, and, where it saves, what its gradient is to be given. Time and batch are whatever `values` have.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatewright.axes import bind
+from gatewright.errors import TraceError
+from gatewright.nn.autograd import DTYPES, Backward, Differentiable, emit_shape, sum_shape
+from gatewright.nn.mapped import mapped
+from gatewright.nn.transforms import compute
+from gatewright.trace.text import parse, to_text
+
+_FORMAT = 1
+_SHOWN = 200
+_DTYPES = {name: dtype for dtype, name in DTYPES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a key stands for."""
+
+    spec: Differentiable
+    saves: bool
+    ran: Differentiable  # spec, or the step of it that saves
+
+
+@lru_cache(maxsize=1024)
+def key_of(spec: Differentiable, saves: bool = False) -> str:
+    """The key of an operation.
+
+    Raises TraceError where the trace has a name that its text cannot hold.
+    """
+    head = {
+        "gatewright": _FORMAT,
+        "backwards": spec.backwards,
+        "dtype": DTYPES[spec.dtype],
+        "saves": saves,
+        "sizes": dict(sorted(spec.sizes.items())),
+    }
+    return f"{json.dumps(head)}\n{to_text(spec.trace)}"
+
+
+@lru_cache(maxsize=1024)
+def operation(key: str) -> Operation:
+    """What a key stands for, made anew from its text.
+
+    Raises TraceError where the key is damaged, or was written by a version that this one cannot read.
+    """
+    first, _, text = key.partition("\n")
+    sizes, dtype, backwards, saves = _read_head(first)
+    spec = Differentiable(parse(text), sizes, dtype, backwards)
+    if any(axis not in sizes for axis in spec.trace.axes()):
+        raise _damaged("a size for every axis of the trace", str(sizes))
+    return Operation(spec, saves, _saving(spec) if saves else spec)
+
+
+def _read_head(line: str) -> tuple[dict[str, int], torch.dtype, bool, bool]:
+    try:
+        head: Any = json.loads(line)
+    except ValueError:
+        head = None
+    match head:
+        case {
+            "gatewright": 1,
+            "backwards": bool(backwards),
+            "dtype": "float32" | "float64" as dtype,
+            "saves": bool(saves),
+            "sizes": dict(sizes),
+        } if all(type(size) is int and size > 0 for size in sizes.values()):
+            return sizes, _DTYPES[dtype], backwards, saves
+        case _:
+            raise _damaged('{"gatewright": 1, "backwards": ..., "dtype": ..., "saves": ..., "sizes": ...}', line)
+
+
+def _damaged(expected: str, got: str) -> TraceError:
+    return TraceError(
+        "the key of gatewright::run cannot be read",
+        expected=expected,
+        got=repr(got[:_SHOWN]),
+        do="export the model again with this version of Gatewright",
+    )
+
+
+def _first(spec: Differentiable) -> frozenset[str]:
+    return frozenset({spec.trace.states[0].name})
+
+
+def _saving(spec: Differentiable) -> Differentiable:
+    return Differentiable(spec.halves(_first(spec)).pair.forward, spec.sizes, spec.dtype, spec.backwards)
+
+
+@lru_cache(maxsize=1024)
+def _given_saved(spec: Differentiable, seen: frozenset[str]) -> Differentiable:
+    """The gradient by the states in `seen` that is given what the forward run saved."""
+    return Differentiable(spec.halves(seen).pair.backward, spec.sizes, spec.dtype, not spec.backwards)
+
+
+@torch.library.custom_op("gatewright::run", mutates_args=(), device_types="cpu")
+def run_op(key: str, values: list[Tensor]) -> list[Tensor]:
+    """Run the kernels of a key on values; see the module."""
+    return compute(operation(key).ran, values)
+
+
+def run(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """As gatewright.nn.autograd.run, in a graph."""
+    results = run_op(key_of(spec), [values[name] for name in spec.given])
+    return dict(zip(spec.results, results, strict=True))
+
+
+@run_op.register_fake
+def _(key: str, values: list[Tensor]) -> list[Tensor]:
+    spec = operation(key).ran
+    steps, batch = values[0].shape[:2]
+    states = [
+        values[0].new_empty((steps + 1, batch, *bind(state.shape, spec.sizes)), dtype=spec.dtype)
+        for state in spec.trace.states
+    ]
+    emits = [states[0].new_empty(emit_shape(spec, name, states[0])) for name, _ in spec.trace.emits]
+    return [*states, *emits, *(states[0].new_empty(sum_shape(spec, name)) for name, _ in spec.trace.sums)]
+
+
+def _keep(ctx: Any, inputs: tuple[str, list[Tensor]], output: list[Tensor]) -> None:
+    ctx.key, values = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*values, *output)
+
+
+def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple[None, list[Tensor | None]]:
+    this = operation(ctx.key)
+    values = dict(zip(this.ran.given, ctx.saved_tensors, strict=False))
+    results = dict(zip(this.ran.results, ctx.saved_tensors[len(values) :], strict=True))
+    flows = dict(zip(this.ran.results, grads, strict=True))
+    found = _gradient(this, values, results, flows)
+    wanted = zip(this.ran.given, ctx.needs_input_grad[1], strict=True)
+    return None, [found.get(name) if needed else None for name, needed in wanted]
+
+
+def _gradient(
+    this: Operation, values: Mapping[str, Tensor], results: Mapping[str, Tensor], flows: Mapping[str, Tensor | None]
+) -> dict[str, Tensor]:
+    states = {state.name: results[state.name] for state in this.spec.trace.states}
+    saved = {name: result for name, result in results.items() if name not in this.spec.results}
+    if any(flows[name] is not None for name in saved):  # the gradient is differentiated, and it has used these
+        return Backward(this.ran, values, states, list(flows.values())).differentiable(run)
+    call = Backward(this.spec, values, states, [flows[name] for name in this.spec.results])
+    if not this.saves or not set(this.spec.halves(call.seen).pair.saved) <= set(saved):
+        return call.differentiable(run)
+    derived = _given_saved(this.spec, call.seen)
+    given = run(derived, {**call.inputs(), **saved, **call.carried()})
+    emits, sums = ({n for n, _ in outputs} for outputs in (derived.trace.emits, derived.trace.sums))
+    fitted = {name: _fit(given[name], values[name[2:-1]]) for name in emits | sums if name[2:-1] in values}
+    return call.gathered(given, {n: v for n, v in fitted.items() if n in emits}, fitted)
+
+
+def _fit(gradient: Tensor, of: Tensor) -> Tensor:
+    """A gradient in the shape of what it is a gradient of; where it is 0 throughout, it may be narrower."""
+    return gradient[(..., *(None,) * (of.dim() - gradient.dim()))].expand(of.shape)
+
+
+run_op.register_autograd(_backward, setup_context=_keep)
+
+
+@run_op.register_vmap
+def _(info: Any, in_dims: tuple[None, list[int | None]], key: str, values: list[Tensor]) -> tuple[Any, Any]:
+    return mapped(run, operation(key).ran, info.batch_size, in_dims[1], values)

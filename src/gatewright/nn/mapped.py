@@ -1,0 +1,134 @@
+"""A sequence with one more axis over it, as torch.func.vmap asks for it.
+
+Where the parameters are shared, the axis is folded into the batch: one run, whatever its size. What is summed over rows
+must then be summed apart for every element: the run gives out the factors of each sum at every step instead, which is
+as much memory again as the states of a gradient, and the sums are batched matrix products. Where the axis reaches a
+parameter (an ensemble), there is one run for each element.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatewright.axes import bind
+from gatewright.backends.base import execute, prepare
+from gatewright.backends.torch_eager import rules
+from gatewright.nn.autograd import Differentiable, Run, sum_shape
+from gatewright.schedule.plan import plan
+from gatewright.schedule.program import Program, RowSum
+from gatewright.trace.ir import Literal, Var
+
+Dims = Sequence[int | None]
+
+
+def mapped(
+    run: Run, spec: Differentiable, count: int, dims: Dims, tensors: Sequence[Tensor]
+) -> tuple[list[Tensor], list[int]]:
+    """All results for a further axis of `count` elements, which lies at `dims` of `tensors`, and where it lies in them.
+
+    `tensors` are in the order of `spec.given`, results in that of `spec.results`; `run` runs what comes of it.
+    """
+    values = dict(zip(spec.given, tensors, strict=True))
+    places = dict(zip(spec.given, dims, strict=True))
+    if any(places[param.name] is not None for param in spec.trace.params):
+        results = _one_by_one(run, spec, count, places, values)
+        return [results[name] for name in spec.results], [0] * len(spec.results)
+    results = _folded(run, spec, count, places, values)
+    sums = {name for name, _ in spec.trace.sums}
+    return [results[name] for name in spec.results], [0 if name in sums else 1 for name in spec.results]
+
+
+def _one_by_one(
+    run: Run, spec: Differentiable, count: int, places: Mapping[str, int | None], values: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    def element(index: int) -> dict[str, Tensor]:
+        return {n: v if (place := places[n]) is None else v.select(place, index) for n, v in values.items()}
+
+    runs = [run(spec, element(index)) for index in range(count)]
+    return {name: torch.stack([one[name] for one in runs]) for name in spec.results}
+
+
+def _folded(
+    run: Run, spec: Differentiable, count: int, places: Mapping[str, int | None], values: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    params = {param.name for param in spec.trace.params}
+    states = {state.name for state in spec.trace.states}
+
+    def fold(name: str) -> Tensor:
+        return _fold(values[name], places[name], count, 0 if name in states else 1)
+
+    apart = _summed_apart(spec)
+    whole = {name: values[name] if name in params else fold(name) for name in spec.given}
+    rows = whole[spec.trace.inputs[0].name].shape[1] // count
+    results = run(apart.spec, {name: whole[name] for name in apart.spec.given})
+    unfolded = {name: result.unflatten(1, (count, rows)) for name, result in results.items()}
+    return unfolded | apart.sums(unfolded, whole, count)
+
+
+def _fold(tensor: Tensor, place: int | None, count: int, axis: int) -> Tensor:
+    """A tensor with the further axis as a part of its axis of rows."""
+    if place is not None:
+        return tensor.movedim(place, axis).flatten(axis, axis + 1)
+    wide = tensor.unsqueeze(axis)
+    return wide.expand(*wide.shape[:axis], count, *wide.shape[axis + 1 :]).flatten(axis, axis + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _SummedApart:
+    """A step that sums nothing, but gives out what is to be summed."""
+
+    spec: Differentiable
+    whole: Differentiable
+    program: Program  # of the whole
+
+    def sums(self, sequences: Mapping[str, Tensor], params: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+        """The sums of every element, (count, ...), out of sequences (time, count, batch, ...)."""
+        if not self.whole.trace.sums:
+            return {}
+        like = next(iter(sequences.values()))
+        fixed: dict[str, Any] = {param.name: params[param.name] for param in self.whole.trace.params}
+        self._compute(self.program.prologue, fixed, like)
+        rows = {one.target.name: _sum_rows(one, sequences) for one in self.program.row_sums}
+        each = [self._of_one({**fixed, **{n: v[index] for n, v in rows.items()}}, like) for index in range(count)]
+        return {name: torch.stack([one[name] for one in each]) for name, _ in self.whole.trace.sums}
+
+    def _of_one(self, values: dict[str, Any], like: Tensor) -> dict[str, Tensor]:
+        self._compute(self.program.epilogue, values, like)
+        return {
+            name: like.new_full(sum_shape(self.whole, name), value.value)
+            if isinstance(value, Literal)
+            else values[value.name].reshape(bind(value.shape, self.whole.sizes))
+            for name, value in self.program.sums
+        }
+
+    def _compute(self, equations: Sequence[Any], values: dict[str, Any], like: Tensor) -> None:
+        if equations:
+            execute(prepare(equations, rules(like), self.whole.sizes), values)
+
+
+@lru_cache(maxsize=256)
+def _summed_apart(spec: Differentiable) -> _SummedApart:
+    program = plan(spec.trace)
+    terms = {value.name: value for one in program.row_sums for value in _operands(one)}
+    emits = (*spec.trace.emits, *((_term(name), value) for name, value in terms.items()))
+    trace = replace(spec.trace, emits=emits, sums=())
+    return _SummedApart(Differentiable(trace, spec.sizes, spec.dtype, spec.backwards), spec, program)
+
+
+def _operands(one: RowSum) -> tuple[Var, ...]:
+    return (one.left,) if one.right is None else (one.left, one.right)
+
+
+def _term(name: str) -> str:
+    return f"term({name})"
+
+
+def _sum_rows(one: RowSum, sequences: Mapping[str, Tensor]) -> Tensor:
+    left = sequences[_term(one.left.name)]
+    if one.right is None:
+        return left.sum((0, 2))
+    return torch.einsum("tnbi,tnbj->nij", left, sequences[_term(one.right.name)])
