@@ -49,9 +49,7 @@ class PerStepDense(nn.Module):
         super().__init__()
         self.num_steps, self.in_features, self.out_features = num_steps, in_features, out_features
         self.batch_first = batch_first
-        self.weight = nn.Parameter(
-            torch.empty(num_steps, out_features, in_features, device=device, dtype=dtype)
-        )
+        self.weight = nn.Parameter(torch.empty(num_steps, out_features, in_features, device=device, dtype=dtype))
         self.bias = nn.Parameter(self.weight.new_empty(num_steps, out_features)) if bias else None
         self.reset_parameters()
 

@@ -26,9 +26,7 @@ class Padded(NamedTuple):
     lengths: Tensor  # (batch,), int64
 
 
-def row_lengths(
-    lengths: Lengths, *, steps: int, batch: int, device: torch.device | str | None = None
-) -> Tensor:
+def row_lengths(lengths: Lengths, *, steps: int, batch: int, device: torch.device | str | None = None) -> Tensor:
     """The number of steps of each row as an int64 tensor (batch,) on `device`, or on the CPU.
 
     Any order is allowed, and so is 0. Raises ShapeError when a length is missing, left over, not a whole

@@ -28,9 +28,7 @@ def test_bits_may_be_predictions_after_their_threshold() -> None:
     assert isinstance(from_bits(np.array([1])), int)
 
 
-@pytest.mark.parametrize(
-    ("number", "num_bits", "expected"), [(8, 3, "0 to 7"), (-1, 3, "0 to 7"), (1, 0, "0 to 0")]
-)
+@pytest.mark.parametrize(("number", "num_bits", "expected"), [(8, 3, "0 to 7"), (-1, 3, "0 to 7"), (1, 0, "0 to 0")])
 def test_a_number_is_never_cut_off(number: int, num_bits: int, expected: str) -> None:
     with pytest.raises(OptionError) as caught:
         as_bits(number, num_bits)
@@ -51,9 +49,7 @@ def test_numbers_are_uniform_and_the_largest_never_comes(num_bits: int) -> None:
     counts = np.bincount(np.ravel(pairs), minlength=largest + 1)
     expected = 4000 / (largest + 1)
     assert len(counts) == largest + 1
-    assert (
-        (counts - expected) ** 2 / expected
-    ).sum() < 45  # 15 values at most: far beyond the 0.9999 quantile
+    assert ((counts - expected) ** 2 / expected).sum() < 45  # 15 values at most: far beyond the 0.9999 quantile
     assert all(a + b <= 2**num_bits - 4 for a, b in pairs)
 
 
@@ -85,9 +81,7 @@ def test_a_sum_that_does_not_fit_is_an_error() -> None:
 
 
 def test_too_few_bits_and_pairs_are_errors() -> None:
-    with pytest.raises(
-        OptionError, match="num_bits is too small to draw numbers to add\n  expected: at least 2"
-    ):
+    with pytest.raises(OptionError, match="num_bits is too small to draw numbers to add\n  expected: at least 2"):
         random_pairs(1, 1, seed=0)
     with pytest.raises(OptionError, match="count is negative"):
         random_pairs(-1, 5, seed=0)

@@ -91,9 +91,7 @@ def test_the_order_depends_on_seed_and_epoch_alone(kind: type[TokenBatches]) -> 
     first, second, third = epochs(5)
     assert not (the_same(first, second) and the_same(second, third))
     assert not all(the_same(one, other) for one, other in zip(epochs(5), epochs(6), strict=True))
-    assert the_same(
-        second, [kind(TOKENS, 4, 6, random_offset=True, seed=5).batch(1, p) for p in range(len(second))]
-    )
+    assert the_same(second, [kind(TOKENS, 4, 6, random_offset=True, seed=5).batch(1, p) for p in range(len(second))])
 
 
 @KINDS

@@ -13,9 +13,7 @@ def test_rows_are_steps_and_pixels_are_shares() -> None:
     datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed")
     parts = load_digits()
     assert [part.inputs.shape for part in parts] == [(8, 1258, 8), (8, 180, 8), (8, 359, 8)]
-    published = {
-        image.tobytes(): label for image, label in zip(*datasets.load_digits(return_X_y=True), strict=True)
-    }
+    published = {image.tobytes(): label for image, label in zip(*datasets.load_digits(return_X_y=True), strict=True)}
     for part in parts:
         assert part.inputs.dtype == np.float32
         assert part.labels.dtype == np.int64

@@ -78,9 +78,7 @@ def test_a_file_in_the_given_folder_is_found(folder: Path, place: str) -> None:
     assert locate("twocities", "tale.txt") == expected
 
 
-def test_a_file_in_the_cache_is_found_without_the_downloader(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_in_the_cache_is_found_without_the_downloader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
     expected = put(cache_folder() / "tale" / "tale.txt")
     assert locate("tale") == expected
@@ -105,9 +103,7 @@ def test_a_corrupt_file_is_an_error(folder: Path, wrong: bytes) -> None:
     )
 
 
-def test_a_missing_file_is_downloaded_once(
-    known: DataSet, server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_file_is_downloaded_once(known: DataSet, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry._BY_ANY_NAME, "tale", a_row(f"{server}/tale.txt"))
     path = locate("tale")
     assert path == cache_folder() / "tale" / "tale.txt"
@@ -153,9 +149,7 @@ def test_without_the_downloader_it_is_named(known: DataSet, monkeypatch: pytest.
     with pytest.raises(DataError) as caught:
         locate("tale")
     assert caught.value.got == "the package pooch, which downloads it, is not installed"
-    assert (caught.value.do or "").startswith(
-        'pip install "gatewright[train]"; or download https://example.org/'
-    )
+    assert (caught.value.do or "").startswith('pip install "gatewright[train]"; or download https://example.org/')
 
 
 def test_a_given_folder_that_is_none_is_an_error(
@@ -168,9 +162,7 @@ def test_a_given_folder_that_is_none_is_an_error(
 
 def test_the_file_must_be_one_of_the_set(known: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry._BY_ANY_NAME, "tale", a_row(files=("one.txt", "two.txt")))
-    with pytest.raises(
-        DataError, match="data set 'tale' has several files\n  expected: the name of one: one.txt"
-    ):
+    with pytest.raises(DataError, match="data set 'tale' has several files\n  expected: the name of one: one.txt"):
         locate("tale")
     with pytest.raises(DataError, match="data set 'tale' has no file 'three.txt'"):
         locate("tale", "three.txt")

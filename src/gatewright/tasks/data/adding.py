@@ -46,18 +46,14 @@ def random_pairs(count: int, num_bits: int, seed: int) -> list[tuple[int, int]]:
     2**num_bits - 4, which always fits. With num_bits=2 the only pair is (0, 0).
     """
     if num_bits < 2:
-        raise OptionError(
-            "num_bits is too small to draw numbers to add", expected="at least 2", got=str(num_bits)
-        )
+        raise OptionError("num_bits is too small to draw numbers to add", expected="at least 2", got=str(num_bits))
     if count < 0:
         raise OptionError("count is negative", expected="0 or more", got=str(count))
     draw, end = random.Random(seed).randrange, 2 ** (num_bits - 1) - 1
     return [(draw(end), draw(end)) for _ in range(count)]
 
 
-def addition_arrays(
-    pairs: Sequence[tuple[int, int]], num_bits: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def addition_arrays(pairs: Sequence[tuple[int, int]], num_bits: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The task as 0 and 1: the summands' bits (num_bits, batch, 2), their sum's bits (num_bits, batch, 1).
 
     Time is first, the lowest bit at time 0. A sum that does not fit in num_bits is an error.

@@ -36,9 +36,7 @@ class TokenBatches(ABC):
 
     carries_state: ClassVar[bool]  # whether a row continues the same row of the batch before it
 
-    def __init__(
-        self, tokens: Tokens, batch_size: int, num_steps: int, *, random_offset: bool, seed: int
-    ) -> None:
+    def __init__(self, tokens: Tokens, batch_size: int, num_steps: int, *, random_offset: bool, seed: int) -> None:
         if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
             got = f"shape {tokens.shape}, {tokens.dtype}"
             raise ShapeError("tokens are one row of whole numbers", expected="shape (n,), integers", got=got)
@@ -183,9 +181,7 @@ class RandomWindows(TokenBatches):
     def batch(self, epoch: int, position: int) -> Batch:
         """The windows of that position in the epoch's order."""
         offset, order = self._drawn(epoch)
-        starts = (
-            offset + self.num_steps * order[position * self.batch_size : (position + 1) * self.batch_size]
-        )
+        starts = offset + self.num_steps * order[position * self.batch_size : (position + 1) * self.batch_size]
         places = starts + np.arange(self.num_steps)[:, np.newaxis]  # (steps, batch)
         return _batch(self.tokens[places], self.tokens[places + 1])
 

@@ -99,18 +99,14 @@ class Splits(NamedTuple):
     test: Tokens
 
 
-def split(
-    tokens: Tokens, *, validation: float = 0.05, test: float = 0.05, train_tokens: int | None = None
-) -> Splits:
+def split(tokens: Tokens, *, validation: float = 0.05, test: float = 0.05, train_tokens: int | None = None) -> Splits:
     """Cut a sequence into train, validation and test: the last fractions are held out, and all are views.
 
     `train_tokens` then keeps only that many tokens at the start of the training part.
     """
     for name, fraction in (("validation", validation), ("test", test)):
         if not 0 <= fraction < 1:
-            raise OptionError(
-                f"{name} is a fraction of the text", expected="0 <= fraction < 1", got=repr(fraction)
-            )
+            raise OptionError(f"{name} is a fraction of the text", expected="0 <= fraction < 1", got=repr(fraction))
     held_out, last = round(len(tokens) * (validation + test)), round(len(tokens) * test)
     train_end, test_start = len(tokens) - held_out, len(tokens) - last
     if train_end <= 0:

@@ -28,9 +28,7 @@ class CharVocabulary:
             raise OptionError("a symbol of a CharVocabulary is one character", got=repr(long))
         if len(set(listed)) != len(listed):
             twice = next(one for one in listed if listed.count(one) > 1)
-            raise OptionError(
-                "the symbols of a CharVocabulary differ from each other", got=f"{twice!r} twice"
-            )
+            raise OptionError("the symbols of a CharVocabulary differ from each other", got=f"{twice!r} twice")
         if not listed:
             raise OptionError("a CharVocabulary needs at least one character")
         self.symbols: tuple[str, ...] = ((UNKNOWN,) if unknown else ()) + listed
@@ -91,11 +89,7 @@ class CharVocabulary:
     def from_json(cls, saved: Mapping[str, Any]) -> Self:
         """The vocabulary that to_json() wrote."""
         symbols, unknown = saved.get("symbols"), saved.get("unknown")
-        if (
-            saved.get("kind") != "characters"
-            or not isinstance(symbols, Sequence)
-            or not isinstance(unknown, bool)
-        ):
+        if saved.get("kind") != "characters" or not isinstance(symbols, Sequence) or not isinstance(unknown, bool):
             raise DataError(
                 "this is not a saved vocabulary of characters",
                 expected='{"kind": "characters", "symbols": [...], "unknown": true or false}',
