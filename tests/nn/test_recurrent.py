@@ -71,10 +71,16 @@ def by_reference(module: Recurrent, values: Tensor, lengths: list[int] | None) -
     return array, [np.stack([final[state.name] for final in finals]) for state in module.trace.states]
 
 
+LAYERS = [(name, "torch") for name in cells.CATALOGUE]
+LAYERS += [(name, "auto") for name in ("gru", "lstm_projected", "sru")]  # any other backend: of a few cells only
+
+
 @pytest.mark.parametrize("lengths", [None, RAGGED], ids=["whole", "ragged"])
-@pytest.mark.parametrize("name", cells.CATALOGUE)
-def test_layers_and_directions_are_what_the_reference_makes_of_them(name: str, lengths: list[int] | None) -> None:
-    module, values = layer(name, num_layers=2, bidirectional=True), x()
+@pytest.mark.parametrize(("name", "backend"), LAYERS)
+def test_layers_and_directions_are_what_the_reference_makes_of_them(
+    name: str, backend: str, lengths: list[int] | None
+) -> None:
+    module, values = layer(name, num_layers=2, bidirectional=True, backend=backend), x()
     output, finals = module(values, lengths=lengths)
     want, want_finals = by_reference(module, values, lengths)
     got = {"output": output, "finals": list(as_tuple(finals))}
@@ -182,7 +188,7 @@ def test_gates_of_layers_and_directions_have_their_names_and_the_form_of_the_inp
 
 @pytest.mark.parametrize("name", cells.CATALOGUE)
 def test_every_gate_of_every_cell_is_shown_at_every_step(name: str) -> None:
-    module, values = layer(name), x()
+    module, values = layer(name, backend="torch"), x()
     _, _, gates = module(values, return_gates=True)
     want = numpy_ref.run(module.trace, {"x": values.numpy()}, arrays(_without_prefix(module.gate_parameters()))).gates
     assert_parity(gates, want, dtype="float64", steps=STEPS, cell=name)

@@ -204,9 +204,7 @@ def test_reversal_takes_any_layout_of_memory():
     batch_first = numbered(3, 4, 2)
     lengths = torch.tensor([4, 2, 0])
     strided = batch_first.transpose(0, 1)
-    assert torch.equal(
-        reverse_within_lengths(strided, lengths), reverse_within_lengths(strided.contiguous(), lengths)
-    )
+    assert torch.equal(reverse_within_lengths(strided, lengths), reverse_within_lengths(strided.contiguous(), lengths))
 
 
 def test_reversal_can_be_differentiated_twice():
@@ -237,9 +235,7 @@ def test_without_lengths_nothing_is_padding():
     assert zero_padding(values, None) is values
 
 
-def run_one_direction(
-    cell: nn.GRUCell, values: Tensor, lengths: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor]:
+def run_one_direction(cell: nn.GRUCell, values: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """A GRU on padded rows, by a mask as a masked cell has it."""
     outputs = []
     for step, mask in zip(values, step_mask(lengths, len(values), values.dtype)[:, :, None], strict=True):
@@ -259,9 +255,7 @@ def test_a_padded_bidirectional_run_equals_torch_on_the_packed_batch():
     got, got_state = [], []
     for direction, suffix in enumerate(["", "_reverse"]):
         cell = nn.GRUCell(3, 4, dtype=torch.float64)
-        cell.load_state_dict(
-            {name: getattr(layer, f"{name}_l0{suffix}") for name, _ in cell.named_parameters()}
-        )
+        cell.load_state_dict({name: getattr(layer, f"{name}_l0{suffix}") for name, _ in cell.named_parameters()})
         ordered = reverse_within_lengths(values, found) if direction else values
         outputs, state = run_one_direction(cell, ordered, found, first[direction])
         got.append(reverse_within_lengths(outputs, found) if direction else outputs)
