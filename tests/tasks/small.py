@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from gatewright import model_file
+from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.learner import Learner
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.recipes.text import Text
@@ -63,6 +65,11 @@ def killed_before(iteration: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
         patched.setattr(Learner, "training_step", until)
         with pytest.raises(Killed):
             yield
+
+
+def weights(folder: RunFolder) -> dict[str, bytes]:
+    """Every bit of a model that was kept."""
+    return {name: array.tobytes() for name, array in model_file.load(folder.model).tensors.items()}
 
 
 def timeless(metrics: Path) -> list[dict[str, str]]:

@@ -73,14 +73,22 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         assert str(caught.value) == (
             f"another process is training in {tmp_path}/run\n  do: wait for it, or name another folder with --out"
         )
-    with RunFolder(tmp_path / "run").locked():
-        assert (tmp_path / "run").is_dir()
+
+
+def test_nothing_is_left_where_nothing_was_begun(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), RunFolder(tmp_path / "new").locked():
+        _ = 1 / 0
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ZeroDivisionError), RunFolder(tmp_path / "mine").locked():
+        _ = 1 / 0
+    assert list((tmp_path / "mine").iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(OptionError, match=r"the folder .*file/run cannot be made"),
+        pytest.raises(OptionError, match=r"file/run cannot be a folder to write in"),
         RunFolder(tmp_path / "file/run").locked(),
     ):
         pass

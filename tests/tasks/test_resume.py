@@ -17,7 +17,7 @@ from gatewright.tasks.keeper import Keeper
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.train import Interrupted, resume, train
 from tests.paths import subprocess_environment
-from tests.tasks.small import ITERATIONS, QUIET, SETTINGS, killed_before, small_recipe, small_text, timeless
+from tests.tasks.small import ITERATIONS, QUIET, SETTINGS, killed_before, small_recipe, small_text, timeless, weights
 
 Run = Callable[..., RunFolder]
 
@@ -36,7 +36,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, source: str) -> RunFolder:
 
 
 def expect_same_end(folder: RunFolder, whole: RunFolder) -> None:
-    assert folder.model.read_bytes() == whole.model.read_bytes()
+    assert weights(folder) == weights(whole)
     assert timeless(folder.metrics) == timeless(whole.metrics)
     ours, theirs = folder.read(folder.result), whole.read(whole.result)
     assert ours["metrics"] == theirs["metrics"]
@@ -135,7 +135,7 @@ def test_kill_9(tmp_path: Path, source: str) -> None:
     assert not folder.finished
     resume(folder.path, console=QUIET)
     train(small_recipe(*longer), out=straight.path, source=source, console=QUIET)
-    assert folder.model.read_bytes() == straight.model.read_bytes()
+    assert weights(folder) == weights(straight)
     assert timeless(folder.metrics) == timeless(straight.metrics)
 
 
@@ -216,3 +216,44 @@ def test_a_validation_that_is_no_number_is_never_the_best(
     measured = iter([float("nan"), 3.0, 2.0])
     monkeypatch.setattr("gatewright.tasks.history.measure", lambda *_: {"loss": next(measured)})
     assert train(small_recipe(), out=tmp_path / "run", source=source, console=QUIET).best_epoch == 3
+
+
+def test_a_damaged_checkpoint(tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with killed_before(5, monkeypatch):
+        train(small_recipe(), out=folder.path, source=source, console=QUIET)
+    folder.checkpoint.write_bytes(folder.checkpoint.read_bytes()[:1000])
+    with pytest.raises(DataError) as caught:
+        resume(folder.path, console=QUIET)
+    told = str(caught.value).splitlines()
+    assert told[0] == f"the checkpoint {folder.checkpoint} cannot be read"
+    assert told[-1] == "  do: put a copy of it in its place, or start again with --overwrite"
+
+
+def test_a_cell_with_parameters_that_begin_at_a_constant(
+    tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Until there is a checkpoint the cell itself, and not its trace, says how to begin.
+    made = small_recipe("cell=fastgrnn")
+    folder, straight = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "straight")
+    with killed_before(0, monkeypatch):
+        train(made, out=folder.path, source=source, console=QUIET)
+    resume(folder.path, console=QUIET)
+    train(made, out=straight.path, source=source, console=QUIET)
+    assert weights(folder) == weights(straight)
+
+
+def test_a_cell_that_has_changed(tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, mine = RunFolder(tmp_path / "run"), tmp_path / "mine.py"
+    text = "import gatewright as gw\n\n\n@gw.cell\ndef own(x, h, W, b):\n    return 0.9 * h + gw.tanh(W.n @ x + b.n)\n"
+    mine.write_text(text)
+    with killed_before(0, monkeypatch):
+        train(small_recipe(f"cell={mine}:own"), out=folder.path, source=source, console=QUIET)
+    mine.write_text(text.replace("0.9", "0.8"))
+    with pytest.raises(DataError, match=r"the cell of the run in .* has changed"):
+        resume(folder.path, console=QUIET)
+    mine.write_text(text)
+    with killed_before(4, monkeypatch):
+        resume(folder.path, console=QUIET)
+    mine.unlink()  # the checkpoint needs it no more
+    assert resume(folder.path, console=QUIET).iterations == ITERATIONS

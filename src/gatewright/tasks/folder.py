@@ -70,19 +70,25 @@ class RunFolder:
         """Let nobody else write here meanwhile; the lock of a killed process is gone with it."""
         from filelock import FileLock, Timeout
 
+        lock, was_there = self.path / ".lock", self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OptionError(
-                f"the folder {self.path} cannot be made", got=str(error), do="name another with --out"
-            ) from error
-        try:
-            with FileLock(self.path / ".lock", blocking=False):
-                yield
+            with FileLock(lock, blocking=False):
+                try:
+                    yield
+                finally:
+                    if not self.run.exists():  # nothing came of it, so nothing is left of it
+                        lock.unlink()
+                        if not was_there:
+                            self.path.rmdir()
         except Timeout:
             raise OptionError(
                 f"another process is training in {self.path}", do="wait for it, or name another folder with --out"
             ) from None
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise OptionError(
+                f"{self.path} cannot be a folder to write in", got=str(error), do="name another with --out"
+            ) from error
 
     def check_new(self, *, overwrite: bool) -> None:
         """Make sure that a new run loses nothing: refuse what is there, or remove it where that is asked for."""

@@ -12,6 +12,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
+from gatewright.errors import DataError
 from gatewright.tasks.folder import RunFolder, write_atomically
 from gatewright.tasks.history import History
 from gatewright.tasks.learner import Learner
@@ -37,7 +38,14 @@ class PlainCheckpoints(TorchCheckpointIO):
 
     def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> Any:
         """Load tensors and plain values, and nothing else."""
-        return torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file fails in as many ways as it can be damaged
+            raise DataError(
+                f"the checkpoint {path} cannot be read",
+                got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+                do="put a copy of it in its place, or start again with --overwrite",
+            ) from error
 
 
 class Keeper(Checkpoint):

@@ -90,7 +90,9 @@ def resume(
             return Result(**folder.read(folder.result))
         torch.set_num_threads(kept["threads"])  # another number may add up in another order
         made = recipes.get(kept["recipe"]).restored(kept["settings"])
-        session = _Session(folder, made, kept["data"], console or Console(stderr=True), parse(kept["trace"]))
+        # The trace holds the equations; with which weights they begin, before there is a checkpoint, the cell knows.
+        trace = parse(kept["trace"]) if folder.checkpoint.exists() else None
+        session = _Session(folder, made, kept["data"], console or Console(stderr=True), trace)
         session.check_same(kept)
         return session.run()
 
@@ -140,14 +142,16 @@ class _Session:
         }
 
     def check_same(self, kept: dict[str, Any]) -> None:
-        """Make sure that the data is still what the run began with."""
-        if kept["origin"] != dict(self.data.origin):
-            raise DataError(
-                f"the data of the run in {self.folder.path} has changed",
-                expected=str(kept["origin"]),
-                got=str(dict(self.data.origin)),
-                do="restore the data, or start a new run in another folder",
-            )
+        """Make sure that the data and the equations are still what the run began with."""
+        now = self.description()
+        for key, what in (("origin", "data"), ("trace", "cell")):
+            if kept[key] != now[key]:
+                raise DataError(
+                    f"the {what} of the run in {self.folder.path} has changed",
+                    expected=str(kept[key]),
+                    got=str(now[key]),
+                    do=f"restore the {what}, or start a new run in another folder",
+                )
 
     def run(self) -> Result:
         """Train from the checkpoint, if there is one, to the end."""
