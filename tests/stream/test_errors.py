@@ -1,12 +1,14 @@
 """What a stream refuses, word by word."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import gatewright as gw
 from gatewright import cells
 from gatewright.errors import OptionError, ShapeError
-from gatewright.trace import trace_cell
+from gatewright.trace import Var, trace_cell
 from tests.stream.cases import draw
 
 
@@ -131,3 +133,13 @@ def test_a_size_that_no_parameter_tells() -> None:
     with pytest.raises(ShapeError) as caught:
         gw.stream.from_parameters(counter, {})
     assert str(caught.value) == "cell 'counter' has no parameter that tells the size of x, input"
+
+
+def test_an_input_that_a_stream_does_not_know() -> None:
+    trace = trace_cell(cells.elman)
+    params = draw(trace, np.random.default_rng(0), "float32", {"input": 5, "hidden": 8})
+    with pytest.raises(OptionError) as caught:
+        gw.stream.from_parameters(replace(trace, inputs=(*trace.inputs, Var("clock", ()))), params)
+    assert str(caught.value) == (
+        "cell 'elman' has an input that a stream does not know\n  expected: x or mask\n  got: clock"
+    )

@@ -65,6 +65,12 @@ def test_a_stream_that_nobody_needs_is_gone() -> None:
     assert np.isfinite(y).all()  # the numbers stay for as long as somebody refers to them
 
 
+def test_streams_of_one_model_share_its_code() -> None:
+    first, second = stream_of()._sessions[0], stream_of()._sessions[0]
+    assert first._library is second._library
+    assert first._table is not second._table
+
+
 def test_streams_of_several_threads_are_independent() -> None:
     xs = np.random.default_rng(1).standard_normal((400, 8)).astype("float32")
     want = stream_of().run(xs)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -163,7 +164,8 @@ class Stream:
         }
 
     def _session(self, layer: Layer, below: Array | None) -> Session:
-        trace = substitute(layer.trace, {noise.var.name: Literal(noise.probability) for noise in layer.trace.noises})
+        engine = _engine(layer.trace, tuple(sorted(layer.sizes.items())), self._dtype)
+        trace = engine.program.trace
         first, *further = trace.inputs
         inputs = {} if below is None else {first.name: below}
         for leaf in further:
@@ -174,13 +176,19 @@ class Stream:
                     got=leaf.name,
                 )
             inputs[MASK] = np.ones((1, self.batch), self._dtype)  # every step is taken
-        engine = Engine(plan(trace), layer.sizes, "float32" if self._dtype == np.float32 else "float64")
         params = {param.name: layer.params[param.name].astype(self._dtype) for param in trace.params}
         return Session(engine, params, batch=self.batch, execute=_execute, inputs=inputs)
 
     def __repr__(self) -> str:
         names = ", ".join(session.engine.program.trace.name for session in self._sessions)
         return f"Stream({names}: {self.input_size} -> {self.output_size}, batch={self.batch}, {self._dtype})"
+
+
+@lru_cache(maxsize=64)
+def _engine(trace: Trace, sizes: tuple[tuple[str, int], ...], dtype: np.dtype[Any]) -> Engine:
+    """The engine of a layer, its random values taken as their means. Streams of one model share its code."""
+    means = {noise.var.name: Literal(noise.probability) for noise in trace.noises}
+    return Engine(plan(substitute(trace, means)), dict(sizes), "float32" if dtype == np.float32 else "float64")
 
 
 def _execute(equations: Sequence[Equation], values: dict[str, Any], sizes: Mapping[str, int]) -> None:
