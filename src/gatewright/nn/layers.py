@@ -36,12 +36,6 @@ class _TorchLayer(Recurrent):
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> None:
-        if dropout and num_layers == 1:
-            warnings.warn(
-                f"{type(self).__name__}: dropout={dropout} comes after every layer but the last, so that with "
-                "num_layers=1 it does nothing",
-                stacklevel=3,
-            )
         self.proj_size = proj_size
         super().__init__(
             cell,
@@ -58,6 +52,12 @@ class _TorchLayer(Recurrent):
             device=device,
             dtype=dtype,
         )
+        if dropout and num_layers == 1:
+            warnings.warn(
+                f"{type(self).__name__}: dropout={dropout} comes after every layer but the last, so that with "
+                "num_layers=1 it does nothing",
+                stacklevel=3,
+            )
 
     def _choose_layout(self) -> Layout:
         names = {"weight_ih": "W", "weight_hh": "U", "bias_ih": "b", "bias_hh": "b", "weight_hr": "P"}
