@@ -67,6 +67,15 @@ def test_layers_are_chosen_and_stacked_by_name(tmp_path: Path) -> None:
     assert list(stream.state) == ["l0.h", "l1.h", "l1.c"]
 
 
+def test_what_stands_above_the_layers_is_plain_numpy(tmp_path: Path) -> None:
+    model = model_of(recurrent=recurrent("gru", 4), head=torch.nn.Linear(19, 3))
+    path, xs = saved(model, tmp_path), torch.randn(STEPS, 4)
+    stream, tensors = gw.stream.open(path), gw.model_file.load(path).tensors
+    got = np.stack([tensors["head.weight"] @ stream.step(x) + tensors["head.bias"] for x in xs.numpy()])
+    want = model["head"](model["recurrent"](xs)[0]).detach().numpy()
+    assert_parity(got, want, dtype="float32", steps=STEPS)
+
+
 def refused(path: Path, error: type[Exception] = OptionError, **options) -> str:
     with pytest.raises(error) as caught:
         gw.stream.open(path, **options)
