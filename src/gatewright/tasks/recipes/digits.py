@@ -20,12 +20,12 @@ class Digits(Recipe):
     expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.97, seconds=40)}
     quick: ClassVar[str] = "epochs=5"
 
-    hidden: int = 64
-    epochs: int = 60
+    hidden: int = 128
+    epochs: int = 40
     rate: float = 5e-3
     schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
-    batch: int = 64
-    dropout: float = 0.2
+    batch: int = 32
+    dropout: float = 0.4
     patience: int = 15
 
     def objective(self) -> Classes:

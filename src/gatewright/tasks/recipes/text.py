@@ -19,8 +19,8 @@ class Text(CharacterModel):
     name: ClassVar[str] = "text"
     about: ClassVar[str] = "predict the next character of a text, and write more of it"
     expected: ClassVar[Mapping[str, Expected]] = {
-        "": Expected("test", "perplexity", at_most=4.0, seconds=600),
-        "d2l": Expected("train", "perplexity", at_most=1.1, seconds=600),
+        "": Expected("test", "perplexity", at_most=3.0, seconds=120),
+        "d2l": Expected("train", "perplexity", at_most=1.1, seconds=150),
     }
     presets: ClassVar[Mapping[str, str]] = {
         "d2l": "text=timemachine cleaning=d2l tokens=10000 held_out=0 'prompts=time traveller|traveller' temperature=0 "
@@ -30,7 +30,7 @@ class Text(CharacterModel):
     quick: ClassVar[str] = "hidden=64 tokens=40000 epochs=2"
 
     hidden: int = 256
-    epochs: int = 10
+    epochs: int = 8
     rate: float = 4e-3
     schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
     dropout: float = 0.1
