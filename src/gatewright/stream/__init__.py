@@ -3,8 +3,8 @@
     stream = gw.stream.open("model.safetensors")
     y = stream.step(x)  # x (input,) -> y (hidden,); the state is carried
 
-`open` reads the recurrent layers of a model file, `from_parameters` takes a cell and arrays. What stands below and above
-them in the model is plain NumPy:
+`open` reads the recurrent layers of a model file, `from_parameters` takes a cell and arrays. What a model has besides
+them is plain NumPy:
 
     tensors = gw.model_file.load("model.safetensors").tensors
     scores = tensors["head.weight"] @ stream.step(x) + tensors["head.bias"]
