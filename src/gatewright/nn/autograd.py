@@ -11,7 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportPrivateUsage, reportMissingImports]
+from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
+    is_functorch_wrapped_tensor,  # pyright: ignore[reportPrivateUsage]
+    is_legacy_batchedtensor,  # pyright: ignore[reportPrivateUsage]
+)
 
 from gatewright.axes import bind
 from gatewright.backends.base import execute as execute_calls
@@ -19,6 +22,7 @@ from gatewright.backends.base import prepare
 from gatewright.backends.llvm.engine import Engine
 from gatewright.backends.torch_eager import rules
 from gatewright.derive import adjoint, seed, vjp
+from gatewright.errors import GatewrightError
 from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import Pair, save
 from gatewright.trace.ir import Equation, Trace
@@ -177,7 +181,13 @@ class _Sequence(torch.autograd.Function):
         values = dict(zip(spec.given, ctx.saved_tensors[:count], strict=True))
         states = dict(zip((state.name for state in trace.states), ctx.saved_tensors[count:], strict=True))
         call = Backward(spec, values, states, grads)
-        if any(grad is not None and is_functorch_wrapped_tensor(grad) for grad in grads):  # is_grads_batched
+        given = [grad for grad in grads if grad is not None]
+        if any(map(is_legacy_batchedtensor, given)):
+            raise GatewrightError(
+                "the compiled engine cannot take gradients in batches by is_grads_batched or vectorize",
+                do="use torch.func.vmap over torch.autograd.grad, torch.func.jacrev, or backend='torch'",
+            )
+        if any(map(is_functorch_wrapped_tensor, given)):  # torch.func.vmap over torch.autograd.grad
             from gatewright.nn import transforms  # which is made of this module
 
             results = call.differentiable(transforms.run)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -40,13 +41,18 @@ def choose(asked: str, trace: Trace, like: Tensor) -> Plan:
     if obstacle is None:
         return Plan("llvm", "compiled for this processor" + ("" if asked == "auto" else "; asked for by name"))
     if asked == "llvm":
-        raise OptionError(
-            f"backend 'llvm' cannot run {trace.name!r} here",
-            expected="float32 or float64 on the CPU, derivatives in reverse mode",
-            got=obstacle,
-            do="use backend='auto' or 'torch'",
-        )
+        _refuse(trace.name, obstacle)
     return Plan("torch", f"the compiled engine cannot run this: {obstacle}")
+
+
+@torch.compiler.assume_constant_result  # torch.compile cannot follow how an error is made
+def _refuse(name: str, obstacle: str) -> NoReturn:
+    raise OptionError(
+        f"backend 'llvm' cannot run {name!r} here",
+        expected="float32 or float64 on the CPU, derivatives in reverse mode",
+        got=obstacle,
+        do="use backend='auto' or 'torch'",
+    )
 
 
 def _obstacle(trace: Trace, like: Tensor) -> str | None:
