@@ -411,7 +411,7 @@ def test_the_same_seed_draws_the_same_parameters() -> None:
 # Copies.
 
 
-def same(one: Recurrent, other: Recurrent) -> None:
+def check_same(one: Recurrent, other: Recurrent) -> None:
     values = x()
     for module in (one, other):
         module.eval()
@@ -422,7 +422,7 @@ def same(one: Recurrent, other: Recurrent) -> None:
 def test_a_deep_copy_has_parameters_of_its_own_and_the_same_cell(cell: Cell | str) -> None:
     module = nn.Sequential(layer(cell, num_layers=2, init="orthogonal"))
     copied = copy.deepcopy(module)
-    same(copied[0], module[0])
+    check_same(copied[0], module[0])
     assert copied[0].cell is module[0].cell
     assert {p.data_ptr() for p in copied.parameters()}.isdisjoint(p.data_ptr() for p in module.parameters())
     with torch.no_grad():
@@ -443,14 +443,14 @@ def test_a_whole_module_can_be_pickled_and_then_runs_from_its_trace() -> None:
         loaded = torch.load(stream, weights_only=False)
         for read in (loaded, pickle.loads(pickle.dumps(loaded))):
             module.load_state_dict(read.state_dict())
-            same(read, module)
+            check_same(read, module)
             assert repr(read) == repr(module)
             assert to_text(read.cell) == to_text(trace_cell(module.cell))
             torch.manual_seed(2)
             read.reset_parameters()
             torch.manual_seed(2)
             module.reset_parameters()
-            same(read, module)
+            check_same(read, module)
 
 
 def test_a_cell_itself_cannot_be_pickled_and_says_what_can() -> None:
@@ -471,7 +471,7 @@ def test_state_dicts_are_plain_tensors() -> None:
     stream.seek(0)
     other = layer("lstm_peephole", num_layers=2, bidirectional=True)
     other.load_state_dict(torch.load(stream, weights_only=True))
-    same(module, other)
+    check_same(module, other)
     with pytest.raises(RuntimeError, match="Missing key"):
         layer("lstm_peephole").load_state_dict(layer("gru").state_dict())
 
@@ -483,7 +483,7 @@ def test_a_cell_is_taken_by_itself_by_name_by_alias_or_as_a_trace() -> None:
     modules = [layer("elman"), layer("rnn"), layer(cells.elman), layer(trace_cell(cells.elman))]
     for module in modules[1:]:
         module.load_state_dict(modules[0].state_dict())
-        same(module, modules[0])
+        check_same(module, modules[0])
 
 
 @pytest.mark.parametrize(

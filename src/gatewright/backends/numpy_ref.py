@@ -312,8 +312,9 @@ class _Recorder:
         return rows if active is None else np.where(_expanded(active, rows), rows, 0)
 
     def result(self, current: dict[str, Array]) -> Run:
-        """Everything that was kept."""
-        return Run(self._output, self._sequences, current, self._emits, self._sums, self._gates)
+        """Everything that was kept, in memory of its own."""
+        finals = {name: np.array(state) for name, state in current.items()}
+        return Run(self._output, self._sequences, finals, self._emits, self._sums, self._gates)
 
 
 def _expanded(active: Array, rows: Array) -> Array:
