@@ -15,11 +15,11 @@ from llvmlite import ir
 from gatewright.backends.llvm.buffers import Bound, Memory
 from gatewright.backends.llvm.emitter import INDEX, POINTER, Emitter
 from gatewright.backends.llvm.machine_code import Signature
-from gatewright.backends.llvm.panels import Panel, emit_packing, matrix_key, panels_of
+from gatewright.backends.llvm.panels import Panel, PanelDesign, emit_packing, matrix_key, panels_of
 from gatewright.backends.llvm.row_sums import Lines, OuterTile, emit_outer, emit_sum
 from gatewright.backends.llvm.stage import StageEmitter, Step
 from gatewright.backends.llvm.target import Target
-from gatewright.backends.llvm.tiles import Tile, Work, choose
+from gatewright.backends.llvm.tiles import Tile, Work, bundle, choose
 from gatewright.backends.llvm.vector_type import Dtype
 from gatewright.schedule.program import Place, Program, RowSum, Stage
 from gatewright.trace.ir import Var
@@ -41,6 +41,7 @@ class Design:
     stage: Stage
     lanes: int
     tile: Tile
+    bundle: int  # products that are accumulated at the same time
     panels: tuple[Panel, ...]
 
 
@@ -88,6 +89,18 @@ class Kernels:
         """The fewest rows that a pass may be called with: its tallest tile."""
         return max(design.tile.rows for design in self.designs[name])
 
+    @cached_property
+    def layout(self) -> str:
+        """Every choice of lanes and tiles, as text: `loop0 16 lanes, 4x2x1 of 3; ...` has tiles of 4 rows, 2 blocks and
+        1 chain of each of 3 products."""
+        stages = [
+            f"{name}{index} {one.lanes} lanes, {one.tile.rows}x{one.tile.blocks}x{one.tile.chains} of {one.bundle}"
+            for name, designs in self.designs.items()
+            for index, one in enumerate(designs)
+        ]
+        tiles = [(self.sum_name(one), self.outer_tile(one)) for one in self.program.row_sums]
+        return "; ".join([*stages, *(f"{name} {tile.rows}x{tile.blocks}" for name, tile in tiles if tile)])
+
     @property
     def functions(self) -> Mapping[str, Signature]:
         """The names of all kernels, and what they are called with."""
@@ -123,17 +136,18 @@ class Kernels:
         sizes = Bound(self.program, self.sizes, self.backwards)
         lanes = self._lanes(stage, sizes)
         if not stage.products:
-            return Design(stage, lanes, Tile(1, 1), ())
+            return Design(stage, lanes, Tile(1, 1), 0, ())
         units = sizes.width(stage.products[0].target)
         terms = [sizes.width(term.vector) for product in stage.products for term in product.terms]
         work = Work(
-            products=len(stage.products),
+            products=bundle(len(stage.products), self.target.vector_registers),
             depth=max(1, sum(terms) // len(stage.products)),
             blocks=-(-units // lanes),
             rows=self.rows if of_pass == LOOP else self.lines,
         )
         tile = choose(work, self.target.vector_registers, self.target.vector_bytes)
-        return Design(stage, lanes, tile, panels_of(sizes, stage, name, tile.blocks, lanes))
+        panels = panels_of(sizes, stage, name, PanelDesign(tile.blocks, lanes, work.products))
+        return Design(stage, lanes, tile, work.products, panels)
 
     def _lanes(self, stage: Stage, bound: Bound) -> int:
         if stage.reductions:

@@ -4,6 +4,7 @@
 beginning to its end.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from math import ceil
 
@@ -25,9 +26,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """All matrices of a stage that multiply one vector."""
+    """All matrices of a stage that multiply one vector, for products that are accumulated at the same time."""
 
     key: Key
+    bundle: int  # products of different bundles are accumulated one bundle after the other
     vector: Var
     depth: int  # elements of the vector
     units: int  # rows of each product
@@ -51,22 +53,37 @@ class Panel:
         return self.groups * self.depth * self.step
 
 
-def panels_of(bound: Bound, stage: Stage, name: str, blocks: int, lanes: int) -> tuple[Panel, ...]:
-    """The panels of a stage, one for each vector that is multiplied."""
-    vectors: dict[str, Var] = {}
-    parts: dict[str, list[Part]] = {}
+@dataclass(frozen=True, slots=True)
+class PanelDesign:
+    """How the panels of a stage are laid out: blocks of lanes to a tile, products to a bundle."""
+
+    blocks: int
+    lanes: int
+    bundle: int
+
+
+def panels_of(bound: Bound, stage: Stage, name: str, design: PanelDesign) -> tuple[Panel, ...]:
+    """The panels of a stage, bundle by bundle, one for each vector that is multiplied."""
+    parts: dict[tuple[int, Var, int], list[Part]] = {}
     for index, product in enumerate(stage.products):
+        used: Counter[Var] = Counter()
         for term in product.terms:
             # a product that has two terms with one vector needs that vector twice
-            key = term.vector.name
-            while any(part.product == index for part in parts.get(key, ())):
-                key += "'"
-            vectors[key] = term.vector
+            key = (index // design.bundle, term.vector, used[term.vector])
             parts.setdefault(key, []).append(Part(index, term.matrix, term.transposed))
-    units = bound.width(stage.products[0].target) if stage.products else 0
+            used[term.vector] += 1
     return tuple(
-        Panel(("panel", f"{name} {key}"), vector, bound.width(vector), units, tuple(parts[key]), blocks, lanes)
-        for key, vector in vectors.items()
+        Panel(
+            key=("panel", f"{name} {bundle} {vector.name} {again}"),
+            bundle=bundle,
+            vector=vector,
+            depth=bound.width(vector),
+            units=bound.width(stage.products[0].target),
+            parts=tuple(matrices),
+            blocks=design.blocks,
+            lanes=design.lanes,
+        )
+        for (bundle, vector, again), matrices in parts.items()
     )
 
 

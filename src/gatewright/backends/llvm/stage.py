@@ -1,6 +1,7 @@
 """Emits one stage: sums accumulated in registers, and the cell's equations applied to them before anything is
 stored."""
 
+from gatewright.backends.llvm.accumulate import Accumulator
 from gatewright.backends.llvm.buffers import Bound, Cursor, Memory
 from gatewright.backends.llvm.emitter import Emitter, Index
 from gatewright.backends.llvm.panels import Panel, column_of
@@ -10,10 +11,6 @@ from gatewright.backends.llvm.vector_type import Value
 from gatewright.lang.ops import Op
 from gatewright.schedule.program import Place, Reduction, Stage
 from gatewright.trace.ir import Equation, Literal, Var
-
-UNROLL = 4
-Sums = dict[tuple[int, int, int], Value]
-"""The accumulated sum of each product, row and block of a tile."""
 
 
 class StageEmitter:
@@ -45,6 +42,7 @@ class StageEmitter:
 
     def _tiles(self, tile: Tile, panels: tuple[Panel, ...], first: Index, last: Index, step: "Step") -> None:
         e = self.emitter
+        accumulator = Accumulator(e, self.memory, tile, panels)
         lowest = e.add_index(last, -tile.rows, "last_tile")
         with e.loop(0, panels[0].groups, 1, "group") as group:
             numbers = [e.add_index(e.mul_index(group.index, tile.blocks), j) for j in range(tile.blocks)]
@@ -53,79 +51,12 @@ class StageEmitter:
                 # the last tile overlaps the one before it, so that no row is left over
                 start = e.smaller_index(rows.index, lowest, "row")
                 cursors = [step.cursor(e, e.add_index(start, r)) for r in range(tile.rows)]
-                sums = self._accumulate(tile, panels, group.index, cursors)
+                sums = accumulator.sums(group.index, cursors)
                 for j, column in enumerate(columns):
                     shared = self._shared(column)
                     for r, cursor in enumerate(cursors):
                         own = {product.target.name: sums[p, r, j] for p, product in enumerate(self.stage.products)}
                         self._finish({**shared, **own}, cursor, column)
-
-    def _accumulate(self, tile: Tile, panels: tuple[Panel, ...], group: Value, cursors: list[Cursor]) -> Sums:
-        e = self.emitter
-        count = len(self.stage.products)
-        keys = [
-            (p, r, j, c)
-            for c in range(tile.chains)
-            for p in range(count)
-            for r in range(tile.rows)
-            for j in range(tile.blocks)
-        ]
-        zero = e.constant(0.0)
-        sums: dict[tuple[int, int, int, int], Value] = dict.fromkeys(keys, zero)
-        for panel in panels:
-            sums = self._walk(tile, panel, group, cursors, sums)
-        total: Sums = {}
-        for p, r, j, c in keys:
-            total[p, r, j] = sums[p, r, j, c] if c == 0 else e.add(total[p, r, j], sums[p, r, j, c])
-        return total
-
-    def _walk(
-        self,
-        tile: Tile,
-        panel: Panel,
-        group: Value,
-        cursors: list[Cursor],
-        sums: dict[tuple[int, int, int, int], Value],
-    ) -> dict[tuple[int, int, int, int], Value]:
-        """Multiply one vector with its panel, adding to the sums."""
-        e = self.emitter
-        base = e.address(self.memory.pointer(panel.key), e.mul_index(group, panel.depth * panel.step), "panel")
-        rows = [self.memory.of(panel.vector, cursor, 0) for cursor in cursors]
-        names = {key: f"sum{'.'.join(map(str, key))}" for key in sums}
-        whole = panel.depth - panel.depth % UNROLL
-        current = dict(sums)
-        if whole:
-            with e.loop(0, whole, UNROLL, "k", {names[key]: value for key, value in sums.items()}) as loop:
-                inner = {key: loop.values[name] for key, name in names.items()}
-                for u in range(UNROLL):
-                    self._multiply(tile, panel, base, rows, e.add_index(loop.index, u), u % tile.chains, inner)
-                loop.carry({names[key]: value for key, value in inner.items()})
-            current = {key: loop.values[name] for key, name in names.items()}
-        for k in range(whole, panel.depth):
-            self._multiply(tile, panel, base, rows, k, k % tile.chains, current)
-        return current
-
-    def _multiply(
-        self,
-        tile: Tile,
-        panel: Panel,
-        base: Value,
-        rows: list[Value],
-        k: Index,
-        chain: int,
-        sums: dict[tuple[int, int, int, int], Value],
-    ) -> None:
-        e = self.emitter
-        weights = e.address(base, e.mul_index(k, panel.step), "weights")
-        loaded = {
-            (part.product, j): e.load(e.address(weights, (position * panel.blocks + j) * panel.lanes), "weight")
-            for position, part in enumerate(panel.parts)
-            for j in range(tile.blocks)
-        }
-        for r, row in enumerate(rows):
-            element = e.broadcast(e.address(row, k), "element")
-            for (p, j), weight in loaded.items():
-                sums[p, r, j, chain] = e.fma(element, weight, sums[p, r, j, chain], "sum")
 
     def _rows(self, first: Index, last: Index, step: "Step") -> None:
         """A stage without products: each row from its beginning to its end."""
@@ -163,8 +94,6 @@ class StageEmitter:
                 self.emitter.store(value, self.memory.of_store(store, self.units, cursor, column))
 
     def _compute(self, equation: Equation, values: dict[str, Value], cursor: Cursor, column: Index) -> Value:
-        if equation.op is Op.SIZE:
-            raise NotImplementedError(equation)
         args = [self._value(arg, values, cursor, column) for arg in equation.args]
         with self.emitter.scope(equation.target.name):
             return RULES[equation.op](self.emitter, *args, **dict(equation.attrs))

@@ -15,6 +15,7 @@ FMA_LATENCY = 4
 L1_BYTES = 32 * 1024
 L2_BYTES_PER_CYCLE = 40
 OVERLAP = 0.3
+_FEWEST_ROWS = 4
 _ROWS = (1, 2, 3, 4, 5, 6, 8)
 _BLOCKS = (1, 2, 3, 4, 6, 8)
 _CHAINS = (1, 2, 4)
@@ -41,6 +42,12 @@ class Work:
     depth: int  # how many numbers are added into each: the width of the operand, over all operands
     blocks: int  # vectors along the units
     rows: int  # rows at hand
+
+
+def bundle(products: int, registers: int) -> int:
+    """How many products are accumulated at the same time: so few that there is room for some rows of each."""
+    most = max(1, (registers - 1) // (_FEWEST_ROWS + 1))
+    return ceil(products / max(1, ceil(products / most)))
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,163 @@
+"""The buffers of one run of a Program: what was given, what is computed, and the tables by which kernels find them."""
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from gatewright.axes import Shape, bind
+from gatewright.backends.llvm.buffers import Key
+from gatewright.backends.llvm.kernels import Kernels
+from gatewright.backends.llvm.row_sums import result_key
+from gatewright.errors import ShapeError
+from gatewright.schedule.program import Place, Program, RowSum
+from gatewright.trace.ir import Equation, Literal, Var
+
+Given = Mapping[str, Any]
+"""Arrays by name."""
+
+
+class Arrays(Protocol):
+    """Where memory comes from: NumPy, or torch."""
+
+    def empty(self, shape: tuple[int, ...]) -> Any:
+        """An array with anything in it."""
+        ...
+
+    def zeros(self, shape: tuple[int, ...]) -> Any:
+        """An array of zeros."""
+        ...
+
+    def contiguous(self, array: Any) -> Any:
+        """The same numbers, one row after the other, in the engine's dtype."""
+        ...
+
+    def address(self, array: Any) -> int:
+        """Where an array begins."""
+        ...
+
+    def compute(self, equations: Sequence[Equation], values: dict[str, Any], sizes: Mapping[str, int]) -> None:
+        """Compute equations on parameters, which no kernel does."""
+        ...
+
+
+class Shapes:
+    """The shapes that a Program's arrays must have; kernels trust them, so they are held before any runs."""
+
+    def __init__(self, program: Program, sizes: Mapping[str, int]) -> None:
+        trace = program.trace
+        self._name = trace.name
+        self._of = {name: bind(shape, sizes) for name, shape in program.shapes.items()}
+        self._sequences = [*(value.name for value in trace.inputs), *(noise.var.name for noise in trace.noises)]
+        self._params = [value.name for value in trace.params]
+        self._states = [value.name for value in trace.states]
+
+    def extent(self, inputs: Given, params: Given, states: Given) -> tuple[int, int]:
+        """How many steps and rows there are.
+
+        Raises ShapeError where an array has another shape than the equations, the sizes and the first input tell.
+        """
+        steps, batch = inputs[self._sequences[0]].shape[:2]
+        for names, arrays, leading in (
+            (self._sequences, inputs, (steps, batch)),
+            (self._params, params, ()),
+            (self._states, states, (batch,)),
+        ):
+            for name in names:
+                if tuple(arrays[name].shape) != leading + self._of[name]:
+                    raise ShapeError(
+                        f"the kernels of {self._name!r} were given {name} in a shape that does not fit",
+                        expected=str(leading + self._of[name]),
+                        got=str(tuple(arrays[name].shape)),
+                    )
+        return steps, batch
+
+
+class Allocation:
+    """The buffers of one run over `steps` steps of `batch` rows."""
+
+    def __init__(
+        self,
+        program: Program,
+        sizes: Mapping[str, int],
+        arrays: Arrays,
+        extent: tuple[int, int],
+        *,
+        backwards: bool,
+    ) -> None:
+        self.program, self.sizes, self.arrays = program, sizes, arrays
+        self.steps, self.batch = extent
+        self.backwards = backwards
+        self._shared: dict[str, Any] = {}
+        self._held: dict[Key, Any] = {}
+
+    def fill(self, inputs: Given, params: Given, states: Given) -> None:
+        """Make all buffers but those of kernels, and take in what is given."""
+        program, arrays = self.program, self.arrays
+        self._shared = {name: arrays.contiguous(params[name]) for name in (v.name for v in program.trace.params)}
+        arrays.compute(program.prologue, self._shared, self.sizes)
+        for equation in program.prologue:
+            self._shared[equation.target.name] = arrays.contiguous(self._shared[equation.target.name])
+        for name, place in program.places.items():
+            if place is not Place.NEW:
+                self._held[place, name] = self._buffer(place, name, inputs)
+        for state in program.trace.states:
+            self._held[Place.STATE, state.name][-1 if self.backwards else 0] = states[state.name]
+        for one in program.row_sums:
+            self._held[result_key(one)] = arrays.zeros(bind(one.target.shape, self.sizes))
+
+    def table(self, kernels: Kernels) -> Any:
+        """The table of pointers that kernels are called with."""
+        for panel in kernels.panels:
+            self._held[panel.key] = self.arrays.empty((panel.size,))
+        slots = kernels.bound.slots
+        table = (ctypes.c_void_p * len(slots))()
+        for key, slot in slots.items():
+            table[slot] = self.arrays.address(self._held[key])
+        return table
+
+    def operands(self, one: RowSum) -> tuple[int, int, int]:
+        """Where the operands of a sum begin, and its result."""
+        address = self.arrays.address
+        right = 0 if one.right is None else address(self.sequence(one.right))
+        return address(self.sequence(one.left)), right, address(self._held[result_key(one)])
+
+    def state(self, name: str) -> Any:
+        """A state before the first step, and after every step."""
+        return self._held[Place.STATE, name]
+
+    def sequence(self, value: Var) -> Any:
+        """A value at every step: (time, batch, ...)."""
+        place = self.program.places[value.name]
+        if place is Place.NEW:
+            whole = self.state(self.program.news[value.name])
+            return whole[:-1] if self.backwards else whole[1:]
+        if place is Place.STATE:
+            return self.state(value.name)[1:] if self.backwards else self.state(value.name)[:-1]
+        if place is Place.SHARED:
+            whole = self._over_time(value.shape)
+            whole[...] = self._shared[value.name]
+            return whole
+        return self._held[place, value.name]
+
+    def sums(self) -> dict[str, Any]:
+        """What is summed over rows and steps; a number where no row adds anything."""
+        values = dict(self._shared)
+        for one in self.program.row_sums:
+            values[one.target.name] = self._held[result_key(one)]
+        self.arrays.compute(self.program.epilogue, values, self.sizes)
+        sums = self.program.sums
+        return {name: value.value if isinstance(value, Literal) else values[value.name] for name, value in sums}
+
+    def _buffer(self, place: Place, name: str, inputs: Given) -> Any:
+        shape = self.program.shapes[name]
+        if place is Place.INPUT:
+            return self.arrays.contiguous(inputs[name])
+        if place is Place.SHARED:
+            return self._shared[name]
+        if place is Place.SEQUENCE:
+            return self._over_time(shape)
+        steps = (self.steps + 1,) if place is Place.STATE else ()
+        return self.arrays.empty((*steps, self.batch, *bind(shape, self.sizes)))
+
+    def _over_time(self, shape: Shape) -> Any:
+        return self.arrays.empty((self.steps, self.batch, *bind(shape, self.sizes)))
