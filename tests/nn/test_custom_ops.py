@@ -100,6 +100,14 @@ def test_gates_and_noise_in_a_compiled_layer() -> None:
     assert not torch.equal(compiled(module)(values)[0], module(values)[0])
 
 
+def test_a_compiled_vmap() -> None:
+    module, elements = layer(leaky), x(3, STEPS, BATCH, INPUT)
+    call = vmap(lambda given: module(given)[0])
+    assert_same([compiled(call)(elements)], [call(elements)])
+    results_of = [torch.autograd.grad(one(elements).square().sum(), module.U_l0)[0] for one in (compiled(call), call)]
+    assert_same(results_of[:1], results_of[1:])
+
+
 def test_one_graph_serves_every_number_of_steps_and_rows() -> None:
     module = layer(cells.gru)
     counter = CompileCounterWithBackend("aot_eager")
@@ -171,6 +179,17 @@ def operation(cell: Cell, saves: bool) -> tuple[str, list[Tensor]]:
     for param in spec.trace.params:
         values[param.name] = torch.randn([sizes[axis] for axis in param.shape], dtype=torch.float64)
     return custom_ops.key_of(spec, saves), [values[name].requires_grad_() for name in spec.given]
+
+
+@pytest.mark.parametrize("saves", [False, True])
+def test_the_operation_under_vmap_and_refusing_other_transforms(saves: bool) -> None:
+    key, values = operation(leaky, saves)
+    elements = x(3, STEPS, BATCH, INPUT)
+    got = vmap(lambda element: custom_ops.run_op(key, [element, *values[1:]]))(elements)
+    want = [custom_ops.run_op(key, [element, *values[1:]]) for element in elements]
+    assert_same(got, [torch.stack(results) for results in zip(*want, strict=True)])
+    with pytest.raises(RuntimeError, match="functorch transforms"):  # never a wrong number
+        grad(lambda element: custom_ops.run_op(key, [element, *values[1:]])[0].sum())(elements[0])
 
 
 @pytest.mark.parametrize("saves", [False, True])
@@ -276,8 +295,8 @@ def test_what_the_engine_does_not_do_is_told() -> None:
         )
         with pytest.raises(OptionError, match=re.escape("got: forward-mode differentiation is at work")):
             by_name(values)
-    with pytest.raises(Exception, match=re.escape("got: torch.compile is tracing a torch.func transform")):
-        compiled(vmap(lambda given: by_name(given)[0]))(x(2, 2, 1, INPUT))
+    with pytest.raises(Exception, match=re.escape("got: torch.compile is tracing a derivative by torch.func")):
+        compiled(grad(lambda given: by_name(given)[0].sum()))(values)
     gradient = grad(lambda given: module(given)[0].sum())
     assert_parity(compiled(gradient)(values), gradient(values), dtype="float64", steps=2)
 

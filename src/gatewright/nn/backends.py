@@ -7,7 +7,11 @@ from typing import NoReturn
 
 import torch
 from torch import Tensor
-from torch._C._functorch import maybe_current_level  # pyright: ignore[reportPrivateUsage, reportMissingImports]
+from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
+    TransformType,  # pyright: ignore[reportPrivateUsage]
+    get_interpreter_stack,  # pyright: ignore[reportPrivateUsage]
+    maybe_current_level,  # pyright: ignore[reportPrivateUsage]
+)
 
 from gatewright.axes import bind
 from gatewright.backends import torch_eager
@@ -62,8 +66,8 @@ def _obstacle(trace: Trace, like: Tensor) -> str | None:
     if like.dtype not in autograd.DTYPES:
         return f"the dtype is {str(like.dtype).removeprefix('torch.')}"
     if torch.compiler.is_compiling():
-        if _is_transformed():
-            return "torch.compile is tracing a torch.func transform"
+        if _is_derived_by_transform():
+            return "torch.compile is tracing a derivative by torch.func"
     elif type(like) not in (Tensor, torch.nn.Parameter):
         return f"the tensors are {type(like).__name__}s"
     if torch.is_autocast_enabled("cpu"):
@@ -74,8 +78,8 @@ def _obstacle(trace: Trace, like: Tensor) -> str | None:
 
 
 @torch.compiler.assume_constant_result
-def _is_transformed() -> bool:
-    return maybe_current_level() is not None
+def _is_derived_by_transform() -> bool:
+    return any(level.key() != TransformType.Vmap for level in get_interpreter_stack() or ())
 
 
 @torch.compiler.assume_constant_result
@@ -134,7 +138,7 @@ def _run_engine(
         key, given, names = _graph_call(trace, sizes, dtype, saves, **asked)
         return dict(zip(names, custom_ops.run_op(key, [values[name] for name in given]), strict=False))
     spec = autograd.differentiable(_prepared(trace, **asked), dict(sizes), dtype)
-    return transforms.run(spec, values) if _is_transformed() else autograd.run(spec, values)
+    return transforms.run(spec, values) if maybe_current_level() is not None else autograd.run(spec, values)
 
 
 @torch.compiler.assume_constant_result
