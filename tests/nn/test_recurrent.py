@@ -264,14 +264,18 @@ def test_a_masked_cell_takes_the_layer_s_mask_and_without_one_every_step() -> No
     assert_parity(module(values, lengths=RAGGED), plain(values, lengths=RAGGED), dtype="float64", steps=STEPS)
 
 
-def test_a_mask_in_both_directions() -> None:
-    module, values = layer("gru", bidirectional=True), x(3, 1, INPUT)
-    mask = torch.tensor([[1], [0], [1]])
-    output, final = module(values, mask=mask)
-    kept, kept_final = module(values[[0, 2]])
-    assert_parity((output[[0, 2]], final), (kept, kept_final), dtype="float64", steps=3)
+@pytest.mark.parametrize("lengths", [None, [4]], ids=["whole", "ragged"])
+def test_a_mask_in_both_directions(lengths: list[int] | None) -> None:
+    module, values = layer("gru", bidirectional=True), x(5, 1, INPUT)
+    mask = torch.tensor([[1], [0], [1], [1], [1 if lengths else 0]])
+    output, final = module(values, mask=mask, lengths=lengths)
+    kept, kept_final = module(values[[0, 2, 3]])
+    assert_parity((output[[0, 2, 3]], final), (kept, kept_final), dtype="float64", steps=4)
     assert torch.equal(output[1, :, :HIDDEN], output[0, :, :HIDDEN])
     assert torch.equal(output[1, :, HIDDEN:], output[2, :, HIDDEN:])
+    last = torch.zeros(1, HIDDEN, dtype=torch.float64)
+    assert torch.equal(output[4, :, :HIDDEN], last if lengths else output[3, :, :HIDDEN])
+    assert torch.equal(output[4, :, HIDDEN:], last)
 
 
 # Random values: drawn in training, means in evaluation.
