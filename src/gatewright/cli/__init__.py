@@ -59,7 +59,7 @@ for _file in _FILES:
 def main() -> None:
     """Run the command that the shell asked for, and end the process with its exit code."""
     try:
-        app()
+        app(prog_name="gatewright")  # however it was started
     except GatewrightError as error:
         _fail(error, code=2 if isinstance(error, OptionError) else 1)
     except ModuleNotFoundError as error:
