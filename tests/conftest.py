@@ -1,6 +1,7 @@
 """Fixtures and options of every test; CONTRIBUTING.md says how the tests are organised."""
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -33,6 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # a shell starts what runs in the background deaf to interrupts, and its children inherit that
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_GOLDEN_KEY] = GoldenFiles(GOLDEN, update=config.getoption("--update-golden"))
 
 
