@@ -1,0 +1,89 @@
+"""Memory in which a write out of bounds is seen, and in which nothing can be read that was not written."""
+
+import ctypes
+import mmap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gatewright.trace import Equation
+from tests.schedule.running import compute
+
+ZONE = 64  # elements in front of and behind every array: more than the widest vector register holds
+_BITS = {"float32": (np.uint32, 0x7FC0BEEF), "float64": (np.uint64, 0x7FF80000DEADBEEF)}
+
+
+class Guarded:
+    """The engine's memory: NaN wherever nothing has been written, and zones around every array that stay as they are.
+
+    What was given is copied, and must not be written to either.
+    """
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = np.dtype(dtype)
+        self._integer, self._pattern = _BITS[dtype]
+        self._zones: list[np.ndarray] = []
+        self._given: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def empty(self, shape: tuple[int, ...]) -> np.ndarray:
+        size = int(np.prod(shape))
+        raw = self._allocate(size + 2 * ZONE)
+        raw.view(self._integer)[:] = self._pattern
+        self._zones += [raw[:ZONE], raw[ZONE + size :]]
+        return raw[ZONE : ZONE + size].reshape(shape)
+
+    def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
+        array = self.empty(shape)
+        array[...] = 0
+        return array
+
+    def contiguous(self, array: Any) -> np.ndarray:
+        copied = self.empty(np.shape(array))
+        copied[...] = array
+        self._given.append((copied, copied.copy()))
+        return copied
+
+    def address(self, array: np.ndarray) -> int:
+        assert array.dtype == self.dtype
+        assert array.flags.c_contiguous
+        return array.ctypes.data
+
+    def compute(self, equations: Sequence[Equation], values: dict[str, Any], sizes: Mapping[str, int]) -> None:
+        compute(equations, values, sizes)
+
+    def check(self) -> None:
+        """Hold that nothing was written but what may be."""
+        for zone in self._zones:
+            assert (zone.view(self._integer) == self._pattern).all(), "a kernel wrote out of bounds"
+        for now, before in self._given:
+            np.testing.assert_array_equal(now, before, "a kernel wrote to what it was given")
+
+    def _allocate(self, count: int) -> np.ndarray:
+        return np.empty(count, self.dtype)
+
+
+class Fenced(Guarded):
+    """Memory that ends, or begins, where no memory is: to read or write beyond it kills the process."""
+
+    def __init__(self, dtype: str, *, at_end: bool) -> None:
+        super().__init__(dtype)
+        self._at_end = at_end
+        self._maps: list[mmap.mmap] = []
+
+    def empty(self, shape: tuple[int, ...]) -> np.ndarray:
+        page, size = mmap.PAGESIZE, int(np.prod(shape)) * self.dtype.itemsize
+        inside = -(-size // page) * page
+        whole = mmap.mmap(-1, inside + 2 * page)
+        self._maps.append(whole)  # they stay: to unmap what may be referred to is another matter
+        first = ctypes.addressof(ctypes.c_char.from_buffer(whole))
+        for fence in (first, first + page + inside):
+            if _libc.mprotect(ctypes.c_void_p(fence), page, mmap.PROT_READ & 0) != 0:
+                raise OSError(ctypes.get_errno(), "mprotect")
+        start = page + (inside - size if self._at_end else 0)
+        array = np.frombuffer(whole, self.dtype, size // self.dtype.itemsize, start).reshape(shape)
+        array[...] = np.nan
+        return array
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
