@@ -17,7 +17,7 @@ from tests.tasks.small import QUIET, small_recipe, small_text
 
 ADVICE = (
     "\n  do: lower the rate (--set rate=...), clip the gradients (--set clip=1), or look at the data; "
-    "the last checkpoint, from before this iteration, is kept"
+    "a checkpoint from before this iteration is kept, where there is one"
 )
 STEPS, ROWS, FEATURES = 6, 3, 2
 

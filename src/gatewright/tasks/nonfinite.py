@@ -18,7 +18,7 @@ from gatewright.tasks.random_numbers import random_numbers, set_random_numbers
 
 _ADVICE = (
     "lower the rate (--set rate=...), clip the gradients (--set clip=1), or look at the data; "
-    "the last checkpoint, from before this iteration, is kept"
+    "a checkpoint from before this iteration is kept, where there is one"
 )
 
 
