@@ -11,7 +11,6 @@ from gatewright.trace import Equation
 from tests.schedule.running import compute
 
 ZONE = 64  # elements in front of and behind every array: more than the widest vector register holds
-_BITS = {"float32": (np.uint32, 0x7FC0BEEF), "float64": (np.uint64, 0x7FF80000DEADBEEF)}
 
 
 class Guarded:
@@ -22,15 +21,15 @@ class Guarded:
 
     def __init__(self, dtype: str) -> None:
         self.dtype = np.dtype(dtype)
-        self._integer, self._pattern = _BITS[dtype]
-        self._zones: list[np.ndarray] = []
+        self._zones: list[tuple[np.ndarray, np.ndarray]] = []
         self._given: list[tuple[np.ndarray, np.ndarray]] = []
 
     def empty(self, shape: tuple[int, ...]) -> np.ndarray:
         size = int(np.prod(shape))
-        raw = self._allocate(size + 2 * ZONE)
-        raw.view(self._integer)[:] = self._pattern
-        self._zones += [raw[:ZONE], raw[ZONE + size :]]
+        raw = np.full(size + 2 * ZONE, np.nan, self.dtype)
+        for zone in (raw[:ZONE], raw[ZONE + size :]):
+            zone[:] = self._unlike()
+            self._zones.append((zone, zone.copy()))
         return raw[ZONE : ZONE + size].reshape(shape)
 
     def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -54,13 +53,16 @@ class Guarded:
 
     def check(self) -> None:
         """Hold that nothing was written but what may be."""
-        for zone in self._zones:
-            assert (zone.view(self._integer) == self._pattern).all(), "a kernel wrote out of bounds"
+        for zone, before in self._zones:
+            assert np.array_equal(zone, before), "a kernel wrote out of bounds"
         for now, before in self._given:
             np.testing.assert_array_equal(now, before, "a kernel wrote to what it was given")
 
-    def _allocate(self, count: int) -> np.ndarray:
-        return np.empty(count, self.dtype)
+    def _unlike(self) -> np.ndarray:
+        """Numbers that no other zone holds: what is copied from one to another, or computed from one, is seen. NaN
+        would not do, since what is computed from NaN is the same NaN."""
+        first = 1e30 * (1 + len(self._zones) * 2 * ZONE / 2**20)
+        return np.linspace(first, first * (1 + ZONE / 2**20), ZONE)
 
 
 class Fenced(Guarded):

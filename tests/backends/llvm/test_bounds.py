@@ -71,12 +71,13 @@ def test_one_byte_beyond_is_seen(side: str) -> None:
 
 
 @pytest.mark.parametrize("place", [-1, 12, -ZONE, 11 + ZONE])
-def test_a_write_beside_an_array_is_seen(place: int) -> None:
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_a_write_beside_an_array_is_seen(place: int, value: float) -> None:
     memory = Guarded("float32")
     array = memory.empty((3, 4))
     memory.check()
     assert np.isnan(array).all()
-    ctypes.c_float.from_address(array.ctypes.data + 4 * place).value = np.nan
+    ctypes.c_float.from_address(array.ctypes.data + 4 * place).value = value
     with pytest.raises(AssertionError, match="out of bounds"):
         memory.check()
 
