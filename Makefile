@@ -41,7 +41,7 @@ demo: $(VENV)/.train
 	rm -rf $(RUNS)
 	$(BIN)/gatewright train adding --out $(RUNS)/adding $(DEMO_FLAGS)
 	$(BIN)/gatewright add $(RUNS)/adding/model.safetensors 1024 16
-	$(BIN)/gatewright train text --data python-docs --out $(RUNS)/text $(DEMO_FLAGS)
+	$(BIN)/gatewright train text --data python-docs --set epochs=3 --out $(RUNS)/text $(DEMO_FLAGS)
 	$(BIN)/gatewright generate $(RUNS)/text/model.safetensors --prompt 'The ' --length 200
 
 lint: $(VENV)/.dev

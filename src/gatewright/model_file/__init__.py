@@ -51,7 +51,7 @@ def save(path: str | os.PathLike[str], model: ModelFile) -> Path:
             expected="texts, finite numbers, truth values, lists, and mappings by texts",
             do="leave out what the model does not need to be loaded again",
         ) from error
-    _write_atomically(path, write_tensors(tensors, metadata))
+    _write_atomically(path, _in_order(write_tensors(tensors, metadata)))
     return path
 
 
@@ -151,6 +151,16 @@ def _checksum(text: str, tensors: Mapping[str, NDArray[Any]]) -> str:
         total.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
         total.update(array.tobytes())
     return total.hexdigest()
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same file with its metadata in one order, so that equal models are equal files."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    front = json.loads(content[8:end])
+    front["__metadata__"] = dict(sorted(front["__metadata__"].items()))
+    text = json.dumps(front, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def _check_shapes(path: Path, model: ModelFile) -> None:
