@@ -523,5 +523,5 @@ def loaded_or_refusal(path: Path) -> ModelFile | str:
 
 def test_equal_models_are_equal_files(tmp_path: Path) -> None:
     model = ModelFile(tensors={"a": np.arange(3.0), "b": np.ones((2, 2), np.float32)}, layers=(), task="t")
-    contents = {save(tmp_path / f"{number}.safetensors", model).read_bytes() for number in range(8)}
+    contents = {model_file.save(tmp_path / f"{number}.safetensors", model).read_bytes() for number in range(8)}
     assert len(contents) == 1
