@@ -116,7 +116,9 @@ def test_a_script_is_done_in_order(keep_lock: bool) -> None:
 
 
 def test_a_script_of_nothing_does_nothing() -> None:
-    Script([], keep_lock=True, keep=[]).perform()
+    a, b = buffers(1, 2)
+    Script([], keep_lock=True, keep=[a, b]).perform()
+    assert (a.value, b.value) == (1, 2)
 
 
 def test_scripts_do_not_share_what_they_are_bound_to() -> None:
