@@ -18,7 +18,8 @@ import gatewright as gw
 from gatewright import cells
 from gatewright.errors import GatewrightError, OptionError, TraceError
 from gatewright.lang import Cell
-from gatewright.nn import Recurrent, autograd, custom_ops
+from gatewright.nn import Recurrent, custom_ops
+from gatewright.nn.differentiable import differentiable
 from tests.parity.assertions import assert_parity
 
 INPUT, HIDDEN, STEPS, BATCH = 2, 3, 4, 2
@@ -173,7 +174,7 @@ def test_an_exported_program_runs_in_a_process_that_never_saw_the_layer(tmp_path
 def operation(cell: Cell, saves: bool) -> tuple[str, list[Tensor]]:
     """The key of a cell's operation, and values for it."""
     module = layer(cell)
-    spec = autograd.differentiable(module.trace, module.sizes(), torch.float64)
+    spec = differentiable(module.trace, module.sizes(), torch.float64)
     values = {"x": x(), **{state.name: torch.randn(BATCH, HIDDEN).double() for state in spec.trace.states}}
     sizes = module.sizes()
     for param in spec.trace.params:

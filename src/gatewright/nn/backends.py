@@ -17,6 +17,7 @@ from gatewright.axes import bind
 from gatewright.backends import torch_eager
 from gatewright.errors import OptionError, TraceError
 from gatewright.nn import autograd, custom_ops, transforms
+from gatewright.nn.differentiable import DTYPES, differentiable
 from gatewright.schedule.plan import plan
 from gatewright.trace import Literal, Trace
 from gatewright.trace.mask import MASK, masked_trace
@@ -63,7 +64,7 @@ def _obstacle(trace: Trace, like: Tensor) -> str | None:
     """Why the compiled engine cannot run a cell on such tensors; None where it can."""
     if like.device.type != "cpu":
         return f"the tensors are on {like.device.type}"
-    if like.dtype not in autograd.DTYPES:
+    if like.dtype not in DTYPES:
         return f"the dtype is {str(like.dtype).removeprefix('torch.')}"
     if torch.compiler.is_compiling():
         if _is_derived_by_transform():
@@ -137,7 +138,7 @@ def _run_engine(
         saves = differentiated and not torch.compiler.is_exporting()
         key, given, names = _graph_call(trace, sizes, dtype, saves, **asked)
         return dict(zip(names, custom_ops.run_op(key, [values[name] for name in given]), strict=False))
-    spec = autograd.differentiable(_prepared(trace, **asked), dict(sizes), dtype)
+    spec = differentiable(_prepared(trace, **asked), dict(sizes), dtype)
     return transforms.run(spec, values) if maybe_current_level() is not None else autograd.run(spec, values)
 
 
@@ -146,7 +147,7 @@ def _graph_call(
     trace: Trace, sizes: _Sizes, dtype: torch.dtype, saves: bool, **asked: bool
 ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """The key of the operation that a graph holds, and the names of what it takes and gives."""
-    spec = autograd.differentiable(_prepared(trace, **asked), dict(sizes), dtype)
+    spec = differentiable(_prepared(trace, **asked), dict(sizes), dtype)
     return custom_ops.key_of(spec, saves), spec.given, spec.results
 
 

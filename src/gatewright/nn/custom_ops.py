@@ -26,7 +26,8 @@ from torch import Tensor
 
 from gatewright.axes import bind
 from gatewright.errors import TraceError
-from gatewright.nn.autograd import DTYPES, Backward, Differentiable, emit_shape, sum_shape
+from gatewright.nn.backward import Backward
+from gatewright.nn.differentiable import DTYPES, Differentiable, emit_shape, sum_shape
 from gatewright.nn.mapped import mapped
 from gatewright.nn.transforms import compute
 from gatewright.trace.text import parse, to_text
@@ -102,12 +103,8 @@ def _damaged(expected: str, got: str) -> TraceError:
     )
 
 
-def _first(spec: Differentiable) -> frozenset[str]:
-    return frozenset({spec.trace.states[0].name})
-
-
 def _saving(spec: Differentiable) -> Differentiable:
-    return Differentiable(spec.halves(_first(spec)).pair.forward, spec.sizes, spec.dtype, spec.backwards)
+    return Differentiable(spec.halves(spec.first).pair.forward, spec.sizes, spec.dtype, spec.backwards)
 
 
 @lru_cache(maxsize=1024)
@@ -167,15 +164,7 @@ def _gradient(
     if not this.saves or not set(this.spec.halves(call.seen).pair.saved) <= set(saved):
         return call.differentiable(run)
     derived = _given_saved(this.spec, call.seen)
-    given = run(derived, {**call.inputs(), **saved, **call.carried()})
-    emits, sums = ({n for n, _ in outputs} for outputs in (derived.trace.emits, derived.trace.sums))
-    fitted = {name: _fit(given[name], values[name[2:-1]]) for name in emits | sums if name[2:-1] in values}
-    return call.gathered(given, {n: v for n, v in fitted.items() if n in emits}, fitted)
-
-
-def _fit(gradient: Tensor, of: Tensor) -> Tensor:
-    """A gradient in the shape of what it is a gradient of; where it is 0 throughout, it may be narrower."""
-    return gradient[(..., *(None,) * (of.dim() - gradient.dim()))].expand(of.shape)
+    return call.gathered(derived.trace, run(derived, {**call.given(derived.trace), **saved}))
 
 
 run_op.register_autograd(_backward, setup_context=_keep)

@@ -10,19 +10,17 @@ from typing import Any
 from torch import Tensor
 from torch.autograd import Function
 
-from gatewright.nn.autograd import Backward, Differentiable, as_tensor, emit_shape, run_engine, sum_shape
+from gatewright.nn.backward import Backward
+from gatewright.nn.differentiable import Differentiable, run_engine, tensors_of
 from gatewright.nn.mapped import mapped
 
 
 def compute(spec: Differentiable, tensors: tuple[Tensor, ...] | list[Tensor]) -> list[Tensor]:
     """Run the kernels: all results in the order of `spec.results`, each contiguous and in memory of its own."""
     outcome = run_engine(spec.alone, dict(zip(spec.given, tensors, strict=True)), spec.dtype)
-    states = [outcome.states[state.name] for state in spec.trace.states]
-    like = states[0]
-    emits = [as_tensor(outcome.emits[name], like, emit_shape(spec, name, like)) for name, _ in spec.trace.emits]
-    sums = [as_tensor(outcome.sums[name], like, sum_shape(spec, name)) for name, _ in spec.trace.sums]
+    results = tensors_of(spec, outcome)
     taken = {tensor.untyped_storage().data_ptr() for tensor in tensors}
-    return [_own(result, taken) for result in (*states, *emits, *sums)]
+    return [_own(results[name], taken) for name in spec.results]
 
 
 def _own(result: Tensor, taken: set[int]) -> Tensor:

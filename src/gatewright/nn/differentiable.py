@@ -1,0 +1,165 @@
+"""A Trace with sizes and a dtype, and all that is made from it once: its engines, and its gradient."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatewright.axes import bind
+from gatewright.backends.base import execute, prepare
+from gatewright.backends.llvm.engine import Engine, Outcome
+from gatewright.backends.llvm.vector_type import Dtype
+from gatewright.backends.torch_eager import rules
+from gatewright.derive import vjp
+from gatewright.schedule.outputs import output_shape
+from gatewright.schedule.plan import plan
+from gatewright.schedule.residuals import Pair, save
+from gatewright.trace.ir import Equation, Trace
+from gatewright.trace.simplify import simplify
+
+DTYPES: Mapping[torch.dtype, Dtype] = {torch.float32: "float32", torch.float64: "float64"}
+
+
+class TorchArrays:
+    """The engine's memory, from torch."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._like = torch.empty((), dtype=dtype)
+
+    def empty(self, shape: tuple[int, ...]) -> Tensor:
+        """A tensor with anything in it."""
+        return self._like.new_empty(shape)
+
+    def zeros(self, shape: tuple[int, ...]) -> Tensor:
+        """A tensor of zeros."""
+        return self._like.new_zeros(shape)
+
+    def contiguous(self, array: Tensor) -> Tensor:
+        """The same numbers, one row after the other."""
+        if array.requires_grad:
+            array = array.detach()
+        same = array.dtype == self._like.dtype and array.is_contiguous()
+        return array if same else array.to(self._like.dtype).contiguous()
+
+    def address(self, array: Tensor) -> int:
+        """Where a tensor begins."""
+        return array.data_ptr()
+
+    def compute(self, equations: Sequence[Equation], values: dict[str, Any], sizes: Mapping[str, int]) -> None:
+        """Compute equations on parameters."""
+        if equations:
+            execute(prepare(equations, rules(self._like), sizes), values)
+
+
+@dataclass(frozen=True, eq=False)
+class Differentiable:
+    """A Trace with sizes and a dtype, its direction in time, and everything that is made from it once."""
+
+    trace: Trace
+    sizes: Mapping[str, int]
+    dtype: torch.dtype
+    backwards: bool = False
+    _pairs: dict[frozenset[str], "Halves"] = field(default_factory=dict[frozenset[str], "Halves"])
+    _derived: dict[frozenset[str], "Differentiable"] = field(default_factory=dict[frozenset[str], "Differentiable"])
+
+    @cached_property
+    def alone(self) -> Engine:
+        """The engine that saves nothing."""
+        return self._engine(self.trace, backwards=self.backwards)
+
+    @cached_property
+    def first(self) -> frozenset[str]:
+        """The state that a layer emits: the forward run saves what the gradient by it alone needs."""
+        return frozenset({self.trace.states[0].name})
+
+    def halves(self, seen: frozenset[str]) -> "Halves":
+        """The engines of the step that saves, and of its gradient by the states in `seen`."""
+        if seen not in self._pairs:
+            pair = save(self.trace, self._in_order(seen))
+            forward = self._engine(pair.forward, backwards=self.backwards)
+            backward = self._engine(pair.backward, backwards=not self.backwards)
+            self._pairs[seen] = Halves(pair, forward, backward)
+        return self._pairs[seen]
+
+    def derived(self, seen: frozenset[str]) -> "Differentiable":
+        """The gradient by the states in `seen`, itself to be differentiated."""
+        if seen not in self._derived:
+            gradient = vjp(self.trace, self._in_order(seen))
+            self._derived[seen] = Differentiable(gradient, self.sizes, self.dtype, not self.backwards)
+        return self._derived[seen]
+
+    @cached_property
+    def given(self) -> tuple[str, ...]:
+        """The names of all tensors that go in, in order: inputs with random values, parameters, states."""
+        trace = self.trace
+        random = (noise.var for noise in trace.noises)
+        return tuple(value.name for value in (*trace.inputs, *random, *trace.params, *trace.states))
+
+    @cached_property
+    def results(self) -> tuple[str, ...]:
+        """The names of all tensors that come out, in order: states, what is emitted, what is summed."""
+        trace = self.trace
+        return (*(v.name for v in trace.states), *(n for n, _ in trace.emits), *(n for n, _ in trace.sums))
+
+    def _in_order(self, seen: frozenset[str]) -> tuple[str, ...]:
+        return tuple(state.name for state in self.trace.states if state.name in seen)
+
+    def _engine(self, trace: Trace, *, backwards: bool) -> Engine:
+        return Engine(plan(trace), self.sizes, DTYPES[self.dtype], backwards)
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """A step that saves, and its gradient."""
+
+    pair: Pair
+    forward: Engine
+    backward: Engine
+
+
+@lru_cache(maxsize=256)
+def _differentiable(trace: Trace, sizes: tuple[tuple[str, int], ...], dtype: torch.dtype) -> Differentiable:
+    return Differentiable(simplify(trace), dict(sizes), dtype)
+
+
+def differentiable(trace: Trace, sizes: Mapping[str, int], dtype: torch.dtype) -> Differentiable:
+    """The one Differentiable of a trace, sizes and dtype."""
+    return _differentiable(trace, tuple(sorted(sizes.items())), dtype)
+
+
+def run_engine(engine: Engine, values: Mapping[str, Tensor], dtype: torch.dtype) -> Outcome:
+    """Run kernels on tensors by name."""
+    trace = engine.program.trace
+    inputs = {name: values[name] for name in (*(v.name for v in trace.inputs), *(n.var.name for n in trace.noises))}
+    params = {param.name: values[param.name] for param in trace.params}
+    states = {state.name: values[state.name].detach() for state in trace.states}
+    return engine.run(inputs, params, states, TorchArrays(dtype))
+
+
+def tensors_of(spec: Differentiable, outcome: Outcome) -> dict[str, Tensor]:
+    """What the engine gave, as tensors in their full shapes, by the names in `spec.results`."""
+    found: dict[str, Tensor] = dict(outcome.states)
+    like = next(iter(found.values()))
+    for name, _ in spec.trace.emits:
+        found[name] = _as_tensor(outcome.emits[name], like, emit_shape(spec, name, like))
+    for name, _ in spec.trace.sums:
+        found[name] = _as_tensor(outcome.sums[name], like, sum_shape(spec, name))
+    return found
+
+
+def emit_shape(spec: Differentiable, name: str, like: Tensor) -> tuple[int, ...]:
+    """The shape of an emitted sequence; `like` is a state at every time."""
+    shape = output_shape(spec.trace, name, dict(spec.trace.emits)[name])
+    return (like.shape[0] - 1, like.shape[1], *bind(shape, spec.sizes))
+
+
+def sum_shape(spec: Differentiable, name: str) -> tuple[int, ...]:
+    """The shape of a sum."""
+    return bind(output_shape(spec.trace, name, dict(spec.trace.sums)[name]), spec.sizes)
+
+
+def _as_tensor(value: Any, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return value if isinstance(value, Tensor) else like.new_full(shape, value)
