@@ -17,6 +17,10 @@ from tests.parity.matrix import CELLS, Problem, problem
 from tests.schedule.running import Arrays, Given, Results, interpreted
 
 STEPS, BATCH = 5, 2
+VARIED = [
+    'gru(reset="after")', "masked(lstm)", "zoneout(lstm)", "recurrent_dropout(gru)", "layer_norm(lstm)",
+    "layer_norm(sru)", "residual(gru)", "all at once",
+]  # fmt: skip
 
 
 def gradient_of(given: Problem, pair: Pair, seen: tuple[str, ...], seeds: Arrays) -> Results:
@@ -62,7 +66,7 @@ def check(given: Problem, seen: tuple[str, ...], rng: np.random.Generator, choic
     return pair
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", [*cells.CATALOGUE, *VARIED])
 def test_a_gradient_that_is_given_what_was_saved(name: str, rng: np.random.Generator, seed: int) -> None:
     given = problem(CELLS[name], STEPS, BATCH, seed)
     names = tuple(state.name for state in given.trace.states)

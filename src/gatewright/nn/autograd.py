@@ -25,8 +25,10 @@ def run(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, Tensor]
 
     `values` are the inputs (time, batch, ...), parameters, and states (batch, ...) by name.
     """
-    results = _Sequence.apply(spec, *(values[name] for name in spec.given))
-    return dict(zip(spec.results, results, strict=True))
+    tensors = [values[name] for name in spec.given]
+    if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)):
+        return tensors_of(spec, run_engine(spec.alone, values, spec.dtype))
+    return dict(zip(spec.results, _Sequence.apply(spec, *tensors), strict=True))
 
 
 class _Sequence(torch.autograd.Function):
@@ -35,15 +37,13 @@ class _Sequence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, spec: Differentiable, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Run the kernels, and save what the gradient needs."""
-        values = dict(zip(spec.given, tensors, strict=True))
-        halves = spec.halves(spec.first) if any(ctx.needs_input_grad[1:]) else None
-        outcome = run_engine(halves.forward if halves else spec.alone, values, spec.dtype)
-        if halves:
-            ctx.spec, ctx.saved_names = spec, halves.pair.saved
-            ctx.set_materialize_grads(False)
-            # a saved value may be a view of a state, which is a result: it would keep this node, and so itself, alive
-            saved = (outcome.emits[name].detach() for name in halves.pair.saved)
-            ctx.save_for_backward(*tensors, *outcome.states.values(), *saved)
+        halves = spec.halves(spec.first)
+        outcome = run_engine(halves.forward, dict(zip(spec.given, tensors, strict=True)), spec.dtype)
+        ctx.spec, ctx.saved_names = spec, halves.pair.saved
+        ctx.set_materialize_grads(False)
+        # a saved value may be a view of a state, which is a result: it would keep this node, and so itself, alive
+        saved = (outcome.emits[name].detach() for name in halves.pair.saved)
+        ctx.save_for_backward(*tensors, *outcome.states.values(), *saved)
         results = tensors_of(spec, outcome)
         return tuple(results[name] for name in spec.results)
 
