@@ -7,9 +7,8 @@ import pytest
 
 from gatewright import cells, layer_norm
 from gatewright.derive import vjp
-from gatewright.errors import TraceError
 from gatewright.lang.ops import Op
-from gatewright.schedule.check import check
+from gatewright.schedule.check import ProgramError, check
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Place, Program, RowSum, Stage, Store, Term
 from gatewright.trace import Equation, Literal, Var, simplify, trace_cell
@@ -142,7 +141,7 @@ def test_right_programs_pass() -> None:
 @pytest.mark.parametrize("message", WRONG)
 def test_wrong_programs_do_not(message: str) -> None:
     what, expected, got = message.split("|")
-    with pytest.raises(TraceError) as caught:
+    with pytest.raises(ProgramError) as caught:
         check(WRONG[message]())
     found = caught.value
     assert (found.problem, found.expected, found.got or "") == (f"program of {what}", expected, got)
@@ -153,7 +152,7 @@ def test_each_store_is_missed() -> None:
         for name, stages in program.passes():
             for index, stage in enumerate(stages):
                 for store in stage.stores:
-                    with pytest.raises(TraceError):
+                    with pytest.raises(ProgramError):
                         check(without_store(program, name, index, store.name))
 
 
@@ -165,11 +164,11 @@ def test_each_equation_and_product_is_missed() -> None:
                     works = getattr(stage, part)
                     for left_out in works:
                         kept = tuple(work for work in works if work is not left_out)
-                        with pytest.raises(TraceError):
+                        with pytest.raises(ProgramError):
                             check(change(program, name, index, **{part: kept}))
 
 
 def test_stages_in_another_order_are_refused() -> None:
     for program in (GRU, NORMED):
-        with pytest.raises(TraceError):
+        with pytest.raises(ProgramError):
             check(replace(program, loop=program.loop[::-1]))

@@ -164,6 +164,15 @@ def test_a_matrix_of_a_row_is_refused(trace: Trace, line: str) -> None:
     )
 
 
+def test_scalars_are_added_up_as_scalars() -> None:
+    def shifted(x, h, U, a):
+        return tanh(U.a @ h + a.x - mean(x) + a.y)
+
+    trace = simplify(trace_cell(cell(spaces={"a": ()})(shifted)))
+    shapes = {work.target.name: work.target.shape for work in gathered(trace).works}
+    assert (shapes["%4+0.0"], shapes["%4+0.1"], shapes["%4"]) == ((), (), ("hidden",))
+
+
 def test_lines_of_the_user_stay_with_sums() -> None:
     trace, found = of_cell(elman)
     sums = [work for work in found.works if isinstance(work, Equation) and work.op is Op.ADD]

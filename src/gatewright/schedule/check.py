@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from gatewright.axes import Shape, show_shape
-from gatewright.errors import TraceError
+from gatewright.errors import GatewrightError
 from gatewright.lang.ops import ELEMENTWISE, Op, UnfitShapesError, result_shape
 from gatewright.schedule.passes import axis_classes
 from gatewright.schedule.program import Place, Product, Program, Reduction, Stage, Store
@@ -12,6 +12,10 @@ from gatewright.trace.ir import Atom, Equation, Literal, Var
 _IN_A_STAGE = ELEMENTWISE | {Op.EXPAND, Op.RELABEL}
 _KEPT = frozenset({Place.SEQUENCE, Place.ROW})
 _GIVEN = frozenset({Place.INPUT, Place.STATE, Place.SHARED})
+
+
+class ProgramError(GatewrightError, RuntimeError):
+    """A Program that breaks a rule: a defect of the schedule, and never a reason to use another backend instead."""
 
 
 def check(program: Program) -> None:
@@ -23,7 +27,7 @@ def check(program: Program) -> None:
     - Every store goes where `places` says; everything that has a place is stored once, and so is every state.
     - What is given out and summed is there at the end.
 
-    Raises TraceError, which names the stage.
+    Raises ProgramError, which names the stage.
     """
     checker = _Checker(program)
     for name, stages in program.passes():
@@ -156,8 +160,8 @@ class _Checker:
         if not holds:
             raise self._fault(what, expected, got)
 
-    def _fault(self, what: str, expected: str, got: str | None = None) -> TraceError:
-        return TraceError(f"program of {self.program.trace.name!r}, {self.here}: {what}", expected=expected, got=got)
+    def _fault(self, what: str, expected: str, got: str | None = None) -> ProgramError:
+        return ProgramError(f"program of {self.program.trace.name!r}, {self.here}: {what}", expected=expected, got=got)
 
 
 def _listed(stores: Iterable[tuple[Place, str]]) -> str:

@@ -142,12 +142,9 @@ class _Gatherer:
         total: Atom | None = None
         leaves = self._leaves(equation)
         when = [self._when(leaf.value) for leaf in leaves]
-        last = max(when)
-        for phase in (BEFORE, LOOP, AFTER):
+        for phase in sorted(set(when)):
             now = [leaf for leaf, one in zip(leaves, when, strict=True) if one == phase]
-            final = phase == last
-            if now:
-                total = self._partial(equation, total, now, phase, final)
+            total = self._partial(equation, total, now, phase, final=phase == max(when))
 
     def _when(self, value: Atom) -> int:
         return BEFORE if isinstance(value, Literal) else self._phase.get(value.name, BEFORE)
@@ -169,37 +166,41 @@ class _Gatherer:
         return leaves
 
     def _partial(self, equation: Equation, total: Atom | None, leaves: list[_Leaf], phase: int, final: bool) -> Atom:
-        inside = {one.target.name: one for one in self._below(equation) if self._is_product(one)}
-        plus = [leaf for leaf in leaves if not leaf.negative]
-        merged = [inside[v.name] for v in (leaf.value for leaf in plus) if isinstance(v, Var) and v.name in inside]
-        rest: list[_Leaf] = []
-        for leaf in leaves:
-            one = inside.get(leaf.value.name) if isinstance(leaf.value, Var) else None
-            if one is not None and leaf.negative:
-                self._works.append(Product(one.target, (self._term(one),)))
-            if one is None or leaf.negative:
-                rest.append(leaf)
+        """What was added up so far, and the terms of one phase. Products that are added are one; others stand alone."""
+        products = {one.target.name: one for one in self._below(equation) if self._is_product(one)}
+        merged: list[Equation] = []
         parts = [] if total is None else [_Leaf(False, total)]
+        for leaf in leaves:
+            product = products.get(leaf.value.name) if isinstance(leaf.value, Var) else None
+            if product is not None and not leaf.negative:
+                merged.append(product)
+                continue
+            if product is not None:
+                self._works.append(Product(product.target, (self._term(product),)))
+            parts.append(leaf)
         if merged:
-            alone = final and not parts and not rest
+            alone = final and not parts
             target = equation.target if alone else merged[0].target
             self._phase[target.name] = phase
             self._works.append(Product(target, tuple(map(self._term, merged))))
-            parts.insert(0, _Leaf(False, target))
             if alone:
                 return target
-        return self._added(equation, [*parts, *rest], phase, final)
+            parts.insert(0, _Leaf(False, target))
+        return self._added(equation, parts, phase, final)
 
     def _added(self, equation: Equation, parts: list[_Leaf], phase: int, final: bool) -> Atom:
+        """The sum of parts, step by step; the last step of the last phase has the equation's own name."""
         parts.sort(key=lambda leaf: leaf.negative)  # begin with a positive one where there is one
         first, *others = parts
         total = first.value
-        pending: list[tuple[Op, tuple[Atom, ...]]] = [(Op.NEG, (total,))] if first.negative else []
-        pending += [(Op.SUB if leaf.negative else Op.ADD, (leaf.value,)) for leaf in others]
-        for index, (op, args) in enumerate(pending):
-            ends = final and index == len(pending) - 1
-            target = equation.target if ends else Var(f"{equation.target.name}+{phase}.{index}", equation.target.shape)
+        steps: list[tuple[Op, tuple[Atom, ...]]] = [(Op.NEG, ())] if first.negative else []
+        steps += [(Op.SUB if leaf.negative else Op.ADD, (leaf.value,)) for leaf in others]
+        for index, (op, added) in enumerate(steps):
+            args = (total, *added)
+            shape = next((arg.shape for arg in args if arg.shape), ())  # scalars may be added up first
+            ends = final and index == len(steps) - 1
+            target = equation.target if ends else Var(f"{equation.target.name}+{phase}.{index}", shape)
             self._phase.setdefault(target.name, phase)
-            self._works.append(Equation(target, op, args if op is Op.NEG else (total, *args), (), equation.where))
+            self._works.append(Equation(target, op, args, (), equation.where))
             total = target
         return total
