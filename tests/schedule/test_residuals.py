@@ -8,8 +8,9 @@ import pytest
 from gatewright import cells
 from gatewright.backends import numpy_ref
 from gatewright.derive import adjoint, seed, vjp
-from gatewright.lang import cell, maximum, tanh
+from gatewright.lang import cell, exp, maximum, mean, tanh
 from gatewright.lang.ops import Op
+from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import Choices, Pair, Save, save, saved
 from gatewright.trace import Var, simplify, trace_cell
 from tests.parity.assertions import assert_parity
@@ -122,3 +123,16 @@ def test_saved_values_have_the_step_s_own_names() -> None:
     trace = trace_cell(cells.lstm)
     assert save(trace, ("h", "c")).saved == save(trace, ("h",)).saved == save(trace, ()).saved
     assert saved("r") == "saved(r)"
+
+
+@cell
+def of_a_matrix(x, h, W):
+    """Its gradient has a matrix for each row, which is summed and never kept."""
+    return tanh(h + mean(exp(tanh(W.r))))
+
+
+def test_no_matrix_of_a_row_is_saved() -> None:
+    pair = save(vjp(simplify(trace_cell(of_a_matrix))))
+    assert all(len(value.shape) < 2 for value in pair.backward.inputs)
+    for trace in (pair.forward, pair.backward):
+        plan(trace)

@@ -89,7 +89,7 @@ class _Checker:
         for one in program.row_sums:
             operands = [one.left] if one.right is None else [one.left, one.right]
             self._check_defined(one.target.name, operands, self.visible)
-            self._check_shape(one.target.name, one.target.shape, tuple(v.shape[0] for v in operands if v.shape))
+            self._check_shape(one.target.name, one.target.shape, tuple(axis for v in operands for axis in v.shape))
             totals[one.target.name] = one.target
         for equation in program.epilogue:
             self._check_equation(equation, totals)

@@ -62,10 +62,14 @@ def save(trace: Trace, outputs: tuple[str, ...] | None = None, choices: Choices 
 
 
 def _repeated(trace: Trace, backward: Trace) -> dict[str, Var]:
-    """The values of the gradient that the forward step computes as well, for each row: its value for each."""
+    """The values of the gradient that the forward step computes as well, for each row: its value for each.
+
+    A matrix of a row is none of them: it is only ever summed, and never kept.
+    """
     numbers: dict[object, int] = {}
     own = _expressions(trace, numbers)
-    values = {own[equation.target.name]: equation.target for equation in trace.equations}
+    kept = [equation.target for equation in trace.equations if len(equation.target.shape) < 2]
+    values = {own[value.name]: value for value in kept}
     for_all_rows = shared(backward)
     return {
         name: values[number]
