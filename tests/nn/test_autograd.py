@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from gatewright import cells
 from gatewright.backends import torch_eager
 from gatewright.derive import vjp
+from gatewright.lang import cell, tanh
 from gatewright.nn import Recurrent
 from gatewright.nn.autograd import run
 from gatewright.nn.backward import order_of
@@ -143,6 +144,27 @@ def test_the_state_that_went_in_is_seen_too() -> None:
     whole = run(spec, by_name(spec, tensors))["h"]
     flows = zip(spec.given, grad(whole[0].sum(), tensors), strict=True)
     assert all(torch.equal(flow, torch.full_like(flow, name == "h")) for name, flow in flows)
+
+
+def test_one_value_may_come_out_in_several_places() -> None:
+    """As a state and as emitted values, some of which went in; two biases that are added have one gradient."""
+
+    @cell
+    def two_biases(x, h, W, U, b):
+        return tanh(W.a @ x + U.a @ h + b.a + b.c)
+
+    trace = simplify(trace_cell(two_biases))
+    new, total = trace.next_states[0], trace.equations[-2].target
+    emits = {"new": new, "again": new, "x": trace.inputs[0], "old": trace.states[0], "total": total, "twice": total}
+    spec = differentiable(replace(trace, emits=tuple(emits.items())), {"input": 2, "hidden": 3}, torch.float64)
+    shapes = {"x": (STEPS, BATCH, 2), "h": (BATCH, 3), "W.a": (3, 2), "U.a": (3, 3), "b.a": (3,), "b.c": (3,)}
+    tensors = [torch.randn(shapes[name], dtype=torch.float64, requires_grad=True) for name in spec.given]
+
+    def call(*given: Tensor) -> tuple[Tensor, ...]:
+        return tuple(run(spec, by_name(spec, list(given))).values())
+
+    assert gradcheck(call, tensors, fast_mode=True, check_undefined_grad=False)
+    assert gradgradcheck(call, tensors, fast_mode=True, check_undefined_grad=False)
 
 
 # What is asked for

@@ -91,4 +91,6 @@ def _fit(result: Tensor | float, of: Tensor) -> Tensor:
     """A gradient in the shape of what it is a gradient of; where it is 0 throughout, it may be narrower."""
     if not isinstance(result, Tensor):
         return of.new_full(of.shape, result)
+    if result.shape == of.shape:
+        return result
     return result[(..., *(None,) * (of.dim() - result.dim()))].expand(of.shape)

@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from gatewright.axes import Shape, bind
+from gatewright.axes import bind
 from gatewright.backends.llvm.buffers import Key
 from gatewright.backends.llvm.kernels import Kernels
 from gatewright.backends.llvm.row_sums import result_key
@@ -46,7 +46,8 @@ class Shapes:
     def __init__(self, program: Program, sizes: Mapping[str, int]) -> None:
         trace = program.trace
         self._name = trace.name
-        self._of = {name: bind(shape, sizes) for name, shape in program.shapes.items()}
+        self.of = {name: bind(shape, sizes) for name, shape in program.shapes.items()}
+        self.of_sums = {one.target.name: bind(one.target.shape, sizes) for one in program.row_sums}
         self._sequences = [*(value.name for value in trace.inputs), *(noise.var.name for noise in trace.noises)]
         self._params = [value.name for value in trace.params]
         self._states = [value.name for value in trace.states]
@@ -63,10 +64,10 @@ class Shapes:
             (self._states, states, (batch,)),
         ):
             for name in names:
-                if tuple(arrays[name].shape) != leading + self._of[name]:
+                if tuple(arrays[name].shape) != leading + self.of[name]:
                     raise ShapeError(
                         f"the kernels of {self._name!r} were given {name} in a shape that does not fit",
-                        expected=str(leading + self._of[name]),
+                        expected=str(leading + self.of[name]),
                         got=str(tuple(arrays[name].shape)),
                     )
         return steps, batch
@@ -79,12 +80,13 @@ class Allocation:
         self,
         program: Program,
         sizes: Mapping[str, int],
+        shapes: Shapes,
         arrays: Arrays,
         extent: tuple[int, int],
         *,
         backwards: bool,
     ) -> None:
-        self.program, self.sizes, self.arrays = program, sizes, arrays
+        self.program, self.sizes, self.shapes, self.arrays = program, sizes, shapes, arrays
         self.steps, self.batch = extent
         self.backwards = backwards
         self._shared: dict[str, Any] = {}
@@ -103,7 +105,7 @@ class Allocation:
         for state in program.trace.states:
             self._held[Place.STATE, state.name][-1 if self.backwards else 0] = states[state.name]
         for one in program.row_sums:
-            self._held[result_key(one)] = arrays.zeros(bind(one.target.shape, self.sizes))
+            self._held[result_key(one)] = arrays.zeros(self.shapes.of_sums[one.target.name])
 
     def table(self, kernels: Kernels) -> Any:
         """The table of pointers that kernels are called with."""
@@ -134,7 +136,7 @@ class Allocation:
         if place is Place.STATE:
             return self.state(value.name)[1:] if self.backwards else self.state(value.name)[:-1]
         if place is Place.SHARED:
-            whole = self._over_time(value.shape)
+            whole = self._over_time(value.name)
             whole[...] = self._shared[value.name]
             return whole
         return self._held[place, value.name]
@@ -149,15 +151,14 @@ class Allocation:
         return {name: value.value if isinstance(value, Literal) else values[value.name] for name, value in sums}
 
     def _buffer(self, place: Place, name: str, inputs: Given) -> Any:
-        shape = self.program.shapes[name]
         if place is Place.INPUT:
             return self.arrays.contiguous(inputs[name])
         if place is Place.SHARED:
             return self._shared[name]
         if place is Place.SEQUENCE:
-            return self._over_time(shape)
+            return self._over_time(name)
         steps = (self.steps + 1,) if place is Place.STATE else ()
-        return self.arrays.empty((*steps, self.batch, *bind(shape, self.sizes)))
+        return self.arrays.empty((*steps, self.batch, *self.shapes.of[name]))
 
-    def _over_time(self, shape: Shape) -> Any:
-        return self.arrays.empty((self.steps, self.batch, *bind(shape, self.sizes)))
+    def _over_time(self, name: str) -> Any:
+        return self.arrays.empty((self.steps, self.batch, *self.shapes.of[name]))

@@ -81,7 +81,7 @@ class Engine:
         Raises ShapeError where an array has a shape that does not fit.
         """
         extent = self._shapes.extent(inputs, params, states)
-        memory = Allocation(self.program, self.sizes, arrays, extent, backwards=self.backwards)
+        memory = Allocation(self.program, self.sizes, self._shapes, arrays, extent, backwards=self.backwards)
         memory.fill(inputs, params, states)
         if all(extent):
             self._run_kernels(memory, *extent)
@@ -106,11 +106,11 @@ class Engine:
     def _sum(self, kernels: Kernels, library: Library, memory: Allocation) -> None:
         lines, threads = memory.steps * memory.batch, get_num_threads()
         parts: list[tuple[Any, ...]] = []
-        for one in self.program.row_sums:
-            tile, height = kernels.outer_tile(one), kernels.bound.width(one.left)
-            operands = memory.operands(one)
+        for one, design in zip(self.program.row_sums, kernels.sums, strict=True):
+            tile, height = design.tile, design.height
             spans = [(0, height)] if tile is None else _split_at(height, tile.rows, threads)
-            parts += [(library[kernels.sum_name(one)], *operands, lines, *span) for span in spans]
+            operands = memory.operands(one)
+            parts += [(library[design.name], *operands, lines, *span) for span in spans]
         run_parallel(lambda kernel, *given: kernel(*given), parts)
 
 

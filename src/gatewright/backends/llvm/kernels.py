@@ -22,7 +22,6 @@ from gatewright.backends.llvm.target import Target
 from gatewright.backends.llvm.tiles import Tile, Work, bundle, choose
 from gatewright.backends.llvm.vector_type import Dtype
 from gatewright.schedule.program import Place, Program, RowSum, Stage
-from gatewright.trace.ir import Var
 
 PASS_ARGUMENTS = {"table": POINTER, "steps": INDEX, "batch": INDEX, "first": INDEX, "last": INDEX}
 """What a pass is called with: the table of buffers, the extent, and the rows to do."""
@@ -32,6 +31,7 @@ PASS: Signature = (ctypes.c_void_p, *[ctypes.c_int64] * 4)
 SUM: Signature = (*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 3)
 
 LOOP = "loop"
+_LINES = 64  # for how many lines the tile of an outer product is chosen, however many there will be
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,17 @@ class Design:
     tile: Tile
     bundle: int  # products that are accumulated at the same time
     panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SumDesign:
+    """How a sum over rows is done: of vectors of `height`, or of their outer products with vectors of `width`."""
+
+    name: str
+    height: int
+    width: int
+    lanes: int
+    tile: OuterTile | None  # of outer products
 
 
 @dataclass(frozen=True)
@@ -98,28 +109,19 @@ class Kernels:
             for name, designs in self.designs.items()
             for index, one in enumerate(designs)
         ]
-        tiles = [(self.sum_name(one), self.outer_tile(one)) for one in self.program.row_sums]
-        return "; ".join([*stages, *(f"{name} {tile.rows}x{tile.blocks}" for name, tile in tiles if tile)])
+        outer = [f"{one.name} {one.tile.rows}x{one.tile.blocks}" for one in self.sums if one.tile]
+        return "; ".join([*stages, *outer])
 
     @property
     def functions(self) -> Mapping[str, Signature]:
         """The names of all kernels, and what they are called with."""
         names = (*self.designs, *(("pack",) if self.panels else ()))
-        return {**dict.fromkeys(names, PASS), **dict.fromkeys(map(self.sum_name, self.program.row_sums), SUM)}
+        return {**dict.fromkeys(names, PASS), **dict.fromkeys((one.name for one in self.sums), SUM)}
 
-    def sum_name(self, one: RowSum) -> str:
-        """The kernel of a sum over rows: sums of one shape share one."""
-        width = self.bound.width(one.left)
-        return f"total_{width}" if one.right is None else f"outer_{width}x{self.bound.width(one.right)}"
-
-    def outer_tile(self, one: RowSum) -> OuterTile | None:
-        """The tile of a sum of outer products; None for a plain sum."""
-        if one.right is None:
-            return None
-        height, width = self.bound.width(one.left), self.bound.width(one.right)
-        work = Work(1, 64, -(-width // self.lanes_of(one.right)), height)
-        tile = choose(work, self.target.vector_registers, self.target.vector_bytes)
-        return OuterTile(tile.rows, tile.blocks)
+    @cached_property
+    def sums(self) -> tuple[SumDesign, ...]:
+        """How each sum over rows is done: sums of one shape share one kernel."""
+        return tuple(map(self._sum_design, self.program.row_sums))
 
     def emit(self) -> str:
         """The module as LLVM IR."""
@@ -128,8 +130,8 @@ class Kernels:
             writer.write_pass(name, designs)
         if self.panels:
             writer.write_packing()
-        for name, one in {self.sum_name(one): one for one in self.program.row_sums}.items():
-            writer.write_sum(name, one)
+        for design in dict.fromkeys(self.sums):
+            writer.write_sum(design)
         return str(writer.module)
 
     def _design(self, stage: Stage, name: str, of_pass: str) -> Design:
@@ -149,6 +151,16 @@ class Kernels:
         panels = panels_of(sizes, stage, name, PanelDesign(tile.blocks, lanes, work.products))
         return Design(stage, lanes, tile, work.products, panels)
 
+    def _sum_design(self, one: RowSum) -> SumDesign:
+        height = self.bound.width(one.left)
+        if one.right is None:
+            return SumDesign(f"total_{height}", height, 1, self._lanes_of(height), None)
+        width = self.bound.width(one.right)
+        lanes = self._lanes_of(width)
+        work = Work(products=1, depth=_LINES, blocks=-(-width // lanes), rows=height)
+        tile = choose(work, self.target.vector_registers, self.target.vector_bytes)
+        return SumDesign(f"outer_{height}x{width}", height, width, lanes, OuterTile(tile.rows, tile.blocks))
+
     def _lanes(self, stage: Stage, bound: Bound) -> int:
         if stage.reductions:
             return min(self._lanes_of(bound.width(one.vector)) for one in stage.reductions)
@@ -160,10 +172,6 @@ class Kernels:
         while lanes > max(units, 1):
             lanes //= 2
         return lanes
-
-    def lanes_of(self, value: Var) -> int:
-        """The widest vector that a value fills at least once."""
-        return self._lanes_of(self.bound.width(value))
 
 
 class _Writer:
@@ -217,16 +225,14 @@ class _Writer:
             emit_packing(scalar.with_width(panel.lanes), panel, matrices, target)
         builder.ret_void()
 
-    def write_sum(self, name: str, one: RowSum) -> None:
+    def write_sum(self, design: SumDesign) -> None:
         """One sum over all rows of all steps."""
-        scalar, builder, given = self._function(name, SUM_ARGUMENTS)
-        left = Lines(scalar, given["left"], self.bound.width(one.left))
-        tile = self.kernels.outer_tile(one)
-        if tile is None or one.right is None:
-            wide = scalar.with_width(self.kernels.lanes_of(one.left))
+        scalar, builder, given = self._function(design.name, SUM_ARGUMENTS)
+        wide = scalar.with_width(design.lanes)
+        left = Lines(scalar, given["left"], design.height)
+        if design.tile is None:
             emit_sum(wide, left, given["result"], given["lines"])
         else:
-            wide, span = scalar.with_width(self.kernels.lanes_of(one.right)), (given["first"], given["last"])
-            right = Lines(scalar, given["right"], self.bound.width(one.right))
-            emit_outer(wide, left, right, given["result"], tile, given["lines"], span)
+            right, span = Lines(scalar, given["right"], design.width), (given["first"], given["last"])
+            emit_outer(wide, left, right, given["result"], design.tile, given["lines"], span)
         builder.ret_void()
