@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from gatewright.nn import GRU, LSTM, RNN, accelerate
+from gatewright.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell, accelerate
 from tests.parity.assertions import assert_parity
 
-CELL = "a cell is called one step at a time from Python, which takes longer than its arithmetic"
+CELL = "called step by step, at which torch.nn's own cell is the fastest"
 
 
 class Tagger(nn.Module):
@@ -124,3 +124,70 @@ def test_a_transformer_of_torchs_own_is_left_alone() -> None:
     model = nn.Sequential(nn.TransformerEncoderLayer(8, 2, batch_first=True), nn.LSTM(8, 4, batch_first=True))
     report = accelerate(model)
     assert [(swap.name, swap.swapped) for swap in report.swaps] == [("1", True)]
+
+
+class Decoder(nn.Module):
+    """Cells of every kind, called in a loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.LSTMCell(3, 5)
+        self.others = nn.ModuleList([nn.GRUCell(5, 4, bias=False), nn.RNNCell(4, 4, nonlinearity="relu")])
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, third, seen = None, None, None, []
+        for step in x:
+            first = self.first(step, first)
+            second = self.others[0](first[0], second)
+            third = self.others[1](second, third)
+            seen.append(third)
+        return torch.stack(seen)
+
+
+def test_cells_are_swapped_where_the_engine_is_asked_for_by_name() -> None:
+    model, x = Decoder(), torch.randn(6, 2, 3)
+    before, cells = copy.deepcopy(model), [*model.children()]
+    parameters = {name: id(parameter) for name, parameter in model.named_parameters()}
+    report = accelerate(model, backend="llvm")
+    assert [(swap.name, swap.swapped) for swap in report.swaps] == [
+        ("first", True),
+        ("others.0", True),
+        ("others.1", True),
+    ]
+    assert str(report.swaps[1]) == "others.0 (GRUCell): swapped, llvm: compiled for this processor; asked for by name"
+    assert (type(model.first), type(model.others[0]), type(model.others[1])) == (LSTMCell, GRUCell, RNNCell)
+    assert {name: id(parameter) for name, parameter in model.named_parameters()} == parameters
+    assert list(model.state_dict()) == list(before.state_dict())
+    (model(x) ** 2).sum().backward()
+    (before(x) ** 2).sum().backward()
+    assert_parity(model(x), before(x).detach(), dtype="float32", steps=6)
+    for (name, got), (_, want) in zip(model.named_parameters(), before.named_parameters(), strict=True):
+        assert_parity(got.grad, want.grad, dtype="float32", steps=6, cell=name)
+    assert accelerate(model, backend="llvm").swaps == ()
+    report.undo()
+    assert [*model.children()] == cells
+    assert type(model.others[1]) is nn.RNNCell
+
+
+def test_a_cell_with_a_weight_of_another_kind_is_left() -> None:
+    cell = nn.GRUCell(3, 4)
+    del cell._parameters["weight_hh"]
+    cell.weight_hh_original = nn.Parameter(torch.zeros(12, 4))
+    (swap,) = accelerate(nn.Sequential(cell), backend="llvm").swaps
+    assert swap.reason == "its weights are not parameters of its own (weight norm, pruning or another parametrisation)"
+
+
+def test_handles_of_hooks_remove_them_before_and_after_undo() -> None:
+    model, calls = nn.Sequential(nn.GRU(2, 3)), []
+    old = model[0].register_forward_hook(lambda *given, **named: calls.append("old"), with_kwargs=True)
+    report = accelerate(model)
+    new = model[0].register_forward_pre_hook(lambda *given: calls.append("new"))
+    model(torch.zeros(1, 1, 2))
+    assert calls == ["new", "old"]
+    old.remove()
+    report.undo()
+    model(torch.zeros(1, 1, 2))
+    assert calls == ["new", "old", "new"]
+    new.remove()
+    model(torch.zeros(1, 1, 2))
+    assert calls == ["new", "old", "new"]

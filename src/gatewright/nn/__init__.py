@@ -7,16 +7,20 @@ from gatewright.nn.heads import LastPool, MaxPool, MeanPool, PerStepDense, Share
 from gatewright.nn.layers import GRU, LSTM, RNN
 from gatewright.nn.records import from_record, layer_records
 from gatewright.nn.recurrent import Recurrent
+from gatewright.nn.single_steps import GRUCell, LSTMCell, RNNCell
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "GRUCell",
+    "LSTMCell",
     "LastPool",
     "MaxPool",
     "MeanPool",
     "PerStepDense",
     "Plan",
+    "RNNCell",
     "Recurrent",
     "Report",
     "SharedDense",

@@ -8,15 +8,28 @@ from torch import nn
 
 from gatewright.nn.layers import GRU, LSTM, RNN
 from gatewright.nn.recurrent import Recurrent
+from gatewright.nn.single_steps import TORCH_IS_FASTER, GRUCell, LSTMCell, RNNCell
 
-_Make = Callable[..., Recurrent]
-_SWAPS: dict[type[nn.Module], tuple[_Make, tuple[str, ...]]] = {
-    nn.RNN: (RNN, ("nonlinearity",)),
-    nn.GRU: (GRU, ()),
-    nn.LSTM: (LSTM, ("proj_size",)),
+Swapped = Recurrent | RNNCell | GRUCell | LSTMCell
+_CELL = ("input_size", "hidden_size", "bias")
+_LAYER = (*_CELL, "num_layers", "batch_first", "dropout", "bidirectional")
+_SWAPS: dict[type[nn.Module], tuple[Callable[..., Swapped], tuple[str, ...]]] = {
+    nn.RNN: (RNN, (*_LAYER, "nonlinearity")),
+    nn.GRU: (GRU, _LAYER),
+    nn.LSTM: (LSTM, (*_LAYER, "proj_size")),
+    nn.RNNCell: (RNNCell, (*_CELL, "nonlinearity")),
+    nn.GRUCell: (GRUCell, _CELL),
+    nn.LSTMCell: (LSTMCell, _CELL),
 }
-_CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
-_COMMON = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
 
 
 Seat = tuple[nn.Module, str, nn.Module]
@@ -61,10 +74,11 @@ class Report:
 def accelerate(model: nn.Module, backend: str = "auto") -> Report:
     """Replace every torch.nn.RNN, GRU and LSTM within a model, in place, by the layer of that name in gatewright.nn.
 
-    The new layers hold the very same parameters, so that optimizers, state dicts and references stay valid, and
+    The new layers hold the very same parameters and hooks, so that optimizers, state dicts and handles stay valid, and
     compute the same numbers within rounding. Modules that are not exactly of these types (a subclass may do something
     of its own) and layers whose parameters are not their own (weight norm, pruning) are left, each with its reason in
-    the report.
+    the report. So are torch.nn's RNNCell, GRUCell and LSTMCell, since a single step is fastest there; backend="llvm"
+    swaps them too.
 
         report = gw.nn.accelerate(model)
         print(report)
@@ -72,9 +86,9 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
     """
     swaps: list[Swap] = []
     places: list[Seat] = []
-    done: dict[int, Recurrent] = {}
+    done: dict[int, Swapped] = {}
     for owner, name, path, module in list(_recurrent_modules(model)):
-        reason = _obstacle(module, owner)
+        reason = _obstacle(module, owner, backend)
         if reason is None and owner is not None:
             if id(module) not in done:  # one module in two places stays one module
                 done[id(module)] = _swapped(module, backend)
@@ -89,36 +103,42 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
 
 def _recurrent_modules(model: nn.Module) -> Iterator[tuple[nn.Module | None, str, str, nn.Module]]:
     """Every recurrent module of torch's, with the module that holds it, its name there, and its path."""
-    if isinstance(model, (nn.RNNBase, *_CELLS)):
+    if _is_torchs(model):
         yield None, "", "", model
     for path, owner in model.named_modules():
         for name, child in owner.named_children():
-            if isinstance(child, (nn.RNNBase, *_CELLS)):
+            if _is_torchs(child):
                 yield owner, name, f"{path}.{name}" if path else name, child
 
 
-def _obstacle(module: nn.Module, owner: nn.Module | None) -> str | None:
-    if isinstance(module, _CELLS):
-        return "a cell is called one step at a time from Python, which takes longer than its arithmetic"
+def _is_torchs(module: nn.Module) -> bool:
+    return isinstance(module, nn.RNNBase | nn.RNNCellBase) and not isinstance(module, RNNCell | GRUCell | LSTMCell)
+
+
+def _obstacle(module: nn.Module, owner: nn.Module | None, backend: str) -> str | None:
     if type(module) not in _SWAPS:
         return "it is a subclass, which may do something of its own"
+    if isinstance(module, nn.RNNCellBase) and backend != "llvm":
+        return TORCH_IS_FASTER
     if owner is None:
         return "it has no owner to be replaced in: make it a part of a module, or use gatewright.nn's layer"
     if isinstance(module, torch.jit.ScriptModule):
         return "it is compiled by TorchScript"
-    names = {name for names in getattr(module, "_all_weights", []) for name in names}
+    if isinstance(module, nn.RNNCellBase):
+        names = {"weight_ih", "weight_hh"} | ({"bias_ih", "bias_hh"} if module.bias else set())
+    else:
+        names = {name for names in getattr(module, "_all_weights", []) for name in names}
     if names != set(dict(module.named_parameters(recurse=False))):
         return "its weights are not parameters of its own (weight norm, pruning or another parametrisation)"
     return None
 
 
-def _swapped(module: nn.Module, backend: str) -> Recurrent:
+def _swapped(module: nn.Module, backend: str) -> Swapped:
     """A layer that holds the same parameters and hooks."""
-    make, further = _SWAPS[type(module)]
-    options = {name: getattr(module, name) for name in (*_COMMON, *further)}
-    layer = make(**options, backend=backend, device="meta")
+    make, options = _SWAPS[type(module)]
+    layer = make(**{name: getattr(module, name) for name in options}, backend=backend, device="meta")
     for name, parameter in module.named_parameters(recurse=False):
         layer.register_parameter(name, parameter)
-    for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
-        getattr(layer, hooks).update(getattr(module, hooks))
+    for hooks in _HOOKS:  # the very same, so that handles remove from both
+        setattr(layer, hooks, getattr(module, hooks))
     return layer.train(module.training)

@@ -13,12 +13,41 @@ from gatewright.lang import Cell, relu, tanh
 from gatewright.nn.init import Init, resolve
 from gatewright.nn.recurrent import Recurrent
 from gatewright.packing import Layout, Packed
+from gatewright.trace import Trace
+
+Gates = Mapping[str, tuple[str, ...]]
+"""The gates of "all" packed parameters in torch.nn's order, and of those that have others."""
+RNN_GATES: Gates = {"all": ("h",)}
+GRU_GATES: Gates = {"all": ("r", "z", "n"), "bias_hh": ("r", "z", "hn")}
+LSTM_GATES: Gates = {"all": ("i", "f", "g", "o"), "weight_hr": ("h",)}
+_SPACES = {"weight_ih": "W", "weight_hh": "U", "bias_ih": "b", "bias_hh": "b", "weight_hr": "P"}
+
+
+def layout_of_torch(trace: Trace, gates: Gates) -> Layout:
+    """The parameters packed under torch.nn's names, with torch.nn's two biases."""
+    present = trace.spaces()
+    return tuple(
+        Packed(name, tuple(f"{space}.{gate}" for gate in gates.get(name, gates["all"])))
+        for name, space in _SPACES.items()
+        if space in present
+    )
+
+
+def elman_of_torch(nonlinearity: str) -> Cell:
+    """The cell of torch.nn.RNN and RNNCell.
+
+    Raises OptionError where torch.nn has no such nonlinearity.
+    """
+    known = {"tanh": tanh, "relu": relu}
+    if nonlinearity not in known:
+        raise OptionError("nonlinearity is unknown", expected="'tanh' or 'relu'", got=repr(nonlinearity))
+    return cells.elman(activation=known[nonlinearity])
 
 
 class _TorchLayer(Recurrent):
-    """A layer that packs its parameters under torch.nn's names, with torch.nn's two biases."""
+    """A layer that packs its parameters as torch.nn does."""
 
-    _gates: ClassVar[Mapping[str, tuple[str, ...]]]
+    _gates: ClassVar[Gates]
 
     def __init__(
         self,
@@ -60,14 +89,7 @@ class _TorchLayer(Recurrent):
             )
 
     def _choose_layout(self) -> Layout:
-        names = {"weight_ih": "W", "weight_hh": "U", "bias_ih": "b", "bias_hh": "b", "weight_hr": "P"}
-        present = self.trace.spaces()
-        layout: list[Packed] = []
-        for name, space in names.items():
-            gates = self._gates.get(name, self._gates["all"]) if space != "P" else ("h",)
-            if space in present:
-                layout.append(Packed(name, tuple(f"{space}.{gate}" for gate in gates)))
-        return tuple(layout)
+        return layout_of_torch(self.trace, self._gates)
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew; with init="torch" the very numbers that torch.nn draws from the same seed."""
@@ -97,7 +119,7 @@ class _TorchLayer(Recurrent):
 class RNN(_TorchLayer):
     """torch.nn.RNN: h' = tanh(W x + b_ih + U h + b_hh), or relu. Elman 1990."""
 
-    _gates: ClassVar[Mapping[str, tuple[str, ...]]] = {"all": ("h",)}
+    _gates = RNN_GATES
 
     def __init__(
         self,
@@ -115,11 +137,8 @@ class RNN(_TorchLayer):
         init: Init = "torch",
         backend: str = "auto",
     ) -> None:
-        known = {"tanh": tanh, "relu": relu}
-        if nonlinearity not in known:
-            raise OptionError("nonlinearity is unknown", expected="'tanh' or 'relu'", got=repr(nonlinearity))
+        cell = elman_of_torch(nonlinearity)
         self.nonlinearity = nonlinearity
-        cell = cells.elman(activation=known[nonlinearity])
         super().__init__(
             cell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, init, backend,
             device, dtype,
@@ -132,7 +151,7 @@ class GRU(_TorchLayer):
     Cho et al. 2014 (1406.1078), in the form of cuDNN. The equations are those of `gw.cells.gru(reset="after")`.
     """
 
-    _gates: ClassVar[Mapping[str, tuple[str, ...]]] = {"all": ("r", "z", "n"), "bias_hh": ("r", "z", "hn")}
+    _gates = GRU_GATES
 
     def __init__(
         self,
@@ -161,7 +180,7 @@ class LSTM(_TorchLayer):
     Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
     """
 
-    _gates: ClassVar[Mapping[str, tuple[str, ...]]] = {"all": ("i", "f", "g", "o")}
+    _gates = LSTM_GATES
 
     def __init__(
         self,

@@ -1,0 +1,141 @@
+"""Drop-ins for torch.nn.RNNCell, GRUCell and LSTMCell: one step a call, of the equations that the layers have."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gatewright import cells
+from gatewright.axes import HIDDEN, INPUT
+from gatewright.errors import ShapeError
+from gatewright.lang import Cell
+from gatewright.lang.cell import BIAS_SPACE
+from gatewright.nn import backends
+from gatewright.nn.layers import GRU_GATES, LSTM_GATES, RNN_GATES, Gates, elman_of_torch, layout_of_torch
+from gatewright.nn.options import check_options, trace_of
+from gatewright.packing import unpacked
+from gatewright.trace.simplify import without
+
+States = Tensor | Sequence[Tensor]
+TORCH_IS_FASTER = "called step by step, at which torch.nn's own cell is the fastest"
+
+
+class _OneStep(nn.RNNCellBase):
+    """What makes one of torch.nn's cells run on the compiled engine where that is asked for by name.
+
+    A step that is called from Python is as fast as torch.nn's own at best: its weights are packed for nothing but one
+    product each. `plan()` says so, and "auto" leaves the step to torch.nn.
+    """
+
+    def _set_up(self, cell: Cell, gates: Gates, backend: str) -> None:
+        """Choose what runs; torch.nn has made the parameters already."""
+        check_options(self.input_size, self.hidden_size, 1, 0.0, backend)
+        self.backend = backend
+        trace = trace_of(cell)
+        self.trace = trace if self.bias else without(trace, BIAS_SPACE)
+        self.layout = layout_of_torch(self.trace, gates)
+        self._sizes = {INPUT: self.input_size, HIDDEN: self.hidden_size}
+
+    def plan(self) -> backends.Plan:
+        """Which backend runs this cell where its parameters are now, and why."""
+        return self._plan(self.weight_ih)
+
+    def _plan(self, like: Tensor) -> backends.Plan:
+        if self.backend == "auto":
+            return backends.Plan("torch", TORCH_IS_FASTER)
+        return backends.choose(self.backend, self.trace, like)
+
+    def forward(self, input: Tensor, hx: States | None = None) -> Any:
+        """The states after one step from `hx`, or from zero: (batch, hidden_size), or (hidden_size,) for one row."""
+        plan = self._plan(input)
+        if plan.backend == "torch":
+            return super().forward(input, hx)
+        (name, values), *states = self._read(input, hx).items()
+        result = backends.run(
+            plan,
+            self.trace,
+            {name: values.unsqueeze(0)},
+            unpacked(self.layout, [getattr(self, packed.name) for packed in self.layout], self.trace, self._sizes),
+            dict(states),
+            sizes=self._sizes,
+            noises=None,
+            active=None,
+            gates=False,
+        )
+        ends = tuple(result.finals[state.name] for state in self.trace.states)
+        ends = ends if input.dim() == 2 else tuple(end.squeeze(0) for end in ends)
+        return ends[0] if len(ends) == 1 else ends
+
+    def _read(self, input: Tensor, hx: States | None) -> dict[str, Tensor]:
+        """The input and the states by name, each (batch, size)."""
+        names = [self.trace.inputs[0].name, *(state.name for state in self.trace.states)]
+        if hx is None:
+            hx = [input.new_zeros(*input.shape[:-1], self.hidden_size)] * (len(names) - 1)
+        given = [input, *([hx] if isinstance(hx, Tensor) else hx)]
+        sizes = [self.input_size, *[self.hidden_size] * (len(names) - 1)]
+        wanted = [(*input.shape[:-1], size) for size in sizes]
+        fits = input.dim() in (1, 2) and [tuple(one.shape) for one in given] == wanted
+        if not fits or any(one.dtype != self.weight_ih.dtype for one in given):
+            shown = ", ".join(f"{tuple(one.shape)} of {one.dtype}" for one in given)
+            raise ShapeError(
+                f"{type(self).__name__} was given what does not fit",
+                expected=", ".join(f"{name} (batch, {size})" for name, size in zip(names, sizes, strict=True))
+                + f", each of {self.weight_ih.dtype}; or all of them without the batch",
+                got=shown,
+            )
+        rows = given if input.dim() == 2 else [one.unsqueeze(0) for one in given]
+        return dict(zip(names, rows, strict=True))
+
+
+class RNNCell(_OneStep, nn.RNNCell):
+    """torch.nn.RNNCell, one step of `gw.nn.RNN`; "auto" runs torch.nn's own, backend="llvm" the compiled equations."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        backend: str = "auto",
+    ) -> None:
+        cell = elman_of_torch(nonlinearity)
+        nn.RNNCell.__init__(self, input_size, hidden_size, bias, nonlinearity, device, dtype)
+        self._set_up(cell, RNN_GATES, backend)
+
+
+class GRUCell(_OneStep, nn.GRUCell):
+    """torch.nn.GRUCell, one step of `gw.nn.GRU`; "auto" runs torch.nn's own, backend="llvm" the compiled equations."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        backend: str = "auto",
+    ) -> None:
+        nn.GRUCell.__init__(self, input_size, hidden_size, bias, device, dtype)
+        self._set_up(cells.gru(reset="after"), GRU_GATES, backend)
+
+
+class LSTMCell(_OneStep, nn.LSTMCell):
+    """torch.nn.LSTMCell, a step of `gw.nn.LSTM`; "auto" runs torch.nn's own, backend="llvm" the compiled equations."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        backend: str = "auto",
+    ) -> None:
+        nn.LSTMCell.__init__(self, input_size, hidden_size, bias, device, dtype)
+        self._set_up(cells.lstm, LSTM_GATES, backend)
