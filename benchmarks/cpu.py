@@ -1,0 +1,94 @@
+"""Measures Gatewright beside other software on this processor.
+
+    python -m benchmarks.cpu [--quick] [--threads N] [--shapes T,B,I,H ...] [--only SECTION,...] [--out FOLDER]
+
+What comes out: FOLDER/result.json, and from it FOLDER/result.md and a picture.
+"""
+
+import argparse
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks import limits
+from benchmarks.shapes import QUICK, SHAPES, Shape
+
+SECTIONS = {
+    "forward": "layers",
+    "training": "layers",
+    "cells": "layers",
+}
+"""The sections and the modules that measure them. They are imported when the threads are limited."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, and write down what came out."""
+    options = _parser().parse_args(arguments)
+    limits.limit(options.threads)
+    _measure(options)
+
+
+def _measure(options: argparse.Namespace) -> None:
+    import torch
+
+    import gatewright as gw
+    from benchmarks import results, timing
+    from benchmarks.setup import Setup, tell
+    from benchmarks.summary import tables
+
+    torch.set_num_threads(options.threads)
+    gw.set_num_threads(options.threads)
+    method = timing.QUICK if options.quick else timing.Method()
+    shapes = tuple(options.shapes or (QUICK if options.quick else SHAPES))
+    began = time.perf_counter()
+    setup, machine = Setup(options.threads, options.quick, shapes, method).on_machine()
+    result = {
+        "command": " ".join(["python -m benchmarks.cpu", *sys.argv[1:]]),
+        "threads": options.threads,
+        "quick": options.quick,
+        "machine": machine,
+        "sections": {},
+    }
+    for name in options.only:
+        result["sections"][name] = getattr(import_module(f"benchmarks.{SECTIONS[name]}"), name)(setup)
+        results.save(options.out / "result.json", result)
+    tell(f"{time.perf_counter() - began:.0f} s; {options.out / 'result.json'}")
+    print(*(table.text() for table in tables(result)), sep="\n\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="few shapes and rounds: whether all works, not how fast")
+    parser.add_argument("--threads", type=_threads, default=1, metavar="N", help="threads for everybody (default: 1)")
+    parser.add_argument("--shapes", type=_shape, nargs="+", metavar="T,B,I,H", help="steps, rows, input, hidden units")
+    parser.add_argument(
+        "--only", type=_sections, default=list(SECTIONS), metavar="SECTION,...", help=f"of {', '.join(SECTIONS)}"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), metavar="FOLDER")
+    return parser
+
+
+def _threads(text: str) -> int:
+    threads = int(text)
+    if not 1 <= threads <= limits.processors():
+        raise argparse.ArgumentTypeError(f"from 1 to {limits.processors()}, which this process may run on")
+    return threads
+
+
+def _shape(text: str) -> Shape:
+    try:
+        return Shape.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _sections(text: str) -> list[str]:
+    unknown = set(names := text.split(",")) - set(SECTIONS)
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no section {', '.join(sorted(unknown))}: {', '.join(SECTIONS)}")
+    return [name for name in SECTIONS if name in names]
+
+
+if __name__ == "__main__":
+    main()

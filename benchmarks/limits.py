@@ -1,0 +1,28 @@
+"""How many threads everybody gets: set before any library is loaded, by everything that a library may heed.
+
+The whole process may run on that many processors and no more, which binds also the libraries that ask nobody, such as
+XLA.
+"""
+
+import os
+
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def limit(threads: int) -> None:
+    """Give this process, and what it starts, so many threads. Call this before NumPy is imported."""
+    os.environ.update(dict.fromkeys(_VARIABLES, str(threads)))
+    os.environ.update({"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"})
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, _processors()[:threads])
+
+
+def processors() -> int:
+    """How many processors this process may run on."""
+    return len(_processors())
+
+
+def _processors() -> list[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))

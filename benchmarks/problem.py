@@ -1,0 +1,80 @@
+"""One task for all: numbers that go in, what has to come out, and whether it does."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.cells import BenchmarkCell
+from benchmarks.shapes import Shape
+
+Array = NDArray[Any]
+Results = dict[str, Array]
+FORWARD, TRAINING = "forward", "training"
+TOLERANCE = {FORWARD: 1e-5, TRAINING: 1e-4}
+"""The largest difference to the float64 reference, as a share of the largest number in each result."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is timed, `call`, and what reads the results off what it returned."""
+
+    call: Callable[[], Any]
+    read: Callable[[Any], Results]
+
+
+class Problem:
+    """A cell at a shape, with weights, an input and the gradient by the output: the same for everybody."""
+
+    def __init__(self, cell: BenchmarkCell, shape: Shape, seed: int = 0) -> None:
+        self.cell, self.shape = cell, shape
+        rng = np.random.default_rng(seed)
+
+        def draw(*extents: int, scale: float = 1.0) -> Array:
+            return (rng.standard_normal(extents) * scale).astype(np.float32)
+
+        self.x = draw(shape.steps, shape.batch, shape.inputs)
+        self.weight = draw(shape.steps, shape.batch, shape.hidden)
+        self.params = {
+            name: draw(*tensor.shape, scale=shape.hidden**-0.5)
+            for name, tensor in cell.build(shape, "torch").state_dict().items()
+        }
+
+    @cached_property
+    def reference(self) -> Mapping[str, Results]:
+        """What comes out in float64, by the loop written by hand and torch's autograd."""
+        from benchmarks.peers import torch_loop
+
+        tensors = torch_loop.Tensors(self, torch.float64)
+        results = tensors.results(tensors.train())
+        return {FORWARD: {"output": results["output"]}, TRAINING: results}
+
+    def differences(self, mode: str, results: Results) -> dict[str, float]:
+        """The largest difference of each result, as a share of its largest number."""
+        wanted = self.reference[mode]
+        if wanted.keys() != results.keys():
+            raise ValueError(f"results {sorted(results)} where {sorted(wanted)} are wanted")
+        return {name: _difference(results[name], want) for name, want in wanted.items()}
+
+
+def _difference(got: Array, want: Array) -> float:
+    if got.shape != want.shape:
+        raise ValueError(f"a result of shape {got.shape} where {want.shape} is wanted")
+    return float(np.abs(got.astype(np.float64) - want).max() / max(np.abs(want).max(), 1e-30))
+
+
+def disagreement(problem: Problem, mode: str, job: Job) -> tuple[float, str | None]:
+    """The largest difference of a job's results to the reference, and where it is too large to be timed, a sentence."""
+    try:
+        differences = problem.differences(mode, job.read(job.call()))
+    except ValueError as error:
+        return float("nan"), str(error)
+    worst = max(differences, key=lambda name: (np.isnan(differences[name]), differences[name]))
+    largest = differences[worst]
+    if largest <= TOLERANCE[mode]:  # false for NaN
+        return largest, None
+    return largest, f"{worst} is off by {largest:.1e} of its largest number, allowed are {TOLERANCE[mode]:.0e}"
