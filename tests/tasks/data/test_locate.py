@@ -12,8 +12,8 @@ import pytest
 
 from gatewright.errors import DataError
 from gatewright.tasks.data import registry
+from gatewright.tasks.data.data_set import DataFile, DataSet
 from gatewright.tasks.data.locate import cache_folder, locate
-from gatewright.tasks.data.registry import DataFile, DataSet
 
 CONTENT = b"It was the best of times\n"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.registry import DATA_SETS, DataSet, data_set, python_docs
+from gatewright.tasks.data.data_set import DataSet
+from gatewright.tasks.data.published_texts import python_docs
+from gatewright.tasks.data.registry import DATA_SETS, data_set
 
 
 @pytest.mark.parametrize("row", DATA_SETS.values(), ids=lambda row: row.name)
@@ -37,7 +39,8 @@ def test_an_unknown_name_lists_the_names_and_the_nearest() -> None:
         data_set("TimeMashine")
     assert str(caught.value) == (
         "there is no data set named 'TimeMashine'\n"
-        "  expected: one of python-docs, shakespeare, timemachine\n"
+        "  expected: one of airline, etth1, etth2, imdb, japanese-vowels, jsb, mnist, musedata, nottingham, "
+        "piano-midi, ptb, python-docs, shakespeare, sst2, sunspots, timemachine\n"
         "  do: did you mean 'timemachine'?"
     )
 

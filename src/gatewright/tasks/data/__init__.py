@@ -2,9 +2,10 @@
 
 from gatewright.tasks.data.adding import addition_arrays, as_bits, from_bits, random_pairs
 from gatewright.tasks.data.batches import Batch, BatchState, RandomWindows, SequentialBatches, TokenBatches
+from gatewright.tasks.data.data_set import DataFile, DataSet
 from gatewright.tasks.data.digits import DigitSplits, Examples, load_digits
 from gatewright.tasks.data.locate import cache_folder, locate
-from gatewright.tasks.data.registry import DATA_SETS, DataFile, DataSet, data_set
+from gatewright.tasks.data.registry import DATA_SETS, data_set
 from gatewright.tasks.data.text import CLEANINGS, Splits, clean, read_text, split
 from gatewright.tasks.data.vocabulary import UNKNOWN, CharVocabulary
 

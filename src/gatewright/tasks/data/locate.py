@@ -9,7 +9,8 @@ from typing import Any
 import platformdirs
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.registry import DataFile, DataSet, data_set
+from gatewright.tasks.data.data_set import DataFile, DataSet
+from gatewright.tasks.data.registry import data_set
 
 FOLDER_VARIABLE = "GATEWRIGHT_DATA"
 
@@ -19,18 +20,17 @@ def locate(name: str, file: str | None = None) -> Path:
 
     It is looked for in the folder that the environment variable GATEWRIGHT_DATA names, as `<name>/<file>` or
     as `<file>`; then in the user's cache folder; if it is in neither it is downloaded into the cache. Its
-    sha256 is verified each time. A missing folder, a corrupt file or a failed download is a DataError that
-    says where the file belongs, and where it can be had by hand.
+    sha256 is verified each time. Another packing of it that is found serves as well. A missing folder, a corrupt
+    file or a failed download is a DataError that says where the file belongs, and where it can be had by hand.
     """
     row = data_set(name)
     wanted = _file_of(row, file)
     wrong: list[Path] = []
-    for place in _places(row, wanted):
-        if not place.is_file():
-            continue
-        if _is_the_one(place, wanted):
-            return place
-        wrong.append(place)
+    for packing in (wanted, *wanted.instead):
+        for place in filter(Path.is_file, _places(row, packing)):
+            if _is_the_one(place, packing):
+                return place
+            wrong.append(place)
     if wrong:
         raise _corrupt(row, wanted, wrong[0])
     return _download(row, wanted)
@@ -56,7 +56,7 @@ def _file_of(row: DataSet, file: str | None) -> DataFile:
 def _places(row: DataSet, wanted: DataFile) -> Iterator[Path]:
     folder = _given_folder()
     if folder is not None:
-        yield from (folder / name / wanted.name for name in row.names)
+        yield from (folder / name / wanted.name for name in row.folders)
         yield folder / wanted.name
     yield cache_folder() / row.name / wanted.name
 

@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data.data_set import DataSet
 from gatewright.tasks.data.locate import locate
-from gatewright.tasks.data.registry import DataSet, find, known_names, suggestion
+from gatewright.tasks.data.reading import decoded
+from gatewright.tasks.data.registry import known_names, suggestion
+from gatewright.tasks.data.sources import named
 
 Tokens = NDArray[np.integer[Any]]
 
@@ -23,15 +26,15 @@ def read_text(name_or_path: str | Path) -> str:
     "\\ufeff", so that encoding the text gives the file again. An empty file, a folder, and bytes that are not
     UTF-8 are errors.
     """
-    row = find(name_or_path) if isinstance(name_or_path, str) else None
+    row = named(name_or_path, "text")
     if row is not None:
         return _text_of(row)
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         raise DataError(f"{path} is a folder", expected="a text file", do="name one file in it")
     if not path.exists():
-        near = suggestion(str(name_or_path))
-        names = f"{known_names()}, or the path of a text file"
+        near = suggestion(str(name_or_path), "text")
+        names = f"{known_names('text')}, or the path of a text file"
         raise DataError(f"{str(name_or_path)!r} is neither a data set nor a file", expected=names, do=near)
     return _read_file(path)
 
@@ -47,20 +50,7 @@ def _read_file(path: Path) -> str:
         raise DataError(f"{path} cannot be read", got=f"{type(error).__name__}: {error}") from error
     if not content:
         raise DataError(f"{path} is empty", expected="a text")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path} is not UTF-8 text",
-            expected="text encoded as UTF-8",
-            got=f"byte 0x{content[error.start]:02x} at offset {error.start}, in line {line} ({error.reason})",
-            do=f"convert the file, for example with: iconv -f {_likely_encoding(content)} -t UTF-8",
-        ) from error
-
-
-def _likely_encoding(content: bytes) -> str:
-    return "UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "WINDOWS-1252"
+    return decoded(path, content)
 
 
 def keep_text(text: str) -> str:

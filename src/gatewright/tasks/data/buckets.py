@@ -1,0 +1,118 @@
+"""Batches of sequences of different lengths, put together so that little of them is padding."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError, OptionError, ShapeError
+from gatewright.tasks.data.orders import EpochOrder
+from gatewright.tasks.data.ragged import Ragged
+
+Array = NDArray[Any]
+Numbers = NDArray[np.int64]
+
+
+class RaggedBatch(NamedTuple):
+    """Inputs (longest, rows, ...), targets (rows,) or (longest, rows, ...), and the rows' lengths (rows,), int64.
+
+    Numbers of symbols come as int64, everything else as float32.
+    """
+
+    inputs: Array
+    targets: Array
+    lengths: Numbers
+
+
+class RaggedBatches:
+    """Batches of sequences that are about equally long, each sequence once an epoch.
+
+    An epoch shuffles the sequences by (seed, epoch), sorts each pool of `pool` batches by length, cuts the pools into
+    batches, and shuffles those. pool=1 is plain random batching; the larger a pool, the less padding, and the less
+    chance in who meets whom. Without a seed all sequences are one pool and batches come from short to long, which
+    suits a part that is only measured. Every batch can be asked for by its place, so a run can go on anywhere; the last
+    pool may leave one batch short. Targets are one number a sequence, or sequences as long as the inputs.
+    """
+
+    carries_state = False
+
+    def __init__(
+        self,
+        inputs: Ragged,
+        targets: Ragged | Array,
+        batch: int,
+        *,
+        seed: int | None = None,
+        pool: int = 50,
+        fill: float = 0,
+        target_fill: float = 0,
+    ) -> None:
+        _check(inputs, targets, batch, pool)
+        self._inputs, self._targets, self._batch = inputs, targets, batch
+        self._fill, self._target_fill = fill, target_fill
+        self._seed = seed
+        self._pool = pool * batch if seed is not None else len(inputs)
+        self._order = EpochOrder(len(inputs), seed)
+        self._cut: tuple[int, list[Numbers]] | None = None
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._inputs) / self._batch)
+
+    def batch(self, epoch: int, position: int) -> RaggedBatch:
+        """The batch at that place of the epoch."""
+        rows = self.rows(epoch)[position]
+        if isinstance(self._targets, Ragged):
+            targets = self._targets.padded(rows, self._target_fill)
+        else:
+            targets = self._targets[rows]
+        inputs = self._inputs.padded(rows, self._fill)
+        return RaggedBatch(_as_numbers(inputs), _as_numbers(targets), self._inputs.lengths[rows])
+
+    def rows(self, epoch: int) -> list[Numbers]:
+        """Which sequences each batch of that epoch holds."""
+        if self._cut is None or self._cut[0] != (epoch if self._seed is not None else 0):
+            self._cut = (epoch, self._batches_of(epoch)) if self._seed is not None else (0, self._batches_of(0))
+        return self._cut[1]
+
+    def padding_share(self, epoch: int = 0) -> float:
+        """Which part of that epoch's batches is padding: from 0, where there is none, to 1."""
+        held = sum(int(self._inputs.lengths[rows].max()) * len(rows) for rows in self.rows(epoch))
+        return 1 - self._inputs.steps / held
+
+    def _batches_of(self, epoch: int) -> list[Numbers]:
+        order, lengths = self._order(epoch), self._inputs.lengths
+        pools = (order[start : start + self._pool] for start in range(0, len(order), self._pool))
+        by_length = [pool[np.argsort(lengths[pool], kind="stable")] for pool in pools]
+        found = [rows[start : start + self._batch] for rows in by_length for start in range(0, len(rows), self._batch)]
+        if self._seed is None:
+            return found
+        # A stream of its own: the order of batches has nothing to do with the order of sequences.
+        return [found[place] for place in np.random.default_rng([self._seed, epoch, 1]).permutation(len(found))]
+
+
+def _check(inputs: Ragged, targets: Ragged | Array, batch: int, pool: int) -> None:
+    for name, value in (("batch", batch), ("pool", pool)):
+        if value < 1:
+            raise OptionError(f"{name} is too small", expected="at least 1", got=str(value))
+    if len(targets) != len(inputs):
+        raise ShapeError("each sequence has a target", expected=f"{len(inputs)} targets", got=str(len(targets)))
+    if not len(inputs):
+        raise DataError("there is no sequence to make batches of")
+    if not inputs.lengths.min():
+        raise DataError(
+            f"sequence {int(np.argmin(inputs.lengths))} is empty", expected="a step at least", do="leave it out"
+        )
+    if isinstance(targets, Ragged) and not np.array_equal(targets.lengths, inputs.lengths):
+        wrong = int(np.argmax(targets.lengths != inputs.lengths))
+        raise ShapeError(
+            f"the targets of sequence {wrong} are not as long as its inputs",
+            expected=f"{inputs.lengths[wrong]} steps",
+            got=str(targets.lengths[wrong]),
+        )
+
+
+def _as_numbers(found: Array) -> Array:
+    """One number a step is a symbol's or a class's; several are features."""
+    symbols = found.ndim <= 2 and np.issubdtype(found.dtype, np.integer)
+    return found.astype(np.int64 if symbols else np.float32, copy=False)

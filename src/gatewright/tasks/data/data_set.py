@@ -1,0 +1,49 @@
+"""What is known of a data set: its files, where they are published, and how to know a right copy."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["text", "words", "labelled texts", "images", "piano rolls", "labelled series", "series"]
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a data set: where it is published, and how to know that a copy is the right one.
+
+    `instead` are other packings of what is needed of it. One that is found serves as well; none is downloaded.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    size: int  # bytes
+    instead: tuple["DataFile", ...] = ()
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One data set.
+
+    `aliases` are further names for it, also for the folder that its files lie in; `folder` is a further name for
+    that folder alone, which several sets may share. A data set without files makes its text itself, by `compose`.
+    """
+
+    name: str
+    about: str
+    licence: str
+    files: tuple[DataFile, ...] = ()
+    aliases: tuple[str, ...] = ()
+    compose: Callable[[], str] | None = None
+    kind: Kind = "text"
+    folder: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name and the aliases."""
+        return (self.name, *self.aliases)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The names that a folder of its files may have."""
+        return self.names if self.folder is None else (*self.names, self.folder)

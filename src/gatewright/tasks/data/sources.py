@@ -1,0 +1,71 @@
+"""The files of a data set, by its name or by the path of the user's own."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from gatewright.errors import DataError
+from gatewright.tasks.data.data_set import DataSet, Kind
+from gatewright.tasks.data.locate import locate
+from gatewright.tasks.data.registry import find, known_names, suggestion
+
+Source = str | Path
+Files = Mapping[str, Path]
+
+
+def named(source: Source, *kinds: Kind) -> DataSet | None:
+    """The data set of that name, which has to be of one of those kinds; None where the source is a path.
+
+    A name wins over a file that is called the same; `./name` is always the file.
+    """
+    row = find(source) if isinstance(source, str) else None
+    if row is not None and row.kind not in kinds:
+        raise DataError(
+            f"data set {row.name!r} is of another kind",
+            expected=f"{' or '.join(kinds)}: {known_names(*kinds)}, or a path",
+            got=row.kind,
+        )
+    return row
+
+
+def existing(source: Source, *kinds: Kind) -> Path:
+    """The path of a file or folder that is there."""
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise DataError(
+            f"{str(source)!r} is neither a data set nor a file",
+            expected=f"{known_names(*kinds)}, or a path",
+            do=suggestion(str(source), *kinds),
+        )
+    return path
+
+
+def files_of(source: Source, *kinds: Kind) -> Files:
+    """The files of a data set, of a folder, or that one file, each by its name."""
+    row = named(source, *kinds)
+    if row is not None:
+        located = [locate(row.name, file.name) for file in row.files]
+        return {path.name: path for path in located}
+    path = existing(source, *kinds)
+    if not path.is_dir():
+        return {path.name: path}
+    found = {one.name: one for one in sorted(path.iterdir()) if one.is_file() and not one.name.startswith(".")}
+    if not found:
+        raise DataError(f"the folder {path} holds no files")
+    return found
+
+
+def one_of(files: Files, pattern: str, meaning: str) -> Path:
+    """The one file whose whole name fits the pattern, whatever its case; an error says what was looked for."""
+    found = optional(files, pattern, meaning)
+    if found is None:
+        raise DataError(f"there is no file of {meaning}", got=", ".join(list(files)[:10]))
+    return found
+
+
+def optional(files: Files, pattern: str, meaning: str) -> Path | None:
+    """The same, or None where there is none."""
+    fitting = [name for name in files if re.fullmatch(pattern, name, re.IGNORECASE)]
+    if len(fitting) > 1:
+        raise DataError(f"there are several files of {meaning}", got=", ".join(fitting), do="leave one")
+    return files[fitting[0]] if fitting else None
