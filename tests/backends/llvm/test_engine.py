@@ -11,6 +11,7 @@ import pytest
 
 import gatewright as gw
 from gatewright import cells
+from gatewright.backends.llvm import runner
 from gatewright.backends.llvm.engine import Engine
 from gatewright.backends.llvm.kernels import Kernels
 from gatewright.backends.llvm.target import named, runnable
@@ -94,8 +95,11 @@ def test_nothing_to_do(steps: int, batch: int) -> None:
 
 @pytest.mark.parametrize("shape", [(4, 17, 16, 16), (2, 1, 33, 33)])
 @pytest.mark.parametrize("name", FEW)
-def test_results_do_not_depend_on_threads(name: str, shape: tuple[int, int, int, int]) -> None:
+def test_results_do_not_depend_on_threads(
+    name: str, shape: tuple[int, int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Rows are spread, and of sums over rows the elements, of which the last tile may have fewer."""
+    monkeypatch.setattr(runner, "WORTH_A_THREAD", 1)
     try:
         for trace in pair_of(name):
             given = given_for(trace, shape)

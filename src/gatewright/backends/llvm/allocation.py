@@ -1,15 +1,14 @@
 """The buffers of one run of a Program: what was given, what is computed, and the tables by which kernels find them."""
 
-import ctypes
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.buffers import Key
-from gatewright.backends.llvm.kernels import Kernels
+from gatewright.backends.llvm.buffers import Key, inside_keys
 from gatewright.backends.llvm.row_sums import result_key
+from gatewright.backends.llvm.runner import Runner
 from gatewright.errors import ShapeError
-from gatewright.schedule.program import Place, Program, RowSum
+from gatewright.schedule.program import Place, Program
 from gatewright.trace.ir import Equation, Literal, Var
 
 Given = Mapping[str, Any]
@@ -91,6 +90,7 @@ class Allocation:
         self.backwards = backwards
         self._shared: dict[str, Any] = {}
         self._held: dict[Key, Any] = {}
+        self._kept: list[Any] = []
 
     def fill(self, inputs: Given, params: Given, states: Given) -> None:
         """Make all buffers but those of kernels, and take in what is given."""
@@ -107,21 +107,17 @@ class Allocation:
         for one in program.row_sums:
             self._held[result_key(one)] = arrays.zeros(self.shapes.of_sums[one.target.name])
 
-    def table(self, kernels: Kernels) -> Any:
-        """The table of pointers that kernels are called with."""
-        for panel in kernels.panels:
-            self._held[panel.key] = self.arrays.empty((panel.size,))
-        slots = kernels.bound.slots
-        table = (ctypes.c_void_p * len(slots))()
-        for key, slot in slots.items():
-            table[slot] = self.arrays.address(self._held[key])
-        return table
+    def addresses(self, runner: Runner) -> list[int]:
+        """Where all buffers begin, in the order that the runner asks for."""
+        panels = [self.arrays.empty((panel.size,)) for panel in runner.kernels.panels]
+        spread = [self._spread(name) for name in runner.spread]
+        self._kept += [*panels, *spread]
+        held = [self._held[key] for key in (*runner.outside, *inside_keys(self.program))]
+        return [self.arrays.address(one) for one in (*held, *panels, *spread)]
 
-    def operands(self, one: RowSum) -> tuple[int, int, int]:
-        """Where the operands of a sum begin, and its result."""
-        address = self.arrays.address
-        right = 0 if one.right is None else address(self.sequence(one.right))
-        return address(self.sequence(one.left)), right, address(self._held[result_key(one)])
+    def results(self) -> list[int]:
+        """Where the sums are added up."""
+        return [self.arrays.address(self._held[result_key(one)]) for one in self.program.row_sums]
 
     def state(self, name: str) -> Any:
         """A state before the first step, and after every step."""
@@ -136,9 +132,7 @@ class Allocation:
         if place is Place.STATE:
             return self.state(value.name)[1:] if self.backwards else self.state(value.name)[:-1]
         if place is Place.SHARED:
-            whole = self._over_time(value.name)
-            whole[...] = self._shared[value.name]
-            return whole
+            return self._spread(value.name)
         return self._held[place, value.name]
 
     def sums(self) -> dict[str, Any]:
@@ -159,6 +153,12 @@ class Allocation:
             return self._over_time(name)
         steps = (self.steps + 1,) if place is Place.STATE else ()
         return self.arrays.empty((*steps, self.batch, *self.shapes.of[name]))
+
+    def _spread(self, name: str) -> Any:
+        """A parameter, repeated for every line."""
+        whole = self._over_time(name)
+        whole[...] = self._shared[name]
+        return whole
 
     def _over_time(self, name: str) -> Any:
         return self.arrays.empty((self.steps, self.batch, *self.shapes.of[name]))

@@ -16,6 +16,23 @@ Key = tuple[str, str]
 """A buffer: what kind it is, and its name."""
 
 
+def outside_keys(program: Program) -> list[Key]:
+    """The buffers that a caller gives, first in the table: what goes in, the states, and what is emitted."""
+    given = [name for name, place in program.places.items() if place in (Place.INPUT, Place.SHARED, Place.STATE)]
+    return [(program.places[name], name) for name in (*given, *_emitted(program))]
+
+
+def inside_keys(program: Program) -> list[Key]:
+    """The buffers that only kernels use, next in the table; the panels of packed matrices come last."""
+    emitted, own = set(_emitted(program)), (Place.SEQUENCE, Place.ROW)
+    return [(place, name) for name, place in program.places.items() if place in own and name not in emitted]
+
+
+def _emitted(program: Program) -> list[str]:
+    values = (value.name for _, value in program.trace.emits if isinstance(value, Var))
+    return [name for name in dict.fromkeys(values) if program.places[name] is Place.SEQUENCE]
+
+
 @dataclass(slots=True)
 class Bound:
     """A Program with the sizes of its axes, and the table of the buffers that its kernels use."""

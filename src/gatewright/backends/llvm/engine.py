@@ -4,23 +4,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from itertools import pairwise
 from typing import Any
 
 from gatewright.backends.base import check_relabels
 from gatewright.backends.llvm.allocation import Allocation, Arrays, Given, Shapes
 from gatewright.backends.llvm.compile import compile_module
-from gatewright.backends.llvm.kernels import LOOP, Kernels
+from gatewright.backends.llvm.kernels import Kernels
 from gatewright.backends.llvm.library import Library
+from gatewright.backends.llvm.runner import Runner
 from gatewright.backends.llvm.target import Target, named
 from gatewright.backends.llvm.vector_type import Dtype
 from gatewright.schedule.program import Program
 from gatewright.schedule.text import to_text
-from gatewright.threads import get_num_threads, run_parallel
 from gatewright.trace.ir import Literal
 
 _ROW_COUNTS = (64, 16, 8, 6, 5, 4, 3, 2, 1)
 """Kernels are made for these numbers of rows; the largest that is not more than what is at hand is used."""
+
+_RUNNERS = 64
+"""How many extents are remembered: batches of text have all manner of lengths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ class Engine:
         return {}
 
     @cached_property
+    def _runners(self) -> dict[tuple[int, int], Runner]:
+        return {}
+
+    @cached_property
     def _shapes(self) -> Shapes:
         return Shapes(self.program, self.sizes)
 
@@ -84,7 +90,8 @@ class Engine:
         memory = Allocation(self.program, self.sizes, self._shapes, arrays, extent, backwards=self.backwards)
         memory.fill(inputs, params, states)
         if all(extent):
-            self._run_kernels(memory, *extent)
+            runner = self.runner(*extent)
+            runner.run(memory.addresses(runner), memory.results())
         trace = self.program.trace
         return Outcome(
             states={state.name: memory.state(state.name) for state in trace.states},
@@ -92,41 +99,16 @@ class Engine:
             sums=memory.sums(),
         )
 
-    def _run_kernels(self, memory: Allocation, steps: int, batch: int) -> None:
-        kernels, library = self.kernels(steps, batch)
-        table = memory.table(kernels)
-        if kernels.panels:
-            library["pack"](table, steps, batch, 0, 0)
-        for name in kernels.designs:
-            rows = batch if name == LOOP else steps * batch
-            parts = _split(rows, kernels.fewest(name), get_num_threads())
-            run_parallel(library[name], [(table, steps, batch, *part) for part in parts])
-        self._sum(kernels, library, memory)
-
-    def _sum(self, kernels: Kernels, library: Library, memory: Allocation) -> None:
-        lines, threads = memory.steps * memory.batch, get_num_threads()
-        parts: list[tuple[Any, ...]] = []
-        for one, design in zip(self.program.row_sums, kernels.sums, strict=True):
-            tile, height = design.tile, design.height
-            spans = [(0, height)] if tile is None else _split_at(height, tile.rows, threads)
-            operands = memory.operands(one)
-            parts += [(library[design.name], *operands, lines, *span) for span in spans]
-        run_parallel(lambda kernel, *given: kernel(*given), parts)
+    def runner(self, steps: int, batch: int) -> Runner:
+        """What runs the kernels over so many steps and rows, of which there is at least one."""
+        extent = (steps, batch)
+        found = self._runners.get(extent)
+        if found is None:
+            if len(self._runners) >= _RUNNERS:
+                self._runners.clear()
+            found = self._runners[extent] = Runner(self.program, *self.kernels(steps, batch), steps, batch)
+        return found
 
 
 def _row_count(rows: int) -> int:
     return next((count for count in _ROW_COUNTS if count <= rows), 1)
-
-
-def _split(rows: int, fewest: int, threads: int) -> list[tuple[int, int]]:
-    """Ranges of rows, each of at least `fewest`, nearly equal."""
-    parts = max(1, min(threads, rows // max(fewest, 1)))
-    edges = [rows * part // parts for part in range(parts + 1)]
-    return list(pairwise(edges))
-
-
-def _split_at(height: int, multiple: int, threads: int) -> list[tuple[int, int]]:
-    """Ranges that begin at multiples; the last one goes to the end."""
-    tiles = max(1, height // multiple)
-    edges = [min(tile * multiple, height) for tile in (tiles * part // threads for part in range(threads))]
-    return [(a, b) for a, b in zip(edges, [*edges[1:], height], strict=True) if a < b]

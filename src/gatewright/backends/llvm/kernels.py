@@ -12,7 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from gatewright.backends.llvm.buffers import Bound, Memory
+from gatewright.backends.llvm.buffers import Bound, Memory, inside_keys, outside_keys
 from gatewright.backends.llvm.emitter import INDEX, POINTER, Emitter
 from gatewright.backends.llvm.machine_code import Signature
 from gatewright.backends.llvm.panels import Panel, PanelDesign, emit_packing, matrix_key, panels_of
@@ -21,7 +21,7 @@ from gatewright.backends.llvm.stage import StageEmitter, Step
 from gatewright.backends.llvm.target import Target
 from gatewright.backends.llvm.tiles import Tile, Work, bundle, choose
 from gatewright.backends.llvm.vector_type import Dtype
-from gatewright.schedule.program import Place, Program, RowSum, Stage
+from gatewright.schedule.program import Program, RowSum, Stage
 
 PASS_ARGUMENTS = {"table": POINTER, "steps": INDEX, "batch": INDEX, "first": INDEX, "last": INDEX}
 """What a pass is called with: the table of buffers, the extent, and the rows to do."""
@@ -73,13 +73,8 @@ class Kernels:
     def bound(self) -> Bound:
         """The Program with its sizes and its table of buffers, in a fixed order."""
         bound = Bound(self.program, self.sizes, self.backwards)
-        for name, place in self.program.places.items():
-            if place is not Place.NEW:
-                bound.slot((place, name))
-        for panel in self.panels:
-            bound.slot(panel.key)
-            for part in panel.parts:
-                bound.slot(matrix_key(part.matrix))
+        for key in (*outside_keys(self.program), *inside_keys(self.program), *(panel.key for panel in self.panels)):
+            bound.slot(key)
         return bound
 
     @cached_property

@@ -1,0 +1,164 @@
+"""The kernels of an engine for one extent: which memory they need, and how they are called.
+
+Everything is worked out once; a call makes one table of addresses, and goes through the kernels.
+"""
+
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from gatewright.axes import bind
+from gatewright.backends.llvm.buffers import Key, inside_keys, outside_keys
+from gatewright.backends.llvm.kernels import LOOP, Kernels, SumDesign
+from gatewright.backends.llvm.library import Library
+from gatewright.schedule.program import Place, Program, RowSum
+from gatewright.threads import get_num_threads, run_parallel
+from gatewright.trace.ir import Var
+
+ALIGNMENT = 64  # a line of the cache, and the widest vector register
+WORTH_A_THREAD = 4_000_000
+"""Operations of a pass that take as long as it takes to wake another thread."""
+_OPERATIONS_PER_EQUATION = 16
+Kernel = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    kernel: Kernel
+    rows: int
+    fewest: int
+    operations: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sum:
+    """A sum over rows: two operands, each a place in the table and bytes behind it, and how the result is divided."""
+
+    kernel: Kernel
+    left: tuple[int, int]
+    right: tuple[int, int]
+    design: SumDesign
+
+
+class Runner:
+    """Runs the kernels over `steps` steps of `batch` rows.
+
+    A call is given the addresses of all buffers, in this order: those in `outside`, those that only the kernels use
+    (`inside` places them in one block of `inside_bytes`), the packed matrices (`panels`, `panel_bytes`), and the
+    parameters in `spread`, repeated for every line; then the address of zeros for every sum of the Program.
+    """
+
+    def __init__(self, program: Program, kernels: Kernels, library: Library, steps: int, batch: int) -> None:
+        self.kernels, self.library = kernels, library
+        self._program, self._bound = program, kernels.bound
+        self._steps, self._batch = steps, batch
+        self.outside = tuple(outside_keys(program))
+        self.spread = tuple(dict.fromkeys(_spread(program)))
+        self._inside, self.inside_bytes = self._offsets([self._elements(key) for key in inside_keys(program)])
+        self._panels, self.panel_bytes = self._offsets([panel.size for panel in kernels.panels])
+        self._pack: Kernel | None = library["pack"] if kernels.panels else None
+        self._passes = list(self._all_passes())
+        self._sums = [self._sum(*one) for one in zip(program.row_sums, kernels.sums, strict=True)]
+
+    def inside(self, block: int) -> list[int]:
+        """The addresses of what only the kernels use, in a block of `inside_bytes`."""
+        return [block + offset for offset in self._inside]
+
+    def panels(self, block: int) -> list[int]:
+        """The addresses of packed matrices, in a block of `panel_bytes`."""
+        return [block + offset for offset in self._panels]
+
+    def run(self, addresses: Sequence[int], sums: Sequence[int] = (), *, pack: bool = True) -> None:
+        """Run all kernels; see the class. Without `pack`, the panels are as an earlier call has left them."""
+        table = (ctypes.c_void_p * len(addresses))(*addresses)
+        if pack and self._pack is not None:
+            self._pack(table, self._steps, self._batch, 0, 0)
+        threads = get_num_threads()
+        for one in self._passes:
+            parts = 1 if threads == 1 else min(threads, one.operations // WORTH_A_THREAD)
+            if parts <= 1:
+                one.kernel(table, self._steps, self._batch, 0, one.rows)
+            else:
+                spans = split(one.rows, one.fewest, parts)
+                run_parallel(one.kernel, [(table, self._steps, self._batch, *span) for span in spans])
+        if self._sums:
+            self._run_sums(addresses, sums, threads)
+
+    def _run_sums(self, addresses: Sequence[int], results: Sequence[int], threads: int) -> None:
+        lines = self._steps * self._batch
+        parts: list[tuple[Any, ...]] = []
+        operations = 0
+        for one, result in zip(self._sums, results, strict=True):
+            height, tile = one.design.height, one.design.tile
+            spans = [(0, height)] if tile is None or threads == 1 else split_at(height, tile.rows, threads)
+            operands = (addresses[one.left[0]] + one.left[1], addresses[one.right[0]] + one.right[1], result)
+            parts += [(one.kernel, *operands, lines, *span) for span in spans]
+            operations += 2 * lines * height * one.design.width
+        if operations < WORTH_A_THREAD or threads == 1:
+            for kernel, *given in parts:
+                kernel(*given)
+        else:
+            run_parallel(lambda kernel, *given: kernel(*given), parts)
+
+    def _all_passes(self) -> Iterator[_Pass]:
+        for name, designs in self.kernels.designs.items():
+            rows = self._batch if name == LOOP else self._steps * self._batch
+            equations = sum(len(design.stage.equations) for design in designs) * max(self._bound.sizes.values())
+            products = sum(2 * panel.size for design in designs for panel in design.panels)
+            operations = (products + _OPERATIONS_PER_EQUATION * equations) * self._steps * self._batch
+            yield _Pass(self.library[name], rows, self.kernels.fewest(name), operations)
+
+    def _sum(self, one: RowSum, design: SumDesign) -> _Sum:
+        left = self._operand(one.left)
+        return _Sum(self.library[design.name], left, left if one.right is None else self._operand(one.right), design)
+
+    def _operand(self, value: Var) -> tuple[int, int]:
+        """A place in the table, and how many bytes behind it the first step of a value lies."""
+        if self._program.places[value.name] is Place.SHARED:
+            return len(self._bound.slots) + self.spread.index(value.name), 0
+        shift = self._bound.shift(value) * self._batch * self._bound.width(value)
+        return self._bound.slots[self._bound.key(value)], shift * self._item
+
+    @property
+    def _item(self) -> int:
+        return np.dtype(self.kernels.dtype).itemsize
+
+    def _elements(self, key: Key) -> int:
+        place, name = key
+        rows = self._batch if place == Place.ROW else self._steps * self._batch
+        return rows * prod(bind(self._program.shapes[name], self._bound.sizes))
+
+    def _offsets(self, elements: Sequence[int]) -> tuple[list[int], int]:
+        """Where buffers of so many elements begin, one behind the other, and how many bytes there are in all."""
+        offsets, end = [], 0
+        for count in elements:
+            offsets.append(end)
+            end += -(-count * self._item // ALIGNMENT) * ALIGNMENT
+        return offsets, end
+
+
+def _spread(program: Program) -> Iterator[str]:
+    """What is the same for all rows, and yet summed over them."""
+    for one in program.row_sums:
+        for value in (one.left, one.right):
+            if value is not None and program.places[value.name] is Place.SHARED:
+                yield value.name
+
+
+def split(rows: int, fewest: int, threads: int) -> list[tuple[int, int]]:
+    """Ranges of rows, each of at least `fewest`, nearly equal."""
+    parts = max(1, min(threads, rows // max(fewest, 1)))
+    edges = [rows * part // parts for part in range(parts + 1)]
+    return list(pairwise(edges))
+
+
+def split_at(height: int, multiple: int, threads: int) -> list[tuple[int, int]]:
+    """Ranges that begin at multiples; the last one goes to the end."""
+    tiles = max(1, height // multiple)
+    edges = [min(tile * multiple, height) for tile in (tiles * part // threads for part in range(threads))]
+    return [(a, b) for a, b in zip(edges, [*edges[1:], height], strict=True) if a < b]
