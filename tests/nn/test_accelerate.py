@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from gatewright.errors import OptionError
 from gatewright.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell, accelerate
 from tests.parity.assertions import assert_parity
 
@@ -174,7 +175,7 @@ def test_a_cell_with_a_weight_of_another_kind_is_left() -> None:
     del cell._parameters["weight_hh"]
     cell.weight_hh_original = nn.Parameter(torch.zeros(12, 4))
     (swap,) = accelerate(nn.Sequential(cell), backend="llvm").swaps
-    assert swap.reason == "its weights are not parameters of its own (weight norm, pruning or another parametrisation)"
+    assert swap.reason == "its weights are not parameters of its own (weight norm, weight drop, pruning or the like)"
 
 
 def test_handles_of_hooks_remove_them_before_and_after_undo() -> None:
@@ -191,3 +192,26 @@ def test_handles_of_hooks_remove_them_before_and_after_undo() -> None:
     new.remove()
     model(torch.zeros(1, 1, 2))
     assert calls == ["new", "old", "new"]
+
+
+def test_what_the_engine_cannot_run_is_left() -> None:
+    model = nn.Sequential(nn.LSTM(2, 3, dtype=torch.bfloat16), nn.GRU(3, 3, device="meta"), nn.RNN(3, 2))
+    before = [*model]
+    report = accelerate(model)
+    assert str(report) == (
+        "0 (LSTM): left, the compiled engine cannot run this: the dtype is bfloat16\n"
+        "1 (GRU): left, the compiled engine cannot run this: the tensors are on meta\n"
+        "2 (RNN): swapped, llvm: compiled for this processor"
+    )
+    report.undo()
+    with pytest.raises(OptionError, match="the dtype is bfloat16"):
+        accelerate(nn.Sequential(before[2], before[0]), backend="llvm")
+    assert [*model] == before
+
+
+def test_full_backward_hooks_are_kept() -> None:
+    model, seen = nn.Sequential(nn.GRU(2, 3)), []
+    model[0].register_full_backward_hook(lambda module, given, of: seen.append(tuple(given[0].shape)))
+    accelerate(model)
+    model(torch.zeros(4, 1, 2, requires_grad=True))[0].sum().backward()
+    assert seen == [(4, 1, 2)]

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import torch
 from torch import nn
 
 from gatewright.nn.layers import GRU, LSTM, RNN
@@ -21,15 +20,6 @@ _SWAPS: dict[type[nn.Module], tuple[Callable[..., Swapped], tuple[str, ...]]] = 
     nn.GRUCell: (GRUCell, _CELL),
     nn.LSTMCell: (LSTMCell, _CELL),
 }
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
 
 
 Seat = tuple[nn.Module, str, nn.Module]
@@ -75,29 +65,32 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
     """Replace every torch.nn.RNN, GRU and LSTM within a model, in place, by the layer of that name in gatewright.nn.
 
     The new layers hold the very same parameters and hooks, so that optimizers, state dicts and handles stay valid, and
-    compute the same numbers within rounding. Modules that are not exactly of these types (a subclass may do something
-    of its own) and layers whose parameters are not their own (weight norm, pruning) are left, each with its reason in
-    the report. So are torch.nn's RNNCell, GRUCell and LSTMCell, since a single step is fastest there; backend="llvm"
-    swaps them too.
+    compute the same numbers within rounding. They are no torch.nn.LSTM to isinstance(), though.
+
+    Left, each with its reason in the report, are modules that are not exactly of these types (a subclass may do
+    something of its own), layers whose parameters are not their own (weight norm, pruning), those that the compiled
+    engine cannot run where they are (a GPU, bfloat16), and torch.nn's RNNCell, GRUCell and LSTMCell: a single step is
+    fastest there. backend="llvm" swaps cells too, and raises OptionError, with the model as it was, for what the engine
+    cannot run.
 
         report = gw.nn.accelerate(model)
         print(report)
         report.undo()
     """
+    seats = list(_recurrent_modules(model))
+    # everything is made before anything is put in its place: an error leaves the model as it was
+    made = {id(module): _replacement(module, owner, backend) for owner, _, _, module in seats}
     swaps: list[Swap] = []
     places: list[Seat] = []
-    done: dict[int, Swapped] = {}
-    for owner, name, path, module in list(_recurrent_modules(model)):
-        reason = _obstacle(module, owner, backend)
-        if reason is None and owner is not None:
-            if id(module) not in done:  # one module in two places stays one module
-                done[id(module)] = _swapped(module, backend)
-            places.append((owner, name, module))
-            setattr(owner, name, done[id(module)])
-            reason = str(done[id(module)].plan())
-            swaps.append(Swap(path, type(module).__name__, swapped=True, reason=reason))
+    for owner, name, path, module in seats:
+        new = made[id(module)]  # one module in two places stays one module
+        kind = type(module).__name__
+        if isinstance(new, str) or owner is None:
+            swaps.append(Swap(path, kind, swapped=False, reason=str(new)))
         else:
-            swaps.append(Swap(path, type(module).__name__, swapped=False, reason=str(reason)))
+            places.append((owner, name, module))
+            setattr(owner, name, new)
+            swaps.append(Swap(path, kind, swapped=True, reason=str(new.plan())))
     return Report(tuple(swaps), places)
 
 
@@ -122,23 +115,29 @@ def _obstacle(module: nn.Module, owner: nn.Module | None, backend: str) -> str |
         return TORCH_IS_FASTER
     if owner is None:
         return "it has no owner to be replaced in: make it a part of a module, or use gatewright.nn's layer"
-    if isinstance(module, torch.jit.ScriptModule):
-        return "it is compiled by TorchScript"
     if isinstance(module, nn.RNNCellBase):
         names = {"weight_ih", "weight_hh"} | ({"bias_ih", "bias_hh"} if module.bias else set())
     else:
         names = {name for names in getattr(module, "_all_weights", []) for name in names}
-    if names != set(dict(module.named_parameters(recurse=False))):
-        return "its weights are not parameters of its own (weight norm, pruning or another parametrisation)"
+    own = dict(module.named_parameters(recurse=False))
+    if names != set(own) or not all(isinstance(one, nn.Parameter) for one in own.values()):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return "its weights are not parameters of its own (weight norm, weight drop, pruning or the like)"
     return None
 
 
-def _swapped(module: nn.Module, backend: str) -> Swapped:
-    """A layer that holds the same parameters and hooks."""
+def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Swapped | str:
+    """A layer that holds the same parameters and hooks, or why there is none."""
+    obstacle = _obstacle(module, owner, backend)
+    if obstacle is not None:
+        return obstacle
     make, options = _SWAPS[type(module)]
     layer = make(**{name: getattr(module, name) for name in options}, backend=backend, device="meta")
     for name, parameter in module.named_parameters(recurse=False):
         layer.register_parameter(name, parameter)
-    for hooks in _HOOKS:  # the very same, so that handles remove from both
-        setattr(layer, hooks, getattr(module, hooks))
+    plan = layer.plan()
+    if backend == "auto" and plan.backend != "llvm":
+        return plan.reason  # operation by operation it would only be slower
+    for name, value in vars(module).items():
+        if "_hook" in name:  # the very same, so that handles remove from both
+            setattr(layer, name, value)
     return layer.train(module.training)
