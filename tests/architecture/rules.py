@@ -40,6 +40,7 @@ THIRD_PARTY = {
     "pooch": ("tasks",),
     "filelock": ("tasks",),
     "sklearn": ("tasks",),
+    "scipy": ("tasks",),
     "optuna": ("tasks",),
     "joblib": ("tasks",),
     "platformdirs": ("tasks", "backends.llvm"),

@@ -2,37 +2,80 @@
 
 from gatewright.tasks.data.adding import addition_arrays, as_bits, from_bits, random_pairs
 from gatewright.tasks.data.batches import Batch, BatchState, RandomWindows, SequentialBatches, TokenBatches
+from gatewright.tasks.data.buckets import RaggedBatch, RaggedBatches
+from gatewright.tasks.data.character_texts import CharacterText, load_characters
 from gatewright.tasks.data.data_set import DataFile, DataSet
 from gatewright.tasks.data.digits import DigitSplits, Examples, load_digits
+from gatewright.tasks.data.forecasting import Cuts, Scaling, WindowBatches, seasonal_naive
+from gatewright.tasks.data.images import ImageBatches, LabelledImages, load_images
+from gatewright.tasks.data.labelled_series import load_labelled_series
+from gatewright.tasks.data.labelled_texts import count_words, encode_texts, load_labelled_texts
 from gatewright.tasks.data.locate import cache_folder, locate
+from gatewright.tasks.data.piano_rolls import load_piano_rolls
+from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, held_out
 from gatewright.tasks.data.registry import DATA_SETS, data_set
+from gatewright.tasks.data.series import Series, load_series
 from gatewright.tasks.data.text import CLEANINGS, Splits, clean, read_text, split
 from gatewright.tasks.data.vocabulary import UNKNOWN, CharVocabulary
+from gatewright.tasks.data.word_texts import SentenceText, WordText, load_sentences, load_words
+from gatewright.tasks.data.words import END, END_OF_LINE, START, TOKENISERS, WordVocabulary, tokeniser
 
 __all__ = [
     "CLEANINGS",
     "DATA_SETS",
+    "END",
+    "END_OF_LINE",
+    "START",
+    "TOKENISERS",
     "UNKNOWN",
     "Batch",
     "BatchState",
     "CharVocabulary",
+    "CharacterText",
+    "Cuts",
     "DataFile",
     "DataSet",
     "DigitSplits",
     "Examples",
+    "ImageBatches",
+    "LabelledImages",
+    "LabelledSequences",
+    "Parts",
+    "Ragged",
+    "RaggedBatch",
+    "RaggedBatches",
     "RandomWindows",
+    "Scaling",
+    "SentenceText",
     "SequentialBatches",
+    "Series",
     "Splits",
     "TokenBatches",
+    "WindowBatches",
+    "WordText",
+    "WordVocabulary",
     "addition_arrays",
     "as_bits",
     "cache_folder",
     "clean",
+    "count_words",
     "data_set",
+    "encode_texts",
     "from_bits",
+    "held_out",
+    "load_characters",
     "load_digits",
+    "load_images",
+    "load_labelled_series",
+    "load_labelled_texts",
+    "load_piano_rolls",
+    "load_sentences",
+    "load_series",
+    "load_words",
     "locate",
     "random_pairs",
     "read_text",
+    "seasonal_naive",
     "split",
+    "tokeniser",
 ]

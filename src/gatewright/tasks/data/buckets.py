@@ -63,16 +63,17 @@ class RaggedBatches:
         """The batch at that place of the epoch."""
         rows = self.rows(epoch)[position]
         if isinstance(self._targets, Ragged):
-            targets = self._targets.padded(rows, self._target_fill)
+            targets = self._targets.padded(rows, self._target_fill, _dtype(self._targets.values))
         else:
-            targets = self._targets[rows]
-        inputs = self._inputs.padded(rows, self._fill)
-        return RaggedBatch(_as_numbers(inputs), _as_numbers(targets), self._inputs.lengths[rows])
+            targets = self._targets[rows].astype(_dtype(self._targets))
+        inputs = self._inputs.padded(rows, self._fill, _dtype(self._inputs.values))
+        return RaggedBatch(inputs, targets, self._inputs.lengths[rows])
 
     def rows(self, epoch: int) -> list[Numbers]:
         """Which sequences each batch of that epoch holds."""
-        if self._cut is None or self._cut[0] != (epoch if self._seed is not None else 0):
-            self._cut = (epoch, self._batches_of(epoch)) if self._seed is not None else (0, self._batches_of(0))
+        drawn = 0 if self._seed is None else epoch
+        if self._cut is None or self._cut[0] != drawn:
+            self._cut = drawn, self._batches_of(drawn)
         return self._cut[1]
 
     def padding_share(self, epoch: int = 0) -> float:
@@ -112,7 +113,6 @@ def _check(inputs: Ragged, targets: Ragged | Array, batch: int, pool: int) -> No
         )
 
 
-def _as_numbers(found: Array) -> Array:
-    """One number a step is a symbol's or a class's; several are features."""
-    symbols = found.ndim <= 2 and np.issubdtype(found.dtype, np.integer)
-    return found.astype(np.int64 if symbols else np.float32, copy=False)
+def _dtype(values: Array) -> type[np.generic]:
+    """One whole number a step is a symbol's or a class's; everything else is features."""
+    return np.int64 if values.ndim == 1 and np.issubdtype(values.dtype, np.integer) else np.float32

@@ -14,7 +14,7 @@ Numbers = NDArray[np.int64]
 Kind = TypeVar("Kind")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ragged:
     """Sequences that lie in one array `values`, (all steps, ...); sequence i begins at starts[i].
 
@@ -54,6 +54,9 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.starts)
 
+    def __repr__(self) -> str:
+        return f"Ragged({len(self)} sequences, {self.steps} steps of {self.values.shape[1:]}, {self.values.dtype})"
+
     def __getitem__(self, place: int) -> Array:
         """One sequence, a view of the values."""
         start = self.starts[place]
@@ -87,16 +90,16 @@ class Ragged:
 
     def compact(self) -> Self:
         """The same sequences one after the other in values of their own, which hold nothing else."""
-        if not len(self):
-            return type(self)(self.values[:0].copy(), self.starts, self.lengths)
-        return type(self).join([self[place] for place in range(len(self))])
+        begins = np.cumsum(self.lengths) - self.lengths
+        places = np.repeat(self.starts - begins, self.lengths) + np.arange(self.steps)
+        return type(self)(self.values[places], begins, self.lengths)
 
-    def padded(self, places: Numbers, fill: float = 0) -> Array:
+    def padded(self, places: Numbers, fill: float = 0, dtype: Any = None) -> Array:
         """Those sequences side by side, (longest, sequences, ...); what lies behind an end is `fill`."""
         starts, lengths = self.starts[places], self.lengths[places]
         steps = np.arange(lengths.max(initial=0))[:, np.newaxis]  # (longest, 1)
         present = steps < lengths
-        found = self.values[np.where(present, starts + steps, 0)]
+        found = self.values[np.where(present, starts + steps, 0)].astype(dtype or self.values.dtype, copy=False)
         found[~present] = fill
         return found
 
@@ -106,7 +109,7 @@ class Ragged:
         return self.lengths - 1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LabelledSequences:
     """Sequences, and for each the number of its class.
 
@@ -120,6 +123,9 @@ class LabelledSequences:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"LabelledSequences({self.sequences!r}, {self.counts()})"
 
     def select(self, places: Any) -> Self:
         """Those sequences with their labels."""

@@ -6,11 +6,13 @@ import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import IO, BinaryIO, Literal, cast
 
 from gatewright.errors import DataError
 
 PIECE = 1 << 20  # bytes read at once: what bounds the memory for a long text
+Whole = Literal["lines", "words"]
+
 _GZIP = b"\x1f\x8b"
 
 
@@ -39,23 +41,45 @@ def damaged(path: Path, error: Exception) -> DataError:
     )
 
 
-def text_pieces(path: Path, whole: Literal["lines", "words"] = "lines") -> Iterator[str]:
+def text_pieces(path: Path, whole: Whole = "lines") -> Iterator[str]:
     """The text of a file in pieces of about a megabyte, which joined are the file.
 
     A piece ends with a line or, with whole="words", with a line or a space. So all that is held at a time is a
     piece, or the longest line (word) if that is longer. A text that is not UTF-8 is a DataError with the line.
     """
-    offset, line, rest = 0, 1, b""
     with opened(path) as source:
-        while read := source.read(PIECE):
-            found = rest + read
-            end = _end_of_whole(found, whole)
-            yield decoded(path, found[:end], offset, line)
-            offset, line, rest = offset + end, line + found.count(b"\n", 0, end), found[end:]
-        yield decoded(path, rest, offset, line)
+        yield from stream_pieces(source, path, whole)
 
 
-def _end_of_whole(found: bytes, whole: Literal["lines", "words"]) -> int:
+def member_pieces(path: Path, member: str, whole: Whole = "lines") -> Iterator[str]:
+    """The same of one file in a tar archive, which is read as a stream; nothing is unpacked to disk."""
+    with opened(path) as source, tarfile.open(fileobj=source, mode="r|") as archive:
+        for found in archive:
+            content = archive.extractfile(found) if found.name == member and found.isfile() else None
+            if content is not None:
+                yield from stream_pieces(content, f"{path}, member {member}", whole)
+                return
+    raise DataError(f"{path} has no member {member!r}")
+
+
+def member_names(path: Path) -> list[str]:
+    """The names of the files in a tar archive."""
+    with opened(path) as source, tarfile.open(fileobj=source, mode="r|") as archive:
+        return [found.name for found in archive if found.isfile()]
+
+
+def stream_pieces(source: IO[bytes], name: Path | str, whole: Whole) -> Iterator[str]:
+    """The pieces of what comes out of an opened file of that name."""
+    offset, line, rest = 0, 1, b""
+    while read := source.read(PIECE):
+        found = rest + read
+        end = _end_of_whole(found, whole)
+        yield decoded(name, found[:end], offset, line)
+        offset, line, rest = offset + end, line + found.count(b"\n", 0, end), found[end:]
+    yield decoded(name, rest, offset, line)
+
+
+def _end_of_whole(found: bytes, whole: Whole) -> int:
     return found.rfind(b"\n") + 1 or (found.rfind(b" ") + 1 if whole == "words" else 0)
 
 

@@ -34,7 +34,7 @@ class CharVocabulary:
         self.symbols: tuple[str, ...] = ((UNKNOWN,) if unknown else ()) + listed
         self.unknown = unknown
         self._numbers = _number_table(listed, first=int(unknown))
-        self._dtype = np.min_scalar_type(len(self.symbols) - 1)
+        self.dtype = np.min_scalar_type(len(self.symbols) - 1)  # of the numbers: the smallest that holds them
 
     @classmethod
     def from_text(cls, text: str, *, unknown: bool = False) -> Self:
@@ -60,7 +60,7 @@ class CharVocabulary:
 
     def encode(self, text: str) -> NDArray[Any]:
         """The number of each character, as the smallest unsigned integers that can hold them."""
-        numbers = np.empty(len(text), dtype=self._dtype)
+        numbers = np.empty(len(text), dtype=self.dtype)
         for start, codes in _code_points(text):
             # Whatever lies beyond the table is as unknown as the table's last entry.
             found = self._numbers[np.minimum(codes, len(self._numbers) - 1)]
