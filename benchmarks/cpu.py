@@ -2,11 +2,10 @@
 
     python -m benchmarks.cpu [--quick] [--threads N] [--shapes T,B,I,H ...] [--only SECTION,...] [--out FOLDER]
 
-What comes out: FOLDER/result.json, and from it FOLDER/result.md and a picture.
+What comes out: FOLDER/benchmarks.json, and from it benchmarks.md with its picture; the tables are printed too.
 """
 
 import argparse
-import sys
 import time
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +17,10 @@ SECTIONS = {
     "forward": "layers",
     "training": "layers",
     "cells": "layers",
+    "step": "step",
+    "threads": "scaling",
+    "compile": "compiling",
+    "linear": "long_sequences",
 }
 """The sections and the modules that measure them. They are imported when the threads are limited."""
 
@@ -33,7 +36,7 @@ def _measure(options: argparse.Namespace) -> None:
     import torch
 
     import gatewright as gw
-    from benchmarks import results, timing
+    from benchmarks import files, goals, report, timing
     from benchmarks.setup import Setup, tell
     from benchmarks.summary import tables
 
@@ -44,7 +47,7 @@ def _measure(options: argparse.Namespace) -> None:
     began = time.perf_counter()
     setup, machine = Setup(options.threads, options.quick, shapes, method).on_machine()
     result = {
-        "command": " ".join(["python -m benchmarks.cpu", *sys.argv[1:]]),
+        "command": _command(options),
         "threads": options.threads,
         "quick": options.quick,
         "machine": machine,
@@ -52,9 +55,19 @@ def _measure(options: argparse.Namespace) -> None:
     }
     for name in options.only:
         result["sections"][name] = getattr(import_module(f"benchmarks.{SECTIONS[name]}"), name)(setup)
-        results.save(options.out / "result.json", result)
-    tell(f"{time.perf_counter() - began:.0f} s; {options.out / 'result.json'}")
-    print(*(table.text() for table in tables(result)), sep="\n\n")
+        files.save(options.out / report.RESULT, result)  # what is there is kept, should a later section fail
+    report.write(options.out, result, pictures=("svg", "png"))
+    tell(f"{time.perf_counter() - began:.0f} s; {options.out / report.PAGE}")
+    shown = [table for made in tables(result).values() for table in made]
+    print(*(table.text() for table in (*shown, goals.table(result))), sep="\n\n")
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What measures the same again, wherever its results go."""
+    shapes = ["--shapes", *map(str, options.shapes)] if options.shapes else []
+    only = ["--only", ",".join(options.only)] if options.only != list(SECTIONS) else []
+    quick = ["--quick"] if options.quick else []
+    return " ".join(["python -m benchmarks.cpu", *quick, f"--threads {options.threads}", *shapes, *only])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,8 +84,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _threads(text: str) -> int:
     threads = int(text)
-    if not 1 <= threads <= limits.processors():
-        raise argparse.ArgumentTypeError(f"from 1 to {limits.processors()}, which this process may run on")
+    if not 1 <= threads <= limits.PROCESSORS:
+        raise argparse.ArgumentTypeError(f"from 1 to {limits.PROCESSORS}, which this process may run on")
     return threads
 
 

@@ -6,23 +6,16 @@ XLA.
 
 import os
 
+_ALLOWED = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+PROCESSORS = len(_ALLOWED)
+"""How many processors this process was given."""
+
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def limit(threads: int) -> None:
-    """Give this process, and what it starts, so many threads. Call this before NumPy is imported."""
+    """Give this process, and what it starts, so many threads. The first call is before NumPy is imported."""
     os.environ.update(dict.fromkeys(_VARIABLES, str(threads)))
     os.environ.update({"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"})
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, _processors()[:threads])
-
-
-def processors() -> int:
-    """How many processors this process may run on."""
-    return len(_processors())
-
-
-def _processors() -> list[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+    if hasattr(os, "sched_setaffinity"):  # the last processors: systems do their own work on the first
+        os.sched_setaffinity(0, _ALLOWED[-threads:])

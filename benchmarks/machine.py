@@ -18,7 +18,6 @@ import numpy as np
 PACKAGES = ("gatewright", "torch", "onnxruntime", "onnx", "openvino", "jax", "jaxlib", "numpy", "llvmlite")
 CHAINS = 16
 _WIDTHS = {"avx512f": 16, "avx": 8}  # float32 in the widest vector
-_TURNS = 20_000
 
 
 def description() -> dict[str, Any]:
@@ -69,7 +68,7 @@ def _largest_cache() -> int:
 class FusedMultiplyAdd:
     """Multiplications and additions in registers: independent chains of them, on the widest vectors there are."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: int = 20_000) -> None:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         features = llvm.get_host_cpu_features()
@@ -83,11 +82,12 @@ class FusedMultiplyAdd:
             self._engine.get_function_address("chains")
         )
         self._sink = np.zeros(width, np.float32)
-        self.flops = _TURNS * CHAINS * width * 2
+        self._turns = turns
+        self.flops = turns * CHAINS * width * 2
 
     def __call__(self) -> None:
         """Do `flops` operations. Other threads run meanwhile."""
-        self._function(_TURNS, self._sink.ctypes.data)
+        self._function(self._turns, self._sink.ctypes.data)
 
 
 def _source(width: int) -> str:
@@ -133,8 +133,8 @@ def peak(threads: int, seconds: float) -> float:
 
 def copy_bandwidth(threads: int, seconds: float) -> float:
     """Bytes a second, read and written, of a copy from memory to memory: the best of what was seen in that time."""
-    size = int(min(4 * _largest_cache(), (_memory() or 2**31) // 8)) // threads
-    pairs = [(np.ones(size, np.uint8), np.zeros(size, np.uint8)) for _ in range(threads)]
+    size = int(min(2 * _largest_cache(), (_memory() or 2**31) // 8)) // threads
+    pairs = [(np.ones(size, np.uint8), np.full(size, 2, np.uint8)) for _ in range(threads)]  # both are touched
     copies = [lambda source=source, target=target: np.copyto(target, source) for source, target in pairs]
     return 2 * size * threads / _best(copies, seconds)
 

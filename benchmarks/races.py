@@ -3,18 +3,27 @@
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.names import MACHINE, Record
 from benchmarks.peers import PEERS, AbsentError, able
 from benchmarks.problem import Problem, disagreement
 from benchmarks.setup import Setup, rounded, tell
 from benchmarks.timing import Call, Timing, race
 
-FMA = "FMA"
-Record = dict[str, Any]
 
+def contest(
+    setup: Setup,
+    problem: Problem,
+    mode: str,
+    names: tuple[str, ...],
+    *,
+    beside: Mapping[str, Call] | None = None,
+    **told: Any,
+) -> Record:
+    """Time those who are here and give equal results; the record says of the others why they were not timed.
 
-def contest(setup: Setup, problem: Problem, mode: str, names: tuple[str, ...], **told: Any) -> Record:
-    """Time those who are here and give equal results; the record says of the others why they were not timed."""
-    calls: dict[str, Call] = {}
+    Calls `beside` them are timed in the same rounds.
+    """
+    calls: dict[str, Call] = dict(beside or {})
     runs: dict[str, Record] = {}
     for name in able(names, problem, mode):
         try:
@@ -22,7 +31,7 @@ def contest(setup: Setup, problem: Problem, mode: str, names: tuple[str, ...], *
         except AbsentError as error:
             runs[name] = {"status": "absent", "reason": str(error)}
             continue
-        difference, reason = disagreement(problem, mode, job)
+        difference, reason = disagreement(problem, mode, job.read(job.call()))
         runs[name] = {"status": "differs", "reason": reason} if reason else {"difference": rounded(difference)}
         if reason is None:
             calls[name] = job.call
@@ -32,8 +41,8 @@ def contest(setup: Setup, problem: Problem, mode: str, names: tuple[str, ...], *
 
 def timed(setup: Setup, calls: Mapping[str, Call], record: Record) -> Record:
     """The record with the times of the calls, and with the peak of all threads meanwhile."""
-    timings = race({**calls, FMA: setup.fma}, setup.method)
-    peak = setup.peak_of(timings.pop(FMA), setup.threads)
+    timings = race({**calls, MACHINE: setup.fma}, setup.method)
+    peak = setup.peak_of(timings.pop(MACHINE), setup.threads)
     runs = record.get("runs", {})
     for name, timing in timings.items():
         runs[name] = {"status": "timed", **runs.get(name, {}), **as_record(timing)}

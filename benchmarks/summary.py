@@ -1,100 +1,215 @@
 """Tables out of a result: what is shown of each section."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import exp, log
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.peers import LIBRARIES, OURS, TORCH
-from benchmarks.races import Record
+from benchmarks.figures import (
+    beside_gru,
+    geometric_mean,
+    linear_figures,
+    loop_ratio,
+    median,
+    of_cell,
+    of_mode,
+    rate,
+    ratio,
+    step_ratio,
+    thread_ratio,
+)
+from benchmarks.names import LAYER, LIBRARIES, MACHINE, ONNX_RUNTIME, OURS, TORCH, Record
 from benchmarks.tables import Table
 
-SHORT = {"ONNX Runtime": "ONNX RT"}
-UNTIMED = {"absent": "absent", "differs": "differs"}
+Result = Mapping[str, Any]
+Records = Sequence[Record]
+SHORT = {ONNX_RUNTIME: "ONNX RT"}
+CELLS = {
+    "lstm": "LSTM",
+    "elman": "Elman",
+    "lstm_peephole": "peephole",
+    "layer_norm_gru": "norm GRU",
+    "swing": "own cell",
+}
+MODES = {"forward": "forward", "training": "training step"}
 
 
-def tables(result: Mapping[str, Any]) -> list[Table]:
-    """The tables of all sections that a result has, in the order in which they are read."""
+def tables(result: Result) -> dict[str, list[Table]]:
+    """The tables of each section that a result has, in the order in which they are read."""
     sections = result["sections"]
-    return [table for name, make in MAKERS.items() if name in sections for table in make(sections[name])]
+    made = {name: make(result, sections[name]) for name, make in MAKERS.items() if sections.get(name)}
+    return {name: found for name, found in made.items() if found}
 
 
-def median(record: Record, name: str) -> float | None:
-    """Seconds of one call, where it was timed."""
-    return record["runs"].get(name, {}).get("median")
-
-
-def fastest(record: Record, names: Iterable[str] = LIBRARIES) -> float | None:
-    """Seconds of the fastest of the names."""
-    return min((found for name in names if (found := median(record, name))), default=None)
-
-
-def ratio(record: Record, names: Iterable[str] = LIBRARIES) -> float | None:
-    """How many times as long as Gatewright the fastest of the names takes."""
-    theirs, ours = fastest(record, names), median(record, OURS)
-    return theirs / ours if theirs and ours else None
-
-
-def rate(record: Record) -> float | None:
-    """Gatewright's operations a second."""
-    ours = median(record, OURS)
-    return operations(record) / ours if ours else None
-
-
-def operations(record: Record) -> int:
-    """Those of the matrix products; backwards there are two products for one."""
-    return record["flops"] * (3 if record["mode"] == "training" else 1)
-
-
-def geometric_mean(values: Iterable[float | None]) -> float | None:
-    """Of those that there are."""
-    found = [log(value) for value in values if value is not None]
-    return exp(sum(found) / len(found)) if found else None
-
-
-def _layers(title: str) -> Callable[[Sequence[Record]], list[Table]]:
-    def make(records: Sequence[Record]) -> list[Table]:
-        names = [name for name in (OURS, *LIBRARIES) if any(name in record["runs"] for record in records)]
-        head = ["T,B,I,H", *(SHORT.get(name, name) for name in names), "x best", "x torch", "peak"]
-        rows = [
-            [
-                record["shape"],
-                *(_microseconds(record, name) for name in names),
-                _times(ratio(record)),
-                _times(ratio(record, (TORCH,))),
-                share(rate(record), record["peak"]),
-            ]
-            for record in records
+def layers(title: str, records: Records) -> Table:
+    """One cell at every shape, beside the peers."""
+    names = [name for name in (OURS, *LIBRARIES) if any(name in record["runs"] for record in records)]
+    rows = [
+        [
+            record["shape"],
+            *(microseconds(record, name) for name in names),
+            times(ratio(record)),
+            times(ratio(record, (TORCH,))),
+            percent(rate(record), record["peak"]),
         ]
-        best, torch = (geometric_mean(ratio(record, who) for record in records) for who in (LIBRARIES, (TORCH,)))
+        for record in records
+    ]
+    best, torch = (geometric_mean(ratio(record, who) for record in records) for who in (LIBRARIES, (TORCH,)))
+    note = f"Geometric mean: {times(best)} times the fastest peer, {times(torch)} times torch.nn."
+    head = ["T,B,I,H", *(SHORT.get(name, name) for name in names), "x best", "x torch", "peak"]
+    return Table(title, head, rows, [note])
+
+
+def _of_gru(result: Result, records: Records) -> list[Table]:
+    return [layers(f"GRU, {MODES[records[0]['mode']]}, microseconds", records)]
+
+
+def _cells(result: Result, records: Records) -> list[Table]:
+    made = [_beside_gru(of_mode(records, mode), title) for mode, title in MODES.items()]
+    loops = [record for record in records if loop_ratio(record)]
+    if loops:
+        made += [_beside_loops(of_mode(loops, mode), title) for mode, title in MODES.items()]
+    made.append(_beside_peers(records))
+    lstm = of_cell(records, "lstm")
+    return made + [layers(f"LSTM, {title}, microseconds", of_mode(lstm, mode)) for mode, title in MODES.items()]
+
+
+def _by_shape(records: Records, value: Callable[[Record], float | None]) -> list[list[str]]:
+    shapes = dict.fromkeys(record["shape"] for record in records)
+    found = {(record["shape"], record["cell"]): times(value(record)) for record in records}
+    return [[shape, *(found.get((shape, cell), "-") for cell in CELLS)] for shape in shapes]
+
+
+def _beside_gru(records: Records, title: str) -> Table:
+    rows = _by_shape(records, beside_gru)
+    return Table(f"Operations a second beside the GRU's, {title}", ["T,B,I,H", *CELLS.values()], rows)
+
+
+def _beside_loops(records: Records, title: str) -> Table:
+    rows = _by_shape(records, loop_ratio)
+    return Table(f"How many times as fast as a loop in torch, {title}", ["T,B,I,H", *CELLS.values()], rows)
+
+
+def _beside_peers(records: Records) -> Table:
+    def row(cell: str) -> list[str]:
+        found = of_cell(records, cell)
         return [
-            Table(
-                title,
-                head,
-                rows,
-                [f"Geometric mean: {_times(best)} times the fastest peer, {_times(torch)} times torch.nn."],
-            )
+            CELLS[cell],
+            *(
+                times(geometric_mean(ratio(record, who) for record in of_mode(found, mode)))
+                for mode in MODES
+                for who in (LIBRARIES, (TORCH,))
+            ),
         ]
 
-    return make
+    head = ["", "forward: x best", "x torch", "training: x best", "x torch"]
+    return Table(
+        "Geometric means over the shapes, beside the peers that have the cell", head, [row(cell) for cell in CELLS]
+    )
 
 
-def _microseconds(record: Record, name: str) -> str:
+def _step(result: Result, records: Records) -> list[Table]:
+    names = list(records[0]["runs"])
+    rows = [
+        [
+            str(record["hidden"]),
+            *(nanoseconds(median(record, name)) for name in names),
+            times(step_ratio(record)),
+        ]
+        for record in records
+    ]
+    head = [
+        "H",
+        *(name.replace("Gatewright ", "").replace("ONNX Runtime", "ORT").replace("torch.nn.", "") for name in names),
+    ]
+    return [Table("One step of a GRU for one row, nanoseconds", [*head, "run / step"], rows)]
+
+
+def _threads(result: Result, records: Records) -> list[Table]:
+    several = records[0]["several"]
+    rows = [
+        [
+            record["shape"],
+            record["mode"],
+            *(f"{record['runs'][f'{LAYER} {count}']['median'] * 1e6:.0f}" for count in (1, several)),
+            times(thread_ratio(record, LAYER)),
+            times(thread_ratio(record, MACHINE)),
+        ]
+        for record in records
+    ]
+    head = ["T,B,I,H", "", "1 thread", f"{several} threads", "times", "the machine"]
+    return [Table("GRU on one thread and on several, microseconds", head, rows)]
+
+
+def _compile(result: Result, records: Records) -> list[Table]:
+    titles = {"gru": "GRU", **CELLS}
+    rows = [
+        [titles[record["cell"]], milliseconds(record["cold"]), milliseconds(record["cached"])] for record in records
+    ]
+    first = records[0]
+    note = (
+        f"Import, milliseconds: gatewright {milliseconds(first['import'])}; "
+        f"gatewright.nn after torch {milliseconds(first['import_nn'])}."
+    )
+    title = "What a first forward and backward run takes beyond a later one, milliseconds"
+    return [Table(title, ["", "compiled", "from disk"], rows, [note])]
+
+
+def _linear(result: Result, records: Records) -> list[Table]:
+    copy = result["machine"]["copy"][str(result["threads"])]
+    return [_long(record, copy) for record in records if record["status"] == "timed"]
+
+
+def _long(record: Record, copy: float) -> Table:
+    rows = [
+        [
+            steps,
+            f"{figures.seconds * 1e6:.0f}",
+            f"{figures.a_step * 1e6:.2f}",
+            times(figures.beside_shortest),
+            f"{figures.bandwidth / 1e9:.2f}",
+            percent(figures.bandwidth, copy),
+            percent(figures.bound, figures.seconds),
+        ]
+        for steps, figures in linear_figures(record, copy).items()
+    ]
+    sizes = f"B={record['batch']}, I={record['inputs']}, H={record['hidden']}"
+    head = ["T", "us", "us a step", "x shortest", "GB/s", "of a copy", "of the bound"]
+    return Table(f"{record['cell']}, training step, {sizes}", head, rows)
+
+
+def microseconds(record: Record, name: str) -> str:
+    """The time of a run, or why there is none."""
     run = record["runs"].get(name)
     if run is None:
         return "-"
-    return f"{run['median'] * 1e6:.0f}" if "median" in run else UNTIMED[run["status"]]
+    return f"{run['median'] * 1e6:.0f}" if "median" in run else run["status"]
 
 
-def _times(value: float | None) -> str:
+def nanoseconds(seconds: float | None) -> str:
+    """A time."""
+    return "-" if seconds is None else f"{seconds * 1e9:.0f}"
+
+
+def milliseconds(spread: Record) -> str:
+    """A median."""
+    return f"{spread['median'] * 1e3:.0f}"
+
+
+def times(value: float | None) -> str:
+    """A ratio."""
     return "-" if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
-def share(value: float | None, of: float) -> str:
-    """A percentage."""
+def percent(value: float | None, of: float) -> str:
+    """A share."""
     return "-" if value is None else f"{100 * value / of:.0f}%"
 
 
-MAKERS: dict[str, Callable[[Sequence[Record]], list[Table]]] = {
-    "forward": _layers("GRU forward, microseconds"),
-    "training": _layers("GRU training step, microseconds"),
+MAKERS: dict[str, Callable[[Result, Records], list[Table]]] = {
+    "forward": _of_gru,
+    "training": _of_gru,
+    "cells": _cells,
+    "step": _step,
+    "threads": _threads,
+    "compile": _compile,
+    "linear": _linear,
 }

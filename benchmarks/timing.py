@@ -4,7 +4,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from statistics import quantiles
 
@@ -19,6 +19,10 @@ class Method:
     fewest: int = 7
     most: int = 101
     budget: float = 5.0
+
+    def shorter(self, part: float) -> "Method":
+        """The same in a part of the time."""
+        return replace(self, budget=part * self.budget)
 
 
 QUICK = Method(sample=5e-4, fewest=3, most=15, budget=0.25)
@@ -36,6 +40,12 @@ class Timing:
     high: float
     rounds: int
     calls: int
+
+    def shared_by(self, parts: int) -> "Timing":
+        """That of each of the equal parts of a call."""
+        return replace(
+            self, least=self.least / parts, median=self.median / parts, low=self.low / parts, high=self.high / parts
+        )
 
 
 class _Contestant:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-from benchmarks.problem import FORWARD, TRAINING, Job, Problem
+from benchmarks.names import EAGER, FORWARD, JAX, LOOP, ONNX_RUNTIME, OPENVINO, OURS, TORCH, TRAINING
+from benchmarks.problem import Job, Problem
 
 
 class AbsentError(Exception):
@@ -29,18 +30,15 @@ class Peer:
         return make(problem, threads)
 
 
-OURS = "Gatewright"
-TORCH, LOOP, EAGER = "torch.nn", "torch loop", "torch eager"
 PEERS = {
     OURS: Peer("gatewright_layer"),
     TORCH: Peer("torch_nn", native=True),
-    "ONNX Runtime": Peer("onnx_runtime", (FORWARD,), native=True),
-    "OpenVINO": Peer("open_vino", (FORWARD,), native=True),
-    "JAX": Peer("jax_scan"),
+    ONNX_RUNTIME: Peer("onnx_runtime", (FORWARD,), native=True),
+    OPENVINO: Peer("open_vino", (FORWARD,), native=True),
+    JAX: Peer("jax_scan"),
     LOOP: Peer("torch_loop"),
     EAGER: Peer("gatewright_eager"),
 }
-LIBRARIES = (TORCH, "ONNX Runtime", "OpenVINO", "JAX")
 
 
 def able(names: tuple[str, ...], problem: Problem, mode: str) -> dict[str, Peer]:

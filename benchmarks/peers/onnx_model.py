@@ -12,23 +12,29 @@ ORDER: Mapping[str, Sequence[int]] = {"GRU": (1, 0, 2), "LSTM": (0, 3, 1, 2), "R
 """Which of torch's gates stands at each place of ONNX's."""
 
 
-def model(problem: Problem) -> bytes:
-    """A model: x (time, batch, input) -> y (time, 1, batch, hidden) and the final state."""
+def model(problem: Problem, *, carries_state: bool = False) -> bytes:
+    """A model: x (time, batch, input) -> y (time, 1, batch, hidden) and the final state.
+
+    With `carries_state` it takes the state before the first step as well, h_0, and gives the final one alone.
+    """
     kind, shape = problem.cell.native, problem.shape
     assert kind
     weights = operator_weights(kind, problem.params)
     node = helper.make_node(
         kind,
-        ["x", *weights],
-        ["y", "y_h"],
+        ["x", *weights, *(["", "h_0"] if carries_state else [])],
+        ["" if carries_state else "y", "y_h"],
         hidden_size=shape.hidden,
         **({"linear_before_reset": 1} if kind == "GRU" else {}),
     )
+    x = _value("x", shape.steps, shape.batch, shape.inputs)
+    y = _value("y", shape.steps, 1, shape.batch, shape.hidden)
+    before, after = (_value(name, 1, shape.batch, shape.hidden) for name in ("h_0", "y_h"))
     graph = helper.make_graph(
         [node],
         "layer",
-        [_value("x", shape.steps, shape.batch, shape.inputs)],
-        [_value("y", shape.steps, 1, shape.batch, shape.hidden), _value("y_h", 1, shape.batch, shape.hidden)],
+        [x, before] if carries_state else [x],
+        [after] if carries_state else [y, after],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
     return serialized(graph)

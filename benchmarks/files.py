@@ -10,13 +10,13 @@ from typing import Any
 FORMAT = 1
 
 
-def write(path: Path, content: str | bytes) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file beside its place, and only then put it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content if isinstance(content, bytes) else content.encode())
+            file.write(content)
         Path(part).chmod(0o644)
         Path(part).replace(path)
     except BaseException:
@@ -24,9 +24,14 @@ def write(path: Path, content: str | bytes) -> None:
         raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file of text."""
+    write_bytes(path, text.encode())
+
+
 def save(path: Path, result: Mapping[str, Any]) -> None:
     """Write a result."""
-    write(path, json.dumps({"format": FORMAT, **result}, indent=1) + "\n")
+    write_text(path, json.dumps({"format": FORMAT, **result}, indent=1) + "\n")
 
 
 def load(path: Path) -> dict[str, Any]:

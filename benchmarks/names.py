@@ -1,0 +1,19 @@
+"""What things are called in a result."""
+
+from typing import Any
+
+Record = dict[str, Any]
+"""One measurement as a result keeps it."""
+
+FORWARD, TRAINING = "forward", "training"
+
+OURS = "Gatewright"
+TORCH, ONNX_RUNTIME, OPENVINO, JAX = "torch.nn", "ONNX Runtime", "OpenVINO", "JAX"
+LIBRARIES = (TORCH, ONNX_RUNTIME, OPENVINO, JAX)
+LOOP, EAGER = "torch loop", "torch eager"
+OUR_GRU = "Gatewright GRU"
+
+STEP, KERNEL = "Gatewright step", "Gatewright kernel"
+RUN, BOUND, TORCH_CELL = "ONNX Runtime run", "ONNX Runtime bound", "torch.nn.GRUCell"
+
+LAYER, MACHINE = "layer", "FMA"
