@@ -5,17 +5,21 @@ from gatewright.nn.accelerate import Report, accelerate
 from gatewright.nn.backends import Plan
 from gatewright.nn.heads import LastPool, MaxPool, MeanPool, PerStepDense, SharedDense
 from gatewright.nn.layers import GRU, LSTM, RNN
+from gatewright.nn.plans import KernelPlan, LayerPlan
 from gatewright.nn.records import from_record, layer_records
 from gatewright.nn.recurrent import Recurrent
 from gatewright.nn.single_steps import GRUCell, LSTMCell, RNNCell
+from gatewright.nn.source import Source
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
     "GRUCell",
+    "KernelPlan",
     "LSTMCell",
     "LastPool",
+    "LayerPlan",
     "MaxPool",
     "MeanPool",
     "PerStepDense",
@@ -24,6 +28,7 @@ __all__ = [
     "Recurrent",
     "Report",
     "SharedDense",
+    "Source",
     "accelerate",
     "from_record",
     "init",

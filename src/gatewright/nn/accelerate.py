@@ -90,7 +90,8 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
         else:
             places.append((owner, name, module))
             setattr(owner, name, new)
-            swaps.append(Swap(path, kind, swapped=True, reason=str(new.plan())))
+            plan = new.plan()
+            swaps.append(Swap(path, kind, swapped=True, reason=f"{plan.backend}: {plan.reason}"))
     return Report(tuple(swaps), places)
 
 

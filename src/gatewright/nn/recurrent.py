@@ -18,7 +18,9 @@ from gatewright.nn import backends
 from gatewright.nn import init as initialisers
 from gatewright.nn.arguments import Given, read_arguments, split_states
 from gatewright.nn.options import as_cell, check_options, check_sizes, constants_of, trace_of
+from gatewright.nn.plans import LayerPlan
 from gatewright.nn.sequence import repack, reverse_within_lengths, zero_padding
+from gatewright.nn.source import Source, check_source, source_of
 from gatewright.packing import Layout, layout_of, packed_shape, parts, tensor_name, unpacked
 from gatewright.trace import Trace
 from gatewright.trace.mask import MASK
@@ -156,9 +158,22 @@ class Recurrent(nn.Module):
                     found[key if key not in found else f"{key} (2)"] = view
         return found
 
-    def plan(self) -> backends.Plan:
-        """Which backend runs this layer where its parameters are now, and why."""
-        return backends.choose(self.backend, self.trace, next(self.parameters()))
+    def plan(self) -> LayerPlan:
+        """Which backend runs this layer where its parameters are now, why, and what it does; print it."""
+        like = next(self.parameters(), torch.empty(0))
+        sizes = tuple(self.sizes(layer) for layer in range(self.num_layers))
+        return LayerPlan(backends.choose(self.backend, self.trace, like), self.trace, sizes, like.dtype)
+
+    def source(
+        self, backend: str = "llvm", *, gradient: bool = False, layer: int = 0, steps: int = 100, batch: int = 1
+    ) -> Source:
+        """The code that runs a layer, or its gradient: `print(layer.source())`, or its `program`, `ir`, `assembly`.
+
+        It is the code for so many steps and rows: tiles differ. Raises OptionError where none is generated.
+        """
+        plan = self.plan()
+        check_source(backend, plan.choice, layer, self.num_layers)
+        return source_of(self.trace, plan.sizes[layer], plan.dtype, gradient=gradient, steps=steps, batch=batch)
 
     def forward(
         self,

@@ -77,6 +77,13 @@ class KernelCache:
         self._hits += code is not None
         return code
 
+    def holds(self, description: str) -> bool:
+        """Whether there is an entry of this description, to be trusted or not."""
+        try:
+            return self._folder is not None and _path(self._folder, description).is_file()
+        except OSError:
+            return False
+
     def store(self, description: str, code: bytes) -> None:
         """Keep object code under its description, as far as the folder allows."""
         if self._folder is None:

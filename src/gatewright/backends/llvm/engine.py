@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
 from gatewright.backends.base import check_relabels
 from gatewright.backends.llvm.allocation import Allocation, Arrays, Given, Shapes
-from gatewright.backends.llvm.compile import compile_module
+from gatewright.backends.llvm.compile import compile_module, is_kept
 from gatewright.backends.llvm.kernels import Kernels
 from gatewright.backends.llvm.library import Library
 from gatewright.backends.llvm.runner import Runner
@@ -33,6 +34,14 @@ class Outcome:
     states: dict[str, Any]
     emits: dict[str, Any]
     sums: dict[str, Any]
+
+
+class Found(StrEnum):
+    """Where kernels are found when they are called."""
+
+    IN_MEMORY = "in memory"
+    ON_DISK = "on disk"
+    NOWHERE = "compiled by the first call"
 
 
 @dataclass(frozen=True)
@@ -72,14 +81,27 @@ class Engine:
 
     def kernels(self, steps: int, batch: int) -> tuple[Kernels, Library]:
         """The kernels for an extent, from memory, from the cache on disk, or compiled now."""
-        extent = (_row_count(batch), _row_count(steps * batch))
+        extent = _row_counts(steps, batch)
         if extent not in self._compiled:
-            target = self.target or named()
-            kernels = Kernels(self.program, self.sizes, self.dtype, target, self.backwards, *extent)
+            kernels = self.design(steps, batch)
             key = f"{self.key} {kernels.layout}"
-            library = compile_module(kernels.emit, kernels.functions, key=key, target=target)
+            library = compile_module(kernels.emit, kernels.functions, key=key, target=kernels.target)
             self._compiled[extent] = (kernels, library)
         return self._compiled[extent]
+
+    def design(self, steps: int, batch: int) -> Kernels:
+        """What the kernels for an extent will be, before they are compiled."""
+        target = self.target or named()
+        return Kernels(self.program, self.sizes, self.dtype, target, self.backwards, *_row_counts(steps, batch))
+
+    def found(self, steps: int, batch: int) -> Found:
+        """Where a call would find the kernels for an extent now."""
+        if _row_counts(steps, batch) in self._compiled:
+            return Found.IN_MEMORY
+        kernels = self.design(steps, batch)
+        key = f"{self.key} {kernels.layout}"
+        kept = is_kept(kernels.emit, kernels.functions, key=key, target=kernels.target)
+        return Found.ON_DISK if kept else Found.NOWHERE
 
     def run(self, inputs: Given, params: Given, states: Given, arrays: Arrays) -> Outcome:
         """Run over inputs (time, batch, ...) from states (batch, ...), which for a gradient are those after the end.
@@ -108,6 +130,11 @@ class Engine:
                 self._runners.clear()
             found = self._runners[extent] = Runner(self.program, *self.kernels(steps, batch), steps, batch)
         return found
+
+
+def _row_counts(steps: int, batch: int) -> tuple[int, int]:
+    """The rows of a step, and of all steps, that kernels for an extent are made for."""
+    return _row_count(batch), _row_count(steps * batch)
 
 
 def _row_count(rows: int) -> int:

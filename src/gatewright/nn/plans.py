@@ -1,0 +1,157 @@
+"""What a layer does, and where: told from its Programs, before anything is compiled."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import torch
+
+from gatewright.axes import HIDDEN, bind
+from gatewright.backends.llvm.engine import Engine, Found
+from gatewright.nn import backends
+from gatewright.nn.differentiable import Differentiable, differentiable
+from gatewright.schedule.program import Program, Stage
+from gatewright.threads import get_num_threads
+from gatewright.trace import Trace
+
+_PASSES = {"before": "before the loop", "loop": "in the loop", "after": "after the loop"}
+_WIDTH = 17  # of the first column
+
+
+@dataclass(frozen=True, slots=True)
+class KernelPlan:
+    """How the kernels for an extent are made.
+
+    - `layout`: the tiles of every stage, as in `loop0 16 lanes, 4x2x1 of 3`: vectors of 16 numbers; 4 rows by 2 vectors
+      by 1 chain of sums, for 3 products at the same time.
+    - `target`: the processor that they are made for, as LLVM calls it; `vector_bits` wide are its vectors.
+    - `threads`: over how many threads the rows are spread, where there are enough of them.
+    - `found`: where the next call finds them: "in memory", "on disk", or "compiled by the first call".
+    """
+
+    layout: str
+    target: str
+    vector_bits: int
+    threads: int
+    found: Found
+
+    def __str__(self) -> str:
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        head = f"{self.target}, {self.vector_bits} bits, {threads}; {self.found}"
+        return "\n  ".join([head, *dict.fromkeys(self.layout.split("; "))])
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """Which backend runs a layer, why, and what it does; as a string, a few lines.
+
+        llvm: compiled for this processor
+          before the loop  3 products, 1 stage
+          in the loop      3 products, 1 stage
+          gradient         3 products in the loop; 3 products, 10 sums after it
+          saved for it     4 x 16 numbers a step and row, and the states
+
+    Between two stages every unit of a row waits for the others. The numbers are those of a training step in each
+    direction of the first layer; the sums go over all rows and steps. `program` and `gradient` are the Programs that
+    this is told from; where another backend runs they are None, and the first line is all.
+    """
+
+    choice: backends.Plan
+    trace: Trace
+    sizes: tuple[Mapping[str, int], ...]  # of each layer
+    dtype: torch.dtype
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend."""
+        return self.choice.backend
+
+    @property
+    def reason(self) -> str:
+        """Why it is this one."""
+        return self.choice.reason
+
+    @cached_property
+    def program(self) -> Program | None:
+        """The forward run."""
+        return self._spec(0).alone.program if self.backend == "llvm" else None
+
+    @cached_property
+    def gradient(self) -> Program | None:
+        """The gradient by the output."""
+        return _backward(self._spec(0)).program if self.backend == "llvm" else None
+
+    @cached_property
+    def saved(self) -> Mapping[str, int]:
+        """What the forward run of a training step saves beside the states, and how many numbers a step and row."""
+        if self.backend != "llvm":
+            return {}
+        spec = self._spec(0)
+        shapes = dict(spec.halves(spec.first).pair.forward.emits)
+        return {
+            name.removeprefix("saved(").removesuffix(")"): prod(bind(shapes[name].shape, spec.sizes))
+            for name in spec.halves(spec.first).pair.saved
+        }
+
+    def kernels(self, steps: int, batch: int, *, gradient: bool = False, layer: int = 0) -> KernelPlan | None:
+        """How the kernels of a layer are made for so many steps and rows; None where another backend runs."""
+        if self.backend != "llvm":
+            return None
+        spec = self._spec(layer)
+        engine = _backward(spec) if gradient else spec.alone
+        designed = engine.design(steps, batch)
+        target = designed.target
+        return KernelPlan(
+            layout=designed.layout,
+            target=f"{target.name} ({target.cpu})",
+            vector_bits=8 * target.vector_bytes,
+            threads=min(get_num_threads(), steps * batch),
+            found=engine.found(steps, batch),
+        )
+
+    def __str__(self) -> str:
+        lines = [str(self.choice)]
+        if self.program and self.gradient:
+            lines += [f"  {_PASSES[name]:{_WIDTH}}{_done(stages)}" for name, stages in self.program.passes() if stages]
+            lines += [f"  {'gradient':{_WIDTH}}{_gradient_done(self.gradient)}"]
+            lines += [f"  {'saved for it':{_WIDTH}}{self._saved()}"]
+        return "\n".join(lines)
+
+    def _spec(self, layer: int) -> Differentiable:
+        return differentiable(self.trace, self.sizes[layer], self.dtype)
+
+    def _saved(self) -> str:
+        hidden, total = self.sizes[0][HIDDEN], sum(self.saved.values())
+        if not total:
+            return "the states"
+        size = f"{total // hidden} x {hidden}" if total % hidden == 0 else str(total)
+        return f"{size} numbers a step and row, and the states"
+
+
+def _backward(spec: Differentiable) -> Engine:
+    return spec.halves(spec.first).backward
+
+
+def _gradient_done(program: Program) -> str:
+    after = [_products(program.after)] if _count(program.after) else []
+    after += [_counted(len(program.row_sums), "sum", "sums")] if program.row_sums else []
+    loop = [f"{_products(program.loop)} in the loop"] if _count(program.loop) else []
+    return "; ".join([*loop, *([f"{', '.join(after)} after it"] if after else [])]) or "no products"
+
+
+def _done(stages: Sequence[Stage]) -> str:
+    """The products, and how often the units of a row wait for each other: once between two stages."""
+    return f"{_products(stages) if _count(stages) else 'no products'}, {_counted(len(stages), 'stage', 'stages')}"
+
+
+def _count(stages: Sequence[Stage]) -> int:
+    return sum(len(product.terms) for stage in stages for product in stage.products)
+
+
+def _products(stages: Sequence[Stage]) -> str:
+    return _counted(_count(stages), "product", "products")
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"

@@ -1,0 +1,89 @@
+"""What a layer runs, to be read: the Program of a sequence, its kernels in LLVM's language, and the machine's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+
+from gatewright.backends.llvm.kernels import Kernels
+from gatewright.backends.llvm.library import Library
+from gatewright.errors import OptionError
+from gatewright.nn.backends import Plan
+from gatewright.nn.differentiable import differentiable
+from gatewright.schedule.text import to_text
+from gatewright.trace import Trace
+
+
+@dataclass(frozen=True)
+class Source:
+    """The code of a layer in three languages; as a string, all three, each under a heading.
+
+    - `program`: what is computed before the loop, in it and after it, with the names of the equations.
+    - `ir`: the kernels as the code generator wrote them, in LLVM's language.
+    - `assembly`: the machine's instructions.
+    """
+
+    name: str
+    _kernels: Kernels = field(repr=False)
+    _library: Library = field(repr=False)
+
+    @cached_property
+    def program(self) -> str:
+        """The Program, as text."""
+        return to_text(self._kernels.program)
+
+    @property
+    def layout(self) -> str:
+        """The tiles and vectors of each stage."""
+        return self._kernels.layout
+
+    @property
+    def ir(self) -> str:
+        """The kernels in LLVM's language."""
+        return self._library.ir
+
+    @property
+    def assembly(self) -> str:
+        """The instructions for the processor at hand."""
+        return self._library.assembly
+
+    def __str__(self) -> str:
+        target = self._kernels.target
+        parts = {
+            f"{self.name}: the program": self.program,
+            f"LLVM IR, {self.layout}": self.ir,
+            f"assembly for {target.name}, {target.cpu}": self.assembly,
+        }
+        return "\n".join(f"; ---- {title}\n\n{text.strip()}\n" for title, text in parts.items())
+
+
+def check_source(backend: str, chosen: Plan, layer: int, layers: int) -> None:
+    """Hold that one of so many layers has source of a backend.
+
+    Raises OptionError for a backend that generates none, and for a layer that another one runs.
+    """
+    if not 0 <= layer < layers:
+        raise OptionError("there is no such layer", expected=f"from 0 to {layers - 1}", got=repr(layer))
+    if backend != "llvm":
+        raise OptionError(
+            f"there is no source for backend {backend!r}",
+            expected="'llvm', the one that generates code",
+            got=repr(backend),
+            do="print(gw.trace.to_text(layer.trace)) shows the equations that every backend runs",
+        )
+    if chosen.backend != "llvm":
+        raise OptionError(
+            "no code is generated for this layer, so that there is none to show",
+            expected="a layer that the compiled engine runs",
+            got=str(chosen),
+        )
+
+
+def source_of(
+    trace: Trace, sizes: Mapping[str, int], dtype: torch.dtype, *, gradient: bool, steps: int, batch: int
+) -> Source:
+    """The code for a cell, or for its gradient, over so many steps and rows; it is compiled if it was not before."""
+    spec = differentiable(trace, sizes, dtype)
+    engine = spec.halves(spec.first).backward if gradient else spec.alone
+    return Source(engine.program.trace.name, *engine.kernels(steps, batch))

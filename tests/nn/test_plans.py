@@ -1,0 +1,109 @@
+"""What a layer says of itself before it runs: its backend, its passes, what it saves, and its kernels."""
+
+import pytest
+import torch
+
+import gatewright as gw
+from gatewright.backends.llvm.engine import Engine, Found
+from gatewright.nn.differentiable import differentiable
+
+GRU = """\
+llvm: compiled for this processor
+  before the loop  3 products, 1 stage
+  in the loop      3 products, 1 stage
+  gradient         3 products in the loop; 3 products, 10 sums after it
+  saved for it     4 x 16 numbers a step and row, and the states"""
+
+
+@gw.cell
+def leaky(x, h):
+    return 0.9 * h + gw.relabel(x, like=h)
+
+
+def test_a_plan_in_a_few_lines() -> None:
+    plan = gw.nn.GRU(8, 16, num_layers=2, bidirectional=True).plan()
+    assert str(plan) == GRU
+    assert (plan.backend, plan.reason) == ("llvm", "compiled for this processor")
+    assert plan.saved == {"r": 16, "z": 16, "%11": 16, "n": 16}
+
+
+@pytest.mark.parametrize("name", gw.cells.CATALOGUE)
+def test_the_plan_of_every_cell_is_short(name: str) -> None:
+    sizes = {axis: 20 for axis in gw.trace.trace_cell(gw.cells.get(name)).axes() if axis not in ("input", "hidden")}
+    lines = str(gw.nn.Recurrent(name, 200, 200, sizes=sizes).plan()).splitlines()
+    assert lines[0].startswith("llvm: ")
+    assert 3 <= len(lines) <= 6
+    assert max(map(len, lines)) <= 80
+
+
+def test_what_is_saved_is_what_a_training_step_holds() -> None:
+    layer = gw.nn.LSTM(3, 7, proj_size=2)
+    spec = differentiable(layer.trace, layer.sizes(), torch.float32)
+    emitted = dict(spec.halves(spec.first).pair.forward.emits)
+    assert len(layer.plan().saved) == len(emitted)
+    assert sum(layer.plan().saved.values()) == 5 * 7
+
+
+def test_numbers_that_are_no_multiple_of_the_units() -> None:
+    plan = gw.nn.Recurrent(gw.layer_norm(gw.cells.elman()), 3, 7).plan()
+    total = sum(plan.saved.values())
+    assert total % 7
+    assert str(plan).endswith(f"saved for it     {total} numbers a step and row, and the states")
+
+
+def test_a_cell_without_parameters_and_without_anything_to_save() -> None:
+    assert str(gw.nn.Recurrent(leaky, 4, 4).plan()) == (
+        "llvm: compiled for this processor\n"
+        "  in the loop      no products, 1 stage\n"
+        "  gradient         no products\n"
+        "  saved for it     the states"
+    )
+
+
+def test_another_backend_has_no_programs() -> None:
+    plan = gw.nn.GRU(3, 5, dtype=torch.bfloat16).plan()
+    assert str(plan) == "torch: the compiled engine cannot run this: the dtype is bfloat16"
+    assert (plan.program, plan.gradient, plan.saved, plan.kernels(2, 2)) == (None, None, {}, None)
+
+
+def test_kernels_of_an_extent() -> None:
+    plan = gw.nn.GRU(8, 16, num_layers=2).plan()
+    few, many = plan.kernels(1, 1), plan.kernels(100, 64)
+    assert few is not None
+    assert many is not None
+    assert few.threads == 1
+    assert many.threads == gw.get_num_threads()
+    assert "loop0" in few.layout
+    assert few.layout != many.layout
+    assert str(many).splitlines()[0] == (
+        f"{many.target}, {many.vector_bits} bits, {many.threads} thread{'s'[: many.threads > 1]}; {many.found}"
+    )
+    lines = str(plan.kernels(100, 64, gradient=True)).splitlines()
+    assert len(lines) == len(set(lines)) > 3
+    upper = plan.kernels(100, 64, gradient=True, layer=1)
+    assert upper is not None
+    assert "outer_16x8 " not in upper.layout
+
+
+def test_where_kernels_are_found() -> None:
+    layer = gw.nn.Recurrent("elman", 5, 13, dtype=torch.float64)  # no other test compiles it
+    plan = layer.plan()
+    engine = differentiable(plan.trace, plan.sizes[0], torch.float64).alone
+    assert engine.found(3, 2) is Found.NOWHERE
+    engine.kernels(3, 2)
+    assert engine.found(3, 2) is Found.IN_MEMORY
+    assert Engine(engine.program, engine.sizes, engine.dtype).found(3, 2) is Found.ON_DISK
+    kernels = plan.kernels(3, 2)
+    assert kernels is not None
+    assert str(kernels.found) == "in memory"
+
+
+def test_a_run_uses_the_kernels_that_are_told() -> None:
+    layer = gw.nn.Recurrent("elman", 5, 14, dtype=torch.float64)
+    before = layer.plan().kernels(3, 2)
+    with torch.no_grad():
+        layer(torch.zeros(3, 2, 5, dtype=torch.float64))
+    after = layer.plan().kernels(3, 2)
+    assert before is not None
+    assert after is not None
+    assert (before.found, after.found) == (Found.NOWHERE, Found.IN_MEMORY)
