@@ -5,12 +5,13 @@ RUNS ?= runs/demo
 # QUICK=1 trains smaller networks for a shorter time: the whole way, in little time.
 QUICK ?=
 DEMO_FLAGS ?= $(if $(QUICK),--quick)
+BENCH_FLAGS ?= $(if $(QUICK),--quick)
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint golden docs clean
+.PHONY: help env demo test lint golden docs bench clean
 
 help:
 	@echo 'make demo     train a network to add, ask it for 1024 + 16; train one on text, let it write'
@@ -18,9 +19,10 @@ help:
 	@echo 'make lint     style and types'
 	@echo 'make golden   write the golden files anew; read what changed before you commit it'
 	@echo 'make docs     write the parts of docs/ that are made from the code anew'
+	@echo 'make bench    measure Gatewright beside other software, for a quarter of an hour and on an idle machine'
 	@echo 'make env      the environment in $(VENV), with everything for development'
 	@echo 'make clean    remove the environment, caches and the runs of the demo'
-	@echo 'QUICK=1 makes the demo short; PYTHON=python3.12 and VENV=... choose another Python and folder'
+	@echo 'QUICK=1 makes demo and bench short; PYTHON=python3.12 and VENV=... choose another Python and folder'
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gatewright needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make PYTHON=..." % sys.version_info[:2])'
@@ -34,6 +36,10 @@ $(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.train
 	$(INSTALL) '.[dev]'
 	@touch $@ $(VENV)/.train
+
+$(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) '.[bench]'
+	@touch $@
 
 env: $(VENV)/.dev
 
@@ -59,6 +65,9 @@ golden: docs
 docs: $(VENV)/.dev
 	$(BIN)/python -m tools.system_map
 	$(BIN)/python -m tools.conventions
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.cpu $(BENCH_FLAGS)
 
 clean:
 	rm -rf $(VENV) $(RUNS) .pytest_cache .ruff_cache .hypothesis build dist

@@ -3,6 +3,8 @@
 import json
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 began = time.perf_counter()
 import gatewright  # noqa: E402
@@ -31,12 +33,12 @@ def main(name: str, shape: str) -> None:
     print(json.dumps({"import": ALONE, "import_nn": layers, "first": first, "later": min(later)}))
 
 
-def _wake(layer, x) -> None:
+def _wake(layer: Any, x: Any) -> None:
     """What torch does only once is no part of the first call of ours."""
     layer(x).sum().backward()
 
 
-def _seconds(call) -> float:
+def _seconds(call: Callable[[], object]) -> float:
     began = time.perf_counter()
     call()
     return time.perf_counter() - began

@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -91,7 +91,7 @@ def race(calls: Mapping[str, Call], method: Method) -> dict[str, Timing]:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def _no_collection() -> Generator[None]:
     """Without Python's collector of cycles, as in timeit."""
     gc.collect()
     gc.disable()
