@@ -1,6 +1,5 @@
 """A run that was killed, wherever it was, ends as one that was not."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -143,23 +142,6 @@ def test_checkpoints_are_plain_data(whole: RunFolder) -> None:
     kept = torch.load(whole.checkpoint, weights_only=True)
     assert kept["global_step"] == ITERATIONS
     assert [one.name for one in whole.path.iterdir() if one.name.endswith(".part")] == []
-
-
-def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from gatewright.tasks.folder import write_atomically
-
-    path = tmp_path / "last.ckpt"
-    write_atomically(path, b"old")
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
 
 
 def test_finished_runs_tell_their_result_again(whole: RunFolder) -> None:

@@ -8,7 +8,6 @@ and text; it runs nobody's code, and nothing is unpickled.
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
 
 from gatewright.errors import ModelFileError
+from gatewright.files import write_atomically
 from gatewright.model_file import description
 from gatewright.model_file.description import FORMAT, FORMAT_VERSION
 from gatewright.model_file.record import LayerRecord, ModelFile
@@ -51,7 +51,13 @@ def save(path: str | os.PathLike[str], model: ModelFile) -> Path:
             expected="texts, finite numbers, truth values, lists, and mappings by texts",
             do="leave out what the model does not need to be loaded again",
         ) from error
-    _write_atomically(path, _in_order(write_tensors(tensors, metadata)))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, _in_order(write_tensors(tensors, metadata)))
+    except OSError as error:
+        raise ModelFileError(
+            f"{path} cannot be written: {error.strerror}", do="give a path in a folder that can be written to"
+        ) from error
     return path
 
 
@@ -174,31 +180,3 @@ def _check_shapes(path: Path, model: ModelFile) -> None:
                     got="no such tensor" if array is None else f"shape {array.shape}",
                     do=AGAIN,
                 )
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        temporary = None
-    except OSError as error:
-        raise ModelFileError(
-            f"{path} cannot be written: {error.strerror}", do="give a path in a folder that can be written to"
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,24 +1,14 @@
 """The folder of a run: what lies in it, who may write to it, and what is there already."""
 
 import json
-import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from gatewright.errors import DataError, OptionError
+from gatewright.files import write_atomically
 from gatewright.tasks.data.registry import find
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that at any time it holds either the old content or the new, whatever is killed when."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(opened.fileno())
-    part.replace(path)
 
 
 def absolute(source: str | None) -> str | None:

@@ -11,8 +11,9 @@ from typing import Any
 import lightning.pytorch as pl
 from torch.utils.tensorboard import SummaryWriter
 
+from gatewright.files import write_atomically
 from gatewright.tasks.evaluate import Means, measure
-from gatewright.tasks.folder import RunFolder, write_atomically
+from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.learner import Learner
 from gatewright.tasks.recipe import Batches
 

@@ -13,7 +13,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from gatewright.errors import DataError
-from gatewright.tasks.folder import RunFolder, write_atomically
+from gatewright.files import write_atomically
+from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.history import History
 from gatewright.tasks.learner import Learner
 

@@ -17,12 +17,13 @@ from rich.console import Console
 
 from gatewright import __version__
 from gatewright.errors import DataError, OptionError
+from gatewright.files import write_atomically
 from gatewright.nn import layer_records
 from gatewright.tasks import recipes
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.curves import draw_curves
 from gatewright.tasks.evaluate import measure
-from gatewright.tasks.folder import RunFolder, absolute, write_atomically
+from gatewright.tasks.folder import RunFolder, absolute
 from gatewright.tasks.history import ITERATION, History
 from gatewright.tasks.keeper import Interrupted, Keeper, PlainCheckpoints
 from gatewright.tasks.learner import Learner
