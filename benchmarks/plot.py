@@ -35,7 +35,7 @@ def write(path: Path, result: Mapping[str, Any]) -> None:
     panels = {title: records for name, title in PANELS.items() if (records := result["sections"].get(name))}
     rows = max(len(records) for records in panels.values())
     with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(4.6 * len(panels) + 0.8, 0.38 * rows + 1.7), layout="constrained")
+        figure = Figure(figsize=(4.6 * len(panels) + 0.8, 0.45 * rows + 1.6), layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for place, (title, records) in enumerate(panels.items()):
             _panel(axes[place], title, records, named=place == 0)
@@ -52,8 +52,11 @@ def write(path: Path, result: Mapping[str, Any]) -> None:
 
 
 def _panel(axes: Any, title: str, records: list[Record], *, named: bool) -> None:
-    for name, (colour, mark) in MARKS.items():
-        points = [(found[name], row) for row, record in enumerate(records) if name in (found := _ratios(record))]
+    for place, (name, (colour, mark)) in enumerate(MARKS.items()):
+        apart = 0.2 * (place - (len(MARKS) - 1) / 2)  # so that equal times do not hide each other
+        points = [
+            (found[name], row + apart) for row, record in enumerate(records) if name in (found := _ratios(record))
+        ]
         if points:
             across, down = zip(*points, strict=True)
             axes.scatter(
@@ -67,7 +70,9 @@ def _panel(axes: Any, title: str, records: list[Record], *, named: bool) -> None
     if named:
         axes.set_ylabel("T, B, I, H")
     _scale(axes, [value for record in records for value in _ratios(record).values()])
-    axes.grid(axis="both", color=GRID, linewidth=0.8, zorder=0)
+    axes.grid(axis="x", color=GRID, linewidth=0.8, zorder=0)
+    for row in range(1, len(records)):
+        axes.axhline(row - 0.5, color=GRID, linewidth=0.8, zorder=0)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

@@ -22,8 +22,8 @@ python -m benchmarks.report runs/benchmarks/benchmarks.json
 - **Gatewright** is called as its users call it: `gw.nn.GRU`, or `gw.nn.Recurrent` with a cell.
 - **Equal results first.** All get the same weights, the same input and the same gradient by the output. What they
   give, in training with all gradients, is held to a loop written by hand that runs in float64: each result has to
-  agree to 2e-5 of its largest number. A peer that differs is not timed, and its column says "differs"; one that is
-  not installed is "absent".
+  agree to 2e-5 of its largest number. A peer that differs is not timed, and its column says "differs"; one that
+  raises an error "fails", one that is not installed is "absent".
 - **Forward** is a call without gradients. **A training step** is a forward and a backward run, with the gradients
   by the input, all weights and all biases.
 - **In turn.** Each peer is timed once in every round, and who begins a round goes last in the next. A sample is a
@@ -38,13 +38,16 @@ python -m benchmarks.report runs/benchmarks/benchmarks.json
 - **Operations** are those of the matrix products: 2 G H (I + H) a step and row for a cell with G gates, and three
   times as many in training. The functions of the gates are not counted.
 - **The peak** is that of fused multiplications and additions in registers, by code that does nothing else. It is
-  measured in the same rounds as the peers: a share of it holds for the speed that the processor had then.
+  measured in the same rounds as the peers: a share of it holds for the speed that the processor had then. That of
+  several threads is as many times that of one as when it was measured alone.
 
 T are steps, B rows, I inputs, H hidden units. "x best" is the time of the fastest peer as a multiple of
 Gatewright's, "x torch" that of `torch.nn`: above 1, Gatewright is faster. "peak" is Gatewright's share of the peak.
 
 ## The machine
 """
+
+GOALS = "What Gatewright is built to reach, and whether it did in this run."
 
 SECTIONS = {
     "forward": ("GRU, forward", 'The GRU of PyTorch, `gw.cells.gru(reset="after")`, which all peers have.'),

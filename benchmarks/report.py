@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import goals, plot
 from benchmarks.files import load, save, write_text
-from benchmarks.prose import HEAD, SECTIONS
+from benchmarks.prose import GOALS, HEAD, SECTIONS
 from benchmarks.summary import tables
 from benchmarks.tables import Table
 
@@ -35,7 +35,7 @@ def page(result: Mapping[str, Any]) -> str:
     if plot.has_points(result):
         parts.append(f"![Times beside Gatewright's]({PICTURE}.svg)")
     if found := goals.table(result):
-        parts += ["## Goals", found.markdown()]
+        parts += ["## Goals", GOALS, found.markdown()]
     for name, made in tables(result).items():
         heading, text = SECTIONS[name]
         parts += [f"## {heading}", text, *(_titled(table) for table in made)]

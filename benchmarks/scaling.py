@@ -1,5 +1,7 @@
 """The section about threads: one against several, on one layer."""
 
+import torch
+
 import gatewright as gw
 from benchmarks import limits
 from benchmarks.cells import CELLS
@@ -7,7 +9,7 @@ from benchmarks.layers import GRU
 from benchmarks.machine import FusedMultiplyAdd
 from benchmarks.names import FORWARD, LAYER, MACHINE, OURS, TRAINING, Record
 from benchmarks.peers import PEERS
-from benchmarks.problem import Problem
+from benchmarks.problem import Problem, disagreement
 from benchmarks.races import as_record
 from benchmarks.setup import Setup, tell
 from benchmarks.timing import Call, race
@@ -34,28 +36,37 @@ def threads(setup: Setup) -> list[Record]:
         ]
     finally:
         limits.limit(setup.threads)
+        torch.set_num_threads(setup.threads)
         gw.set_num_threads(setup.threads)
 
 
 def _of_problem(setup: Setup, problem: Problem, mode: str, several: int) -> Record:
-    call = PEERS[OURS].job(problem, mode, several).call
+    record = {"mode": mode, "shape": str(problem.shape), "several": several}
+    torch.set_num_threads(several)
+    gw.set_num_threads(several)
+    job = PEERS[OURS].job(problem, mode, several)
+    reason = disagreement(problem, mode, job.read(job.call()))[1]
+    if reason:
+        tell(f"threads {mode} {problem.shape}: {reason}")
+        return {**record, "status": "differs", "reason": reason}
     kernels = [(FusedMultiplyAdd(LONG),) for _ in range(several)]
 
     def products() -> None:
         run_parallel(FusedMultiplyAdd.__call__, kernels)
 
-    calls = {f"{LAYER} 1": _on(1, call), f"{LAYER} {several}": _on(several, call)}
+    calls = {f"{LAYER} 1": _on(1, job.call), f"{LAYER} {several}": _on(several, job.call)}
     calls |= {f"{MACHINE} 1": kernels[0][0], f"{MACHINE} {several}": _on(several, products)}
     timings = race(calls, setup.method)
     runs = {name: as_record(timing) for name, timing in timings.items()}
     layer = timings[f"{LAYER} 1"].median / timings[f"{LAYER} {several}"].median
     machine = several * timings[f"{MACHINE} 1"].median / timings[f"{MACHINE} {several}"].median
     tell(f"threads {mode} {problem.shape}: {several} are {layer:.2f} times one; the machine {machine:.2f}")
-    return {"mode": mode, "shape": str(problem.shape), "several": several, "runs": runs}
+    return {**record, "status": "timed", "runs": runs}
 
 
 def _on(count: int, call: Call) -> Call:
     def run() -> None:
+        torch.set_num_threads(count)
         gw.set_num_threads(count)
         call()
 

@@ -124,6 +124,9 @@ def _step(result: Result, records: Records) -> list[Table]:
 
 
 def _threads(result: Result, records: Records) -> list[Table]:
+    records = [record for record in records if record["status"] == "timed"]
+    if not records:
+        return []
     several = records[0]["several"]
     rows = [
         [

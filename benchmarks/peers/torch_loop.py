@@ -29,7 +29,7 @@ class Functions:
 class Tensors:
     """The numbers of a problem as torch has them, and the loop over them."""
 
-    def __init__(self, problem: Problem, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, problem: Problem, dtype: torch.dtype) -> None:
         self.problem = problem
         self.x = torch.tensor(problem.x, dtype=dtype)
         self.weight = torch.tensor(problem.weight, dtype=dtype)
@@ -75,9 +75,9 @@ def _gradient(tensor: torch.Tensor) -> Any:
     return tensor.grad.numpy()
 
 
-def forward(problem: Problem, threads: int) -> Job:
+def forward(problem: Problem, threads: int, dtype: torch.dtype = torch.float32) -> Job:
     """The output."""
-    tensors = Tensors(problem)
+    tensors = Tensors(problem, dtype)
 
     @torch.inference_mode()
     def call() -> torch.Tensor:
@@ -86,7 +86,7 @@ def forward(problem: Problem, threads: int) -> Job:
     return Job(call, lambda output: {"output": output.numpy()})
 
 
-def training(problem: Problem, threads: int) -> Job:
+def training(problem: Problem, threads: int, dtype: torch.dtype = torch.float32) -> Job:
     """The output and all gradients."""
-    tensors = Tensors(problem)
+    tensors = Tensors(problem, dtype)
     return Job(tensors.train, tensors.results)

@@ -17,7 +17,7 @@ from tests.benchmarks import tiny
 
 
 def off_by_a_little(problem: Problem, threads: int) -> Job:
-    return Job(lambda: problem.reference[FORWARD], lambda results: {"output": results["output"] * 1.001})
+    return Job(lambda: problem.reference(FORWARD), lambda results: {"output": results["output"] * 1.001})
 
 
 @pytest.fixture
