@@ -80,9 +80,9 @@ define void @look_up(ptr %y, i64 %i) {{
         assert y[0] == numbers[8 * index]
 
 
-def test_helpers_are_inlined_and_leave_no_trace() -> None:
+def test_a_module_may_have_functions_of_its_own() -> None:
     module = """
-define internal float @twice(float %x) alwaysinline {
+define internal float @twice(float %x) {
   %result = fadd float %x, %x
   ret float %result
 }
@@ -97,8 +97,7 @@ define void @f(ptr %x) {
     x = np.array([21.0], np.float32)
     library["f"](x.ctypes.data)
     assert x[0] == 42.0
-    assert "twice" not in library.assembly
-    assert "twice" in library.ir
+    assert list(library) == ["f"]
 
 
 def test_other_threads_run_meanwhile() -> None:

@@ -28,12 +28,14 @@ class Arithmetic:
         self.vector = VectorType(dtype, width)
         self._builder: Any = builder  # llvmlite is not typed
         self._scopes: list[str] = []
+        self._widths: dict[int, Self] = {width: self}
 
     def with_width(self, width: int) -> Self:
         """An emitter at the same place for vectors of another width; of 1 for scalars."""
-        other = type(self)(self._builder, self.vector.dtype, width)
-        other._scopes = self._scopes
-        return other
+        if width not in self._widths:
+            other = self._widths[width] = type(self)(self._builder, self.vector.dtype, width)
+            other._scopes, other._widths = self._scopes, self._widths
+        return self._widths[width]
 
     @contextmanager
     def scope(self, name: str) -> Generator[None]:
@@ -148,9 +150,9 @@ class Arithmetic:
         """A scalar in every lane."""
         if self.vector.width == 1:
             return scalar
-        zero, nothing = ir.Constant(ir.IntType(64), 0), self.vector.poison()
+        zero, nothing = ir.Constant(ir.IntType(64), 0), self.vector.poison
         lane = self._builder.insert_element(nothing, scalar, zero, self._name(f"{name}.lane"))
-        return self._pick(lane, [0] * self.vector.width, name)
+        return self._builder.shuffle_vector(lane, nothing, self.vector.all_first, self._name(name))
 
     def lane(self, a: Value, lane: int, name: str = "") -> Value:
         """The scalar in one lane."""
@@ -173,7 +175,7 @@ class Arithmetic:
     # What llvmlite needs
 
     def _name(self, name: str) -> str:
-        return ".".join(filter(None, [*self._scopes, *name.split(".")]))
+        return ".".join(filter(None, (*self._scopes, name.strip("."))))
 
     def _value(self, operand: Operand) -> Value:
         return operand if isinstance(operand, Value) else self.constant(operand)
@@ -183,7 +185,7 @@ class Arithmetic:
 
     def _pick(self, a: Value, lanes: Sequence[int], name: str) -> Value:
         mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
-        return self._builder.shuffle_vector(a, self.vector.poison(), mask, self._name(name))
+        return self._builder.shuffle_vector(a, self.vector.poison, mask, self._name(name))
 
     def _intrinsic(self, stem: str, operands: Sequence[Operand], name: str) -> Value:
         values = [self._value(operand) for operand in operands]
@@ -191,6 +193,8 @@ class Arithmetic:
 
     def _call(self, function: str, result: Any, arguments: Sequence[Any], name: str = "") -> Value:
         module = self._builder.module
-        kind = ir.FunctionType(result, [argument.type for argument in arguments])
-        declared = module.globals.get(function) or ir.Function(module, kind, function)
+        declared = module.globals.get(function)
+        if declared is None:
+            kind = ir.FunctionType(result, [argument.type for argument in arguments])
+            declared = ir.Function(module, kind, function)
         return self._builder.call(declared, arguments, self._name(name))

@@ -39,6 +39,8 @@ class Emitter(Arithmetic):
 
     def address(self, pointer: Value, index: Index, name: str = "") -> Value:
         """Where element `index` lies, counted from `pointer`."""
+        if index == 0:
+            return pointer
         place, kind = [self.index(index)], self.vector.element
         return self._builder.gep(pointer, place, inbounds=True, name=self._name(name), source_etype=kind)
 
@@ -76,16 +78,19 @@ class Emitter(Arithmetic):
         return index if isinstance(index, Value) else ir.Constant(INDEX, index)
 
     def add_index(self, a: Index, b: Index, name: str = "") -> Index:
-        """The sum: a number where both are."""
+        """The sum: a number where both are, and one of them where the other is 0."""
         if isinstance(a, int) and isinstance(b, int):
             return a + b
+        if a == 0 or b == 0:
+            return b if a == 0 else a
         return self._builder.add(self.index(a), self.index(b), self._name(name), flags=["nsw"])
 
     def mul_index(self, a: Index, b: Index, name: str = "") -> Index:
         """The product: a number where both are."""
         if isinstance(a, int) and isinstance(b, int):
             return a * b
-        return self._builder.mul(self.index(a), self.index(b), self._name(name), flags=["nsw"])
+        product = self._builder.mul(self.index(a), self.index(b), self._name(name), flags=["nsw"])
+        return product if isinstance(a, int) or isinstance(b, int) else self._frozen(product, name)
 
     def compare_index(self, relation: Relation, a: Index, b: Index, name: str = "") -> Value:
         """A condition for `when`."""
@@ -138,6 +143,16 @@ class Emitter(Arithmetic):
         then = self._begin(name)
         yield
         self._fork(before, condition, then, self._enter(f"{name}.end"))
+
+    def _frozen(self, value: Any, name: str) -> Value:
+        """The same value, of which LLVM does not ask where it is from.
+
+        It tries in how many ways an address in a loop may be written as a sum. Where products of two unknowns are
+        among the terms, that takes as long as everything else together, and finds nothing.
+        """
+        frozen: Any = ir.Instruction(self._builder.block, value.type, "freeze", [value], self._name(name))
+        self._builder._insert(frozen)
+        return frozen
 
     def _alignment(self) -> Value:
         return ir.Constant(ir.IntType(32), self.vector.element_bytes)

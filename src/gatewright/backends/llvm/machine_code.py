@@ -1,4 +1,8 @@
-"""From LLVM's language to the machine's: check, simplify, emit."""
+"""From LLVM's language to the machine's: check and emit.
+
+None of LLVM's passes that simplify a module is run. The generator writes vectors, hoists and unrolls by itself: they
+made no kernel faster, but a tenth of all compile time was theirs, and unrolling of short loops took many times that.
+"""
 
 import ctypes
 import os
@@ -10,7 +14,6 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite.binding import ffi
-from llvmlite.binding.newpassmanagers import NewPassManager
 
 from gatewright.backends.llvm.target import Target, machine_for
 from gatewright.errors import GatewrightError
@@ -45,7 +48,7 @@ def emit_object(ir: str, functions: Mapping[str, Signature], target: Target) -> 
     with _parsed(ir, target) as module:
         for name, signature in functions.items():
             _require_function(module, name, spell(signature))
-        code: bytes = _optimised(module, target).emit_object(module)
+        code: bytes = machine_for(target).emit_object(module)
     _require_complete(code, target)
     return code
 
@@ -53,7 +56,7 @@ def emit_object(ir: str, functions: Mapping[str, Signature], target: Target) -> 
 def emit_assembly(ir: str, target: Target) -> str:
     """The machine's instructions for a module, as text."""
     with _parsed(ir, target) as module:
-        return _optimised(module, target).emit_assembly(module)
+        return machine_for(target).emit_assembly(module)
 
 
 def spell(signature: Signature) -> str:
@@ -61,16 +64,10 @@ def spell(signature: Signature) -> str:
     return f"void ({', '.join(_LLVM_TYPES[kind] for kind in signature)})"
 
 
-class _Machine:
-    """What compiles for one target. It is kept: LLVM never gives back all the memory that making it took."""
-
-    def __init__(self, target: Target) -> None:
-        self.emitter = machine_for(target)
-        self.layout = str(self.emitter.target_data)
-        self.passes = llvm.create_pass_builder(self.emitter, llvm.create_pipeline_tuning_options())
-
-
-_machine = cache(_Machine)
+@cache
+def _layout(target: Target) -> str:
+    """How values of each type lie in memory, as LLVM writes it."""
+    return str(machine_for(target).target_data)
 
 
 @contextmanager
@@ -81,7 +78,7 @@ def _parsed(ir: str, target: Target) -> Generator[llvm.ModuleRef, None, None]:
     """
     with llvm.create_context() as context, _refusals(target), llvm.parse_assembly(ir, context) as module:
         module.triple = target.triple
-        module.data_layout = _machine(target).layout
+        module.data_layout = _layout(target)
         module.verify()
         yield module
 
@@ -129,31 +126,6 @@ def _undefined(code: bytes) -> set[str]:
     names, symbols = sections.get(b".strtab", b""), sections.get(b".symtab", b"")
     starts = [name for name, _, _, section, _, _ in _SYMBOL.iter_unpack(symbols) if name and not section]
     return {names[start : names.index(0, start)].decode() for start in starts}
-
-
-def _optimised(module: llvm.ModuleRef, target: Target) -> llvm.TargetMachine:
-    """Simplify a module in place; returns what emits it.
-
-    The generator writes vectors, hoists and unrolls by itself. What LLVM's pipelines do beyond these passes made no
-    kernel faster, but took four times as long; their unrolling of short loops took thirty times as long.
-    """
-    machine = _machine(target)
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_always_inliner_pass()
-    passes.add_global_dead_code_eliminate_pass()
-    passes.add_simplify_cfg_pass()
-    passes.add_sroa_pass()
-    passes.add_instruction_combine_pass()
-    passes.add_dead_code_elimination_pass()
-    passes.run(module, machine.passes)
-    _dispose(passes)
-    return machine.emitter
-
-
-def _dispose(manager: Any) -> None:
-    """Free a pass manager. llvmlite (up to 0.50) means to, but its class inherits an empty method that comes first."""
-    NewPassManager._dispose(manager)  # pyright: ignore[reportPrivateUsage]
-    manager.detach()
 
 
 def _finish_before_forks() -> None:

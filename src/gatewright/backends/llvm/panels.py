@@ -100,15 +100,14 @@ def emit_packing(emitter: Emitter, panel: Panel, matrices: dict[str, Value], tar
     """Emit the copy of a panel's matrices into their places."""
     for position, part in enumerate(panel.parts):
         source = matrices[part.matrix]
-        with emitter.loop(0, panel.groups, 1, "group") as group:
-            for block in range(panel.blocks):
-                number = emitter.add_index(emitter.mul_index(group.index, panel.blocks), block)
-                column = column_of(emitter, number, panel.lanes, panel.units)
-                start = emitter.add_index(
-                    emitter.mul_index(group.index, panel.depth * panel.step),
-                    (position * panel.blocks + block) * panel.lanes,
-                )
-                _emit_block(emitter, panel, part, source, target, column, start)
+        with emitter.loop(0, panel.groups, 1, "group") as group, emitter.loop(0, panel.blocks, 1, "block") as block:
+            number = emitter.add_index(emitter.mul_index(group.index, panel.blocks), block.index)
+            column = column_of(emitter, number, panel.lanes, panel.units)
+            first = emitter.add_index(block.index, position * panel.blocks)
+            start = emitter.add_index(
+                emitter.mul_index(group.index, panel.depth * panel.step), emitter.mul_index(first, panel.lanes)
+            )
+            _emit_block(emitter, panel, part, source, target, column, start)
 
 
 def _emit_block(

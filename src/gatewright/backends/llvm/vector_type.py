@@ -61,9 +61,15 @@ class VectorType:
         """A constant with a number in every lane."""
         return self._repeated(self.numbers, ir.Constant(self.element, float(number)))
 
+    @cached_property
     def poison(self) -> Value:
         """Lanes that nobody reads."""
         return _spelled(self.numbers, "poison")
+
+    @cached_property
+    def all_first(self) -> Value:
+        """A choice of lanes: the first one, everywhere."""
+        return ir.Constant(ir.VectorType(ir.IntType(32), self.width), None)
 
     def splat_integer(self, number: int) -> Value:
         """A constant with an integer in every lane."""
