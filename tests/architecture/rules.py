@@ -40,7 +40,6 @@ THIRD_PARTY = {
     "pooch": ("tasks",),
     "filelock": ("tasks",),
     "sklearn": ("tasks",),
-    "scipy": ("tasks",),
     "optuna": ("tasks",),
     "joblib": ("tasks",),
     "platformdirs": ("tasks", "backends.llvm"),

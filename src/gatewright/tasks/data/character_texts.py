@@ -27,8 +27,8 @@ def load_characters(source: Source, cleaning: str = "none", vocabulary: CharVoca
     """The characters of a text, by name or path, after that cleaning (see `clean`).
 
     The vocabulary is that of the text, with "<unk>", unless one is given, which then has to have an unknown. The file
-    is read twice, in pieces: a text of 100 MB takes its numbers, 100 MB where it has 256 symbols at most, and about 15
-    MB more.
+    is read twice, in pieces: what is held is the numbers, a byte a character where there are 256 symbols at most, and a
+    few pieces. Measured: 113 MB beside NumPy's own for a text of 100 MB.
     """
     if vocabulary is not None and not vocabulary.unknown:
         raise OptionError("the vocabulary has no number for what it does not know", expected="one with unknown=True")
