@@ -100,3 +100,21 @@ def test_a_restored_layer_can_be_saved_again_and_trained(tmp_path: Path) -> None
     assert second.layers == first.layers
     again.train()(torch.randn(STEPS, BATCH, INPUT))[0].sum().backward()
     assert all(parameter.grad is not None for parameter in again.parameters())
+
+
+def test_a_restored_layer_is_drawn_anew_as_its_cell_says(tmp_path: Path) -> None:
+    module = layer(gw.layer_norm(cells.gru(reset="after")))
+    assert set(module.starts.values()) == {1.0}
+    (again,), kept = restored(module, tmp_path / "model")
+    assert kept.layers[0].starts == module.starts
+    for made in (from_record(kept.layers[0]), again):
+        made.reset_parameters()
+        found = made.gate_parameters()
+        for name, start in module.starts.items():
+            assert set(found[f"l0.{name}"].flatten().tolist()) == {start}
+
+
+def test_a_file_without_starts_is_that_of_a_cell_without(tmp_path: Path) -> None:
+    (again,), kept = restored(layer("gru"), tmp_path / "model")
+    assert again.starts == kept.layers[0].starts == {}
+    assert b"starts" not in (tmp_path / "model").read_bytes()

@@ -5,6 +5,7 @@ What is read is checked to the last field: a file may come from anywhere.
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
@@ -75,6 +76,7 @@ def _layer_to_json(layer: LayerRecord) -> dict[str, Any]:
         "bidirectional": layer.bidirectional,
         "batch_first": layer.batch_first,
         "dropout": layer.dropout,
+        **({"starts": dict(layer.starts)} if layer.starts else {}),
     }
 
 
@@ -94,6 +96,7 @@ def _layer_from_json(layer: Mapping[str, Any], index: int) -> LayerRecord:
         bidirectional=_field(layer.get("bidirectional"), bool, f"{at}bidirectional"),
         batch_first=_field(layer.get("batch_first"), bool, f"{at}batch_first"),
         dropout=dropout,
+        starts=_starts(_field(layer.get("starts", {}), dict, f"{at}starts"), trace, at),
     )
 
 
@@ -133,6 +136,13 @@ def _layout(given: list[Any], trace: Trace, at: str) -> tuple[Packed, ...]:
         _hold(len(together) == 1 and len(set(packed.slots)) == len(packed.slots), f"{at}{packed.name} cannot be packed")
     _hold(len({packed.name for packed in layout}) == len(layout), f"{at}two packed arrays have one name")
     return tuple(layout)
+
+
+def _starts(given: Mapping[str, Any], trace: Trace, at: str) -> dict[str, float]:
+    starts = {name: _field(start, float, f"{at}the start of {name}") for name, start in given.items()}
+    _hold(set(starts) <= {param.name for param in trace.params}, f"{at}what has a start is no parameter")
+    _hold(all(map(isfinite, starts.values())), f"{at}a start is not finite")
+    return starts
 
 
 def _words(value: object, what: str) -> tuple[str, ...]:

@@ -24,13 +24,14 @@ def _record(name: str, layer: Recurrent) -> LayerRecord:
         bidirectional=layer.bidirectional,
         batch_first=layer.batch_first,
         dropout=layer.dropout,
+        starts=layer.starts,
     )
 
 
 def from_record(record: LayerRecord) -> Recurrent:
     """The layer that a record tells of, with freshly drawn parameters: load the file's tensors into it."""
     extra: Mapping[str, int] = {k: v for k, v in record.sizes.items() if k not in (INPUT, HIDDEN)}
-    return Recurrent(
+    layer = Recurrent(
         record.trace,
         record.sizes[INPUT],
         record.sizes[HIDDEN],
@@ -41,3 +42,7 @@ def from_record(record: LayerRecord) -> Recurrent:
         sizes=extra,
         layout=record.layout,
     )
+    if record.starts:
+        layer.starts = dict(record.starts)
+        layer.reset_parameters()
+    return layer

@@ -76,7 +76,7 @@ class Recurrent(nn.Module):
         trace = trace_of(self.cell)
         check_sizes(trace, sizes or {})
         self.trace = trace if bias else without(trace, BIAS_SPACE)
-        self._constants = constants_of(self.cell, self.trace)
+        self.starts = constants_of(self.cell, self.trace)  # parameters that are drawn as one number
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
         self.bidirectional, self.backend, self.init = bidirectional, backend, initialisers.resolve(init)
@@ -128,7 +128,7 @@ class Recurrent(nn.Module):
             with torch.no_grad():
                 for part in self.init.parts:
                     part(parameters, sizes)
-                    for name, value in self._constants.items() if initialisers.sets_all(part) else ():
+                    for name, value in self.starts.items() if initialisers.sets_all(part) else ():
                         nn.init.constant_(named[name], value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
