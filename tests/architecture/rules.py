@@ -21,6 +21,7 @@ ORDER = (
     ("tasks",),
     ("inspect", "stream"),
     ("cli",),
+    ("__main__",),
 )
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
 # Narrower than the order: cells are equations and nothing else, and streaming needs no framework.

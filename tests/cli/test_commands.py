@@ -215,7 +215,7 @@ def test_a_cell_of_the_users_own(said, tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_a_run_that_can_be_resumed(tmp_path: Path) -> None:
     """In a process of its own, by the signal that the keys send."""
-    command = [sys.executable, "-m", "gatewright.cli", "train", "adding", "--out", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "gatewright", "train", "adding", "--out", str(tmp_path / "run")]
     process = subprocess.Popen(
         command, env=subprocess_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -234,7 +234,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(tmp_path: Path) -> None:
 def test_a_reader_that_has_had_enough(runs: Path) -> None:
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-m", "gatewright.cli", "recipes"]
+    command = [sys.executable, "-m", "gatewright", "recipes"]
     ended = subprocess.run(command, env=subprocess_environment(), stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
     assert b"Traceback" not in ended.stderr

@@ -118,7 +118,7 @@ def test_kill_9(tmp_path: Path, source: str) -> None:
     """The real thing: another process, killed by the system in the middle of an epoch."""
     longer = ("epochs=40", "hidden=32")
     folder, straight = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "straight")
-    command = [sys.executable, "-m", "gatewright.cli", "train", "text", "--data", source, "--out", str(folder.path)]
+    command = [sys.executable, "-m", "gatewright", "train", "text", "--data", source, "--out", str(folder.path)]
     for one in (*(one for one in SETTINGS if one[:6] not in ("epochs", "hidden")), *longer):
         command += ["--set", one]
     process = subprocess.Popen(

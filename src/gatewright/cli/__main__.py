@@ -1,5 +1,0 @@
-"""`python -m gatewright.cli`, where no command of that name is on the path."""
-
-from gatewright.cli import main
-
-main()
