@@ -67,7 +67,8 @@ class _Reader:
     """Reads elements in the byte order of their file."""
 
     def __init__(self, path: Path, order: Literal["<", ">"]) -> None:
-        self._path, self._order = path, order
+        self._path = path
+        self._order: Literal["<", ">"] = order
 
     def variables(self, content: memoryview) -> Iterator[_Matrix]:
         """The cell arrays of a file."""

@@ -1,0 +1,109 @@
+"""Files read piece by piece: nothing is lost at a seam, and what is wrong is told with its line."""
+
+import gzip
+import io
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatewright.errors import DataError
+from gatewright.tasks.data import reading
+from gatewright.tasks.data.reading import Whole, member_names, member_pieces, stream_pieces, text_lines, text_pieces
+
+TEXT = "ein Wort\r\nzwei Wörter 🕰\n\n\u2028nicht getrennt\x0c\nohne Ende"
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PIECE", 7)
+
+
+def put(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def archive(path: Path, members: dict[str, bytes], mode: str = "w:gz") -> Path:
+    with tarfile.open(path, mode) as made:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            made.addfile(entry, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("whole", ["lines", "words"])
+def test_pieces_joined_are_the_file(tmp_path: Path, packed: bool, whole: Whole) -> None:
+    content = TEXT.encode()
+    path = put(tmp_path / "text", gzip.compress(content) if packed else content)
+    pieces = list(text_pieces(path, whole))
+    assert "".join(pieces) == TEXT
+    assert len(pieces) > 3
+    ends = ("\n",) if whole == "lines" else ("\n", " ")
+    assert all(piece.endswith(ends) for piece in pieces[:-1] if piece)
+
+
+@given(st.text(st.sampled_from("aé🕰 \n\r")), st.sampled_from(["lines", "words"]))
+def test_no_text_has_a_seam(text: str, whole: Whole) -> None:
+    assert "".join(stream_pieces(io.BytesIO(text.encode()), "text", whole)) == text
+
+
+def test_lines_lose_their_ends_and_the_first_mark(tmp_path: Path) -> None:
+    path = put(tmp_path / "text", ("\ufeff" + TEXT + "\n\n").encode())
+    assert list(text_lines(path)) == [
+        "ein Wort", "zwei Wörter 🕰", "", "\u2028nicht getrennt\x0c", "ohne Ende", ""
+    ]  # fmt: skip
+
+
+def test_another_encoding_is_told_by_offset_and_line_behind_any_seam(tmp_path: Path) -> None:
+    content = b"0123456\n" * 5 + b"caf\xe9\n"
+    path = put(tmp_path / "old.txt", content)
+    with pytest.raises(DataError) as caught:
+        list(text_pieces(path))
+    assert str(caught.value) == (
+        f"{path} is not UTF-8 text\n"
+        "  expected: text encoded as UTF-8\n"
+        "  got: byte 0xe9 at offset 43, in line 6 (invalid continuation byte)\n"
+        "  do: convert the file, for example with: iconv -f WINDOWS-1252 -t UTF-8"
+    )
+    with pytest.raises(DataError, match="byte 0xff at offset 0, in line 1 .*\n.*iconv -f UTF-16 "):
+        list(text_pieces(put(tmp_path / "wide.txt", "text".encode("utf-16"))))
+
+
+def test_a_packed_file_that_is_cut_short_or_changed_is_an_error(tmp_path: Path) -> None:
+    packed = gzip.compress(TEXT.encode() * 20)
+    for wrong in (packed[:-12], packed[:-8] + b"????" + packed[-4:], packed[:20]):
+        path = put(tmp_path / "text.gz", wrong)
+        with pytest.raises(DataError, match=re.escape(f"{path} is cut short or damaged")):
+            list(text_pieces(path))
+
+
+def test_an_empty_file_and_one_that_cannot_be_read_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="empty is empty"):
+        list(text_pieces(put(tmp_path / "empty", b"")))
+    with pytest.raises(DataError, match="cannot be read\n  got: FileNotFoundError"):
+        list(text_pieces(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_member_of_an_archive_is_read_without_unpacking(tmp_path: Path, mode: str) -> None:
+    path = archive(tmp_path / "some.tgz", {"a/one.txt": b"one", "../two.txt": TEXT.encode()}, mode)
+    assert member_names(path) == ["a/one.txt", "../two.txt"]
+    assert "".join(member_pieces(path, "../two.txt")) == TEXT
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["some.tgz"]
+    assert not (tmp_path.parent / "two.txt").exists()
+    with pytest.raises(DataError, match="has no member 'three.txt'"):
+        list(member_pieces(path, "three.txt"))
+
+
+def test_an_archive_that_is_none_or_cut_short_is_an_error(tmp_path: Path) -> None:
+    whole = archive(tmp_path / "whole.tar", {"one.txt": b"x" * 5000}, "w").read_bytes()
+    for wrong in (whole[:3000], b"not an archive", gzip.compress(whole)[:-20]):
+        path = put(tmp_path / "wrong.tgz", wrong)
+        with pytest.raises(DataError, match="wrong.tgz is cut short or damaged"):
+            list(member_pieces(path, "one.txt"))
