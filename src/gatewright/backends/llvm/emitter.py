@@ -67,6 +67,11 @@ class Emitter(Arithmetic):
         arguments = (self._value(a), pointer, self._alignment(), self.vector.first(lanes))
         self._call(f"llvm.masked.store.{self.vector.suffix}.p0", ir.VoidType(), arguments)
 
+    def prefetch(self, pointer: Value) -> None:
+        """Have a line of memory brought to the second cache; it need not be memory of ours."""
+        read, second, data = (ir.Constant(ir.IntType(32), number) for number in (0, 2, 1))
+        self._call("llvm.prefetch.p0", ir.VoidType(), [pointer, read, second, data])
+
     def broadcast(self, pointer: Value, name: str = "") -> Value:
         """One element in every lane."""
         return self.splat(self.with_width(1).load(pointer, name), name)

@@ -16,8 +16,9 @@ from gatewright.backends.llvm.buffers import Bound, Memory, inside_keys, outside
 from gatewright.backends.llvm.emitter import INDEX, POINTER, Emitter
 from gatewright.backends.llvm.machine_code import Signature
 from gatewright.backends.llvm.panels import Panel, PanelDesign, emit_packing, matrix_key, panels_of
+from gatewright.backends.llvm.passes import PassEmitter, Step, flipped
 from gatewright.backends.llvm.row_sums import Lines, OuterTile, emit_outer, emit_sum
-from gatewright.backends.llvm.stage import StageEmitter, Step
+from gatewright.backends.llvm.stage import Design, StageEmitter
 from gatewright.backends.llvm.target import Target
 from gatewright.backends.llvm.tiles import Tile, Work, bundle, choose
 from gatewright.backends.llvm.vector_type import Dtype
@@ -32,17 +33,6 @@ SUM: Signature = (*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 3)
 
 LOOP = "loop"
 _LINES = 64  # for how many lines the tile of an outer product is chosen, however many there will be
-
-
-@dataclass(frozen=True, slots=True)
-class Design:
-    """How one stage is done."""
-
-    stage: Stage
-    lanes: int
-    tile: Tile
-    bundle: int  # products that are accumulated at the same time
-    panels: tuple[Panel, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,21 +177,18 @@ class _Writer:
         """One pass: the loop goes through the steps, the others take all rows of all steps as one step's."""
         scalar, builder, given = self._function(name, PASS_ARGUMENTS)
         memory = Memory(scalar, self.bound, given["table"])
-        emitters = [StageEmitter(scalar.with_width(d.lanes), self.bound, memory, d.stage) for d in designs]
-        for emitter, design in zip(emitters, designs, strict=True):
-            emitter.prepare(design.panels)
-
-        def emit_step(before: Any) -> None:
-            for emitter, design in zip(emitters, designs, strict=True):
-                step = Step(before, given["batch"])
-                emitter.emit(design.tile, design.panels, given["first"], given["last"], step)
-
+        stages = [StageEmitter(scalar, memory, design) for design in designs]
+        emitter = PassEmitter(scalar, stages, given["first"], given["last"])
+        zero, batch = scalar.index(0), given["batch"]
         if name == LOOP:
-            with scalar.loop(0, given["steps"], 1, "step") as loop:
+            with scalar.loop(0, given["steps"], 1, "step", {"turned": zero}) as loop:
                 time = self._time(scalar, loop.index, given["steps"])
-                emit_step(scalar.mul_index(time, given["batch"], "line"))
+                following = scalar.add_index(time, -1 if self.kernels.backwards else 1)
+                lines = (scalar.index(scalar.mul_index(one, batch, "line")) for one in (time, following))
+                emitter.emit_step(Step(batch, *lines), loop.values["turned"])
+                loop.carry({"turned": flipped(scalar, loop.values["turned"])})
         else:
-            emit_step(scalar.index(0))
+            emitter.emit_step(Step(batch, zero), zero)
         builder.ret_void()
 
     def _time(self, e: Emitter, index: Any, steps: Any) -> Any:
