@@ -28,7 +28,7 @@ def description() -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "vector_features": sorted(name for name, has in features.items() if has and _is_of_vectors(name)),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"{platform.system()} {platform.machine()}",
         "memory_GiB": round(_memory() / 2**30),
         "largest_cache_MiB": round(_largest_cache() / 2**20, 1),
         "python": sys.version.split()[0],

@@ -39,6 +39,17 @@ def tables(result: Result) -> dict[str, list[Table]]:
     return {name: found for name, found in made.items() if found}
 
 
+def by_least(result: Result) -> Result:
+    """The same result with the least of the rounds in place of their median."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: changed(value["least" if key == "median" else key]) for key in value}
+        return [changed(one) for one in value] if isinstance(value, list) else value
+
+    return changed(result)
+
+
 def layers(title: str, records: Records) -> Table:
     """One cell at every shape, beside the peers."""
     names = [name for name in (OURS, *LIBRARIES) if any(name in record["runs"] for record in records)]

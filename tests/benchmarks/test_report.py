@@ -10,7 +10,7 @@ pytest.importorskip("matplotlib")
 
 from benchmarks import cpu, files, goals, layers, report, step
 from benchmarks.names import FORWARD, LIBRARIES, OURS, TRAINING
-from benchmarks.summary import tables
+from benchmarks.summary import by_least, tables
 from benchmarks.tables import Table
 from tests.benchmarks import tiny
 from tests.paths import ROOT
@@ -69,6 +69,13 @@ def test_a_table_has_the_times_the_ratios_and_why_there_is_none(result: dict[str
         "35,32,28,256         20      180      10   absent   0.50    9.00  50%",
         "Geometric mean: 1.00 times the fastest peer, 9.49 times torch.nn.",
     ]
+
+
+def test_the_least_of_the_rounds_can_be_shown(result: dict[str, Any]) -> None:
+    ours = result["sections"]["training"][0]["runs"][OURS]
+    ours["least"] = ours["median"] / 2
+    shown = [tables(one)["training"][0].rows[0][1] for one in (result, by_least(result))]
+    assert shown == ["100", "50"]
 
 
 def test_a_terminal_of_80_columns_is_wide_enough(result: dict[str, Any]) -> None:
