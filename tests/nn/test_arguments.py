@@ -41,12 +41,16 @@ def test_every_form_is_read_as_time_major_rows() -> None:
     assert not single.batched
 
 
-def test_states_that_are_not_given_are_zero_and_of_the_state_s_size() -> None:
-    module = gw.nn.Recurrent("lstm_projected", INPUT, HIDDEN, sizes={"projection": 2}, dtype=torch.float64)
-    given = read_arguments(module, x().double(), None, None, None)
-    states = split_states(module, given, 0)
-    assert {name: tuple(state.shape) for name, state in states.items()} == {"h": (BATCH, 2), "c": (BATCH, HIDDEN)}
-    assert all(not state.any() and state.dtype == torch.float64 for state in states.values())
+@pytest.mark.parametrize("backend", ["llvm", "torch"])
+def test_states_that_are_not_given_are_zero_and_of_the_state_s_size(backend: str) -> None:
+    options: dict[str, Any] = {"sizes": {"projection": 2}, "dtype": torch.float64, "backend": backend}
+    module = gw.nn.Recurrent("lstm_projected", INPUT, HIDDEN, **options)
+    values = x().double()
+    given = read_arguments(module, values, None, None, None)
+    assert split_states(module, given, 0) == {"h": None, "c": None}
+    zeros = torch.zeros(1, BATCH, 2, dtype=torch.float64), torch.zeros(1, BATCH, HIDDEN, dtype=torch.float64)
+    (got, _), (want, _) = module(values), module(values, zeros)
+    assert torch.equal(got, want)
 
 
 def test_states_are_split_by_layer_and_direction() -> None:

@@ -110,13 +110,12 @@ def _check_dtype(layer: Layer, what: str, given: Tensor) -> None:
     )
 
 
-def split_states(layer: Layer, given: Given, index: int) -> dict[str, Tensor]:
-    """The initial states of one direction of one layer; zeros where none were given."""
-    trace, batch = layer.trace, given.values.shape[1]
-    if given.states is not None:
-        return {state.name: states[index] for state, states in zip(trace.states, given.states, strict=True)}
-    sizes = layer.sizes()
-    return {state.name: given.values.new_zeros(batch, *bind(state.shape, sizes)) for state in trace.states}
+def split_states(layer: Layer, given: Given, index: int) -> dict[str, Tensor | None]:
+    """The initial states of one direction of one layer; None where none were given."""
+    states = layer.trace.states
+    if given.states is None:
+        return dict.fromkeys(state.name for state in states)
+    return {state.name: whole[index] for state, whole in zip(states, given.states, strict=True)}
 
 
 def _name(layer: Layer) -> str:

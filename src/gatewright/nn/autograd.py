@@ -4,7 +4,7 @@ The gradient of a sequence is a sequence run the other way, so that it is the sa
 can be differentiated again. Where nobody asks for that, the gradient is run with what the forward run has saved.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -61,14 +61,19 @@ class _Sequence(torch.autograd.Function):
         return (None, *(results.get(name) if needed else None for name, needed in wanted))
 
 
-def _gradient(call: Backward, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The gradient by everything that went in: by kernels, or in whatever way can be differentiated or mapped."""
-    grads = call.grads.values()
-    if any(map(is_legacy_batchedtensor, grads)):
+def refuse_batches(grads: Iterable[Tensor | None]) -> None:
+    """Raise GatewrightError where gradients come in batches that no operation can see."""
+    if any(grad is not None and is_legacy_batchedtensor(grad) for grad in grads):
         raise GatewrightError(
             "the compiled engine cannot take gradients in batches by is_grads_batched or vectorize",
             do="use torch.func.vmap over torch.autograd.grad, torch.func.jacrev, or backend='torch'",
         )
+
+
+def _gradient(call: Backward, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The gradient by everything that went in: by kernels, or in whatever way can be differentiated or mapped."""
+    grads = call.grads.values()
+    refuse_batches(grads)
     if any(map(is_functorch_wrapped_tensor, grads)):  # torch.func.vmap over torch.autograd.grad
         return call.differentiable(transforms.run)
     return call.differentiable(run) if torch.is_grad_enabled() else call.fast(saved)

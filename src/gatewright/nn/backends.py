@@ -1,7 +1,7 @@
 """Which backend runs a layer: chosen with a reason that can be read, never fallen back to in silence."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
 
@@ -15,13 +15,16 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
 
 from gatewright.axes import bind
 from gatewright.backends import torch_eager
+from gatewright.backends.torch_eager import Sequences
 from gatewright.errors import OptionError, TraceError
 from gatewright.nn import autograd, custom_ops, transforms
-from gatewright.nn.differentiable import DTYPES, differentiable
+from gatewright.nn.differentiable import DTYPES
+from gatewright.nn.direct import direct_of
+from gatewright.nn.packed_cell import Asked, PackedCell, gate_name
 from gatewright.schedule.plan import plan
-from gatewright.trace import Literal, Trace
-from gatewright.trace.mask import MASK, masked_trace
-from gatewright.trace.simplify import simplify, substitute
+from gatewright.trace import Trace
+from gatewright.trace.mask import MASK
+from gatewright.trace.simplify import simplify
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,67 +102,111 @@ def _plan_problem(trace: Trace) -> str | None:
 
 def run(
     chosen: Plan,
-    trace: Trace,
+    cell: PackedCell,
     inputs: Mapping[str, Tensor],
-    params: Mapping[str, Tensor],
-    states: Mapping[str, Tensor],
+    packed: Sequence[Tensor],
+    states: Mapping[str, Tensor | None],
     *,
-    sizes: Mapping[str, int],
+    noises: Mapping[str, Tensor] | None = None,
+    active: Tensor | None = None,
+    gates: bool = False,
+) -> Sequences:
+    """Run a cell over a sequence by the chosen backend.
+
+    - `inputs`: every input of the cell by name, (time, batch, ...).
+    - `packed`: the parameters, in the order of the cell's layout.
+    - `states`: every state by name, (batch, ...), where the cell begins; None is zeros.
+    - `noises`: random values by name, (time, batch, ...); without them their means.
+    - `active` (time, batch): rows keep their states where it is False.
+    - `gates`: give out every gate.
+    """
+    if chosen.backend == "torch":
+        return _run_eager(cell, inputs, packed, states, noises, active, gates)
+    like = next(iter(inputs.values()))
+    values = {**inputs, **(noises or {})}
+    if active is not None:
+        mask = active.to(like.dtype)
+        values[MASK] = values[MASK] * mask if MASK in values else mask
+    asked = (noises is None, active is not None, gates)
+    if not gates and not torch.compiler.is_compiling() and maybe_current_level() is None:
+        direct = direct_of(cell, asked, like.dtype)
+        if direct is not None:
+            given = (*(values[name] for name in direct.inputs), *packed, *states.values())
+            if direct.fits(given):
+                output, *finals = direct.run(given)
+                return Sequences(output, dict(zip(states, finals, strict=True)), {})
+    return _run_named(cell, asked, values, packed, states)
+
+
+def _run_eager(
+    cell: PackedCell,
+    inputs: Mapping[str, Tensor],
+    packed: Sequence[Tensor],
+    states: Mapping[str, Tensor | None],
     noises: Mapping[str, Tensor] | None,
     active: Tensor | None,
     gates: bool,
-) -> torch_eager.Sequences:
-    """Run a cell over a sequence by the chosen backend; see torch_eager.run for the arguments."""
-    if chosen.backend == "torch":
-        return torch_eager.run(trace, inputs, params, states, sizes=sizes, noises=noises, active=active, gates=gates)
+) -> Sequences:
+    """Operation by operation; a cell that goes backwards is given its sequence the other way round."""
+
+    def flip(sequences: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: one.flip(0) if cell.backwards else one for name, one in sequences.items()}
+
     like = next(iter(inputs.values()))
-    values = {**inputs, **params, **states, **(noises or {})}
-    if active is not None:
-        values[MASK] = active.to(like.dtype)
-    asked = {"expected": noises is None, "masked": active is not None, "gates": gates}
-    results = _run_engine(trace, asked, tuple(sorted(sizes.items())), values, like.dtype)
-    shapes = {name: (*like.shape[:2], *bind(gate.shape, sizes)) for name, gate in trace.gates}
-    return torch_eager.Sequences(
-        output=results[trace.states[0].name][1:],
-        finals={state.name: results[state.name][-1] for state in trace.states},
-        gates={name: results[_gate(name)].expand(shape) for name, shape in shapes.items()} if gates else {},
+    found = torch_eager.run(
+        cell.trace,
+        flip(inputs),
+        cell.unpack(packed),
+        _filled(cell, states, like),
+        sizes=cell.sizes,
+        noises=noises,
+        active=None if active is None else flip({MASK: active})[MASK],
+        gates=gates,
+    )
+    return Sequences(flip({MASK: found.output})[MASK], found.finals, flip(found.gates))
+
+
+def _run_named(
+    cell: PackedCell,
+    asked: Asked,
+    sequences: Mapping[str, Tensor],
+    packed: Sequence[Tensor],
+    states: Mapping[str, Tensor | None],
+) -> Sequences:
+    """By the engine, on parameters that are named as in the equations."""
+    like = next(iter(sequences.values()))
+    values = {**sequences, **cell.unpack(packed), **_filled(cell, states, like)}
+    results = _run_engine(cell, asked, values, like.dtype)
+    shapes = {name: (*like.shape[:2], *bind(gate.shape, cell.sizes)) for name, gate in cell.trace.gates}
+    steps, end = (slice(None, -1), 0) if cell.backwards else (slice(1, None), -1)
+    return Sequences(
+        output=results[cell.trace.states[0].name][steps],
+        finals={state.name: results[state.name][end] for state in cell.trace.states},
+        gates={name: results[gate_name(name)].expand(shape) for name, shape in shapes.items()} if asked[2] else {},
     )
 
 
-_Sizes = tuple[tuple[str, int], ...]
+def _filled(cell: PackedCell, states: Mapping[str, Tensor | None], like: Tensor) -> dict[str, Tensor]:
+    """The initial states, zeros where none are given."""
+    shapes = {state.name: bind(state.shape, cell.sizes) for state in cell.trace.states}
+    return {n: like.new_zeros(like.shape[1], *shapes[n]) if one is None else one for n, one in states.items()}
 
 
-def _run_engine(
-    trace: Trace, asked: Mapping[str, bool], sizes: _Sizes, values: Mapping[str, Tensor], dtype: torch.dtype
-) -> dict[str, Tensor]:
+def _run_engine(cell: PackedCell, asked: Asked, values: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """Run the engine in the way that whoever calls can follow: a graph's, a transform's, or autograd's."""
     if torch.compiler.is_compiling():
         differentiated = torch.is_grad_enabled() and any(value.requires_grad for value in values.values())
         saves = differentiated and not torch.compiler.is_exporting()
-        key, given, names = _graph_call(trace, sizes, dtype, saves, **asked)
+        key, given, names = _graph_call(cell, asked, dtype, saves)
         return dict(zip(names, custom_ops.run_op(key, [values[name] for name in given]), strict=False))
-    spec = differentiable(_prepared(trace, **asked), dict(sizes), dtype)
+    spec = cell.spec(asked, dtype)
     return transforms.run(spec, values) if maybe_current_level() is not None else autograd.run(spec, values)
 
 
 @torch.compiler.assume_constant_result
 def _graph_call(
-    trace: Trace, sizes: _Sizes, dtype: torch.dtype, saves: bool, **asked: bool
+    cell: PackedCell, asked: Asked, dtype: torch.dtype, saves: bool
 ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """The key of the operation that a graph holds, and the names of what it takes and gives."""
-    spec = differentiable(_prepared(trace, **asked), dict(sizes), dtype)
+    spec = cell.spec(asked, dtype)
     return custom_ops.key_of(spec, saves), spec.given, spec.results
-
-
-@lru_cache(maxsize=256)
-def _prepared(trace: Trace, *, expected: bool, masked: bool, gates: bool) -> Trace:
-    """The trace that the engine runs: random values as their means, states that may stay, gates given out."""
-    if gates:
-        trace = replace(trace, emits=tuple((_gate(name), value) for name, value in trace.gates))
-    if expected:
-        trace = substitute(trace, {noise.var.name: Literal(noise.probability) for noise in trace.noises})
-    return masked_trace(trace) if masked else trace
-
-
-def _gate(name: str) -> str:
-    return f"gate({name})"

@@ -1,7 +1,7 @@
 """A Trace with sizes and a dtype, and all that is made from it once: its engines, and its gradient."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -63,6 +63,9 @@ class Differentiable:
     dtype: torch.dtype
     backwards: bool = False
     _pairs: dict[frozenset[str], "Halves"] = field(default_factory=dict[frozenset[str], "Halves"])
+    _gradients: dict[tuple[frozenset[str], frozenset[str]], Engine] = field(
+        default_factory=dict[tuple[frozenset[str], frozenset[str]], Engine]
+    )
     _derived: dict[frozenset[str], "Differentiable"] = field(default_factory=dict[frozenset[str], "Differentiable"])
 
     @cached_property
@@ -83,6 +86,20 @@ class Differentiable:
             backward = self._engine(pair.backward, backwards=not self.backwards)
             self._pairs[seen] = Halves(pair, forward, backward)
         return self._pairs[seen]
+
+    def gradient(self, seen: frozenset[str], wanted: frozenset[str]) -> Engine:
+        """The engine of the gradient by the states in `seen`, of which only some results are wanted, by their names."""
+        key = (seen, wanted)
+        if key not in self._gradients:
+            halves = self.halves(seen)
+            trace = halves.pair.backward
+            emits = tuple(one for one in trace.emits if one[0] in wanted)
+            sums = tuple(one for one in trace.sums if one[0] in wanted)
+            whole = len(emits) == len(trace.emits) and len(sums) == len(trace.sums)
+            fewer = trace if whole else simplify(replace(trace, emits=emits, sums=sums))
+            engine = halves.backward if whole else self._engine(fewer, backwards=not self.backwards)
+            self._gradients[key] = engine
+        return self._gradients[key]
 
     def derived(self, seen: frozenset[str]) -> "Differentiable":
         """The gradient by the states in `seen`, itself to be differentiated."""
@@ -121,13 +138,17 @@ class Halves:
 
 
 @lru_cache(maxsize=256)
-def _differentiable(trace: Trace, sizes: tuple[tuple[str, int], ...], dtype: torch.dtype) -> Differentiable:
-    return Differentiable(simplify(trace), dict(sizes), dtype)
+def _differentiable(
+    trace: Trace, sizes: tuple[tuple[str, int], ...], dtype: torch.dtype, backwards: bool
+) -> Differentiable:
+    return Differentiable(simplify(trace), dict(sizes), dtype, backwards)
 
 
-def differentiable(trace: Trace, sizes: Mapping[str, int], dtype: torch.dtype) -> Differentiable:
-    """The one Differentiable of a trace, sizes and dtype."""
-    return _differentiable(trace, tuple(sorted(sizes.items())), dtype)
+def differentiable(
+    trace: Trace, sizes: Mapping[str, int], dtype: torch.dtype, *, backwards: bool = False
+) -> Differentiable:
+    """The one Differentiable of a trace, sizes, dtype and direction in time."""
+    return _differentiable(trace, tuple(sorted(sizes.items())), dtype, backwards)
 
 
 def run_engine(engine: Engine, values: Mapping[str, Tensor], dtype: torch.dtype) -> Outcome:

@@ -18,10 +18,11 @@ from gatewright.nn import backends
 from gatewright.nn import init as initialisers
 from gatewright.nn.arguments import Given, read_arguments, split_states
 from gatewright.nn.options import as_cell, check_options, check_sizes, constants_of, trace_of
+from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plans import LayerPlan
-from gatewright.nn.sequence import repack, reverse_within_lengths, zero_padding
+from gatewright.nn.sequence import repack, zero_padding
 from gatewright.nn.source import Source, check_source, source_of
-from gatewright.packing import Layout, layout_of, packed_shape, parts, tensor_name, unpacked
+from gatewright.packing import Layout, layout_of, packed_shape, parts, tensor_name
 from gatewright.trace import Trace
 from gatewright.trace.mask import MASK
 from gatewright.trace.simplify import without
@@ -85,8 +86,10 @@ class Recurrent(nn.Module):
         below = self.output_size * (2 if bidirectional else 1)
         self._sizes = (self._sizes_above(input_size), self._sizes_above(below))
         self._names: list[list[str]] = []
+        self._cells: list[PackedCell] = []
         for layer, suffix in self._directions():
             check_relabels(self.trace, self.sizes(layer))
+            self._cells.append(PackedCell(self.trace, self.layout, self.sizes(layer), bool(suffix)))
             self._names.append([tensor_name(packed, layer, bool(suffix)) for packed in self.layout])
             for name, packed in zip(self._names[-1], self.layout, strict=True):
                 shape = packed_shape(packed, self.trace, self.sizes(layer))
@@ -217,29 +220,27 @@ class Recurrent(nn.Module):
 
     def _direction(self, index: int, values: Tensor, given: Given, gates: bool) -> torch_eager.Sequences:
         """One direction of one layer, over (time, batch, features)."""
-        layer, suffix = self._directions()[index]
-        sizes, reverse = self.sizes(layer), bool(suffix)
+        cell, active = self._cells[index], given.active
         steps, batch = values.shape[:2]
-        flip = (lambda tensor: reverse_within_lengths(tensor, given.lengths)) if reverse else (lambda tensor: tensor)
-        active = None if given.active is None else flip(given.active)
-        inputs = {self.trace.inputs[0].name: flip(values)}
+        inputs = {self.trace.inputs[0].name: values}
         if any(leaf.name == MASK for leaf in self.trace.inputs):
-            inputs[MASK] = values.new_ones(steps, batch) if active is None else active.to(values.dtype)
+            inputs[MASK] = values.new_ones(steps, batch)
         result = backends.run(
             backends.choose(self.backend, self.trace, values),
-            self.trace,
+            cell,
             inputs,
-            unpacked(self.layout, self._tensors(self._names[index]), self.trace, sizes),
+            self._tensors(self._names[index]),
             split_states(self, given, index),
-            sizes=sizes,
-            noises=torch_eager.draw(self.trace, sizes, steps, batch, values) if self.training else None,
+            noises=torch_eager.draw(self.trace, cell.sizes, steps, batch, values) if self.training else None,
             active=active,
             gates=gates,
         )
+        if given.lengths is None:
+            return result
         return torch_eager.Sequences(
-            zero_padding(flip(result.output), given.lengths),
+            zero_padding(result.output, given.lengths),
             result.finals,
-            {name: zero_padding(flip(gate), given.lengths) for name, gate in result.gates.items()},
+            {name: zero_padding(gate, given.lengths) for name, gate in result.gates.items()},
         )
 
     def _final_states(self, finals: list[dict[str, Tensor]], given: Given) -> States:

@@ -14,7 +14,7 @@ from gatewright.lang.cell import BIAS_SPACE
 from gatewright.nn import backends
 from gatewright.nn.layers import GRU_GATES, LSTM_GATES, RNN_GATES, Gates, elman_of_torch, layout_of_torch
 from gatewright.nn.options import check_options, trace_of
-from gatewright.packing import unpacked
+from gatewright.nn.packed_cell import PackedCell
 from gatewright.trace.simplify import without
 
 States = Tensor | Sequence[Tensor]
@@ -34,8 +34,8 @@ class _OneStep(nn.RNNCellBase):
         self.backend = backend
         trace = trace_of(cell)
         self.trace = trace if self.bias else without(trace, BIAS_SPACE)
-        self.layout = layout_of_torch(self.trace, gates)
-        self._sizes = {INPUT: self.input_size, HIDDEN: self.hidden_size}
+        sizes = {INPUT: self.input_size, HIDDEN: self.hidden_size}
+        self._cell = PackedCell(self.trace, layout_of_torch(self.trace, gates), sizes)
 
     def plan(self) -> backends.Plan:
         """Which backend runs this cell where its parameters are now, and why."""
@@ -54,14 +54,10 @@ class _OneStep(nn.RNNCellBase):
         (name, values), *states = self._read(input, hx).items()
         result = backends.run(
             plan,
-            self.trace,
+            self._cell,
             {name: values.unsqueeze(0)},
-            unpacked(self.layout, [getattr(self, packed.name) for packed in self.layout], self.trace, self._sizes),
+            [getattr(self, packed.name) for packed in self._cell.layout],
             dict(states),
-            sizes=self._sizes,
-            noises=None,
-            active=None,
-            gates=False,
         )
         ends = tuple(result.finals[state.name] for state in self.trace.states)
         ends = ends if input.dim() == 2 else tuple(end.squeeze(0) for end in ends)

@@ -1,0 +1,259 @@
+"""The short way through the engine: kernels on the very tensors that a layer holds.
+
+Parameters are read, and their gradients written, where they lie in packed tensors. Autograd sees one operation between
+a layer's tensors and its results, whatever the number of gates. `gatewright.nn.autograd` is the long way: it serves
+what cannot go this one, and derivatives of the gradient are taken through it.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
+    is_functorch_wrapped_tensor,  # pyright: ignore[reportPrivateUsage]
+    maybe_current_level,  # pyright: ignore[reportPrivateUsage]
+)
+
+from gatewright.nn import autograd, transforms
+from gatewright.nn.differentiable import Differentiable
+from gatewright.nn.direct_plan import CannotPlanError, Gradient, Plan, Planner
+from gatewright.nn.packed_cell import Asked, PackedCell, Pair
+
+Given = Sequence[Tensor | None]
+"""Inputs with random values, packed parameters, initial states (None is zeros)."""
+_ALONE, _SAVING = "alone", "saving"
+_REMEMBERED = 64  # extents whose plans are remembered
+
+
+def direct_of(cell: PackedCell, asked: Asked, dtype: torch.dtype) -> "Direct | None":
+    """The short way of a cell, or None where its kernels need what lies in no tensor of a layer.
+
+    Raises TraceError where the cell's gradient has no schedule.
+    """
+    key = ("direct", asked, dtype)
+    if key not in cell.made:
+        found: Direct | None = Direct(cell, cell.spec(asked, dtype))
+        try:
+            found.try_plans()
+        except CannotPlanError:
+            found = None
+        cell.made[key] = found
+    return cell.made[key]
+
+
+class Direct:
+    """A packed cell that the engine runs on a layer's own tensors."""
+
+    def __init__(self, cell: PackedCell, spec: Differentiable) -> None:
+        self.cell, self.spec = cell, spec
+        self._planner = Planner(cell, spec)
+        self._inputs = len(self._planner.inputs)
+        self._packed = len(cell.layout)
+        self.count = self._inputs + self._packed + len(spec.trace.states)
+        self._gradients: dict[tuple[bool, ...], Gradient] = {}
+        self._plans: dict[Any, Plan] = {}
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of the inputs with random values."""
+        return self._planner.inputs
+
+    def try_plans(self) -> None:
+        """Raise CannotPlanError where a call could not be planned."""
+        self._plan(_ALONE, 1, 1)
+        self._plan(_SAVING, 1, 1)
+        self._plan((True,) * self.count, 1, 1)
+
+    def fits(self, given: Given) -> bool:
+        """Whether the kernels can take such tensors as they are; what they cannot, the long way serves or refuses."""
+        like = given[0]
+        assert like is not None
+        if not like.numel() or not like.shape[0] * like.shape[1]:
+            return False
+        packed = given[self._inputs : self._inputs + self._packed]
+        shapes = zip(packed, self.cell.shapes, strict=True)
+        return all(one is not None and one.shape == shape for one, shape in shapes) and all(
+            one is None or (one.dtype is self.spec.dtype and one.device.type == "cpu") for one in given
+        )
+
+    def run(self, given: Given) -> tuple[Tensor, ...]:
+        """The output (time, batch, ...), and each state after the last step, (batch, ...)."""
+        if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in given):
+            return _Direct.apply(self, *given)
+        return self.results(self.forward(given, saves=False)[:-1])
+
+    def forward(self, given: Given, *, saves: bool) -> list[Tensor]:
+        """All states at every time, (time + 1, batch, ...), and what is saved."""
+        steps, batch = _extent(given)
+        plan = self._plan(_SAVING if saves else _ALONE, steps, batch)
+        tensors = self._read(given)
+        begins = steps if self.spec.backwards else 0
+        states = [
+            self._states((steps + 1, batch, *shape), begins, start)
+            for shape, start in zip(self._planner.state_shapes, given[self._inputs + self._packed :], strict=True)
+        ]
+        saved = torch.empty(plan.saved_bytes, dtype=torch.uint8)
+        plan.run([*tensors, *states, saved])
+        return [*states, saved]
+
+    def backward(
+        self, given: Given, kept: Sequence[Tensor], grads: Sequence[Tensor | None], needed: tuple[bool, ...]
+    ) -> list[Tensor | None]:
+        """The gradients by all that was given, where they are needed; `kept` is what `forward` gave."""
+        steps, batch = _extent(given)
+        gradient = self._gradient(needed)
+        plan = self._plan(needed, steps, batch)
+        flow = kept[0].new_zeros(kept[0][1:].shape) if grads[0] is None else grads[0].contiguous()
+        begins, ends = (0, steps) if self.spec.backwards else (steps, 0)
+        adjoints = [
+            self._states((steps + 1, batch, *shape), begins, grad)
+            for shape, grad in zip(self._planner.state_shapes, grads[1:], strict=True)
+        ]
+        tensors = self._read(given)
+        by_input = [torch.empty_like(tensors[number]) for number in gradient.inputs]
+        by_packed = [torch.zeros(self.cell.shapes[number], dtype=self.spec.dtype) for number in gradient.packed]
+        plan.run([*tensors, *kept, flow, *adjoints, *by_input, *by_packed])
+        found: list[Tensor | None] = [None] * self.count
+        for number, one in zip(gradient.inputs, by_input, strict=True):
+            found[number] = one
+        for number, one in zip(gradient.packed, by_packed, strict=True):
+            found[self._inputs + number] = one
+        for pair in gradient.twins:
+            self._copy_twin(found, pair)
+        for number, one in enumerate(adjoints, self._inputs + self._packed):
+            found[number] = one[ends].clone() if needed[number] else None
+        return found
+
+    def results(self, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The output and the last states, out of all states at every time."""
+        if self.spec.backwards:
+            return (states[0][:-1], *(state[0].clone() for state in states))
+        return (states[0][1:], *(state[-1].clone() for state in states))
+
+    def named(self, given: Given) -> dict[str, Tensor]:
+        """What a call is given, by the names in the equations; autograd follows."""
+        like = given[0]
+        assert like is not None
+        named: dict[str, Tensor] = {}
+        for name, one in zip(self._planner.inputs, given, strict=False):
+            assert one is not None
+            named[name] = one
+        packed = [one for one in given[self._inputs : self._inputs + self._packed] if one is not None]
+        params = self.cell.unpack(packed)
+        named |= {param.name: params[param.name] for param in self.spec.trace.params}
+        planner = self._planner
+        starts = zip(planner.states, planner.state_shapes, given[self._inputs + self._packed :], strict=True)
+        return named | {
+            name: like.new_zeros(like.shape[1], *shape) if one is None else one for name, shape, one in starts
+        }
+
+    def _read(self, given: Given) -> list[Tensor]:
+        """Inputs and packed parameters as kernels can read them, and the sums of pairs."""
+        found = [
+            one if one.is_contiguous() else one.contiguous()
+            for one in given[: self._inputs + self._packed]
+            if one is not None
+        ]
+        packed = found[self._inputs :]
+        return found + [packed[pair.one] + packed[pair.other] for pair in self.cell.pairs]
+
+    def _states(self, shape: tuple[int, ...], begins: int, start: Tensor | None) -> Tensor:
+        """A state at every time, of which that at the beginning is known."""
+        states = torch.empty(shape, dtype=self.spec.dtype)
+        size = states.stride(0) * states.element_size()
+        place = states.data_ptr() + begins * size
+        if start is None:
+            ctypes.memset(place, 0, size)
+        else:
+            start = start.contiguous()
+            ctypes.memmove(place, start.data_ptr(), size)
+        return states
+
+    def _copy_twin(self, found: list[Tensor | None], pair: Pair) -> None:
+        """Give the second of two packed parameters that share some the gradient that the first one has."""
+        one, other = found[self._inputs + pair.one], found[self._inputs + pair.other]
+        assert one is not None
+        assert other is not None
+        if len(pair.names) == len(self.cell.layout[pair.other].slots) == len(self.cell.layout[pair.one].slots):
+            found[self._inputs + pair.other] = one
+            return
+        for rows in pair.rows:
+            other[rows] = one[rows]
+
+    def _gradient(self, needed: tuple[bool, ...]) -> Gradient:
+        if needed not in self._gradients:
+            self._gradients[needed] = self._planner.gradient(needed)
+        return self._gradients[needed]
+
+    def _plan(self, which: str | tuple[bool, ...], steps: int, batch: int) -> Plan:
+        key = (which, steps, batch)
+        found = self._plans.get(key)
+        if found is None:
+            if len(self._plans) >= _REMEMBERED:
+                self._plans.clear()
+            found = self._plans[key] = self._new_plan(which, steps, batch)
+        return found
+
+    def _new_plan(self, which: str | tuple[bool, ...], steps: int, batch: int) -> Plan:
+        if isinstance(which, tuple):
+            return self._planner.backward_plan(self._gradient(which), steps, batch)
+        engine = self._planner.saving if which == _SAVING else self.spec.alone
+        return self._planner.forward_plan(engine, steps, batch)
+
+
+def _extent(given: Given) -> tuple[int, int]:
+    like = given[0]
+    assert like is not None
+    return like.shape[0], like.shape[1]
+
+
+class _Direct(torch.autograd.Function):
+    """A cell over a sequence."""
+
+    @staticmethod
+    def forward(ctx: Any, direct: Direct, *given: Tensor | None) -> tuple[Tensor, ...]:
+        """Run the kernels, and keep what the gradient needs."""
+        kept = direct.forward(given, saves=True)
+        ctx.direct = direct
+        ctx.set_materialize_grads(False)
+        output, *finals = direct.results(kept[:-1])
+        # no view, which autograd would not let anybody change in place; saved too, so that a change is noticed
+        output = output.new_empty(0).set_(output)  # pyright: ignore[reportArgumentType]
+        ctx.save_for_backward(*given, *kept, output)
+        return (output, *finals)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Run the kernels of the gradient, or go the long way where it is to be derived or mapped itself."""
+        direct: Direct = ctx.direct
+        tensors = ctx.saved_tensors  # asked for once: a checkpoint computes them then
+        given, kept = tensors[: direct.count], tensors[direct.count : -1]
+        needed: tuple[bool, ...] = ctx.needs_input_grad[1:]
+        autograd.refuse_batches(grads)
+        if torch.is_grad_enabled() or any(one is not None and is_functorch_wrapped_tensor(one) for one in grads):
+            return (None, *_derived(direct, given, needed, grads))
+        return (None, *direct.backward(given, kept, grads, needed))
+
+
+def _derived(
+    direct: Direct, given: Given, needed: Sequence[bool], grads: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """The gradients by operations that can be derived again and mapped: the run is repeated for them."""
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # views, so that nothing is derived by a tensor that another one was made of
+        fresh = [one.view_as(one) if one is not None and need else one for one, need in zip(given, needed, strict=True)]
+        run = autograd.run if maybe_current_level() is None else transforms.run
+        results = run(direct.spec, direct.named(fresh))
+        outputs = direct.results([results[state.name] for state in direct.spec.trace.states])
+        seen = [(output, grad) for output, grad in zip(outputs, grads, strict=True) if grad is not None]
+        wanted = [one for one, need in zip(fresh, needed, strict=True) if one is not None and need]
+        if not seen:
+            return [None] * direct.count
+        flows = [grad for _, grad in seen]
+        found = iter(
+            torch.autograd.grad([one for one, _ in seen], wanted, flows, create_graph=again, allow_unused=True)
+        )
+    return [next(found) if need else None for need in needed]

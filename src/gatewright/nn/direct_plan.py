@@ -1,0 +1,204 @@
+"""Where the kernels of a packed cell find everything in a layer's own tensors: worked out once for an extent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import torch
+from torch import Tensor
+
+from gatewright.axes import bind
+from gatewright.backends.llvm.engine import Engine
+from gatewright.backends.llvm.runner import ALIGNMENT, Runner
+from gatewright.derive import adjoint, seed
+from gatewright.nn.backward import order_of
+from gatewright.nn.differentiable import Differentiable
+from gatewright.nn.packed_cell import PackedCell, Pair
+from gatewright.schedule.program import Place, Program
+from gatewright.trace.ir import Var
+
+Spot = tuple[int, int]
+"""A place in memory: the number of a tensor of a call, and the bytes before it."""
+Spots = dict[str, Spot]
+
+
+class CannotPlanError(Exception):
+    """The kernels need something that lies in no tensor of a layer; the long way serves it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where kernels find everything, for one extent: in the tensors of a call, and two blocks behind them."""
+
+    runner: Runner
+    spots: tuple[Spot, ...]
+    sums: tuple[Spot, ...]
+    saved_bytes: int
+
+    def run(self, tensors: Sequence[Tensor]) -> None:
+        """Run the kernels."""
+        runner = self.runner
+        inside = torch.empty(runner.inside_bytes, dtype=torch.uint8)
+        panels = torch.empty(runner.panel_bytes, dtype=torch.uint8)
+        bases = [tensor.data_ptr() for tensor in tensors]
+        addresses = [bases[number] + before for number, before in self.spots]
+        addresses += runner.inside(inside.data_ptr())
+        addresses += runner.panels(panels.data_ptr())
+        runner.run(addresses, [bases[number] + before for number, before in self.sums])
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """A gradient by some of what went in: its engine, and where its results go."""
+
+    engine: Engine
+    inputs: tuple[int, ...]  # the inputs that it is taken by
+    packed: tuple[int, ...]  # the packed parameters that it is taken by
+    twins: tuple[Pair, ...]  # pairs of these that share parameters, and so gradients
+
+
+class Planner:
+    """Plans the calls of a packed cell.
+
+    The tensors of a call are numbered: inputs with random values, packed parameters, sums of pairs of these, states at
+    every time, what is saved; for a gradient then what the loss says of the output, the adjoints of the states at every
+    time, and the results: gradients by inputs and by packed parameters.
+    """
+
+    def __init__(self, cell: PackedCell, spec: Differentiable) -> None:
+        self.cell, self.spec = cell, spec
+        trace = spec.trace
+        self.item = torch.finfo(spec.dtype).bits // 8
+        self.inputs = [*(value.name for value in trace.inputs), *(noise.var.name for noise in trace.noises)]
+        self.states = [state.name for state in trace.states]
+        self.state_shapes = [bind(state.shape, spec.sizes) for state in trace.states]
+        self.pairs = cell.pairs
+        self._params = self._places_of_parameters()
+        self._first_state = len(self.inputs) + len(cell.layout) + len(self.pairs)
+        self._saved_number = self._first_state + len(self.states)
+
+    @cached_property
+    def saving(self) -> Engine:
+        """The engine that saves."""
+        return self.spec.halves(self.spec.first).forward
+
+    def gradient(self, needed: Sequence[bool]) -> Gradient:
+        """The gradient by those that are needed of inputs, states and packed parameters."""
+        inputs, packed = len(self.inputs), len(self.cell.layout)
+        by_input = tuple(number for number, _ in enumerate(self.spec.trace.inputs) if needed[number])
+        by_packed = tuple(number for number in range(packed) if needed[inputs + number])
+        pair = self.spec.halves(self.spec.first).pair
+        order = order_of(pair.backward)
+        slots = {name for number in by_packed for name in self.cell.layout[number].slots}
+        wanted = {adjoint(name, order) for name in (*(self.inputs[number] for number in by_input), *slots)}
+        engine = self.spec.gradient(self.spec.first, frozenset(wanted))
+        twins = tuple(pair for pair in self.pairs if {pair.one, pair.other} <= set(by_packed))
+        return Gradient(engine, by_input, by_packed, twins)
+
+    def forward_plan(self, engine: Engine, steps: int, batch: int) -> Plan:
+        """The plan of a run."""
+        spots = self._given_spots()
+        for number, name in enumerate(self.states):
+            spots[name] = (self._first_state + number, 0)
+        saved, size = self._saved(engine.program, steps, batch)
+        spots |= saved
+        runner = engine.runner(steps, batch)
+        return Plan(runner, self._find(engine.program, runner, spots), (), size)
+
+    def backward_plan(self, gradient: Gradient, steps: int, batch: int) -> Plan:
+        """The plan of a gradient."""
+        engine = gradient.engine
+        trace, program = engine.program.trace, engine.program
+        order = order_of(trace)
+        spots = self._given_spots()
+        for number, (name, shape) in enumerate(zip(self.states, self.state_shapes, strict=True)):
+            before = batch * prod(shape) * self.item if self.spec.backwards else 0  # the slot before the first step
+            spots[name] = (self._first_state + number, before)
+        spots |= self._saved_inputs(steps, batch)
+        result = self._saved_number + 1
+        spots[seed(self.states[0], order)] = (result, 0)
+        for name in self.states:
+            result += 1
+            spots[adjoint(name, order)] = (result, 0)
+        emits = dict(trace.emits)
+        for number in gradient.inputs:
+            result += 1
+            value = emits[adjoint(self.inputs[number], order)]
+            if (
+                not isinstance(value, Var)
+                or program.places.get(value.name) is not Place.SEQUENCE
+                or value.name in spots
+            ):
+                raise CannotPlanError
+            spots[value.name] = (result, 0)
+        sums = self._sums(gradient, result + 1, order)
+        runner = engine.runner(steps, batch)
+        return Plan(runner, self._find(program, runner, spots), sums, 0)
+
+    def _places_of_parameters(self) -> Spots:
+        """Where each parameter lies; one that lies in two packed arrays is their sum."""
+        base = len(self.inputs)
+        spots: Spots = {}
+        for number in range(len(self.cell.layout)):
+            spots |= self._slots(number, base + number)
+        for number, pair in enumerate(self.pairs):
+            both = self._slots(pair.one, base + len(self.cell.layout) + number)
+            spots |= {name: both[name] for name in pair.names}
+        return spots
+
+    def _slots(self, packed: int, tensor: int) -> Spots:
+        """Where each part of a packed array lies, in the tensor of that number."""
+        names, shape = self.cell.layout[packed].slots, self.cell.shapes[packed]
+        size = prod(shape) // len(names) * self.item
+        return {name: (tensor, slot * size) for slot, name in enumerate(names)}
+
+    def _given_spots(self) -> Spots:
+        return {**{name: (number, 0) for number, name in enumerate(self.inputs)}, **self._params}
+
+    def _saved(self, program: Program, steps: int, batch: int) -> tuple[Spots, int]:
+        """Where what is emitted lies, all in one tensor, and how many bytes that has."""
+        spots: Spots = {}
+        end = 0
+        for _, value in program.trace.emits:
+            if isinstance(value, Var) and program.places[value.name] is Place.SEQUENCE and value.name not in spots:
+                spots[value.name] = (self._saved_number, end)
+                size = steps * batch * prod(bind(value.shape, self.spec.sizes)) * self.item
+                end += -(-size // ALIGNMENT) * ALIGNMENT
+        return spots, end
+
+    def _saved_inputs(self, steps: int, batch: int) -> Spots:
+        """Where the gradient finds what was saved, by its own names for that."""
+        program = self.saving.program
+        kept, _ = self._saved(program, steps, batch)
+        found: Spots = {}
+        for name, value in program.trace.emits:
+            if not isinstance(value, Var):
+                raise CannotPlanError
+            if value.name in kept:
+                found[name] = kept[value.name]
+            elif program.places[value.name] is Place.NEW:
+                state = self.states.index(program.news[value.name])
+                after = 0 if self.spec.backwards else batch * prod(self.state_shapes[state]) * self.item
+                found[name] = (self._first_state + state, after)
+            else:
+                raise CannotPlanError
+        return found
+
+    def _find(self, program: Program, runner: Runner, spots: Spots) -> tuple[Spot, ...]:
+        if program.prologue or program.epilogue or runner.spread:
+            raise CannotPlanError
+        return tuple(spots[name] for _, name in runner.outside)
+
+    def _sums(self, gradient: Gradient, first: int, order: int) -> tuple[Spot, ...]:
+        """Where each sum of the gradient's program goes."""
+        places: Spots = {}
+        for index, packed in enumerate(gradient.packed):
+            places = self._slots(packed, first + index) | places  # the first of twins gets the sum
+        program = gradient.engine.program
+        targets = [value.name for _, value in program.sums if isinstance(value, Var)]
+        names = {value.name: name for name, value in program.sums if isinstance(value, Var)}
+        if len(set(targets)) < len(program.sums) or any(one.target.name not in names for one in program.row_sums):
+            raise CannotPlanError
+        adjoints = {adjoint(name, order): spot for name, spot in places.items()}
+        return tuple(adjoints[names[one.target.name]] for one in program.row_sums)
