@@ -1,41 +1,25 @@
 """The equations of a cell, and of its gradient, as LaTeX. amsmath is all that it needs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gatewright.backends.formulas.cell_lines import cell_lines
 from gatewright.backends.formulas.gradient_lines import gradient_lines
 from gatewright.backends.formulas.layout import Breaks, rows
-from gatewright.backends.formulas.numbers import written
-from gatewright.backends.formulas.tree import Form, Line, Mark, Name, Sign, Time, ops_of
-from gatewright.backends.formulas.typeset import (
-    Binding,
-    Notation,
-    Pen,
-    Rule,
-    Text,
-    call,
-    fence,
-    infix,
-    iverson,
-    prefix,
-    product,
-    relation,
-    square,
-    suffix,
-    through,
-    write,
-)
+from gatewright.backends.formulas.signs import Definitions, Signs, definitions, number_of, rules_of
+from gatewright.backends.formulas.tree import Form, Line, Mark, Name, Sign, Time
+from gatewright.backends.formulas.typeset import Binding, Notation, Pen, Rule, Text, fence, iverson, write
 from gatewright.backends.formulas.words import GREEK, Word, word
-from gatewright.lang.ops import Op, axes_of
+from gatewright.lang.ops import Op
 from gatewright.trace.ir import Trace
 
+_COMMANDS = {"exp", "log", "max", "min", "tanh"}
 _TALL = re.compile(r"\\(frac|begin|sum|sqrt)")
 _WIDTH = 100  # printed letters in a line; longer sums are broken
 _TIMES = {Time.NONE: "", Time.NOW: "t", Time.BEFORE: "t-1"}
 _SIGNS = {Sign.EQUALS: "=", Sign.ADDS: r"\mathrel{+}=", Sign.DRAWN: r"\sim"}
-_DEFINITIONS: Mapping[Op | Form, str] = {
+_DEFINITIONS: Definitions = {
     Op.HARD_SIGMOID: r"\operatorname{hardsigmoid}(a;\, s) &= \min(\max(s a + 0.5,\, 0),\, 1)",
     Op.SOFTPLUS: r"\operatorname{softplus}(a) &= \log(1 + \exp(a))",
     Form.STEP: r"\operatorname{step}(a) &= [a > 0] + \tfrac{1}{2} [a = 0]",
@@ -74,8 +58,7 @@ def formula(line: Line) -> str:
 
 
 def _aligned(lines: tuple[Line, ...], notes: list[str] | None = None) -> str:
-    used = ops_of(lines)
-    rows = [*(notes or []), *map(_broken, lines), *(text for op, text in _DEFINITIONS.items() if op in used)]
+    rows = [*(notes or []), *map(_broken, lines), *definitions(lines, _DEFINITIONS)]
     body = " \\\\\n".join(rows)
     return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
 
@@ -142,93 +125,53 @@ def _letters(letters: str, longest: int) -> str:
     return rf"\mathrm{{{letters}}}".replace("_", r"\_")
 
 
-def _number(value: float) -> Text:
-    found = written(value)
-    sign, digits, binding = (
-        ("-" if found.negative else ""),
-        found.digits.replace("∞", r"\infty"),
-        Binding.ATOM,
-    )
-    if found.denominator:
-        digits = rf"\tfrac{{{digits}}}{{{found.denominator}}}"
-    if found.exponent:
-        power = f"10^{{{found.exponent}}}"
-        binding = Binding.POWER if digits == "1" else Binding.PRODUCT
-        digits = power if digits == "1" else rf"{digits} \cdot {power}"
-    return Text(sign + digits, Binding.SUM if sign else binding)
-
-
 def _group(text: str) -> str:
     return rf"\left({text}\right)" if _TALL.search(text) else f"({text})"
 
 
 def _where(pen: Pen) -> Text:
-    condition = iverson(pen, r"\neq")
+    condition = iverson(pen, SIGNS.unequal)
     yes, no = pen.args[1].text, pen.args[2].text
     cases = rf"\begin{{cases}} {yes} & \text{{if }} {condition} \\ {no} & \text{{otherwise}} \end{{cases}}"
     return Text(cases, Binding.CHOICE)
 
 
-def _hard_sigmoid(pen: Pen) -> Text:
-    operands = rf"{pen.args[0].text};\, {_number(float(pen.attrs['slope'])).text}"
-    return Text(rf"\operatorname{{hardsigmoid}}{pen.group(operands)}")
+def _function(name: str) -> str:
+    return rf"\{name}" if name in _COMMANDS else rf"\operatorname{{{name}}}"
 
 
-def _size(pen: Pen) -> Text:
-    counts = [f"n{_lowered(_index(word(axis)))}" for axis in axes_of(str(pen.attrs["axes"]))]
-    return Text(r" \cdot ".join(counts) or "1", Binding.PRODUCT if len(counts) > 1 else Binding.ATOM)
+def _ones(axes: Sequence[str]) -> str:
+    places = r" \times ".join(_index(word(axis)) for axis in axes)
+    return rf"\mathbf{{1}}_{{{places}}}"
 
 
-def _expand(pen: Pen) -> Text:
-    axes = r" \times ".join(_index(word(axis)) for axis in axes_of(str(pen.attrs["axes"])))
-    return Text(rf"{pen.arg(0, Binding.APPLICATION)} \mathbf{{1}}_{{{axes}}}", Binding.APPLICATION)
-
-
-def _sum_over_time(pen: Pen) -> Text:
-    return Text(rf"\sum_t {pen.arg(0, Binding.PRODUCT)}", Binding.PRODUCT)
-
-
+SIGNS = Signs(
+    minus="-",
+    times=r" \odot ",
+    dot=r" \cdot ",
+    space=r"\, ",
+    squared="^2",
+    transposed=r"^\top",
+    unequal=r"\neq",
+    not_less=r"\geq",
+    not_more=r"\leq",
+    sigma=r"\sigma",
+    over_time=r"\sum_t ",
+    infinity=r"\infty",
+    function=_function,
+    fraction=lambda above, below: Text(rf"\tfrac{{{above}}}{{{below}}}"),
+    power_of_ten=lambda exponent: Text(f"10^{{{exponent}}}", Binding.POWER),
+    count=lambda axis: f"n{_lowered(_index(word(axis)))}",
+    ones=_ones,
+)
 RULES: Mapping[Op | Form, Rule] = {
-    Op.NEG: prefix("-"),
-    Op.ABS: fence("|{0}|"),
-    Op.SIGN: call(r"\operatorname{sign}"),
-    Op.EXP: call(r"\exp"),
-    Op.LOG: call(r"\log"),
-    Op.SQRT: fence(r"\sqrt{{{0}}}"),
-    Op.SIGMOID: call(r"\sigma"),
-    Op.TANH: call(r"\tanh"),
-    Op.RELU: call(r"\operatorname{ReLU}"),
-    Op.HARD_SIGMOID: _hard_sigmoid,
-    Op.SOFTPLUS: call(r"\operatorname{softplus}"),
-    Op.ADD: infix(" + ", Binding.SUM),
-    Op.SUB: infix(" - ", Binding.SUM, Binding.QUOTIENT),
-    Op.MUL: product(r" \odot ", r" \cdot "),
+    **rules_of(SIGNS),
     Op.DIV: lambda pen: Text(rf"\frac{{{pen.args[0].text}}}{{{pen.args[1].text}}}", Binding.PRODUCT),
-    Op.MAXIMUM: call(r"\max"),
-    Op.MINIMUM: call(r"\min"),
-    Op.LESS: relation("<", ">"),
+    Op.SQRT: fence(r"\sqrt{{{0}}}"),
     Op.WHERE: _where,
-    Op.MATMUL: infix(" ", Binding.APPLICATION),
-    Op.TRANSPOSE: suffix(r"^\top"),
-    Op.OUTER: lambda pen: Text(
-        rf"{pen.arg(0, Binding.APPLICATION)} {pen.arg(1, Binding.ATOM)}^\top", Binding.APPLICATION
-    ),
-    Op.SUM: call(r"\operatorname{sum}"),
-    Op.MEAN: call(r"\operatorname{mean}"),
-    Op.EXPAND: _expand,
-    Op.SIZE: _size,
-    Op.RELABEL: through,
-    Form.SQUARE: square("^2"),
-    Form.STEP: call(r"\operatorname{step}"),
-    Form.NOT_LESS: relation(r"\geq", r"\leq"),
-    Form.BETWEEN: fence("[{0} < {1} < {2}]"),
-    Form.NONZERO: fence(r"[{0} \neq 0]"),
-    Form.ZERO: fence("[{0} = 0]"),
-    Form.OVER_TIME: _sum_over_time,
-    Form.BERNOULLI: call(r"\operatorname{Bernoulli}"),
 }
 
-NOTATION = Notation(RULES, spell, _number, _group)
+NOTATION = Notation(RULES, spell, number_of(SIGNS), _group)
 _BREAKS = Breaks(
     sums=(" + ", " - "), products=(), width_of=_printed, deepest=0
 )  # rows cannot break within \\left( \\right)

@@ -6,28 +6,11 @@ from textwrap import wrap
 from gatewright.backends.formulas.cell_lines import cell_lines
 from gatewright.backends.formulas.gradient_lines import gradient_lines
 from gatewright.backends.formulas.layout import Breaks, columns, rows
-from gatewright.backends.formulas.numbers import written
-from gatewright.backends.formulas.tree import Apply, Form, Line, Mark, Name, Sign, Time, ops_of
-from gatewright.backends.formulas.typeset import (
-    Binding,
-    Notation,
-    Pen,
-    Rule,
-    Text,
-    call,
-    fence,
-    infix,
-    iverson,
-    prefix,
-    product,
-    relation,
-    square,
-    suffix,
-    through,
-    write,
-)
+from gatewright.backends.formulas.signs import Definitions, Signs, definitions, number_of, rules_of
+from gatewright.backends.formulas.tree import Apply, Form, Line, Mark, Name, Sign, Time
+from gatewright.backends.formulas.typeset import Binding, Notation, Pen, Rule, Text, infix, iverson, write
 from gatewright.backends.formulas.words import GREEK, Word, word
-from gatewright.lang.ops import Op, axes_of
+from gatewright.lang.ops import Op
 from gatewright.trace.ir import Trace
 
 WIDTH = 80
@@ -36,7 +19,7 @@ _SIGNS = {Sign.EQUALS: "=", Sign.ADDS: "+=", Sign.DRAWN: "∼"}
 _ACCENTS = {"tilde": "\u0303", "hat": "\u0302", "check": "\u030c"}
 _BELOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _ABOVE = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-_DEFINITIONS: Mapping[Op | Form, str] = {
+_DEFINITIONS: Definitions = {
     Op.HARD_SIGMOID: "hardsigmoid(a; s) = min(max(s a + 0.5, 0), 1)",
     Op.SOFTPLUS: "softplus(a) = log(1 + exp(a))",
     Form.STEP: "step(a) = [a > 0] + 1/2 [a = 0]",
@@ -105,13 +88,11 @@ def _cases(choice: Apply) -> list[str]:
     pen = Pen(choice, (condition, yes, no), _group)
     broad = max(columns(yes.text), columns(no.text))
     texts = [text.text + " " * (broad - columns(text.text)) for text in (yes, no)]
-    return [f"⎧ {texts[0]}  if {iverson(pen, '≠')}", f"⎩ {texts[1]}  otherwise"]
+    return [f"⎧ {texts[0]}  if {iverson(pen, SIGNS.unequal)}", f"⎩ {texts[1]}  otherwise"]
 
 
 def _definitions(lines: tuple[Line, ...]) -> list[str]:
-    used = ops_of(lines)
-    texts = [text for op, text in _DEFINITIONS.items() if op in used]
-    return [f"where {text}" for text in texts]
+    return [f"where {text}" for text in definitions(lines, _DEFINITIONS)]
 
 
 def spell(name: Name) -> str:
@@ -135,89 +116,40 @@ def _below(found: Word) -> str:
     return "".join(text.translate(_BELOW) if text.isdigit() else f"_{text}" for text in texts)
 
 
-def _number(value: float) -> Text:
-    found = written(value)
-    sign, digits, binding = ("−" if found.negative else ""), found.digits, Binding.ATOM
-    if found.denominator:
-        digits, binding = f"{digits}/{found.denominator}", Binding.QUOTIENT
-    if found.exponent:
-        power = f"10{str(found.exponent).translate(_ABOVE)}"
-        binding = Binding.ATOM if digits == "1" else Binding.PRODUCT
-        digits = power if digits == "1" else f"{digits} · {power}"
-    return Text(sign + digits, Binding.SUM if sign else binding)
-
-
 def _group(text: str) -> str:
     return f"({text})"
 
 
 def _where(pen: Pen) -> Text:
-    return Text(f"{pen.arg(1, Binding.SUM)} if {iverson(pen, '≠')} else {pen.arg(2, Binding.SUM)}", Binding.CHOICE)
+    yes, no = (pen.arg(index, Binding.SUM) for index in (1, 2))
+    return Text(f"{yes} if {iverson(pen, SIGNS.unequal)} else {no}", Binding.CHOICE)
 
 
-def _hard_sigmoid(pen: Pen) -> Text:
-    return Text(f"hardsigmoid({pen.args[0].text}; {_number(float(pen.attrs['slope'])).text})")
-
-
-def _size(pen: Pen) -> Text:
-    counts = [f"n_{axis}" for axis in axes_of(str(pen.attrs["axes"]))]
-    return Text(" · ".join(counts) or "1", Binding.PRODUCT if len(counts) > 1 else Binding.ATOM)
-
-
-def _expand(pen: Pen) -> Text:
-    ones = f"𝟏_{str(pen.attrs['axes']).replace(',', '×')}"
-    return Text(f"{pen.arg(0, Binding.APPLICATION)} {ones}", Binding.APPLICATION)
-
-
-def _root(pen: Pen) -> Text:
-    return Text(f"√{pen.arg(0, Binding.ATOM)}")
-
-
-def _outer(pen: Pen) -> Text:
-    return Text(f"{pen.arg(0, Binding.APPLICATION)} {pen.arg(1, Binding.ATOM)}ᵀ", Binding.APPLICATION)
-
-
-def _sum_over_time(pen: Pen) -> Text:
-    return Text(f"Σₜ {pen.arg(0, Binding.PRODUCT)}", Binding.PRODUCT)
-
-
+SIGNS = Signs(
+    minus="−",
+    times=" ⊙ ",
+    dot=" · ",
+    space=" ",
+    squared="²",
+    transposed="ᵀ",
+    unequal="≠",
+    not_less="≥",
+    not_more="≤",
+    sigma="σ",
+    over_time="Σₜ ",
+    infinity="∞",
+    function=str,
+    fraction=lambda above, below: Text(f"{above}/{below}", Binding.QUOTIENT),
+    power_of_ten=lambda exponent: Text(f"10{str(exponent).translate(_ABOVE)}"),
+    count=lambda axis: f"n_{axis}",
+    ones=lambda axes: f"𝟏_{'×'.join(axes)}",
+)
 RULES: Mapping[Op | Form, Rule] = {
-    Op.NEG: prefix("−"),
-    Op.ABS: fence("|{0}|"),
-    Op.SIGN: call("sign"),
-    Op.EXP: call("exp"),
-    Op.LOG: call("log"),
-    Op.SQRT: _root,
-    Op.SIGMOID: call("σ"),
-    Op.TANH: call("tanh"),
-    Op.RELU: call("ReLU"),
-    Op.HARD_SIGMOID: _hard_sigmoid,
-    Op.SOFTPLUS: call("softplus"),
-    Op.ADD: infix(" + ", Binding.SUM),
-    Op.SUB: infix(" − ", Binding.SUM, Binding.QUOTIENT),
-    Op.MUL: product(" ⊙ ", " · "),
+    **rules_of(SIGNS),
     Op.DIV: infix(" / ", Binding.QUOTIENT, Binding.APPLICATION),
-    Op.MAXIMUM: call("max"),
-    Op.MINIMUM: call("min"),
-    Op.LESS: relation("<", ">"),
+    Op.SQRT: lambda pen: Text(f"√{pen.arg(0, Binding.ATOM)}"),
     Op.WHERE: _where,
-    Op.MATMUL: infix(" ", Binding.APPLICATION),
-    Op.TRANSPOSE: suffix("ᵀ"),
-    Op.OUTER: _outer,
-    Op.SUM: call("sum"),
-    Op.MEAN: call("mean"),
-    Op.EXPAND: _expand,
-    Op.SIZE: _size,
-    Op.RELABEL: through,
-    Form.SQUARE: square("²"),
-    Form.STEP: call("step"),
-    Form.NOT_LESS: relation("≥", "≤"),
-    Form.BETWEEN: fence("[{0} < {1} < {2}]"),
-    Form.NONZERO: fence("[{0} ≠ 0]"),
-    Form.ZERO: fence("[{0} = 0]"),
-    Form.OVER_TIME: _sum_over_time,
-    Form.BERNOULLI: call("Bernoulli"),
 }
 
-NOTATION = Notation(RULES, spell, _number, _group)
+NOTATION = Notation(RULES, spell, number_of(SIGNS), _group)
 _BREAKS = Breaks(sums=(" + ", " − "), products=(" ⊙ ", " · "), width_of=columns)

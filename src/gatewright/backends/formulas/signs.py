@@ -1,0 +1,149 @@
+"""What both notations write alike: one table of rules, given the signs that a notation has."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gatewright.backends.formulas.numbers import written
+from gatewright.backends.formulas.tree import Form, Line, ops_of
+from gatewright.backends.formulas.typeset import (
+    Binding,
+    Pen,
+    Rule,
+    Text,
+    call,
+    fence,
+    infix,
+    prefix,
+    product,
+    relation,
+    square,
+    suffix,
+    through,
+)
+from gatewright.lang.ops import Op, axes_of
+
+Definitions = Mapping[Op | Form, str]
+"""What is said of an operation that not everybody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """The signs of a notation."""
+
+    minus: str
+    times: str  # of two vectors, element by element
+    dot: str  # of what is no vector
+    space: str  # behind a semicolon
+    squared: str
+    transposed: str
+    unequal: str
+    not_less: str
+    not_more: str
+    sigma: str
+    over_time: str  # the sum over all steps
+    infinity: str
+    function: Callable[[str], str]  # its name
+    fraction: Callable[[str, str], Text]
+    power_of_ten: Callable[[int], Text]
+    count: Callable[[str], str]  # how many there are along an axis
+    ones: Callable[[Sequence[str]], str]  # a one for every place along axes
+
+
+def definitions(lines: tuple[Line, ...], known: Definitions) -> list[str]:
+    """The definitions of what the lines use."""
+    used = ops_of(lines)
+    return [text for op, text in known.items() if op in used]
+
+
+def number_of(signs: Signs) -> Callable[[float], Text]:
+    """How numbers are written."""
+
+    def number(value: float) -> Text:
+        found = written(value)
+        size = Text(found.digits.replace("∞", signs.infinity))
+        if found.denominator:
+            size = signs.fraction(size.text, found.denominator)
+        if found.exponent:
+            power = signs.power_of_ten(found.exponent)
+            size = power if size.text == "1" else Text(f"{size.text}{signs.dot}{power.text}", Binding.PRODUCT)
+        return Text(signs.minus + size.text, Binding.SUM) if found.negative else size
+
+    return number
+
+
+def rules_of(signs: Signs) -> dict[Op | Form, Rule]:
+    """The rules of all operations but those that each notation writes in a way of its own."""
+    named = {name: call(signs.function(name)) for name in _FUNCTIONS.values()}
+    return {
+        **{op: named[name] for op, name in _FUNCTIONS.items()},
+        Op.NEG: prefix(signs.minus),
+        Op.ABS: fence("|{0}|"),
+        Op.SIGMOID: call(signs.sigma),
+        Op.HARD_SIGMOID: _hard_sigmoid(signs),
+        Op.ADD: infix(" + ", Binding.SUM),
+        Op.SUB: infix(f" {signs.minus} ", Binding.SUM, Binding.QUOTIENT),
+        Op.MUL: product(signs.times, signs.dot),
+        Op.LESS: relation("<", ">"),
+        Op.MATMUL: infix(" ", Binding.APPLICATION),
+        Op.TRANSPOSE: suffix(signs.transposed),
+        Op.OUTER: _outer(signs),
+        Op.EXPAND: _expand(signs),
+        Op.SIZE: _size(signs),
+        Op.RELABEL: through,
+        Form.SQUARE: square(signs.squared),
+        Form.NOT_LESS: relation(signs.not_less, signs.not_more),
+        Form.BETWEEN: fence("[{0} < {1} < {2}]"),
+        Form.NONZERO: fence(f"[{{0}} {signs.unequal} 0]"),
+        Form.ZERO: fence("[{0} = 0]"),
+        Form.OVER_TIME: lambda pen: Text(f"{signs.over_time}{pen.arg(0, Binding.PRODUCT)}", Binding.PRODUCT),
+    }
+
+
+_FUNCTIONS: Mapping[Op | Form, str] = {
+    Op.SIGN: "sign",
+    Op.EXP: "exp",
+    Op.LOG: "log",
+    Op.TANH: "tanh",
+    Op.RELU: "ReLU",
+    Op.SOFTPLUS: "softplus",
+    Op.MAXIMUM: "max",
+    Op.MINIMUM: "min",
+    Op.SUM: "sum",
+    Op.MEAN: "mean",
+    Form.STEP: "step",
+    Form.BERNOULLI: "Bernoulli",
+}
+
+
+def _hard_sigmoid(signs: Signs) -> Rule:
+    number, name = number_of(signs), signs.function("hardsigmoid")
+
+    def rule(pen: Pen) -> Text:
+        slope = number(float(pen.attrs["slope"])).text
+        return Text(f"{name}{pen.group(f'{pen.args[0].text};{signs.space}{slope}')}")
+
+    return rule
+
+
+def _outer(signs: Signs) -> Rule:
+    def rule(pen: Pen) -> Text:
+        left, right = pen.arg(0, Binding.APPLICATION), pen.arg(1, Binding.ATOM)
+        return Text(f"{left} {right}{signs.transposed}", Binding.APPLICATION)
+
+    return rule
+
+
+def _expand(signs: Signs) -> Rule:
+    def rule(pen: Pen) -> Text:
+        axes = axes_of(str(pen.attrs["axes"]))
+        return Text(f"{pen.arg(0, Binding.APPLICATION)} {signs.ones(axes)}", Binding.APPLICATION)
+
+    return rule
+
+
+def _size(signs: Signs) -> Rule:
+    def rule(pen: Pen) -> Text:
+        counts = [signs.count(axis) for axis in axes_of(str(pen.attrs["axes"]))]
+        return Text(signs.dot.join(counts) or "1", Binding.PRODUCT if len(counts) > 1 else Binding.ATOM)
+
+    return rule
