@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.sources import Source, files_of, one_of
 from gatewright.tasks.data.tables import Row, rows_of
+
+_MISSING = {"", "?", "na", "n/a", "nan", "null", "none", "-"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,18 +51,15 @@ def load_series(source: Source = "airline", variables: Sequence[str] = ()) -> Se
 def read_series(path: Path) -> Series:
     """The numbers of a table, a variable a column.
 
-    The first row is a header where it has no number below which numbers stand. The first column is what the steps are
-    called, where it holds no numbers or has an empty name; it is in order of time, which is not checked.
+    The first row is a header where it has no number below which a number stands. The first column is what the steps are
+    called, where its first values are no numbers or its name is empty; it is in order of time, which is not checked.
     """
     rows = rows_of(path)
-    first = next(rows)
-    second = next(rows, None)
-    has_header = second is not None and any(
-        not _is_number(name) and _is_number(value) for name, value in zip(first.fields, second.fields, strict=True)
-    )
-    names = first.fields if has_header else [f"column {place}" for place in range(1, len(first.fields) + 1)]
-    start = ([] if has_header else [first]) + ([] if second is None else [second])
-    named = len(names) > 1 and (not names[0].strip() or not _is_number(start[0].fields[0]))
+    start = list(islice(rows, 3))
+    has_header = _has_header(start)
+    names = start[0].fields if has_header else [f"column {place}" for place in range(1, len(start[0].fields) + 1)]
+    start = start[int(has_header) :]
+    named = len(names) > 1 and (not names[0].strip() or all(_is_name(row.fields[0]) for row in start))
     values, times = array("d"), list[str]()
     for source in (start, rows):
         for row in source:
@@ -67,6 +67,13 @@ def read_series(path: Path) -> Series:
             values.extend(_numbers(path, row, names, from_column=int(named)))
     table = np.array(values).reshape(len(times), -1)
     return Series(table, tuple(names[int(named) :]), np.array(times) if named else None)
+
+
+def _has_header(rows: Sequence[Row]) -> bool:
+    if len(rows) < 2:
+        return False
+    fields = zip(rows[0].fields, rows[1].fields, strict=True)
+    return any(not _is_number(name) and _is_number(value) for name, value in fields)
 
 
 def _numbers(path: Path, row: Row, names: Sequence[str], *, from_column: int) -> list[float]:
@@ -82,16 +89,23 @@ def _numbers(path: Path, row: Row, names: Sequence[str], *, from_column: int) ->
 def _no_number(path: Path, row: Row, names: Sequence[str], from_column: int) -> DataError:
     place = next(place for place in range(from_column, len(names)) if not _is_number(row.fields[place]))
     text = row.fields[place].strip()
-    missing = text.lower() in {"", "?", "na", "n/a", "nan", "null", "none", "-"}
-    decimal_comma = _is_number(text.replace(",", ".", 1))
+    what = "a value is missing" if text.lower() in _MISSING else "this is no finite number"
+    mended = "write a decimal point for the comma" if _is_number(_with_point(text)) else None
     return DataError(
-        f"{path}, line {row.line}, {names[place]!r}: {'a value is missing' if missing else 'this is no finite number'}",
+        f"{path}, line {row.line}, {names[place]!r}: {what}",
         expected="a number such as -12.5",
         got=repr(text[:60]),
-        do="write a decimal point for the comma"
-        if decimal_comma
-        else "fill in the value, or leave out the row or column",
+        do=mended or "fill in the value, or leave out the row or column",
     )
+
+
+def _is_name(text: str) -> bool:
+    """Whether a step may be called so: it is not a number, nor one with a decimal comma, nor one that is missing."""
+    return not _is_number(_with_point(text)) and text.strip().lower() not in _MISSING
+
+
+def _with_point(text: str) -> str:
+    return text.replace(",", ".", 1)
 
 
 def _is_number(text: str) -> bool:

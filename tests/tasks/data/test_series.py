@@ -1,0 +1,234 @@
+"""Tables of numbers, and forecasting from them."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data import Cuts, Scaling, WindowBatches, load_series, seasonal_naive
+from gatewright.tasks.data.series import read_series
+from gatewright.tasks.data.tables import rows_of
+
+TABLE = "date,load,heat\n2020-01,1,2.5\n2020-02,-3e-1,4\n"
+
+
+def put(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TABLE,
+        TABLE.replace(",", "\t"),
+        TABLE.replace(",", ";"),
+        TABLE.replace("\n", "\r\n"),
+        TABLE.removesuffix("\n"),
+        "\ufeff" + TABLE,
+        TABLE.replace("\n", "\n\n"),
+        TABLE.replace("date", ""),
+        TABLE.replace("2020-01", '"2020-01"').replace("2.5", '"2.5"'),
+    ],
+    ids=["comma", "tab", "semicolon", "windows", "no end", "mark", "empty lines", "no name", "quoted"],
+)
+def test_a_table_is_read_however_it_was_written(tmp_path: Path, text: str) -> None:
+    found = read_series(put(tmp_path / "any.csv", text))
+    assert found.names == ("load", "heat")
+    assert found.values.tolist() == [[1, 2.5], [-0.3, 4]]
+    assert found.times is not None
+    assert found.times.tolist() == ["2020-01", "2020-02"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "values", "times"),
+    [
+        ("1,2\n3,4\n", ("column 1", "column 2"), [[1, 2], [3, 4]], None),
+        ("a,b\n1,2\n3,4\n", ("a", "b"), [[1, 2], [3, 4]], None),
+        ("mon,2\ntue,4\n", ("column 2",), [[2], [4]], ["mon", "tue"]),
+        ("value\n1\n2\n", ("value",), [[1], [2]], None),
+        ("5\n6\n", ("column 1",), [[5], [6]], None),
+        (",a\n0,1\n1,2\n", ("a",), [[1], [2]], ["0", "1"]),
+        ("7,8\n", ("column 1", "column 2"), [[7, 8]], None),
+    ],
+)
+def test_headers_and_times_are_told_from_numbers(
+    tmp_path: Path, text: str, names: tuple[str, ...], values: list[list[float]], times: list[str] | None
+) -> None:
+    found = read_series(put(tmp_path / "any.csv", text))
+    assert (found.names, found.values.tolist()) == (names, values)
+    assert (None if found.times is None else found.times.tolist()) == times
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", " is empty"),
+        ("\n\n", " holds no rows"),
+        (
+            TABLE + "2020-03,1\n",
+            ", line 4: the row has too many or too few fields\n  expected: 3 fields divided by commas",
+        ),
+        (TABLE + "2020-03,1,2,3\n", ", line 4: the row has too many .*\n.*\n  got: 4: '2020-03,1,2,3'"),
+        (TABLE + "2020-03,,1\n", ", line 4, 'load': a value is missing\n.*\n  got: ''\n  do: fill in the value"),
+        (TABLE + "2020-03,1,NaN\n", ", line 4, 'heat': a value is missing\n.*\n  got: 'NaN'"),
+        (TABLE + "2020-03,1,inf\n", ", line 4, 'heat': this is no finite number\n.*\n  got: 'inf'"),
+        (TABLE + "2020-03,1,much\n", ", line 4, 'heat': this is no finite number\n.*\n  got: 'much'"),
+        (TABLE + "2020-03,1", ", line 4: the row has too many or too few fields"),
+        (
+            TABLE + '2020-03,"1,2\n',
+            ", line 4: the row cannot be divided into fields\n.*\n  got: unexpected end of data",
+        ),
+        ("a;b\n1,5;2\n", ", line 2, 'a': this is no finite number\n.*\n  got: '1,5'\n  do: write a decimal point"),
+        ("a,b\nNaN,2\n1,3\n", ", line 2, 'a': a value is missing\n.*\n  got: 'NaN'"),
+        ("a,b\nx,2\n1,3\n", ", line 2, 'a': this is no finite number\n.*\n  got: 'x'"),
+        ("date,load\n", ", line 1, 'column 2': this is no finite number\n.*\n  got: 'load'"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    path = put(tmp_path / "any.csv", text)
+    with pytest.raises(DataError, match=re.escape(str(path)) + message):
+        read_series(path)
+
+
+def test_another_encoding_is_told_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is not UTF-8 text\n.*\n.*in line 1 "):
+        read_series(put(tmp_path / "any.csv", TABLE.replace("heat", "Wärme"), "latin-1"))
+
+
+def test_a_quoted_field_may_hold_lines_and_its_row_begins_where_it_does(tmp_path: Path) -> None:
+    text = 'a,b\n"one\ntwo ""2""",x\n\nlast,y\n'
+    rows = list(rows_of(put(tmp_path / "any.csv", text)))
+    assert rows == [(1, ["a", "b"]), (2, ['one\ntwo "2"', "x"]), (5, ["last", "y"])]
+
+
+def test_between_tabs_a_quotation_mark_is_a_mark(tmp_path: Path) -> None:
+    rows = list(rows_of(put(tmp_path / "any.tsv", '" so it goes, he said\t0\n5" pipe\t1\n')))
+    assert [row.fields for row in rows] == [['" so it goes, he said', "0"], ['5" pipe', "1"]]
+
+
+def test_variables_are_chosen_by_name(tmp_path: Path) -> None:
+    path = put(tmp_path / "any.csv", TABLE)
+    assert load_series(path, ["heat"]).values.tolist() == [[2.5], [4]]
+    with pytest.raises(
+        OptionError, match="the series has no such variable\n  expected: some of load, heat\n  got: 'oil'"
+    ):
+        load_series(path, ["oil"])
+
+
+def test_a_name_of_another_kind_lists_the_series(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        load_series("mnist")
+    assert str(caught.value) == (
+        "data set 'mnist' is of another kind\n"
+        "  expected: series: one of airline, etth1, etth2, sunspots, or a path\n"
+        "  got: images"
+    )
+    with pytest.raises(DataError, match="do: did you mean 'sunspots'"):
+        load_series("sunspot")
+
+
+def test_only_the_training_part_scales(rng: np.random.Generator) -> None:
+    values = np.column_stack([rng.normal(5, 3, 100), np.full(100, 7.0)])
+    changed = values.copy()
+    changed[60:] *= 100
+    scaling, again = Scaling.of(values[:60]), Scaling.of(changed[:60])
+    assert np.array_equal(scaling.mean, again.mean)
+    scaled = scaling.apply(values)
+    assert scaled.dtype == np.float32
+    assert np.allclose(scaled[:60].mean(0), 0, atol=1e-6)
+    assert scaled[:60].std(0) == pytest.approx([1, 0], abs=1e-6)
+    assert np.allclose(scaling.undo(scaled), values, rtol=1e-6)
+    with pytest.raises(DataError, match="there are no steps to scale by"):
+        Scaling.of(values[:0])
+
+
+def test_windows_are_the_steps_before_and_after_a_time() -> None:
+    values = np.arange(20, dtype=np.float32).reshape(10, 2)
+    batch = WindowBatches(values, history=3, horizon=2, batch=10).batch(0, 0)
+    assert batch.inputs.shape == (3, 6, 2)
+    assert batch.targets.shape == (2, 6, 2)
+    assert batch.inputs[:, 0].tolist() == values[:3].tolist()
+    assert batch.targets[:, 0].tolist() == values[3:5].tolist()
+    assert batch.targets[:, 5].tolist() == values[8:10].tolist()
+
+
+def test_a_part_forecasts_its_own_steps_and_may_read_those_before() -> None:
+    values = np.arange(100, dtype=np.float32)[:, np.newaxis]
+    part = WindowBatches(values, 10, 5, 1000, start=60, end=80)
+    batch = part.batch(0, 0)
+    assert (batch.targets.min(), batch.targets.max()) == (60, 79)
+    assert batch.inputs.min() == 50
+    assert batch.inputs.shape[1] == 20 - 5 + 1
+    train = WindowBatches(values, 10, 5, 1000, start=0, end=60).batch(0, 0)
+    assert (train.inputs.min(), train.targets.max(), train.inputs.shape[1]) == (0, 59, 60 - 10 - 5 + 1)
+    assert WindowBatches(values, 10, 5, 1000, start=60, end=80, stride=5).targets.tolist() == [60, 65, 70, 75]
+
+
+def test_every_window_comes_once_an_epoch() -> None:
+    values = np.arange(50, dtype=np.float32)[:, np.newaxis]
+    batches = WindowBatches(values, 4, 2, 7, seed=3)
+    epochs = [
+        np.concatenate([batches.batch(epoch, place).inputs[0, :, 0] for place in range(len(batches))])
+        for epoch in (0, 1)
+    ]
+    assert all(sorted(epoch.tolist()) == list(range(45)) for epoch in epochs)
+    assert epochs[0].tolist() != epochs[1].tolist()
+    assert np.array_equal(WindowBatches(values, 4, 2, 7, seed=3).batch(1, 2).inputs, batches.batch(1, 2).inputs)
+
+
+def test_wrong_windows_are_errors() -> None:
+    values = np.zeros((10, 1), np.float32)
+    with pytest.raises(OptionError, match="history is too small"):
+        WindowBatches(values, 0, 1, 1)
+    with pytest.raises(OptionError, match="the part lies outside of the series\n  expected: 0 to 10\n  got: 5, 11"):
+        WindowBatches(values, 1, 1, 1, start=5, end=11)
+    with pytest.raises(DataError, match="the part is too short for one window\n  expected: 8 steps to read and 3"):
+        WindowBatches(values, 8, 3, 1)
+    assert len(WindowBatches(values, 8, 2, 1).targets) == 1
+
+
+def test_parts_are_cut_by_shares() -> None:
+    assert Cuts.shares(1000) == (700, 800, 1000)
+    assert Cuts.shares(144, validation=0.25, test=0.25) == (72, 108, 144)
+    with pytest.raises(OptionError, match="a part of the series would be empty"):
+        Cuts.shares(10, validation=0.0)
+
+
+def test_each_season_repeats_the_last() -> None:
+    history = np.arange(12.0).reshape(6, 1, 2)
+    found = seasonal_naive(history, season=2, horizon=5)
+    assert found[:, 0, 0].tolist() == [8, 10, 8, 10, 8]
+    with pytest.raises(OptionError, match="no whole season has been read\n  expected: 1 to 6\n  got: 7"):
+        seasonal_naive(history, season=7, horizon=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "first", "last"),
+    [
+        ("ett", (17_420, 7), "2016-07-01 00:00:00", "2018-06-26 19:00:00"),
+        ("airline", (144, 1), "1949-01", "1960-12"),
+        ("sunspots", (2_820, 1), "1749-01", "1983-12"),
+    ],
+)
+def test_the_real_series_have_their_published_sizes(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch, name: str, shape: tuple[int, int], first: str, last: str
+) -> None:
+    monkeypatch.setenv("GATEWRIGHT_DATA", str(shared_data))
+    found = load_series(name)
+    assert found.values.shape == shape
+    assert found.times is not None
+    assert [found.times[0], found.times[-1]] == [first, last]
+
+
+@pytest.mark.parametrize(
+    ("history", "horizon", "windows"), [(96, 24, [8521, 2857, 2857]), (336, 96, [8209, 2785, 2785])]
+)
+def test_etth1_has_as_many_windows_as_in_the_papers(history: int, horizon: int, windows: list[int]) -> None:
+    values, cuts = np.zeros((17_420, 1), np.float32), Cuts.ett_hourly()
+    edges = (0, *cuts)
+    found = [WindowBatches(values, history, horizon, 32, start=start, end=end) for start, end in pairwise(edges)]
+    assert [len(one.targets) for one in found] == windows
