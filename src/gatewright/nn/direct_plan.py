@@ -45,7 +45,8 @@ class Plan:
         addresses = [bases[number] + before for number, before in self.spots]
         addresses += runner.inside(inside.data_ptr())
         addresses += runner.panels(panels.data_ptr())
-        runner.run(addresses, [bases[number] + before for number, before in self.sums])
+        addresses += [bases[number] + before for number, before in self.sums]
+        runner.run(addresses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.buffers import Key, inside_keys
-from gatewright.backends.llvm.row_sums import result_key
+from gatewright.backends.llvm.buffers import Key, inside_keys, sum_key, sum_keys
 from gatewright.backends.llvm.runner import Runner
 from gatewright.errors import ShapeError
 from gatewright.schedule.program import Place, Program
@@ -105,19 +104,16 @@ class Allocation:
         for state in program.trace.states:
             self._held[Place.STATE, state.name][-1 if self.backwards else 0] = states[state.name]
         for one in program.row_sums:
-            self._held[result_key(one)] = arrays.zeros(self.shapes.of_sums[one.target.name])
+            self._held[sum_key(one)] = arrays.zeros(self.shapes.of_sums[one.target.name])
 
     def addresses(self, runner: Runner) -> list[int]:
         """Where all buffers begin, in the order that the runner asks for."""
         panels = [self.arrays.empty((panel.size,)) for panel in runner.kernels.panels]
+        sums = [self._held[key] for key in sum_keys(self.program)]
         spread = [self._spread(name) for name in runner.spread]
         self._kept += [*panels, *spread]
         held = [self._held[key] for key in (*runner.outside, *inside_keys(self.program))]
-        return [self.arrays.address(one) for one in (*held, *panels, *spread)]
-
-    def results(self) -> list[int]:
-        """Where the sums are added up."""
-        return [self.arrays.address(self._held[result_key(one)]) for one in self.program.row_sums]
+        return [self.arrays.address(one) for one in (*held, *panels, *sums, *spread)]
 
     def state(self, name: str) -> Any:
         """A state before the first step, and after every step."""
@@ -139,7 +135,7 @@ class Allocation:
         """What is summed over rows and steps; a number where no row adds anything."""
         values = dict(self._shared)
         for one in self.program.row_sums:
-            values[one.target.name] = self._held[result_key(one)]
+            values[one.target.name] = self._held[sum_key(one)]
         self.arrays.compute(self.program.epilogue, values, self.sizes)
         sums = self.program.sums
         return {name: value.value if isinstance(value, Literal) else values[value.name] for name, value in sums}

@@ -9,7 +9,7 @@ from typing import Any
 from gatewright.axes import bind
 from gatewright.backends.llvm.emitter import Emitter, Index
 from gatewright.backends.llvm.vector_type import Value
-from gatewright.schedule.program import Place, Program, Store
+from gatewright.schedule.program import Place, Program, RowSum, Store
 from gatewright.trace.ir import Var
 
 Key = tuple[str, str]
@@ -23,9 +23,31 @@ def outside_keys(program: Program) -> list[Key]:
 
 
 def inside_keys(program: Program) -> list[Key]:
-    """The buffers that only kernels use, next in the table; the panels of packed matrices come last."""
+    """The buffers that only kernels use, next in the table; behind them come panels, sums, and what is spread."""
     emitted, own = set(_emitted(program)), (Place.SEQUENCE, Place.ROW)
     return [(place, name) for name, place in program.places.items() if place in own and name not in emitted]
+
+
+def sum_key(one: RowSum) -> Key:
+    """The buffer that a sum goes to; it must be zero before."""
+    return ("sum", one.target.name)
+
+
+def sum_keys(program: Program) -> list[Key]:
+    """The buffers of all sums."""
+    return [sum_key(one) for one in program.row_sums]
+
+
+def spread_key(name: str) -> Key:
+    """The buffer of what is the same for all rows, and yet summed over them: repeated for every line."""
+    return ("spread", name)
+
+
+def spread_keys(program: Program) -> list[Key]:
+    """All buffers of that kind."""
+    operands = (value for one in program.row_sums for value in (one.left, one.right) if value is not None)
+    names = (value.name for value in operands if program.places[value.name] is Place.SHARED)
+    return [spread_key(name) for name in dict.fromkeys(names)]
 
 
 def _emitted(program: Program) -> list[str]:

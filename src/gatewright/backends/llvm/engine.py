@@ -113,7 +113,7 @@ class Engine:
         memory.fill(inputs, params, states)
         if all(extent):
             runner = self.runner(*extent)
-            runner.run(memory.addresses(runner), memory.results())
+            runner.run(memory.addresses(runner))
         trace = self.program.trace
         return Outcome(
             states={state.name: memory.state(state.name) for state in trace.states},

@@ -12,7 +12,16 @@ from typing import Any
 
 from llvmlite import ir
 
-from gatewright.backends.llvm.buffers import Bound, Memory, inside_keys, outside_keys
+from gatewright.backends.llvm.buffers import (
+    Bound,
+    Memory,
+    inside_keys,
+    outside_keys,
+    spread_key,
+    spread_keys,
+    sum_key,
+    sum_keys,
+)
 from gatewright.backends.llvm.emitter import INDEX, POINTER, Emitter
 from gatewright.backends.llvm.machine_code import Signature
 from gatewright.backends.llvm.panels import Panel, PanelDesign, emit_packing, matrix_key, panels_of
@@ -22,7 +31,8 @@ from gatewright.backends.llvm.stage import Design, StageEmitter
 from gatewright.backends.llvm.target import Target
 from gatewright.backends.llvm.tiles import Tile, Work, bundle, choose
 from gatewright.backends.llvm.vector_type import Dtype
-from gatewright.schedule.program import Program, RowSum, Stage
+from gatewright.schedule.program import Place, Program, RowSum, Stage
+from gatewright.trace.ir import Var
 
 PASS_ARGUMENTS = {"table": POINTER, "steps": INDEX, "batch": INDEX, "first": INDEX, "last": INDEX}
 """What a pass is called with: the table of buffers, the extent, and the rows to do."""
@@ -32,6 +42,8 @@ PASS: Signature = (ctypes.c_void_p, *[ctypes.c_int64] * 4)
 SUM: Signature = (*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 3)
 
 LOOP = "loop"
+PACK = "pack"
+WHOLE = "whole"
 _LINES = 64  # for how many lines the tile of an outer product is chosen, however many there will be
 
 
@@ -63,7 +75,8 @@ class Kernels:
     def bound(self) -> Bound:
         """The Program with its sizes and its table of buffers, in a fixed order."""
         bound = Bound(self.program, self.sizes, self.backwards)
-        for key in (*outside_keys(self.program), *inside_keys(self.program), *(panel.key for panel in self.panels)):
+        keys = (*outside_keys(self.program), *inside_keys(self.program), *(panel.key for panel in self.panels))
+        for key in (*keys, *sum_keys(self.program), *spread_keys(self.program)):
             bound.slot(key)
         return bound
 
@@ -100,7 +113,7 @@ class Kernels:
     @property
     def functions(self) -> Mapping[str, Signature]:
         """The names of all kernels, and what they are called with."""
-        names = (*self.designs, *(("pack",) if self.panels else ()))
+        names = (*self.designs, *((PACK,) if self.panels else ()), WHOLE)
         return {**dict.fromkeys(names, PASS), **dict.fromkeys((one.name for one in self.sums), SUM)}
 
     @cached_property
@@ -117,6 +130,7 @@ class Kernels:
             writer.write_packing()
         for design in dict.fromkeys(self.sums):
             writer.write_sum(design)
+        writer.write_whole()
         return str(writer.module)
 
     def _design(self, stage: Stage, name: str, of_pass: str) -> Design:
@@ -163,10 +177,13 @@ class _Writer:
     def __init__(self, kernels: Kernels) -> None:
         self.kernels, self.bound = kernels, kernels.bound
         self.module: Any = ir.Module(name=kernels.program.trace.name)
+        self._written: dict[str, Any] = {}
 
     def _function(self, name: str, arguments: Mapping[str, Any]) -> tuple[Emitter, Any, dict[str, Any]]:
         kind = ir.FunctionType(ir.VoidType(), list(arguments.values()))
         function: Any = ir.Function(self.module, kind, name)
+        function.attributes.add("noinline")  # `whole` calls it, and needs no copy
+        self._written[name] = function
         given = dict(zip(arguments, function.args, strict=True))
         for key, argument in given.items():
             argument.name = key
@@ -198,7 +215,7 @@ class _Writer:
 
     def write_packing(self) -> None:
         """The copy of all matrices into their panels."""
-        scalar, builder, given = self._function("pack", PASS_ARGUMENTS)
+        scalar, builder, given = self._function(PACK, PASS_ARGUMENTS)
         memory = Memory(scalar, self.bound, given["table"])
         panels = self.kernels.panels
         targets = [memory.pointer(panel.key) for panel in panels]
@@ -218,3 +235,30 @@ class _Writer:
             right, span = Lines(scalar, given["right"], design.width), (given["first"], given["last"])
             emit_outer(wide, left, right, given["result"], design.tile, given["lines"], span)
         builder.ret_void()
+
+    def write_whole(self) -> None:
+        """All kernels one after the other, for all rows; where `first` is not 0, the panels are as they are."""
+        scalar, builder, given = self._function(WHOLE, PASS_ARGUMENTS)
+        table, steps, batch, zero = given["table"], given["steps"], given["batch"], scalar.index(0)
+        lines = scalar.mul_index(steps, batch, "lines")
+        if self.kernels.panels:
+            with scalar.when(scalar.compare_index("==", given["first"], 0), "packing"):
+                builder.call(self._written[PACK], [table, steps, batch, zero, zero])
+        for name in self.kernels.designs:
+            rows = batch if name == LOOP else lines
+            builder.call(self._written[name], [table, steps, batch, zero, rows])
+        memory = Memory(scalar, self.bound, table)
+        for one, design in zip(self.kernels.program.row_sums, self.kernels.sums, strict=True):
+            left = self._operand(scalar, memory, one.left, batch)
+            right = left if one.right is None else self._operand(scalar, memory, one.right, batch)
+            result = memory.pointer(sum_key(one))
+            height = scalar.index(design.height)
+            builder.call(self._written[design.name], [left, right, result, lines, zero, height])
+        builder.ret_void()
+
+    def _operand(self, e: Emitter, memory: Memory, value: Var, batch: Any) -> Any:
+        """Where the first line of a value lies that is summed."""
+        if self.kernels.program.places[value.name] is Place.SHARED:
+            return memory.pointer(spread_key(value.name))
+        shift = self.bound.shift(value) * self.bound.width(value)
+        return e.address(memory.pointer(self.bound.key(value)), e.mul_index(batch, shift))

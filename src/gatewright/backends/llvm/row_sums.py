@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gatewright.backends.llvm.buffers import Key
 from gatewright.backends.llvm.emitter import Emitter, Index
 from gatewright.backends.llvm.panels import column_of
 from gatewright.backends.llvm.vector_type import Value
-from gatewright.schedule.program import RowSum
 
 ROWS_AT_A_TIME = 256
 """Lines that are summed before the sum goes to memory: their two operands fit the second cache, and rounding stays
@@ -20,11 +18,6 @@ class OuterTile:
 
     rows: int
     blocks: int
-
-
-def result_key(one: RowSum) -> Key:
-    """The buffer that a sum goes to; it must be zero before."""
-    return ("sum", one.target.name)
 
 
 class Lines:

@@ -13,8 +13,15 @@ from typing import Any
 import numpy as np
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.buffers import Key, inside_keys, outside_keys
-from gatewright.backends.llvm.kernels import LOOP, Kernels, SumDesign
+from gatewright.backends.llvm.buffers import (
+    Key,
+    inside_keys,
+    outside_keys,
+    spread_key,
+    spread_keys,
+    sum_key,
+)
+from gatewright.backends.llvm.kernels import LOOP, PACK, WHOLE, Kernels, SumDesign
 from gatewright.backends.llvm.library import Library
 from gatewright.schedule.program import Place, Program, RowSum
 from gatewright.threads import get_num_threads, run_parallel
@@ -37,33 +44,45 @@ class _Pass:
 
 @dataclass(frozen=True, slots=True)
 class _Sum:
-    """A sum over rows: two operands, each a place in the table and bytes behind it, and how the result is divided."""
+    """A sum over rows: two operands, each a place in the table and bytes behind it, the place of the result, and how
+    it is divided."""
 
     kernel: Kernel
     left: tuple[int, int]
     right: tuple[int, int]
+    result: int
     design: SumDesign
+
+    def parts(self, addresses: Sequence[int], lines: int, threads: int) -> Iterator[tuple[Any, ...]]:
+        """The calls that compute it together."""
+        operands = [addresses[place] + before for place, before in (self.left, self.right)]
+        height, tile = self.design.height, self.design.tile
+        for span in [(0, height)] if tile is None else split_at(height, tile.rows, threads):
+            yield (self.kernel, *operands, addresses[self.result], lines, *span)
 
 
 class Runner:
     """Runs the kernels over `steps` steps of `batch` rows.
 
-    A call is given the addresses of all buffers, in this order: those in `outside`, those that only the kernels use
-    (`inside` places them in one block of `inside_bytes`), the packed matrices (`panels`, `panel_bytes`), and the
-    parameters in `spread`, repeated for every line; then the address of zeros for every sum of the Program.
+    A call is given the addresses of all buffers, in this order: those in `outside`; those that only the kernels use
+    (`inside` places them in one block of `inside_bytes`); the packed matrices (`panels`, `panel_bytes`); zeros for
+    every sum of the Program; and the parameters in `spread`, repeated for every line.
     """
 
     def __init__(self, program: Program, kernels: Kernels, library: Library, steps: int, batch: int) -> None:
         self.kernels, self.library = kernels, library
         self._program, self._bound = program, kernels.bound
         self._steps, self._batch = steps, batch
-        self.outside = tuple(outside_keys(program))
-        self.spread = tuple(dict.fromkeys(_spread(program)))
+        self.outside = outside_keys(program)
+        self.spread = [name for _, name in spread_keys(program)]
         self._inside, self.inside_bytes = self._offsets([self._elements(key) for key in inside_keys(program)])
         self._panels, self.panel_bytes = self._offsets([panel.size for panel in kernels.panels])
-        self._pack: Kernel | None = library["pack"] if kernels.panels else None
+        self._whole: Kernel = library[WHOLE]
+        self._pack: Kernel | None = library[PACK] if kernels.panels else None
         self._passes = list(self._all_passes())
         self._sums = [self._sum(*one) for one in zip(program.row_sums, kernels.sums, strict=True)]
+        self._summed = sum(2 * steps * batch * one.design.height * one.design.width for one in self._sums)
+        self._most = max(self._summed, *(one.operations for one in self._passes), 0)
 
     def inside(self, block: int) -> list[int]:
         """The addresses of what only the kernels use, in a block of `inside_bytes`."""
@@ -73,37 +92,30 @@ class Runner:
         """The addresses of packed matrices, in a block of `panel_bytes`."""
         return [block + offset for offset in self._panels]
 
-    def run(self, addresses: Sequence[int], sums: Sequence[int] = (), *, pack: bool = True) -> None:
+    def run(self, addresses: Sequence[int], *, pack: bool = True) -> None:
         """Run all kernels; see the class. Without `pack`, the panels are as an earlier call has left them."""
         table = (ctypes.c_void_p * len(addresses))(*addresses)
+        threads = get_num_threads() if self._most >= 2 * WORTH_A_THREAD else 1
+        if threads == 1:
+            self._whole(table, self._steps, self._batch, not pack, 0)
+        else:
+            self._share(table, addresses, threads, pack)
+
+    def _share(self, table: Any, addresses: Sequence[int], threads: int, pack: bool) -> None:
+        """Run all kernels, each on as many threads as it is worth."""
         if pack and self._pack is not None:
             self._pack(table, self._steps, self._batch, 0, 0)
-        threads = get_num_threads()
         for one in self._passes:
-            parts = 1 if threads == 1 else min(threads, one.operations // WORTH_A_THREAD)
-            if parts <= 1:
-                one.kernel(table, self._steps, self._batch, 0, one.rows)
-            else:
-                spans = split(one.rows, one.fewest, parts)
-                run_parallel(one.kernel, [(table, self._steps, self._batch, *span) for span in spans])
-        if self._sums:
-            self._run_sums(addresses, sums, threads)
-
-    def _run_sums(self, addresses: Sequence[int], results: Sequence[int], threads: int) -> None:
-        lines = self._steps * self._batch
-        parts: list[tuple[Any, ...]] = []
-        operations = 0
-        for one, result in zip(self._sums, results, strict=True):
-            height, tile = one.design.height, one.design.tile
-            spans = [(0, height)] if tile is None or threads == 1 else split_at(height, tile.rows, threads)
-            operands = (addresses[one.left[0]] + one.left[1], addresses[one.right[0]] + one.right[1], result)
-            parts += [(one.kernel, *operands, lines, *span) for span in spans]
-            operations += 2 * lines * height * one.design.width
-        if operations < WORTH_A_THREAD or threads == 1:
-            for kernel, *given in parts:
-                kernel(*given)
+            parts = min(threads, one.operations // WORTH_A_THREAD)
+            spans = split(one.rows, one.fewest, parts)
+            run_parallel(one.kernel, [(table, self._steps, self._batch, *span) for span in spans])
+        lines, parts = self._steps * self._batch, min(threads, self._summed // WORTH_A_THREAD)
+        sums = [part for one in self._sums for part in one.parts(addresses, lines, max(parts, 1))]
+        if parts > 1:
+            run_parallel(lambda kernel, *given: kernel(*given), sums)
         else:
-            run_parallel(lambda kernel, *given: kernel(*given), parts)
+            for kernel, *given in sums:
+                kernel(*given)
 
     def _all_passes(self) -> Iterator[_Pass]:
         for name, designs in self.kernels.designs.items():
@@ -115,12 +127,13 @@ class Runner:
 
     def _sum(self, one: RowSum, design: SumDesign) -> _Sum:
         left = self._operand(one.left)
-        return _Sum(self.library[design.name], left, left if one.right is None else self._operand(one.right), design)
+        right = left if one.right is None else self._operand(one.right)
+        return _Sum(self.library[design.name], left, right, self._bound.slots[sum_key(one)], design)
 
     def _operand(self, value: Var) -> tuple[int, int]:
         """A place in the table, and how many bytes behind it the first step of a value lies."""
         if self._program.places[value.name] is Place.SHARED:
-            return len(self._bound.slots) + self.spread.index(value.name), 0
+            return self._bound.slots[spread_key(value.name)], 0
         shift = self._bound.shift(value) * self._batch * self._bound.width(value)
         return self._bound.slots[self._bound.key(value)], shift * self._item
 
@@ -140,14 +153,6 @@ class Runner:
             offsets.append(end)
             end += -(-count * self._item // ALIGNMENT) * ALIGNMENT
         return offsets, end
-
-
-def _spread(program: Program) -> Iterator[str]:
-    """What is the same for all rows, and yet summed over them."""
-    for one in program.row_sums:
-        for value in (one.left, one.right):
-            if value is not None and program.places[value.name] is Place.SHARED:
-                yield value.name
 
 
 def split(rows: int, fewest: int, threads: int) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gatewright.axes import bind
 from gatewright.backends.llvm.buffers import Key
 from gatewright.backends.llvm.engine import Engine
-from gatewright.backends.llvm.kernels import LOOP, Kernels
+from gatewright.backends.llvm.kernels import LOOP, PACK, Kernels
 from gatewright.backends.llvm.panels import matrix_key
 from gatewright.backends.llvm.script import Call, Copy, address_of
 from gatewright.schedule.program import Place
@@ -65,7 +65,7 @@ class Session:
         """Lay the matrices out as the kernels read them; they themselves are not needed any more."""
         self._memory |= {panel.key: self._empty((panel.size,)) for panel in self._kernels.panels}
         if matrices:
-            self._library["pack"](_table(self._kernels, self._memory | matrices), self.steps, self.batch, 0, 0)
+            self._library[PACK](_table(self._kernels, self._memory | matrices), self.steps, self.batch, 0, 0)
 
     def calls(self, steps: int = 1) -> list[Call | Copy]:
         """What runs the first steps, and then makes the last states those that the next call starts from."""
