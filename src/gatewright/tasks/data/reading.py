@@ -10,7 +10,7 @@ from typing import IO, BinaryIO, Literal, cast
 
 from gatewright.errors import DataError
 
-PIECE = 1 << 20  # bytes read at once: what bounds the memory for a long text
+PIECE = 1 << 18  # bytes read at once: what bounds the memory for a long text
 Whole = Literal["lines", "words"]
 
 _GZIP = b"\x1f\x8b"
@@ -42,7 +42,7 @@ def damaged(path: Path, error: Exception) -> DataError:
 
 
 def text_pieces(path: Path, whole: Whole = "lines") -> Iterator[str]:
-    """The text of a file in pieces of about a megabyte, which joined are the file.
+    """The text of a file in pieces of a quarter of a megabyte, which joined are the file.
 
     A piece ends with a line or, with whole="words", with a line or a space. So all that is held at a time is a
     piece, or the longest line (word) if that is longer. A text that is not UTF-8 is a DataError with the line.

@@ -13,7 +13,7 @@ from gatewright.tasks.data.sources import Files, Source, existing, files_of, nam
 
 Pieces = Callable[[], Iterator[str]]  # from the beginning, each time it is called
 
-_NAMES = {"train": "train", "validation": "valid(ation)?|dev", "test": "test"}
+_NAMES = {"train": "train", "valid": "valid(ation)?|dev", "test": "test"}
 _ARCHIVE = r".*\.(tgz|tar|tar\.gz)"
 
 
@@ -44,19 +44,19 @@ def parted_sources(source: Source, whole: Whole = "lines") -> Parts[Pieces] | No
         return _members(archive, whole)
     if row is None and not existing(source).is_dir():
         return None
-    return Parts(*(partial(text_pieces, _part(files, name), whole) for name in _NAMES.values()))
+    return Parts(*(partial(text_pieces, _part(files, *names), whole) for names in _NAMES.items()))
 
 
-def _part(files: Files, name: str) -> Path:
-    return one_of(files, rf"(.*[._-])?({name})\.(txt|tokens)", f"text to {name} (*.{name}.txt)")
+def _part(files: Files, name: str, pattern: str) -> Path:
+    return one_of(files, rf"(.*[._-])?({pattern})\.(txt|tokens)", f"the part {name!r} (such as ptb.{name}.txt)")
 
 
 def _members(archive: Path, whole: Whole) -> Parts[Pieces]:
     listed, found = member_names(archive), list[Pieces]()
-    for name in _NAMES.values():
+    for name, pattern in _NAMES.items():
         # the shortest: ptb.train.txt, not ptb.char.train.txt
-        fitting = sorted((one for one in listed if re.search(rf"(^|[/._-])({name})\.txt$", one)), key=len)
+        fitting = sorted((one for one in listed if re.search(rf"(^|[/._-])({pattern})\.txt$", one)), key=len)
         if not fitting:
-            raise DataError(f"{archive} has no text to {name}", expected=f"a member such as ptb.{name}.txt")
+            raise DataError(f"{archive} has no part {name!r}", expected=f"a member such as ptb.{name}.txt")
         found.append(partial(member_pieces, archive, fitting[0], whole))
     return Parts(*found)

@@ -69,6 +69,7 @@ def load_words(
     else:
         pieces = text_source(source, "words")
         found = gathered.stream(pieces(), divide, end_of_line=end_of_line)
+        _check_not_empty(source, found)
         parts = Parts(*split(found, validation=validation, test=test))
     _check_not_empty(source, parts.train)
     vocabulary = gathered.vocabulary(parts.train, size, special=())
@@ -98,8 +99,9 @@ def load_sentences(
         parts = Parts(*(gathered.sentences(_sentences(pieces(), by_lines=by_lines), divide) for pieces in given))
     else:
         found = gathered.sentences(_sentences(text_source(source)(), by_lines=by_lines), divide)
-        places = split(np.arange(len(found)), validation=validation, test=test) if len(found) else ()
-        parts = Parts(*(_stretch(found, part) for part in places)) if places else Parts(found, found, found)
+        _check_not_empty(source, found.values)
+        places = split(np.arange(len(found)), validation=validation, test=test)
+        parts = Parts(*(_stretch(found, part) for part in places))
     _check_not_empty(source, parts.train.values)
     vocabulary = gathered.vocabulary(parts.train.values, size, special=(START, END))
     return SentenceText(vocabulary, Parts(*(gathered.renumbered_sentences(part, vocabulary) for part in parts)))
@@ -169,7 +171,8 @@ def _words(pieces: Iterable[str], divide: Tokeniser, *, end_of_line: bool) -> It
         for line in lines:
             found += divide(line)
             found.append(END_OF_LINE)
-        yield found + divide(last)
+        found += divide(last)
+        yield found
 
 
 def _sentences(pieces: Iterable[str], *, by_lines: bool) -> Iterator[str]:
