@@ -160,6 +160,11 @@ class Arithmetic:
             return a
         return self._builder.extract_element(a, ir.Constant(ir.IntType(64), lane), self._name(name))
 
+    def choose(self, a: Value, b: Value, lanes: Sequence[int], name: str = "") -> Value:
+        """A vector of these lanes, counted through a and then through b."""
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
+        return self._builder.shuffle_vector(a, b, mask, self._name(name))
+
     def sum_lanes(self, a: Value, name: str = "") -> Value:
         """The sum of all lanes, a scalar: the upper half is added to the lower until one lane is left."""
         half = self.vector.width // 2
@@ -184,8 +189,7 @@ class Arithmetic:
         return operand if isinstance(operand, Value) else self.vector.splat_integer(operand)
 
     def _pick(self, a: Value, lanes: Sequence[int], name: str) -> Value:
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
-        return self._builder.shuffle_vector(a, self.vector.poison, mask, self._name(name))
+        return self.choose(a, self.vector.poison, lanes, name)
 
     def _intrinsic(self, stem: str, operands: Sequence[Operand], name: str) -> Value:
         values = [self._value(operand) for operand in operands]

@@ -1,6 +1,6 @@
 """Emits one function of LLVM IR: arithmetic, memory, loops and branches, under names that a reader knows."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -111,6 +111,17 @@ class Emitter(Arithmetic):
         """The pointer that a table of pointers holds at an entry."""
         place = self._builder.gep(table, [self.index(entry)], inbounds=True, source_etype=POINTER)
         return self._builder.load(place, self._name(name), typ=POINTER)
+
+    # Functions
+
+    @property
+    def module(self) -> Any:
+        """The module that is being emitted."""
+        return self._builder.module
+
+    def call(self, function: Any, arguments: Sequence[Index]) -> None:
+        """Call another function of the module, on pointers and numbers."""
+        self._builder.call(function, [self.index(argument) for argument in arguments])
 
     # Loops and branches
 

@@ -24,7 +24,8 @@ from gatewright.backends.llvm.buffers import (
 )
 from gatewright.backends.llvm.emitter import INDEX, POINTER, Emitter
 from gatewright.backends.llvm.machine_code import Signature
-from gatewright.backends.llvm.panels import Panel, PanelDesign, emit_packing, matrix_key, panels_of
+from gatewright.backends.llvm.pack_panels import emit_packing
+from gatewright.backends.llvm.panels import Panel, PanelDesign, matrix_key, panels_of
 from gatewright.backends.llvm.passes import PassEmitter, Step, flipped
 from gatewright.backends.llvm.row_sums import Lines, OuterTile, emit_outer, emit_sum
 from gatewright.backends.llvm.stage import Design, StageEmitter

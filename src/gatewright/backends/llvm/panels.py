@@ -10,7 +10,6 @@ from math import ceil
 
 from gatewright.backends.llvm.buffers import Bound, Key
 from gatewright.backends.llvm.emitter import Emitter, Index
-from gatewright.backends.llvm.vector_type import Value
 from gatewright.schedule.program import Place, Stage
 from gatewright.trace.ir import Var
 
@@ -94,42 +93,6 @@ def column_of(emitter: Emitter, block: Index, lanes: int, units: int) -> Index:
     if isinstance(start, int):
         return min(start, last)
     return start if units % lanes == 0 and last == 0 else emitter.smaller_index(start, last, "column")
-
-
-def emit_packing(emitter: Emitter, panel: Panel, matrices: dict[str, Value], target: Value) -> None:
-    """Emit the copy of a panel's matrices into their places."""
-    for position, part in enumerate(panel.parts):
-        source = matrices[part.matrix]
-        with emitter.loop(0, panel.groups, 1, "group") as group, emitter.loop(0, panel.blocks, 1, "block") as block:
-            number = emitter.add_index(emitter.mul_index(group.index, panel.blocks), block.index)
-            column = column_of(emitter, number, panel.lanes, panel.units)
-            first = emitter.add_index(block.index, position * panel.blocks)
-            start = emitter.add_index(
-                emitter.mul_index(group.index, panel.depth * panel.step), emitter.mul_index(first, panel.lanes)
-            )
-            _emit_block(emitter, panel, part, source, target, column, start)
-
-
-def _emit_block(
-    emitter: Emitter, panel: Panel, part: Part, source: Value, target: Value, column: Index, start: Index
-) -> None:
-    """Copy `lanes` units of one matrix for every element of the vector."""
-    if part.transposed:  # the units lie side by side in memory
-        with emitter.loop(0, panel.depth, 1, "k") as k:
-            units = emitter.load(
-                emitter.address(source, emitter.add_index(emitter.mul_index(k.index, panel.units), column))
-            )
-            place = emitter.add_index(start, emitter.mul_index(k.index, panel.step))
-            emitter.store(units, emitter.address(target, place))
-        return
-    scalar = emitter.with_width(1)
-    with emitter.loop(0, panel.lanes, 1, "lane") as lane:
-        row = emitter.mul_index(emitter.add_index(column, lane.index), panel.depth)
-        first = emitter.add_index(start, lane.index)
-        with emitter.loop(0, panel.depth, 1, "k") as k:
-            element = scalar.load(scalar.address(source, emitter.add_index(row, k.index)))
-            place = emitter.add_index(first, emitter.mul_index(k.index, panel.step))
-            scalar.store(element, scalar.address(target, place))
 
 
 def matrix_key(name: str) -> Key:
