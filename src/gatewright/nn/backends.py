@@ -127,14 +127,14 @@ def run(
     if active is not None:
         mask = active.to(like.dtype)
         values[MASK] = values[MASK] * mask if MASK in values else mask
-    asked = (noises is None, active is not None, gates)
+    asked = (not noises, active is not None, gates)
     if not gates and not torch.compiler.is_compiling() and maybe_current_level() is None:
         direct = direct_of(cell, asked, like.dtype)
         if direct is not None:
             given = (*(values[name] for name in direct.inputs), *packed, *states.values())
             if direct.fits(given):
                 output, *finals = direct.run(given)
-                return Sequences(output, dict(zip(states, finals, strict=True)), {})
+                return Sequences(output, {name: one[0] for name, one in zip(states, finals, strict=True)}, {})
     return _run_named(cell, asked, values, packed, states)
 
 

@@ -43,6 +43,11 @@ def direct_of(cell: PackedCell, asked: Asked, dtype: torch.dtype) -> "Direct | N
     return cell.made[key]
 
 
+def known_direct(cell: PackedCell, asked: Asked, dtype: torch.dtype) -> "Direct | None":
+    """What `direct_of` has given for a cell before, if it was asked."""
+    return cell.made.get(("direct", asked, dtype))
+
+
 class Direct:
     """A packed cell that the engine runs on a layer's own tensors."""
 
@@ -73,13 +78,18 @@ class Direct:
         if not like.numel() or not like.shape[0] * like.shape[1]:
             return False
         packed = given[self._inputs : self._inputs + self._packed]
-        shapes = zip(packed, self.cell.shapes, strict=True)
-        return all(one is not None and one.shape == shape for one, shape in shapes) and all(
-            one is None or (one.dtype is self.spec.dtype and one.device.type == "cpu") for one in given
-        )
+        return self.takes(packed) and all(one is None or (one.dtype is self.spec.dtype and one.is_cpu) for one in given)
+
+    def takes(self, packed: Given) -> bool:
+        """Whether packed parameters are as the kernels take them."""
+        dtype = self.spec.dtype
+        for one, shape in zip(packed, self.cell.shapes, strict=True):
+            if one is None or one.dtype is not dtype or one.shape != shape or not one.is_cpu:
+                return False
+        return True
 
     def run(self, given: Given) -> tuple[Tensor, ...]:
-        """The output (time, batch, ...), and each state after the last step, (batch, ...)."""
+        """The output (time, batch, ...), and each state after the last step, (1, batch, ...)."""
         if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in given):
             return _Direct.apply(self, *given)
         return self.results(self.forward(given, saves=False)[:-1])
@@ -113,7 +123,7 @@ class Direct:
         ]
         tensors = self._read(given)
         by_input = [torch.empty_like(tensors[number]) for number in gradient.inputs]
-        by_packed = [torch.zeros(self.cell.shapes[number], dtype=self.spec.dtype) for number in gradient.packed]
+        by_packed = [torch.empty(self.cell.shapes[number], dtype=self.spec.dtype) for number in gradient.packed]
         plan.run([*tensors, *kept, flow, *adjoints, *by_input, *by_packed])
         found: list[Tensor | None] = [None] * self.count
         for number, one in zip(gradient.inputs, by_input, strict=True):
@@ -128,9 +138,9 @@ class Direct:
 
     def results(self, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The output and the last states, out of all states at every time."""
-        if self.spec.backwards:
-            return (states[0][:-1], *(state[0].clone() for state in states))
-        return (states[0][1:], *(state[-1].clone() for state in states))
+        steps = states[0].shape[0] - 1
+        first, end = (0, 0) if self.spec.backwards else (1, steps)
+        return (states[0].narrow(0, first, steps), *[state.narrow(0, end, 1).clone() for state in states])
 
     def named(self, given: Given) -> dict[str, Tensor]:
         """What a call is given, by the names in the equations; autograd follows."""
@@ -179,8 +189,10 @@ class Direct:
         if len(pair.names) == len(self.cell.layout[pair.other].slots) == len(self.cell.layout[pair.one].slots):
             found[self._inputs + pair.other] = one
             return
+        row = one.stride(0) * one.element_size()
         for rows in pair.rows:
-            other[rows] = one[rows]
+            first = rows.start * row
+            ctypes.memmove(other.data_ptr() + first, one.data_ptr() + first, (rows.stop - rows.start) * row)
 
     def _gradient(self, needed: tuple[bool, ...]) -> Gradient:
         if needed not in self._gradients:

@@ -1,5 +1,6 @@
 """Where the kernels of a packed cell find everything in a layer's own tensors: worked out once for an extent."""
 
+import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,15 +12,15 @@ from torch import Tensor
 from gatewright.axes import bind
 from gatewright.backends.llvm.engine import Engine
 from gatewright.backends.llvm.runner import ALIGNMENT, Runner
+from gatewright.backends.llvm.tables import Spot, TablePlan
 from gatewright.derive import adjoint, seed
+from gatewright.nn import scratch
 from gatewright.nn.backward import order_of
 from gatewright.nn.differentiable import Differentiable
 from gatewright.nn.packed_cell import PackedCell, Pair
 from gatewright.schedule.program import Place, Program
 from gatewright.trace.ir import Var
 
-Spot = tuple[int, int]
-"""A place in memory: the number of a tensor of a call, and the bytes before it."""
 Spots = dict[str, Spot]
 
 
@@ -27,26 +28,28 @@ class CannotPlanError(Exception):
     """The kernels need something that lies in no tensor of a layer; the long way serves it."""
 
 
-@dataclass(frozen=True, slots=True)
 class Plan:
-    """Where kernels find everything, for one extent: in the tensors of a call, and two blocks behind them."""
+    """Where kernels find everything, for one extent: in the tensors of a call, numbered, and in scratch memory."""
 
-    runner: Runner
-    spots: tuple[Spot, ...]
-    sums: tuple[Spot, ...]
-    saved_bytes: int
+    def __init__(
+        self, runner: Runner, spots: Sequence[Spot], sums: Sequence[Spot], *, tensors: int, saved_bytes: int = 0
+    ) -> None:
+        self.saved_bytes = saved_bytes
+        self._runner = runner
+        own = [*runner.inside, *(runner.inside_bytes + before for before in runner.panels)]
+        entries = len(spots) + len(own) + len(sums)
+        after_table = -(-entries * ctypes.sizeof(ctypes.c_void_p) // ALIGNMENT) * ALIGNMENT
+        in_scratch = [(tensors, after_table + before) for before in own]
+        self._table = TablePlan([*spots, *in_scratch, *sums], tensors + 1)
+        self._scratch_bytes = after_table + runner.inside_bytes + runner.panel_bytes
 
     def run(self, tensors: Sequence[Tensor]) -> None:
         """Run the kernels."""
-        runner = self.runner
-        inside = torch.empty(runner.inside_bytes, dtype=torch.uint8)
-        panels = torch.empty(runner.panel_bytes, dtype=torch.uint8)
-        bases = [tensor.data_ptr() for tensor in tensors]
-        addresses = [bases[number] + before for number, before in self.spots]
-        addresses += runner.inside(inside.data_ptr())
-        addresses += runner.panels(panels.data_ptr())
-        addresses += [bases[number] + before for number, before in self.sums]
-        runner.run(addresses)
+        block = scratch.take(self._scratch_bytes)
+        begins = block.data_ptr()
+        table = self._table.at(begins, [*[tensor.data_ptr() for tensor in tensors], begins])
+        self._runner.run_table(table)
+        scratch.give_back(block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,9 @@ class Planner:
         saved, size = self._saved(engine.program, steps, batch)
         spots |= saved
         runner = engine.runner(steps, batch)
-        return Plan(runner, self._find(engine.program, runner, spots), (), size)
+        return Plan(
+            runner, self._find(engine.program, runner, spots), (), tensors=self._saved_number + 1, saved_bytes=size
+        )
 
     def backward_plan(self, gradient: Gradient, steps: int, batch: int) -> Plan:
         """The plan of a gradient."""
@@ -134,8 +139,9 @@ class Planner:
                 raise CannotPlanError
             spots[value.name] = (result, 0)
         sums = self._sums(gradient, result + 1, order)
+        tensors = result + 1 + len(gradient.packed)
         runner = engine.runner(steps, batch)
-        return Plan(runner, self._find(program, runner, spots), sums, 0)
+        return Plan(runner, self._find(program, runner, spots), sums, tensors=tensors)
 
     def _places_of_parameters(self) -> Spots:
         """Where each parameter lies; one that lies in two packed arrays is their sum."""

@@ -103,7 +103,7 @@ class _TorchLayer(Recurrent):
     @property
     def all_weights(self) -> list[list[nn.Parameter]]:
         """The parameters of each direction of each layer."""
-        return [[getattr(self, name) for name in names] for names in self._names]
+        return [[getattr(self, name) for name in names] for names in self.packed_names]
 
     def flatten_parameters(self) -> None:
         """Nothing: there is no second copy of the parameters. Programs written for torch.nn call it."""

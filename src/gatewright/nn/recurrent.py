@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -19,6 +20,7 @@ from gatewright.nn import init as initialisers
 from gatewright.nn.arguments import Given, read_arguments, split_states
 from gatewright.nn.options import as_cell, check_options, check_sizes, constants_of, trace_of
 from gatewright.nn.packed_cell import PackedCell
+from gatewright.nn.plain_call import plain_call
 from gatewright.nn.plans import LayerPlan
 from gatewright.nn.sequence import repack, zero_padding
 from gatewright.nn.source import Source, check_source, source_of
@@ -85,13 +87,13 @@ class Recurrent(nn.Module):
         self.layout = layout or self._choose_layout()
         below = self.output_size * (2 if bidirectional else 1)
         self._sizes = (self._sizes_above(input_size), self._sizes_above(below))
-        self._names: list[list[str]] = []
-        self._cells: list[PackedCell] = []
+        self.packed_names: list[list[str]] = []
+        self.packed_cells: list[PackedCell] = []
         for layer, suffix in self._directions():
             check_relabels(self.trace, self.sizes(layer))
-            self._cells.append(PackedCell(self.trace, self.layout, self.sizes(layer), bool(suffix)))
-            self._names.append([tensor_name(packed, layer, bool(suffix)) for packed in self.layout])
-            for name, packed in zip(self._names[-1], self.layout, strict=True):
+            self.packed_cells.append(PackedCell(self.trace, self.layout, self.sizes(layer), bool(suffix)))
+            self.packed_names.append([tensor_name(packed, layer, bool(suffix)) for packed in self.layout])
+            for name, packed in zip(self.packed_names[-1], self.layout, strict=True):
                 shape = packed_shape(packed, self.trace, self.sizes(layer))
                 self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
@@ -108,6 +110,11 @@ class Recurrent(nn.Module):
         """The features that one direction emits: the size of the cell's first state."""
         return bind(self.trace.states[0].shape, {**self._extra, HIDDEN: self.hidden_size})[0]
 
+    @cached_property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of each state of one row."""
+        return tuple(bind(state.shape, self._sizes[0]) for state in self.trace.states)
+
     def sizes(self, layer: int = 0) -> dict[str, int]:
         """The size of every axis of the cell in one layer."""
         return self._sizes[min(layer, 1)]
@@ -119,7 +126,7 @@ class Recurrent(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as `init` and the cell say."""
-        for (layer, _), names in zip(self._directions(), self._names, strict=True):
+        for (layer, _), names in zip(self._directions(), self.packed_names, strict=True):
             sizes = self.sizes(layer)
             named: dict[str, Tensor] = {}
             for packed, tensor in zip(self.layout, self._tensors(names), strict=True):
@@ -154,7 +161,7 @@ class Recurrent(nn.Module):
         A parameter that torch keeps in two parts (b_ih and b_hh of the same gate) has a second view, "l0.b.r (2)".
         """
         found: dict[str, Tensor] = {}
-        for (layer, suffix), names in zip(self._directions(), self._names, strict=True):
+        for (layer, suffix), names in zip(self._directions(), self.packed_names, strict=True):
             for packed, tensor in zip(self.layout, self._tensors(names), strict=True):
                 for name, view in parts(packed, tensor, self.trace, self.sizes(layer)).items():
                     key = f"l{layer}{suffix}.{name}"
@@ -188,6 +195,11 @@ class Recurrent(nn.Module):
         return_gates: bool = False,
     ) -> tuple[Tensor | PackedSequence, States] | tuple[Tensor | PackedSequence, States, dict[str, Tensor]]:
         """Run the layer; see the class."""
+        if lengths is None and mask is None and not return_gates:
+            plain = plain_call(self, input, hx) if isinstance(input, Tensor) else None
+            if plain is not None:
+                output, states = plain
+                return output, states[0] if len(states) == 1 else states
         given = read_arguments(self, input, hx, lengths, mask)
         values = given.values
         finals: list[dict[str, Tensor]] = []
@@ -216,11 +228,11 @@ class Recurrent(nn.Module):
 
     def _prefix(self, index: int) -> str:
         layer, suffix = self._directions()[index]
-        return f"l{layer}{suffix}." if len(self._names) > 1 else ""
+        return f"l{layer}{suffix}." if len(self.packed_names) > 1 else ""
 
     def _direction(self, index: int, values: Tensor, given: Given, gates: bool) -> torch_eager.Sequences:
         """One direction of one layer, over (time, batch, features)."""
-        cell, active = self._cells[index], given.active
+        cell, active = self.packed_cells[index], given.active
         steps, batch = values.shape[:2]
         inputs = {self.trace.inputs[0].name: values}
         if any(leaf.name == MASK for leaf in self.trace.inputs):
@@ -229,7 +241,7 @@ class Recurrent(nn.Module):
             backends.choose(self.backend, self.trace, values),
             cell,
             inputs,
-            self._tensors(self._names[index]),
+            self._tensors(self.packed_names[index]),
             split_states(self, given, index),
             noises=torch_eager.draw(self.trace, cell.sizes, steps, batch, values) if self.training else None,
             active=active,

@@ -29,7 +29,7 @@ def inside_keys(program: Program) -> list[Key]:
 
 
 def sum_key(one: RowSum) -> Key:
-    """The buffer that a sum goes to; it must be zero before."""
+    """The buffer that a sum goes to."""
     return ("sum", one.target.name)
 
 

@@ -7,7 +7,7 @@ from gatewright.backends.llvm.emitter import Emitter, Index
 from gatewright.backends.llvm.panels import column_of
 from gatewright.backends.llvm.vector_type import Value
 
-ROWS_AT_A_TIME = 256
+ROWS_AT_A_TIME = 128
 """Lines that are summed before the sum goes to memory: their two operands fit the second cache, and rounding stays
 small."""
 
@@ -36,7 +36,7 @@ class Lines:
 def emit_outer(
     e: Emitter, left: Lines, right: Lines, result: Value, tile: OuterTile, lines: Value, span: tuple[Index, Index]
 ) -> None:
-    """result[m, n] += the sum over all lines of left[m] * right[n], for the m of `span`.
+    """result[m, n] = the sum over all lines (one or more) of left[m] * right[n], for the m of `span`.
 
     A span begins at a multiple of the tile's rows, and ends at one or at the end.
     """
@@ -73,6 +73,7 @@ class _Outer:
 
     def __init__(self, e: Emitter, left: Lines, right: Lines, result: Value, lines: tuple[Index, Index]) -> None:
         self.e, self.left, self.right, self.result, self.lines = e, left, right, result, lines
+        self.is_first = e.compare_index("==", lines[0], 0, "first_lines")
 
     def tile(self, m: Index, rows: int, columns: Sequence[tuple[Index, int]]) -> None:
         """Accumulate one tile over the lines, and add it to the result."""
@@ -90,7 +91,8 @@ class _Outer:
             column, lanes = columns[j]
             place = e.add_index(e.mul_index(e.add_index(m, r), self.right.width), column)
             address = e.address(self.result, place)
-            e.store_first(e.add(e.load_first(address, lanes), line.values[name]), address, lanes)
+            before = e.select(self.is_first, 0.0, e.load_first(address, lanes))
+            e.store_first(e.add(before, line.values[name]), address, lanes)
 
 
 def emit_sum(e: Emitter, operand: Lines, result: Value, lines: Value) -> None:

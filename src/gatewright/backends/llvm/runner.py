@@ -53,20 +53,20 @@ class _Sum:
     result: int
     design: SumDesign
 
-    def parts(self, addresses: Sequence[int], lines: int, threads: int) -> Iterator[tuple[Any, ...]]:
+    def parts(self, table: Any, lines: int, threads: int) -> Iterator[tuple[Any, ...]]:
         """The calls that compute it together."""
-        operands = [addresses[place] + before for place, before in (self.left, self.right)]
+        operands = [table[place] + before for place, before in (self.left, self.right)]
         height, tile = self.design.height, self.design.tile
         for span in [(0, height)] if tile is None else split_at(height, tile.rows, threads):
-            yield (self.kernel, *operands, addresses[self.result], lines, *span)
+            yield (self.kernel, *operands, table[self.result], lines, *span)
 
 
 class Runner:
     """Runs the kernels over `steps` steps of `batch` rows.
 
     A call is given the addresses of all buffers, in this order: those in `outside`; those that only the kernels use
-    (`inside` places them in one block of `inside_bytes`); the packed matrices (`panels`, `panel_bytes`); zeros for
-    every sum of the Program; and the parameters in `spread`, repeated for every line.
+    (`inside` are their places in one block of `inside_bytes`); the packed matrices (`panels`, `panel_bytes`); memory
+    for every sum of the Program; and the parameters in `spread`, repeated for every line.
     """
 
     def __init__(self, program: Program, kernels: Kernels, library: Library, steps: int, batch: int) -> None:
@@ -75,8 +75,8 @@ class Runner:
         self._steps, self._batch = steps, batch
         self.outside = outside_keys(program)
         self.spread = [name for _, name in spread_keys(program)]
-        self._inside, self.inside_bytes = self._offsets([self._elements(key) for key in inside_keys(program)])
-        self._panels, self.panel_bytes = self._offsets([panel.size for panel in kernels.panels])
+        self.inside, self.inside_bytes = self._offsets([self._elements(key) for key in inside_keys(program)])
+        self.panels, self.panel_bytes = self._offsets([panel.size for panel in kernels.panels])
         self._whole: Kernel = library[WHOLE]
         self._pack: Kernel | None = library[PACK] if kernels.panels else None
         self._passes = list(self._all_passes())
@@ -84,24 +84,19 @@ class Runner:
         self._summed = sum(2 * steps * batch * one.design.height * one.design.width for one in self._sums)
         self._most = max(self._summed, *(one.operations for one in self._passes), 0)
 
-    def inside(self, block: int) -> list[int]:
-        """The addresses of what only the kernels use, in a block of `inside_bytes`."""
-        return [block + offset for offset in self._inside]
-
-    def panels(self, block: int) -> list[int]:
-        """The addresses of packed matrices, in a block of `panel_bytes`."""
-        return [block + offset for offset in self._panels]
-
     def run(self, addresses: Sequence[int], *, pack: bool = True) -> None:
         """Run all kernels; see the class. Without `pack`, the panels are as an earlier call has left them."""
-        table = (ctypes.c_void_p * len(addresses))(*addresses)
+        self.run_table((ctypes.c_void_p * len(addresses))(*addresses), pack=pack)
+
+    def run_table(self, table: Any, *, pack: bool = True) -> None:
+        """Run all kernels with a table of addresses, which is an array of ctypes."""
         threads = get_num_threads() if self._most >= 2 * WORTH_A_THREAD else 1
         if threads == 1:
             self._whole(table, self._steps, self._batch, not pack, 0)
         else:
-            self._share(table, addresses, threads, pack)
+            self._share(table, threads, pack)
 
-    def _share(self, table: Any, addresses: Sequence[int], threads: int, pack: bool) -> None:
+    def _share(self, table: Any, threads: int, pack: bool) -> None:
         """Run all kernels, each on as many threads as it is worth."""
         if pack and self._pack is not None:
             self._pack(table, self._steps, self._batch, 0, 0)
@@ -110,7 +105,7 @@ class Runner:
             spans = split(one.rows, one.fewest, parts)
             run_parallel(one.kernel, [(table, self._steps, self._batch, *span) for span in spans])
         lines, parts = self._steps * self._batch, min(threads, self._summed // WORTH_A_THREAD)
-        sums = [part for one in self._sums for part in one.parts(addresses, lines, max(parts, 1))]
+        sums = [part for one in self._sums for part in one.parts(table, lines, max(parts, 1))]
         if parts > 1:
             run_parallel(lambda kernel, *given: kernel(*given), sums)
         else:
