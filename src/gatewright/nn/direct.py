@@ -20,6 +20,7 @@ from gatewright.nn import autograd, transforms
 from gatewright.nn.differentiable import Differentiable
 from gatewright.nn.direct_plan import CannotPlanError, Gradient, Plan, Planner
 from gatewright.nn.packed_cell import Asked, PackedCell, Pair
+from gatewright.nn.recycling import Recycler
 
 Given = Sequence[Tensor | None]
 """Inputs with random values, packed parameters, initial states (None is zeros)."""
@@ -59,6 +60,7 @@ class Direct:
         self.count = self._inputs + self._packed + len(spec.trace.states)
         self._gradients: dict[tuple[bool, ...], Gradient] = {}
         self._plans: dict[Any, Plan] = {}
+        self._recycler = Recycler()
 
     @property
     def inputs(self) -> list[str]:
@@ -104,7 +106,7 @@ class Direct:
             self._states((steps + 1, batch, *shape), begins, start)
             for shape, start in zip(self._planner.state_shapes, given[self._inputs + self._packed :], strict=True)
         ]
-        saved = torch.empty(plan.saved_bytes, dtype=torch.uint8)
+        saved = self._recycler.take(plan.saved_bytes)
         plan.run([*tensors, *states, saved])
         return [*states, saved]
 

@@ -54,16 +54,9 @@ def _is_watched() -> bool:
 def _ways(layer: "Recurrent", dtype: torch.dtype) -> _Ways | None:
     """For every direction of every layer what runs it, and its parameters as they are now."""
     found: _Ways = []
-    held = layer._parameters
-    for cell, names in zip(layer.packed_cells, layer.packed_names, strict=True):
-        direct = known_direct(cell, _ASKED, dtype)
-        if direct is None:
-            return None
-        packed: list[Tensor] = []
-        for name in names:
-            one = held.get(name)
-            packed.append(getattr(layer, name) if one is None else one)  # it may be computed from other parameters
-        if not direct.takes(packed):
+    for index, cell in enumerate(layer.packed_cells):
+        direct, packed = known_direct(cell, _ASKED, dtype), layer.packed_parameters(index)
+        if direct is None or not direct.takes(packed):
             return None
         found.append((direct, packed))
     return found
@@ -71,7 +64,7 @@ def _ways(layer: "Recurrent", dtype: torch.dtype) -> _Ways | None:
 
 def _starts(
     layer: "Recurrent", hx: Tensor | Sequence[Tensor] | None, values: Tensor
-) -> list[Sequence[Tensor | None]] | None:
+) -> Sequence[Sequence[Tensor | None]] | None:
     """The initial states of every direction of every layer, or None where they do not fit."""
     states, count = layer.trace.states, len(layer.packed_cells)
     if hx is None:
@@ -87,7 +80,7 @@ def _starts(
     return [[whole[index] for whole in given] for index in range(count)]
 
 
-def _run(layer: "Recurrent", ways: _Ways, values: Tensor, starts: list[Sequence[Tensor | None]]) -> Results:
+def _run(layer: "Recurrent", ways: _Ways, values: Tensor, starts: Sequence[Sequence[Tensor | None]]) -> Results:
     directions = 2 if layer.bidirectional else 1
     results: list[tuple[Tensor, ...]] = []
     for index, ((direct, packed), start) in enumerate(zip(ways, starts, strict=True)):

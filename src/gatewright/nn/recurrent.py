@@ -151,6 +151,12 @@ class Recurrent(nn.Module):
         """What pickle and torch.save keep: a cell is code and stays out, its Trace computes the same."""
         return {**self.__dict__, "cell": trace_of(self.cell)}
 
+    def packed_parameters(self, index: int) -> list[Tensor]:
+        """The parameters of one direction of one layer, as they are now: some may be computed from others."""
+        held = self._parameters  # half the time of an attribute
+        found = [(name, held.get(name)) for name in self.packed_names[index]]
+        return [getattr(self, name) if one is None else one for name, one in found]
+
     def _tensors(self, names: Sequence[str]) -> list[Tensor]:
         return [getattr(self, name) for name in names]
 
@@ -241,7 +247,7 @@ class Recurrent(nn.Module):
             backends.choose(self.backend, self.trace, values),
             cell,
             inputs,
-            self._tensors(self.packed_names[index]),
+            self.packed_parameters(index),
             split_states(self, given, index),
             noises=torch_eager.draw(self.trace, cell.sizes, steps, batch, values) if self.training else None,
             active=active,

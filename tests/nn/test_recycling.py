@@ -1,0 +1,89 @@
+"""Memory that is used again: never while anybody holds it, and only where it is worth it."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import gatewright as gw
+from gatewright.nn import scratch
+from gatewright.nn.recycling import Recycler
+
+LARGE = 1 << 20
+
+
+def test_a_block_is_given_again_when_nobody_holds_it() -> None:
+    recycler = Recycler()
+    first = recycler.take(LARGE)
+    place = first.data_ptr()
+    second = recycler.take(LARGE)
+    assert second.data_ptr() != place
+    del first
+    assert recycler.take(LARGE).data_ptr() == place
+
+
+@pytest.mark.parametrize("hold", [lambda one: one[5:], lambda one: one.detach(), lambda one: one.numpy()])
+def test_whoever_shares_the_memory_holds_it(hold: Callable[[Tensor], Any]) -> None:
+    recycler = Recycler()
+    block = recycler.take(LARGE)
+    place, held = block.data_ptr(), hold(block)
+    del block
+    assert recycler.take(LARGE).data_ptr() != place
+    assert held.nbytes > 0
+
+
+def test_a_block_that_is_too_small_or_much_too_large_stays_where_it_is() -> None:
+    recycler = Recycler()
+    place = recycler.take(4 * LARGE).data_ptr()
+    small, large = recycler.take(LARGE), recycler.take(5 * LARGE)
+    assert (small.numel(), large.numel()) == (LARGE, 5 * LARGE)
+    assert place not in (small.data_ptr(), large.data_ptr())
+    recycler = Recycler()
+    place = recycler.take(4 * LARGE).data_ptr()
+    assert recycler.take(3 * LARGE).data_ptr() == place
+
+
+def test_small_blocks_are_not_kept() -> None:
+    recycler = Recycler()
+    recycler.take(LARGE - 1)
+    assert recycler._blocks == []
+
+
+def test_threads_never_have_the_same_block() -> None:
+    recycler, wrong = Recycler(), list[int]()
+
+    def use(number: int) -> None:
+        for _ in range(200):
+            block = recycler.take(LARGE)
+            block[::4096] = number
+            if not bool((block[::4096] == number).all()):
+                wrong.append(number)
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_graphs_that_are_held_at_the_same_time_do_not_share_what_they_saved() -> None:
+    layer = gw.nn.GRU(64, 64)
+    inputs = [torch.randn(80, 64, 64) for _ in range(4)]  # 4 MiB are saved for each
+    alone = [torch.autograd.grad(layer(x)[0].square().sum(), list(layer.parameters())) for x in inputs]
+    losses = [layer(x)[0].square().sum() for x in inputs]
+    together = [torch.autograd.grad(loss, list(layer.parameters())) for loss in losses]
+    torch.testing.assert_close(together, alone, rtol=0, atol=0)
+
+
+def test_scratch_is_one_caller_s_at_a_time() -> None:
+    first, second = scratch.take(1000), scratch.take(1000)
+    assert first.data_ptr() != second.data_ptr()
+    place = first.data_ptr()
+    scratch.give_back(first)
+    assert scratch.take(500).data_ptr() == place
+    scratch.give_back(second)
+    assert scratch.take(10**6).numel() >= 10**6
