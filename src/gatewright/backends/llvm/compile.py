@@ -1,7 +1,9 @@
 """Kernels from LLVM's language; what was compiled once on this machine is taken from disk."""
 
+import gc
 import json
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from hashlib import sha256
@@ -52,10 +54,30 @@ def compile_module(
     code = kept.load(description)
     if code is not None:
         return Library(source, functions, code, target, from_cache=True)
-    code = emit_object(source if isinstance(source, str) else source(), functions, target)
+    code = emit_object(_text_of(source), functions, target)
     library = Library(source, functions, code, target, from_cache=False)
     kept.store(description, code)
     return library
+
+
+def _text_of(source: Source) -> str:
+    if isinstance(source, str):
+        return source
+    with _collector_at_rest():
+        return source()
+
+
+@contextmanager
+def _collector_at_rest() -> Generator[None]:
+    """Have Python look for no garbage: ten thousand new objects would make it go through all that torch has loaded."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def is_kept(source: Source, functions: Mapping[str, Signature], *, key: str, target: Target) -> bool:
