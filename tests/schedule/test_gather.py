@@ -5,14 +5,16 @@ import pytest
 from gatewright.errors import TraceError
 from gatewright.lang import cell, exp, mean, relabel, sigmoid, tanh
 from gatewright.lang.ops import Op
-from gatewright.schedule.gather import AFTER, BEFORE, LOOP, Gathered, gather
+from gatewright.schedule.gather import Gathered, gather
+from gatewright.schedule.phases import AFTER, BEFORE, LOOP, phases
 from gatewright.schedule.program import Product, Reduction, Term
+from gatewright.schedule.scan import Ahead
 from gatewright.trace import Equation, Trace, Var, parse, simplify, trace_cell
 from tests.derive.one_op import outer
 
 
 def gathered(trace: Trace) -> Gathered:
-    return gather(trace, trace.outputs())
+    return gather(trace, trace.outputs(), phases(Ahead(trace)))
 
 
 def of_cell(function) -> tuple[Trace, Gathered]:
@@ -123,7 +125,7 @@ def test_what_needs_the_states_only_comes_after_the_loop() -> None:
 
 def test_only_what_is_asked_for_is_done() -> None:
     trace = simplify(trace_cell(cell(elman)))
-    assert gather(trace, []).works == ()
+    assert gather(trace, [], phases(Ahead(trace))).works == ()
     (first,) = gather(trace, [trace.equations[0].target]).works
     assert isinstance(first, Product)
 

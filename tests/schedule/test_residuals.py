@@ -10,8 +10,9 @@ from gatewright.backends import numpy_ref
 from gatewright.derive import adjoint, seed, vjp
 from gatewright.lang import cell, exp, maximum, mean, tanh
 from gatewright.lang.ops import Op
+from gatewright.schedule.choices import Choices, Save
 from gatewright.schedule.plan import plan
-from gatewright.schedule.residuals import Choices, Pair, Save, save, saved
+from gatewright.schedule.residuals import Pair, save, saved
 from gatewright.trace import Var, simplify, trace_cell
 from tests.parity.assertions import assert_parity
 from tests.parity.matrix import CELLS, Problem, problem

@@ -6,7 +6,7 @@ from gatewright.axes import Shape, show_shape
 from gatewright.errors import GatewrightError
 from gatewright.lang.ops import ELEMENTWISE, Op, UnfitShapesError, result_shape
 from gatewright.schedule.passes import axis_classes
-from gatewright.schedule.program import Place, Product, Program, Reduction, Stage, Store
+from gatewright.schedule.program import Place, Product, Program, Reduction, Scan, Stage, Store
 from gatewright.trace.ir import Atom, Equation, Literal, Var
 
 _IN_A_STAGE = ELEMENTWISE | {Op.EXPAND, Op.RELABEL}
@@ -23,6 +23,7 @@ def check(program: Program) -> None:
 
     - What a stage uses is given, computed there, or stored by an earlier stage in a place that can be read there.
     - Operands of products and reductions are whole: no value of their own stage.
+    - A state is read in the loop or after it, or behind the stage before the loop that gives it for all steps.
     - All that a stage computes lies along its axis, by operations on single elements.
     - Every store goes where `places` says; everything that has a place is stored once, and so is every state.
     - What is given out and summed is there at the end.
@@ -43,6 +44,8 @@ class _Checker:
     def __init__(self, program: Program) -> None:
         self.program, self.here = program, "what is done once"
         self.next = {s.name: new for s, new in zip(program.trace.states, program.trace.next_states, strict=True)}
+        self.next |= {scan.state.name: scan.target for stage in program.scan for scan in stage.scans}
+        self.ahead: set[str] = set()
         self.late = {one.name for stage in program.after for one in stage.stores if one.place is Place.STATE}
         self.classes = axis_classes(program.trace)
         self.stored: set[tuple[Place, str]] = set()
@@ -68,10 +71,16 @@ class _Checker:
             values[equation.target.name] = equation.target
         for value in stage.reads():
             if isinstance(value, Var) and value.name in self.next:
-                known = pass_name != "before" and value.name not in self.late
+                looped = pass_name in ("loop", "after") and value.name not in self.late
+                known = looped or (pass_name == "scan" and value.name in self.ahead)
                 self._require(known, f"the state {value.name}", "read in the loop or after it, and written by then")
+        for scan in stage.scans:
+            self._check_scan(scan, stage, values, pass_name)
+        values |= {scan.target.name: scan.target for scan in stage.scans}
         for store in stage.stores:
             self._check_store(store, values, in_loop=pass_name == "loop")
+        if pass_name in ("before", "scan"):
+            self.ahead |= {store.name for store in stage.stores if store.place is Place.STATE}
 
     def leave_pass(self) -> None:
         """What was kept within a step is gone after it."""
@@ -113,6 +122,15 @@ class _Checker:
         self._check_shape(name, reduction.target.shape, ())
         alone = stage.axis is None and not stage.products and not stage.equations
         self._require(alone and len(reduction.vector.shape) == 1, name, "a stage of nothing but sums of vectors")
+
+    def _check_scan(self, scan: Scan, stage: Stage, values: Mapping[str, Var], pass_name: str) -> None:
+        name, state = scan.target.name, scan.state
+        self._require(pass_name == "scan", f"the scan of {state.name}", "in the pass 'scan'", pass_name)
+        self._require(self.program.news.get(name) == state.name, f"the scan of {state.name}", "to give its new value")
+        self._check_defined(name, [scan.slope, scan.offset], values)
+        for value in (state, scan.target, scan.slope, scan.offset):
+            if value.shape or value in (state, scan.target):
+                self._check_shape(value.name, value.shape, (stage.axis,) if stage.axis else ())
 
     def _check_equation(self, equation: Equation, values: Mapping[str, Var]) -> None:
         name = equation.target.name

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from gatewright.axes import show_shape
 from gatewright.errors import TraceError
 from gatewright.lang.ops import ELEMENTWISE, Op
+from gatewright.schedule.phases import BEFORE, IN_TIME
 from gatewright.schedule.program import Product, Reduction, Term, Work
-from gatewright.trace.analysis import shared, split
+from gatewright.trace.analysis import shared
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
 
 _SUMS = frozenset({Op.ADD, Op.SUB, Op.NEG})
-BEFORE, LOOP, AFTER = 0, 1, 2
-"""When a value is known: for all steps before the loop, within it, or only after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +35,16 @@ class _Leaf:
     value: Atom
 
 
-def gather(trace: Trace, roots: Iterable[Atom]) -> Gathered:
-    """Turn the equations that `roots` need into works, with products merged.
+def gather(trace: Trace, roots: Iterable[Atom], phases: Mapping[str, int]) -> Gathered:
+    """Turn the equations that `roots` need into works, with products merged; `phases` says when values are known.
 
     Raises TraceError for an operation on matrices of single rows, which only a backend of Traces can do.
     """
-    return _Gatherer(trace, list(roots)).run()
+    return _Gatherer(trace, list(roots), phases).run()
 
 
 class _Gatherer:
-    def __init__(self, trace: Trace, roots: list[Atom]) -> None:
+    def __init__(self, trace: Trace, roots: list[Atom], phases: Mapping[str, int]) -> None:
         self.trace, self.roots = trace, roots
         self._define = {one.target.name: one for one in trace.equations}
         self._shared = shared(trace)
@@ -58,11 +57,7 @@ class _Gatherer:
             if isinstance(arg, Var)
         )
         self._uses.update(value.name for value in roots if isinstance(value, Var))
-        parts = split(trace)
-        self._phase = {one.target.name: BEFORE for one in parts.before}
-        self._phase |= {one.target.name: LOOP for one in parts.loop}
-        self._phase |= {one.target.name: AFTER for one in parts.after}
-        self._phase |= {state.name: LOOP for state in trace.states}
+        self._phase = dict(phases)
         self._works: list[Work] = []
 
     def run(self) -> Gathered:
@@ -142,9 +137,10 @@ class _Gatherer:
         total: Atom | None = None
         leaves = self._leaves(equation)
         when = [self._when(leaf.value) for leaf in leaves]
-        for phase in sorted(set(when)):
+        *earlier, last = (phase for phase in IN_TIME if phase in when)
+        for phase in (*earlier, last):
             now = [leaf for leaf, one in zip(leaves, when, strict=True) if one == phase]
-            total = self._partial(equation, total, now, phase, final=phase == max(when))
+            total = self._partial(equation, total, now, phase, final=phase == last)
 
     def _when(self, value: Atom) -> int:
         return BEFORE if isinstance(value, Literal) else self._phase.get(value.name, BEFORE)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gatewright.axes import Shape, bind
 from gatewright.lang.ops import Op
 from gatewright.schedule.outputs import output_shape
-from gatewright.schedule.program import Place, Product, Program, Reduction, RowSum, Stage, Store
+from gatewright.schedule.program import Place, Product, Program, Reduction, RowSum, Scan, Stage, Store
 from gatewright.trace.ir import Atom, Equation, Literal, Var
 
 Array = NDArray[Any]
@@ -45,6 +45,7 @@ def interpret(
     for name, state in states.items():
         machine.states[name][-1 if backwards else 0] = state
     machine.run_pass(program.before, whole=True)
+    machine.run_pass(program.scan, whole=True)
     for t in reversed(range(machine.steps)) if backwards else range(machine.steps):
         machine.rows = {}
         machine.run_pass(program.loop, whole=False, t=t)
@@ -91,6 +92,7 @@ class _Machine:
             for reduction in stage.reductions:
                 values[reduction.target.name] = _reduced(reduction, values[reduction.vector.name])
             self.execute(stage.equations, values, self.sizes)
+            values |= {scan.target.name: self._scan(scan, values) for scan in stage.scans}
             for store in stage.stores:
                 self._store(store, values, whole, t)
 
@@ -122,6 +124,20 @@ class _Machine:
             for term in product.terms
         ]
         return np.sum(terms, axis=0)
+
+    def _scan(self, scan: Scan, values: Mapping[str, Any]) -> Array:
+        """The new value of a state at every step."""
+        states = self.states[scan.state.name]
+        slope, offset = (self._spread(value, values, states[:-1].shape) for value in (scan.slope, scan.offset))
+        if self.before:
+            return scanned(slope[::-1], offset[::-1], states[-1])[::-1]
+        return scanned(slope, offset, states[0])
+
+    def _spread(self, value: Atom, values: Mapping[str, Any], shape: tuple[int, ...]) -> Array:
+        """A value of every step and row; a scalar of each stands for all of its features."""
+        found = np.asarray(value.value if isinstance(value, Literal) else values[value.name], self.dtype)
+        missing = len(shape) - 2 if found.ndim == 2 and not value.shape else 0
+        return np.broadcast_to(found[(..., *(None,) * missing)], shape)
 
     def _store(self, store: Store, values: Mapping[str, Any], whole: bool, t: int) -> None:
         value: Any = store.value.value if isinstance(store.value, Literal) else values[store.value.name]
@@ -167,3 +183,20 @@ class _Machine:
 
 def _reduced(reduction: Reduction, vector: Array) -> Array:
     return vector.sum(-1) if reduction.op is Op.SUM else vector.mean(-1)
+
+
+def scanned(slope: Array, offset: Array, first: Array) -> Array:
+    """Slope * state + offset, step after step along the first axis, from the state `first`: by a scan.
+
+    Two steps are one, of the slope a2 * a1 and the offset a2 * b1 + b2. So each turn joins to every step what the
+    turn before has found of as many steps before it; after as many turns as the length has binary digits, every
+    step holds all that come before it.
+    """
+    slope, offset = slope.copy(), offset.copy()
+    offset[:1] += slope[:1] * first
+    reach = 1
+    while reach < len(slope):
+        offset[reach:] += slope[reach:] * offset[:-reach]
+        slope[reach:] *= slope[:-reach].copy()
+        reach *= 2
+    return offset

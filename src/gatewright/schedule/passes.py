@@ -1,31 +1,35 @@
 """Which pass computes each value, and which axes one stage can go along."""
 
+from collections.abc import Iterable, Mapping, Sequence
+
 from gatewright.lang.ops import Op
-from gatewright.schedule.gather import AFTER, BEFORE, LOOP, Gathered
-from gatewright.schedule.program import needs_whole, operands
+from gatewright.schedule.phases import AFTER, BEFORE, SCAN
+from gatewright.schedule.program import Work, needs_whole, operands
 from gatewright.trace.ir import Trace, Var
 
 
-def choose_passes(gathered: Gathered) -> dict[str, int]:
-    """The pass of each value.
+def choose_passes(works: Sequence[Work], phases: Mapping[str, int], ahead: Iterable[str], rest: int) -> dict[str, int]:
+    """The pass of each value; of `ahead`, the new values of states that are known before the loop, an early one.
 
-    Elementwise work goes into the loop, where its operands are at hand anyway, unless it dresses a product that comes
-    before the loop, or is needed there; or it needs a product that comes after the loop.
+    Elementwise work goes into the pass `rest`: the loop, where its operands are at hand anyway; or what is after it,
+    where there is none. But it goes before it where it dresses a product that does, or is needed there; and after it
+    where it needs a product that comes after the loop.
     """
-    early: set[str] = set()
+    wide: set[str] = set()
     late: set[str] = set()
-    for work in gathered.works:
-        name, phase = work.target.name, gathered.phases[work.target.name]
+    for work in works:
+        name, phase = work.target.name, phases[work.target.name]
         used = {value.name for value in operands(work) if isinstance(value, Var)}
-        if phase == BEFORE and (needs_whole(work) or used & early):
-            early.add(name)
+        if phase in (BEFORE, SCAN) and (needs_whole(work) or used & wide):
+            wide.add(name)
         if (phase == AFTER and needs_whole(work)) or used & late:
             late.add(name)
-    for work in reversed(gathered.works):
+    early = wide | set(ahead)
+    for work in reversed(works):
         if work.target.name in early:
             early |= {value.name for value in operands(work) if isinstance(value, Var)}
-    names = (work.target.name for work in gathered.works)
-    return {name: AFTER if name in late else BEFORE if name in early else LOOP for name in names}
+    names = [work.target.name for work in works]
+    return {name: AFTER if name in late else phases[name] if name in early else rest for name in names}
 
 
 def axis_classes(trace: Trace) -> dict[str, str]:

@@ -5,20 +5,24 @@ from dataclasses import dataclass
 
 from gatewright.axes import Shape
 from gatewright.schedule.check import check
-from gatewright.schedule.gather import AFTER, BEFORE, LOOP, Gathered, gather
+from gatewright.schedule.choices import Choices, Time
+from gatewright.schedule.gather import gather
 from gatewright.schedule.keep import choose_kept
 from gatewright.schedule.passes import axis_classes, choose_passes
+from gatewright.schedule.phases import AFTER, BEFORE, IN_TIME, LOOP, SCAN, phases
 from gatewright.schedule.program import (
     Place,
     Product,
     Program,
     Reduction,
+    Scan,
     Stage,
     Store,
     Work,
     needs_whole,
     operands,
 )
+from gatewright.schedule.scan import Ahead, in_order, look_ahead
 from gatewright.schedule.sums import Lifted, lift_sums
 from gatewright.trace.analysis import shared
 from gatewright.trace.ir import Atom, Equation, Trace, Var
@@ -28,16 +32,19 @@ _Home = tuple[int, int, int, str]
 """The stage that computes a value: pass, level, kind (reductions come first, then scalars, then vectors), axis."""
 
 
-def plan(trace: Trace) -> Program:
+def plan(trace: Trace, choices: Choices | None = None) -> Program:
     """Lay a trace out over a sequence.
+
+    With `Choices(time=Time.SCAN)` the states that an associative scan can compute are known before the loop, in which
+    the others are left; where there are none, there is no loop.
 
     Raises TraceError for what no schedule can do: matrices of single rows that are not summed.
     """
-    lifted = lift_sums(trace)
+    ahead = look_ahead(trace) if (choices or Choices()).time is Time.SCAN else Ahead(trace)
+    lifted = lift_sums(ahead.trace)
     kept: list[Atom] = [value for _, value in trace.emits]
     kept += [operand for one in lifted.row_sums for operand in (one.left, one.right) if operand is not None]
-    gathered = gather(trace, [*trace.next_states, *kept])
-    return _Planner(trace, lifted, gathered, kept).program()
+    return _Planner(trace, ahead, lifted, kept).program()
 
 
 @dataclass(slots=True)
@@ -49,19 +56,27 @@ class _Draft:
 
 
 class _Planner:
-    def __init__(self, trace: Trace, lifted: Lifted, gathered: Gathered, kept: Sequence[Atom]) -> None:
-        self.trace, self.lifted, self.gathered = trace, lifted, gathered
+    def __init__(self, trace: Trace, ahead: Ahead, lifted: Lifted, kept: Sequence[Atom]) -> None:
+        self.trace, self.ahead, self.lifted = trace, ahead, lifted
         self.kept = {value.name: value for value in kept if isinstance(value, Var)}
-        self.works = {work.target.name: work for work in gathered.works}
+        self.states = {state.name: state for state in trace.states}
+        self.next = {s.name: new for s, new in zip(trace.states, trace.next_states, strict=True)} | ahead.news
+        coefficients = (value for scan in ahead.scans for value in (scan.slope, scan.offset))
+        gathered = gather(ahead.trace, [*self.next.values(), *kept, *coefficients], phases(ahead))
+        works = in_order(gathered.works, ahead) if ahead.news else gathered.works
+        self.works = {work.target.name: work for work in works}
         self.order = {name: index for index, name in enumerate(self.works)}
-        self.shared = shared(trace)
+        self.shared = shared(ahead.trace)
         self.alias = axis_classes(trace)
-        self.passes = choose_passes(gathered)
+        has_loop = not ahead.news or any(gathered.phases[name] == LOOP for name in self.works)
+        self.rest = LOOP if has_loop else AFTER
+        known = (value.name for value in ahead.news.values() if isinstance(value, Var))
+        self.passes = choose_passes(works, gathered.phases, known, self.rest)
         self.news = {
-            value.name: state.name
-            for state, value in reversed(list(zip(trace.states, trace.next_states, strict=True)))
+            value.name: name
+            for name, value in reversed(self.next.items())
             if isinstance(value, Var) and value.name in self.works
-        }
+        } | {scan.target.name: scan.state.name for scan in ahead.scans}
         self.homes: dict[str, _Home] = {}
         self.stored: dict[str, Var] = {}
         self.drafts: dict[_Home, _Draft] = {}
@@ -71,7 +86,7 @@ class _Planner:
         for name, work in self.works.items():
             self.homes[name] = self._home(work)
             self.drafts.setdefault(self.homes[name], _Draft({}, [])).works[name] = work
-        news = (value.name for value in self.trace.next_states if isinstance(value, Var))
+        news = (value.name for value in self.next.values() if isinstance(value, Var))
         self.stored = choose_kept(self.works, self.homes, [*self.kept, *news])
         for draft in self.drafts.values():
             self._recompute_in(draft)
@@ -80,7 +95,7 @@ class _Planner:
         once = [*self.trace.params, *(equation.target for equation in prologue)]
         places = self._places(once)
         self._add_stores(places)
-        stages: dict[int, list[Stage]] = {BEFORE: [], LOOP: [], AFTER: []}
+        stages: dict[int, list[Stage]] = {phase: [] for phase in IN_TIME}
         for home in sorted(home for home, draft in self.drafts.items() if draft.stores):
             stages[home[0]].append(self._stage(home))
         known = [*self.trace.leaves(), *once, *self.stored.values()]
@@ -91,6 +106,7 @@ class _Planner:
             news=self.news,
             prologue=prologue,
             before=tuple(stages[BEFORE]),
+            scan=tuple(stages[SCAN]),
             loop=tuple(stages[LOOP]),
             after=tuple(stages[AFTER]),
             row_sums=tuple(self.lifted.row_sums),
@@ -104,11 +120,11 @@ class _Planner:
         """The equations on parameters whose results are used; a transposed matrix is read as it lies."""
         used = [value for work in self.works.values() for value in operands(work)]
         used += [arg for one in self.lifted.epilogue for arg in one.args]
-        used += [*self.trace.next_states, *self.kept.values()]
+        used += [*self.next.values(), *self.kept.values()]
         needed = {value.name for value in used if isinstance(value, Var)}
         needed |= {term.matrix for work in self.works.values() if isinstance(work, Product) for term in work.terms}
         chosen: list[Equation] = []
-        for equation in reversed(self.trace.equations):
+        for equation in reversed(self.ahead.trace.equations):
             if equation.target.name in self.shared and equation.target.name in needed:
                 needed |= {arg.name for arg in equation.args if isinstance(arg, Var)}
                 chosen.append(equation)
@@ -124,10 +140,28 @@ class _Planner:
 
     def _after(self, work: Work, value: Atom, now: int) -> int:
         """The first level of pass `now` that may compute `work`, as far as this operand goes."""
-        home = self.homes.get(value.name) if isinstance(value, Var) else None
+        if not isinstance(value, Var):
+            return 0
+        of_other_steps = now == SCAN and value.name in self.ahead.given
+        home = self._home_of_new(value.name) if value.name in self.ahead.news else self.homes.get(value.name)
         if home is None or home[0] != now:
             return 0
-        return home[1] + (1 if needs_whole(work) else 0)
+        return home[1] + (1 if needs_whole(work) or of_other_steps else 0)
+
+    def _home_of_new(self, state: str) -> _Home:
+        """The stage that gives a state its new value. One that is a leaf may become a number, or another leaf."""
+        value = self.next[state]
+        name = value.name if isinstance(value, Var) else ""
+        if name in self.homes:
+            return self.homes[name]
+        axis = self._axis(self.states[state].shape)
+        kind = _VECTORS if axis else _SCALARS
+        if state not in self.ahead.news:
+            return self.rest, 0, kind, axis
+        if name not in self.ahead.news:
+            return BEFORE, 0, kind, axis
+        now, level, *_ = self._home_of_new(name)
+        return SCAN, level + 1 if now == SCAN else 0, kind, axis
 
     def _axis(self, shape: Shape) -> str:
         return self.alias.get(shape[0], shape[0]) if shape else ""
@@ -152,11 +186,9 @@ class _Planner:
         for name, value in self.stored.items():
             if name not in self.news:
                 self.drafts[self.homes[name]].stores.append(Store(value, name, places[name]))
-        for state, value in zip(self.trace.states, self.trace.next_states, strict=True):
-            home = self.homes.get(value.name) if isinstance(value, Var) else None
-            if home is None:  # a state that stays, or becomes an input or a number
-                home = (LOOP, 0, _VECTORS if state.shape else _SCALARS, self._axis(state.shape))
-            self.drafts.setdefault(home, _Draft({}, [])).stores.append(Store(value, state.name, Place.STATE))
+        for state, value in self.next.items():
+            draft = self.drafts.setdefault(self._home_of_new(state), _Draft({}, []))
+            draft.stores.append(Store(value, state, Place.STATE))
 
     def _recompute_in(self, draft: _Draft) -> None:
         """Add to a stage the cheap equations whose results it needs and that are not kept."""
@@ -188,5 +220,6 @@ class _Planner:
             products=tuple(work for work in draft.works.values() if isinstance(work, Product)),
             equations=tuple(work for work in draft.works.values() if isinstance(work, Equation)),
             reductions=tuple(work for work in draft.works.values() if isinstance(work, Reduction)),
+            scans=tuple(work for work in draft.works.values() if isinstance(work, Scan)),
             stores=tuple(draft.stores),
         )

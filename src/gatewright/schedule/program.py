@@ -1,8 +1,9 @@
 """The Program: what a code generator reads. A Trace laid out over a whole sequence.
 
-Three passes run one after the other: `before` over all steps and rows at once, `loop` step by step, `after` over all
-steps and rows at once. A pass is a list of stages; within a stage every unit of every row can be computed on its own.
-What a later stage needs of an earlier one is stored; everything else lives in registers.
+Passes run one after the other: `before` over all steps and rows at once; `scan`, where it was chosen, by scans over all
+steps; `loop` step by step; `after` over all steps and rows at once. A pass is a list of stages; within a stage every
+unit of every row can be computed on its own. What a later stage needs of an earlier one is stored; everything else
+lives in registers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -51,7 +52,20 @@ class Reduction:
     vector: Var
 
 
-Work = Product | Reduction | Equation
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """target = slope * state + offset for all steps: an associative scan, from the state before the first step.
+
+    The target is the state's new value. Slope and offset are of its shape or scalars.
+    """
+
+    target: Var
+    state: Var
+    slope: Atom
+    offset: Atom
+
+
+Work = Product | Reduction | Equation | Scan
 """One thing to compute for a row. The equations are elementwise."""
 
 
@@ -59,6 +73,8 @@ def operands(work: Work) -> tuple[Atom, ...]:
     """What is computed from, matrices aside."""
     if isinstance(work, Product):
         return tuple(term.vector for term in work.terms)
+    if isinstance(work, Scan):
+        return work.slope, work.offset
     return (work.vector,) if isinstance(work, Reduction) else work.args
 
 
@@ -78,13 +94,14 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Values along one axis. Products first, then equations in order, then stores; or a single reduction."""
+    """Values along one axis. Products first, then equations in order, scans, stores; or reductions alone."""
 
     axis: str | None
     products: tuple[Product, ...]
     equations: tuple[Equation, ...]
     stores: tuple[Store, ...]
     reductions: tuple[Reduction, ...] = ()
+    scans: tuple[Scan, ...] = ()
 
     def reads(self) -> Iterator[Atom]:
         """Every value that the stage uses, its own results included."""
@@ -97,6 +114,7 @@ class Stage:
         yield from self.products
         yield from self.reductions
         yield from self.equations
+        yield from self.scans
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +141,11 @@ class Program:
     row_sums: tuple[RowSum, ...]
     epilogue: tuple[Equation, ...]  # of sums and parameters only, once
     sums: tuple[tuple[str, Atom], ...]
+    scan: tuple[Stage, ...] = ()
 
     def passes(self) -> Iterator[tuple[str, tuple[Stage, ...]]]:
-        """The three passes by name."""
+        """The passes by name."""
         yield "before", self.before
+        yield "scan", self.scan
         yield "loop", self.loop
         yield "after", self.after

@@ -6,27 +6,13 @@ activation) is given out by the forward run and handed to the gradient; what is 
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from gatewright.derive import vjp
+from gatewright.schedule.choices import Choices, Save
 from gatewright.schedule.keep import CHEAP
 from gatewright.trace.analysis import shared
 from gatewright.trace.ir import Atom, Literal, Trace, Var
 from gatewright.trace.simplify import simplify
-
-
-class Save(StrEnum):
-    """What a forward run saves."""
-
-    VALUES = "values"  # every dear value that the gradient needs: the fastest gradient
-    NOTHING = "nothing"  # inputs and states only; the gradient repeats the step: the least memory
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What a schedule may choose."""
-
-    save: Save = Save.VALUES
 
 
 @dataclass(frozen=True, slots=True)

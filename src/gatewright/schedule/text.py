@@ -20,17 +20,20 @@
 
 Values that are computed from parameters alone come first, under `once`. `keep` stores a value for every step, `hold`
 until the end of the step. `sums over rows and steps` and `once, of the sums` end the gradient of a step.
+
+Where states are known before the loop, they are under `by scans over all steps`: `h' = scan h: %3 * h + %5`.
 """
 
 import json
 from collections.abc import Iterable, Iterator
 
 from gatewright.axes import show_shape
-from gatewright.schedule.program import Place, Product, Program, Reduction, RowSum, Stage, Store, Work
+from gatewright.schedule.program import Place, Product, Program, Reduction, RowSum, Scan, Stage, Store, Work
 from gatewright.trace.ir import Atom, Equation, Literal, Var
 
 _TITLES = {
     "before": "before the loop, for all steps at once",
+    "scan": "by scans over all steps",
     "loop": "step by step",
     "after": "after the loop, for all steps at once",
 }
@@ -82,6 +85,8 @@ def _computed(work: Work) -> str:
         return " + ".join(f"{one.matrix}{'.T' if one.transposed else ''} @ {one.vector.name}" for one in work.terms)
     if isinstance(work, Reduction):
         return f"{work.op} {work.vector.name}"
+    if isinstance(work, Scan):
+        return f"scan {work.state.name}: {_atom(work.slope)} * {work.state.name} + {_atom(work.offset)}"
     return " ".join([work.op, *map(_atom, work.args), *_attributes(work)])
 
 

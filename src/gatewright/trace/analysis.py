@@ -13,14 +13,14 @@ _FREE_OF_WORK = frozenset({Op.TRANSPOSE, Op.EXPAND, Op.SIZE, Op.RELABEL})
 
 def depends_on_state(trace: Trace) -> frozenset[str]:
     """The names of the states, and of every value that one of them reaches."""
-    return _reached(trace.equations, (state.name for state in trace.states))
+    return reached(trace.equations, (state.name for state in trace.states))
 
 
 def shared(trace: Trace) -> frozenset[str]:
     """The names of the parameters and of what depends on nothing else: the same for all rows and steps."""
     changing = [*trace.inputs, *trace.states, *(noise.var for noise in trace.noises)]
     values = [*trace.params, *(equation.target for equation in trace.equations)]
-    return _names(values) - _reached(trace.equations, _names(changing))
+    return _names(values) - reached(trace.equations, _names(changing))
 
 
 def reads(trace: Trace) -> frozenset[str]:
@@ -42,7 +42,7 @@ def split(trace: Trace) -> Split:
     """Take out of the loop what need not be in it. The next value of a state that is not read need not be."""
     stepwise, read = depends_on_state(trace), reads(trace)
     carried = _names(new for state, new in zip(trace.states, trace.next_states, strict=True) if state.name in read)
-    inner = stepwise & _needed(trace.equations, carried)
+    inner = stepwise & needed(trace.equations, carried)
     outer = stepwise - inner
     return Split(
         before=tuple(one for one in trace.equations if one.target.name not in stepwise),
@@ -85,19 +85,19 @@ def _names(atoms: Iterable[Atom]) -> frozenset[str]:
     return frozenset(atom.name for atom in atoms if isinstance(atom, Var))
 
 
-def _reached(equations: Iterable[Equation], sources: Iterable[str]) -> frozenset[str]:
+def reached(equations: Iterable[Equation], sources: Iterable[str]) -> frozenset[str]:
     """The sources and everything computed from them."""
-    reached = set(sources)
+    found = set(sources)
     for equation in equations:
-        if not reached.isdisjoint(_names(equation.args)):
-            reached.add(equation.target.name)
-    return frozenset(reached)
+        if not found.isdisjoint(_names(equation.args)):
+            found.add(equation.target.name)
+    return frozenset(found)
 
 
-def _needed(equations: tuple[Equation, ...], outputs: Iterable[str]) -> frozenset[str]:
+def needed(equations: tuple[Equation, ...], outputs: Iterable[str]) -> frozenset[str]:
     """The outputs and everything that they are computed from."""
-    needed = set(outputs)
+    found = set(outputs)
     for equation in reversed(equations):
-        if equation.target.name in needed:
-            needed |= _names(equation.args)
-    return frozenset(needed)
+        if equation.target.name in found:
+            found |= _names(equation.args)
+    return frozenset(found)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gatewright.axes import Shape
 from gatewright.lang.ops import Attrs, Op, axes_of
+from gatewright.trace.fold import fold
 from gatewright.trace.ir import Atom, Equation, Literal
 
 
@@ -141,3 +142,17 @@ IDENTITIES: Mapping[Op, Rule] = {
     Op.SIZE: _size,
     Op.EXPAND: _expand,
 }
+
+
+def simplest(define: Define, call: Call) -> Value | Call:
+    """The value that a call comes to by all identities, one after the other; or the call that is left to be done."""
+    found: Value | Call | None = call
+    while isinstance(found, Call):
+        call = found
+        rule = IDENTITIES.get(call.op)
+        found = rule(define, call) if rule else None
+    if found is not None:
+        return found
+    numbers = [arg.atom.value for arg in call.args if isinstance(arg.atom, Literal)]
+    number = fold(call.op, numbers, call.attrs) if len(numbers) == len(call.args) else None
+    return call if number is None else Value(Literal(number), ())

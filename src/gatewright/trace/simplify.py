@@ -12,8 +12,7 @@ from dataclasses import replace
 from gatewright.lang.ops import ELEMENTWISE, Attrs, Op, result_shape
 from gatewright.lang.symbol import Where
 from gatewright.trace.check import check
-from gatewright.trace.fold import fold
-from gatewright.trace.identities import IDENTITIES, Call, Value
+from gatewright.trace.identities import Call, Value, simplest
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
 from gatewright.trace.rename import renamed
 
@@ -95,17 +94,11 @@ class _Rewriter:
 
     def _make(self, call: Call, name: str, where: Where | None) -> Atom:
         """The atom that holds the result of a call."""
-        found: Value | Call | None = call
-        while isinstance(found, Call):
-            call = found
-            rule = IDENTITIES.get(call.op)
-            found = rule(self.definition, call) if rule else None
-        if found is not None:
+        found = simplest(self.definition, call)
+        if isinstance(found, Value):
             return found.atom
-        atoms = tuple(arg.atom if call.op in ELEMENTWISE else self._whole(arg, where) for arg in call.args)
-        numbers = [atom.value for atom in atoms if isinstance(atom, Literal)]
-        number = fold(call.op, numbers, call.attrs) if len(numbers) == len(atoms) else None
-        return self._compute(call.op, atoms, call.attrs, name, where) if number is None else Literal(number)
+        atoms = tuple(arg.atom if found.op in ELEMENTWISE else self._whole(arg, where) for arg in found.args)
+        return self._compute(found.op, atoms, found.attrs, name, where)
 
     def _whole(self, value: Value, where: Where | None) -> Atom:
         """A value in its full shape."""

@@ -1,0 +1,152 @@
+"""States that are known for all steps before the loop: their updates as slope * state + offset, for associative scans.
+
+Nobody writes that form. An update is taken apart equation by equation, each of which adds, scales or chooses between
+values that are affine in the state; `recurrence` says of which states this holds, and in which order.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from gatewright.lang.ops import Attrs, Op, result_shape
+from gatewright.schedule.program import Scan, Work, operands
+from gatewright.trace.analysis import needed
+from gatewright.trace.identities import Call, Value, simplest
+from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
+from gatewright.trace.recurrence import recurrence
+
+_NOTHING, _ONE = Literal(0.0), Literal(1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A trace, and the states of it that are known for all steps before its loop.
+
+    - `trace`: the one to be planned. The states that are known ahead are among its inputs, and so are their new values,
+      as far as scans give them.
+    - `scans`: each after those whose states its coefficients depend on.
+    - `news`: the new value of each state that is known ahead; without a scan where it does not depend on the old one.
+    """
+
+    trace: Trace
+    scans: tuple[Scan, ...] = ()
+    news: Mapping[str, Atom] = field(default_factory=dict[str, Atom])
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The names of what is known at every step once all scans are done."""
+        return frozenset(self.news) | {scan.target.name for scan in self.scans}
+
+
+def look_ahead(trace: Trace) -> Ahead:
+    """Find the states that scans can compute, and the coefficients of these scans."""
+    finder = _Finder(trace)
+    for state in recurrence(trace).order:
+        finder.solve(state)
+    return finder.result()
+
+
+def in_order(works: Sequence[Work], ahead: Ahead) -> list[Work]:
+    """Works and scans, each behind what it needs; the old value of a state needs the scan that gives it."""
+    by_name = {work.target.name: work for work in (*works, *ahead.scans)}
+    ordered: dict[str, Work] = {}
+    todo = list(reversed(by_name))
+    while todo:
+        work = by_name[todo[-1]]
+        sources = (_source(value, ahead.news) for value in operands(work))
+        missing = [name for name in sources if name in by_name and name not in ordered]
+        if missing:
+            todo += missing
+        else:
+            ordered.setdefault(todo.pop(), work)
+    return list(ordered.values())
+
+
+def _source(value: Atom, news: Mapping[str, Atom]) -> str:
+    """The name of what gives a value: of a state that is known ahead, its new value."""
+    while isinstance(value, Var) and value.name in news:
+        value = news[value.name]
+    return value.name if isinstance(value, Var) else ""
+
+
+class _Finder:
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self._states = {state.name: state for state in trace.states}
+        self._next = {s.name: new for s, new in zip(trace.states, trace.next_states, strict=True)}
+        self._define = {one.target.name: one for one in trace.equations}
+        self._taken = {*self._define, *(leaf.name for leaf in trace.leaves())}
+        self._numbers = count()
+        self._new: list[Equation] = []
+        self._before: dict[str, tuple[Equation, ...]] = {}  # what stands in the place of an equation that is scanned
+        self._scans: list[Scan] = []
+        self._news: dict[str, Atom] = {}
+
+    def solve(self, name: str) -> None:
+        """Take the update of a state apart; all that it depends on beside the state is known."""
+        state, new = self._states[name], self._next[name]
+        affine = {name: (_ONE, _NOTHING)}
+        inside = needed(self.trace.equations, [new.name] if isinstance(new, Var) else [])
+        for equation in self.trace.equations:
+            moving = any(isinstance(arg, Var) and arg.name in affine for arg in equation.args)
+            if moving and equation.target.name in inside:
+                affine[equation.target.name] = self._taken_apart(equation, affine)
+        if not isinstance(new, Var) or new.name not in affine:
+            self._news[name] = new
+            return
+        slope, offset = affine[new.name]
+        target = Var(self._free(f"{name}'"), state.shape)
+        if new.name in self._define:
+            target = new
+            self._before[new.name] = tuple(self._new)
+            self._new.clear()
+        self._scans.append(Scan(target, state, slope, offset))
+        self._news[name] = target
+
+    def result(self) -> Ahead:
+        """All that was found."""
+        trace, known = self.trace, self._news
+        pairs = [(s, new) for s, new in zip(trace.states, trace.next_states, strict=True) if s.name not in known]
+        given = [*(self._states[name] for name in known), *(scan.target for scan in self._scans)]
+        left = replace(
+            trace,
+            inputs=(*trace.inputs, *given),
+            states=tuple(state for state, _ in pairs),
+            next_states=tuple(new for _, new in pairs),
+            equations=tuple(new for one in trace.equations for new in self._before.get(one.target.name, (one,))),
+        )
+        return Ahead(left, tuple(self._scans), known)
+
+    def _taken_apart(self, equation: Equation, affine: Mapping[str, tuple[Atom, Atom]]) -> tuple[Atom, Atom]:
+        """The slope and the offset of an equation's result. What scales or chooses does so to both of them."""
+        slopes: list[Atom] = []
+        offsets: list[Atom] = []
+        for index, arg in enumerate(equation.args):
+            fixed = not isinstance(arg, Var) or arg.name not in affine
+            scales = fixed and (equation.op in (Op.MUL, Op.DIV) or (equation.op is Op.WHERE and index == 0))
+            slope, offset = (arg if scales else _NOTHING, arg) if fixed else affine[arg.name]
+            slopes.append(slope)
+            offsets.append(offset)
+        return self._made(equation.op, slopes, equation.attrs), self._made(equation.op, offsets, equation.attrs)
+
+    def _made(self, op: Op, args: Iterable[Atom], attrs: Attrs) -> Atom:
+        """The atom that an operation gives: of what is there already, or of a new equation."""
+        found = simplest(self._definition, Call(op, tuple(Value(arg, arg.shape) for arg in args), attrs))
+        if isinstance(found, Value):
+            return found.atom
+        atoms = tuple(arg.atom for arg in found.args)
+        shape = result_shape(found.op, tuple(atom.shape for atom in atoms), found.attrs)
+        target = Var(self._free(next(name for n in self._numbers if (name := f"%{n}") not in self._taken)), shape)
+        self._new.append(Equation(target, found.op, atoms, found.attrs))
+        self._define[target.name] = self._new[-1]
+        return target
+
+    def _definition(self, value: Value) -> Equation | None:
+        return self._define.get(value.atom.name) if isinstance(value.atom, Var) else None
+
+    def _free(self, name: str) -> str:
+        """The name, with as many primes as it takes to be a new one."""
+        while name in self._taken:
+            name += "'"
+        self._taken.add(name)
+        return name
