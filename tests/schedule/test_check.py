@@ -9,6 +9,7 @@ from gatewright import cells, layer_norm
 from gatewright.derive import vjp
 from gatewright.lang.ops import Op
 from gatewright.schedule.check import ProgramError, check
+from gatewright.schedule.choices import Choices, Time
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Place, Program, RowSum, Stage, Store, Term
 from gatewright.trace import Equation, Literal, Var, simplify, trace_cell
@@ -17,6 +18,10 @@ GRU = plan(simplify(trace_cell(cells.gru)))
 NORMED = plan(simplify(trace_cell(layer_norm(cells.elman))))
 FAST = plan(simplify(trace_cell(cells.fastgrnn)))
 GRADIENT = plan(vjp(simplify(trace_cell(cells.antisymmetric_rnn))))
+SCANS = Choices(time=Time.SCAN)
+SCANNED = plan(simplify(trace_cell(cells.scrn)), SCANS)
+SCANNED_GRADIENT = plan(vjp(simplify(trace_cell(cells.sru))), SCANS)
+RIGHT = (GRU, NORMED, GRADIENT, SCANNED, SCANNED_GRADIENT)
 X, H = Var("x", ("input",)), Var("h", ("hidden",))
 
 
@@ -38,6 +43,12 @@ def with_stores(program: Program, name: str, index: int, *more: Store) -> Progra
 
 def with_equation(program: Program, name: str, index: int, equation: Equation) -> Program:
     return change(program, name, index, equations=(*dict(program.passes())[name][index].equations, equation))
+
+
+def with_scan(**changes: object) -> Program:
+    """The program whose scan is another one."""
+    (scan,) = SCANNED.scan[0].scans
+    return change(SCANNED, "scan", 0, scans=(replace(scan, **changes),))
 
 
 def with_term(term: Term) -> Program:
@@ -118,6 +129,28 @@ WRONG: dict[str, Callable[[], Program]] = {
         FAST, prologue=(Equation(Var("a", ()), Op.TANH, (Var("b", ()),)), *FAST.prologue)
     ),
     "'fastgrnn', stage 0 of the pass 'loop': %6|values that can be read there|%4": lambda: replace(FAST, prologue=()),
+    "'scrn', stage 0 of the pass 'scan': s'|values that can be read there|r": lambda: with_scan(
+        slope=Var("r", ("context",))
+    ),
+    "'scrn', stage 0 of the pass 'scan': the shape of s'|(context)|(hidden)": lambda: with_scan(
+        target=Var("s'", ("hidden",))
+    ),
+    "'scrn', stage 0 of the pass 'scan': the shape of b.h|(context)|(hidden)": lambda: with_scan(
+        offset=Var("b.h", ("hidden",))
+    ),
+    "'scrn', stage 0 of the pass 'scan': the scan of h|to give its new value|": lambda: with_scan(state=H),
+    "'scrn', stage 0 of the pass 'scan': the state s|read in the loop or after it, and written by then|": lambda: (
+        with_scan(offset=Var("s", ("context",)))
+    ),
+    "'scrn', stage 0 of the pass 'scan': the state h|read in the loop or after it, and written by then|": lambda: (
+        change(SCANNED, "scan", 0, equations=(Equation(Var("y", ("hidden",)), Op.TANH, (H,)),), axis="hidden")
+    ),
+    "'scrn', stage 0 of the pass 'loop': the scan of s|in the pass 'scan'|loop": lambda: change(
+        SCANNED, "loop", 0, scans=SCANNED.scan[0].scans
+    ),
+    "'scrn', stage 0 of the pass 'scan': %3|values that can be read there|s'": lambda: replace(
+        SCANNED, scan=SCANNED.scan[1:]
+    ),
     "'d(antisymmetric_rnn)', the end: total 1|values that can be read there|total 0": lambda: replace(
         GRADIENT, epilogue=GRADIENT.epilogue[1:]
     ),
@@ -134,7 +167,7 @@ WRONG: dict[str, Callable[[], Program]] = {
 
 
 def test_right_programs_pass() -> None:
-    for program in (GRU, NORMED, GRADIENT):
+    for program in RIGHT:
         check(program)
 
 
@@ -148,7 +181,7 @@ def test_wrong_programs_do_not(message: str) -> None:
 
 
 def test_each_store_is_missed() -> None:
-    for program in (GRU, NORMED, GRADIENT):
+    for program in RIGHT:
         for name, stages in program.passes():
             for index, stage in enumerate(stages):
                 for store in stage.stores:
@@ -157,10 +190,10 @@ def test_each_store_is_missed() -> None:
 
 
 def test_each_equation_and_product_is_missed() -> None:
-    for program in (GRU, NORMED, GRADIENT):
+    for program in RIGHT:
         for name, stages in program.passes():
             for index, stage in enumerate(stages):
-                for part in ("products", "equations", "reductions"):
+                for part in ("products", "equations", "reductions", "scans"):
                     works = getattr(stage, part)
                     for left_out in works:
                         kept = tuple(work for work in works if work is not left_out)

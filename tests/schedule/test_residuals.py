@@ -10,7 +10,7 @@ from gatewright.backends import numpy_ref
 from gatewright.derive import adjoint, seed, vjp
 from gatewright.lang import cell, exp, maximum, mean, tanh
 from gatewright.lang.ops import Op
-from gatewright.schedule.choices import Choices, Save
+from gatewright.schedule.choices import Choices, Save, Time
 from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import Pair, save, saved
 from gatewright.trace import Var, simplify, trace_cell
@@ -25,14 +25,17 @@ VARIED = [
 ]  # fmt: skip
 
 
-def gradient_of(given: Problem, pair: Pair, seen: tuple[str, ...], seeds: Arrays) -> Results:
+def gradient_of(
+    given: Problem, pair: Pair, seen: tuple[str, ...], seeds: Arrays, choices: Choices | None = None
+) -> Results:
     """The gradient by two Programs: one that saves, and one that is given what was saved."""
     given = replace(given, trace=pair.forward)
     forward = interpreted(
         Given(
             pair.forward, given.sizes, given.steps, given.batch,
             given.inputs, given.noises, given.params, given.states, backwards=False,
-        )
+        ),
+        plan(pair.forward, choices),
     )  # fmt: skip
     before = {name: np.concatenate([given.states[name][None], after])[:-1] for name, after in forward["states"].items()}
     known = {**given.inputs, **given.noises, **before, **forward["emits"], **{seed(name): seeds[name] for name in seen}}
@@ -41,7 +44,8 @@ def gradient_of(given: Problem, pair: Pair, seen: tuple[str, ...], seeds: Arrays
             pair.backward, given.sizes, given.steps, given.batch,
             {value.name: known[value.name] for value in pair.backward.inputs}, {}, given.params,
             {adjoint(name): final for name, final in given.d_finals.items()}, backwards=True,
-        )
+        ),
+        plan(pair.backward, choices),
     )  # fmt: skip
     return {
         "inputs": {name: backward["emits"][adjoint(name)] for name in given.inputs},
@@ -61,7 +65,7 @@ def check(given: Problem, seen: tuple[str, ...], rng: np.random.Generator, choic
         d_outputs=seeds, d_finals=given.d_finals, noises=given.noises,
     )  # fmt: skip
     assert_parity(
-        gradient_of(given, pair, seen, seeds),
+        gradient_of(given, pair, seen, seeds, choices),
         {"inputs": want.inputs, "params": want.params, "states": want.states},
         dtype="float64", steps=STEPS, width=given.width, cell=trace.name, backend="interpreter",
     )  # fmt: skip
@@ -75,6 +79,15 @@ def test_a_gradient_that_is_given_what_was_saved(name: str, rng: np.random.Gener
     pairs = [check(given, seen, rng) for seen in dict.fromkeys([names[:1], names, ()])]
     for pair in pairs:
         assert_nothing_is_saved_in_vain(pair)
+
+
+@pytest.mark.parametrize("save_", Save)
+@pytest.mark.parametrize("name", ["mingru", "minlstm", "sru", "qrnn", "hgrn", "scrn", "masked(sru)", "zoneout(sru)"])
+def test_a_gradient_by_scans(name: str, save_: Save, rng: np.random.Generator, seed: int) -> None:
+    given = problem(CELLS[name], STEPS, BATCH, seed)
+    names = tuple(state.name for state in given.trace.states)
+    for seen in dict.fromkeys([names[:1], names]):
+        check(given, seen, rng, Choices(save_, Time.SCAN))
 
 
 def assert_nothing_is_saved_in_vain(pair: Pair) -> None:

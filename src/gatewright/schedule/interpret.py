@@ -186,7 +186,7 @@ def _reduced(reduction: Reduction, vector: Array) -> Array:
 
 
 def scanned(slope: Array, offset: Array, first: Array) -> Array:
-    """Slope * state + offset, step after step along the first axis, from the state `first`: by a scan.
+    """The states slope * state + offset, step after step along the first axis, from the state `first`: by a scan.
 
     Two steps are one, of the slope a2 * a1 and the offset a2 * b1 + b2. So each turn joins to every step what the
     turn before has found of as many steps before it; after as many turns as the length has binary digits, every
@@ -195,8 +195,9 @@ def scanned(slope: Array, offset: Array, first: Array) -> Array:
     slope, offset = slope.copy(), offset.copy()
     offset[:1] += slope[:1] * first
     reach = 1
-    while reach < len(slope):
-        offset[reach:] += slope[reach:] * offset[:-reach]
-        slope[reach:] *= slope[:-reach].copy()
-        reach *= 2
+    with np.errstate(all="ignore"):
+        while reach < len(slope):
+            offset[reach:] += slope[reach:] * offset[:-reach]
+            slope[reach:] *= slope[:-reach].copy()
+            reach *= 2
     return offset
