@@ -54,10 +54,19 @@ def test_numbers_that_are_no_multiple_of_the_units() -> None:
 def test_a_cell_without_parameters_and_without_anything_to_save() -> None:
     assert str(gw.nn.Recurrent(leaky, 4, 4).plan()) == (
         "llvm: compiled for this processor\n"
-        "  in the loop      no products, 1 stage\n"
+        "  in the loop      no products, 1 stage; elementwise, a scan may compute it\n"
         "  gradient         no products\n"
         "  saved for it     the states"
     )
+
+
+@pytest.mark.parametrize("name", gw.cells.CATALOGUE)
+def test_a_loop_that_a_scan_may_compute(name: str) -> None:
+    sizes = {axis: 4 for axis in gw.trace.trace_cell(gw.cells.get(name)).axes() if axis not in ("input", "hidden")}
+    plan = gw.nn.Recurrent(name, 4, 4, sizes=sizes).plan()
+    lines = [line for line in str(plan).splitlines() if line.startswith("  in the loop ")]
+    parallel = gw.trace.recurrence(plan.trace).is_parallel
+    assert [line.endswith("1 stage; elementwise, a scan may compute it") for line in lines] == [parallel]
 
 
 def test_another_backend_has_no_programs() -> None:

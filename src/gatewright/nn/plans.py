@@ -13,7 +13,7 @@ from gatewright.nn import backends
 from gatewright.nn.differentiable import Differentiable, differentiable
 from gatewright.schedule.program import Program, Stage
 from gatewright.threads import get_num_threads
-from gatewright.trace import Trace
+from gatewright.trace import Trace, recurrence
 
 _PASSES = {"before": "before the loop", "loop": "in the loop", "after": "after the loop"}
 _WIDTH = 17  # of the first column
@@ -52,9 +52,10 @@ class LayerPlan:
           gradient         3 products in the loop; 3 products, 10 sums after it
           saved for it     4 x 16 numbers a step and row, and the states
 
-    Between two stages every unit of a row waits for the others. The numbers are those of a training step in each
-    direction of the first layer; the sums go over all rows and steps. `program` and `gradient` are the Programs that
-    this is told from; where another backend runs they are None, and the first line is all.
+    Between two stages every unit of a row waits for the others. A loop that an associative scan could replace is called
+    so; the engine keeps it, since it does the least work. The numbers are those of a training step in each direction of
+    the first layer; the sums go over all rows and steps. `program` and `gradient` are the Programs that this is told
+    from; where another backend runs they are None, and the first line is all.
     """
 
     choice: backends.Plan
@@ -113,7 +114,10 @@ class LayerPlan:
     def __str__(self) -> str:
         lines = [str(self.choice)]
         if self.program and self.gradient:
-            lines += [f"  {_PASSES[name]:{_WIDTH}}{_done(stages)}" for name, stages in self.program.passes() if stages]
+            done = {name: _done(stages) for name, stages in self.program.passes() if stages}
+            if "loop" in done and recurrence(self.program.trace).is_parallel:
+                done["loop"] += "; elementwise, a scan may compute it"
+            lines += [f"  {_PASSES[name]:{_WIDTH}}{told}" for name, told in done.items()]
             lines += [f"  {'gradient':{_WIDTH}}{_gradient_done(self.gradient)}"]
             lines += [f"  {'saved for it':{_WIDTH}}{self._saved()}"]
         return "\n".join(lines)

@@ -128,9 +128,12 @@ class _Checker:
         self._require(pass_name == "scan", f"the scan of {state.name}", "in the pass 'scan'", pass_name)
         self._require(self.program.news.get(name) == state.name, f"the scan of {state.name}", "to give its new value")
         self._check_defined(name, [scan.slope, scan.offset], values)
-        for value in (state, scan.target, scan.slope, scan.offset):
-            if value.shape or value in (state, scan.target):
-                self._check_shape(value.name, value.shape, (stage.axis,) if stage.axis else ())
+        along = (stage.axis,) if stage.axis else ()
+        for value in (state, scan.target):
+            self._check_shape(value.name, value.shape, along)
+        for value in (scan.slope, scan.offset):
+            if isinstance(value, Var) and value.shape:
+                self._check_shape(value.name, value.shape, along)
 
     def _check_equation(self, equation: Equation, values: Mapping[str, Var]) -> None:
         name = equation.target.name

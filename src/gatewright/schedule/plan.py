@@ -60,7 +60,8 @@ class _Planner:
         self.trace, self.ahead, self.lifted = trace, ahead, lifted
         self.kept = {value.name: value for value in kept if isinstance(value, Var)}
         self.states = {state.name: state for state in trace.states}
-        self.next = {s.name: new for s, new in zip(trace.states, trace.next_states, strict=True)} | ahead.news
+        self.next = {s.name: new for s, new in zip(trace.states, trace.next_states, strict=True)}
+        self.next.update(ahead.news)
         coefficients = (value for scan in ahead.scans for value in (scan.slope, scan.offset))
         gathered = gather(ahead.trace, [*self.next.values(), *kept, *coefficients], phases(ahead))
         works = in_order(gathered.works, ahead) if ahead.news else gathered.works

@@ -15,8 +15,6 @@ from gatewright.trace.identities import Call, Value, simplest
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
 from gatewright.trace.recurrence import recurrence
 
-_NOTHING, _ONE = Literal(0.0), Literal(1.0)
-
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
@@ -85,7 +83,7 @@ class _Finder:
     def solve(self, name: str) -> None:
         """Take the update of a state apart; all that it depends on beside the state is known."""
         state, new = self._states[name], self._next[name]
-        affine = {name: (_ONE, _NOTHING)}
+        affine: dict[str, tuple[Atom, Atom]] = {name: (Literal(1.0), Literal(0.0))}
         inside = needed(self.trace.equations, [new.name] if isinstance(new, Var) else [])
         for equation in self.trace.equations:
             moving = any(isinstance(arg, Var) and arg.name in affine for arg in equation.args)
@@ -122,9 +120,9 @@ class _Finder:
         slopes: list[Atom] = []
         offsets: list[Atom] = []
         for index, arg in enumerate(equation.args):
-            fixed = not isinstance(arg, Var) or arg.name not in affine
-            scales = fixed and (equation.op in (Op.MUL, Op.DIV) or (equation.op is Op.WHERE and index == 0))
-            slope, offset = (arg if scales else _NOTHING, arg) if fixed else affine[arg.name]
+            scales = equation.op in (Op.MUL, Op.DIV) or (equation.op is Op.WHERE and index == 0)
+            fixed: tuple[Atom, Atom] = (arg if scales else Literal(0.0), arg)
+            slope, offset = affine.get(arg.name, fixed) if isinstance(arg, Var) else fixed
             slopes.append(slope)
             offsets.append(offset)
         return self._made(equation.op, slopes, equation.attrs), self._made(equation.op, offsets, equation.attrs)

@@ -16,8 +16,9 @@ from gatewright.backends.llvm.engine import Engine
 from gatewright.backends.llvm.kernels import Kernels
 from gatewright.backends.llvm.target import named, runnable
 from gatewright.derive import vjp
-from gatewright.errors import ShapeError
+from gatewright.errors import OptionError, ShapeError
 from gatewright.lang import Cell, cell, relabel, tanh
+from gatewright.schedule.choices import Choices, Time
 from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import save
 from gatewright.trace import Literal, Trace, simplify, trace_cell
@@ -59,6 +60,19 @@ def given_for(trace: Trace, shape: tuple[int, int, int, int], seed: int = 0) -> 
 def test_every_cell_and_its_gradient(name: str) -> None:
     for trace in pair_of(name):
         check(given_for(trace, (5, 3, 5, 17)))
+
+
+def test_programs_with_scans_are_refused() -> None:
+    step = simplify(trace_cell(CELLS["minlstm"]))
+    for trace, state in ((step, "h"), (vjp(step), "d(h)")):
+        with pytest.raises(OptionError) as caught:
+            Engine(plan(trace, Choices(time=Time.SCAN)), {"input": 2, "hidden": 3}, "float32")
+        assert str(caught.value) == (
+            f"the program of {trace.name!r} is laid out for scans, for which no kernels are made\n"
+            "  expected: a program with all states in its loop\n"
+            f"  got: {state} known before the loop\n"
+            "  do: plan(trace), without Choices(time=Time.SCAN)"
+        )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -264,6 +278,7 @@ EMIT = """
 from gatewright import cells, layer_norm
 from gatewright.backends.llvm.kernels import Kernels
 from gatewright.backends.llvm.target import named
+from gatewright.schedule.choices import Choices, Time
 from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import save
 from gatewright.trace import trace_cell

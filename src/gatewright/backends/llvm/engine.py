@@ -15,6 +15,7 @@ from gatewright.backends.llvm.library import Library
 from gatewright.backends.llvm.runner import Runner
 from gatewright.backends.llvm.target import Target, named
 from gatewright.backends.llvm.vector_type import Dtype
+from gatewright.errors import OptionError
 from gatewright.schedule.program import Program
 from gatewright.schedule.text import to_text
 from gatewright.trace.ir import Literal
@@ -48,7 +49,8 @@ class Found(StrEnum):
 class Engine:
     """A Program bound to sizes, ready to run over any number of steps and rows.
 
-    Raises ShapeError where axes that the equations use for one another have different sizes.
+    Raises ShapeError where axes that the equations use for one another have different sizes, OptionError for a Program
+    that is laid out for scans: a core that goes from step to step does less work.
     """
 
     program: Program
@@ -59,6 +61,13 @@ class Engine:
 
     def __post_init__(self) -> None:
         check_relabels(self.program.trace, self.sizes)
+        if self.program.ahead:
+            raise OptionError(
+                f"the program of {self.program.trace.name!r} is laid out for scans, for which no kernels are made",
+                expected="a program with all states in its loop",
+                got=f"{', '.join(self.program.ahead)} known before the loop",
+                do="plan(trace), without Choices(time=Time.SCAN)",
+            )
 
     @cached_property
     def _compiled(self) -> dict[tuple[int, int], tuple[Kernels, Library]]:
