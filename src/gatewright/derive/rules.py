@@ -47,7 +47,7 @@ RULES: Mapping[Op, Rule] = {
     Op.ADD: lambda g, y, a, b: (g, g),
     Op.SUB: lambda g, y, a, b: (g, -g),
     Op.MUL: lambda g, y, a, b: (g * b, g * a),
-    Op.DIV: lambda g, y, a, b: (g / b, -(g * y / b)),
+    Op.DIV: lambda g, y, a, b: (g / b, -(g / b * y)),  # one division: the second is the first again
     Op.MAXIMUM: _maximum,
     Op.MINIMUM: _minimum,
     Op.LESS: lambda g, y, a, b: (None, None),

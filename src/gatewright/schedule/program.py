@@ -143,12 +143,6 @@ class Program:
     sums: tuple[tuple[str, Atom], ...]
     scan: tuple[Stage, ...] = ()
 
-    @property
-    def ahead(self) -> tuple[str, ...]:
-        """The states that are known for all steps before the loop."""
-        stores = (store for stage in (*self.before, *self.scan) for store in stage.stores)
-        return tuple(store.name for store in stores if store.place is Place.STATE)
-
     def passes(self) -> Iterator[tuple[str, tuple[Stage, ...]]]:
         """The passes by name."""
         yield "before", self.before

@@ -68,9 +68,9 @@ def test_programs_with_scans_are_refused() -> None:
         with pytest.raises(OptionError) as caught:
             Engine(plan(trace, Choices(time=Time.SCAN)), {"input": 2, "hidden": 3}, "float32")
         assert str(caught.value) == (
-            f"the program of {trace.name!r} is laid out for scans, for which no kernels are made\n"
-            "  expected: a program with all states in its loop\n"
-            f"  got: {state} known before the loop\n"
+            f"the program of {trace.name!r} has scans, for which no kernels are made\n"
+            "  expected: a program that goes from step to step\n"
+            f"  got: scans of {state}\n"
             "  do: plan(trace), without Choices(time=Time.SCAN)"
         )
 

@@ -50,7 +50,7 @@ class Engine:
     """A Program bound to sizes, ready to run over any number of steps and rows.
 
     Raises ShapeError where axes that the equations use for one another have different sizes, OptionError for a Program
-    that is laid out for scans: a core that goes from step to step does less work.
+    with scans: a core that goes from step to step does less work.
     """
 
     program: Program
@@ -61,11 +61,12 @@ class Engine:
 
     def __post_init__(self) -> None:
         check_relabels(self.program.trace, self.sizes)
-        if self.program.ahead:
+        scans = [scan.state.name for stage in self.program.scan for scan in stage.scans]
+        if scans:
             raise OptionError(
-                f"the program of {self.program.trace.name!r} is laid out for scans, for which no kernels are made",
-                expected="a program with all states in its loop",
-                got=f"{', '.join(self.program.ahead)} known before the loop",
+                f"the program of {self.program.trace.name!r} has scans, for which no kernels are made",
+                expected="a program that goes from step to step",
+                got=f"scans of {', '.join(scans)}",
                 do="plan(trace), without Choices(time=Time.SCAN)",
             )
 
