@@ -7,7 +7,7 @@ from gatewright.axes import Shape
 from gatewright.schedule.check import check
 from gatewright.schedule.choices import Choices, Time
 from gatewright.schedule.gather import gather
-from gatewright.schedule.keep import choose_kept
+from gatewright.schedule.keep import Home, choose_kept
 from gatewright.schedule.passes import axis_classes, choose_passes
 from gatewright.schedule.phases import AFTER, BEFORE, IN_TIME, LOOP, SCAN, phases
 from gatewright.schedule.program import (
@@ -28,8 +28,6 @@ from gatewright.trace.analysis import shared
 from gatewright.trace.ir import Atom, Equation, Trace, Var
 
 _REDUCES, _SCALARS, _VECTORS = 0, 1, 2
-_Home = tuple[int, int, int, str]
-"""The stage that computes a value: pass, level, kind (reductions come first, then scalars, then vectors), axis."""
 
 
 def plan(trace: Trace, choices: Choices | None = None) -> Program:
@@ -78,9 +76,9 @@ class _Planner:
             for name, value in reversed(self.next.items())
             if isinstance(value, Var) and value.name in self.works
         } | {scan.target.name: scan.state.name for scan in ahead.scans}
-        self.homes: dict[str, _Home] = {}
+        self.homes: dict[str, Home] = {}
         self.stored: dict[str, Var] = {}
-        self.drafts: dict[_Home, _Draft] = {}
+        self.drafts: dict[Home, _Draft] = {}
 
     def program(self) -> Program:
         """Fill all stages and write the Program down."""
@@ -131,7 +129,7 @@ class _Planner:
                 chosen.append(equation)
         return tuple(reversed(chosen))
 
-    def _home(self, work: Work) -> _Home:
+    def _home(self, work: Work) -> Home:
         now = self.passes[work.target.name]
         level = max((self._after(work, value, now) for value in operands(work)), default=0)
         if isinstance(work, Reduction):
@@ -149,7 +147,7 @@ class _Planner:
             return 0
         return home[1] + (1 if needs_whole(work) or of_other_steps else 0)
 
-    def _home_of_new(self, state: str) -> _Home:
+    def _home_of_new(self, state: str) -> Home:
         """The stage that gives a state its new value. One that is a leaf may become a number, or another leaf."""
         value = self.next[state]
         name = value.name if isinstance(value, Var) else ""
@@ -214,7 +212,7 @@ class _Planner:
             name: draft.works[name] for name in sorted(draft.works, key=self.order.__getitem__) if name in needed
         }
 
-    def _stage(self, home: _Home) -> Stage:
+    def _stage(self, home: Home) -> Stage:
         draft = self.drafts[home]
         return Stage(
             axis=home[3] or None,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from gatewright.derive import vjp
 from gatewright.schedule.choices import Choices, Save
-from gatewright.schedule.keep import CHEAP
+from gatewright.schedule.keep import CHEAPER_THAN_MEMORY
 from gatewright.trace.analysis import shared
 from gatewright.trace.ir import Atom, Literal, Trace, Var
 from gatewright.trace.simplify import simplify
@@ -77,7 +77,7 @@ def _chosen(backward: Trace, repeated: Collection[str]) -> list[str]:
     """The repeated values to hand over: the dear ones that are needed, and cheap ones that would need further dear
     ones."""
     needed = _needed(backward, repeated)
-    dear = {one.target.name for one in backward.equations if one.op not in CHEAP}
+    dear = {one.target.name for one in backward.equations if one.op not in CHEAPER_THAN_MEMORY}
     chosen = needed & dear
     sources: dict[str, frozenset[str]] = {}
     for one in backward.equations:
