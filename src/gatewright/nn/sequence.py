@@ -12,7 +12,7 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
     get_unwrapped,  # pyright: ignore[reportPrivateUsage]
     is_functorch_wrapped_tensor,  # pyright: ignore[reportPrivateUsage]
 )
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import ShapeError
 
@@ -83,8 +83,22 @@ def _not_whole_numbers(got: str) -> ShapeError:
 
 def unpack(packed: PackedSequence) -> Padded:
     """The padded form of a PackedSequence, its rows in the order that the caller packed them in."""
-    values, lengths = pad_packed_sequence(packed)
-    return Padded(values, lengths)
+    data, sizes = packed.data, packed.batch_sizes
+    steps, batch = len(sizes), int(sizes[0])
+    values = data.new_zeros(steps * batch, *data.shape[1:]).index_copy_(0, _lines(packed), data)
+    lengths = (sizes[:, None] > torch.arange(batch)).sum(0)  # in descending order
+    if packed.unsorted_indices is not None:
+        lengths = lengths[packed.unsorted_indices.cpu()]
+    return Padded(values.view(steps, batch, *data.shape[1:]), lengths)
+
+
+def _lines(packed: PackedSequence) -> Tensor:
+    """Where each line of the data lies in an array (time * batch, ...) of the caller's rows."""
+    sizes, order, device = packed.batch_sizes, packed.sorted_indices, packed.data.device
+    batch = int(sizes[0])
+    rows = torch.arange(batch, device=device)
+    lines = torch.arange(len(sizes), device=device)[:, None] * batch + (rows if order is None else order)
+    return lines[rows < sizes[:, None].to(device)]
 
 
 def repack(values: Tensor, like: PackedSequence) -> PackedSequence:
@@ -101,9 +115,7 @@ def repack(values: Tensor, like: PackedSequence) -> PackedSequence:
             got=f"shape {tuple(values.shape)}",
             do="pass time-major values with one row for each packed sequence",
         )
-    ordered = values if like.sorted_indices is None else values.index_select(1, like.sorted_indices)
-    lengths = (like.batch_sizes[:, None] > torch.arange(batch)).sum(0)  # in descending order
-    data = pack_padded_sequence(ordered, lengths).data
+    data = values.flatten(0, 1).index_select(0, _lines(like))
     return PackedSequence(data, like.batch_sizes, like.sorted_indices, like.unsorted_indices)
 
 
