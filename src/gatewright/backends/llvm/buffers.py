@@ -50,6 +50,12 @@ def spread_keys(program: Program) -> list[Key]:
     return [spread_key(name) for name in dict.fromkeys(names)]
 
 
+LINES: Key = ("active", "lines")
+"""The numbers of the lines that kernels for ragged batches go through, step by step; behind all others in the table."""
+STARTS: Key = ("active", "starts")
+"""Where in LINES each step begins, and where the last one ends."""
+
+
 def _emitted(program: Program) -> list[str]:
     values = (value.name for _, value in program.trace.emits if isinstance(value, Var))
     return [name for name in dict.fromkeys(values) if program.places[name] is Place.SEQUENCE]

@@ -112,6 +112,11 @@ class Emitter(Arithmetic):
         place = self._builder.gep(table, [self.index(entry)], inbounds=True, source_etype=POINTER)
         return self._builder.load(place, self._name(name), typ=POINTER)
 
+    def load_index(self, table: Value, entry: Index, name: str = "") -> Value:
+        """The number that a table of indices holds at an entry."""
+        place = self._builder.gep(table, [self.index(entry)], inbounds=True, source_etype=INDEX)
+        return self._builder.load(place, self._name(name), typ=INDEX)
+
     # Functions
 
     @property

@@ -71,11 +71,11 @@ class Engine:
             )
 
     @cached_property
-    def _compiled(self) -> dict[tuple[int, int], tuple[Kernels, Library]]:
+    def _compiled(self) -> dict[tuple[int, int, bool], tuple[Kernels, Library]]:
         return {}
 
     @cached_property
-    def _runners(self) -> dict[tuple[int, int], Runner]:
+    def _runners(self) -> dict[tuple[int, int, bool], Runner]:
         return {}
 
     @cached_property
@@ -89,26 +89,26 @@ class Engine:
         program = sha256(to_text(self.program).encode()).hexdigest()
         return f"{program} {sizes} {self.dtype} backwards={self.backwards}"
 
-    def kernels(self, steps: int, batch: int) -> tuple[Kernels, Library]:
+    def kernels(self, steps: int, batch: int, *, ragged: bool = False) -> tuple[Kernels, Library]:
         """The kernels for an extent, from memory, from the cache on disk, or compiled now."""
-        extent = _row_counts(steps, batch)
+        extent = (*_row_counts(steps, batch), ragged)
         if extent not in self._compiled:
-            kernels = self.design(steps, batch)
+            kernels = self.design(steps, batch, ragged=ragged)
             key = f"{self.key} {kernels.layout}"
             library = compile_module(kernels.emit, kernels.functions, key=key, target=kernels.target)
             self._compiled[extent] = (kernels, library)
         return self._compiled[extent]
 
-    def design(self, steps: int, batch: int) -> Kernels:
+    def design(self, steps: int, batch: int, *, ragged: bool = False) -> Kernels:
         """What the kernels for an extent will be, before they are compiled."""
-        target = self.target or named()
-        return Kernels(self.program, self.sizes, self.dtype, target, self.backwards, *_row_counts(steps, batch))
+        target, counts = self.target or named(), _row_counts(steps, batch)
+        return Kernels(self.program, self.sizes, self.dtype, target, self.backwards, *counts, ragged)
 
-    def found(self, steps: int, batch: int) -> Found:
+    def found(self, steps: int, batch: int, *, ragged: bool = False) -> Found:
         """Where a call would find the kernels for an extent now."""
-        if _row_counts(steps, batch) in self._compiled:
+        if (*_row_counts(steps, batch), ragged) in self._compiled:
             return Found.IN_MEMORY
-        kernels = self.design(steps, batch)
+        kernels = self.design(steps, batch, ragged=ragged)
         key = f"{self.key} {kernels.layout}"
         kept = is_kept(kernels.emit, kernels.functions, key=key, target=kernels.target)
         return Found.ON_DISK if kept else Found.NOWHERE
@@ -131,14 +131,15 @@ class Engine:
             sums=memory.sums(),
         )
 
-    def runner(self, steps: int, batch: int) -> Runner:
+    def runner(self, steps: int, batch: int, *, ragged: bool = False) -> Runner:
         """What runs the kernels over so many steps and rows, of which there is at least one."""
-        extent = (steps, batch)
+        extent = (steps, batch, ragged)
         found = self._runners.get(extent)
         if found is None:
             if len(self._runners) >= _RUNNERS:
                 self._runners.clear()
-            found = self._runners[extent] = Runner(self.program, *self.kernels(steps, batch), steps, batch)
+            made = self.kernels(steps, batch, ragged=ragged)
+            found = self._runners[extent] = Runner(self.program, *made, steps, batch)
         return found
 
 

@@ -5,7 +5,7 @@ written, so that code from the cache is run without writing it again.
 """
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 from llvmlite import ir
 
 from gatewright.backends.llvm.buffers import (
+    LINES,
+    STARTS,
     Bound,
     Memory,
     inside_keys,
@@ -22,16 +24,17 @@ from gatewright.backends.llvm.buffers import (
     sum_key,
     sum_keys,
 )
-from gatewright.backends.llvm.emitter import INDEX, POINTER, Emitter
+from gatewright.backends.llvm.emitter import INDEX, POINTER, Emitter, Index
 from gatewright.backends.llvm.machine_code import Signature
 from gatewright.backends.llvm.pack_panels import emit_packing
 from gatewright.backends.llvm.panels import Panel, PanelDesign, matrix_key, panels_of
-from gatewright.backends.llvm.passes import PassEmitter, Step, flipped
+from gatewright.backends.llvm.passes import PassEmitter, flipped
 from gatewright.backends.llvm.row_sums import Lines, OuterTile, emit_outer, emit_sum
+from gatewright.backends.llvm.rows import AllRows, ListedRows, Rows
 from gatewright.backends.llvm.stage import Design, StageEmitter
 from gatewright.backends.llvm.target import Target
 from gatewright.backends.llvm.tiles import Tile, Work, bundle, choose
-from gatewright.backends.llvm.vector_type import Dtype
+from gatewright.backends.llvm.vector_type import Dtype, Value
 from gatewright.schedule.program import Place, Program, RowSum, Stage
 from gatewright.trace.ir import Var
 
@@ -39,8 +42,11 @@ PASS_ARGUMENTS = {"table": POINTER, "steps": INDEX, "batch": INDEX, "first": IND
 """What a pass is called with: the table of buffers, the extent, and the rows to do."""
 SUM_ARGUMENTS = {"left": POINTER, "right": POINTER, "result": POINTER, "lines": INDEX, "first": INDEX, "last": INDEX}
 """What a sum is called with: its operands (a plain sum has no right one), and which rows of the result to do."""
+RAGGED_SUM_ARGUMENTS = {**SUM_ARGUMENTS, "active": POINTER}
+"""Where batches are ragged, a sum is told which lines there are."""
 PASS: Signature = (ctypes.c_void_p, *[ctypes.c_int64] * 4)
 SUM: Signature = (*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 3)
+RAGGED_SUM: Signature = (*SUM, ctypes.c_void_p)
 
 LOOP = "loop"
 PACK = "pack"
@@ -62,7 +68,7 @@ class SumDesign:
 @dataclass(frozen=True)
 class Kernels:
     """The kernels of a Program bound to sizes, for `rows` rows a step or more, and `lines` rows over all steps or
-    more."""
+    more. Those for `ragged` batches are told which lines they go through, and take any number of rows."""
 
     program: Program
     sizes: Mapping[str, int]
@@ -71,13 +77,15 @@ class Kernels:
     backwards: bool
     rows: int
     lines: int
+    ragged: bool = False
 
     @cached_property
     def bound(self) -> Bound:
         """The Program with its sizes and its table of buffers, in a fixed order."""
         bound = Bound(self.program, self.sizes, self.backwards)
         keys = (*outside_keys(self.program), *inside_keys(self.program), *(panel.key for panel in self.panels))
-        for key in (*keys, *sum_keys(self.program), *spread_keys(self.program)):
+        active = (LINES, STARTS) if self.ragged else ()
+        for key in (*keys, *sum_keys(self.program), *spread_keys(self.program), *active):
             bound.slot(key)
         return bound
 
@@ -109,13 +117,14 @@ class Kernels:
             for index, one in enumerate(designs)
         ]
         outer = [f"{one.name} {one.tile.rows}x{one.tile.blocks}" for one in self.sums if one.tile]
-        return "; ".join([*stages, *outer])
+        return "; ".join([*stages, *outer, *(["ragged"] if self.ragged else [])])
 
     @property
     def functions(self) -> Mapping[str, Signature]:
         """The names of all kernels, and what they are called with."""
         names = (*self.designs, *((PACK,) if self.panels else ()), WHOLE)
-        return {**dict.fromkeys(names, PASS), **dict.fromkeys((one.name for one in self.sums), SUM)}
+        signature = RAGGED_SUM if self.ragged else SUM
+        return {**dict.fromkeys(names, PASS), **dict.fromkeys((one.name for one in self.sums), signature)}
 
     @cached_property
     def sums(self) -> tuple[SumDesign, ...]:
@@ -196,18 +205,31 @@ class _Writer:
         scalar, builder, given = self._function(name, PASS_ARGUMENTS)
         memory = Memory(scalar, self.bound, given["table"])
         stages = [StageEmitter(scalar, memory, design) for design in designs]
-        emitter = PassEmitter(scalar, stages, given["first"], given["last"])
+        emitter = PassEmitter(scalar, stages)
         zero, batch = scalar.index(0), given["batch"]
+        active = [memory.pointer(key) for key in (LINES, STARTS)] if self.kernels.ragged else []
         if name == LOOP:
             with scalar.loop(0, given["steps"], 1, "step", {"turned": zero}) as loop:
                 time = self._time(scalar, loop.index, given["steps"])
                 following = scalar.add_index(time, -1 if self.kernels.backwards else 1)
-                lines = (scalar.index(scalar.mul_index(one, batch, "line")) for one in (time, following))
-                emitter.emit_step(Step(batch, *lines), loop.values["turned"])
+                lines = [scalar.index(scalar.mul_index(one, batch, "line")) for one in (time, following)]
+                rows = self._rows_of_step(scalar, given, lines, time, active)
+                emitter.emit_step(rows, loop.values["turned"])
                 loop.carry({"turned": flipped(scalar, loop.values["turned"])})
         else:
-            emitter.emit_step(Step(batch, zero), zero)
+            span = (given["first"], given["last"], batch, zero)
+            emitter.emit_step(ListedRows(active[0], zero, *span) if active else AllRows(*span), zero)
         builder.ret_void()
+
+    def _rows_of_step(
+        self, e: Emitter, given: Mapping[str, Any], lines: Sequence[Value], time: Index, active: Sequence[Value]
+    ) -> Rows:
+        first, last, batch = given["first"], given["last"], given["batch"]
+        if not active:
+            return AllRows(first, last, batch, *lines)
+        start, end = (e.load_index(active[1], e.add_index(time, ahead), "start") for ahead in (0, 1))
+        count = e.add_index(end, e.mul_index(start, -1), "count")
+        return ListedRows(active[0], start, first, e.smaller_index(last, count, "last"), batch, *lines)
 
     def _time(self, e: Emitter, index: Any, steps: Any) -> Any:
         if not self.kernels.backwards:
@@ -227,13 +249,14 @@ class _Writer:
 
     def write_sum(self, design: SumDesign) -> None:
         """One sum over all rows of all steps."""
-        scalar, builder, given = self._function(design.name, SUM_ARGUMENTS)
-        wide = scalar.with_width(design.lanes)
-        left = Lines(scalar, given["left"], design.height)
+        arguments = RAGGED_SUM_ARGUMENTS if self.kernels.ragged else SUM_ARGUMENTS
+        scalar, builder, given = self._function(design.name, arguments)
+        wide, active = scalar.with_width(design.lanes), given.get("active")
+        left = Lines(scalar, given["left"], design.height, active)
         if design.tile is None:
             emit_sum(wide, left, given["result"], given["lines"])
         else:
-            right, span = Lines(scalar, given["right"], design.width), (given["first"], given["last"])
+            right, span = Lines(scalar, given["right"], design.width, active), (given["first"], given["last"])
             emit_outer(wide, left, right, given["result"], design.tile, given["lines"], span)
         builder.ret_void()
 
@@ -241,20 +264,22 @@ class _Writer:
         """All kernels one after the other, for all rows; where `first` is not 0, the panels are as they are."""
         scalar, builder, given = self._function(WHOLE, PASS_ARGUMENTS)
         table, steps, batch, zero = given["table"], given["steps"], given["batch"], scalar.index(0)
-        lines = scalar.mul_index(steps, batch, "lines")
+        memory = Memory(scalar, self.bound, table)
+        lines, active = scalar.mul_index(steps, batch, "lines"), []
+        if self.kernels.ragged:
+            lines, active = scalar.load_index(memory.pointer(STARTS), steps, "lines"), [memory.pointer(LINES)]
         if self.kernels.panels:
             with scalar.when(scalar.compare_index("==", given["first"], 0), "packing"):
                 builder.call(self._written[PACK], [table, steps, batch, zero, zero])
         for name in self.kernels.designs:
             rows = batch if name == LOOP else lines
             builder.call(self._written[name], [table, steps, batch, zero, rows])
-        memory = Memory(scalar, self.bound, table)
         for one, design in zip(self.kernels.program.row_sums, self.kernels.sums, strict=True):
             left = self._operand(scalar, memory, one.left, batch)
             right = left if one.right is None else self._operand(scalar, memory, one.right, batch)
             result = memory.pointer(sum_key(one))
             height = scalar.index(design.height)
-            builder.call(self._written[design.name], [left, right, result, lines, zero, height])
+            builder.call(self._written[design.name], [left, right, result, lines, zero, height, *active])
         builder.ret_void()
 
     def _operand(self, e: Emitter, memory: Memory, value: Var, batch: Any) -> Any:

@@ -21,14 +21,16 @@ class OuterTile:
 
 
 class Lines:
-    """The lines of an operand: one for each step and row."""
+    """The lines of an operand: one for each step and row, or those in the list `active`."""
 
-    def __init__(self, emitter: Emitter, pointer: Value, width: int) -> None:
+    def __init__(self, emitter: Emitter, pointer: Value, width: int, active: Value | None = None) -> None:
         self.width = width
-        self._pointer, self._scalar = pointer, emitter.with_width(1)
+        self._pointer, self._scalar, self._active = pointer, emitter.with_width(1), active
 
     def at(self, line: Index, element: Index) -> Value:
         """Where one element of a line lies."""
+        if self._active is not None:
+            line = self._scalar.load_index(self._active, line, "line")
         offset = self._scalar.add_index(self._scalar.mul_index(line, self.width), element)
         return self._scalar.address(self._pointer, offset)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.axes import bind
+from gatewright.backends.llvm.active import ActiveLines
 from gatewright.backends.llvm.buffers import (
     Key,
     inside_keys,
@@ -37,9 +38,9 @@ Kernel = Callable[..., None]
 @dataclass(frozen=True, slots=True)
 class _Pass:
     kernel: Kernel
-    rows: int
+    name: str
     fewest: int
-    operations: int
+    operations: int  # for a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,12 @@ class _Sum:
     result: int
     design: SumDesign
 
-    def parts(self, table: Any, lines: int, threads: int) -> Iterator[tuple[Any, ...]]:
+    def parts(self, table: Any, lines: int, threads: int, listed: Sequence[int]) -> Iterator[tuple[Any, ...]]:
         """The calls that compute it together."""
         operands = [table[place] + before for place, before in (self.left, self.right)]
         height, tile = self.design.height, self.design.tile
         for span in [(0, height)] if tile is None else split_at(height, tile.rows, threads):
-            yield (self.kernel, *operands, table[self.result], lines, *span)
+            yield (self.kernel, *operands, table[self.result], lines, *span, *listed)
 
 
 class Runner:
@@ -81,31 +82,41 @@ class Runner:
         self._pack: Kernel | None = library[PACK] if kernels.panels else None
         self._passes = list(self._all_passes())
         self._sums = [self._sum(*one) for one in zip(program.row_sums, kernels.sums, strict=True)]
-        self._summed = sum(2 * steps * batch * one.design.height * one.design.width for one in self._sums)
+        self._summed = sum(2 * one.design.height * one.design.width for one in self._sums)
         self._most = max(self._summed, *(one.operations for one in self._passes), 0)
 
     def run(self, addresses: Sequence[int], *, pack: bool = True) -> None:
         """Run all kernels; see the class. Without `pack`, the panels are as an earlier call has left them."""
         self.run_table((ctypes.c_void_p * len(addresses))(*addresses), pack=pack)
 
-    def run_table(self, table: Any, *, pack: bool = True) -> None:
-        """Run all kernels with a table of addresses, which is an array of ctypes."""
-        threads = get_num_threads() if self._most >= 2 * WORTH_A_THREAD else 1
+    def run_table(self, table: Any, *, pack: bool = True, active: ActiveLines | None = None) -> None:
+        """Run all kernels with a table of addresses, which is an array of ctypes.
+
+        The table of kernels for ragged batches ends with the addresses of the lines that are `active`.
+        """
+        lines = self._steps * self._batch if active is None else active.count
+        threads = get_num_threads() if self._most * lines >= 2 * WORTH_A_THREAD else 1
         if threads == 1:
             self._whole(table, self._steps, self._batch, not pack, 0)
         else:
-            self._share(table, threads, pack)
+            self._share(table, lines, threads, pack, active)
 
-    def _share(self, table: Any, threads: int, pack: bool) -> None:
+    def _share(self, table: Any, lines: int, threads: int, pack: bool, active: ActiveLines | None) -> None:
         """Run all kernels, each on as many threads as it is worth."""
         if pack and self._pack is not None:
             self._pack(table, self._steps, self._batch, 0, 0)
         for one in self._passes:
-            parts = min(threads, one.operations // WORTH_A_THREAD)
-            spans = split(one.rows, one.fewest, parts)
+            parts = min(threads, one.operations * lines // WORTH_A_THREAD)
+            if one.name != LOOP:
+                spans = split(lines, one.fewest, parts)
+            elif active is None:
+                spans = split(self._batch, one.fewest, parts)
+            else:
+                spans = active.split(one.fewest, parts)
             run_parallel(one.kernel, [(table, self._steps, self._batch, *span) for span in spans])
-        lines, parts = self._steps * self._batch, min(threads, self._summed // WORTH_A_THREAD)
-        sums = [part for one in self._sums for part in one.parts(table, lines, max(parts, 1))]
+        parts = min(threads, self._summed * lines // WORTH_A_THREAD)
+        listed = [] if active is None else active.addresses[:1]
+        sums = [part for one in self._sums for part in one.parts(table, lines, max(parts, 1), listed)]
         if parts > 1:
             run_parallel(lambda kernel, *given: kernel(*given), sums)
         else:
@@ -114,11 +125,10 @@ class Runner:
 
     def _all_passes(self) -> Iterator[_Pass]:
         for name, designs in self.kernels.designs.items():
-            rows = self._batch if name == LOOP else self._steps * self._batch
             equations = sum(len(design.stage.equations) for design in designs) * max(self._bound.sizes.values())
             products = sum(2 * panel.size for design in designs for panel in design.panels)
-            operations = (products + _OPERATIONS_PER_EQUATION * equations) * self._steps * self._batch
-            yield _Pass(self.library[name], rows, self.kernels.fewest(name), operations)
+            operations = products + _OPERATIONS_PER_EQUATION * equations
+            yield _Pass(self.library[name], name, self.kernels.fewest(name), operations)
 
     def _sum(self, one: RowSum, design: SumDesign) -> _Sum:
         left = self._operand(one.left)
