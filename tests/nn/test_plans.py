@@ -92,6 +92,9 @@ def test_kernels_of_an_extent() -> None:
     upper = plan.kernels(100, 64, gradient=True, layer=1)
     assert upper is not None
     assert "outer_16x8 " not in upper.layout
+    ragged = plan.kernels(100, 64, ragged=True)
+    assert ragged is not None
+    assert ragged.layout == f"{many.layout}; ragged"
 
 
 def test_where_kernels_are_found() -> None:

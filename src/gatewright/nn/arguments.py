@@ -10,7 +10,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.axes import bind
 from gatewright.errors import ShapeError
-from gatewright.nn.sequence import Padded, row_lengths, step_mask, unpack
+from gatewright.nn.ragged import Ragged
+from gatewright.nn.sequence import Padded, row_lengths, unpack
 from gatewright.trace import Trace
 
 
@@ -38,8 +39,8 @@ class Given:
 
     values: Tensor  # (time, batch, input_size)
     states: tuple[Tensor, ...] | None  # each (num_layers * num_directions, batch, size)
-    lengths: Tensor | None  # (batch,)
-    active: Tensor | None  # (time, batch), False where a row keeps its states
+    ragged: Ragged | None  # where rows have lengths
+    active: Tensor | None  # where there is a mask: (time, batch), False where a row keeps its states
     packed: PackedSequence | None  # what the output is to be packed like
     batched: bool
 
@@ -69,16 +70,15 @@ def read_arguments(
             do="check input_size and batch_first",
         )
     _check_dtype(layer, "an input", values)
-    rows = None if lengths is None else row_lengths(lengths, steps=steps, batch=batch, device=values.device)
-    active = _active(layer, rows, mask, values, batched)
-    if (
-        active is not None
-    ):  # whatever stands where no step is taken, NaN too, must not come back as 0 * NaN in a gradient
-        values = values.masked_fill(~active.unsqueeze(-1), 0)
+    ragged = None
+    if lengths is not None:
+        # a copy, since the gradient reads them again
+        ragged = Ragged(row_lengths(lengths, steps=steps, batch=batch, device=values.device).clone(), steps)
+    active = None if mask is None else _active(layer, ragged, mask, values, batched)
     return Given(
         values=values,
         states=_states(layer, hx, batch, batched),
-        lengths=rows,
+        ragged=ragged,
         active=active,
         packed=input if isinstance(input, PackedSequence) else None,
         batched=batched,
@@ -172,12 +172,9 @@ def _states(
     return states if batched else tuple(given.unsqueeze(1) for given in states)
 
 
-def _active(layer: Layer, rows: Tensor | None, mask: Tensor | None, values: Tensor, batched: bool) -> Tensor | None:
+def _active(layer: Layer, ragged: Ragged | None, mask: Tensor, values: Tensor, batched: bool) -> Tensor:
     """Where a row takes a step: within its length, and where the mask is not 0."""
     steps, batch = values.shape[:2]
-    active = None if rows is None else step_mask(rows, steps, torch.bool)
-    if mask is None:
-        return active
     given = torch.as_tensor(mask, device=values.device)
     mask = given.unsqueeze(1) if not batched and given.dim() == 1 else given
     mask = mask.transpose(0, 1) if batched and layer.batch_first and mask.dim() == 2 else mask
@@ -188,4 +185,4 @@ def _active(layer: Layer, rows: Tensor | None, mask: Tensor | None, values: Tens
             expected=f"{expected if batched else (steps,)}, one number a step and row",
             got=str(tuple(given.shape)),
         )
-    return mask != 0 if active is None else (mask != 0) & active
+    return mask != 0 if ragged is None else (mask != 0) & ragged.mask()

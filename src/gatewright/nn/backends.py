@@ -21,6 +21,7 @@ from gatewright.nn import autograd, custom_ops, transforms
 from gatewright.nn.differentiable import DTYPES
 from gatewright.nn.direct import direct_of
 from gatewright.nn.packed_cell import Asked, PackedCell, gate_name
+from gatewright.nn.ragged import Ragged
 from gatewright.schedule.plan import plan
 from gatewright.trace import Trace
 from gatewright.trace.mask import MASK
@@ -109,6 +110,7 @@ def run(
     *,
     noises: Mapping[str, Tensor] | None = None,
     active: Tensor | None = None,
+    ragged: Ragged | None = None,
     gates: bool = False,
 ) -> Sequences:
     """Run a cell over a sequence by the chosen backend.
@@ -117,25 +119,67 @@ def run(
     - `packed`: the parameters, in the order of the cell's layout.
     - `states`: every state by name, (batch, ...), where the cell begins; None is zeros.
     - `noises`: random values by name, (time, batch, ...); without them their means.
-    - `active` (time, batch): rows keep their states where it is False.
+    - `active` (time, batch): rows keep their states where it is False. Where rows end before, it says so too.
+    - `ragged`: rows end before the last step; what is emitted behind the end is 0.
     - `gates`: give out every gate.
     """
+    values = {**inputs, **(noises or {})}
+    if chosen.backend != "torch" and active is None and not gates:
+        found = _run_direct(cell, (not noises, False, False), values, packed, states, ragged)
+        if found is not None:
+            return found
+    if ragged is None:
+        return _run_padded(chosen, cell, inputs, packed, states, noises, active, gates)
+    active = ragged.mask() if active is None else active
+    found = _run_padded(chosen, cell, inputs, packed, states, noises, active, gates)
+    found_gates = {name: ragged.fill_padding(gate) for name, gate in found.gates.items()}
+    return Sequences(ragged.fill_padding(found.output), found.finals, found_gates)
+
+
+def _run_direct(
+    cell: PackedCell,
+    asked: Asked,
+    values: Mapping[str, Tensor],
+    packed: Sequence[Tensor],
+    states: Mapping[str, Tensor | None],
+    ragged: Ragged | None = None,
+) -> Sequences | None:
+    """By the engine, on the very tensors that there are; None where that cannot be."""
+    if torch.compiler.is_compiling() or maybe_current_level() is not None:
+        return None
+    direct = direct_of(cell, asked, next(iter(values.values())).dtype)
+    if direct is None:
+        return None
+    given = (*(values[name] for name in direct.inputs), *packed, *states.values())
+    if not direct.fits(given):
+        return None
+    output, *finals = direct.run(given, None if ragged is None or ragged.is_whole else ragged)
+    return Sequences(output, {name: one[0] for name, one in zip(states, finals, strict=True)}, {})
+
+
+def _run_padded(
+    chosen: Plan,
+    cell: PackedCell,
+    inputs: Mapping[str, Tensor],
+    packed: Sequence[Tensor],
+    states: Mapping[str, Tensor | None],
+    noises: Mapping[str, Tensor] | None,
+    active: Tensor | None,
+    gates: bool,
+) -> Sequences:
+    """All steps of all rows; a row keeps its states where it is not active."""
     if chosen.backend == "torch":
         return _run_eager(cell, inputs, packed, states, noises, active, gates)
     like = next(iter(inputs.values()))
     values = {**inputs, **(noises or {})}
-    if active is not None:
+    if active is not None:  # whatever stands where no step is taken, NaN too, must not come back in a gradient
+        idle = ~active.unsqueeze(-1)
+        values |= {name: one.masked_fill(idle, 0) for name, one in inputs.items() if one.dim() == 3}
         mask = active.to(like.dtype)
         values[MASK] = values[MASK] * mask if MASK in values else mask
     asked = (not noises, active is not None, gates)
-    if not gates and not torch.compiler.is_compiling() and maybe_current_level() is None:
-        direct = direct_of(cell, asked, like.dtype)
-        if direct is not None:
-            given = (*(values[name] for name in direct.inputs), *packed, *states.values())
-            if direct.fits(given):
-                output, *finals = direct.run(given)
-                return Sequences(output, {name: one[0] for name, one in zip(states, finals, strict=True)}, {})
-    return _run_named(cell, asked, values, packed, states)
+    found = None if gates or active is None else _run_direct(cell, asked, values, packed, states)
+    return found or _run_named(cell, asked, values, packed, states)
 
 
 def _run_eager(

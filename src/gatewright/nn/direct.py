@@ -7,6 +7,7 @@ what cannot go this one, and derivatives of the gradient are taken through it.
 
 import ctypes
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,7 +21,9 @@ from gatewright.nn import autograd, transforms
 from gatewright.nn.differentiable import Differentiable
 from gatewright.nn.direct_plan import CannotPlanError, Gradient, Plan, Planner
 from gatewright.nn.packed_cell import Asked, PackedCell, Pair
+from gatewright.nn.ragged import Ragged
 from gatewright.nn.recycling import Recycler
+from gatewright.trace.mask import MASK
 
 Given = Sequence[Tensor | None]
 """Inputs with random values, packed parameters, initial states (None is zeros)."""
@@ -35,7 +38,7 @@ def direct_of(cell: PackedCell, asked: Asked, dtype: torch.dtype) -> "Direct | N
     """
     key = ("direct", asked, dtype)
     if key not in cell.made:
-        found: Direct | None = Direct(cell, cell.spec(asked, dtype))
+        found: Direct | None = Direct(cell, asked, dtype)
         try:
             found.try_plans()
         except CannotPlanError:
@@ -52,15 +55,21 @@ def known_direct(cell: PackedCell, asked: Asked, dtype: torch.dtype) -> "Direct 
 class Direct:
     """A packed cell that the engine runs on a layer's own tensors."""
 
-    def __init__(self, cell: PackedCell, spec: Differentiable) -> None:
-        self.cell, self.spec = cell, spec
-        self._planner = Planner(cell, spec)
+    def __init__(self, cell: PackedCell, asked: Asked, dtype: torch.dtype) -> None:
+        self.cell, self.spec, self._asked = cell, cell.spec(asked, dtype), asked
+        self._planner = Planner(cell, self.spec)
         self._inputs = len(self._planner.inputs)
         self._packed = len(cell.layout)
-        self.count = self._inputs + self._packed + len(spec.trace.states)
+        self.count = self._inputs + self._packed + len(self.spec.trace.states)
         self._gradients: dict[tuple[bool, ...], Gradient] = {}
         self._plans: dict[Any, Plan] = {}
         self._recycler = Recycler()
+
+    @cached_property
+    def masked(self) -> Differentiable:
+        """The same with a mask, for what the kernels for ragged batches cannot do."""
+        expected, _, gates = self._asked
+        return self.cell.spec((expected, True, gates), self.spec.dtype)
 
     @property
     def inputs(self) -> list[str]:
@@ -90,43 +99,49 @@ class Direct:
                 return False
         return True
 
-    def run(self, given: Given) -> tuple[Tensor, ...]:
+    def run(self, given: Given, ragged: Ragged | None = None) -> tuple[Tensor, ...]:
         """The output (time, batch, ...), and each state after the last step, (1, batch, ...)."""
         if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in given):
-            return _Direct.apply(self, *given)
-        return self.results(self.forward(given, saves=False)[:-1])
+            return _Direct.apply(self, ragged, *given)
+        return self.results(self.forward(given, ragged, saves=False)[:-1], ragged)
 
-    def forward(self, given: Given, *, saves: bool) -> list[Tensor]:
+    def forward(self, given: Given, ragged: Ragged | None = None, *, saves: bool) -> list[Tensor]:
         """All states at every time, (time + 1, batch, ...), and what is saved."""
         steps, batch = _extent(given)
-        plan = self._plan(_SAVING if saves else _ALONE, steps, batch)
+        plan = self._plan(_SAVING if saves else _ALONE, steps, batch, ragged)
         tensors = self._read(given)
-        begins = steps if self.spec.backwards else 0
+        starts = zip(self._planner.state_shapes, given[self._inputs + self._packed :], strict=True)
         states = [
-            self._states((steps + 1, batch, *shape), begins, start)
-            for shape, start in zip(self._planner.state_shapes, given[self._inputs + self._packed :], strict=True)
+            self._states((steps + 1, batch, *shape), start, ragged, from_end=self.spec.backwards, blank=number == 0)
+            for number, (shape, start) in enumerate(starts)
         ]
         saved = self._recycler.take(plan.saved_bytes)
-        plan.run([*tensors, *states, saved])
+        plan.run([*tensors, *states, saved], ragged and ragged.active)
         return [*states, saved]
 
     def backward(
-        self, given: Given, kept: Sequence[Tensor], grads: Sequence[Tensor | None], needed: tuple[bool, ...]
+        self,
+        given: Given,
+        kept: Sequence[Tensor],
+        grads: Sequence[Tensor | None],
+        needed: tuple[bool, ...],
+        ragged: Ragged | None = None,
     ) -> list[Tensor | None]:
         """The gradients by all that was given, where they are needed; `kept` is what `forward` gave."""
         steps, batch = _extent(given)
         gradient = self._gradient(needed)
-        plan = self._plan(needed, steps, batch)
+        plan = self._plan(needed, steps, batch, ragged)
         flow = kept[0].new_zeros(kept[0][1:].shape) if grads[0] is None else grads[0].contiguous()
-        begins, ends = (0, steps) if self.spec.backwards else (steps, 0)
         adjoints = [
-            self._states((steps + 1, batch, *shape), begins, grad)
+            self._states((steps + 1, batch, *shape), grad, ragged, from_end=not self.spec.backwards)
             for shape, grad in zip(self._planner.state_shapes, grads[1:], strict=True)
         ]
         tensors = self._read(given)
-        by_input = [torch.empty_like(tensors[number]) for number in gradient.inputs]
-        by_packed = [torch.empty(self.cell.shapes[number], dtype=self.spec.dtype) for number in gradient.packed]
-        plan.run([*tensors, *kept, flow, *adjoints, *by_input, *by_packed])
+        new = torch.empty_like if ragged is None else torch.zeros_like  # no kernel writes to padding
+        by_input = [new(tensors[number]) for number in gradient.inputs]
+        new = torch.empty if plan.writes_all and (ragged is None or ragged.active.count) else torch.zeros
+        by_packed = [new(self.cell.shapes[number], dtype=self.spec.dtype) for number in gradient.packed]
+        plan.run([*tensors, *kept, flow, *adjoints, *by_input, *by_packed], ragged and ragged.active)
         found: list[Tensor | None] = [None] * self.count
         for number, one in zip(gradient.inputs, by_input, strict=True):
             found[number] = one
@@ -135,23 +150,27 @@ class Direct:
         for pair in gradient.twins:
             self._copy_twin(found, pair)
         for number, one in enumerate(adjoints, self._inputs + self._packed):
-            found[number] = one[ends].clone() if needed[number] else None
+            found[number] = _last(one, ragged, at_end=self.spec.backwards)[0] if needed[number] else None
         return found
 
-    def results(self, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def results(self, states: Sequence[Tensor], ragged: Ragged | None = None) -> tuple[Tensor, ...]:
         """The output and the last states, out of all states at every time."""
         steps = states[0].shape[0] - 1
-        first, end = (0, 0) if self.spec.backwards else (1, steps)
-        return (states[0].narrow(0, first, steps), *[state.narrow(0, end, 1).clone() for state in states])
+        output = states[0].narrow(0, 0 if self.spec.backwards else 1, steps)
+        if self.spec.backwards and ragged is not None:  # behind a row's last step there is its initial state
+            output = ragged.fill_padding(output)
+        return (output, *[_last(state, ragged, at_end=not self.spec.backwards) for state in states])
 
-    def named(self, given: Given) -> dict[str, Tensor]:
-        """What a call is given, by the names in the equations; autograd follows."""
+    def named(self, given: Given, ragged: Ragged | None = None) -> dict[str, Tensor]:
+        """What a call is given, by the names in the equations, with a mask for a ragged batch; autograd follows."""
         like = given[0]
         assert like is not None
         named: dict[str, Tensor] = {}
         for name, one in zip(self._planner.inputs, given, strict=False):
             assert one is not None
-            named[name] = one
+            named[name] = one if ragged is None else ragged.fill_padding(one)
+        if ragged is not None:
+            named[MASK] = ragged.mask().to(like.dtype) * named.get(MASK, 1)
         packed = [one for one in given[self._inputs : self._inputs + self._packed] if one is not None]
         params = self.cell.unpack(packed)
         named |= {param.name: params[param.name] for param in self.spec.trace.params}
@@ -171,11 +190,24 @@ class Direct:
         packed = found[self._inputs :]
         return found + [packed[pair.one] + packed[pair.other] for pair in self.cell.pairs]
 
-    def _states(self, shape: tuple[int, ...], begins: int, start: Tensor | None) -> Tensor:
-        """A state at every time, of which that at the beginning is known."""
-        states = torch.empty(shape, dtype=self.spec.dtype)
+    def _states(
+        self,
+        shape: tuple[int, ...],
+        start: Tensor | None,
+        ragged: Ragged | None,
+        *,
+        from_end: bool,
+        blank: bool = False,
+    ) -> Tensor:
+        """A state at every time, of which that at the beginning is known; with zeros elsewhere, if it is to be `blank`
+        where no step is taken."""
+        new = torch.empty if ragged is None or not blank else torch.zeros
+        states = new(shape, dtype=self.spec.dtype)
+        if ragged is not None and from_end:
+            ragged.put_ends(states, start)
+            return states
         size = states.stride(0) * states.element_size()
-        place = states.data_ptr() + begins * size
+        place = states.data_ptr() + from_end * (shape[0] - 1) * size
         if start is None:
             ctypes.memset(place, 0, size)
         else:
@@ -201,20 +233,20 @@ class Direct:
             self._gradients[needed] = self._planner.gradient(needed)
         return self._gradients[needed]
 
-    def _plan(self, which: str | tuple[bool, ...], steps: int, batch: int) -> Plan:
-        key = (which, steps, batch)
+    def _plan(self, which: str | tuple[bool, ...], steps: int, batch: int, ragged: Ragged | None = None) -> Plan:
+        key = (which, steps, batch, ragged is not None)
         found = self._plans.get(key)
         if found is None:
             if len(self._plans) >= _REMEMBERED:
                 self._plans.clear()
-            found = self._plans[key] = self._new_plan(which, steps, batch)
+            found = self._plans[key] = self._new_plan(*key)
         return found
 
-    def _new_plan(self, which: str | tuple[bool, ...], steps: int, batch: int) -> Plan:
+    def _new_plan(self, which: str | tuple[bool, ...], steps: int, batch: int, ragged: bool) -> Plan:
         if isinstance(which, tuple):
-            return self._planner.backward_plan(self._gradient(which), steps, batch)
+            return self._planner.backward_plan(self._gradient(which), steps, batch, ragged=ragged)
         engine = self._planner.saving if which == _SAVING else self.spec.alone
-        return self._planner.forward_plan(engine, steps, batch)
+        return self._planner.forward_plan(engine, steps, batch, ragged=ragged)
 
 
 def _extent(given: Given) -> tuple[int, int]:
@@ -223,16 +255,23 @@ def _extent(given: Given) -> tuple[int, int]:
     return like.shape[0], like.shape[1]
 
 
+def _last(states: Tensor, ragged: Ragged | None, *, at_end: bool) -> Tensor:
+    """A state where each row ends, (1, batch, ...), out of a state at every time."""
+    if ragged is not None and at_end:
+        return ragged.take_ends(states).unsqueeze(0)
+    return states.narrow(0, states.shape[0] - 1 if at_end else 0, 1).clone()
+
+
 class _Direct(torch.autograd.Function):
     """A cell over a sequence."""
 
     @staticmethod
-    def forward(ctx: Any, direct: Direct, *given: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, direct: Direct, ragged: Ragged | None, *given: Tensor | None) -> tuple[Tensor, ...]:
         """Run the kernels, and keep what the gradient needs."""
-        kept = direct.forward(given, saves=True)
-        ctx.direct = direct
+        kept = direct.forward(given, ragged, saves=True)
+        ctx.direct, ctx.ragged = direct, ragged
         ctx.set_materialize_grads(False)
-        output, *finals = direct.results(kept[:-1])
+        output, *finals = direct.results(kept[:-1], ragged)
         # no view, which autograd would not let anybody change in place; saved too, so that a change is noticed
         output = output.new_empty(0).set_(output)  # pyright: ignore[reportArgumentType]
         ctx.save_for_backward(*given, *kept, output)
@@ -242,17 +281,18 @@ class _Direct(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Run the kernels of the gradient, or go the long way where it is to be derived or mapped itself."""
         direct: Direct = ctx.direct
+        ragged: Ragged | None = ctx.ragged
         tensors = ctx.saved_tensors  # asked for once: a checkpoint computes them then
         given, kept = tensors[: direct.count], tensors[direct.count : -1]
-        needed: tuple[bool, ...] = ctx.needs_input_grad[1:]
+        needed: tuple[bool, ...] = ctx.needs_input_grad[2:]
         autograd.refuse_batches(grads)
         if torch.is_grad_enabled() or any(one is not None and is_functorch_wrapped_tensor(one) for one in grads):
-            return (None, *_derived(direct, given, needed, grads))
-        return (None, *direct.backward(given, kept, grads, needed))
+            return (None, None, *_derived(direct, ragged, given, needed, grads))
+        return (None, None, *direct.backward(given, kept, grads, needed, ragged))
 
 
 def _derived(
-    direct: Direct, given: Given, needed: Sequence[bool], grads: Sequence[Tensor | None]
+    direct: Direct, ragged: Ragged | None, given: Given, needed: Sequence[bool], grads: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """The gradients by operations that can be derived again and mapped: the run is repeated for them."""
     again = torch.is_grad_enabled()
@@ -260,8 +300,10 @@ def _derived(
         # views, so that nothing is derived by a tensor that another one was made of
         fresh = [one.view_as(one) if one is not None and need else one for one, need in zip(given, needed, strict=True)]
         run = autograd.run if maybe_current_level() is None else transforms.run
-        results = run(direct.spec, direct.named(fresh))
+        results = run(direct.spec if ragged is None else direct.masked, direct.named(fresh, ragged))
         outputs = direct.results([results[state.name] for state in direct.spec.trace.states])
+        if ragged is not None:
+            outputs = (ragged.fill_padding(outputs[0]), *outputs[1:])
         seen = [(output, grad) for output, grad in zip(outputs, grads, strict=True) if grad is not None]
         wanted = [one for one, need in zip(fresh, needed, strict=True) if one is not None and need]
         if not seen:

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from gatewright.axes import bind
+from gatewright.backends.llvm.active import ActiveLines
 from gatewright.backends.llvm.engine import Engine
 from gatewright.backends.llvm.runner import ALIGNMENT, Runner
-from gatewright.backends.llvm.tables import Spot, TablePlan
+from gatewright.backends.llvm.tables import TablePlan
 from gatewright.derive import adjoint, seed
 from gatewright.nn import scratch
 from gatewright.nn.backward import order_of
 from gatewright.nn.differentiable import Differentiable
+from gatewright.nn.direct_parameters import ParameterWork, Spot, Spots
 from gatewright.nn.packed_cell import PackedCell, Pair
 from gatewright.schedule.program import Place, Program
 from gatewright.trace.ir import Var
-
-Spots = dict[str, Spot]
 
 
 class CannotPlanError(Exception):
@@ -32,24 +32,43 @@ class Plan:
     """Where kernels find everything, for one extent: in the tensors of a call, numbered, and in scratch memory."""
 
     def __init__(
-        self, runner: Runner, spots: Sequence[Spot], sums: Sequence[Spot], *, tensors: int, saved_bytes: int = 0
+        self,
+        runner: Runner,
+        spots: Sequence[Spot],
+        sums: Sequence[Spot],
+        *,
+        tensors: int,
+        saved_bytes: int = 0,
+        parameters: ParameterWork | None = None,
     ) -> None:
         self.saved_bytes = saved_bytes
-        self._runner = runner
+        self._runner, self._parameters = runner, parameters
         own = [*runner.inside, *(runner.inside_bytes + before for before in runner.panels)]
-        entries = len(spots) + len(own) + len(sums)
+        scratched = tensors + (len(parameters.spots) if parameters else 0)
+        listed = [(scratched + 1, 0), (scratched + 2, 0)] if runner.kernels.ragged else []
+        entries = len(spots) + len(own) + len(sums) + len(listed)
         after_table = -(-entries * ctypes.sizeof(ctypes.c_void_p) // ALIGNMENT) * ALIGNMENT
-        in_scratch = [(tensors, after_table + before) for before in own]
-        self._table = TablePlan([*spots, *in_scratch, *sums], tensors + 1)
+        in_scratch = [(scratched, after_table + before) for before in own]
+        self._table = TablePlan([*spots, *in_scratch, *sums, *listed], scratched + 1 + len(listed))
         self._scratch_bytes = after_table + runner.inside_bytes + runner.panel_bytes
 
-    def run(self, tensors: Sequence[Tensor]) -> None:
-        """Run the kernels."""
+    @property
+    def writes_all(self) -> bool:
+        """Whether the kernels write all that gradients by parameters are, where there is a step to take."""
+        return self._parameters is None
+
+    def run(self, tensors: Sequence[Tensor], active: ActiveLines | None = None) -> None:
+        """Run the kernels; those for ragged batches over the lines that are active."""
+        if self._parameters is not None:
+            tensors = [*tensors, *self._parameters.before(tensors)]
         block = scratch.take(self._scratch_bytes)
         begins = block.data_ptr()
-        table = self._table.at(begins, [*[tensor.data_ptr() for tensor in tensors], begins])
-        self._runner.run_table(table)
+        listed = active.addresses if active is not None else ()
+        table = self._table.at(begins, [*[tensor.data_ptr() for tensor in tensors], begins, *listed])
+        self._runner.run_table(table, active=active)
         scratch.give_back(block)
+        if self._parameters is not None:
+            self._parameters.after(tensors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +119,20 @@ class Planner:
         twins = tuple(pair for pair in self.pairs if {pair.one, pair.other} <= set(by_packed))
         return Gradient(engine, by_input, by_packed, twins)
 
-    def forward_plan(self, engine: Engine, steps: int, batch: int) -> Plan:
+    def forward_plan(self, engine: Engine, steps: int, batch: int, *, ragged: bool = False) -> Plan:
         """The plan of a run."""
         spots = self._given_spots()
         for number, name in enumerate(self.states):
             spots[name] = (self._first_state + number, 0)
         saved, size = self._saved(engine.program, steps, batch)
         spots |= saved
-        runner = engine.runner(steps, batch)
-        return Plan(
-            runner, self._find(engine.program, runner, spots), (), tensors=self._saved_number + 1, saved_bytes=size
-        )
+        tensors = self._saved_number + 1
+        work = self._parameter_work(engine.program, tensors)
+        runner = engine.runner(steps, batch, ragged=ragged)
+        found = self._find(runner, spots, work)
+        return Plan(runner, found, (), tensors=tensors, saved_bytes=size, parameters=work)
 
-    def backward_plan(self, gradient: Gradient, steps: int, batch: int) -> Plan:
+    def backward_plan(self, gradient: Gradient, steps: int, batch: int, *, ragged: bool = False) -> Plan:
         """The plan of a gradient."""
         engine = gradient.engine
         trace, program = engine.program.trace, engine.program
@@ -138,10 +158,13 @@ class Planner:
             ):
                 raise CannotPlanError
             spots[value.name] = (result, 0)
-        sums = self._sums(gradient, result + 1, order)
         tensors = result + 1 + len(gradient.packed)
-        runner = engine.runner(steps, batch)
-        return Plan(runner, self._find(program, runner, spots), sums, tensors=tensors)
+        places = self._places_of_gradients(gradient, result + 1, order)
+        work = self._parameter_work(program, tensors, places)
+        found = {**self._sums(program, places), **(work.spots if work else {})}
+        runner = engine.runner(steps, batch, ragged=ragged)
+        sums = tuple(found[one.target.name] for one in program.row_sums)
+        return Plan(runner, self._find(runner, spots, work), sums, tensors=tensors, parameters=work)
 
     def _places_of_parameters(self) -> Spots:
         """Where each parameter lies; one that lies in two packed arrays is their sum."""
@@ -192,20 +215,37 @@ class Planner:
                 raise CannotPlanError
         return found
 
-    def _find(self, program: Program, runner: Runner, spots: Spots) -> tuple[Spot, ...]:
-        if program.prologue or program.epilogue or runner.spread:
+    def _find(self, runner: Runner, spots: Spots, work: ParameterWork | None) -> tuple[Spot, ...]:
+        if runner.spread:
             raise CannotPlanError
-        return tuple(spots[name] for _, name in runner.outside)
+        found = spots | (work.spots if work else {})
+        return tuple(found[name] for _, name in runner.outside)
 
-    def _sums(self, gradient: Gradient, first: int, order: int) -> tuple[Spot, ...]:
-        """Where each sum of the gradient's program goes."""
+    def _places_of_gradients(self, gradient: Gradient, first: int, order: int) -> Spots:
+        """Where each gradient by a parameter goes, by the name of the gradient."""
         places: Spots = {}
         for index, packed in enumerate(gradient.packed):
             places = self._slots(packed, first + index) | places  # the first of twins gets the sum
-        program = gradient.engine.program
-        targets = [value.name for _, value in program.sums if isinstance(value, Var)]
-        names = {value.name: name for name, value in program.sums if isinstance(value, Var)}
-        if len(set(targets)) < len(program.sums) or any(one.target.name not in names for one in program.row_sums):
-            raise CannotPlanError
-        adjoints = {adjoint(name, order): spot for name, spot in places.items()}
-        return tuple(adjoints[names[one.target.name]] for one in program.row_sums)
+        return {adjoint(name, order): spot for name, spot in places.items()}
+
+    def _sums(self, program: Program, places: Spots) -> Spots:
+        """Where sums over rows go that are a gradient as they are: the first one that is."""
+        summed = {one.target.name for one in program.row_sums}
+        found: Spots = {}
+        for name, value in program.sums:
+            if isinstance(value, Var) and value.name in summed and value.name not in found:
+                found[value.name] = places[name]
+        return found
+
+    def _parameter_work(self, program: Program, first: int, places: Spots | None = None) -> ParameterWork | None:
+        """What is to be done around the kernels; None where that is nothing."""
+        sums = self._sums(program, places or {})
+        taken = set(sums.values())
+        wanted: dict[str, tuple[Spot, ...]] = {}
+        for name, value in program.sums:
+            if isinstance(value, Var) and places is not None and places[name] not in taken:
+                wanted[value.name] = (*wanted.get(value.name, ()), places[name])
+        computed = program.prologue or program.epilogue or wanted
+        if not computed and all(isinstance(value, Var) for _, value in program.sums):
+            return None
+        return ParameterWork(program, self.spec.sizes, self.spec.dtype, {**self._params, **sums}, wanted, first)

@@ -95,20 +95,25 @@ class LayerPlan:
             for name in spec.halves(spec.first).pair.saved
         }
 
-    def kernels(self, steps: int, batch: int, *, gradient: bool = False, layer: int = 0) -> KernelPlan | None:
-        """How the kernels of a layer are made for so many steps and rows; None where another backend runs."""
+    def kernels(
+        self, steps: int, batch: int, *, gradient: bool = False, layer: int = 0, ragged: bool = False
+    ) -> KernelPlan | None:
+        """How the kernels of a layer are made for so many steps and rows; None where another backend runs.
+
+        Those for `ragged` batches, which have `lengths`, leave out the steps that rows do not take.
+        """
         if self.backend != "llvm":
             return None
         spec = self._spec(layer)
         engine = _backward(spec) if gradient else spec.alone
-        designed = engine.design(steps, batch)
+        designed = engine.design(steps, batch, ragged=ragged)
         target = designed.target
         return KernelPlan(
             layout=designed.layout,
             target=f"{target.name} ({target.cpu})",
             vector_bits=8 * target.vector_bytes,
             threads=min(get_num_threads(), steps * batch),
-            found=engine.found(steps, batch),
+            found=engine.found(steps, batch, ragged=ragged),
         )
 
     def __str__(self) -> str:

@@ -22,7 +22,7 @@ from gatewright.nn.options import as_cell, check_options, check_sizes, constants
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plain_call import plain_call
 from gatewright.nn.plans import LayerPlan
-from gatewright.nn.sequence import repack, zero_padding
+from gatewright.nn.sequence import repack
 from gatewright.nn.source import Source, check_source, source_of
 from gatewright.packing import Layout, layout_of, packed_shape, parts, tensor_name
 from gatewright.trace import Trace
@@ -238,27 +238,21 @@ class Recurrent(nn.Module):
 
     def _direction(self, index: int, values: Tensor, given: Given, gates: bool) -> torch_eager.Sequences:
         """One direction of one layer, over (time, batch, features)."""
-        cell, active = self.packed_cells[index], given.active
+        cell = self.packed_cells[index]
         steps, batch = values.shape[:2]
         inputs = {self.trace.inputs[0].name: values}
         if any(leaf.name == MASK for leaf in self.trace.inputs):
             inputs[MASK] = values.new_ones(steps, batch)
-        result = backends.run(
+        return backends.run(
             backends.choose(self.backend, self.trace, values),
             cell,
             inputs,
             self.packed_parameters(index),
             split_states(self, given, index),
             noises=torch_eager.draw(self.trace, cell.sizes, steps, batch, values) if self.training else None,
-            active=active,
+            active=given.active,
+            ragged=given.ragged,
             gates=gates,
-        )
-        if given.lengths is None:
-            return result
-        return torch_eager.Sequences(
-            zero_padding(result.output, given.lengths),
-            result.finals,
-            {name: zero_padding(gate, given.lengths) for name, gate in result.gates.items()},
         )
 
     def _final_states(self, finals: list[dict[str, Tensor]], given: Given) -> States:
