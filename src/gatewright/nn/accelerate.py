@@ -1,10 +1,16 @@
 """`accelerate`: swap every recurrent layer of a model, whoever wrote it, for one that runs on the compiled engine."""
 
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
+import torch
 from torch import nn
+from torch.nn.modules.module import _WrappedHook  # pyright: ignore[reportPrivateUsage]
+from torch.nn.utils.parametrize import is_parametrized
 
+from gatewright.errors import OptionError
 from gatewright.nn.layers import GRU, LSTM, RNN
 from gatewright.nn.recurrent import Recurrent
 from gatewright.nn.single_steps import TORCH_IS_FASTER, GRUCell, LSTMCell, RNNCell
@@ -21,9 +27,18 @@ _SWAPS: dict[type[nn.Module], tuple[Callable[..., Swapped], tuple[str, ...]]] = 
     nn.LSTMCell: (LSTMCell, _CELL),
 }
 
+_COMPUTED = "its weights are not parameters of its own (weight norm, weight drop, pruning or the like)"
 
-Seat = tuple[nn.Module, str, nn.Module]
-"""A module that holds another, its name there, and the one that was there before."""
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a layer was swapped: who holds it under which name, its path, and what stood and stands there."""
+
+    owner: nn.Module
+    name: str
+    path: str
+    old: nn.Module
+    new: Swapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +61,43 @@ class Report:
     """What `accelerate` did. `undo()` puts every module back; the parameters were the same all along."""
 
     swaps: tuple[Swap, ...]
-    places: list[tuple[nn.Module, str, nn.Module]] = field(
-        default_factory=list[tuple[nn.Module, str, nn.Module]], repr=False
-    )
+    _places: list[_Place] = field(default_factory=list[_Place], repr=False)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.swaps)) or "the model has no recurrent layer"
 
     def undo(self) -> None:
-        """Put the layers that were swapped out back in their places."""
-        while self.places:
-            owner, name, old = self.places.pop()
-            old.train(getattr(owner, name).training)
-            setattr(owner, name, old)
+        """Put the layers that were swapped out back in their places, with the parameters that are there now.
+
+        Raises OptionError, with the model as it was, where something else stands in such a place by now, or where its
+        weights are computed from others by now (weight norm, pruning).
+        """
+        for place in self._places:
+            _require_as_left(place)
+        while self._places:
+            place = self._places.pop()
+            for name, parameter in _parameters(place.new):
+                if getattr(place.old, name) is not parameter:  # load_state_dict(assign=True), for one
+                    setattr(place.old, name, parameter)
+            _rebind_hooks(place.old)
+            place.old.train(place.new.training)
+            setattr(place.owner, place.name, place.old)
+
+
+def _require_as_left(place: _Place) -> None:
+    now = getattr(place.owner, place.name, None)
+    if now is not place.new:
+        problem, do = f"{type(now).__name__} stands there by now", "put the layer of gatewright.nn back"
+    elif sorted(name for name, _ in _parameters(place.new)) != sorted(_names_of(place.old)):
+        problem, do = "its weights are not parameters of its own by now", "remove weight norm, pruning or the like"
+    else:
+        return
+    raise OptionError(
+        f"the layer {place.path!r} cannot be put back",
+        expected="it as accelerate left it",
+        got=problem,
+        do=f"{do} first",
+    )
 
 
 def accelerate(model: nn.Module, backend: str = "auto") -> Report:
@@ -68,10 +107,10 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
     compute the same numbers within rounding. They are no torch.nn.LSTM to isinstance(), though.
 
     Left, each with its reason in the report, are modules that are not exactly of these types (a subclass may do
-    something of its own), layers whose parameters are not their own (weight norm, pruning), those that the compiled
-    engine cannot run where they are (a GPU, bfloat16), and torch.nn's RNNCell, GRUCell and LSTMCell: a single step is
-    fastest there. backend="llvm" swaps cells too, and raises OptionError, with the model as it was, for what the engine
-    cannot run.
+    something of its own), TorchScript, layers to which something was done (weight norm, pruning, a forward or buffers
+    of their own), those that the compiled engine cannot run where they are (a GPU, bfloat16), and torch.nn's RNNCell,
+    GRUCell and LSTMCell: a single step is fastest there. backend="llvm" swaps cells too, and raises OptionError, with
+    the model as it was, for what the engine cannot run.
 
         report = gw.nn.accelerate(model)
         print(report)
@@ -81,15 +120,16 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
     # everything is made before anything is put in its place: an error leaves the model as it was
     made = {id(module): _replacement(module, owner, backend) for owner, _, _, module in seats}
     swaps: list[Swap] = []
-    places: list[Seat] = []
+    places: list[_Place] = []
     for owner, name, path, module in seats:
         new = made[id(module)]  # one module in two places stays one module
-        kind = type(module).__name__
+        kind = _kind(module)
         if isinstance(new, str) or owner is None:
             swaps.append(Swap(path, kind, swapped=False, reason=str(new)))
         else:
-            places.append((owner, name, module))
+            places.append(_Place(owner, name, path, module, new))
             setattr(owner, name, new)
+            _rebind_hooks(new)
             plan = new.plan()
             swaps.append(Swap(path, kind, swapped=True, reason=f"{plan.backend}: {plan.reason}"))
     return Report(tuple(swaps), places)
@@ -100,30 +140,72 @@ def _recurrent_modules(model: nn.Module) -> Iterator[tuple[nn.Module | None, str
     if _is_torchs(model):
         yield None, "", "", model
     for path, owner in model.named_modules():
-        for name, child in owner.named_children():
-            if _is_torchs(child):
+        for name, child in vars(owner)["_modules"].items():  # named_children() tells of a child under one name
+            if child is not None and _is_torchs(child):
                 yield owner, name, f"{path}.{name}" if path else name, child
 
 
 def _is_torchs(module: nn.Module) -> bool:
+    if isinstance(module, torch.jit.ScriptModule):
+        return _kind(module) in {kind.__name__ for kind in _SWAPS}
     return isinstance(module, nn.RNNBase | nn.RNNCellBase) and not isinstance(module, RNNCell | GRUCell | LSTMCell)
 
 
+def _kind(module: nn.Module) -> str:
+    if isinstance(module, torch.jit.ScriptModule):
+        return str(module.original_name)
+    return type(module).__name__
+
+
 def _obstacle(module: nn.Module, owner: nn.Module | None, backend: str) -> str | None:
+    if isinstance(module, torch.jit.ScriptModule):
+        return "it is TorchScript, in which nothing can be replaced: accelerate the model before it is scripted"
+    if is_parametrized(module):
+        return _COMPUTED
     if type(module) not in _SWAPS:
         return "it is a subclass, which may do something of its own"
     if isinstance(module, nn.RNNCellBase) and backend != "llvm":
         return TORCH_IS_FASTER
     if owner is None:
         return "it has no owner to be replaced in: make it a part of a module, or use gatewright.nn's layer"
-    if isinstance(module, nn.RNNCellBase):
-        names = {"weight_ih", "weight_hh"} | ({"bias_ih", "bias_hh"} if module.bias else set())
-    else:
-        names = {name for names in getattr(module, "_all_weights", []) for name in names}
-    own = dict(module.named_parameters(recurse=False))
-    if names != set(own) or not all(isinstance(one, nn.Parameter) for one in own.values()):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return "its weights are not parameters of its own (weight norm, weight drop, pruning or the like)"
+    own = [name for name, _ in _parameters(module)]
+    if sorted(_names_of(module)) != sorted(own):
+        return _COMPUTED
+    overridden = [name for name in _added(module) if hasattr(type(module), name)]
+    strange = [name for name, _ in (*module.named_buffers(recurse=False), *module.named_children())] + overridden
+    if strange:
+        return f"it has something of its own that torch's {type(module).__name__} has not: {', '.join(strange)}"
     return None
+
+
+def _names_of(module: nn.Module) -> list[str]:
+    """The parameters that a module of torch's has where nothing was done to it."""
+    if isinstance(module, nn.RNNCellBase):
+        return ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if module.bias else [])]
+    return [name for names in getattr(module, "_all_weights", []) for name in names]
+
+
+def _parameters(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """The parameters of a module itself, each under all of its names."""
+    found = module.named_parameters(recurse=False, remove_duplicate=False)
+    return [(name, one) for name, one in found if isinstance(one, nn.Parameter)]  # pyright: ignore[reportUnnecessaryIsInstance]
+
+
+def _added(module: nn.Module) -> list[str]:
+    """The attributes that somebody has given to a module of torch's."""
+    return [name for name in vars(module) if name not in _attributes(type(module))]
+
+
+@cache
+def _attributes(kind: type[nn.Module]) -> frozenset[str]:
+    return frozenset(vars(kind(1, 1, device="meta")))  # where no random numbers are drawn
+
+
+def _rebind_hooks(module: nn.Module) -> None:
+    """Let hooks that are called with the module they were registered on be called with this one."""
+    for hook in module._load_state_dict_pre_hooks.values():  # pyright: ignore[reportPrivateUsage]
+        if isinstance(hook, _WrappedHook) and hook.with_module:
+            hook.module = weakref.ref(module)
 
 
 def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Swapped | str:
@@ -133,7 +215,7 @@ def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Sw
         return obstacle
     make, options = _SWAPS[type(module)]
     layer = make(**{name: getattr(module, name) for name in options}, backend=backend, device="meta")
-    for name, parameter in module.named_parameters(recurse=False):
+    for name, parameter in _parameters(module):
         layer.register_parameter(name, parameter)
     plan = layer.plan()
     if backend == "auto" and plan.backend != "llvm":
@@ -141,4 +223,6 @@ def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Sw
     for name, value in vars(module).items():
         if "_hook" in name:  # the very same, so that handles remove from both
             setattr(layer, name, value)
+    for name in _added(module):
+        setattr(layer, name, getattr(module, name))
     return layer.train(module.training)

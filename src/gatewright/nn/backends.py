@@ -75,6 +75,8 @@ def _obstacle(trace: Trace, like: Tensor) -> str | None:
             return "torch.compile is tracing a derivative by torch.func"
     elif type(like) not in (Tensor, torch.nn.Parameter):
         return f"the tensors are {type(like).__name__}s"
+    elif torch.jit.is_tracing():
+        return "torch.jit.trace is recording the operations"
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on"
     if torch.autograd.forward_ad._current_level >= 0:  # pyright: ignore[reportPrivateUsage]
