@@ -140,7 +140,8 @@ def _recurrent_modules(model: nn.Module) -> Iterator[tuple[nn.Module | None, str
     if _is_torchs(model):
         yield None, "", "", model
     for path, owner in model.named_modules():
-        for name, child in vars(owner)["_modules"].items():  # named_children() tells of a child under one name
+        # not by named_children(), which tells of a child under one of its names
+        for name, child in owner._modules.items():  # pyright: ignore[reportPrivateUsage]
             if child is not None and _is_torchs(child):
                 yield owner, name, f"{path}.{name}" if path else name, child
 
