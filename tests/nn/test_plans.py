@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import gatewright as gw
+from gatewright.backends.llvm import cache
 from gatewright.backends.llvm.engine import Engine, Found
 from gatewright.nn.differentiable import differentiable
 
@@ -119,3 +120,21 @@ def test_a_run_uses_the_kernels_that_are_told() -> None:
     assert before is not None
     assert after is not None
     assert (before.found, after.found) == (Found.NOWHERE, Found.IN_MEMORY)
+
+
+def test_nothing_is_compiled_but_what_runs() -> None:
+    """To find out whether kernels can run on a layer's own tensors, none are made."""
+
+    def asked() -> int:
+        status = cache.status()
+        return status.hits + status.misses
+
+    layer, x = gw.nn.GRU(5, 15, backend="llvm"), torch.zeros(5, 4, 5)  # no other test compiles it
+    before = asked()
+    with torch.no_grad():
+        layer(x)
+    assert asked() - before == 1
+    output, _ = layer(x)
+    assert asked() - before == 2
+    output.sum().backward()
+    assert asked() - before == 3

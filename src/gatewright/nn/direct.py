@@ -19,7 +19,7 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
 
 from gatewright.nn import autograd, transforms
 from gatewright.nn.differentiable import Differentiable
-from gatewright.nn.direct_plan import CannotPlanError, Gradient, Plan, Planner
+from gatewright.nn.direct_plan import CannotPlanError, Gradient, Places, Plan, Planner
 from gatewright.nn.packed_cell import Asked, PackedCell, Pair
 from gatewright.nn.ragged import Ragged
 from gatewright.nn.recycling import Recycler
@@ -77,10 +77,9 @@ class Direct:
         return self._planner.inputs
 
     def try_plans(self) -> None:
-        """Raise CannotPlanError where a call could not be planned."""
-        self._plan(_ALONE, 1, 1)
-        self._plan(_SAVING, 1, 1)
-        self._plan((True,) * self.count, 1, 1)
+        """Raise CannotPlanError where a call could not be planned. Nothing is compiled for that."""
+        for which in (_ALONE, _SAVING, (True,) * self.count):
+            self._places(which, 1, 1)
 
     def fits(self, given: Given) -> bool:
         """Whether the kernels can take such tensors as they are; what they cannot, the long way serves or refuses."""
@@ -239,14 +238,15 @@ class Direct:
         if found is None:
             if len(self._plans) >= _REMEMBERED:
                 self._plans.clear()
-            found = self._plans[key] = self._new_plan(*key)
+            places = self._places(which, steps, batch)
+            found = self._plans[key] = places.plan(steps, batch, ragged=ragged is not None)
         return found
 
-    def _new_plan(self, which: str | tuple[bool, ...], steps: int, batch: int, ragged: bool) -> Plan:
+    def _places(self, which: str | tuple[bool, ...], steps: int, batch: int) -> Places:
         if isinstance(which, tuple):
-            return self._planner.backward_plan(self._gradient(which), steps, batch, ragged=ragged)
+            return self._planner.backward(self._gradient(which), steps, batch)
         engine = self._planner.saving if which == _SAVING else self.spec.alone
-        return self._planner.forward_plan(engine, steps, batch, ragged=ragged)
+        return self._planner.forward(engine, steps, batch)
 
 
 def _extent(given: Given) -> tuple[int, int]:

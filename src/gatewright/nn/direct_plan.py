@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gatewright.axes import bind
 from gatewright.backends.llvm.active import ActiveLines
+from gatewright.backends.llvm.buffers import outside_keys, spread_keys
 from gatewright.backends.llvm.engine import Engine
 from gatewright.backends.llvm.runner import ALIGNMENT, Runner
 from gatewright.backends.llvm.tables import TablePlan
@@ -31,25 +32,16 @@ class CannotPlanError(Exception):
 class Plan:
     """Where kernels find everything, for one extent: in the tensors of a call, numbered, and in scratch memory."""
 
-    def __init__(
-        self,
-        runner: Runner,
-        spots: Sequence[Spot],
-        sums: Sequence[Spot],
-        *,
-        tensors: int,
-        saved_bytes: int = 0,
-        parameters: ParameterWork | None = None,
-    ) -> None:
-        self.saved_bytes = saved_bytes
-        self._runner, self._parameters = runner, parameters
+    def __init__(self, runner: Runner, places: "Places") -> None:
+        self.saved_bytes = places.saved_bytes
+        self._runner, self._parameters = runner, places.parameters
         own = [*runner.inside, *(runner.inside_bytes + before for before in runner.panels)]
-        scratched = tensors + (len(parameters.spots) if parameters else 0)
+        scratched = places.tensors + (len(places.parameters.spots) if places.parameters else 0)
         listed = [(scratched + 1, 0), (scratched + 2, 0)] if runner.kernels.ragged else []
-        entries = len(spots) + len(own) + len(sums) + len(listed)
+        entries = len(places.spots) + len(own) + len(places.sums) + len(listed)
         after_table = -(-entries * ctypes.sizeof(ctypes.c_void_p) // ALIGNMENT) * ALIGNMENT
         in_scratch = [(scratched, after_table + before) for before in own]
-        self._table = TablePlan([*spots, *in_scratch, *sums, *listed], scratched + 1 + len(listed))
+        self._table = TablePlan([*places.spots, *in_scratch, *places.sums, *listed], scratched + 1 + len(listed))
         self._scratch_bytes = after_table + runner.inside_bytes + runner.panel_bytes
 
     @property
@@ -69,6 +61,22 @@ class Plan:
         scratch.give_back(block)
         if self._parameters is not None:
             self._parameters.after(tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where kernels will find everything: a plan for which nothing was compiled yet."""
+
+    engine: Engine
+    spots: tuple[Spot, ...]
+    sums: tuple[Spot, ...]
+    tensors: int
+    saved_bytes: int = 0
+    parameters: ParameterWork | None = None
+
+    def plan(self, steps: int, batch: int, *, ragged: bool) -> Plan:
+        """The plan, with kernels for the extent."""
+        return Plan(self.engine.runner(steps, batch, ragged=ragged), self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +127,8 @@ class Planner:
         twins = tuple(pair for pair in self.pairs if {pair.one, pair.other} <= set(by_packed))
         return Gradient(engine, by_input, by_packed, twins)
 
-    def forward_plan(self, engine: Engine, steps: int, batch: int, *, ragged: bool = False) -> Plan:
-        """The plan of a run."""
+    def forward(self, engine: Engine, steps: int, batch: int) -> Places:
+        """The places of a run."""
         spots = self._given_spots()
         for number, name in enumerate(self.states):
             spots[name] = (self._first_state + number, 0)
@@ -128,12 +136,11 @@ class Planner:
         spots |= saved
         tensors = self._saved_number + 1
         work = self._parameter_work(engine.program, tensors)
-        runner = engine.runner(steps, batch, ragged=ragged)
-        found = self._find(runner, spots, work)
-        return Plan(runner, found, (), tensors=tensors, saved_bytes=size, parameters=work)
+        found = self._find(engine.program, spots, work)
+        return Places(engine, found, (), tensors=tensors, saved_bytes=size, parameters=work)
 
-    def backward_plan(self, gradient: Gradient, steps: int, batch: int, *, ragged: bool = False) -> Plan:
-        """The plan of a gradient."""
+    def backward(self, gradient: Gradient, steps: int, batch: int) -> Places:
+        """The places of a gradient."""
         engine = gradient.engine
         trace, program = engine.program.trace, engine.program
         order = order_of(trace)
@@ -162,9 +169,8 @@ class Planner:
         places = self._places_of_gradients(gradient, result + 1, order)
         work = self._parameter_work(program, tensors, places)
         found = {**self._sums(program, places), **(work.spots if work else {})}
-        runner = engine.runner(steps, batch, ragged=ragged)
         sums = tuple(found[one.target.name] for one in program.row_sums)
-        return Plan(runner, self._find(runner, spots, work), sums, tensors=tensors, parameters=work)
+        return Places(engine, self._find(program, spots, work), sums, tensors=tensors, parameters=work)
 
     def _places_of_parameters(self) -> Spots:
         """Where each parameter lies; one that lies in two packed arrays is their sum."""
@@ -215,11 +221,11 @@ class Planner:
                 raise CannotPlanError
         return found
 
-    def _find(self, runner: Runner, spots: Spots, work: ParameterWork | None) -> tuple[Spot, ...]:
-        if runner.spread:
+    def _find(self, program: Program, spots: Spots, work: ParameterWork | None) -> tuple[Spot, ...]:
+        if spread_keys(program):
             raise CannotPlanError
         found = spots | (work.spots if work else {})
-        return tuple(found[name] for _, name in runner.outside)
+        return tuple(found[name] for _, name in outside_keys(program))
 
     def _places_of_gradients(self, gradient: Gradient, first: int, order: int) -> Spots:
         """Where each gradient by a parameter goes, by the name of the gradient."""
