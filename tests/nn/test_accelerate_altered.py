@@ -234,7 +234,11 @@ def test_a_replica_as_data_parallel_makes_it() -> None:
 def test_a_recorder_of_operations_sees_them_or_is_refused() -> None:
     model, x = gru(), torch.randn(7, 3, 4)
     accelerate(model)
+    model(x)  # so that a short way is known
     traced = torch.jit.trace(model, x)
     assert_parity(traced(x)[0].detach(), model(x)[0].detach(), dtype="float32", steps=7)
     with pytest.raises(OptionError, match=r"torch.jit.trace is recording the operations"):
         torch.jit.trace(GRU(4, 4, backend="llvm"), x)
+    model[0].backend = "llvm"
+    with pytest.raises(OptionError, match=r"torch.jit.trace is recording the operations"):
+        torch.jit.trace(model, x)

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from gatewright import cells
 from gatewright.backends import torch_eager
 from gatewright.derive import vjp
-from gatewright.lang import cell, tanh
+from gatewright.lang import Cell, cell, layer_norm, relu, tanh
 from gatewright.nn import Recurrent
 from gatewright.nn.autograd import run
 from gatewright.nn.backward import order_of
@@ -299,3 +299,28 @@ def test_numbers_that_are_not_finite_reach_the_rows_that_they_belong_to() -> Non
     assert output[:, 0].isfinite().all()
     assert output[:, 1].isnan().all()
     assert flow[:, 0].isfinite().all()
+
+
+@pytest.mark.parametrize("sees", ["all rows", "other rows"])
+@pytest.mark.parametrize("cell", [cells.lstm, cells.elman(activation=relu), cells.sru, layer_norm(cells.gru)])
+def test_nan_in_gradients_is_where_torch_has_it(cell: Cell, sees: str) -> None:
+    """A row and a step with NaN: it reaches what it does operation by operation, and nothing of another row."""
+    x = torch.randn(5, 7, 3)
+    x[2, 4, 1] = np.nan
+    others = [0, 1, 2, 3, 5, 6]
+    found: list[list[Tensor]] = []
+    torch.manual_seed(1)
+    layer = Recurrent(cell, 3, 19, backend="llvm")
+    for backend in ("llvm", "torch"):
+        layer.backend = backend
+        given = x.clone().requires_grad_()
+        output, _ = layer(given)
+        seen = output if sees == "all rows" else output[:, others]
+        found.append([output.detach(), *grad(seen.square().sum(), [given, *layer.parameters()])])
+    got, want = found
+    assert got[0][:, others].isfinite().all()
+    assert got[0][:2].isfinite().all()
+    assert got[1][:, others].isfinite().all()
+    assert got[0][2:, 4].isnan().any()
+    for one, other in zip(got, want, strict=True):
+        assert torch.equal(one.isnan(), other.isnan())

@@ -41,7 +41,7 @@ RULES: Mapping[Op, Rule] = {
     Op.SQRT: lambda g, y, a: (g * (0.5 / y),),
     Op.SIGMOID: lambda g, y, a: (g * (y * (1.0 - y)),),
     Op.TANH: lambda g, y, a: (g * (1.0 - y * y),),
-    Op.RELU: lambda g, y, a: (where(less(0.0, y), g, 0.0),),
+    Op.RELU: lambda g, y, a: (where(y, g, 0.0),),  # where y is NaN, what flows is g, as in PyTorch
     Op.HARD_SIGMOID: _hard_sigmoid,
     Op.SOFTPLUS: lambda g, y, a: (g * sigmoid(a),),
     Op.ADD: lambda g, y, a, b: (g, g),

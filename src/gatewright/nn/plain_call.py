@@ -42,9 +42,10 @@ def plain_call(layer: "Recurrent", input: Tensor, hx: Tensor | Sequence[Tensor] 
 
 
 def _is_watched() -> bool:
-    """Whether somebody wants to see operations: a graph, a transform, autocast, a derivative in forward mode."""
+    """Whether somebody wants to see operations: a graph, a recorder, a transform, autocast, forward mode."""
     return (
         torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
         or maybe_current_level() is not None
         or torch.is_autocast_enabled("cpu")
         or torch.autograd.forward_ad._current_level >= 0  # pyright: ignore[reportPrivateUsage]
