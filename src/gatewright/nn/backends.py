@@ -18,11 +18,10 @@ from gatewright.backends import torch_eager
 from gatewright.backends.torch_eager import Sequences
 from gatewright.errors import OptionError, TraceError
 from gatewright.nn import autograd, custom_ops, transforms
-from gatewright.nn.differentiable import DTYPES
+from gatewright.nn.differentiable import DTYPES, planned
 from gatewright.nn.direct import direct_of
 from gatewright.nn.packed_cell import Asked, PackedCell, gate_name
 from gatewright.nn.ragged import Ragged
-from gatewright.schedule.plan import plan
 from gatewright.trace import Trace
 from gatewright.trace.mask import MASK
 from gatewright.trace.simplify import simplify
@@ -97,7 +96,7 @@ def _unplannable(trace: Trace) -> str | None:
 @lru_cache(maxsize=256)
 def _plan_problem(trace: Trace) -> str | None:
     try:
-        plan(simplify(trace))
+        planned(simplify(trace))
     except TraceError as error:
         return error.problem
     return None

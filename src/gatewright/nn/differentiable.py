@@ -16,6 +16,7 @@ from gatewright.backends.torch_eager import rules
 from gatewright.derive import vjp
 from gatewright.schedule.outputs import output_shape
 from gatewright.schedule.plan import plan
+from gatewright.schedule.program import Program
 from gatewright.schedule.residuals import Pair, save
 from gatewright.trace.ir import Equation, Trace
 from gatewright.trace.simplify import simplify
@@ -125,7 +126,7 @@ class Differentiable:
         return tuple(state.name for state in self.trace.states if state.name in seen)
 
     def _engine(self, trace: Trace, *, backwards: bool) -> Engine:
-        return Engine(plan(trace), self.sizes, DTYPES[self.dtype], backwards)
+        return Engine(planned(trace), self.sizes, DTYPES[self.dtype], backwards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,15 @@ class Halves:
     pair: Pair
     forward: Engine
     backward: Engine
+
+
+@lru_cache(maxsize=256)
+def planned(trace: Trace) -> Program:
+    """The Program of a trace that is simple already: made once for all sizes, dtypes and layers.
+
+    Raises TraceError where there is none.
+    """
+    return plan(trace)
 
 
 @lru_cache(maxsize=256)
