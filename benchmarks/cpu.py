@@ -85,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print the least of the rounds, not the median: where others use the machine",
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), metavar="FOLDER")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/benchmarks"), metavar="FOLDER", help="for the result (%(default)s)"
+    )
     return parser
 
 

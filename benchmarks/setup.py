@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from textwrap import fill
 from typing import Any
 
 from benchmarks import machine
@@ -46,7 +47,7 @@ class Setup:
 
 def tell(line: str) -> None:
     """Say how far it has come."""
-    print(line, file=sys.stderr, flush=True)
+    print(fill(line, 80, subsequent_indent="  "), file=sys.stderr, flush=True)
 
 
 def rounded(value: float) -> float:
