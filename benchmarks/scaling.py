@@ -1,5 +1,7 @@
 """The section about threads: one against several, on one layer."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 
 import gatewright as gw
@@ -13,7 +15,6 @@ from benchmarks.problem import Problem, disagreement
 from benchmarks.races import as_record
 from benchmarks.setup import Setup, tell
 from benchmarks.timing import Call, race
-from gatewright.threads import run_parallel
 
 ROWS = 16
 LONG = 400_000
@@ -49,14 +50,16 @@ def _of_problem(setup: Setup, problem: Problem, mode: str, several: int) -> Reco
     if reason:
         tell(f"threads {mode} {problem.shape}: {reason}")
         return {**record, "status": "differs", "reason": reason}
-    kernels = [(FusedMultiplyAdd(LONG),) for _ in range(several)]
+    kernels = [FusedMultiplyAdd(LONG) for _ in range(several)]
+    pool = ThreadPoolExecutor(several)
 
     def products() -> None:
-        run_parallel(FusedMultiplyAdd.__call__, kernels)
+        list(pool.map(FusedMultiplyAdd.__call__, kernels))
 
     calls = {f"{LAYER} 1": _on(1, job.call), f"{LAYER} {several}": _on(several, job.call)}
-    calls |= {f"{MACHINE} 1": kernels[0][0], f"{MACHINE} {several}": _on(several, products)}
-    timings = race(calls, setup.method)
+    calls |= {f"{MACHINE} 1": kernels[0], f"{MACHINE} {several}": _on(several, products)}
+    with pool:
+        timings = race(calls, setup.method)
     runs = {name: as_record(timing) for name, timing in timings.items()}
     layer = timings[f"{LAYER} 1"].median / timings[f"{LAYER} {several}"].median
     machine = several * timings[f"{MACHINE} 1"].median / timings[f"{MACHINE} {several}"].median

@@ -1,4 +1,4 @@
-"""The pool of threads: every part runs once, errors come back, and nothing can block."""
+"""The pool of threads: helpers come when they can, interrupts come back when nobody is inside, nothing can block."""
 
 import gc
 import os
@@ -8,14 +8,15 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 
 from gatewright import threads
 from gatewright.errors import OptionError
-from gatewright.threads import get_num_threads, run_parallel, set_num_threads
-from tests.paths import subprocess_environment
+from gatewright.threads import get_num_threads, run_together, set_num_threads
+from tests.paths import ROOT, subprocess_environment
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +27,11 @@ def _default_again():
 
 def run_python(program: str) -> str:
     """What a program prints; it has to end by itself."""
+    environment = subprocess_environment()
+    environment["PYTHONPATH"] += f":{ROOT}"
     run = subprocess.run(
         [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", program],
-        env=subprocess_environment(),
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -88,179 +91,217 @@ def test_the_machine_has_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads._processors() == (os.cpu_count() or 1)
 
 
-# What runs
+# Who comes
 
 
-@pytest.mark.parametrize("number", [1, 2, 5])
-@pytest.mark.parametrize("parts", [0, 1, 2, 7])
-def test_every_part_runs_once(number: int, parts: int) -> None:
-    set_num_threads(number)
-    ran: list[tuple[int, str]] = []
-    run_parallel(lambda index, name: ran.append((index, name)), [(index, "part") for index in range(parts)])
-    assert sorted(ran) == [(index, "part") for index in range(parts)]
+class Gathering:
+    """A meeting in Python: who joins before it is settled does `part`; with `all_come`, they wait for each other."""
+
+    def __init__(self, part: Callable[[], object] = lambda: None, *, all_come: bool = False) -> None:
+        self.part, self.all_come = part, all_come
+        self.expected = 0
+        self.joined: list[int] = []
+        self.settled = threading.Event()
+        self._inside = threading.Semaphore(0)
+        self._entering = threading.Lock()
+        self._there = threading.Condition()
+
+    def expect(self, threads: int) -> None:
+        self.expected = threads
+
+    def join(self) -> None:
+        with self._entering:
+            if self.settled.is_set():
+                return
+            self.joined.append(threading.get_ident())
+        try:
+            if self.all_come:
+                with self._there:
+                    self._there.notify_all()
+                    assert self._there.wait_for(lambda: len(self.joined) == self.expected, timeout=30)
+            self.part()
+        finally:
+            self._inside.release()
+
+    def settle(self) -> None:
+        with self._entering:
+            self.settled.set()
+        for _ in self.joined:
+            assert self._inside.acquire(timeout=30)
 
 
-def test_parts_run_at_the_same_time() -> None:
-    set_num_threads(3)
-    meeting = threading.Barrier(3, timeout=30)  # breaks unless three threads are inside at once
-    used: list[int] = []
-
-    def part(index: int) -> None:
-        meeting.wait()
-        used.append(threading.get_ident())
-
-    run_parallel(part, [(index,) for index in range(3)])
-    assert len(set(used)) == 3
-    assert threading.get_ident() in used
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> threads._Pool:
+    """A pool without any helper yet."""
+    pool = threads._Pool()
+    monkeypatch.setattr(threads._process, "pool", pool)
+    return pool
 
 
-def test_one_thread_is_a_plain_call() -> None:
-    used = []
-    set_num_threads(1)
-    run_parallel(lambda index: used.append(threading.get_ident()), [(0,), (1,), (2,)])
-    set_num_threads(4)
-    run_parallel(lambda: used.append(threading.get_ident()), [()])
-    assert used == [threading.get_ident()] * 4
+@pytest.mark.parametrize("number", [2, 5])
+def test_threads_come_together(number: int) -> None:
+    for _ in range(20):
+        meeting = Gathering(all_come=True)
+        assert run_together(meeting, number)
+        assert meeting.expected == len(set(meeting.joined)) == number
+        assert threading.get_ident() in meeting.joined
+        assert meeting.settled.is_set()
 
 
-def test_a_call_within_a_part_is_serial() -> None:
-    set_num_threads(2)
-    meeting = threading.Barrier(2, timeout=30)
-    pairs: list[tuple[int, int]] = []
-
-    def outer(index: int) -> None:
-        meeting.wait()
-        own = threading.get_ident()
-        run_parallel(lambda inner: pairs.append((own, threading.get_ident())), [(0,), (1,), (2,)])
-
-    run_parallel(outer, [(0,), (1,)])
-    assert len(pairs) == 6
-    assert all(own == inner for own, inner in pairs)
-    assert len({own for own, _ in pairs}) == 2
+def test_one_thread_is_no_meeting() -> None:
+    meeting = Gathering()
+    assert not run_together(meeting, 1)
+    assert meeting.joined == []
 
 
-def test_after_a_call_within_a_part_the_thread_is_parallel_again() -> None:
-    set_num_threads(2)
-    run_parallel(lambda index: None, [(0,), (1,)])
-    meeting = threading.Barrier(2, timeout=30)
-    run_parallel(lambda index: meeting.wait(), [(0,), (1,)])
-    assert not meeting.broken
+def test_a_call_within_a_call_is_for_the_caller_alone() -> None:
+    inner = Gathering()
+    said: list[bool] = []
+    assert run_together(Gathering(lambda: said.append(run_together(inner, 2)), all_come=True), 2)
+    assert said == [False, False]
+    assert inner.joined == []
+    assert run_together(inner, 2)
 
 
-def test_two_threads_may_call_at_once() -> None:
-    set_num_threads(3)
-    sums = {"one": 0, "other": 0}
+def test_of_two_callers_one_has_the_helpers() -> None:
+    held, leave = threading.Event(), threading.Event()
 
-    def caller(name: str) -> None:
+    def hold() -> None:
+        held.set()
+        assert leave.wait(timeout=30)
+
+    other = threading.Thread(target=run_together, args=(Gathering(hold), 2))
+    other.start()
+    assert held.wait(timeout=30)
+    refused = Gathering()
+    assert not run_together(refused, 2)
+    leave.set()
+    other.join(timeout=30)
+    assert not other.is_alive()
+    assert refused.joined == []
+    assert run_together(Gathering(all_come=True), 2)
+
+
+def test_many_calls_of_many_threads() -> None:
+    together = dict.fromkeys(range(4), 0)
+    alone = dict(together)
+
+    def caller(number: int) -> None:
         for _ in range(300):
-            ran: list[int] = []
-            run_parallel(ran.append, [(index,) for index in range(4)])
-            sums[name] += sum(ran)
+            meeting = Gathering()
+            if run_together(meeting, 3):
+                together[number] += threading.get_ident() in meeting.joined
+            else:
+                alone[number] += not meeting.joined
 
-    callers = [threading.Thread(target=caller, args=(name,)) for name in sums]
+    callers = [threading.Thread(target=caller, args=(number,)) for number in together]
     for each in callers:
         each.start()
     for each in callers:
         each.join(timeout=60)
-    assert sums == {"one": 1800, "other": 1800}
+    assert all(together[number] + alone[number] == 300 for number in together)
+    assert sum(together.values()) > 0
 
 
-def test_a_caller_does_not_wait_for_helpers_that_are_busy_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads._process, "pool", threads._Pool())  # with the one helper that is needed here
-    set_num_threads(2)
-    entered, leave = threading.Semaphore(0), threading.Event()
+def test_a_caller_does_not_wait_for_helpers_that_are_busy(pool: threads._Pool) -> None:
+    entered, leave = threading.Event(), threading.Event()
+    caller = threading.get_ident()
 
-    def block(index: int) -> None:
-        entered.release()
-        assert leave.wait(timeout=30)
+    def block() -> None:
+        if threading.get_ident() != caller:
+            entered.set()
+            assert leave.wait(timeout=30)
 
-    other = threading.Thread(target=run_parallel, args=(block, [(0,), (1,)]))
-    other.start()
-    assert entered.acquire(timeout=30)
-    assert entered.acquire(timeout=30)
-    for _ in range(20):
-        ran: list[int] = []
-        run_parallel(ran.append, [(0,), (1,)])
-        assert ran == [0, 1]
-    assert threads._process.pool._calls.qsize() == threads._BACKLOG
+    blocking = Gathering(block, all_come=True)
+    blocking.settle = lambda: None  # a caller that leaves while a helper is inside, so that this one stays busy
+    assert run_together(blocking, 2)
+    assert entered.wait(timeout=30)
+    for _ in range(threads._BACKLOG):
+        meeting = Gathering()
+        assert run_together(meeting, 2)
+        assert meeting.joined == [caller]
+    assert not run_together(Gathering(), 2)  # no further call is laid before a helper that is so far behind
     leave.set()
-    other.join(timeout=30)
-    assert not other.is_alive()
+    deadline = time.monotonic() + 30
+    while pool._calls.qsize() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert run_together(Gathering(all_come=True), 2)
+
+
+def test_without_a_further_thread_the_caller_is_alone(monkeypatch: pytest.MonkeyPatch, pool: threads._Pool) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    meeting = Gathering()
+    assert not run_together(meeting, 4)
+    assert meeting.joined == []
+    assert pool._held is None
 
 
 # Errors
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_an_error_comes_back(number: int) -> None:
-    set_num_threads(number)
-    with pytest.raises(ZeroDivisionError):
-        run_parallel(lambda index: 1 // index, [(0,), (1,)])
-    ran: list[int] = []
-    run_parallel(ran.append, [(0,), (1,)])
-    assert sorted(ran) == [0, 1]
+def test_an_error_is_raised_when_nobody_is_inside_any_more() -> None:
+    ended: list[str] = []
+    caller = threading.get_ident()
 
-
-def test_an_error_is_raised_when_no_part_runs_any_more() -> None:
-    set_num_threads(2)
-    meeting = threading.Barrier(2, timeout=30)
-    ran: list[int] = []
-
-    def part(index: int) -> None:
-        if index > 1:
-            ran.append(index)
-            return
-        meeting.wait()
-        if threading.current_thread() is threading.main_thread():
+    def part() -> None:
+        if threading.get_ident() == caller:
             raise ValueError("the caller's part")
         time.sleep(0.1)
-        ran.append(index)
+        ended.append("the helper")
 
     with pytest.raises(ValueError, match="the caller's part"):
-        run_parallel(part, [(0,), (1,), *[(2,)] * 50])
-    assert len([index for index in ran if index < 2]) == 1
-    finished = list(ran)
-    time.sleep(0.05)
-    assert ran == finished
+        run_together(Gathering(part, all_come=True), 2)
+    assert ended == ["the helper"]
+    assert run_together(Gathering(all_come=True), 2)
 
 
-def test_an_error_in_a_helper_drops_what_was_not_begun() -> None:
-    set_num_threads(2)
-    meeting = threading.Barrier(2, timeout=30)
-    ran: list[int] = []
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="a thread cannot be interrupted from another here")
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_waits_for_the_helpers(times: int) -> None:
+    caller = threading.get_ident()
+    ended: list[str] = []
 
-    def part(index: int) -> None:
-        if index > 1:
-            ran.append(index)
+    def part() -> None:
+        if threading.get_ident() == caller:
+            time.sleep(0.05)
             return
-        meeting.wait()
-        if threading.current_thread() is not threading.main_thread():
-            raise ValueError("a helper's part")
-        time.sleep(0.1)
+        for _ in range(times):
+            time.sleep(0.1)
+            signal.pthread_kill(caller, signal.SIGINT)
+        time.sleep(0.2)
+        ended.append("the helper")
 
-    with pytest.raises(ValueError, match="a helper's part"):
-        run_parallel(part, [(0,), (1,), (2,), (3,)])
-    assert ran == []
+    with pytest.raises(KeyboardInterrupt):
+        run_together(Interruptible(part, all_come=True), 2)
+    assert ended == ["the helper"]
+    assert run_together(Gathering(all_come=True), 2)
+
+
+class Interruptible(Gathering):
+    """Interrupted while it is settled, it can be settled again."""
+
+    def settle(self) -> None:
+        self.settled.set()
+        while self._inside._value < len(self.joined):
+            time.sleep(0.001)
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_nothing_keeps_the_arrays_of_a_call_alive(fails: bool) -> None:
-    set_num_threads(2)
-
-    class Array:
-        pass
-
-    def part(array: Array) -> None:
-        if fails:
+def test_nothing_keeps_a_meeting_alive(fails: bool) -> None:
+    def part() -> None:
+        if fails and threading.current_thread() is threading.main_thread():
             raise ValueError
 
-    def call() -> "weakref.ref[Array]":
-        array = Array()
+    def call() -> "weakref.ref[Gathering]":
+        meeting = Gathering(part)
         try:
-            run_parallel(part, [(array,), (array,), (array,)])
+            run_together(meeting, 3)
         except ValueError:
             assert fails
-        return weakref.ref(array)
+        return weakref.ref(meeting)
 
     gc.disable()
     try:
@@ -273,49 +314,16 @@ def test_nothing_keeps_the_arrays_of_a_call_alive(fails: bool) -> None:
         gc.enable()
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="a thread cannot be interrupted from another here")
-def test_an_interrupt_waits_for_the_helpers() -> None:
-    set_num_threads(2)
-    meeting = threading.Barrier(2, timeout=30)
-    ended: list[str] = []
-
-    def part(index: int) -> None:
-        meeting.wait()
-        if threading.current_thread() is threading.main_thread():
-            return
-        time.sleep(0.1)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        time.sleep(0.2)
-        ended.append("the helper")
-
-    with pytest.raises(KeyboardInterrupt):
-        run_parallel(part, [(0,), (1,)])
-    assert ended == ["the helper"]
-
-
-def test_without_a_further_thread_the_caller_does_every_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    monkeypatch.setattr(threads._process, "pool", threads._Pool())
-    set_num_threads(4)
-    ran: list[int] = []
-    run_parallel(ran.append, [(index,) for index in range(4)])
-    assert ran == [0, 1, 2, 3]
-
-
 # Processes
 
 MEET = """
 import os, sys, threading
 from gatewright import threads
+from tests.test_threads import Gathering
 
 def meet():
-    meeting = threading.Barrier(2, timeout=30)
-    threads.run_parallel(lambda index: meeting.wait(), [(0,), (1,)])
+    assert threads.run_together(Gathering(all_come=True), 2)
 
-threads.set_num_threads(2)
 meet()
 """
 
@@ -347,7 +355,7 @@ def test_a_process_may_be_forked_while_other_threads_are_in_calls() -> None:
 going = True
 def caller():
     while going:
-        threads.run_parallel(lambda index: None, [(0,), (1,)])
+        threads.run_together(Gathering(), 2)
 other = threading.Thread(target=caller)
 other.start()
 for child in range(20):

@@ -1,23 +1,20 @@
-"""How many threads kernels use, and the pool that runs one kernel over the parts of a batch.
+"""How many threads kernels use, and the pool of those that help a caller with a run.
 
-The pool is for native calls that release the interpreter's lock. The calling thread works as well, and takes over
-parts that no helper has begun: a call makes progress however busy the helpers are, and two callers cannot block each
-other.
+A run is a meeting of threads in native code: it is begun by whoever is there, so a call makes progress however busy the
+helpers are. One caller at a time has the helpers; another one does its run alone.
 """
 
 import os
 import queue
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Protocol
 
 from gatewright.errors import OptionError
 
-_BACKLOG = 4  # calls for each helper; one that is further behind is not called, as it would find nothing left to do
-_inside = threading.local()  # its `part` is true while this thread runs a part
+_BACKLOG = 4  # calls for each helper; those who are further behind are not called
 
 
 def set_num_threads(threads: int | None) -> None:
@@ -58,111 +55,91 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Job:
-    """One function and its parts: whoever has time claims the next part.
+class Meeting(Protocol):
+    """A run that several threads do together, in native code that releases the interpreter's lock."""
 
-    A helper tells that it came and that it has gone, so the caller knows when nobody is inside a part. That does not
-    count the parts themselves, since an interrupt in the caller may lose one.
-    """
+    def expect(self, threads: int) -> None:
+        """How many threads are to come; said before any comes. Fewer may, and have to be enough."""
+        ...
 
-    __slots__ = ("arrived", "errors", "function", "gone", "left", "waiting")
+    def join(self) -> None:
+        """Take part until all is done; return at once where it was settled before who takes part."""
+        ...
 
-    def __init__(self, function: Callable[..., object], parts: Iterable[tuple[Any, ...]]) -> None:
-        self.function = function
-        self.waiting = deque(parts)
-        self.errors: list[BaseException] = []
-        self.arrived: list[None] = []
-        self.left: list[None] = []
-        self.gone: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def work(self) -> None:
-        """Run parts until none is left to claim. The first error drops those that nobody has begun."""
-        try:
-            while self.waiting:
-                try:
-                    part = self.waiting.popleft()
-                except IndexError:  # another thread was quicker
-                    return
-                self.function(*part)
-        except BaseException as error:  # noqa: BLE001  it is raised in the thread that asked
-            self.errors.append(error)
-            self.waiting.clear()
-
-    def help(self) -> None:
-        """Work, from another thread than the caller's."""
-        self.arrived.append(None)
-        self.work()
-        self.left.append(None)
-        self.gone.put(None)
-
-    def wait(self) -> None:
-        """Return when nobody is inside a part any more, and only then: parts use the caller's memory."""
-        while True:
-            try:
-                self.waiting.clear()  # who arrives later finds nothing
-                while len(self.left) < len(self.arrived):
-                    self.gone.get()
-                return
-            except BaseException as error:  # noqa: BLE001  an interrupt; it is raised when nobody is inside
-                self.errors.append(error)
+    def settle(self) -> None:
+        """Let nobody join any more, and return when all who take part are done."""
+        ...
 
 
 class _Pool:
-    """Threads that help with jobs. They start when they are first needed, and wait without using the processor."""
+    """Threads that join meetings. They start when they are first needed, and wait without using the processor."""
 
     def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        self._starting = threading.Lock()
+        self._calls: queue.SimpleQueue[Meeting] = queue.SimpleQueue()
+        self._starting, self._choosing = threading.Lock(), threading.Lock()
         self._size = 0
+        self._held: Meeting | None = None  # the one that has the threads
 
-    def run(self, job: _Job, helpers: int) -> None:
-        if self._size < helpers:
-            self._start(helpers)
+    def run(self, meeting: Meeting, threads: int) -> bool:
+        """See `run_together`."""
+        errors: list[BaseException] = []
         try:
-            for _ in range(min(helpers, _BACKLOG * self._size - self._calls.qsize())):
-                self._calls.put(job)
-            _inside.part = True
-            job.work()
-        finally:
-            _inside.part = False
-            job.wait()
+            helpers = self._helpers(threads - 1)
+            with self._choosing:
+                if self._held is not None or not helpers or self._calls.qsize() >= _BACKLOG * self._size:
+                    return False
+                self._held = meeting
+            meeting.expect(1 + helpers)
+            for _ in range(helpers):
+                self._calls.put(meeting)
+            meeting.join()
+        except BaseException as error:  # noqa: BLE001  an interrupt; it is raised when nobody is inside
+            errors.append(error)
+        while self._held is meeting:
+            try:
+                meeting.settle()
+                self._held = None
+            except BaseException as error:  # noqa: BLE001
+                errors.append(error)
+        if errors:
+            _raise(errors)
+        return True
 
-    def _start(self, helpers: int) -> None:
-        with self._starting, suppress(RuntimeError):  # without a thread to be had, the caller does every part
-            while self._size < helpers:
-                threading.Thread(target=self._help, name=f"gatewright-{self._size + 1}", daemon=True).start()
-                self._size += 1
+    def _helpers(self, wanted: int) -> int:
+        """How many helpers there are, up to those that are wanted."""
+        if self._size < wanted:
+            with self._starting, suppress(RuntimeError):  # there may be no thread to be had
+                while self._size < wanted:
+                    threading.Thread(target=self._help, name=f"gatewright-{self._size + 1}", daemon=True).start()
+                    self._size += 1
+        return min(wanted, self._size)
 
     def _help(self) -> None:
-        _inside.part = True
         while True:
-            job = self._calls.get()
-            job.help()
-            del job  # a waiting thread keeps no arrays alive
+            meeting = self._calls.get()
+            meeting.join()
+            del meeting  # a waiting thread keeps no arrays alive
 
 
-def run_parallel(function: Callable[..., object], parts: Iterable[tuple[Any, ...]]) -> None:
-    """Call `function(*part)` for every part, on at most `get_num_threads()` threads.
+def _raise(errors: list[BaseException]) -> None:
+    """Raise the first error, and keep none: they refer to frames that refer to them and to arrays."""
+    error = errors[0]
+    errors.clear()
+    try:
+        raise error
+    finally:
+        del error
 
-    Parts should be few and of equal work, and write to different memory. All calls have ended when this returns or
-    raises; an error in a part is raised here, and parts that were not begun by then are left out. A call from within a
-    part runs serially.
+
+def run_together(meeting: Meeting, threads: int) -> bool:
+    """Have `threads` threads, this one among them, join a meeting at about the same time.
+
+    False, and nobody has joined, where the pool's threads are taken: by another caller, or by the call that this one is
+    made in; or where the system gives no thread. Then the caller does the work alone. Helpers join when they get to it,
+    and those who are there settle whether they wait; so nothing can block, however busy the helpers are. All who joined
+    are done when this returns or raises.
     """
-    parts = list(parts)
-    threads = 1 if getattr(_inside, "part", False) else min(len(parts), get_num_threads())
-    if threads <= 1:
-        for part in parts:
-            function(*part)
-        return
-    job = _Job(function, parts)
-    _process.pool.run(job, threads - 1)
-    if job.errors:
-        error = job.errors[0]
-        job.errors.clear()
-        try:
-            raise error
-        finally:
-            del error  # it refers to the frames that refer to it, and they keep the arrays of the parts alive
+    return threads > 1 and _process.pool.run(meeting, threads)
 
 
 class _Process:

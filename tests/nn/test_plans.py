@@ -98,6 +98,27 @@ def test_kernels_of_an_extent() -> None:
     assert ragged.layout == f"{many.layout}; ragged"
 
 
+def test_how_threads_divide_an_extent() -> None:
+    plan = gw.nn.GRU(256, 512).plan()
+    gw.set_num_threads(2)
+    try:
+        found = {batch: plan.kernels(100, batch) for batch in (1, 64)}
+        small = plan.kernels(1, 1)
+    finally:
+        gw.set_num_threads(None)
+    assert {batch: one.divided for batch, one in found.items() if one} == {
+        1: "before: units over 2, loop: units over 2",
+        64: "before: rows over 2, loop: rows over 2",
+    }
+    assert found[1] is not None
+    assert str(found[1]).splitlines()[0] == (
+        f"{found[1].target}, {found[1].vector_bits} bits, 2 threads (before: units over 2, loop: units over 2); "
+        f"{found[1].found}"
+    )
+    assert small is not None
+    assert (small.threads, small.divided) == (1, "before: one thread, loop: one thread")
+
+
 def test_where_kernels_are_found() -> None:
     layer = gw.nn.Recurrent("elman", 5, 13, dtype=torch.float64)  # no other test compiles it
     plan = layer.plan()

@@ -8,6 +8,7 @@ from math import prod
 import torch
 
 from gatewright.axes import HIDDEN, bind
+from gatewright.backends.llvm.division import divide
 from gatewright.backends.llvm.engine import Engine, Found
 from gatewright.nn import backends
 from gatewright.nn.differentiable import Differentiable, differentiable
@@ -26,7 +27,8 @@ class KernelPlan:
     - `layout`: the tiles of every stage, as in `loop0 16 lanes, 4x2x1 of 3`: vectors of 16 numbers; 4 rows by 2 vectors
       by 1 chain of sums, for 3 products at the same time.
     - `target`: the processor that they are made for, as LLVM calls it; `vector_bits` wide are its vectors.
-    - `threads`: over how many threads the rows are spread, where there are enough of them.
+    - `threads`: how many threads run them at most, and `divided` how: `loop: units over 2` where two threads compute
+      half the units of every row each, and meet in every step; `rows` where each computes all units of half the rows.
     - `found`: where the next call finds them: "in memory", "on disk", or "compiled by the first call".
     """
 
@@ -34,10 +36,11 @@ class KernelPlan:
     target: str
     vector_bits: int
     threads: int
+    divided: str
     found: Found
 
     def __str__(self) -> str:
-        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        threads = f"{self.threads} threads ({self.divided})" if self.threads > 1 else "1 thread"
         head = f"{self.target}, {self.vector_bits} bits, {threads}; {self.found}"
         return "\n  ".join([head, *dict.fromkeys(self.layout.split("; "))])
 
@@ -107,12 +110,13 @@ class LayerPlan:
         spec = self._spec(layer)
         engine = _backward(spec) if gradient else spec.alone
         designed = engine.design(steps, batch, ragged=ragged)
-        target = designed.target
+        target, division = designed.target, divide(designed, (steps, batch), get_num_threads(), steps * batch)
         return KernelPlan(
             layout=designed.layout,
             target=f"{target.name} ({target.cpu})",
             vector_bits=8 * target.vector_bytes,
-            threads=min(get_num_threads(), steps * batch),
+            threads=division.threads,
+            divided=str(division),
             found=engine.found(steps, batch, ragged=ragged),
         )
 

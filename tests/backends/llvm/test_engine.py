@@ -9,9 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import gatewright as gw
 from gatewright import cells
-from gatewright.backends.llvm import runner
 from gatewright.backends.llvm.engine import Engine
 from gatewright.backends.llvm.kernels import Kernels
 from gatewright.backends.llvm.target import named, runnable
@@ -105,26 +103,6 @@ def test_nothing_to_do(steps: int, batch: int) -> None:
         got = check(given)
         assert not any(total.any() for total in got["sums"].values())
         assert engine(given)._compiled == {}
-
-
-@pytest.mark.parametrize("shape", [(4, 17, 16, 16), (2, 1, 33, 33)])
-@pytest.mark.parametrize("name", FEW)
-def test_results_do_not_depend_on_threads(
-    name: str, shape: tuple[int, int, int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rows are spread, and of sums over rows the elements, of which the last tile may have fewer."""
-    monkeypatch.setattr(runner, "WORTH_A_THREAD", 1)
-    try:
-        for trace in pair_of(name):
-            given = given_for(trace, shape)
-            found = []
-            for threads in (1, 2, 3):
-                gw.set_num_threads(threads)
-                found.append(run(given))
-            for other in found[1:]:
-                assert all(np.array_equal(a, b) for a, b in zip(leaves(found[0]), leaves(other), strict=True))
-    finally:
-        gw.set_num_threads(None)
 
 
 def test_results_do_not_depend_on_other_rows() -> None:

@@ -3,8 +3,6 @@
 A line is one row at one step: line `step * batch + row` of an array (time, batch, ...).
 """
 
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,10 +33,9 @@ class ActiveLines:
         """Where kernels find them: the lines, and where each step begins among them."""
         return self.lines.ctypes.data, self.starts.ctypes.data
 
-    def split(self, fewest: int, threads: int) -> list[tuple[int, int]]:
-        """Ranges of the rows of a step, in which about the same number of steps are taken."""
+    def edges(self, fewest: int, threads: int) -> list[int]:
+        """Where to cut the rows of a step, so that in every range about the same number of steps are taken."""
         rows = len(self._before) - 1
         parts = max(1, min(threads, rows // max(fewest, 1)))
         wanted = [self.count * part // parts for part in range(1, parts)]
-        edges = [0, *np.searchsorted(self._before, wanted).tolist(), rows]
-        return [(a, b) for a, b in pairwise(edges) if a < b]
+        return [0, *np.searchsorted(self._before, wanted).tolist(), rows]

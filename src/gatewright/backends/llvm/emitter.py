@@ -107,6 +107,16 @@ class Emitter(Arithmetic):
             return min(a, b)
         return self._builder.select(self.compare_index("<", a, b), self.index(a), self.index(b), self._name(name))
 
+    def larger_index(self, a: Index, b: Index, name: str = "") -> Index:
+        """The larger one: a number where both are."""
+        if isinstance(a, int) and isinstance(b, int):
+            return max(a, b)
+        return self._builder.select(self.compare_index(">", a, b), self.index(a), self.index(b), self._name(name))
+
+    def div_index(self, a: Index, b: Index, name: str = "") -> Value:
+        """The whole part of a quotient."""
+        return self._builder.sdiv(self.index(a), self.index(b), self._name(name))
+
     def load_pointer(self, table: Value, entry: int, name: str = "") -> Value:
         """The pointer that a table of pointers holds at an entry."""
         place = self._builder.gep(table, [self.index(entry)], inbounds=True, source_etype=POINTER)
@@ -127,6 +137,24 @@ class Emitter(Arithmetic):
     def call(self, function: Any, arguments: Sequence[Index]) -> None:
         """Call another function of the module, on pointers and numbers."""
         self._builder.call(function, [self.index(argument) for argument in arguments])
+
+    def or_constant(self, pointer: Value, kind: Any, fields: tuple[Any, ...], name: str) -> Value:
+        """A pointer, or where that is null, one to a structure with these fields."""
+        constant: Any = ir.GlobalVariable(self._builder.module, kind, self._builder.module.get_unique_name(name))
+        constant.linkage, constant.global_constant, constant.initializer = "internal", True, ir.Constant(kind, fields)
+        null = self._builder.icmp_unsigned("==", pointer, ir.Constant(POINTER, None))
+        return self._builder.select(null, constant, pointer, self._name(name))
+
+    def load_field(self, pointer: Value, kind: Any, number: int, name: str = "") -> Value:
+        """A field of a structure."""
+        places = [ir.Constant(ir.IntType(32), 0), ir.Constant(ir.IntType(32), number)]
+        place = self._builder.gep(pointer, places, inbounds=True, source_etype=kind)
+        return self._builder.load(place, self._name(name), typ=kind.elements[number])
+
+    def call_pointer(self, function: Any, arguments: Sequence[Any]) -> None:
+        """Call a function that gives nothing back, by its address."""
+        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+        self._builder.call(_Called(function, kind), arguments)
 
     # Loops and branches
 
@@ -196,3 +224,11 @@ class Emitter(Arithmetic):
         """End a block with a choice."""
         with self._builder.goto_block(block):
             self._builder.cbranch(condition, then, otherwise)
+
+
+class _Called:
+    """A pointer as what is called: llvmlite asks a function for its type, which a pointer does not tell."""
+
+    def __init__(self, pointer: Any, kind: Any) -> None:
+        self.type, self.function_type = pointer.type, kind
+        self.get_reference = pointer.get_reference

@@ -1,4 +1,4 @@
-"""Runs a Program by compiled kernels: finds or compiles them, gives them memory, and spreads rows over threads."""
+"""Runs a Program by compiled kernels: finds or compiles them, and gives them memory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

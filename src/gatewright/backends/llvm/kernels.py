@@ -31,6 +31,8 @@ from gatewright.backends.llvm.panels import Panel, PanelDesign, matrix_key, pane
 from gatewright.backends.llvm.passes import PassEmitter, flipped
 from gatewright.backends.llvm.row_sums import Lines, OuterTile, emit_outer, emit_sum
 from gatewright.backends.llvm.rows import AllRows, ListedRows, Rows
+from gatewright.backends.llvm.seat import Seat
+from gatewright.backends.llvm.sharing import Shared, share_units
 from gatewright.backends.llvm.stage import Design, StageEmitter
 from gatewright.backends.llvm.target import Target
 from gatewright.backends.llvm.tiles import Tile, Work, bundle, choose
@@ -38,13 +40,21 @@ from gatewright.backends.llvm.vector_type import Dtype, Value
 from gatewright.schedule.program import Place, Program, RowSum, Stage
 from gatewright.trace.ir import Var
 
-PASS_ARGUMENTS = {"table": POINTER, "steps": INDEX, "batch": INDEX, "first": INDEX, "last": INDEX}
-"""What a pass is called with: the table of buffers, the extent, and the rows to do."""
+PASS_ARGUMENTS = {
+    "table": POINTER,
+    "steps": INDEX,
+    "batch": INDEX,
+    "first": INDEX,
+    "last": INDEX,
+    "seat": POINTER,
+}
+"""What a pass is called with: the table of buffers, the extent, the rows to do, and, where threads share the units of
+these rows, the seat of this thread among them. Packing is given groups of panels in place of rows."""
 SUM_ARGUMENTS = {"left": POINTER, "right": POINTER, "result": POINTER, "lines": INDEX, "first": INDEX, "last": INDEX}
 """What a sum is called with: its operands (a plain sum has no right one), and which rows of the result to do."""
 RAGGED_SUM_ARGUMENTS = {**SUM_ARGUMENTS, "active": POINTER}
 """Where batches are ragged, a sum is told which lines there are."""
-PASS: Signature = (ctypes.c_void_p, *[ctypes.c_int64] * 4)
+PASS: Signature = (ctypes.c_void_p, *[ctypes.c_int64] * 4, ctypes.c_void_p)
 SUM: Signature = (*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 3)
 RAGGED_SUM: Signature = (*SUM, ctypes.c_void_p)
 
@@ -102,6 +112,17 @@ class Kernels:
     def panels(self) -> list[Panel]:
         """All packed matrices."""
         return [panel for designs in self.designs.values() for design in designs for panel in design.panels]
+
+    @property
+    def groups(self) -> int:
+        """The groups of all panels together."""
+        return sum(panel.groups for panel in self.panels)
+
+    @cached_property
+    def shared(self) -> Mapping[str, Shared]:
+        """How threads share the units of each pass."""
+        sizes = Bound(self.program, self.sizes, self.backwards)
+        return {name: share_units(sizes, designs, repeats=name == LOOP) for name, designs in self.designs.items()}
 
     def fewest(self, name: str) -> int:
         """The fewest rows that a pass may be called with: its tallest tile."""
@@ -205,7 +226,8 @@ class _Writer:
         scalar, builder, given = self._function(name, PASS_ARGUMENTS)
         memory = Memory(scalar, self.bound, given["table"])
         stages = [StageEmitter(scalar, memory, design) for design in designs]
-        emitter = PassEmitter(scalar, stages)
+        seat = Seat(scalar, given["seat"])
+        emitter = PassEmitter(scalar, stages, seat, self.kernels.shared[name])
         zero, batch = scalar.index(0), given["batch"]
         active = [memory.pointer(key) for key in (LINES, STARTS)] if self.kernels.ragged else []
         if name == LOOP:
@@ -237,14 +259,18 @@ class _Writer:
         return e.add_index(e.add_index(steps, -1), e.mul_index(index, -1), "time")
 
     def write_packing(self) -> None:
-        """The copy of all matrices into their panels."""
+        """The copy of matrices into their panels, for a range of the groups of all."""
         scalar, builder, given = self._function(PACK, PASS_ARGUMENTS)
         memory = Memory(scalar, self.bound, given["table"])
         panels = self.kernels.panels
         targets = [memory.pointer(panel.key) for panel in panels]
         sources = [{p.matrix: memory.pointer(matrix_key(p.matrix)) for p in panel.parts} for panel in panels]
+        before = 0
         for panel, matrices, target in zip(panels, sources, targets, strict=True):
-            emit_packing(scalar.with_width(panel.lanes), panel, matrices, target)
+            first = scalar.larger_index(scalar.add_index(given["first"], -before), 0)
+            last = scalar.smaller_index(scalar.add_index(given["last"], -before), panel.groups)
+            emit_packing(scalar.with_width(panel.lanes), panel, matrices, target, (first, last))
+            before += panel.groups
         builder.ret_void()
 
     def write_sum(self, design: SumDesign) -> None:
@@ -263,17 +289,18 @@ class _Writer:
     def write_whole(self) -> None:
         """All kernels one after the other, for all rows; where `first` is not 0, the panels are as they are."""
         scalar, builder, given = self._function(WHOLE, PASS_ARGUMENTS)
-        table, steps, batch, zero = given["table"], given["steps"], given["batch"], scalar.index(0)
+        table, steps, batch, seat = given["table"], given["steps"], given["batch"], given["seat"]
+        zero, groups = scalar.index(0), scalar.index(self.kernels.groups)
         memory = Memory(scalar, self.bound, table)
         lines, active = scalar.mul_index(steps, batch, "lines"), []
         if self.kernels.ragged:
             lines, active = scalar.load_index(memory.pointer(STARTS), steps, "lines"), [memory.pointer(LINES)]
         if self.kernels.panels:
             with scalar.when(scalar.compare_index("==", given["first"], 0), "packing"):
-                builder.call(self._written[PACK], [table, steps, batch, zero, zero])
+                builder.call(self._written[PACK], [table, steps, batch, zero, groups, seat])
         for name in self.kernels.designs:
             rows = batch if name == LOOP else lines
-            builder.call(self._written[name], [table, steps, batch, zero, rows])
+            builder.call(self._written[name], [table, steps, batch, zero, rows, seat])
         for one, design in zip(self.kernels.program.row_sums, self.kernels.sums, strict=True):
             left = self._operand(scalar, memory, one.left, batch)
             right = left if one.right is None else self._operand(scalar, memory, one.right, batch)

@@ -10,24 +10,27 @@ from typing import Any
 from llvmlite import ir
 
 from gatewright.backends.llvm.emitter import INDEX, POINTER, Emitter, Index
-from gatewright.backends.llvm.panels import Panel, Part, column_of
+from gatewright.backends.llvm.panels import Panel, column_of
 from gatewright.backends.llvm.vector_type import Value
 
+_Groups = tuple[Index, Index]
+"""A range of the groups of a panel."""
 
-def emit_packing(emitter: Emitter, panel: Panel, matrices: Mapping[str, Value], target: Value) -> None:
-    """Emit the copy of a panel's matrices into their places."""
+
+def emit_packing(emitter: Emitter, panel: Panel, matrices: Mapping[str, Value], target: Value, groups: _Groups) -> None:
+    """Emit the copy of a panel's matrices into their places, for a range of its groups."""
     for position, part in enumerate(panel.parts):
         source = matrices[part.matrix]
         if part.transposed:
-            _emit_copies(emitter, panel, (position, source), target)
+            _emit_copies(emitter, panel, (position, source), target, groups)
         else:
-            _emit_transposes(emitter, panel, (position, part), source, target)
+            _emit_transposes(emitter, panel, (position, source), target, groups)
 
 
-def _emit_copies(emitter: Emitter, panel: Panel, part: tuple[int, Value], target: Value) -> None:
+def _emit_copies(emitter: Emitter, panel: Panel, part: tuple[int, Value], target: Value, groups: _Groups) -> None:
     """The units lie side by side in memory already: every line of the matrix is dealt out to all groups."""
     position, source = part
-    with emitter.loop(0, panel.depth, 1, "k") as k, emitter.loop(0, panel.groups, 1, "group") as group:
+    with emitter.loop(0, panel.depth, 1, "k") as k, emitter.loop(*groups, 1, "group") as group:
         line = emitter.address(source, emitter.mul_index(k.index, panel.units), "line")
         for block in range(panel.blocks):
             column, start = _places(emitter, panel, position, group.index, block)
@@ -35,10 +38,10 @@ def _emit_copies(emitter: Emitter, panel: Panel, part: tuple[int, Value], target
             emitter.store(emitter.load(emitter.address(line, column)), emitter.address(target, place))
 
 
-def _emit_transposes(emitter: Emitter, panel: Panel, part: tuple[int, Part], source: Value, target: Value) -> None:
+def _emit_transposes(emitter: Emitter, panel: Panel, part: tuple[int, Value], target: Value, groups: _Groups) -> None:
     """The lanes of a block are lines of the matrix."""
-    position = part[0]
-    with emitter.loop(0, panel.groups, 1, "group") as group, emitter.loop(0, panel.blocks, 1, "block") as block:
+    position, source = part
+    with emitter.loop(*groups, 1, "group") as group, emitter.loop(0, panel.blocks, 1, "block") as block:
         column, start = _places(emitter, panel, position, group.index, block.index)
         lines = emitter.address(source, emitter.mul_index(column, panel.depth), "lines")
         place = emitter.address(target, start, "place")

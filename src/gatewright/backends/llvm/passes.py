@@ -11,6 +11,8 @@ from itertools import groupby
 from gatewright.backends.llvm.emitter import Emitter, Index
 from gatewright.backends.llvm.panels import column_of
 from gatewright.backends.llvm.rows import Rows
+from gatewright.backends.llvm.seat import Seat
+from gatewright.backends.llvm.sharing import Cut, Shared
 from gatewright.backends.llvm.stage import StageEmitter
 from gatewright.backends.llvm.vector_type import Value
 
@@ -19,13 +21,15 @@ _OPERAND_BYTES = 256 * 1024
 
 
 class PassEmitter:
-    """Emits the stages of a pass for some rows of a step."""
+    """Emits the stages of a pass for some rows of a step, and for the units of one seat."""
 
-    def __init__(self, scalar: Emitter, stages: Sequence[StageEmitter]) -> None:
-        self._scalar = scalar
+    def __init__(self, scalar: Emitter, stages: Sequence[StageEmitter], seat: Seat, shared: Shared) -> None:
+        self._scalar, self._seat, self._shared = scalar, seat, shared
         self._parts = [list(part) for _, part in groupby(stages, key=lambda one: id(one) if one.panels else None)]
         for stage in stages:
             stage.prepare()
+        self._meets = {id(stages[number]) for number in shared.before}
+        self._ranges = {id(stage): self._range(stage, cut) for stage, cut in zip(stages, shared.cuts, strict=True)}
 
     def emit_step(self, rows: Rows, turned: Value) -> None:
         """Emit all stages of one step.
@@ -34,19 +38,36 @@ class PassEmitter:
         first: what was used last in one step is what is used first in the next.
         """
         for number, part in enumerate(self._parts):
+            if id(part[0]) in self._meets:
+                self._seat.meet()
             if part[0].panels:
                 self._tiles(number, rows, turned)
             else:
                 self._rows(part, rows)
+        if self._shared.at_end:
+            self._seat.meet()
+
+    def _range(self, stage: StageEmitter, cut: Cut | None) -> tuple[Index, Index]:
+        """The groups of a stage's panels that are done here, or where it has none, its blocks."""
+        blocks = -(-stage.units // stage.lanes)
+        if cut is None:
+            return 0, blocks
+        first, last = self._seat.range_of(cut.pieces)
+        if stage.panels:
+            return first, last
+        e = self._scalar
+        first, last = (e.smaller_index(e.mul_index(piece, cut.blocks), blocks) for piece in (first, last))
+        return first, last
 
     def _tiles(self, number: int, rows: Rows, turned: Value) -> None:
         e, stage = self._scalar, self._parts[number][0]
-        height, groups = _rows_at_a_time(stage), stage.panels[0].groups
+        height, (low, high) = _rows_at_a_time(stage), self._ranges[id(stage)]
+        ends = e.add_index(e.add_index(low, high), -1)
         with e.loop(rows.first, rows.last, height, "first_row", {"turned": turned}) as part:
             now = part.values["turned"]
             end = e.smaller_index(e.add_index(part.index, height), rows.last, "end_row")
-            with e.loop(0, groups, 1, "walked") as walked:
-                back = e.add_index(e.mul_index(walked.index, -2), groups - 1)
+            with e.loop(low, high, 1, "walked") as walked:
+                back = e.add_index(e.mul_index(walked.index, -2), ends)
                 group = e.index(e.add_index(walked.index, e.mul_index(now, back), "group"))
                 self._group(number, rows, group, (part.index, end))
             part.carry({"turned": flipped(e, now)})
@@ -88,7 +109,10 @@ class PassEmitter:
         with e.loop(rows.first, rows.last, height, "rows") as loop:
             start = rows.start(e, loop.index, limit)
             for stage in stages:
-                stage.emit_rows([rows.cursor(e, start, r, limit) for r in range(height)])
+                if stage is not stages[0] and id(stage) in self._meets:
+                    self._seat.meet()
+                cursors = [rows.cursor(e, start, r, limit) for r in range(height)]
+                stage.emit_rows(cursors, self._ranges[id(stage)])
 
 
 def flipped(emitter: Emitter, turned: Value) -> Value:

@@ -5,8 +5,6 @@ Everything is worked out once; a call makes one table of addresses, and goes thr
 
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -15,6 +13,7 @@ import numpy as np
 from gatewright.axes import bind
 from gatewright.backends.llvm.active import ActiveLines
 from gatewright.backends.llvm.buffers import (
+    LINES,
     Key,
     inside_keys,
     outside_keys,
@@ -22,44 +21,24 @@ from gatewright.backends.llvm.buffers import (
     spread_keys,
     sum_key,
 )
-from gatewright.backends.llvm.kernels import LOOP, PACK, WHOLE, Kernels, SumDesign
+from gatewright.backends.llvm.crowd import Crowd
+from gatewright.backends.llvm.division import Division, divide, is_small, operations
+from gatewright.backends.llvm.kernels import LOOP, PACK, WHOLE, Kernels
 from gatewright.backends.llvm.library import Library
-from gatewright.schedule.program import Place, Program, RowSum
-from gatewright.threads import get_num_threads, run_parallel
+from gatewright.backends.llvm.meeting import Meeting, Phase, Phases
+from gatewright.backends.llvm.meeting_code import Kind
+from gatewright.backends.llvm.script import address_of
+from gatewright.schedule.program import Place, Program
+from gatewright.threads import get_num_threads, run_together
 from gatewright.trace.ir import Var
 
 ALIGNMENT = 64  # a line of the cache, and the widest vector register
-WORTH_A_THREAD = 4_000_000
-"""Operations of a pass that take as long as it takes to wake another thread."""
-_OPERATIONS_PER_EQUATION = 16
+_PATIENCE = (500, 20_000)
+"""For how many turns, of some hundred nanoseconds each, threads of a meeting wait for others: at least and at most."""
+_OPERATIONS_OF_A_TURN = 50_000
+"""For how many operations of a run one turn of waiting is risked: they take twice as long."""
+crowd = Crowd()
 Kernel = Callable[..., None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pass:
-    kernel: Kernel
-    name: str
-    fewest: int
-    operations: int  # for a line
-
-
-@dataclass(frozen=True, slots=True)
-class _Sum:
-    """A sum over rows: two operands, each a place in the table and bytes behind it, the place of the result, and how
-    it is divided."""
-
-    kernel: Kernel
-    left: tuple[int, int]
-    right: tuple[int, int]
-    result: int
-    design: SumDesign
-
-    def parts(self, table: Any, lines: int, threads: int, listed: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-        """The calls that compute it together."""
-        operands = [table[place] + before for place, before in (self.left, self.right)]
-        height, tile = self.design.height, self.design.tile
-        for span in [(0, height)] if tile is None else split_at(height, tile.rows, threads):
-            yield (self.kernel, *operands, table[self.result], lines, *span, *listed)
 
 
 class Runner:
@@ -79,11 +58,11 @@ class Runner:
         self.inside, self.inside_bytes = self._offsets([self._elements(key) for key in inside_keys(program)])
         self.panels, self.panel_bytes = self._offsets([panel.size for panel in kernels.panels])
         self._whole: Kernel = library[WHOLE]
-        self._pack: Kernel | None = library[PACK] if kernels.panels else None
-        self._passes = list(self._all_passes())
-        self._sums = [self._sum(*one) for one in zip(program.row_sums, kernels.sums, strict=True)]
-        self._summed = sum(2 * one.design.height * one.design.width for one in self._sums)
-        self._most = max(self._summed, *(one.operations for one in self._passes), 0)
+        self._pack = (address_of(library[PACK]), kernels.groups) if kernels.panels else (0, 0)
+        work = sum(operations(kernels, name, steps * batch) for name in kernels.designs)
+        self._patience = min(max(work // _OPERATIONS_OF_A_TURN, _PATIENCE[0]), _PATIENCE[1])
+        self._is_small = is_small(kernels, steps * batch)
+        self._divided: dict[int, tuple[int, Phases]] = {}
 
     def run(self, addresses: Sequence[int], *, pack: bool = True) -> None:
         """Run all kernels; see the class. Without `pack`, the panels are as an earlier call has left them."""
@@ -94,46 +73,64 @@ class Runner:
 
         The table of kernels for ragged batches ends with the addresses of the lines that are `active`.
         """
+        if self._is_small or not self._run_together(table, pack, active):
+            self._whole(table, self._steps, self._batch, not pack, 0, 0)
+
+    def _run_together(self, table: Any, pack: bool, active: ActiveLines | None) -> bool:
+        """Run all kernels on several threads, if that is worth it and there are any to be had."""
+        threads, phases = self._division(get_num_threads(), active)
+        if threads == 1 or crowd.keeps_apart():
+            return False
+        pack_with = self._pack if pack else (0, 0)
+        meeting = Meeting(table, (self._steps, self._batch), phases, pack_with, self._patience)
+        with crowd.watched():
+            return run_together(meeting, threads)
+
+    def _division(self, threads: int, active: ActiveLines | None) -> tuple[int, Phases]:
+        """Among how many threads the kernels are divided, of so many that may be used, and how."""
+        if active is not None:
+            return self._divide(threads, active)
+        if threads not in self._divided:
+            self._divided[threads] = self._divide(threads, None)
+        return self._divided[threads]
+
+    def _divide(self, threads: int, active: ActiveLines | None) -> tuple[int, Phases]:
         lines = self._steps * self._batch if active is None else active.count
-        threads = get_num_threads() if self._most * lines >= 2 * WORTH_A_THREAD else 1
-        if threads == 1:
-            self._whole(table, self._steps, self._batch, not pack, 0)
-        else:
-            self._share(table, lines, threads, pack, active)
+        division = divide(self.kernels, (self._steps, self._batch), threads, lines)
+        if division.threads == 1:
+            return 1, Phases([])
+        passes = self._pass_phases(division, active)
+        return division.threads, Phases([*passes, *self._sum_phases(division, lines)])
 
-    def _share(self, table: Any, lines: int, threads: int, pack: bool, active: ActiveLines | None) -> None:
-        """Run all kernels, each on as many threads as it is worth."""
-        if pack and self._pack is not None:
-            self._pack(table, self._steps, self._batch, 0, 0)
-        for one in self._passes:
-            parts = min(threads, one.operations * lines // WORTH_A_THREAD)
-            if one.name != LOOP:
-                spans = split(lines, one.fewest, parts)
-            elif active is None:
-                spans = split(self._batch, one.fewest, parts)
-            else:
-                spans = active.split(one.fewest, parts)
-            run_parallel(one.kernel, [(table, self._steps, self._batch, *span) for span in spans])
-        parts = min(threads, self._summed * lines // WORTH_A_THREAD)
-        listed = [] if active is None else active.addresses[:1]
-        sums = [part for one in self._sums for part in one.parts(table, lines, max(parts, 1), listed)]
-        if parts > 1:
-            run_parallel(lambda kernel, *given: kernel(*given), sums)
-        else:
-            for kernel, *given in sums:
-                kernel(*given)
+    def _pass_phases(self, division: Division, active: ActiveLines | None) -> Iterator[Phase]:
+        last = None if self._program.row_sums else list(division.passes)[-1]  # its end is that of the run
+        for name, one in division.passes.items():
+            phase = Phase(kind=one.kind, size=one.rows, multiple=1, most=one.most, meets=name != last, listed=-1)
+            phase.kernel = address_of(self.library[name])
+            if active is not None and name == LOOP and one.kind is Kind.ROWS:
+                phase.cut(active.edges(self.kernels.fewest(name), one.most))
+            yield phase
 
-    def _all_passes(self) -> Iterator[_Pass]:
-        for name, designs in self.kernels.designs.items():
-            equations = sum(len(design.stage.equations) for design in designs) * max(self._bound.sizes.values())
-            products = sum(2 * panel.size for design in designs for panel in design.panels)
-            operations = products + _OPERATIONS_PER_EQUATION * equations
-            yield _Pass(self.library[name], name, self.kernels.fewest(name), operations)
-
-    def _sum(self, one: RowSum, design: SumDesign) -> _Sum:
-        left = self._operand(one.left)
-        right = left if one.right is None else self._operand(one.right)
-        return _Sum(self.library[design.name], left, right, self._bound.slots[sum_key(one)], design)
+    def _sum_phases(self, division: Division, lines: int) -> Iterator[Phase]:
+        """The sums; those that are not divided go to one thread after the other."""
+        for number, (one, design) in enumerate(zip(self._program.row_sums, self.kernels.sums, strict=True)):
+            left = self._operand(one.left)
+            right = left if one.right is None else self._operand(one.right)
+            yield Phase(
+                kind=Kind.SUM,
+                kernel=address_of(self.library[design.name]),
+                size=design.height,
+                multiple=design.tile.rows if design.tile and design.height >= design.tile.rows else design.height,
+                most=division.sums,
+                turn=0 if design.tile else number,
+                left=left[0],
+                before_left=left[1],
+                right=right[0],
+                before_right=right[1],
+                result=self._bound.slots[sum_key(one)],
+                lines=lines,
+                listed=self._bound.slots[LINES] if self.kernels.ragged else -1,
+            )
 
     def _operand(self, value: Var) -> tuple[int, int]:
         """A place in the table, and how many bytes behind it the first step of a value lies."""
@@ -158,17 +155,3 @@ class Runner:
             offsets.append(end)
             end += -(-count * self._item // ALIGNMENT) * ALIGNMENT
         return offsets, end
-
-
-def split(rows: int, fewest: int, threads: int) -> list[tuple[int, int]]:
-    """Ranges of rows, each of at least `fewest`, nearly equal."""
-    parts = max(1, min(threads, rows // max(fewest, 1)))
-    edges = [rows * part // parts for part in range(parts + 1)]
-    return list(pairwise(edges))
-
-
-def split_at(height: int, multiple: int, threads: int) -> list[tuple[int, int]]:
-    """Ranges that begin at multiples; the last one goes to the end."""
-    tiles = max(1, height // multiple)
-    edges = [min(tile * multiple, height) for tile in (tiles * part // threads for part in range(threads))]
-    return [(a, b) for a, b in zip(edges, [*edges[1:], height], strict=True) if a < b]

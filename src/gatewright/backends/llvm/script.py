@@ -12,7 +12,7 @@ _FUNCTIONS: dict[str, Signature] = {
     "bind": (ctypes.c_void_p,),
     "perform": (),
     "repeat": (ctypes.c_int64, *[ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64] * 2),
-    "copy": (ctypes.c_void_p, *[ctypes.c_int64] * 4),
+    "copy": (ctypes.c_void_p, *[ctypes.c_int64] * 4, ctypes.c_void_p),
 }
 # A call without arguments costs half as much as one with a single argument, so a script is bound to its code: every
 # script has this module for itself. A copy looks like a kernel, whose arguments it takes for its own.
@@ -28,7 +28,7 @@ define void @bind(ptr %first) {
   ret void
 }
 
-define void @copy(ptr %to, i64 %from, i64 %bytes, i64 %unused.0, i64 %unused.1) {
+define void @copy(ptr %to, i64 %from, i64 %bytes, i64 %unused.0, i64 %unused.1, ptr %unused.2) {
   %source = inttoptr i64 %from to ptr
   call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %source, i64 %bytes, i1 false)
   ret void
@@ -54,7 +54,7 @@ do:
   %batch = load i64, ptr %batch.at
   %first.row = load i64, ptr %first.at
   %last.row = load i64, ptr %last.at
-  call void %kernel(ptr %table, i64 %steps, i64 %batch, i64 %first.row, i64 %last.row)
+  call void %kernel(ptr %table, i64 %steps, i64 %batch, i64 %first.row, i64 %last.row, ptr null)
   %following = getelementptr %call, ptr %call, i64 1
   br label %next
 end:
@@ -85,7 +85,7 @@ end:
 
 
 class Call(ctypes.Structure):
-    """One call of a kernel, as the script keeps it; see `kernels.PASS_ARGUMENTS`."""
+    """One call of a kernel without a seat, as the script keeps it; see `kernels.PASS_ARGUMENTS`."""
 
     _fields_ = [
         ("kernel", ctypes.c_void_p),

@@ -65,7 +65,9 @@ class Session:
         """Lay the matrices out as the kernels read them; they themselves are not needed any more."""
         self._memory |= {panel.key: self._empty((panel.size,)) for panel in self._kernels.panels}
         if matrices:
-            self._library[PACK](_table(self._kernels, self._memory | matrices), self.steps, self.batch, 0, 0)
+            self._library[PACK](
+                _table(self._kernels, self._memory | matrices), self.steps, self.batch, 0, self._kernels.groups, 0
+            )
 
     def calls(self, steps: int = 1) -> list[Call | Copy]:
         """What runs the first steps, and then makes the last states those that the next call starts from."""

@@ -60,14 +60,14 @@ class StageEmitter:
                 own = {product.target.name: sums[p, r, j] for p, product in enumerate(self.stage.products)}
                 self._finish({**shared, **own}, cursor, column)
 
-    def emit_rows(self, cursors: Sequence[Cursor]) -> None:
-        """Emit a stage without products for some rows, from their beginning to their end."""
+    def emit_rows(self, cursors: Sequence[Cursor], blocks: tuple[Index, Index]) -> None:
+        """Emit a stage without products for some rows and a range of blocks of units."""
         e = self.emitter
         for reduction in self.stage.reductions:
             self._reduce(reduction, cursors)
         if self.stage.reductions:
             return
-        with e.loop(0, -(-self.units // self.lanes), 1, "block") as block:
+        with e.loop(*blocks, 1, "block") as block:
             column = column_of(e, block.index, self.lanes, self.units)
             shared = self._shared(column)
             for cursor in cursors:
