@@ -16,6 +16,7 @@ from gatewright.backends.llvm.active import ActiveLines
 from gatewright.backends.llvm.engine import Engine
 from gatewright.nn import Recurrent
 from gatewright.trace import trace_cell
+from tests.backends.llvm.dividing import Divide, by_rows, by_units
 from tests.parity.assertions import assert_parity
 from tests.parity.matrix import CELLS
 
@@ -190,15 +191,21 @@ def test_packed_sequences(enforce_sorted: bool, runs: list[ActiveLines | None]) 
     assert all(runs)
 
 
-def test_results_do_not_depend_on_threads_or_on_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "WORTH_A_THREAD", 1)
-    compiled, _ = pair("layer_norm(gru)", 16, bidirectional=True)
+@pytest.mark.parametrize(("way", "hidden"), [(by_rows, 18), (by_units, 35)], ids=["rows", "units"])
+def test_results_do_not_depend_on_threads_or_on_other_rows(
+    way: Divide, hidden: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "divide", way)
+    monkeypatch.setattr(runner, "is_small", lambda kernels, lines: False)
+    monkeypatch.setattr(runner, "_PATIENCE", (10**7, 10**7))
+    monkeypatch.setattr(runner.crowd, "keeps_apart", lambda: False)
+    compiled, _ = pair("layer_norm(gru)", hidden, bidirectional=True)
     values, starts = torch.randn(7, 17, INPUT, dtype=torch.float64), states_of(compiled, 17)
     lengths = lengths_of("any", 7, 17)
     assert lengths is not None
     try:
         found = []
-        for threads in (1, 2, 3, 8):
+        for threads in (1, 2, 3, 5):
             gw.set_num_threads(threads)
             found.append(results(compiled, values, lengths, starts))
     finally:
@@ -250,6 +257,6 @@ def test_active_lines_and_their_division() -> None:
     active = ActiveLines(np.array([1, 3, 0, 2, 3]), 4)
     assert active.lines.tolist() == [1, 4, 3, 0, 6, 9, 8, 11, 14]
     assert active.starts.tolist() == [0, 4, 7, 9, 9]
-    assert active.split(1, 1) == [(0, 5)]
-    assert active.split(1, 2) == [(0, 2), (2, 5)]  # 6 of 9 steps are those of the first two rows
-    assert active.split(4, 2) == [(0, 5)]
+    assert active.edges(1, 1) == [0, 5]
+    assert active.edges(1, 2) == [0, 2, 5]  # 6 of 9 steps are those of the first two rows
+    assert active.edges(4, 2) == [0, 5]

@@ -10,14 +10,14 @@ import pytest
 
 import gatewright as gw
 from gatewright.backends.llvm import division, runner
-from gatewright.backends.llvm.division import Divided, Division, divide, is_small
+from gatewright.backends.llvm.division import divide, is_small
 from gatewright.backends.llvm.engine import Engine
 from gatewright.backends.llvm.kernels import LOOP, Kernels
 from gatewright.backends.llvm.meeting import Meeting
-from gatewright.backends.llvm.meeting_code import Kind
 from gatewright.backends.llvm.target import named
 from gatewright.schedule.plan import plan
 from gatewright.trace import Trace
+from tests.backends.llvm.dividing import Divide, by_rows, by_units
 from tests.backends.llvm.engines import engine, leaves, run, sizes_of
 from tests.backends.llvm.test_engine import given_for, pair_of
 
@@ -25,20 +25,6 @@ NAMES = [
     "gru", 'gru(reset="after")', "lstm", "lstm_peephole", "mingru", "indrnn", "sru", "slstm", "layer_norm(gru)",
     "hgrn(learned_bound=True)", "layer_norm(lstm)", "lstm_projected", "fastgrnn_low_rank", "masked(lstm_projected)",
 ]  # fmt: skip
-Divide = Callable[[Kernels, tuple[int, int], int, int], Division]
-
-
-def by_units(kernels: Kernels, extent: tuple[int, int], threads: int, lines: int) -> Division:
-    """Every pass by units, however small it is."""
-    rows = {name: extent[1] if name == LOOP else lines for name in kernels.designs}
-    return Division({name: Divided(Kind.UNITS, rows[name], threads) for name in rows}, threads, threads)
-
-
-def by_rows(kernels: Kernels, extent: tuple[int, int], threads: int, lines: int) -> Division:
-    """Every pass by rows, as far as there are enough of them for a tile."""
-    rows = {name: extent[1] if name == LOOP else lines for name in kernels.designs}
-    parts = {name: max(1, min(threads, rows[name] // kernels.fewest(name))) for name in rows}
-    return Division({name: Divided(Kind.ROWS, rows[name], parts[name]) for name in rows}, threads, threads)
 
 
 @pytest.fixture
