@@ -38,8 +38,7 @@ class Plan:
         own = [*runner.inside, *(runner.inside_bytes + before for before in runner.panels)]
         scratched = places.tensors + (len(places.parameters.spots) if places.parameters else 0)
         listed = [(scratched + 1, 0), (scratched + 2, 0)] if runner.kernels.ragged else []
-        entries = len(places.spots) + len(own) + len(places.sums) + len(listed)
-        after_table = -(-entries * ctypes.sizeof(ctypes.c_void_p) // ALIGNMENT) * ALIGNMENT
+        after_table = -(-runner.table_entries * ctypes.sizeof(ctypes.c_void_p) // ALIGNMENT) * ALIGNMENT
         in_scratch = [(scratched, after_table + before) for before in own]
         self._table = TablePlan([*places.spots, *in_scratch, *places.sums, *listed], scratched + 1 + len(listed))
         self._scratch_bytes = after_table + runner.inside_bytes + runner.panel_bytes

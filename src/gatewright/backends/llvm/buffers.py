@@ -74,6 +74,10 @@ class Bound:
         """How many elements one row of a value has."""
         return prod(bind(value.shape, self.sizes))
 
+    def width_of(self, name: str) -> int:
+        """How many elements one row of the value of that name has."""
+        return prod(bind(self.program.shapes[name], self.sizes))
+
     def slot(self, key: Key) -> int:
         """The place of a buffer in the table of pointers."""
         return self.slots.setdefault(key, len(self.slots))

@@ -29,7 +29,7 @@ from gatewright.backends.llvm.machine_code import Signature
 from gatewright.backends.llvm.pack_panels import emit_packing
 from gatewright.backends.llvm.panels import Panel, PanelDesign, matrix_key, panels_of
 from gatewright.backends.llvm.passes import PassEmitter, flipped
-from gatewright.backends.llvm.row_sums import Lines, OuterTile, emit_outer, emit_sum
+from gatewright.backends.llvm.row_sums import Lines, OuterTile, Result, emit_outer, emit_sum
 from gatewright.backends.llvm.rows import AllRows, ListedRows, Rows
 from gatewright.backends.llvm.seat import Seat
 from gatewright.backends.llvm.sharing import Shared, share_units
@@ -50,12 +50,21 @@ PASS_ARGUMENTS = {
 }
 """What a pass is called with: the table of buffers, the extent, the rows to do, and, where threads share the units of
 these rows, the seat of this thread among them. Packing is given groups of panels in place of rows."""
-SUM_ARGUMENTS = {"left": POINTER, "right": POINTER, "result": POINTER, "lines": INDEX, "first": INDEX, "last": INDEX}
-"""What a sum is called with: its operands (a plain sum has no right one), and which rows of the result to do."""
+SUM_ARGUMENTS = {
+    "left": POINTER,
+    "right": POINTER,
+    "result": POINTER,
+    "lines": INDEX,
+    "first": INDEX,
+    "last": INDEX,
+    "adds": INDEX,
+}
+"""What a sum is called with: its operands (a plain sum has no right one), which rows of the result to do, and whether
+it adds to what is there."""
 RAGGED_SUM_ARGUMENTS = {**SUM_ARGUMENTS, "active": POINTER}
 """Where batches are ragged, a sum is told which lines there are."""
 PASS: Signature = (ctypes.c_void_p, *[ctypes.c_int64] * 4, ctypes.c_void_p)
-SUM: Signature = (*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 3)
+SUM: Signature = (*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 4)
 RAGGED_SUM: Signature = (*SUM, ctypes.c_void_p)
 
 LOOP = "loop"
@@ -278,16 +287,19 @@ class _Writer:
         arguments = RAGGED_SUM_ARGUMENTS if self.kernels.ragged else SUM_ARGUMENTS
         scalar, builder, given = self._function(design.name, arguments)
         wide, active = scalar.with_width(design.lanes), given.get("active")
-        left = Lines(scalar, given["left"], design.height, active)
+        left, result = Lines(scalar, given["left"], design.height, active), Result(given["result"], given["adds"])
         if design.tile is None:
-            emit_sum(wide, left, given["result"], given["lines"])
+            emit_sum(wide, left, result, given["lines"])
         else:
             right, span = Lines(scalar, given["right"], design.width, active), (given["first"], given["last"])
-            emit_outer(wide, left, right, given["result"], design.tile, given["lines"], span)
+            emit_outer(wide, left, right, result, design.tile, given["lines"], span)
         builder.ret_void()
 
     def write_whole(self) -> None:
-        """All kernels one after the other, for all rows; where `first` is not 0, the panels are as they are."""
+        """All kernels one after the other, for all rows.
+
+        Where `first` is not 0 the panels are as they are; where `last` is not 0 sums are added to what is there.
+        """
         scalar, builder, given = self._function(WHOLE, PASS_ARGUMENTS)
         table, steps, batch, seat = given["table"], given["steps"], given["batch"], given["seat"]
         zero, groups = scalar.index(0), scalar.index(self.kernels.groups)
@@ -306,7 +318,7 @@ class _Writer:
             right = left if one.right is None else self._operand(scalar, memory, one.right, batch)
             result = memory.pointer(sum_key(one))
             height = scalar.index(design.height)
-            builder.call(self._written[design.name], [left, right, result, lines, zero, height, *active])
+            builder.call(self._written[design.name], [left, right, result, lines, zero, height, given["last"], *active])
         builder.ret_void()
 
     def _operand(self, e: Emitter, memory: Memory, value: Var, batch: Any) -> Any:

@@ -26,7 +26,8 @@ class Phase(ctypes.Structure):
 
     `size` rows are cut at multiples of `multiple` among `most` members at most, beginning with another member each
     `turn`. After it the members meet, if `meets`. The operands of a sum are numbers of table entries, and bytes behind
-    these; so is the list of lines, if it goes through a list.
+    these; so is the list of lines, if it goes through a list. A sum `adds` to what is there. The table of a phase lies
+    some bytes behind the meeting's.
     """
 
     _fields_ = [
@@ -36,6 +37,7 @@ class Phase(ctypes.Structure):
         *[(name, ctypes.c_int64) for name in ("left", "before_left", "right", "before_right", "result", "lines")],
         ("listed", ctypes.c_int64),
         ("edges", ctypes.c_void_p),
+        *[(name, ctypes.c_int64) for name in ("steps", "before_table", "adds")],
     ]
 
     def cut(self, edges: Sequence[int]) -> None:
@@ -59,8 +61,7 @@ class _Words(ctypes.Structure):
         ("wanted", ctypes.c_int64),
         ("patience", ctypes.c_int64),
         ("give_way", ctypes.c_void_p),
-        ("table", ctypes.c_void_p),
-        ("steps", ctypes.c_int64),
+        ("tables", ctypes.c_void_p),
         ("batch", ctypes.c_int64),
         ("pack", ctypes.c_void_p),
         ("groups", ctypes.c_int64),
@@ -69,21 +70,19 @@ class _Words(ctypes.Structure):
 
 
 class Meeting:
-    """One run of phases over a table of buffers, for the threads that join it; see `gatewright.threads.Meeting`.
+    """One run of phases over tables of buffers, for the threads that join it; see `gatewright.threads.Meeting`.
 
     `patience` is for how many turns those who are there wait for the others; `pack` is the function that packs, and for
     how many groups it is called. Phases end with one that is empty.
     """
 
-    def __init__(
-        self, table: Any, extent: tuple[int, int], phases: Phases, pack: tuple[int, int], patience: int
-    ) -> None:
+    def __init__(self, tables: Any, batch: int, phases: Phases, pack: tuple[int, int], patience: int) -> None:
         code = _code()
-        self._kept = (table, phases, code)
+        self._kept = (tables, phases, code)
         self._words = words = _Words()
         words.patience, words.give_way = patience, _give_way()
-        words.table, words.phases = ctypes.addressof(table), phases.address
-        words.steps, words.batch = extent
+        words.tables, words.phases = ctypes.addressof(tables), phases.address
+        words.batch = batch
         words.pack, words.groups = pack
         self._address = ctypes.addressof(words)
         self._join, self._settle = code["join"], code["settle"]

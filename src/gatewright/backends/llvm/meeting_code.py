@@ -18,14 +18,14 @@ _PAUSES = {"x86_64": "llvm.x86.sse2.pause()", "aarch64": "llvm.aarch64.hint(i32 
 # Words that are written while others wait for them lie 64 bytes apart, so that no two share a line of the cache.
 _MODULE = """
 %meeting = type { i64, [7 x i64], i64, [7 x i64], i64, [7 x i64], i64, [7 x i64],
-                  i64, i64, ptr, ptr, i64, i64, ptr, i64, ptr }
-; 0 state, 2 claimed, 4 arrived, 6 finished, 8 wanted, 9 patience, 10 give way, 11 table, 12 steps, 13 batch, 14 pack,
-; 15 groups, 16 phases; the state is the number of members, and 2^32 more when that is settled
+                  i64, i64, ptr, ptr, i64, ptr, i64, ptr }
+; 0 state, 2 claimed, 4 arrived, 6 finished, 8 wanted, 9 patience, 10 give way, 11 tables, 12 batch, 13 pack,
+; 14 groups, 15 phases; the state is the number of members, and 2^32 more when that is settled
 %seat = type { ptr, i64, i64, ptr, i64 }
 ; what kernels are given: meet, part, parts; and behind it: meeting, how often it has met
-%phase = type { i64, ptr, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, ptr }
+%phase = type { i64, ptr, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, ptr, i64, i64, i64 }
 ; 0 kind, 1 kernel, 2 size, 3 multiple, 4 most, 5 turn, 6 meets, 7 left, 8 before it, 9 right, 10 before it, 11 result,
-; 12 lines, 13 listed, 14 edges
+; 12 lines, 13 listed, 14 edges, 15 steps, 16 before its table, 17 adds
 
 declare void @{pause}
 
@@ -126,14 +126,17 @@ entry:
   %kernel.at = getelementptr %phase, ptr %phase, i64 0, i32 1
   %size.at = getelementptr %phase, ptr %phase, i64 0, i32 2
   %table.at = getelementptr %meeting, ptr %meeting, i64 0, i32 11
-  %steps.at = getelementptr %meeting, ptr %meeting, i64 0, i32 12
-  %batch.at = getelementptr %meeting, ptr %meeting, i64 0, i32 13
+  %steps.at = getelementptr %phase, ptr %phase, i64 0, i32 15
+  %before.at = getelementptr %phase, ptr %phase, i64 0, i32 16
+  %batch.at = getelementptr %meeting, ptr %meeting, i64 0, i32 12
   %part.at = getelementptr %seat, ptr %seat, i64 0, i32 1
   %parts.at = getelementptr %seat, ptr %seat, i64 0, i32 2
   %kind = load i64, ptr %kind.at
   %kernel = load ptr, ptr %kernel.at
   %size = load i64, ptr %size.at
-  %table = load ptr, ptr %table.at
+  %tables = load ptr, ptr %table.at
+  %before = load i64, ptr %before.at
+  %table = getelementptr i8, ptr %tables, i64 %before
   %steps = load i64, ptr %steps.at
   %batch = load i64, ptr %batch.at
   %part = load i64, ptr %part.at
@@ -199,15 +202,17 @@ sum:
   %result = load ptr, ptr %result.entry
   %listed.at = getelementptr %phase, ptr %phase, i64 0, i32 13
   %listed = load i64, ptr %listed.at
+  %adds.at = getelementptr %phase, ptr %phase, i64 0, i32 17
+  %adds = load i64, ptr %adds.at
   %ragged = icmp sge i64 %listed, 0
   br i1 %ragged, label %listed.sum, label %plain.sum
 plain.sum:
-  call void %kernel(ptr %left, ptr %right, ptr %result, i64 %lines, i64 %first, i64 %last)
+  call void %kernel(ptr %left, ptr %right, ptr %result, i64 %lines, i64 %first, i64 %last, i64 %adds)
   ret void
 listed.sum:
   %list.entry = getelementptr ptr, ptr %table, i64 %listed
   %list = load ptr, ptr %list.entry
-  call void %kernel(ptr %left, ptr %right, ptr %result, i64 %lines, i64 %first, i64 %last, ptr %list)
+  call void %kernel(ptr %left, ptr %right, ptr %result, i64 %lines, i64 %first, i64 %last, i64 %adds, ptr %list)
   ret void
 end:
   ret void
@@ -228,8 +233,8 @@ define internal void @pack(ptr %meeting) {
 entry:
   %claimed.at = getelementptr %meeting, ptr %meeting, i64 0, i32 2
   %table.at = getelementptr %meeting, ptr %meeting, i64 0, i32 11
-  %pack.at = getelementptr %meeting, ptr %meeting, i64 0, i32 14
-  %groups.at = getelementptr %meeting, ptr %meeting, i64 0, i32 15
+  %pack.at = getelementptr %meeting, ptr %meeting, i64 0, i32 13
+  %groups.at = getelementptr %meeting, ptr %meeting, i64 0, i32 14
   %table = load ptr, ptr %table.at
   %pack = load ptr, ptr %pack.at
   %groups = load i64, ptr %groups.at
@@ -279,7 +284,7 @@ member:
   store i64 %parts, ptr %parts.at
   store ptr %meeting, ptr %meeting.at
   call void @meet(ptr %seat)
-  %phases.at = getelementptr %meeting, ptr %meeting, i64 0, i32 16
+  %phases.at = getelementptr %meeting, ptr %meeting, i64 0, i32 15
   %phases = load ptr, ptr %phases.at
   br label %next
 next:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gatewright.backends.llvm.emitter import Emitter, Index
-from gatewright.backends.llvm.panels import column_of
 from gatewright.backends.llvm.vector_type import Value
 
 ROWS_AT_A_TIME = 128
@@ -35,8 +34,16 @@ class Lines:
         return self._scalar.address(self._pointer, offset)
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Where a sum goes, and whether it is added to what is there already: where `adds` is not 0."""
+
+    pointer: Value
+    adds: Value
+
+
 def emit_outer(
-    e: Emitter, left: Lines, right: Lines, result: Value, tile: OuterTile, lines: Value, span: tuple[Index, Index]
+    e: Emitter, left: Lines, right: Lines, result: Result, tile: OuterTile, lines: Value, span: tuple[Index, Index]
 ) -> None:
     """result[m, n] = the sum over all lines (one or more) of left[m] * right[n], for the m of `span`.
 
@@ -73,9 +80,10 @@ def _emit_rows(
 class _Outer:
     """One range of lines of an outer product."""
 
-    def __init__(self, e: Emitter, left: Lines, right: Lines, result: Value, lines: tuple[Index, Index]) -> None:
+    def __init__(self, e: Emitter, left: Lines, right: Lines, result: Result, lines: tuple[Index, Index]) -> None:
         self.e, self.left, self.right, self.result, self.lines = e, left, right, result, lines
-        self.is_first = e.compare_index("==", lines[0], 0, "first_lines")
+        earlier = e.larger_index(e.index(lines[0]), result.adds)
+        self.is_first = e.compare_index("==", earlier, 0, "first_lines")
 
     def tile(self, m: Index, rows: int, columns: Sequence[tuple[Index, int]]) -> None:
         """Accumulate one tile over the lines, and add it to the result."""
@@ -92,19 +100,30 @@ class _Outer:
         for name, (r, j) in keys.items():
             column, lanes = columns[j]
             place = e.add_index(e.mul_index(e.add_index(m, r), self.right.width), column)
-            address = e.address(self.result, place)
+            address = e.address(self.result.pointer, place)
             before = e.select(self.is_first, 0.0, e.load_first(address, lanes))
             e.store_first(e.add(before, line.values[name]), address, lanes)
 
 
-def emit_sum(e: Emitter, operand: Lines, result: Value, lines: Value) -> None:
+def emit_sum(e: Emitter, operand: Lines, result: Result, lines: Value) -> None:
     """result[m] = the sum over all lines of operand[m]; chunks of lines are summed first, for the rounding."""
-    width, lanes = operand.width, e.vector.width
-    with e.loop(0, -(-width // lanes), 1, "block") as block:
-        column = column_of(e, block.index, lanes, width)
-        with e.loop(0, lines, ROWS_AT_A_TIME, "first_line", {"total": e.constant(0.0)}) as chunk:
-            end = e.smaller_index(e.add_index(chunk.index, ROWS_AT_A_TIME), lines, "last_line")
-            with e.loop(chunk.index, end, 1, "line", {"part": e.constant(0.0)}) as line:
-                line.carry({"part": e.add(line.values["part"], e.load(operand.at(line.index, column)), "part")})
-            chunk.carry({"total": e.add(chunk.values["total"], line.values["part"], "total")})
-        e.store(chunk.values["total"], e.address(result, column))
+    lanes = e.vector.width
+    whole = operand.width - operand.width % lanes
+    with e.loop(0, whole, lanes, "column") as column:
+        _emit_columns(e, operand, result, lines, (column.index, lanes))
+    if whole < operand.width:
+        _emit_columns(e, operand, result, lines, (whole, operand.width - whole))
+
+
+def _emit_columns(e: Emitter, operand: Lines, result: Result, lines: Value, columns: tuple[Index, int]) -> None:
+    column, lanes = columns
+    address, zero = e.address(result.pointer, column), e.constant(0.0)
+    adds = e.compare_index("!=", result.adds, 0, "adds")
+    before = e.select(adds, e.load_first(address, lanes), zero)
+    with e.loop(0, lines, ROWS_AT_A_TIME, "first_line", {"total": before}) as chunk:
+        end = e.smaller_index(e.add_index(chunk.index, ROWS_AT_A_TIME), lines, "last_line")
+        with e.loop(chunk.index, end, 1, "line", {"part": zero}) as line:
+            value = e.load_first(operand.at(line.index, column), lanes)
+            line.carry({"part": e.add(line.values["part"], value, "part")})
+        chunk.carry({"total": e.add(chunk.values["total"], line.values["part"], "total")})
+    e.store_first(chunk.values["total"], address, lanes)

@@ -28,6 +28,8 @@ from gatewright.backends.llvm.library import Library
 from gatewright.backends.llvm.meeting import Meeting, Phase, Phases
 from gatewright.backends.llvm.meeting_code import Kind
 from gatewright.backends.llvm.script import address_of
+from gatewright.backends.llvm.stretches import stretches_of, stride_of
+from gatewright.backends.llvm.tables import TableSeries
 from gatewright.schedule.program import Place, Program
 from gatewright.threads import get_num_threads, run_together
 from gatewright.trace.ir import Var
@@ -46,7 +48,8 @@ class Runner:
 
     A call is given the addresses of all buffers, in this order: those in `outside`; those that only the kernels use
     (`inside` are their places in one block of `inside_bytes`); the packed matrices (`panels`, `panel_bytes`); memory
-    for every sum of the Program; and the parameters in `spread`, repeated for every line.
+    for every sum of the Program; and the parameters in `spread`, repeated for every line. A table of these is the first
+    of several, one for each stretch of time, for which there has to be room behind it.
     """
 
     def __init__(self, program: Program, kernels: Kernels, library: Library, steps: int, batch: int) -> None:
@@ -55,6 +58,12 @@ class Runner:
         self._steps, self._batch = steps, batch
         self.outside = outside_keys(program)
         self.spread = [name for _, name in spread_keys(program)]
+        self._stretches = stretches_of(kernels, steps, batch)
+        slots = sorted(self._bound.slots, key=self._bound.slots.__getitem__)
+        self._tables = TableSeries(
+            [stride_of(kernels, key, batch) for key in slots], [stretch.start for stretch in self._stretches]
+        )
+        self.table_entries = self._tables.entries
         self.inside, self.inside_bytes = self._offsets([self._elements(key) for key in inside_keys(program)])
         self.panels, self.panel_bytes = self._offsets([panel.size for panel in kernels.panels])
         self._whole: Kernel = library[WHOLE]
@@ -66,15 +75,19 @@ class Runner:
 
     def run(self, addresses: Sequence[int], *, pack: bool = True) -> None:
         """Run all kernels; see the class. Without `pack`, the panels are as an earlier call has left them."""
-        self.run_table((ctypes.c_void_p * len(addresses))(*addresses), pack=pack)
+        self.run_table((ctypes.c_void_p * self.table_entries)(*addresses), pack=pack)
 
     def run_table(self, table: Any, *, pack: bool = True, active: ActiveLines | None = None) -> None:
         """Run all kernels with a table of addresses, which is an array of ctypes.
 
         The table of kernels for ragged batches ends with the addresses of the lines that are `active`.
         """
+        first = ctypes.addressof(table)
+        self._tables.extend(first)
         if self._is_small or not self._run_together(table, pack, active):
-            self._whole(table, self._steps, self._batch, not pack, 0, 0)
+            for number, stretch in enumerate(self._stretches):
+                at, goes_on = first + number * self._tables.bytes_of_one, number > 0
+                self._whole(at, stretch.steps, self._batch, goes_on or not pack, goes_on, 0)
 
     def _run_together(self, table: Any, pack: bool, active: ActiveLines | None) -> bool:
         """Run all kernels on several threads, if that is worth it and there are any to be had."""
@@ -82,7 +95,7 @@ class Runner:
         if threads == 1 or crowd.keeps_apart():
             return False
         pack_with = self._pack if pack else (0, 0)
-        meeting = Meeting(table, (self._steps, self._batch), phases, pack_with, self._patience)
+        meeting = Meeting(table, self._batch, phases, pack_with, self._patience)
         with crowd.watched():
             return run_together(meeting, threads)
 
@@ -95,17 +108,23 @@ class Runner:
         return self._divided[threads]
 
     def _divide(self, threads: int, active: ActiveLines | None) -> tuple[int, Phases]:
-        lines = self._steps * self._batch if active is None else active.count
-        division = divide(self.kernels, (self._steps, self._batch), threads, lines)
-        if division.threads == 1:
-            return 1, Phases([])
-        passes = self._pass_phases(division, active)
-        return division.threads, Phases([*passes, *self._sum_phases(division, lines)])
+        most, phases = 1, list[Phase]()
+        for number, stretch in enumerate(self._stretches):
+            lines = stretch.steps * self._batch if active is None else active.count
+            division = divide(self.kernels, (stretch.steps, self._batch), threads, lines)
+            most = max(most, division.threads)
+            own = [*self._pass_phases(division, active), *self._sum_phases(division, lines)]
+            for phase in own:
+                phase.steps, phase.before_table = stretch.steps, number * self._tables.bytes_of_one
+                phase.adds = int(number > 0)
+            own[-1].meets = 1
+            phases += own
+        phases[-1].meets = 0  # its end is that of the run
+        return most, Phases(phases if most > 1 else [])
 
     def _pass_phases(self, division: Division, active: ActiveLines | None) -> Iterator[Phase]:
-        last = None if self._program.row_sums else list(division.passes)[-1]  # its end is that of the run
         for name, one in division.passes.items():
-            phase = Phase(kind=one.kind, size=one.rows, multiple=1, most=one.most, meets=name != last, listed=-1)
+            phase = Phase(kind=one.kind, size=one.rows, multiple=1, most=one.most, meets=1, listed=-1)
             phase.kernel = address_of(self.library[name])
             if active is not None and name == LOOP and one.kind is Kind.ROWS:
                 phase.cut(active.edges(self.kernels.fewest(name), one.most))
@@ -145,7 +164,7 @@ class Runner:
 
     def _elements(self, key: Key) -> int:
         place, name = key
-        rows = self._batch if place == Place.ROW else self._steps * self._batch
+        rows = self._batch if place == Place.ROW else self._stretches.longest * self._batch
         return rows * prod(bind(self._program.shapes[name], self._bound.sizes))
 
     def _offsets(self, elements: Sequence[int]) -> tuple[list[int], int]:
