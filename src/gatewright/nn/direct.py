@@ -6,8 +6,10 @@ what cannot go this one, and derivatives of the gradient are taken through it.
 """
 
 import ctypes
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import torch
@@ -63,7 +65,7 @@ class Direct:
         self.count = self._inputs + self._packed + len(self.spec.trace.states)
         self._gradients: dict[tuple[bool, ...], Gradient] = {}
         self._plans: dict[Any, Plan] = {}
-        self._recycler = Recycler()
+        self._recyclers = defaultdict[str, Recycler](Recycler)  # for each use of large memory
 
     @cached_property
     def masked(self) -> Differentiable:
@@ -111,10 +113,16 @@ class Direct:
         tensors = self._read(given)
         starts = zip(self._planner.state_shapes, given[self._inputs + self._packed :], strict=True)
         states = [
-            self._states((steps + 1, batch, *shape), start, ragged, from_end=self.spec.backwards, blank=number == 0)
+            self._states(
+                self._room(f"state {number}" if saves and number else "", (steps + 1, batch, *shape)),
+                start,
+                ragged,
+                from_end=self.spec.backwards,
+                blank=number == 0,
+            )
             for number, (shape, start) in enumerate(starts)
         ]
-        saved = self._recycler.take(plan.saved_bytes)
+        saved = self._recyclers["saved"].take(plan.saved_bytes)
         plan.run([*tensors, *states, saved], ragged and ragged.active)
         return [*states, saved]
 
@@ -132,8 +140,13 @@ class Direct:
         plan = self._plan(needed, steps, batch, ragged)
         flow = kept[0].new_zeros(kept[0][1:].shape) if grads[0] is None else grads[0].contiguous()
         adjoints = [
-            self._states((steps + 1, batch, *shape), grad, ragged, from_end=not self.spec.backwards)
-            for shape, grad in zip(self._planner.state_shapes, grads[1:], strict=True)
+            self._states(
+                self._room(f"adjoint {number}", (steps + 1, batch, *shape)),
+                grad,
+                ragged,
+                from_end=not self.spec.backwards,
+            )
+            for number, (shape, grad) in enumerate(zip(self._planner.state_shapes, grads[1:], strict=True))
         ]
         tensors = self._read(given)
         new = torch.empty_like if ragged is None else torch.zeros_like  # no kernel writes to padding
@@ -189,24 +202,30 @@ class Direct:
         packed = found[self._inputs :]
         return found + [packed[pair.one] + packed[pair.other] for pair in self.cell.pairs]
 
+    def _room(self, use: str, shape: tuple[int, ...]) -> Tensor:
+        """Memory for a state at every time: that of an earlier call for a use that nobody else sees, else new."""
+        if not use:
+            return torch.empty(shape, dtype=self.spec.dtype)
+        return self._recyclers[use].take(prod(shape) * self.spec.dtype.itemsize).view(self.spec.dtype).view(shape)
+
     def _states(
         self,
-        shape: tuple[int, ...],
+        states: Tensor,
         start: Tensor | None,
         ragged: Ragged | None,
         *,
         from_end: bool,
         blank: bool = False,
     ) -> Tensor:
-        """A state at every time, of which that at the beginning is known; with zeros elsewhere, if it is to be `blank`
-        where no step is taken."""
-        new = torch.empty if ragged is None or not blank else torch.zeros
-        states = new(shape, dtype=self.spec.dtype)
+        """Room for a state at every time with what is known of it: how it begins, and zeros where no step is taken if
+        it is to be `blank` there."""
+        if ragged is not None and blank:
+            states.zero_()
         if ragged is not None and from_end:
             ragged.put_ends(states, start)
             return states
         size = states.stride(0) * states.element_size()
-        place = states.data_ptr() + from_end * (shape[0] - 1) * size
+        place = states.data_ptr() + from_end * (states.shape[0] - 1) * size
         if start is None:
             ctypes.memset(place, 0, size)
         else:
