@@ -22,6 +22,7 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
 from gatewright.nn import autograd, transforms
 from gatewright.nn.differentiable import Differentiable
 from gatewright.nn.direct_plan import CannotPlanError, Gradient, Places, Plan, Planner
+from gatewright.nn.kept_panels import LEAST_BYTES, KeptPanels
 from gatewright.nn.packed_cell import Asked, PackedCell, Pair
 from gatewright.nn.ragged import Ragged
 from gatewright.nn.recycling import Recycler
@@ -66,6 +67,7 @@ class Direct:
         self._gradients: dict[tuple[bool, ...], Gradient] = {}
         self._plans: dict[Any, Plan] = {}
         self._recyclers = defaultdict[str, Recycler](Recycler)  # for each use of large memory
+        self._panels = defaultdict[str, KeptPanels](KeptPanels)  # for each layout
 
     @cached_property
     def masked(self) -> Differentiable:
@@ -123,8 +125,19 @@ class Direct:
             for number, (shape, start) in enumerate(starts)
         ]
         saved = self._recyclers["saved"].take(plan.saved_bytes)
-        plan.run([*tensors, *states, saved], ragged and ragged.active)
+        if saves or plan.panel_bytes < LEAST_BYTES:
+            plan.run([*tensors, *states, saved], ragged and ragged.active)
+        else:
+            self._run_packed(plan, [*tensors, *states, saved], ragged)
         return [*states, saved]
+
+    def _run_packed(self, plan: Plan, tensors: Sequence[Tensor], ragged: Ragged | None) -> None:
+        """Run kernels on matrices that an earlier call has packed, where these are still the same."""
+        kept = self._panels[plan.layout]
+        panels = kept.take(plan.panel_bytes)
+        known = panels.holds(tensors[self._inputs : self._inputs + self._packed])
+        plan.run(tensors, ragged and ragged.active, (panels.block, known))
+        kept.give_back(panels)
 
     def backward(
         self,

@@ -35,28 +35,45 @@ class Plan:
     def __init__(self, runner: Runner, places: "Places") -> None:
         self.saved_bytes = places.saved_bytes
         self._runner, self._parameters = runner, places.parameters
-        own = [*runner.inside, *(runner.inside_bytes + before for before in runner.panels)]
         scratched = places.tensors + (len(places.parameters.spots) if places.parameters else 0)
-        listed = [(scratched + 1, 0), (scratched + 2, 0)] if runner.kernels.ragged else []
+        packed = scratched + 1
+        listed = [(packed + 1, 0), (packed + 2, 0)] if runner.kernels.ragged else []
         after_table = -(-runner.table_entries * ctypes.sizeof(ctypes.c_void_p) // ALIGNMENT) * ALIGNMENT
-        in_scratch = [(scratched, after_table + before) for before in own]
-        self._table = TablePlan([*places.spots, *in_scratch, *places.sums, *listed], scratched + 1 + len(listed))
-        self._scratch_bytes = after_table + runner.inside_bytes + runner.panel_bytes
+        inside = [(scratched, after_table + before) for before in runner.inside]
+        panels = [(packed, before) for before in runner.panels]
+        self._table = TablePlan([*places.spots, *inside, *panels, *places.sums, *listed], packed + 1 + len(listed))
+        self._before_panels = after_table + runner.inside_bytes
 
     @property
     def writes_all(self) -> bool:
         """Whether the kernels write all that gradients by parameters are, where there is a step to take."""
         return self._parameters is None
 
-    def run(self, tensors: Sequence[Tensor], active: ActiveLines | None = None) -> None:
-        """Run the kernels; those for ragged batches over the lines that are active."""
+    @property
+    def layout(self) -> str:
+        """How matrices are packed."""
+        return self._runner.kernels.layout
+
+    @property
+    def panel_bytes(self) -> int:
+        """How much memory the packed matrices take."""
+        return self._runner.panel_bytes
+
+    def run(
+        self, tensors: Sequence[Tensor], active: ActiveLines | None = None, packed: tuple[Tensor, bool] | None = None
+    ) -> None:
+        """Run the kernels; those for ragged batches over the lines that are active.
+
+        `packed` is memory for packed matrices, and whether they are in it already.
+        """
         if self._parameters is not None:
             tensors = [*tensors, *self._parameters.before(tensors)]
-        block = scratch.take(self._scratch_bytes)
+        block = scratch.take(self._before_panels + (0 if packed else self.panel_bytes))
         begins = block.data_ptr()
+        panels, known = (packed[0].data_ptr(), packed[1]) if packed else (begins + self._before_panels, False)
         listed = active.addresses if active is not None else ()
-        table = self._table.at(begins, [*[tensor.data_ptr() for tensor in tensors], begins, *listed])
-        self._runner.run_table(table, active=active)
+        table = self._table.at(begins, [*[tensor.data_ptr() for tensor in tensors], begins, panels, *listed])
+        self._runner.run_table(table, pack=not known, active=active)
         scratch.give_back(block)
         if self._parameters is not None:
             self._parameters.after(tensors)
