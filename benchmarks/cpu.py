@@ -1,7 +1,7 @@
 """Measures Gatewright beside other software on this processor.
 
     python -m benchmarks.cpu [--quick] [--threads N] [--shapes T,B,I,H ...] [--only SECTION,...]
-                             [--least] [--out FOLDER]
+                             [--keep] [--least] [--out FOLDER]
 
 What comes out: FOLDER/benchmarks.json, and from it benchmarks.md with its picture; the tables are printed too.
 """
@@ -10,6 +10,7 @@ import argparse
 import time
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from benchmarks import limits
 from benchmarks.shapes import QUICK, SHAPES, Shape
@@ -52,7 +53,7 @@ def _measure(options: argparse.Namespace) -> None:
         "threads": options.threads,
         "quick": options.quick,
         "machine": machine,
-        "sections": {},
+        "sections": _kept(options, machine) if options.keep else {},
     }
     for name in options.only:
         result["sections"][name] = getattr(import_module(f"benchmarks.{SECTIONS[name]}"), name)(setup)
@@ -64,10 +65,24 @@ def _measure(options: argparse.Namespace) -> None:
     print(*(table.text() for table in printed), sep="\n\n")
 
 
+def _kept(options: argparse.Namespace, machine: dict[str, Any]) -> dict[str, Any]:
+    """The sections of an earlier result of the same kind, which stay as they are unless they are measured now."""
+    from benchmarks import files, report
+
+    earlier = files.load(options.out / report.RESULT)
+    same = {name: machine[name] for name in ("processor", "cores", "system", "python", "versions")}
+    kind = {"threads": options.threads, "quick": options.quick, "machine": same}
+    found = {**earlier, "machine": {name: earlier["machine"].get(name) for name in same}}
+    differ = [name for name, value in kind.items() if found.get(name) != value]
+    if differ:
+        raise SystemExit(f"{options.out / report.RESULT} differs in {', '.join(differ)}: measure all sections again")
+    return earlier["sections"]
+
+
 def _command(options: argparse.Namespace) -> str:
     """What measures the same again, wherever its results go."""
     shapes = ["--shapes", *map(str, options.shapes)] if options.shapes else []
-    only = ["--only", ",".join(options.only)] if options.only != list(SECTIONS) else []
+    only = ["--only", ",".join(options.only)] if options.only != list(SECTIONS) and not options.keep else []
     quick = ["--quick"] if options.quick else []
     return " ".join(["python -m benchmarks.cpu", *quick, f"--threads {options.threads}", *shapes, *only])
 
@@ -79,6 +94,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shapes", type=_shape, nargs="+", metavar="T,B,I,H", help="steps, rows, input, hidden units")
     parser.add_argument(
         "--only", type=_sections, default=list(SECTIONS), metavar="SECTION,...", help=f"of {', '.join(SECTIONS)}"
+    )
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="with --only: keep the other sections of the result that is in FOLDER, of this machine and software",
     )
     parser.add_argument(
         "--least",
