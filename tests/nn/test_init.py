@@ -20,7 +20,7 @@ SIZES = {"input": 150, "hidden": 100}
 BOUND = 100**-0.5  # of the law that torch draws from
 KNOWN = (
     "one of chrono, forget_bias, glorot, glorot_uniform, identity, normal, orthogonal, "
-    "torch, torch_uniform, truncated_normal"
+    "torch, torch_uniform, truncated_normal, uniform"
 )
 
 

@@ -76,6 +76,7 @@ def _layer_to_json(layer: LayerRecord) -> dict[str, Any]:
         "bidirectional": layer.bidirectional,
         "batch_first": layer.batch_first,
         "dropout": layer.dropout,
+        **({"dropout_per": layer.dropout_per} if layer.dropout_per != "step" else {}),
         **({"starts": dict(layer.starts)} if layer.starts else {}),
     }
 
@@ -85,8 +86,10 @@ def _layer_from_json(layer: Mapping[str, Any], index: int) -> LayerRecord:
     trace = _trace(_field(layer.get("trace"), str, f"{at}trace"), at)
     layers = _field(layer.get("num_layers"), int, f"{at}num_layers")
     dropout = _field(layer.get("dropout"), float, f"{at}dropout")
+    dropout_per = _field(layer.get("dropout_per", "step"), str, f"{at}dropout_per")
     _hold(1 <= layers <= MOST_LAYERS, f"{at}num_layers is {layers}")
     _hold(0 <= dropout <= 1, f"{at}dropout is {dropout}")
+    _hold(dropout_per in ("step", "sequence"), f"{at}dropout_per is {dropout_per!r}")
     return LayerRecord(
         name=_field(layer.get("name"), str, f"{at}name"),
         trace=trace,
@@ -96,6 +99,7 @@ def _layer_from_json(layer: Mapping[str, Any], index: int) -> LayerRecord:
         bidirectional=_field(layer.get("bidirectional"), bool, f"{at}bidirectional"),
         batch_first=_field(layer.get("batch_first"), bool, f"{at}batch_first"),
         dropout=dropout,
+        dropout_per=dropout_per,
         starts=_starts(_field(layer.get("starts", {}), dict, f"{at}starts"), trace, at),
     )
 

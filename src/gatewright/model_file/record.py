@@ -23,6 +23,7 @@ class LayerRecord:
     bidirectional: bool = False
     batch_first: bool = False
     dropout: float = 0.0
+    dropout_per: str = "step"  # or "sequence": which steps share a mask
     starts: Mapping[str, float] = field(default_factory=dict[str, float])  # parameters that are drawn as one number
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -98,7 +98,7 @@ def sets_all(part: Rule) -> bool:
 
     What names a gate, and a function of the user's, is asked for in particular: it goes over the constants.
     """
-    return isinstance(part, Initialiser) and part.name in ("torch_uniform", "normal", "truncated_normal")
+    return isinstance(part, Initialiser) and part.name in ("torch_uniform", "uniform", "normal", "truncated_normal")
 
 
 def _parts(wish: str | Rule) -> list[Rule]:
@@ -193,7 +193,12 @@ def _named(rule: Callable[Concatenate[Parameters, Sizes, Options], None]) -> Cal
 @_named
 def torch_uniform(parameters: Parameters, sizes: Sizes, zero_biases: bool = False) -> None:
     """Everything from U(-1/sqrt(hidden), 1/sqrt(hidden)), as torch.nn.RNN, GRU, LSTM; or with zero biases."""
-    bound = 1 / math.sqrt(max(1, sizes["hidden"]))
+    RULES["uniform"](parameters, sizes, 1 / math.sqrt(max(1, sizes["hidden"])), zero_biases)
+
+
+@_named
+def uniform(parameters: Parameters, _: Sizes, bound: float = 0.1, zero_biases: bool = False) -> None:
+    """Everything from U(-bound, bound), as the language models of Zaremba et al. 2014, 1409.2329; or zero biases."""
     for name, tensor in parameters.items():
         if zero_biases and _is_bias(name):
             tensor.zero_()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 from torch._C._functorch import maybe_current_level  # pyright: ignore[reportMissingImports, reportPrivateUsage]
-from torch.nn import functional as F
 
 from gatewright.nn.direct import Direct, known_direct
+from gatewright.nn.dropout import drop
 from gatewright.nn.packed_cell import Asked
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _run(layer: "Recurrent", ways: _Ways, values: Tensor, starts: Sequence[Seque
         if index and index % directions == 0:
             values = _joined([output for output, *_ in results[-directions:]], -1)
             if layer.dropout:
-                values = F.dropout(values, layer.dropout, layer.training)
+                values = drop(values, layer.dropout, layer.training, layer.dropout_per)
         results.append(direct.run((values, *packed, *start)))
     output = _joined([output for output, *_ in results[-directions:]], -1)
     return output, tuple(_joined(list(finals), 0) for finals in list(zip(*results, strict=True))[1:])

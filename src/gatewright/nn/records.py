@@ -24,6 +24,7 @@ def _record(name: str, layer: Recurrent) -> LayerRecord:
         bidirectional=layer.bidirectional,
         batch_first=layer.batch_first,
         dropout=layer.dropout,
+        dropout_per=layer.dropout_per,
         starts=layer.starts,
     )
 
@@ -41,6 +42,7 @@ def from_record(record: LayerRecord) -> Recurrent:
         bidirectional=record.bidirectional,
         sizes=extra,
         layout=record.layout,
+        dropout_per=record.dropout_per,
     )
     if record.starts:
         layer.starts = dict(record.starts)

@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.axes import HIDDEN, INPUT, bind
@@ -18,6 +17,7 @@ from gatewright.lang.cell import BIAS_SPACE
 from gatewright.nn import backends
 from gatewright.nn import init as initialisers
 from gatewright.nn.arguments import Given, read_arguments, split_states
+from gatewright.nn.dropout import check_per, drop
 from gatewright.nn.options import as_cell, check_options, check_sizes, constants_of, trace_of
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plain_call import plain_call
@@ -50,7 +50,7 @@ class Recurrent(nn.Module):
     Parameters are packed by space: `W_l0`, `U_l0`, `b_l0`, ..., `W_l0_reverse`; `gate_parameters()` has a view of each.
     `sizes` gives the sizes of axes that the cell declares besides input and hidden. `init` is explained in
     gatewright.nn.init; `layout` packs the parameters in another way (gatewright.packing). `dropout` is applied to the
-    outputs of every layer but the last, in training.
+    outputs of every layer but the last, in training; `dropout_per="sequence"` keeps its mask over all steps.
 
     Raises OptionError for options that cannot be, ShapeError for arrays that do not fit.
     """
@@ -70,11 +70,13 @@ class Recurrent(nn.Module):
         init: initialisers.Init = "torch",
         backend: str = "auto",
         layout: Layout | None = None,
+        dropout_per: str = "step",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         check_options(input_size, hidden_size, num_layers, dropout, backend)
+        check_per(dropout_per)
         self.cell = as_cell(cell)
         trace = trace_of(self.cell)
         check_sizes(trace, sizes or {})
@@ -82,6 +84,7 @@ class Recurrent(nn.Module):
         self.starts = constants_of(self.cell, self.trace)  # parameters that are drawn as one number
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
+        self.dropout_per = dropout_per
         self.bidirectional, self.backend, self.init = bidirectional, backend, initialisers.resolve(init)
         self._extra = dict(sizes or {})
         self.layout = layout or self._choose_layout()
@@ -212,7 +215,7 @@ class Recurrent(nn.Module):
         gates: dict[str, Tensor] = {}
         for layer in range(self.num_layers):
             if layer and self.dropout:
-                values = F.dropout(values, self.dropout, self.training)
+                values = drop(values, self.dropout, self.training, self.dropout_per)
             pieces = [self._direction(index, values, given, return_gates) for index in self._indices(layer)]
             values = torch.cat([piece.output for piece in pieces], -1) if len(pieces) > 1 else pieces[0].output
             finals += [piece.finals for piece in pieces]
@@ -275,6 +278,7 @@ class Recurrent(nn.Module):
             "bias": True,
             "batch_first": False,
             "dropout": 0.0,
+            "dropout_per": "step",
             "bidirectional": False,
         }
         shown += [f"{name}={getattr(self, name)}" for name, value in options.items() if getattr(self, name) != value]

@@ -1,6 +1,7 @@
 """What Lightning is told of a recipe: its steps, its optimiser, and the state that a checkpoint must keep."""
 
 import math
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -19,6 +20,7 @@ OPTIMISERS = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "rmsprop": torch.optim.RMSprop,
+    "adadelta": partial(torch.optim.Adadelta, rho=0.95),  # as in the paper, Zeiler 2012, 1212.5701
     "sgd": torch.optim.SGD,
 }
 _KEPT = "gatewright"  # our part of a checkpoint
@@ -77,15 +79,23 @@ class Learner(pl.LightningModule):
         """The recipe's optimiser and schedule."""
         recipe = self.recipe
         make: Any = OPTIMISERS[recipe.optimiser]
-        optimiser = make(self.network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
+        options = {"alpha": recipe.smoothing} if recipe.optimiser == "rmsprop" else {}
+        optimiser = make(self.network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, **options)
         if recipe.schedule == "constant":
             return optimiser
         total = self.total_iterations
         if recipe.schedule == "one-cycle":
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total)
+        elif recipe.schedule == "decay":
+            schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._decayed)
         else:
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
         return [optimiser], [{"scheduler": schedule, "interval": "step"}]
+
+    def _decayed(self, iteration: int) -> float:
+        """The factor on the rate at that iteration: whole epochs have one."""
+        later = iteration // len(self._batches) + 1 - self.recipe.decay_after
+        return self.recipe.decay ** max(0, later)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of. All of it is tensors and plain values: nothing is pickled."""

@@ -4,10 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
+from gatewright.errors import OptionError
 from gatewright.nn import LastPool, MaxPool, MeanPool, Recurrent, SharedDense
 from gatewright.nn import init as initialisers
+from gatewright.nn.dropout import Dropout
 from gatewright.tasks.recipe import Encoding, Pooling, Sizes
 
 State = Any  # what a recurrent layer returns: a tensor (layers, batch, hidden), or a tuple of such tensors
@@ -32,6 +35,11 @@ class Network(nn.Module):
     """inputs (time, batch[, features]) -> outputs, (time, batch, outputs) or one row an example where time is pooled.
 
     `cell` is what `gw.nn.Recurrent` takes: a cell, the name of one, or a Trace out of a model file.
+
+    In training `input_dropout` falls on what the first recurrent layer reads, `dropout` between layers and before the
+    output, and `weight_drop` on the recurrent matrices U, once a batch (Merity et al. 2017, 1708.02182). With
+    `dropout_per="sequence"` the first two keep their masks over all steps. `tied` makes the embedding the matrix of the
+    output too (Press & Wolf 2016, 1608.05859; Inan et al. 2016, 1611.01462).
     """
 
     def __init__(
@@ -44,9 +52,14 @@ class Network(nn.Module):
         hidden: int,
         layers: int = 1,
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        dropout_per: str = "step",
+        weight_drop: float = 0.0,
         axes: Mapping[str, int] | None = None,
         init: str = "torch",
+        embedding_init: str = "torch",
         output_init: str = "torch",
+        tied: bool = False,
     ) -> None:
         super().__init__()
         encoders: dict[Encoding, Callable[[], tuple[nn.Module, int]]] = {
@@ -55,20 +68,55 @@ class Network(nn.Module):
             "embedding": lambda: (nn.Embedding(sizes.inputs, hidden), hidden),
         }
         self.encode, features = encoders[encode]()
-        self.recurrent = Recurrent(cell, features, hidden, num_layers=layers, dropout=dropout, sizes=axes, init=init)
+        self.input_dropout = Dropout(input_dropout, per=dropout_per)
+        self.recurrent = Recurrent(
+            cell, features, hidden, layers, dropout=dropout, dropout_per=dropout_per, sizes=axes, init=init
+        )
+        self.weight_drop = weight_drop
         emitted = self.recurrent.output_size
-        self.dropout = nn.Dropout(dropout)
         self.pool = None if pool == "each step" else _POOLS[pool]()
+        self.dropout = Dropout(dropout, per=dropout_per if self.pool is None else "step")
         self.output = SharedDense(emitted, sizes.outputs)
         if output_init != "torch":
             named = {"W.output": self.output.weight, "b.output": self.output.bias}
             initialisers.resolve(output_init)(named, {"input": emitted, "hidden": sizes.outputs})
+        if isinstance(self.encode, nn.Embedding) and embedding_init != "torch":
+            named = {"W.embedding": self.encode.weight}
+            initialisers.resolve(embedding_init)(named, {"input": sizes.inputs, "hidden": features})
+        if weight_drop and not self._recurrent_matrices():
+            raise OptionError("weight_drop has nothing to drop", got="a cell without recurrent matrices U")
+        if tied:
+            self.output.weight = _shared(self.encode, self.output)
 
     def forward(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """The outputs, and the state after the last step."""
-        hidden, state = self.recurrent(self.encode(inputs), state, lengths=lengths)
+        read = self.input_dropout(self.encode(inputs))
+        if self.training and self.weight_drop:
+            dropped = {k: functional.dropout(one, self.weight_drop) for k, one in self._recurrent_matrices().items()}
+            hidden, state = functional_call(self.recurrent, dropped, (read, state), {"lengths": lengths})
+        else:
+            hidden, state = self.recurrent(read, state, lengths=lengths)
         pooled = hidden if self.pool is None else self.pool(hidden, lengths=lengths)
         return self.output(self.dropout(pooled)), state
+
+    def _recurrent_matrices(self) -> dict[str, nn.Parameter]:
+        """The packed matrices that multiply a state, of every layer."""
+        named = self.recurrent.named_parameters()
+        return {name: one for name, one in named if name.startswith("U") and one.dim() > 1}
+
+
+def _shared(encode: nn.Module, output: nn.Linear) -> nn.Parameter:
+    """The matrix of an embedding, for the output."""
+    shared = encode.weight if isinstance(encode, nn.Embedding) else None
+    if not isinstance(shared, nn.Parameter) or shared.shape != output.weight.shape:
+        held = "no embedding" if shared is None else tuple(shared.shape)
+        raise OptionError(
+            "input and output cannot share a matrix",
+            expected=f"an embedding of shape {tuple(output.weight.shape)}, as the output's matrix",
+            got=str(held),
+            do="leave out tied",
+        )
+    return shared
 
 
 def map_state(change: Callable[[Tensor], Tensor], state: State) -> State:

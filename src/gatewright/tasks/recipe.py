@@ -6,7 +6,7 @@ class variables and methods say what the trainer cannot know. Nothing here needs
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Encoding = Literal["values", "one-hot", "embedding"]
 Pooling = Literal["each step", "last", "mean", "max"]
 Direction = Literal["min", "max"]
+Schedule = Literal["constant", "cosine", "one-cycle", "decay"]
 
 
 class Batches(Protocol):
@@ -98,14 +99,20 @@ class Recipe(ABC):
     hidden: int = setting(128, "units in each recurrent layer", least=1)
     layers: int = setting(1, "recurrent layers", least=1)
     dropout: float = setting(0.0, "dropout between layers and before the output", least=0, below=1)
+    input_dropout: float = setting(0.0, "dropout of what the first recurrent layer reads", least=0, below=1)
+    dropout_per: Literal["step", "sequence"] = setting("step", "each step has a mask, or all of a sequence have one")
+    weight_drop: float = setting(0.0, "dropout of the recurrent matrices U, once a batch", least=0, below=1)
     axes: str = setting("", "sizes of further axes that the cell has, such as projection=64")
     init: str = setting("torch", "initialiser of the recurrent layers, such as 'orthogonal + glorot'")
     output_init: str = setting("torch", "initialiser of the output layer")
     batch: int = setting(32, "rows in a batch", least=1)
     epochs: int = setting(20, "passes over the training data, at most", least=1)
-    optimiser: Literal["adam", "adamw", "rmsprop", "sgd"] = setting("adam", "the optimiser")
+    optimiser: Literal["adam", "adamw", "rmsprop", "adadelta", "sgd"] = setting("adam", "the optimiser")
     rate: float = setting(1e-3, "its rate, the highest where there is a schedule", least=0)
-    schedule: Literal["constant", "cosine", "one-cycle"] = setting("constant", "how the rate changes over the run")
+    schedule: Schedule = setting("constant", "how the rate changes over the run")
+    decay: float = setting(0.5, "schedule=decay: the factor on the rate in each epoch after decay_after", least=0)
+    decay_after: int = setting(4, "schedule=decay: epochs with the whole rate", least=0)
+    smoothing: float = setting(0.99, "rmsprop: the share of its mean of squares that it keeps", least=0, below=1)
     weight_decay: float = setting(0.0, "the optimiser's weight decay", least=0)
     clip: float = setting(0.0, "largest norm of all gradients together; 0 does not clip", least=0)
     patience: int = setting(0, "validations without a better result before stopping; 0 never stops", least=0)
@@ -128,9 +135,7 @@ class Recipe(ABC):
 
     def network(self, sizes: Sizes, cell: Any) -> "nn.Module":
         """The network, freshly initialised; `cell` is a cell, or a Trace out of a model file."""
-        from gatewright.tasks.network import Network
-
-        return Network(
+        return self.network_class()(
             cell,
             sizes,
             encode=self.encoding(),
@@ -138,10 +143,24 @@ class Recipe(ABC):
             hidden=self.hidden,
             layers=self.layers,
             dropout=self.dropout,
+            input_dropout=self.input_dropout,
+            dropout_per=self.dropout_per,
+            weight_drop=self.weight_drop,
             axes=read_axes(self.axes),
             init=self.init,
             output_init=self.output_init,
+            **self.network_options(),
         )
+
+    def network_class(self) -> "Callable[..., nn.Module]":
+        """What makes the network of a cell, sizes and options."""
+        from gatewright.tasks.network import Network
+
+        return Network
+
+    def network_options(self) -> Mapping[str, Any]:
+        """What this recipe asks of its network beyond the settings that all recipes have."""
+        return {}
 
     def evaluation(self, source: str | None, model: "Model") -> Data:
         """The data to measure a saved model on: what it was trained for, or that of a name or path."""

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
 from gatewright.tasks.data import addition_arrays, random_pairs
 from gatewright.tasks.objectives import Bits
 from gatewright.tasks.parts import ArrayBatches, MadeBatches, Rows
-from gatewright.tasks.recipe import Data, Expected, Recipe, Sizes
+from gatewright.tasks.recipe import Data, Expected, Recipe, Schedule, Sizes
 from gatewright.tasks.settings import setting
 
 
@@ -34,7 +34,7 @@ class Adding(Recipe):
     hidden: int = 16
     epochs: int = 50
     rate: float = 2e-2
-    schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
+    schedule: Schedule = "one-cycle"
     batch: int = setting(100, "pairs of numbers in an iteration", least=1)
     bits: int = setting(5, "bits of the numbers to train on", least=2)
     noise: float = setting(0.1, "standard deviation of the noise on the bits to train on", least=0)

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from gatewright.tasks.data import load_digits
 from gatewright.tasks.objectives import Classes
 from gatewright.tasks.parts import ArrayBatches
-from gatewright.tasks.recipe import Data, Expected, Pooling, Recipe, Sizes
+from gatewright.tasks.recipe import Data, Expected, Pooling, Recipe, Schedule, Sizes
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Digits(Recipe):
     hidden: int = 128
     epochs: int = 40
     rate: float = 5e-3
-    schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
+    schedule: Schedule = "one-cycle"
     batch: int = 32
     dropout: float = 0.4
     patience: int = 15

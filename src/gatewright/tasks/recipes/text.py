@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from gatewright.tasks.language import CharacterModel
-from gatewright.tasks.recipe import Expected
+from gatewright.tasks.recipe import Expected, Schedule
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Text(CharacterModel):
     hidden: int = 256
     epochs: int = 8
     rate: float = 4e-3
-    schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
+    schedule: Schedule = "one-cycle"
     dropout: float = 0.1
     clip: float = 1.0
     patience: int = 3
