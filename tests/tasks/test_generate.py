@@ -72,5 +72,5 @@ def test_a_model_without_characters() -> None:
     with pytest.raises(OptionError) as caught:
         Writer(Model(made, sizes, made.network(sizes, "gru")))
     assert str(caught.value) == (
-        "this model was made by the recipe 'digits', and knows no characters\n  expected: the model of a text"
+        "this model was made by the recipe 'digits', and knows no language\n  expected: the model of a text"
     )

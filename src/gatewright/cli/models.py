@@ -35,7 +35,7 @@ def generate(
     model: ModelPath,
     *,
     prompt: Annotated[str, typer.Option(help="What the model continues.")] = "The ",
-    length: Annotated[int, typer.Option(help="Characters to write.")] = 200,
+    length: Annotated[int, typer.Option(help="Characters or words to write.")] = 200,
     temperature: Annotated[
         float | None, typer.Option(help="Below 1 plays safe, 0 takes the most probable.", show_default="1.0")
     ] = None,

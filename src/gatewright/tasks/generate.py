@@ -1,4 +1,4 @@
-"""Text that a model of characters writes."""
+"""Text that a model of a language writes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,42 +7,49 @@ import torch
 from torch import Tensor
 
 from gatewright.errors import OptionError
-from gatewright.tasks.language import vocabulary_of
+from gatewright.tasks.language import LanguageModel
 from gatewright.tasks.model import Model
 from gatewright.tasks.network import State, map_state
 from gatewright.tasks.sampling import Sampling, beam_search, generate
 
 
 class Writer:
-    """Writes with a model of characters; the symbol for unknown characters is never written."""
+    """Writes with a model of characters or of words; the symbol for unknown ones is never written.
+
+    After the end of a sentence, where a model has one, the next begins from nothing.
+    """
 
     def __init__(self, model: Model) -> None:
-        if model.sizes.vocabulary is None:
+        if not isinstance(model.recipe, LanguageModel) or model.sizes.vocabulary is None:
             raise OptionError(
-                f"this model was made by the recipe {model.recipe.name!r}, and knows no characters",
+                f"this model was made by the recipe {model.recipe.name!r}, and knows no language",
                 expected="the model of a text",
             )
         self._network = model.network.eval()
-        self._vocabulary = vocabulary_of(model.sizes)
-        self._forbidden = (0,) if self._vocabulary.unknown else ()
+        self._script = model.recipe.script(model.sizes)
 
     def stream(self, prompt: str, *, length: int, **options: Any) -> Iterator[str]:
-        """One character after the other, chosen by `Sampling(**options)`; the prompt is read first, and not given."""
-        sampling = Sampling(**options, forbidden=self._forbidden)
-        for symbol in generate(self._step, self._read(prompt), length=length, options=sampling):
-            yield self._vocabulary.symbols[symbol]
+        """One symbol after the other, chosen by `Sampling(**options)`; the prompt is read first, and not given."""
+        sampling = Sampling(**options, forbidden=self._script.forbidden)
+        symbols = generate(self._step, self._script.read(prompt), length=length, options=sampling)
+        return self._script.write(symbols, prompt)
 
     def search(self, prompt: str, *, length: int, beams: int) -> str:
-        """The most probable continuation that a search with so many beams finds."""
+        """The most probable continuation that a search with so many beams finds; at most up to a sentence's end."""
         found = beam_search(
-            self._step, _select, self._read(prompt), length=length, beams=beams, forbidden=self._forbidden
+            self._step,
+            _select,
+            self._script.read(prompt),
+            length=length,
+            beams=beams,
+            forbidden=self._script.forbidden,
+            stop=() if self._script.end is None else (self._script.end,),
         )
-        return self._vocabulary.decode(found[0].symbols)
-
-    def _read(self, prompt: str) -> list[int]:
-        return self._vocabulary.encode(prompt).tolist()
+        return "".join(self._script.write(found[0].symbols, prompt))
 
     def _step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
+        if self._script.end is not None and symbols.tolist() == [self._script.end]:
+            symbols, state = torch.tensor([self._script.start]), None
         device = next(self._network.parameters()).device
         outputs, state = self._network(symbols[None].to(device), state)
         return outputs[0], state

@@ -1,42 +1,81 @@
-"""What recipes for the language of a text have in common."""
+"""What recipes for the language of a text have in common, whether they read its characters or its words."""
 
 import hashlib
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.tasks.data import UNKNOWN, CharVocabulary, SequentialBatches, clean, read_text, split
+from gatewright.tasks.data import (
+    CharVocabulary,
+    Ragged,
+    RaggedBatches,
+    SequentialBatches,
+    WordVocabulary,
+    clean,
+    load_sentences,
+    load_words,
+    read_text,
+    split,
+)
 from gatewright.tasks.objectives import Symbols
 from gatewright.tasks.recipe import Batches, Data, Encoding, Recipe, Sizes
+from gatewright.tasks.scripts import Characters, Script, Words, vocabulary_of
 from gatewright.tasks.settings import setting
 
 if TYPE_CHECKING:
     from gatewright.tasks.model import Model
 
 _MEASURED_ROWS = 8  # streams of a text that is measured; each begins without knowing what came before it
+_MEASURED_SENTENCES = 20
+
+Tokens = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
-class CharacterModel(Recipe):
-    """The next character of a text, which is read in parallel streams with the state carried from batch to batch."""
+class LanguageModel(Recipe):
+    """The next symbol of a text."""
 
     next_command: ClassVar[str] = "gatewright generate {model}"
+    sample_length: ClassVar[int] = 50  # symbols
 
     text: str = setting("python-docs", "the text, by name or path, where --data names none")
-    cleaning: Literal["none", "d2l"] = setting("none", "d2l keeps lower-case letters and single spaces")
-    tokens: int | None = setting(None, "train on so many tokens at the start only", least=1)
     held_out: float = setting(0.05, "share of the text for validation, and again for the test", least=0, below=0.5)
-    symbols: Literal["embedding", "one-hot"] = setting("embedding", "how characters reach the recurrent layers")
     steps: int = setting(64, "steps that gradients go back through", least=1)
     prompts: str = setting("The |If ", "what the finished model continues, separated by |")
     temperature: float = setting(0.5, "of these continuations; 0 takes the most probable", least=0)
 
+    @abstractmethod
+    def script(self, sizes: Sizes) -> Script:
+        """How prompts are read, and how symbols are written."""
+
     def objective(self) -> Symbols:
-        """Cross entropy of the next character."""
+        """Cross entropy of the next symbol."""
         return Symbols()
+
+    def samples(self, model: "Model") -> Mapping[str, str]:
+        """Some symbols after each of the prompts."""
+        from gatewright.tasks.generate import Writer
+
+        writer, prompts = Writer(model), filter(None, self.prompts.split("|"))
+        options: dict[str, Any] = {"length": self.sample_length, "temperature": self.temperature, "seed": self.seed}
+        return {prompt: "".join(writer.stream(prompt, **options)) for prompt in prompts}
+
+
+@dataclass(frozen=True)
+class CharacterModel(LanguageModel):
+    """The next character of a text, which is read in parallel streams with the state carried from batch to batch."""
+
+    cleaning: Literal["none", "d2l"] = setting("none", "d2l keeps lower-case letters and single spaces")
+    tokens: int | None = setting(None, "train on so many tokens at the start only", least=1)
+    symbols: Literal["embedding", "one-hot"] = setting("embedding", "how characters reach the recurrent layers")
+
+    def script(self, sizes: Sizes) -> Characters:
+        """Characters."""
+        return Characters(sizes)
 
     def encoding(self) -> Encoding:
         """As it is set."""
@@ -71,23 +110,80 @@ class CharacterModel(Recipe):
         tokens = vocabulary_of(model.sizes).encode(clean(read_text(source), self.cleaning))
         return Data({"text": _measured(tokens, self.steps)}, model.sizes, measured=("text",))
 
-    def samples(self, model: "Model") -> Mapping[str, str]:
-        """50 characters after each of the prompts."""
-        from gatewright.tasks.generate import Writer
 
-        writer, prompts = Writer(model), filter(None, self.prompts.split("|"))
-        options: dict[str, Any] = {"length": 50, "temperature": self.temperature, "seed": self.seed}
-        return {prompt: "".join(writer.stream(prompt, **options)) for prompt in prompts}
+@dataclass(frozen=True)
+class WordModel(LanguageModel):
+    """The next word of a text, which is read in parallel streams with the state carried, or sentence by sentence."""
+
+    sample_length: ClassVar[int] = 20
+
+    text: str = "ptb"
+    steps: int = 35
+    prompts: str = "the company|in "
+    words: int | None = setting(None, "size of the vocabulary, other words are unknown; none: all words", least=4)
+    read: Literal["stream", "sentences"] = setting("stream", "one stream, or sentences apart, the longest cut to steps")
+    tied: bool = setting(False, "the matrix of the embedding is that of the output")
+    embedding_init: str = setting("uniform(0.1)", "initialiser of the embedding")
+
+    def script(self, sizes: Sizes) -> Words:
+        """Words."""
+        return Words(sizes)
+
+    def encoding(self) -> Encoding:
+        """Numbers of words."""
+        return "embedding"
+
+    def network_options(self) -> Mapping[str, Any]:
+        """What it does with its words."""
+        return {"tied": self.tied, "embedding_init": self.embedding_init}
+
+    def data(self, source: str | None) -> Data:
+        """The parts of the text, or its last shares held out; what has no held out part is measured itself."""
+        name = source or self.text
+        vocabulary, found = self._found(name, self.held_out)
+        parts = {part: self._batches(one, trained=part == "train") for part, one in found.items()}
+        digest = hashlib.sha256("\n".join(vocabulary.symbols).encode())
+        for one in found.values():
+            digest.update(one.values.tobytes() if isinstance(one, Ragged) else one.tobytes())
+        return Data(
+            parts,
+            Sizes(len(vocabulary), len(vocabulary), vocabulary.symbols),
+            measured=tuple(part for part in parts if part != "train") or ("train",),
+            origin={"text": name, "sha256": digest.hexdigest()},
+        )
+
+    def evaluation(self, source: str | None, model: "Model") -> Data:
+        """What was held out; of another text every part, in the words that the model knows."""
+        if source is None:
+            return super().evaluation(None, model)
+        vocabulary, found = self._found(source, 0.0)
+        numbers = self.script(model.sizes).vocabulary.encode(vocabulary.symbols)
+        known = {
+            part: Ragged(numbers[one.values], one.starts, one.lengths) if isinstance(one, Ragged) else numbers[one]
+            for part, one in found.items()
+        }
+        parts = {part: self._batches(one, trained=False) for part, one in known.items()}
+        return Data(parts, model.sizes, measured=tuple(parts))
+
+    def _found(self, name: str, held_out: float) -> tuple[WordVocabulary, dict[str, Tokens | Ragged]]:
+        """The vocabulary, and the parts that hold anything."""
+        load = load_words if self.read == "stream" else load_sentences
+        loaded = load(name, size=self.words, validation=held_out, test=held_out)
+        parts: Iterable[tuple[str, Tokens | Ragged]] = loaded.parts._asdict().items()
+        return loaded.vocabulary, {part: one for part, one in parts if len(one)}
+
+    def _batches(self, part: Tokens | Ragged, *, trained: bool) -> Batches:
+        if isinstance(part, Ragged):
+            part = part.shortened(self.steps + 1)
+            rows, seed = (self.batch, self.seed) if trained else (_MEASURED_SENTENCES, None)
+            padding = Symbols.padding
+            return RaggedBatches(part.without_last(), part.without_first(), rows, seed=seed, target_fill=padding)
+        if trained:
+            return SequentialBatches(part, self.batch, self.steps, random_offset=True, seed=self.seed)
+        return _measured(part, self.steps)
 
 
-def vocabulary_of(sizes: Sizes) -> CharVocabulary:
-    """The characters that a network was made for."""
-    symbols = sizes.vocabulary or ()
-    unknown = symbols[:1] == (UNKNOWN,)
-    return CharVocabulary(symbols[int(unknown) :], unknown=unknown)
-
-
-def _measured(tokens: NDArray[np.integer[Any]], steps: int) -> SequentialBatches:
+def _measured(tokens: Tokens, steps: int) -> SequentialBatches:
     """All of the tokens but the first, in streams that are at least a batch long."""
     rows = max(1, min(_MEASURED_ROWS, len(tokens) // (2 * steps)))
     return SequentialBatches(tokens, rows, steps, keep_tail=True)

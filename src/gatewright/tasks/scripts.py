@@ -1,0 +1,84 @@
+"""How a language model reads a prompt and writes what it makes up: as characters, or as words."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+
+from gatewright.tasks.data import END, END_OF_LINE, START, UNKNOWN, CharVocabulary, WordVocabulary, tokeniser
+from gatewright.tasks.recipe import Sizes
+
+_LINE_ENDS = (END_OF_LINE, END)
+
+
+class Script(ABC):
+    """Between a text and the numbers of its symbols; the symbol for what is unknown is never to be written."""
+
+    forbidden: tuple[int, ...] = ()  # numbers that are never written
+    end: int | None = None  # after which a new sentence begins
+    start: int | None = None  # with which it does
+
+    @abstractmethod
+    def read(self, prompt: str) -> list[int]:
+        """The numbers of a prompt."""
+
+    @abstractmethod
+    def write(self, symbols: Iterable[int], prompt: str) -> Iterator[str]:
+        """The text of each symbol, as it goes on after the prompt."""
+
+
+class Characters(Script):
+    """Each character is a symbol."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        self.vocabulary = vocabulary_of(sizes)
+        self.forbidden = (0,) if self.vocabulary.unknown else ()
+
+    def read(self, prompt: str) -> list[int]:
+        """The numbers of its characters."""
+        return self.vocabulary.encode(prompt).tolist()
+
+    def write(self, symbols: Iterable[int], prompt: str) -> Iterator[str]:
+        """The characters."""
+        del prompt
+        return (self.vocabulary.symbols[one] for one in symbols)
+
+
+class Words(Script):
+    """Each word is a symbol, and so is the end of a line or of a sentence, which is written as a new line.
+
+    A prompt is read from the start of a line or sentence on. A word of it that is unknown as it stands is looked for in
+    small letters, then by its parts ("Don't!" as "don't" and "!").
+    """
+
+    def __init__(self, sizes: Sizes) -> None:
+        self.vocabulary = WordVocabulary((sizes.vocabulary or ())[1:])
+        known = {word: self.vocabulary.number(word) for word in (START, END, END_OF_LINE) if word in self.vocabulary}
+        self.start, self.end = known.get(START), known.get(END)
+        self.forbidden = (0,) if self.start is None else (0, self.start)
+        self._before_all = known.get(START, known.get(END_OF_LINE))
+
+    def read(self, prompt: str) -> list[int]:
+        """The numbers of its words, after that of a beginning."""
+        before = [] if self._before_all is None else [self._before_all]
+        return before + [number for word in prompt.split() for number in self._numbers(word)]
+
+    def write(self, symbols: Iterable[int], prompt: str) -> Iterator[str]:
+        """The words, with a space before each that does not begin a line."""
+        begins = not prompt or prompt[-1].isspace()
+        for symbol in symbols:
+            word = self.vocabulary.symbols[symbol]
+            ends = word in _LINE_ENDS
+            yield "\n" if ends else word if begins else f" {word}"
+            begins = ends
+
+    def _numbers(self, word: str) -> list[int]:
+        whole = next((one for one in (word, word.lower()) if one in self.vocabulary), None)
+        if whole is not None or word == UNKNOWN:
+            return [self.vocabulary.number(whole or word)]
+        return self.vocabulary.encode(tokeniser("words")(word)).tolist()
+
+
+def vocabulary_of(sizes: Sizes) -> CharVocabulary:
+    """The characters that a network was made for."""
+    symbols = sizes.vocabulary or ()
+    unknown = symbols[:1] == (UNKNOWN,)
+    return CharVocabulary(symbols[int(unknown) :], unknown=unknown)
