@@ -1,0 +1,41 @@
+"""Texts told apart by what they say of their subject, read word by word."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gatewright.tasks.classified_texts import TextClassifier
+from gatewright.tasks.recipe import Expected, Schedule
+
+
+@dataclass(frozen=True)
+class Sentiment(TextClassifier):
+    """A sensible setting for thousands of texts, by default IMDB's reviews; `--data sst2`, or any CSV of two columns.
+
+    The preset "tutorial" is Theano's sentiment tutorial with a GRU in place of its LSTM: the reviews of less than a
+    hundred words, Adadelta, orthogonal matrices, no schedule; its embedding begins on both sides of zero.
+    """
+
+    name: ClassVar[str] = "sentiment"
+    about: ClassVar[str] = "tell good reviews from bad ones, or any labelled texts by their class"
+    expected: ClassVar[Mapping[str, Expected]] = {
+        "": Expected("test", "accuracy", at_least=0.88, seconds=600),
+        "tutorial": Expected("train", "accuracy", at_least=1.0, seconds=300),
+    }
+    presets: ClassVar[Mapping[str, str]] = {
+        "tutorial": "cell=gru(update=replaces) words=10000 longest=99 longer=drop held_out=0.05 batch=16 dropout=0.5 "
+        'input_dropout=0 dropout_per=step init=\'orthogonal(spaces=("U", "W"))\' embedding_init=uniform(0.01) '
+        "output_init=normal(0.01) optimiser=adadelta rate=1 schedule=constant clip=0 epochs=100 validate_every=3 "
+        "patience=10 keep=last",
+        "sst2": "texts=sst2 batch=32 epochs=8",
+    }
+    quick: ClassVar[str] = "texts=sst2 hidden=32 words=2000 epochs=2 batch=64"
+
+    hidden: int = 128
+    epochs: int = 4
+    batch: int = 64
+    rate: float = 2e-3
+    schedule: Schedule = "one-cycle"
+    dropout: float = 0.5
+    input_dropout: float = 0.3
+    clip: float = 1.0

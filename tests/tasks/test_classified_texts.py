@@ -1,0 +1,107 @@
+"""Texts by their class: what is read of them, the settings of the tutorial, and data that does not fit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gatewright.errors import DataError
+from gatewright.tasks.evaluate import evaluate
+from gatewright.tasks.learner import Learner
+from gatewright.tasks.model import load_model
+from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.recipes.sentiment import Sentiment
+from gatewright.tasks.train import Result, train
+from tests.tasks.small import QUIET
+
+GOOD, BAD = "a fine film, it is good and warm and {}", "a dull film: it is bad {}"
+SMALL = ("hidden=8", "epochs=12", "batch=10", "words=40", "rate=0.02", "input_dropout=0", "dropout=0")
+
+
+def reviews(folder: Path, *, count: int = 60, name: str = "reviews.csv") -> str:
+    rows = [
+        f'"{(GOOD if place % 2 else BAD).format(place)}",{"good" if place % 2 else "bad"}' for place in range(count)
+    ]
+    path = folder / name
+    path.write_text("text,label\n" + "\n".join(rows) + "\n")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    folder = tmp_path_factory.mktemp("reviews")
+    return train(Sentiment.configured(SMALL), out=folder / "run", source=reviews(folder), console=QUIET), folder
+
+
+def test_a_table_of_ones_own_is_learned(run: tuple[Result, Path]) -> None:
+    result, folder = run
+    assert {part: measured["accuracy"] for part, measured in result.metrics.items()} == dict.fromkeys(
+        ("train", "validation", "test"), 1.0
+    )
+    assert evaluate(load_model(folder / "run")) == result.metrics
+
+
+def test_other_texts_are_read_in_the_words_that_are_known(run: tuple[Result, Path], tmp_path: Path) -> None:
+    model = load_model(run[1] / "run")
+    other = reviews(tmp_path, count=30)
+    assert evaluate(model, other)["test"]["accuracy"] == 1.0
+    Path(other).write_text("".join(f"text {place},{'abc'[place % 3]}\n" for place in range(30)))
+    with pytest.raises(DataError) as caught:
+        evaluate(model, other)
+    assert str(caught.value) == f"{other} has other classes than the model\n  expected: 2 classes\n  got: a, b, c"
+
+
+@pytest.mark.parametrize(("longer", "longest", "texts"), [("cut", 7, 43), ("drop", 8, 22)])
+def test_long_texts_are_cut_or_left_out(longer: str, longest: int, texts: int, tmp_path: Path) -> None:
+    made = Sentiment.configured([f"longer={longer}", f"longest={longest}", "batch=100"])
+    batch = made.data(reviews(tmp_path)).parts["train"].batch(0, 0)
+    assert batch.inputs.shape == (min(longest, 8), texts)
+    if longer == "drop":
+        assert set(batch.targets.tolist()) == {0}  # good ones are longer
+
+
+def test_no_text_is_short_enough(tmp_path: Path) -> None:
+    path = reviews(tmp_path)
+    with pytest.raises(DataError) as caught:
+        Sentiment.configured(["longer=drop", "longest=3"]).data(path)
+    assert str(caught.value) == (
+        f"{path} has no text to train on that is short enough\n  expected: one of 3 words at most\n"
+        "  got: 8 words in the shortest\n"
+        "  do: raise it (--set longest=...), or have texts cut (--set longer=cut)"
+    )
+
+
+def test_data_that_does_not_fit(tmp_path: Path) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text("one,two,three\n1,2,3\n")
+    with pytest.raises(DataError, match=r"texts.csv, line 1: a labelled text has two columns"):
+        Sentiment().data(str(path))
+    path.write_text("text,label\nfine,good\ndull,\n")
+    with pytest.raises(DataError, match=r"texts.csv, line 3: the label is missing"):
+        Sentiment().data(str(path))
+
+
+def test_the_tutorial_is_followed() -> None:
+    made = Sentiment.configured(["preset=tutorial"])
+    torch.manual_seed(0)
+    network = made.network(Sizes(100, 2), "gru")
+    learner = Learner(made, network, made_data())
+    optimiser = learner.configure_optimizers()
+    assert isinstance(optimiser, torch.optim.Adadelta)
+    assert (optimiser.defaults["lr"], optimiser.defaults["rho"], optimiser.defaults["eps"]) == (1, 0.95, 1e-6)
+    assert (made.hidden, made.batch, made.longest, made.dropout) == (128, 16, 99, 0.5)
+    for name, one in network.recurrent.gate_parameters().items():
+        if one.dim() == 2:
+            assert torch.allclose(one @ one.T, torch.eye(128), atol=1e-5), name
+        else:
+            assert not one.any()
+    assert not network.output.bias.any()
+    assert network.encode.weight.abs().max() <= 0.01
+
+
+def made_data():
+    from gatewright.tasks.parts import ArrayBatches
+    from gatewright.tasks.recipe import Data
+
+    part = ArrayBatches(torch.zeros(3, 4).numpy(), torch.zeros(4).numpy(), 2)
+    return Data({"train": part}, Sizes(100, 2), measured=())
