@@ -12,6 +12,7 @@ import pytest
 import typer.main
 
 from gatewright import cli
+from gatewright.tasks.recipes import RECIPES
 from tests.paths import subprocess_environment
 
 WORDS = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs. " * 3
@@ -77,18 +78,13 @@ def test_version(said) -> None:
 
 def test_recipes(said) -> None:
     listed = said("recipes")
-    assert [line.split()[0] for line in listed.out.splitlines() if line[:1].isalpha()] == [
-        "recipe",
-        "adding",
-        "digits",
-        "text",
-    ]
+    assert [line.split()[0] for line in listed.out.splitlines() if line[:1].isalpha()] == ["recipe", *RECIPES]
     one = said("recipes", "adding").out
     assert "standard deviation of the noise" in one
     assert "preset=text: cell=gru(update=replaces)" in one
     told = json.loads(said("recipes", "digits", "--json").out)
     assert told["settings"][0]["name"] == "preset"
-    assert set(json.loads(said("recipes", "--json").out)) == {"adding", "digits", "text"}
+    assert set(json.loads(said("recipes", "--json").out)) == set(RECIPES)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +93,7 @@ def test_recipes(said) -> None:
         (
             ("train", "ading"),
             (
-                "error: there is no recipe named 'ading'\n  expected: one of adding, digits, text\n"
+                f"error: there is no recipe named 'ading'\n  expected: one of {', '.join(RECIPES)}\n"
                 "  do: did you mean adding?\n"
             ),
         ),

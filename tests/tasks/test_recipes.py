@@ -29,8 +29,18 @@ Trained = Callable[[str], tuple[Result, Path]]
 QUICKER = {
     "adding": ["epochs=6"],
     "digits": ["epochs=1", "hidden=16"],
+    "sentiment": ["hidden=8", "epochs=1", "words=20"],
+    "series": ["epochs=1", "history=24"],
     "text": ["tokens=10000", "epochs=1", "hidden=32"],
+    "words": ["epochs=1", "hidden=16", "words=200", "batch=4"],
 }
+# What stands for the data that a recipe has by name: a file that is made.
+OWN_DATA = {
+    "sentiment": lambda: "".join(f"text number {place},{place % 2}\n" for place in range(80)),
+    "series": lambda: "value\n" + "".join(f"{place % 12 + place / 50}\n" for place in range(150)),
+    "words": lambda: WORDS * 60,
+}
+UNMEASURED = {"words"}  # what these reach takes hours to find out
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +51,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     def trained(name: str) -> tuple[Result, Path]:
         made = recipes.get(name).configured(QUICKER[name], quick=True)
         folder = tmp_path_factory.mktemp(name) / "run"
-        return train(made, out=folder, console=QUIET), folder
+        source = None
+        if name in OWN_DATA:
+            source = folder.with_name("data.csv" if name != "words" else "data.txt")
+            source.write_text(OWN_DATA[name]())
+        return train(made, out=folder, source=source and str(source), console=QUIET), folder
 
     return trained
 
@@ -76,7 +90,7 @@ def test_a_recipe_says_what_it_reaches(name: str) -> None:
         if expected is not None:
             assert replace(made, seed=3).expectation() == expected
             assert replace(made, hidden=7).expectation() is None
-    assert kind().expectation() is not None
+    assert (kind().expectation() is None) == (name in UNMEASURED)
     lines = (ROOT / "src/gatewright/tasks/recipes" / f"{name}.py").read_text().splitlines()
     assert len(lines) <= 75, "a recipe repeats nothing of the trainer"
 

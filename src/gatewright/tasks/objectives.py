@@ -4,10 +4,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+ForecastKind = Literal["gaussian", "quantiles"]
 
 
 class Objective(ABC):
@@ -87,3 +90,62 @@ class Bits(Objective):
     def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
         """Exact: 1 where all bits of a row are right."""
         return {"exact": (self.decide(outputs) == (batch.targets > 0.5)).all(2).all(0)}
+
+
+@dataclass(frozen=True)
+class Forecasts(Objective):
+    """Forecasts (horizon, batch, variables, values) of targets (horizon, batch, variables), each with an interval.
+
+    "gaussian" are a mean and a deviation, whose loss is the negative logarithm of the density; "quantiles" are the
+    lower end, the middle and the upper end of the interval that should hold the share `interval` of all targets, whose
+    loss is the mean of the three quantile losses. The last steps of the inputs are the naive forecast, beside which the
+    error is reported: `skill` is 0 where the two are as good, and 1 where there is no error.
+    """
+
+    items = "forecasts"
+    headline = "mae"
+    kind: ForecastKind
+    interval: float
+
+    @property
+    def levels(self) -> tuple[float, float, float]:
+        """The shares of targets below each end of the interval, and below its middle."""
+        return (1 - self.interval) / 2, 0.5, (1 + self.interval) / 2
+
+    def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":
+        """The loss of each target."""
+        import torch
+
+        if self.kind == "gaussian":
+            mean, deviation = outputs.unbind(-1)
+            away = (batch.targets - mean) / deviation
+            return 0.5 * away.square() + deviation.log() + 0.5 * math.log(2 * math.pi)
+        above = batch.targets[..., None] - outputs
+        levels = outputs.new_tensor(self.levels)
+        return torch.maximum(levels * above, (levels - 1) * above).mean(-1)
+
+    def quantiles(self, outputs: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
+        """The lower end, the middle and the upper end."""
+        if self.kind == "quantiles":
+            low, middle, high = outputs.unbind(-1)
+            return low, middle, high
+        mean, deviation = outputs.unbind(-1)
+        half = NormalDist().inv_cdf(self.levels[2]) * deviation
+        return mean - half, mean, mean + half
+
+    def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
+        """The errors of the middle and of the naive forecast, and 1 where the interval holds the target."""
+        low, middle, high = self.quantiles(outputs)
+        naive = batch.inputs[-len(batch.targets) :]
+        return {
+            "mae": (batch.targets - middle).abs(),
+            "mse": (batch.targets - middle).square(),
+            "naive_mae": (batch.targets - naive).abs(),
+            "coverage": (low <= batch.targets) & (batch.targets <= high),
+        }
+
+    def derived(self, means: Mapping[str, float]) -> Mapping[str, float]:
+        """What share of the naive forecast's error is gone."""
+        if not means.get("naive_mae"):
+            return {}
+        return {"skill": 1 - means["mae"] / means["naive_mae"]}

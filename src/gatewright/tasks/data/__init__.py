@@ -6,7 +6,14 @@ from gatewright.tasks.data.buckets import RaggedBatch, RaggedBatches
 from gatewright.tasks.data.character_texts import CharacterText, load_characters
 from gatewright.tasks.data.data_set import DataFile, DataSet
 from gatewright.tasks.data.digits import DigitSplits, Examples, load_digits
-from gatewright.tasks.data.forecasting import Cuts, Scaling, WindowBatches, seasonal_naive
+from gatewright.tasks.data.forecasting import (
+    Cuts,
+    ForecastBatches,
+    Scaling,
+    WindowBatches,
+    best_season,
+    seasonal_naive,
+)
 from gatewright.tasks.data.images import ImageBatches, LabelledImages, load_images
 from gatewright.tasks.data.labelled_series import load_labelled_series
 from gatewright.tasks.data.labelled_texts import count_words, encode_texts, load_labelled_texts
@@ -37,6 +44,7 @@ __all__ = [
     "DataSet",
     "DigitSplits",
     "Examples",
+    "ForecastBatches",
     "ImageBatches",
     "LabelledImages",
     "LabelledSequences",
@@ -56,6 +64,7 @@ __all__ = [
     "WordVocabulary",
     "addition_arrays",
     "as_bits",
+    "best_season",
     "cache_folder",
     "clean",
     "count_words",

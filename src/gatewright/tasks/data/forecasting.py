@@ -122,3 +122,41 @@ def seasonal_naive(history: Values, season: int, horizon: int) -> Values:
     if not 1 <= season <= len(history):
         raise OptionError("no whole season has been read", expected=f"1 to {len(history)}", got=str(season))
     return history[len(history) - season + np.arange(horizon) % season]
+
+
+def best_season(values: Values, horizon: int, longest: int) -> int:
+    """The season, 1 to `longest`, with which seasonal_naive forecasts those steps (steps, variables) best.
+
+    It is a season of 1, which repeats the last value, where the steps do not come back.
+    """
+    if len(values) <= horizon + 1:
+        raise DataError(
+            "the series is too short to find its season",
+            expected=f"more than {horizon + 1} steps to train on",
+            got=f"{len(values)} steps",
+            do="name it (--set season=...), or forecast fewer steps",
+        )
+    scale = np.where(values.std(0) > 0, values.std(0), 1.0)
+    longest = min(longest, len(values) - horizon - 1)
+    lags = longest + horizon
+    errors = [np.inf, *(np.mean(np.abs(values[lag:] - values[:-lag]) / scale) for lag in range(1, lags))]
+    steps = np.arange(1, horizon + 1)
+    return min(range(1, longest + 1), key=lambda season: sum(errors[season * -(-step // season)] for step in steps))
+
+
+class ForecastBatches:
+    """Windows whose inputs go on with the seasonal naive forecast: (history + horizon, batch, variables)."""
+
+    carries_state = False
+
+    def __init__(self, windows: WindowBatches, season: int) -> None:
+        self._windows, self._season = windows, season
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def batch(self, epoch: int, position: int) -> Rows:
+        """The windows of that place in the epoch's order."""
+        found = self._windows.batch(epoch, position)
+        naive = seasonal_naive(found.inputs, self._season, len(found.targets))
+        return Rows(np.concatenate([found.inputs, naive]), found.targets)

@@ -1,0 +1,121 @@
+"""What recipes that forecast a series have in common."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from gatewright.tasks.data import (
+    Cuts,
+    ForecastBatches,
+    Scaling,
+    Series,
+    WindowBatches,
+    best_season,
+    load_series,
+    seasonal_naive,
+)
+from gatewright.tasks.data.registry import find
+from gatewright.tasks.objectives import ForecastKind, Forecasts
+from gatewright.tasks.recipe import Data, Recipe, Sizes
+from gatewright.tasks.settings import setting
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gatewright.tasks.model import Model
+
+_ETT = ("etth1", "etth2")
+_MEASURED_ROWS = 256
+_SHOWN_VARIABLES, _SHOWN_STEPS = 3, 6
+
+
+@dataclass(frozen=True)
+class Forecasting(Recipe):
+    """Some steps of every variable from the steps before them, each with an interval that should hold it.
+
+    The first part of the series is trained on, and scaled by; the parts after it are forecast from each of their steps
+    on, beside the seasonal naive forecast. Errors are in deviations of the training part.
+    """
+
+    next_command: ClassVar[str] = "gatewright evaluate {model}"
+
+    series: str = setting("airline", "the series, by name or path, where --data names none")
+    variables: str = setting("", "which to read and to forecast, with commas between; all of them where it is empty")
+    history: int = setting(36, "steps to read", least=1)
+    horizon: int = setting(12, "steps to forecast", least=1)
+    season: int = setting(0, "steps that the naive forecast repeats; 0: what fits the training part best", least=0)
+    kind: ForecastKind = setting("gaussian", "what is learned of a value: mean and deviation, or quantiles")
+    interval: float = setting(0.8, "share of the values that the intervals should hold", least=0.01, below=1)
+    validation: float = setting(0.1, "share of the series to validate with, before the test's", least=0.001, below=1)
+    test: float = setting(0.2, "share of the series, its last steps, to test with", least=0.001, below=1)
+
+    def objective(self) -> Forecasts:
+        """As `kind` says."""
+        return Forecasts(self.kind, self.interval)
+
+    def network_class(self) -> "Callable[..., nn.Module]":
+        """A network that corrects the naive forecast."""
+        from gatewright.tasks.forecaster import Forecaster
+
+        return partial(Forecaster, horizon=self.horizon, kind=self.kind)
+
+    def data(self, source: str | None) -> Data:
+        """Windows of the three parts; those of ETTh1 and ETTh2 are cut as in the papers."""
+        name = source or self.series
+        found, cuts = self._found(name)
+        scaled = Scaling.of(found.values[: cuts.train]).apply(found.values)
+        season = self._season(found, cuts)
+
+        def windows(start: int, end: int, seed: int | None = None) -> ForecastBatches:
+            rows = _MEASURED_ROWS if seed is None else self.batch
+            part = WindowBatches(scaled, self.history, self.horizon, rows, start=start, end=end, seed=seed)
+            return ForecastBatches(part, season)
+
+        parts = {
+            "train": windows(0, cuts.train, self.seed),
+            "validation": windows(cuts.train, cuts.validation),
+            "test": windows(cuts.validation, cuts.test),
+        }
+        values = 2 if self.kind == "gaussian" else 3
+        digest = hashlib.sha256(found.values.tobytes()).hexdigest()
+        return Data(
+            parts,
+            Sizes(len(found.names), len(found.names) * values),
+            measured=("validation", "test"),
+            origin={"series": name, "variables": list(found.names), "season": season, "sha256": digest},
+        )
+
+    def samples(self, model: "Model") -> Mapping[str, str]:
+        """What comes after the series: the first steps of some variables, in their own units."""
+        import torch
+
+        found, cuts = self._found(model.source or self.series)
+        scaling = Scaling.of(found.values[: cuts.train])
+        past = scaling.apply(found.values[-self.history :])[:, np.newaxis]
+        naive = seasonal_naive(past, self._season(found, cuts), self.horizon)
+        with torch.no_grad():
+            given = torch.from_numpy(np.concatenate([past, naive])).to(next(model.network.parameters()).device)
+            outputs, _ = model.network.eval()(given)
+        ends = [scaling.undo(one[:, 0].cpu().numpy()) for one in self.objective().quantiles(outputs)]
+        last = f" after {found.times[-1]}" if found.times is not None else " after the end"
+        return {
+            f"{variable}{last}": ", ".join(
+                f"{middle:.4g} ({low:.4g} to {high:.4g})"
+                for low, middle, high in zip(*(one[:_SHOWN_STEPS, place] for one in ends), strict=True)
+            )
+            for place, variable in enumerate(found.names[:_SHOWN_VARIABLES])
+        }
+
+    def _found(self, name: str) -> tuple[Series, Cuts]:
+        found = load_series(name, [one.strip() for one in self.variables.split(",") if one.strip()])
+        known = find(name)
+        if known is not None and known.name in _ETT:
+            return found, Cuts.ett_hourly()
+        return found, Cuts.shares(len(found), validation=self.validation, test=self.test)
+
+    def _season(self, found: Series, cuts: Cuts) -> int:
+        return self.season or best_season(found.values[: cuts.train], self.horizon, self.history)

@@ -1,0 +1,36 @@
+"""Forecasts of any series of numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gatewright.tasks.forecasts import Forecasting
+from gatewright.tasks.recipe import Expected, Schedule
+
+
+@dataclass(frozen=True)
+class Series(Forecasting):
+    """A sensible setting for a short series, by default the passengers of airlines; `--data` names any CSV.
+
+    The presets are settings for longer ones. `skill` is the share of the seasonal naive forecast's error that is gone,
+    `coverage` the share of the values that the intervals hold, which should be `interval`.
+    """
+
+    name: ClassVar[str] = "series"
+    about: ClassVar[str] = "forecast a series, several steps ahead and with intervals, from its own past"
+    expected: ClassVar[Mapping[str, Expected]] = {
+        "": Expected("test", "skill", at_least=0.1, seconds=30),
+    }
+    presets: ClassVar[Mapping[str, str]] = {
+        "sunspots": "series=sunspots history=132 horizon=12 hidden=32 batch=64 epochs=20 rate=3e-3",
+        "etth1": "series=etth1 history=96 horizon=24 hidden=64 batch=64 epochs=5 rate=2e-3 dropout=0.2",
+    }
+    quick: ClassVar[str] = "epochs=5"
+
+    hidden: int = 24
+    epochs: int = 100
+    batch: int = 16
+    rate: float = 1e-2
+    schedule: Schedule = "one-cycle"
+    dropout: float = 0.1
+    clip: float = 1.0
