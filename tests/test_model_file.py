@@ -375,7 +375,7 @@ def test_a_checksum_that_is_missing(path: Path) -> None:
 
 LAYER = {
     "name": "rnn", "trace": ..., "sizes": {"input": 3, "hidden": 5}, "layout": ..., "num_layers": 1,
-    "bidirectional": False, "batch_first": False, "dropout": 0.0, "starts": {},
+    "bidirectional": False, "batch_first": False, "dropout": 0.0, "dropout_per": "step", "starts": {},
 }  # fmt: skip
 EMPTY_TRACE = 'gatewright-trace 1\ncell "x"\nend\n'
 SCALAR = 'gatewright-trace 1\ncell "x"\ninput x(input)\nstate h()\nnext h = h\nend\n'
@@ -403,6 +403,7 @@ IDENTITY = 'gatewright-trace 1\ncell "x"\ninput x(input)\nstate h(hidden)\nnext 
         ({"dropout": 2}, "layer 0: dropout is 2.0"),
         ({"dropout": float("nan")}, "layer 0: dropout is nan"),
         ({"dropout": 10**400}, "layer 0: dropout is no float"),
+        ({"dropout_per": "row"}, "layer 0: dropout_per is 'row'"),
         ({"starts": [1.0]}, "layer 0: starts is no dict"),
         ({"starts": {"b.h": "1"}}, "layer 0: the start of b.h is no float"),
         ({"starts": {"b.f": 1.0}}, "layer 0: what has a start is no parameter"),

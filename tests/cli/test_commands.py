@@ -12,6 +12,7 @@ import pytest
 import typer.main
 
 from gatewright import cli
+from gatewright.tasks.recipe import Expected, Recipe
 from gatewright.tasks.recipes import RECIPES
 from tests.paths import subprocess_environment
 
@@ -157,6 +158,17 @@ def test_train_tells_what_came_of_it(said, runs: Path, tmp_path: Path) -> None:
     assert again.messages.startswith(f"error: {tmp_path}/mgu holds a finished run already\n")
     resumed = said(*command, *out, "--resume")
     assert (resumed.code, resumed.out) == (0, found.out)
+
+
+def test_what_a_recipe_reaches_is_said_of_its_own_data_alone(
+    said, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = Expected("64 bits", "loss", at_most=1e9, seconds=1)
+    monkeypatch.setattr(Recipe, "expectation", lambda _: reached)
+    own = said("train", "adding", "--set", "epochs=1", "--out", str(tmp_path / "own"))
+    assert "reached: loss on 64 bits: at most 1e+09" in own.out
+    other = ("train", "text", *SMALL, "--set", "epochs=1", "--data", str(runs / "words.txt"))
+    assert "reached" not in said(*other, "--out", str(tmp_path / "other")).out
 
 
 def test_json_is_all_there_is(said, runs: Path, tmp_path: Path) -> None:

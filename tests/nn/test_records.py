@@ -42,14 +42,14 @@ def restored(model: nn.Module, path: Path) -> tuple[list[Recurrent], ModelFile]:
 
 @pytest.mark.parametrize("name", cells.CATALOGUE)
 def test_every_cell_comes_back_from_a_file(name: str, tmp_path: Path) -> None:
-    module = layer(name, num_layers=2, bidirectional=True, batch_first=True, dropout=0.5).eval()
+    module = layer(name, num_layers=2, bidirectional=True, batch_first=True, dropout=0.5, dropout_per="sequence").eval()
     (again,), _ = restored(module, tmp_path / "model")
     again.backend = "torch"  # so that nothing is compiled for each cell of the catalogue
     values = torch.randn(BATCH, STEPS, INPUT)
     want = module(values, lengths=[2, 0, 7, 5], return_gates=True)
     got = again.eval()(values, lengths=[2, 0, 7, 5], return_gates=True)
     assert_parity(got, want, dtype="float32", steps=STEPS, cell=name, backend="file")
-    assert (again.dropout, again.batch_first) == (0.5, True)
+    assert (again.dropout, again.dropout_per, again.batch_first) == (0.5, "sequence", True)
 
 
 def test_a_cell_of_one_s_own_is_run_from_its_equations_in_the_file(tmp_path: Path) -> None:

@@ -156,8 +156,8 @@ class TestTrained:
         other.write_text("The dog jumps over a zebra. Five foxes jump over it!\n" * 3)
         model = load_model(folder / "run")
         measured = evaluate(model, str(other))
-        assert list(measured) == ["train"]
-        part = model.recipe.evaluation(str(other), model).parts["train"]
+        assert list(measured) == ["text"]
+        part = model.recipe.evaluation(str(other), model).parts["text"]
         words, known = model.sizes.vocabulary or (), set[str]()
         for place in range(len(part)):
             batch = part.batch(0, place)

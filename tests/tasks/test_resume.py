@@ -14,6 +14,7 @@ from gatewright.errors import DataError, OptionError
 from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.keeper import Keeper
 from gatewright.tasks.recipe import Recipe
+from gatewright.tasks.recipes import get
 from gatewright.tasks.train import Interrupted, resume, train
 from tests.paths import subprocess_environment
 from tests.tasks.small import ITERATIONS, QUIET, SETTINGS, killed_before, small_recipe, small_text, timeless, weights
@@ -53,6 +54,28 @@ def test_killed_at_any_iteration(
     assert not folder.finished
     resume(folder.path, console=QUIET)
     expect_same_end(folder, whole)
+
+
+OTHER_WAYS = {
+    "words": [
+        "read=stream", "hidden=6", "batch=2", "steps=4", "held_out=0.2", "epochs=3", "checkpoint_every=3",
+        "prompts=fox", "weight_drop=0.3", "dropout_per=sequence", "schedule=decay", "decay_after=1",
+        "optimiser=sgd", "rate=1",
+    ],
+    "sentences": ["read=sentences", "hidden=6", "batch=2", "held_out=0.2", "epochs=2", "optimiser=adadelta", "rate=1"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", OTHER_WAYS)
+def test_every_way_to_train_goes_on(way: str, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = get("words").configured(OTHER_WAYS[way])
+    whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "run")
+    train(made, out=whole.path, source=source, console=QUIET)
+    with killed_before(whole.read(whole.result)["iterations"] - 1, monkeypatch):
+        train(made, out=folder.path, source=source, console=QUIET)
+    resume(folder.path, console=QUIET)
+    assert weights(folder) == weights(whole)
+    assert timeless(folder.metrics) == timeless(whole.metrics)
 
 
 def test_killed_again_and_again(tmp_path: Path, source: str, whole: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,15 +78,16 @@ def _say_how_to_resume(console: Console, name: str, folder: Path, signal_number:
 
 
 def _show_result(console: Console, result: "Result", folder: Path) -> None:
+    from gatewright.tasks.folder import RunFolder
     from gatewright.tasks.recipes import get
 
-    made = get(result.recipe).restored(result.settings)
+    made, run = get(result.recipe).restored(result.settings), RunFolder(folder)
     speed = ", ".join(f"{value:,} {unit}" for unit, value in result.speed.items())
     console.print(f"{result.iterations:,} iterations in {result.seconds:,.0f} s, {speed}")
     if result.best_epoch is not None:
         console.print(f"kept the network of epoch {result.best_epoch} of {result.epochs}, the best in validation")
     show_metrics(console, result.metrics)
-    if (expected := made.expectation()) is not None:
+    if (expected := made.expectation()) is not None and run.read(run.run)["data"] is None:
         reached = expected.met(result.metrics[expected.part][expected.metric])
         console.print(f"{'reached' if reached else 'not reached'}: {expected}")
     for prompt, text in result.samples.items():

@@ -153,7 +153,7 @@ class WordModel(LanguageModel):
         )
 
     def evaluation(self, source: str | None, model: "Model") -> Data:
-        """What was held out; of another text every part, in the words that the model knows."""
+        """What was held out; of another text all of it, or each of its parts, in the words that the model knows."""
         if source is None:
             return super().evaluation(None, model)
         vocabulary, found = self._found(source, 0.0)
@@ -162,7 +162,7 @@ class WordModel(LanguageModel):
             part: Ragged(numbers[one.values], one.starts, one.lengths) if isinstance(one, Ragged) else numbers[one]
             for part, one in found.items()
         }
-        parts = {part: self._batches(one, trained=False) for part, one in known.items()}
+        parts = {part if len(known) > 1 else "text": self._batches(one, trained=False) for part, one in known.items()}
         return Data(parts, model.sizes, measured=tuple(parts))
 
     def _found(self, name: str, held_out: float) -> tuple[WordVocabulary, dict[str, Tokens | Ragged]]:

@@ -85,7 +85,8 @@ class Learner(pl.LightningModule):
             return optimiser
         total = self.total_iterations
         if recipe.schedule == "one-cycle":
-            schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total)
+            has_momentum = not {"momentum", "betas"}.isdisjoint(optimiser.defaults)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total, cycle_momentum=has_momentum)
         elif recipe.schedule == "decay":
             schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._decayed)
         else:

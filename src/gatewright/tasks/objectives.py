@@ -146,6 +146,7 @@ class Forecasts(Objective):
 
     def derived(self, means: Mapping[str, float]) -> Mapping[str, float]:
         """What share of the naive forecast's error is gone."""
-        if not means.get("naive_mae"):
+        mae, naive = means.get("mae"), means.get("naive_mae")
+        if mae is None or naive is None:  # of the training, where nothing but the loss is gathered
             return {}
-        return {"skill": 1 - means["mae"] / means["naive_mae"]}
+        return {"skill": 1 - mae / naive if naive else -math.inf}

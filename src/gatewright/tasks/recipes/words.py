@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from gatewright.tasks.language import WordModel
 from gatewright.tasks.recipe import Schedule
@@ -47,4 +47,5 @@ class Words(WordModel):
     tied: bool = True
     dropout: float = 0.3
     input_dropout: float = 0.3
+    dropout_per: Literal["step", "sequence"] = "sequence"
     clip: float = 0.25
