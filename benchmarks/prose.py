@@ -34,7 +34,8 @@ python -m benchmarks.report runs/benchmarks/benchmarks.json
   a short latency. ONNX Runtime's threads are told to rest between runs, so that they take no time from the next
   peer.
 - **Weights** may have changed since the last call for torch.nn, JAX and Gatewright, whose calls include whatever
-  they do to lay them out, or to see that they are the same. In ONNX Runtime and OpenVINO they are constants, laid out when the model was loaded.
+  they do to lay them out, or to see that they are the same. In ONNX Runtime and OpenVINO they are constants, laid
+  out when the model was loaded.
 - **Operations** are those of the matrix products: 2 G H (I + H) a step and row for a cell with G gates, and three
   times as many in training. The functions of the gates are not counted.
 - **The peak** is that of fused multiplications and additions in registers, by code that does nothing else. It is
