@@ -22,6 +22,7 @@ from gatewright.tasks.recipes.digits import Digits
 from gatewright.tasks.recipes.text import Text
 from gatewright.tasks.train import Result, train
 from tests.paths import ROOT
+from tests.tasks.own_data import OWN_DATA
 from tests.tasks.small import QUIET, WORDS, small_recipe, small_text
 
 Trained = Callable[[str], tuple[Result, Path]]
@@ -29,16 +30,14 @@ Trained = Callable[[str], tuple[Result, Path]]
 QUICKER = {
     "adding": ["epochs=6"],
     "digits": ["epochs=1", "hidden=16"],
+    "images": ["validation=10", "hidden=16"],
+    "longlag": ["epochs=2", "iterations=4", "hidden=8", "lag=5"],
+    "music": ["hidden=16"],
     "sentiment": ["hidden=8", "epochs=1", "words=20"],
     "series": ["epochs=1", "history=24"],
+    "speakers": ["hidden=16"],
     "text": ["tokens=10000", "epochs=1", "hidden=32"],
     "words": ["epochs=1", "hidden=16", "words=200", "batch=4"],
-}
-# What stands for the data that a recipe has by name: a file that is made.
-OWN_DATA = {
-    "sentiment": lambda: "".join(f"text number {place},{place % 2}\n" for place in range(80)),
-    "series": lambda: "value\n" + "".join(f"{place % 12 + place / 50}\n" for place in range(150)),
-    "words": lambda: WORDS * 60,
 }
 UNMEASURED = {"words"}  # what these reach takes hours to find out
 
@@ -50,12 +49,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     @cache
     def trained(name: str) -> tuple[Result, Path]:
         made = recipes.get(name).configured(QUICKER[name], quick=True)
-        folder = tmp_path_factory.mktemp(name) / "run"
-        source = None
-        if name in OWN_DATA:
-            source = folder.with_name("data.csv" if name != "words" else "data.txt")
-            source.write_text(OWN_DATA[name]())
-        return train(made, out=folder, source=source and str(source), console=QUIET), folder
+        folder = tmp_path_factory.mktemp(name)
+        source = OWN_DATA[name](folder) if name in OWN_DATA else None
+        out = tmp_path_factory.mktemp(f"{name}-run") / "run"
+        return train(made, out=out, source=source, console=QUIET), out
 
     return trained
 

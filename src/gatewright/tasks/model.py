@@ -32,6 +32,7 @@ class Model:
             "recipe": self.recipe.settings(),
             "inputs": self.sizes.inputs,
             "outputs": self.sizes.outputs,
+            "classes": self.sizes.classes,
             "data": self.source,
         }
         model_file.save(
@@ -58,7 +59,8 @@ def load_model(path: Path) -> Model:
     kept = model_file.load(path)
     try:
         made = recipes.get(kept.task).restored(kept.settings["recipe"])
-        sizes = Sizes(kept.settings["inputs"], kept.settings["outputs"], kept.vocabulary)
+        classes = kept.settings.get("classes")
+        sizes = Sizes(kept.settings["inputs"], kept.settings["outputs"], kept.vocabulary, classes and tuple(classes))
         network = made.network(sizes, kept.layers[0].trace)
         network.load_state_dict({name: torch.from_numpy(one) for name, one in kept.tensors.items()})
     except (GatewrightError, LookupError, TypeError, RuntimeError) as error:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
@@ -11,6 +12,7 @@ from gatewright.errors import OptionError
 from gatewright.nn import LastPool, MaxPool, MeanPool, Recurrent, SharedDense
 from gatewright.nn import init as initialisers
 from gatewright.nn.dropout import Dropout
+from gatewright.tasks.data import Scaling
 from gatewright.tasks.recipe import Encoding, Pooling, Sizes
 
 State = Any  # what a recurrent layer returns: a tensor (layers, batch, hidden), or a tuple of such tensors
@@ -26,6 +28,27 @@ class OneHot(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """The symbols as vectors of the default floating-point type."""
         return functional.one_hot(inputs, self.symbols).float()
+
+
+class Standardised(nn.Module):
+    """Features (time, batch, features), each less its mean and over its deviation; both stay with the weights."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("deviation", torch.ones(features))
+
+    def take(self, scaling: Scaling) -> None:
+        """Standardise by these from now on."""
+        self.mean.copy_(torch.from_numpy(scaling.mean))
+        self.deviation.copy_(torch.from_numpy(scaling.deviation))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The features with mean 0 and deviation 1 in what the scaling is of."""
+        return (inputs - self.mean) / self.deviation
 
 
 _POOLS = {"last": LastPool, "mean": MeanPool, "max": MaxPool}
@@ -64,6 +87,7 @@ class Network(nn.Module):
         super().__init__()
         encoders: dict[Encoding, Callable[[], tuple[nn.Module, int]]] = {
             "values": lambda: (nn.Identity(), sizes.inputs),
+            "standardised": lambda: (Standardised(sizes.inputs), sizes.inputs),
             "one-hot": lambda: (OneHot(sizes.inputs), sizes.inputs),
             "embedding": lambda: (nn.Embedding(sizes.inputs, hidden), hidden),
         }
@@ -124,3 +148,10 @@ def map_state(change: Callable[[Tensor], Tensor], state: State) -> State:
     if state is None:
         return None
     return change(state) if isinstance(state, Tensor) else tuple(change(one) for one in state)
+
+
+def standardise(network: nn.Module, scaling: Scaling | None) -> None:
+    """Hand the scaling of the training data, if there is one, to the part of the network that standardises."""
+    for module in network.modules():
+        if scaling is not None and isinstance(module, Standardised):
+            module.take(scaling)

@@ -150,3 +150,47 @@ class Forecasts(Objective):
         if mae is None or naive is None:  # of the training, where nothing but the loss is gathered
             return {}
         return {"skill": 1 - mae / naive if naive else -math.inf}
+
+
+@dataclass(frozen=True)
+class Numbers(Objective):
+    """Squared error of numbers, outputs and targets (batch, numbers): the loss is its mean, the MSE.
+
+    A row is right where each of its numbers is within `close` of the target, which the accuracy counts.
+    """
+
+    headline = "accuracy"
+    close: float
+
+    def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":
+        """The squared error of each number."""
+        return (outputs - batch.targets) ** 2
+
+    def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
+        """Accuracy: 1 where a row's numbers are all close."""
+        return {"accuracy": ((outputs - batch.targets).abs() < self.close).all(-1)}
+
+
+class Keys(Objective):
+    """Which keys sound, frame by frame: the negative log likelihood of a frame, in nats, summed over its keys.
+
+    Outputs are log-odds and targets 0 or 1, (time, batch, keys), in frames up to a row's length. The loss is the mean
+    over the frames of all rows together, so a long piece counts for more than a short one.
+    """
+
+    items = "frames"
+
+    def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":
+        """-log p of each frame that is there."""
+        import torch
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        from gatewright.nn.sequence import step_mask
+
+        frames = binary_cross_entropy_with_logits(outputs, batch.targets, reduction="none").sum(-1)
+        return frames[step_mask(batch.lengths, len(frames), torch.bool)]
+
+    def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
+        """None: the loss says it all."""
+        del outputs, batch
+        return {}

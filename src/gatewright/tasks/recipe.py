@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data import Scaling
 from gatewright.tasks.objectives import Objective
 from gatewright.tasks.settings import from_plain, from_texts, setting
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from gatewright.tasks.model import Model
 
-Encoding = Literal["values", "one-hot", "embedding"]
+Encoding = Literal["values", "standardised", "one-hot", "embedding"]
 Pooling = Literal["each step", "last", "mean", "max"]
 Direction = Literal["min", "max"]
 Schedule = Literal["constant", "cosine", "one-cycle", "decay"]
@@ -45,11 +46,12 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a network must know of its data: features or symbols in, values or classes out, and the symbols."""
+    """What a network must know of its data: features or symbols in, values or classes out, and their names."""
 
     inputs: int
     outputs: int
-    vocabulary: tuple[str, ...] | None = None
+    vocabulary: tuple[str, ...] | None = None  # of the symbols
+    classes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Data:
     sizes: Sizes
     measured: tuple[str, ...]  # the parts that a finished network is measured on
     origin: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what it was read from, to check a resumed run
+    scaling: Scaling | None = None  # of the features in the training part, for an encoding that standardises them
 
 
 @dataclass(frozen=True)
@@ -133,13 +136,22 @@ class Recipe(ABC):
         """How the inputs reach the recurrent layers: as the numbers that they are, or as symbols."""
         return "values"
 
+    def pooling(self) -> Pooling:
+        """What of the states reaches the output layer."""
+        return self.pool
+
+    def initialiser(self, cell: Any) -> str:
+        """How the recurrent layers of that cell, or Trace of one, begin."""
+        del cell
+        return self.init
+
     def network(self, sizes: Sizes, cell: Any) -> "nn.Module":
         """The network, freshly initialised; `cell` is a cell, or a Trace out of a model file."""
         return self.network_class()(
             cell,
             sizes,
             encode=self.encoding(),
-            pool=self.pool,
+            pool=self.pooling(),
             hidden=self.hidden,
             layers=self.layers,
             dropout=self.dropout,
@@ -147,7 +159,7 @@ class Recipe(ABC):
             dropout_per=self.dropout_per,
             weight_drop=self.weight_drop,
             axes=read_axes(self.axes),
-            init=self.init,
+            init=self.initialiser(cell),
             output_init=self.output_init,
             **self.network_options(),
         )

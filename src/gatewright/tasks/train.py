@@ -28,6 +28,7 @@ from gatewright.tasks.history import ITERATION, History
 from gatewright.tasks.keeper import Interrupted, Keeper, PlainCheckpoints
 from gatewright.tasks.learner import Learner
 from gatewright.tasks.model import Model
+from gatewright.tasks.network import standardise
 from gatewright.tasks.progress import Progress
 from gatewright.tasks.recipe import Data, Recipe
 from gatewright.trace import Trace
@@ -125,6 +126,7 @@ class _Session:
         self.folder, self.made, self.source, self.console = folder, made, source, console
         self.data: Data = made.data(source)
         network = made.network(self.data.sizes, trace or read_cell(made.cell))
+        standardise(network, self.data.scaling)
         self.model = Model(made, self.data.sizes, network, source)
         self.learner = Learner(made, self.model.network, self.data)
         self.history = History(self.learner, folder, self.data.parts.get("validation"))

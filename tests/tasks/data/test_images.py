@@ -2,29 +2,15 @@
 
 import gzip
 import re
-import struct
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data import ImageBatches, LabelledImages, load_images
 from gatewright.tasks.data.idx import read_idx
-
-TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-
-
-def idx(array: NDArray[Any], kind: int = 0x08) -> bytes:
-    sizes = struct.pack(f">{array.ndim}I", *array.shape)
-    return bytes([0, 0, kind, array.ndim]) + sizes + array.astype(TYPES[kind]).tobytes()
-
-
-def put(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
+from tests.tasks.data.formats import IDX_TYPES, idx, put
 
 
 @pytest.fixture
@@ -37,10 +23,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", IDX_TYPES)
 @pytest.mark.parametrize("packed", [False, True])
 def test_any_array_is_read_as_it_was_written(tmp_path: Path, rng: np.random.Generator, kind: int, packed: bool) -> None:
-    array = rng.integers(0, 100, (3, 4, 5)).astype(TYPES[kind])
+    array = rng.integers(0, 100, (3, 4, 5)).astype(IDX_TYPES[kind])
     content = idx(array, kind)
     found = read_idx(put(tmp_path / "any", gzip.compress(content) if packed else content))
     assert found.dtype == array.dtype.newbyteorder("=")

@@ -1,7 +1,6 @@
 """Music as piano rolls, out of MATLAB files."""
 
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,43 +10,9 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.data import load_piano_rolls
 from gatewright.tasks.data.mat_file import read_cells
+from tests.tasks.data.formats import cells, element, mat, matrix, numbers, packed, put
 
-HEADER = b"MATLAB 5.0 MAT-file, made by a test".ljust(124)
 ROLLS = [np.eye(4, 88, place, dtype=np.uint8) for place in range(3)]
-
-
-def element(kind: int, content: bytes, order: str = "<") -> bytes:
-    return struct.pack(f"{order}II", kind, len(content)) + content + b"\0" * (-len(content) % 8)
-
-
-def matrix(name: str, kind: int, shape: tuple[int, ...], content: bytes, order: str = "<") -> bytes:
-    flags = element(6, struct.pack(f"{order}II", kind, 0), order)
-    sizes = element(5, struct.pack(f"{order}{len(shape)}i", *shape), order)
-    return element(14, flags + sizes + element(1, name.encode(), order) + content, order)
-
-
-def numbers(array: NDArray[np.generic], order: str = "<") -> bytes:
-    kind, written = {"u1": (9, 2), "f8": (6, 9)}[array.dtype.str[1:]]
-    content = array.astype(array.dtype.newbyteorder(order)).tobytes(order="F")
-    return matrix("", kind, array.shape, element(written, content, order), order)
-
-
-def cells(name: str, rolls: list[NDArray[np.generic]], order: str = "<") -> bytes:
-    return matrix(name, 1, (1, len(rolls)), b"".join(numbers(one, order) for one in rolls), order)
-
-
-def packed(content: bytes) -> bytes:
-    squeezed = zlib.compress(content)
-    return struct.pack("<II", 15, len(squeezed)) + squeezed
-
-
-def mat(*variables: bytes, order: str = "<") -> bytes:
-    return HEADER + (b"\0\1IM" if order == "<" else b"\1\0MI") + b"".join(variables)
-
-
-def put(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
 
 
 def three_parts(changed: NDArray[np.generic]) -> bytes:

@@ -18,7 +18,8 @@ from gatewright.tasks.data.images import ImageBatches, LabelledImages, load_imag
 from gatewright.tasks.data.labelled_series import load_labelled_series
 from gatewright.tasks.data.labelled_texts import count_words, encode_texts, load_labelled_texts
 from gatewright.tasks.data.locate import cache_folder, locate
-from gatewright.tasks.data.piano_rolls import load_piano_rolls
+from gatewright.tasks.data.long_lags import COPY_SYMBOLS, copy_arrays, marked_sums
+from gatewright.tasks.data.piano_rolls import KEYS, load_piano_rolls
 from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, held_out
 from gatewright.tasks.data.registry import DATA_SETS, data_set
 from gatewright.tasks.data.series import Series, load_series
@@ -29,9 +30,11 @@ from gatewright.tasks.data.words import END, END_OF_LINE, START, TOKENISERS, Wor
 
 __all__ = [
     "CLEANINGS",
+    "COPY_SYMBOLS",
     "DATA_SETS",
     "END",
     "END_OF_LINE",
+    "KEYS",
     "START",
     "TOKENISERS",
     "UNKNOWN",
@@ -67,6 +70,7 @@ __all__ = [
     "best_season",
     "cache_folder",
     "clean",
+    "copy_arrays",
     "count_words",
     "data_set",
     "encode_texts",
@@ -82,6 +86,7 @@ __all__ = [
     "load_series",
     "load_words",
     "locate",
+    "marked_sums",
     "random_pairs",
     "read_text",
     "seasonal_naive",

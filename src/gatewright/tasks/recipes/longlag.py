@@ -1,0 +1,70 @@
+"""Two tasks whose answer lies any number of steps back: the adding problem, and copy memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from gatewright.tasks.data import COPY_SYMBOLS, copy_arrays, marked_sums
+from gatewright.tasks.objectives import Classes, Numbers, Objective
+from gatewright.tasks.parts import ArrayBatches, MadeBatches
+from gatewright.tasks.recipe import Data, Encoding, Expected, Pooling, Recipe, Sizes
+from gatewright.tasks.settings import setting
+from gatewright.trace import Trace, trace_cell
+from gatewright.trace.roles import gate_roles
+
+
+@dataclass(frozen=True)
+class LongLag(Recipe):
+    """Sequences are made from the seed, new ones in each iteration, so that nothing can be learned by heart.
+
+    "adding": the sum of the two numbers out of `lag` that are marked; who says 1 has a squared error of 1/6 (0.167).
+    "copy": ten symbols, to be repeated after `lag` steps; who guesses is right in 1 of 8.
+    Where a cell has gates that keep or replace its state, these begin with memories of up to the lag (Tallec and
+    Ollivier 2018), which "drawn" leaves out.
+    """
+
+    name: ClassVar[str] = "longlag"
+    about: ClassVar[str] = "add two marked numbers of 600, or repeat ten symbols after 1,000 steps"
+    expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "loss", at_most=5.3e-5, seconds=600)}
+    presets: ClassVar[Mapping[str, str]] = {"copy": "task=copy lag=1000"}
+    quick: ClassVar[str] = "lag=20 hidden=32 epochs=4 iterations=50"
+
+    hidden: int = 64
+    epochs: int = 20
+    rate: float = 5e-3
+    schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
+    batch: int = 50
+    clip: float = 1.0
+    task: Literal["adding", "copy"] = setting("adding", "what is asked of the network")
+    lag: int = setting(600, "steps that the answer may lie back", least=2)
+    memory: Literal["lag", "drawn"] = setting("lag", "how gates begin: to remember so long, or as init says")
+    iterations: int = setting(100, "batches in an epoch", least=1)
+
+    def objective(self) -> Objective:
+        """The squared error of the sum, or cross entropy of the symbols to repeat."""
+        return Numbers(close=0.04) if self.task == "adding" else Classes()
+
+    def encoding(self) -> Encoding:
+        """Numbers and their marks, or symbols one-hot."""
+        return "values" if self.task == "adding" else "one-hot"
+
+    def pooling(self) -> Pooling:
+        """The last state knows the sum; symbols are repeated step by step."""
+        return "last" if self.task == "adding" else "each step"
+
+    def initialiser(self, cell: Any) -> str:
+        """As it is set; gates that decide how much of the state stays get biases for the lag."""
+        trace = cell if isinstance(cell, Trace) else trace_cell(cell)
+        chrono = self.memory == "lag" and gate_roles(trace).signs()
+        return f"{self.init} + chrono(max_steps={self.lag})" if chrono else self.init
+
+    def data(self, source: str | None) -> Data:
+        """Sequences made from the seed: new ones for each iteration, and 1,000 to measure on for each other part."""
+        self.needs_no_data(source)
+        make = marked_sums if self.task == "adding" else copy_arrays
+        drawn = MadeBatches(lambda seed: make(self.batch, self.lag, seed), self.iterations, seed=self.seed)
+        held = {part: make(1000, self.lag, seed) for seed, part in enumerate(("validation", "test"))}
+        timed = self.task == "copy"
+        parts = {"train": drawn, **{part: ArrayBatches(*rows, 100, timed=timed) for part, rows in held.items()}}
+        sizes = Sizes(2, 1) if self.task == "adding" else Sizes(COPY_SYMBOLS, COPY_SYMBOLS)
+        return Data(parts, sizes, measured=("validation", "test"))
