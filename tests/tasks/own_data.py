@@ -44,18 +44,18 @@ def small_music(folder: Path) -> str:
 def small_reviews(folder: Path) -> str:
     """80 texts of two classes, one a line."""
     lines = (f"text number {place},{place % 2}\n" for place in range(80))
-    return str(put(folder / "data.csv", "".join(lines)))
+    return str(put(folder / "data.csv", "".join(lines).encode()))
 
 
 def small_table(folder: Path) -> str:
     """150 numbers with a season of 12 that grow."""
     lines = (f"{place % 12 + place / 50}\n" for place in range(150))
-    return str(put(folder / "data.csv", "value\n" + "".join(lines)))
+    return str(put(folder / "data.csv", ("value\n" + "".join(lines)).encode()))
 
 
 def small_words(folder: Path) -> str:
     """A few words, again and again."""
-    return str(put(folder / "data.txt", WORDS * 60))
+    return str(put(folder / "data.txt", (WORDS * 60).encode()))
 
 
 OWN_DATA: Mapping[str, Callable[[Path], str]] = {
