@@ -51,7 +51,9 @@ THIRD_PARTY = {
     "onnx": ("backends.onnx",),
 }
 # Inside functions, or for types only, also here.
-DEFERRED = dict.fromkeys(("torch", "onnx", "h5py", "keras", "flax"), ("convert",)) | {"matplotlib": ("tasks",)}
+DEFERRED = dict.fromkeys(("torch", "onnx", "h5py", "keras", "flax"), ("convert",)) | dict.fromkeys(
+    ("matplotlib", "ray", "dask", "distributed"), ("tasks",)
+)
 # The one name of the package's front that its parts may ask for.
 VERSION = "gatewright.__version__"
 # Reading these runs whatever code the file holds.

@@ -16,7 +16,7 @@ import typer
 from gatewright.cli.shell import Command, show_error
 from gatewright.errors import GatewrightError, OptionError
 
-_FILES = ("catalogue", "training", "models", "check")
+_FILES = ("catalogue", "training", "comparing", "models", "check")
 
 app = typer.Typer(
     no_args_is_help=True,

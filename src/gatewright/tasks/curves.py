@@ -41,9 +41,6 @@ def _measures(rows: Sequence[Row]) -> list[str]:
 
 
 def _draw(axes: Any, rows: Sequence[Row], measure: str) -> None:
-    from matplotlib.ticker import NullFormatter, StrMethodFormatter
-
-    lowest = float("inf")
     for part, label in _LABELS.items():
         points = [
             (row[ITERATION], row[name]) for row in rows if math.isfinite(row.get(name := f"{part}_{measure}", math.nan))
@@ -51,14 +48,21 @@ def _draw(axes: Any, rows: Sequence[Row], measure: str) -> None:
         if points:
             marker = "o" if len(points) < 30 else None
             axes.plot(*zip(*points, strict=True), label=label, color=_COLOURS[part], marker=marker, markersize=3)
-            lowest = min(lowest, *(value for _, value in points))
-    if measure not in _SHARES and lowest > 0:
-        axes.set_yscale("log")
-        bottom, top = axes.get_ylim()
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}") if top < 10 * bottom else NullFormatter())
+    measure_axis(axes, measure)
     axes.set_xlabel("iteration")
     axes.set_ylabel(measure)
     axes.grid(visible=True, which="both", alpha=0.25)
     if axes.get_lines():
         axes.legend(frameon=False)
+
+
+def measure_axis(axes: Any, measure: str) -> None:
+    """A logarithmic axis with plain numbers, where what was drawn allows it; a plain one for a share."""
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+    lowest = min((value for line in axes.get_lines() for value in line.get_ydata()), default=0.0)
+    if measure not in _SHARES and lowest > 0:
+        axes.set_yscale("log")
+        bottom, top = axes.get_ylim()
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}") if top < 10 * bottom else NullFormatter())

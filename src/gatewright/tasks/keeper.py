@@ -2,6 +2,7 @@
 
 import io
 import math
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gatewright.files import write_atomically
 from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.history import History
 from gatewright.tasks.learner import Learner
+from gatewright.tasks.watch import Watch
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing failed
@@ -57,12 +59,15 @@ class Keeper(Checkpoint):
     A checkpoint is never taken between an epoch's last iteration and the validation that belongs to it.
     """
 
-    def __init__(self, learner: Learner, folder: RunFolder, history: History, save_model: Callable[[], None]) -> None:
+    def __init__(
+        self, learner: Learner, folder: RunFolder, history: History, save_model: Callable[[], None], watch: Watch
+    ) -> None:
         self.best: dict[str, Tensor] = {}
         self.best_score: float | None = None
         self.best_epoch = 0
         self._worse = 0  # validations since the best one
         self._learner, self._folder, self._history, self._save_model = learner, folder, history, save_model
+        self._watch = watch
         self._saved_at = 0
         self._stop_signal: int | None = None
 
@@ -108,6 +113,8 @@ class Keeper(Checkpoint):
             self._judge(self._history.validation, epoch)
             self._stop_early(trainer)
         self._keep(trainer, now=trainer.should_stop or epoch == self._learner.recipe.epochs)
+        if self._history.validation is not None:
+            self._watch.validated(epoch, self._history.validation)
 
     def _judge(self, validation: Mapping[str, float], epoch: int) -> None:
         metric, direction = self._learner.recipe.monitor
@@ -126,6 +133,8 @@ class Keeper(Checkpoint):
             trainer.should_stop = True
 
     def _keep(self, trainer: pl.Trainer, *, now: bool = False) -> None:
+        if self._stop_signal is None and self._watch.stop():
+            self._stop_signal = signal.SIGINT
         reached = self._learner.global_step
         due = reached - self._saved_at >= self._learner.recipe.checkpoint_every
         if due or now or self._stop_signal is not None:

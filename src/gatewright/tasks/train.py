@@ -31,6 +31,7 @@ from gatewright.tasks.model import Model
 from gatewright.tasks.network import standardise
 from gatewright.tasks.progress import Progress
 from gatewright.tasks.recipe import Data, Recipe
+from gatewright.tasks.watch import Watch
 from gatewright.trace import Trace
 from gatewright.trace.parse import parse
 from gatewright.trace.text import to_text
@@ -60,7 +61,13 @@ class Result:
 
 
 def train(
-    made: Recipe, *, out: Path, source: str | None = None, overwrite: bool = False, console: Console | None = None
+    made: Recipe,
+    *,
+    out: Path,
+    source: str | None = None,
+    overwrite: bool = False,
+    console: Console | None = None,
+    watch: Watch | None = None,
 ) -> Result:
     """Train the recipe on its own data, or on that of a name or path, into the folder `out`.
 
@@ -70,13 +77,18 @@ def train(
     folder = RunFolder(out)
     with folder.locked():
         folder.check_new(overwrite=overwrite)
-        session = _Session(folder, made, absolute(source), console or Console(stderr=True))
+        session = _Session(folder, made, absolute(source), console, watch)
         folder.write(folder.run, session.description())
         return session.run()
 
 
 def resume(
-    out: Path, *, asked: Recipe | None = None, source: str | None = None, console: Console | None = None
+    out: Path,
+    *,
+    asked: Recipe | None = None,
+    source: str | None = None,
+    console: Console | None = None,
+    watch: Watch | None = None,
 ) -> Result:
     """Go on with the run in the folder `out`, from its last checkpoint; of a finished run, read the result.
 
@@ -94,7 +106,7 @@ def resume(
         made = recipes.get(kept["recipe"]).restored(kept["settings"])
         # The trace holds the equations; with which weights they begin, before there is a checkpoint, the cell knows.
         trace = parse(kept["trace"]) if folder.checkpoint.exists() else None
-        session = _Session(folder, made, kept["data"], console or Console(stderr=True), trace)
+        session = _Session(folder, made, kept["data"], console, watch, trace)
         session.check_same(kept)
         return session.run()
 
@@ -120,17 +132,25 @@ class _Session:
     """One process's part in a run."""
 
     def __init__(
-        self, folder: RunFolder, made: Recipe, source: str | None, console: Console, trace: Trace | None = None
+        self,
+        folder: RunFolder,
+        made: Recipe,
+        source: str | None,
+        console: Console | None,
+        watch: Watch | None,
+        trace: Trace | None = None,
     ) -> None:
         torch.manual_seed(made.seed)
-        self.folder, self.made, self.source, self.console = folder, made, source, console
+        self.folder, self.made, self.source, self.console = folder, made, source, console or Console(stderr=True)
         self.data: Data = made.data(source)
         network = made.network(self.data.sizes, trace or read_cell(made.cell))
         standardise(network, self.data.scaling)
         self.model = Model(made, self.data.sizes, network, source)
         self.learner = Learner(made, self.model.network, self.data)
         self.history = History(self.learner, folder, self.data.parts.get("validation"))
-        self.keeper = Keeper(self.learner, folder, self.history, lambda: self.model.save(folder.model))
+        self.keeper = Keeper(
+            self.learner, folder, self.history, lambda: self.model.save(folder.model), watch or Watch()
+        )
 
     def description(self) -> dict[str, Any]:
         """What `run.json` says: all that is needed to go on."""

@@ -1,0 +1,119 @@
+"""`gatewright compare`."""
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gatewright.cli.shell import Command, messages, out, print_json
+from gatewright.errors import OptionError
+
+if TYPE_CHECKING:
+    from gatewright.tasks.comparison import Comparison
+
+
+def compare(
+    recipe: Annotated[str, typer.Argument(help="A recipe; `gatewright recipes` lists them.")],
+    *,
+    cells: Annotated[str, typer.Option(help="Cells, with commas between: 'elman,gru(reset=after),lstm'.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each cell, with the seeds 0, 1, ...")] = 3,
+    match: Annotated[
+        bool, typer.Option("--match-parameters", help="Give each about as many parameters as the first cell has.")
+    ] = False,
+    data: Annotated[str | None, typer.Option(help="A data set by name, or a file or folder.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be given again."),
+    ] = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the runs; otherwise runs/compare-RECIPE.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time; otherwise one for each core.")] = None,
+    engine: Annotated[str, typer.Option(help="Where runs go: processes, ray or dask.")] = "processes",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete these runs in the folder first.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A small size: the whole way in seconds.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+) -> None:
+    """Train a recipe with several cells and seeds, and put what they reach side by side.
+
+    Runs that are finished are kept, and those that were stopped go on, when the same command is given again. The
+    folder gets a folder for each run, comparison.md, comparison.csv, runs.csv and curves.png.
+    """
+    names, console = split_cells(cells), messages(quiet=as_json)
+    with console.status("starting"):
+        from gatewright.tasks import compare as comparing
+        from gatewright.tasks import comparison, engines, recipes
+
+        made = recipes.get(recipe).configured(assignments or [], quick=quick)
+        folder = out_folder or Path("runs") / f"compare-{made.name}"
+        runs = comparing.plan(made, names, range(seeds), out=folder, source=data, match=match)
+    at_a_time = jobs or engines.default_jobs()
+    try:
+        outcomes = comparing.compare(
+            runs, out=folder, jobs=at_a_time, console=console, where=engine, overwrite=overwrite
+        )
+    except comparing.Interrupted as stop:
+        console.print("stopped; the same command, without --overwrite, goes on", soft_wrap=True)
+        raise typer.Exit(128 + (stop.signal_number or signal.SIGINT)) from None
+    files, found = comparison.keep(outcomes, folder), comparison.comparison(outcomes)
+    if as_json:
+        print_json({**found.as_dict(), "folder": str(folder), "jobs": at_a_time})
+    else:
+        _show(out(), found, files, at_a_time)
+    if found.problems:
+        raise typer.Exit(1)
+
+
+def split_cells(text: str) -> list[str]:
+    """The cells of a text with commas between them; a comma inside of parentheses belongs to a cell."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    found = [part.strip() for part in parts]
+    if depth or not all(found):
+        raise OptionError(
+            "--cells cannot be read", expected="cells with commas between, as in gru,lstm", got=repr(text)
+        )
+    return found
+
+
+def _show(console: Console, found: "Comparison", files: list[Path], jobs: int) -> None:
+    from gatewright.tasks.comparison import numbers
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("cell", overflow="fold")
+    for name in ("units", "parameters", found.measure, "seconds", f"{found.items}/s"):
+        table.add_column(name, justify="right")
+    for row in found.rows:
+        table.add_row(*map(Text, (row.cell, *numbers(row))))
+    console.print(table)
+    runs = max(row.runs for row in found.rows)
+    spread = f"mean ± standard deviation of {runs} runs" if runs > 1 else "one run each"
+    console.print(f"{spread}; {jobs} at a time share the machine" if jobs > 1 else spread)
+    for row in found.rows:
+        for prompt, text in row.samples.items():
+            console.print(f"{row.cell}: {prompt}|{text}", markup=False)
+    for run, problem in found.problems.items():
+        console.print(f"failed: {run}: {problem}", markup=False, soft_wrap=True)
+    for path in files:
+        console.print(str(path), soft_wrap=True, markup=False)
+
+
+COMMANDS = (
+    Command(
+        compare,
+        (
+            "gatewright compare digits --cells elman,gru,lstm --seeds 3",
+            "gatewright compare text --cells 'gru,gru(reset=after)' --match-parameters",
+            "gatewright compare adding --cells gru,mgu --engine ray --jobs 8",
+        ),
+    ),
+)

@@ -1,0 +1,205 @@
+"""Cells side by side: a run for each cell and seed, on the same data with the same settings."""
+
+import signal
+import threading
+from collections.abc import Generator, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import joblib
+from rich.console import Console
+
+from gatewright.errors import GatewrightError, OptionError
+from gatewright.tasks.cell_spec import read_cell
+from gatewright.tasks.engines import engine
+from gatewright.tasks.folder import RunFolder, absolute
+from gatewright.tasks.matching import count_parameters, matched
+from gatewright.tasks.numbers import spell
+from gatewright.tasks.overview import Standing, overview, share_of
+from gatewright.tasks.recipe import Recipe
+from gatewright.tasks.train import Interrupted, Result, resume, train
+from gatewright.tasks.watch import Watch
+
+_STOP = ".stop"  # the file that asks every run of a comparison to stop, wherever it runs
+_ONE_AT_A_TIME = threading.Lock()  # a run seeds the random numbers of its process
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a comparison; its folder is that of an ordinary run."""
+
+    made: Recipe
+    source: str | None
+    folder: RunFolder
+
+    @property
+    def title(self) -> str:
+        """What to call it."""
+        return f"{self.made.cell}, seed {self.made.seed}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run: a result, a reason why there is none, or neither where it was stopped."""
+
+    run: Run
+    result: Result | None = None
+    problem: str | None = None
+
+
+def plan(
+    made: Recipe, cells: Sequence[str], seeds: Sequence[int], *, out: Path, source: str | None, match: bool = False
+) -> list[Run]:
+    """The runs: for each cell every seed.
+
+    With `match` each cell gets the hidden size that brings its number of parameters closest to the first cell's.
+    Raises OptionError for a cell that cannot be read or comes twice, and where a folder holds a run with other
+    settings.
+    """
+    names = [slug(cell) for cell in cells]
+    twice = next((cell for place, cell in enumerate(cells) if names[place] in names[:place]), None)
+    if twice is not None or not cells:
+        raise OptionError("cells to compare are different ones", got=f"{twice} twice" if twice else "none")
+    for cell in cells:
+        read_cell(cell)
+    given = [_with(made, cell=cell) for cell in cells]
+    if match:
+        sizes = made.data(source).sizes
+        parameters = count_parameters(given[0], sizes)
+        given = [given[0], *(matched(one, sizes, parameters) for one in given[1:])]
+    return [
+        Run(_with(one, seed=seed), absolute(source), RunFolder(out / f"{name}-{seed}"))
+        for one, name in zip(given, names, strict=True)
+        for seed in seeds
+    ]
+
+
+def slug(cell: str) -> str:
+    """A cell's text as the name of a folder: gru-reset-after for gru(reset=after)."""
+    words = "".join(one if one.isalnum() else " " for one in cell).split()
+    return "-".join(words)
+
+
+def compare(
+    runs: Sequence[Run], *, out: Path, jobs: int, console: Console, where: str = "processes", overwrite: bool = False
+) -> list[Outcome]:
+    """Train what is not trained yet, `jobs` at a time, and go on with what was stopped.
+
+    Raises Interrupted where it was asked to stop; every run then has its state kept.
+    """
+    stop = out / _STOP
+    stop.unlink(missing_ok=True)
+    for run in runs:
+        _check_kept(run, overwrite=overwrite)
+    out.mkdir(parents=True, exist_ok=True)
+    waiting = [run for run in runs if not run.folder.finished]
+    order = sorted(runs, key=lambda run: not run.folder.finished)
+    with overview(console, lambda: _standing(order)), _stopping(stop) as asked:
+        performed = _perform_all(waiting, stop.resolve(), jobs, where) if waiting else []
+    if stop.exists():
+        stop.unlink()
+        raise Interrupted(asked[0] if asked else signal.SIGINT)
+    done = {outcome.run.folder.path: outcome for outcome in performed}
+    return [done[path] if (path := run.folder.path) in done else perform(run, stop) for run in runs]
+
+
+def _perform_all(runs: Sequence[Run], stop: Path, jobs: int, where: str) -> list[Outcome]:
+    try:
+        with engine(where, min(jobs, len(runs))):
+            performed: Any = joblib.Parallel()(joblib.delayed(perform)(run, stop) for run in runs)
+            return list(performed)
+    except BrokenExecutor as error:
+        if stop.exists():  # a process that was just starting was stopped in its own way
+            return []
+        raise GatewrightError(
+            "a process that trained a run has ended, perhaps for lack of memory",
+            got=str(error).splitlines()[0],
+            do="give the same command again, which goes on with what is there; --jobs 1 needs the least memory",
+        ) from error
+
+
+def perform(run: Run, stop: Path) -> Outcome:
+    """Train, go on, or read the result, in whichever process; an error is told, so that it ends no other run."""
+    watch, quiet = Watch(stop=stop.exists), Console(quiet=True)
+    with _ONE_AT_A_TIME:
+        if stop.exists():
+            return Outcome(run)
+        try:
+            if run.folder.run.exists():
+                return Outcome(run, resume(run.folder.path, console=quiet, watch=watch))
+            return Outcome(run, train(run.made, out=run.folder.path, source=run.source, console=quiet, watch=watch))
+        except Interrupted:
+            stop.touch()  # whoever was interrupted, it is meant for all
+            return Outcome(run)
+        except GatewrightError as error:
+            return Outcome(run, problem=str(error))
+
+
+def _with(made: Recipe, **changes: Any) -> Recipe:
+    return replace(made, **changes)
+
+
+def _check_kept(run: Run, *, overwrite: bool) -> None:
+    """A run that is there already is this one, or is deleted where that is asked for."""
+    if overwrite:
+        if run.folder.path.exists():
+            run.folder.check_new(overwrite=True)
+        return
+    if not run.folder.run.exists():
+        return
+    kept = run.folder.read(run.folder.run)
+    has = {**kept["settings"], "recipe": kept["recipe"], "data": kept["data"]}
+    wanted = {**run.made.settings(), "recipe": run.made.name, "data": run.source}
+    differing = [f"{key}={has.get(key)}" for key, value in wanted.items() if has.get(key) != value]
+    if differing:
+        raise OptionError(
+            f"{run.folder.path} holds a run with other settings",
+            expected=", ".join(f"{key}={wanted[key]}" for key in wanted if has.get(key) != wanted[key]),
+            got=", ".join(differing),
+            do="compare in another folder with --out, or delete these runs with --overwrite",
+        )
+
+
+def _standing(runs: Sequence[Run]) -> Standing:
+    ended = [run for run in runs if run.folder.finished]
+    share = sum(share_of(run.folder, run.made.epochs) for run in runs) / len(runs)
+    return Standing(share, tuple(map(_told, ended)), f"{len(ended)} of {len(runs)} runs")
+
+
+def _told(run: Run) -> str:
+    result = Result(**run.folder.read(run.folder.result))
+    part, metric = headline(run.made, result)
+    return f"{run.title}: {part} {metric} {spell(result.metrics[part][metric])}, {result.seconds:,.0f} s"
+
+
+def headline(made: Recipe, result: Result) -> tuple[str, str]:
+    """The part and the measure that say most: those that the recipe promises something of, or else the last part's."""
+    expected = made.expected.get(made.preset)
+    if expected is not None and expected.metric in result.metrics.get(expected.part, ()):
+        return expected.part, expected.metric
+    return list(result.metrics)[-1], made.objective().headline
+
+
+@contextmanager
+def _stopping(stop: Path) -> Generator[list[int]]:
+    """Let Ctrl-C stop every run with its state kept; when asked again, at once."""
+    asked: list[int] = []
+
+    def handle(number: int, _: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        stop.touch()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {one: signal.signal(one, handle) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -1,0 +1,89 @@
+"""What a person sees while many runs train: one bar with the time left, or a line for each run that has ended."""
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from gatewright.tasks.folder import RunFolder
+from gatewright.tasks.history import read_rows
+
+_EVERY = 0.5  # seconds from one look to the next
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far the runs are: the share of all their work that is done, and a line for each that has ended."""
+
+    share: float
+    ended: tuple[str, ...]
+    title: str
+
+
+def share_of(folder: RunFolder, epochs: int) -> float:
+    """How much of a run is done, by what its folder says."""
+    if folder.finished:
+        return 1.0
+    with suppress(OSError, KeyError):  # it is being written at this moment
+        rows = read_rows(folder.metrics)
+        return min(rows[-1]["epoch"] / epochs, 1.0) if rows else 0.0
+    return 0.0
+
+
+@contextmanager
+def overview(console: Console, look: Callable[[], Standing]) -> Generator[None]:
+    """Show what `look` sees, again and again, from a thread of its own, until the body is done."""
+    shown, ended = _Shown(console, look), threading.Event()
+
+    def keep_looking() -> None:
+        while not ended.wait(_EVERY):
+            shown.update()
+
+    thread = threading.Thread(target=keep_looking, daemon=True)
+    with shown.bar:
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            shown.update()
+
+
+class _Shown:
+    def __init__(self, console: Console, look: Callable[[], Standing]) -> None:
+        self._console, self._look = console, look
+        first = look()
+        self._before, self._started, self._told = first.share, time.perf_counter(), set(first.ended)
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            transient=True,
+            expand=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self.bar.add_task(first.title, total=1.0, left="")
+        self.bar.update(self._task, completed=first.share)
+
+    def update(self) -> None:
+        """Look again."""
+        now = self._look()
+        left = self._left(now.share)
+        self.bar.update(self._task, description=now.title, completed=now.share, left=left)
+        for line in (one for one in now.ended if one not in self._told):
+            where = "" if self._console.is_terminal else f" ({now.title}{', ' if left else ''}{left})"
+            self._console.print(f"{line}{where}", soft_wrap=True, markup=False)
+        self._told.update(now.ended)
+
+    def _left(self, share: float) -> str:
+        gained, seconds = share - self._before, time.perf_counter() - self._started
+        return f"left {timedelta(seconds=round(seconds * (1 - share) / gained))}" if gained > 0 else ""
