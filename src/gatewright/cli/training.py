@@ -10,10 +10,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gatewright.cli.shell import Command, messages, out, print_json
-from gatewright.errors import OptionError
+from gatewright.cli.shell import Command, messages, out, print_json, show_error
+from gatewright.errors import GatewrightError, OptionError
 
 if TYPE_CHECKING:
+    from gatewright.tasks.processes import Processes
     from gatewright.tasks.recipe import Expected, Recipe
     from gatewright.tasks.train import Result
 
@@ -29,6 +30,13 @@ def train(
     ] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Folder for the run; otherwise runs/RECIPE.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="bf16: products in bfloat16, weights in float32.", show_default="float32")
+    ] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="Processes on this machine; each takes its rows of a batch.")
+    ] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Machines, on each of which torchrun starts this.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run in the folder first.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A small size: the whole way in seconds.")] = False,
@@ -41,11 +49,16 @@ def train(
     """
     from gatewright.tasks.recipes import get
 
-    made = get(recipe).configured(assignments or [], quick=quick, cell=cell, seed=seed)
+    made = get(recipe).configured(assignments or [], quick=quick, cell=cell, seed=seed, precision=precision)
     folder = out_folder or _default_folder(made)
     if resume and overwrite:
         raise OptionError("--resume keeps the run that --overwrite deletes", do="leave out one of them")
-    result = _run(made, folder, data, resuming=resume, overwrite=overwrite, console=messages(quiet=as_json))
+    console = messages(quiet=as_json)
+    with console.status("starting"):
+        from gatewright.tasks.processes import Processes
+
+    processes = Processes(devices or 1, nodes or 1) if devices or nodes else None
+    result = _run(made, folder, data, processes, resuming=resume, overwrite=overwrite, console=console)
     if as_json:
         print_json({**dataclasses.asdict(result), "folder": str(folder)})
     else:
@@ -59,17 +72,38 @@ def _default_folder(made: "Recipe") -> Path:
 
 
 def _run(
-    made: "Recipe", folder: Path, data: str | None, *, resuming: bool, overwrite: bool, console: Console
+    made: "Recipe",
+    folder: Path,
+    data: str | None,
+    processes: "Processes | None",
+    *,
+    resuming: bool,
+    overwrite: bool,
+    console: Console,
 ) -> "Result":
-    with console.status("starting"):
-        from gatewright.tasks import train as training
+    from gatewright.tasks import train as training
+    from gatewright.tasks.processes import is_helper
 
     try:
         if resuming:
-            return training.resume(folder, asked=made, source=data, console=console)
-        return training.train(made, out=folder, source=data, overwrite=overwrite, console=console)
+            result = training.resume(folder, asked=made, source=data, processes=processes, console=console)
+        else:
+            several = processes or training.ALONE
+            result = training.train(
+                made, out=folder, source=data, overwrite=overwrite, processes=several, console=console
+            )
     except training.Interrupted as stop:
+        if is_helper():
+            raise typer.Exit from stop  # the first process says it, and has the exit code
         _say_how_to_resume(console, made.name, folder, stop.signal_number)
+    except GatewrightError as error:
+        if not is_helper():
+            raise
+        show_error(error)
+        raise typer.Exit from error
+    if is_helper():
+        raise typer.Exit
+    return result
 
 
 def _say_how_to_resume(console: Console, name: str, folder: Path, signal_number: int) -> NoReturn:
@@ -156,6 +190,7 @@ COMMANDS = (
             "gatewright train adding",
             "gatewright train text --data notes.txt --set hidden=512 --out runs/notes",
             "gatewright train text --resume --out runs/notes",
+            "gatewright train text --devices 2 --precision bf16",
         ),
     ),
     Command(recipes, ("gatewright recipes", "gatewright recipes text")),

@@ -39,14 +39,19 @@ def tensor_batch(batches: Batches, epoch: int, position: int) -> TensorBatch:
 
 
 class Feed:
-    """What Lightning iterates over once an epoch: the batches from the iteration on that `reached` names."""
+    """What Lightning iterates over once an epoch: the batches from the iteration on that `reached` names.
 
-    def __init__(self, batches: Batches, reached: Callable[[], int]) -> None:
-        self._batches, self._reached = batches, reached
+    `take` says what of a batch this process takes.
+    """
+
+    def __init__(
+        self, batches: Batches, reached: Callable[[], int], take: Callable[[TensorBatch], TensorBatch]
+    ) -> None:
+        self._batches, self._reached, self._take = batches, reached, take
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[TensorBatch]:
         epoch, first = divmod(self._reached(), len(self))
-        return (tensor_batch(self._batches, epoch, position) for position in range(first, len(self)))
+        return (self._take(tensor_batch(self._batches, epoch, position)) for position in range(first, len(self)))

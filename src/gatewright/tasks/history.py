@@ -15,6 +15,7 @@ from gatewright.files import write_atomically
 from gatewright.tasks.evaluate import Means, measure
 from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.learner import Learner
+from gatewright.tasks.processes import from_the_first
 from gatewright.tasks.recipe import Batches
 
 Row = Mapping[str, float]
@@ -83,11 +84,13 @@ class History(pl.Callback):
         self._seconds_before = state_dict["seconds"]
         self.rows = read_rows(self._folder.metrics, until=state_dict["iteration"])
 
-    def on_train_start(self, *_: Any, **__: Any) -> None:
+    def on_train_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """Start the clock, and the log after the checkpoint."""
         self._started = time.perf_counter()
         self._items_before = self._learner.means.items("loss")
-        self._tensorboard = SummaryWriter(str(self._folder.tensorboard), purge_step=self._learner.global_step + 1)
+        if trainer.is_global_zero:
+            place, step = str(self._folder.tensorboard), self._learner.global_step
+            self._tensorboard = SummaryWriter(place, purge_step=step + 1)
 
     def on_train_epoch_start(self, *_: Any, **__: Any) -> None:
         """Start the clock of the epoch."""
@@ -99,8 +102,11 @@ class History(pl.Callback):
         speed = (learner.means.items("loss") - self._items_before) / (time.perf_counter() - self._epoch_started)
         self.validation = None
         if self._validation_part is not None and self._is_due(epoch):
-            self.validation = measure(learner.network, learner.objective, self._validation_part)
-        self._add(
+            part = self._validation_part
+            self.validation = from_the_first(
+                lambda: measure(learner.network, learner.objective, part), is_first=trainer.is_global_zero
+            )
+        self.rows.append(
             {
                 "epoch": epoch,
                 ITERATION: learner.global_step,
@@ -111,6 +117,8 @@ class History(pl.Callback):
                 **_named("validation", self.validation or {}),
             }
         )
+        if trainer.is_global_zero:
+            self._write(self.rows[-1])
         learner.means, self._items_before = Means(), 0
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
@@ -126,8 +134,7 @@ class History(pl.Callback):
         recipe = self._learner.recipe
         return epoch % recipe.validate_every == 0 or epoch == recipe.epochs
 
-    def _add(self, row: dict[str, float]) -> None:
-        self.rows.append(row)
+    def _write(self, row: dict[str, float]) -> None:
         if set(row) <= set(self._columns):
             with self._folder.metrics.open("ab") as opened:
                 opened.write(as_csv([row], self._columns, header=False))

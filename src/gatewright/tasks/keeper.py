@@ -77,8 +77,11 @@ class Keeper(Checkpoint):
         return self.best_epoch if self.best else None
 
     def request_stop(self, signal_number: int) -> None:
-        """Stop, with a checkpoint, as soon as the present iteration is done; at once when asked again."""
-        if self._stop_signal is not None:
+        """Stop, with a checkpoint, as soon as the present iteration is done; at once when asked again.
+
+        Another signal does not ask again: torchrun sends its own after that of the keys.
+        """
+        if self._stop_signal == signal_number:
             raise Interrupted(signal_number)
         self._stop_signal = signal_number
 
@@ -110,13 +113,13 @@ class Keeper(Checkpoint):
         """Judge the network, then keep the state."""
         epoch = trainer.current_epoch + 1
         if self._history.validation is not None:
-            self._judge(self._history.validation, epoch)
+            self._judge(self._history.validation, epoch, writing=trainer.is_global_zero)
             self._stop_early(trainer)
         self._keep(trainer, now=trainer.should_stop or epoch == self._learner.recipe.epochs)
         if self._history.validation is not None:
             self._watch.validated(epoch, self._history.validation)
 
-    def _judge(self, validation: Mapping[str, float], epoch: int) -> None:
+    def _judge(self, validation: Mapping[str, float], epoch: int, *, writing: bool) -> None:
         metric, direction = self._learner.recipe.monitor
         score, sign = validation[metric], 1 if direction == "min" else -1
         if math.isfinite(score) and (self.best_score is None or sign * score < sign * self.best_score):
@@ -124,7 +127,8 @@ class Keeper(Checkpoint):
             if self._learner.recipe.keep == "best":
                 weights = self._learner.network.state_dict()
                 self.best = {name: one.detach().cpu().clone() for name, one in weights.items()}
-                self._save_model()
+                if writing:
+                    self._save_model()
         else:
             self._worse += 1
 
@@ -133,8 +137,9 @@ class Keeper(Checkpoint):
             trainer.should_stop = True
 
     def _keep(self, trainer: pl.Trainer, *, now: bool = False) -> None:
-        if self._stop_signal is None and self._watch.stop():
-            self._stop_signal = signal.SIGINT
+        wanted = self._stop_signal is not None or self._watch.stop()
+        if trainer.strategy.reduce_boolean_decision(wanted, all=False) and self._stop_signal is None:
+            self._stop_signal = signal.SIGINT  # another process was asked, and all stop at the same iteration
         reached = self._learner.global_step
         due = reached - self._saved_at >= self._learner.recipe.checkpoint_every
         if due or now or self._stop_signal is not None:

@@ -5,14 +5,17 @@ from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
+from gatewright.errors import NonFiniteError
 from gatewright.tasks import nonfinite
 from gatewright.tasks.evaluate import Means
 from gatewright.tasks.feed import Feed, TensorBatch
 from gatewright.tasks.network import State, map_state
+from gatewright.tasks.processes import from_every_process, rows_of, sum_over_processes
 from gatewright.tasks.random_numbers import random_numbers, set_random_numbers
 from gatewright.tasks.recipe import Data, Recipe
 
@@ -49,21 +52,44 @@ class Learner(pl.LightningModule):
 
     def train_dataloader(self) -> Feed:
         """The training data, from the iteration on that is reached when an epoch begins."""
-        return Feed(self._batches, lambda: self.global_step)
+        return Feed(self._batches, lambda: self.global_step, self._own_rows)
 
     def training_step(self, batch: TensorBatch, _: int) -> Tensor:
         """The mean loss of a batch. Raises NonFiniteError, with the place of its origin, when it is not finite."""
         before, drawn = self._state if batch.continues else None, random_numbers()
         outputs, state = self.network(batch.inputs, before, batch.lengths)
-        losses = self.objective.losses(outputs, batch)
-        loss = losses.mean()
-        value = loss.item()
+        losses = self.objective.losses(outputs.float(), batch)
+        loss, value, items = self._mean(losses)
         if not math.isfinite(value):
             set_random_numbers(drawn)  # so that dropout draws the same masks again
-            raise nonfinite.of_loss(self.network, batch, before, value=value, iteration=self.global_step)
+            raise self._not_finite(batch, before, loss, value)
         self._state = map_state(Tensor.detach, state) if self._batches.carries_state else None
-        self.means.add("loss", value * losses.numel(), losses.numel())
+        self.means.add("loss", value * items, items)
         return loss
+
+    def _mean(self, losses: Tensor) -> tuple[Tensor, float, int]:
+        """What this process differentiates, the mean over all items of all processes, and how many those are.
+
+        The mean of what the processes differentiate, which is what DDP makes of their gradients, is that mean.
+        """
+        if self._processes == 1:
+            loss = losses.mean()
+            return loss, loss.item(), losses.numel()
+        total = losses.sum()
+        sums, items = sum_over_processes([total.item(), losses.numel()], total.device)
+        return total * (self._processes / items), sums / items, int(items)
+
+    def _not_finite(self, batch: TensorBatch, before: State, loss: Tensor, value: float) -> NonFiniteError:
+        if math.isfinite(loss.item()):
+            return nonfinite.elsewhere(value=value, iteration=self.global_step)
+        return nonfinite.of_loss(self.network, batch, before, value=value, iteration=self.global_step)
+
+    @property
+    def _processes(self) -> int:
+        return self.trainer.world_size
+
+    def _own_rows(self, batch: TensorBatch) -> TensorBatch:
+        return rows_of(batch, self.global_rank, self._processes, timed=self.recipe.timed_targets())
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
         """Clip the norm of all gradients together, and stop where it is not finite."""
@@ -100,20 +126,24 @@ class Learner(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of. All of it is tensors and plain values: nothing is pickled."""
+        state = map_state(lambda one: one.cpu(), self._state)
         checkpoint[_KEPT] = {
-            "state": self._state,
             "means": self.means.sums,
-            "random numbers": random_numbers(),
+            "processes": from_every_process({"state": state, "random numbers": random_numbers()}),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take it back; the random numbers only when training starts, since more may be drawn until then."""
         kept = checkpoint[_KEPT]
-        self._state, self.means.sums = kept["state"], dict(kept["means"])
-        self._random_numbers = kept["random numbers"]
+        own = kept["processes"][self.global_rank]
+        self._state, self.means.sums = own["state"], dict(kept["means"])
+        self._random_numbers = own["random numbers"]
 
     def on_train_start(self) -> None:
-        """Go on with the random numbers of the checkpoint."""
+        """Go on with the random numbers of the checkpoint; without one, each process draws its own."""
         if self._random_numbers is not None:
             set_random_numbers(self._random_numbers)
             self._state = map_state(lambda one: one.to(self.device), self._state)
+        elif self.global_rank:
+            seeds = np.random.SeedSequence([self.recipe.seed, self.global_rank])
+            torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))

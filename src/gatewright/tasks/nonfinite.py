@@ -57,6 +57,16 @@ def of_loss(network: nn.Module, batch: TensorBatch, state: State, *, value: floa
     )
 
 
+def elsewhere(*, value: float, iteration: int) -> NonFiniteError:
+    """The error of a process whose own rows are in order."""
+    return NonFiniteError(
+        f"the loss is {value:g} at iteration {iteration}",
+        expected="a finite loss",
+        got="it began in the rows of another process, which says where",
+        do=_ADVICE,
+    )
+
+
 def of_gradient(network: nn.Module, *, iteration: int) -> NonFiniteError:
     """The error for gradients whose norm is not finite although the loss is."""
     gradients = {name: one.grad for name, one in network.named_parameters() if one.grad is not None}

@@ -118,6 +118,7 @@ class Recipe(ABC):
     smoothing: float = setting(0.99, "rmsprop: the share of its mean of squares that it keeps", least=0, below=1)
     weight_decay: float = setting(0.0, "the optimiser's weight decay", least=0)
     clip: float = setting(0.0, "largest norm of all gradients together; 0 does not clip", least=0)
+    precision: Literal["float32", "bf16"] = setting("float32", "bf16 trains products in bfloat16, weights in float32")
     patience: int = setting(0, "validations without a better result before stopping; 0 never stops", least=0)
     keep: Literal["best", "last"] = setting("best", "the network to keep: the best in validation, or the last one")
     validate_every: int = setting(1, "epochs from one validation to the next", least=1)
@@ -144,6 +145,10 @@ class Recipe(ABC):
         """How the recurrent layers of that cell, or Trace of one, begin."""
         del cell
         return self.init
+
+    def timed_targets(self) -> bool:
+        """Whether targets have a time axis before their rows, as they have where every step is answered."""
+        return self.pooling() == "each step"
 
     def network(self, sizes: Sizes, cell: Any) -> "nn.Module":
         """The network, freshly initialised; `cell` is a cell, or a Trace out of a model file."""

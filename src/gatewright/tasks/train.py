@@ -1,36 +1,33 @@
 """Training a recipe: from its settings to a model file, a measured result and a picture of the curves."""
 
-import logging
 import platform
-import signal
-import threading
-import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
 from gatewright import __version__
-from gatewright.errors import DataError, OptionError
+from gatewright.errors import DataError, GatewrightError, OptionError
 from gatewright.files import write_atomically
-from gatewright.nn import layer_records
+from gatewright.nn import Recurrent, layer_records
 from gatewright.tasks import recipes
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.curves import draw_curves
 from gatewright.tasks.evaluate import measure
 from gatewright.tasks.folder import RunFolder, absolute
 from gatewright.tasks.history import ITERATION, History
-from gatewright.tasks.keeper import Interrupted, Keeper, PlainCheckpoints
+from gatewright.tasks.keeper import Interrupted, Keeper
 from gatewright.tasks.learner import Learner
 from gatewright.tasks.model import Model
 from gatewright.tasks.network import standardise
+from gatewright.tasks.processes import Processes, from_the_first, was_lost
 from gatewright.tasks.progress import Progress
 from gatewright.tasks.recipe import Data, Recipe
+from gatewright.tasks.trainer import quiet, stopping, trainer
 from gatewright.tasks.watch import Watch
 from gatewright.trace import Trace
 from gatewright.trace.parse import parse
@@ -38,7 +35,7 @@ from gatewright.trace.text import to_text
 
 __all__ = ["Interrupted", "Result", "resume", "train"]
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ALONE = Processes()
 
 
 @dataclass(frozen=True)
@@ -66,20 +63,26 @@ def train(
     out: Path,
     source: str | None = None,
     overwrite: bool = False,
+    processes: Processes = ALONE,
     console: Console | None = None,
     watch: Watch | None = None,
 ) -> Result:
     """Train the recipe on its own data, or on that of a name or path, into the folder `out`.
 
+    Where there are several processes, each of them calls this, and gets the same result.
+
     Raises OptionError where the folder holds something already, NonFiniteError where the loss left the numbers,
     and Interrupted, with a state that `resume` goes on from, where the run was asked to stop.
     """
     folder = RunFolder(out)
+    processes.check()
+    if not processes.is_first:
+        return _Session(folder, made, absolute(source), processes, None, watch).run(from_checkpoint=False)
     with folder.locked():
         folder.check_new(overwrite=overwrite)
-        session = _Session(folder, made, absolute(source), console, watch)
+        session = _Session(folder, made, absolute(source), processes, console, watch)
         folder.write(folder.run, session.description())
-        return session.run()
+        return session.run(from_checkpoint=False)
 
 
 def resume(
@@ -87,36 +90,44 @@ def resume(
     *,
     asked: Recipe | None = None,
     source: str | None = None,
+    processes: Processes | None = None,
     console: Console | None = None,
     watch: Watch | None = None,
 ) -> Result:
     """Go on with the run in the folder `out`, from its last checkpoint; of a finished run, read the result.
 
-    Raises OptionError where there is no run, or where `asked` or `source` asks for other settings than the run's.
+    Raises OptionError where there is no run, or where `asked`, `source` or `processes` asks for other settings than
+    the run's.
     """
     folder = RunFolder(out)
     if not folder.run.exists():
         raise OptionError(f"{out} holds no run to resume", do="leave out --resume, or name its folder with --out")
-    with folder.locked():
-        kept = folder.read(folder.run)
-        _check_asked(out, kept, asked, source)
+    kept = folder.read(folder.run)
+    _check_asked(out, kept, asked, source, processes)
+    own = Processes(kept["devices"], kept["nodes"])
+    own.check()
+    with folder.locked() if own.is_first else nullcontext():
         if folder.finished:
             return Result(**folder.read(folder.result))
         torch.set_num_threads(kept["threads"])  # another number may add up in another order
         made = recipes.get(kept["recipe"]).restored(kept["settings"])
         # The trace holds the equations; with which weights they begin, before there is a checkpoint, the cell knows.
         trace = parse(kept["trace"]) if folder.checkpoint.exists() else None
-        session = _Session(folder, made, kept["data"], console, watch, trace)
+        session = _Session(folder, made, kept["data"], own, console, watch, trace)
         session.check_same(kept)
-        return session.run()
+        return session.run(from_checkpoint=trace is not None)
 
 
-def _check_asked(out: Path, kept: dict[str, Any], asked: Recipe | None, source: str | None) -> None:
+def _check_asked(
+    out: Path, kept: dict[str, Any], asked: Recipe | None, source: str | None, processes: Processes | None
+) -> None:
     """Settings that are the recipe's own were not asked for; all others must be those that the run has."""
     wanted = {} if asked is None else {"recipe": asked.name, **asked.changed()}
     if source is not None:
         wanted["data"] = absolute(source)
-    has = {**kept["settings"], "recipe": kept["recipe"], "data": kept["data"]}
+    if processes is not None:
+        wanted |= asdict(processes)
+    has = {**kept["settings"], **{key: kept[key] for key in ("recipe", "data", "devices", "nodes")}}
     differing = [
         f"{key}={value}, where the run has {has.get(key)}" for key, value in wanted.items() if has.get(key) != value
     ]
@@ -136,12 +147,14 @@ class _Session:
         folder: RunFolder,
         made: Recipe,
         source: str | None,
+        processes: Processes,
         console: Console | None,
         watch: Watch | None,
         trace: Trace | None = None,
     ) -> None:
         torch.manual_seed(made.seed)
-        self.folder, self.made, self.source, self.console = folder, made, source, console or Console(stderr=True)
+        self.folder, self.made, self.source, self.processes = folder, made, source, processes
+        self.console = (console or Console(stderr=True)) if processes.is_first else Console(quiet=True)
         self.data: Data = made.data(source)
         network = made.network(self.data.sizes, trace or read_cell(made.cell))
         standardise(network, self.data.scaling)
@@ -161,6 +174,7 @@ class _Session:
             "origin": dict(self.data.origin),
             "trace": to_text(layer_records(self.model.network)[0].trace),
             "threads": torch.get_num_threads(),
+            **asdict(self.processes),
             "version": __version__,
         }
 
@@ -176,17 +190,26 @@ class _Session:
                     do=f"restore the {what}, or start a new run in another folder",
                 )
 
-    def run(self) -> Result:
-        """Train from the checkpoint, if there is one, to the end."""
-        checkpoint = self.folder.checkpoint
-        trainer = _trainer(self.made, [self.history, Progress(self.learner, self.history, self.console), self.keeper])
-        self.console.print(self._headline(), highlight=False)
+    def run(self, *, from_checkpoint: bool) -> Result:
+        """Train to the end, from the checkpoint or from the start."""
+        callbacks: list[Callback] = [self.history, Progress(self.learner, self.history, self.console), self.keeper]
+        lightning = trainer(self.made, self.processes, callbacks)
+        self._say_what_is_trained()
         try:
-            with _quiet(), _stopping(self.keeper):
-                trainer.fit(self.learner, ckpt_path=checkpoint if checkpoint.exists() else None)
-        except BaseException:
+            with quiet(), stopping(self.keeper):
+                lightning.fit(self.learner, ckpt_path=self.folder.checkpoint if from_checkpoint else None)
+            return from_the_first(self._finish, is_first=self.processes.is_first)
+        except BaseException as error:
             self._draw()
+            if self.processes.total > 1 and was_lost(error):
+                raise GatewrightError(
+                    f"a process of the run in {self.folder.path} has ended before the others",
+                    got=str(error).partition("\n")[0],
+                    do="look at what it said; --resume goes on from the last checkpoint",
+                ) from error
             raise
+
+    def _finish(self) -> Result:
         self._keep_best()
         self._draw()
         result = self._result()
@@ -197,11 +220,21 @@ class _Session:
     def _parameters(self) -> int:
         return sum(one.numel() for one in self.model.network.parameters())
 
-    def _headline(self) -> str:
-        return f"{self.made.name}, {self.made.cell}, {self._parameters:,} parameters, seed {self.made.seed}"
+    def _say_what_is_trained(self) -> None:
+        made, total = self.made, self.processes.total
+        several = f", {total} processes" if total > 1 else ""
+        self.console.print(
+            f"{made.name}, {made.cell}, {self._parameters:,} parameters, seed {made.seed}{several}", highlight=False
+        )
+        if made.precision == "bf16":
+            kind = next(self.model.network.parameters()).device.type if not torch.cuda.is_available() else "cuda"
+            with torch.autocast(kind, torch.bfloat16):
+                layers = [one for one in self.model.network.modules() if isinstance(one, Recurrent)]
+                plans = dict.fromkeys(f"{plan.backend}: {plan.reason}" for plan in (one.plan() for one in layers))
+            self.console.print("bf16, recurrent layers on " + "; ".join(plans), highlight=False, soft_wrap=True)
 
     def _draw(self) -> None:
-        if self.history.rows:
+        if self.history.rows and self.processes.is_first:
             title = f"{self.made.name}: {self.made.cell}, {self.made.hidden} units, seed {self.made.seed}"
             best = next((int(r[ITERATION]) for r in self.history.rows if r["epoch"] == self.keeper.kept_epoch), None)
             write_atomically(self.folder.curves, draw_curves(self.history.rows, title, best=best))
@@ -232,48 +265,3 @@ class _Session:
                 "torch": torch.__version__,
             },
         )
-
-
-def _trainer(made: Recipe, callbacks: list[pl.Callback]) -> pl.Trainer:
-    with _quiet():
-        return pl.Trainer(
-            accelerator="gpu" if torch.cuda.is_available() else "cpu",
-            devices=1,
-            max_epochs=made.epochs,
-            callbacks=callbacks,
-            plugins=[PlainCheckpoints()],
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            limit_val_batches=0,
-        )
-
-
-@contextmanager
-def _quiet() -> Generator[None]:
-    """Without Lightning's banners and advice, which speak of choices that are made here."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\..*")
-            yield
-    finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)
-
-
-@contextmanager
-def _stopping(keeper: Keeper) -> Generator[None]:
-    """Let Ctrl-C, and the signal that asks a process to end, stop the run with its state kept."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {one: signal.signal(one, lambda number, _: keeper.request_stop(number)) for one in _STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)

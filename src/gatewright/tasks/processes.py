@@ -1,0 +1,109 @@
+"""A run in several processes: each takes its rows of every batch, and the first one writes and speaks.
+
+Lightning starts the processes of one machine; on several machines torchrun starts them all.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import distributed
+
+from gatewright.errors import OptionError
+from gatewright.tasks.feed import TensorBatch
+
+_STARTED_BY = ("TORCHELASTIC_RUN_ID", "SLURM_PROCID")  # what torchrun and SLURM leave in the environment
+
+
+def _rank() -> int:
+    """Which process this is, before they have met: as torchrun says, or Lightning, or SLURM."""
+    return next((int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ), 0)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """How many there are: one for each device of each node."""
+
+    devices: int = 1
+    nodes: int = 1
+
+    @property
+    def total(self) -> int:
+        """All of them together."""
+        return self.devices * self.nodes
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return self.total == 1 or _rank() == 0
+
+    def check(self) -> None:
+        """Raise OptionError where the processes that were started are not these, or nobody has started them."""
+        started = os.environ.get("WORLD_SIZE") if _STARTED_BY[0] in os.environ else None
+        if started is not None and int(started) != self.total:
+            raise OptionError(
+                "torchrun has started another number of processes",
+                expected=f"{self.devices} on each of {self.nodes} nodes: {self.total}",
+                got=started,
+                do="give --devices what torchrun has as --nproc-per-node, and --nodes what it has as --nnodes",
+            )
+        if self.nodes > 1 and not any(name in os.environ for name in _STARTED_BY):
+            raise OptionError(
+                "the processes of several nodes are started by torchrun",
+                do=f"on each node: torchrun --nnodes {self.nodes} --nproc-per-node {self.devices} "
+                "--rdzv-backend c10d --rdzv-endpoint FIRST_NODE:29500 -m gatewright train ...",
+            )
+
+
+def rows_of(batch: TensorBatch, rank: int, total: int, *, timed: bool) -> TensorBatch:
+    """A process's rows of a batch, neighbours; `timed` says that targets have a time axis before their rows."""
+    if total == 1:
+        return batch
+    count = batch.inputs.shape[1]
+    rows = slice(rank * count // total, (rank + 1) * count // total)
+    return TensorBatch(
+        batch.inputs[:, rows],
+        batch.targets[:, rows] if timed else batch.targets[rows],
+        None if batch.lengths is None else batch.lengths[rows],
+        batch.continues,
+    )
+
+
+def sum_over_processes(values: Sequence[float], device: torch.device) -> list[float]:
+    """The sum of each value over all processes."""
+    if not distributed.is_initialized():
+        return list(values)
+    sums = torch.tensor(values, dtype=torch.float64, device=device)
+    distributed.all_reduce(sums)
+    return sums.tolist()
+
+
+def from_every_process(own: Any) -> list[Any]:
+    """What each process has, in their order."""
+    if not distributed.is_initialized():
+        return [own]
+    found: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(found, own)
+    return found
+
+
+def from_the_first(make: Callable[[], Any], *, is_first: bool) -> Any:
+    """What the first process makes, in all of them; the others wait."""
+    found = [make() if is_first else None]
+    if distributed.is_initialized():
+        distributed.broadcast_object_list(found, src=0)
+    return found[0]
+
+
+def is_helper() -> bool:
+    """Whether this process is one of several, and not the first of them."""
+    if distributed.is_initialized():
+        return distributed.get_rank() > 0
+    return _STARTED_BY[0] in os.environ and _rank() > 0
+
+
+def was_lost(error: BaseException) -> bool:
+    """Whether an error says that another process cannot be reached any more."""
+    return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "peer" in str(error))

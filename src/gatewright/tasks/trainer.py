@@ -1,0 +1,67 @@
+"""Lightning's trainer, set up for a run: quiet, without files of its own, and stopped by signals in good order."""
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import lightning.pytorch as pl
+import torch
+
+from gatewright.tasks.keeper import Keeper, PlainCheckpoints
+from gatewright.tasks.processes import Processes
+from gatewright.tasks.recipe import Recipe
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def trainer(made: Recipe, processes: Processes, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """The trainer of a run."""
+    with quiet():
+        return pl.Trainer(
+            accelerator="gpu" if torch.cuda.is_available() else "cpu",
+            devices=processes.devices,
+            num_nodes=processes.nodes,
+            strategy="ddp" if processes.total > 1 else "auto",
+            precision="bf16-mixed" if made.precision == "bf16" else "32-true",
+            max_epochs=made.epochs,
+            callbacks=callbacks,
+            plugins=[PlainCheckpoints()],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            limit_val_batches=0,
+            use_distributed_sampler=False,
+        )
+
+
+@contextmanager
+def quiet() -> Generator[None]:
+    """Without Lightning's banners and advice, which speak of choices that are made here."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [one.level for one in loggers]
+    for one in loggers:
+        one.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            yield
+    finally:
+        for one, level in zip(loggers, levels, strict=True):
+            one.setLevel(level)
+
+
+@contextmanager
+def stopping(keeper: Keeper) -> Generator[None]:
+    """Let Ctrl-C, and the signal that asks a process to end, stop the run with its state kept."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {one: signal.signal(one, lambda number, _: keeper.request_stop(number)) for one in _STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
