@@ -42,6 +42,7 @@ THIRD_PARTY = {
     "filelock": ("tasks",),
     "sklearn": ("tasks",),
     "optuna": ("tasks",),
+    "sqlalchemy": ("tasks",),
     "joblib": ("tasks",),
     "platformdirs": ("tasks", "backends.llvm"),
     "matplotlib": ("inspect",),

@@ -12,9 +12,10 @@ import pytest
 import typer.main
 
 from gatewright import cli
+from gatewright.cli.shell import EXIT_CODES
 from gatewright.tasks.recipe import Expected, Recipe
 from gatewright.tasks.recipes import RECIPES
-from tests.paths import subprocess_environment
+from tests.paths import ROOT, subprocess_environment
 
 WORDS = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs. " * 3
 SMALL = ("--set", "hidden=8", "--set", "batch=4", "--set", "steps=8", "--set", "held_out=0.1")
@@ -60,6 +61,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_command_with_an_example(said) -> None:
     found = said("--help")
     assert found.code == 0
+    assert "130: stopped by Ctrl-C" in found.out
     for name, command in typer.main.get_command(cli.app).commands.items():
         assert name in found.out
         helped = said(name, "--help")
@@ -246,6 +248,11 @@ def test_a_reader_that_has_had_enough(runs: Path) -> None:
     ended = subprocess.run(command, env=subprocess_environment(), stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
     assert b"Traceback" not in ended.stderr
+
+
+def test_the_exit_codes_are_those_of_the_document() -> None:
+    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    assert [line for code, what in EXIT_CODES.items() if (line := f"| {code} | {what} |") not in text] == []
 
 
 def test_no_framework_is_loaded_to_show_help() -> None:

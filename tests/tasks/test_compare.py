@@ -124,7 +124,7 @@ def test_runs_with_other_settings_are_neither_taken_nor_lost(compared: list[comp
         performed(planned(out, source, "gru", made=small_recipe("epochs=2", "hidden=7")), out)
     assert str(caught.value) == (
         f"{out}/gru-0 holds a run with other settings\n  expected: hidden=7\n  got: hidden=6\n"
-        "  do: compare in another folder with --out, or delete these runs with --overwrite"
+        "  do: name another folder with --out, or delete this run"
     )
     assert compared[0].run.folder.finished
 

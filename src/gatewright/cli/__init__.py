@@ -2,8 +2,6 @@
 
 A file of this folder that lists functions in `COMMANDS` adds them as commands; `_FILES` gives their order. Nothing here
 imports a framework before a command that needs it has begun.
-
-Exit codes: 0 done, 1 failed, 2 asked for something that cannot be, 130 interrupted (a run can be resumed).
 """
 
 import os
@@ -13,10 +11,10 @@ from typing import Annotated
 
 import typer
 
-from gatewright.cli.shell import Command, show_error
+from gatewright.cli.shell import EXIT_CODES, Command, show_error
 from gatewright.errors import GatewrightError, OptionError
 
-_FILES = ("catalogue", "training", "comparing", "models", "check")
+_FILES = ("catalogue", "training", "comparing", "tuning", "models", "check")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +33,7 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog="\n\n".join(["Exit codes:", *(f"{code}: {what}" for code, what in EXIT_CODES.items())]))
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show where in the code an error came from.")] = False,
     _: Annotated[

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def compare(
     recipe: Annotated[str, typer.Argument(help="A recipe; `gatewright recipes` lists them.")],
     *,
-    cells: Annotated[str, typer.Option(help="Cells, with commas between: 'elman,gru(reset=after),lstm'.")],
+    cells: Annotated[str, typer.Option(help="Cells, with commas between: gru,lstm.")],
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each cell, with the seeds 0, 1, ...")] = 3,
     match: Annotated[
         bool, typer.Option("--match-parameters", help="Give each about as many parameters as the first cell has.")

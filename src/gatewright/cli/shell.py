@@ -13,6 +13,14 @@ from rich.text import Text
 
 from gatewright.errors import GatewrightError
 
+EXIT_CODES = {
+    0: "done",
+    1: "failed, in whole or in part",
+    2: "asked for something that cannot be; nothing was done",
+    130: "stopped by Ctrl-C; what trains keeps a state to go on from",
+    143: "stopped by the system's signal to end, in the same way",
+}
+
 
 @dataclass(frozen=True)
 class Command:

@@ -148,19 +148,8 @@ def _check_kept(run: Run, *, overwrite: bool) -> None:
         if run.folder.path.exists():
             run.folder.check_new(overwrite=True)
         return
-    if not run.folder.run.exists():
-        return
-    kept = run.folder.read(run.folder.run)
-    has = {**kept["settings"], "recipe": kept["recipe"], "data": kept["data"]}
-    wanted = {**run.made.settings(), "recipe": run.made.name, "data": run.source}
-    differing = [f"{key}={has.get(key)}" for key, value in wanted.items() if has.get(key) != value]
-    if differing:
-        raise OptionError(
-            f"{run.folder.path} holds a run with other settings",
-            expected=", ".join(f"{key}={wanted[key]}" for key in wanted if has.get(key) != wanted[key]),
-            got=", ".join(differing),
-            do="compare in another folder with --out, or delete these runs with --overwrite",
-        )
+    if run.folder.run.exists():
+        run.folder.check_is(run.made.name, run.made.settings(), run.source)
 
 
 def _standing(runs: Sequence[Run]) -> Standing:

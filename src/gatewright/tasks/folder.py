@@ -80,6 +80,20 @@ class RunFolder:
                 f"{self.path} cannot be a folder to write in", got=str(error), do="name another with --out"
             ) from error
 
+    def check_is(self, recipe: str, settings: Mapping[str, Any], source: str | None) -> None:
+        """Make sure that a run that is there already has exactly these settings."""
+        kept = self.read(self.run)
+        has = {**kept["settings"], "recipe": kept["recipe"], "data": kept["data"]}
+        wanted = {**settings, "recipe": recipe, "data": absolute(source)}
+        differing = [key for key, value in wanted.items() if has.get(key) != value]
+        if differing:
+            raise OptionError(
+                f"{self.path} holds a run with other settings",
+                expected=", ".join(f"{key}={wanted[key]}" for key in differing),
+                got=", ".join(f"{key}={has.get(key)}" for key in differing),
+                do="name another folder with --out, or delete this run",
+            )
+
     def check_new(self, *, overwrite: bool) -> None:
         """Make sure that a new run loses nothing: refuse what is there, or remove it where that is asked for."""
         there = [path for path in self.files if path.exists()]

@@ -95,6 +95,7 @@ class Recipe(ABC):
     expected: ClassVar[Mapping[str, Expected]] = {}  # by preset; "" for the settings as they are
     presets: ClassVar[Mapping[str, str]] = {}  # named settings, as they are written after --set, with spaces between
     quick: ClassVar[str] = ""  # what --quick sets: the whole way, in a few seconds
+    search: ClassVar[str] = "rate=log:1e-4..1e-1 hidden=32,64,128,256 dropout=0..0.5"  # what `tune` tries
     next_command: ClassVar[str] = "gatewright evaluate {model}"  # what to try with a trained model
 
     preset: str = setting("", "a named set of settings; --set overrides it")

@@ -29,6 +29,7 @@ class Adding(Recipe):
         "schedule=constant noise=0 fresh=no keep=last"
     }
     quick: ClassVar[str] = "epochs=10"
+    search: ClassVar[str] = "rate=log:1e-3..1e-1 hidden=8..32 noise=0..0.3"
     next_command: ClassVar[str] = "gatewright add {model} 1024 16"
 
     hidden: int = 16

@@ -28,6 +28,7 @@ class Text(CharacterModel):
         "schedule=constant epochs=500"
     }
     quick: ClassVar[str] = "hidden=64 tokens=40000 epochs=2"
+    search: ClassVar[str] = "rate=log:5e-4..2e-2 hidden=128,256,512 dropout=0..0.5"
 
     hidden: int = 256
     epochs: int = 8

@@ -1,0 +1,131 @@
+"""`gatewright tune`."""
+
+import shlex
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gatewright.cli.shell import Command, messages, out, print_json
+from gatewright.errors import OptionError
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+    from gatewright.tasks.tune import Search
+
+_SHOWN = 10  # trials in the table; all are in trials.csv
+
+
+def tune(
+    recipe: Annotated[str, typer.Argument(help="A recipe; `gatewright recipes` lists them.")],
+    *,
+    trials: Annotated[int, typer.Option(min=1, help="Trials in all, with those that are there.")] = 20,
+    space: Annotated[
+        str | None,
+        typer.Option("--search", help="What to try: 'rate=log:1e-4..1e-1 hidden=64,128'; otherwise the recipe's own."),
+    ] = None,
+    cell: Annotated[str | None, typer.Option(help="A cell: lstm, 'gru(reset=after)', my_cells.py:my_cell.")] = None,
+    data: Annotated[str | None, typer.Option(help="A data set by name, or a file or folder.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting that is not searched; may be given again."),
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="A database for many machines; otherwise study.db in the folder.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Name of the study in the database.", show_default="RECIPE")] = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the runs; otherwise runs/tune-RECIPE.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A small size: the whole way in seconds.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+) -> None:
+    """Search for the settings with the best validation; poor trials are pruned early.
+
+    The same command goes on with a search that was stopped. With the same --storage it can be given on many
+    machines, or many times on one. The folder gets a folder for each trial, trials.csv and importance.png.
+    """
+    console = messages(quiet=as_json)
+    with console.status("starting"):
+        from gatewright.tasks import recipes
+        from gatewright.tasks import tune as tuning
+        from gatewright.tasks.search import read_space
+
+        made = recipes.get(recipe).configured(assignments or [], quick=quick, cell=cell)
+        searched = read_space(type(made), space or made.search)
+        _check_apart(list(searched), assignments or [], cell)
+        folder = out_folder or Path("runs") / f"tune-{made.name}"
+        search = tuning.Search(made, searched, data, folder, storage, study or made.name)
+    try:
+        found = tuning.tune(search, trials, console)
+    except tuning.Interrupted as stop:
+        console.print("stopped; the same command goes on", soft_wrap=True)
+        raise typer.Exit(128 + (stop.signal_number or signal.SIGINT)) from None
+    _tell(out(), search, found, as_json=as_json)
+
+
+def _check_apart(searched: list[str], assignments: list[str], cell: str | None) -> None:
+    given = [one.partition("=")[0].strip() for one in assignments] + ["cell"] * (cell is not None)
+    if twice := [name for name in given if name in searched]:
+        raise OptionError(
+            f"{twice[0]} is both set and searched", do="leave out one of the two; --search says what is searched"
+        )
+
+
+def _tell(console: Console, search: "Search", study: "Study", *, as_json: bool) -> None:
+    from gatewright.tasks import tuned
+    from gatewright.tasks.tune import command, is_complete
+
+    trials, files = tuned.ranked(study), tuned.keep(search, study)
+    best = trials[0] if is_complete(trials[0]) else None
+    line = shlex.join(command(search, best.params)) if best is not None else None
+    if as_json:
+        about = {"recipe": search.made.name, "measure": search.measure, "command": line}
+        rows = [tuned.row(search, one) for one in trials]
+        print_json({**about, "importance": tuned.importance(study), "trials": rows, "folder": str(search.out)})
+    else:
+        _show(console, search, study, files)
+        if line is not None:
+            console.print(f"best:\n{line}", soft_wrap=True, markup=False)
+    if best is None:
+        messages(quiet=as_json).print("no trial has come to its end; try other ranges with --search")
+        raise typer.Exit(1)
+
+
+def _show(console: Console, search: "Search", study: "Study", files: list[Path]) -> None:
+    from gatewright.tasks import tuned
+    from gatewright.tasks.numbers import spell
+    from gatewright.tasks.tune import is_complete, outcome, spelled
+
+    trials, importance = tuned.ranked(study), tuned.importance(study)
+    table = Table("trial", *search.space, box=None, pad_edge=False, header_style="bold")
+    table.add_column(search.measure, justify="right")
+    for one in trials[:_SHOWN]:
+        value = spell(one.value or 0.0) if is_complete(one) else outcome(one)
+        settings = (spelled(one.params[name]) if name in one.params else "" for name in search.space)
+        table.add_row(*map(Text, (str(one.number), *settings, value)))
+    console.print(table)
+    pruned = sum(not is_complete(one) for one in trials)
+    shown = f"the best {_SHOWN} of " if len(trials) > _SHOWN else ""
+    console.print(f"{shown}{len(trials)} trials, {pruned} of them pruned")
+    if importance:
+        console.print("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in importance.items()))
+    for path in files:
+        console.print(str(path), soft_wrap=True, markup=False)
+
+
+COMMANDS = (
+    Command(
+        tune,
+        (
+            "gatewright tune digits --trials 30",
+            "gatewright tune text --search 'rate=log:1e-3..1e-2 hidden=128,256'",
+            "gatewright tune text --storage postgresql://user@host/name --study mine",
+        ),
+    ),
+)

@@ -1,0 +1,232 @@
+"""The search for the best settings of a recipe, by Optuna: each trial is a run, and poor ones are pruned."""
+
+import math
+import signal
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.exceptions import ExperimentalWarning, OptunaError, TrialPruned
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import FrozenTrial, Trial, TrialState
+from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
+
+from gatewright.errors import NonFiniteError, OptionError
+from gatewright.tasks.folder import RunFolder
+from gatewright.tasks.history import read_rows
+from gatewright.tasks.numbers import spell
+from gatewright.tasks.overview import Standing, overview, share_of
+from gatewright.tasks.recipe import Recipe
+from gatewright.tasks.search import Space
+from gatewright.tasks.train import Interrupted, resume, train
+from gatewright.tasks.watch import Watch
+
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+_HEARTBEAT = 60  # seconds; a trial that is not heard of for twice as long is given to another process
+_UNTOUCHED = 4  # trials that are not pruned, since there is too little to compare with
+_FOLDER, _PROBLEM, _ABOUT = "folder", "problem", "gatewright"  # what trials and the study remember
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched, and where its trials are kept: `storage` is a database address, None a file in the folder."""
+
+    made: Recipe
+    space: Space
+    source: str | None
+    out: Path
+    storage: str | None
+    name: str
+
+    @property
+    def address(self) -> str:
+        """Of the database."""
+        return self.storage or f"sqlite:///{self.out / 'study.db'}"
+
+    @property
+    def measure(self) -> str:
+        """What is made as good as possible."""
+        return f"validation {self.made.monitor[0]}"
+
+    def about(self) -> dict[str, Any]:
+        """What the study remembers, so that nobody goes on with another search under its name."""
+        settings = {key: value for key, value in self.made.settings().items() if key not in self.space}
+        searched = {key: str(one) for key, one in self.space.items()}
+        return {"recipe": self.made.name, **settings, "data": self.source, **searched}
+
+    def of_trial(self, trial: FrozenTrial) -> RunFolder:
+        """The folder of a trial's run; one that was begun again has that of its first time."""
+        return RunFolder(self.out / trial.user_attrs.get(_FOLDER, f"trial-{trial.number:04d}"))
+
+
+def tune(search: Search, trials: int, console: Console) -> optuna.Study:
+    """Go on until the study has that many trials, those of other processes and machines included.
+
+    Raises Interrupted where it was asked to stop; the trial that was at work is then the next one's to go on with.
+    """
+    if "validation" not in search.made.data(search.source).parts:
+        raise OptionError("the data has no validation part to tell good settings by", do="hold out a part of it")
+    study = open_study(search)
+    at_work: list[int] = []
+
+    def objective(trial: Trial) -> float:
+        at_work[:] = [trial.number]
+        return _perform(search, trial)
+
+    with overview(console, lambda: _standing(search, study, trials)):
+        while len(study.get_trials(deepcopy=False, states=ENDED)) < trials:
+            try:
+                study.optimize(objective, n_trials=1)
+            except (Interrupted, KeyboardInterrupt) as stop:
+                for number in at_work:
+                    _go_on_later(study, study.trials[number])
+                raise stop if isinstance(stop, Interrupted) else Interrupted(signal.SIGINT) from None
+            at_work.clear()
+    return study
+
+
+def open_study(search: Search) -> optuna.Study:
+    """The study of that name, made where there is none; OptionError where it is one of another search."""
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # we speak ourselves
+    search.out.mkdir(parents=True, exist_ok=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            storage = RDBStorage(
+                search.address,
+                heartbeat_interval=_HEARTBEAT,
+                grace_period=2 * _HEARTBEAT,
+                heartbeat_stale_trial_callback=_go_on_later,
+            )
+        study = optuna.create_study(
+            storage=storage,
+            study_name=search.name,
+            direction="minimize" if search.made.monitor[1] == "min" else "maximize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=_UNTOUCHED),
+            load_if_exists=True,
+        )
+    except (OptunaError, SQLAlchemyError, ImportError, ValueError) as error:
+        raise OptionError(
+            f"the database {search.address} cannot be used",
+            expected="an address such as sqlite:///study.db or postgresql://user@host/name",
+            got=str(error).partition("\n")[0],
+            do="see that it can be reached, and that its driver is installed",
+        ) from error
+    _check_same(study, search)
+    study.sampler = optuna.samplers.TPESampler(seed=_seed(study, search))
+    return study
+
+
+def _seed(study: optuna.Study, search: Search) -> int | None:
+    """The same for the same search; another where it goes on; none where others may draw at the same time."""
+    there = study.get_trials(deepcopy=False)
+    if search.storage is not None or any(one.state == TrialState.RUNNING for one in there):
+        return None
+    return int(np.random.SeedSequence([search.made.seed, len(there)]).generate_state(1)[0])
+
+
+def _check_same(study: optuna.Study, search: Search) -> None:
+    kept, wanted = study.user_attrs.get(_ABOUT), search.about()
+    if kept is None:
+        study.set_user_attr(_ABOUT, wanted)
+        return
+    differing = [key for key in dict.fromkeys([*wanted, *kept]) if wanted.get(key) != kept.get(key)]
+    if differing:
+        raise OptionError(
+            f"the study {search.name!r} searches something else",
+            expected=", ".join(f"{key}={wanted.get(key)}" for key in differing),
+            got=", ".join(f"{key}={kept.get(key)}" for key in differing),
+            do="give the same options again, or start another study with --study or --out",
+        )
+
+
+def _go_on_later(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Put a trial that was cut short in the queue again, with its folder and what it has reported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)(study, trial)
+
+
+def _perform(search: Search, trial: Trial) -> float:
+    """Train as the trial proposes; the best validation, or TrialPruned."""
+    drawn = {name: one.draw(trial, name) for name, one in search.space.items()}
+    made = search.made.restored({**search.made.settings(), **drawn})
+    folder = RunFolder(search.out / trial.user_attrs.get(_FOLDER, f"trial-{trial.number:04d}"))
+    trial.set_user_attr(_FOLDER, folder.path.name)
+    metric, direction = made.monitor
+
+    def validated(epoch: int, validation: Mapping[str, float]) -> None:
+        with warnings.catch_warnings():  # a trial that goes on may repeat what it has reported
+            warnings.simplefilter("ignore")
+            trial.report(validation[metric], epoch)
+        if trial.should_prune():
+            raise TrialPruned
+
+    try:
+        _train(made, folder, search.source, Watch(validated=validated))
+    except NonFiniteError as error:  # as bad as can be, which a sampler has to know
+        trial.set_user_attr(_PROBLEM, error.problem)
+        raise TrialPruned from error
+    column = f"validation_{metric}"
+    values = [row[column] for row in read_rows(folder.metrics) if math.isfinite(row.get(column, math.nan))]
+    if not values:
+        raise TrialPruned
+    return min(values) if direction == "min" else max(values)
+
+
+def _train(made: Recipe, folder: RunFolder, source: str | None, watch: Watch) -> None:
+    quiet = Console(quiet=True)
+    if folder.run.exists():
+        folder.check_is(made.name, made.settings(), source)
+        resume(folder.path, console=quiet, watch=watch)
+    else:
+        train(made, out=folder.path, source=source, console=quiet, watch=watch)
+
+
+def _standing(search: Search, study: optuna.Study, trials: int) -> Standing:
+    found = study.get_trials(deepcopy=False)
+    ended = [one for one in found if one.state in ENDED]
+    running = [one for one in found if one.state == TrialState.RUNNING]
+    share = len(ended) + sum(share_of(search.of_trial(one), search.made.epochs) for one in running)
+    values = [one.value for one in ended if is_complete(one) and one.value is not None]
+    best = (min if search.made.monitor[1] == "min" else max)(values, default=None)
+    title = f"{len(ended)} of {trials} trials" + ("" if best is None else f", best {spell(best)}")
+    return Standing(min(share / trials, 1.0), tuple(told(one, search.measure) for one in ended), title)
+
+
+def told(trial: FrozenTrial, measure: str) -> str:
+    """A trial in one line."""
+    settings = ", ".join(f"{name} {spelled(value)}" for name, value in trial.params.items())
+    result = f"{measure} {spell(trial.value or 0.0)}" if is_complete(trial) else outcome(trial)
+    return f"trial {trial.number}: {settings}: {result}"
+
+
+def is_complete(trial: FrozenTrial) -> bool:
+    """Whether it was trained to its end; the value of one that was pruned is no result."""
+    return trial.state == TrialState.COMPLETE
+
+
+def outcome(trial: FrozenTrial) -> str:
+    """What became of a trial that is not complete."""
+    return trial.user_attrs.get(_PROBLEM) or f"pruned at epoch {trial.last_step}"
+
+
+def spelled(value: Any) -> str:
+    """A setting's value as a person reads it."""
+    return spell(value) if isinstance(value, float) else str(value)
+
+
+def command(search: Search, params: Mapping[str, Any]) -> list[str]:
+    """The command that trains with these settings."""
+    settings = {**search.made.changed(), **params}
+    words = ["gatewright", "train", search.made.name]
+    if search.source is not None:
+        words += ["--data", search.source]
+    for name, value in settings.items():
+        words += ["--set", f"{name}={value}"]
+    return words
