@@ -26,15 +26,16 @@ class Images(Recipe):
     expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.99, seconds=300)}
     presets: ClassVar[Mapping[str, str]] = {
         "text": "cell=lstm rate=0.001 schedule=constant dropout=0 weight_decay=0.001 epochs=100 patience=5",
-        "pixels": "order=pixels 'init=torch + chrono(max_steps=784)' clip=1",
+        "pixels": "order=pixels cell=gru hidden=64 dropout=0 epochs=10 'init=torch + chrono(max_steps=784)' clip=1",
     }
     quick: ClassVar[str] = "images=2000 validation=1000 epochs=3"
 
-    epochs: int = 12
+    cell: str = "recurrent_dropout(0.2)(gru)"
+    epochs: int = 15
     rate: float = 4e-3
     schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
     batch: int = 100
-    dropout: float = 0.2
+    dropout: float = 0.4
     order: Literal["rows", "pixels", "permuted"] = setting("rows", "what a step reads: a row, or one pixel")
     images: int | None = setting(None, "train on so many images only", least=1)
     validation: int = setting(5000, "images to train on that are held out", least=1)
