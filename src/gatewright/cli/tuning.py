@@ -14,9 +14,7 @@ from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
 
 if TYPE_CHECKING:
-    from optuna import Study
-
-    from gatewright.tasks.tune import Search
+    from gatewright.tasks.tune import Search, Study
 
 _SHOWN = 10  # trials in the table; all are in trials.csv
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna import Study
 from optuna.exceptions import ExperimentalWarning, OptunaError, TrialPruned
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -64,7 +65,7 @@ class Search:
         return RunFolder(self.out / trial.user_attrs.get(_FOLDER, f"trial-{trial.number:04d}"))
 
 
-def tune(search: Search, trials: int, console: Console) -> optuna.Study:
+def tune(search: Search, trials: int, console: Console) -> Study:
     """Go on until the study has that many trials, those of other processes and machines included.
 
     Raises Interrupted where it was asked to stop; the trial that was at work is then the next one's to go on with.
@@ -90,7 +91,7 @@ def tune(search: Search, trials: int, console: Console) -> optuna.Study:
     return study
 
 
-def open_study(search: Search) -> optuna.Study:
+def open_study(search: Search) -> Study:
     """The study of that name, made where there is none; OptionError where it is one of another search."""
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # we speak ourselves
     search.out.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,7 @@ def open_study(search: Search) -> optuna.Study:
     return study
 
 
-def _seed(study: optuna.Study, search: Search) -> int | None:
+def _seed(study: Study, search: Search) -> int | None:
     """The same for the same search; another where it goes on; none where others may draw at the same time."""
     there = study.get_trials(deepcopy=False)
     if search.storage is not None or any(one.state == TrialState.RUNNING for one in there):
@@ -130,7 +131,7 @@ def _seed(study: optuna.Study, search: Search) -> int | None:
     return int(np.random.SeedSequence([search.made.seed, len(there)]).generate_state(1)[0])
 
 
-def _check_same(study: optuna.Study, search: Search) -> None:
+def _check_same(study: Study, search: Search) -> None:
     kept, wanted = study.user_attrs.get(_ABOUT), search.about()
     if kept is None:
         study.set_user_attr(_ABOUT, wanted)
@@ -145,7 +146,7 @@ def _check_same(study: optuna.Study, search: Search) -> None:
         )
 
 
-def _go_on_later(study: optuna.Study, trial: FrozenTrial) -> None:
+def _go_on_later(study: Study, trial: FrozenTrial) -> None:
     """Put a trial that was cut short in the queue again, with its folder and what it has reported."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -188,7 +189,7 @@ def _train(made: Recipe, folder: RunFolder, source: str | None, watch: Watch) ->
         train(made, out=folder.path, source=source, console=quiet, watch=watch)
 
 
-def _standing(search: Search, study: optuna.Study, trials: int) -> Standing:
+def _standing(search: Search, study: Study, trials: int) -> Standing:
     found = study.get_trials(deepcopy=False)
     ended = [one for one in found if one.state in ENDED]
     running = [one for one in found if one.state == TrialState.RUNNING]
