@@ -79,7 +79,7 @@ def test_the_parts_of_ett(shared_data: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("GATEWRIGHT_DATA", str(shared_data))
     made = Series.configured(["preset=etth1"])
     data = made.data(None)
-    assert data.sizes == Sizes(7, 14)
+    assert data.sizes == Sizes(7, 21)
     windows = 4 * 30 * 24 - made.horizon + 1  # of four months
     assert len(data.parts["test"]) == math.ceil(windows / 256)
 

@@ -76,6 +76,7 @@ def test_every_way_to_train_goes_on(way: str, tmp_path: Path, source: str, monke
     resume(folder.path, console=QUIET)
     assert weights(folder) == weights(whole)
     assert timeless(folder.metrics) == timeless(whole.metrics)
+    assert 0 not in folder.read(folder.result)["speed"].values()
 
 
 def test_killed_again_and_again(tmp_path: Path, source: str, whole: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ class History(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """Start the clock, and the log after the checkpoint."""
-        self._started = time.perf_counter()
+        self._started = self._epoch_started = time.perf_counter()  # a resumed epoch is not begun again
         self._items_before = self._learner.means.items("loss")
         if trainer.is_global_zero:
             place, step = str(self._folder.tensorboard), self._learner.global_step
