@@ -20,7 +20,6 @@ class Sentiment(TextClassifier):
     about: ClassVar[str] = "tell good reviews from bad ones, or any labelled texts by their class"
     expected: ClassVar[Mapping[str, Expected]] = {
         "": Expected("test", "accuracy", at_least=0.88, seconds=600),
-        "tutorial": Expected("train", "accuracy", at_least=1.0, seconds=600),
         "sst2": Expected("test", "accuracy", at_least=0.8, seconds=90),
     }
     presets: ClassVar[Mapping[str, str]] = {
