@@ -13,11 +13,14 @@ import torch
 
 from gatewright import model_file
 from gatewright.errors import OptionError
-from gatewright.tasks.feed import TensorBatch
+from gatewright.tasks.cell_spec import read_cell
+from gatewright.tasks.feed import TensorBatch, tensor_batch
 from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.processes import Processes, rows_of
+from gatewright.tasks.recipes import RECIPES
 from tests.paths import subprocess_environment
-from tests.tasks.small import SETTINGS, small_text, timeless, weights
+from tests.tasks.own_data import OWN_DATA
+from tests.tasks.small import SETTINGS, small_recipe, small_text, timeless, weights
 
 ADDING = ("adding", "--set", "hidden=4", "--set", "batch=7", "--set", "bits=4", "--set", "checkpoint_every=20")
 # No dropout: each process draws masks of its own.
@@ -116,6 +119,26 @@ def test_rows_of_a_process(rank: int, rows: list[int], timed: bool) -> None:
     assert found.inputs.tolist() == inputs[:, rows].tolist()
     assert found.targets.tolist() == batch.targets[..., rows].tolist()
     assert (found.lengths.tolist(), found.continues) == (rows, True)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_shares_of_every_recipe_are_the_whole(name: str, tmp_path: Path) -> None:
+    """Losses and their number, added up over the processes: what makes the gradient that of the whole batch."""
+    sizes = ["hidden=6", "batch=7", *(["validation=10"] if name == "images" else [])]
+    made, own = RECIPES[name].configured(sizes, quick=True), OWN_DATA.get(name)
+    if name == "text":
+        made, own = small_recipe(), small_text
+    data = made.data(own(tmp_path) if own else None)
+    network, objective = made.network(data.sizes, read_cell(made.cell)).eval(), made.objective()
+    batch = tensor_batch(data.parts["train"], 0, 0)
+
+    def losses(part: TensorBatch) -> torch.Tensor:
+        return objective.losses(network(part.inputs, None, part.lengths)[0], part)
+
+    whole = losses(batch)
+    shares = [losses(rows_of(batch, rank, 3, timed=made.timed_targets())) for rank in range(3)]
+    assert sum(one.numel() for one in shares) == whole.numel()
+    assert sum(one.sum().item() for one in shares) == pytest.approx(whole.sum().item(), rel=1e-4)
 
 
 def test_a_batch_with_fewer_rows_than_processes() -> None:
