@@ -12,7 +12,7 @@ import gatewright as gw
 from gatewright.backends.llvm.digest import digest
 from gatewright.nn import kept_panels
 
-UNITS = 96  # 6 matrices of 36 KiB
+UNITS = 160  # 6 matrices of 100 KiB
 
 
 def of(array: np.ndarray) -> bytes:

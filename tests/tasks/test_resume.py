@@ -183,6 +183,16 @@ def test_resuming_what_there_is_not(tmp_path: Path) -> None:
     )
 
 
+def test_a_run_of_an_earlier_version_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"recipe": "text", "settings": {}, "data": null}')
+    with pytest.raises(OptionError) as caught:
+        resume(tmp_path, console=QUIET)
+    assert str(caught.value) == (
+        f"{tmp_path} holds a run of a version that trained in one process only, and cannot be resumed\n"
+        "  do: train anew in another folder; a model.safetensors in this one can be used as it is"
+    )
+
+
 def test_resuming_with_other_settings(whole: RunFolder) -> None:
     asked: Recipe = small_recipe("hidden=7")
     with pytest.raises(OptionError) as caught:

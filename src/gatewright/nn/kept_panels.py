@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gatewright.backends.llvm.digest import digest
 
-LEAST_BYTES = 128 * 1024
+LEAST_BYTES = 512 * 1024
 """Smaller panels are packed sooner than it is found out whether they have to be."""
 _KEPT = 2  # of threads that call one layer at the same time
 

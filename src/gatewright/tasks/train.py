@@ -103,6 +103,11 @@ def resume(
     if not folder.run.exists():
         raise OptionError(f"{out} holds no run to resume", do="leave out --resume, or name its folder with --out")
     kept = folder.read(folder.run)
+    if "devices" not in kept:
+        raise OptionError(
+            f"{out} holds a run of a version that trained in one process only, and cannot be resumed",
+            do="train anew in another folder; a model.safetensors in this one can be used as it is",
+        )
     _check_asked(out, kept, asked, source, processes)
     own = Processes(kept["devices"], kept["nodes"])
     own.check()
