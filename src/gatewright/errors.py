@@ -51,3 +51,7 @@ class ModelFileError(GatewrightError, ValueError):
 
 class NonFiniteError(GatewrightError, ArithmeticError):
     """A loss, gate or gradient that is not finite; says where it began."""
+
+
+class ConversionError(GatewrightError, ValueError):
+    """Weights that cannot be moved exactly, with the reason; or a file of weights that is not what it should be."""

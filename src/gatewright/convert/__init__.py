@@ -1,0 +1,149 @@
+"""Weights between frameworks: read into one form, written out of it, and compared on the way.
+
+    report = gw.convert.convert("model.h5", "model.pt")
+
+A conversion computes the same function, or it is refused with the reason.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert.equations import Equations
+from gatewright.convert.formats import FORMATS, format_of
+from gatewright.convert.formats import read as _read
+from gatewright.convert.layouts import LAYOUTS, Layout
+from gatewright.convert.network import Dense, Embedding, Masking, Network, OneHot, Recurrent
+from gatewright.convert.run import run
+from gatewright.errors import ConversionError
+
+__all__ = [
+    "FORMATS",
+    "LAYOUTS",
+    "Dense",
+    "Embedding",
+    "Equations",
+    "Layout",
+    "Masking",
+    "Network",
+    "OneHot",
+    "Recurrent",
+    "Report",
+    "convert",
+    "read",
+    "run",
+    "write",
+]
+
+Pathlike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a conversion did."""
+
+    layers: tuple[str, ...]  # of what was read, from the bottom to the top
+    source: str  # layouts
+    target: str
+    difference: float  # the largest between outputs of both readings, in float64
+    scale: float  # the largest output
+    notes: tuple[str, ...]
+
+
+def read(path: Pathlike, layout: str | None = None, **facts: Any) -> Network:
+    """The network in a file of weights.
+
+    `layout` is a framework of the table; without it, the one that explains the file. `facts` say what the file does
+    not: `activation="relu"`, `gate="hard_sigmoid_theano"`, `forget_bias=0.0`.
+
+    Raises ConversionError where the file is damaged, or fits no layout, or several.
+    """
+    return _read(Path(path), layout, facts)
+
+
+def write(network: Network, path: Pathlike, layout: str | None = None) -> None:
+    """Write a network in the layout of a framework; without a name, in that of the path's suffix.
+
+    Raises ConversionError, with the reason, where the framework cannot compute the same.
+    """
+    format_of(Path(path), layout, writing=True)[0].write(network, Path(path))
+
+
+def convert(
+    source: Pathlike,
+    target: Pathlike,
+    *,
+    source_layout: str | None = None,
+    target_layout: str | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Report:
+    """Convert a file of weights, read the result again, and compare the outputs of both for random inputs.
+
+    Raises ConversionError where it cannot be done exactly; `target` is then not written, or taken away again.
+    """
+    wanted = format_of(Path(target), target_layout, writing=True)[0]
+    network = read(source, source_layout, **(facts or {}))
+    existed = Path(target).exists()
+    before = Path(target).read_bytes() if existed else b""
+    wanted.write(network, Path(target))
+    try:
+        again = _read(Path(target), wanted.name, _facts(network))
+        difference, scale = compare(network, again)
+    except ConversionError:
+        Path(target).write_bytes(before) if existed else Path(target).unlink(missing_ok=True)
+        raise
+    kinds = tuple(_described(part) for part in network.parts)
+    return Report(kinds, network.layout, wanted.name, difference, scale, (*network.notes, *again.notes))
+
+
+def compare(one: Network, other: Network, *, steps: int = 11, batch: int = 3, seed: int = 0) -> tuple[float, float]:
+    """The largest difference between outputs of the recurrent layers, and the largest output, both in float64.
+
+    Raises ConversionError where it is more than rounding can explain.
+    """
+    generator = np.random.default_rng(seed)
+    ones, others = (Network(network.recurrent) for network in (one, other))
+    inputs = generator.standard_normal((steps, batch, ones.recurrent[0].inputs))
+    wanted, got = run(ones, inputs), run(others, inputs)
+    difference, scale = float(np.abs(wanted - got).max(initial=0.0)), float(np.abs(wanted).max(initial=0.0))
+    if wanted.shape != got.shape or not difference <= _rounding(one) * max(scale, 1.0):
+        raise ConversionError(
+            "what was written computes something else",
+            expected=f"a difference below {_rounding(one):.1g}",
+            got=f"{difference:.3g}",
+            do="please report it with both files",
+        )
+    return difference, scale
+
+
+def _rounding(network: Network) -> float:
+    types = [array.dtype for layer in network.recurrent for one in layer.directions for array in one.values()]
+    return 64 * float(np.finfo(np.result_type(*types, np.float32)).eps)
+
+
+def _facts(network: Network) -> dict[str, Any]:
+    """What a file that holds arrays alone cannot say."""
+    equations = network.recurrent[0].equations
+    return {"gate": equations.gate, "activation": equations.activation, "output": equations.output}
+
+
+def _described(part: Any) -> str:
+    if isinstance(part, Recurrent):
+        arrows = "both directions, " if len(part.directions) == 2 else "backwards, " if part.backwards else ""
+        return f"{part.equations}, {arrows}{part.inputs} to {part.hidden}"
+    return type(part).__name__
+
+
+def arrays_of(network: Network) -> Mapping[str, NDArray[Any]]:
+    """All parameters of a network's recurrent layers, by layer, direction and name: l0.W.r, l0_reverse.W.r."""
+    return {
+        f"l{index}{'_reverse' if direction else ''}.{name}": array
+        for index, layer in enumerate(network.recurrent)
+        for direction, parameters in enumerate(layer.directions)
+        for name, array in parameters.items()
+    }

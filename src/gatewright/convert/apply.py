@@ -1,0 +1,196 @@
+"""Parameters out of arrays and back, as a row of the table says; what cannot be said there exactly is refused."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert.equations import ODD_ABOUT_HALF, Equations
+from gatewright.convert.layouts import Layout, Stored
+from gatewright.convert.network import Parameters
+from gatewright.convert.patterns import AXES, Found, Pattern, Slot, infer, pack, pattern, unpack
+from gatewright.errors import ConversionError
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def read(layout: Layout, arrays: Arrays, equations: Equations | None = None) -> Parameters:
+    """The parameters in arrays of that layout, by their names in the equations.
+
+    `b.r` is the bias beside W, `bh.r` that beside U, where a layout keeps the two apart.
+
+    Raises ConversionError where an array is missing or does not fit.
+    """
+    equations = equations or layout.equations
+    present = [(name, one, one.kinds.split(), gates) for name, one, gates in _present(layout, arrays)]
+    sizes = infer(
+        [
+            Found(name, _square(layout, one), {"side": len(kinds), "gate": len(gates)}, np.shape(arrays[name]))
+            for name, one, kinds, gates in present
+        ]
+    )
+    sizes.setdefault("state", sizes["hidden"])
+    parts: dict[Slot, NDArray[Any]] = {}
+    for name, one, kinds, gates in present:
+        parts |= unpack(np.asarray(arrays[name]), pattern(one.axes), kinds, gates, sizes)
+    if layout.update == "replaces":
+        parts = _inverted(parts, equations.gate, layout.key)
+    return {f"{kind}.{gate}": np.ascontiguousarray(part) for (kind, gate), part in parts.items()}
+
+
+def write(layout: Layout, parameters: Parameters, equations: Equations) -> dict[str, NDArray[Any]]:
+    """The arrays of a layout that computes the same as those parameters in those equations.
+
+    Raises ConversionError, with the reason, where the framework's layer cannot compute the same.
+    """
+    _refuse_other_functions(layout, equations)
+    parts: dict[Slot, NDArray[Any]] = {}
+    for name, value in parameters.items():
+        kind, _, gate = name.partition(".")
+        parts[kind, gate] = np.asarray(value)
+    sizes = _sizes(parts)
+    parts = _with_biases(layout, parts, equations, sizes)
+    if layout.update == "replaces":
+        parts = _inverted(parts, equations.gate, layout.key)
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, one, gates in layout.stored():
+        slots = [(kind, gate) for kind in one.kinds.split() for gate in gates]
+        missing = [slot for slot in slots if slot not in parts]
+        if one.optional and len(missing) == len(slots):
+            continue
+        zero = {slot: np.zeros([sizes[axis] for axis in AXES[slot[0]]], _dtype(parts)) for slot in missing}
+        arrays[name] = pack({**parts, **zero}, pattern(one.axes), one.kinds.split(), gates, sizes)
+    return arrays
+
+
+def plain(parameters: Parameters, equations: Equations) -> dict[str, NDArray[Any]]:
+    """The parameters as the cell of the catalogue names them: one bias for each gate, and `b.hn` inside of a reset."""
+    cell_parameters: dict[str, NDArray[Any]] = {k: v for k, v in parameters.items() if not k.startswith(("b.", "bh."))}
+    hidden = next(iter(v for k, v in parameters.items() if k.startswith("U."))).shape[0]
+    zero = np.zeros(hidden, next(iter(parameters.values())).dtype)
+    for gate in equations.gates:
+        outside, inside = parameters.get(f"b.{gate}", zero), parameters.get(f"bh.{gate}", zero)
+        if equations.reset == "after" and gate == "n":
+            cell_parameters |= {"b.n": outside, "b.hn": inside}
+        else:
+            cell_parameters[f"b.{gate}"] = outside + inside
+    return cell_parameters
+
+
+def _square(layout: Layout, one: Stored) -> Pattern:
+    """The axes of an array; without a projection there are as many states as units."""
+    return pattern(one.axes if layout.projection else one.axes.replace("state", "hidden"))
+
+
+def _present(layout: Layout, arrays: Arrays) -> Iterator[tuple[str, Stored, tuple[str, ...]]]:
+    for name, one, gates in layout.stored():
+        if name in arrays:
+            yield name, one, gates
+        elif not one.optional:
+            raise ConversionError(
+                f"{layout.key}: array {name!r} is missing",
+                expected=", ".join(name for name, *_ in layout.stored()),
+                got=", ".join(arrays) or "no arrays",
+            )
+
+
+def _refuse_other_functions(layout: Layout, equations: Equations) -> None:
+    """Refuse equations that the framework's layer does not have, whatever its weights are."""
+    wrong: list[str] = []
+    if layout.family != equations.family:
+        wrong.append(f"it is no {equations.family}")
+    elif layout.reset != equations.reset:
+        wrong.append(
+            f"it resets the state {layout.reset} the recurrent product, and these weights {equations.reset} it: "
+            "two functions, which no weights make equal"
+        )
+    for what in _activations(equations):
+        has, wanted = getattr(layout, what), getattr(equations, what)
+        wrong += [] if wanted in has else [f"its {what} activation is {' or '.join(has)}, and not {wanted}"]
+    optional = {one.kinds for one in layout.arrays if one.optional}
+    if equations.peepholes and not (layout.peepholes or "p" in optional):
+        wrong.append("it has no peepholes")
+    if layout.coupled != equations.coupled:
+        wrong.append(f"its input and forget gates are {'' if layout.coupled else 'not '}coupled")
+    if layout.projection != equations.projection:
+        wrong.append(f"it has {'a' if layout.projection else 'no'} projection")
+    if wrong:
+        raise ConversionError(
+            f"{layout.title} cannot compute this layer: {'; '.join(wrong)}",
+            expected=str(layout.equations),
+            got=str(equations),
+            do="choose a layout that can: gatewright convert --explain lists them",
+        )
+
+
+def _activations(equations: Equations) -> tuple[str, ...]:
+    """The activations that such a layer has."""
+    return {"rnn": ("activation",), "gru": ("gate", "activation"), "lstm": ("gate", "activation", "output")}[
+        equations.family
+    ]
+
+
+def _with_biases(
+    layout: Layout, parts: Mapping[Slot, NDArray[Any]], equations: Equations, sizes: Mapping[str, int]
+) -> dict[Slot, NDArray[Any]]:
+    """The parts with the biases that the layout has: added up where it has one, zero where ours has none."""
+    held = {(kind, gate) for _, one, gates in layout.stored() for kind in one.kinds.split() for gate in gates}
+    found = dict(parts)
+    zero = np.zeros(sizes["hidden"], _dtype(parts))
+    if equations.forget_bias != layout.forget_bias:
+        constant = np.asarray(equations.forget_bias - layout.forget_bias, zero.dtype)
+        found["b", "f"] = found.get(("b", "f"), zero) + constant
+    for gate in equations.gates:
+        outside, inside = found.get(("b", gate)), found.get(("bh", gate))
+        if inside is not None and ("bh", gate) not in held:
+            if equations.reset == "after" and gate == "n" and inside.any():
+                raise _no_bias(layout, "bias of the candidate inside of the reset (PyTorch's b_hn)")
+            found["b", gate] = (zero if outside is None else outside) + (
+                0 if gate == "n" and equations.reset == "after" else inside
+            )
+            del found["bh", gate]
+        if ("b", gate) in found and ("b", gate) not in held and found["b", gate].any():
+            raise _no_bias(layout, f"bias of gate {gate}")
+    return found
+
+
+def _no_bias(layout: Layout, what: str) -> ConversionError:
+    return ConversionError(
+        f"{layout.title} has no {what}, and here it is not zero",
+        expected="zeros",
+        do="choose a layout that has it: gatewright convert --explain lists them",
+    )
+
+
+def _inverted(parts: Mapping[Slot, NDArray[Any]], gate: str, key: str) -> dict[Slot, NDArray[Any]]:
+    """The update gate with the other side: 1 - sigmoid(a) is sigmoid(-a)."""
+    if gate not in ODD_ABOUT_HALF:
+        raise ConversionError(
+            f"{key}: an update gate of {gate} cannot be turned by its weights", expected=", ".join(ODD_ABOUT_HALF)
+        )
+    return {slot: -part if slot[1] == "z" else part for slot, part in parts.items()}
+
+
+def invert_update(parameters: Parameters, equations: Equations) -> Parameters:
+    """Parameters of a GRU whose update gate of 1 replaces, as those of one in which it keeps; and back."""
+    parts = {tuple(name.split(".", 1)): value for name, value in parameters.items()}
+    turned = _inverted(parts, equations.gate, str(equations))  # pyright: ignore[reportArgumentType]
+    return {f"{kind}.{gate}": value for (kind, gate), value in turned.items()}
+
+
+def equations_of(layout: Layout, **facts: Any) -> Equations:
+    """What a layer of that layout computes, with what its file says of activations and constants."""
+    return replace(layout.equations, **{name: value for name, value in facts.items() if value is not None})
+
+
+def _sizes(parts: Mapping[Slot, NDArray[Any]]) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for (kind, _), part in parts.items():
+        sizes |= dict(zip(AXES[kind], part.shape, strict=True))
+    return sizes
+
+
+def _dtype(parts: Mapping[Slot, NDArray[Any]]) -> Any:
+    return np.result_type(*(part.dtype for part in parts.values()))

@@ -1,0 +1,168 @@
+"""Files that hold arrays by name, opened without running anybody's code: what they say of themselves is not believed.
+
+An .npz is read array by array, and none may say that it is larger than its file can hold; objects are refused.
+"""
+
+import io
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from gatewright.errors import ConversionError
+from gatewright.files import write_atomically
+
+Arrays = dict[str, NDArray[Any]]
+MOST_RATIO = 1100  # deflate never packs more tightly than 1 to 1032
+
+
+def read_arrays(path: str | os.PathLike[str]) -> Arrays:
+    """The arrays of a file, by name.
+
+    Raises ConversionError for a file that is missing, cut short, of another kind, or holds what are no numbers.
+    """
+    path = Path(path)
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        raise ConversionError(
+            f"{path}: files of this kind hold no arrays", expected=", ".join(_READERS), got=path.suffix or "no suffix"
+        )
+    if not path.is_file():
+        raise ConversionError(f"there is no file {path}", do="give the path of a file of weights")
+    try:
+        arrays = reader(path)
+    except ConversionError:
+        raise
+    except Exception as error:  # a damaged file fails in as many ways as it can be damaged
+        raise ConversionError(
+            f"{path} cannot be read",
+            expected=f"a complete {path.suffix} file of numbers",
+            got=f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}",
+            do="copy or download the file again; what was pickled must be saved anew as plain arrays",
+        ) from error
+    for name, array in arrays.items():
+        check_finite(path, name, array)
+    return arrays
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays by name; a file that was there is replaced in one step.
+
+    Raises ConversionError where files of that kind hold no arrays.
+    """
+    path = Path(path)
+    writer = _WRITERS.get(path.suffix)
+    if writer is None:
+        raise ConversionError(
+            f"{path}: files of this kind hold no arrays", expected=", ".join(_WRITERS), got=path.suffix or "no suffix"
+        )
+    write_atomically(path, writer({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+
+
+def check_finite(path: Path, name: str, array: NDArray[Any]) -> None:
+    """Refuse what is no finite number, which no conversion can be checked with."""
+    if array.dtype.kind not in "fiub":
+        raise ConversionError(f"{path}: array {name!r} holds no numbers", expected="numbers", got=f"{array.dtype}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ConversionError(
+            f"{path}: array {name!r} is not finite at {where}",
+            got=str(array[where]),
+            do="save the weights of a model that works",
+        )
+
+
+def _read_npz(path: Path) -> Arrays:
+    arrays: Arrays = {}
+    with zipfile.ZipFile(path) as opened:
+        for member in opened.infolist():
+            if member.file_size > MOST_RATIO * max(member.compress_size, 1):
+                raise ConversionError(f"{path}: {member.filename} says that it is larger than it can be")
+            with opened.open(member) as content:
+                arrays[member.filename.removesuffix(".npy")] = read_npy(path, content, member.file_size)
+    return arrays
+
+
+def read_npy(path: Path, content: Any, length: int) -> NDArray[Any]:
+    """One array of at most `length` bytes, header and all."""
+    version = npy.read_magic(content)
+    if version not in ((1, 0), (2, 0)):
+        raise ConversionError(f"{path}: an array of version {version}", expected="1.0 or 2.0")
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, dtype = read_header(content)
+    count = 1
+    for size in shape:
+        count *= size
+    if dtype.hasobject:
+        raise ConversionError(
+            f"{path}: an array holds Python objects, which would have to be unpickled",
+            expected="numbers",
+            do="save each array by itself: numpy.savez(path, name=array, ...)",
+        )
+    if count * dtype.itemsize > length:
+        raise ConversionError(f"{path}: an array of shape {shape} is larger than its file")
+    flat = np.frombuffer(content.read(count * dtype.itemsize), dtype, count)
+    return flat.reshape(shape, order="F" if fortran else "C").copy()
+
+
+def _read_safetensors(path: Path) -> Arrays:
+    from safetensors.numpy import load_file
+
+    return dict(load_file(path))
+
+
+def _read_torch(path: Path) -> Arrays:
+    import torch
+
+    found = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]  # as Lightning's checkpoints have it
+    if not isinstance(found, Mapping):
+        raise ConversionError(
+            f"{path} holds no state dict", expected="torch.save(model.state_dict(), path)", got=type(found).__name__
+        )
+    return {
+        str(name): (one.float() if one.dtype in (torch.bfloat16, torch.float16) else one).numpy()
+        for name, one in found.items()
+        if isinstance(one, torch.Tensor)
+    }
+
+
+def _write_npz(arrays: Arrays) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
+    return content.getvalue()
+
+
+def _write_safetensors(arrays: Arrays) -> bytes:
+    from safetensors.numpy import save
+
+    return save(arrays)
+
+
+def _write_torch(arrays: Arrays) -> bytes:
+    import torch
+
+    content = io.BytesIO()
+    torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, content)
+    return content.getvalue()
+
+
+_READERS: Mapping[str, Callable[[Path], Arrays]] = {
+    ".npz": _read_npz,
+    ".safetensors": _read_safetensors,
+    ".pt": _read_torch,
+    ".pth": _read_torch,
+    ".ckpt": _read_torch,
+}
+_WRITERS: Mapping[str, Callable[[Arrays], bytes]] = {
+    ".npz": _write_npz,
+    ".safetensors": _write_safetensors,
+    ".pt": _write_torch,
+    ".pth": _write_torch,
+}

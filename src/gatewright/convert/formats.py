@@ -1,0 +1,131 @@
+"""Every kind of file that can be read and written, and which of them a file is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gatewright.convert import files, flat, own_file
+from gatewright.convert.naming import NAMINGS
+from gatewright.convert.network import Network, Recurrent
+from gatewright.errors import ConversionError, ModelFileError
+
+Facts = dict[str, Any]
+"""What the user says of the equations, by the fields of `Equations`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A framework's files. `run` computes outputs of (time, batch, features) in the framework itself."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    read: Callable[[Path, Facts], Network]
+    write: Callable[[Network, Path], None]
+
+
+def _read_flat(framework: str, path: Path, facts: Facts) -> Network:
+    return flat.read(files.read_arrays(path), framework, facts)
+
+
+def _write_flat(framework: str, network: Network, path: Path) -> None:
+    files.write_arrays(path, flat.write(network, framework))
+
+
+_FLAT_SUFFIXES = (".npz", ".safetensors")
+FORMATS: Mapping[str, Format] = {
+    one.name: one
+    for one in (
+        Format("gatewright", (".safetensors",), own_file.read, own_file.write),
+        *(
+            Format(
+                name,
+                (".pt", ".pth", ".safetensors", ".ckpt", ".npz") if name == "torch" else _FLAT_SUFFIXES,
+                partial(_read_flat, name),
+                partial(_write_flat, name),
+            )
+            for name in NAMINGS
+        ),
+    )
+}
+
+
+def format_of(path: Path, name: str | None, *, writing: bool = False) -> list[Format]:
+    """The formats that a file may have: the one that is named, or those of its suffix.
+
+    Raises ConversionError where there is none, or the named one has other suffixes.
+    """
+    if name is not None and name not in FORMATS:
+        raise ConversionError(f"there is no layout {name!r}", expected=", ".join(FORMATS))
+    found = [one for one in FORMATS.values() if path.suffix in one.suffixes and name in (None, one.name)]
+    if not found:
+        suffixes = (
+            FORMATS[name].suffixes if name else sorted({one for each in FORMATS.values() for one in each.suffixes})
+        )
+        raise ConversionError(
+            f"{path} has no suffix of {name or 'a file of weights'}",
+            expected=", ".join(suffixes),
+            got=path.suffix or "none",
+        )
+    if writing and len(found) > 1:
+        raise ConversionError(
+            f"{path} may be written in several layouts",
+            expected="one of " + ", ".join(one.name for one in found),
+            do="name it with --to",
+        )
+    return found
+
+
+def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Network:
+    """The network in a file, of the layout that is named, or of the one that explains the most of it.
+
+    Raises ConversionError where no layout fits, or several fit and would compute different things.
+    """
+    candidates = format_of(path, name)
+    if len(candidates) == 1:
+        return candidates[0].read(path, dict(facts or {}))
+    found: list[Network] = []
+    reasons: list[str] = []
+    if not path.is_file():
+        raise ConversionError(f"there is no file {path}", do="give the path of a file of weights")
+    for one in candidates:
+        try:
+            found.append(one.read(path, dict(facts or {})))
+        except (ConversionError, ModelFileError) as error:
+            reasons.append(f"{one.name}: {error.problem}")
+        else:
+            if one.name == "gatewright":  # it says so itself
+                return found[-1]
+    if not found:
+        files.read_arrays(path)  # a file that cannot be opened says so itself
+        raise ConversionError(
+            f"{path} has no layout that the table knows", got="; ".join(reasons), do="name it with --from"
+        )
+    fewest = min(len(one.rest) for one in found)
+    best = [one for one in found if len(one.rest) == fewest]
+    different = [one for one in best if not _same(one, best[0])]
+    if different:
+        raise ConversionError(
+            f"{path} fits several layouts, which would compute different things",
+            expected="one of " + ", ".join(one.layout for one in (best[0], *different)),
+            do="name it with --from",
+        )
+    also = [one.layout for one in best[1:]]
+    notes = (f"the layout was guessed: {best[0].layout}" + (f" (the same as {', '.join(also)})" if also else ""),)
+    return best[0].noting(*notes)
+
+
+def _same(one: Network, other: Network) -> bool:
+    """Whether two readings of a file are the same function."""
+    if len(one.parts) != len(other.parts):
+        return False
+    for left, right in zip(one.parts, other.parts, strict=True):
+        if not isinstance(left, Recurrent) or not isinstance(right, Recurrent) or left.equations != right.equations:
+            return False
+        for mine, theirs in zip(left.directions, right.directions, strict=True):
+            if mine.keys() != theirs.keys() or not all(np.array_equal(mine[name], theirs[name]) for name in mine):
+                return False
+    return True

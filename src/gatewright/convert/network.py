@@ -1,0 +1,86 @@
+"""What a file of weights holds, in one form for all frameworks: parts, each reading what the one before gives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from gatewright.convert.equations import Equations
+
+Parameters = Mapping[str, NDArray[Any]]
+"""Parameters of one direction of one layer by kind and gate: W.r, U.r, the biases b.r (beside W) and bh.r (beside U),
+peepholes p.i, projection P.h. An update gate of 1 keeps the old state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrent:
+    """One recurrent layer of one direction or two."""
+
+    equations: Equations
+    directions: tuple[Parameters, ...]
+    backwards: bool = False  # its only direction reads from the end
+    returns: Literal["sequence", "last"] = "sequence"
+
+    @property
+    def hidden(self) -> int:
+        """Units in each direction."""
+        return next(v.shape[0] for k, v in self.directions[0].items() if k.startswith("U."))
+
+    @property
+    def inputs(self) -> int:
+        """Features that it reads."""
+        return next(v.shape[1] for k, v in self.directions[0].items() if k.startswith("W."))
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Symbols as rows of a matrix (symbols, features)."""
+
+    weight: NDArray[Any]
+    masks_zero: bool = False  # symbol 0 is padding
+
+
+@dataclass(frozen=True, slots=True)
+class OneHot:
+    """Symbols as unit vectors."""
+
+    symbols: int
+
+
+@dataclass(frozen=True, slots=True)
+class Masking:
+    """Steps in which every feature is `value` are padding: states pass them unchanged."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """`activation(weight @ x + bias)`, with weight (outputs, inputs)."""
+
+    weight: NDArray[Any]
+    bias: NDArray[Any] | None = None
+    activation: str = "identity"
+
+
+Part = Recurrent | Embedding | OneHot | Masking | Dense
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """All parts in order, and what else lay in the file, by its name there."""
+
+    parts: tuple[Part, ...]
+    layout: str = ""  # where it was read from, such as "keras"
+    rest: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
+    notes: tuple[str, ...] = ()  # what was taken for granted, for the user to see
+
+    @property
+    def recurrent(self) -> tuple[Recurrent, ...]:
+        """The recurrent layers."""
+        return tuple(part for part in self.parts if isinstance(part, Recurrent))
+
+    def noting(self, *notes: str) -> "Network":
+        """The same, with more to tell."""
+        return replace(self, notes=(*self.notes, *notes))
