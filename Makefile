@@ -65,6 +65,7 @@ golden: docs
 docs: $(VENV)/.dev
 	$(BIN)/python -m tools.system_map
 	$(BIN)/python -m tools.conventions
+	$(BIN)/python -m tools.rosetta
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.cpu $(BENCH_FLAGS)

@@ -9,6 +9,7 @@ from gatewright import cells
 
 generated = pytest.importorskip("tools.generated", reason="the tools do not come with an installed package")
 conventions = pytest.importorskip("tools.conventions")
+rosetta = pytest.importorskip("tools.rosetta")
 
 
 @pytest.fixture
@@ -25,6 +26,10 @@ def run(page: generated.Generated, monkeypatch: pytest.MonkeyPatch, *arguments: 
 
 def test_the_table_of_conventions_is_up_to_date() -> None:
     assert conventions.TABLE.is_up_to_date(), "make docs"
+
+
+def test_the_rosetta_table_is_up_to_date() -> None:
+    assert rosetta.TABLES.is_up_to_date(), "make docs"
 
 
 def test_every_cell_is_in_the_table_of_conventions() -> None:

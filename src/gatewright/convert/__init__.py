@@ -50,7 +50,7 @@ class Report:
     layers: tuple[str, ...]  # of what was read, from the bottom to the top
     source: str  # layouts
     target: str
-    difference: float  # the largest between outputs of both readings, in float64
+    differences: Mapping[str, float]  # the largest between outputs for the same random inputs, by what was compared
     scale: float  # the largest output
     notes: tuple[str, ...]
 
@@ -98,7 +98,8 @@ def convert(
         Path(target).write_bytes(before) if existed else Path(target).unlink(missing_ok=True)
         raise
     kinds = tuple(_described(part) for part in network.parts)
-    return Report(kinds, network.layout, wanted.name, difference, scale, (*network.notes, *again.notes))
+    differences = {"both files as read here, in float64": difference}
+    return Report(kinds, network.layout, wanted.name, differences, scale, (*network.notes, *again.notes))
 
 
 def compare(one: Network, other: Network, *, steps: int = 11, batch: int = 3, seed: int = 0) -> tuple[float, float]:

@@ -75,11 +75,11 @@ def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:
     if len(stack) < len(network.parts):
         others = sorted({type(part).__name__ for part in network.parts} - {"Recurrent"})
         network = network.noting(f"{framework} keeps recurrent layers here; left out: {', '.join(others)}")
+    rows = [choose(framework, layer.equations, layer.directions[0]) for layer in stack]
     both = any(len(layer.directions) == 2 for layer in stack)
     naming = _naming_for(framework, layers=len(stack), both=both)
     arrays: dict[str, NDArray[Any]] = {}
-    for index, layer in enumerate(stack):
-        row = choose(framework, layer.equations, layer.directions[0])
+    for index, (layer, row) in enumerate(zip(stack, rows, strict=True)):
         for direction, parameters in enumerate(layer.directions):
             backwards = bool(direction) or layer.backwards
             place = Place(naming.prefix, index, backwards)

@@ -128,6 +128,7 @@ _D2L_ARRAYS = (
 )
 _ONNX = "https://onnx.ai/onnx/operators/onnx__"
 _ONNX_GATES = ("sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3", "tanh", "relu", "identity", "softplus")
+_ONNX_ANY = ("tanh", "sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3", "relu", "identity", "softplus")
 _ONNX_ARRAYS = (
     Stored("W", "W", "(gate hidden) input"),
     Stored("R", "U", "(gate hidden) state"),
@@ -333,19 +334,19 @@ LAYOUTS: tuple[Layout, ...] = (
         ),
         _EQUINOX,
     ),
-    Layout("onnx", "rnn", "ONNX RNN", "h", _ONNX_ARRAYS, f"{_ONNX}RNN.html", theirs={"h": "i"}, activation=_ONNX_GATES),
+    Layout("onnx", "rnn", "ONNX RNN", "h", _ONNX_ARRAYS, f"{_ONNX}RNN.html", theirs={"h": "i"}, activation=_ONNX_ANY),
     Layout(
         "onnx", "gru", "ONNX GRU, linear_before_reset=1", "z r n", _ONNX_ARRAYS, f"{_ONNX}GRU.html", reset="after",
-        theirs={"n": "h"}, gate=_ONNX_GATES, activation=_ONNX_GATES,
+        theirs={"n": "h"}, gate=_ONNX_GATES, activation=_ONNX_ANY,
     ),
     Layout(
         "onnx", "gru", "ONNX GRU, linear_before_reset=0", "z r n", _ONNX_ARRAYS, f"{_ONNX}GRU.html", variant="before",
-        reset="before", theirs={"n": "h"}, gate=_ONNX_GATES, activation=_ONNX_GATES,
+        reset="before", theirs={"n": "h"}, gate=_ONNX_GATES, activation=_ONNX_ANY,
     ),
     Layout(
         "onnx", "lstm", "ONNX LSTM", "i o f g",
         (*_ONNX_ARRAYS, Stored("P", "p", "(gate hidden)", "i o f", optional=True)), f"{_ONNX}LSTM.html",
-        theirs={"g": "c"}, gate=_ONNX_GATES, activation=_ONNX_GATES, output=_ONNX_GATES,
+        theirs={"g": "c"}, gate=_ONNX_GATES, activation=_ONNX_ANY, output=_ONNX_ANY,
     ),
     Layout(
         "rtneural", "gru", "RTNeural GRU", "z r n",
@@ -360,6 +361,6 @@ LAYOUTS: tuple[Layout, ...] = (
 BY_KEY: Mapping[str, Layout] = {row.key: row for row in LAYOUTS}
 
 
-def layouts(framework: str, family: Family | None = None) -> tuple[Layout, ...]:
-    """The rows of a framework, all or those of a family."""
-    return tuple(row for row in LAYOUTS if row.framework == framework and family in (None, row.family))
+def layouts(framework: str | None = None, family: Family | None = None) -> tuple[Layout, ...]:
+    """The rows of a framework and of a family; without one, of all."""
+    return tuple(row for row in LAYOUTS if framework in (None, row.framework) and family in (None, row.family))

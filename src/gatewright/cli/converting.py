@@ -1,0 +1,115 @@
+"""`gatewright convert`: weights from one framework's file to another's, or how their layouts map."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from gatewright.cli.shell import Command, messages, out, print_json
+from gatewright.errors import OptionError
+
+if TYPE_CHECKING:
+    from gatewright.convert import Report
+    from gatewright.convert.explain import Mapping
+
+
+def _fact(what: str) -> typer.models.OptionInfo:
+    return typer.Option(help=f"{what}, where IN does not tell.")
+
+
+def convert(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A file of weights; with --explain, a layout.")],
+    target: Annotated[str, typer.Argument(metavar="OUT", help="The file to write; with --explain, a layout.")],
+    *,
+    source_layout: Annotated[str | None, typer.Option("--from", help="The layout of IN; guessed without.")] = None,
+    target_layout: Annotated[str | None, typer.Option("--to", help="The layout of OUT; its suffix's without.")] = None,
+    gate: Annotated[str | None, _fact("The gates' activation")] = None,
+    activation: Annotated[str | None, _fact("That of the candidate")] = None,
+    output: Annotated[str | None, _fact("That of an LSTM's memory")] = None,
+    forget_bias: Annotated[float | None, typer.Option(help="A constant that the LSTM of IN adds to f.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Print what lies where in two layouts.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+) -> None:
+    """Convert weights exactly, and prove it, or say why that cannot be.
+
+    Both files are run on the same random input, and the largest difference is printed. Activations are named relu,
+    tanh, sigmoid, identity, hard_sigmoid_theano (slope 0.2: Keras 1 and 2, Theano) or hard_sigmoid_keras3 (1/6).
+    """
+    given = {"gate": gate, "activation": activation, "output": output, "forget_bias": forget_bias}
+    facts: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if explain:
+        _explain(source, target, as_json=as_json)
+        return
+    if Path(target).exists() and not overwrite:
+        raise OptionError(f"{target} exists already", do="give another path, or --overwrite")
+    with messages(quiet=as_json).status("converting"):
+        from gatewright import convert as conversion
+
+        report = conversion.convert(
+            source, target, source_layout=source_layout, target_layout=target_layout, facts=facts
+        )
+    if as_json:
+        print_json(dataclasses.asdict(report))
+    else:
+        _show(report, target)
+
+
+def _show(report: "Report", target: str) -> None:
+    console = out()
+    console.print(f"{report.source} -> {report.target}")
+    for layer in report.layers:
+        console.print(f"  {layer}")
+    for note in report.notes:
+        console.print(f"  {note}")
+    for what, difference in report.differences.items():
+        console.print(f"{what}: largest difference {difference:.2g}, of outputs up to {report.scale:.2g}")
+    console.print(f"written: {target}")
+
+
+def _explain(source: str, target: str, *, as_json: bool) -> None:
+    from gatewright.convert.explain import explain
+
+    mappings = explain(source, target)
+    if as_json:
+        print_json({"mappings": [_plain(one) for one in mappings]})
+        return
+    console = out()
+    for one in mappings:
+        console.print(f"[bold]{one.source.title}[/bold]  ->  [bold]{one.target.title}[/bold]")
+        if one.refused:
+            console.print(f"  cannot be converted: {one.refused}\n")
+            continue
+        for condition in one.conditions:
+            console.print(f"  {condition}")
+        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="")
+        for title in ("", one.source.key, one.target.key):
+            table.add_column(title, overflow="fold")
+        for moved in one.moved:
+            table.add_row(moved.parameter, moved.source, moved.target)
+        console.print(table)
+        console.print("  H units, I features; as NumPy would cut it out; matrices are (hidden, input)\n", style="dim")
+
+
+def _plain(one: "Mapping") -> dict[str, Any]:
+    return {
+        "source": one.source.key,
+        "target": one.target.key,
+        "refused": one.refused or None,
+        "conditions": list(one.conditions),
+        "parameters": {moved.parameter: [moved.source, moved.target] for moved in one.moved},
+    }
+
+
+COMMANDS = (
+    Command(
+        convert,
+        (
+            "gatewright convert model.keras model.pt",
+            "gatewright convert lstm.npz model.safetensors --from theano --to gatewright",
+            "gatewright convert --explain keras torch",
+        ),
+    ),
+)

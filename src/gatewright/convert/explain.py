@@ -1,0 +1,151 @@
+"""Where each parameter lies in each layout, and what happens to it between two: the table of layouts, read aloud."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gatewright.convert import apply
+from gatewright.convert.equations import Equations
+from gatewright.convert.layouts import Layout, Stored, layouts
+from gatewright.convert.patterns import AXES, Pattern, pattern
+from gatewright.errors import ConversionError
+
+_LETTERS = {"hidden": "H", "state": "H", "input": "I"}
+_COUNTS = ("side", "gate")
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One parameter of a gate: where it lies in two layouts, as NumPy would cut it out."""
+
+    parameter: str
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Two layouts of the same kind of layer."""
+
+    source: Layout
+    target: Layout
+    refused: str  # the reason, where one cannot compute what the other does
+    conditions: tuple[str, ...]  # what must be so for the conversion to be exact
+    moved: tuple[Moved, ...]
+
+
+def explain(source: str, target: str) -> tuple[Mapping, ...]:
+    """The mappings between all layers of two frameworks that are of one kind.
+
+    Raises ConversionError where a framework is unknown, or the two have no kind of layer in common.
+    """
+    for name in (source, target):
+        if not layouts(name):
+            known = dict.fromkeys(row.framework for row in layouts())
+            raise ConversionError(f"there is no layout {name!r}", expected=", ".join(known))
+    found = tuple(mapping(one, other) for one in layouts(source) for other in layouts(target, one.family))
+    if not found:
+        raise ConversionError(f"{source} and {target} have no kind of layer in common")
+    return found
+
+
+def mapping(source: Layout, target: Layout) -> Mapping:
+    """What becomes of each parameter of a layer of the first layout in the second."""
+    equations = source.equations
+    refused, conditions = _verdict(source, target)
+    slots = [
+        f"{kind}.{gate}"
+        for kind in AXES
+        for gate in source.equations.gates + (("h",) if kind == "P" else ())
+        if where(source, f"{kind}.{gate}") or where(target, f"{kind}.{gate}")
+    ]
+    moved = tuple(
+        Moved(slot, where(source, slot) or "zero", where(target, slot) or _instead(target, slot, equations))
+        for slot in slots
+    )
+    return Mapping(source, target, refused, conditions, () if refused else moved)
+
+
+def where(layout: Layout, parameter: str) -> str:
+    """Where a parameter lies in that layout, as NumPy would cut it out; empty where there is none."""
+    kind, _, gate = parameter.partition(".")
+    for name, one, gates in layout.stored():
+        if kind in one.kinds.split() and gate in gates:
+            negated = "-" if layout.update == "replaces" and gate == "z" else ""
+            return negated + _cut(name, one, kind, gates.index(gate), len(gates))
+    return ""
+
+
+def _cut(name: str, one: Stored, kind: str, gate: int, gates: int) -> str:
+    axes, kinds = pattern(one.axes), one.kinds.split()
+    cuts = [_along(axes, index, kinds, kind, gate, gates) for index in range(len(axes.groups))]
+    while cuts and cuts[-1] == ":":
+        cuts.pop()
+    order = [axis for group in axes.groups for axis in group if axis in AXES[kind]]
+    turned = ".T" if order == list(reversed(AXES[kind])) and len(order) == 2 else ""
+    return f"{name}[{', '.join(cuts)}]{turned}" if cuts else f"{name}{turned}"
+
+
+def _along(axes: Pattern, index: int, kinds: list[str], kind: str, gate: int, gates: int) -> str:
+    """What is cut out along one axis of the array."""
+    group = axes.groups[index]
+    if index == axes.joined:
+        first = _LETTERS[group[0]]
+        return f":{first}" if kinds.index(kind) == 0 else f"{first}:"
+    block = 0
+    blocks = 1
+    for axis in group:
+        if axis in _COUNTS:
+            length, place = (len(kinds), kinds.index(kind)) if axis == "side" else (gates, gate)
+            block, blocks = block * length + place, blocks * length
+    own = [axis for axis in group if axis not in _COUNTS]
+    if not own:
+        return str(block)
+    if blocks == 1:
+        return ":"
+    return f"{_times(block, _LETTERS[own[0]])}:{_times(block + 1, _LETTERS[own[0]])}"
+
+
+def _times(count: int, letter: str) -> str:
+    return "" if count == 0 else letter if count == 1 else f"{count}{letter}"
+
+
+def _instead(target: Layout, slot: str, equations: Equations) -> str:
+    """What becomes of a parameter for which the target has no place of its own."""
+    kind, _, gate = slot.partition(".")
+    if kind == "bh" and where(target, f"b.{gate}") and not (equations.reset == "after" and gate == "n"):
+        return f"added to b.{gate}"
+    return "must be zero"
+
+
+def _verdict(source: Layout, target: Layout) -> tuple[str, tuple[str, ...]]:
+    """Why not, or under which conditions: by trying it, with zeros where a condition is in doubt."""
+    zeros = {
+        f"{kind}.{gate}": np.zeros((2,) * len(AXES[kind]))
+        for _, one, gates in source.stored()
+        for kind in one.kinds.split()
+        for gate in gates
+    }
+    candidate = _shared(source, target)
+    try:
+        apply.write(target, zeros, candidate)
+    except ConversionError as error:
+        return error.problem.partition(": ")[2] or error.problem, ()
+    changed = [
+        f"{what} {getattr(candidate, what)}"
+        for what in ("gate", "activation", "output")
+        if getattr(candidate, what) != getattr(source.equations, what)
+    ]
+    conditions = [f"where the source has {' and '.join(changed)}"] if changed else []
+    if source.forget_bias != target.forget_bias:
+        conditions.append(f"with b.f changed by {source.forget_bias - target.forget_bias:+g}")
+    return "", tuple(conditions)
+
+
+def _shared(source: Layout, target: Layout) -> Equations:
+    """What the source computes, with activations that both have where its default is none of the target's."""
+    shared = {
+        what: next((one for one in getattr(source, what) if one in getattr(target, what)), getattr(source, what)[0])
+        for what in ("gate", "activation", "output")
+    }
+    return replace(source.equations, **shared)

@@ -1,0 +1,92 @@
+"""`gatewright convert` as a person meets it."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gatewright import cli
+
+Said = tuple[int, str, str]
+
+
+@pytest.fixture
+def convert(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Said]:
+    """Run the command in this process, in a folder of its own: exit code, output, messages."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["gatewright", "convert", *arguments])
+        monkeypatch.delenv("GATEWRIGHT_DEBUG", raising=False)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def gru(tmp_path: Path) -> Path:
+    """A state dict of torch.nn.GRU."""
+    torch.manual_seed(0)
+    torch.save(torch.nn.GRU(3, 5).state_dict(), tmp_path / "gru.pt")
+    return tmp_path / "gru.pt"
+
+
+def test_a_conversion_says_what_it_read_and_how_far_both_are_apart(convert: Callable[..., Said], gru: Path) -> None:
+    code, out, _ = convert("gru.pt", "gru.npz", "--to", "flax")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "torch -> flax"
+    assert lines[1] == "  GRU, reset after the product, 3 to 5"
+    assert any(line.startswith("both files as read here, in float64: largest difference ") for line in lines)
+    assert lines[-1] == "written: gru.npz"
+    assert max(map(len, lines)) <= 80
+    with np.load(gru.parent / "gru.npz", allow_pickle=False) as arrays:
+        assert "cell/ir/kernel" in arrays
+
+
+def test_a_refusal_gives_the_reason_and_writes_nothing(convert: Callable[..., Said], gru: Path) -> None:
+    code, out, err = convert("gru.pt", "gru.npz", "--to", "tf1")
+    assert (code, out) == (1, "")
+    assert "it resets the state before the recurrent product, and these weights after it" in err
+    assert not (gru.parent / "gru.npz").exists()
+
+
+def test_what_exists_is_not_replaced_unasked(convert: Callable[..., Said], gru: Path) -> None:
+    (gru.parent / "gru.npz").write_text("mine")
+    code, _, err = convert("gru.pt", "gru.npz", "--to", "flax")
+    assert (code, (gru.parent / "gru.npz").read_text()) == (2, "mine")
+    assert "gru.npz exists already" in err
+    assert convert("gru.pt", "gru.npz", "--to", "flax", "--overwrite")[0] == 0
+
+
+def test_a_suffix_of_several_layouts_asks_which(convert: Callable[..., Said], gru: Path) -> None:
+    code, _, err = convert("gru.pt", "gru.npz")
+    assert code == 1
+    assert "may be written in several layouts" in err
+    assert "--to" in err
+
+
+@pytest.mark.usefixtures("gru")
+def test_for_machines(convert: Callable[..., Said]) -> None:
+    code, out, err = convert("gru.pt", "gru.safetensors", "--to", "gatewright", "--json")
+    said = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (said["source"], said["target"]) == ("torch", "gatewright")
+    assert max(said["differences"].values()) < 1e-6
+
+
+def test_layouts_are_explained_row_by_row(convert: Callable[..., Said]) -> None:
+    code, out, _ = convert("--explain", "keras", "torch")
+    assert code == 0
+    assert any(line.split() == ["W.r", "kernel[:,", "H:2H].T", "weight_ih[:H]"] for line in out.splitlines())
+    assert "cannot be converted: it resets the state after the recurrent product" in out
+    mappings = json.loads(convert("--explain", "keras", "torch", "--json")[1])["mappings"]
+    gru = next(one for one in mappings if (one["source"], one["target"]) == ("keras/gru", "torch/gru"))
+    assert gru["parameters"]["bh.n"] == ["bias[1, 2H:3H]", "bias_hh[2H:3H]"]

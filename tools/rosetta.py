@@ -1,0 +1,133 @@
+"""Writes the tables of docs/rosetta.md: how each framework keeps its recurrent layers, and which convert to which.
+
+python -m tools.rosetta            write the tables
+python -m tools.rosetta --check    fail if they are not up to date
+"""
+
+from gatewright.convert.equations import Family
+from gatewright.convert.explain import mapping
+from gatewright.convert.layouts import Layout, Stored, layouts
+from gatewright.convert.patterns import pattern
+from tests.paths import ROOT
+from tools.generated import Generated
+
+FAMILIES: dict[Family, str] = {"gru": "The GRU", "lstm": "The LSTM", "rnn": "The simple network"}
+LETTERS = {"hidden": "H", "state": "H", "input": "I"}
+NAMES = {
+    "hard_sigmoid_theano": "hard sigmoid, slope 0.2",
+    "hard_sigmoid_keras3": "hard sigmoid, slope 1/6",
+}
+
+
+def the_tables() -> str:
+    """All families."""
+    return "\n\n".join(_family(family, title) for family, title in FAMILIES.items())
+
+
+def _family(family: Family, title: str) -> str:
+    rows = layouts(family=family)
+    return "\n\n".join(
+        [
+            f"## {title}",
+            "### Where things lie",
+            _table(("layout", "of", "gates, in order", "arrays and their shapes"), [_where(row) for row in rows]),
+            "### What is computed",
+            _table(_columns(family), [_what(row, family) for row in rows]),
+            "### Which converts to which",
+            *_matrix(rows),
+        ]
+    )
+
+
+def _where(row: Layout) -> tuple[str, ...]:
+    gates = ", ".join(row.theirs.get(gate, gate) for gate in row.gates.split())
+    arrays = "; ".join(_array(row, name, one, held) for name, one, held in row.stored())
+    return f"`{row.key}`", f"[{row.title}]({row.source})", gates, arrays
+
+
+def _array(row: Layout, name: str, one: Stored, gates: tuple[str, ...]) -> str:
+    axes, sides = pattern(one.axes), len(one.kinds.split())
+    shape = ", ".join(
+        _length(group, sides, len(gates), joined=index == axes.joined) for index, group in enumerate(axes.groups)
+    )
+    said = f"`{name}` ({shape})"
+    own = one.gates.split()
+    if own and "{gate}" not in one.name and len(own) > 1:
+        said += " of " + ", ".join(row.theirs.get(gate, gate) for gate in own)
+    return said + (", if it has biases" if one.optional and one.kinds != "p" else "")
+
+
+def _length(group: tuple[str, ...], sides: int, gates: int, *, joined: bool) -> str:
+    if joined:
+        return "I + H"
+    count = 1
+    letters = ""
+    for axis in group:
+        count *= {"side": sides, "gate": gates}.get(axis, 1)
+        letters += LETTERS.get(axis, "")
+    if group == ("state",):
+        return "H"
+    return f"{count if count > 1 or not letters else ''}{letters}"
+
+
+def _columns(family: Family) -> tuple[str, ...]:
+    of_family = {"gru": ("reset", "gate of 1"), "lstm": ("added to f", "peepholes"), "rnn": ()}[family]
+    return ("layout", *of_family, "biases a gate", "activations")
+
+
+def _what(row: Layout, family: Family) -> tuple[str, ...]:
+    kinds = {kind for one in row.arrays for kind in one.kinds.split()}
+    of_family = {
+        "gru": (f"{row.reset} the product", f"{row.update} the old state" if row.update == "keeps" else row.update),
+        "lstm": (f"{row.forget_bias:g}", "yes" if row.peepholes else "if there are" if "p" in kinds else "no"),
+        "rnn": (),
+    }[family]
+    biases = {"b", "bh"} & kinds
+    inside = [one for one in row.arrays if one.kinds == "bh" and one.gates == "n"]
+    count = "1, and 2 for the candidate" if inside else str(len(biases))
+    return f"`{row.key}`", *of_family, count, _activations(row, family)
+
+
+def _activations(row: Layout, family: Family) -> str:
+    said: list[str] = []
+    if family != "rnn":
+        said.append("gates: " + " or ".join(NAMES.get(one, one) for one in row.gate))
+    said.append(("candidate: " if family != "rnn" else "") + " or ".join(NAMES.get(one, one) for one in row.activation))
+    if family == "lstm":
+        said.append("memory: " + " or ".join(NAMES.get(one, one) for one in row.output))
+    return "; ".join(said)
+
+
+def _matrix(rows: tuple[Layout, ...]) -> list[str]:
+    """A table of all pairs; conditions and refusals are letters, which are explained below it."""
+    letters: dict[str, str] = {}
+    lines = [(f"`{one.key}`", *(_cell(one, other, letters) for other in rows)) for one in rows]
+    titles = ("from, to", *(f"`{row.key}`" for row in rows))
+    return [_table(titles, lines), "\n".join(f"- {letter}: {reason}" for reason, letter in letters.items())]
+
+
+def _cell(one: Layout, other: Layout, letters: dict[str, str]) -> str:
+    found = mapping(one, other)
+    reasons = [f"refused: {found.refused}"] if found.refused else list(found.conditions)
+    zero = [moved.parameter for moved in found.moved if moved.target == "must be zero" and moved.source != "zero"]
+    if zero:
+        reasons.append(f"where {', '.join(zero)} {'is' if len(zero) == 1 else 'are'} zero")
+    if not reasons:
+        return "exact"
+    marks = [letters.setdefault(reason, _letter(len(letters))) for reason in reasons]
+    return ("**no** " if found.refused else "exact ") + ", ".join(marks)
+
+
+def _letter(index: int) -> str:
+    return chr(ord("a") + index) if index < 26 else f"a{chr(ord('a') + index - 26)}"
+
+
+def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [titles, ("---",) * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+TABLES = Generated(ROOT / "docs" / "rosetta.md", the_tables, "src/gatewright/convert/layouts.py")
+
+if __name__ == "__main__":
+    TABLES.main(__doc__)
