@@ -14,7 +14,7 @@ from tests.architecture.documents import FENCE, SHELLS, Block, blocks, commands
 from tests.paths import PACKAGE, ROOT, package_files
 
 DOCUMENTS = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if path.is_file()]
-WITHOUT_PYTHON = {"benchmarks.md", "commands.md", "decisions.md", "system.md"}
+WITHOUT_PYTHON = {"benchmarks.md", "commands.md", "decisions.md", "exercises.md", "results.md", "system.md"}
 LINKED = [path for path in (*DOCUMENTS, ROOT / "CONTRIBUTING.md") if path.is_file()]
 # To another file of the project, and the name of one.
 FILE = re.compile(r"`([\w/]+\.py)`")

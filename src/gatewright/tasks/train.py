@@ -1,6 +1,5 @@
 """Training a recipe: from its settings to a model file, a measured result and a picture of the curves."""
 
-import platform
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from gatewright.tasks.folder import RunFolder, absolute
 from gatewright.tasks.history import ITERATION, History
 from gatewright.tasks.keeper import Interrupted, Keeper
 from gatewright.tasks.learner import Learner
+from gatewright.tasks.machine import machine
 from gatewright.tasks.model import Model
 from gatewright.tasks.network import standardise
 from gatewright.tasks.processes import Processes, from_the_first, was_lost
@@ -264,9 +264,5 @@ class _Session:
             speed={f"{objective.items} per second": round(self.history.speed)},
             samples=dict(self.made.samples(self.model)),
             settings=self.made.settings(),
-            machine={
-                "processor": platform.processor() or platform.machine(),
-                "threads": torch.get_num_threads(),
-                "torch": torch.__version__,
-            },
+            machine=machine(),
         )

@@ -13,7 +13,8 @@ class Text(CharacterModel):
     """A sensible setting for texts of about a megabyte.
 
     The preset "d2l" is the setting of Dive into Deep Learning's chapter on the GRU: its perplexity is that of the
-    training text, of which the network sees nothing but 10,000 characters, 500 times.
+    training text, of which the network sees nothing but 10,000 characters, 500 times. "shakespeare" is two layers for
+    Tiny Shakespeare, of which the minGRU paper (Feng et al. 2024, 2410.01201) has a validation loss of 1.548.
     """
 
     name: ClassVar[str] = "text"
@@ -25,7 +26,8 @@ class Text(CharacterModel):
     presets: ClassVar[Mapping[str, str]] = {
         "d2l": "text=timemachine cleaning=d2l tokens=10000 held_out=0 'prompts=time traveller|traveller' temperature=0 "
         "symbols=one-hot steps=35 init=normal(0.01) output_init=normal(0.01) dropout=0 optimiser=sgd rate=1 "
-        "schedule=constant epochs=500"
+        "schedule=constant epochs=500",
+        "shakespeare": "text=shakespeare layers=2 dropout=0.3 steps=96 epochs=24 patience=0 prompts=ROMEO:",
     }
     quick: ClassVar[str] = "hidden=64 tokens=40000 epochs=2"
     search: ClassVar[str] = "rate=log:5e-4..2e-2 hidden=128,256,512 dropout=0..0.5"

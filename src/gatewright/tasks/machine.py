@@ -1,0 +1,27 @@
+"""Where and when a run was trained, as its result says it."""
+
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PROCESSORS = Path("/proc/cpuinfo")
+
+
+def machine() -> dict[str, Any]:
+    """The processor, how many threads of it, which torch, and the time now."""
+    return {
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def processor() -> str:
+    """The processor's name, or its kind where the system does not tell more."""
+    lines = _PROCESSORS.read_text(encoding="utf-8").splitlines() if _PROCESSORS.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(filter(None, named), platform.processor() or platform.machine())

@@ -1,0 +1,1 @@
+"""The results of the recipes: which runs they are of, how these are trained, and the page that shows them."""

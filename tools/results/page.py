@@ -1,0 +1,95 @@
+"""The page docs/results.md, out of the rows and what is kept of their runs."""
+
+from collections.abc import Mapping, Sequence
+
+from gatewright.tasks import recipes
+from gatewright.tasks.numbers import spell
+from tools.results.kept import Record, Records, of_row
+from tools.results.row import Goal, Row
+
+HEAD = """\
+# Results
+
+What the recipes reach, beside published numbers. This page is made of [results.json](results.json), which holds what
+was measured, and of the table in `tools/results/rows.py`; it is not to be changed by hand.
+
+```sh
+python -m tools.results run --runs runs/results            # trains what is not trained yet, for three hours at most
+python -m tools.results run --runs runs/results --longer   # what takes longer as well
+python -m tools.results write --runs runs/results          # puts finished runs on this page
+```
+
+`run` goes on where it was stopped. `write` takes several folders, from any machine; of two runs of a row the later one
+is shown, a run whose settings are not its row's is refused, and one that is not finished is none.
+
+Each row is one run with the seed that it names. Nothing is chosen by the test part: where the recipe has a validation
+part, the network is that of the best epoch in it. A row whose settings have changed since it was measured is shown as
+not run. The seconds are those of training and validating, on a machine that may have done other things too.
+"""
+_COLUMNS = ("run", "seed", "measure", "measured", "reference", "source", "reached", "seconds", "date", "machine")
+_NUMBERS = {"measured", "reference", "seconds"}
+_SIGNS = {"at least": "≥ ", "at most": "≤ ", "near": "", "shown": ""}
+
+
+def page(rows: Sequence[Row], records: Records) -> str:
+    """The whole document."""
+    found = {row.name: record for row in rows if (record := of_row(records, row)) is not None}
+    machines = _machines(found)
+    parts = [HEAD, _summary(rows, found)]
+    for name in dict.fromkeys(row.recipe for row in rows):
+        own = [row for row in rows if row.recipe == name]
+        about = recipes.get(name).about
+        parts += [f"## {name}", f"{about[:1].upper()}{about[1:]}.", _table(own, found, machines), _commands(own)]
+    if machines:
+        parts += ["## Machines", "\n".join(f"- {letter}: {told}" for told, letter in machines.items())]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _summary(rows: Sequence[Row], found: Records) -> str:
+    verdicts = [
+        goal.met(goal.value(found[row.name]["metrics"])) for row in rows if row.name in found for goal in row.goals
+    ]
+    return (
+        f"Of {len(rows)} rows {len(found)} have been run: {verdicts.count(True)} references are reached, "
+        f"{verdicts.count(False)} are not."
+    )
+
+
+def _machines(found: Records) -> dict[str, str]:
+    """A letter for each machine, by its description."""
+    told = dict.fromkeys(_machine(record) for record in found.values())
+    return {one: chr(ord("A") + place) for place, one in enumerate(told)}
+
+
+def _machine(record: Record) -> str:
+    machine = record["machine"]
+    threads = f"{machine['threads']} thread" + "s" * (machine["threads"] > 1)
+    return f"{machine['processor']}, {threads}, torch {machine['torch']}"
+
+
+def _table(rows: Sequence[Row], found: Records, machines: Mapping[str, str]) -> str:
+    rule = ["---:" if name in _NUMBERS else "---" for name in _COLUMNS]
+    lines = [_COLUMNS, rule]
+    for row in rows:
+        record = found.get(row.name)
+        lines += [_line(row, goal, record, machines, first=place == 0) for place, goal in enumerate(row.goals)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _line(row: Row, goal: Goal, record: Record | None, machines: Mapping[str, str], *, first: bool) -> Sequence[str]:
+    own = [f"{row.name}{', longer' if row.longer else ''}", str(row.seed)] if first else ["", ""]
+    wanted = "" if goal.kind == "shown" else f"{_SIGNS[goal.kind]}{goal.wanted:g}"
+    wanted += f" ± {goal.within:g}" if goal.within else ""
+    source = ", ".join(filter(None, [str(goal.source or ""), goal.remark]))
+    if record is None:
+        return [*own, goal.measure, "not run yet", wanted, source, "", "", "", ""]
+    value = goal.value(record["metrics"])
+    reached = {True: "yes", False: "no", None: ""}[goal.met(value)]
+    facts = [f"{record['seconds']:,.0f}", record["finished"][:10], machines[_machine(record)]] if first else [""] * 3
+    return [*own, goal.measure, spell(value), wanted, source, reached, *facts]
+
+
+def _commands(rows: Sequence[Row]) -> str:
+    width = max(len(row.command) for row in rows)
+    lines = [f"{row.command.ljust(width)}  # {row.name}{' (longer)' if row.longer else ''}" for row in rows]
+    return "\n".join(["```sh", *lines, "```"])

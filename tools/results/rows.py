@@ -1,0 +1,90 @@
+"""The rows of the results: every recipe with its settings, and the published numbers beside it."""
+
+from tools.results.row import Goal, Row, Source
+
+BAI = Source("Bai et al. 2018", "https://arxiv.org/abs/1803.01271")
+CHUNG = Source("Chung et al. 2014", "https://arxiv.org/abs/1412.3555")
+ZAREMBA = Source("Zaremba et al. 2014", "https://arxiv.org/abs/1409.2329")
+FENG = Source("Feng et al. 2024", "https://arxiv.org/abs/2410.01201")
+D2L = Source("Dive into Deep Learning, GRU", "https://d2l.ai/chapter_recurrent-modern/gru.html")
+INDABA = Source("Deep Learning Indaba, practical 4")
+THEANO = Source("Theano's LSTM tutorial", "http://deeplearning.net/tutorial/lstm.html")
+NAIVE = Source("the seasonal naive forecast")
+GUESS = Source("the logarithm of 8,000 words")
+AIM = Source("our aim")
+
+
+def _accuracy(wanted: float, source: Source, remark: str = "", part: str = "test") -> Goal:
+    return Goal(f"{part} accuracy", "at least", wanted, source, remark)
+
+
+def _perplexity(wanted: float, source: Source, remark: str = "", part: str = "test") -> Goal:
+    return Goal(f"{part} perplexity", "at most", wanted, source, remark)
+
+
+def _loss(wanted: float, source: Source, remark: str = "", part: str = "test") -> Goal:
+    return Goal(f"{part} loss", "at most", wanted, source, remark)
+
+
+_FORECASTS = (
+    Goal("test skill", "at least", 0.0, NAIVE, "0 is its error, 1 is none"),
+    Goal("test coverage", remark="0.8 is asked for"),
+)
+_LSTM = "cell=recurrent_dropout(0.25)(lstm)"
+
+ROWS = (
+    Row("adding", "adding", (Goal("64 bits exact", "at least", 1.0, AIM, "trained on 5 bits"),)),
+    Row("digits", "digits", (_accuracy(0.96, AIM),)),
+    Row("images", "images", (_accuracy(0.99, AIM),)),
+    Row("images-text", "images", (_accuracy(0.988, INDABA, "LSTM"),), ("preset=text",), longer=True),
+    Row("images-pixels", "images", (_accuracy(0.962, BAI, "GRU"),), ("preset=pixels",), longer=True),
+    Row(
+        "images-permuted",
+        "images",
+        (_accuracy(0.873, BAI, "GRU"),),
+        ("preset=pixels", "order=permuted"),
+        longer=True,
+    ),
+    Row("text", "text", (_perplexity(3.0, AIM),)),
+    Row("text-d2l", "text", (_perplexity(1.1, D2L, part="train"),), ("preset=d2l",)),
+    Row("text-shakespeare", "text", (_loss(1.548, FENG, "minGRU", part="validation"),), ("preset=shakespeare",)),
+    Row("words", "words", (_perplexity(114.5, ZAREMBA, "LSTM of the same size"),)),
+    Row(
+        "words-wildml-start",
+        "words",
+        (Goal("test loss", "near", 8.987, GUESS, within=0.1),),
+        ("preset=wildml", "batch=100", "rate=0", "epochs=1"),
+    ),
+    Row("words-small", "words", (_perplexity(114.5, ZAREMBA, "LSTM"),), ("preset=small",)),
+    Row("words-gru", "words", (_perplexity(114.5, ZAREMBA, "LSTM of the same size"),), ("preset=gru",)),
+    Row("words-medium", "words", (_perplexity(82.7, ZAREMBA, "LSTM"),), ("preset=medium",), longer=True),
+    Row("words-regularised", "words", (_perplexity(100.0, AIM),), ("preset=regularised",), longer=True),
+    Row("sentiment", "sentiment", (_accuracy(0.88, AIM),)),
+    Row(
+        "sentiment-tutorial",
+        "sentiment",
+        (_accuracy(1.0, THEANO, "LSTM", part="train"), Goal("test accuracy", remark="texts of any length")),
+        ("preset=tutorial",),
+        longer=True,
+    ),
+    Row("sentiment-sst2", "sentiment", (_accuracy(0.8, AIM),), ("preset=sst2",)),
+    Row("music", "music", (_loss(8.43, BAI, "GRU"),)),
+    Row("music-lstm", "music", (_loss(8.45, BAI, "LSTM"),), (_LSTM,)),
+    Row("music-nottingham", "music", (_loss(3.46, BAI, "GRU"),), ("music=nottingham",)),
+    Row("music-nottingham-lstm", "music", (_loss(3.29, BAI, "LSTM"),), ("music=nottingham", _LSTM)),
+    Row("music-chung-tanh", "music", (_loss(9.10, CHUNG, "tanh"),), ("preset=chung-tanh",), longer=True),
+    Row("music-chung-gru", "music", (_loss(8.54, CHUNG, "GRU"),), ("preset=chung-gru",), longer=True),
+    Row("music-chung-lstm", "music", (_loss(8.67, CHUNG, "LSTM"),), ("preset=chung-lstm",), longer=True),
+    Row("speakers", "speakers", (_accuracy(0.97, AIM),)),
+    Row("series", "series", _FORECASTS),
+    Row("series-sunspots", "series", _FORECASTS, ("preset=sunspots",)),
+    Row("series-etth1", "series", _FORECASTS, ("preset=etth1",)),
+    Row("longlag", "longlag", (_loss(5.3e-5, BAI, "GRU"),)),
+    Row(
+        "longlag-copy",
+        "longlag",
+        (Goal("test accuracy", remark="1 of 8 is guessing; Bai et al. 2018 report no more for a GRU"),),
+        ("preset=copy",),
+        longer=True,
+    ),
+)
