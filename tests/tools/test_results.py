@@ -225,4 +225,5 @@ def test_the_rows_cover_every_recipe_and_preset() -> None:
 
 def test_the_page_in_the_documents_is_made_of_what_is_kept() -> None:
     text = (ROOT / "docs" / command.PAGE).read_text(encoding="utf-8")
-    assert text == page(ROWS, load(ROOT / "docs" / command.RESULTS)), "python -m tools.results write"
+    made = page(ROWS, load(ROOT / "docs" / command.RESULTS), command.throughput(ROOT / "docs"))
+    assert text == made, "python -m tools.results write"

@@ -15,9 +15,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Timer
+from typing import Any
 
 from rich.console import Console
 
+from benchmarks import files, networks
 from gatewright.errors import GatewrightError
 from gatewright.files import write_atomically
 from gatewright.tasks import compare as comparing
@@ -65,11 +67,17 @@ def write(rows: Sequence[Row], folders: Sequence[Path], docs: Path) -> int:
     """Write what is kept and the page; 1 where a folder with the name of a row holds another run."""
     records, refused = merged(rows, load(docs / RESULTS), folders)
     save(docs / RESULTS, records, rows)
-    write_atomically(docs / PAGE, page(rows, records).encode())
+    write_atomically(docs / PAGE, page(rows, records, throughput(docs)).encode())
     for one in refused:
         CONSOLE.print(f"{one.path} {one.reason}", markup=False)
     CONSOLE.print(f"{len(records)} of {len(rows)} rows: {docs / PAGE}")
     return 1 if any(one.named for one in refused) else 0
+
+
+def throughput(docs: Path) -> dict[str, Any] | None:
+    """The result of `benchmarks.networks` that lies there, if one does."""
+    path = docs / networks.RESULT.name
+    return files.load(path) if path.exists() else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

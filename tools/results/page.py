@@ -1,7 +1,9 @@
 """The page docs/results.md, out of the rows and what is kept of their runs."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from benchmarks import networks
 from gatewright.tasks import recipes
 from gatewright.tasks.numbers import spell
 from tools.results.kept import Record, Records, of_row
@@ -26,13 +28,20 @@ Each row is one run with the seed that it names. Nothing is chosen by the test p
 part, the network is that of the best epoch in it. A row whose settings have changed since it was measured is shown as
 not run. The seconds are those of training and validating, on a machine that may have done other things too.
 """
+THROUGHPUT = """\
+The same networks with Gatewright's recurrent layers, and with those of `torch.nn`, in one process: same weights, same
+batches, same optimiser. First loss and gradients are held to each other ("equal to": the largest difference, as a share
+of the largest number); then whole iterations are timed in turn, and the medians of all rounds are compared. An
+iteration takes a batch out of the data, computes and derives the loss, clips, and makes the optimiser's step. Where the
+output layer is large, as with the 10,000 words of the Penn Treebank, the recurrent layers are a small part of it.
+"""
 _COLUMNS = ("run", "seed", "measure", "measured", "reference", "source", "reached", "seconds", "date", "machine")
 _NUMBERS = {"measured", "reference", "seconds"}
 _SIGNS = {"at least": "≥ ", "at most": "≤ ", "near": "", "shown": ""}
 
 
-def page(rows: Sequence[Row], records: Records) -> str:
-    """The whole document."""
+def page(rows: Sequence[Row], records: Records, throughput: Mapping[str, Any] | None = None) -> str:
+    """The whole document; `throughput` is the result of `benchmarks.networks`."""
     found = {row.name: record for row in rows if (record := of_row(records, row)) is not None}
     machines = _machines(found)
     parts = [HEAD, _summary(rows, found)]
@@ -40,6 +49,8 @@ def page(rows: Sequence[Row], records: Records) -> str:
         own = [row for row in rows if row.recipe == name]
         about = recipes.get(name).about
         parts += [f"## {name}", f"{about[:1].upper()}{about[1:]}.", _table(own, found, machines), _commands(own)]
+    if throughput is not None:
+        parts += _throughput(throughput)
     if machines:
         parts += ["## Machines", "\n".join(f"- {letter}: {told}" for told, letter in machines.items())]
     return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -53,6 +64,17 @@ def _summary(rows: Sequence[Row], found: Records) -> str:
         f"Of {len(rows)} rows {len(found)} have been run: {verdicts.count(True)} references are reached, "
         f"{verdicts.count(False)} are not."
     )
+
+
+def _throughput(result: Mapping[str, Any]) -> list[str]:
+    """The heading, what is compared, and the table."""
+    machine, threads = result["machine"], result["threads"]
+    told = (
+        f"Measured on {machine['date']} by `{result['command']}` on {threads} thread{'s' * (threads > 1)} of "
+        f"{machine['processor']}. The machine has {machine['cores']} processors, and a load of {result['load']} before it "
+        f"began; torch {machine['versions']['torch']}."
+    )
+    return ["## How fast they train", THROUGHPUT, networks.table(result).markdown(), told]
 
 
 def _machines(found: Records) -> dict[str, str]:

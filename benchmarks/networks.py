@@ -1,0 +1,142 @@
+"""How fast whole networks train, beside the same networks on plain torch.nn.
+
+    python -m benchmarks.networks [--quick] [--threads N] [--seconds N] [--out FILE]
+
+The networks and their data are those of recipes. An iteration is all of one: the batch is cut out of the data, the loss
+computed, derived and clipped, the optimiser makes its step. What comes out is written to docs/throughput.json, and
+`python -m tools.results write` shows it.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import files, limits
+from benchmarks.names import OURS, TORCH, Record
+from benchmarks.tables import Table
+
+if TYPE_CHECKING:
+    from benchmarks.timing import Method
+    from gatewright.tasks.recipe import Recipe
+
+RESULT = Path(__file__).resolve().parent.parent / "docs" / "throughput.json"
+TOLERANCE = 5e-5
+"""The largest difference of loss and gradients in float32, as a share of the largest number in each."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A recipe whose network is trained by both; its cell is one that torch.nn has."""
+
+    title: str
+    recipe: str
+    assignments: tuple[str, ...]
+
+    def made(self) -> "Recipe":
+        """The recipe, set."""
+        from gatewright.tasks import recipes
+
+        return recipes.get(self.recipe).configured(self.assignments)
+
+
+SUBJECTS = (
+    Subject("The Time Machine", "text", ("preset=d2l", "cell=gru(reset=after)")),
+    Subject("MNIST, row by row", "images", ("preset=text",)),
+    Subject("Penn Treebank", "words", ("preset=small",)),
+)
+
+
+def measured(title: str, made: "Recipe", method: "Method", source: str | None = None) -> Record:
+    """The seconds of an iteration of both, in turn; a reason in their place where the two networks differ."""
+    from benchmarks.races import as_record
+    from benchmarks.setup import rounded, tell
+    from benchmarks.timing import race
+    from benchmarks.training import Training, difference
+
+    data = made.data(source)
+    ours = Training.of(made, data)
+    theirs = ours.on_torch()
+    record = {"title": title, "settings": made.settings(), "recipe": made.name, "items": made.objective().items}
+    found, where = difference(ours, theirs)
+    if not found <= TOLERANCE:  # false for NaN
+        tell(f"{title}: {where} is off by {found:.1e}, so that nothing is timed")
+        return {**record, "status": "differs", "reason": f"{where} is off by {found:.1e} of its largest number"}
+    timings = race({OURS: ours.iterate, TORCH: theirs.iterate}, method)
+    runs = {name: as_record(timing) for name, timing in timings.items()}
+    record |= {"status": "timed", "difference": rounded(found), "count": ours.items_of_a_batch(), "runs": runs}
+    tell(f"{title}: {', '.join(f'{name} {speed(record, name):,.0f}' for name in runs)} {record['items']} a second")
+    return record
+
+
+def speed(record: Record, name: str) -> float:
+    """Items a second."""
+    return record["count"] / record["runs"][name]["median"]
+
+
+def table(result: Mapping[str, Any]) -> Table:
+    """A row for each network. "times" is Gatewright's speed as a multiple of the other."""
+    rows = [[_title(record), *_numbers(record)] for record in result["networks"]]
+    return Table("Training", ["", "Gatewright", "torch.nn", "times", "equal to"], rows)
+
+
+def _title(record: Record) -> str:
+    settings = record["settings"]
+    layers = "" if settings["layers"] == 1 else f"{settings['layers']} x "
+    return f"{record['title']}: `{settings['cell']}`, {layers}{settings['hidden']} units, {settings['batch']} rows"
+
+
+def _numbers(record: Record) -> list[str]:
+    if record["status"] != "timed":
+        return ["", "", record["reason"], ""]
+    ours, theirs = speed(record, OURS), speed(record, TORCH)
+    items = record["items"]
+    times = f"{ours / theirs:.2f}"
+    return [f"{ours:,.0f} {items}/s", f"{theirs:,.0f} {items}/s", times, f"{record['difference']:.0e}"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write down what came out."""
+    options = _parser().parse_args(arguments)
+    limits.limit(options.threads)
+    _measure(options)
+
+
+def _measure(options: argparse.Namespace) -> None:
+    import torch
+
+    import gatewright as gw
+    from benchmarks import machine, timing
+
+    torch.set_num_threads(options.threads)
+    gw.set_num_threads(options.threads)
+    method = timing.QUICK if options.quick else timing.Method(budget=options.seconds)
+    result = {
+        "command": f"python -m benchmarks.networks --threads {options.threads}{' --quick' if options.quick else ''}",
+        "threads": options.threads,
+        "quick": options.quick,
+        "machine": machine.description(),
+        "load": round(os.getloadavg()[0], 1),
+    }
+    result["networks"] = [measured(one.title, one.made(), method) for one in SUBJECTS]
+    files.save(options.out, result)
+    print(table(result).text())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.networks", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--quick", action="store_true", help="few rounds: whether all works, not how fast")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads for both (default: 1)")
+    parser.add_argument("--seconds", type=float, default=30.0, metavar="N", help="for each network (%(default)g)")
+    parser.add_argument(
+        "--out", type=Path, default=RESULT, metavar="FILE", help="for the result (docs/throughput.json)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()
