@@ -1,11 +1,22 @@
 """What a text says is searched."""
 
+from pathlib import Path
+
 import pytest
 
+pytest.importorskip("torch")
+
 from gatewright.errors import OptionError
+from gatewright.tasks.cell_spec import read_cell
+from gatewright.tasks.evaluate import measure
+from gatewright.tasks.network import standardise
+from gatewright.tasks.recipe import Data, Recipe
 from gatewright.tasks.recipes import RECIPES
 from gatewright.tasks.recipes.text import Text
 from gatewright.tasks.search import Choice, Range, read_space
+from tests.tasks.own_data import OWN_DATA
+
+SMALLER = {"images": ["validation=10"], "text": ["tokens=10000"], "words": ["batch=4"]}
 
 
 def test_values_and_ranges() -> None:
@@ -24,7 +35,34 @@ def test_values_and_ranges() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_says_what_to_search(name: str) -> None:
-    assert len(read_space(RECIPES[name], RECIPES[name].search)) >= 2
+    kind = RECIPES[name]
+    assert "search" in vars(kind), "what suits one recipe suits no other"
+    space, own = read_space(kind, kind.search), kind()
+    assert len(space) >= 3
+    for setting, found in space.items():
+        value = getattr(own, setting)
+        there = value in found.values if isinstance(found, Choice) else found.low <= value <= found.high
+        assert there, f"{setting}={value}, the recipe's own, is not searched"
+
+
+@pytest.mark.parametrize("end", [0, -1], ids=["first", "last"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_both_ends_of_what_is_searched_can_be_trained(name: str, end: int, tmp_path: Path) -> None:
+    kind = RECIPES[name]
+    ends = {
+        setting: (found.values if isinstance(found, Choice) else (found.low, found.high))[end]
+        for setting, found in read_space(kind, kind.search).items()
+    }
+    made = kind.restored({**kind.configured(SMALLER.get(name, ()), quick=True).settings(), **ends})
+    data = made.data(OWN_DATA[name](tmp_path) if name in OWN_DATA else None)
+    assert made.monitor[0] in measured_of(made, data)
+    assert len(data.parts["train"])
+
+
+def measured_of(made: Recipe, data: Data) -> dict[str, float]:
+    network = made.network(data.sizes, read_cell(made.cell))
+    standardise(network, data.scaling)
+    return measure(network, made.objective(), data.parts["validation"])
 
 
 @pytest.mark.parametrize(

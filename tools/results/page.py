@@ -71,8 +71,8 @@ def _throughput(result: Mapping[str, Any]) -> list[str]:
     machine, threads = result["machine"], result["threads"]
     told = (
         f"Measured on {machine['date']} by `{result['command']}` on {threads} thread{'s' * (threads > 1)} of "
-        f"{machine['processor']}. The machine has {machine['cores']} processors, and a load of {result['load']} before it "
-        f"began; torch {machine['versions']['torch']}."
+        f"{machine['processor']}, with torch {machine['versions']['torch']}. Before it began, the machine's "
+        f"{machine['cores']} processors had a load of {result['load']}."
     )
     return ["## How fast they train", THROUGHPUT, networks.table(result).markdown(), told]
 

@@ -19,6 +19,7 @@ class Digits(Recipe):
     pool: ClassVar[Pooling] = "last"
     expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.96, seconds=20)}
     quick: ClassVar[str] = "epochs=5"
+    search: ClassVar[str] = "rate=log:1e-3..2e-2 hidden=64,128,256 dropout=0..0.6 batch=16,32,64"
 
     hidden: int = 128
     epochs: int = 40

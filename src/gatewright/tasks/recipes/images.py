@@ -29,6 +29,7 @@ class Images(Recipe):
         "pixels": "order=pixels cell=gru hidden=64 dropout=0 epochs=10 'init=torch + chrono(max_steps=784)' clip=1",
     }
     quick: ClassVar[str] = "images=2000 validation=1000 epochs=3"
+    search: ClassVar[str] = "rate=log:1e-3..1e-2 hidden=64,128,256 dropout=0..0.6"
 
     cell: str = "recurrent_dropout(0.2)(gru)"
     epochs: int = 15

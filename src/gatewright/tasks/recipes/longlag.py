@@ -27,6 +27,7 @@ class LongLag(Recipe):
     about: ClassVar[str] = "add two marked numbers of 600, or repeat ten symbols after 1,000 steps"
     presets: ClassVar[Mapping[str, str]] = {"copy": "task=copy lag=1000"}
     quick: ClassVar[str] = "lag=20 hidden=32 epochs=4 iterations=50"
+    search: ClassVar[str] = "rate=log:1e-3..2e-2 hidden=32,64,128 clip=log:0.1..10"
 
     hidden: int = 64
     epochs: int = 20

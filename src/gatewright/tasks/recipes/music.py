@@ -31,6 +31,7 @@ class Music(Recipe):
         "chung-tanh": f"cell=elman hidden=100 {_CHUNG}",
     }
     quick: ClassVar[str] = "hidden=32 epochs=2"
+    search: ClassVar[str] = "rate=log:1e-3..2e-2 hidden=50,100,150,250 dropout=0..0.7 batch=2,4,8,16"
 
     cell: str = "recurrent_dropout(0.25)(gru)"
     hidden: int = 150

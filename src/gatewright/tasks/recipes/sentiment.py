@@ -30,6 +30,7 @@ class Sentiment(TextClassifier):
         "sst2": "texts=sst2 batch=32 input_dropout=0.5",
     }
     quick: ClassVar[str] = "texts=sst2 hidden=32 words=2000 epochs=2 batch=64"
+    search: ClassVar[str] = "rate=log:5e-4..1e-2 hidden=64,128,256 dropout=0..0.7 input_dropout=0..0.6"
 
     hidden: int = 128
     epochs: int = 4

@@ -28,6 +28,7 @@ class Series(Forecasting):
         "etth1": "series=etth1 history=96 horizon=24 hidden=64 batch=64 epochs=4 rate=2e-3 kind=quantiles",
     }
     quick: ClassVar[str] = "epochs=5"
+    search: ClassVar[str] = "rate=log:1e-3..3e-2 hidden=8..64 dropout=0..0.5 history=24,36,48"
 
     hidden: int = 24
     epochs: int = 40

@@ -23,6 +23,7 @@ class Speakers(Recipe):
     about: ClassVar[str] = "tell nine speakers apart by two vowels (Japanese vowels), or classify other series"
     expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.97, seconds=20)}
     quick: ClassVar[str] = "epochs=5"
+    search: ClassVar[str] = "rate=log:1e-3..2e-2 hidden=50,100,200 dropout=0..0.7 read=last,mean,max"
 
     cell: str = "recurrent_dropout(0.3)(gru)"
     hidden: int = 100

@@ -38,6 +38,7 @@ class Words(WordModel):
         "regularised": "cell=lstm hidden=400 epochs=40 dropout=0.4 input_dropout=0.4 weight_drop=0.3",
     }
     quick: ClassVar[str] = "text=python-docs words=2000 hidden=32 epochs=2"
+    search: ClassVar[str] = "rate=log:1e-3..2e-2 dropout=0..0.6 input_dropout=0..0.6 weight_drop=0..0.5"
 
     hidden: int = 200
     layers: int = 2
