@@ -10,7 +10,8 @@ import pytest
 
 from gatewright.errors import GatewrightError, OptionError
 from gatewright.tasks import compare as comparing
-from gatewright.tasks.comparison import as_markdown, comparison, keep
+from gatewright.tasks.compare_curves import draw_over
+from gatewright.tasks.comparison import as_markdown, columns, comparison, keep, numbers, points
 from gatewright.tasks.engines import engine
 from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.history import read_rows
@@ -110,6 +111,80 @@ def test_a_plan_with_matched_parameters(source: str, tmp_path: Path) -> None:
     runs = comparing.plan(small_recipe(), ["gru", "elman"], [0], out=tmp_path, source=source, match=True)
     assert runs[0].made.hidden == 6
     assert runs[1].made.hidden > 6
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory: pytest.TempPathFactory, source: str) -> list[comparing.Outcome]:
+    """Two cells at two sizes of a batch."""
+    out, over = tmp_path_factory.mktemp("varied"), comparing.Over("batch", (2, 4))
+    made = small_recipe("epochs=1")
+    return performed(comparing.plan(made, ["gru", "elman"], [0], out=out, source=source, over=over), out)
+
+
+def test_a_setting_is_varied_for_each_cell(varied: list[comparing.Outcome]) -> None:
+    assert [one.run.folder.path.name for one in varied] == [
+        "gru-batch-2-0",
+        "gru-batch-4-0",
+        "elman-batch-2-0",
+        "elman-batch-4-0",
+    ]
+    assert [one.run.title for one in varied[:2]] == ["gru, batch=2, seed 0", "gru, batch=4, seed 0"]
+    assert [one.result.settings["batch"] for one in varied if one.result is not None] == [2, 4, 2, 4]
+
+
+def test_what_is_told_of_a_setting(varied: list[comparing.Outcome], tmp_path: Path) -> None:
+    found = comparison(varied)
+    assert (found.over, [(row.cell, row.value) for row in found.rows]) == (
+        "batch",
+        [("gru", 2), ("gru", 4), ("elman", 2), ("elman", 4)],
+    )
+    table = as_markdown(found).splitlines()
+    assert table[0] == "| cell | batch | units | parameters | test perplexity | seconds | tokens/s |"
+    assert table[3].startswith("| `gru` | 4 | 6 | ")
+    assert "`gru`, batch=4, the:" not in table
+    assert "`gru, batch=4`, the:" in table
+    measured = points(varied)
+    assert {cell: list(by_value) for cell, by_value in measured.items()} == {"gru": [2, 4], "elman": [2, 4]}
+    assert varied[1].result is not None
+    assert measured["gru"][4] == [varied[1].result.metrics["test"]["perplexity"]]
+    assert {one.name for one in keep(varied, tmp_path)} >= {"curves.png", "over.png", "over.svg"}
+    with (tmp_path / "runs.csv").open(newline="") as opened:
+        assert [line["batch"] for line in csv.DictReader(opened)] == ["2", "4", "2", "4"]
+    assert (tmp_path / "comparison.csv").read_text().startswith("cell,hidden,batch,parameters,")
+
+
+def test_units_that_are_varied_are_told_once(varied: list[comparing.Outcome]) -> None:
+    found = replace(comparison(varied), over="hidden")
+    assert columns(found)[:3] == ("cell", "units", "parameters")
+    assert len(numbers(found, found.rows[0])) == len(columns(found)) - 1
+
+
+@pytest.mark.parametrize("values", [(50, 100, 400), (0.0, 0.5), ("rows", "pixels"), (None, 5, True)])
+def test_a_picture_of_a_measure_against_a_setting(values: tuple[object, ...]) -> None:
+    found = {"gru": {value: [0.5, 0.7] for value in values}, "elman": {values[0]: [0.1]}}
+    one, other = (draw_over(found, "a_setting", "test accuracy", title="a title", kind="svg") for _ in range(2))
+    assert one == other
+    text = one.decode()
+    assert all(f">{word}</text>" in text for word in ("gru", "elman", "a setting", "test accuracy", *map(str, values)))
+    assert [line for line in text.splitlines() if line != line.rstrip()] == []
+    assert draw_over(found, "a_setting", "test accuracy", title="a title").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("text", ["hidden", "hidden=", "hidden=4,4", "cell=gru,lstm", "seed=1,2", "hidden=4,,5"])
+def test_what_cannot_be_varied(text: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        comparing.read_over(type(small_recipe()), text)
+    assert str(caught.value) == (
+        "--over cannot be read\n  expected: a setting other than cell, seed and preset, with different values, as in "
+        f"hidden=64,128\n  got: {text!r}"
+    )
+
+
+def test_the_values_of_a_setting_are_read_as_it_is() -> None:
+    kind = type(small_recipe())
+    assert comparing.read_over(kind, "tokens=100, none") == comparing.Over("tokens", (100, None))
+    with pytest.raises(OptionError, match="setting 'dropout' is out of range"):
+        comparing.read_over(kind, "dropout=0.5,1.5")
 
 
 @pytest.mark.parametrize("cells", [(), ("gru", "gru"), ("gru(reset=after)", "gru( reset=after )")])

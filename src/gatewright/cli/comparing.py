@@ -24,6 +24,9 @@ def compare(
     match: Annotated[
         bool, typer.Option("--match-parameters", help="Give each about as many parameters as the first cell has.")
     ] = False,
+    over: Annotated[
+        str | None, typer.Option(help="Vary a setting too, with a row for each value: lag=50,100,200.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="A data set by name, or a file or folder.")] = None,
     assignments: Annotated[
         list[str] | None,
@@ -41,7 +44,8 @@ def compare(
     """Train a recipe with several cells and seeds, and put what they reach side by side.
 
     Runs that are finished are kept, and those that were stopped go on, when the same command is given again. The
-    folder gets a folder for each run, comparison.md, comparison.csv, runs.csv and curves.png.
+    folder gets a folder for each run, comparison.md, comparison.csv, runs.csv and curves.png; with --over a picture
+    of the measure against the setting as well.
     """
     names, console = split_cells(cells), messages(quiet=as_json)
     with console.status("starting"):
@@ -50,7 +54,8 @@ def compare(
 
         made = recipes.get(recipe).configured(assignments or [], quick=quick)
         folder = out_folder or Path("runs") / f"compare-{made.name}"
-        runs = comparing.plan(made, names, range(seeds), out=folder, source=data, match=match)
+        varied = comparing.read_over(type(made), over) if over else None
+        runs = comparing.plan(made, names, range(seeds), out=folder, source=data, match=match, over=varied)
     at_a_time = jobs or engines.default_jobs()
     try:
         outcomes = comparing.compare(
@@ -86,21 +91,22 @@ def split_cells(text: str) -> list[str]:
 
 
 def _show(console: Console, found: "Comparison", files: list[Path], jobs: int) -> None:
-    from gatewright.tasks.comparison import numbers
+    from gatewright.tasks.comparison import called, columns, numbers
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("cell", overflow="fold")
-    for name in ("units", "parameters", found.measure, "seconds", f"{found.items}/s"):
+    first, *others = columns(found)
+    table.add_column(first, overflow="fold")
+    for name in others:
         table.add_column(name, justify="right")
     for row in found.rows:
-        table.add_row(*map(Text, (row.cell, *numbers(row))))
+        table.add_row(*map(Text, (row.cell, *numbers(found, row))))
     console.print(table)
     runs = max(row.runs for row in found.rows)
     spread = f"mean ± standard deviation of {runs} runs" if runs > 1 else "one run each"
     console.print(f"{spread}; {jobs} at a time share the machine" if jobs > 1 else spread)
     for row in found.rows:
         for prompt, text in row.samples.items():
-            console.print(f"{row.cell}: {prompt}|{text}", markup=False)
+            console.print(f"{called(found, row)}: {prompt}|{text}", markup=False)
     for run, problem in found.problems.items():
         console.print(f"failed: {run}: {problem}", markup=False, soft_wrap=True)
     for path in files:
@@ -114,6 +120,7 @@ COMMANDS = (
             "gatewright compare digits --cells elman,gru,lstm --seeds 3",
             "gatewright compare text --cells 'gru,gru(reset=after)' --match-parameters",
             "gatewright compare adding --cells gru,mgu --engine ray --jobs 8",
+            "gatewright compare longlag --cells elman,gru,lstm --over lag=50,100,200,400 --seeds 1",
         ),
     ),
 )

@@ -20,6 +20,7 @@ from gatewright.tasks.matching import count_parameters, matched
 from gatewright.tasks.numbers import spell
 from gatewright.tasks.overview import Standing, overview, share_of
 from gatewright.tasks.recipe import Recipe
+from gatewright.tasks.settings import from_texts
 from gatewright.tasks.train import Interrupted, Result, resume, train
 from gatewright.tasks.watch import Watch
 
@@ -34,11 +35,22 @@ class Run:
     made: Recipe
     source: str | None
     folder: RunFolder
+    over: str | None = None  # the setting that is varied, where one is
+
+    @property
+    def value(self) -> Any:
+        """Of the setting that is varied; None where none is."""
+        return None if self.over is None else getattr(self.made, self.over)
+
+    @property
+    def group(self) -> str:
+        """What to call it together with its other seeds."""
+        return self.made.cell if self.over is None else f"{self.made.cell}, {self.over}={self.value}"
 
     @property
     def title(self) -> str:
         """What to call it."""
-        return f"{self.made.cell}, seed {self.made.seed}"
+        return f"{self.group}, seed {self.made.seed}"
 
 
 @dataclass(frozen=True)
@@ -50,10 +62,44 @@ class Outcome:
     problem: str | None = None
 
 
+@dataclass(frozen=True)
+class Over:
+    """A setting that is varied, and its values."""
+
+    setting: str
+    values: tuple[Any, ...]
+
+
+def read_over(kind: type[Recipe], text: str) -> Over:
+    """What a text such as lag=50,100,200 says is varied.
+
+    Raises OptionError for a text that cannot be read, or a value that the setting cannot have.
+    """
+    name, _, values = map(str.strip, text.partition("="))
+    texts = [value.strip() for value in values.split(",")]
+    if name in ("cell", "seed", "preset") or not all(texts) or len(set(texts)) < len(texts):
+        raise OptionError(
+            "--over cannot be read",
+            expected="a setting other than cell, seed and preset, with different values, as in hidden=64,128",
+            got=repr(text),
+        )
+    found = tuple(from_texts(kind, [f"{name}={value}"])[name] for value in texts)
+    for value in found:
+        kind.restored({name: value})
+    return Over(name, found)
+
+
 def plan(
-    made: Recipe, cells: Sequence[str], seeds: Sequence[int], *, out: Path, source: str | None, match: bool = False
+    made: Recipe,
+    cells: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    out: Path,
+    source: str | None,
+    match: bool = False,
+    over: Over | None = None,
 ) -> list[Run]:
-    """The runs: for each cell every seed.
+    """The runs: for each cell every seed, and with `over` for each value of that setting.
 
     With `match` each cell gets the hidden size that brings its number of parameters closest to the first cell's.
     Raises OptionError for a cell that cannot be read or comes twice, and where a folder holds a run with other
@@ -65,16 +111,29 @@ def plan(
         raise OptionError("cells to compare are different ones", got=f"{twice} twice" if twice else "none")
     for cell in cells:
         read_cell(cell)
-    given = [_with(made, cell=cell) for cell in cells]
-    if match:
-        sizes = made.data(source).sizes
-        parameters = count_parameters(given[0], sizes)
-        given = [given[0], *(matched(one, sizes, parameters) for one in given[1:])]
+    setting = None if over is None else over.setting
+    varied = [made] if over is None else [_with(made, **{over.setting: value}) for value in over.values]
+    by_value = [_of_cells(one, cells, source, match=match) for one in varied]
     return [
-        Run(_with(one, seed=seed), absolute(source), RunFolder(out / f"{name}-{seed}"))
-        for one, name in zip(given, names, strict=True)
+        Run(_with(one, seed=seed), absolute(source), RunFolder(out / _folder(one, setting, seed)), setting)
+        for of_cell in zip(*by_value, strict=True)
+        for one in of_cell
         for seed in seeds
     ]
+
+
+def _of_cells(made: Recipe, cells: Sequence[str], source: str | None, *, match: bool) -> list[Recipe]:
+    given = [_with(made, cell=cell) for cell in cells]
+    if not match:
+        return given
+    sizes = made.data(source).sizes
+    parameters = count_parameters(given[0], sizes)
+    return [given[0], *(matched(one, sizes, parameters) for one in given[1:])]
+
+
+def _folder(made: Recipe, setting: str | None, seed: int) -> str:
+    varied = "" if setting is None else f"-{slug(f'{setting}={getattr(made, setting)}')}"
+    return f"{slug(made.cell)}{varied}-{seed}"
 
 
 def slug(cell: str) -> str:

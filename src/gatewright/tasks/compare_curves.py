@@ -1,4 +1,4 @@
-"""A picture of the curves of several cells: the mean over the seeds, and between which values they lie."""
+"""Pictures of several cells: their curves, or a measure against a setting; the mean over the seeds, and their range."""
 
 import io
 import math
@@ -9,6 +9,9 @@ from typing import Any
 from gatewright.tasks.curves import measure_axis
 from gatewright.tasks.history import ITERATION, Row
 
+Points = Mapping[str, Mapping[Any, Sequence[float]]]
+"""By cell and value of a setting, what the runs have measured."""
+_WIDE = 8  # from this ratio of the largest value to the smallest on, an axis is logarithmic
 _AXES = {ITERATION: "iteration", "seconds": "seconds"}
 
 
@@ -58,3 +61,53 @@ def _draw(axes: Any, runs: Sequence[Sequence[Row]], across: str, column: str, *,
     marker = "o" if len(places) < 30 else None
     axes.plot(places, list(map(statistics.fmean, values)), color=colour, label=label, marker=marker, markersize=3)
     axes.fill_between(places, list(map(min, values)), list(map(max, values)), color=colour, alpha=0.15, linewidth=0)
+
+
+def draw_over(found: Points, setting: str, measure: str, *, title: str, kind: str = "png") -> bytes:
+    """A measure against a setting, a line for each cell, as PNG or SVG.
+
+    Values that are no numbers stand side by side.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    values = sorted({value for by_value in found.values() for value in by_value}, key=_in_order)
+    places = dict(zip(values, values if all(map(_is_number, values)) else range(len(values)), strict=True))
+    figure = Figure(figsize=(6.4, 4.2), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for place, (cell, by_value) in enumerate(found.items()):
+        there = [value for value in values if value in by_value]
+        means, across = [statistics.fmean(by_value[value]) for value in there], [places[value] for value in there]
+        axes.plot(across, means, color=f"C{place % 10}", label=cell, marker="o", markersize=4)
+        ends = [[end(by_value[value]) for value in there] for end in (min, max)]
+        axes.fill_between(across, *ends, color=f"C{place % 10}", alpha=0.15, linewidth=0)
+    if (lowest := min(places.values(), default=0)) > 0 and max(places.values()) >= _WIDE * lowest:
+        axes.set_xscale("log")
+    axes.set_xticks(list(places.values()), list(map(str, places)))
+    axes.minorticks_off()
+    measure_axis(axes, measure.rpartition(" ")[2])
+    axes.set_xlabel(setting.replace("_", " "))
+    axes.set_ylabel(measure.replace("_", " "))
+    axes.grid(visible=True, alpha=0.25)
+    axes.legend(frameon=False)
+    figure.suptitle(title, fontsize=11)
+    picture = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": title, "svg.fonttype": "none"}):
+        figure.savefig(picture, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    return _without_ends(picture.getvalue()) if kind == "svg" else picture.getvalue()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _in_order(value: Any) -> tuple[bool, Any, str]:
+    """Numbers by their size, then whatever else there is."""
+    return (False, value, "") if _is_number(value) else (True, 0, str(value))
+
+
+def _without_ends(svg: bytes) -> bytes:
+    """Matplotlib leaves spaces at the ends of lines."""
+    return b"\n".join(line.rstrip() for line in svg.split(b"\n"))

@@ -10,7 +10,7 @@ from typing import Any
 
 from gatewright.files import write_atomically
 from gatewright.tasks.compare import Outcome, headline
-from gatewright.tasks.compare_curves import draw_comparison
+from gatewright.tasks.compare_curves import Points, draw_comparison, draw_over
 from gatewright.tasks.history import read_rows
 from gatewright.tasks.numbers import spell
 from gatewright.tasks.train import Result
@@ -18,9 +18,10 @@ from gatewright.tasks.train import Result
 
 @dataclass(frozen=True)
 class Row:
-    """A cell: the mean over its seeds, and how far they are apart."""
+    """A cell, at one value of what is varied: the mean over its seeds, and how far they are apart."""
 
     cell: str
+    value: Any  # of the setting that is varied; None where none is
     hidden: int
     parameters: int | None  # None where no run has come to its end
     runs: int
@@ -45,6 +46,7 @@ class Comparison:
     recipe: str
     measure: str  # such as "test accuracy"
     items: str  # what is counted in the speed
+    over: str | None  # the setting that is varied, where one is
     rows: tuple[Row, ...]
     problems: Mapping[str, str]  # by run: why it has no result
 
@@ -55,9 +57,9 @@ class Comparison:
 
 def comparison(outcomes: Sequence[Outcome]) -> Comparison:
     """What came of the runs, cell by cell."""
-    by_cell: dict[str, list[Outcome]] = {}
+    groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        by_cell.setdefault(outcome.run.made.cell, []).append(outcome)
+        groups.setdefault(outcome.run.group, []).append(outcome)
     made = outcomes[0].run.made
     result = next((one.result for one in outcomes if one.result is not None), None)
     part, metric = headline(made, result) if result is not None else ("", made.objective().headline)
@@ -65,7 +67,8 @@ def comparison(outcomes: Sequence[Outcome]) -> Comparison:
         recipe=made.name,
         measure=f"{part} {metric}".strip(),
         items=made.objective().items,
-        rows=tuple(_row(found, part, metric) for found in by_cell.values()),
+        over=outcomes[0].run.over,
+        rows=tuple(_row(found, part, metric) for found in groups.values()),
         problems={one.run.title: one.problem for one in outcomes if one.problem is not None},
     )
 
@@ -75,6 +78,7 @@ def _row(outcomes: Sequence[Outcome], part: str, metric: str) -> Row:
     values = [one.metrics[part][metric] for one in results]
     return Row(
         cell=made.cell,
+        value=outcomes[0].run.value,
         hidden=made.hidden,
         parameters=results[0].parameters if results else None,
         runs=len(results),
@@ -101,13 +105,26 @@ def keep(outcomes: Sequence[Outcome], out: Path) -> list[Path]:
     curves: dict[str, list[list[dict[str, float]]]] = {}
     for one in outcomes:
         if rows := read_rows(one.run.folder.metrics):
-            curves.setdefault(one.run.made.cell, []).append(rows)
+            curves.setdefault(one.run.group, []).append(rows)
+    title = f"{found.recipe}, by cell"
     if curves:
-        made = outcomes[0].run.made
-        files[out / "curves.png"] = draw_comparison(curves, made.objective().headline, title=f"{made.name}, by cell")
+        files[out / "curves.png"] = draw_comparison(curves, outcomes[0].run.made.objective().headline, title=title)
+    if found.over is not None:
+        for kind in ("png", "svg"):
+            files[out / f"over.{kind}"] = draw_over(points(outcomes), found.over, found.measure, title=title, kind=kind)
     for path, content in files.items():
         write_atomically(path, content)
     return list(files)
+
+
+def points(outcomes: Sequence[Outcome]) -> Points:
+    """By cell and value of what is varied, what each run that came to its end has measured."""
+    made = outcomes[0].run.made
+    found: dict[str, dict[Any, list[float]]] = {}
+    for run, result in ((one.run, one.result) for one in outcomes if one.result is not None):
+        part, metric = headline(made, result)
+        found.setdefault(run.made.cell, {}).setdefault(run.value, []).append(result.metrics[part][metric])
+    return found
 
 
 def as_csv(found: Comparison) -> str:
@@ -116,6 +133,7 @@ def as_csv(found: Comparison) -> str:
         {
             "cell": row.cell,
             "hidden": row.hidden,
+            **({} if found.over is None else {found.over: row.value}),
             "parameters": row.parameters,
             "runs": row.runs,
             f"{found.measure} mean": row.mean,
@@ -131,11 +149,12 @@ def as_csv(found: Comparison) -> str:
 def runs_as_csv(outcomes: Sequence[Outcome]) -> str:
     """A line for each run that came to its end, with everything that was measured."""
     lines: list[dict[str, Any]] = []
-    for result in (one.result for one in outcomes if one.result is not None):
+    for run, result in ((one.run, one.result) for one in outcomes if one.result is not None):
+        varied = {} if run.over is None else {run.over: run.value}
         measured = {f"{part} {name}": value for part, one in result.metrics.items() for name, value in one.items()}
-        own = {"cell": result.cell, "seed": result.seed, "hidden": result.settings["hidden"]}
-        run = {"parameters": result.parameters, "epochs": result.epochs, "best epoch": result.best_epoch}
-        lines.append({**own, **run, **measured, "seconds": result.seconds, **result.speed})
+        own = {"cell": result.cell, "seed": result.seed, "hidden": result.settings["hidden"], **varied}
+        length = {"parameters": result.parameters, "epochs": result.epochs, "best epoch": result.best_epoch}
+        lines.append({**own, **length, **measured, "seconds": result.seconds, **result.speed})
     return _csv(lines)
 
 
@@ -149,25 +168,37 @@ def _csv(lines: Sequence[Mapping[str, Any]]) -> str:
 
 def as_markdown(found: Comparison) -> str:
     """The table, then what each cell's first run wrote."""
-    speed = f"{found.items}/s"
+    head = columns(found)
     lines = [
-        f"| cell | units | parameters | {found.measure} | seconds | {speed} |",
-        "|---|---:|---:|---:|---:|---:|",
-        *(f"| `{row.cell}` | " + " | ".join(numbers(row)) + " |" for row in found.rows),
+        "| " + " | ".join(head) + " |",
+        "|---|" + "---:|" * (len(head) - 1),
+        *(f"| `{row.cell}` | " + " | ".join(numbers(found, row)) + " |" for row in found.rows),
     ]
     for row in found.rows:
         for prompt, text in row.samples.items():
             lines += [
                 "",
-                f"`{row.cell}`, {prompt.strip() or 'sample'}:",
+                f"`{called(found, row)}`, {prompt.strip() or 'sample'}:",
                 "",
                 *(f"    {one}" for one in text.split("\n")),
             ]
     return "\n".join(lines) + "\n"
 
 
-def numbers(row: Row) -> tuple[str, ...]:
-    """The row's numbers as a person reads them."""
+def columns(found: Comparison) -> tuple[str, ...]:
+    """The head of the table."""
+    over = () if found.over is None or found.over == "hidden" else (found.over,)
+    return "cell", *over, "units", "parameters", found.measure, "seconds", f"{found.items}/s"
+
+
+def numbers(found: Comparison, row: Row) -> tuple[str, ...]:
+    """The row's numbers as a person reads them, under the columns after the first."""
+    own = (str(row.hidden),) if found.over in (None, "hidden") else (str(row.value), str(row.hidden))
     if row.parameters is None or row.seconds is None or row.speed is None:
-        return str(row.hidden), "", row.measured, "", ""
-    return str(row.hidden), f"{row.parameters:,}", row.measured, f"{row.seconds:,.0f}", f"{row.speed:,.0f}"
+        return *own, "", row.measured, "", ""
+    return *own, f"{row.parameters:,}", row.measured, f"{row.seconds:,.0f}", f"{row.speed:,.0f}"
+
+
+def called(found: Comparison, row: Row) -> str:
+    """What to call the row's samples: the cell, and the value of what is varied."""
+    return row.cell if found.over is None else f"{row.cell}, {found.over}={row.value}"
