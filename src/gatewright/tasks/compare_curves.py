@@ -72,21 +72,10 @@ def draw_over(found: Points, setting: str, measure: str, *, title: str, kind: st
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    values = sorted({value for by_value in found.values() for value in by_value}, key=_in_order)
-    places = dict(zip(values, values if all(map(_is_number, values)) else range(len(values)), strict=True))
     figure = Figure(figsize=(6.4, 4.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    for place, (cell, by_value) in enumerate(found.items()):
-        there = [value for value in values if value in by_value]
-        means, across = [statistics.fmean(by_value[value]) for value in there], [places[value] for value in there]
-        axes.plot(across, means, color=f"C{place % 10}", label=cell, marker="o", markersize=4)
-        ends = [[end(by_value[value]) for value in there] for end in (min, max)]
-        axes.fill_between(across, *ends, color=f"C{place % 10}", alpha=0.15, linewidth=0)
-    if (lowest := min(places.values(), default=0)) > 0 and max(places.values()) >= _WIDE * lowest:
-        axes.set_xscale("log")
-    axes.set_xticks(list(places.values()), list(map(str, places)))
-    axes.minorticks_off()
+    axes: Any = figure.subplots()
+    _draw_over(axes, found)
     measure_axis(axes, measure.rpartition(" ")[2])
     axes.set_xlabel(setting.replace("_", " "))
     axes.set_ylabel(measure.replace("_", " "))
@@ -97,6 +86,22 @@ def draw_over(found: Points, setting: str, measure: str, *, title: str, kind: st
     with mpl.rc_context({"svg.hashsalt": title, "svg.fonttype": "none"}):
         figure.savefig(picture, format=kind, metadata={"Date": None} if kind == "svg" else None)
     return _without_ends(picture.getvalue()) if kind == "svg" else picture.getvalue()
+
+
+def _draw_over(axes: Any, found: Points) -> None:
+    values = sorted({value for by_value in found.values() for value in by_value}, key=_in_order)
+    places = dict(zip(values, values if all(map(_is_number, values)) else range(len(values)), strict=True))
+    for place, (cell, by_value) in enumerate(found.items()):
+        there = [value for value in values if value in by_value]
+        means, across = [statistics.fmean(by_value[value]) for value in there], [places[value] for value in there]
+        ends = [[end(by_value[value]) for value in there] for end in (min, max)]
+        axes.plot(across, means, color=f"C{place % 10}", label=cell, marker="o", markersize=4)
+        axes.fill_between(across, *ends, color=f"C{place % 10}", alpha=0.15, linewidth=0)
+    lowest, highest = min(places.values(), default=0), max(places.values(), default=0)
+    if lowest > 0 and highest >= _WIDE * lowest:
+        axes.set_xscale("log")
+    axes.set_xticks(list(places.values()), list(map(str, places)))
+    axes.minorticks_off()
 
 
 def _is_number(value: Any) -> bool:
