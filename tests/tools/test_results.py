@@ -16,6 +16,7 @@ pytest.importorskip("tools.results", reason="the tools do not come with an insta
 
 from gatewright.errors import DataError
 from gatewright.tasks import compare as comparing
+from gatewright.tasks.data.registry import find
 from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.recipes import RECIPES
 from gatewright.tasks.train import train
@@ -94,6 +95,15 @@ def test_a_run_on_other_data_is_refused(runs: Path) -> None:
     change(runs / SMALL.name / "run.json", data="numbers.csv")
     (refused,) = merged(TABLE, {}, [runs])[1]
     assert refused.reason == "is no run of 'adding-small': data=numbers.csv where data=None is wanted"
+
+
+def test_a_row_on_data_of_a_name_says_so(runs: Path) -> None:
+    row = replace(SMALL, data="numbers")
+    change(runs / SMALL.name / "run.json", data="numbers")
+    name, kept = read((row,), RunFolder(runs / SMALL.name))
+    assert (name, kept["data"]) == (SMALL.name, "numbers")
+    assert of_row({name: kept}, SMALL) is None
+    assert row.command == "gatewright train adding --data numbers --set hidden=4 --set epochs=1"
 
 
 def test_a_run_from_before_a_setting_was_there_had_it_as_it_is(runs: Path) -> None:
@@ -208,7 +218,8 @@ def measures(row: Row) -> Iterator[tuple[str, str]]:
 def test_a_row_is_of_a_recipe_as_it_is(row: Row) -> None:
     made = row.made()
     assert made.seed == row.seed
-    assert not row.differences(row.recipe, made.settings(), None)
+    assert not row.differences(row.recipe, made.settings(), row.data)
+    assert row.data is None or find(row.data) is not None
     assert all(goal.source is not None for goal in row.goals if goal.kind != "shown")
     expected = made.expectation()
     assert expected is None or (expected.part, expected.metric) in measures(row)

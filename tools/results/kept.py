@@ -69,7 +69,11 @@ def read(rows: Sequence[Row], folder: RunFolder) -> tuple[str, Record] | Refused
         return Refused(folder.path, "is not finished", named=False)
     result = folder.read(folder.result)
     finished = result["machine"].get("finished") or _last_change(folder.result)
-    record = {key: result[key] for key in _FACTS} | {"finished": finished, "settings": run["settings"]}
+    record = {key: result[key] for key in _FACTS} | {
+        "finished": finished,
+        "data": run["data"],
+        "settings": run["settings"],
+    }
     record["machine"] = {key: result["machine"][key] for key in ("processor", "threads", "torch")}
     return nearest, record
 
@@ -103,4 +107,6 @@ def merged(rows: Sequence[Row], kept: Records, places: Iterable[Path]) -> tuple[
 def of_row(records: Records, row: Row) -> Record | None:
     """The record of a row, where it is of the settings that the row has now."""
     record = records.get(row.name)
-    return record if record is not None and not row.differences(row.recipe, record["settings"], None) else None
+    if record is None or row.differences(row.recipe, record["settings"], record["data"]):
+        return None
+    return record

@@ -27,6 +27,7 @@ is shown, a run whose settings are not its row's is refused, and one that is not
 Each row is one run with the seed that it names. Nothing is chosen by the test part: where the recipe has a validation
 part, the network is that of the best epoch in it. A row whose settings have changed since it was measured is shown as
 not run. The seconds are those of training and validating, on a machine that may have done other things too.
+[exercises.md](exercises.md) has cells and settings side by side.
 """
 THROUGHPUT = """\
 The same networks with Gatewright's recurrent layers, and with those of `torch.nn`, in one process: same weights, same

@@ -53,12 +53,16 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """A run of a recipe with these settings, as `--set` takes them; `longer` is what the budget has no time for."""
+    """A run of a recipe with these settings, as `--set` takes them, on its own data or that of a name.
+
+    `longer` is what the budget has no time for.
+    """
 
     name: str
     recipe: str
     goals: tuple[Goal, ...]
     assignments: tuple[str, ...] = ()
+    data: str | None = None
     seed: int = 0
     longer: bool = False
 
@@ -69,7 +73,7 @@ class Row:
     @property
     def command(self) -> str:
         """What trains it by hand."""
-        words = ["gatewright", "train", self.recipe]
+        words = ["gatewright", "train", self.recipe, *(["--data", self.data] if self.data else [])]
         for one in self.assignments:
             words += ["--set", one]
         return shlex.join([*words, *(["--seed", str(self.seed)] if self.seed else [])])
@@ -78,7 +82,7 @@ class Row:
         """How a run differs from this row: what is wanted and what is there, by setting."""
         if recipe != self.recipe:
             return {"recipe": (self.recipe, recipe)}
-        wanted = {**self.made().settings(), "data": None}
+        wanted = {**self.made().settings(), "data": self.data}
         there = {**_of_old, **settings, "data": data}
         return {key: (value, there.get(key)) for key, value in wanted.items() if there.get(key) != value}
 

@@ -13,15 +13,16 @@ class Text(CharacterModel):
     """A sensible setting for texts of about a megabyte.
 
     The preset "d2l" is the setting of Dive into Deep Learning's chapter on the GRU: its perplexity is that of the
-    training text, of which the network sees nothing but 10,000 characters, 500 times. "shakespeare" is two layers for
-    Tiny Shakespeare, of which the minGRU paper (Feng et al. 2024, 2410.01201) has a validation loss of 1.548.
+    training text, of which the network sees nothing but 10,000 characters, 500 times; the book prints 1.1, with one
+    decimal. "shakespeare" is two layers for Tiny Shakespeare, of which the minGRU paper (Feng et al. 2024, 2410.01201)
+    has a validation loss of 1.548.
     """
 
     name: ClassVar[str] = "text"
     about: ClassVar[str] = "predict the next character of a text, and write more of it"
     expected: ClassVar[Mapping[str, Expected]] = {
         "": Expected("test", "perplexity", at_most=3.0, seconds=120),
-        "d2l": Expected("train", "perplexity", at_most=1.1, seconds=150),
+        "d2l": Expected("train", "perplexity", at_most=1.15, seconds=150),
     }
     presets: ClassVar[Mapping[str, str]] = {
         "d2l": "text=timemachine cleaning=d2l tokens=10000 held_out=0 'prompts=time traveller|traveller' temperature=0 "
