@@ -11,9 +11,10 @@ _PROCESSORS = Path("/proc/cpuinfo")
 
 
 def machine() -> dict[str, Any]:
-    """The processor, how many threads of it, which torch, and the time now."""
+    """The graphics card where there is one, the processor, how many threads of it, which torch, and the time now."""
+    cards = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
     return {
-        "processor": processor(),
+        "processor": ", ".join([*cards, processor()]),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

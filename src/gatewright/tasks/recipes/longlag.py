@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from gatewright.tasks.data import COPY_SYMBOLS, copy_arrays, marked_sums
 from gatewright.tasks.objectives import Classes, Numbers, Objective
 from gatewright.tasks.parts import ArrayBatches, MadeBatches
-from gatewright.tasks.recipe import Data, Encoding, Pooling, Recipe, Sizes
+from gatewright.tasks.recipe import Data, Encoding, Expected, Pooling, Recipe, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.trace import Trace, trace_cell
 from gatewright.trace.roles import gate_roles
@@ -25,20 +25,21 @@ class LongLag(Recipe):
 
     name: ClassVar[str] = "longlag"
     about: ClassVar[str] = "add two marked numbers of 600, or repeat ten symbols after 1,000 steps"
+    expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "loss", at_most=5.3e-5, seconds=320)}
     presets: ClassVar[Mapping[str, str]] = {"copy": "task=copy lag=1000"}
     quick: ClassVar[str] = "lag=20 hidden=32 epochs=4 iterations=50"
     search: ClassVar[str] = "rate=log:1e-3..2e-2 hidden=32,64,128 clip=log:0.1..10"
 
     hidden: int = 64
-    epochs: int = 20
-    rate: float = 5e-3
+    epochs: int = 36
+    rate: float = 3e-3
     schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
-    batch: int = 50
+    batch: int = 20
     clip: float = 1.0
     task: Literal["adding", "copy"] = setting("adding", "what is asked of the network")
     lag: int = setting(600, "steps that the answer may lie back", least=2)
     memory: Literal["lag", "drawn"] = setting("lag", "how gates begin: to remember so long, or as init says")
-    iterations: int = setting(100, "batches in an epoch", least=1)
+    iterations: int = setting(500, "batches in an epoch", least=1)
 
     def objective(self) -> Objective:
         """The squared error of the sum, or cross entropy of the symbols to repeat."""

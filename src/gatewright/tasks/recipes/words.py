@@ -35,7 +35,7 @@ class Words(WordModel):
         "medium": _ZAREMBA + "cell=lstm hidden=650 steps=35 dropout=0.5 input_dropout=0.5 rate=35 clip=0.142857 "
         "epochs=39 decay=0.833333 decay_after=6 init=uniform(0.05) embedding_init=uniform(0.05) "
         "output_init=uniform(0.05)",
-        "regularised": "cell=lstm hidden=400 epochs=40 dropout=0.4 input_dropout=0.4 weight_drop=0.3",
+        "regularised": "cell=lstm hidden=400 epochs=8 dropout=0.4 input_dropout=0.4 weight_drop=0.3",
     }
     quick: ClassVar[str] = "text=python-docs words=2000 hidden=32 epochs=2"
     search: ClassVar[str] = "rate=log:1e-3..2e-2 dropout=0..0.6 input_dropout=0..0.6 weight_drop=0..0.5"
