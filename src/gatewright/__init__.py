@@ -53,7 +53,7 @@ try:
 except PackageNotFoundError:  # run from a source tree that was not installed
     __version__ = "0+unknown"
 
-_LAZY = ("cells", "trace", "derive", "backends", "nn", "model_file", "convert", "tasks", "inspect", "stream")
+_LAZY = ("cells", "trace", "derive", "backends", "nn", "model_file", "convert", "tasks", "inspect", "stream", "export")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -27,6 +27,10 @@ class Model:
 
     def save(self, path: Path) -> None:
         """Write the model file."""
+        model_file.save(path, self.kept())
+
+    def kept(self) -> ModelFile:
+        """What the model file holds."""
         tensors = {name: one.detach().cpu().numpy() for name, one in self.network.state_dict().items()}
         settings = {
             "recipe": self.recipe.settings(),
@@ -35,17 +39,14 @@ class Model:
             "classes": self.sizes.classes,
             "data": self.source,
         }
-        model_file.save(
-            path,
-            ModelFile(
-                tensors=tensors,
-                layers=layer_records(self.network),
-                task=self.recipe.name,
-                settings=settings,
-                vocabulary=self.sizes.vocabulary,
-                seed=self.recipe.seed,
-                version=__version__,
-            ),
+        return ModelFile(
+            tensors=tensors,
+            layers=layer_records(self.network),
+            task=self.recipe.name,
+            settings=settings,
+            vocabulary=self.sizes.vocabulary,
+            seed=self.recipe.seed,
+            version=__version__,
         )
 
 

@@ -1,0 +1,241 @@
+"""A graph of ONNX operators that is being built, without the package onnx: values, nodes, bodies of loops.
+
+A node is put where its operands are: what a body computes of parameters alone leaves the body, and what was computed
+already is not computed again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+AXES_ARE_OPERANDS = 18
+"""The first version of the operators in which the axes of a mean or maximum are an operand; those of a sum are in 13."""
+
+Extent = int | str
+"""The size of an axis, or the name of one that is known when the graph runs."""
+
+
+class Kind(StrEnum):
+    """What the elements of a value are."""
+
+    NUMBER = "number"  # of the graph's floating-point type
+    TRUTH = "truth"
+    COUNT = "count"  # int64
+    SHORT_COUNT = "short count"  # int32, as the recurrent operators take lengths
+
+
+@dataclass(eq=False, slots=True)
+class Tensor:
+    """A value of a graph. It takes part in the fold over equations as an array does: by `ndim`, and by new axes."""
+
+    graph: "Graph"
+    scope: "Scope"
+    ndim: int
+    kind: Kind = Kind.NUMBER
+    name: str = ""
+    extents: tuple[Extent, ...] | None = None  # of what goes in and comes out
+    doc: str = ""
+
+    def __getitem__(self, key: tuple[Any, ...]) -> "Tensor":
+        """`value[..., None]`: the value with axes of one element behind it."""
+        return self.graph.unsqueeze(self, *range(self.ndim, self.ndim + key.count(None)))
+
+
+Operand = Tensor | float
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """One use of an operator. An operand that is left out is None; a Scope among the attributes is a body."""
+
+    op: str
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor, ...]
+    attributes: Mapping[str, Any]
+
+
+@dataclass(eq=False, slots=True)
+class Scope:
+    """The nodes of the main graph, or of a body, in order."""
+
+    name: str
+    depth: int = 0
+    inputs: list[Tensor] = field(default_factory=list[Tensor])
+    outputs: list[Tensor] = field(default_factory=list[Tensor])
+    nodes: list[Node] = field(default_factory=list[Node])
+
+
+class Graph:
+    """A main graph with its initialisers. `emit` is the one way in which nodes come about."""
+
+    def __init__(self, name: str, dtype: np.dtype[Any], opset: int) -> None:
+        self.main = Scope(name)
+        self.dtype, self.opset = dtype, opset
+        self.initialisers: dict[Tensor, NDArray[Any]] = {}
+        self._made: dict[object, tuple[Tensor, ...]] = {}
+        self._numbers: dict[object, Tensor] = {}
+
+    def input(
+        self,
+        name: str,
+        extents: Sequence[Extent],
+        doc: str = "",
+        *,
+        kind: Kind = Kind.NUMBER,
+        scope: Scope | None = None,
+    ) -> Tensor:
+        """A value that comes from outside of the main graph, or of a body."""
+        scope = scope or self.main
+        scope.inputs.append(Tensor(self, scope, len(extents), kind, name, tuple(extents), doc))
+        return scope.inputs[-1]
+
+    def output(
+        self, value: Tensor, name: str, extents: Sequence[Extent], doc: str = "", *, scope: Scope | None = None
+    ) -> None:
+        """Give a value out. One that is given out already, or comes from outside, is given out as a copy."""
+        scope = scope or self.main
+        given = [*scope.outputs, *scope.inputs, *self.initialisers]
+        if value.scope is not scope or any(value is one for one in given):
+            (value,) = self._node("Identity", (value,), {}, (value.ndim,), value.kind, scope)
+        value.name, value.extents, value.doc = name, tuple(extents), doc
+        scope.outputs.append(value)
+
+    def initialiser(self, name: str, array: NDArray[Any], doc: str = "") -> Tensor:
+        """Numbers that the file holds; floating-point ones become the graph's type."""
+        kinds = {"b": Kind.TRUTH, "i": Kind.SHORT_COUNT if array.dtype == np.int32 else Kind.COUNT}
+        kind = kinds.get(array.dtype.kind, Kind.NUMBER)
+        value = Tensor(self, self.main, array.ndim, kind, name, doc=doc)
+        self.initialisers[value] = array.astype(self.dtype) if kind is Kind.NUMBER else array
+        return value
+
+    def number(self, value: Operand) -> Tensor:
+        """A plain number as a value; a value as it is, a truth as 1 or 0."""
+        if isinstance(value, Tensor):
+            return self.cast(value, Kind.NUMBER)
+        key = ("number", repr(float(value)))
+        if key not in self._numbers:
+            self._numbers[key] = self.initialiser(f"number {float(value):g}", np.asarray(value, self.dtype))
+        return self._numbers[key]
+
+    def counts(self, *values: int) -> Tensor:
+        """Whole numbers as a vector: axes, extents."""
+        if values not in self._numbers:
+            name = f"counts {' '.join(map(str, values))}"
+            self._numbers[values] = self.initialiser(name, np.asarray(values, np.int64))
+        return self._numbers[values]
+
+    def count(self, value: int) -> Tensor:
+        """One whole number."""
+        if ("count", value) not in self._numbers:
+            self._numbers["count", value] = self.initialiser(f"count {value}", np.asarray(value, np.int64))
+        return self._numbers["count", value]
+
+    def emit(
+        self, op: str, *inputs: Operand | None, ndim: int | None = None, kind: Kind = Kind.NUMBER, **attributes: Any
+    ) -> Tensor:
+        """The result of an operator; of the largest rank among its operands where none is given."""
+        return self.emit_many(op, inputs, [ndim], kind, attributes)[0]
+
+    def emit_many(
+        self,
+        op: str,
+        inputs: Sequence[Operand | None],
+        ranks: Sequence[int | None],
+        kind: Kind = Kind.NUMBER,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> tuple[Tensor, ...]:
+        """All results of an operator."""
+        values = tuple(one if one is None or isinstance(one, Tensor) else self.number(one) for one in inputs)
+        attributes = attributes or {}
+        key = (op, tuple(map(id, values)), repr(sorted(attributes.items(), key=lambda item: item[0])))
+        if key not in self._made or any(isinstance(one, Scope) for one in attributes.values()):
+            present = [one for one in values if one is not None]
+            widest = max((one.ndim for one in present), default=0)
+            scope = max((one.scope for one in present), key=lambda one: one.depth, default=self.main)
+            wanted = tuple(widest if rank is None else rank for rank in ranks)
+            self._made[key] = self._node(op, values, attributes, wanted, kind, scope)
+        return self._made[key]
+
+    def _node(
+        self,
+        op: str,
+        inputs: tuple[Tensor | None, ...],
+        attributes: Mapping[str, Any],
+        ranks: tuple[int, ...],
+        kind: Kind,
+        scope: Scope,
+    ) -> tuple[Tensor, ...]:
+        outputs = tuple(Tensor(self, scope, rank, kind) for rank in ranks)
+        scope.nodes.append(Node(op, inputs, outputs, attributes))
+        return outputs
+
+    def cast(self, value: Tensor, kind: Kind) -> Tensor:
+        """A value whose elements are of another kind; a number is true where it is not 0."""
+        if value.kind is kind:
+            return value
+        if kind is Kind.TRUTH:
+            return self.emit("Not", self.emit("Equal", value, 0.0, kind=Kind.TRUTH), kind=Kind.TRUTH)
+        return self.emit("Cast", value, kind=kind, to=kind)
+
+    def unsqueeze(self, value: Tensor, *axes: int) -> Tensor:
+        """A value with axes of one element, at these places of the result."""
+        return self.emit("Unsqueeze", value, self.counts(*axes), ndim=value.ndim + len(axes), kind=value.kind)
+
+    def squeeze(self, value: Tensor, axis: int) -> Tensor:
+        """A value without an axis of one element."""
+        return self.emit("Squeeze", value, self.counts(axis), ndim=value.ndim - 1, kind=value.kind)
+
+    def transpose(self, value: Tensor, *order: int) -> Tensor:
+        """A value with its axes in another order."""
+        return self.emit("Transpose", value, kind=value.kind, perm=order)
+
+    def slice(self, value: Tensor, start: int, end: int, step: int = 1) -> Tensor:
+        """Some of a value along its first axis."""
+        bounds = (self.counts(start), self.counts(end), self.counts(0), self.counts(step))
+        return self.emit("Slice", value, *bounds, ndim=value.ndim, kind=value.kind)
+
+    def reduce(self, op: str, value: Tensor, axes: tuple[int, ...]) -> Tensor:
+        """A value with some axes taken together, by "ReduceSum" or its like."""
+        if not axes:
+            return value
+        ndim, as_operand = value.ndim - len(axes), op == "ReduceSum" or self.opset >= AXES_ARE_OPERANDS
+        if as_operand:
+            return self.emit(op, value, self.counts(*axes), ndim=ndim, keepdims=0)
+        return self.emit(op, value, ndim=ndim, axes=axes, keepdims=0)
+
+    def shape(self, value: Tensor) -> Tensor:
+        """The sizes of all axes, as a vector."""
+        return self.emit("Shape", value, ndim=1, kind=Kind.COUNT)
+
+    def expand(self, value: Operand, shape: Tensor, *, ndim: int) -> Tensor:
+        """A number repeated until it has a shape."""
+        return self.emit("Expand", self.number(value), shape, ndim=ndim)
+
+    def live(self) -> tuple[dict[Scope, list[Node]], set[Tensor]]:
+        """The nodes that something depends on, by their scope, and all values that these read."""
+        read: set[Tensor] = set(self.main.outputs)
+        nodes: dict[Scope, list[Node]] = {}
+        _visit(self.main, read, nodes)
+        return nodes, read
+
+
+def _visit(scope: Scope, read: set[Tensor], nodes: dict[Scope, list[Node]]) -> None:
+    kept: list[Node] = []
+    for node in reversed(scope.nodes):
+        if read.isdisjoint(node.outputs):
+            continue
+        kept.append(node)
+        read.update(one for one in node.inputs if one is not None)
+        for body in bodies(node):
+            read.update(body.outputs)
+            _visit(body, read, nodes)
+    nodes[scope] = kept[::-1]
+
+
+def bodies(node: Node) -> Iterator[Scope]:
+    """The bodies of a node."""
+    return (one for one in node.attributes.values() if isinstance(one, Scope))

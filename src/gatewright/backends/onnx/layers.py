@@ -1,0 +1,128 @@
+"""Recurrent layers in a graph: every level, both directions, with lengths and states."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.backends.onnx import native, steps
+from gatewright.backends.onnx.graph import Graph, Kind, Tensor
+from gatewright.backends.onnx.recognise import Recognised, recognise
+from gatewright.backends.onnx.regroup import evaluated
+from gatewright.backends.onnx.steps import Ends, Outcome
+from gatewright.trace.ir import Trace
+
+Params = Mapping[str, NDArray[Any]]
+LAST = np.iinfo(np.int64).min
+"""Where a slice ends that goes backwards and takes the first element too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One level of a stack: the numbers of its directions, by their names in the equations."""
+
+    sizes: Mapping[str, int]
+    directions: tuple[Params, ...]  # forwards, and backwards where it reads both ways
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What all levels together give. States are (levels * directions, batch, features)."""
+
+    output: Tensor  # (time, batch, directions * features)
+    finals: Mapping[str, Tensor]
+    operator: str  # what computes it: "GRU", "LSTM", "RNN", "Scan", or none where no loop is left
+
+
+def ends_of(graph: Graph, x: Tensor, lengths: Tensor) -> Ends:
+    """Which steps each row takes, where lengths (batch,) are given."""
+    steps_of = graph.squeeze(graph.slice(graph.shape(x), 0, 1), 0)
+    step = graph.emit("Range", graph.count(0), steps_of, graph.count(1), ndim=1, kind=Kind.COUNT)
+    active = graph.emit("Less", graph.unsqueeze(step, 1), graph.unsqueeze(lengths, 0), kind=Kind.TRUTH)
+    return Ends(lengths, active)
+
+
+def stack(
+    graph: Graph,
+    trace: Trace,
+    levels: Sequence[Level],
+    x: Tensor,
+    states: Mapping[str, Tensor],
+    ends: Ends | None,
+    prefix: str,
+    *,
+    operators: bool = True,
+) -> Stack:
+    """All levels of a layer, one above the other, over x (time, batch, input).
+
+    The operator that ONNX has for the cell is taken where it has one and `operators` allows it. In float64 ONNX Runtime
+    has none, so that a Scan is taken.
+    """
+    trace = evaluated(trace)
+    found = recognise(trace) if operators and graph.dtype == np.float32 else None
+    finals: dict[str, list[Tensor]] = {state.name: [] for state in trace.states}
+    for place, level in enumerate(levels):
+        count = len(level.directions)
+        given = {name: _some(graph, whole, place * count, count, len(levels)) for name, whole in states.items()}
+        at = f"{prefix}l{place}"
+        if found:
+            outcome = native.run(graph, trace, found, level.directions, x, given, ends, f"{at}.")
+        else:
+            outcome = _scanned(graph, trace, level, x, given, ends, at)
+        x = outcome.output
+        for name, final in outcome.finals.items():
+            finals[name].append(final)
+    return Stack(x, {name: _joined(graph, parts, 0) for name, parts in finals.items()}, _named(graph, found))
+
+
+def _named(graph: Graph, found: Recognised | None) -> str:
+    if found:
+        return found.operator.name
+    return "Scan" if any(node.op == "Scan" for node in graph.main.nodes) else ""
+
+
+def _scanned(
+    graph: Graph,
+    trace: Trace,
+    level: Level,
+    x: Tensor,
+    states: Mapping[str, Tensor],
+    ends: Ends | None,
+    at: str,
+) -> Outcome:
+    """One level without an operator: each direction by itself."""
+    outcomes: list[Outcome] = []
+    for place, params in enumerate(level.directions):
+        prefix = f"{at}_reverse." if place else f"{at}."
+        named = {name: graph.initialiser(f"{prefix}{name}", array) for name, array in params.items()}
+        single = {
+            name: graph.emit("Gather", whole, graph.count(place), ndim=2, axis=0) for name, whole in states.items()
+        }
+        read = _reversed(graph, x, ends) if place else x
+        outcome = steps.run(graph, trace, level.sizes, named, read, single, ends, prefix)
+        output = _reversed(graph, outcome.output, ends) if place else outcome.output
+        outcomes.append(Outcome(output, outcome.finals))
+    finals = {
+        state.name: _joined(graph, [graph.unsqueeze(one.finals[state.name], 0) for one in outcomes], 0)
+        for state in trace.states
+    }
+    return Outcome(_joined(graph, [one.output for one in outcomes], 2), finals)
+
+
+def _reversed(graph: Graph, values: Tensor, ends: Ends | None) -> Tensor:
+    """Each row's steps in reverse; padding stays where it is."""
+    if ends:
+        return graph.emit("ReverseSequence", values, ends.lengths, ndim=values.ndim, time_axis=0, batch_axis=1)
+    return graph.slice(values, -1, LAST, -1)
+
+
+def _some(graph: Graph, whole: Tensor, start: int, count: int, levels: int) -> Tensor:
+    """The states of one level."""
+    return whole if levels == 1 else graph.slice(whole, start, start + count)
+
+
+def _joined(graph: Graph, parts: Sequence[Tensor], axis: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else graph.emit("Concat", *parts, ndim=parts[0].ndim, axis=axis)
+

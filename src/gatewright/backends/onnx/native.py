@@ -1,0 +1,119 @@
+"""A layer as one of ONNX's recurrent operators: its numbers in their order, and the node."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.backends.onnx.graph import Graph, Kind, Tensor
+from gatewright.backends.onnx.operators import Activation
+from gatewright.backends.onnx.recognise import Recognised
+from gatewright.backends.onnx.steps import Ends, Outcome
+from gatewright.trace.ir import Literal, Trace
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+
+
+def packed(found: Recognised, params: Arrays, units: int) -> dict[str, Array]:
+    """The operator's W, R, B and P of one direction, as its row says; B and P where the cell has any."""
+    row = found.operator
+    biases = [_vector(found, gate, f"b.{_name(gate)}", params, units) for gate in row.gates]
+    further = [_vector(found, gate, row.recurrent_biases.get(gate, ""), params, units) for gate in row.gates]
+    arrays = {
+        "W": np.concatenate([_matrix(found, gate, "W", params) for gate in row.gates]),
+        "R": np.concatenate([_matrix(found, gate, "U", params) for gate in row.gates]),
+    }
+    if any(map(found.vectors.get, [*(f"b.{_name(gate)}" for gate in row.gates), *row.recurrent_biases.values()])):
+        arrays["B"] = np.concatenate([*biases, *further])
+    if row.peepholes:
+        looks = [_vector(found, gate, f"p.{_name(gate)}", params, units) for gate in row.peepholes]
+        arrays["P"] = np.concatenate(looks)
+    return arrays
+
+
+def run(
+    graph: Graph,
+    trace: Trace,
+    found: Recognised,
+    directions: Sequence[Arrays],
+    x: Tensor,
+    states: Mapping[str, Tensor],
+    ends: Ends | None,
+    prefix: str,
+) -> Outcome:
+    """All directions of a layer: x (time, batch, input), states (directions, batch, hidden).
+
+    `directions` has the numbers of each, by their names in the equations.
+    """
+    row, count = found.operator, len(directions)
+    (units,) = {array.shape[0] for array in directions[0].values() if array.ndim == 2}
+    arrays = [packed(found, params, units) for params in directions]
+    doc = f"gates {', '.join(row.gates)} of {trace.name}"
+    weights = {
+        name: graph.initialiser(f"{prefix}{name}", np.stack([one[name] for one in arrays]), doc) for name in arrays[0]
+    }
+    lengths = graph.emit("Cast", ends.lengths, kind=Kind.SHORT_COUNT, to=Kind.SHORT_COUNT) if ends else None
+    operands = [x, weights["W"], weights["R"], weights.get("B"), lengths]
+    operands += [states.get(state.name) for state in trace.states]
+    operands += [weights["P"]] if row.peepholes else []
+    while operands[-1] is None:
+        operands.pop()
+    attributes = {
+        "hidden_size": units,
+        **({"direction": "bidirectional"} if count > 1 else {}),
+        **_activations(found.activations * count),
+        **row.attributes,
+    }
+    output, *finals = graph.emit_many(row.name, operands, [4, *(3 for _ in trace.states)], attributes=attributes)
+    return Outcome(
+        _side_by_side(graph, output, count, units),
+        {s.name: _kept(graph, one, states.get(s.name), x, ends) for s, one in zip(trace.states, finals, strict=True)},
+    )
+
+
+def _side_by_side(graph: Graph, output: Tensor, directions: int, units: int) -> Tensor:
+    """(time, directions, batch, hidden) -> (time, batch, directions * hidden)."""
+    if directions == 1:
+        return graph.squeeze(output, 1)
+    rows = graph.transpose(output, 0, 2, 1, 3)
+    return graph.emit("Reshape", rows, graph.counts(0, 0, directions * units), ndim=3)
+
+
+def _kept(graph: Graph, final: Tensor, initial: Tensor | None, x: Tensor, ends: Ends | None) -> Tensor:
+    """A final state; a row without any step keeps what it began with, which ONNX Runtime replaces by zero."""
+    if initial is None:
+        return final
+    steps = graph.unsqueeze(ends.lengths, 1) if ends else graph.slice(graph.shape(x), 0, 1)
+    empty = graph.emit("Equal", steps, graph.count(0), kind=Kind.TRUTH)
+    return graph.emit("Where", empty, initial, final)
+
+
+def _activations(used: Sequence[Activation]) -> dict[str, Any]:
+    """The attributes that name the activations, for each direction anew."""
+    alphas = tuple(one.alpha for one in used if one.alpha is not None)
+    betas = tuple(one.beta for one in used if one.beta is not None)
+    constants = {"activation_alpha": alphas, "activation_beta": betas} if alphas else {}
+    return {"activations": tuple(one.name for one in used), **constants}
+
+
+def _name(gate: str) -> str:
+    return gate.removeprefix("-")
+
+
+def _sign(gate: str) -> int:
+    return -1 if gate.startswith("-") else 1
+
+
+def _matrix(found: Recognised, gate: str, space: str, params: Arrays) -> Array:
+    return _sign(gate) * params[found.matrices[f"{space}.{_name(gate)}"]]
+
+
+def _vector(found: Recognised, gate: str, name: str, params: Arrays, units: int) -> Array:
+    """The sum of constants that stands in a place of B or P."""
+    dtype = np.result_type(*params.values())
+    total = np.zeros(units, dtype)
+    for sign, atom in found.vectors.get(name, ()):
+        total = total + sign * (atom.value if isinstance(atom, Literal) else params[atom.name])
+    return (_sign(gate) * total).astype(dtype)

@@ -1,0 +1,130 @@
+"""A graph as a model of the package onnx: the only place that needs it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, checker, helper, numpy_helper
+
+from gatewright.errors import OptionError
+from gatewright.backends.onnx.graph import Graph, Kind, Node, Scope, Tensor
+
+NEWEST_OPSET = onnx.defs.onnx_opset_version()
+LARGEST = 2**31 - 1
+"""Bytes that one file of the format can hold."""
+
+
+class _Names:
+    """One name for each value: its own, or a number; nobody else's in the whole model."""
+
+    def __init__(self) -> None:
+        self._names: dict[Tensor | Scope | Node, str] = {}
+        self._used: set[str] = set()
+
+    def reserve(self, values: Iterable[Tensor]) -> None:
+        """Give these their own names before any other value can have them."""
+        for value in values:
+            self.of(value)
+
+    def of(self, value: Tensor | None) -> str:
+        """The name of a value; empty for an operand that is left out."""
+        if value is None:
+            return ""
+        if value not in self._names:
+            self._names[value] = self._free(value.name or "value")
+        return self._names[value]
+
+    def of_node(self, node: Node) -> str:
+        """The name of a node: its operator's, behind what its first result is called."""
+        return self._free(f"{self.of(node.outputs[0])} = {node.op}")
+
+    def _free(self, name: str) -> str:
+        number, candidate = 1, name
+        while candidate in self._used:
+            number += 1
+            candidate = f"{name} {number}"
+        self._used.add(candidate)
+        return candidate
+
+
+def serialised(graph: Graph, *, producer_version: str, doc: str, metadata: Mapping[str, str]) -> bytes:
+    """The file of a graph, held to onnx's checker with its strict inference of shapes.
+
+    The version of the file's form is the lowest that goes with the graph's version of the operators. Raises OptionError
+    where the numbers are more than one file can hold.
+    """
+    bytes_held = sum(array.nbytes for array in graph.initialisers.values())
+    if bytes_held > LARGEST:
+        raise OptionError(
+            "the model is too large for an ONNX file", expected=f"{LARGEST:,} bytes at most", got=f"{bytes_held:,} bytes"
+        )
+    writer = _Writer(graph)
+    proto = writer.graph(graph.main)
+    initialisers = [
+        _tensor(array, writer.names.of(value), value.doc)
+        for value, array in graph.initialisers.items()
+        if value in writer.read
+    ]
+    proto.initializer.extend(initialisers)
+    opset = helper.make_opsetid("", graph.opset)
+    model = helper.make_model(
+        proto,
+        producer_name="gatewright",
+        producer_version=producer_version,
+        doc_string=doc,
+        opset_imports=[opset],
+        ir_version=helper.find_min_ir_version_for([opset]),
+    )
+    helper.set_model_props(model, dict(metadata))
+    checker.check_model(model, full_check=True)
+    return model.SerializeToString(deterministic=True)
+
+
+class _Writer:
+    def __init__(self, graph: Graph) -> None:
+        self.types = {
+            Kind.NUMBER: TensorProto.DOUBLE if graph.dtype == np.float64 else TensorProto.FLOAT,
+            Kind.TRUTH: TensorProto.BOOL,
+            Kind.COUNT: TensorProto.INT64,
+            Kind.SHORT_COUNT: TensorProto.INT32,
+        }
+        self.nodes, self.read = graph.live()
+        self.names = _Names()
+        self.names.reserve((*graph.main.inputs, *graph.main.outputs))
+
+    def graph(self, scope: Scope) -> onnx.GraphProto:
+        """The nodes of a scope with what goes in and comes out."""
+        ins, outs = ([self._value(one) for one in values] for values in (scope.inputs, scope.outputs))
+        nodes = [self._node(one) for one in self.nodes[scope]]
+        return helper.make_graph(nodes, scope.name, ins, outs)
+
+    def _value(self, value: Tensor) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(
+            self.names.of(value), self.types[value.kind], value.extents, doc_string=value.doc
+        )
+
+    def _node(self, node: Node) -> onnx.NodeProto:
+        attributes = {name: self._attribute(value) for name, value in node.attributes.items()}
+        return helper.make_node(
+            node.op,
+            [self.names.of(one) for one in node.inputs],
+            [self.names.of(one) if self._is_wanted(one, node) else "" for one in node.outputs],
+            name=self.names.of_node(node),
+            **attributes,
+        )
+
+    def _is_wanted(self, value: Tensor, node: Node) -> bool:
+        """Whether a result has to have a name: what nobody reads is left out, but for the results of a Scan."""
+        return value in self.read or node.op == "Scan"
+
+    def _attribute(self, value: Any) -> Any:
+        if isinstance(value, Scope):
+            return self.graph(value)
+        return self.types[value] if isinstance(value, Kind) else value
+
+
+def _tensor(array: Any, name: str, doc: str) -> onnx.TensorProto:
+    made = numpy_helper.from_array(np.array(array, order="C"), name)
+    made.doc_string = doc
+    return made

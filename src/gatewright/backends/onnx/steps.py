@@ -1,0 +1,182 @@
+"""Any cell over a sequence: what no state reaches for all steps at once, and a Scan of the rest."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gatewright.axes import bind
+from gatewright.backends.onnx.graph import Extent, Graph, Kind, Operand, Scope, Tensor
+from gatewright.backends.onnx.regroup import regrouped
+from gatewright.backends.onnx.rules import compute, ops_of
+from gatewright.trace.analysis import reads, shared, split
+from gatewright.trace.ir import Atom, Literal, Trace, Var
+from gatewright.trace.mask import MASK, masked_trace
+
+BATCH, TIME = "batch", "time"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a layer, or one direction of it, gives."""
+
+    output: Tensor  # (time, batch, features)
+    finals: Mapping[str, Tensor]  # (batch, features), by the names of the states
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where the rows of a batch end."""
+
+    lengths: Tensor  # (batch,)
+    active: Tensor  # (time, batch): true where a row takes the step
+
+
+def run(
+    graph: Graph,
+    trace: Trace,
+    sizes: Mapping[str, int],
+    params: Mapping[str, Tensor],
+    x: Tensor,
+    states: Mapping[str, Tensor],
+    ends: Ends | None,
+    prefix: str,
+) -> Outcome:
+    """One direction of one layer, from its first step to its last: x (time, batch, input), states (batch, features).
+
+    `trace` is an evaluated one. Rows that have ended keep their states and give out zeros.
+    """
+    whole = regrouped(masked_trace(trace) if ends else trace, ops_of(graph.dtype))
+    return _Steps(graph, whole, sizes, params, x, states, ends, prefix).result()
+
+
+class _Steps:
+    def __init__(
+        self,
+        graph: Graph,
+        trace: Trace,
+        sizes: Mapping[str, int],
+        params: Mapping[str, Tensor],
+        x: Tensor,
+        states: Mapping[str, Tensor],
+        ends: Ends | None,
+        prefix: str,
+    ) -> None:
+        self.graph, self.trace, self.sizes, self.x, self.prefix = graph, trace, sizes, x, prefix
+        self.ends = ends
+        self.parts = split(trace)
+        self.states = dict(states)
+        read = reads(trace)
+        self.carried = {s: new for s, new in zip(trace.states, trace.next_states, strict=True) if s.name in read}
+        self.values: dict[str, Any] = {**params, trace.inputs[0].name: x}
+        if ends:
+            self.values[MASK] = ends.active
+        self.sequences: dict[str, Tensor] = {}  # of what the loop computes
+        self.finals: dict[str, Tensor] = {}
+
+    def result(self) -> Outcome:
+        """Add everything to the graph: what is known before the loop, the loop, what is known after it."""
+        graph, trace = self.graph, self.trace
+        compute(graph, self.parts.before, self.values, self.sizes, self.prefix)
+        if self.carried:
+            self._loop()
+        later = {**self.values, **self.sequences}
+        compute(graph, self.parts.after, later, self.sizes, self.prefix)
+        for state, new in zip(trace.states, trace.next_states, strict=True):
+            if state.name not in self.finals:
+                self.finals[state.name] = self._last(state, self._whole(new, later, state))
+        output = self._whole(trace.next_states[0], later, trace.states[0])
+        if self.ends:
+            output = graph.emit("Where", self.ends.active[(..., None)], output, 0.0)
+        return Outcome(output, self.finals)
+
+    def _loop(self) -> None:
+        graph, sizes = self.graph, self.sizes
+        body = Scope(f"{self.prefix}step", depth=1)
+        once = shared(self.trace)
+        inner = {equation.target.name for equation in self.parts.loop}
+        given = {v.name: v for v in self._read_by_loop() if v.name not in inner and v.name not in once}
+        elements = {name: v for name, v in given.items() if v not in self.carried}
+        values: dict[str, Any] = {name: self.values[name] for name in self.values if name in once}
+        for state in self.carried:
+            values[state.name] = graph.input(f"{self.prefix}{state.name}", self._row(state), scope=body)
+        for name, value in elements.items():
+            kind = Kind.TRUTH if self.values[name].kind is Kind.TRUTH else Kind.NUMBER
+            values[name] = graph.input(f"{self.prefix}{_spelled(name)} now", self._row(value), kind=kind, scope=body)
+        whole = [self.values[name] for name in elements]
+        if not whole:  # a Scan has to be told the number of steps by something
+            graph.input(f"{self.prefix}input now", (BATCH, sizes[self.trace.inputs[0].shape[0]]), scope=body)
+            whole = [self.x]
+        compute(graph, self.parts.loop, values, sizes, self.prefix)
+        self._close(body, values, whole)
+
+    def _close(self, body: Scope, values: Mapping[str, Any], whole: list[Tensor]) -> None:
+        """What a step gives out, and the Scan around it."""
+        graph = self.graph
+        for state, new in self.carried.items():
+            value = self._spread(_operand(new, values), values[state.name])
+            graph.output(value, f"{self.prefix}{state.name} next", self._row(state), scope=body)
+        kept = self._read_after()
+        for name, var in kept.items():
+            graph.output(graph.number(values[name]), f"{self.prefix}{_spelled(name)} out", self._row(var), scope=body)
+        operands = [*(self._initial(state) for state in self.carried), *whole]
+        ranks = [2] * len(self.carried) + [2 + len(var.shape) for var in kept.values()]
+        attributes = {"body": body, "num_scan_inputs": len(whole)}
+        results = graph.emit_many("Scan", operands, ranks, attributes=attributes)
+        self.finals = {state.name: one for state, one in zip(self.carried, results, strict=False)}
+        self.sequences = dict(zip(kept, results[len(self.carried) :], strict=True))
+
+    def _read_by_loop(self) -> list[Var]:
+        atoms: list[Atom] = [arg for equation in self.parts.loop for arg in equation.args]
+        return [one for one in (*atoms, *self.carried.values()) if isinstance(one, Var)]
+
+    def _read_after(self) -> dict[str, Var]:
+        """What the loop computes or carries, and must be known of every step."""
+        known = {equation.target.name for equation in self.parts.loop} | {state.name for state in self.carried}
+        atoms: list[Atom] = [arg for equation in self.parts.after for arg in equation.args]
+        atoms.append(self.trace.next_states[0])
+        pairs = zip(self.trace.states, self.trace.next_states, strict=True)
+        atoms += [new for state, new in pairs if state not in self.carried]
+        return {one.name: one for one in atoms if isinstance(one, Var) and one.name in known}
+
+    def _initial(self, state: Var) -> Tensor:
+        """A state before the first step: zero where none is given."""
+        if state.name not in self.states:
+            self.states[state.name] = self.graph.expand(0.0, self._extents(1, state), ndim=2)
+        return self.states[state.name]
+
+    def _last(self, state: Var, sequence: Tensor) -> Tensor:
+        """What a state is after the last step; where there is none, what it was before the first."""
+        graph = self.graph
+        first = graph.unsqueeze(self._initial(state), 0)
+        joined = graph.emit("Concat", first, sequence, ndim=3, axis=0)
+        return graph.emit("Gather", joined, graph.count(-1), ndim=2, axis=0)
+
+    def _whole(self, value: Atom, values: Mapping[str, Any], state: Var) -> Tensor:
+        """The new value of a state at every step, (time, batch, features)."""
+        found = _operand(value, values)
+        if isinstance(found, Tensor) and found.ndim == 3:
+            return self.graph.number(found)
+        return self.graph.expand(found, self._extents(2, state), ndim=3)
+
+    def _extents(self, leading: int, state: Var) -> Tensor:
+        """The shape of a state of every row, or of every step and row, as a vector."""
+        graph = self.graph
+        rows = graph.slice(graph.shape(self.x), 2 - leading, 2)
+        return graph.emit("Concat", rows, graph.counts(*bind(state.shape, self.sizes)), ndim=1, kind=Kind.COUNT, axis=0)
+
+    def _spread(self, value: Operand, like: Tensor) -> Tensor:
+        """A value of each row, where it may be the same for all of them."""
+        if isinstance(value, Tensor) and value.ndim == like.ndim:
+            return self.graph.number(value)
+        return self.graph.expand(value, self.graph.shape(like), ndim=like.ndim)
+
+    def _row(self, value: Var) -> tuple[Extent, ...]:
+        return (BATCH, *bind(value.shape, self.sizes))
+
+
+def _operand(value: Atom, values: Mapping[str, Any]) -> Operand:
+    return value.value if isinstance(value, Literal) else values[value.name]
+
+
+def _spelled(name: str) -> str:
+    return name.replace("%", "value ")

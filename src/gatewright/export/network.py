@@ -1,0 +1,193 @@
+"""What is exported: a recurrent layer, and what a recipe's network has before and behind it. All of it is NumPy."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.axes import INPUT, bind
+from gatewright.errors import GatewrightError, ModelFileError, OptionError
+from gatewright.model_file import LayerRecord, ModelFile
+from gatewright.packing import tensor_name, unpacked
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+Encoding = Literal["values", "standardised", "one-hot", "embedding"]
+Pooling = Literal["each step", "last", "mean", "max"]
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One level of a stack: the numbers of its directions, by their names in the equations."""
+
+    sizes: Mapping[str, int]
+    directions: tuple[Arrays, ...]  # forwards, and backwards where it reads both ways
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A recurrent layer with its numbers; and around it, where `head` is there, what a recipe's network has.
+
+    Symbols (time, batch) or numbers (time, batch, features) -> `encode` -> the layer -> `pool` -> the head's matrix and
+    bias. Without a head the layer's own output is what is given out.
+    """
+
+    layer: LayerRecord
+    levels: tuple[Level, ...]
+    encode: Encoding = "values"
+    pool: Pooling = "each step"
+    encoder: Arrays | None = None  # {"weight"} of an embedding, {"mean", "deviation"} of what standardises
+    head: Arrays | None = None  # {"weight": (outputs, features), "bias": (outputs,)}
+    symbols: int = 0  # that a one-hot encoding knows
+    about: Mapping[str, Any] | None = None  # task, vocabulary, classes: what a person must know of the numbers
+
+    @property
+    def reads_symbols(self) -> bool:
+        """Whether the input is whole numbers."""
+        return self.encode in ("one-hot", "embedding")
+
+    @property
+    def directions(self) -> int:
+        """1, or 2 where it reads both ways."""
+        return len(self.levels[0].directions)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What it computes with."""
+        return np.result_type(*(array for level in self.levels for one in level.directions for array in one.values()))
+
+    def state_shapes(self) -> dict[str, tuple[int, int]]:
+        """The (levels * directions, features) of each state."""
+        count = len(self.levels) * self.directions
+        return {s.name: (count, *bind(s.shape, self.layer.sizes)) for s in self.layer.trace.states}  # pyright: ignore[reportReturnType]
+
+    @property
+    def output_size(self) -> int:
+        """The features that are given out."""
+        if self.head:
+            return len(self.head["weight"])
+        return self.directions * bind(self.layer.trace.states[0].shape, self.layer.sizes)[0]
+
+
+def read_network(model: ModelFile, name: str | None = None) -> Network:
+    """The network that a model file holds: the whole of it, or, with a `name`, one recurrent layer alone.
+
+    Raises OptionError where a name is needed or is none, and where the network is of a kind that is not exported;
+    ModelFileError for a recipe's file that does not fit its recipe.
+    """
+    if name is not None:
+        return _alone(model, _layer(model, name))
+    recipe = _recipe(model)
+    if recipe is not None:
+        return _whole(model, recipe)
+    record = _only(model)
+    beside = sorted(set(model.tensors) - set(record.tensor_shapes()))
+    if beside:
+        raise OptionError(
+            f"the model file has more than its recurrent layer {record.name!r}, and does not say how they are connected",
+            expected="a model of a recipe, or a file with one recurrent layer and nothing else",
+            got=", ".join(beside[:5]) + (", ..." if len(beside) > 5 else ""),
+            do=f"export the layer alone with name={record.name!r}",
+        )
+    return _alone(model, record)
+
+
+def _layer(model: ModelFile, name: str) -> LayerRecord:
+    records = {record.name: record for record in model.layers}
+    if name not in records:
+        known = ", ".join(map(repr, records)) or "none"
+        raise OptionError(f"the model file has no recurrent layer {name!r}", expected=known)
+    return records[name]
+
+
+def _only(model: ModelFile) -> LayerRecord:
+    if len(model.layers) != 1:
+        raise OptionError(
+            "the model file has no recurrent layer" if not model.layers else "the model file has several recurrent layers",
+            expected="one, or a name",
+            got=", ".join(repr(record.name) for record in model.layers) or "none",
+            do="give name='...' to export one of them" if model.layers else None,
+        )
+    return model.layers[0]
+
+
+def _alone(model: ModelFile, record: LayerRecord) -> Network:
+    network = Network(record, tuple(_levels(record, model.tensors)))
+    if network.dtype.name not in DTYPES:
+        raise OptionError(
+            f"layer {record.name!r} has parameters of a dtype that is not exported",
+            expected=" or ".join(DTYPES),
+            got=network.dtype.name,
+            do="save the model in float32",
+        )
+    return network
+
+
+def _recipe(model: ModelFile) -> Any:
+    """The recipe of a model file, with its settings; None where it is no recipe's."""
+    from gatewright.tasks import recipes
+
+    if model.task not in recipes.RECIPES:
+        return None
+    try:
+        return recipes.get(model.task).restored(model.settings["recipe"])
+    except (GatewrightError, LookupError, TypeError) as error:
+        raise ModelFileError(
+            f"the model is not one that this version's recipe {model.task!r} can read",
+            got=f"gatewright {model.version}: {error}",
+            do="use the version that it was trained with, or train it again",
+        ) from error
+
+
+def _whole(model: ModelFile, recipe: Any) -> Network:
+    from gatewright.tasks.forecasts import Forecasting
+
+    if isinstance(recipe, Forecasting):
+        raise OptionError(
+            f"a model of the recipe {model.task!r} is not exported as a whole: it reads windows and their naive forecast",
+            expected="a recipe whose network is an encoding, recurrent layers, a pool and a dense layer",
+            do="export its layer alone with name='recurrent'",
+        )
+    record, tensors = _only(model), model.tensors
+    try:
+        return Network(
+            record,
+            _alone(model, record).levels,
+            encode=recipe.encoding(),
+            pool=recipe.pooling(),
+            encoder={key: tensors[f"encode.{key}"] for key in _ENCODERS[recipe.encoding()]},
+            head={key: tensors[f"output.{key}"] for key in ("weight", "bias")},
+            symbols=model.settings["inputs"],
+            about={"task": model.task, "vocabulary": model.vocabulary, "classes": model.settings.get("classes")},
+        )
+    except LookupError as error:
+        raise ModelFileError(f"the model of the recipe {model.task!r} lacks {error}") from error
+
+
+_ENCODERS: Mapping[Encoding, tuple[str, ...]] = {
+    "values": (),
+    "standardised": ("mean", "deviation"),
+    "one-hot": (),
+    "embedding": ("weight",),
+}
+
+
+def _levels(record: LayerRecord, tensors: Arrays) -> Iterator[Level]:
+    suffixes = (False, True) if record.bidirectional else (False,)
+    prefix = f"{record.name}." if record.name else ""
+    below = bind(record.trace.states[0].shape, record.sizes)[0] * len(suffixes)
+    for level in range(record.num_layers):
+        sizes = {**record.sizes, INPUT: below} if level else dict(record.sizes)
+        directions = tuple(
+            unpacked(
+                record.layout,
+                [tensors[prefix + tensor_name(packed, level, reverse)] for packed in record.layout],
+                record.trace,
+                sizes,
+            )
+            for reverse in suffixes
+        )
+        yield Level(sizes, directions)

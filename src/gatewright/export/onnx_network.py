@@ -1,0 +1,162 @@
+"""The graph of a whole network: what is before a recurrent layer, the layer, what is behind it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gatewright.backends.onnx import layers
+from gatewright.backends.onnx.graph import Extent, Graph, Kind, Tensor
+from gatewright.backends.onnx.steps import BATCH, TIME, Ends
+from gatewright.export.network import Network
+
+
+def build(network: Network, opset: int, *, states: bool, lengths: bool, operators: bool) -> tuple[Graph, str]:
+    """The graph of a network, and the operator that computes its layer."""
+    made = _Builder(network, opset, operators)
+    return made.graph, made.run(states, lengths)
+
+
+class _Builder:
+    def __init__(self, network: Network, opset: int, operators: bool) -> None:
+        self.network, self.operators = network, operators
+        name = str((network.about or {}).get("task") or network.layer.trace.name)
+        self.graph = Graph(name, network.dtype, opset)
+        self.prefix = f"{network.layer.name}." if network.layer.name else ""
+        self.leading = (BATCH, TIME) if network.layer.batch_first else (TIME, BATCH)
+
+    def run(self, states: bool, lengths: bool) -> str:
+        """Everything from the inputs to the outputs."""
+        graph, network = self.graph, self.network
+        x = self._encoded(self._input())
+        ends = self._ends(x) if lengths else None
+        given = self._states() if states else {}
+        result = layers.stack(
+            graph,
+            network.layer.trace,
+            [layers.Level(level.sizes, level.directions) for level in network.levels],
+            x,
+            given,
+            ends,
+            self.prefix,
+            operators=self.operators,
+        )
+        self._output(self._pooled(result.output, ends))
+        if states:
+            for name, shape in network.state_shapes().items():
+                extents = (shape[0], BATCH, shape[1])
+                doc = f"state {name} after each row's last step"
+                graph.output(result.finals[name], self._state_name("final_state", name), extents, doc)
+        return result.operator
+
+    def _input(self) -> Tensor:
+        """What goes in, time first."""
+        network, graph = self.network, self.graph
+        if network.reads_symbols:
+            doc = f"whole numbers from 0 to {network.symbols - 1} ({', '.join(self.leading)})"
+            given = graph.input("input", self.leading, doc, kind=Kind.COUNT)
+        else:
+            size = network.levels[0].sizes[network.layer.trace.inputs[0].shape[0]]
+            extents: tuple[Extent, ...] = (*self.leading, size)
+            given = graph.input("input", extents, f"features ({', '.join(self.leading)}, {size})")
+        return self._exchanged(given)
+
+    def _exchanged(self, value: Tensor) -> Tensor:
+        """Time first becomes batch first, and the other way, where the layer has the batch first."""
+        if not self.network.layer.batch_first:
+            return value
+        return self.graph.transpose(value, 1, 0, *range(2, value.ndim))
+
+    def _encoded(self, given: Tensor) -> Tensor:
+        graph, network = self.graph, self.network
+        encoder = {
+            name: graph.initialiser(f"encode.{name}", array) for name, array in (network.encoder or {}).items()
+        }
+        match network.encode:
+            case "embedding":
+                return graph.emit("Gather", encoder["weight"], given, ndim=3, axis=0)
+            case "one-hot":
+                zero_and_one = graph.initialiser("zero and one", np.array([0, 1], np.int64))
+                places = graph.emit("OneHot", given, graph.count(network.symbols), zero_and_one, ndim=3, kind=Kind.COUNT, axis=-1)  # fmt: skip
+                return graph.cast(places, Kind.NUMBER)
+            case "standardised":
+                return graph.emit("Div", graph.emit("Sub", given, encoder["mean"]), encoder["deviation"])
+            case "values":
+                return given
+
+    def _ends(self, x: Tensor) -> Ends:
+        lengths = self.graph.input("lengths", (BATCH,), "the number of steps of each row, from 0 up", kind=Kind.COUNT)
+        return layers.ends_of(self.graph, x, lengths)
+
+    def _states(self) -> Mapping[str, Tensor]:
+        return {
+            name: self.graph.input(
+                self._state_name("state", name),
+                (shape[0], BATCH, shape[1]),
+                f"state {name} before the first step, of {shape[0]} levels and directions; zeros begin anew",
+            )
+            for name, shape in self.network.state_shapes().items()
+        }
+
+    def _state_name(self, kind: str, name: str) -> str:
+        return kind if len(self.network.layer.trace.states) == 1 else f"{kind}_{name}"
+
+    def _pooled(self, values: Tensor, ends: Ends | None) -> Tensor:
+        """Over the steps of each row; a row of no step gives zeros, as padding does."""
+        graph = self.graph
+        match self.network.pool:
+            case "each step":
+                return values
+            case "mean":
+                total = graph.reduce("ReduceSum", values, (0,))
+                steps = graph.unsqueeze(ends.lengths, 1) if ends else self._steps(values)
+                present = graph.emit("Max", steps, graph.count(1), kind=Kind.COUNT)
+                return graph.emit("Div", total, graph.cast(present, Kind.NUMBER))
+            case "max":
+                return self._greatest(values, ends)
+            case "last":
+                return self._last(values, ends)
+
+    def _steps(self, values: Tensor) -> Tensor:
+        return self.graph.slice(self.graph.shape(values), 0, 1)
+
+    def _greatest(self, values: Tensor, ends: Ends | None) -> Tensor:
+        graph = self.graph
+        if ends:
+            values = graph.emit("Where", ends.active[(..., None)], values, -np.inf)
+        steps = graph.unsqueeze(ends.lengths, 1) if ends else self._steps(values)
+        greatest = graph.reduce("ReduceMax", values, (0,))
+        some = graph.emit("Less", graph.count(0), steps, kind=Kind.TRUTH)
+        return graph.emit("Where", some, greatest, 0.0)
+
+    def _last(self, values: Tensor, ends: Ends | None) -> Tensor:
+        graph = self.graph
+        if ends:
+            step = graph.emit("Range", graph.count(0), graph.squeeze(self._steps(values), 0), graph.count(1), ndim=1, kind=Kind.COUNT)  # fmt: skip
+            before = graph.emit("Sub", ends.lengths, graph.count(1), kind=Kind.COUNT)
+            is_last = graph.emit("Equal", graph.unsqueeze(step, 1), graph.unsqueeze(before, 0), kind=Kind.TRUTH)
+            values = graph.emit("Where", is_last[(..., None)], values, 0.0)
+        else:
+            values = graph.slice(values, -1, np.iinfo(np.int64).max)
+        return graph.reduce("ReduceSum", values, (0,))
+
+    def _output(self, values: Tensor) -> None:
+        graph, network = self.graph, self.network
+        if network.head:
+            matrix = self._matrix()
+            bias = graph.initialiser("output.bias", network.head["bias"])
+            values = graph.emit("Add", graph.emit("MatMul", values, graph.transpose(matrix, 1, 0)), bias)
+        each = network.pool == "each step"
+        leading = self.leading if each else (BATCH,)
+        what = "scores" if network.head else "the first state of every step"
+        doc = f"{what} ({', '.join(leading)}, {network.output_size})"
+        graph.output(self._exchanged(values) if each else values, "output", (*leading, network.output_size), doc)
+
+    def _matrix(self) -> Tensor:
+        """The head's matrix: the embedding, where the two are one."""
+        graph, network = self.graph, self.network
+        assert network.head
+        weight = network.head["weight"]
+        for value, array in graph.initialisers.items():
+            if value.name == "encode.weight" and np.array_equal(array, weight):
+                return value
+        return graph.initialiser("output.weight", weight)

@@ -1,0 +1,83 @@
+"""A network run by the NumPy reference: what an exported file is held to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gatewright.backends import numpy_ref
+from gatewright.export.network import Array, Arrays, Network
+from gatewright.trace.mask import MASK
+
+
+def run(
+    network: Network, inputs: Array, states: Arrays | None = None, lengths: Array | None = None
+) -> tuple[Array, dict[str, Array]]:
+    """The output, and the final states (levels * directions, batch, features).
+
+    `inputs` are time first, as are the results. Rows end at their lengths.
+    """
+    values = _encoded(network, inputs)
+    finals: dict[str, list[Array]] = {state.name: [] for state in network.layer.trace.states}
+    for place, level in enumerate(network.levels):
+        outputs: list[Array] = []
+        for reverse, params in enumerate(level.directions):
+            row = place * network.directions + reverse
+            first = {name: whole[row] for name, whole in (states or {}).items()}
+            output, last = _direction(network, values, params, first, lengths, bool(reverse))
+            outputs.append(output)
+            for name, one in last.items():
+                finals[name].append(one)
+        values = np.concatenate(outputs, -1)
+    pooled = _pooled(network, values, lengths)
+    if network.head:
+        pooled = pooled @ network.head["weight"].T + network.head["bias"]
+    return pooled, {name: np.stack(parts) for name, parts in finals.items()}
+
+
+def _direction(
+    network: Network, values: Array, params: Arrays, states: Arrays, lengths: Array | None, reverse: bool
+) -> tuple[Array, Mapping[str, Array]]:
+    trace = network.layer.trace
+    inputs = {trace.inputs[0].name: _reversed(values, lengths) if reverse else values}
+    if any(leaf.name == MASK for leaf in trace.inputs):
+        inputs[MASK] = np.ones(values.shape[:2], values.dtype)
+    ends: Any = None if lengths is None else lengths.tolist()
+    result = numpy_ref.run(trace, inputs, params, states, lengths=ends)
+    return _reversed(result.output, lengths) if reverse else result.output, result.finals
+
+
+def _reversed(values: Array, lengths: Array | None) -> Array:
+    if lengths is None:
+        return values[::-1]
+    step = np.arange(len(values))[:, None]
+    source = np.where(step < lengths, lengths - 1 - step, step)
+    return np.take_along_axis(values, source[..., None], 0)
+
+
+def _encoded(network: Network, inputs: Array) -> Array:
+    encoder = network.encoder or {}
+    match network.encode:
+        case "embedding":
+            return encoder["weight"][inputs]
+        case "one-hot":
+            return np.eye(network.symbols, dtype=network.dtype)[inputs]
+        case "standardised":
+            return (inputs - encoder["mean"]) / encoder["deviation"]
+        case "values":
+            return inputs
+
+
+def _pooled(network: Network, values: Array, lengths: Array | None) -> Array:
+    """(time, batch, features) -> (batch, features) over the steps of each row; a row of no step gives zeros."""
+    if network.pool == "each step":
+        return values
+    steps, batch, _ = values.shape
+    ends = np.full(batch, steps) if lengths is None else lengths
+    present = (np.arange(steps)[:, None] < ends)[..., None]
+    if network.pool == "mean":
+        return np.where(present, values, 0).sum(0) / np.maximum(ends, 1)[:, None].astype(values.dtype)
+    if network.pool == "max":
+        return np.where(ends[:, None] > 0, np.where(present, values, -np.inf).max(0, initial=-np.inf), 0)
+    last = np.arange(steps)[:, None, None] == ends[:, None] - 1
+    return np.where(last, values, 0).sum(0)

@@ -1,0 +1,113 @@
+"""`gw.export.onnx`: a model as an ONNX file."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatewright.backends.formulas import unicode
+from gatewright.backends.onnx.graph import Graph
+from gatewright.errors import GatewrightError, ModelFileError, OptionError
+from gatewright.export.network import Network, read_network
+from gatewright.export.onnx_network import build
+from gatewright.export.sources import as_model_file
+from gatewright.files import write_atomically
+from gatewright.trace.text import to_text
+
+OPSET = 13
+"""The lowest version of ONNX's operators in which all that is used here has the form that later versions have too: the
+axes of Squeeze and ReduceSum are operands. Runtimes have had it since 2020."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """What was written."""
+
+    path: Path
+    operator: str  # what computes the recurrent layer: "GRU", "LSTM", "RNN", "Scan", or none where no loop is left
+    opset: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    size: int  # in bytes
+
+
+def onnx(
+    model: object,
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    states: bool = False,
+    lengths: bool = False,
+    opset: int = OPSET,
+    operators: bool = True,
+) -> OnnxFile:
+    """Write a model as an ONNX file: `input` -> `output`, of any batch and any number of steps.
+
+    - `model`: the path of a model file or of a run's folder; a ModelFile; a layer of `gw.nn`; or a model of
+      `gatewright.tasks.model`. A model of a recipe is exported as a whole; `name` exports one recurrent layer alone.
+    - `states`: `state` -> `final_state` (levels * directions, batch, features) beside them, for chunks of a stream. A
+      cell of several states has `state_h`, `state_c`, ... Without it every sequence begins at zero.
+    - `lengths`: a further input (batch,): rows end there, as in `gw.nn`.
+    - `opset`: the version of ONNX's operators.
+    - `operators`: take ONNX's GRU, LSTM or RNN where it computes the cell; else a Scan of the cell's equations.
+
+    What goes in and comes out has the layer's axes, (time, batch, ...) or (batch, time, ...). Dropout and random masks
+    are those of evaluation. The file is held to onnx's checker; its metadata carries the equations.
+
+    Raises OptionError for what cannot be exported, ModelFileError for a file that cannot be read or written, and
+    GatewrightError where the package onnx is missing.
+    """
+    try:
+        from gatewright.backends.onnx import serialise
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "gatewright":
+            raise
+        raise GatewrightError(
+            f"an ONNX file cannot be written without the package {error.name!r}", do="pip install 'gatewright[onnx]'"
+        ) from error
+    if not OPSET <= opset <= serialise.NEWEST_OPSET:
+        raise OptionError(
+            "an ONNX file cannot have this opset",
+            expected=f"a version of ONNX's operators from {OPSET} to {serialise.NEWEST_OPSET}, which is the newest that "
+            "the installed package onnx knows",
+            got=repr(opset),
+        )
+    from gatewright import __version__
+
+    network = read_network(as_model_file(model), name)
+    graph, operator = build(network, opset, states=states, lengths=lengths, operators=operators)
+    metadata = _metadata(network)
+    content = serialise.serialised(graph, producer_version=__version__, doc=_doc(graph), metadata=metadata)
+    _write(Path(os.fspath(path)), content)
+    return OnnxFile(
+        Path(os.fspath(path)),
+        operator,
+        opset,
+        tuple(one.name for one in graph.main.inputs),
+        tuple(one.name for one in graph.main.outputs),
+        len(content),
+    )
+
+
+def _metadata(network: Network) -> Mapping[str, str]:
+    """What a file says of itself: the equations as a person reads them, and as Gatewright does."""
+    trace = network.layer.trace
+    about = {key: value for key, value in (network.about or {}).items() if value is not None}
+    plain = {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in about.items()}
+    return {"cell": trace.name, "equations": unicode.equations(trace), "trace": to_text(trace), **plain}
+
+
+def _doc(graph: Graph) -> str:
+    lines = [f"{kind} {one.name}: {one.doc}" for kind, values in (("input", graph.main.inputs), ("output", graph.main.outputs)) for one in values]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise ModelFileError(
+            f"{path} cannot be written: {error.strerror}", do="give a path in a folder that can be written to"
+        ) from error
