@@ -19,7 +19,7 @@ ORDER = (
     ("nn",),
     ("convert",),
     ("tasks",),
-    ("inspect", "stream"),
+    ("inspect", "stream", "export"),
     ("cli",),
     ("__main__",),
 )
@@ -55,6 +55,7 @@ THIRD_PARTY = {
 DEFERRED = dict.fromkeys(("torch", "onnx", "h5py", "keras", "flax"), ("convert",)) | dict.fromkeys(
     ("matplotlib", "ray", "dask", "distributed"), ("tasks",)
 )
+DEFERRED["onnxruntime"] = ("export",)
 # The one name of the package's front that its parts may ask for.
 VERSION = "gatewright.__version__"
 # Reading these runs whatever code the file holds.

@@ -14,7 +14,7 @@ import typer
 from gatewright.cli.shell import EXIT_CODES, Command, show_error
 from gatewright.errors import GatewrightError, OptionError
 
-_FILES = ("catalogue", "training", "comparing", "tuning", "models", "converting", "check")
+_FILES = ("catalogue", "training", "comparing", "tuning", "models", "converting", "exporting", "check")
 
 app = typer.Typer(
     no_args_is_help=True,

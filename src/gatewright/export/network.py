@@ -87,7 +87,7 @@ def read_network(model: ModelFile, name: str | None = None) -> Network:
     beside = sorted(set(model.tensors) - set(record.tensor_shapes()))
     if beside:
         raise OptionError(
-            f"the model file has more than its recurrent layer {record.name!r}, and does not say how they are connected",
+            f"the model file has more than its recurrent layer {record.name!r}, and does not say how all is connected",
             expected="a model of a recipe, or a file with one recurrent layer and nothing else",
             got=", ".join(beside[:5]) + (", ..." if len(beside) > 5 else ""),
             do=f"export the layer alone with name={record.name!r}",
@@ -106,7 +106,9 @@ def _layer(model: ModelFile, name: str) -> LayerRecord:
 def _only(model: ModelFile) -> LayerRecord:
     if len(model.layers) != 1:
         raise OptionError(
-            "the model file has no recurrent layer" if not model.layers else "the model file has several recurrent layers",
+            "the model file has no recurrent layer"
+            if not model.layers
+            else "the model file has several recurrent layers",
             expected="one, or a name",
             got=", ".join(repr(record.name) for record in model.layers) or "none",
             do="give name='...' to export one of them" if model.layers else None,
@@ -147,7 +149,7 @@ def _whole(model: ModelFile, recipe: Any) -> Network:
 
     if isinstance(recipe, Forecasting):
         raise OptionError(
-            f"a model of the recipe {model.task!r} is not exported as a whole: it reads windows and their naive forecast",
+            f"a model of the recipe {model.task!r} is not exported as a whole: it corrects a naive forecast",
             expected="a recipe whose network is an encoding, recurrent layers, a pool and a dense layer",
             do="export its layer alone with name='recurrent'",
         )

@@ -33,7 +33,7 @@ class _Builder:
         result = layers.stack(
             graph,
             network.layer.trace,
-            [layers.Level(level.sizes, level.directions) for level in network.levels],
+            network.levels,
             x,
             given,
             ends,
@@ -68,20 +68,23 @@ class _Builder:
 
     def _encoded(self, given: Tensor) -> Tensor:
         graph, network = self.graph, self.network
-        encoder = {
-            name: graph.initialiser(f"encode.{name}", array) for name, array in (network.encoder or {}).items()
-        }
+        encoder = {name: graph.initialiser(f"encode.{name}", array) for name, array in (network.encoder or {}).items()}
         match network.encode:
             case "embedding":
                 return graph.emit("Gather", encoder["weight"], given, ndim=3, axis=0)
             case "one-hot":
-                zero_and_one = graph.initialiser("zero and one", np.array([0, 1], np.int64))
-                places = graph.emit("OneHot", given, graph.count(network.symbols), zero_and_one, ndim=3, kind=Kind.COUNT, axis=-1)  # fmt: skip
-                return graph.cast(places, Kind.NUMBER)
+                return self._one_hot(given)
             case "standardised":
                 return graph.emit("Div", graph.emit("Sub", given, encoder["mean"]), encoder["deviation"])
             case "values":
                 return given
+
+    def _one_hot(self, given: Tensor) -> Tensor:
+        """Whole numbers first: runtimes have this operator for few types."""
+        graph, symbols = self.graph, self.graph.count(self.network.symbols)
+        values = graph.initialiser("zero and one", np.array([0, 1], np.int64))
+        places = graph.emit("OneHot", given, symbols, values, ndim=3, kind=Kind.COUNT, axis=-1)
+        return graph.cast(places, Kind.NUMBER)
 
     def _ends(self, x: Tensor) -> Ends:
         lengths = self.graph.input("lengths", (BATCH,), "the number of steps of each row, from 0 up", kind=Kind.COUNT)
@@ -131,7 +134,7 @@ class _Builder:
     def _last(self, values: Tensor, ends: Ends | None) -> Tensor:
         graph = self.graph
         if ends:
-            step = graph.emit("Range", graph.count(0), graph.squeeze(self._steps(values), 0), graph.count(1), ndim=1, kind=Kind.COUNT)  # fmt: skip
+            step = layers.steps_of(graph, values)
             before = graph.emit("Sub", ends.lengths, graph.count(1), kind=Kind.COUNT)
             is_last = graph.emit("Equal", graph.unsqueeze(step, 1), graph.unsqueeze(before, 0), kind=Kind.TRUTH)
             values = graph.emit("Where", is_last[(..., None)], values, 0.0)

@@ -27,8 +27,8 @@ class OnnxFile:
     path: Path
     operator: str  # what computes the recurrent layer: "GRU", "LSTM", "RNN", "Scan", or none where no loop is left
     opset: int
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    inputs: Mapping[str, str]  # by name, what each is
+    outputs: Mapping[str, str]
     size: int  # in bytes
 
 
@@ -69,8 +69,7 @@ def onnx(
     if not OPSET <= opset <= serialise.NEWEST_OPSET:
         raise OptionError(
             "an ONNX file cannot have this opset",
-            expected=f"a version of ONNX's operators from {OPSET} to {serialise.NEWEST_OPSET}, which is the newest that "
-            "the installed package onnx knows",
+            expected=f"from {OPSET} to {serialise.NEWEST_OPSET}, the newest that the installed package onnx knows",
             got=repr(opset),
         )
     from gatewright import __version__
@@ -84,8 +83,8 @@ def onnx(
         Path(os.fspath(path)),
         operator,
         opset,
-        tuple(one.name for one in graph.main.inputs),
-        tuple(one.name for one in graph.main.outputs),
+        {one.name: one.doc for one in graph.main.inputs},
+        {one.name: one.doc for one in graph.main.outputs},
         len(content),
     )
 
@@ -94,13 +93,14 @@ def _metadata(network: Network) -> Mapping[str, str]:
     """What a file says of itself: the equations as a person reads them, and as Gatewright does."""
     trace = network.layer.trace
     about = {key: value for key, value in (network.about or {}).items() if value is not None}
-    plain = {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in about.items()}
+    plain = {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in about.items()
+    }
     return {"cell": trace.name, "equations": unicode.equations(trace), "trace": to_text(trace), **plain}
 
 
 def _doc(graph: Graph) -> str:
-    lines = [f"{kind} {one.name}: {one.doc}" for kind, values in (("input", graph.main.inputs), ("output", graph.main.outputs)) for one in values]  # fmt: skip
-    return "\n".join(lines)
+    return "\n".join(f"{one.name}: {one.doc}" for one in (*graph.main.inputs, *graph.main.outputs))
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 AXES_ARE_OPERANDS = 18
-"""The first version of the operators in which the axes of a mean or maximum are an operand; those of a sum are in 13."""
+"""The first version of the operators in which the axes of a mean or maximum are an operand, as those of a sum are."""
 
 Extent = int | str
 """The size of an axis, or the name of one that is known when the graph runs."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,18 @@ LAST = np.iinfo(np.int64).min
 """Where a slice ends that goes backwards and takes the first element too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(Protocol):
     """One level of a stack: the numbers of its directions, by their names in the equations."""
 
-    sizes: Mapping[str, int]
-    directions: tuple[Params, ...]  # forwards, and backwards where it reads both ways
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Of every axis."""
+        ...
+
+    @property
+    def directions(self) -> tuple[Params, ...]:
+        """Forwards, and backwards where it reads both ways."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +44,14 @@ class Stack:
 
 def ends_of(graph: Graph, x: Tensor, lengths: Tensor) -> Ends:
     """Which steps each row takes, where lengths (batch,) are given."""
-    steps_of = graph.squeeze(graph.slice(graph.shape(x), 0, 1), 0)
-    step = graph.emit("Range", graph.count(0), steps_of, graph.count(1), ndim=1, kind=Kind.COUNT)
-    active = graph.emit("Less", graph.unsqueeze(step, 1), graph.unsqueeze(lengths, 0), kind=Kind.TRUTH)
-    return Ends(lengths, active)
+    step = graph.unsqueeze(steps_of(graph, x), 1)
+    return Ends(lengths, graph.emit("Less", step, graph.unsqueeze(lengths, 0), kind=Kind.TRUTH))
+
+
+def steps_of(graph: Graph, x: Tensor) -> Tensor:
+    """The numbers of all steps, from 0 up."""
+    count = graph.squeeze(graph.slice(graph.shape(x), 0, 1), 0)
+    return graph.emit("Range", graph.count(0), count, graph.count(1), ndim=1, kind=Kind.COUNT)
 
 
 def stack(
@@ -125,4 +135,3 @@ def _some(graph: Graph, whole: Tensor, start: int, count: int, levels: int) -> T
 
 def _joined(graph: Graph, parts: Sequence[Tensor], axis: int) -> Tensor:
     return parts[0] if len(parts) == 1 else graph.emit("Concat", *parts, ndim=parts[0].ndim, axis=axis)
-

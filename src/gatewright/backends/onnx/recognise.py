@@ -25,7 +25,6 @@ from gatewright.backends.onnx.operators import (
     Operator,
     activation,
 )
-from gatewright.lang.ops import Op
 from gatewright.trace.build import trace_cell
 from gatewright.trace.ir import Literal, Trace, Var
 

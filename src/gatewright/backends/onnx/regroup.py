@@ -1,4 +1,4 @@
-"""A Trace made ready for a Scan: evaluated, in the ops of the type, and with as much as can be taken out of the loop."""
+"""A Trace made ready for a Scan: evaluated, in the ops of a type, with all that can be out of the loop taken out."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, checker, helper, numpy_helper
 
-from gatewright.errors import OptionError
 from gatewright.backends.onnx.graph import Graph, Kind, Node, Scope, Tensor
+from gatewright.errors import OptionError
 
 NEWEST_OPSET = onnx.defs.onnx_opset_version()
 LARGEST = 2**31 - 1
@@ -57,7 +57,9 @@ def serialised(graph: Graph, *, producer_version: str, doc: str, metadata: Mappi
     bytes_held = sum(array.nbytes for array in graph.initialisers.values())
     if bytes_held > LARGEST:
         raise OptionError(
-            "the model is too large for an ONNX file", expected=f"{LARGEST:,} bytes at most", got=f"{bytes_held:,} bytes"
+            "the model is too large for an ONNX file",
+            expected=f"{LARGEST:,} bytes at most",
+            got=f"{bytes_held:,} bytes",
         )
     writer = _Writer(graph)
     proto = writer.graph(graph.main)

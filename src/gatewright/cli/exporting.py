@@ -1,0 +1,123 @@
+"""`gatewright export`: a saved model as a file for other runtimes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gatewright.cli.models import AsJson, ModelPath
+from gatewright.cli.shell import Command, messages, out, print_json
+from gatewright.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of an export, whatever the format."""
+
+    model: Path
+    file: Path
+    layer: str | None
+    options: Mapping[str, Any]  # those of the format that were given
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of it: facts for JSON, lines for a person, and whether the file computes what the model does."""
+
+    facts: Mapping[str, Any]
+    lines: tuple[str, ...]
+    right: bool = True
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file, told by its suffix: what writes it, and which options it knows."""
+
+    write: Callable[[Wish], Report]
+    options: frozenset[str]
+
+
+def export(
+    model: ModelPath,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; its suffix says which: .onnx.")],
+    *,
+    layer: Annotated[str | None, typer.Option(help="One recurrent layer alone, by its name.")] = None,
+    states: Annotated[
+        bool, typer.Option("--states", help="ONNX: states as inputs and outputs, for chunks of a stream.")
+    ] = False,
+    lengths: Annotated[bool, typer.Option("--lengths", help="ONNX: an input with the length of each row.")] = False,
+    opset: Annotated[int | None, typer.Option(help="ONNX: the version of the operators.", show_default="13")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a saved model as a file for other runtimes, and hold it to the model.
+
+    FILE.onnx has the whole of a recipe's model: ONNX's GRU, LSTM or RNN where the equations are one, else the
+    equations in a Scan. Where onnxruntime is installed the file is run on random numbers beside the NumPy reference;
+    the exit code is 1 where the two differ by more than rounding.
+    """
+    format_ = _format_of(file)
+    given: dict[str, Any] = {"states": states or None, "lengths": lengths or None, "opset": opset}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    unknown = sorted(set(chosen) - format_.options)
+    if unknown:
+        raise OptionError(f"a {file.suffix} file has no option --{unknown[0]}", got=str(file), do="leave it out")
+    with messages(quiet=as_json).status("exporting"):
+        report = format_.write(Wish(model, file, layer, chosen))
+    if as_json:
+        print_json(report.facts)
+    else:
+        out().print(*report.lines, sep="\n", markup=False)
+    if not report.right:
+        messages(quiet=as_json).print(f"{file} does not compute what the model does")
+        raise typer.Exit(1)
+
+
+def _format_of(file: Path) -> Format:
+    found = FORMATS.get(file.suffix.lower())
+    if found is None:
+        raise OptionError(
+            f"the suffix of {str(file)!r} says nothing of a kind of file that can be written",
+            expected=" or ".join(FORMATS),
+            got=file.suffix or "no suffix",
+            do=f"name the file {file.stem}{next(iter(FORMATS))}",
+        )
+    return found
+
+
+def _onnx(wish: Wish) -> Report:
+    from gatewright.export import onnx
+
+    written = onnx(wish.model, wish.file, name=wish.layer, **wish.options)
+    lines = [
+        f"{written.path}  {written.size:,} bytes, opset {written.opset}",
+        f"the layer   {written.operator or 'without a loop: all steps at once'}",
+        *(f"{name:<11} {doc}" for name, doc in {**written.inputs, **written.outputs}.items()),
+    ]
+    facts: dict[str, Any] = {**asdict(written), "path": str(written.path)}
+    try:
+        from gatewright.export.onnx_check import differences
+
+        found = differences(wish.model, wish.file, name=wish.layer)
+    except ModuleNotFoundError as error:
+        if error.name != "onnxruntime":
+            raise
+        advice = "not compared: pip install onnxruntime has the file run beside the model"
+        return Report({**facts, "differences": None}, (*lines, advice))
+    lines.append("compared with the NumPy reference, worst difference beside the largest number:")
+    lines += [f"  {one.steps:>3} steps, {one.batch} rows   {one.worst:.1e}" for one in found]
+    right = all(one.fits for one in found)
+    return Report({**facts, "differences": [asdict(one) for one in found], "right": right}, tuple(lines), right)
+
+
+FORMATS: Mapping[str, Format] = {
+    ".onnx": Format(_onnx, frozenset({"states", "lengths", "opset"})),
+}
+
+COMMANDS = (
+    Command(
+        export,
+        ("gatewright export runs/text text.onnx --states", "gatewright export runs/sentiment words.onnx --lengths"),
+    ),
+)

@@ -1,0 +1,102 @@
+"""An exported ONNX file, run by ONNX Runtime on random numbers beside the NumPy reference."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gatewright.export.network import Array, Network, read_network
+from gatewright.export.reading import run
+from gatewright.export.sources import as_model_file
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+EXTENTS = ((1, 1), (2, 3), (7, 2), (40, 5))
+"""The (steps, rows) that are tried."""
+
+ALLOWED = {"float32": 1e-4, "float64": 1e-9}
+"""The largest difference that rounding explains, beside the largest number of a result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far two readings of one model are apart for one number of steps and rows."""
+
+    steps: int
+    batch: int
+    worst: float  # over all results, as a share of the largest number in each, or of 1 where that is larger
+    allowed: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is no more than rounding."""
+        return self.worst <= self.allowed
+
+
+def differences(model: object, path: str | os.PathLike[str], *, name: str | None = None) -> tuple[Difference, ...]:
+    """Compare a file that `gw.export.onnx` wrote of a model with the model, for several numbers of steps and rows.
+
+    Raises ModuleNotFoundError where onnxruntime is missing.
+    """
+    import onnxruntime
+
+    network = read_network(as_model_file(model), name)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors, which are raised, and nothing else
+    session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+    return tuple(_differences(network, session))
+
+
+def _differences(network: Network, session: "InferenceSession") -> Iterator[Difference]:
+    generator = np.random.default_rng(0)
+    names = {one.name for one in session.get_inputs()}
+    exchanged = network.layer.batch_first
+    for steps, batch in EXTENTS:
+        inputs = _inputs(network, steps, batch, generator)
+        lengths = generator.integers(0, steps + 1, batch) if "lengths" in names else None
+        states = _states(network, names, batch, generator)
+        feed: dict[str, Any] = {"input": inputs.swapaxes(0, 1) if exchanged else inputs}
+        feed |= {} if lengths is None else {"lengths": lengths}
+        feed |= {_named(names, state): values for state, values in states.items()}
+        output, *finals = (np.asarray(one) for one in session.run(None, feed))
+        if exchanged and network.pool == "each step":
+            output = output.swapaxes(0, 1)
+        wanted, last = run(network, inputs, states, lengths)
+        pairs = [(output, wanted), *zip(finals, last.values(), strict=False)]
+        worst = max(_distance(got, want) for got, want in pairs)
+        yield Difference(steps, batch, worst, ALLOWED[network.dtype.name])
+
+
+def _inputs(network: Network, steps: int, batch: int, generator: np.random.Generator) -> Array:
+    if network.reads_symbols:
+        return generator.integers(0, network.symbols, (steps, batch))
+    (axis,) = network.layer.trace.inputs[0].shape
+    return generator.normal(size=(steps, batch, network.levels[0].sizes[axis])).astype(network.dtype)
+
+
+def _states(network: Network, names: set[str], batch: int, generator: np.random.Generator) -> dict[str, Array]:
+    """Random states of one size, above zero: a cell may divide by what it has summed up."""
+    if not any(name.startswith("state") for name in names):
+        return {}
+    return {
+        state: (0.1 + generator.random((rows, batch, size))).astype(network.dtype)
+        for state, (rows, size) in network.state_shapes().items()
+    }
+
+
+def _named(names: set[str], state: str) -> str:
+    return "state" if "state" in names else f"state_{state}"
+
+
+def _distance(got: Array, want: Array) -> float:
+    """The largest difference, beside the largest number; infinite where one is finite and the other is not."""
+    if got.shape != want.shape:
+        return float("inf")
+    finite = np.isfinite(got) & np.isfinite(want)
+    if not np.array_equal(np.where(finite, 0, got), np.where(finite, 0, want), equal_nan=True):
+        return float("inf")
+    scale = max(1.0, float(np.abs(want[finite]).max(initial=0.0)))
+    return float(np.abs(got[finite] - want[finite]).max(initial=0.0)) / scale
