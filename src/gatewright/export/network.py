@@ -56,8 +56,9 @@ class Network:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What it computes with."""
-        return np.result_type(*(array for level in self.levels for one in level.directions for array in one.values()))
+        """What it computes with; float32 where it has no parameters."""
+        arrays = [array for level in self.levels for one in level.directions for array in one.values()]
+        return np.result_type(*arrays) if arrays else np.dtype(np.float32)
 
     def state_shapes(self) -> dict[str, tuple[int, int]]:
         """The (levels * directions, features) of each state."""

@@ -18,12 +18,14 @@ def run(
     `inputs` are time first, as are the results. Rows end at their lengths.
     """
     values = _encoded(network, inputs)
+    shapes = network.state_shapes()
+    begin = states or {k: np.zeros((n, values.shape[1], size), values.dtype) for k, (n, size) in shapes.items()}
     finals: dict[str, list[Array]] = {state.name: [] for state in network.layer.trace.states}
     for place, level in enumerate(network.levels):
         outputs: list[Array] = []
         for reverse, params in enumerate(level.directions):
             row = place * network.directions + reverse
-            first = {name: whole[row] for name, whole in (states or {}).items()}
+            first = {name: whole[row] for name, whole in begin.items()}
             output, last = _direction(network, values, params, first, lengths, bool(reverse))
             outputs.append(output)
             for name, one in last.items():

@@ -54,8 +54,7 @@ def run(
     weights = {
         name: graph.initialiser(f"{prefix}{name}", np.stack([one[name] for one in arrays]), doc) for name in arrays[0]
     }
-    lengths = graph.emit("Cast", ends.lengths, kind=Kind.SHORT_COUNT, to=Kind.SHORT_COUNT) if ends else None
-    operands = [x, weights["W"], weights["R"], weights.get("B"), lengths]
+    operands = [x, weights["W"], weights["R"], weights.get("B"), _lengths(graph, x, states, ends)]
     operands += [states.get(state.name) for state in trace.states]
     operands += [weights["P"]] if row.peepholes else []
     while operands[-1] is None:
@@ -71,6 +70,18 @@ def run(
         _side_by_side(graph, output, count, units),
         {s.name: _kept(graph, one, states.get(s.name), x, ends) for s, one in zip(trace.states, finals, strict=True)},
     )
+
+
+def _lengths(graph: Graph, x: Tensor, states: Mapping[str, Tensor], ends: Ends | None) -> Tensor | None:
+    """The operator's lengths. In a stream they are always there: a chunk may have no step, for which ONNX Runtime ends
+    the process where its GRU is given no lengths."""
+    if ends:
+        return graph.cast(ends.lengths, Kind.SHORT_COUNT)
+    if not states:
+        return None
+    shape = graph.shape(x)
+    steps, rows = graph.slice(shape, 0, 1), graph.slice(shape, 1, 2)
+    return graph.cast(graph.emit("Expand", steps, rows, ndim=1, kind=Kind.COUNT), Kind.SHORT_COUNT)
 
 
 def _side_by_side(graph: Graph, output: Tensor, directions: int, units: int) -> Tensor:
