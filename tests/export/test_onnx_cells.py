@@ -15,6 +15,7 @@ from gatewright.trace import trace_cell
 from tests.backends.odd_cells import ODD
 from tests.cells import cases
 from tests.export.running import Session, inputs_of, model_of, network_of, operators, states_of, wanted
+from tests.export.running import onnx as package
 from tests.parity.assertions import assert_parity
 from tests.parity.matrix import CELLS
 
@@ -87,9 +88,7 @@ def expected(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_an_operator_of_its_own_is_used_where_there_is_one(
-    name: str, tmp_path: Path, rng: np.random.Generator
-) -> None:
+def test_an_operator_of_its_own_is_used_where_there_is_one(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
     assert onnx(model_of(CELLS[name], rng), tmp_path / "m.onnx").operator == expected(name)
 
 
@@ -173,15 +172,13 @@ def test_later_versions_of_the_operators(name: str, opset: int, tmp_path: Path, 
 
 def test_what_is_the_same_in_all_steps_is_computed_once(tmp_path: Path, rng: np.random.Generator) -> None:
     """Only what depends on the state is in the loop: no product with the input, no transpose, no bias."""
-    import onnx as package
-
-    cell = gw.zoneout(0.1)(cells.gru)
-    (scan,) = (n for n in package.load(onnx(model_of(cell, rng), tmp_path / "m.onnx").path).graph.node if n.op_type == "Scan")  # fmt: skip
+    graph = package.load(onnx(model_of(gw.zoneout(0.1)(cells.gru), rng), tmp_path / "m.onnx").path).graph
+    (scan,) = (node for node in graph.node if node.op_type == "Scan")
     body = package.helper.get_attribute_value(scan.attribute[0])
     inside = [node.op_type for node in body.node]
     assert inside.count("MatMul") == 3
     assert "Transpose" not in inside
-    assert [one.name for one in body.input][1:] and not any(".b." in name for node in body.node for name in node.input)
+    assert [name for node in body.node for name in node.input if ".b." in name] == []
 
 
 def test_the_reading_in_numpy_is_that_of_the_layer(rng: np.random.Generator) -> None:

@@ -70,7 +70,7 @@ def export(
     else:
         out().print(*report.lines, sep="\n", markup=False)
     if not report.right:
-        messages(quiet=as_json).print(f"{file} does not compute what the model does")
+        messages(quiet=as_json).print(f"{file} does not compute what the model does", soft_wrap=True)
         raise typer.Exit(1)
 
 
@@ -92,8 +92,8 @@ def _onnx(wish: Wish) -> Report:
     written = onnx(wish.model, wish.file, name=wish.layer, **wish.options)
     lines = [
         f"{written.path}  {written.size:,} bytes, opset {written.opset}",
-        f"the layer   {written.operator or 'without a loop: all steps at once'}",
-        *(f"{name:<11} {doc}" for name, doc in {**written.inputs, **written.outputs}.items()),
+        f"computed by: {written.operator or 'no loop, all steps at once'}",
+        *(f"{name}: {doc}" for name, doc in {**written.inputs, **written.outputs}.items()),
     ]
     facts: dict[str, Any] = {**asdict(written), "path": str(written.path)}
     try:
@@ -103,10 +103,10 @@ def _onnx(wish: Wish) -> Report:
     except ModuleNotFoundError as error:
         if error.name != "onnxruntime":
             raise
-        advice = "not compared: pip install onnxruntime has the file run beside the model"
+        advice = "not compared with the model: pip install onnxruntime, and it will be"
         return Report({**facts, "differences": None}, (*lines, advice))
-    lines.append("compared with the NumPy reference, worst difference beside the largest number:")
-    lines += [f"  {one.steps:>3} steps, {one.batch} rows   {one.worst:.1e}" for one in found]
+    lines.append("beside the NumPy reference, the worst difference as a share of the largest number:")
+    lines += [f"{one.steps:>4} steps, {one.batch} rows: {one.worst:.1e}" for one in found]
     right = all(one.fits for one in found)
     return Report({**facts, "differences": [asdict(one) for one in found], "right": right}, tuple(lines), right)
 

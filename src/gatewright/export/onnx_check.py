@@ -56,7 +56,7 @@ def _differences(network: Network, session: "InferenceSession") -> Iterator[Diff
     exchanged = network.layer.batch_first
     for steps, batch in EXTENTS:
         inputs = _inputs(network, steps, batch, generator)
-        lengths = generator.integers(0, steps + 1, batch) if "lengths" in names else None
+        lengths = _lengths(steps, batch, generator) if "lengths" in names else None
         states = _states(network, names, batch, generator)
         feed: dict[str, Any] = {"input": inputs.swapaxes(0, 1) if exchanged else inputs}
         feed |= {} if lengths is None else {"lengths": lengths}
@@ -68,6 +68,11 @@ def _differences(network: Network, session: "InferenceSession") -> Iterator[Diff
         pairs = [(output, wanted), *zip(finals, last.values(), strict=False)]
         worst = max(_distance(got, want) for got, want in pairs)
         yield Difference(steps, batch, worst, ALLOWED[network.dtype.name])
+
+
+def _lengths(steps: int, batch: int, generator: np.random.Generator) -> Array:
+    """Any lengths, of which one is whole."""
+    return np.append(steps, generator.integers(0, steps + 1, batch - 1))
 
 
 def _inputs(network: Network, steps: int, batch: int, generator: np.random.Generator) -> Array:

@@ -42,10 +42,9 @@ class _Builder:
         )
         self._output(self._pooled(result.output, ends))
         if states:
-            for name, shape in network.state_shapes().items():
-                extents = (shape[0], BATCH, shape[1])
-                doc = f"state {name} after each row's last step"
-                graph.output(result.finals[name], self._state_name("final_state", name), extents, doc)
+            for name, (rows, size) in network.state_shapes().items():
+                doc = f"state {name} after each row's last step ({rows}, {BATCH}, {size})"
+                graph.output(result.finals[name], self._state_name("final_state", name), (rows, BATCH, size), doc)
         return result.operator
 
     def _input(self) -> Tensor:
@@ -82,7 +81,7 @@ class _Builder:
     def _one_hot(self, given: Tensor) -> Tensor:
         """Whole numbers first: runtimes have this operator for few types."""
         graph, symbols = self.graph, self.graph.count(self.network.symbols)
-        values = graph.initialiser("zero and one", np.array([0, 1], np.int64))
+        values = graph.initialiser("zero_and_one", np.array([0, 1], np.int64))
         places = graph.emit("OneHot", given, symbols, values, ndim=3, kind=Kind.COUNT, axis=-1)
         return graph.cast(places, Kind.NUMBER)
 
@@ -91,14 +90,11 @@ class _Builder:
         return layers.ends_of(self.graph, x, lengths)
 
     def _states(self) -> Mapping[str, Tensor]:
-        return {
-            name: self.graph.input(
-                self._state_name("state", name),
-                (shape[0], BATCH, shape[1]),
-                f"state {name} before the first step, of {shape[0]} levels and directions; zeros begin anew",
-            )
-            for name, shape in self.network.state_shapes().items()
-        }
+        states: dict[str, Tensor] = {}
+        for name, (rows, size) in self.network.state_shapes().items():
+            doc = f"state {name} before the first step ({rows}, {BATCH}, {size}); zeros begin anew"
+            states[name] = self.graph.input(self._state_name("state", name), (rows, BATCH, size), doc)
+        return states
 
     def _state_name(self, kind: str, name: str) -> str:
         return kind if len(self.network.layer.trace.states) == 1 else f"{kind}_{name}"

@@ -86,7 +86,8 @@ def test_names_order_and_brackets_do_not_count() -> None:
     assert (found.operator.name, found.operator.attributes) == ("GRU", {"linear_before_reset": 0})
     assert found.activations == (Activation("Sigmoid"), Activation("Tanh"))
     assert found.matrices == {
-        "W.z": "In.update", "W.r": "In.reset", "W.n": "In.new", "U.z": "Rec.update", "U.r": "Rec.reset", "U.n": "Rec.new"
+        "W.z": "In.update", "W.r": "In.reset", "W.n": "In.new",
+        "U.z": "Rec.update", "U.r": "Rec.reset", "U.n": "Rec.new",
     }  # fmt: skip
     assert found.vectors["b.z"] == ((1, Var("bias.update", ("hidden",))),)
 

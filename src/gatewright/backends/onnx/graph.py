@@ -118,20 +118,20 @@ class Graph:
             return self.cast(value, Kind.NUMBER)
         key = ("number", repr(float(value)))
         if key not in self._numbers:
-            self._numbers[key] = self.initialiser(f"number {float(value):g}", np.asarray(value, self.dtype))
+            self._numbers[key] = self.initialiser(f"number_{float(value):g}", np.asarray(value, self.dtype))
         return self._numbers[key]
 
     def counts(self, *values: int) -> Tensor:
         """Whole numbers as a vector: axes, extents."""
         if values not in self._numbers:
-            name = f"counts {' '.join(map(str, values))}"
+            name = f"counts_{'_'.join(map(str, values))}"
             self._numbers[values] = self.initialiser(name, np.asarray(values, np.int64))
         return self._numbers[values]
 
     def count(self, value: int) -> Tensor:
         """One whole number."""
         if ("count", value) not in self._numbers:
-            self._numbers["count", value] = self.initialiser(f"count {value}", np.asarray(value, np.int64))
+            self._numbers["count", value] = self.initialiser(f"count_{value}", np.asarray(value, np.int64))
         return self._numbers["count", value]
 
     def emit(

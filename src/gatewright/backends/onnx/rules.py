@@ -112,5 +112,11 @@ def compute(
     for equation, call in zip(equations, prepare(equations, rules, sizes), strict=True):
         execute([call], values)
         result = values[call.target]
-        if isinstance(result, Tensor) and not result.name and "%" not in equation.target.name:
-            result.name = f"{prefix}{equation.target.name}"
+        if isinstance(result, Tensor) and not result.name:
+            result.name = prefixed(prefix, equation.target.name)
+
+
+def prefixed(prefix: str, name: str, other: str = "") -> str:
+    """What a value of the equations is called in a graph: `other` where the user gave it no name."""
+    spelled = other if "%" in name else name.replace("'", "_new").replace("?", "")
+    return f"{prefix}{spelled}" if spelled else ""

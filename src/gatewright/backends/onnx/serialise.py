@@ -37,13 +37,13 @@ class _Names:
 
     def of_node(self, node: Node) -> str:
         """The name of a node: its operator's, behind what its first result is called."""
-        return self._free(f"{self.of(node.outputs[0])} = {node.op}")
+        return self._free(f"{self.of(node.outputs[0])}/{node.op}")
 
     def _free(self, name: str) -> str:
         number, candidate = 1, name
         while candidate in self._used:
             number += 1
-            candidate = f"{name} {number}"
+            candidate = f"{name}_{number}"
         self._used.add(candidate)
         return candidate
 

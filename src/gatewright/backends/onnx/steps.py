@@ -7,7 +7,7 @@ from typing import Any
 from gatewright.axes import bind
 from gatewright.backends.onnx.graph import Extent, Graph, Kind, Operand, Scope, Tensor
 from gatewright.backends.onnx.regroup import regrouped
-from gatewright.backends.onnx.rules import compute, ops_of
+from gatewright.backends.onnx.rules import compute, ops_of, prefixed
 from gatewright.trace.analysis import reads, shared, split
 from gatewright.trace.ir import Atom, Literal, Trace, Var
 from gatewright.trace.mask import MASK, masked_trace
@@ -99,12 +99,13 @@ class _Steps:
         values: dict[str, Any] = {name: self.values[name] for name in self.values if name in once}
         for state in self.carried:
             values[state.name] = graph.input(f"{self.prefix}{state.name}", self._row(state), scope=body)
-        for name, value in elements.items():
-            kind = Kind.TRUTH if self.values[name].kind is Kind.TRUTH else Kind.NUMBER
-            values[name] = graph.input(f"{self.prefix}{_spelled(name)} now", self._row(value), kind=kind, scope=body)
+        for place, (name, value) in enumerate(elements.items()):
+            called = prefixed(self.prefix, name, f"known_{place}")
+            kind: Kind = self.values[name].kind
+            values[name] = graph.input(f"{called}_now", self._row(value), kind=kind, scope=body)
         whole = [self.values[name] for name in elements]
         if not whole:  # a Scan has to be told the number of steps by something
-            graph.input(f"{self.prefix}input now", (BATCH, sizes[self.trace.inputs[0].shape[0]]), scope=body)
+            graph.input(f"{self.prefix}input_now", (BATCH, sizes[self.trace.inputs[0].shape[0]]), scope=body)
             whole = [self.x]
         compute(graph, self.parts.loop, values, sizes, self.prefix)
         self._close(body, values, whole)
@@ -114,10 +115,11 @@ class _Steps:
         graph = self.graph
         for state, new in self.carried.items():
             value = self._spread(_operand(new, values), values[state.name])
-            graph.output(value, f"{self.prefix}{state.name} next", self._row(state), scope=body)
+            graph.output(value, f"{self.prefix}{state.name}_next", self._row(state), scope=body)
         kept = self._read_after()
-        for name, var in kept.items():
-            graph.output(graph.number(values[name]), f"{self.prefix}{_spelled(name)} out", self._row(var), scope=body)
+        for place, (name, var) in enumerate(kept.items()):
+            called = prefixed(self.prefix, name, f"kept_{place}")
+            graph.output(graph.number(values[name]), f"{called}_each", self._row(var), scope=body)
         operands = [*(self._initial(state) for state in self.carried), *whole]
         ranks = [2] * len(self.carried) + [2 + len(var.shape) for var in kept.values()]
         attributes = {"body": body, "num_scan_inputs": len(whole)}
@@ -176,7 +178,3 @@ class _Steps:
 
 def _operand(value: Atom, values: Mapping[str, Any]) -> Operand:
     return value.value if isinstance(value, Literal) else values[value.name]
-
-
-def _spelled(name: str) -> str:
-    return name.replace("%", "value ")

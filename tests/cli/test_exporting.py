@@ -1,0 +1,102 @@
+"""`gatewright export` as a person meets it."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gatewright import cells, cli
+from gatewright.export import onnx_check
+from gatewright.model_file import save
+from tests.export.running import model_of
+
+Said = tuple[int, str, str]
+
+
+@pytest.fixture
+def export(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
+    """Run the command in this process: exit code, output, messages."""
+
+    def run(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["gatewright", "export", *map(str, arguments)])
+        monkeypatch.delenv("GATEWRIGHT_DEBUG", raising=False)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def model(tmp_path: Path, rng: np.random.Generator) -> Path:
+    return save(tmp_path / "model.safetensors", model_of(cells.lstm, rng))
+
+
+def test_a_model_is_written_and_compared(export: Callable[..., Said], model: Path) -> None:
+    code, out, _ = export(model, model.with_suffix(".onnx"), "--states", "--lengths")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].startswith(f"{model.with_suffix('.onnx')}  ")
+    assert lines[0].endswith(" bytes, opset 13")
+    assert lines[1] == "computed by: LSTM"
+    assert [line.partition(": ")[0] for line in lines[2:8]] == [
+        "input", "lengths", "state_h", "state_c", "output", "final_state_h",
+    ]  # fmt: skip
+    assert lines[9] == "beside the NumPy reference, the worst difference as a share of the largest number:"
+    assert [line.split()[:4] for line in lines[10:]] == [
+        [str(steps), "steps,", str(rows), "rows:"] for steps, rows in onnx_check.EXTENTS
+    ]
+    assert all(0 < float(line.split()[-1]) < 1e-5 for line in lines[10:])
+
+
+def test_the_result_as_json(export: Callable[..., Said], model: Path) -> None:
+    code, out, err = export(model.parent, model.with_suffix(".onnx"), "--json", "--opset", 18)
+    said = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (said["operator"], said["opset"], said["right"]) == ("LSTM", 18, True)
+    assert list(said["outputs"]) == ["output"]
+    assert [one["steps"] for one in said["differences"]] == [steps for steps, _ in onnx_check.EXTENTS]
+
+
+def test_a_file_that_differs_is_a_failure(
+    export: Callable[..., Said], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_check, "ALLOWED", {"float32": 0.0})
+    code, out, err = export(model, model.with_suffix(".onnx"))
+    assert code == 1
+    assert "computed by: LSTM" in out
+    assert "does not compute what the model does" in err
+
+
+def test_a_difference_is_seen(rng: np.random.Generator, tmp_path: Path) -> None:
+    """A file of other numbers, and one of another cell."""
+    from gatewright.export import onnx
+
+    one, other = model_of(cells.gru, rng), model_of(cells.gru, rng)
+    path = onnx(other, tmp_path / "m.onnx").path
+    assert all(found.fits for found in onnx_check.differences(other, path))
+    assert not any(found.fits for found in onnx_check.differences(one, path))
+
+
+def test_without_onnx_runtime_it_is_written_all_the_same(
+    export: Callable[..., Said], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, out, _ = export(model, model.with_suffix(".onnx"))
+    assert code == 0
+    assert out.splitlines()[-1] == "not compared with the model: pip install onnxruntime, and it will be"
+    assert model.with_suffix(".onnx").exists()
+
+
+def test_what_cannot_be_is_refused(export: Callable[..., Said], model: Path) -> None:
+    code, out, err = export(model, model.with_suffix(".tflite"))
+    assert (code, out) == (2, "")
+    assert err.splitlines()[1:] == ["  expected: .onnx", "  got: .tflite", "  do: name the file model.onnx"]
+    code, _, err = export(model, model.with_suffix(".onnx"), "--layer", "top")
+    assert (code, err) == (2, "error: the model file has no recurrent layer 'top'\n  expected: 'recurrent'\n")
+    assert not model.with_suffix(".onnx").exists()
+    assert export(model.with_name("none"), "m.onnx")[0] == 1
