@@ -39,6 +39,7 @@ WITHOUT_FRAMEWORK = (
     "convert",
     "model_file",
     "stream",
+    "export",
 )
 
 
@@ -69,7 +70,7 @@ def test_writing_a_cell_loads_numpy_at_most() -> None:
 @pytest.mark.parametrize("part", [part for part in WITHOUT_FRAMEWORK if f"gatewright.{part}" in MODULES])
 def test_a_part_loads_no_framework(part: str) -> None:
     small = {"numpy"}
-    if part in {"convert", "model_file", "stream"}:
+    if part in {"convert", "model_file", "stream", "export"}:
         small |= {"safetensors"}
     if part == "stream":  # it compiles what it runs
         small |= {"llvmlite", "platformdirs"}

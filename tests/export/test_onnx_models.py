@@ -32,7 +32,7 @@ from tests.tasks.small import QUIET, small_text
 
 SMALL = ["hidden=6", "epochs=1"]
 TRAINED: dict[str, tuple[list[str], Callable[[Path], str] | None]] = {
-    "text": (["layers=2", "batch=4", "steps=8", "held_out=0.1", "cell=lstm", "train_tokens=none"], small_text),
+    "text": (["layers=2", "batch=4", "steps=8", "held_out=0.1", "cell=lstm", "tokens=none"], small_text),
     "digits": ([], None),
     "adding": ([], None),
     "sentiment": (["words=40", "batch=10"], small_reviews),
@@ -65,9 +65,8 @@ def of_torch(model: Model, x: np.ndarray, states: Any, lengths: Any) -> dict[str
     ends = None if lengths is None else torch.tensor(lengths)
     with torch.no_grad():
         output, last = model.network(torch.from_numpy(x), given[0] if given and len(given) == 1 else given, ends)
-    names = [] if states is None else list(states)
     last = (last,) if isinstance(last, torch.Tensor) else last
-    return {"output": output, "finals": dict(zip(names, last, strict=bool(names)) if names else ())}
+    return {"output": output, "finals": {} if states is None else dict(zip(states, last, strict=True))}
 
 
 def test_a_run_as_a_whole(kept: Path, tmp_path: Path, rng: np.random.Generator) -> None:

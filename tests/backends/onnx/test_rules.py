@@ -84,7 +84,7 @@ def test_an_elementwise_op_gives_what_the_reference_s_gives(op: Op, dtype: str) 
 def test_other_ops_give_what_the_reference_s_give(
     op: Op, leading: tuple[int, ...], opset: int, rng: np.random.Generator
 ) -> None:
-    args = tuple(Var(name, shape) for name, shape in zip("ab", SHAPES[op], strict=False))
+    args = tuple(Var(f"operand{place}", shape) for place, shape in enumerate(SHAPES[op]))
     arrays = [rng.normal(size=(*leading, *bind(arg.shape, SIZES))) for arg in args]
     shape = result_shape(op, tuple(arg.shape for arg in args), ATTRS.get(op, ()))
     equation = Equation(Var("y", shape), op, args, ATTRS.get(op, ()))
