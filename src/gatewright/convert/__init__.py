@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.convert import formats
 from gatewright.convert.equations import Equations
 from gatewright.convert.formats import FORMATS, format_of
 from gatewright.convert.formats import read as _read
 from gatewright.convert.layouts import LAYOUTS, Layout
 from gatewright.convert.network import Dense, Embedding, Masking, Network, OneHot, Recurrent
-from gatewright.convert.run import run
+from gatewright.convert.run import run, run_layer
 from gatewright.errors import ConversionError
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "convert",
     "read",
     "run",
+    "run_layer",
     "write",
 ]
 
@@ -71,7 +73,7 @@ def write(network: Network, path: Pathlike, layout: str | None = None) -> None:
 
     Raises ConversionError, with the reason, where the framework cannot compute the same.
     """
-    format_of(Path(path), layout, writing=True)[0].write(network, Path(path))
+    formats.write(network, Path(path), format_of(Path(path), layout, writing=True)[0])
 
 
 def convert(
@@ -90,7 +92,7 @@ def convert(
     network = read(source, source_layout, **(facts or {}))
     existed = Path(target).exists()
     before = Path(target).read_bytes() if existed else b""
-    wanted.write(network, Path(target))
+    formats.write(network, Path(target), wanted)
     try:
         again = _read(Path(target), wanted.name, _facts(network))
         difference, scale = compare(network, again)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.equations import ODD_ABOUT_HALF, Equations
+from gatewright.convert.activations import ODD_ABOUT_HALF, odd_about_half, parsed
+from gatewright.convert.equations import Equations
 from gatewright.convert.layouts import Layout, Stored
 from gatewright.convert.network import Parameters
 from gatewright.convert.patterns import AXES, Found, Pattern, Slot, infer, pack, pattern, unpack
@@ -37,7 +38,11 @@ def read(layout: Layout, arrays: Arrays, equations: Equations | None = None) -> 
         parts |= unpack(np.asarray(arrays[name]), pattern(one.axes), kinds, gates, sizes)
     if layout.update == "replaces":
         parts = _inverted(parts, equations.gate, layout.key)
-    return {f"{kind}.{gate}": np.ascontiguousarray(part) for (kind, gate), part in parts.items()}
+    return {
+        f"{kind}.{gate}": np.ascontiguousarray(part)
+        for (kind, gate), part in parts.items()
+        if not (equations.coupled and gate == "f")  # its place in the arrays, which nothing reads
+    }
 
 
 def write(layout: Layout, parameters: Parameters, equations: Equations) -> dict[str, NDArray[Any]]:
@@ -108,12 +113,18 @@ def _refuse_other_functions(layout: Layout, equations: Equations) -> None:
         )
     for what in _activations(equations):
         has, wanted = getattr(layout, what), getattr(equations, what)
-        wrong += [] if wanted in has else [f"its {what} activation is {' or '.join(has)}, and not {wanted}"]
+        wrong += (
+            []
+            if wanted in has or parsed(wanted)[0] in has
+            else [f"its {what} activation is {' or '.join(has)}, and not {wanted}"]
+        )
     optional = {one.kinds for one in layout.arrays if one.optional}
     if equations.peepholes and not (layout.peepholes or "p" in optional):
         wrong.append("it has no peepholes")
     if layout.coupled != equations.coupled:
         wrong.append(f"its input and forget gates are {'' if layout.coupled else 'not '}coupled")
+    if equations.clip and not layout.clip:
+        wrong.append(f"it does not clip what gates and candidate read, which here is done at {equations.clip:g}")
     if layout.projection != equations.projection:
         wrong.append(f"it has {'a' if layout.projection else 'no'} projection")
     if wrong:
@@ -166,7 +177,7 @@ def _no_bias(layout: Layout, what: str) -> ConversionError:
 
 def _inverted(parts: Mapping[Slot, NDArray[Any]], gate: str, key: str) -> dict[Slot, NDArray[Any]]:
     """The update gate with the other side: 1 - sigmoid(a) is sigmoid(-a)."""
-    if gate not in ODD_ABOUT_HALF:
+    if not odd_about_half(gate):
         raise ConversionError(
             f"{key}: an update gate of {gate} cannot be turned by its weights", expected=", ".join(ODD_ABOUT_HALF)
         )

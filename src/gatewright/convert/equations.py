@@ -1,31 +1,20 @@
 """What a framework's layer computes, as the choices by which frameworks differ; and the cell that does the same."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 from gatewright import cells
+from gatewright.convert.activations import ODD_ABOUT_HALF, function
 from gatewright.errors import ConversionError
-from gatewright.lang import Cell, hard_sigmoid_keras3, hard_sigmoid_theano, relu, sigmoid, softplus, tanh
+from gatewright.lang import Cell
 from gatewright.trace import Trace, structural_hash, trace_cell
 from gatewright.trace.ir import Literal as Constant
 
 Family = Literal["rnn", "gru", "lstm"]
 Reset = Literal["before", "after"]
-
-ACTIVATIONS: Mapping[str, Callable[..., Any]] = {
-    "sigmoid": sigmoid,
-    "tanh": tanh,
-    "relu": relu,
-    "hard_sigmoid_theano": hard_sigmoid_theano,
-    "hard_sigmoid_keras3": hard_sigmoid_keras3,
-    "softplus": softplus,
-    "identity": cells.identity,
-}
-ODD_ABOUT_HALF = ("sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3")
-"""Gates for which 1 - gate(a) is gate(-a), so that an inverted gate is one with negated weights."""
 
 GATES: Mapping[Family, tuple[str, ...]] = {"rnn": ("h",), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o")}
 """The gates of each family, in the order in which the equations name them."""
@@ -44,6 +33,7 @@ class Equations:
     peepholes: bool = False
     coupled: bool = False  # f = 1 - i
     projection: bool = False
+    clip: float = 0.0  # what gates and candidate are functions of is cut off at -clip and clip; 0 leaves it
 
     @property
     def gates(self) -> tuple[str, ...]:
@@ -55,7 +45,8 @@ class Equations:
 
         Raises ConversionError where there is none.
         """
-        gate, activation, output = (self._function(name) for name in (self.gate, self.activation, self.output))
+        gate, activation = (function(name, self.clip) for name in (self.gate, self.activation))
+        output = function(self.output)
         match self.family:
             case "rnn":
                 return cells.elman(activation=activation)
@@ -84,12 +75,8 @@ class Equations:
         said += [f"{self.gate} gates"] if self.family != "rnn" and self.gate != "sigmoid" else []
         said += [f"activation {self.activation}"] if self.activation != "tanh" else []
         said += [f"output activation {self.output}"] if self.output != "tanh" else []
+        said += [f"gates and candidate clipped at {self.clip:g}"] if self.clip else []
         return ", ".join(said)
-
-    def _function(self, name: str) -> Callable[..., Any]:
-        if name not in ACTIVATIONS:
-            raise ConversionError(f"activation {name!r} is none that a cell can have", expected=", ".join(ACTIVATIONS))
-        return ACTIVATIONS[name]
 
 
 def of_trace(trace: Trace) -> tuple[Equations, bool]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gatewright.convert import files, flat, own_file
+from gatewright.convert import files, flat, onnx_files, own_file
 from gatewright.convert.naming import NAMINGS
 from gatewright.convert.network import Network, Recurrent
 from gatewright.errors import ConversionError, ModelFileError
@@ -19,12 +20,18 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A framework's files. `run` computes outputs of (time, batch, features) in the framework itself."""
+    """A framework's files.
+
+    `run` computes outputs of (time, batch, features) in the framework itself, and raises ImportError where that is
+    missing.
+    """
 
     name: str
     suffixes: tuple[str, ...]
     read: Callable[[Path, Facts], Network]
     write: Callable[[Network, Path], None]
+    run: Callable[[Path, NDArray[Any]], NDArray[Any]] | None = None
+    initial: bool = False  # whether layers may begin with states of their own
 
 
 def _read_flat(framework: str, path: Path, facts: Facts) -> Network:
@@ -40,6 +47,7 @@ FORMATS: Mapping[str, Format] = {
     one.name: one
     for one in (
         Format("gatewright", (".safetensors",), own_file.read, own_file.write),
+        Format("onnx", (".onnx",), onnx_files.read, onnx_files.write, onnx_files.run, initial=True),
         *(
             Format(
                 name,
@@ -77,6 +85,20 @@ def format_of(path: Path, name: str | None, *, writing: bool = False) -> list[Fo
             do="name it with --to",
         )
     return found
+
+
+def write(network: Network, path: Path, one: Format) -> None:
+    """Write a network in that format.
+
+    Raises ConversionError, with the reason, where it cannot compute the same.
+    """
+    if not one.initial and any(layer.initial for layer in network.recurrent):
+        raise ConversionError(
+            f"a layer begins with states of its own, and files of {one.name} keep none",
+            expected="states that are zero in the beginning",
+            do="write ONNX, or take the states away and give them to the layer when it runs",
+        )
+    one.write(network, path)
 
 
 def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Network:

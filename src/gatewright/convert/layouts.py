@@ -48,6 +48,7 @@ class Layout:
     peepholes: bool = False
     coupled: bool = False
     projection: bool = False
+    clip: bool = False  # whether what its gates and candidate read can be cut off at a bound
 
     @property
     def key(self) -> str:
@@ -127,8 +128,12 @@ _D2L_ARRAYS = (
     Stored("b_{gate}", "b", "hidden"),
 )
 _ONNX = "https://onnx.ai/onnx/operators/onnx__"
-_ONNX_GATES = ("sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3", "tanh", "relu", "identity", "softplus")
-_ONNX_ANY = ("tanh", "sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3", "relu", "identity", "softplus")
+_ONNX_FUNCTIONS = (
+    "sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3", "tanh", "relu", "identity", "softplus", "softsign",
+    "affine", "elu", "hard_sigmoid", "leaky_relu", "scaled_tanh", "thresholded_relu",
+)  # fmt: skip
+_ONNX_TANH = ("tanh", *(one for one in _ONNX_FUNCTIONS if one != "tanh"))
+_ONNX_PEEPHOLES = Stored("P", "p", "(gate hidden)", "i o f", optional=True)
 _ONNX_ARRAYS = (
     Stored("W", "W", "(gate hidden) input"),
     Stored("R", "U", "(gate hidden) state"),
@@ -334,19 +339,26 @@ LAYOUTS: tuple[Layout, ...] = (
         ),
         _EQUINOX,
     ),
-    Layout("onnx", "rnn", "ONNX RNN", "h", _ONNX_ARRAYS, f"{_ONNX}RNN.html", theirs={"h": "i"}, activation=_ONNX_ANY),
+    Layout(
+        "onnx", "rnn", "ONNX RNN", "h", _ONNX_ARRAYS, f"{_ONNX}RNN.html", theirs={"h": "i"}, activation=_ONNX_TANH,
+        clip=True,
+    ),
     Layout(
         "onnx", "gru", "ONNX GRU, linear_before_reset=1", "z r n", _ONNX_ARRAYS, f"{_ONNX}GRU.html", reset="after",
-        theirs={"n": "h"}, gate=_ONNX_GATES, activation=_ONNX_ANY,
+        theirs={"n": "h"}, gate=_ONNX_FUNCTIONS, activation=_ONNX_TANH, clip=True,
     ),
     Layout(
         "onnx", "gru", "ONNX GRU, linear_before_reset=0", "z r n", _ONNX_ARRAYS, f"{_ONNX}GRU.html", variant="before",
-        reset="before", theirs={"n": "h"}, gate=_ONNX_GATES, activation=_ONNX_ANY,
+        reset="before", theirs={"n": "h"}, gate=_ONNX_FUNCTIONS, activation=_ONNX_TANH, clip=True,
     ),
     Layout(
-        "onnx", "lstm", "ONNX LSTM", "i o f g",
-        (*_ONNX_ARRAYS, Stored("P", "p", "(gate hidden)", "i o f", optional=True)), f"{_ONNX}LSTM.html",
-        theirs={"g": "c"}, gate=_ONNX_GATES, activation=_ONNX_ANY, output=_ONNX_ANY,
+        "onnx", "lstm", "ONNX LSTM", "i o f g", (*_ONNX_ARRAYS, _ONNX_PEEPHOLES), f"{_ONNX}LSTM.html",
+        theirs={"g": "c"}, gate=_ONNX_FUNCTIONS, activation=_ONNX_TANH, output=_ONNX_TANH, clip=True,
+    ),
+    Layout(
+        "onnx", "lstm", "ONNX LSTM, input_forget=1", "i o f g", (*_ONNX_ARRAYS, _ONNX_PEEPHOLES),
+        f"{_ONNX}LSTM.html", variant="coupled", theirs={"g": "c"}, gate=_ONNX_FUNCTIONS, activation=_ONNX_TANH,
+        output=_ONNX_TANH, coupled=True, clip=True,
     ),
     Layout(
         "rtneural", "gru", "RTNeural GRU", "z r n",

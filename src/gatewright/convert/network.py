@@ -21,6 +21,9 @@ class Recurrent:
     directions: tuple[Parameters, ...]
     backwards: bool = False  # its only direction reads from the end
     returns: Literal["sequence", "last"] = "sequence"
+    initial: tuple[
+        Mapping[str, NDArray[Any]], ...
+    ] = ()  # states to begin with, by direction: h and c (1 or batch, hidden)
 
     @property
     def hidden(self) -> int:

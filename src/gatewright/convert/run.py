@@ -1,6 +1,6 @@
 """A network of converted parts, computed by the reference: what every conversion is held to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,28 +18,51 @@ _FUNCTIONS: Mapping[str, Any] = {
     "tanh": np.tanh,
     "sigmoid": numpy_ref.sigmoid,
     "relu": lambda a: np.maximum(a, 0),
+    "elu": lambda a: np.where(a > 0, a, np.expm1(np.minimum(a, 0))),
     "softmax": lambda a: (
         np.exp(a - a.max(-1, keepdims=True)) / np.exp(a - a.max(-1, keepdims=True)).sum(-1, keepdims=True)
     ),
 }
 
 
-def run(network: Network, inputs: Array, *, dtype: Any = np.float64) -> Array:
+def run(network: Network, inputs: Array, *, dtype: Any = np.float64, lengths: Sequence[int] | None = None) -> Array:
     """Outputs of a network for inputs (time, batch, features), or (time, batch) of symbols.
 
-    Steps that a mask leaves out must lie at the end of their rows.
+    Steps that a mask leaves out must lie at the end of their rows; `lengths` are those of the rows where no part of
+    the network tells them.
 
     Raises ConversionError for a part or a mask that cannot be computed.
     """
     value: Array = np.asarray(inputs)
-    lengths: list[int] | None = None
     for part in network.parts:
         lengths = _lengths(part, value) or lengths
         value = _apply(part, value, lengths, dtype)
     return value
 
 
-def _apply(part: Part, value: Array, lengths: list[int] | None, dtype: Any) -> Array:
+def run_layer(
+    layer: Recurrent, value: Array, *, dtype: Any = np.float64, lengths: Sequence[int] | None = None
+) -> list[numpy_ref.Run]:
+    """What each direction of a layer gives: outputs after every step, and the final states."""
+    trace = trace_cell(layer.equations.cell())
+    value = np.asarray(value, dtype)
+    found: list[numpy_ref.Run] = []
+    for index, parameters in enumerate(layer.directions):
+        begin = {name: one.astype(dtype) for name, one in layer.initial[index].items()} if layer.initial else {}
+        found.append(
+            numpy_ref.run(
+                trace,
+                {trace.inputs[0].name: value},
+                {name: one.astype(dtype) for name, one in plain(parameters, layer.equations).items()},
+                {name: np.broadcast_to(one, (value.shape[1], one.shape[-1])) for name, one in begin.items()},
+                lengths=lengths,
+                backwards=bool(index) or layer.backwards,
+            )
+        )
+    return found
+
+
+def _apply(part: Part, value: Array, lengths: Sequence[int] | None, dtype: Any) -> Array:
     match part:
         case Embedding():
             return part.weight.astype(dtype)[value.astype(np.int64)]
@@ -54,19 +77,10 @@ def _apply(part: Part, value: Array, lengths: list[int] | None, dtype: Any) -> A
             return _recur(part, value.astype(dtype), lengths, dtype)
 
 
-def _recur(layer: Recurrent, value: Array, lengths: list[int] | None, dtype: Any) -> Array:
-    trace = trace_cell(layer.equations.cell())
-    outputs: list[Array] = []
-    for index, parameters in enumerate(layer.directions):
-        params = {name: one.astype(dtype) for name, one in plain(parameters, layer.equations).items()}
-        found = numpy_ref.run(
-            trace,
-            {trace.inputs[0].name: value},
-            params,
-            lengths=lengths,
-            backwards=bool(index) or layer.backwards,
-        )
-        outputs.append(found.finals[trace.states[0].name] if layer.returns == "last" else found.output)
+def _recur(layer: Recurrent, value: Array, lengths: Sequence[int] | None, dtype: Any) -> Array:
+    found = run_layer(layer, value, dtype=dtype, lengths=lengths)
+    first = trace_cell(layer.equations.cell()).states[0].name
+    outputs = [one.finals[first] if layer.returns == "last" else one.output for one in found]
     return np.concatenate(outputs, axis=-1)
 
 

@@ -1,0 +1,242 @@
+"""The recurrent operators: attributes and arrays of a node, and the layer that they are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert import apply
+from gatewright.convert.activations import parsed, spelled
+from gatewright.convert.equations import Equations, Family
+from gatewright.convert.layouts import Layout, layouts
+from gatewright.convert.network import Parameters, Recurrent
+from gatewright.errors import ConversionError
+
+Array = NDArray[Any]
+Attributes = Mapping[str, Any]
+
+FAMILIES: Mapping[str, Family] = {"RNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
+OPERATORS: Mapping[Family, str] = {family: name for name, family in FAMILIES.items()}
+SLOTS: Mapping[Family, tuple[str, ...]] = {
+    "rnn": ("activation",),
+    "gru": ("gate", "activation"),
+    "lstm": ("gate", "activation", "output"),
+}
+"""What each family's activations are of, in the operator's order."""
+_DIRECTIONS = ("forward", "reverse", "bidirectional")
+_MEANT = {"activations", "activation_alpha", "activation_beta", "clip", "direction", "hidden_size"}
+_MEANT |= {"input_forget", "layout", "linear_before_reset", "output_sequence"}
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """An activation of ONNX: ours, and which of alpha and beta it reads, with what they are where they are not given."""
+
+    ours: str
+    alpha: float | None = None
+    beta: float | None = None
+
+
+FUNCTIONS: Mapping[str, Function] = {
+    "Affine": Function("affine", 1.0, 0.0),
+    "Elu": Function("elu", 1.0),
+    "HardSigmoid": Function("hard_sigmoid", 0.2, 0.5),
+    "LeakyRelu": Function("leaky_relu", 0.01),
+    "Relu": Function("relu"),
+    "ScaledTanh": Function("scaled_tanh", 1.0, 1.0),
+    "Sigmoid": Function("sigmoid"),
+    "Softplus": Function("softplus"),
+    "Softsign": Function("softsign"),
+    "Tanh": Function("tanh"),
+    "ThresholdedRelu": Function("thresholded_relu", 1.0),
+}
+_PLAIN = {"identity": "affine(1.0,0.0)", "hard_sigmoid_theano": "hard_sigmoid(0.2,0.5)"}
+_PLAIN |= {"hard_sigmoid_keras3": f"hard_sigmoid({1 / 6!r},0.5)"}
+
+
+def read(
+    op: str, attributes: Attributes, arrays: Mapping[str, Array], initial: Mapping[str, Array]
+) -> tuple[Recurrent, tuple[str, ...]]:
+    """The layer that a node is, and what to tell of it. `initial` are states (directions, batch, hidden).
+
+    Raises ConversionError where an attribute or array does not fit, or there is no such layer.
+    """
+    unknown = attributes.keys() - _MEANT
+    if unknown:
+        raise ConversionError(f"attribute {sorted(unknown)[0]!r} is none that is known", expected=", ".join(_MEANT))
+    direction = attributes.get("direction", "forward")
+    if direction not in _DIRECTIONS:
+        raise ConversionError(f"direction {direction!r} is none", expected=", ".join(_DIRECTIONS))
+    count = 1 + (direction == "bidirectional")
+    equations = _equations(FAMILIES[op], attributes, count, peepholes="P" in arrays)
+    row = row_of(equations)
+    directions = tuple(
+        apply.read(row, {name: array[index] for name, array in _checked(arrays, count).items()}, equations)
+        for index in range(count)
+    )
+    hidden = directions[0]["U." + equations.gates[0]].shape[0]
+    if attributes.get("hidden_size", hidden) != hidden:
+        raise ConversionError("hidden_size is not that of R", expected=str(hidden), got=str(attributes["hidden_size"]))
+    notes = ()
+    if equations.clip and equations.family == "lstm":
+        notes = ("clip bounds what gates and candidate read, and not the memory, as in ONNX Runtime",)
+    if equations.coupled and any(np.any(array) for array in _unread(row, arrays)):
+        notes += ("input_forget: f is 1 - i, and the forget gate's own weights are not read",)
+    return (
+        Recurrent(equations, directions, direction == "reverse", initial=_initial(initial, count, hidden)),
+        notes,
+    )
+
+
+def write(layer: Recurrent) -> tuple[str, dict[str, Any], dict[str, Array]]:
+    """The operator, attributes and arrays of a layer: W, R, and B and P where it has any.
+
+    Raises ConversionError where there is no such operator.
+    """
+    equations = layer.equations
+    row = row_of(equations)
+    written = [apply.write(row, parameters, equations) for parameters in layer.directions]
+    names = [name for name, *_ in row.stored() if any(name in one for one in written)]
+    arrays = {name: np.stack([one.get(name, _like(name, written)) for one in written]) for name in names}
+    attributes: dict[str, Any] = {"hidden_size": layer.hidden}
+    if layer.backwards or len(layer.directions) == 2:
+        attributes["direction"] = _DIRECTIONS[1 if layer.backwards else 2]
+    if equations.reset == "after":
+        attributes["linear_before_reset"] = 1
+    if equations.coupled:
+        attributes["input_forget"] = 1
+    if equations.clip:
+        attributes["clip"] = equations.clip
+    attributes |= _activations(equations, row.equations, len(layer.directions))
+    return OPERATORS[equations.family], attributes, arrays
+
+
+def row_of(equations: Equations) -> Layout:
+    """The operator's row in the table.
+
+    Raises ConversionError where there is none.
+    """
+    for row in layouts("onnx", equations.family):
+        if row.reset == equations.reset and row.coupled == equations.coupled:
+            return row
+    raise ConversionError(f"ONNX has no operator for {equations}", expected="RNN, GRU or LSTM")
+
+
+def _equations(family: Family, attributes: Attributes, count: int, *, peepholes: bool) -> Equations:
+    reset = ("after" if attributes.get("linear_before_reset") else "before") if family == "gru" else None
+    coupled = family == "lstm" and bool(attributes.get("input_forget"))
+    clip = float(attributes.get("clip") or 0.0)
+    if not np.isfinite(clip) or clip < 0:
+        raise ConversionError("clip is no bound", expected="a number above 0", got=str(clip))
+    each = _names(family, attributes, count)
+    if len(set(each)) > 1:
+        raise ConversionError(
+            "the two directions have different activations",
+            expected=", ".join(each[0]),
+            got=", ".join(each[1]),
+            do="a layer has the same equations in both directions: make it two layers",
+        )
+    chosen = dict(zip(SLOTS[family], each[0], strict=True)) if each else {}
+    return Equations(family, reset=reset, coupled=coupled, peepholes=peepholes, clip=_short(clip), **chosen)
+
+
+def _names(family: Family, attributes: Attributes, count: int) -> list[tuple[str, ...]]:
+    """Our names of the activations of each direction; none where they are the operator's own."""
+    names = attributes.get("activations")
+    if not names:
+        return []
+    per = len(SLOTS[family])
+    if len(names) != per * count:
+        raise ConversionError(
+            "there are more or fewer activations than the operator has", expected=str(per * count), got=str(len(names))
+        )
+    alphas, betas = (list(attributes.get(f"activation_{one}", ())) for one in ("alpha", "beta"))
+    known = {name.lower(): one for name, one in FUNCTIONS.items()}
+    ours: list[str] = []
+    for name in names:
+        if name.lower() not in known:
+            raise ConversionError(f"activation {name!r} is none of ONNX's", expected=", ".join(FUNCTIONS))
+        one = known[name.lower()]
+        numbers = [
+            _short(given.pop(0)) if given else default
+            for given, default in ((alphas, one.alpha), (betas, one.beta))
+            if default is not None
+        ]
+        ours.append(spelled(one.ours, *numbers) if numbers else one.ours)
+    if alphas or betas:
+        raise ConversionError(
+            "activation_alpha or activation_beta has numbers that no activation reads", got=f"{alphas} and {betas}"
+        )
+    return [tuple(ours[per * index : per * (index + 1)]) for index in range(count)]
+
+
+def _activations(equations: Equations, default: Equations, count: int) -> dict[str, Any]:
+    slots = SLOTS[equations.family]
+    if all(getattr(equations, slot) == getattr(default, slot) for slot in slots):
+        return {}
+    theirs = {one.ours: name for name, one in FUNCTIONS.items()}
+    names: list[str] = []
+    alphas: list[float] = []
+    betas: list[float] = []
+    for slot in slots:
+        ours = getattr(equations, slot)
+        kind, numbers = parsed(_PLAIN.get(ours, ours))
+        names.append(theirs[kind])
+        alphas += numbers[:1]
+        betas += numbers[1:]
+    found: dict[str, Any] = {"activations": names * count}
+    found |= {"activation_alpha": alphas * count} if alphas else {}
+    return found | ({"activation_beta": betas * count} if betas else {})
+
+
+def _checked(arrays: Mapping[str, Array], count: int) -> Mapping[str, Array]:
+    for name, array in arrays.items():
+        if array.ndim != (2 if name in ("B", "P") else 3) or array.shape[0] != count or array.dtype.kind != "f":
+            raise ConversionError(
+                f"array {name!r} does not fit the operator",
+                expected=f"{2 if name in ('B', 'P') else 3} axes of floating-point numbers, the first of {count}",
+                got=f"shape {array.shape} of {array.dtype}",
+            )
+    return arrays
+
+
+def _unread(row: Layout, arrays: Mapping[str, Array]) -> list[Array]:
+    """What a coupled operator's arrays hold in the place of the forget gate."""
+    gates = row.gates.split()
+    place = gates.index("f")
+    return [np.split(arrays[name], len(gates), axis=1)[place] for name in ("W", "R")]
+
+
+def _initial(initial: Mapping[str, Array], count: int, hidden: int) -> tuple[Mapping[str, Array], ...]:
+    for name, array in initial.items():
+        if array.ndim != 3 or (array.shape[0], array.shape[2]) != (count, hidden) or not array.shape[1]:
+            raise ConversionError(
+                f"the initial state {name} does not fit the operator",
+                expected=f"({count}, batch, {hidden})",
+                got=str(array.shape),
+            )
+    kept = {name: array for name, array in initial.items() if array.any()}
+    if not kept:
+        return ()
+    return tuple({name: _rows(array[index]) for name, array in kept.items()} for index in range(count))
+
+
+def _rows(state: Array) -> Array:
+    """One row where all are the same."""
+    return state[:1] if (state == state[:1]).all() else state
+
+
+def _like(name: str, written: Sequence[Mapping[str, Array]]) -> Array:
+    return np.zeros_like(next(one[name] for one in written if name in one))
+
+
+def _short(number: float) -> float:
+    """The shortest number that is the same in float32, as attributes are."""
+    return float(str(np.float32(number)))
+
+
+def parameters_dtype(parameters: Parameters) -> Any:
+    """The floating-point type of a direction's parameters: float32 but where they are float64."""
+    return np.result_type(np.float32, *(one.dtype for one in parameters.values()))

@@ -1,0 +1,266 @@
+"""Nodes that move what flows through a network without computing: which axes it has afterwards."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gatewright.convert.onnx_files.folding import FLOATS, INTEGERS, axes_of, bounds
+from gatewright.convert.onnx_files.values import (
+    DIRECTIONS,
+    FEATURES,
+    STEP,
+    Axis,
+    Filled,
+    Given,
+    Known,
+    Sizes,
+    Stream,
+    Value,
+)
+from gatewright.errors import ConversionError
+
+Attributes = Mapping[str, Any]
+Operands = Sequence[Value | None]
+LARGEST = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One use of an operator: its operands, and which axis of the input is time, where that is known already."""
+
+    operands: Operands
+    attributes: Attributes
+    time: str | None
+
+    @property
+    def stream(self) -> Stream:
+        """The first operand."""
+        first = self.operands[0]
+        assert isinstance(first, Stream)
+        return first
+
+    def numbers(self, index: int) -> tuple[int, ...] | None:
+        """A later operand, which must be numbers; None where it is left out."""
+        if index >= len(self.operands) or self.operands[index] is None:
+            return None
+        found = self.operands[index]
+        if not isinstance(found, Known):
+            raise ConversionError(f"operand {index} is no constant")
+        return tuple(int(one) for one in np.atleast_1d(found.array))
+
+    def arrays(self) -> list[Any]:
+        """The operands as arrays; None in the place of the stream."""
+        return [one.array if isinstance(one, Known) else None for one in self.operands]
+
+
+def transpose(node: Moved) -> Stream:
+    """The axes in another order."""
+    axes = node.stream.axes
+    order = node.attributes.get("perm") or tuple(reversed(range(len(axes))))
+    if sorted(order) != list(range(len(axes))):
+        raise ConversionError("perm is no order of the axes", expected=str(len(axes)), got=str(order))
+    return replace(node.stream, axes=tuple(axes[index] for index in order))
+
+
+def squeeze(node: Moved) -> Stream:
+    """Without axes of one element."""
+    stream = node.stream
+    axes = axes_of(node.attributes, node.arrays())
+    rank = len(stream.axes)
+    if axes is None:
+        raise ConversionError("it does not say which axes it takes away")
+    for index in sorted({_axis(one, rank) for one in axes}, reverse=True):
+        if stream.axes[index].size != 1:
+            raise ConversionError(f"axis {index} may have more than one element")
+        stream = stream.without(index)
+    return stream
+
+
+def unsqueeze(node: Moved) -> Stream:
+    """With new axes of one element."""
+    axes = axes_of(node.attributes, node.arrays()) or ()
+    rank = len(node.stream.axes) + len(axes)
+    places = {_axis(one, rank) for one in axes}
+    old = iter(node.stream.axes)
+    return replace(
+        node.stream, axes=tuple(Axis(f"new {index}", 1) if index in places else next(old) for index in range(rank))
+    )
+
+
+def reshape(node: Moved) -> Stream:
+    """Both directions of each step side by side, or the axes as they were."""
+    stream, target = node.stream, node.operands[1]
+    if isinstance(target, Known):
+        items: tuple[int | str, ...] = tuple(int(one) for one in np.atleast_1d(target.array))
+    elif isinstance(target, Sizes):
+        items = target.items
+    else:
+        raise ConversionError("its shape is no constant and no sizes of its input")
+    for axes in _regrouped(stream):
+        if len(axes) == len(items) and items.count(-1) <= 1 and all(map(_fits, items, axes, _at(stream, len(items)))):
+            return replace(stream, axes=axes)
+    raise ConversionError(
+        "it is none that only joins the two directions",
+        expected="(time, batch, features)",
+        got=f"axes {', '.join(stream.labels)} to {items}",
+    )
+
+
+def gather(node: Moved) -> Stream:
+    """One direction, or the last step."""
+    stream = node.stream
+    axis = _axis(node.attributes.get("axis", 0), len(stream.axes))
+    which = node.operands[1]
+    if not isinstance(which, Known) or which.array.size != 1:
+        raise ConversionError("it takes what is no constant")
+    taken = _taken(stream, axis, int(which.array.reshape(())), node.time)
+    return taken.without(axis) if which.array.ndim == 0 else taken
+
+
+def slices(node: Moved) -> Stream | Given:
+    """One direction, or the last step, with its axis kept."""
+    stream = node.stream
+    if not stream.parts and node.time is None:
+        return Given(stream.source)
+    for axis, taken in bounds(node.attributes, node.arrays(), len(stream.axes)).items():
+        start, stop, size = taken.start, taken.stop, stream.axes[axis].size
+        if taken.step == 1 and start == 0 and stop is not None and stop >= (size or LARGEST):
+            continue
+        first = start if start >= 0 or size is None else start + size
+        last = taken.step == 1 and start == -1 and stop is not None and stop >= (size or LARGEST)
+        if not (last or (taken.step == 1 and stop == start + 1)):
+            raise ConversionError(f"it takes a part of axis {axis} that is neither a direction nor the last step")
+        stream = _taken(stream, axis, first, node.time)
+    return stream
+
+
+def split(node: Moved) -> list[Value]:
+    """The two directions apart."""
+    axis = _axis(node.attributes.get("axis", 0), len(node.stream.axes))
+    sizes = node.attributes.get("split") or node.numbers(1) or (1, 1)
+    if node.stream.axes[axis] != Axis(DIRECTIONS, 2) or sizes != (1, 1):
+        raise ConversionError("it takes apart what are no two directions")
+    return [_taken(node.stream, axis, index, node.time) for index in (0, 1)]
+
+
+def concat(node: Moved) -> Stream:
+    """The two directions of one layer side by side."""
+    first, *others = node.operands
+    if not others and isinstance(first, Stream):
+        return first
+    axis = node.attributes.get("axis", 0)
+    both = [one for one in node.operands if isinstance(one, Stream)]
+    halves = [one.half for one in both]
+    if (
+        len(both) != len(node.operands)
+        or halves != [0, 1]
+        or len({(one.axes, one.parts, one.last) for one in both}) > 1
+    ):
+        raise ConversionError("it joins what are not the two directions of one layer, forwards first")
+    rank = len(both[0].axes)
+    if _axis(axis, rank) != rank - 1 or both[0].labels[-1] != FEATURES:
+        raise ConversionError("it joins the two directions along another axis than the features'")
+    return replace(both[0].with_last(2 * (both[0].axes[-1].size or 0), both[0].parts), half=None)
+
+
+def cast(node: Moved) -> Stream:
+    """The same numbers in another type."""
+    if node.attributes.get("to") not in FLOATS and (node.attributes.get("to") not in INTEGERS or node.stream.parts):
+        raise ConversionError("it rounds what flows through the network")
+    return node.stream
+
+
+def shape(node: Moved) -> Sizes:
+    """The sizes of the axes."""
+    axes = node.stream.axes
+    taken = axes[slice(node.attributes.get("start"), node.attributes.get("end"))]
+    return Sizes(tuple(axis.label if axis.size is None else axis.size for axis in taken))
+
+
+MOVES: Mapping[str, Callable[[Moved], Value | list[Value]]] = {
+    "Cast": cast,
+    "Concat": concat,
+    "Dropout": lambda node: node.stream,
+    "Gather": gather,
+    "Identity": lambda node: node.stream,
+    "Reshape": reshape,
+    "Shape": shape,
+    "Slice": slices,
+    "Split": split,
+    "Squeeze": squeeze,
+    "Transpose": transpose,
+    "Unsqueeze": unsqueeze,
+}
+
+
+def of_sizes(op: str, attributes: Attributes, operands: Operands) -> Sizes | Filled | None:
+    """What follows from sizes or from one number everywhere; None where nothing is known to."""
+    first = operands[0] if operands else None
+    if op == "ConstantOfShape":
+        value = attributes.get("value")
+        return Filled(0.0 if value is None else float(value.reshape(-1)[0]))
+    if isinstance(first, Filled) and op in ("Slice", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Cast", "Expand"):
+        return first
+    if op == "Concat" and operands:
+        if all(isinstance(one, Filled) and one == first for one in operands):
+            return first if isinstance(first, Filled) else None
+        items = [_items(one) for one in operands]
+        return Sizes(tuple(each for one in items if one is not None for each in one)) if all(items) else None
+    if isinstance(first, Sizes):
+        if op in ("Squeeze", "Unsqueeze", "Identity", "Cast"):
+            return first
+        arrays = [one.array if isinstance(one, Known) else None for one in operands]
+        if op == "Gather" and arrays[1] is not None:
+            return Sizes(tuple(first.items[int(one)] for one in np.atleast_1d(arrays[1]).reshape(-1)))
+        if op == "Slice":
+            return Sizes(first.items[bounds(attributes, arrays, 1).get(0, slice(None))])
+    return None
+
+
+def _items(value: Value | None) -> tuple[int | str, ...] | None:
+    if isinstance(value, Sizes):
+        return value.items
+    if isinstance(value, Known) and value.array.dtype.kind in "iu" and value.array.size <= 8:
+        return tuple(int(one) for one in value.array.reshape(-1))
+    return None
+
+
+def _axis(index: int, rank: int) -> int:
+    if not -rank <= index < rank:
+        raise ConversionError(f"there is no axis {index}", expected=f"{rank} axes")
+    return index % rank
+
+
+def _taken(stream: Stream, axis: int, index: int, time: str | None) -> Stream:
+    """The stream with one element of an axis, which stays."""
+    label, size = stream.axes[axis].label, stream.axes[axis].size
+    axes = list(stream.axes)
+    if label == DIRECTIONS and size is not None and -size <= index < size:
+        axes[axis] = Axis(DIRECTIONS, 1)
+        return replace(stream, axes=tuple(axes), half=index % size if size == 2 else None)
+    if label == time and index in (-1, (size or 0) - 1) and (size or index == -1):
+        axes[axis] = Axis(STEP, 1)
+        return replace(stream, axes=tuple(axes), last=True)
+    raise ConversionError(f"it takes element {index} of axis {label}, which is neither a direction nor the last step")
+
+
+def _regrouped(stream: Stream) -> list[tuple[Axis, ...]]:
+    """The axes as they may be called after a reshape that moves nothing."""
+    axes = stream.axes
+    found = [axes, tuple(axis for axis in axes if (axis.label, axis.size) not in ((DIRECTIONS, 1), (STEP, 1)))]
+    if stream.labels[-2:] == (DIRECTIONS, FEATURES) and None not in (axes[-1].size, axes[-2].size):
+        found.append((*axes[:-2], Axis(FEATURES, (axes[-1].size or 0) * (axes[-2].size or 0))))
+    return found
+
+
+def _at(stream: Stream, count: int) -> list[Axis | None]:
+    return [*stream.axes, *[None] * count][:count]
+
+
+def _fits(item: int | str, axis: Axis, before: Axis | None) -> bool:
+    """Whether an axis of the target is that one; 0 copies what is in its place before."""
+    if item == 0:
+        return before == axis
+    return item == -1 or item == axis.label or (axis.size is not None and item == axis.size)

@@ -1,0 +1,129 @@
+"""ONNX files opened with distrust: no other file is read, and no array is larger than the bytes that it comes with."""
+
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert.files import check_finite
+from gatewright.errors import ConversionError
+
+Array = NDArray[Any]
+
+OLDEST_OPSET = 7
+"""Before it, sums of unlike shapes had to be announced."""
+
+# TensorProto.DataType: how elements lie in raw_data, and the field that holds them otherwise
+_TYPES: Mapping[int, tuple[str, str]] = {
+    1: ("<f4", "float_data"),
+    2: ("u1", "int32_data"),
+    3: ("i1", "int32_data"),
+    6: ("<i4", "int32_data"),
+    7: ("<i8", "int64_data"),
+    9: ("?", "int32_data"),
+    10: ("<f2", ""),
+    11: ("<f8", "double_data"),
+    16: ("<u2", ""),  # bfloat16: the upper half of a float32
+}
+BFLOAT16 = 16
+
+
+def load(path: Path) -> Any:
+    """The model in an ONNX file, as the package onnx has it.
+
+    Raises ConversionError where the file is none, or is of an old version; ImportError without the package onnx.
+    """
+    import onnx
+
+    if not path.is_file():
+        raise ConversionError(f"there is no file {path}", do="give the path of an .onnx file")
+    try:
+        model = onnx.load_model_from_string(path.read_bytes())
+    except Exception as error:  # protobuf has several, one for each of its implementations
+        raise ConversionError(
+            f"{path} cannot be read",
+            expected="a complete .onnx file",
+            got=f"{type(error).__name__}: {str(error)[:200]}",
+            do="copy or download the file again",
+        ) from error
+    opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), None)
+    if opset is None or opset < OLDEST_OPSET:
+        raise ConversionError(
+            f"{path} is of an old version of ONNX's operators, or no ONNX file",
+            expected=f"version {OLDEST_OPSET} or later",
+            got="none" if opset is None else str(opset),
+            do="convert the file with onnx.version_converter",
+        )
+    return model
+
+
+def array_of(path: Path, tensor: Any, name: str = "") -> Array:
+    """The numbers of a tensor in a file.
+
+    Raises ConversionError where there are more or fewer than its shape says, or they are no numbers.
+    """
+    name = name or str(tensor.name)
+    if tensor.external_data or tensor.data_location:
+        raise ConversionError(
+            f"{path}: the numbers of array {name!r} lie in another file",
+            expected="a file that holds its weights",
+            do="save the model with its weights inside: onnx.save(onnx.load(path), path)",
+        )
+    if tensor.data_type not in _TYPES:
+        raise ConversionError(
+            f"{path}: array {name!r} holds no numbers that can be read",
+            expected="floating-point numbers or whole numbers",
+            got=f"ONNX's type {tensor.data_type}",
+        )
+    stored, field = _TYPES[tensor.data_type]
+    flat = np.frombuffer(tensor.raw_data, stored) if tensor.raw_data or not field else _listed(tensor, stored, field)
+    shape = tuple(int(one) for one in tensor.dims)
+    if min(shape, default=0) < 0 or prod(shape) != flat.size:
+        raise ConversionError(
+            f"{path}: array {name!r} does not hold what its shape says",
+            expected=f"{shape}",
+            got=f"{flat.size} numbers",
+            do="copy or download the file again",
+        )
+    if tensor.data_type == BFLOAT16:
+        flat = (flat.astype(np.uint32) << 16).view(np.float32)
+    array = flat.reshape(shape)
+    check_finite(path, name, array)
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def _listed(tensor: Any, stored: str, field: str) -> Array:
+    return np.array(getattr(tensor, field), dtype=np.int64 if stored in ("u1", "i1", "?") else stored).astype(stored)
+
+
+def attributes_of(path: Path, node: Any) -> dict[str, Any]:
+    """The attributes of a node by name, as numbers, texts, tuples and arrays; graphs as None."""
+    found: dict[str, Any] = {}
+    for one in node.attribute:
+        match one.type:
+            case 1:
+                found[one.name] = float(one.f)
+            case 2:
+                found[one.name] = int(one.i)
+            case 3:
+                found[one.name] = one.s.decode(errors="replace")
+            case 4:
+                found[one.name] = array_of(path, one.t, f"{one.name} of a constant")
+            case 6:
+                found[one.name] = tuple(float(each) for each in one.floats)
+            case 7:
+                found[one.name] = tuple(int(each) for each in one.ints)
+            case 8:
+                found[one.name] = tuple(each.decode(errors="replace") for each in one.strings)
+            case _:
+                found[one.name] = None
+    return found
+
+
+def title(node: Any) -> str:
+    """What to call a node: its name, or what it gives."""
+    name = node.name or next((one for one in node.output if one), "")
+    return f"node {name!r} ({node.op_type})"
