@@ -1,4 +1,4 @@
-"""ONNX's own cases of its recurrent operators: our reading, run by the reference, gives the outputs that they expect."""
+"""ONNX's own cases of its recurrent operators: our reading, run by the reference, gives what they expect."""
 
 from collections.abc import Mapping
 from importlib import import_module

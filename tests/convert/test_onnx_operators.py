@@ -1,4 +1,4 @@
-"""Operators with random weights and every attribute: read, run by the reference, written again, held to ONNX Runtime."""
+"""Operators with random weights and every attribute: read, run and written again, held to ONNX Runtime."""
 
 from itertools import product
 from pathlib import Path

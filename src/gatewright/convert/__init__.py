@@ -111,6 +111,13 @@ def compare(one: Network, other: Network, *, steps: int = 11, batch: int = 3, se
     """
     generator = np.random.default_rng(seed)
     ones, others = (Network(network.recurrent) for network in (one, other))
+    fixed = [
+        len(state)
+        for layer in (*ones.recurrent, *others.recurrent)
+        for part in layer.initial
+        for state in part.values()
+    ]
+    batch = next((rows for rows in fixed if rows > 1), batch)
     inputs = generator.standard_normal((steps, batch, ones.recurrent[0].inputs))
     wanted, got = run(ones, inputs), run(others, inputs)
     difference, scale = float(np.abs(wanted - got).max(initial=0.0)), float(np.abs(wanted).max(initial=0.0))

@@ -33,7 +33,7 @@ ODD_ABOUT_HALF = ("sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A family of activations: the function of a value and the family's numbers, and those that are meant by default."""
+    """A family of activations: the function of a value and some numbers, and what these are by default."""
 
     function: Callable[..., Any]
     defaults: tuple[float, ...]

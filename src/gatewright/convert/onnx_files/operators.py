@@ -1,7 +1,7 @@
 """The recurrent operators: attributes and arrays of a node, and the layer that they are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,17 @@ from gatewright.convert import apply
 from gatewright.convert.activations import parsed, spelled
 from gatewright.convert.equations import Equations, Family
 from gatewright.convert.layouts import Layout, layouts
-from gatewright.convert.network import Parameters, Recurrent
+from gatewright.convert.network import Recurrent
 from gatewright.errors import ConversionError
+from gatewright.lang.functions import KERAS3_SLOPE, THEANO_SLOPE
 
 Array = NDArray[Any]
 Attributes = Mapping[str, Any]
 
 FAMILIES: Mapping[str, Family] = {"RNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
 OPERATORS: Mapping[Family, str] = {family: name for name, family in FAMILIES.items()}
+OPERANDS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+ARRAYS = ("W", "R", "B", "P")
 SLOTS: Mapping[Family, tuple[str, ...]] = {
     "rnn": ("activation",),
     "gru": ("gate", "activation"),
@@ -26,13 +29,15 @@ SLOTS: Mapping[Family, tuple[str, ...]] = {
 }
 """What each family's activations are of, in the operator's order."""
 _DIRECTIONS = ("forward", "reverse", "bidirectional")
-_MEANT = {"activations", "activation_alpha", "activation_beta", "clip", "direction", "hidden_size"}
-_MEANT |= {"input_forget", "layout", "linear_before_reset", "output_sequence"}
+_MEANT = {
+    "activations", "activation_alpha", "activation_beta", "clip", "direction", "hidden_size", "input_forget", "layout",
+    "linear_before_reset",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """An activation of ONNX: ours, and which of alpha and beta it reads, with what they are where they are not given."""
+    """An activation of ONNX: ours, and alpha and beta as they are where they are not given; None where it has none."""
 
     ours: str
     alpha: float | None = None
@@ -52,8 +57,11 @@ FUNCTIONS: Mapping[str, Function] = {
     "Tanh": Function("tanh"),
     "ThresholdedRelu": Function("thresholded_relu", 1.0),
 }
-_PLAIN = {"identity": "affine(1.0,0.0)", "hard_sigmoid_theano": "hard_sigmoid(0.2,0.5)"}
-_PLAIN |= {"hard_sigmoid_keras3": f"hard_sigmoid({1 / 6!r},0.5)"}
+_PLAIN = {
+    "identity": "affine(1.0,0.0)",
+    "hard_sigmoid_theano": f"hard_sigmoid({THEANO_SLOPE!r},0.5)",
+    "hard_sigmoid_keras3": f"hard_sigmoid({KERAS3_SLOPE!r},0.5)",
+}
 
 
 def read(
@@ -63,7 +71,7 @@ def read(
 
     Raises ConversionError where an attribute or array does not fit, or there is no such layer.
     """
-    unknown = attributes.keys() - _MEANT
+    unknown = attributes.keys() - _MEANT - {"outputs"}
     if unknown:
         raise ConversionError(f"attribute {sorted(unknown)[0]!r} is none that is known", expected=", ".join(_MEANT))
     direction = attributes.get("direction", "forward")
@@ -138,8 +146,9 @@ def _equations(family: Family, attributes: Attributes, count: int, *, peepholes:
             got=", ".join(each[1]),
             do="a layer has the same equations in both directions: make it two layers",
         )
-    chosen = dict(zip(SLOTS[family], each[0], strict=True)) if each else {}
-    return Equations(family, reset=reset, coupled=coupled, peepholes=peepholes, clip=_short(clip), **chosen)
+    equations = Equations(family, reset=reset, coupled=coupled, peepholes=peepholes, clip=_short(clip))
+    chosen: dict[str, Any] = dict(zip(SLOTS[family], each[0], strict=True)) if each else {}
+    return replace(equations, **chosen)
 
 
 def _names(family: Family, attributes: Attributes, count: int) -> list[tuple[str, ...]]:
@@ -181,7 +190,7 @@ def _activations(equations: Equations, default: Equations, count: int) -> dict[s
     alphas: list[float] = []
     betas: list[float] = []
     for slot in slots:
-        ours = getattr(equations, slot)
+        ours: str = getattr(equations, slot)
         kind, numbers = parsed(_PLAIN.get(ours, ours))
         names.append(theirs[kind])
         alphas += numbers[:1]
@@ -235,8 +244,3 @@ def _like(name: str, written: Sequence[Mapping[str, Array]]) -> Array:
 def _short(number: float) -> float:
     """The shortest number that is the same in float32, as attributes are."""
     return float(str(np.float32(number)))
-
-
-def parameters_dtype(parameters: Parameters) -> Any:
-    """The floating-point type of a direction's parameters: float32 but where they are float64."""
-    return np.result_type(np.float32, *(one.dtype for one in parameters.values()))

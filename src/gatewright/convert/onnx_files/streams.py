@@ -12,10 +12,10 @@ from gatewright.convert.onnx_files.values import (
     FEATURES,
     STEP,
     Axis,
-    Filled,
     Given,
     Known,
     Sizes,
+    Stacked,
     Stream,
     Value,
 )
@@ -108,9 +108,11 @@ def reshape(node: Moved) -> Stream:
     )
 
 
-def gather(node: Moved) -> Stream:
+def gather(node: Moved) -> Stream | Given:
     """One direction, or the last step."""
     stream = node.stream
+    if not stream.version:
+        return Given(stream.source)
     axis = _axis(node.attributes.get("axis", 0), len(stream.axes))
     which = node.operands[1]
     if not isinstance(which, Known) or which.array.size != 1:
@@ -119,10 +121,18 @@ def gather(node: Moved) -> Stream:
     return taken.without(axis) if which.array.ndim == 0 else taken
 
 
+def of_stacked(stacked: Stacked, attributes: Attributes, which: Value | None) -> Stream:
+    """The last states of one direction of one layer, out of those of all."""
+    if not isinstance(which, Known) or which.array.ndim or attributes.get("axis", 0) != stacked.axis:
+        raise ConversionError("it takes more than one of the last states")
+    stream, direction = stacked.pieces[int(which.array)]
+    return _taken(stream, stacked.axis, direction, None).without(stacked.axis)
+
+
 def slices(node: Moved) -> Stream | Given:
     """One direction, or the last step, with its axis kept."""
     stream = node.stream
-    if not stream.parts and node.time is None:
+    if not stream.version:
         return Given(stream.source)
     for axis, taken in bounds(node.attributes, node.arrays(), len(stream.axes)).items():
         start, stop, size = taken.start, taken.stop, stream.axes[axis].size
@@ -138,6 +148,8 @@ def slices(node: Moved) -> Stream | Given:
 
 def split(node: Moved) -> list[Value]:
     """The two directions apart."""
+    if not node.stream.version:
+        return [Given(node.stream.source)] * int(node.attributes["outputs"])
     axis = _axis(node.attributes.get("axis", 0), len(node.stream.axes))
     sizes = node.attributes.get("split") or node.numbers(1) or (1, 1)
     if node.stream.axes[axis] != Axis(DIRECTIONS, 2) or sizes != (1, 1):
@@ -145,30 +157,38 @@ def split(node: Moved) -> list[Value]:
     return [_taken(node.stream, axis, index, node.time) for index in (0, 1)]
 
 
-def concat(node: Moved) -> Stream:
-    """The two directions of one layer side by side."""
+def concat(node: Moved) -> Stream | Stacked:
+    """The two directions of one layer side by side, or the last states of several layers one below the other."""
     first, *others = node.operands
     if not others and isinstance(first, Stream):
         return first
-    axis = node.attributes.get("axis", 0)
+    axis = _axis(node.attributes.get("axis", 0), len(node.stream.axes))
     both = [one for one in node.operands if isinstance(one, Stream)]
     halves = [one.half for one in both]
     if (
         len(both) != len(node.operands)
         or halves != [0, 1]
-        or len({(one.axes, one.parts, one.last) for one in both}) > 1
+        or len({(one.axes, one.version, one.last) for one in both}) > 1
     ):
         raise ConversionError("it joins what are not the two directions of one layer, forwards first")
     rank = len(both[0].axes)
-    if _axis(axis, rank) != rank - 1 or both[0].labels[-1] != FEATURES:
+    if axis != rank - 1 or both[0].labels[-1] != FEATURES:
         raise ConversionError("it joins the two directions along another axis than the features'")
-    return replace(both[0].with_last(2 * (both[0].axes[-1].size or 0), both[0].parts), half=None)
+    return replace(both[0].with_features(2 * (both[0].axes[-1].size or 0)), half=None)
 
 
 def cast(node: Moved) -> Stream:
     """The same numbers in another type."""
-    if node.attributes.get("to") not in FLOATS and (node.attributes.get("to") not in INTEGERS or node.stream.parts):
+    if node.attributes.get("to") not in FLOATS and (node.attributes.get("to") not in INTEGERS or node.stream.version):
         raise ConversionError("it rounds what flows through the network")
+    return node.stream
+
+
+def dropout(node: Moved) -> Stream:
+    """What flows, unchanged: dropout is for training."""
+    training = node.operands[2] if len(node.operands) > 2 else None
+    if training is not None and not (isinstance(training, Known) and not training.array.any()):
+        raise ConversionError("it leaves out values at random", do="export the model in evaluation: model.eval()")
     return node.stream
 
 
@@ -182,7 +202,7 @@ def shape(node: Moved) -> Sizes:
 MOVES: Mapping[str, Callable[[Moved], Value | list[Value]]] = {
     "Cast": cast,
     "Concat": concat,
-    "Dropout": lambda node: node.stream,
+    "Dropout": dropout,
     "Gather": gather,
     "Identity": lambda node: node.stream,
     "Reshape": reshape,
@@ -193,38 +213,6 @@ MOVES: Mapping[str, Callable[[Moved], Value | list[Value]]] = {
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
 }
-
-
-def of_sizes(op: str, attributes: Attributes, operands: Operands) -> Sizes | Filled | None:
-    """What follows from sizes or from one number everywhere; None where nothing is known to."""
-    first = operands[0] if operands else None
-    if op == "ConstantOfShape":
-        value = attributes.get("value")
-        return Filled(0.0 if value is None else float(value.reshape(-1)[0]))
-    if isinstance(first, Filled) and op in ("Slice", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Cast", "Expand"):
-        return first
-    if op == "Concat" and operands:
-        if all(isinstance(one, Filled) and one == first for one in operands):
-            return first if isinstance(first, Filled) else None
-        items = [_items(one) for one in operands]
-        return Sizes(tuple(each for one in items if one is not None for each in one)) if all(items) else None
-    if isinstance(first, Sizes):
-        if op in ("Squeeze", "Unsqueeze", "Identity", "Cast"):
-            return first
-        arrays = [one.array if isinstance(one, Known) else None for one in operands]
-        if op == "Gather" and arrays[1] is not None:
-            return Sizes(tuple(first.items[int(one)] for one in np.atleast_1d(arrays[1]).reshape(-1)))
-        if op == "Slice":
-            return Sizes(first.items[bounds(attributes, arrays, 1).get(0, slice(None))])
-    return None
-
-
-def _items(value: Value | None) -> tuple[int | str, ...] | None:
-    if isinstance(value, Sizes):
-        return value.items
-    if isinstance(value, Known) and value.array.dtype.kind in "iu" and value.array.size <= 8:
-        return tuple(int(one) for one in value.array.reshape(-1))
-    return None
 
 
 def _axis(index: int, rank: int) -> int:
@@ -239,10 +227,10 @@ def _taken(stream: Stream, axis: int, index: int, time: str | None) -> Stream:
     axes = list(stream.axes)
     if label == DIRECTIONS and size is not None and -size <= index < size:
         axes[axis] = Axis(DIRECTIONS, 1)
-        return replace(stream, axes=tuple(axes), half=index % size if size == 2 else None)
+        return replace(stream, axes=tuple(axes), half=index % size if size > 1 else None)
     if label == time and index in (-1, (size or 0) - 1) and (size or index == -1):
         axes[axis] = Axis(STEP, 1)
-        return replace(stream, axes=tuple(axes), last=True)
+        return replace(stream, axes=tuple(axes), last="step")
     raise ConversionError(f"it takes element {index} of axis {label}, which is neither a direction nor the last step")
 
 
@@ -263,4 +251,4 @@ def _fits(item: int | str, axis: Axis, before: Axis | None) -> bool:
     """Whether an axis of the target is that one; 0 copies what is in its place before."""
     if item == 0:
         return before == axis
-    return item == -1 or item == axis.label or (axis.size is not None and item == axis.size)
+    return item in (-1, axis.label) or (axis.size is not None and item == axis.size)

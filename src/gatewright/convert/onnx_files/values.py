@@ -1,7 +1,7 @@
 """What is known of a value in a graph before it is run: its numbers, its sizes, or where in the network it stands."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -59,8 +59,8 @@ class Stream:
 
     source: str  # the graph's input
     axes: tuple[Axis, ...]
-    parts: int  # how many have been passed
-    last: bool = False  # only what there is after the last step
+    version: int  # how often the network had been changed when it was made: 0 is the graph's input itself
+    last: Literal["", "step", "final"] = ""  # only the last step of the sequence, or the states after it
     half: int | None = None  # only this direction
 
     @property
@@ -72,9 +72,17 @@ class Stream:
         """The same without an axis."""
         return replace(self, axes=(*self.axes[:index], *self.axes[index + 1 :]))
 
-    def with_last(self, size: int | None, parts: int) -> "Stream":
-        """What a part that works on the last axis makes of it."""
-        return replace(self, axes=(*self.axes[:-1], Axis(FEATURES, size)), parts=parts)
+    def with_features(self, size: int) -> "Stream":
+        """The same with other features."""
+        return replace(self, axes=(*self.axes[:-1], Axis(FEATURES, size)))
 
 
-Value = Known | Filled | Sizes | Given | Unknown | Stream
+@dataclass(frozen=True, slots=True)
+class Stacked:
+    """The last states of several layers, as PyTorch gives them: each a direction of a stream, along an axis."""
+
+    pieces: tuple[tuple[Stream, int], ...]
+    axis: int
+
+
+Value = Known | Filled | Sizes | Given | Unknown | Stream | Stacked

@@ -1,0 +1,251 @@
+"""The parts of a network as nodes of a graph add them, each reading all that the one before gives."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert.network import Dense, Embedding, Part, Recurrent
+from gatewright.convert.onnx_files import operators
+from gatewright.convert.onnx_files.values import (
+    DIRECTIONS,
+    FEATURES,
+    STEP,
+    Axis,
+    Filled,
+    Given,
+    Known,
+    Stream,
+    Unknown,
+    Value,
+)
+from gatewright.errors import ConversionError
+
+Array = NDArray[Any]
+Attributes = Mapping[str, Any]
+Operands = Sequence[Value | None]
+
+ACTIVATIONS: Mapping[str, str] = {
+    "Elu": "elu",
+    "Relu": "relu",
+    "Sigmoid": "sigmoid",
+    "Softmax": "softmax",
+    "Tanh": "tanh",
+}
+"""Of dense layers: ONNX's operator, and ours."""
+SOFTMAX_LAST = 13
+"""The first version of the operators whose softmax is along the last axis unless it says otherwise."""
+SEQUENCE = 3
+"""Axes of what a layer reads: time, batch, features."""
+
+
+class Parts:
+    """The parts found so far, which axes are time and batch, and what to tell of it all."""
+
+    def __init__(self, path: Path, opset: int) -> None:
+        self.path, self.opset = path, opset
+        self.found: list[Part] = []
+        self.notes: dict[str, None] = {}
+        self.given: dict[str, None] = {}
+        self.roles: dict[str, str] = {}  # "time" and "batch" to labels
+        self.source: str | None = None
+        self.ragged = False  # whether rows have lengths
+        self.version = 1  # of the network: what a node gives stands for the network as it was then
+
+    def take(self, value: Value | None) -> Stream:
+        """What flows into a part: all that the part before gives."""
+        if not isinstance(value, Stream):
+            raise ConversionError("it does not read what flows through the network")
+        if value.version not in (self.version, 0 if self.source is None else self.version):
+            raise ConversionError("it reads what another part reads too: the network branches here")
+        if value.half is not None:
+            raise ConversionError("it reads one of two directions")
+        self.keep_last(value)
+        if self.source not in (None, value.source):
+            raise ConversionError(f"it reads a second input, {value.source!r}")
+        self.source = value.source
+        return value
+
+    def keep_last(self, stream: Stream) -> None:
+        """Only what there is after the last step is read of a layer: that is what it gives from here on."""
+        if not stream.last:
+            return
+        index = max(i for i, part in enumerate(self.found) if isinstance(part, Recurrent))
+        layer = self.found[index]
+        assert isinstance(layer, Recurrent)
+        if STEP in stream.labels:
+            raise ConversionError("it reads an axis of one step")
+        if stream.last == "step" and (self.ragged or layer.backwards or len(layer.directions) > 1):
+            raise ConversionError("it reads the last step of a layer whose last states are elsewhere")
+        self.found[index] = replace(layer, returns="last")
+
+    def _changed(self, stream: Stream) -> Stream:
+        """What flows behind a change to the network: nothing made before it may be read any more."""
+        self.version += 1
+        return replace(stream, version=self.version)
+
+    def embedding(self, attributes: Attributes, table: Known, value: Stream) -> Value:
+        """Rows of a matrix, by symbols."""
+        stream = self.take(value)
+        if attributes.get("axis", 0) != 0 or table.array.ndim != 2 or self.found or len(stream.axes) != 2:
+            raise ConversionError("it is no embedding: rows of a matrix, for symbols (time, batch)")
+        self.found.append(Embedding(table.array))
+        return self._changed(replace(stream, axes=(*stream.axes, Axis(FEATURES, table.array.shape[1]))))
+
+    def _dense(self, value: Value | None, weight: Array, bias: Array | None = None) -> Value:
+        stream = self.take(value)
+        if weight.ndim != 2 or weight.dtype.kind != "f" or stream.labels[-1] in self.roles.values():
+            raise ConversionError("it multiplies by what is no matrix", got=f"shape {weight.shape}")
+        if stream.axes[-1].size not in (None, weight.shape[1]) or DIRECTIONS in stream.labels:
+            raise ConversionError("its matrix does not fit what it reads", got=f"shape {weight.shape}")
+        self.found.append(Dense(weight, bias))
+        return self._changed(stream.with_features(weight.shape[0]))
+
+    def matmul(self, attributes: Attributes, operands: Operands) -> Value:
+        """A dense layer without a bias."""
+        return self._dense(operands[0], self._array(operands[1], "matrix").T)
+
+    def gemm(self, attributes: Attributes, operands: Operands) -> Value:
+        """A dense layer."""
+        if (attributes.get("alpha", 1.0), attributes.get("beta", 1.0), attributes.get("transA", 0)) != (1.0, 1.0, 0):
+            raise ConversionError("it scales or transposes what it reads")
+        weight = self._array(operands[1], "matrix")
+        bias = self._array(operands[2], "bias") if operands[2:] and operands[2] is not None else None
+        weight = weight if attributes.get("transB") else weight.T
+        return self._dense(operands[0], weight, None if bias is None else _vector(bias, weight.shape[0]))
+
+    def add(self, attributes: Attributes, operands: Operands) -> Value:
+        """The bias of a dense layer."""
+        stream, bias = operands if isinstance(operands[0], Stream) else (operands[1], operands[0])
+        last = self.found[-1] if self.found else None
+        if not isinstance(last, Dense) or last.bias is not None or last.activation != "identity":
+            raise ConversionError("it adds what is no bias of a dense layer")
+        value = self.take(stream)
+        self.found[-1] = replace(last, bias=_vector(self._array(bias, "bias"), last.weight.shape[0]))
+        return self._changed(value)
+
+    def activation(self, attributes: Attributes, operands: Operands, *, op: str) -> Value:
+        """The activation of a dense layer."""
+        stream, last = self.take(operands[0]), self.found[-1] if self.found else None
+        if not isinstance(last, Dense) or last.activation != "identity":
+            raise ConversionError("it is an activation behind what is no dense layer")
+        rank = len(stream.axes)
+        axis = attributes.get("axis", -1 if self.opset >= SOFTMAX_LAST else 1)
+        if op == "Softmax" and axis not in (-1, rank - 1):
+            raise ConversionError("it is a softmax along another axis than the last", got=str(axis))
+        if op == "Elu" and attributes.get("alpha", 1.0) != 1.0:
+            raise ConversionError("its alpha is not 1", got=str(attributes["alpha"]))
+        self.found[-1] = replace(last, activation=ACTIVATIONS[op])
+        return self._changed(stream)
+
+    def recurrent(self, op: str, attributes: Attributes, operands: Operands) -> list[Value]:
+        """A recurrent layer: every step, and the states after the last."""
+        named: dict[str, Value | None] = dict(zip(operators.OPERANDS, operands, strict=False))
+        arrays = {
+            name: self._array(named[name], name)
+            for name in operators.ARRAYS
+            if named.get(name) not in (None, Filled(0.0))
+        }
+        if not {"W", "R"} <= arrays.keys():
+            raise ConversionError("it has no W or no R")
+        batch_first = bool(attributes.get("layout"))
+        stream = self.take(named.get("X"))
+        time, batch = self._roles(stream, batch_first)
+        shape = (arrays["W"].shape[0], 1, arrays["R"].shape[-1])
+        begin = {name[-1]: self._initial(named.get(name), shape, batch_first) for name in ("initial_h", "initial_c")}
+        self._lengths(named.get("sequence_lens"), time)
+        given = {state: array for state, array in begin.items() if array is not None}
+        layer, notes = operators.read(op, attributes, arrays, given)
+        if stream.axes[-1].size not in (None, layer.inputs):
+            raise ConversionError("its W does not fit what it reads", got=f"{layer.inputs} features")
+        self.found.append(layer)
+        self.notes |= dict.fromkeys(notes)
+        return self._given_by(layer, self._changed(stream), time, batch, batch_first)[: attributes["outputs"]]
+
+    def _given_by(self, layer: Recurrent, stream: Stream, time: Axis, batch: Axis, batch_first: bool) -> list[Value]:
+        """Y, Y_h and Y_c."""
+        directions, features = Axis(DIRECTIONS, len(layer.directions)), Axis(FEATURES, layer.hidden)
+        every = (batch, time, directions, features) if batch_first else (time, directions, batch, features)
+        final = (batch, directions, features) if batch_first else (directions, batch, features)
+        memory = Unknown(ConversionError(f"{self.path}: what reads the last memory of an LSTM cannot be read"))
+        return [replace(stream, axes=every, last=""), replace(stream, axes=final, last="final"), memory]
+
+    def _roles(self, stream: Stream, batch_first: bool) -> tuple[Axis, Axis]:
+        """Which axis is time, and which the batch: the same as for the layers below."""
+        if len(stream.axes) != SEQUENCE or DIRECTIONS in stream.labels:
+            raise ConversionError("it does not read (time, batch, features)", got=", ".join(stream.labels))
+        if FEATURES in stream.labels[:-1]:
+            raise ConversionError("it takes features for steps or rows", got=", ".join(stream.labels))
+        time, batch = stream.axes[batch_first], stream.axes[1 - batch_first]
+        roles = {"time": time.label, "batch": batch.label}
+        if (self.roles or roles) != roles or STEP in roles.values():
+            raise ConversionError("it takes another axis for time than the layers below")
+        self.roles = roles
+        return time, batch
+
+    def _initial(self, value: Value | None, shape: tuple[int, ...], batch_first: bool) -> Array | None:
+        match value:
+            case None:
+                return None
+            case Filled():
+                return np.full(shape, value.value, np.float32) if value.value else None
+            case Known():
+                return value.array.swapaxes(0, 1) if batch_first and value.array.ndim == 3 else value.array
+            case Given() | Stream(version=0):
+                name = self._beside(value)
+                self.notes[f"initial states are given to the graph as {name!r}: they are zero here"] = None
+                return None
+            case _:
+                raise ConversionError("its initial state is none that is known")
+
+    def _lengths(self, value: Value | None, time: Axis) -> None:
+        match value:
+            case None:
+                pass
+            case Known() if time.size is not None and (value.array == time.size).all():
+                pass  # every row has all steps
+            case Given() | Stream(version=0):
+                name = self._beside(value)
+                self.ragged = True
+                self.notes[f"lengths are given to the graph as {name!r}"] = None
+            case _:
+                raise ConversionError(
+                    "its sequence_lens are fixed in the file",
+                    expected="an input of the graph, or as many as there are steps",
+                    do="make sequence_lens an input of the graph",
+                )
+
+    def _beside(self, value: Given | Stream) -> str:
+        """The name of an input besides the main one."""
+        name = value.name if isinstance(value, Given) else value.source
+        if name == self.source:
+            raise ConversionError(f"its states or lengths come from {name!r}, which the layers read too")
+        self.given[name] = None
+        return name
+
+    def _array(self, value: Value | None, name: str) -> Array:
+        if not isinstance(value, Known):
+            raise ConversionError(
+                f"its {name} is no constant of the file",
+                expected="an initialiser",
+                do="export the model with its weights inside",
+            )
+        return value.array
+
+
+def _vector(bias: Array, size: int) -> Array:
+    if bias.size != size or bias.shape[-1:] != (size,) or bias.dtype.kind != "f":
+        raise ConversionError("its bias does not fit", expected=f"({size},)", got=str(bias.shape))
+    return bias.reshape(size)
+
+
+COMPUTING: Mapping[str, Callable[[Parts, Attributes, Operands], Value]] = {
+    "Add": Parts.add,
+    "Gemm": Parts.gemm,
+    "MatMul": Parts.matmul,
+    **{op: partial(Parts.activation, op=op) for op in ACTIVATIONS},
+}
