@@ -268,10 +268,49 @@ def test_the_last_step_of_a_layer_that_ends_elsewhere_is_refused(tmp_path: Path)
         convert.read(path)
 
 
-def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
+def beside(path: Path, location: str = "weights") -> onnx.ModelProto:
+    """A model whose weights lie in another file."""
+    onnx.save(graph_of(output="steps"), path, save_as_external_data=True, location="weights", size_threshold=9)
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for one in tensor.external_data:
+            one.value = location if one.key == "location" else one.value
+    return model
+
+
+def test_weights_in_a_file_beside_it_are_read(tmp_path: Path) -> None:
+    model = beside(tmp_path / "model.onnx")
+    network = convert.read(saved(tmp_path / "model.onnx", model))
+    np.testing.assert_allclose(
+        convert.run(network, FEATURES), onnx_files.run(tmp_path / "model.onnx", FEATURES), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("location", ["../weights", "/etc/hostname", "folder/weights", "", "..", "link", "none"])
+def test_no_file_elsewhere_is_read(location: str, tmp_path: Path) -> None:
+    model = beside(tmp_path / "model.onnx", location)
+    (tmp_path / "link").symlink_to(tmp_path / "weights")
+    path = tmp_path / "again.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ConversionError, match="which is not beside this one"):
+        convert.read(path)
+
+
+@pytest.mark.parametrize("what", ["cut short", "too far", "not a number", "read again and again"])
+def test_weights_that_are_not_where_they_should_be_are_refused(what: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    onnx.save(graph_of(output="steps"), path, save_as_external_data=True, location="weights", size_threshold=0)
-    with pytest.raises(ConversionError, match="lie in another file"):
+    model = beside(path)
+    match what:
+        case "cut short":
+            (tmp_path / "weights").write_bytes((tmp_path / "weights").read_bytes()[:100])
+        case "read again and again":
+            for _ in range(3):
+                model.graph.initializer.extend(list(model.graph.initializer))
+        case _:
+            for one in model.graph.initializer[0].external_data:
+                one.value = {"too far": "9999999", "not a number": "-4"}[what] if one.key == "offset" else one.value
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ConversionError, match="where it should be|does not hold"):
         convert.read(path)
 
 

@@ -17,11 +17,12 @@ from gatewright.convert.onnx_files.folding import FOLDS
 from gatewright.convert.onnx_files.parts import COMPUTING, Parts
 from gatewright.convert.onnx_files.sizes import of_sizes
 from gatewright.convert.onnx_files.streams import MOVES, Moved, of_stacked
-from gatewright.convert.onnx_files.tensors import array_of, attributes_of, title
+from gatewright.convert.onnx_files.tensors import Files, array_of, attributes_of, title
 from gatewright.convert.onnx_files.values import (
     DIRECTIONS,
     FEATURES,
     Axis,
+    Filled,
     Given,
     Known,
     Stacked,
@@ -61,8 +62,9 @@ class Reader:
         self.budget = FOLDED * path.stat().st_size + SPARE
         self.parts = Parts(path, self.opset)
         self.values: dict[str, Value] = {}
+        beside = Files(path)
         for tensor in self.graph.initializer:
-            self.values[tensor.name] = Known(array_of(path, tensor))
+            self.values[tensor.name] = Known(array_of(path, tensor, files=beside))
         for one in self.graph.input:
             if one.name not in self.values:
                 self.values[one.name] = Stream(one.name, _declared(one), 0)
@@ -162,7 +164,8 @@ class Reader:
             arrays = [one.array if isinstance(one, Known) else None for one in operands]
             return self._folded(op, arrays, attributes)
         if op == "Expand" and isinstance(operands[0], Known):
-            return operands[0]  # an initial state, with one row for the whole batch
+            array = operands[0].array  # an initial state: a number, or one row for the whole batch
+            return Filled(float(array.reshape(()))) if array.size == 1 else operands[0]
         if op in _PIECES and isinstance(operands[0], Given) and not any(isinstance(one, Given) for one in operands[1:]):
             return list[Value]([operands[0]] * attributes["outputs"])
         found = of_sizes(op, attributes, operands)

@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from gatewright.convert.onnx_files.folding import bounds
 from gatewright.convert.onnx_files.values import Filled, Known, Sizes, Value
 
 Attributes = Mapping[str, Any]
 Operands = Sequence[Value | None]
+_MOVED = ("Cast", "Expand", "Identity", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 
 
 def of_sizes(op: str, attributes: Attributes, operands: Operands) -> Sizes | Filled | None:
@@ -18,21 +17,31 @@ def of_sizes(op: str, attributes: Attributes, operands: Operands) -> Sizes | Fil
     if op == "ConstantOfShape":
         value = attributes.get("value")
         return Filled(0.0 if value is None else float(value.reshape(-1)[0]))
-    if isinstance(first, Filled) and op in ("Slice", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Cast", "Expand"):
-        return first
-    if op == "Concat" and operands:
-        if all(isinstance(one, Filled) and one == first for one in operands):
-            return first if isinstance(first, Filled) else None
-        items = [_items(one) for one in operands]
-        return Sizes(tuple(each for one in items if one is not None for each in one)) if all(items) else None
-    if isinstance(first, Sizes):
-        if op in ("Squeeze", "Unsqueeze", "Identity", "Cast"):
-            return first
-        arrays = [one.array if isinstance(one, Known) else None for one in operands]
-        if op == "Gather" and arrays[1] is not None:
-            return Sizes(tuple(first.items[int(one)] for one in np.atleast_1d(arrays[1]).reshape(-1)))
-        if op == "Slice":
-            return Sizes(first.items[bounds(attributes, arrays, 1).get(0, slice(None))])
+    if isinstance(first, Filled):
+        same = all(one == first for one in operands)
+        return first if op in _MOVED or (op == "Concat" and same) else None
+    items = [_items(one) for one in operands]
+    if op == "Concat" and all(one is not None for one in items):
+        return Sizes(tuple(each for one in items for each in one or ()))
+    if op == "Mul" and all(one is not None for one in items):
+        return _product(*(one or () for one in items))
+    return _piece(op, first, attributes, operands) if isinstance(first, Sizes) else None
+
+
+def _product(left: tuple[int | str, ...], right: tuple[int | str, ...]) -> Sizes | None:
+    pairs = list(zip(left, right, strict=True))
+    made = [a * b for a, b in pairs if isinstance(a, int) and isinstance(b, int)]
+    return Sizes(tuple(made)) if len(made) == len(pairs) else None
+
+
+def _piece(op: str, sizes: Sizes, attributes: Attributes, operands: Operands) -> Sizes | None:
+    if op in ("Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast"):
+        return sizes
+    arrays = [one.array if isinstance(one, Known) else None for one in operands]
+    if op == "Gather" and (which := arrays[1]) is not None:
+        return Sizes(tuple(sizes.items[int(one)] for one in which.reshape(-1)))
+    if op == "Slice":
+        return Sizes(sizes.items[bounds(attributes, arrays, 1).get(0, slice(None))])
     return None
 
 

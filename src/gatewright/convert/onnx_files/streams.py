@@ -165,6 +165,8 @@ def concat(node: Moved) -> Stream | Stacked:
     axis = _axis(node.attributes.get("axis", 0), len(node.stream.axes))
     both = [one for one in node.operands if isinstance(one, Stream)]
     halves = [one.half for one in both]
+    if len(both) == len(node.operands) and all(one.last == "final" and one.labels[axis] == DIRECTIONS for one in both):
+        return Stacked(tuple((one, index) for one in both for index in range(one.axes[axis].size or 0)), axis)
     if (
         len(both) != len(node.operands)
         or halves != [0, 1]

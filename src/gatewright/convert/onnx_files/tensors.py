@@ -1,4 +1,6 @@
-"""ONNX files opened with distrust: no other file is read, and no array is larger than the bytes that it comes with."""
+"""ONNX files opened with distrust: no array is larger than the bytes that it comes with, and of other files only
+those beside the file itself are read, which hold the weights of large models.
+"""
 
 from collections.abc import Mapping
 from math import prod
@@ -60,18 +62,51 @@ def load(path: Path) -> Any:
     return model
 
 
-def array_of(path: Path, tensor: Any, name: str = "") -> Array:
+class Files:
+    """The files of weights beside a graph, each of whose bytes are read so often and no more."""
+
+    OFTEN = 2
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.left: dict[Path, int] = {}
+
+    def bytes_of(self, tensor: Any, name: str) -> bytes:
+        """The bytes of a tensor that lie in another file.
+
+        Raises ConversionError where that is not beside the graph, or has fewer bytes.
+        """
+        said = {one.key: one.value for one in tensor.external_data}
+        location = said.get("location", "")
+        file = self.path.parent / location
+        if not location or Path(location).name != location or file.is_symlink() or not file.is_file():
+            raise ConversionError(
+                f"{self.path}: the numbers of array {name!r} lie in another file, which is not beside this one",
+                expected="the name of a file in the same folder",
+                got=repr(location[:100]),
+                do="put the file of weights beside the graph, or save the model with its weights inside",
+            )
+        size = file.stat().st_size
+        offset, length = (_count(said.get(key, default)) for key, default in (("offset", "0"), ("length", str(size))))
+        left = self.left.setdefault(file, self.OFTEN * size)
+        if offset is None or length is None or offset + length > size or length > left:
+            raise ConversionError(
+                f"{self.path}: array {name!r} is not in {location} where it should be",
+                expected=f"at most {size} bytes",
+                got=f"{said.get('length')} bytes from {said.get('offset', '0')}",
+            )
+        self.left[file] = left - length
+        with file.open("rb") as opened:
+            opened.seek(offset)
+            return opened.read(length)
+
+
+def array_of(path: Path, tensor: Any, name: str = "", files: Files | None = None) -> Array:
     """The numbers of a tensor in a file.
 
     Raises ConversionError where there are more or fewer than its shape says, or they are no numbers.
     """
     name = name or str(tensor.name)
-    if tensor.external_data or tensor.data_location:
-        raise ConversionError(
-            f"{path}: the numbers of array {name!r} lie in another file",
-            expected="a file that holds its weights",
-            do="save the model with its weights inside: onnx.save(onnx.load(path), path)",
-        )
     if tensor.data_type not in _TYPES:
         raise ConversionError(
             f"{path}: array {name!r} holds no numbers that can be read",
@@ -79,7 +114,12 @@ def array_of(path: Path, tensor: Any, name: str = "") -> Array:
             got=f"ONNX's type {tensor.data_type}",
         )
     stored, field = _TYPES[tensor.data_type]
-    flat = np.frombuffer(tensor.raw_data, stored) if tensor.raw_data or not field else _listed(tensor, stored, field)
+    raw = tensor.raw_data
+    if tensor.external_data or tensor.data_location:
+        raw = (files or Files(path)).bytes_of(tensor, name)
+    if len(raw) % np.dtype(stored).itemsize:
+        raise ConversionError(f"{path}: array {name!r} ends within a number", got=f"{len(raw)} bytes of {stored}")
+    flat = np.frombuffer(raw, stored) if raw or not field else _listed(tensor, stored, field)
     shape = tuple(int(one) for one in tensor.dims)
     if min(shape, default=0) < 0 or prod(shape) != flat.size:
         raise ConversionError(
@@ -93,6 +133,10 @@ def array_of(path: Path, tensor: Any, name: str = "") -> Array:
     array = flat.reshape(shape)
     check_finite(path, name, array)
     return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def _count(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _listed(tensor: Any, stored: str, field: str) -> Array:
