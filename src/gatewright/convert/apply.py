@@ -35,7 +35,8 @@ def read(layout: Layout, arrays: Arrays, equations: Equations | None = None) -> 
     sizes.setdefault("state", sizes["hidden"])
     parts: dict[Slot, NDArray[Any]] = {}
     for name, one, kinds, gates in present:
-        parts |= unpack(np.asarray(arrays[name]), pattern(one.axes), kinds, gates, sizes)
+        found = unpack(np.asarray(arrays[name]), pattern(one.axes), kinds, gates, sizes)
+        parts |= {slot: part.T.reshape(part.shape) for slot, part in found.items()} if one.buffer else found
     if layout.update == "replaces":
         parts = _inverted(parts, equations.gate, layout.key)
     return {
@@ -66,7 +67,10 @@ def write(layout: Layout, parameters: Parameters, equations: Equations) -> dict[
         if one.optional and len(missing) == len(slots):
             continue
         zero = {slot: np.zeros([sizes[axis] for axis in AXES[slot[0]]], _dtype(parts)) for slot in missing}
-        arrays[name] = pack({**parts, **zero}, pattern(one.axes), one.kinds.split(), gates, sizes)
+        whole = {**parts, **zero}
+        if one.buffer:
+            whole |= {slot: whole[slot].reshape(whole[slot].T.shape).T for slot in slots}
+        arrays[name] = pack(whole, pattern(one.axes), one.kinds.split(), gates, sizes)
     return arrays
 
 

@@ -17,7 +17,8 @@ class Stored:
     """One array, or one for each gate where its name says `{gate}`.
 
     `kinds` are what it holds (`patterns.AXES`), `axes` where that lies in it, `gates` whose it is: those of the row
-    where it is empty.
+    where it is empty. `buffer` are the axes in which the numbers of each gate follow one another, where those belie its
+    shape.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Stored:
     axes: str
     gates: str = ""
     optional: bool = False
+    buffer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,22 @@ _KERAS_MATRICES = (
     Stored("recurrent_kernel", "U", "state (gate hidden)"),
 )
 _KERAS_BIAS = Stored("bias", "b", "(gate hidden)", optional=True)
+_CUDNN = "https://github.com/keras-team/keras/blob/2.2.4/keras/layers/cudnn_recurrent.py"
+_CUDNN_ARRAYS = (
+    Stored("kernel", "W", "input (gate hidden)", buffer="hidden input"),
+    Stored("recurrent_kernel", "U", "hidden (gate state)"),
+    Stored("bias", "b bh", "(side gate hidden)"),
+)
 _KERAS1 = "https://github.com/keras-team/keras/blob/1.2.2/keras/layers/recurrent.py"
 _KERAS1_ARRAYS = (
     Stored("W_{gate}", "W", "input hidden"),
     Stored("U_{gate}", "U", "state hidden"),
     Stored("b_{gate}", "b", "hidden"),
+)
+_KERAS1_FUSED = (
+    Stored("W", "W", "input (gate hidden)"),
+    Stored("U", "U", "state (gate hidden)"),
+    Stored("b", "b", "(gate hidden)"),
 )
 _TF1 = "https://github.com/tensorflow/tensorflow/blob/v1.15.5/tensorflow/python/ops/rnn_cell_impl.py"
 _TF1_BLOCK = "https://github.com/tensorflow/tensorflow/blob/v1.15.5/tensorflow/contrib/rnn/python/ops/"
@@ -183,6 +196,14 @@ LAYOUTS: tuple[Layout, ...] = (
         theirs={"g": "c"}, gate=_KERAS_GATES, activation=_ANY, output=_ANY,
     ),
     Layout(
+        "keras", "gru", "keras.layers.CuDNNGRU", "z r n", _CUDNN_ARRAYS, _CUDNN, variant="cudnn", reset="after",
+        theirs={"n": "h"},
+    ),
+    Layout(
+        "keras", "lstm", "keras.layers.CuDNNLSTM", "i f g o", _CUDNN_ARRAYS, _CUDNN, variant="cudnn",
+        theirs={"g": "c"},
+    ),
+    Layout(
         "keras1", "rnn", "Keras 1 SimpleRNN", "h",
         (Stored("W", "W", "input hidden"), Stored("U", "U", "state hidden"), Stored("b", "b", "hidden")), _KERAS1,
         activation=_ANY,
@@ -194,6 +215,14 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout(
         "keras1", "lstm", "Keras 1 LSTM", "i g f o", _KERAS1_ARRAYS, _KERAS1, theirs={"g": "c"},
         gate=("hard_sigmoid_theano", "sigmoid"), activation=_ANY, output=_ANY,
+    ),
+    Layout(
+        "keras1", "gru", "Keras 1 GRU, consume_less='gpu'", "z r n", _KERAS1_FUSED, _KERAS1, variant="fused",
+        reset="before", theirs={"n": "h"}, gate=("hard_sigmoid_theano", "sigmoid"), activation=_ANY,
+    ),
+    Layout(
+        "keras1", "lstm", "Keras 1 LSTM, consume_less='gpu'", "i f g o", _KERAS1_FUSED, _KERAS1, variant="fused",
+        theirs={"g": "c"}, gate=("hard_sigmoid_theano", "sigmoid"), activation=_ANY, output=_ANY,
     ),
     Layout(
         "tf1", "rnn", "TensorFlow 1 BasicRNNCell", "h", (_TF1_KERNEL, _TF1_BIAS), _TF1, activation=_ANY,

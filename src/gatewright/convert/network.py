@@ -21,9 +21,8 @@ class Recurrent:
     directions: tuple[Parameters, ...]
     backwards: bool = False  # its only direction reads from the end
     returns: Literal["sequence", "last"] = "sequence"
-    initial: tuple[
-        Mapping[str, NDArray[Any]], ...
-    ] = ()  # states to begin with, by direction: h and c (1 or batch, hidden)
+    padding: Literal["held", "zeros"] = "held"  # its outputs at masked steps: the state as it stays, or zeros
+    initial: tuple[Mapping[str, NDArray[Any]], ...] = ()  # states to begin with, by direction: (1 or batch, hidden)
 
     @property
     def hidden(self) -> int:
@@ -67,7 +66,29 @@ class Dense:
     activation: str = "identity"
 
 
-Part = Recurrent | Embedding | OneHot | Masking | Dense
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A function of each number; softmax, of each row of features."""
+
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape:
+    """The numbers of each row of the batch, step by step, in another shape: (features,) or (time, features).
+
+    One of the sizes may be -1, for whatever is left. A mask ends here.
+    """
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reverse:
+    """The steps, and their mask, from the last to the first."""
+
+
+Part = Recurrent | Embedding | OneHot | Masking | Dense | Activation | Reshape | Reverse
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """A network of converted parts, computed by the reference: what every conversion is held to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,51 +8,86 @@ from numpy.typing import NDArray
 
 from gatewright.backends import numpy_ref
 from gatewright.convert.apply import plain
-from gatewright.convert.network import Dense, Embedding, Masking, Network, OneHot, Part, Recurrent
-from gatewright.errors import ConversionError
+from gatewright.convert.network import (
+    Activation,
+    Dense,
+    Embedding,
+    Masking,
+    Network,
+    OneHot,
+    Part,
+    Recurrent,
+    Reshape,
+    Reverse,
+)
 from gatewright.trace import trace_cell
+from gatewright.trace.mask import MASK, masked_trace
 
 Array = NDArray[Any]
-_FUNCTIONS: Mapping[str, Any] = {
+
+
+def _softmax(a: Array) -> Array:
+    exponential = np.exp(a - a.max(-1, keepdims=True))
+    return exponential / exponential.sum(-1, keepdims=True)
+
+
+FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
     "identity": lambda a: a,
     "tanh": np.tanh,
     "sigmoid": numpy_ref.sigmoid,
     "relu": lambda a: np.maximum(a, 0),
+    "hard_sigmoid_theano": lambda a: np.clip(a / 5 + 0.5, 0, 1),
+    "hard_sigmoid_keras3": lambda a: np.clip(a / 6 + 0.5, 0, 1),
+    "softplus": lambda a: np.logaddexp(a, 0),
     "elu": lambda a: np.where(a > 0, a, np.expm1(np.minimum(a, 0))),
-    "softmax": lambda a: (
-        np.exp(a - a.max(-1, keepdims=True)) / np.exp(a - a.max(-1, keepdims=True)).sum(-1, keepdims=True)
-    ),
+    "softmax": _softmax,
 }
+"""What a dense layer may end with."""
 
 
 def run(network: Network, inputs: Array, *, dtype: Any = np.float64, lengths: Sequence[int] | None = None) -> Array:
     """Outputs of a network for inputs (time, batch, features), or (time, batch) of symbols.
 
-    Steps that a mask leaves out must lie at the end of their rows; `lengths` are those of the rows where no part of
-    the network tells them.
+    `lengths` are those of the rows where no part of the network tells which steps are padding. A network that begins with a Reshape reads (batch, features); one that has left time behind gives out as much.
 
-    Raises ConversionError for a part or a mask that cannot be computed.
+    Raises ConversionError for a part that cannot be computed.
     """
     value: Array = np.asarray(inputs)
+    mask: Array | None = None  # (time, batch), false where a step is padding
     for part in network.parts:
-        lengths = _lengths(part, value) or lengths
-        value = _apply(part, value, lengths, dtype)
+        mask = _mask(part, value, mask)
+        value = _apply(part, value, mask, lengths, dtype)
+        if value.ndim < 3 or isinstance(part, Reshape):
+            mask = None
+        elif isinstance(part, Reverse) and mask is not None:
+            mask = mask[::-1]
     return value
 
 
 def run_layer(
-    layer: Recurrent, value: Array, *, dtype: Any = np.float64, lengths: Sequence[int] | None = None
+    layer: Recurrent,
+    value: Array,
+    *,
+    dtype: Any = np.float64,
+    lengths: Sequence[int] | None = None,
+    mask: Array | None = None,
 ) -> list[numpy_ref.Run]:
-    """What each direction of a layer gives: outputs after every step, and the final states."""
+    """What each direction of a layer gives: outputs after every step, and the final states.
+
+    `mask` (time, batch) is false where a step is padding, wherever that lies; `lengths` say the same of rows that are
+    padded at their ends.
+    """
     trace = trace_cell(layer.equations.cell())
-    value = np.asarray(value, dtype)
+    inputs = {trace.inputs[0].name: np.asarray(value, dtype)}
+    if mask is not None:
+        trace, inputs[MASK], lengths = masked_trace(trace), mask.astype(dtype), None
     found: list[numpy_ref.Run] = []
     for index, parameters in enumerate(layer.directions):
         begin = {name: one.astype(dtype) for name, one in layer.initial[index].items()} if layer.initial else {}
         found.append(
             numpy_ref.run(
                 trace,
-                {trace.inputs[0].name: value},
+                inputs,
                 {name: one.astype(dtype) for name, one in plain(parameters, layer.equations).items()},
                 {name: np.broadcast_to(one, (value.shape[1], one.shape[-1])) for name, one in begin.items()},
                 lengths=lengths,
@@ -62,38 +97,43 @@ def run_layer(
     return found
 
 
-def _apply(part: Part, value: Array, lengths: Sequence[int] | None, dtype: Any) -> Array:
+def _apply(part: Part, value: Array, mask: Array | None, lengths: Sequence[int] | None, dtype: Any) -> Array:
     match part:
         case Embedding():
             return part.weight.astype(dtype)[value.astype(np.int64)]
         case OneHot():
             return np.eye(part.symbols, dtype=dtype)[value.astype(np.int64)]
-        case Masking():
-            return value
+        case Masking():  # zeros there, for whatever does not heed a mask
+            return value * (value != part.value).any(axis=-1, keepdims=True)
+        case Activation():
+            return FUNCTIONS[part.function](value.astype(dtype))
+        case Reverse():
+            return value[::-1]
+        case Reshape():
+            rows = value.swapaxes(0, 1) if value.ndim == 3 else value
+            shaped = rows.reshape(len(rows), *part.shape)
+            return shaped.swapaxes(0, 1) if shaped.ndim == 3 else shaped
         case Dense():
-            product = value @ part.weight.astype(dtype).T
-            return _FUNCTIONS[part.activation](product if part.bias is None else product + part.bias.astype(dtype))
+            product = value.astype(dtype) @ part.weight.astype(dtype).T
+            return FUNCTIONS[part.activation](product if part.bias is None else product + part.bias.astype(dtype))
         case Recurrent():
-            return _recur(part, value.astype(dtype), lengths, dtype)
+            return _recur(part, value, mask, lengths, dtype)
 
 
-def _recur(layer: Recurrent, value: Array, lengths: Sequence[int] | None, dtype: Any) -> Array:
-    found = run_layer(layer, value, dtype=dtype, lengths=lengths)
+def _recur(layer: Recurrent, value: Array, mask: Array | None, lengths: Sequence[int] | None, dtype: Any) -> Array:
+    found = run_layer(layer, value, dtype=dtype, lengths=lengths, mask=mask)
     first = trace_cell(layer.equations.cell()).states[0].name
     outputs = [one.finals[first] if layer.returns == "last" else one.output for one in found]
-    return np.concatenate(outputs, axis=-1)
+    output = np.concatenate(outputs, axis=-1)
+    if mask is not None and layer.padding == "zeros" and layer.returns == "sequence":
+        return output * mask[..., None]
+    return output
 
 
-def _lengths(part: Part, value: Array) -> list[int] | None:
+def _mask(part: Part, value: Array, mask: Array | None) -> Array | None:
+    """Which steps are there, once this part has had its say."""
     if isinstance(part, Embedding) and part.masks_zero:
-        kept = value != 0
-    elif isinstance(part, Masking):
-        kept = (value != part.value).any(axis=-1)
-    else:
-        return None
-    lengths = kept.sum(axis=0)
-    if (kept != (np.arange(len(kept))[:, None] < lengths)).any():
-        raise ConversionError(
-            "a mask leaves out steps that are not at the end", do="compare rows that are padded at their ends"
-        )
-    return [int(one) for one in lengths]
+        return value != 0
+    if isinstance(part, Masking):
+        return (value != part.value).any(axis=-1)
+    return mask

@@ -1,0 +1,233 @@
+"""HDF5 files of Keras, read with h5py alone: what they say of themselves is not believed.
+
+Links that leave the place where they lie, arrays that are made of other files, and arrays that would need more memory
+than a few times the file are refused, before anything is read.
+"""
+
+import io
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from gatewright.convert.files import check_finite
+from gatewright.errors import ConversionError
+
+MOST_RATIO = 32  # of all that is read to the file itself; weights hardly pack
+MOST_NAMES = 100_000
+MOST_TEXT = 1 << 28  # of all texts in one list, in bytes
+_FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}  # those that every HDF5 library has
+
+
+@dataclass
+class _Budget:
+    """How much of a file may be read; its length stands for all that it can honestly hold."""
+
+    path: Path
+    length: int
+    largest_text: int
+    left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = MOST_RATIO * self.length
+
+    def spend(self, what: str, amount: int) -> None:
+        self.left -= amount
+        if self.left < 0:
+            raise ConversionError(
+                f"{self.path}: {what} says that it is larger than it can be",
+                expected=f"at most {MOST_RATIO} times the file's {self.length:,} bytes in all",
+                got=f"{amount:,} bytes",
+                do="save the weights again without compression",
+            )
+
+
+class Tree:
+    """A group of an HDF5 file."""
+
+    def __init__(self, group: Any, budget: _Budget) -> None:
+        self._group = group
+        self._budget = budget
+
+    @property
+    def where(self) -> str:
+        """The file and the group, as errors name them."""
+        name = self._group.name or "/"
+        return f"{self._budget.path}" + (f", group {name}" if name != "/" else "")
+
+    def names(self) -> list[str]:
+        """What the group holds."""
+        if len(self._group) > MOST_NAMES:
+            raise ConversionError(f"{self.where} holds {len(self._group):,} names", expected=f"at most {MOST_NAMES:,}")
+        return list(self._group)
+
+    def group(self, path: str) -> "Tree | None":
+        """The group of that name below this one, or None."""
+        import h5py
+
+        found = self._member(path)
+        return Tree(found, self._budget) if isinstance(found, h5py.Group) else None
+
+    def array(self, path: str) -> NDArray[Any]:
+        """The array of that name.
+
+        Raises ConversionError where there is none, or none that may be read.
+        """
+        import h5py
+
+        found = self._member(path)
+        if not isinstance(found, h5py.Dataset):
+            raise ConversionError(f"{self.where} has no array {path!r}", got=", ".join(self.names()[:12]) or "nothing")
+        self._check(found, path)
+        array = found[()]
+        check_finite(self._budget.path, found.name, array)
+        return array
+
+    def labelled(self, name: str) -> bool:
+        """Whether the group has that attribute."""
+        return name in self._group.attrs
+
+    def text(self, name: str) -> str | None:
+        """A text that the group is labelled with, or None."""
+        found = self._attribute(name)
+        found = found.item() if hasattr(found, "item") and getattr(found, "size", 0) == 1 else found
+        found = found.decode("utf-8") if isinstance(found, bytes) else found
+        return found if isinstance(found, str) else None
+
+    def texts(self, name: str) -> list[str] | None:
+        """A list of texts that the group is labelled with, in one piece or in numbered ones, or None."""
+        whole = self._list(name)
+        if whole is not None:
+            return whole
+        pieces: list[str] = []
+        for index in range(MOST_NAMES):
+            piece = self._list(f"{name}{index}")
+            if piece is None:
+                return pieces if index else None
+            pieces += piece
+        return pieces
+
+    def _list(self, name: str) -> list[str] | None:
+        found = self._attribute(name)
+        if found is None or not hasattr(found, "tolist"):
+            return None
+        listed = found.tolist()
+        listed = listed if isinstance(listed, list) else [listed]
+        return [one.decode("utf-8") if isinstance(one, bytes) else str(one) for one in listed]
+
+    def _attribute(self, name: str) -> Any:
+        """An attribute, unless many of its texts could be one and the same long one."""
+        if name not in self._group.attrs:
+            return None
+        identity = self._group.attrs.get_id(name)
+        count = prod(identity.shape)
+        self._budget.spend(f"attribute {name!r}", count * identity.dtype.itemsize)
+        if identity.dtype.kind == "O" and count > 1 and count * self._budget.largest_text > MOST_TEXT:
+            raise ConversionError(
+                f"{self.where}: attribute {name!r} is a list of texts that could be larger than its file",
+                expected=f"at most {MOST_TEXT:,} bytes",
+            )
+        return self._group.attrs[name]
+
+    def _member(self, path: str) -> Any:
+        """What lies under a path, every step of which must be a plain link."""
+        import h5py
+
+        found = self._group
+        for step in path.strip("/").split("/"):
+            if not isinstance(found, h5py.Group) or step in ("", ".", "..") or step not in found:
+                return None
+            if not isinstance(found.get(step, getlink=True), h5py.HardLink):
+                raise ConversionError(
+                    f"{self.where}: {path!r} is a link to another place",
+                    expected="weights that lie in the file itself",
+                    do="save the weights again with Keras",
+                )
+            found = found[step]
+        return found
+
+    def _check(self, dataset: Any, path: str) -> None:
+        """Refuse an array that is not simply there, or is larger than its file can hold."""
+        if dataset.is_virtual or dataset.external:
+            raise ConversionError(
+                f"{self.where}: array {path!r} is made of other files", expected="numbers in the file itself"
+            )
+        if dataset.dtype.kind not in "fiub":
+            raise ConversionError(f"{self.where}: array {path!r} holds no numbers", got=str(dataset.dtype))
+        settings = dataset.id.get_create_plist()
+        filters = [settings.get_filter(index)[0] for index in range(settings.get_nfilters())]
+        unknown = [str(one) for one in filters if one not in _FILTERS]
+        if unknown:
+            raise ConversionError(
+                f"{self.where}: array {path!r} is packed in a way that needs a plug-in",
+                expected=", ".join(_FILTERS.values()),
+                got=f"filter {', '.join(unknown)}",
+            )
+        piece = prod(dataset.chunks or ()) * dataset.dtype.itemsize  # read as a whole, whatever the array's size
+        self._budget.spend(f"array {path!r}", max(dataset.size * dataset.dtype.itemsize, piece))
+        if not filters and dataset.id.get_storage_size() < dataset.size * dataset.dtype.itemsize:
+            raise ConversionError(
+                f"{self.where}: array {path!r} says that it is larger than it is",
+                expected=f"shape {dataset.shape} of {dataset.dtype}",
+                got=f"{dataset.id.get_storage_size():,} bytes",
+            )
+
+
+@contextmanager
+def opened(path: Path, content: bytes | None = None) -> Iterator[Tree]:
+    """The root of an HDF5 file, or of one that lies in another file.
+
+    Raises ConversionError for whatever goes wrong while it is read.
+    """
+    h5py = library(path)
+    try:
+        length = path.stat().st_size if content is None else len(content)
+        with h5py.File(path if content is None else io.BytesIO(content), "r") as file:
+            yield Tree(file, _Budget(path, length, _largest_text(path, content)))
+    except ConversionError:
+        raise
+    except Exception as error:  # a damaged file fails in as many ways as it can be damaged
+        raise ConversionError(
+            f"{path} cannot be read",
+            expected="a complete HDF5 file of Keras",
+            got=f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}",
+            do="copy or download the file again",
+        ) from error
+
+
+def library(path: Path) -> Any:
+    """h5py.
+
+    Raises ConversionError where it is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ConversionError(
+            f"{path} is an HDF5 file, and h5py is not installed", do="pip install 'gatewright[keras]'"
+        ) from error
+    return h5py
+
+
+def _largest_text(path: Path, content: bytes | None) -> int:
+    """The largest text of varying length that a file can hold: no more than its largest heap, which says its size."""
+    if content is not None:
+        return _largest_heap(content)
+    if not path.stat().st_size:
+        return 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return _largest_heap(mapped)
+
+
+def _largest_heap(content: bytes | mmap.mmap) -> int:
+    largest, at = 0, content.find(b"GCOL")
+    while at >= 0:
+        size = int.from_bytes(content[at + 8 : at + 16], "little")
+        largest = max(largest, min(size, len(content)))
+        at = content.find(b"GCOL", at + 4)
+    return largest
