@@ -50,6 +50,11 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
     return arrays
 
 
+def holds_arrays(path: Path) -> bool:
+    """Whether files of that suffix hold arrays by name."""
+    return path.suffix in _READERS
+
+
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays by name; a file that was there is replaced in one step.
 

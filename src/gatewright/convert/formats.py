@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert import files, flat, onnx_files, own_file
+from gatewright.convert import files, flat, keras, onnx_files, own_file
 from gatewright.convert.naming import NAMINGS
 from gatewright.convert.network import Network, Recurrent
 from gatewright.errors import ConversionError, ModelFileError
@@ -48,6 +48,8 @@ FORMATS: Mapping[str, Format] = {
     for one in (
         Format("gatewright", (".safetensors",), own_file.read, own_file.write),
         Format("onnx", (".onnx",), onnx_files.read, onnx_files.write, onnx_files.run, initial=True),
+        Format("keras", (".keras", *keras.SUFFIXES), partial(keras.read, "keras"), keras.write, keras.run),
+        Format("keras1", keras.SUFFIXES, partial(keras.read, "keras1"), keras.write_keras1),
         *(
             Format(
                 name,
@@ -122,7 +124,8 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
             if one.name == "gatewright":  # it says so itself
                 return found[-1]
     if not found:
-        files.read_arrays(path)  # a file that cannot be opened says so itself
+        if files.holds_arrays(path):
+            files.read_arrays(path)  # a file that cannot be opened says so itself
         raise ConversionError(
             f"{path} has no layout that the table knows", got="; ".join(reasons), do="name it with --from"
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, Literal
 
 from numpy.typing import NDArray
@@ -104,6 +105,43 @@ class Network:
     def recurrent(self) -> tuple[Recurrent, ...]:
         """The recurrent layers."""
         return tuple(part for part in self.parts if isinstance(part, Recurrent))
+
+    @property
+    def reads(self) -> tuple[int | None, ...]:
+        """One row of its inputs: (time,) of symbols, (time, features), or (features,) that are reshaped first.
+
+        None stands for any number of steps.
+        """
+        first = next((part for part in self.parts if isinstance(part, Embedding | OneHot | Recurrent | Dense | Reshape)))
+        match first:
+            case Embedding() | OneHot():
+                return (self._steps,)
+            case Recurrent():
+                return (self._steps, first.inputs)
+            case Dense():
+                return (self._steps, first.weight.shape[1])
+            case Reshape():
+                return (None if -1 in first.shape else prod(first.shape),)
+
+    @property
+    def _steps(self) -> int | None:
+        """How many steps there must be, where all of them are read at once."""
+        width = 0
+        for part in self.parts:
+            match part:
+                case Embedding() | Dense():
+                    width = part.weight.shape[1 if isinstance(part, Embedding) else 0]
+                case OneHot():
+                    width = part.symbols
+                case Recurrent():
+                    if part.returns == "last":
+                        return None
+                    width = part.hidden * len(part.directions)
+                case Reshape():
+                    return prod(part.shape) // width if width and -1 not in part.shape else None
+                case _:
+                    pass
+        return None
 
     def noting(self, *notes: str) -> "Network":
         """The same, with more to tell."""

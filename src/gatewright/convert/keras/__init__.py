@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.keras import containers
-from gatewright.convert.keras.architecture import Layer, Version
+from gatewright.convert.keras import containers, storing, writing
+from gatewright.convert.keras.architecture import version_of
 from gatewright.convert.keras.reading import guessed, network_of
-from gatewright.convert.network import Network, Recurrent
+from gatewright.convert.network import Embedding, Network, Recurrent
 from gatewright.errors import ConversionError
+from gatewright.files import write_atomically
 
+WEIGHTS_SUFFIX = ".weights.h5"
+SUFFIXES = (".h5", ".hdf5")
 MOST_ORDERS = 1000
 
 
@@ -33,6 +36,49 @@ def read(framework: str, path: Path, facts: Mapping[str, Any]) -> Network:
         found = network_of(model.layers, model.version, str(path))
         return replace(found, layout=framework)
     return replace(_bare(path, model, facts), layout=framework)
+
+
+def write(network: Network, path: Path) -> None:
+    """Write .keras or .weights.h5 of Keras 3, or .h5 of Keras 2, which Keras 3 opens as well.
+
+    Raises ConversionError, with the reason, where Keras cannot compute the same.
+    """
+    bare = path.name.endswith(WEIGHTS_SUFFIX)
+    third = bare or path.suffix not in SUFFIXES
+    layers = writing.layers_of(network, version_of(storing.KERAS3 if third else storing.KERAS2))
+    dtype = writing.dtype_of(network)
+    if bare:
+        content = storing.weights(path, layers)
+    else:
+        content = storing.zipped(path, layers, dtype) if third else storing.grouped(path, layers, dtype)
+    write_atomically(path, content)
+
+
+def write_keras1(network: Network, path: Path) -> None:
+    """Write the weights of layers of Keras 1, in the order in which it makes them.
+
+    Raises ConversionError, with the reason, where Keras 1 cannot compute the same.
+    """
+    write_atomically(path, storing.keras1(path, writing.keras1(network)))
+
+
+def run(path: Path, inputs: NDArray[Any]) -> NDArray[Any]:
+    """What Keras computes with the model in a file, for inputs as `gatewright.convert.run` takes them.
+
+    Raises ImportError where no Keras is installed that computes what the file says.
+    """
+    import keras
+
+    model = containers.read(path)
+    if not model.described:
+        raise ImportError(f"{path} holds weights alone, and Keras needs a model to run them in")
+    known = read("keras", path, {})
+    if model.version.major < 3 and any(one.equations.gate == model.version.hard_sigmoid for one in known.recurrent):
+        raise ImportError(f"{path} has the hard_sigmoid of Keras 2, and this is Keras {keras.__version__}")
+    loaded = keras.saving.load_model(path, compile=False)
+    sequences = len(known.reads) == 2 or isinstance(known.parts[0], Embedding)
+    outputs = np.asarray(loaded.predict(inputs.swapaxes(0, 1) if sequences else inputs, verbose=0))
+    return outputs.swapaxes(0, 1) if outputs.ndim == 3 else outputs
 
 
 def _bare(path: Path, model: containers.Model, facts: Mapping[str, Any]) -> Network:

@@ -1,0 +1,120 @@
+"""Files of Keras, written with h5py alone: .h5 of Keras 1 and 2, .weights.h5 and .keras of Keras 3."""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert.keras.architecture import Layer
+from gatewright.convert.keras.containers import CONFIG, METADATA, NAMES, PLACES, WEIGHTS, group_names
+from gatewright.convert.keras.hdf5 import library
+from gatewright.convert.keras.reading import FAMILIES
+
+KERAS2, KERAS3 = "2.15.0", "3.3.0"  # what files say of who wrote them
+
+
+def zipped(path: Path, layers: Sequence[Layer], dtype: str) -> bytes:
+    """A .keras file."""
+    named = _named(layers)
+    listed = [_serialised(layer.kind, {"name": layer.name, "dtype": dtype, **layer.config}) for layer in named]
+    config = {"name": "converted", "layers": listed}
+    model = {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(METADATA), json.dumps({"keras_version": KERAS3}))
+        archive.writestr(zipfile.ZipInfo(CONFIG), json.dumps(model))
+        archive.writestr(zipfile.ZipInfo(WEIGHTS), weights(path, layers))
+    return content.getvalue()
+
+
+def weights(path: Path, layers: Sequence[Layer]) -> bytes:
+    """A .weights.h5 file, or what lies in a .keras file."""
+    content = io.BytesIO()
+    with library(path).File(content, "w") as file:
+        file.create_group("vars")
+        for layer, group in zip(layers, group_names([layer.kind for layer in layers]), strict=True):
+            file.create_group(f"layers/{group}/vars")
+            for place, index, array in _numbered(layer):
+                file[f"layers/{group}/{place}vars/{index}"] = np.ascontiguousarray(array)
+    return content.getvalue()
+
+
+def grouped(path: Path, layers: Sequence[Layer], dtype: str) -> bytes:
+    """An .h5 file of Keras 2, with the model's configuration."""
+    named = _named(layers)
+    listed = [_serialised(layer.kind, {"name": layer.name, "dtype": dtype, **layer.config}) for layer in named]
+    model = {"class_name": "Sequential", "config": {"name": "converted", "layers": listed}}
+    content = io.BytesIO()
+    with library(path).File(content, "w") as file:
+        file.attrs["keras_version"] = KERAS2.encode()
+        file.attrs["backend"] = b"tensorflow"
+        file.attrs["model_config"] = json.dumps(model).encode()
+        root = file.create_group("model_weights")
+        root.attrs["keras_version"] = KERAS2.encode()
+        root.attrs["backend"] = b"tensorflow"
+        _groups(root, named, "{layer}/{array}:0", "{layer}/{direction}{inner}/{array}:0")
+    return content.getvalue()
+
+
+def keras1(path: Path, layers: Sequence[Layer]) -> bytes:
+    """An .h5 file of weights of Keras 1."""
+    content = io.BytesIO()
+    with library(path).File(content, "w") as file:
+        _groups(file, _named(layers, "_1"), "{layer}_{array}", "{direction}{inner}_{array}")
+    return content.getvalue()
+
+
+def _groups(root: Any, layers: Sequence[Layer], label: str, label_of_two: str) -> None:
+    """A group for each layer, labelled with the names of its arrays in order, as Keras 1 and 2 have it."""
+    root.attrs["layer_names"] = np.array([layer.name.encode() for layer in layers])
+    for layer in layers:
+        group = root.create_group(layer.name)
+        labels: list[bytes] = []
+        for name, array in layer.arrays.items():
+            direction, _, last = name.rpartition("/")
+            inner = layer.inner.name if layer.inner else ""
+            template = label_of_two if direction else label
+            labels.append(
+                template.format(layer=layer.name, direction=f"{direction}_", inner=inner, array=last).encode()
+            )
+            group[labels[-1]] = np.ascontiguousarray(array)
+        group.attrs["weight_names"] = np.array(labels) if labels else np.zeros(0)
+
+
+def _named(layers: Sequence[Layer], suffix: str = "") -> list[Layer]:
+    """Layers with names, and with those of the layers in them."""
+    names = group_names([layer.kind for layer in layers])
+    found: list[Layer] = []
+    for layer, name in zip(layers, names, strict=True):
+        inner = layer.config.get("layer")
+        if isinstance(inner, Mapping):
+            within = {"name": group_names([inner["class_name"]])[0] + suffix, **inner["config"]}
+            layer = replace(layer, config={**layer.config, "layer": {**inner, "config": within}})
+        found.append(replace(layer, name=name + suffix))
+    return found
+
+
+def _serialised(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A layer's settings with what Keras 3 wants to know beside them, in its own files and in wrappers of others."""
+    inner = config.get("layer")
+    if isinstance(inner, Mapping):
+        config = {**config, "layer": _serialised(inner["class_name"], {"dtype": config["dtype"], **inner["config"]})}
+    return {"module": "keras.layers", "class_name": kind, "config": config, "registered_name": None}
+
+
+def _numbered(layer: Layer) -> Iterator[tuple[str, str, NDArray[Any]]]:
+    """Where the arrays of a layer lie below its group in Keras 3, and their numbers."""
+    cell = "cell" if layer.kind in FAMILIES or layer.kind == "Bidirectional" else ""
+    names = NAMES["embedding" if layer.kind == "Embedding" else cell]
+    for name, array in layer.arrays.items():
+        direction, slash, last = name.rpartition("/")
+        place = next(
+            place for place, prefix in PLACES.items() if prefix == direction + slash and place.endswith(cell or place)
+        )
+        yield f"{place}/" if place else "", str(names.index(last)), array

@@ -1,0 +1,210 @@
+"""A network as the layers of a Keras model."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert import apply
+from gatewright.convert.equations import Equations
+from gatewright.convert.flat import choose
+from gatewright.convert.keras.architecture import Layer, Version
+from gatewright.convert.keras.reading import DIRECTIONS
+from gatewright.convert.layouts import Layout
+from gatewright.convert.network import (
+    Activation,
+    Dense,
+    Embedding,
+    Masking,
+    Network,
+    OneHot,
+    Part,
+    Recurrent,
+    Reshape,
+    Reverse,
+)
+from gatewright.errors import ConversionError
+
+CLASSES = {"rnn": "SimpleRNN", "gru": "GRU", "lstm": "LSTM"}
+
+
+@dataclass
+class _Writer:
+    """What has been written, and whether a mask goes along with it."""
+
+    version: Version
+    masked: bool = False
+    layers: list[Layer] = field(default_factory=list[Layer])
+
+    def add(self, kind: str, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
+        self.layers.append(Layer(kind, "", config, arrays or {}))
+
+    def function(self, name: str) -> str:
+        """What a function is called there."""
+        if name.startswith("hard_sigmoid") and name != self.version.hard_sigmoid:
+            slopes = {"hard_sigmoid_theano": "x/5", "hard_sigmoid_keras3": "x/6"}
+            raise ConversionError(
+                f"the hard_sigmoid of Keras {self.version.major} is another one",
+                expected=f"max(0, min(1, {slopes[self.version.hard_sigmoid]} + 1/2))",
+                got=f"max(0, min(1, {slopes[name]} + 1/2))",
+                do="write .h5 for that of Keras 2, .keras for that of Keras 3",
+            )
+        return {"identity": "linear", self.version.hard_sigmoid: "hard_sigmoid"}.get(name, name)
+
+
+def layers_of(network: Network, version: Version) -> list[Layer]:
+    """The layers of a sequential model that computes what a network does, without their names.
+
+    Raises ConversionError, with the reason, where Keras has no such layer.
+    """
+    writer = _Writer(version)
+    shape = [None, *network.reads]
+    symbols = isinstance(network.parts[0], Embedding | OneHot)
+    key = "batch_shape" if version.major >= 3 else "batch_input_shape"
+    writer.add("InputLayer", {key: shape, "dtype": "int32" if symbols else dtype_of(network)})
+    parts = list(network.parts)
+    for index, part in enumerate(parts):
+        following = parts[index + 1] if index + 1 < len(parts) else None
+        _write(part, following, parts[index - 1] if index else None, writer)
+    return writer.layers
+
+
+def dtype_of(network: Network) -> str:
+    arrays = [one for layer in network.recurrent for parameters in layer.directions for one in parameters.values()]
+    return str(np.result_type(*arrays))
+
+
+def _write(part: Part, following: Part | None, before: Part | None, writer: _Writer) -> None:
+    match part:
+        case Embedding():
+            writer.masked = part.masks_zero
+            _embedding(part.weight, part.masks_zero, writer)
+        case OneHot():
+            _embedding(np.eye(part.symbols, dtype=np.float32), False, writer)
+        case Masking():
+            writer.masked = True
+            writer.add("Masking", {"mask_value": part.value})
+        case Activation():
+            writer.add("Activation", {"activation": writer.function(part.function)})
+        case Reshape():
+            if writer.masked and writer.version.major < 3:
+                raise ConversionError("Keras 2 has no mask before a Reshape", do="write .keras, for Keras 3")
+            writer.masked = False
+            writer.add("Reshape", {"target_shape": list(part.shape)})
+        case Reverse():
+            if not (isinstance(before, Recurrent) and before.backwards and before.returns == "sequence"):
+                raise ConversionError("Keras turns steps round only behind a layer that goes backwards")
+        case Dense():
+            arrays = {"kernel": part.weight.T} | ({} if part.bias is None else {"bias": part.bias})
+            config = {"units": len(part.weight), "activation": writer.function(part.activation)}
+            writer.add("Dense", {**config, "use_bias": part.bias is not None}, arrays)
+        case Recurrent():
+            _recurrent(part, following, writer)
+
+
+def _embedding(weight: NDArray[Any], masks_zero: bool, writer: _Writer) -> None:
+    config = {"input_dim": weight.shape[0], "output_dim": weight.shape[1], "mask_zero": masks_zero}
+    writer.add("Embedding", config, {"embeddings": weight})
+
+
+def _recurrent(layer: Recurrent, following: Part | None, writer: _Writer) -> None:
+    both, sequence = len(layer.directions) == 2, layer.returns == "sequence"
+    if sequence and layer.backwards and not isinstance(following, Reverse):
+        raise ConversionError(
+            "Keras gives the outputs of a layer that goes backwards in the order in which it made them",
+            expected="a layer of two directions, or the last output alone",
+        )
+    if both and sequence and writer.masked and layer.padding != "zeros":
+        raise ConversionError(
+            "a layer of two directions gives zeros at masked steps in Keras", got="the state as it stays"
+        )
+    row = choose("keras", layer.equations, layer.directions[0])
+    written = _with_bias([apply.write(row, one, layer.equations) for one in layer.directions], row)
+    config = _settings(layer, row, writer) | {"use_bias": "bias" in written[0]}
+    kind = CLASSES[row.family]
+    if both:
+        arrays = {f"{prefix}{name}": one for prefix, each in zip(DIRECTIONS, written, strict=True) for name, one in each.items()}
+        writer.add("Bidirectional", {"layer": {"class_name": kind, "config": config}, "merge_mode": "concat"}, arrays)
+    else:
+        if layer.padding == "zeros":
+            config["zero_output_for_mask"] = True
+        writer.add(kind, config | {"go_backwards": layer.backwards}, written[0])
+    writer.masked = writer.masked and sequence
+
+
+def _settings(layer: Recurrent, row: Layout, writer: _Writer) -> dict[str, Any]:
+    equations = layer.equations
+    config: dict[str, Any] = {
+        "units": layer.hidden,
+        "activation": writer.function(equations.activation),
+        "return_sequences": layer.returns == "sequence",
+    }
+    if row.family != "rnn":
+        config["recurrent_activation"] = writer.function(equations.gate)
+    if row.family == "gru":
+        config["reset_after"] = row.reset == "after"
+    if row.family == "lstm":
+        config["unit_forget_bias"] = False
+        _one_activation(equations)
+    return config
+
+
+def _one_activation(equations: Equations) -> None:
+    if equations.activation != equations.output:
+        raise ConversionError(
+            "an LSTM of Keras has one activation for the candidate and the output",
+            got=f"{equations.activation} and {equations.output}",
+        )
+
+
+def _with_bias(written: Sequence[dict[str, NDArray[Any]]], row: Layout) -> list[dict[str, NDArray[Any]]]:
+    """Biases of both directions, if one of them has any."""
+    shapes = [one["bias"].shape for one in written if "bias" in one]
+    if shapes:
+        written = [{"bias": np.zeros(shapes[0], one["kernel"].dtype), **one} for one in written]
+    return [{name: one[name] for name, *_ in row.stored() if name in one} for one in written]
+
+
+def keras1(network: Network) -> list[Layer]:
+    """The layers of a network that have weights, with their arrays as Keras 1 has them, in its order.
+
+    Raises ConversionError, with the reason, where Keras 1 has no such layer.
+    """
+    found: list[Layer] = []
+    for part in network.parts:
+        match part:
+            case Embedding():
+                found.append(Layer("Embedding", "", {}, {"W": part.weight}))
+            case Dense():
+                bias = {} if part.bias is None else {"b": part.bias}
+                found.append(Layer("Dense", "", {}, {"W": part.weight.T, **bias}))
+            case Recurrent():
+                found.append(_keras1(part))
+            case _:
+                pass  # layers without weights are in no file of weights
+    return found
+
+
+def _keras1(layer: Recurrent) -> Layer:
+    row = choose("keras1", layer.equations, layer.directions[0])
+    if row.family == "lstm":
+        _one_activation(layer.equations)
+    place = {gate: index for index, gate in enumerate(row.gates.split())}
+    by_gate = sorted(row.stored(), key=lambda one: place[one[2][0]])  # as Keras 1 lists them: W_i, U_i, b_i, W_c ...
+    kind = CLASSES[row.family]
+    both = len(layer.directions) == 2
+    arrays: dict[str, NDArray[Any]] = {}
+    for prefix, parameters in zip(DIRECTIONS if both else ("",), layer.directions, strict=True):
+        written = apply.write(row, _biased(parameters, layer.equations), layer.equations)
+        arrays |= {f"{prefix}{name}": written[name] for name, *_ in by_gate}
+    inner = {"layer": {"class_name": kind, "config": {}}} if both else {}
+    return Layer("Bidirectional" if both else kind, "", inner, arrays)
+
+
+def _biased(parameters: Mapping[str, NDArray[Any]], equations: Equations) -> dict[str, NDArray[Any]]:
+    """Parameters with a bias for each gate, as Keras 1 always has."""
+    kernels = {name: one for name, one in parameters.items() if name.startswith("U.")}
+    zero = np.zeros(next(iter(kernels.values())).shape[0], next(iter(kernels.values())).dtype)
+    return {**{f"b.{gate}": zero for gate in equations.gates}, **parameters}
