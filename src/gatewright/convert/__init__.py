@@ -7,7 +7,8 @@ A conversion computes the same function, or it is refused with the reason.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,24 @@ from gatewright.convert.equations import Equations
 from gatewright.convert.formats import FORMATS, format_of
 from gatewright.convert.formats import read as _read
 from gatewright.convert.layouts import LAYOUTS, Layout
-from gatewright.convert.network import Dense, Embedding, Masking, Network, OneHot, Recurrent
+from gatewright.convert.network import (
+    Activation,
+    Dense,
+    Embedding,
+    Masking,
+    Network,
+    OneHot,
+    Recurrent,
+    Reshape,
+    Reverse,
+)
 from gatewright.convert.run import run, run_layer
 from gatewright.errors import ConversionError
 
 __all__ = [
     "FORMATS",
     "LAYOUTS",
+    "Activation",
     "Dense",
     "Embedding",
     "Equations",
@@ -35,6 +47,8 @@ __all__ = [
     "OneHot",
     "Recurrent",
     "Report",
+    "Reshape",
+    "Reverse",
     "convert",
     "read",
     "run",
@@ -105,30 +119,65 @@ def convert(
 
 
 def compare(one: Network, other: Network, *, steps: int = 11, batch: int = 3, seed: int = 0) -> tuple[float, float]:
-    """The largest difference between outputs of the recurrent layers, and the largest output, both in float64.
+    """The largest difference between outputs of two networks, and the largest output, both in float64.
+
+    Networks of the same parts are compared as a whole too; otherwise their recurrent layers are, one by one.
 
     Raises ConversionError where it is more than rounding can explain.
     """
     generator = np.random.default_rng(seed)
-    ones, others = (Network(network.recurrent) for network in (one, other))
-    fixed = [
-        len(state)
-        for layer in (*ones.recurrent, *others.recurrent)
-        for part in layer.initial
-        for state in part.values()
-    ]
+    fixed = [len(state) for layer in one.recurrent for part in layer.initial for state in part.values()]
     batch = next((rows for rows in fixed if rows > 1), batch)
-    inputs = generator.standard_normal((steps, batch, ones.recurrent[0].inputs))
-    wanted, got = run(ones, inputs), run(others, inputs)
-    difference, scale = float(np.abs(wanted - got).max(initial=0.0)), float(np.abs(wanted).max(initial=0.0))
-    if wanted.shape != got.shape or not difference <= _rounding(one) * max(scale, 1.0):
+    pairs = [
+        (Network((_all_steps(left),)), Network((_all_steps(right),)))
+        for left, right in zip_longest(one.recurrent, other.recurrent)
+        if left is not None and right is not None
+    ]
+    if _outline(one) == _outline(other):
+        pairs.append((one, other))
+    difference = scale = 0.0
+    for left, right in pairs:
+        inputs = _example(left, steps, batch, generator)
+        wanted, got = run(left, inputs), run(right, inputs)
+        alike = wanted.shape == got.shape
+        difference = max(difference, float(np.abs(wanted - got).max(initial=0.0)) if alike else np.inf)
+        scale = max(scale, float(np.abs(wanted).max(initial=0.0)))
+    same = len(one.recurrent) == len(other.recurrent)
+    if not same or not difference <= _rounding(one) * max(scale, 1.0):
         raise ConversionError(
             "what was written computes something else",
             expected=f"a difference below {_rounding(one):.1g}",
-            got=f"{difference:.3g}",
+            got=f"{difference:.3g}" if same else f"{len(other.recurrent)} layers of {len(one.recurrent)}",
             do="please report it with both files",
         )
     return difference, scale
+
+
+def _outline(network: Network) -> list[tuple[Any, ...]]:
+    """What of a network not every kind of file can say."""
+    return [(type(part), getattr(part, "returns", None)) for part in network.parts]
+
+
+def _all_steps(layer: Recurrent) -> Recurrent:
+    """A layer that gives out every step, as every layout has it."""
+    return replace(layer, returns="sequence")
+
+
+def _example(network: Network, steps: int, batch: int, generator: np.random.Generator) -> NDArray[Any]:
+    """Random inputs that a network can read, some of whose steps are padding."""
+    shape = network.reads
+    match network.parts[0]:
+        case Embedding() as first:
+            return generator.integers(0, len(first.weight), (shape[0] or steps, batch))
+        case OneHot() as first:
+            return generator.integers(0, first.symbols, (shape[0] or steps, batch))
+        case Reshape():
+            return generator.standard_normal((batch, shape[0] or steps))
+        case first:
+            inputs = generator.standard_normal((shape[0] or steps, batch, shape[-1] or 1))
+            if isinstance(first, Masking):
+                inputs[generator.random(inputs.shape[:2]) < 0.2] = first.value
+            return inputs
 
 
 def _rounding(network: Network) -> float:

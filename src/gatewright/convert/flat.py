@@ -12,7 +12,7 @@ from gatewright.convert import apply
 from gatewright.convert.equations import Equations
 from gatewright.convert.layouts import Layout, layouts
 from gatewright.convert.naming import NAMINGS, Naming, Place, in_order, locate, name_of
-from gatewright.convert.network import Network, Parameters, Recurrent
+from gatewright.convert.network import Network, Parameters, Part, Recurrent
 from gatewright.errors import ConversionError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -72,6 +72,7 @@ def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:
     Raises ConversionError, with the reason, where they cannot compute the same.
     """
     stack = network.recurrent
+    _refuse_between(network, framework)
     if len(stack) < len(network.parts):
         others = sorted({type(part).__name__ for part in network.parts} - {"Recurrent"})
         network = network.noting(f"{framework} keeps recurrent layers here; left out: {', '.join(others)}")
@@ -87,6 +88,24 @@ def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:
             for array, value in apply.write(row, parameters, layer.equations).items():
                 arrays[name_of(array, place, naming, scope)] = value
     return arrays
+
+
+def _refuse_between(network: Network, framework: str) -> None:
+    """Refuse what stands between recurrent layers, which arrays of a stack cannot say."""
+    places = [index for index, part in enumerate(network.parts) if isinstance(part, Recurrent)]
+    between = network.parts[places[0] : places[-1]] if places else ()
+    others = [type(part).__name__ for part in between if not isinstance(part, Recurrent)]
+    others += ["a layer that gives its last output alone" for part in between if _gives_last(part)]
+    if others:
+        raise ConversionError(
+            f"arrays of {framework} are a stack of recurrent layers, each of which reads the one below",
+            got=f"{', '.join(others)} between them",
+            do="convert the layers one by one",
+        )
+
+
+def _gives_last(part: Part) -> bool:
+    return isinstance(part, Recurrent) and part.returns == "last"
 
 
 def choose(framework: str, equations: Equations, parameters: Parameters) -> Layout:

@@ -131,7 +131,7 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
         )
     fewest = min(len(one.rest) for one in found)
     best = [one for one in found if len(one.rest) == fewest]
-    different = [one for one in best if not _same(one, best[0])]
+    different = [one for one in best[1:] if not _same(one, best[0])]
     if different:
         raise ConversionError(
             f"{path} fits several layouts, which would compute different things",

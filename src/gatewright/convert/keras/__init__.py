@@ -45,7 +45,7 @@ def write(network: Network, path: Path) -> None:
     """
     bare = path.name.endswith(WEIGHTS_SUFFIX)
     third = bare or path.suffix not in SUFFIXES
-    layers = writing.layers_of(network, version_of(storing.KERAS3 if third else storing.KERAS2))
+    layers = writing.layers_of(network, version_of(storing.KERAS3 if third else storing.KERAS2), bare=bare)
     dtype = writing.dtype_of(network)
     if bare:
         content = storing.weights(path, layers)

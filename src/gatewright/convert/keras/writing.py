@@ -35,6 +35,7 @@ class _Writer:
     """What has been written, and whether a mask goes along with it."""
 
     version: Version
+    bare: bool
     masked: bool = False
     layers: list[Layer] = field(default_factory=list[Layer])
 
@@ -54,12 +55,14 @@ class _Writer:
         return {"identity": "linear", self.version.hard_sigmoid: "hard_sigmoid"}.get(name, name)
 
 
-def layers_of(network: Network, version: Version) -> list[Layer]:
+def layers_of(network: Network, version: Version, *, bare: bool = False) -> list[Layer]:
     """The layers of a sequential model that computes what a network does, without their names.
+
+    Those of `bare` weights have a bias each, by whose shape a GRU tells where it resets.
 
     Raises ConversionError, with the reason, where Keras has no such layer.
     """
-    writer = _Writer(version)
+    writer = _Writer(version, bare)
     shape = [None, *network.reads]
     symbols = isinstance(network.parts[0], Embedding | OneHot)
     key = "batch_shape" if version.major >= 3 else "batch_input_shape"
@@ -121,11 +124,16 @@ def _recurrent(layer: Recurrent, following: Part | None, writer: _Writer) -> Non
             "a layer of two directions gives zeros at masked steps in Keras", got="the state as it stays"
         )
     row = choose("keras", layer.equations, layer.directions[0])
-    written = _with_bias([apply.write(row, one, layer.equations) for one in layer.directions], row)
+    given = [_biased(one, layer.equations) if writer.bare else one for one in layer.directions]
+    written = _with_bias([apply.write(row, one, layer.equations) for one in given], row)
     config = _settings(layer, row, writer) | {"use_bias": "bias" in written[0]}
     kind = CLASSES[row.family]
     if both:
-        arrays = {f"{prefix}{name}": one for prefix, each in zip(DIRECTIONS, written, strict=True) for name, one in each.items()}
+        arrays = {
+            f"{prefix}{name}": one
+            for prefix, each in zip(DIRECTIONS, written, strict=True)
+            for name, one in each.items()
+        }
         writer.add("Bidirectional", {"layer": {"class_name": kind, "config": config}, "merge_mode": "concat"}, arrays)
     else:
         if layer.padding == "zeros":
