@@ -54,6 +54,8 @@ def _array(row: Layout, name: str, one: Stored, gates: tuple[str, ...]) -> str:
     own = one.gates.split()
     if own and "{gate}" not in one.name and len(own) > 1:
         said += " of " + ", ".join(row.theirs.get(gate, gate) for gate in own)
+    if one.buffer:
+        said += f", each gate's numbers in the order of ({', '.join(LETTERS[axis] for axis in one.buffer.split())})"
     return said + (", if it has biases" if one.optional and one.kinds != "p" else "")
 
 

@@ -27,6 +27,8 @@ ACTIVATIONS: Mapping[str, Function] = {
     "identity": identity,
     "softsign": lambda a: a / (1 + lang.abs(a)),
 }
+HARD_SLOPES: Mapping[str, float] = {"hard_sigmoid_theano": 1 / 5, "hard_sigmoid_keras3": 1 / 6}
+
 ODD_ABOUT_HALF = ("sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3")
 """Gates for which 1 - gate(a) is gate(-a), so that an inverted gate is one with negated weights."""
 

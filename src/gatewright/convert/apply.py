@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.activations import ODD_ABOUT_HALF, odd_about_half, parsed
+from gatewright.convert.activations import HARD_SLOPES, ODD_ABOUT_HALF, odd_about_half, parsed
 from gatewright.convert.equations import Equations
 from gatewright.convert.layouts import Layout, Stored
 from gatewright.convert.network import Parameters
@@ -193,6 +193,17 @@ def invert_update(parameters: Parameters, equations: Equations) -> Parameters:
     parts = {tuple(name.split(".", 1)): value for name, value in parameters.items()}
     turned = _inverted(parts, equations.gate, str(equations))  # pyright: ignore[reportArgumentType]
     return {f"{kind}.{gate}": value for (kind, gate), value in turned.items()}
+
+
+def with_slope(parameters: Parameters, equations: Equations, gate: str) -> tuple[Parameters, Equations]:
+    """Parameters for gates with a hard sigmoid of another slope: clip(a / 5 + 1/2) is clip((6/5 a) / 6 + 1/2)."""
+    factor = HARD_SLOPES[equations.gate] / HARD_SLOPES[gate]
+    gates = tuple(f".{name}" for name in equations.gates if name in ("r", "z", "i", "f", "o"))
+    steeper = {
+        name: (value * np.float64(factor)).astype(value.dtype) if name.endswith(gates) else value
+        for name, value in parameters.items()
+    }
+    return steeper, replace(equations, gate=gate, forget_bias=equations.forget_bias * factor)
 
 
 def equations_of(layout: Layout, **facts: Any) -> Equations:

@@ -82,6 +82,8 @@ def _cut(name: str, one: Stored, kind: str, gate: int, gates: int) -> str:
     while cuts and cuts[-1] == ":":
         cuts.pop()
     order = [axis for group in axes.groups for axis in group if axis in AXES[kind]]
+    if one.buffer:
+        return f"{name}[{', '.join(cuts)}].reshape({', '.join(_LETTERS[axis] for axis in one.buffer.split())})"
     turned = ".T" if order == list(reversed(AXES[kind])) and len(order) == 2 else ""
     return f"{name}[{', '.join(cuts)}]{turned}" if cuts else f"{name}{turned}"
 

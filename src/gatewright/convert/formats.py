@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert import files, flat, keras, onnx_files, own_file
+from gatewright.convert import files, flat, keras_files, onnx_files, own_file
 from gatewright.convert.naming import NAMINGS
 from gatewright.convert.network import Network, Recurrent
 from gatewright.errors import ConversionError, ModelFileError
@@ -48,8 +48,14 @@ FORMATS: Mapping[str, Format] = {
     for one in (
         Format("gatewright", (".safetensors",), own_file.read, own_file.write),
         Format("onnx", (".onnx",), onnx_files.read, onnx_files.write, onnx_files.run, initial=True),
-        Format("keras", (".keras", *keras.SUFFIXES), partial(keras.read, "keras"), keras.write, keras.run),
-        Format("keras1", keras.SUFFIXES, partial(keras.read, "keras1"), keras.write_keras1),
+        Format(
+            "keras",
+            (".keras", *keras_files.SUFFIXES),
+            partial(keras_files.read, "keras"),
+            keras_files.write,
+            keras_files.run,
+        ),
+        Format("keras1", keras_files.SUFFIXES, partial(keras_files.read, "keras1"), keras_files.write_keras1),
         *(
             Format(
                 name,

@@ -112,9 +112,7 @@ class Network:
 
         None stands for any number of steps.
         """
-        first = next(
-            (part for part in self.parts if isinstance(part, Embedding | OneHot | Recurrent | Dense | Reshape))
-        )
+        first = next(part for part in self.parts if isinstance(part, Embedding | OneHot | Recurrent | Dense | Reshape))
         match first:
             case Embedding() | OneHot():
                 return (self._steps,)

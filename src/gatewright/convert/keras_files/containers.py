@@ -3,16 +3,15 @@
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from gatewright.convert.keras.architecture import Layer, Version, layers_of, parsed, version_of
-from gatewright.convert.keras.hdf5 import MOST_RATIO, Tree, opened
-from gatewright.convert.keras.reading import DIRECTIONS
+from gatewright.convert.keras_files.architecture import Layer, Version, layers_of, parsed, version_of
+from gatewright.convert.keras_files.hdf5 import MOST_RATIO, Tree, opened
+from gatewright.convert.keras_files.recurrence import DIRECTIONS
 from gatewright.convert.naming import in_order
 from gatewright.errors import ConversionError
 
@@ -149,11 +148,12 @@ def _numbered(root: Tree, path: str, embedding: bool) -> dict[str, NDArray[Any]]
     arrays: dict[str, NDArray[Any]] = {}
     for place, prefix in PLACES.items():
         group = root.group("/".join(part for part in (path, place, "vars") if part))
+        if group is None:
+            continue
         known = NAMES["embedding" if embedding else "cell" if place.endswith("cell") else ""]
-        for index, number in enumerate(sorted(group.names(), key=in_order) if group else ()):
-            with suppress(IndexError):
-                number = known[index]
-            arrays[f"{prefix}{number}"] = group.array(str(index))
+        for index in range(len(group.names())):
+            name = known[index] if index < len(known) else str(index)
+            arrays[f"{prefix}{name}"] = group.array(str(index))
     return arrays
 
 
@@ -169,7 +169,7 @@ def group_names(kinds: Sequence[str]) -> list[str]:
 
 
 def kind_of(group: str) -> str:
-    """lstm of lstm_1."""
+    """The class in a name such as lstm_1."""
     return re.sub(r"_\d+$", "", group)
 
 

@@ -6,7 +6,7 @@ than a few times the file are refused, before anything is read.
 
 import io
 import mmap
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
@@ -179,7 +179,7 @@ class Tree:
 
 
 @contextmanager
-def opened(path: Path, content: bytes | None = None) -> Iterator[Tree]:
+def opened(path: Path, content: bytes | None = None) -> Generator[Tree]:
     """The root of an HDF5 file, or of one that lies in another file.
 
     Raises ConversionError for whatever goes wrong while it is read.

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.keras.architecture import Layer
-from gatewright.convert.keras.containers import CONFIG, METADATA, NAMES, PLACES, WEIGHTS, group_names
-from gatewright.convert.keras.hdf5 import library
-from gatewright.convert.keras.reading import FAMILIES
+from gatewright.convert.keras_files.architecture import Layer
+from gatewright.convert.keras_files.containers import CONFIG, METADATA, NAMES, PLACES, WEIGHTS, group_names
+from gatewright.convert.keras_files.hdf5 import library
+from gatewright.convert.keras_files.recurrence import FAMILIES
 
 KERAS2, KERAS3 = "2.15.0", "3.3.0"  # what files say of who wrote them
 
@@ -90,14 +90,18 @@ def _groups(root: Any, layers: Sequence[Layer], label: str, label_of_two: str) -
 def _named(layers: Sequence[Layer], suffix: str = "") -> list[Layer]:
     """Layers with names, and with those of the layers in them."""
     names = group_names([layer.kind for layer in layers])
-    found: list[Layer] = []
-    for layer, name in zip(layers, names, strict=True):
-        inner = layer.config.get("layer")
-        if isinstance(inner, Mapping):
-            within = {"name": group_names([inner["class_name"]])[0] + suffix, **inner["config"]}
-            layer = replace(layer, config={**layer.config, "layer": {**inner, "config": within}})
-        found.append(replace(layer, name=name + suffix))
-    return found
+    return [
+        replace(layer, name=name + suffix, config=_with_inner_name(layer.config, suffix))
+        for layer, name in zip(layers, names, strict=True)
+    ]
+
+
+def _with_inner_name(config: Mapping[str, Any], suffix: str) -> Mapping[str, Any]:
+    inner = config.get("layer")
+    if not isinstance(inner, Mapping):
+        return config
+    within = {"name": group_names([inner["class_name"]])[0] + suffix, **inner["config"]}
+    return {**config, "layer": {**inner, "config": within}}
 
 
 def _serialised(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.keras import containers, storing, writing
-from gatewright.convert.keras.architecture import version_of
-from gatewright.convert.keras.reading import guessed, network_of
+from gatewright.convert.keras_files import containers, storing, writing
+from gatewright.convert.keras_files.architecture import version_of
+from gatewright.convert.keras_files.reading import network_of
+from gatewright.convert.keras_files.recurrence import guessed
 from gatewright.convert.network import Embedding, Network, Recurrent
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically

@@ -45,7 +45,7 @@ class Version:
 def version_of(text: str | None) -> Version:
     """A version by its text; Keras 1 wrote none beside bare weights."""
     found = re.match(r"(\d+)(?:\.(\d+))?", text or "1")
-    number = tuple(int(part) for part in found.groups() if part is not None) if found else (1,)
+    number = tuple(int(part) for part in (found.groups() if found else ("1",)) if part is not None)
     return Version(number, hybrid="-tf" in (text or "") or (2, 4) <= number < (3,))
 
 

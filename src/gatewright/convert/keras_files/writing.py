@@ -1,17 +1,17 @@
 """A network as the layers of a Keras model."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert import apply
-from gatewright.convert.equations import Equations
+from gatewright.convert.equations import HARD_SLOPES, Equations
 from gatewright.convert.flat import choose
-from gatewright.convert.keras.architecture import Layer, Version
-from gatewright.convert.keras.reading import DIRECTIONS
+from gatewright.convert.keras_files.architecture import Layer, Version, version_of
+from gatewright.convert.keras_files.recurrence import DIRECTIONS
 from gatewright.convert.layouts import Layout
 from gatewright.convert.network import (
     Activation,
@@ -50,7 +50,7 @@ class _Writer:
                 f"the hard_sigmoid of Keras {self.version.major} is another one",
                 expected=f"max(0, min(1, {slopes[self.version.hard_sigmoid]} + 1/2))",
                 got=f"max(0, min(1, {slopes[name]} + 1/2))",
-                do="write .h5 for that of Keras 2, .keras for that of Keras 3",
+                do="write .h5 for that of Keras 2, .keras for that of Keras 3; gates are converted",
             )
         return {"identity": "linear", self.version.hard_sigmoid: "hard_sigmoid"}.get(name, name)
 
@@ -92,17 +92,11 @@ def _write(part: Part, following: Part | None, before: Part | None, writer: _Wri
         case Activation():
             writer.add("Activation", {"activation": writer.function(part.function)})
         case Reshape():
-            if writer.masked and writer.version.major < 3:
-                raise ConversionError("Keras 2 has no mask before a Reshape", do="write .keras, for Keras 3")
-            writer.masked = False
-            writer.add("Reshape", {"target_shape": list(part.shape)})
+            _reshape(part, writer)
         case Reverse():
-            if not (isinstance(before, Recurrent) and before.backwards and before.returns == "sequence"):
-                raise ConversionError("Keras turns steps round only behind a layer that goes backwards")
+            _reverse(before)
         case Dense():
-            arrays = {"kernel": part.weight.T} | ({} if part.bias is None else {"bias": part.bias})
-            config = {"units": len(part.weight), "activation": writer.function(part.activation)}
-            writer.add("Dense", {**config, "use_bias": part.bias is not None}, arrays)
+            _dense(part, writer)
         case Recurrent():
             _recurrent(part, following, writer)
 
@@ -110,6 +104,27 @@ def _write(part: Part, following: Part | None, before: Part | None, writer: _Wri
 def _embedding(weight: NDArray[Any], masks_zero: bool, writer: _Writer) -> None:
     config = {"input_dim": weight.shape[0], "output_dim": weight.shape[1], "mask_zero": masks_zero}
     writer.add("Embedding", config, {"embeddings": weight})
+
+
+def _reshape(part: Reshape, writer: _Writer) -> None:
+    if writer.masked and writer.version.major < 3:
+        raise ConversionError("Keras 2 has no mask before a Reshape", do="write .keras, for Keras 3")
+    writer.masked = False
+    writer.add("Reshape", {"target_shape": list(part.shape)})
+
+
+def _reverse(before: Part | None) -> None:
+    if not (isinstance(before, Recurrent) and before.backwards and before.returns == "sequence"):
+        raise ConversionError(
+            "Keras turns steps round only behind a layer that goes backwards",
+            got=type(before).__name__ if before else "the input",
+        )
+
+
+def _dense(part: Dense, writer: _Writer) -> None:
+    arrays = {"kernel": part.weight.T} | ({} if part.bias is None else {"bias": part.bias})
+    config = {"units": len(part.weight), "activation": writer.function(part.activation)}
+    writer.add("Dense", {**config, "use_bias": part.bias is not None}, arrays)
 
 
 def _recurrent(layer: Recurrent, following: Part | None, writer: _Writer) -> None:
@@ -123,6 +138,7 @@ def _recurrent(layer: Recurrent, following: Part | None, writer: _Writer) -> Non
         raise ConversionError(
             "a layer of two directions gives zeros at masked steps in Keras", got="the state as it stays"
         )
+    layer = _with_its_gate(layer, writer.version)
     row = choose("keras", layer.equations, layer.directions[0])
     given = [_biased(one, layer.equations) if writer.bare else one for one in layer.directions]
     written = _with_bias([apply.write(row, one, layer.equations) for one in given], row)
@@ -140,6 +156,14 @@ def _recurrent(layer: Recurrent, following: Part | None, writer: _Writer) -> Non
             config["zero_output_for_mask"] = True
         writer.add(kind, config | {"go_backwards": layer.backwards}, written[0])
     writer.masked = writer.masked and sequence
+
+
+def _with_its_gate(layer: Recurrent, version: Version) -> Recurrent:
+    """A layer whose hard gates have the slope of that version, by their weights."""
+    if layer.equations.gate not in HARD_SLOPES or layer.equations.gate == version.hard_sigmoid:
+        return layer
+    made = [apply.with_slope(one, layer.equations, version.hard_sigmoid) for one in layer.directions]
+    return replace(layer, equations=made[0][1], directions=tuple(one for one, _ in made))
 
 
 def _settings(layer: Recurrent, row: Layout, writer: _Writer) -> dict[str, Any]:
@@ -196,6 +220,7 @@ def keras1(network: Network) -> list[Layer]:
 
 
 def _keras1(layer: Recurrent) -> Layer:
+    layer = _with_its_gate(layer, version_of("1"))
     row = choose("keras1", layer.equations, layer.directions[0])
     if row.family == "lstm":
         _one_activation(layer.equations)

@@ -1,0 +1,167 @@
+"""The recurrent layers of Keras, of one direction and of two, by their settings or by their arrays alone."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from gatewright.convert import apply
+from gatewright.convert.equations import HARD_SLOPES, Equations
+from gatewright.convert.keras_files.architecture import Config, Layer, Version
+from gatewright.convert.keras_files.chain import Chain, function, unlike
+from gatewright.convert.layouts import BY_KEY, Layout, layouts
+from gatewright.convert.network import Part, Recurrent, Reverse
+from gatewright.errors import ConversionError
+
+Arrays = Mapping[str, NDArray[Any]]
+FAMILIES = {"SimpleRNN": "rnn", "GRU": "gru", "LSTM": "lstm", "CuDNNGRU": "gru", "CuDNNLSTM": "lstm"}
+DIRECTIONS = ("forward/", "backward/")
+
+
+def recurrent(layer: Layer, chain: Chain) -> list[Part]:
+    made = _one_direction(layer, layer.arrays, chain)
+    backwards = bool(layer.config.get("go_backwards"))
+    made = replace(made, backwards=backwards, padding=_padding(layer.config))
+    if made.returns == "last":
+        return _after(made, chain)
+    if backwards and chain.masked:
+        raise unlike(layer, chain, "mask", "none, since the outputs are turned round and their mask is not", "a mask")
+    return [*_after(made, chain), *([Reverse()] if backwards else [])]
+
+
+def bidirectional(layer: Layer, chain: Chain) -> list[Part]:
+    inner = layer.inner
+    if inner is None or inner.kind not in FAMILIES:
+        raise unlike(layer, chain, "Bidirectional layer", ", ".join(FAMILIES), inner and inner.kind)
+    if layer.config.get("merge_mode") != "concat":
+        raise unlike(
+            layer, chain, "merge_mode", "'concat': another one mixes the directions", layer.config.get("merge_mode")
+        )
+    if inner.config.get("go_backwards"):
+        raise unlike(layer, chain, "first direction", "one that goes forwards", "go_backwards")
+    other = layer.config.get("backward_layer")
+    if isinstance(other, Mapping) and _essence(other.get("config") or {}) != _essence(inner.config):
+        raise unlike(layer, chain, "backward_layer", "the settings of the forward one", "others")
+    both = directions_of(layer.arrays)
+    if len(both) != 2:
+        raise unlike(layer, chain, "arrays", "those of two directions", ", ".join(layer.arrays) or "none")
+    one, two = (_one_direction(inner, arrays, chain) for arrays in both)
+    padding = "zeros" if chain.version.zeroes_both else _padding(inner.config)
+    return _after(replace(one, directions=(*one.directions, *two.directions), padding=padding), chain)
+
+
+def _one_direction(layer: Layer, arrays: Arrays, chain: Chain) -> Recurrent:
+    config = layer.config
+    if config.get("time_major"):
+        raise unlike(layer, chain, "time_major", "false", True)
+    if config.get("stateful"):
+        chain.notes.append(f"layer {layer.name!r} is stateful: here its state begins at zero at each call")
+    row = BY_KEY[_row(layer, arrays, chain.version)]
+    equations = _equations(layer, row, chain)
+    parameters = apply.read(row, arrays, equations)
+    more = arrays.keys() - {name for name, *_ in row.stored()}
+    units = config.get("units", config.get("output_dim"))
+    made = Recurrent(equations, (parameters,), returns="sequence" if config.get("return_sequences") else "last")
+    if more or units not in (None, made.hidden):
+        got = f"{made.hidden} units" + (f", and {', '.join(sorted(more))}" if more else "")
+        raise unlike(layer, chain, "arrays", f"those of {units} units in {row.title}", got)
+    return made
+
+
+def _row(layer: Layer, arrays: Arrays, version: Version) -> str:
+    """The row of the table that a layer's class and settings name."""
+    family = FAMILIES[layer.kind]
+    framework = "keras1" if version.major == 1 else "keras"
+    variant = ""
+    if layer.kind.startswith("CuDNN"):
+        variant = "-cudnn"
+    elif version.major == 1:
+        variant = "-fused" if family != "rnn" and "W" in arrays else ""
+    elif family == "gru" and not layer.config.get("reset_after", version.major >= 3):
+        variant = "-before"
+    return f"{framework}/{family}{variant}"
+
+
+def _equations(layer: Layer, row: Layout, chain: Chain) -> Equations:
+    if layer.kind.startswith("CuDNN"):
+        return row.equations
+    activation = function(layer, chain, "activation", "tanh")
+    output = activation if row.family == "lstm" else None
+    if row.family == "rnn":
+        return apply.equations_of(row, activation=activation)
+    which = "inner_activation" if chain.version.major == 1 else "recurrent_activation"
+    gate = function(layer, chain, which, chain.version.gate)
+    return apply.equations_of(row, gate=gate, activation=activation, output=output)
+
+
+def guessed(arrays: Arrays, name: str, version: Version, facts: Mapping[str, Any]) -> Recurrent | None:
+    """A recurrent layer by its arrays alone, or None where it is another layer.
+
+    Raises ConversionError where they can be understood in two ways.
+    """
+    both = directions_of(arrays)
+    framework = "keras1" if version.major == 1 else "keras"
+    fitting = [
+        row
+        for row in layouts(framework)
+        if facts.get("reset") in (None, row.reset) or row.reset is None
+        if all(_fits(row, one) for one in both)
+    ]
+    if not fitting:
+        return None
+    if len(fitting) > 1:
+        raise ConversionError(
+            f"the arrays of layer {name!r} fit several layouts, which compute different things",
+            expected="one of " + ", ".join(row.title for row in fitting),
+            do="save the whole model, or say which: read(path, reset='after')",
+        )
+    row = fitting[0]
+    gate = facts.get("gate") or (version.gate if version.gate in row.gate else None)
+    gate = version.hard_sigmoid if gate in HARD_SLOPES else gate  # each version has one
+    said = {key: facts.get(key) for key in ("activation", "output") if key == "activation" or row.family == "lstm"}
+    equations = apply.equations_of(row, gate=gate, **said)
+    return Recurrent(equations, tuple(apply.read(row, one, equations) for one in both))
+
+
+def _fits(row: Layout, arrays: Arrays) -> bool:
+    names = {name for name, *_ in row.stored()}
+    try:
+        apply.read(row, arrays)
+    except ConversionError:
+        return False
+    return names >= arrays.keys()
+
+
+def directions_of(arrays: Arrays) -> tuple[Arrays, ...]:
+    """The arrays of each direction of a layer."""
+    if not any(name.startswith(DIRECTIONS) for name in arrays):
+        return (arrays,)
+    return tuple(
+        {name.removeprefix(prefix): one for name, one in arrays.items() if name.startswith(prefix)}
+        for prefix in DIRECTIONS
+    )
+
+
+def _after(made: Recurrent, chain: Chain) -> list[Part]:
+    features = made.hidden * len(made.directions)
+    expected = chain.shape[-1] if chain.shape else None
+    if expected not in (None, made.inputs):
+        raise ConversionError(
+            f"{chain.where}: a layer reads {made.inputs} features, and what it reads has {expected}",
+            do="the file is damaged, or its weights are those of another model",
+        )
+    steps = chain.shape[0] if chain.shape and len(chain.shape) == 2 else None
+    chain.shape = (steps, features) if made.returns == "sequence" else (features,)
+    chain.masked = chain.masked and made.returns == "sequence"
+    return [made]
+
+
+def _padding(config: Config) -> Any:
+    return "zeros" if config.get("zero_output_for_mask") else "held"
+
+
+def _essence(config: Config) -> dict[str, Any]:
+    """The settings that two directions must share."""
+    keys = ("units", "activation", "recurrent_activation", "reset_after", "return_sequences", "use_bias")
+    return {key: config.get(key) for key in keys}
