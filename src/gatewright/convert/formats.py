@@ -48,14 +48,8 @@ FORMATS: Mapping[str, Format] = {
     for one in (
         Format("gatewright", (".safetensors",), own_file.read, own_file.write),
         Format("onnx", (".onnx",), onnx_files.read, onnx_files.write, onnx_files.run, initial=True),
-        Format(
-            "keras",
-            (".keras", *keras_files.SUFFIXES),
-            partial(keras_files.read, "keras"),
-            keras_files.write,
-            keras_files.run,
-        ),
-        Format("keras1", keras_files.SUFFIXES, partial(keras_files.read, "keras1"), keras_files.write_keras1),
+        Format("keras", (".keras", *keras_files.SUFFIXES), keras_files.read, keras_files.write, keras_files.run),
+        Format("keras1", keras_files.SUFFIXES, keras_files.read, keras_files.write_keras1),
         *(
             Format(
                 name,
@@ -114,7 +108,7 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
 
     Raises ConversionError where no layout fits, or several fit and would compute different things.
     """
-    candidates = format_of(path, name)
+    candidates = list({one.read: one for one in format_of(path, name)}.values())
     if len(candidates) == 1:
         return candidates[0].read(path, dict(facts or {}))
     found: list[Network] = []

@@ -48,7 +48,8 @@ FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
 def run(network: Network, inputs: Array, *, dtype: Any = np.float64, lengths: Sequence[int] | None = None) -> Array:
     """Outputs of a network for inputs (time, batch, features), or (time, batch) of symbols.
 
-    `lengths` are those of the rows where no part of the network tells which steps are padding. A network that begins with a Reshape reads (batch, features); one that has left time behind gives out as much.
+    `lengths` are those of the rows where no part of the network tells which steps are padding. A network that begins
+    with a Reshape reads (batch, features); one that has left time behind gives out as much.
 
     Raises ConversionError for a part that cannot be computed.
     """

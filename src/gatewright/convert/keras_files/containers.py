@@ -27,6 +27,7 @@ PLACES = {
     "backward_layer/cell": DIRECTIONS[1],
 }
 """Below a layer of Keras 3, where its arrays lie, and of which direction they are."""
+_KNOWN = {"vars", "seed_generator", *(place.partition("/")[0] for place in PLACES if place)}
 _KERAS1 = re.compile(r"(?:.*_)?((?:W|U|b)(?:_[a-z])?)")
 
 
@@ -57,7 +58,7 @@ def read(path: Path) -> Model:
         if names is not None:
             return _read_groups(path, weights, names, config, version_of(version))
         if any(root.group(one) for one in ROOTS):
-            return Model(tuple(_unnamed(root)), version_of("3"), described=False)
+            return Model(tuple(_unnamed(path, root)), version_of("3"), described=False)
         raise ConversionError(
             f"{path} holds no weights of Keras",
             expected="the attribute layer_names (Keras 1 and 2) or the group layers (Keras 3)",
@@ -132,14 +133,19 @@ def _key(label: str, version: Version) -> str:
     return last
 
 
-def _unnamed(root: Tree) -> list[Layer]:
+def _unnamed(path: Path, root: Tree) -> list[Layer]:
     """The layers of a file of Keras 3 that holds weights alone, by kind and number; it tells no other order."""
     found: list[Layer] = []
     for top in ROOTS:
         group = root.group(top)
         for name in sorted(group.names(), key=in_order) if group else ():
-            arrays = _numbered(root, f"{top}/{name}", name.startswith("embedding"))
-            found += [Layer("", name, {}, arrays)] if arrays else []
+            inside = root.group(f"{top}/{name}")
+            others = sorted({*(inside.names() if inside else ())} - _KNOWN)
+            if others:
+                raise ConversionError(
+                    f"{path}: layer {name!r} holds other layers", got=", ".join(others), do="save the model as .keras"
+                )
+            found.append(Layer("", name, {}, _numbered(root, f"{top}/{name}", name.startswith("embedding"))))
     return found
 
 

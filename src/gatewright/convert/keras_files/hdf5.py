@@ -13,6 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.files import check_finite
@@ -21,6 +22,7 @@ from gatewright.errors import ConversionError
 MOST_RATIO = 32  # of all that is read to the file itself; weights hardly pack
 MOST_NAMES = 100_000
 MOST_TEXT = 1 << 28  # of all texts in one list, in bytes
+_SIGNATURE, _HEAP, _LEAST_HEAP = b"\x89HDF\r\n\x1a\n", b"GCOL\x01", 4096
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}  # those that every HDF5 library has
 
 
@@ -95,44 +97,41 @@ class Tree:
     def text(self, name: str) -> str | None:
         """A text that the group is labelled with, or None."""
         found = self._attribute(name)
-        found = found.item() if hasattr(found, "item") and getattr(found, "size", 0) == 1 else found
-        found = found.decode("utf-8") if isinstance(found, bytes) else found
-        return found if isinstance(found, str) else None
+        return found[0] if found is not None and len(found) == 1 else None
 
     def texts(self, name: str) -> list[str] | None:
         """A list of texts that the group is labelled with, in one piece or in numbered ones, or None."""
-        whole = self._list(name)
+        whole = self._attribute(name)
         if whole is not None:
             return whole
         pieces: list[str] = []
         for index in range(MOST_NAMES):
-            piece = self._list(f"{name}{index}")
+            piece = self._attribute(f"{name}{index}")
             if piece is None:
                 return pieces if index else None
             pieces += piece
         return pieces
 
-    def _list(self, name: str) -> list[str] | None:
-        found = self._attribute(name)
-        if found is None or not hasattr(found, "tolist"):
-            return None
-        listed = found.tolist()
-        listed = listed if isinstance(listed, list) else [listed]
-        return [one.decode("utf-8") if isinstance(one, bytes) else str(one) for one in listed]
+    def _attribute(self, name: str) -> list[str] | None:
+        """The texts of an attribute, unless many of them could be one and the same long one; None for what is none."""
+        import h5py
 
-    def _attribute(self, name: str) -> Any:
-        """An attribute, unless many of its texts could be one and the same long one."""
         if name not in self._group.attrs:
             return None
         identity = self._group.attrs.get_id(name)
-        count = prod(identity.shape)
-        self._budget.spend(f"attribute {name!r}", count * identity.dtype.itemsize)
-        if identity.dtype.kind == "O" and count > 1 and count * self._budget.largest_text > MOST_TEXT:
+        kind, count = identity.get_type(), prod(identity.shape)
+        if count == 0:
+            return []  # an empty list is saved as one of numbers
+        if not isinstance(kind, h5py.h5t.TypeStringID):
+            return None
+        self._budget.spend(f"attribute {name!r}", count * kind.get_size())
+        if kind.is_variable_str() and count > 1 and count * self._budget.largest_text > MOST_TEXT:
             raise ConversionError(
                 f"{self.where}: attribute {name!r} is a list of texts that could be larger than its file",
                 expected=f"at most {MOST_TEXT:,} bytes",
             )
-        return self._group.attrs[name]
+        found = np.asarray(self._group.attrs[name]).ravel().tolist()
+        return [one.decode("utf-8") if isinstance(one, bytes) else str(one) for one in found]
 
     def _member(self, path: str) -> Any:
         """What lies under a path, every step of which must be a plain link."""
@@ -215,19 +214,38 @@ def library(path: Path) -> Any:
 
 
 def _largest_text(path: Path, content: bytes | None) -> int:
-    """The largest text of varying length that a file can hold: no more than its largest heap, which says its size."""
+    """The largest text of varying length in a file, none of which is larger than the heap that it lies in.
+
+    Raises ConversionError for a heap in which a reader would not come to an end, and for a file of unusual numbers.
+    """
     if content is not None:
-        return _largest_heap(content)
+        return _largest_heap(path, content)
     if not path.stat().st_size:
         return 0
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        return _largest_heap(mapped)
+        return _largest_heap(path, mapped)
 
 
-def _largest_heap(content: bytes | mmap.mmap) -> int:
-    largest, at = 0, content.find(b"GCOL")
+def _largest_heap(path: Path, content: bytes | mmap.mmap) -> int:
+    widths = content[13:15] if content[8:9] in (b"\0", b"\1") else content[9:11]
+    if content[:8] != _SIGNATURE or widths != b"\x08\x08":
+        raise ConversionError(f"{path} is no HDF5 file, or none with numbers of 8 bytes", do="save it again with Keras")
+    largest, at = 0, content.find(_HEAP)
     while at >= 0:
         size = int.from_bytes(content[at + 8 : at + 16], "little")
-        largest = max(largest, min(size, len(content)))
-        at = content.find(b"GCOL", at + 4)
+        if _LEAST_HEAP <= size <= len(content) - at:  # the library refuses others
+            _walk(path, content[at : at + size])
+            largest = max(largest, size)
+        at = content.find(_HEAP, at + 1)
     return largest
+
+
+def _walk(path: Path, heap: bytes) -> None:
+    """Go from object to object of a heap, as the library does, which believes their sizes."""
+    at = 16
+    while at + 16 <= len(heap):
+        index, size = int.from_bytes(heap[at : at + 2], "little"), int.from_bytes(heap[at + 8 : at + 16], "little")
+        step = size if index == 0 else 16 + (size + 7) // 8 * 8  # the first is what is free
+        if step < 16 or step > len(heap) - at:
+            raise ConversionError(f"{path} cannot be read", got="a heap of texts whose sizes are wrong")
+        at += step
