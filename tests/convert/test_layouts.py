@@ -50,6 +50,8 @@ def with_parameters(row: Layout, arrays: dict[str, NDArray[np.float64]]) -> tupl
 @pytest.mark.parametrize("row", LAYOUTS, ids=lambda row: row.key)
 def test_a_row_is_read_and_written_bit_for_bit(row: Layout) -> None:
     arrays = drawn(row)
+    if row.coupled:  # nothing reads the forget gate's place in its arrays
+        arrays = apply.write(row, apply.read(row, arrays), row.equations)
     again = apply.write(row, apply.read(row, arrays), row.equations)
     assert again.keys() == arrays.keys()
     for name, array in arrays.items():

@@ -87,7 +87,7 @@ class Tree:
             raise ConversionError(f"{self.where} has no array {path!r}", got=", ".join(self.names()[:12]) or "nothing")
         self._check(found, path)
         array = found[()]
-        check_finite(self._budget.path, found.name, array)
+        check_finite(self._budget.path, str(found.name), array)
         return array
 
     def labelled(self, name: str) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gatewright.convert import apply
-from gatewright.convert.equations import HARD_SLOPES, Equations
+from gatewright.convert.activations import HARD_SLOPES
+from gatewright.convert.equations import Equations
 from gatewright.convert.keras_files.architecture import Config, Layer, Version
 from gatewright.convert.keras_files.chain import Chain, function, unlike
 from gatewright.convert.layouts import BY_KEY, Layout, layouts

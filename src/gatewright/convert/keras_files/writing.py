@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert import apply
-from gatewright.convert.equations import HARD_SLOPES, Equations
+from gatewright.convert.activations import HARD_SLOPES
+from gatewright.convert.equations import Equations
 from gatewright.convert.flat import choose
 from gatewright.convert.keras_files.architecture import Layer, Version, version_of
 from gatewright.convert.keras_files.recurrence import DIRECTIONS
