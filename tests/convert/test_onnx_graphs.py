@@ -270,7 +270,7 @@ def test_the_last_step_of_a_layer_that_ends_elsewhere_is_refused(tmp_path: Path)
 
 def beside(path: Path, location: str = "weights") -> onnx.ModelProto:
     """A model whose weights lie in another file."""
-    onnx.save(graph_of(output="steps"), path, save_as_external_data=True, location="weights", size_threshold=9)
+    onnx.save(graph_of(output="steps"), path, save_as_external_data=True, location="weights", size_threshold=60)
     model = onnx.load(path, load_external_data=False)
     for tensor in model.graph.initializer:
         for one in tensor.external_data:

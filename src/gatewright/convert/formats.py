@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert import files, flat, keras_files, onnx_files, own_file
+from gatewright.convert import files, flat, keras_files, onnx_files, own_file, rtneural
 from gatewright.convert.naming import NAMINGS
 from gatewright.convert.network import Network, Recurrent
 from gatewright.errors import ConversionError, ModelFileError
@@ -31,6 +31,7 @@ class Format:
     read: Callable[[Path, Facts], Network]
     write: Callable[[Network, Path], None]
     run: Callable[[Path, NDArray[Any]], NDArray[Any]] | None = None
+    named_only: bool = False  # never guessed: another format reads such files too, and writes them by default
     initial: bool = False  # whether layers may begin with states of their own
 
 
@@ -50,6 +51,8 @@ FORMATS: Mapping[str, Format] = {
         Format("onnx", (".onnx",), onnx_files.read, onnx_files.write, onnx_files.run, initial=True),
         Format("keras", (".keras", *keras_files.SUFFIXES), keras_files.read, keras_files.write, keras_files.run),
         Format("keras1", keras_files.SUFFIXES, keras_files.read, keras_files.write_keras1),
+        Format("rtneural", (".json",), rtneural.read, rtneural.write),
+        Format("rtneural-torch", (".json",), rtneural.read, rtneural.write_torch, named_only=True),
         *(
             Format(
                 name,
@@ -70,7 +73,11 @@ def format_of(path: Path, name: str | None, *, writing: bool = False) -> list[Fo
     """
     if name is not None and name not in FORMATS:
         raise ConversionError(f"there is no layout {name!r}", expected=", ".join(FORMATS))
-    found = [one for one in FORMATS.values() if path.suffix in one.suffixes and name in (None, one.name)]
+    found = [
+        one
+        for one in FORMATS.values()
+        if path.suffix in one.suffixes and (name == one.name or (name is None and not one.named_only))
+    ]
     if not found:
         suffixes = (
             FORMATS[name].suffixes if name else sorted({one for each in FORMATS.values() for one in each.suffixes})

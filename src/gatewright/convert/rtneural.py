@@ -1,0 +1,331 @@
+"""RTNeural's model files: JSON of its own kind (Keras' layers in order), or of PyTorch's state dict.
+
+What such a file says is bounded by its size, and nothing in it is believed before it is looked at.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert import apply, flat
+from gatewright.convert.files import check_finite
+from gatewright.convert.layouts import BY_KEY
+from gatewright.convert.network import Dense, Network, Part, Recurrent
+from gatewright.errors import ConversionError
+from gatewright.files import write_atomically
+
+Array = NDArray[Any]
+Object = Mapping[str, Any]
+
+MOST_BYTES = 2**26
+"""RTNeural is made for networks that run on every sample of a sound: larger files are none of these."""
+MOST_RANK = 4
+ACTIVATIONS: Mapping[str, str] = {
+    "": "identity",
+    "elu": "elu",
+    "linear": "identity",
+    "relu": "relu",
+    "sigmoid": "sigmoid",
+    "softmax": "softmax",
+    "tanh": "tanh",
+}
+"""Of dense layers: RTNeural's name, and ours."""
+_DENSE = ("dense", "time-distributed-dense")
+_RECURRENT: Mapping[str, tuple[str, ...]] = {
+    "gru": ("kernel", "recurrent_kernel", "bias"),
+    "lstm": ("kernel", "recurrent_kernel", "bias"),
+}
+_UNKNOWN_ACTIVATIONS = "the file does not say which activations are behind dense layers: none, as they are read here"
+
+
+def read(path: Path, facts: dict[str, Any]) -> Network:
+    """The network in a file of either kind.
+
+    Raises ConversionError, which names the layer, where the file is damaged or has a layer that a network here cannot
+    have.
+    """
+    content = _object(path, _loaded(path), "the file")
+    if "layers" in content:
+        return Network(tuple(_layers(path, content)), "rtneural")
+    return _state_dict(path, content, facts)
+
+
+def write(network: Network, path: Path) -> None:
+    """Write RTNeural's own kind.
+
+    Raises ConversionError where RTNeural has no such layer.
+    """
+    layers = [_written(part) for part in _streaming(network)]
+    first = network.parts[0]
+    inputs = first.weight.shape[1] if isinstance(first, Dense) else network.recurrent[0].inputs
+    _write(path, {"in_shape": [None, None, inputs], "layers": layers})
+
+
+def write_torch(network: Network, path: Path) -> None:
+    """Write the kind of a PyTorch state dict, as RTNeural's loaders of single layers read it.
+
+    Raises ConversionError where RTNeural has no such layer, or the file cannot say its activation.
+    """
+    content: dict[str, Any] = {}
+    for index, part in enumerate(_streaming(network)):
+        if isinstance(part, Recurrent):
+            arrays = flat.write(Network((part,)), "torch")
+            apply.write(BY_KEY[f"rtneural/{part.equations.family}"], part.directions[0], part.equations)
+        else:
+            if part.activation != "identity":
+                raise ConversionError(
+                    f"layer {index} is dense with activation {part.activation}, which a state dict cannot say",
+                    do="write RTNeural's own kind: --to rtneural",
+                )
+            arrays = {"weight": part.weight, "bias": _bias(part)}
+        kind = part.equations.family if isinstance(part, Recurrent) else "dense"
+        content |= {f"{kind}{index}.{name}": array.tolist() for name, array in arrays.items()}
+    _write(path, content)
+
+
+def _loaded(path: Path) -> Any:
+    if not path.is_file():
+        raise ConversionError(f"there is no file {path}", do="give the path of an RTNeural .json file")
+    if path.stat().st_size > MOST_BYTES:
+        raise ConversionError(f"{path} is too large for a file of RTNeural", expected=f"{MOST_BYTES:,} bytes at most")
+
+    def no_number(text: str) -> NoReturn:
+        raise ConversionError(f"{path} holds {text}, which is no finite number")
+
+    try:
+        return json.loads(path.read_bytes(), parse_constant=no_number)
+    except ConversionError:
+        raise
+    except (ValueError, RecursionError) as error:  # what is no JSON, no text, or nested too deeply
+        raise ConversionError(
+            f"{path} cannot be read",
+            expected="a complete JSON file",
+            got=f"{type(error).__name__}: {str(error)[:200]}",
+            do="copy or download the file again",
+        ) from error
+
+
+def _layers(path: Path, content: Object) -> Iterator[Part]:
+    layers = content["layers"]
+    if not isinstance(layers, list) or not layers:
+        raise ConversionError(f"{path}: its layers are no list", got=type(layers).__name__)
+    size = _last(path, content.get("in_shape"), "in_shape")
+    before: Part | None = None
+    for index, layer in enumerate(cast("list[Any]", layers)):
+        kind = str(_object(path, layer, f"layer {index}").get("type"))[:40]
+        where = f"layer {index} ({kind})"
+        made = _layer(path, where, kind, layer, before)
+        if made is not before and before is not None:
+            yield before
+        before = made
+        weight = made.weight.shape if isinstance(made, Dense) else (made.hidden, made.inputs)
+        said = _last(path, layer.get("shape"), f"shape of layer {index}")
+        if weight[0] != said or (kind != "activation" and weight[1] != size):
+            raise ConversionError(
+                f"{path}: {where}: its weights do not fit its shape",
+                expected=f"{size} to {said}, as the file says",
+                got=f"weights of {weight[1]} to {weight[0]}",
+                do="export the model again: RTNeural would read beyond such weights, or leave some out",
+            )
+        size = said
+    if before is not None:
+        yield before
+
+
+def _layer(path: Path, where: str, kind: str, layer: Object, before: Part | None) -> Dense | Recurrent:
+    activation = layer.get("activation", "")
+    if kind == "activation" and isinstance(before, Dense) and before.activation == "identity":
+        return replace(before, activation=_activation(path, where, activation))
+    if kind in _DENSE:
+        weight, *bias = _weights(path, where, layer, (2, 1))
+        if len(bias) != 1 or bias[0].shape != weight.shape[1:]:
+            raise ConversionError(f"{path}: {where}: its bias does not fit", got=f"{[one.shape for one in bias]}")
+        return Dense(np.ascontiguousarray(weight.T), bias[0], _activation(path, where, activation))
+    if kind in _RECURRENT:
+        if activation not in ("", "tanh"):
+            raise ConversionError(
+                f"{path}: {where}: its activation is {str(activation)[:40]!r}, "
+                "and RTNeural computes tanh whatever the file says",
+                expected="tanh",
+            )
+        row = BY_KEY[f"rtneural/{kind}"]
+        arrays = _weights(path, where, layer, (2, 2, 2 if kind == "gru" else 1))
+        if len(arrays) != len(_RECURRENT[kind]):
+            raise ConversionError(f"{path}: {where}: it has {len(arrays)} arrays", expected=", ".join(_RECURRENT[kind]))
+        try:
+            parameters = apply.read(row, dict(zip(_RECURRENT[kind], arrays, strict=True)))
+        except ConversionError as error:
+            raise ConversionError(
+                f"{path}: {where}: {error.problem}", expected=error.expected, got=error.got
+            ) from error
+        return Recurrent(row.equations, (parameters,))
+    raise ConversionError(
+        f"{path}: {where}: a network here has no such layer",
+        expected=", ".join((*_DENSE, *_RECURRENT)),
+        do="convert a model of these layers, or take the recurrent layer out of the file",
+    )
+
+
+def _state_dict(path: Path, content: Object, facts: dict[str, Any]) -> Network:
+    """The layers of a state dict, in the order in which it names them."""
+    groups: dict[str, dict[str, Array]] = {}
+    for name, value in content.items():
+        prefix, _, array = name.rpartition(".")
+        groups.setdefault(prefix, {})[array] = _array(path, f"array {name[:80]!r}", value)
+    parts: list[Part] = []
+    for prefix, arrays in groups.items():
+        if set(arrays) in ({"weight"}, {"weight", "bias"}):
+            parts.append(_dense(path, prefix, arrays))
+        else:
+            parts += _torch_layers(path, prefix, arrays, facts)
+    if not any(isinstance(part, Recurrent) for part in parts):
+        raise ConversionError(
+            f"{path} holds no recurrent layer",
+            expected="RTNeural's layers, or a PyTorch state dict",
+            got=", ".join(list(content)[:8]) or "nothing",
+        )
+    dense = sum(isinstance(part, Dense) for part in parts)
+    return Network(tuple(parts), "rtneural", notes=(_UNKNOWN_ACTIVATIONS,) if dense else ())
+
+
+def _torch_layers(path: Path, prefix: str, arrays: Mapping[str, Array], facts: dict[str, Any]) -> tuple[Part, ...]:
+    try:
+        found = flat.read(arrays, "torch", facts)
+    except ConversionError as error:
+        raise ConversionError(f"{path}: {prefix!r} is no layer of PyTorch's: {error.problem}", got=error.got) from error
+    if found.rest:
+        raise ConversionError(f"{path}: {prefix!r} has arrays that belong to no layer", got=", ".join(found.rest))
+    return found.parts
+
+
+def _dense(path: Path, prefix: str, arrays: Mapping[str, Array]) -> Dense:
+    weight, bias = arrays["weight"], arrays.get("bias")
+    if weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[:1]):
+        raise ConversionError(
+            f"{path}: {prefix!r} is no dense layer",
+            expected="weight (outputs, inputs) and bias (outputs,)",
+            got=", ".join(f"{name} {array.shape}" for name, array in arrays.items()),
+            do="convert a model without convolutions",
+        )
+    return Dense(weight, bias)
+
+
+def _weights(path: Path, where: str, layer: Object, ranks: tuple[int, ...]) -> list[Array]:
+    found = layer.get("weights")
+    if not isinstance(found, list):
+        raise ConversionError(f"{path}: {where}: it has no list of weights")
+    arrays = [
+        _array(path, f"{where}, array {i}", one) for i, one in enumerate(cast("list[Any]", found)[: len(ranks) + 1])
+    ]
+    for index, (array, rank) in enumerate(zip(arrays, ranks, strict=False)):
+        if array.ndim != rank:
+            raise ConversionError(f"{path}: {where}: array {index} has {array.ndim} axes", expected=str(rank))
+    return arrays
+
+
+def _array(path: Path, where: str, value: Any) -> Array:
+    """Numbers out of lists of lists, of float32 where they are such."""
+    shape: list[int] = []
+    inner = value
+    while isinstance(inner, list) and len(shape) <= MOST_RANK:
+        shape.append(len(cast("list[Any]", inner)))
+        inner = cast("list[Any]", inner)[0] if inner else None
+    numbers: list[float] = []
+    if not shape or len(shape) > MOST_RANK or 0 in shape or not _flatten(value, shape, numbers):
+        raise ConversionError(
+            f"{path}: {where} is no array of numbers",
+            expected="lists of the same length, of finite numbers",
+        )
+    array = np.array(numbers, np.float64).reshape(shape)
+    check_finite(path, where, array)
+    with np.errstate(over="ignore"):
+        narrow = array.astype(np.float32)
+    return narrow if np.array_equal(narrow, array) else array
+
+
+def _flatten(value: Any, shape: list[int], numbers: list[float]) -> bool:
+    """Whether lists have that shape and hold numbers, which are put behind the others."""
+    if not isinstance(value, list) or len(cast("list[Any]", value)) != shape[0]:
+        return False
+    if len(shape) > 1:
+        return all(_flatten(one, shape[1:], numbers) for one in cast("list[Any]", value))
+    if not all(type(one) is float or (type(one) is int and abs(one) < 2**53) for one in cast("list[Any]", value)):
+        return False
+    numbers.extend(map(float, cast("list[Any]", value)))
+    return True
+
+
+def _object(path: Path, value: Any, what: str) -> Object:
+    if not isinstance(value, dict):
+        raise ConversionError(f"{path}: {what} is no JSON object", got=type(value).__name__)
+    return cast("Object", value)
+
+
+def _last(path: Path, shape: Any, what: str) -> int:
+    last = cast("list[Any]", shape)[-1] if isinstance(shape, list) and shape else None
+    if type(last) is not int:
+        raise ConversionError(f"{path}: {what} does not end with a number of features", got=str(last)[:40])
+    return last
+
+
+def _activation(path: Path, where: str, name: Any) -> str:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise ConversionError(
+            f"{path}: {where}: its activation is none that is known",
+            expected=", ".join(ACTIVATIONS),
+            got=str(name)[:40],
+        )
+    return ACTIVATIONS[name]
+
+
+def _streaming(network: Network) -> Iterator[Dense | Recurrent]:
+    """The parts, as RTNeural runs them: on every sample, as it comes."""
+    if not network.recurrent:
+        raise ConversionError("there is no recurrent layer to write")
+    for part in network.parts:
+        if not isinstance(part, Dense | Recurrent):
+            raise ConversionError("RTNeural has dense and recurrent layers here", got=type(part).__name__)
+        if isinstance(part, Recurrent) and (part.backwards or len(part.directions) > 1 or part.returns == "last"):
+            raise ConversionError(
+                "RTNeural runs on every sample as it comes",
+                expected="layers that read forwards and give every step",
+                got="a layer that reads backwards, or gives its last step only",
+            )
+        yield part
+
+
+def _written(part: Dense | Recurrent) -> dict[str, Any]:
+    if isinstance(part, Dense):
+        theirs = {ours: name for name, ours in ACTIVATIONS.items() if name != "linear"}
+        if part.activation not in theirs:
+            raise ConversionError(f"RTNeural has no activation {part.activation!r}", expected=", ".join(theirs))
+        arrays, kind, activation, size = (
+            [part.weight.T, _bias(part)],
+            "dense",
+            theirs[part.activation],
+            len(part.weight),
+        )
+    else:
+        row = flat.choose("rtneural", part.equations, part.directions[0])
+        named = apply.write(row, part.directions[0], part.equations)
+        arrays, kind, activation = [named[name] for name in _RECURRENT[row.family]], row.family, "tanh"
+        size = part.hidden
+    return {
+        "type": kind,
+        "activation": activation,
+        "shape": [None, None, size],
+        "weights": [array.tolist() for array in arrays],
+    }
+
+
+def _bias(part: Dense) -> Array:
+    return np.zeros(len(part.weight), part.weight.dtype) if part.bias is None else part.bias
+
+
+def _write(path: Path, content: Object) -> None:
+    write_atomically(path, json.dumps(content, allow_nan=False, indent=1).encode())
