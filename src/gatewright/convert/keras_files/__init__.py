@@ -13,6 +13,7 @@ from gatewright.convert.keras_files.architecture import version_of
 from gatewright.convert.keras_files.bare import network_of_weights
 from gatewright.convert.keras_files.reading import network_of
 from gatewright.convert.network import Embedding, Network
+from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
 
 WEIGHTS_SUFFIX = ".weights.h5"
@@ -24,12 +25,18 @@ def read(path: Path, facts: Mapping[str, Any]) -> Network:
 
     Raises ConversionError where the file is damaged, or holds what has no counterpart.
     """
-    model = containers.read(path)
-    whole = (
-        network_of(model.layers, model.version, str(path))
-        if model.described
-        else network_of_weights(path, model, facts)
-    )
+    try:
+        model = containers.read(path)
+        if model.described:
+            whole = network_of(model.layers, model.version, str(path))
+        else:
+            whole = network_of_weights(path, model, facts)
+    except ConversionError as error:
+        if str(path) in error.problem:
+            raise
+        raise ConversionError(
+            f"{path}: {error.problem}", expected=error.expected, got=error.got, do=error.do
+        ) from error
     return replace(whole, layout="keras1" if model.version.major == 1 else "keras")
 
 

@@ -7,7 +7,7 @@ than a few times the file are refused, before anything is read.
 import io
 import mmap
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.files import check_finite
+from gatewright.convert.keras_files.raw import Content, check_lengths, largest_heap
 from gatewright.errors import ConversionError
 
 MOST_RATIO = 32  # of all that is read to the file itself; weights hardly pack
 MOST_NAMES = 100_000
 MOST_TEXT = 1 << 28  # of all texts in one list, in bytes
-_SIGNATURE, _HEAP, _LEAST_HEAP = b"\x89HDF\r\n\x1a\n", b"GCOL\x01", 4096
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}  # those that every HDF5 library has
 
 
@@ -31,19 +31,20 @@ class _Budget:
     """How much of a file may be read; its length stands for all that it can honestly hold."""
 
     path: Path
-    length: int
-    largest_text: int
+    content: Content
+    longest: int = field(init=False)  # text of varying length
     left: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.left = MOST_RATIO * self.length
+        self.longest = largest_heap(self.path, self.content)
+        self.left = MOST_RATIO * len(self.content)
 
     def spend(self, what: str, amount: int) -> None:
         self.left -= amount
         if self.left < 0:
             raise ConversionError(
                 f"{self.path}: {what} says that it is larger than it can be",
-                expected=f"at most {MOST_RATIO} times the file's {self.length:,} bytes in all",
+                expected=f"at most {MOST_RATIO} times the file's {len(self.content):,} bytes in all",
                 got=f"{amount:,} bytes",
                 do="save the weights again without compression",
             )
@@ -125,7 +126,9 @@ class Tree:
         if not isinstance(kind, h5py.h5t.TypeStringID):
             return None
         self._budget.spend(f"attribute {name!r}", count * kind.get_size())
-        if kind.is_variable_str() and count > 1 and count * self._budget.largest_text > MOST_TEXT:
+        if kind.is_variable_str():
+            check_lengths(self._budget.path, self._budget.content, name, self._budget.longest)
+        if kind.is_variable_str() and count > 1 and count * self._budget.longest > MOST_TEXT:
             raise ConversionError(
                 f"{self.where}: attribute {name!r} is a list of texts that could be larger than its file",
                 expected=f"at most {MOST_TEXT:,} bytes",
@@ -185,9 +188,10 @@ def opened(path: Path, content: bytes | None = None) -> Generator[Tree]:
     """
     h5py = library(path)
     try:
-        length = path.stat().st_size if content is None else len(content)
-        with h5py.File(path if content is None else io.BytesIO(content), "r") as file:
-            yield Tree(file, _Budget(path, length, _largest_text(path, content)))
+        with _bytes_of(path) if content is None else nullcontext(content) as raw:
+            budget = _Budget(path, raw)
+            with h5py.File(path if content is None else io.BytesIO(content), "r") as file:
+                yield Tree(file, budget)
     except ConversionError:
         raise
     except Exception as error:  # a damaged file fails in as many ways as it can be damaged
@@ -213,39 +217,10 @@ def library(path: Path) -> Any:
     return h5py
 
 
-def _largest_text(path: Path, content: bytes | None) -> int:
-    """The largest text of varying length in a file, none of which is larger than the heap that it lies in.
-
-    Raises ConversionError for a heap in which a reader would not come to an end, and for a file of unusual numbers.
-    """
-    if content is not None:
-        return _largest_heap(path, content)
+@contextmanager
+def _bytes_of(path: Path) -> Generator[Content]:
     if not path.stat().st_size:
-        return 0
+        yield b""
+        return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        return _largest_heap(path, mapped)
-
-
-def _largest_heap(path: Path, content: bytes | mmap.mmap) -> int:
-    widths = content[13:15] if content[8:9] in (b"\0", b"\1") else content[9:11]
-    if content[:8] != _SIGNATURE or widths != b"\x08\x08":
-        raise ConversionError(f"{path} is no HDF5 file, or none with numbers of 8 bytes", do="save it again with Keras")
-    largest, at = 0, content.find(_HEAP)
-    while at >= 0:
-        size = int.from_bytes(content[at + 8 : at + 16], "little")
-        if _LEAST_HEAP <= size <= len(content) - at:  # the library refuses others
-            _walk(path, content[at : at + size])
-            largest = max(largest, size)
-        at = content.find(_HEAP, at + 1)
-    return largest
-
-
-def _walk(path: Path, heap: bytes) -> None:
-    """Go from object to object of a heap, as the library does, which believes their sizes."""
-    at = 16
-    while at + 16 <= len(heap):
-        index, size = int.from_bytes(heap[at : at + 2], "little"), int.from_bytes(heap[at + 8 : at + 16], "little")
-        step = size if index == 0 else 16 + (size + 7) // 8 * 8  # the first is what is free
-        if step < 16 or step > len(heap) - at:
-            raise ConversionError(f"{path} cannot be read", got="a heap of texts whose sizes are wrong")
-        at += step
+        yield mapped

@@ -60,7 +60,15 @@ def _one_direction(layer: Layer, arrays: Arrays, chain: Chain) -> Recurrent:
         chain.notes.append(f"layer {layer.name!r} is stateful: here its state begins at zero at each call")
     row = BY_KEY[_row(layer, arrays, chain.version)]
     equations = _equations(layer, row, chain)
-    parameters = apply.read(row, arrays, equations)
+    try:
+        parameters = apply.read(row, arrays, equations)
+    except ConversionError as error:
+        raise ConversionError(
+            f"{chain.where}: layer {layer.name!r}: {error.problem}",
+            expected=error.expected,
+            got=error.got,
+            do="the file is damaged, or its weights are those of another model",
+        ) from error
     more = arrays.keys() - {name for name, *_ in row.stored()}
     units = config.get("units", config.get("output_dim"))
     made = Recurrent(equations, (parameters,), returns="sequence" if config.get("return_sequences") else "last")

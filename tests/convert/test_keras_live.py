@@ -1,0 +1,129 @@
+"""Keras itself, with random weights, both ways; skipped where it is not installed."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gatewright import convert
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+keras = pytest.importorskip("keras", reason="Keras is not installed")
+layers = keras.layers
+
+STEPS, FEATURES, SYMBOLS = 6, 3, 9
+KINDS = {"rnn": layers.SimpleRNN, "gru": layers.GRU, "lstm": layers.LSTM}
+
+
+def chain(*listed: Any) -> Any:
+    return keras.Sequential([layers.Input((STEPS, FEATURES)), *listed])
+
+
+def symbols(*listed: Any) -> Any:
+    return keras.Sequential([layers.Input((STEPS,)), layers.Embedding(SYMBOLS, 3, mask_zero=True), *listed])
+
+
+def functional(kind: Any) -> Any:
+    inputs = layers.Input((STEPS, FEATURES))
+    outputs = layers.Dense(2)(kind(4)(kind(5, return_sequences=True)(layers.Masking(0.5)(inputs))))
+    return keras.Model(inputs, outputs)
+
+
+MODELS: dict[str, Callable[[Any], Any]] = {
+    "sequence": lambda kind: chain(kind(5, return_sequences=True)),
+    "last without biases": lambda kind: chain(kind(5, use_bias=False)),
+    "relu": lambda kind: chain(kind(5, activation="relu", return_sequences=True)),
+    "both": lambda kind: chain(layers.Bidirectional(kind(5, return_sequences=True)), layers.Dense(2, "softmax")),
+    "both, last": lambda kind: chain(layers.Bidirectional(kind(5))),
+    "backwards": lambda kind: chain(kind(5, return_sequences=True, go_backwards=True), kind(4, go_backwards=True)),
+    "masked": lambda kind: chain(layers.Masking(0.5), kind(5, return_sequences=True), kind(3, return_sequences=True)),
+    "masked, zeros": lambda kind: chain(
+        layers.Masking(0.5), kind(5, return_sequences=True, zero_output_for_mask=True)
+    ),
+    "masked, backwards": lambda kind: chain(layers.Masking(0.5), kind(5, go_backwards=True)),
+    "masked, both": lambda kind: chain(
+        layers.Masking(0.5),
+        layers.Bidirectional(kind(5, return_sequences=True)),
+        layers.Bidirectional(kind(5)),
+    ),
+    "symbols": lambda kind: symbols(kind(5, return_sequences=True), layers.Dropout(0.5), kind(4), layers.Dense(2)),
+    "functional": functional,
+}  # fmt: skip
+
+
+def random_model(make: Callable[[Any], Any], kind: Any) -> Any:
+    model = make(kind)
+    generator = np.random.default_rng(3)
+    for weight in model.weights:
+        weight.assign(0.7 * generator.standard_normal(weight.shape))
+    return model
+
+
+def random_inputs(model: Any) -> np.ndarray:
+    """Rows with padding at the end, in the middle and at the beginning."""
+    generator = np.random.default_rng(4)
+    if len(model.input_shape) == 2:
+        return generator.integers(0, SYMBOLS, (4, STEPS))
+    inputs = generator.standard_normal((4, STEPS, FEATURES))
+    inputs[0, 4:] = inputs[1, 2] = inputs[2, :2] = 0.5
+    return inputs
+
+
+def predicted(model: Any, inputs: np.ndarray) -> np.ndarray:
+    outputs = np.asarray(model.predict(inputs, verbose=0))
+    return outputs.swapaxes(0, 1) if outputs.ndim == 3 else outputs
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", MODELS)
+def test_keras_and_gatewright_compute_the_same_both_ways(name: str, kind: str, tmp_path: Path) -> None:
+    model = random_model(MODELS[name], KINDS[kind])
+    inputs = random_inputs(model)
+    wanted = predicted(model, inputs)
+    for suffix in (".keras", ".h5")[: 1 if name == "functional" else 2]:  # Keras 3 cannot open its own .h5 with a mask
+        model.save(tmp_path / f"theirs{suffix}")
+        network = convert.read(tmp_path / f"theirs{suffix}")
+        np.testing.assert_allclose(convert.run(network, inputs.swapaxes(0, 1)), wanted, rtol=1e-5, atol=1e-5)
+        for target in (".keras", ".h5"):
+            convert.write(network, tmp_path / f"ours{target}", "keras")
+            got = convert.FORMATS["keras"].run(tmp_path / f"ours{target}", inputs.swapaxes(0, 1))
+            np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", KINDS)
+def test_keras_loads_bare_weights(kind: str, tmp_path: Path) -> None:
+    model = random_model(MODELS["both"], KINDS[kind])
+    wanted = predicted(model, random_inputs(model))
+    model.save(tmp_path / "theirs.keras")
+    convert.write(convert.read(tmp_path / "theirs.keras"), tmp_path / "ours.weights.h5", "keras")
+    for weight in model.weights:
+        weight.assign(0 * weight)
+    model.load_weights(tmp_path / "ours.weights.h5")
+    np.testing.assert_array_equal(predicted(model, random_inputs(model)), wanted)
+    model.save_weights(tmp_path / "theirs.weights.h5")
+    bare = convert.read(tmp_path / "theirs.weights.h5")
+    assert convert.compare(bare, convert.read(tmp_path / "theirs.keras"))[0] == 0.0
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("options", [{"recurrent_activation": "hard_sigmoid"}, {"reset_after": False}], ids=str)
+def test_the_variants_of_a_gru(options: dict[str, Any], tmp_path: Path) -> None:
+    model = random_model(lambda kind: chain(kind(5, **options)), layers.GRU)
+    model.save(tmp_path / "m.keras")
+    inputs = random_inputs(model)
+    got = convert.run(convert.read(tmp_path / "m.keras"), inputs.swapaxes(0, 1))
+    np.testing.assert_allclose(got, predicted(model, inputs), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_that_this_keras_would_compute_otherwise_is_not_run(tmp_path: Path) -> None:
+    model = random_model(lambda kind: chain(kind(5, recurrent_activation="hard_sigmoid")), layers.GRU)
+    model.save(tmp_path / "m.keras")
+    convert.write(convert.read(tmp_path / "m.keras"), tmp_path / "m.h5", "keras")
+    with pytest.raises(ImportError, match="the hard_sigmoid of Keras 2"):
+        convert.FORMATS["keras"].run(tmp_path / "m.h5", random_inputs(model).swapaxes(0, 1))

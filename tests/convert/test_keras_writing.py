@@ -1,0 +1,190 @@
+"""Networks as files of Keras: they come back as they were, or are refused with the reason."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gatewright import convert
+from gatewright.convert import (
+    Activation,
+    Dense,
+    Embedding,
+    Masking,
+    Network,
+    OneHot,
+    Recurrent,
+    Reshape,
+    Reverse,
+    apply,
+)
+from gatewright.convert.equations import Equations
+from gatewright.convert.layouts import BY_KEY
+from gatewright.errors import ConversionError
+from tests.convert.keras_models import INPUTS, UNITS, drawn, kernels
+
+h5py = pytest.importorskip("h5py")
+
+ROWS = {"rnn": "SimpleRNN", "gru": "GRU", "gru-before": "GRU", "lstm": "LSTM"}
+
+
+def made(row: str, *, inputs: int = INPUTS, both: bool = False, **settings: Any) -> Recurrent:
+    """A layer with random weights."""
+    arrays = [kernels(ROWS[row], inputs=inputs, seed=seed, after=row == "gru") for seed in (0, 7)[: 1 + both]]
+    layout = BY_KEY[f"keras/{row}"]
+    return Recurrent(layout.equations, tuple(apply.read(layout, one) for one in arrays), **settings)
+
+
+def dense(inputs: int, outputs: int = 2, activation: str = "softmax") -> Dense:
+    return Dense(drawn(outputs, inputs), drawn(outputs), activation)
+
+
+NETWORKS: dict[str, Network] = {
+    **{row: Network((made(row),)) for row in ROWS},
+    **{f"{row} of both directions": Network((made(row, both=True, padding="zeros"), dense(2 * UNITS))) for row in ROWS},
+    "last": Network((made("gru"), made("lstm", inputs=UNITS, returns="last"), dense(UNITS, activation="sigmoid"))),
+    "backwards": Network(
+        (made("lstm", backwards=True), Reverse(), made("gru", inputs=UNITS, backwards=True, returns="last"))
+    ),
+    "symbols": Network((Embedding(drawn(9, INPUTS), masks_zero=True), made("lstm", returns="last"))),
+    "masked": Network(
+        (Masking(0.5), made("lstm"), Activation("relu"), made("gru", inputs=UNITS, both=True, padding="zeros"))
+    ),
+    "reshaped": Network((Reshape((4, INPUTS)), made("lstm"), Reshape((4 * UNITS,)), dense(4 * UNITS))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_model_comes_back_bit_for_bit(name: str, suffix: str, tmp_path: Path) -> None:
+    network = NETWORKS[name]
+    path = tmp_path / f"model{suffix}"
+    convert.write(network, path, "keras")
+    again = convert.read(path)
+    assert [type(part) for part in again.parts] == [type(part) for part in network.parts]
+    assert again.reads == network.reads
+    assert convert.compare(network, again)[0] == 0.0
+    for one, other in zip(network.recurrent, again.recurrent, strict=True):
+        assert (one.equations, one.returns, one.backwards, one.padding) == (
+            other.equations,
+            other.returns,
+            other.backwards,
+            other.padding,
+        )
+        for mine, theirs in zip(one.directions, other.directions, strict=True):
+            assert mine.keys() == theirs.keys()
+            assert all(np.array_equal(mine[key], theirs[key]) for key in mine)
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize(("suffix", "layout"), [(".weights.h5", "keras"), (".h5", "keras1")])
+def test_bare_weights_come_back(row: str, suffix: str, layout: str, tmp_path: Path) -> None:
+    layer = made("lstm" if row == "gru" and layout == "keras1" else row, both=True)
+    network = Network((layer, dense(2 * UNITS)))
+    path = tmp_path / f"model{suffix}"
+    convert.write(network, path, layout)
+    again = convert.read(path, gate=layer.equations.gate)
+    assert again.layout == layout
+    assert convert.compare(network, again)[0] == 0.0
+    assert len(again.rest) == 2
+
+
+def test_the_weights_of_keras_1_lie_in_the_order_in_which_it_makes_them(tmp_path: Path) -> None:
+    convert.write(Network((made("lstm"),)), tmp_path / "m.h5", "keras1")
+    with h5py.File(tmp_path / "m.h5") as file:
+        names = [name.decode() for name in file["lstm_1"].attrs["weight_names"]]
+    assert names == [f"lstm_1_{kind}_{gate}" for gate in "icfo" for kind in "WUb"]
+
+
+def test_biases_that_only_one_direction_has_are_zero_in_the_other(tmp_path: Path) -> None:
+    layer = made("lstm", both=True, padding="zeros")
+    without = {name: one for name, one in layer.directions[1].items() if not name.startswith("b")}
+    network = Network((replace(layer, directions=(layer.directions[0], without)),))
+    convert.write(network, tmp_path / "m.keras")
+    assert convert.compare(network, convert.read(tmp_path / "m.keras"))[0] == 0.0
+
+
+def with_gate(gate: str, row: str = "lstm") -> Recurrent:
+    layer = made(row)
+    return replace(layer, equations=replace(layer.equations, gate=gate))
+
+
+@pytest.mark.parametrize("row", ["gru", "gru-before", "lstm"])
+@pytest.mark.parametrize(
+    ("suffix", "layout", "own", "other"),
+    [
+        (".keras", "keras", "hard_sigmoid_keras3", "hard_sigmoid_theano"),
+        (".h5", "keras", "hard_sigmoid_theano", "hard_sigmoid_keras3"),
+    ],
+)
+def test_hard_gates_of_another_slope_are_converted_by_their_weights(
+    row: str, suffix: str, layout: str, own: str, other: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"m{suffix}"
+    for gate, most in ((own, 0.0), (other, 1e-6)):
+        network = Network((with_gate(gate, row),))
+        convert.write(network, path, layout)
+        again = convert.read(path)
+        assert again.recurrent[0].equations.gate == own
+        assert convert.compare(network, again)[0] <= most
+
+
+def test_one_hot_symbols_become_an_embedding(tmp_path: Path) -> None:
+    network = Network((OneHot(INPUTS), made("gru")))
+    convert.write(network, tmp_path / "m.keras")
+    symbols = np.random.default_rng(0).integers(0, INPUTS, (5, 2))
+    np.testing.assert_array_equal(
+        convert.run(convert.read(tmp_path / "m.keras"), symbols), convert.run(network, symbols)
+    )
+
+
+def changed(row: str, **equations: Any) -> Recurrent:
+    layer = made(row)
+    return replace(layer, equations=replace(layer.equations, **equations))
+
+
+REFUSED: dict[str, tuple[str, str, Network]] = {
+    "in the order in which it made them": (".keras", "keras", Network((made("gru", backwards=True),))),
+    "turns steps round only behind": (".keras", "keras", Network((made("gru"), Reverse()))),
+    "gives zeros at masked steps": (".keras", "keras", Network((Masking(0.0), made("gru", both=True)))),
+    "no mask before a Reshape": (".h5", "keras", Network((Masking(0.0), made("gru"), Reshape((4 * UNITS,))))),
+    "one activation for the candidate and the output": (".keras", "keras", Network((changed("lstm", output="relu"),))),
+    "the hard_sigmoid of Keras 3 is another one": (
+        ".keras",
+        "keras",
+        Network((made("gru"), dense(UNITS, activation="hard_sigmoid_theano"))),
+    ),
+    "no layer of keras computes": (".keras", "keras", Network((changed("lstm", coupled=True),))),
+    "no layer of keras1 computes GRU, reset after": (".h5", "keras1", Network((made("gru"),))),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_keras_cannot_compute_is_refused_with_the_reason(reason: str, tmp_path: Path) -> None:
+    suffix, layout, network = REFUSED[reason]
+    with pytest.raises(ConversionError, match=reason):
+        convert.write(network, tmp_path / f"m{suffix}", layout)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_conversion_from_keras_to_torch_compares_both(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    convert.write(Network((made("gru"), dense(UNITS))), tmp_path / "m.keras")
+    report = convert.convert(tmp_path / "m.keras", tmp_path / "m.safetensors", target_layout="torch")
+    assert max(report.differences.values()) == 0.0
+    assert report.source == "keras"
+
+
+def test_a_layer_between_recurrent_layers_is_not_dropped(tmp_path: Path) -> None:
+    for between in (Activation("relu"), dense(UNITS, UNITS)):
+        network = Network((made("gru"), between, made("gru", inputs=UNITS)))
+        with pytest.raises(ConversionError, match="a stack of recurrent layers"):
+            convert.write(network, tmp_path / "m.safetensors", "torch")
+
+
+def test_the_equations_of_a_bare_file_are_those_that_were_said(tmp_path: Path) -> None:
+    convert.write(Network((changed("gru", activation="relu"),)), tmp_path / "m.weights.h5", "keras")
+    found = convert.read(tmp_path / "m.weights.h5", activation="relu").recurrent[0].equations
+    assert found == Equations("gru", reset="after", activation="relu")
