@@ -53,8 +53,8 @@ ROWS = (
     Row(
         "words-wildml-start",
         "words",
-        (Goal("test loss", "near", 8.987, GUESS, within=0.1),),
-        ("preset=wildml", "batch=100", "rate=0", "epochs=1"),
+        (Goal("test loss", "near", 8.987, GUESS, "before anything is learned", within=0.1),),
+        ("preset=wildml", "batch=100", "steps=10", "rate=0", "epochs=1"),
     ),
     Row("words-small", "words", (_perplexity(114.5, ZAREMBA, "LSTM"),), ("preset=small",)),
     Row("words-gru", "words", (_perplexity(114.5, ZAREMBA, "LSTM of the same size"),), ("preset=gru",)),
