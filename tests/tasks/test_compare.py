@@ -153,6 +153,22 @@ def test_what_is_told_of_a_setting(varied: list[comparing.Outcome], tmp_path: Pa
     assert (tmp_path / "comparison.csv").read_text().startswith("cell,hidden,batch,parameters,")
 
 
+def test_another_measure_can_be_asked_for(varied: list[comparing.Outcome], tmp_path: Path) -> None:
+    asked = [replace(one, run=replace(one.run, measure="validation accuracy")) for one in varied]
+    found = comparison(asked)
+    assert varied[0].result is not None
+    assert found.measure == "validation accuracy"
+    assert found.rows[0].mean == varied[0].result.metrics["validation"]["accuracy"] == points(asked)["gru"][2][0]
+    asked = [replace(one, run=replace(one.run, measure="test beauty")) for one in varied]
+    with pytest.raises(OptionError) as caught:
+        keep(asked, tmp_path)
+    assert str(caught.value) == (
+        "'test beauty' is not measured by recipe 'text'\n  expected: one of validation loss, validation accuracy, "
+        "validation perplexity, test loss, test accuracy, test perplexity\n"
+        "  do: give the same command with another --measure; finished runs are kept"
+    )
+
+
 def test_units_that_are_varied_are_told_once(varied: list[comparing.Outcome]) -> None:
     found = replace(comparison(varied), over="hidden")
     assert columns(found)[:3] == ("cell", "units", "parameters")

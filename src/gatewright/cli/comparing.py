@@ -27,6 +27,9 @@ def compare(
     over: Annotated[
         str | None, typer.Option(help="Vary a setting too, with a row for each value: lag=50,100,200.")
     ] = None,
+    measure: Annotated[
+        str | None, typer.Option(help="What to compare, such as 'test accuracy'; otherwise what says most.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="A data set by name, or a file or folder.")] = None,
     assignments: Annotated[
         list[str] | None,
@@ -55,7 +58,9 @@ def compare(
         made = recipes.get(recipe).configured(assignments or [], quick=quick)
         folder = out_folder or Path("runs") / f"compare-{made.name}"
         varied = comparing.read_over(type(made), over) if over else None
-        runs = comparing.plan(made, names, range(seeds), out=folder, source=data, match=match, over=varied)
+        runs = comparing.plan(
+            made, names, range(seeds), out=folder, source=data, match=match, over=varied, measure=measure
+        )
     at_a_time = jobs or engines.default_jobs()
     try:
         outcomes = comparing.compare(
@@ -120,7 +125,7 @@ COMMANDS = (
             "gatewright compare digits --cells elman,gru,lstm --seeds 3",
             "gatewright compare text --cells 'gru,gru(reset=after)' --match-parameters",
             "gatewright compare adding --cells gru,mgu --engine ray --jobs 8",
-            "gatewright compare longlag --cells elman,gru,lstm --over lag=50,100,200,400 --seeds 1",
+            "gatewright compare longlag --cells elman,gru,lstm --over lag=50,100,200 --measure 'test accuracy'",
         ),
     ),
 )

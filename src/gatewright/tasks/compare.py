@@ -36,6 +36,7 @@ class Run:
     source: str | None
     folder: RunFolder
     over: str | None = None  # the setting that is varied, where one is
+    measure: str | None = None  # what is asked for, such as "test accuracy"; None for what says most
 
     @property
     def value(self) -> Any:
@@ -98,6 +99,7 @@ def plan(
     source: str | None,
     match: bool = False,
     over: Over | None = None,
+    measure: str | None = None,
 ) -> list[Run]:
     """The runs: for each cell every seed, and with `over` for each value of that setting.
 
@@ -115,7 +117,7 @@ def plan(
     varied = [made] if over is None else [_with(made, **{over.setting: value}) for value in over.values]
     by_value = [_of_cells(one, cells, source, match=match) for one in varied]
     return [
-        Run(_with(one, seed=seed), absolute(source), RunFolder(out / _folder(one, setting, seed)), setting)
+        Run(_with(one, seed=seed), absolute(source), RunFolder(out / _folder(one, setting, seed)), setting, measure)
         for of_cell in zip(*by_value, strict=True)
         for one in of_cell
         for seed in seeds
@@ -219,12 +221,16 @@ def _standing(runs: Sequence[Run]) -> Standing:
 
 def _told(run: Run) -> str:
     result = Result(**run.folder.read(run.folder.result))
-    part, metric = headline(run.made, result)
+    part, metric = headline(run, result)
     return f"{run.title}: {part} {metric} {spell(result.metrics[part][metric])}, {result.seconds:,.0f} s"
 
 
-def headline(made: Recipe, result: Result) -> tuple[str, str]:
-    """The part and the measure that say most: those that the recipe promises something of, or else the last part's."""
+def headline(run: Run, result: Result) -> tuple[str, str]:
+    """The part and the measure that are asked for, or else say most: what the recipe promises, or the last part's."""
+    part, _, metric = (run.measure or "").rpartition(" ")
+    if metric in result.metrics.get(part, ()):
+        return part, metric
+    made = run.made
     expected = made.expected.get(made.preset)
     if expected is not None and expected.metric in result.metrics.get(expected.part, ()):
         return expected.part, expected.metric

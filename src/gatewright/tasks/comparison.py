@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gatewright.errors import OptionError
 from gatewright.files import write_atomically
 from gatewright.tasks.compare import Outcome, headline
 from gatewright.tasks.compare_curves import Points, draw_comparison, draw_over
@@ -62,7 +63,8 @@ def comparison(outcomes: Sequence[Outcome]) -> Comparison:
         groups.setdefault(outcome.run.group, []).append(outcome)
     made = outcomes[0].run.made
     result = next((one.result for one in outcomes if one.result is not None), None)
-    part, metric = headline(made, result) if result is not None else ("", made.objective().headline)
+    part, metric = ("", made.objective().headline) if result is None else headline(outcomes[0].run, result)
+    _check_measured(outcomes[0].run.measure, f"{part} {metric}", result)
     return Comparison(
         recipe=made.name,
         measure=f"{part} {metric}".strip(),
@@ -71,6 +73,17 @@ def comparison(outcomes: Sequence[Outcome]) -> Comparison:
         rows=tuple(_row(found, part, metric) for found in groups.values()),
         problems={one.run.title: one.problem for one in outcomes if one.problem is not None},
     )
+
+
+def _check_measured(wanted: str | None, found: str, result: Result | None) -> None:
+    """What was asked for was measured, or nothing was."""
+    if result is not None and wanted not in (None, found):
+        measured = [f"{part} {name}" for part, one in result.metrics.items() for name in one]
+        raise OptionError(
+            f"{wanted!r} is not measured by recipe {result.recipe!r}",
+            expected="one of " + ", ".join(measured),
+            do="give the same command with another --measure; finished runs are kept",
+        )
 
 
 def _row(outcomes: Sequence[Outcome], part: str, metric: str) -> Row:
@@ -119,10 +132,9 @@ def keep(outcomes: Sequence[Outcome], out: Path) -> list[Path]:
 
 def points(outcomes: Sequence[Outcome]) -> Points:
     """By cell and value of what is varied, what each run that came to its end has measured."""
-    made = outcomes[0].run.made
     found: dict[str, dict[Any, list[float]]] = {}
     for run, result in ((one.run, one.result) for one in outcomes if one.result is not None):
-        part, metric = headline(made, result)
+        part, metric = headline(run, result)
         found.setdefault(run.made.cell, {}).setdefault(run.value, []).append(result.metrics[part][metric])
     return found
 
