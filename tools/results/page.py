@@ -5,7 +5,6 @@ from typing import Any
 
 from benchmarks import networks
 from gatewright.tasks import recipes
-from gatewright.tasks.numbers import spell
 from tools.results.kept import Record, Records, of_row
 from tools.results.row import Goal, Row
 
@@ -109,7 +108,7 @@ def _line(row: Row, goal: Goal, record: Record | None, machines: Mapping[str, st
     value = goal.value(record["metrics"])
     reached = {True: "yes", False: "no", None: ""}[goal.met(value)]
     facts = [f"{record['seconds']:,.0f}", record["finished"][:10], machines[_machine(record)]] if first else [""] * 3
-    return [*own, goal.measure, spell(value), wanted, source, reached, *facts]
+    return [*own, goal.measure, f"{value:.5g}", wanted, source, reached, *facts]
 
 
 def _commands(rows: Sequence[Row]) -> str:
