@@ -1,4 +1,4 @@
-"""Derives the numbers of `gatewright.backends.llvm.vector_math` and writes them to its `coefficients.py`.
+"""Derives the numbers of exp, log, tanh and their like, and writes them to `gatewright/backends/coefficients.py`.
 
     python tools/derive_coefficients.py            write the file (half a minute)
     python tools/derive_coefficients.py --check    fail if the file differs
@@ -17,7 +17,7 @@ from pathlib import Path
 from mpmath import mp, mpf
 
 mp.dps = 60
-FILE = Path(__file__).resolve().parent.parent / "src/gatewright/backends/llvm/coefficients.py"
+FILE = Path(__file__).resolve().parent.parent / "src/gatewright/backends/coefficients.py"
 GRID = 500
 
 Function = Callable[[mpf], mpf]
@@ -155,12 +155,13 @@ def rounded(number: mpf, digits: int) -> mpf:
 def text() -> str:
     """The file, as it should be."""
     lines = [
-        '"""The numbers of `vector_math`, made by tools/derive_coefficients.py: change them there."""',
+        '"""The numbers of exp, log, tanh and their like, made by tools/derive_coefficients.py: change them there."""',
         "",
         "from collections.abc import Mapping",
         "from dataclasses import dataclass",
+        "from typing import Literal",
         "",
-        "from gatewright.backends.llvm.vector_type import Dtype",
+        'Dtype = Literal["float32", "float64"]',
         "",
         "",
         "@dataclass(frozen=True, slots=True)",

@@ -28,7 +28,7 @@ RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
 ONLY = {"cells": {"lang", "errors"}}
 NEVER = {"stream": {"nn", "tasks"}}
 # What backends may share; beyond this they never import each other.
-SHARED_BY_BACKENDS = {"base", "decompose"}
+SHARED_BY_BACKENDS = {"base", "coefficients", "decompose"}
 
 ANYWHERE = ("",)
 THIRD_PARTY = {

@@ -35,17 +35,18 @@ class _Leaf:
     value: Atom
 
 
-def gather(trace: Trace, roots: Iterable[Atom], phases: Mapping[str, int]) -> Gathered:
+def gather(trace: Trace, roots: Iterable[Atom], phases: Mapping[str, int], *, matrices: bool = False) -> Gathered:
     """Turn the equations that `roots` need into works, with products merged; `phases` says when values are known.
 
-    Raises TraceError for an operation on matrices of single rows, which only a backend of Traces can do.
+    With `matrices`, an operation on matrices of single rows is a work like any other. Else it raises TraceError: a
+    schedule for many rows at once cannot do it.
     """
-    return _Gatherer(trace, list(roots), phases).run()
+    return _Gatherer(trace, list(roots), phases, matrices).run()
 
 
 class _Gatherer:
-    def __init__(self, trace: Trace, roots: list[Atom], phases: Mapping[str, int]) -> None:
-        self.trace, self.roots = trace, roots
+    def __init__(self, trace: Trace, roots: list[Atom], phases: Mapping[str, int], matrices: bool) -> None:
+        self.trace, self.roots, self.matrices = trace, roots, matrices
         self._define = {one.target.name: one for one in trace.equations}
         self._shared = shared(trace)
         self._needed = self._reach(roots)
@@ -113,7 +114,7 @@ class _Gatherer:
             self._works.append(Reduction(equation.target, equation.op, equation.args[0]))
         elif equation.op in _SUMS and any(self._is_product(one) for one in self._below(equation)):
             self._add_sum(equation)
-        elif (equation.op in ELEMENTWISE or equation.op in (Op.EXPAND, Op.RELABEL)) and len(equation.target.shape) < 2:
+        elif self.matrices or (_is_elementwise(equation) and len(equation.target.shape) < 2):
             self._works.append(equation)
         else:
             raise TraceError(
@@ -200,3 +201,7 @@ class _Gatherer:
             self._works.append(Equation(target, op, args, (), equation.where))
             total = target
         return total
+
+
+def _is_elementwise(equation: Equation) -> bool:
+    return equation.op in ELEMENTWISE or equation.op in (Op.EXPAND, Op.RELABEL)

@@ -9,7 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from gatewright.backends.llvm import coefficients, vector_math
+from gatewright.backends import coefficients
+from gatewright.backends.llvm import vector_math
 from gatewright.backends.llvm.machine_code import emit_assembly
 from gatewright.backends.llvm.target import NAMES, named, runnable
 from gatewright.backends.llvm.vector_math import LARGEST_ERRORS

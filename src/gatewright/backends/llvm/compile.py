@@ -25,6 +25,7 @@ _GENERATOR = (
     "derive",
     "schedule",
     "backends/base.py",
+    "backends/coefficients.py",
     "backends/decompose.py",
     "backends/llvm",
 )

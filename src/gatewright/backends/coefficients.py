@@ -1,9 +1,10 @@
-"""The numbers of `vector_math`, made by tools/derive_coefficients.py: change them there."""
+"""The numbers of exp, log, tanh and their like, made by tools/derive_coefficients.py: change them there."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from gatewright.backends.llvm.vector_type import Dtype
+Dtype = Literal["float32", "float64"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,48 @@
+"""Arrays of numbers as C initialises them."""
+
+from collections.abc import Iterator
+from textwrap import wrap
+
+import numpy as np
+
+from gatewright.backends.c99.expressions import number
+from gatewright.backends.c99.lines import WIDTH
+from gatewright.backends.c99.parts import Array, Constant, Stack
+from gatewright.backends.c99.quantised import Quantised
+
+
+def definition(stack: Stack, name: str, constant: Constant, bounds: tuple[str, ...]) -> str:
+    """A constant array; `bounds` names the sizes of its axes. Matrices lie column by column."""
+    if isinstance(constant, Quantised):
+        scale = _array(f"static const {stack.real} {name}_scale[{bounds[0]}]", constant.scales, stack.dtype)
+        numbers = _array(f"static const signed char {name}[{bounds[1]}][{bounds[0]}]", constant.numbers.T, None)
+        return scale + numbers
+    brackets = "".join(f"[{bound}]" for bound in bounds[::-1])
+    return _array(f"static const {stack.real} {name}{brackets}", stack.rounded(constant).T, stack.dtype)
+
+
+def byte_count(stack: Stack, constant: Constant) -> int:
+    """How much memory an array takes."""
+    size = np.dtype(stack.dtype).itemsize
+    if isinstance(constant, Quantised):
+        return constant.numbers.size + constant.scales.size * size
+    return constant.size * size
+
+
+def _array(head: str, array: Array, dtype: str | None) -> str:
+    return "\n".join([f"{head} = {{", *_rows(array, dtype), "};", ""])
+
+
+def _rows(array: Array, dtype: str | None) -> Iterator[str]:
+    if array.ndim == 1:
+        yield from _filled("    ", array, dtype, "")
+        return
+    for row in array:
+        lines = list(_filled("     ", row, dtype, " "))
+        lines[0] = "    {" + lines[0].strip()
+        yield from [*lines[:-1], lines[-1].rstrip(",") + "},"]
+
+
+def _filled(indent: str, row: Array, dtype: str | None, end: str) -> Iterator[str]:
+    texts = [str(int(one)) if dtype is None else number(float(one), dtype).text for one in row]
+    yield from wrap(", ".join(texts) + ",", WIDTH, initial_indent=indent, subsequent_indent=indent)

@@ -1,0 +1,266 @@
+"""exp, log, tanh and their like in C without math.h, for compilers to vectorise: no branches, no tables, one division.
+
+They are those of the compiled kernels, with the same coefficients. NaN stays NaN; infinities and zeros give what they
+should.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gatewright.backends.c99.expressions import number
+from gatewright.backends.coefficients import COEFFICIENTS, Dtype
+
+LARGEST_ERRORS: Mapping[str, float] = {"exp": 2.0, "log": 1.5, "sigmoid": 3.5, "softplus": 3.0, "sqrt": 1.0, "tanh": 3.5}
+"""How many units in the last place a result may be off, in both dtypes. Below the normal range it may be 0 instead."""
+
+OWN: Mapping[str, str] = {
+    "bits": """
+/* A number and its bits: sign, exponent, fraction. */
+typedef union {
+    REAL number;
+    UINT bits;
+} NAME_bits;
+""",
+    "infinity": """
+static inline REAL NAME_infinity(void)
+{
+    NAME_bits y;
+    y.bits = INFINITY_BITS;
+    return y.number;
+}
+""",
+    "abs": """
+static inline REAL NAME_abs(REAL a)
+{
+    NAME_bits y;
+    y.number = a;
+    y.bits &= ~SIGN;
+    return y.number;
+}
+""",
+    "with_sign": """
+/* A number that is not negative, with the sign of another. */
+static inline REAL NAME_with_sign(REAL a, REAL sign)
+{
+    NAME_bits y, s;
+    y.number = a;
+    s.number = sign;
+    y.bits |= s.bits & SIGN;
+    return y.number;
+}
+""",
+    "whole": """
+/* The whole number that is nearest: a sum with so large a number has no digits behind the point. */
+static inline REAL NAME_whole(REAL a)
+{
+#if defined(__FAST_MATH__) || defined(_M_FP_FAST) /* which would take the sum for the number itself */
+    return (REAL)(INT)(a < 0 ? a - HALF : a + HALF);
+#else
+    const REAL sum = a + SHIFT;
+    return sum - SHIFT;
+#endif
+}
+""",
+    "power_of_2": """
+/* 2 to the power of a whole number: the last bits of the sum are the exponent, as floats have it. */
+static inline REAL NAME_power_of_2(REAL whole)
+{
+    NAME_bits y;
+    y.number = whole + BIASED;
+    y.bits <<= DIGITS;
+    return y.number;
+}
+""",
+    "exp": """
+/* a = 2 k ln 2 + r with |r| <= ln 2, and exp(a) = exp(r) 2^k 2^k: one power alone would leave the range too soon. */
+static inline REAL NAME_exp(REAL a)
+{
+    const REAL high = a > EXP_MOST ? EXP_MOST : a;
+    const REAL x = high < EXP_LEAST ? EXP_LEAST : high;
+    const REAL k = NAME_whole(x * HALF_LOG2_E);
+    const REAL r = (x - k * TWICE_LN2_HIGH) - k * TWICE_LN2_LOW;
+    SERIES(p, r, EXP_WIDE)
+    const REAL y = ONE + (r + r * r * p);
+    const REAL power = NAME_power_of_2(k);
+    return y * power * power;
+}
+""",
+    "exp_of_minus": """
+/* exp(-a) for an a within the range of the normal numbers. */
+static inline REAL NAME_exp_of_minus(REAL a)
+{
+    const REAL k = NAME_whole(a * -LOG2_E);
+    const REAL r = (-a - k * LN2_HIGH) - k * LN2_LOW;
+    SERIES(p, r, EXP_NEAR)
+    const REAL y = ONE + (r + r * r * p);
+    return y * NAME_power_of_2(k);
+}
+""",
+    "log": """
+/* a = 2^k (1 + f) with sqrt(1/2) <= 1 + f <= sqrt(2), and log(a) = k ln 2 + log(1 + f). */
+static inline REAL NAME_log(REAL a)
+{
+    const int tiny = a < LEAST_NORMAL;
+    NAME_bits x, count, part;
+    x.number = tiny ? a * SCALE : a;
+    x.bits += ONE_BITS - ROOT_BITS;
+    count.bits = (x.bits >> DIGITS) | SCALE_BITS;
+    part.bits = (x.bits & FRACTION) + ROOT_BITS;
+    const REAL k = count.number - (tiny ? COUNT_BIAS_TINY : COUNT_BIAS);
+    const REAL f = part.number - ONE;
+    SERIES(p, f, LOG_NEAR)
+    const REAL low = k * LN2_LOW + f * f * (f * p - HALF);
+    const REAL y = k * LN2_HIGH + (f + low);
+    const REAL infinity = NAME_infinity();
+    const REAL real = a < infinity ? y : a;
+    const REAL not_negative = a < 0 ? infinity - infinity : real;
+    return a == 0 ? -infinity : not_negative;
+}
+""",
+    "sqrt": """
+/* Half the exponent, then Newton's rule: each turn doubles the number of digits. */
+static inline REAL NAME_sqrt(REAL a)
+{
+    const int tiny = a < LEAST_NORMAL;
+    NAME_bits y;
+    const REAL x = tiny ? a * SQUARE : a;
+    y.number = x;
+    y.bits = (y.bits >> 1) + HALF_BIAS;
+    REAL root = y.number;
+    for (int turn = 0; turn < TURNS; ++turn)
+        root = HALF * (root + x / root);
+    const REAL known = tiny ? root * ROOT_OF_SQUARE : root;
+    const REAL infinity = NAME_infinity();
+    const REAL real = a > 0 && a < infinity ? known : a;
+    return a < 0 ? infinity - infinity : real;
+}
+""",
+    "sigmoid": """
+static inline REAL NAME_sigmoid(REAL a)
+{
+    const REAL high = a > SIGMOID_MOST ? SIGMOID_MOST : a;
+    return ONE / (ONE + NAME_exp_of_minus(high < SIGMOID_LEAST ? SIGMOID_LEAST : high));
+}
+""",
+    "tanh": """
+/* With h = (exp(2 |a|) - 1) / 2 it is h / (h + 1): exact around 0, and never beyond 1. */
+static inline REAL NAME_tanh(REAL a)
+{
+    const REAL size = NAME_abs(a);
+    const REAL x = size > TANH_MOST ? TANH_MOST : size;
+    const REAL k = NAME_whole(x * TWICE_LOG2_E);
+    const REAL r = x - k * HALF_LN2;
+    const REAL power = NAME_power_of_2(k);
+    SERIES(p, r, TANH_NEAR)
+    const REAL h = power * (r + r * r * p) + (power * HALF - HALF);
+    return NAME_with_sign(h / (h + ONE), a);
+}
+""",
+    "softplus": """
+/* max(a, 0) + log(1 + exp(-|a|)) */
+static inline REAL NAME_softplus(REAL a)
+{
+    const REAL size = NAME_abs(a);
+    const REAL u = NAME_exp_of_minus(size > SIGMOID_MOST ? SIGMOID_MOST : size);
+    SERIES(p, u, LOG_WIDE)
+    return (a < 0 ? ZERO : a) + (u + u * u * p);
+}
+""",
+}
+"""By name, each after those that it calls. Words in capitals are numbers of the dtype."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What the words in capitals stand for in one dtype."""
+
+    dtype: Dtype
+    words: Mapping[str, str]
+    series: Mapping[str, Sequence[float]]
+
+    @staticmethod
+    def of(dtype: str) -> "Numbers":
+        """The numbers of a dtype."""
+        known: Dtype = "float32" if dtype == "float32" else "float64"
+        return Numbers(known, _words(known), _series(known))
+
+    def filled(self, text: str, words: Mapping[str, str]) -> str:
+        """A function's text with its numbers."""
+        text = re.sub(r" +SERIES\((\w), (\w), (\w+)\)\n", lambda found: self._series(*found.groups()), text)
+        known = {**self.words, **words}
+        return re.sub(r"\b[A-Z][A-Z0-9_]+\b", lambda found: known.get(found[0], found[0]), text)
+
+    def _series(self, result: str, x: str, name: str) -> str:
+        """Horner's scheme, a line for each coefficient."""
+        *lower, last = (number(one, self.dtype).text for one in self.series[name])
+        lines = [f"REAL {result} = {last};"]
+        lines += [f"{result} = {result} * {x} + {one};" for one in reversed(lower)]
+        return "".join(f"    {line}\n" for line in lines).replace("+ -", "- ")
+
+
+def _words(dtype: Dtype) -> dict[str, str]:
+    own, limits = COEFFICIENTS[dtype], np.finfo(dtype)
+    digits, most = int(limits.nmant), int(limits.maxexp)
+    bias, bits = most - 1, int(limits.bits)
+    scale = 2.0**digits
+    numbers = {
+        "SHIFT": 1.5 * scale,
+        "BIASED": 1.5 * scale + bias,
+        "EXP_MOST": (most + 2) / own.log2_e,
+        "EXP_LEAST": (int(limits.minexp) - digits - 3) / own.log2_e,
+        "SIGMOID_MOST": bias / own.log2_e,
+        "SIGMOID_LEAST": -most / own.log2_e,
+        "TANH_MOST": float(digits),
+        "LOG2_E": own.log2_e,
+        "HALF_LOG2_E": own.log2_e / 2,
+        "TWICE_LOG2_E": own.log2_e * 2,
+        "HALF_LN2": own.ln2 / 2,
+        "LN2_HIGH": own.ln2_high,
+        "LN2_LOW": own.ln2_low,
+        "TWICE_LN2_HIGH": own.ln2_high * 2,
+        "TWICE_LN2_LOW": own.ln2_low * 2,
+        "LEAST_NORMAL": float(limits.smallest_normal),
+        "SCALE": scale,
+        "COUNT_BIAS": scale + bias,
+        "COUNT_BIAS_TINY": scale + bias + digits,
+        "SQUARE": 2.0 ** (2 * digits),
+        "ROOT_OF_SQUARE": 2.0**-digits,
+    }
+    texts = {word: number(value, dtype).text for word, value in numbers.items()}
+    texts |= {
+        "TURNS": "3" if dtype == "float32" else "4",
+        "DIGITS": str(digits),
+        "UINT": f"uint{bits}_t",
+        "INT": f"int{bits}_t",
+        "SIGN": _hexadecimal(1 << (bits - 1), bits),
+        "FRACTION": _hexadecimal((1 << digits) - 1, bits),
+        "ONE_BITS": _hexadecimal(_bits_of(1.0, dtype), bits),
+        "ROOT_BITS": _hexadecimal(_bits_of(0.5**0.5, dtype), bits),
+        "SCALE_BITS": _hexadecimal(_bits_of(scale, dtype), bits),
+        "HALF_BIAS": _hexadecimal(_bits_of(1.0, dtype) // 2, bits),
+        "INFINITY_BITS": _hexadecimal(_bits_of(np.inf, dtype), bits),
+    }
+    return texts
+
+
+def _series(dtype: Dtype) -> dict[str, Sequence[float]]:
+    own = COEFFICIENTS[dtype]
+    return {
+        "EXP_NEAR": own.exp_near,
+        "EXP_WIDE": own.exp_wide,
+        "LOG_NEAR": own.log_near,
+        "LOG_WIDE": own.log_wide,
+        # (exp(2 r) - 1) / 2 = r + r**2 ..., where the coefficients are those of exp times powers of 2
+        "TANH_NEAR": [one * 2.0 ** (degree + 1) for degree, one in enumerate(own.exp_near)],
+    }
+
+
+def _bits_of(value: float, dtype: Dtype) -> int:
+    return int(np.asarray(value, dtype).view(f"u{np.dtype(dtype).itemsize}"))
+
+
+def _hexadecimal(value: int, bits: int) -> str:
+    return f"UINT{bits}_C(0x{value:0{bits // 4}x})"
