@@ -1,6 +1,7 @@
 """Writing files so that nobody ever finds half of one."""
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -11,15 +12,25 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     Raises OSError where it cannot be written; what was there stays, and nothing is left beside it.
     """
-    part = path.parent / f".{path.name}.{token_hex(4)}.part"  # two writers have two of them
-    file = part.open("xb")
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write several files that belong together: each as a whole, and none before all are ready to be put in place.
+
+    Raises OSError where one cannot be written; nothing is left beside them.
+    """
+    parts = {path: path.parent / f".{path.name}.{token_hex(4)}.part" for path in contents}  # two writers have two
     try:
-        with file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        for path, content in contents.items():
+            with parts[path].open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, part in parts.items():
+            part.replace(path)
     except BaseException:
-        with suppress(OSError):
-            part.unlink()
+        for part in parts.values():
+            with suppress(OSError):
+                part.unlink()
         raise

@@ -11,14 +11,18 @@ from gatewright.backends.c99.parts import Array, Constant, Stack
 from gatewright.backends.c99.quantised import Quantised
 
 
-def definition(stack: Stack, name: str, constant: Constant, bounds: tuple[str, ...]) -> str:
-    """A constant array; `bounds` names the sizes of its axes. Matrices lie column by column."""
+def definition(
+    stack: Stack, name: str, constant: Constant, bounds: tuple[str, ...], *, by_column: bool = True
+) -> str:
+    """A constant array; `bounds` names the sizes of its axes. Matrices lie column by column, or as they are."""
+    turn = -1 if by_column else 1
+    brackets = "".join(f"[{bound}]" for bound in bounds[::turn])
     if isinstance(constant, Quantised):
         scale = _array(f"static const {stack.real} {name}_scale[{bounds[0]}]", constant.scales, stack.dtype)
-        numbers = _array(f"static const signed char {name}[{bounds[1]}][{bounds[0]}]", constant.numbers.T, None)
-        return scale + numbers
-    brackets = "".join(f"[{bound}]" for bound in bounds[::-1])
-    return _array(f"static const {stack.real} {name}{brackets}", stack.rounded(constant).T, stack.dtype)
+        numbers = constant.numbers.T if by_column else constant.numbers
+        return f"{scale}\n{_array(f'static const signed char {name}{brackets}', numbers, None)}"
+    numbers = stack.rounded(constant)
+    return _array(f"static const {stack.real} {name}{brackets}", numbers.T if by_column else numbers, stack.dtype)
 
 
 def byte_count(stack: Stack, constant: Constant) -> int:

@@ -3,6 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
 
 from gatewright.backends.c99.arrays import byte_count, definition
 from gatewright.backends.c99.functions import Functions
@@ -30,6 +33,8 @@ class Pair:
 
     header: str
     source: str
+    state_bytes: int
+    constant_bytes: int
 
 
 def pair(stack: Stack, remarks: Remarks) -> Pair:
@@ -147,7 +152,16 @@ class _Writer:
         arrays = self._arrays()
         include = self._includes(helpers + code)
         source = f'{_comment([f"See {self.name}.h."])}\n{include}\n{arrays}{code}'
-        return Pair(self._header(arrays + code), source)
+        return Pair(self._header(arrays + code), source, self._state_bytes(), self._constant_bytes())
+
+    def _state_bytes(self) -> int:
+        """What a state takes."""
+        states = [(self.bounds[part.name], state) for part in self.stack.parts for state in part.kept()]
+        numbers = sum(prod(self.sizes[bounds[axis]] for axis in state.shape) for bounds, state in states)
+        return numbers * np.dtype(self.stack.dtype).itemsize
+
+    def _constant_bytes(self) -> int:
+        return sum(byte_count(self.stack, constant) for constant, _ in self._constants().values())
 
     def _includes(self, code: str) -> str:
         lines = [f'#include "{self.name}.h"', ""]
@@ -162,9 +176,8 @@ class _Writer:
         found: dict[str, tuple[Constant, tuple[str, ...]]] = {}
         symbols = self.stack.symbols
         if symbols is not None and symbols.table is not None:
-            bounds = (f"{self.name}_embedding".upper(), f"{self.name}_symbols".upper())
-            table = symbols.table
-            found[f"{self.name}_embedding"] = (table, bounds)
+            bounds = (f"{self.name}_symbols".upper(), f"{self.name}_embedding".upper())
+            found[f"{self.name}_embedding"] = (symbols.table, bounds)
         for part, step in zip(self.stack.parts, self.steps, strict=True):
             shapes = {param.name: param.shape for param in part.trace.params}
             for name in step.used:
@@ -174,7 +187,10 @@ class _Writer:
 
     def _arrays(self) -> str:
         constants = self._constants()
-        texts = [definition(self.stack, name, *given) for name, given in constants.items()]
+        table = f"{self.name}_embedding"
+        texts = [
+            definition(self.stack, name, *given, by_column=name != table) for name, given in constants.items()
+        ]
         if not texts:
             return ""
         note = ["Matrices lie column by column, NAME[column][row]."]
@@ -303,21 +319,11 @@ class _Writer:
             f"    {real} y[{upper}_OUTPUT];",
             "",
             f"    {self.name}_reset(&state);",
-            f"    for (;;) {{  /* with the next {given} */",
-            f"        {self.name}_step(&state, {given}, y);",
-            "    }",
+            f"    {self.name}_step(&state, {given}, y);    and so on, with each {given} in turn",
             "",
         ]
-        size = 4 if real == "float" else 8
-        sizes = self.bounds
-        states = sum(
-            size * (self.sizes[sizes[part.name][state.shape[0]]] if state.shape else 1)
-            for part in self.stack.parts
-            for state in part.kept()
-        )
-        constants = sum(byte_count(self.stack, constant) for constant, _ in self._constants().values())
         lines += [
-            f"A state has {states} bytes, the constants have {constants}. Nothing is allocated, and nothing is shared",
+            f"A state has {self._state_bytes()} bytes, the constants have {self._constant_bytes()}. Nothing is allocated, and nothing is shared",
             "between states: each may have a thread of its own." + ("" if self.stack.symbols else " x and y may not overlap."),
         ]
         for paragraph in remarks.more:
@@ -340,6 +346,7 @@ def _function(head: str, lines: Sequence[str]) -> str:
 
 
 def _comment(lines: Sequence[str]) -> str:
+    lines = [line.replace("*/", "* /").replace("/*", "/ *") for line in lines]
     if len(lines) == 1:
         return f"/* {lines[0]} */"
     return "\n".join(["/*", *(f" * {line}".rstrip() for line in lines), " */"])

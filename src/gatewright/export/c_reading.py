@@ -1,0 +1,85 @@
+"""What a C file computes, by the NumPy reference in double precision; and what whole numbers as weights cost."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gatewright.axes import bind
+from gatewright.backends import numpy_ref
+from gatewright.backends.c99.parts import Constant, Stack
+from gatewright.backends.c99.quantised import Quantised
+from gatewright.export.network import Array
+
+STEPS, ROWS = 200, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """How far the outputs of weights of eight bits are from those of the weights themselves."""
+
+    largest: float
+    rms: float
+    outputs_rms: float
+    same_largest: float | None  # the share of steps in which the same output is the largest; None of a single output
+    steps: int
+    inputs: str  # of what kind they were
+
+    def __str__(self) -> str:
+        share = self.rms / self.outputs_rms if self.outputs_rms else 0.0
+        same = "" if self.same_largest is None else f", and the largest output is the same in {self.same_largest:.1%}"
+        return (
+            f"int8 weights: over {self.steps} steps of {self.inputs} the outputs are off by at most {self.largest:.2g}, "
+            f"rms {self.rms:.2g} ({share:.2%} of theirs){same}"
+        )
+
+
+def run(stack: Stack, inputs: Array) -> Array:
+    """The outputs (time, batch, features) for numbers (time, batch, features) or symbols (time, batch)."""
+    values = _read(stack, inputs)
+    for part in stack.parts:
+        constants = {name: _array(one) for name, one in part.constants.items()}
+        batch = values.shape[1]
+        states = {s.name: np.zeros((batch, *bind(s.shape, part.sizes))) for s in part.trace.states}
+        values = numpy_ref.run(part.trace, {part.trace.inputs[0].name: values}, constants, states).output
+    return values
+
+
+def loss(exact: Stack, coarse: Stack, sample: Array | None) -> Loss:
+    """Compare two stacks, on a sample (time, batch, ...) or on random inputs."""
+    inputs = drawn(exact) if sample is None else sample
+    want, got = run(exact, inputs), run(coarse, inputs)
+    error = got - want
+    several = want.shape[-1] > 1
+    return Loss(
+        largest=float(np.abs(error).max(initial=0.0)),
+        rms=float(np.sqrt(np.mean(error**2))),
+        outputs_rms=float(np.sqrt(np.mean(want**2))),
+        same_largest=float(np.mean(got.argmax(-1) == want.argmax(-1))) if several else None,
+        steps=want.shape[0] * want.shape[1],
+        inputs="random inputs" if sample is None else "the sample",
+    )
+
+
+def drawn(stack: Stack) -> Array:
+    """Random inputs: each symbol as probable as the others; numbers of mean 0 and deviation 1 where nothing is known."""
+    generator = np.random.default_rng(0)
+    if stack.symbols:
+        return generator.integers(0, stack.symbols.count, (STEPS, ROWS))
+    first = stack.parts[0]
+    numbers = generator.standard_normal((STEPS, ROWS, first.input_size))
+    if {"mean", "deviation"} == set(first.constants):
+        return _array(first.constants["mean"]) + _array(first.constants["deviation"]) * numbers
+    return numbers
+
+
+def _read(stack: Stack, inputs: Array) -> Array:
+    if stack.symbols is None:
+        return np.asarray(inputs, np.float64)
+    table = stack.symbols.table
+    return np.eye(stack.symbols.count)[inputs] if table is None else _array(table)[inputs]
+
+
+def _array(constant: Constant) -> Array:
+    whole: Any = constant.matrix() if isinstance(constant, Quantised) else constant
+    return np.asarray(whole, np.float64)

@@ -1,0 +1,199 @@
+"""`gw.export.c99`: a model as C code that runs step by step."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from textwrap import wrap
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gatewright.backends.c99.own_math import LARGEST_ERRORS
+from gatewright.backends.c99.names import KEYWORDS
+from gatewright.backends.c99.pair import Pair, Remarks, pair
+from gatewright.backends.c99.parts import Math, Stack
+from gatewright.backends.c99.quantised import quantised
+from gatewright.errors import ModelFileError, OptionError
+from gatewright.export.c_parts import parts_of, symbols_of, with_whole_numbers
+from gatewright.export.c_reading import Loss, loss
+from gatewright.export.network import Network, read_network
+from gatewright.export.plain_text import equations
+from gatewright.export.sources import as_model_file
+from gatewright.files import write_together
+
+Weights = Literal["float32", "int8"]
+SUFFIXES = (".c", ".h", "")
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "dtype": ("float32", "float64"),
+    "weights": ("float32", "int8"),
+    "math": ("own", "libm"),
+}
+MOST_LISTED = 300
+"""Symbols of a vocabulary that the header names."""
+
+
+@dataclass(frozen=True, slots=True)
+class CFiles:
+    """What was written."""
+
+    name: str
+    header: Path
+    source: Path
+    input: str
+    output: str
+    state_bytes: int
+    constant_bytes: int
+    loss: Loss | None  # of accuracy, by weights of eight bits
+
+
+def c99(
+    model: object,
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    layer: str | None = None,
+    dtype: str = "float32",
+    weights: str = "float32",
+    math: Math = "own",
+    sample: ArrayLike | None = None,
+) -> CFiles:
+    """Write a model as a pair of C files, NAME.h and NAME.c, with `NAME_reset` and `NAME_step`.
+
+    - `model`: what `gw.export.onnx` takes. A model of a recipe is exported as a whole; `layer` exports one recurrent
+      layer alone, whose output is its first state.
+    - `path`: of either file, or of both without the suffix. `name` stands in front of everything that the files define;
+      without it, the file's name does.
+    - `dtype`: "float32", or "float64" for double.
+    - `weights`: "float32", which means those of `dtype`, or "int8": matrices of whole numbers with a scale for each
+      row, summed up in `dtype`. What that costs is measured on `sample`, inputs (time, batch, features) or symbols
+      (time, batch), or on random ones, and told in the header.
+    - `math`: "own" has exp, tanh and their like in the file, so that compilers can vectorise them and nothing is
+      linked; "libm" calls those of math.h.
+
+    The code is C99 and C++, allocates nothing, and is what the layer computes in evaluation. Where a recipe's model
+    pools over time, each step gives what the model says of the sequence so far.
+
+    Raises OptionError for what cannot be exported, ModelFileError for a file that cannot be read or written.
+    """
+    _check(dtype=dtype, weights=weights, math=math)
+    target = Path(os.fspath(path))
+    if target.suffix not in SUFFIXES:
+        raise OptionError("the path is that of no C file", expected="NAME.c, NAME.h or NAME", got=str(target))
+    network = read_network(as_model_file(model), layer)
+    exact = Stack(_name(name or target.stem), parts_of(network), symbols_of(network), dtype, math)  # pyright: ignore[reportArgumentType]
+    stack, lost = exact, None
+    if weights == "int8":
+        stack = _coarse(exact)
+        lost = loss(exact, stack, None if sample is None else np.asarray(sample))
+    remarks = _remarks(network, stack, lost)
+    texts = pair(stack, remarks)
+    header, source = target.with_suffix(".h"), target.with_suffix(".c")
+    _write(texts, header, source)
+    return CFiles(
+        stack.name,
+        header,
+        source,
+        remarks.input,
+        remarks.output,
+        texts.state_bytes,
+        texts.constant_bytes,
+        lost,
+    )
+
+
+def _check(**chosen: str) -> None:
+    for option, value in chosen.items():
+        if value not in CHOICES[option]:
+            raise OptionError(f"{option} has no such value", expected=" or ".join(CHOICES[option]), got=repr(value))
+
+
+def _name(given: str) -> str:
+    """The name of a model as C has it."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", given, flags=re.ASCII) or given in KEYWORDS:
+        raise OptionError(
+            "the C code cannot have this name",
+            expected="letters, digits and underscores, of which a letter is the first; and no word of C or C++",
+            got=repr(given),
+            do="give name='...'",
+        )
+    return given
+
+
+def _coarse(exact: Stack) -> Stack:
+    """The stack with weights of eight bits."""
+    symbols = exact.symbols
+    if symbols is not None and isinstance(symbols.table, np.ndarray):
+        symbols = replace(symbols, table=quantised(symbols.table, exact.dtype))
+    parts = tuple(with_whole_numbers(part, exact.dtype) for part in exact.parts)
+    return replace(exact, parts=parts, symbols=symbols)
+
+
+def _write(texts: Pair, header: Path, source: Path) -> None:
+    try:
+        header.parent.mkdir(parents=True, exist_ok=True)
+        write_together({header: texts.header.encode(), source: texts.source.encode()})
+    except OSError as error:
+        raise ModelFileError(
+            f"{source} cannot be written: {error.strerror}", do="give a path in a folder that can be written to"
+        ) from error
+
+
+def _remarks(network: Network, stack: Stack, lost: Loss | None) -> Remarks:
+    about = network.about or {}
+    levels = len(network.levels)
+    task = f"the model of the recipe {about['task']}, " if about.get("task") else ""
+    stacked = f", {levels} layers" if levels > 1 else ""
+    return Remarks(
+        title=f"{task}{network.layer.trace.name}{stacked}, one step at a time in {stack.real}",
+        equations={
+            f"{part.name or 'the layer'}: {part.trace.name}, {part.input_size} -> {part.output_size}": equations(part.trace)
+            for part in stack.parts
+        },
+        input=_input(network, stack),
+        output=_output(network, stack),
+        more=[*_listed("symbols", about.get("vocabulary")), *_listed("outputs", _outputs(about)), *_notes(stack, lost)],
+    )
+
+
+def _input(network: Network, stack: Stack) -> str:
+    if stack.symbols:
+        return f"the number of a symbol, from 0 to {stack.symbols.count - 1}; no other is allowed"
+    raw = " as they were measured" if network.encode == "standardised" else ""
+    return f"{stack.parts[0].input_size} numbers{raw}"
+
+
+def _output(network: Network, stack: Stack) -> str:
+    count = stack.parts[-1].output_size
+    if not network.head:
+        return f"{count} numbers, the state {network.layer.trace.states[0].name} after the step"
+    so_far = {"each step": "", "last": " of the sequence until now"}.get(network.pool, " of all steps until now")
+    return f"{count} numbers, what the dense layer says{so_far}; no softmax is taken"
+
+
+def _outputs(about: Mapping[str, Any]) -> Any:
+    """The names of the outputs: classes, or symbols again."""
+    return about.get("classes")
+
+
+def _listed(what: str, names: Any) -> list[str]:
+    """The names behind the numbers of symbols or outputs, as they may stand in a comment."""
+    if not names:
+        return []
+    shown = [json.dumps(str(one)).replace("/", "\\u002f") for one in names[:MOST_LISTED]]
+    rest = f", ... ({len(names)} in all)" if len(names) > MOST_LISTED else ""
+    return [f"The {what} by their numbers, from 0 up:\n" + "\n".join(wrap(", ".join(shown) + rest, 96))]
+
+
+def _notes(stack: Stack, lost: Loss | None) -> list[str]:
+    notes = ["Made by Gatewright. Change the model and export it again, not this file."]
+    if stack.math == "own":
+        errors = ", ".join(f"{name} {error:g}" for name, error in LARGEST_ERRORS.items())
+        text = f"exp, tanh and their like are in the file; in units in the last place they are off by at most: {errors}."
+        notes.insert(0, "\n".join(wrap(text, 96)))
+    if lost is not None:
+        notes.insert(0, "\n".join(wrap(f"{lost}.", 96)))
+    return notes

@@ -1,0 +1,62 @@
+"""Compile C files with what is on the machine, and run them on numbers."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Werror")
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
+C99, CXX = ("-std=c99",), ("-x", "c++", "-std=c++11")
+_MAIN = """
+#include "{name}.h"
+
+#include <stdio.h>
+
+int main(void)
+{{
+    static {name}_state state;
+    {given};
+    {real} y[{upper}_OUTPUT];
+
+    {name}_reset(&state);
+    while (fread({address}, sizeof x, 1, stdin) == 1) {{
+        {name}_step(&state, x, y);
+        fwrite(y, sizeof y, 1, stdout);
+    }}
+    return 0;
+}}
+"""
+
+
+def compiler(*names: str) -> str:
+    """The first of these compilers that is here; where there is none, the test is skipped."""
+    found = next(filter(None, map(shutil.which, names or ("cc", "gcc", "clang"))), None)
+    if found is None:
+        pytest.skip(f"there is no C compiler here: {', '.join(names or ('cc', 'gcc', 'clang'))}")
+    return found
+
+
+def main_of(name: str, dtype: str = "float32", symbols: bool = False) -> str:
+    """A program that reads inputs and writes outputs, as bytes."""
+    real = "float" if dtype == "float32" else "double"
+    given, address = ("int x", "&x") if symbols else (f"{real} x[{name.upper()}_INPUT]", "x")
+    return _MAIN.format(name=name, upper=name.upper(), real=real, given=given, address=address)
+
+
+def build(folder: Path, *sources: Path, flags: tuple[str, ...] = C99, cc: str | None = None) -> Path:
+    """An executable; warnings are errors."""
+    program = folder / "program"
+    command = [cc or compiler(), *flags, *WARNINGS, "-O1", *map(str, sources), "-o", str(program)]
+    done = subprocess.run([*command, "-x", "none", "-lm"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
+    return program
+
+
+def run(program: Path, inputs: np.ndarray, dtype: str, outputs: int) -> np.ndarray:
+    """The outputs (time, outputs) for inputs of one row."""
+    done = subprocess.run([program], input=inputs.tobytes(), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return np.frombuffer(done.stdout, dtype).reshape(-1, outputs)
