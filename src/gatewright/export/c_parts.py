@@ -24,8 +24,8 @@ input x(input)
 state y(input)
 param mean(input)
 param deviation(input)
-  less(input) = sub x mean
-  y'(input) = div less deviation
+  %0(input) = sub x mean
+  y'(input) = div %0 deviation
 next y = y'
 end
 """
@@ -48,8 +48,8 @@ cell "largest of all steps"
 input x(input)
 state y(input)
 state begun()
-  larger(input) = maximum y x
-  y'(input) = where begun larger x
+  %0(input) = maximum y x
+  y'(input) = where begun %0 x
 next y = y'
 next begun = 1.0
 end
@@ -60,8 +60,8 @@ input x(input)
 state y(output)
 param W(output, input)
 param b(output)
-  sum(output) = matmul W x
-  y'(output) = add sum b
+  %0(output) = matmul W x
+  y'(output) = add %0 b
 next y = y'
 end
 """

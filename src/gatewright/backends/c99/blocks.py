@@ -54,12 +54,13 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A step's blocks in order; which values are arrays, and which are written where they are used."""
+    """A step's blocks in order; which values are arrays, and which are written only where they are used."""
 
     trace: Trace
     blocks: tuple[Block, ...]
     arrays: frozenset[str]
     inlined: frozenset[str]
+    stored: frozenset[str]  # values that only become a state's
     late: tuple[Store, ...]  # in the end: of values whose states are needed until then, or that no loop computes
 
 
@@ -110,13 +111,15 @@ class _Planner:
         uses, outside = self._uses(ordered, late)
         arrays = {name for name, work in self.works.items() if work.target.shape and self._is_array(work, outside)}
         crowded = {name for block in ordered if len(block.stores) > 1 for name in _named(s.value for s in block.stores)}
-        inlined = {
+        single = {name for block in ordered if len(block.stores) == 1 for name in _named(s.value for s in block.stores)}
+        once = {
             name
             for name, work in self.works.items()
-            if isinstance(work, Equation) and not is_sum(work) and not is_named(name)
-            if uses[name] == 1 and name not in outside | crowded
+            if isinstance(work, Equation) and not is_sum(work) and uses[name] == 1 and name not in outside | crowded
         }
-        return Plan(self.trace, tuple(ordered), frozenset(arrays), frozenset(inlined), tuple(late))
+        stored = frozenset(once & single)
+        inlined = frozenset(name for name in once - stored if not is_named(name))
+        return Plan(self.trace, tuple(ordered), frozenset(arrays), inlined, stored, tuple(late))
 
     def _key(self, work: Work) -> Key:
         level = max((self._after(work, value) for value in read_by(work)), default=0)

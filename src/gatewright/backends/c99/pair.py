@@ -4,11 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from textwrap import wrap
 
 import numpy as np
 
 from gatewright.backends.c99.arrays import byte_count, definition
 from gatewright.backends.c99.functions import Functions
+from gatewright.backends.c99.lines import WIDTH
 from gatewright.backends.c99.names import identifier
 from gatewright.backends.c99.parts import Constant, Part, Stack
 from gatewright.backends.c99.quantised import Quantised
@@ -151,7 +153,8 @@ class _Writer:
         code = f"{helpers}\n{functions}{self._reset()}\n{body}"
         arrays = self._arrays()
         include = self._includes(helpers + code)
-        source = f'{_comment([f"See {self.name}.h."])}\n{include}\n{arrays}{code}'
+        source = "\n".join([_comment([f"See {self.name}.h."]), include, arrays, code])
+        source = re.sub(r"\n{3,}", "\n\n", source)
         return Pair(self._header(arrays + code), source, self._state_bytes(), self._constant_bytes())
 
     def _state_bytes(self) -> int:
@@ -239,7 +242,7 @@ class _Writer:
         elif symbols is not None and not self.steps[0].one_hot:
             lines = [f"    {real} x[{self.name.upper()}_SYMBOLS] = {{0}};", "", f"    x[symbol] = 1;"]
         for part, step in zip(self.stack.parts, self.steps, strict=True):
-            if self._given(part).endswith("_y"):
+            if not self._is_kept(part) and part is not self.stack.parts[-1]:
                 bound = self.bounds[part.name][part.trace.states[0].shape[0]]
                 lines.insert(0, f"    {real} {self._given(part)}[{bound}];")
             lines.append(self._call(part, step, below))
@@ -272,7 +275,7 @@ class _Writer:
         sizes = {name: size for name, size in self.sizes.items() if name in always or re.search(rf"\b{name}\b", text)}
         return "\n".join(
             [
-                _comment(self._remarks()),
+                _comment([short for line in self._remarks() for short in _wrapped(line)]),
                 f"#ifndef {upper}_H",
                 f"#define {upper}_H",
                 "",
@@ -333,6 +336,11 @@ class _Writer:
 
 def _joined(part: str, name: str) -> str:
     return f"{part}_{name}" if part else name
+
+
+def _wrapped(line: str) -> list[str]:
+    indent = " " * (len(line) - len(line.lstrip()))
+    return wrap(line, WIDTH - 3, subsequent_indent=indent + "    ", drop_whitespace=True) or [""]
 
 
 def _loop(bound: str, statement: str) -> list[str]:

@@ -191,7 +191,7 @@ class Step:
             name = work.target.name
             if name in self.plan.arrays:
                 self.lines.add(f"{self._known[name]}{_index(at)} = {value.text};")
-            elif name in self.plan.inlined and len(value.text) <= LONGEST:
+            elif name in self.plan.stored or (name in self.plan.inlined and len(value.text) <= LONGEST):
                 self._inlined[name] = value
             else:
                 self.lines.add(f"const {self._real} {self._named(work.target, self._formula(work))} = {value.text};")
