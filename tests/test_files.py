@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gatewright.files import write_atomically
+from gatewright.files import write_atomically, write_together
 
 
 def test_the_new_content_replaces_the_old(tmp_path: Path) -> None:
@@ -65,3 +65,14 @@ def test_it_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_files_that_belong_together_are_put_in_place_when_all_are_ready(tmp_path: Path) -> None:
+    header, source, absent = tmp_path / "a.h", tmp_path / "a.c", tmp_path / "no folder" / "a.c"
+    write_together({header: b"old", source: b"old"})
+    with pytest.raises(OSError, match="No such file"):
+        write_together({header: b"new", absent: b"new"})
+    assert (header.read_bytes(), source.read_bytes()) == (b"old", b"old")
+    write_together({header: b"new", source: b"new"})
+    assert (header.read_bytes(), source.read_bytes()) == (b"new", b"new")
+    assert sorted(tmp_path.iterdir()) == [source, header]

@@ -84,7 +84,7 @@ def c99(
     if target.suffix not in SUFFIXES:
         raise OptionError("the path is that of no C file", expected="NAME.c, NAME.h or NAME", got=str(target))
     network = read_network(as_model_file(model), layer)
-    exact = Stack(_name(name or target.stem), parts_of(network), symbols_of(network), dtype, math)  # pyright: ignore[reportArgumentType]
+    exact = Stack(_name(name or target.stem), parts_of(network), symbols_of(network), dtype, math, target.stem)  # pyright: ignore[reportArgumentType]
     stack, lost = exact, None
     if weights == "int8":
         stack = _coarse(exact)

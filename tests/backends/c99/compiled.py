@@ -9,9 +9,9 @@ import pytest
 
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Werror")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
-C99, CXX = ("-std=c99",), ("-x", "c++", "-std=c++11")
+C99, GNU, CXX = ("-std=c99",), ("-std=gnu99",), ("-x", "c++", "-std=c++11")
 _MAIN = """
-#include "{name}.h"
+#include "{header}"
 
 #include <stdio.h>
 
@@ -39,18 +39,18 @@ def compiler(*names: str) -> str:
     return found
 
 
-def main_of(name: str, dtype: str = "float32", symbols: bool = False) -> str:
+def main_of(name: str, dtype: str = "float32", symbols: bool = False, header: str = "") -> str:
     """A program that reads inputs and writes outputs, as bytes."""
     real = "float" if dtype == "float32" else "double"
     given, address = ("int x", "&x") if symbols else (f"{real} x[{name.upper()}_INPUT]", "x")
-    return _MAIN.format(name=name, upper=name.upper(), real=real, given=given, address=address)
+    return _MAIN.format(header=header or f"{name}.h", name=name, upper=name.upper(), real=real, given=given, address=address)
 
 
 def build(folder: Path, *sources: Path, flags: tuple[str, ...] = C99, cc: str | None = None) -> Path:
     """An executable; warnings are errors."""
     program = folder / "program"
-    command = [cc or compiler(), *flags, *WARNINGS, "-O1", *map(str, sources), "-o", str(program)]
-    done = subprocess.run([*command, "-x", "none", "-lm"], capture_output=True, text=True, check=False)
+    command = [cc or compiler(), "-O1", *flags, *WARNINGS, *map(str, sources), "-o", str(program), "-lm"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
     return program
 

@@ -44,7 +44,7 @@ static inline REAL NAME_abs(REAL a)
 }
 """,
     "bounded": """
-/* |a|, but at most so much. Compared as whole numbers, so that no compiler makes a branch of it; NaN stays NaN. */
+/* |a|, but at most so much. Whole numbers are compared, of which no compiler makes a branch. NaN stays. */
 static inline REAL NAME_bounded(REAL a, REAL most)
 {
     NAME_bits x, y;
@@ -90,7 +90,7 @@ static inline REAL NAME_power_of_2(REAL whole)
 }
 """,
     "exp": """
-/* a = 2 k ln 2 + r with |r| <= ln 2, and exp(a) = exp(r) 2^k 2^k: one power alone would leave the range too soon. */
+/* a = 2 k ln 2 + r with |r| <= ln 2, and exp(a) = exp(r) 2^k 2^k: one power may be out of range. */
 static inline REAL NAME_exp(REAL a)
 {
     const REAL x = NAME_with_sign(NAME_bounded(a, EXP_MOST), a);

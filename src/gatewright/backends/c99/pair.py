@@ -153,7 +153,7 @@ class _Writer:
         code = f"{helpers}\n{functions}{self._reset()}\n{body}"
         arrays = self._arrays()
         include = self._includes(helpers + code)
-        source = "\n".join([_comment([f"See {self.name}.h."]), include, arrays, code])
+        source = "\n".join([_comment([f"See {self.stack.header}."]), include, arrays, code])
         source = re.sub(r"\n{3,}", "\n\n", source)
         return Pair(self._header(arrays + code), source, self._state_bytes(), self._constant_bytes())
 
@@ -167,7 +167,7 @@ class _Writer:
         return sum(byte_count(self.stack, constant) for constant, _ in self._constants().values())
 
     def _includes(self, code: str) -> str:
-        lines = [f'#include "{self.name}.h"', ""]
+        lines = [f'#include "{self.stack.header}"', ""]
         if re.search(r"\bu?int(32|64)_t\b", code):
             lines += ["#include <stdint.h>", ""]
         if self.stack.math == "libm" and re.search(r"\b(exp|log|sqrt|tanh|fabs|log1p)f?\(", code):

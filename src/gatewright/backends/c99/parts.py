@@ -61,11 +61,17 @@ class Stack:
     symbols: Symbols | None = None
     dtype: Literal["float32", "float64"] = "float32"
     math: Math = "own"
+    file: str = ""  # what the two files are called, where that is not the name
 
     @property
     def real(self) -> str:
         """The type of a number in C."""
         return "float" if self.dtype == "float32" else "double"
+
+    @property
+    def header(self) -> str:
+        """The name of the header."""
+        return f"{self.file or self.name}.h"
 
     def rounded(self, array: Array) -> Array:
         """Numbers as C has them."""

@@ -97,7 +97,6 @@ class Step:
                 parts.append((name, scale))
             scaled.append((work, parts))
         self._declare(declared)
-        self.lines.gap()
         for vector in dict.fromkeys(term.vector for term, _, _ in terms):
             self._product(vector, [one for one in terms if one[0].vector == vector])
         self._scale(scaled)
@@ -126,7 +125,10 @@ class Step:
 
     def _scale(self, scaled: Sequence[tuple[Product, list[tuple[str, str]]]]) -> None:
         i = self.rows
+        if not scaled:
+            return
         names = {work.target.name: self._named(work.target, f"a_{self._goal(work.target)}") for work, _ in scaled}
+        self.lines.gap()
         self._declare([f"{names[work.target.name]}[{self._bound(work.target.shape[0])}]" for work, _ in scaled])
         for axis in dict.fromkeys(work.target.shape[0] for work, _ in scaled):
             with self.lines.loop(i, self._bound(axis)):
