@@ -10,6 +10,7 @@ import torch
 
 import gatewright as gw
 from gatewright.errors import OptionError
+from gatewright.export.c_check import main_program
 from gatewright.export.network import Network, read_network
 from gatewright.export.reading import run as network_run
 from gatewright.export.sources import as_model_file
@@ -18,7 +19,7 @@ from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.model import Model
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.train import train
-from tests.backends.c99.compiled import build, main_of, run
+from tests.backends.c99.compiled import build, run
 from tests.parity.assertions import assert_parity
 from tests.tasks.own_data import OWN_DATA
 from tests.tasks.small import QUIET
@@ -34,7 +35,7 @@ def inputs_of(network: Network, rng: np.random.Generator, steps: int = STEPS) ->
 
 def run_in_c(files: gw.export.CFiles, network: Network, inputs: np.ndarray, dtype: str = "float32") -> np.ndarray:
     folder = files.source.parent
-    (folder / "main.c").write_text(main_of(files.name, dtype, network.reads_symbols, files.header.name))
+    (folder / "main.c").write_text(main_program(files.stack))
     program = build(folder, files.source, folder / "main.c")
     given = inputs.astype("int32" if network.reads_symbols else dtype)
     return run(program, given, dtype, network.output_size)

@@ -41,7 +41,7 @@ class Format:
 
 def export(
     model: ModelPath,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; its suffix says which: .onnx.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; its suffix says which: .onnx or .c.")],
     *,
     layer: Annotated[str | None, typer.Option(help="One recurrent layer alone, by its name.")] = None,
     states: Annotated[
@@ -49,16 +49,28 @@ def export(
     ] = False,
     lengths: Annotated[bool, typer.Option("--lengths", help="ONNX: an input with the length of each row.")] = False,
     opset: Annotated[int | None, typer.Option(help="ONNX: the version of the operators.", show_default="13")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="C: what all names in the files begin with.", show_default="the file's name")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="C: float32 or float64.", show_default="float32")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="C: float32, or int8 with a scale for each row.", show_default="float32")
+    ] = None,
+    math: Annotated[
+        str | None, typer.Option(help="C: own has exp and tanh in the file, libm calls math.h.", show_default="own")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a saved model as a file for other runtimes, and hold it to the model.
 
     FILE.onnx has the whole of a recipe's model: ONNX's GRU, LSTM or RNN where the equations are one, else the
-    equations in a Scan. Where onnxruntime is installed the file is run on random numbers beside the NumPy reference;
-    the exit code is 1 where the two differ by more than rounding.
+    equations in a Scan. FILE.c and FILE.h have it as C code that runs step by step and needs nothing. Where onnxruntime,
+    or a C compiler, is installed the file is run on random numbers beside the NumPy reference; the exit code is 1 where
+    the two differ by more than rounding.
     """
     format_ = _format_of(file)
     given: dict[str, Any] = {"states": states or None, "lengths": lengths or None, "opset": opset}
+    given |= {"name": name, "dtype": dtype, "weights": weights, "math": math}
     chosen = {name: value for name, value in given.items() if value is not None}
     unknown = sorted(set(chosen) - format_.options)
     if unknown:
@@ -111,13 +123,47 @@ def _onnx(wish: Wish) -> Report:
     return Report({**facts, "differences": [asdict(one) for one in found], "right": right}, tuple(lines), right)
 
 
+def _c99(wish: Wish) -> Report:
+    from gatewright.export import c99
+    from gatewright.export.c_check import difference
+
+    written = c99(wish.model, wish.file, layer=wish.layer, **wish.options)
+    given = "symbol" if written.stack.symbols else "x"
+    lines = [
+        f"{written.source} and {written.header.name}  {written.constant_bytes:,} bytes of constants, "
+        f"{written.state_bytes:,} a state",
+        f"{given}: {written.input}",
+        f"y: {written.output}",
+        *([str(written.loss)] if written.loss else []),
+    ]
+    facts: dict[str, Any] = {
+        "name": written.name,
+        "header": str(written.header),
+        "source": str(written.source),
+        "state_bytes": written.state_bytes,
+        "constant_bytes": written.constant_bytes,
+        "loss": written.loss and asdict(written.loss),
+    }
+    found = difference(written.stack, written.source)
+    if found is None:
+        return Report({**facts, "difference": None}, (*lines, "not compared with the model: there is no C compiler here"))
+    lines.append(
+        f"compiled by {found.compiler} and run beside the NumPy reference, {found.steps} steps: "
+        f"the worst difference as a share of the largest number is {found.worst:.1e}"
+    )
+    return Report({**facts, "difference": asdict(found), "right": found.fits}, tuple(lines), found.fits)
+
+
+_C99 = Format(_c99, frozenset({"name", "dtype", "weights", "math"}))
 FORMATS: Mapping[str, Format] = {
     ".onnx": Format(_onnx, frozenset({"states", "lengths", "opset"})),
+    ".c": _C99,
+    ".h": _C99,
 }
 
 COMMANDS = (
     Command(
         export,
-        ("gatewright export runs/text text.onnx --states", "gatewright export runs/sentiment words.onnx --lengths"),
+        ("gatewright export runs/text text.onnx --states", "gatewright export runs/sentiment words.onnx --lengths", "gatewright export runs/text text.c --weights int8"),
     ),
 )

@@ -48,6 +48,7 @@ class CFiles:
     state_bytes: int
     constant_bytes: int
     loss: Loss | None  # of accuracy, by weights of eight bits
+    stack: Stack  # what they compute
 
 
 def c99(
@@ -102,6 +103,7 @@ def c99(
         texts.state_bytes,
         texts.constant_bytes,
         lost,
+        stack,
     )
 
 

@@ -10,25 +10,6 @@ import pytest
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Werror")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 C99, GNU, CXX = ("-std=c99",), ("-std=gnu99",), ("-x", "c++", "-std=c++11")
-_MAIN = """
-#include "{header}"
-
-#include <stdio.h>
-
-int main(void)
-{{
-    static {name}_state state;
-    {given};
-    {real} y[{upper}_OUTPUT];
-
-    {name}_reset(&state);
-    while (fread({address}, sizeof x, 1, stdin) == 1) {{
-        {name}_step(&state, x, y);
-        fwrite(y, sizeof y, 1, stdout);
-    }}
-    return 0;
-}}
-"""
 
 
 def compiler(*names: str) -> str:
@@ -37,13 +18,6 @@ def compiler(*names: str) -> str:
     if found is None:
         pytest.skip(f"there is no C compiler here: {', '.join(names or ('cc', 'gcc', 'clang'))}")
     return found
-
-
-def main_of(name: str, dtype: str = "float32", symbols: bool = False, header: str = "") -> str:
-    """A program that reads inputs and writes outputs, as bytes."""
-    real = "float" if dtype == "float32" else "double"
-    given, address = ("int x", "&x") if symbols else (f"{real} x[{name.upper()}_INPUT]", "x")
-    return _MAIN.format(header=header or f"{name}.h", name=name, upper=name.upper(), real=real, given=given, address=address)
 
 
 def build(folder: Path, *sources: Path, flags: tuple[str, ...] = C99, cc: str | None = None) -> Path:

@@ -12,12 +12,13 @@ from gatewright.axes import bind
 from gatewright.backends.c99.pair import Remarks, pair
 from gatewright.backends.c99.parts import Part, Stack
 from gatewright.backends.c99.rules import RULES
+from gatewright.export.c_check import main_program
 from gatewright.export.c_parts import folded, with_whole_numbers
 from gatewright.export.c_reading import run as reference
 from gatewright.lang import Cell
 from gatewright.lang.ops import Op
 from gatewright.trace import Trace, trace_cell
-from tests.backends.c99.compiled import CXX, GNU, SANITIZERS, build, compiler, main_of, run
+from tests.backends.c99.compiled import CXX, GNU, SANITIZERS, build, compiler, run
 from tests.backends.odd_cells import ODD
 from tests.cells.cases import ALL, SIZES, SQUARE
 from tests.parity.assertions import assert_parity
@@ -72,7 +73,7 @@ def written(stack: Stack, folder: Path) -> Path:
     texts = pair(stack, Remarks("a test"))
     (folder / f"{stack.name}.h").write_text(texts.header)
     (folder / f"{stack.name}.c").write_text(texts.source)
-    (folder / "main.c").write_text(main_of(stack.name, stack.dtype, stack.symbols is not None))
+    (folder / "main.c").write_text(main_program(stack))
     return folder / f"{stack.name}.c"
 
 
@@ -148,7 +149,7 @@ def test_two_models_are_linked_into_one_program(tmp_path: Path, rng: np.random.G
     sources = [written(stack, tmp_path) for stack in stacks]
     (tmp_path / "both.c").write_text('#include "first.c"\n#include "second.c"\n')
     for stack in stacks:
-        (tmp_path / "main.c").write_text(main_of(stack.name))
+        (tmp_path / "main.c").write_text(main_program(stack))
         xs = rng.normal(size=(STEPS, 1, 2)).astype("float32")
         want = reference(stack, xs)[:, 0]
         for files in (sources, [tmp_path / "both.c"]):

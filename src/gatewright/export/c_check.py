@@ -1,0 +1,87 @@
+"""An exported pair of C files, compiled with the compiler that is here and run beside the NumPy reference."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from gatewright.backends.c99.parts import Stack
+from gatewright.errors import GatewrightError
+from gatewright.export.c_reading import drawn, run
+
+COMPILERS = ("cc", "gcc", "clang")
+WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+ALLOWED = {"float32": 1e-4, "float64": 1e-9}
+"""The largest difference that rounding explains, beside the largest number of a result."""
+_MAIN = """
+#include "{header}"
+
+#include <stdio.h>
+
+int main(void)
+{{
+    static {name}_state state;
+    {declared};
+    {real} y[{upper}_OUTPUT];
+
+    {name}_reset(&state);
+    while (fread({address}, sizeof x, 1, stdin) == 1) {{
+        {name}_step(&state, x, y);
+        fwrite(y, sizeof y, 1, stdout);
+    }}
+    return 0;
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far C is from the reference."""
+
+    compiler: str
+    steps: int
+    worst: float  # as a share of the largest number, or of 1 where that is larger
+    allowed: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is no more than rounding."""
+        return self.worst <= self.allowed
+
+
+def difference(stack: Stack, source: Path) -> Difference | None:
+    """Compare the files of a stack with the reference on random inputs; None where no compiler is here.
+
+    Raises GatewrightError where the compiler does not take the files.
+    """
+    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if compiler is None:
+        return None
+    inputs = drawn(stack)[:, :1]
+    given = inputs.astype("int32" if stack.symbols else stack.dtype)
+    with TemporaryDirectory() as folder:
+        main, program = Path(folder) / "main.c", Path(folder) / "program"
+        main.write_text(main_program(stack), encoding="ascii")
+        files = [str(source), str(main), "-o", str(program), "-lm"]
+        done = subprocess.run(
+            [compiler, *WARNINGS, f"-I{source.parent}", *files], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise GatewrightError(f"{compiler} does not take {source}", got=done.stderr.strip())
+        output = subprocess.run([program], input=given.tobytes(), capture_output=True, check=True).stdout
+    want = run(stack, inputs if stack.symbols else given)[:, 0]
+    got = np.frombuffer(output, stack.dtype).reshape(want.shape)
+    worst = float(np.abs(got - want).max() / max(1.0, np.abs(want).max()))
+    return Difference(Path(compiler).name, len(want), worst, ALLOWED[stack.dtype])
+
+
+def main_program(stack: Stack) -> str:
+    """A program that reads inputs and writes outputs, as bytes."""
+    upper = stack.name.upper()
+    declared, address = ("int x", "&x") if stack.symbols else (f"{stack.real} x[{upper}_INPUT]", "x")
+    return _MAIN.format(
+        header=stack.header, name=stack.name, upper=upper, real=stack.real, declared=declared, address=address
+    )
