@@ -52,10 +52,10 @@ THIRD_PARTY = {
     "onnx": ("backends.onnx",),
 }
 # Inside functions, or for types only, also here.
-DEFERRED = dict.fromkeys(("torch", "onnx", "onnxruntime", "h5py", "keras", "flax"), ("convert",)) | dict.fromkeys(
+DEFERRED = dict.fromkeys(("torch", "onnx", "h5py", "keras", "flax"), ("convert",)) | dict.fromkeys(
     ("matplotlib", "ray", "dask", "distributed"), ("tasks",)
 )
-DEFERRED["onnxruntime"] = ("export",)
+DEFERRED["onnxruntime"] = ("convert", "export")
 # The one name of the package's front that its parts may ask for.
 VERSION = "gatewright.__version__"
 # Reading these runs whatever code the file holds.

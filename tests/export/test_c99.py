@@ -124,9 +124,7 @@ def layer_of(**options: object) -> torch.nn.Module:
 
 def test_one_layer_of_a_model_in_double_with_the_functions_of_math_h(tmp_path: Path, rng: np.random.Generator) -> None:
     model = model_of("embedding, two layers")
-    files = gw.export.c99(
-        model, tmp_path / "any-name.h", name="lower", layer="recurrent", dtype="float64", math="libm"
-    )
+    files = gw.export.c99(model, tmp_path / "any-name.h", name="lower", layer="recurrent", dtype="float64", math="libm")
     network = read_network(as_model_file(model), "recurrent")
     inputs = rng.normal(size=(STEPS, 1, 7))
     assert (files.name, files.source.name, files.state_bytes) == ("lower", "any-name.c", 2 * 7 * 8)

@@ -41,7 +41,9 @@ class Format:
 
 def export(
     model: ModelPath,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; its suffix says which: .onnx or .c.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file to write; its suffix says which: .onnx or .c.")
+    ],
     *,
     layer: Annotated[str | None, typer.Option(help="One recurrent layer alone, by its name.")] = None,
     states: Annotated[
@@ -146,7 +148,9 @@ def _c99(wish: Wish) -> Report:
     }
     found = difference(written.stack, written.source)
     if found is None:
-        return Report({**facts, "difference": None}, (*lines, "not compared with the model: there is no C compiler here"))
+        return Report(
+            {**facts, "difference": None}, (*lines, "not compared with the model: there is no C compiler here")
+        )
     lines.append(
         f"compiled by {found.compiler} and run beside the NumPy reference, {found.steps} steps: "
         f"the worst difference as a share of the largest number is {found.worst:.1e}"
@@ -164,6 +168,10 @@ FORMATS: Mapping[str, Format] = {
 COMMANDS = (
     Command(
         export,
-        ("gatewright export runs/text text.onnx --states", "gatewright export runs/sentiment words.onnx --lengths", "gatewright export runs/text text.c --weights int8"),
+        (
+            "gatewright export runs/text text.onnx --states",
+            "gatewright export runs/sentiment words.onnx --lengths",
+            "gatewright export runs/text text.c --weights int8",
+        ),
     ),
 )

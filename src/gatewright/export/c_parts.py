@@ -114,7 +114,9 @@ def folded(trace: Trace, params: Arrays, sizes: Mapping[str, int]) -> tuple[Trac
     others = [leaf.name for leaf in trace.inputs if leaf not in (first, Var(MASK, ()))]
     if others:
         raise OptionError(
-            f"cell {trace.name!r} has several inputs, and the C code has one", expected=first.name, got=", ".join(others)
+            f"cell {trace.name!r} has several inputs, and the C code has one",
+            expected=first.name,
+            got=", ".join(others),
         )
     known = {noise.var.name: Literal(noise.probability) for noise in trace.noises} | {MASK: Literal(1.0)}
     trace = replace(substitute(trace, known), inputs=(first,))

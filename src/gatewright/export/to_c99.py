@@ -152,7 +152,9 @@ def _remarks(network: Network, stack: Stack, lost: Loss | None) -> Remarks:
     return Remarks(
         title=f"{task}{network.layer.trace.name}{stacked}, one step at a time in {stack.real}",
         equations={
-            f"{part.name or 'the layer'}: {part.trace.name}, {part.input_size} -> {part.output_size}": equations(part.trace)
+            f"{part.name or 'the layer'}: {part.trace.name}, {part.input_size} -> {part.output_size}": equations(
+                part.trace
+            )
             for part in stack.parts
         },
         input=_input(network, stack),
@@ -194,7 +196,9 @@ def _notes(stack: Stack, lost: Loss | None) -> list[str]:
     notes = ["Made by Gatewright. Change the model and export it again, not this file."]
     if stack.math == "own":
         errors = ", ".join(f"{name} {error:g}" for name, error in LARGEST_ERRORS.items())
-        text = f"exp, tanh and their like are in the file; in units in the last place they are off by at most: {errors}."
+        text = (
+            f"exp, tanh and their like are in the file; in units in the last place they are off by at most: {errors}."
+        )
         notes.insert(0, "\n".join(wrap(text, 96)))
     if lost is not None:
         notes.insert(0, "\n".join(wrap(f"{lost}.", 96)))

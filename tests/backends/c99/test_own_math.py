@@ -56,7 +56,9 @@ def grid(name: str, dtype: str, rng: np.random.Generator) -> np.ndarray:
     most = float(np.log(limits.max.astype(np.float64))) * 0.98
     if name in ("log", "sqrt"):
         return np.concatenate([np.exp(rng.uniform(-most, most, 200_000)), rng.uniform(0.5, 2, 200_000)])
-    return np.concatenate([rng.uniform(-most, most, 200_000), rng.uniform(-2, 2, 200_000), rng.normal(size=9_999) / 1e4])
+    return np.concatenate(
+        [rng.uniform(-most, most, 200_000), rng.uniform(-2, 2, 200_000), rng.normal(size=9_999) / 1e4]
+    )
 
 
 def test_every_function_has_its_error_stated() -> None:

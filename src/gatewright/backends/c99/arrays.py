@@ -11,9 +11,7 @@ from gatewright.backends.c99.parts import Array, Constant, Stack
 from gatewright.backends.c99.quantised import Quantised
 
 
-def definition(
-    stack: Stack, name: str, constant: Constant, bounds: tuple[str, ...], *, by_column: bool = True
-) -> str:
+def definition(stack: Stack, name: str, constant: Constant, bounds: tuple[str, ...], *, by_column: bool = True) -> str:
     """A constant array; `bounds` names the sizes of its axes. Matrices lie column by column, or as they are."""
     turn = -1 if by_column else 1
     brackets = "".join(f"[{bound}]" for bound in bounds[::turn])

@@ -37,5 +37,9 @@ def number(value: float, dtype: str) -> Expression:
         above = "0.0" if np.isnan(given) else "1.0" if given > 0 else "-1.0"
         return Expression(f"{above}{suffix} / 0.0{suffix}", Binding.PRODUCT)
     usual = given == 0 or 1e-4 <= abs(given) < 1e7
-    text = np.format_float_positional(given, trim="0") if usual else np.format_float_scientific(given, trim="0", exp_digits=1)
+    text = (
+        np.format_float_positional(given, trim="0")
+        if usual
+        else np.format_float_scientific(given, trim="0", exp_digits=1)
+    )
     return Expression(text.replace("e+", "e") + suffix, Binding.SIGN if given < 0 or text[0] == "-" else Binding.ATOM)

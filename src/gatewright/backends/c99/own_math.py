@@ -13,7 +13,14 @@ import numpy as np
 from gatewright.backends.c99.expressions import number
 from gatewright.backends.coefficients import COEFFICIENTS, Dtype
 
-LARGEST_ERRORS: Mapping[str, float] = {"exp": 2.0, "log": 1.25, "sigmoid": 3.0, "softplus": 2.5, "sqrt": 1.0, "tanh": 3.0}
+LARGEST_ERRORS: Mapping[str, float] = {
+    "exp": 2.0,
+    "log": 1.25,
+    "sigmoid": 3.0,
+    "softplus": 2.5,
+    "sqrt": 1.0,
+    "tanh": 3.0,
+}
 """How many units in the last place a result may be off, in both dtypes. Below the normal range a result is any number there.
 
 That is without -ffast-math, with fused multiply-adds or without."""

@@ -100,9 +100,7 @@ class _Writer:
         symbols, x = self.stack.symbols, part.trace.inputs[0]
         if symbols is None or symbols.table is not None or part is not self.stack.parts[0]:
             return False
-        return all(
-            one.op is Op.MATMUL and one.args[0] != x for one in part.trace.equations if x in one.args
-        )
+        return all(one.op is Op.MATMUL and one.args[0] != x for one in part.trace.equations if x in one.args)
 
     def _function(self, part: Part) -> str:
         return f"{self.name}_{part.name or 'layer'}"
@@ -145,9 +143,14 @@ class _Writer:
     def pair(self) -> Pair:
         """Both texts."""
         body = self._main()
-        functions = "" if self._inline() else "\n".join(
-            self._part_function(part, step) for part, step in zip(self.stack.parts, self.steps, strict=True)
-        ) + "\n"
+        functions = (
+            ""
+            if self._inline()
+            else "\n".join(
+                self._part_function(part, step) for part, step in zip(self.stack.parts, self.steps, strict=True)
+            )
+            + "\n"
+        )
         ops = {op for step in self.steps for op in step.ops}
         helpers = self.functions.text(ops)
         code = f"{helpers}\n{functions}{self._reset()}\n{body}"
@@ -191,9 +194,7 @@ class _Writer:
     def _arrays(self) -> str:
         constants = self._constants()
         table = f"{self.name}_embedding"
-        texts = [
-            definition(self.stack, name, *given, by_column=name != table) for name, given in constants.items()
-        ]
+        texts = [definition(self.stack, name, *given, by_column=name != table) for name, given in constants.items()]
         if not texts:
             return ""
         note = ["Matrices lie column by column, NAME[column][row]."]
@@ -327,7 +328,8 @@ class _Writer:
         ]
         lines += [
             f"A state has {self._state_bytes()} bytes, the constants have {self._constant_bytes()}. Nothing is allocated, and nothing is shared",
-            "between states: each may have a thread of its own." + ("" if self.stack.symbols else " x and y may not overlap."),
+            "between states: each may have a thread of its own."
+            + ("" if self.stack.symbols else " x and y may not overlap."),
         ]
         for paragraph in remarks.more:
             lines += ["", *paragraph.splitlines()]
@@ -349,7 +351,11 @@ def _loop(bound: str, statement: str) -> list[str]:
 
 def _function(head: str, lines: Sequence[str]) -> str:
     text = "\n".join(lines)
-    unused = [f"    (void){word};" for word in ("state", "symbol", "x") if re.search(rf"\b{word}\b", head.partition("(")[2]) and not re.search(rf"\b{word}\b", text)]
+    unused = [
+        f"    (void){word};"
+        for word in ("state", "symbol", "x")
+        if re.search(rf"\b{word}\b", head.partition("(")[2]) and not re.search(rf"\b{word}\b", text)
+    ]
     return "\n".join([head, "{", *unused, *lines, "}", ""])
 
 

@@ -139,9 +139,7 @@ class Step:
 
     def _sums(self, block: Block) -> None:
         for work in block.works:
-            operand, op = (
-                (work.vector, work.op) if isinstance(work, Reduction) else self._summed(work)
-            )
+            operand, op = (work.vector, work.op) if isinstance(work, Reduction) else self._summed(work)
             rule = RULES[op]
             assert isinstance(rule, Accumulated)
             name = self._named(work.target, f"{op.value}_{self._short(operand)}")
@@ -162,11 +160,13 @@ class Step:
         self._stores(block, ())
 
     def _elements(self, block: Block) -> None:
-        self._declare([
-            self._named(work.target, self._formula(work)) + self._brackets(work.target.shape)
-            for work in block.works
-            if work.target.name in self.plan.arrays
-        ])
+        self._declare(
+            [
+                self._named(work.target, self._formula(work)) + self._brackets(work.target.shape)
+                for work in block.works
+                if work.target.name in self.plan.arrays
+            ]
+        )
 
         def write(at: Indices) -> None:
             self._equations(block, at)
@@ -216,7 +216,9 @@ class Step:
         for store in stores:
             self._nest(
                 store.state.shape,
-                lambda at: self.lines.add(f"{self._place(store.state)}{_index(at)} = {self._spelled(store.value, at).text};"),
+                lambda at: self.lines.add(
+                    f"{self._place(store.state)}{_index(at)} = {self._spelled(store.value, at).text};"
+                ),
             )
 
     def _declare(self, arrays: Sequence[str]) -> None:
