@@ -19,6 +19,7 @@ from gatewright.files import write_atomically
 
 Arrays = dict[str, NDArray[Any]]
 MOST_RATIO = 1100  # deflate never packs more tightly than 1 to 1032
+MOST_SHARED = 16  # tensors of one file may share their numbers, as tied weights do
 
 
 def read_arrays(path: str | os.PathLike[str]) -> Arrays:
@@ -85,6 +86,8 @@ def check_finite(path: Path, name: str, array: NDArray[Any]) -> None:
 def _read_npz(path: Path) -> Arrays:
     arrays: Arrays = {}
     with zipfile.ZipFile(path) as opened:
+        if sum(member.file_size for member in opened.infolist()) > MOST_RATIO * path.stat().st_size:
+            raise ConversionError(f"{path} says that it holds more than it can")  # its arrays lie over one another
         for member in opened.infolist():
             if member.file_size > MOST_RATIO * max(member.compress_size, 1):
                 raise ConversionError(f"{path}: {member.filename} says that it is larger than it can be")
@@ -131,11 +134,22 @@ def _read_torch(path: Path) -> Arrays:
         raise ConversionError(
             f"{path} holds no state dict", expected="torch.save(model.state_dict(), path)", got=type(found).__name__
         )
+    tensors = {str(name): one for name, one in found.items() if isinstance(one, torch.Tensor)}
+    _refuse_repeated(path, {name: one.numel() * one.element_size() for name, one in tensors.items()})
     return {
-        str(name): (one.float() if one.dtype in (torch.bfloat16, torch.float16) else one).numpy()
-        for name, one in found.items()
-        if isinstance(one, torch.Tensor)
+        name: (one.float() if one.dtype in (torch.bfloat16, torch.float16) else one).numpy()
+        for name, one in tensors.items()
     }
+
+
+def _refuse_repeated(path: Path, sizes: Mapping[str, int]) -> None:
+    """Refuse tensors that take the same numbers of their file again and again: a number may stand for millions."""
+    held = path.stat().st_size
+    for name, size in sizes.items():
+        if size > held:
+            raise ConversionError(f"{path}: array {name!r} is larger than its file", got=f"{size:,} bytes of {held:,}")
+    if sum(sizes.values()) > MOST_SHARED * held:
+        raise ConversionError(f"{path} says that it holds more than it can")
 
 
 def _write_npz(arrays: Arrays) -> bytes:

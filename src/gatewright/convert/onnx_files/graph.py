@@ -115,7 +115,11 @@ class Reader:
 
     def _results(self, node: Any) -> list[Value]:
         """What a node gives; a value that cannot be read, with the reason, for each output."""
-        operands = [self.values.get(name) if name else None for name in node.input]
+        missing = next((name for name in node.input if name and name not in self.values), None)
+        if missing is not None:
+            nobody = ConversionError(f"it reads {missing!r}, which nothing before it gives")
+            return [Unknown(self._refusal(title(node), nobody))] * len(node.output)
+        operands = [self.values[name] if name else None for name in node.input]
         for one in operands:
             if isinstance(one, Unknown):
                 return [one] * len(node.output)

@@ -2,7 +2,7 @@
 those beside the file itself are read, which hold the weights of large models.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ def load(path: Path) -> Any:
             got=f"{type(error).__name__}: {str(error)[:200]}",
             do="copy or download the file again",
         ) from error
+    if not all(isinstance(one, str) for one in _names(model)):
+        raise ConversionError(f"{path} is damaged: a name in it is no text", do="copy or download the file again")
     opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), None)
     if opset is None or opset < OLDEST_OPSET:
         raise ConversionError(
@@ -60,6 +62,21 @@ def load(path: Path) -> Any:
             do="convert the file with onnx.version_converter",
         )
     return model
+
+
+def _names(model: Any) -> Iterator[Any]:
+    """All names in a model: the package gives bytes for those that are no text."""
+    graph = model.graph
+    for one in (*graph.input, *graph.output, *graph.initializer):
+        yield one.name
+    for tensor in graph.initializer:
+        yield from (text for one in tensor.external_data for text in (one.key, one.value))
+    for node in graph.node:
+        yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
+        for one in node.attribute:
+            yield one.name
+            yield from (text for each in one.t.external_data for text in (each.key, each.value))
+    yield from (one.domain for one in model.opset_import)
 
 
 class Files:
