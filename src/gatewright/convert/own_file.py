@@ -1,9 +1,10 @@
 """Networks in Gatewright's own model files, which carry their equations."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +12,16 @@ from numpy.typing import NDArray
 from gatewright import model_file
 from gatewright.axes import HIDDEN, INPUT
 from gatewright.convert.apply import invert_update, plain
-from gatewright.convert.equations import of_trace
+from gatewright.convert.equations import Equations, of_trace
 from gatewright.convert.network import Dense, Embedding, Network, OneHot, Parameters, Part, Recurrent
 from gatewright.errors import ConversionError
 from gatewright.model_file import LayerRecord, ModelFile
 from gatewright.packing import layout_of, parts, tensor_name
-from gatewright.trace import trace_cell
+from gatewright.trace import structural_hash, trace_cell
 
 TASK = "converted"
 _ENCODE, _OUTPUT = "encode.weight", "output"  # as the networks of recipes call them
+_EQUATIONS = "equations"  # the choices of each layer by its name: activations may have numbers, which cannot be guessed
 
 
 def read(path: Path, facts: dict[str, Any]) -> Network:
@@ -29,7 +31,8 @@ def read(path: Path, facts: dict[str, Any]) -> Network:
     """
     del facts
     model = model_file.load(path)
-    layers = [layer for record in model.layers for layer in _levels(record, model)]
+    said = model.settings.get(_EQUATIONS) if model.task == TASK else None
+    layers = [layer for record in model.layers for layer in _levels(record, model, said)]
     own = {name for record in model.layers for name in record.tensor_shapes()}
     rest = {name: array for name, array in model.tensors.items() if name not in own}
     if model.task != TASK:
@@ -53,10 +56,12 @@ def write(network: Network, path: Path) -> None:
     """
     tensors: dict[str, NDArray[Any]] = {}
     records: list[LayerRecord] = []
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {_EQUATIONS: {}}
     for same, group in groupby(network.recurrent, key=_alike):
         del same
-        records.append(_record(f"recurrent{len(records) or ''}", list(group), tensors))
+        stack = list(group)
+        records.append(_record(f"recurrent{len(records) or ''}", stack, tensors))
+        settings[_EQUATIONS][records[-1].name] = asdict(stack[0].equations)
     kinds = [type(part).__name__ for part in network.parts if not isinstance(part, Recurrent)]
     for part in network.parts:
         match part:
@@ -80,8 +85,8 @@ def write(network: Network, path: Path) -> None:
     model_file.save(path, ModelFile(tensors, tuple(records), TASK, settings))
 
 
-def _levels(record: LayerRecord, model: ModelFile) -> Iterator[Recurrent]:
-    equations, inverted = of_trace(record.trace)
+def _levels(record: LayerRecord, model: ModelFile, said: Any) -> Iterator[Recurrent]:
+    equations, inverted = _chosen(record, said) or of_trace(record.trace)
     prefix = f"{record.name}." if record.name else ""
     for level in range(record.num_layers):
         directions: list[Parameters] = []
@@ -94,6 +99,17 @@ def _levels(record: LayerRecord, model: ModelFile) -> Iterator[Recurrent]:
                     found[_canonical(name, found)] = part
             directions.append(invert_update(found, equations) if inverted else found)
         yield Recurrent(equations, tuple(directions))
+
+
+def _chosen(record: LayerRecord, said: Any) -> tuple[Equations, bool] | None:
+    """The choices that the file says, where the layer's Trace is really made by them."""
+    chosen = cast("dict[str, Any]", said).get(record.name) if isinstance(said, dict) else None
+    try:
+        equations = Equations(**chosen) if chosen else None
+        made = structural_hash(trace_cell(equations.cell())) if equations else None
+    except (TypeError, ValueError, LookupError):  # a field, an activation or a cell that is none
+        return None
+    return (equations, False) if equations and made == structural_hash(record.trace) else None
 
 
 def _canonical(name: str, found: Parameters) -> str:
