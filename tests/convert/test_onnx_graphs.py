@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gatewright import convert
 from gatewright.convert import onnx_files
-from gatewright.convert.network import Dense, Embedding, Network, OneHot, Recurrent
+from gatewright.convert.network import Activation, Dense, Embedding, Network, OneHot, Recurrent
 from gatewright.errors import ConversionError
 from tests.convert.onnx_models import HIDDEN, INPUTS, arrays_of, saved
 
@@ -151,13 +151,23 @@ def network_of(*around: str) -> Network:
         "last": Recurrent(convert.Equations("gru", reset="before"), directions, returns="last"),
         "softmax": Dense(random(5, 8), None, "softmax"),
         "elu": Dense(random(5, 4), random(5), "elu"),
+        "hard": Dense(random(5, 4), random(5), "hard_sigmoid_theano"),
+        "relu": Activation("relu"),
+        "slow": Activation("hard_sigmoid_keras3"),
     }
     return Network(tuple(made[name] for name in around))
 
 
 @pytest.mark.parametrize(
     "around",
-    [("both", "softmax"), ("symbols", "last"), ("units", "last", "softmax"), ("first", "backwards", "elu")],
+    [
+        ("both", "softmax"),
+        ("symbols", "last"),
+        ("units", "last", "softmax"),
+        ("first", "backwards", "elu", "slow"),
+        ("backwards", "relu", "hard"),
+        ("slow", "both"),
+    ],
     ids=str,
 )
 def test_a_network_is_written_for_any_batch_and_any_number_of_steps(around: tuple[str, ...], tmp_path: Path) -> None:
@@ -167,7 +177,7 @@ def test_a_network_is_written_for_any_batch_and_any_number_of_steps(around: tupl
     again = convert.read(path)
     for steps, batch in ((1, 1), (6, 3)):
         inputs = generator.integers(0, INPUTS, (steps, batch))
-        if around[0] in ("both", "first"):
+        if around[0] not in ("symbols", "units"):
             inputs = generator.standard_normal((steps, batch, INPUTS)).astype(np.float32)
         wanted = convert.run(network, inputs)
         np.testing.assert_allclose(onnx_files.run(path, inputs), wanted, atol=1e-6)
@@ -196,9 +206,9 @@ def node(op: str, *inputs: str, name: str = "here", out: str = "out", **attribut
 REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "an operator of something else": (lambda: graph_of(node("Sin", "steps")), "here.*Sin.*no part of a network"),
     "somebody's own operator": (lambda: graph_of(node("Fast", "steps", domain="mine")), "here.*none of ONNX's"),
-    "an activation of a recurrent layer": (
-        lambda: graph_of(node("Tanh", "steps")),
-        "here.*behind what is no dense layer",
+    "an activation with another constant": (
+        lambda: graph_of(node("HardSigmoid", "steps", alpha=0.3)),
+        "here.*an activation that no layer here has",
     ),
     "a sum of no bias": (lambda: graph_of(node("Add", "steps", "steps")), "here.*no bias of a dense layer"),
     "a second reader of a product": (

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.network import Dense, Embedding, Part, Recurrent
+from gatewright.convert.activations import spelled
+from gatewright.convert.network import Activation, Dense, Embedding, Part, Recurrent
 from gatewright.convert.onnx_files import operators
 from gatewright.convert.onnx_files.values import (
     DIRECTIONS,
@@ -23,7 +24,9 @@ from gatewright.convert.onnx_files.values import (
     Unknown,
     Value,
 )
+from gatewright.convert.run import FUNCTIONS
 from gatewright.errors import ConversionError
+from gatewright.lang.functions import THEANO_SLOPE
 
 Array = NDArray[Any]
 Attributes = Mapping[str, Any]
@@ -31,12 +34,14 @@ Operands = Sequence[Value | None]
 
 ACTIVATIONS: Mapping[str, str] = {
     "Elu": "elu",
+    "HardSigmoid": "hard_sigmoid",
     "Relu": "relu",
     "Sigmoid": "sigmoid",
     "Softmax": "softmax",
+    "Softplus": "softplus",
     "Tanh": "tanh",
 }
-"""Of dense layers: ONNX's operator, and ours."""
+"""Outside of recurrent layers: ONNX's operator, and ours."""
 SOFTMAX_LAST = 13
 """The first version of the operators whose softmax is along the last axis unless it says otherwise."""
 SEQUENCE = 3
@@ -129,17 +134,16 @@ class Parts:
         return self._changed(value)
 
     def activation(self, attributes: Attributes, operands: Operands, *, op: str) -> Value:
-        """The activation of a dense layer."""
+        """The activation of a dense layer, or one by itself."""
+        function = _function(op, attributes)
         stream, last = self.take(operands[0]), self.found[-1] if self.found else None
-        if not isinstance(last, Dense) or last.activation != "identity":
-            raise ConversionError("it is an activation behind what is no dense layer")
-        rank = len(stream.axes)
         axis = attributes.get("axis", -1 if self.opset >= SOFTMAX_LAST else 1)
-        if op == "Softmax" and axis not in (-1, rank - 1):
+        if op == "Softmax" and (axis not in (-1, len(stream.axes) - 1) or stream.labels[-1] in self.roles.values()):
             raise ConversionError("it is a softmax along another axis than the last", got=str(axis))
-        if op == "Elu" and attributes.get("alpha", 1.0) != 1.0:
-            raise ConversionError("its alpha is not 1", got=str(attributes["alpha"]))
-        self.found[-1] = replace(last, activation=ACTIVATIONS[op])
+        if isinstance(last, Dense) and last.activation == "identity":
+            self.found[-1] = replace(last, activation=function)
+        else:
+            self.found.append(Activation(function))
         return self._changed(stream)
 
     def recurrent(self, op: str, attributes: Attributes, operands: Operands) -> list[Value]:
@@ -235,6 +239,18 @@ class Parts:
                 do="export the model with its weights inside",
             )
         return value.array
+
+
+def _function(op: str, attributes: Attributes) -> str:
+    """What an activation computes, by our name."""
+    function = ACTIVATIONS[op]
+    if op == "HardSigmoid":
+        slope, offset = attributes.get("alpha", THEANO_SLOPE), attributes.get("beta", 0.5)
+        function = spelled(function, slope, offset)
+    if function not in FUNCTIONS or (op == "Elu" and attributes.get("alpha", 1.0) != 1.0):
+        constants = ", ".join(f"{name} {attributes[name]:g}" for name in ("alpha", "beta") if name in attributes)
+        raise ConversionError("it is an activation that no layer here has", got=constants)
+    return function
 
 
 def _vector(bias: Array, size: int) -> Array:

@@ -1,18 +1,29 @@
 """A network as a small graph of ONNX's own operators, for any batch and any number of steps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.network import Dense, Embedding, Network, OneHot, Recurrent
+from gatewright.convert.network import Activation, Dense, Embedding, Masking, Network, OneHot, Recurrent
 from gatewright.convert.onnx_files import operators
 from gatewright.errors import ConversionError
+from gatewright.lang.functions import KERAS3_SLOPE, THEANO_SLOPE
 
 Array = NDArray[Any]
 OPSET, IR_VERSION = 17, 8
-_ACTIVATIONS = {"elu": "Elu", "relu": "Relu", "sigmoid": "Sigmoid", "softmax": "Softmax", "tanh": "Tanh"}
+_ACTIVATIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "elu": ("Elu", {}),
+    "hard_sigmoid_theano": ("HardSigmoid", {"alpha": THEANO_SLOPE, "beta": 0.5}),
+    "hard_sigmoid_keras3": ("HardSigmoid", {"alpha": KERAS3_SLOPE, "beta": 0.5}),
+    "relu": ("Relu", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "softmax": ("Softmax", {"axis": -1}),
+    "softplus": ("Softplus", {}),
+    "tanh": ("Tanh", {}),
+}
+"""Outside of recurrent layers: ONNX's operator and its attributes, by our name."""
 
 
 class Writer:
@@ -76,12 +87,16 @@ class Writer:
                 return self._dense(part, value, name)
             case Recurrent():
                 return self._recurrent(part, value, name)
-            case _:
+            case Activation():
+                return self._activation(part.function, value, name)
+            case Masking() | Embedding():
                 raise ConversionError(
                     "ONNX's operators know no mask",
                     got=type(part).__name__,
                     do="leave it out, and give the lengths of the rows instead",
                 )
+            case _:
+                raise ConversionError(f"a part of the network cannot be written as ONNX: {type(part).__name__}")
 
     def _dense(self, part: Dense, value: str, name: str) -> str:
         weight = self.array(f"{name}.weight", part.weight.T.astype(self.dtype))
@@ -89,12 +104,15 @@ class Writer:
         if part.bias is not None:
             bias = self.array(f"{name}.bias", part.bias.astype(self.dtype))
             value = self.node("Add", [value, bias], [f"{name}.sum"], f"{name}.sum")
-        if part.activation == "identity":
+        return self._activation(part.activation, value, name)
+
+    def _activation(self, function: str, value: str, name: str) -> str:
+        if function == "identity":
             return value
-        if part.activation not in _ACTIVATIONS:
-            raise ConversionError(f"ONNX has no activation {part.activation!r} of a dense layer")
-        op = _ACTIVATIONS[part.activation]
-        return self.node(op, [value], [name], name, **({"axis": -1} if op == "Softmax" else {}))
+        if function not in _ACTIVATIONS:
+            raise ConversionError(f"ONNX has no activation {function!r}", expected=", ".join(_ACTIVATIONS))
+        op, attributes = _ACTIVATIONS[function]
+        return self.node(op, [value], [name], name, **attributes)
 
     def _recurrent(self, part: Recurrent, value: str, name: str) -> str:
         if self.last:
@@ -157,12 +175,10 @@ def _arrays(network: Network) -> list[Array]:
 
 
 def _inputs(network: Network) -> int:
-    first = network.parts[0]
-    return first.weight.shape[1] if isinstance(first, Dense) else network.recurrent[0].inputs
+    first = next(part for part in network.parts if isinstance(part, Dense | Recurrent))
+    return first.weight.shape[1] if isinstance(first, Dense) else first.inputs
 
 
 def _outputs(network: Network) -> int:
-    last = network.parts[-1]
-    if isinstance(last, Dense):
-        return last.weight.shape[0]
-    return network.recurrent[-1].hidden * len(network.recurrent[-1].directions)
+    last = next(part for part in reversed(network.parts) if isinstance(part, Dense | Recurrent))
+    return len(last.weight) if isinstance(last, Dense) else last.hidden * len(last.directions)
