@@ -52,14 +52,14 @@ def valid(kind: Kind, folder: Path) -> bytes:
     return path.read_bytes()
 
 
-def survives(path: Path) -> bool:
-    """Whether a file is read as a network; a refusal in words is no fault, and any other error is."""
+def refusal(path: Path) -> str | None:
+    """In which words a file is refused; None where it is read as a network. Any other error is a fault."""
     try:
         found = convert.read(path)
-    except (ConversionError, ModelFileError):
-        return False
+    except (ConversionError, ModelFileError) as error:
+        return str(error)
     assert found.recurrent
-    return True
+    return None
 
 
 Damage = Callable[[bytes], bytes]

@@ -17,7 +17,7 @@ import atheris  # pyright: ignore[reportMissingImports]
 with atheris.instrument_imports(include=["gatewright.convert"]):
     from gatewright import convert  # noqa: F401 (to be instrumented)
 
-from tests.convert.hostile_files import KINDS, survives, valid
+from tests.convert.hostile_files import KINDS, refusal, valid
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
 
     def one(given: bytes) -> None:
         path.write_bytes(given)
-        survives(path)
+        refusal(path)
 
     atheris.Setup(sys.argv, one)
     atheris.Fuzz()

@@ -1,5 +1,6 @@
-"""ONNX files opened with distrust: no array is larger than the bytes that it comes with, and of other files only
-those beside the file itself are read, which hold the weights of large models.
+"""ONNX files opened with distrust: no array is larger than its bytes, and no file is read but those beside it.
+
+Large models keep their weights in a file in the same folder.
 """
 
 from collections.abc import Iterator, Mapping
