@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gatewright import convert
+from gatewright.errors import ConversionError
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 keras = pytest.importorskip("keras", reason="Keras is not installed")
@@ -108,6 +109,15 @@ def test_keras_loads_bare_weights(kind: str, tmp_path: Path) -> None:
     model.save_weights(tmp_path / "theirs.weights.h5")
     bare = convert.read(tmp_path / "theirs.weights.h5")
     assert convert.compare(bare, convert.read(tmp_path / "theirs.keras"))[0] == 0.0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_mask_of_the_users_own_is_refused(tmp_path: Path) -> None:
+    inputs = layers.Input((STEPS, FEATURES))
+    mask = keras.ops.any(keras.ops.not_equal(inputs, 0.25), -1)
+    keras.Model(inputs, layers.LSTM(4)(inputs, mask=mask)).save(tmp_path / "m.keras")
+    with pytest.raises(ConversionError, match="is not the one that its layers make"):
+        convert.read(tmp_path / "m.keras")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from numpy.typing import NDArray
@@ -123,7 +124,27 @@ def _chain(model: Config, listed: Sequence[Mapping[str, Any]], where: str) -> li
         raise ConversionError(
             f"{where} is no chain of layers", expected="each layer reads the one before", got=", ".join(branches)
         )
+    _check_masks(by_name, found, where)
     return found
+
+
+def _check_masks(by_name: Mapping[str, Mapping[str, Any]], chain: Sequence[Layer], where: str) -> None:
+    """Refuse masks that are other than those that the layers of a chain make of what they read."""
+    values: dict[str, Any] = {}  # what is padding, by the name of the layer that gives it
+    for before, layer in pairwise(chain):
+        if layer.kind in ("Masking", "Embedding"):
+            values[before.name] = layer.config.get("mask_value", 0.0)
+    for name, one in by_name.items():
+        if one.get("class_name") != "NotEqual":
+            continue
+        args = one["inbound_nodes"][0]["args"]
+        sources = _tensors(args)
+        if len(sources) != 1 or values.get(sources[0][0], ...) != args[-1]:
+            raise ConversionError(
+                f"{where}: the mask {name!r} is not the one that its layers make",
+                expected=", ".join(f"{source} is not {value}" for source, value in values.items()) or "no mask",
+                got=f"{', '.join(source for source, _ in sources)} is not {args[-1]}",
+            )
 
 
 def _ends(listed: Any) -> list[str]:

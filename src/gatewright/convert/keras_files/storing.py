@@ -22,7 +22,10 @@ KERAS2, KERAS3 = "2.15.0", "3.3.0"  # what files say of who wrote them
 def zipped(path: Path, layers: Sequence[Layer], dtype: str) -> bytes:
     """A .keras file."""
     named = _named(layers)
-    listed = [_serialised(layer.kind, {"name": layer.name, "dtype": dtype, **layer.config}) for layer in named]
+    listed = [
+        _serialised(layer.kind, _with_backward_layer({"name": layer.name, "dtype": dtype, **layer.config}))
+        for layer in named
+    ]
     config = {"name": "converted", "layers": listed}
     model = {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
     content = io.BytesIO()
@@ -104,11 +107,24 @@ def _with_inner_name(config: Mapping[str, Any], suffix: str) -> Mapping[str, Any
     return {**config, "layer": {**inner, "config": within}}
 
 
+def _with_backward_layer(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of both directions. Keras 3 makes the second of the first where it is not given, and then takes it
+    for another one now and then, since it tells objects apart by where they lie in memory."""
+    inner = config.get("layer")
+    if not isinstance(inner, Mapping):
+        return config
+    settings = {**inner["config"], "name": f"backward_{inner['config']['name']}", "go_backwards": True}
+    return {**config, "backward_layer": {**inner, "config": settings}}
+
+
 def _serialised(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """A layer's settings with what Keras 3 wants to know beside them, in its own files and in wrappers of others."""
-    inner = config.get("layer")
-    if isinstance(inner, Mapping):
-        config = {**config, "layer": _serialised(inner["class_name"], {"dtype": config["dtype"], **inner["config"]})}
+    inner = {
+        key: _serialised(held["class_name"], {"dtype": config["dtype"], **held["config"]})
+        for key, held in config.items()
+        if key in ("layer", "backward_layer")
+    }
+    config = {**config, **inner}
     return {"module": "keras.layers", "class_name": kind, "config": config, "registered_name": None}
 
 
