@@ -30,6 +30,10 @@ def same(a: Array) -> Array:
     return a
 
 
+def soft(a: Array) -> Array:
+    return np.sign(a) * (1 - 1 / (1 + np.abs(a)))
+
+
 def above_zero(a: Array) -> Array:
     return np.maximum(a, 0) + np.minimum(sigma(a), 0.5)
 
@@ -120,23 +124,23 @@ def atr(P, x, h):
     return (sigma(p + q) * p + sigma(p - q) * h,)
 
 
-def lstm(P, x, h, c, coupled=False, gate=sigma, g=np.tanh, out=np.tanh, extra=0.0):
+def lstm(P, x, h, c, coupled=False, gate=sigma, g=np.tanh, out=np.tanh, extra=0.0, limit=np.inf):
     """PyTorch's way: one stacked product, cut into four."""
     names = "igo" if coupled else "ifgo"
     W, U, b = (np.concatenate([P[f"{space}.{name}"] for name in names]) for space in "WUb")
     cut = dict(zip(names, np.split(x @ W.T + h @ U.T + b, len(names), axis=1), strict=True))
     i, o = gate(cut["i"]), gate(cut["o"])
-    c = (1 - i if coupled else gate(cut["f"] + extra)) * c + i * g(cut["g"])
+    c = np.clip((1 - i if coupled else gate(cut["f"] + extra)) * c + i * g(cut["g"]), -limit, limit)
     return o * out(c), c
 
 
-def greff(P, x, y, c, without="", g=np.tanh, h=np.tanh, coupled=False, extra=0.0):
+def greff(P, x, y, c, without="", g=np.tanh, h=np.tanh, coupled=False, extra=0.0, limit=np.inf):
     """`without` holds the letters of the gates that are left out."""
     one = np.ones_like(c)
     pre = Pre(P, x, y)
     i = one if "i" in without else sigma(pre("i") + c * P["p.i"])
     f = one if "f" in without or coupled else sigma(pre("f") + c * P["p.f"] + extra)
-    c = g(pre("g")) * i + c * (1 - i if coupled else f)
+    c = np.clip(g(pre("g")) * i + c * (1 - i if coupled else f), -limit, limit)
     o = one if "o" in without else sigma(pre("o") + c * P["p.o"])
     return h(c) * o, c
 
@@ -154,9 +158,9 @@ def full_gates(P, x, y, c, i, f, o):
     return np.tanh(c) * o, c, i, f, o
 
 
-def lstm_projected(P, x, h, c):
-    m, c = lstm(P, x, h, c)
-    return m @ P["P.h"].T, c
+def lstm_projected(P, x, h, c, inner=lstm, narrow=np.inf, **options):
+    m, c = inner(P, x, h, c, **options)
+    return np.clip(m @ P["P.h"].T, -narrow, narrow), c
 
 
 def slstm(P, x, h, c, n, m, forget="sigmoid"):

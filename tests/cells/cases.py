@@ -9,7 +9,7 @@ import numpy as np
 from gatewright import cells
 from gatewright.axes import bind
 from gatewright.cells.parallel_in_time import positive
-from gatewright.lang import Cell, hard_sigmoid_keras3, hard_sigmoid_theano, relu, sigmoid, tanh
+from gatewright.lang import Cell, hard_sigmoid_keras3, hard_sigmoid_theano, relu, sigmoid, softsign, tanh
 from gatewright.trace import Trace, trace_cell
 from tests.cells import by_hand
 
@@ -36,7 +36,7 @@ def case(cell: Cell, step: by_hand.Step, sizes: Mapping[str, int] = SIZES, **opt
     return Case(cell, partial(step, **options), sizes)
 
 
-LSTM, PEEPHOLE, GRU = cells.lstm, cells.lstm_peephole, cells.gru
+LSTM, PEEPHOLE, PROJECTED, GRU = cells.lstm, cells.lstm_peephole, cells.lstm_projected, cells.gru
 ALL = [
     case(cells.elman, by_hand.elman),
     case(cells.elman(activation=relu), by_hand.elman, f=by_hand.relu),
@@ -75,6 +75,8 @@ ALL = [
         LSTM(gate=hard_sigmoid_theano, candidate=relu, output=sigmoid), by_hand.lstm,
         gate=by_hand.hard(0.2), g=by_hand.relu, out=by_hand.sigma,
     ),
+    case(LSTM(cell_clip=0.2, forget_bias=2.0), by_hand.lstm, limit=0.2, extra=2.0),
+    case(LSTM(candidate=softsign, output=softsign), by_hand.lstm, g=by_hand.soft, out=by_hand.soft),
     case(PEEPHOLE, by_hand.greff),
     case(PEEPHOLE(forget_bias=1.0), by_hand.greff, extra=1.0),
     case(PEEPHOLE(input_gate=False), by_hand.greff, without="i"),
@@ -83,8 +85,14 @@ ALL = [
     case(PEEPHOLE(candidate=cells.identity), by_hand.greff, g=by_hand.same),
     case(PEEPHOLE(output=cells.identity), by_hand.greff, h=by_hand.same),
     case(PEEPHOLE(coupled=True), by_hand.greff, coupled=True),
+    case(PEEPHOLE(cell_clip=0.2), by_hand.greff, limit=0.2),
     case(cells.lstm_full_gates, by_hand.full_gates),
-    case(cells.lstm_projected, by_hand.lstm_projected),
+    case(PROJECTED, by_hand.lstm_projected),
+    case(PROJECTED(cell_clip=0.2, proj_clip=0.1), by_hand.lstm_projected, limit=0.2, narrow=0.1),
+    case(
+        PROJECTED(peepholes=True, forget_bias=1.0, cell_clip=0.2), by_hand.lstm_projected,
+        inner=by_hand.greff, extra=1.0, limit=0.2,
+    ),
     case(cells.slstm, by_hand.slstm),
     case(cells.slstm(forget="exp"), by_hand.slstm, forget="exp"),
     case(cells.indrnn, by_hand.indrnn),

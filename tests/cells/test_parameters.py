@@ -27,6 +27,7 @@ COUNTS = [
     (cells.lstm_peephole(input_gate=False), 3 * (H * I + H * H + H) + 2 * H),
     (cells.lstm_full_gates, 4 * (H * I + H * H + H) + 3 * H + 9 * H * H),
     (cells.lstm_projected, 4 * (H * I + H * P + H) + P * H),
+    (cells.lstm_projected(peepholes=True), 4 * (H * I + H * P + H) + 3 * H + P * H),
     (cells.indrnn, H * I + 2 * H),
     (cells.fastgrnn, H * I + H * H + 2 * H + 2),
     (cells.fastgrnn_low_rank, 2 * (H + I) + 3 * (H + H) + 2 * H + 2),

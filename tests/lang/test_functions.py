@@ -83,6 +83,11 @@ def test_the_slopes_of_hard_sigmoid() -> None:
     assert _only(lambda x, h, c: gw.hard_sigmoid(h, 0.25)).attrs == (("slope", 0.25),)
 
 
+def test_softsign_is_made_of_other_operations() -> None:
+    equations = _trace(lambda x, h, c: gw.softsign(h) + c).equations
+    assert [equation.op for equation in equations] == [Op.ABS, Op.ADD, Op.DIV, Op.ADD]
+
+
 def test_size_has_the_axes_of_its_operand() -> None:
     equation = _trace(lambda x, h, c: h / gw.size(x)).equations[0]
     assert (equation.op, equation.args, equation.attrs) == (Op.SIZE, (), (("axes", "input"),))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gatewright.errors import OptionError
-from gatewright.lang import Cell, Symbol
+from gatewright.lang import Cell, Symbol, maximum, minimum
 
 
 def identity(value: Symbol) -> Symbol:
@@ -15,6 +15,11 @@ def identity(value: Symbol) -> Symbol:
 def plus(value: Symbol, number: float) -> Symbol:
     """The sum, without an operation where the number is 0."""
     return value + number if number else value
+
+
+def clip(value: Symbol, limit: float) -> Symbol:
+    """The value cut off at -limit and limit, or as it is where the limit is 0."""
+    return minimum(maximum(value, -limit), limit) if limit else value
 
 
 def one_of(cell: str, choices: Mapping[str, tuple[str, ...]], **given: str) -> None:

@@ -1,7 +1,7 @@
 """The long short-term memory and its variants."""
 # pyright: reportMissingParameterType=false
 
-from gatewright.cells._parts import plus
+from gatewright.cells._parts import clip, plus
 from gatewright.errors import OptionError
 from gatewright.lang import cell, sigmoid, tanh
 
@@ -21,18 +21,23 @@ GREFF = "Greff, Srivastava, Koutnik et al. 2015, LSTM: a search space odyssey, a
     convention=FORGET,
     differs="no peepholes, as in PyTorch, Keras and TensorFlow's BasicLSTMCell; Greff's variant NP",
 )
-def lstm(x, h, c, W, U, b, *, coupled=False, gate=sigmoid, candidate=tanh, output=tanh, forget_bias=0.0):
+def lstm(
+    x, h, c, W, U, b, *, coupled=False, gate=sigmoid, candidate=tanh, output=tanh, forget_bias=0.0, cell_clip=0.0,
+):  # fmt: skip
     """A memory that gates write, keep and read.
 
     - `forget_bias` is added in the equation at every step, as in TensorFlow 1's BasicLSTMCell (1.0), and is
       no parameter. To start b.f at 1 is another thing: see a layer's init.
     - `coupled` makes the forget gate 1 - i: what is kept and what is written sum to 1.
+    - `cell_clip` cuts the memory off at that number and its negative at every step, as TensorFlow 1's option of
+      that name does; 0 leaves it alone.
     """
     i = gate(W.i @ x + U.i @ h + b.i)
     f = 1 - i if coupled else gate(W.f @ x + U.f @ h + plus(b.f, forget_bias))
     g = candidate(W.g @ x + U.g @ h + b.g)
     o = gate(W.o @ x + U.o @ h + b.o)
     c = f * c + i * g
+    c = clip(c, cell_clip)
     h = o * output(c)
     return h, c
 
@@ -45,13 +50,14 @@ def lstm(x, h, c, W, U, b, *, coupled=False, gate=sigmoid, candidate=tanh, outpu
 )
 def lstm_peephole(
     x, h, c, W, U, b, p, *, input_gate=True, forget_gate=True, output_gate=True, coupled=False,
-    gate=sigmoid, candidate=tanh, output=tanh, forget_bias=0.0,
+    gate=sigmoid, candidate=tanh, output=tanh, forget_bias=0.0, cell_clip=0.0,
 ):  # fmt: skip
     """The gates also see the memory, each unit its own: i and f the old one, o the new one.
 
     The defaults are Greff's vanilla LSTM, and its variants are arguments: NIG `input_gate=False`,
     NFG `forget_gate=False`, NOG `output_gate=False`, NIAF `candidate=identity`, NOAF `output=identity`,
-    CIFG `coupled=True` (f = 1 - i). NP is the cell `lstm`, FGR the cell `lstm_full_gates`.
+    CIFG `coupled=True` (f = 1 - i). NP is the cell `lstm`, FGR the cell `lstm_full_gates`. With `cell_clip`
+    the output gate sees the clipped memory, as in TensorFlow 1.
 
     Raises OptionError where `coupled` is asked for without the gates that it couples.
     """
@@ -71,6 +77,7 @@ def lstm_peephole(
         f = gate(W.f @ x + U.f @ h + p.f * c + plus(b.f, forget_bias))
     g = candidate(W.g @ x + U.g @ h + b.g)
     c = f * c + i * g
+    c = clip(c, cell_clip)
     if output_gate:
         o = gate(W.o @ x + U.o @ h + p.o * c + b.o)
     h = o * output(c)
@@ -103,16 +110,28 @@ def lstm_full_gates(x, h, c, i, f, o, W, U, b, p, R):
     paper="Sak, Senior & Beaufays 2014, Long short-term memory based recurrent neural network architectures "
     "for large vocabulary speech recognition, arXiv:1402.1128",
     convention=f"{FORGET}; P.h is PyTorch's weight_hr, the axis projection its proj_size",
-    differs="as in PyTorch, no peepholes, and no second projection that does not recur",
+    differs="as in PyTorch, no peepholes unless they are asked for, and no second projection that does not recur",
     states={"h": "projection"},
     spaces={"U": ("hidden", "projection"), "P": ("projection", "hidden")},
 )
-def lstm_projected(x, h, c, W, U, b, P, *, gate=sigmoid, candidate=tanh, output=tanh):
-    """What leaves the memory, and comes back at the next step, is narrower than the memory."""
-    i = gate(W.i @ x + U.i @ h + b.i)
-    f = gate(W.f @ x + U.f @ h + b.f)
+def lstm_projected(
+    x, h, c, W, U, b, P, p, *, peepholes=False, gate=sigmoid, candidate=tanh, output=tanh,
+    forget_bias=0.0, cell_clip=0.0, proj_clip=0.0,
+):  # fmt: skip
+    """What leaves the memory, and comes back at the next step, is narrower than the memory.
+
+    - `peepholes=True` is the paper's own: i and f see the old memory, o the new one.
+    - `cell_clip` cuts off the memory and `proj_clip` what was projected, as in TensorFlow 1; 0 leaves them alone.
+    """
+
+    def peep(name, memory):
+        return p[name] * memory + b[name] if peepholes else b[name]
+
+    i = gate(W.i @ x + U.i @ h + peep("i", c))
+    f = gate(W.f @ x + U.f @ h + plus(peep("f", c), forget_bias))
     g = candidate(W.g @ x + U.g @ h + b.g)
-    o = gate(W.o @ x + U.o @ h + b.o)
     c = f * c + i * g
+    c = clip(c, cell_clip)
+    o = gate(W.o @ x + U.o @ h + peep("o", c))
     h = P.h @ (o * output(c))
-    return h, c
+    return clip(h, proj_clip), c

@@ -25,7 +25,7 @@ ACTIVATIONS: Mapping[str, Function] = {
     "hard_sigmoid_keras3": lang.hard_sigmoid_keras3,
     "softplus": lang.softplus,
     "identity": identity,
-    "softsign": lambda a: a / (1 + lang.abs(a)),
+    "softsign": lang.softsign,
 }
 HARD_SLOPES: Mapping[str, float] = {"hard_sigmoid_theano": 1 / 5, "hard_sigmoid_keras3": 1 / 6}
 

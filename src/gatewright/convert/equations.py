@@ -7,9 +7,10 @@ from itertools import product
 from typing import Literal
 
 from gatewright import cells
-from gatewright.convert.activations import ODD_ABOUT_HALF, function
+from gatewright.convert.activations import ACTIVATIONS, ODD_ABOUT_HALF, function
 from gatewright.errors import ConversionError
 from gatewright.lang import Cell
+from gatewright.lang.ops import Op
 from gatewright.trace import Trace, structural_hash, trace_cell
 from gatewright.trace.ir import Literal as Constant
 
@@ -33,6 +34,8 @@ class Equations:
     peepholes: bool = False
     coupled: bool = False  # f = 1 - i
     projection: bool = False
+    cell_clip: float = 0.0  # where an LSTM's memory is cut off, at this number and its negative; 0 is nowhere
+    proj_clip: float = 0.0  # the same for what was projected
     clip: float = 0.0  # what gates and candidate are functions of is cut off at -clip and clip; 0 leaves it
 
     @property
@@ -53,17 +56,18 @@ class Equations:
             case "gru":
                 return cells.gru(reset=self.reset, gate=gate, activation=activation)
             case "lstm":
-                functions = {"gate": gate, "candidate": activation, "output": output}
+                options = {"gate": gate, "candidate": activation, "output": output}
+                options |= {"forget_bias": self.forget_bias, "cell_clip": self.cell_clip}
                 if not self.projection:
                     cell = cells.lstm_peephole if self.peepholes else cells.lstm
-                    return cell(coupled=self.coupled, forget_bias=self.forget_bias, **functions)
-                if self.peepholes or self.coupled or self.forget_bias:
+                    return cell(coupled=self.coupled, **options)
+                if self.coupled:
                     raise ConversionError(
-                        "no cell has a projection together with peepholes, coupled gates or a forget bias",
+                        "no cell has a projection together with coupled gates",
                         got=str(self),
                         do="write the cell with @gw.cell, and take the parameters by name",
                     )
-                return cells.lstm_projected(**functions)
+                return cells.lstm_projected(peepholes=self.peepholes, proj_clip=self.proj_clip, **options)
 
     def __str__(self) -> str:
         said = [self.family.upper()]
@@ -72,6 +76,8 @@ class Equations:
         said += ["peepholes"] if self.peepholes else []
         said += ["a projection"] if self.projection else []
         said += [f"forget bias {self.forget_bias:g}"] if self.forget_bias else []
+        said += [f"memory clipped at {self.cell_clip:g}"] if self.cell_clip else []
+        said += [f"projection clipped at {self.proj_clip:g}"] if self.proj_clip else []
         said += [f"{self.gate} gates"] if self.family != "rnn" and self.gate != "sigmoid" else []
         said += [f"activation {self.activation}"] if self.activation != "tanh" else []
         said += [f"output activation {self.output}"] if self.output != "tanh" else []
@@ -84,43 +90,54 @@ def of_trace(trace: Trace) -> tuple[Equations, bool]:
 
     Raises ConversionError where it is no RNN, GRU or LSTM of those that frameworks have.
     """
-    found = _known().get(structural_hash(trace))
-    if found is None and trace.name.startswith("lstm"):  # a forget bias may be any number
-        constants = {one.value for equation in trace.equations for one in equation.args if isinstance(one, Constant)}
-        found = next((one for bias in constants if (one := _known(bias).get(structural_hash(trace)))), None)
-    if found is None:
-        raise ConversionError(
-            f"cell {trace.name!r} is no RNN, GRU or LSTM as another framework has it",
-            expected="elman, gru, lstm, lstm_peephole or lstm_projected, with any of their options",
-            do="export its equations to ONNX or C instead: gatewright export MODEL OUT",
-        )
-    return found
+    wanted = structural_hash(trace)
+    for equations in _choices(trace):
+        if structural_hash(trace_cell(equations.cell())) == wanted:
+            return equations, False
+        if equations.family == "gru" and structural_hash(trace_cell(equations.cell()(update="replaces"))) == wanted:
+            return equations, True
+    raise ConversionError(
+        f"cell {trace.name!r} is no RNN, GRU or LSTM as another framework has it",
+        expected="elman, gru, lstm, lstm_peephole or lstm_projected, with any of their options",
+        do="export its equations to ONNX or C instead: gatewright export MODEL OUT",
+    )
+
+
+MOST_NUMBERS = 8
+"""More numbers than these in its equations, and a cell is none of the catalogue's."""
+
+
+def _choices(trace: Trace) -> Iterator[Equations]:
+    """Every choice that a Trace of these states, parameters, functions and numbers can stand for."""
+    ops = {equation.op for equation in trace.equations}
+    names = {param.name for param in trace.params}
+    numbers = {one.value for equation in trace.equations for one in equation.args if isinstance(one, Constant)}
+    if len(numbers) > MOST_NUMBERS:
+        return
+    activations = [name for name in ACTIVATIONS if _ops_of(name) <= ops]
+    gates = [name for name in activations if name in ODD_ABOUT_HALF]
+    if len(trace.states) > 1:
+        peepholes, coupled, projection = "p.i" in names, "W.f" not in names, "P.h" in names
+        if coupled and projection:
+            return
+        limits = sorted(number for number in numbers if number > 0 and -number in numbers)
+        biases = [0.0] if coupled else sorted({0.0, *numbers}, key=lambda one: (one in limits, -one in limits, not one))
+        clips = product([*limits, 0.0], [*limits, 0.0] if projection else [0.0])  # the likely ones first
+        for (cell, proj), bias in product(clips, biases):
+            one = Equations("lstm", peepholes=peepholes, coupled=coupled, projection=projection)
+            one = replace(one, forget_bias=bias, cell_clip=cell, proj_clip=proj)
+            for gate, activation, output in product(gates, activations, activations):
+                yield replace(one, gate=gate, activation=activation, output=output)
+    elif "W.z" in names:
+        for reset, gate, activation in product(("before", "after"), gates, activations):
+            yield Equations("gru", reset=reset, gate=gate, activation=activation)
+    else:
+        yield from (Equations("rnn", activation=one) for one in activations)
 
 
 @cache
-def _known(forget_bias: float = 0.0) -> Mapping[str, tuple[Equations, bool]]:
-    """Every choice that a cell of the catalogue can stand for, by the structure of its Trace."""
-    found: dict[str, tuple[Equations, bool]] = {}
-    for equations in _choices(forget_bias):
-        found[structural_hash(trace_cell(equations.cell()))] = equations, False
-        if equations.family == "gru":
-            inverted = trace_cell(equations.cell()(update="replaces"))
-            found[structural_hash(inverted)] = equations, True
-    return found
-
-
-def _choices(forget_bias: float) -> Iterator[Equations]:
-    activations = ("tanh", "relu", "identity")
-    if forget_bias == 0:
-        yield from (Equations("rnn", activation=one) for one in (*activations, "sigmoid"))
-        for reset, gate, activation in product(("before", "after"), ODD_ABOUT_HALF, activations):
-            yield Equations("gru", reset=reset, gate=gate, activation=activation)
-    for gate, activation, output in product(ODD_ABOUT_HALF, activations, activations):
-        one = Equations("lstm", gate=gate, activation=activation, output=output, forget_bias=forget_bias)
-        yield from (
-            replace(one, peepholes=peepholes, coupled=coupled)
-            for peepholes, coupled in product((False, True), (False, True))
-            if not (coupled and forget_bias)
-        )
-        if forget_bias == 0:
-            yield replace(one, projection=True)
+def _ops_of(activation: str) -> frozenset[Op]:
+    """The operations without which that activation cannot be."""
+    used = (trace_cell(cells.elman(activation=ACTIVATIONS[one])).equations for one in (activation, "identity"))
+    with_it, without = ({equation.op for equation in equations} for equations in used)
+    return frozenset(with_it - without)

@@ -23,6 +23,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
         lang.tanh,
         lang.relu,
         lang.softplus,
+        lang.softsign,
         lang.hard_sigmoid,
         lang.hard_sigmoid_theano,
         lang.hard_sigmoid_keras3,
