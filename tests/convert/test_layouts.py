@@ -138,7 +138,7 @@ def test_a_missing_array_is_named() -> None:
 
 
 def test_unknown_layouts_are_refused_with_those_that_are_known() -> None:
-    with pytest.raises(ConversionError, match=r"there is no layout 'kears'\n  expected: torch, gluon, keras"):
+    with pytest.raises(ConversionError, match=r"there is no layout 'kears'\n  expected: torch, keras"):
         explain("kears", "torch")
 
 

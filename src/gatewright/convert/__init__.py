@@ -25,6 +25,7 @@ from gatewright.convert.network import (
     Dense,
     Embedding,
     Masking,
+    Mean,
     Network,
     OneHot,
     Recurrent,
@@ -43,6 +44,7 @@ __all__ = [
     "Equations",
     "Layout",
     "Masking",
+    "Mean",
     "Network",
     "OneHot",
     "Recurrent",
@@ -115,7 +117,8 @@ def convert(
         raise
     kinds = tuple(_described(part) for part in network.parts)
     differences = {"both files as read here, in float64": difference}
-    return Report(kinds, network.layout, wanted.name, differences, scale, (*network.notes, *again.notes))
+    notes = (*network.notes, *again.notes, *_left_out(network, again))
+    return Report(kinds, network.layout, wanted.name, differences, scale, notes)
 
 
 def compare(one: Network, other: Network, *, steps: int = 11, batch: int = 3, seed: int = 0) -> tuple[float, float]:
@@ -188,7 +191,14 @@ def _rounding(network: Network) -> float:
 def _facts(network: Network) -> dict[str, Any]:
     """What a file that holds arrays alone cannot say."""
     equations = network.recurrent[0].equations
-    return {"gate": equations.gate, "activation": equations.activation, "output": equations.output}
+    return {name: getattr(equations, name) for name in ("gate", "activation", "output", "cell_clip", "proj_clip")}
+
+
+def _left_out(network: Network, again: Network) -> tuple[str, ...]:
+    """What there was to tell of, and is no more."""
+    kept = {type(part) for part in again.parts}
+    lost = [type(part).__name__ for part in network.parts if type(part) not in kept]
+    return (f"the file has no place for these, and they were left out: {', '.join(lost)}",) if lost else ()
 
 
 def _described(part: Any) -> str:

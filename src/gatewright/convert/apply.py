@@ -1,7 +1,7 @@
 """Parameters out of arrays and back, as a row of the table says; what cannot be said there exactly is refused."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gatewright.convert.activations import HARD_SLOPES, ODD_ABOUT_HALF, odd_about_half, parsed
 from gatewright.convert.equations import Equations
-from gatewright.convert.layouts import Layout, Stored
+from gatewright.convert.layout import Layout, Stored
 from gatewright.convert.network import Parameters
 from gatewright.convert.patterns import AXES, Found, Pattern, Slot, infer, pack, pattern, unpack
 from gatewright.errors import ConversionError
@@ -74,6 +74,44 @@ def write(layout: Layout, parameters: Parameters, equations: Equations) -> dict[
     return arrays
 
 
+def split_layers(layout: Layout, arrays: Arrays) -> list[Arrays]:
+    """The arrays of each layer, of a layout that has those of all layers in one.
+
+    Raises ConversionError where the arrays are not of the same number of layers.
+    """
+    gates = {name: len(held) for name, one, held in layout.stored() if name in arrays and one.layers}
+    if not gates:
+        return [arrays]
+    counts = {divmod(np.shape(arrays[name])[0] if np.ndim(arrays[name]) else 0, each) for name, each in gates.items()}
+    layers, left = max(counts)
+    if len(counts) > 1 or left or not layers:
+        raise ConversionError(
+            f"{layout.key}: the arrays are not of the same number of layers",
+            expected=", ".join(f"{each} entries of {name} for each layer" for name, each in gates.items()),
+            got=", ".join(f"{name} of shape {np.shape(arrays[name])}" for name in gates),
+        )
+    return [
+        {
+            name: array[index * gates[name] : (index + 1) * gates[name]] if name in gates else array
+            for name, array in arrays.items()
+        }
+        for index in range(layers)
+    ]
+
+
+def join_layers(layout: Layout, layers: Sequence[Arrays]) -> dict[str, NDArray[Any]]:
+    """The arrays of all layers in one, as `split_layers` takes them apart.
+
+    Raises ConversionError where the layers differ in shape.
+    """
+    shapes = [{name: array.shape for name, array in one.items()} for one in layers]
+    if any(one != shapes[0] for one in shapes):
+        raise ConversionError(
+            f"{layout.title} has layers of one shape", expected=f"{shapes[0]} for each layer", got=f"{shapes}"
+        )
+    return {name: np.concatenate([one[name] for one in layers]) for name in layers[0]}
+
+
 def plain(parameters: Parameters, equations: Equations) -> dict[str, NDArray[Any]]:
     """The parameters as the cell of the catalogue names them: one bias for each gate, and `b.hn` inside of a reset."""
     cell_parameters: dict[str, NDArray[Any]] = {k: v for k, v in parameters.items() if not k.startswith(("b.", "bh."))}
@@ -115,8 +153,8 @@ def _refuse_other_functions(layout: Layout, equations: Equations) -> None:
             f"it resets the state {layout.reset} the recurrent product, and these weights {equations.reset} it: "
             "two functions, which no weights make equal"
         )
-    for what in _activations(equations):
-        has, wanted = getattr(layout, what), getattr(equations, what)
+    for what in _ACTIVATIONS[equations.family]:
+        has, wanted = getattr(layout, what) or (equations.activation,), getattr(equations, what)
         wrong += (
             []
             if wanted in has or parsed(wanted)[0] in has
@@ -131,6 +169,8 @@ def _refuse_other_functions(layout: Layout, equations: Equations) -> None:
         wrong.append(f"it does not clip what gates and candidate read, which here is done at {equations.clip:g}")
     if layout.projection != equations.projection:
         wrong.append(f"it has {'a' if layout.projection else 'no'} projection")
+    if (equations.cell_clip or equations.proj_clip) and not layout.clips:
+        wrong.append("it clips no memory")
     if wrong:
         raise ConversionError(
             f"{layout.title} cannot compute this layer: {'; '.join(wrong)}",
@@ -140,11 +180,17 @@ def _refuse_other_functions(layout: Layout, equations: Equations) -> None:
         )
 
 
-def _activations(equations: Equations) -> tuple[str, ...]:
-    """The activations that such a layer has."""
-    return {"rnn": ("activation",), "gru": ("gate", "activation"), "lstm": ("gate", "activation", "output")}[
-        equations.family
-    ]
+def has_activations(layout: Layout, facts: Mapping[str, Any]) -> bool:
+    """Whether the framework's layer can have the activations that were said of it."""
+    asked = [what for what in _ACTIVATIONS[layout.family] if facts.get(what) is not None]
+    return all(facts[what] in layout.having(what) for what in asked)
+
+
+_ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
+    "rnn": ("activation",),
+    "gru": ("gate", "activation"),
+    "lstm": ("gate", "activation", "output"),
+}
 
 
 def _with_biases(
@@ -207,8 +253,35 @@ def with_slope(parameters: Parameters, equations: Equations, gate: str) -> tuple
 
 
 def equations_of(layout: Layout, **facts: Any) -> Equations:
-    """What a layer of that layout computes, with what its file says of activations and constants."""
-    return replace(layout.equations, **{name: value for name, value in facts.items() if value is not None})
+    """What a layer of that layout computes, with what its file says of activations and constants.
+
+    Raises ConversionError for a fact that equations do not have, or that contradicts the layout.
+    """
+    facts = {name: value for name, value in facts.items() if value is not None}
+    known = [one.name for one in fields(Equations)]
+    if unknown := [name for name in facts if name not in known]:
+        raise ConversionError(
+            f"equations have nothing that is called {' or '.join(unknown)}", expected=", ".join(known)
+        )
+    if not layout.output and "activation" in facts:
+        facts.setdefault("output", facts["activation"])
+    equations = replace(layout.equations, **facts)
+    if not fits(layout, facts) or (not layout.output and equations.output != equations.activation):
+        raise ConversionError(
+            f"{layout.title} is not what was said of it", expected=str(layout.equations), got=str(equations)
+        )
+    return equations
+
+
+def fits(layout: Layout, facts: Mapping[str, Any]) -> bool:
+    """Whether the facts that no weights change are those of the layout."""
+    optional = {one.kinds for one in layout.arrays if one.optional}
+    free = {"peepholes"} if "p" in optional else set[str]()
+    asked = [name for name in _STRUCTURE if facts.get(name) is not None and name not in free]
+    return all(getattr(layout, name) == facts[name] for name in asked)
+
+
+_STRUCTURE = ("family", "reset", "peepholes", "coupled", "projection")
 
 
 def _sizes(parts: Mapping[Slot, NDArray[Any]]) -> dict[str, int]:

@@ -147,7 +147,9 @@ def _verdict(source: Layout, target: Layout) -> tuple[str, tuple[str, ...]]:
 def _shared(source: Layout, target: Layout) -> Equations:
     """What the source computes, with activations that both have where its default is none of the target's."""
     shared = {
-        what: next((one for one in getattr(source, what) if one in getattr(target, what)), getattr(source, what)[0])
+        what: next((one for one in source.having(what) if one in target.having(what)), source.having(what)[0])
         for what in ("gate", "activation", "output")
     }
+    if not source.output:
+        shared["output"] = shared["activation"]
     return replace(source.equations, **shared)

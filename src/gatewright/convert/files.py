@@ -14,12 +14,22 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from gatewright.convert import mxnet_params, tables
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
 
 Arrays = dict[str, NDArray[Any]]
-MOST_RATIO = 1100  # deflate never packs more tightly than 1 to 1032
 MOST_SHARED = 16  # tensors of one file may share their numbers, as tied weights do
+
+
+def kind_of(path: Path) -> str:
+    """The suffix by which a file's reader is found, or what stands for it."""
+    return tables.kind_of(path) or path.suffix
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something to read."""
+    return path.is_file() or tables.kind_of(path) is not None
 
 
 def read_arrays(path: str | os.PathLike[str]) -> Arrays:
@@ -28,12 +38,13 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
     Raises ConversionError for a file that is missing, cut short, of another kind, or holds what are no numbers.
     """
     path = Path(path)
-    reader = _READERS.get(path.suffix)
+    kind = kind_of(path)
+    reader = _READERS.get(kind)
     if reader is None:
         raise ConversionError(
-            f"{path}: files of this kind hold no arrays", expected=", ".join(_READERS), got=path.suffix or "no suffix"
+            f"{path}: files of this kind hold no arrays", expected=", ".join(_READERS), got=kind or "no suffix"
         )
-    if not path.is_file():
+    if not exists(path):
         raise ConversionError(f"there is no file {path}", do="give the path of a file of weights")
     try:
         arrays = reader(path)
@@ -42,7 +53,7 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
     except Exception as error:  # a damaged file fails in as many ways as it can be damaged
         raise ConversionError(
             f"{path} cannot be read",
-            expected=f"a complete {path.suffix} file of numbers",
+            expected=f"a complete {kind} file of numbers",
             got=f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}",
             do="copy or download the file again; what was pickled must be saved anew as plain arrays",
         ) from error
@@ -86,10 +97,10 @@ def check_finite(path: Path, name: str, array: NDArray[Any]) -> None:
 def _read_npz(path: Path) -> Arrays:
     arrays: Arrays = {}
     with zipfile.ZipFile(path) as opened:
-        if sum(member.file_size for member in opened.infolist()) > MOST_RATIO * path.stat().st_size:
+        if sum(member.file_size for member in opened.infolist()) > tables.MOST_RATIO * path.stat().st_size:
             raise ConversionError(f"{path} says that it holds more than it can")  # its arrays lie over one another
         for member in opened.infolist():
-            if member.file_size > MOST_RATIO * max(member.compress_size, 1):
+            if member.file_size > tables.MOST_RATIO * max(member.compress_size, 1):
                 raise ConversionError(f"{path}: {member.filename} says that it is larger than it can be")
             with opened.open(member) as content:
                 arrays[member.filename.removesuffix(".npy")] = read_npy(path, content, member.file_size)
@@ -173,6 +184,9 @@ def _write_torch(arrays: Arrays) -> bytes:
 
 
 _READERS: Mapping[str, Callable[[Path], Arrays]] = {
+    tables.FOLDER: tables.read,
+    tables.ARCHIVE: tables.read,
+    ".params": mxnet_params.read,
     ".npz": _read_npz,
     ".safetensors": _read_safetensors,
     ".pt": _read_torch,
@@ -180,6 +194,7 @@ _READERS: Mapping[str, Callable[[Path], Arrays]] = {
     ".ckpt": _read_torch,
 }
 _WRITERS: Mapping[str, Callable[[Arrays], bytes]] = {
+    ".params": mxnet_params.write,
     ".npz": _write_npz,
     ".safetensors": _write_safetensors,
     ".pt": _write_torch,

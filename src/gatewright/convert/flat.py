@@ -1,6 +1,7 @@
 """Files that hold arrays by name: which of them are recurrent layers, and of which layout."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -8,10 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert import apply
+from gatewright.convert import apply, heads
 from gatewright.convert.equations import Equations
 from gatewright.convert.layouts import Layout, layouts
-from gatewright.convert.naming import NAMINGS, Naming, Place, in_order, locate, name_of
+from gatewright.convert.naming import (
+    NAMINGS,
+    SEPARATORS,
+    Naming,
+    Place,
+    in_order,
+    locate,
+    name_of,
+    path_of,
+    unnumbered,
+)
 from gatewright.convert.network import Network, Parameters, Part, Recurrent
 from gatewright.errors import ConversionError
 
@@ -20,38 +31,25 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One way to understand a file's arrays: which of them are whose."""
+    """Which of a file's arrays are whose."""
 
     framework: str
     layers: Mapping[Place, tuple[Layout, dict[str, str]]]  # names in the file by names in the table
 
-    @property
-    def used(self) -> set[str]:
-        """The arrays that belong to a recurrent layer."""
-        return {name for _, names in self.layers.values() for name in names.values()}
-
-
-def readings(arrays: Arrays, framework: str) -> Iterator[Reading]:
-    """Every way in which arrays are layers of that framework."""
-    for naming in NAMINGS[framework]:
-        rows = layouts(framework)
-        known = [name for row in rows for name, *_ in row.stored()]
-        groups: dict[Place, dict[str, str]] = {}
-        for name in arrays:
-            for place, array in _candidates(name, naming, known):
-                groups.setdefault(place, {})[array] = name
-        found = {place: (row, names) for place, group in groups.items() for row, names in _best(rows, group, arrays)}
-        if found:
-            yield Reading(framework, found)
-
 
 def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
-    """The recurrent layers among arrays of that framework; `facts` overrule what its layers compute by default.
+    """The recurrent layers among arrays of that framework, and what the framework keeps around them.
 
-    Raises ConversionError where there are none, or the arrays can be understood in two ways.
+    `facts` are what its layers compute where the arrays do not say it, and `prefix`, of one layer or of several in
+    their order, which of the layers are meant.
+
+    Raises ConversionError where there are none, where the arrays can be understood in two ways, or where the layers
+    do not follow one another.
     """
-    found = sorted(readings(arrays, framework), key=lambda one: len(one.used), reverse=True)
-    if not found:
+    facts = dict(facts)
+    prefix = facts.pop("prefix", None)
+    found = _reading(arrays, framework, facts)
+    if not found.layers:
         raise ConversionError(
             f"no recurrent layer of {framework} is among these arrays",
             expected="; ".join(
@@ -60,40 +58,68 @@ def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
             got=_shown(arrays),
             do="name the layout with --from, or leave it out to have it guessed",
         )
-    best = found[0]
-    parts = tuple(_stack(best, arrays, facts))
-    rest = {name: array for name, array in arrays.items() if name not in best.used}
+    places = _in_order(found, prefix)
+    layers = tuple(_stack(found, places, arrays, facts))
+    used = {name for place in places for name in found.layers[place][1].values()}
+    parts, around = layers, set[str]()
+    row = heads.around(framework, layers[0].equations.family)
+    if row is not None:
+        parts, around = heads.read(row, layers, arrays)
+    rest = {name: array for name, array in arrays.items() if name not in used | around}
     return Network(parts, framework, rest)
 
 
+def _reading(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Reading:
+    """Which arrays belong to which layer: each by the most telling naming that its name has."""
+    rows = layouts(framework)
+    known = tuple(dict.fromkeys(name for row in rows for name, *_ in row.stored()))
+    groups: dict[Place, dict[str, str]] = {}
+    for name in arrays:
+        path = path_of(name, framework)
+        places = (locate(path, naming, known) for naming in NAMINGS[framework])
+        if (first := next((one for one in places if one is not None), None)) is not None:
+            place, array = first
+            if array in groups.setdefault(place, {}):
+                raise ConversionError(
+                    f"{groups[place][array]!r} and {name!r} are one array of {framework} by two names"
+                )
+            groups[place][array] = name
+    fitting = {place: list(_best(rows, place, group, arrays, facts)) for place, group in groups.items()}
+    return Reading(framework, {place: best[0] for place, best in fitting.items() if best})
+
+
 def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:
-    """The arrays of that framework's layers, by name.
+    """The arrays of that framework's layers, by name, and of what it keeps around them.
 
     Raises ConversionError, with the reason, where they cannot compute the same.
     """
     stack = network.recurrent
+    if not stack:
+        raise ConversionError(f"{framework} keeps recurrent layers, and this network has none")
     _refuse_between(network, framework)
-    if len(stack) < len(network.parts):
-        others = sorted({type(part).__name__ for part in network.parts} - {"Recurrent"})
-        network = network.noting(f"{framework} keeps recurrent layers here; left out: {', '.join(others)}")
     rows = [choose(framework, layer.equations, layer.directions[0]) for layer in stack]
-    both = any(len(layer.directions) == 2 for layer in stack)
-    naming = _naming_for(framework, layers=len(stack), both=both)
+    of_each = [
+        [apply.write(row, parameters, layer.equations) for parameters in layer.directions]
+        for layer, row in zip(stack, rows, strict=True)
+    ]
+    if rows[0].stacked and not any(layer.backwards or len(layer.directions) == 2 for layer in stack):
+        of_each = [[apply.join_layers(rows[0], [one for (one,) in of_each])]]
     arrays: dict[str, NDArray[Any]] = {}
-    for index, (layer, row) in enumerate(zip(stack, rows, strict=True)):
-        for direction, parameters in enumerate(layer.directions):
-            backwards = bool(direction) or layer.backwards
-            place = Place(naming.prefix, index, backwards)
-            scope = f"{row.family}_cell" if framework.startswith("tf1") else "cell"
-            for array, value in apply.write(row, parameters, layer.equations).items():
-                arrays[name_of(array, place, naming, scope)] = value
-    return arrays
+    for index, (layer, row, directions) in enumerate(zip(stack, rows, of_each, strict=False)):
+        both = len(directions) == 2
+        naming = _naming_for(framework, layers=len(of_each), both=both, alone=layer.backwards)
+        scope = row.scopes[0] if row.scopes else f"{row.family}_cell"
+        for direction, values in enumerate(directions):
+            place = Place(naming.prefix, index, bool(direction) or layer.backwards, scope)
+            arrays |= {name_of(array, place, naming): value for array, value in values.items()}
+    around = heads.around(framework, stack[0].equations.family)
+    return arrays if around is None else arrays | (heads.write(around, network) or {})
 
 
 def _refuse_between(network: Network, framework: str) -> None:
     """Refuse what stands between recurrent layers, which arrays of a stack cannot say."""
     places = [index for index, part in enumerate(network.parts) if isinstance(part, Recurrent)]
-    between = network.parts[places[0] : places[-1]] if places else ()
+    between = network.parts[places[0] : places[-1]]
     others = [type(part).__name__ for part in between if not isinstance(part, Recurrent)]
     others += ["a layer that gives its last output alone" for part in between if _gives_last(part)]
     if others:
@@ -129,19 +155,18 @@ def choose(framework: str, equations: Equations, parameters: Parameters) -> Layo
     )
 
 
-def _candidates(name: str, naming: Naming, known: Iterable[str]) -> Iterator[tuple[Place, str]]:
-    found = locate(name, naming, list(dict.fromkeys(known)))
-    if found is not None:
-        yield found
-
-
-def _best(rows: Iterable[Layout], group: Mapping[str, str], arrays: Arrays) -> Iterator[tuple[Layout, dict[str, str]]]:
+def _best(
+    rows: Iterable[Layout], place: Place, group: Mapping[str, str], arrays: Arrays, facts: Mapping[str, Any]
+) -> Iterator[tuple[Layout, dict[str, str]]]:
     """The row that explains the most arrays of one layer, if any explains them."""
     fitting: list[tuple[int, Layout, dict[str, str]]] = []
     for row in rows:
+        if not _is_meant(row, place, facts):
+            continue
         names = {name: group[name] for name, *_ in row.stored() if name in group}
         try:
-            apply.read(row, {name: arrays[full] for name, full in names.items()})
+            for one in apply.split_layers(row, {name: arrays[full] for name, full in names.items()}):
+                apply.read(row, one)
         except ConversionError:
             continue
         fitting.append((len(names), row, names))
@@ -153,35 +178,91 @@ def _best(rows: Iterable[Layout], group: Mapping[str, str], arrays: Arrays) -> I
         raise ConversionError(
             f"the arrays {', '.join(best[0][1].values())} fit several layouts",
             expected="one of " + ", ".join(row.key for row, _ in best),
-            do="name it with --from",
+            do='say which it is, as in family="lstm"',
         )
     yield best[0]
 
 
-def _stack(reading: Reading, arrays: Arrays, facts: Mapping[str, Any]) -> Iterator[Recurrent]:
-    """The layers from the bottom to the top, both directions of each together."""
+def _is_meant(row: Layout, place: Place, facts: Mapping[str, Any]) -> bool:
+    """Whether a row may be that of a layer, by the name of its cell and by what was said of it."""
+    cell = re.sub(r"_\d+$", "", place.scope)
+    named = not row.scopes or cell in row.scopes or facts.get("family") is not None
+    return named and apply.fits(row, facts) and apply.has_activations(row, facts)
+
+
+def _in_order(reading: Reading, prefix: str | Sequence[str] | None) -> list[Place]:
+    """The places of the layers from the bottom to the top."""
     places = sorted(reading.layers, key=lambda one: (in_order(one.prefix), one.layer, one.backwards))
-    for (_, _), both in groupby(places, key=lambda one: (one.prefix, one.layer)):
-        pair = list(both)
-        row, _ = reading.layers[pair[0]]
-        equations = apply.equations_of(row, **facts)
-        directions = tuple(
-            apply.read(row, {name: arrays[full] for name, full in reading.layers[place][1].items()}, equations)
-            for place in pair
+    separator = SEPARATORS.get(reading.framework, "")
+    if prefix is not None:
+        wanted = [path_of(one, reading.framework) for one in ([prefix] if isinstance(prefix, str) else prefix)]
+        of_each = [[one for one in places if one.prefix.removesuffix(separator) == name] for name in wanted]
+        if not all(of_each):
+            raise ConversionError(
+                f"no layer has prefix {wanted[of_each.index([])]!r}",
+                expected=" or ".join(dict.fromkeys(repr(one.prefix) for one in places)),
+            )
+        return [place for some in of_each for place in some]
+    layers = {(one.prefix, one.layer) for one in places}
+    kinds = {(one.prefix, one.layer, one.paired, one.scope) for one in places}
+    if len({unnumbered(one.prefix) for one in places}) > 1 or len(kinds) > len(layers):
+        raise ConversionError(
+            "the names of these layers do not tell in which order they follow one another",
+            got=", ".join(dict.fromkeys(repr(one.prefix) for one in places)),
+            do='name those that are meant, in their order, as in prefix=("encoder.", "decoder.")',
         )
-        yield Recurrent(equations, directions, backwards=len(pair) == 1 and pair[0].backwards)
+    return places
 
 
-def _naming_for(framework: str, *, layers: int, both: bool) -> Naming:
+def _stack(reading: Reading, places: Iterable[Place], arrays: Arrays, facts: Mapping[str, Any]) -> Iterator[Recurrent]:
+    """The layers from the bottom to the top, both directions of each together."""
+    before = 0
+    for (prefix, _), both in groupby(places, key=lambda one: (one.prefix, one.layer)):
+        pair = list(both)
+        if len(pair) == 1 and pair[0].paired:
+            raise ConversionError(
+                f"layer {prefix!r} reads in one direction, and by its name it is one of two",
+                do="look whether the file holds the other direction",
+            )
+        row, other = (reading.layers[place][0] for place in (pair[0], pair[-1]))
+        if row is not other:
+            raise ConversionError(f"the directions of layer {prefix!r} are of two kinds: {row.title}, {other.title}")
+        equations = apply.equations_of(row, **facts)
+        of_each = [_levels(reading.layers[place], arrays, equations) for place in pair]
+        for directions in zip(*of_each, strict=True):
+            layer = Recurrent(equations, directions, backwards=len(pair) == 1 and pair[0].backwards)
+            if before not in (0, layer.inputs):
+                raise ConversionError(
+                    f"layer {prefix!r} does not follow the one before it",
+                    expected=f"a layer of {before} features, which the one before gives",
+                    got=f"{layer.inputs}",
+                    do="name those that are meant with prefix, or convert them one by one",
+                )
+            before = sum(heads.width(one) for one in directions)
+            yield layer
+
+
+def _levels(layer: tuple[Layout, Mapping[str, str]], arrays: Arrays, equations: Equations) -> list[Parameters]:
+    """The parameters of the layers that lie in the arrays of one place: mostly one."""
+    row, names = layer
+    of_each = apply.split_layers(row, {name: arrays[full] for name, full in names.items()})
+    return [apply.read(row, one, equations) for one in of_each]
+
+
+def _naming_for(framework: str, *, layers: int, both: bool, alone: bool) -> Naming:
+    """How layers are named where nothing else is known: `alone` for one that only reads backwards."""
     for naming in NAMINGS[framework]:
-        if (naming.directions is not None or not both) and ("{layer}" in naming.template or layers == 1):
-            if naming.directions is not None and not both and framework.startswith("tf1"):
-                continue
+        many = "{layer}" in naming.template
+        if naming.reads_only or (layers > 1 and not many):
+            continue
+        if naming.directions is not None and not naming.tells_direction:
+            return naming  # one word more or less tells everything
+        if not alone and both == naming.tells_direction and many == (layers > 1):
             return naming
     raise ConversionError(
         f"{framework} has no names for these layers",
         expected="one layer of one direction",
-        got=f"{layers} layers" + (" of two directions" if both else ""),
+        got=f"{layers} layers" + (" of two directions" if both else " that read backwards" if alone else ""),
         do="convert them one by one",
     )
 

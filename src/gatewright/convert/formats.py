@@ -1,17 +1,17 @@
 """Every kind of file that can be read and written, and which of them a file is."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert import files, flat, keras_files, onnx_files, own_file, rtneural
+from gatewright.convert import files, flat, keras_files, listed, onnx_files, own_file, rtneural, tables
 from gatewright.convert.naming import NAMINGS
-from gatewright.convert.network import Network, Recurrent
+from gatewright.convert.network import Network, Part
 from gatewright.errors import ConversionError, ModelFileError
 
 Facts = dict[str, Any]
@@ -44,6 +44,12 @@ def _write_flat(framework: str, network: Network, path: Path) -> None:
 
 
 _FLAT_SUFFIXES = (".npz", ".safetensors")
+_SUFFIXES = {
+    "torch": (".pt", ".pth", ".safetensors", ".ckpt", ".npz"),
+    "gluon": (*_FLAT_SUFFIXES, ".params"),
+    "tf1": (*_FLAT_SUFFIXES, tables.ARCHIVE, tables.FOLDER),
+    "tf1-block": (*_FLAT_SUFFIXES, tables.ARCHIVE, tables.FOLDER),
+}
 FORMATS: Mapping[str, Format] = {
     one.name: one
     for one in (
@@ -56,12 +62,13 @@ FORMATS: Mapping[str, Format] = {
         *(
             Format(
                 name,
-                (".pt", ".pth", ".safetensors", ".ckpt", ".npz") if name == "torch" else _FLAT_SUFFIXES,
+                _SUFFIXES.get(name, _FLAT_SUFFIXES),
                 partial(_read_flat, name),
                 partial(_write_flat, name),
             )
             for name in NAMINGS
         ),
+        Format("d2l-list", (".npz",), listed.read, listed.write),
     )
 }
 
@@ -73,10 +80,11 @@ def format_of(path: Path, name: str | None, *, writing: bool = False) -> list[Fo
     """
     if name is not None and name not in FORMATS:
         raise ConversionError(f"there is no layout {name!r}", expected=", ".join(FORMATS))
+    kind = files.kind_of(path)
     found = [
         one
         for one in FORMATS.values()
-        if path.suffix in one.suffixes and (name == one.name or (name is None and not one.named_only))
+        if kind in one.suffixes and (name == one.name or (name is None and not one.named_only))
     ]
     if not found:
         suffixes = (
@@ -85,7 +93,7 @@ def format_of(path: Path, name: str | None, *, writing: bool = False) -> list[Fo
         raise ConversionError(
             f"{path} has no suffix of {name or 'a file of weights'}",
             expected=", ".join(suffixes),
-            got=path.suffix or "none",
+            got=kind or "none",
         )
     if writing and len(found) > 1:
         raise ConversionError(
@@ -120,7 +128,7 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
         return candidates[0].read(path, dict(facts or {}))
     found: list[Network] = []
     reasons: list[str] = []
-    if not path.is_file():
+    if not files.exists(path):
         raise ConversionError(f"there is no file {path}", do="give the path of a file of weights")
     for one in candidates:
         try:
@@ -152,12 +160,21 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
 
 def _same(one: Network, other: Network) -> bool:
     """Whether two readings of a file are the same function."""
-    if len(one.parts) != len(other.parts):
+    return len(one.parts) == len(other.parts) and all(map(_same_part, one.parts, other.parts))
+
+
+def _same_part(one: Part, other: Part) -> bool:
+    """Whether they are of one kind, and hold the same."""
+    if type(one) is not type(other):
         return False
-    for left, right in zip(one.parts, other.parts, strict=True):
-        if not isinstance(left, Recurrent) or not isinstance(right, Recurrent) or left.equations != right.equations:
-            return False
-        for mine, theirs in zip(left.directions, right.directions, strict=True):
-            if mine.keys() != theirs.keys() or not all(np.array_equal(mine[name], theirs[name]) for name in mine):
-                return False
-    return True
+    pairs = [(getattr(one, field.name), getattr(other, field.name)) for field in fields(one)]
+    return all(_same_value(left, right) for left, right in pairs)
+
+
+def _same_value(one: Any, other: Any) -> bool:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        mine, theirs = cast("Mapping[str, Any]", one), cast("Mapping[str, Any]", other)
+        return mine.keys() == theirs.keys() and all(np.array_equal(mine[name], theirs[name]) for name in mine)
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(_same_value, one, other))
+    return np.array_equal(one, other) if isinstance(one, np.ndarray) else bool(one == other)

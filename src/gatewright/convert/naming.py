@@ -3,6 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+
+FORWARDS, BACKWARDS = False, True
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +15,12 @@ class Naming:
     template: str
     directions: tuple[str, str] | None = None  # the words for forwards and backwards
     prefix: str = ""  # what is written where nothing else is known
+    reads_only: bool = False  # names that are understood, and that nothing is written by
+
+    @property
+    def tells_direction(self) -> bool:
+        """Whether also a layer that reads forwards says so: then it has another that reads backwards."""
+        return self.directions is not None and self.directions[FORWARDS] not in ("", "l")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +30,23 @@ class Place:
     prefix: str
     layer: int
     backwards: bool
+    scope: str = ""  # the name of its cell
+    paired: bool = False  # whether its name says that there is a layer of the other direction too
 
 
+_FORWARD = ("forward", "backward")
 NAMINGS: Mapping[str, tuple[Naming, ...]] = {
     "torch": (Naming("{prefix}{array}_l{layer}{direction}", ("", "_reverse")), Naming("{prefix}{array}")),
-    "gluon": (Naming("{prefix}{direction}{layer}_{array}", ("l", "r")), Naming("{prefix}{array}")),
+    "gluon": (
+        Naming("{prefix}_unfused.{layer}.{direction}.{array}", ("l_cell", "r_cell"), reads_only=True),
+        Naming("{prefix}_unfused.{layer}.{array}", reads_only=True),  # as MXNet 1's save_parameters has them
+        Naming("{prefix}{direction}{layer}_{array}", ("l", "r")),
+        Naming("{prefix}{array}"),
+    ),
     "tf1": (
-        Naming("{prefix}{direction}/multi_rnn_cell/cell_{layer}/{scope}/{array}", ("fw", "bw"), "bidirectional_rnn/"),
+        Naming("{prefix}cell_{layer}/bidirectional_rnn/{direction}/{scope}/{array}", ("fw", "bw"),
+               "stack_bidirectional_rnn/"),
+        Naming("{prefix}{direction}/multi_rnn_cell/cell_{layer}/{scope}/{array}", ("fw", "bw"), reads_only=True),
         Naming("{prefix}/multi_rnn_cell/cell_{layer}/{scope}/{array}", prefix="rnn"),
         Naming("{prefix}{direction}/{scope}/{array}", ("fw", "bw"), "bidirectional_rnn/"),
         Naming("{prefix}{scope}/{array}", prefix="rnn/"),
@@ -37,15 +56,58 @@ NAMINGS: Mapping[str, tuple[Naming, ...]] = {
     "dl4mt": (Naming("{prefix}{direction}_{array}", ("", "_r"), "encoder"), Naming("{prefix}{array}")),
     "wildml": (Naming("{prefix}{array}"),),
     "d2l": (Naming("{prefix}{array}"),),
-    "flax": (Naming("{prefix}{array}", prefix="cell/"),),
-    "nnx": (Naming("{prefix}{array}", prefix="cell/"),),
-    "equinox": (Naming("{prefix}{array}", prefix="cell."),),
-}
+    "flax": (
+        Naming("{prefix}layers_{layer}/{direction}_rnn/cell/{array}", _FORWARD, "params/"),
+        Naming("{prefix}layers_{layer}/cell/{array}", prefix="params/"),
+        Naming("{prefix}{direction}_rnn/cell/{array}", _FORWARD, "params/"),
+        Naming("{prefix}cell/{array}", prefix="params/"),
+        Naming("{prefix}{array}", reads_only=True),
+    ),
+    "nnx": (
+        Naming("{prefix}layers/{layer}/{direction}_rnn/cell/{array}", _FORWARD),
+        Naming("{prefix}layers/{layer}/cell/{array}"),
+        Naming("{prefix}{direction}_rnn/cell/{array}", _FORWARD),
+        Naming("{prefix}cell/{array}"),
+        Naming("{prefix}{array}", reads_only=True),
+    ),
+    "equinox": (Naming("{prefix}{layer}.{array}", prefix="cells."), Naming("{prefix}{array}", prefix="cell.")),
+}  # fmt: skip
 """By framework, the more telling first."""
+
+SEPARATORS: Mapping[str, str] = {"tf1": "/", "tf1-block": "/", "flax": "/", "nnx": "/", "equinox": "."}
+"""Where the names of arrays are paths."""
+
+
+def path_of(name: str, framework: str) -> str:
+    """The name as the framework's own paths are written.
+
+    `['params']['cell']['hn']['kernel']`, `.cell.weight_ih`, `rnn/gru_cell/kernel:0` and `cell/dense_i/kernel/value`
+    are other ways to write a path.
+    """
+    separator = SEPARATORS.get(framework)
+    if separator is None:
+        return name
+    opened = re.sub(r"\[['\"]?([^\[\]'\"]*)['\"]?\]", r".\1", re.sub(r":\d+$", "", name))
+    steps = [step for step in re.split(r"[./]", opened) if step]
+    return separator.join(steps[:-1] if steps[-1:] == ["value"] else steps)
 
 
 def locate(name: str, naming: Naming, arrays: Sequence[str]) -> tuple[Place, str] | None:
     """Whose the array of that name is, and which; None where the name is not made so."""
+    found = _expression(naming, tuple(arrays)).fullmatch(name)
+    if found is None:
+        return None
+    read = found.groupdict()
+    scope = read.get("scope", "")
+    if "scope" in read and "layer" not in read:
+        read["prefix"] += f"{scope}/"
+    backwards = naming.directions is not None and read["direction"] == naming.directions[BACKWARDS]
+    place = Place(read["prefix"], int(read.get("layer") or 0), backwards, scope, naming.tells_direction)
+    return place, read["array"]
+
+
+@cache
+def _expression(naming: Naming, arrays: tuple[str, ...]) -> re.Pattern[str]:
     longest = sorted(arrays, key=len, reverse=True)
     words = {
         "{prefix}": "(?P<prefix>.*?)",
@@ -55,22 +117,23 @@ def locate(name: str, naming: Naming, arrays: Sequence[str]) -> tuple[Place, str
         "{array}": f"(?P<array>{'|'.join(map(re.escape, longest))})",
     }
     parts = re.split(r"(\{\w+\})", naming.template)
-    found = re.fullmatch("".join(words.get(part, re.escape(part)) for part in parts), name)
-    if found is None:
-        return None
-    read = found.groupdict()
-    if "scope" in read and "layer" not in read:
-        read["prefix"] += f"{read['scope']}/"
-    backwards = naming.directions is not None and read["direction"] == naming.directions[1]
-    return Place(read["prefix"], int(read.get("layer") or 0), backwards), read["array"]
+    return re.compile("".join(words.get(part, re.escape(part)) for part in parts))
 
 
-def name_of(array: str, place: Place, naming: Naming, scope: str = "cell") -> str:
+def name_of(array: str, place: Place, naming: Naming) -> str:
     """What an array is called there."""
     direction = naming.directions[place.backwards] if naming.directions else ""
-    return naming.template.format(prefix=place.prefix, layer=place.layer, direction=direction, scope=scope, array=array)
+    return naming.template.format(
+        prefix=place.prefix, layer=place.layer, direction=direction, scope=place.scope, array=array
+    )
 
 
-def in_order(prefix: str) -> tuple[object, ...]:
+def in_order(prefix: str) -> tuple[tuple[bool, int, str], ...]:
     """A key by which cell_2 comes before cell_10."""
-    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", prefix))
+    parts = [part for part in re.split(r"(\d+)", prefix) if part]
+    return tuple((part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts)
+
+
+def unnumbered(prefix: str) -> str:
+    """The prefix without its numbers: what layers of one stack have in common."""
+    return re.sub(r"_?\d+", "", prefix)

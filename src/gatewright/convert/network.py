@@ -89,7 +89,12 @@ class Reverse:
     """The steps, and their mask, from the last to the first."""
 
 
-Part = Recurrent | Embedding | OneHot | Masking | Dense | Activation | Reshape | Reverse
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The mean of all steps of a row that are no padding: one vector for a sequence."""
+
+
+Part = Recurrent | Embedding | OneHot | Masking | Dense | Activation | Reshape | Reverse | Mean
 
 
 @dataclass(frozen=True, slots=True)

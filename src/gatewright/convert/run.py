@@ -13,6 +13,7 @@ from gatewright.convert.network import (
     Dense,
     Embedding,
     Masking,
+    Mean,
     Network,
     OneHot,
     Part,
@@ -89,7 +90,7 @@ def run_layer(
             numpy_ref.run(
                 trace,
                 inputs,
-                {name: one.astype(dtype) for name, one in plain(parameters, layer.equations).items()},
+                plain({name: one.astype(dtype) for name, one in parameters.items()}, layer.equations),
                 {name: np.broadcast_to(one, (value.shape[1], one.shape[-1])) for name, one in begin.items()},
                 lengths=lengths,
                 backwards=bool(index) or layer.backwards,
@@ -103,7 +104,9 @@ def _apply(part: Part, value: Array, mask: Array | None, lengths: Sequence[int] 
         case Embedding():
             return part.weight.astype(dtype)[value.astype(np.int64)]
         case OneHot():
-            return np.eye(part.symbols, dtype=dtype)[value.astype(np.int64)]
+            vectors = np.zeros((*value.shape, part.symbols), dtype)  # an identity matrix may be far larger
+            np.put_along_axis(vectors, value.astype(np.int64)[..., None], 1, axis=-1)
+            return vectors
         case Masking():  # zeros there, for whatever does not heed a mask
             return value * (value != part.value).any(axis=-1, keepdims=True)
         case Activation():
@@ -117,6 +120,8 @@ def _apply(part: Part, value: Array, mask: Array | None, lengths: Sequence[int] 
         case Dense():
             product = value.astype(dtype) @ part.weight.astype(dtype).T
             return FUNCTIONS[part.activation](product if part.bias is None else product + part.bias.astype(dtype))
+        case Mean():
+            return _mean(value, mask, lengths)
         case Recurrent():
             return _recur(part, value, mask, lengths, dtype)
 
@@ -129,6 +134,13 @@ def _recur(layer: Recurrent, value: Array, mask: Array | None, lengths: Sequence
     if mask is not None and layer.padding == "zeros" and layer.returns == "sequence":
         return output * mask[..., None]
     return output
+
+
+def _mean(value: Array, mask: Array | None, lengths: Sequence[int] | None) -> Array:
+    if mask is not None:
+        return (value * mask[..., None]).sum(axis=0) / mask.sum(axis=0)[:, None]
+    steps = len(value) if lengths is None else np.asarray(lengths)[:, None]  # a finished row gives out zeros
+    return value.sum(axis=0) / steps
 
 
 def _mask(part: Part, value: Array, mask: Array | None) -> Array | None:

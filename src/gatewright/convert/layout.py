@@ -1,0 +1,98 @@
+"""What a row of the table of layouts says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gatewright.convert.equations import Equations, Family, Reset
+
+Update = Literal["keeps", "replaces"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One array, or one for each gate where its name says `{gate}`.
+
+    `kinds` are what it holds (`patterns.AXES`), `axes` where that lies in it, `gates` whose it is: those of the row
+    where it is empty. `buffer` are the axes in which the numbers of each gate follow one another, where those belie its
+    shape.
+    """
+
+    name: str
+    kinds: str
+    axes: str
+    gates: str = ""
+    optional: bool = False
+    layers: bool = False  # whether all layers lie in it, those of the first layer first
+    buffer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How one framework keeps one kind of layer."""
+
+    framework: str
+    family: Family
+    title: str
+    gates: str  # ours, in the order of the arrays
+    arrays: tuple[Stored, ...]
+    source: str  # where the layout is documented
+    variant: str = ""
+    reset: Reset | None = None
+    update: Update = "keeps"
+    theirs: Mapping[str, str] = field(default_factory=dict[str, str])  # a gate's name there, where it is not ours
+    gate: tuple[str, ...] = ("sigmoid",)  # activations that the framework has; the first is its default
+    activation: tuple[str, ...] = ("tanh",)
+    output: tuple[str, ...] = ("tanh",)  # empty where the framework takes the candidate's for both
+    forget_bias: float = 0.0  # added in its equations
+    peepholes: bool = False
+    coupled: bool = False
+    projection: bool = False
+    clip: bool = False  # whether what its gates and candidate read can be cut off at a bound
+    clips: bool = False  # whether its memory, and what it projects, can be clipped
+    scopes: tuple[str, ...] = ()  # what its arrays stand under, where their own names are too common to tell
+
+    @property
+    def stacked(self) -> bool:
+        """Whether one array holds all layers."""
+        return any(one.layers for one in self.arrays)
+
+    @property
+    def key(self) -> str:
+        """The name of the row: `keras/gru`, `keras/gru-before`."""
+        return f"{self.framework}/{self.family}" + (f"-{self.variant}" if self.variant else "")
+
+    @property
+    def equations(self) -> Equations:
+        """What such a layer computes by default."""
+        return Equations(
+            self.family,
+            reset=self.reset,
+            gate=self.gate[0],
+            activation=self.activation[0],
+            output=self.having("output")[0],
+            forget_bias=self.forget_bias,
+            peepholes=self.peepholes,
+            coupled=self.coupled,
+            projection=self.projection,
+        )
+
+    def having(self, what: str) -> tuple[str, ...]:
+        """The activations that the framework has for its gate, activation or output."""
+        return getattr(self, what) or self.activation
+
+    def by_gate(self) -> tuple[str, ...]:
+        """The names of its arrays, all of one gate before those of the next."""
+        gates = [self.theirs.get(gate, gate) for gate in self.gates.split()]
+        return tuple(one.name.format(gate=gate) for gate in gates for one in self.arrays)
+
+    def stored(self) -> tuple[tuple[str, Stored, tuple[str, ...]], ...]:
+        """Every array by its name, with the gates that it holds."""
+        found: list[tuple[str, Stored, tuple[str, ...]]] = []
+        for one in self.arrays:
+            gates = tuple((one.gates or self.gates).split())
+            if "{gate}" in one.name:
+                found += [(one.name.format(gate=self.theirs.get(gate, gate)), one, (gate,)) for gate in gates]
+            else:
+                found.append((one.name, one, gates))
+        return tuple(found)

@@ -1,0 +1,53 @@
+"""Files in which arrays have no names but their order: Dive into Deep Learning's list of parameters.
+
+`numpy.savez(path, *params)` calls them arr_0, arr_1, ...; the book's GRU has eleven: for each gate W_x, W_h and b, then
+those of the head, W_hq and b_q.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gatewright.convert import files, flat
+from gatewright.convert.heads import AROUND
+from gatewright.convert.layouts import Layout, layouts
+from gatewright.convert.network import Network
+from gatewright.errors import ConversionError
+
+BOOK = "d2l"
+
+
+def read(path: Path, facts: dict[str, Any]) -> Network:
+    """The network in such a list, which its length tells.
+
+    Raises ConversionError where no layer has so many arrays.
+    """
+    arrays = files.read_arrays(path)
+    for row in layouts(BOOK):
+        names = _names(row)
+        for count in (len(names), len(row.by_gate())):
+            if arrays.keys() == {f"arr_{index}" for index in range(count)}:
+                by_name = {name: arrays[f"arr_{index}"] for index, name in enumerate(names[:count])}
+                return replace(flat.read(by_name, BOOK, facts), layout=f"{BOOK}-list")
+    raise ConversionError(
+        f"{path} is no list of a layer's parameters",
+        expected=" or ".join(f"{len(_names(row))} arrays ({row.title})" for row in layouts(BOOK)),
+        got=f"{len(arrays)} arrays: {', '.join(list(arrays)[:4])}",
+    )
+
+
+def write(network: Network, path: Path) -> None:
+    """Write the list, as `params = [numpy.load(path)[f"arr_{i}"] for i in range(11)]` reads it.
+
+    Raises ConversionError where the book's layer does not compute the same.
+    """
+    arrays = flat.write(network, BOOK)
+    row = flat.choose(BOOK, network.recurrent[0].equations, network.recurrent[0].directions[0])
+    ordered = [arrays[name] for name in _names(row) if name in arrays]
+    files.write_arrays(path, {f"arr_{index}": array for index, array in enumerate(ordered)})
+
+
+def _names(row: Layout) -> tuple[str, ...]:
+    """The names in the order of the list."""
+    head = next(one for one in AROUND if one.framework == BOOK)
+    return (*row.by_gate(), *((head.weight[0], head.bias) if head.weight else ()))
