@@ -29,7 +29,7 @@ def kind_of(path: Path) -> str:
 
 def exists(path: Path) -> bool:
     """Whether there is something to read."""
-    return path.is_file() or tables.kind_of(path) is not None
+    return path.is_file() or tables.exists(path)
 
 
 def read_arrays(path: str | os.PathLike[str]) -> Arrays:

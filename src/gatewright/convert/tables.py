@@ -27,7 +27,12 @@ def kind_of(path: Path) -> str | None:
     """FOLDER or ARCHIVE where the path leads to tables."""
     if path.is_dir():
         return FOLDER
-    return ARCHIVE if _archive_of(path) else None
+    return ARCHIVE if path.name.endswith(ARCHIVE) or _archive_of(path) else None
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a folder, or an archive that the path leads into."""
+    return path.is_dir() or _archive_of(path) is not None
 
 
 def read(path: Path) -> dict[str, NDArray[Any]]:
