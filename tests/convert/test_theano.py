@@ -145,6 +145,16 @@ def test_wildml_to_other_frameworks(tmp_path: Path) -> None:
         convert.convert(tmp_path / "gru.npz", tmp_path / "tf1.npz", target_layout="tf1")
 
 
+@pytest.mark.parametrize("target", ["out.keras", "out.h5", "out.onnx", "out.safetensors"])
+def test_the_mean_is_not_lost_on_the_way(target: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "model.npz", **tutorial())
+    network = convert.read(tmp_path / "model.npz", "theano")
+    layout = {".h5": "keras", ".safetensors": "gatewright"}.get(Path(target).suffix)
+    with pytest.raises(ConversionError, match="mean of all steps|got: .*Mean"):
+        convert.write(network, tmp_path / target, layout)
+    assert not (tmp_path / target).exists()
+
+
 def test_a_part_that_the_target_has_not_is_told(tmp_path: Path) -> None:
     np.savez(tmp_path / "model.npz", **tutorial())
     report = convert.convert(tmp_path / "model.npz", tmp_path / "lstm.npz", target_layout="gluon")

@@ -101,12 +101,8 @@ def run_layer(
 
 def _apply(part: Part, value: Array, mask: Array | None, lengths: Sequence[int] | None, dtype: Any) -> Array:
     match part:
-        case Embedding():
-            return part.weight.astype(dtype)[value.astype(np.int64)]
-        case OneHot():
-            vectors = np.zeros((*value.shape, part.symbols), dtype)  # an identity matrix may be far larger
-            np.put_along_axis(vectors, value.astype(np.int64)[..., None], 1, axis=-1)
-            return vectors
+        case Embedding() | OneHot():
+            return _vectors(part, value.astype(np.int64), dtype)
         case Masking():  # zeros there, for whatever does not heed a mask
             return value * (value != part.value).any(axis=-1, keepdims=True)
         case Activation():
@@ -124,6 +120,14 @@ def _apply(part: Part, value: Array, mask: Array | None, lengths: Sequence[int] 
             return _mean(value, mask, lengths)
         case Recurrent():
             return _recur(part, value, mask, lengths, dtype)
+
+
+def _vectors(part: Embedding | OneHot, symbols: Array, dtype: Any) -> Array:
+    if isinstance(part, Embedding):
+        return part.weight.astype(dtype)[symbols]
+    vectors = np.zeros((*symbols.shape, part.symbols), dtype)  # an identity matrix may be far larger
+    np.put_along_axis(vectors, symbols[..., None], 1, axis=-1)
+    return vectors
 
 
 def _recur(layer: Recurrent, value: Array, mask: Array | None, lengths: Sequence[int] | None, dtype: Any) -> Array:

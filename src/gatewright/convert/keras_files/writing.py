@@ -19,6 +19,7 @@ from gatewright.convert.network import (
     Dense,
     Embedding,
     Masking,
+    Mean,
     Network,
     OneHot,
     Part,
@@ -100,6 +101,10 @@ def _write(part: Part, following: Part | None, before: Part | None, writer: _Wri
             _dense(part, writer)
         case Recurrent():
             _recurrent(part, following, writer)
+        case Mean():
+            raise ConversionError(
+                "a mean of all steps is not written for Keras", do="convert the recurrent layers alone"
+            )
 
 
 def _embedding(weight: NDArray[Any], masks_zero: bool, writer: _Writer) -> None:
