@@ -6,6 +6,7 @@ python -m tools.rosetta --check    fail if they are not up to date
 
 from gatewright.convert.equations import Family
 from gatewright.convert.explain import mapping
+from gatewright.convert.heads import AROUND
 from gatewright.convert.layouts import Layout, Stored, layouts
 from gatewright.convert.patterns import pattern
 from tests.paths import ROOT
@@ -20,8 +21,26 @@ NAMES = {
 
 
 def the_tables() -> str:
-    """All families."""
-    return "\n\n".join(_family(family, title) for family, title in FAMILIES.items())
+    """All families, and what stands around their layers."""
+    families = (_family(family, title) for family, title in FAMILIES.items())
+    return "\n\n".join((*families, "## Around the layers", _table(("layout", "of", "before", "after"), _around())))
+
+
+def _around() -> list[tuple[str, ...]]:
+    """What stands before and after the recurrent layers, where a framework has names for it."""
+    rows: list[tuple[str, ...]] = []
+    for row in AROUND:
+        keys = ", ".join(f"`{row.framework}/{family}`" for family in row.families if layouts(row.framework, family))
+        before = _laid(row.embedding, "embedding ") if row.embedding else "one-hot vectors" if row.one_hot else ""
+        head = _laid(row.weight, "dense ") + (f", bias `{row.bias}`" if row.bias else "") if row.weight else ""
+        ends = [f"then {row.activation}"] if head and row.activation != "identity" else []
+        rows.append((keys, row.title, before, ", ".join(["mean of all steps"] * row.mean + [head] * bool(head) + ends)))
+    return rows
+
+
+def _laid(array: tuple[str, str], what: str) -> str:
+    name, axes = array
+    return f"{what}`{name}` ({axes.replace(' ', ', ')})"
 
 
 def _family(family: Family, title: str) -> str:
@@ -56,6 +75,8 @@ def _array(row: Layout, name: str, one: Stored, gates: tuple[str, ...]) -> str:
         said += " of " + ", ".join(row.theirs.get(gate, gate) for gate in own)
     if one.buffer:
         said += f", each gate's numbers in the order of ({', '.join(LETTERS[axis] for axis in one.buffer.split())})"
+    if one.layers:
+        said += " for each layer, one below the other"
     return said + (", if it has biases" if one.optional and one.kinds != "p" else "")
 
 
@@ -96,7 +117,9 @@ def _activations(row: Layout, family: Family) -> str:
         said.append("gates: " + " or ".join(NAMES.get(one, one) for one in row.gate))
     said.append(("candidate: " if family != "rnn" else "") + " or ".join(NAMES.get(one, one) for one in row.activation))
     if family == "lstm":
-        said.append("memory: " + " or ".join(NAMES.get(one, one) for one in row.output))
+        said.append("memory: " + (" or ".join(NAMES.get(one, one) for one in row.output) or "as the candidate's"))
+    if row.clips:
+        said.append("clipped on request: memory" + (", projection" if row.projection else ""))
     return "; ".join(said)
 
 

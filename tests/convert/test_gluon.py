@@ -1,13 +1,17 @@
 """MXNet Gluon's layers: names with and without a block's prefix, .npz and MXNet's own .params, held to MXNet itself."""
 
+import contextlib
 import importlib.util
 import struct
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gatewright import convert
 from gatewright.convert import files
@@ -186,6 +190,21 @@ def test_a_file_that_lies(at: int, change: bytes, message: str, tmp_path: Path) 
     (tmp_path / "lies.params").write_bytes(content[:at] + change + content[at + len(change) :])
     with pytest.raises(ConversionError, match=message):
         convert.read(tmp_path / "lies.params")
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_a_file_of_any_bytes_is_read_or_refused(data: st.DataObject) -> None:
+    content = bytearray(whole())
+    for at, byte in data.draw(st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), max_size=8)):
+        content[at] = byte
+    content = content[: data.draw(st.integers(0, len(content)))]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "any.params")
+        path.write_bytes(content)
+        with contextlib.suppress(ConversionError):
+            arrays = files.read_arrays(path)
+            assert sum(array.nbytes for array in arrays.values()) <= len(content)
 
 
 def test_what_mxnet_has_no_type_for(tmp_path: Path) -> None:

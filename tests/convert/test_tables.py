@@ -116,6 +116,20 @@ def test_an_archive_that_is_not_there(tmp_path: Path) -> None:
             convert.read(path)
 
 
+def test_an_npz_has_arrays_of_any_name(tmp_path: Path) -> None:
+    arrays = {"file": np.arange(3.0), "allow_pickle": np.ones((2, 0)), "a/b.c": np.asfortranarray(np.eye(2, 3))}
+    files.write_arrays(tmp_path / "some.npz", arrays)
+    with np.load(tmp_path / "some.npz") as found:
+        assert list(found) == list(arrays)
+        assert all(np.array_equal(found[name], array) for name, array in arrays.items())
+
+
+def test_names_without_end_are_no_layers(tmp_path: Path) -> None:
+    np.savez(tmp_path / "names.npz", **{"a" * 60000: np.ones(3), "a/" * 30000 + "kernel": np.ones((3, 3))})
+    with pytest.raises(ConversionError, match="no recurrent layer of tf1"):
+        convert.read(tmp_path / "names.npz", "tf1", family="rnn")
+
+
 def test_links_in_a_folder_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere.csv").write_text("1\n")
     folder = unpacked(tmp_path / "folder", {"a.csv": "1\n"})

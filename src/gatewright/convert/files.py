@@ -165,7 +165,10 @@ def _refuse_repeated(path: Path, sizes: Mapping[str, int]) -> None:
 
 def _write_npz(arrays: Arrays) -> bytes:
     content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
+    with zipfile.ZipFile(content, "w") as opened:  # numpy.savez has no place for an array that is called "file"
+        for name, array in arrays.items():
+            with opened.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                npy.write_array(member, array, allow_pickle=False)
     return content.getvalue()
 
 

@@ -78,6 +78,10 @@ SEPARATORS: Mapping[str, str] = {"tf1": "/", "tf1-block": "/", "flax": "/", "nnx
 """Where the names of arrays are paths."""
 
 
+LONGEST = 400
+"""No framework has longer names; a hostile file may, and to take them apart would last."""
+
+
 def path_of(name: str, framework: str) -> str:
     """The name as the framework's own paths are written.
 
@@ -94,7 +98,7 @@ def path_of(name: str, framework: str) -> str:
 
 def locate(name: str, naming: Naming, arrays: Sequence[str]) -> tuple[Place, str] | None:
     """Whose the array of that name is, and which; None where the name is not made so."""
-    found = _expression(naming, tuple(arrays)).fullmatch(name)
+    found = _expression(naming, tuple(arrays)).fullmatch(name) if len(name) <= LONGEST else None
     if found is None:
         return None
     read = found.groupdict()
