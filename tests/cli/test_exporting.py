@@ -95,7 +95,7 @@ def test_without_onnx_runtime_it_is_written_all_the_same(
 def test_what_cannot_be_is_refused(export: Callable[..., Said], model: Path) -> None:
     code, out, err = export(model, model.with_suffix(".tflite"))
     assert (code, out) == (2, "")
-    assert err.splitlines()[1:] == ["  expected: .onnx", "  got: .tflite", "  do: name the file model.onnx"]
+    assert err.splitlines()[1:] == ["  expected: .onnx or .c or .h", "  got: .tflite", "  do: name the file model.onnx"]
     code, _, err = export(model, model.with_suffix(".onnx"), "--layer", "top")
     assert (code, err) == (2, "error: the model file has no recurrent layer 'top'\n  expected: 'recurrent'\n")
     assert not model.with_suffix(".onnx").exists()

@@ -173,34 +173,21 @@ def test_equal_models_are_equal_files(tmp_path: Path) -> None:
     assert all(text.isascii() for text in texts[0])
 
 
+A_NAME = """the C code cannot have this name
+  expected: letters, digits and underscores, of which a letter is the first; and no word of C or C++
+  got: {}
+  do: give name='...'"""
+BOTH_WAYS = """layer '' (gru) is bidirectional, so it cannot run step by step
+  expected: a layer that reads a sequence from its beginning on
+  got: a backward direction, which begins at the end
+  do: train the model with bidirectional=False, or export it as ONNX for whole sequences"""
+A_PATH = "the path is that of no C file\n  expected: NAME.c, NAME.h or NAME\n  got: model.onnx"
 REFUSED = {
-    "both ways": (
-        lambda: {"model": layer_of(bidirectional=True)},
-        "layer '' (gru) is bidirectional, so it cannot run step by step\n"
-        "  expected: a layer that reads a sequence from its beginning on\n"
-        "  got: a backward direction, which begins at the end\n"
-        "  do: train the model with bidirectional=False, or export it as ONNX for whole sequences",
-    ),
-    "a name": (
-        lambda: {"name": "2fast"},
-        "the C code cannot have this name\n"
-        "  expected: letters, digits and underscores, of which a letter is the first; and no word of C or C++\n"
-        "  got: '2fast'\n  do: give name='...'",
-    ),
-    "a word of C": (
-        lambda: {"name": "double"},
-        "the C code cannot have this name\n"
-        "  expected: letters, digits and underscores, of which a letter is the first; and no word of C or C++\n"
-        "  got: 'double'\n  do: give name='...'",
-    ),
-    "weights": (
-        lambda: {"weights": "int4"},
-        "weights has no such value\n  expected: float32 or int8\n  got: 'int4'",
-    ),
-    "a path": (
-        lambda: {"path": "model.onnx"},
-        "the path is that of no C file\n  expected: NAME.c, NAME.h or NAME\n  got: model.onnx",
-    ),
+    "both ways": (lambda: {"model": layer_of(bidirectional=True)}, BOTH_WAYS),
+    "a name": (lambda: {"name": "2fast"}, A_NAME.format("'2fast'")),
+    "a word of C": (lambda: {"name": "double"}, A_NAME.format("'double'")),
+    "weights": (lambda: {"weights": "int4"}, "weights has no such value\n  expected: float32 or int8\n  got: 'int4'"),
+    "a path": (lambda: {"path": "model.onnx"}, A_PATH),
 }
 
 

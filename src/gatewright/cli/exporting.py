@@ -66,9 +66,9 @@ def export(
     """Write a saved model as a file for other runtimes, and hold it to the model.
 
     FILE.onnx has the whole of a recipe's model: ONNX's GRU, LSTM or RNN where the equations are one, else the
-    equations in a Scan. FILE.c and FILE.h have it as C code that runs step by step and needs nothing. Where onnxruntime,
-    or a C compiler, is installed the file is run on random numbers beside the NumPy reference; the exit code is 1 where
-    the two differ by more than rounding.
+    equations in a Scan. FILE.c and FILE.h have it as C code that runs step by step and needs nothing. Where
+    onnxruntime, or a C compiler, is installed the file is run on random numbers beside the NumPy reference; the exit
+    code is 1 where the two differ by more than rounding.
     """
     format_ = _format_of(file)
     given: dict[str, Any] = {"states": states or None, "lengths": lengths or None, "opset": opset}
@@ -131,9 +131,9 @@ def _c99(wish: Wish) -> Report:
 
     written = c99(wish.model, wish.file, layer=wish.layer, **wish.options)
     given = "symbol" if written.stack.symbols else "x"
+    sizes = f"{written.constant_bytes:,} bytes of constants, {written.state_bytes:,} a state"
     lines = [
-        f"{written.source} and {written.header.name}  {written.constant_bytes:,} bytes of constants, "
-        f"{written.state_bytes:,} a state",
+        f"{written.source} and {written.header.name}  {sizes}",
         f"{given}: {written.input}",
         f"y: {written.output}",
         *([str(written.loss)] if written.loss else []),

@@ -29,8 +29,8 @@ class Loss:
         share = self.rms / self.outputs_rms if self.outputs_rms else 0.0
         same = "" if self.same_largest is None else f", and the largest output is the same in {self.same_largest:.1%}"
         return (
-            f"int8 weights: over {self.steps} steps of {self.inputs} the outputs are off by at most {self.largest:.2g}, "
-            f"rms {self.rms:.2g} ({share:.2%} of theirs){same}"
+            f"int8 weights: over {self.steps} steps of {self.inputs} the outputs are off by at most "
+            f"{self.largest:.2g}, rms {self.rms:.2g} ({share:.2%} of theirs){same}"
         )
 
 
@@ -62,7 +62,7 @@ def loss(exact: Stack, coarse: Stack, sample: Array | None) -> Loss:
 
 
 def drawn(stack: Stack) -> Array:
-    """Random inputs: each symbol as probable as the others; numbers of mean 0 and deviation 1 where nothing is known."""
+    """Random inputs: each symbol as probable as the others; numbers of mean 0 and deviation 1, or as standardised."""
     generator = np.random.default_rng(0)
     if stack.symbols:
         return generator.integers(0, stack.symbols.count, (STEPS, ROWS))

@@ -6,14 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from textwrap import wrap
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gatewright.backends.c99.own_math import LARGEST_ERRORS
 from gatewright.backends.c99.names import KEYWORDS
+from gatewright.backends.c99.own_math import LARGEST_ERRORS
 from gatewright.backends.c99.pair import Pair, Remarks, pair
 from gatewright.backends.c99.parts import Math, Stack
 from gatewright.backends.c99.quantised import quantised
@@ -159,7 +158,11 @@ def _remarks(network: Network, stack: Stack, lost: Loss | None) -> Remarks:
         },
         input=_input(network, stack),
         output=_output(network, stack),
-        more=[*_listed("symbols", about.get("vocabulary")), *_listed("outputs", _outputs(about)), *_notes(stack, lost)],
+        more=[
+            *_listed("symbols", about.get("vocabulary")),
+            *_listed("outputs", about.get("classes")),
+            *_notes(stack, lost),
+        ],
     )
 
 
@@ -178,18 +181,13 @@ def _output(network: Network, stack: Stack) -> str:
     return f"{count} numbers, what the dense layer says{so_far}; no softmax is taken"
 
 
-def _outputs(about: Mapping[str, Any]) -> Any:
-    """The names of the outputs: classes, or symbols again."""
-    return about.get("classes")
-
-
 def _listed(what: str, names: Any) -> list[str]:
     """The names behind the numbers of symbols or outputs, as they may stand in a comment."""
     if not names:
         return []
     shown = [json.dumps(str(one)).replace("/", "\\u002f") for one in names[:MOST_LISTED]]
     rest = f", ... ({len(names)} in all)" if len(names) > MOST_LISTED else ""
-    return [f"The {what} by their numbers, from 0 up:\n" + "\n".join(wrap(", ".join(shown) + rest, 96))]
+    return [f"The {what} by their numbers, from 0 up:\n" + ", ".join(shown) + rest]
 
 
 def _notes(stack: Stack, lost: Loss | None) -> list[str]:
@@ -199,7 +197,7 @@ def _notes(stack: Stack, lost: Loss | None) -> list[str]:
         text = (
             f"exp, tanh and their like are in the file; in units in the last place they are off by at most: {errors}."
         )
-        notes.insert(0, "\n".join(wrap(text, 96)))
+        notes.insert(0, text)
     if lost is not None:
-        notes.insert(0, "\n".join(wrap(f"{lost}.", 96)))
+        notes.insert(0, f"{lost}.")
     return notes

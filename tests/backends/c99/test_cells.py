@@ -20,7 +20,7 @@ from gatewright.lang.ops import Op
 from gatewright.trace import Trace, trace_cell
 from tests.backends.c99.compiled import CXX, GNU, SANITIZERS, build, compiler, run
 from tests.backends.odd_cells import ODD
-from tests.cells.cases import ALL, SIZES, SQUARE
+from tests.cells.cases import ALL, SQUARE
 from tests.parity.assertions import assert_parity
 
 STEPS = 6

@@ -138,7 +138,7 @@ class _Planner:
         level, kind, _ = found
         if is_sum(work):
             return level + (kind > Kind.SUMS)
-        return level + (isinstance(work, Product) or work.op is Op.TRANSPOSE)
+        return level + (isinstance(work, Product) or (isinstance(work, Equation) and work.op is Op.TRANSPOSE))
 
     def _defer(self) -> None:
         """What has no name and is used in one later loop over the same elements is computed there: 1 - z beside n."""

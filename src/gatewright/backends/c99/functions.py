@@ -88,7 +88,7 @@ class Functions:
             texts = {**PLAIN, **LIBM}
         else:
             texts = {**OWN, **PLAIN}
-            for name in reversed(OWN):  # what a function needs stands before it
+            for name in reversed(list(OWN)):  # what a function needs stands before it
                 if name in wanted:
                     wanted |= {other for other in OWN if re.search(rf"NAME_{other}\b", OWN[name])}
         return "".join(self._filled(text) for name, text in texts.items() if name in wanted)

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable
 
-KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
-    "alignas alignof and asm bool catch class compl concept consteval constexpr constinit decltype delete explicit "
-    "export false friend mutable namespace new noexcept not nullptr operator or private protected public requires "
-    "template this throw true try typeid typename using virtual wchar_t xor".split()
-)
+_WORDS = """
+    auto break case char const continue default do double else enum extern float for goto if inline int long
+    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
+    alignas alignof and asm bool catch class compl concept consteval constexpr constinit decltype delete explicit
+    export false friend mutable namespace new noexcept not nullptr operator or private protected public requires
+    template this throw true try typeid typename using virtual wchar_t xor
+"""
+KEYWORDS = frozenset(_WORDS.split())
 """Those of C and of C++."""
 PARAMETERS = frozenset({"state", "symbol", "x", "y"})
 

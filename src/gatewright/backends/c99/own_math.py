@@ -21,7 +21,8 @@ LARGEST_ERRORS: Mapping[str, float] = {
     "sqrt": 1.0,
     "tanh": 3.0,
 }
-"""How many units in the last place a result may be off, in both dtypes. Below the normal range a result is any number there.
+"""How many units in the last place a result may be off, in both dtypes. Of results below the normal range
+nothing is said.
 
 That is without -ffast-math, with fused multiply-adds or without."""
 

@@ -1,11 +1,12 @@
 """One step of a part as statements of C."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from math import prod
 
 from gatewright.axes import Shape, bind
 from gatewright.backends.c99.blocks import Block, Kind, Store, is_named, plan
-from gatewright.backends.c99.expressions import Binding, Expression, number
+from gatewright.backends.c99.expressions import Expression, number
 from gatewright.backends.c99.functions import Functions
 from gatewright.backends.c99.lines import Lines
 from gatewright.backends.c99.names import Names, identifier
@@ -18,13 +19,15 @@ from gatewright.trace.ir import Atom, Equation, Literal, Var
 
 LONGEST = 60
 """The longest expression that is written where it is used."""
+SHORT = 16
+"""The most turns of a loop that gcc may unroll before it looks for vectors."""
 
 
 class Step:
     """Writes the statements of one part; `lines` holds them.
 
-    `bounds` names the size of each axis, `constants` each array, `fields` each state in the struct. The input is `x`, or
-    the one that `symbol` is the number of; where the first state is not kept, it is put into `y`.
+    `bounds` names the size of each axis, `constants` each array, `fields` each state in the struct. The input is `x`,
+    or the one that `symbol` is the number of; where the first state is not kept, it is put into `y`.
     """
 
     def __init__(
@@ -103,7 +106,7 @@ class Step:
 
     def _product(self, vector: Var, terms: Sequence[tuple[Term, str, Var]]) -> None:
         """All products with one vector."""
-        i, j = self.rows, self.columns
+        j = self.columns
         lookup = self.one_hot and vector == self.plan.trace.inputs[0]
         if lookup:
             self._additions([(term, name, target, "symbol", "") for term, name, target in terms])
@@ -116,7 +119,7 @@ class Step:
     def _additions(self, terms: Sequence[tuple[Term, str, Var, str, str]]) -> None:
         i = self.rows
         for axis in dict.fromkeys(target.shape[0] for _, _, target, _, _ in terms):
-            with self.lines.loop(i, self._bound(axis)):
+            with self._along(i, axis):
                 for term, name, target, column, factor in terms:
                     if target.shape[0] == axis:
                         at = (column, i) if term.transposed else (i, column)
@@ -131,7 +134,7 @@ class Step:
         self.lines.gap()
         self._declare([f"{names[work.target.name]}[{self._bound(work.target.shape[0])}]" for work, _ in scaled])
         for axis in dict.fromkeys(work.target.shape[0] for work, _ in scaled):
-            with self.lines.loop(i, self._bound(axis)):
+            with self._along(i, axis):
                 for work, parts in scaled:
                     if work.target.shape[0] == axis:
                         terms = [f"{scale}[{i}] * {name}[{i}]" if scale else f"{name}[{i}]" for name, scale in parts]
@@ -144,7 +147,7 @@ class Step:
             assert isinstance(rule, Accumulated)
             name = self._named(work.target, f"{op.value}_{self._short(operand)}")
             self.lines.add(f"{self._real} {name} = {self._number(0.0)};")
-            self._nest(operand.shape, lambda at: self.lines.add(f"{name} += {self._spelled(operand, at).text};"))
+            self._assign(name, "+=", operand, operand.shape, indexed=False)
             if rule.mean:
                 count = prod(bind(operand.shape, self.part.sizes))
                 self.lines.add(f"{name} /= {self._number(float(count))};")
@@ -180,11 +183,17 @@ class Step:
         if not shape:
             write(at)
         elif len(shape) == 1:
-            with self.lines.loop(at[0], self._bound(shape[0])):
+            with self._along(at[0], shape[0]):
                 write(at)
         else:
-            with self.lines.loop(at[0], self._bound(shape[0])), self.lines.loop(at[1], self._bound(shape[1])):
+            with self._along(at[0], shape[0]), self._along(at[1], shape[1]):
                 write(at)
+
+    def _along(self, index: str, axis: str) -> AbstractContextManager[None]:
+        """A loop whose turns do not wait for one another."""
+        if self.part.sizes[axis] <= SHORT:
+            self.lines.add(f"{self.functions.name.upper()}_ROLLED")
+        return self.lines.loop(index, self._bound(axis))
 
     def _equations(self, block: Block, at: Indices) -> None:
         for work in block.works:
@@ -211,15 +220,18 @@ class Step:
             assert isinstance(value, Var)
             name = self._names.take(f"{identifier(value.name)}_old")
             self._declare([name + self._brackets(value.shape)])
-            self._nest(value.shape, lambda at: self.lines.add(f"{name}{_index(at)} = {self._spelled(value, at).text};"))
+            self._assign(name, "=", value, value.shape)
             self._known[value.name] = name
         for store in stores:
-            self._nest(
-                store.state.shape,
-                lambda at: self.lines.add(
-                    f"{self._place(store.state)}{_index(at)} = {self._spelled(store.value, at).text};"
-                ),
-            )
+            self._assign(self._place(store.state), "=", store.value, store.state.shape)
+
+    def _assign(self, place: str, sign: str, value: Atom, shape: Shape, *, indexed: bool = True) -> None:
+        """Loops that bring every element of a value to a place."""
+
+        def write(at: Indices) -> None:
+            self.lines.add(f"{place}{_index(at) if indexed else ''} {sign} {self._spelled(value, at).text};")
+
+        self._nest(shape, write)
 
     def _declare(self, arrays: Sequence[str]) -> None:
         for array in arrays:

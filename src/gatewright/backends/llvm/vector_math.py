@@ -6,8 +6,8 @@ they should.
 
 from collections.abc import Mapping, Sequence
 
-from gatewright.backends.llvm.arithmetic import Arithmetic
 from gatewright.backends.coefficients import COEFFICIENTS
+from gatewright.backends.llvm.arithmetic import Arithmetic
 from gatewright.backends.llvm.vector_type import Value
 
 LARGEST_ERRORS: Mapping[str, float] = {"exp": 2.0, "log": 1.25, "sigmoid": 3.5, "softplus": 3.0, "tanh": 3.0}

@@ -1,0 +1,1 @@
+"""How fast exported C code is, how large, and what weights of eight bits cost."""

@@ -1,0 +1,127 @@
+"""The text of NAME.c."""
+
+import re
+
+from gatewright.backends.c99.arrays import definition
+from gatewright.backends.c99.layout import Layout
+from gatewright.backends.c99.lines import comment, function, loop
+from gatewright.backends.c99.parts import Part
+from gatewright.backends.c99.quantised import Quantised
+from gatewright.backends.c99.steps import Step
+
+_ROLLED = """/* gcc unrolls a loop of few turns before it looks for vectors, and then finds slow ones. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define {0}_ROLLED _Pragma("GCC unroll 1")
+#else
+#define {0}_ROLLED
+#endif
+"""
+
+
+def source(layout: Layout) -> str:
+    """Constants, functions, the step of each part, and what can be called."""
+    functions = layout.functions.text({op for step in layout.steps for op in step.ops})
+    steps = zip(layout.stack.parts, layout.steps, strict=True)
+    parts = [] if layout.is_inline() else [_part(layout, part, step) for part, step in steps]
+    code = "\n".join([functions, *parts, _reset(layout), _step(layout)])
+    head = comment([f"See {layout.stack.header}."])
+    rolled = _ROLLED.format(layout.stack.name.upper()) if "_ROLLED\n" in code else ""
+    text = "\n".join([head, *_includes(layout, code), rolled, _constants(layout), code])
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def signature(layout: Layout) -> str:
+    """The head of the function that takes a step."""
+    name, real = layout.stack.name, layout.stack.real
+    given = "int symbol" if layout.stack.symbols else f"const {real} x[{layout.size('input')}]"
+    return f"void {name}_step({name}_state *state, {given}, {real} y[{layout.size('output')}])"
+
+
+def _includes(layout: Layout, code: str) -> list[str]:
+    lines = [f'#include "{layout.stack.header}"', ""]
+    if re.search(r"\bu?int(32|64)_t\b", code):
+        lines += ["#include <stdint.h>", ""]
+    if layout.stack.math == "libm" and re.search(r"\b(exp|log|sqrt|tanh|fabs|log1p)f?\(", code):
+        lines += ["#include <math.h>", ""]
+    return lines
+
+
+def _constants(layout: Layout) -> str:
+    placed = layout.constants
+    if not placed:
+        return ""
+    note = ["Matrices lie column by column, NAME[column][row]."]
+    if layout.table in placed:
+        note.append("A row of the embedding is that of a symbol.")
+    if any(isinstance(one.constant, Quantised) for one in placed.values()):
+        note.append("Row i of a matrix of whole numbers is to be multiplied by NAME_scale[i].")
+    texts = [
+        definition(layout.stack, name, one.constant, one.bounds, by_column=one.by_column)
+        for name, one in placed.items()
+    ]
+    return "\n".join([comment(note), *texts]) + "\n"
+
+
+def _part(layout: Layout, part: Part, step: Step) -> str:
+    """The function of one part. Its output is in its state, or goes to y."""
+    real = layout.stack.real
+    parameters = [f"{layout.stack.name}_state *state"] if part.kept() else []
+    parameters += ["int symbol" if step.one_hot else f"const {real} *x"]
+    parameters += [] if layout.keeps_output(part) else [f"{real} *y"]
+    return function(f"static void {_name(layout, part)}({', '.join(parameters)})", step.lines.lines)
+
+
+def _name(layout: Layout, part: Part) -> str:
+    return f"{layout.stack.name}_{part.name or 'layer'}"
+
+
+def _reset(layout: Layout) -> str:
+    name = layout.stack.name
+    zero = "0.0f" if layout.stack.real == "float" else "0.0"
+    lines: list[str] = []
+    for part in layout.stack.parts:
+        for state in part.kept():
+            place = f"state->{layout.fields[part.name][state.name]}"
+            if state.shape:
+                lines += loop(layout.bounds[part.name][state.shape[0]], f"{place}[i] = {zero};")
+            else:
+                lines.append(f"    {place} = {zero};")
+    return function(f"void {name}_reset({name}_state *state)", lines or ["    state->nothing = 0;"])
+
+
+def _step(layout: Layout) -> str:
+    lines = list(layout.steps[0].lines.lines) if layout.is_inline() else _calls(layout)
+    last = layout.stack.parts[-1]
+    if layout.keeps_output(last):
+        lines += ["", *loop(layout.size("output"), f"y[i] = {layout.given(last)}[i];")]
+    return function(signature(layout), lines)
+
+
+def _calls(layout: Layout) -> list[str]:
+    """One part after the other, each on what the one below gave."""
+    below, declared, lines = _encoded(layout)
+    for part, step in zip(layout.stack.parts, layout.steps, strict=True):
+        given = layout.given(part)
+        if not layout.keeps_output(part) and part is not layout.stack.parts[-1]:
+            bound = layout.bounds[part.name][part.trace.states[0].shape[0]]
+            declared.append(f"    {layout.stack.real} {given}[{bound}];")
+        words = ["state"] if part.kept() else []
+        words += ["symbol" if step.one_hot else below]
+        words += [] if layout.keeps_output(part) else [given]
+        lines.append(f"    {_name(layout, part)}({', '.join(words)});")
+        below = given
+    return [*declared, *([""] if declared else []), *lines]
+
+
+def _encoded(layout: Layout) -> tuple[str, list[str], list[str]]:
+    """Where the input of the first part lies; what is declared for that, and what brings it there."""
+    symbols, real = layout.stack.symbols, layout.stack.real
+    if symbols is None or layout.steps[0].one_hot:
+        return "x", [], []
+    if symbols.table is None:
+        return "x", [f"    {real} x[{layout.size('symbols')}] = {{0}};"], ["    x[symbol] = 1;"]
+    if not isinstance(symbols.table, Quantised):
+        return f"{layout.table}[symbol]", [], []
+    bound, table = layout.size("embedding"), layout.table
+    row = loop(bound, f"x[i] = {table}_scale[symbol] * {table}[symbol][i];")
+    return "x", [f"    {real} x[{bound}];"], row
