@@ -18,7 +18,7 @@ class Images(Recipe):
 
     "permuted" reads the pixels in an order that is drawn once from the seed. The preset "text" has the published
     setting of DL Indaba's practical on gated models, with more patience: its code stops at the first validation that is
-    no better. Its L2 of 1e-3 is left out, as in that code, which sums it over an empty list; with it, 98.0 % was reached.
+    no better. Its L2 of 1e-3 is left out, as in that code, which sums it over an empty list; with it we reached 98.0 %.
     """
 
     name: ClassVar[str] = "images"
