@@ -65,7 +65,7 @@ def _show(report: "Report", target: str) -> None:
     for note in report.notes:
         console.print(f"  {note}")
     for what, difference in report.differences.items():
-        console.print(f"{what}: largest difference {difference:.2g}, of outputs up to {report.scale:.2g}")
+        console.print(f"{what}: differ by {difference:.2g} at most, in outputs up to {report.scale:.2g}")
     console.print(f"written: {target}")
 
 

@@ -7,12 +7,10 @@ A conversion computes the same function, or it is refused with the reason.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from itertools import zip_longest
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert import formats
@@ -32,6 +30,7 @@ from gatewright.convert.network import (
     Reshape,
     Reverse,
 )
+from gatewright.convert.proof import compare, in_framework
 from gatewright.convert.run import run, run_layer
 from gatewright.errors import ConversionError
 
@@ -68,7 +67,7 @@ class Report:
     layers: tuple[str, ...]  # of what was read, from the bottom to the top
     source: str  # layouts
     target: str
-    differences: Mapping[str, float]  # the largest between outputs for the same random inputs, by what was compared
+    differences: Mapping[str, float]  # the largest between outputs for the same random inputs, by what was run
     scale: float  # the largest output
     notes: tuple[str, ...]
 
@@ -102,6 +101,8 @@ def convert(
 ) -> Report:
     """Convert a file of weights, read the result again, and compare the outputs of both for random inputs.
 
+    Where a framework that can run one of the files is installed, it is asked too, and held to our reading.
+
     Raises ConversionError where it cannot be done exactly; `target` is then not written, or taken away again.
     """
     wanted = format_of(Path(target), target_layout, writing=True)[0]
@@ -112,80 +113,15 @@ def convert(
     try:
         again = _read(Path(target), wanted.name, _facts(network))
         difference, scale = compare(network, again)
+        differences = {"both files, read here": difference}
+        for path, one in ((source, network), (target, again)):
+            differences |= in_framework(FORMATS[one.layout], Path(path), one)
     except ConversionError:
         Path(target).write_bytes(before) if existed else Path(target).unlink(missing_ok=True)
         raise
     kinds = tuple(_described(part) for part in network.parts)
-    differences = {"both files as read here, in float64": difference}
     notes = (*network.notes, *again.notes, *_left_out(network, again))
     return Report(kinds, network.layout, wanted.name, differences, scale, notes)
-
-
-def compare(one: Network, other: Network, *, steps: int = 11, batch: int = 3, seed: int = 0) -> tuple[float, float]:
-    """The largest difference between outputs of two networks, and the largest output, both in float64.
-
-    Networks of the same parts are compared as a whole too; otherwise their recurrent layers are, one by one.
-
-    Raises ConversionError where it is more than rounding can explain.
-    """
-    generator = np.random.default_rng(seed)
-    fixed = [len(state) for layer in one.recurrent for part in layer.initial for state in part.values()]
-    batch = next((rows for rows in fixed if rows > 1), batch)
-    pairs = [
-        (Network((_all_steps(left),)), Network((_all_steps(right),)))
-        for left, right in zip_longest(one.recurrent, other.recurrent)
-        if left is not None and right is not None
-    ]
-    if _outline(one) == _outline(other):
-        pairs.append((one, other))
-    difference = scale = 0.0
-    for left, right in pairs:
-        inputs = _example(left, steps, batch, generator)
-        wanted, got = run(left, inputs), run(right, inputs)
-        alike = wanted.shape == got.shape
-        difference = max(difference, float(np.abs(wanted - got).max(initial=0.0)) if alike else np.inf)
-        scale = max(scale, float(np.abs(wanted).max(initial=0.0)))
-    same = len(one.recurrent) == len(other.recurrent)
-    if not same or not difference <= _rounding(one) * max(scale, 1.0):
-        raise ConversionError(
-            "what was written computes something else",
-            expected=f"a difference below {_rounding(one):.1g}",
-            got=f"{difference:.3g}" if same else f"{len(other.recurrent)} layers of {len(one.recurrent)}",
-            do="please report it with both files",
-        )
-    return difference, scale
-
-
-def _outline(network: Network) -> list[tuple[Any, ...]]:
-    """What of a network not every kind of file can say."""
-    return [(type(part), getattr(part, "returns", None)) for part in network.parts]
-
-
-def _all_steps(layer: Recurrent) -> Recurrent:
-    """A layer that gives out every step, as every layout has it."""
-    return replace(layer, returns="sequence")
-
-
-def _example(network: Network, steps: int, batch: int, generator: np.random.Generator) -> NDArray[Any]:
-    """Random inputs that a network can read, some of whose steps are padding."""
-    shape = network.reads
-    match network.parts[0]:
-        case Embedding() as first:
-            return generator.integers(0, len(first.weight), (shape[0] or steps, batch))
-        case OneHot() as first:
-            return generator.integers(0, first.symbols, (shape[0] or steps, batch))
-        case Reshape():
-            return generator.standard_normal((batch, shape[0] or steps))
-        case first:
-            inputs = generator.standard_normal((shape[0] or steps, batch, shape[-1] or 1))
-            if isinstance(first, Masking):
-                inputs[generator.random(inputs.shape[:2]) < 0.2] = first.value
-            return inputs
-
-
-def _rounding(network: Network) -> float:
-    types = [array.dtype for layer in network.recurrent for one in layer.directions for array in one.values()]
-    return 64 * float(np.finfo(np.result_type(*types, np.float32)).eps)
 
 
 def _facts(network: Network) -> dict[str, Any]:

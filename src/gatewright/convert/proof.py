@@ -1,0 +1,110 @@
+"""Two files held to each other: both are run on the same random input, and by their frameworks where these are there."""
+
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert.formats import Format
+from gatewright.convert.network import Embedding, Masking, Network, OneHot, Recurrent, Reshape
+from gatewright.convert.run import run
+from gatewright.errors import ConversionError
+
+IN_FLOAT32 = 1e-4  # as a share of the largest output: what single precision may lose in a few steps
+
+
+def compare(one: Network, other: Network, *, steps: int = 11, batch: int = 3, seed: int = 0) -> tuple[float, float]:
+    """The largest difference between outputs of two networks, and the largest output, both in float64.
+
+    Networks of the same parts are compared as a whole too; otherwise their recurrent layers are, one by one.
+
+    Raises ConversionError where it is more than rounding can explain.
+    """
+    generator = np.random.default_rng(seed)
+    fixed = [len(state) for layer in one.recurrent for part in layer.initial for state in part.values()]
+    batch = next((rows for rows in fixed if rows > 1), batch)
+    pairs = [
+        (Network((_all_steps(left),)), Network((_all_steps(right),)))
+        for left, right in zip_longest(one.recurrent, other.recurrent)
+        if left is not None and right is not None
+    ]
+    if _outline(one) == _outline(other):
+        pairs.append((one, other))
+    difference = scale = 0.0
+    for left, right in pairs:
+        inputs = _example(left, steps, batch, generator)
+        wanted, got = run(left, inputs), run(right, inputs)
+        alike = wanted.shape == got.shape
+        difference = max(difference, float(np.abs(wanted - got).max(initial=0.0)) if alike else np.inf)
+        scale = max(scale, float(np.abs(wanted).max(initial=0.0)))
+    same = len(one.recurrent) == len(other.recurrent)
+    if not same or not difference <= _rounding(one) * max(scale, 1.0):
+        raise ConversionError(
+            "what was written computes something else",
+            expected=f"a difference below {_rounding(one):.1g}",
+            got=f"{difference:.3g}" if same else f"{len(other.recurrent)} layers of {len(one.recurrent)}",
+            do="please report it with both files",
+        )
+    return difference, scale
+
+
+def in_framework(one: Format, path: Path, network: Network) -> dict[str, float]:
+    """The largest difference between what a framework computes with a file and what our reading of it does.
+
+    Empty where the framework cannot run files, or is not installed.
+
+    Raises ConversionError where the difference is more than single precision can explain.
+    """
+    if one.run is None:
+        return {}
+    inputs = _example(network, 11, 3, np.random.default_rng(0))
+    inputs = inputs.astype(np.float32) if inputs.dtype.kind == "f" else inputs
+    try:
+        got = one.run(path, inputs)
+    except ImportError:
+        return {}
+    wanted = run(network, inputs)
+    difference = float(np.abs(wanted - got).max(initial=0.0)) if wanted.shape == got.shape else np.inf
+    if not difference <= IN_FLOAT32 * max(float(np.abs(wanted).max(initial=0.0)), 1.0):
+        raise ConversionError(
+            f"{one.name} computes something else with {path} than was read here",
+            expected=f"outputs of shape {wanted.shape} within {IN_FLOAT32:g}",
+            got=f"shape {got.shape}, a difference of {difference:.3g}",
+            do="please report it with the file",
+        )
+    return {f"{path.name}, run by {one.name}": difference}
+
+
+def _outline(network: Network) -> list[tuple[Any, ...]]:
+    """What of a network not every kind of file can say."""
+    return [(type(part), getattr(part, "returns", None)) for part in network.parts]
+
+
+def _all_steps(layer: Recurrent) -> Recurrent:
+    """A layer that gives out every step, as every layout has it."""
+    return replace(layer, returns="sequence")
+
+
+def _example(network: Network, steps: int, batch: int, generator: np.random.Generator) -> NDArray[Any]:
+    """Random inputs that a network can read, some of whose steps are padding."""
+    shape = network.reads
+    match network.parts[0]:
+        case Embedding() as first:
+            return generator.integers(0, len(first.weight), (shape[0] or steps, batch))
+        case OneHot() as first:
+            return generator.integers(0, first.symbols, (shape[0] or steps, batch))
+        case Reshape():
+            return generator.standard_normal((batch, shape[0] or steps))
+        case first:
+            inputs = generator.standard_normal((shape[0] or steps, batch, shape[-1] or 1))
+            if isinstance(first, Masking):
+                inputs[generator.random(inputs.shape[:2]) < 0.2] = first.value
+            return inputs
+
+
+def _rounding(network: Network) -> float:
+    types = [array.dtype for layer in network.recurrent for one in layer.directions for array in one.values()]
+    return 64 * float(np.finfo(np.result_type(*types, np.float32)).eps)
