@@ -150,7 +150,7 @@ def test_the_mean_is_not_lost_on_the_way(target: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "model.npz", **tutorial())
     network = convert.read(tmp_path / "model.npz", "theano")
     layout = {".h5": "keras", ".safetensors": "gatewright"}.get(Path(target).suffix)
-    with pytest.raises(ConversionError, match="mean of all steps|written as ONNX: Mean"):
+    with pytest.raises(ConversionError, match="mean of all steps|Mean"):
         convert.write(network, tmp_path / target, layout)
     assert not (tmp_path / target).exists()
 

@@ -91,7 +91,7 @@ class Writer:
                 return self._activation(part.function, value, name)
             case Masking() | Embedding():
                 raise ConversionError(
-                    "ONNX's operators know no mask, and a mean of all steps is not written",
+                    "ONNX's operators know no mask",
                     got=type(part).__name__,
                     do="leave it out, and give the lengths of the rows instead",
                 )
