@@ -36,7 +36,13 @@ class Format:
 
 
 def _read_flat(framework: str, path: Path, facts: Facts) -> Network:
-    return flat.read(files.read_arrays(path), framework, facts)
+    arrays = files.read_arrays(path)
+    try:
+        return flat.read(arrays, framework, facts)
+    except ConversionError as error:  # it knows no file
+        raise ConversionError(
+            f"{path}: {error.problem}", expected=error.expected, got=error.got, do=error.do
+        ) from error
 
 
 def _write_flat(framework: str, network: Network, path: Path) -> None:
