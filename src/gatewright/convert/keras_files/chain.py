@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gatewright.convert.activations import ACTIVATIONS
 from gatewright.convert.keras_files.architecture import Layer, Version
 from gatewright.convert.run import FUNCTIONS
 from gatewright.errors import ConversionError
+
+FAMILIES = {"SimpleRNN": "rnn", "GRU": "gru", "LSTM": "lstm", "CuDNNGRU": "gru", "CuDNNLSTM": "lstm"}
 
 
 @dataclass
@@ -32,8 +35,9 @@ def function(layer: Layer, chain: Chain, which: str, default: str = "identity") 
             "hard_sigmoid is that of Keras 1 and 2, max(0, min(1, x/5 + 1/2)); Keras 3 would open the file with x/6"
         )
     name = {"linear": "identity", "hard_sigmoid": chain.version.hard_sigmoid}.get(str(said), str(said))
-    if name not in FUNCTIONS or (name == "softmax" and which != "activation"):
-        raise unlike(layer, chain, which, "linear, hard_sigmoid, relu, sigmoid, softmax, softplus or tanh", said)
+    known = ACTIVATIONS if layer.kind in FAMILIES else FUNCTIONS
+    if name not in known:
+        raise unlike(layer, chain, which, ", ".join(known), said)
     return name
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.keras_files.architecture import Layer, Version
-from gatewright.convert.keras_files.chain import Chain, function, unlike
-from gatewright.convert.keras_files.recurrence import FAMILIES, bidirectional, recurrent
+from gatewright.convert.keras_files.chain import FAMILIES, Chain, function, unlike
+from gatewright.convert.keras_files.recurrence import bidirectional, recurrent
 from gatewright.convert.network import (
     Activation,
     Dense,

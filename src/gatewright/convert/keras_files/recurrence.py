@@ -10,13 +10,12 @@ from gatewright.convert import apply
 from gatewright.convert.activations import HARD_SLOPES
 from gatewright.convert.equations import Equations
 from gatewright.convert.keras_files.architecture import Config, Layer, Version
-from gatewright.convert.keras_files.chain import Chain, function, unlike
+from gatewright.convert.keras_files.chain import FAMILIES, Chain, function, unlike
 from gatewright.convert.layouts import BY_KEY, Layout, layouts
 from gatewright.convert.network import Part, Recurrent, Reverse
 from gatewright.errors import ConversionError
 
 Arrays = Mapping[str, NDArray[Any]]
-FAMILIES = {"SimpleRNN": "rnn", "GRU": "gru", "LSTM": "lstm", "CuDNNGRU": "gru", "CuDNNLSTM": "lstm"}
 DIRECTIONS = ("forward/", "backward/")
 
 

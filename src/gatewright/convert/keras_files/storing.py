@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.keras_files.architecture import Layer
+from gatewright.convert.keras_files.chain import FAMILIES
 from gatewright.convert.keras_files.containers import CONFIG, METADATA, NAMES, PLACES, WEIGHTS, group_names
 from gatewright.convert.keras_files.hdf5 import library
-from gatewright.convert.keras_files.recurrence import FAMILIES
 
 KERAS2, KERAS3 = "2.15.0", "3.3.0"  # what files say of who wrote them
 
