@@ -38,10 +38,8 @@ _KERAS1_ARRAYS = (
     Stored("U_{gate}", "U", "state hidden"),
     Stored("b_{gate}", "b", "hidden"),
 )
-_KERAS1_FUSED = (
-    Stored("W", "W", "input (gate hidden)"),
-    Stored("U", "U", "state (gate hidden)"),
-    Stored("b", "b", "(gate hidden)"),
+_KERAS1_FUSED = tuple(
+    Stored(name, one.kinds, one.axes) for name, one in zip("WUb", (*_KERAS_MATRICES, _KERAS_BIAS), strict=True)
 )
 _ONNX = "https://onnx.ai/onnx/operators/onnx__"
 _ONNX_FUNCTIONS = (
@@ -87,14 +85,9 @@ LAYOUTS: tuple[Layout, ...] = (
         "keras", "lstm", "keras.layers.LSTM", "i f g o", (*_KERAS_MATRICES, _KERAS_BIAS), f"{_KERAS}lstm/",
         theirs={"g": "c"}, gate=_KERAS_GATES, activation=_ANY, output=_ANY,
     ),
-    Layout(
-        "keras", "gru", "keras.layers.CuDNNGRU", "z r n", _CUDNN_ARRAYS, _CUDNN, variant="cudnn", reset="after",
-        theirs={"n": "h"},
-    ),
-    Layout(
-        "keras", "lstm", "keras.layers.CuDNNLSTM", "i f g o", _CUDNN_ARRAYS, _CUDNN, variant="cudnn",
-        theirs={"g": "c"},
-    ),
+    Layout("keras", "gru", "keras.layers.CuDNNGRU", "z r n", _CUDNN_ARRAYS, _CUDNN, "cudnn", "after",
+        theirs={"n": "h"}),
+    Layout("keras", "lstm", "keras.layers.CuDNNLSTM", "i f g o", _CUDNN_ARRAYS, _CUDNN, "cudnn", theirs={"g": "c"}),
     Layout(
         "keras1", "rnn", "Keras 1 SimpleRNN", "h",
         (Stored("W", "W", "input hidden"), Stored("U", "U", "state hidden"), Stored("b", "b", "hidden")), _KERAS1,
