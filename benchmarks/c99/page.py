@@ -91,8 +91,8 @@ def _speeds_of(kind: str, section: Mapping[str, Any]) -> str:
 def _size(section: Mapping[str, Any]) -> list[str]:
     notes = (
         f"Bytes of the object file for a Cortex-M4, by {section['compiler']} with `{section['flags']}`: the same "
-        "models. `text` holds code and constants, and goes to flash; nothing is in `data` and `bss`. The stack is what all "
-        "functions of a step take together."
+        "models. `text` holds code and constants, and goes to flash; nothing is in `data` and `bss`. The stack is what "
+        "all functions of a step take together."
     )
     head = ["", "text", "of it code", "text, int8", "of it code", "data", "bss", "state", "stack", "stack, int8"]
     lines = [

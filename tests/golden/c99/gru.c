@@ -3,6 +3,13 @@
 
 #include <stdint.h>
 
+/* gcc unrolls a loop of few turns before it looks for vectors, and then finds slow ones. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define GRU_ROLLED _Pragma("GCC unroll 1")
+#else
+#define GRU_ROLLED
+#endif
+
 /* Matrices lie column by column, NAME[column][row]. */
 static const float gru_W_r[GRU_INPUT][GRU_HIDDEN] = {
     {-1.0f, -0.2f, 0.6f},
@@ -55,7 +62,7 @@ typedef union {
     uint32_t bits;
 } gru_bits;
 
-/* |a|, but at most so much. Compared as whole numbers, so that no compiler makes a branch of it; NaN stays NaN. */
+/* |a|, but at most so much. Whole numbers are compared, of which no compiler makes a branch. NaN stays. */
 static inline float gru_bounded(float a, float most)
 {
     gru_bits x, y;
@@ -143,9 +150,9 @@ void gru_step(gru_state *state, const float x[GRU_INPUT], float y[GRU_OUTPUT])
 {
     float a_r[GRU_HIDDEN] = {0};
     float a_z[GRU_HIDDEN] = {0};
-
     for (int j = 0; j < GRU_INPUT; ++j) {
         const float x_j = x[j];
+        GRU_ROLLED
         for (int i = 0; i < GRU_HIDDEN; ++i) {
             a_r[i] += gru_W_r[j][i] * x_j;
             a_z[i] += gru_W_z[j][i] * x_j;
@@ -153,6 +160,7 @@ void gru_step(gru_state *state, const float x[GRU_INPUT], float y[GRU_OUTPUT])
     }
     for (int j = 0; j < GRU_HIDDEN; ++j) {
         const float h_j = state->h[j];
+        GRU_ROLLED
         for (int i = 0; i < GRU_HIDDEN; ++i) {
             a_r[i] += gru_U_r[j][i] * h_j;
             a_z[i] += gru_U_z[j][i] * h_j;
@@ -161,6 +169,7 @@ void gru_step(gru_state *state, const float x[GRU_INPUT], float y[GRU_OUTPUT])
 
     float z[GRU_HIDDEN];
     float r_h[GRU_HIDDEN];
+    GRU_ROLLED
     for (int i = 0; i < GRU_HIDDEN; ++i) {
         const float r = gru_sigmoid(a_r[i] + gru_b_r[i]);
         z[i] = gru_sigmoid(a_z[i] + gru_b_z[i]);
@@ -168,20 +177,22 @@ void gru_step(gru_state *state, const float x[GRU_INPUT], float y[GRU_OUTPUT])
     }
 
     float a_n[GRU_HIDDEN] = {0};
-
     for (int j = 0; j < GRU_INPUT; ++j) {
         const float x_j = x[j];
+        GRU_ROLLED
         for (int i = 0; i < GRU_HIDDEN; ++i) {
             a_n[i] += gru_W_n[j][i] * x_j;
         }
     }
     for (int j = 0; j < GRU_HIDDEN; ++j) {
         const float r_h_j = r_h[j];
+        GRU_ROLLED
         for (int i = 0; i < GRU_HIDDEN; ++i) {
             a_n[i] += gru_U_n[j][i] * r_h_j;
         }
     }
 
+    GRU_ROLLED
     for (int i = 0; i < GRU_HIDDEN; ++i) {
         const float n = gru_tanh(a_n[i] + gru_b_n[i]);
         state->h[i] = z[i] * state->h[i] + (1.0f - z[i]) * n;

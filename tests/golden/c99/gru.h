@@ -13,8 +13,8 @@
  *     gru_reset(&state);
  *     gru_step(&state, x, y);    and so on, with each x in turn
  *
- * A state has 12 bytes, the constants have 216. Nothing is allocated, and nothing is shared
- * between states: each may have a thread of its own. x and y may not overlap.
+ * A state has 12 bytes, the constants have 216. Nothing is allocated, and nothing is shared between
+ * states: each may have a thread of its own. x and y may not overlap.
  */
 #ifndef GRU_H
 #define GRU_H

@@ -3,6 +3,13 @@
 
 #include <math.h>
 
+/* gcc unrolls a loop of few turns before it looks for vectors, and then finds slow ones. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define GRU_ROLLED _Pragma("GCC unroll 1")
+#else
+#define GRU_ROLLED
+#endif
+
 /*
  * Matrices lie column by column, NAME[column][row].
  * Row i of a matrix of whole numbers is to be multiplied by NAME_scale[i].
@@ -94,9 +101,9 @@ void gru_step(gru_state *state, const float x[GRU_INPUT], float y[GRU_OUTPUT])
     float U_r_h[GRU_HIDDEN] = {0};
     float W_z_x[GRU_HIDDEN] = {0};
     float U_z_h[GRU_HIDDEN] = {0};
-
     for (int j = 0; j < GRU_INPUT; ++j) {
         const float x_j = x[j];
+        GRU_ROLLED
         for (int i = 0; i < GRU_HIDDEN; ++i) {
             W_r_x[i] += gru_W_r[j][i] * x_j;
             W_z_x[i] += gru_W_z[j][i] * x_j;
@@ -104,13 +111,16 @@ void gru_step(gru_state *state, const float x[GRU_INPUT], float y[GRU_OUTPUT])
     }
     for (int j = 0; j < GRU_HIDDEN; ++j) {
         const float h_j = state->h[j];
+        GRU_ROLLED
         for (int i = 0; i < GRU_HIDDEN; ++i) {
             U_r_h[i] += gru_U_r[j][i] * h_j;
             U_z_h[i] += gru_U_z[j][i] * h_j;
         }
     }
+
     float a_r[GRU_HIDDEN];
     float a_z[GRU_HIDDEN];
+    GRU_ROLLED
     for (int i = 0; i < GRU_HIDDEN; ++i) {
         a_r[i] = gru_W_r_scale[i] * W_r_x[i] + gru_U_r_scale[i] * U_r_h[i];
         a_z[i] = gru_W_z_scale[i] * W_z_x[i] + gru_U_z_scale[i] * U_z_h[i];
@@ -118,6 +128,7 @@ void gru_step(gru_state *state, const float x[GRU_INPUT], float y[GRU_OUTPUT])
 
     float z[GRU_HIDDEN];
     float r_h[GRU_HIDDEN];
+    GRU_ROLLED
     for (int i = 0; i < GRU_HIDDEN; ++i) {
         const float r = gru_sigmoid(a_r[i] + gru_b_r[i]);
         z[i] = gru_sigmoid(a_z[i] + gru_b_z[i]);
@@ -126,24 +137,28 @@ void gru_step(gru_state *state, const float x[GRU_INPUT], float y[GRU_OUTPUT])
 
     float W_n_x[GRU_HIDDEN] = {0};
     float U_n_r_h[GRU_HIDDEN] = {0};
-
     for (int j = 0; j < GRU_INPUT; ++j) {
         const float x_j = x[j];
+        GRU_ROLLED
         for (int i = 0; i < GRU_HIDDEN; ++i) {
             W_n_x[i] += gru_W_n[j][i] * x_j;
         }
     }
     for (int j = 0; j < GRU_HIDDEN; ++j) {
         const float r_h_j = r_h[j];
+        GRU_ROLLED
         for (int i = 0; i < GRU_HIDDEN; ++i) {
             U_n_r_h[i] += gru_U_n[j][i] * r_h_j;
         }
     }
+
     float a_n[GRU_HIDDEN];
+    GRU_ROLLED
     for (int i = 0; i < GRU_HIDDEN; ++i) {
         a_n[i] = gru_W_n_scale[i] * W_n_x[i] + gru_U_n_scale[i] * U_n_r_h[i];
     }
 
+    GRU_ROLLED
     for (int i = 0; i < GRU_HIDDEN; ++i) {
         const float n = tanhf(a_n[i] + gru_b_n[i]);
         state->h[i] = z[i] * state->h[i] + (1.0f - z[i]) * n;

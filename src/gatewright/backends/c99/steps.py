@@ -191,7 +191,7 @@ class Step:
 
     def _along(self, index: str, axis: str) -> AbstractContextManager[None]:
         """A loop whose turns do not wait for one another."""
-        if self.part.sizes[axis] <= SHORT:
+        if 1 < self.part.sizes[axis] <= SHORT:
             self.lines.add(f"{self.functions.name.upper()}_ROLLED")
         return self.lines.loop(index, self._bound(axis))
 
