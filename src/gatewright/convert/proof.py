@@ -1,4 +1,4 @@
-"""Two files held to each other: both are run on the same random input, by their frameworks too where these are there."""
+"""Two files held to each other: both are run on the same random input, and by their frameworks where they are there."""
 
 from dataclasses import replace
 from itertools import zip_longest
