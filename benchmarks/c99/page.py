@@ -36,8 +36,8 @@ amp.h amp.c 128 13056
 - **Loops over units** are the inner ones, and matrices lie column by column, so that compilers use vectors without
   being allowed to change the order of sums. Tell them which: `-O3 -march=native`.
 - **Functions**: with `math="own"` exp, tanh and their like are in the file, without branches, off by at most 3 units
-  in the last place. With `math="libm"` those of math.h are called, one number at a time: a step takes two to seven
-  times as long.
+  in the last place. With `math="libm"` those of math.h are called, one number at a time: a step takes two and a half
+  to seven times as long.
 - **Numbers**: float, or `dtype="float64"`. `weights="int8"` keeps matrices as whole numbers with a scale for each row
   and adds up in float; what that costs is measured when the files are written, on inputs given as `sample` or on
   random ones, and stands in the header.

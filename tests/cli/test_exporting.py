@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from gatewright import cells, cli
-from gatewright.export import onnx_check
+from gatewright.export import c_check, onnx_check
 from gatewright.model_file import save
+from tests.backends.c99.compiled import compiler
 from tests.export.running import model_of
 
 Said = tuple[int, str, str]
@@ -100,3 +101,32 @@ def test_what_cannot_be_is_refused(export: Callable[..., Said], model: Path) -> 
     assert (code, err) == (2, "error: the model file has no recurrent layer 'top'\n  expected: 'recurrent'\n")
     assert not model.with_suffix(".onnx").exists()
     assert export(model.with_name("none"), "m.onnx")[0] == 1
+
+
+def test_c_files_are_written_and_compared(export: Callable[..., Said], model: Path) -> None:
+    compiler()
+    code, out, _ = export(model, model.with_suffix(".c"), "--weights", "int8", "--name", "net")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].startswith(f"{model.with_suffix('.c')} and model.h  ")
+    assert [line.partition(":")[0] for line in lines[1:4]] == ["x", "y", "int8 weights"]
+    assert lines[4].startswith("compiled by ")
+    assert float(lines[4].split()[-1]) < 1e-5
+    assert "void net_step(net_state *state" in model.with_suffix(".h").read_text()
+    code, out, _ = export(model, model.with_suffix(".h"), "--json")
+    said = json.loads(out)
+    assert (code, said["right"], said["loss"], said["name"]) == (0, True, None, "model")
+
+
+def test_without_a_compiler_c_files_are_not_compared(
+    export: Callable[..., Said], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(c_check, "COMPILERS", ("no-such-compiler",))
+    code, out, _ = export(model, model.with_suffix(".c"))
+    assert (code, out.splitlines()[-1]) == (0, "not compared with the model: there is no C compiler here")
+
+
+def test_an_option_of_another_format_is_refused(export: Callable[..., Said], model: Path) -> None:
+    code, _, err = export(model, model.with_suffix(".c"), "--states")
+    assert code == 2
+    assert "a .c file has no option --states" in err

@@ -170,15 +170,19 @@ def _input(network: Network, stack: Stack) -> str:
     if stack.symbols:
         return f"the number of a symbol, from 0 to {stack.symbols.count - 1}; no other is allowed"
     raw = " as they were measured" if network.encode == "standardised" else ""
-    return f"{stack.parts[0].input_size} numbers{raw}"
+    return f"{_numbers(stack.parts[0].input_size)}{raw}"
+
+
+def _numbers(count: int) -> str:
+    return "1 number" if count == 1 else f"{count} numbers"
 
 
 def _output(network: Network, stack: Stack) -> str:
-    count = stack.parts[-1].output_size
+    numbers = _numbers(stack.parts[-1].output_size)
     if not network.head:
-        return f"{count} numbers, the state {network.layer.trace.states[0].name} after the step"
+        return f"{numbers}, the state {network.layer.trace.states[0].name} after the step"
     so_far = {"each step": "", "last": " of the sequence until now"}.get(network.pool, " of all steps until now")
-    return f"{count} numbers, what the dense layer says{so_far}; no softmax is taken"
+    return f"{numbers}, what the dense layer says{so_far}; no softmax is taken"
 
 
 def _listed(what: str, names: Any) -> list[str]:
