@@ -1,0 +1,75 @@
+# A machine with Python 3.11 or newer, pip and make is enough. `make` alone lists what can be made.
+PYTHON ?= python3
+VENV ?= .venv
+RUNS ?= runs/demo
+# QUICK=1 trains smaller networks for a shorter time: the whole way, in little time.
+QUICK ?=
+DEMO_FLAGS ?= $(if $(QUICK),--quick)
+BENCH_FLAGS ?= $(if $(QUICK),--quick)
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint golden docs bench clean
+
+help:
+	@echo 'make demo     train a network to add, ask it for 1024 + 16; train one on text, let it write'
+	@echo 'make test     style, types and tests'
+	@echo 'make lint     style and types'
+	@echo 'make golden   write the golden files anew; read what changed before you commit it'
+	@echo 'make docs     write the parts of docs/ that are made from the code anew'
+	@echo 'make bench    measure Gatewright beside other software, for a quarter of an hour and on an idle machine'
+	@echo 'make env      the environment in $(VENV), with everything for development'
+	@echo 'make clean    remove the environment, caches and the runs of the demo'
+	@echo 'QUICK=1 makes demo and bench short; PYTHON=python3.12 and VENV=... choose another Python and folder'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gatewright needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make PYTHON=..." % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps say that an environment is complete; they are older than the files that say what belongs into it.
+$(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) '.[train]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.train
+	$(INSTALL) '.[dev]'
+	@touch $@ $(VENV)/.train
+
+$(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) '.[bench]'
+	@touch $@
+
+env: $(VENV)/.dev
+
+demo: $(VENV)/.train
+	rm -rf $(RUNS)
+	$(BIN)/gatewright train adding --out $(RUNS)/adding $(DEMO_FLAGS)
+	$(BIN)/gatewright add $(RUNS)/adding/model.safetensors 1024 16
+	$(BIN)/gatewright train text --data python-docs --set epochs=3 --out $(RUNS)/text $(DEMO_FLAGS)
+	$(BIN)/gatewright generate $(RUNS)/text/model.safetensors --prompt 'The ' --length 200
+
+lint: $(VENV)/.dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m pyright --pythonpath $(BIN)/python
+
+test: lint
+	$(BIN)/python -m pytest
+
+golden: docs
+	$(BIN)/python -m pytest --update-golden
+	git status --short tests/golden docs
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m tools.system_map
+	$(BIN)/python -m tools.conventions
+	$(BIN)/python -m tools.rosetta
+	$(BIN)/python -m tools.results write
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.cpu $(BENCH_FLAGS)
+
+clean:
+	rm -rf $(VENV) $(RUNS) .pytest_cache .ruff_cache .hypothesis build dist

@@ -48,7 +48,7 @@ def test_a_conversion_says_what_it_read_and_how_far_both_are_apart(convert: Call
     assert lines[-1] == "written: gru.npz"
     assert max(map(len, lines)) <= 80
     with np.load(gru.parent / "gru.npz", allow_pickle=False) as arrays:
-        assert "cell/ir/kernel" in arrays
+        assert "params/cell/ir/kernel" in arrays
 
 
 def test_a_refusal_gives_the_reason_and_writes_nothing(convert: Callable[..., Said], gru: Path) -> None:
