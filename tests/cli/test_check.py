@@ -1,13 +1,12 @@
 """`gatewright check` as a person meets it."""
 
 import json
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from gatewright import cli
 from gatewright.backends import numpy_ref
 from gatewright.cells import CATALOGUE
 from gatewright.derive import rules, vjp
@@ -24,18 +23,9 @@ def leaky(x, h, W, U, b, *, rate=0.1):
 
 
 @pytest.fixture
-def check(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
-    """Run the command in this process: exit code, output, messages."""
-
-    def run(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["gatewright", "check", *arguments])
-        monkeypatch.delenv("GATEWRIGHT_DEBUG", raising=False)
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run
+def check(invoke: Callable[..., Said]) -> Callable[..., Said]:
+    """The command."""
+    return partial(invoke, "check")
 
 
 def test_cells_that_are_right(check: Callable[..., Said]) -> None:

@@ -1,33 +1,25 @@
 """`gatewright convert` as a person meets it."""
 
 import json
-import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from gatewright import cli
+from gatewright.convert import FORMATS
 
 Said = tuple[int, str, str]
 
 
 @pytest.fixture
-def convert(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Said]:
-    """Run the command in this process, in a folder of its own: exit code, output, messages."""
+def convert(invoke: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Said]:
+    """The command, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["gatewright", "convert", *arguments])
-        monkeypatch.delenv("GATEWRIGHT_DEBUG", raising=False)
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run
+    return partial(invoke, "convert")
 
 
 @pytest.fixture
@@ -64,6 +56,35 @@ def test_what_exists_is_not_replaced_unasked(convert: Callable[..., Said], gru: 
     assert (code, (gru.parent / "gru.npz").read_text()) == (2, "mine")
     assert "gru.npz exists already" in err
     assert convert("gru.pt", "gru.npz", "--to", "flax", "--overwrite")[0] == 0
+
+
+def test_what_was_there_stays_where_a_conversion_fails_halfway(
+    convert: Callable[..., Said], gru: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (gru.parent / "gru.npz").write_text("mine")
+    monkeypatch.setattr("gatewright.convert.compare", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert convert("gru.pt", "gru.npz", "--to", "flax", "--overwrite")[0] == 130
+    assert {one.name: one.read_bytes()[:4] for one in gru.parent.iterdir()}["gru.npz"] == b"mine"
+    assert sorted(one.name for one in gru.parent.iterdir()) == ["gru.npz", "gru.pt"]
+
+
+@pytest.mark.usefixtures("gru")
+def test_a_folder_that_is_not_there_is_named(convert: Callable[..., Said]) -> None:
+    code, _, err = convert("gru.pt", "none/gru.npz", "--to", "flax")
+    assert code == 1
+    assert "there is no folder none" in err
+
+
+@pytest.mark.usefixtures("gru")
+def test_what_a_framework_fails_at_is_a_note(convert: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no such operator\nmore")
+
+    pytest.importorskip("onnx")
+    monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], run=fail))
+    code, out, _ = convert("gru.pt", "gru.onnx")
+    assert code == 0
+    assert "  gru.onnx was not run by onnx: ValueError: no such operator" in out.splitlines()
 
 
 def test_a_suffix_of_several_layouts_asks_which(convert: Callable[..., Said], gru: Path) -> None:

@@ -3,12 +3,13 @@
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gatewright import cells, cli
+from gatewright import cells
 from gatewright.export import c_check, onnx_check
 from gatewright.model_file import save
 from tests.backends.c99.compiled import compiler
@@ -18,18 +19,9 @@ Said = tuple[int, str, str]
 
 
 @pytest.fixture
-def export(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
-    """Run the command in this process: exit code, output, messages."""
-
-    def run(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["gatewright", "export", *map(str, arguments)])
-        monkeypatch.delenv("GATEWRIGHT_DEBUG", raising=False)
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run
+def export(invoke: Callable[..., Said]) -> Callable[..., Said]:
+    """The command."""
+    return partial(invoke, "export")
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-
-from numpy.typing import NDArray
 
 from gatewright.convert import formats
 from gatewright.convert.equations import Equations
@@ -103,25 +102,24 @@ def convert(
 
     Where a framework that can run one of the files is installed, it is asked too, and held to our reading.
 
-    Raises ConversionError where it cannot be done exactly; `target` is then not written, or taken away again.
+    Raises ConversionError where it cannot be done exactly. `target` is put in place when all is proved: until then, and
+    whatever happens, what was there stays.
     """
-    wanted = format_of(Path(target), target_layout, writing=True)[0]
+    source, target = Path(source), Path(target)
+    wanted = format_of(target, target_layout, writing=True)[0]
     network = read(source, source_layout, **(facts or {}))
-    existed = Path(target).exists()
-    before = Path(target).read_bytes() if existed else b""
-    formats.write(network, Path(target), wanted)
-    try:
-        again = _read(Path(target), wanted.name, _facts(network))
+    if not target.parent.is_dir():
+        raise ConversionError(f"there is no folder {target.parent}", do="make it, or give a path in another one")
+    with TemporaryDirectory(dir=target.parent, prefix=".converting-") as folder:
+        attempt = Path(folder) / target.name
+        formats.write(network, attempt, wanted)
+        again = _read(attempt, wanted.name, _facts(network))
         difference, scale = compare(network, again)
-        differences = {"both files, read here": difference}
-        for path, one in ((source, network), (target, again)):
-            differences |= in_framework(FORMATS[one.layout], Path(path), one)
-    except ConversionError:
-        Path(target).write_bytes(before) if existed else Path(target).unlink(missing_ok=True)
-        raise
-    kinds = tuple(_described(part) for part in network.parts)
-    notes = (*network.notes, *again.notes, *_left_out(network, again))
-    return Report(kinds, network.layout, wanted.name, differences, scale, notes)
+        proofs = [in_framework(FORMATS[one.layout], path, one) for path, one in ((source, network), (attempt, again))]
+        attempt.replace(target)
+    differences = {"both files, read here": difference} | {what: far for one in proofs for what, far in one.differences}
+    notes = (*network.notes, *again.notes, *_left_out(network, again), *(note for one in proofs for note in one.notes))
+    return Report(tuple(map(_described, network.parts)), network.layout, wanted.name, differences, scale, notes)
 
 
 def _facts(network: Network) -> dict[str, Any]:
@@ -142,13 +140,3 @@ def _described(part: Any) -> str:
         arrows = "both directions, " if len(part.directions) == 2 else "backwards, " if part.backwards else ""
         return f"{part.equations}, {arrows}{part.inputs} to {part.hidden}"
     return type(part).__name__
-
-
-def arrays_of(network: Network) -> Mapping[str, NDArray[Any]]:
-    """All parameters of a network's recurrent layers, by layer, direction and name: l0.W.r, l0_reverse.W.r."""
-    return {
-        f"l{index}{'_reverse' if direction else ''}.{name}": array
-        for index, layer in enumerate(network.recurrent)
-        for direction, parameters in enumerate(layer.directions)
-        for name, array in parameters.items()
-    }

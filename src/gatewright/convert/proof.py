@@ -1,6 +1,6 @@
 """Two files held to each other: both are run on the same random input, and by their frameworks where they are there."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -51,31 +51,42 @@ def compare(one: Network, other: Network, *, steps: int = 11, batch: int = 3, se
     return difference, scale
 
 
-def in_framework(one: Format, path: Path, network: Network) -> dict[str, float]:
-    """The largest difference between what a framework computes with a file and what our reading of it does.
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a framework had to say of a file: the largest difference from our reading, or why it did not run it."""
+
+    differences: tuple[tuple[str, float], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def in_framework(one: Format, path: Path, network: Network) -> Proof:
+    """Run a file by its framework, and hold the outputs to our reading of it.
 
     Empty where the framework cannot run files, or is not installed.
 
     Raises ConversionError where the difference is more than single precision can explain.
     """
     if one.run is None:
-        return {}
+        return Proof()
     inputs = _example(network, 11, 3, np.random.default_rng(0))
     inputs = inputs.astype(np.float32) if inputs.dtype.kind == "f" else inputs
     try:
         got = one.run(path, inputs)
     except ImportError:
-        return {}
+        return Proof()
+    except Exception as error:  # noqa: BLE001 - whatever a framework fails at, our own proof stands
+        reason = str(error).partition("\n")[0][:200]
+        return Proof(notes=(f"{path.name} was not run by {one.name}: {type(error).__name__}: {reason}",))
     wanted = run(network, inputs)
     difference = float(np.abs(wanted - got).max(initial=0.0)) if wanted.shape == got.shape else np.inf
     if not difference <= IN_FLOAT32 * max(float(np.abs(wanted).max(initial=0.0)), 1.0):
         raise ConversionError(
-            f"{one.name} computes something else with {path} than was read here",
+            f"{one.name} computes something else with {path.name} than was read here",
             expected=f"outputs of shape {wanted.shape} within {IN_FLOAT32:g}",
             got=f"shape {got.shape}, a difference of {difference:.3g}",
             do="please report it with the file",
         )
-    return {f"{path.name}, run by {one.name}": difference}
+    return Proof(((f"{path.name}, run by {one.name}", difference),))
 
 
 def _outline(network: Network) -> list[tuple[Any, ...]]:
