@@ -5,7 +5,7 @@ python -m tools.rosetta --check    fail if they are not up to date
 """
 
 from gatewright.convert.equations import Family
-from gatewright.convert.explain import mapping
+from gatewright.convert.explain import LETTERS, mapping
 from gatewright.convert.heads import AROUND
 from gatewright.convert.layouts import Layout, Stored, layouts
 from gatewright.convert.patterns import pattern
@@ -13,7 +13,6 @@ from tests.paths import ROOT
 from tools.generated import Generated
 
 FAMILIES: dict[Family, str] = {"gru": "The GRU", "lstm": "The LSTM", "rnn": "The simple network"}
-LETTERS = {"hidden": "H", "state": "H", "input": "I"}
 NAMES = {
     "hard_sigmoid_theano": "hard sigmoid, slope 0.2",
     "hard_sigmoid_keras3": "hard sigmoid, slope 1/6",

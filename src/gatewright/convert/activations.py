@@ -27,7 +27,7 @@ ACTIVATIONS: Mapping[str, Function] = {
     "identity": identity,
     "softsign": lang.softsign,
 }
-HARD_SLOPES: Mapping[str, float] = {"hard_sigmoid_theano": 1 / 5, "hard_sigmoid_keras3": 1 / 6}
+HARD_SLOPES: Mapping[str, float] = {"hard_sigmoid_theano": THEANO_SLOPE, "hard_sigmoid_keras3": KERAS3_SLOPE}
 
 ODD_ABOUT_HALF = ("sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3")
 """Gates for which 1 - gate(a) is gate(-a), so that an inverted gate is one with negated weights."""

@@ -10,7 +10,7 @@ from gatewright.convert.layouts import Layout, Stored, layouts
 from gatewright.convert.patterns import AXES, Pattern, pattern
 from gatewright.errors import ConversionError
 
-_LETTERS = {"hidden": "H", "state": "H", "input": "I"}
+LETTERS = {"hidden": "H", "state": "H", "input": "I"}
 _COUNTS = ("side", "gate")
 
 
@@ -83,7 +83,7 @@ def _cut(name: str, one: Stored, kind: str, gate: int, gates: int) -> str:
         cuts.pop()
     order = [axis for group in axes.groups for axis in group if axis in AXES[kind]]
     if one.buffer:
-        return f"{name}[{', '.join(cuts)}].reshape({', '.join(_LETTERS[axis] for axis in one.buffer.split())})"
+        return f"{name}[{', '.join(cuts)}].reshape({', '.join(LETTERS[axis] for axis in one.buffer.split())})"
     turned = ".T" if order == list(reversed(AXES[kind])) and len(order) == 2 else ""
     return f"{name}[{', '.join(cuts)}]{turned}" if cuts else f"{name}{turned}"
 
@@ -92,7 +92,7 @@ def _along(axes: Pattern, index: int, kinds: list[str], kind: str, gate: int, ga
     """What is cut out along one axis of the array."""
     group = axes.groups[index]
     if index == axes.joined:
-        first = _LETTERS[group[0]]
+        first = LETTERS[group[0]]
         return f":{first}" if kinds.index(kind) == 0 else f"{first}:"
     block = 0
     blocks = 1
@@ -105,7 +105,7 @@ def _along(axes: Pattern, index: int, kinds: list[str], kind: str, gate: int, ga
         return str(block)
     if blocks == 1:
         return ":"
-    return f"{_times(block, _LETTERS[own[0]])}:{_times(block + 1, _LETTERS[own[0]])}"
+    return f"{_times(block, LETTERS[own[0]])}:{_times(block + 1, LETTERS[own[0]])}"
 
 
 def _times(count: int, letter: str) -> str:

@@ -7,6 +7,7 @@ import io
 import os
 import zipfile
 from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,7 @@ def read_npy(path: Path, content: Any, length: int) -> NDArray[Any]:
         raise ConversionError(f"{path}: an array of version {version}", expected="1.0 or 2.0")
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, fortran, dtype = read_header(content)
-    count = 1
-    for size in shape:
-        count *= size
+    count = prod(shape)
     if dtype.hasobject:
         raise ConversionError(
             f"{path}: an array holds Python objects, which would have to be unpickled",

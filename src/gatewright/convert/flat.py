@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -270,8 +270,3 @@ def _naming_for(framework: str, *, layers: int, both: bool, alone: bool) -> Nami
 def _shown(arrays: Arrays) -> str:
     texts = [f"{name} {np.shape(array)}" for name, array in list(arrays.items())[:12]]
     return ", ".join(texts) + (f" and {len(arrays) - 12} more" if len(arrays) > 12 else "") or "no arrays"
-
-
-def with_equations(layer: Recurrent, **facts: Any) -> Recurrent:
-    """The same parameters in other equations, as a file's settings say."""
-    return replace(layer, equations=replace(layer.equations, **facts))

@@ -1,12 +1,15 @@
 """A network of converted parts, computed by the reference: what every conversion is held to."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.backends import numpy_ref
+from gatewright.backends.numpy_ref import RULES
+from gatewright.convert.activations import HARD_SLOPES
 from gatewright.convert.apply import plain
 from gatewright.convert.network import (
     Activation,
@@ -21,6 +24,7 @@ from gatewright.convert.network import (
     Reshape,
     Reverse,
 )
+from gatewright.lang.ops import Op
 from gatewright.trace import trace_cell
 from gatewright.trace.mask import MASK, masked_trace
 
@@ -34,12 +38,11 @@ def _softmax(a: Array) -> Array:
 
 FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
     "identity": lambda a: a,
-    "tanh": np.tanh,
-    "sigmoid": numpy_ref.sigmoid,
-    "relu": lambda a: np.maximum(a, 0),
-    "hard_sigmoid_theano": lambda a: np.clip(a / 5 + 0.5, 0, 1),
-    "hard_sigmoid_keras3": lambda a: np.clip(a / 6 + 0.5, 0, 1),
-    "softplus": lambda a: np.logaddexp(a, 0),
+    "tanh": RULES[Op.TANH],
+    "sigmoid": RULES[Op.SIGMOID],
+    "relu": RULES[Op.RELU],
+    **{name: partial(RULES[Op.HARD_SIGMOID], slope=slope) for name, slope in HARD_SLOPES.items()},
+    "softplus": RULES[Op.SOFTPLUS],
     "elu": lambda a: np.where(a > 0, a, np.expm1(np.minimum(a, 0))),
     "softmax": _softmax,
 }

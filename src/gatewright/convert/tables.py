@@ -9,6 +9,7 @@ folder within an archive is named by its path: `cells.tar.gz/rnn/grucell`.
 import re
 import tarfile
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -99,16 +100,9 @@ def _array(file: str, text: bytes, shape: bytes | None) -> NDArray[Any]:
         complete = all(len(row) == width for row in rows)
     else:
         sizes = () if sizes == (0,) and len(numbers) == 1 else sizes  # how a single number's shape is written
-        complete = all(size >= 0 for size in sizes) and _product(sizes) == len(numbers)
+        complete = all(size >= 0 for size in sizes) and prod(sizes) == len(numbers)
     if not complete:
         raise ConversionError(
-            f"{file} is not of its shape", expected=f"{_product(sizes)} numbers, {sizes}", got=f"{len(numbers)}"
+            f"{file} is not of its shape", expected=f"{prod(sizes)} numbers, {sizes}", got=f"{len(numbers)}"
         )
     return numbers.reshape(sizes)
-
-
-def _product(sizes: tuple[int, ...]) -> int:
-    count = 1
-    for size in sizes:
-        count *= size
-    return count
