@@ -38,6 +38,13 @@ ROWS = (
     Row("digits", "digits", (_accuracy(0.96, AIM),)),
     Row("images", "images", (_accuracy(0.99, AIM),)),
     Row("images-text", "images", (_accuracy(0.988, INDABA, "LSTM"),), ("preset=text",), longer=True),
+    Row(
+        "images-text-code",
+        "images",
+        (_accuracy(0.988, INDABA, "LSTM; its code sums L2 over an empty list"),),
+        ("preset=text", "weight_decay=0", "patience=15"),
+        longer=True,
+    ),
     Row("images-pixels", "images", (_accuracy(0.962, BAI, "GRU"),), ("preset=pixels",), longer=True),
     Row(
         "images-permuted",

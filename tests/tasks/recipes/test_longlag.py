@@ -50,12 +50,12 @@ def test_symbols_are_repeated_in_their_order_after_the_lag() -> None:
 
 @pytest.mark.parametrize(("task", "shape"), [("adding", (30, 50, 2)), ("copy", (50, 50))])
 def test_sequences_are_new_in_each_iteration_and_the_same_for_a_seed(task: str, shape: tuple[int, ...]) -> None:
-    made = LongLag.configured([f"task={task}", "lag=30"])
+    made = LongLag.configured([f"task={task}", "lag=30", "batch=50"])
     first, second = (made.data(None).parts["train"].batch(0, place).inputs for place in (0, 1))
     assert first.shape == shape
     assert not np.array_equal(first, second)
     np.testing.assert_array_equal(first, made.data(None).parts["train"].batch(0, 0).inputs)
-    other = LongLag.configured([f"task={task}", "lag=30", "seed=1"]).data(None).parts
+    other = LongLag.configured([f"task={task}", "lag=30", "batch=50", "seed=1"]).data(None).parts
     assert not np.array_equal(first, other["train"].batch(0, 0).inputs)
     np.testing.assert_array_equal(other["test"].batch(0, 0).inputs, made.data(None).parts["test"].batch(0, 0).inputs)
 
