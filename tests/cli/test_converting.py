@@ -111,3 +111,14 @@ def test_layouts_are_explained_row_by_row(convert: Callable[..., Said]) -> None:
     mappings = json.loads(convert("--explain", "keras", "torch", "--json")[1])["mappings"]
     gru = next(one for one in mappings if (one["source"], one["target"]) == ("keras/gru", "torch/gru"))
     assert gru["parameters"]["bh.n"] == ["bias[1, 2H:3H]", "bias_hh[2H:3H]"]
+
+
+def test_an_array_that_does_not_fit_is_named_where_all_names_are_there(
+    convert: Callable[..., Said], tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "lstm.npz", lstm_W=np.ones((3, 20)), lstm_U=np.ones((5, 16)), lstm_b=np.ones(20))
+    code, _, err = convert("lstm.npz", "lstm.pt")
+    assert code == 1
+    assert "of theano is among these arrays: array 'U' does not fit its layout (expected axes hidden (gate" in err
+    assert "got shape (5, 16))" in err
+    assert "no layer of torch, gluon, tf1" in err

@@ -29,6 +29,10 @@ from gatewright.errors import ConversionError
 Arrays = Mapping[str, NDArray[Any]]
 
 
+class NoLayerError(ConversionError):
+    """Arrays of which none is called as one of the framework's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Which of a file's arrays are whose."""
@@ -50,8 +54,12 @@ def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
     prefix = facts.pop("prefix", None)
     found = _reading(arrays, framework, facts)
     if not found.layers:
-        raise ConversionError(
-            f"no recurrent layer of {framework} is among these arrays",
+        misfit = _misfit(arrays, framework)
+        none = f"no recurrent layer of {framework} is among these arrays"
+        if misfit is not None:
+            raise ConversionError(f"{none}: {misfit.problem}", expected=misfit.expected, got=misfit.got, do=misfit.do)
+        raise NoLayerError(
+            none,
             expected="; ".join(
                 f"{row.title}: {', '.join(name for name, *_ in row.stored())}" for row in layouts(framework)
             ),
@@ -72,7 +80,14 @@ def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
 def _reading(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Reading:
     """Which arrays belong to which layer: each by the most telling naming that its name has."""
     rows = layouts(framework)
-    known = tuple(dict.fromkeys(name for row in rows for name, *_ in row.stored()))
+    groups = _groups(arrays, framework)
+    fitting = {place: list(_best(rows, place, group, arrays, facts)) for place, group in groups.items()}
+    return Reading(framework, {place: best[0] for place, best in fitting.items() if best})
+
+
+def _groups(arrays: Arrays, framework: str) -> dict[Place, dict[str, str]]:
+    """The names in the file of the arrays at each place, by their names in the table."""
+    known = tuple(dict.fromkeys(name for row in layouts(framework) for name, *_ in row.stored()))
     groups: dict[Place, dict[str, str]] = {}
     for name in arrays:
         path = path_of(name, framework)
@@ -84,8 +99,24 @@ def _reading(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Readin
                     f"{groups[place][array]!r} and {name!r} are one array of {framework} by two names"
                 )
             groups[place][array] = name
-    fitting = {place: list(_best(rows, place, group, arrays, facts)) for place, group in groups.items()}
-    return Reading(framework, {place: best[0] for place, best in fitting.items() if best})
+    return groups
+
+
+def _misfit(arrays: Arrays, framework: str) -> ConversionError | None:
+    """Which array it is, where all of a layer's are there by name, and no row has the shapes that they have."""
+    found: list[ConversionError] = []
+    for group in _groups(arrays, framework).values():
+        for row in layouts(framework):
+            if not all(one.optional or name in group for name, one, _ in row.stored()):
+                continue
+            try:
+                for one in apply.split_layers(row, {name: arrays[full] for name, full in group.items()}):
+                    apply.read(row, one)
+            except ConversionError as error:
+                found.append(error)
+            else:
+                return None
+    return found[0] if found else None
 
 
 def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:

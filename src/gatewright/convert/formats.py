@@ -1,6 +1,6 @@
 """Every kind of file that can be read and written, and which of them a file is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -40,9 +40,7 @@ def _read_flat(framework: str, path: Path, facts: Facts) -> Network:
     try:
         return flat.read(arrays, framework, facts)
     except ConversionError as error:  # it knows no file
-        raise ConversionError(
-            f"{path}: {error.problem}", expected=error.expected, got=error.got, do=error.do
-        ) from error
+        raise type(error)(f"{path}: {error.problem}", expected=error.expected, got=error.got, do=error.do) from error
 
 
 def _write_flat(framework: str, network: Network, path: Path) -> None:
@@ -132,24 +130,9 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
     candidates = list({one.read: one for one in format_of(path, name)}.values())
     if len(candidates) == 1:
         return candidates[0].read(path, dict(facts or {}))
-    found: list[Network] = []
-    reasons: list[str] = []
     if not files.exists(path):
         raise ConversionError(f"there is no file {path}", do="give the path of a file of weights")
-    for one in candidates:
-        try:
-            found.append(one.read(path, dict(facts or {})))
-        except (ConversionError, ModelFileError) as error:
-            reasons.append(f"{one.name}: {error.problem}")
-        else:
-            if one.name == "gatewright":  # it says so itself
-                return found[-1]
-    if not found:
-        if files.holds_arrays(path):
-            files.read_arrays(path)  # a file that cannot be opened says so itself
-        raise ConversionError(
-            f"{path} has no layout that the table knows", got="; ".join(reasons), do="name it with --from"
-        )
+    found = _understood(path, candidates, dict(facts or {}))
     fewest = min(len(one.rest) for one in found)
     best = [one for one in found if len(one.rest) == fewest]
     different = [one for one in best[1:] if not _same(one, best[0])]
@@ -160,8 +143,35 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
             do="name it with --from",
         )
     also = [one.layout for one in best[1:]]
-    notes = (f"the layout was guessed: {best[0].layout}" + (f" (the same as {', '.join(also)})" if also else ""),)
-    return best[0].noting(*notes)
+    guessed = f"the layout was guessed: {best[0].layout}" + (f" (the same as {', '.join(also)})" if also else "")
+    return best[0] if best[0].layout == "gatewright" else best[0].noting(guessed)  # a file of ours says so itself
+
+
+def _understood(path: Path, candidates: Sequence[Format], facts: Facts) -> list[Network]:
+    """What the file is to each of the formats that understand it; to ours alone, where it is one of ours."""
+    found: list[Network] = []
+    reasons: list[str] = []
+    strangers: list[str] = []
+    for one in candidates:
+        try:
+            found.append(one.read(path, dict(facts)))
+        except flat.NoLayerError:
+            strangers.append(one.name)
+        except (ConversionError, ModelFileError) as error:
+            fits = f" (expected {error.expected}, got {error.got})" if error.expected and error.got else ""
+            reasons.append(f"{one.name}: {error.problem}{fits}")
+        else:
+            if one.name == "gatewright":
+                return found
+    if found:
+        return found
+    if files.holds_arrays(path):
+        files.read_arrays(path)  # a file that cannot be opened says so itself
+    raise ConversionError(
+        f"{path} has no layout that the table knows",
+        got="; ".join(reasons + ([f"no layer of {', '.join(strangers)}"] if strangers else [])),
+        do="name it with --from",
+    )
 
 
 def _same(one: Network, other: Network) -> bool:
