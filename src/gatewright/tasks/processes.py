@@ -3,6 +3,7 @@
 Lightning starts the processes of one machine; on several machines torchrun starts them all.
 """
 
+import atexit
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -55,6 +56,20 @@ class Processes:
                 do=f"on each node: torchrun --nnodes {self.nodes} --nproc-per-node {self.devices} "
                 "--rdzv-backend c10d --rdzv-endpoint FIRST_NODE:29500 -m gatewright train ...",
             )
+
+
+def part_at_the_end() -> None:
+    """Let the processes part before Python ends, which threads that still wait for others can abort.
+
+    Lightning does so for GPUs only.
+    """
+    atexit.unregister(_part)
+    atexit.register(_part)
+
+
+def _part() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def rows_of(batch: TensorBatch, rank: int, total: int, *, timed: bool) -> TensorBatch:

@@ -24,7 +24,7 @@ from gatewright.tasks.learner import Learner
 from gatewright.tasks.machine import machine
 from gatewright.tasks.model import Model
 from gatewright.tasks.network import standardise
-from gatewright.tasks.processes import Processes, from_the_first, was_lost
+from gatewright.tasks.processes import Processes, from_the_first, part_at_the_end, was_lost
 from gatewright.tasks.progress import Progress
 from gatewright.tasks.recipe import Data, Recipe
 from gatewright.tasks.trainer import quiet, stopping, trainer
@@ -199,6 +199,8 @@ class _Session:
         """Train to the end, from the checkpoint or from the start."""
         callbacks: list[Callback] = [self.history, Progress(self.learner, self.history, self.console), self.keeper]
         lightning = trainer(self.made, self.processes, callbacks)
+        if self.processes.total > 1:
+            part_at_the_end()
         self._say_what_is_trained()
         try:
             with quiet(), stopping(self.keeper):
