@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from gatewright import convert
+from gatewright import cells, convert, model_file, nn
 from gatewright.errors import ConversionError
+from gatewright.lang import recurrent_dropout
+from gatewright.model_file import ModelFile
 
 LAYERS = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
 SHAPES: list[dict[str, Any]] = [{}, {"bias": False}, {"num_layers": 2, "bidirectional": True}]
@@ -58,3 +60,16 @@ def test_a_reset_on_the_other_side_is_refused_with_the_reason(tmp_path: Path) ->
     with pytest.raises(ConversionError, match="resets the state before the recurrent product"):
         convert.convert(tmp_path / "layer.pt", tmp_path / "out.npz", target_layout="d2l")
     assert not (tmp_path / "out.npz").exists()
+
+
+def test_dropout_of_training_is_no_part_of_what_is_converted(tmp_path: Path) -> None:
+    """A trained network draws nothing, so that its cell is the one inside; and the folder of a run is enough."""
+    torch.manual_seed(4)
+    layer = nn.Recurrent(recurrent_dropout(0.2, per="sequence")(cells.gru(reset="after")), 3, 5)
+    tensors = {name: one.detach().numpy() for name, one in layer.state_dict().items()}
+    model_file.save(tmp_path / "run" / model_file.FILE_NAME, ModelFile(tensors, nn.layer_records(layer), task=""))
+    convert.convert(tmp_path / "run", tmp_path / "layer.pt")
+    torchs = torch.nn.GRU(3, 5)
+    torchs.load_state_dict(torch.load(tmp_path / "layer.pt", weights_only=True))
+    inputs = torch.randn(7, 2, 3)
+    torch.testing.assert_close(layer.eval()(inputs)[0], torchs(inputs)[0], atol=1e-6, rtol=0)

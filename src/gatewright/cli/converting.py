@@ -20,7 +20,9 @@ def _fact(what: str) -> typer.models.OptionInfo:
 
 
 def convert(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A file of weights; with --explain, a layout.")],
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="A file of weights, or a run's folder; with --explain, a layout.")
+    ],
     target: Annotated[str, typer.Argument(metavar="OUT", help="The file to write; with --explain, a layout.")],
     *,
     source_layout: Annotated[str | None, typer.Option("--from", help="The layout of IN; guessed without.")] = None,
@@ -108,6 +110,7 @@ COMMANDS = (
         convert,
         (
             "gatewright convert model.keras model.pt",
+            "gatewright convert runs/sentiment sentiment.keras",
             "gatewright convert lstm.npz model.safetensors --from theano --to gatewright",
             "gatewright convert --explain keras torch",
         ),

@@ -32,6 +32,7 @@ from gatewright.convert.network import (
 from gatewright.convert.proof import compare, in_framework
 from gatewright.convert.run import run, run_layer
 from gatewright.errors import ConversionError
+from gatewright.model_file import in_folder
 
 __all__ = [
     "FORMATS",
@@ -79,7 +80,7 @@ def read(path: Pathlike, layout: str | None = None, **facts: Any) -> Network:
 
     Raises ConversionError where the file is damaged, or fits no layout, or several.
     """
-    return _read(Path(path), layout, facts)
+    return _read(in_folder(Path(path)), layout, facts)
 
 
 def write(network: Network, path: Pathlike, layout: str | None = None) -> None:
@@ -100,12 +101,13 @@ def convert(
 ) -> Report:
     """Convert a file of weights, read the result again, and compare the outputs of both for random inputs.
 
-    Where a framework that can run one of the files is installed, it is asked too, and held to our reading.
+    `source` may be the folder of a run, for the model in it. Where a framework that can run one of the files is
+    installed, it is asked too, and held to our reading.
 
     Raises ConversionError where it cannot be done exactly. `target` is put in place when all is proved: until then, and
     whatever happens, what was there stays.
     """
-    source, target = Path(source), Path(target)
+    source, target = in_folder(Path(source)), Path(target)
     wanted = format_of(target, target_layout, writing=True)[0]
     network = read(source, source_layout, **(facts or {}))
     if not target.parent.is_dir():

@@ -18,6 +18,7 @@ from gatewright.errors import ConversionError
 from gatewright.model_file import LayerRecord, ModelFile
 from gatewright.packing import layout_of, parts, tensor_name
 from gatewright.trace import structural_hash, trace_cell
+from gatewright.trace.simplify import without_chance
 
 TASK = "converted"
 _ENCODE, _OUTPUT = "encode.weight", "output"  # as the networks of recipes call them
@@ -86,7 +87,7 @@ def write(network: Network, path: Path) -> None:
 
 
 def _levels(record: LayerRecord, model: ModelFile, said: Any) -> Iterator[Recurrent]:
-    equations, inverted = _chosen(record, said) or of_trace(record.trace)
+    equations, inverted = _chosen(record, said) or of_trace(without_chance(record.trace))
     prefix = f"{record.name}." if record.name else ""
     for level in range(record.num_layers):
         directions: list[Parameters] = []

@@ -2,13 +2,10 @@
 
 import os
 import sys
-from pathlib import Path
 
 from gatewright import model_file
 from gatewright.errors import OptionError
 from gatewright.model_file import ModelFile
-
-FILE_NAME = "model.safetensors"
 
 
 def as_model_file(model: object) -> ModelFile:
@@ -19,8 +16,7 @@ def as_model_file(model: object) -> ModelFile:
     if isinstance(model, ModelFile):
         return model
     if isinstance(model, str | os.PathLike):
-        path = Path(os.fspath(model))
-        return model_file.load(path / FILE_NAME if path.is_dir() else path)
+        return model_file.load(model)
     found = _of_torch(model) if "torch" in sys.modules else None
     if found is None:
         raise OptionError(

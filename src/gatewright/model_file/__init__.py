@@ -24,7 +24,10 @@ from gatewright.model_file import description
 from gatewright.model_file.description import FORMAT, FORMAT_VERSION
 from gatewright.model_file.record import LayerRecord, ModelFile
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "LayerRecord", "ModelFile", "load", "save"]
+__all__ = ["FILE_NAME", "FORMAT", "FORMAT_VERSION", "LayerRecord", "ModelFile", "in_folder", "load", "save"]
+
+FILE_NAME = "model.safetensors"
+"""The model file in the folder of a run."""
 
 KEY, CHECKSUM_KEY = "gatewright", "gatewright-sha256"
 LENGTH = 8  # bytes in front of a .safetensors file: how long its JSON is
@@ -61,13 +64,18 @@ def save(path: str | os.PathLike[str], model: ModelFile) -> Path:
     return path
 
 
+def in_folder(path: Path) -> Path:
+    """The model file of a run, where the path is that of a run's folder; otherwise the path."""
+    return path / FILE_NAME if (path / FILE_NAME).is_file() else path
+
+
 def load(path: str | os.PathLike[str]) -> ModelFile:
-    """Read a model file.
+    """Read a model file, or that in the folder of a run.
 
     Raises ModelFileError where the file is missing, cut short, changed, not ours, of a later format, or where a tensor
     has not the shape that the equations ask for.
     """
-    path = Path(path)
+    path = in_folder(Path(path))
     data = _read(path)
     try:
         tensors = {name: np.array(array) for name, array in read_tensors(data).items()}
@@ -107,7 +115,7 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         raise ModelFileError(
             f"there is no model file {path}",
-            do="give the path of a model.safetensors, as `gatewright train` leaves it in its output folder",
+            do=f"give the path of a {FILE_NAME}, as `gatewright train` leaves it in its output folder",
         ) from None
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}", expected="a model file") from error

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from gatewright.nn.differentiable import Differentiable, differentiable
 from gatewright.packing import Layout, packed_shape, unpacked
-from gatewright.trace import Literal, Trace
+from gatewright.trace import Trace
 from gatewright.trace.mask import masked_trace
-from gatewright.trace.simplify import substitute
+from gatewright.trace.simplify import without_chance
 
 Asked = tuple[bool, bool, bool]
 """In which way a cell is run: random values as their means, rows may keep their states, gates are given out. (It is a
@@ -96,5 +96,5 @@ def _prepared(trace: Trace, asked: Asked) -> Trace:
     if gates:
         trace = replace(trace, emits=tuple((gate_name(name), value) for name, value in trace.gates))
     if expected:
-        trace = substitute(trace, {noise.var.name: Literal(noise.probability) for noise in trace.noises})
+        trace = without_chance(trace)
     return masked_trace(trace) if masked else trace

@@ -27,7 +27,8 @@ def open(
     batch: int = 1,
     dtype: DTypeLike | None = None,
 ) -> Stream:
-    """The recurrent layer of a model file, all its levels one above the other, made ready for `batch` rows.
+    """The recurrent layer of a model file, all its levels one above the other, made ready for `batch` rows. The folder
+    of a run stands for the model file in it.
 
     Where the file has several layers, `name` chooses one, or gives the names of a stack from the bottom to the top: the
     file does not tell what lies between them. `dtype` is float32 or float64; without it, that of the parameters. What

@@ -8,6 +8,7 @@ from typing import Any
 
 from gatewright.errors import DataError, OptionError
 from gatewright.files import write_atomically
+from gatewright.model_file import FILE_NAME
 from gatewright.tasks.data.registry import find
 
 
@@ -28,7 +29,7 @@ class RunFolder:
         self.path = path
         self.run = path / "run.json"
         self.checkpoint = path / "last.ckpt"
-        self.model = path / "model.safetensors"
+        self.model = path / FILE_NAME
         self.metrics = path / "metrics.csv"
         self.curves = path / "curves.png"
         self.tensorboard = path / "tensorboard"

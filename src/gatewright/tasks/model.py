@@ -13,8 +13,6 @@ from gatewright.nn import layer_records
 from gatewright.tasks import recipes
 from gatewright.tasks.recipe import Recipe, Sizes
 
-FILE_NAME = "model.safetensors"
-
 
 @dataclass(frozen=True)
 class Model:
@@ -56,7 +54,6 @@ def load_model(path: Path) -> Model:
     Its cell is built from the equations in the file, wherever it came from. Raises ModelFileError for a file that is
     no model of a recipe.
     """
-    path = path / FILE_NAME if path.is_dir() else path
     kept = model_file.load(path)
     try:
         made = recipes.get(kept.task).restored(kept.settings["recipe"])

@@ -38,6 +38,11 @@ def substitute(trace: Trace, values: Mapping[str, Literal]) -> Trace:
     return _simplified(trace, values)
 
 
+def without_chance(trace: Trace) -> Trace:
+    """The trace as a trained network runs it: every random value is its mean, simplified."""
+    return substitute(trace, {noise.var.name: Literal(noise.probability) for noise in trace.noises})
+
+
 def _simplified(trace: Trace, known: Mapping[str, Literal]) -> Trace:
     rewriter = _Rewriter(trace, known)
     for equation in trace.equations:

@@ -14,7 +14,7 @@ from gatewright.trace.analysis import shared
 from gatewright.trace.check import check
 from gatewright.trace.ir import Equation, Literal, Trace, Var
 from gatewright.trace.mask import MASK
-from gatewright.trace.simplify import substitute
+from gatewright.trace.simplify import substitute, without_chance
 
 
 def evaluated(trace: Trace) -> Trace:
@@ -30,9 +30,8 @@ def evaluated(trace: Trace) -> Trace:
             expected=f"{first.name} or {MASK}",
             got=unknown.name,
         )
-    known = {noise.var.name: Literal(noise.probability) for noise in trace.noises}
-    known |= {leaf.name: Literal(1.0) for leaf in further}
-    return replace(substitute(trace, known), inputs=(first,))
+    every_step = {leaf.name: Literal(1.0) for leaf in further}
+    return replace(substitute(without_chance(trace), every_step), inputs=(first,))
 
 
 def regrouped(trace: Trace, ops: Collection[Op]) -> Trace:
