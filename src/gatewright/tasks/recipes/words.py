@@ -49,4 +49,5 @@ class Words(WordModel):
     dropout: float = 0.3
     input_dropout: float = 0.3
     dropout_per: Literal["step", "sequence"] = "sequence"
+    weight_drop: float = 0.1
     clip: float = 0.25
