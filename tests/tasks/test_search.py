@@ -9,7 +9,6 @@ pytest.importorskip("torch")
 from gatewright.errors import OptionError
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.evaluate import measure
-from gatewright.tasks.network import standardise
 from gatewright.tasks.recipe import Data, Recipe
 from gatewright.tasks.recipes import RECIPES
 from gatewright.tasks.recipes.text import Text
@@ -61,7 +60,7 @@ def test_both_ends_of_what_is_searched_can_be_trained(name: str, end: int, tmp_p
 
 def measured_of(made: Recipe, data: Data) -> dict[str, float]:
     network = made.network(data.sizes, read_cell(made.cell))
-    standardise(network, data.scaling)
+    made.prepare(network, data)
     return measure(network, made.objective(), data.parts["validation"])
 
 

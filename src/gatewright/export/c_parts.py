@@ -74,6 +74,13 @@ def parts_of(network: Network) -> tuple[Part, ...]:
     Raises OptionError for what cannot be run step by step, and for numbers that are not finite.
     """
     record, parts = network.layer, list[Part]()
+    if network.forecast:
+        raise OptionError(
+            f"a model that forecasts cannot run step by step: it reads {network.forecast.history} steps at once",
+            expected="a model that reads a sequence from its beginning on",
+            got="one that sees each window by its own level and spread, and reads the naive forecast behind it",
+            do=f"export it as ONNX, or its layer alone with layer={record.name!r}",
+        )
     if record.bidirectional:
         raise OptionError(
             f"layer {record.name!r} ({record.trace.name}) is bidirectional, so it cannot run step by step",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from gatewright.axes import INPUT, bind
 from gatewright.errors import GatewrightError, ModelFileError, OptionError
 from gatewright.model_file import LayerRecord, ModelFile
 from gatewright.packing import tensor_name, unpacked
+
+if TYPE_CHECKING:
+    from gatewright.export.forecast import Forecast
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -43,6 +46,7 @@ class Network:
     head: Arrays | None = None  # {"weight": (outputs, features), "bias": (outputs,)}
     symbols: int = 0  # that a one-hot encoding knows
     about: Mapping[str, Any] | None = None  # task, vocabulary, classes: what a person must know of the numbers
+    forecast: "Forecast | None" = None  # around all of this, where it corrects a naive forecast
 
     @property
     def reads_symbols(self) -> bool:
@@ -64,6 +68,14 @@ class Network:
         """The (levels * directions, features) of each state."""
         count = len(self.levels) * self.directions
         return {s.name: (count, *bind(s.shape, self.layer.sizes)) for s in self.layer.trace.states}  # pyright: ignore[reportReturnType]
+
+    @property
+    def input_size(self) -> int:
+        """The features that it reads where these are no symbols."""
+        if self.forecast:
+            return len(self.forecast.deviation)
+        (axis,) = self.layer.trace.inputs[0].shape
+        return self.levels[0].sizes[axis]
 
     @property
     def output_size(self) -> int:
@@ -146,14 +158,8 @@ def _recipe(model: ModelFile) -> Any:
 
 
 def _whole(model: ModelFile, recipe: Any) -> Network:
-    from gatewright.tasks.forecasts import Forecasting
+    from gatewright.export.forecast import forecast_of
 
-    if isinstance(recipe, Forecasting):
-        raise OptionError(
-            f"a model of the recipe {model.task!r} is not exported as a whole: it corrects a naive forecast",
-            expected="a recipe whose network is an encoding, recurrent layers, a pool and a dense layer",
-            do="export its layer alone with name='recurrent'",
-        )
     record, tensors = _only(model), model.tensors
     try:
         return Network(
@@ -165,6 +171,7 @@ def _whole(model: ModelFile, recipe: Any) -> Network:
             head={key: tensors[f"output.{key}"] for key in ("weight", "bias")},
             symbols=model.settings["inputs"],
             about={"task": model.task, "vocabulary": model.vocabulary, "classes": model.settings.get("classes")},
+            forecast=forecast_of(recipe, tensors),
         )
     except LookupError as error:
         raise ModelFileError(f"the model of the recipe {model.task!r} lacks {error}") from error

@@ -54,7 +54,8 @@ def _differences(network: Network, session: "InferenceSession") -> Iterator[Diff
     generator = np.random.default_rng(0)
     names = {one.name for one in session.get_inputs()}
     exchanged = network.layer.batch_first
-    for steps, batch in EXTENTS:
+    unit = network.forecast.deviation[:, None] if network.forecast else 1
+    for steps, batch in _extents(network):
         inputs = _inputs(network, steps, batch, generator)
         lengths = _lengths(steps, batch, generator) if "lengths" in names else None
         states = _states(network, names, batch, generator)
@@ -65,9 +66,13 @@ def _differences(network: Network, session: "InferenceSession") -> Iterator[Diff
         if exchanged and network.pool == "each step":
             output = output.swapaxes(0, 1)
         wanted, last = run(network, inputs, states, lengths)
-        pairs = [(output, wanted), *zip(finals, last.values(), strict=False)]
+        pairs = [(output / unit, wanted / unit), *zip(finals, last.values(), strict=False)]
         worst = max(_distance(got, want) for got, want in pairs)
         yield Difference(steps, batch, worst, ALLOWED[network.dtype.name])
+
+
+def _extents(network: Network) -> Iterator[tuple[int, int]]:
+    return ((network.forecast.history if network.forecast else steps, batch) for steps, batch in EXTENTS)
 
 
 def _lengths(steps: int, batch: int, generator: np.random.Generator) -> Array:
@@ -78,8 +83,10 @@ def _lengths(steps: int, batch: int, generator: np.random.Generator) -> Array:
 def _inputs(network: Network, steps: int, batch: int, generator: np.random.Generator) -> Array:
     if network.reads_symbols:
         return generator.integers(0, network.symbols, (steps, batch))
-    (axis,) = network.layer.trace.inputs[0].shape
-    return generator.normal(size=(steps, batch, network.levels[0].sizes[axis])).astype(network.dtype)
+    numbers = generator.normal(size=(steps, batch, network.input_size))
+    if network.forecast:
+        numbers = network.forecast.mean + network.forecast.deviation * numbers
+    return numbers.astype(network.dtype)
 
 
 def _states(network: Network, names: set[str], batch: int, generator: np.random.Generator) -> dict[str, Array]:

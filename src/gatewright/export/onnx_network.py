@@ -7,7 +7,9 @@ import numpy as np
 from gatewright.backends.onnx import layers
 from gatewright.backends.onnx.graph import Extent, Graph, Kind, Tensor
 from gatewright.backends.onnx.steps import BATCH, TIME, Ends
+from gatewright.export.forecast import Forecast
 from gatewright.export.network import Network
+from gatewright.export.onnx_forecast import Window
 
 
 def build(network: Network, opset: int, *, states: bool, lengths: bool, operators: bool) -> tuple[Graph, str]:
@@ -27,25 +29,40 @@ class _Builder:
     def run(self, states: bool, lengths: bool) -> str:
         """Everything from the inputs to the outputs."""
         graph, network = self.graph, self.network
+        if network.forecast:
+            return self._forecast(network.forecast)
         x = self._encoded(self._input())
         ends = self._ends(x) if lengths else None
         given = self._states() if states else {}
-        result = layers.stack(
-            graph,
-            network.layer.trace,
-            network.levels,
-            x,
-            given,
-            ends,
-            self.prefix,
-            operators=self.operators,
-        )
+        result = self._layers(x, given, ends)
         self._output(self._pooled(result.output, ends))
         if states:
             for name, (rows, size) in network.state_shapes().items():
                 doc = f"state {name} after each row's last step ({rows}, {BATCH}, {size})"
                 graph.output(result.finals[name], self._state_name("final_state", name), (rows, BATCH, size), doc)
         return result.operator
+
+    def _forecast(self, forecast: Forecast) -> str:
+        """A window in, a forecast out; neither has states or lengths."""
+        variables = self.network.input_size
+        extents = (forecast.history, BATCH, variables)
+        doc = (
+            f"the last {forecast.history} steps as they were measured, of which the naive forecast repeats the last "
+            f"{forecast.season} ({', '.join(map(str, extents))})"
+        )
+        window = Window(self.graph, forecast, self.graph.input("input", extents, doc))
+        result = self._layers(window.read(), {}, None)
+        made = window.forecast(self._headed(window.to_come(result.output)))
+        extents = (len(forecast.repeated), BATCH, *forecast.least.shape)
+        doc = f"{', '.join(forecast.values)} of every variable in each step to come ({', '.join(map(str, extents))})"
+        self.graph.output(made, "output", extents, doc)
+        return result.operator
+
+    def _layers(self, x: Tensor, states: Mapping[str, Tensor], ends: Ends | None) -> layers.Stack:
+        network = self.network
+        return layers.stack(
+            self.graph, network.layer.trace, network.levels, x, states, ends, self.prefix, operators=self.operators
+        )
 
     def _input(self) -> Tensor:
         """What goes in, time first."""
@@ -54,9 +71,8 @@ class _Builder:
             doc = f"whole numbers from 0 to {network.symbols - 1} ({', '.join(self.leading)})"
             given = graph.input("input", self.leading, doc, kind=Kind.COUNT)
         else:
-            size = network.levels[0].sizes[network.layer.trace.inputs[0].shape[0]]
-            extents: tuple[Extent, ...] = (*self.leading, size)
-            given = graph.input("input", extents, f"features ({', '.join(self.leading)}, {size})")
+            extents: tuple[Extent, ...] = (*self.leading, network.input_size)
+            given = graph.input("input", extents, f"features ({', '.join(map(str, extents))})")
         return self._exchanged(given)
 
     def _exchanged(self, value: Tensor) -> Tensor:
@@ -140,15 +156,19 @@ class _Builder:
 
     def _output(self, values: Tensor) -> None:
         graph, network = self.graph, self.network
-        if network.head:
-            matrix = self._matrix()
-            bias = graph.initialiser("output.bias", network.head["bias"])
-            values = graph.emit("Add", graph.emit("MatMul", values, graph.transpose(matrix, 1, 0)), bias)
+        values = self._headed(values)
         each = network.pool == "each step"
         leading = self.leading if each else (BATCH,)
         what = "scores" if network.head else "the first state of every step"
         doc = f"{what} ({', '.join(leading)}, {network.output_size})"
         graph.output(self._exchanged(values) if each else values, "output", (*leading, network.output_size), doc)
+
+    def _headed(self, values: Tensor) -> Tensor:
+        graph, head = self.graph, self.network.head
+        if not head:
+            return values
+        bias = graph.initialiser("output.bias", head["bias"])
+        return graph.emit("Add", graph.emit("MatMul", values, graph.transpose(self._matrix(), 1, 0)), bias)
 
     def _matrix(self) -> Tensor:
         """The head's matrix: the embedding, where the two are one."""

@@ -1,13 +1,17 @@
 """A network run by the NumPy reference: what an exported file is held to."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gatewright.backends import numpy_ref
 from gatewright.export.network import Array, Arrays, Network
 from gatewright.trace.mask import MASK
+
+if TYPE_CHECKING:
+    from gatewright.export.forecast import Forecast
 
 
 def run(
@@ -17,6 +21,8 @@ def run(
 
     `inputs` are time first, as are the results. Rows end at their lengths.
     """
+    if network.forecast:
+        return _forecast(network, network.forecast, inputs), {}
     values = _encoded(network, inputs)
     shapes = network.state_shapes()
     begin = states or {k: np.zeros((n, values.shape[1], size), values.dtype) for k, (n, size) in shapes.items()}
@@ -35,6 +41,19 @@ def run(
     if network.head:
         pooled = pooled @ network.head["weight"].T + network.head["bias"]
     return pooled, {name: np.stack(parts) for name, parts in finals.items()}
+
+
+def _forecast(network: Network, forecast: "Forecast", window: Array) -> Array:
+    scaled = (window - forecast.mean) / forecast.deviation
+    level, spread = scaled.mean(0), np.maximum(scaled.std(0), forecast.least_spread)
+    steps = (scaled[forecast.steps] - level) / spread
+    to_come = np.broadcast_to(forecast.to_come, (*steps.shape[:2], 1))
+    outputs, _ = run(replace(network, forecast=None), np.concatenate([steps, to_come], -1))
+    naive = window[forecast.repeated]
+    first, *others = np.moveaxis(outputs[-len(naive) :].reshape(*naive.shape, -1), -1, 0)
+    changes = np.stack([first, *(np.logaddexp(0, one) for one in others)], -1)
+    changes = changes.cumsum(-1) if forecast.rises else changes
+    return naive[..., None] * forecast.moved + (spread * forecast.deviation)[..., None] * changes + forecast.least
 
 
 def _direction(

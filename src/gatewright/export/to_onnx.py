@@ -44,6 +44,9 @@ def onnx(
 ) -> OnnxFile:
     """Write a model as an ONNX file: `input` -> `output`, of any batch and any number of steps.
 
+    A model that forecasts is the exception: it reads a window of as many steps as it was trained with, in the units of
+    the series, and so it gives its forecast.
+
     - `model`: the path of a model file or of a run's folder; a ModelFile; a layer of `gw.nn`; or a model of
       `gatewright.tasks.model`. A model of a recipe is exported as a whole; `name` exports one recurrent layer alone.
     - `states`: `state` -> `final_state` (levels * directions, batch, features) beside them, for chunks of a stream. A
@@ -75,6 +78,7 @@ def onnx(
     from gatewright import __version__
 
     network = read_network(as_model_file(model), name)
+    _refuse_parts_of_a_window(network, states=states, lengths=lengths)
     graph, operator = build(network, opset, states=states, lengths=lengths, operators=operators)
     metadata = _metadata(network)
     content = serialise.serialised(graph, producer_version=__version__, doc=_doc(graph), metadata=metadata)
@@ -89,10 +93,21 @@ def onnx(
     )
 
 
+def _refuse_parts_of_a_window(network: Network, **asked: bool) -> None:
+    option = next((option for option, wanted in asked.items() if wanted), None)
+    if network.forecast and option:
+        raise OptionError(
+            f"a model that forecasts has no {option}: it reads a window of {network.forecast.history} steps at once",
+            got=f"{option}=True",
+            do=f"leave it out, or export the layer alone with name={network.layer.name!r}",
+        )
+
+
 def _metadata(network: Network) -> Mapping[str, str]:
     """What a file says of itself: the equations as a person reads them, and as Gatewright does."""
     trace = network.layer.trace
-    about = {key: value for key, value in (network.about or {}).items() if value is not None}
+    of_forecast = network.forecast.about if network.forecast else {}
+    about = {key: value for key, value in {**(network.about or {}), **of_forecast}.items() if value is not None}
     plain = {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in about.items()
     }

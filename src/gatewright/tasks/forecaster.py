@@ -10,30 +10,43 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from gatewright.tasks.network import Network, State
+from gatewright.tasks.data import repeated_steps
+from gatewright.tasks.forecasts import LEAST_DEVIATION, LEAST_SPREAD, MOVED
+from gatewright.tasks.network import Network, Standardised, State
 from gatewright.tasks.objectives import ForecastKind
 from gatewright.tasks.recipe import Sizes
-
-_LEAST_SPREAD = 0.05  # in deviations of the training part, so that a window that hardly moves is not blown up
-_LEAST_DEVIATION = 1e-3
 
 
 class Forecaster(Network):
     """inputs (history + horizon, batch, variables) -> (horizon, batch, variables, values).
 
     The last `horizon` steps of the inputs are the naive forecast. The values are what `Forecasts` expects: the mean and
-    the deviation of a Gaussian, or rising quantiles.
+    the deviation of a Gaussian, or rising quantiles. Inputs and values are in deviations of the training part; its
+    scaling and season are kept beside the weights, so that `forecast` can be given numbers as they were measured.
     """
+
+    season: Tensor
+    kind: ForecastKind
 
     def __init__(self, cell: Any, sizes: Sizes, *, horizon: int, kind: ForecastKind, **options: Any) -> None:
         # beside the variables, the network is told whether a step is past or to come
         super().__init__(cell, Sizes(sizes.inputs + 1, sizes.outputs), **options)
         self.horizon, self.kind = horizon, kind
+        self.scaling = Standardised(sizes.inputs)
+        self.register_buffer("season", torch.ones((), dtype=torch.int64))
+
+    def forecast(self, history: Tensor) -> Tensor:
+        """What comes after (history, batch, variables): (horizon, batch, variables, values) in the same units."""
+        past = self.scaling(history).to(self.output.weight.dtype)
+        naive = past[repeated_steps(len(past), int(self.season), self.horizon)]
+        outputs = self(torch.cat([past, naive]))[0].to(history.dtype)
+        moved = outputs.new_tensor(MOVED[self.kind])
+        return outputs * self.scaling.deviation[:, None] + moved * self.scaling.mean[:, None]
 
     def forward(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """The forecast, and the state after the last step."""
         past, naive = inputs[: -self.horizon], inputs[-self.horizon :]
-        level, spread = past.mean(0), past.std(0, correction=0).clamp(min=_LEAST_SPREAD)  # (batch, variables)
+        level, spread = past.mean(0), past.std(0, correction=0).clamp(min=LEAST_SPREAD)  # (batch, variables)
         to_come = inputs.new_zeros(*inputs.shape[:2], 1)
         to_come[-self.horizon :] = 1
         read = torch.cat([(inputs - level) / spread, to_come], -1)
@@ -47,4 +60,4 @@ class Forecaster(Network):
 
 
 def _deviation(spread: Tensor, others: Tensor) -> Tensor:
-    return spread[..., None] * others + _LEAST_DEVIATION
+    return spread[..., None] * others + LEAST_DEVIATION

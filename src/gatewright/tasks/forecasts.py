@@ -16,7 +16,6 @@ from gatewright.tasks.data import (
     WindowBatches,
     best_season,
     load_series,
-    seasonal_naive,
 )
 from gatewright.tasks.data.registry import find
 from gatewright.tasks.objectives import ForecastKind, Forecasts
@@ -24,9 +23,19 @@ from gatewright.tasks.recipe import Data, Recipe, Sizes
 from gatewright.tasks.settings import setting
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
+    from gatewright.tasks.forecaster import Forecaster
     from gatewright.tasks.model import Model
+
+LEAST_SPREAD = 0.05
+"""Of a window, in deviations of the training part, so that one that hardly moves is not blown up."""
+
+LEAST_DEVIATION = 1e-3
+"""Of a forecast, in the same unit."""
+
+MOVED: Mapping[ForecastKind, tuple[float, ...]] = {"gaussian": (1.0, 0.0), "quantiles": (1.0, 1.0, 1.0)}
+"""How far each value of a forecast goes along with a series that is moved: a deviation stays."""
 
 _ETT = ("etth1", "etth2")
 _MEASURED_ROWS = 256
@@ -67,7 +76,8 @@ class Forecasting(Recipe):
         """Windows of the three parts; those of ETTh1 and ETTh2 are cut as in the papers."""
         name = source or self.series
         found, cuts = self._found(name)
-        scaled = Scaling.of(found.values[: cuts.train]).apply(found.values)
+        scaling = Scaling.of(found.values[: cuts.train])
+        scaled = scaling.apply(found.values)
         season = self._season(found, cuts)
 
         def windows(start: int, end: int, seed: int | None = None) -> ForecastBatches:
@@ -80,27 +90,31 @@ class Forecasting(Recipe):
             "validation": windows(cuts.train, cuts.validation),
             "test": windows(cuts.validation, cuts.test),
         }
-        values = 2 if self.kind == "gaussian" else 3
         digest = hashlib.sha256(found.values.tobytes()).hexdigest()
         return Data(
             parts,
-            Sizes(len(found.names), len(found.names) * values),
+            Sizes(len(found.names), len(found.names) * len(MOVED[self.kind])),
             measured=("validation", "test"),
             origin={"series": name, "variables": list(found.names), "season": season, "sha256": digest},
+            scaling=scaling,
         )
+
+    def prepare(self, network: "nn.Module", data: Data) -> None:
+        """Hand it the scaling, and the season of the naive forecast."""
+        super().prepare(network, data)
+        season: Tensor = network.season  # pyright: ignore[reportAssignmentType]
+        season.fill_(data.origin["season"])
 
     def samples(self, model: "Model") -> Mapping[str, str]:
         """What comes after the series: the first steps of some variables, in their own units."""
         import torch
 
-        found, cuts = self._found(model.source or self.series)
-        scaling = Scaling.of(found.values[: cuts.train])
-        past = scaling.apply(found.values[-self.history :])[:, np.newaxis]
-        naive = seasonal_naive(past, self._season(found, cuts), self.horizon)
+        found, _ = self._found(model.source or self.series)
+        network: Forecaster = model.network.eval()  # pyright: ignore[reportAssignmentType]
+        past = torch.from_numpy(found.values[-self.history :, np.newaxis])
         with torch.no_grad():
-            given = torch.from_numpy(np.concatenate([past, naive])).to(next(model.network.parameters()).device)
-            outputs, _ = model.network.eval()(given)
-        ends = [scaling.undo(one[:, 0].cpu().numpy()) for one in self.objective().quantiles(outputs)]
+            outputs = network.forecast(past.to(next(network.parameters()).device))
+        ends = [one[:, 0].cpu().numpy() for one in self.objective().quantiles(outputs)]
         last = f" after {found.times[-1]}" if found.times is not None else " after the end"
         return {
             f"{variable}{last}": ", ".join(

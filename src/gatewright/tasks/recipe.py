@@ -62,7 +62,7 @@ class Data:
     sizes: Sizes
     measured: tuple[str, ...]  # the parts that a finished network is measured on
     origin: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what it was read from, to check a resumed run
-    scaling: Scaling | None = None  # of the features in the training part, for an encoding that standardises them
+    scaling: Scaling | None = None  # of the features in the training part, for a network that standardises them
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,12 @@ class Recipe(ABC):
             output_init=self.output_init,
             **self.network_options(),
         )
+
+    def prepare(self, network: "nn.Module", data: Data) -> None:
+        """Hand a new network what it keeps of its training data: the scaling, where it standardises."""
+        from gatewright.tasks.network import standardise
+
+        standardise(network, data.scaling)
 
     def network_class(self) -> "Callable[..., nn.Module]":
         """What makes the network of a cell, sizes and options."""

@@ -23,7 +23,6 @@ from gatewright.tasks.keeper import Interrupted, Keeper
 from gatewright.tasks.learner import Learner
 from gatewright.tasks.machine import machine
 from gatewright.tasks.model import Model
-from gatewright.tasks.network import standardise
 from gatewright.tasks.processes import Processes, from_the_first, part_at_the_end, was_lost
 from gatewright.tasks.progress import Progress
 from gatewright.tasks.recipe import Data, Recipe
@@ -162,7 +161,7 @@ class _Session:
         self.console = (console or Console(stderr=True)) if processes.is_first else Console(quiet=True)
         self.data: Data = made.data(source)
         network = made.network(self.data.sizes, trace or read_cell(made.cell))
-        standardise(network, self.data.scaling)
+        made.prepare(network, self.data)
         self.model = Model(made, self.data.sizes, network, source)
         self.learner = Learner(made, self.model.network, self.data)
         self.history = History(self.learner, folder, self.data.parts.get("validation"))

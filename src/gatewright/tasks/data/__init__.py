@@ -12,6 +12,7 @@ from gatewright.tasks.data.forecasting import (
     Scaling,
     WindowBatches,
     best_season,
+    repeated_steps,
     seasonal_naive,
 )
 from gatewright.tasks.data.images import ImageBatches, LabelledImages, load_images
@@ -89,6 +90,7 @@ __all__ = [
     "marked_sums",
     "random_pairs",
     "read_text",
+    "repeated_steps",
     "seasonal_naive",
     "split",
     "tokeniser",

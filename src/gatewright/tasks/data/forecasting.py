@@ -119,9 +119,14 @@ class WindowBatches:
 
 def seasonal_naive(history: Values, season: int, horizon: int) -> Values:
     """The forecast (horizon, batch, variables) that each season repeats the last one of (history, batch, variables)."""
-    if not 1 <= season <= len(history):
-        raise OptionError("no whole season has been read", expected=f"1 to {len(history)}", got=str(season))
-    return history[len(history) - season + np.arange(horizon) % season]
+    return history[repeated_steps(len(history), season, horizon)]
+
+
+def repeated_steps(steps: int, season: int, horizon: int) -> NDArray[np.int64]:
+    """Which of the `steps` that were read each step to come repeats, where the last season does: (horizon,)."""
+    if not 1 <= season <= steps:
+        raise OptionError("no whole season has been read", expected=f"1 to {steps}", got=str(season))
+    return steps - season + np.arange(horizon, dtype=np.int64) % season
 
 
 def best_season(values: Values, horizon: int, longest: int) -> int:
