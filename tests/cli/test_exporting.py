@@ -12,6 +12,9 @@ import pytest
 from gatewright import cells
 from gatewright.export import c_check, onnx_check
 from gatewright.model_file import save
+from gatewright.tasks import recipes
+from gatewright.tasks.model import Model
+from gatewright.tasks.recipe import Sizes
 from tests.backends.c99.compiled import compiler
 from tests.export.running import model_of
 
@@ -83,6 +86,20 @@ def test_without_onnx_runtime_it_is_written_all_the_same(
     assert code == 0
     assert out.splitlines()[-1] == "not compared with the model: pip install onnxruntime, and it will be"
     assert model.with_suffix(".onnx").exists()
+
+
+def test_a_forecast_is_compared_at_its_history(export: Callable[..., Said], tmp_path: Path) -> None:
+    made = recipes.get("series").configured(["history=7", "hidden=4"])
+    path = tmp_path / "model.safetensors"
+    Model(made, Sizes(1, 2), made.network(Sizes(1, 2), "gru")).save(path)
+    code, out, _ = export(path, tmp_path / "m.onnx")
+    assert code == 0
+    assert [line.split(":")[0] for line in out.splitlines()[-4:]] == [
+        f"   7 steps, {rows} rows" for _, rows in onnx_check.EXTENTS
+    ]
+    code, _, err = export(path, tmp_path / "n.onnx", "--lengths")
+    assert code == 2
+    assert err.startswith("error: a model that forecasts has no lengths: it reads a window of 7 steps at once\n")
 
 
 def test_what_cannot_be_is_refused(export: Callable[..., Said], model: Path) -> None:

@@ -173,6 +173,11 @@ def test_equal_models_are_equal_files(tmp_path: Path) -> None:
     assert all(text.isascii() for text in texts[0])
 
 
+def forecaster() -> Model:
+    made, sizes = recipes.get("series").configured(["history=36"]), Sizes(1, 2)
+    return Model(made, sizes, made.network(sizes, "gru"))
+
+
 A_NAME = """the C code cannot have this name
   expected: letters, digits and underscores, of which a letter is the first; and no word of C or C++
   got: {}
@@ -181,9 +186,14 @@ BOTH_WAYS = """layer '' (gru) is bidirectional, so it cannot run step by step
   expected: a layer that reads a sequence from its beginning on
   got: a backward direction, which begins at the end
   do: train the model with bidirectional=False, or export it as ONNX for whole sequences"""
+A_WINDOW = """a model that forecasts cannot run step by step: it reads 36 steps at once
+  expected: a model that reads a sequence from its beginning on
+  got: one that sees each window by its own level and spread, and reads the naive forecast behind it
+  do: export it as ONNX, or its layer alone with layer='recurrent'"""
 A_PATH = "the path is that of no C file\n  expected: NAME.c, NAME.h or NAME\n  got: model.onnx"
 REFUSED = {
     "both ways": (lambda: {"model": layer_of(bidirectional=True)}, BOTH_WAYS),
+    "a forecast": (lambda: {"model": forecaster()}, A_WINDOW),
     "a name": (lambda: {"name": "2fast"}, A_NAME.format("'2fast'")),
     "a word of C": (lambda: {"name": "double"}, A_NAME.format("'double'")),
     "weights": (lambda: {"weights": "int4"}, "weights has no such value\n  expected: float32 or int8\n  got: 'int4'"),

@@ -94,16 +94,6 @@ def test_an_input_that_a_layer_does_not_know(rng: np.random.Generator) -> None:
     )
 
 
-def test_a_forecast_is_no_chain_of_layers() -> None:
-    made = recipes.get("series").configured(["hidden=4"])
-    sizes = Sizes(1, 2)
-    assert refused(Model(made, sizes, made.network(sizes, "gru"))) == (
-        "a model of the recipe 'series' is not exported as a whole: it corrects a naive forecast\n"
-        "  expected: a recipe whose network is an encoding, recurrent layers, a pool and a dense layer\n"
-        "  do: export its layer alone with name='recurrent'"
-    )
-
-
 def test_a_recipe_s_file_that_lacks_something() -> None:
     made, sizes = recipes.get("digits").configured(["hidden=4"]), Sizes(8, 10)
     kept = Model(made, sizes, made.network(sizes, "gru")).kept()

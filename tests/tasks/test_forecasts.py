@@ -107,6 +107,30 @@ def test_another_height_and_width_of_a_series_change_nothing_else(kind: str) -> 
     assert_parity((moved - 100) / 5, middle, dtype="float64", steps=16, scale=100)
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "quantiles"])
+def test_a_forecast_of_numbers_as_they_were_measured(kind: str, tmp_path: Path) -> None:
+    made = Series.configured([*SMALL, "season=5", f"kind={kind}"])
+    source = waves(tmp_path)
+    data = made.data(source)
+    network = made.network(data.sizes, "gru").eval()
+    made.prepare(network, data)
+    values = load_series(source).values
+    scaling = Scaling.of(values[: Cuts.shares(120).train])
+    past = scaling.apply(values[40:52])[:, None]
+    scaled = network(torch.from_numpy(np.concatenate([past, seasonal_naive(past, 5, 4)])))[0]
+    got = network.forecast(torch.from_numpy(values[40:52, None])).float()
+    for one, other in zip(made.objective().quantiles(got), made.objective().quantiles(scaled), strict=True):
+        assert_parity(one, scaling.undo(other.detach().numpy()).astype(np.float32), dtype="float32", steps=16)
+
+
+def test_a_model_file_keeps_the_scaling_and_the_season(run: tuple[Result, Path]) -> None:
+    network = load_model(run[1] / "run").network
+    values = load_series(run[1] / "waves.csv", ["wave"]).values[: Cuts.shares(120).train]
+    assert_parity(network.scaling.mean, values.mean(0), dtype="float32", steps=1)
+    assert_parity(network.scaling.deviation, values.std(0), dtype="float32", steps=1)
+    assert network.season == 6
+
+
 def test_quantiles_rise() -> None:
     network = Series(kind="quantiles").network(Sizes(2, 6), "gru")
     outputs, _ = network(10 * torch.randn(48, 5, 2))

@@ -171,6 +171,7 @@ COMMANDS = (
         (
             "gatewright export runs/text text.onnx --states",
             "gatewright export runs/sentiment words.onnx --lengths",
+            "gatewright export runs/series sales.onnx",
             "gatewright export runs/text text.c --weights int8",
         ),
     ),
