@@ -7,11 +7,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.backends.onnx import native, steps
+from gatewright.backends.onnx import native
 from gatewright.backends.onnx.graph import Graph, Kind, Tensor
 from gatewright.backends.onnx.recognise import Recognised, recognise
 from gatewright.backends.onnx.regroup import evaluated
-from gatewright.backends.onnx.steps import Ends, Outcome
+from gatewright.backends.onnx.steps import Direction, Ends, Given, Outcome
 from gatewright.trace.ir import Trace
 
 Params = Mapping[str, NDArray[Any]]
@@ -75,12 +75,12 @@ def stack(
     finals: dict[str, list[Tensor]] = {state.name: [] for state in trace.states}
     for place, level in enumerate(levels):
         count = len(level.directions)
-        given = {name: _some(graph, whole, place * count, count, len(levels)) for name, whole in states.items()}
-        at = f"{prefix}l{place}"
+        starts = {name: _some(graph, whole, place * count, count, len(levels)) for name, whole in states.items()}
+        given, at = Given(x, starts, ends), f"{prefix}l{place}"
         if found:
-            outcome = native.run(graph, trace, found, level.directions, x, given, ends, f"{at}.")
+            outcome = native.run(graph, trace, found, level.directions, given, f"{at}.")
         else:
-            outcome = _scanned(graph, trace, level, x, given, ends, at)
+            outcome = _scanned(graph, trace, level, given, at)
         x = outcome.output
         for name, final in outcome.finals.items():
             finals[name].append(final)
@@ -93,26 +93,19 @@ def _named(graph: Graph, found: Recognised | None) -> str:
     return "Scan" if any(node.op == "Scan" for node in graph.main.nodes) else ""
 
 
-def _scanned(
-    graph: Graph,
-    trace: Trace,
-    level: Level,
-    x: Tensor,
-    states: Mapping[str, Tensor],
-    ends: Ends | None,
-    at: str,
-) -> Outcome:
+def _scanned(graph: Graph, trace: Trace, level: Level, given: Given, at: str) -> Outcome:
     """One level without an operator: each direction by itself."""
     outcomes: list[Outcome] = []
     for place, params in enumerate(level.directions):
         prefix = f"{at}_reverse." if place else f"{at}."
         named = {name: graph.initialiser(f"{prefix}{name}", array) for name, array in params.items()}
         single = {
-            name: graph.emit("Gather", whole, graph.count(place), ndim=2, axis=0) for name, whole in states.items()
+            name: graph.emit("Gather", whole, graph.count(place), ndim=2, axis=0)
+            for name, whole in given.states.items()
         }
-        read = _reversed(graph, x, ends) if place else x
-        outcome = steps.run(graph, trace, level.sizes, named, read, single, ends, prefix)
-        output = _reversed(graph, outcome.output, ends) if place else outcome.output
+        x = _reversed(graph, given.x, given.ends) if place else given.x
+        outcome = Direction(graph, trace, level.sizes, named, Given(x, single, given.ends), prefix).add()
+        output = _reversed(graph, outcome.output, given.ends) if place else outcome.output
         outcomes.append(Outcome(output, outcome.finals))
     finals = {
         state.name: _joined(graph, [graph.unsqueeze(one.finals[state.name], 0) for one in outcomes], 0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gatewright.backends.onnx.graph import Graph, Kind, Tensor
 from gatewright.backends.onnx.operators import Activation
 from gatewright.backends.onnx.recognise import Recognised
-from gatewright.backends.onnx.steps import Ends, Outcome
+from gatewright.backends.onnx.steps import Given, Outcome
 from gatewright.trace.ir import Literal, Trace
 
 Array = NDArray[Any]
@@ -38,12 +38,10 @@ def run(
     trace: Trace,
     found: Recognised,
     directions: Sequence[Arrays],
-    x: Tensor,
-    states: Mapping[str, Tensor],
-    ends: Ends | None,
+    given: Given,
     prefix: str,
 ) -> Outcome:
-    """All directions of a layer: x (time, batch, input), states (directions, batch, hidden).
+    """All directions of a layer, whose states are (directions, batch, hidden).
 
     `directions` has the numbers of each, by their names in the equations.
     """
@@ -54,8 +52,8 @@ def run(
     weights = {
         name: graph.initialiser(f"{prefix}{name}", np.stack([one[name] for one in arrays]), doc) for name in arrays[0]
     }
-    operands = [x, weights["W"], weights["R"], weights.get("B"), _lengths(graph, x, states, ends)]
-    operands += [states.get(state.name) for state in trace.states]
+    operands = [given.x, weights["W"], weights["R"], weights.get("B"), _lengths(graph, given)]
+    operands += [given.states.get(state.name) for state in trace.states]
     operands += [weights["P"]] if row.peepholes else []
     while operands[-1] is None:
         operands.pop()
@@ -68,18 +66,18 @@ def run(
     output, *finals = graph.emit_many(row.name, operands, [4, *(3 for _ in trace.states)], attributes=attributes)
     return Outcome(
         _side_by_side(graph, output, count, units),
-        {s.name: _kept(graph, one, states.get(s.name), x, ends) for s, one in zip(trace.states, finals, strict=True)},
+        {state.name: _kept(graph, one, state.name, given) for state, one in zip(trace.states, finals, strict=True)},
     )
 
 
-def _lengths(graph: Graph, x: Tensor, states: Mapping[str, Tensor], ends: Ends | None) -> Tensor | None:
+def _lengths(graph: Graph, given: Given) -> Tensor | None:
     """The operator's lengths. In a stream they are always there: a chunk may have no step, for which ONNX Runtime ends
     the process where its GRU is given no lengths."""
-    if ends:
-        return graph.cast(ends.lengths, Kind.SHORT_COUNT)
-    if not states:
+    if given.ends:
+        return graph.cast(given.ends.lengths, Kind.SHORT_COUNT)
+    if not given.states:
         return None
-    shape = graph.shape(x)
+    shape = graph.shape(given.x)
     steps, rows = graph.slice(shape, 0, 1), graph.slice(shape, 1, 2)
     return graph.cast(graph.emit("Expand", steps, rows, ndim=1, kind=Kind.COUNT), Kind.SHORT_COUNT)
 
@@ -92,11 +90,12 @@ def _side_by_side(graph: Graph, output: Tensor, directions: int, units: int) -> 
     return graph.emit("Reshape", rows, graph.counts(0, 0, directions * units), ndim=3)
 
 
-def _kept(graph: Graph, final: Tensor, initial: Tensor | None, x: Tensor, ends: Ends | None) -> Tensor:
+def _kept(graph: Graph, final: Tensor, state: str, given: Given) -> Tensor:
     """A final state; a row without any step keeps what it began with, which ONNX Runtime replaces by zero."""
+    initial = given.states.get(state)
     if initial is None:
         return final
-    steps = graph.unsqueeze(ends.lengths, 1) if ends else graph.slice(graph.shape(x), 0, 1)
+    steps = graph.unsqueeze(given.ends.lengths, 1) if given.ends else graph.slice(graph.shape(given.x), 0, 1)
     empty = graph.emit("Equal", steps, graph.count(0), kind=Kind.TRUTH)
     return graph.emit("Where", empty, initial, final)
 

@@ -16,14 +16,6 @@ BATCH, TIME = "batch", "time"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a layer, or one direction of it, gives."""
-
-    output: Tensor  # (time, batch, features)
-    finals: Mapping[str, Tensor]  # (batch, features), by the names of the states
-
-
-@dataclass(frozen=True, slots=True)
 class Ends:
     """Where the rows of a batch end."""
 
@@ -31,49 +23,51 @@ class Ends:
     active: Tensor  # (time, batch): true where a row takes the step
 
 
-def run(
-    graph: Graph,
-    trace: Trace,
-    sizes: Mapping[str, int],
-    params: Mapping[str, Tensor],
-    x: Tensor,
-    states: Mapping[str, Tensor],
-    ends: Ends | None,
-    prefix: str,
-) -> Outcome:
-    """One direction of one layer, from its first step to its last: x (time, batch, input), states (batch, features).
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a layer, or one direction of it, reads."""
+
+    x: Tensor  # (time, batch, features)
+    states: Mapping[str, Tensor]  # (batch, features), by their names; zeros where they are left out
+    ends: Ends | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a layer, or one direction of it, gives."""
+
+    output: Tensor  # (time, batch, features)
+    finals: Mapping[str, Tensor]  # (batch, features), by the names of the states
+
+
+class Direction:
+    """One direction of one layer, from its first step to its last.
 
     `trace` is an evaluated one. Rows that have ended keep their states and give out zeros.
     """
-    whole = regrouped(masked_trace(trace) if ends else trace, ops_of(graph.dtype))
-    return _Steps(graph, whole, sizes, params, x, states, ends, prefix).result()
 
-
-class _Steps:
     def __init__(
         self,
         graph: Graph,
         trace: Trace,
         sizes: Mapping[str, int],
         params: Mapping[str, Tensor],
-        x: Tensor,
-        states: Mapping[str, Tensor],
-        ends: Ends | None,
+        given: Given,
         prefix: str,
     ) -> None:
-        self.graph, self.trace, self.sizes, self.x, self.prefix = graph, trace, sizes, x, prefix
-        self.ends = ends
+        self.graph, self.sizes, self.prefix = graph, sizes, prefix
+        self.x, self.states, self.ends = given.x, dict(given.states), given.ends
+        self.trace = trace = regrouped(masked_trace(trace) if given.ends else trace, ops_of(graph.dtype))
         self.parts = split(trace)
-        self.states = dict(states)
         read = reads(trace)
         self.carried = {s: new for s, new in zip(trace.states, trace.next_states, strict=True) if s.name in read}
-        self.values: dict[str, Any] = {**params, trace.inputs[0].name: x}
-        if ends:
-            self.values[MASK] = ends.active
+        self.values: dict[str, Any] = {**params, trace.inputs[0].name: given.x}
+        if given.ends:
+            self.values[MASK] = given.ends.active
         self.sequences: dict[str, Tensor] = {}  # of what the loop computes
         self.finals: dict[str, Tensor] = {}
 
-    def result(self) -> Outcome:
+    def add(self) -> Outcome:
         """Add everything to the graph: what is known before the loop, the loop, what is known after it."""
         graph, trace = self.graph, self.trace
         compute(graph, self.parts.before, self.values, self.sizes, self.prefix)
