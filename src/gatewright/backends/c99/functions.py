@@ -75,6 +75,11 @@ class Functions:
     dtype: str
     math: Math
 
+    @property
+    def real(self) -> str:
+        """The type of a number in C."""
+        return "float" if self.dtype == "float32" else "double"
+
     def called(self, op: Op) -> str:
         """What is called for an op."""
         if self.math == "libm" and op in _LIBM_NAMES:
@@ -96,7 +101,7 @@ class Functions:
     def _filled(self, text: str) -> str:
         literal = "{}f" if self.dtype == "float32" else "{}"
         words = {
-            "REAL": "float" if self.dtype == "float32" else "double",
+            "REAL": self.real,
             **{word: literal.format(number) for word, number in _NUMBERS.items()},
             **{word: self._libm(function) for word, function in _LIBM_MACROS.items()},
         }

@@ -117,9 +117,9 @@ class Layout:
             found[self.table] = Placed(symbols.table, (self.size("symbols"), self.size("embedding")), by_column=False)
         for part, step in zip(self.stack.parts, self.steps, strict=True):
             shapes = {param.name: param.shape for param in part.trace.params}
-            for name in step.used:
+            for name in step.values.used:
                 bounds = tuple(self.bounds[part.name][axis] for axis in shapes[name])
-                found[step.constants[name]] = Placed(part.constants[name], bounds, by_column=True)
+                found[step.values.constants[name]] = Placed(part.constants[name], bounds, by_column=True)
         return found
 
 

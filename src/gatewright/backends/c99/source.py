@@ -20,7 +20,7 @@ _ROLLED = """/* gcc unrolls a loop of few turns before it looks for vectors, and
 
 def source(layout: Layout) -> str:
     """Constants, functions, the step of each part, and what can be called."""
-    functions = layout.functions.text({op for step in layout.steps for op in step.ops})
+    functions = layout.functions.text({op for step in layout.steps for op in step.values.ops})
     steps = zip(layout.stack.parts, layout.steps, strict=True)
     parts = [] if layout.is_inline() else [_part(layout, part, step) for part, step in steps]
     code = "\n".join([functions, *parts, _reset(layout), _step(layout)])
