@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from gatewright.tasks.language import WordModel
-from gatewright.tasks.recipe import Schedule
+from gatewright.tasks.recipe import Expected, Schedule
 
 _ZAREMBA = "tied=no optimiser=sgd schedule=decay dropout_per=step weight_drop=0 batch=20 "
 
@@ -23,6 +23,10 @@ class Words(WordModel):
 
     name: ClassVar[str] = "words"
     about: ClassVar[str] = "predict the next word of a text, and write more of it"
+    expected: ClassVar[Mapping[str, Expected]] = {
+        "": Expected("test", "perplexity", at_most=95.0, seconds=3300),
+        "small": Expected("test", "perplexity", at_most=114.5, seconds=4000),
+    }
     presets: ClassVar[Mapping[str, str]] = {
         "wildml": "cell=gru(gate=hard_sigmoid_theano) read=sentences words=8000 hidden=128 batch=1 steps=200 tied=no "
         "dropout=0 input_dropout=0 weight_drop=0 init=torch_uniform(zero_biases=True) embedding_init=uniform(0.01118) "
