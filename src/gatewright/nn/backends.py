@@ -1,7 +1,7 @@
 """Which backend runs a layer: chosen with a reason that can be read, never fallen back to in silence."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NoReturn
 
@@ -17,7 +17,7 @@ from gatewright.axes import bind
 from gatewright.backends import torch_eager
 from gatewright.backends.torch_eager import Sequences
 from gatewright.errors import OptionError, TraceError
-from gatewright.nn import autograd, custom_ops, transforms
+from gatewright.nn import autograd, custom_ops, direct_autograd, transforms
 from gatewright.nn.differentiable import DTYPES, planned
 from gatewright.nn.direct import direct_of
 from gatewright.nn.packed_cell import Asked, PackedCell, gate_name
@@ -102,19 +102,9 @@ def _plan_problem(trace: Trace) -> str | None:
     return None
 
 
-def run(
-    chosen: Plan,
-    cell: PackedCell,
-    inputs: Mapping[str, Tensor],
-    packed: Sequence[Tensor],
-    states: Mapping[str, Tensor | None],
-    *,
-    noises: Mapping[str, Tensor] | None = None,
-    active: Tensor | None = None,
-    ragged: Ragged | None = None,
-    gates: bool = False,
-) -> Sequences:
-    """Run a cell over a sequence by the chosen backend.
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A cell over a sequence.
 
     - `inputs`: every input of the cell by name, (time, batch, ...).
     - `packed`: the parameters, in the order of the cell's layout.
@@ -124,121 +114,123 @@ def run(
     - `ragged`: rows end before the last step; what is emitted behind the end is 0.
     - `gates`: give out every gate.
     """
-    values = {**inputs, **(noises or {})}
-    if chosen.backend != "torch" and active is None and not gates:
-        found = _run_direct(cell, (not noises, False, False), values, packed, states, ragged)
+
+    cell: PackedCell
+    inputs: Mapping[str, Tensor]
+    packed: Sequence[Tensor]
+    states: Mapping[str, Tensor | None]
+    noises: Mapping[str, Tensor] | None = None
+    active: Tensor | None = None
+    ragged: Ragged | None = None
+    gates: bool = False
+
+    @property
+    def like(self) -> Tensor:
+        """The sequence that the cell reads."""
+        return next(iter(self.inputs.values()))
+
+    @property
+    def asked(self) -> Asked:
+        """What is asked of the cell."""
+        return not self.noises, self.active is not None, self.gates
+
+    @property
+    def sequences(self) -> dict[str, Tensor]:
+        """All that comes anew at every step, by name."""
+        return {**self.inputs, **(self.noises or {})}
+
+    @property
+    def starts(self) -> dict[str, Tensor]:
+        """The initial states, zeros where none are given."""
+        like, shapes = self.like, {state.name: bind(state.shape, self.cell.sizes) for state in self.cell.trace.states}
+        return {n: like.new_zeros(like.shape[1], *shapes[n]) if one is None else one for n, one in self.states.items()}
+
+
+def run(chosen: Plan, call: Call) -> Sequences:
+    """Run a cell over a sequence by the chosen backend."""
+    if chosen.backend != "torch" and call.active is None and not call.gates:
+        found = _run_direct(call)
         if found is not None:
             return found
+    ragged = call.ragged
     if ragged is None:
-        return _run_padded(chosen, cell, inputs, packed, states, noises, active, gates)
-    active = ragged.mask() if active is None else active
-    found = _run_padded(chosen, cell, inputs, packed, states, noises, active, gates)
+        return _run_padded(chosen, call)
+    active = ragged.mask() if call.active is None else call.active
+    found = _run_padded(chosen, replace(call, active=active, ragged=None))
     found_gates = {name: ragged.fill_padding(gate) for name, gate in found.gates.items()}
     return Sequences(ragged.fill_padding(found.output), found.finals, found_gates)
 
 
-def _run_direct(
-    cell: PackedCell,
-    asked: Asked,
-    values: Mapping[str, Tensor],
-    packed: Sequence[Tensor],
-    states: Mapping[str, Tensor | None],
-    ragged: Ragged | None = None,
-) -> Sequences | None:
+def _run_direct(call: Call) -> Sequences | None:
     """By the engine, on the very tensors that there are; None where that cannot be."""
     if torch.compiler.is_compiling() or maybe_current_level() is not None:
         return None
-    direct = direct_of(cell, asked, next(iter(values.values())).dtype)
+    direct = direct_of(call.cell, call.asked, call.like.dtype)
     if direct is None:
         return None
-    given = (*(values[name] for name in direct.inputs), *packed, *states.values())
+    sequences, ragged = call.sequences, call.ragged
+    given = (*(sequences[name] for name in direct.inputs), *call.packed, *call.states.values())
     if not direct.fits(given):
         return None
-    output, *finals = direct.run(given, None if ragged is None or ragged.is_whole else ragged)
-    return Sequences(output, {name: one[0] for name, one in zip(states, finals, strict=True)}, {})
+    output, *finals = direct_autograd.run(direct, given, None if ragged is None or ragged.is_whole else ragged)
+    return Sequences(output, {name: one[0] for name, one in zip(call.states, finals, strict=True)}, {})
 
 
-def _run_padded(
-    chosen: Plan,
-    cell: PackedCell,
-    inputs: Mapping[str, Tensor],
-    packed: Sequence[Tensor],
-    states: Mapping[str, Tensor | None],
-    noises: Mapping[str, Tensor] | None,
-    active: Tensor | None,
-    gates: bool,
-) -> Sequences:
+def _run_padded(chosen: Plan, call: Call) -> Sequences:
     """All steps of all rows; a row keeps its states where it is not active."""
     if chosen.backend == "torch":
-        return _run_eager(cell, inputs, packed, states, noises, active, gates)
-    like = next(iter(inputs.values()))
-    values = {**inputs, **(noises or {})}
-    if active is not None:  # whatever stands where no step is taken, NaN too, must not come back in a gradient
-        idle = ~active.unsqueeze(-1)
-        values |= {name: one.masked_fill(idle, 0) for name, one in inputs.items() if one.dim() == 3}
-        mask = active.to(like.dtype)
-        values[MASK] = values[MASK] * mask if MASK in values else mask
-    asked = (not noises, active is not None, gates)
-    found = None if gates or active is None else _run_direct(cell, asked, values, packed, states)
-    return found or _run_named(cell, asked, values, packed, states)
+        return _run_eager(call)
+    if call.active is None:
+        return _run_named(call)
+    masked = _with_mask(call, call.active)
+    return (None if call.gates else _run_direct(masked)) or _run_named(masked)
 
 
-def _run_eager(
-    cell: PackedCell,
-    inputs: Mapping[str, Tensor],
-    packed: Sequence[Tensor],
-    states: Mapping[str, Tensor | None],
-    noises: Mapping[str, Tensor] | None,
-    active: Tensor | None,
-    gates: bool,
-) -> Sequences:
+def _with_mask(call: Call, active: Tensor) -> Call:
+    """The call with the mask as an input. Whatever stands where no step is taken, NaN too, must not come back in a
+    gradient.
+    """
+    idle, mask = ~active.unsqueeze(-1), active.to(call.like.dtype)
+    inputs = {name: one.masked_fill(idle, 0) if one.dim() == 3 else one for name, one in call.inputs.items()}
+    return replace(call, inputs=inputs | {MASK: inputs[MASK] * mask if MASK in inputs else mask})
+
+
+def _run_eager(call: Call) -> Sequences:
     """Operation by operation; a cell that goes backwards is given its sequence the other way round."""
+    cell = call.cell
 
     def flip(sequences: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: one.flip(0) if cell.backwards else one for name, one in sequences.items()}
 
-    like = next(iter(inputs.values()))
     found = torch_eager.run(
         cell.trace,
-        flip(inputs),
-        cell.unpack(packed),
-        _filled(cell, states, like),
+        flip(call.inputs),
+        cell.unpack(call.packed),
+        call.starts,
         sizes=cell.sizes,
-        noises=noises,
-        active=None if active is None else flip({MASK: active})[MASK],
-        gates=gates,
+        noises=call.noises,
+        active=None if call.active is None else flip({MASK: call.active})[MASK],
+        gates=call.gates,
     )
     return Sequences(flip({MASK: found.output})[MASK], found.finals, flip(found.gates))
 
 
-def _run_named(
-    cell: PackedCell,
-    asked: Asked,
-    sequences: Mapping[str, Tensor],
-    packed: Sequence[Tensor],
-    states: Mapping[str, Tensor | None],
-) -> Sequences:
+def _run_named(call: Call) -> Sequences:
     """By the engine, on parameters that are named as in the equations."""
-    like = next(iter(sequences.values()))
-    values = {**sequences, **cell.unpack(packed), **_filled(cell, states, like)}
-    results = _run_engine(cell, asked, values, like.dtype)
+    cell, like = call.cell, call.like
+    results = _run_engine(call, {**call.sequences, **cell.unpack(call.packed), **call.starts})
     shapes = {name: (*like.shape[:2], *bind(gate.shape, cell.sizes)) for name, gate in cell.trace.gates}
     steps, end = (slice(None, -1), 0) if cell.backwards else (slice(1, None), -1)
     return Sequences(
         output=results[cell.trace.states[0].name][steps],
         finals={state.name: results[state.name][end] for state in cell.trace.states},
-        gates={name: results[gate_name(name)].expand(shape) for name, shape in shapes.items()} if asked[2] else {},
+        gates={name: results[gate_name(name)].expand(shape) for name, shape in shapes.items()} if call.gates else {},
     )
 
 
-def _filled(cell: PackedCell, states: Mapping[str, Tensor | None], like: Tensor) -> dict[str, Tensor]:
-    """The initial states, zeros where none are given."""
-    shapes = {state.name: bind(state.shape, cell.sizes) for state in cell.trace.states}
-    return {n: like.new_zeros(like.shape[1], *shapes[n]) if one is None else one for n, one in states.items()}
-
-
-def _run_engine(cell: PackedCell, asked: Asked, values: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+def _run_engine(call: Call, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Run the engine in the way that whoever calls can follow: a graph's, a transform's, or autograd's."""
+    cell, asked, dtype = call.cell, call.asked, call.like.dtype
     if torch.compiler.is_compiling():
         differentiated = torch.is_grad_enabled() and any(value.requires_grad for value in values.values())
         saves = differentiated and not torch.compiler.is_exporting()

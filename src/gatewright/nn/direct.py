@@ -14,12 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
-    is_functorch_wrapped_tensor,  # pyright: ignore[reportPrivateUsage]
-    maybe_current_level,  # pyright: ignore[reportPrivateUsage]
-)
 
-from gatewright.nn import autograd, transforms
 from gatewright.nn.differentiable import Differentiable
 from gatewright.nn.direct_plan import CannotPlanError, Gradient, Places, Plan, Planner
 from gatewright.nn.kept_panels import LEAST_BYTES, KeptPanels
@@ -101,12 +96,6 @@ class Direct:
             if one is None or one.dtype is not dtype or one.shape != shape or not one.is_cpu:
                 return False
         return True
-
-    def run(self, given: Given, ragged: Ragged | None = None) -> tuple[Tensor, ...]:
-        """The output (time, batch, ...), and each state after the last step, (1, batch, ...)."""
-        if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in given):
-            return _Direct.apply(self, ragged, *given)
-        return self.results(self.forward(given, ragged, saves=False)[:-1], ragged)
 
     def forward(self, given: Given, ragged: Ragged | None = None, *, saves: bool) -> list[Tensor]:
         """All states at every time, (time + 1, batch, ...), and what is saved."""
@@ -292,56 +281,3 @@ def _last(states: Tensor, ragged: Ragged | None, *, at_end: bool) -> Tensor:
     if ragged is not None and at_end:
         return ragged.take_ends(states).unsqueeze(0)
     return states.narrow(0, states.shape[0] - 1 if at_end else 0, 1).clone()
-
-
-class _Direct(torch.autograd.Function):
-    """A cell over a sequence."""
-
-    @staticmethod
-    def forward(ctx: Any, direct: Direct, ragged: Ragged | None, *given: Tensor | None) -> tuple[Tensor, ...]:
-        """Run the kernels, and keep what the gradient needs."""
-        kept = direct.forward(given, ragged, saves=True)
-        ctx.direct, ctx.ragged = direct, ragged
-        ctx.set_materialize_grads(False)
-        output, *finals = direct.results(kept[:-1], ragged)
-        # no view, which autograd would not let anybody change in place; saved too, so that a change is noticed
-        output = output.new_empty(0).set_(output)  # pyright: ignore[reportArgumentType]
-        ctx.save_for_backward(*given, *kept, output)
-        return (output, *finals)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Run the kernels of the gradient, or go the long way where it is to be derived or mapped itself."""
-        direct: Direct = ctx.direct
-        ragged: Ragged | None = ctx.ragged
-        tensors = ctx.saved_tensors  # asked for once: a checkpoint computes them then
-        given, kept = tensors[: direct.count], tensors[direct.count : -1]
-        needed: tuple[bool, ...] = ctx.needs_input_grad[2:]
-        autograd.refuse_batches(grads)
-        if torch.is_grad_enabled() or any(one is not None and is_functorch_wrapped_tensor(one) for one in grads):
-            return (None, None, *_derived(direct, ragged, given, needed, grads))
-        return (None, None, *direct.backward(given, kept, grads, needed, ragged))
-
-
-def _derived(
-    direct: Direct, ragged: Ragged | None, given: Given, needed: Sequence[bool], grads: Sequence[Tensor | None]
-) -> list[Tensor | None]:
-    """The gradients by operations that can be derived again and mapped: the run is repeated for them."""
-    again = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # views, so that nothing is derived by a tensor that another one was made of
-        fresh = [one.view_as(one) if one is not None and need else one for one, need in zip(given, needed, strict=True)]
-        run = autograd.run if maybe_current_level() is None else transforms.run
-        results = run(direct.spec if ragged is None else direct.masked, direct.named(fresh, ragged))
-        outputs = direct.results([results[state.name] for state in direct.spec.trace.states])
-        if ragged is not None:
-            outputs = (ragged.fill_padding(outputs[0]), *outputs[1:])
-        seen = [(output, grad) for output, grad in zip(outputs, grads, strict=True) if grad is not None]
-        wanted = [one for one, need in zip(fresh, needed, strict=True) if one is not None and need]
-        if not seen:
-            return [None] * direct.count
-        flows = [grad for _, grad in seen]
-        found = iter(
-            torch.autograd.grad([one for one, _ in seen], wanted, flows, create_graph=again, allow_unused=True)
-        )
-    return [next(found) if need else None for need in needed]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch._C._functorch import maybe_current_level  # pyright: ignore[reportMissingImports, reportPrivateUsage]
 
+from gatewright.nn import direct_autograd
 from gatewright.nn.direct import Direct, known_direct
 from gatewright.nn.dropout import drop
 from gatewright.nn.packed_cell import Asked
@@ -89,7 +90,7 @@ def _run(layer: "Recurrent", ways: _Ways, values: Tensor, starts: Sequence[Seque
             values = _joined([output for output, *_ in results[-directions:]], -1)
             if layer.dropout:
                 values = drop(values, layer.dropout, layer.training, layer.dropout_per)
-        results.append(direct.run((values, *packed, *start)))
+        results.append(direct_autograd.run(direct, (values, *packed, *start)))
     output = _joined([output for output, *_ in results[-directions:]], -1)
     return output, tuple(_joined(list(finals), 0) for finals in list(zip(*results, strict=True))[1:])
 

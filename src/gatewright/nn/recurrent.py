@@ -246,8 +246,7 @@ class Recurrent(nn.Module):
         inputs = {self.trace.inputs[0].name: values}
         if any(leaf.name == MASK for leaf in self.trace.inputs):
             inputs[MASK] = values.new_ones(steps, batch)
-        return backends.run(
-            backends.choose(self.backend, self.trace, values),
+        call = backends.Call(
             cell,
             inputs,
             self.packed_parameters(index),
@@ -257,6 +256,7 @@ class Recurrent(nn.Module):
             ragged=given.ragged,
             gates=gates,
         )
+        return backends.run(backends.choose(self.backend, self.trace, values), call)
 
     def _final_states(self, finals: list[dict[str, Tensor]], given: Given) -> States:
         stacked = [torch.stack([final[state.name] for final in finals]) for state in self.trace.states]

@@ -52,13 +52,8 @@ class _OneStep(nn.RNNCellBase):
         if plan.backend == "torch":
             return super().forward(input, hx)
         (name, values), *states = self._read(input, hx).items()
-        result = backends.run(
-            plan,
-            self._cell,
-            {name: values.unsqueeze(0)},
-            [getattr(self, packed.name) for packed in self._cell.layout],
-            dict(states),
-        )
+        packed = [getattr(self, packed.name) for packed in self._cell.layout]
+        result = backends.run(plan, backends.Call(self._cell, {name: values.unsqueeze(0)}, packed, dict(states)))
         ends = tuple(result.finals[state.name] for state in self.trace.states)
         ends = ends if input.dim() == 2 else tuple(end.squeeze(0) for end in ends)
         return ends[0] if len(ends) == 1 else ends
