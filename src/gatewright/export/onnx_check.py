@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gatewright.convert.onnx_files.session import session_of
 from gatewright.export.network import Array, Network, read_network
 from gatewright.export.reading import run
 from gatewright.export.sources import as_model_file
@@ -41,13 +43,8 @@ def differences(model: object, path: str | os.PathLike[str], *, name: str | None
 
     Raises ModuleNotFoundError where onnxruntime is missing.
     """
-    import onnxruntime
-
     network = read_network(as_model_file(model), name)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors, which are raised, and nothing else
-    session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
-    return tuple(_differences(network, session))
+    return tuple(_differences(network, session_of(Path(path))))
 
 
 def _differences(network: Network, session: "InferenceSession") -> Iterator[Difference]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from gatewright.convert.network import Network
 from gatewright.convert.onnx_files.graph import Reader, Reading
+from gatewright.convert.onnx_files.session import session_of
 from gatewright.convert.onnx_files.tensors import load
 from gatewright.convert.onnx_files.values import DIRECTIONS
 from gatewright.convert.onnx_files.writing import Writer
@@ -49,18 +50,13 @@ def run(path: Path, inputs: NDArray[Any]) -> NDArray[Any]:
 
     Raises ImportError without ONNX Runtime, ConversionError where the graph wants more than one input.
     """
-    import onnxruntime
-
-    found = reading(path)
+    session, found = session_of(path), reading(path)
     if found.given or {found.time, found.batch} != {"0", "1"}:
         raise ConversionError(
             f"{path} cannot be run",
             expected="one input (time, batch, ...)",
             got=", ".join((found.source, *found.given)),
         )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (wanted,) = session.get_inputs()
     types = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int32)": np.int32}
     order = np.argsort([int(found.time), int(found.batch)])
