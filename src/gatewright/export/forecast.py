@@ -7,13 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.tasks.data import repeated_steps
-from gatewright.tasks.forecasts import LEAST_DEVIATION, LEAST_SPREAD, MOVED, Forecasting
-
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """A window (history, batch, variables) -> (horizon, batch, variables, values), both in the units of the series.
 
@@ -29,6 +26,8 @@ class Forecast:
     repeated: Array  # (horizon,): which step of the window is the naive forecast of each step to come
     values: tuple[str, ...]  # what each value of a forecast is
     moved: Array  # (values,): 1 for those that go along with the series, 0 for a deviation
+    least: Array  # (variables, values): what is added to each value, so that a deviation is never 0
+    least_spread: float  # of a window, in deviations of the training part
     rises: bool
     about: Mapping[str, Any]  # what a person must know beside it
 
@@ -42,35 +41,31 @@ class Forecast:
         """1 where a step that the layers read is to come, 0 where it is past; (steps, 1, 1)."""
         return np.repeat([0.0, 1.0], [self.history, len(self.repeated)])[:, None, None].astype(self.mean.dtype)
 
-    @property
-    def least_spread(self) -> float:
-        """Of a window, in deviations of the training part."""
-        return LEAST_SPREAD
-
-    @property
-    def least(self) -> Array:
-        """What is added to each value, (variables, values): a deviation is never 0."""
-        return self.deviation[:, None] * (LEAST_DEVIATION * (1 - self.moved))
-
 
 def forecast_of(recipe: object, tensors: Mapping[str, Array]) -> Forecast | None:
     """How a recipe's network forecasts; None where it does something else.
 
     Raises KeyError for a tensor that is missing.
     """
+    from gatewright.tasks.data import repeated_steps
+    from gatewright.tasks.forecasts import LEAST_DEVIATION, LEAST_SPREAD, MOVED, Forecasting
+
     if not isinstance(recipe, Forecasting):
         return None
     mean, deviation, season = tensors["scaling.mean"], tensors["scaling.deviation"], int(tensors["season"])
     quantiles = tuple(f"quantile {level:g}" for level in recipe.objective().levels)
     values = quantiles if recipe.kind == "quantiles" else ("mean", "deviation")
+    moved = np.asarray(MOVED[recipe.kind], mean.dtype)
     return Forecast(
-        mean,
-        deviation,
-        recipe.history,
-        season,
-        repeated_steps(recipe.history, season, recipe.horizon),
-        values,
-        np.asarray(MOVED[recipe.kind], mean.dtype),
+        mean=mean,
+        deviation=deviation,
+        history=recipe.history,
+        season=season,
+        repeated=repeated_steps(recipe.history, season, recipe.horizon),
+        values=values,
+        moved=moved,
+        least=deviation[:, None] * (LEAST_DEVIATION * (1 - moved)),
+        least_spread=LEAST_SPREAD,
         rises=recipe.kind == "quantiles",
         about={
             "history": recipe.history,

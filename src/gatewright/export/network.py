@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.axes import INPUT, bind
 from gatewright.errors import GatewrightError, ModelFileError, OptionError
+from gatewright.export.forecast import Forecast, forecast_of
 from gatewright.model_file import LayerRecord, ModelFile
 from gatewright.packing import tensor_name, unpacked
-
-if TYPE_CHECKING:
-    from gatewright.export.forecast import Forecast
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -46,7 +44,7 @@ class Network:
     head: Arrays | None = None  # {"weight": (outputs, features), "bias": (outputs,)}
     symbols: int = 0  # that a one-hot encoding knows
     about: Mapping[str, Any] | None = None  # task, vocabulary, classes: what a person must know of the numbers
-    forecast: "Forecast | None" = None  # around all of this, where it corrects a naive forecast
+    forecast: Forecast | None = None  # around all of this, where it corrects a naive forecast
 
     @property
     def reads_symbols(self) -> bool:
@@ -158,8 +156,6 @@ def _recipe(model: ModelFile) -> Any:
 
 
 def _whole(model: ModelFile, recipe: Any) -> Network:
-    from gatewright.export.forecast import forecast_of
-
     record, tensors = _only(model), model.tensors
     try:
         return Network(

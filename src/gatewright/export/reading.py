@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gatewright.backends import numpy_ref
+from gatewright.export.forecast import Forecast
 from gatewright.export.network import Array, Arrays, Network
 from gatewright.trace.mask import MASK
-
-if TYPE_CHECKING:
-    from gatewright.export.forecast import Forecast
 
 
 def run(
@@ -43,7 +41,7 @@ def run(
     return pooled, {name: np.stack(parts) for name, parts in finals.items()}
 
 
-def _forecast(network: Network, forecast: "Forecast", window: Array) -> Array:
+def _forecast(network: Network, forecast: Forecast, window: Array) -> Array:
     scaled = (window - forecast.mean) / forecast.deviation
     level, spread = scaled.mean(0), np.maximum(scaled.std(0), forecast.least_spread)
     steps = (scaled[forecast.steps] - level) / spread
