@@ -45,6 +45,22 @@ end:
   ret void
 }
 
+define internal void @await(ptr %meeting, ptr %counter, i64 %goal) {
+entry:
+  br label %look
+look:
+  %turns = phi i64 [ 0, %entry ], [ %turns.next, %rest ]
+  %count = load atomic i64, ptr %counter acquire, align 8
+  %all = icmp sge i64 %count, %goal
+  br i1 %all, label %end, label %rest
+rest:
+  call void @rest(ptr %meeting, i64 %turns)
+  %turns.next = add i64 %turns, 1
+  br label %look
+end:
+  ret void
+}
+
 define internal void @meet(ptr %seat) {
 entry:
   %meeting.at = getelementptr %seat, ptr %seat, i64 0, i32 3
@@ -62,14 +78,8 @@ entry:
   %last = icmp sge i64 %here, %goal
   br i1 %last, label %end, label %wait
 wait:
-  %turns = phi i64 [ 0, %entry ], [ %turns.next, %rest ]
-  %arrived = load atomic i64, ptr %arrived.at acquire, align 8
-  %all = icmp sge i64 %arrived, %goal
-  br i1 %all, label %end, label %rest
-rest:
-  call void @rest(ptr %meeting, i64 %turns)
-  %turns.next = add i64 %turns, 1
-  br label %wait
+  call void @await(ptr %meeting, ptr %arrived.at, i64 %goal)
+  br label %end
 end:
   ret void
 }
@@ -103,20 +113,9 @@ end:
 }
 
 define void @settle(ptr %meeting) {
-entry:
   %members = call i64 @settled(ptr %meeting, i64 0)
   %finished.at = getelementptr %meeting, ptr %meeting, i64 0, i32 6
-  br label %wait
-wait:
-  %turns = phi i64 [ 0, %entry ], [ %turns.next, %rest ]
-  %finished = load atomic i64, ptr %finished.at acquire, align 8
-  %all = icmp sge i64 %finished, %members
-  br i1 %all, label %end, label %rest
-rest:
-  call void @rest(ptr %meeting, i64 %turns)
-  %turns.next = add i64 %turns, 1
-  br label %wait
-end:
+  call void @await(ptr %meeting, ptr %finished.at, i64 %members)
   ret void
 }
 
