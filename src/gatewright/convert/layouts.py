@@ -5,6 +5,7 @@ Both directions, and every pair of layouts, follow from these rows.
 
 from collections.abc import Mapping
 
+from gatewright.backends.onnx.operators import OPERATORS
 from gatewright.convert import by_name
 from gatewright.convert.equations import Family
 from gatewright.convert.layout import Layout, Stored
@@ -47,7 +48,12 @@ _ONNX_FUNCTIONS = (
     "affine", "elu", "hard_sigmoid", "leaky_relu", "scaled_tanh", "thresholded_relu",
 )  # fmt: skip
 _ONNX_TANH = ("tanh", *(one for one in _ONNX_FUNCTIONS if one != "tanh"))
-_ONNX_PEEPHOLES = Stored("P", "p", "(gate hidden)", "i o f", optional=True)
+_ONNX_ROWS = [row for row in OPERATORS if not row.turned]
+_ONNX_RNN, _ONNX_GRU, _ONNX_LSTM = (
+    next(" ".join(row.gates) for row in _ONNX_ROWS if row.name == name) for name in ("RNN", "GRU", "LSTM")
+)
+_ONNX_LOOKS = next(" ".join(row.peepholes) for row in _ONNX_ROWS if row.peepholes)
+_ONNX_PEEPHOLES = Stored("P", "p", "(gate hidden)", _ONNX_LOOKS, optional=True)
 _ONNX_ARRAYS = (
     Stored("W", "W", "(gate hidden) input"),
     Stored("R", "U", "(gate hidden) state"),
@@ -110,23 +116,23 @@ LAYOUTS: tuple[Layout, ...] = (
         theirs={"g": "c"}, gate=("hard_sigmoid_theano", "sigmoid"), activation=_ANY, output=_ANY,
     ),
     Layout(
-        "onnx", "rnn", "ONNX RNN", "h", _ONNX_ARRAYS, f"{_ONNX}RNN.html", theirs={"h": "i"}, activation=_ONNX_TANH,
-        clip=True,
+        "onnx", "rnn", "ONNX RNN", _ONNX_RNN, _ONNX_ARRAYS, f"{_ONNX}RNN.html", theirs={"h": "i"},
+        activation=_ONNX_TANH, clip=True,
     ),
     Layout(
-        "onnx", "gru", "ONNX GRU, linear_before_reset=1", "z r n", _ONNX_ARRAYS, f"{_ONNX}GRU.html", reset="after",
+        "onnx", "gru", "ONNX GRU, linear_before_reset=1", _ONNX_GRU, _ONNX_ARRAYS, f"{_ONNX}GRU.html", reset="after",
         theirs={"n": "h"}, gate=_ONNX_FUNCTIONS, activation=_ONNX_TANH, clip=True,
     ),
     Layout(
-        "onnx", "gru", "ONNX GRU, linear_before_reset=0", "z r n", _ONNX_ARRAYS, f"{_ONNX}GRU.html", variant="before",
-        reset="before", theirs={"n": "h"}, gate=_ONNX_FUNCTIONS, activation=_ONNX_TANH, clip=True,
+        "onnx", "gru", "ONNX GRU, linear_before_reset=0", _ONNX_GRU, _ONNX_ARRAYS, f"{_ONNX}GRU.html",
+        variant="before", reset="before", theirs={"n": "h"}, gate=_ONNX_FUNCTIONS, activation=_ONNX_TANH, clip=True,
     ),
     Layout(
-        "onnx", "lstm", "ONNX LSTM", "i o f g", (*_ONNX_ARRAYS, _ONNX_PEEPHOLES), f"{_ONNX}LSTM.html",
+        "onnx", "lstm", "ONNX LSTM", _ONNX_LSTM, (*_ONNX_ARRAYS, _ONNX_PEEPHOLES), f"{_ONNX}LSTM.html",
         theirs={"g": "c"}, gate=_ONNX_FUNCTIONS, activation=_ONNX_TANH, output=_ONNX_TANH, clip=True,
     ),
     Layout(
-        "onnx", "lstm", "ONNX LSTM, input_forget=1", "i o f g", (*_ONNX_ARRAYS, _ONNX_PEEPHOLES),
+        "onnx", "lstm", "ONNX LSTM, input_forget=1", _ONNX_LSTM, (*_ONNX_ARRAYS, _ONNX_PEEPHOLES),
         f"{_ONNX}LSTM.html", variant="coupled", theirs={"g": "c"}, gate=_ONNX_FUNCTIONS, activation=_ONNX_TANH,
         output=_ONNX_TANH, coupled=True, clip=True,
     ),
