@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks import limits
+from benchmarks import command
 from benchmarks.shapes import QUICK, SHAPES, Shape
 
 SECTIONS = {
@@ -30,20 +30,15 @@ SECTIONS = {
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and write down what came out."""
     options = _parser().parse_args(arguments)
-    limits.limit(options.threads)
+    command.limit(options)
     _measure(options)
 
 
 def _measure(options: argparse.Namespace) -> None:
-    import torch
-
-    import gatewright as gw
     from benchmarks import files, goals, report, timing
     from benchmarks.setup import Setup, tell
     from benchmarks.summary import by_least, tables
 
-    torch.set_num_threads(options.threads)
-    gw.set_num_threads(options.threads)
     method = timing.QUICK if options.quick else timing.Method()
     shapes = tuple(options.shapes or (QUICK if options.quick else SHAPES))
     began = time.perf_counter()
@@ -88,9 +83,7 @@ def _command(options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="few shapes and rounds: whether all works, not how fast")
-    parser.add_argument("--threads", type=_threads, default=1, metavar="N", help="threads for everybody (default: 1)")
+    parser = command.parser("cpu", __doc__, "shapes and rounds")
     parser.add_argument("--shapes", type=_shape, nargs="+", metavar="T,B,I,H", help="steps, rows, input, hidden units")
     parser.add_argument(
         "--only", type=_sections, default=list(SECTIONS), metavar="SECTION,...", help=f"of {', '.join(SECTIONS)}"
@@ -109,13 +102,6 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("runs/benchmarks"), metavar="FOLDER", help="for the result (%(default)s)"
     )
     return parser
-
-
-def _threads(text: str) -> int:
-    threads = int(text)
-    if not 1 <= threads <= limits.PROCESSORS:
-        raise argparse.ArgumentTypeError(f"from 1 to {limits.PROCESSORS}, which this process may run on")
-    return threads
 
 
 def _shape(text: str) -> Shape:

@@ -19,3 +19,13 @@ def limit(threads: int) -> None:
     os.environ.update({"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"})
     if hasattr(os, "sched_setaffinity"):  # the last processors: systems do their own work on the first
         os.sched_setaffinity(0, _ALLOWED[-threads:])
+
+
+def use(threads: int) -> None:
+    """Let torch and Gatewright run on so many threads from now on."""
+    import torch
+
+    import gatewright as gw
+
+    torch.set_num_threads(threads)
+    gw.set_num_threads(threads)

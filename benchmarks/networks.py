@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import files, limits
+from benchmarks import command, files
 from benchmarks.names import OURS, TORCH, Record
 from benchmarks.tables import Table
 
@@ -100,18 +100,13 @@ def _numbers(record: Record) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and write down what came out."""
     options = _parser().parse_args(arguments)
-    limits.limit(options.threads)
+    command.limit(options)
     _measure(options)
 
 
 def _measure(options: argparse.Namespace) -> None:
-    import torch
-
-    import gatewright as gw
     from benchmarks import machine, timing
 
-    torch.set_num_threads(options.threads)
-    gw.set_num_threads(options.threads)
     method = timing.QUICK if options.quick else timing.Method(budget=options.seconds)
     result = {
         "command": f"python -m benchmarks.networks --threads {options.threads}{' --quick' if options.quick else ''}",
@@ -126,11 +121,7 @@ def _measure(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.networks", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument("--quick", action="store_true", help="few rounds: whether all works, not how fast")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads for both (default: 1)")
+    parser = command.parser("networks", __doc__, "rounds")
     parser.add_argument("--seconds", type=float, default=30.0, metavar="N", help="for each network (%(default)g)")
     parser.add_argument(
         "--out", type=Path, default=RESULT, metavar="FILE", help="for the result (docs/throughput.json)"

@@ -2,9 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import torch
-
-import gatewright as gw
 from benchmarks import limits
 from benchmarks.cells import CELLS
 from benchmarks.layers import GRU
@@ -37,14 +34,12 @@ def threads(setup: Setup) -> list[Record]:
         ]
     finally:
         limits.limit(setup.threads)
-        torch.set_num_threads(setup.threads)
-        gw.set_num_threads(setup.threads)
+        limits.use(setup.threads)
 
 
 def _of_problem(setup: Setup, problem: Problem, mode: str, several: int) -> Record:
     record = {"mode": mode, "shape": str(problem.shape), "several": several}
-    torch.set_num_threads(several)
-    gw.set_num_threads(several)
+    limits.use(several)
     job = PEERS[OURS].job(problem, mode, several)
     reason = disagreement(problem, mode, job.read(job.call()))[1]
     if reason:
@@ -69,8 +64,7 @@ def _of_problem(setup: Setup, problem: Problem, mode: str, several: int) -> Reco
 
 def _on(count: int, call: Call) -> Call:
     def run() -> None:
-        torch.set_num_threads(count)
-        gw.set_num_threads(count)
+        limits.use(count)
         call()
 
     return run

@@ -91,7 +91,7 @@ def test_a_subject_is_a_recipe_that_torch_has(subject: networks.Subject) -> None
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(networks, "SUBJECTS", ())
-    monkeypatch.setattr(networks.limits, "limit", lambda threads: None)
+    monkeypatch.setattr(networks.command.limits, "limit", lambda threads: None)
     networks.main(["--quick", "--out", str(tmp_path / "throughput.json")])
     result = files.load(tmp_path / "throughput.json")
     assert (result["threads"], result["quick"], result["networks"]) == (1, True, [])
