@@ -22,12 +22,14 @@ from gatewright.convert.network import (
     Dense,
     Embedding,
     Masking,
+    Max,
     Mean,
     Network,
     OneHot,
     Recurrent,
     Reshape,
     Reverse,
+    Scale,
 )
 from gatewright.convert.proof import compare, in_framework
 from gatewright.convert.run import run, run_layer
@@ -43,6 +45,7 @@ __all__ = [
     "Equations",
     "Layout",
     "Masking",
+    "Max",
     "Mean",
     "Network",
     "OneHot",
@@ -50,6 +53,7 @@ __all__ = [
     "Report",
     "Reshape",
     "Reverse",
+    "Scale",
     "convert",
     "read",
     "run",

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from gatewright.convert.equations import Equations
 
+Returns = Literal["sequence", "last"]
+Padding = Literal["held", "zeros"]
 Parameters = Mapping[str, NDArray[Any]]
 """Parameters of one direction of one layer by kind and gate: W.r, U.r, the biases b.r (beside W) and bh.r (beside U),
 peepholes p.i, projection P.h. An update gate of 1 keeps the old state."""
@@ -21,8 +23,8 @@ class Recurrent:
     equations: Equations
     directions: tuple[Parameters, ...]
     backwards: bool = False  # its only direction reads from the end
-    returns: Literal["sequence", "last"] = "sequence"
-    padding: Literal["held", "zeros"] = "held"  # its outputs at masked steps: the state as it stays, or zeros
+    returns: Returns = "sequence"
+    padding: Padding = "held"  # its outputs at masked steps: the state as it stays, or zeros
     initial: tuple[Mapping[str, NDArray[Any]], ...] = ()  # states to begin with, by direction: (1 or batch, hidden)
 
     @property
@@ -49,6 +51,14 @@ class OneHot:
     """Symbols as unit vectors."""
 
     symbols: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """`(x - mean) / deviation`, feature by feature."""
+
+    mean: NDArray[Any]
+    deviation: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,12 @@ class Mean:
     """The mean of all steps of a row that are no padding: one vector for a sequence."""
 
 
-Part = Recurrent | Embedding | OneHot | Masking | Dense | Activation | Reshape | Reverse | Mean
+@dataclass(frozen=True, slots=True)
+class Max:
+    """The greatest value of each feature in all steps of a row that are no padding: one vector for a sequence."""
+
+
+Part = Recurrent | Embedding | OneHot | Scale | Masking | Dense | Activation | Reshape | Reverse | Mean | Max
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +157,8 @@ class Network:
                     if part.returns == "last":
                         return None
                     width = part.hidden * len(part.directions)
+                case Mean() | Max():
+                    return None
                 case Reshape():
                     return prod(part.shape) // width if width and -1 not in part.shape else None
                 case _:

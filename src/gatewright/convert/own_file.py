@@ -1,19 +1,19 @@
 """Networks in Gatewright's own model files, which carry their equations."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright import model_file
 from gatewright.axes import HIDDEN, INPUT
+from gatewright.convert import files, heads, own_parts
 from gatewright.convert.apply import invert_update, plain
 from gatewright.convert.equations import Equations, of_trace
-from gatewright.convert.network import Dense, Embedding, Network, OneHot, Parameters, Part, Recurrent
+from gatewright.convert.network import Network, Padding, Parameters, Part, Recurrent, Returns
 from gatewright.errors import ConversionError
 from gatewright.model_file import LayerRecord, ModelFile
 from gatewright.packing import layout_of, parts, tensor_name
@@ -21,69 +21,120 @@ from gatewright.trace import structural_hash, trace_cell
 from gatewright.trace.simplify import without_chance
 
 TASK = "converted"
-_ENCODE, _OUTPUT = "encode.weight", "output"  # as the networks of recipes call them
 _EQUATIONS = "equations"  # the choices of each layer by its name: activations may have numbers, which cannot be guessed
+_PARTS = "parts"  # all of the network in order
+_RECURRENT = "Recurrent"
 
 
 def read(path: Path, facts: dict[str, Any]) -> Network:
-    """The recurrent layers of a model file; what else it holds is kept by its name.
+    """The network of a model file: of a recipe's, of a converted one, or else its recurrent layers alone.
 
     Raises ModelFileError for a damaged file, and ConversionError for a cell that no framework has.
     """
     del facts
     model = model_file.load(path)
-    said = model.settings.get(_EQUATIONS) if model.task == TASK else None
-    layers = [layer for record in model.layers for layer in _levels(record, model, said)]
+    try:
+        for name, array in model.tensors.items():
+            files.check_finite(path, name, array)
+        return _network(model)
+    except ConversionError as error:
+        if str(path) in error.problem:
+            raise
+        raise ConversionError(
+            f"{path}: {error.problem}", expected=error.expected, got=error.got, do=error.do
+        ) from error
+
+
+def _network(model: ModelFile) -> Network:
+    said = model.settings
+    equations = said.get(_EQUATIONS) if model.task == TASK else None
+    layers = {record.name: list(_levels(record, model, equations)) for record in model.layers}
     own = {name for record in model.layers for name in record.tensor_shapes()}
     rest = {name: array for name, array in model.tensors.items() if name not in own}
-    if model.task != TASK:
-        return Network(tuple(layers), "gatewright", rest)
-    around: list[Part] = []
-    if _ENCODE in rest:
-        around.append(Embedding(rest[_ENCODE]))
-    elif "one-hot" in model.settings:
-        around.append(OneHot(int(model.settings["one-hot"])))
-    after: list[Part] = []
-    if f"{_OUTPUT}.weight" in rest:
-        activation = str(model.settings.get("activation", "identity"))
-        after.append(Dense(rest[f"{_OUTPUT}.weight"], rest.get(f"{_OUTPUT}.bias"), activation))
-    return Network((*around, *layers, *after), "gatewright")
+    if model.task == TASK and _PARTS in said:
+        return Network(own_parts.checked(tuple(_listed(said[_PARTS], layers, rest))), "gatewright")
+    stack = [layer for levels in layers.values() for layer in levels]
+    alone = Network(tuple(stack), "gatewright", rest)
+    if "forecasts" in said:
+        return alone.noting(
+            "the network corrects a naive forecast, which no layout can say: its layers were read alone"
+        )
+    if "encoding" not in said or "pooling" not in said or len(layers) != 1:
+        return alone
+    parts, used = own_parts.of_recipe(said, stack, rest)
+    whole = Network(parts, "gatewright", {name: one for name, one in rest.items() if name not in used})
+    if said["pooling"] == "each step":
+        return whole
+    return whole.noting(
+        f"the network gives the {said['pooling']} of a row's steps: padding counts, unless it is masked"
+    )
+
+
+def _listed(said: Any, layers: Mapping[str, list[Recurrent]], tensors: Mapping[str, NDArray[Any]]) -> Iterator[Part]:
+    """The parts that a file lists, with the layers that it keeps by name and level."""
+    if not isinstance(said, list) or not said or not all(isinstance(one, dict) for one in cast("list[Any]", said)):
+        raise ConversionError("the file's parts are no list of settings", got=str(cast("Any", said))[:80])
+    left = {(name, level) for name, levels in layers.items() for level in range(len(levels))}
+    for index, one in enumerate(cast("list[dict[str, Any]]", said)):
+        if one.get("part") != _RECURRENT:
+            yield own_parts.read(one, f"part{index}", tensors)
+            continue
+        place = (one.get("layer"), one.get("level"))
+        if (
+            place not in left
+            or one.get("returns") not in get_args(Returns)
+            or one.get("padding") not in get_args(Padding)
+        ):
+            raise ConversionError(f"part{index} is none of the file's layers", expected=str(sorted(left)), got=str(one))
+        left -= {place}
+        yield replace(layers[place[0]][place[1]], returns=one["returns"], padding=one["padding"])
+    if left:
+        raise ConversionError("the file's parts leave out layers", got=str(sorted(left)))
 
 
 def write(network: Network, path: Path) -> None:
     """Write a model file that `gw.stream` and `gw.nn` run.
 
-    Raises ConversionError where the parts are no embedding, recurrent layers and one dense layer.
+    Raises ConversionError where a layer reads backwards alone.
     """
+    if any(layer.backwards for layer in network.recurrent):
+        raise ConversionError(
+            "a model file holds layers that read forwards, or in both directions",
+            got="a layer that reads backwards",
+            do="turn its input round, and convert the layer as one that reads forwards",
+        )
     tensors: dict[str, NDArray[Any]] = {}
     records: list[LayerRecord] = []
-    settings: dict[str, Any] = {_EQUATIONS: {}}
-    for same, group in groupby(network.recurrent, key=_alike):
-        del same
-        stack = list(group)
-        records.append(_record(f"recurrent{len(records) or ''}", stack, tensors))
-        settings[_EQUATIONS][records[-1].name] = asdict(stack[0].equations)
-    kinds = [type(part).__name__ for part in network.parts if not isinstance(part, Recurrent)]
-    for part in network.parts:
-        match part:
-            case Embedding():
-                tensors[_ENCODE] = part.weight
-            case OneHot():
-                settings["one-hot"] = part.symbols
-            case Dense() if kinds.count("Dense") == 1:
-                tensors[f"{_OUTPUT}.weight"] = part.weight
-                if part.bias is not None:
-                    tensors[f"{_OUTPUT}.bias"] = part.bias
-                settings["activation"] = part.activation
-            case Recurrent() if not part.backwards:
-                pass
-            case _:
-                raise ConversionError(
-                    "a model file holds an embedding, recurrent layers that read forwards, and one dense layer",
-                    got=", ".join(kinds) or "a layer that reads backwards",
-                    do="convert the recurrent layers alone",
-                )
+    listed: list[dict[str, Any]] = []
+    equations: dict[str, Any] = {}
+    for found in _stacks(network.parts):
+        if not isinstance(found, list):
+            said, arrays = own_parts.described(found, f"part{len(listed)}")
+            listed.append(said)
+            tensors |= arrays
+            continue
+        name = f"recurrent{len(records) or ''}"
+        records.append(_record(name, found, tensors))
+        equations[name] = asdict(found[0].equations)
+        for level, one in enumerate(found):
+            said = {"layer": name, "level": level, "returns": one.returns, "padding": one.padding}
+            listed.append({"part": _RECURRENT, **said})
+    settings = {_EQUATIONS: equations, _PARTS: listed}
     model_file.save(path, ModelFile(tensors, tuple(records), TASK, settings))
+
+
+def _stacks(parts: Sequence[Part]) -> list[Part | list[Recurrent]]:
+    """The parts, with layers that are alike and follow one another in one list."""
+    found: list[Part | list[Recurrent]] = []
+    for part in parts:
+        stack = found[-1] if found else None
+        if not isinstance(part, Recurrent):
+            found.append(part)
+        elif isinstance(stack, list) and stack[-1].returns == "sequence" and _alike(stack[-1]) == _alike(part):
+            stack.append(part)
+        else:
+            found.append([part])
+    return found
 
 
 def _levels(record: LayerRecord, model: ModelFile, said: Any) -> Iterator[Recurrent]:
@@ -121,7 +172,7 @@ def _canonical(name: str, found: Parameters) -> str:
 
 
 def _alike(layer: Recurrent) -> tuple[Any, ...]:
-    return layer.equations, layer.hidden, len(layer.directions), layer.returns
+    return layer.equations, layer.hidden, heads.width(layer.directions[0]), len(layer.directions)
 
 
 def _record(name: str, stack: list[Recurrent], tensors: dict[str, NDArray[Any]]) -> LayerRecord:

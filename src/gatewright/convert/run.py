@@ -16,6 +16,7 @@ from gatewright.convert.network import (
     Dense,
     Embedding,
     Masking,
+    Max,
     Mean,
     Network,
     OneHot,
@@ -23,6 +24,7 @@ from gatewright.convert.network import (
     Recurrent,
     Reshape,
     Reverse,
+    Scale,
 )
 from gatewright.lang.ops import Op
 from gatewright.trace import trace_cell
@@ -106,23 +108,29 @@ def _apply(part: Part, value: Array, mask: Array | None, lengths: Sequence[int] 
     match part:
         case Embedding() | OneHot():
             return _vectors(part, value.astype(np.int64), dtype)
+        case Scale():
+            return (value.astype(dtype) - part.mean.astype(dtype)) / part.deviation.astype(dtype)
         case Masking():  # zeros there, for whatever does not heed a mask
             return value * (value != part.value).any(axis=-1, keepdims=True)
         case Activation():
             return FUNCTIONS[part.function](value.astype(dtype))
-        case Reverse():
-            return value[::-1]
-        case Reshape():
-            rows = value.swapaxes(0, 1) if value.ndim == 3 else value
-            shaped = rows.reshape(len(rows), *part.shape)
-            return shaped.swapaxes(0, 1) if shaped.ndim == 3 else shaped
+        case Reverse() | Reshape():
+            return _moved(part, value)
         case Dense():
             product = value.astype(dtype) @ part.weight.astype(dtype).T
             return FUNCTIONS[part.activation](product if part.bias is None else product + part.bias.astype(dtype))
-        case Mean():
-            return _mean(value, mask, lengths)
+        case Mean() | Max():
+            return _pool(part, value, _present(value, mask, lengths))
         case Recurrent():
             return _recur(part, value, mask, lengths, dtype)
+
+
+def _moved(part: Reverse | Reshape, value: Array) -> Array:
+    if isinstance(part, Reverse):
+        return value[::-1]
+    rows = value.swapaxes(0, 1) if value.ndim == 3 else value
+    shaped = rows.reshape(len(rows), *part.shape)
+    return shaped.swapaxes(0, 1) if shaped.ndim == 3 else shaped
 
 
 def _vectors(part: Embedding | OneHot, symbols: Array, dtype: Any) -> Array:
@@ -143,11 +151,18 @@ def _recur(layer: Recurrent, value: Array, mask: Array | None, lengths: Sequence
     return output
 
 
-def _mean(value: Array, mask: Array | None, lengths: Sequence[int] | None) -> Array:
+def _pool(part: Mean | Max, value: Array, present: Array) -> Array:
+    if isinstance(part, Max):
+        return value.max(axis=0, initial=-np.inf, where=present[..., None])
+    return value.sum(axis=0, where=present[..., None]) / present.sum(axis=0)[:, None]
+
+
+def _present(value: Array, mask: Array | None, lengths: Sequence[int] | None) -> Array:
+    """Which steps are no padding, (time, batch)."""
     if mask is not None:
-        return (value * mask[..., None]).sum(axis=0) / mask.sum(axis=0)[:, None]
-    steps = len(value) if lengths is None else np.asarray(lengths)[:, None]  # a finished row gives out zeros
-    return value.sum(axis=0) / steps
+        return mask
+    steps, batch = value.shape[:2]
+    return np.arange(steps)[:, None] < (np.full(batch, steps) if lengths is None else np.asarray(lengths))
 
 
 def _mask(part: Part, value: Array, mask: Array | None) -> Array | None:

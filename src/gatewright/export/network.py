@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,9 +91,9 @@ def read_network(model: ModelFile, name: str | None = None) -> Network:
     """
     if name is not None:
         return _alone(model, _layer(model, name))
-    recipe = _recipe(model)
-    if recipe is not None:
-        return _whole(model, recipe)
+    said = _described(model)
+    if said is not None:
+        return _whole(model, said)
     record = _only(model)
     beside = sorted(set(model.tensors) - set(record.tensor_shapes()))
     if beside:
@@ -139,6 +139,22 @@ def _alone(model: ModelFile, record: LayerRecord) -> Network:
     return network
 
 
+def _described(model: ModelFile) -> Mapping[str, Any] | None:
+    """What a file says of the network around its layer, or its recipe, if it is of one; None where nobody does."""
+    said = model.settings
+    if "encoding" not in said:
+        recipe = _recipe(model)
+        return None if recipe is None else recipe.described()
+    if said["encoding"] not in get_args(Encoding) or said.get("pooling") not in get_args(Pooling):
+        raise ModelFileError(
+            "the model says of its network what this version does not know",
+            expected=f"encoding: {', '.join(get_args(Encoding))}; pooling: {', '.join(get_args(Pooling))}",
+            got=f"encoding: {said['encoding']}; pooling: {said.get('pooling')}",
+            do="use the version that it was trained with, or train it again",
+        )
+    return said
+
+
 def _recipe(model: ModelFile) -> Any:
     """The recipe of a model file, with its settings; None where it is no recipe's."""
     from gatewright.tasks import recipes
@@ -155,19 +171,19 @@ def _recipe(model: ModelFile) -> Any:
         ) from error
 
 
-def _whole(model: ModelFile, recipe: Any) -> Network:
+def _whole(model: ModelFile, said: Mapping[str, Any]) -> Network:
     record, tensors = _only(model), model.tensors
     try:
         return Network(
             record,
             _alone(model, record).levels,
-            encode=recipe.encoding(),
-            pool=recipe.pooling(),
-            encoder={key: tensors[f"encode.{key}"] for key in _ENCODERS[recipe.encoding()]},
+            encode=said["encoding"],
+            pool=said["pooling"],
+            encoder={key: tensors[f"encode.{key}"] for key in _ENCODERS[said["encoding"]]},
             head={key: tensors[f"output.{key}"] for key in ("weight", "bias")},
             symbols=model.settings["inputs"],
             about={"task": model.task, "vocabulary": model.vocabulary, "classes": model.settings.get("classes")},
-            forecast=forecast_of(recipe, tensors),
+            forecast=forecast_of(_recipe(model), tensors) if "forecasts" in said else None,
         )
     except LookupError as error:
         raise ModelFileError(f"the model of the recipe {model.task!r} lacks {error}") from error

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -71,6 +71,10 @@ class Forecasting(Recipe):
         from gatewright.tasks.forecaster import Forecaster
 
         return partial(Forecaster, horizon=self.horizon, kind=self.kind)
+
+    def described(self) -> dict[str, Any]:
+        """That the network around the layers is in a forecast's."""
+        return {**super().described(), "forecasts": {"horizon": self.horizon, "kind": self.kind}}
 
     def data(self, source: str | None) -> Data:
         """Windows of the three parts; those of ETTh1 and ETTh2 are cut as in the papers."""

@@ -36,6 +36,7 @@ class Model:
             "outputs": self.sizes.outputs,
             "classes": self.sizes.classes,
             "data": self.source,
+            **self.recipe.described(),
         }
         return ModelFile(
             tensors=tensors,

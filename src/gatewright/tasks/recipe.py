@@ -186,6 +186,10 @@ class Recipe(ABC):
         """What this recipe asks of its network beyond the settings that all recipes have."""
         return {}
 
+    def described(self) -> dict[str, Any]:
+        """What a model file says of the network around its layers, so that it can be read without the recipe."""
+        return {"encoding": self.encoding(), "pooling": self.pooling()}
+
     def evaluation(self, source: str | None, model: "Model") -> Data:
         """The data to measure a saved model on: what it was trained for, or that of a name or path."""
         data = self.data(source or model.source)

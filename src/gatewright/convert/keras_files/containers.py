@@ -17,8 +17,13 @@ from gatewright.errors import ConversionError
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 ROOTS = ("layers", "_layer_checkpoint_dependencies")  # the second in versions of TensorFlow's Keras
-NAMES = {"": ("kernel", "bias"), "cell": ("kernel", "recurrent_kernel", "bias"), "embedding": ("embeddings",)}
-"""What the numbered arrays are, of a layer with a cell, of an embedding and of any other layer."""
+NAMES = {
+    "": ("kernel", "bias"),
+    "cell": ("kernel", "recurrent_kernel", "bias"),
+    "embedding": ("embeddings",),
+    "normalization": ("mean", "variance", "count"),
+}
+"""What the numbered arrays are, of a layer with a cell, of an embedding, of a normalization and of any other layer."""
 PLACES = {
     "": "",
     "cell": "",
@@ -86,7 +91,7 @@ def _read_zip(path: Path) -> Model:
         layers = layers_of(config, str(path))
         groups = group_names([layer.kind for layer in layers])
         found = [
-            replace(layer, arrays=_numbered(root, f"{top}/{group}", layer.kind == "Embedding"))
+            replace(layer, arrays=_numbered(root, f"{top}/{group}", kind_of(group)))
             for layer, group in zip(layers, groups, strict=True)
             for top in [next((one for one in ROOTS if root.group(one)), ROOTS[0])]
         ]
@@ -145,18 +150,18 @@ def _unnamed(path: Path, root: Tree) -> list[Layer]:
                 raise ConversionError(
                     f"{path}: layer {name!r} holds other layers", got=", ".join(others), do="save the model as .keras"
                 )
-            found.append(Layer("", name, {}, _numbered(root, f"{top}/{name}", name.startswith("embedding"))))
+            found.append(Layer("", name, {}, _numbered(root, f"{top}/{name}", kind_of(name))))
     return found
 
 
-def _numbered(root: Tree, path: str, embedding: bool) -> dict[str, NDArray[Any]]:
+def _numbered(root: Tree, path: str, kind: str) -> dict[str, NDArray[Any]]:
     """The arrays of one layer of Keras 3."""
     arrays: dict[str, NDArray[Any]] = {}
     for place, prefix in PLACES.items():
         group = root.group("/".join(part for part in (path, place, "vars") if part))
         if group is None:
             continue
-        known = NAMES["embedding" if embedding else "cell" if place.endswith("cell") else ""]
+        known = NAMES["cell" if place.endswith("cell") else kind if kind in NAMES else ""]
         for index in range(len(group.names())):
             name = known[index] if index < len(known) else str(index)
             arrays[f"{prefix}{name}"] = group.array(str(index))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.convert.keras_files import normalization
 from gatewright.convert.keras_files.architecture import Layer, Version
 from gatewright.convert.keras_files.chain import FAMILIES, Chain, function, unlike
 from gatewright.convert.keras_files.recurrence import bidirectional, recurrent
@@ -16,6 +17,8 @@ from gatewright.convert.network import (
     Dense,
     Embedding,
     Masking,
+    Max,
+    Mean,
     Network,
     Part,
     Recurrent,
@@ -23,6 +26,7 @@ from gatewright.convert.network import (
 )
 from gatewright.errors import ConversionError
 
+POOLS: Mapping[str, type[Mean | Max]] = {"GlobalAveragePooling1D": Mean, "GlobalMaxPooling1D": Max}
 Arrays = Mapping[str, NDArray[Any]]
 NOTHING = (
     "InputLayer", "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "ActivityRegularization"
@@ -90,6 +94,20 @@ def _activation(layer: Layer, chain: Chain) -> list[Part]:
     return [Activation(function(layer, chain, "activation"))]
 
 
+def _pool(layer: Layer, chain: Chain) -> list[Part]:
+    for what, expected in (("data_format", "channels_last"), ("keepdims", False)):
+        if (got := layer.config.get(what, expected)) != expected:
+            raise unlike(layer, chain, what, str(expected), got)
+    part = POOLS[layer.kind]()
+    if chain.masked and (isinstance(part, Max) or chain.version.major < 2):
+        raise unlike(layer, chain, "mask", "none, which this layer does not heed", "a mask")
+    if chain.shape and len(chain.shape) == 1:
+        raise unlike(layer, chain, "input", "a sequence", "one row of features")
+    chain.masked = False
+    chain.shape = chain.shape[-1:] if chain.shape else None
+    return [part]
+
+
 def _flatten(layer: Layer, chain: Chain) -> list[Part]:
     known = chain.shape is not None and None not in chain.shape
     chain.shape = (prod(one for one in chain.shape or () if one is not None) if known else None,)
@@ -155,6 +173,8 @@ _READERS: Mapping[str, Callable[[Layer, Chain], list[Part]]] = {
     "Activation": _activation,
     "Flatten": _flatten,
     "Reshape": _reshape,
+    "Normalization": normalization.read,
+    **dict.fromkeys(POOLS, _pool),
     "Bidirectional": bidirectional,
     **dict.fromkeys(FAMILIES, recurrent),
 }

@@ -131,7 +131,7 @@ def _serialised(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
 def _numbered(layer: Layer) -> Iterator[tuple[str, str, NDArray[Any]]]:
     """Where the arrays of a layer lie below its group in Keras 3, and their numbers."""
     cell = "cell" if layer.kind in FAMILIES or layer.kind == "Bidirectional" else ""
-    names = NAMES["embedding" if layer.kind == "Embedding" else cell]
+    names = NAMES.get(layer.kind.lower(), NAMES[cell])
     for name, array in layer.arrays.items():
         direction, slash, last = name.rpartition("/")
         place = next(

@@ -11,7 +11,9 @@ from gatewright.convert import apply
 from gatewright.convert.activations import HARD_SLOPES
 from gatewright.convert.equations import Equations
 from gatewright.convert.flat import choose
+from gatewright.convert.keras_files import normalization
 from gatewright.convert.keras_files.architecture import Layer, Version, version_of
+from gatewright.convert.keras_files.reading import POOLS
 from gatewright.convert.keras_files.recurrence import DIRECTIONS
 from gatewright.convert.layouts import Layout
 from gatewright.convert.network import (
@@ -19,6 +21,7 @@ from gatewright.convert.network import (
     Dense,
     Embedding,
     Masking,
+    Max,
     Mean,
     Network,
     OneHot,
@@ -26,6 +29,7 @@ from gatewright.convert.network import (
     Recurrent,
     Reshape,
     Reverse,
+    Scale,
 )
 from gatewright.errors import ConversionError
 
@@ -83,11 +87,8 @@ def dtype_of(network: Network) -> str:
 
 def _write(part: Part, following: Part | None, before: Part | None, writer: _Writer) -> None:
     match part:
-        case Embedding():
-            writer.masked = part.masks_zero
-            _embedding(part.weight, part.masks_zero, writer)
-        case OneHot():
-            _embedding(np.eye(part.symbols, dtype=np.float32), False, writer)
+        case Embedding() | OneHot():
+            _embedding(part, writer)
         case Masking():
             writer.masked = True
             writer.add("Masking", {"mask_value": part.value})
@@ -101,15 +102,27 @@ def _write(part: Part, following: Part | None, before: Part | None, writer: _Wri
             _dense(part, writer)
         case Recurrent():
             _recurrent(part, following, writer)
-        case Mean():
-            raise ConversionError(
-                "a mean of all steps is not written for Keras", do="convert the recurrent layers alone"
-            )
+        case Scale():
+            writer.add("Normalization", *normalization.written(part, bare=writer.bare))
+        case Mean() | Max():
+            _pool(part, writer)
 
 
-def _embedding(weight: NDArray[Any], masks_zero: bool, writer: _Writer) -> None:
-    config = {"input_dim": weight.shape[0], "output_dim": weight.shape[1], "mask_zero": masks_zero}
+def _embedding(part: Embedding | OneHot, writer: _Writer) -> None:
+    weight = part.weight if isinstance(part, Embedding) else np.eye(part.symbols, dtype=np.float32)
+    writer.masked = isinstance(part, Embedding) and part.masks_zero
+    config = {"input_dim": weight.shape[0], "output_dim": weight.shape[1], "mask_zero": writer.masked}
     writer.add("Embedding", config, {"embeddings": weight})
+
+
+def _pool(part: Mean | Max, writer: _Writer) -> None:
+    if writer.masked and isinstance(part, Max):
+        raise ConversionError(
+            "the maximum over all steps in Keras takes in those that are padding", got="steps that are masked"
+        )
+    writer.masked = False
+    name = next(name for name, kind in POOLS.items() if isinstance(part, kind))
+    writer.add(name, {"data_format": "channels_last", "keepdims": False})
 
 
 def _reshape(part: Reshape, writer: _Writer) -> None:

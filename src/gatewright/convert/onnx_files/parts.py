@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.activations import spelled
-from gatewright.convert.network import Activation, Dense, Embedding, Part, Recurrent
+from gatewright.convert.network import Activation, Dense, Embedding, Max, Mean, Part, Recurrent, Scale
 from gatewright.convert.onnx_files import operators
+from gatewright.convert.onnx_files.folding import axes_of
 from gatewright.convert.onnx_files.values import (
     DIRECTIONS,
     FEATURES,
@@ -133,6 +134,41 @@ class Parts:
         self.found[-1] = replace(last, bias=_vector(self._array(bias, "bias"), last.weight.shape[0]))
         return self._changed(value)
 
+    def less(self, attributes: Attributes, operands: Operands) -> Value:
+        """What each feature is lessened by before it is scaled."""
+        value = self.take(operands[0])
+        mean = self._of_features(operands[1], value)
+        self.found.append(Scale(mean, np.ones_like(mean)))
+        return self._changed(value.with_features(len(mean)))
+
+    def divide(self, attributes: Attributes, operands: Operands) -> Value:
+        """What each feature is divided by."""
+        value, last = self.take(operands[0]), self.found[-1] if self.found else None
+        deviation = self._of_features(operands[1], value)
+        if not deviation.all():
+            raise ConversionError("it divides by zero")
+        if isinstance(last, Scale) and (last.deviation == 1).all() and last.mean.dtype == deviation.dtype:
+            self.found[-1] = Scale(last.mean, deviation)
+        else:
+            self.found.append(Scale(np.zeros_like(deviation), deviation))
+        return self._changed(value.with_features(len(deviation)))
+
+    def pool(self, attributes: Attributes, operands: Operands, *, part: type[Mean | Max]) -> Value:
+        """The mean or the maximum of all steps."""
+        stream = self.take(operands[0])
+        axes = axes_of(attributes, [one.array if isinstance(one, Known) else None for one in operands])
+        along = [stream.labels[one] for one in axes or ()]
+        if along != [self.roles.get("time")] or attributes.get("keepdims", 1):
+            raise ConversionError(
+                "it goes along another axis than time, or keeps it", expected="axes: [time], keepdims: 0", got=str(axes)
+            )
+        if self.ragged:
+            raise ConversionError("it takes in the steps behind the end of a row, whose lengths are given to the graph")
+        if DIRECTIONS in stream.labels:
+            raise ConversionError("it reads two directions that are not side by side")
+        self.found.append(part())
+        return self._changed(stream.without(stream.labels.index(along[0])))
+
     def activation(self, attributes: Attributes, operands: Operands, *, op: str) -> Value:
         """The activation of a dense layer, or one by itself."""
         function = _function(op, attributes)
@@ -231,6 +267,13 @@ class Parts:
         self.given[name] = None
         return name
 
+    def _of_features(self, value: Value | None, stream: Stream) -> Array:
+        """A number for each feature."""
+        array, size = self._array(value, "operand"), stream.axes[-1].size
+        if stream.labels[-1] in self.roles.values() or DIRECTIONS in stream.labels or len(stream.axes) < SEQUENCE - 1:
+            raise ConversionError("it scales what are no features", got=", ".join(stream.labels))
+        return _vector(array, array.size if size is None else size)
+
     def _array(self, value: Value | None, name: str) -> Array:
         if not isinstance(value, Known):
             raise ConversionError(
@@ -261,7 +304,11 @@ def _vector(bias: Array, size: int) -> Array:
 
 COMPUTING: Mapping[str, Callable[[Parts, Attributes, Operands], Value]] = {
     "Add": Parts.add,
+    "Div": Parts.divide,
     "Gemm": Parts.gemm,
     "MatMul": Parts.matmul,
+    "ReduceMax": partial(Parts.pool, part=Max),
+    "ReduceMean": partial(Parts.pool, part=Mean),
+    "Sub": Parts.less,
     **{op: partial(Parts.activation, op=op) for op in ACTIVATIONS},
 }

@@ -6,7 +6,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.network import Activation, Dense, Embedding, Masking, Network, OneHot, Recurrent
+from gatewright.convert.network import (
+    Activation,
+    Dense,
+    Embedding,
+    Masking,
+    Max,
+    Mean,
+    Network,
+    OneHot,
+    Recurrent,
+    Scale,
+)
 from gatewright.convert.onnx_files import operators
 from gatewright.errors import ConversionError
 from gatewright.lang.functions import KERAS3_SLOPE, THEANO_SLOPE
@@ -89,6 +100,15 @@ class Writer:
                 return self._recurrent(part, value, name)
             case Activation():
                 return self._activation(part.function, value, name)
+            case Scale():
+                mean, deviation = (
+                    self.array(f"{name}.{one}", getattr(part, one).astype(self.dtype)) for one in ("mean", "deviation")
+                )
+                return self.node(
+                    "Div", [self.node("Sub", [value, mean], [f"{name}.less"], name), deviation], [name], f"{name}.div"
+                )
+            case Mean() | Max():
+                return self._pool(part, value, name)
             case Masking() | Embedding():
                 raise ConversionError(
                     "ONNX's operators know no mask",
@@ -97,6 +117,14 @@ class Writer:
                 )
             case _:
                 raise ConversionError(f"a part of the network cannot be written as ONNX: {type(part).__name__}")
+
+    def _pool(self, part: Mean | Max, value: str, name: str) -> str:
+        if self.last:
+            raise ConversionError(f"there are no steps left that a {type(part).__name__} could be of")
+        self.last = True
+        return self.node(
+            "ReduceMax" if isinstance(part, Max) else "ReduceMean", [value], [name], name, axes=[0], keepdims=0
+        )
 
     def _dense(self, part: Dense, value: str, name: str) -> str:
         weight = self.array(f"{name}.weight", part.weight.T.astype(self.dtype))
@@ -169,6 +197,8 @@ def _arrays(network: Network) -> list[Array]:
                 found.append(part.weight)
             case Dense():
                 found += [part.weight, *([] if part.bias is None else [part.bias])]
+            case Scale():
+                found += [part.mean, part.deviation]
             case _:
                 pass
     return found

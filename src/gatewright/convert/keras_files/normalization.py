@@ -1,0 +1,66 @@
+"""What standardises features in Keras, which keeps variances where we have deviations: in binary the root of a square
+is the number itself, to the bit."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert.keras_files.architecture import Layer
+from gatewright.convert.keras_files.chain import Chain, unlike
+from gatewright.convert.network import Part, Scale
+from gatewright.errors import ConversionError
+
+LEAST = 1e-7  # no deviation is smaller in Keras
+
+
+def read(layer: Layer, chain: Chain) -> list[Part]:
+    """The layer, whether it was told mean and variance or took them from data."""
+    axis = layer.config.get("axis", -1)
+    along = list(axis) if isinstance(axis, Sequence) else [axis]
+    if along != [-1] and not (chain.shape and along == [len(chain.shape)]):
+        raise unlike(layer, chain, "axis", "the last one, that of the features", axis)
+    if layer.config.get("invert"):
+        raise unlike(layer, chain, "invert", "false", True)
+    if chain.masked:
+        raise unlike(layer, chain, "mask", "none before it", "a mask")
+    dtype = np.float64 if "float64" in str(layer.config.get("dtype")) else np.float32
+    mean, variance = (_numbers(layer, chain, name).astype(dtype) for name in ("mean", "variance"))
+    if (
+        mean.shape != variance.shape
+        or (chain.shape and chain.shape[-1] not in (None, len(mean)))
+        or (variance < 0).any()
+    ):
+        raise unlike(
+            layer, chain, "mean and variance", "one number for each feature", f"{mean.shape} and {variance.shape}"
+        )
+    return [Scale(mean, np.maximum(np.sqrt(variance), np.asarray(LEAST, dtype)))]
+
+
+def written(part: Scale, *, bare: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The settings of the layer, and its arrays where settings are not kept.
+
+    Raises ConversionError for deviations that Keras has not.
+    """
+    variance = part.deviation * part.deviation
+    if not ((np.sqrt(variance) == part.deviation) & (part.deviation >= LEAST)).all():
+        raise ConversionError(
+            "Keras has no deviation that is so small or so large",
+            expected=f"at least {LEAST:g}, and a square that is a finite number",
+            got=f"{part.deviation.min():g} to {part.deviation.max():g}",
+        )
+    if bare:
+        return {}, {"mean": part.mean, "variance": variance, "count": np.zeros((), np.int32)}
+    return {"axis": -1, "invert": False, "mean": part.mean.tolist(), "variance": variance.tolist()}, {}
+
+
+def _numbers(layer: Layer, chain: Chain, name: str) -> NDArray[Any]:
+    said = layer.config.get(name)
+    try:
+        found = np.asarray(layer.arrays.get(name) if said is None else said)
+    except ValueError:  # lists in lists of several lengths
+        found = np.empty(0)
+    if found.dtype.kind not in "fiu" or found.ndim != 1 or not found.size or not np.isfinite(found).all():
+        raise unlike(layer, chain, name, "one number for each feature", f"shape {found.shape} of {found.dtype}")
+    return found

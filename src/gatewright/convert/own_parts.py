@@ -1,0 +1,199 @@
+"""The parts around recurrent layers in Gatewright's own model files: as a recipe names them, or as a list has them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert import heads
+from gatewright.convert.network import (
+    Activation,
+    Dense,
+    Embedding,
+    Masking,
+    Max,
+    Mean,
+    OneHot,
+    Part,
+    Recurrent,
+    Reshape,
+    Reverse,
+    Scale,
+)
+from gatewright.convert.run import FUNCTIONS
+from gatewright.errors import ConversionError
+
+Arrays = Mapping[str, NDArray[Any]]
+Said = Mapping[str, Any]
+KINDS: Mapping[str, type[Any]] = {
+    one.__name__: one for one in (Activation, Dense, Embedding, Masking, Max, Mean, OneHot, Reshape, Reverse, Scale)
+}
+_RANKS = {"weight": 2, "bias": 1, "mean": 1, "deviation": 1}  # of the arrays of parts
+_NUMBER = (int, float)
+_VALID: Mapping[str, Callable[[Any], bool]] = {
+    "masks_zero": lambda said: isinstance(said, bool),
+    "symbols": lambda said: type(said) is int and said > 0,
+    "value": lambda said: isinstance(said, _NUMBER),
+    "activation": lambda said: isinstance(said, str) and said in FUNCTIONS,
+    "function": lambda said: isinstance(said, str) and said in FUNCTIONS,
+    "shape": lambda said: isinstance(said, list) and _is_shape(said),  # pyright: ignore[reportUnknownArgumentType]
+}
+"""What settings may be, by the name of the part's field."""
+_ENCODERS = {"values": (), "one-hot": (), "embedding": ("weight",), "standardised": ("mean", "deviation")}
+_POOLS = {"mean": Mean, "max": Max}
+
+
+def described(part: Part, prefix: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """A part that is no recurrent layer as settings and as tensors, whose names begin with the prefix."""
+    said: dict[str, Any] = {"part": type(part).__name__}
+    tensors: dict[str, NDArray[Any]] = {}
+    for field in fields(part):
+        value = getattr(part, field.name)
+        if isinstance(value, np.ndarray):
+            tensors[f"{prefix}.{field.name}"] = value
+        elif value is not None:
+            said[field.name] = list(value) if isinstance(value, tuple) else value  # pyright: ignore[reportUnknownArgumentType]
+    return said, tensors
+
+
+def read(said: Said, prefix: str, tensors: Arrays) -> Part:
+    """The part that was described so.
+
+    Raises ConversionError where it is none.
+    """
+    kind = KINDS.get(str(said.get("part")))
+    if kind is None:
+        raise ConversionError(
+            f"{prefix} is no part of a network", expected=", ".join((*KINDS, "Recurrent")), got=str(said.get("part"))
+        )
+    found: dict[str, Any] = {}
+    for field in fields(kind):
+        if field.name in _RANKS and f"{prefix}.{field.name}" in tensors:
+            found[field.name] = _array(f"{prefix}.{field.name}", tensors)
+        elif field.name in said and field.name in _VALID:
+            if not _VALID[field.name](said[field.name]):
+                raise ConversionError(f"{prefix}: {field.name} of a {kind.__name__} cannot be {said[field.name]!r}")
+            value = said[field.name]
+            found[field.name] = tuple(value) if isinstance(value, list) else value
+    try:
+        return kind(**found)
+    except TypeError as error:
+        raise ConversionError(f"{prefix} is a {kind.__name__} that lacks something: {error}") from error
+
+
+def of_recipe(settings: Said, layers: Sequence[Recurrent], tensors: Arrays) -> tuple[tuple[Part, ...], set[str]]:
+    """All parts of a recipe's network, and the tensors that those around its layers are made of.
+
+    Raises ConversionError where the settings and tensors make no such network.
+    """
+    encoding, pooling = settings["encoding"], settings["pooling"]
+    if encoding not in _ENCODERS or pooling not in ("each step", "last", *_POOLS):
+        raise ConversionError("the model says of itself what this version does not know", got=f"{encoding}, {pooling}")
+    used = [*(f"encode.{one}" for one in _ENCODERS[encoding]), "output.weight", "output.bias"]
+    *encoder, weight, bias = (_array(name, tensors) for name in used)
+    before = _encoder(encoding, encoder, settings)
+    after: list[Part] = [_POOLS[pooling]()] if pooling in _POOLS else []
+    last = layers[-1]
+    if pooling == "last":
+        if len(last.directions) > 1:
+            raise ConversionError(
+                "the model reads the last step of two directions, of which one has seen that step only"
+            )
+        last = replace(last, returns="last")
+    parts = (*before, *layers[:-1], last, *after, Dense(weight, bias))
+    return checked(parts), set(used)
+
+
+def _encoder(encoding: str, arrays: Sequence[NDArray[Any]], settings: Said) -> list[Part]:
+    match encoding:
+        case "embedding":
+            return [Embedding(arrays[0])]
+        case "standardised":
+            return [Scale(arrays[0], arrays[1])]
+        case "one-hot":
+            if not _VALID["symbols"](settings.get("inputs")):
+                raise ConversionError("the model does not say how many symbols it knows")
+            return [OneHot(settings["inputs"])]
+        case _:
+            return []
+
+
+def checked(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The same parts, if each can read what the one before gives.
+
+    Raises ConversionError where one cannot.
+    """
+    given: tuple[int | None, bool | None] = None, None  # features, and whether there are steps, where that is known
+    for index, part in enumerate(parts):
+        reads, steps = _reads(part)
+        fits = (given[0] in (None, reads) or reads is None) and _fits_together(part)
+        if not fits or (steps and given[1] is False) or (index and isinstance(part, Embedding | OneHot)):
+            raise ConversionError(
+                f"part {index}, {type(part).__name__}, does not fit what it reads",
+                expected=f"{'steps of ' if steps else ''}{reads} features",
+                got=f"{given[0]}" if not fits else "symbols" if given[1] is not False else "no steps",
+            )
+        given = _gives(part, given)
+    return parts
+
+
+def _reads(part: Part) -> tuple[int | None, bool]:
+    """How many features a part must read, and whether it must read steps."""
+    match part:
+        case Recurrent():
+            return part.inputs, True
+        case Dense():
+            return part.weight.shape[1], False
+        case Scale():
+            return len(part.mean), False
+        case _:
+            return None, not isinstance(part, Activation | Reshape)
+
+
+def _fits_together(part: Part) -> bool:
+    """Whether the arrays of a part are of the same features."""
+    match part:
+        case Dense():
+            return part.bias is None or len(part.bias) == len(part.weight)
+        case Scale():
+            return part.mean.shape == part.deviation.shape and bool(part.deviation.all())
+        case _:
+            return True
+
+
+def _gives(part: Part, given: tuple[int | None, bool | None]) -> tuple[int | None, bool | None]:
+    features, steps = given
+    match part:
+        case Recurrent():
+            return sum(heads.width(one) for one in part.directions), part.returns == "sequence"
+        case Embedding():
+            return part.weight.shape[1], True
+        case OneHot():
+            return part.symbols, True
+        case Dense():
+            return len(part.weight), steps
+        case Mean() | Max():
+            return features, False
+        case Reshape():
+            return part.shape[-1] if part.shape[-1] > 0 else None, len(part.shape) > 1
+        case _:
+            return given
+
+
+def _is_shape(said: list[Any]) -> bool:
+    sizes = all(type(one) is int and (one > 0 or one == -1) for one in said)
+    return sizes and 1 <= len(said) <= 2 and said.count(-1) <= 1
+
+
+def _array(name: str, tensors: Arrays) -> NDArray[Any]:
+    """A tensor of floating-point numbers of the rank that its name asks for."""
+    array, rank = tensors.get(name), _RANKS[name.rpartition(".")[2]]
+    if array is None or array.ndim != rank or array.dtype.kind != "f" or not array.size:
+        raise ConversionError(
+            f"tensor {name!r} does not fit",
+            expected=f"{rank} axes of floating-point numbers",
+            got="no such tensor" if array is None else f"shape {array.shape} of {array.dtype}",
+        )
+    return array
