@@ -51,6 +51,12 @@ MODELS: dict[str, Callable[[Any], Any]] = {
         layers.Bidirectional(kind(5)),
     ),
     "symbols": lambda kind: symbols(kind(5, return_sequences=True), layers.Dropout(0.5), kind(4), layers.Dense(2)),
+    "mean": lambda kind: symbols(kind(5, return_sequences=True), layers.GlobalAveragePooling1D(), layers.Dense(2)),
+    "maximum": lambda kind: chain(kind(5, return_sequences=True), layers.GlobalMaxPooling1D()),
+    "scaled": lambda kind: chain(
+        layers.Normalization(mean=[0.5, -1.0, 2.0], variance=[0.3, 2.0, 1e-20]), kind(5, return_sequences=True)
+    ),
+    "scaled by data": lambda kind: chain(layers.Normalization(), kind(5)),
     "functional": functional,
 }  # fmt: skip
 
@@ -59,7 +65,11 @@ def random_model(make: Callable[[Any], Any], kind: Any) -> Any:
     model = make(kind)
     generator = np.random.default_rng(3)
     for weight in model.weights:
-        weight.assign(0.7 * generator.standard_normal(weight.shape))
+        if "int" not in str(weight.dtype):
+            weight.assign(0.7 * generator.standard_normal(weight.shape))
+    for layer in model.layers:
+        if isinstance(layer, layers.Normalization):
+            layer.adapt(generator.standard_normal((20, STEPS, FEATURES))) if layer.input_mean is None else None
     return model
 
 

@@ -28,6 +28,7 @@ class Model(torch.nn.Module):
 
     def __init__(self, kind: str, *, embed: bool = False, last: str = "", head: bool = True, **options: Any) -> None:
         super().__init__()
+        self.scale = None if (scale := options.pop("scale", None)) is None else torch.tensor(scale)
         self.embed = torch.nn.Embedding(7, INPUTS) if embed else torch.nn.Identity()
         self.layer = getattr(torch.nn, kind)(INPUTS, 5, **options)
         self.dropout = torch.nn.Dropout(0.5)
@@ -36,11 +37,17 @@ class Model(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Every step or the last."""
+        if self.scale is not None:
+            x = (x - self.scale[0]) / self.scale[1]
         every, final = self.layer(self.embed(x))
         final = final[0] if isinstance(final, tuple) else final
         match self.last:
             case "step":
                 every = every[:, -1] if self.layer.batch_first else every[-1]
+            case "mean":
+                every = every.mean(int(self.layer.batch_first))
+            case "greatest":
+                every = every.amax(int(self.layer.batch_first))
             case "state":
                 every = final[-1]
             case "states":
@@ -74,6 +81,9 @@ MODELS: dict[str, dict[str, Any]] = {
     "the last step": {"kind": "GRU", "last": "step", "batch_first": True},
     "the last state": {"kind": "LSTM", "last": "state", "num_layers": 2},
     "both last states": {"kind": "LSTM", "last": "states", "bidirectional": True},
+    "the mean": {"kind": "GRU", "last": "mean", "bidirectional": True},
+    "the greatest, batch first": {"kind": "LSTM", "last": "greatest", "batch_first": True},
+    "scaled": {"kind": "GRU", "scale": [[0.5, -1.0, 2.0], [0.3, 2.0, 7.0]]},
     "no head": {"kind": "LSTM", "head": False},
 }
 
@@ -251,6 +261,20 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "dropout in training": (
         lambda: graph_of(node("Dropout", "steps", "ratio", "training"), ratio=np.array(0.5), training=np.array(True)),
         "here.*at random",
+    ),
+    "a mean of features": (
+        lambda: graph_of(node("ReduceMean", "steps", axes=[2], keepdims=0)),
+        "here.*another axis than time",
+    ),
+    "a mean that keeps its axis": (lambda: graph_of(node("ReduceMean", "steps", axes=[0])), "here.*or keeps it"),
+    "a difference from what is no vector": (
+        lambda: graph_of(node("Sub", "steps", "matrix")),
+        "here.*bias does not fit",
+    ),
+    "a constant less the steps": (lambda: graph_of(node("Sub", "vector", "steps")), "here.*does not read what flows"),
+    "a division by zero": (
+        lambda: graph_of(node("Div", "steps", "zeros"), zeros=np.zeros(HIDDEN, np.float32)),
+        "here.*divides by zero",
     ),
     "no output of the network": (lambda: graph_of(output="W"), "no output of the graph"),
 }

@@ -1,5 +1,6 @@
 """PyTorch's layers: read, run by the reference, and written again, held to PyTorch itself."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,99 @@ def test_a_projection_is_kept(tmp_path: Path) -> None:
     inputs = np.random.default_rng(0).standard_normal((7, 2, 3))
     got = convert.run(convert.read(tmp_path / "layer.pt"), inputs)
     np.testing.assert_allclose(got, outputs(layer, inputs), atol=1e-7)
+
+
+def by_torch(report: convert.Report, name: str) -> float:
+    """The difference between PyTorch's outputs and ours, as it was found in proving a conversion."""
+    return report.differences[f"{name}, run by torch"]
+
+
+@pytest.mark.parametrize("options", [*SHAPES, {"dtype": torch.float64}], ids=str)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_conversion_is_proved_by_pytorch_itself(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
+    saved(tmp_path / "layer.pt", kind, **options)
+    report = convert.convert(tmp_path / "layer.pt", tmp_path / "again.safetensors", target_layout="torch")
+    assert max(by_torch(report, "layer.pt"), by_torch(report, "again.safetensors")) < 1e-5
+
+
+def test_a_projection_and_another_activation_are_proved_by_pytorch(tmp_path: Path) -> None:
+    saved(tmp_path / "lstm.pt", "lstm", proj_size=2, num_layers=2)
+    assert by_torch(convert.convert(tmp_path / "lstm.pt", tmp_path / "again.pt"), "again.pt") < 1e-5
+    saved(tmp_path / "rnn.pt", "rnn", nonlinearity="relu")
+    report = convert.convert(tmp_path / "rnn.pt", tmp_path / "again.pt", facts={"activation": "relu"})
+    assert max(by_torch(report, "rnn.pt"), by_torch(report, "again.pt")) < 1e-5
+
+
+def test_cells_and_layers_of_a_larger_model_are_proved_by_pytorch(tmp_path: Path) -> None:
+    torch.save(torch.nn.GRUCell(3, 5).state_dict(), tmp_path / "cell.pt")
+    model = torch.nn.ModuleDict({"encoder": torch.nn.GRU(3, 5, 2), "decoder": torch.nn.LSTM(3, 4)})
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    for source, facts in (("cell.pt", {}), ("model.pt", {"prefix": "decoder."})):
+        report = convert.convert(tmp_path / source, tmp_path / "again.pt", facts=facts)
+        assert max(by_torch(report, source), by_torch(report, "again.pt")) < 1e-5
+
+
+def mixed() -> convert.Network:
+    """Layers that PyTorch has not in one module: of several kinds, sizes and biases."""
+    parts: list[convert.Recurrent] = []
+    generator = np.random.default_rng(0)
+    for family, inputs, hidden, biased in (("gru", 3, 5, 1), ("gru", 5, 5, 1), ("gru", 5, 4, 1), ("lstm", 4, 4, 0)):
+        equations = convert.Equations(family, reset="after" if family == "gru" else None)
+        shapes = {"W": (hidden, inputs), "U": (hidden, hidden)} | ({"b": (hidden,)} if biased else {})
+        drawn = {f"{kind}.{gate}": generator.normal(size=s) for kind, s in shapes.items() for gate in equations.gates}
+        parts.append(convert.Recurrent(equations, (drawn,)))
+    return convert.Network(tuple(parts))
+
+
+def test_layers_that_are_not_alike_are_modules_of_their_own(tmp_path: Path) -> None:
+    convert.write(mixed(), tmp_path / "own.safetensors", "gatewright")
+    report = convert.convert(tmp_path / "own.safetensors", tmp_path / "model.pt")
+    assert by_torch(report, "model.pt") < 1e-5
+    model = torch.nn.ModuleList(
+        [torch.nn.GRU(3, 5, 2), torch.nn.GRU(5, 4), torch.nn.LSTM(4, 4)]  # a bias that a cell has is zero, if it must
+    )
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    model.double().load_state_dict(state, strict=True)
+    value = torch.from_numpy(np.random.default_rng(1).standard_normal((7, 2, 3)))
+    wanted = convert.run(mixed(), value.numpy())
+    for layer in model:
+        value = layer(value)[0]
+    np.testing.assert_allclose(value.detach().numpy(), wanted, atol=1e-12)
+
+
+def test_biases_of_one_direction_alone_are_zero_in_the_other(tmp_path: Path) -> None:
+    one = mixed().recurrent[0]
+    without = {name: value for name, value in one.directions[0].items() if not name.startswith("b")}
+    convert.write(convert.Network((replace(one, directions=(one.directions[0], without)),)), tmp_path / "m.pt")
+    torch.nn.GRU(3, 5, bidirectional=True).load_state_dict(torch.load(tmp_path / "m.pt", weights_only=True))
+
+
+def test_what_pytorch_has_no_layer_for_is_told(tmp_path: Path) -> None:
+    state = torch.nn.GRU(3, 5, bidirectional=True).state_dict()
+    torch.save({name: one for name, one in state.items() if name.endswith("_reverse")}, tmp_path / "backwards.pt")
+    report = convert.convert(tmp_path / "backwards.pt", tmp_path / "again.onnx")
+    assert any(
+        "backwards.pt was not run by torch: ConversionError: PyTorch has no layer that reads backwards alone" in note
+        for note in report.notes
+    )
+
+
+def test_a_file_that_pytorch_takes_for_something_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path / "layer.pt", "gru")
+    monkeypatch.setattr(torch.nn, "GRU", Doubled)
+    with pytest.raises(ConversionError, match="torch computes something else with layer.pt"):
+        convert.convert(tmp_path / "layer.pt", tmp_path / "again.pt")
+    assert not (tmp_path / "again.pt").exists()
+
+
+class Doubled(torch.nn.GRU):
+    """A layer that gives out twice what it should."""
+
+    def forward(self, *given: Any) -> Any:
+        outputs, final = super().forward(*given)
+        return 2 * outputs, final
 
 
 def test_a_reset_on_the_other_side_is_refused_with_the_reason(tmp_path: Path) -> None:

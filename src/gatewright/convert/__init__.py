@@ -119,9 +119,11 @@ def convert(
     with TemporaryDirectory(dir=target.parent, prefix=".converting-") as folder:
         attempt = Path(folder) / target.name
         formats.write(network, attempt, wanted)
-        again = _read(attempt, wanted.name, _facts(network))
+        taken = _facts(network)
+        again = _read(attempt, wanted.name, taken)
         difference, scale = compare(network, again)
-        proofs = [in_framework(FORMATS[one.layout], path, one) for path, one in ((source, network), (attempt, again))]
+        read_so = ((source, network, facts or {}), (attempt, again, taken))
+        proofs = [in_framework(FORMATS[one.layout], path, one, said) for path, one, said in read_so]
         attempt.replace(target)
     differences = {"both files, read here": difference} | {what: far for one in proofs for what, far in one.differences}
     notes = (*network.notes, *again.notes, *_left_out(network, again), *(note for one in proofs for note in one.notes))

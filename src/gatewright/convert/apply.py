@@ -46,6 +46,9 @@ def read(layout: Layout, arrays: Arrays, equations: Equations | None = None) -> 
     }
 
 
+_BIASES = ("b", "bh")
+
+
 def write(layout: Layout, parameters: Parameters, equations: Equations) -> dict[str, NDArray[Any]]:
     """The arrays of a layout that computes the same as those parameters in those equations.
 
@@ -60,11 +63,12 @@ def write(layout: Layout, parameters: Parameters, equations: Equations) -> dict[
     parts = _with_biases(layout, parts, equations, sizes)
     if layout.update == "replaces":
         parts = _inverted(parts, equations.gate, layout.key)
+    biased = any(kind in _BIASES for kind, _ in parts)  # a framework's layer has all of its biases, or none
     arrays: dict[str, NDArray[Any]] = {}
     for name, one, gates in layout.stored():
         slots = [(kind, gate) for kind in one.kinds.split() for gate in gates]
         missing = [slot for slot in slots if slot not in parts]
-        if one.optional and len(missing) == len(slots):
+        if one.optional and len(missing) == len(slots) and not (biased and one.kinds in _BIASES):
             continue
         zero = {slot: np.zeros([sizes[axis] for axis in AXES[slot[0]]], _dtype(parts)) for slot in missing}
         whole = {**parts, **zero}

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from gatewright.convert.network import Network, Parameters, Part, Recurrent
 from gatewright.errors import ConversionError
 
 Arrays = Mapping[str, NDArray[Any]]
+_PREFIX = "prefix"  # the fact that is none of the equations
 
 
 class NoLayerError(ConversionError):
@@ -50,8 +51,25 @@ def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
     Raises ConversionError where there are none, where the arrays can be understood in two ways, or where the layers
     do not follow one another.
     """
+    found, places = located(arrays, framework, facts)
+    facts = {name: value for name, value in facts.items() if name != _PREFIX}
+    layers = tuple(_stack(found, places, arrays, facts))
+    used = {name for place in places for name in found.layers[place][1].values()}
+    parts, around = layers, set[str]()
+    row = heads.around(framework, layers[0].equations.family)
+    if row is not None:
+        parts, around = heads.read(row, layers, arrays)
+    rest = {name: array for name, array in arrays.items() if name not in used | around}
+    return Network(parts, framework, rest)
+
+
+def located(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> tuple[Reading, list[Place]]:
+    """Which arrays are whose, and the places of the layers from the bottom to the top.
+
+    Raises ConversionError where there are none, or their order is not known.
+    """
     facts = dict(facts)
-    prefix = facts.pop("prefix", None)
+    prefix = facts.pop(_PREFIX, None)
     found = _reading(arrays, framework, facts)
     if not found.layers:
         misfit = _misfit(arrays, framework)
@@ -66,15 +84,7 @@ def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
             got=_shown(arrays),
             do="name the layout with --from, or leave it out to have it guessed",
         )
-    places = _in_order(found, prefix)
-    layers = tuple(_stack(found, places, arrays, facts))
-    used = {name for place in places for name in found.layers[place][1].values()}
-    parts, around = layers, set[str]()
-    row = heads.around(framework, layers[0].equations.family)
-    if row is not None:
-        parts, around = heads.read(row, layers, arrays)
-    rest = {name: array for name, array in arrays.items() if name not in used | around}
-    return Network(parts, framework, rest)
+    return found, _in_order(found, prefix)
 
 
 def _reading(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Reading:
@@ -130,21 +140,46 @@ def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:
     _refuse_between(network, framework)
     rows = [choose(framework, layer.equations, layer.directions[0]) for layer in stack]
     of_each = [
-        [apply.write(row, parameters, layer.equations) for parameters in layer.directions]
+        _with_all([apply.write(row, parameters, layer.equations) for parameters in layer.directions])
         for layer, row in zip(stack, rows, strict=True)
     ]
     if rows[0].stacked and not any(layer.backwards or len(layer.directions) == 2 for layer in stack):
         of_each = [[apply.join_layers(rows[0], [one for (one,) in of_each])]]
     arrays: dict[str, NDArray[Any]] = {}
+    modules = _modules(stack, rows, of_each)
     for index, (layer, row, directions) in enumerate(zip(stack, rows, of_each, strict=False)):
         both = len(directions) == 2
         naming = _naming_for(framework, layers=len(of_each), both=both, alone=layer.backwards)
         scope = row.scopes[0] if row.scopes else f"{row.family}_cell"
+        prefix, number = naming.prefix, index
+        if naming.modules and modules[-1] > 0:
+            prefix, number = f"{modules[index]}.", index - modules.index(modules[index])
         for direction, values in enumerate(directions):
-            place = Place(naming.prefix, index, bool(direction) or layer.backwards, scope)
+            place = Place(prefix, number, bool(direction) or layer.backwards, scope)
             arrays |= {name_of(array, place, naming): value for array, value in values.items()}
     around = heads.around(framework, stack[0].equations.family)
     return arrays if around is None else arrays | (heads.write(around, network) or {})
+
+
+def _with_all(directions: list[dict[str, NDArray[Any]]]) -> list[dict[str, NDArray[Any]]]:
+    """The arrays of both directions, with zeros for biases that one of them alone has."""
+    either = {name: array for one in directions for name, array in one.items()}
+    return [{name: one.get(name, np.zeros_like(array)) for name, array in either.items()} for one in directions]
+
+
+def _modules(stack: Sequence[Recurrent], rows: Sequence[Layout], arrays: Sequence[Sequence[Arrays]]) -> list[int]:
+    """Of which module each layer is, where those of one module are alike but for what the first of them reads."""
+    keys = [
+        (
+            row.key,
+            layer.equations,
+            layer.hidden,
+            layer.backwards,
+            [(len(one), heads.width(each)) for one, each in zip(written, layer.directions, strict=False)],
+        )
+        for layer, row, written in zip(stack, rows, arrays, strict=False)
+    ]
+    return [*accumulate((one != other for one, other in pairwise(keys)), initial=0)]
 
 
 def _refuse_between(network: Network, framework: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert import files, flat, keras_files, listed, onnx_files, own_file, rtneural, tables
+from gatewright.convert import files, flat, keras_files, listed, onnx_files, own_file, rtneural, tables, torch_run
 from gatewright.convert.naming import NAMINGS
 from gatewright.convert.network import Network, Part
 from gatewright.errors import ConversionError, ModelFileError
@@ -22,15 +22,15 @@ Facts = dict[str, Any]
 class Format:
     """A framework's files.
 
-    `run` computes outputs of (time, batch, features) in the framework itself, and raises ImportError where that is
-    missing.
+    `run` computes outputs of (time, batch, features) in the framework itself, with the facts that the file was read
+    with, and raises ImportError where that is missing.
     """
 
     name: str
     suffixes: tuple[str, ...]
     read: Callable[[Path, Facts], Network]
     write: Callable[[Network, Path], None]
-    run: Callable[[Path, NDArray[Any]], NDArray[Any]] | None = None
+    run: Callable[[Path, NDArray[Any], Facts], NDArray[Any]] | None = None
     named_only: bool = False  # never guessed: another format reads such files too, and writes them by default
     initial: bool = False  # whether layers may begin with states of their own
 
@@ -54,6 +54,7 @@ _SUFFIXES = {
     "tf1": (*_FLAT_SUFFIXES, tables.ARCHIVE, tables.FOLDER),
     "tf1-block": (*_FLAT_SUFFIXES, tables.ARCHIVE, tables.FOLDER),
 }
+_RUNS = {"torch": torch_run.run}
 FORMATS: Mapping[str, Format] = {
     one.name: one
     for one in (
@@ -69,6 +70,7 @@ FORMATS: Mapping[str, Format] = {
                 _SUFFIXES.get(name, _FLAT_SUFFIXES),
                 partial(_read_flat, name),
                 partial(_write_flat, name),
+                _RUNS.get(name),
             )
             for name in NAMINGS
         ),

@@ -16,6 +16,7 @@ class Naming:
     directions: tuple[str, str] | None = None  # the words for forwards and backwards
     prefix: str = ""  # what is written where nothing else is known
     reads_only: bool = False  # names that are understood, and that nothing is written by
+    modules: bool = False  # whether layers that are not of one shape are modules of their own: 0.name, 1.name
 
     @property
     def tells_direction(self) -> bool:
@@ -36,11 +37,11 @@ class Place:
 
 _FORWARD = ("forward", "backward")
 NAMINGS: Mapping[str, tuple[Naming, ...]] = {
-    "torch": (Naming("{prefix}{array}_l{layer}{direction}", ("", "_reverse")), Naming("{prefix}{array}")),
+    "torch": (Naming("{prefix}{array}_l{layer}{direction}", ("", "_reverse"), modules=True), Naming("{prefix}{array}")),
     "gluon": (
         Naming("{prefix}_unfused.{layer}.{direction}.{array}", ("l_cell", "r_cell"), reads_only=True),
         Naming("{prefix}_unfused.{layer}.{array}", reads_only=True),  # as MXNet 1's save_parameters has them
-        Naming("{prefix}{direction}{layer}_{array}", ("l", "r")),
+        Naming("{prefix}{direction}{layer}_{array}", ("l", "r"), modules=True),
         Naming("{prefix}{array}"),
     ),
     "tf1": (

@@ -48,18 +48,22 @@ def read(path: Path, facts: dict[str, Any]) -> Network:
 def _network(model: ModelFile) -> Network:
     said = model.settings
     equations = said.get(_EQUATIONS) if model.task == TASK else None
-    layers = {record.name: list(_levels(record, model, equations)) for record in model.layers}
+    layers = {
+        (record.name, level): layer
+        for record in model.layers
+        for level, layer in enumerate(_levels(record, model, equations))
+    }
     own = {name for record in model.layers for name in record.tensor_shapes()}
     rest = {name: array for name, array in model.tensors.items() if name not in own}
     if model.task == TASK and _PARTS in said:
         return Network(own_parts.checked(tuple(_listed(said[_PARTS], layers, rest))), "gatewright")
-    stack = [layer for levels in layers.values() for layer in levels]
+    stack = list(layers.values())
     alone = Network(tuple(stack), "gatewright", rest)
     if "forecasts" in said:
         return alone.noting(
             "the network corrects a naive forecast, which no layout can say: its layers were read alone"
         )
-    if "encoding" not in said or "pooling" not in said or len(layers) != 1:
+    if "encoding" not in said or "pooling" not in said or len(model.layers) != 1:
         return alone
     parts, used = own_parts.of_recipe(said, stack, rest)
     whole = Network(parts, "gatewright", {name: one for name, one in rest.items() if name not in used})
@@ -70,26 +74,24 @@ def _network(model: ModelFile) -> Network:
     )
 
 
-def _listed(said: Any, layers: Mapping[str, list[Recurrent]], tensors: Mapping[str, NDArray[Any]]) -> Iterator[Part]:
+def _listed(
+    said: Any, layers: Mapping[tuple[str, int], Recurrent], tensors: Mapping[str, NDArray[Any]]
+) -> Iterator[Part]:
     """The parts that a file lists, with the layers that it keeps by name and level."""
     if not isinstance(said, list) or not said or not all(isinstance(one, dict) for one in cast("list[Any]", said)):
         raise ConversionError("the file's parts are no list of settings", got=str(cast("Any", said))[:80])
-    left = {(name, level) for name, levels in layers.items() for level in range(len(levels))}
+    left = dict(layers)
     for index, one in enumerate(cast("list[dict[str, Any]]", said)):
         if one.get("part") != _RECURRENT:
             yield own_parts.read(one, f"part{index}", tensors)
             continue
-        place = (one.get("layer"), one.get("level"))
-        if (
-            place not in left
-            or one.get("returns") not in get_args(Returns)
-            or one.get("padding") not in get_args(Padding)
-        ):
-            raise ConversionError(f"part{index} is none of the file's layers", expected=str(sorted(left)), got=str(one))
-        left -= {place}
-        yield replace(layers[place[0]][place[1]], returns=one["returns"], padding=one["padding"])
+        returns, padding = one.get("returns"), one.get("padding")
+        place = next((place for place in left if list(place) == [one.get("layer"), one.get("level")]), None)
+        if place is None or returns not in get_args(Returns) or padding not in get_args(Padding):
+            raise ConversionError(f"part{index} is none of the file's layers", expected=str([*left]), got=str(one))
+        yield replace(left.pop(place), returns=returns, padding=padding)
     if left:
-        raise ConversionError("the file's parts leave out layers", got=str(sorted(left)))
+        raise ConversionError("the file's parts leave out layers", got=str([*left]))
 
 
 def write(network: Network, path: Path) -> None:

@@ -89,7 +89,7 @@ def of_recipe(settings: Said, layers: Sequence[Recurrent], tensors: Arrays) -> t
     Raises ConversionError where the settings and tensors make no such network.
     """
     encoding, pooling = settings["encoding"], settings["pooling"]
-    if encoding not in _ENCODERS or pooling not in ("each step", "last", *_POOLS):
+    if not isinstance(encoding, str) or encoding not in _ENCODERS or pooling not in ("each step", "last", *_POOLS):
         raise ConversionError("the model says of itself what this version does not know", got=f"{encoding}, {pooling}")
     used = [*(f"encode.{one}" for one in _ENCODERS[encoding]), "output.weight", "output.bias"]
     *encoder, weight, bias = (_array(name, tensors) for name in used)

@@ -1,5 +1,6 @@
 """Two files held to each other: both are run on the same random input, and by their frameworks where they are there."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -59,8 +60,8 @@ class Proof:
     notes: tuple[str, ...] = ()
 
 
-def in_framework(one: Format, path: Path, network: Network) -> Proof:
-    """Run a file by its framework, and hold the outputs to our reading of it.
+def in_framework(one: Format, path: Path, network: Network, facts: Mapping[str, Any]) -> Proof:
+    """Run a file by its framework, and hold the outputs to our reading of it with those facts.
 
     Empty where the framework cannot run files, or is not installed.
 
@@ -71,7 +72,7 @@ def in_framework(one: Format, path: Path, network: Network) -> Proof:
     inputs = _example(network, 11, 3, np.random.default_rng(0))
     inputs = inputs.astype(np.float32) if inputs.dtype.kind == "f" else inputs
     try:
-        got = one.run(path, inputs)
+        got = one.run(path, inputs, dict(facts))
     except ImportError:
         return Proof()
     except Exception as error:  # noqa: BLE001 - whatever a framework fails at, our own proof stands

@@ -64,7 +64,7 @@ def write_keras1(network: Network, path: Path) -> None:
     write_atomically(path, storing.keras1(path, writing.keras1(network)))
 
 
-def run(path: Path, inputs: NDArray[Any]) -> NDArray[Any]:
+def run(path: Path, inputs: NDArray[Any], facts: Mapping[str, Any] | None = None) -> NDArray[Any]:
     """What Keras computes with the model in a file, for inputs as `gatewright.convert.run` takes them.
 
     Raises ImportError where no Keras is installed that computes what the file says.
@@ -74,7 +74,7 @@ def run(path: Path, inputs: NDArray[Any]) -> NDArray[Any]:
     model = containers.read(path)
     if not model.described:
         raise ImportError(f"{path} holds weights alone, and Keras needs a model to run them in")
-    known = read(path, {})
+    known = read(path, facts or {})
     if model.version.major < 3 and any(one.equations.gate == model.version.hard_sigmoid for one in known.recurrent):
         raise ImportError(f"{path} has the hard_sigmoid of Keras 2, and this is Keras {keras.__version__}")
     loaded = keras.saving.load_model(path, compile=False)

@@ -1,5 +1,6 @@
 """ONNX files: graphs of the operators GRU, LSTM and RNN, with the simple layers around them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,12 @@ def write(network: Network, path: Path) -> None:
     write_atomically(path, Writer(network).model().SerializeToString())
 
 
-def run(path: Path, inputs: NDArray[Any]) -> NDArray[Any]:
+def run(path: Path, inputs: NDArray[Any], facts: Mapping[str, Any] | None = None) -> NDArray[Any]:
     """What ONNX Runtime computes for inputs (time, batch, features), or symbols (time, batch).
 
     Raises ImportError without ONNX Runtime, ConversionError where the graph wants more than one input.
     """
+    del facts  # the file says all
     session, found = session_of(path), reading(path)
     if found.given or {found.time, found.batch} != {"0", "1"}:
         raise ConversionError(

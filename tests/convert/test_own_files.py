@@ -1,0 +1,134 @@
+"""Networks in Gatewright's own files: every part that a network can have comes back."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gatewright import convert, model_file, stream
+from gatewright.convert import (
+    Activation,
+    Dense,
+    Embedding,
+    Equations,
+    Masking,
+    Max,
+    Mean,
+    Network,
+    OneHot,
+    Recurrent,
+    Reshape,
+    Reverse,
+    Scale,
+)
+from gatewright.errors import ConversionError
+from tests.convert.keras_models import drawn
+
+UNITS = 4
+
+
+def layer(inputs: int = 3, family: Any = "lstm", *, both: bool = False, seed: int = 0, **settings: Any) -> Recurrent:
+    """A layer with random weights."""
+    equations = Equations(family, reset="after" if family == "gru" else None)
+    generator = np.random.default_rng(seed)
+    shapes = {"W": (UNITS, inputs), "U": (UNITS, UNITS), "b": (UNITS,)} | ({"bh": (UNITS,)} if family == "gru" else {})
+    directions = tuple(
+        {
+            f"{kind}.{gate}": generator.normal(size=shape).astype(np.float32)
+            for kind, shape in shapes.items()
+            for gate in equations.gates
+            if kind != "bh" or gate == "n"
+        }
+        for _ in range(1 + both)
+    )
+    return Recurrent(equations, directions, **settings)
+
+
+HEAD = Dense(drawn(2, UNITS), drawn(2), "softmax")
+NETWORKS: dict[str, Network] = {
+    "one layer": Network((layer(),)),
+    "a stack that gives its last output": Network((layer(), layer(UNITS, seed=1), layer(UNITS, returns="last"))),
+    "both directions": Network((layer(both=True, padding="zeros"), layer(2 * UNITS, both=True))),
+    "symbols, padded": Network((Embedding(drawn(9, 3), masks_zero=True), layer(), Mean(), HEAD)),
+    "one-hot": Network((OneHot(3), layer(family="gru"), HEAD)),
+    "scaled, masked": Network((Scale(drawn(3), abs(drawn(3))), Masking(0.5), layer(), Max(), HEAD)),
+    "layers that are apart": Network((layer(), Activation("relu"), layer(UNITS), Dense(drawn(UNITS, UNITS)), HEAD)),
+    "reshaped": Network((Reshape((4, 3)), layer(), Reverse(), layer(UNITS, "gru"), Reshape((-1,)))),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_part_comes_back(name: str, tmp_path: Path) -> None:
+    network = NETWORKS[name]
+    convert.write(network, tmp_path / "m.safetensors", "gatewright")
+    again = convert.read(tmp_path / "m.safetensors")
+    assert again.layout == "gatewright"
+    assert [type(part) for part in again.parts] == [type(part) for part in network.parts]
+    for one, other in zip(network.recurrent, again.recurrent, strict=True):
+        assert (one.equations, one.returns, one.padding) == (other.equations, other.returns, other.padding)
+    assert convert.compare(network, again)[0] == 0.0
+
+
+def test_layers_with_something_between_them_are_no_stack(tmp_path: Path) -> None:
+    convert.write(NETWORKS["layers that are apart"], tmp_path / "apart.safetensors", "gatewright")
+    convert.write(NETWORKS["a stack that gives its last output"], tmp_path / "stack.safetensors", "gatewright")
+    apart, stack = (model_file.load(tmp_path / f"{name}.safetensors").layers for name in ("apart", "stack"))
+    assert [(one.name, one.num_layers) for one in apart] == [("recurrent", 1), ("recurrent1", 1)]
+    assert [(one.name, one.num_layers) for one in stack] == [("recurrent", 3)]
+
+
+def test_a_stack_streams(tmp_path: Path) -> None:
+    network = NETWORKS["a stack that gives its last output"]
+    convert.write(network, tmp_path / "m.safetensors", "gatewright")
+    x = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
+    running = stream.open(tmp_path / "m.safetensors", batch=2)
+    outputs = [running.step(one) for one in x]
+    np.testing.assert_allclose(outputs[-1], convert.run(network, x), atol=1e-6)
+
+
+def test_a_layer_that_reads_backwards_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="layers that read forwards, or in both directions"):
+        convert.write(Network((layer(backwards=True),)), tmp_path / "m.safetensors", "gatewright")
+    assert not list(tmp_path.iterdir())
+
+
+def _put(listed: list[dict[str, Any]], index: int, **said: Any) -> list[dict[str, Any]]:
+    return [{**one, **said} if place == index else one for place, one in enumerate(listed)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda listed: "all", "parts are no list of settings"),
+        (lambda listed: [*listed, 5], "parts are no list of settings"),
+        (lambda listed: listed[:1], "leave out layers"),
+        (lambda listed: _put(listed, 0, part="Wavelet"), "part0 is no part of a network"),
+        (lambda listed: _put(listed, 0, part="Dense"), "part 1, Recurrent, does not fit"),
+        (lambda listed: _put(listed, 0, masks_zero=3), "masks_zero of a Embedding cannot be 3"),
+        (lambda listed: _put(listed, 1, level=[1]), "part1 is none of the file's layers"),
+        (lambda listed: _put(listed, 1, returns="first"), "part1 is none of the file's layers"),
+        (lambda listed: _put(listed, 2, part="Reshape", shape=[0, 2]), "shape of a Reshape cannot be"),
+        (lambda listed: _put(listed, 2, part="Masking"), "lacks something"),
+        (lambda listed: _put(listed, 2, part="Recurrent", layer="recurrent", level=0), "is none of the file's layers"),
+        (lambda listed: [listed[1], listed[0], *listed[2:]], "part1.weight|does not fit|lacks something"),
+        (lambda listed: [*listed, {"part": "Max"}], "part 4, Max, does not fit what it reads"),
+    ],
+)
+def test_parts_that_make_no_network_are_refused(change: Any, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    convert.write(NETWORKS["symbols, padded"], path, "gatewright")
+    kept = model_file.load(path)
+    settings = {**kept.settings, "parts": change(kept.settings["parts"])}
+    model_file.save(path, replace(kept, settings=settings))
+    with pytest.raises(ConversionError, match=message) as raised:
+        convert.read(path)
+    assert str(path) in str(raised.value)
+
+
+def test_arrays_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    for part in (Dense(drawn(2, UNITS), drawn(3)), Scale(drawn(UNITS), np.zeros(UNITS, np.float32))):
+        convert.write(Network((layer(), part)), tmp_path / "m.safetensors", "gatewright")
+        with pytest.raises(ConversionError, match="does not fit what it reads"):
+            convert.read(tmp_path / "m.safetensors")
