@@ -4,14 +4,66 @@ python -m tools.rosetta            write the tables
 python -m tools.rosetta --check    fail if they are not up to date
 """
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from gatewright import convert
+from gatewright.convert import (
+    Activation,
+    Dense,
+    Embedding,
+    Equations,
+    Masking,
+    Max,
+    Mean,
+    Network,
+    OneHot,
+    Recurrent,
+    Reshape,
+    Scale,
+)
 from gatewright.convert.equations import Family
 from gatewright.convert.explain import LETTERS, mapping
 from gatewright.convert.heads import AROUND
 from gatewright.convert.layouts import Layout, Stored, layouts
 from gatewright.convert.patterns import pattern
+from gatewright.convert.proof import kind_of
+from gatewright.errors import ConversionError
 from tests.paths import ROOT
 from tools.generated import Generated
 
+
+def _layer(inputs: int = 2, directions: int = 1, **settings: Any) -> Recurrent:
+    """A small LSTM, which every format has."""
+    shapes = {"W": (2, inputs), "U": (2, 2), "b": (2,)}
+    drawn = {f"{kind}.{gate}": np.full(shape, 0.5, np.float32) for kind, shape in shapes.items() for gate in "ifgo"}
+    return Recurrent(Equations("lstm"), (drawn,) * directions, **settings)
+
+
+ONES = np.ones(2, np.float32)
+SQUARE = np.ones((2, 2), np.float32)
+WHOLE = {"gatewright": ".safetensors", "keras": ".keras", "onnx": ".onnx", "rtneural": ".json", "torch": ".pt"}
+NETWORKS: dict[str, Network] = {
+    "symbols in an embedding": Network((Embedding(SQUARE), _layer())),
+    "the same, symbol 0 is padding": Network((Embedding(SQUARE, masks_zero=True), _layer())),
+    "symbols one-hot": Network((OneHot(2), _layer())),
+    "features standardised": Network((Scale(ONES, ONES), _layer())),
+    "steps of one value are padding": Network((Masking(0.0), _layer())),
+    "a layer of both directions": Network((_layer(directions=2, padding="zeros"),)),
+    "the last output alone": Network((_layer(returns="last"),)),
+    "the mean of all steps": Network((_layer(), Mean())),
+    "the maximum of all steps": Network((_layer(), Max())),
+    "a dense layer with an activation": Network((_layer(), Dense(SQUARE, ONES, "relu"))),
+    "an activation alone": Network((_layer(), Activation("relu"))),
+    "another shape": Network((Reshape((3, 2)), _layer())),
+}
+PARTS_TEXT = """\
+Files of whole models keep what stands around the layers, or the conversion is refused. Files of arrays by name, state
+dicts of PyTorch among them, are a stack of layers: what has no place there is left out, and the report says so; where
+the table above names an embedding or a head, those are kept."""
 FAMILIES: dict[Family, str] = {"gru": "The GRU", "lstm": "The LSTM", "rnn": "The simple network"}
 NAMES = {
     "hard_sigmoid_theano": "hard sigmoid, slope 0.2",
@@ -22,7 +74,27 @@ NAMES = {
 def the_tables() -> str:
     """All families, and what stands around their layers."""
     families = (_family(family, title) for family, title in FAMILIES.items())
-    return "\n\n".join((*families, "## Around the layers", _table(("layout", "of", "before", "after"), _around())))
+    around = _table(("layout", "of", "before", "after"), _around())
+    return "\n\n".join((*families, "## Around the layers", around, "## Parts of networks", PARTS_TEXT, _parts()))
+
+
+def _parts() -> str:
+    """Which format keeps which part: each is written, and read again."""
+    with TemporaryDirectory() as folder:
+        rows = [(what, *(_kept(network, one, Path(folder)) for one in WHOLE)) for what, network in NETWORKS.items()]
+    return _table(("part", *(f"`{one}`" for one in WHOLE)), rows)
+
+
+def _kept(network: Network, layout: str, folder: Path) -> str:
+    """What becomes of a network in a file of that format."""
+    path = folder / f"model{WHOLE[layout]}"
+    try:
+        convert.write(network, path, layout)
+    except ConversionError:
+        return "refused"
+    again = convert.read(path, layout)
+    wanted, got = ([(kind_of(part), getattr(part, "returns", "")) for part in one.parts] for one in (network, again))
+    return "yes" if wanted == got else "left out"
 
 
 def _around() -> list[tuple[str, ...]]:

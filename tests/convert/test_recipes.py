@@ -72,6 +72,7 @@ def test_the_whole_network_converts(kept: tuple[Model, Path], target: str, tmp_p
         np.testing.assert_allclose(convert.run(network, x), wanted, atol=2e-6)
         assert not network.rest
     assert report.differences["both files, read here"] <= 1e-6
+    assert not any("left out" in note for note in report.notes)
     if target == "m.onnx":
         pytest.importorskip("onnxruntime")
         assert report.differences["m.onnx, run by onnx"] <= 1e-5

@@ -1,5 +1,6 @@
 """What was written with Theano: the tutorial's LSTM, dl4mt's GRU, WildML's GRU and its trained vanilla RNN."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,14 @@ def test_a_part_that_the_target_has_not_is_told(tmp_path: Path) -> None:
     np.savez(tmp_path / "model.npz", **tutorial())
     report = convert.convert(tmp_path / "model.npz", tmp_path / "lstm.npz", target_layout="gluon")
     assert report.notes[-1] == "the file has no place for these, and they were left out: Embedding, Mean, Dense"
+
+
+def test_it_is_told_where_the_last_output_alone_is_no_more(tmp_path: Path) -> None:
+    np.savez(tmp_path / "model.npz", **tutorial())
+    layer = convert.read(tmp_path / "model.npz", "theano").recurrent[0]
+    convert.write(convert.Network((replace(layer, returns="last"),)), tmp_path / "own.safetensors", "gatewright")
+    report = convert.convert(tmp_path / "own.safetensors", tmp_path / "lstm.npz", target_layout="gluon")
+    assert report.notes[-1].endswith("were left out: that only the last output is given")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from gatewright.convert.network import (
     Reverse,
     Scale,
 )
-from gatewright.convert.proof import compare, in_framework
+from gatewright.convert.proof import compare, in_framework, kind_of
 from gatewright.convert.run import run, run_layer
 from gatewright.errors import ConversionError
 from gatewright.model_file import in_folder
@@ -138,8 +138,10 @@ def _facts(network: Network) -> dict[str, Any]:
 
 def _left_out(network: Network, again: Network) -> tuple[str, ...]:
     """What there was to tell of, and is no more."""
-    kept = {type(part) for part in again.parts}
-    lost = [type(part).__name__ for part in network.parts if type(part) not in kept]
+    kept = {kind_of(part) for part in again.parts}
+    lost = [type(part).__name__ for part in network.parts if kind_of(part) not in kept]
+    ends = [one.recurrent[-1].returns == "last" for one in (network, again)]
+    lost += ["that only the last output is given"] if ends == [True, False] else []
     return (f"the file has no place for these, and they were left out: {', '.join(lost)}",) if lost else ()
 
 

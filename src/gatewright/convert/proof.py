@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.formats import Format
-from gatewright.convert.network import Embedding, Masking, Network, OneHot, Recurrent, Reshape
+from gatewright.convert.network import Embedding, Masking, Network, OneHot, Part, Recurrent, Reshape
 from gatewright.convert.run import run
 from gatewright.errors import ConversionError
 
@@ -92,7 +92,12 @@ def in_framework(one: Format, path: Path, network: Network, facts: Mapping[str, 
 
 def _outline(network: Network) -> list[tuple[Any, ...]]:
     """What of a network not every kind of file can say."""
-    return [(type(part), getattr(part, "returns", None)) for part in network.parts]
+    return [(kind_of(part), getattr(part, "returns", None)) for part in network.parts]
+
+
+def kind_of(part: Part) -> type[Part]:
+    """What a part is; symbols one-hot may come back as an embedding, of unit vectors."""
+    return Embedding if isinstance(part, OneHot) else type(part)
 
 
 def _all_steps(layer: Recurrent) -> Recurrent:

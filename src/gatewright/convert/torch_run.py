@@ -20,7 +20,7 @@ _CLASSES: Mapping[Family, str] = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
 def run(path: Path, inputs: NDArray[Any], facts: Mapping[str, Any]) -> NDArray[Any]:
     """What `torch.nn.RNN`, `GRU` and `LSTM` compute, one after the other, for inputs (time, batch, features).
 
-    Raises ImportError without PyTorch, and ConversionError or RuntimeError where a state dict is not the whole of such a
+    Raises ImportError without PyTorch, and ConversionError or RuntimeError where a state dict is not the whole of a
     layer.
     """
     import torch
