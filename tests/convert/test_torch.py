@@ -118,7 +118,10 @@ def test_biases_of_one_direction_alone_are_zero_in_the_other(tmp_path: Path) -> 
     one = mixed().recurrent[0]
     without = {name: value for name, value in one.directions[0].items() if not name.startswith("b")}
     convert.write(convert.Network((replace(one, directions=(one.directions[0], without)),)), tmp_path / "m.pt")
-    torch.nn.GRU(3, 5, bidirectional=True).load_state_dict(torch.load(tmp_path / "m.pt", weights_only=True))
+    state = torch.load(tmp_path / "m.pt", weights_only=True)
+    torch.nn.GRU(3, 5, bidirectional=True).load_state_dict(state, strict=True)
+    assert state["bias_ih_l0"].any()
+    assert not state["bias_ih_l0_reverse"].any()
 
 
 def test_what_pytorch_has_no_layer_for_is_told(tmp_path: Path) -> None:

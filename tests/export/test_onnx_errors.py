@@ -1,6 +1,7 @@
 """What cannot be exported is said, in words that tell what to do."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,18 @@ def test_a_recipe_s_file_that_lacks_something() -> None:
     odd = ModelFile(kept.tensors, kept.layers, "digits", {"recipe": {"colour": "red"}}, version="9.9")
     assert refused(odd, ModelFileError).startswith(
         "the model is not one that this version's recipe 'digits' can read\n  got: gatewright 9.9: "
+    )
+
+
+def test_a_file_that_says_of_itself_what_nobody_knows() -> None:
+    made, sizes = recipes.get("digits").configured(["hidden=4"]), Sizes(8, 10)
+    kept = Model(made, sizes, made.network(sizes, "gru")).kept()
+    odd = replace(kept, settings={**kept.settings, "pooling": ["median"]})
+    assert refused(odd, ModelFileError) == (
+        "the model says of its network what this version does not know\n"
+        "  expected: encoding: values, standardised, one-hot, embedding; pooling: each step, last, mean, max\n"
+        "  got: encoding: values; pooling: ['median']\n"
+        "  do: use the version that it was trained with, or train it again"
     )
 
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -93,6 +93,14 @@ def test_a_model_that_is_loaded_is_the_file(kept: Path, tmp_path: Path) -> None:
     assert onnx(kept / "model.safetensors", tmp_path / "c.onnx").path.read_bytes() == one
 
 
+def test_a_file_that_does_not_say_what_is_around_its_layer_is_read_by_its_recipe(kept: Path, tmp_path: Path) -> None:
+    model = model_file.load(kept / "model.safetensors")
+    older = {key: one for key, one in model.settings.items() if key not in ("encoding", "pooling")}
+    model_file.save(tmp_path / "older.safetensors", replace(model, settings=older))
+    wanted = onnx(kept, tmp_path / "a.onnx").path.read_bytes()
+    assert onnx(tmp_path / "older.safetensors", tmp_path / "b.onnx").path.read_bytes() == wanted
+
+
 def test_one_layer_of_a_model_alone(kept: Path, tmp_path: Path, rng: np.random.Generator) -> None:
     layer = load_model(kept).network.recurrent
     session = Session(onnx(kept, tmp_path / "a.onnx", name="recurrent").path)
@@ -171,11 +179,11 @@ PROGRAM = """
 import sys
 import gatewright as gw
 gw.export.onnx({model!r}, {path!r}, states=True)
-print(sorted({{"torch", "lightning"}} & set(sys.modules)))
+print(sorted({{"torch", "lightning", "gatewright.tasks"}} & set(sys.modules)))
 """
 
 
-def test_a_file_is_exported_without_torch(kept: Path, tmp_path: Path) -> None:
+def test_a_file_is_exported_without_torch_and_recipes(kept: Path, tmp_path: Path) -> None:
     program = PROGRAM.format(model=str(kept), path=str(tmp_path / "m.onnx"))
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
