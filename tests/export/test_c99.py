@@ -147,6 +147,11 @@ def test_a_cell_of_a_user_s_own(tmp_path: Path, rng: np.random.Generator) -> Non
     assert "keep[t] = sigmoid(mean(W_keep x[t]) + b_keep)" in files.header.read_text()
 
 
+def test_what_depends_on_parameters_alone_has_a_name_in_the_header(tmp_path: Path) -> None:
+    written = gw.export.c99(gw.nn.Recurrent(gw.cells.fastrnn, 3, 5), tmp_path / "layer.c")
+    assert "h[t] = k0 * n[t] + k1 * h[t-1]" in written.header.read_text()
+
+
 def test_the_loss_is_measured_on_a_sample(tmp_path: Path) -> None:
     sample = np.zeros((4, 2, 3))
     files = gw.export.c99(layer_of(), tmp_path / "model", weights="int8", sample=sample)

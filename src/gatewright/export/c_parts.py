@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from gatewright.export.network import Array, Arrays, Network
 from gatewright.lang.ops import Op
 from gatewright.trace import Literal, Trace, Var, parse, shared
 from gatewright.trace.mask import MASK
-from gatewright.trace.simplify import substitute
+from gatewright.trace.rename import renamed
+from gatewright.trace.simplify import substitute, without_chance
 
 _STANDARDISE = """gatewright-trace 1
 cell "standardisation"
@@ -125,8 +127,8 @@ def folded(trace: Trace, params: Arrays, sizes: Mapping[str, int]) -> tuple[Trac
             expected=first.name,
             got=", ".join(others),
         )
-    known = {noise.var.name: Literal(noise.probability) for noise in trace.noises} | {MASK: Literal(1.0)}
-    trace = replace(substitute(trace, known), inputs=(first,))
+    evaluated = substitute(without_chance(trace), {MASK: Literal(1.0)})
+    trace = _with_named_constants(replace(evaluated, inputs=(first,)))
     once = shared(trace)
     values: dict[str, Any] = {name: np.asarray(array, np.float64) for name, array in params.items()}
     execute(prepare([one for one in trace.equations if one.target.name in once], RULES, sizes), values)
@@ -138,6 +140,15 @@ def folded(trace: Trace, params: Arrays, sizes: Mapping[str, int]) -> tuple[Trac
     return replace(trace, params=used, equations=rest, gates=gates), {
         value.name: np.asarray(values[value.name], np.float64) for value in used
     }
+
+
+def _with_named_constants(trace: Trace) -> Trace:
+    """Names for what depends on parameters alone, so that the equations in a header can speak of it."""
+    taken = {leaf.name for leaf in trace.leaves()} | {equation.target.name for equation in trace.equations}
+    free = (name for name in map("k{}".format, count()) if name not in taken)
+    once = shared(trace)
+    unnamed = [one.target.name for one in trace.equations if one.target.name in once and one.target.name[0] == "%"]
+    return renamed(trace, dict(zip(unnamed, free, strict=False)))
 
 
 def with_whole_numbers(part: Part, dtype: str) -> Part:

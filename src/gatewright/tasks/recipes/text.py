@@ -23,6 +23,7 @@ class Text(CharacterModel):
     expected: ClassVar[Mapping[str, Expected]] = {
         "": Expected("test", "perplexity", at_most=3.0, seconds=120),
         "d2l": Expected("train", "perplexity", at_most=1.15, seconds=150),
+        "shakespeare": Expected("validation", "loss", at_most=1.45, seconds=1900),
     }
     presets: ClassVar[Mapping[str, str]] = {
         "d2l": "text=timemachine cleaning=d2l tokens=10000 held_out=0 'prompts=time traveller|traveller' temperature=0 "
