@@ -24,6 +24,7 @@ from gatewright.convert.network import (
 )
 from gatewright.convert.run import FUNCTIONS
 from gatewright.errors import ConversionError
+from gatewright.model_file import ENCODERS
 
 Arrays = Mapping[str, NDArray[Any]]
 Said = Mapping[str, Any]
@@ -41,7 +42,6 @@ _VALID: Mapping[str, Callable[[Any], bool]] = {
     "shape": lambda said: isinstance(said, list) and _is_shape(said),  # pyright: ignore[reportUnknownArgumentType]
 }
 """What settings may be, by the name of the part's field."""
-_ENCODERS = {"values": (), "one-hot": (), "embedding": ("weight",), "standardised": ("mean", "deviation")}
 _POOLS = {"mean": Mean, "max": Max}
 
 
@@ -89,9 +89,9 @@ def of_recipe(settings: Said, layers: Sequence[Recurrent], tensors: Arrays) -> t
     Raises ConversionError where the settings and tensors make no such network.
     """
     encoding, pooling = settings["encoding"], settings["pooling"]
-    if not isinstance(encoding, str) or encoding not in _ENCODERS or pooling not in ("each step", "last", *_POOLS):
+    if not isinstance(encoding, str) or encoding not in ENCODERS or pooling not in ("each step", "last", *_POOLS):
         raise ConversionError("the model says of itself what this version does not know", got=f"{encoding}, {pooling}")
-    used = [*(f"encode.{one}" for one in _ENCODERS[encoding]), "output.weight", "output.bias"]
+    used = [*(f"encode.{one}" for one in ENCODERS[encoding]), "output.weight", "output.bias"]
     *encoder, weight, bias = (_array(name, tensors) for name in used)
     before = _encoder(encoding, encoder, settings)
     after: list[Part] = [_POOLS[pooling]()] if pooling in _POOLS else []

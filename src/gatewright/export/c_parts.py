@@ -11,6 +11,7 @@ from gatewright.axes import INPUT
 from gatewright.backends.base import execute, prepare
 from gatewright.backends.c99.parts import Constant, Part, Symbols
 from gatewright.backends.c99.quantised import quantised
+from gatewright.backends.formulas.naming import is_named
 from gatewright.backends.numpy_ref import RULES
 from gatewright.errors import OptionError
 from gatewright.export.network import Array, Arrays, Network
@@ -147,7 +148,7 @@ def _with_named_constants(trace: Trace) -> Trace:
     taken = {leaf.name for leaf in trace.leaves()} | {equation.target.name for equation in trace.equations}
     free = (name for name in map("k{}".format, count()) if name not in taken)
     once = shared(trace)
-    unnamed = [one.target.name for one in trace.equations if one.target.name in once and one.target.name[0] == "%"]
+    unnamed = [one.target.name for one in trace.equations if one.target.name in once and not is_named(one.target.name)]
     return renamed(trace, dict(zip(unnamed, free, strict=False)))
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gatewright.axes import INPUT, bind
 from gatewright.errors import GatewrightError, ModelFileError, OptionError
 from gatewright.export.forecast import Forecast, forecast_of
-from gatewright.model_file import LayerRecord, ModelFile
+from gatewright.model_file import ENCODERS, LayerRecord, ModelFile
 from gatewright.packing import tensor_name, unpacked
 
 Array = NDArray[Any]
@@ -179,7 +179,7 @@ def _whole(model: ModelFile, said: Mapping[str, Any]) -> Network:
             _alone(model, record).levels,
             encode=said["encoding"],
             pool=said["pooling"],
-            encoder={key: tensors[f"encode.{key}"] for key in _ENCODERS[said["encoding"]]},
+            encoder={key: tensors[f"encode.{key}"] for key in ENCODERS[said["encoding"]]},
             head={key: tensors[f"output.{key}"] for key in ("weight", "bias")},
             symbols=model.settings["inputs"],
             about={"task": model.task, "vocabulary": model.vocabulary, "classes": model.settings.get("classes")},
@@ -187,14 +187,6 @@ def _whole(model: ModelFile, said: Mapping[str, Any]) -> Network:
         )
     except LookupError as error:
         raise ModelFileError(f"the model of the recipe {model.task!r} lacks {error}") from error
-
-
-_ENCODERS: Mapping[Encoding, tuple[str, ...]] = {
-    "values": (),
-    "standardised": ("mean", "deviation"),
-    "one-hot": (),
-    "embedding": ("weight",),
-}
 
 
 def _levels(record: LayerRecord, tensors: Arrays) -> Iterator[Level]:

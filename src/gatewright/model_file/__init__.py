@@ -22,9 +22,9 @@ from gatewright.errors import ModelFileError
 from gatewright.files import write_atomically
 from gatewright.model_file import description
 from gatewright.model_file.description import FORMAT, FORMAT_VERSION
-from gatewright.model_file.record import LayerRecord, ModelFile
+from gatewright.model_file.record import ENCODERS, LayerRecord, ModelFile
 
-__all__ = ["FILE_NAME", "FORMAT", "FORMAT_VERSION", "LayerRecord", "ModelFile", "in_folder", "load", "save"]
+__all__ = ["ENCODERS", "FILE_NAME", "FORMAT", "FORMAT_VERSION", "LayerRecord", "ModelFile", "in_folder", "load", "save"]
 
 FILE_NAME = "model.safetensors"
 """The model file in the folder of a run."""

@@ -10,6 +10,14 @@ from gatewright.axes import INPUT, bind
 from gatewright.packing import Packed, packed_shape, tensor_name
 from gatewright.trace import Trace
 
+ENCODERS: Mapping[str, tuple[str, ...]] = {
+    "values": (),
+    "standardised": ("mean", "deviation"),
+    "one-hot": (),
+    "embedding": ("weight",),
+}
+"""The tensors `encode.NAME` of each way to encode what a network reads, by what settings call it."""
+
 
 @dataclass(frozen=True, slots=True)
 class LayerRecord:
