@@ -13,9 +13,11 @@ import numpy as np
 from gatewright import convert
 from gatewright.convert import (
     Activation,
+    BatchNorm,
     Dense,
     Embedding,
     Equations,
+    LayerNorm,
     Masking,
     Max,
     Mean,
@@ -24,6 +26,7 @@ from gatewright.convert import (
     Recurrent,
     Reshape,
     Scale,
+    Step,
 )
 from gatewright.convert.equations import Family
 from gatewright.convert.explain import LETTERS, mapping
@@ -53,11 +56,15 @@ NETWORKS: dict[str, Network] = {
     "features standardised": Network((Scale(ONES, ONES), _layer())),
     "steps of one value are padding": Network((Masking(0.0), _layer())),
     "a layer of both directions": Network((_layer(directions=2, padding="zeros"),)),
+    "their sum, product or mean": Network((_layer(directions=2, padding="zeros", merge="sum"),)),
     "the last output alone": Network((_layer(returns="last"),)),
     "the mean of all steps": Network((_layer(), Mean())),
     "the maximum of all steps": Network((_layer(), Max())),
     "a dense layer with an activation": Network((_layer(), Dense(SQUARE, ONES, "relu"))),
     "an activation alone": Network((_layer(), Activation("relu"))),
+    "layer normalisation": Network((_layer(), LayerNorm(0.1, ONES, ONES))),
+    "batch normalisation, as after training": Network((_layer(), BatchNorm(ONES, ONES, 0.1, ONES, ONES))),
+    "one step of the sequence": Network((_layer(), Step(-2))),
     "another shape": Network((Reshape((3, 2)), _layer())),
 }
 PARTS_TEXT = """\

@@ -201,7 +201,7 @@ LSTM = layer("LSTM", "a", units=UNITS, return_sequences=True)
 MASK = layer("Masking", "m", mask_value=0.0)
 REFUSED = {
     "layer 'c' is a Conv1D, which has no counterpart": [layer("Conv1D", "c", filters=2), LSTM],
-    "merge_mode of layer 'b'": [layer("Bidirectional", "b", layer=LSTM, merge_mode="sum")],
+    "merge_mode of layer 'b'": [layer("Bidirectional", "b", layer=LSTM, merge_mode=None)],
     "Bidirectional layer of layer 'b'": [layer("Bidirectional", "b", layer=layer("GRU2", "x"), merge_mode="concat")],
     "the activation of layer 'a' (LSTM) has": [layer("LSTM", "a", units=UNITS, activation="softmax")],
     "activation of layer 'a'": [layer("LSTM", "a", units=UNITS, activation="selu")],

@@ -10,9 +10,11 @@ import pytest
 from gatewright import convert, model_file, stream
 from gatewright.convert import (
     Activation,
+    BatchNorm,
     Dense,
     Embedding,
     Equations,
+    LayerNorm,
     Masking,
     Max,
     Mean,
@@ -22,6 +24,7 @@ from gatewright.convert import (
     Reshape,
     Reverse,
     Scale,
+    Step,
 )
 from gatewright.errors import ConversionError
 from tests.convert.keras_models import drawn
@@ -55,6 +58,13 @@ NETWORKS: dict[str, Network] = {
     "one-hot": Network((OneHot(3), layer(family="gru"), HEAD)),
     "scaled, masked": Network((Scale(drawn(3), abs(drawn(3))), Masking(0.5), layer(), Max(), HEAD)),
     "layers that are apart": Network((layer(), Activation("relu"), layer(UNITS), Dense(drawn(UNITS, UNITS)), HEAD)),
+    "normalised": Network(
+        (BatchNorm(drawn(3), abs(drawn(3)), 0.1, drawn(3)), layer(), LayerNorm(0.1, bias=drawn(UNITS)), Step(-1))
+    ),
+    "merged": Network((layer(both=True, merge="sum"), layer(UNITS, both=True, merge="ave", returns="last"))),
+    "functions with numbers": Network(
+        (layer(), Activation("leaky_relu(0.3)"), Dense(drawn(2, UNITS), None, "elu(2.0)"))
+    ),
     "reshaped": Network((Reshape((4, 3)), layer(), Reverse(), layer(UNITS, "gru"), Reshape((-1,)))),
 }
 
@@ -67,7 +77,12 @@ def test_every_part_comes_back(name: str, tmp_path: Path) -> None:
     assert again.layout == "gatewright"
     assert [type(part) for part in again.parts] == [type(part) for part in network.parts]
     for one, other in zip(network.recurrent, again.recurrent, strict=True):
-        assert (one.equations, one.returns, one.padding) == (other.equations, other.returns, other.padding)
+        assert (one.equations, one.returns, one.padding, one.merge) == (
+            other.equations,
+            other.returns,
+            other.padding,
+            other.merge,
+        )
     assert convert.compare(network, again)[0] == 0.0
 
 
@@ -94,7 +109,7 @@ def test_a_layer_that_reads_backwards_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def _put(listed: list[dict[str, Any]], index: int, **said: Any) -> list[dict[str, Any]]:
+def _put(listed: list[dict[str, Any]], index: int, /, **said: Any) -> list[dict[str, Any]]:
     return [{**one, **said} if place == index else one for place, one in enumerate(listed)]
 
 
@@ -109,6 +124,13 @@ def _put(listed: list[dict[str, Any]], index: int, **said: Any) -> list[dict[str
         (lambda listed: _put(listed, 0, masks_zero=3), "masks_zero of a Embedding cannot be 3"),
         (lambda listed: _put(listed, 1, level=[1]), "part1 is none of the file's layers"),
         (lambda listed: _put(listed, 1, returns="first"), "part1 is none of the file's layers"),
+        (lambda listed: _put(listed, 1, merge="both"), "part1 is none of the file's layers"),
+        (lambda listed: _put(listed, 2, part="Step", index=0.5), "index of a Step cannot be 0.5"),
+        (lambda listed: _put(listed, 2, part="LayerNorm", epsilon=-1), "epsilon of a LayerNorm cannot be -1"),
+        (
+            lambda listed: _put(listed, 2, part="Activation", function="leaky_relu"),
+            "function of a Activation cannot be",
+        ),
         (lambda listed: _put(listed, 2, part="Reshape", shape=[0, 2]), "shape of a Reshape cannot be"),
         (lambda listed: _put(listed, 2, part="Masking"), "lacks something"),
         (lambda listed: _put(listed, 2, part="Recurrent", layer="recurrent", level=0), "is none of the file's layers"),

@@ -19,8 +19,10 @@ from gatewright.convert.formats import read as _read
 from gatewright.convert.layouts import LAYOUTS, Layout
 from gatewright.convert.network import (
     Activation,
+    BatchNorm,
     Dense,
     Embedding,
+    LayerNorm,
     Masking,
     Max,
     Mean,
@@ -30,6 +32,7 @@ from gatewright.convert.network import (
     Reshape,
     Reverse,
     Scale,
+    Step,
 )
 from gatewright.convert.proof import compare, in_framework, kind_of
 from gatewright.convert.run import run, run_layer
@@ -40,9 +43,11 @@ __all__ = [
     "FORMATS",
     "LAYOUTS",
     "Activation",
+    "BatchNorm",
     "Dense",
     "Embedding",
     "Equations",
+    "LayerNorm",
     "Layout",
     "Masking",
     "Max",
@@ -54,6 +59,7 @@ __all__ = [
     "Reshape",
     "Reverse",
     "Scale",
+    "Step",
     "convert",
     "read",
     "run",

@@ -75,17 +75,22 @@ def parsed(name: str) -> tuple[str, tuple[float, ...]]:
     """
     if name in ACTIVATIONS:
         return name, ()
-    kind, _, inside = name.partition("(")
-    try:
-        numbers = tuple(float(one) for one in inside.removesuffix(")").split(",")) if inside else ()
-    except ValueError:
-        numbers = ()
+    kind, numbers = numbers_of(name)
     if kind not in KINDS or len(numbers) != len(KINDS[kind].defaults) or not np.isfinite(numbers).all():
         known = (f"{one}({','.join(map(str, kind.defaults))})" for one, kind in KINDS.items())
         raise ConversionError(
             f"activation {name!r} is none that a cell can have", expected=", ".join((*ACTIVATIONS, *known))
         )
     return kind, numbers
+
+
+def numbers_of(name: str) -> tuple[str, tuple[float, ...]]:
+    """The two halves of a name such as `leaky_relu(0.3)`; no numbers where there are none."""
+    kind, _, inside = name.partition("(")
+    try:
+        return kind, tuple(float(one) for one in inside.removesuffix(")").split(",")) if inside else ()
+    except ValueError:
+        return kind, ()
 
 
 @cache

@@ -183,7 +183,15 @@ def _modules(stack: Sequence[Recurrent], rows: Sequence[Layout], arrays: Sequenc
 
 
 def _refuse_between(network: Network, framework: str) -> None:
-    """Refuse what stands between recurrent layers, which arrays of a stack cannot say."""
+    """Refuse what stands between recurrent layers, and directions that are merged: arrays of a stack say neither."""
+    merged = next((layer for layer in network.recurrent if layer.merge != "concat"), None)
+    if merged is not None:
+        raise ConversionError(
+            f"arrays of {framework} are layers that give both directions side by side",
+            expected="merge 'concat'",
+            got=f"merge {merged.merge!r}",
+            do="write .keras, or a model file of Gatewright's own",
+        )
     places = [index for index, part in enumerate(network.parts) if isinstance(part, Recurrent)]
     between = network.parts[places[0] : places[-1]]
     others = [type(part).__name__ for part in between if not isinstance(part, Recurrent)]

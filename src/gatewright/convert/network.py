@@ -11,6 +11,7 @@ from gatewright.convert.equations import Equations
 
 Returns = Literal["sequence", "last"]
 Padding = Literal["held", "zeros"]
+Merge = Literal["concat", "sum", "mul", "ave"]
 Parameters = Mapping[str, NDArray[Any]]
 """Parameters of one direction of one layer by kind and gate: W.r, U.r, the biases b.r (beside W) and bh.r (beside U),
 peepholes p.i, projection P.h. An update gate of 1 keeps the old state."""
@@ -26,6 +27,7 @@ class Recurrent:
     returns: Returns = "sequence"
     padding: Padding = "held"  # its outputs at masked steps: the state as it stays, or zeros
     initial: tuple[Mapping[str, NDArray[Any]], ...] = ()  # states to begin with, by direction: (1 or batch, hidden)
+    merge: Merge = "concat"  # of the outputs of two directions: side by side, their sum, product or mean
 
     @property
     def hidden(self) -> int:
@@ -36,6 +38,12 @@ class Recurrent:
     def inputs(self) -> int:
         """Features that it reads."""
         return next(v.shape[1] for k, v in self.directions[0].items() if k.startswith("W."))
+
+    @property
+    def outputs(self) -> int:
+        """Features that it gives: those of both directions side by side, where they are not merged into one."""
+        widths = [next(v.shape[1] for k, v in one.items() if k.startswith("U.")) for one in self.directions]
+        return sum(widths) if self.merge == "concat" else widths[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +117,56 @@ class Max:
     """The greatest value of each feature in all steps of a row that are no padding: one vector for a sequence."""
 
 
-Part = Recurrent | Embedding | OneHot | Scale | Masking | Dense | Activation | Reshape | Reverse | Mean | Max
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the sequence as it lies in memory, whether or not it is padding: `x[index]`, from the end below 0."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """`(x - mean) / sqrt(variance + epsilon) * gain + bias`, with the mean and variance of each row of features.
+
+    Ba, Kiros and Hinton, "Layer normalization" (2016). Without a gain it is 1, without a bias 0.
+    """
+
+    epsilon: float
+    gain: NDArray[Any] | None = None
+    bias: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm:
+    """`(x - mean) / sqrt(variance + epsilon) * gain + bias`, feature by feature, with the statistics of training.
+
+    Ioffe and Szegedy, "Batch normalization" (2015), as it is once training is over. Without a gain it is 1, without a
+    bias 0.
+    """
+
+    mean: NDArray[Any]
+    variance: NDArray[Any]
+    epsilon: float
+    gain: NDArray[Any] | None = None
+    bias: NDArray[Any] | None = None
+
+
+Part = (
+    Recurrent
+    | Embedding
+    | OneHot
+    | Scale
+    | Masking
+    | Dense
+    | Activation
+    | Reshape
+    | Reverse
+    | Mean
+    | Max
+    | Step
+    | LayerNorm
+    | BatchNorm
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +213,8 @@ class Network:
                 case Recurrent():
                     if part.returns == "last":
                         return None
-                    width = part.hidden * len(part.directions)
-                case Mean() | Max():
+                    width = part.outputs
+                case Mean() | Max() | Step():
                     return None
                 case Reshape():
                     return prod(part.shape) // width if width and -1 not in part.shape else None

@@ -13,7 +13,7 @@ from gatewright.axes import HIDDEN, INPUT
 from gatewright.convert import files, heads, own_parts
 from gatewright.convert.apply import invert_update, plain
 from gatewright.convert.equations import Equations, of_trace
-from gatewright.convert.network import Network, Padding, Parameters, Part, Recurrent, Returns
+from gatewright.convert.network import Merge, Network, Padding, Parameters, Part, Recurrent, Returns
 from gatewright.errors import ConversionError
 from gatewright.model_file import LayerRecord, ModelFile
 from gatewright.packing import layout_of, parts, tensor_name
@@ -85,11 +85,12 @@ def _listed(
         if one.get("part") != _RECURRENT:
             yield own_parts.read(one, f"part{index}", tensors)
             continue
-        returns, padding = one.get("returns"), one.get("padding")
+        returns, padding, merge = one.get("returns"), one.get("padding"), one.get("merge", "concat")
         place = next((place for place in left if list(place) == [one.get("layer"), one.get("level")]), None)
-        if place is None or returns not in get_args(Returns) or padding not in get_args(Padding):
+        known = returns in get_args(Returns) and padding in get_args(Padding) and merge in get_args(Merge)
+        if place is None or not known:
             raise ConversionError(f"part{index} is none of the file's layers", expected=str([*left]), got=str(one))
-        yield replace(left.pop(place), returns=returns, padding=padding)
+        yield replace(left.pop(place), returns=returns, padding=padding, merge=merge)
     if left:
         raise ConversionError("the file's parts leave out layers", got=str([*left]))
 
@@ -120,6 +121,7 @@ def write(network: Network, path: Path) -> None:
         equations[name] = asdict(found[0].equations)
         for level, one in enumerate(found):
             said = {"layer": name, "level": level, "returns": one.returns, "padding": one.padding}
+            said |= {} if one.merge == "concat" else {"merge": one.merge}
             listed.append({"part": _RECURRENT, **said})
     settings = {_EQUATIONS: equations, _PARTS: listed}
     model_file.save(path, ModelFile(tensors, tuple(records), TASK, settings))
@@ -132,11 +134,16 @@ def _stacks(parts: Sequence[Part]) -> list[Part | list[Recurrent]]:
         stack = found[-1] if found else None
         if not isinstance(part, Recurrent):
             found.append(part)
-        elif isinstance(stack, list) and stack[-1].returns == "sequence" and _alike(stack[-1]) == _alike(part):
+        elif isinstance(stack, list) and _side_by_side(stack[-1]) and _alike(stack[-1]) == _alike(part):
             stack.append(part)
         else:
             found.append([part])
     return found
+
+
+def _side_by_side(layer: Recurrent) -> bool:
+    """Whether another layer of the same stack can follow, which reads all steps and both directions."""
+    return layer.returns == "sequence" and layer.merge == "concat"
 
 
 def _levels(record: LayerRecord, model: ModelFile, said: Any) -> Iterator[Recurrent]:

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert import heads
+from gatewright.convert.functions import known
 from gatewright.convert.network import (
     Activation,
+    BatchNorm,
     Dense,
     Embedding,
+    LayerNorm,
     Masking,
     Max,
     Mean,
@@ -21,24 +23,41 @@ from gatewright.convert.network import (
     Reshape,
     Reverse,
     Scale,
+    Step,
 )
-from gatewright.convert.run import FUNCTIONS
 from gatewright.errors import ConversionError
 from gatewright.model_file import ENCODERS
 
 Arrays = Mapping[str, NDArray[Any]]
 Said = Mapping[str, Any]
 KINDS: Mapping[str, type[Any]] = {
-    one.__name__: one for one in (Activation, Dense, Embedding, Masking, Max, Mean, OneHot, Reshape, Reverse, Scale)
+    kind.__name__: kind
+    for kind in (
+        Activation,
+        BatchNorm,
+        Dense,
+        Embedding,
+        LayerNorm,
+        Masking,
+        Max,
+        Mean,
+        OneHot,
+        Reshape,
+        Reverse,
+        Scale,
+        Step,
+    )
 }
-_RANKS = {"weight": 2, "bias": 1, "mean": 1, "deviation": 1}  # of the arrays of parts
+_RANKS = {"weight": 2, "bias": 1, "mean": 1, "deviation": 1, "variance": 1, "gain": 1}  # of the arrays of parts
 _NUMBER = (int, float)
 _VALID: Mapping[str, Callable[[Any], bool]] = {
     "masks_zero": lambda said: isinstance(said, bool),
     "symbols": lambda said: type(said) is int and said > 0,
+    "index": lambda said: type(said) is int,
+    "epsilon": lambda said: isinstance(said, _NUMBER) and said >= 0,
     "value": lambda said: isinstance(said, _NUMBER),
-    "activation": lambda said: isinstance(said, str) and said in FUNCTIONS,
-    "function": lambda said: isinstance(said, str) and said in FUNCTIONS,
+    "activation": lambda said: isinstance(said, str) and known(said),
+    "function": lambda said: isinstance(said, str) and known(said),
     "shape": lambda said: isinstance(said, list) and _is_shape(said),  # pyright: ignore[reportUnknownArgumentType]
 }
 """What settings may be, by the name of the part's field."""
@@ -146,8 +165,10 @@ def _reads(part: Part) -> tuple[int | None, bool]:
             return part.inputs, True
         case Dense():
             return part.weight.shape[1], False
-        case Scale():
+        case Scale() | BatchNorm():
             return len(part.mean), False
+        case LayerNorm():
+            return next((len(one) for one in (part.gain, part.bias) if one is not None), None), False
         case _:
             return None, not isinstance(part, Activation | Reshape)
 
@@ -159,6 +180,11 @@ def _fits_together(part: Part) -> bool:
             return part.bias is None or len(part.bias) == len(part.weight)
         case Scale():
             return part.mean.shape == part.deviation.shape and bool(part.deviation.all())
+        case BatchNorm():
+            widths = {one.shape for one in (part.mean, part.variance, part.gain, part.bias) if one is not None}
+            return len(widths) == 1 and bool((part.variance + part.epsilon > 0).all())
+        case LayerNorm():
+            return part.gain is None or part.bias is None or part.gain.shape == part.bias.shape
         case _:
             return True
 
@@ -167,14 +193,14 @@ def _gives(part: Part, given: tuple[int | None, bool | None]) -> tuple[int | Non
     features, steps = given
     match part:
         case Recurrent():
-            return sum(heads.width(one) for one in part.directions), part.returns == "sequence"
+            return part.outputs, part.returns == "sequence"
         case Embedding():
             return part.weight.shape[1], True
         case OneHot():
             return part.symbols, True
         case Dense():
             return len(part.weight), steps
-        case Mean() | Max():
+        case Mean() | Max() | Step():
             return features, False
         case Reshape():
             return part.shape[-1] if part.shape[-1] > 0 else None, len(part.shape) > 1

@@ -1,23 +1,24 @@
 """A network of converted parts, computed by the reference: what every conversion is held to."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.backends import numpy_ref
-from gatewright.backends.numpy_ref import RULES
-from gatewright.convert.activations import HARD_SLOPES
 from gatewright.convert.apply import plain
+from gatewright.convert.functions import function
 from gatewright.convert.network import (
     Activation,
+    BatchNorm,
     Dense,
     Embedding,
+    LayerNorm,
     Masking,
     Max,
     Mean,
+    Merge,
     Network,
     OneHot,
     Part,
@@ -25,30 +26,13 @@ from gatewright.convert.network import (
     Reshape,
     Reverse,
     Scale,
+    Step,
 )
-from gatewright.lang.ops import Op
+from gatewright.errors import ConversionError
 from gatewright.trace import trace_cell
 from gatewright.trace.mask import MASK, masked_trace
 
 Array = NDArray[Any]
-
-
-def _softmax(a: Array) -> Array:
-    exponential = np.exp(a - a.max(-1, keepdims=True))
-    return exponential / exponential.sum(-1, keepdims=True)
-
-
-FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
-    "identity": lambda a: a,
-    "tanh": RULES[Op.TANH],
-    "sigmoid": RULES[Op.SIGMOID],
-    "relu": RULES[Op.RELU],
-    **{name: partial(RULES[Op.HARD_SIGMOID], slope=slope) for name, slope in HARD_SLOPES.items()},
-    "softplus": RULES[Op.SOFTPLUS],
-    "elu": lambda a: np.where(a > 0, a, np.expm1(np.minimum(a, 0))),
-    "softmax": _softmax,
-}
-"""What a dense layer may end with."""
 
 
 def run(network: Network, inputs: Array, *, dtype: Any = np.float64, lengths: Sequence[int] | None = None) -> Array:
@@ -108,29 +92,58 @@ def _apply(part: Part, value: Array, mask: Array | None, lengths: Sequence[int] 
     match part:
         case Embedding() | OneHot():
             return _vectors(part, value.astype(np.int64), dtype)
-        case Scale():
-            return (value.astype(dtype) - part.mean.astype(dtype)) / part.deviation.astype(dtype)
+        case Scale() | LayerNorm() | BatchNorm():
+            return _normalised(part, value.astype(dtype))
         case Masking():  # zeros there, for whatever does not heed a mask
             return value * (value != part.value).any(axis=-1, keepdims=True)
-        case Activation():
-            return FUNCTIONS[part.function](value.astype(dtype))
-        case Reverse() | Reshape():
+        case Activation() | Dense():
+            return _dense(part, value.astype(dtype))
+        case Reverse() | Reshape() | Step():
             return _moved(part, value)
-        case Dense():
-            product = value.astype(dtype) @ part.weight.astype(dtype).T
-            return FUNCTIONS[part.activation](product if part.bias is None else product + part.bias.astype(dtype))
         case Mean() | Max():
             return _pool(part, value, _present(value, mask, lengths))
         case Recurrent():
             return _recur(part, value, mask, lengths, dtype)
 
 
-def _moved(part: Reverse | Reshape, value: Array) -> Array:
+def _dense(part: Activation | Dense, value: Array) -> Array:
+    if isinstance(part, Activation):
+        return function(part.function)(value)
+    product = value @ part.weight.astype(value.dtype).T
+    return function(part.activation)(product if part.bias is None else product + part.bias.astype(value.dtype))
+
+
+def _moved(part: Reverse | Reshape | Step, value: Array) -> Array:
     if isinstance(part, Reverse):
         return value[::-1]
+    if isinstance(part, Step):
+        return _step(part, value)
     rows = value.swapaxes(0, 1) if value.ndim == 3 else value
     shaped = rows.reshape(len(rows), *part.shape)
     return shaped.swapaxes(0, 1) if shaped.ndim == 3 else shaped
+
+
+def _step(part: Step, value: Array) -> Array:
+    if value.ndim != 3 or not -len(value) <= part.index < len(value):
+        raise ConversionError(
+            f"there is no step {part.index} to take",
+            expected="a sequence of enough steps",
+            got=f"{len(value)} steps" if value.ndim == 3 else "one row of features",
+        )
+    return value[part.index]
+
+
+def _normalised(part: Scale | LayerNorm | BatchNorm, value: Array) -> Array:
+    dtype = value.dtype
+    if isinstance(part, Scale):
+        return (value - part.mean.astype(dtype)) / part.deviation.astype(dtype)
+    if isinstance(part, BatchNorm):
+        mean, variance = part.mean.astype(dtype), part.variance.astype(dtype)
+    else:
+        mean, variance = value.mean(axis=-1, keepdims=True), value.var(axis=-1, keepdims=True)
+    value = (value - mean) / np.sqrt(variance + dtype.type(part.epsilon))
+    value = value if part.gain is None else value * part.gain.astype(dtype)
+    return value if part.bias is None else value + part.bias.astype(dtype)
 
 
 def _vectors(part: Embedding | OneHot, symbols: Array, dtype: Any) -> Array:
@@ -145,10 +158,24 @@ def _recur(layer: Recurrent, value: Array, mask: Array | None, lengths: Sequence
     found = run_layer(layer, value, dtype=dtype, lengths=lengths, mask=mask)
     first = trace_cell(layer.equations.cell()).states[0].name
     outputs = [one.finals[first] if layer.returns == "last" else one.output for one in found]
-    output = np.concatenate(outputs, axis=-1)
+    output = _merged(outputs, layer.merge)
     if mask is not None and layer.padding == "zeros" and layer.returns == "sequence":
         return output * mask[..., None]
     return output
+
+
+def _merged(outputs: Sequence[Array], merge: Merge) -> Array:
+    """What a layer gives of the outputs of its directions."""
+    if merge == "concat":
+        return np.concatenate(outputs, axis=-1)
+    first, second = outputs
+    match merge:
+        case "sum":
+            return first + second
+        case "mul":
+            return first * second
+        case "ave":
+            return (first + second) / 2
 
 
 def _pool(part: Mean | Max, value: Array, present: Array) -> Array:

@@ -74,7 +74,7 @@ def _fitting(widths: Mapping[str, tuple[int, int]]) -> Iterator[tuple[str, ...]]
 def _widths(layer: Layer, recurrent: Recurrent | None) -> tuple[int, int] | None:
     """How many features a layer reads and gives; an embedding reads none that another layer gives."""
     if recurrent is not None:
-        return recurrent.inputs, recurrent.hidden * len(recurrent.directions)
+        return recurrent.inputs, recurrent.outputs
     matrix = next(iter(layer.arrays.values()))
     if matrix.ndim != 2:
         return None

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gatewright.convert.activations import ACTIVATIONS
+from gatewright.convert.functions import FUNCTIONS
 from gatewright.convert.keras_files.architecture import Layer, Version
-from gatewright.convert.run import FUNCTIONS
 from gatewright.errors import ConversionError
 
 FAMILIES = {"SimpleRNN": "rnn", "GRU": "gru", "LSTM": "lstm", "CuDNNGRU": "gru", "CuDNNLSTM": "lstm"}

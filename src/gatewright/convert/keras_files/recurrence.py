@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from numpy.typing import NDArray
 
@@ -12,7 +12,7 @@ from gatewright.convert.equations import Equations
 from gatewright.convert.keras_files.architecture import Config, Layer, Version
 from gatewright.convert.keras_files.chain import FAMILIES, Chain, function, unlike
 from gatewright.convert.layouts import BY_KEY, Layout, layouts
-from gatewright.convert.network import Part, Recurrent, Reverse
+from gatewright.convert.network import Merge, Part, Recurrent, Reverse
 from gatewright.errors import ConversionError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -34,10 +34,9 @@ def bidirectional(layer: Layer, chain: Chain) -> list[Part]:
     inner = layer.inner
     if inner is None or inner.kind not in FAMILIES:
         raise unlike(layer, chain, "Bidirectional layer", ", ".join(FAMILIES), inner and inner.kind)
-    if layer.config.get("merge_mode") != "concat":
-        raise unlike(
-            layer, chain, "merge_mode", "'concat': another one mixes the directions", layer.config.get("merge_mode")
-        )
+    merge = layer.config.get("merge_mode", "concat")
+    if merge not in get_args(Merge):
+        raise unlike(layer, chain, "merge_mode", ", ".join(get_args(Merge)), merge)
     if inner.config.get("go_backwards"):
         raise unlike(layer, chain, "first direction", "one that goes forwards", "go_backwards")
     other = layer.config.get("backward_layer")
@@ -48,7 +47,7 @@ def bidirectional(layer: Layer, chain: Chain) -> list[Part]:
         raise unlike(layer, chain, "arrays", "those of two directions", ", ".join(layer.arrays) or "none")
     one, two = (_one_direction(inner, arrays, chain) for arrays in both)
     padding = "zeros" if chain.version.zeroes_both else _padding(inner.config)
-    return _after(replace(one, directions=(*one.directions, *two.directions), padding=padding), chain)
+    return _after(replace(one, directions=(*one.directions, *two.directions), padding=padding, merge=merge), chain)
 
 
 def _one_direction(layer: Layer, arrays: Arrays, chain: Chain) -> Recurrent:
@@ -152,7 +151,7 @@ def directions_of(arrays: Arrays) -> tuple[Arrays, ...]:
 
 
 def _after(made: Recurrent, chain: Chain) -> list[Part]:
-    features = made.hidden * len(made.directions)
+    features = made.outputs
     expected = chain.shape[-1] if chain.shape else None
     if expected not in (None, made.inputs):
         raise ConversionError(

@@ -18,8 +18,10 @@ from gatewright.convert.keras_files.recurrence import DIRECTIONS
 from gatewright.convert.layouts import Layout
 from gatewright.convert.network import (
     Activation,
+    BatchNorm,
     Dense,
     Embedding,
+    LayerNorm,
     Masking,
     Max,
     Mean,
@@ -30,6 +32,7 @@ from gatewright.convert.network import (
     Reshape,
     Reverse,
     Scale,
+    Step,
 )
 from gatewright.errors import ConversionError
 
@@ -102,10 +105,16 @@ def _write(part: Part, following: Part | None, before: Part | None, writer: _Wri
             _dense(part, writer)
         case Recurrent():
             _recurrent(part, following, writer)
-        case Scale():
-            writer.add("Normalization", *normalization.written(part, bare=writer.bare))
         case Mean() | Max():
             _pool(part, writer)
+        case Scale() | LayerNorm() | BatchNorm() | Step():
+            _other(part, writer)
+
+
+def _other(part: Scale | LayerNorm | BatchNorm | Step, writer: _Writer) -> None:
+    if not isinstance(part, Scale):
+        raise ConversionError(f"a {type(part).__name__} cannot be written as a layer of Keras yet")
+    writer.add("Normalization", *normalization.written(part, bare=writer.bare))
 
 
 def _embedding(part: Embedding | OneHot, writer: _Writer) -> None:
@@ -169,7 +178,9 @@ def _recurrent(layer: Recurrent, following: Part | None, writer: _Writer) -> Non
             for prefix, each in zip(DIRECTIONS, written, strict=True)
             for name, one in each.items()
         }
-        writer.add("Bidirectional", {"layer": {"class_name": kind, "config": config}, "merge_mode": "concat"}, arrays)
+        writer.add(
+            "Bidirectional", {"layer": {"class_name": kind, "config": config}, "merge_mode": layer.merge}, arrays
+        )
     else:
         if layer.padding == "zeros":
             config["zero_output_for_mask"] = True

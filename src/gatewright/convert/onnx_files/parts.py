@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.activations import spelled
+from gatewright.convert.functions import FUNCTIONS
 from gatewright.convert.network import Activation, Dense, Embedding, Max, Mean, Part, Recurrent, Scale
 from gatewright.convert.onnx_files import operators
 from gatewright.convert.onnx_files.folding import axes_of
@@ -25,7 +26,6 @@ from gatewright.convert.onnx_files.values import (
     Unknown,
     Value,
 )
-from gatewright.convert.run import FUNCTIONS
 from gatewright.errors import ConversionError
 from gatewright.lang.functions import THEANO_SLOPE
 

@@ -145,6 +145,13 @@ class Writer:
     def _recurrent(self, part: Recurrent, value: str, name: str) -> str:
         if self.last:
             raise ConversionError("a layer reads a sequence, and the one below gives its last step only")
+        if part.merge != "concat":
+            raise ConversionError(
+                "an operator of ONNX gives both directions side by side",
+                expected="merge 'concat'",
+                got=f"merge {part.merge!r}",
+                do="write .keras, or a model file of Gatewright's own",
+            )
         op, attributes, arrays = operators.write(part)
         inputs = [value, *(self.array(f"{name}.{one}", arrays[one].astype(self.dtype)) for one in ("W", "R"))]
         inputs.append(self.array(f"{name}.B", arrays["B"].astype(self.dtype)) if "B" in arrays else "")
@@ -211,4 +218,4 @@ def _inputs(network: Network) -> int:
 
 def _outputs(network: Network) -> int:
     last = next(part for part in reversed(network.parts) if isinstance(part, Dense | Recurrent))
-    return len(last.weight) if isinstance(last, Dense) else last.hidden * len(last.directions)
+    return len(last.weight) if isinstance(last, Dense) else last.outputs
