@@ -84,7 +84,7 @@ def test_what_a_framework_fails_at_is_a_note(convert: Callable[..., Said], monke
     monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], run=fail))
     code, out, _ = convert("gru.pt", "gru.onnx")
     assert code == 0
-    assert "  gru.onnx was not run by onnx: ValueError: no such operator" in out.splitlines()
+    assert "  gru.onnx: not proved by ONNX Runtime: ValueError: no such operator" in out.splitlines()
 
 
 def test_a_suffix_of_several_layouts_asks_which(convert: Callable[..., Said], gru: Path) -> None:
@@ -122,3 +122,53 @@ def test_an_array_that_does_not_fit_is_named_where_all_names_are_there(
     assert "of theano is among these arrays: array 'U' does not fit its layout (expected axes hidden (gate" in err
     assert "got shape (5, 16))" in err
     assert "no layer of torch, gluon, tf1" in err
+
+
+@pytest.fixture
+def tagger(tmp_path: Path) -> Path:
+    """A state dict of two recurrent modules that are no stack, between an embedding and a head."""
+    torch.manual_seed(0)
+    parts = {"embed": torch.nn.Embedding(9, 3), "char": torch.nn.GRU(3, 5), "word": torch.nn.LSTM(8, 4)}
+    torch.save(torch.nn.ModuleDict({**parts, "head": torch.nn.Linear(4, 2)}).state_dict(), tmp_path / "tagger.pt")
+    return tmp_path / "tagger.pt"
+
+
+@pytest.mark.usefixtures("tagger")
+def test_the_layer_to_convert_is_named_by_its_prefix_and_all_else_is_told(convert: Callable[..., Said]) -> None:
+    assert "do not tell in which order" in convert("tagger.pt", "char.onnx")[2]
+    code, out, _ = convert("tagger.pt", "char.onnx", "--prefix", "char.")
+    assert code == 0
+    lines = [line.strip() for line in out.splitlines()]
+    assert "GRU, reset after the product, 3 to 5" in lines
+    told = " ".join(lines)
+    assert "7 arrays of tagger.pt are no part of this network, and were left out: embed.weight (9, 3)," in told
+    assert "head.bias (2,)" in told
+
+
+@pytest.mark.usefixtures("tagger")
+def test_layers_of_a_stack_are_named_one_by_one(convert: Callable[..., Said], tmp_path: Path) -> None:
+    stack = torch.nn.ModuleDict({"top": torch.nn.GRU(5, 4), "bottom": torch.nn.GRU(3, 5)})
+    torch.save(stack.state_dict(), tmp_path / "stack.pt")
+    code, out, _ = convert("stack.pt", "out.onnx", "--prefix", "bottom.", "--prefix", "top.", "--json")
+    assert code == 0
+    assert json.loads(out)["layers"] == [
+        "GRU, reset after the product, 3 to 5",
+        "GRU, reset after the product, 5 to 4",
+    ]
+
+
+@pytest.mark.usefixtures("gru")
+def test_what_a_file_says_itself_cannot_be_said_of_it(convert: Callable[..., Said]) -> None:
+    for target, options in (("gru.onnx", ()), ("own.safetensors", ("--to", "gatewright"))):
+        assert convert("gru.pt", target, *options)[0] == 0
+        for fact in (("--prefix", "a."), ("--activation", "relu")):
+            code, _, err = convert(target, "again.pt", *fact)
+            assert code == 1
+            assert f"{fact[0][2:]} cannot be said of a file of {options[-1] if options else 'onnx'}" in err
+            assert "expected: nothing: the file says everything itself" in err
+
+
+@pytest.mark.usefixtures("gru")
+def test_a_layout_that_nobody_else_runs_is_told(convert: Callable[..., Said]) -> None:
+    _, out, _ = convert("gru.pt", "gru.npz", "--to", "gluon")
+    assert "  gru.npz: not proved by gluon itself: Gatewright cannot run it there" in out.splitlines()

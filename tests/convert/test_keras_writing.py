@@ -199,7 +199,7 @@ def test_a_conversion_from_keras_to_torch_compares_both(tmp_path: Path) -> None:
     convert.write(Network((made("gru"), dense(UNITS))), tmp_path / "m.keras")
     report = convert.convert(tmp_path / "m.keras", tmp_path / "m.safetensors", target_layout="torch")
     assert report.differences["both files, read here"] == 0.0
-    assert report.differences["m.safetensors, run by torch"] < 1e-5
+    assert report.differences["m.safetensors, run by PyTorch"] < 1e-5
     assert report.source == "keras"
 
 

@@ -75,7 +75,7 @@ def test_the_whole_network_converts(kept: tuple[Model, Path], target: str, tmp_p
     assert not any("left out" in note for note in report.notes)
     if target == "m.onnx":
         pytest.importorskip("onnxruntime")
-        assert report.differences["m.onnx, run by onnx"] <= 1e-5
+        assert report.differences["m.onnx, run by ONNX Runtime"] <= 1e-5
 
 
 def test_the_layers_convert_to_pytorch_and_are_run_by_it(kept: tuple[Model, Path], tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_the_layers_convert_to_pytorch_and_are_run_by_it(kept: tuple[Model, Path
     layer = model.network.recurrent
     x = np.random.default_rng(1).normal(size=(7, 3, layer.input_size)).astype(np.float32)
     np.testing.assert_allclose(convert.run(convert.read(tmp_path / "m.pt"), x), of_torch(layer, x), atol=2e-6)
-    assert report.differences["m.pt, run by torch"] <= 1e-5
+    assert report.differences["m.pt, run by PyTorch"] <= 1e-5
     assert any("Dense" in note for note in report.notes)
 
 

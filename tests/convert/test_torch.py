@@ -58,7 +58,7 @@ def test_a_projection_is_kept(tmp_path: Path) -> None:
 
 def by_torch(report: convert.Report, name: str) -> float:
     """The difference between PyTorch's outputs and ours, as it was found in proving a conversion."""
-    return report.differences[f"{name}, run by torch"]
+    return report.differences[f"{name}, run by PyTorch"]
 
 
 @pytest.mark.parametrize("options", [*SHAPES, {"dtype": torch.float64}], ids=str)
@@ -129,7 +129,7 @@ def test_what_pytorch_has_no_layer_for_is_told(tmp_path: Path) -> None:
     torch.save({name: one for name, one in state.items() if name.endswith("_reverse")}, tmp_path / "backwards.pt")
     report = convert.convert(tmp_path / "backwards.pt", tmp_path / "again.onnx")
     assert any(
-        "backwards.pt was not run by torch: ConversionError: PyTorch has no layer that reads backwards alone" in note
+        "backwards.pt: not proved by PyTorch: PyTorch has no layer that reads backwards alone" in note
         for note in report.notes
     )
 
@@ -139,7 +139,7 @@ def test_a_file_that_pytorch_takes_for_something_else_is_refused(
 ) -> None:
     saved(tmp_path / "layer.pt", "gru")
     monkeypatch.setattr(torch.nn, "GRU", Doubled)
-    with pytest.raises(ConversionError, match="torch computes something else with layer.pt"):
+    with pytest.raises(ConversionError, match="PyTorch computes something else with layer.pt"):
         convert.convert(tmp_path / "layer.pt", tmp_path / "again.pt")
     assert not (tmp_path / "again.pt").exists()
 

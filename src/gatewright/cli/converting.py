@@ -31,6 +31,16 @@ def convert(
     activation: Annotated[str | None, _fact("That of the candidate")] = None,
     output: Annotated[str | None, _fact("That of an LSTM's memory")] = None,
     forget_bias: Annotated[float | None, typer.Option(help="A constant that the LSTM of IN adds to f.")] = None,
+    cell_clip: Annotated[float | None, typer.Option(help="Where the LSTM of IN cuts off its memory.")] = None,
+    proj_clip: Annotated[float | None, typer.Option(help="Where it cuts off what it projects.")] = None,
+    reset: Annotated[
+        str | None, typer.Option(help="Whether a GRU resets before or after the product, where IN does not tell.")
+    ] = None,
+    family: Annotated[str | None, typer.Option(help="rnn, gru or lstm, where IN does not tell.")] = None,
+    prefix: Annotated[
+        list[str] | None,
+        typer.Option(help="What the names of the layer to convert begin with; again for each layer of a stack."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Print what lies where in two layouts.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
@@ -41,7 +51,9 @@ def convert(
     tanh, sigmoid, identity, hard_sigmoid_theano (slope 0.2: Keras 1 and 2, Theano) or hard_sigmoid_keras3 (1/6).
     """
     given = {"gate": gate, "activation": activation, "output": output, "forget_bias": forget_bias}
+    given |= {"cell_clip": cell_clip, "proj_clip": proj_clip, "reset": reset, "family": family}
     facts: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    facts |= {"prefix": tuple(prefix)} if prefix else {}
     if explain:
         _explain(source, target, as_json=as_json)
         return
@@ -112,6 +124,7 @@ COMMANDS = (
             "gatewright convert model.keras model.pt",
             "gatewright convert runs/sentiment sentiment.keras",
             "gatewright convert lstm.npz model.safetensors --from theano --to gatewright",
+            "gatewright convert tagger.pt encoder.onnx --prefix encoder.",
             "gatewright convert --explain keras torch",
         ),
     ),

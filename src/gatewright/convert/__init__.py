@@ -6,11 +6,15 @@ A conversion computes the same function, or it is refused with the reason.
 """
 
 import os
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 from gatewright.convert import formats
 from gatewright.convert.equations import Equations
@@ -80,6 +84,7 @@ class Report:
     differences: Mapping[str, float]  # the largest between outputs for the same random inputs, by what was run
     scale: float  # the largest output
     notes: tuple[str, ...]
+    unused: Mapping[str, tuple[int, ...]]  # the shapes of the source's arrays that are no part of the network, by name
 
 
 def read(path: Pathlike, layout: str | None = None, **facts: Any) -> Network:
@@ -125,15 +130,18 @@ def convert(
     with TemporaryDirectory(dir=target.parent, prefix=".converting-") as folder:
         attempt = Path(folder) / target.name
         formats.write(network, attempt, wanted)
-        taken = _facts(network)
+        taken = {name: value for name, value in _facts(network).items() if name in wanted.facts}
         again = _read(attempt, wanted.name, taken)
         difference, scale = compare(network, again)
         read_so = ((source, network, facts or {}), (attempt, again, taken))
         proofs = [in_framework(FORMATS[one.layout], path, one, said) for path, one, said in read_so]
         attempt.replace(target)
     differences = {"both files, read here": difference} | {what: far for one in proofs for what, far in one.differences}
-    notes = (*network.notes, *again.notes, *_left_out(network, again), *(note for one in proofs for note in one.notes))
-    return Report(tuple(map(_described, network.parts)), network.layout, wanted.name, differences, scale, notes)
+    unproved = (note for one in proofs for note in one.notes)
+    notes = (*_unused(source, network), *network.notes, *again.notes, *unproved, *_left_out(network, again))
+    unused = {name: np.shape(array) for name, array in network.rest.items()}
+    layers = tuple(map(_described, network.parts))
+    return Report(layers, network.layout, wanted.name, differences, scale, notes, unused)
 
 
 def _facts(network: Network) -> dict[str, Any]:
@@ -149,6 +157,26 @@ def _left_out(network: Network, again: Network) -> tuple[str, ...]:
     ends = [one.recurrent[-1].returns == "last" for one in (network, again)]
     lost += ["that only the last output is given"] if ends == [True, False] else []
     return (f"the file has no place for these, and they were left out: {', '.join(lost)}",) if lost else ()
+
+
+def _unused(source: Path, network: Network) -> tuple[str, ...]:
+    """Which arrays of the file are no part of the network."""
+    many = f"{len(network.rest)} arrays of {source.name} are no part of this network, and were left out"
+    return (f"{many}: {_shortened(network.rest)}",) if network.rest else ()
+
+
+MOST_NAMES = 12
+
+
+def _shortened(arrays: Mapping[str, Any]) -> str:
+    """Arrays by name and shape; where there are many, by what stands before the last part of their names."""
+    if len(arrays) <= MOST_NAMES:
+        return ", ".join(f"{name} {np.shape(array)}" for name, array in arrays.items())
+    groups = Counter(re.split(r"[./]", name)[0] for name in arrays)
+    alone = {re.split(r"[./]", name)[0]: name for name in arrays}
+    texts = [f"{alone[group]}" if count == 1 else f"{count} of {group}" for group, count in groups.items()]
+    more = f" and {len(texts) - MOST_NAMES} more" if len(texts) > MOST_NAMES else ""
+    return f"{', '.join(texts[:MOST_NAMES])}{more}"
 
 
 def _described(part: Any) -> str:

@@ -1,7 +1,7 @@
 """Parameters out of arrays and back, as a row of the table says; what cannot be said there exactly is refused."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -259,14 +259,9 @@ def with_slope(parameters: Parameters, equations: Equations, gate: str) -> tuple
 def equations_of(layout: Layout, **facts: Any) -> Equations:
     """What a layer of that layout computes, with what its file says of activations and constants.
 
-    Raises ConversionError for a fact that equations do not have, or that contradicts the layout.
+    Raises ConversionError for a fact that contradicts the layout.
     """
     facts = {name: value for name, value in facts.items() if value is not None}
-    known = [one.name for one in fields(Equations)]
-    if unknown := [name for name in facts if name not in known]:
-        raise ConversionError(
-            f"equations have nothing that is called {' or '.join(unknown)}", expected=", ".join(known)
-        )
     if not layout.output and "activation" in facts:
         facts.setdefault("output", facts["activation"])
     equations = replace(layout.equations, **facts)

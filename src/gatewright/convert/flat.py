@@ -27,7 +27,8 @@ from gatewright.convert.network import Network, Parameters, Part, Recurrent
 from gatewright.errors import ConversionError
 
 Arrays = Mapping[str, NDArray[Any]]
-_PREFIX = "prefix"  # the fact that is none of the equations
+PREFIX = "prefix"
+"""The fact that is none of the equations: which layers of a file are meant."""
 
 
 class NoLayerError(ConversionError):
@@ -52,7 +53,7 @@ def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
     do not follow one another.
     """
     found, places = located(arrays, framework, facts)
-    facts = {name: value for name, value in facts.items() if name != _PREFIX}
+    facts = {name: value for name, value in facts.items() if name != PREFIX}
     layers = tuple(_stack(found, places, arrays, facts))
     used = {name for place in places for name in found.layers[place][1].values()}
     parts, around = layers, set[str]()
@@ -69,7 +70,7 @@ def located(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> tuple[R
     Raises ConversionError where there are none, or their order is not known.
     """
     facts = dict(facts)
-    prefix = facts.pop(_PREFIX, None)
+    prefix = facts.pop(PREFIX, None)
     found = _reading(arrays, framework, facts)
     if not found.layers:
         misfit = _misfit(arrays, framework)

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert import files, flat, keras_files, listed, onnx_files, own_file, rtneural, tables, torch_run
+from gatewright.convert.equations import Equations
+from gatewright.convert.flat import PREFIX
 from gatewright.convert.naming import NAMINGS
 from gatewright.convert.network import Network, Part
 from gatewright.errors import ConversionError, ModelFileError
@@ -18,12 +20,16 @@ Facts = dict[str, Any]
 """What the user says of the equations, by the fields of `Equations`."""
 
 
+class UnheededFactError(ConversionError):
+    """Something said of a file whose format does not ask for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """A framework's files.
 
     `run` computes outputs of (time, batch, features) in the framework itself, with the facts that the file was read
-    with, and raises ImportError where that is missing.
+    with. It may raise anything: the first line of that is the reason why there is no proof by that framework.
     """
 
     name: str
@@ -31,6 +37,10 @@ class Format:
     read: Callable[[Path, Facts], Network]
     write: Callable[[Network, Path], None]
     run: Callable[[Path, NDArray[Any], Facts], NDArray[Any]] | None = None
+    runtime: str = ""  # the program that `run` asks, as reports name it
+    fixed_sizes: Callable[[Path], tuple[int | None, int | None]] | None = None
+    """The steps and the rows of a batch that `run` demands for a file; None where it takes any number."""
+    facts: frozenset[str] = frozenset()  # what `read` heeds of what the user says; all else is refused
     named_only: bool = False  # never guessed: another format reads such files too, and writes them by default
     initial: bool = False  # whether layers may begin with states of their own
 
@@ -54,27 +64,38 @@ _SUFFIXES = {
     "tf1": (*_FLAT_SUFFIXES, tables.ARCHIVE, tables.FOLDER),
     "tf1-block": (*_FLAT_SUFFIXES, tables.ARCHIVE, tables.FOLDER),
 }
-_RUNS = {"torch": torch_run.run}
+_RUNS = {"torch": (torch_run.run, "PyTorch")}
+_EQUATIONS = frozenset(field.name for field in fields(Equations))
+_LAYERS = _EQUATIONS | {PREFIX}
 FORMATS: Mapping[str, Format] = {
     one.name: one
     for one in (
         Format("gatewright", (".safetensors",), own_file.read, own_file.write),
-        Format("onnx", (".onnx",), onnx_files.read, onnx_files.write, onnx_files.run, initial=True),
-        Format("keras", (".keras", *keras_files.SUFFIXES), keras_files.read, keras_files.write, keras_files.run),
-        Format("keras1", keras_files.SUFFIXES, keras_files.read, keras_files.write_keras1),
-        Format("rtneural", (".json",), rtneural.read, rtneural.write),
-        Format("rtneural-torch", (".json",), rtneural.read, rtneural.write_torch, named_only=True),
+        Format("onnx", (".onnx",), onnx_files.read, onnx_files.write, onnx_files.run, "ONNX Runtime", initial=True),
+        Format(
+            "keras",
+            (".keras", *keras_files.SUFFIXES),
+            keras_files.read,
+            keras_files.write,
+            keras_files.run,
+            "Keras",
+            facts=_EQUATIONS,
+        ),
+        Format("keras1", keras_files.SUFFIXES, keras_files.read, keras_files.write_keras1, facts=_EQUATIONS),
+        Format("rtneural", (".json",), rtneural.read, rtneural.write, facts=_EQUATIONS),
+        Format("rtneural-torch", (".json",), rtneural.read, rtneural.write_torch, facts=_EQUATIONS, named_only=True),
         *(
             Format(
                 name,
                 _SUFFIXES.get(name, _FLAT_SUFFIXES),
                 partial(_read_flat, name),
                 partial(_write_flat, name),
-                _RUNS.get(name),
+                *_RUNS.get(name, ()),
+                facts=_LAYERS,
             )
             for name in NAMINGS
         ),
-        Format("d2l-list", (".npz",), listed.read, listed.write),
+        Format("d2l-list", (".npz",), listed.read, listed.write, facts=_EQUATIONS),
     )
 }
 
@@ -129,9 +150,13 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
 
     Raises ConversionError where no layout fits, or several fit and would compute different things.
     """
+    if unknown := [name for name in facts or {} if name not in _LAYERS]:
+        raise ConversionError(
+            f"equations have nothing that is called {' or '.join(unknown)}", expected=", ".join(sorted(_LAYERS))
+        )
     candidates = list({one.read: one for one in format_of(path, name)}.values())
     if len(candidates) == 1:
-        return candidates[0].read(path, dict(facts or {}))
+        return _read_as(candidates[0], path, dict(facts or {}))
     if not files.exists(path):
         raise ConversionError(f"there is no file {path}", do="give the path of a file of weights")
     found = _understood(path, candidates, dict(facts or {}))
@@ -149,6 +174,22 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
     return best[0] if best[0].layout == "gatewright" else best[0].noting(guessed)  # a file of ours says so itself
 
 
+def _read_as(one: Format, path: Path, facts: Facts) -> Network:
+    """The network in a file of that format, with what was said of it.
+
+    Raises ConversionError where something was said that such files say themselves, or do not have.
+    """
+    network = one.read(path, {name: value for name, value in facts.items() if name in one.facts})
+    if refused := sorted(facts.keys() - one.facts):
+        raise UnheededFactError(
+            f"{path}: {' and '.join(refused)} cannot be said of a file of {one.name}",
+            expected=", ".join(sorted(one.facts)) or "nothing: the file says everything itself",
+            got=", ".join(f"{name}={facts[name]!r}" for name in refused),
+            do="leave it out",
+        )
+    return network
+
+
 def _understood(path: Path, candidates: Sequence[Format], facts: Facts) -> list[Network]:
     """What the file is to each of the formats that understand it; to ours alone, where it is one of ours."""
     found: list[Network] = []
@@ -156,10 +197,12 @@ def _understood(path: Path, candidates: Sequence[Format], facts: Facts) -> list[
     strangers: list[str] = []
     for one in candidates:
         try:
-            found.append(one.read(path, dict(facts)))
+            found.append(_read_as(one, path, facts))
         except flat.NoLayerError:
             strangers.append(one.name)
         except (ConversionError, ModelFileError) as error:
+            if one.name == "gatewright" and isinstance(error, UnheededFactError):
+                raise  # it is a file of ours
             fits = f" (expected {error.expected}, got {error.got})" if error.expected and error.got else ""
             reasons.append(f"{one.name}: {error.problem}{fits}")
         else:

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from gatewright.convert.formats import Format
 from gatewright.convert.network import Embedding, Masking, Network, OneHot, Part, Recurrent, Reshape
 from gatewright.convert.run import run
-from gatewright.errors import ConversionError
+from gatewright.errors import ConversionError, GatewrightError
 
+STEPS, BATCH = 11, 3  # of the random input, where a network takes any number
 IN_FLOAT32 = 1e-4  # as a share of the largest output: what single precision may lose in a few steps
 
 
-def compare(one: Network, other: Network, *, steps: int = 11, batch: int = 3, seed: int = 0) -> tuple[float, float]:
+def compare(
+    one: Network, other: Network, *, steps: int = STEPS, batch: int = BATCH, seed: int = 0
+) -> tuple[float, float]:
     """The largest difference between outputs of two networks, and the largest output, both in float64.
 
     Networks of the same parts are compared as a whole too; otherwise their recurrent layers are, one by one.
@@ -25,8 +28,7 @@ def compare(one: Network, other: Network, *, steps: int = 11, batch: int = 3, se
     Raises ConversionError where it is more than rounding can explain.
     """
     generator = np.random.default_rng(seed)
-    fixed = [len(state) for layer in one.recurrent for part in layer.initial for state in part.values()]
-    batch = next((rows for rows in fixed if rows > 1), batch)
+    batch = _batch(one, batch)
     pairs = [
         (Network((_all_steps(left),)), Network((_all_steps(right),)))
         for left, right in zip_longest(one.recurrent, other.recurrent)
@@ -63,31 +65,42 @@ class Proof:
 def in_framework(one: Format, path: Path, network: Network, facts: Mapping[str, Any]) -> Proof:
     """Run a file by its framework, and hold the outputs to our reading of it with those facts.
 
-    Empty where the framework cannot run files, or is not installed.
+    Where that cannot be, a note says why.
 
     Raises ConversionError where the difference is more than single precision can explain.
     """
+    if one.run is None and one.name == "gatewright":
+        return Proof()  # nobody else runs these
     if one.run is None:
-        return Proof()
-    inputs = _example(network, 11, 3, np.random.default_rng(0))
-    inputs = inputs.astype(np.float32) if inputs.dtype.kind == "f" else inputs
+        return Proof(notes=(f"{path.name}: not proved by {one.name} itself: Gatewright cannot run it there",))
     try:
+        steps, batch = one.fixed_sizes(path) if one.fixed_sizes else (None, None)
+        inputs = _example(network, steps or STEPS, batch or _batch(network), np.random.default_rng(0))
+        inputs = inputs.astype(np.float32) if inputs.dtype.kind == "f" else inputs
         got = one.run(path, inputs, dict(facts))
-    except ImportError:
-        return Proof()
     except Exception as error:  # noqa: BLE001 - whatever a framework fails at, our own proof stands
-        reason = str(error).partition("\n")[0][:200]
-        return Proof(notes=(f"{path.name} was not run by {one.name}: {type(error).__name__}: {reason}",))
+        return Proof(notes=(f"{path.name}: not proved by {one.runtime}: {_reason(error, path)}",))
     wanted = run(network, inputs)
     difference = float(np.abs(wanted - got).max(initial=0.0)) if wanted.shape == got.shape else np.inf
     if not difference <= IN_FLOAT32 * max(float(np.abs(wanted).max(initial=0.0)), 1.0):
         raise ConversionError(
-            f"{one.name} computes something else with {path.name} than was read here",
+            f"{one.runtime} computes something else with {path.name} than was read here",
             expected=f"outputs of shape {wanted.shape} within {IN_FLOAT32:g}",
             got=f"shape {got.shape}, a difference of {difference:.3g}",
             do="please report it with the file",
         )
-    return Proof(((f"{path.name}, run by {one.name}", difference),))
+    return Proof(((f"{path.name}, run by {one.runtime}", difference),))
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Why a framework did not run a file, in one line."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"{error.name} is not installed"
+    text = error.problem if isinstance(error, GatewrightError) else str(error)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = first.replace(str(path), path.name)[:200]
+    by_itself = isinstance(error, GatewrightError | ImportError | NotImplementedError)
+    return first if by_itself and first else f"{type(error).__name__}: {first}".removesuffix(": ")
 
 
 def _outline(network: Network) -> list[tuple[Any, ...]]:
@@ -120,6 +133,12 @@ def _example(network: Network, steps: int, batch: int, generator: np.random.Gene
             if isinstance(first, Masking):
                 inputs[generator.random(inputs.shape[:2]) < 0.2] = first.value
             return inputs
+
+
+def _batch(network: Network, batch: int = BATCH) -> int:
+    """The rows of a batch: those for which a layer has states of its own to begin with, or else that many."""
+    rows = [len(state) for layer in network.recurrent for part in layer.initial for state in part.values()]
+    return next((count for count in rows if count > 1), batch)
 
 
 def _rounding(network: Network) -> float:
