@@ -43,20 +43,24 @@ class Recognised:
 
 
 @lru_cache(maxsize=256)
-def recognise(trace: Trace) -> Recognised | None:
-    """The operator that computes an evaluated trace, if there is one."""
-    if len({state.shape for state in trace.states}) > 1:
-        return None  # a projection
+def recognise(trace: Trace, operators: tuple[Operator, ...] = OPERATORS) -> Recognised | None:
+    """The operator that computes an evaluated trace, if there is one: of ONNX, or of those that are given."""
     given = normal_forms(trace)
-    for operator in OPERATORS:
+    for operator in operators:
         wanted = _forms(operator)
-        if len(wanted) != len(given):
+        if len(wanted) != len(given) or _extents(trace) != _extents(trace_cell(operator.cell)):
             continue
         for bound in _all(list(zip(wanted, given, strict=True)), {}):
             found = _recognised(operator, bound)
             if found is not None:
                 return found
     return None
+
+
+def _extents(trace: Trace) -> list[int]:
+    """Which states are of one size: that of the first state that has it stands for each. A projection has two."""
+    shapes = [state.shape for state in trace.states]
+    return [shapes.index(shape) for shape in shapes]
 
 
 @cache

@@ -1,0 +1,217 @@
+"""torch's own fused recurrent functions: which layers they compute, told by the equations, and their call.
+
+torch.nn.RNN, GRU and LSTM end in torch.rnn_tanh, rnn_relu, gru and lstm. Each is one operation for all levels and both
+directions: cuDNN on CUDA, one node in a graph that torch.jit.trace records, an operator in an ONNX file. A layer whose
+equations are theirs, whoever wrote them and under whatever names, can be run by them. `Fused.weights` are the layer's
+own parameters where it packs them as torch.nn does, and otherwise made of them; autograd follows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from gatewright import cells
+from gatewright.backends.onnx.normal_form import Constants
+from gatewright.backends.onnx.operators import Operator
+from gatewright.backends.onnx.recognise import Recognised, recognise
+from gatewright.lang import exp
+from gatewright.nn.packed_cell import PackedCell
+from gatewright.trace.ir import Literal, Trace, Var
+from gatewright.trace.mask import MASK
+from gatewright.trace.simplify import substitute, without_chance
+
+Results = tuple[Tensor, tuple[Tensor, ...]]
+"""The output, and every final state, (num_layers * num_directions, batch, size)."""
+
+_LSTM_GATES = ("i", "f", "g", "o")
+_LSTM_ACTIVATIONS = ("gate", "candidate", "output")
+_OPERATORS = (
+    Operator("RNN", cells.elman, gates=("h",), activations=("candidate",)),
+    *(
+        Operator(
+            "GRU",
+            cells.gru(reset="after", update=update),
+            gates=("r", "z" if update == "keeps" else "-z", "n"),
+            activations=("gate", "candidate"),
+            recurrent_biases={"n": "b.hn"},
+        )
+        for update in ("keeps", "replaces")
+    ),
+    *(
+        Operator("LSTM", cell(output=exp), gates=_LSTM_GATES, activations=_LSTM_ACTIVATIONS)
+        for cell in (cells.lstm, cells.lstm_projected)
+    ),
+)
+_FUNCTIONS: Mapping[tuple[str, ...], str] = {
+    ("RNN", "Tanh"): "rnn_tanh",
+    ("RNN", "Relu"): "rnn_relu",
+    ("GRU", "Sigmoid", "Tanh"): "gru",
+    ("LSTM", "Sigmoid", "Tanh", "Tanh"): "lstm",
+}
+
+
+class Layer(Protocol):
+    """What has to be known of a layer."""
+
+    trace: Trace
+    num_layers: int
+    bidirectional: bool
+    dropout: float
+    dropout_per: str
+    training: bool
+    packed_cells: list[PackedCell]
+
+    def packed_parameters(self, index: int) -> list[Tensor]:
+        """The parameters of one direction of one level."""
+        ...
+
+    @property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of each state of one row."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fused:
+    """One of torch's fused functions, as what computes a cell."""
+
+    name: str  # "rnn_tanh", "rnn_relu", "gru" or "lstm"
+    matches: Recognised
+
+    @cached_property
+    def has_biases(self) -> bool:
+        """Whether the cell adds anything to its gates; the function is given two biases of each gate, or none."""
+        return any(self.matches.vectors.values())
+
+    @cached_property
+    def _own_layout(self) -> tuple[tuple[str, ...], ...]:
+        """How a layer packs the parameters that the function can take as they are."""
+        arrays = [_names(self._matrices("W")), _names(self._matrices("U"))]
+        if self.has_biases:
+            arrays += [_names(self._biases()), _names(self._recurrent_biases(of_others=self._biases()))]
+        return (*arrays, *([(self._projection,)] if self._projection else []))
+
+    @property
+    def _projection(self) -> str | None:
+        return self.matches.matrices.get("P.h")
+
+    @property
+    def _gates(self) -> list[tuple[int, str]]:
+        """The gates in the function's order, each with the sign of its numbers."""
+        return [(-1 if gate.startswith("-") else 1, gate.removeprefix("-")) for gate in self.matches.operator.gates]
+
+    def _matrices(self, space: str) -> list[Constants]:
+        return [((sign, Var(self.matches.matrices[f"{space}.{gate}"], ())),) for sign, gate in self._gates]
+
+    def _biases(self) -> list[Constants]:
+        return [_signed(sign, self.matches.vectors.get(f"b.{gate}", ())) for sign, gate in self._gates]
+
+    def _recurrent_biases(self, of_others: Sequence[Constants]) -> list[Constants]:
+        """The second bias of each gate: the cell's own, or `of_others` for the gates that have none."""
+        own = self.matches.operator.recurrent_biases
+        pairs = zip(self._gates, of_others, strict=True)
+        return [
+            _signed(sign, self.matches.vectors.get(own[gate], ())) if gate in own else other
+            for (sign, gate), other in pairs
+        ]
+
+    def weights(self, cell: PackedCell, packed: Sequence[Tensor]) -> list[Tensor]:
+        """What the function takes of one direction: weight_ih, weight_hh, bias_ih, bias_hh, weight_hr.
+
+        They are `packed` itself where the layer packs its parameters as torch.nn does.
+        """
+        if tuple(array.slots for array in cell.layout) == self._own_layout:
+            return list(packed)
+        params = cell.unpack(packed)
+        arrays = [_stacked(self._matrices(space), params) for space in ("W", "U")]
+        if self.has_biases:
+            nothing = arrays[0].new_zeros(len(arrays[0]) // len(self._gates))
+            none: list[Constants] = [()] * len(self._gates)
+            arrays.append(_stacked(self._biases(), params, nothing))
+            arrays.append(_stacked(self._recurrent_biases(of_others=none), params, nothing))
+        return [*arrays, *([params[self._projection]] if self._projection else [])]
+
+
+def _signed(sign: int, constants: Constants) -> Constants:
+    return tuple((sign * own, atom) for own, atom in constants)
+
+
+def _names(arrays: Sequence[Constants]) -> tuple[str, ...]:
+    """The parameters that lie below each other in an array; an empty name where there is more to it."""
+    return tuple(
+        one[0][1].name if len(one) == 1 and one[0][0] == 1 and isinstance(one[0][1], Var) else "" for one in arrays
+    )
+
+
+def _stacked(arrays: Sequence[Constants], params: Mapping[str, Tensor], nothing: Tensor | float = 0.0) -> Tensor:
+    """Sums of parameters and numbers, one below the other."""
+    parts: list[Tensor] = []
+    for constants in arrays:
+        total: Any = nothing
+        for sign, atom in constants:
+            total = total + sign * (atom.value if isinstance(atom, Literal) else params[atom.name])
+        parts.append(total)
+    return torch.cat(parts)
+
+
+def fused_of(layer: Layer) -> Fused | None:
+    """The function of torch's that computes a layer as it is now, in training or not; None where there is none.
+
+    It is asked of the equations only. Masks, gates that are given out, and lengths of rows that are not packed are
+    nothing that the function knows.
+    """
+    if layer.training and (layer.trace.noises or (layer.dropout and layer.dropout_per != "step")):
+        return None
+    made = layer.packed_cells[0].made
+    if _KEY not in made:
+        made[_KEY] = _recognised(layer.trace)
+    return made[_KEY]
+
+
+_KEY = "torch's fused function"
+
+
+def _recognised(trace: Trace) -> Fused | None:
+    every_step = substitute(without_chance(trace), {MASK: Literal(1.0)})
+    matches = recognise(replace(every_step, inputs=every_step.inputs[:1]), _OPERATORS)
+    if matches is None or any(leaf.name != MASK for leaf in trace.inputs[1:]):
+        return None
+    name = _FUNCTIONS.get((matches.operator.name, *(activation.name for activation in matches.activations)))
+    return Fused(name, matches) if name else None
+
+
+def run_fused(
+    fused: Fused,
+    layer: Layer,
+    values: Tensor,
+    states: Sequence[Tensor] | None,
+    *,
+    batch_sizes: Tensor | None = None,
+    batch_first: bool = False,
+) -> Results:
+    """Run a whole layer by torch's function.
+
+    - `values`: (time, batch, features), or (batch, time, features) with `batch_first`; with `batch_sizes` the data of a
+      PackedSequence, whose states are in the order of its rows.
+    - `states`: every initial state (num_layers * num_directions, batch, size); zeros where there are none.
+    """
+    weights = [
+        weight
+        for place, cell in enumerate(layer.packed_cells)
+        for weight in fused.weights(cell, layer.packed_parameters(place))
+    ]
+    if states is None:
+        batch = values.shape[0 if batch_first else 1] if batch_sizes is None else batch_sizes[0]
+        states = [values.new_zeros(len(layer.packed_cells), batch, *shape) for shape in layer.state_shapes]
+    hx = list(states) if fused.name == "lstm" else states[0]
+    options = (fused.has_biases, layer.num_layers, layer.dropout, layer.training, layer.bidirectional)
+    call = getattr(torch, fused.name)
+    if batch_sizes is None:
+        output, *finals = call(values, hx, weights, *options, batch_first)
+    else:
+        output, *finals = call(values, batch_sizes, hx, weights, *options)
+    return output, tuple(finals)
