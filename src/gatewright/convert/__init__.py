@@ -182,5 +182,6 @@ def _shortened(arrays: Mapping[str, Any]) -> str:
 def _described(part: Any) -> str:
     if isinstance(part, Recurrent):
         arrows = "both directions, " if len(part.directions) == 2 else "backwards, " if part.backwards else ""
-        return f"{part.equations}, {arrows}{part.inputs} to {part.hidden}"
+        second = f" and, backwards, {part.second}" if part.second else ""
+        return f"{part.equations}{second}, {arrows}{part.inputs} to {part.hidden}"
     return type(part).__name__

@@ -43,6 +43,8 @@ class Format:
     facts: frozenset[str] = frozenset()  # what `read` heeds of what the user says; all else is refused
     named_only: bool = False  # never guessed: another format reads such files too, and writes them by default
     initial: bool = False  # whether layers may begin with states of their own
+    fixed_lengths: bool = False  # whether the lengths of the rows may stand in the file
+    second: bool = False  # whether the direction that reads backwards may have equations of its own
 
 
 def _read_flat(framework: str, path: Path, facts: Facts) -> Network:
@@ -71,7 +73,17 @@ FORMATS: Mapping[str, Format] = {
     one.name: one
     for one in (
         Format("gatewright", (".safetensors",), own_file.read, own_file.write),
-        Format("onnx", (".onnx",), onnx_files.read, onnx_files.write, onnx_files.run, "ONNX Runtime", initial=True),
+        Format(
+            "onnx",
+            (".onnx",),
+            onnx_files.read,
+            onnx_files.write,
+            onnx_files.run,
+            "ONNX Runtime",
+            initial=True,
+            fixed_lengths=True,
+            second=True,
+        ),
         Format(
             "keras",
             (".keras", *keras_files.SUFFIXES),
@@ -141,6 +153,21 @@ def write(network: Network, path: Path, one: Format) -> None:
             f"a layer begins with states of its own, and files of {one.name} keep none",
             expected="states that are zero in the beginning",
             do="write ONNX, or take the states away and give them to the layer when it runs",
+        )
+    if not one.fixed_lengths and isinstance(network.lengths, tuple):
+        raise ConversionError(
+            f"the lengths of the rows stand in the file, and files of {one.name} keep none",
+            expected="lengths that are an input of the graph, or none",
+            got=f"rows of {', '.join(map(str, network.lengths))} steps",
+            do="write ONNX, or make sequence_lens an input of the graph",
+        )
+    if not one.second and any(layer.second for layer in network.recurrent):
+        raise ConversionError(
+            f"the two directions of a layer have different equations, and files of {one.name} have the same for both",
+            got="; ".join(
+                f"{layer.equations}, and backwards {layer.second}" for layer in network.recurrent if layer.second
+            ),
+            do="write ONNX",
         )
     one.write(network, path)
 

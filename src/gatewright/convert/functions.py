@@ -1,5 +1,6 @@
 """Functions outside of recurrent layers by name, some with numbers of their own: `relu`, `leaky_relu(0.3)`."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -18,6 +19,22 @@ Array = NDArray[Any]
 def _softmax(a: Array) -> Array:
     exponential = np.exp(a - a.max(-1, keepdims=True))
     return exponential / exponential.sum(-1, keepdims=True)
+
+
+def _log_softmax(a: Array) -> Array:
+    below = a - a.max(-1, keepdims=True)
+    return below - np.log(np.exp(below).sum(-1, keepdims=True))
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])  # NumPy has none
+
+
+def _gelu(a: Array) -> Array:
+    return (0.5 * a * (1 + _erf(a / math.sqrt(2)))).astype(a.dtype)
+
+
+def _gelu_tanh(a: Array) -> Array:
+    return 0.5 * a * (1 + np.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a**3)))
 
 
 def _elu(a: Array, scale: float = 1.0) -> Array:
@@ -40,13 +57,19 @@ FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
     "softplus": RULES[Op.SOFTPLUS],
     "elu": _elu,
     "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,  # its approximation, without the error function
     "softsign": lambda a: a / (1 + np.abs(a)),
 }
-"""What a dense layer may end with; softmax is of each row of features, all others of each number."""
+"""What a dense layer may end with; softmax and log_softmax are of each row of features, all others of each number."""
 
 PARAMETRIC: Mapping[str, tuple[Callable[..., Array], int]] = {
     "leaky_relu": (lambda a, slope: np.where(a < 0, slope * a, a), 1),
     "elu": (_elu, 1),
+    "clip": (lambda a, low, high: np.minimum(np.maximum(a, low), high), 2),  # a bound may be infinite
+    "hard_sigmoid": (lambda a, slope, offset: np.clip(slope * a + offset, 0, 1), 2),
+    "thresholded_relu": (lambda a, above: np.where(a > above, a, 0), 1),
     "bounded_relu": (_bounded_relu, 3),
 }
 """Functions with numbers of their own, and how many those are."""

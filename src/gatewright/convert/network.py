@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from gatewright.convert.equations import Equations
 
 Returns = Literal["sequence", "last"]
+Lengths = Literal["given"] | tuple[int, ...]
+"""How many steps each row of a batch has: given beside the inputs, or the same numbers in every run."""
 Padding = Literal["held", "zeros"]
 Merge = Literal["concat", "sum", "mul", "ave"]
 Parameters = Mapping[str, NDArray[Any]]
@@ -21,13 +23,19 @@ peepholes p.i, projection P.h. An update gate of 1 keeps the old state."""
 class Recurrent:
     """One recurrent layer of one direction or two."""
 
-    equations: Equations
+    equations: Equations  # of both directions, or of the first where `second` has those of the other
     directions: tuple[Parameters, ...]
     backwards: bool = False  # its only direction reads from the end
     returns: Returns = "sequence"
     padding: Padding = "held"  # its outputs at masked steps: the state as it stays, or zeros
     initial: tuple[Mapping[str, NDArray[Any]], ...] = ()  # states to begin with, by direction: (1 or batch, hidden)
     merge: Merge = "concat"  # of the outputs of two directions: side by side, their sum, product or mean
+    second: Equations | None = None  # of the direction that reads backwards, where they are not those of the first
+
+    @property
+    def equations_of_directions(self) -> tuple[Equations, ...]:
+        """The equations of each direction."""
+        return (self.equations, self.second or self.equations)[: len(self.directions)]
 
     @property
     def hidden(self) -> int:
@@ -177,6 +185,7 @@ class Network:
     layout: str = ""  # where it was read from, such as "keras"
     rest: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
     notes: tuple[str, ...] = ()  # what was taken for granted, for the user to see
+    lengths: Lengths | None = None  # of the rows; without, every row has all steps
 
     @property
     def recurrent(self) -> tuple[Recurrent, ...]:

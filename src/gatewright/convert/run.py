@@ -38,11 +38,13 @@ Array = NDArray[Any]
 def run(network: Network, inputs: Array, *, dtype: Any = np.float64, lengths: Sequence[int] | None = None) -> Array:
     """Outputs of a network for inputs (time, batch, features), or (time, batch) of symbols.
 
-    `lengths` are those of the rows where no part of the network tells which steps are padding. A network that begins
-    with a Reshape reads (batch, features); one that has left time behind gives out as much.
+    `lengths` are those of the rows where no part of the network tells which steps are padding; without them they are
+    those that the network has, or all steps. A network that begins with a Reshape reads (batch, features); one that has
+    left time behind gives out as much.
 
     Raises ConversionError for a part that cannot be computed.
     """
+    lengths = network.lengths if lengths is None and isinstance(network.lengths, tuple) else lengths
     value: Array = np.asarray(inputs)
     mask: Array | None = None  # (time, batch), false where a step is padding
     for part in network.parts:
@@ -68,18 +70,20 @@ def run_layer(
     `mask` (time, batch) is false where a step is padding, wherever that lies; `lengths` say the same of rows that are
     padded at their ends.
     """
-    trace = trace_cell(layer.equations.cell())
-    inputs = {trace.inputs[0].name: np.asarray(value, dtype)}
-    if mask is not None:
-        trace, inputs[MASK], lengths = masked_trace(trace), mask.astype(dtype), None
+    lengths = lengths if mask is None else None
     found: list[numpy_ref.Run] = []
-    for index, parameters in enumerate(layer.directions):
+    pairs = zip(layer.equations_of_directions, layer.directions, strict=True)
+    for index, (equations, parameters) in enumerate(pairs):
+        trace = trace_cell(equations.cell())
+        inputs = {trace.inputs[0].name: np.asarray(value, dtype)}
+        if mask is not None:
+            trace, inputs[MASK] = masked_trace(trace), mask.astype(dtype)
         begin = {name: one.astype(dtype) for name, one in layer.initial[index].items()} if layer.initial else {}
         found.append(
             numpy_ref.run(
                 trace,
                 inputs,
-                plain({name: one.astype(dtype) for name, one in parameters.items()}, layer.equations),
+                plain({name: one.astype(dtype) for name, one in parameters.items()}, equations),
                 {name: np.broadcast_to(one, (value.shape[1], one.shape[-1])) for name, one in begin.items()},
                 lengths=lengths,
                 backwards=bool(index) or layer.backwards,

@@ -78,10 +78,11 @@ def read(
     if direction not in _DIRECTIONS:
         raise ConversionError(f"direction {direction!r} is none", expected=", ".join(_DIRECTIONS))
     count = 1 + (direction == "bidirectional")
-    equations = _equations(FAMILIES[op], attributes, count, peepholes="P" in arrays)
+    each = _equations(FAMILIES[op], attributes, count, peepholes="P" in arrays)
+    equations, second = each[0], each[-1] if each[-1] != each[0] else None
     row = row_of(equations)
     directions = tuple(
-        apply.read(row, {name: array[index] for name, array in _checked(arrays, count).items()}, equations)
+        apply.read(row, {name: array[index] for name, array in _checked(arrays, count).items()}, each[index])
         for index in range(count)
     )
     hidden = directions[0]["U." + equations.gates[0]].shape[0]
@@ -92,10 +93,8 @@ def read(
         notes = ("clip bounds what gates and candidate read, and not the memory, as in ONNX Runtime",)
     if equations.coupled and any(np.any(array) for array in _unread(row, arrays)):
         notes += ("input_forget: f is 1 - i, and the forget gate's own weights are not read",)
-    return (
-        Recurrent(equations, directions, direction == "reverse", initial=_initial(initial, count, hidden)),
-        notes,
-    )
+    begin = _initial(initial, count, hidden)
+    return Recurrent(equations, directions, direction == "reverse", initial=begin, second=second), notes
 
 
 def write(layer: Recurrent) -> tuple[str, dict[str, Any], dict[str, Array]]:
@@ -105,7 +104,8 @@ def write(layer: Recurrent) -> tuple[str, dict[str, Any], dict[str, Array]]:
     """
     equations = layer.equations
     row = row_of(equations)
-    written = [apply.write(row, parameters, equations) for parameters in layer.directions]
+    each = layer.equations_of_directions
+    written = [apply.write(row, parameters, one) for one, parameters in zip(each, layer.directions, strict=True)]
     names = [name for name, *_ in row.stored() if any(name in one for one in written)]
     arrays = {name: np.stack([one.get(name, _like(name, written)) for one in written]) for name in names}
     attributes: dict[str, Any] = {"hidden_size": layer.hidden}
@@ -117,7 +117,7 @@ def write(layer: Recurrent) -> tuple[str, dict[str, Any], dict[str, Array]]:
         attributes["input_forget"] = 1
     if equations.clip:
         attributes["clip"] = equations.clip
-    attributes |= _activations(equations, row.equations, len(layer.directions))
+    attributes |= _activations(each, row.equations)
     return OPERATORS[equations.family], attributes, arrays
 
 
@@ -132,23 +132,17 @@ def row_of(equations: Equations) -> Layout:
     raise ConversionError(f"ONNX has no operator for {equations}", expected="RNN, GRU or LSTM")
 
 
-def _equations(family: Family, attributes: Attributes, count: int, *, peepholes: bool) -> Equations:
+def _equations(family: Family, attributes: Attributes, count: int, *, peepholes: bool) -> list[Equations]:
+    """The equations of each direction, which may have activations of their own and nothing else."""
     reset = ("after" if attributes.get("linear_before_reset") else "before") if family == "gru" else None
     coupled = family == "lstm" and bool(attributes.get("input_forget"))
     clip = float(attributes.get("clip") or 0.0)
     if not np.isfinite(clip) or clip < 0:
         raise ConversionError("clip is no bound", expected="a number above 0", got=str(clip))
-    each = _names(family, attributes, count)
-    if len(set(each)) > 1:
-        raise ConversionError(
-            "the two directions have different activations",
-            expected=", ".join(each[0]),
-            got=", ".join(each[1]),
-            do="a layer has the same equations in both directions: make it two layers",
-        )
     equations = Equations(family, reset=reset, coupled=coupled, peepholes=peepholes, clip=_short(clip))
-    chosen: dict[str, Any] = dict(zip(SLOTS[family], each[0], strict=True)) if each else {}
-    return replace(equations, **chosen)
+    names = _names(family, attributes, count)
+    chosen: list[dict[str, Any]] = [dict(zip(SLOTS[family], one, strict=True)) for one in names]
+    return [replace(equations, **one) for one in chosen] or [equations] * count
 
 
 def _names(family: Family, attributes: Attributes, count: int) -> list[tuple[str, ...]]:
@@ -181,23 +175,18 @@ def _names(family: Family, attributes: Attributes, count: int) -> list[tuple[str
     return [tuple(ours[per * index : per * (index + 1)]) for index in range(count)]
 
 
-def _activations(equations: Equations, default: Equations, count: int) -> dict[str, Any]:
-    slots = SLOTS[equations.family]
-    if all(getattr(equations, slot) == getattr(default, slot) for slot in slots):
+def _activations(each: Sequence[Equations], default: Equations) -> dict[str, Any]:
+    slots = SLOTS[default.family]
+    used: list[str] = [getattr(equations, slot) for equations in each for slot in slots]
+    if used == [getattr(default, slot) for slot in slots] * len(each):
         return {}
     theirs = {one.ours: name for name, one in FUNCTIONS.items()}
-    names: list[str] = []
-    alphas: list[float] = []
-    betas: list[float] = []
-    for slot in slots:
-        ours: str = getattr(equations, slot)
-        kind, numbers = parsed(_PLAIN.get(ours, ours))
-        names.append(theirs[kind])
-        alphas += numbers[:1]
-        betas += numbers[1:]
-    found: dict[str, Any] = {"activations": names * count}
-    found |= {"activation_alpha": alphas * count} if alphas else {}
-    return found | ({"activation_beta": betas * count} if betas else {})
+    chosen = [parsed(_PLAIN.get(ours, ours)) for ours in used]
+    alphas = [alpha for _, numbers in chosen for alpha in numbers[:1]]
+    betas = [beta for _, numbers in chosen for beta in numbers[1:]]
+    found: dict[str, Any] = {"activations": [theirs[kind] for kind, _ in chosen]}
+    found |= {"activation_alpha": alphas} if alphas else {}
+    return found | ({"activation_beta": betas} if betas else {})
 
 
 def _checked(arrays: Mapping[str, Array], count: int) -> Mapping[str, Array]:
