@@ -33,12 +33,19 @@ class TraceError(GatewrightError, ValueError):
     """A Trace, or the text of one, that breaks a rule of the language."""
 
 
-class ShapeError(GatewrightError, ValueError):
-    """An array whose shape or dtype does not fit the layer or reference that it was given to."""
+class ShapeError(GatewrightError, ValueError, RuntimeError):
+    """An array whose shape or dtype does not fit the layer or reference that it was given to.
+
+    torch.nn raises ValueError for some of these and RuntimeError for others: programs that catch either go on working.
+    """
 
 
 class OptionError(GatewrightError, ValueError):
     """An option with a value that it cannot take."""
+
+
+class OptionTypeError(OptionError, TypeError):
+    """An option of a type that it cannot have."""
 
 
 class DataError(GatewrightError, ValueError):

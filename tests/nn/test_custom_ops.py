@@ -16,7 +16,7 @@ from torch.func import functional_call, grad, jacrev, stack_module_state, vmap
 
 import gatewright as gw
 from gatewright import cells
-from gatewright.errors import GatewrightError, OptionError, TraceError
+from gatewright.errors import OptionError, TraceError
 from gatewright.lang import Cell
 from gatewright.nn import Recurrent, custom_ops
 from gatewright.nn.differentiable import differentiable
@@ -300,17 +300,3 @@ def test_what_the_engine_does_not_do_is_told() -> None:
         compiled(grad(lambda given: by_name(given)[0].sum()))(values)
     gradient = grad(lambda given: module(given)[0].sum())
     assert_parity(compiled(gradient)(values), gradient(values), dtype="float64", steps=2)
-
-
-def test_gradients_in_batches() -> None:
-    """As torch.func.vmap over torch.autograd.grad; the older form, which no operation can follow, says so."""
-    module, leaf, directions = layer(cells.gru), x().requires_grad_(), x(3, STEPS, BATCH, HIDDEN)
-    output, _ = module(leaf)
-
-    def pulled(direction: Tensor) -> Tensor:
-        return torch.autograd.grad(output, leaf, direction, retain_graph=True)[0]
-
-    want = torch.stack([pulled(direction) for direction in directions])
-    assert_parity(vmap(pulled)(directions), want, dtype="float64", steps=STEPS)
-    with pytest.raises(GatewrightError, match="is_grads_batched"):
-        torch.autograd.grad(output, leaf, directions, is_grads_batched=True)

@@ -237,23 +237,6 @@ def test_final_states_and_what_was_given_are_not_the_output_s_memory(backend: st
     assert_parity(got, wanted, dtype="float64", steps=STEPS)
 
 
-def test_an_output_that_is_changed_in_place_has_the_right_gradient() -> None:
-    module, values = layer(cells.lstm, backend="torch"), x()
-    wanted = torch.autograd.grad(module(values)[0].relu().sum(), list(module.parameters()))
-    got = torch.autograd.grad(module(values)[0].relu_().sum(), list(module.parameters()))
-    assert_parity(got, wanted, dtype="float64", steps=STEPS)
-
-
-def test_or_it_is_noticed_as_torch_s_own_lstm_does() -> None:
-    module = layer(cells.lstm, backend="auto")
-    output, _ = module(x())
-    output.relu_()
-    if module.plan().backend == "torch":
-        pytest.skip("no backend of this machine keeps its output for the gradient")
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        output.sum().backward()
-
-
 @backends
 def test_what_was_given_may_be_changed_where_no_gradient_is_wanted(backend: str) -> None:
     module, values = layer(cells.gru, backend=backend), x()

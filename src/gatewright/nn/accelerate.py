@@ -7,6 +7,7 @@ from functools import cache
 
 import torch
 from torch import nn
+from torch.nn import RNNBase, RNNCellBase  # as they are now: programs put our layers in place of torch.nn's
 from torch.nn.modules.module import _WrappedHook  # pyright: ignore[reportPrivateUsage]
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -149,7 +150,7 @@ def _recurrent_modules(model: nn.Module) -> Iterator[tuple[nn.Module | None, str
 def _is_torchs(module: nn.Module) -> bool:
     if isinstance(module, torch.jit.ScriptModule):
         return _kind(module) in {kind.__name__ for kind in _SWAPS}
-    return isinstance(module, nn.RNNBase | nn.RNNCellBase) and not isinstance(module, RNNCell | GRUCell | LSTMCell)
+    return isinstance(module, RNNBase | RNNCellBase) and not isinstance(module, Swapped)
 
 
 def _kind(module: nn.Module) -> str:
@@ -165,7 +166,7 @@ def _obstacle(module: nn.Module, owner: nn.Module | None, backend: str) -> str |
         return _COMPUTED
     if type(module) not in _SWAPS:
         return "it is a subclass, which may do something of its own"
-    if isinstance(module, nn.RNNCellBase) and backend != "llvm":
+    if isinstance(module, RNNCellBase) and backend != "llvm":
         return TORCH_IS_FASTER
     if owner is None:
         return "it has no owner to be replaced in: make it a part of a module, or use gatewright.nn's layer"
@@ -181,7 +182,7 @@ def _obstacle(module: nn.Module, owner: nn.Module | None, backend: str) -> str |
 
 def _names_of(module: nn.Module) -> list[str]:
     """The parameters that a module of torch's has where nothing was done to it."""
-    if isinstance(module, nn.RNNCellBase):
+    if isinstance(module, RNNCellBase):
         return ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if module.bias else [])]
     return [name for names in getattr(module, "_all_weights", []) for name in names]
 

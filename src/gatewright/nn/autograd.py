@@ -4,19 +4,18 @@ The gradient of a sequence is a sequence run the other way, so that it is the sa
 can be differentiated again. Where nobody asks for that, the gradient is run with what the forward run has saved.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
     is_functorch_wrapped_tensor,  # pyright: ignore[reportPrivateUsage]
-    is_legacy_batchedtensor,  # pyright: ignore[reportPrivateUsage]
 )
 
-from gatewright.errors import GatewrightError
 from gatewright.nn import transforms
 from gatewright.nn.backward import Backward
+from gatewright.nn.batched_gradients import has_batches, run_batches
 from gatewright.nn.differentiable import Differentiable, run_engine, tensors_of
 
 
@@ -26,6 +25,8 @@ def run(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, Tensor]
     `values` are the inputs (time, batch, ...), parameters, and states (batch, ...) by name.
     """
     tensors = [values[name] for name in spec.given]
+    if has_batches(tensors):
+        return run_batches(run, spec, values)
     if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)):
         return tensors_of(spec, run_engine(spec.alone, values, spec.dtype))
     return dict(zip(spec.results, _Sequence.apply(spec, *tensors), strict=True))
@@ -61,19 +62,11 @@ class _Sequence(torch.autograd.Function):
         return (None, *(results.get(name) if needed else None for name, needed in wanted))
 
 
-def refuse_batches(grads: Iterable[Tensor | None]) -> None:
-    """Raise GatewrightError where gradients come in batches that no operation can see."""
-    if any(grad is not None and is_legacy_batchedtensor(grad) for grad in grads):
-        raise GatewrightError(
-            "the compiled engine cannot take gradients in batches by is_grads_batched or vectorize",
-            do="use torch.func.vmap over torch.autograd.grad, torch.func.jacrev, or backend='torch'",
-        )
-
-
 def _gradient(call: Backward, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The gradient by everything that went in: by kernels, or in whatever way can be differentiated or mapped."""
     grads = call.grads.values()
-    refuse_batches(grads)
+    if has_batches(grads):
+        return call.differentiable(run)
     if any(map(is_functorch_wrapped_tensor, grads)):  # torch.func.vmap over torch.autograd.grad
         return call.differentiable(transforms.run)
     return call.differentiable(run) if torch.is_grad_enabled() else call.fast(saved)

@@ -222,10 +222,15 @@ def _run_named(call: Call) -> Sequences:
     shapes = {name: (*like.shape[:2], *bind(gate.shape, cell.sizes)) for name, gate in cell.trace.gates}
     steps, end = (slice(None, -1), 0) if cell.backwards else (slice(1, None), -1)
     return Sequences(
-        output=results[cell.trace.states[0].name][steps],
+        output=_own(results[cell.trace.states[0].name][steps]),
         finals={state.name: results[state.name][end] for state in cell.trace.states},
-        gates={name: results[gate_name(name)].expand(shape) for name, shape in shapes.items()} if call.gates else {},
+        gates={n: _own(results[gate_name(n)].expand(shape)) for n, shape in shapes.items()} if call.gates else {},
     )
+
+
+def _own(sequence: Tensor) -> Tensor:
+    """A sequence that a caller may change in place before its gradient is taken, which reads the states and gates."""
+    return sequence.clone() if torch.is_grad_enabled() and not torch.compiler.is_compiling() else sequence
 
 
 def _run_engine(call: Call, values: Mapping[str, Tensor]) -> dict[str, Tensor]:

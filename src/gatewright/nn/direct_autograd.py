@@ -11,7 +11,9 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
 )
 
 from gatewright.nn import autograd, transforms
+from gatewright.nn.batched_gradients import has_batches
 from gatewright.nn.direct import Direct, Given
+from gatewright.nn.in_place import ChangeMarks
 from gatewright.nn.ragged import Ragged
 
 
@@ -32,9 +34,10 @@ class _Sequence(torch.autograd.Function):
         ctx.direct, ctx.ragged = direct, ragged
         ctx.set_materialize_grads(False)
         output, *finals = direct.results(kept[:-1], ragged)
-        # no view, which autograd would not let anybody change in place; saved too, so that a change is noticed
+        # no view, which autograd would not let anybody change in place
         output = output.new_empty(0).set_(output)  # pyright: ignore[reportArgumentType]
-        ctx.save_for_backward(*given, *kept, output)
+        ctx.output = ChangeMarks([output])
+        ctx.save_for_backward(*given, *kept)
         return (output, *finals)
 
     @staticmethod
@@ -43,12 +46,17 @@ class _Sequence(torch.autograd.Function):
         direct: Direct = ctx.direct
         ragged: Ragged | None = ctx.ragged
         tensors = ctx.saved_tensors  # asked for once: a checkpoint computes them then
-        given, kept = tensors[: direct.count], tensors[direct.count : -1]
+        given, kept = tensors[: direct.count], tensors[direct.count :]
         needed: tuple[bool, ...] = ctx.needs_input_grad[2:]
-        autograd.refuse_batches(grads)
-        if torch.is_grad_enabled() or any(one is not None and is_functorch_wrapped_tensor(one) for one in grads):
+        if torch.is_grad_enabled() or has_batches(grads) or any(map(_is_mapped, grads)):
             return (None, None, *_derived(direct, ragged, given, needed, grads))
+        if ctx.output.changed:  # the output is a part of what is kept: it is computed again
+            kept = direct.forward(given, ragged, saves=True)
         return (None, None, *direct.backward(given, kept, grads, needed, ragged))
+
+
+def _is_mapped(grad: Tensor | None) -> bool:
+    return grad is not None and is_functorch_wrapped_tensor(grad)
 
 
 def _derived(

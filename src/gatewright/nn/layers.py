@@ -1,11 +1,11 @@
 """Drop-ins for torch.nn.RNN, GRU and LSTM: the same constructor, call, results, parameter names and initialisation."""
 
 import warnings
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gatewright import cells
 from gatewright.errors import OptionError
@@ -44,10 +44,15 @@ def elman_of_torch(nonlinearity: str) -> Cell:
     return cells.elman(activation=known[nonlinearity])
 
 
-class _TorchLayer(Recurrent):
-    """A layer that packs its parameters as torch.nn does."""
+class _TorchLayer(Recurrent, nn.RNNBase):  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
+    """A layer that packs its parameters as torch.nn does.
+
+    It is a torch.nn.RNNBase, by which tools tell recurrent layers, and has what that has. It is no torch.nn.GRU or
+    LSTM: torch.compile breaks its graph at each of those.
+    """
 
     _gates: ClassVar[Gates]
+    mode: str
 
     def __init__(
         self,
@@ -65,7 +70,6 @@ class _TorchLayer(Recurrent):
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> None:
-        self.proj_size = proj_size
         super().__init__(
             cell,
             input_size,
@@ -81,6 +85,8 @@ class _TorchLayer(Recurrent):
             device=device,
             dtype=dtype,
         )
+        self.proj_size = proj_size
+        self.flatten_parameters()
         if dropout and num_layers == 1:
             warnings.warn(
                 f"{type(self).__name__}: dropout={dropout} comes after every layer but the last, so that with "
@@ -101,19 +107,27 @@ class _TorchLayer(Recurrent):
             nn.init.uniform_(weight, -bound, bound)
 
     @property
-    def all_weights(self) -> list[list[nn.Parameter]]:
-        """The parameters of each direction of each layer."""
-        return [[getattr(self, name) for name in names] for names in self.packed_names]
+    def _all_weights(self) -> list[list[str]]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.packed_names
 
-    def flatten_parameters(self) -> None:
-        """Nothing: there is no second copy of the parameters. Programs written for torch.nn call it."""
+    @property
+    def _flat_weights_names(self) -> list[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return [name for names in self.packed_names for name in names]
 
-    def extra_repr(self) -> str:
-        """The arguments that differ from their defaults, as torch.nn shows them."""
-        shown = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
-        given = [f"{name}={getattr(self, name)}" for name, value in shown.items() if getattr(self, name) != value]
-        projection = [f"proj_size={self.proj_size}"] if self.proj_size else []
-        return ", ".join([f"{self.input_size}, {self.hidden_size}", *projection, *given])
+    @property
+    def _flat_weights(self) -> list[Tensor]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return [getattr(self, name) for name in self._flat_weights_names]
+
+    # torch.nn.RNNBase keeps a second list of its parameters up to date, and ours asks for them when it needs them
+    __setattr__ = nn.Module.__setattr__
+    __setstate__ = nn.Module.__setstate__
+    _replicate_for_data_parallel = nn.Module._replicate_for_data_parallel  # pyright: ignore[reportPrivateUsage]
+    extra_repr = nn.RNNBase.extra_repr
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        applied = nn.Module._apply(self, fn, recurse)  # pyright: ignore[reportPrivateUsage]
+        self.flatten_parameters()
+        return applied
 
 
 class RNN(_TorchLayer):
@@ -138,11 +152,12 @@ class RNN(_TorchLayer):
         backend: str = "auto",
     ) -> None:
         cell = elman_of_torch(nonlinearity)
-        self.nonlinearity = nonlinearity
         super().__init__(
             cell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, init, backend,
             device, dtype,
         )  # fmt: skip
+        self.nonlinearity = nonlinearity
+        self.mode = f"RNN_{nonlinearity.upper()}"
 
 
 class GRU(_TorchLayer):
@@ -152,6 +167,7 @@ class GRU(_TorchLayer):
     """
 
     _gates = GRU_GATES
+    mode = "GRU"
 
     def __init__(
         self,
@@ -181,6 +197,10 @@ class LSTM(_TorchLayer):
     """
 
     _gates = LSTM_GATES
+    mode = "LSTM"
+    get_expected_cell_size = nn.LSTM.get_expected_cell_size
+    check_forward_args = nn.LSTM.check_forward_args
+    permute_hidden = nn.LSTM.permute_hidden
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from gatewright import cells
 from gatewright.axes import HIDDEN, INPUT
-from gatewright.errors import OptionError
+from gatewright.errors import OptionError, OptionTypeError
 from gatewright.lang import Cell
 from gatewright.trace import Trace, trace_cell
 
@@ -39,7 +39,7 @@ def constants_of(cell: Cell | Trace, trace: Trace) -> dict[str, float]:
     return {param.name: start for param in trace.params if (start := starts[param.name]) is not None}
 
 
-def check_sizes(trace: Trace, sizes: Mapping[str, int]) -> None:
+def check_axes(trace: Trace, sizes: Mapping[str, int]) -> None:
     """Hold that sizes are given for the cell's further axes, and for no others."""
     own = [axis for axis in trace.axes() if axis not in (INPUT, HIDDEN)]
     for axis, size in sizes.items():
@@ -49,20 +49,33 @@ def check_sizes(trace: Trace, sizes: Mapping[str, int]) -> None:
                 expected=", ".join(own) or "no sizes besides input_size and hidden_size",
                 got=repr(axis),
             )
-        _check_size(f"sizes[{axis!r}]", size)
+        check_sizes({f"sizes[{axis!r}]": size})
 
 
-def _check_size(name: str, size: object) -> None:
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise OptionError(f"{name} is not a size", expected="a whole number of at least 1", got=repr(size))
+def check_sizes(sizes: Mapping[str, object]) -> None:
+    """Hold that sizes are whole numbers of at least 1."""
+    for name, size in sizes.items():
+        is_whole = isinstance(size, int) and not isinstance(size, bool)
+        if not is_whole or size < 1:
+            error = OptionError if is_whole else OptionTypeError
+            raise error(f"{name} is not a size", expected="a whole number of at least 1", got=repr(size))
 
 
-def check_options(input_size: int, hidden_size: int, num_layers: int, dropout: float, backend: str) -> None:
-    """Hold that the options of every layer have values that they can have."""
-    for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
-        _check_size(name, size)
+def check_options(
+    input_size: int, hidden_size: int, num_layers: int, dropout: float, backend: str, flags: Mapping[str, bool]
+) -> None:
+    """Hold that the options of every layer have values that they can have; `flags` are those that are yes or no."""
+    check_sizes({"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers})
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise OptionTypeError(f"{name} is not a yes or no", expected="True or False", got=repr(flag))
     is_number = isinstance(dropout, int | float) and not isinstance(dropout, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
     if not is_number or not 0 <= dropout <= 1:
         raise OptionError("dropout is not a probability", expected="from 0 to 1", got=repr(dropout))
+    check_backend(backend)
+
+
+def check_backend(backend: str) -> None:
+    """Hold that there is a backend of that name."""
     if backend not in BACKENDS:
         raise OptionError(f"backend {backend!r} is not there", expected=" or ".join(BACKENDS), got=repr(backend))

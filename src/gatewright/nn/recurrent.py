@@ -18,7 +18,7 @@ from gatewright.nn import backends
 from gatewright.nn import init as initialisers
 from gatewright.nn.arguments import Given, read_arguments, split_states
 from gatewright.nn.dropout import check_per, drop
-from gatewright.nn.options import as_cell, check_options, check_sizes, constants_of, trace_of
+from gatewright.nn.options import as_cell, check_axes, check_options, constants_of, trace_of
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plain_call import plain_call
 from gatewright.nn.plans import LayerPlan
@@ -74,12 +74,12 @@ class Recurrent(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        check_options(input_size, hidden_size, num_layers, dropout, backend)
+        nn.Module.__init__(self)  # a drop-in is a torch.nn.RNNBase too, whose constructor makes parameters of its own
+        check_options(input_size, hidden_size, num_layers, dropout, backend, {"bias": bias, "batch_first": batch_first})
         check_per(dropout_per)
         self.cell = as_cell(cell)
         trace = trace_of(self.cell)
-        check_sizes(trace, sizes or {})
+        check_axes(trace, sizes or {})
         self.trace = trace if bias else without(trace, BIAS_SPACE)
         self.starts = constants_of(self.cell, self.trace)  # parameters that are drawn as one number
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers

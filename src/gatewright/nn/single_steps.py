@@ -13,7 +13,7 @@ from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
 from gatewright.nn import backends
 from gatewright.nn.layers import GRU_GATES, LSTM_GATES, RNN_GATES, Gates, elman_of_torch, layout_of_torch
-from gatewright.nn.options import check_options, trace_of
+from gatewright.nn.options import check_backend, check_sizes, trace_of
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.trace.simplify import without
 
@@ -30,7 +30,9 @@ class _OneStep(nn.RNNCellBase):
 
     def _set_up(self, cell: Cell, gates: Gates, backend: str) -> None:
         """Choose what runs; torch.nn has made the parameters already."""
-        check_options(self.input_size, self.hidden_size, 1, 0.0, backend)
+        check_backend(backend)
+        if backend == "llvm":  # torch.nn's own cells may have no units
+            check_sizes({"input_size": self.input_size, "hidden_size": self.hidden_size})
         self.backend = backend
         trace = trace_of(cell)
         self.trace = trace if self.bias else without(trace, BIAS_SPACE)
@@ -94,7 +96,7 @@ class RNNCell(_OneStep, nn.RNNCell):
         backend: str = "auto",
     ) -> None:
         cell = elman_of_torch(nonlinearity)
-        nn.RNNCell.__init__(self, input_size, hidden_size, bias, nonlinearity, device, dtype)
+        super().__init__(input_size, hidden_size, bias, nonlinearity, device, dtype)
         self._set_up(cell, RNN_GATES, backend)
 
 
@@ -111,7 +113,7 @@ class GRUCell(_OneStep, nn.GRUCell):
         *,
         backend: str = "auto",
     ) -> None:
-        nn.GRUCell.__init__(self, input_size, hidden_size, bias, device, dtype)
+        super().__init__(input_size, hidden_size, bias, device, dtype)
         self._set_up(cells.gru(reset="after"), GRU_GATES, backend)
 
 
@@ -128,5 +130,5 @@ class LSTMCell(_OneStep, nn.LSTMCell):
         *,
         backend: str = "auto",
     ) -> None:
-        nn.LSTMCell.__init__(self, input_size, hidden_size, bias, device, dtype)
+        super().__init__(input_size, hidden_size, bias, device, dtype)
         self._set_up(cells.lstm, LSTM_GATES, backend)

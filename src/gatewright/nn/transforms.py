@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from gatewright.nn.backward import Backward
+from gatewright.nn.batched_gradients import has_batches, run_batches
 from gatewright.nn.differentiable import Differentiable, run_engine, tensors_of
 from gatewright.nn.mapped import mapped
 
@@ -34,6 +35,8 @@ def _own(result: Tensor, taken: set[int]) -> Tensor:
 
 def run(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """As gatewright.nn.autograd.run, under any transforms."""
+    if has_batches(values.values()):
+        return run_batches(run, spec, values)
     results = _Transformed.apply(spec, *(values[name] for name in spec.given))
     return dict(zip(spec.results, results, strict=True))
 

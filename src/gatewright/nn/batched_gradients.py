@@ -1,0 +1,49 @@
+"""Gradients in batches, as torch.autograd.grad(is_grads_batched=True) and functional.jacobian(vectorize=True) ask for.
+
+Both run the backward pass once, over tensors of an older kind than torch.func.vmap's, which hide an axis in front.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
+    is_legacy_batchedtensor,  # pyright: ignore[reportPrivateUsage]
+)
+
+from gatewright.nn.backward import Run
+from gatewright.nn.differentiable import Differentiable
+from gatewright.nn.mapped import mapped
+
+
+def has_batches(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether any tensor hides an axis."""
+    return any(tensor is not None and is_legacy_batchedtensor(tensor) for tensor in tensors)
+
+
+def run_batches(run: Run, spec: Differentiable, values: Mapping[str, Tensor], level: int = 0) -> dict[str, Tensor]:
+    """As `run`, which cannot see hidden axes: once for all elements of each. Axes may be hidden at several levels."""
+    level = level or _innermost_level()
+
+    def run_below(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return run_batches(run, spec, values, level - 1) if has_batches(values.values()) else run(spec, values)
+
+    shown = {name: _show_axis(value, level) for name, value in values.items() if has_batches([value])}
+    count = max(value.shape[0] for value in shown.values())
+    shown = {name: value.expand(count, *value.shape[1:]) for name, value in shown.items()}
+    dims = [0 if name in shown else None for name in spec.given]
+    tensors = [shown.get(name, values[name]) for name in spec.given]
+    results, places = mapped(run_below, spec, count, dims, tensors)
+    hidden = (torch._add_batch_dim(one, place, level) for one, place in zip(results, places, strict=True))  # pyright: ignore[reportPrivateUsage]
+    return dict(zip(spec.results, hidden, strict=True))
+
+
+def _show_axis(value: Tensor, level: int) -> Tensor:
+    """The tensor with the axis that it hides at a level in front; of one element where it hides none there."""
+    return torch._remove_batch_dim(value, level, 1, 0)  # pyright: ignore[reportPrivateUsage]
+
+
+def _innermost_level() -> int:
+    level = torch._C._vmapmode_increment_nesting()  # pyright: ignore[reportPrivateUsage]
+    torch._C._vmapmode_decrement_nesting()  # pyright: ignore[reportPrivateUsage]
+    return level - 1

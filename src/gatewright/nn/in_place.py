@@ -1,0 +1,32 @@
+"""Noticing that a result was changed in place after it was handed out, as `F.relu(output, inplace=True)` does."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_NOTHING = torch.empty(0)
+
+
+class ChangeMarks:
+    """Tells whether any of some tensors was changed in place since this was made, without keeping their memory.
+
+    torch counts the changes of a tensor for all tensors that were made of it by detach(), and goes on counting for one
+    whose data was exchanged.
+    """
+
+    __slots__ = ("_counters", "_versions")
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._counters = [tensor.detach() for tensor in tensors]
+        for counter in self._counters:
+            counter.data = _NOTHING
+        self._versions = self._now()
+
+    @property
+    def changed(self) -> bool:
+        """Whether one was changed."""
+        return self._now() != self._versions
+
+    def _now(self) -> list[int]:
+        return [counter._version for counter in self._counters]  # pyright: ignore[reportPrivateUsage]
