@@ -189,12 +189,6 @@ def test_another_hidden_size_than_the_weights_is_refused(tmp_path: Path) -> None
         convert.read(saved(tmp_path / "one.onnx", model))
 
 
-def test_fixed_lengths_are_refused(tmp_path: Path) -> None:
-    arrays = arrays_of("GRU", 1) | {"sequence_lens": np.array([7, 4], np.int32)}
-    with pytest.raises(ConversionError, match="sequence_lens are fixed in the file"):
-        convert.read(saved(tmp_path / "one.onnx", model_of("GRU", arrays)))
-
-
 def test_weights_that_are_no_constants_are_refused(tmp_path: Path) -> None:
     model = model_of("GRU", arrays_of("GRU", 1))
     weight = next(one for one in model.graph.initializer if one.name == "W")

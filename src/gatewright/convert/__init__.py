@@ -156,7 +156,10 @@ def _left_out(network: Network, again: Network) -> tuple[str, ...]:
     lost = [type(part).__name__ for part in network.parts if kind_of(part) not in kept]
     ends = [one.recurrent[-1].returns == "last" for one in (network, again)]
     lost += ["that only the last output is given"] if ends == [True, False] else []
-    return (f"the file has no place for these, and they were left out: {', '.join(lost)}",) if lost else ()
+    notes = [f"the file has no place for these, and they were left out: {', '.join(lost)}"] if lost else []
+    if network.lengths and not again.lengths:
+        notes.append("the file has no input for the lengths of rows: give them to what runs it, or all rows are whole")
+    return tuple(notes)
 
 
 def _unused(source: Path, network: Network) -> tuple[str, ...]:

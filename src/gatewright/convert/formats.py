@@ -28,15 +28,16 @@ class UnheededFactError(ConversionError):
 class Format:
     """A framework's files.
 
-    `run` computes outputs of (time, batch, features) in the framework itself, with the facts that the file was read
-    with. It may raise anything: the first line of that is the reason why there is no proof by that framework.
+    `run` computes outputs of (time, batch, features) in the framework itself: of a path, inputs and the facts that the
+    file was read with, and of `lengths` where the network is given such. It may raise anything: the first line of that
+    is the reason why there is no proof by that framework.
     """
 
     name: str
     suffixes: tuple[str, ...]
     read: Callable[[Path, Facts], Network]
     write: Callable[[Network, Path], None]
-    run: Callable[[Path, NDArray[Any], Facts], NDArray[Any]] | None = None
+    run: Callable[..., NDArray[Any]] | None = None
     runtime: str = ""  # the program that `run` asks, as reports name it
     fixed_sizes: Callable[[Path], tuple[int | None, int | None]] | None = None
     """The steps and the rows of a batch that `run` demands for a file; None where it takes any number."""
@@ -80,6 +81,7 @@ FORMATS: Mapping[str, Format] = {
             onnx_files.write,
             onnx_files.run,
             "ONNX Runtime",
+            onnx_files.fixed_sizes,
             initial=True,
             fixed_lengths=True,
             second=True,

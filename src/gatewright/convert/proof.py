@@ -16,6 +16,7 @@ from gatewright.errors import ConversionError, GatewrightError
 
 STEPS, BATCH = 11, 3  # of the random input, where a network takes any number
 IN_FLOAT32 = 1e-4  # as a share of the largest output: what single precision may lose in a few steps
+IN_FLOAT16 = 8e-3
 
 
 def compare(
@@ -37,9 +38,11 @@ def compare(
     if _outline(one) == _outline(other):
         pairs.append((one, other))
     difference = scale = 0.0
+    steps = max(steps, *one.lengths) if isinstance(one.lengths, tuple) else steps
     for left, right in pairs:
         inputs = _example(left, steps, batch, generator)
-        wanted, got = run(left, inputs), run(right, inputs)
+        lengths = _lengths(left, inputs)
+        wanted, got = run(left, inputs, lengths=lengths), run(right, inputs, lengths=lengths)
         alike = wanted.shape == got.shape
         difference = max(difference, float(np.abs(wanted - got).max(initial=0.0)) if alike else np.inf)
         scale = max(scale, float(np.abs(wanted).max(initial=0.0)))
@@ -76,16 +79,18 @@ def in_framework(one: Format, path: Path, network: Network, facts: Mapping[str, 
     try:
         steps, batch = one.fixed_sizes(path) if one.fixed_sizes else (None, None)
         inputs = _example(network, steps or STEPS, batch or _batch(network), np.random.default_rng(0))
-        inputs = inputs.astype(np.float32) if inputs.dtype.kind == "f" else inputs
-        got = one.run(path, inputs, dict(facts))
+        # Numbers that half precision has too, so that every type computes with the same.
+        inputs = inputs.astype(np.float16).astype(np.float32) if inputs.dtype.kind == "f" else inputs
+        lengths = _lengths(network, inputs)
+        got = one.run(path, inputs, dict(facts), **({} if lengths is None else {"lengths": lengths}))
     except Exception as error:  # noqa: BLE001 - whatever a framework fails at, our own proof stands
         return Proof(notes=(f"{path.name}: not proved by {one.runtime}: {_reason(error, path)}",))
-    wanted = run(network, inputs)
+    wanted, allowed = run(network, inputs, lengths=lengths), IN_FLOAT16 if got.dtype == np.float16 else IN_FLOAT32
     difference = float(np.abs(wanted - got).max(initial=0.0)) if wanted.shape == got.shape else np.inf
-    if not difference <= IN_FLOAT32 * max(float(np.abs(wanted).max(initial=0.0)), 1.0):
+    if not difference <= allowed * max(float(np.abs(wanted).max(initial=0.0)), 1.0):
         raise ConversionError(
             f"{one.runtime} computes something else with {path.name} than was read here",
-            expected=f"outputs of shape {wanted.shape} within {IN_FLOAT32:g}",
+            expected=f"outputs of shape {wanted.shape} within {allowed:g}",
             got=f"shape {got.shape}, a difference of {difference:.3g}",
             do="please report it with the file",
         )
@@ -135,8 +140,18 @@ def _example(network: Network, steps: int, batch: int, generator: np.random.Gene
             return inputs
 
 
+def _lengths(network: Network, inputs: NDArray[Any]) -> list[int] | None:
+    """Lengths of rows, of which one is whole, where the network is given such."""
+    if network.lengths != "given":
+        return None
+    steps, rows = inputs.shape[:2]
+    return [steps - steps * row // rows for row in range(rows)]
+
+
 def _batch(network: Network, batch: int = BATCH) -> int:
-    """The rows of a batch: those for which a layer has states of its own to begin with, or else that many."""
+    """The rows of a batch: those of whose lengths or first states the network has its own, or else that many."""
+    if isinstance(network.lengths, tuple):
+        return len(network.lengths)
     rows = [len(state) for layer in network.recurrent for part in layer.initial for state in part.values()]
     return next((count for count in rows if count > 1), batch)
 

@@ -1,6 +1,6 @@
 """ONNX files: graphs of the operators GRU, LSTM and RNN, with the simple layers around them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from gatewright.convert.onnx_files.writing import Writer
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
 
-__all__ = ["read", "run", "write"]
+__all__ = ["fixed_sizes", "read", "run", "write"]
 
 
 def read(path: Path, facts: dict[str, Any]) -> Network:
@@ -46,30 +46,61 @@ def write(network: Network, path: Path) -> None:
     write_atomically(path, Writer(network).model().SerializeToString())
 
 
-def run(path: Path, inputs: NDArray[Any], facts: Mapping[str, Any] | None = None) -> NDArray[Any]:
+def fixed_sizes(path: Path) -> tuple[int | None, int | None]:
+    """The steps and the rows of a batch that a graph demands; None where it takes any number.
+
+    Raises ConversionError where the graph cannot be read.
+    """
+    found = reading(path)
+    rows = found.network.lengths
+    return found.time.size, len(rows) if isinstance(rows, tuple) else found.batch.size
+
+
+def run(
+    path: Path,
+    inputs: NDArray[Any],
+    facts: Mapping[str, Any] | None = None,
+    lengths: Sequence[int] | None = None,
+) -> NDArray[Any]:
     """What ONNX Runtime computes for inputs (time, batch, features), or symbols (time, batch).
 
-    Raises ImportError without ONNX Runtime, ConversionError where the graph wants more than one input.
+    Rows of a graph that is given lengths have all steps where none are given here. States that a graph is given are
+    zero, as they are read.
+
+    Raises ImportError without ONNX Runtime, ConversionError where the graph wants states of unknown size.
     """
     del facts  # the file says all
     session, found = session_of(path), reading(path)
-    if found.given or {found.time, found.batch} != {"0", "1"}:
-        raise ConversionError(
-            f"{path} cannot be run",
-            expected="one input (time, batch, ...)",
-            got=", ".join((found.source, *found.given)),
-        )
-    (wanted,) = session.get_inputs()
-    types = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int32)": np.int32}
-    order = np.argsort([int(found.time), int(found.batch)])
-    given = inputs.transpose([*order, *range(2, inputs.ndim)]).astype(types.get(wanted.type, np.int64))
-    output = session.run([found.result], {found.source: given})[0]
+    wanted = {each.name: each for each in session.get_inputs()}
+    order = np.argsort([int(found.time.label), int(found.batch.label)])
+    steps, rows = inputs.shape[:2]
+    given = {found.source: inputs.transpose([*order, *range(2, inputs.ndim)])}
+    given |= {found.lengths: np.full(rows, steps) if lengths is None else np.asarray(lengths)} if found.lengths else {}
+    given |= {name: np.zeros(_state_shape(wanted[name].shape, rows)) for name in found.states}
+    feed = {name: array.astype(_TYPES[wanted[name].type]) for name, array in given.items()}
+    output = session.run([found.result], feed)[0]
     return _in_order(np.asarray(output), found)
+
+
+_TYPES = {
+    "tensor(float16)": np.float16,
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+}
+
+
+def _state_shape(declared: Sequence[int | str | None], rows: int) -> list[int]:
+    """The shape of a state, of which the batch alone may be of any size."""
+    if sum(not isinstance(size, int) for size in declared) > 1:
+        raise ConversionError("the graph is given states whose sizes it does not say", got=str(list(declared)))
+    return [size if isinstance(size, int) else rows for size in declared]
 
 
 def _in_order(output: NDArray[Any], found: Reading) -> NDArray[Any]:
     """The output with time before the batch before both directions."""
-    wanted = [one for one in (found.time, found.batch) if one in found.axes]
+    wanted = [one.label for one in (found.time, found.batch) if one.label in found.axes]
     order = [found.axes.index(one) for one in (*wanted, *([DIRECTIONS] if DIRECTIONS in found.axes else []))]
     output = output.transpose([*order, output.ndim - 1])
     return output.reshape(*output.shape[: len(wanted)], -1)

@@ -46,11 +46,12 @@ class Reading:
 
     network: Network
     source: str  # the graph's input
-    time: str  # labels of its axes
-    batch: str
+    time: Axis  # of its axes
+    batch: Axis
     result: str  # the graph's output
     axes: tuple[str, ...]  # of the output
-    given: tuple[str, ...]  # further inputs: states, lengths
+    states: tuple[str, ...]  # further inputs
+    lengths: str  # the input that they are; empty without
 
 
 class Reader:
@@ -65,9 +66,8 @@ class Reader:
         beside = Files(path)
         for tensor in self.graph.initializer:
             self.values[tensor.name] = Known(array_of(path, tensor, files=beside))
-        for one in self.graph.input:
-            if one.name not in self.values:
-                self.values[one.name] = Stream(one.name, _declared(one), 0)
+        self.declared = {one.name: _declared(one) for one in self.graph.input if one.name not in self.values}
+        self.values |= {name: Stream(name, axes, 0) for name, axes in self.declared.items()}
 
     def read(self) -> Reading:
         """All nodes, and what the first output is."""
@@ -81,8 +81,10 @@ class Reader:
         time, batch = parts.roles["time"], parts.roles["batch"]
         if not {time, batch, DIRECTIONS, FEATURES}.issuperset(labels) or labels[-1] != FEATURES:
             raise self._refusal(f"output {result!r}", ConversionError(f"its axes are {', '.join(labels)}"))
-        network = Network(tuple(parts.found), "onnx", notes=tuple(parts.notes))
-        return Reading(network, parts.source, time, batch, result, labels, tuple(parts.given))
+        network = Network(tuple(parts.found), "onnx", notes=tuple(parts.notes), lengths=parts.lengths)
+        axes = {axis.label: axis for axis in self.declared[parts.source]}
+        states = tuple(name for name in parts.given if name != parts.lengths_from)
+        return Reading(network, parts.source, axes[time], axes[batch], result, labels, states, parts.lengths_from)
 
     def _output(self) -> tuple[str, Stream]:
         """The output that everything leads to."""
@@ -169,7 +171,9 @@ class Reader:
             return self._folded(op, arrays, attributes)
         if op == "Expand" and isinstance(operands[0], Known):
             array = operands[0].array  # an initial state: a number, or one row for the whole batch
-            return Filled(float(array.reshape(()))) if array.size == 1 else operands[0]
+            if array.size > 1:
+                return operands[0]
+            return Filled(array.reshape(()).item())
         if op in _PIECES and isinstance(operands[0], Given) and not any(isinstance(one, Given) for one in operands[1:]):
             return list[Value]([operands[0]] * attributes["outputs"])
         found = of_sizes(op, attributes, operands)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gatewright.convert.activations import spelled
 from gatewright.convert.functions import FUNCTIONS
-from gatewright.convert.network import Activation, Dense, Embedding, Max, Mean, Part, Recurrent, Scale
+from gatewright.convert.network import Activation, Dense, Embedding, Lengths, Max, Mean, Part, Recurrent, Scale
 from gatewright.convert.onnx_files import operators
 from gatewright.convert.onnx_files.folding import axes_of
 from gatewright.convert.onnx_files.values import (
@@ -59,7 +59,8 @@ class Parts:
         self.given: dict[str, None] = {}
         self.roles: dict[str, str] = {}  # "time" and "batch" to labels
         self.source: str | None = None
-        self.ragged = False  # whether rows have lengths
+        self.lengths: Lengths | None = None  # of the rows
+        self.lengths_from = ""  # the graph's input that they are
         self.version = 1  # of the network: what a node gives stands for the network as it was then
 
     def take(self, value: Value | None) -> Stream:
@@ -85,7 +86,7 @@ class Parts:
         assert isinstance(layer, Recurrent)
         if STEP in stream.labels:
             raise ConversionError("it reads an axis of one step")
-        if stream.last == "step" and (self.ragged or layer.backwards or len(layer.directions) > 1):
+        if stream.last == "step" and (self.lengths or layer.backwards or len(layer.directions) > 1):
             raise ConversionError("it reads the last step of a layer whose last states are elsewhere")
         self.found[index] = replace(layer, returns="last")
 
@@ -162,7 +163,7 @@ class Parts:
             raise ConversionError(
                 "it goes along another axis than time, or keeps it", expected="axes: [time], keepdims: 0", got=str(axes)
             )
-        if self.ragged:
+        if self.lengths:
             raise ConversionError("it takes in the steps behind the end of a row, whose lengths are given to the graph")
         if DIRECTIONS in stream.labels:
             raise ConversionError("it reads two directions that are not side by side")
@@ -197,7 +198,14 @@ class Parts:
         time, batch = self._roles(stream, batch_first)
         shape = (arrays["W"].shape[0], 1, arrays["R"].shape[-1])
         begin = {name[-1]: self._initial(named.get(name), shape, batch_first) for name in ("initial_h", "initial_c")}
-        self._lengths(named.get("sequence_lens"), time)
+        lengths = self._lengths(named.get("sequence_lens"), time, batch)
+        if any(isinstance(part, Recurrent) for part in self.found) and lengths != self.lengths:
+            raise ConversionError(
+                "its rows end elsewhere than those of the layers below",
+                expected="the same sequence_lens for all layers, or none",
+                got="none" if lengths is None else str(lengths),
+            )
+        self.lengths = lengths
         given = {state: array for state, array in begin.items() if array is not None}
         layer, notes = operators.read(op, attributes, arrays, given)
         if stream.axes[-1].size not in (None, layer.inputs):
@@ -231,8 +239,8 @@ class Parts:
         match value:
             case None:
                 return None
-            case Filled():
-                return np.full(shape, value.value, np.float32) if value.value else None
+            case Filled(float(number)):
+                return np.full(shape, number, np.float32) if number else None
             case Known():
                 return value.array.swapaxes(0, 1) if batch_first and value.array.ndim == 3 else value.array
             case Given() | Stream(version=0):
@@ -242,20 +250,28 @@ class Parts:
             case _:
                 raise ConversionError("its initial state is none that is known")
 
-    def _lengths(self, value: Value | None, time: Axis) -> None:
+    def _lengths(self, value: Value | None, time: Axis, batch: Axis) -> Lengths | None:
+        """How many steps each row has; None where all have all."""
         match value:
             case None:
-                pass
-            case Known() if time.size is not None and (value.array == time.size).all():
-                pass  # every row has all steps
-            case Given() | Stream(version=0):
+                return None
+            case Filled(filled) if filled in (time.label, time.size):
+                return None
+            case Known():
+                return _fixed(value.array, time, batch)
+            case Stream(version=0) if len(value.axes) == 1:
                 name = self._beside(value)
-                self.ragged = True
-                self.notes[f"lengths are given to the graph as {name!r}"] = None
+                if self.lengths_from not in ("", name):
+                    raise ConversionError(
+                        f"its lengths are {name!r}, and those of the layers below {self.lengths_from!r}"
+                    )
+                self.lengths_from = name
+                self.notes[f"lengths are given to the graph as {name!r}, which OpenVINO 2026.4 does not heed"] = None
+                return "given"
             case _:
                 raise ConversionError(
-                    "its sequence_lens are fixed in the file",
-                    expected="an input of the graph, or as many as there are steps",
+                    "its sequence_lens are computed in the graph",
+                    expected="an input of the graph (batch,), or numbers that stand in the file",
                     do="make sequence_lens an input of the graph",
                 )
 
@@ -294,6 +310,21 @@ def _function(op: str, attributes: Attributes) -> str:
         constants = ", ".join(f"{name} {attributes[name]:g}" for name in ("alpha", "beta") if name in attributes)
         raise ConversionError("it is an activation that no layer here has", got=constants)
     return function
+
+
+def _fixed(lengths: Array, time: Axis, batch: Axis) -> tuple[int, ...] | None:
+    """Lengths that stand in the file, where they are not those of whole rows."""
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or batch.size not in (None, len(lengths)):
+        raise ConversionError(
+            "its sequence_lens do not fit the batch", expected=f"({batch.size or 'batch'},)", got=str(lengths.shape)
+        )
+    if not lengths.size or lengths.min() < 1 or lengths.max() > (time.size or np.inf):
+        raise ConversionError(
+            "its sequence_lens are no numbers of steps",
+            expected=f"from 1 to {time.size or 'all'}",
+            got=str(lengths[:8]),
+        )
+    return None if (lengths == time.size).all() else tuple(int(each) for each in lengths)
 
 
 def _vector(bias: Array, size: int) -> Array:

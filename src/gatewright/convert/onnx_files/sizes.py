@@ -34,7 +34,9 @@ def _product(left: tuple[int | str, ...], right: tuple[int | str, ...]) -> Sizes
     return Sizes(tuple(made)) if len(made) == len(pairs) else None
 
 
-def _piece(op: str, sizes: Sizes, attributes: Attributes, operands: Operands) -> Sizes | None:
+def _piece(op: str, sizes: Sizes, attributes: Attributes, operands: Operands) -> Sizes | Filled | None:
+    if op == "Expand" and len(sizes.items) == 1:
+        return Filled(sizes.items[0])
     if op in ("Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast"):
         return sizes
     arrays = [one.array if isinstance(one, Known) else None for one in operands]

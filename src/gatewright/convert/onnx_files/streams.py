@@ -23,7 +23,7 @@ from gatewright.errors import ConversionError
 
 Attributes = Mapping[str, Any]
 Operands = Sequence[Value | None]
-LARGEST = 2**31
+LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)

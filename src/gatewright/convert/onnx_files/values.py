@@ -27,9 +27,9 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """The same number everywhere, in a shape that may depend on the input."""
+    """The same number everywhere, in a shape that may depend on the input; a label stands for its axis's size."""
 
-    value: float
+    value: float | str
 
 
 @dataclass(frozen=True, slots=True)

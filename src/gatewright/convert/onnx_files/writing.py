@@ -61,6 +61,7 @@ class Writer:
             if symbols
             else helper.make_tensor_value_info("input", self.kind, ["time", "batch", _inputs(self.network)])
         )
+        inputs = [given, *self._lengths()]
         value = "symbols" if symbols else "input"
         for index, part in enumerate(self.network.parts):
             value = self._part(part, value, f"{type(part).__name__.lower()}{index}")
@@ -68,11 +69,21 @@ class Writer:
         leading = ["batch"] if self.last else ["time", "batch"]
         output = helper.make_tensor_value_info("output", self.kind, [*leading, _outputs(self.network)])
         weights = [numpy_helper.from_array(array, name) for name, array in self.arrays.items()]
-        graph = helper.make_graph(self.nodes, "network", [given], [output], weights)
+        graph = helper.make_graph(self.nodes, "network", inputs, [output], weights)
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, producer_name="gatewright", opset_imports=opsets, ir_version=IR_VERSION)
         checker.check_model(model, full_check=True)
         return model
+
+    def _lengths(self) -> list[Any]:
+        """The graph's input of lengths, where it has one; they are what every layer reads."""
+        from onnx import TensorProto, helper
+
+        self.lengths = "lengths" if self.network.lengths else ""
+        if isinstance(self.network.lengths, tuple):
+            self.array("lengths", np.array(self.network.lengths, np.int32))
+            return []
+        return [helper.make_tensor_value_info("lengths", TensorProto.INT32, ["batch"])] if self.lengths else []
 
     def node(self, op: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> str:
         """One node; the name of its first result."""
@@ -119,6 +130,8 @@ class Writer:
                 raise ConversionError(f"a part of the network cannot be written as ONNX: {type(part).__name__}")
 
     def _pool(self, part: Mean | Max, value: str, name: str) -> str:
+        if self.lengths:
+            raise ConversionError(f"a {type(part).__name__} of rows of several lengths has no operator in ONNX")
         if self.last:
             raise ConversionError(f"there are no steps left that a {type(part).__name__} could be of")
         self.last = True
@@ -155,7 +168,7 @@ class Writer:
         op, attributes, arrays = operators.write(part)
         inputs = [value, *(self.array(f"{name}.{one}", arrays[one].astype(self.dtype)) for one in ("W", "R"))]
         inputs.append(self.array(f"{name}.B", arrays["B"].astype(self.dtype)) if "B" in arrays else "")
-        inputs += ["", self._state(part, "h", value, name)]
+        inputs += [self.lengths, self._state(part, "h", value, name)]
         if op == "LSTM":
             inputs.append(self._state(part, "c", value, name))
             inputs.append(self.array(f"{name}.P", arrays["P"].astype(self.dtype)) if "P" in arrays else "")
