@@ -6,7 +6,7 @@ class GatewrightError(Exception):
     """A wrong use, said in a way that helps.
 
     `problem` names the user's object and what is wrong with it; `expected`, `got` and `do` follow on lines of their
-    own.
+    own. `shell` is what to do instead where a command says it: options of the command, and no Python.
     """
 
     def __init__(
@@ -16,13 +16,22 @@ class GatewrightError(Exception):
         expected: str | None = None,
         got: str | None = None,
         do: str | None = None,
+        shell: str | None = None,
     ) -> None:
         self.problem = problem
         self.expected = expected
         self.got = got
         self.do = do
-        parts = (("expected", expected), ("got", got), ("do", do))
-        super().__init__("\n".join([problem, *(f"  {label}: {text}" for label, text in parts if text)]))
+        self.shell = shell
+        super().__init__(self._text(do))
+
+    def in_shell(self) -> str:
+        """The message as a command shows it."""
+        return self._text(self.shell or self.do)
+
+    def _text(self, do: str | None) -> str:
+        parts = (("expected", self.expected), ("got", self.got), ("do", do))
+        return "\n".join([self.problem, *(f"  {label}: {text}" for label, text in parts if text)])
 
 
 class CellError(GatewrightError, TypeError):

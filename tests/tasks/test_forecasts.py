@@ -190,13 +190,13 @@ def test_data_that_does_not_fit(tmp_path: Path) -> None:
         Series.configured(["history=4", "horizon=7"]).data(short)
     assert str(caught.value) == (
         "the series is too short to find its season\n  expected: more than 8 steps to train on\n  got: 7 steps\n"
-        "  do: name it (--set season=...), or forecast fewer steps"
+        "  do: name it, or forecast fewer steps"
     )
     with pytest.raises(DataError, match="the part is too short for one window"):
         Series.configured(["history=40", "horizon=4"]).data(waves(tmp_path, steps=50))
     with pytest.raises(OptionError, match="the series has no such variable"):
         Series.configured(["variables=wave,level"]).data(waves(tmp_path))
-    with pytest.raises(OptionError, match="no whole season has been read"):
+    with pytest.raises(OptionError, match="the season is longer than the history"):
         Series.configured(["history=6", "horizon=2", "season=7"]).data(waves(tmp_path)).parts["train"].batch(0, 0)
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("time,a\n1,2.5\n2,3.5\n3,many\n")

@@ -129,8 +129,13 @@ class TestData:
     def test_data_that_does_not_fit(self, tmp_path: Path) -> None:
         path = tmp_path / "short.txt"
         path.write_text("only a few words")
-        with pytest.raises(DataError, match="the text is too short for one batch"):
+        with pytest.raises(DataError) as caught:
             Words.configured(SMALL).data(str(path))
+        assert str(caught.value) == (
+            f"{path} is too short to hold out a part for the validation\n"
+            "  expected: a text that has two symbols in a share of 0.2 (held_out)\n  got: 4 symbols in all\n"
+            "  do: take a longer text, or hold out nothing, with --set held_out=0"
+        )
         path.write_text("\n")
         with pytest.raises(DataError, match="holds no words"):
             Words.configured([*SMALL, "read=sentences"]).data(str(path))

@@ -60,6 +60,7 @@ def get(name: str) -> Cell:
             expected=f"perhaps {' or '.join(near)}" if near else f"one of {', '.join(CATALOGUE)}",
             got=repr(name),
             do="gw.cells.CATALOGUE has all names; pass a cell of your own itself, not by its name",
+            shell="list the catalogue with: gatewright cells; a cell of your own is my_cells.py:my_cell",
         )
     return cell
 

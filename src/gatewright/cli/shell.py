@@ -65,6 +65,6 @@ def _finite(value: Any) -> Any:
 
 def show_error(error: GatewrightError) -> None:
     """One message, its first line marked."""
-    first, *others = str(error).split("\n")
+    first, *others = error.in_shell().split("\n")
     console = messages()
     console.print(Text.assemble(("error: ", "bold red"), first), *others, sep="\n", soft_wrap=True, markup=False)

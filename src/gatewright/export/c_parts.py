@@ -1,5 +1,6 @@
 """The parts of a C file: a network's encoding, layers, pool and head, each as a cell with its numbers."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
@@ -83,6 +84,7 @@ def parts_of(network: Network) -> tuple[Part, ...]:
             expected="a model that reads a sequence from its beginning on",
             got="one that sees each window by its own level and spread, and reads the naive forecast behind it",
             do=f"export it as ONNX, or its layer alone with layer={record.name!r}",
+            shell=f"export it as ONNX, or its layer alone with {shlex.join(['--layer', record.name])}",
         )
     if record.bidirectional:
         raise OptionError(
@@ -90,6 +92,7 @@ def parts_of(network: Network) -> tuple[Part, ...]:
             expected="a layer that reads a sequence from its beginning on",
             got="a backward direction, which begins at the end",
             do="train the model with bidirectional=False, or export it as ONNX for whole sequences",
+            shell="export it as ONNX, for whole sequences",
         )
     if network.encode == "standardised" and network.encoder:
         parts.append(_plain("standard", _STANDARDISE, network.encoder))

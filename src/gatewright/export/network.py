@@ -1,5 +1,6 @@
 """What is exported: a recurrent layer, and what a recipe's network has before and behind it. All of it is NumPy."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -102,6 +103,7 @@ def read_network(model: ModelFile, name: str | None = None) -> Network:
             expected="a model of a recipe, or a file with one recurrent layer and nothing else",
             got=", ".join(beside[:5]) + (", ..." if len(beside) > 5 else ""),
             do=f"export the layer alone with name={record.name!r}",
+            shell=f"export the layer alone with {shlex.join(['--layer', record.name])}",
         )
     return _alone(model, record)
 
@@ -123,6 +125,7 @@ def _only(model: ModelFile) -> LayerRecord:
             expected="one, or a name",
             got=", ".join(repr(record.name) for record in model.layers) or "none",
             do="give name='...' to export one of them" if model.layers else None,
+            shell="export one of them with --layer NAME" if model.layers else None,
         )
     return model.layers[0]
 

@@ -120,6 +120,7 @@ def _name(given: str) -> str:
             expected="letters, digits and underscores, of which a letter is the first; and no word of C or C++",
             got=repr(given),
             do="give name='...'",
+            shell="give another with --name",
         )
     return given
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,8 +99,8 @@ def _refuse_parts_of_a_window(network: Network, **asked: bool) -> None:
     if network.forecast and option:
         raise OptionError(
             f"a model that forecasts has no {option}: it reads a window of {network.forecast.history} steps at once",
-            got=f"{option}=True",
             do=f"leave it out, or export the layer alone with name={network.layer.name!r}",
+            shell=f"leave it out, or export the layer alone with {shlex.join(['--layer', network.layer.name])}",
         )
 
 

@@ -92,6 +92,7 @@ class GradcheckReport:
             + "\n  ".join([*shown, *([f"and {more} more"] * (more > 0))]),
             expected=f"a relative error of at most {self.threshold:g}",
             do=f"repeat it with seed={self.seed}",
+            shell=f"repeat it with --seed {self.seed}",
         )
 
 
@@ -131,6 +132,7 @@ def gradcheck(
         raise OptionError(
             "torch is not installed, and its autograd is half of the gradient check",
             do="pip install 'gatewright[torch]', or check against differences alone with autograd=False",
+            shell="pip install 'gatewright[torch]', or check against differences alone with --no-autograd",
         )
     cell = cells.get(cell) if isinstance(cell, str) else cell
     trace, initial = (trace_cell(cell), _constants(cell)) if isinstance(cell, Cell) else (cell, {})

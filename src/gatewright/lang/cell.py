@@ -110,6 +110,9 @@ class Cell:
                 do="give a cell's options before it is transformed: gw.masked(gru(reset='after'))"
                 if self.rebind is None
                 else "name one of the expected options",
+                shell="give a cell's options before it is transformed: 'masked(gru(reset=after))'"
+                if self.rebind is None
+                else None,
             )
         bound = {**self.options, **options}
         changed = {key: value for key, value in bound.items() if value is not self.defaults[key]}

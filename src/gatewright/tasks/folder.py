@@ -84,7 +84,7 @@ class RunFolder:
     def check_is(self, recipe: str, settings: Mapping[str, Any], source: str | None) -> None:
         """Make sure that a run that is there already has exactly these settings."""
         kept = self.read(self.run)
-        has = {**kept["settings"], "recipe": kept["recipe"], "data": kept["data"]}
+        has = {**kept["settings"], **kept.get("asked", {}), "recipe": kept["recipe"], "data": kept["data"]}
         wanted = {**settings, "recipe": recipe, "data": absolute(source)}
         differing = [key for key, value in wanted.items() if has.get(key) != value]
         if differing:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -82,11 +82,13 @@ class Forecasting(Recipe):
         found, cuts = self._found(name)
         scaling = Scaling.of(found.values[: cuts.train])
         scaled = scaling.apply(found.values)
-        season = self._season(found, cuts)
+        fitted = self.fitted_to(cuts)
+        made = replace(self, **fitted)
+        season = made.season_of(found, cuts)
 
         def windows(start: int, end: int, seed: int | None = None) -> ForecastBatches:
             rows = _MEASURED_ROWS if seed is None else self.batch
-            part = WindowBatches(scaled, self.history, self.horizon, rows, start=start, end=end, seed=seed)
+            part = WindowBatches(scaled, made.history, made.horizon, rows, start=start, end=end, seed=seed)
             return ForecastBatches(part, season)
 
         parts = {
@@ -101,7 +103,13 @@ class Forecasting(Recipe):
             measured=("validation", "test"),
             origin={"series": name, "variables": list(found.names), "season": season, "sha256": digest},
             scaling=scaling,
+            fitted=fitted,
         )
+
+    def fitted_to(self, cuts: Cuts) -> dict[str, int]:
+        """Smaller history and horizon where a part has no window, or few are trained on, and nobody asked for these."""
+        fitted = self.fitted(horizon=min(cuts.train // 4, cuts.validation - cuts.train, cuts.test - cuts.validation))
+        return fitted | self.fitted(history=(cuts.train - fitted.get("horizon", self.horizon)) // 2)
 
     def prepare(self, network: "nn.Module", data: Data) -> None:
         """Hand it the scaling, and the season of the naive forecast."""
@@ -135,5 +143,6 @@ class Forecasting(Recipe):
             return found, Cuts.ett_hourly()
         return found, Cuts.shares(len(found), validation=self.validation, test=self.test)
 
-    def _season(self, found: Series, cuts: Cuts) -> int:
+    def season_of(self, found: Series, cuts: Cuts) -> int:
+        """Of the naive forecast: as it is set, or what fits the training part best."""
         return self.season or best_season(found.values[: cuts.train], self.horizon, self.history)

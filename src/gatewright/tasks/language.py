@@ -2,13 +2,15 @@
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.beginnings import beginnings_of_text, beginnings_of_words
 from gatewright.tasks.data import (
     CharVocabulary,
     Ragged,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 _MEASURED_ROWS = 8  # streams of a text that is measured; each begins without knowing what came before it
 _MEASURED_SENTENCES = 20
+_LEAST_BATCHES = 10  # of an epoch; where sizes of their own would leave fewer, these are smaller
+_STEPS_TO_ROWS = 8  # of a small text: it is cut into fewer rows first, so that the network still sees some context
 
 Tokens = NDArray[np.integer[Any]]
 
@@ -45,12 +49,23 @@ class LanguageModel(Recipe):
     text: str = setting("python-docs", "the text, by name or path, where --data names none")
     held_out: float = setting(0.05, "share of the text for validation, and again for the test", least=0, below=0.5)
     steps: int = setting(64, "steps that gradients go back through", least=1)
-    prompts: str = setting("The |If ", "what the finished model continues, separated by |")
+    prompts: str = setting("", "what the finished model continues, separated by |; empty: what the text begins with")
     temperature: float = setting(0.5, "of these continuations; 0 takes the most probable", least=0)
 
     @abstractmethod
     def script(self, sizes: Sizes) -> Script:
         """How prompts are read, and how symbols are written."""
+
+    def check_held_out(self, name: str, parts: Mapping[str, Tokens | Ragged], symbols: int) -> None:
+        """Refuse a text of which too little would be held out to predict anything of it."""
+        short = next((part for part, tokens in parts.items() if len(tokens) < 1 + isinstance(tokens, np.ndarray)), None)
+        if short is not None:
+            raise DataError(
+                f"{name} is too short to hold out a part for the {short}",
+                expected=f"a text that has two symbols in a share of {self.held_out:g} (held_out)",
+                got=f"{symbols} symbols in all",
+                do="take a longer text, or hold out nothing, with --set held_out=0",
+            )
 
     def objective(self) -> Symbols:
         """Cross entropy of the next symbol."""
@@ -60,9 +75,24 @@ class LanguageModel(Recipe):
         """Some symbols after each of the prompts."""
         from gatewright.tasks.generate import Writer
 
-        writer, prompts = Writer(model), filter(None, self.prompts.split("|"))
+        writer = Writer(model)
         options: dict[str, Any] = {"length": self.sample_length, "temperature": self.temperature, "seed": self.seed}
-        return {prompt: "".join(writer.stream(prompt, **options)) for prompt in prompts}
+        return {prompt: "".join(writer.stream(prompt, **options)) for prompt in model.prompts}
+
+    def chosen_prompts(self, beginnings: Sequence[str]) -> tuple[str, ...]:
+        """The prompts that are set, or else what the text's own sentences begin with."""
+        return tuple(filter(None, self.prompts.split("|"))) or tuple(beginnings)
+
+    def fitted_to_stream(self, tokens: int) -> dict[str, int]:
+        """Batch and steps that make some batches of so many tokens, where nobody has asked for others."""
+        sizes = {"batch": self.batch, "steps": self.steps}
+        while sizes["batch"] * sizes["steps"] * _LEAST_BATCHES > tokens:
+            shrunk = [name for name, size in sizes.items() if size > 1 and self.is_own(name)]
+            if not shrunk:
+                break
+            weight = {"batch": _STEPS_TO_ROWS * sizes["batch"], "steps": sizes["steps"]}
+            sizes[max(shrunk, key=lambda name: weight[name])] //= 2
+        return self.fitted(**sizes)
 
 
 @dataclass(frozen=True)
@@ -89,19 +119,36 @@ class CharacterModel(LanguageModel):
         name = source or self.text
         text = clean(read_text(name), self.cleaning)
         vocabulary = CharVocabulary.from_text(text, unknown=True)
-        found = split(vocabulary.encode(text), validation=self.held_out, test=self.held_out, train_tokens=self.tokens)
-        train = SequentialBatches(found.train, self.batch, self.steps, random_offset=True, seed=self.seed)
-        parts: dict[str, Batches] = {"train": train}
-        if self.held_out:
-            parts["validation"] = _measured(found.validation, self.steps)
-            parts["test"] = _measured(found.test, self.steps)
+        found = split(vocabulary.encode(text), validation=self.held_out, test=self.held_out)
+        held_out = {"validation": found.validation, "test": found.test} if self.held_out else {}
+        self.check_held_out(name, held_out, len(text))
+        fitted = self.fitted(tokens=len(found.train))
+        fitted |= self.fitted_to_stream(self._tokens_of(name, len(found.train), fitted))
+        made = replace(self, **fitted)
+        train = SequentialBatches(
+            found.train[: made.tokens], made.batch, made.steps, random_offset=True, seed=self.seed
+        )
+        measured = {part: _measured(tokens, made.steps) for part, tokens in held_out.items()}
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         return Data(
-            parts,
+            {"train": train, **measured},
             Sizes(len(vocabulary), len(vocabulary), vocabulary.symbols),
-            measured=("validation", "test") if self.held_out else ("train",),
+            measured=tuple(measured) or ("train",),
             origin={"text": name, "sha256": digest},
+            fitted=fitted,
+            prompts=self.chosen_prompts(beginnings_of_text(text)),
         )
+
+    def _tokens_of(self, name: str, there: int, fitted: Mapping[str, int]) -> int:
+        """How many characters are trained on, of those that are there."""
+        wanted = fitted.get("tokens", self.tokens) or there
+        if wanted > there:
+            raise OptionError(
+                f"setting 'tokens' is more than {name} has to train on",
+                expected=f"1 to {there}, or none for all",
+                got=str(wanted),
+            )
+        return wanted
 
     def evaluation(self, source: str | None, model: "Model") -> Data:
         """What was held out; of another text all of it, in the symbols that the model knows."""
@@ -119,7 +166,6 @@ class WordModel(LanguageModel):
 
     text: str = "ptb"
     steps: int = 35
-    prompts: str = "the company|in "
     words: int | None = setting(None, "size of the vocabulary, other words are unknown; none: all words", least=4)
     read: Literal["stream", "sentences"] = setting("stream", "one stream, or sentences apart, the longest cut to steps")
     tied: bool = setting(False, "the matrix of the embedding is that of the output")
@@ -141,15 +187,22 @@ class WordModel(LanguageModel):
         """The parts of the text, or its last shares held out; what has no held out part is measured itself."""
         name = source or self.text
         vocabulary, found = self._found(name, self.held_out)
-        parts = {part: self._batches(one, trained=part == "train") for part, one in found.items()}
+        words = found["train"].values if isinstance(found["train"], Ragged) else found["train"]
+        held_out = {part: one for part, one in found.items() if part != "train"}
+        self.check_held_out(name, held_out, len(words) + sum(map(len, held_out.values())))
+        fitted = self.fitted_to_stream(len(words)) if self.read == "stream" else {}
+        made = replace(self, **fitted)
+        parts = {part: made.batches_of(one, trained=part == "train") for part, one in found.items()}
         digest = hashlib.sha256("\n".join(vocabulary.symbols).encode())
         for one in found.values():
             digest.update(one.values.tobytes() if isinstance(one, Ragged) else one.tobytes())
         return Data(
             parts,
             Sizes(len(vocabulary), len(vocabulary), vocabulary.symbols),
-            measured=tuple(part for part in parts if part != "train") or ("train",),
+            measured=tuple(held_out) or ("train",),
             origin={"text": name, "sha256": digest.hexdigest()},
+            fitted=fitted,
+            prompts=self.chosen_prompts(beginnings_of_words(words, vocabulary.symbols)),
         )
 
     def evaluation(self, source: str | None, model: "Model") -> Data:
@@ -162,7 +215,7 @@ class WordModel(LanguageModel):
             part: Ragged(numbers[one.values], one.starts, one.lengths) if isinstance(one, Ragged) else numbers[one]
             for part, one in found.items()
         }
-        parts = {part if len(known) > 1 else "text": self._batches(one, trained=False) for part, one in known.items()}
+        parts = {part if len(known) > 1 else "text": self.batches_of(one, trained=False) for part, one in known.items()}
         return Data(parts, model.sizes, measured=tuple(parts))
 
     def _found(self, name: str, held_out: float) -> tuple[WordVocabulary, dict[str, Tokens | Ragged]]:
@@ -172,7 +225,8 @@ class WordModel(LanguageModel):
         parts: Iterable[tuple[str, Tokens | Ragged]] = loaded.parts._asdict().items()
         return loaded.vocabulary, {part: one for part, one in parts if len(one)}
 
-    def _batches(self, part: Tokens | Ragged, *, trained: bool) -> Batches:
+    def batches_of(self, part: Tokens | Ragged, *, trained: bool) -> Batches:
+        """A part of the text as batches, to train on or to measure."""
         if isinstance(part, Ragged):
             part = part.shortened(self.steps + 1)
             rows, seed = (self.batch, self.seed) if trained else (_MEASURED_SENTENCES, None)

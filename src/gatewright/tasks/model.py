@@ -22,6 +22,7 @@ class Model:
     sizes: Sizes
     network: nn.Module
     source: str | None = None  # the data that it was trained on, where it was not the recipe's own
+    prompts: tuple[str, ...] = ()  # what a model of a text may be given to continue
 
     def save(self, path: Path) -> None:
         """Write the model file."""
@@ -36,6 +37,7 @@ class Model:
             "outputs": self.sizes.outputs,
             "classes": self.sizes.classes,
             "data": self.source,
+            **({"prompts": self.prompts} if self.prompts else {}),
             **self.recipe.described(),
         }
         return ModelFile(
@@ -68,4 +70,10 @@ def load_model(path: Path) -> Model:
             got=f"task {kept.task!r}, gatewright {kept.version}: {error}",
             do="use the version that it was trained with, or train it again",
         ) from error
-    return Model(made, sizes, network.eval(), kept.settings.get("data"))
+    return Model(made, sizes, network.eval(), kept.settings.get("data"), _prompts(made, kept))
+
+
+def _prompts(made: Recipe, kept: ModelFile) -> tuple[str, ...]:
+    """Those of the file; a file of an earlier version has them among the recipe's settings."""
+    earlier = str(getattr(made, "prompts", "")).split("|")
+    return tuple(kept.settings.get("prompts", ())) or tuple(filter(None, earlier))

@@ -108,7 +108,11 @@ class Network(nn.Module):
             named = {"W.embedding": self.encode.weight}
             initialisers.resolve(embedding_init)(named, {"input": sizes.inputs, "hidden": features})
         if weight_drop and not self._recurrent_matrices():
-            raise OptionError("weight_drop has nothing to drop", got="a cell without recurrent matrices U")
+            raise OptionError(
+                "weight_drop has nothing to drop",
+                got="a cell without recurrent matrices U",
+                do="leave it at 0, or take another cell",
+            )
         if tied:
             self.output.weight = _shared(self.encode, self.output)
 
@@ -139,6 +143,7 @@ def _shared(encode: nn.Module, output: nn.Linear) -> nn.Parameter:
             expected=f"an embedding of shape {tuple(output.weight.shape)}, as the output's matrix",
             got=str(held),
             do="leave out tied",
+            shell="leave them apart, with --set tied=no",
         )
     return shared
 

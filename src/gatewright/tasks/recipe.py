@@ -53,6 +53,16 @@ class Sizes:
     vocabulary: tuple[str, ...] | None = None  # of the symbols
     classes: tuple[str, ...] | None = None
 
+    def beside(self, other: "Sizes") -> str:
+        """What a person is told of these sizes where they are not the other's: nothing but what differs."""
+        told = {
+            "inputs": f"{self.inputs} inputs",
+            "outputs": f"{self.outputs} outputs",
+            "vocabulary": f"a vocabulary of {len(self.vocabulary or ()):,} symbols",
+            "classes": f"the classes {', '.join(self.classes or ())}" if self.classes else "classes without names",
+        }
+        return "; ".join(text for name, text in told.items() if getattr(self, name) != getattr(other, name))[:300]
+
 
 @dataclass(frozen=True)
 class Data:
@@ -63,6 +73,8 @@ class Data:
     measured: tuple[str, ...]  # the parts that a finished network is measured on
     origin: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what it was read from, to check a resumed run
     scaling: Scaling | None = None  # of the features in the training part, for a network that standardises them
+    fitted: Mapping[str, int] = field(default_factory=dict[str, int])  # settings that had to be smaller for this data
+    prompts: tuple[str, ...] = ()  # what a model of a text may be given to continue
 
 
 @dataclass(frozen=True)
@@ -195,7 +207,11 @@ class Recipe(ABC):
         data = self.data(source or model.source)
         if data.sizes != model.sizes:
             raise DataError(
-                "the data does not fit the model", expected=str(model.sizes)[:300], got=str(data.sizes)[:300]
+                "the data does not fit the model",
+                expected=model.sizes.beside(data.sizes),
+                got=data.sizes.beside(model.sizes),
+                do="give data of the kind that the model was trained on",
+                shell="give data of the kind that the model was trained on, with --data",
             )
         return data
 
@@ -238,6 +254,29 @@ class Recipe(ABC):
     def settings(self) -> dict[str, Any]:
         """Every setting, ready for JSON."""
         return asdict(self)
+
+    def fitted(self, **largest: int) -> dict[str, int]:
+        """Those of these settings that are larger than is possible and that nobody has asked for, each as it can be.
+
+        A value that is asked for by name stays as it is, so that it is refused where it does not fit.
+        """
+        return {
+            name: size
+            for name, size in largest.items()
+            if (now := getattr(self, name)) is not None and now > size >= 1 and self.is_own(name)
+        }
+
+    def is_own(self, name: str) -> bool:
+        """Whether a setting is as the recipe or --quick has it, so that nobody has asked for its value."""
+        own = next(one.default for one in fields(self) if one.name == name)
+        quick = from_texts(type(self), shlex.split(self.quick))
+        return not self.preset and getattr(self, name) in (own, quick.get(name, own))
+
+    def told_of(self, fitted: Mapping[str, int]) -> str:
+        """A line for a person, where settings were made smaller."""
+        now = " ".join(f"{name}={size}" for name, size in fitted.items())
+        asked = " ".join(f"{name}={getattr(self, name)}" for name in fitted)
+        return f"there is little data, so that sizes are smaller: {now} (not {asked})" if fitted else ""
 
     def expectation(self) -> Expected | None:
         """What these settings reach, if it is known: of another seed the same, of other changes nothing."""

@@ -1,7 +1,7 @@
 """Training a recipe: from its settings to a model file, a measured result and a picture of the curves."""
 
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +132,11 @@ def _check_asked(
     if processes is not None:
         wanted |= asdict(processes)
     has = {**kept["settings"], **{key: kept[key] for key in ("recipe", "data", "devices", "nodes")}}
+    asked_before = kept.get("asked", {})  # sizes that were smaller in the end
     differing = [
-        f"{key}={value}, where the run has {has.get(key)}" for key, value in wanted.items() if has.get(key) != value
+        f"{key}={value}, where the run has {has.get(key)}"
+        for key, value in wanted.items()
+        if value not in (has.get(key), asked_before.get(key, has.get(key)))
     ]
     if differing:
         raise OptionError(
@@ -157,12 +160,15 @@ class _Session:
         trace: Trace | None = None,
     ) -> None:
         torch.manual_seed(made.seed)
-        self.folder, self.made, self.source, self.processes = folder, made, source, processes
+        self.folder, self.source, self.processes = folder, source, processes
         self.console = (console or Console(stderr=True)) if processes.is_first else Console(quiet=True)
         self.data: Data = made.data(source)
+        self.asked = {name: getattr(made, name) for name in self.data.fitted}
+        self.remark = made.told_of(self.data.fitted)
+        self.made = made = replace(made, **self.data.fitted)
         network = made.network(self.data.sizes, trace or read_cell(made.cell))
         made.prepare(network, self.data)
-        self.model = Model(made, self.data.sizes, network, source)
+        self.model = Model(made, self.data.sizes, network, source, self.data.prompts)
         self.learner = Learner(made, self.model.network, self.data)
         self.history = History(self.learner, folder, self.data.parts.get("validation"))
         self.keeper = Keeper(
@@ -174,6 +180,7 @@ class _Session:
         return {
             "recipe": self.made.name,
             "settings": self.made.settings(),
+            "asked": self.asked,
             "data": self.source,
             "origin": dict(self.data.origin),
             "trace": to_text(layer_records(self.model.network)[0].trace),
@@ -232,6 +239,8 @@ class _Session:
         self.console.print(
             f"{made.name}, {made.cell}, {self._parameters:,} parameters, seed {made.seed}{several}", highlight=False
         )
+        if self.remark:
+            self.console.print(self.remark, highlight=False, soft_wrap=True)
         if made.precision == "bf16":
             kind = next(self.model.network.parameters()).device.type if not torch.cuda.is_available() else "cuda"
             with torch.autocast(kind, torch.bfloat16):

@@ -23,7 +23,7 @@ def the_same(one: list[Batch], other: list[Batch]) -> bool:
 
 
 def test_sequential_batches_are_the_books() -> None:
-    batches = list(SequentialBatches(np.arange(35), batch_size=2, num_steps=5))
+    batches = list(SequentialBatches(np.arange(35), batch=2, steps=5))
     assert [batch.inputs.T.tolist() for batch in batches] == [
         [[0, 1, 2, 3, 4], [17, 18, 19, 20, 21]],
         [[5, 6, 7, 8, 9], [22, 23, 24, 25, 26]],
@@ -34,32 +34,30 @@ def test_sequential_batches_are_the_books() -> None:
 
 @given(
     size=st.integers(2, 300),
-    batch_size=st.integers(1, 7),
-    num_steps=st.integers(1, 9),
+    batch=st.integers(1, 7),
+    steps=st.integers(1, 9),
     random_offset=st.booleans(),
     keep_tail=st.booleans(),
     epoch=st.integers(0, 5),
 )
 def test_streams_continue_and_end_together(
-    size: int, batch_size: int, num_steps: int, random_offset: bool, keep_tail: bool, epoch: int
+    size: int, batch: int, steps: int, random_offset: bool, keep_tail: bool, epoch: int
 ) -> None:
-    assume(size > batch_size * num_steps + num_steps)
-    batches = SequentialBatches(
-        np.arange(size), batch_size, num_steps, random_offset=random_offset, keep_tail=keep_tail
-    )
+    assume(size > batch * steps + steps)
+    batches = SequentialBatches(np.arange(size), batch, steps, random_offset=random_offset, keep_tail=keep_tail)
     streams = np.concatenate([batches.batch(epoch, place).inputs for place in range(len(batches))])
     targets = np.concatenate([batches.batch(epoch, place).targets for place in range(len(batches))])
     assert np.array_equal(targets, streams + 1)
     assert np.array_equal(streams[1:], streams[:-1] + 1)
     assert targets.max() < size
     first = streams[0, 0]
-    assert first < num_steps if random_offset else first == 0
+    assert first < steps if random_offset else first == 0
     if keep_tail:  # each stream then ends where the next one starts
         assert np.array_equal(streams[0, 1:], targets[-1, :-1])
-    if keep_tail and not random_offset and batch_size == 1:
+    if keep_tail and not random_offset and batch == 1:
         assert len(streams) == size - 1
     if not keep_tail:
-        assert len(streams) == len(batches) * num_steps
+        assert len(streams) == len(batches) * steps
 
 
 def test_the_offset_differs_between_epochs_and_takes_every_value() -> None:
@@ -69,7 +67,7 @@ def test_the_offset_differs_between_epochs_and_takes_every_value() -> None:
 
 @pytest.mark.parametrize("random_offset", [False, True])
 def test_an_epoch_of_windows_reads_each_token_at_most_once(random_offset: bool) -> None:
-    windows = RandomWindows(TOKENS, batch_size=3, num_steps=7, random_offset=random_offset)
+    windows = RandomWindows(TOKENS, batch=3, steps=7, random_offset=random_offset)
     for _ in range(3):
         epoch = list(windows)
         assert len(epoch) == len(windows) == (1000 - 1 - 6 * random_offset) // 7 // 3
@@ -146,9 +144,9 @@ def test_the_shortest_text_is_said_and_is_enough(kind: type[TokenBatches], rando
         kind(np.arange(needed - 1), 4, 6, random_offset=random_offset)
     assert str(caught.value) == (
         "the text is too short for one batch\n"
-        f"  expected: at least {needed} tokens for batch_size=4, num_steps=6\n"
+        f"  expected: at least {needed} tokens for batch=4, steps=6\n"
         f"  got: {needed - 1} tokens\n"
-        "  do: use a longer text, or a smaller batch_size or num_steps"
+        "  do: use a longer text, or a smaller batch or steps"
     )
 
 
@@ -167,9 +165,9 @@ def test_wrong_tokens_and_options_are_errors(kind: type[TokenBatches]) -> None:
         kind(np.zeros((10, 10), np.int64), 2, 2, random_offset=False, seed=0)
     with pytest.raises(ShapeError, match=r"got: shape \(100,\), float64"):
         kind(np.zeros(100), 2, 2, random_offset=False, seed=0)
-    with pytest.raises(OptionError, match="batch_size is too small\n  expected: at least 1\n  got: 0"):
+    with pytest.raises(OptionError, match="batch is too small\n  expected: at least 1\n  got: 0"):
         kind(TOKENS, 0, 2, random_offset=False, seed=0)
-    with pytest.raises(OptionError, match="num_steps is too small"):
+    with pytest.raises(OptionError, match="steps is too small"):
         kind(TOKENS, 2, 0, random_offset=False, seed=0)
     with pytest.raises(OptionError, match="seed is too small"):
         kind(TOKENS, 2, 2, random_offset=False, seed=-1)

@@ -100,5 +100,7 @@ def test_what_is_held_out_has_its_share_of_each_class(share: float) -> None:
 def test_a_part_of_nothing_is_an_error() -> None:
     with pytest.raises(OptionError, match="the share to hold out is no share\n  expected: 0 < share < 1\n  got: 1"):
         held_out(np.zeros(5, np.int64), 1, seed=0)
-    with pytest.raises(DataError, match="nothing would be left in a part\n  got: 0 of 3 held out"):
+    with pytest.raises(DataError, match="nothing would be left in a part\n") as caught:
         held_out(np.zeros(3, np.int64), 0.1, seed=0)
+    assert caught.value.got == "0 of 3 held out, a share of 0.1"
+    assert caught.value.shell == "choose another share, with --set held_out=..., or give more examples"

@@ -202,7 +202,9 @@ def test_each_season_repeats_the_last() -> None:
     history = np.arange(12.0).reshape(6, 1, 2)
     found = seasonal_naive(history, season=2, horizon=5)
     assert found[:, 0, 0].tolist() == [8, 10, 8, 10, 8]
-    with pytest.raises(OptionError, match="no whole season has been read\n  expected: 1 to 6\n  got: 7"):
+    with pytest.raises(
+        OptionError, match="the season is longer than the history that repeats it\n  expected: 1 to 6 steps"
+    ):
         seasonal_naive(history, season=7, horizon=1)
 
 

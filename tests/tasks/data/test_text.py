@@ -114,13 +114,6 @@ def test_nothing_need_be_held_out() -> None:
     assert [len(part) for part in parts] == [10, 0, 0]
 
 
-def test_training_can_keep_its_first_tokens_only() -> None:
-    whole, part = split(np.arange(1000)), split(np.arange(1000), train_tokens=100)
-    assert np.array_equal(part.train, np.arange(100))
-    assert np.array_equal(part.validation, whole.validation)
-    assert np.array_equal(part.test, whole.test)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -128,8 +121,6 @@ def test_training_can_keep_its_first_tokens_only() -> None:
         ({"test": 1.0}, "test is a fraction of the text"),
         ({"validation": float("nan")}, "validation is a fraction of the text"),
         ({"validation": 0.6, "test": 0.4}, "nothing is left to train on"),
-        ({"train_tokens": 91}, "train_tokens does not fit the training part\n  expected: 1 to 90\n  got: 91"),
-        ({"train_tokens": 0}, "train_tokens does not fit the training part"),
     ],
 )
 def test_a_wrong_split_is_an_error(options: dict[str, float], message: str) -> None:

@@ -42,8 +42,15 @@ def test_fewer_images_to_train_on(tmp_path: Path) -> None:
     data = Images(images=12, validation=10, batch=5).data(small_images(tmp_path))
     assert [len(part.batch(0, 0).targets) for part in data.parts.values()] == [5, 10, 10]
     assert len(data.parts["train"]) == 3
-    with pytest.raises(OptionError, match="validation leaves a part empty\n  expected: 1 to 39\n  got: 5000"):
-        Images().data(str(tmp_path))
+    with pytest.raises(OptionError, match="validation leaves a part empty\n  expected: 1 to 39\n  got: 4000"):
+        Images(validation=4000).data(str(tmp_path))
+    fitted = Images().data(str(tmp_path))
+    assert fitted.fitted == {"validation": 8}
+    assert [sum(len(part.batch(0, place).targets) for place in range(len(part))) for part in fitted.parts.values()] == [
+        32,
+        8,
+        10,
+    ]
 
 
 def test_what_is_no_folder_of_images(tmp_path: Path) -> None:

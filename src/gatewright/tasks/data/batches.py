@@ -36,33 +36,34 @@ class TokenBatches(ABC):
 
     carries_state: ClassVar[bool]  # whether a row continues the same row of the batch before it
 
-    def __init__(self, tokens: Tokens, batch_size: int, num_steps: int, *, random_offset: bool, seed: int) -> None:
+    def __init__(self, tokens: Tokens, batch: int, steps: int, *, random_offset: bool, seed: int) -> None:
         if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
             got = f"shape {tokens.shape}, {tokens.dtype}"
             raise ShapeError("tokens are one row of whole numbers", expected="shape (n,), integers", got=got)
         for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("num_steps", num_steps, 1),
+            ("batch", batch, 1),
+            ("steps", steps, 1),
             ("seed", seed, 0),
         ):
             if value < least:
                 raise OptionError(f"{name} is too small", expected=f"at least {least}", got=str(value))
         self.tokens = tokens
-        self.batch_size = batch_size
-        self.num_steps = num_steps
+        self._rows = batch
+        self._steps = steps
         self.random_offset = random_offset
         self.seed = seed
         self._state = BatchState(0, 0)
         # What no epoch may count on as input: the last token, and those before the latest possible start.
-        unusable = 1 + (num_steps - 1 if random_offset else 0)
+        unusable = 1 + (steps - 1 if random_offset else 0)
         self._usable = max(len(tokens) - unusable, 0)
         if len(self) < 1:
-            needed = batch_size * self._fewest_steps + unusable
+            needed = batch * self._fewest_steps + unusable
             raise DataError(
                 "the text is too short for one batch",
-                expected=f"at least {needed} tokens for batch_size={batch_size}, num_steps={num_steps}",
+                expected=f"at least {needed} tokens for batch={batch}, steps={steps}",
                 got=f"{len(tokens)} tokens",
-                do="use a longer text, or a smaller batch_size or num_steps",
+                do="use a longer text, or a smaller batch or steps",
+                shell="use a longer text, or smaller sizes: --set batch=... --set steps=...",
             )
 
     @abstractmethod
@@ -76,9 +77,9 @@ class TokenBatches(ABC):
     def __iter__(self) -> Iterator[Batch]:
         epoch = self._state.epoch
         for position in range(self._state.position, len(self)):
-            batch = self.batch(epoch, position)
+            found = self.batch(epoch, position)
             self._state = self._after(epoch, position)
-            yield batch
+            yield found
 
     @property
     def state(self) -> BatchState:
@@ -93,7 +94,7 @@ class TokenBatches(ABC):
                 "these batches have no such place",
                 expected=f"epoch >= 0, 0 <= position < {len(self)}",
                 got=f"epoch {epoch}, position {position}",
-                do="resume with the text, batch_size and num_steps of the interrupted run",
+                do="resume with the text, batch and steps of the interrupted run",
             )
         self._state = BatchState(epoch, position)
 
@@ -102,10 +103,10 @@ class TokenBatches(ABC):
 
     @property
     def _fewest_steps(self) -> int:
-        return self.num_steps
+        return self._steps
 
     def _offset(self, random: np.random.Generator) -> int:
-        return int(random.integers(self.num_steps)) if self.random_offset else 0
+        return int(random.integers(self._steps)) if self.random_offset else 0
 
     def _random(self, epoch: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, epoch])
@@ -114,9 +115,9 @@ class TokenBatches(ABC):
 class SequentialBatches(TokenBatches):
     """Truncated back-propagation through time: row r of each batch continues row r of the batch before it.
 
-    The tokens are cut into `batch_size` contiguous streams of equal length, and a batch is the next
-    `num_steps` of every stream, so a state can be carried from batch to batch; at position 0 it begins anew.
-    With `random_offset` each epoch starts at one of the first `num_steps` tokens, drawn from (seed, epoch).
+    The tokens are cut into `batch` contiguous streams of equal length, and a batch is the next
+    `steps` of every stream, so a state can be carried from batch to batch; at position 0 it begins anew.
+    With `random_offset` each epoch starts at one of the first `steps` tokens, drawn from (seed, epoch).
     What does not fill a batch at a stream's end is left out, or comes as a last, shorter batch with
     `keep_tail`.
     """
@@ -126,70 +127,68 @@ class SequentialBatches(TokenBatches):
     def __init__(
         self,
         tokens: Tokens,
-        batch_size: int,
-        num_steps: int,
+        batch: int,
+        steps: int,
         *,
         random_offset: bool = False,
         seed: int = 0,
         keep_tail: bool = False,
     ) -> None:
         self.keep_tail = keep_tail
-        super().__init__(tokens, batch_size, num_steps, random_offset=random_offset, seed=seed)
+        super().__init__(tokens, batch, steps, random_offset=random_offset, seed=seed)
 
     def __len__(self) -> int:
-        whole, rest = divmod(self._stream_length, self.num_steps)
+        whole, rest = divmod(self._stream_length, self._steps)
         return whole + (self.keep_tail and rest > 0)
 
     def batch(self, epoch: int, position: int) -> Batch:
         """The steps of that position in every stream."""
         start = self._offset(self._random(epoch))
-        steps = slice(position * self.num_steps, min((position + 1) * self.num_steps, self._stream_length))
+        steps = slice(position * self._steps, min((position + 1) * self._steps, self._stream_length))
         return _batch(self._streams(start)[steps], self._streams(start + 1)[steps])
 
     @property
     def _stream_length(self) -> int:
-        return self._usable // self.batch_size
+        return self._usable // self._rows
 
     def _streams(self, start: int) -> Tokens:
         length = self._stream_length
-        return self.tokens[start : start + length * self.batch_size].reshape(self.batch_size, length).T
+        return self.tokens[start : start + length * self._rows].reshape(self._rows, length).T
 
     @property
     def _fewest_steps(self) -> int:
-        return 1 if self.keep_tail else self.num_steps
+        return 1 if self.keep_tail else self._steps
 
 
 class RandomWindows(TokenBatches):
     """Independent windows in an order drawn from (seed, epoch); no state can be carried.
 
-    The tokens are cut into windows of `num_steps` that do not overlap, so an epoch reads every one of them
-    once; the cuts start at one of the first `num_steps` tokens, drawn too, so that they differ between
+    The tokens are cut into windows of `steps` that do not overlap, so an epoch reads every one of them
+    once; the cuts start at one of the first `steps` tokens, drawn too, so that they differ between
     epochs. Windows that do not fill the last batch are left out of that epoch.
     """
 
     carries_state = False
 
-    def __init__(
-        self, tokens: Tokens, batch_size: int, num_steps: int, *, random_offset: bool = True, seed: int = 0
-    ) -> None:
+    def __init__(self, tokens: Tokens, batch: int, steps: int, *, random_offset: bool = True, seed: int = 0) -> None:
         self._order: tuple[int, int, NDArray[np.int64]] | None = None
-        super().__init__(tokens, batch_size, num_steps, random_offset=random_offset, seed=seed)
+        super().__init__(tokens, batch, steps, random_offset=random_offset, seed=seed)
 
     def __len__(self) -> int:
-        return self._usable // self.num_steps // self.batch_size
+        return self._usable // self._steps // self._rows
 
     def batch(self, epoch: int, position: int) -> Batch:
         """The windows of that position in the epoch's order."""
         offset, order = self._drawn(epoch)
-        starts = offset + self.num_steps * order[position * self.batch_size : (position + 1) * self.batch_size]
-        places = starts + np.arange(self.num_steps)[:, np.newaxis]  # (steps, batch)
+        starts = offset + self._steps * order[position * self._rows : (position + 1) * self._rows]
+        places = starts + np.arange(self._steps)[:, np.newaxis]  # (steps, batch)
         return _batch(self.tokens[places], self.tokens[places + 1])
 
     def _drawn(self, epoch: int) -> tuple[int, NDArray[np.int64]]:
         if self._order is None or self._order[0] != epoch:
             random = self._random(epoch)
             offset = self._offset(random)
-            self._order = (epoch, offset, random.permutation(self._usable // self.num_steps))
+            self._order = (epoch, offset, random.permutation(self._usable // self._steps))
         return self._order[1:]
 
 

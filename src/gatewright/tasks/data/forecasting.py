@@ -103,6 +103,7 @@ class WindowBatches:
                 expected=f"{history} steps to read and {horizon} to forecast",
                 got=f"{end - start} steps, and {start} before them",
                 do="take a shorter history or horizon, or a larger part",
+                shell="take a shorter history or horizon, with --set history=... --set horizon=...; or a longer series",
             )
         self._order = EpochOrder(len(self.targets), seed)
 
@@ -125,7 +126,13 @@ def seasonal_naive(history: Values, season: int, horizon: int) -> Values:
 def repeated_steps(steps: int, season: int, horizon: int) -> NDArray[np.int64]:
     """Which of the `steps` that were read each step to come repeats, where the last season does: (horizon,)."""
     if not 1 <= season <= steps:
-        raise OptionError("no whole season has been read", expected=f"1 to {steps}", got=str(season))
+        raise OptionError(
+            "the season is longer than the history that repeats it",
+            expected=f"1 to {steps} steps",
+            got=str(season),
+            do="take a shorter season, or a longer history",
+            shell="take a shorter season, or a longer history, with --set season=... or --set history=...",
+        )
     return steps - season + np.arange(horizon, dtype=np.int64) % season
 
 
@@ -139,7 +146,8 @@ def best_season(values: Values, horizon: int, longest: int) -> int:
             "the series is too short to find its season",
             expected=f"more than {horizon + 1} steps to train on",
             got=f"{len(values)} steps",
-            do="name it (--set season=...), or forecast fewer steps",
+            do="name it, or forecast fewer steps",
+            shell="name it with --set season=..., or forecast fewer steps with --set horizon=...",
         )
     scale = np.where(values.std(0) > 0, values.std(0), 1.0)
     longest = min(longest, len(values) - horizon - 1)

@@ -34,8 +34,10 @@ class LabelledImages:
         return type(self)(self.images[places], self.labels[places])
 
 
-def load_images(source: Source = "mnist", *, validation: int = 5000) -> Parts[LabelledImages]:
+def load_images(source: Source = "mnist", *, validation: int = 5000, at_most: float = 1.0) -> Parts[LabelledImages]:
     """Images in the four idx files of MNIST, by name or in a folder; the first `validation` of them are held out.
+
+    Of few images no more than the share `at_most` is held out.
 
     MNIST has 60,000 images to train on and 10,000 to test with (LeCun, Bottou, Bengio, Haffner 1998,
     http://yann.lecun.com/exdb/mnist/). TensorFlow's tutorials hold out the first 5,000, as is done here. Fashion-MNIST
@@ -49,6 +51,7 @@ def load_images(source: Source = "mnist", *, validation: int = 5000) -> Parts[La
             expected=f"{train.images.shape[1:]}",
             got=f"{test.images.shape[1:]}",
         )
+    validation = min(validation, int(at_most * len(train))) if at_most < 1 else validation
     if not 0 < validation < len(train):
         raise OptionError("validation leaves a part empty", expected=f"1 to {len(train) - 1}", got=str(validation))
     return Parts(train.select(slice(validation, None)), train.select(slice(validation)), test)

@@ -157,6 +157,10 @@ def held_out(labels: Numbers, share: float, seed: int) -> tuple[Numbers, Numbers
     taken[by_class[((np.arange(count) + 0.5) * len(labels) / max(count, 1)).astype(np.int64)]] = True
     if not 0 < count < len(labels):
         raise DataError(
-            "nothing would be left in a part", got=f"{count} of {len(labels)} held out", do="choose another share"
+            "nothing would be left in a part",
+            expected="an example at least to train on, and one that is held out",
+            got=f"{count} of {len(labels)} held out, a share of {share:g}",
+            do="choose another share, or give more examples",
+            shell="choose another share, with --set held_out=..., or give more examples",
         )
     return np.flatnonzero(~taken), np.flatnonzero(taken)

@@ -89,11 +89,8 @@ class Splits(NamedTuple):
     test: Tokens
 
 
-def split(tokens: Tokens, *, validation: float = 0.05, test: float = 0.05, train_tokens: int | None = None) -> Splits:
-    """Cut a sequence into train, validation and test: the last fractions are held out, and all are views.
-
-    `train_tokens` then keeps only that many tokens at the start of the training part.
-    """
+def split(tokens: Tokens, *, validation: float = 0.05, test: float = 0.05) -> Splits:
+    """Cut a sequence into train, validation and test: the last fractions are held out, and all are views."""
     for name, fraction in (("validation", validation), ("test", test)):
         if not 0 <= fraction < 1:
             raise OptionError(f"{name} is a fraction of the text", expected="0 <= fraction < 1", got=repr(fraction))
@@ -105,8 +102,4 @@ def split(tokens: Tokens, *, validation: float = 0.05, test: float = 0.05, train
             expected="validation + test below 1, and a text long enough for them",
             got=f"validation={validation}, test={test}, {len(tokens)} tokens",
         )
-    if train_tokens is not None and not 1 <= train_tokens <= train_end:
-        raise OptionError(
-            "train_tokens does not fit the training part", expected=f"1 to {train_end}", got=str(train_tokens)
-        )
-    return Splits(tokens[: train_tokens or train_end], tokens[train_end:test_start], tokens[test_start:])
+    return Splits(tokens[:train_end], tokens[train_end:test_start], tokens[test_start:])

@@ -11,6 +11,8 @@ from gatewright.tasks.objectives import Classes
 from gatewright.tasks.recipe import Data, Expected, Pooling, Recipe, Sizes
 from gatewright.tasks.settings import setting
 
+_HELD_OUT_AT_MOST = 0.2  # of the images, where there are few
+
 
 @dataclass(frozen=True)
 class Images(Recipe):
@@ -52,7 +54,8 @@ class Images(Recipe):
 
     def data(self, source: str | None) -> Data:
         """MNIST, or the four idx files of a folder."""
-        found = load_images(source or "mnist", validation=self.validation)
+        at_most = _HELD_OUT_AT_MOST if self.is_own("validation") else 1.0
+        found = load_images(source or "mnist", validation=self.validation, at_most=at_most)
         rows, columns = found.train.images.shape[1:]
         train = found.train.select(slice(self.images))
         parts = {
@@ -61,7 +64,8 @@ class Images(Recipe):
             "test": self._batches(found.test, 500),
         }
         sizes = Sizes(inputs=columns if self.order == "rows" else 1, outputs=10)
-        return Data(parts, sizes, measured=("validation", "test"), origin={"images": [len(train), rows, columns]})
+        origin, fitted = {"images": [len(train), rows, columns]}, self.fitted(validation=len(found.validation))
+        return Data(parts, sizes, measured=("validation", "test"), origin=origin, fitted=fitted)
 
     def _batches(self, part: LabelledImages, batch: int, *, seed: int | None = None) -> ImageBatches:
         pixels = part.images[0].size
