@@ -156,7 +156,7 @@ def layers_of(*scopes: str, inputs: int = 3) -> dict[str, np.ndarray]:
     [
         ("rnn/multi_rnn_cell/cell_0/gru_cell", "rnn/multi_rnn_cell/cell_1/gru_cell"),
         ("rnn/gru_cell", "rnn/gru_cell_1"),
-        ("model/one2/rnn/gru_cell", "model/one10/rnn/gru_cell"),
+        ("model/one9/rnn/gru_cell", "model/one10/rnn/gru_cell"),
     ],
 )
 def test_layers_follow_one_another_by_their_numbers(scopes: tuple[str, str], tmp_path: Path) -> None:

@@ -9,7 +9,18 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert import files, flat, keras_files, listed, onnx_files, own_file, rtneural, tables, torch_run
+from gatewright.convert import (
+    files,
+    flat,
+    flat_writing,
+    keras_files,
+    listed,
+    onnx_files,
+    own_file,
+    rtneural,
+    tables,
+    torch_run,
+)
 from gatewright.convert.equations import Equations
 from gatewright.convert.flat import PREFIX
 from gatewright.convert.naming import NAMINGS
@@ -57,7 +68,7 @@ def _read_flat(framework: str, path: Path, facts: Facts) -> Network:
 
 
 def _write_flat(framework: str, network: Network, path: Path) -> None:
-    files.write_arrays(path, flat.write(network, framework))
+    files.write_arrays(path, flat_writing.write(network, framework))
 
 
 _FLAT_SUFFIXES = (".npz", ".safetensors")

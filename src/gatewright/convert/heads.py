@@ -55,10 +55,12 @@ def around(framework: str, family: Family) -> Around | None:
     return next((row for row in AROUND if row.framework == framework and family in row.families), None)
 
 
-def read(row: Around, layers: tuple[Recurrent, ...], arrays: Arrays) -> tuple[tuple[Part, ...], set[str]]:
-    """All parts in order, and which arrays those around the layers were made of.
+def read(
+    row: Around, layers: tuple[Recurrent, ...], arrays: Arrays
+) -> tuple[tuple[Part, ...], set[str], tuple[str, ...]]:
+    """All parts in order, which arrays those around the layers were made of, and a note of what is not there.
 
-    Raises ConversionError where an array does not fit the layers.
+    Raises ConversionError where an array does not fit the layers, or a head has no bias.
     """
     before: list[Part] = []
     after: list[Part] = []
@@ -71,13 +73,21 @@ def read(row: Around, layers: tuple[Recurrent, ...], arrays: Arrays) -> tuple[tu
         outputs = sum(width(one) for one in layers[-1].directions)
         weight = _matrix(name, row.weight[1], ("output", "input"), arrays[name], {"input": outputs})
         bias_name = _named(row.bias, arrays) if row.bias else None
+        if row.bias and bias_name is None:
+            raise ConversionError(
+                f"{row.title} has a head of {row.weight[0]} and {row.bias}, and this one has no {row.bias}",
+                got=f"{name} {np.shape(arrays[name])}",
+                do="look whether the file is complete; a bias that is zero must be there as zeros",
+            )
         bias = None if bias_name is None else _vector(bias_name, arrays[bias_name], len(weight))
         used |= {name} if bias_name is None else {name, bias_name}
         after += [Mean()] if row.mean else []
         after.append(Dense(weight, bias, row.activation))
         if row.one_hot and len(weight) == layers[0].inputs:
             before.append(OneHot(len(weight)))
-    return (*before, *layers, *after), used
+    lacking = [part for part, there in ((row.embedding, before), (row.weight, after)) if part and not there]
+    told = f"the file has no {' and no '.join(name for name, _ in lacking)}, which {row.title} has: it was read without"
+    return (*before, *layers, *after), used, (told,) if lacking else ()
 
 
 def write(row: Around, network: Network) -> dict[str, NDArray[Any]] | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatewright.convert import files, flat
+from gatewright.convert import files, flat, flat_writing
 from gatewright.convert.heads import AROUND
 from gatewright.convert.layouts import Layout, layouts
 from gatewright.convert.network import Network
@@ -41,8 +41,8 @@ def write(network: Network, path: Path) -> None:
 
     Raises ConversionError where the book's layer does not compute the same.
     """
-    arrays = flat.write(network, BOOK)
-    row = flat.choose(BOOK, network.recurrent[0].equations, network.recurrent[0].directions[0])
+    arrays = flat_writing.write(network, BOOK)
+    row = flat_writing.choose(BOOK, network.recurrent[0].equations, network.recurrent[0].directions[0])
     ordered = [arrays[name] for name in _names(row) if name in arrays]
     files.write_arrays(path, {f"arr_{index}": array for index, array in enumerate(ordered)})
 

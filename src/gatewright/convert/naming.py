@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 FORWARDS, BACKWARDS = False, True
@@ -131,6 +131,25 @@ def name_of(array: str, place: Place, naming: Naming) -> str:
     return naming.template.format(
         prefix=place.prefix, layer=place.layer, direction=direction, scope=place.scope, array=array
     )
+
+
+def territory(place: Place, naming: Naming) -> str:
+    """What every name of the module begins with in which a layer's arrays lie."""
+    before = naming.template.partition("{array}")[0]
+    return name_of("", place, replace(naming, template=before)) if before else ""
+
+
+def module_of(place: Place, naming: Naming) -> str:
+    """The name by which a layer can be chosen: its prefix, and its number where that follows right away."""
+    before, numbered, _ = naming.template.partition("{layer}")
+    if not numbered or "{array}" in before or "{direction}" in before:
+        return place.prefix
+    return before.format(prefix=place.prefix, scope=place.scope) + str(place.layer)
+
+
+def numbers_of(prefix: str) -> tuple[int, ...]:
+    """All numbers in a prefix, from the left to the right."""
+    return tuple(int(digits) for digits in re.findall(r"\d{1,9}", prefix))
 
 
 def in_order(prefix: str) -> tuple[tuple[bool, int, str], ...]:

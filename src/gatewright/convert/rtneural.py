@@ -12,7 +12,7 @@ from typing import Any, NoReturn, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert import apply, flat
+from gatewright.convert import apply, flat, flat_writing
 from gatewright.convert.files import check_finite
 from gatewright.convert.layouts import BY_KEY
 from gatewright.convert.network import Dense, Network, Part, Recurrent
@@ -74,7 +74,7 @@ def write_torch(network: Network, path: Path) -> None:
     content: dict[str, Any] = {}
     for index, part in enumerate(_streaming(network)):
         if isinstance(part, Recurrent):
-            arrays = flat.write(Network((part,)), "torch")
+            arrays = flat_writing.write(Network((part,)), "torch")
             apply.write(BY_KEY[f"rtneural/{part.equations.family}"], part.directions[0], part.equations)
         else:
             if part.activation != "identity":
@@ -311,7 +311,7 @@ def _written(part: Dense | Recurrent) -> dict[str, Any]:
             len(part.weight),
         )
     else:
-        row = flat.choose("rtneural", part.equations, part.directions[0])
+        row = flat_writing.choose("rtneural", part.equations, part.directions[0])
         named = apply.write(row, part.directions[0], part.equations)
         arrays, kind, activation = [named[name] for name in _RECURRENT[row.family]], row.family, "tanh"
         size = part.hidden

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gatewright.convert import apply
 from gatewright.convert.activations import HARD_SLOPES
 from gatewright.convert.equations import Equations
-from gatewright.convert.flat import choose
+from gatewright.convert.flat_writing import choose
 from gatewright.convert.keras_files import normalization
 from gatewright.convert.keras_files.architecture import Layer, Version, version_of
 from gatewright.convert.keras_files.reading import POOLS

@@ -1,0 +1,135 @@
+"""Arrays by name out of a network: its recurrent layers, and what the framework keeps around them."""
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert import apply, heads
+from gatewright.convert.equations import Equations
+from gatewright.convert.layouts import Layout, layouts
+from gatewright.convert.naming import NAMINGS, Naming, Place, name_of
+from gatewright.convert.network import Network, Parameters, Part, Recurrent
+from gatewright.errors import ConversionError
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:
+    """The arrays of that framework's layers, by name, and of what it keeps around them.
+
+    Raises ConversionError, with the reason, where they cannot compute the same.
+    """
+    stack = network.recurrent
+    if not stack:
+        raise ConversionError(f"{framework} keeps recurrent layers, and this network has none")
+    _refuse_between(network, framework)
+    rows = [choose(framework, layer.equations, layer.directions[0]) for layer in stack]
+    of_each = [
+        _with_all([apply.write(row, parameters, layer.equations) for parameters in layer.directions])
+        for layer, row in zip(stack, rows, strict=True)
+    ]
+    if rows[0].stacked and not any(layer.backwards or len(layer.directions) == 2 for layer in stack):
+        of_each = [[apply.join_layers(rows[0], [one for (one,) in of_each])]]
+    arrays: dict[str, NDArray[Any]] = {}
+    modules = _modules(stack, rows, of_each)
+    for index, (layer, row, directions) in enumerate(zip(stack, rows, of_each, strict=False)):
+        both = len(directions) == 2
+        naming = _naming_for(framework, layers=len(of_each), both=both, alone=layer.backwards)
+        scope = row.scopes[0] if row.scopes else f"{row.family}_cell"
+        prefix, number = naming.prefix, index
+        if naming.modules and modules[-1] > 0:
+            prefix, number = f"{modules[index]}.", index - modules.index(modules[index])
+        for direction, values in enumerate(directions):
+            place = Place(prefix, number, bool(direction) or layer.backwards, scope)
+            arrays |= {name_of(array, place, naming): value for array, value in values.items()}
+    around = heads.around(framework, stack[0].equations.family)
+    return arrays if around is None else arrays | (heads.write(around, network) or {})
+
+
+def _with_all(directions: list[dict[str, NDArray[Any]]]) -> list[dict[str, NDArray[Any]]]:
+    """The arrays of both directions, with zeros for biases that one of them alone has."""
+    either = {name: array for one in directions for name, array in one.items()}
+    return [{name: one.get(name, np.zeros_like(array)) for name, array in either.items()} for one in directions]
+
+
+def _modules(stack: Sequence[Recurrent], rows: Sequence[Layout], arrays: Sequence[Sequence[Arrays]]) -> list[int]:
+    """Of which module each layer is, where those of one module are alike but for what the first of them reads."""
+    keys = [
+        (
+            row.key,
+            layer.equations,
+            layer.hidden,
+            layer.backwards,
+            [(len(one), heads.width(each)) for one, each in zip(written, layer.directions, strict=False)],
+        )
+        for layer, row, written in zip(stack, rows, arrays, strict=False)
+    ]
+    return [*accumulate((one != other for one, other in pairwise(keys)), initial=0)]
+
+
+def _refuse_between(network: Network, framework: str) -> None:
+    """Refuse what stands between recurrent layers, and directions that are merged: arrays of a stack say neither."""
+    merged = next((layer for layer in network.recurrent if layer.merge != "concat"), None)
+    if merged is not None:
+        raise ConversionError(
+            f"arrays of {framework} are layers that give both directions side by side",
+            expected="merge 'concat'",
+            got=f"merge {merged.merge!r}",
+            do="write .keras, or a model file of Gatewright's own",
+        )
+    places = [index for index, part in enumerate(network.parts) if isinstance(part, Recurrent)]
+    between = network.parts[places[0] : places[-1]]
+    others = [type(part).__name__ for part in between if not isinstance(part, Recurrent)]
+    others += ["a layer that gives its last output alone" for part in between if _gives_last(part)]
+    if others:
+        raise ConversionError(
+            f"arrays of {framework} are a stack of recurrent layers, each of which reads the one below",
+            got=f"{', '.join(others)} between them",
+            do="convert the layers one by one",
+        )
+
+
+def _gives_last(part: Part) -> bool:
+    return isinstance(part, Recurrent) and part.returns == "last"
+
+
+def choose(framework: str, equations: Equations, parameters: Parameters) -> Layout:
+    """The first row of the framework that computes these equations.
+
+    Raises ConversionError with the reasons of all rows where none does.
+    """
+    reasons: list[str] = []
+    for row in layouts(framework, equations.family):
+        try:
+            apply.write(row, parameters, equations)
+        except ConversionError as error:
+            reasons.append(error.problem + (f" ({error.expected}, not {error.got})" if error.got else ""))
+        else:
+            return row
+    raise ConversionError(
+        f"no layer of {framework} computes {equations}",
+        expected=", ".join(row.title for row in layouts(framework)) or "a framework that the table knows",
+        got="; ".join(reasons) or f"it has no {equations.family}",
+        do="choose another layout, or export the equations to ONNX",
+    )
+
+
+def _naming_for(framework: str, *, layers: int, both: bool, alone: bool) -> Naming:
+    """How layers are named where nothing else is known: `alone` for one that only reads backwards."""
+    for naming in NAMINGS[framework]:
+        many = "{layer}" in naming.template
+        if naming.reads_only or (layers > 1 and not many):
+            continue
+        if naming.directions is not None and not naming.tells_direction:
+            return naming  # one word more or less tells everything
+        if not alone and both == naming.tells_direction and many == (layers > 1):
+            return naming
+    raise ConversionError(
+        f"{framework} has no names for these layers",
+        expected="one layer of one direction",
+        got=f"{layers} layers" + (" of two directions" if both else " that read backwards" if alone else ""),
+        do="convert them one by one",
+    )

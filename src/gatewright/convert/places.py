@@ -1,0 +1,195 @@
+"""Whose the arrays of a file are: the places of its layers, by the names that a framework gives, and their order."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert import apply
+from gatewright.convert.layouts import Layout, layouts
+from gatewright.convert.naming import NAMINGS, Naming, Place, in_order, locate, module_of, path_of, unnumbered
+from gatewright.errors import ConversionError
+
+Arrays = Mapping[str, NDArray[Any]]
+_ENDS = "./_"  # what separates a module's name from what follows
+
+
+class NoLayerError(ConversionError):
+    """Arrays of which none is called as one of the framework's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The arrays at one place: their names in the file by their names in the table, as that naming has them."""
+
+    naming: Naming
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Which of a file's arrays are whose."""
+
+    framework: str
+    arrays: Arrays
+    groups: Mapping[Place, Group]  # of all arrays that have a name of the framework
+    layers: Mapping[Place, tuple[Layout, dict[str, str]]]  # of those that are whole; names in the file by the table's
+
+    def module(self, place: Place) -> str:
+        """The name by which a layer can be chosen."""
+        return module_of(place, self.groups[place].naming)
+
+
+def reading(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Reading:
+    """Which arrays belong to which layer: each by the most telling naming that its name has.
+
+    Raises ConversionError where no layer is among them.
+    """
+    rows = layouts(framework)
+    groups = _groups(arrays, framework)
+    fitting = {place: list(_best(rows, place, group.names, arrays, facts)) for place, group in groups.items()}
+    found = Reading(framework, arrays, groups, {place: best[0] for place, best in fitting.items() if best})
+    if found.layers:
+        return found
+    misfit = _misfit(arrays, framework)
+    none = f"no recurrent layer of {framework} is among these arrays"
+    if misfit is not None:
+        raise ConversionError(f"{none}: {misfit.problem}", expected=misfit.expected, got=misfit.got, do=misfit.do)
+    raise NoLayerError(
+        none,
+        expected="; ".join(
+            f"{row.title}: {', '.join(name for name, *_ in row.stored())}" for row in layouts(framework)
+        ),
+        got=shown(arrays),
+        do="name the layout with --from, or leave it out to have it guessed",
+    )
+
+
+def _groups(arrays: Arrays, framework: str) -> dict[Place, Group]:
+    known = tuple(dict.fromkeys(name for row in layouts(framework) for name, *_ in row.stored()))
+    groups: dict[Place, tuple[Naming, dict[str, str]]] = {}
+    for name in arrays:
+        path = path_of(name, framework)
+        located = ((naming, locate(path, naming, known)) for naming in NAMINGS[framework])
+        for naming, one in located:
+            if one is None:
+                continue
+            place, array = one
+            names = groups.setdefault(place, (naming, {}))[1]
+            if array in names:
+                raise ConversionError(f"{names[array]!r} and {name!r} are one array of {framework} by two names")
+            names[array] = name
+            break
+    return {place: Group(naming, names) for place, (naming, names) in groups.items()}
+
+
+def _misfit(arrays: Arrays, framework: str) -> ConversionError | None:
+    """Which array it is, where all of a layer's are there by name, and no row has the shapes that they have."""
+    found: list[ConversionError] = []
+    for one_group in _groups(arrays, framework).values():
+        group = one_group.names
+        for row in layouts(framework):
+            if not all(one.optional or name in group for name, one, _ in row.stored()):
+                continue
+            try:
+                for one in apply.split_layers(row, {name: arrays[full] for name, full in group.items()}):
+                    apply.read(row, one)
+            except ConversionError as error:
+                found.append(error)
+            else:
+                return None
+    return found[0] if found else None
+
+
+def _best(
+    rows: Iterable[Layout], place: Place, group: Mapping[str, str], arrays: Arrays, facts: Mapping[str, Any]
+) -> Iterator[tuple[Layout, dict[str, str]]]:
+    """The row that explains the most arrays of one layer, if any explains them."""
+    fitting: list[tuple[int, Layout, dict[str, str]]] = []
+    for row in rows:
+        if not _is_meant(row, place, facts):
+            continue
+        names = {name: group[name] for name, *_ in row.stored() if name in group}
+        try:
+            for one in apply.split_layers(row, {name: arrays[full] for name, full in names.items()}):
+                apply.read(row, one)
+        except ConversionError:
+            continue
+        fitting.append((len(names), row, names))
+    if not fitting:
+        return
+    most = max(count for count, *_ in fitting)
+    best = [(row, names) for count, row, names in fitting if count == most]
+    if len(best) > 1:
+        raise ConversionError(
+            f"the arrays {', '.join(best[0][1].values())} fit several layouts",
+            expected="one of " + ", ".join(row.key for row, _ in best),
+            do='say which it is, as in family="lstm"',
+        )
+    yield best[0]
+
+
+def cell_of(place: Place) -> str:
+    """The name of the cell there, without the number that tells it from others."""
+    return re.sub(r"_\d+$", "", place.scope)
+
+
+def _is_meant(row: Layout, place: Place, facts: Mapping[str, Any]) -> bool:
+    """Whether a row may be that of a layer, by the name of its cell and by what was said of it."""
+    named = not row.scopes or cell_of(place) in row.scopes or facts.get("family") is not None
+    return named and apply.fits(row, facts) and apply.has_activations(row, facts)
+
+
+def ordered(found: Reading, prefix: str | Sequence[str] | None) -> list[Place]:
+    """The places of the layers that are meant, from the bottom to the top: those of each prefix, or all.
+
+    Raises ConversionError where there are none of a prefix, or their order is not known.
+    """
+    places = sorted(found.layers, key=lambda one: (in_order(one.prefix), one.layer, one.backwards))
+    if prefix is not None:
+        wanted = [path_of(one, found.framework) for one in ([prefix] if isinstance(prefix, str) else prefix)]
+        of_each = [_of_prefix(found, places, name) for name in wanted]
+        if not all(of_each):
+            raise ConversionError(
+                f"no layer has prefix {wanted[of_each.index([])]!r}",
+                expected=" or ".join(dict.fromkeys(repr(found.module(one)) for one in places)),
+            )
+        for name, some in zip(wanted, of_each, strict=True):
+            if len({(one.prefix, one.paired) for one in some}) > 1:
+                raise unordered(found, some, f"several modules have names that begin with {name!r}")
+        return [place for some in of_each for place in some]
+    layers = {(one.prefix, one.layer) for one in places}
+    kinds = {(one.prefix, one.layer, one.paired, one.scope) for one in places}
+    if len({unnumbered(one.prefix) for one in places}) > 1 or len(kinds) > len(layers):
+        raise unordered(found, places, "the names of these layers do not tell in which order they follow one another")
+    return places
+
+
+def unordered(found: Reading, places: Iterable[Place], problem: str) -> ConversionError:
+    """The error that asks which layers are meant, in which order."""
+    names = list(dict.fromkeys(found.module(one) for one in places))
+    return ConversionError(
+        problem,
+        got=", ".join(map(repr, names)),
+        do="name those that are meant, in their order: "
+        + " ".join(f"--prefix {name}" for name in names[:2])
+        + f", or prefix=({', '.join(map(repr, names[:2]))}{',' if len(names) < 2 else ''}) in Python",
+    )
+
+
+def _of_prefix(found: Reading, places: Sequence[Place], wanted: str) -> list[Place]:
+    """The places that have that name, or else those whose names begin with it."""
+    name = wanted.rstrip(_ENDS)
+    exact = [one for one in places if wanted == one.prefix] or [
+        one for one in places if name in (one.prefix.rstrip(_ENDS), found.module(one).rstrip(_ENDS))
+    ]
+    return exact or [one for one in places if re.match(rf"{re.escape(name)}[{_ENDS}]", one.prefix)]
+
+
+def shown(arrays: Arrays) -> str:
+    """Arrays by name and shape; of many, the first."""
+    texts = [f"{name} {np.shape(array)}" for name, array in list(arrays.items())[:12]]
+    return ", ".join(texts) + (f" and {len(arrays) - 12} more" if len(arrays) > 12 else "") or "no arrays"

@@ -1,0 +1,212 @@
+"""Whether layers were read as a whole: what lies beside them in a file, and belongs to none of them, is refused."""
+
+import re
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from gatewright.convert.layouts import Layout, layouts
+from gatewright.convert.naming import Place, module_of, numbers_of, path_of, territory
+from gatewright.convert.network import Recurrent
+from gatewright.convert.places import Group, Reading, cell_of, shown, unordered
+from gatewright.errors import ConversionError
+
+_COMMON = re.compile(r"\w|[WUb]x|b_\w|bias|kernel|projection/kernel")
+"""Names of arrays that layers of other kinds have too: alone they are no sign of a recurrent layer."""
+_BIASES = ("b", "bh")
+_GENERATORS = "rngs"  # the step of a path of flax.nnx below which random generators keep their state
+_OTHERS = "to convert the other layers alone, name them with --prefix, or prefix= in Python"
+
+
+class NotWholeError(ConversionError):
+    """Layers that lack something, or beside which lies what belongs to none; `known` arrays have names of theirs."""
+
+    known: int = 0
+
+
+def check(found: Reading, places: Sequence[Place], *, chosen: bool) -> None:
+    """Refuse layers that are not whole: an array, a direction or a number of theirs is missing, or has another shape.
+
+    `chosen` says whether the user named the layers: then what else is in the file does not matter.
+
+    Raises NotWholeError, which names the arrays.
+    """
+    modules = {found.module(one) for one in places}
+    for place, group in found.groups.items():
+        if place in found.layers:
+            continue
+        telling = not chosen and any(_is_telling(row, place, group) for row in layouts(found.framework))
+        if telling or found.module(place) in modules:
+            raise _broken(found, place, group)
+    for place in places:
+        _refuse_half(found, place)
+    for prefix, layers in groupby(places, key=lambda one: one.prefix):
+        of_one = list(layers)
+        if found.groups[of_one[0]].naming.modules:
+            _refuse_unlike(found, of_one)
+        if {one for one in found.layers if one.prefix == prefix} == set(of_one):
+            _refuse_gaps(found, of_one)
+
+
+def check_rest(found: Reading, places: Sequence[Place], used: Set[str]) -> None:
+    """Refuse arrays that are none of a layer's, and have names as if they were.
+
+    Raises NotWholeError, which names the arrays.
+    """
+    paths = {name: path_of(name, found.framework) for name in found.arrays}
+    beside = {name for one in places for name in found.groups[one].names.values()}
+    inside = {territory(one, found.groups[one].naming) for one in places}
+    alone = "" in inside and found.framework in ("torch", "equinox")  # the module is the whole file
+    lengths = sorted({len(one) for one in inside if one})
+    shapes = {paths[name]: np.shape(found.arrays[name]) for name in used}
+    strays = [
+        name
+        for name in found.arrays
+        if name not in used
+        and (
+            name in beside
+            or any(paths[name][:length] in inside for length in lengths)
+            or (alone and not re.search(r"[./]", paths[name]))
+        )
+        and not _is_harmless(paths[name], np.shape(found.arrays[name]), shapes)
+    ]
+    if strays:
+        raise _error(
+            found,
+            f"arrays lie beside those of a layer of {found.framework}, and belong to none",
+            expected="nothing else in the layer's module: with other arrays it computes something else",
+            got=shown({name: found.arrays[name] for name in strays}),
+            do="look what the model does with them; where that is nothing, save the file again without them",
+        )
+
+
+def check_stack(found: Reading, stack: Sequence[tuple[str, Recurrent]], places: Sequence[Place]) -> tuple[str, ...]:
+    """What to tell of modules that were taken for a stack by the numbers in their names, if there are several.
+
+    Raises ConversionError, which asks for their order, where they may as well be something else: a number is missing
+    between them, or all of them can read the same input.
+    """
+    modules = {prefix: [layer for _, layer in layers] for prefix, layers in groupby(stack, key=lambda one: one[0])}
+    if len(modules) < 2:
+        return ()
+    numbers = [numbers_of(prefix) for prefix in modules]
+    longest = max(map(len, numbers))
+    steps = zip(*((*one, *[0] * (longest - len(one))) for one in numbers), strict=True)  # the first may have none
+    counts = [column for column in steps if len(set(column)) > 1]
+    if len(counts) != 1 or list(counts[0]) != list(range(counts[0][0], counts[0][0] + len(modules))):
+        raise unordered(found, places, "the numbers of these modules do not follow one another")
+    inputs = {layers[0].inputs for layers in modules.values()}
+    if len(inputs) == 1:
+        raise unordered(found, places, "these modules may be one above the other, or side by side")
+    return (f"taken for layers one above the other, by their numbers and sizes: {', '.join(modules)}",)
+
+
+def _is_telling(row: Layout, place: Place, group: Group) -> bool:
+    """Whether names are a sign of a recurrent layer of that row."""
+    own = [name for name, *_ in row.stored() if name in group.names]
+    return cell_of(place) in row.scopes if row.scopes and own else any(not _COMMON.fullmatch(one) for one in own)
+
+
+def _is_harmless(path: str, shape: tuple[int, ...], used: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether an array is an optimizer's, kept by the name of a weight and one step more, or a generator's state."""
+    weight, _, step = path.rpartition("/")
+    return used.get(weight) == shape or (_GENERATORS in weight.split("/") and bool(step))
+
+
+def _broken(found: Reading, place: Place, group: Group) -> NotWholeError:
+    rows = [row for row in layouts(found.framework) if any(name in group.names for name, *_ in row.stored())]
+    known = [[name for name, *_ in row.stored()] for row in rows]
+    closest = max(known, key=lambda names: sum(name in group.names for name in names) - len(names) / 100)
+    missing = [name for name in closest if name not in group.names]
+    what = f"without {' and '.join(missing)}" if missing else "with arrays that do not fit each other"
+    return _error(
+        found,
+        f"{_label(found, place)} is no whole layer: it is {what}",
+        expected=", ".join(closest),
+        got=shown({full: found.arrays[full] for full in group.names.values()}),
+        do=f"look whether the file is complete; {_OTHERS}",
+    )
+
+
+def _refuse_half(found: Reading, place: Place) -> None:
+    """Refuse a layer with a part of its biases."""
+    row, names = found.layers[place]
+    biases = [name for name, one, _ in row.stored() if one.optional and one.kinds in _BIASES]
+    missing = [name for name in biases if name not in names]
+    if 0 < len(missing) < len(biases):
+        raise _error(
+            found,
+            f"{_label(found, place)} has a part of its biases",
+            expected=f"{' and '.join(biases)}, or none",
+            got=", ".join(names[name] for name in biases if name in names),
+            do="look whether the file is complete; a bias that is zero must be there as zeros",
+        )
+
+
+def _refuse_unlike(found: Reading, places: Sequence[Place]) -> None:
+    """Refuse layers and directions of one module that have not the same arrays."""
+    first = places[0]
+    if len({(one.layer, one.backwards) for one in places}) != (
+        len({one.layer for one in places}) * len({one.backwards for one in places})
+    ):
+        lone = next(one for one in places if replace(one, backwards=not one.backwards) not in found.layers)
+        raise _error(
+            found,
+            f"{_label(found, lone)} has no other direction, and another layer of its module has both",
+            expected="both directions of every layer",
+            got=shown({name: found.arrays[name] for name in found.layers[lone][1].values()}),
+            do="look whether the file is complete",
+        )
+    for place in places:
+        wanted, got = (_units(found, one) for one in (first, place))
+        if wanted != got:
+            raise _error(
+                found,
+                f"{_label(found, place)} is not like {_label(found, first)}, which is of the same module",
+                expected=", ".join(f"{name} {shape}" for name, shape in wanted.items()),
+                got=", ".join(f"{name} {shape}" for name, shape in got.items()),
+                do="look whether the file is complete",
+            )
+
+
+def _units(found: Reading, place: Place) -> dict[str, Any]:
+    """The shapes of a layer's arrays; of the weights of its input, which alone may differ, the rows."""
+    row, names = found.layers[place]
+    inputs = {name for name, one, _ in row.stored() if one.kinds == "W"}
+    shapes = {name: np.shape(found.arrays[full]) for name, full in names.items()}
+    return {name: (shape[0], "...") if name in inputs else shape for name, shape in shapes.items()}
+
+
+def _refuse_gaps(found: Reading, places: Sequence[Place]) -> None:
+    """Refuse numbers of layers that do not follow one another; before the first, others may be of layers that are not
+    recurrent."""
+    naming = found.groups[places[0]].naming
+    if "{layer}" not in naming.template:
+        return
+    numbers = sorted({one.layer for one in places})
+    before = [module_of(replace(places[0], layer=number), naming) for number in range(numbers[0])]
+    taken = [any(path_of(name, found.framework).startswith(one) for name in found.arrays) for one in before]
+    if numbers[-1] - numbers[0] >= len(numbers) or not all(taken) or (before and naming.modules):
+        raise _error(
+            found,
+            f"the layers of {places[0].prefix!r} do not follow one another",
+            expected=f"numbers from 0 to {len(numbers) - 1}",
+            got=", ".join(map(str, numbers)),
+            do="look whether the file is complete"
+            + ("" if naming.modules else f"; where nothing is between them, {_OTHERS.partition(', ')[2]}"),
+        )
+
+
+def _label(found: Reading, place: Place) -> str:
+    naming = found.groups[place].naming
+    numbered = f"layer {place.layer} of " if "{layer}" in naming.template else ""
+    return f"{numbered}{place.prefix!r}" + (", the direction that reads backwards," if place.backwards else "")
+
+
+def _error(found: Reading, problem: str, **more: str) -> NotWholeError:
+    error = NotWholeError(problem, **more)
+    error.known = sum(len(group.names) for group in found.groups.values())
+    return error
