@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gatewright.convert.keras_files import containers, storing, writing
 from gatewright.convert.keras_files.architecture import version_of
 from gatewright.convert.keras_files.bare import network_of_weights
-from gatewright.convert.keras_files.reading import network_of
+from gatewright.convert.keras_files.reading import network_of, network_of_some
 from gatewright.convert.network import Embedding, Network
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
@@ -26,11 +26,14 @@ def read(path: Path, facts: Mapping[str, Any]) -> Network:
     Raises ConversionError where the file is damaged, or holds what has no counterpart.
     """
     try:
-        model = containers.read(path)
-        if model.described:
+        prefix = facts.get("prefix")
+        model = containers.read(path, connected=prefix is None)
+        if not model.described:
+            whole = network_of_weights(path, model, facts)
+        elif prefix is None:
             whole = network_of(model.layers, model.version, str(path))
         else:
-            whole = network_of_weights(path, model, facts)
+            whole = network_of_some(model.layers, prefix, model.version, str(path))
     except ConversionError as error:
         if str(path) in error.problem:
             raise

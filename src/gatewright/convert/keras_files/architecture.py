@@ -2,17 +2,19 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
 
+from gatewright.convert.keras_files import functional
+from gatewright.convert.keras_files.groups import group_names
 from gatewright.errors import ConversionError
 
 Config = Mapping[str, Any]
-_MASKS = ("NotEqual", "Any")  # operations by which Keras 3 writes out where a mask comes from
+MODELS = ("Sequential", "Functional", "Model")
+_PACKAGES = ("keras", "tf_keras", "tensorflow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,41 +54,112 @@ def version_of(text: str | None) -> Version:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer: its class, its name, its settings, and its arrays by their names in the table of layouts.
+    """One call of one layer: its class, its name, its settings, and its arrays by their names in the table of layouts.
 
-    A layer of two directions has those of both, as `forward/kernel` and `backward/kernel`.
+    A layer of two directions has the arrays of both, as `forward/kernel` and `backward/kernel`; one of several cells
+    those of each, as `cell0/kernel`.
     """
 
     kind: str
     name: str
     config: Config
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
+    call: functional.Call = functional.PLAIN
+    path: tuple[str, ...] = ()  # the names of the models that hold it, and its own
+    groups: tuple[str, ...] = ()  # the same in a file of Keras 3
 
-    @property
-    def inner(self) -> "Layer | None":
-        """The layer that a wrapper holds."""
-        found = self.config.get("layer")
-        return _layer(found) if isinstance(found, Mapping) else None
+    def inner(self, which: str = "layer") -> "Layer | None":
+        """The layer, or the cell, that a wrapper holds."""
+        held = self.config.get(which)
+        return layer_of(held, self.name) if isinstance(held, Mapping) else None
+
+
+def layer_of(entry: Config, where: str) -> Layer:
+    """A layer by its entry in a configuration.
+
+    Raises ConversionError for a class that is not Keras's own: it may compute anything, whatever it is called.
+    """
+    config = entry.get("config")
+    settings = config if isinstance(config, Mapping) else {"layers": config}  # Sequential of Keras 1 and 2 is a list
+    layer = Layer(str(entry.get("class_name")), str(entry.get("name") or settings.get("name")), settings)
+    module = entry.get("module", _PACKAGES[0])
+    if str(module).partition(".")[0] not in _PACKAGES or ">" in layer.kind:
+        raise ConversionError(
+            f"{where}: layer {layer.name!r} is of a class that is not Keras's own",
+            expected="a layer of Keras",
+            got=str(entry.get("registered_name") or layer.kind),
+            do="choose other layers with prefix",
+        )
+    return layer
 
 
 def layers_of(config: Any, where: str) -> list[Layer]:
-    """The layers of a model that is a chain, from the input to the output.
+    """The layers of a model that is a chain, from the input to the output; those of models in it in their places.
 
     Raises ConversionError where it is none.
     """
+    return [*_in_turn(_model(config, where), where, None)]
+
+
+def every_layer(config: Any, where: str) -> list[Layer]:
+    """All layers of a model and of the models in it, however they are connected.
+
+    Raises ConversionError where it is no model.
+    """
+    return [*_all(_model(config, where), where)]
+
+
+def _model(config: Any, where: str) -> Layer:
     if not isinstance(config, Mapping) or "class_name" not in config:
         raise ConversionError(f"{where}: its configuration is no model of Keras", expected="class_name and config")
-    inside = config.get("config")
-    listed = inside.get("layers") if isinstance(inside, Mapping) else inside
-    if not isinstance(listed, Sequence) or not all(isinstance(one, Mapping) for one in listed):
+    model = replace(layer_of(config, where), path=(), groups=())
+    if model.kind not in MODELS:
+        raise ConversionError(
+            f"{where} is a {model.kind}", expected="Sequential, or a functional model that is a chain of layers"
+        )
+    return model
+
+
+def _in_turn(model: Layer, where: str, output: int | None) -> Iterator[Layer]:
+    """The layers of a model in the order in which they read one another."""
+    placed = _placed(model, where)
+    if model.kind == "Sequential":
+        calls = [(name, functional.PLAIN) for name in placed]
+    else:
+        entries = {str(entry.get("name")): entry for entry in model.config["layers"]}
+        models = frozenset(name for name, layer in placed.items() if layer.kind in MODELS)
+        calls = functional.Graph(entries, where, model.path, models).chain(model.config, output)
+    for name, call in calls:
+        layer = replace(placed[name], call=call)
+        if layer.kind in MODELS:
+            yield Layer("InputLayer", name, {}, call=replace(call, output=0))  # what it is given: a mask, arguments
+            yield from _in_turn(layer, where, call.output)
+        else:
+            yield layer
+
+
+def _all(model: Layer, where: str) -> Iterator[Layer]:
+    for layer in _placed(model, where).values():
+        if layer.kind in MODELS:
+            yield from _all(layer, where)
+        else:
+            yield layer
+
+
+def _placed(model: Layer, where: str) -> dict[str, Layer]:
+    """The layers of a model by their names, and where each lies."""
+    listed = model.config.get("layers")
+    if not isinstance(listed, Sequence) or not all(isinstance(entry, Mapping) for entry in listed):
         raise ConversionError(f"{where}: its configuration has no list of layers", got=type(listed).__name__)
-    if config["class_name"] == "Sequential":
-        return [_layer(one) for one in listed]
-    if config["class_name"] in ("Model", "Functional") and isinstance(inside, Mapping):
-        return _chain(inside, listed, where)
-    raise ConversionError(
-        f"{where} is a {config['class_name']}", expected="Sequential, or a functional model that is a chain of layers"
-    )
+    layers = [layer_of(entry, where) for entry in listed]
+    groups = group_names([layer.kind for layer in layers])
+    placed = {
+        layer.name: replace(layer, path=(*model.path, layer.name), groups=(*model.groups, group))
+        for layer, group in zip(layers, groups, strict=True)
+    }
+    if len(placed) != len(layers):
+        raise ConversionError(f"{where}: two layers have one name", got=", ".join(layer.name for layer in layers))
+    return placed
 
 
 def parsed(text: str, where: str) -> Any:
@@ -95,94 +168,3 @@ def parsed(text: str, where: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConversionError(f"{where}: its configuration is no JSON", got=str(error)[:200]) from error
-
-
-def _layer(one: Mapping[str, Any]) -> Layer:
-    config = one.get("config")
-    config = config if isinstance(config, Mapping) else {}
-    return Layer(str(one.get("class_name")), str(config.get("name") or one.get("name")), config)
-
-
-def _chain(model: Config, listed: Sequence[Mapping[str, Any]], where: str) -> list[Layer]:
-    """The layers of a functional model, from its one output back to its one input."""
-    by_name = {str(one.get("name")): one for one in listed}
-    ends = [_ends(model.get(which)) for which in ("input_layers", "output_layers")]
-    if any(len(end) != 1 for end in ends):
-        raise ConversionError(
-            f"{where} has several inputs or outputs", expected="one of each", got=f"{ends[0]} and {ends[1]}"
-        )
-    found: list[Layer] = []
-    name: str | None = ends[1][0]
-    while name is not None:
-        if name not in by_name or len(found) >= len(by_name):
-            raise ConversionError(f"{where}: layer {name!r} is read before it is made")
-        found.insert(0, _layer(by_name[name]))
-        name = _source(by_name[name], where)
-    used = {layer.name for layer in found}
-    branches = [name for name, one in by_name.items() if name not in used and one.get("class_name") not in _MASKS]
-    if found[0].name != ends[0][0] or branches:
-        raise ConversionError(
-            f"{where} is no chain of layers", expected="each layer reads the one before", got=", ".join(branches)
-        )
-    _check_masks(by_name, found, where)
-    return found
-
-
-def _check_masks(by_name: Mapping[str, Mapping[str, Any]], chain: Sequence[Layer], where: str) -> None:
-    """Refuse masks that are other than those that the layers of a chain make of what they read."""
-    values: dict[str, Any] = {}  # what is padding, by the name of the layer that gives it
-    for before, layer in pairwise(chain):
-        if layer.kind in ("Masking", "Embedding"):
-            values[before.name] = layer.config.get("mask_value", 0.0)
-    for name, one in by_name.items():
-        if one.get("class_name") != "NotEqual":
-            continue
-        args = one["inbound_nodes"][0]["args"]
-        sources = _tensors(args)
-        if len(sources) != 1 or values.get(sources[0][0], ...) != args[-1]:
-            raise ConversionError(
-                f"{where}: the mask {name!r} is not the one that its layers make",
-                expected=", ".join(f"{source} is not {value}" for source, value in values.items()) or "no mask",
-                got=f"{', '.join(source for source, _ in sources)} is not {args[-1]}",
-            )
-
-
-def _ends(listed: Any) -> list[str]:
-    """The names in a list of places, which Keras 3 writes as a single place where there is one."""
-    if isinstance(listed, Sequence) and len(listed) == 3 and isinstance(listed[0], str):
-        listed = [listed]
-    return [str(one[0]) for one in listed or ()]
-
-
-def _source(one: Mapping[str, Any], where: str) -> str | None:
-    """The name of the layer that this one reads."""
-    nodes = one.get("inbound_nodes") or ()
-    if len(nodes) > 1:
-        raise ConversionError(f"{where}: layer {one.get('name')!r} is used more than once")
-    if not nodes:
-        return None
-    if isinstance(nodes[0], Mapping):
-        sources, extra = _tensors(nodes[0].get("args")), nodes[0].get("kwargs") or {}
-    else:
-        sources = [(str(node[0]), node[1:3]) for node in nodes[0]]
-        extra = nodes[0][0][3] if len(nodes[0][0]) > 3 else {}
-    passed = [key for key, value in extra.items() if key not in ("mask", "training") and value is not None]
-    if len(sources) != 1 or list(sources[0][1]) != [0, 0] or passed:
-        raise ConversionError(
-            f"{where}: layer {one.get('name')!r} reads more than the output of one layer",
-            expected="one input, and a state that begins at zero",
-            got=", ".join([name for name, _ in sources] + passed),
-        )
-    return sources[0][0]
-
-
-def _tensors(args: Any) -> list[tuple[str, Sequence[int]]]:
-    """The layers that the arguments of a call come from."""
-    found: list[tuple[str, Sequence[int]]] = []
-    for one in args or ():
-        if isinstance(one, Mapping) and one.get("class_name") == "__keras_tensor__":
-            history = one["config"]["keras_history"]
-            found.append((str(history[0]), history[1:]))
-        elif isinstance(one, Sequence) and not isinstance(one, str):
-            found += _tensors(one)
-    return found

@@ -8,7 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gatewright.convert.keras_files.architecture import Layer
-from gatewright.convert.keras_files.containers import Model, kind_of
+from gatewright.convert.keras_files.containers import Model
+from gatewright.convert.keras_files.groups import kind_of
 from gatewright.convert.keras_files.recurrence import guessed
 from gatewright.convert.naming import in_order
 from gatewright.convert.network import Network, Recurrent
@@ -19,9 +20,9 @@ _TURNED = ("flatten", "reshape", "permute", "repeat_vector")  # layers without w
 
 
 def network_of_weights(path: Path, model: Model, facts: Mapping[str, Any]) -> Network:
-    """The recurrent layers among bare weights; what else there is, is kept by its name.
+    """The recurrent layers among bare weights, or those that `prefix` names; what else there is, is kept by its name.
 
-    Raises ConversionError where there are none, or their order cannot be known.
+    Raises ConversionError where there are none, where their order cannot be known, and where they are no stack.
     """
     recurrent: dict[str, Recurrent] = {}
     rest: dict[str, NDArray[Any]] = {}
@@ -33,14 +34,73 @@ def network_of_weights(path: Path, model: Model, facts: Mapping[str, Any]) -> Ne
             recurrent[layer.name] = found
     if not recurrent:
         raise ConversionError(f"{path} has no recurrent layer", got=", ".join(rest) or "no arrays")
-    if model.version.major >= 3 and len({kind_of(name) for name in recurrent}) > 1:
-        names = [name for name in _order(path, model.layers, recurrent) if name in recurrent]
-    else:
-        names = list(recurrent)
+    prefix = facts.get("prefix")
+    names = _named(path, prefix, recurrent) if prefix is not None else _stack(path, model, recurrent)
+    for layer in model.layers:
+        if layer.name in recurrent and layer.name not in names:
+            rest |= {f"{layer.name}/{name}": array for name, array in layer.arrays.items()}
+    _check_fits(path, [(name, recurrent[name]) for name in names])
     return Network(tuple(recurrent[name] for name in names), rest=rest).noting(
         "the file holds weights alone: activations and the other layers are not in it, and those of Keras "
         f"{model.version.major} were taken; all outputs are taken to be sequences"
     )
+
+
+def _named(path: Path, prefix: str | Sequence[str], recurrent: Mapping[str, Recurrent]) -> list[str]:
+    """The layers that are named, in that order."""
+    names = [name.rstrip("./") for name in ([prefix] if isinstance(prefix, str) else prefix)]
+    unknown = [name for name in names if name not in recurrent]
+    if unknown:
+        raise ConversionError(
+            f"{path} has no recurrent layer {unknown[0]!r}", expected=" or ".join(map(repr, recurrent))
+        )
+    return names
+
+
+def _stack(path: Path, model: Model, recurrent: Mapping[str, Recurrent]) -> list[str]:
+    """All recurrent layers, in their order, if nothing with weights stands between them."""
+    layers = [layer for layer in model.layers if layer.arrays]
+    names = [layer.name for layer in layers]
+    if model.version.major >= 3 and len({kind_of(name) for name in recurrent}) > 1:
+        names = list(_order(path, model.layers, recurrent))
+    places = [index for index, name in enumerate(names) if name in recurrent]
+    between = [name for name in names[places[0] : places[-1]] if name not in recurrent]
+    if model.version.major >= 3 and len({kind_of(name) for name in recurrent}) == 1:
+        between = _possibly_between(layers, recurrent)  # the file has layers by kind
+    if between:
+        first, *_, last = [name for name in names if name in recurrent]
+        raise ConversionError(
+            f"{path} holds weights alone, and other layers stand, or may stand, between its recurrent ones",
+            expected="recurrent layers that follow one another",
+            got=f"{', '.join(between)} between {first} and {last}",
+            do="save the whole model as .keras, or name the layers that are meant with prefix, in their order",
+        )
+    return [name for name in names if name in recurrent]
+
+
+def _possibly_between(layers: Sequence[Layer], recurrent: Mapping[str, Recurrent]) -> list[str]:
+    """The layers through which the features of one recurrent layer may reach the next."""
+    others = {layer.name: _widths(layer, None) for layer in layers if layer.name not in recurrent}
+    for one, _ in pairwise(recurrent.values()):
+        reached = {one.outputs}
+        for _ in others:
+            reached |= {pair[1] for pair in others.values() if pair and pair[0] in reached}
+        through = [name for name, pair in others.items() if pair is None or pair[0] in reached]
+        back = [name for name in through if (pair := others[name]) is None or pair[1] == one.outputs]
+        if back:
+            return through
+    return []
+
+
+def _check_fits(path: Path, layers: Sequence[tuple[str, Recurrent]]) -> None:
+    for (below, one), (name, two) in pairwise(layers):
+        if one.outputs != two.inputs:
+            raise ConversionError(
+                f"{path} holds weights alone, and its layers are no stack: {name!r} does not follow {below!r}",
+                expected=f"a layer that reads the {one.outputs} features that {below!r} gives",
+                got=", ".join(f"{each} from {layer.inputs} to {layer.outputs}" for each, layer in layers),
+                do=f"name those that are meant in their order, as in prefix={below!r}",
+            )
 
 
 def _order(path: Path, layers: Sequence[Layer], recurrent: Mapping[str, Recurrent]) -> Sequence[str]:
@@ -55,7 +115,7 @@ def _order(path: Path, layers: Sequence[Layer], recurrent: Mapping[str, Recurren
         raise ConversionError(
             f"{path} holds weights alone, and does not tell in which order its layers are",
             got=", ".join(layer.name for layer in layers),
-            do="save the whole model as .keras",
+            do="save the whole model as .keras, or name the layers that are meant with prefix, in their order",
         )
     return fitting[0]
 
@@ -76,6 +136,8 @@ def _widths(layer: Layer, recurrent: Recurrent | None) -> tuple[int, int] | None
     if recurrent is not None:
         return recurrent.inputs, recurrent.outputs
     matrix = next(iter(layer.arrays.values()))
+    if all(array.ndim == 1 and array.shape == matrix.shape for array in layer.arrays.values()):
+        return matrix.shape[0], matrix.shape[0]  # what normalises
     if matrix.ndim != 2:
         return None
     return (0 if "embeddings" in layer.arrays else matrix.shape[0]), matrix.shape[1]

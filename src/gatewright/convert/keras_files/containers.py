@@ -9,7 +9,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gatewright.convert.keras_files.architecture import Layer, Version, layers_of, parsed, version_of
+from gatewright.convert.keras_files.architecture import (
+    Layer,
+    Version,
+    every_layer,
+    layers_of,
+    parsed,
+    version_of,
+)
+from gatewright.convert.keras_files.groups import group_names, kind_of
 from gatewright.convert.keras_files.hdf5 import MOST_RATIO, Tree, opened
 from gatewright.convert.keras_files.recurrence import DIRECTIONS
 from gatewright.convert.naming import in_order
@@ -22,8 +30,11 @@ NAMES = {
     "cell": ("kernel", "recurrent_kernel", "bias"),
     "embedding": ("embeddings",),
     "normalization": ("mean", "variance", "count"),
+    "layer_normalization": ("gamma", "beta"),
+    "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
 }
-"""What the numbered arrays are, of a layer with a cell, of an embedding, of a normalization and of any other layer."""
+"""What the numbered arrays are, of a layer with a cell, of layers of some classes, and of any other layer."""
+_OPTIONAL = {"gamma": "scale", "beta": "center"}  # arrays that a setting takes away
 PLACES = {
     "": "",
     "cell": "",
@@ -33,6 +44,7 @@ PLACES = {
 }
 """Below a layer of Keras 3, where its arrays lie, and of which direction they are."""
 _KNOWN = {"vars", "seed_generator", *(place.partition("/")[0] for place in PLACES if place)}
+Labelled = list[tuple[str, NDArray[Any]]]
 _KERAS1 = re.compile(r"(?:.*_)?((?:W|U|b)(?:_[a-z])?)")
 
 
@@ -45,23 +57,24 @@ class Model:
     described: bool
 
 
-def read(path: Path) -> Model:
-    """The layers of a file of Keras, with their arrays.
+def read(path: Path, *, connected: bool = True) -> Model:
+    """The layers of a file of Keras, with their arrays: as they are connected, or all that there are.
 
-    Raises ConversionError where the file is damaged or of another kind.
+    Raises ConversionError where the file is damaged or of another kind, and where a connected model is no chain.
     """
     if not path.is_file():
         raise ConversionError(f"there is no file {path}", do="give the path of a file of weights")
     with path.open("rb") as file:
         if file.read(4) == b"PK\x03\x04":
-            return _read_zip(path)
+            return _read_zip(path, connected=connected)
     with opened(path) as root:
         config, version = root.text("model_config"), root.text("keras_version")
         weights = root.group("model_weights") or root
         version = version or weights.text("keras_version")
         names = weights.texts("layer_names")
         if names is not None:
-            return _read_groups(path, weights, names, config, version_of(version))
+            labelled = {name: _labelled(path, weights, name) for name in names}
+            return _grouped(path, labelled, config, version_of(version), connected=connected)
         if any(root.group(one) for one in ROOTS):
             return Model(tuple(_unnamed(path, root)), version_of("3"), described=False)
         raise ConversionError(
@@ -71,7 +84,7 @@ def read(path: Path) -> Model:
         )
 
 
-def _read_zip(path: Path) -> Model:
+def _read_zip(path: Path, *, connected: bool) -> Model:
     try:
         with zipfile.ZipFile(path) as archive:
             config = parsed(_member(path, archive, CONFIG).decode("utf-8"), str(path))
@@ -88,14 +101,8 @@ def _read_zip(path: Path) -> Model:
         ) from error
     version = version_of(str(told.get("keras_version")) if isinstance(told, Mapping) else None)
     with opened(path, weights) as root:
-        layers = layers_of(config, str(path))
-        groups = group_names([layer.kind for layer in layers])
-        found = [
-            replace(layer, arrays=_numbered(root, f"{top}/{group}", kind_of(group)))
-            for layer, group in zip(layers, groups, strict=True)
-            for top in [next((one for one in ROOTS if root.group(one)), ROOTS[0])]
-        ]
-        return Model(tuple(found), version, described=True)
+        layers = layers_of(config, str(path)) if connected else every_layer(config, str(path))
+        return Model(tuple(replace(one, arrays=_of_layer(root, one)) for one in layers), version, described=True)
 
 
 def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
@@ -108,25 +115,77 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
     return found
 
 
-def _read_groups(path: Path, weights: Tree, names: Sequence[str], config: str | None, version: Version) -> Model:
+def _labelled(path: Path, weights: Tree, name: str) -> Labelled:
+    """The arrays of a layer, or of a model among the layers, with their labels, in order."""
+    group = weights.group(name)
+    labels = group.texts("weight_names") if group else None
+    if group is None or labels is None:
+        raise ConversionError(f"{path}: layer {name!r} has no weights", expected="a group with weight_names")
+    return list(zip(labels, map(group.array, labels), strict=True))
+
+
+def _grouped(
+    path: Path, groups: Mapping[str, Labelled], config: str | None, version: Version, *, connected: bool
+) -> Model:
     """A file of Keras 1 or 2: a group for each layer, labelled with the names of its arrays in order."""
-    arrays: dict[str, dict[str, NDArray[Any]]] = {}
-    for name in names:
-        group = weights.group(name)
-        labels = group.texts("weight_names") if group else None
-        if group is None or labels is None:
-            raise ConversionError(f"{path}: layer {name!r} has no weights", expected="a group with weight_names")
-        keys = [_key(label, version) for label in labels]
-        half = len(keys) // 2
-        if half and keys[:half] == keys[half:]:
-            keys = [f"{prefix}{key}" for prefix in DIRECTIONS for key in keys[:half]]
-        arrays[name] = dict(zip(keys, map(group.array, labels), strict=True))
-        if len(arrays[name]) != len(labels):
-            raise ConversionError(f"{path}: layer {name!r} has several arrays of one name", got=", ".join(labels))
     if config is None:
-        return Model(tuple(Layer("", name, {}, one) for name, one in arrays.items()), version, described=False)
-    layers = layers_of(parsed(config, str(path)), str(path))
-    return Model(tuple(replace(layer, arrays=arrays.get(layer.name, {})) for layer in layers), version, described=True)
+        alone = [Layer("", name, {}, path=(name,)) for name in groups]
+        found = [replace(one, arrays=_keyed(path, one, groups[one.name], version)) for one in alone]
+        return Model(tuple(found), version, described=False)
+    model = parsed(config, str(path))
+    everything = every_layer(model, str(path))
+    of_each = _shared_out(path, everything, groups)
+    arrays = {one.path: _keyed(path, one, of_each[one.path], version) for one in everything}
+    layers = layers_of(model, str(path)) if connected else everything
+    return Model(tuple(replace(one, arrays=arrays.get(one.path, {})) for one in layers), version, described=True)
+
+
+def _shared_out(path: Path, layers: Sequence[Layer], groups: Mapping[str, Labelled]) -> dict[tuple[str, ...], Labelled]:
+    """The arrays of each layer; those of a model among the layers lie in one group, and are told by their labels."""
+    found: dict[tuple[str, ...], Labelled] = {}
+    for layer in layers:
+        own = groups.get(layer.path[0], [])
+        if len(layer.path) > 1:
+            own = [(label, array) for label, array in own if layer.name in label.split("/")[:-1]]
+        found[layer.path] = own
+    for name, labelled in groups.items():
+        names = [one.name for one in layers if one.path[0] == name]
+        taken = [label for place, own in found.items() if place[0] == name for label, _ in own]
+        if sorted(taken) != sorted(label for label, _ in labelled) and names:
+            raise ConversionError(
+                f"{path}: the labels of the arrays of model {name!r} do not tell which layer each is of",
+                expected=f"the name of one layer in each: {', '.join(names)}",
+                got=", ".join(label for label, _ in labelled),
+                do="save the model as .keras with Keras 3",
+            )
+    return found
+
+
+def _keyed(path: Path, layer: Layer, labelled: Labelled, version: Version) -> dict[str, NDArray[Any]]:
+    """The arrays of one layer by their names; those of a second direction or cell have the same names again."""
+    runs: list[dict[str, NDArray[Any]]] = [{}]
+    for label, array in labelled:
+        key = _key(label, version)
+        if key in runs[-1]:
+            runs.append({})
+        runs[-1][key] = array
+    directions = DIRECTIONS if _has_directions(layer, [label for label, _ in labelled], len(runs)) else ("",)
+    cells = len(runs) // len(directions)
+    if len(runs) % len(directions) or (cells > 1 and layer.kind not in ("RNN", "Bidirectional")):
+        raise ConversionError(
+            f"{path}: layer {layer.name!r} has several arrays of one name",
+            got=", ".join(label for label, _ in labelled),
+            do="" if layer.kind else "save the whole model",
+        )
+    prefixes = [f"{side}{f'cell{cell}/' if cells > 1 else ''}" for side in directions for cell in range(cells)]
+    return {f"{prefix}{key}": array for prefix, run in zip(prefixes, runs, strict=True) for key, array in run.items()}
+
+
+def _has_directions(layer: Layer, labels: Sequence[str], runs: int) -> bool:
+    """Whether a layer has two directions: by its class, or by what the second half of its arrays is called."""
+    if layer.kind:
+        return layer.kind == "Bidirectional" and runs > 1
+    return runs == len(DIRECTIONS) and all("backward" in label for label in labels[len(labels) // 2 :])
 
 
 def _key(label: str, version: Version) -> str:
@@ -146,46 +205,47 @@ def _unnamed(path: Path, root: Tree) -> list[Layer]:
         for name in sorted(group.names(), key=in_order) if group else ():
             inside = root.group(f"{top}/{name}")
             others = sorted({*(inside.names() if inside else ())} - _KNOWN)
-            if others:
+            if others or root.group(f"{top}/{name}/cell/cells"):
                 raise ConversionError(
-                    f"{path}: layer {name!r} holds other layers", got=", ".join(others), do="save the model as .keras"
+                    f"{path}: layer {name!r} holds other layers",
+                    got=", ".join(others) or "several cells",
+                    do="save the model as .keras",
                 )
-            found.append(Layer("", name, {}, _numbered(root, f"{top}/{name}", kind_of(name))))
+            arrays = _numbered(root, f"{top}/{name}", NAMES.get(kind_of(name), NAMES[""]))
+            found.append(Layer("", name, {}, arrays, path=(name,)))
     return found
 
 
-def _numbered(root: Tree, path: str, kind: str) -> dict[str, NDArray[Any]]:
-    """The arrays of one layer of Keras 3."""
+def _of_layer(root: Tree, layer: Layer) -> dict[str, NDArray[Any]]:
+    """The arrays of a layer of a model of Keras 3."""
+    if not layer.groups:
+        return {}
+    path = ""
+    for group in layer.groups:
+        top = next((one for one in ROOTS if root.group(f"{path}{one}/{group}")), ROOTS[0])
+        path += f"{top}/{group}/"
+    names = NAMES.get(kind_of(layer.groups[-1]), NAMES[""])
+    names = [one for one in names if layer.config.get(_OPTIONAL.get(one, ""), True)]
+    cells = layer.inner("cell")
+    listed = cells.config.get("cells") if cells else None
+    if not isinstance(listed, Sequence):
+        return _numbered(root, path.rstrip("/"), names)
+    arrays: dict[str, NDArray[Any]] = {}
+    for index, group in enumerate(group_names([str(one["class_name"]) for one in listed])):
+        own = _numbered(root, f"{path}cell/cells/{group}", NAMES["cell"])
+        arrays |= {f"cell{index}/{name}": array for name, array in own.items()}
+    return arrays
+
+
+def _numbered(root: Tree, path: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The arrays of one layer of Keras 3, which are numbered."""
     arrays: dict[str, NDArray[Any]] = {}
     for place, prefix in PLACES.items():
         group = root.group("/".join(part for part in (path, place, "vars") if part))
         if group is None:
             continue
-        known = NAMES["cell" if place.endswith("cell") else kind if kind in NAMES else ""]
+        known = NAMES["cell"] if place.endswith("cell") else names
         for index in range(len(group.names())):
             name = known[index] if index < len(known) else str(index)
             arrays[f"{prefix}{name}"] = group.array(str(index))
     return arrays
-
-
-def group_names(kinds: Sequence[str]) -> list[str]:
-    """What Keras 3 calls the groups of layers of these classes, in order: lstm, dense, lstm_1."""
-    counts: dict[str, int] = {}
-    found: list[str] = []
-    for kind in kinds:
-        name = snake_case(kind)
-        count = counts[name] = counts.get(name, -1) + 1
-        found.append(f"{name}_{count}" if count else name)
-    return found
-
-
-def kind_of(group: str) -> str:
-    """The class in a name such as lstm_1."""
-    return re.sub(r"_\d+$", "", group)
-
-
-def snake_case(kind: str) -> str:
-    """SimpleRNN as simple_rnn."""
-    once = re.sub(r"\W+", "", kind)
-    once = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", once)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", once).lower()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gatewright.convert.keras_files.architecture import Layer
 from gatewright.convert.keras_files.chain import Chain, unlike
-from gatewright.convert.network import Part, Scale
+from gatewright.convert.network import BatchNorm, LayerNorm, Part, Scale
 from gatewright.errors import ConversionError
 
 LEAST = 1e-7  # no deviation is smaller in Keras
@@ -17,10 +17,7 @@ LEAST = 1e-7  # no deviation is smaller in Keras
 
 def read(layer: Layer, chain: Chain) -> list[Part]:
     """The layer, whether it was told mean and variance or took them from data."""
-    axis = layer.config.get("axis", -1)
-    along = list(axis) if isinstance(axis, Sequence) else [axis]
-    if along != [-1] and not (chain.shape and along == [len(chain.shape)]):
-        raise unlike(layer, chain, "axis", "the last one, that of the features", axis)
+    _check_axis(layer, chain)
     if layer.config.get("invert"):
         raise unlike(layer, chain, "invert", "false", True)
     if chain.masked:
@@ -36,6 +33,59 @@ def read(layer: Layer, chain: Chain) -> list[Part]:
             layer, chain, "mean and variance", "one number for each feature", f"{mean.shape} and {variance.shape}"
         )
     return [Scale(mean, np.maximum(np.sqrt(variance), np.asarray(LEAST, dtype)))]
+
+
+def batch(layer: Layer, chain: Chain) -> list[Part]:
+    """What BatchNormalization does once training is over, with the statistics that it gathered."""
+    if chain.version.major < 2:
+        raise unlike(layer, chain, "statistics", "those of Keras 2 or 3", "those of Keras 1")
+    for setting in ("renorm", "virtual_batch_size", "adjustment"):
+        if layer.config.get(setting):
+            raise unlike(layer, chain, setting, "none", layer.config[setting])
+    mean, variance, gain, bias = _arrays(layer, chain, ("moving_mean", "moving_variance"))
+    if mean is None or variance is None or (variance < 0).any():
+        raise unlike(layer, chain, "moving_variance", "numbers that are not negative", "others")
+    return [BatchNorm(mean, variance, float(layer.config.get("epsilon", 1e-3)), gain, bias)]
+
+
+def by_layer(layer: Layer, chain: Chain) -> list[Part]:
+    """LayerNormalization of the features of each step."""
+    if layer.config.get("rms_scaling"):
+        raise unlike(layer, chain, "rms_scaling", "false", True)
+    gain, bias = _arrays(layer, chain, ())
+    return [LayerNorm(float(layer.config.get("epsilon", 1e-3)), gain, bias)]
+
+
+def _arrays(layer: Layer, chain: Chain, needed: tuple[str, ...]) -> list[NDArray[Any] | None]:
+    """The arrays that are needed, then gain and bias where the settings have them."""
+    _check_axis(layer, chain)
+    had = [name for name, setting in (("gamma", "scale"), ("beta", "center")) if layer.config.get(setting, True)]
+    names = [*had, *needed]
+    width = chain.shape[-1] if chain.shape else None
+    shapes = {layer.arrays[name].shape for name in names if name in layer.arrays}
+    if {*layer.arrays} != {*names} or len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
+        got = ", ".join(f"{name} {array.shape}" for name, array in layer.arrays.items())
+        raise unlike(layer, chain, "arrays", f"{', '.join(names)}, of one shape", got or "none")
+    if width is not None and shapes not in (set(), {(width,)}):
+        raise unlike(layer, chain, "arrays", f"{width} features", shapes)
+    return [layer.arrays.get(name) for name in (*needed, "gamma", "beta")]
+
+
+def _check_axis(layer: Layer, chain: Chain) -> None:
+    axis = layer.config.get("axis", -1)
+    along = list(axis) if isinstance(axis, Sequence) else [axis]
+    if along != [-1] and not (chain.shape and along == [len(chain.shape)]):
+        raise unlike(layer, chain, "axis", "the last one, that of the features", axis)
+
+
+def written_with(part: LayerNorm | BatchNorm) -> tuple[str, dict[str, Any], dict[str, NDArray[Any]]]:
+    """The class, settings and arrays of the layer that normalises so."""
+    kind, arrays = "LayerNormalization", {"gamma": part.gain, "beta": part.bias}
+    if isinstance(part, BatchNorm):
+        kind = "BatchNormalization"
+        arrays |= {"moving_mean": part.mean, "moving_variance": part.variance}
+    config = {"axis": -1, "epsilon": part.epsilon, "scale": part.gain is not None, "center": part.bias is not None}
+    return kind, config, {name: array for name, array in arrays.items() if array is not None}
 
 
 def written(part: Scale, *, bare: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

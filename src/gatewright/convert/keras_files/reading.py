@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.keras_files import normalization
+from gatewright.convert.keras_files import functions, normalization
 from gatewright.convert.keras_files.architecture import Layer, Version
 from gatewright.convert.keras_files.chain import FAMILIES, Chain, function, unlike
+from gatewright.convert.keras_files.functional import PLAIN, Mask
 from gatewright.convert.keras_files.recurrence import bidirectional, recurrent
 from gatewright.convert.network import (
     Activation,
@@ -23,11 +24,14 @@ from gatewright.convert.network import (
     Part,
     Recurrent,
     Reshape,
+    Step,
 )
+from gatewright.convert.own_parts import checked
 from gatewright.errors import ConversionError
 
 POOLS: Mapping[str, type[Mean | Max]] = {"GlobalAveragePooling1D": Mean, "GlobalMaxPooling1D": Max}
 Arrays = Mapping[str, NDArray[Any]]
+_OPERATIONS = ("GetItem", "SlicingOpLambda")
 NOTHING = (
     "InputLayer", "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "ActivityRegularization"
 )  # fmt: skip
@@ -42,25 +46,79 @@ def network_of(layers: Sequence[Layer], version: Version, where: str) -> Network
     chain = Chain(version, where)
     parts: list[Part] = []
     for layer in layers:
-        chain.shape = _declared(layer) or chain.shape
-        if layer.kind in NOTHING:
-            continue
-        reader = _READERS.get(layer.kind)
-        if reader is None:
+        chain.shape = chain.shape or _declared(layer)
+        try:
+            parts += _read(layer, chain)
+        except ConversionError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ConversionError(
-                f"{where}: layer {layer.name!r} is a {layer.kind}, which has no counterpart",
-                expected=", ".join(sorted({*_READERS, *NOTHING})),
-                do="save the part of the model before it or after it",
-            )
-        parts += reader(layer, chain)
+                f"{where}: the settings of layer {layer.name!r} ({layer.kind}) are not understood",
+                got=f"{type(error).__name__}: {error}",
+                do="save the model with Keras 3 as .keras, or choose other layers with prefix",
+            ) from error
     if not any(isinstance(part, Recurrent) for part in parts):
         raise ConversionError(f"{where} has no recurrent layer", got=", ".join(layer.kind for layer in layers))
     return Network(_folded(parts), notes=tuple(dict.fromkeys(chain.notes)))
 
 
+def network_of_some(layers: Sequence[Layer], prefix: str | Sequence[str], version: Version, where: str) -> Network:
+    """The network of some layers of a model, by their names in the order in which they read one another.
+
+    Raises ConversionError where there is no such layer, or one does not fit the one before.
+    """
+    chosen: list[Layer] = []
+    for name in [prefix] if isinstance(prefix, str) else prefix:
+        named = [one for one in layers if name.rstrip("./") in (one.name, "/".join(one.path))]
+        if len(named) != 1:
+            raise ConversionError(
+                f"{where} has {'no layer' if not named else 'several layers'} {name!r}",
+                expected=", ".join("/".join(one.path) for one in layers if one.kind not in NOTHING),
+            )
+        chosen.append(replace(named[0], call=PLAIN))
+    network = network_of(chosen, version, where)
+    others = [one.name for one in layers if one.path not in {each.path for each in chosen} and one.kind not in NOTHING]
+    left = f"layers were chosen by name, and the others were left out: {', '.join(others)}"
+    return replace(network, parts=checked(network.parts)).noting(*([left] if others else []))
+
+
+def _read(layer: Layer, chain: Chain) -> list[Part]:
+    reader = _READERS.get(layer.kind)
+    if reader is None and layer.kind not in NOTHING:
+        called = layer.config.get("function")
+        raise ConversionError(
+            f"{chain.where}: layer {layer.name!r} is a {layer.kind}, which has no counterpart",
+            expected=", ".join(sorted({*_READERS, *NOTHING})),
+            got=f"the function {called}" if called else None,
+            do="save the part of the model before it or after it, or choose layers with prefix",
+        )
+    call = layer.call
+    if call.arguments.get("training"):
+        raise ConversionError(
+            f"{chain.where}: layer {layer.name!r} ({layer.kind}) always computes as it does in training",
+            expected="a layer that is called without training=True",
+            do="build the model without it, and save that",
+        )
+    if call.arguments and layer.kind not in _OPERATIONS:
+        raise ConversionError(
+            f"{chain.where}: layer {layer.name!r} reads more than the output of one layer",
+            expected="one input, and a state that begins at zero",
+            got=", ".join(call.arguments),
+        )
+    if call.mask is not None and call.mask != chain.mask:
+        raise ConversionError(
+            f"{chain.where}: the mask of layer {layer.name!r} is not the one that its layers make",
+            expected=str(chain.mask) if chain.mask else "no mask",
+            got=str(call.mask),
+        )
+    if call.output and reader not in (recurrent, bidirectional):
+        raise unlike(layer, chain, "output", "its only one", f"number {call.output}")
+    return reader(layer, chain) if reader else []
+
+
 def _embedding(layer: Layer, chain: Chain) -> list[Part]:
     (weight,) = _taken(layer, chain, ("embeddings",), (2,))
-    chain.masked = bool(layer.config.get("mask_zero"))
+    chain.mask = Mask(0, layer.call.source, layer.path[:-1]) if layer.config.get("mask_zero") else None
     chain.shape = (*(chain.shape or (None,))[:1], weight.shape[1])
     return [Embedding(weight, chain.masked)]
 
@@ -69,7 +127,7 @@ def _masking(layer: Layer, chain: Chain) -> list[Part]:
     value = layer.config.get("mask_value", 0.0)
     if not isinstance(value, int | float):
         raise unlike(layer, chain, "mask_value", "a number", value)
-    chain.masked = True
+    chain.mask = Mask(value, layer.call.source, layer.path[:-1])
     return [Masking(float(value))]
 
 
@@ -84,7 +142,7 @@ def _dense(layer: Layer, chain: Chain) -> list[Part]:
 
 
 def _distributed(layer: Layer, chain: Chain) -> list[Part]:
-    inner = layer.inner
+    inner = layer.inner()
     if inner is None or inner.kind != "Dense":
         raise unlike(layer, chain, "TimeDistributed layer", "Dense", inner and inner.kind)
     return _dense(replace(inner, name=layer.name, arrays=layer.arrays), chain)
@@ -92,6 +150,41 @@ def _distributed(layer: Layer, chain: Chain) -> list[Part]:
 
 def _activation(layer: Layer, chain: Chain) -> list[Part]:
     return [Activation(function(layer, chain, "activation"))]
+
+
+def _function(layer: Layer, chain: Chain) -> list[Part]:
+    name = functions.of_layer(layer, len(chain.shape) if chain.shape else 0)
+    if name is None:
+        raise unlike(layer, chain, "axis", "the last one, that of the features", layer.config.get("axis"))
+    if name == "softmax" and chain.masked:
+        raise unlike(layer, chain, "mask", "none, which this layer would take for one of features", "a mask")
+    return [Activation(name)]
+
+
+def _step(layer: Layer, chain: Chain) -> list[Part]:
+    """`x[:, index]`, an operation in Keras 3, and a layer for it in Keras 2."""
+    key = layer.call.arguments.get("1", layer.call.arguments.get("slice_spec"))
+    items = [_item(one) for one in key] if isinstance(key, list) else []
+    match items:
+        case [":", int(index)] | [":", int(index), ":"] | ["...", int(index), ":"] if (
+            chain.shape and len(chain.shape) == 2
+        ):
+            chain.mask, chain.shape = None, chain.shape[1:]
+            return [Step(index)]
+        case _:
+            shown = ", ".join(map(str, items)) or key
+            raise unlike(layer, chain, "index", "one step of a sequence, as in x[:, -1]", f"x[{shown}]")
+
+
+def _item(said: Any) -> int | str:
+    """One item of an index: a number, or `:` and `...` as they are written."""
+    if type(said) is int:
+        return said
+    if isinstance(said, Mapping) and said.get("class_name") == "__ellipsis__":
+        return "..."
+    inside = said.get("config", said) if isinstance(said, Mapping) else {"start": said}
+    ends = [inside.get(end) for end in ("start", "stop", "step")]
+    return ":" if ends == [None] * 3 else ":".join("" if end is None else str(end) for end in ends)
 
 
 def _pool(layer: Layer, chain: Chain) -> list[Part]:
@@ -103,7 +196,7 @@ def _pool(layer: Layer, chain: Chain) -> list[Part]:
         raise unlike(layer, chain, "mask", "none, which this layer does not heed", "a mask")
     if chain.shape and len(chain.shape) == 1:
         raise unlike(layer, chain, "input", "a sequence", "one row of features")
-    chain.masked = False
+    chain.mask = None
     chain.shape = chain.shape[-1:] if chain.shape else None
     return [part]
 
@@ -131,7 +224,7 @@ def _reshape(layer: Layer, chain: Chain) -> list[Part]:
 def _end_of_mask(layer: Layer, chain: Chain) -> None:
     if chain.masked and chain.version.major < 3:
         raise unlike(layer, chain, "mask", "none, which this layer cannot heed", "a mask")
-    chain.masked = False
+    chain.mask = None
 
 
 def _declared(layer: Layer) -> tuple[int | None, ...] | None:
@@ -171,10 +264,14 @@ _READERS: Mapping[str, Callable[[Layer, Chain], list[Part]]] = {
     "TimeDistributedDense": _dense,
     "TimeDistributed": _distributed,
     "Activation": _activation,
+    **dict.fromkeys(functions.LAYERS, _function),
+    **dict.fromkeys(_OPERATIONS, _step),
     "Flatten": _flatten,
     "Reshape": _reshape,
     "Normalization": normalization.read,
+    "BatchNormalization": normalization.batch,
+    "LayerNormalization": normalization.by_layer,
     **dict.fromkeys(POOLS, _pool),
     "Bidirectional": bidirectional,
-    **dict.fromkeys(FAMILIES, recurrent),
+    **dict.fromkeys((*FAMILIES, "RNN"), recurrent),
 }

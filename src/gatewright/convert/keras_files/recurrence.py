@@ -1,6 +1,6 @@
 """The recurrent layers of Keras, of one direction and of two, by their settings or by their arrays alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -9,45 +9,110 @@ from numpy.typing import NDArray
 from gatewright.convert import apply
 from gatewright.convert.activations import HARD_SLOPES
 from gatewright.convert.equations import Equations
-from gatewright.convert.keras_files.architecture import Config, Layer, Version
-from gatewright.convert.keras_files.chain import FAMILIES, Chain, function, unlike
+from gatewright.convert.keras_files.architecture import Config, Layer, Version, layer_of
+from gatewright.convert.keras_files.chain import CELLS, FAMILIES, Chain, function, unlike
 from gatewright.convert.layouts import BY_KEY, Layout, layouts
 from gatewright.convert.network import Merge, Part, Recurrent, Reverse
 from gatewright.errors import ConversionError
 
 Arrays = Mapping[str, NDArray[Any]]
 DIRECTIONS = ("forward/", "backward/")
+_AROUND_CELLS = ("time_major", "stateful", "return_sequences")  # what a layer says of how its cell is run
 
 
 def recurrent(layer: Layer, chain: Chain) -> list[Part]:
-    made = _one_direction(layer, layer.arrays, chain)
-    backwards = bool(layer.config.get("go_backwards"))
-    made = replace(made, backwards=backwards, padding=_padding(layer.config))
-    if made.returns == "last":
-        return _after(made, chain)
-    if backwards and chain.masked:
+    """A layer of one direction: of one cell, or of several, one above the other."""
+    config = layer.config
+    cells = _cells(layer, chain)
+    state = layer.call.output > 0
+    if state and (layer.call.output > 1 or len(cells) > 1 or not config.get("return_state")):
+        raise _no_state(layer, chain, "1, the state that is its output")
+    backwards, sequence = bool(config.get("go_backwards")), bool(config.get("return_sequences")) and not state
+    stack = [
+        replace(_one_direction(cell, cell.arrays, chain), returns="sequence", backwards=backwards) for cell in cells
+    ]
+    padding = "held" if state else _padding(config)
+    if padding == "zeros" and chain.masked and not sequence:
+        raise unlike(layer, chain, "zero_output_for_mask", "false, where the last output alone is read", True)
+    stack[-1] = replace(stack[-1], returns="sequence" if sequence else "last", padding=padding)
+    if backwards and sequence and chain.masked:
         raise unlike(layer, chain, "mask", "none, since the outputs are turned round and their mask is not", "a mask")
-    return [*_after(made, chain), *([Reverse()] if backwards else [])]
+    parts = [part for made in stack for part in _after(made, chain)]
+    return [*parts, *([Reverse()] if backwards and sequence else [])]
 
 
 def bidirectional(layer: Layer, chain: Chain) -> list[Part]:
-    inner = layer.inner
-    if inner is None or inner.kind not in FAMILIES:
+    """A layer of two directions; one direction of it, where its final state alone is read."""
+    inner = layer.inner()
+    if inner is None or inner.kind not in (*FAMILIES, "RNN"):
         raise unlike(layer, chain, "Bidirectional layer", ", ".join(FAMILIES), inner and inner.kind)
     merge = layer.config.get("merge_mode", "concat")
     if merge not in get_args(Merge):
-        raise unlike(layer, chain, "merge_mode", ", ".join(get_args(Merge)), merge)
+        expected = ", ".join(get_args(Merge)) + "; without it the layer has two outputs"
+        raise unlike(layer, chain, "merge_mode", expected, merge)
     if inner.config.get("go_backwards"):
         raise unlike(layer, chain, "first direction", "one that goes forwards", "go_backwards")
-    other = layer.config.get("backward_layer")
-    if isinstance(other, Mapping) and _essence(other.get("config") or {}) != _essence(inner.config):
+    other = layer.inner("backward_layer")
+    if other is not None and _essence(other) != _essence(inner):
         raise unlike(layer, chain, "backward_layer", "the settings of the forward one", "others")
+    cells = _cells(inner, chain)
+    if len(cells) > 1:
+        raise unlike(layer, chain, "cell", "one: the directions of several do not meet between them", len(cells))
     both = directions_of(layer.arrays)
     if len(both) != 2:
         raise unlike(layer, chain, "arrays", "those of two directions", ", ".join(layer.arrays) or "none")
-    one, two = (_one_direction(inner, arrays, chain) for arrays in both)
+    one, two = (_one_direction(replace(cells[0], name=layer.name), arrays, chain) for arrays in both)
+    if layer.call.output:
+        return _after(_state_of_two(layer, inner, (one, two), chain), chain)
     padding = "zeros" if chain.version.zeroes_both else _padding(inner.config)
-    return _after(replace(one, directions=(*one.directions, *two.directions), padding=padding, merge=merge), chain)
+    made = replace(one, directions=(*one.directions, *two.directions), padding=padding, merge=merge)
+    return _after(made, chain)
+
+
+def _state_of_two(layer: Layer, inner: Layer, both: tuple[Recurrent, Recurrent], chain: Chain) -> Recurrent:
+    """The direction whose final state a layer of two directions gives as one of its tensors."""
+    states = 2 if both[0].equations.family == "lstm" else 1
+    if not inner.config.get("return_state") or layer.call.output not in (1, 1 + states):
+        raise _no_state(layer, chain, f"1 or {1 + states}, the state of a direction that is its output")
+    backwards = layer.call.output > 1
+    return replace(both[backwards], returns="last", backwards=backwards)
+
+
+def _no_state(layer: Layer, chain: Chain, expected: str) -> ConversionError:
+    return ConversionError(
+        f"{chain.where}: tensor {layer.call.output} of layer {layer.name!r} ({layer.kind}) is read, and no part here "
+        "gives it",
+        expected=f"tensor 0, the output, or {expected}",
+        got="a state that the layer keeps to itself, such as the memory of an LSTM",
+        do="save a model that ends with another output of the layer, or choose the layer with prefix",
+    )
+
+
+def _cells(layer: Layer, chain: Chain) -> list[Layer]:
+    """What runs at each step, as layers of one cell each, from the bottom to the top."""
+    if layer.kind in FAMILIES:
+        return [layer]
+    cell = layer.inner("cell")
+    listed = cell.config.get("cells") if cell and cell.kind == "StackedRNNCells" else None
+    cells = [layer_of(one, chain.where) for one in listed] if isinstance(listed, Sequence) else [cell] if cell else []
+    if not cells or any(one.kind not in CELLS for one in cells):
+        kinds = ", ".join(one.kind for one in cells) or "none"
+        raise unlike(layer, chain, "cell", f"{', '.join(CELLS)}, or StackedRNNCells of these", kinds)
+    around = {name: one for name, one in layer.config.items() if name in _AROUND_CELLS}
+    return [
+        Layer(
+            CELLS[one.kind],
+            layer.name,
+            {**one.config, **around},
+            _of_cell(layer.arrays, index) if len(cells) > 1 else layer.arrays,
+        )
+        for index, one in enumerate(cells)
+    ]
+
+
+def _of_cell(arrays: Arrays, index: int) -> Arrays:
+    prefix = f"cell{index}/"
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _one_direction(layer: Layer, arrays: Arrays, chain: Chain) -> Recurrent:
@@ -160,7 +225,7 @@ def _after(made: Recurrent, chain: Chain) -> list[Part]:
         )
     steps = chain.shape[0] if chain.shape and len(chain.shape) == 2 else None
     chain.shape = (steps, features) if made.returns == "sequence" else (features,)
-    chain.masked = chain.masked and made.returns == "sequence"
+    chain.mask = chain.mask if made.returns == "sequence" else None
     return [made]
 
 
@@ -168,7 +233,8 @@ def _padding(config: Config) -> Any:
     return "zeros" if config.get("zero_output_for_mask") else "held"
 
 
-def _essence(config: Config) -> dict[str, Any]:
+def _essence(layer: Layer) -> tuple[Any, ...]:
     """The settings that two directions must share."""
     keys = ("units", "activation", "recurrent_activation", "reset_after", "return_sequences", "use_bias")
-    return {key: config.get(key) for key in keys}
+    cell = layer.inner("cell")
+    return layer.kind, *(layer.config.get(key) for key in keys), cell and _essence(cell)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from gatewright.convert.keras_files.architecture import Layer
 from gatewright.convert.keras_files.chain import FAMILIES
-from gatewright.convert.keras_files.containers import CONFIG, METADATA, NAMES, PLACES, WEIGHTS, group_names
+from gatewright.convert.keras_files.containers import CONFIG, METADATA, NAMES, PLACES, WEIGHTS
+from gatewright.convert.keras_files.groups import group_names, snake_case
 from gatewright.convert.keras_files.hdf5 import library
 
 KERAS2, KERAS3 = "2.15.0", "3.3.0"  # what files say of who wrote them
@@ -81,10 +82,12 @@ def _groups(root: Any, layers: Sequence[Layer], label: str, label_of_two: str) -
         labels: list[bytes] = []
         for name, array in layer.arrays.items():
             direction, _, last = name.rpartition("/")
-            inner = layer.inner.name if layer.inner else ""
+            inner = layer.inner()
             template = label_of_two if direction else label
             labels.append(
-                template.format(layer=layer.name, direction=f"{direction}_", inner=inner, array=last).encode()
+                template.format(
+                    layer=layer.name, direction=f"{direction}_", inner=inner.name if inner else "", array=last
+                ).encode()
             )
             group[labels[-1]] = np.ascontiguousarray(array)
         group.attrs["weight_names"] = np.array(labels) if labels else np.zeros(0)
@@ -131,10 +134,11 @@ def _serialised(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
 def _numbered(layer: Layer) -> Iterator[tuple[str, str, NDArray[Any]]]:
     """Where the arrays of a layer lie below its group in Keras 3, and their numbers."""
     cell = "cell" if layer.kind in FAMILIES or layer.kind == "Bidirectional" else ""
-    names = NAMES.get(layer.kind.lower(), NAMES[cell])
+    known = NAMES.get(snake_case(layer.kind), NAMES[cell])
     for name, array in layer.arrays.items():
         direction, slash, last = name.rpartition("/")
         place = next(
             place for place, prefix in PLACES.items() if prefix == direction + slash and place.endswith(cell or place)
         )
+        names = [one for one in known if direction + slash + one in layer.arrays]
         yield f"{place}/" if place else "", str(names.index(last)), array

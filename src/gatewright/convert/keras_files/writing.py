@@ -11,7 +11,7 @@ from gatewright.convert import apply
 from gatewright.convert.activations import HARD_SLOPES
 from gatewright.convert.equations import Equations
 from gatewright.convert.flat_writing import choose
-from gatewright.convert.keras_files import normalization
+from gatewright.convert.keras_files import functions, normalization
 from gatewright.convert.keras_files.architecture import Layer, Version, version_of
 from gatewright.convert.keras_files.reading import POOLS
 from gatewright.convert.keras_files.recurrence import DIRECTIONS
@@ -96,7 +96,7 @@ def _write(part: Part, following: Part | None, before: Part | None, writer: _Wri
             writer.masked = True
             writer.add("Masking", {"mask_value": part.value})
         case Activation():
-            writer.add("Activation", {"activation": writer.function(part.function)})
+            _activation(part.function, writer)
         case Reshape():
             _reshape(part, writer)
         case Reverse():
@@ -112,9 +112,13 @@ def _write(part: Part, following: Part | None, before: Part | None, writer: _Wri
 
 
 def _other(part: Scale | LayerNorm | BatchNorm | Step, writer: _Writer) -> None:
-    if not isinstance(part, Scale):
-        raise ConversionError(f"a {type(part).__name__} cannot be written as a layer of Keras yet")
-    writer.add("Normalization", *normalization.written(part, bare=writer.bare))
+    match part:
+        case Scale():
+            writer.add("Normalization", *normalization.written(part, bare=writer.bare))
+        case LayerNorm() | BatchNorm():
+            writer.add(*normalization.written_with(part))
+        case Step():
+            raise ConversionError("one step of a sequence is no layer of Keras")
 
 
 def _embedding(part: Embedding | OneHot, writer: _Writer) -> None:
@@ -149,10 +153,22 @@ def _reverse(before: Part | None) -> None:
         )
 
 
+def _activation(name: str, writer: _Writer) -> None:
+    """A function as a layer: one of its own, where it has numbers."""
+    own = functions.written(name, writer.version)
+    if own is None:
+        writer.add("Activation", {"activation": writer.function(name)})
+    else:
+        writer.add(*own)
+
+
 def _dense(part: Dense, writer: _Writer) -> None:
     arrays = {"kernel": part.weight.T} | ({} if part.bias is None else {"bias": part.bias})
-    config = {"units": len(part.weight), "activation": writer.function(part.activation)}
+    apart = functions.written(part.activation, writer.version) is not None
+    config = {"units": len(part.weight), "activation": writer.function("identity" if apart else part.activation)}
     writer.add("Dense", {**config, "use_bias": part.bias is not None}, arrays)
+    if apart:
+        _activation(part.activation, writer)
 
 
 def _recurrent(layer: Recurrent, following: Part | None, writer: _Writer) -> None:
@@ -182,7 +198,7 @@ def _recurrent(layer: Recurrent, following: Part | None, writer: _Writer) -> Non
             "Bidirectional", {"layer": {"class_name": kind, "config": config}, "merge_mode": layer.merge}, arrays
         )
     else:
-        if layer.padding == "zeros":
+        if layer.padding == "zeros" and sequence:  # otherwise Keras gives zeros for a row that ends in padding
             config["zero_output_for_mask"] = True
         writer.add(kind, config | {"go_backwards": layer.backwards}, written[0])
     writer.masked = writer.masked and sequence

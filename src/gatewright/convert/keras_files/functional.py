@@ -1,0 +1,195 @@
+"""The calls of a functional model of Keras: which tensor of which call of which layer each layer reads.
+
+Keras 1 and 2 write a call as a list `[layer, node, tensor, arguments]`, Keras 3 as arguments with tensors in them,
+whose history is `[layer, node, tensor]`. `node` counts the calls of a layer, `tensor` what one call gives.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gatewright.errors import ConversionError
+
+Entry = Mapping[str, Any]
+_MASKS = ("NotEqual", "Any")  # operations by which Keras 3 writes out where a mask comes from
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """What a call gives."""
+
+    layer: str
+    node: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Steps are padding where all of a tensor is this value; a chain without calls tells the value alone."""
+
+    value: Any
+    tensor: Tensor | None = None
+    model: tuple[str, ...] = ()  # the models that hold that tensor, by their names
+
+    def __str__(self) -> str:
+        return f"{self.tensor.layer if self.tensor else 'the input'} is not {self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a layer."""
+
+    source: Tensor | None = None
+    output: int = 0  # which of the tensors that it gives is read
+    mask: Mask | None = None  # that it is given by name; otherwise it takes that of what it reads
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what else it is called with
+
+
+PLAIN = Call()
+"""That of a layer in a sequential model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The layers of a functional model by their names, and how a reader speaks of them."""
+
+    entries: Mapping[str, Entry]
+    where: str
+    path: tuple[str, ...] = ()
+    models: frozenset[str] = frozenset()  # those of its layers that are models themselves
+
+    def chain(self, model: Entry, output: int | None) -> list[tuple[str, Call]]:
+        """The calls from the input to one output, the only one where no number is given.
+
+        Raises ConversionError where the model is no chain.
+        """
+        starts, ends = ([*tensors(model.get(which))] for which in ("input_layers", "output_layers"))
+        if len(starts) != 1 or (output is None and len(ends) != 1) or (output or 0) >= len(ends):
+            raise ConversionError(
+                f"{self.where} has several inputs or outputs",
+                expected="one of each",
+                got=f"{', '.join(one.layer for one in starts)} and {', '.join(one.layer for one in ends)}",
+                do="choose layers with prefix",
+            )
+        calls: list[tuple[str, Call]] = []
+        used: set[tuple[str, int]] = set()
+        tensor: Tensor | None = ends[output or 0]
+        while tensor is not None:
+            place = tensor.layer, self._node(tensor)
+            if place in used:
+                raise ConversionError(f"{self.where}: layer {tensor.layer!r} is read before it is made")
+            used.add(place)
+            call = self._call(tensor)
+            calls.insert(0, (tensor.layer, call))
+            tensor = call.source
+        self._check_whole(calls[0][0], starts[0].layer, used)
+        return calls
+
+    def _check_whole(self, first: str, start: str, used: set[tuple[str, int]]) -> None:
+        """Refuse a model that has more than the chain."""
+        branches = [
+            name
+            for name, entry in self.entries.items()
+            if entry.get("class_name") not in _MASKS
+            for node in range(max(1, len(entry.get("inbound_nodes") or ())))
+            if (name, node) not in used
+        ]
+        if first != start or branches:
+            raise ConversionError(
+                f"{self.where} is no chain of layers",
+                expected="each layer reads the one before",
+                got=", ".join(dict.fromkeys(branches)) or f"{first} reads nothing",
+                do="choose layers with prefix",
+            )
+
+    def _node(self, tensor: Tensor) -> int:
+        """Which call of its layer a tensor is of."""
+        entry = self.entries.get(tensor.layer)
+        if entry is None:
+            raise ConversionError(f"{self.where}: layer {tensor.layer!r} is read before it is made")
+        count = len(entry.get("inbound_nodes") or ())
+        if tensor.layer in self.models:
+            return self._only_node(tensor, count)
+        if not 0 <= tensor.node < max(1, count):
+            raise ConversionError(
+                f"{self.where}: call {tensor.node} of layer {tensor.layer!r} is read, and the file does not tell of it",
+                expected=f"{count} calls",
+                do="save the model again as .keras with Keras 3",
+            )
+        return tensor.node
+
+    def _only_node(self, tensor: Tensor, count: int) -> int:
+        """That of a model, whose making Keras counts as its first call in some places and in others not."""
+        if count > 1:
+            raise ConversionError(
+                f"{self.where}: model {tensor.layer!r} is called more than once, and its file does not tell which call "
+                "is read",
+                expected="one call of each model in a model",
+                got=f"{count} calls",
+                do="choose layers with prefix",
+            )
+        return 0
+
+    def _call(self, tensor: Tensor) -> Call:
+        nodes = self.entries[tensor.layer].get("inbound_nodes") or ()
+        if not nodes:
+            return Call(output=tensor.index)
+        given, others = _arguments(nodes[self._node(tensor)])
+        sources = [*tensors(given)]
+        if len(sources) != 1:
+            kind = self.entries[tensor.layer].get("class_name")
+            raise ConversionError(
+                f"{self.where}: layer {tensor.layer!r} ({kind}) reads more than the output of one layer",
+                expected="one input, and a state that begins at zero",
+                got=", ".join(f"{one.layer}, tensor {one.index}" for one in sources) or "nothing",
+                do="choose layers with prefix",
+            )
+        mask = others.pop("mask", None)
+        return Call(sources[0], tensor.index, None if mask is None else self._mask(mask, tensor.layer), others)
+
+    def _mask(self, given: Any, layer: str) -> Mask:
+        """The mask that a layer is given, if it is one that Masking or an Embedding makes."""
+        found = [*tensors(given)]
+        for kind in ("Any", "NotEqual"):
+            entry = self.entries.get(found[0].layer, {}) if len(found) == 1 else {}
+            if entry.get("class_name") == kind:
+                source, others = _arguments(entry["inbound_nodes"][0])
+                found = [*tensors(source)]
+                if kind == "NotEqual" and len(found) == 1 and list(others) == ["1"]:
+                    return Mask(others["1"], found[0], self.path)
+        raise ConversionError(
+            f"{self.where}: the mask of layer {layer!r} is not the one that its layers make",
+            expected="that of a Masking layer or an Embedding before it",
+            got=", ".join(one.layer for one in found) or str(given)[:80],
+        )
+
+
+def tensors(listed: Any) -> Iterator[Tensor]:
+    """The tensors in a list of places, or in the arguments of a call, however deep they lie."""
+    if isinstance(listed, Mapping):
+        inside = listed.get("config")
+        if listed.get("class_name") == "__keras_tensor__" and isinstance(inside, Mapping):
+            yield from tensors(inside.get("keras_history"))
+        elif "class_name" not in listed:
+            for one in listed.values():
+                yield from tensors(one)
+    elif isinstance(listed, Sequence) and not isinstance(listed, str):
+        match listed:
+            case [str(layer), int(node), int(index), *_]:
+                yield Tensor(layer, node, index)
+            case _:
+                for one in listed:
+                    yield from tensors(one)
+
+
+def _arguments(node: Any) -> tuple[Any, dict[str, Any]]:
+    """What a call reads, and what else it is called with: by name, or by place where it has none."""
+    if isinstance(node, Mapping):
+        given, *more = node.get("args") or [None]
+        others = {str(place): one for place, one in enumerate(more, 1)} | dict(node.get("kwargs") or {})
+    else:
+        given = node
+        whole = node if node and isinstance(node[0], str) else node[0] if node else ()
+        others = dict(whole[3]) if len(whole) > 3 else {}
+    training = others.pop("training", None)
+    return given, {name: one for name, one in others.items() if one is not None} | ({"training": 1} if training else {})
