@@ -104,9 +104,11 @@ FORMATS: Mapping[str, Format] = {
             keras_files.write,
             keras_files.run,
             "Keras",
-            facts=_EQUATIONS,
+            keras_files.fixed_sizes,
+            facts=_LAYERS,
+            second=True,
         ),
-        Format("keras1", keras_files.SUFFIXES, keras_files.read, keras_files.write_keras1, facts=_EQUATIONS),
+        Format("keras1", keras_files.SUFFIXES, keras_files.read, keras_files.write_keras1, facts=_LAYERS),
         Format("rtneural", (".json",), rtneural.read, rtneural.write, facts=_EQUATIONS),
         Format("rtneural-torch", (".json",), rtneural.read, rtneural.write_torch, facts=_EQUATIONS, named_only=True),
         *(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gatewright.convert.keras_files import containers, storing, writing
 from gatewright.convert.keras_files.architecture import version_of
 from gatewright.convert.keras_files.bare import network_of_weights
-from gatewright.convert.keras_files.reading import network_of, network_of_some
+from gatewright.convert.keras_files.reading import input_shape, network_of, network_of_some
 from gatewright.convert.network import Embedding, Network
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
@@ -70,17 +70,36 @@ def write_keras1(network: Network, path: Path) -> None:
 def run(path: Path, inputs: NDArray[Any], facts: Mapping[str, Any] | None = None) -> NDArray[Any]:
     """What Keras computes with the model in a file, for inputs as `gatewright.convert.run` takes them.
 
-    Raises ImportError where no Keras is installed that computes what the file says.
+    Raises ImportError where no Keras is installed that computes what the file says, and ConversionError for a file that
+    holds no model, or of which some layers were chosen.
     """
     import keras
 
-    model = containers.read(path)
+    facts = facts or {}
+    model = containers.read(path, connected=False)
     if not model.described:
-        raise ImportError(f"{path} holds weights alone, and Keras needs a model to run them in")
-    known = read(path, facts or {})
-    if model.version.major < 3 and any(one.equations.gate == model.version.hard_sigmoid for one in known.recurrent):
+        raise ConversionError(f"{path} holds weights alone, and Keras needs a model to run them in")
+    if facts.get("prefix") is not None:
+        raise ConversionError(f"layers of {path} were chosen, and Keras runs the whole model")
+    known = read(path, facts)
+    gates = {one.gate for layer in known.recurrent for one in layer.equations_of_directions}
+    if model.version.major < 3 and model.version.hard_sigmoid in gates:
         raise ImportError(f"{path} has the hard_sigmoid of Keras 2, and this is Keras {keras.__version__}")
     loaded = keras.saving.load_model(path, compile=False)
     sequences = len(known.reads) == 2 or isinstance(known.parts[0], Embedding)
-    outputs = np.asarray(loaded.predict(inputs.swapaxes(0, 1) if sequences else inputs, verbose=0))
+    rows = inputs.swapaxes(0, 1) if sequences else inputs
+    predicted = loaded.predict(rows, verbose=0, batch_size=len(rows))
+    (found,) = predicted.values() if isinstance(predicted, dict) else (predicted,)
+    outputs = np.asarray(found[0] if isinstance(found, list) else found)
     return outputs.swapaxes(0, 1) if outputs.ndim == 3 else outputs
+
+
+def fixed_sizes(path: Path) -> tuple[int | None, int | None]:
+    """The steps and the rows of a batch that a model demands; None where it takes any number.
+
+    Raises ConversionError where the file cannot be read.
+    """
+    model = containers.read(path, connected=False)
+    shapes = (input_shape(layer) for layer in model.layers)
+    batch, *row = next((shape for shape in shapes if shape is not None), (None,))
+    return (row[0] if row else None), batch

@@ -5,7 +5,12 @@ from typing import Any
 
 from gatewright.convert.activations import spelled
 from gatewright.convert.keras_files.architecture import Config, Layer, Version, layer_of
+from gatewright.errors import ConversionError
 
+INF = float("inf")
+NAMES = ("elu", "gelu", "log_softmax", "relu", "sigmoid", "softmax", "softplus", "softsign", "tanh")
+"""Functions that Keras calls as we do."""
+_NEW = ("log_softmax",)  # in Keras 3
 LAYERS = ("ReLU", "LeakyReLU", "ELU", "ThresholdedReLU", "Softmax")
 """Layers that are one function; those with weights are none."""
 
@@ -23,7 +28,7 @@ def named(said: Any, version: Version, where: str) -> str | None:
         said = inside if isinstance(inside, str) and layer.kind == "function" else layer.kind
     name = str(said)
     if name == "relu6":
-        return _relu(0.0, 0.0, 6.0)
+        return spelled("clip", 0.0, 6.0)
     if name == "leaky_relu":
         return spelled("leaky_relu", 0.2)
     return {"linear": "identity", "hard_sigmoid": version.hard_sigmoid}.get(name, name)
@@ -36,16 +41,38 @@ def of_layer(layer: Layer, rank: int) -> str | None:
         case "ReLU":
             most = config.get("max_value")
             slope, threshold = _number(config, "negative_slope", 0.0), _number(config, "threshold", 0.0)
-            return _relu(slope, threshold, float("inf") if most is None else _number(config, "max_value", 0.0))
+            return _relu(slope, threshold, INF if most is None else _number(config, "max_value", 0.0))
         case "LeakyReLU":
             return spelled("leaky_relu", _number(config, "negative_slope", _number(config, "alpha", 0.3)))
         case "ELU":
             scale = _number(config, "alpha", 1.0)
             return "elu" if scale == 1.0 else spelled("elu", scale)
         case "ThresholdedReLU":
-            return _relu(0.0, _number(config, "theta", 1.0), float("inf"))
+            return spelled("thresholded_relu", _number(config, "theta", 1.0))
         case _:
             return "softmax" if config.get("axis", -1) in (-1, rank) else None
+
+
+def name_of(name: str, version: Version) -> str:
+    """What Keras calls a function.
+
+    Raises ConversionError where it has none such.
+    """
+    if name.startswith("hard_sigmoid") and name != version.hard_sigmoid:
+        slopes = {"hard_sigmoid_theano": "x/5", "hard_sigmoid_keras3": "x/6"}
+        raise ConversionError(
+            f"the hard_sigmoid of Keras {version.major} is another one",
+            expected=f"max(0, min(1, {slopes[version.hard_sigmoid]} + 1/2))",
+            got=f"max(0, min(1, {slopes[name]} + 1/2))" if name in slopes else name,
+            do="write .h5 for that of Keras 2, .keras for that of Keras 3; gates are converted",
+        )
+    theirs = {"identity": "linear", version.hard_sigmoid: "hard_sigmoid"} | {one: one for one in NAMES}
+    if name not in theirs or (name in _NEW and version.major < 3):
+        raise ConversionError(
+            f"Keras {version.major} has no function {name!r}",
+            expected=", ".join(one for one in theirs if one not in _NEW or version.major >= 3),
+        )
+    return theirs[name]
 
 
 def written(name: str, version: Version) -> tuple[str, dict[str, Any]] | None:
@@ -58,15 +85,20 @@ def written(name: str, version: Version) -> tuple[str, dict[str, Any]] | None:
         case "elu", [scale]:
             return "ELU", {"alpha": scale}
         case "bounded_relu", [slope, threshold, most]:
-            limit = None if most == float("inf") else most
-            return "ReLU", {"negative_slope": slope, "threshold": threshold, "max_value": limit}
+            return "ReLU", {"negative_slope": slope, "threshold": threshold, "max_value": most if most < INF else None}
+        case "thresholded_relu", [threshold] if threshold >= 0:
+            return "ReLU", {"negative_slope": 0.0, "threshold": threshold, "max_value": None}
+        case "clip", [0.0, most] if 0 <= most < INF:
+            return "ReLU", {"negative_slope": 0.0, "threshold": 0.0, "max_value": most}
         case _:
             return None
 
 
 def _relu(slope: float, threshold: float, most: float) -> str:
-    if most == float("inf") and threshold == 0.0:
-        return "relu" if slope == 0.0 else spelled("leaky_relu", slope)
+    if threshold == 0.0 and (slope == 0.0 or most == INF):
+        return spelled("clip", 0.0, most) if most < INF else spelled("leaky_relu", slope) if slope else "relu"
+    if slope == 0.0 and most == INF:
+        return spelled("thresholded_relu", threshold)
     return spelled("bounded_relu", slope, threshold, most)
 
 

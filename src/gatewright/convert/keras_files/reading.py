@@ -229,10 +229,16 @@ def _end_of_mask(layer: Layer, chain: Chain) -> None:
 
 def _declared(layer: Layer) -> tuple[int | None, ...] | None:
     """The shape of one row that a layer says it reads."""
+    shape = input_shape(layer)
+    return tuple(shape[1:]) or None if shape is not None else None
+
+
+def input_shape(layer: Layer) -> Sequence[int | None] | None:
+    """The shape that a layer says it reads, with the rows of a batch first; None where it says nothing."""
     said = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
-    if not isinstance(said, Sequence) or not all(one is None or isinstance(one, int) for one in said):
+    if not isinstance(said, Sequence) or not said or not all(one is None or isinstance(one, int) for one in said):
         return None
-    return tuple(said[1:]) or None
+    return said
 
 
 def _taken(layer: Layer, chain: Chain, names: tuple[str, ...], ranks: tuple[int, ...]) -> list[NDArray[Any]]:

@@ -53,19 +53,27 @@ def bidirectional(layer: Layer, chain: Chain) -> list[Part]:
     if inner.config.get("go_backwards"):
         raise unlike(layer, chain, "first direction", "one that goes forwards", "go_backwards")
     other = layer.inner("backward_layer")
+    if other is not None and not other.config.get("go_backwards"):
+        raise unlike(layer, chain, "backward_layer", "one that goes backwards", "one that does not")
     if other is not None and _essence(other) != _essence(inner):
-        raise unlike(layer, chain, "backward_layer", "the settings of the forward one", "others")
+        raise unlike(layer, chain, "backward_layer", "the class, units and sequences of the forward one", "others")
     cells = _cells(inner, chain)
     if len(cells) > 1:
         raise unlike(layer, chain, "cell", "one: the directions of several do not meet between them", len(cells))
     both = directions_of(layer.arrays)
     if len(both) != 2:
         raise unlike(layer, chain, "arrays", "those of two directions", ", ".join(layer.arrays) or "none")
-    one, two = (_one_direction(replace(cells[0], name=layer.name), arrays, chain) for arrays in both)
+    ahead, back = cells[0], _cells(other or inner, chain)[0]
+    one, two = (
+        _one_direction(replace(cell, name=layer.name), arrays, chain)
+        for cell, arrays in zip((ahead, back), both, strict=True)
+    )
     if layer.call.output:
         return _after(_state_of_two(layer, inner, (one, two), chain), chain)
     padding = "zeros" if chain.version.zeroes_both else _padding(inner.config)
     made = replace(one, directions=(*one.directions, *two.directions), padding=padding, merge=merge)
+    if two.equations != one.equations:
+        made = replace(made, second=two.equations)
     return _after(made, chain)
 
 
@@ -235,6 +243,6 @@ def _padding(config: Config) -> Any:
 
 def _essence(layer: Layer) -> tuple[Any, ...]:
     """The settings that two directions must share."""
-    keys = ("units", "activation", "recurrent_activation", "reset_after", "return_sequences", "use_bias")
+    keys = ("units", "reset_after", "return_sequences", "zero_output_for_mask")
     cell = layer.inner("cell")
     return layer.kind, *(layer.config.get(key) for key in keys), cell and _essence(cell)

@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from gatewright.convert.keras_files.containers import CONFIG, METADATA, NAMES, P
 from gatewright.convert.keras_files.groups import group_names, snake_case
 from gatewright.convert.keras_files.hdf5 import library
 
+OPERATION = "GetItem"
+_MODULES = {OPERATION: "keras.src.ops.numpy", "SlicingOpLambda": "keras.src.layers.core.tf_op_layer"}
 KERAS2, KERAS3 = "2.15.0", "3.3.0"  # what files say of who wrote them
 
 
@@ -27,8 +29,7 @@ def zipped(path: Path, layers: Sequence[Layer], dtype: str) -> bytes:
         _serialised(layer.kind, _with_backward_layer({"name": layer.name, "dtype": dtype, **layer.config}))
         for layer in named
     ]
-    config = {"name": "converted", "layers": listed}
-    model = {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
+    model = _model(named, listed, _called)
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr(zipfile.ZipInfo(METADATA), json.dumps({"keras_version": KERAS3}))
@@ -43,6 +44,8 @@ def weights(path: Path, layers: Sequence[Layer]) -> bytes:
     with library(path).File(content, "w") as file:
         file.create_group("vars")
         for layer, group in zip(layers, group_names([layer.kind for layer in layers]), strict=True):
+            if layer.kind == OPERATION:
+                continue
             file.create_group(f"layers/{group}/vars")
             for place, index, array in _numbered(layer):
                 file[f"layers/{group}/{place}vars/{index}"] = np.ascontiguousarray(array)
@@ -52,8 +55,10 @@ def weights(path: Path, layers: Sequence[Layer]) -> bytes:
 def grouped(path: Path, layers: Sequence[Layer], dtype: str) -> bytes:
     """An .h5 file of Keras 2, with the model's configuration."""
     named = _named(layers)
-    listed = [_serialised(layer.kind, {"name": layer.name, "dtype": dtype, **layer.config}) for layer in named]
-    model = {"class_name": "Sequential", "config": {"name": "converted", "layers": listed}}
+    settings = [{"name": layer.name, "dtype": dtype, **layer.config} for layer in named]
+    settings = [_with_backward_layer(one) if "backward_layer" in one else one for one in settings]
+    listed = [_serialised(layer.kind, one) for layer, one in zip(named, settings, strict=True)]
+    model = _model(named, listed, _read_by_place)
     content = io.BytesIO()
     with library(path).File(content, "w") as file:
         file.attrs["keras_version"] = KERAS2.encode()
@@ -72,6 +77,32 @@ def keras1(path: Path, layers: Sequence[Layer]) -> bytes:
     with library(path).File(content, "w") as file:
         _groups(file, _named(layers, "_1"), "{layer}_{array}", "{direction}{inner}_{array}")
     return content.getvalue()
+
+
+def _model(layers: Sequence[Layer], listed: Sequence[dict[str, Any]], call: Callable[..., Any]) -> dict[str, Any]:
+    """The configuration of a model: a sequential one, unless an operation is among its layers."""
+    if not any(layer.call.arguments for layer in layers):
+        config = {"name": "converted", "layers": list(listed)}
+        return {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
+    connected = [{**listed[0], "name": layers[0].name, "inbound_nodes": []}]
+    for before, layer, entry in zip(layers, layers[1:], listed[1:], strict=False):
+        connected.append({**entry, "name": layer.name, "inbound_nodes": [call(before.name, layer.call.arguments)]})
+    ends = {"input_layers": [[layers[0].name, 0, 0]], "output_layers": [[layers[-1].name, 0, 0]]}
+    config = {"name": "converted", "layers": connected, **ends}
+    module = "keras.src.models.functional"
+    return {"module": module, "class_name": "Functional", "config": config, "registered_name": "Functional"}
+
+
+def _called(before: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A call in Keras 3, by its arguments."""
+    config = {"shape": [None], "dtype": "float32", "keras_history": [before, 0, 0]}  # of which the history is read
+    return {"args": [{"class_name": "__keras_tensor__", "config": config}, *arguments.values()], "kwargs": {}}
+
+
+def _read_by_place(before: str, arguments: Mapping[str, Any]) -> list[Any]:
+    """A call in Keras 2, by the place of what it reads: alone for an operation, otherwise in a list."""
+    place = [before, 0, 0, dict(arguments)]
+    return place if arguments else [place]
 
 
 def _groups(root: Any, layers: Sequence[Layer], label: str, label_of_two: str) -> None:
@@ -116,7 +147,8 @@ def _with_backward_layer(config: Mapping[str, Any]) -> Mapping[str, Any]:
     inner = config.get("layer")
     if not isinstance(inner, Mapping):
         return config
-    settings = {**inner["config"], "name": f"backward_{inner['config']['name']}", "go_backwards": True}
+    other = config.get("backward_layer", inner)["config"]
+    settings = {**other, "name": f"backward_{inner['config']['name']}", "go_backwards": True}
     return {**config, "backward_layer": {**inner, "config": settings}}
 
 
@@ -128,7 +160,10 @@ def _serialised(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
         if key in ("layer", "backward_layer")
     }
     config = {**config, **inner}
-    return {"module": "keras.layers", "class_name": kind, "config": config, "registered_name": None}
+    if kind == OPERATION:
+        del config["dtype"]  # which an operation takes from what it reads
+    module, registered = _MODULES.get(kind, "keras.layers"), kind if kind in _MODULES else None
+    return {"module": module, "class_name": kind, "config": config, "registered_name": registered}
 
 
 def _numbered(layer: Layer) -> Iterator[tuple[str, str, NDArray[Any]]]:

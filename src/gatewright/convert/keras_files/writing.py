@@ -13,8 +13,10 @@ from gatewright.convert.equations import Equations
 from gatewright.convert.flat_writing import choose
 from gatewright.convert.keras_files import functions, normalization
 from gatewright.convert.keras_files.architecture import Layer, Version, version_of
+from gatewright.convert.keras_files.functional import Call
 from gatewright.convert.keras_files.reading import POOLS
 from gatewright.convert.keras_files.recurrence import DIRECTIONS
+from gatewright.convert.keras_files.storing import OPERATION
 from gatewright.convert.layouts import Layout
 from gatewright.convert.network import (
     Activation,
@@ -50,18 +52,6 @@ class _Writer:
 
     def add(self, kind: str, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
         self.layers.append(Layer(kind, "", config, arrays or {}))
-
-    def function(self, name: str) -> str:
-        """What a function is called there."""
-        if name.startswith("hard_sigmoid") and name != self.version.hard_sigmoid:
-            slopes = {"hard_sigmoid_theano": "x/5", "hard_sigmoid_keras3": "x/6"}
-            raise ConversionError(
-                f"the hard_sigmoid of Keras {self.version.major} is another one",
-                expected=f"max(0, min(1, {slopes[self.version.hard_sigmoid]} + 1/2))",
-                got=f"max(0, min(1, {slopes[name]} + 1/2))",
-                do="write .h5 for that of Keras 2, .keras for that of Keras 3; gates are converted",
-            )
-        return {"identity": "linear", self.version.hard_sigmoid: "hard_sigmoid"}.get(name, name)
 
 
 def layers_of(network: Network, version: Version, *, bare: bool = False) -> list[Layer]:
@@ -118,7 +108,21 @@ def _other(part: Scale | LayerNorm | BatchNorm | Step, writer: _Writer) -> None:
         case LayerNorm() | BatchNorm():
             writer.add(*normalization.written_with(part))
         case Step():
-            raise ConversionError("one step of a sequence is no layer of Keras")
+            _step(part, writer)
+
+
+def _step(part: Step, writer: _Writer) -> None:
+    """An operation, which makes the model a functional one."""
+    if writer.bare:
+        raise ConversionError("a file of weights has no place for one step of a sequence", do="write .keras")
+    writer.masked = False
+    ends = {"start": None, "stop": None, "step": None}
+    if writer.version.major >= 3:
+        call = Call(arguments={"1": [{"class_name": "__slice__", "config": ends}, part.index]})
+        writer.layers.append(Layer(OPERATION, "", {}, call=call))
+    else:
+        call = Call(arguments={"slice_spec": [ends, part.index]})
+        writer.layers.append(Layer("SlicingOpLambda", "", {"function": "__operators__.getitem"}, call=call))
 
 
 def _embedding(part: Embedding | OneHot, writer: _Writer) -> None:
@@ -157,7 +161,7 @@ def _activation(name: str, writer: _Writer) -> None:
     """A function as a layer: one of its own, where it has numbers."""
     own = functions.written(name, writer.version)
     if own is None:
-        writer.add("Activation", {"activation": writer.function(name)})
+        writer.add("Activation", {"activation": functions.name_of(name, writer.version)})
     else:
         writer.add(*own)
 
@@ -165,7 +169,8 @@ def _activation(name: str, writer: _Writer) -> None:
 def _dense(part: Dense, writer: _Writer) -> None:
     arrays = {"kernel": part.weight.T} | ({} if part.bias is None else {"bias": part.bias})
     apart = functions.written(part.activation, writer.version) is not None
-    config = {"units": len(part.weight), "activation": writer.function("identity" if apart else part.activation)}
+    function = functions.name_of("identity" if apart else part.activation, writer.version)
+    config = {"units": len(part.weight), "activation": function}
     writer.add("Dense", {**config, "use_bias": part.bias is not None}, arrays)
     if apart:
         _activation(part.activation, writer)
@@ -184,9 +189,10 @@ def _recurrent(layer: Recurrent, following: Part | None, writer: _Writer) -> Non
         )
     layer = _with_its_gate(layer, writer.version)
     row = choose("keras", layer.equations, layer.directions[0])
-    given = [_biased(one, layer.equations) if writer.bare else one for one in layer.directions]
-    written = _with_bias([apply.write(row, one, layer.equations) for one in given], row)
-    config = _settings(layer, row, writer) | {"use_bias": "bias" in written[0]}
+    pairs = [*zip(layer.equations_of_directions, layer.directions, strict=True)]
+    given = [_biased(one, each) if writer.bare else one for each, one in pairs]
+    written = _with_bias([apply.write(row, one, each) for (each, _), one in zip(pairs, given, strict=True)], row)
+    config, *second = (_settings(layer, each, row, writer) | {"use_bias": "bias" in written[0]} for each, _ in pairs)
     kind = CLASSES[row.family]
     if both:
         arrays = {
@@ -194,9 +200,10 @@ def _recurrent(layer: Recurrent, following: Part | None, writer: _Writer) -> Non
             for prefix, each in zip(DIRECTIONS, written, strict=True)
             for name, one in each.items()
         }
-        writer.add(
-            "Bidirectional", {"layer": {"class_name": kind, "config": config}, "merge_mode": layer.merge}, arrays
-        )
+        held = {"layer": {"class_name": kind, "config": config}, "merge_mode": layer.merge}
+        if layer.second:
+            held["backward_layer"] = {"class_name": kind, "config": second[0]}
+        writer.add("Bidirectional", held, arrays)
     else:
         if layer.padding == "zeros" and sequence:  # otherwise Keras gives zeros for a row that ends in padding
             config["zero_output_for_mask"] = True
@@ -206,21 +213,25 @@ def _recurrent(layer: Recurrent, following: Part | None, writer: _Writer) -> Non
 
 def _with_its_gate(layer: Recurrent, version: Version) -> Recurrent:
     """A layer whose hard gates have the slope of that version, by their weights."""
-    if layer.equations.gate not in HARD_SLOPES or layer.equations.gate == version.hard_sigmoid:
-        return layer
-    made = [apply.with_slope(one, layer.equations, version.hard_sigmoid) for one in layer.directions]
-    return replace(layer, equations=made[0][1], directions=tuple(one for one, _ in made))
+    pairs = [
+        (parameters, equations)
+        if equations.gate not in HARD_SLOPES or equations.gate == version.hard_sigmoid
+        else apply.with_slope(parameters, equations, version.hard_sigmoid)
+        for parameters, equations in zip(layer.directions, layer.equations_of_directions, strict=True)
+    ]
+    equations = [each for _, each in pairs]
+    second = equations[-1] if equations[-1] != equations[0] else None
+    return replace(layer, equations=equations[0], second=second, directions=tuple(one for one, _ in pairs))
 
 
-def _settings(layer: Recurrent, row: Layout, writer: _Writer) -> dict[str, Any]:
-    equations = layer.equations
+def _settings(layer: Recurrent, equations: Equations, row: Layout, writer: _Writer) -> dict[str, Any]:
     config: dict[str, Any] = {
         "units": layer.hidden,
-        "activation": writer.function(equations.activation),
+        "activation": functions.name_of(equations.activation, writer.version),
         "return_sequences": layer.returns == "sequence",
     }
     if row.family != "rnn":
-        config["recurrent_activation"] = writer.function(equations.gate)
+        config["recurrent_activation"] = functions.name_of(equations.gate, writer.version)
     if row.family == "gru":
         config["reset_after"] = row.reset == "after"
     if row.family == "lstm":
