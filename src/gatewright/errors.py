@@ -25,6 +25,11 @@ class GatewrightError(Exception):
         self.shell = shell
         super().__init__(self._text(do))
 
+    def locate(self, where: str) -> None:
+        """Put the place, such as a file, before the problem."""
+        self.problem = f"{where}: {self.problem}"
+        self.args = (self._text(self.do),)
+
     def in_shell(self) -> str:
         """The message as a command shows it."""
         return self._text(self.shell or self.do)

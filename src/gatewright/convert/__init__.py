@@ -18,6 +18,7 @@ import numpy as np
 
 from gatewright.convert import formats
 from gatewright.convert.equations import Equations
+from gatewright.convert.facts import needed, to_be_said, told
 from gatewright.convert.formats import FORMATS, format_of
 from gatewright.convert.formats import read as _read
 from gatewright.convert.layouts import LAYOUTS, Layout
@@ -95,7 +96,8 @@ def read(path: Pathlike, layout: str | None = None, **facts: Any) -> Network:
 
     Raises ConversionError where the file is damaged, or fits no layout, or several.
     """
-    return _read(in_folder(Path(path)), layout, facts)
+    network = _read(in_folder(Path(path)), layout, facts)
+    return network.noting(*told(network))
 
 
 def write(network: Network, path: Pathlike, layout: str | None = None) -> None:
@@ -130,24 +132,23 @@ def convert(
     with TemporaryDirectory(dir=target.parent, prefix=".converting-") as folder:
         attempt = Path(folder) / target.name
         formats.write(network, attempt, wanted)
-        taken = {name: value for name, value in _facts(network).items() if name in wanted.facts}
-        again = _read(attempt, wanted.name, taken)
+        facts_needed, again = needed(
+            network,
+            lambda said: _read(attempt, wanted.name, said),
+            lambda one: compare(network, one),
+            wanted.facts,
+        )
         difference, scale = compare(network, again)
-        read_so = ((source, network, facts or {}), (attempt, again, taken))
+        read_so = ((source, network, facts or {}), (attempt, again, facts_needed))
         proofs = [in_framework(FORMATS[one.layout], path, one, said) for path, one, said in read_so]
         attempt.replace(target)
     differences = {"both files, read here": difference} | {what: far for one in proofs for what, far in one.differences}
     unproved = (note for one in proofs for note in one.notes)
-    notes = (*_unused(source, network), *network.notes, *again.notes, *unproved, *_left_out(network, again))
+    unsaid = to_be_said(facts_needed, target.name)
+    notes = (*_unused(source, network), *network.notes, *again.notes, *unsaid, *unproved, *_left_out(network, again))
     unused = {name: np.shape(array) for name, array in network.rest.items()}
     layers = tuple(map(_described, network.parts))
     return Report(layers, network.layout, wanted.name, differences, scale, notes, unused)
-
-
-def _facts(network: Network) -> dict[str, Any]:
-    """What a file that holds arrays alone cannot say."""
-    equations = network.recurrent[0].equations
-    return {name: getattr(equations, name) for name in ("gate", "activation", "output", "cell_clip", "proj_clip")}
 
 
 def _left_out(network: Network, again: Network) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from gatewright.convert import apply, heads, reparametrized, whole
 from gatewright.convert.equations import Equations
+from gatewright.convert.facts import PREFIX, assumed
 from gatewright.convert.layouts import Layout
 from gatewright.convert.naming import Place
 from gatewright.convert.network import Network, Parameters, Part, Recurrent
@@ -15,11 +16,9 @@ from gatewright.convert.places import NoLayerError, Reading, ordered, reading
 from gatewright.convert.whole import NotWholeError
 from gatewright.errors import ConversionError
 
-__all__ = ["PREFIX", "NoLayerError", "NotWholeError", "read"]
+__all__ = ["NoLayerError", "NotWholeError", "read"]
 
 Arrays = Mapping[str, NDArray[Any]]
-PREFIX = "prefix"
-"""The fact that is none of the equations: which layers of a file are meant."""
 
 
 def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
@@ -39,8 +38,7 @@ def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
     whole.check(found, places, chosen=prefix is not None)
     stack = list(_stack(found, places, arrays, facts))
     layers = tuple(layer for _, layer in stack)
-    if prefix is None:
-        notes = (*notes, *whole.check_stack(found, stack, places))
+    notes = (*notes, *whole.check_stack(found, stack, places, chosen=prefix is not None))
     parts: tuple[Part, ...] = layers
     used = {name for place in places for name in found.layers[place][1].values()}
     row = heads.around(framework, layers[0].equations.family)
@@ -48,7 +46,13 @@ def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
         parts, around, lacking = heads.read(row, layers, arrays)
         used, notes = used | around, (*notes, *lacking)
     whole.check_rest(found, places, used)
-    return Network(parts, framework, {name: one for name, one in arrays.items() if name not in used}, notes)
+    rest = {name: one for name, one in arrays.items() if name not in used}
+    taken = {
+        name: values
+        for place, layer in zip(places, layers, strict=False)
+        for name, values in assumed(found.layers[place][0], layer.equations, facts).items()
+    }
+    return Network(parts, framework, rest, notes, assumed=taken)
 
 
 def _stack(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,17 +22,10 @@ from gatewright.convert import (
     torch_run,
 )
 from gatewright.convert.equations import Equations
-from gatewright.convert.flat import PREFIX
+from gatewright.convert.facts import PREFIX, Facts, UnheededFactError, unheeded
 from gatewright.convert.naming import NAMINGS
 from gatewright.convert.network import Network, Part
 from gatewright.errors import ConversionError, ModelFileError
-
-Facts = dict[str, Any]
-"""What the user says of the equations, by the fields of `Equations`."""
-
-
-class UnheededFactError(ConversionError):
-    """Something said of a file whose format does not ask for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +39,33 @@ class Format:
 
     name: str
     suffixes: tuple[str, ...]
-    read: Callable[[Path, Facts], Network]
+    read: Callable[[Any, Facts], Network]  # of a path, or of arrays by name where `of_arrays` says so
     write: Callable[[Network, Path], None]
     run: Callable[..., NDArray[Any]] | None = None
     runtime: str = ""  # the program that `run` asks, as reports name it
     fixed_sizes: Callable[[Path], tuple[int | None, int | None]] | None = None
     """The steps and the rows of a batch that `run` demands for a file; None where it takes any number."""
     facts: frozenset[str] = frozenset()  # what `read` heeds of what the user says; all else is refused
+    of_arrays: bool = False
     named_only: bool = False  # never guessed: another format reads such files too, and writes them by default
     initial: bool = False  # whether layers may begin with states of their own
     fixed_lengths: bool = False  # whether the lengths of the rows may stand in the file
     second: bool = False  # whether the direction that reads backwards may have equations of its own
 
 
-def _read_flat(framework: str, path: Path, facts: Facts) -> Network:
-    arrays = files.read_arrays(path)
-    try:
-        return flat.read(arrays, framework, facts)
-    except ConversionError as error:  # it knows no file
-        raise type(error)(f"{path}: {error.problem}", expected=error.expected, got=error.got, do=error.do) from error
+class _File:
+    """A file whose arrays are read once, however many formats look at them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def arrays(self) -> files.Arrays:
+        return files.read_arrays(self.path)
+
+
+def _read_flat(framework: str, arrays: files.Arrays, facts: Facts) -> Network:
+    return flat.read(arrays, framework, facts)
 
 
 def _write_flat(framework: str, network: Network, path: Path) -> None:
@@ -119,10 +120,11 @@ FORMATS: Mapping[str, Format] = {
                 partial(_write_flat, name),
                 *_RUNS.get(name, ()),
                 facts=_LAYERS,
+                of_arrays=True,
             )
             for name in NAMINGS
         ),
-        Format("d2l-list", (".npz",), listed.read, listed.write, facts=_EQUATIONS),
+        Format("d2l-list", (".npz",), listed.read, listed.write, facts=_EQUATIONS, of_arrays=True),
     )
 }
 
@@ -197,11 +199,12 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
             f"equations have nothing that is called {' or '.join(unknown)}", expected=", ".join(sorted(_LAYERS))
         )
     candidates = list({one.read: one for one in format_of(path, name)}.values())
+    file = _File(path)
     if len(candidates) == 1:
-        return _read_as(candidates[0], path, dict(facts or {}))
+        return _read_as(candidates[0], file, dict(facts or {}))
     if not files.exists(path):
         raise ConversionError(f"there is no file {path}", do="give the path of a file of weights")
-    found = _understood(path, candidates, dict(facts or {}))
+    found = _understood(file, candidates, dict(facts or {}))
     fewest = min(len(one.rest) for one in found)
     best = [one for one in found if len(one.rest) == fewest]
     different = [one for one in best[1:] if not _same(one, best[0])]
@@ -216,46 +219,57 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
     return best[0] if best[0].layout == "gatewright" else best[0].noting(guessed)  # a file of ours says so itself
 
 
-def _read_as(one: Format, path: Path, facts: Facts) -> Network:
+def _read_as(one: Format, file: _File, facts: Facts) -> Network:
     """The network in a file of that format, with what was said of it.
 
     Raises ConversionError where something was said that such files say themselves, or do not have.
     """
-    network = one.read(path, {name: value for name, value in facts.items() if name in one.facts})
-    if refused := sorted(facts.keys() - one.facts):
-        raise UnheededFactError(
-            f"{path}: {' and '.join(refused)} cannot be said of a file of {one.name}",
-            expected=", ".join(sorted(one.facts)) or "nothing: the file says everything itself",
-            got=", ".join(f"{name}={facts[name]!r}" for name in refused),
-            do="leave it out",
-        )
+    source = file.arrays if one.of_arrays else file.path
+    try:
+        network = one.read(source, {name: value for name, value in facts.items() if name in one.facts})
+        if facts.keys() - one.facts:
+            raise unheeded(one.name, facts, one.facts)
+    except ConversionError as error:
+        if str(file.path) not in error.problem:
+            error.locate(str(file.path))
+        raise
     return network
 
 
-def _understood(path: Path, candidates: Sequence[Format], facts: Facts) -> list[Network]:
-    """What the file is to each of the formats that understand it; to ours alone, where it is one of ours."""
+def _understood(file: _File, candidates: Sequence[Format], facts: Facts) -> list[Network]:
+    """What the file is to each of the formats that understand it; to ours alone, where it is one of ours.
+
+    Raises ConversionError where none does, or the one that knows the most arrays misses something.
+    """
     found: list[Network] = []
     reasons: list[str] = []
     strangers: list[str] = []
+    broken: list[flat.NotWholeError] = []
     for one in candidates:
+        if one.of_arrays:
+            _ = file.arrays  # a file that cannot be opened says so itself
         try:
-            found.append(_read_as(one, path, facts))
+            found.append(_read_as(one, file, facts))
         except flat.NoLayerError:
             strangers.append(one.name)
         except (ConversionError, ModelFileError) as error:
             if one.name == "gatewright" and isinstance(error, UnheededFactError):
                 raise  # it is a file of ours
+            broken += [error] if isinstance(error, flat.NotWholeError) else []
             fits = f" (expected {error.expected}, got {error.got})" if error.expected and error.got else ""
-            reasons.append(f"{one.name}: {error.problem}{fits}")
+            problem = error.problem.removeprefix(f"{file.path}: ")
+            reasons.append(f"{one.name}: {problem}{fits}")
         else:
             if one.name == "gatewright":
                 return found
+    known = max((len(file.arrays) - len(one.rest) for one in found), default=0)
+    worst = max(broken, key=lambda one: one.known, default=None)
+    if worst is not None and worst.known > known:
+        raise worst
     if found:
         return found
-    if files.holds_arrays(path):
-        files.read_arrays(path)  # a file that cannot be opened says so itself
     raise ConversionError(
-        f"{path} has no layout that the table knows",
+        f"{file.path} has no layout that the table knows",
         got="; ".join(reasons + ([f"no layer of {', '.join(strangers)}"] if strangers else [])),
         do="name it with --from",
     )

@@ -17,12 +17,11 @@ from gatewright.errors import ConversionError
 BOOK = "d2l"
 
 
-def read(path: Path, facts: dict[str, Any]) -> Network:
+def read(arrays: files.Arrays, facts: dict[str, Any]) -> Network:
     """The network in such a list, which its length tells.
 
     Raises ConversionError where no layer has so many arrays.
     """
-    arrays = files.read_arrays(path)
     for row in layouts(BOOK):
         names = _names(row)
         for count in (len(names), len(row.by_gate())):
@@ -30,7 +29,7 @@ def read(path: Path, facts: dict[str, Any]) -> Network:
                 by_name = {name: arrays[f"arr_{index}"] for index, name in enumerate(names[:count])}
                 return replace(flat.read(by_name, BOOK, facts), layout=f"{BOOK}-list")
     raise ConversionError(
-        f"{path} is no list of a layer's parameters",
+        "this is no list of a layer's parameters",
         expected=" or ".join(f"{len(_names(row))} arrays ({row.title})" for row in layouts(BOOK)),
         got=f"{len(arrays)} arrays: {', '.join(list(arrays)[:4])}",
     )

@@ -186,6 +186,8 @@ class Network:
     rest: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
     notes: tuple[str, ...] = ()  # what was taken for granted, for the user to see
     lengths: Lengths | None = None  # of the rows; without, every row has all steps
+    assumed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict[str, tuple[Any, ...]])
+    """What the file does not say of the equations, by the name of the fact: what was taken, and what else there is."""
 
     @property
     def recurrent(self) -> tuple[Recurrent, ...]:

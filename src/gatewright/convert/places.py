@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert import apply
+from gatewright.convert.facts import UnorderedError
 from gatewright.convert.layouts import Layout, layouts
 from gatewright.convert.naming import NAMINGS, Naming, Place, in_order, locate, module_of, path_of, unnumbered
 from gatewright.errors import ConversionError
@@ -168,16 +169,18 @@ def ordered(found: Reading, prefix: str | Sequence[str] | None) -> list[Place]:
     return places
 
 
-def unordered(found: Reading, places: Iterable[Place], problem: str) -> ConversionError:
+def unordered(found: Reading, places: Iterable[Place], problem: str) -> UnorderedError:
     """The error that asks which layers are meant, in which order."""
-    names = list(dict.fromkeys(found.module(one) for one in places))
-    return ConversionError(
+    names = tuple(dict.fromkeys(found.module(one) for one in places))
+    some = names[:2]
+    error = UnorderedError(
         problem,
         got=", ".join(map(repr, names)),
-        do="name those that are meant, in their order: "
-        + " ".join(f"--prefix {name}" for name in names[:2])
-        + f", or prefix=({', '.join(map(repr, names[:2]))}{',' if len(names) < 2 else ''}) in Python",
+        do=f"name those that are meant, in their order, as in prefix={some!r}",
+        shell=f"name those that are meant, in their order, as in {' '.join(f'--prefix {one}' for one in some)}",
     )
+    error.modules = names
+    return error
 
 
 def _of_prefix(found: Reading, places: Sequence[Place], wanted: str) -> list[Place]:

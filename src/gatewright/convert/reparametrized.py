@@ -44,7 +44,7 @@ def folded(arrays: Arrays) -> tuple[Arrays, tuple[str, ...]]:
         if name in whole and how != _DROP:
             raise ConversionError(f"{name!r} is there twice: whole, and in parts: {', '.join(parts.values())}")
         whole[name] = value
-        notes.setdefault(how, []).append(name)
+        notes.setdefault(how, []).extend(parts.values())
     return whole, tuple(f"{how}: {', '.join(names)}" for how, names in notes.items())
 
 

@@ -58,8 +58,7 @@ def _without_weight_drop(arrays: Arrays) -> Arrays:
 
 def _prefixes(arrays: Arrays, wanted: str | Sequence[str] | None) -> list[str]:
     """What the names of each module begin with: of those that are wanted, or of all."""
-    found = {match["module"] for match in map(_NAME.fullmatch, arrays) if match}
-    modules = sorted(found, key=in_order)
+    modules = sorted({_module_of(match) for match in map(_NAME.fullmatch, arrays) if match}, key=in_order)
     if wanted is None:
         return modules
     chosen: list[str] = []
@@ -74,7 +73,14 @@ def _prefixes(arrays: Arrays, wanted: str | Sequence[str] | None) -> list[str]:
 def _state(arrays: Arrays, prefix: str) -> Arrays:
     """All of a module's own arrays; where the module is the whole model, those that are in no other module."""
     own = {name.removeprefix(prefix): one for name, one in arrays.items() if name.startswith(prefix)}
-    return own if prefix else {name: one for name, one in own.items() if "." not in name or _NAME.fullmatch(name)}
+    if prefix:
+        return own
+    matches = {name: _NAME.fullmatch(name) for name in own}
+    return {name: own[name] for name, one in matches.items() if "." not in name or (one and not _module_of(one))}
+
+
+def _module_of(match: re.Match[str]) -> str:
+    return match["module"].removesuffix("parametrizations.")
 
 
 def _module(state: Arrays, activation: str) -> Any:

@@ -83,15 +83,18 @@ def check_rest(found: Reading, places: Sequence[Place], used: Set[str]) -> None:
         )
 
 
-def check_stack(found: Reading, stack: Sequence[tuple[str, Recurrent]], places: Sequence[Place]) -> tuple[str, ...]:
-    """What to tell of modules that were taken for a stack by the numbers in their names, if there are several.
+def check_stack(
+    found: Reading, stack: Sequence[tuple[str, Recurrent]], places: Sequence[Place], *, chosen: bool
+) -> tuple[str, ...]:
+    """What to tell of layers that were taken for a stack: by the numbers in their names, where the user named none.
 
     Raises ConversionError, which asks for their order, where they may as well be something else: a number is missing
     between them, or all of them can read the same input.
     """
+    notes = _different(found, places)
     modules = {prefix: [layer for _, layer in layers] for prefix, layers in groupby(stack, key=lambda one: one[0])}
-    if len(modules) < 2:
-        return ()
+    if chosen or len(modules) < 2:
+        return notes
     numbers = [numbers_of(prefix) for prefix in modules]
     longest = max(map(len, numbers))
     steps = zip(*((*one, *[0] * (longest - len(one))) for one in numbers), strict=True)  # the first may have none
@@ -101,7 +104,23 @@ def check_stack(found: Reading, stack: Sequence[tuple[str, Recurrent]], places: 
     inputs = {layers[0].inputs for layers in modules.values()}
     if len(inputs) == 1:
         raise unordered(found, places, "these modules may be one above the other, or side by side")
-    return (f"taken for layers one above the other, by their numbers and sizes: {', '.join(modules)}",)
+    return (*notes, f"taken for layers one above the other, by their numbers and sizes: {', '.join(modules)}")
+
+
+def _different(found: Reading, places: Sequence[Place]) -> tuple[str, ...]:
+    """What to tell where layers of one family are of several kinds: with biases and without, projected and not."""
+    kinds: dict[str, dict[str, list[str]]] = {}
+    for place in places:
+        row, names = found.layers[place]
+        biased = any(one.kinds in _BIASES and name in names for name, one, _ in row.stored())
+        kind = row.title + ("" if biased else " without biases")
+        kinds.setdefault(row.family, {}).setdefault(kind, []).append(_label(found, place))
+    return tuple(
+        "these layers are of several kinds: "
+        + "; ".join(f"{' and '.join(labels)}: {kind}" for kind, labels in of_family.items())
+        for of_family in kinds.values()
+        if len(of_family) > 1
+    )
 
 
 def _is_telling(row: Layout, place: Place, group: Group) -> bool:

@@ -1,0 +1,130 @@
+"""What a file does not say of its layers: what was taken for granted, and what must be said when it is read."""
+
+from collections.abc import Callable, Mapping
+from itertools import combinations
+from typing import Any
+
+from gatewright.convert.equations import Equations
+from gatewright.convert.layout import Layout
+from gatewright.convert.network import Network
+from gatewright.errors import ConversionError
+
+PREFIX = "prefix"
+"""The fact that is none of the equations: which layers of a file are meant, in their order."""
+_ACTIVATIONS = ("gate", "activation", "output")
+_CHANGED_BY_WEIGHTS = "forget_bias"  # a writer adds what is missing to the bias
+
+Facts = dict[str, Any]
+Assumed = Mapping[str, tuple[Any, ...]]
+"""What was taken for granted, by the name of the fact, and what else the framework could have there."""
+
+
+class UnheededFactError(ConversionError):
+    """Something said of a file whose format does not ask for it."""
+
+
+def unheeded(name: str, facts: Mapping[str, Any], heeded: frozenset[str]) -> UnheededFactError:
+    """The error for facts that a file of that format says itself, or does not have."""
+    refused = sorted(facts.keys() - heeded)
+    return UnheededFactError(
+        f"{' and '.join(refused)} cannot be said of a file of {name}",
+        expected=", ".join(sorted(heeded)) or "nothing: the file says everything itself",
+        got=", ".join(f"{one}={facts[one]!r}" for one in refused),
+        do="leave it out",
+    )
+
+
+def assumed(layout: Layout, equations: Equations, facts: Mapping[str, Any]) -> Assumed:
+    """What of the equations of that layout arrays cannot say, and nobody said."""
+    having: dict[str, tuple[Any, ...]] = {
+        what: getattr(layout, what) for what in _ACTIVATIONS if what == "activation" or layout.family != "rnn"
+    }
+    if layout.family != "lstm":
+        having.pop("output", None)  # as there is none where the framework takes the candidate's
+    free = {name: values for name, values in having.items() if len(values) > 1}
+    free |= {"forget_bias": ()} if layout.forget_bias else {}
+    free |= {"cell_clip": ()} if layout.clips else {}
+    free |= {"proj_clip": ()} if layout.clips and layout.projection else {}
+    taken = {name: getattr(equations, name) for name in free if facts.get(name) is None}
+    return {name: (value, *(one for one in free[name] if one != value)) for name, value in taken.items()}
+
+
+def told(network: Network) -> tuple[str, ...]:
+    """A note of what was taken for granted in reading a file, and how to say otherwise."""
+    if not network.assumed:
+        return ()
+    taken = ", ".join(f"{name} {_shown(value)}" for name, (value, *_) in network.assumed.items())
+    options = " ".join(_option(name, others) for name, (_, *others) in network.assumed.items())
+    return (f"not in the file, and taken for granted: {taken}; where that is wrong, give {options}",)
+
+
+def to_be_said(facts: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """A note of what has to be said when a written file is read."""
+    if not facts:
+        return ()
+    given = [
+        f"--{fact.replace('_', '-')} {_shown(value)}"
+        for fact, values in facts.items()
+        for value in (values if isinstance(values, tuple) else (values,))
+    ]
+    python = ", ".join(f"{fact}={value!r}" for fact, value in facts.items())
+    return (f"not in {name}, and to be given when it is read: {' '.join(given)}, or {python} in Python",)
+
+
+def needed(
+    network: Network, read: Callable[[Facts], Network], prove: Callable[[Network], Any], heeded: frozenset[str]
+) -> tuple[Facts, Network]:
+    """What must be said of a file that a network was written to, and what it is read as then.
+
+    It is read as a stranger would first, with nothing said. `prove` raises ConversionError for a reading that computes
+    something else.
+
+    Raises ConversionError where no facts make it the same, or they are not the same for all layers.
+    """
+    facts: Facts = {}
+    try:
+        stranger = read({})
+    except UnorderedError as error:
+        facts = {PREFIX: error.modules}
+        stranger = read(facts)
+    names = [name for name in stranger.assumed or _ACTIVATIONS if name in heeded and name != _CHANGED_BY_WEIGHTS]
+    pairs = list(zip(network.recurrent, stranger.recurrent, strict=False))
+    differing: Facts = {}
+    for name in names:
+        wanted = [getattr(one.equations, name) for one, _ in pairs]
+        if wanted == [getattr(other.equations, name) for _, other in pairs]:
+            continue
+        if len(set(wanted)) > 1:
+            raise ConversionError(
+                f"files of {stranger.layout} do not say the {name} of a layer, and these layers have different ones",
+                expected=f"one {name} in all layers",
+                got=", ".join(map(str, wanted)),
+                do="convert the layers one by one, or choose a layout whose files say it, such as gatewright or onnx",
+            )
+        differing[name] = wanted[0]
+    failed: ConversionError | None = None
+    for count in range(len(differing), -1, -1):  # a writer may have put a difference into the weights
+        for chosen in combinations(differing.items(), count):
+            said = facts | dict(chosen)
+            try:
+                again = read(said) if chosen else stranger
+                prove(again)
+            except ConversionError as error:
+                failed = failed or error
+            else:
+                return said, again
+    raise failed or ConversionError("what was written cannot be read")
+
+
+class UnorderedError(ConversionError):
+    """Several modules whose names do not say which are meant, in which order."""
+
+    modules: tuple[str, ...] = ()
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _option(name: str, others: list[Any]) -> str:
+    return f"--{name.replace('_', '-')} {others[0] if len(others) == 1 else name.rpartition('_')[2].upper()}"
