@@ -1,5 +1,7 @@
-"""Weights that PyTorch keeps in parts: weight norm, pruning and weight drop are folded into the weight that a layer
-computes with in evaluation; what cannot be computed from the file alone is refused."""
+"""Weights that PyTorch keeps in parts: weight norm, pruning and weight drop, folded into what a layer computes with.
+
+What cannot be computed from the file alone, such as another parametrization, is refused by name.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
