@@ -142,9 +142,9 @@ def test_a_run_forecasts_what_comes_after_its_series(tmp_path: Path) -> None:
     assert model.network.season == 12
     forecast = torch.from_numpy(session.run(series[-24:, None, None])["output"])
     ends = zip(*(one.flatten().tolist() for one in made.objective().quantiles(forecast)), strict=True)
-    assert said["value after the end"] == ", ".join(
-        f"{middle:.4g} ({low:.4g} to {high:.4g})" for low, middle, high in ends
-    )
+    assert said["value after the end"].splitlines() == [
+        f"+{step}: {middle:.4g} ({low:.4g} to {high:.4g})" for step, (low, middle, high) in enumerate(ends, 1)
+    ]
 
 
 @pytest.mark.parametrize("option", ["states", "lengths"])
@@ -152,7 +152,7 @@ def test_a_window_has_no_states_and_no_lengths(option: str, tmp_path: Path) -> N
     with pytest.raises(OptionError) as caught:
         onnx(model_of("gaussian"), tmp_path / "m.onnx", **{option: True})
     assert str(caught.value) == (
-        f"a model that forecasts has no {option}: it reads a window of 9 steps at once\n  got: {option}=True\n"
+        f"a model that forecasts has no {option}: it reads a window of 9 steps at once\n"
         "  do: leave it out, or export the layer alone with name='recurrent'"
     )
     assert onnx(model_of("gaussian"), tmp_path / "m.onnx", name="recurrent", **{option: True}).operator == "GRU"

@@ -1,12 +1,15 @@
 """The picture of a run's curves. What it looks like was judged by eye; here it is made of what a run may hold."""
 
 import io
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from gatewright.tasks.curves import draw_curves
+from gatewright.tasks.curves import Kept, draw_curves
 
 LONG = [
     {"epoch": n, "iteration": 10 * n, "train_loss": 3 / n, "train_perplexity": 2.0**n}
@@ -15,26 +18,68 @@ LONG = [
 ]
 
 
-def picture(rows: list[dict[str, float]], best: int | None = None) -> np.ndarray:
-    with Image.open(io.BytesIO(draw_curves(rows, "a run", best=best))) as found:
+SERIES = [
+    {
+        "epoch": n,
+        "iteration": 4 * n,
+        "train_loss": 2 / n,
+        "validation_loss": 3 / n,
+        "validation_mae": 1 / n,
+        "validation_mse": 1 / n**2,
+        "validation_naive_mae": 0.7,  # of the data alone
+        "validation_coverage": 0.8,
+        "validation_skill": 1 - 1 / n,
+    }
+    for n in range(1, 6)
+]
+
+
+def picture(rows: list[dict[str, float]], kept: Kept | None = None) -> np.ndarray:
+    with Image.open(io.BytesIO(draw_curves(rows, "a run", kept=kept))) as found:
         assert found.format == "PNG"
         return np.asarray(found.convert("RGB"))
 
 
+def drawn(rows: list[dict[str, float]], kept: Kept | None = None) -> list[Any]:
+    """The panels of the picture."""
+    with mock.patch.object(FigureCanvasAgg, "print_png", autospec=True) as printed:
+        draw_curves(rows, "a run", kept=kept)
+    (canvas, _), _ = printed.call_args
+    canvas.draw()
+    return [one for one in canvas.figure.axes if one.axison]
+
+
 @pytest.mark.parametrize(
-    ("rows", "panels"),
+    ("rows", "measures"),
     [
-        ([{"epoch": 1, "iteration": 1, "train_loss": 1.0}], 1),
-        ([{"epoch": 1, "iteration": 1, "train_loss": 0.0}], 1),  # has no logarithm
-        ([{"epoch": 1, "iteration": 1, "train_loss": 0.5, "validation_loss": 0.5, "validation_exact": 0.0}], 2),
-        (LONG, 1),  # the perplexity says what the loss would
+        ([{"epoch": 1, "iteration": 1, "train_loss": 1.0}], ["loss"]),
+        ([{"epoch": 1, "iteration": 1, "train_loss": 0.0}], ["loss"]),  # has no logarithm
+        (
+            [{"epoch": 1, "iteration": 1, "train_loss": 0.5, "validation_loss": 0.5, "validation_exact": 0.0}],
+            ["loss", "exact"],
+        ),
+        (LONG, ["perplexity"]),  # which says what the loss would
+        (SERIES, ["loss", "mae", "mse", "coverage", "skill"]),
     ],
 )
-def test_one_panel_a_measure(rows: list[dict[str, float]], panels: int) -> None:
+def test_a_panel_for_each_measure_that_changes(rows: list[dict[str, float]], measures: list[str]) -> None:
+    assert [one.get_ylabel() for one in drawn(rows)] == measures
     found = picture(rows)
-    assert found.shape == (480, round(120 * (1.2 + 4.8 * panels)), 3)
+    assert found.shape[0] <= 900
+    assert found.shape[1] <= 1700
     assert (found < 128).any(), "nothing was drawn"
 
 
-def test_the_best_is_marked() -> None:
-    assert not np.array_equal(picture(LONG), picture(LONG, best=200))
+@pytest.mark.parametrize("rows", [LONG, SERIES, LONG[:1], LONG[:2]])
+def test_ticks_are_whole_iterations(rows: list[dict[str, float]]) -> None:
+    for axes in drawn(rows):
+        ticks = axes.get_xticks()
+        assert len(ticks)
+        assert np.array_equal(ticks, np.round(ticks))
+        assert all("." not in label.get_text() for label in axes.get_xticklabels())
+
+
+def test_the_network_that_was_kept_is_named() -> None:
+    legends = [one.get_legend() for one in drawn(SERIES, Kept(epoch=3, iteration=12))]
+    assert [[text.get_text() for text in one.get_texts()][-1] for one in legends] == ["kept: epoch 3"] * 5
+    assert not np.array_equal(picture(LONG), picture(LONG, Kept(20, 200)))

@@ -40,7 +40,17 @@ def test_only_characters_are_written(model: Model) -> None:
 
 
 def test_a_prompt_may_hold_what_the_model_never_saw(model: Model) -> None:
-    assert len("".join(Writer(model).stream("Ω?", length=3))) == 3
+    writer = Writer(model)
+    assert writer.unknown("Ωa?Ω") == ("Ω", "?")
+    assert len("".join(writer.stream("Ωa?", length=3))) == 3
+    for write in (lambda: writer.stream("Ω?", length=3), lambda: writer.search("Ω?", length=3, beams=2)):
+        with pytest.raises(OptionError) as caught:
+            write()
+        assert str(caught.value) == (
+            "the model knows nothing of the prompt\n"
+            "  expected: characters or words of the text that it was trained on\n  got: 'Ω?'\n"
+            "  do: give another prompt, or none for one of that text"
+        )
 
 
 def test_the_seed_decides(model: Model) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gatewright.cli.results import print_line, show_samples
 from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
 
@@ -110,12 +111,11 @@ def _show(console: Console, found: "Comparison", files: list[Path], jobs: int) -
     spread = f"mean ± standard deviation of {runs} runs" if runs > 1 else "one run each"
     console.print(f"{spread}; {jobs} at a time share the machine" if jobs > 1 else spread)
     for row in found.rows:
-        for prompt, text in row.samples.items():
-            console.print(f"{called(found, row)}: {prompt}|{text}", markup=False)
+        show_samples(console, {f"{called(found, row)}: {title}": text for title, text in row.samples.items()})
     for run, problem in found.problems.items():
-        console.print(f"failed: {run}: {problem}", markup=False, soft_wrap=True)
+        print_line(console, f"failed: {run}: {problem}")
     for path in files:
-        console.print(str(path), soft_wrap=True, markup=False)
+        print_line(console, str(path))
 
 
 COMMANDS = (

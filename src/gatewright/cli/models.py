@@ -1,13 +1,16 @@
 """`gatewright evaluate`, `generate` and `add`: what a saved model can do."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gatewright.cli.results import print_line, show_metrics
 from gatewright.cli.shell import Command, messages, out, print_json
-from gatewright.cli.training import show_metrics
 from gatewright.errors import OptionError
+
+if TYPE_CHECKING:
+    from gatewright.tasks.model import Model
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or a run's folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
@@ -34,19 +37,24 @@ def evaluate(
 def generate(
     model: ModelPath,
     *,
-    prompt: Annotated[str, typer.Option(help="What the model continues.")] = "The ",
-    length: Annotated[int, typer.Option(help="Characters or words to write.")] = 200,
-    temperature: Annotated[
-        float | None, typer.Option(help="Below 1 plays safe, 0 takes the most probable.", show_default="1.0")
+    prompt: Annotated[
+        str | None, typer.Option(help="What the model continues; otherwise a beginning of its own text.")
     ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Choose among the k most probable.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Choose among the fewest that hold this share.")] = None,
-    beam: Annotated[int | None, typer.Option(help="Search with so many beams instead of drawing.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the choices.", show_default="0")] = None,
+    length: Annotated[int, typer.Option(min=0, help="Characters or words to write.")] = 200,
+    finish: Annotated[bool, typer.Option("--finish", help="Write on to the end of the sentence.")] = False,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="Below 1 plays safe, 0 takes the most probable.", show_default="1.0")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Choose among the k most probable.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Choose among the fewest that hold this share.")
+    ] = None,
+    beam: Annotated[int | None, typer.Option(min=1, help="Search with so many beams instead of drawing.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the choices.", show_default="0")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Let a model of a text write on from a prompt; the text appears as it is written."""
-    drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    drawing = {"finish": finish or None, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     chosen: dict[str, Any] = {name: value for name, value in drawing.items() if value is not None}
     if beam is not None and chosen:
         raise OptionError(
@@ -58,18 +66,29 @@ def generate(
     from gatewright.tasks.generate import Writer
     from gatewright.tasks.model import load_model
 
-    writer = Writer(load_model(model))
+    loaded = load_model(model)
+    writer = Writer(loaded)
+    prompt = _prompt(loaded) if prompt is None else prompt
+    unknown = writer.unknown(prompt)
     if beam is not None:
         pieces = iter([writer.search(prompt, length=length, beams=beam)])
     else:
         pieces = writer.stream(prompt, length=length, **chosen)
     if as_json:
-        print_json({"prompt": prompt, "text": "".join(pieces)})
+        print_json({"prompt": prompt, "text": "".join(pieces), "unknown": unknown})
         return
+    if unknown:
+        print_line(messages(), f"the model does not know {', '.join(map(repr, unknown))}, and reads it as unknown")
     typer.echo(prompt, nl=False)
     for piece in pieces:
         typer.echo(piece, nl=False)
     typer.echo()
+
+
+def _prompt(model: "Model") -> str:
+    if not model.prompts:
+        raise OptionError("the model has no prompt of its own", do="give one with --prompt")
+    return model.prompts[0]
 
 
 def add(
@@ -99,6 +118,7 @@ COMMANDS = (
         generate,
         (
             'gatewright generate runs/text --prompt "The " --length 500 --temperature 0.7',
+            "gatewright generate runs/text --finish",
             'gatewright generate runs/text --prompt "If " --beam 4',
         ),
     ),

@@ -2,7 +2,6 @@
 
 import dataclasses
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -10,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gatewright.cli.results import argument, print_line, show_result
 from gatewright.cli.shell import Command, messages, out, print_json, show_error
 from gatewright.errors import GatewrightError, OptionError
 
@@ -62,7 +62,7 @@ def train(
     if as_json:
         print_json({**dataclasses.asdict(result), "folder": str(folder)})
     else:
-        _show_result(out(), result, folder)
+        show_result(out(), result, folder)
 
 
 def _default_folder(made: "Recipe") -> Path:
@@ -107,38 +107,8 @@ def _run(
 
 
 def _say_how_to_resume(console: Console, name: str, folder: Path, signal_number: int) -> NoReturn:
-    console.print(f"stopped; go on with: gatewright train {name} --resume --out {folder}", soft_wrap=True)
+    print_line(console, f"stopped; go on with: gatewright train {name} --resume --out {argument(folder)}")
     raise typer.Exit(128 + (signal_number or signal.SIGINT))
-
-
-def _show_result(console: Console, result: "Result", folder: Path) -> None:
-    from gatewright.tasks.folder import RunFolder
-    from gatewright.tasks.recipes import get
-
-    made, run = get(result.recipe).restored(result.settings), RunFolder(folder)
-    speed = ", ".join(f"{value:,} {unit}" for unit, value in result.speed.items())
-    console.print(f"{result.iterations:,} iterations in {result.seconds:,.0f} s, {speed}")
-    if result.best_epoch is not None:
-        console.print(f"kept the network of epoch {result.best_epoch} of {result.epochs}, the best in validation")
-    show_metrics(console, result.metrics)
-    if (expected := made.expectation()) is not None and run.read(run.run)["data"] is None:
-        reached = expected.met(result.metrics[expected.part][expected.metric])
-        console.print(f"{'reached' if reached else 'not reached'}: {expected}")
-    for prompt, text in result.samples.items():
-        console.print(f"{prompt}|{text}", markup=False)
-    console.print(f"model:  {folder / 'model.safetensors'}\ncurves: {folder / 'curves.png'}")
-    console.print(f"next:   {made.next_command.format(model=folder / 'model.safetensors')}", markup=False)
-
-
-def show_metrics(console: Console, metrics: Mapping[str, Mapping[str, float]]) -> None:
-    """A table: a row for each part of the data."""
-    from gatewright.tasks.numbers import spell
-
-    names = dict.fromkeys(name for measured in metrics.values() for name in measured)
-    table = Table("part", *names, box=None, pad_edge=False, header_style="bold")
-    for part, measured in metrics.items():
-        table.add_row(part, *(spell(measured[name]) if name in measured else "" for name in names))
-    console.print(table)
 
 
 def recipes(

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gatewright.cli.results import print_line
 from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
 
@@ -46,7 +47,8 @@ def tune(
     """Search for the settings with the best validation; poor trials are pruned early.
 
     The same command goes on with a search that was stopped. With the same --storage it can be given on many
-    machines, or many times on one. The folder gets a folder for each trial, trials.csv and importance.png.
+    machines, or many times on one. The folder gets a folder for each trial and trials.csv; from four trials on that
+    came to their end, importance.png too.
     """
     console = messages(quiet=as_json)
     with console.status("starting"):
@@ -89,7 +91,7 @@ def _tell(console: Console, search: "Search", study: "Study", *, as_json: bool) 
     else:
         _show(console, search, study, files)
         if line is not None:
-            console.print(f"best:\n{line}", soft_wrap=True, markup=False)
+            print_line(console, f"best:\n{line}")
     if best is None:
         messages(quiet=as_json).print("no trial has come to its end; try other ranges with --search")
         raise typer.Exit(1)
@@ -113,8 +115,10 @@ def _show(console: Console, search: "Search", study: "Study", files: list[Path])
     console.print(f"{shown}{len(trials)} trials, {pruned} of them pruned")
     if importance:
         console.print("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in importance.items()))
+    else:
+        console.print(f"importance: it can be told from {tuned.LEAST} different results on, so there is no picture yet")
     for path in files:
-        console.print(str(path), soft_wrap=True, markup=False)
+        print_line(console, str(path))
 
 
 COMMANDS = (

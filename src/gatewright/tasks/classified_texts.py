@@ -32,7 +32,6 @@ class TextClassifier(Recipe):
 
     pool: ClassVar[Pooling] = "mean"
     monitor: ClassVar[tuple[str, Direction]] = ("accuracy", "max")
-    next_command: ClassVar[str] = "gatewright evaluate {model} --data sst2"
 
     texts: str = setting("imdb", "the labelled texts, by name or path, where --data names none")
     words: int = setting(20_000, "size of the vocabulary; all other words are unknown", least=2)

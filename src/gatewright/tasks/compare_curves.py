@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gatewright.tasks.curves import measure_axis
+from gatewright.tasks.curves import count_axis, measure_axis
 from gatewright.tasks.history import ITERATION, Row
 
 Points = Mapping[str, Mapping[Any, Sequence[float]]]
@@ -30,6 +30,8 @@ def draw_comparison(curves: Mapping[str, Sequence[Sequence[Row]]], measure: str,
         for place, (cell, runs) in enumerate(curves.items()):
             _draw(axes, runs, across, column, colour=f"C{place % 10}", label=cell)
         measure_axis(axes, measure)
+        if across == ITERATION:
+            count_axis(axes)
         axes.set_xlabel(label)
         axes.grid(visible=True, which="both", alpha=0.25)
         axes.label_outer()

@@ -3,30 +3,42 @@
 import io
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from gatewright.tasks.history import ITERATION, Row
 
 _LABELS = {"train": "training", "validation": "validation"}
 _COLOURS = {"train": "#7f7f7f", "validation": "#1f5fa8"}
-_SHARES = ("accuracy", "exact")  # from 0 to 1, shown on a plain axis
+_SHARES = ("accuracy", "exact", "coverage")  # from 0 to 1, shown on a plain axis
+_ACROSS = 3  # panels side by side
+_FEW = 30  # points that are marked one by one
 
 
-def draw_curves(rows: Sequence[Row], title: str, *, best: int | None = None) -> bytes:
-    """The loss, and beside it each further measure, against the iterations: a PNG.
+class Kept(NamedTuple):
+    """The network that was kept, where that is not the last one."""
 
-    `best` is the iteration of the network that was kept, which a thin line marks.
+    epoch: int
+    iteration: int
+
+
+def draw_curves(rows: Sequence[Row], title: str, *, kept: Kept | None = None) -> bytes:
+    """The loss, and beside it each further measure that changes, against the iterations: a PNG.
+
+    A thin line marks the network that was kept.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     measures = _measures(rows)
-    figure = Figure(figsize=(1.2 + 4.8 * len(measures), 4.0), dpi=120, layout="constrained")
+    across = min(len(measures), _ACROSS)
+    down = math.ceil(len(measures) / across)
+    figure = Figure(figsize=(1.2 + 4.2 * across, 0.6 + 3.2 * down), dpi=120, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
-        _draw(axes, rows, measure)
-        if best is not None:
-            axes.axvline(best, color=_COLOURS["validation"], linewidth=0.8, linestyle=":")
+    panels = list(figure.subplots(down, across, squeeze=False).flat)
+    for axes, measure in zip(panels, measures, strict=False):
+        _draw(axes, rows, measure, kept)
+    for axes in panels[len(measures) :]:
+        axes.set_axis_off()
     figure.suptitle(title, fontsize=11)
     picture = io.BytesIO()
     canvas.print_png(picture)
@@ -34,26 +46,43 @@ def draw_curves(rows: Sequence[Row], title: str, *, best: int | None = None) -> 
 
 
 def _measures(rows: Sequence[Row]) -> list[str]:
-    """What is drawn: the loss, or the perplexity, which says the same; then whatever else was measured."""
-    found = dict.fromkeys(name.partition("_")[2] for row in rows for name in row if name.partition("_")[0] in _LABELS)
-    drawn = list(dict.fromkeys(["loss", *found]))
+    """What is drawn: the loss, or the perplexity, which says the same; then whatever else was measured and changes."""
+    found: dict[str, set[float]] = {}
+    for part, measure, value in ((*name.partition("_")[::2], value) for row in rows for name, value in row.items()):
+        if part in _LABELS:
+            found.setdefault(measure, set()).add(value)
+    one = len(rows) == 1  # where nothing can have changed yet
+    changing = [name for name, values in found.items() if len(values) > 1 or name in _SHARES or one]
+    drawn = list(dict.fromkeys(["loss", *changing]))
     return drawn[1:] if "perplexity" in drawn else drawn
 
 
-def _draw(axes: Any, rows: Sequence[Row], measure: str) -> None:
+def _draw(axes: Any, rows: Sequence[Row], measure: str, kept: Kept | None) -> None:
     for part, label in _LABELS.items():
         points = [
             (row[ITERATION], row[name]) for row in rows if math.isfinite(row.get(name := f"{part}_{measure}", math.nan))
         ]
         if points:
-            marker = "o" if len(points) < 30 else None
+            marker = "o" if len(points) < _FEW else None
             axes.plot(*zip(*points, strict=True), label=label, color=_COLOURS[part], marker=marker, markersize=3)
     measure_axis(axes, measure)
+    count_axis(axes)
+    if kept is not None:
+        label = f"kept: epoch {kept.epoch}"
+        axes.axvline(kept.iteration, color=_COLOURS["validation"], linewidth=0.8, linestyle=":", label=label)
     axes.set_xlabel("iteration")
-    axes.set_ylabel(measure)
+    axes.set_ylabel(measure.replace("_", " "))
     axes.grid(visible=True, which="both", alpha=0.25)
     if axes.get_lines():
         axes.legend(frameon=False)
+
+
+def count_axis(axes: Any) -> None:
+    """Ticks at whole numbers across, since there is no half of an iteration."""
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
 def measure_axis(axes: Any, measure: str) -> None:

@@ -129,9 +129,11 @@ class Forecasting(Recipe):
         ends = [one[:, 0].cpu().numpy() for one in self.objective().quantiles(outputs)]
         last = f" after {found.times[-1]}" if found.times is not None else " after the end"
         return {
-            f"{variable}{last}": ", ".join(
-                f"{middle:.4g} ({low:.4g} to {high:.4g})"
-                for low, middle, high in zip(*(one[:_SHOWN_STEPS, place] for one in ends), strict=True)
+            f"{variable}{last}": "\n".join(
+                f"+{step}: {middle:.4g} ({low:.4g} to {high:.4g})"
+                for step, (low, middle, high) in enumerate(
+                    zip(*(one[:_SHOWN_STEPS, place] for one in ends), strict=True), 1
+                )
             )
             for place, variable in enumerate(found.names[:_SHOWN_VARIABLES])
         }

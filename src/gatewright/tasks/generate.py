@@ -28,14 +28,43 @@ class Writer:
         self._network = model.network.eval()
         self._script = model.recipe.script(model.sizes)
 
-    def stream(self, prompt: str, *, length: int, **options: Any) -> Iterator[str]:
-        """One symbol after the other, chosen by `Sampling(**options)`; the prompt is read first, and not given."""
+    def unknown(self, prompt: str) -> tuple[str, ...]:
+        """The characters or words of a prompt that the model does not know, each once, and reads as the unknown one."""
+        return tuple(part for part in dict.fromkeys(self._script.parts(prompt)) if not self._script.knows(part))
+
+    def stream(self, prompt: str, *, length: int, finish: bool = False, **options: Any) -> Iterator[str]:
+        """One symbol after the other, chosen by `Sampling(**options)`; the prompt is read first, and not given.
+
+        With `finish` the sentence that the last of them stands in is written to its end, within as many symbols again.
+        Raises OptionError for a prompt of which the model knows nothing.
+        """
+        self._check_known(prompt)
         sampling = Sampling(**options, forbidden=self._script.forbidden)
-        symbols = generate(self._step, self._script.read(prompt), length=length, options=sampling)
-        return self._script.write(symbols, prompt)
+        symbols = generate(self._step, self._script.read(prompt), length=length * (1 + finish), options=sampling)
+        pieces = self._script.write(symbols, prompt)
+        return self._finished(pieces, length) if finish else pieces
+
+    def _finished(self, pieces: Iterator[str], length: int) -> Iterator[str]:
+        before = ""
+        for count, piece in enumerate(pieces):
+            if count >= length and self._script.ends_sentence(before, piece):
+                return
+            yield piece
+            before = piece
+
+    def _check_known(self, prompt: str) -> None:
+        parts = {part for part in self._script.parts(prompt) if not part.isspace()}
+        if parts and parts <= set(self.unknown(prompt)):
+            raise OptionError(
+                "the model knows nothing of the prompt",
+                expected="characters or words of the text that it was trained on",
+                got=repr(prompt[:60]),
+                do="give another prompt, or none for one of that text",
+            )
 
     def search(self, prompt: str, *, length: int, beams: int) -> str:
         """The most probable continuation that a search with so many beams finds; at most up to a sentence's end."""
+        self._check_known(prompt)
         found = beam_search(
             self._step,
             _select,

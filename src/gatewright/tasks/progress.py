@@ -14,16 +14,18 @@ from gatewright.tasks.history import ITERATION, History, Row
 from gatewright.tasks.learner import Learner
 from gatewright.tasks.numbers import spell
 
+_SAME_ORDER = {"perplexity": "loss"}  # measures of which one says the same as the other
 _LINES = 10  # how many lines a whole run writes where there is no terminal
 
 
-def summary(rows: Sequence[Row], headline: str) -> str:
-    """The newest figure that says most: of the validation part, or else of the training."""
+def summary(rows: Sequence[Row], headline: str, decides: str) -> str:
+    """The newest figure that says most, of the validation part or else of the training, and the one that decides."""
     newest = [row for row in rows if f"validation_{headline}" in row][-1:]
-    name = f"validation {headline}" if newest else f"train {headline}"
-    row = newest[0] if newest else rows[-1]
-    key = name.replace(" ", "_")
-    return f"{name} {spell(row[key])}" if key in row else f"train loss {spell(row['train_loss'])}"
+    part, row = ("validation", newest[0]) if newest else ("train", rows[-1])
+    if f"{part}_{headline}" not in row:
+        return f"train loss {spell(row['train_loss'])}"
+    shown = [headline] if decides in (headline, _SAME_ORDER.get(headline)) else [headline, decides]
+    return f"{part} " + ", ".join(f"{one} {spell(row[key])}" for one in shown if (key := f"{part}_{one}") in row)
 
 
 class Progress(pl.Callback):
@@ -60,7 +62,7 @@ class Progress(pl.Callback):
     def on_train_epoch_end(self, *_: Any, **__: Any) -> None:
         """Show the epoch's figures."""
         row, total = self._history.rows[-1], self._learner.total_iterations
-        told = summary(self._history.rows, self._learner.objective.headline)
+        told = summary(self._history.rows, self._learner.objective.headline, self._learner.recipe.monitor[0])
         self._bar.update(self._task, description=told)
         done = int(row[ITERATION])
         due = (done - self._last_line) * _LINES >= total or done == total

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data import Scaling
+from gatewright.tasks.numbers import spell
 from gatewright.tasks.objectives import Objective
 from gatewright.tasks.settings import from_plain, from_texts, setting
 
@@ -92,7 +93,8 @@ class Expected:
         return f"{self.metric} on {self.part}: {bound}"
 
     def met(self, value: float) -> bool:
-        """Whether a measured value is as good."""
+        """Whether a measured value is as good, in the figures that a person is shown of it."""
+        value = float(spell(value))
         return value >= self.at_least if self.at_least is not None else value <= (self.at_most or 0.0)
 
 

@@ -220,10 +220,11 @@ def _check_start(prompt: Sequence[int], length: int) -> None:
             "the prompt is empty",
             expected="at least one symbol to start from",
             do='give a prompt, for example a line end: "\\n"',
+            shell="give another with --prompt, or leave it out",
         )
     if length < 0:
         _refuse("length", "0 or more", length)
 
 
 def _refuse(name: str, expected: str, got: object) -> None:
-    raise OptionError(f"{name} cannot be that", expected=expected, got=repr(got))
+    raise OptionError(f"{name.replace('_', '-')} cannot be {got!r}", expected=expected)

@@ -1,12 +1,14 @@
 """How a language model reads a prompt and writes what it makes up: as characters, or as words."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from gatewright.tasks.data import END, END_OF_LINE, START, UNKNOWN, CharVocabulary, WordVocabulary, tokeniser
 from gatewright.tasks.recipe import Sizes
 
 _LINE_ENDS = (END_OF_LINE, END)
+_MARKS = (".", "!", "?", "…")
+_WIDE_MARKS = ("。", "！", "？")
 
 
 class Script(ABC):
@@ -21,6 +23,18 @@ class Script(ABC):
         """The numbers of a prompt."""
 
     @abstractmethod
+    def parts(self, prompt: str) -> Sequence[str]:
+        """What a prompt consists of, to a person: characters or words."""
+
+    @abstractmethod
+    def knows(self, part: str) -> bool:
+        """Whether the network has numbers for it."""
+
+    @abstractmethod
+    def ends_sentence(self, before: str, piece: str) -> bool:
+        """Whether a sentence has ended before that piece of a text, which follows the other."""
+
+    @abstractmethod
     def write(self, symbols: Iterable[int], prompt: str) -> Iterator[str]:
         """The text of each symbol, as it goes on after the prompt."""
 
@@ -31,10 +45,23 @@ class Characters(Script):
     def __init__(self, sizes: Sizes) -> None:
         self.vocabulary = vocabulary_of(sizes)
         self.forbidden = (0,) if self.vocabulary.unknown else ()
+        self._known = frozenset(self.vocabulary.symbols[int(self.vocabulary.unknown) :])
 
     def read(self, prompt: str) -> list[int]:
         """The numbers of its characters."""
         return self.vocabulary.encode(prompt).tolist()
+
+    def parts(self, prompt: str) -> Sequence[str]:
+        """Its characters."""
+        return prompt
+
+    def knows(self, part: str) -> bool:
+        """Whether the character has a number."""
+        return part in self._known
+
+    def ends_sentence(self, before: str, piece: str) -> bool:
+        """After a mark and white space, after a mark of Chinese or Japanese, and at an empty line."""
+        return before in _WIDE_MARKS or (piece.isspace() and before in _MARKS) or before == piece == "\n"
 
     def write(self, symbols: Iterable[int], prompt: str) -> Iterator[str]:
         """The characters."""
@@ -60,6 +87,18 @@ class Words(Script):
         """The numbers of its words, after that of a beginning."""
         before = [] if self._before_all is None else [self._before_all]
         return before + [number for word in prompt.split() for number in self._numbers(word)]
+
+    def parts(self, prompt: str) -> Sequence[str]:
+        """Its words."""
+        return prompt.split()
+
+    def knows(self, part: str) -> bool:
+        """Whether the word has a number, or each of its parts."""
+        return part == UNKNOWN or 0 not in self._numbers(part)
+
+    def ends_sentence(self, before: str, piece: str) -> bool:
+        """After a mark, and at a line's end."""
+        return before.strip() in (*_MARKS, *_WIDE_MARKS) or piece == "\n"
 
     def write(self, symbols: Iterable[int], prompt: str) -> Iterator[str]:
         """The words, with a space before each that does not begin a line."""

@@ -15,7 +15,7 @@ from gatewright.files import write_atomically
 from gatewright.nn import Recurrent, layer_records
 from gatewright.tasks import recipes
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.curves import draw_curves
+from gatewright.tasks.curves import Kept, draw_curves
 from gatewright.tasks.evaluate import measure
 from gatewright.tasks.folder import RunFolder, absolute
 from gatewright.tasks.history import ITERATION, History
@@ -54,6 +54,7 @@ class Result:
     samples: dict[str, str]
     settings: dict[str, Any] = field(repr=False)
     machine: dict[str, Any] = field(repr=False)
+    best_score: float | None = None  # of the best epoch, by the measure that decides
 
 
 def train(
@@ -251,8 +252,9 @@ class _Session:
     def _draw(self) -> None:
         if self.history.rows and self.processes.is_first:
             title = f"{self.made.name}: {self.made.cell}, {self.made.hidden} units, seed {self.made.seed}"
-            best = next((int(r[ITERATION]) for r in self.history.rows if r["epoch"] == self.keeper.kept_epoch), None)
-            write_atomically(self.folder.curves, draw_curves(self.history.rows, title, best=best))
+            rows, epoch = self.history.rows, self.keeper.kept_epoch
+            kept = next((Kept(int(one["epoch"]), int(one[ITERATION])) for one in rows if one["epoch"] == epoch), None)
+            write_atomically(self.folder.curves, draw_curves(rows, title, kept=kept))
 
     def _keep_best(self) -> None:
         self.model.network.load_state_dict(self.keeper.best or self.model.network.state_dict())
@@ -275,4 +277,5 @@ class _Session:
             samples=dict(self.made.samples(self.model)),
             settings=self.made.settings(),
             machine=machine(),
+            best_score=None if self.keeper.kept_epoch is None else self.keeper.best_score,
         )

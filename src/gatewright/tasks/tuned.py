@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from gatewright.files import write_atomically
 from gatewright.tasks.tune import ENDED, Search, is_complete, outcome
 
-_LEAST = 4  # trials to tell importance by
+LEAST = 4  # trials to tell importance by
 _SHOWN = 3  # settings that get a panel of their own
 
 
@@ -27,7 +27,7 @@ def ranked(study: optuna.Study) -> list[FrozenTrial]:
 def importance(study: optuna.Study) -> dict[str, float]:
     """How much of the differences between trials each setting accounts for; nothing where they are too few."""
     done = study.get_trials(states=(TrialState.COMPLETE,))
-    if len(done) < _LEAST or len({one.value for one in done}) < 2:
+    if len(done) < LEAST or len({one.value for one in done}) < 2:
         return {}
     return optuna.importance.get_param_importances(study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0))
 

@@ -1,0 +1,88 @@
+"""What a run has reached, as a person reads it: tables of measures, samples, and what to type next."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from gatewright.tasks.train import Result
+
+_WIDTH = 80
+_LONGEST_TITLE = 40  # of a sample; a longer one has a line of its own
+
+
+def show_result(console: Console, result: "Result", folder: Path) -> None:
+    """How a run ended, what it leaves, and a command to try."""
+    from gatewright.tasks.folder import RunFolder
+    from gatewright.tasks.numbers import spell
+    from gatewright.tasks.recipes import get
+
+    made, run = get(result.recipe).restored(result.settings), RunFolder(folder)
+    speed = ", ".join(f"{value:,} {unit}" for unit, value in result.speed.items())
+    console.print(f"{result.iterations:,} iterations in {result.seconds:,.0f} s, {speed}")
+    console.print(_kept(result, made.monitor[0]))
+    show_metrics(console, result.metrics)
+    if (expected := made.expectation()) is not None and run.read(run.run)["data"] is None:
+        value = result.metrics[expected.part][expected.metric]
+        reached = "reached" if expected.met(value) else "not reached"
+        console.print(f"{reached}: {expected}; it is {spell(value)}")
+    show_samples(console, result.samples)
+    for name, path in (("model", run.model), ("curves", run.curves)):
+        print_line(console, f"{name + ':':<8}{path}")
+    print_line(console, f"next:   {made.next_command.format(model=argument(run.model))}")
+
+
+def _kept(result: "Result", measure: str) -> str:
+    from gatewright.tasks.numbers import spell
+
+    if result.best_epoch is None:
+        return f"kept the network of the last epoch, {result.epochs}"
+    value = "" if result.best_score is None else f" {spell(result.best_score)}"
+    return f"kept the network of epoch {result.best_epoch} of {result.epochs}, the best by validation {measure}{value}"
+
+
+def show_metrics(console: Console, metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """A table: a row for each part of the data."""
+    from gatewright.tasks.numbers import spell
+
+    names = dict.fromkeys(name for measured in metrics.values() for name in measured)
+    table = Table("part", *names, box=None, pad_edge=False, header_style="bold")
+    for part, measured in metrics.items():
+        table.add_row(part, *(spell(measured[name]) if name in measured else "" for name in names))
+    console.print(table)
+
+
+def show_samples(console: Console, samples: Mapping[str, str]) -> None:
+    """What a model made up, beside what it is of; each line of a sample stands under the one before."""
+    for title, text in samples.items():
+        for line in _beside(title, text):
+            print_line(console, line)
+
+
+def _beside(title: str, text: str) -> Iterator[str]:
+    first = title.replace("\n", "\\n")
+    if len(first) > _LONGEST_TITLE:
+        yield first
+        first = "  "
+    for line in text.split("\n"):
+        pieces = wrap(line, _WIDTH - len(first) - 1, drop_whitespace=False) or [""]
+        yield f"{first}|{pieces[0]}"
+        first = " " * len(first)
+        yield from (f"{first} {piece}" for piece in pieces[1:])
+
+
+def print_line(console: Console, line: str) -> None:
+    """A line as it is, however long: a path or a command can be copied from it."""
+    console.print(Text(line), soft_wrap=True)
+
+
+def argument(path: Path | str) -> str:
+    """A path as a word of a command line, which no shell and no command takes for something else."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
