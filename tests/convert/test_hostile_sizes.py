@@ -79,6 +79,15 @@ def pt(**tensors: torch.Tensor) -> bytes:
     return content.getvalue()
 
 
+def repacked(content: bytes) -> bytes:
+    """A .zip with its members packed."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as opened, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as written:
+        for member in opened.namelist():
+            written.writestr(member, opened.read(member))
+    return packed.getvalue()
+
+
 def wide(name: str, dims: list[int]) -> onnx.ModelProto:
     """An operator of which one array says another shape."""
     model = model_of("GRU", arrays_of("GRU", 1))
@@ -118,10 +127,12 @@ FILES: Mapping[str, tuple[str, Callable[[], bytes]]] = {
     "npz: a shape below 0": (".npz", lambda: npz(weight_ih_l0=header((-1, -LARGE)) + bytes(64))),
     "npz: items of many bytes": (".npz", lambda: npz(weight_ih_l0=header((1,), f"|V{2**30}") + bytes(64))),
     "npz: objects": (".npz", lambda: npz(weight_ih_l0=header((1,), "|O") + bytes(64))),
+    "npz: zeros packed a thousand times": (".npz", lambda: npz(weight_ih_l0=header((2**22,)) + bytes(2**24))),
     "npz: members over one another": (".npz", overlapping),
     "safetensors: a shape beyond its bytes": (".safetensors", lambda: safetensors([LARGE], [0, 16])),
     "safetensors: offsets beyond its end": (".safetensors", lambda: safetensors([LARGE], [0, 4 * LARGE])),
     "safetensors: a header beyond its end": (".safetensors", lambda: struct.pack("<Q", LARGE) + b"{}"),
+    "pt: zeros packed a thousand times": (".pt", lambda: repacked(pt(weight_ih_l0=torch.zeros(2**22)))),
     "pt: one number for millions": (".pt", lambda: pt(weight_ih_l0=torch.zeros(1).expand(2**15, 2**20))),
     "pt: half a number for millions": (".pt", lambda: pt(weight_ih_l0=torch.zeros(1).bfloat16().expand(2**15, 2**20))),
     "pt: an array again and again": (".pt", lambda: pt(**dict.fromkeys(map(str, range(5000)), torch.zeros(2**18)))),

@@ -106,8 +106,31 @@ def test_a_member_that_says_it_is_larger_than_its_archive_can_hold(tmp_path: Pat
     member.size = 1 << 40
     header = member.tobuf()
     (tmp_path / "cells.tar.gz").write_bytes(gzip.compress(header + b"1\n" * 256))
-    with pytest.raises(ConversionError, match="is no plain file, or larger than it can be"):
+    with pytest.raises(
+        ConversionError, match=r"cells.tar.gz cannot be read\n.*\n  got: ReadError: the archive ends within a.csv"
+    ):
         files.read_arrays(tmp_path / "cells.tar.gz")
+
+
+def test_an_archive_of_more_numbers_than_its_size_can_honestly_hold(tmp_path: Path) -> None:
+    path = packed(tmp_path / "cells.tar.gz", {"a.csv": "0\n" * 700_000, "b.csv": "0\n" * 700_000})
+    size = path.stat().st_size
+    with pytest.raises(ConversionError) as caught:
+        files.read_arrays(path)
+    assert str(caught.value) == (
+        f"{path} holds more numbers than a file of its size should\n"
+        f"  expected: at most {2**20 + size:,} numbers in {size:,} bytes\n"
+        "  do: unpack it, if it comes from where you trust, and give the folder"
+    )
+
+
+def test_rows_go_across_the_pieces_that_are_read_at_once(tmp_path: Path) -> None:
+    rows = np.arange(120_000.0).reshape(-1, 3)
+    text = "\r\n".join(",".join(str(number) for number in row) for row in rows)
+    folder = unpacked(tmp_path / "folder", {"a.csv": text, "b.csv": ",".join(map(str, rows.ravel()))})
+    arrays = files.read_arrays(folder)
+    np.testing.assert_array_equal(arrays["a"], rows)
+    np.testing.assert_array_equal(arrays["b"], rows.reshape(1, -1))
 
 
 def test_an_archive_that_is_not_there(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gatewright.convert import mxnet_params, tables
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
+from gatewright.untrusted.unpacking import WEIGHTS_LIMIT, too_large_zip
 
 Arrays = dict[str, NDArray[Any]]
 MOST_SHARED = 16  # tensors of one file may share their numbers, as tied weights do
@@ -97,15 +98,25 @@ def check_finite(path: Path, name: str, array: NDArray[Any]) -> None:
 
 def _read_npz(path: Path) -> Arrays:
     arrays: Arrays = {}
+    _refuse_bomb(path)
     with zipfile.ZipFile(path) as opened:
-        if sum(member.file_size for member in opened.infolist()) > tables.MOST_RATIO * path.stat().st_size:
-            raise ConversionError(f"{path} says that it holds more than it can")  # its arrays lie over one another
         for member in opened.infolist():
-            if member.file_size > tables.MOST_RATIO * max(member.compress_size, 1):
-                raise ConversionError(f"{path}: {member.filename} says that it is larger than it can be")
             with opened.open(member) as content:
                 arrays[member.filename.removesuffix(".npy")] = read_npy(path, content, member.file_size)
     return arrays
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Refuse a .zip that unpacks to far more than its length, before anything of it is unpacked."""
+    total = too_large_zip(path, WEIGHTS_LIMIT)
+    if total is not None:
+        packed = path.stat().st_size
+        raise ConversionError(
+            f"{path} says that it holds more than it can",
+            expected=f"at most {WEIGHTS_LIMIT.of(packed):,} bytes in all, from a file of {packed:,}",
+            got=f"{total:,} bytes",
+            do="save the weights again without compression",
+        )
 
 
 def read_npy(path: Path, content: Any, length: int) -> NDArray[Any]:
@@ -137,6 +148,8 @@ def _read_safetensors(path: Path) -> Arrays:
 def _read_torch(path: Path) -> Arrays:
     import torch
 
+    if zipfile.is_zipfile(path):
+        _refuse_bomb(path)
     found = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]  # as Lightning's checkpoints have it

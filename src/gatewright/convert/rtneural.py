@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from gatewright.convert.layouts import BY_KEY
 from gatewright.convert.network import Dense, Network, Part, Recurrent
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
+from gatewright.untrusted.json_text import parse_json
 
 Array = NDArray[Any]
 Object = Mapping[str, Any]
@@ -94,14 +95,9 @@ def _loaded(path: Path) -> Any:
     if path.stat().st_size > MOST_BYTES:
         raise ConversionError(f"{path} is too large for a file of RTNeural", expected=f"{MOST_BYTES:,} bytes at most")
 
-    def no_number(text: str) -> NoReturn:
-        raise ConversionError(f"{path} holds {text}, which is no finite number")
-
     try:
-        return json.loads(path.read_bytes(), parse_constant=no_number)
-    except ConversionError:
-        raise
-    except (ValueError, RecursionError) as error:  # what is no JSON, no text, or nested too deeply
+        return parse_json(path.read_bytes(), finite=True)
+    except ValueError as error:  # what is no JSON, no text, or nested too deeply
         raise ConversionError(
             f"{path} cannot be read",
             expected="a complete JSON file",

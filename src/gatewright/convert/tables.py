@@ -6,21 +6,30 @@ that its numbers, one on a line, are a matrix. That is how Deeplearning4j keeps 
 folder within an archive is named by its path: `cells.tar.gz/rnn/grucell`.
 """
 
+import gzip
 import re
-import tarfile
+from array import array
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import ConversionError
+from gatewright.untrusted.archives import Readable, tar_members
+from gatewright.untrusted.unpacking import DATA_LIMIT, BoundedReader
 
 FOLDER, ARCHIVE = "a folder of .csv files", ".tar.gz"
-MOST_RATIO = 1100  # deflate never packs more tightly than 1 to 1032
 _SEPARATOR = "____"
+_SUFFIXES = (".csv", ".shape")
+_ALWAYS = 1 << 20  # numbers that any archive may hold; beyond that a number takes a byte of it at least
+_PIECE = 1 << 18  # bytes that are read at once
+_LONGEST_ROW = 1 << 24  # bytes
+_LONGEST_SHAPE = 1 << 10  # bytes
 _TENSOR = re.compile(r"(?P<name>.+?)(?:\.(?P<output>\d{1,4}))?\.prediction(?:_inbw)?")
 
 
@@ -42,14 +51,59 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
     Raises ConversionError for a table that is none of numbers, or not of its shape.
     """
     archive = _archive_of(path)
-    texts = dict(_files(path) if archive is None else _members(archive, path))
-    tables = [name for name in texts if name.endswith(".csv")]
+    tables, shapes = dict[str, _Table](), dict[str, bytes]()
+    for name, source, budget in _files(path) if archive is None else _members(archive, path):
+        if name.endswith(".csv"):
+            tables[name] = _table(f"{path}/{name}", source, budget)
+        else:
+            shapes[name.removesuffix(".shape")] = source.read(_LONGEST_SHAPE)
     if not tables:
         raise ConversionError(f"{path} holds no .csv files")
     return {
-        _array_name(name): _array(f"{path}/{name}", texts[name], texts.get(f"{name.removesuffix('.csv')}.shape"))
-        for name in tables
+        _array_name(name): _array(f"{path}/{name}", table, shapes.get(name.removesuffix(".csv")))
+        for name, table in tables.items()
     }
+
+
+@dataclass
+class _Budget:
+    """How many numbers an archive or folder may still give: trained numbers take a byte each, however packed."""
+
+    where: Path
+    packed: int
+    _left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._left = self.most
+
+    @property
+    def most(self) -> int:
+        return _ALWAYS + self.packed
+
+    def spend(self, numbers: int) -> None:
+        self._left -= numbers
+        if self._left < 0:
+            raise ConversionError(
+                f"{self.where} holds more numbers than a file of its size should",
+                expected=f"at most {self.most:,} numbers in {self.packed:,} bytes",
+                do="unpack it, if it comes from where you trust, and give the folder",
+            )
+
+
+@dataclass
+class _Table:
+    """The numbers of a table, and what its rows say of its shape."""
+
+    numbers: "array[float]" = field(default_factory=lambda: array("d"))
+    rows: int = 0
+    width: int = 0
+    even: bool = True
+
+    def add(self, row: list[bytes]) -> None:
+        self.width = self.width if self.rows else len(row)
+        self.even = self.even and len(row) == self.width
+        self.rows += 1
+        self.numbers.extend(map(float, row))
 
 
 def _archive_of(path: Path) -> Path | None:
@@ -58,25 +112,51 @@ def _archive_of(path: Path) -> Path | None:
     return next((one for one in found if one.is_file()), None)
 
 
-def _files(path: Path) -> Iterator[tuple[str, bytes]]:
+def _files(path: Path) -> Iterator[tuple[str, Readable, _Budget]]:
     for file in sorted(path.rglob("*")):
-        if file.suffix in (".csv", ".shape") and file.is_file() and not file.is_symlink():
-            yield file.relative_to(path).as_posix(), file.read_bytes()
+        if file.suffix in _SUFFIXES and file.is_file() and not file.is_symlink():
+            with file.open("rb") as opened:
+                yield file.relative_to(path).as_posix(), opened, _Budget(file, file.stat().st_size)
 
 
-def _members(archive: Path, path: Path) -> Iterator[tuple[str, bytes]]:
-    inside = PurePosixPath(path.relative_to(archive).as_posix())
-    budget = MOST_RATIO * archive.stat().st_size
-    with tarfile.open(archive, "r:gz") as opened:
-        for member in opened:
+def _members(archive: Path, path: Path) -> Iterator[tuple[str, Readable, _Budget]]:
+    inside, length = PurePosixPath(path.relative_to(archive).as_posix()), archive.stat().st_size
+    budget = _Budget(archive, length)
+    with closing(gzip.open(archive)) as unpacked:
+        for member in tar_members(BoundedReader(cast("Readable", unpacked), DATA_LIMIT.of(length))):
             name = PurePosixPath(member.name)
-            if not name.is_relative_to(inside) or name.suffix not in (".csv", ".shape"):
-                continue
-            if not member.isfile() or member.issparse() or member.size > budget:
-                raise ConversionError(f"{archive}: {member.name} is no plain file, or larger than it can be")
-            budget -= member.size
-            content = opened.extractfile(member)
-            yield name.relative_to(inside).as_posix(), b"" if content is None else content.read()
+            if name.is_relative_to(inside) and name.suffix in _SUFFIXES:
+                yield name.relative_to(inside).as_posix(), member, budget
+
+
+def _table(file: str, source: Readable, budget: _Budget) -> _Table:
+    """The numbers of a table, read piece by piece: never more text is held than a piece and a row."""
+    table, rest = _Table(), b""
+    try:
+        while piece := source.read(_PIECE):
+            text = rest + piece
+            end = max(map(text.rfind, (b"\n", b"\r", b" ", b"\t"))) + 1
+            rest = text[end:]
+            if len(rest) > _LONGEST_ROW:
+                raise ConversionError(f"{file} has a row of more than {_LONGEST_ROW:,} bytes")
+            _add_rows(table, text[:end], budget)
+        _add_rows(table, rest, budget)
+    except ValueError as error:
+        if isinstance(error, ConversionError):
+            raise
+        raise _no_number(file, error) from error
+    return table
+
+
+def _add_rows(table: _Table, text: bytes, budget: _Budget) -> None:
+    for line in text.split():
+        row = line.split(b",")
+        budget.spend(len(row))
+        table.add(row)
+
+
+def _no_number(file: str, error: ValueError) -> ConversionError:
+    return ConversionError(f"{file} holds what is no number", expected="numbers", got=str(error)[:200])
 
 
 def _array_name(file: str) -> str:
@@ -87,17 +167,15 @@ def _array_name(file: str) -> str:
     return name.replace(_SEPARATOR, "/")
 
 
-def _array(file: str, text: bytes, shape: bytes | None) -> NDArray[Any]:
-    rows = [line.split(b",") for line in text.split()]
+def _array(file: str, table: _Table, shape: bytes | None) -> NDArray[Any]:
+    numbers = np.array(table.numbers)
     try:
-        numbers = np.array([float(number) for row in rows for number in row])
         sizes = None if shape is None else tuple(int(size) for size in shape.split())
     except ValueError as error:
-        raise ConversionError(f"{file} holds what is no number", expected="numbers", got=str(error)) from error
+        raise _no_number(file, error) from error
     if sizes is None:
-        width = len(rows[0]) if rows else 0
-        sizes = (len(rows), width) if width > 1 else (len(rows),)
-        complete = all(len(row) == width for row in rows)
+        sizes = (table.rows, table.width) if table.width > 1 else (table.rows,)
+        complete = table.even
     else:
         sizes = () if sizes == (0,) and len(numbers) == 1 else sizes  # how a single number's shape is written
         complete = all(size >= 0 for size in sizes) and prod(sizes) == len(numbers)

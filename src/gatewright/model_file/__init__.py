@@ -23,6 +23,7 @@ from gatewright.files import write_atomically
 from gatewright.model_file import description
 from gatewright.model_file.description import FORMAT, FORMAT_VERSION
 from gatewright.model_file.record import ENCODERS, LayerRecord, ModelFile
+from gatewright.untrusted.json_text import parse_json
 
 __all__ = ["ENCODERS", "FILE_NAME", "FORMAT", "FORMAT_VERSION", "LayerRecord", "ModelFile", "in_folder", "load", "save"]
 
@@ -111,6 +112,8 @@ def load(path: str | os.PathLike[str]) -> ModelFile:
 
 def _read(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # it may have no end
+            raise ModelFileError(f"{path} is no file", expected="a model file", got="a device or pipe")
         return path.read_bytes()
     except FileNotFoundError:
         raise ModelFileError(
@@ -124,9 +127,9 @@ def _read(path: Path) -> bytes:
 def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     """The description in the file's metadata, once it is known to be ours and of a format that we know."""
     try:
-        header = json.loads(metadata[KEY])
+        header = parse_json(metadata[KEY])
         known = isinstance(header, dict) and header.get("format") == FORMAT  # pyright: ignore[reportUnknownMemberType]
-    except (KeyError, ValueError, RecursionError):
+    except (KeyError, ValueError):
         header, known = {}, False
     if not known:
         raise ModelFileError(

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewright.errors import DataError
-from gatewright.tasks.data import reading
+from gatewright.tasks.data import read_text, reading
 from gatewright.tasks.data.reading import Whole, member_names, member_pieces, stream_pieces, text_lines, text_pieces
+from gatewright.untrusted.unpacking import DATA_LIMIT
 
 TEXT = "ein Wort\r\nzwei Wörter 🕰\n\n\u2028nicht getrennt\x0c\nohne Ende"
 
@@ -107,3 +108,27 @@ def test_an_archive_that_is_none_or_cut_short_is_an_error(tmp_path: Path) -> Non
         path = put(tmp_path / "wrong.tgz", wrong)
         with pytest.raises(DataError, match="wrong.tgz is cut short or damaged"):
             list(member_pieces(path, "one.txt"))
+
+
+def test_a_file_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path: Path) -> None:
+    path = put(tmp_path / "bomb.gz", gzip.compress(bytes(DATA_LIMIT.floor + 1)))
+    with pytest.raises(DataError) as caught:
+        for _ in text_pieces(path):
+            pass
+    assert str(caught.value) == (
+        f"{path} unpacks to more than a file of its size should\n"
+        "  expected: at most 67,108,864 bytes\n"
+        "  do: unpack it, if it comes from where you trust, and give the unpacked file"
+    )
+
+
+def test_a_device_is_no_file() -> None:
+    for read in (read_text, lambda path: list(text_pieces(path))):
+        with pytest.raises(DataError) as caught:
+            read(Path("/dev/zero"))
+        assert str(caught.value) == (
+            "/dev/zero is no file\n"
+            "  expected: a plain file\n"
+            "  got: a device or pipe\n"
+            "  do: save it in a file, and give that"
+        )

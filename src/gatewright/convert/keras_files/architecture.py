@@ -1,6 +1,5 @@
 """What Keras says of a model, version by version: its layers in order, each with its settings."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from gatewright.convert.keras_files import functional
 from gatewright.convert.keras_files.groups import group_names
 from gatewright.errors import ConversionError
+from gatewright.untrusted.json_text import parse_json
 
 Config = Mapping[str, Any]
 MODELS = ("Sequential", "Functional", "Model")
@@ -165,6 +165,6 @@ def _placed(model: Layer, where: str) -> dict[str, Layer]:
 def parsed(text: str, where: str) -> Any:
     """A configuration out of its text."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise ConversionError(f"{where}: its configuration is no JSON", got=str(error)[:200]) from error

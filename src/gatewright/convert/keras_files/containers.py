@@ -18,10 +18,11 @@ from gatewright.convert.keras_files.architecture import (
     version_of,
 )
 from gatewright.convert.keras_files.groups import group_names, kind_of
-from gatewright.convert.keras_files.hdf5 import MOST_RATIO, Tree, opened
+from gatewright.convert.keras_files.hdf5 import Tree, opened
 from gatewright.convert.keras_files.recurrence import DIRECTIONS
 from gatewright.convert.naming import in_order
 from gatewright.errors import ConversionError
+from gatewright.untrusted.unpacking import WEIGHTS_LIMIT
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 ROOTS = ("layers", "_layer_checkpoint_dependencies")  # the second in versions of TensorFlow's Keras
@@ -107,7 +108,7 @@ def _read_zip(path: Path, *, connected: bool) -> Model:
 
 def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
     """One file in a .keras file, if it is not larger than that allows."""
-    most = MOST_RATIO * path.stat().st_size
+    most = WEIGHTS_LIMIT.of(path.stat().st_size)
     with archive.open(name) as content:
         found = content.read(most + 1)
     if len(found) > most:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from gatewright.convert.files import check_finite
 from gatewright.convert.keras_files.raw import Content, check_lengths, largest_heap
 from gatewright.errors import ConversionError
+from gatewright.untrusted.unpacking import WEIGHTS_LIMIT
 
-MOST_RATIO = 32  # of all that is read to the file itself; weights hardly pack
 MOST_NAMES = 100_000
 MOST_TEXT = 1 << 28  # of all texts in one list, in bytes
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}  # those that every HDF5 library has
@@ -37,14 +37,14 @@ class _Budget:
 
     def __post_init__(self) -> None:
         self.longest = largest_heap(self.path, self.content)
-        self.left = MOST_RATIO * len(self.content)
+        self.left = WEIGHTS_LIMIT.ratio * len(self.content)
 
     def spend(self, what: str, amount: int) -> None:
         self.left -= amount
         if self.left < 0:
             raise ConversionError(
                 f"{self.path}: {what} says that it is larger than it can be",
-                expected=f"at most {MOST_RATIO} times the file's {len(self.content):,} bytes in all",
+                expected=f"at most {WEIGHTS_LIMIT.ratio} times the file's {len(self.content):,} bytes in all",
                 got=f"{amount:,} bytes",
                 do="save the weights again without compression",
             )

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.reading import opened
+from gatewright.untrusted.unpacking import DATA_LIMIT
 
 _MATRIX, _COMPRESSED = 14, 15
 _CELLS = 1  # the class of a matrix that holds matrices
 _NUMERIC = range(6, 16)  # the classes of matrices of numbers; 5 is sparse
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
-_LARGEST = 1 << 28  # bytes that a compressed variable may have
 
 _ORDERS: Mapping[bytes, Literal["<", ">"]] = {b"IM": "<", b"MI": ">"}
 
@@ -59,15 +59,15 @@ def read_cells(path: Path) -> dict[str, list[Array]]:
             got=repr(content[:24]),
             do="save it in MATLAB with: save('name.mat', '-v7')",
         )
-    reader = _Reader(path, order)
+    reader = _Reader(path, order, DATA_LIMIT.of(len(content)))
     return {found.name: reader.cells(found) for found in reader.variables(memoryview(content)[128:])}
 
 
 class _Reader:
     """Reads elements in the byte order of their file."""
 
-    def __init__(self, path: Path, order: Literal["<", ">"]) -> None:
-        self._path = path
+    def __init__(self, path: Path, order: Literal["<", ">"], most: int) -> None:
+        self._path, self._left = path, most  # bytes that may still be unpacked
         self._order: Literal["<", ">"] = order
 
     def variables(self, content: memoryview) -> Iterator[_Matrix]:
@@ -136,10 +136,11 @@ class _Reader:
     def _unpacked(self, where: str, element: _Element) -> memoryview:
         unpacker = zlib.decompressobj()
         try:
-            found = unpacker.decompress(element.content, _LARGEST)
+            found = unpacker.decompress(element.content, self._left + 1)
         except zlib.error as error:
             raise self._damaged(where, str(error)) from error
-        if not unpacker.eof:
+        self._left -= len(found)
+        if self._left < 0 or not unpacker.eof:
             raise self._damaged(where, f"no end within {len(found)} unpacked bytes")
         return memoryview(found)
 

@@ -6,9 +6,11 @@ import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO, Literal, cast
+from typing import Literal, cast
 
 from gatewright.errors import DataError
+from gatewright.untrusted.archives import Readable, tar_members
+from gatewright.untrusted.unpacking import DATA_LIMIT, BoundedReader, TooMuchUnpackedError
 
 PIECE = 1 << 18  # bytes read at once: what bounds the memory for a long text
 Whole = Literal["lines", "words"]
@@ -17,19 +19,35 @@ _GZIP = b"\x1f\x8b"
 
 
 @contextmanager
-def opened(path: Path) -> Generator[BinaryIO]:
+def opened(path: Path) -> Generator[Readable]:
     """The bytes of a file, unpacked on the way if they are gzip; what goes wrong meanwhile is a DataError."""
     try:
+        check_plain(path)
         with path.open("rb") as raw:
             if not raw.peek(1):
                 raise DataError(f"{path} is empty")
-            packed = raw.peek(2)[:2] == _GZIP
-            with gzip.GzipFile(fileobj=raw) if packed else raw as found:
-                yield cast("BinaryIO", found)
+            if raw.peek(2)[:2] != _GZIP:
+                yield raw
+                return
+            with gzip.GzipFile(fileobj=raw) as unpacked:
+                yield BoundedReader(cast("Readable", unpacked), DATA_LIMIT.of(path.stat().st_size))
+    except TooMuchUnpackedError as error:
+        raise DataError(
+            f"{path} unpacks to more than a file of its size should",
+            expected=f"at most {error.most:,} bytes",
+            do="unpack it, if it comes from where you trust, and give the unpacked file",
+        ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.ReadError) as error:
         raise damaged(path, error) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read", got=f"{type(error).__name__}: {error}") from error
+
+
+def check_plain(path: Path) -> None:
+    """Refuse a device, which has no end, and a pipe, which cannot be read twice."""
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device or pipe"
+        raise DataError(f"{path} is no file", expected="a plain file", got=kind, do="save it in a file, and give that")
 
 
 def damaged(path: Path, error: Exception) -> DataError:
@@ -53,22 +71,21 @@ def text_pieces(path: Path, whole: Whole = "lines") -> Iterator[str]:
 
 def member_pieces(path: Path, member: str, whole: Whole = "lines") -> Iterator[str]:
     """The same of one file in a tar archive, which is read as a stream; nothing is unpacked to disk."""
-    with opened(path) as source, tarfile.open(fileobj=source, mode="r|") as archive:
-        for found in archive:
-            content = archive.extractfile(found) if found.name == member and found.isfile() else None
-            if content is not None:
-                yield from stream_pieces(content, f"{path}, member {member}", whole)
+    with opened(path) as source:
+        for found in tar_members(source):
+            if found.name == member:
+                yield from stream_pieces(found, f"{path}, member {member}", whole)
                 return
     raise DataError(f"{path} has no member {member!r}")
 
 
 def member_names(path: Path) -> list[str]:
     """The names of the files in a tar archive."""
-    with opened(path) as source, tarfile.open(fileobj=source, mode="r|") as archive:
-        return [found.name for found in archive if found.isfile()]
+    with opened(path) as source:
+        return [found.name for found in tar_members(source)]
 
 
-def stream_pieces(source: IO[bytes], name: Path | str, whole: Whole) -> Iterator[str]:
+def stream_pieces(source: Readable, name: Path | str, whole: Whole) -> Iterator[str]:
     """The pieces of what comes out of an opened file of that name."""
     offset, line, rest = 0, 1, b""
     while read := source.read(PIECE):

@@ -5,7 +5,6 @@ train on and 25,000 to test with, as aclImdb/<part>/<class>/<number>_<stars>.txt
 """
 
 import re
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.data.ragged import LabelledSequences, Ragged
 from gatewright.tasks.data.reading import decoded, opened
+from gatewright.untrusted.archives import TarMember, tar_members
 
 CLASSES = ("neg", "pos")
 _REVIEW = re.compile(r"(?:.*/)?(train|test)/(neg|pos|[^/]+)/(\d+)_(\d+)\.txt")
@@ -64,24 +64,20 @@ def read_reviews(path: Path) -> tuple[LabelledSequences, LabelledSequences]:
 
 
 def _reviews(path: Path) -> Iterator[_Review]:
-    with opened(path) as source, tarfile.open(fileobj=source, mode="r|") as archive:
-        for member in archive:
-            found = _REVIEW.fullmatch(member.name) if member.isfile() else None
+    with opened(path) as source:
+        for member in tar_members(source):
+            found = _REVIEW.fullmatch(member.name)
             if found is None or found[2] in _PASSED_OVER:
                 continue
             where = f"{path}, member {member.name}"
             if found[2] not in CLASSES:
                 raise DataError(f"{where}: the class is unknown", expected="one of " + ", ".join(CLASSES), got=found[2])
-            yield _Review(found[1], CLASSES.index(found[2]), _text(where, archive, member))
+            yield _Review(found[1], CLASSES.index(found[2]), _text(where, member))
 
 
-def _text(where: str, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    content = archive.extractfile(member)
-    if content is None or not 0 < member.size <= _LARGEST:
+def _text(where: str, member: TarMember) -> bytes:
+    if not 0 < member.size <= _LARGEST:
         raise DataError(f"{where}: this is no review", expected="a text", got=f"{member.size} bytes")
-    with content:
-        text = content.read()
-    if len(text) != member.size:
-        raise DataError(f"{where} is cut short", expected=f"{member.size} bytes", got=f"{len(text)} bytes")
+    text = member.read()
     decoded(where, text)
     return text

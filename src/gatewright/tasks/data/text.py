@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.data_set import DataSet
 from gatewright.tasks.data.locate import locate
-from gatewright.tasks.data.reading import decoded
+from gatewright.tasks.data.reading import check_plain, decoded
 from gatewright.tasks.data.registry import known_names, suggestion
 from gatewright.tasks.data.sources import named
 
@@ -44,6 +44,7 @@ def _text_of(row: DataSet) -> str:
 
 
 def _read_file(path: Path) -> str:
+    check_plain(path)
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -1,0 +1,1 @@
+"""Content from elsewhere: archives, packed data, JSON and names, each kept from costing more than it is worth."""
