@@ -20,7 +20,7 @@ from safetensors.numpy import save as write_safetensors
 from safetensors.numpy import save_file
 
 from gatewright import cells, model_file
-from gatewright.errors import ModelFileError
+from gatewright.errors import ModelFileError, WriteError
 from gatewright.lang import masked, recurrent_dropout, zoneout
 from gatewright.model_file import LayerRecord, ModelFile
 from gatewright.packing import layout_of
@@ -171,10 +171,11 @@ def test_a_file_is_replaced_in_one_step_or_not_at_all(path: Path, monkeypatch: p
 
         with monkeypatch.context() as patch:
             patch.setattr(os, name, fail)
-            with pytest.raises(ModelFileError) as raised:
+            with pytest.raises(WriteError) as raised:
                 model_file.save(path, model(seed=2))
         assert str(raised.value) == (
-            f"{path} cannot be written: No space left on device\n  do: give a path in a folder that can be written to"
+            f"{path} cannot be written: No space left on device\n"
+            "  do: see that there is room, or give a path in a folder that can be written to"
         )
         assert_same(model_file.load(path), old)
         assert list(path.parent.iterdir()) == [path]
@@ -204,9 +205,9 @@ def test_folders_are_made_and_a_folder_in_the_way_is_said(path: Path) -> None:
     deep = path.parent / "a" / "b" / "model.safetensors"
     model_file.save(deep, model())
     assert_same(model_file.load(deep), model())
-    with pytest.raises(ModelFileError, match="cannot be written: Is a directory"):
+    with pytest.raises(WriteError, match="cannot be written: Is a directory"):
         model_file.save(deep.parent, model())
-    with pytest.raises(ModelFileError, match="cannot be written: Not a directory|cannot be written: File exists"):
+    with pytest.raises(WriteError, match="cannot be written: Not a directory|cannot be written: File exists"):
         model_file.save(deep / "model.safetensors", model())
     assert sorted(deep.parent.iterdir()) == [deep]
 
@@ -281,6 +282,16 @@ def test_a_file_that_is_not_there(path: Path) -> None:
         "there is no model file FILE\n"
         "  do: give the path of a model.safetensors, as `gatewright train` leaves it in its output folder"
     )
+
+
+def test_a_path_that_cannot_be_one() -> None:
+    assert message(Path("a\0b")) == "FILE cannot be read: embedded null byte\n  expected: a model file"
+    with pytest.raises(WriteError, match="cannot be written: embedded null byte"):
+        model_file.save("a\0b", model())
+
+
+def test_a_device_is_not_read_to_its_end() -> None:
+    assert message(Path("/dev/zero")) == "FILE is no file\n  expected: a model file\n  got: a device or pipe"
 
 
 def test_a_folder(tmp_path: Path) -> None:

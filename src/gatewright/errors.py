@@ -70,6 +70,10 @@ class ModelFileError(GatewrightError, ValueError):
     """A model file that is cut short, has wrong shapes, comes from a later version, or is not ours."""
 
 
+class WriteError(GatewrightError, OSError):
+    """A file that cannot be written: the disk is full, or nobody may write there; says which file."""
+
+
 class NonFiniteError(GatewrightError, ArithmeticError):
     """A loss, gate or gradient that is not finite; says where it began."""
 

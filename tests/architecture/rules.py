@@ -8,6 +8,7 @@ from tests.architecture.imports import Import
 ORDER = (
     ("errors",),
     ("axes", "files", "untrusted"),
+    ("terminal",),
     ("lang",),
     ("cells",),
     ("trace",),
@@ -48,7 +49,7 @@ THIRD_PARTY = {
     "matplotlib": ("inspect",),
     "safetensors": ("convert", "model_file"),
     "typer": ("cli",),
-    "rich": ("cli", "tasks", "inspect"),
+    "rich": ("cli", "tasks", "inspect", "terminal"),
     "onnx": ("backends.onnx",),
 }
 # Inside functions, or for types only, also here.

@@ -10,7 +10,7 @@ import torch
 
 import gatewright as gw
 from gatewright import cells, export
-from gatewright.errors import GatewrightError, ModelFileError, OptionError
+from gatewright.errors import GatewrightError, ModelFileError, OptionError, WriteError
 from gatewright.model_file import ModelFile, save
 from gatewright.nn.records import layer_records
 from gatewright.tasks import recipes
@@ -122,7 +122,7 @@ def test_a_file_that_says_of_itself_what_nobody_knows() -> None:
 
 def test_a_file_that_cannot_be_written(rng: np.random.Generator, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ModelFileError, match="m.onnx cannot be written: .*\n  do: give a path in a folder"):
+    with pytest.raises(WriteError, match="m.onnx cannot be written: .*\n  do: see that there is room"):
         export.onnx(model_of(cells.gru, rng), tmp_path / "file" / "m.onnx")
     with pytest.raises(ModelFileError, match="there is no model file"):
         export.onnx(save(tmp_path / "m.safetensors", model_of(cells.gru, rng)).with_name("n"), tmp_path / "m.onnx")

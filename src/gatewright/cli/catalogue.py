@@ -12,6 +12,7 @@ from rich.text import Text
 
 from gatewright.cli.shell import Command, out, print_json
 from gatewright.errors import OptionError
+from gatewright.untrusted.printable import print_text
 
 if TYPE_CHECKING:
     from gatewright.inspect.card import Card
@@ -37,13 +38,13 @@ def cells(*, input_size: InputSize = 128, hidden_size: HiddenSize = 256, as_json
     console, numbers = out(), max(len(f"{one.parameter_count:,}") for one in cards.values())
     console.print(_table((), numbers))
     for family, names in FAMILIES.items():
-        console.print("", *wrap(family, WIDTH), sep="\n", style="bold", markup=False)
+        console.print("", *wrap(family, WIDTH), sep="\n", style="bold")
         console.print(_table([cards[name] for name in names], numbers))
     aliases = ", ".join(f"{alias} is {name}" for alias, name in ALIASES.items())
     said = f"Numbers are the weights and biases with input = {input_size} and hidden = {hidden_size}; {aliases}."
     examples = ("gatewright show gru", "gatewright show 'zoneout(0.1)(lstm)'")
-    console.print("", *wrap(said, WIDTH), "Everything about one, or about a variation of one:", sep="\n", markup=False)
-    console.print(*(f"    {example}" for example in examples), sep="\n", markup=False)
+    console.print("", *wrap(said, WIDTH), "Everything about one, or about a variation of one:", sep="\n")
+    console.print(*(f"    {example}" for example in examples), sep="\n")
 
 
 def _table(cards: "Sequence[Card]", numbers: int) -> Table:
@@ -100,7 +101,8 @@ def show(
     if as_json:
         print_json(_everything(found, sizes, trace=trace, gradient=gradient))
     elif latex or trace:
-        typer.echo(_latex(found, gradient=gradient) if latex else _trace(found, gradient=gradient), nl=latex)
+        text = _latex(found, gradient=gradient) if latex else _trace(found, gradient=gradient)
+        print_text(text.removesuffix("\n"))
     else:
         from gatewright.inspect.card import card
         from gatewright.inspect.card_text import card_text, gradient_text

@@ -107,7 +107,7 @@ def _show(reports: "list[GradcheckReport]") -> None:
         table.add_row(Text(report.cell), *_errors(report), Text("ok") if report.passed else Text("FAIL", "bold red"))
     console.print(table)
     for line in _notes(reports):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _errors(report: "GradcheckReport") -> Iterator[Text]:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gatewright.cli.results import print_line, show_samples
 from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
+from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
     from gatewright.tasks.comparison import Comparison
@@ -21,7 +21,7 @@ def compare(
     recipe: Annotated[str, typer.Argument(help="A recipe; `gatewright recipes` lists them.")],
     *,
     cells: Annotated[str, typer.Option(help="Cells, with commas between: gru,lstm.")],
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each cell, with the seeds 0, 1, ...")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Runs of each cell, with the seeds 0, 1, ...")] = 3,
     match: Annotated[
         bool, typer.Option("--match-parameters", help="Give each about as many parameters as the first cell has.")
     ] = False,
@@ -96,7 +96,7 @@ def split_cells(text: str) -> list[str]:
     return found
 
 
-def _show(console: Console, found: "Comparison", files: list[Path], jobs: int) -> None:
+def _show(console: Terminal, found: "Comparison", files: list[Path], jobs: int) -> None:
     from gatewright.tasks.comparison import called, columns, numbers
 
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
@@ -92,7 +93,7 @@ def _explain(source: str, target: str, *, as_json: bool) -> None:
         return
     console = out()
     for one in mappings:
-        console.print(f"[bold]{one.source.title}[/bold]  ->  [bold]{one.target.title}[/bold]")
+        console.print(Text.assemble((one.source.title, "bold"), "  ->  ", (one.target.title, "bold")))
         if one.refused:
             console.print(f"  cannot be converted: {one.refused}\n")
             continue

@@ -82,7 +82,7 @@ def export(
     if as_json:
         print_json(report.facts)
     else:
-        out().print(*report.lines, sep="\n", markup=False)
+        out().print(*report.lines, sep="\n")
     if not report.right:
         messages(quiet=as_json).print(f"{file} does not compute what the model does", soft_wrap=True)
         raise typer.Exit(1)

@@ -1,5 +1,6 @@
 """`gatewright evaluate`, `generate` and `add`: what a saved model can do."""
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 from gatewright.cli.results import print_line, show_metrics
 from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
+from gatewright.untrusted.printable import print_text
 
 if TYPE_CHECKING:
     from gatewright.tasks.model import Model
@@ -79,10 +81,12 @@ def generate(
         return
     if unknown:
         print_line(messages(), f"the model does not know {', '.join(map(repr, unknown))}, and reads it as unknown")
-    typer.echo(prompt, nl=False)
-    for piece in pieces:
-        typer.echo(piece, nl=False)
-    typer.echo()
+    waiting = ""  # a line may end with two characters, which come one by one
+    for piece in chain([prompt], pieces):
+        text = waiting + piece
+        waiting = "\r" if text.endswith("\r") else ""
+        print_text(text.removesuffix("\r"), end="")
+    print_text(waiting)
 
 
 def _prompt(model: "Model") -> str:
@@ -106,7 +110,7 @@ def add(
     if as_json:
         print_json({"answer": answer, "right": answer == truth})
     else:
-        typer.echo(answer)
+        print_text(str(answer))
     if answer != truth:
         messages(quiet=as_json).print(f"the network is wrong: {first} + {second} = {truth}")
         raise typer.Exit(1)

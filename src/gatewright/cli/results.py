@@ -6,9 +6,10 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
     from gatewright.tasks.train import Result
@@ -17,7 +18,7 @@ _WIDTH = 80
 _LONGEST_TITLE = 40  # of a sample; a longer one has a line of its own
 
 
-def show_result(console: Console, result: "Result", folder: Path) -> None:
+def show_result(console: Terminal, result: "Result", folder: Path) -> None:
     """How a run ended, what it leaves, and a command to try."""
     from gatewright.tasks.folder import RunFolder
     from gatewright.tasks.numbers import spell
@@ -47,7 +48,7 @@ def _kept(result: "Result", measure: str) -> str:
     return f"kept the network of epoch {result.best_epoch} of {result.epochs}, the best by validation {measure}{value}"
 
 
-def show_metrics(console: Console, metrics: Mapping[str, Mapping[str, float]]) -> None:
+def show_metrics(console: Terminal, metrics: Mapping[str, Mapping[str, float]]) -> None:
     """A table: a row for each part of the data."""
     from gatewright.tasks.numbers import spell
 
@@ -58,7 +59,7 @@ def show_metrics(console: Console, metrics: Mapping[str, Mapping[str, float]]) -
     console.print(table)
 
 
-def show_samples(console: Console, samples: Mapping[str, str]) -> None:
+def show_samples(console: Terminal, samples: Mapping[str, str]) -> None:
     """What a model made up, beside what it is of; each line of a sample stands under the one before."""
     for title, text in samples.items():
         for line in _beside(title, text):
@@ -77,7 +78,7 @@ def _beside(title: str, text: str) -> Iterator[str]:
         yield from (f"{first} {piece}" for piece in pieces[1:])
 
 
-def print_line(console: Console, line: str) -> None:
+def print_line(console: Terminal, line: str) -> None:
     """A line as it is, however long: a path or a command can be copied from it."""
     console.print(Text(line), soft_wrap=True)
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import typer
-from rich.console import Console
 from rich.text import Text
 
-from gatewright.errors import GatewrightError
+from gatewright.errors import GatewrightError, NonFiniteError, WriteError
+from gatewright.terminal import Terminal
+from gatewright.untrusted.printable import print_text, printable_json
 
 EXIT_CODES = {
     0: "done",
-    1: "failed, in whole or in part",
-    2: "asked for something that cannot be; nothing was done",
+    1: "begun, and failed in whole or in part: a wrong result, a loss that is not finite, a full disk",
+    2: "asked for what cannot be, or with data, a model or a package that is missing or damaged; nothing was done",
     130: "stopped by Ctrl-C; what trains keeps a state to go on from",
     143: "stopped by the system's signal to end, in the same way",
 }
@@ -40,19 +40,28 @@ class Command:
         return "\n\n".join(("Examples:", *(f"    {one}" for one in self.examples)))
 
 
-def out() -> Console:
+FAILURES = (NonFiniteError, WriteError)
+"""The errors that come up when the work has begun; all others say that it could not begin."""
+
+
+def exit_code(error: GatewrightError) -> int:
+    """The exit code of a command that ends with that error."""
+    return 1 if isinstance(error, FAILURES) or type(error) is GatewrightError else 2
+
+
+def out() -> Terminal:
     """Where results go. Lines in a file or pipe are never wrapped."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Terminal(soft_wrap=not sys.stdout.isatty())
 
 
-def messages(*, quiet: bool = False) -> Console:
+def messages(*, quiet: bool = False) -> Terminal:
     """Where progress and advice go."""
-    return Console(stderr=True, highlight=False, quiet=quiet)
+    return Terminal(stderr=True, quiet=quiet)
 
 
 def print_json(content: Mapping[str, Any]) -> None:
     """A result for machines: one JSON object, the only thing on standard output. A number that is none is null."""
-    typer.echo(json.dumps(_finite(content), ensure_ascii=False, indent=2, allow_nan=False))
+    print_text(printable_json(json.dumps(_finite(content), ensure_ascii=False, indent=2, allow_nan=False)))
 
 
 def _finite(value: Any) -> Any:
@@ -67,4 +76,4 @@ def show_error(error: GatewrightError) -> None:
     """One message, its first line marked."""
     first, *others = error.in_shell().split("\n")
     console = messages()
-    console.print(Text.assemble(("error: ", "bold red"), first), *others, sep="\n", soft_wrap=True, markup=False)
+    console.print(Text.assemble(("error: ", "bold red"), first), *others, sep="\n", soft_wrap=True)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gatewright.cli.results import argument, print_line, show_result
 from gatewright.cli.shell import Command, messages, out, print_json, show_error
 from gatewright.errors import GatewrightError, OptionError
+from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
     from gatewright.tasks.processes import Processes
@@ -79,7 +79,7 @@ def _run(
     *,
     resuming: bool,
     overwrite: bool,
-    console: Console,
+    console: Terminal,
 ) -> "Result":
     from gatewright.tasks import train as training
     from gatewright.tasks.processes import is_helper
@@ -106,7 +106,7 @@ def _run(
     return result
 
 
-def _say_how_to_resume(console: Console, name: str, folder: Path, signal_number: int) -> NoReturn:
+def _say_how_to_resume(console: Terminal, name: str, folder: Path, signal_number: int) -> NoReturn:
     print_line(console, f"stopped; go on with: gatewright train {name} --resume --out {argument(folder)}")
     raise typer.Exit(128 + (signal_number or signal.SIGINT))
 
@@ -148,9 +148,9 @@ def _show_recipe(kind: "type[Recipe]", *, as_json: bool) -> None:
         table.add_row(one.name, str(one.default), one.about)
     console.print(table)
     for name, preset in kind.presets.items():
-        console.print(f"\npreset={name}: {preset}", markup=False)
+        console.print(f"\npreset={name}: {preset}")
     for name, expected in kind.expected.items():
-        console.print(f"\nreaches{f' with preset={name}' if name else ''} {_reach(expected)}", markup=False)
+        console.print(f"\nreaches{f' with preset={name}' if name else ''} {_reach(expected)}")
 
 
 COMMANDS = (

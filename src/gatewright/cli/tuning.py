@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gatewright.cli.results import print_line
 from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
+from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
     from gatewright.tasks.tune import Search, Study
@@ -77,7 +77,7 @@ def _check_apart(searched: list[str], assignments: list[str], cell: str | None) 
         )
 
 
-def _tell(console: Console, search: "Search", study: "Study", *, as_json: bool) -> None:
+def _tell(console: Terminal, search: "Search", study: "Study", *, as_json: bool) -> None:
     from gatewright.tasks import tuned
     from gatewright.tasks.tune import command, is_complete
 
@@ -97,7 +97,7 @@ def _tell(console: Console, search: "Search", study: "Study", *, as_json: bool) 
         raise typer.Exit(1)
 
 
-def _show(console: Console, search: "Search", study: "Study", files: list[Path]) -> None:
+def _show(console: Terminal, search: "Search", study: "Study", files: list[Path]) -> None:
     from gatewright.tasks import tuned
     from gatewright.tasks.numbers import spell
     from gatewright.tasks.tune import is_complete, outcome, spelled

@@ -16,13 +16,13 @@ from gatewright.backends.c99.own_math import LARGEST_ERRORS
 from gatewright.backends.c99.pair import Pair, Remarks, pair
 from gatewright.backends.c99.parts import Math, Stack
 from gatewright.backends.c99.quantised import quantised
-from gatewright.errors import ModelFileError, OptionError
+from gatewright.errors import OptionError
 from gatewright.export.c_parts import parts_of, symbols_of, with_whole_numbers
 from gatewright.export.c_reading import Loss, loss
 from gatewright.export.network import Network, read_network
 from gatewright.export.plain_text import equations
 from gatewright.export.sources import as_model_file
-from gatewright.files import write_together
+from gatewright.files import write_together, writing
 
 Weights = Literal["float32", "int8"]
 SUFFIXES = (".c", ".h", "")
@@ -135,13 +135,9 @@ def _coarse(exact: Stack) -> Stack:
 
 
 def _write(texts: Pair, header: Path, source: Path) -> None:
-    try:
+    with writing(source):
         header.parent.mkdir(parents=True, exist_ok=True)
-        write_together({header: texts.header.encode(), source: texts.source.encode()})
-    except OSError as error:
-        raise ModelFileError(
-            f"{source} cannot be written: {error.strerror}", do="give a path in a folder that can be written to"
-        ) from error
+    write_together({header: texts.header.encode(), source: texts.source.encode()})
 
 
 def _remarks(network: Network, stack: Stack, lost: Loss | None) -> Remarks:

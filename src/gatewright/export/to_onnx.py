@@ -9,11 +9,11 @@ from pathlib import Path
 
 from gatewright.backends.formulas import unicode
 from gatewright.backends.onnx.graph import Graph
-from gatewright.errors import GatewrightError, ModelFileError, OptionError
+from gatewright.errors import GatewrightError, OptionError
 from gatewright.export.network import Network, read_network
 from gatewright.export.onnx_network import build
 from gatewright.export.sources import as_model_file
-from gatewright.files import write_atomically
+from gatewright.files import write_atomically, writing
 from gatewright.trace.text import to_text
 
 OPSET = 13
@@ -120,10 +120,6 @@ def _doc(graph: Graph) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    except OSError as error:
-        raise ModelFileError(
-            f"{path} cannot be written: {error.strerror}", do="give a path in a folder that can be written to"
-        ) from error
+    write_atomically(path, content)

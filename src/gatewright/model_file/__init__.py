@@ -19,7 +19,7 @@ from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
 
 from gatewright.errors import ModelFileError
-from gatewright.files import write_atomically
+from gatewright.files import write_atomically, writing
 from gatewright.model_file import description
 from gatewright.model_file.description import FORMAT, FORMAT_VERSION
 from gatewright.model_file.record import ENCODERS, LayerRecord, ModelFile
@@ -41,7 +41,8 @@ AGAIN = "save the model again from where it was trained"
 def save(path: str | os.PathLike[str], model: ModelFile) -> Path:
     """Write a model file. A file that was there is replaced in one step, or left as it was if writing fails.
 
-    Raises ModelFileError where the tensors do not fit the layers, something cannot be kept, or the file not be written.
+    Raises ModelFileError where the tensors do not fit the layers, or something cannot be kept, and WriteError where the
+    file cannot be written.
     """
     path = Path(path)
     tensors = {name: _plain(path, name, array) for name, array in model.tensors.items()}
@@ -55,13 +56,9 @@ def save(path: str | os.PathLike[str], model: ModelFile) -> Path:
             expected="texts, finite numbers, truth values, lists, and mappings by texts",
             do="leave out what the model does not need to be loaded again",
         ) from error
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, _in_order(write_tensors(tensors, metadata)))
-    except OSError as error:
-        raise ModelFileError(
-            f"{path} cannot be written: {error.strerror}", do="give a path in a folder that can be written to"
-        ) from error
+    write_atomically(path, _in_order(write_tensors(tensors, metadata)))
     return path
 
 
@@ -120,8 +117,9 @@ def _read(path: Path) -> bytes:
             f"there is no model file {path}",
             do=f"give the path of a {FILE_NAME}, as `gatewright train` leaves it in its output folder",
         ) from None
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read: {error.strerror}", expected="a model file") from error
+    except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise ModelFileError(f"{path} cannot be read: {reason or error}", expected="a model file") from error
 
 
 def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:

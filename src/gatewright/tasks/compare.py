@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-from rich.console import Console
 
 from gatewright.errors import GatewrightError, OptionError
 from gatewright.tasks.cell_spec import read_cell
+from gatewright.tasks.data.registry import find
 from gatewright.tasks.engines import engine
 from gatewright.tasks.folder import RunFolder, absolute
 from gatewright.tasks.matching import count_parameters, matched
@@ -23,6 +23,7 @@ from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.settings import from_texts
 from gatewright.tasks.train import Interrupted, Result, resume, train
 from gatewright.tasks.watch import Watch
+from gatewright.terminal import Terminal
 
 _STOP = ".stop"  # the file that asks every run of a comparison to stop, wherever it runs
 _ONE_AT_A_TIME = threading.Lock()  # a run seeds the random numbers of its process
@@ -113,6 +114,8 @@ def plan(
         raise OptionError("cells to compare are different ones", got=f"{twice} twice" if twice else "none")
     for cell in cells:
         read_cell(cell)
+    if source is not None and find(source) is None:
+        made.data(source)  # what is wrong with it is said once, and before there are any folders
     setting = None if over is None else over.setting
     varied = [made] if over is None else [_with(made, **{over.setting: value}) for value in over.values]
     by_value = [_of_cells(one, cells, source, match=match) for one in varied]
@@ -145,7 +148,7 @@ def slug(cell: str) -> str:
 
 
 def compare(
-    runs: Sequence[Run], *, out: Path, jobs: int, console: Console, where: str = "processes", overwrite: bool = False
+    runs: Sequence[Run], *, out: Path, jobs: int, console: Terminal, where: str = "processes", overwrite: bool = False
 ) -> list[Outcome]:
     """Train what is not trained yet, `jobs` at a time, and go on with what was stopped.
 
@@ -184,7 +187,7 @@ def _perform_all(runs: Sequence[Run], stop: Path, jobs: int, where: str) -> list
 
 def perform(run: Run, stop: Path) -> Outcome:
     """Train, go on, or read the result, in whichever process; an error is told, so that it ends no other run."""
-    watch, quiet = Watch(stop=stop.exists), Console(quiet=True)
+    watch, quiet = Watch(stop=stop.exists), Terminal(quiet=True)
     with _ONE_AT_A_TIME:
         if stop.exists():
             return Outcome(run)

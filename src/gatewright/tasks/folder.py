@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from gatewright.errors import DataError, OptionError
 from gatewright.files import write_atomically
 from gatewright.model_file import FILE_NAME
 from gatewright.tasks.data.registry import find
+from gatewright.untrusted.json_text import parse_json
 
 
 def absolute(source: str | None) -> str | None:
@@ -48,7 +49,7 @@ class RunFolder:
     def read(self, path: Path) -> dict[str, Any]:
         """What a JSON file of the folder holds."""
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read", got=str(error), do="start the run again") from error
 
@@ -61,7 +62,8 @@ class RunFolder:
         """Let nobody else write here meanwhile; the lock of a killed process is gone with it."""
         from filelock import FileLock, Timeout
 
-        lock, was_there = self.path / ".lock", self.path.exists()
+        lock = self.path / ".lock"
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with FileLock(lock, blocking=False):
@@ -70,8 +72,9 @@ class RunFolder:
                 finally:
                     if not self.run.exists():  # nothing came of it, so nothing is left of it
                         lock.unlink()
-                        if not was_there:
-                            self.path.rmdir()
+                        with suppress(OSError):  # by now another run may be beside it
+                            for folder in made:
+                                folder.rmdir()
         except Timeout:
             raise OptionError(
                 f"another process is training in {self.path}", do="wait for it, or name another folder with --out"

@@ -11,7 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 from torch.utils.tensorboard import SummaryWriter
 
-from gatewright.files import write_atomically
+from gatewright.files import write_atomically, writing
 from gatewright.tasks.evaluate import Means, measure
 from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.learner import Learner
@@ -136,7 +136,7 @@ class History(pl.Callback):
 
     def _write(self, row: dict[str, float]) -> None:
         if set(row) <= set(self._columns):
-            with self._folder.metrics.open("ab") as opened:
+            with writing(self._folder.metrics), self._folder.metrics.open("ab") as opened:
                 opened.write(as_csv([row], self._columns, header=False))
         else:
             self._columns = list(dict.fromkeys(name for one in self.rows for name in one))

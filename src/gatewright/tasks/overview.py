@@ -7,11 +7,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.history import read_rows
+from gatewright.terminal import Terminal
 
 _EVERY = 0.5  # seconds from one look to the next
 
@@ -36,7 +36,7 @@ def share_of(folder: RunFolder, epochs: int) -> float:
 
 
 @contextmanager
-def overview(console: Console, look: Callable[[], Standing]) -> Generator[None]:
+def overview(console: Terminal, look: Callable[[], Standing]) -> Generator[None]:
     """Show what `look` sees, again and again, from a thread of its own, until the body is done."""
     shown, ended = _Shown(console, look), threading.Event()
 
@@ -56,7 +56,7 @@ def overview(console: Console, look: Callable[[], Standing]) -> Generator[None]:
 
 
 class _Shown:
-    def __init__(self, console: Console, look: Callable[[], Standing]) -> None:
+    def __init__(self, console: Terminal, look: Callable[[], Standing]) -> None:
         self._console, self._look = console, look
         first = look()
         self._before, self._started, self._told = first.share, time.perf_counter(), set(first.ended)
@@ -81,7 +81,7 @@ class _Shown:
         self.bar.update(self._task, description=now.title, completed=now.share, left=left)
         for line in (one for one in now.ended if one not in self._told):
             where = "" if self._console.is_terminal else f" ({now.title}{', ' if left else ''}{left})"
-            self._console.print(f"{line}{where}", soft_wrap=True, markup=False)
+            self._console.print(f"{line}{where}", soft_wrap=True)
         self._told.update(now.ended)
 
     def _left(self, share: float) -> str:

@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import lightning.pytorch as pl
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from gatewright.tasks.history import ITERATION, History, Row
 from gatewright.tasks.learner import Learner
 from gatewright.tasks.numbers import spell
+from gatewright.terminal import Terminal
 
 _SAME_ORDER = {"perplexity": "loss"}  # measures of which one says the same as the other
 _LINES = 10  # how many lines a whole run writes where there is no terminal
@@ -31,7 +31,7 @@ def summary(rows: Sequence[Row], headline: str, decides: str) -> str:
 class Progress(pl.Callback):
     """A live bar on a terminal; elsewhere a line at each tenth of the run."""
 
-    def __init__(self, learner: Learner, history: History, console: Console) -> None:
+    def __init__(self, learner: Learner, history: History, console: Terminal) -> None:
         self._learner, self._history, self._console = learner, history, console
         self._bar = Bar(
             TextColumn("{task.description}", markup=False),

@@ -138,7 +138,7 @@ class Recipe(ABC):
     keep: Literal["best", "last"] = setting("best", "the network to keep: the best in validation, or the last one")
     validate_every: int = setting(1, "epochs from one validation to the next", least=1)
     checkpoint_every: int = setting(200, "iterations from one checkpoint to the next", least=1)
-    seed: int = setting(0, "seed of everything random", least=0)
+    seed: int = setting(0, "seed of everything random", least=0, below=2**63)
 
     @abstractmethod
     def data(self, source: str | None) -> Data:

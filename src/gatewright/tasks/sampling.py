@@ -45,8 +45,8 @@ class Sampling:
             _refuse("top_k", "a whole number, 1 or more, or None for all symbols", self.top_k)
         if self.top_p is not None and not 0 < self.top_p <= 1:
             _refuse("top_p", "a share above 0 and at most 1, or None for all symbols", self.top_p)
-        if self.seed < 0:
-            _refuse("seed", "0 or more", self.seed)
+        if not 0 <= self.seed < 2**63:
+            _refuse("seed", "a number from 0 to 9223372036854775807", self.seed)
 
 
 class Sampler:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import types
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -145,11 +146,20 @@ def _check_range(facts: Mapping[str, Any], value: object, key: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     least, below = facts["least"], facts["below"]
+    if below is None and isinstance(value, int) and value >= 2**63:
+        below = 2**63  # what a tensor can count
     too_small, too_large = least is not None and value < least, below is not None and value >= below
-    if too_small or too_large or not math.isfinite(value):
+    if too_small or too_large or (isinstance(value, float) and not math.isfinite(value)):
         bounds = (("at least", least), ("below", below))
-        wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
-        raise OptionError(f"setting {key!r} is out of range", expected=wanted or "a finite number", got=f"{value:g}")
+        wanted = " and ".join(f"{word} {_spell_number(bound)}" for word, bound in bounds if bound is not None)
+        raise OptionError(
+            f"setting {key!r} is out of range", expected=wanted or "a finite number", got=_spell_number(value)
+        )
+
+
+def _spell_number(value: float) -> str:
+    """A number in a few letters; a whole number may be too large for a float."""
+    return f"{value:g}" if isinstance(value, float) or abs(value) < 10**6 else f"{Decimal(value):.5g}"
 
 
 def _wrong(kind: Any, got: str, key: str) -> OptionError:

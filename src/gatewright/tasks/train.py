@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback
-from rich.console import Console
 
 from gatewright import __version__
 from gatewright.errors import DataError, GatewrightError, OptionError
@@ -28,6 +27,7 @@ from gatewright.tasks.progress import Progress
 from gatewright.tasks.recipe import Data, Recipe
 from gatewright.tasks.trainer import quiet, stopping, trainer
 from gatewright.tasks.watch import Watch
+from gatewright.terminal import Terminal
 from gatewright.trace import Trace
 from gatewright.trace.parse import parse
 from gatewright.trace.text import to_text
@@ -64,7 +64,7 @@ def train(
     source: str | None = None,
     overwrite: bool = False,
     processes: Processes = ALONE,
-    console: Console | None = None,
+    console: Terminal | None = None,
     watch: Watch | None = None,
 ) -> Result:
     """Train the recipe on its own data, or on that of a name or path, into the folder `out`.
@@ -91,7 +91,7 @@ def resume(
     asked: Recipe | None = None,
     source: str | None = None,
     processes: Processes | None = None,
-    console: Console | None = None,
+    console: Terminal | None = None,
     watch: Watch | None = None,
 ) -> Result:
     """Go on with the run in the folder `out`, from its last checkpoint; of a finished run, read the result.
@@ -156,13 +156,13 @@ class _Session:
         made: Recipe,
         source: str | None,
         processes: Processes,
-        console: Console | None,
+        console: Terminal | None,
         watch: Watch | None,
         trace: Trace | None = None,
     ) -> None:
         torch.manual_seed(made.seed)
         self.folder, self.source, self.processes = folder, source, processes
-        self.console = (console or Console(stderr=True)) if processes.is_first else Console(quiet=True)
+        self.console = (console or Terminal(stderr=True)) if processes.is_first else Terminal(quiet=True)
         self.data: Data = made.data(source)
         self.asked = {name: getattr(made, name) for name in self.data.fitted}
         self.remark = made.told_of(self.data.fitted)
@@ -237,17 +237,15 @@ class _Session:
     def _say_what_is_trained(self) -> None:
         made, total = self.made, self.processes.total
         several = f", {total} processes" if total > 1 else ""
-        self.console.print(
-            f"{made.name}, {made.cell}, {self._parameters:,} parameters, seed {made.seed}{several}", highlight=False
-        )
+        self.console.print(f"{made.name}, {made.cell}, {self._parameters:,} parameters, seed {made.seed}{several}")
         if self.remark:
-            self.console.print(self.remark, highlight=False, soft_wrap=True)
+            self.console.print(self.remark, soft_wrap=True)
         if made.precision == "bf16":
             kind = next(self.model.network.parameters()).device.type if not torch.cuda.is_available() else "cuda"
             with torch.autocast(kind, torch.bfloat16):
                 layers = [one for one in self.model.network.modules() if isinstance(one, Recurrent)]
                 plans = dict.fromkeys(f"{plan.backend}: {plan.reason}" for plan in (one.plan() for one in layers))
-            self.console.print("bf16, recurrent layers on " + "; ".join(plans), highlight=False, soft_wrap=True)
+            self.console.print("bf16, recurrent layers on " + "; ".join(plans), soft_wrap=True)
 
     def _draw(self) -> None:
         if self.history.rows and self.processes.is_first:

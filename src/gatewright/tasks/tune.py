@@ -14,7 +14,6 @@ from optuna import Study
 from optuna.exceptions import ExperimentalWarning, OptunaError, TrialPruned
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
-from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from gatewright.errors import NonFiniteError, OptionError
@@ -26,6 +25,7 @@ from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.search import Space
 from gatewright.tasks.train import Interrupted, resume, train
 from gatewright.tasks.watch import Watch
+from gatewright.terminal import Terminal
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 _HEARTBEAT = 60  # seconds; a trial that is not heard of for twice as long is given to another process
@@ -65,7 +65,7 @@ class Search:
         return RunFolder(self.out / trial.user_attrs.get(_FOLDER, f"trial-{trial.number:04d}"))
 
 
-def tune(search: Search, trials: int, console: Console) -> Study:
+def tune(search: Search, trials: int, console: Terminal) -> Study:
     """Go on until the study has that many trials, those of other processes and machines included.
 
     Raises Interrupted where it was asked to stop; the trial that was at work is then the next one's to go on with.
@@ -181,7 +181,7 @@ def _perform(search: Search, trial: Trial) -> float:
 
 
 def _train(made: Recipe, folder: RunFolder, source: str | None, watch: Watch) -> None:
-    quiet = Console(quiet=True)
+    quiet = Terminal(quiet=True)
     if folder.run.exists():
         folder.check_is(made.name, made.settings(), source)
         resume(folder.path, console=quiet, watch=watch)
