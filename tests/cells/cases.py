@@ -11,7 +11,7 @@ from gatewright.axes import bind
 from gatewright.cells.parallel_in_time import positive
 from gatewright.lang import Cell, hard_sigmoid_keras3, hard_sigmoid_theano, relu, sigmoid, softsign, tanh
 from gatewright.trace import Trace, trace_cell
-from tests.cells import by_hand
+from tests.cells import by_hand, by_hand_further
 
 # Odd, and none a multiple of another, so that no wrong axis can go unnoticed.
 SIZES = {"input": 5, "hidden": 7, "projection": 3, "context": 4, "input_rank": 2, "hidden_rank": 3}
@@ -120,6 +120,46 @@ ALL = [
     case(cells.hgrn, by_hand.hgrn),
     case(cells.hgrn(lower_bound=0.4), by_hand.hgrn, bound=0.4),
     case(cells.hgrn(learned_bound=True), by_hand.hgrn, learned=True),
+    case(cells.brc, by_hand_further.brc),
+    case(cells.nbrc, by_hand_further.nbrc),
+    case(cells.cfn, by_hand_further.cfn),
+    case(cells.light_ru, by_hand_further.light_ru),
+    case(cells.minimal_rnn, by_hand_further.minimal_rnn),
+    case(cells.sgrn, by_hand_further.sgrn),
+    case(cells.star, by_hand_further.star),
+    case(cells.miru1, by_hand_further.miru),
+    case(cells.miru1(update=0.3), by_hand_further.miru, update=0.3),
+    case(cells.miru2, by_hand_further.miru, reset=0.5),
+    case(cells.miru2(update=0.3, reset=0.8), by_hand_further.miru, update=0.3, reset=0.8),
+    case(cells.sgu, by_hand_further.sgu),
+    case(cells.sgu(gate=hard_sigmoid_keras3), by_hand_further.sgu, gate=by_hand.hard(1 / 6)),
+    case(cells.dsgu, by_hand_further.dsgu),
+    case(cells.multiplicative_lstm, by_hand_further.multiplicative_lstm),
+    case(cells.multiplicative_lstm(product_biases=True), by_hand_further.multiplicative_lstm, biases=True),
+    case(cells.mclstm, by_hand_further.mclstm),
+    case(cells.original_lstm, by_hand_further.original_lstm),
+    case(cells.original_lstm(candidate=tanh, output=tanh), by_hand_further.original_lstm, g=np.tanh, out=np.tanh),
+    case(cells.residual_lstm, by_hand_further.residual_lstm),
+    case(cells.residual_lstm(shortcut="input"), by_hand_further.residual_lstm, SQUARE, shortcut="input"),
+    case(cells.wmclstm, by_hand_further.wmclstm),
+    case(cells.wmclstm(memory_bias=True), by_hand_further.wmclstm, biases=True),
+    case(cells.nas, by_hand_further.nas),
+    case(cells.nas(merge="sum"), by_hand_further.nas, merge="sum"),
+    case(cells.rhn, by_hand_further.rhn),
+    case(cells.rhn(depth=1), by_hand_further.rhn, depth=1),
+    case(cells.rhn(depth=2, coupled=False), by_hand_further.rhn, depth=2, coupled=False),
+    case(cells.intersection_rnn, by_hand_further.intersection_rnn),
+    case(
+        cells.intersection_rnn(project=False, activation=tanh), by_hand_further.intersection_rnn, SQUARE,
+        project=False, f=np.tanh,
+    ),
+    case(cells.tau_gru, by_hand_further.tau_gru),
+    case(cells.tau_gru(delay=3), by_hand_further.tau_gru),
+    case(cells.unicornn, by_hand_further.unicornn),
+    case(cells.unicornn(dt=0.1, alpha=0.0), by_hand_further.unicornn, dt=0.1, alpha=0.0),
+    case(cells.trnn, by_hand_further.trnn),
+    case(cells.tgru, by_hand_further.tgru),
+    case(cells.tlstm, by_hand_further.tlstm),
 ]  # fmt: skip
 
 

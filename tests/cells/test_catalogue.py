@@ -45,7 +45,13 @@ def test_a_cell_is_had_in_three_ways() -> None:
     assert cells.get("gru") is cells.CATALOGUE["gru"]
     assert cells.get("rnn") is cells.elman
     assert cells.ugrnn is cells.gru_update_only
-    assert cells.ALIASES == {"rnn": "elman", "ugrnn": "gru_update_only"}
+    assert cells.ALIASES == {
+        "br": "brc",
+        "nbr": "nbrc",
+        "reslstm": "residual_lstm",
+        "rnn": "elman",
+        "ugrnn": "gru_update_only",
+    }
     assert {"gru", "rnn", "get"} <= set(dir(cells))
 
 
@@ -54,7 +60,7 @@ def test_an_unknown_name_is_told_what_is_near() -> None:
         cells.get("GRUU")
     assert str(raised.value) == (
         "the catalogue has no cell 'GRUU'\n"
-        "  expected: perhaps gru or ligru or mingru or sru\n"
+        "  expected: perhaps gru or tgru or ligru or mingru\n"
         "  got: 'GRUU'\n"
         "  do: gw.cells.CATALOGUE has all names; pass a cell of your own itself, not by its name"
     )
@@ -100,7 +106,14 @@ def test_options_that_are_words_are_checked() -> None:
         "  got: 'befor'\n"
         "  do: name one of the expected words",
     )
-    for cell in (cells.gru(update="z"), cells.sru(skip="z"), cells.qrnn(pool="z"), cells.slstm(forget="z")):
+    for cell in (
+        cells.gru(update="z"),
+        cells.sru(skip="z"),
+        cells.qrnn(pool="z"),
+        cells.slstm(forget="z"),
+        cells.nas(merge="z"),
+        cells.residual_lstm(shortcut="z"),
+    ):
         with pytest.raises(OptionError, match=f"cell '{cell.name}' has no variant .*='z'"):
             trace_cell(cell)
 
@@ -112,4 +125,12 @@ def test_gates_that_are_left_out_cannot_be_coupled() -> None:
         "  expected: coupled=True with an input gate and a forget gate\n"
         "  got: input_gate=True, forget_gate=False\n"
         "  do: leave out coupled=True, or leave both gates in",
+    )
+
+
+@pytest.mark.parametrize("depth", [0, -1, 1.0, True, "2"])
+def test_a_depth_that_is_none_is_refused(depth: object) -> None:
+    assert_message(
+        cells.rhn(depth=depth),
+        f"cell 'rhn' cannot be {depth!r} layers deep\n  expected: a whole number of at least 1\n  got: {depth!r}",
     )

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
+from gatewright.backends import numpy_ref
 from gatewright.errors import CellError, OptionError
 from gatewright.lang import Cell, Symbol, cell, hard_sigmoid_theano, masked, relu, sigmoid, tanh, zoneout
 from gatewright.trace import trace_cell
@@ -155,3 +157,66 @@ def test_a_nested_function_is_a_cell() -> None:
         return tanh(U.h @ h)
 
     assert cell(within).name == "within"
+
+
+def delayed(x, h, d, W, U, b, *, delay=2):
+    return tanh(W.h @ x + U.h @ h + U.d @ d + b.h), h
+
+
+def test_what_is_returned_for_a_delay_line_is_read_that_many_steps_later() -> None:
+    made = cell(delays={"d": "delay"})(delayed)
+    assert made.states == dict.fromkeys(("h", "d", "d_2"), ("hidden",))
+    assert made(delay=1).states == dict.fromkeys(("h", "d"), ("hidden",))
+    assert [str(value.name) for value in trace_cell(made(delay=3)).next_states] == ["h'", "d_2", "d_3", "h"]
+    x, states = np.random.default_rng(0).normal(size=(6, 1, 2)), {name: np.zeros((1, 3)) for name in made.states}
+    params = {"W.h": np.ones((3, 2)), "U.h": np.eye(3), "U.d": 0.5 * np.eye(3), "b.h": np.zeros(3)}
+    got = numpy_ref.run(trace_cell(made), {"x": x}, params, states).sequences
+    before = np.concatenate([np.zeros((3, 1, 3)), got["h"]])  # the state before the first step, and two before it
+    assert np.array_equal(got["d_2"], before[2:-1])
+    assert np.array_equal(got["d"], before[1:-2])
+    want = np.tanh(x @ params["W.h"].T + before[2:-1] + 0.5 * before[:-3])
+    assert np.allclose(got["h"], want, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("steps", [0, 1.5, True, "2"])
+def test_a_delay_is_a_whole_number_of_steps(steps: object) -> None:
+    with pytest.raises(OptionError) as raised:
+        cell(delays={"d": "delay"})(delayed)(delay=steps)
+    assert str(raised.value) == (
+        f"cell 'delayed' cannot hold its state 'd' back for delay={steps!r} steps"
+        f"\n  expected: a whole number of at least 1\n  got: {steps!r}"
+    )
+
+
+def test_a_cell_with_a_delay_line_returns_one_value_for_each_state_of_its_signature() -> None:
+    @cell(delays={"d": "delay"})
+    def forgetful(x, h, d, W, *, delay=2):
+        return W.h @ x + h + d
+
+    with pytest.raises(CellError) as raised:
+        trace_cell(forgetful)
+    assert str(raised.value) == (
+        "cell 'forgetful' does not return its states"
+        "\n  expected: 2 values, the new h, d\n  got: 1"
+        "\n  do: end the cell with `return h, d`, in the order of its signature"
+    )
+
+
+CONTRARY = " does not fit the contract of a cell\n  expected: "
+
+
+@pytest.mark.parametrize(
+    ("delays", "told"),
+    [
+        ({"e": "delay"}, f"delays={{...}} names 'e'{CONTRARY}one of the states"),
+        ({"d": "steps"}, f"delays={{...}} takes the length of 'd' from 'steps'{CONTRARY}one of the options"),
+        ({"h": "delay"}, f"the argument 'h_2'{CONTRARY}another name: h_2 is a part of the delay line h"),
+    ],
+)
+def test_a_delay_line_is_declared_of_a_state_and_an_option(delays: dict[str, str], told: str) -> None:
+    def odd(x, h, h_2, d, W, *, delay=2):
+        return W.h @ x, h, h_2
+
+    with pytest.raises(CellError) as raised:
+        cell(delays=delays)(odd)
+    assert told in str(raised.value)

@@ -22,7 +22,7 @@ from gatewright.nn.differentiable import Differentiable, differentiable
 from gatewright.trace import simplify, trace_cell
 from tests.backends.llvm.memory import growth, needs_proc
 from tests.parity.assertions import assert_parity
-from tests.parity.matrix import CELLS, Problem, problem
+from tests.parity.matrix import CELLS, MODELS, Problem, problem
 
 TWICE = ["elman", "gru", "lstm_projected", "minlstm", "indrnn", "layer_norm(gru)", "masked(gru)"]
 STEPS, BATCH = 2, 1
@@ -63,7 +63,7 @@ def eager(spec: Differentiable, tensors: list[Tensor]) -> Tensor:
     return torch_eager.run(trace, inputs, params, states, sizes=spec.sizes).output
 
 
-@pytest.mark.parametrize("name", [name for name in cells.CATALOGUE if name not in TWICE])
+@pytest.mark.parametrize("name", sorted(MODELS - set(TWICE)))
 def test_first_derivatives(name: str) -> None:
     given, spec = made(name)
     assert gradcheck(states_of(spec), leaves(given, spec), fast_mode=True, check_undefined_grad=False)

@@ -569,3 +569,22 @@ def test_a_backend_is_asked_for_by_name() -> None:
     assert layer("gru", backend="torch").plan().backend == "torch"
     with pytest.raises(OptionError, match="backend 'cuda' is not there"):
         layer("gru", backend="cuda")
+
+
+@gw.cell(states={"q": "input"})
+def sees_the_last_input(x, h, q, W, U):
+    return gw.tanh(W.h @ x + W.q @ q + U.h @ h), x
+
+
+def test_a_state_that_is_as_wide_as_the_input_has_one_size_in_all_layers() -> None:
+    with pytest.raises(OptionError) as raised:
+        Recurrent(sees_the_last_input, 3, 5, num_layers=2)
+    assert str(raised.value) == (
+        "the state 'q' of cell 'sees_the_last_input' is as wide as the input, and the 2 layers have inputs of two sizes"
+        "\n  expected: an input_size of 5, as the layers above have, or num_layers=1\n  got: input_size=3"
+        "\n  do: put layers of num_layers=1 above each other"
+    )
+    values = torch.randn(STEPS, BATCH, 5)
+    output, (h, q) = Recurrent(sees_the_last_input, 5, 5, num_layers=2)(values)
+    assert (output.shape, h.shape, q.shape) == ((STEPS, BATCH, 5), (2, BATCH, 5), (2, BATCH, 5))
+    assert torch.equal(q[0], values[-1])

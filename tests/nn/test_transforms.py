@@ -16,6 +16,7 @@ from gatewright.errors import ShapeError
 from gatewright.lang import Cell
 from gatewright.nn import Recurrent
 from tests.parity.assertions import assert_parity
+from tests.parity.matrix import MODELS
 
 # What torch itself does for forward mode.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
@@ -174,10 +175,9 @@ def test_a_layer_moves_to_another_dtype(cell: Cell, dtype: torch.dtype) -> None:
     assert {parameter.grad.dtype for parameter in moved.parameters()} == {dtype}
 
 
-@pytest.mark.parametrize("name", [name for name in cells.CATALOGUE if name not in {"scrn", "lstm_projected"}])
+@pytest.mark.parametrize("name", sorted(MODELS - {"scrn", "lstm_projected"}))
 def test_autocast_does_not_stop_a_layer(name: str) -> None:
-    axes = {"input_rank": 2, "hidden_rank": 3} if "rank" in name else None
-    module = Recurrent(name, INPUT, HIDDEN, sizes=axes)
+    module = Recurrent(name, INPUT, HIDDEN)
     leaf = x().float().requires_grad_()
     want, _ = module(leaf.detach())
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from gatewright import cells
-from gatewright.axes import bind
+from gatewright.axes import Shape, bind
 from gatewright.backends import numpy_ref, torch_eager
 from gatewright.lang import Cell, Op, layer_norm, masked, recurrent_dropout, residual, zoneout
 from gatewright.nn.sequence import step_mask, zero_padding
@@ -32,6 +32,15 @@ EXTENTS = {  # steps, batch: lengths of the rows; any order, none at all, and 0
     (7, 3): [None, (3, 0, 7)],
 }
 
+FEWER_EXTENTS = {(1, 1): [None], (7, 3): [(3, 0, 7)]}
+TRANSFORMERS: Mapping[str, Callable[[Cell], Cell]] = {
+    "masked": masked,
+    "zoneout": zoneout(0.3),
+    "recurrent_dropout": recurrent_dropout(0.4, per="sequence"),
+    "layer_norm": layer_norm,
+    "residual": residual,
+}
+
 Arrays = dict[str, np.ndarray]
 Results = dict[str, Any]
 
@@ -41,16 +50,31 @@ def variations() -> Iterator[tuple[str, Cell]]:
     for case in cases.ALL:
         yield case.cell.label, case.cell
     for name, cell in cells.CATALOGUE.items():
-        yield f"masked({name})", masked(cell)
-        yield f"zoneout({name})", zoneout(0.3)(cell)
-        yield f"recurrent_dropout({name})", recurrent_dropout(0.4, per="sequence")(cell)
-        yield f"layer_norm({name})", layer_norm(cell)
-        yield f"residual({name})", residual(cell)
+        for word, transformer in TRANSFORMERS.items():
+            yield f"{word}({name})", transformer(cell)
     yield "recurrent_dropout(gru, per=step)", recurrent_dropout(0.4, per="step")(cells.gru)
     yield "all at once", masked(zoneout(0.2)(recurrent_dropout(0.3)(layer_norm(residual(cells.gru)))))
 
 
 CELLS: Mapping[str, Cell] = dict(variations())
+
+
+def kind(trace: Trace) -> tuple[frozenset[Op], tuple[Shape, ...]]:
+    """What a cell is made of: its operations, and the axes of its states."""
+    return frozenset(equation.op for equation in trace.equations), tuple(state.shape for state in trace.states)
+
+
+def models() -> Iterator[str]:
+    """Of the cells of each kind the one with the longest step."""
+    traces = {name: trace_cell(cell) for name, cell in cells.CATALOGUE.items()}
+    for each in {kind(trace) for trace in traces.values()}:
+        alike = [name for name, trace in traces.items() if kind(trace) == each]
+        yield max(alike, key=lambda name: len(traces[name].equations))
+
+
+MODELS = frozenset(models())
+# A transformer does to every cell what it does to the model of its kind, so that the others meet it on fewer sizes.
+SLICED = {f"{word}({name})" for name in cells.CATALOGUE if name not in MODELS for word in TRANSFORMERS}
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,21 @@ import pytest
 
 from gatewright import cells
 from gatewright.backends import numpy_ref
-from gatewright.trace import reads
+from gatewright.trace import reads, trace_cell
 from tests.parity.assertions import assert_parity
-from tests.parity.matrix import BACKENDS, CELLS, EXTENTS, Problem, Results, with_oracle
-
-TRANSFORMERS = ("masked", "zoneout", "recurrent_dropout", "layer_norm", "residual")
+from tests.parity.matrix import (
+    BACKENDS,
+    CELLS,
+    EXTENTS,
+    FEWER_EXTENTS,
+    MODELS,
+    SLICED,
+    TRANSFORMERS,
+    Problem,
+    Results,
+    kind,
+    with_oracle,
+)
 
 
 @pytest.fixture(scope="module", params=CELLS)
@@ -30,7 +40,7 @@ def check(given: Problem, want: Results, backend: str, dtype: str) -> None:
 
 @pytest.mark.parametrize(("backend", "dtype"), [("torch", "float64"), ("torch", "float32"), ("numpy", "float32")])
 def test_outputs_states_gates_and_gradients(name: str, backend: str, dtype: str) -> None:
-    for (steps, batch), ragged in EXTENTS.items():
+    for (steps, batch), ragged in (FEWER_EXTENTS if name in SLICED else EXTENTS).items():
         for lengths in ragged:
             check(*with_oracle(name, steps, batch, lengths=lengths), backend, dtype)
 
@@ -87,12 +97,19 @@ def test_the_oracle_says_something_of_every_number_that_goes_in(name: str) -> No
     given, want = with_oracle(name, 7, 3, lengths=None)
     unread = {state.name for state in given.trace.states} - reads(given.trace)
     unread |= {"mask"}  # it is compared, and not computed with
-    for kind in ("d_inputs", "d_params", "d_states"):
-        zero = {key for key, array in want[kind].items() if not array.any()}
-        assert zero <= unread, f"{kind} of {sorted(zero - unread)} is zero everywhere"
+    for group in ("d_inputs", "d_params", "d_states"):
+        zero = {key for key, array in want[group].items() if not array.any()}
+        assert zero <= unread, f"{group} of {sorted(zero - unread)} is zero everywhere"
 
 
 def test_the_matrix_has_every_cell_and_every_transformer() -> None:
     assert set(cells.CATALOGUE) <= set(CELLS)
     assert {f"{transformer}({name})" for name in cells.CATALOGUE for transformer in TRANSFORMERS} <= set(CELLS)
     assert {(steps, batch) for steps in (0, 1, 7) for batch in (1, 3)} == set(EXTENTS)
+
+
+def test_every_cell_that_is_not_transformed_and_a_cell_of_every_kind_run_on_all_sizes() -> None:
+    assert not set(cells.CATALOGUE) & SLICED
+    kinds = {name: kind(trace_cell(cell)) for name, cell in cells.CATALOGUE.items()}
+    assert sorted(map(str, (kinds[name] for name in MODELS))) == sorted(map(str, set(kinds.values())))
+    assert all(set(ragged) <= set(EXTENTS[extent]) for extent, ragged in FEWER_EXTENTS.items())

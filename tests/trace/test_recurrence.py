@@ -12,7 +12,10 @@ from gatewright.derive import jvp, tangent, vjp
 from gatewright.trace import Recurrence, Trace, recurrence, trace_cell
 from tests.properties.strategies import Problem, problems
 
-PARALLEL = {"sru": ("c",), "qrnn": ("c",), "mingru": ("h",), "minlstm": ("h",), "hgrn": ("h",)}
+PARALLEL = {
+    "sru": ("c",), "qrnn": ("c",), "mingru": ("h",), "minlstm": ("h",), "hgrn": ("h",),
+    "trnn": ("h",), "tgru": ("vz", "vf", "vo", "h"), "tlstm": ("vz", "vf", "vo", "c"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", gw.cells.CATALOGUE)

@@ -4,7 +4,7 @@
 from gatewright.cells._parts import named, one_of
 from gatewright.lang import cell, relu, sigmoid, tanh
 
-__all__ = ["gru", "gru_input_gates", "gru_reset_only", "gru_update_only", "ligru", "ugrnn"]
+__all__ = ["gru", "gru_input_gates", "gru_reset_only", "gru_update_only", "ligru", "miru1", "miru2", "ugrnn"]
 
 CHOICES = {"reset": ("before", "after"), "update": ("keeps", "replaces")}
 OLD_STATE = "z = 1 keeps the old state"
@@ -94,3 +94,35 @@ def gru_input_gates(x, h, W, U, b):
     z = sigmoid(W.z @ x + b.z)
     n = tanh(W.n @ x + r * (U.n @ h))
     return (1 - z) * n + z * h
+
+
+ZYARAH = "Zyarah & Kudithipudi 2025, Minion gated recurrent unit for continual learning, arXiv:2503.06175"
+MINION = (
+    "the equations are those of torchrecurrent's documentation, not read in the paper itself; both numbers are tuned "
+    "for each task: 0.5 is only a place to begin"
+)
+
+
+@cell(
+    title="Minion recurrent unit 1 (MiRU1)",
+    paper=ZYARAH,
+    convention="the number update is the share of the old state that is kept",
+    differs=MINION,
+)
+def miru1(x, h, W, U, b, *, update=0.5):
+    """A GRU whose update gate is a number."""
+    r = sigmoid(W.r @ x + U.r @ h + b.r)
+    n = tanh(W.n @ x + U.n @ (r * h) + b.n)
+    return update * h + (1 - update) * n
+
+
+@cell(
+    title="Minion recurrent unit 2 (MiRU2)",
+    paper=ZYARAH,
+    convention="the number update is the share of the old state that is kept",
+    differs=MINION,
+)
+def miru2(x, h, W, U, b, *, update=0.5, reset=0.5):
+    """A GRU whose gates are both numbers: a leaky Elman network."""
+    n = tanh(W.n @ x + U.n @ (reset * h) + b.n)
+    return update * h + (1 - update) * n

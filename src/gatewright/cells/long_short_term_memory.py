@@ -1,11 +1,21 @@
 """The long short-term memory and its variants."""
 # pyright: reportMissingParameterType=false
 
-from gatewright.cells._parts import clip, plus
+from gatewright.cells._parts import clip, one_of, plus
 from gatewright.errors import OptionError
-from gatewright.lang import cell, sigmoid, tanh
+from gatewright.lang import Symbol, cell, relabel, sigmoid, tanh
 
-__all__ = ["lstm", "lstm_full_gates", "lstm_peephole", "lstm_projected"]
+__all__ = [
+    "lstm",
+    "lstm_full_gates",
+    "lstm_peephole",
+    "lstm_projected",
+    "mclstm",
+    "original_lstm",
+    "residual_lstm",
+    "reslstm",
+    "wmclstm",
+]
 
 FORGET = (
     "f = 1 keeps the old memory; gates in PyTorch's order i, f, g, o "
@@ -135,3 +145,106 @@ def lstm_projected(
     o = gate(W.o @ x + U.o @ h + peep("o", c))
     h = P.h @ (o * output(c))
     return clip(h, proj_clip), c
+
+
+def centred_logistic(a: Symbol) -> Symbol:
+    """From -1 to 1: what the paper of 1997 squashes the memory with, its h."""
+    return 2 * sigmoid(a) - 1
+
+
+def wide_logistic(a: Symbol) -> Symbol:
+    """From -2 to 2: what the paper of 1997 squashes the candidate with, its g."""
+    return 4 * sigmoid(a) - 2
+
+
+@cell(
+    title="The LSTM of 1997, without a forget gate",
+    paper="Hochreiter & Schmidhuber 1997, Long short-term memory, Neural Computation 9(8)",
+    convention="nothing is forgotten: i adds to the memory, o lets it out; gates in the order i, g, o",
+    differs="one memory cell in a block, and gates that see the outputs h but not other gates or memories, two of "
+    "several wirings in the paper; candidate=tanh, output=tanh is torchrecurrent's OriginalLSTM",
+)
+def original_lstm(x, h, c, W, U, b, *, candidate=wide_logistic, output=centred_logistic):
+    """A memory to which a gate adds, and which another gate reads."""
+    i = sigmoid(W.i @ x + U.i @ h + b.i)
+    g = candidate(W.g @ x + U.g @ h + b.g)
+    o = sigmoid(W.o @ x + U.o @ h + b.o)
+    c = c + i * g
+    h = o * output(c)
+    return h, c
+
+
+@cell(
+    title="LSTM with a memory controller (MC-LSTM)",
+    paper="Ben-Ari & Shwartz-Ziv 2017, Sequence modeling using a memory controller extension for LSTM, NIPS Time "
+    "Series Workshop",
+    convention=f"{FORGET}; k, the controller's gate, comes last",
+    differs="unknown: the equations are those of torchrecurrent's documentation, not read in the paper itself; the "
+    "mass-conserving MC-LSTM (Hoedt et al. 2021, arXiv:2101.05186) is another cell, some of whose gates are matrices",
+)
+def mclstm(x, h, v, c, W, U, b):
+    """An LSTM that emits h and feeds back v: what is told to the outside and what to itself have gates of their own."""
+    i = sigmoid(W.i @ x + U.i @ v + b.i)
+    f = sigmoid(W.f @ x + U.f @ v + b.f)
+    g = tanh(W.g @ x + U.g @ v + b.g)
+    o = sigmoid(W.o @ x + U.o @ v + b.o)
+    k = sigmoid(W.k @ x + U.k @ v + b.k)
+    c = f * c + i * g
+    seen = tanh(c)
+    return o * seen, k * seen, c
+
+
+SHORTCUTS = {"shortcut": ("matrix", "input")}
+
+
+@cell(
+    title="Residual LSTM",
+    paper="Kim, El-Khamy & Lee 2017, Residual LSTM: design of a deep recurrent architecture for distant speech "
+    "recognition, Interspeech, arXiv:1701.03360",
+    convention=f"{FORGET}; P.h is the paper's W_p, W.skip its W_h",
+    differs="nothing; the paper also lets the projection P.h be narrower, which a further LSTM layer does not need",
+    spaces={"P": ("hidden", "hidden")},
+)
+def residual_lstm(x, h, c, W, U, b, p, P, *, shortcut="matrix"):
+    """An LSTM with peepholes whose output gate lets the input pass too: a shortcut from layer to layer.
+
+    `shortcut`: "matrix" passes the input through W.skip, as the paper does where the sizes differ; "input" takes it
+    as it is, and needs equal sizes.
+
+    Raises OptionError where `shortcut` is another word.
+    """
+    one_of("residual_lstm", SHORTCUTS, shortcut=shortcut)
+    i = sigmoid(W.i @ x + U.i @ h + p.i * c + b.i)
+    f = sigmoid(W.f @ x + U.f @ h + p.f * c + b.f)
+    g = tanh(W.g @ x + U.g @ h + b.g)
+    c = f * c + i * g
+    o = sigmoid(W.o @ x + U.o @ h + p.o * c + b.o)
+    passed = W.skip @ x if shortcut == "matrix" else relabel(x, like=h)
+    h = o * (P.h @ tanh(c) + passed)
+    return h, c
+
+
+reslstm = residual_lstm
+
+
+@cell(
+    title="LSTM with working memory connections (LSTM-WM)",
+    paper="Landi, Baraldi, Cornia & Cucchiara 2021, Working memory connections for LSTM, Neural Networks 144, "
+    "arXiv:2109.00020",
+    convention=f"{FORGET}; M.mi, M.mf and M.mo are the paper's matrices on the memory, W_ic, W_fc and W_oc",
+    differs="nothing; memory_bias=True adds the biases under the tanh, b.mi, b.mf and b.mo, that torchrecurrent has",
+    spaces={"M": ("hidden", "hidden")},
+)
+def wmclstm(x, h, c, W, U, b, M, *, memory_bias=False):
+    """Peepholes with a matrix and a tanh: every gate sees the whole memory, squashed."""
+
+    def working(name, memory):
+        return tanh(M[name] @ memory + b[name] if memory_bias else M[name] @ memory)
+
+    i = sigmoid(W.i @ x + U.i @ h + working("mi", c) + b.i)
+    f = sigmoid(W.f @ x + U.f @ h + working("mf", c) + b.f)
+    g = tanh(W.g @ x + U.g @ h + b.g)
+    c = f * c + i * g
+    o = sigmoid(W.o @ x + U.o @ h + working("mo", c) + b.o)
+    h = o * tanh(c)
+    return h, c

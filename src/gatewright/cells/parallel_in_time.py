@@ -1,10 +1,10 @@
-"""Cells whose memory can be scanned over all steps at once: affine, with gates that see only the input."""
+"""Cells whose memory can be scanned over all steps at once: affine, with gates that see only inputs."""
 # pyright: reportMissingParameterType=false
 
 from gatewright.cells._parts import identity, one_of
 from gatewright.lang import Symbol, cell, relabel, sigmoid, tanh, where
 
-__all__ = ["hgrn", "mingru", "minlstm", "qrnn", "sru"]
+__all__ = ["hgrn", "mingru", "minlstm", "qrnn", "sru", "tgru", "tlstm", "trnn"]
 
 FENG = "Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, Were RNNs all we needed?, arXiv:2410.01201"
 LOG_SPACE = "candidate=positive is the activation that the paper's log-space form needs; the recurrence is the same"
@@ -127,3 +127,53 @@ def hgrn(x, h, W, b, p, *, lower_bound=0.0, learned_bound=False):
     n = W.n @ x + b.n
     n = n * sigmoid(n)
     return f * h + (1 - f) * n
+
+
+BALDUZZI = "Balduzzi & Ghifary 2016, Strongly-typed recurrent neural networks, ICML, arXiv:1602.02218"
+V = {"V": ("hidden", "input")}
+LAST_INPUT = "vz, vf and vo are what V makes of the input of the step before, 0 in the first"
+
+
+@cell(
+    title="Strongly-typed RNN (T-RNN)",
+    paper=BALDUZZI,
+    convention="f = 1 keeps the old state",
+    differs="the bias b.z is not in the paper",
+)
+def trnn(x, h, W, b):
+    """A gated mean of linear images of the inputs."""
+    z = W.z @ x + b.z
+    f = sigmoid(W.f @ x + b.f)
+    return f * h + (1 - f) * z
+
+
+@cell(
+    title="Strongly-typed GRU (T-GRU)",
+    paper=BALDUZZI,
+    convention=f"f = 1 keeps the old state; {LAST_INPUT}",
+    differs="nothing",
+    spaces=V,
+)
+def tgru(x, h, vz, vf, vo, W, V, b):
+    """A GRU whose gates and candidate see the last two inputs and no state."""
+    z = vz + W.z @ x + b.z
+    f = sigmoid(vf + W.f @ x + b.f)
+    o = tanh(vo + W.o @ x + b.o)
+    return f * h + z * o, V.z @ x, V.f @ x, V.o @ x
+
+
+@cell(
+    title="Strongly-typed LSTM (T-LSTM)",
+    paper=BALDUZZI,
+    convention=f"f = 1 keeps the old memory; {LAST_INPUT}",
+    differs="nothing; the time-aware LSTM, also called T-LSTM, is another cell",
+    spaces=V,
+)
+def tlstm(x, h, c, vz, vf, vo, W, V, b):
+    """An LSTM whose gates and candidate see the last two inputs and no state. The output h is not fed back."""
+    z = vz + W.z @ x + b.z
+    f = sigmoid(vf + W.f @ x + b.f)
+    o = tanh(vo + W.o @ x + b.o)
+    c = f * c + (1 - f) * z
+    h = c * o
+    return h, c, V.z @ x, V.f @ x, V.o @ x

@@ -28,7 +28,8 @@ def ran(x, h, c, W, U, b, *, output=tanh):
     "networks, arXiv:1412.7753",
     convention="alpha is the share of the old context; the context has its own size: sizes={'context': 40}",
     differs="the bias is not in the paper; its output layer also reads the context, but a layer emits only "
-    "h; in its authors' code h sees the context of the step before",
+    "h; in its authors' code h sees the context of the step before; torchrecurrent's SCRN is another function: it "
+    "emits a further layer, tanh, and feeds that back",
     states={"s": "context"},
     spaces={"B": ("context", "input"), "P": ("hidden", "context")},
 )

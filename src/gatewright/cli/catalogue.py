@@ -22,8 +22,8 @@ InputSize = Annotated[int, typer.Option("--input", min=1, help="Numbers in the i
 HiddenSize = Annotated[int, typer.Option("--hidden", min=1, help="Units.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON, and nothing else.")]
 WIDTH = 80
-WIDTHS = {"cell": 18, "states": 10, "gates": 12}
-LONGEST = 30  # of a paper's authors and year
+WIDTHS = {"cell": 19, "states": 9, "gates": 15}
+LONGEST = 26  # of a paper's authors and year
 
 
 def cells(*, input_size: InputSize = 128, hidden_size: HiddenSize = 256, as_json: AsJson = False) -> None:
@@ -51,7 +51,7 @@ def _table(cards: "Sequence[Card]", numbers: int) -> Table:
     """Cells under each other; without any, the header that stands above them all."""
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="italic", show_header=not cards)
     for name, width in WIDTHS.items():
-        table.add_column(name, min_width=width, no_wrap=True)
+        table.add_column(name, width=width)
     table.add_column("numbers", min_width=max(numbers, len("numbers")), justify="right")
     table.add_column("paper")
     for one in cards:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, overload
 
 from gatewright.axes import HIDDEN, INPUT, OPEN, Shape
 from gatewright.errors import CellError, OptionError
+from gatewright.lang.delay import delay_line, moved_on
 from gatewright.lang.symbol import ParameterSpace, Symbol
 
 SpaceShape = tuple[str | None, ...]
@@ -50,6 +51,8 @@ class Operands:
 
 
 Equations = Callable[[Operands], object]
+Rebind = Callable[[Mapping[str, object]], tuple[Mapping[str, Shape], Equations]]
+"""The states and the equations of a cell whose options have these values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +73,7 @@ class Cell:
     initial: Mapping[str, float] = field(default_factory=dict[str, float])
     options: Mapping[str, object] = field(default_factory=dict[str, object])
     defaults: Mapping[str, object] = field(default_factory=dict[str, object])
-    rebind: Callable[[Mapping[str, object]], Equations] | None = None
+    rebind: Rebind | None = None
     file: str = ""
     line: int = 0
 
@@ -116,7 +119,8 @@ class Cell:
             )
         bound = {**self.options, **options}
         changed = {key: value for key, value in bound.items() if value is not self.defaults[key]}
-        return replace(self, options=changed, equations=self.rebind({**self.defaults, **changed}))
+        states, equations = self.rebind({**self.defaults, **changed})
+        return replace(self, options=changed, states=states, equations=equations)
 
 
 def _spell(value: object) -> str:
@@ -137,6 +141,7 @@ def cell(
     differs: str = "",
     states: Mapping[str, str] | None = None,
     spaces: Mapping[str, SpaceShape] | None = None,
+    delays: Mapping[str, str] | None = None,
     initial: Mapping[str, float] | None = None,
 ) -> Callable[[Callable[..., Any]], Cell]: ...
 def cell(
@@ -150,6 +155,7 @@ def cell(
     differs: str = "",
     states: Mapping[str, str] | None = None,
     spaces: Mapping[str, SpaceShape] | None = None,
+    delays: Mapping[str, str] | None = None,
     initial: Mapping[str, float] | None = None,
 ) -> Cell | Callable[[Callable[..., Any]], Cell]:
     """Make a cell of the equations of one time step.
@@ -163,7 +169,9 @@ def cell(
             return gw.tanh(W.h @ x + U.h @ h + b.h)
 
     `states` gives the axis of a state that is not "hidden"; `spaces` the axes of further spaces; `initial` the
-    constants that some parameters start at, whatever initialiser a layer uses.
+    constants that some parameters start at, whatever initialiser a layer uses. `delays={"d": "delay"}` makes the state
+    d a delay line, as long as the option `delay` says: what is returned for d is read `delay` steps later. The values
+    that wait are further states, `d_2` to `d_<delay>`: `d` is read in this step, `d_2` in the next.
 
     Raises CellError where the signature breaks the contract.
     """
@@ -178,7 +186,8 @@ def cell(
                 expected="a plain function of one step",
                 got=type(function).__name__,
             )
-        return _from_function(function, name or function.__name__, about, declared, states or {}, initial or {})
+        made = name or function.__name__
+        return _from_function(function, made, about, declared, states or {}, delays or {}, initial or {})
 
     return make if function is None else make(function)
 
@@ -189,30 +198,38 @@ def _from_function(
     about: About,
     declared: Mapping[str, Space],
     axes: Mapping[str, str],
+    delays: Mapping[str, str],
     initial: Mapping[str, float],
 ) -> Cell:
     names, defaults = _signature(function, name, declared)
     state_names = [key for key in names[1:] if key not in declared]
-    unknown = sorted(set(axes) - set(state_names))
-    if unknown:
-        raise _signature_error(function, name, f"states={{...}} names {unknown[0]!r}", "one of the states", unknown[0])
+    _check_states(function, name, state_names, axes, "states")
+    _check_states(function, name, state_names, delays, "delays")
+    _check_delays(function, name, names, delays, defaults)
     odd = [axis for axis in _axes(declared, axes) if not axis.isidentifier() and axis != OPEN]
     if odd:
         raise _signature_error(function, name, f"axis {odd[0]!r}", "letters, digits and underscores", odd[0])
 
-    def rebind(options: Mapping[str, object]) -> Equations:
+    def rebind(options: Mapping[str, object]) -> tuple[Mapping[str, Shape], Equations]:
+        lines = {
+            key: delay_line(name, key, delays[key], options[delays[key]]) if key in delays else [key]
+            for key in state_names
+        }
+
         def equations(operands: Operands) -> object:
             values = {**operands.inputs, **operands.states, **operands.spaces}
-            return function(*(values[key] for key in names), **options)
+            new = function(*(values[key] for key in names), **options)
+            return moved_on(name, new, lines, operands.states) if delays else new
 
-        return equations
+        return {key: (axes.get(state, HIDDEN),) for state, line in lines.items() for key in line}, equations
 
+    states, equations = rebind(defaults)
     return Cell(
         name=name,
         inputs={names[0]: (INPUT,)},
-        states={key: (axes.get(key, HIDDEN),) for key in state_names},
+        states=states,
         spaces={key: declared[key] for key in names if key in declared},
-        equations=rebind(defaults),
+        equations=equations,
         codes=frozenset({function.__code__}),
         about=about if about.title else replace(about, title=_first_line(function)),
         initial=initial,
@@ -221,6 +238,29 @@ def _from_function(
         file=function.__code__.co_filename,
         line=function.__code__.co_firstlineno,
     )
+
+
+def _check_states(
+    function: FunctionType, name: str, states: list[str], given: Mapping[str, str], argument: str
+) -> None:
+    unknown = sorted(set(given) - set(states))
+    if unknown:
+        raise _signature_error(
+            function, name, f"{argument}={{...}} names {unknown[0]!r}", "one of the states", unknown[0]
+        )
+
+
+def _check_delays(
+    function: FunctionType, name: str, names: list[str], delays: Mapping[str, str], options: Mapping[str, object]
+) -> None:
+    for state, option in delays.items():
+        if option not in options:
+            what = f"delays={{...}} takes the length of {state!r} from {option!r}"
+            raise _signature_error(function, name, what, "one of the options", option)
+        taken = [other for other in names if other.startswith(f"{state}_") and other[len(state) + 1 :].isdigit()]
+        if taken:
+            expected = f"another name: {state}_2 is a part of the delay line {state}"
+            raise _signature_error(function, name, f"the argument {taken[0]!r}", expected, taken[0])
 
 
 def _axes(declared: Mapping[str, Space], axes: Mapping[str, str]) -> list[str]:

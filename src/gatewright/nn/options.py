@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from gatewright import cells
-from gatewright.axes import HIDDEN, INPUT
+from gatewright.axes import HIDDEN, INPUT, bind
 from gatewright.errors import OptionError, OptionTypeError
 from gatewright.lang import Cell
 from gatewright.trace import Trace, trace_cell
@@ -50,6 +50,20 @@ def check_axes(trace: Trace, sizes: Mapping[str, int]) -> None:
                 got=repr(axis),
             )
         check_sizes({f"sizes[{axis!r}]": size})
+
+
+def check_stacked(trace: Trace, first: Mapping[str, int], above: Mapping[str, int], num_layers: int) -> None:
+    """Hold that each state has one size in all layers: it is given and returned as one tensor."""
+    for state in trace.states if num_layers > 1 else ():
+        sizes = [bind(state.shape, axes)[0] for axes in (first, above)]
+        if sizes[0] != sizes[1]:
+            raise OptionError(
+                f"the state {state.name!r} of cell {trace.name!r} is as wide as the input, and the {num_layers} layers "
+                "have inputs of two sizes",
+                expected=f"an input_size of {sizes[1]}, as the layers above have, or num_layers=1",
+                got=f"input_size={sizes[0]}",
+                do="put layers of num_layers=1 above each other",
+            )
 
 
 def check_sizes(sizes: Mapping[str, object]) -> None:

@@ -18,7 +18,7 @@ from gatewright.nn import backends
 from gatewright.nn import init as initialisers
 from gatewright.nn.arguments import Given, read_arguments, split_states
 from gatewright.nn.dropout import check_per, drop
-from gatewright.nn.options import as_cell, check_axes, check_options, constants_of, trace_of
+from gatewright.nn.options import as_cell, check_axes, check_options, check_stacked, constants_of, trace_of
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plain_call import plain_call
 from gatewright.nn.plans import LayerPlan
@@ -90,6 +90,7 @@ class Recurrent(nn.Module):
         self.layout = layout or self._choose_layout()
         below = self.output_size * (2 if bidirectional else 1)
         self._sizes = (self._sizes_above(input_size), self._sizes_above(below))
+        check_stacked(self.trace, *self._sizes, num_layers)
         self.packed_names: list[list[str]] = []
         self.packed_cells: list[PackedCell] = []
         for layer, suffix in self._directions():

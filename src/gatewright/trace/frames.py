@@ -56,7 +56,8 @@ def _uses(code: CodeType) -> tuple[list[int], list[str | None]]:
     instructions = list(dis.get_instructions(code))
     uses: list[str | None] = []
     for following in [*instructions[1:], None]:
-        if following is not None and following.opname.startswith("STORE_FAST"):
+        # STORE_DEREF: a variable that a function inside of the cell reads too
+        if following is not None and following.opname.startswith(("STORE_FAST", "STORE_DEREF")):
             # joined instructions of newer interpreters (STORE_FAST_LOAD_FAST) carry two names; the first is stored
             uses.append(following.argval[0] if isinstance(following.argval, tuple) else following.argval)
         else:

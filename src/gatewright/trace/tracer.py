@@ -222,8 +222,10 @@ def _check_order(cell: Cell, tracer: Tracer, new: tuple[Symbol, ...]) -> None:
     with tracer.at(Where(cell.file, cell.line)):
         tracer.own(new)
     for (state, shape), value in zip(cell.states.items(), new, strict=True):
-        # one value may be two states (h = c), but not stand in another's place
-        swapped = value.name is not None and returned.get(value.name, value) is not value
+        # One value may be two states (h = c), but what was computed for one state not stand in another's place. What a
+        # state was before may stand anywhere: `return new, h` is a delay line.
+        computed = value.op is not None and value.name is not None
+        swapped = computed and returned.get(value.name, value) is not value
         if value.shape == shape and not swapped:
             continue
         with tracer.at(value.where or Where(cell.file, cell.line)):

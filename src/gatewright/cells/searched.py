@@ -1,9 +1,10 @@
-"""The three architectures that an evolutionary search found."""
+"""Architectures that a search found."""
 # pyright: reportMissingParameterType=false
 
-from gatewright.lang import cell, relabel, sigmoid, tanh
+from gatewright.cells._parts import one_of
+from gatewright.lang import cell, relabel, relu, sigmoid, tanh
 
-__all__ = ["mut1", "mut2", "mut3"]
+__all__ = ["mut1", "mut2", "mut3", "nas"]
 
 PAPER = (
     "Jozefowicz, Zaremba & Sutskever 2015, An empirical exploration of recurrent network architectures, "
@@ -50,3 +51,30 @@ def mut3(x, h, W, U, b):
     r = sigmoid(W.r @ x + U.r @ h + b.r)
     n = tanh(U.n @ (r * h) + W.n @ x + b.n)
     return z * n + (1 - z) * h
+
+
+MERGES = {"merge": ("product", "sum")}
+
+
+@cell(
+    title="Neural architecture search cell (NASCell)",
+    paper="Zoph & Le 2017, Neural architecture search with reinforcement learning, ICLR, arXiv:1611.01578",
+    convention="the gates 0 to 7 of TensorFlow's NASCell are a to h here, its new_m is h, its new_c is c",
+    differs="nothing, read as in the authors' code, TensorFlow's NASCell: input and state are multiplied in gate d "
+    'and added in the other seven; merge="sum" adds them in all eight, as torchrecurrent\'s NAS does',
+)
+def nas(x, h, c, W, U, b, *, merge="product"):
+    """A tree of eight gates, into which the memory is added halfway up.
+
+    Raises OptionError where `merge` is neither "product" nor "sum".
+    """
+    one_of("nas", MERGES, merge=merge)
+    first = tanh(sigmoid(W.a @ x + U.a @ h + b.a) * relu(W.b @ x + U.b @ h + b.b))
+    second = sigmoid(W.c @ x + U.c @ h + b.c)
+    merged = (W.d @ x) * (U.d @ h + b.d) if merge == "product" else W.d @ x + U.d @ h + b.d
+    second = tanh(second + relu(merged))
+    third = tanh(tanh(W.e @ x + U.e @ h + b.e) * sigmoid(W.f @ x + U.f @ h + b.f))
+    fourth = sigmoid(tanh(W.g @ x + U.g @ h + b.g) + sigmoid(W.h @ x + U.h @ h + b.h))
+    c = tanh(first + c) * second
+    h = tanh(c * tanh(third + fourth))
+    return h, c
