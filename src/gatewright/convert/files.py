@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from gatewright.convert import mxnet_params, tables
+from gatewright.convert import mxnet_params, state_dicts, tables
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
 from gatewright.untrusted.unpacking import WEIGHTS_LIMIT, too_large_zip
@@ -62,11 +62,6 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
     for name, array in arrays.items():
         check_finite(path, name, array)
     return arrays
-
-
-def holds_arrays(path: Path) -> bool:
-    """Whether files of that suffix hold arrays by name."""
-    return path.suffix in _READERS
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -150,14 +145,7 @@ def _read_torch(path: Path) -> Arrays:
 
     if zipfile.is_zipfile(path):
         _refuse_bomb(path)
-    found = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]  # as Lightning's checkpoints have it
-    if not isinstance(found, Mapping):
-        raise ConversionError(
-            f"{path} holds no state dict", expected="torch.save(model.state_dict(), path)", got=type(found).__name__
-        )
-    tensors = {str(name): one for name, one in found.items() if isinstance(one, torch.Tensor)}
+    tensors = state_dicts.load(path)
     _refuse_repeated(path, {name: one.numel() * one.element_size() for name, one in tensors.items()})
     return {
         name: (one.float() if one.dtype in (torch.bfloat16, torch.float16) else one).numpy()
