@@ -86,6 +86,9 @@ def run(path: Path, inputs: NDArray[Any], facts: Mapping[str, Any] | None = None
     if model.version.major < 3 and model.version.hard_sigmoid in gates:
         raise ImportError(f"{path} has the hard_sigmoid of Keras 2, and this is Keras {keras.__version__}")
     loaded = keras.saving.load_model(path, compile=False)
+    for layer in loaded._flatten_layers():
+        if layer.dtype_policy.name.startswith("mixed"):  # its weights are float32, and so it computes here
+            layer.dtype_policy = "float32"
     sequences = len(known.reads) == 2 or isinstance(known.parts[0], Embedding)
     rows = inputs.swapaxes(0, 1) if sequences else inputs
     predicted = loaded.predict(rows, verbose=0, batch_size=len(rows))

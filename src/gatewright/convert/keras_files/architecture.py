@@ -1,7 +1,8 @@
 """What Keras says of a model, version by version: its layers in order, each with its settings."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -98,7 +99,8 @@ def layers_of(config: Any, where: str) -> list[Layer]:
 
     Raises ConversionError where it is none.
     """
-    return [*_in_turn(_model(config, where), where, None)]
+    with _understood(where):
+        return [*_in_turn(_model(config, where), where, None)]
 
 
 def every_layer(config: Any, where: str) -> list[Layer]:
@@ -106,7 +108,24 @@ def every_layer(config: Any, where: str) -> list[Layer]:
 
     Raises ConversionError where it is no model.
     """
-    return [*_all(_model(config, where), where)]
+    with _understood(where):
+        return [*_all(_model(config, where), where)]
+
+
+@contextmanager
+def _understood(where: str) -> Generator[None]:
+    """Whatever goes wrong in a configuration that is whole: the file is not damaged, it is not understood."""
+    try:
+        yield
+    except ConversionError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise ConversionError(
+            f"{where}: the configuration of its model is not understood",
+            expected="layers and calls as Keras 1, 2 and 3 write them",
+            got=f"{type(error).__name__}: {str(error)[:200]}",
+            do="save the model with Keras 3 as .keras",
+        ) from error
 
 
 def _model(config: Any, where: str) -> Layer:

@@ -11,7 +11,7 @@ from typing import Any
 from gatewright.errors import ConversionError
 
 Entry = Mapping[str, Any]
-_MASKS = ("NotEqual", "Any")  # operations by which Keras 3 writes out where a mask comes from
+_MASKS = ("NotEqual", "Any", "Cast")  # operations by which Keras 3 writes out where a mask comes from
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,19 +149,24 @@ class Graph:
 
     def _mask(self, given: Any, layer: str) -> Mask:
         """The mask that a layer is given, if it is one that Masking or an Embedding makes."""
-        found = [*tensors(given)]
-        for kind in ("Any", "NotEqual"):
-            entry = self.entries.get(found[0].layer, {}) if len(found) == 1 else {}
-            if entry.get("class_name") == kind:
-                source, others = _arguments(entry["inbound_nodes"][0])
-                found = [*tensors(source)]
-                if kind == "NotEqual" and len(found) == 1 and list(others) == ["1"]:
-                    return Mask(others["1"], found[0], self.path)
+        found, others = self._before("Any", [*tensors(given)])
+        found, others = self._before("NotEqual", found)
+        if len(found) == 1 and list(others) == ["1"]:
+            (source,), _ = self._before("Cast", found)  # to the precision that a layer computes with
+            return Mask(others["1"], source, self.path)
         raise ConversionError(
             f"{self.where}: the mask of layer {layer!r} is not the one that its layers make",
             expected="that of a Masking layer or an Embedding before it",
             got=", ".join(one.layer for one in found) or str(given)[:80],
         )
+
+    def _before(self, kind: str, read: list[Tensor]) -> tuple[list[Tensor], dict[str, Any]]:
+        """What an operation of that kind reads where it makes the tensor, and what it is called with."""
+        entry = self.entries.get(read[0].layer, {}) if len(read) == 1 else {}
+        if entry.get("class_name") != kind:
+            return read, {}
+        source, others = _arguments(entry["inbound_nodes"][0])
+        return [*tensors(source)], others
 
 
 def tensors(listed: Any) -> Iterator[Tensor]:
