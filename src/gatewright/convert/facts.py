@@ -1,9 +1,10 @@
 """What a file does not say of its layers: what was taken for granted, and what must be said when it is read."""
 
-from collections.abc import Callable, Mapping
-from itertools import combinations
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations, product
 from typing import Any
 
+from gatewright.convert.activations import HARD_SLOPES
 from gatewright.convert.equations import Equations
 from gatewright.convert.layout import Layout
 from gatewright.convert.network import Network
@@ -89,7 +90,7 @@ def needed(
         stranger = read(facts)
     names = [name for name in stranger.assumed or _ACTIVATIONS if name in heeded and name != _CHANGED_BY_WEIGHTS]
     pairs = list(zip(network.recurrent, stranger.recurrent, strict=False))
-    differing: Facts = {}
+    differing: dict[str, tuple[Any, ...]] = {}
     for name in names:
         wanted = [getattr(one.equations, name) for one, _ in pairs]
         if wanted == [getattr(other.equations, name) for _, other in pairs]:
@@ -101,11 +102,12 @@ def needed(
                 got=", ".join(map(str, wanted)),
                 do="convert the layers one by one, or choose a layout whose files say it, such as gatewright or onnx",
             )
-        differing[name] = wanted[0]
+        others = stranger.assumed.get(name, ()) if wanted[0] in HARD_SLOPES else ()
+        differing[name] = (wanted[0], *(one for one in others if one in HARD_SLOPES))  # whose slope weights can change
     failed: ConversionError | None = None
     for count in range(len(differing), -1, -1):  # a writer may have put a difference into the weights
-        for chosen in combinations(differing.items(), count):
-            said = facts | dict(chosen)
+        for chosen in _choices(differing, count):
+            said = facts | chosen
             try:
                 again = read(said) if chosen else stranger
                 prove(again)
@@ -114,6 +116,13 @@ def needed(
             else:
                 return said, again
     raise failed or ConversionError("what was written cannot be read")
+
+
+def _choices(values: Mapping[str, tuple[Any, ...]], count: int) -> Iterator[Facts]:
+    """So many of the facts, each with one of its values."""
+    for names in combinations(values, count):
+        for chosen in product(*(values[name] for name in names)):
+            yield dict(zip(names, chosen, strict=True))
 
 
 class UnorderedError(ConversionError):

@@ -82,6 +82,7 @@ _SUFFIXES = {
 _RUNS = {"torch": (torch_run.run, "PyTorch")}
 _EQUATIONS = frozenset(field.name for field in fields(Equations))
 _LAYERS = _EQUATIONS | {PREFIX}
+_KERAS = frozenset({"reset", "gate", "activation", "output", PREFIX})
 FORMATS: Mapping[str, Format] = {
     one.name: one
     for one in (
@@ -106,10 +107,10 @@ FORMATS: Mapping[str, Format] = {
             keras_files.run,
             "Keras",
             keras_files.fixed_sizes,
-            facts=_LAYERS,
+            facts=_KERAS,
             second=True,
         ),
-        Format("keras1", keras_files.SUFFIXES, keras_files.read, keras_files.write_keras1, facts=_LAYERS),
+        Format("keras1", keras_files.SUFFIXES, keras_files.read, keras_files.write_keras1, facts=_KERAS),
         Format("rtneural", (".json",), rtneural.read, rtneural.write, facts=_EQUATIONS),
         Format("rtneural-torch", (".json",), rtneural.read, rtneural.write_torch, facts=_EQUATIONS, named_only=True),
         *(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.convert.facts import PREFIX, unheeded
 from gatewright.convert.keras_files import containers, storing, writing
 from gatewright.convert.keras_files.architecture import version_of
 from gatewright.convert.keras_files.bare import network_of_weights
@@ -21,26 +22,21 @@ SUFFIXES = (".h5", ".hdf5")
 
 
 def read(path: Path, facts: Mapping[str, Any]) -> Network:
-    """The network in a file of Keras, whose version it tells; `facts` count where it holds weights alone.
+    """The network in a file of Keras, whose version it tells; facts of equations count where it holds weights alone.
 
     Raises ConversionError where the file is damaged, or holds what has no counterpart.
     """
-    try:
-        prefix = facts.get("prefix")
-        model = containers.read(path, connected=prefix is None)
-        if not model.described:
-            whole = network_of_weights(path, model, facts)
-        elif prefix is None:
-            whole = network_of(model.layers, model.version, str(path))
-        else:
-            whole = network_of_some(model.layers, prefix, model.version, str(path))
-    except ConversionError as error:
-        if str(path) in error.problem:
-            raise
-        raise ConversionError(
-            f"{path}: {error.problem}", expected=error.expected, got=error.got, do=error.do
-        ) from error
-    return replace(whole, layout="keras1" if model.version.major == 1 else "keras")
+    prefix = facts.get(PREFIX)
+    model = containers.read(path, connected=prefix is None)
+    if not model.described:
+        network = network_of_weights(path, model, facts)
+    elif facts.keys() - {PREFIX}:
+        raise unheeded("keras that holds a whole model", facts, frozenset({PREFIX}))
+    elif prefix is None:
+        network = network_of(model.layers, model.version, str(path))
+    else:
+        network = network_of_some(model.layers, prefix, model.version, str(path))
+    return replace(network, layout="keras1" if model.version.major == 1 else "keras")
 
 
 def write(network: Network, path: Path) -> None:
@@ -50,6 +46,8 @@ def write(network: Network, path: Path) -> None:
     """
     bare = path.name.endswith(WEIGHTS_SUFFIX)
     third = bare or path.suffix not in SUFFIXES
+    if bare:
+        writing.check_weights_alone(network)
     layers = writing.layers_of(network, version_of(storing.KERAS3 if third else storing.KERAS2), bare=bare)
     dtype = writing.dtype_of(network)
     if bare:
@@ -64,6 +62,7 @@ def write_keras1(network: Network, path: Path) -> None:
 
     Raises ConversionError, with the reason, where Keras 1 cannot compute the same.
     """
+    writing.check_weights_alone(network)
     write_atomically(path, storing.keras1(path, writing.keras1(network)))
 
 
@@ -79,7 +78,7 @@ def run(path: Path, inputs: NDArray[Any], facts: Mapping[str, Any] | None = None
     model = containers.read(path, connected=False)
     if not model.described:
         raise ConversionError(f"{path} holds weights alone, and Keras needs a model to run them in")
-    if facts.get("prefix") is not None:
+    if facts.get(PREFIX) is not None:
         raise ConversionError(f"layers of {path} were chosen, and Keras runs the whole model")
     known = read(path, facts)
     gates = {one.gate for layer in known.recurrent for one in layer.equations_of_directions}

@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from gatewright.convert.facts import PREFIX, Assumed
 from gatewright.convert.keras_files.architecture import Layer
 from gatewright.convert.keras_files.containers import Model
 from gatewright.convert.keras_files.groups import kind_of
@@ -25,24 +26,26 @@ def network_of_weights(path: Path, model: Model, facts: Mapping[str, Any]) -> Ne
     Raises ConversionError where there are none, where their order cannot be known, and where they are no stack.
     """
     recurrent: dict[str, Recurrent] = {}
+    assumed: dict[str, Assumed] = {}
     rest: dict[str, NDArray[Any]] = {}
     for layer in model.layers:
         found = guessed(layer.arrays, layer.name, model.version, facts) if layer.arrays else None
         if found is None:
             rest |= {f"{layer.name}/{name}": array for name, array in layer.arrays.items()}
         else:
-            recurrent[layer.name] = found
+            recurrent[layer.name], assumed[layer.name] = found
     if not recurrent:
         raise ConversionError(f"{path} has no recurrent layer", got=", ".join(rest) or "no arrays")
-    prefix = facts.get("prefix")
+    prefix = facts.get(PREFIX)
     names = _named(path, prefix, recurrent) if prefix is not None else _stack(path, model, recurrent)
     for layer in model.layers:
         if layer.name in recurrent and layer.name not in names:
             rest |= {f"{layer.name}/{name}": array for name, array in layer.arrays.items()}
     _check_fits(path, [(name, recurrent[name]) for name in names])
-    return Network(tuple(recurrent[name] for name in names), rest=rest).noting(
-        "the file holds weights alone: activations and the other layers are not in it, and those of Keras "
-        f"{model.version.major} were taken; all outputs are taken to be sequences"
+    taken = {fact: values for name in names for fact, values in assumed[name].items()}
+    return Network(tuple(recurrent[name] for name in names), rest=rest, assumed=taken).noting(
+        "the file holds weights alone: what its other layers compute is not in it, and all outputs are taken to be "
+        "sequences"
     )
 
 

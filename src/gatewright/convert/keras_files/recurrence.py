@@ -7,8 +7,8 @@ from typing import Any, get_args
 from numpy.typing import NDArray
 
 from gatewright.convert import apply
-from gatewright.convert.activations import HARD_SLOPES
 from gatewright.convert.equations import Equations
+from gatewright.convert.facts import Assumed, assumed
 from gatewright.convert.keras_files.architecture import Config, Layer, Version, layer_of
 from gatewright.convert.keras_files.chain import CELLS, FAMILIES, Chain, function, unlike
 from gatewright.convert.layouts import BY_KEY, Layout, layouts
@@ -175,8 +175,8 @@ def _equations(layer: Layer, row: Layout, chain: Chain) -> Equations:
     return apply.equations_of(row, gate=gate, activation=activation, output=output)
 
 
-def guessed(arrays: Arrays, name: str, version: Version, facts: Mapping[str, Any]) -> Recurrent | None:
-    """A recurrent layer by its arrays alone, or None where it is another layer.
+def guessed(arrays: Arrays, name: str, version: Version, facts: Mapping[str, Any]) -> tuple[Recurrent, Assumed] | None:
+    """A recurrent layer by its arrays alone, and what was taken for granted; None where it is another layer.
 
     Raises ConversionError where they can be understood in two ways.
     """
@@ -194,14 +194,14 @@ def guessed(arrays: Arrays, name: str, version: Version, facts: Mapping[str, Any
         raise ConversionError(
             f"the arrays of layer {name!r} fit several layouts, which compute different things",
             expected="one of " + ", ".join(row.title for row in fitting),
-            do="save the whole model, or say which: read(path, reset='after')",
+            do="save the whole model, or say which: --reset after, or reset='after' in Python",
         )
     row = fitting[0]
     gate = facts.get("gate") or (version.gate if version.gate in row.gate else None)
-    gate = version.hard_sigmoid if gate in HARD_SLOPES else gate  # each version has one
     said = {key: facts.get(key) for key in ("activation", "output") if key == "activation" or row.family == "lstm"}
     equations = apply.equations_of(row, gate=gate, **said)
-    return Recurrent(equations, tuple(apply.read(row, one, equations) for one in both))
+    made = Recurrent(equations, tuple(apply.read(row, one, equations) for one in both))
+    return made, assumed(row, equations, facts)
 
 
 def _fits(row: Layout, arrays: Arrays) -> bool:

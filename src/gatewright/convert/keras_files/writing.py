@@ -73,6 +73,28 @@ def layers_of(network: Network, version: Version, *, bare: bool = False) -> list
     return writer.layers
 
 
+def check_weights_alone(network: Network) -> None:
+    """Refuse what a file of weights does not say: it is read as a stack of layers that follow one another.
+
+    Raises ConversionError with the reason.
+    """
+    places = [index for index, part in enumerate(network.parts) if isinstance(part, Recurrent)]
+    between = network.parts[places[0] : places[-1]] if places else ()
+    unsaid = [f"{type(part).__name__} between recurrent layers" for part in between if not isinstance(part, Recurrent)]
+    for layer in network.recurrent:
+        unsaid += [f"directions whose outputs are merged by {layer.merge}"] if layer.merge != "concat" else []
+        unsaid += ["directions of different equations"] if layer.second else []
+        unsaid += ["a layer that reads backwards"] if layer.backwards else []
+    unsaid += ["a layer that gives its last output alone" for part in between if getattr(part, "returns", "") == "last"]
+    if unsaid:
+        raise ConversionError(
+            "a file that holds weights alone cannot say what this network computes",
+            expected="recurrent layers that follow one another, forwards or in both directions",
+            got=", ".join(dict.fromkeys(unsaid)),
+            do="write .keras, which holds the whole model",
+        )
+
+
 def dtype_of(network: Network) -> str:
     arrays = [one for layer in network.recurrent for parameters in layer.directions for one in parameters.values()]
     return str(np.result_type(*arrays))
