@@ -216,18 +216,23 @@ def node(op: str, *inputs: str, name: str = "here", out: str = "out", **attribut
 REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "an operator of something else": (lambda: graph_of(node("Sin", "steps")), "here.*Sin.*no part of a network"),
     "somebody's own operator": (lambda: graph_of(node("Fast", "steps", domain="mine")), "here.*none of ONNX's"),
-    "an activation with another constant": (
-        lambda: graph_of(node("HardSigmoid", "steps", alpha=0.3)),
-        "here.*an activation that no layer here has",
+    "the sine of a number": (
+        lambda: graph_of(node("Mul", "steps", "steps", out="square"), node("Sqrt", "square")),
+        "'out': it computes a function of each number that is none of those that are known",
     ),
-    "a sum of no bias": (lambda: graph_of(node("Add", "steps", "steps")), "here.*no bias of a dense layer"),
+    "a sum of unlike streams": (
+        lambda: graph_of(
+            node("Tanh", "steps", out="tanh"), node("Add", "steps", "tanh", out="sum"), node("Erf", "sum")
+        ),
+        "'out': it computes a function of each number",
+    ),
     "a second reader of a product": (
         lambda: graph_of(
             node("MatMul", "steps", "matrix", out="product", name="product"),
             node("Add", "product", "vector", out="sum", name="sum"),
             node("Tanh", "product"),
         ),
-        "here.*the network branches",
+        "'out': .*the network branches",
     ),
     "two heads in a row from one value": (
         lambda: graph_of(
@@ -241,7 +246,7 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     ),
     "the first step": (
         lambda: graph_of(node("Gather", "steps", "first", axis=0), first=np.array(0)),
-        "here.*element 0 of axis 0",
+        "'out': it reads the last step of a layer whose last states are elsewhere",
     ),
     "a step that is kept as an axis": (
         lambda: graph_of(
@@ -256,7 +261,7 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "a transposed product": (lambda: graph_of(node("Gemm", "steps", "matrix", transA=1)), "here.*scales or transposes"),
     "a shape that mixes": (
         lambda: graph_of(node("Reshape", "steps", "shape"), shape=np.array([-1, HIDDEN])),
-        "here.*only joins the two directions",
+        "output 'out': its axes are 0 \\* 1, features",
     ),
     "dropout in training": (
         lambda: graph_of(node("Dropout", "steps", "ratio", "training"), ratio=np.array(0.5), training=np.array(True)),

@@ -26,11 +26,11 @@ def _log_softmax(a: Array) -> Array:
     return below - np.log(np.exp(below).sum(-1, keepdims=True))
 
 
-_erf = np.vectorize(math.erf, otypes=[np.float64])  # NumPy has none
+erf = np.vectorize(math.erf, otypes=[np.float64])  # NumPy has none
 
 
 def _gelu(a: Array) -> Array:
-    return (0.5 * a * (1 + _erf(a / math.sqrt(2)))).astype(a.dtype)
+    return (0.5 * a * (1 + erf(a / math.sqrt(2)))).astype(a.dtype)
 
 
 def _gelu_tanh(a: Array) -> Array:
@@ -58,6 +58,7 @@ FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
     "elu": _elu,
     "softmax": _softmax,
     "log_softmax": _log_softmax,
+    "silu": lambda a: a * RULES[Op.SIGMOID](a),
     "gelu": _gelu,
     "gelu_tanh": _gelu_tanh,  # its approximation, without the error function
     "softsign": lambda a: a / (1 + np.abs(a)),
@@ -67,6 +68,7 @@ FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
 PARAMETRIC: Mapping[str, tuple[Callable[..., Array], int]] = {
     "leaky_relu": (lambda a, slope: np.where(a < 0, slope * a, a), 1),
     "elu": (_elu, 1),
+    "affine": (lambda a, scale, offset: scale * a + offset, 2),
     "clip": (lambda a, low, high: np.minimum(np.maximum(a, low), high), 2),  # a bound may be infinite
     "hard_sigmoid": (lambda a, slope, offset: np.clip(slope * a + offset, 0, 1), 2),
     "thresholded_relu": (lambda a, above: np.where(a > above, a, 0), 1),

@@ -190,7 +190,13 @@ class Graph:
         return self.emit("Squeeze", value, self.counts(axis), ndim=value.ndim - 1, kind=value.kind)
 
     def transpose(self, value: Tensor, *order: int) -> Tensor:
-        """A value with its axes in another order."""
+        """A value with its axes in another order; numbers of the file are stored so."""
+        if value in self.initialisers:
+            key = ("transposed", value, order)
+            if key not in self._numbers:
+                array = self.initialisers[value].transpose(order)
+                self._numbers[key] = self.initialiser(f"{value.name}.transposed", array, value.doc)
+            return self._numbers[key]
         return self.emit("Transpose", value, kind=value.kind, perm=order)
 
     def slice(self, value: Tensor, start: int, end: int, step: int = 1) -> Tensor:

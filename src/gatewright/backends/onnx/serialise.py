@@ -35,6 +35,10 @@ class _Names:
             self._names[value] = self._free(value.name or "value")
         return self._names[value]
 
+    def another(self, value: Tensor) -> str:
+        """A name for the same value in another place."""
+        return self._free(value.name or "value")
+
     def of_node(self, node: Node) -> str:
         """The name of a node: its operator's, behind what its first result is called."""
         return self._free(f"{self.of(node.outputs[0])}/{node.op}")
@@ -61,14 +65,7 @@ def serialised(graph: Graph, *, producer_version: str, doc: str, metadata: Mappi
             expected=f"{LARGEST:,} bytes at most",
             got=f"{bytes_held:,} bytes",
         )
-    writer = _Writer(graph)
-    proto = writer.graph(graph.main)
-    initialisers = [
-        _tensor(array, writer.names.of(value), value.doc)
-        for value, array in graph.initialisers.items()
-        if value in writer.read
-    ]
-    proto.initializer.extend(initialisers)
+    proto = _Writer(graph).graph(graph.main)
     opset = helper.make_opsetid("", graph.opset)
     model = helper.make_model(
         proto,
@@ -84,7 +81,10 @@ def serialised(graph: Graph, *, producer_version: str, doc: str, metadata: Mappi
 
 
 class _Writer:
+    """The parts of the format. A body holds the numbers that it reads: OpenVINO loads no Scan that reads others."""
+
     def __init__(self, graph: Graph) -> None:
+        self.numbers = graph.initialisers
         self.types = {
             Kind.NUMBER: TensorProto.DOUBLE if graph.dtype == np.float64 else TensorProto.FLOAT,
             Kind.TRUTH: TensorProto.BOOL,
@@ -96,21 +96,32 @@ class _Writer:
         self.names.reserve((*graph.main.inputs, *graph.main.outputs))
 
     def graph(self, scope: Scope) -> onnx.GraphProto:
-        """The nodes of a scope with what goes in and comes out."""
+        """The nodes of a scope with what goes in and comes out, and the numbers that they read."""
         ins, outs = ([self._value(one) for one in values] for values in (scope.inputs, scope.outputs))
-        nodes = [self._node(one) for one in self.nodes[scope]]
-        return helper.make_graph(nodes, scope.name, ins, outs)
+        own = self._numbers_of(scope)
+        nodes = [self._node(one, own) for one in self.nodes[scope]]
+        return helper.make_graph(
+            nodes, scope.name, ins, outs, [_tensor(self.numbers[one], name, one.doc) for one, name in own.items()]
+        )
+
+    def _numbers_of(self, scope: Scope) -> dict[Tensor, str]:
+        """The numbers of the file that the nodes of a scope itself read, by the names that they have there."""
+        values = [*(one for node in self.nodes[scope] for one in node.inputs), *scope.outputs]
+        read = {one for one in values if one in self.numbers}
+        if not scope.depth:
+            return {one: self.names.of(one) for one in self.numbers if one in read}
+        return {one: self.names.another(one) for one in self.numbers if one in read}
 
     def _value(self, value: Tensor) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(
             self.names.of(value), self.types[value.kind], value.extents, doc_string=value.doc
         )
 
-    def _node(self, node: Node) -> onnx.NodeProto:
+    def _node(self, node: Node, own: Mapping[Tensor, str]) -> onnx.NodeProto:
         attributes = {name: self._attribute(value) for name, value in node.attributes.items()}
         return helper.make_node(
             node.op,
-            [self.names.of(one) for one in node.inputs],
+            [own.get(one) or self.names.of(one) if one else "" for one in node.inputs],
             [self.names.of(one) if self._is_wanted(one, node) else "" for one in node.outputs],
             name=self.names.of_node(node),
             **attributes,

@@ -3,6 +3,7 @@
 What cannot be read is kept with the reason, and refused where the graph's output depends on it.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 
 from gatewright.convert.network import Network, Recurrent
 from gatewright.convert.onnx_files import operators
+from gatewright.convert.onnx_files.around import COMPUTING, turned, turns
 from gatewright.convert.onnx_files.folding import FOLDS
-from gatewright.convert.onnx_files.parts import COMPUTING, Parts
+from gatewright.convert.onnx_files.parts import Parts
+from gatewright.convert.onnx_files.pointwise import ELEMENTWISE, composed
 from gatewright.convert.onnx_files.sizes import of_sizes
 from gatewright.convert.onnx_files.streams import MOVES, Moved, of_stacked
 from gatewright.convert.onnx_files.tensors import Files, array_of, attributes_of, title
@@ -25,6 +28,7 @@ from gatewright.convert.onnx_files.values import (
     Filled,
     Given,
     Known,
+    Pointwise,
     Stacked,
     Stream,
     Unknown,
@@ -37,6 +41,7 @@ SPARE = 2**20
 FOLDED = 16
 """Nodes may put arrays together and apart to so many times the file's size, and some spare bytes."""
 _PIECES = ("Cast", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
+_READ = frozenset((*COMPUTING, *MOVES, *operators.FAMILIES))
 _FROM_GRAPH = "a node that computes on constants"
 
 
@@ -66,6 +71,7 @@ class Reader:
         beside = Files(path)
         for tensor in self.graph.initializer:
             self.values[tensor.name] = Known(array_of(path, tensor, files=beside))
+        self.readers = Counter(name for node in self.graph.node if node.op_type != "Shape" for name in node.input)
         self.declared = {one.name: _declared(one) for one in self.graph.input if one.name not in self.values}
         self.values |= {name: Stream(name, axes, 0) for name, axes in self.declared.items()}
 
@@ -74,8 +80,10 @@ class Reader:
         for node in self.graph.node:
             for name, value in zip(node.output, self._results(node), strict=False):
                 self.values[name] = value
+        for name in (one.name for one in self.graph.output[:1]):
+            self._finish(name)
         result, stream = self._output()
-        self._end(stream)
+        self._end(result, stream)
         parts, labels = self.parts, stream.labels
         assert parts.source is not None  # a recurrent layer was found, and reads it
         time, batch = parts.roles["time"], parts.roles["batch"]
@@ -85,6 +93,15 @@ class Reader:
         axes = {axis.label: axis for axis in self.declared[parts.source]}
         states = tuple(name for name in parts.given if name != parts.lengths_from)
         return Reading(network, parts.source, axes[time], axes[batch], result, labels, states, parts.lengths_from)
+
+    def _finish(self, name: str) -> None:
+        """Make a part of what the graph's output is a function of several nodes of."""
+        value = self.values.get(name)
+        try:
+            if isinstance(value, Pointwise):
+                self.values[name] = self.parts.pointwise(value)
+        except ConversionError as error:
+            self.values[name] = Unknown(self._refusal(f"output {name!r}", error))
 
     def _output(self) -> tuple[str, Stream]:
         """The output that everything leads to."""
@@ -110,10 +127,13 @@ class Reader:
         self.parts.notes |= {f"output {name!r} is not read": None for name, _ in found if name != ends[0][0]}
         return ends[0]
 
-    def _end(self, stream: Stream) -> None:
-        if stream.half is not None:
-            raise self._refusal("the output", ConversionError("it is one of two directions"))
-        self.parts.keep_last(stream)
+    def _end(self, result: str, stream: Stream) -> None:
+        try:
+            if stream.half is not None:
+                raise ConversionError("it is one of two directions")
+            self.parts.keep_last(stream)
+        except ConversionError as error:
+            raise self._refusal(f"output {result!r}", error) from error
 
     def _results(self, node: Any) -> list[Value]:
         """What a node gives; a value that cannot be read, with the reason, for each output."""
@@ -126,7 +146,7 @@ class Reader:
             if isinstance(one, Unknown):
                 return [one] * len(node.output)
         try:
-            found = self._compute(node, operands)
+            found = self._composed(node, operands) or self._compute(node, self._settled(node))
         except ConversionError as error:
             return [Unknown(self._refusal(title(node), error))] * len(node.output)
         except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
@@ -139,6 +159,28 @@ class Reader:
             f"{self.path}: {where}: {error.problem}", expected=error.expected, got=error.got, do=error.do
         )
 
+    def _composed(self, node: Any, operands: list[Value | None]) -> Pointwise | None:
+        """A node that is a part of one function of each number, which several nodes are together."""
+        op = node.op_type
+        shared = any(isinstance(self.values.get(name), Stream) and self.readers[name] > 1 for name in node.input)
+        shared = shared or any(isinstance(one, Known) and not one.array.ndim for one in operands)
+        inside = any(isinstance(one, Pointwise) for one in operands)
+        flows = any(isinstance(one, Stream) for one in operands)
+        begins = op in ELEMENTWISE and flows and (shared or op not in COMPUTING)
+        if node.domain not in ("", "ai.onnx") or not (begins or (inside and (op in ELEMENTWISE or op == "Cast"))):
+            return None
+        return composed(op, attributes_of(self.path, node), operands)
+
+    def _settled(self, node: Any) -> list[Value | None]:
+        """What a node reads, with functions of several nodes as parts of the network; symbols stay what they are."""
+        if node.op_type not in _READ:
+            return [self.values[name] if name else None for name in node.input]
+        for name in node.input:
+            value = self.values.get(name)
+            if isinstance(value, Pointwise) and not (node.op_type == "Gather" and name == node.input[1]):
+                self.values[name] = self.parts.pointwise(value)
+        return [self.values[name] if name else None for name in node.input]
+
     def _compute(self, node: Any, operands: list[Value | None]) -> Value | list[Value]:
         op, attributes = node.op_type, {"outputs": len(node.output), **attributes_of(self.path, node)}
         if node.domain not in ("", "ai.onnx"):
@@ -147,7 +189,7 @@ class Reader:
             return self._constant(attributes)
         if op in operators.FAMILIES:
             return self.parts.recurrent(op, attributes, operands)
-        if any(isinstance(one, Stream) for one in operands):
+        if any(isinstance(one, Stream | Pointwise) for one in operands):
             return self._flowing(op, attributes, operands)
         if op == "Gather" and isinstance(operands[0], Stacked):
             return of_stacked(operands[0], attributes, operands[1])
@@ -157,7 +199,9 @@ class Reader:
         """A node that reads what flows through the network."""
         if op in COMPUTING:
             return COMPUTING[op](self.parts, attributes, operands)
-        if op == "Gather" and isinstance(operands[0], Known) and isinstance(operands[1], Stream):
+        if op == "Slice" and isinstance(operands[0], Stream) and turns(Moved(operands, attributes, None)):
+            return turned(self.parts, attributes, operands)
+        if op == "Gather" and isinstance(operands[0], Known) and isinstance(operands[1], Stream | Pointwise):
             return self.parts.embedding(attributes, operands[0], operands[1])
         if op in MOVES and isinstance(operands[0], Stream):
             return MOVES[op](Moved(operands, attributes, self.parts.roles.get("time")))

@@ -12,6 +12,7 @@ from gatewright.convert.activations import parsed, spelled
 from gatewright.convert.equations import Equations, Family
 from gatewright.convert.layouts import Layout, layouts
 from gatewright.convert.network import Recurrent
+from gatewright.convert.onnx_files.values import shortest
 from gatewright.errors import ConversionError
 from gatewright.lang.functions import KERAS3_SLOPE, THEANO_SLOPE
 
@@ -139,7 +140,7 @@ def _equations(family: Family, attributes: Attributes, count: int, *, peepholes:
     clip = float(attributes.get("clip") or 0.0)
     if not np.isfinite(clip) or clip < 0:
         raise ConversionError("clip is no bound", expected="a number above 0", got=str(clip))
-    equations = Equations(family, reset=reset, coupled=coupled, peepholes=peepholes, clip=_short(clip))
+    equations = Equations(family, reset=reset, coupled=coupled, peepholes=peepholes, clip=shortest(clip))
     names = _names(family, attributes, count)
     chosen: list[dict[str, Any]] = [dict(zip(SLOTS[family], one, strict=True)) for one in names]
     return [replace(equations, **one) for one in chosen] or [equations] * count
@@ -163,7 +164,7 @@ def _names(family: Family, attributes: Attributes, count: int) -> list[tuple[str
             raise ConversionError(f"activation {name!r} is none of ONNX's", expected=", ".join(FUNCTIONS))
         one = known[name.lower()]
         numbers = [
-            _short(given.pop(0)) if given else default
+            shortest(given.pop(0)) if given else default
             for given, default in ((alphas, one.alpha), (betas, one.beta))
             if default is not None
         ]
@@ -228,8 +229,3 @@ def _rows(state: Array) -> Array:
 
 def _like(name: str, written: Sequence[Mapping[str, Array]]) -> Array:
     return np.zeros_like(next(one[name] for one in written if name in one))
-
-
-def _short(number: float) -> float:
-    """The shortest number that is the same in float32, as attributes are."""
-    return float(str(np.float32(number)))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gatewright.convert.onnx_files.folding import bounds
-from gatewright.convert.onnx_files.values import Filled, Known, Sizes, Value
+from gatewright.convert.onnx_files.values import Filled, Known, Sizes, Value, product_of
 
 Attributes = Mapping[str, Any]
 Operands = Sequence[Value | None]
@@ -39,6 +39,8 @@ def _piece(op: str, sizes: Sizes, attributes: Attributes, operands: Operands) ->
         return Filled(sizes.items[0])
     if op in ("Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast"):
         return sizes
+    if op == "ReduceProd":
+        return Sizes((product_of(sizes.items),))
     arrays = [one.array if isinstance(one, Known) else None for one in operands]
     if op == "Gather" and (which := arrays[1]) is not None:
         return Sizes(tuple(sizes.items[int(one)] for one in which.reshape(-1)))

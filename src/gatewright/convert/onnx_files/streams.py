@@ -10,6 +10,7 @@ from gatewright.convert.onnx_files.folding import FLOATS, INTEGERS, axes_of, bou
 from gatewright.convert.onnx_files.values import (
     DIRECTIONS,
     FEATURES,
+    ROWS,
     STEP,
     Axis,
     Given,
@@ -18,6 +19,7 @@ from gatewright.convert.onnx_files.values import (
     Stacked,
     Stream,
     Value,
+    product_of,
 )
 from gatewright.errors import ConversionError
 
@@ -49,6 +51,10 @@ class Moved:
         if not isinstance(found, Known):
             raise ConversionError(f"operand {index} is no constant")
         return tuple(int(one) for one in np.atleast_1d(found.array))
+
+    def bounds(self) -> dict[int, slice]:
+        """What a Slice takes, by axis."""
+        return bounds(self.attributes, self.arrays(), len(self.stream.axes))
 
     def arrays(self) -> list[Any]:
         """The operands as arrays; None in the place of the stream."""
@@ -89,18 +95,23 @@ def unsqueeze(node: Moved) -> Stream:
     )
 
 
-def reshape(node: Moved) -> Stream:
-    """Both directions of each step side by side, or the axes as they were."""
-    stream, target = node.stream, node.operands[1]
+def items_of(node: Moved) -> tuple[int | str, ...]:
+    """The sizes of the axes that a Reshape makes, by number or label."""
+    target = node.operands[1]
     if isinstance(target, Known):
-        items: tuple[int | str, ...] = tuple(int(one) for one in np.atleast_1d(target.array))
-    elif isinstance(target, Sizes):
-        items = target.items
-    else:
-        raise ConversionError("its shape is no constant and no sizes of its input")
-    for axes in _regrouped(stream):
+        return tuple(int(one) for one in np.atleast_1d(target.array))
+    if isinstance(target, Sizes):
+        return target.items
+    raise ConversionError("its shape is no constant and no sizes of its input")
+
+
+def reshape(node: Moved) -> Stream:
+    """Both directions of each step side by side, all steps of all rows below one another, or the axes as they were."""
+    stream, items = node.stream, items_of(node)
+    for made in _regrouped(stream):
+        axes = made.axes
         if len(axes) == len(items) and items.count(-1) <= 1 and all(map(_fits, items, axes, _at(stream, len(items)))):
-            return replace(stream, axes=axes)
+            return made
     raise ConversionError(
         "it is none that only joins the two directions",
         expected="(time, batch, features)",
@@ -134,7 +145,7 @@ def slices(node: Moved) -> Stream | Given:
     stream = node.stream
     if not stream.version:
         return Given(stream.source)
-    for axis, taken in bounds(node.attributes, node.arrays(), len(stream.axes)).items():
+    for axis, taken in node.bounds().items():
         start, stop, size = taken.start, taken.stop, stream.axes[axis].size
         if taken.step == 1 and start == 0 and stop is not None and stop >= (size or LARGEST):
             continue
@@ -164,19 +175,14 @@ def concat(node: Moved) -> Stream | Stacked:
         return first
     axis = _axis(node.attributes.get("axis", 0), len(node.stream.axes))
     both = [one for one in node.operands if isinstance(one, Stream)]
-    halves = [one.half for one in both]
     if len(both) == len(node.operands) and all(one.last == "final" and one.labels[axis] == DIRECTIONS for one in both):
         return Stacked(tuple((one, index) for one in both for index in range(one.axes[axis].size or 0)), axis)
-    if (
-        len(both) != len(node.operands)
-        or halves != [0, 1]
-        or len({(one.axes, one.version, one.last) for one in both}) > 1
-    ):
+    if len(both) != 2 or len(node.operands) != 2:
         raise ConversionError("it joins what are not the two directions of one layer, forwards first")
-    rank = len(both[0].axes)
-    if axis != rank - 1 or both[0].labels[-1] != FEATURES:
+    joined = both[0].joined_with(both[1])
+    if axis != len(joined.axes) - 1 or joined.labels[-1] != FEATURES:
         raise ConversionError("it joins the two directions along another axis than the features'")
-    return replace(both[0].with_features(2 * (both[0].axes[-1].size or 0)), half=None)
+    return joined.with_features(2 * (joined.axes[-1].size or 0))
 
 
 def cast(node: Moved) -> Stream:
@@ -233,15 +239,26 @@ def _taken(stream: Stream, axis: int, index: int, time: str | None) -> Stream:
     if label == time and index in (-1, (size or 0) - 1) and (size or index == -1):
         axes[axis] = Axis(STEP, 1)
         return replace(stream, axes=tuple(axes), last="step")
+    if label == time and index in (0, -(size or 0)):
+        axes[axis] = Axis(STEP, 1)
+        return replace(stream, axes=tuple(axes), last="first")
     raise ConversionError(f"it takes element {index} of axis {label}, which is neither a direction nor the last step")
 
 
-def _regrouped(stream: Stream) -> list[tuple[Axis, ...]]:
-    """The axes as they may be called after a reshape that moves nothing."""
+def _regrouped(stream: Stream) -> list[Stream]:
+    """The stream as it may be called after a reshape that moves nothing."""
     axes = stream.axes
-    found = [axes, tuple(axis for axis in axes if (axis.label, axis.size) not in ((DIRECTIONS, 1), (STEP, 1)))]
+    if stream.apart:
+        return [replace(stream, axes=(*stream.apart, *axes[1:]), apart=()), stream]
+    without = tuple(axis for axis in axes if (axis.label, axis.size) not in ((DIRECTIONS, 1), (STEP, 1)))
+    found = [stream, replace(stream, axes=without)]
     if stream.labels[-2:] == (DIRECTIONS, FEATURES) and None not in (axes[-1].size, axes[-2].size):
-        found.append((*axes[:-2], Axis(FEATURES, (axes[-1].size or 0) * (axes[-2].size or 0))))
+        both = Axis(FEATURES, (axes[-1].size or 0) * (axes[-2].size or 0))
+        found.append(replace(stream, axes=(*axes[:-2], both)))
+    if len(axes) == 3 and DIRECTIONS not in stream.labels and STEP not in stream.labels:
+        count = product_of([axis.label if axis.size is None else axis.size for axis in axes[:2]])
+        rows = Axis(ROWS, count) if isinstance(count, int) else Axis(count)
+        found.append(replace(stream, axes=(rows, axes[2]), apart=axes[:2]))
     return found
 
 

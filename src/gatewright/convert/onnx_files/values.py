@@ -1,13 +1,27 @@
 """What is known of a value in a graph before it is run: its numbers, its sizes, or where in the network it stands."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import ConversionError
 
-DIRECTIONS, FEATURES, STEP = "directions", "features", "last step"
+DIRECTIONS, FEATURES, STEP, ROWS = "directions", "features", "last step", "steps of all rows"
+
+
+def product_of(sizes: Sequence[int | str]) -> int | str:
+    """The product of sizes of axes, as a number or as what stands for it."""
+    numbers = [size for size in sizes if isinstance(size, int)]
+    return prod(numbers) if len(numbers) == len(sizes) else " * ".join(map(str, sizes))
+
+
+def shortest(number: float) -> float:
+    """The shortest number that is the same in float32, as those of a graph are."""
+    return float(str(np.float32(number)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,10 @@ class Unknown:
     reason: ConversionError
 
 
+Last = Literal["", "step", "first", "both ends", "final"]
+"""Nothing; the last step; the first; the last of the forward direction and the first of the other; the last states."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """What flows through the network: what the graph is given, and what each part makes of it."""
@@ -60,8 +78,9 @@ class Stream:
     source: str  # the graph's input
     axes: tuple[Axis, ...]
     version: int  # how often the network had been changed when it was made: 0 is the graph's input itself
-    last: Literal["", "step", "final"] = ""  # only the last step of the sequence, or the states after it
+    last: Last = ""  # not the whole sequence, but one end of it
     half: int | None = None  # only this direction
+    apart: tuple[Axis, ...] = ()  # the axes that are joined in its first one
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -71,6 +90,18 @@ class Stream:
     def without(self, index: int) -> "Stream":
         """The same without an axis."""
         return replace(self, axes=(*self.axes[:index], *self.axes[index + 1 :]))
+
+    def joined_with(self, other: "Stream") -> "Stream":
+        """Both directions of a layer, of which this is the first, as if they were one.
+
+        Raises ConversionError where they are not of one layer, or not of the same steps.
+        """
+        pair = (self.last, other.last)
+        last: Last | None = self.last if self.last == other.last != "step" else None
+        last = "final" if pair == ("final", "first") else "both ends" if pair in _ENDS else last
+        if (self.axes, self.version, self.half, other.half) != (other.axes, other.version, 0, 1) or last is None:
+            raise ConversionError("it joins what are not the two directions of one layer, forwards first")
+        return replace(self, half=None, last=last)
 
     def with_features(self, size: int) -> "Stream":
         """The same with other features."""
@@ -85,4 +116,15 @@ class Stacked:
     axis: int
 
 
-Value = Known | Filled | Sizes | Given | Unknown | Stream | Stacked
+@dataclass(frozen=True, slots=True, eq=False)
+class Pointwise:
+    """A function of every number of a stream, that several nodes are together."""
+
+    stream: Stream
+    evaluate: Callable[[NDArray[Any]], NDArray[Any]]
+    nodes: int = 1
+
+
+_ENDS = (("step", "first"), ("step", "final"))
+
+Value = Known | Filled | Sizes | Given | Unknown | Stream | Stacked | Pointwise

@@ -1,0 +1,343 @@
+"""The parts around recurrent layers as nodes of a graph add them: dense layers, scaling, activations, pools, moves."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert.activations import spelled
+from gatewright.convert.network import (
+    BatchNorm,
+    Dense,
+    LayerNorm,
+    Max,
+    Mean,
+    Part,
+    Recurrent,
+    Reshape,
+    Reverse,
+    Scale,
+)
+from gatewright.convert.onnx_files.folding import axes_of
+from gatewright.convert.onnx_files.parts import SEQUENCE, Parts, constant, vector
+from gatewright.convert.onnx_files.pointwise import clip_bounds
+from gatewright.convert.onnx_files.streams import Moved, items_of, reshape
+from gatewright.convert.onnx_files.values import (
+    DIRECTIONS,
+    FEATURES,
+    Axis,
+    Filled,
+    Known,
+    Stream,
+    Value,
+    product_of,
+    shortest,
+)
+from gatewright.errors import ConversionError
+from gatewright.lang.functions import THEANO_SLOPE
+
+Array = NDArray[Any]
+Attributes = Mapping[str, Any]
+Operands = Sequence[Value | None]
+
+PLAIN: Mapping[str, str] = {
+    "LogSoftmax": "log_softmax",
+    "Relu": "relu",
+    "Sigmoid": "sigmoid",
+    "Softmax": "softmax",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "Tanh": "tanh",
+}
+"""Outside of recurrent layers: ONNX's operator, and our function."""
+CONSTANTS: Mapping[str, tuple[str, Mapping[str, float]]] = {
+    "Elu": ("elu", {"alpha": 1.0}),
+    "HardSigmoid": ("hard_sigmoid", {"alpha": THEANO_SLOPE, "beta": 0.5}),
+    "LeakyRelu": ("leaky_relu", {"alpha": 0.01}),
+    "ThresholdedRelu": ("thresholded_relu", {"alpha": 1.0}),
+}
+"""The same of those with numbers: their attributes, as they are where the node does not say them."""
+OF_ROWS = ("LogSoftmax", "Softmax")
+SOFTMAX_LAST = 13
+"""The first version of the operators whose softmax is along the last axis unless it says otherwise."""
+
+
+def matmul(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+    """A dense layer without a bias."""
+    return _dense(parts, operands[0], constant(operands[1], "matrix").T)
+
+
+def gemm(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+    """A dense layer."""
+    if (attributes.get("alpha", 1.0), attributes.get("beta", 1.0), attributes.get("transA", 0)) != (1.0, 1.0, 0):
+        raise ConversionError("it scales or transposes what it reads")
+    weight = constant(operands[1], "matrix")
+    bias = constant(operands[2], "bias") if operands[2:] and operands[2] is not None else None
+    weight = weight if attributes.get("transB") else weight.T
+    return _dense(parts, operands[0], weight, None if bias is None else vector(bias, weight.shape[0]))
+
+
+def _dense(parts: Parts, value: Value | None, weight: Array, bias: Array | None = None) -> Value:
+    stream = parts.take(value)
+    if weight.ndim != 2 or weight.dtype.kind != "f" or stream.labels[-1] in parts.roles.values():
+        raise ConversionError("it multiplies by what is no matrix", got=f"shape {weight.shape}")
+    if stream.axes[-1].size not in (None, weight.shape[1]) or DIRECTIONS in stream.labels:
+        raise ConversionError("its matrix does not fit what it reads", got=f"shape {weight.shape}")
+    parts.found.append(Dense(weight, bias))
+    return parts.changed(stream.with_features(weight.shape[0]))
+
+
+def add(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+    """The bias of a dense layer, what each feature is moved by, or the sum of both directions."""
+    if all(isinstance(each, Stream) for each in operands):
+        return _merged(parts, operands, "sum")
+    stream, bias = operands if isinstance(operands[0], Stream) else (operands[1], operands[0])
+    value, last = parts.take(stream), _last(parts)
+    plain = not isinstance(last, Dense) or last.activation == "identity"
+    if isinstance(last, Dense | BatchNorm | LayerNorm) and last.bias is None and plain:
+        parts.found[-1] = replace(last, bias=_of_features(parts, bias, value))
+    else:
+        moved = _of_features(parts, bias, value)
+        parts.found.append(BatchNorm(np.zeros_like(moved), np.ones_like(moved), 0.0, bias=moved))
+    return parts.changed(value)
+
+
+def multiply(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+    """What each feature is multiplied by, or the product of both directions."""
+    if all(isinstance(each, Stream) for each in operands):
+        return _merged(parts, operands, "mul")
+    stream, factor = operands if isinstance(operands[0], Stream) else (operands[1], operands[0])
+    value, last = parts.take(stream), _last(parts)
+    gain = _of_features(parts, factor, value)
+    if (gain == 1).all():
+        return value
+    if isinstance(last, Recurrent) and last.merge == "sum" and (gain == 0.5).all():
+        parts.found[-1] = replace(last, merge="ave")
+    else:
+        parts.found.append(BatchNorm(np.zeros_like(gain), np.ones_like(gain), 0.0, gain=gain))
+    return parts.changed(value)
+
+
+def _merged(parts: Parts, operands: Operands, merge: str) -> Value:
+    """Both directions of a layer as one."""
+    halves = [each for each in operands if isinstance(each, Stream)]
+    last = _last(parts)
+    if sorted(str(each.half) for each in halves) != ["0", "1"] or not isinstance(last, Recurrent):
+        raise ConversionError("it joins what are not the two directions of one layer", expected="a constant, or those")
+    first, second = sorted(halves, key=lambda each: each.half or 0)
+    stream = parts.take(first.joined_with(second))
+    parts.found[-1] = replace(_last(parts), merge=merge)
+    return parts.changed(stream)
+
+
+def less(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+    """What each feature is lessened by before it is scaled."""
+    value = parts.take(operands[0])
+    mean = _of_features(parts, operands[1], value)
+    parts.found.append(Scale(mean, np.ones_like(mean)))
+    return parts.changed(value.with_features(len(mean)))
+
+
+def divide(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+    """What each feature is divided by."""
+    value, last = parts.take(operands[0]), _last(parts)
+    deviation = _of_features(parts, operands[1], value)
+    if not deviation.all():
+        raise ConversionError("it divides by zero")
+    if isinstance(last, Scale) and (last.deviation == 1).all() and last.mean.dtype == deviation.dtype:
+        parts.found[-1] = Scale(last.mean, deviation)
+    else:
+        parts.found.append(Scale(np.zeros_like(deviation), deviation))
+    return parts.changed(value.with_features(len(deviation)))
+
+
+def batch_norm(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+    """Features scaled by the statistics of training; they are the second axis."""
+    stream = parts.take(operands[0])
+    if attributes.get("training_mode") or attributes["outputs"] > 1:
+        raise ConversionError(
+            "it takes its statistics from the batch", do="export the model in evaluation: model.eval()"
+        )
+    if len(stream.axes) < 2 or stream.labels[1] != FEATURES:
+        raise ConversionError("its second axis is not that of features", got=", ".join(stream.labels))
+    size = stream.axes[1].size
+    given = [constant(each, "statistics") for each in operands[1:5]]
+    gain, bias, mean, variance = (vector(each, each.size if size is None else size) for each in given)
+    epsilon = float(attributes.get("epsilon", 1e-5))
+    parts.found.append(BatchNorm(mean, variance, epsilon, gain, bias))
+    return parts.changed(stream)
+
+
+def layer_norm(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+    """Each row of features scaled by its own mean and variance."""
+    stream = parts.take(operands[0])
+    _check_features(parts, stream)
+    if attributes.get("axis", -1) not in (-1, len(stream.axes) - 1) or attributes["outputs"] > 1:
+        raise ConversionError("it is along more than the last axis, or gives its statistics too")
+    size = stream.axes[-1].size
+    arrays = [None if each is None else constant(each, "gain and bias") for each in (*operands[1:], None, None)[:2]]
+    gain, bias = (None if each is None else vector(each, each.size if size is None else size) for each in arrays)
+    parts.found.append(LayerNorm(float(attributes.get("epsilon", 1e-5)), gain, bias))
+    return parts.changed(stream)
+
+
+def pool(parts: Parts, attributes: Attributes, operands: Operands, *, part: type[Mean | Max]) -> Value:
+    """The mean or the maximum of all steps."""
+    stream = parts.take(operands[0])
+    axes = axes_of(attributes, [each.array if isinstance(each, Known) else None for each in operands])
+    along = [stream.labels[each] for each in axes or ()]
+    if along != [parts.roles.get("time")] or attributes.get("keepdims", 1):
+        raise ConversionError(
+            "it goes along another axis than time, or keeps it", expected="axes: [time], keepdims: 0", got=str(axes)
+        )
+    if parts.lengths:
+        raise ConversionError("it takes in the steps behind the end of a row, whose lengths are given to the graph")
+    if DIRECTIONS in stream.labels:
+        raise ConversionError("it reads two directions that are not side by side")
+    parts.found.append(part())
+    return parts.changed(stream.without(stream.labels.index(along[0])))
+
+
+def activation(parts: Parts, attributes: Attributes, operands: Operands, *, op: str) -> Value:
+    """The activation of a dense layer, or one by itself."""
+    function = _function(op, attributes, operands)
+    stream = parts.take(operands[0])
+    if op in OF_ROWS:
+        axis = attributes.get("axis", -1 if parts.opset >= SOFTMAX_LAST else 1)
+        if axis not in (-1, len(stream.axes) - 1) or stream.labels[-1] in parts.roles.values():
+            raise ConversionError("it is a softmax along another axis than the last", got=str(axis))
+        if DIRECTIONS in stream.labels:
+            raise ConversionError("it reads two directions that are not side by side")
+    return parts.activated(stream, function)
+
+
+def _function(op: str, attributes: Attributes, operands: Operands) -> str:
+    """What an activation computes, by our name."""
+    if op in PLAIN:
+        return PLAIN[op]
+    if op == "Clip":
+        low, high = clip_bounds(attributes, operands)
+        plain = {(0.0, np.inf): "relu", (-np.inf, np.inf): "identity"}
+        return plain.get((low, high), spelled("clip", low, high))
+    if op == "Gelu":
+        return "gelu_tanh" if attributes.get("approximate", "none") == "tanh" else "gelu"
+    kind, numbers = CONSTANTS[op]
+    given = [shortest(float(attributes.get(name, default))) for name, default in numbers.items()]
+    return "elu" if (kind, *given) == ("elu", 1.0) else spelled(kind, *given)
+
+
+def reverse_sequence(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+    """All steps from the last to the first."""
+    stream = parts.take(operands[0])
+    if len(stream.axes) < SEQUENCE - 1 or DIRECTIONS in stream.labels:
+        raise ConversionError("it does not read (time, batch, features)", got=", ".join(stream.labels))
+    time, batch = (
+        stream.axes[attributes.get(name, default)] for name, default in (("time_axis", 0), ("batch_axis", 1))
+    )
+    lengths = operands[1]
+    whole = isinstance(lengths, Filled) and lengths.value in (time.label, time.size)
+    if not whole and not (isinstance(lengths, Known) and time.size and (lengths.array == time.size).all()):
+        raise ConversionError(
+            "it turns round a part of each row", expected="as many steps as there are", do="leave the lengths out"
+        )
+    parts.set_roles(time, batch)
+    parts.found.append(Reverse())
+    return parts.changed(stream)
+
+
+def turns(node: Moved) -> bool:
+    """Whether a Slice goes backwards."""
+    return any(taken.step == -1 for taken in node.bounds().values())
+
+
+def turned(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+    """All steps from the last to the first, where a Slice goes backwards along one axis."""
+    stream = parts.take(operands[0])
+    node = Moved(operands, attributes, parts.roles.get("time"))
+    ((axis, taken),) = node.bounds().items()
+    size = stream.axes[axis].size
+    whole = taken.start in (-1, (size or 0) - 1) or (taken.start or 0) >= (size or 2**31 - 1)
+    others = [index for index in range(len(stream.axes)) if index != axis][:1]
+    if not whole or taken.stop is not None or taken.step != -1 or len(stream.axes) < SEQUENCE - 1 or axis > 1:
+        raise ConversionError("it turns round what are not all steps")
+    parts.set_roles(stream.axes[axis], stream.axes[others[0]])
+    parts.found.append(Reverse())
+    return parts.changed(stream)
+
+
+def flatten(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+    """All steps of a row side by side."""
+    stream = operands[0]
+    if isinstance(stream, Stream) and attributes.get("axis", 1) % max(len(stream.axes), 1) == 1:
+        return stream if len(stream.axes) == 2 else _flat(parts, stream)
+    raise ConversionError("it joins other axes than those behind the first")
+
+
+def _flat(parts: Parts, stream: Stream) -> Value:
+    batch, *others = parts.take(stream).axes
+    if [batch.label, *(axis.label for axis in others)] != [parts.roles.get("batch"), parts.roles.get("time"), FEATURES]:
+        raise ConversionError(
+            "it mixes rows of the batch", got=", ".join(stream.labels), expected="batch, time, features"
+        )
+    sizes = [axis.size for axis in others]
+    features = None if None in sizes else int(np.prod([size or 0 for size in sizes]))
+    parts.found.append(Reshape((-1 if features is None else features,)))
+    return parts.changed(replace(stream, axes=(batch, Axis(FEATURES, features)), last=""))
+
+
+def reshaped(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+    """Steps side by side, or axes joined and taken apart without moving a number."""
+    node = Moved(operands, attributes, parts.roles.get("time"))
+    stream, items = node.stream, items_of(node)
+    in_order = [parts.roles.get("batch"), parts.roles.get("time"), FEATURES]
+    if len(items) == 2 and list(stream.labels) == in_order and not stream.apart:
+        batch, steps, features = stream.axes
+        wide = product_of([axis.size or axis.label for axis in (steps, features)])
+        by_name = items[0] in (0, batch.label) or (batch.size is not None and items[0] == batch.size)
+        if (by_name and items[1] in (-1, wide)) or (items[0] == -1 and items[1] == wide and steps.size != 1):
+            return _flat(parts, stream)
+    return reshape(node)
+
+
+def _last(parts: Parts) -> Part | None:
+    return parts.found[-1] if parts.found else None
+
+
+def _check_features(parts: Parts, stream: Stream) -> None:
+    if stream.labels[-1] in parts.roles.values() or DIRECTIONS in stream.labels or len(stream.axes) < SEQUENCE - 1:
+        raise ConversionError("it scales what are no features", got=", ".join(stream.labels))
+
+
+def _of_features(parts: Parts, value: Value | None, stream: Stream) -> Array:
+    """A number for each feature; one number stands for all, where their count is known."""
+    size = stream.axes[-1].size
+    if isinstance(value, Filled) and isinstance(value.value, float):
+        value = Known(np.asarray(value.value, np.float32))
+    array = constant(value, "operand")
+    _check_features(parts, stream)
+    if array.size == 1 and array.dtype.kind == "f" and size is not None:
+        return np.full(size, array.reshape(()))
+    return vector(array, array.size if size is None else size)
+
+
+Compute = Callable[[Parts, Attributes, Operands], Value]
+COMPUTING: Mapping[str, Compute] = {
+    "Add": add,
+    "BatchNormalization": batch_norm,
+    "Div": divide,
+    "Flatten": flatten,
+    "Gemm": gemm,
+    "LayerNormalization": layer_norm,
+    "MatMul": matmul,
+    "Mul": multiply,
+    "ReduceMax": partial(pool, part=Max),
+    "ReduceMean": partial(pool, part=Mean),
+    "Reshape": reshaped,
+    "ReverseSequence": reverse_sequence,
+    "Sub": less,
+    **{op: partial(activation, op=op) for op in (*PLAIN, *CONSTANTS, "Clip", "Gelu")},
+}
+"""What a node adds to the network, by its operator."""

@@ -1,0 +1,163 @@
+"""Functions of each number by itself that a graph puts together of several nodes: which of ours they are.
+
+Exporters write GELU as a product with an error function, and make sure of symbols by comparisons. Such nodes are kept
+as one function until something else reads their result, and are recognised by its values.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert.activations import spelled
+from gatewright.convert.functions import FUNCTIONS, erf
+from gatewright.convert.functions import function as named
+from gatewright.convert.onnx_files.folding import FLOATS, INTEGERS
+from gatewright.convert.onnx_files.values import Filled, Known, Pointwise, Stream, Value, shortest
+from gatewright.errors import ConversionError
+
+Array = NDArray[Any]
+BOOLEAN = 9  # TensorProto.BOOL
+_OF_ROWS = ("softmax", "log_softmax")
+_TYPES = {**FLOATS, **INTEGERS, BOOLEAN: np.bool_}
+MOST_NODES = 32
+"""Of one function: more of them are none that an exporter writes."""
+
+ELEMENTWISE: Mapping[str, Callable[..., Array]] = {
+    "Abs": np.abs,
+    "Add": np.add,
+    "Clip": np.clip,
+    "Div": np.divide,
+    "Equal": np.equal,
+    "Erf": erf,
+    "Exp": np.exp,
+    "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal,
+    "Less": np.less,
+    "LessOrEqual": np.less_equal,
+    "Log": np.log,
+    "Max": np.maximum,
+    "Min": np.minimum,
+    "Mul": np.multiply,
+    "Neg": np.negative,
+    "Not": np.logical_not,
+    "Pow": np.power,
+    "Relu": FUNCTIONS["relu"],
+    "Sigmoid": FUNCTIONS["sigmoid"],
+    "Softplus": FUNCTIONS["softplus"],
+    "Sqrt": np.sqrt,
+    "Sub": np.subtract,
+    "Tanh": np.tanh,
+    "Where": np.where,
+}
+
+
+def composed(op: str, attributes: Mapping[str, Any], operands: Sequence[Value | None]) -> Pointwise | None:
+    """A node as a function of every number of the one stream that it reads; None where it is no such."""
+    if op == "Clip":
+        low, high = clip_bounds(attributes, operands)
+        operands = operands[:1]
+    functions = [_function(each) for each in operands]
+    streams = [each.stream if isinstance(each, Pointwise) else each for each in operands]
+    flowing = [each for each in streams if isinstance(each, Stream)]
+    if None in functions or not flowing or any(_place(each) != _place(flowing[0]) for each in flowing):
+        return None
+    nodes = 1 + sum(each.nodes for each in operands if isinstance(each, Pointwise))
+    if nodes > MOST_NODES:
+        raise ConversionError("it is one of too many nodes that are one function", expected=f"{MOST_NODES} at most")
+    called = ELEMENTWISE[op] if op in ELEMENTWISE else _cast(attributes)
+    if op == "Clip":
+        called = partial(np.clip, a_min=low, a_max=high)
+    return Pointwise(flowing[0], lambda x: called(*(each(x) for each in functions if each)), nodes)
+
+
+def name_of(function: Pointwise) -> str:
+    """Which of our functions it is, told by its values over all sizes of numbers.
+
+    Raises ConversionError where it is none.
+    """
+    sizes = np.logspace(-4, 4, 161)
+    points = np.concatenate([-sizes[::-1], np.linspace(-12, 12, 961), sizes])
+    with np.errstate(all="ignore"):
+        values = np.asarray(function.evaluate(points), np.float64)
+        for name in _candidates(points, values):
+            # The constants of a graph are of single precision.
+            if np.allclose(values, named(name)(points), rtol=3e-6, atol=3e-7):
+                return name
+    raise ConversionError(
+        "it computes a function of each number that is none of those that are known",
+        expected=", ".join(name for name in FUNCTIONS if name not in _OF_ROWS),
+    )
+
+
+def _candidates(points: Array, values: Array) -> Iterator[str]:
+    """Functions by name that it may be; those with numbers, by what it is at some points."""
+    yield from (name for name in FUNCTIONS if name not in _OF_ROWS)
+    low, high = (shortest(bound) for bound in (values.min(), values.max()))
+    yield spelled(
+        "clip", *(bound if abs(bound) < points.max() else np.copysign(np.inf, bound) for bound in (low, high))
+    )
+    at_minus_one, at_zero, at_one = np.interp([-1.0, 0.0, 1.0], points, values)
+    yield spelled("leaky_relu", shortest(-at_minus_one))
+    yield spelled("affine", shortest(at_one - at_zero), shortest(at_zero))
+
+
+def symbols_of(function: Pointwise, count: int) -> Array:
+    """The symbols that those below `count` are made.
+
+    Raises ConversionError where they are none.
+    """
+    made = np.asarray(function.evaluate(np.arange(count)))
+    if made.dtype.kind not in "iu" or made.min(initial=0) < -count or made.max(initial=0) >= count:
+        raise ConversionError("it computes what are no symbols of the embedding", got=str(made[:8]))
+    return made
+
+
+def clip_bounds(attributes: Mapping[str, Any], operands: Sequence[Value | None]) -> tuple[float, float]:
+    """The bounds of a Clip, which are attributes in old versions of the operator; either may be missing."""
+    bounds: list[float] = []
+    for index, (name, default) in enumerate((("min", -np.inf), ("max", np.inf)), 1):
+        match operands[index] if index < len(operands) else None:
+            case Filled(float() | int() as number):
+                bounds.append(float(number))
+            case Known() as given if given.array.size == 1:
+                bounds.append(float(given.array.reshape(())))
+            case None:
+                bounds.append(float(attributes.get(name, default)))
+            case _:
+                raise ConversionError(f"its {name} is no constant of the file", expected="one number")
+    low, high = map(shortest, bounds)
+    if not low <= high:
+        raise ConversionError("its lower bound is above the upper one", got=f"{low:g} and {high:g}")
+    return low, high
+
+
+def _function(value: Value | None) -> Callable[[Array], Array] | None:
+    match value:
+        case Pointwise():
+            return value.evaluate
+        case Stream():
+            return lambda x: x
+        case Known() if value.array.size == 1:
+            number = value.array.reshape(())
+            return lambda x: number.astype(np.float64) if number.dtype.kind == "f" else number
+        case Filled(float() | int() as number):
+            return lambda x: np.asarray(number)
+        case _:
+            return None
+
+
+def _place(stream: Stream) -> Stream:
+    """What of a stream must be the same for two to be of the same numbers."""
+    return replace(stream, axes=tuple(replace(axis, size=None) for axis in stream.axes))
+
+
+def _cast(attributes: Mapping[str, Any]) -> Callable[[Array], Array]:
+    kind = _TYPES.get(attributes.get("to", 0))
+    if kind is None:
+        raise ConversionError("it makes numbers of another type")
+    # Double precision stands for every type of floating-point numbers: functions are told by their values.
+    return lambda x: np.asarray(x).astype(np.float64 if np.dtype(kind).kind == "f" else kind)
