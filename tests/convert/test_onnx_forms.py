@@ -10,7 +10,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gatewright import convert
 from gatewright.convert import onnx_files
-from gatewright.convert.network import Activation, BatchNorm, Dense, Embedding, LayerNorm, Recurrent, Reshape, Reverse
+from gatewright.convert.network import (
+    Activation,
+    BatchNorm,
+    Dense,
+    Embedding,
+    LayerNorm,
+    Recurrent,
+    Reshape,
+    Reverse,
+    Step,
+)
 from gatewright.errors import ConversionError
 from tests.convert.onnx_models import HIDDEN, INPUTS, arrays_of, saved
 from tests.convert.test_onnx_operators import runtime
@@ -42,6 +52,7 @@ CONSTANTS: dict[str, Any] = {
     "rows": np.array([-1, HIDDEN]),
     "back": np.array([STEPS, ROWS, 2]),
     "flat": np.array([-1, STEPS * HIDDEN]),
+    "place": np.array(2),
     "free": np.array([0, 1]),
     "out_size": np.array([2]),
     "ones": np.array([1, 1]),
@@ -111,6 +122,14 @@ WHOLE: dict[str, tuple[onnx.ModelProto, list[type[Any]]]] = {
     "the last step up to an int32": (
         graph(node("last = Slice(steps, i_-1, end, i_0)"), node("y = Squeeze(last, i_0)")), [Recurrent],
     ),
+    "the third step": (graph(node("y = Gather(steps, place)", axis=0)), [Recurrent, Step]),
+    "the last step behind a turn": (
+        graph(
+            node("turned = Slice(steps, i_-1, start, i_0, i_-1)"), node("last = Slice(turned, i_-1, end, i_0)"),
+            node("y = Squeeze(last, i_0)"),
+        ),
+        [Recurrent, Reverse, Step],
+    ),
     "the first step of a layer that goes backwards": (
         graph(node("first = Slice(steps, i_0, i_1, i_0)"), node("y = Squeeze(first, i_0)"), direction="reverse"),
         [Recurrent],
@@ -153,7 +172,8 @@ WHOLE: dict[str, tuple[onnx.ModelProto, list[type[Any]]]] = {
         graph(node("turned = Transpose(steps)", perm=[1, 0, 2]), node("y = Reshape(turned, flat)"), fixed=True),
         [Recurrent, Reshape],
     ),
-    "steps in reverse by a Slice": (graph(node("b = Slice(x, i_-1, start, i_0, i_-1)"), node("y = Identity(steps)"), x="b"),
+    "steps in reverse by a Slice": (
+        graph(node("b = Slice(x, i_-1, start, i_0, i_-1)"), node("y = Identity(steps)"), x="b"),
         [Reverse, Recurrent],
     ),
     "steps in reverse by ReverseSequence": (
@@ -253,7 +273,8 @@ def test_activations_are_read_and_written_with_their_numbers(op: str, behind: st
 def test_a_clip_may_be_without_a_bound(bounds: str, name: str, tmp_path: Path) -> None:
     path = saved(tmp_path / "one.onnx", with_constants(graph(node(f"y = Clip({bounds})"))))
     network = convert.read(path)
-    assert isinstance(last := network.parts[-1], Activation)
+    last = network.parts[-1]
+    assert isinstance(last, Activation)
     assert last.function == name
     (wanted,) = runtime(path, x=GIVEN)
     np.testing.assert_allclose(convert.run(network, GIVEN), wanted, atol=2e-6)
@@ -279,7 +300,8 @@ def test_symbols_that_the_graph_compares_are_symbols(tmp_path: Path) -> None:
     model.graph.initializer.extend(numpy_helper.from_array(one, name) for name, one in beside.items())
     path = saved(tmp_path / "one.onnx", model)
     network = convert.read(path)
-    assert isinstance(first := network.parts[0], Embedding)
+    first = network.parts[0]
+    assert isinstance(first, Embedding)
     np.testing.assert_array_equal(first.weight, table)
     symbols = np.random.default_rng(3).integers(0, 7, (STEPS, ROWS)).astype(np.int32)
     np.testing.assert_allclose(convert.run(network, symbols), runtime(path, s=symbols)[0], atol=2e-6)
@@ -298,7 +320,9 @@ REFUSED: dict[str, tuple[onnx.ModelProto, str]] = {
         ),
         "statistics from the batch",
     ),
-    "a normalisation of steps": (graph(node("y = LayerNormalization(steps, gain, shift)", axis=0)), "more than the last axis"),
+    "a normalisation of steps": (
+        graph(node("y = LayerNormalization(steps, gain, shift)", axis=0)), "more than the last axis",
+    ),
     "the last step of one direction with the first of the same": (
         graph(
             *BOTH_ENDS, node("a = Slice(one_steps, i_0, i_1, i_0)"), node("first = Squeeze(a, i_0)"),
@@ -306,6 +330,9 @@ REFUSED: dict[str, tuple[onnx.ModelProto, str]] = {
             node("y = Concat(first, last)", axis=1), direction="bidirectional",
         ),
         "not the two directions of one layer",
+    ),
+    "no step": (
+        graph(node("none = Slice(steps, i_-1, i_0, i_0)"), node("y = Squeeze(none, i_0)")), "neither a direction",
     ),
     "bounds in the wrong order": (graph(node("y = Clip(steps, half, zero)")), "lower bound is above the upper"),
     "a loop": (

@@ -15,7 +15,9 @@ from tests.convert.test_onnx_operators import COUNTS, GIVEN, runtime
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
-NOTE = "lengths are given to the graph as 'sequence_lens', which OpenVINO 2026.4 does not heed"
+NOTE = (
+    "lengths are given to the graph as 'sequence_lens', which OpenVINO 2026.4 does not heed in layers of one direction"
+)
 
 
 def with_lengths(path: Path, direction: str = "forward", op: str = "LSTM") -> Path:

@@ -6,7 +6,7 @@ import numpy as np
 
 from gatewright.backends.onnx import layers
 from gatewright.backends.onnx.graph import Extent, Graph, Kind, Tensor
-from gatewright.backends.onnx.steps import BATCH, TIME, Ends
+from gatewright.backends.onnx.steps import BATCH, TIME, Ends, steps_of
 from gatewright.export.forecast import Forecast
 from gatewright.export.network import Network
 from gatewright.export.onnx_forecast import Window
@@ -146,7 +146,7 @@ class _Builder:
     def _last(self, values: Tensor, ends: Ends | None) -> Tensor:
         graph = self.graph
         if ends:
-            step = layers.steps_of(graph, values)
+            step = steps_of(graph, values)
             before = graph.emit("Sub", ends.lengths, graph.count(1), kind=Kind.COUNT)
             is_last = graph.emit("Equal", graph.unsqueeze(step, 1), graph.unsqueeze(before, 0), kind=Kind.TRUTH)
             values = graph.emit("Where", is_last[(..., None)], values, 0.0)

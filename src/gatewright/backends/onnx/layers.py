@@ -11,7 +11,7 @@ from gatewright.backends.onnx import native
 from gatewright.backends.onnx.graph import Graph, Kind, Tensor
 from gatewright.backends.onnx.recognise import Recognised, recognise
 from gatewright.backends.onnx.regroup import evaluated
-from gatewright.backends.onnx.steps import Direction, Ends, Given, Outcome
+from gatewright.backends.onnx.steps import Direction, Ends, Given, Outcome, steps_of
 from gatewright.trace.ir import Trace
 
 Params = Mapping[str, NDArray[Any]]
@@ -48,12 +48,6 @@ def ends_of(graph: Graph, x: Tensor, lengths: Tensor) -> Ends:
     return Ends(lengths, graph.emit("Less", step, graph.unsqueeze(lengths, 0), kind=Kind.TRUTH))
 
 
-def steps_of(graph: Graph, x: Tensor) -> Tensor:
-    """The numbers of all steps, from 0 up."""
-    count = graph.squeeze(graph.slice(graph.shape(x), 0, 1), 0)
-    return graph.emit("Range", graph.count(0), count, graph.count(1), ndim=1, kind=Kind.COUNT)
-
-
 def stack(
     graph: Graph,
     trace: Trace,
@@ -68,10 +62,13 @@ def stack(
     """All levels of a layer, one above the other, over x (time, batch, input).
 
     The operator that ONNX has for the cell is taken where it has one and `operators` allows it. In float64 ONNX Runtime
-    has none, so that a Scan is taken.
+    has none, so that a Scan is taken; so it is where the memory of an LSTM of one direction is wanted at the end of
+    each row, which OpenVINO's operator does not find.
     """
     trace = evaluated(trace)
-    found = recognise(trace) if operators and graph.dtype == np.float32 else None
+    one_way = len(levels[0].directions) == 1
+    memory = bool(ends and states) and len(trace.states) > 1 and one_way
+    found = recognise(trace) if operators and graph.dtype == np.float32 and not memory else None
     finals: dict[str, list[Tensor]] = {state.name: [] for state in trace.states}
     for place, level in enumerate(levels):
         count = len(level.directions)
@@ -103,15 +100,30 @@ def _scanned(graph: Graph, trace: Trace, level: Level, given: Given, at: str) ->
             name: graph.emit("Gather", whole, graph.count(place), ndim=2, axis=0)
             for name, whole in given.states.items()
         }
-        x = _reversed(graph, given.x, given.ends) if place else given.x
-        outcome = Direction(graph, trace, level.sizes, named, Given(x, single, given.ends), prefix).add()
-        output = _reversed(graph, outcome.output, given.ends) if place else outcome.output
-        outcomes.append(Outcome(output, outcome.finals))
+        of_one = Given(given.x, single, given.ends)
+        outcomes.append(directed(graph, trace, level.sizes, named, of_one, prefix, backwards=bool(place)))
     finals = {
         state.name: _joined(graph, [graph.unsqueeze(one.finals[state.name], 0) for one in outcomes], 0)
         for state in trace.states
     }
     return Outcome(_joined(graph, [one.output for one in outcomes], 2), finals)
+
+
+def directed(
+    graph: Graph,
+    trace: Trace,
+    sizes: Mapping[str, int],
+    params: Mapping[str, Tensor],
+    given: Given,
+    prefix: str,
+    *,
+    backwards: bool,
+) -> Outcome:
+    """One direction of one level as a Scan of the evaluated equations; backwards, from each row's last step."""
+    x = _reversed(graph, given.x, given.ends) if backwards else given.x
+    outcome = Direction(graph, trace, sizes, params, Given(x, given.states, given.ends), prefix).add()
+    output = _reversed(graph, outcome.output, given.ends) if backwards else outcome.output
+    return Outcome(output, outcome.finals)
 
 
 def _reversed(graph: Graph, values: Tensor, ends: Ends | None) -> Tensor:

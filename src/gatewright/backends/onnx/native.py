@@ -1,6 +1,6 @@
 """A layer as one of ONNX's recurrent operators: its numbers in their order, and the node."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gatewright.backends.onnx.graph import Graph, Kind, Tensor
 from gatewright.backends.onnx.operators import Activation
 from gatewright.backends.onnx.recognise import Recognised
-from gatewright.backends.onnx.steps import Given, Outcome
+from gatewright.backends.onnx.steps import Ends, Given, Outcome, steps_of
 from gatewright.trace.ir import Literal, Trace
 
 Array = NDArray[Any]
@@ -52,22 +52,45 @@ def run(
     weights = {
         name: graph.initialiser(f"{prefix}{name}", np.stack([one[name] for one in arrays]), doc) for name in arrays[0]
     }
-    operands = [given.x, weights["W"], weights["R"], weights.get("B"), _lengths(graph, given)]
-    operands += [given.states.get(state.name) for state in trace.states]
-    operands += [weights["P"]] if row.peepholes else []
-    while operands[-1] is None:
-        operands.pop()
     attributes = {
         "hidden_size": units,
         **({"direction": "bidirectional"} if count > 1 else {}),
         **_activations(found.activations * count),
         **row.attributes,
     }
-    output, *finals = graph.emit_many(row.name, operands, [4, *(3 for _ in trace.states)], attributes=attributes)
-    return Outcome(
-        _side_by_side(graph, output, count, units),
-        {state.name: _kept(graph, one, state.name, given) for state, one in zip(trace.states, finals, strict=True)},
-    )
+    states = [given.states.get(state.name) for state in trace.states]
+
+    def results(lengths: Tensor | None) -> tuple[Tensor, ...]:
+        operands = [given.x, weights["W"], weights["R"], weights.get("B"), lengths, *states, weights.get("P")]
+        while operands[-1] is None:
+            operands.pop()
+        return graph.emit_many(row.name, operands, [4, *(3 for _ in trace.states)], attributes=attributes)
+
+    output, *finals = results(_lengths(graph, given))
+    steps = _side_by_side(graph, output, count, units)
+    if given.ends and count == 1:
+        steps, finals = _cut(graph, results, given.ends, given)
+    kept = zip(trace.states, finals, strict=True)
+    return Outcome(steps, {state.name: _kept(graph, one, state.name, given) for state, one in kept})
+
+
+def _cut(
+    graph: Graph, results: Callable[[Tensor], tuple[Tensor, ...]], ends: Ends, given: Given
+) -> tuple[Tensor, list[Tensor]]:
+    """The steps and final states of one direction whose rows end early.
+
+    OpenVINO does not heed the lengths of an operator of one direction. So the operator goes on behind the end of a row,
+    and what it gives there is taken away. A memory is not among what it gives of every step: that alone is left to the
+    operator's own lengths, and nothing of it stays where the memory is not asked for.
+    """
+    steps = graph.squeeze(results(_whole(graph, given))[0], 1)
+    before = graph.emit("Sub", ends.lengths, graph.count(1), kind=Kind.COUNT)
+    places = graph.unsqueeze(steps_of(graph, given.x), 1)
+    is_last = graph.emit("Equal", places, graph.unsqueeze(before, 0), kind=Kind.TRUTH)
+    final = graph.reduce("ReduceSum", graph.emit("Where", is_last[(..., None)], steps, 0.0), (0,))
+    others = results(graph.cast(ends.lengths, Kind.SHORT_COUNT))[2:]
+    cut = graph.emit("Where", ends.active[(..., None)], steps, 0.0)
+    return cut, [graph.unsqueeze(final, 0), *others]
 
 
 def _lengths(graph: Graph, given: Given) -> Tensor | None:
@@ -75,8 +98,11 @@ def _lengths(graph: Graph, given: Given) -> Tensor | None:
     the process where its GRU is given no lengths."""
     if given.ends:
         return graph.cast(given.ends.lengths, Kind.SHORT_COUNT)
-    if not given.states:
-        return None
+    return _whole(graph, given) if given.states else None
+
+
+def _whole(graph: Graph, given: Given) -> Tensor:
+    """Lengths of rows that have all steps."""
     shape = graph.shape(given.x)
     steps, rows = graph.slice(shape, 0, 1), graph.slice(shape, 1, 2)
     return graph.cast(graph.emit("Expand", steps, rows, ndim=1, kind=Kind.COUNT), Kind.SHORT_COUNT)

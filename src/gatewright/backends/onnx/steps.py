@@ -40,6 +40,12 @@ class Outcome:
     finals: Mapping[str, Tensor]  # (batch, features), by the names of the states
 
 
+def steps_of(graph: Graph, x: Tensor) -> Tensor:
+    """The numbers of all steps, from 0 up."""
+    count = graph.squeeze(graph.slice(graph.shape(x), 0, 1), 0)
+    return graph.emit("Range", graph.count(0), count, graph.count(1), ndim=1, kind=Kind.COUNT)
+
+
 class Direction:
     """One direction of one layer, from its first step to its last.
 

@@ -43,7 +43,7 @@ def write(network: Network, path: Path) -> None:
     """
     if not network.recurrent:
         raise ConversionError("there is no recurrent layer to write")
-    write_atomically(path, Writer(network).model().SerializeToString())
+    write_atomically(path, Writer(network).content())
 
 
 def fixed_sizes(path: Path) -> tuple[int | None, int | None]:

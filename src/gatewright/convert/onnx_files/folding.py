@@ -43,7 +43,7 @@ def bounds(attributes: Attributes, operands: Sequence[Array | None], rank: int) 
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         if not -rank <= axis < rank:
             raise ValueError(f"axis {axis} of {rank}")
-        found[axis % rank] = slice(start, None if step < 0 and end < -(2**31) else end, step)
+        found[axis % rank] = slice(start, None if step < 0 and end <= -(2**31) else end, step)
     return found
 
 

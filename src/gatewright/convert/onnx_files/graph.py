@@ -18,6 +18,7 @@ from gatewright.convert.onnx_files.around import COMPUTING, turned, turns
 from gatewright.convert.onnx_files.folding import FOLDS
 from gatewright.convert.onnx_files.parts import Parts
 from gatewright.convert.onnx_files.pointwise import ELEMENTWISE, composed
+from gatewright.convert.onnx_files.scanned import scanned
 from gatewright.convert.onnx_files.sizes import of_sizes
 from gatewright.convert.onnx_files.streams import MOVES, Moved, of_stacked
 from gatewright.convert.onnx_files.tensors import Files, array_of, attributes_of, title
@@ -42,6 +43,8 @@ FOLDED = 16
 """Nodes may put arrays together and apart to so many times the file's size, and some spare bytes."""
 _PIECES = ("Cast", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
 _READ = frozenset((*COMPUTING, *MOVES, *operators.FAMILIES))
+_OWN_LOOP = "its layer is a loop over nodes, and none of ONNX's recurrent operators"
+_ADVICE = "convert the file that the graph was made from: a .keras file, or a state dict"
 _FROM_GRAPH = "a node that computes on constants"
 
 
@@ -68,6 +71,7 @@ class Reader:
         self.budget = FOLDED * path.stat().st_size + SPARE
         self.parts = Parts(path, self.opset)
         self.values: dict[str, Value] = {}
+        self.loops = scanned(path, model)
         beside = Files(path)
         for tensor in self.graph.initializer:
             self.values[tensor.name] = Known(array_of(path, tensor, files=beside))
@@ -77,7 +81,11 @@ class Reader:
 
     def read(self) -> Reading:
         """All nodes, and what the first output is."""
-        for node in self.graph.node:
+        parts_of_loops = {place for one in self.loops for place in one.nodes}
+        for place, node in enumerate(self.graph.node):
+            if place in parts_of_loops:
+                self._loop(place)
+                continue
             for name, value in zip(node.output, self._results(node), strict=False):
                 self.values[name] = value
         for name in (one.name for one in self.graph.output[:1]):
@@ -94,6 +102,17 @@ class Reader:
         states = tuple(name for name in parts.given if name != parts.lengths_from)
         return Reading(network, parts.source, axes[time], axes[batch], result, labels, states, parts.lengths_from)
 
+    def _loop(self, place: int) -> None:
+        """The layer whose last node this is, if there is one."""
+        for found in self.loops:
+            if max(found.nodes) == place:
+                try:
+                    lengths = self.values[found.lengths] if found.lengths else None
+                    given = self.parts.scanned(found, self.values[found.source], lengths)
+                except ConversionError as error:
+                    raise self._refusal(title(self.graph.node[place]), error) from error
+                self.values |= dict(zip(found.results, given, strict=True))
+
     def _finish(self, name: str) -> None:
         """Make a part of what the graph's output is a function of several nodes of."""
         value = self.values.get(name)
@@ -106,6 +125,9 @@ class Reader:
     def _output(self) -> tuple[str, Stream]:
         """The output that everything leads to."""
         if not any(isinstance(part, Recurrent) for part in self.parts.found):
+            loop = next((node for node in self.graph.node if node.op_type in ("Loop", "Scan")), None)
+            if loop is not None:
+                raise self._refusal(title(loop), ConversionError(_OWN_LOOP, expected="GRU, LSTM or RNN", do=_ADVICE))
             unread = [one.reason for one in self.values.values() if isinstance(one, Unknown)]
             if unread:
                 raise unread[0]

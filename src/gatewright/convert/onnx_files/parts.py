@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.network import Activation, Dense, Embedding, Lengths, Part, Recurrent
+from gatewright.convert.network import Activation, Dense, Embedding, Lengths, Part, Recurrent, Reverse, Step
 from gatewright.convert.onnx_files import operators
 from gatewright.convert.onnx_files.pointwise import name_of, symbols_of
+from gatewright.convert.onnx_files.scanned import Scanned
 from gatewright.convert.onnx_files.values import (
     DIRECTIONS,
     FEATURES,
@@ -30,6 +31,7 @@ Array = NDArray[Any]
 Attributes = Mapping[str, Any]
 Operands = Sequence[Value | None]
 
+_NOT_HEEDED = "which OpenVINO 2026.4 does not heed in layers of one direction"
 SEQUENCE = 3
 """Axes of what a layer reads: time, batch, features."""
 
@@ -60,7 +62,7 @@ class Parts:
         if self.source not in (None, value.source):
             raise ConversionError(f"it reads a second input, {value.source!r}")
         self.source = value.source
-        return value
+        return self.changed(value) if value.last else value
 
     def keep_last(self, stream: Stream) -> None:
         """Only what there is after the last step is read of a layer: that is what it gives from here on."""
@@ -71,20 +73,24 @@ class Parts:
         assert isinstance(layer, Recurrent)
         if STEP in stream.labels:
             raise ConversionError("it reads an axis of one step")
-        ends = {
-            "step": not layer.backwards and len(layer.directions) == 1 and not self.lengths,
-            "first": layer.backwards,
-            "both ends": not self.lengths,  # of two directions
-            "final": True,
-        }
-        if not ends[stream.last]:
+        index = max(i for i, part in enumerate(self.found) if isinstance(part, Recurrent))
+        layer = self.found[index]
+        assert isinstance(layer, Recurrent)
+        in_order = not any(isinstance(part, Reverse) for part in self.found[index:])
+        ends = stream.last == "final" or (stream.last == "both ends" and not self.lengths and in_order)
+        if stream.last == "step" and in_order and len(layer.directions) == 1:
+            ends = stream.step == 0 if layer.backwards else stream.step == -1 and not self.lengths
+        if ends:
+            self.found[index] = replace(layer, returns="last")
+        elif stream.last == "step":
+            self.found.append(Step(stream.step))
+        else:
             raise ConversionError("it reads the last step of a layer whose last states are elsewhere")
-        self.found[index] = replace(layer, returns="last")
 
     def changed(self, stream: Stream) -> Stream:
         """What flows behind a change to the network: nothing made before it may be read any more."""
         self.version += 1
-        return replace(stream, version=self.version)
+        return replace(stream, version=self.version, last="", step=0)
 
     def embedding(self, attributes: Attributes, table: Known, value: Stream | Pointwise) -> Value:
         """Rows of a matrix, by symbols, or by what several nodes make of them."""
@@ -123,14 +129,7 @@ class Parts:
         time, batch = self._roles(stream, batch_first)
         shape = (arrays["W"].shape[0], 1, arrays["R"].shape[-1])
         begin = {name[-1]: self._initial(named.get(name), shape, batch_first) for name in ("initial_h", "initial_c")}
-        lengths = self._lengths(named.get("sequence_lens"), time, batch)
-        if any(isinstance(part, Recurrent) for part in self.found) and lengths != self.lengths:
-            raise ConversionError(
-                "its rows end elsewhere than those of the layers below",
-                expected="the same sequence_lens for all layers, or none",
-                got="none" if lengths is None else str(lengths),
-            )
-        self.lengths = lengths
+        self._set_lengths(named.get("sequence_lens"), time, batch)
         given = {state: array for state, array in begin.items() if array is not None}
         layer, notes = operators.read(op, attributes, arrays, given)
         if stream.axes[-1].size not in (None, layer.inputs):
@@ -138,6 +137,31 @@ class Parts:
         self.found.append(layer)
         self.notes |= dict.fromkeys(notes)
         return self._given_by(layer, self.changed(stream), time, batch, batch_first)[: attributes["outputs"]]
+
+    def scanned(self, found: Scanned, value: Value, lengths: Value | None) -> list[Value]:
+        """A layer that is a loop: what each of its directions gives."""
+        stream, layer = self.take(value), found.layer
+        time, batch = self._roles(stream, batch_first=False)
+        self._set_lengths(lengths, time, batch)
+        if stream.axes[-1].size not in (None, layer.inputs):
+            raise ConversionError("its W does not fit what it reads", got=f"{layer.inputs} features")
+        self.found.append(layer)
+        last = layer.returns == "last"
+        axes = (batch, Axis(FEATURES, layer.outputs // len(layer.directions)))
+        given = replace(self.changed(stream), axes=axes if last else (time, *axes), last="final" if last else "")
+        if len(layer.directions) == 1:
+            return [given]
+        return [replace(given, half=place) for place in range(len(layer.directions))]
+
+    def _set_lengths(self, value: Value | None, time: Axis, batch: Axis) -> None:
+        lengths = self._lengths(value, time, batch)
+        if any(isinstance(part, Recurrent) for part in self.found) and lengths != self.lengths:
+            raise ConversionError(
+                "its rows end elsewhere than those of the layers below",
+                expected="the same sequence_lens for all layers, or none",
+                got="none" if lengths is None else str(lengths),
+            )
+        self.lengths = lengths
 
     def _given_by(self, layer: Recurrent, stream: Stream, time: Axis, batch: Axis, batch_first: bool) -> list[Value]:
         """Y, Y_h and Y_c."""
@@ -195,7 +219,7 @@ class Parts:
                         f"its lengths are {name!r}, and those of the layers below {self.lengths_from!r}"
                     )
                 self.lengths_from = name
-                self.notes[f"lengths are given to the graph as {name!r}, which OpenVINO 2026.4 does not heed"] = None
+                self.notes[f"lengths are given to the graph as {name!r}, {_NOT_HEEDED}"] = None
                 return "given"
             case _:
                 raise ConversionError(

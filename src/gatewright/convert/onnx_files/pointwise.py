@@ -4,6 +4,7 @@ Exporters write GELU as a product with an error function, and make sure of symbo
 as one function until something else reads their result, and are recognised by its values.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -96,12 +97,15 @@ def name_of(function: Pointwise) -> str:
 def _candidates(points: Array, values: Array) -> Iterator[str]:
     """Functions by name that it may be; those with numbers, by what it is at some points."""
     yield from (name for name in FUNCTIONS if name not in _OF_ROWS)
-    low, high = (shortest(bound) for bound in (values.min(), values.max()))
-    yield spelled(
-        "clip", *(bound if abs(bound) < points.max() else np.copysign(np.inf, bound) for bound in (low, high))
-    )
-    at_minus_one, at_zero, at_one = np.interp([-1.0, 0.0, 1.0], points, values)
+    if not np.isfinite(values).all():
+        return
+    bounds = float(values.min()), float(values.max())
+    low, high = (shortest(each) if abs(each) < points.max() else math.copysign(math.inf, each) for each in bounds)
+    yield spelled("clip", low, high)
+    at_minus_one, at_zero, at_one = map(float, np.interp([-1.0, 0.0, 1.0], points, values))
     yield spelled("leaky_relu", shortest(-at_minus_one))
+    yield spelled("elu", shortest(-low))
+    yield spelled("hard_sigmoid", shortest((float(np.interp(0.25, points, values)) - at_zero) * 4), shortest(at_zero))
     yield spelled("affine", shortest(at_one - at_zero), shortest(at_zero))
 
 

@@ -149,11 +149,10 @@ def slices(node: Moved) -> Stream | Given:
         start, stop, size = taken.start, taken.stop, stream.axes[axis].size
         if taken.step == 1 and start == 0 and stop is not None and stop >= (size or LARGEST):
             continue
-        first = start if start >= 0 or size is None else start + size
-        last = taken.step == 1 and start == -1 and stop is not None and stop >= (size or LARGEST)
-        if not (last or (taken.step == 1 and stop == start + 1)):
-            raise ConversionError(f"it takes a part of axis {axis} that is neither a direction nor the last step")
-        stream = _taken(stream, axis, first, node.time)
+        last = start == -1 and stop is not None and stop >= (size or LARGEST)
+        if taken.step != 1 or not (last or (stop == start + 1 and stop)):  # from -1 to 0 is nothing
+            raise ConversionError(f"it takes a part of axis {axis} that is neither a direction nor one step")
+        stream = _taken(stream, axis, start, node.time)
     return stream
 
 
@@ -236,13 +235,11 @@ def _taken(stream: Stream, axis: int, index: int, time: str | None) -> Stream:
     if label == DIRECTIONS and size is not None and -size <= index < size:
         axes[axis] = Axis(DIRECTIONS, 1)
         return replace(stream, axes=tuple(axes), half=index % size if size > 1 else None)
-    if label == time and index in (-1, (size or 0) - 1) and (size or index == -1):
+    if label == time and (size is None or -size <= index < size):
         axes[axis] = Axis(STEP, 1)
-        return replace(stream, axes=tuple(axes), last="step")
-    if label == time and index in (0, -(size or 0)):
-        axes[axis] = Axis(STEP, 1)
-        return replace(stream, axes=tuple(axes), last="first")
-    raise ConversionError(f"it takes element {index} of axis {label}, which is neither a direction nor the last step")
+        step = index if size is None else index % size - (size if index % size == size - 1 else 0)
+        return replace(stream, axes=tuple(axes), last="step", step=step)
+    raise ConversionError(f"it takes element {index} of axis {label}, which is neither a direction nor a step")
 
 
 def _regrouped(stream: Stream) -> list[Stream]:

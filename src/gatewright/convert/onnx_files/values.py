@@ -67,8 +67,8 @@ class Unknown:
     reason: ConversionError
 
 
-Last = Literal["", "step", "first", "both ends", "final"]
-"""Nothing; the last step; the first; the last of the forward direction and the first of the other; the last states."""
+Last = Literal["", "step", "both ends", "final"]
+"""Nothing; one step; the last of the forward direction and the first of the other; the last states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,7 @@ class Stream:
     axes: tuple[Axis, ...]
     version: int  # how often the network had been changed when it was made: 0 is the graph's input itself
     last: Last = ""  # not the whole sequence, but one end of it
+    step: int = 0  # which one, where `last` is "step": -1 is the last one
     half: int | None = None  # only this direction
     apart: tuple[Axis, ...] = ()  # the axes that are joined in its first one
 
@@ -96,9 +97,11 @@ class Stream:
 
         Raises ConversionError where they are not of one layer, or not of the same steps.
         """
-        pair = (self.last, other.last)
-        last: Last | None = self.last if self.last == other.last != "step" else None
-        last = "final" if pair == ("final", "first") else "both ends" if pair in _ENDS else last
+        last: Last | None = None
+        if (self.last, self.step) == (other.last, other.step):
+            last = self.last
+        elif "" not in (self.last, other.last) and (other.last == "final" or other.step == 0):
+            last = "final" if self.last == "final" else "both ends" if self.step == -1 else None
         if (self.axes, self.version, self.half, other.half) != (other.axes, other.version, 0, 1) or last is None:
             raise ConversionError("it joins what are not the two directions of one layer, forwards first")
         return replace(self, half=None, last=last)
@@ -124,7 +127,5 @@ class Pointwise:
     evaluate: Callable[[NDArray[Any]], NDArray[Any]]
     nodes: int = 1
 
-
-_ENDS = (("step", "first"), ("step", "final"))
 
 Value = Known | Filled | Sizes | Given | Unknown | Stream | Stacked | Pointwise

@@ -1,234 +1,297 @@
-"""A network as a small graph of ONNX's own operators, for any batch and any number of steps."""
+"""A network as a graph of ONNX's own operators, for any batch and any number of steps.
 
-from collections.abc import Mapping, Sequence
+Where ONNX Runtime has no operator for a layer, in float64 and for projections, a Scan of its equations is written, and
+the file's metadata describes it, so that it can be read again.
+"""
+
+import json
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright import __version__
+from gatewright.axes import HIDDEN, INPUT
+from gatewright.backends.onnx import layers
+from gatewright.backends.onnx.graph import Graph, Kind, Tensor
+from gatewright.backends.onnx.regroup import evaluated
+from gatewright.backends.onnx.serialise import serialised
+from gatewright.backends.onnx.steps import Given
+from gatewright.convert.apply import plain
 from gatewright.convert.network import (
     Activation,
+    BatchNorm,
     Dense,
     Embedding,
+    LayerNorm,
     Masking,
     Max,
     Mean,
     Network,
     OneHot,
+    Part,
     Recurrent,
+    Reshape,
+    Reverse,
     Scale,
+    Step,
 )
-from gatewright.convert.onnx_files import operators
+from gatewright.convert.onnx_files import operators, writing_parts
+from gatewright.convert.onnx_files.scanned import SCANNED
 from gatewright.errors import ConversionError
-from gatewright.lang.functions import KERAS3_SLOPE, THEANO_SLOPE
+from gatewright.trace import trace_cell
 
 Array = NDArray[Any]
-OPSET, IR_VERSION = 17, 8
-_ACTIVATIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "elu": ("Elu", {}),
-    "hard_sigmoid_theano": ("HardSigmoid", {"alpha": THEANO_SLOPE, "beta": 0.5}),
-    "hard_sigmoid_keras3": ("HardSigmoid", {"alpha": KERAS3_SLOPE, "beta": 0.5}),
-    "relu": ("Relu", {}),
-    "sigmoid": ("Sigmoid", {}),
-    "softmax": ("Softmax", {"axis": -1}),
-    "softplus": ("Softplus", {}),
-    "tanh": ("Tanh", {}),
-}
-"""Outside of recurrent layers: ONNX's operator and its attributes, by our name."""
+OPSET, WITH_GELU = 17, 20
+_FIRST = np.iinfo(np.int64).min  # where a slice ends that goes backwards and takes the first element too
+
+
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """A layer that is written as a Scan, and the values around it, which have their names when all is written."""
+
+    layer: Recurrent
+    source: Tensor
+    results: tuple[Tensor, ...]
+    lengths: Tensor | None
+    initial: tuple[str, ...]
+
+    def described(self) -> dict[str, Any]:
+        """What the metadata say of it, as scanned.py reads it."""
+        return {
+            "input": self.source.name,
+            "results": [one.name for one in self.results],
+            "lengths": self.lengths.name if self.lengths else "",
+            "initial": list(self.initial),
+            "equations": [asdict(one) for one in self.layer.equations_of_directions],
+            "backwards": self.layer.backwards,
+            "returns": self.layer.returns,
+        }
 
 
 class Writer:
-    """Nodes and arrays of a graph that reads (time, batch, features), or symbols (time, batch)."""
+    """A graph that reads (time, batch, features), or symbols (time, batch), part by part."""
 
     def __init__(self, network: Network) -> None:
-        from onnx import TensorProto
-
         self.network = network
-        self.dtype = np.result_type(np.float32, *(one.dtype for one in _arrays(network)))
-        self.kind = TensorProto.DOUBLE if self.dtype == np.float64 else TensorProto.FLOAT
-        self.nodes: list[Any] = []
-        self.arrays: dict[str, Array] = {}
-        self.last = False
+        self.dtype = np.result_type(np.float32, *(array.dtype for array in _arrays(network)))
+        functions = {getattr(part, name, "") for part in network.parts for name in ("function", "activation")}
+        self.graph = Graph("network", self.dtype, WITH_GELU if functions & {"gelu", "gelu_tanh"} else OPSET)
+        self.lengths: Tensor | None = None
+        self.scanned: dict[str, _Loop] = {}
 
-    def model(self) -> Any:
-        """The model, held to onnx's checker."""
-        from onnx import TensorProto, checker, helper, numpy_helper
-
-        first = self.network.parts[0]
-        symbols = isinstance(first, Embedding | OneHot)
-        given = (
-            helper.make_tensor_value_info("symbols", TensorProto.INT64, ["time", "batch"])
-            if symbols
-            else helper.make_tensor_value_info("input", self.kind, ["time", "batch", _inputs(self.network)])
-        )
-        inputs = [given, *self._lengths()]
-        value = "symbols" if symbols else "input"
+    def content(self) -> bytes:
+        """The file, held to onnx's checker."""
+        graph, first = self.graph, self.network.parts[0]
+        if isinstance(first, Embedding | OneHot):
+            value = graph.input("symbols", ("time", "batch"), kind=Kind.COUNT)
+        else:
+            value = graph.input("input", ("time", "batch", _inputs(self.network)))
+        if self.network.lengths == "given":
+            self.lengths = graph.input("lengths", ("batch",), kind=Kind.SHORT_COUNT)
+        elif self.network.lengths:
+            self.lengths = graph.initialiser("lengths", np.array(self.network.lengths, np.int32))
         for index, part in enumerate(self.network.parts):
-            value = self._part(part, value, f"{type(part).__name__.lower()}{index}")
-        self.node("Identity", [value], ["output"], "output")
-        leading = ["batch"] if self.last else ["time", "batch"]
-        output = helper.make_tensor_value_info("output", self.kind, [*leading, _outputs(self.network)])
-        weights = [numpy_helper.from_array(array, name) for name, array in self.arrays.items()]
-        graph = helper.make_graph(self.nodes, "network", inputs, [output], weights)
-        opsets = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, producer_name="gatewright", opset_imports=opsets, ir_version=IR_VERSION)
-        checker.check_model(model, full_check=True)
-        return model
+            name = f"{type(part).__name__.lower()}{index}"
+            value = self._part(part, value, name)
+            value.name = value.name or name
+        leading = ("time", "batch") if value.ndim == 3 else ("batch",)
+        graph.output(value, "output", (*leading, _outputs(self.network)))
+        loops = {name: loop.described() for name, loop in self.scanned.items()}
+        metadata = {SCANNED: json.dumps(loops)} if loops else {}
+        return serialised(graph, producer_version=__version__, doc="", metadata=metadata)
 
-    def _lengths(self) -> list[Any]:
-        """The graph's input of lengths, where it has one; they are what every layer reads."""
-        from onnx import TensorProto, helper
-
-        self.lengths = "lengths" if self.network.lengths else ""
-        if isinstance(self.network.lengths, tuple):
-            self.array("lengths", np.array(self.network.lengths, np.int32))
-            return []
-        return [helper.make_tensor_value_info("lengths", TensorProto.INT32, ["batch"])] if self.lengths else []
-
-    def node(self, op: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> str:
-        """One node; the name of its first result."""
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(op, list(inputs), list(outputs), name=name, **attributes))
-        return next(one for one in outputs if one)
-
-    def array(self, name: str, array: Any) -> str:
-        """An array of the file, by name."""
-        self.arrays[name] = np.ascontiguousarray(array)
-        return name
-
-    def _part(self, part: Any, value: str, name: str) -> str:
+    def _part(self, part: Part, value: Tensor, name: str) -> Tensor:
+        graph = self.graph
         match part:
-            case Embedding(masks_zero=False):
-                table = self.array(f"{name}.weight", part.weight.astype(self.dtype))
-                return self.node("Gather", [table, value], [name], name)
-            case OneHot():
-                rows = self.array(f"{name}.rows", np.eye(part.symbols, dtype=self.dtype))
-                return self.node("Gather", [rows, value], [name], name)
+            case Embedding() | OneHot():
+                return self._rows(part, value, name)
             case Dense():
-                return self._dense(part, value, name)
+                return writing_parts.dense(graph, part, value, name)
             case Recurrent():
                 return self._recurrent(part, value, name)
             case Activation():
-                return self._activation(part.function, value, name)
-            case Scale():
-                mean, deviation = (
-                    self.array(f"{name}.{one}", getattr(part, one).astype(self.dtype)) for one in ("mean", "deviation")
-                )
-                return self.node(
-                    "Div", [self.node("Sub", [value, mean], [f"{name}.less"], name), deviation], [name], f"{name}.div"
-                )
-            case Mean() | Max():
-                return self._pool(part, value, name)
-            case Masking() | Embedding():
-                raise ConversionError(
-                    "ONNX's operators know no mask",
-                    got=type(part).__name__,
-                    do="leave it out, and give the lengths of the rows instead",
-                )
-            case _:
-                raise ConversionError(f"a part of the network cannot be written as ONNX: {type(part).__name__}")
+                return writing_parts.activation(graph, part.function, value)
+            case Scale() | BatchNorm() | LayerNorm():
+                return writing_parts.normalised(graph, part, value, name)
+            case Mean() | Max() | Step() | Reverse() | Reshape():
+                return self._moved(part, value)
+            case Masking():
+                raise _no_mask(part)
 
-    def _pool(self, part: Mean | Max, value: str, name: str) -> str:
+    def _rows(self, part: Embedding | OneHot, symbols: Tensor, name: str) -> Tensor:
+        if isinstance(part, Embedding) and part.masks_zero:
+            raise _no_mask(part)
+        rows = np.eye(part.symbols) if isinstance(part, OneHot) else part.weight
+        held = self.graph.initialiser(f"{name}.{'rows' if isinstance(part, OneHot) else 'weight'}", rows)
+        return self.graph.emit("Gather", held, symbols, ndim=3, axis=0)
+
+    def _moved(self, part: Mean | Max | Step | Reverse | Reshape, value: Tensor) -> Tensor:
+        match part:
+            case Reshape():
+                return self._flat(part, value)
+            case Reverse():
+                return self.graph.slice(self._steps(part, value), -1, _FIRST, -1)
+            case _:
+                return self._pool(part, value)
+
+    def _steps(self, part: Any, value: Tensor) -> Tensor:
+        if value.ndim != 3:
+            raise ConversionError(f"there are no steps left that a {type(part).__name__} could be of")
+        return value
+
+    def _pool(self, part: Mean | Max | Step, value: Tensor) -> Tensor:
+        steps = self._steps(part, value)
+        if isinstance(part, Step):
+            return self.graph.emit("Gather", steps, self.graph.count(part.index), ndim=2, axis=0)
         if self.lengths:
             raise ConversionError(f"a {type(part).__name__} of rows of several lengths has no operator in ONNX")
-        if self.last:
-            raise ConversionError(f"there are no steps left that a {type(part).__name__} could be of")
-        self.last = True
-        return self.node(
-            "ReduceMax" if isinstance(part, Max) else "ReduceMean", [value], [name], name, axes=[0], keepdims=0
-        )
+        return self.graph.reduce("ReduceMax" if isinstance(part, Max) else "ReduceMean", steps, (0,))
 
-    def _dense(self, part: Dense, value: str, name: str) -> str:
-        weight = self.array(f"{name}.weight", part.weight.T.astype(self.dtype))
-        value = self.node("MatMul", [value, weight], [f"{name}.product"], f"{name}.product")
-        if part.bias is not None:
-            bias = self.array(f"{name}.bias", part.bias.astype(self.dtype))
-            value = self.node("Add", [value, bias], [f"{name}.sum"], f"{name}.sum")
-        return self._activation(part.activation, value, name)
-
-    def _activation(self, function: str, value: str, name: str) -> str:
-        if function == "identity":
-            return value
-        if function not in _ACTIVATIONS:
-            raise ConversionError(f"ONNX has no activation {function!r}", expected=", ".join(_ACTIVATIONS))
-        op, attributes = _ACTIVATIONS[function]
-        return self.node(op, [value], [name], name, **attributes)
-
-    def _recurrent(self, part: Recurrent, value: str, name: str) -> str:
-        if self.last:
-            raise ConversionError("a layer reads a sequence, and the one below gives its last step only")
-        if part.merge != "concat":
+    def _flat(self, part: Reshape, value: Tensor) -> Tensor:
+        if len(part.shape) != 1:
             raise ConversionError(
-                "an operator of ONNX gives both directions side by side",
-                expected="merge 'concat'",
-                got=f"merge {part.merge!r}",
-                do="write .keras, or a model file of Gatewright's own",
+                "ONNX's form of a Reshape here puts the steps of a row side by side, and nothing else",
+                expected="a shape (features,)",
+                got=str(part.shape),
             )
-        op, attributes, arrays = operators.write(part)
-        inputs = [value, *(self.array(f"{name}.{one}", arrays[one].astype(self.dtype)) for one in ("W", "R"))]
-        inputs.append(self.array(f"{name}.B", arrays["B"].astype(self.dtype)) if "B" in arrays else "")
-        inputs += [self.lengths, self._state(part, "h", value, name)]
-        if op == "LSTM":
-            inputs.append(self._state(part, "c", value, name))
-            inputs.append(self.array(f"{name}.P", arrays["P"].astype(self.dtype)) if "P" in arrays else "")
-        while not inputs[-1]:
-            inputs.pop()
-        self.last = part.returns == "last"
-        outputs = ["", f"{name}.final"] if self.last else [f"{name}.steps"]
-        return self._joined(part, self.node(op, inputs, outputs, name, **attributes), name)
+        rows = self.graph.transpose(value, 1, 0, 2) if value.ndim == 3 else value
+        return self.graph.emit("Reshape", rows, self.graph.counts(0, *part.shape), ndim=2)
 
-    def _state(self, part: Recurrent, state: str, value: str, name: str) -> str:
-        """What a layer begins with, for every row of the batch; nothing where that is zero."""
+    def _recurrent(self, part: Recurrent, value: Tensor, name: str) -> Tensor:
+        if value.ndim != 3:
+            raise ConversionError("a layer reads a sequence, and the one below gives its last step only")
+        states = {state: self._state(part, state, value, name) for state in ("h", "c")}
+        given = {state: one for state, one in states.items() if one}
+        if self.dtype == np.float32 and not part.equations.projection:
+            halves = self._operator(part, value, given, name)
+        else:
+            halves = self._scan(part, value, given, name)
+        match part.merge if len(halves) == 2 else "concat":
+            case "concat":
+                return (
+                    halves[0]
+                    if len(halves) == 1
+                    else self.graph.emit("Concat", *halves, axis=value.ndim - 1 - (part.returns == "last"))
+                )
+            case "mul":
+                return self.graph.emit("Mul", *halves)
+            case "sum":
+                return self.graph.emit("Add", *halves)
+            case "ave":
+                half = self.graph.initialiser(f"{name}.half", np.full(part.hidden, 0.5))
+                return self.graph.emit("Mul", self.graph.emit("Add", *halves), half)
+
+    def _operator(self, part: Recurrent, value: Tensor, states: dict[str, Tensor], name: str) -> list[Tensor]:
+        """The directions of a layer that is one of ONNX's operators, each (time, batch, hidden) or (batch, hidden)."""
+        graph = self.graph
+        op, attributes, arrays = operators.write(part)
+        held = {key: graph.initialiser(f"{name}.{key}", array) for key, array in arrays.items()}
+        operands = [value, held["W"], held["R"], held.get("B"), self.lengths, states.get("h")]
+        operands += [states.get("c"), held.get("P")] if op == "LSTM" else []
+        while operands[-1] is None:
+            operands.pop()
+        every, final = graph.emit_many(op, operands, [4, 3], attributes=attributes)
+        taken, axis = (final, 0) if part.returns == "last" else (every, 1)
+        if len(part.directions) == 1:
+            return [graph.squeeze(taken, axis)]
+        return [graph.emit("Gather", taken, graph.count(place), ndim=taken.ndim - 1, axis=axis) for place in (0, 1)]
+
+    def _scan(self, part: Recurrent, value: Tensor, states: dict[str, Tensor], name: str) -> list[Tensor]:
+        """The directions of a layer as loops over its equations."""
+        graph = self.graph
+        value.name = value.name or f"{name}.input"
+        ends = layers.ends_of(graph, value, graph.cast(self.lengths, Kind.COUNT)) if self.lengths else None
+        results: list[Tensor] = []
+        for place, (equations, parameters) in enumerate(
+            zip(part.equations_of_directions, part.directions, strict=True)
+        ):
+            at = f"{name}_reverse." if place else f"{name}."
+            params = {key: graph.initialiser(f"{at}{key}", one) for key, one in plain(parameters, equations).items()}
+            single = {
+                state: graph.emit("Gather", whole, graph.count(place), ndim=2, axis=0)
+                for state, whole in states.items()
+            }
+            outcome = layers.directed(
+                graph,
+                evaluated(trace_cell(equations.cell())),
+                _sizes(part),
+                params,
+                Given(value, single, ends),
+                at,
+                backwards=bool(place) or part.backwards,
+            )
+            results.append(outcome.finals["h"] if part.returns == "last" else outcome.output)
+            results[-1].name = f"{at}result"
+        self.scanned[name] = _Loop(part, value, tuple(results), self.lengths, tuple(sorted(states)))
+        return results
+
+    def _state(self, part: Recurrent, state: str, value: Tensor, name: str) -> Tensor | None:
+        """What a layer begins with, (directions, batch, hidden), for every row; None where that is zero."""
+        graph = self.graph
         if not any(state in one for one in part.initial):
-            return ""
+            return None
         rows = [one.get(state, np.zeros((1, part.hidden))) for one in part.initial]
         most = max(len(one) for one in rows)
-        stacked = np.stack([np.broadcast_to(one, (most, part.hidden)) for one in rows]).astype(self.dtype)
-        constant = self.array(f"{name}.initial_{state}", stacked)
+        stacked = np.stack([np.broadcast_to(one, (most, one.shape[-1])) for one in rows])
+        constant = graph.initialiser(f"{name}.initial_{state}", stacked)
         if most > 1:
             return constant
-        where = f"{name}.initial_{state}"
-        sizes = self.node("Shape", [value], [f"{where}.sizes"], f"{where}.sizes", start=1, end=2)
-        ends = [self.array(f"{where}.{i}", np.array([one])) for i, one in ((0, len(rows)), (2, part.hidden))]
-        shape = self.node("Concat", [ends[0], sizes, ends[1]], [f"{where}.shape"], f"{where}.shape", axis=0)
-        return self.node("Expand", [constant, shape], [f"{where}.rows"], f"{where}.rows")
+        batch = graph.slice(graph.shape(value), 1, 2)
+        ends = graph.counts(len(rows)), graph.counts(stacked.shape[-1])
+        shape = graph.emit("Concat", ends[0], batch, ends[1], ndim=1, kind=Kind.COUNT, axis=0)
+        return graph.emit("Expand", constant, shape, ndim=3)
 
-    def _joined(self, part: Recurrent, value: str, name: str) -> str:
-        """(time, directions, batch, hidden) to (time, batch, features), and the same without time."""
-        both = len(part.directions) == 2
-        if not both:
-            axis = self.array(f"{name}.axis", np.array([0 if self.last else 1]))
-            return self.node("Squeeze", [value, axis], [name], f"{name}.squeeze")
-        order = (1, 0, 2) if self.last else (0, 2, 1, 3)
-        value = self.node("Transpose", [value], [f"{name}.rows"], f"{name}.transpose", perm=order)
-        shape = [0, 2 * part.hidden] if self.last else [0, 0, 2 * part.hidden]
-        target = self.array(f"{name}.shape", np.array(shape))
-        return self.node("Reshape", [value, target], [name], f"{name}.reshape")
+
+def _no_mask(part: Masking | Embedding) -> ConversionError:
+    return ConversionError(
+        "ONNX's operators know no mask",
+        got=type(part).__name__,
+        do="leave it out, and give the lengths of the rows instead",
+    )
+
+
+def _sizes(part: Recurrent) -> dict[str, int]:
+    projected = {"projection": part.directions[0]["P.h"].shape[0]} if part.equations.projection else {}
+    return {INPUT: part.inputs, HIDDEN: part.hidden, **projected}
 
 
 def _arrays(network: Network) -> list[Array]:
     found: list[Array] = []
     for part in network.parts:
-        match part:
-            case Recurrent():
-                found += [array for one in part.directions for array in one.values()]
-            case Embedding():
-                found.append(part.weight)
-            case Dense():
-                found += [part.weight, *([] if part.bias is None else [part.bias])]
-            case Scale():
-                found += [part.mean, part.deviation]
-            case _:
-                pass
+        if isinstance(part, Recurrent):
+            found += [array for one in part.directions for array in one.values()]
+        else:
+            values = (getattr(part, name) for name in part.__dataclass_fields__)
+            found += [value for value in values if isinstance(value, np.ndarray)]
     return found
 
 
 def _inputs(network: Network) -> int:
-    first = next(part for part in network.parts if isinstance(part, Dense | Recurrent))
-    return first.weight.shape[1] if isinstance(first, Dense) else first.inputs
+    for part in network.parts:
+        match part:
+            case Dense():
+                return part.weight.shape[1]
+            case Recurrent():
+                return part.inputs
+            case Scale() | BatchNorm():
+                return len(part.mean)
+            case _:
+                pass
+    raise ConversionError("there is no part that says how many features it reads")
 
 
-def _outputs(network: Network) -> int:
-    last = next(part for part in reversed(network.parts) if isinstance(part, Dense | Recurrent))
-    return len(last.weight) if isinstance(last, Dense) else last.outputs
+def _outputs(network: Network) -> int | str:
+    width: int | str = "features"
+    for part in network.parts:
+        match part:
+            case Dense():
+                width = len(part.weight)
+            case Recurrent():
+                width = part.outputs
+            case Reshape():
+                width = part.shape[-1] if part.shape[-1] > 0 else "features"
+            case _:
+                pass
+    return width

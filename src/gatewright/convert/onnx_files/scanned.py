@@ -1,0 +1,113 @@
+"""Layers that a file has as loops, of which its metadata says what they compute: those that writing.py writes."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.convert.equations import Equations
+from gatewright.convert.network import Recurrent
+from gatewright.convert.onnx_files.tensors import Files, array_of
+from gatewright.errors import ConversionError
+
+Array = NDArray[Any]
+SCANNED = "gatewright.layers"
+"""In a file's metadata: the layers that are loops, by name."""
+TRANSPOSED = ".transposed"
+_PARAMETER = re.compile(r"(W|U|P|b|bh|p)\.\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """A layer that is a loop, and where in the graph it stands."""
+
+    layer: Recurrent
+    source: str  # the value that it reads
+    results: tuple[str, ...]  # what each direction gives
+    lengths: str  # the value that they are; empty without
+    nodes: frozenset[int]  # of which it consists, by their places in the graph
+
+
+def scanned(path: Path, model: Any) -> tuple[Scanned, ...]:
+    """The layers of a file that its metadata describes.
+
+    Raises ConversionError where the description does not fit the graph.
+    """
+    text = next((one.value for one in model.metadata_props if one.key == SCANNED), "")
+    if not text:
+        return ()
+    try:
+        said = cast("dict[str, Any]", json.loads(text))
+        arrays = dict(_arrays(path, model.graph))
+        return tuple(_scanned(model.graph, name, one, arrays) for name, one in said.items())
+    except ConversionError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise ConversionError(
+            f"{path}: its metadata {SCANNED!r} do not describe layers of its graph",
+            got=f"{type(error).__name__}: {str(error)[:200]}",
+            do="write the file again with gatewright convert",
+        ) from error
+
+
+def _scanned(graph: Any, name: str, said: Mapping[str, Any], arrays: Mapping[str, Array]) -> Scanned:
+    equations = [Equations(**one) for one in said["equations"]]
+    results = tuple(str(one) for one in said["results"])
+    prefixes = (f"{name}.", f"{name}_reverse.")[: len(results)]
+    directions = tuple(dict(_parameters(prefix, arrays)) for prefix in prefixes)
+    states = {state: arrays[f"{name}.initial_{state}"] for state in said["initial"]}
+    initial = tuple({state: array[place] for state, array in states.items()} for place in range(len(results)))
+    layer = Recurrent(
+        equations[0],
+        directions,
+        bool(said["backwards"]),
+        "last" if said["returns"] == "last" else "sequence",
+        initial=initial if states else (),
+        second=equations[1] if len(equations) > 1 and equations[1] != equations[0] else None,
+    )
+    source = str(said["input"])
+    return Scanned(layer, source, results, str(said["lengths"]), _nodes(graph, results, source))
+
+
+def _parameters(prefix: str, arrays: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+    for full, array in arrays.items():
+        name = full.removeprefix(prefix)
+        turned = name.endswith(TRANSPOSED)
+        name = name.removesuffix(TRANSPOSED)
+        if full.startswith(prefix) and _PARAMETER.fullmatch(name):
+            yield "bh.n" if name == "b.hn" else name, np.ascontiguousarray(array.T) if turned else array
+
+
+def _arrays(path: Path, graph: Any) -> Iterator[tuple[str, Array]]:
+    """The arrays of a graph and of the bodies of its loops, by name."""
+    beside = Files(path)
+    for tensor in graph.initializer:
+        yield tensor.name, array_of(path, tensor, files=beside)
+    for node in graph.node:
+        for one in node.attribute:
+            if one.type == _GRAPH:
+                yield from ((tensor.name, array_of(path, tensor, files=beside)) for tensor in one.g.initializer)
+
+
+_GRAPH = 5  # AttributeProto.GRAPH
+
+
+def _nodes(graph: Any, results: Sequence[str], source: str) -> frozenset[int]:
+    """The nodes between a layer's input and what it gives, by their places."""
+    makers = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
+    left, found = [name for name in results if name in makers], set[int]()
+    if len(left) < len(results):
+        raise LookupError(f"no node gives {', '.join(sorted(set(results) - set(left)))}")
+    while left:
+        name = left.pop()
+        place = makers.get(name)
+        if name == source or place is None or place in found:
+            continue
+        found.add(place)
+        left += [one for one in graph.node[place].input if one]
+    return frozenset(found)
