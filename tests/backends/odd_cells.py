@@ -67,10 +67,22 @@ def input_is_not_read(x, h, U):
     return gw.tanh(U.h @ h)
 
 
+@gw.cell
+def delay_line(x, h, d, e, W, U, b):
+    """States that become what others were before the step."""
+    return gw.tanh(W.h @ x + U.h @ e + b.h), h, d
+
+
+@gw.cell
+def emits_what_was(x, h, d, W, U):
+    """A first state, which a layer emits, that becomes what another one was before the step."""
+    return d, gw.tanh(W.d @ x + U.h @ h + U.d @ d)
+
+
 ODD: dict[str, Cell] = {
     cell.name: cell
     for cell in (
         gate_of_one_number, matrix_of_each_row, matrices_of_parameters, of_parameters_alone, two_states_out_of_one,
-        noise_through_a_matrix, all_functions, no_parameters, input_is_not_read,
+        noise_through_a_matrix, all_functions, no_parameters, input_is_not_read, delay_line, emits_what_was,
     )
 }  # fmt: skip

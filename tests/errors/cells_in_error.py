@@ -122,6 +122,10 @@ def returns_another_order(x, h, c, U):
     return c, h
 
 
+def exchanges_two_states(x, h, c, U):  # here
+    return c, h
+
+
 def returns_another_shape(x, h, W):
     return gw.tanh(x)  # here
 

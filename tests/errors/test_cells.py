@@ -34,6 +34,7 @@ CHANGE_AXIS = (
     "the same"
 )
 MATRIX_FIRST = "\n  do: write W.g @ x with the matrix on the left; use * for elementwise products"
+EXCHANGE = "where the exchange is meant, say so: `return 1.0 * c, 1.0 * h`"
 WRONG_PLACE = "state 'h' is returned in the wrong place or with the wrong shape"
 
 
@@ -86,7 +87,9 @@ MESSAGES: Mapping[Callable[..., object], str] = {
     wrong.uses_what_was_kept: f"<symbol h (hidden)> {OTHER_RUN}",
     wrong.returns_what_was_kept: f"<symbol tanh (hidden)> {OTHER_RUN}",
     wrong.returns_another_order: f"{WRONG_PLACE}\n  expected: h (hidden), in the order h, c\n  got: c (hidden)"
-    "\n  do: end the cell with `return h, c`",
+    f"\n  do: end the cell with `return h, c`; {EXCHANGE}",
+    wrong.exchanges_two_states: f"{WRONG_PLACE}\n  expected: h (hidden), in the order h, c\n  got: c (hidden)"
+    f"\n  do: end the cell with `return h, c`; {EXCHANGE}",
     wrong.returns_another_shape: f"{WRONG_PLACE}\n  expected: h (hidden), in the order h\n  got: tanh(...) (input)"
     "\n  do: end the cell with `return h`",
     wrong.returns_the_input: f"{WRONG_PLACE}\n  expected: h (hidden), in the order h\n  got: x (input)"

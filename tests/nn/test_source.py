@@ -68,7 +68,11 @@ def test_backends_without_code(backend: str) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"dtype": torch.bfloat16}, "torch: the compiled engine cannot run this: the dtype is bfloat16"),
+        (
+            {"dtype": torch.bfloat16},
+            "torch-fused: the compiled engine cannot run this: the dtype is bfloat16; torch.gru runs it (cuDNN on CUDA); "
+            "masks, gates and second derivatives go operation by operation",
+        ),
         ({"backend": "torch"}, "torch: asked for by name; operation by operation, on any device"),
     ],
     ids=["bfloat16", "by name"],

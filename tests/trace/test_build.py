@@ -7,7 +7,7 @@ import pytest
 
 import gatewright as gw
 from gatewright.lang import cell
-from gatewright.trace import Trace, trace_cell
+from gatewright.trace import Trace, simplify, trace_cell
 
 
 def _trace(function: Callable[..., object]) -> Trace:
@@ -222,3 +222,18 @@ def test_what_squashes_no_product_is_no_gate(activation: Callable[..., object]) 
         return activation(h) * (U.h @ h)
 
     assert _gates(_trace(one)) == {}
+
+
+def test_a_state_becomes_what_another_one_was() -> None:
+    """A delay line; two states that become each other are a mistake, unless that is said."""
+
+    def delayed(x, h, d, e, W, U):
+        return gw.tanh(W.h @ x + U.h @ e), h, d
+
+    def exchanged(x, h, c, W, U):
+        return 1.0 * c, 1.0 * h
+
+    trace = _trace(delayed)
+    assert [getattr(value, "name", value) for value in trace.next_states] == ["h'", "h", "d"]
+    trace = simplify(_trace(exchanged))
+    assert [getattr(value, "name", value) for value in trace.next_states] == ["c", "h"]

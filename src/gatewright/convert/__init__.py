@@ -24,7 +24,6 @@ from gatewright.convert.formats import read as _read
 from gatewright.convert.layouts import LAYOUTS, Layout
 from gatewright.convert.network import (
     Activation,
-    AddInput,
     BatchNorm,
     Dense,
     Embedding,
@@ -49,7 +48,6 @@ __all__ = [
     "FORMATS",
     "LAYOUTS",
     "Activation",
-    "AddInput",
     "BatchNorm",
     "Dense",
     "Embedding",

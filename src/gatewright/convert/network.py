@@ -159,17 +159,6 @@ class BatchNorm:
     bias: NDArray[Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AddInput:
-    """What the network reads, step by step, is added to what it gives: the first `features` of it, or one to all.
-
-    The skip connection of models of guitar amplifiers: Wright, Damskagg, Juvela and Valimaki, "Real-time guitar
-    amplifier emulation with deep learning" (2020).
-    """
-
-    features: int
-
-
 Part = (
     Recurrent
     | Embedding
@@ -185,7 +174,6 @@ Part = (
     | Step
     | LayerNorm
     | BatchNorm
-    | AddInput
 )
 
 

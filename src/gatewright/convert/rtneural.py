@@ -1,4 +1,4 @@
-"""RTNeural's model files: JSON of its own kind (Keras' layers in order), or of PyTorch's state dict, GuitarML's too.
+"""RTNeural's model files: JSON of its own kind (Keras' layers in order), or of PyTorch's state dict.
 
 What such a file says is bounded by its size, and nothing in it is believed before it is looked at.
 """
@@ -12,8 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert import apply, flat, flat_writing, guitarml
-from gatewright.convert.facts import unheeded
+from gatewright.convert import apply, flat, flat_writing
 from gatewright.convert.files import check_finite
 from gatewright.convert.layouts import BY_KEY
 from gatewright.convert.network import Dense, Network, Part, Recurrent
@@ -27,7 +26,6 @@ Object = Mapping[str, Any]
 MOST_BYTES = 2**26
 """RTNeural is made for networks that run on every sample of a sound: larger files are none of these."""
 MOST_RANK = 4
-DECIMALS = 9  # that tell any float32 from the next: numbers of no more are float32, rounded when they were printed
 ACTIVATIONS: Mapping[str, str] = {
     "": "identity",
     "elu": "elu",
@@ -54,12 +52,7 @@ def read(path: Path, facts: dict[str, Any]) -> Network:
     """
     content = _object(path, _loaded(path), "the file")
     if "layers" in content:
-        if facts:
-            raise unheeded("rtneural", facts, frozenset())
-        return guitarml.with_input(path, Network(tuple(_layers(path, content)), "rtneural"), content.get("in_skip", 0))
-    if isinstance(content.get("state_dict"), dict):
-        network = _state_dict(path, content["state_dict"], facts)
-        return guitarml.checked(path, network, _object(path, content.get("model_data", {}), "model_data"))
+        return Network(tuple(_layers(path, content)), "rtneural")
     return _state_dict(path, content, facts)
 
 
@@ -232,7 +225,7 @@ def _weights(path: Path, where: str, layer: Object, ranks: tuple[int, ...]) -> l
 
 
 def _array(path: Path, where: str, value: Any) -> Array:
-    """Numbers out of lists of lists, of float32 where they are such, or such in the decimals that tell these apart."""
+    """Numbers out of lists of lists, of float32 where they are such."""
     shape: list[int] = []
     inner = value
     while isinstance(inner, list) and len(shape) <= MOST_RANK:
@@ -248,9 +241,7 @@ def _array(path: Path, where: str, value: Any) -> Array:
     check_finite(path, where, array)
     with np.errstate(over="ignore"):
         narrow = array.astype(np.float32)
-    if np.array_equal(narrow, array) or all(float(f"{one:.{DECIMALS}g}") == one for one in numbers):
-        return narrow
-    return array
+    return narrow if np.array_equal(narrow, array) else array
 
 
 def _flatten(value: Any, shape: list[int], numbers: list[float]) -> bool:

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from gatewright.axes import bind
 from gatewright.errors import ShapeError
 from gatewright.nn.ragged import Ragged
-from gatewright.nn.sequence import Padded, row_lengths, unpack
+from gatewright.nn.sequence import row_lengths, unpack
 from gatewright.trace import Trace
 
 
@@ -37,7 +37,7 @@ class Layer(Protocol):
 class Given:
     """The arguments of one call."""
 
-    values: Tensor  # (time, batch, input_size)
+    values: Tensor  # (time, batch, input_size); the data of `packed` where it was to stay packed
     states: tuple[Tensor, ...] | None  # each (num_layers * num_directions, batch, size)
     ragged: Ragged | None  # where rows have lengths
     active: Tensor | None  # where there is a mask: (time, batch), False where a row keeps its states
@@ -51,17 +51,20 @@ def read_arguments(
     hx: Tensor | tuple[Tensor, ...] | None,
     lengths: Tensor | Sequence[int] | None,
     mask: Tensor | None,
+    *,
+    stay_packed: bool = False,
 ) -> Given:
-    """Bring the arguments of a call into one form.
+    """Bring the arguments of a call into one form; a PackedSequence stays one where that is asked for.
 
     Raises ShapeError where one does not fit the layer.
     """
     if isinstance(input, PackedSequence):
-        values, lengths = _unpacked(input, lengths)
-        batched = True
+        _require_no_lengths(lengths)
+        values, lengths = (input.data, None) if stay_packed else unpack(input)
+        steps, batch, batched = len(input.batch_sizes), int(input.batch_sizes[0]), True
     else:
         values, batched = _time_major(layer, input)
-    steps, batch = values.shape[:2]
+        steps, batch = values.shape[:2]
     if values.shape[-1] != layer.input_size:
         raise ShapeError(
             f"{_name(layer)} was given an input that does not fit",
@@ -85,14 +88,13 @@ def read_arguments(
     )
 
 
-def _unpacked(packed: PackedSequence, lengths: Tensor | Sequence[int] | None) -> Padded:
+def _require_no_lengths(lengths: Tensor | Sequence[int] | None) -> None:
     if lengths is not None:
         raise ShapeError(
             "lengths was given with a PackedSequence, which has its own",
             expected="one of the two",
             do="leave lengths out",
         )
-    return unpack(packed)
 
 
 def _check_dtype(layer: Layer, what: str, given: Tensor) -> None:
@@ -122,14 +124,19 @@ def _name(layer: Layer) -> str:
     return f"{type(layer).__name__}({layer.trace.name})"
 
 
+def no_tensor(layer: Layer, input: object) -> ShapeError:
+    """What is raised for an input that is no tensor."""
+    return ShapeError(
+        f"{_name(layer)} was given an input that is no tensor",
+        expected="a torch.Tensor or a PackedSequence",
+        got=type(input).__name__,
+        do="torch.as_tensor(input, dtype=torch.float32) makes one of a list or an array",
+    )
+
+
 def _time_major(layer: Layer, input: Tensor) -> tuple[Tensor, bool]:
     if not isinstance(input, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ShapeError(
-            f"{_name(layer)} was given an input that is no tensor",
-            expected="a torch.Tensor or a PackedSequence",
-            got=type(input).__name__,
-            do="torch.as_tensor(input, dtype=torch.float32) makes one of a list or an array",
-        )
+        raise no_tensor(layer, input)
     if input.dim() == 2:
         return input.unsqueeze(1), False
     if input.dim() != 3:

@@ -22,6 +22,7 @@ from gatewright.nn.differentiable import DTYPES, planned
 from gatewright.nn.direct import direct_of
 from gatewright.nn.packed_cell import Asked, PackedCell, gate_name
 from gatewright.nn.ragged import Ragged
+from gatewright.nn.torch_fused import Fused
 from gatewright.trace import Trace
 from gatewright.trace.mask import MASK
 from gatewright.trace.simplify import simplify
@@ -38,26 +39,42 @@ class Plan:
         return f"{self.backend}: {self.reason}"
 
 
-def choose(asked: str, trace: Trace, like: Tensor) -> Plan:
-    """The backend for a cell on tensors such as `like`.
+def choose(asked: str, trace: Trace, like: Tensor, fused: Fused | str) -> Plan:
+    """The backend for a cell on tensors such as `like`; `fused` is torch's function for the layer, or why it has none.
 
     Raises OptionError where one was asked for by name and cannot run it.
     """
-    obstacle = _obstacle(trace, like)
     if asked == "torch":
         return Plan("torch", "asked for by name; operation by operation, on any device")
+    if asked == "torch-fused":
+        if isinstance(fused, str):
+            _refuse(asked, trace.name, fused)
+        return Plan("torch-fused", f"asked for by name: {_FUSED.format(fused.name)}")
+    obstacle = _obstacle(trace, like)
     if obstacle is None:
         return Plan("llvm", "compiled for this processor" + ("" if asked == "auto" else "; asked for by name"))
     if asked == "llvm":
-        _refuse(trace.name, obstacle)
-    return Plan("torch", f"the compiled engine cannot run this: {obstacle}")
+        _refuse(asked, trace.name, obstacle)
+    reason = f"the compiled engine cannot run this: {obstacle}"
+    if _is_forward_mode():
+        return Plan("torch", reason)
+    if isinstance(fused, str):
+        return Plan("torch", f"{reason}; nor can torch's fused functions: {fused}")
+    return Plan("torch-fused", f"{reason}; {_FUSED.format(fused.name)}")
+
+
+_FUSED = "torch.{} runs it (cuDNN on CUDA); masks, gates and second derivatives go operation by operation"
+_EXPECTED = {
+    "llvm": "float32 or float64 on the CPU, derivatives in reverse mode",
+    "torch-fused": "the equations of torch.nn's RNN, GRU or LSTM, called without a mask or return_gates",
+}
 
 
 @torch.compiler.assume_constant_result  # torch.compile cannot follow how an error is made
-def _refuse(name: str, obstacle: str) -> NoReturn:
+def _refuse(asked: str, name: str, obstacle: str) -> NoReturn:
     raise OptionError(
-        f"backend 'llvm' cannot run {name!r} here",
-        expected="float32 or float64 on the CPU, derivatives in reverse mode",
+        f"backend {asked!r} cannot run {name!r} here",
+        expected=_EXPECTED[asked],
         got=obstacle,
         do="use backend='auto' or 'torch'",
     )
@@ -78,9 +95,13 @@ def _obstacle(trace: Trace, like: Tensor) -> str | None:
         return "torch.jit.trace is recording the operations"
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on"
-    if torch.autograd.forward_ad._current_level >= 0:  # pyright: ignore[reportPrivateUsage]
+    if _is_forward_mode():
         return "forward-mode differentiation is at work"
     return _unplannable(trace)
+
+
+def _is_forward_mode() -> bool:
+    return torch.autograd.forward_ad._current_level >= 0  # pyright: ignore[reportPrivateUsage]
 
 
 @torch.compiler.assume_constant_result

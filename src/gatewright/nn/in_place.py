@@ -1,11 +1,10 @@
 """Noticing that a result was changed in place after it was handed out, as `F.relu(output, inplace=True)` does."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
-
-_NOTHING = torch.empty(0)
 
 
 class ChangeMarks:
@@ -20,7 +19,7 @@ class ChangeMarks:
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self._counters = [tensor.detach() for tensor in tensors]
         for counter in self._counters:
-            counter.data = _NOTHING
+            counter.data = _no_data(counter.device)
         self._versions = self._now()
 
     @property
@@ -30,3 +29,8 @@ class ChangeMarks:
 
     def _now(self) -> list[int]:
         return [counter._version for counter in self._counters]  # pyright: ignore[reportPrivateUsage]
+
+
+@cache
+def _no_data(device: torch.device) -> Tensor:
+    return torch.empty(0, device=device)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gatewright.nn.recurrent import Recurrent
 
 _ASKED: Asked = (True, False, False)  # no random values, no row that keeps its states, no gates
+_ENGINE = ("auto", "llvm")  # the backends by which the engine may run
 _Ways = list[tuple[Direct, list[Tensor]]]
 Results = tuple[Tensor, tuple[Tensor, ...]]
 """The output, and every final state, (num_layers * num_directions, batch, size)."""
@@ -29,7 +30,7 @@ def plain_call(layer: "Recurrent", input: Tensor, hx: Tensor | Sequence[Tensor] 
     """The results of a call without lengths, a mask or gates, or None where it has to be looked at more closely."""
     if type(input) is not Tensor or input.dim() != 3 or not input.is_cpu or _is_watched():
         return None
-    if input.shape[-1] != layer.input_size or layer.backend == "torch" or (layer.training and layer.trace.noises):
+    if input.shape[-1] != layer.input_size or layer.backend not in _ENGINE or (layer.training and layer.trace.noises):
         return None
     ways = _ways(layer, input.dtype)
     values = input.transpose(0, 1) if layer.batch_first else input

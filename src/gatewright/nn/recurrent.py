@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -10,23 +9,24 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.axes import HIDDEN, INPUT, bind
-from gatewright.backends import torch_eager
 from gatewright.backends.base import check_relabels
 from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
 from gatewright.nn import backends
 from gatewright.nn import init as initialisers
-from gatewright.nn.arguments import Given, read_arguments, split_states
-from gatewright.nn.dropout import check_per, drop
+from gatewright.nn.arguments import Given, no_tensor, read_arguments
+from gatewright.nn.dropout import check_per
+from gatewright.nn.fused_call import fused_or_reason, run_whole
+from gatewright.nn.levels import run_levels
 from gatewright.nn.options import as_cell, check_axes, check_options, check_stacked, constants_of, trace_of
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plain_call import plain_call
 from gatewright.nn.plans import LayerPlan
 from gatewright.nn.sequence import repack
 from gatewright.nn.source import Source, check_source, source_of
+from gatewright.nn.torch_fused import Fused
 from gatewright.packing import Layout, layout_of, packed_shape, parts, tensor_name
 from gatewright.trace import Trace
-from gatewright.trace.mask import MASK
 from gatewright.trace.simplify import without
 
 States = Tensor | tuple[Tensor, ...]
@@ -91,9 +91,10 @@ class Recurrent(nn.Module):
         below = self.output_size * (2 if bidirectional else 1)
         self._sizes = (self._sizes_above(input_size), self._sizes_above(below))
         check_stacked(self.trace, *self._sizes, num_layers)
+        self.state_shapes = tuple(bind(state.shape, self._sizes[0]) for state in self.trace.states)  # of one row
         self.packed_names: list[list[str]] = []
         self.packed_cells: list[PackedCell] = []
-        for layer, suffix in self._directions():
+        for layer, suffix in self.directions():
             check_relabels(self.trace, self.sizes(layer))
             self.packed_cells.append(PackedCell(self.trace, self.layout, self.sizes(layer), bool(suffix)))
             self.packed_names.append([tensor_name(packed, layer, bool(suffix)) for packed in self.layout])
@@ -105,7 +106,8 @@ class Recurrent(nn.Module):
     def _choose_layout(self) -> Layout:
         return layout_of(self.trace)
 
-    def _directions(self) -> list[tuple[int, str]]:
+    def directions(self) -> list[tuple[int, str]]:
+        """The level and the suffix of every direction, in the order of the states."""
         suffixes = ("", "_reverse") if self.bidirectional else ("",)
         return [(layer, suffix) for layer in range(self.num_layers) for suffix in suffixes]
 
@@ -113,11 +115,6 @@ class Recurrent(nn.Module):
     def output_size(self) -> int:
         """The features that one direction emits: the size of the cell's first state."""
         return bind(self.trace.states[0].shape, {**self._extra, HIDDEN: self.hidden_size})[0]
-
-    @cached_property
-    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The shape of each state of one row."""
-        return tuple(bind(state.shape, self._sizes[0]) for state in self.trace.states)
 
     def sizes(self, layer: int = 0) -> dict[str, int]:
         """The size of every axis of the cell in one layer."""
@@ -130,7 +127,7 @@ class Recurrent(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as `init` and the cell say."""
-        for (layer, _), names in zip(self._directions(), self.packed_names, strict=True):
+        for (layer, _), names in zip(self.directions(), self.packed_names, strict=True):
             sizes = self.sizes(layer)
             named: dict[str, Tensor] = {}
             for packed, tensor in zip(self.layout, self._tensors(names), strict=True):
@@ -171,7 +168,7 @@ class Recurrent(nn.Module):
         A parameter that torch keeps in two parts (b_ih and b_hh of the same gate) has a second view, "l0.b.r (2)".
         """
         found: dict[str, Tensor] = {}
-        for (layer, suffix), names in zip(self._directions(), self.packed_names, strict=True):
+        for (layer, suffix), names in zip(self.directions(), self.packed_names, strict=True):
             for packed, tensor in zip(self.layout, self._tensors(names), strict=True):
                 for name, view in parts(packed, tensor, self.trace, self.sizes(layer)).items():
                     key = f"l{layer}{suffix}.{name}"
@@ -182,7 +179,8 @@ class Recurrent(nn.Module):
         """Which backend runs this layer where its parameters are now, why, and what it does; print it."""
         like = next(self.parameters(), torch.empty(0))
         sizes = tuple(self.sizes(layer) for layer in range(self.num_layers))
-        return LayerPlan(backends.choose(self.backend, self.trace, like), self.trace, sizes, like.dtype)
+        choice = backends.choose(self.backend, self.trace, like, fused_or_reason(self))
+        return LayerPlan(choice, self.trace, sizes, like.dtype)
 
     def source(
         self, backend: str = "llvm", *, gradient: bool = False, layer: int = 0, steps: int = 100, batch: int = 1
@@ -210,60 +208,40 @@ class Recurrent(nn.Module):
             if plain is not None:
                 output, states = plain
                 return output, states[0] if len(states) == 1 else states
-        given = read_arguments(self, input, hx, lengths, mask)
-        values = given.values
-        finals: list[dict[str, Tensor]] = []
-        gates: dict[str, Tensor] = {}
-        for layer in range(self.num_layers):
-            if layer and self.dropout:
-                values = drop(values, self.dropout, self.training, self.dropout_per)
-            pieces = [self._direction(index, values, given, return_gates) for index in self._indices(layer)]
-            values = torch.cat([piece.output for piece in pieces], -1) if len(pieces) > 1 else pieces[0].output
-            finals += [piece.finals for piece in pieces]
-            for index, piece in zip(self._indices(layer), pieces, strict=True):
-                gates |= {f"{self._prefix(index)}{name}": gate for name, gate in piece.gates.items()}
-        output = self._as_called(values, given) if given.packed is None else repack(values, given.packed)
-        h_n = self._final_states(finals, given)
+        return self._call(input, hx, lengths, mask, return_gates)
+
+    def _call(
+        self,
+        input: Tensor | PackedSequence,
+        hx: States | None,
+        lengths: Tensor | Sequence[int] | None,
+        mask: Tensor | None,
+        return_gates: bool,
+    ) -> Any:
+        """Run the layer on whatever it is called with."""
+        like = input.data if isinstance(input, PackedSequence) else input
+        if not isinstance(like, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise no_tensor(self, input)
+        fused = fused_or_reason(self, mask=mask is not None, gates=return_gates, empty=not like.numel())
+        plan = backends.choose(self.backend, self.trace, like, fused)
+        stay_packed = plan.backend == "torch-fused"
+        given = read_arguments(self, input, hx, lengths, mask, stay_packed=stay_packed)
+        packed = [self.packed_parameters(index) for index in range(len(self.packed_cells))]
+        if isinstance(fused, Fused) and plan.backend == "torch-fused":
+            results = run_whole(self, fused, given, packed)
+        else:
+            results = run_levels(self, plan, given, packed, gates=return_gates)
+        output = self._output_as_called(results.output, given, stay_packed)
+        finals = results.finals if given.batched else tuple(final.squeeze(1) for final in results.finals)
+        h_n = finals[0] if len(finals) == 1 else finals
         if not return_gates:
             return output, h_n
-        return (
-            output,
-            h_n,
-            {name: self._as_called(gate, given) for name, gate in gates.items()},
-        )
+        return output, h_n, {name: self._as_called(gate, given) for name, gate in results.gates.items()}
 
-    def _indices(self, layer: int) -> range:
-        count = 2 if self.bidirectional else 1
-        return range(layer * count, (layer + 1) * count)
-
-    def _prefix(self, index: int) -> str:
-        layer, suffix = self._directions()[index]
-        return f"l{layer}{suffix}." if len(self.packed_names) > 1 else ""
-
-    def _direction(self, index: int, values: Tensor, given: Given, gates: bool) -> torch_eager.Sequences:
-        """One direction of one layer, over (time, batch, features)."""
-        cell = self.packed_cells[index]
-        steps, batch = values.shape[:2]
-        inputs = {self.trace.inputs[0].name: values}
-        if any(leaf.name == MASK for leaf in self.trace.inputs):
-            inputs[MASK] = values.new_ones(steps, batch)
-        call = backends.Call(
-            cell,
-            inputs,
-            self.packed_parameters(index),
-            split_states(self, given, index),
-            noises=torch_eager.draw(self.trace, cell.sizes, steps, batch, values) if self.training else None,
-            active=given.active,
-            ragged=given.ragged,
-            gates=gates,
-        )
-        return backends.run(backends.choose(self.backend, self.trace, values), call)
-
-    def _final_states(self, finals: list[dict[str, Tensor]], given: Given) -> States:
-        stacked = [torch.stack([final[state.name] for final in finals]) for state in self.trace.states]
-        if not given.batched:
-            stacked = [states.squeeze(1) for states in stacked]
-        return stacked[0] if len(stacked) == 1 else tuple(stacked)
+    def _output_as_called(self, output: Tensor, given: Given, stay_packed: bool) -> Tensor | PackedSequence:
+        if given.packed is None:
+            return self._as_called(output, given)
+        return PackedSequence(output, *given.packed[1:]) if stay_packed else repack(output, given.packed)
 
     def _as_called(self, values: Tensor, given: Given) -> Tensor:
         """A time-major sequence with the axes that the caller's input had."""

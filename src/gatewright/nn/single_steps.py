@@ -46,7 +46,7 @@ class _OneStep(nn.RNNCellBase):
     def _plan(self, like: Tensor) -> backends.Plan:
         if self.backend == "auto":
             return backends.Plan("torch", TORCH_IS_FASTER)
-        return backends.choose(self.backend, self.trace, like)
+        return backends.choose(self.backend, self.trace, like, "a single step is no sequence")
 
     def forward(self, input: Tensor, hx: States | None = None) -> Any:
         """The states after one step from `hx`, or from zero: (batch, hidden_size), or (hidden_size,) for one row."""

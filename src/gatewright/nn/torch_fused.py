@@ -8,7 +8,7 @@ own parameters where it packs them as torch.nn does, and otherwise made of them;
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -64,14 +64,10 @@ class Layer(Protocol):
     dropout_per: str
     training: bool
     packed_cells: list[PackedCell]
+    state_shapes: tuple[tuple[int, ...], ...]  # of each state of one row
 
     def packed_parameters(self, index: int) -> list[Tensor]:
         """The parameters of one direction of one level."""
-        ...
-
-    @property
-    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The shape of each state of one row."""
         ...
 
 
@@ -88,8 +84,8 @@ class Fused:
         return any(self.matches.vectors.values())
 
     @cached_property
-    def _own_layout(self) -> tuple[tuple[str, ...], ...]:
-        """How a layer packs the parameters that the function can take as they are."""
+    def own_layout(self) -> tuple[tuple[str, ...], ...]:
+        """The packing of the parameters that the function can take as they are."""
         arrays = [_names(self._matrices("W")), _names(self._matrices("U"))]
         if self.has_biases:
             arrays += [_names(self._biases()), _names(self._recurrent_biases(of_others=self._biases()))]
@@ -124,7 +120,7 @@ class Fused:
 
         They are `packed` itself where the layer packs its parameters as torch.nn does.
         """
-        if tuple(array.slots for array in cell.layout) == self._own_layout:
+        if tuple(array.slots for array in cell.layout) == self.own_layout:
             return list(packed)
         params = cell.unpack(packed)
         arrays = [_stacked(self._matrices(space), params) for space in ("W", "U")]
@@ -166,15 +162,23 @@ def fused_of(layer: Layer) -> Fused | None:
     """
     if layer.training and (layer.trace.noises or (layer.dropout and layer.dropout_per != "step")):
         return None
-    made = layer.packed_cells[0].made
-    if _KEY not in made:
-        made[_KEY] = _recognised(layer.trace)
-    return made[_KEY]
+    cell = layer.packed_cells[0]
+    _recognise_once(cell)
+    return cell.made[_KEY]
 
 
 _KEY = "torch's fused function"
 
 
+@torch.compiler.assume_constant_result  # torch.compile need not follow how equations are told
+def _recognise_once(cell: PackedCell) -> bool:
+    if _KEY not in cell.made:
+        fused = cell.made[_KEY] = _recognised(cell.trace)
+        _ = fused and (fused.has_biases, fused.own_layout)  # known from now on: torch.compile cannot follow their lock
+    return True
+
+
+@lru_cache(maxsize=256)
 def _recognised(trace: Trace) -> Fused | None:
     every_step = substitute(without_chance(trace), {MASK: Literal(1.0)})
     matches = recognise(replace(every_step, inputs=every_step.inputs[:1]), _OPERATORS)
@@ -190,6 +194,7 @@ def run_fused(
     values: Tensor,
     states: Sequence[Tensor] | None,
     *,
+    packed: Sequence[Sequence[Tensor]] | None = None,
     batch_sizes: Tensor | None = None,
     batch_first: bool = False,
 ) -> Results:
@@ -198,12 +203,12 @@ def run_fused(
     - `values`: (time, batch, features), or (batch, time, features) with `batch_first`; with `batch_sizes` the data of a
       PackedSequence, whose states are in the order of its rows.
     - `states`: every initial state (num_layers * num_directions, batch, size); zeros where there are none.
+    - `packed`: the parameters of every direction of every level; the layer's own where they are not given.
     """
-    weights = [
-        weight
-        for place, cell in enumerate(layer.packed_cells)
-        for weight in fused.weights(cell, layer.packed_parameters(place))
-    ]
+    if packed is None:
+        packed = [layer.packed_parameters(place) for place in range(len(layer.packed_cells))]
+    pairs = zip(layer.packed_cells, packed, strict=True)
+    weights = [weight for cell, parameters in pairs for weight in fused.weights(cell, parameters)]
     if states is None:
         batch = values.shape[0 if batch_first else 1] if batch_sizes is None else batch_sizes[0]
         states = [values.new_zeros(len(layer.packed_cells), batch, *shape) for shape in layer.state_shapes]

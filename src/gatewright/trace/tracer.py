@@ -207,7 +207,7 @@ def run_cell(cell: Cell) -> tuple[Tracer, Operands, tuple[Symbol, ...]]:
                 got=f"{type(error).__name__}: {error}",
                 do="use gw.tanh, gw.where, ... in place of functions of Python, math, NumPy and torch",
             ) from error
-    _check_order(cell, tracer, new)
+    _check_order(cell, tracer, operands, new)
     return tracer, operands, new
 
 
@@ -217,21 +217,33 @@ def _origin(error: Exception, cell: Cell) -> Where:
     return Where(cell.file, lines[-1] if lines else cell.line)
 
 
-def _check_order(cell: Cell, tracer: Tracer, new: tuple[Symbol, ...]) -> None:
-    returned = dict(zip(cell.states, new, strict=True))
+def _check_order(cell: Cell, tracer: Tracer, operands: Operands, new: tuple[Symbol, ...]) -> None:
     with tracer.at(Where(cell.file, cell.line)):
         tracer.own(new)
+    states, order = operands.states, ", ".join(cell.states)
     for (state, shape), value in zip(cell.states.items(), new, strict=True):
-        # One value may be two states (h = c), but what was computed for one state not stand in another's place. What a
-        # state was before may stand anywhere: `return new, h` is a delay line.
-        computed = value.op is not None and value.name is not None
-        swapped = computed and returned.get(value.name, value) is not value
-        if value.shape == shape and not swapped:
+        place = _place_taken(state, value, states, new)
+        if value.shape == shape and place is None:
             continue
+        meant = f"; where the exchange is meant, say so: `return {', '.join(f'1.0 * {v.name}' for v in new)}`"
         with tracer.at(value.where or Where(cell.file, cell.line)):
             raise tracer.error(
                 f"state {state!r} is returned in the wrong place or with the wrong shape",
-                expected=f"{state} {show_shape(shape)}, in the order {', '.join(cell.states)}",
+                expected=f"{state} {show_shape(shape)}, in the order {order}",
                 got=f"{_show(value)} {show_shape(value.shape)}",
-                do=f"end the cell with `return {', '.join(cell.states)}`",
+                do=f"end the cell with `return {order}`" + (meant if place and all(v.name for v in new) else ""),
             )
+
+
+def _place_taken(state: str, value: Symbol, states: Mapping[str, Symbol], new: tuple[Symbol, ...]) -> str | None:
+    """The state that a value seems to be of, where it is returned as another one.
+
+    A variable called as a state is that state. One value may be two states (`h = c`), and what a state was before the
+    step may become another one, as in a delay line; two states that become each other are a mistake.
+    """
+    name = value.name
+    if name is None or name == state or name not in states:
+        return None
+    there = dict(zip(states, new, strict=True))[name]
+    is_old = value is states[name]
+    return name if there is not value and (not is_old or there.name == state) else None
