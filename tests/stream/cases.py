@@ -31,6 +31,7 @@ CELLS = {
     "zoneout(gru)": gw.zoneout(0.3)(cells.gru),
     "masked(lstm)": gw.masked(cells.lstm),
     "leaky": leaky,
+    "tau_gru(delay=2)": cells.tau_gru(delay=2),
 }
 # No size is a multiple of another, nor of the width of a vector register.
 SIZES = {"input": 7, "hidden": 19, "context": 5}

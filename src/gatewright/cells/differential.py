@@ -59,13 +59,13 @@ def tau_gru(x, h, d, W, U, b, *, delay=1):
     title="Undamped independent controlled oscillatory RNN (UnICORNN)",
     paper="Rusch & Mishra 2021, UnICORNN: a recurrent model for learning very long time dependencies, ICML, "
     "arXiv:2103.05487",
-    convention="the position y is emitted, z is its velocity; the new z moves y; sigmoid(p.c) scales each unit's step",
+    convention="the position y is emitted, z is its velocity; the new z moves y; dt * sigmoid(p.c) is each unit's pace",
     differs="nothing; dt and alpha are tuned for each task: the defaults are for permuted MNIST; the authors' code "
     "starts p.y between 0 and 1 and p.c between -0.1 and 0.1",
 )
 def unicornn(x, y, z, W, b, p, *, dt=0.19, alpha=30.65):
-    """Oscillators that see only themselves and the input: `alpha` is their stiffness, `dt` the longest step."""
-    step = dt * sigmoid(p.c)
-    z = z - step * (tanh(p.y * y + W.y @ x + b.y) + alpha * y)
-    y = y + step * z
+    """Oscillators that see only themselves and the input: `alpha` is their stiffness, `dt` the highest pace."""
+    pace = dt * sigmoid(p.c)
+    z = z - pace * (tanh(p.y * y + W.y @ x + b.y) + alpha * y)
+    y = y + pace * z
     return y, z
