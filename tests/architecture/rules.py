@@ -53,7 +53,7 @@ THIRD_PARTY = {
     "onnx": ("backends.onnx",),
 }
 # Inside functions, or for types only, also here.
-DEFERRED = dict.fromkeys(("torch", "onnx", "h5py", "keras", "flax"), ("convert",)) | dict.fromkeys(
+DEFERRED = dict.fromkeys(("torch", "onnx", "h5py", "keras", "flax", "tensorflow"), ("convert",)) | dict.fromkeys(
     ("matplotlib", "ray", "dask", "distributed"), ("tasks",)
 )
 DEFERRED["onnxruntime"] = ("convert", "export")

@@ -33,6 +33,11 @@ def functional(kind: Any) -> Any:
     return keras.Model(inputs, outputs)
 
 
+def functionally(make: Callable[[Any], Any]) -> Any:
+    inputs = layers.Input((STEPS, FEATURES))
+    return keras.Model(inputs, make(inputs))
+
+
 MODELS: dict[str, Callable[[Any], Any]] = {
     "sequence": lambda kind: chain(kind(5, return_sequences=True)),
     "last without biases": lambda kind: chain(kind(5, use_bias=False)),
@@ -61,12 +66,65 @@ MODELS: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
-def random_model(make: Callable[[Any], Any], kind: Any) -> Any:
-    model = make(kind)
+OTHERS: dict[str, Callable[[], Any]] = {
+    "a state": lambda: functionally(
+        lambda i: layers.Dense(2)(layers.LSTM(4, return_state=True, return_sequences=True)(i)[1])
+    ),
+    "a state of two directions": lambda: functionally(
+        lambda i: layers.Bidirectional(layers.LSTM(4, return_state=True))(i)[3]
+    ),
+    "one step": lambda: functionally(lambda i: layers.Dense(2)(layers.GRU(4, return_sequences=True)(i)[:, -1])),
+    "a model in a model": lambda: chain(
+        keras.Sequential(
+            [layers.Input((STEPS, FEATURES)), layers.GRU(4, return_sequences=True), layers.BatchNormalization()]
+        ),
+        layers.GRU(3),
+    ),
+    "a cell": lambda: functionally(
+        lambda i: layers.Bidirectional(layers.RNN(layers.SimpleRNNCell(4), return_sequences=True), merge_mode="ave")(
+            layers.Masking(0.5)(i)
+        )
+    ),
+    "cells": lambda: functionally(
+        lambda i: layers.RNN([layers.LSTMCell(4), layers.GRUCell(3)])(layers.Masking(0.5)(i))
+    ),
+    "normalised": lambda: functionally(
+        lambda i: layers.LayerNormalization(scale=False)(
+            layers.GRU(4)(layers.LayerNormalization()(layers.GRU(3, return_sequences=True)(layers.Masking(0.5)(i))))
+        )
+    ),
+    "normalised by batch": lambda: chain(
+        layers.BatchNormalization(), layers.LSTM(4), layers.BatchNormalization(center=False, epsilon=0.1)
+    ),
+    "functions": lambda: chain(
+        layers.SimpleRNN(4, return_sequences=True),
+        layers.ReLU(0.4, 0.1, 0.05),
+        layers.LeakyReLU(),
+        layers.ELU(0.3),
+        layers.ReLU(6.0),
+        layers.ReLU(threshold=0.1),
+        layers.Dense(3, layers.LeakyReLU(0.2)),
+        layers.Activation("gelu"),
+        layers.Softmax(),
+    ),
+    "merged": lambda: chain(
+        layers.Masking(0.5),
+        layers.Bidirectional(layers.GRU(5, return_sequences=True), merge_mode="sum"),
+        layers.Bidirectional(layers.GRU(5), merge_mode="mul"),
+    ),
+    "directions of two functions": lambda: chain(
+        layers.Bidirectional(layers.LSTM(4), backward_layer=layers.LSTM(4, activation="relu", go_backwards=True))
+    ),
+}
+
+
+def random_model(make: Callable[..., Any], *kind: Any) -> Any:
+    model = make(*kind)
     generator = np.random.default_rng(3)
     for weight in model.weights:
         if "int" not in str(weight.dtype):
-            weight.assign(0.7 * generator.standard_normal(weight.shape))
+            drawn = 0.7 * generator.standard_normal(weight.shape)
+            weight.assign(np.abs(drawn) if "variance" in weight.path else drawn)
     for layer in model.layers:
         if isinstance(layer, layers.Normalization):
             layer.adapt(generator.standard_normal((20, STEPS, FEATURES))) if layer.input_mean is None else None
@@ -84,7 +142,7 @@ def random_inputs(model: Any) -> np.ndarray:
 
 
 def predicted(model: Any, inputs: np.ndarray) -> np.ndarray:
-    outputs = np.asarray(model.predict(inputs, verbose=0))
+    outputs = keras.ops.convert_to_numpy(model(inputs, training=False))
     return outputs.swapaxes(0, 1) if outputs.ndim == 3 else outputs
 
 
@@ -103,6 +161,46 @@ def test_keras_and_gatewright_compute_the_same_both_ways(name: str, kind: str, t
             convert.write(network, tmp_path / f"ours{target}", "keras")
             got = convert.FORMATS["keras"].run(tmp_path / f"ours{target}", inputs.swapaxes(0, 1))
             np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_else_a_model_may_have(name: str, tmp_path: Path) -> None:
+    model = random_model(OTHERS[name])
+    inputs = random_inputs(model)
+    wanted = predicted(model, inputs)
+    for suffix in (".keras", ".h5"):
+        model.save(tmp_path / f"theirs{suffix}")
+        network = convert.read(tmp_path / f"theirs{suffix}")
+        np.testing.assert_allclose(convert.run(network, inputs.swapaxes(0, 1)), wanted, rtol=1e-5, atol=1e-5)
+    convert.write(network, tmp_path / "ours.keras")
+    got = convert.FORMATS["keras"].run(tmp_path / "ours.keras", inputs.swapaxes(0, 1))
+    np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
+    convert.write(network, tmp_path / "ours.h5", "keras")
+    assert convert.compare(network, convert.read(tmp_path / "ours.h5", "keras"))[0] == 0.0
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_a_model_of_mixed_precision_is_proved_in_the_precision_of_its_weights(policy: str, tmp_path: Path) -> None:
+    model = random_model(lambda: chain(layers.Masking(0.5), layers.GRU(4, dtype=policy), layers.Dense(2, dtype=policy)))
+    model.save(tmp_path / "m.keras")
+    report = convert.convert(tmp_path / "m.keras", tmp_path / "again.keras")
+    assert report.differences.keys() == {
+        "both files, read here", "m.keras, run by Keras", "again.keras, run by Keras"
+    }  # fmt: skip
+    assert max(report.differences.values()) < 1e-6
+    assert report.notes == (
+        f"the model computes in {policy}; its weights are float32, and the conversion computes with them as they are",
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_of_fixed_sizes_is_proved_with_those(tmp_path: Path) -> None:
+    inputs = layers.Input((STEPS, FEATURES), batch_size=2)
+    random_model(lambda: keras.Model(inputs, layers.LSTM(4, stateful=True)(inputs))).save(tmp_path / "m.keras")
+    report = convert.convert(tmp_path / "m.keras", tmp_path / "m.safetensors", target_layout="gatewright")
+    assert report.differences["m.keras, run by Keras"] < 1e-6
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -19,6 +19,7 @@ from gatewright.convert import (
     own_file,
     rtneural,
     tables,
+    tensorflow_checkpoint,
     torch_run,
 )
 from gatewright.convert.equations import Equations
@@ -111,6 +112,13 @@ FORMATS: Mapping[str, Format] = {
             second=True,
         ),
         Format("keras1", keras_files.SUFFIXES, keras_files.read, keras_files.write_keras1, facts=_KERAS),
+        Format(
+            "tf2",
+            (tensorflow_checkpoint.SUFFIX,),
+            tensorflow_checkpoint.read,
+            tensorflow_checkpoint.write,
+            facts=_LAYERS,
+        ),
         Format("rtneural", (".json",), rtneural.read, rtneural.write, facts=_EQUATIONS),
         Format("rtneural-torch", (".json",), rtneural.read, rtneural.write_torch, facts=_EQUATIONS, named_only=True),
         *(

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.facts import PREFIX, unheeded
@@ -90,9 +89,7 @@ def run(path: Path, inputs: NDArray[Any], facts: Mapping[str, Any] | None = None
             layer.dtype_policy = "float32"
     sequences = len(known.reads) == 2 or isinstance(known.parts[0], Embedding)
     rows = inputs.swapaxes(0, 1) if sequences else inputs
-    predicted = loaded.predict(rows, verbose=0, batch_size=len(rows))
-    (found,) = predicted.values() if isinstance(predicted, dict) else (predicted,)
-    outputs = np.asarray(found[0] if isinstance(found, list) else found)
+    outputs = keras.ops.convert_to_numpy(*keras.tree.flatten(loaded(rows, training=False)))
     return outputs.swapaxes(0, 1) if outputs.ndim == 3 else outputs
 
 

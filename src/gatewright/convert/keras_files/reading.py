@@ -47,6 +47,7 @@ def network_of(layers: Sequence[Layer], version: Version, where: str) -> Network
     parts: list[Part] = []
     for layer in layers:
         chain.shape = chain.shape or _declared(layer)
+        chain.notes += _precision(layer)
         try:
             parts += _read(layer, chain)
         except ConversionError:
@@ -60,6 +61,18 @@ def network_of(layers: Sequence[Layer], version: Version, where: str) -> Network
     if not any(isinstance(part, Recurrent) for part in parts):
         raise ConversionError(f"{where} has no recurrent layer", got=", ".join(layer.kind for layer in layers))
     return Network(_folded(parts), notes=tuple(dict.fromkeys(chain.notes)))
+
+
+def _precision(layer: Layer) -> list[str]:
+    """What there is to tell of a layer that computes with other numbers than its weights are."""
+    said = layer.config.get("dtype")
+    inside = said.get("config") if isinstance(said, Mapping) else None
+    policy = str(inside.get("name") if isinstance(inside, Mapping) else said)
+    if not policy.startswith("mixed"):
+        return []
+    return [
+        f"the model computes in {policy}; its weights are float32, and the conversion computes with them as they are"
+    ]
 
 
 def network_of_some(layers: Sequence[Layer], prefix: str | Sequence[str], version: Version, where: str) -> Network:
@@ -77,7 +90,8 @@ def network_of_some(layers: Sequence[Layer], prefix: str | Sequence[str], versio
             )
         chosen.append(replace(named[0], call=PLAIN))
     network = network_of(chosen, version, where)
-    others = [one.name for one in layers if one.path not in {each.path for each in chosen} and one.kind not in NOTHING]
+    taken = {one.path for one in chosen}
+    others = ["/".join(one.path) for one in layers if one.path not in taken and one.kind not in NOTHING]
     left = f"layers were chosen by name, and the others were left out: {', '.join(others)}"
     return replace(network, parts=checked(network.parts)).noting(*([left] if others else []))
 

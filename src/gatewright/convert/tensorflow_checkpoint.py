@@ -1,0 +1,119 @@
+"""Checkpoints of TensorFlow, an .index file beside its data: opened by TensorFlow, where it is installed."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from gatewright.convert import flat
+from gatewright.convert.facts import PREFIX
+from gatewright.convert.files import check_finite
+from gatewright.convert.keras_files.architecture import Layer, version_of
+from gatewright.convert.keras_files.bare import network_of_weights
+from gatewright.convert.keras_files.containers import Model
+from gatewright.convert.naming import in_order
+from gatewright.convert.network import Network
+from gatewright.errors import ConversionError
+
+Arrays = Mapping[str, NDArray[Any]]
+SUFFIX = ".index"
+_VARIABLE = "/.ATTRIBUTES/VARIABLE_VALUE"  # behind the name of each variable that an object keeps
+_SLOT = "/.OPTIMIZER_SLOT/"
+_NUMBERED = "layer_with_weights-"  # what Keras calls the layers of a model, by their places in it
+_PATH = re.compile(r"(.+?)(?:/(forward|backward)_layer)?(?:/cell(/cells/\d+)?)?/([^/]+)")
+_KERAS = version_of("2.15.0-tf")
+
+
+def read(path: Path, facts: Mapping[str, Any]) -> Network:
+    """The recurrent layers of a checkpoint: of a Keras model, or of variables by name as TensorFlow 1 has them.
+
+    Raises ConversionError where TensorFlow is not installed, and where the file is damaged.
+    """
+    return network_of(path, variables(path), facts)
+
+
+def write(network: Network, path: Path) -> None:
+    """Refuse to write.
+
+    Raises ConversionError.
+    """
+    del network
+    raise ConversionError(
+        f"{path}: checkpoints of TensorFlow are read, and not written",
+        do="write .h5 or .keras, load that with Keras, and save the checkpoint there",
+    )
+
+
+def variables(path: Path) -> dict[str, NDArray[Any]]:
+    """The variables of a checkpoint that are floating-point numbers, by name."""
+    if not path.is_file():
+        raise ConversionError(f"there is no file {path}", do="give the .index file of a checkpoint")
+    try:
+        from tensorflow import train
+    except ImportError as error:
+        raise ConversionError(
+            f"{path} is a checkpoint of TensorFlow, and TensorFlow is not installed",
+            do="pip install 'gatewright[tensorflow]', or save the model as .keras or .h5 where it was made",
+        ) from error
+    try:
+        reader = train.load_checkpoint(str(path.with_suffix("")))
+        kinds = {name: kind for name, kind in reader.get_variable_to_dtype_map().items() if kind.is_floating}
+        shapes = reader.get_variable_to_shape_map()
+        claimed = sum(kind.size * prod(shapes[name]) for name, kind in kinds.items())
+        held = sum(one.stat().st_size for one in path.parent.glob(f"{path.stem}.data-*"))
+        if claimed > held:
+            raise ValueError(f"{claimed:,} bytes of numbers in {held:,} bytes of data")
+        arrays = {name: reader.get_tensor(name) for name in kinds}
+    except Exception as error:  # a damaged file fails in as many ways as it can be damaged
+        raise ConversionError(
+            f"{path} cannot be read",
+            expected="the .index file of a checkpoint, with its .data files beside it",
+            got=f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}",
+            do="copy or download all files of the checkpoint again",
+        ) from error
+    for name, array in arrays.items():
+        check_finite(path, name, array)
+    return arrays
+
+
+def network_of(path: Path, arrays: Arrays, facts: Mapping[str, Any]) -> Network:
+    """The recurrent layers among the variables of a checkpoint, by their names there.
+
+    Raises ConversionError where there are none, or their names do not tell in which order they are.
+    """
+    named = {
+        name.removesuffix(_VARIABLE): array
+        for name, array in arrays.items()
+        if name.endswith(_VARIABLE) and _SLOT not in name
+    }
+    if not named:
+        return flat.read(arrays, "tf1", facts)
+    layers: dict[str, dict[str, NDArray[Any]]] = {}
+    rest: dict[str, NDArray[Any]] = {}
+    for name in sorted(named, key=in_order):
+        found = _PATH.fullmatch(name)
+        if found is None or name.startswith("optimizer/"):
+            rest[name] = named[name]
+            continue
+        layer, direction, cell, last = found.groups()
+        key = f"{direction}/{last}" if direction else last
+        layers.setdefault(f"{layer}/cell{cell}" if cell else layer, {})[key] = named[name]
+    recurrent = [name for name, own in layers.items() if any("recurrent_kernel" in key for key in own)]
+    if facts.get(PREFIX) is None and len(recurrent) > 1 and not _in_one_model(recurrent):
+        raise ConversionError(
+            f"{path}: the names of these layers do not tell in which order they follow one another",
+            got=", ".join(recurrent),
+            do="name those that are meant with prefix, in their order",
+        )
+    listed = tuple(Layer("", name, {}, own, path=(name,)) for name, own in layers.items())
+    network = network_of_weights(path, Model(listed, _KERAS, described=False), facts)
+    return replace(network, layout="tf2", rest={**network.rest, **rest})
+
+
+def _in_one_model(names: list[str]) -> bool:
+    """Whether layers are numbered by their places in one model."""
+    return len({name.partition(_NUMBERED)[0] for name in names}) == 1 and all(_NUMBERED in name for name in names)
