@@ -155,3 +155,32 @@ def test_what_is_no_json_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "model.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ConversionError, match="cannot be read|is no JSON object"):
         convert.read(tmp_path / "model.json")
+
+
+@pytest.mark.parametrize("digits", [5, 7, 8, 9, 12, 17])
+def test_rounded_decimals_of_single_precision_are_of_single_precision(digits: int, tmp_path: Path) -> None:
+    wanted = np.random.default_rng(4).standard_normal((12, 4)).astype(np.float32) ** 3
+    rounded = [[float(f"{number:.{digits - 1}e}") for number in row] for row in wanted.tolist()]
+    state = {"weight_ih": rounded, "weight_hh": rounded}
+    (tmp_path / "one.json").write_text(json.dumps({f"gru.{name}_l0": array for name, array in state.items()}))
+    (layer,) = convert.read(tmp_path / "one.json").recurrent
+    assert {array.dtype for array in layer.directions[0].values()} == {np.dtype(np.float32)}
+    if digits >= 9:  # so many tell every number of float32 from all others
+        np.testing.assert_array_equal(layer.directions[0]["W.r"], wanted[:4])
+
+
+@pytest.mark.parametrize("digits", [12, 15, 17])
+def test_decimals_of_double_precision_stay_of_double_precision(digits: int, tmp_path: Path) -> None:
+    numbers = np.random.default_rng(4).standard_normal((12, 4))
+    rounded = [[float(f"{number:.{digits - 1}e}") for number in row] for row in numbers.tolist()]
+    content = {"gru.weight_ih_l0": rounded, "gru.weight_hh_l0": rounded}
+    (tmp_path / "one.json").write_text(json.dumps(content))
+    (layer,) = convert.read(tmp_path / "one.json").recurrent
+    np.testing.assert_array_equal(layer.directions[0]["U.r"], np.array(rounded[:4]))
+
+
+def test_numbers_beyond_single_precision_are_of_double_precision(tmp_path: Path) -> None:
+    matrix = [[1e300] * 4] * 12
+    (tmp_path / "one.json").write_text(json.dumps({"gru.weight_ih_l0": matrix, "gru.weight_hh_l0": matrix}))
+    (layer,) = convert.read(tmp_path / "one.json").recurrent
+    assert layer.directions[0]["W.z"].dtype == np.float64

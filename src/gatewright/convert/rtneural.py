@@ -225,7 +225,7 @@ def _weights(path: Path, where: str, layer: Object, ranks: tuple[int, ...]) -> l
 
 
 def _array(path: Path, where: str, value: Any) -> Array:
-    """Numbers out of lists of lists, of float32 where they are such."""
+    """Numbers out of lists of lists, in float32 where the decimals are of such."""
     shape: list[int] = []
     inner = value
     while isinstance(inner, list) and len(shape) <= MOST_RANK:
@@ -239,9 +239,26 @@ def _array(path: Path, where: str, value: Any) -> Array:
         )
     array = np.array(numbers, np.float64).reshape(shape)
     check_finite(path, where, array)
+    return array.astype(np.float32) if is_single(array) else array
+
+
+def is_single(array: Array) -> bool:
+    """Whether numbers that were read from decimals are those of single precision, exact or rounded to some digits.
+
+    A number counts as such where the nearest one of float32, printed with as many digits, is that number. What was
+    printed of double precision with 16 or 17 digits is not.
+    """
     with np.errstate(over="ignore"):
-        narrow = array.astype(np.float32)
-    return narrow if np.array_equal(narrow, array) else array
+        narrow = array.astype(np.float32).astype(np.float64)
+    if not np.isfinite(narrow).all():
+        return False
+    others = narrow != array
+    return all(map(_is_rounded, array[others].tolist(), narrow[others].tolist()))
+
+
+def _is_rounded(number: float, narrow: float) -> bool:
+    digits = repr(abs(number)).partition("e")[0].replace(".", "").strip("0")
+    return float(f"{narrow:.{len(digits) - 1}e}") == number
 
 
 def _flatten(value: Any, shape: list[int], numbers: list[float]) -> bool:

@@ -16,7 +16,6 @@ from gatewright.axes import HIDDEN, INPUT
 from gatewright.backends.onnx import layers
 from gatewright.backends.onnx.graph import Graph, Kind, Tensor
 from gatewright.backends.onnx.regroup import evaluated
-from gatewright.backends.onnx.serialise import serialised
 from gatewright.backends.onnx.steps import Given
 from gatewright.convert.apply import plain
 from gatewright.convert.network import (
@@ -82,7 +81,9 @@ class Writer:
         self.scanned: dict[str, _Loop] = {}
 
     def content(self) -> bytes:
-        """The file, held to onnx's checker."""
+        """The file, held to onnx's checker. Raises ModuleNotFoundError without the package onnx."""
+        from gatewright.backends.onnx.serialise import serialised  # the package onnx is an extra
+
         graph, first = self.graph, self.network.parts[0]
         if isinstance(first, Embedding | OneHot):
             value = graph.input("symbols", ("time", "batch"), kind=Kind.COUNT)
