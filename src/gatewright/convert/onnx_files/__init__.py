@@ -67,10 +67,14 @@ def run(
     Rows of a graph that is given lengths have all steps where none are given here. States that a graph is given are
     zero, as they are read.
 
-    Raises ImportError without ONNX Runtime, ConversionError where the graph wants states of unknown size.
+    Raises ImportError without ONNX Runtime, ConversionError where it cannot run the graph, or the graph wants states of
+    unknown size.
     """
     del facts  # the file says all
-    session, found = session_of(path), reading(path)
+    found = reading(path)
+    if found.batch_first:
+        raise ConversionError("it does not run recurrent operators of layout=1, the batch first")
+    session = session_of(path)
     wanted = {each.name: each for each in session.get_inputs()}
     order = np.argsort([int(found.time.label), int(found.batch.label)])
     steps, rows = inputs.shape[:2]

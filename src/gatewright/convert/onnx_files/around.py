@@ -272,7 +272,7 @@ def flatten(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
     """All steps of a row side by side."""
     stream = operands[0]
     if isinstance(stream, Stream) and attributes.get("axis", 1) % max(len(stream.axes), 1) == 1:
-        return stream if len(stream.axes) == 2 else _flat(parts, stream)
+        return stream if len(stream.axes) == 2 else _flat(parts, stream.side_by_side())
     raise ConversionError("it joins other axes than those behind the first")
 
 
@@ -291,7 +291,7 @@ def _flat(parts: Parts, stream: Stream) -> Value:
 def reshaped(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
     """Steps side by side, or axes joined and taken apart without moving a number."""
     node = Moved(operands, attributes, parts.roles.get("time"))
-    stream, items = node.stream, items_of(node)
+    stream, items = node.stream.side_by_side(), items_of(node)
     in_order = [parts.roles.get("batch"), parts.roles.get("time"), FEATURES]
     if len(items) == 2 and list(stream.labels) == in_order and not stream.apart:
         batch, steps, features = stream.axes
@@ -299,7 +299,12 @@ def reshaped(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
         by_name = items[0] in (0, batch.label) or (batch.size is not None and items[0] == batch.size)
         if (by_name and items[1] in (-1, wide)) or (items[0] == -1 and items[1] == wide and steps.size != 1):
             return _flat(parts, stream)
-    return reshape(node)
+    try:
+        return reshape(node)
+    except ConversionError as error:
+        called = {label: role for role, label in parts.roles.items()}
+        axes = ", ".join(called.get(label, label) for label in node.stream.labels)
+        raise ConversionError(error.problem, expected=error.expected, got=f"axes {axes} to {items}") from error
 
 
 def _last(parts: Parts) -> Part | None:

@@ -60,6 +60,7 @@ class Reading:
     axes: tuple[str, ...]  # of the output
     states: tuple[str, ...]  # further inputs
     lengths: str  # the input that they are; empty without
+    batch_first: bool  # whether an operator is of the layout that ONNX Runtime does not run
 
 
 class Reader:
@@ -100,7 +101,17 @@ class Reader:
         network = Network(tuple(parts.found), "onnx", notes=tuple(parts.notes), lengths=parts.lengths)
         axes = {axis.label: axis for axis in self.declared[parts.source]}
         states = tuple(name for name in parts.given if name != parts.lengths_from)
-        return Reading(network, parts.source, axes[time], axes[batch], result, labels, states, parts.lengths_from)
+        return Reading(
+            network,
+            parts.source,
+            axes[time],
+            axes[batch],
+            result,
+            labels,
+            states,
+            parts.lengths_from,
+            parts.batch_first,
+        )
 
     def _loop(self, place: int) -> None:
         """The layer whose last node this is, if there is one."""

@@ -48,6 +48,7 @@ class Parts:
         self.source: str | None = None
         self.lengths: Lengths | None = None  # of the rows
         self.lengths_from = ""  # the graph's input that they are
+        self.batch_first = False  # whether an operator is of the layout that ONNX Runtime does not run
         self.version = 1  # of the network: what a node gives stands for the network as it was then
 
     def take(self, value: Value | None) -> Stream:
@@ -125,6 +126,7 @@ class Parts:
         if not {"W", "R"} <= arrays.keys():
             raise ConversionError("it has no W or no R")
         batch_first = bool(attributes.get("layout"))
+        self.batch_first |= batch_first
         stream = self.take(named.get("X"))
         time, batch = self._roles(stream, batch_first)
         shape = (arrays["W"].shape[0], 1, arrays["R"].shape[-1])

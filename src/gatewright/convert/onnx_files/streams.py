@@ -249,13 +249,13 @@ def _regrouped(stream: Stream) -> list[Stream]:
         return [replace(stream, axes=(*stream.apart, *axes[1:]), apart=()), stream]
     without = tuple(axis for axis in axes if (axis.label, axis.size) not in ((DIRECTIONS, 1), (STEP, 1)))
     found = [stream, replace(stream, axes=without)]
-    if stream.labels[-2:] == (DIRECTIONS, FEATURES) and None not in (axes[-1].size, axes[-2].size):
-        both = Axis(FEATURES, (axes[-1].size or 0) * (axes[-2].size or 0))
-        found.append(replace(stream, axes=(*axes[:-2], both)))
-    if len(axes) == 3 and DIRECTIONS not in stream.labels and STEP not in stream.labels:
-        count = product_of([axis.label if axis.size is None else axis.size for axis in axes[:2]])
+    joined = stream.side_by_side()
+    found += [joined] if joined != stream else []
+    if len(joined.axes) == 3 and DIRECTIONS not in joined.labels and STEP not in joined.labels:
+        leading, features = joined.axes[:2], joined.axes[2]
+        count = product_of([axis.label if axis.size is None else axis.size for axis in leading])
         rows = Axis(ROWS, count) if isinstance(count, int) else Axis(count)
-        found.append(replace(stream, axes=(rows, axes[2]), apart=axes[:2]))
+        found.append(replace(joined, axes=(rows, features), apart=leading))
     return found
 
 

@@ -106,6 +106,13 @@ class Stream:
             raise ConversionError("it joins what are not the two directions of one layer, forwards first")
         return replace(self, half=None, last=last)
 
+    def side_by_side(self) -> "Stream":
+        """The same with both directions of each step as features of it, where they are its last axes."""
+        *others, directions, features = (Axis(""), *self.axes)
+        if directions.label != DIRECTIONS or None in (directions.size, features.size):
+            return self
+        return replace(self, axes=(*others[1:], Axis(FEATURES, (directions.size or 0) * (features.size or 0))))
+
     def with_features(self, size: int) -> "Stream":
         """The same with other features."""
         return replace(self, axes=(*self.axes[:-1], Axis(FEATURES, size)))
