@@ -21,7 +21,7 @@ def masked(cell: Cell) -> Cell:
     This is the mask of Theano's sentiment tutorial, m * h' + (1 - m) * h, for masks of zeros and ones.
     """
     if "mask" in cell.inputs:
-        raise CellError(f"cell {cell.label!r} is masked already", do="use gw.masked once")
+        raise CellError(f"cell {cell.label!r} is masked already", do="use masked once")
 
     def equations(operands: Operands) -> tuple[Symbol, ...]:
         new = step(cell, operands)
@@ -38,14 +38,14 @@ def zoneout(rate: float | Mapping[str, float]) -> Variation:
     are mixed in that proportion.
     """
     for value in rate.values() if isinstance(rate, Mapping) else [rate]:
-        _check_rate("gw.zoneout", value)
+        _check_rate("zoneout", value)
 
     def vary(cell: Cell) -> Cell:
         rates = rate if isinstance(rate, Mapping) else dict.fromkeys(cell.states, rate)
         unknown = sorted(set(rates) - set(cell.states))
         if unknown:
             raise OptionError(
-                f"gw.zoneout names a state that cell {cell.label!r} does not have",
+                f"zoneout names a state that cell {cell.label!r} does not have",
                 expected=", ".join(cell.states),
                 got=unknown[0],
             )
@@ -73,7 +73,7 @@ def recurrent_dropout(rate: float, per: str = "sequence") -> Variation:
     `per="sequence"` keeps one mask for a whole sequence, as in the paper; `per="step"` draws a new one at every step.
     All gates of a cell share the mask. The elementwise path of a state (z * h) is never dropped.
     """
-    _check_rate("gw.recurrent_dropout", rate)
+    _check_rate("recurrent_dropout", rate)
 
     def vary(cell: Cell) -> Cell:
         def equations(operands: Operands) -> tuple[Symbol, ...]:
@@ -143,7 +143,7 @@ def residual(cell: Cell) -> Cell:
     What is emitted is a further first state, `out`, which no equation reads. The input must be as wide as the output.
     """
     if "out" in cell.states:
-        raise CellError(f"cell {cell.label!r} already has a state 'out'", do="use gw.residual once")
+        raise CellError(f"cell {cell.label!r} already has a state 'out'", do="use residual once")
     first = next(iter(cell.states.values()))
 
     def equations(operands: Operands) -> tuple[Symbol, ...]:

@@ -5,12 +5,15 @@ The text is parsed, never evaluated; only a file of the user's own is run, since
 
 import ast
 import importlib.util
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
+from inspect import signature
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from gatewright import cells, lang
-from gatewright.errors import OptionError
+from gatewright.errors import GatewrightError, OptionError
 from gatewright.lang import Cell
 
 _VARIATIONS: dict[str, Callable[..., Any]] = {
@@ -40,6 +43,8 @@ def read_cell(text: str) -> Cell:
     path, colon, name = text.rpartition(":")
     if colon and path.endswith(".py"):
         return _from_file(Path(path).expanduser(), name)
+    if text.endswith(".py"):
+        raise OptionError(f"{text!r} names a file and no cell in it", do=f"name a cell of the file: {text}:my_cell")
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
@@ -60,10 +65,35 @@ def _read(tree: ast.expr, text: str) -> Any:
     options = {one.arg: _read_value(one.value, text) for one in tree.keywords if one.arg is not None}
     if len(options) < len(tree.keywords) or (isinstance(made, Cell) and arguments):
         raise _unreadable(text)
+    _check_functions(made, options)
     try:
         return made(*arguments, **options)
+    except GatewrightError:
+        raise
     except TypeError as error:
-        raise OptionError(f"{text!r} cannot be made: {error}") from error
+        raise OptionError(
+            f"{text!r} gives {_name_of(tree)} too much, too little or what it does not know",
+            expected=f"{_name_of(tree)} with {', '.join(signature(made).parameters)}",
+        ) from error
+
+
+def _name_of(tree: ast.Call) -> str:
+    """What is called there, as it was written."""
+    return ast.unparse(tree.func)
+
+
+def _check_functions(made: Any, options: Mapping[str, Any]) -> None:
+    """An option that is a function, such as a gate's, is given one."""
+    functions = (
+        {key for key, value in made.defaults.items() if callable(value)} if isinstance(made, Cell) else set[str]()
+    )
+    wrong = next((key for key, value in options.items() if key in functions and not callable(value)), None)
+    if wrong is not None:
+        raise OptionError(
+            f"option {wrong!r} of cell {made.name!r} is a function",
+            expected="one of " + ", ".join(_FUNCTIONS),
+            got=str(options[wrong]),
+        )
 
 
 def _read_argument(tree: ast.expr, text: str) -> Any:
@@ -93,15 +123,33 @@ def _unreadable(text: str) -> OptionError:
 def _from_file(path: Path, name: str) -> Cell:
     specification = importlib.util.spec_from_file_location(f"gatewright_user_{path.stem}", path)
     if not path.is_file() or specification is None or specification.loader is None:
-        raise OptionError(f"there is no file {path} to take the cell {name!r} from")
+        raise OptionError(
+            f"there is no file {path} to take the cell {name!r} from", do="give its path from this folder, or in full"
+        )
     module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:  # whatever the user's own code does
+        raise OptionError(
+            f"{path} cannot be run to take the cell {name!r} from it",
+            got=f"{type(error).__name__} in line {_line(error, path)}: {error}",
+            do=f"mend the file; python {shlex.quote(str(path))} shows where it stops",
+        ) from error
     found = getattr(module, name, None)
     if not isinstance(found, Cell):
         there = [key for key, value in vars(module).items() if isinstance(value, Cell)]
         raise OptionError(
             f"{path} has no cell named {name!r}",
             expected="one of " + ", ".join(there) if there else "a function with @gw.cell",
-            got=f"{name} is {type(found).__name__}" if found is not None else None,
+            got=f"{name} is a {type(found).__name__} that is no cell" if found is not None else None,
+            do="put @gw.cell above the function" if callable(found) else None,
         )
     return found
+
+
+def _line(error: Exception, path: Path) -> int:
+    """The line of that file in which it went wrong."""
+    if isinstance(error, SyntaxError) and error.lineno is not None:
+        return error.lineno
+    own = [frame.lineno for frame in extract_tb(error.__traceback__) if Path(frame.filename) == path and frame.lineno]
+    return own[-1] if own else 1
