@@ -448,7 +448,7 @@ def test_a_description_that_makes_no_sense(change: dict[str, Any], reason: str, 
     first, *rest = message(path).split("\n")
     assert first.startswith(f"the description in FILE makes no sense: {reason}")
     assert rest[-2:] == [
-        "  expected: what gatewright.model_file.save writes",
+        "  expected: a description as it was saved",
         "  do: save the model again from where it was trained",
     ]
 

@@ -156,31 +156,31 @@ def test_a_rate_of_zero_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("vary", "kind", "text"),
     [
-        (lambda: masked(masked(unit)), CellError, "cell 'masked(unit)' is masked already\n  do: use gw.masked once"),
+        (lambda: masked(masked(unit)), CellError, "cell 'masked(unit)' is masked already\n  do: use masked once"),
         (
             lambda: residual(residual(unit)),
             CellError,
-            "cell 'residual(unit)' already has a state 'out'\n  do: use gw.residual once",
+            "cell 'residual(unit)' already has a state 'out'\n  do: use residual once",
         ),
         (
             lambda: zoneout(1.0),
             OptionError,
-            "gw.zoneout has a rate that cannot be\n  expected: 0 <= rate < 1\n  got: 1.0",
+            "zoneout has a rate that cannot be\n  expected: 0 <= rate < 1\n  got: 1.0",
         ),
         (
             lambda: zoneout({"h": -0.1}),
             OptionError,
-            "gw.zoneout has a rate that cannot be\n  expected: 0 <= rate < 1\n  got: -0.1",
+            "zoneout has a rate that cannot be\n  expected: 0 <= rate < 1\n  got: -0.1",
         ),
         (
             lambda: zoneout({"m": 0.1})(unit),
             OptionError,
-            "gw.zoneout names a state that cell 'unit' does not have\n  expected: h, c\n  got: m",
+            "zoneout names a state that cell 'unit' does not have\n  expected: h, c\n  got: m",
         ),
         (
             lambda: recurrent_dropout(1),
             OptionError,
-            "gw.recurrent_dropout has a rate that cannot be\n  expected: 0 <= rate < 1\n  got: 1",
+            "recurrent_dropout has a rate that cannot be\n  expected: 0 <= rate < 1\n  got: 1",
         ),
     ],
 )

@@ -56,7 +56,13 @@ def test_what_cannot_be_read(text: str) -> None:
         ("gro", "the catalogue has no cell 'gro'"),
         ("gru(rest=1)", "cell 'gru' has no option 'rest'"),
         ("zoneout(0.1)", "'zoneout(0.1)' is no cell but makes one of another"),
-        ("zoneout(rote=0.1)(gru)", "'zoneout(rote=0.1)(gru)' cannot be made"),
+        (
+            "zoneout(rote=0.1)(gru)",
+            "'zoneout(rote=0.1)(gru)' cannot be made: zoneout is given too much, too little or what it does not know",
+        ),
+        ("gru(gate=foo)", "option 'gate' of cell 'gru' is a function\n  expected: one of sigmoid, tanh, "),
+        ("gru(gate=3)", "option 'gate' of cell 'gru' is a function\n"),
+        ("mine.py", "'mine.py' names a file and no cell in it\n  do: name a cell of the file: mine.py:my_cell"),
     ],
 )
 def test_what_there_is_not(text: str, beginning: str) -> None:
@@ -78,4 +84,35 @@ def test_a_cell_in_a_file(tmp_path: Path) -> None:
     assert str(caught.value) == f"{path} has no cell named 'leeky'\n  expected: one of leaky"
     with pytest.raises(OptionError) as caught:
         read_cell(f"{tmp_path}/none.py:leaky")
-    assert str(caught.value) == f"there is no file {tmp_path}/none.py to take the cell 'leaky' from"
+    assert str(caught.value) == (
+        f"there is no file {tmp_path}/none.py to take the cell 'leaky' from\n"
+        "  do: give its path from this folder, or in full"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        ("x = 1\ndef (\n", "SyntaxError in line 2: "),
+        ("\n\nimport no_such_package\n", "ModuleNotFoundError in line 3: No module named 'no_such_package'"),
+        ("def divide():\n    return 1 / 0\n\n\ndivide()\n", "ZeroDivisionError in line 2: division by zero"),
+    ],
+)
+def test_a_file_that_does_not_run_is_named_with_its_line(content: str, got: str, tmp_path: Path) -> None:
+    path = tmp_path / "my cells.py"
+    path.write_text(content)
+    with pytest.raises(OptionError) as caught:
+        read_cell(f"{path}:leaky")
+    assert caught.value.problem == f"{path} cannot be run to take the cell 'leaky' from it"
+    assert (caught.value.got or "").startswith(got)
+    assert caught.value.do == f"mend the file; python '{path}' shows where it stops"
+
+
+def test_a_function_that_is_no_cell(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def plain(x):\n    return x\n")
+    with pytest.raises(OptionError) as caught:
+        read_cell(f"{tmp_path}/mine.py:plain")
+    assert str(caught.value) == (
+        f"{tmp_path}/mine.py has no cell named 'plain'\n  expected: a function with @gw.cell\n"
+        "  got: plain is a function that is no cell\n  do: put @gw.cell above the function"
+    )

@@ -110,6 +110,8 @@ def _show(console: Terminal, found: "Comparison", files: list[Path], jobs: int) 
     runs = max(row.runs for row in found.rows)
     spread = f"mean ± standard deviation of {runs} runs" if runs > 1 else "one run each"
     console.print(f"{spread}; {jobs} at a time share the machine" if jobs > 1 else spread)
+    for remark in found.remarks:
+        print_line(console, remark)
     for row in found.rows:
         show_samples(console, {f"{called(found, row)}: {title}": text for title, text in row.samples.items()})
     for run, problem in found.problems.items():

@@ -75,7 +75,7 @@ def _beside(title: str, text: str) -> Iterator[str]:
         pieces = wrap(line, _WIDTH - len(first) - 1, drop_whitespace=False) or [""]
         yield f"{first}|{pieces[0]}"
         first = " " * len(first)
-        yield from (f"{first} {piece}" for piece in pieces[1:])
+        yield from (f"{first} {piece.lstrip()}" for piece in pieces[1:])
 
 
 def print_line(console: Terminal, line: str) -> None:

@@ -114,7 +114,17 @@ def choose(framework: str, equations: Equations, parameters: Parameters) -> Layo
         expected=", ".join(row.title for row in layouts(framework)) or "a framework that the table knows",
         got="; ".join(reasons) or f"it has no {equations.family}",
         do="choose another layout, or export the equations to ONNX",
+        shell=_way_out(framework, equations),
     )
+
+
+def _way_out(framework: str, equations: Equations) -> str:
+    """What to type where a framework has no such layer: a GRU can be trained with the reset that it has."""
+    has = {row.reset for row in layouts(framework, equations.family) if row.reset}
+    other = "; or write the model as ONNX: gatewright export RUN FILE.onnx"
+    if equations.reset and has and equations.reset not in has:
+        return f"train the network again with --cell 'gru(reset={has.pop()})', which {framework} has{other}"
+    return f"choose another layout with --to{other}"
 
 
 def _naming_for(framework: str, *, layers: int, both: bool, alone: bool) -> Naming:

@@ -129,6 +129,7 @@ def _best(
             f"the arrays {', '.join(best[0][1].values())} fit several layouts",
             expected="one of " + ", ".join(row.key for row, _ in best),
             do='say which it is, as in family="lstm"',
+            shell="say which it is, as in --family lstm",
         )
     yield best[0]
 

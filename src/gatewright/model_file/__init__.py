@@ -100,7 +100,7 @@ def load(path: str | os.PathLike[str]) -> ModelFile:
     except ValueError as error:
         raise ModelFileError(
             f"the description in {path} makes no sense: {error}",
-            expected="what gatewright.model_file.save writes",
+            expected="a description as it was saved",
             do=AGAIN,
         ) from error
     _check_shapes(path, model)
@@ -135,6 +135,7 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
             expected=f"metadata with a description under {KEY!r}",
             got=", ".join(map(repr, metadata)) or "no metadata",
             do="give a file that `gatewright train` or gatewright.model_file.save wrote",
+            shell="give a file that `gatewright train` or `gatewright convert` wrote",
         )
     if header.get("format_version") != FORMAT_VERSION:
         raise ModelFileError(

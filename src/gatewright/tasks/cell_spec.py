@@ -72,14 +72,9 @@ def _read(tree: ast.expr, text: str) -> Any:
         raise
     except TypeError as error:
         raise OptionError(
-            f"{text!r} gives {_name_of(tree)} too much, too little or what it does not know",
-            expected=f"{_name_of(tree)} with {', '.join(signature(made).parameters)}",
+            f"{text!r} cannot be made: {ast.unparse(tree.func)} is given too much, too little or what it does not know",
+            expected=f"{ast.unparse(tree.func)}({', '.join(signature(made).parameters)})",
         ) from error
-
-
-def _name_of(tree: ast.Call) -> str:
-    """What is called there, as it was written."""
-    return ast.unparse(tree.func)
 
 
 def _check_functions(made: Any, options: Mapping[str, Any]) -> None:

@@ -199,7 +199,7 @@ def perform(run: Run, stop: Path) -> Outcome:
             stop.touch()  # whoever was interrupted, it is meant for all
             return Outcome(run)
         except GatewrightError as error:
-            return Outcome(run, problem=str(error))
+            return Outcome(run, problem=error.in_shell())
 
 
 def _with(made: Recipe, **changes: Any) -> Recipe:

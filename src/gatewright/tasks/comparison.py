@@ -50,6 +50,7 @@ class Comparison:
     over: str | None  # the setting that is varied, where one is
     rows: tuple[Row, ...]
     problems: Mapping[str, str]  # by run: why it has no result
+    remarks: tuple[str, ...] = ()  # of sizes that were smaller than asked for
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -72,7 +73,15 @@ def comparison(outcomes: Sequence[Outcome]) -> Comparison:
         over=outcomes[0].run.over,
         rows=tuple(_row(found, part, metric) for found in groups.values()),
         problems={one.run.title: one.problem for one in outcomes if one.problem is not None},
+        remarks=tuple(dict.fromkeys(filter(None, map(_remark, outcomes)))),
     )
+
+
+def _remark(outcome: Outcome) -> str:
+    """What the run's settings are in the end, where they are not what was asked for."""
+    made, result = outcome.run.made, outcome.result
+    differing = {} if result is None else {k: v for k, v in result.settings.items() if v != getattr(made, k)}
+    return made.told_of(differing)
 
 
 def _check_measured(wanted: str | None, found: str, result: Result | None) -> None:

@@ -70,8 +70,11 @@ def tune(search: Search, trials: int, console: Terminal) -> Study:
 
     Raises Interrupted where it was asked to stop; the trial that was at work is then the next one's to go on with.
     """
-    if "validation" not in search.made.data(search.source).parts:
+    data = search.made.data(search.source)
+    if "validation" not in data.parts:
         raise OptionError("the data has no validation part to tell good settings by", do="hold out a part of it")
+    if data.fitted:
+        console.print(search.made.told_of(data.fitted), soft_wrap=True)
     study = open_study(search)
     at_work: list[int] = []
 

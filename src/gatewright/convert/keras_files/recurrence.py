@@ -194,7 +194,8 @@ def guessed(arrays: Arrays, name: str, version: Version, facts: Mapping[str, Any
         raise ConversionError(
             f"the arrays of layer {name!r} fit several layouts, which compute different things",
             expected="one of " + ", ".join(row.title for row in fitting),
-            do="save the whole model, or say which: --reset after, or reset='after' in Python",
+            do="save the whole model, or say which: read(path, reset='after')",
+            shell="save the whole model, or say which: --reset before or --reset after",
         )
     row = fitting[0]
     gate = facts.get("gate") or (version.gate if version.gate in row.gate else None)

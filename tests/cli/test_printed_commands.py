@@ -1,0 +1,142 @@
+"""What a command prints at its end can be pasted, and works as it was printed; what it shows fits 80 columns."""
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gatewright.cli.results import argument, show_samples
+from gatewright.tasks.recipe import Expected
+from gatewright.terminal import Terminal
+from tests.cli.conftest import Said
+from tests.tasks.own_data import small_reviews, small_table
+from tests.tasks.small import WORDS
+
+Invoke = Callable[..., Said]
+FOLDER = "it's my [bold]data"
+
+
+def small_prose(folder: Path) -> str:
+    path = folder / "prose.txt"
+    path.write_text("The fog came. A lamp was lit. The sea was calm. " * 8 + WORDS)
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of one's own, whose name a shell would take apart."""
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def typed(line: str) -> list[str]:
+    """The words of a command line, as a shell reads it."""
+    command, *words = shlex.split(line)
+    assert command == "gatewright"
+    return words
+
+
+@pytest.mark.parametrize(
+    ("recipe", "made", "settings"),
+    [
+        ("text", small_prose, "hidden=4 epochs=1"),
+        ("words", small_prose, "hidden=4 epochs=1"),
+        ("sentiment", small_reviews, "hidden=4 epochs=1"),
+        ("series", small_table, "hidden=4 epochs=1"),
+    ],
+)
+def test_what_is_printed_after_training(
+    recipe: str, made: Callable[[Path], str], settings: str, here: Path, invoke: Invoke
+) -> None:
+    (here / "own data").mkdir()
+    source = made(here / "own data")
+    chosen = [word for setting in settings.split() for word in ("--set", setting)]
+    code, out, messages = invoke("train", recipe, "--quick", "--data", source, *chosen, "--out", here / "a run")
+    assert code == 0, messages
+    lines = out.splitlines()
+    shown = [line for line in lines if not line.startswith(("model:", "curves:", "next:"))]
+    assert max(map(len, shown)) <= 80
+    words = typed(next(line for line in lines if line.startswith("next:")).removeprefix("next:").strip())
+    assert "sst2" not in words
+    code, _, messages = invoke(*words)
+    assert (code, messages) == (0, "")
+
+
+def test_the_best_settings_can_be_trained_with(here: Path, invoke: Invoke) -> None:
+    source = small_prose(here)
+    searched = ("--search", "rate=1e-3,1e-2", "--quick", "--set", "init=orthogonal + glorot", "--set", "epochs=1")
+    code, out, messages = invoke("tune", "text", "--data", source, "--trials", "1", *searched, "--out", here / "t")
+    assert code == 0, messages
+    assert "there is little data, so that sizes are smaller: tokens=" in messages
+    lines = out.splitlines()
+    assert "importance: it can be told from 4 different results on, so there is no picture yet" in lines
+    assert not [line for line in lines if line.endswith(".png")]
+    assert not (here / "t" / "importance.png").exists()
+    code, _, messages = invoke(*typed(lines[-1]))
+    assert code == 0, messages
+    assert json.loads((here / "runs/text/run.json").read_text())["settings"]["init"] == "orthogonal + glorot"
+
+
+def test_a_comparison_says_what_was_smaller(here: Path, invoke: Invoke) -> None:
+    command = ("compare", "text", "--data", small_prose(here), "--quick", "--cells", "elman", "--seeds", "1")
+    for _ in range(2):  # the second time it goes on
+        code, out, messages = invoke(
+            *command, "--set", "epochs=1", "--set", "hidden=4", "--jobs", "1", "--out", here / "c"
+        )
+        assert code == 0, messages
+        assert "there is little data, so that sizes are smaller: batch=" in out
+        assert "elman: The |" in out
+
+
+def test_samples_are_under_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    samples = {"He ": "sat\ndown and", "a\nb": "x " * 60, "a title that is far too long for a column of its own": "y"}
+    show_samples(Terminal(soft_wrap=True), samples)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["He |sat", "   |down and"]
+    assert lines[2].startswith("a\\nb|x x x")
+    assert lines[3].startswith("     x x")
+    assert lines[-2:] == ["a title that is far too long for a column of its own", "  |y"]
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [("runs/text", "runs/text"), ("runs/my text", "'runs/my text'"), ("-x/y", "./-x/y"), ("a'b", "'a'\"'\"'b'")],
+)
+def test_a_path_is_one_word(path: str, word: str) -> None:
+    assert argument(path) == word
+    assert shlex.split(word)[0].removeprefix("./") == path
+
+
+def test_what_is_shown_decides_what_is_reached() -> None:
+    """A loss of 8.43004 is printed as 8.43, which 8.43 at most has reached."""
+    assert Expected("test", "loss", at_most=8.43, seconds=1).met(8.43004)
+    assert not Expected("test", "loss", at_most=8.43, seconds=1).met(8.435)
+    assert Expected("test", "accuracy", at_least=0.96, seconds=1).met(0.959996)
+    assert not Expected("test", "accuracy", at_least=0.96, seconds=1).met(0.9599)
+
+
+@pytest.mark.parametrize(("arguments", "kept"), [((), "validation loss"), (("--set", "keep=last"), "last epoch, 1")])
+def test_the_measure_that_decides_is_named(arguments: tuple[str, ...], kept: str, here: Path, invoke: Invoke) -> None:
+    command = ("train", "digits", "--set", "epochs=1", "--set", "hidden=4", *arguments, "--out", here / "run")
+    _, out, messages = invoke(*command)
+    line = next(line for line in out.splitlines() if line.startswith("kept the network of "))
+    assert kept in line
+    assert "validation accuracy" in messages
+    assert ", loss " in messages
+    if not arguments:
+        assert line.rpartition(" ")[2] == messages.partition(", loss ")[2].partition(",")[0]
+
+
+def test_the_way_out_of_a_reset_that_a_framework_lacks(here: Path, invoke: Invoke) -> None:
+    invoke("train", "digits", "--set", "epochs=1", "--set", "hidden=4", "--out", here / "run")
+    code, _, messages = invoke("convert", here / "run", here / "run.pt")
+    assert code == 2
+    assert messages.splitlines()[-1] == (
+        "  do: train the network again with --cell 'gru(reset=after)', which torch has; "
+        "or write the model as ONNX: gatewright export RUN FILE.onnx"
+    )
