@@ -65,13 +65,15 @@ def test_backends_without_code(backend: str) -> None:
     )
 
 
+FUSED = "torch.gru runs it (cuDNN on CUDA); masks, gates and second derivatives go operation by operation"
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
         (
             {"dtype": torch.bfloat16},
-            "torch-fused: the compiled engine cannot run this: the dtype is bfloat16; torch.gru runs it (cuDNN on CUDA); "
-            "masks, gates and second derivatives go operation by operation",
+            f"torch-fused: the compiled engine cannot run this: the dtype is bfloat16; {FUSED}",
         ),
         ({"backend": "torch"}, "torch: asked for by name; operation by operation, on any device"),
     ],

@@ -12,6 +12,7 @@ from torch.nn.modules.module import _WrappedHook  # pyright: ignore[reportPrivat
 from torch.nn.utils.parametrize import is_parametrized
 
 from gatewright.errors import OptionError
+from gatewright.nn.derived_layers import base_of, is_on_engine, obstacle_of, put_on_engine, take_off_engine
 from gatewright.nn.layers import GRU, LSTM, RNN
 from gatewright.nn.recurrent import Recurrent
 from gatewright.nn.single_steps import TORCH_IS_FASTER, GRUCell, LSTMCell, RNNCell
@@ -43,6 +44,13 @@ class _Place:
 
 
 @dataclass(frozen=True, slots=True)
+class _OnEngine:
+    """A layer of a class of somebody's own, which stays where it is: what is to run its torch.nn's forward."""
+
+    layer: Recurrent
+
+
+@dataclass(frozen=True, slots=True)
 class Swap:
     """What became of one recurrent module: `swapped`, or left as it was for a `reason`."""
 
@@ -63,6 +71,7 @@ class Report:
 
     swaps: tuple[Swap, ...]
     _places: list[_Place] = field(default_factory=list[_Place], repr=False)
+    _derived: list[nn.Module] = field(default_factory=list[nn.Module], repr=False)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.swaps)) or "the model has no recurrent layer"
@@ -83,6 +92,8 @@ class Report:
             _rebind_hooks(place.old)
             place.old.train(place.new.training)
             setattr(place.owner, place.name, place.old)
+        while self._derived:
+            take_off_engine(self._derived.pop())
 
 
 def _require_as_left(place: _Place) -> None:
@@ -105,13 +116,15 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
     """Replace every torch.nn.RNN, GRU and LSTM within a model, in place, by the layer of that name in gatewright.nn.
 
     The new layers hold the very same parameters and hooks, so that optimizers, state dicts and handles stay valid, and
-    compute the same numbers within rounding. They are no torch.nn.LSTM to isinstance(), though.
+    compute the same numbers within rounding. To isinstance() they are torch.nn.RNNBase, but no torch.nn.LSTM. A layer
+    of a class that is derived from torch.nn's stays the object that it is, with all that is its own: only what it calls
+    as super().forward(...) runs on the engine.
 
-    Left, each with its reason in the report, are modules that are not exactly of these types (a subclass may do
-    something of its own), TorchScript, layers to which something was done (weight norm, pruning, a forward or buffers
-    of their own), those that the compiled engine cannot run where they are (a GPU, bfloat16), and torch.nn's RNNCell,
-    GRUCell and LSTMCell: a single step is fastest there. backend="llvm" swaps cells too, and raises OptionError, with
-    the model as it was, for what the engine cannot run.
+    Left, each with its reason in the report, are TorchScript, layers to which something was done (weight norm, pruning,
+    a forward or buffers of their own), derived classes whose forward does not call torch.nn's, those that the compiled
+    engine cannot run where they are (a GPU, bfloat16), and torch.nn's RNNCell, GRUCell and LSTMCell: a single step is
+    fastest there. backend="llvm" swaps cells too, and raises OptionError, with the model as it was, for what the engine
+    cannot run.
 
         report = gw.nn.accelerate(model)
         print(report)
@@ -122,10 +135,17 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
     made = {id(module): _replacement(module, owner, backend) for owner, _, _, module in seats}
     swaps: list[Swap] = []
     places: list[_Place] = []
+    derived: list[nn.Module] = []
     for owner, name, path, module in seats:
         new = made[id(module)]  # one module in two places stays one module
         kind = _kind(module)
-        if isinstance(new, str) or owner is None:
+        if isinstance(new, _OnEngine):
+            reason = f"{new.layer.plan().choice}; it stays a {kind}, whose calls of torch's forward run so"
+            swaps.append(Swap(path, kind, swapped=True, reason=reason))
+            if module not in derived:
+                put_on_engine(module, new.layer)
+                derived.append(module)
+        elif isinstance(new, str) or owner is None:
             swaps.append(Swap(path, kind, swapped=False, reason=str(new)))
         else:
             places.append(_Place(owner, name, path, module, new))
@@ -133,7 +153,7 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
             _rebind_hooks(new)
             plan = new.plan()
             swaps.append(Swap(path, kind, swapped=True, reason=f"{plan.backend}: {plan.reason}"))
-    return Report(tuple(swaps), places)
+    return Report(tuple(swaps), places, derived)
 
 
 def _recurrent_modules(model: nn.Module) -> Iterator[tuple[nn.Module | None, str, str, nn.Module]]:
@@ -150,7 +170,7 @@ def _recurrent_modules(model: nn.Module) -> Iterator[tuple[nn.Module | None, str
 def _is_torchs(module: nn.Module) -> bool:
     if isinstance(module, torch.jit.ScriptModule):
         return _kind(module) in {kind.__name__ for kind in _SWAPS}
-    return isinstance(module, RNNBase | RNNCellBase) and not isinstance(module, Swapped)
+    return isinstance(module, RNNBase | RNNCellBase) and not isinstance(module, Swapped) and not is_on_engine(module)
 
 
 def _kind(module: nn.Module) -> str:
@@ -164,15 +184,18 @@ def _obstacle(module: nn.Module, owner: nn.Module | None, backend: str) -> str |
         return "it is TorchScript, in which nothing can be replaced: accelerate the model before it is scripted"
     if is_parametrized(module):
         return _COMPUTED
-    if type(module) not in _SWAPS:
-        return "it is a subclass, which may do something of its own"
+    if base_of(module) is None and type(module) not in _SWAPS:
+        return "it is derived from none of torch.nn's layers"
     if isinstance(module, RNNCellBase) and backend != "llvm":
         return TORCH_IS_FASTER
+    if sorted(_names_of(module)) != sorted(name for name, _ in _parameters(module)):
+        return _COMPUTED
+    return obstacle_of(module) if type(module) not in _SWAPS else _obstacle_to_replace(module, owner)
+
+
+def _obstacle_to_replace(module: nn.Module, owner: nn.Module | None) -> str | None:
     if owner is None:
         return "it has no owner to be replaced in: make it a part of a module, or use gatewright.nn's layer"
-    own = [name for name, _ in _parameters(module)]
-    if sorted(_names_of(module)) != sorted(own):
-        return _COMPUTED
     overridden = [name for name in _added(module) if hasattr(type(module), name)]
     strange = [name for name, _ in (*module.named_buffers(recurse=False), *module.named_children())] + overridden
     if strange:
@@ -210,18 +233,21 @@ def _rebind_hooks(module: nn.Module) -> None:
             hook.module = weakref.ref(module)
 
 
-def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Swapped | str:
-    """A layer that holds the same parameters and hooks, or why there is none."""
+def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Swapped | _OnEngine | str:
+    """What is to run a module, with the same parameters and hooks, or why there is nothing."""
     obstacle = _obstacle(module, owner, backend)
     if obstacle is not None:
         return obstacle
-    make, options = _SWAPS[type(module)]
+    make, options = _SWAPS[base_of(module) or type(module)]
     layer = make(**{name: getattr(module, name) for name in options}, backend=backend, device="meta")
     for name, parameter in _parameters(module):
         layer.register_parameter(name, parameter)
     plan = layer.plan()
     if backend == "auto" and plan.backend != "llvm":
-        return plan.reason  # operation by operation it would only be slower
+        return plan.reason  # torch's own would run it
+    if type(module) not in _SWAPS:
+        assert isinstance(layer, Recurrent)
+        return _OnEngine(layer)
     for name, value in vars(module).items():
         if "_hook" in name:  # the very same, so that handles remove from both
             setattr(layer, name, value)

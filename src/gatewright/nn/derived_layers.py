@@ -4,7 +4,7 @@ A layer stays the object that it is, with its parameters, hooks and attributes; 
 own and torch.nn's, so that `super().forward(...)`, or a forward that was not overridden, meets the engine.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from types import CodeType, new_class
 from typing import Any, cast
@@ -12,7 +12,6 @@ from typing import Any, cast
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from gatewright.nn.layers import GRU, LSTM, RNN
 from gatewright.nn.recurrent import Recurrent
 
 _LAYER = "_gatewright_layer"
@@ -62,7 +61,6 @@ _BETWEEN: Mapping[type[nn.RNNBase], type[_OnEngine]] = {
     nn.GRU: _GRUOnEngine,
     nn.LSTM: _LSTMOnEngine,
 }
-DRAWN_FROM: Mapping[type[nn.RNNBase], Callable[..., Recurrent]] = {nn.RNN: RNN, nn.GRU: GRU, nn.LSTM: LSTM}
 
 
 def base_of(module: nn.Module) -> type[nn.RNNBase] | None:
@@ -75,13 +73,15 @@ def is_on_engine(module: nn.Module) -> bool:
     return isinstance(module, _OnEngine)
 
 
-def obstacle_of(module: nn.Module, base: type[nn.RNNBase]) -> str | None:
+def obstacle_of(module: nn.Module) -> str | None:
     """Why a layer of a derived class cannot be put on the engine; None where it can."""
-    own = [kind for kind in type(module).__mro__ if kind not in base.__mro__]
+    base = base_of(module)
+    own = [kind for kind in type(module).__mro__ if base and kind not in base.__mro__]
     overridden = [name for name in _READ_BY_FORWARD if any(name in vars(kind) for kind in own)]
     if overridden:
         return f"it is a subclass that overrides {', '.join(overridden)}, which torch's forward calls"
-    if any(not _calls_super(vars(kind)["forward"]) for kind in own if "forward" in vars(kind)):
+    forwards = [vars(kind)["forward"] for kind in own if "forward" in vars(kind)]
+    if "forward" in vars(module) or not all(map(_calls_super, forwards)):
         return "it is a subclass whose own forward does not call super().forward"
     return None
 
