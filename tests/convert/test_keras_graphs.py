@@ -256,7 +256,7 @@ def test_layers_are_chosen_by_name_out_of_any_model(tmp_path: Path) -> None:
         np.testing.assert_allclose(got, wanted, atol=1e-12)
     with pytest.raises(ConversionError, match="has no layer 'b'"):
         convert.read(path, prefix="b")
-    with pytest.raises(ConversionError, match="does not fit what it reads"):
+    with pytest.raises(ConversionError, match="a layer reads 3 features, and what it reads has 4"):
         convert.read(path, prefix=("a", "a"))
 
 

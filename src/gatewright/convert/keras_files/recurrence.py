@@ -138,7 +138,7 @@ def _one_direction(layer: Layer, arrays: Arrays, chain: Chain) -> Recurrent:
             f"{chain.where}: layer {layer.name!r}: {error.problem}",
             expected=error.expected,
             got=error.got,
-            do="the file is damaged, or its weights are those of another model",
+            do="look whether these are the weights of this model, and each layer reads what the one before gives",
         ) from error
     more = arrays.keys() - {name for name, *_ in row.stored()}
     units = config.get("units", config.get("output_dim"))
@@ -230,7 +230,7 @@ def _after(made: Recurrent, chain: Chain) -> list[Part]:
     if expected not in (None, made.inputs):
         raise ConversionError(
             f"{chain.where}: a layer reads {made.inputs} features, and what it reads has {expected}",
-            do="the file is damaged, or its weights are those of another model",
+            do="look whether these are the weights of this model, and each layer reads what the one before gives",
         )
     steps = chain.shape[0] if chain.shape and len(chain.shape) == 2 else None
     chain.shape = (steps, features) if made.returns == "sequence" else (features,)
