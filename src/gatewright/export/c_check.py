@@ -64,10 +64,15 @@ def difference(stack: Stack, source: Path) -> Difference | None:
     given = inputs.astype("int32" if stack.symbols else stack.dtype)
     with TemporaryDirectory() as folder:
         main, program = Path(folder) / "main.c", Path(folder) / "program"
-        main.write_text(main_program(stack), encoding="ascii")
-        files = [str(source), str(main), "-o", str(program), "-lm"]
+        main.write_text(main_program(stack), encoding="utf-8")
+        found = source.resolve()  # an absolute path is never taken for an option
+        files = [str(found), str(main), "-o", str(program), "-lm"]
         done = subprocess.run(
-            [compiler, *WARNINGS, f"-I{source.parent}", *files], capture_output=True, text=True, check=False
+            [compiler, *WARNINGS, f"-I{found.parent}", *files],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
         )
         if done.returncode:
             raise GatewrightError(f"{compiler} does not take {source}", got=done.stderr.strip())

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gatewright.backends.c99.names import KEYWORDS
+from gatewright.backends.c99.names import KEYWORDS, identifier
 from gatewright.backends.c99.own_math import LARGEST_ERRORS
 from gatewright.backends.c99.pair import Pair, Remarks, pair
 from gatewright.backends.c99.parts import Math, Stack
@@ -83,8 +83,10 @@ def c99(
     target = Path(os.fspath(path))
     if target.suffix not in SUFFIXES:
         raise OptionError("the path is that of no C file", expected="NAME.c, NAME.h or NAME", got=str(target))
+    _check_file(target.stem)
     network = read_network(as_model_file(model), layer)
-    exact = Stack(_name(name or target.stem), parts_of(network), symbols_of(network), dtype, math, target.stem)  # pyright: ignore[reportArgumentType]
+    name = _name_of(target.stem) if name is None else _name(name)
+    exact = Stack(name, parts_of(network), symbols_of(network), dtype, math, target.stem)  # pyright: ignore[reportArgumentType]
     stack, lost = exact, None
     if weights == "int8":
         stack = _coarse(exact)
@@ -110,6 +112,23 @@ def _check(**chosen: str) -> None:
     for option, value in chosen.items():
         if value not in CHOICES[option]:
             raise OptionError(f"{option} has no such value", expected=" or ".join(CHOICES[option]), got=repr(value))
+
+
+def _check_file(stem: str) -> None:
+    """The source includes the header by its name."""
+    if not stem.isprintable() or set(stem) & set('"\\'):
+        raise OptionError(
+            "the name of the file cannot stand in an #include of C",
+            expected="a name without quotation marks, backslashes and control characters",
+            got=repr(stem),
+            do="give the file another name",
+        )
+
+
+def _name_of(stem: str) -> str:
+    """What is in front of all names where none is given: the file's name, as far as C allows."""
+    name = identifier(stem)
+    return f"{name}_model" if name in KEYWORDS else name
 
 
 def _name(given: str) -> str:

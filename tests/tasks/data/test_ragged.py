@@ -1,12 +1,14 @@
 """Sequences of different lengths in one array."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gatewright.errors import DataError, OptionError, ShapeError
-from gatewright.tasks.data import LabelledSequences, Ragged, held_out
+from gatewright.tasks.data import LabelledSequences, Ragged, held_out, load_labelled_texts
 
 LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=20)
 
@@ -104,3 +106,16 @@ def test_a_part_of_nothing_is_an_error() -> None:
         held_out(np.zeros(3, np.int64), 0.1, seed=0)
     assert caught.value.got == "0 of 3 held out, a share of 0.1"
     assert caught.value.shell == "choose another share, with --set held_out=..., or give more examples"
+
+
+def test_data_of_one_class_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text("text,label\n" + "a b c,good\n" * 40)
+    with pytest.raises(DataError) as caught:
+        load_labelled_texts(path)
+    assert str(caught.value) == (
+        f"{path}: every example is of the class 'good'\n"
+        "  expected: examples of two classes at least\n"
+        "  got: 40 of one\n"
+        "  do: add examples of another class"
+    )

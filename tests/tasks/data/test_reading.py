@@ -91,6 +91,38 @@ def test_an_empty_file_and_one_that_cannot_be_read_are_errors(tmp_path: Path) ->
         list(text_pieces(tmp_path / "nowhere"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be", "utf-32-le"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_wide_encodings_are_told_by_their_mark_or_by_where_they_have_nuls(
+    tmp_path: Path, encoding: str, mark: str
+) -> None:
+    wide = encoding if encoding.endswith("e") else f"{encoding}-le"
+    path = put(tmp_path / "wide.txt", (mark + "Hello – “world”.\n" * 20).encode(wide))
+    expected = encoding[:6] if mark else wide.replace("-le", "le").replace("-be", "be")
+    for read in (read_text, lambda path: list(text_pieces(path))):
+        with pytest.raises(DataError, match="is not UTF-8 text\n") as caught:
+            read(path)
+        assert caught.value.do == f"convert the file, for example with: iconv -f {expected.upper()} -t UTF-8"
+
+
+def test_a_nul_is_named_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        read_text(put(tmp_path / "some.bin", b"some\ntext\0" + bytes(range(1, 128))))
+    assert str(caught.value) == (
+        f"{tmp_path}/some.bin is not UTF-8 text\n"
+        "  expected: text encoded as UTF-8\n"
+        "  got: byte 0x00 at offset 9, in line 2 (a NUL, which no text has)\n"
+        "  do: give a text file"
+    )
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    path = put(tmp_path / "marked.txt", "\ufeffone two\n".encode())
+    assert read_text(path) == "".join(text_pieces(path, "words")) == "one two\n"
+    packed = put(tmp_path / "marked.gz", gzip.compress("\ufeff\ufeffone".encode()))
+    assert "".join(text_pieces(packed)) == "\ufeffone"
+
+
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
 def test_a_member_of_an_archive_is_read_without_unpacking(tmp_path: Path, mode: str) -> None:
     path = archive(tmp_path / "some.tgz", {"a/one.txt": b"one", "../two.txt": TEXT.encode()}, mode)

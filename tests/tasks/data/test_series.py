@@ -234,3 +234,18 @@ def test_etth1_has_as_many_windows_as_in_the_papers(history: int, horizon: int, 
     edges = (0, *cuts)
     found = [WindowBatches(values, history, horizon, 32, start=start, end=end) for start, end in pairwise(edges)]
     assert [len(one.targets) for one in found] == windows
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7, 1.1, 12.7, 14.62, 98.6, 1 / 3, -1e100, 1e-100, 0.0])
+def test_a_variable_that_never_changes_has_deviation_1(value: float) -> None:
+    for steps in (1, 50, 100, 280, 400, 1000):
+        scaling = Scaling.of(np.full((steps, 1), value))
+        assert scaling.deviation[0] == 1
+        np.testing.assert_allclose(scaling.mean, value, rtol=1e-13)
+    noise = np.where(np.arange(100) % 2, value, np.nextafter(value, np.inf))[:, None]
+    assert Scaling.of(noise).deviation[0] == 1
+
+
+def test_a_variable_that_changes_little_beside_its_size_is_scaled() -> None:
+    seconds = 1.7e9 + np.arange(100.0)[:, None] * 1e-3
+    np.testing.assert_allclose(Scaling.of(seconds).deviation, (seconds - 1.7e9).std(), rtol=1e-4)

@@ -6,8 +6,8 @@ from math import prod
 import numpy as np
 
 from gatewright.backends.c99.arrays import byte_count
-from gatewright.backends.c99.functions import Functions
-from gatewright.backends.c99.names import identifier
+from gatewright.backends.c99.functions import DEFINED, Functions
+from gatewright.backends.c99.names import Names, identifier
 from gatewright.backends.c99.parts import Constant, Part, Stack
 from gatewright.backends.c99.steps import Step
 from gatewright.lang.ops import Op
@@ -30,8 +30,10 @@ class Layout:
         self.functions = Functions(stack.name, stack.dtype, stack.math)
         self.sizes: dict[str, int] = {}
         self.bounds = self._bounds()
+        own = ("step", "reset", "state", "embedding", "layer", *(part.name for part in stack.parts), *DEFINED)
+        members, self._globals = Names(), Names({*self.sizes, *(f"{stack.name}_{word}" for word in own)})
         self.fields = {
-            part.name: {state.name: _joined(part.name, identifier(state.name)) for state in part.kept()}
+            part.name: {state.name: members.take(_joined(part.name, state.name)) for state in part.kept()}
             for part in stack.parts
         }
         self.steps = [self._step(part) for part in stack.parts]
@@ -91,9 +93,16 @@ class Layout:
             named = {input_axis: below} | ({output_axis: output} if output_axis == "output" else {})
             for axis in part.trace.axes():
                 if axis not in named:
-                    named[axis] = self._sized(_joined(part.name, identifier(axis)), part.sizes[axis])
+                    named[axis] = self._own_size(_joined(part.name, axis), part.sizes[axis])
             found[part.name], below = named, named[output_axis]
         return found
+
+    def _own_size(self, wanted: str, size: int) -> str:
+        """A size of a part, under a name that nothing has: capitals make h and H one, and NAME_H guards the header."""
+        name, number = wanted, 2
+        while self.size(name) in self.sizes or name.upper() in ("H", "ROLLED"):
+            name, number = f"{wanted}{number}", number + 1
+        return self._sized(name, size)
 
     def _sized(self, name: str, size: int) -> str:
         self.sizes[self.size(name)] = size
@@ -104,7 +113,9 @@ class Layout:
             part,
             self.functions,
             bounds=self.bounds[part.name],
-            constants={name: f"{self.stack.name}_{_joined(part.name, identifier(name))}" for name in part.constants},
+            constants={
+                name: self._globals.take(f"{self.stack.name}_{_joined(part.name, name)}") for name in part.constants
+            },
             fields=self.fields[part.name],
             one_hot=self.looks_up(part),
         )
@@ -124,4 +135,4 @@ class Layout:
 
 
 def _joined(part: str, name: str) -> str:
-    return f"{part}_{name}" if part else name
+    return f"{part}_{identifier(name)}" if part else identifier(name)

@@ -94,7 +94,7 @@ class Step:
             self._additions(sums, "symbol")
             return
         with self.lines.loop(j, self.bounds[vector.shape[0]]):
-            factor = f"{self.values.short(vector)}_{j}"
+            factor = self.values.inner(f"{self.values.short(vector)}_{j}")
             self.lines.add(f"const {self.functions.real} {factor} = {self.values.element(vector, (j,)).text};")
             self._additions(sums, j, f" * {factor}")
 

@@ -7,7 +7,7 @@ from gatewright.axes import Shape, bind
 from gatewright.backends.c99.blocks import Plan, is_named
 from gatewright.backends.c99.expressions import Expression, number
 from gatewright.backends.c99.functions import Functions
-from gatewright.backends.c99.names import Names, identifier
+from gatewright.backends.c99.names import PARAMETERS, Names, identifier
 from gatewright.backends.c99.parts import Part
 from gatewright.backends.c99.rules import RULES, Accumulated, Called, Counted, Indices
 from gatewright.lang.ops import Op, axes_of
@@ -35,8 +35,11 @@ class Values:
         self.ops: set[Op] = set()  # those whose functions are called
         values = (*plan.trace.leaves(), *(equation.target for equation in plan.trace.equations))
         words = {identifier(value.name) for value in values if is_named(value.name)}
-        self.rows, self.columns = (next(one for one in order if one not in words) for order in ("ikuvsq", "jmnwpl"))
-        self._names = Names({self.rows, self.columns})
+        self.rows, self.columns = (
+            next((one for one in order if one not in words), f"{order[0]}_index") for order in ("ikuvsq", "jmnwpl")
+        )
+        theirs = {functions.called(op) for op in Op} | {f"{name}_scale" for name in constants.values()}
+        self._names = Names({self.rows, self.columns, *PARAMETERS, *constants.values(), *bounds.values(), *theirs})
         self._known: dict[str, str] = {}
         self._single: set[str] = set()  # known values that hold one element, that of the loop they stand in
         self._inlined: dict[str, Expression] = {}
@@ -117,6 +120,10 @@ class Values:
     def new(self, wanted: str) -> str:
         """A name that nothing has yet."""
         return self._names.take(wanted)
+
+    def inner(self, wanted: str) -> str:
+        """A name for a value that is known within one loop."""
+        return self._names.free(wanted)
 
     def named(self, value: Var, otherwise: str) -> str:
         """The name of a value; where it is given one now, its own, or another where it has none."""

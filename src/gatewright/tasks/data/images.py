@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.idx import read_idx
 from gatewright.tasks.data.orders import EpochOrder
-from gatewright.tasks.data.ragged import Parts
+from gatewright.tasks.data.ragged import Parts, check_classes
 from gatewright.tasks.data.sources import Files, Source, files_of, one_of
 from gatewright.tasks.parts import Rows
 
@@ -45,6 +45,7 @@ def load_images(source: Source = "mnist", *, validation: int = 5000, at_most: fl
     """
     files = files_of(source, "images")
     train, test = _read(files, "train"), _read(files, "t10k|test")
+    check_classes(source, train.labels, [str(number) for number in range(_CLASSES)])
     if train.images.shape[1:] != test.images.shape[1:]:
         raise DataError(
             "the images to test with have another size",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, held_out
+from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, check_classes, held_out
 from gatewright.tasks.data.series import read_series
 from gatewright.tasks.data.series_file import read_ts
 from gatewright.tasks.data.sources import Source, existing, files_of, named, optional
@@ -24,6 +24,7 @@ def load_labelled_series(
     https://archive.ics.uci.edu/dataset/128/japanese+vowels).
     """
     train, tested = _two_parts(source)
+    check_classes(source, train.labels, train.classes)
     if tested is None:
         kept, out = held_out(train.labels, test, seed)
         train, tested = train.select(kept), train.select(out)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, held_out
+from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, check_classes, held_out
 from gatewright.tasks.data.reviews import read_reviews
 from gatewright.tasks.data.sources import Source, files_of, optional
 from gatewright.tasks.data.tables import Row, rows_of
@@ -32,6 +32,7 @@ def load_labelled_texts(
     archive = optional(files, r".*\.(tar|tar\.gz|tgz)", "reviews (*.tar.gz)")
     if archive is not None:
         train, tested = read_reviews(archive)
+        check_classes(source, train.labels, train.classes)
         return _with_held_out(train, None, tested, validation, test, seed)
     found = {
         name: optional(files, rf"(.*[._-])?({pattern}){_TABLE}", f"texts to {name}")
@@ -43,6 +44,7 @@ def load_labelled_texts(
             "there is no file of labelled texts", expected="*.csv or *.tsv", got=", ".join(list(files)[:10])
         )
     train = read_labelled_texts(first)
+    check_classes(source, train.labels, train.classes)
     validated, tested = (
         None if path is None else read_labelled_texts(path, train.classes)
         for path in (found["validation"], found["test"])

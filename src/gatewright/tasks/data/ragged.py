@@ -137,6 +137,17 @@ class LabelledSequences:
         return dict(zip(self.classes, found, strict=True))
 
 
+def check_classes(source: object, labels: Numbers, names: Sequence[str]) -> None:
+    """Refuse data of one class, in which there is nothing to tell apart."""
+    if len(present := np.unique(labels)) == 1:
+        raise DataError(
+            f"{source}: every example is of the class {names[int(present[0])]!r}",
+            expected="examples of two classes at least",
+            got=f"{len(labels)} of one",
+            do="add examples of another class",
+        )
+
+
 class Parts(NamedTuple, Generic[Kind]):
     """A data set in its three parts."""
 

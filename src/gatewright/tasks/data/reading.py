@@ -15,6 +15,13 @@ from gatewright.untrusted.unpacking import DATA_LIMIT, BoundedReader, TooMuchUnp
 PIECE = 1 << 18  # bytes read at once: what bounds the memory for a long text
 Whole = Literal["lines", "words"]
 
+_MARKS = {
+    b"\xff\xfe\0\0": "UTF-32",  # before that of UTF-16, with which it begins
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+_BY_FILLED = {(1, 0, 0, 0): "UTF-32LE", (0, 0, 0, 1): "UTF-32BE", (1, 0, 1, 0): "UTF-16LE", (0, 1, 0, 1): "UTF-16BE"}
 _GZIP = b"\x1f\x8b"
 
 
@@ -60,7 +67,7 @@ def damaged(path: Path, error: Exception) -> DataError:
 
 
 def text_pieces(path: Path, whole: Whole = "lines") -> Iterator[str]:
-    """The text of a file in pieces of a quarter of a megabyte, which joined are the file.
+    """The text of a file in pieces of a quarter of a megabyte, which joined are the file, but for a byte order mark.
 
     A piece ends with a line or, with whole="words", with a line or a space. So all that is held at a time is a
     piece, or the longest line (word) if that is longer. A text that is not UTF-8 is a DataError with the line.
@@ -102,27 +109,44 @@ def _end_of_whole(found: bytes, whole: Whole) -> int:
 
 def text_lines(path: Path) -> Iterator[str]:
     """The lines of a text file without their ends ("\\n" or "\\r\\n"), and without a byte order mark."""
-    first = True
     for piece in text_pieces(path):
         for line in piece.removesuffix("\n").split("\n") if piece else ():
-            yield (line.removeprefix("\ufeff") if first else line).removesuffix("\r")
-            first = False
+            yield line.removesuffix("\r")
 
 
 def decoded(path: Path | str, content: bytes, offset: int = 0, line: int = 1) -> str:
-    """The text that those bytes of a file write, which begin at that offset and in that line."""
+    """The text that those bytes of a file write, which begin at that offset and in that line.
+
+    A byte order mark at the beginning of the file is left out. What is not UTF-8, or has a NUL, which no text has, is a
+    DataError that names the likely encoding.
+    """
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        at = line + content.count(b"\n", 0, error.start)
-        place = f"offset {offset + error.start}, in line {at}"
-        raise DataError(
-            f"{path} is not UTF-8 text",
-            expected="text encoded as UTF-8",
-            got=f"byte 0x{content[error.start]:02x} at {place} ({error.reason})",
-            do=f"convert the file, for example with: iconv -f {_likely_encoding(content, offset)} -t UTF-8",
-        ) from error
+        raise _not_text(path, content, offset, line, error.start, error.reason) from error
+    if "\0" in text:
+        raise _not_text(path, content, offset, line, content.index(b"\0"), "a NUL, which no text has")
+    return text.removeprefix("\ufeff") if offset == 0 else text
 
 
-def _likely_encoding(content: bytes, offset: int) -> str:
-    return "UTF-16" if offset == 0 and content[:2] in (b"\xff\xfe", b"\xfe\xff") else "WINDOWS-1252"
+def _not_text(path: Path | str, content: bytes, offset: int, line: int, place: int, reason: str) -> DataError:
+    at = f"offset {offset + place}, in line {line + content[:place].count(10)}"
+    encoding = _likely_encoding(content, offset)
+    return DataError(
+        f"{path} is not UTF-8 text",
+        expected="text encoded as UTF-8",
+        got=f"byte 0x{content[place]:02x} at {at} ({reason})",
+        do=f"convert the file, for example with: iconv -f {encoding} -t UTF-8" if encoding else "give a text file",
+    )
+
+
+def _likely_encoding(content: bytes, offset: int) -> str | None:
+    """What bytes that are no UTF-8 are likely to be, by the mark they begin with, or by where they have NULs."""
+    if offset == 0 and (marked := next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)):
+        return marked
+    if b"\0" not in content:
+        return "WINDOWS-1252"
+    # Letters of Latin scripts have one byte that is not 0: its place tells how many bytes there are, in which order.
+    start = -offset % 4
+    lanes = [content[start + place :: 4] for place in range(4)]
+    return _BY_FILLED.get(tuple(int(2 * lane.count(0) < len(lane)) for lane in lanes))

@@ -22,9 +22,8 @@ def read_text(name_or_path: str | Path) -> str:
     """The text of a data set, by its name, or of a file, by its path.
 
     A name wins over a file that is called the same; `./name` is always the file. The bytes are decoded as
-    UTF-8 and nothing else is done to them: "\\r\\n" stays two characters and a byte order mark stays
-    "\\ufeff", so that encoding the text gives the file again. An empty file, a folder, and bytes that are not
-    UTF-8 are errors.
+    UTF-8, without a byte order mark, and nothing else is done to them: "\\r\\n" stays two characters. An empty
+    file, a folder, bytes that are not UTF-8, and NULs, which UTF-16 has, are errors.
     """
     row = named(name_or_path, "text")
     if row is not None:
