@@ -1,5 +1,7 @@
 """What a stream refuses, word by word."""
 
+import copy
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -142,4 +144,34 @@ def test_an_input_that_a_stream_does_not_know() -> None:
         gw.stream.from_parameters(replace(trace, inputs=(*trace.inputs, Var("clock", ()))), params)
     assert str(caught.value) == (
         "cell 'elman' has an input that a stream does not know\n  expected: x or mask\n  got: clock"
+    )
+
+
+def test_a_state_that_is_no_mapping() -> None:
+    stream = stream_of()
+    with pytest.raises(ShapeError) as caught:
+        stream.state = 5
+    assert str(caught.value) == (
+        "stream.state was given what is no mapping from names to arrays\n"
+        "  expected: what stream.state gives, with h\n"
+        "  got: int"
+    )
+
+
+@pytest.mark.parametrize("batch", [2**40, 2**63, 10**30])
+def test_more_rows_than_there_is_memory_for(batch: int) -> None:
+    with pytest.raises(OptionError) as caught:
+        stream_of(batch)
+    assert str(caught.value) == (
+        f"a stream was given a batch that there is no memory for\n  got: {batch:,} rows\n  do: give fewer"
+    )
+
+
+@pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_stream_is_neither_pickled_nor_copied(take) -> None:
+    with pytest.raises(OptionError) as caught:
+        take(stream_of())
+    assert str(caught.value) == (
+        "a stream can be neither pickled nor copied: its code and memory are this process's own\n"
+        "  do: open another from the same model, and set its state: other.state = stream.state"
     )

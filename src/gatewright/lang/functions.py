@@ -1,4 +1,7 @@
-"""The functions that a cell's equations may use."""
+"""The functions that a cell's equations may use.
+
+A literal 0 in the equations means that nothing flows: `0 * a` is 0 in compiled code even where `a` is infinite or NaN.
+"""
 
 from gatewright.errors import CellError, OptionError
 from gatewright.lang.ops import AttrValue, Op

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy import ndarray
@@ -15,7 +15,7 @@ from gatewright.backends.base import execute, prepare
 from gatewright.backends.llvm.engine import Engine
 from gatewright.backends.llvm.script import Script
 from gatewright.backends.llvm.session import Session
-from gatewright.errors import OptionError, ShapeError
+from gatewright.errors import GatewrightError, OptionError, ShapeError
 from gatewright.schedule.plan import plan
 from gatewright.stream.arguments import as_numbers, check_batch, common_dtype, shape_error
 from gatewright.trace import Literal, Trace, flops
@@ -26,6 +26,9 @@ from gatewright.trace.simplify import substitute
 Array = NDArray[Any]
 SHORT = 1_000_000
 """Steps of fewer operations keep Python's lock: they are over before another thread could make use of it."""
+
+MANY = 1_000_000
+"""Rows for which there may be no memory; of an error with fewer, their number is not the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,15 @@ class Stream:
         self.batch = batch
         self.input_size = layers[0].sizes[INPUT]
         self._sessions: list[Session] = []
-        for layer in layers:
-            self._sessions.append(self._session(layer, self._sessions[-1].output if self._sessions else None))
+        try:
+            for layer in layers:
+                self._sessions.append(self._session(layer, self._sessions[-1].output if self._sessions else None))
+        except (MemoryError, ValueError, OverflowError) as error:
+            if isinstance(error, GatewrightError) or batch < MANY:
+                raise
+            raise OptionError(
+                "a stream was given a batch that there is no memory for", got=f"{batch:,} rows", do="give fewer"
+            ) from error
         operations = batch * sum(flops(layer.trace, layer.sizes) for layer in layers)
         calls = [call for session in self._sessions for call in session.calls()]
         self._script = Script(calls, keep_lock=operations < SHORT, keep=self._sessions)
@@ -132,6 +142,12 @@ class Stream:
     @state.setter
     def state(self, values: Mapping[str, ArrayLike]) -> None:
         states = self._states()
+        if not isinstance(values, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] (whoever calls may not check)
+            raise ShapeError(
+                "stream.state was given what is no mapping from names to arrays",
+                expected=f"what stream.state gives, with {', '.join(states)}",
+                got=type(values).__name__,
+            )
         if values.keys() != states.keys():
             raise ShapeError(
                 "stream.state was not given the states that the stream has",
@@ -153,6 +169,12 @@ class Stream:
         """Begin anew: every state is 0, as it was when the stream was opened."""
         for state in self._states().values():
             state[...] = 0
+
+    def __reduce__(self) -> NoReturn:
+        raise OptionError(
+            "a stream can be neither pickled nor copied: its code and memory are this process's own",
+            do="open another from the same model, and set its state: other.state = stream.state",
+        )
 
     def _states(self) -> dict[str, Array]:
         """The memory of every state, from which the next step starts."""

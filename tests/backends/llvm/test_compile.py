@@ -45,6 +45,17 @@ def test_code_is_compiled_once(kept: KernelCache, monkeypatch: pytest.MonkeyPatc
     assert kept.status().entries == 1
 
 
+@pytest.mark.parametrize("code", [b"", b"no object code", b"\x7fELF" + bytes(200)])
+def test_an_entry_that_cannot_be_loaded_is_compiled_again(code: bytes, kept: KernelCache) -> None:
+    description = describe(saxpy(), SAXPY, "test", named())
+    kept.store(description, code)
+    assert not compiled(saxpy(), kept).from_cache
+    status = kept.status()
+    assert (status.hits, status.misses, status.rejected) == (0, 1, 1)
+    assert "cannot be loaded: " in (status.problem or "")
+    assert compiled(saxpy(), kept).from_cache, "the good code has taken its place"
+
+
 def test_the_cache_of_the_user_serves_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWRIGHT_CACHE", str(tmp_path))
     served = [compile_module(saxpy(), SAXPY, key="test").from_cache for _ in range(2)]

@@ -77,6 +77,11 @@ class KernelCache:
         self._hits += code is not None
         return code
 
+    def reject(self, reason: str) -> None:
+        """Say that what was found last is of no use; what is stored next takes its place."""
+        self._hits, self._misses, self._rejected = self._hits - 1, self._misses + 1, self._rejected + 1
+        self._problem = f"an entry in {self._folder} cannot be loaded: {reason}"
+
     def holds(self, description: str) -> bool:
         """Whether there is an entry of this description, to be trusted or not."""
         try:

@@ -15,7 +15,7 @@ import llvmlite.binding as llvm
 from gatewright import __version__
 from gatewright.backends.llvm.cache import KernelCache, default_cache
 from gatewright.backends.llvm.library import Library, Source
-from gatewright.backends.llvm.machine_code import Signature, emit_object, spell
+from gatewright.backends.llvm.machine_code import CompileError, Signature, emit_object, spell
 from gatewright.backends.llvm.target import Target, named, require_runnable
 
 _GENERATOR = (
@@ -54,7 +54,10 @@ def compile_module(
     description = describe(source, functions, key, target)
     code = kept.load(description)
     if code is not None:
-        return Library(source, functions, code, target, from_cache=True)
+        try:
+            return Library(source, functions, code, target, from_cache=True)
+        except CompileError as error:  # whole, but not what it should be: it is made again, and replaced
+            kept.reject(str(error.got))
     code = emit_object(_text_of(source), functions, target)
     library = Library(source, functions, code, target, from_cache=False)
     kept.store(description, code)
