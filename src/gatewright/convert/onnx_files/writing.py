@@ -85,10 +85,11 @@ class Writer:
         from gatewright.backends.onnx.serialise import serialised  # the package onnx is an extra
 
         graph, first = self.graph, self.network.parts[0]
+        axes = (self.network.reads[0] or "time", "batch")  # as many steps as there must be
         if isinstance(first, Embedding | OneHot):
-            value = graph.input("symbols", ("time", "batch"), kind=Kind.COUNT)
+            value = graph.input("symbols", axes, kind=Kind.COUNT)
         else:
-            value = graph.input("input", ("time", "batch", _inputs(self.network)))
+            value = graph.input("input", (*axes, _inputs(self.network)))
         if self.network.lengths == "given":
             self.lengths = graph.input("lengths", ("batch",), kind=Kind.SHORT_COUNT)
         elif self.network.lengths:
@@ -97,7 +98,7 @@ class Writer:
             name = f"{type(part).__name__.lower()}{index}"
             value = self._part(part, value, name)
             value.name = value.name or name
-        leading = ("time", "batch") if value.ndim == 3 else ("batch",)
+        leading = axes if value.ndim == 3 else ("batch",)
         graph.output(value, "output", (*leading, _outputs(self.network)))
         loops = {name: loop.described() for name, loop in self.scanned.items()}
         metadata = {SCANNED: json.dumps(loops)} if loops else {}
