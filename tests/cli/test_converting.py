@@ -172,3 +172,30 @@ def test_what_a_file_says_itself_cannot_be_said_of_it(convert: Callable[..., Sai
 def test_a_layout_that_nobody_else_runs_is_told(convert: Callable[..., Said]) -> None:
     _, out, _ = convert("gru.pt", "gru.npz", "--to", "gluon")
     assert "  gru.npz: not proved by gluon itself: Gatewright cannot run it there" in out.splitlines()
+
+
+def test_numbers_are_rounded_where_that_is_asked_for(convert: Callable[..., Said], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.GRU(3, 5).double()
+    torch.save(layer.state_dict(), tmp_path / "gru.pt")
+    code, out, _ = convert("gru.pt", "gru.npz", "--to", "torch", "--dtype", "float32")
+    assert code == 0
+    assert any(line.startswith("gru.npz, run by PyTorch: differ by ") for line in out.splitlines())
+    with np.load(tmp_path / "gru.npz", allow_pickle=False) as arrays:
+        assert arrays["weight_hh_l0"].dtype == np.float32
+        wanted = layer.weight_hh_l0.detach().numpy().astype(np.float32)
+        np.testing.assert_array_equal(arrays["weight_hh_l0"], wanted)
+    code, _, err = convert("gru.pt", "other.npz", "--to", "torch", "--dtype", "float16")
+    assert code == 2
+    assert "there is no precision 'float16' to convert to" in err
+    assert "float32 or float64" in err
+
+
+def test_numbers_that_do_not_fit_are_not_rounded(convert: Callable[..., Said], tmp_path: Path) -> None:
+    state = torch.nn.GRU(3, 5).double().state_dict()
+    state["weight_hh_l0"][0, 0] = 1e300
+    torch.save(state, tmp_path / "gru.pt")
+    code, _, err = convert("gru.pt", "gru.npz", "--to", "torch", "--dtype", "float32")
+    assert code == 2
+    assert "the network has numbers that float32 cannot hold" in err
+    assert not (tmp_path / "gru.npz").exists()

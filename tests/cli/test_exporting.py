@@ -38,7 +38,7 @@ def test_a_model_is_written_and_compared(export: Callable[..., Said], model: Pat
     assert code == 0
     assert lines[0].startswith(f"{model.with_suffix('.onnx')}  ")
     assert lines[0].endswith(" bytes, opset 13")
-    assert lines[1] == "computed by: LSTM"
+    assert lines[1] == "computed by: Scan"  # the memory at the end of each row, in every runtime
     assert [line.partition(": ")[0] for line in lines[2:8]] == [
         "input", "lengths", "state_h", "state_c", "output", "final_state_h",
     ]  # fmt: skip
@@ -56,6 +56,20 @@ def test_the_result_as_json(export: Callable[..., Said], model: Path) -> None:
     assert (said["operator"], said["opset"], said["right"]) == ("LSTM", 18, True)
     assert list(said["outputs"]) == ["output"]
     assert [one["steps"] for one in said["differences"]] == [steps for steps, _ in onnx_check.EXTENTS]
+
+
+def test_numbers_are_rounded_to_the_precision_that_is_asked_for(
+    export: Callable[..., Said], rng: np.random.Generator, tmp_path: Path
+) -> None:
+    double = save(tmp_path / "double.safetensors", model_of(cells.gru(reset="after"), rng, "float64"))
+    for options, operator, most in (((), "Scan", 1e-12), (("--dtype", "float32"), "GRU", 1e-5)):
+        code, out, _ = export(double, tmp_path / "model.onnx", "--json", *options)
+        said = json.loads(out)
+        assert (code, said["operator"]) == (0, operator)
+        assert all(one["worst"] < most for one in said["differences"])
+    code, _, err = export(double, tmp_path / "model.onnx", "--dtype", "float16")
+    assert code == 2
+    assert "an ONNX file cannot have this dtype" in err
 
 
 def test_a_file_that_differs_is_a_failure(

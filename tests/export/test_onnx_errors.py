@@ -76,6 +76,12 @@ def test_an_opset_that_lacks_what_is_used(rng: np.random.Generator) -> None:
         )
 
 
+def test_a_precision_that_is_none(rng: np.random.Generator) -> None:
+    assert refused(model_of(cells.gru, rng), dtype="float16") == (
+        "an ONNX file cannot have this dtype\n  expected: float32 or float64\n  got: 'float16'"
+    )
+
+
 def test_numbers_of_half_precision(rng: np.random.Generator) -> None:
     assert refused(model_of(cells.gru, rng, "float16")) == (
         "layer 'recurrent' has parameters of a dtype that is not exported\n  expected: float32 or float64\n"

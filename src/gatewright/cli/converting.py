@@ -42,6 +42,9 @@ def convert(
         list[str] | None,
         typer.Option(help="What the names of the layer to convert begin with; again for each layer of a stack."),
     ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Round all numbers to float32 or float64.", show_default="as they are in IN")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Print what lies where in two layouts.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
@@ -64,7 +67,7 @@ def convert(
         from gatewright import convert as conversion
 
         report = conversion.convert(
-            source, target, source_layout=source_layout, target_layout=target_layout, facts=facts
+            source, target, source_layout=source_layout, target_layout=target_layout, facts=facts, dtype=dtype
         )
     if as_json:
         print_json(dataclasses.asdict(report))

@@ -54,7 +54,9 @@ def export(
     name: Annotated[
         str | None, typer.Option(help="C: what all names in the files begin with.", show_default="the file's name")
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="C: float32 or float64.", show_default="float32")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 or float64.", show_default="ONNX: the model's; C: float32")
+    ] = None,
     weights: Annotated[
         str | None, typer.Option(help="C: float32, or int8 with a scale for each row.", show_default="float32")
     ] = None,
@@ -160,7 +162,7 @@ def _c99(wish: Wish) -> Report:
 
 _C99 = Format(_c99, frozenset({"name", "dtype", "weights", "math"}))
 FORMATS: Mapping[str, Format] = {
-    ".onnx": Format(_onnx, frozenset({"states", "lengths", "opset"})),
+    ".onnx": Format(_onnx, frozenset({"states", "lengths", "opset", "dtype"})),
     ".c": _C99,
     ".h": _C99,
 }

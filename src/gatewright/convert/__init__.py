@@ -75,6 +75,9 @@ __all__ = [
 Pathlike = str | os.PathLike[str]
 
 
+DTYPES = ("float32", "float64")
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a conversion did."""
@@ -115,18 +118,23 @@ def convert(
     source_layout: str | None = None,
     target_layout: str | None = None,
     facts: Mapping[str, Any] | None = None,
+    dtype: str | None = None,
 ) -> Report:
     """Convert a file of weights, read the result again, and compare the outputs of both for random inputs.
 
     `source` may be the folder of a run, for the model in it. Where a framework that can run one of the files is
-    installed, it is asked too, and held to our reading.
+    installed, it is asked too, and held to our reading. With a `dtype`, "float32" or "float64", the numbers are rounded
+    to that on the way.
 
     Raises ConversionError where it cannot be done exactly. `target` is put in place when all is proved: until then, and
     whatever happens, what was there stays.
     """
     source, target = in_folder(Path(source)), Path(target)
     wanted = format_of(target, target_layout, writing=True)[0]
-    network = read(source, source_layout, **(facts or {}))
+    if dtype not in (None, *DTYPES):
+        raise ConversionError(f"there is no precision {dtype!r} to convert to", expected=" or ".join(DTYPES))
+    read_network = read(source, source_layout, **(facts or {}))
+    network = read_network.of_type(dtype) if dtype else read_network
     if not target.parent.is_dir():
         raise ConversionError(f"there is no folder {target.parent}", do="make it, or give a path in another one")
     with TemporaryDirectory(dir=target.parent, prefix=".converting-") as folder:
@@ -139,7 +147,7 @@ def convert(
             wanted.facts,
         )
         difference, scale = compare(network, again)
-        read_so = ((source, network, facts or {}), (attempt, again, facts_needed))
+        read_so = ((source, read_network, facts or {}), (attempt, again, facts_needed))
         proofs = [in_framework(FORMATS[one.layout], path, one, said) for path, one, said in read_so]
         attempt.replace(target)
     differences = {"both files, read here": difference} | {what: far for one in proofs for what, far in one.differences}

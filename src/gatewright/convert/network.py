@@ -1,13 +1,15 @@
 """What a file of weights holds, in one form for all frameworks: parts, each reading what the one before gives."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from math import prod
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.equations import Equations
+from gatewright.errors import ConversionError
 
 Returns = Literal["sequence", "last"]
 Lengths = Literal["given"] | tuple[int, ...]
@@ -177,6 +179,26 @@ Part = (
 )
 
 
+def arrays_of(part: Part) -> list[NDArray[Any]]:
+    """All numbers of a part."""
+    if isinstance(part, Recurrent):
+        return [array for held in (*part.directions, *part.initial) for array in held.values()]
+    values = (getattr(part, each.name) for each in fields(part))
+    return [value for value in values if isinstance(value, np.ndarray)]
+
+
+def _of_type(part: Part, dtype: np.dtype[Any]) -> Part:
+    def cast(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: cast(each) for name, each in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        if isinstance(value, tuple):
+            return tuple(map(cast, value))  # pyright: ignore[reportUnknownArgumentType]
+        with np.errstate(over="ignore"):
+            return value.astype(dtype) if isinstance(value, np.ndarray) else value  # pyright: ignore[reportUnknownMemberType]
+
+    return replace(part, **{each.name: cast(getattr(part, each.name)) for each in fields(part)})
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """All parts in order, and what else lay in the file, by its name there."""
@@ -232,6 +254,17 @@ class Network:
                 case _:
                     pass
         return None
+
+    def of_type(self, dtype: str) -> "Network":
+        """The same with numbers of another precision.
+
+        Raises ConversionError where that cannot hold them.
+        """
+        network = replace(self, parts=tuple(_of_type(part, np.dtype(dtype)) for part in self.parts))
+        arrays = (array for part in network.parts for array in arrays_of(part))
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ConversionError(f"the network has numbers that {dtype} cannot hold", do="leave --dtype out")
+        return network
 
     def noting(self, *notes: str) -> "Network":
         """The same, with more to tell."""

@@ -1,6 +1,7 @@
 """The graph of a whole network: what is before a recurrent layer, the layer, what is behind it."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -12,17 +13,19 @@ from gatewright.export.network import Network
 from gatewright.export.onnx_forecast import Window
 
 
-def build(network: Network, opset: int, *, states: bool, lengths: bool, operators: bool) -> tuple[Graph, str]:
+def build(
+    network: Network, opset: int, *, states: bool, lengths: bool, operators: bool, dtype: str | None = None
+) -> tuple[Graph, str]:
     """The graph of a network, and the operator that computes its layer."""
-    made = _Builder(network, opset, operators)
+    made = _Builder(network, opset, operators, np.dtype(dtype) if dtype else network.dtype)
     return made.graph, made.run(states, lengths)
 
 
 class _Builder:
-    def __init__(self, network: Network, opset: int, operators: bool) -> None:
+    def __init__(self, network: Network, opset: int, operators: bool, dtype: np.dtype[Any]) -> None:
         self.network, self.operators = network, operators
         name = str((network.about or {}).get("task") or network.layer.trace.name)
-        self.graph = Graph(name, network.dtype, opset)
+        self.graph = Graph(name, dtype, opset)
         self.prefix = f"{network.layer.name}." if network.layer.name else ""
         self.leading = (BATCH, TIME) if network.layer.batch_first else (TIME, BATCH)
 

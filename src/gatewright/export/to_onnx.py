@@ -10,7 +10,7 @@ from pathlib import Path
 from gatewright.backends.formulas import unicode
 from gatewright.backends.onnx.graph import Graph
 from gatewright.errors import GatewrightError, OptionError
-from gatewright.export.network import Network, read_network
+from gatewright.export.network import DTYPES, Network, read_network
 from gatewright.export.onnx_network import build
 from gatewright.export.sources import as_model_file
 from gatewright.files import write_atomically, writing
@@ -42,6 +42,7 @@ def onnx(
     lengths: bool = False,
     opset: int = OPSET,
     operators: bool = True,
+    dtype: str | None = None,
 ) -> OnnxFile:
     """Write a model as an ONNX file: `input` -> `output`, of any batch and any number of steps.
 
@@ -55,6 +56,12 @@ def onnx(
     - `lengths`: a further input (batch,): rows end there, as in `gw.nn`.
     - `opset`: the version of ONNX's operators.
     - `operators`: take ONNX's GRU, LSTM or RNN where it computes the cell; else a Scan of the cell's equations.
+    - `dtype`: "float32" or "float64", to which all numbers are rounded; without, those of the model. ONNX Runtime has
+      its recurrent operators in float32 alone, so that float64 is a Scan.
+
+    With lengths, operators are used so that OpenVINO, which ignores the lengths of one that reads in one direction,
+    gives what ONNX Runtime gives: steps behind the end of a row are taken away afterwards. The memory of an LSTM at the
+    end of each row cannot be had so; with `states` and `lengths` an LSTM of one direction is a Scan.
 
     What goes in and comes out has the layer's axes, (time, batch, ...) or (batch, time, ...). Dropout and random masks
     are those of evaluation. The file is held to onnx's checker; its metadata carries the equations.
@@ -76,11 +83,13 @@ def onnx(
             expected=f"from {OPSET} to {serialise.NEWEST_OPSET}, the newest that the installed package onnx knows",
             got=repr(opset),
         )
+    if dtype not in (None, *DTYPES):
+        raise OptionError("an ONNX file cannot have this dtype", expected=" or ".join(DTYPES), got=repr(dtype))
     from gatewright import __version__
 
     network = read_network(as_model_file(model), name)
     _refuse_parts_of_a_window(network, states=states, lengths=lengths)
-    graph, operator = build(network, opset, states=states, lengths=lengths, operators=operators)
+    graph, operator = build(network, opset, states=states, lengths=lengths, operators=operators, dtype=dtype)
     metadata = _metadata(network)
     content = serialise.serialised(graph, producer_version=__version__, doc=_doc(graph), metadata=metadata)
     _write(Path(os.fspath(path)), content)

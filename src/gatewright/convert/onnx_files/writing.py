@@ -35,6 +35,7 @@ from gatewright.convert.network import (
     Reverse,
     Scale,
     Step,
+    arrays_of,
 )
 from gatewright.convert.onnx_files import operators, writing_parts
 from gatewright.convert.onnx_files.scanned import SCANNED
@@ -74,7 +75,7 @@ class Writer:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.dtype = np.result_type(np.float32, *(array.dtype for array in _arrays(network)))
+        self.dtype = np.result_type(np.float32, *(array.dtype for part in network.parts for array in arrays_of(part)))
         functions = {getattr(part, name, "") for part in network.parts for name in ("function", "activation")}
         self.graph = Graph("network", self.dtype, WITH_GELU if functions & {"gelu", "gelu_tanh"} else OPSET)
         self.lengths: Tensor | None = None
@@ -257,17 +258,6 @@ def _no_mask(part: Masking | Embedding) -> ConversionError:
 def _sizes(part: Recurrent) -> dict[str, int]:
     projected = {"projection": part.directions[0]["P.h"].shape[0]} if part.equations.projection else {}
     return {INPUT: part.inputs, HIDDEN: part.hidden, **projected}
-
-
-def _arrays(network: Network) -> list[Array]:
-    found: list[Array] = []
-    for part in network.parts:
-        if isinstance(part, Recurrent):
-            found += [array for one in part.directions for array in one.values()]
-        else:
-            values = (getattr(part, name) for name in part.__dataclass_fields__)
-            found += [value for value in values if isinstance(value, np.ndarray)]
-    return found
 
 
 def _inputs(network: Network) -> int:
