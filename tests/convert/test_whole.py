@@ -2,12 +2,14 @@
 out without a word."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gatewright.convert import Dense, Embedding, Mean, Network, OneHot, Recurrent, flat, flat_writing
+from gatewright import convert
+from gatewright.convert import Dense, Embedding, Mean, Network, OneHot, Recurrent, files, flat, flat_writing
 from gatewright.convert.heads import AROUND, around
 from gatewright.convert.layouts import LAYOUTS, Layout, layouts
 from gatewright.convert.naming import NAMINGS, locate, path_of
@@ -133,3 +135,38 @@ def layer_of(name: str, framework: str) -> int | None:
     known = [array for row in layouts(framework) for array, *_ in row.stored()]
     places = (locate(path_of(name, framework), naming, known) for naming in NAMINGS[framework])
     return next((one[0].layer for one in places if one), None)
+
+
+def test_a_file_is_opened_once_however_many_layouts_look_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "none.npz", **{f"dense{index}": np.ones(2) for index in range(3)})
+    opened: list[Path] = []
+    read_arrays = files.read_arrays
+    monkeypatch.setattr(files, "read_arrays", lambda path: (opened.append(path), read_arrays(path))[1])
+    with pytest.raises(ConversionError, match="has no layout that the table knows"):
+        convert.read(tmp_path / "none.npz")
+    assert opened == [tmp_path / "none.npz"]
+
+
+def test_a_layer_that_one_layout_misses_is_not_read_as_another(tmp_path: Path) -> None:
+    """A GRU of PyTorch's without a bias would be Equinox's without biases."""
+    arrays = {"weight_ih": np.ones((12, 4)), "weight_hh": np.ones((12, 4)), "bias_ih": np.ones(12)}
+    np.savez(tmp_path / "cell.npz", **arrays)
+    with pytest.raises(ConversionError, match="has a part of its biases"):
+        convert.read(tmp_path / "cell.npz")
+
+
+def test_what_an_optimizer_keeps_of_a_layer_is_no_part_of_it() -> None:
+    row = next(row for row in ROWS if row.key == "tf1/gru")
+    arrays = written(row, 3, 1)
+    kept = {f"{name}/Adam": np.zeros_like(one) for name, one in arrays.items()}
+    assert flat.read({**arrays, **kept}, "tf1", {}).rest.keys() == kept.keys()
+
+
+def test_a_layer_is_chosen_by_its_number_where_others_are_broken() -> None:
+    row = next(row for row in ROWS if row.key == "flax/gru")
+    arrays = {name: one for name, one in written(row, 3, 1).items() if name != "params/layers_1/cell/hn/bias"}
+    network = flat.read(arrays, "flax", {"prefix": "params/layers_2"})
+    assert len(network.recurrent) == 1
+    assert len(network.rest) == len(arrays) - 10
+    with pytest.raises(ConversionError, match="the layers of 'params/' do not follow one another"):
+        flat.read(arrays, "flax", {"prefix": "params/"})

@@ -80,7 +80,6 @@ _SUFFIXES = {
     "tf1": (*_FLAT_SUFFIXES, tables.ARCHIVE, tables.FOLDER),
     "tf1-block": (*_FLAT_SUFFIXES, tables.ARCHIVE, tables.FOLDER),
 }
-_RUNS = {"torch": (torch_run.run, "PyTorch")}
 _EQUATIONS = frozenset(field.name for field in fields(Equations))
 _LAYERS = _EQUATIONS | {PREFIX}
 _KERAS = frozenset({"reset", "gate", "activation", "output", PREFIX})
@@ -127,7 +126,8 @@ FORMATS: Mapping[str, Format] = {
                 _SUFFIXES.get(name, _FLAT_SUFFIXES),
                 partial(_read_flat, name),
                 partial(_write_flat, name),
-                *_RUNS.get(name, ()),
+                torch_run.run if name == "torch" else None,
+                "PyTorch" if name == "torch" else "",
                 facts=_LAYERS,
                 of_arrays=True,
             )

@@ -55,7 +55,7 @@ def reading(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Reading
     found = Reading(framework, arrays, groups, {place: best[0] for place, best in fitting.items() if best})
     if found.layers:
         return found
-    misfit = _misfit(arrays, framework)
+    misfit = _misfit(found)
     none = f"no recurrent layer of {framework} is among these arrays"
     if misfit is not None:
         raise ConversionError(f"{none}: {misfit.problem}", expected=misfit.expected, got=misfit.got, do=misfit.do)
@@ -72,7 +72,11 @@ def reading(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Reading
 def _groups(arrays: Arrays, framework: str) -> dict[Place, Group]:
     known = tuple(dict.fromkeys(name for row in layouts(framework) for name, *_ in row.stored()))
     groups: dict[Place, tuple[Naming, dict[str, str]]] = {}
+    last_steps = {re.escape(name.rpartition("/")[2]) for name in known}
+    likely = re.compile("|".join(last_steps))  # most names of a large file are told apart by this one search
     for name in arrays:
+        if not likely.search(name):
+            continue
         path = path_of(name, framework)
         located = ((naming, locate(path, naming, known)) for naming in NAMINGS[framework])
         for naming, one in located:
@@ -87,16 +91,15 @@ def _groups(arrays: Arrays, framework: str) -> dict[Place, Group]:
     return {place: Group(naming, names) for place, (naming, names) in groups.items()}
 
 
-def _misfit(arrays: Arrays, framework: str) -> ConversionError | None:
+def _misfit(nothing_read: Reading) -> ConversionError | None:
     """Which array it is, where all of a layer's are there by name, and no row has the shapes that they have."""
     found: list[ConversionError] = []
-    for one_group in _groups(arrays, framework).values():
-        group = one_group.names
-        for row in layouts(framework):
-            if not all(one.optional or name in group for name, one, _ in row.stored()):
+    for names in (group.names for group in nothing_read.groups.values()):
+        for row in layouts(nothing_read.framework):
+            if not all(one.optional or name in names for name, one, _ in row.stored()):
                 continue
             try:
-                for one in apply.split_layers(row, {name: arrays[full] for name, full in group.items()}):
+                for one in apply.split_layers(row, {name: nothing_read.arrays[full] for name, full in names.items()}):
                     apply.read(row, one)
             except ConversionError as error:
                 found.append(error)

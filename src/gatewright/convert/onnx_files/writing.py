@@ -20,6 +20,7 @@ from gatewright.backends.onnx.steps import Given
 from gatewright.convert.apply import plain
 from gatewright.convert.network import (
     Activation,
+    AddInput,
     BatchNorm,
     Dense,
     Embedding,
@@ -122,6 +123,8 @@ class Writer:
                 return self._moved(part, value)
             case Masking():
                 raise _no_mask(part)
+            case AddInput():
+                raise ConversionError("a part of the network cannot be written as ONNX: AddInput", do="--to gatewright")
 
     def _rows(self, part: Embedding | OneHot, symbols: Tensor, name: str) -> Tensor:
         if isinstance(part, Embedding) and part.masks_zero:
