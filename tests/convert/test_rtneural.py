@@ -184,3 +184,82 @@ def test_numbers_beyond_single_precision_are_of_double_precision(tmp_path: Path)
     (tmp_path / "one.json").write_text(json.dumps({"gru.weight_ih_l0": matrix, "gru.weight_hh_l0": matrix}))
     (layer,) = convert.read(tmp_path / "one.json").recurrent
     assert layer.directions[0]["W.z"].dtype == np.float64
+
+
+def guitarml(unit: str, skip: int, **said: Any) -> tuple[dict[str, Any], torch.nn.Module, torch.nn.Linear]:
+    """The content of a file of GuitarML, whose numbers were rounded in printing, and the layers that it is of."""
+    torch.manual_seed(8)
+    layer, linear = getattr(torch.nn, unit)(2, 4), torch.nn.Linear(4, 1)
+    state = {
+        f"{name}.{key}": one
+        for name, part in (("rec", layer), ("lin", linear))
+        for key, one in part.state_dict().items()
+    }
+    data = {
+        "model": "SimpleRNN",
+        "input_size": 2,
+        "skip": skip,
+        "output_size": 1,
+        "unit_type": unit,
+        "num_layers": 1,
+        "hidden_size": 4,
+        "bias_fl": True,
+    }
+    rounded = json.loads(json.dumps({name: one.tolist() for name, one in state.items()}), parse_float=rounded_decimal)
+    return {"model_data": data | said, "state_dict": rounded}, layer, linear
+
+
+def rounded_decimal(text: str) -> float:
+    return float(f"{float(text):.9g}")
+
+
+@pytest.mark.parametrize("skip", [0, 1])
+@pytest.mark.parametrize("unit", ["LSTM", "GRU"])
+def test_a_model_of_guitarml_adds_its_input(unit: str, skip: int, tmp_path: Path) -> None:
+    content, layer, linear = guitarml(unit, skip)
+    (tmp_path / "amp.json").write_text(json.dumps(content))
+    network = convert.read(tmp_path / "amp.json")
+    assert (network.layout, network.notes, dict(network.rest)) == ("rtneural", (), {})
+    assert all(one.dtype == np.float32 for one in network.recurrent[0].directions[0].values())
+    inputs = torch.randn(7, 3, 2, dtype=torch.float64)
+    wanted = linear.double()(layer.double()(inputs)[0]) + (inputs[..., :1] if skip else 0)
+    np.testing.assert_allclose(convert.run(network, inputs.numpy()), wanted.detach().numpy(), atol=1e-7)
+    convert.convert(tmp_path / "amp.json", tmp_path / "own.safetensors", target_layout="gatewright")
+    again = convert.read(tmp_path / "own.safetensors")
+    np.testing.assert_allclose(convert.run(again, inputs.numpy()), wanted.detach().numpy(), atol=1e-7)
+
+
+def test_an_input_that_is_added_is_not_lost_in_other_files(tmp_path: Path) -> None:
+    (tmp_path / "amp.json").write_text(json.dumps(guitarml("LSTM", 1)[0]))
+    for target in ("amp.onnx", "amp.keras", "again.json"):
+        layout = "rtneural" if target == "again.json" else None
+        with pytest.raises(ConversionError, match="AddInput|the input is added to the output"):
+            convert.convert(tmp_path / "amp.json", tmp_path / target, target_layout=layout)
+    report = convert.convert(tmp_path / "amp.json", tmp_path / "amp.pt")
+    assert report.notes[-1] == "the file has no place for these, and they were left out: Dense, AddInput"
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"model": "GatedConvNet"}, "its model is another one"),
+        ({"hidden_size": 5}, "its weights are not what its model_data says"),
+        ({"unit_type": "GRU"}, "its weights are not what its model_data says"),
+        ({"skip": 2}, "the input that skips the layers does not fit"),
+        ({"skip": "1"}, "the input that skips the layers does not fit"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(said: dict[str, Any], message: str, tmp_path: Path) -> None:
+    (tmp_path / "amp.json").write_text(json.dumps(guitarml("LSTM", **({"skip": 1} | said))[0]))
+    with pytest.raises(ConversionError, match=message):
+        convert.read(tmp_path / "amp.json")
+
+
+def test_rtneurals_own_kind_may_add_its_input_too(tmp_path: Path) -> None:
+    (tmp_path / "plain.json").write_text(json.dumps(own()))
+    (tmp_path / "added.json").write_text(json.dumps(own() | {"in_skip": 1}))
+    plain, added = (convert.read(tmp_path / name) for name in ("plain.json", "added.json"))
+    inputs = np.random.default_rng(0).standard_normal((5, 2, 1))
+    np.testing.assert_array_equal(convert.run(added, inputs), convert.run(plain, inputs) + inputs)
+    with pytest.raises(ConversionError, match="activation cannot be said of a file of rtneural"):
+        convert.read(tmp_path / "plain.json", activation="relu")

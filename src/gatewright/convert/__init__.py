@@ -24,6 +24,7 @@ from gatewright.convert.formats import read as _read
 from gatewright.convert.layouts import LAYOUTS, Layout
 from gatewright.convert.network import (
     Activation,
+    AddInput,
     BatchNorm,
     Dense,
     Embedding,
@@ -48,6 +49,7 @@ __all__ = [
     "FORMATS",
     "LAYOUTS",
     "Activation",
+    "AddInput",
     "BatchNorm",
     "Dense",
     "Embedding",

@@ -161,6 +161,17 @@ class BatchNorm:
     bias: NDArray[Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AddInput:
+    """What the network reads, step by step, is added to what it gives: the first `features` of it, or one to all.
+
+    The skip connection of models of guitar amplifiers: Wright, Damskagg, Juvela and Valimaki, "Real-time guitar
+    amplifier emulation with deep learning" (2020).
+    """
+
+    features: int
+
+
 Part = (
     Recurrent
     | Embedding
@@ -176,6 +187,7 @@ Part = (
     | Step
     | LayerNorm
     | BatchNorm
+    | AddInput
 )
 
 

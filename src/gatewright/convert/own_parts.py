@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gatewright.convert.functions import known
 from gatewright.convert.network import (
     Activation,
+    AddInput,
     BatchNorm,
     Dense,
     Embedding,
@@ -34,6 +35,7 @@ KINDS: Mapping[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         Activation,
+        AddInput,
         BatchNorm,
         Dense,
         Embedding,
@@ -54,6 +56,7 @@ _VALID: Mapping[str, Callable[[Any], bool]] = {
     "masks_zero": lambda said: isinstance(said, bool),
     "symbols": lambda said: type(said) is int and said > 0,
     "index": lambda said: type(said) is int,
+    "features": lambda said: type(said) is int and said > 0,
     "epsilon": lambda said: isinstance(said, _NUMBER) and said >= 0,
     "value": lambda said: isinstance(said, _NUMBER),
     "activation": lambda said: isinstance(said, str) and known(said),

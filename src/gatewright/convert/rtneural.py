@@ -1,4 +1,4 @@
-"""RTNeural's model files: JSON of its own kind (Keras' layers in order), or of PyTorch's state dict.
+"""RTNeural's model files: JSON of its own kind (Keras' layers in order), or of PyTorch's state dict, GuitarML's too.
 
 What such a file says is bounded by its size, and nothing in it is believed before it is looked at.
 """
@@ -12,7 +12,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert import apply, flat, flat_writing
+from gatewright.convert import apply, flat, flat_writing, guitarml
+from gatewright.convert.facts import unheeded
 from gatewright.convert.files import check_finite
 from gatewright.convert.layouts import BY_KEY
 from gatewright.convert.network import Dense, Network, Part, Recurrent
@@ -52,7 +53,12 @@ def read(path: Path, facts: dict[str, Any]) -> Network:
     """
     content = _object(path, _loaded(path), "the file")
     if "layers" in content:
-        return Network(tuple(_layers(path, content)), "rtneural")
+        if facts:
+            raise unheeded("rtneural", facts, frozenset())
+        return guitarml.with_input(path, Network(tuple(_layers(path, content)), "rtneural"), content.get("in_skip", 0))
+    if isinstance(content.get("state_dict"), dict):
+        network = _state_dict(path, content["state_dict"], facts)
+        return guitarml.checked(path, network, _object(path, content.get("model_data", {}), "model_data"))
     return _state_dict(path, content, facts)
 
 

@@ -11,6 +11,7 @@ from gatewright.convert.apply import plain
 from gatewright.convert.functions import function
 from gatewright.convert.network import (
     Activation,
+    AddInput,
     BatchNorm,
     Dense,
     Embedding,
@@ -49,7 +50,10 @@ def run(network: Network, inputs: Array, *, dtype: Any = np.float64, lengths: Se
     mask: Array | None = None  # (time, batch), false where a step is padding
     for part in network.parts:
         mask = _mask(part, value, mask)
-        value = _apply(part, value, mask, lengths, dtype)
+        if isinstance(part, AddInput):
+            value = _with_input(part, value, np.asarray(inputs), dtype)
+        else:
+            value = _apply(part, value, mask, lengths, dtype)
         if value.ndim < 3 or isinstance(part, Reshape):
             mask = None
         elif isinstance(part, Reverse) and mask is not None:
@@ -92,6 +96,17 @@ def run_layer(
     return found
 
 
+def _with_input(part: AddInput, value: Array, inputs: Array, dtype: Any) -> Array:
+    same_steps = value.ndim == inputs.ndim == 3 and value.shape[:2] == inputs.shape[:2]
+    if not same_steps or part.features not in (1, value.shape[-1]) or part.features > inputs.shape[-1]:
+        raise ConversionError(
+            "the input cannot be added to the output",
+            expected=f"outputs at every step, of {part.features} features, and as many inputs",
+            got=f"inputs {inputs.shape}, outputs {value.shape}",
+        )
+    return value + inputs[..., : part.features].astype(dtype)
+
+
 def _apply(part: Part, value: Array, mask: Array | None, lengths: Sequence[int] | None, dtype: Any) -> Array:
     match part:
         case Embedding() | OneHot():
@@ -108,6 +123,8 @@ def _apply(part: Part, value: Array, mask: Array | None, lengths: Sequence[int] 
             return _pool(part, value, _present(value, mask, lengths))
         case Recurrent():
             return _recur(part, value, mask, lengths, dtype)
+        case AddInput():
+            raise ConversionError("what is read is added where the network runs, and not by a part of it")
 
 
 def _dense(part: Activation | Dense, value: Array) -> Array:

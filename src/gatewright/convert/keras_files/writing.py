@@ -20,6 +20,7 @@ from gatewright.convert.keras_files.storing import OPERATION
 from gatewright.convert.layouts import Layout
 from gatewright.convert.network import (
     Activation,
+    AddInput,
     BatchNorm,
     Dense,
     Embedding,
@@ -119,11 +120,11 @@ def _write(part: Part, following: Part | None, before: Part | None, writer: _Wri
             _recurrent(part, following, writer)
         case Mean() | Max():
             _pool(part, writer)
-        case Scale() | LayerNorm() | BatchNorm() | Step():
+        case Scale() | LayerNorm() | BatchNorm() | Step() | AddInput():
             _other(part, writer)
 
 
-def _other(part: Scale | LayerNorm | BatchNorm | Step, writer: _Writer) -> None:
+def _other(part: Scale | LayerNorm | BatchNorm | Step | AddInput, writer: _Writer) -> None:
     match part:
         case Scale():
             writer.add("Normalization", *normalization.written(part, bare=writer.bare))
@@ -131,6 +132,11 @@ def _other(part: Scale | LayerNorm | BatchNorm | Step, writer: _Writer) -> None:
             writer.add(*normalization.written_with(part))
         case Step():
             _step(part, writer)
+        case AddInput():
+            raise ConversionError(
+                "the input is added to the output, and the models of Keras that are written here are chains of layers",
+                do="write Gatewright's own file: --to gatewright",
+            )
 
 
 def _step(part: Step, writer: _Writer) -> None:

@@ -1,0 +1,62 @@
+"""What GuitarML's and Automated-GuitarAmpModelling's JSON says beside the state dict: sizes, and what skips the layers.
+
+`model_data` describes `SimpleRNN`: a recurrent layer `rec`, a linear one `lin`, and, where `skip` is not 0, that many
+features of the input added to the output. Proteus and AIDA-X read such files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gatewright.convert.network import AddInput, Dense, Network
+from gatewright.errors import ConversionError
+
+_MODEL = "SimpleRNN"
+
+
+def checked(path: Path, network: Network, said: Mapping[str, Any]) -> Network:
+    """The network of a state dict, held to what the file says of it, with the input added where it says so.
+
+    Raises ConversionError where the file says something else, or is of another model.
+    """
+    if said.get("model", _MODEL) != _MODEL:
+        raise ConversionError(
+            f"{path}: its model is another one", expected=_MODEL, got=str(said["model"])[:40], do="name another file"
+        )
+    first, last = network.recurrent[0], network.parts[-1]
+    width = len(last.weight) if isinstance(last, Dense) else network.recurrent[-1].outputs
+    has = {
+        "unit_type": first.equations.family.upper(),
+        "num_layers": len(network.recurrent),
+        "hidden_size": first.hidden,
+        "input_size": first.inputs,
+        "output_size": width,
+        "bias_fl": any(name.startswith("b.") for name in first.directions[0]),
+    }
+    wrong = {name: said[name] for name, value in has.items() if name in said and said[name] != value}
+    if wrong:
+        raise ConversionError(
+            f"{path}: its weights are not what its model_data says",
+            expected=", ".join(f"{name} {str(value)[:40]}" for name, value in wrong.items()),
+            got=", ".join(f"{name} {has[name]}" for name in wrong),
+            do="export the model again",
+        )
+    return replace(with_input(path, network, said.get("skip", 0)), notes=())  # its dense layer has no activation
+
+
+def with_input(path: Path, network: Network, skip: Any) -> Network:
+    """The network with that many features of its input added to its output.
+
+    Raises ConversionError where that is no number, or does not fit.
+    """
+    first, last = network.parts[0], network.parts[-1]
+    width = len(last.weight) if isinstance(last, Dense) else network.recurrent[-1].outputs
+    inputs = first.weight.shape[1] if isinstance(first, Dense) else network.recurrent[0].inputs
+    if not isinstance(skip, int) or not 0 <= skip <= inputs or skip not in (0, 1, width):
+        raise ConversionError(
+            f"{path}: the input that skips the layers does not fit",
+            expected=f"0, 1 or {width} of {inputs} features",
+            got=str(skip)[:40],
+        )
+    return replace(network, parts=(*network.parts, AddInput(int(skip)))) if skip else network
