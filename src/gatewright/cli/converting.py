@@ -42,6 +42,9 @@ def convert(
         list[str] | None,
         typer.Option(help="What the names of the layer to convert begin with; again for each layer of a stack."),
     ] = None,
+    dequantise: Annotated[
+        bool, typer.Option("--dequantise", help="Read ONNX Runtime's weights of eight bits as what they stand for.")
+    ] = False,
     dtype: Annotated[
         str | None, typer.Option(help="Round all numbers to float32 or float64.", show_default="as they are in IN")
     ] = None,
@@ -58,6 +61,7 @@ def convert(
     given |= {"cell_clip": cell_clip, "proj_clip": proj_clip, "reset": reset, "family": family}
     facts: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     facts |= {"prefix": tuple(prefix)} if prefix else {}
+    facts |= {"dequantise": True} if dequantise else {}
     if explain:
         _explain(source, target, as_json=as_json)
         return

@@ -12,6 +12,8 @@ from gatewright.errors import ConversionError
 
 PREFIX = "prefix"
 """The fact that is none of the equations: which layers of a file are meant, in their order."""
+DEQUANTISE = "dequantise"
+"""Whether weights of eight bits are to be read as the numbers that they stand for."""
 _ACTIVATIONS = ("gate", "activation", "output")
 _CHANGED_BY_WEIGHTS = "forget_bias"  # a writer adds what is missing to the bias
 

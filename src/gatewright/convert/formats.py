@@ -23,7 +23,7 @@ from gatewright.convert import (
     torch_run,
 )
 from gatewright.convert.equations import Equations
-from gatewright.convert.facts import PREFIX, Facts, UnheededFactError, unheeded
+from gatewright.convert.facts import DEQUANTISE, PREFIX, Facts, UnheededFactError, unheeded
 from gatewright.convert.naming import NAMINGS
 from gatewright.convert.network import Network, Part
 from gatewright.errors import ConversionError, ModelFileError
@@ -82,6 +82,7 @@ _SUFFIXES = {
 }
 _EQUATIONS = frozenset(field.name for field in fields(Equations))
 _LAYERS = _EQUATIONS | {PREFIX}
+_SAID = _LAYERS | {DEQUANTISE}
 _KERAS = frozenset({"reset", "gate", "activation", "output", PREFIX})
 FORMATS: Mapping[str, Format] = {
     one.name: one
@@ -95,6 +96,7 @@ FORMATS: Mapping[str, Format] = {
             onnx_files.run,
             "ONNX Runtime",
             onnx_files.fixed_sizes,
+            facts=frozenset({DEQUANTISE}),
             initial=True,
             fixed_lengths=True,
             second=True,
@@ -203,9 +205,9 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
 
     Raises ConversionError where no layout fits, or several fit and would compute different things.
     """
-    if unknown := [name for name in facts or {} if name not in _LAYERS]:
+    if unknown := [name for name in facts or {} if name not in _SAID]:
         raise ConversionError(
-            f"equations have nothing that is called {' or '.join(unknown)}", expected=", ".join(sorted(_LAYERS))
+            f"equations have nothing that is called {' or '.join(unknown)}", expected=", ".join(sorted(_SAID))
         )
     candidates = list({one.read: one for one in format_of(path, name)}.values())
     file = _File(path)

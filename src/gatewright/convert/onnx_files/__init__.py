@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.convert.facts import DEQUANTISE
 from gatewright.convert.network import Network
 from gatewright.convert.onnx_files.graph import Reader, Reading
 from gatewright.convert.onnx_files.session import session_of
@@ -20,20 +21,20 @@ __all__ = ["fixed_sizes", "read", "run", "write"]
 
 
 def read(path: Path, facts: dict[str, Any]) -> Network:
-    """The network that a graph is. The file says all, so that there are no facts to give.
+    """The network that a graph is. The file says all; but weights of eight bits are read as the numbers that they stand
+    for only where `facts` have "dequantise".
 
     Raises ConversionError, which names the node, where the graph is none or holds what a network cannot.
     """
-    del facts
-    return reading(path).network
+    return reading(path, dequantise=bool(facts.get(DEQUANTISE))).network
 
 
-def reading(path: Path) -> Reading:
+def reading(path: Path, *, dequantise: bool = True) -> Reading:
     """The network that a graph is, and the names and axes of what goes in and comes out.
 
     Raises ConversionError where it is none.
     """
-    return Reader(path, load(path)).read()
+    return Reader(path, load(path), dequantise=dequantise).read()
 
 
 def write(network: Network, path: Path) -> None:
@@ -74,6 +75,8 @@ def run(
     found = reading(path)
     if found.batch_first:
         raise ConversionError("it does not run recurrent operators of layout=1, the batch first")
+    if found.quantised:
+        raise ConversionError("it rounds to eight bits what it multiplies the weights of eight bits with")
     session = session_of(path)
     wanted = {each.name: each for each in session.get_inputs()}
     order = np.argsort([int(found.time.label), int(found.batch.label)])

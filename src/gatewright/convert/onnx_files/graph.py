@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.network import Network, Recurrent
-from gatewright.convert.onnx_files import operators
+from gatewright.convert.onnx_files import operators, quantised
 from gatewright.convert.onnx_files.around import COMPUTING, turned, turns
 from gatewright.convert.onnx_files.folding import FOLDS
 from gatewright.convert.onnx_files.parts import Parts
@@ -61,12 +61,14 @@ class Reading:
     states: tuple[str, ...]  # further inputs
     lengths: str  # the input that they are; empty without
     batch_first: bool  # whether an operator is of the layout that ONNX Runtime does not run
+    quantised: bool  # whether weights are of eight bits
 
 
 class Reader:
     """The values of a graph by name, and the parts found so far."""
 
-    def __init__(self, path: Path, model: Any) -> None:
+    def __init__(self, path: Path, model: Any, *, dequantise: bool = True) -> None:
+        self.dequantise = dequantise
         self.path, self.graph = path, model.graph
         self.opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
         self.budget = FOLDED * path.stat().st_size + SPARE
@@ -111,6 +113,7 @@ class Reader:
             states,
             parts.lengths_from,
             parts.batch_first,
+            parts.quantised,
         )
 
     def _loop(self, place: int) -> None:
@@ -216,6 +219,8 @@ class Reader:
 
     def _compute(self, node: Any, operands: list[Value | None]) -> Value | list[Value]:
         op, attributes = node.op_type, {"outputs": len(node.output), **attributes_of(self.path, node)}
+        if (node.domain, op) == (quantised.DOMAIN, quantised.OPERATOR):
+            return self._quantised(attributes, operands)
         if node.domain not in ("", "ai.onnx"):
             raise ConversionError("its operator is none of ONNX's", got=f"{node.domain}.{op}")
         if op == "Constant":
@@ -227,6 +232,17 @@ class Reader:
         if op == "Gather" and isinstance(operands[0], Stacked):
             return of_stacked(operands[0], attributes, operands[1])
         return self._still(op, attributes, operands)
+
+    def _quantised(self, attributes: Mapping[str, Any], operands: list[Value | None]) -> list[Value]:
+        if not self.dequantise:
+            raise ConversionError(
+                "its weights are of eight bits, and the runtime rounds what it multiplies them with too",
+                expected="an LSTM whose outputs can be computed exactly",
+                do="convert the model that it was made from, or read the numbers that they stand for: --dequantise",
+            )
+        self.parts.quantised = True
+        self.parts.notes["weights of eight bits are read as the numbers that they stand for"] = None
+        return self.parts.recurrent("LSTM", attributes, quantised.dequantised(operands))
 
     def _flowing(self, op: str, attributes: Mapping[str, Any], operands: list[Value | None]) -> Value | list[Value]:
         """A node that reads what flows through the network."""

@@ -49,6 +49,7 @@ class Parts:
         self.lengths: Lengths | None = None  # of the rows
         self.lengths_from = ""  # the graph's input that they are
         self.batch_first = False  # whether an operator is of the layout that ONNX Runtime does not run
+        self.quantised = False  # whether weights are of eight bits
         self.version = 1  # of the network: what a node gives stands for the network as it was then
 
     def take(self, value: Value | None) -> Stream:
