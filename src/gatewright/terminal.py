@@ -49,4 +49,4 @@ class _PlainStatus(Status):
 
 
 def _plain(content: RenderableType) -> RenderableType:
-    return Text(content) if isinstance(content, str) else content
+    return Text(printable(content)) if isinstance(content, str) else content

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from gatewright.cli.shell import Command, out, print_json
 from gatewright.errors import OptionError
@@ -56,7 +55,7 @@ def _table(cards: "Sequence[Card]", numbers: int) -> Table:
     table.add_column("paper")
     for one in cards:
         states, gates = (" ".join(part.name for part in parts) for parts in (one.states, one.gates))
-        table.add_row(*map(Text, (one.name, states, gates, f"{one.parameter_count:,}", _who(one.paper))))
+        table.add_row(one.name, states, gates, f"{one.parameter_count:,}", _who(one.paper))
     return table
 
 

@@ -104,7 +104,7 @@ def _show(reports: "list[GradcheckReport]") -> None:
         )
     table.add_column("\n", no_wrap=True)
     for report in reports:
-        table.add_row(Text(report.cell), *_errors(report), Text("ok") if report.passed else Text("FAIL", "bold red"))
+        table.add_row(report.cell, *_errors(report), Text("ok") if report.passed else Text("FAIL", "bold red"))
     console.print(table)
     for line in _notes(reports):
         console.print(line, soft_wrap=True)

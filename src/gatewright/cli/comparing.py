@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from gatewright.cli.results import print_line, show_samples
 from gatewright.cli.shell import Command, messages, out, print_json
@@ -105,7 +104,7 @@ def _show(console: Terminal, found: "Comparison", files: list[Path], jobs: int) 
     for name in others:
         table.add_column(name, justify="right")
     for row in found.rows:
-        table.add_row(*map(Text, (row.cell, *numbers(found, row))))
+        table.add_row(row.cell, *numbers(found, row))
     console.print(table)
     runs = max(row.runs for row in found.rows)
     spread = f"mean ± standard deviation of {runs} runs" if runs > 1 else "one run each"

@@ -7,7 +7,6 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich.table import Table
-from rich.text import Text
 
 from gatewright.terminal import Terminal
 
@@ -80,7 +79,7 @@ def _beside(title: str, text: str) -> Iterator[str]:
 
 def print_line(console: Terminal, line: str) -> None:
     """A line as it is, however long: a path or a command can be copied from it."""
-    console.print(Text(line), soft_wrap=True)
+    console.print(line, soft_wrap=True)
 
 
 def argument(path: Path | str) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from gatewright.errors import GatewrightError, NonFiniteError, WriteError
 from gatewright.terminal import Terminal
-from gatewright.untrusted.printable import print_text, printable_json
+from gatewright.untrusted.printable import print_text, printable, printable_json
 
 EXIT_CODES = {
     0: "done",
@@ -76,4 +76,4 @@ def show_error(error: GatewrightError) -> None:
     """One message, its first line marked."""
     first, *others = error.in_shell().split("\n")
     console = messages()
-    console.print(Text.assemble(("error: ", "bold red"), first), *others, sep="\n", soft_wrap=True)
+    console.print(Text.assemble(("error: ", "bold red"), printable(first)), *others, sep="\n", soft_wrap=True)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from gatewright.cli.results import print_line
 from gatewright.cli.shell import Command, messages, out, print_json
@@ -108,7 +107,7 @@ def _show(console: Terminal, search: "Search", study: "Study", files: list[Path]
     for one in trials[:_SHOWN]:
         value = spell(one.value or 0.0) if is_complete(one) else outcome(one)
         settings = (spelled(one.params[name]) if name in one.params else "" for name in search.space)
-        table.add_row(*map(Text, (str(one.number), *settings, value)))
+        table.add_row(str(one.number), *settings, value)
     console.print(table)
     pruned = sum(not is_complete(one) for one in trials)
     shown = f"the best {_SHOWN} of " if len(trials) > _SHOWN else ""
