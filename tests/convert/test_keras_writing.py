@@ -10,8 +10,10 @@ import pytest
 from gatewright import convert
 from gatewright.convert import (
     Activation,
+    BatchNorm,
     Dense,
     Embedding,
+    LayerNorm,
     Masking,
     Max,
     Mean,
@@ -21,6 +23,7 @@ from gatewright.convert import (
     Reshape,
     Reverse,
     Scale,
+    Step,
     apply,
 )
 from gatewright.convert.equations import Equations
@@ -60,6 +63,29 @@ NETWORKS: dict[str, Network] = {
     ),
     "the maximum": Network((made("gru"), Max(), dense(UNITS))),
     "scaled": Network((Scale(drawn(INPUTS), abs(drawn(INPUTS))), Masking(0.5), made("rnn"), Mean())),
+    "normalised": Network(
+        (
+            BatchNorm(drawn(INPUTS), abs(drawn(INPUTS)), 0.1, bias=drawn(INPUTS)),
+            made("gru"),
+            LayerNorm(0.1, drawn(UNITS)),
+            made("lstm", inputs=UNITS, returns="last"),
+            BatchNorm(drawn(UNITS), abs(drawn(UNITS)), 0.01, drawn(UNITS), drawn(UNITS)),
+            LayerNorm(1e-5),
+        )
+    ),
+    "merged": Network((made("gru", both=True, merge="sum", padding="zeros"), made("lstm", inputs=UNITS))),
+    "a step": Network((Masking(0.5), made("gru"), Step(-2), dense(UNITS))),
+    "functions": Network(
+        (
+            made("rnn"),
+            Activation("bounded_relu(0.1,0.2,3.0)"),
+            dense(UNITS, activation="leaky_relu(0.1)"),
+            Activation("thresholded_relu(0.5)"),
+            dense(2, activation="clip(0.0,6.0)"),
+            Activation("elu(0.5)"),
+            dense(2, activation="gelu"),
+        )
+    ),
     "reshaped": Network((Reshape((4, INPUTS)), made("lstm"), Reshape((4 * UNITS,)), dense(4 * UNITS))),
 }  # fmt: skip
 
@@ -75,12 +101,8 @@ def test_a_model_comes_back_bit_for_bit(name: str, suffix: str, tmp_path: Path) 
     assert again.reads == network.reads
     assert convert.compare(network, again)[0] == 0.0
     for one, other in zip(network.recurrent, again.recurrent, strict=True):
-        assert (one.equations, one.returns, one.backwards, one.padding) == (
-            other.equations,
-            other.returns,
-            other.backwards,
-            other.padding,
-        )
+        for setting in ("equations", "second", "returns", "backwards", "padding", "merge"):
+            assert getattr(one, setting) == getattr(other, setting)
         for mine, theirs in zip(one.directions, other.directions, strict=True):
             assert mine.keys() == theirs.keys()
             assert all(np.array_equal(mine[key], theirs[key]) for key in mine)
@@ -181,9 +203,72 @@ REFUSED: dict[str, tuple[str, str, Network]] = {
         "keras",
         Network((made("gru"), dense(UNITS, activation="hard_sigmoid_theano"))),
     ),
+    "Keras 3 has no function 'clip\\(-1.0,1.0\\)'": (
+        ".keras",
+        "keras",
+        Network((made("gru"), Activation("clip(-1.0,1.0)"))),
+    ),
+    "Keras 2 has no function 'log_softmax'": (
+        ".h5",
+        "keras",
+        Network((made("gru"), dense(UNITS, activation="log_softmax"))),
+    ),
+    "no place for one step": (".weights.h5", "keras", Network((made("gru"), Step(-1)))),
     "no layer of keras computes": (".keras", "keras", Network((changed("lstm", coupled=True),))),
     "no layer of keras1 computes GRU, reset after": (".h5", "keras1", Network((made("gru"),))),
 }
+
+
+UNSAID: dict[str, Network] = {
+    "Activation between recurrent layers": Network((made("lstm"), Activation("relu"), made("lstm", inputs=UNITS))),
+    "directions whose outputs are merged by sum": Network((made("lstm", both=True, merge="sum"),)),
+    "a layer that reads backwards": Network((made("lstm", backwards=True),)),
+    "directions of different equations": Network(
+        (made("lstm", both=True, second=Equations("lstm", activation="relu", output="relu")),)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", UNSAID)
+def test_what_weights_alone_do_not_say_is_refused(what: str, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError) as raised:
+        convert.write(UNSAID[what], tmp_path / "m.weights.h5", "keras")
+    assert str(raised.value) == (
+        "a file that holds weights alone cannot say what this network computes\n"
+        "  expected: recurrent layers that follow one another, forwards or in both directions\n"
+        f"  got: {what}\n"
+        "  do: write .keras, which holds the whole model"
+    )
+    if UNSAID[what].recurrent[0].second is None:
+        with pytest.raises(ConversionError, match=what):
+            convert.write(UNSAID[what], tmp_path / "m.h5", "keras1")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("gate", "activation", "layout", "name", "said"),
+    [
+        ("sigmoid", "tanh", "keras1", "m.h5", {"gate": "sigmoid"}),
+        ("hard_sigmoid_theano", "relu", "keras1", "m.h5", {"activation": "relu", "output": "relu"}),
+        ("hard_sigmoid_keras3", "tanh", "keras1", "m.h5", {}),  # by its weights
+        ("sigmoid", "tanh", "keras", "m.weights.h5", {}),
+        ("hard_sigmoid_theano", "tanh", "keras", "m.weights.h5", {"gate": "hard_sigmoid_keras3"}),
+    ],
+)
+def test_what_weights_alone_need_to_be_told_is_in_the_report(
+    gate: str, activation: str, layout: str, name: str, said: dict[str, str], tmp_path: Path
+) -> None:
+    network = Network((changed("lstm", gate=gate, activation=activation, output=activation),))
+    convert.write(network, tmp_path / "m.safetensors", "gatewright")
+    report = convert.convert(tmp_path / "m.safetensors", tmp_path / name, target_layout=layout)
+    options = " ".join(f"--{fact} {value}" for fact, value in said.items())
+    python = ", ".join(f"{fact}={value!r}" for fact, value in said.items())
+    told = f"not in {name}, and to be given when it is read: {options}, or {python} in Python"
+    assert [note for note in report.notes if "to be given" in note] == ([told] if said else [])
+    assert convert.compare(network, convert.read(tmp_path / name, layout, **said))[0] < 1e-6
+    if said:
+        with pytest.raises(ConversionError, match="what was written computes something else"):
+            convert.compare(network, convert.read(tmp_path / name, layout))
 
 
 @pytest.mark.parametrize("reason", REFUSED)

@@ -104,7 +104,7 @@ def needed(
                 got=", ".join(map(str, wanted)),
                 do="convert the layers one by one, or choose a layout whose files say it, such as gatewright or onnx",
             )
-        others = stranger.assumed.get(name, ()) if wanted[0] in HARD_SLOPES else ()
+        others = stranger.assumed.get(name, ())[1:] if wanted[0] in HARD_SLOPES else ()
         differing[name] = (wanted[0], *(one for one in others if one in HARD_SLOPES))  # whose slope weights can change
     failed: ConversionError | None = None
     for count in range(len(differing), -1, -1):  # a writer may have put a difference into the weights
