@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from gatewright.convert.facts import PREFIX, unheeded
 from gatewright.convert.keras_files import containers, storing, writing
-from gatewright.convert.keras_files.architecture import version_of
+from gatewright.convert.keras_files.architecture import Version, version_of
 from gatewright.convert.keras_files.bare import network_of_weights
 from gatewright.convert.keras_files.reading import input_shape, network_of, network_of_some
-from gatewright.convert.network import Embedding, Network
+from gatewright.convert.network import Activation, Dense, Embedding, Masking, Network
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
 
@@ -80,17 +80,29 @@ def run(path: Path, inputs: NDArray[Any], facts: Mapping[str, Any] | None = None
     if facts.get(PREFIX) is not None:
         raise ConversionError(f"layers of {path} were chosen, and Keras runs the whole model")
     known = read(path, facts)
-    gates = {one.gate for layer in known.recurrent for one in layer.equations_of_directions}
-    if model.version.major < 3 and model.version.hard_sigmoid in gates:
-        raise ImportError(f"{path} has the hard_sigmoid of Keras 2, and this is Keras {keras.__version__}")
-    loaded = keras.saving.load_model(path, compile=False)
+    if reason := _changed_since(known, model.version):
+        raise ImportError(f"{path} has {reason} of Keras {model.version.major}, and this is Keras {keras.__version__}")
+    loaded: Any = keras.saving.load_model(path, compile=False)
     for layer in loaded._flatten_layers():
         if layer.dtype_policy.name.startswith("mixed"):  # its weights are float32, and so it computes here
             layer.dtype_policy = "float32"
     sequences = len(known.reads) == 2 or isinstance(known.parts[0], Embedding)
     rows = inputs.swapaxes(0, 1) if sequences else inputs
-    outputs = keras.ops.convert_to_numpy(*keras.tree.flatten(loaded(rows, training=False)))
+    outputs: NDArray[Any] = keras.ops.convert_to_numpy(*keras.tree.flatten(loaded(rows, training=False)))
     return outputs.swapaxes(0, 1) if outputs.ndim == 3 else outputs
+
+
+def _changed_since(network: Network, version: Version) -> str:
+    """What of a network of that version Keras 3 would compute otherwise, if anything."""
+    equations = [one for layer in network.recurrent for one in layer.equations_of_directions]
+    functions = {function for one in equations for function in (one.gate, one.activation, one.output)}
+    functions |= {part.activation for part in network.parts if isinstance(part, Dense)}
+    functions |= {part.function for part in network.parts if isinstance(part, Activation)}
+    if version.major < 3 and version.hard_sigmoid in functions:
+        return "the hard_sigmoid"
+    masked = any(isinstance(part, Masking) or getattr(part, "masks_zero", False) for part in network.parts)
+    both = any(len(layer.directions) == 2 and layer.returns == "sequence" for layer in network.recurrent)
+    return "the outputs at masked steps of two directions" if masked and both and not version.zeroes_both else ""
 
 
 def fixed_sizes(path: Path) -> tuple[int | None, int | None]:
