@@ -194,7 +194,9 @@ def test_a_model_in_a_model_is_read_in_its_place(tmp_path: Path) -> None:
     apart = {**labels("d", HEAD), **labels("a/lstm_cell", kernels("LSTM"))}  # as Keras 2 lists those that are trained
     network = convert.read(second(tmp_path, outer(1), {"inner": apart, "end": {}}))
     np.testing.assert_allclose(convert.run(network, inputs), wanted, atol=1e-6)
-    with pytest.raises(ConversionError, match="do not tell which layer each is of"):
+    with pytest.raises(
+        ConversionError, match="the label of array 'kernel:0' does not tell of which layer of model 'inner' it is"
+    ):
         convert.read(second(tmp_path, outer(1), {"inner": {**apart, "kernel:0": drawn(2)}, "end": {}}))
 
 

@@ -143,22 +143,23 @@ def _grouped(
 
 def _shared_out(path: Path, layers: Sequence[Layer], groups: Mapping[str, Labelled]) -> dict[tuple[str, ...], Labelled]:
     """The arrays of each layer; those of a model among the layers lie in one group, and are told by their labels."""
-    found: dict[tuple[str, ...], Labelled] = {}
+    found: dict[tuple[str, ...], Labelled] = {layer.path: [] for layer in layers}
+    inside: dict[str, dict[str, list[tuple[str, ...]]]] = {}  # by the model's name, and that of a layer in it
     for layer in layers:
-        own = groups.get(layer.path[0], [])
-        if len(layer.path) > 1:
-            own = [(label, array) for label, array in own if layer.name in label.split("/")[:-1]]
-        found[layer.path] = own
-    for name, labelled in groups.items():
-        names = [one.name for one in layers if one.path[0] == name]
-        taken = [label for place, own in found.items() if place[0] == name for label, _ in own]
-        if sorted(taken) != sorted(label for label, _ in labelled) and names:
-            raise ConversionError(
-                f"{path}: the labels of the arrays of model {name!r} do not tell which layer each is of",
-                expected=f"the name of one layer in each: {', '.join(names)}",
-                got=", ".join(label for label, _ in labelled),
-                do="save the model as .keras with Keras 3",
-            )
+        if len(layer.path) == 1:
+            found[layer.path] = groups.get(layer.name, [])
+        else:
+            inside.setdefault(layer.path[0], {}).setdefault(layer.name, []).append(layer.path)
+    for name, named in inside.items():
+        for label, array in groups.get(name, ()):
+            owners = [one for piece in {*label.split("/")[:-1]} for one in named.get(piece, ())]
+            if len(owners) != 1:
+                raise ConversionError(
+                    f"{path}: the label of array {label!r} does not tell of which layer of model {name!r} it is",
+                    expected=f"the name of one layer in it: {', '.join(named)}",
+                    do="save the model as .keras with Keras 3",
+                )
+            found[owners[0]].append((label, array))
     return found
 
 

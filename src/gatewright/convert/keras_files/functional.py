@@ -80,8 +80,9 @@ class Graph:
                 raise ConversionError(f"{self.where}: layer {tensor.layer!r} is read before it is made")
             used.add(place)
             call = self._call(tensor)
-            calls.insert(0, (tensor.layer, call))
+            calls.append((tensor.layer, call))
             tensor = call.source
+        calls.reverse()
         self._check_whole(calls[0][0], starts[0].layer, used)
         return calls
 

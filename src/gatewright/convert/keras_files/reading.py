@@ -59,7 +59,9 @@ def network_of(layers: Sequence[Layer], version: Version, where: str) -> Network
                 do="save the model with Keras 3 as .keras, or choose other layers with prefix",
             ) from error
     if not any(isinstance(part, Recurrent) for part in parts):
-        raise ConversionError(f"{where} has no recurrent layer", got=", ".join(layer.kind for layer in layers))
+        raise ConversionError(
+            f"{where} has no recurrent layer", got=", ".join(dict.fromkeys(layer.kind for layer in layers))
+        )
     return Network(_folded(parts), notes=tuple(dict.fromkeys(chain.notes)))
 
 
