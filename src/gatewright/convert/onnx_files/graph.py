@@ -151,7 +151,7 @@ class Reader:
                 got=", ".join(sorted({node.op_type for node in self.graph.node})[:12]) or "no node",
             )
         names = [one.name for one in self.graph.output]
-        found = [(name, self.values.get(name)) for name in names]
+        found = [(name, self.parts.current(self.values.get(name))) for name in names]
         if found and isinstance(first := found[0][1], Unknown):
             raise first.reason
         ends = [(name, one) for name, one in found if isinstance(one, Stream) and one.version == self.parts.version]
@@ -177,6 +177,7 @@ class Reader:
         if missing is not None:
             nobody = ConversionError(f"it reads {missing!r}, which nothing before it gives")
             return [Unknown(self._refusal(title(node), nobody))] * len(node.output)
+        self.values |= {name: self.parts.current(self.values[name]) for name in node.input if name}
         operands = [self.values[name] if name else None for name in node.input]
         for one in operands:
             if isinstance(one, Unknown):

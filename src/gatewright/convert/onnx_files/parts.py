@@ -50,6 +50,8 @@ class Parts:
         self.lengths_from = ""  # the graph's input that they are
         self.batch_first = False  # whether an operator is of the layout that ONNX Runtime does not run
         self.quantised = False  # whether weights are of eight bits
+        self.last_read = self.last_made = -1  # versions of what the last layer read, and gave
+        self.halves: dict[int, tuple[int, int]] = {}  # versions of layers that became one of two directions, and which
         self.version = 1  # of the network: what a node gives stands for the network as it was then
 
     def take(self, value: Value | None) -> Stream:
@@ -128,7 +130,9 @@ class Parts:
             raise ConversionError("it has no W or no R")
         batch_first = bool(attributes.get("layout"))
         self.batch_first |= batch_first
-        stream = self.take(named.get("X"))
+        value = named.get("X")
+        beside = self._beside_last(value, attributes)
+        stream = replace(value, version=self.version) if beside and isinstance(value, Stream) else self.take(value)
         time, batch = self._roles(stream, batch_first)
         shape = (arrays["W"].shape[0], 1, arrays["R"].shape[-1])
         begin = {name[-1]: self._initial(named.get(name), shape, batch_first) for name in ("initial_h", "initial_c")}
@@ -137,9 +141,46 @@ class Parts:
         layer, notes = operators.read(op, attributes, arrays, given)
         if stream.axes[-1].size not in (None, layer.inputs):
             raise ConversionError("its W does not fit what it reads", got=f"{layer.inputs} features")
-        self.found.append(layer)
         self.notes |= dict.fromkeys(notes)
-        return self._given_by(layer, self.changed(stream), time, batch, batch_first)[: attributes["outputs"]]
+        half = self._pair(beside, layer) if beside else None
+        if not beside:
+            self.found.append(layer)
+            self.last_read = stream.version
+        made = replace(self.changed(stream), half=half)
+        if half is not None:
+            self.halves[self.last_made] = (made.version, 1 - half)
+        self.last_made = made.version
+        return self._given_by(layer, made, time, batch, batch_first)[: attributes["outputs"]]
+
+    def _beside_last(self, value: Value | None, attributes: Attributes) -> Recurrent | None:
+        """The layer just before, if this node reads what that one reads, and goes the other way: they are one layer."""
+        last = self.found[-1] if self.found else None
+        if not isinstance(value, Stream) or not isinstance(last, Recurrent) or len(last.directions) > 1 or value.last:
+            return None
+        directions = {attributes.get("direction", "forward"), "reverse" if last.backwards else "forward"}
+        same = (value.version, self.version) == (self.last_read, self.last_made) and value.half is None
+        return last if same and directions == {"forward", "reverse"} and value.source == self.source else None
+
+    def _pair(self, last: Recurrent, layer: Recurrent) -> int:
+        """Make a layer of two directions of two; which of them the second one is."""
+        one, other = (layer, last) if last.backwards else (last, layer)
+        if operators.row_of(one.equations) != operators.row_of(other.equations) or one.hidden != other.hidden:
+            raise ConversionError("it reads what a layer of another kind or size reads: the network branches here")
+        kept = [each.initial[0] if each.initial else {} for each in (one, other)]
+        self.found[-1] = replace(
+            one,
+            directions=(*one.directions, *other.directions),
+            initial=tuple(kept) if any(kept) else (),
+            second=None if other.equations == one.equations else other.equations,
+        )
+        return 0 if last.backwards else 1
+
+    def current(self, value: Value | None) -> Value | None:
+        """A value as it stands now: what a layer gave may have become one of two directions since."""
+        if isinstance(value, Stream) and value.version in self.halves:
+            version, half = self.halves[value.version]
+            return replace(value, version=version, half=half)
+        return value
 
     def scanned(self, found: Scanned, value: Value, lengths: Value | None) -> list[Value]:
         """A layer that is a loop: what each of its directions gives."""

@@ -174,11 +174,15 @@ def concat(node: Moved) -> Stream | Stacked:
         return first
     axis = _axis(node.attributes.get("axis", 0), len(node.stream.axes))
     both = [one for one in node.operands if isinstance(one, Stream)]
-    if len(both) == len(node.operands) and all(one.last == "final" and one.labels[axis] == DIRECTIONS for one in both):
+    halves = [one.half for one in both]
+    of_layers = all(one.last == "final" and one.labels[axis] == DIRECTIONS for one in both)
+    if len(both) == len(node.operands) and of_layers and halves != [0, 1]:
         return Stacked(tuple((one, index) for one in both for index in range(one.axes[axis].size or 0)), axis)
     if len(both) != 2 or len(node.operands) != 2:
         raise ConversionError("it joins what are not the two directions of one layer, forwards first")
     joined = both[0].joined_with(both[1])
+    if joined.axes[axis] == Axis(DIRECTIONS, 1):
+        return replace(joined, axes=(*joined.axes[:axis], Axis(DIRECTIONS, 2), *joined.axes[axis + 1 :]))
     if axis != len(joined.axes) - 1 or joined.labels[-1] != FEATURES:
         raise ConversionError("it joins the two directions along another axis than the features'")
     return joined.with_features(2 * (joined.axes[-1].size or 0))
@@ -234,7 +238,7 @@ def _taken(stream: Stream, axis: int, index: int, time: str | None) -> Stream:
     axes = list(stream.axes)
     if label == DIRECTIONS and size is not None and -size <= index < size:
         axes[axis] = Axis(DIRECTIONS, 1)
-        return replace(stream, axes=tuple(axes), half=index % size if size > 1 else None)
+        return replace(stream, axes=tuple(axes), half=index % size if size > 1 else stream.half)
     if label == time and (size is None or -size <= index < size):
         axes[axis] = Axis(STEP, 1)
         step = index if size is None else index % size - (size if index % size == size - 1 else 0)
