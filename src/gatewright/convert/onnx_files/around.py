@@ -15,6 +15,7 @@ from gatewright.convert.network import (
     LayerNorm,
     Max,
     Mean,
+    Merge,
     Part,
     Recurrent,
     Reshape,
@@ -121,15 +122,18 @@ def multiply(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
     return parts.changed(value)
 
 
-def _merged(parts: Parts, operands: Operands, merge: str) -> Value:
+def _merged(parts: Parts, operands: Operands, merge: Merge) -> Value:
     """Both directions of a layer as one."""
     halves = [each for each in operands if isinstance(each, Stream)]
     last = _last(parts)
     if sorted(str(each.half) for each in halves) != ["0", "1"] or not isinstance(last, Recurrent):
         raise ConversionError("it joins what are not the two directions of one layer", expected="a constant, or those")
     first, second = sorted(halves, key=lambda each: each.half or 0)
+    place = len(parts.found) - 1
     stream = parts.take(first.joined_with(second))
-    parts.found[-1] = replace(_last(parts), merge=merge)
+    layer = parts.found[place]
+    assert isinstance(layer, Recurrent)
+    parts.found[place] = replace(layer, merge=merge)
     return parts.changed(stream)
 
 

@@ -58,9 +58,10 @@ ELEMENTWISE: Mapping[str, Callable[..., Array]] = {
 
 def composed(op: str, attributes: Mapping[str, Any], operands: Sequence[Value | None]) -> Pointwise | None:
     """A node as a function of every number of the one stream that it reads; None where it is no such."""
+    called = ELEMENTWISE.get(op)
     if op == "Clip":
         low, high = clip_bounds(attributes, operands)
-        operands = operands[:1]
+        called, operands = partial(np.clip, a_min=low, a_max=high), operands[:1]
     functions = [_function(each) for each in operands]
     streams = [each.stream if isinstance(each, Pointwise) else each for each in operands]
     flowing = [each for each in streams if isinstance(each, Stream)]
@@ -69,9 +70,7 @@ def composed(op: str, attributes: Mapping[str, Any], operands: Sequence[Value | 
     nodes = 1 + sum(each.nodes for each in operands if isinstance(each, Pointwise))
     if nodes > MOST_NODES:
         raise ConversionError("it is one of too many nodes that are one function", expected=f"{MOST_NODES} at most")
-    called = ELEMENTWISE[op] if op in ELEMENTWISE else _cast(attributes)
-    if op == "Clip":
-        called = partial(np.clip, a_min=low, a_max=high)
+    called = called or _cast(attributes)
     return Pointwise(flowing[0], lambda x: called(*(each(x) for each in functions if each)), nodes)
 
 

@@ -77,7 +77,8 @@ def activation(graph: Graph, function: str, value: Tensor) -> Tensor:
             return graph.emit("Clip", value, low, high, ndim=value.ndim)
         case _ if kind in _NUMBERED:
             op, names = _NUMBERED[kind]
-            return graph.emit(op, value, **dict(zip(names, numbers, strict=True)))
+            constants: dict[str, Any] = dict(zip(names, numbers, strict=True))
+            return graph.emit(op, value, **constants)
         case _ if kind in _PLAIN:
             op, attributes = _PLAIN[kind]
             return graph.emit(op, value, **attributes)
