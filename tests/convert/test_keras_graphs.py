@@ -3,6 +3,7 @@
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from gatewright import convert
+from gatewright.convert import keras_files
 from gatewright.errors import ConversionError
 from tests.convert.keras_models import INPUTS, UNITS, drawn, kernels, layer, legacy, numbered, sequential, zipped
 
@@ -318,6 +320,37 @@ def test_sizes_that_a_model_demands(tmp_path: Path) -> None:
     assert sizes is not None
     assert sizes(third(tmp_path, sequential(start, LSTM))) == (7, 2)
     assert sizes(bare(tmp_path, {"one": kernels("LSTM")})) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("environment", "installed", "wanted"),
+    [
+        ({"KERAS_BACKEND": "jax"}, {"torch"}, "jax"),
+        ({}, {"torch", "jax"}, "torch"),
+        ({}, {"torch", "tensorflow"}, "tensorflow"),
+        ({}, set(), None),
+    ],
+)
+def test_keras_computes_with_what_is_installed(environment: dict[str, str], installed: set[str], wanted: Any) -> None:
+    assert keras_files.backend(environment, installed.__contains__) == wanted
+
+
+@pytest.mark.skipif(find_spec("keras") is None, reason="Keras is not installed")
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ([layer("Activation", "h", activation="hard_sigmoid")], "the hard_sigmoid"),
+        ([], "the outputs at masked steps of two directions"),
+    ],
+)
+def test_what_keras_3_computes_otherwise_is_not_asked_of_it(more: list[Any], what: str, tmp_path: Path) -> None:
+    one = layer("LSTM", "a", units=UNITS, return_sequences=True, recurrent_activation="sigmoid")
+    both = layer("Bidirectional", "b", layer=one, merge_mode="concat")
+    start = layer("Masking", "m", mask_value=0.0, batch_input_shape=[None, STEPS, INPUTS])
+    arrays = {**labels("b/forward_a", kernels("LSTM")), **labels("b/backward_a", kernels("LSTM"))}
+    path = legacy(tmp_path / "m.h5", [start, both, *more], {"b": arrays}, version="2.1.3")
+    with pytest.raises(ImportError, match=f"{what} of Keras 2"):
+        keras_files.run(path, np.zeros((STEPS, 2, INPUTS)))
 
 
 def test_a_file_that_is_cut_short_is_damaged(tmp_path: Path) -> None:

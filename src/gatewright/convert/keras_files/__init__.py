@@ -1,7 +1,10 @@
 """Files of Keras 1, 2 and 3: whole models and bare weights. Reading needs h5py, and never Keras."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from gatewright.convert.network import Activation, Dense, Embedding, Masking, Ne
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
 
+BACKEND = "KERAS_BACKEND"  # what Keras computes with, read when it is imported
 WEIGHTS_SUFFIX = ".weights.h5"
 SUFFIXES = (".h5", ".hdf5")
 
@@ -71,8 +75,7 @@ def run(path: Path, inputs: NDArray[Any], facts: Mapping[str, Any] | None = None
     Raises ImportError where no Keras is installed that computes what the file says, and ConversionError for a file that
     holds no model, or of which some layers were chosen.
     """
-    import keras
-
+    keras = _library()
     facts = facts or {}
     model = containers.read(path, connected=False)
     if not model.described:
@@ -90,6 +93,32 @@ def run(path: Path, inputs: NDArray[Any], facts: Mapping[str, Any] | None = None
     rows = inputs.swapaxes(0, 1) if sequences else inputs
     outputs: NDArray[Any] = keras.ops.convert_to_numpy(*keras.tree.flatten(loaded(rows, training=False)))
     return outputs.swapaxes(0, 1) if outputs.ndim == 3 else outputs
+
+
+def _library() -> Any:
+    """Keras, on a backend that is installed where nobody chose one: its own default needs TensorFlow."""
+    with _environment(BACKEND, backend(os.environ, lambda name: find_spec(name) is not None)):
+        import keras
+    return keras
+
+
+def backend(environment: Mapping[str, str], installed: Callable[[str], bool]) -> str | None:
+    """What Keras computes with: what was chosen, or the first that is installed; None leaves it to Keras."""
+    chosen = environment.get(BACKEND)
+    return chosen or next((one for one in ("tensorflow", "torch", "jax") if installed(one)), None)
+
+
+@contextmanager
+def _environment(name: str, value: str | None) -> Generator[None]:
+    before = os.environ.get(name)
+    try:
+        if value is not None:
+            os.environ[name] = value
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
 
 
 def _changed_since(network: Network, version: Version) -> str:

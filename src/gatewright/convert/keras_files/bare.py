@@ -44,8 +44,8 @@ def network_of_weights(path: Path, model: Model, facts: Mapping[str, Any]) -> Ne
     _check_fits(path, [(name, recurrent[name]) for name in names])
     taken = {fact: values for name in names for fact, values in assumed[name].items()}
     return Network(tuple(recurrent[name] for name in names), rest=rest, assumed=taken).noting(
-        "the file holds weights alone: what its other layers compute is not in it; layers are taken to read forwards, "
-        "or in both directions side by side, and to give every step"
+        "the file holds weights alone: what its other layers compute is not in it; recurrent layers are taken to "
+        "follow one another, to read forwards or in both directions side by side, and to give every step"
     )
 
 
