@@ -154,3 +154,65 @@ def test_arrays_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
         convert.write(Network((layer(), part)), tmp_path / "m.safetensors", "gatewright")
         with pytest.raises(ConversionError, match="does not fit what it reads"):
             convert.read(tmp_path / "m.safetensors")
+
+
+REWRITE = "\n  do: write the file again with this version; it was damaged, or changed by other means"
+LAYER = "the file's equations of layer 'recurrent' "
+FUNCTION = "the name of a function, such as sigmoid"
+CHOICES = (
+    "family, reset, gate, activation, output, peepholes, coupled, projection, forget_bias, cell_clip, proj_clip, clip"
+)
+ODD_EQUATIONS: dict[str, tuple[str, Any, str]] = {
+    "no gate": ("gate", None, FUNCTION),
+    "a number for a function": ("output", 3, FUNCTION),
+    "no family": ("family", "gre", "rnn, gru, lstm"),
+    "a list": ("family", ["gru"], "rnn, gru, lstm"),
+    "a number for a word": ("reset", 1, '"before", "after" or null'),
+    "a reset of a GRU": ("reset", None, '"before" or "after" of a GRU, null of every other family'),
+    "a reset of an RNN": ("family", "rnn", '"before" or "after" of a GRU, null of every other family'),
+    "a number that is none": ("clip", 1e300, "a finite number"),
+    "a text for a number": ("forget_bias", "1", "a finite number"),
+    "a number for yes": ("peepholes", 1, "true or false"),
+    "what there is not": ("zoneout", 0.1, CHOICES),
+}
+
+
+def rewritten(path: Path, equations: Any) -> Path:
+    """The file with other equations, which a checksum does not tell from what was meant."""
+    model = model_file.load(path)
+    model_file.save(path, replace(model, settings={**model.settings, "equations": equations}))
+    return path
+
+
+@pytest.mark.parametrize("name", ODD_EQUATIONS)
+def test_equations_that_cannot_be_chosen_are_refused(name: str, tmp_path: Path) -> None:
+    choice, value, expected = ODD_EQUATIONS[name]
+    convert.write(Network((layer(family="gru"),)), tmp_path / "m.safetensors", "gatewright")
+    kept = model_file.load(tmp_path / "m.safetensors").settings["equations"]["recurrent"]
+    path = rewritten(tmp_path / "m.safetensors", {"recurrent": {**kept, choice: value}})
+    with pytest.raises(ConversionError) as raised:
+        convert.read(path)
+    wrong, got = ("reset", kept["reset"]) if value == "rnn" else (choice, value)
+    assert str(raised.value) == (
+        f"{path}: {LAYER}cannot have this {wrong}\n  expected: {expected}\n  got: {got!r}{REWRITE}"
+    )
+
+
+@pytest.mark.parametrize("equations", [["gru"], "gru", {"recurrent": ["gru"]}, {"recurrent": 3}])
+def test_equations_that_are_no_settings_are_refused(equations: Any, tmp_path: Path) -> None:
+    convert.write(Network((layer(family="gru"),)), tmp_path / "m.safetensors", "gatewright")
+    path = rewritten(tmp_path / "m.safetensors", equations)
+    said = equations["recurrent"] if isinstance(equations, dict) else equations
+    with pytest.raises(ConversionError) as raised:
+        convert.read(path)
+    assert str(raised.value) == (
+        f"{path}: {LAYER}are no settings\n  expected: the choices by name, among them family\n  got: {said!r}{REWRITE}"
+    )
+
+
+def test_a_file_without_equations_is_read_by_its_trace(tmp_path: Path) -> None:
+    network = Network((layer(family="gru"),))
+    convert.write(network, tmp_path / "m.safetensors", "gatewright")
+    for equations in (None, {}):
+        path = rewritten(tmp_path / "m.safetensors", equations)
+        assert convert.read(path).recurrent[0].equations == network.recurrent[0].equations

@@ -1,10 +1,12 @@
 """What a framework's layer computes, as the choices by which frameworks differ; and the cell that does the same."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
-from typing import Literal
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
 
 from gatewright import cells
 from gatewright.convert.activations import ACTIVATIONS, ODD_ABOUT_HALF, function
@@ -17,6 +19,8 @@ from gatewright.trace.ir import Literal as Constant
 Family = Literal["rnn", "gru", "lstm"]
 Reset = Literal["before", "after"]
 
+MOST = float(np.finfo(np.float32).max)
+"""The largest number that an equation can hold in every dtype that layers compute in."""
 GATES: Mapping[Family, tuple[str, ...]] = {"rnn": ("h",), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o")}
 """The gates of each family, in the order in which the equations name them."""
 
@@ -83,6 +87,47 @@ class Equations:
         said += [f"output activation {self.output}"] if self.output != "tanh" else []
         said += [f"gates and candidate clipped at {self.clip:g}"] if self.clip else []
         return ", ".join(said)
+
+
+def of_settings(layer: str, settings: Any) -> Equations:
+    """The choices that a file lists for a layer.
+
+    Raises ConversionError where one of them cannot be chosen.
+    """
+    if not isinstance(settings, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", settings)):
+        raise _unfit(layer, "are no settings", "the choices by name, among them family", settings)
+    chosen = cast("dict[str, Any]", settings)
+    for name in ("family", *(name for name in chosen if name != "family")):
+        expected, fits = _CHOICES.get(name, (", ".join(_CHOICES), lambda _: False))
+        if not fits(chosen.get(name)):
+            raise _unfit(layer, f"cannot have this {name}", expected, chosen.get(name))
+    equations = Equations(**chosen)
+    if (equations.reset is None) == (equations.family == "gru"):
+        expected = '"before" or "after" of a GRU, null of every other family'
+        raise _unfit(layer, "cannot have this reset", expected, chosen.get("reset"))
+    return equations
+
+
+def _unfit(layer: str, problem: str, expected: str, got: Any) -> ConversionError:
+    return ConversionError(
+        f"the file's equations of layer {layer!r} {problem}",
+        expected=expected,
+        got=repr(got)[:80],
+        do="write the file again with this version; it was damaged, or changed by other means",
+    )
+
+
+_FUNCTION = ("the name of a function, such as sigmoid", lambda one: isinstance(one, str))
+_YES_OR_NO = ("true or false", lambda one: isinstance(one, bool))
+_NUMBER = ("a finite number", lambda one: isinstance(one, int | float) and type(one) is not bool and abs(one) <= MOST)
+_CHOICES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "family": (", ".join(GATES), lambda one: isinstance(one, str) and one in GATES),
+    "reset": ('"before", "after" or null', lambda one: one in (None, *get_args(Reset))),
+    **dict.fromkeys(("gate", "activation", "output"), _FUNCTION),
+    **dict.fromkeys(("peepholes", "coupled", "projection"), _YES_OR_NO),
+    **dict.fromkeys(("forget_bias", "cell_clip", "proj_clip", "clip"), _NUMBER),
+}
+"""What a choice can be, in words and as a test."""
 
 
 def of_trace(trace: Trace) -> tuple[Equations, bool]:

@@ -23,7 +23,7 @@ from gatewright.convert import (
     torch_run,
 )
 from gatewright.convert.equations import Equations
-from gatewright.convert.facts import DEQUANTISE, PREFIX, Facts, UnheededFactError, unheeded
+from gatewright.convert.facts import DEQUANTISE, PREFIX, Facts, unheeded
 from gatewright.convert.naming import NAMINGS
 from gatewright.convert.network import Network, Part
 from gatewright.errors import ConversionError, ModelFileError
@@ -264,8 +264,8 @@ def _understood(file: _File, candidates: Sequence[Format], facts: Facts) -> list
         except flat.NoLayerError:
             strangers.append(one.name)
         except (ConversionError, ModelFileError) as error:
-            if one.name == "gatewright" and isinstance(error, UnheededFactError):
-                raise  # it is a file of ours
+            if one.name == "gatewright" and isinstance(error, ConversionError):
+                raise  # a file of ours, which another layout would only guess at
             broken += [error] if isinstance(error, flat.NotWholeError) else []
             fits = f" (expected {error.expected}, got {error.got})" if error.expected and error.got else ""
             problem = error.problem.removeprefix(f"{file.path}: ")

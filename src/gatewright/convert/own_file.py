@@ -12,7 +12,7 @@ from gatewright import model_file
 from gatewright.axes import HIDDEN, INPUT
 from gatewright.convert import files, heads, own_parts
 from gatewright.convert.apply import invert_update, plain
-from gatewright.convert.equations import Equations, of_trace
+from gatewright.convert.equations import Equations, of_settings, of_trace
 from gatewright.convert.network import Merge, Network, Padding, Parameters, Part, Recurrent, Returns
 from gatewright.errors import ConversionError
 from gatewright.model_file import LayerRecord, ModelFile
@@ -163,14 +163,18 @@ def _levels(record: LayerRecord, model: ModelFile, said: Any) -> Iterator[Recurr
 
 
 def _chosen(record: LayerRecord, said: Any) -> tuple[Equations, bool] | None:
-    """The choices that the file says, where the layer's Trace is really made by them."""
-    chosen = cast("dict[str, Any]", said).get(record.name) if isinstance(said, dict) else None
-    try:
-        equations = Equations(**chosen) if chosen else None
-        made = structural_hash(trace_cell(equations.cell())) if equations else None
-    except (TypeError, ValueError, LookupError):  # a field, an activation or a cell that is none
+    """The choices that the file says, where the layer's Trace is really made by them.
+
+    Raises ConversionError where what it says cannot be chosen.
+    """
+    if said is None:
         return None
-    return (equations, False) if equations and made == structural_hash(record.trace) else None
+    chosen = cast("dict[str, Any]", said).get(record.name) if isinstance(said, dict) else said
+    if chosen is None:
+        return None
+    equations = of_settings(record.name, chosen)
+    made = structural_hash(trace_cell(equations.cell()))
+    return (equations, False) if made == structural_hash(record.trace) else None
 
 
 def _canonical(name: str, found: Parameters) -> str:
