@@ -21,7 +21,7 @@ from gatewright.tasks.numbers import spell
 from gatewright.tasks.overview import Standing, overview, share_of
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.settings import from_texts
-from gatewright.tasks.train import Interrupted, Result, resume, train
+from gatewright.tasks.train import Interrupted, Result, read_result, resume, train
 from gatewright.tasks.watch import Watch
 from gatewright.terminal import Terminal
 
@@ -223,7 +223,7 @@ def _standing(runs: Sequence[Run]) -> Standing:
 
 
 def _told(run: Run) -> str:
-    result = Result(**run.folder.read(run.folder.result))
+    result = read_result(run.folder)
     part, metric = headline(run, result)
     return f"{run.title}: {part} {metric} {spell(result.metrics[part][metric])}, {result.seconds:,.0f} s"
 

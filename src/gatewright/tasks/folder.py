@@ -11,6 +11,7 @@ from gatewright.files import write_atomically
 from gatewright.model_file import FILE_NAME
 from gatewright.tasks.data.registry import find
 from gatewright.untrusted.json_text import parse_json
+from gatewright.untrusted.kinds import misfit
 
 
 def absolute(source: str | None) -> str | None:
@@ -18,6 +19,22 @@ def absolute(source: str | None) -> str | None:
     if source is None or find(source) is not None or not Path(source).exists():
         return source
     return str(Path(source).resolve())
+
+
+DESCRIPTION: Mapping[str, Any] = {
+    "recipe": str,
+    "settings": dict[str, Any],
+    "asked": dict[str, Any],
+    "data": str | None,
+    "origin": dict[str, Any],
+    "trace": str,
+    "threads": int,
+    "devices": int,
+    "nodes": int,
+    "version": str,
+}
+"""The entries of `run.json`."""
+RESTORE = "put a copy of it in its place, or start again with --overwrite"
 
 
 class RunFolder:
@@ -47,11 +64,36 @@ class RunFolder:
         return self.result.exists()
 
     def read(self, path: Path) -> dict[str, Any]:
-        """What a JSON file of the folder holds."""
+        """What a JSON file of the folder holds.
+
+        Raises DataError where it is damaged.
+        """
         try:
-            return parse_json(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read", got=str(error), do="start the run again") from error
+            raise DataError(f"{path} cannot be read", got=str(error), do=RESTORE) from error
+        return self.checked(path, content, {})
+
+    def checked(
+        self, path: Path, content: Any, kinds: Mapping[str, Any], *, optional: frozenset[str] = frozenset()
+    ) -> dict[str, Any]:
+        """What a file of the folder holds, if its entries are of these kinds.
+
+        Raises DataError where one is missing or of another.
+        """
+        found = misfit(content, kinds, optional=optional)
+        if found is not None:
+            expected, got = found
+            raise DataError(f"{path} is damaged", expected=expected, got=repr(got)[:80], do=RESTORE)
+        return content
+
+    def description(self) -> dict[str, Any]:
+        """What `run.json` says, in entries of the right kinds; of an earlier version it may lack some.
+
+        Raises DataError where it is damaged.
+        """
+        needed = {"recipe", "settings", "data"}
+        return self.checked(self.run, self.read(self.run), DESCRIPTION, optional=frozenset(DESCRIPTION) - needed)
 
     def write(self, path: Path, content: Mapping[str, Any]) -> None:
         """Write a JSON file of the folder."""
@@ -86,7 +128,7 @@ class RunFolder:
 
     def check_is(self, recipe: str, settings: Mapping[str, Any], source: str | None) -> None:
         """Make sure that a run that is there already has exactly these settings."""
-        kept = self.read(self.run)
+        kept = self.description()
         has = {**kept["settings"], **kept.get("asked", {}), "recipe": kept["recipe"], "data": kept["data"]}
         wanted = {**settings, "recipe": recipe, "data": absolute(source)}
         differing = [key for key, value in wanted.items() if has.get(key) != value]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import statistics
 import time
 from collections.abc import Mapping
@@ -11,9 +12,10 @@ from typing import Any
 import lightning.pytorch as pl
 from torch.utils.tensorboard import SummaryWriter
 
+from gatewright.errors import DataError
 from gatewright.files import write_atomically, writing
 from gatewright.tasks.evaluate import Means, measure
-from gatewright.tasks.folder import RunFolder
+from gatewright.tasks.folder import RESTORE, RunFolder
 from gatewright.tasks.learner import Learner
 from gatewright.tasks.processes import from_the_first
 from gatewright.tasks.recipe import Batches
@@ -21,22 +23,42 @@ from gatewright.tasks.recipe import Batches
 Row = Mapping[str, float]
 ITERATION = "iteration"
 SPEED = "_per_second"
+_NEEDED = ("epoch", ITERATION)
 
 
 def read_rows(path: Path, *, until: int | None = None) -> list[dict[str, float]]:
-    """The rows of a CSV file of metrics, up to that iteration; a last line that was cut short is left out."""
+    """The rows of a CSV file of metrics, up to that iteration; a last line that was cut short is left out.
+
+    Raises DataError where another line is no row of one, or the file no table.
+    """
     if not path.exists():
         return []
-    rows: list[dict[str, float]] = []
-    with path.open(newline="", encoding="utf-8") as opened:
-        for texts in csv.DictReader(opened):
-            try:
-                row = {name: float(text) for name, text in texts.items() if text != ""}
-            except (TypeError, ValueError):
-                break
-            if until is None or row[ITERATION] <= until:
-                rows.append(row)
-    return rows
+    try:
+        with path.open(newline="", encoding="utf-8") as opened:
+            table = csv.DictReader(opened)
+            columns, lines = table.fieldnames or (), list(table)
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read", got=str(error), do=RESTORE) from error
+    listed = ", ".join(columns) or "an empty file"
+    for name in _NEEDED:
+        if name not in columns:
+            raise DataError(f"{path} is damaged", expected=f"a column {name!r}", got=listed, do=RESTORE)
+    rows = [_row(texts) for texts in lines]
+    if rows and rows[-1] is None:
+        rows.pop()
+    if None in rows:
+        line = rows.index(None) + 2
+        raise DataError(f"{path} is damaged in line {line}", expected=f"numbers for {listed}", do=RESTORE)
+    return [row for row in rows if row is not None and (until is None or row[ITERATION] <= until)]
+
+
+def _row(texts: Mapping[Any, Any]) -> dict[str, float] | None:
+    """The numbers of a line; None where it has too many, too few or others."""
+    try:
+        row = {name: float(text) for name, text in texts.items() if text != ""}
+    except (TypeError, ValueError):  # more or fewer values than columns are a list and None
+        return None
+    return row if all(math.isfinite(row.get(name, math.nan)) for name in _NEEDED) else None
 
 
 def as_csv(rows: list[dict[str, float]], columns: list[str], *, header: bool = True) -> bytes:
@@ -60,6 +82,7 @@ class History(pl.Callback):
         self.validation: dict[str, float] | None = None  # of the epoch that has just ended, if it was measured
         self._learner, self._folder, self._validation_part = learner, folder, validation
         self._seconds_before = 0.0  # of earlier sessions
+        self._resumed_at: int | None = None  # the iteration of the checkpoint
         self._started: float | None = None  # when this one began to train
         self._epoch_started, self._items_before = 0.0, 0
         self._columns: list[str] = []
@@ -80,12 +103,33 @@ class History(pl.Callback):
         return {"seconds": self.seconds, "iteration": self._learner.global_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Read what earlier sessions wrote, up to the checkpoint."""
-        self._seconds_before = state_dict["seconds"]
+        """Read what earlier sessions wrote, up to the checkpoint.
+
+        Raises DataError where that is not a row for every epoch.
+        """
+        self._seconds_before, self._resumed_at = float(state_dict["seconds"]), state_dict["iteration"]
         self.rows = read_rows(self._folder.metrics, until=state_dict["iteration"])
+        epochs = state_dict["iteration"] * self._learner.recipe.epochs // self._learner.total_iterations
+        if [row["epoch"] for row in self.rows] != list(range(1, epochs + 1)):
+            raise DataError(
+                f"{self._folder.metrics} does not have the rows that the checkpoint goes on from",
+                expected=f"one for each of {epochs} epochs",
+                got=f"{len(self.rows)} rows",
+                do=RESTORE,
+            )
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
-        """Start the clock, and the log after the checkpoint."""
+        """Start the clock, and the log after the checkpoint.
+
+        Raises DataError where training would go on from another iteration than that of the checkpoint.
+        """
+        if self._resumed_at not in (None, self._learner.global_step):
+            raise DataError(
+                f"the checkpoint {self._folder.checkpoint} does not fit the run",
+                expected=f"loops at iteration {self._resumed_at}",
+                got=f"iteration {self._learner.global_step}",
+                do=RESTORE,
+            )
         self._started = self._epoch_started = time.perf_counter()  # a resumed epoch is not begun again
         self._items_before = self._learner.means.items("loss")
         if trainer.is_global_zero:

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from gatewright.errors import DataError
 from gatewright.files import write_atomically
-from gatewright.tasks.folder import RunFolder
+from gatewright.tasks.folder import RESTORE, RunFolder
 from gatewright.tasks.history import History
-from gatewright.tasks.learner import Learner
+from gatewright.tasks.learner import KEPT, Learner
 from gatewright.tasks.watch import Watch
+from gatewright.untrusted.kinds import misfit
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing failed
@@ -29,8 +30,29 @@ class Interrupted(Exception):  # noqa: N818 - nothing failed
         self.signal_number = signal_number
 
 
+def in_a_line(error: BaseException) -> str:
+    """The kind of an error, and the first line of what it says."""
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+
+
+_CHECKPOINT: Mapping[str, Any] = {
+    "epoch": int,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+    "state_dict": dict[str, Any],
+    "loops": dict[str, Any],
+    "callbacks": dict[str, Any],
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    KEPT: dict[str, Any],
+}
+_CALLBACKS: Mapping[str, Any] = dict.fromkeys(("History", "Keeper"), dict[str, Any])
+
+
 class PlainCheckpoints(TorchCheckpointIO):
     """Checkpoints that are whole at any time, and that load without unpickling."""
+
+    loaded = False  # whether a checkpoint was read that has all parts of one
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write beside the old file, then put the new one in its place."""
@@ -42,13 +64,17 @@ class PlainCheckpoints(TorchCheckpointIO):
     def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> Any:
         """Load tensors and plain values, and nothing else."""
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file fails in as many ways as it can be damaged
-            raise DataError(
-                f"the checkpoint {path} cannot be read",
-                got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
-                do="put a copy of it in its place, or start again with --overwrite",
-            ) from error
+            got = in_a_line(error) if Path(path).stat().st_size else "an empty file"
+            raise DataError(f"the checkpoint {path} cannot be read", got=got, do=RESTORE) from error
+        found = misfit(checkpoint, _CHECKPOINT) or misfit(checkpoint["callbacks"], _CALLBACKS)
+        if found is not None:  # of what is missing Lightning would begin anew without a word
+            expected, got = found
+            kind = got if isinstance(got, str) else type(got).__name__
+            raise DataError(f"the checkpoint {path} is none of a run", expected=expected, got=kind, do=RESTORE)
+        self.loaded = True
+        return checkpoint
 
 
 class Keeper(Checkpoint):
@@ -68,6 +94,7 @@ class Keeper(Checkpoint):
         self._worse = 0  # validations since the best one
         self._learner, self._folder, self._history, self._save_model = learner, folder, history, save_model
         self._watch = watch
+        self.started = False  # whether training goes on from what was restored
         self._saved_at = 0
         self._stop_signal: int | None = None
 
@@ -95,12 +122,22 @@ class Keeper(Checkpoint):
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from there."""
-        self.best, self.best_score = dict(state_dict["best"]), state_dict["best_score"]
+        """Go on from there.
+
+        Raises ValueError where the best network is none of the run's, or a number is none.
+        """
+        best, own = dict(state_dict["best"]), self._learner.network.state_dict()
+        if best and {key: one.shape for key, one in best.items()} != {key: one.shape for key, one in own.items()}:
+            raise ValueError("the best network has other weights than the run's")
+        numbers = {key: state_dict[key] for key in ("best_score", "best_epoch", "worse")}
+        if found := misfit(numbers, {"best_score": float | None, "best_epoch": int, "worse": int}):
+            raise ValueError(f"{found[0]} was expected, not {found[1]!r}")
+        self.best, self.best_score = best, state_dict["best_score"]
         self.best_epoch, self._worse = state_dict["best_epoch"], state_dict["worse"]
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """A resumed run may have been about to stop early."""
+        self.started = True
         self._saved_at = self._learner.global_step
         self._stop_early(trainer)
 

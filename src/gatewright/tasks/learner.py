@@ -26,7 +26,7 @@ OPTIMISERS = {
     "adadelta": partial(torch.optim.Adadelta, rho=0.95),  # as in the paper, Zeiler 2012, 1212.5701
     "sgd": torch.optim.SGD,
 }
-_KEPT = "gatewright"  # our part of a checkpoint
+KEPT = "gatewright"  # our part of a checkpoint
 
 
 class Learner(pl.LightningModule):
@@ -127,17 +127,19 @@ class Learner(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of. All of it is tensors and plain values: nothing is pickled."""
         state = map_state(lambda one: one.cpu(), self._state)
-        checkpoint[_KEPT] = {
+        checkpoint[KEPT] = {
             "means": self.means.sums,
             "processes": from_every_process({"state": state, "random numbers": random_numbers()}),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it back; the random numbers only when training starts, since more may be drawn until then."""
-        kept = checkpoint[_KEPT]
+        """Take it back; the random numbers once more when training starts, since more may be drawn until then."""
+        kept = checkpoint[KEPT]
         own = kept["processes"][self.global_rank]
-        self._state, self.means.sums = own["state"], dict(kept["means"])
+        self._state = map_state(lambda one: one.cpu(), own["state"])
+        self.means.sums = {name: (total, items) for name, (total, items) in kept["means"].items()}
         self._random_numbers = own["random numbers"]
+        set_random_numbers(own["random numbers"])
 
     def on_train_start(self) -> None:
         """Go on with the random numbers of the checkpoint; without one, each process draws its own."""

@@ -1,9 +1,10 @@
 """Training a recipe: from its settings to a model file, a measured result and a picture of the curves."""
 
-from contextlib import nullcontext
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -16,9 +17,9 @@ from gatewright.tasks import recipes
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.curves import Kept, draw_curves
 from gatewright.tasks.evaluate import measure
-from gatewright.tasks.folder import RunFolder, absolute
+from gatewright.tasks.folder import DESCRIPTION, RESTORE, RunFolder, absolute
 from gatewright.tasks.history import ITERATION, History
-from gatewright.tasks.keeper import Interrupted, Keeper
+from gatewright.tasks.keeper import Interrupted, Keeper, PlainCheckpoints, in_a_line
 from gatewright.tasks.learner import Learner
 from gatewright.tasks.machine import machine
 from gatewright.tasks.model import Model
@@ -102,25 +103,56 @@ def resume(
     folder = RunFolder(out)
     if not folder.run.exists():
         raise OptionError(f"{out} holds no run to resume", do="leave out --resume, or name its folder with --out")
-    kept = folder.read(folder.run)
+    kept = folder.description()
     if "devices" not in kept:
         raise OptionError(
             f"{out} holds a run of a version that trained in one process only, and cannot be resumed",
             do="train anew in another folder; a model.safetensors in this one can be used as it is",
         )
+    folder.checked(folder.run, kept, DESCRIPTION, optional=frozenset({"asked"}))
     _check_asked(out, kept, asked, source, processes)
+    made, trace = _described(folder, kept)
     own = Processes(kept["devices"], kept["nodes"])
     own.check()
     with folder.locked() if own.is_first else nullcontext():
         if folder.finished:
-            return Result(**folder.read(folder.result))
+            return read_result(folder)
         torch.set_num_threads(kept["threads"])  # another number may add up in another order
-        made = recipes.get(kept["recipe"]).restored(kept["settings"])
         # The trace holds the equations; with which weights they begin, before there is a checkpoint, the cell knows.
-        trace = parse(kept["trace"]) if folder.checkpoint.exists() else None
+        trace = trace if folder.checkpoint.exists() else None
         session = _Session(folder, made, kept["data"], own, console, watch, trace)
         session.check_same(kept)
         return session.run(from_checkpoint=trace is not None)
+
+
+def read_result(folder: RunFolder) -> Result:
+    """How the run in a folder ended.
+
+    Raises DataError where its file is damaged.
+    """
+    kinds = get_type_hints(Result)
+    kept = folder.checked(folder.result, folder.read(folder.result), kinds, optional=frozenset({"best_score"}))
+    return Result(**{name: value for name, value in kept.items() if name in kinds})
+
+
+MOST_THREADS = 1 << 12
+
+
+def _described(folder: RunFolder, kept: Mapping[str, Any]) -> tuple[Recipe, Trace]:
+    """The recipe and the equations of a run.
+
+    Raises DataError where `run.json` says something that cannot be.
+    """
+    for name in ("devices", "nodes", "threads"):
+        if not 1 <= kept[name] <= MOST_THREADS:
+            expected = f"{name} from 1 to {MOST_THREADS}"
+            raise DataError(f"{folder.run} is damaged", expected=expected, got=str(kept[name])[:80], do=RESTORE)
+    try:
+        return recipes.get(kept["recipe"]).restored(kept["settings"]), parse(kept["trace"])
+    except GatewrightError as error:
+        raise DataError(
+            f"{folder.run} is damaged: {error.problem}", expected=error.expected, got=error.got, do=RESTORE
+        ) from error
 
 
 def _check_asked(
@@ -205,16 +237,18 @@ class _Session:
     def run(self, *, from_checkpoint: bool) -> Result:
         """Train to the end, from the checkpoint or from the start."""
         callbacks: list[Callback] = [self.history, Progress(self.learner, self.history, self.console), self.keeper]
-        lightning = trainer(self.made, self.processes, callbacks)
+        checkpoints = PlainCheckpoints()
+        lightning = trainer(self.made, self.processes, callbacks, checkpoints)
         if self.processes.total > 1:
             part_at_the_end()
         self._say_what_is_trained()
         try:
-            with quiet(), stopping(self.keeper):
+            with quiet(), stopping(self.keeper), self._restoring(checkpoints):
                 lightning.fit(self.learner, ckpt_path=self.folder.checkpoint if from_checkpoint else None)
             return from_the_first(self._finish, is_first=self.processes.is_first)
         except BaseException as error:
-            self._draw()
+            if self.keeper.started:  # otherwise the run stays as it was
+                self._draw()
             if self.processes.total > 1 and was_lost(error):
                 raise GatewrightError(
                     f"a process of the run in {self.folder.path} has ended before the others",
@@ -222,6 +256,18 @@ class _Session:
                     do="look at what it said; --resume goes on from the last checkpoint",
                 ) from error
             raise
+
+    @contextmanager
+    def _restoring(self, checkpoints: PlainCheckpoints) -> Generator[None]:
+        """What fails between the reading of a checkpoint and the first iteration is the fault of that checkpoint."""
+        try:
+            yield
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            others = isinstance(error, GatewrightError | torch.OutOfMemoryError)
+            if others or not checkpoints.loaded or self.keeper.started:
+                raise
+            path = self.folder.checkpoint
+            raise DataError(f"the checkpoint {path} does not fit the run", got=in_a_line(error), do=RESTORE) from error
 
     def _finish(self) -> Result:
         self._keep_best()

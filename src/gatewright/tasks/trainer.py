@@ -17,7 +17,9 @@ from gatewright.tasks.recipe import Recipe
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def trainer(made: Recipe, processes: Processes, callbacks: list[pl.Callback]) -> pl.Trainer:
+def trainer(
+    made: Recipe, processes: Processes, callbacks: list[pl.Callback], checkpoints: PlainCheckpoints
+) -> pl.Trainer:
     """The trainer of a run."""
     with quiet():
         return pl.Trainer(
@@ -28,7 +30,7 @@ def trainer(made: Recipe, processes: Processes, callbacks: list[pl.Callback]) ->
             precision="bf16-mixed" if made.precision == "bf16" else "32-true",
             max_epochs=made.epochs,
             callbacks=callbacks,
-            plugins=[PlainCheckpoints()],
+            plugins=[checkpoints],
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
