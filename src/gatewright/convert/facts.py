@@ -22,14 +22,10 @@ Assumed = Mapping[str, tuple[Any, ...]]
 """What was taken for granted, by the name of the fact, and what else the framework could have there."""
 
 
-class UnheededFactError(ConversionError):
-    """Something said of a file whose format does not ask for it."""
-
-
-def unheeded(name: str, facts: Mapping[str, Any], heeded: frozenset[str]) -> UnheededFactError:
+def unheeded(name: str, facts: Mapping[str, Any], heeded: frozenset[str]) -> ConversionError:
     """The error for facts that a file of that format says itself, or does not have."""
     refused = sorted(facts.keys() - heeded)
-    return UnheededFactError(
+    return ConversionError(
         f"{' and '.join(refused)} cannot be said of a file of {name}",
         expected=", ".join(sorted(heeded)) or "nothing: the file says everything itself",
         got=", ".join(f"{one}={facts[one]!r}" for one in refused),
