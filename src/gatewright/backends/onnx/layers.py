@@ -62,13 +62,10 @@ def stack(
     """All levels of a layer, one above the other, over x (time, batch, input).
 
     The operator that ONNX has for the cell is taken where it has one and `operators` allows it. In float64 ONNX Runtime
-    has none, so that a Scan is taken; so it is where the memory of an LSTM of one direction is wanted at the end of
-    each row, which OpenVINO's operator does not find.
+    has none, so that a Scan is taken.
     """
     trace = evaluated(trace)
-    one_way = len(levels[0].directions) == 1
-    memory = bool(ends and states) and len(trace.states) > 1 and one_way
-    found = recognise(trace) if operators and graph.dtype == np.float32 and not memory else None
+    found = recognise(trace) if operators and graph.dtype == np.float32 else None
     finals: dict[str, list[Tensor]] = {state.name: [] for state in trace.states}
     for place, level in enumerate(levels):
         count = len(level.directions)

@@ -52,16 +52,20 @@ def run(
     weights = {
         name: graph.initialiser(f"{prefix}{name}", np.stack([one[name] for one in arrays]), doc) for name in arrays[0]
     }
-    attributes = {
-        "hidden_size": units,
-        **({"direction": "bidirectional"} if count > 1 else {}),
-        **_activations(found.activations * count),
-        **row.attributes,
-    }
     states = [given.states.get(state.name) for state in trace.states]
 
-    def results(lengths: Tensor | None) -> tuple[Tensor, ...]:
-        operands = [given.x, weights["W"], weights["R"], weights.get("B"), lengths, *states, weights.get("P")]
+    def results(lengths: Tensor | None, times: int = 1) -> tuple[Tensor, ...]:
+        """The operator's; with all of its directions so many times."""
+        attributes = {
+            "hidden_size": units,
+            **({"direction": "bidirectional"} if count * times > 1 else {}),
+            **_activations(found.activations * count * times),
+            **row.attributes,
+        }
+        held = [weights["W"], weights["R"], weights.get("B"), *states, weights.get("P")]
+        if times > 1:
+            held = [one and graph.emit("Concat", *(one,) * times, ndim=one.ndim, axis=0) for one in held]
+        operands = [given.x, *held[:3], lengths, *held[3:]]
         while operands[-1] is None:
             operands.pop()
         return graph.emit_many(row.name, operands, [4, *(3 for _ in trace.states)], attributes=attributes)
@@ -69,28 +73,41 @@ def run(
     output, *finals = results(_lengths(graph, given))
     steps = _side_by_side(graph, output, count, units)
     if given.ends and count == 1:
-        steps, finals = _cut(graph, results, given.ends, given)
+        memory = len(trace.states) > 1 and bool(given.states)
+        steps, finals = _doubled(graph, results, given) if memory else _cut(graph, results, given.ends, given)
     kept = zip(trace.states, finals, strict=True)
     return Outcome(steps, {state.name: _kept(graph, one, state.name, given) for state, one in kept})
 
 
+def _doubled(
+    graph: Graph, results: Callable[[Tensor | None, int], tuple[Tensor, ...]], given: Given
+) -> tuple[Tensor, list[Tensor]]:
+    """The steps and final states of one direction, as the first of two: OpenVINO heeds the lengths of such an operator.
+
+    The second reads the same weights, so that the file is no larger; what it gives is not read.
+    """
+    output, *finals = results(_lengths(graph, given), 2)
+    steps = graph.emit("Gather", output, graph.count(0), ndim=3, axis=1)
+    return steps, [graph.slice(one, 0, 1) for one in finals]
+
+
 def _cut(
-    graph: Graph, results: Callable[[Tensor], tuple[Tensor, ...]], ends: Ends, given: Given
+    graph: Graph, results: Callable[[Tensor | None, int], tuple[Tensor, ...]], ends: Ends, given: Given
 ) -> tuple[Tensor, list[Tensor]]:
     """The steps and final states of one direction whose rows end early.
 
     OpenVINO does not heed the lengths of an operator of one direction. So the operator goes on behind the end of a row,
-    and what it gives there is taken away. A memory is not among what it gives of every step: that alone is left to the
-    operator's own lengths, and nothing of it stays where the memory is not asked for.
+    and what it gives there is taken away. A memory is not among what it gives of every step: it is
+    that of an operator of two directions.
     """
-    steps = graph.squeeze(results(_whole(graph, given))[0], 1)
+    steps = graph.squeeze(results(_whole(graph, given), 1)[0], 1)
     before = graph.emit("Sub", ends.lengths, graph.count(1), kind=Kind.COUNT)
     places = graph.unsqueeze(steps_of(graph, given.x), 1)
     is_last = graph.emit("Equal", places, graph.unsqueeze(before, 0), kind=Kind.TRUTH)
     final = graph.reduce("ReduceSum", graph.emit("Where", is_last[(..., None)], steps, 0.0), (0,))
-    others = results(graph.cast(ends.lengths, Kind.SHORT_COUNT))[2:]
+    _, others = _doubled(graph, results, given)
     cut = graph.emit("Where", ends.active[(..., None)], steps, 0.0)
-    return cut, [graph.unsqueeze(final, 0), *others]
+    return cut, [graph.unsqueeze(final, 0), *others[1:]]
 
 
 def _lengths(graph: Graph, given: Given) -> Tensor | None:
