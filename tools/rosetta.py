@@ -13,6 +13,7 @@ import numpy as np
 from gatewright import convert
 from gatewright.convert import (
     Activation,
+    AddInput,
     BatchNorm,
     Dense,
     Embedding,
@@ -66,11 +67,13 @@ NETWORKS: dict[str, Network] = {
     "batch normalisation, as after training": Network((_layer(), BatchNorm(ONES, ONES, 0.1, ONES, ONES))),
     "one step of the sequence": Network((_layer(), Step(-2))),
     "another shape": Network((Reshape((3, 2)), _layer())),
+    "the input added to the output": Network((_layer(), AddInput(2))),
 }
 PARTS_TEXT = """\
 Files of whole models keep what stands around the layers, or the conversion is refused. Files of arrays by name, state
 dicts of PyTorch among them, are a stack of layers: what has no place there is left out, and the report says so; where
-the table above names an embedding or a head, those are kept."""
+the table above names an embedding or a head, those are kept. The report also names every array of the file that was
+read and is no part of the network."""
 FAMILIES: dict[Family, str] = {"gru": "The GRU", "lstm": "The LSTM", "rnn": "The simple network"}
 NAMES = {
     "hard_sigmoid_theano": "hard sigmoid, slope 0.2",

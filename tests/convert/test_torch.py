@@ -289,6 +289,13 @@ def test_a_gap_between_modules_asks(tmp_path: Path) -> None:
         convert.read(tmp_path / "model.pt")
 
 
+def test_a_normalisation_between_layers_is_not_passed_over(tmp_path: Path) -> None:
+    layers = [torch.nn.ModuleDict({"norm": torch.nn.BatchNorm1d(4), "rnn": torch.nn.GRU(size, 4)}) for size in (3, 4)]
+    torch.save(torch.nn.ModuleDict({"rnns": torch.nn.ModuleList(layers)}).state_dict(), tmp_path / "model.pt")
+    with pytest.raises(ConversionError, match=r"other arrays, such as rnns\.0\.norm\.weight, which may act on them"):
+        convert.read(tmp_path / "model.pt")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -89,7 +89,7 @@ def check_stack(
     """What to tell of layers that were taken for a stack: by the numbers in their names, where the user named none.
 
     Raises ConversionError, which asks for their order, where they may as well be something else: a number is missing
-    between them, or all of them can read the same input.
+    between them, other arrays lie between them, or all of them can read the same input.
     """
     notes = _different(found, places)
     modules = {prefix: [layer for _, layer in layers] for prefix, layers in groupby(stack, key=lambda one: one[0])}
@@ -98,13 +98,37 @@ def check_stack(
     numbers = [numbers_of(prefix) for prefix in modules]
     longest = max(map(len, numbers))
     steps = zip(*((*one, *[0] * (longest - len(one))) for one in numbers), strict=True)  # the first may have none
-    counts = [column for column in steps if len(set(column)) > 1]
-    if len(counts) != 1 or list(counts[0]) != list(range(counts[0][0], counts[0][0] + len(modules))):
+    counts = {place: column for place, column in enumerate(steps) if len(set(column)) > 1}
+    place, column = next(iter(counts.items()))
+    if len(counts) > 1 or list(column) != list(range(column[0], column[0] + len(modules))):
         raise unordered(found, places, "the numbers of these modules do not follow one another")
+    if others := _between(found, [_up_to_number(prefix, place) for prefix in modules], places):
+        raise unordered(
+            found, places, f"with these modules lie other arrays, such as {others[0]}, which may act on them"
+        )
     inputs = {layers[0].inputs for layers in modules.values()}
     if len(inputs) == 1:
         raise unordered(found, places, "these modules may be one above the other, or side by side")
     return (*notes, f"taken for layers one above the other, by their numbers and sizes: {', '.join(modules)}")
+
+
+def _up_to_number(prefix: str, place: int) -> str:
+    """A prefix up to one of the numbers in it, or all of it where it has not so many."""
+    ends = [one.end() for one in re.finditer(r"\d{1,9}", prefix)]
+    return prefix[: ends[place]] if place < len(ends) else prefix
+
+
+def _between(found: Reading, numbered: Sequence[str], places: Sequence[Place]) -> list[str]:
+    """Arrays of no recurrent layer within the numbered modules, such as those of a normalisation between them."""
+    used = {name for place in places for name in found.layers[place][1].values()}
+    paths = {name: path_of(name, found.framework) for name in found.arrays}
+    shapes = {paths[name]: np.shape(found.arrays[name]) for name in used}
+    within = re.compile(f"(?:{'|'.join(map(re.escape, numbered))})(?!\\d).*", re.DOTALL)
+    return [
+        name
+        for name, path in paths.items()
+        if name not in used and within.fullmatch(path) and not _is_harmless(path, np.shape(found.arrays[name]), shapes)
+    ]
 
 
 def _different(found: Reading, places: Sequence[Place]) -> tuple[str, ...]:

@@ -1,0 +1,93 @@
+"""What files of arrays cannot say: it is told in reading, told in writing, and read with just that it is the same."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gatewright import convert
+from gatewright.convert import Equations, Network, Recurrent
+from gatewright.convert.facts import assumed
+from gatewright.convert.layouts import LAYOUTS, Layout
+from gatewright.convert.naming import NAMINGS
+from gatewright.convert.patterns import AXES
+from gatewright.errors import ConversionError
+
+UNITS = 3
+SILENT = [row for row in LAYOUTS if row.framework in NAMINGS and assumed(row, row.equations, {})]
+
+
+def layer(equations: Equations) -> Recurrent:
+    """A layer with random parameters."""
+    generator = np.random.default_rng(3)
+    kinds = [("W", equations.gates), ("U", equations.gates), ("b", equations.gates)]
+    kinds += [("p", ("i", "f", "o"))] if equations.peepholes else []
+    kinds += [("P", ("h",))] if equations.projection else []
+    shapes = {f"{kind}.{gate}": (UNITS,) * len(AXES[kind]) for kind, gates in kinds for gate in gates}
+    return Recurrent(equations, ({name: generator.standard_normal(shape) for name, shape in shapes.items()},))
+
+
+def other(row: Layout) -> Equations:
+    """Equations of that layout of which nothing is what is taken for granted."""
+    facts: dict[str, Any] = {
+        name: values[-1] for name, values in assumed(row, row.equations, {}).items() if len(values) > 1
+    }
+    facts |= {name: 0.5 for name in assumed(row, row.equations, {}) if name.endswith("clip")}
+    return convert.formats.flat.apply.equations_of(row, **facts)
+
+
+@pytest.mark.parametrize("row", SILENT, ids=lambda row: row.key)
+def test_what_a_file_cannot_say_is_told_and_enough(row: Layout, tmp_path: Path) -> None:
+    equations = other(row)
+    network = Network((layer(equations),))
+    convert.write(network, tmp_path / "own.safetensors", "gatewright")
+    report = convert.convert(tmp_path / "own.safetensors", tmp_path / "theirs.npz", target_layout=row.framework)
+    facts = {
+        name: getattr(equations, name)
+        for name in assumed(row, row.equations, {})
+        if getattr(equations, name) != getattr(row.equations, name)
+    }
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in facts.items())
+    python = ", ".join(f"{name}={value!r}" for name, value in facts.items())
+    assert f"not in theirs.npz, and to be given when it is read: {options}, or {python} in Python" in report.notes
+    inputs = np.random.default_rng(4).standard_normal((9, 2, UNITS))
+    wanted = convert.run(network, inputs)
+    again = convert.read(tmp_path / "theirs.npz", row.framework, **facts)
+    np.testing.assert_allclose(convert.run(again, inputs), wanted, atol=1e-12)
+    stranger = convert.read(tmp_path / "theirs.npz", row.framework)
+    assert np.abs(convert.run(stranger, inputs) - wanted).max() > 1e-3
+    assert any(note.startswith("not in the file, and taken for granted: ") for note in stranger.notes)
+
+
+@pytest.mark.parametrize("row", SILENT, ids=lambda row: row.key)
+def test_where_the_defaults_are_right_nothing_has_to_be_given(row: Layout, tmp_path: Path) -> None:
+    convert.write(Network((layer(row.equations),)), tmp_path / "own.safetensors", "gatewright")
+    report = convert.convert(tmp_path / "own.safetensors", tmp_path / "theirs.npz", target_layout=row.framework)
+    assert not any("to be given when it is read" in note for note in report.notes)
+
+
+def test_layers_of_different_activations_are_refused_where_a_file_cannot_say_them(tmp_path: Path) -> None:
+    parts = tuple(layer(Equations("rnn", activation=name)) for name in ("tanh", "relu"))
+    convert.write(Network(parts), tmp_path / "own.safetensors", "gatewright")
+    with pytest.raises(ConversionError) as refusal:
+        convert.convert(tmp_path / "own.safetensors", tmp_path / "theirs.npz", target_layout="flax")
+    assert str(refusal.value) == (
+        "files of flax do not say the activation of a layer, and these layers have different ones\n"
+        "  expected: one activation in all layers\n"
+        "  got: tanh, relu\n"
+        "  do: convert the layers one by one, or choose a layout whose files say it, such as gatewright or onnx"
+    )
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["own.safetensors"]
+
+
+def test_the_order_of_modules_is_told_where_their_names_do_not_say_it(tmp_path: Path) -> None:
+    """Layers that PyTorch has in modules of their own, and that could all read the same input."""
+    parts = (layer(Equations("gru", reset="after")), layer(Equations("lstm")))
+    convert.write(Network(parts), tmp_path / "own.safetensors", "gatewright")
+    report = convert.convert(tmp_path / "own.safetensors", tmp_path / "theirs.pt")
+    told = (
+        "not in theirs.pt, and to be given when it is read: --prefix 0. --prefix 1., or prefix=('0.', '1.') in Python"
+    )
+    assert told in report.notes
+    assert "theirs.pt, run by PyTorch" in report.differences
