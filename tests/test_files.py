@@ -1,13 +1,15 @@
 """A file is written as a whole, or not at all."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from gatewright.errors import WriteError
-from gatewright.files import write_atomically, write_together
+from gatewright.files import remove_parts, write_atomically, write_together
+from tests.paths import subprocess_environment
 
 
 def test_the_new_content_replaces_the_old(tmp_path: Path) -> None:
@@ -82,3 +84,26 @@ def test_files_that_belong_together_are_put_in_place_when_all_are_ready(tmp_path
     write_together({header: b"new", source: b"new"})
     assert (header.read_bytes(), source.read_bytes()) == (b"new", b"new")
     assert sorted(tmp_path.iterdir()) == [source, header]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from gatewright.files import write_atomically
+os.fsync = lambda _: os._exit(9)
+write_atomically(Path(sys.argv[1]), b"half")
+"""
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    command = [sys.executable, "-c", KILLED, str(path)]
+    assert subprocess.run(command, check=False, env=subprocess_environment()).returncode == 9
+    (left,) = tmp_path.iterdir()
+    assert left.name.endswith(".part")
+    foreign = [".last.ckpt.part", "last.ckpt.0123abcd.part", ".other.ckpt.0123abcd.part", ".last.ckpt.0123abcdef.part",
+               ".last.ckpt.tmpabcde.part", ".lastxckpt.0123abcd.part", "film.part"]  # fmt: skip
+    for name in foreign:
+        (tmp_path / name).write_bytes(b"mine")
+    remove_parts(path, tmp_path / "none" / "model.safetensors")
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted(foreign)

@@ -4,9 +4,12 @@ import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from re import escape, fullmatch
 from secrets import token_hex
 
 from gatewright.errors import WriteError
+
+_PART = ".part"
 
 
 @contextmanager
@@ -35,7 +38,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
     Raises WriteError where one cannot be written; nothing is left beside them.
     """
-    parts = {path: path.parent / f".{path.name}.{token_hex(4)}.part" for path in contents}  # two writers have two
+    parts = {path: path.parent / f".{path.name}.{token_hex(4)}{_PART}" for path in contents}  # two writers have two
     try:
         for path, content in contents.items():
             with writing(path), parts[path].open("xb") as file:
@@ -50,3 +53,12 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
             with suppress(OSError, ValueError):
                 part.unlink()
         raise
+
+
+def remove_parts(*paths: Path) -> None:
+    """Remove what writers that were killed left beside these files; for whoever alone may write them now."""
+    for path in paths:
+        with suppress(OSError):
+            for part in list(path.parent.iterdir()):
+                if fullmatch(rf"\.{escape(path.name)}\.[0-9a-f]{{8}}{escape(_PART)}", part.name):
+                    part.unlink()

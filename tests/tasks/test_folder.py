@@ -109,3 +109,13 @@ def test_paths_hold_from_every_folder(tmp_path: Path, monkeypatch: pytest.Monkey
     assert absolute("timemachine") == "timemachine"
     assert absolute("absent") == "absent"
     assert absolute(None) is None
+
+
+def test_half_files_of_a_killed_run_are_removed_when_the_next_begins(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    left, foreign = tmp_path / ".last.ckpt.0123abcd.part", tmp_path / ".notes.txt.0123abcd.part"
+    for path in (folder.run, left, foreign):
+        path.write_text("{}")
+    with folder.locked():
+        assert not left.exists()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == [foreign.name, "run.json"]

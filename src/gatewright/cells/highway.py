@@ -22,7 +22,7 @@ def rhn(x, h, W, U, b, *, depth=3, coupled=True):
 
     Raises OptionError unless `depth` is a whole number of at least 1.
     """
-    if not isinstance(depth, int) or isinstance(depth, bool) or depth < 1:
+    if type(depth) is not int or depth < 1:
         raise OptionError(
             f"cell 'rhn' cannot be {depth!r} layers deep", expected="a whole number of at least 1", got=repr(depth)
         )

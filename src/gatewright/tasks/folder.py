@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewright.errors import DataError, OptionError
-from gatewright.files import write_atomically
+from gatewright.files import remove_parts, write_atomically
 from gatewright.model_file import FILE_NAME
 from gatewright.tasks.data.registry import find
 from gatewright.untrusted.json_text import parse_json
@@ -101,7 +101,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Generator[None]:
-        """Let nobody else write here meanwhile; the lock of a killed process is gone with it."""
+        """Let nobody else write here meanwhile; what a killed process left, its lock and half files, is removed."""
         from filelock import FileLock, Timeout
 
         lock = self.path / ".lock"
@@ -109,6 +109,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with FileLock(lock, blocking=False):
+                remove_parts(*self.files)
                 try:
                     yield
                 finally:

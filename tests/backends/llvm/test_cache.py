@@ -246,21 +246,42 @@ def test_what_is_larger_than_all_that_may_be_kept_is_dropped(folder: Path) -> No
 
 def test_parts_that_a_killed_process_left_are_removed_in_time(kept: KernelCache, folder: Path) -> None:
     folder.mkdir(mode=0o700)
-    left, growing, foreign = (folder / name for name in ("tmp1.part", "tmp2.part", "notes.txt"))
-    for path in (left, growing, foreign):
+    left, growing = (folder / f"{cache._path(folder, 'lstm').stem}.{name}.part" for name in ("abc_d123", "x1y2z3_4"))
+    for path in (left, growing):
         path.write_bytes(b"half an entry")
     _age(left, 2 * 3600)
-    _age(foreign, 2 * 3600)
     kept.store("gru", b"code")
-    assert entries(folder) == sorted([growing, foreign, cache._path(folder, "gru")])
+    assert entries(folder) == sorted([growing, cache._path(folder, "gru")])
 
 
-def test_clear_removes_every_entry_and_nothing_else(kept: KernelCache, folder: Path) -> None:
-    kept.store("gru", b"code")
+def test_a_process_that_is_killed_leaves_a_part_that_is_known(
+    kept: KernelCache, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            kept.store("gru", b"code")
+    (part,) = entries(folder)
+    _age(part, 2 * 3600)
     kept.store("lstm", b"code")
-    (folder / "notes.txt").write_text("mine")
+    assert entries(folder) == [cache._path(folder, "lstm")]
+
+
+FOREIGN = ("notes.txt", "film.mkv.part", "tmpabc123.part", "linux.kernel", f"{'0' * 63}.kernel", f"{'0' * 64}.part")
+
+
+def test_files_of_others_are_never_removed(folder: Path) -> None:
+    """The folder for kernels may be one in which somebody else keeps things."""
+    kept = KernelCache(folder, limit=1000)
+    kept.store("gru", b"code")
+    for name in FOREIGN:
+        (folder / name).write_bytes(bytes(2000))
+        _age(folder / name, 10 * 3600)
+    kept.store("lstm", b"code")
+    assert kept.status().entries == 2
     kept.clear()
-    assert [path.name for path in entries(folder)] == ["notes.txt"]
+    assert sorted(path.name for path in entries(folder)) == sorted(FOREIGN)
     assert kept.load("gru") is None
 
 

@@ -6,6 +6,7 @@ good as absent: the kernel is compiled again. Nor is it an error if nothing can 
 """
 
 import os
+import re
 import stat
 import struct
 import tempfile
@@ -26,6 +27,7 @@ LIMIT = 256 * 2**20  # bytes
 _MAGIC = b"gatewright kernel 1\n"
 _FRAME = struct.Struct("<QQ32s")  # length of the description, length of the code, sha256 of both
 _ENTRY, _PART = ".kernel", ".part"
+_OURS = re.compile(rf"[0-9a-f]{{64}}({_ENTRY}|\.\w+{_PART})")  # whatever else lies in the folder is somebody else's
 _ABANDONED = 3600  # seconds after which a part of an entry is taken to be left behind
 _CAREFULLY: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -195,11 +197,13 @@ def _write(folder: Path, description: str, code: bytes) -> None:
     text = description.encode()
     digest = sha256(text + code).digest()
     entry = b"".join([_MAGIC, _FRAME.pack(len(text), len(code), digest), text, code])
-    descriptor, part = tempfile.mkstemp(suffix=_PART, dir=folder)  # new, and readable by its owner alone
+    path = _path(folder, description)
+    # new, and readable by its owner alone
+    descriptor, part = tempfile.mkstemp(prefix=f"{path.stem}.", suffix=_PART, dir=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(entry)
-        Path(part).replace(_path(folder, description))
+        Path(part).replace(path)
     except BaseException:
         with suppress(OSError):
             Path(part).unlink()
@@ -232,6 +236,6 @@ def _files(folder: Path | None) -> Iterator[tuple[Path, os.stat_result]]:
     except OSError:
         return
     for found in listed:
-        if found.name.endswith((_ENTRY, _PART)):
+        if _OURS.fullmatch(found.name):
             with suppress(OSError):
                 yield Path(found.path), found.stat(follow_symlinks=False)
