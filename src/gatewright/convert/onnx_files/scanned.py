@@ -1,6 +1,5 @@
 """Layers that a file has as loops, of which its metadata says what they compute: those that writing.py writes."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from gatewright.convert.equations import Equations
 from gatewright.convert.network import Recurrent
 from gatewright.convert.onnx_files.tensors import Files, array_of
 from gatewright.errors import ConversionError
+from gatewright.untrusted.json_text import parse_json
 
 Array = NDArray[Any]
 SCANNED = "gatewright.layers"
@@ -42,7 +42,7 @@ def scanned(path: Path, model: Any) -> tuple[Scanned, ...]:
     if not text:
         return ()
     try:
-        said = cast("dict[str, Any]", json.loads(text))
+        said = cast("dict[str, Any]", parse_json(text))
         arrays = dict(_arrays(path, model.graph))
         return tuple(_scanned(model.graph, name, one, arrays) for name, one in said.items())
     except ConversionError:
