@@ -21,7 +21,12 @@ _MARKS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
-_BY_FILLED = {(1, 0, 0, 0): "UTF-32LE", (0, 0, 0, 1): "UTF-32BE", (1, 0, 1, 0): "UTF-16LE", (0, 1, 0, 1): "UTF-16BE"}
+_BY_FILLED: dict[tuple[int, ...], str] = {
+    (1, 0, 0, 0): "UTF-32LE",
+    (0, 0, 0, 1): "UTF-32BE",
+    (1, 0, 1, 0): "UTF-16LE",
+    (0, 1, 0, 1): "UTF-16BE",
+}
 _GZIP = b"\x1f\x8b"
 
 
