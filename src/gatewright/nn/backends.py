@@ -20,6 +20,7 @@ from gatewright.errors import OptionError, TraceError
 from gatewright.nn import autograd, custom_ops, direct_autograd, transforms
 from gatewright.nn.differentiable import DTYPES, planned
 from gatewright.nn.direct import direct_of
+from gatewright.nn.dispatch import is_watched
 from gatewright.nn.packed_cell import Asked, PackedCell, gate_name
 from gatewright.nn.ragged import Ragged
 from gatewright.nn.torch_fused import Fused
@@ -184,7 +185,7 @@ def run(chosen: Plan, call: Call) -> Sequences:
 
 def _run_direct(call: Call) -> Sequences | None:
     """By the engine, on the very tensors that there are; None where that cannot be."""
-    if torch.compiler.is_compiling() or maybe_current_level() is not None:
+    if torch.compiler.is_compiling() or maybe_current_level() is not None or is_watched():
         return None
     direct = direct_of(call.cell, call.asked, call.like.dtype)
     if direct is None:
@@ -257,7 +258,7 @@ def _own(sequence: Tensor) -> Tensor:
 def _run_engine(call: Call, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Run the engine in the way that whoever calls can follow: a graph's, a transform's, or autograd's."""
     cell, asked, dtype = call.cell, call.asked, call.like.dtype
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or (is_watched() and maybe_current_level() is None):
         differentiated = torch.is_grad_enabled() and any(value.requires_grad for value in values.values())
         saves = differentiated and not torch.compiler.is_exporting()
         key, given, names = _graph_call(cell, asked, dtype, saves)

@@ -119,15 +119,15 @@ class _TorchLayer(Recurrent, nn.RNNBase):  # pyright: ignore[reportIncompatibleM
         return [getattr(self, name) for name in self._flat_weights_names]
 
     # torch.nn.RNNBase keeps a second list of its parameters up to date, and ours asks for them when it needs them
-    __setattr__ = nn.Module.__setattr__
-    __setstate__ = nn.Module.__setstate__
-    _replicate_for_data_parallel = nn.Module._replicate_for_data_parallel  # pyright: ignore[reportPrivateUsage]
-    extra_repr = nn.RNNBase.extra_repr
+    __setattr__ = nn.Module.__setattr__  # pyright: ignore[reportAssignmentType]
+    __setstate__ = nn.Module.__setstate__  # pyright: ignore[reportAssignmentType]
+    _replicate_for_data_parallel = nn.Module._replicate_for_data_parallel  # pyright: ignore[reportPrivateUsage, reportAssignmentType]
+    extra_repr = nn.RNNBase.extra_repr  # pyright: ignore[reportAssignmentType]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        applied = nn.Module._apply(self, fn, recurse)  # pyright: ignore[reportPrivateUsage]
+        nn.Module._apply(self, fn, recurse)  # pyright: ignore[reportPrivateUsage]
         self.flatten_parameters()
-        return applied
+        return self
 
 
 class RNN(_TorchLayer):
@@ -199,8 +199,8 @@ class LSTM(_TorchLayer):
     _gates = LSTM_GATES
     mode = "LSTM"
     get_expected_cell_size = nn.LSTM.get_expected_cell_size
-    check_forward_args = nn.LSTM.check_forward_args
-    permute_hidden = nn.LSTM.permute_hidden
+    check_forward_args = nn.LSTM.check_forward_args  # pyright: ignore[reportAssignmentType]
+    permute_hidden = nn.LSTM.permute_hidden  # pyright: ignore[reportAssignmentType]
 
     def __init__(
         self,

@@ -69,10 +69,10 @@ def check_stacked(trace: Trace, first: Mapping[str, int], above: Mapping[str, in
 def check_sizes(sizes: Mapping[str, object]) -> None:
     """Hold that sizes are whole numbers of at least 1."""
     for name, size in sizes.items():
-        is_whole = isinstance(size, int) and not isinstance(size, bool)
-        if not is_whole or size < 1:
-            error = OptionError if is_whole else OptionTypeError
-            raise error(f"{name} is not a size", expected="a whole number of at least 1", got=repr(size))
+        if isinstance(size, int) and not isinstance(size, bool) and size >= 1:
+            continue
+        error = OptionError if type(size) is int else OptionTypeError
+        raise error(f"{name} is not a size", expected="a whole number of at least 1", got=repr(size))
 
 
 def check_options(

@@ -13,6 +13,7 @@ from torch._C._functorch import maybe_current_level  # pyright: ignore[reportMis
 
 from gatewright.nn import direct_autograd
 from gatewright.nn.direct import Direct, known_direct
+from gatewright.nn.dispatch import is_watched
 from gatewright.nn.dropout import drop
 from gatewright.nn.packed_cell import Asked
 
@@ -50,6 +51,7 @@ def _is_watched() -> bool:
         or torch.jit.is_tracing()
         or maybe_current_level() is not None
         or torch.is_autocast_enabled("cpu")
+        or is_watched()
         or torch.autograd.forward_ad._current_level >= 0  # pyright: ignore[reportPrivateUsage]
     )
 

@@ -210,7 +210,8 @@ def run_fused(
     pairs = zip(layer.packed_cells, packed, strict=True)
     weights = [weight for cell, parameters in pairs for weight in fused.weights(cell, parameters)]
     if states is None:
-        batch = values.shape[0 if batch_first else 1] if batch_sizes is None else batch_sizes[0]
+        # a tensor where there is one: torch.jit.trace would take a number for a constant
+        batch: Any = values.shape[0 if batch_first else 1] if batch_sizes is None else batch_sizes[0]
         states = [values.new_zeros(len(layer.packed_cells), batch, *shape) for shape in layer.state_shapes]
     hx = list(states) if fused.name == "lstm" else states[0]
     options = (fused.has_biases, layer.num_layers, layer.dropout, layer.training, layer.bidirectional)
