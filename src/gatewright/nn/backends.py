@@ -88,7 +88,7 @@ def _obstacle(trace: Trace, like: Tensor) -> str | None:
     if like.dtype not in DTYPES:
         return f"the dtype is {str(like.dtype).removeprefix('torch.')}"
     if torch.compiler.is_compiling():
-        if _is_derived_by_transform():
+        if is_derived_by_transform():
             return "torch.compile is tracing a derivative by torch.func"
     elif type(like) not in (Tensor, torch.nn.Parameter):
         return f"the tensors are {type(like).__name__}s"
@@ -106,7 +106,8 @@ def _is_forward_mode() -> bool:
 
 
 @torch.compiler.assume_constant_result
-def _is_derived_by_transform() -> bool:
+def is_derived_by_transform() -> bool:
+    """Whether torch.func takes a derivative of what torch.compile traces."""
     return any(level.key() != TransformType.Vmap for level in get_interpreter_stack() or ())
 
 

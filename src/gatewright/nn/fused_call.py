@@ -10,7 +10,7 @@ from torch._C._functorch import maybe_current_level  # pyright: ignore[reportMis
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from gatewright.nn.arguments import Given
-from gatewright.nn.backends import Plan
+from gatewright.nn.backends import Plan, is_derived_by_transform
 from gatewright.nn.levels import LayerResults, run_levels
 from gatewright.nn.ragged import Ragged
 from gatewright.nn.second_derivatives import TwoWays
@@ -27,9 +27,9 @@ def fused_or_reason(layer: "Recurrent", *, mask: bool = False, gates: bool = Fal
         return "it knows no masks" if mask else "it does not give out gates"
     if empty:
         return "it takes at least one step of one row"
-    if maybe_current_level() is not None and not torch.compiler.is_compiling():
+    if is_derived_by_transform() if torch.compiler.is_compiling() else maybe_current_level() is not None:
         return "torch.func is at work"
-    if layer.training and layer.dropout and layer.dropout_per != "step":
+    if layer.training and layer.dropout_per != "step" and layer.dropout:
         return "it draws dropout anew for every step"
     fused = fused_of(layer)
     if fused is None:

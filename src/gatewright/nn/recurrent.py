@@ -222,7 +222,8 @@ class Recurrent(nn.Module):
         like = input.data if isinstance(input, PackedSequence) else input
         if not isinstance(like, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise no_tensor(self, input)
-        fused = fused_or_reason(self, mask=mask is not None, gates=return_gates, empty=not like.numel())
+        empty = not torch.compiler.is_compiling() and not like.numel()  # a graph serves every number of steps
+        fused = fused_or_reason(self, mask=mask is not None, gates=return_gates, empty=empty)
         plan = backends.choose(self.backend, self.trace, like, fused)
         stay_packed = plan.backend == "torch-fused"
         given = read_arguments(self, input, hx, lengths, mask, stay_packed=stay_packed)

@@ -160,7 +160,8 @@ def fused_of(layer: Layer) -> Fused | None:
     It is asked of the equations only. Masks, gates that are given out, and lengths of rows that are not packed are
     nothing that the function knows.
     """
-    if layer.training and (layer.trace.noises or (layer.dropout and layer.dropout_per != "step")):
+    # the rate last: torch.compile starts anew where it meets a number that it may have to keep open
+    if layer.training and (layer.trace.noises or (layer.dropout_per != "step" and layer.dropout)):
         return None
     cell = layer.packed_cells[0]
     _recognise_once(cell)
