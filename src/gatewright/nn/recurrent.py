@@ -51,6 +51,8 @@ class Recurrent(nn.Module):
     `sizes` gives the sizes of axes that the cell declares besides input and hidden. `init` is explained in
     gatewright.nn.init; `layout` packs the parameters in another way (gatewright.packing). `dropout` is applied to the
     outputs of every layer but the last, in training; `dropout_per="sequence"` keeps its mask over all steps.
+    `backend` is "auto", or asks by name for "llvm" (compiled, on the CPU), "torch-fused" (torch.gru and its like, cuDNN
+    on CUDA, for the equations of torch.nn's layers) or "torch" (operation by operation); `plan()` tells what runs.
 
     Raises OptionError for options that cannot be, ShapeError for arrays that do not fit.
     """
