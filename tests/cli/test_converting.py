@@ -141,7 +141,7 @@ def test_the_layer_to_convert_is_named_by_its_prefix_and_all_else_is_told(conver
     lines = [line.strip() for line in out.splitlines()]
     assert "GRU, reset after the product, 3 to 5" in lines
     told = " ".join(lines)
-    assert "7 arrays of tagger.pt are no part of this network, and were left out: embed.weight (9, 3)," in told
+    assert "left out of tagger.pt: 7 arrays are no part of this network: embed.weight (9, 3)," in told
     assert "head.bias (2,)" in told
 
 

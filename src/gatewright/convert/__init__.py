@@ -175,8 +175,9 @@ def _left_out(network: Network, again: Network) -> tuple[str, ...]:
 
 def _unused(source: Path, network: Network) -> tuple[str, ...]:
     """Which arrays of the file are no part of the network."""
-    many = f"{len(network.rest)} arrays of {source.name} are no part of this network, and were left out"
-    return (f"{many}: {_shortened(network.rest)}",) if network.rest else ()
+    count = len(network.rest)
+    what = "1 array is" if count == 1 else f"{count} arrays are"
+    return (f"left out of {source.name}: {what} no part of this network: {_shortened(network.rest)}",) if count else ()
 
 
 MOST_NAMES = 12
