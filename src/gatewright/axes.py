@@ -34,5 +34,6 @@ def bind(shape: Shape, sizes: Mapping[str, int]) -> tuple[int, ...]:
             expected="a size for every axis that the cell uses",
             got=known or "no sizes",
             do=f"pass sizes={{{missing[0]!r}: ...}}",
+            shell=f"give it: --set axes={missing[0]}=N where a recipe is trained, --size {missing[0]}=N with show",
         )
     return tuple(sizes[axis] for axis in shape)

@@ -155,6 +155,7 @@ def _unreadable(text: str) -> OptionError:
         f'init="{text}" cannot be read',
         expected='names joined by +, and plain values for options: "orthogonal + chrono(max_steps=784)"',
         do="write it so, or pass a list of names and functions",
+        shell="write it so, between quotation marks: --set 'init=orthogonal + glorot'",
     )
 
 
