@@ -119,3 +119,9 @@ def test_half_files_of_a_killed_run_are_removed_when_the_next_begins(tmp_path: P
     with folder.locked():
         assert not left.exists()
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == [foreign.name, "run.json"]
+
+
+def test_a_path_with_a_nul_is_refused() -> None:
+    with pytest.raises(OptionError) as caught, RunFolder(Path("a\0b")).locked():
+        pass
+    assert str(caught.value) == "'a\\x00b' cannot be a folder: it holds a NUL\n  do: name another with --out"

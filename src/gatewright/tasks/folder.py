@@ -104,6 +104,8 @@ class RunFolder:
         """Let nobody else write here meanwhile; what a killed process left, its lock and half files, is removed."""
         from filelock import FileLock, Timeout
 
+        if "\0" in str(self.path):
+            raise OptionError(f"{str(self.path)!r} cannot be a folder: it holds a NUL", do="name another with --out")
         lock = self.path / ".lock"
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
