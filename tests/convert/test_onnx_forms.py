@@ -334,6 +334,10 @@ REFUSED: dict[str, tuple[onnx.ModelProto, str]] = {
     "no step": (
         graph(node("none = Slice(steps, i_-1, i_0, i_0)"), node("y = Squeeze(none, i_0)")), "neither a direction",
     ),
+    "an operand that is left out": (
+        graph(node("cut = Slice(-, i_0, i_1)"), node("y = Add(steps, cut)")), "reads nothing",
+    ),
+    "too many operands": (graph(node("y = Neg(steps, steps)")), "more or fewer operands"),
     "bounds in the wrong order": (graph(node("y = Clip(steps, half, zero)")), "lower bound is above the upper"),
     "a loop": (
         helper.make_model(

@@ -260,6 +260,8 @@ class Reader:
     def _still(self, op: str, attributes: Mapping[str, Any], operands: list[Value | None]) -> Value | list[Value]:
         """A node that reads constants, sizes, or what the graph is given besides."""
         given = [one for one in operands if one is not None]
+        if op in FOLDS and operands[:1] == [None]:
+            raise ConversionError("it reads nothing")
         if op in FOLDS and given and all(isinstance(one, Known) for one in given):
             arrays = [one.array if isinstance(one, Known) else None for one in operands]
             return self._folded(op, arrays, attributes)

@@ -22,6 +22,7 @@ from gatewright.errors import ConversionError
 
 Array = NDArray[Any]
 BOOLEAN = 9  # TensorProto.BOOL
+_OPERANDS = {"Where": 3}
 _OF_ROWS = ("softmax", "log_softmax")
 _TYPES = {**FLOATS, **INTEGERS, BOOLEAN: np.bool_}
 MOST_NODES = 32
@@ -67,6 +68,8 @@ def composed(op: str, attributes: Mapping[str, Any], operands: Sequence[Value | 
     flowing = [each for each in streams if isinstance(each, Stream)]
     if None in functions or not flowing or any(_place(each) != _place(flowing[0]) for each in flowing):
         return None
+    if op in ELEMENTWISE and op != "Clip" and len(functions) != _OPERANDS.get(op, getattr(called, "nin", 1)):
+        raise ConversionError("it has more or fewer operands than the operator", got=str(len(functions)))
     nodes = 1 + sum(each.nodes for each in operands if isinstance(each, Pointwise))
     if nodes > MOST_NODES:
         raise ConversionError("it is one of too many nodes that are one function", expected=f"{MOST_NODES} at most")
@@ -82,7 +85,7 @@ def name_of(function: Pointwise) -> str:
     sizes = np.logspace(-4, 4, 161)
     points = np.concatenate([-sizes[::-1], np.linspace(-12, 12, 961), sizes])
     with np.errstate(all="ignore"):
-        values = np.asarray(function.evaluate(points), np.float64)
+        values = np.asarray(_evaluated(function, points), np.float64)
         for name in _candidates(points, values):
             # The constants of a graph are of single precision.
             if np.allclose(values, named(name)(points), rtol=3e-6, atol=3e-7):
@@ -91,6 +94,13 @@ def name_of(function: Pointwise) -> str:
         "it computes a function of each number that is none of those that are known",
         expected=", ".join(name for name in FUNCTIONS if name not in _OF_ROWS),
     )
+
+
+def _evaluated(function: Pointwise, points: Array) -> Array:
+    try:
+        return function.evaluate(points)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise ConversionError(f"its operands do not fit: {str(error)[:100]}") from error
 
 
 def _candidates(points: Array, values: Array) -> Iterator[str]:
@@ -113,7 +123,7 @@ def symbols_of(function: Pointwise, count: int) -> Array:
 
     Raises ConversionError where they are none.
     """
-    made = np.asarray(function.evaluate(np.arange(count)))
+    made = np.asarray(_evaluated(function, np.arange(count)))
     if made.dtype.kind not in "iu" or made.min(initial=0) < -count or made.max(initial=0) >= count:
         raise ConversionError("it computes what are no symbols of the embedding", got=str(made[:8]))
     return made

@@ -40,7 +40,8 @@ class Moved:
     def stream(self) -> Stream:
         """The first operand."""
         first = self.operands[0]
-        assert isinstance(first, Stream)
+        if not isinstance(first, Stream):
+            raise ConversionError("it does not read what flows through the network")
         return first
 
     def numbers(self, index: int) -> tuple[int, ...] | None:
