@@ -52,7 +52,7 @@ def packed_shape(packed: Packed, trace: Trace, sizes: Mapping[str, int]) -> tupl
 def parts(packed: Packed, array: Any, trace: Trace, sizes: Mapping[str, int]) -> dict[str, Any]:
     """The part of a packed array that belongs to each parameter of the equations, as views."""
     shape = bind(_declared(packed, trace).shape, sizes)
-    rows = array.shape[0] // len(packed.slots)
+    rows = (*shape, 1)[0]
     return {name: array[i * rows : (i + 1) * rows].reshape(shape) for i, name in enumerate(packed.slots)}
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
 from gatewright.errors import OptionError
-from gatewright.nn import GRU, accelerate
+from gatewright.nn import GRU, GRUCell, accelerate
 from tests.parity.assertions import assert_parity
 
 COMPUTED = "its weights are not parameters of its own (weight norm, weight drop, pruning or the like)"
@@ -231,14 +231,15 @@ def test_a_replica_as_data_parallel_makes_it() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
-def test_a_recorder_of_operations_sees_them_or_is_refused() -> None:
+def test_a_recorder_of_operations_sees_them() -> None:
     model, x = gru(), torch.randn(7, 3, 4)
     accelerate(model)
     model(x)  # so that a short way is known
-    traced = torch.jit.trace(model, x)
-    assert_parity(traced(x)[0].detach(), model(x)[0].detach(), dtype="float32", steps=7)
-    with pytest.raises(OptionError, match=r"torch.jit.trace is recording the operations"):
-        torch.jit.trace(GRU(4, 4, backend="llvm"), x)
-    model[0].backend = "llvm"
-    with pytest.raises(OptionError, match=r"torch.jit.trace is recording the operations"):
-        torch.jit.trace(model, x)
+    for backend, operation in (("auto", "aten::gru"), ("llvm", "gatewright::run")):
+        model[0].backend = backend
+        traced = torch.jit.trace(model, x)
+        assert str(traced.inlined_graph).count(operation) == 1
+        assert_parity(traced(x)[0].detach(), model(x)[0].detach(), dtype="float32", steps=7)
+    for cell in (GRUCell(4, 4, backend="llvm"), GRUCell(4, 4)):
+        traced = torch.jit.trace(cell, x[0])
+        assert_parity(traced(x[1, :2]).detach(), cell(x[1, :2]).detach(), dtype="float32", steps=1)

@@ -35,7 +35,7 @@ def rules(like: Tensor) -> ArrayRules:
     """One rule for each op; numbers become tensors of `like`'s dtype and device where torch asks for tensors."""
 
     def tensor(value: Tensor | float) -> Tensor:
-        return value if isinstance(value, Tensor) else torch.tensor(value, dtype=like.dtype, device=like.device)
+        return value if isinstance(value, Tensor) else torch.full((), value, dtype=like.dtype, device=like.device)
 
     def features(a: Tensor, rank: int) -> list[int]:
         return list(range(-rank, 0))

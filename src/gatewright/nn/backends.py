@@ -1,6 +1,6 @@
 """Which backend runs a layer: chosen with a reason that can be read, never fallen back to in silence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NoReturn
@@ -17,12 +17,13 @@ from gatewright.axes import bind
 from gatewright.backends import torch_eager
 from gatewright.backends.torch_eager import Sequences
 from gatewright.errors import OptionError, TraceError
-from gatewright.nn import autograd, custom_ops, direct_autograd, transforms
+from gatewright.nn import autograd, custom_ops, direct_autograd, onnx_operators, transforms
+from gatewright.nn.calls import Call
 from gatewright.nn.differentiable import DTYPES, planned
 from gatewright.nn.direct import direct_of
 from gatewright.nn.dispatch import is_watched
+from gatewright.nn.looped import loop_of, run_looped, scanned, scripted
 from gatewright.nn.packed_cell import Asked, PackedCell, gate_name
-from gatewright.nn.ragged import Ragged
 from gatewright.nn.torch_fused import Fused
 from gatewright.trace import Trace
 from gatewright.trace.mask import MASK
@@ -45,6 +46,8 @@ def choose(asked: str, trace: Trace, like: Tensor, fused: Fused | str) -> Plan:
 
     Raises OptionError where one was asked for by name and cannot run it.
     """
+    if exports_onnx():
+        return Plan("onnx", "torch.onnx.export records ONNX's own operator, or a loop of the equations")
     if asked == "torch":
         return Plan("torch", "asked for by name; operation by operation, on any device")
     if asked == "torch-fused":
@@ -92,8 +95,6 @@ def _obstacle(trace: Trace, like: Tensor) -> str | None:
             return "torch.compile is tracing a derivative by torch.func"
     elif type(like) not in (Tensor, torch.nn.Parameter):
         return f"the tensors are {type(like).__name__}s"
-    elif torch.jit.is_tracing():
-        return "torch.jit.trace is recording the operations"
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on"
     if _is_forward_mode():
@@ -125,54 +126,10 @@ def _plan_problem(trace: Trace) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A cell over a sequence.
-
-    - `inputs`: every input of the cell by name, (time, batch, ...).
-    - `packed`: the parameters, in the order of the cell's layout.
-    - `states`: every state by name, (batch, ...), where the cell begins; None is zeros.
-    - `noises`: random values by name, (time, batch, ...); without them their means.
-    - `active` (time, batch): rows keep their states where it is False. Where rows end before, it says so too.
-    - `ragged`: rows end before the last step; what is emitted behind the end is 0.
-    - `gates`: give out every gate.
-    """
-
-    cell: PackedCell
-    inputs: Mapping[str, Tensor]
-    packed: Sequence[Tensor]
-    states: Mapping[str, Tensor | None]
-    noises: Mapping[str, Tensor] | None = None
-    active: Tensor | None = None
-    ragged: Ragged | None = None
-    gates: bool = False
-
-    @property
-    def like(self) -> Tensor:
-        """The sequence that the cell reads."""
-        return next(iter(self.inputs.values()))
-
-    @property
-    def asked(self) -> Asked:
-        """What is asked of the cell."""
-        return not self.noises, self.active is not None, self.gates
-
-    @property
-    def sequences(self) -> dict[str, Tensor]:
-        """All that comes anew at every step, by name."""
-        return {**self.inputs, **(self.noises or {})}
-
-    @property
-    def starts(self) -> dict[str, Tensor]:
-        """The initial states, zeros where none are given."""
-        like, shapes = self.like, {state.name: bind(state.shape, self.cell.sizes) for state in self.cell.trace.states}
-        return {n: like.new_zeros(like.shape[1], *shapes[n]) if one is None else one for n, one in self.states.items()}
-
-
 def run(chosen: Plan, call: Call) -> Sequences:
     """Run a cell over a sequence by the chosen backend."""
     if chosen.backend != "torch" and call.active is None and not call.gates:
-        found = _run_direct(call)
+        found = onnx_operators.run(call) if chosen.backend == "onnx" else _run_direct(call)
         if found is not None:
             return found
     ragged = call.ragged
@@ -186,7 +143,7 @@ def run(chosen: Plan, call: Call) -> Sequences:
 
 def _run_direct(call: Call) -> Sequences | None:
     """By the engine, on the very tensors that there are; None where that cannot be."""
-    if torch.compiler.is_compiling() or maybe_current_level() is not None or is_watched():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or maybe_current_level() is not None or is_watched():
         return None
     direct = direct_of(call.cell, call.asked, call.like.dtype)
     if direct is None:
@@ -201,6 +158,8 @@ def _run_direct(call: Call) -> Sequences | None:
 
 def _run_padded(chosen: Plan, call: Call) -> Sequences:
     """All steps of all rows; a row keeps its states where it is not active."""
+    if chosen.backend == "onnx" or (chosen.backend == "torch" and torch.jit.is_tracing()):
+        return _run_looped(call)
     if chosen.backend == "torch":
         return _run_eager(call)
     if call.active is None:
@@ -238,6 +197,27 @@ def _run_eager(call: Call) -> Sequences:
     return Sequences(flip({MASK: found.output})[MASK], found.finals, flip(found.gates))
 
 
+def _run_looped(call: Call) -> Sequences:
+    """As a loop in a graph that is to run without the engine, for any number of steps."""
+    cell = call.cell
+    call = call if call.active is None else _with_mask(call, call.active)
+    loop = loop_of(cell.spec(call.asked, call.like.dtype))
+    values = {**call.sequences, **cell.unpack(call.packed), **call.starts}
+    found = run_looped(loop, values, scripted if torch.jit.is_tracing() else scanned)
+    gates = {name: found.emits[gate_name(name)] for name, _ in cell.trace.gates} if call.gates else {}
+    return Sequences(found.states[cell.trace.states[0].name], found.finals, gates)
+
+
+def exports_onnx() -> bool:
+    """Whether torch.onnx.export records what is called."""
+    return (torch.compiler.is_exporting() or torch.jit.is_tracing()) and _is_in_onnx_export()
+
+
+@torch.compiler.assume_constant_result
+def _is_in_onnx_export() -> bool:
+    return torch.onnx.is_in_onnx_export()
+
+
 def _run_named(call: Call) -> Sequences:
     """By the engine, on parameters that are named as in the equations."""
     cell, like = call.cell, call.like
@@ -253,15 +233,19 @@ def _run_named(call: Call) -> Sequences:
 
 def _own(sequence: Tensor) -> Tensor:
     """A sequence that a caller may change in place before its gradient is taken, which reads the states and gates."""
+    if torch.jit.is_tracing():  # what is recorded serves with gradients and without
+        return sequence.clone()
     return sequence.clone() if torch.is_grad_enabled() and not torch.compiler.is_compiling() else sequence
 
 
 def _run_engine(call: Call, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Run the engine in the way that whoever calls can follow: a graph's, a transform's, or autograd's."""
     cell, asked, dtype = call.cell, call.asked, call.like.dtype
-    if torch.compiler.is_compiling() or (is_watched() and maybe_current_level() is None):
+    if (
+        torch.compiler.is_compiling() or torch.jit.is_tracing() or (is_watched() and maybe_current_level() is None)
+    ):
         differentiated = torch.is_grad_enabled() and any(value.requires_grad for value in values.values())
-        saves = differentiated and not torch.compiler.is_exporting()
+        saves = differentiated and not torch.compiler.is_exporting() and not torch.jit.is_tracing()
         key, given, names = _graph_call(cell, asked, dtype, saves)
         return dict(zip(names, custom_ops.run_op(key, [values[name] for name in given]), strict=False))
     spec = cell.spec(asked, dtype)

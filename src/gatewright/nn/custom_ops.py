@@ -23,11 +23,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._decomp import register_decomposition  # pyright: ignore[reportPrivateUsage]
 
 from gatewright.axes import bind
 from gatewright.errors import TraceError
 from gatewright.nn.backward import Backward
 from gatewright.nn.differentiable import DTYPES, Differentiable, emit_shape, sum_shape
+from gatewright.nn.looped import loop_of, run_looped, scanned
 from gatewright.nn.mapped import mapped
 from gatewright.nn.transforms import compute
 from gatewright.trace.text import parse, to_text
@@ -126,7 +128,7 @@ def run(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 @run_op.register_fake
-def _(key: str, values: list[Tensor]) -> list[Tensor]:
+def _shaped(key: str, values: list[Tensor]) -> list[Tensor]:
     spec = operation(key).ran
     steps, batch = values[0].shape[:2]
     states = [
@@ -173,3 +175,17 @@ run_op.register_autograd(_backward, setup_context=_keep)
 @run_op.register_vmap
 def _(info: Any, in_dims: tuple[None, list[int | None]], key: str, values: list[Tensor]) -> tuple[Any, Any]:
     return mapped(run, operation(key).ran, info.batch_size, in_dims[1], values)
+
+
+@register_decomposition(torch.ops.gatewright.run.default)
+def _(key: str, values: list[Tensor]) -> list[Tensor]:
+    """The operation as torch's own, for torch.onnx.export of a program that torch.export made."""
+    if not torch.onnx.is_in_onnx_export():
+        return _shaped(key, values)  # fake tensors of unknown sizes ask here too
+    spec = operation(key).ran
+    named = dict(zip(spec.given, values, strict=True))
+    found = run_looped(loop_of(spec, all_states=True), named, scanned)
+    first = {name: named[name][None] for name in found.finals}
+    order = -1 if spec.backwards else 1
+    states = [torch.cat([first[s.name], found.states[s.name]][::order]) for s in spec.trace.states]
+    return [*states, *(found.emits[name] for name, _ in spec.trace.emits)]

@@ -29,6 +29,8 @@ def fused_or_reason(layer: "Recurrent", *, mask: bool = False, gates: bool = Fal
         return "it takes at least one step of one row"
     if is_derived_by_transform() if torch.compiler.is_compiling() else maybe_current_level() is not None:
         return "torch.func is at work"
+    if torch.jit.is_tracing():  # lengths would be those of the example; `recorded` serves the calls without
+        return "torch.jit.trace is recording the operations"
     if layer.training and layer.dropout_per != "step" and layer.dropout:
         return "it draws dropout anew for every step"
     fused = fused_of(layer)

@@ -22,6 +22,7 @@ from gatewright.nn.options import as_cell, check_axes, check_options, check_stac
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plain_call import plain_call
 from gatewright.nn.plans import LayerPlan
+from gatewright.nn.recorded import record_call
 from gatewright.nn.sequence import repack
 from gatewright.nn.source import Source, check_source, source_of
 from gatewright.nn.torch_fused import Fused
@@ -210,9 +211,13 @@ class Recurrent(nn.Module):
             if plain is not None:
                 output, states = plain
                 return output, states[0] if len(states) == 1 else states
-        return self._call(input, hx, lengths, mask, return_gates)
+        if not torch.compiler.is_compiling():
+            recorded = record_call(self, input, hx, {"lengths": lengths, "mask": mask, "return_gates": return_gates})
+            if recorded is not None:
+                return recorded
+        return self.run_in_full(input, hx, lengths, mask, return_gates)
 
-    def _call(
+    def run_in_full(
         self,
         input: Tensor | PackedSequence,
         hx: States | None,

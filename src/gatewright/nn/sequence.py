@@ -132,7 +132,7 @@ def zero_padding(values: Tensor, lengths: Tensor | None) -> Tensor:
     """`values` (time, batch, ...) with zeros for padding, even if NaN stood there; no gradient reaches it."""
     if lengths is None:
         return values
-    padding = ~_is_valid(lengths.to(values.device), len(values))
+    padding = ~_is_valid(lengths.to(values.device), values.shape[0])
     return values.masked_fill(padding.reshape(*padding.shape, *[1] * (values.dim() - 2)), 0)
 
 

@@ -9,7 +9,7 @@ own parameters where it packs them as torch.nn does, and otherwise made of them;
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -81,39 +81,25 @@ class Fused:
     @cached_property
     def has_biases(self) -> bool:
         """Whether the cell adds anything to its gates; the function is given two biases of each gate, or none."""
-        return any(self.matches.vectors.values())
+        return self.matches.has_biases
 
     @cached_property
     def own_layout(self) -> tuple[tuple[str, ...], ...]:
         """The packing of the parameters that the function can take as they are."""
-        arrays = [_names(self._matrices("W")), _names(self._matrices("U"))]
-        if self.has_biases:
-            arrays += [_names(self._biases()), _names(self._recurrent_biases(of_others=self._biases()))]
-        return (*arrays, *([(self._projection,)] if self._projection else []))
+        first, second = self.matches.per_gate("b"), self.matches.recurrent_biases()
+        # torch adds two biases for each gate, and a layer of its kind has the same parameter in both
+        biases = [first, [own or other for own, other in zip(second, first, strict=True)]]
+        arrays = [self.matches.per_gate("W"), self.matches.per_gate("U"), *(biases if self.has_biases else [])]
+        return (*map(_names, arrays), *([(self._projection,)] if self._projection else []))
 
     @property
     def _projection(self) -> str | None:
         return self.matches.matrices.get("P.h")
 
     @property
-    def _gates(self) -> list[tuple[int, str]]:
-        """The gates in the function's order, each with the sign of its numbers."""
-        return [(-1 if gate.startswith("-") else 1, gate.removeprefix("-")) for gate in self.matches.operator.gates]
-
-    def _matrices(self, space: str) -> list[Constants]:
-        return [((sign, Var(self.matches.matrices[f"{space}.{gate}"], ())),) for sign, gate in self._gates]
-
-    def _biases(self) -> list[Constants]:
-        return [_signed(sign, self.matches.vectors.get(f"b.{gate}", ())) for sign, gate in self._gates]
-
-    def _recurrent_biases(self, of_others: Sequence[Constants]) -> list[Constants]:
-        """The second bias of each gate: the cell's own, or `of_others` for the gates that have none."""
-        own = self.matches.operator.recurrent_biases
-        pairs = zip(self._gates, of_others, strict=True)
-        return [
-            _signed(sign, self.matches.vectors.get(own[gate], ())) if gate in own else other
-            for (sign, gate), other in pairs
-        ]
+    def projects(self) -> bool:
+        """Whether what the layer gives out is projected: torch's `proj_size`."""
+        return self._projection is not None
 
     def weights(self, cell: PackedCell, packed: Sequence[Tensor]) -> list[Tensor]:
         """What the function takes of one direction: weight_ih, weight_hh, bias_ih, bias_hh, weight_hr.
@@ -123,17 +109,10 @@ class Fused:
         if tuple(array.slots for array in cell.layout) == self.own_layout:
             return list(packed)
         params = cell.unpack(packed)
-        arrays = [_stacked(self._matrices(space), params) for space in ("W", "U")]
+        arrays = [joined(self.matches.per_gate(space), params) for space in ("W", "U")]
         if self.has_biases:
-            nothing = arrays[0].new_zeros(len(arrays[0]) // len(self._gates))
-            none: list[Constants] = [()] * len(self._gates)
-            arrays.append(_stacked(self._biases(), params, nothing))
-            arrays.append(_stacked(self._recurrent_biases(of_others=none), params, nothing))
+            arrays += [joined(gates, params) for gates in (self.matches.per_gate("b"), self.matches.recurrent_biases())]
         return [*arrays, *([params[self._projection]] if self._projection else [])]
-
-
-def _signed(sign: int, constants: Constants) -> Constants:
-    return tuple((sign * own, atom) for own, atom in constants)
 
 
 def _names(arrays: Sequence[Constants]) -> tuple[str, ...]:
@@ -143,15 +122,21 @@ def _names(arrays: Sequence[Constants]) -> tuple[str, ...]:
     )
 
 
-def _stacked(arrays: Sequence[Constants], params: Mapping[str, Tensor], nothing: Tensor | float = 0.0) -> Tensor:
-    """Sums of parameters and numbers, one below the other."""
-    parts: list[Tensor] = []
-    for constants in arrays:
-        total: Any = nothing
-        for sign, atom in constants:
-            total = total + sign * (atom.value if isinstance(atom, Literal) else params[atom.name])
-        parts.append(total)
-    return torch.cat(parts)
+def joined(gates: Sequence[Constants], params: Mapping[str, Tensor]) -> Tensor:
+    """What stands for each gate, one below the other: sums of parameters and numbers, zeros where there is nothing."""
+    matrix = next(param for param in params.values() if param.dim() == 2)
+    return torch.cat([_sum(constants, params, matrix) for constants in gates])
+
+
+def _sum(constants: Constants, params: Mapping[str, Tensor], matrix: Tensor) -> Tensor:
+    """A sum of constants, as high as a matrix is."""
+    number = sum(sign * atom.value for sign, atom in constants if isinstance(atom, Literal))
+    named = [(sign, params[atom.name]) for sign, atom in constants if isinstance(atom, Var)]
+    if not named:
+        return torch.full_like(matrix[:, 0], number)
+    first, *others = (value if sign == 1 else -value for sign, value in named)
+    total = sum(others, start=first)
+    return total + number if number else total
 
 
 def fused_of(layer: Layer) -> Fused | None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.backends.onnx.graph import Graph, Kind, Tensor
+from gatewright.backends.onnx.normal_form import Constants
 from gatewright.backends.onnx.operators import Activation
 from gatewright.backends.onnx.recognise import Recognised
 from gatewright.backends.onnx.steps import Ends, Given, Outcome, steps_of
@@ -18,18 +19,12 @@ Arrays = Mapping[str, Array]
 
 def packed(found: Recognised, params: Arrays, units: int) -> dict[str, Array]:
     """The operator's W, R, B and P of one direction, as its row says; B and P where the cell has any."""
-    row = found.operator
-    biases = [_vector(found, gate, f"b.{_name(gate)}", params, units) for gate in row.gates]
-    further = [_vector(found, gate, row.recurrent_biases.get(gate, ""), params, units) for gate in row.gates]
-    arrays = {
-        "W": np.concatenate([_matrix(found, gate, "W", params) for gate in row.gates]),
-        "R": np.concatenate([_matrix(found, gate, "U", params) for gate in row.gates]),
-    }
-    if any(map(found.vectors.get, [*(f"b.{_name(gate)}" for gate in row.gates), *row.recurrent_biases.values()])):
-        arrays["B"] = np.concatenate([*biases, *further])
-    if row.peepholes:
-        looks = [_vector(found, gate, f"p.{_name(gate)}", params, units) for gate in row.peepholes]
-        arrays["P"] = np.concatenate(looks)
+    nothing = np.zeros(units, np.result_type(*params.values()))
+    arrays = {"W": _joined(found.per_gate("W"), params), "R": _joined(found.per_gate("U"), params)}
+    if found.has_biases:
+        arrays["B"] = _joined([*found.per_gate("b"), *found.recurrent_biases()], params, nothing)
+    if found.operator.peepholes:
+        arrays["P"] = _joined(found.per_gate("p"), params, nothing)
     return arrays
 
 
@@ -59,7 +54,7 @@ def run(
         attributes = {
             "hidden_size": units,
             **({"direction": "bidirectional"} if count * times > 1 else {}),
-            **_activations(found.activations * count * times),
+            **activation_attributes(found.activations * count * times),
             **row.attributes,
         }
         held = [weights["W"], weights["R"], weights.get("B"), *states, weights.get("P")]
@@ -143,7 +138,7 @@ def _kept(graph: Graph, final: Tensor, state: str, given: Given) -> Tensor:
     return graph.emit("Where", empty, initial, final)
 
 
-def _activations(used: Sequence[Activation]) -> dict[str, Any]:
+def activation_attributes(used: Sequence[Activation]) -> dict[str, Any]:
     """The attributes that name the activations, for each direction anew."""
     alphas = tuple(one.alpha for one in used if one.alpha is not None)
     betas = tuple(one.beta for one in used if one.beta is not None)
@@ -151,22 +146,10 @@ def _activations(used: Sequence[Activation]) -> dict[str, Any]:
     return {"activations": tuple(one.name for one in used), **constants}
 
 
-def _name(gate: str) -> str:
-    return gate.removeprefix("-")
-
-
-def _sign(gate: str) -> int:
-    return -1 if gate.startswith("-") else 1
-
-
-def _matrix(found: Recognised, gate: str, space: str, params: Arrays) -> Array:
-    return _sign(gate) * params[found.matrices[f"{space}.{_name(gate)}"]]
-
-
-def _vector(found: Recognised, gate: str, name: str, params: Arrays, units: int) -> Array:
-    """The sum of constants that stands in a place of B or P."""
-    dtype = np.result_type(*params.values())
-    total = np.zeros(units, dtype)
-    for sign, atom in found.vectors.get(name, ()):
-        total = total + sign * (atom.value if isinstance(atom, Literal) else params[atom.name])
-    return (_sign(gate) * total).astype(dtype)
+def _joined(gates: Sequence[Constants], params: Arrays, nothing: Array | float = 0.0) -> Array:
+    """What stands for each gate, one below the other: sums of parameters and numbers."""
+    sums: list[Any] = []
+    for constants in gates:
+        values = (sign * (atom.value if isinstance(atom, Literal) else params[atom.name]) for sign, atom in constants)
+        sums.append(sum(values, start=nothing))
+    return np.concatenate(sums).astype(np.result_type(*params.values()))

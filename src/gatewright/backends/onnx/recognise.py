@@ -41,6 +41,30 @@ class Recognised:
     matrices: Mapping[str, str]  # the operator's W.z -> the parameter's name
     vectors: Mapping[str, Constants]  # the operator's b.z -> parameters and numbers to be added
 
+    @property
+    def has_biases(self) -> bool:
+        """Whether anything is added to a gate."""
+        return any(self.per_gate("b")) or any(self.recurrent_biases())
+
+    def per_gate(self, space: str) -> list[Constants]:
+        """What the gates have in a space, W, U, b or p, in the operator's order: parameters and numbers to be added."""
+        row = self.operator
+        return [self._signed(gate, f"{space}.{_name(gate)}") for gate in (row.peepholes if space == "p" else row.gates)]
+
+    def recurrent_biases(self) -> list[Constants]:
+        """The second bias of each gate; () for a gate that has none."""
+        own = self.operator.recurrent_biases
+        return [self._signed(gate, own[gate]) if gate in own else () for gate in self.operator.gates]
+
+    def _signed(self, gate: str, name: str) -> Constants:
+        matrix = self.matrices.get(name)
+        constants = self.vectors.get(name, ()) if matrix is None else ((1, Var(matrix, ())),)
+        return tuple((-sign, atom) for sign, atom in constants) if gate.startswith("-") else constants
+
+
+def _name(gate: str) -> str:
+    return gate.removeprefix("-")
+
 
 @lru_cache(maxsize=256)
 def recognise(trace: Trace, operators: tuple[Operator, ...] = OPERATORS) -> Recognised | None:

@@ -1,0 +1,222 @@
+"""A cell over a sequence as a loop of torch's own operations that a graph holds, for any number of steps.
+
+It is for graphs that are to run without the engine: ONNX files, and what torch.jit.trace records of a layer that the
+engine cannot run. The equations are computed as elsewhere: what no state reaches for all steps at once, the loop, and
+what only needs the states for all steps at once. What drives the loop is torch's `scan` in a graph of torch.export, and
+a loop of TorchScript, compiled once for a cell, in a graph of torch.jit.trace.
+"""
+
+import linecache
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._higher_order_ops.scan import scan  # pyright: ignore[reportPrivateUsage]
+
+from gatewright.axes import bind
+from gatewright.backends.base import execute, prepare
+from gatewright.backends.decompose import decompose
+from gatewright.backends.onnx.regroup import regrouped
+from gatewright.backends.torch_eager import rules
+from gatewright.lang.ops import Op
+from gatewright.nn.differentiable import Differentiable
+from gatewright.trace.analysis import Split, reads, shared, split
+from gatewright.trace.ir import Atom, Literal, Trace, Var
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """What torch.jit.trace does not see: sizes are plain numbers here, which can be compared."""
+    state = torch._C._get_tracing_state()  # pyright: ignore[reportPrivateUsage]
+    torch._C._set_tracing_state(None)  # pyright: ignore[reportPrivateUsage]
+    try:
+        yield
+    finally:
+        torch._C._set_tracing_state(state)  # pyright: ignore[reportPrivateUsage]
+
+
+_OPS = frozenset(rules(torch.empty(()))) - {Op.SOFTPLUS}  # torch.logaddexp is none of ONNX's operators
+Tensors = list[Tensor]
+Step = Callable[[Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
+"""(states, what comes anew at each step, what stays) to (states, what is kept of each step)."""
+Drive = Callable[["Loop", Step, Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
+"""All steps: (states, sequences, what stays) to (the last states, what was kept as sequences)."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A spec as a loop: what it carries, reads and keeps, by name.
+
+    - `trace`: the step, with sums taken apart by when their terms are known; `parts` are its equations.
+    - `carried`: the new value of every state whose old value is read.
+    - `timed` and `fixed`: what the loop reads that comes anew at each step, and that is the same at each step.
+    - `kept`: what the loop computes, or a state before a step, that is needed of every step, with its shape.
+    """
+
+    spec: Differentiable
+    trace: Trace
+    parts: Split
+    carried: dict[str, Atom]
+    timed: list[str]
+    fixed: list[str]
+    kept: dict[str, tuple[int, ...]]
+
+
+@lru_cache(maxsize=256)
+def loop_of(spec: Differentiable, *, all_states: bool = False) -> Loop:
+    """A spec as a loop, which gives the first state at every step, or all states."""
+    trace = decompose(spec.trace, _OPS)
+    if not trace.emits:
+        trace = regrouped(trace, _OPS)
+    parts, read, once = split(trace), reads(trace), shared(trace)
+    pairs = zip(trace.states, trace.next_states, strict=True)
+    carried = {state.name: new for state, new in pairs if state.name in read}
+    inner = {equation.target.name for equation in parts.loop} | set(carried)
+    atoms = [*(arg for equation in parts.loop for arg in equation.args), *carried.values()]
+    outside = dict.fromkeys(one.name for one in atoms if isinstance(one, Var) and one.name not in inner)
+    later = [arg for equation in parts.after for arg in equation.args]
+    later += [*trace.next_states] if all_states else [trace.next_states[0]]
+    later += [new for state, new in zip(trace.states, trace.next_states, strict=True) if state.name not in carried]
+    later += [value for _, value in trace.emits]
+    kept = {one.name: bind(one.shape, spec.sizes) for one in later if isinstance(one, Var) and one.name in inner}
+    timed, fixed = ([name for name in outside if (name in once) is is_fixed] for is_fixed in (False, True))
+    return Loop(spec, trace, parts, carried, timed, fixed, kept)
+
+
+def _step_of(loop: Loop, like: Tensor) -> Step:
+    """One step as a function; what it gives is as large as its rows are many. torch's scan has to follow it."""
+    calls = prepare(loop.parts.loop, rules(like), loop.spec.sizes)
+    names = [*loop.carried, *loop.timed, *loop.fixed]
+    news = [new.value if isinstance(new, Literal) else new.name for new in loop.carried.values()]
+    kept = list(loop.kept.items())
+
+    def step(states: Tensors, elements: Tensors, fixed: Tensors) -> tuple[Tensors, Tensors]:
+        given = [*states, *(elements if loop.timed else []), *fixed]  # an input that only counts the steps has no name
+        values: dict[str, Any] = dict(zip(names, given))  # noqa: B905
+        execute(calls, values)
+        rows = states[0].flatten(1)[:, 0]
+        ends = [
+            _full(values[new] if isinstance(new, str) else new, old)
+            for new, old in zip(news, states)  # noqa: B905
+        ]
+        results = [_full(values[name], rows[(..., *(None,) * len(shape))].expand(-1, *shape)) for name, shape in kept]
+        return ends, results
+
+    return step
+
+
+def _of(atom: Atom, values: Mapping[str, Any]) -> Any:
+    return atom.value if isinstance(atom, Literal) else values[atom.name]
+
+
+def _full(value: Any, like: Tensor) -> Tensor:
+    """A value in the shape of `like`, in memory of its own."""
+    if not isinstance(value, Tensor):
+        return torch.full_like(like, value)
+    return (value if value.dim() == like.dim() else value.expand_as(like)).clone()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a loop gave: states after each step, (time, batch, ...), every state after the last one, what is emitted."""
+
+    states: dict[str, Tensor]
+    finals: dict[str, Tensor]
+    emits: dict[str, Tensor]
+
+
+def run_looped(loop: Loop, values: Mapping[str, Tensor], drive: Drive) -> Run:
+    """Run a spec on values by name, in its direction in time: inputs (time, batch, ...), parameters, first states."""
+    trace, sizes = loop.trace, loop.spec.sizes
+    parts = loop.parts
+    like = values[trace.inputs[0].name]
+    first = {state.name: values[state.name] for state in trace.states}
+    known: dict[str, Any] = {name: value for name, value in values.items() if name not in first}
+    table = rules(like)
+    execute(prepare(parts.before, table, sizes), known)
+    finals: dict[str, Tensor] = {}
+    if loop.carried:
+        carried = [first[name] for name in loop.carried]
+        sequences = [known[name] for name in loop.timed] or [like]
+        lasts, kept = drive(loop, _step_of(loop, like), carried, sequences, [known[name] for name in loop.fixed])
+        finals = dict(zip(loop.carried, lasts, strict=True))
+        known |= zip(loop.kept, kept, strict=True)
+    execute(prepare(parts.after, table, sizes), known)
+
+    def sequence(value: Atom, shape: Sequence[str]) -> Tensor:
+        whole = _of(value, known)
+        target = like[:, :, 0][(..., *(None,) * len(shape))].expand(-1, -1, *bind(tuple(shape), sizes))
+        return _full(whole, target)
+
+    states = {
+        state.name: sequence(new, state.shape)
+        for state, new in zip(trace.states, trace.next_states, strict=True)
+        if isinstance(new, Literal) or new.name in known
+    }
+    for name in first.keys() - finals.keys():
+        ordered = [states[name], first[name][None]] if loop.spec.backwards else [first[name][None], states[name]]
+        finals[name] = torch.cat(ordered)[0 if loop.spec.backwards else -1]
+    return Run(states, finals, {name: sequence(value, value.shape) for name, value in trace.emits})
+
+
+def scanned(loop: Loop, step: Step, states: Tensors, sequences: Tensors, fixed: Tensors) -> tuple[Tensors, Tensors]:
+    """By torch's scan, one node in a graph of torch.export. It refuses tensors that share memory, as slices do."""
+    states, sequences, own = ([one.clone() for one in tensors] for tensors in (states, sequences, fixed))
+
+    def combine(carried: Tensors, elements: Tensors) -> tuple[Tensors, Tensors]:
+        return step(carried, elements, own)
+
+    return scan(combine, states, sequences, reverse=loop.spec.backwards)
+
+
+def scripted(loop: Loop, step: Step, states: Tensors, sequences: Tensors, fixed: Tensors) -> tuple[Tensors, Tensors]:
+    """By a loop of TorchScript, which torch.jit.trace records as a loop."""
+    counts = (len(states), len(sequences), len(fixed))
+    key = (loop.spec, states[0].dtype, states[0].device)
+    if key not in _SCRIPTS:
+        with unrecorded(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript, which the caller has been told
+            examples = [one.detach() for one in (*states, *(whole[0] for whole in sequences), *fixed)]
+            _SCRIPTS[key] = _scripted(loop, step, examples, counts)
+    results = _SCRIPTS[key](*states, *sequences, *fixed)
+    return list(results[: counts[0]]), list(results[counts[0] :])
+
+
+_SCRIPTS: dict[Any, Any] = {}
+"""Compiled loops by spec, dtype and device, for good: a graph that calls one does not keep it alive."""
+
+
+def _scripted(loop: Loop, step: Step, examples: Tensors, counts: tuple[int, int, int]) -> Any:
+    states, sequences, fixed = ([f"{kind}{place}" for place in range(n)] for kind, n in zip("hxp", counts, strict=True))
+    kept = [f"y{place}" for place in range(len(loop.kept))]
+
+    def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
+        last = len(tensors) - counts[2]
+        news, results = step(list(tensors[: counts[0]]), list(tensors[counts[0] : last]), list(tensors[last:]))
+        return (*news, *results)
+
+    flat.__name__ = f"step_{len(_SCRIPTS)}"  # a saved file knows functions by their names
+    traced = torch.jit.trace(flat, tuple(examples), check_trace=False)
+    name = f"loop_{len(_SCRIPTS)}"
+    time = "steps - 1 - step" if loop.spec.backwards else "step"
+    elements = [f"{one}[{time}]" for one in sequences]
+    flip = ".flip(0)" if loop.spec.backwards else ""
+    lines = [
+        f"def {name}({', '.join(f'{name}: Tensor' for name in (*states, *sequences, *fixed))}):",
+        *(f"    all_{name}: list[Tensor] = []" for name in kept),
+        f"    steps = {sequences[0]}.size(0)",
+        "    for step in range(steps):",
+        f"        {', '.join((*states, *kept))}, = traced({', '.join((*states, *elements, *fixed))})",
+        *(f"        all_{name}.append({name})" for name in kept),
+        f"    return ({', '.join((*states, *(f'torch.stack(all_{name}){flip}' for name in kept)))},)",
+    ]
+    file = f"<{name} of gatewright>"
+    linecache.cache[file] = (0, None, [f"{line}\n" for line in lines], file)  # where torch looks for a function's text
+    known: dict[str, Any] = {"__name__": __name__, "traced": traced, "torch": torch, "Tensor": Tensor}
+    exec(compile("\n".join(lines), file, "exec"), known)
+    return torch.jit.script(known[name])

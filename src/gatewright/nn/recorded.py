@@ -1,0 +1,126 @@
+"""Calls that are recorded rather than computed: by torch.jit.trace, by torch.fx, by objects that stand for tensors.
+
+torch.fx records a layer as one node, as it does a layer of torch.nn. Where torch has a function of its own for the
+equations, torch.jit.trace and objects with `__torch_function__` see that function: a file then holds what the file of
+torch.nn's layer holds, and needs no Gatewright to be run.
+"""
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.fx import Proxy
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.overrides import has_torch_function_unary  # pyright: ignore[reportUnknownVariableType]
+
+from gatewright.errors import GatewrightError
+from gatewright.nn.arguments import read_arguments
+from gatewright.nn.looped import unrecorded
+from gatewright.nn.torch_fused import Fused, fused_of, run_fused
+
+if TYPE_CHECKING:
+    from gatewright.nn.recurrent import Recurrent
+
+States = Tensor | tuple[Tensor, ...]
+
+
+def record_call(layer: "Recurrent", input: Any, hx: Any, options: Mapping[str, Any]) -> Any | None:
+    """What a layer gives where its call is recorded as one operation; None where its operations are recorded.
+
+    `options` are the keyword arguments of the call. Raises GatewrightError where torch.fx cannot record it.
+    """
+    proxy = next((one for one in (input, *_states(hx), *options.values()) if isinstance(one, Proxy)), None)
+    if proxy is not None:
+        return _record_leaf(layer, proxy, (input, hx), options)
+    plain = all(option is None or option is False for option in options.values())
+    if not isinstance(input, Tensor | PackedSequence):
+        fused = fused_of(layer) if plain and has_torch_function_unary(input) else None
+        return _run_dense(fused, layer, input, hx) if fused else None
+    return _trace(layer, input, hx, options, plain=plain) if torch.jit.is_tracing() else None
+
+
+def _trace(
+    layer: "Recurrent", input: Tensor | PackedSequence, hx: Any, options: Mapping[str, Any], *, plain: bool
+) -> Any:
+    """The operations of a call for torch.jit.trace, which serve any number of steps and rows."""
+    with unrecorded():
+        read_arguments(layer, input, hx, options["lengths"], options["mask"])
+    fused = _fused_for_trace(layer, input) if plain else None
+    if fused and isinstance(input, PackedSequence):
+        return _run_packed(fused, layer, input, hx)
+    if fused and isinstance(input, Tensor):
+        return _run_dense(fused, layer, input, hx)
+    with warnings.catch_warnings():
+        # sizes are tensors here, and are compared once more: those that the graph depends on were recorded
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        if isinstance(input, PackedSequence):
+            return _run_padded(layer, input, hx, options)
+        return layer.run_in_full(input, hx, **options)
+
+
+def _fused_for_trace(layer: "Recurrent", input: Tensor | PackedSequence) -> Fused | None:
+    """Torch's function where a trace is to hold it, unless another backend was asked for by name.
+
+    What becomes an ONNX file holds it where there is an operator for it that ONNX Runtime has.
+    """
+    if not torch.onnx.is_in_onnx_export():
+        return fused_of(layer) if layer.backend in {"auto", "torch-fused"} else None
+    values = input.data if isinstance(input, PackedSequence) else input
+    fused = fused_of(layer) if values.dtype == torch.float32 else None
+    return None if fused and fused.projects else fused
+
+
+def _run_padded(layer: "Recurrent", input: PackedSequence, hx: Any, options: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A PackedSequence as a padded sequence with lengths, and back."""
+    values, lengths = pad_packed_sequence(input, batch_first=layer.batch_first)
+    output, *others = layer.run_in_full(values, hx, **{**options, "lengths": lengths})
+    if input.sorted_indices is not None:
+        output = output.index_select(0 if layer.batch_first else 1, input.sorted_indices)
+        lengths = lengths[input.sorted_indices]
+    data = pack_padded_sequence(output, lengths, batch_first=layer.batch_first).data
+    return PackedSequence(data, input.batch_sizes, input.sorted_indices, input.unsorted_indices), *others
+
+
+def _states(hx: Any) -> tuple[Any, ...]:
+    return tuple(hx) if isinstance(hx, tuple | list) else (hx,)
+
+
+def _record_leaf(layer: "Recurrent", proxy: Proxy, args: tuple[Any, ...], options: Mapping[str, Any]) -> Proxy:
+    """A node of torch.fx's graph that calls the layer."""
+    name = proxy.tracer.path_of_module(layer) if hasattr(proxy.tracer, "path_of_module") else ""
+    hooks = layer._forward_hooks or layer._forward_pre_hooks  # pyright: ignore[reportPrivateUsage]
+    if hooks or not name:
+        raise GatewrightError(
+            f"torch.fx cannot record the layer {type(layer).__name__}({layer.trace.name})",
+            expected="a layer within a module, without forward hooks, which would be recorded and run again",
+            got=f"forward hooks on {name!r}" if hooks else "the layer by itself",
+            do="remove the hooks before tracing" if hooks else "put it into a module: torch.nn.Sequential(layer)",
+        )
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    return proxy.tracer.create_proxy("call_module", name, args if args[1] is not None else args[:1], given)
+
+
+def _run_dense(fused: Fused, layer: "Recurrent", input: Tensor, hx: Any) -> tuple[Tensor, States]:
+    """A dense sequence, with a batch axis or without, by torch's function."""
+    batched = input.dim() == 3
+    values = input if batched else input.unsqueeze(0 if layer.batch_first else 1)
+    states = None if hx is None else [one if batched else one.unsqueeze(1) for one in _states(hx)]
+    output, finals = run_fused(fused, layer, values, states, batch_first=layer.batch_first)
+    if not batched:
+        output, finals = output.squeeze(0 if layer.batch_first else 1), tuple(one.squeeze(1) for one in finals)
+    return output, finals if len(finals) > 1 else finals[0]
+
+
+def _run_packed(fused: Fused, layer: "Recurrent", input: PackedSequence, hx: Any) -> tuple[PackedSequence, States]:
+    """A PackedSequence by torch's function; states go in and come out in the caller's order of rows."""
+    data, sizes, order, order_back = input
+    states = None if hx is None else [_ordered(one, order) for one in _states(hx)]
+    output, finals = run_fused(fused, layer, data, states, batch_sizes=sizes)
+    ends = tuple(_ordered(one, order_back) for one in finals)
+    return PackedSequence(output, sizes, order, order_back), ends if len(ends) > 1 else ends[0]
+
+
+def _ordered(states: Tensor, order: Tensor | None) -> Tensor:
+    return states if order is None else states.index_select(1, order)
