@@ -41,9 +41,11 @@ class PackedCell:
     sizes: Mapping[str, int]
     backwards: bool = False
     made: dict[Any, Any] = field(default_factory=dict[Any, Any], repr=False)
+    # apart from `made`: torch.compile reads this, and compiles again when what it has read has grown
+    made_for_graphs: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "made": {}}
+        return {**self.__dict__, "made": {}, "made_for_graphs": {}}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self

@@ -150,7 +150,7 @@ def fused_of(layer: Layer) -> Fused | None:
         return None
     cell = layer.packed_cells[0]
     _recognise_once(cell)
-    return cell.made[_KEY]
+    return cell.made_for_graphs[_KEY]
 
 
 _KEY = "torch's fused function"
@@ -158,8 +158,8 @@ _KEY = "torch's fused function"
 
 @torch.compiler.assume_constant_result  # torch.compile need not follow how equations are told
 def _recognise_once(cell: PackedCell) -> bool:
-    if _KEY not in cell.made:
-        fused = cell.made[_KEY] = _recognised(cell.trace)
+    if _KEY not in cell.made_for_graphs:
+        fused = cell.made_for_graphs[_KEY] = _recognised(cell.trace)
         _ = fused and (fused.has_biases, fused.own_layout)  # known from now on: torch.compile cannot follow their lock
     return True
 
