@@ -129,6 +129,9 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
         report = gw.nn.accelerate(model)
         print(report)
         report.undo()
+
+    An accelerated model is traced and exported as any other: torch.jit.trace, torch.fx, torch.export and
+    torch.onnx.export record it for any number of steps and rows; torch.jit.script cannot, so undo() first.
     """
     seats = list(_recurrent_modules(model))
     # everything is made before anything is put in its place: an error leaves the model as it was
