@@ -3,8 +3,7 @@
 On CUDA "auto" takes them; the same functions are on the CPU, where they are asked for by name.
 """
 
-from collections.abc from functools import partial
-import Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -214,7 +213,7 @@ def test_what_auto_takes_where_the_engine_cannot_run() -> None:
     assert set(narrow(x, return_gates=True)[2]) == {"r", "z", "n"}
     on_cuda = type("OnCuda", (), {"device": torch.device("cuda"), "dtype": torch.float32})()
     for layer in (narrow, Recurrent(cells.gru(reset="after"), INPUT, HIDDEN)):
-        plan = backends.choose("auto", layer.trace, on_cuda, partial(fused_or_reason, layer))
+        plan = backends.choose("auto", layer.trace, on_cuda, fused_or_reason(layer))
         assert str(plan) == f"torch-fused: the compiled engine cannot run this: the tensors are on cuda; {FUSED}"
 
 

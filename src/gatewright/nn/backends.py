@@ -241,9 +241,7 @@ def _own(sequence: Tensor) -> Tensor:
 def _run_engine(call: Call, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Run the engine in the way that whoever calls can follow: a graph's, a transform's, or autograd's."""
     cell, asked, dtype = call.cell, call.asked, call.like.dtype
-    if (
-        torch.compiler.is_compiling() or torch.jit.is_tracing() or (is_watched() and maybe_current_level() is None)
-    ):
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or (is_watched() and maybe_current_level() is None):
         differentiated = torch.is_grad_enabled() and any(value.requires_grad for value in values.values())
         saves = differentiated and not torch.compiler.is_exporting() and not torch.jit.is_tracing()
         key, given, names = _graph_call(cell, asked, dtype, saves)

@@ -9,7 +9,7 @@ own parameters where it packs them as torch.nn does, and otherwise made of them;
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
