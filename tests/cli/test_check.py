@@ -102,4 +102,4 @@ def test_what_cannot_be_asked(check: Callable[..., Said], arguments: tuple[str, 
 def test_an_unknown_cell(check: Callable[..., Said]) -> None:
     code, out, messages = check("gur")
     assert (code, out) == (2, "")
-    assert "error: the catalogue has no cell 'gur'\n  expected: perhaps mgu or gru" in messages
+    assert "error: the catalogue has no cell 'gur'\n  expected: perhaps sgu or mgu or gru or tgru\n" in messages

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gatewright import convert, model_file, stream
+from gatewright import convert, export, model_file, stream
 from gatewright.convert import (
     Activation,
+    AddInput,
     BatchNorm,
     Dense,
     Embedding,
@@ -26,7 +27,7 @@ from gatewright.convert import (
     Scale,
     Step,
 )
-from gatewright.errors import ConversionError
+from gatewright.errors import ConversionError, OptionError
 from tests.convert.keras_models import drawn
 
 UNITS = 4
@@ -101,6 +102,66 @@ def test_a_stack_streams(tmp_path: Path) -> None:
     running = stream.open(tmp_path / "m.safetensors", batch=2)
     outputs = [running.step(one) for one in x]
     np.testing.assert_allclose(outputs[-1], convert.run(network, x), atol=1e-6)
+
+
+ALONE = "computes more than its recurrent layer"
+ELSEWHERE: dict[str, tuple[Network, str]] = {
+    "symbols": (NETWORKS["symbols, padded"], "Embedding, Mean, Dense (softmax)"),
+    "a function after it": (Network((layer(), Activation("relu"))), "Activation (relu)"),
+    "its input turned round": (Network((Reverse(), layer())), "Reverse"),
+    "its input added": (Network((layer(3), AddInput(1))), "AddInput"),
+    "the greatest": (Network((layer(), Max())), "Max"),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_part_that_would_not_run_elsewhere_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    network, parts = ELSEWHERE[name]
+    path = tmp_path / "m.safetensors"
+    convert.write(network, path, "gatewright")
+    for opened in (
+        lambda: stream.open(path),
+        lambda: export.onnx(path, tmp_path / "m.onnx"),
+        lambda: export.c99(path, tmp_path / "m.c"),
+    ):
+        with pytest.raises(OptionError, match=ALONE) as raised:
+            opened()
+        assert raised.value.got == parts
+    assert stream.open(path, name="recurrent").output_size == network.recurrent[0].hidden
+    export.onnx(path, tmp_path / "m.onnx", name="recurrent")
+
+
+def test_a_last_output_is_not_exported_as_all_of_them(tmp_path: Path) -> None:
+    convert.write(Network((layer(returns="last"),)), tmp_path / "m.safetensors", "gatewright")
+    with pytest.raises(OptionError) as raised:
+        export.onnx(tmp_path / "m.safetensors", tmp_path / "m.onnx")
+    assert str(raised.value) == (
+        "the converted model computes more than its recurrent layer 'recurrent', which alone would be written\n"
+        "  expected: a file with one recurrent layer that gives every step, and nothing else\n"
+        "  got: the last output alone\n"
+        "  do: write the whole as ONNX with gw.convert.convert(path, 'whole.onnx'), or give the layer's name, "
+        "'recurrent', to export it alone"
+    )
+
+
+def test_merged_directions_are_not_exported_side_by_side(tmp_path: Path) -> None:
+    convert.write(Network((layer(both=True, merge="ave"),)), tmp_path / "m.safetensors", "gatewright")
+    for name in (None, "recurrent"):
+        with pytest.raises(OptionError) as raised:
+            export.onnx(tmp_path / "m.safetensors", tmp_path / "m.onnx", name=name)
+        assert raised.value.got == "layer 'recurrent', its two directions merged by ave"
+
+
+def test_what_lies_between_layers_of_a_stream_is_refused(tmp_path: Path) -> None:
+    convert.write(NETWORKS["layers that are apart"], tmp_path / "m.safetensors", "gatewright")
+    with pytest.raises(OptionError) as raised:
+        stream.open(tmp_path / "m.safetensors", name=("recurrent", "recurrent1"))
+    assert str(raised.value) == (
+        "between the layers 'recurrent', 'recurrent1' the converted model computes something else\n"
+        "  expected: recurrent layers that feed one another, and nothing else\n"
+        "  got: Activation (relu)\n"
+        "  do: open a stream for each layer; gw.convert.run(gw.convert.read(path), inputs) runs the whole"
+    )
 
 
 def test_a_layer_that_reads_backwards_is_refused(tmp_path: Path) -> None:

@@ -16,14 +16,12 @@ from gatewright.convert.equations import Equations, of_settings, of_trace
 from gatewright.convert.network import Merge, Network, Padding, Parameters, Part, Recurrent, Returns
 from gatewright.errors import ConversionError
 from gatewright.model_file import LayerRecord, ModelFile
+from gatewright.model_file.converted import PARTS, RECURRENT, TASK
 from gatewright.packing import layout_of, parts, tensor_name
 from gatewright.trace import structural_hash, trace_cell
 from gatewright.trace.simplify import without_chance
 
-TASK = "converted"
 _EQUATIONS = "equations"  # the choices of each layer by its name: activations may have numbers, which cannot be guessed
-_PARTS = "parts"  # all of the network in order
-_RECURRENT = "Recurrent"
 
 
 def read(path: Path, facts: dict[str, Any]) -> Network:
@@ -55,8 +53,8 @@ def _network(model: ModelFile) -> Network:
     }
     own = {name for record in model.layers for name in record.tensor_shapes()}
     rest = {name: array for name, array in model.tensors.items() if name not in own}
-    if model.task == TASK and _PARTS in said:
-        return Network(own_parts.checked(tuple(_listed(said[_PARTS], layers, rest))), "gatewright")
+    if model.task == TASK and PARTS in said:
+        return Network(own_parts.checked(tuple(_listed(said[PARTS], layers, rest))), "gatewright")
     stack = list(layers.values())
     alone = Network(tuple(stack), "gatewright", rest)
     if "forecasts" in said:
@@ -82,7 +80,7 @@ def _listed(
         raise ConversionError("the file's parts are no list of settings", got=str(cast("Any", said))[:80])
     left = dict(layers)
     for index, one in enumerate(cast("list[dict[str, Any]]", said)):
-        if one.get("part") != _RECURRENT:
+        if one.get("part") != RECURRENT:
             yield own_parts.read(one, f"part{index}", tensors)
             continue
         returns, padding, merge = one.get("returns"), one.get("padding"), one.get("merge", "concat")
@@ -122,8 +120,8 @@ def write(network: Network, path: Path) -> None:
         for level, one in enumerate(found):
             said = {"layer": name, "level": level, "returns": one.returns, "padding": one.padding}
             said |= {} if one.merge == "concat" else {"merge": one.merge}
-            listed.append({"part": _RECURRENT, **said})
-    settings = {_EQUATIONS: equations, _PARTS: listed}
+            listed.append({"part": RECURRENT, **said})
+    settings = {_EQUATIONS: equations, PARTS: listed}
     model_file.save(path, ModelFile(tensors, tuple(records), TASK, settings))
 
 

@@ -4,7 +4,6 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from gatewright.errors import ConversionError
@@ -34,7 +33,7 @@ def load(path: Path) -> "dict[str, torch.Tensor]":
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
+    except Exception as error:  # pickle's, which is not imported here: its text says what torch.load refused
         other = re.search(r"Unsupported (?:global|class|type): (?:GLOBAL )?([\w.]+)", str(error))
         if other is None:
             raise

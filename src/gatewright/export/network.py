@@ -12,6 +12,7 @@ from gatewright.axes import INPUT, bind
 from gatewright.errors import GatewrightError, ModelFileError, OptionError
 from gatewright.export.forecast import Forecast, forecast_of
 from gatewright.model_file import ENCODERS, LayerRecord, ModelFile
+from gatewright.model_file.converted import gives_last, parts_besides, parts_between
 from gatewright.packing import tensor_name, unpacked
 
 Array = NDArray[Any]
@@ -91,11 +92,14 @@ def read_network(model: ModelFile, name: str | None = None) -> Network:
     ModelFileError for a recipe's file that does not fit its recipe.
     """
     if name is not None:
-        return _alone(model, _layer(model, name))
+        record = _layer(model, name)
+        _refuse_merged(model, record)
+        return _alone(model, record)
     said = _described(model)
     if said is not None:
         return _whole(model, said)
     record = _only(model)
+    _refuse_parts(model, record)
     beside = sorted(set(model.tensors) - set(record.tensor_shapes()))
     if beside:
         raise OptionError(
@@ -106,6 +110,33 @@ def read_network(model: ModelFile, name: str | None = None) -> Network:
             shell=f"export the layer alone with {shlex.join(['--layer', record.name])}",
         )
     return _alone(model, record)
+
+
+def _refuse_parts(model: ModelFile, record: LayerRecord) -> None:
+    """Refuse a converted network of which the recurrent layer is not all."""
+    parts = (*parts_besides(model), *(["the last output alone"] if gives_last(model) else []))
+    if parts:
+        raise OptionError(
+            f"the converted model computes more than its recurrent layer {record.name!r}, which alone would be written",
+            expected="a file with one recurrent layer that gives every step, and nothing else",
+            got=", ".join(parts),
+            do="write the whole as ONNX with gw.convert.convert(path, 'whole.onnx'), or give the layer's name, "
+            f"{record.name!r}, to export it alone",
+            shell="write the whole as ONNX with `gatewright convert`, or export the layer alone with "
+            f"{shlex.join(['--layer', record.name])}",
+        )
+
+
+def _refuse_merged(model: ModelFile, record: LayerRecord) -> None:
+    """Refuse a layer of a converted network whose output is not that of its two directions side by side."""
+    if parts := parts_between(model, [record.name]):
+        raise OptionError(
+            f"layer {record.name!r} gives what is not exported of a layer alone",
+            expected="the outputs of its directions side by side",
+            got=", ".join(parts),
+            do="write the whole as ONNX with gw.convert.convert(path, 'whole.onnx')",
+            shell="write the whole as ONNX with `gatewright convert`",
+        )
 
 
 def _layer(model: ModelFile, name: str) -> LayerRecord:

@@ -13,6 +13,7 @@ from gatewright.backends.base import infer_sizes, refuse_unknown, require
 from gatewright.errors import OptionError, ShapeError
 from gatewright.lang import Cell
 from gatewright.model_file import LayerRecord, ModelFile
+from gatewright.model_file.converted import parts_besides, parts_between
 from gatewright.packing import tensor_name, unpacked
 from gatewright.stream.stream import Layer, Stream
 from gatewright.trace import Trace, trace_cell
@@ -31,11 +32,14 @@ def open(
     of a run stands for the model file in it.
 
     Where the file has several layers, `name` chooses one, or gives the names of a stack from the bottom to the top: the
-    file does not tell what lies between them. `dtype` is float32 or float64; without it, that of the parameters. What
-    else a model has, such as an embedding or a head, is among the tensors that `gw.model_file.load` gives.
+    file of a trained model does not tell what lies between them. `dtype` is float32 or float64; without it, that of the
+    parameters. What else a trained model has, such as an embedding or a head, is among the tensors that
+    `gw.model_file.load` gives. A converted file tells all that its network computes: its layer runs alone only where
+    that is all, or by its name.
 
     Raises ModelFileError for a file that cannot be read, and OptionError where there is no such layer, where it is
-    bidirectional (its output needs the end of the sequence), or where the layers do not fit one another.
+    bidirectional (its output needs the end of the sequence), where the layers do not fit one another, or where a
+    converted network has something else that would not be run.
     """
     found = model if isinstance(model, ModelFile) else model_file.load(model)
     layers = [layer for record in _chosen(found, name) for layer in _levels(record, found.tensors)]
@@ -81,7 +85,26 @@ def _chosen(model: ModelFile, name: str | Sequence[str] | None) -> list[LayerRec
     for one in names:
         if one not in records:
             raise OptionError(f"the model file has no recurrent layer {one!r}", expected=known)
+    _refuse_parts(model, names, all_parts=name is None)
     return [records[one] for one in names]
+
+
+def _refuse_parts(model: ModelFile, names: Sequence[str], *, all_parts: bool) -> None:
+    """Refuse a converted network with parts that would not be run; of layers by name, with such between them."""
+    parts = parts_besides(model) if all_parts else parts_between(model, names)
+    bidirectional = any(record.bidirectional for record in model.layers if record.name in names)
+    if parts and not bidirectional:  # that has an error of its own
+        named = names[0] if len(names) == 1 else tuple(names)
+        raise OptionError(
+            "the converted model computes more than its recurrent layer, which alone would be run"
+            if all_parts
+            else f"between the layers {', '.join(map(repr, names))} the converted model computes something else",
+            expected="recurrent layers that feed one another, and nothing else",
+            got=", ".join(parts),
+            do=f"give name={named!r} for the layer alone; gw.convert.run(gw.convert.read(path), inputs) runs the whole"
+            if all_parts
+            else "open a stream for each layer; gw.convert.run(gw.convert.read(path), inputs) runs the whole",
+        )
 
 
 def _levels(record: LayerRecord, tensors: Params) -> Iterator[Layer]:
