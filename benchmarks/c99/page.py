@@ -38,6 +38,8 @@ amp.h amp.c 128 13056
 - **Functions**: with `math="own"` exp, tanh and their like are in the file, without branches, off by at most 3 units
   in the last place. With `math="libm"` those of math.h are called, one number at a time: a step takes two and a half
   to seven times as long.
+- **Names**: `name`, or the file's name, stands in front of all that the files define. States, parameters and axes have
+  the names that the equations give them, as far as C and C++ allow: `new` becomes `new2`, `é` becomes `e`.
 - **Numbers**: float, or `dtype="float64"`. `weights="int8"` keeps matrices as whole numbers with a scale for each row
   and adds up in float; what that costs is measured when the files are written, on inputs given as `sample` or on
   random ones, and stands in the header.
