@@ -95,7 +95,7 @@ def test_an_exported_layer_is_the_layer_at_any_size(
 ) -> None:
     module = make().eval()
     plain = call or (lambda layer, values: layer(values))
-    model = module if call is None and dynamo else Calls(module, plain).eval()
+    model = module if call is None else Calls(module, plain).eval()
     given = arguments(module, 5, 2, states=states, lengths=lengths)
     content = exported(model, given, states=states, lengths=lengths, dynamo=dynamo)
     found = hold(content, model, module, states=states, lengths=lengths)

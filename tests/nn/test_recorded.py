@@ -147,6 +147,18 @@ def test_tracing_is_silent_and_holds_the_shapes(name: str) -> None:
         torch.jit.trace(module, torch.randn(5, 2, INPUT + 1, dtype=torch.float64))
 
 
+def test_torch_jit_script_says_what_to_call_instead() -> None:
+    for model in (layer("GRU"), nn.Sequential(nn.Linear(2, INPUT), layer("GRU"))):
+        with pytest.raises(GatewrightError) as raised:
+            torch.jit.script(model)
+        assert str(raised.value) == (
+            'torch.jit.script cannot compile the layer GRU(gru(reset="after"))\n'
+            "  expected: torch.jit.trace, which records a layer for any number of steps and rows\n"
+            "  got: torch.jit.script\n"
+            "  do: call torch.jit.trace(model, inputs), or undo accelerate before scripting: report.undo()"
+        )
+
+
 # torch.fx
 
 

@@ -83,6 +83,16 @@ def _run_padded(layer: "Recurrent", input: PackedSequence, hx: Any, options: Map
     return PackedSequence(data, input.batch_sizes, input.sorted_indices, input.unsorted_indices), *others
 
 
+def no_script(layer: "Recurrent") -> GatewrightError:
+    """Why torch.jit.script has no layer, and what does the same."""
+    return GatewrightError(
+        f"torch.jit.script cannot compile the layer {type(layer).__name__}({layer.trace.name})",
+        expected="torch.jit.trace, which records a layer for any number of steps and rows",
+        got="torch.jit.script",
+        do="call torch.jit.trace(model, inputs), or undo accelerate before scripting: report.undo()",
+    )
+
+
 def _states(hx: Any) -> tuple[Any, ...]:
     return tuple(hx) if isinstance(hx, tuple | list) else (hx,)
 

@@ -22,7 +22,7 @@ from gatewright.nn.options import as_cell, check_axes, check_options, check_stac
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plain_call import plain_call
 from gatewright.nn.plans import LayerPlan
-from gatewright.nn.recorded import record_call
+from gatewright.nn.recorded import no_script, record_call
 from gatewright.nn.sequence import repack
 from gatewright.nn.source import Source, check_source, source_of
 from gatewright.nn.torch_fused import Fused
@@ -200,12 +200,15 @@ class Recurrent(nn.Module):
         self,
         input: Tensor | PackedSequence,
         hx: States | None = None,
-        *,
         lengths: Tensor | Sequence[int] | None = None,
         mask: Tensor | None = None,
-        return_gates: bool = False,
+        return_gates: bool | None = None,
     ) -> tuple[Tensor | PackedSequence, States] | tuple[Tensor | PackedSequence, States, dict[str, Tensor]]:
-        """Run the layer; see the class."""
+        """Run the layer; see the class.
+
+        torch.onnx.export by TorchScript passes every default by position, and a False as a tensor: so `return_gates`
+        is None by default, and no argument is by keyword only.
+        """
         if lengths is None and mask is None and not return_gates:
             plain = plain_call(self, input, hx) if isinstance(input, Tensor) else None
             if plain is not None:
@@ -217,20 +220,27 @@ class Recurrent(nn.Module):
                 return recorded
         return self.run_in_full(input, hx, lengths, mask, return_gates)
 
+    def __prepare_scriptable__(self) -> Self:
+        """What torch.jit.script calls of every module in a model.
+
+        Raises GatewrightError: TorchScript cannot compile the Python code that runs a layer.
+        """
+        raise no_script(self)
+
     def run_in_full(
         self,
         input: Tensor | PackedSequence,
         hx: States | None,
         lengths: Tensor | Sequence[int] | None,
         mask: Tensor | None,
-        return_gates: bool,
+        return_gates: bool | None,
     ) -> Any:
         """Run the layer on whatever it is called with."""
         like = input.data if isinstance(input, PackedSequence) else input
         if not isinstance(like, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise no_tensor(self, input)
         empty = not torch.compiler.is_compiling() and not like.numel()  # a graph serves every number of steps
-        fused = fused_or_reason(self, mask=mask is not None, gates=return_gates, empty=empty)
+        fused = fused_or_reason(self, mask=mask is not None, gates=bool(return_gates), empty=empty)
         plan = backends.choose(self.backend, self.trace, like, fused)
         stay_packed = plan.backend == "torch-fused"
         given = read_arguments(self, input, hx, lengths, mask, stay_packed=stay_packed)
@@ -238,7 +248,7 @@ class Recurrent(nn.Module):
         if isinstance(fused, Fused) and plan.backend == "torch-fused":
             results = run_whole(self, fused, given, packed)
         else:
-            results = run_levels(self, plan, given, packed, gates=return_gates)
+            results = run_levels(self, plan, given, packed, gates=bool(return_gates))
         output = self._output_as_called(results.output, given, stay_packed)
         finals = results.finals if given.batched else tuple(final.squeeze(1) for final in results.finals)
         h_n = finals[0] if len(finals) == 1 else finals
