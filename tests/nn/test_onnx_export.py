@@ -102,6 +102,15 @@ def test_an_exported_layer_is_the_layer_at_any_size(
     assert found & {"GRU", "LSTM", "RNN", "Scan", "Loop"} == {operators[0 if dynamo else 1]}
 
 
+def test_a_file_for_fixed_sizes_leaves_the_next_one_for_any_size() -> None:
+    module = gw.nn.LSTM(INPUT, HIDDEN, proj_size=2).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (torch.randn(5, 2, INPUT),), dynamo=True, verbose=False)
+    given = arguments(module, 5, 2, states=False, lengths=False)
+    hold(exported(module, given, states=False, lengths=False, dynamo=True), module, module, states=False, lengths=False)
+
+
 def test_a_program_of_torch_export_becomes_an_onnx_file() -> None:
     module = gw.nn.LSTM(INPUT, HIDDEN).eval()
     given = arguments(module, 5, 2, states=False, lengths=False)

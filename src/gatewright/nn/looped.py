@@ -8,7 +8,7 @@ a loop of TorchScript, compiled once for a cell, in a graph of torch.jit.trace.
 
 import linecache
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._higher_order_ops.scan import scan  # pyright: ignore[reportPrivateUsage]
+from torch._higher_order_ops.scan import scan_op  # pyright: ignore[reportPrivateUsage]
 
 from gatewright.axes import bind
 from gatewright.backends.base import execute, prepare
@@ -30,14 +30,14 @@ from gatewright.trace.ir import Atom, Literal, Trace, Var
 
 
 @contextmanager
-def unrecorded() -> Iterator[None]:
+def unrecorded() -> Generator[None, None, None]:
     """What torch.jit.trace does not see: sizes are plain numbers here, which can be compared."""
     state = torch._C._get_tracing_state()  # pyright: ignore[reportPrivateUsage]
-    torch._C._set_tracing_state(None)  # pyright: ignore[reportPrivateUsage]
+    torch._C._set_tracing_state(None)  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
     try:
         yield
     finally:
-        torch._C._set_tracing_state(state)  # pyright: ignore[reportPrivateUsage]
+        torch._C._set_tracing_state(state)  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
 
 
 _OPS = frozenset(rules(torch.empty(()))) - {Op.SOFTPLUS}  # torch.logaddexp is none of ONNX's operators
@@ -165,13 +165,24 @@ def run_looped(loop: Loop, values: Mapping[str, Tensor], drive: Drive) -> Run:
 
 
 def scanned(loop: Loop, step: Step, states: Tensors, sequences: Tensors, fixed: Tensors) -> tuple[Tensors, Tensors]:
-    """By torch's scan, one node in a graph of torch.export. It refuses tensors that share memory, as slices do."""
+    """By torch's operator scan, one node in a graph. It refuses tensors that share memory, as slices do."""
     states, sequences, own = ([one.clone() for one in tensors] for tensors in (states, sequences, fixed))
 
-    def combine(carried: Tensors, elements: Tensors) -> tuple[Tensors, Tensors]:
-        return step(carried, elements, own)
+    counts = (len(states), len(states) + len(sequences))
 
-    return scan(combine, states, sequences, reverse=loop.spec.backwards)
+    def combine(*given: Tensor) -> Tensors:
+        carried, elements, fixed = given[: counts[0]], given[counts[0] : counts[1]], given[counts[1] :]
+        ends, results = step(list(carried), list(elements), list(fixed))
+        return [*ends, *results]
+
+    # torch's `scan` compiles its function, and uses again what it compiled for the fixed sizes of an earlier export:
+    # the file would hold those sizes. The operator that `scan` calls is traced anew each time.
+    results = scan_op(combine, states, _in_order(loop, sequences), tuple(own))
+    return list(results[: counts[0]]), _in_order(loop, results[counts[0] :])
+
+
+def _in_order(loop: Loop, sequences: Sequence[Tensor]) -> Tensors:
+    return [one.flip(0) if loop.spec.backwards else one for one in sequences]
 
 
 def scripted(loop: Loop, step: Step, states: Tensors, sequences: Tensors, fixed: Tensors) -> tuple[Tensors, Tensors]:

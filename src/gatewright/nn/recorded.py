@@ -6,7 +6,7 @@ torch.nn's layer holds, and needs no Gatewright to be run.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -75,7 +75,7 @@ def _fused_for_trace(layer: "Recurrent", input: Tensor | PackedSequence) -> Fuse
 def _run_padded(layer: "Recurrent", input: PackedSequence, hx: Any, options: Mapping[str, Any]) -> tuple[Any, ...]:
     """A PackedSequence as a padded sequence with lengths, and back."""
     values, lengths = pad_packed_sequence(input, batch_first=layer.batch_first)
-    output, *others = layer.run_in_full(values, hx, **{**options, "lengths": lengths})
+    output, *others = layer.run_in_full(values, hx, lengths, options["mask"], options["return_gates"])
     if input.sorted_indices is not None:
         output = output.index_select(0 if layer.batch_first else 1, input.sorted_indices)
         lengths = lengths[input.sorted_indices]
@@ -99,7 +99,8 @@ def _states(hx: Any) -> tuple[Any, ...]:
 
 def _record_leaf(layer: "Recurrent", proxy: Proxy, args: tuple[Any, ...], options: Mapping[str, Any]) -> Proxy:
     """A node of torch.fx's graph that calls the layer."""
-    name = proxy.tracer.path_of_module(layer) if hasattr(proxy.tracer, "path_of_module") else ""
+    tracer: Any = proxy.tracer
+    name = tracer.path_of_module(layer) if hasattr(tracer, "path_of_module") else ""
     hooks = layer._forward_hooks or layer._forward_pre_hooks  # pyright: ignore[reportPrivateUsage]
     if hooks or not name:
         raise GatewrightError(
@@ -120,7 +121,7 @@ def _run_dense(fused: Fused, layer: "Recurrent", input: Tensor, hx: Any) -> tupl
     output, finals = run_fused(fused, layer, values, states, batch_first=layer.batch_first)
     if not batched:
         output, finals = output.squeeze(0 if layer.batch_first else 1), tuple(one.squeeze(1) for one in finals)
-    return output, finals if len(finals) > 1 else finals[0]
+    return output, _as_called(finals)
 
 
 def _run_packed(fused: Fused, layer: "Recurrent", input: PackedSequence, hx: Any) -> tuple[PackedSequence, States]:
@@ -129,8 +130,13 @@ def _run_packed(fused: Fused, layer: "Recurrent", input: PackedSequence, hx: Any
     states = None if hx is None else [_ordered(one, order) for one in _states(hx)]
     output, finals = run_fused(fused, layer, data, states, batch_sizes=sizes)
     ends = tuple(_ordered(one, order_back) for one in finals)
-    return PackedSequence(output, sizes, order, order_back), ends if len(ends) > 1 else ends[0]
+    return PackedSequence(output, sizes, order, order_back), _as_called(ends)
 
 
 def _ordered(states: Tensor, order: Tensor | None) -> Tensor:
     return states if order is None else states.index_select(1, order)
+
+
+def _as_called(finals: Sequence[Tensor]) -> States:
+    """The final states as a layer gives them: a cell of a single state has no tuple of them."""
+    return finals[0] if len(finals) == 1 else tuple(finals)
