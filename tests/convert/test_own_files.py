@@ -170,6 +170,15 @@ def test_a_layer_that_reads_backwards_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_layers_of_two_precisions_are_held_to_the_coarser(tmp_path: Path) -> None:
+    single = layer(family="gru")  # whose biases are added up in float32
+    (wide,) = Network((layer(UNITS),)).of_type("float64").recurrent
+    single = replace(single, directions=({**single.directions[0], "bh.r": drawn(UNITS), "bh.z": drawn(UNITS)},))
+    convert.write(Network((single, wide)), tmp_path / "m.safetensors", "gatewright")
+    difference, _ = convert.compare(Network((single, wide)), convert.read(tmp_path / "m.safetensors"))
+    assert 1e-12 < difference < 1e-6
+
+
 def _put(listed: list[dict[str, Any]], index: int, /, **said: Any) -> list[dict[str, Any]]:
     return [{**one, **said} if place == index else one for place, one in enumerate(listed)]
 

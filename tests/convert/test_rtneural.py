@@ -47,7 +47,7 @@ def test_a_convolution_is_refused_by_its_name(shared_weights: Path) -> None:
 def random_network(family: str, *around: str) -> Network:
     """A recurrent layer of 2 to 4, and dense layers of those activations behind it."""
     torch.manual_seed(5)
-    layer = {"gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[family](2, 4)
+    layer = {"gru": torch.nn.GRU, "lstm": torch.nn.LSTM, "rnn": torch.nn.RNN}[family](2, 4)
     arrays = {name: one.detach().numpy() for name, one in layer.named_parameters()}
     (part,) = convert.formats.flat.read(arrays, "torch", {}).parts
     generator = np.random.default_rng(6)
@@ -102,6 +102,12 @@ def test_what_rtneural_does_not_compute_is_refused(case: str, tmp_path: Path) ->
     fields = {"equations": layer.equations, "directions": layer.directions} | changes
     with pytest.raises(ConversionError, match=reason):
         convert.write(Network((Recurrent(**fields),)), tmp_path / "model.json")
+
+
+@pytest.mark.parametrize("layout", ["rtneural", "rtneural-torch"])
+def test_rtneural_has_no_simple_network(layout: str, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="no layer of rtneural computes RNN"):
+        convert.write(random_network("rnn"), tmp_path / "model.json", layout)
 
 
 def own(**changes: Any) -> Any:

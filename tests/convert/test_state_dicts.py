@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from gatewright import convert
 from gatewright.errors import ConversionError
@@ -85,3 +86,36 @@ def test_a_damaged_file_is_no_program(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "whole.pt")
     (tmp_path / "cut.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:700])
     assert "copy or download the file again" in refusal_of(tmp_path / "cut.pt")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".npz", ".safetensors"])
+def test_half_precision_becomes_single_so_that_sums_of_biases_are_not_rounded(suffix: str, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    layer = torch.nn.RNN(3, 4, num_layers=2).half()
+    arrays = {name: tensor.numpy() for name, tensor in layer.state_dict().items()}
+    match suffix:
+        case ".pt":
+            torch.save(layer.state_dict(), tmp_path / "half.pt")
+        case ".npz":
+            np.savez(tmp_path / "half.npz", **arrays)
+        case _:
+            save_file(layer.bfloat16().state_dict(), tmp_path / "half.safetensors")
+    target = tmp_path / "flax.npz"
+    facts = {"activation": "tanh"}
+    report = convert.convert(
+        tmp_path / f"half{suffix}", target, source_layout="torch", target_layout="flax", facts=facts
+    )
+    assert report.differences[f"half{suffix}, run by PyTorch"] < 1e-6
+    inputs = np.random.default_rng(0).standard_normal((7, 2, 3))
+    wanted = layer.double()(torch.from_numpy(inputs))[0].detach().numpy()
+    np.testing.assert_allclose(convert.run(convert.read(target, "flax"), inputs), wanted, atol=1e-6)
+
+
+def test_weights_that_are_whole_numbers_are_refused(tmp_path: Path) -> None:
+    torch.save({name: (tensor * 100).to(torch.int8) for name, tensor in STATE.items()}, tmp_path / "quantised.pt")
+    assert refusal_of(tmp_path / "quantised.pt") == (
+        "quantised.pt: recurrent layer 0 has weights that are whole numbers\n"
+        "  expected: floating-point numbers\n"
+        "  got: W.i of int8\n"
+        "  do: save the weights of the model as it was before it was quantised, or convert them to float32"
+    )

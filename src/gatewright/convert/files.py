@@ -21,6 +21,13 @@ from gatewright.files import write_atomically
 from gatewright.untrusted.unpacking import WEIGHTS_LIMIT, too_large_zip
 
 Arrays = dict[str, NDArray[Any]]
+_SAFETENSORS = {
+    "BOOL": "?",
+    **{"I8": "<i1", "I16": "<i2", "I32": "<i4", "I64": "<i8"},
+    **{"U8": "<u1", "U16": "<u2", "U32": "<u4", "U64": "<u8"},
+    **{"F16": "<f2", "F32": "<f4", "F64": "<f8"},
+}
+"""NumPy's types by their names in .safetensors files."""
 MOST_SHARED = 16  # tensors of one file may share their numbers, as tied weights do
 
 
@@ -35,7 +42,7 @@ def exists(path: Path) -> bool:
 
 
 def read_arrays(path: str | os.PathLike[str]) -> Arrays:
-    """The arrays of a file, by name.
+    """The arrays of a file, by name; half precision, in which sums of biases would be rounded, as float32.
 
     Raises ConversionError for a file that is missing, cut short, of another kind, or holds what are no numbers.
     """
@@ -49,7 +56,10 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
     if not exists(path):
         raise ConversionError(f"there is no file {path}", do="give the path of a file of weights")
     try:
-        arrays = reader(path)
+        arrays = {
+            name: array.astype(np.float32) if array.dtype == np.float16 else array
+            for name, array in reader(path).items()
+        }
     except ConversionError:
         raise
     except Exception as error:  # a damaged file fails in as many ways as it can be damaged
@@ -135,9 +145,18 @@ def read_npy(path: Path, content: Any, length: int) -> NDArray[Any]:
 
 
 def _read_safetensors(path: Path) -> Arrays:
-    from safetensors.numpy import load_file
+    from safetensors import deserialize
 
-    return dict(load_file(path))
+    return {name: _of_safetensors(path, name, **held) for name, held in deserialize(path.read_bytes())}
+
+
+def _of_safetensors(path: Path, name: str, dtype: str, shape: list[int], data: bytes) -> NDArray[Any]:
+    if dtype == "BF16":  # NumPy has none: the upper half of a number of float32
+        upper = np.frombuffer(data, "<u2").astype(np.uint32)
+        return (upper << 16).view(np.float32).reshape(shape)
+    if dtype not in _SAFETENSORS:
+        raise ConversionError(f"{path}: array {name!r} holds numbers of a kind that is not read", got=dtype)
+    return np.frombuffer(data, _SAFETENSORS[dtype]).reshape(shape).copy()
 
 
 def _read_torch(path: Path) -> Arrays:
@@ -147,9 +166,8 @@ def _read_torch(path: Path) -> Arrays:
         _refuse_bomb(path)
     tensors = state_dicts.load(path)
     _refuse_repeated(path, {name: one.numel() * one.element_size() for name, one in tensors.items()})
-    return {
-        name: (one.float() if one.dtype in (torch.bfloat16, torch.float16) else one).numpy()
-        for name, one in tensors.items()
+    return {  # NumPy itself has no bfloat16
+        name: (one.float() if one.dtype == torch.bfloat16 else one).numpy() for name, one in tensors.items()
     }
 
 

@@ -240,11 +240,25 @@ def _read_as(one: Format, file: _File, facts: Facts) -> Network:
         network = one.read(source, {name: value for name, value in facts.items() if name in one.facts})
         if facts.keys() - one.facts:
             raise unheeded(one.name, facts, one.facts)
+        _refuse_whole_numbers(network)
     except ConversionError as error:
         if str(file.path) not in error.problem:
             error.locate(str(file.path))
         raise
     return network
+
+
+def _refuse_whole_numbers(network: Network) -> None:
+    """Refuse quantised weights: without their scale, whole numbers compute something else."""
+    for place, layer in enumerate(network.recurrent):
+        for name, array in ((name, array) for held in layer.directions for name, array in held.items()):
+            if array.dtype.kind != "f":
+                raise ConversionError(
+                    f"recurrent layer {place} has weights that are whole numbers",
+                    expected="floating-point numbers",
+                    got=f"{name} of {array.dtype}",
+                    do="save the weights of the model as it was before it was quantised, or convert them to float32",
+                )
 
 
 def _understood(file: _File, candidates: Sequence[Format], facts: Facts) -> list[Network]:

@@ -47,12 +47,18 @@ def compare(
         difference = max(difference, float(np.abs(wanted - got).max(initial=0.0)) if alike else np.inf)
         scale = max(scale, float(np.abs(wanted).max(initial=0.0)))
     same = len(one.recurrent) == len(other.recurrent)
+    half = np.dtype(np.float16) in _types(one)
     if not same or not difference <= _rounding(one) * max(scale, 1.0):
         raise ConversionError(
             "what was written computes something else",
             expected=f"a difference below {_rounding(one):.1g}",
             got=f"{difference:.3g}" if same else f"{len(other.recurrent)} layers of {len(one.recurrent)}",
-            do="please report it with both files",
+            do="write float32, where sums of biases are exact enough, with dtype='float32'"
+            if same and half
+            else "please report it with both files",
+            shell="write float32, where sums of biases are exact enough, with --dtype float32"
+            if same and half
+            else None,
         )
     return difference, scale
 
@@ -157,5 +163,9 @@ def _batch(network: Network, batch: int = BATCH) -> int:
 
 
 def _rounding(network: Network) -> float:
-    types = [array.dtype for layer in network.recurrent for one in layer.directions for array in one.values()]
-    return 64 * float(np.finfo(np.result_type(*types, np.float32)).eps)
+    """What the coarsest numbers of a network may lose; half precision, no more than single."""
+    return 64 * max(float(np.finfo(np.result_type(one, np.float32)).eps) for one in _types(network) or {np.float32})
+
+
+def _types(network: Network) -> set[Any]:
+    return {array.dtype for layer in network.recurrent for one in layer.directions for array in one.values()}

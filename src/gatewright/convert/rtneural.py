@@ -82,7 +82,7 @@ def write_torch(network: Network, path: Path) -> None:
     for index, part in enumerate(_streaming(network)):
         if isinstance(part, Recurrent):
             arrays = flat_writing.write(Network((part,)), "torch")
-            apply.write(BY_KEY[f"rtneural/{part.equations.family}"], part.directions[0], part.equations)
+            flat_writing.choose("rtneural", part.equations, part.directions[0])  # which raises where it has no such
         else:
             if part.activation != "identity":
                 raise ConversionError(
