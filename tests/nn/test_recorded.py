@@ -159,6 +159,19 @@ def test_torch_jit_script_says_what_to_call_instead() -> None:
         )
 
 
+def test_torch_export_of_a_packed_sequence_says_what_to_call_instead() -> None:
+    module = layer("GRU")
+    model = Calls(module, lambda module, values, lengths: packed(module, values, lengths, *states_of(module, 2)))
+    with pytest.raises(GatewrightError) as raised:
+        torch.export.export(model, (values_of(module, 5, 2), torch.tensor([5, 2])))
+    assert str(raised.value) == (
+        'torch.export cannot record the layer GRU(gru(reset="after")) with a PackedSequence\n'
+        "  expected: a padded sequence and its lengths\n"
+        "  got: a PackedSequence, whose shape depends on the values of the lengths\n"
+        "  do: call the layer in the model with a padded sequence: layer(x, lengths=lengths)"
+    )
+
+
 # torch.fx
 
 

@@ -131,7 +131,8 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
         report.undo()
 
     An accelerated model is traced and exported as any other: torch.jit.trace, torch.fx, torch.export and
-    torch.onnx.export record it for any number of steps and rows; torch.jit.script cannot, so undo() first.
+    torch.onnx.export record it for any number of steps and rows; torch.jit.script cannot, so undo() first. Another
+    process that loads such a trace or program needs `import gatewright.nn` where the graph holds gatewright::run.
     """
     seats = list(_recurrent_modules(model))
     # everything is made before anything is put in its place: an error leaves the model as it was

@@ -93,6 +93,16 @@ def no_script(layer: "Recurrent") -> GatewrightError:
     )
 
 
+def no_packed_export(layer: "Recurrent") -> GatewrightError:
+    """Why torch.export has no layer that is called with a PackedSequence, and what does the same."""
+    return GatewrightError(
+        f"torch.export cannot record the layer {type(layer).__name__}({layer.trace.name}) with a PackedSequence",
+        expected="a padded sequence and its lengths",
+        got="a PackedSequence, whose shape depends on the values of the lengths",
+        do="call the layer in the model with a padded sequence: layer(x, lengths=lengths)",
+    )
+
+
 def _states(hx: Any) -> tuple[Any, ...]:
     return tuple(hx) if isinstance(hx, tuple | list) else (hx,)
 

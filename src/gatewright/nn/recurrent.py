@@ -22,7 +22,7 @@ from gatewright.nn.options import as_cell, check_axes, check_options, check_stac
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plain_call import plain_call
 from gatewright.nn.plans import LayerPlan
-from gatewright.nn.recorded import no_script, record_call
+from gatewright.nn.recorded import no_packed_export, no_script, record_call
 from gatewright.nn.sequence import repack
 from gatewright.nn.source import Source, check_source, source_of
 from gatewright.nn.torch_fused import Fused
@@ -243,6 +243,8 @@ class Recurrent(nn.Module):
         fused = fused_or_reason(self, mask=mask is not None, gates=bool(return_gates), empty=empty)
         plan = backends.choose(self.backend, self.trace, like, fused)
         stay_packed = plan.backend == "torch-fused"
+        if isinstance(input, PackedSequence) and not stay_packed and torch.compiler.is_exporting():
+            raise no_packed_export(self)
         given = read_arguments(self, input, hx, lengths, mask, stay_packed=stay_packed)
         packed = [self.packed_parameters(index) for index in range(len(self.packed_cells))]
         if isinstance(fused, Fused) and plan.backend == "torch-fused":
