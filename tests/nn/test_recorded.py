@@ -172,6 +172,11 @@ def test_torch_export_of_a_packed_sequence_says_what_to_call_instead() -> None:
     )
 
 
+def test_torch_jit_script_of_a_cell_says_so_too() -> None:
+    with pytest.raises(GatewrightError, match="torch.jit.script cannot compile the layer GRUCell"):
+        torch.jit.script(nn.Sequential(gw.nn.GRUCell(INPUT, HIDDEN)))
+
+
 # torch.fx
 
 

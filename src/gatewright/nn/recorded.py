@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from torch.overrides import has_torch_function_unary  # pyright: ignore[reportUnknownVariableType]
@@ -83,10 +83,10 @@ def _run_padded(layer: "Recurrent", input: PackedSequence, hx: Any, options: Map
     return PackedSequence(data, input.batch_sizes, input.sorted_indices, input.unsorted_indices), *others
 
 
-def no_script(layer: "Recurrent") -> GatewrightError:
-    """Why torch.jit.script has no layer, and what does the same."""
+def no_script(layer: nn.Module, cell: str) -> GatewrightError:
+    """Why torch.jit.script has no layer and no cell, and what does the same."""
     return GatewrightError(
-        f"torch.jit.script cannot compile the layer {type(layer).__name__}({layer.trace.name})",
+        f"torch.jit.script cannot compile the layer {type(layer).__name__}({cell})",
         expected="torch.jit.trace, which records a layer for any number of steps and rows",
         got="torch.jit.script",
         do="call torch.jit.trace(model, inputs), or undo accelerate before scripting: report.undo()",

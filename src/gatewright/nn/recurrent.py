@@ -225,7 +225,7 @@ class Recurrent(nn.Module):
 
         Raises GatewrightError: TorchScript cannot compile the Python code that runs a layer.
         """
-        raise no_script(self)
+        raise no_script(self, self.trace.name)
 
     def run_in_full(
         self,

@@ -1,7 +1,7 @@
 """Drop-ins for torch.nn.RNNCell, GRUCell and LSTMCell: one step a call, of the equations that the layers have."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from gatewright.nn import backends
 from gatewright.nn.layers import GRU_GATES, LSTM_GATES, RNN_GATES, Gates, elman_of_torch, layout_of_torch
 from gatewright.nn.options import check_backend, check_sizes, trace_of
 from gatewright.nn.packed_cell import PackedCell
+from gatewright.nn.recorded import no_script
 from gatewright.trace.simplify import without
 
 States = Tensor | Sequence[Tensor]
@@ -47,6 +48,10 @@ class _OneStep(nn.RNNCellBase):
         if self.backend == "auto":
             return backends.Plan("torch", TORCH_IS_FASTER)
         return backends.choose(self.backend, self.trace, like, "a single step is no sequence")
+
+    def __prepare_scriptable__(self) -> Self:
+        """Raises GatewrightError, as a layer does: TorchScript cannot compile the Python code that runs a step."""
+        raise no_script(self, self.trace.name)
 
     def forward(self, input: Tensor, hx: States | None = None) -> Any:
         """The states after one step from `hx`, or from zero: (batch, hidden_size), or (hidden_size,) for one row."""

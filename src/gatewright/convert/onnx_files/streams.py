@@ -114,7 +114,7 @@ def reshape(node: Moved) -> Stream:
         if len(axes) == len(items) and items.count(-1) <= 1 and all(map(_fits, items, axes, _at(stream, len(items)))):
             return made
     raise ConversionError(
-        "it is none that only joins the two directions",
+        "it does more than to join the two directions",
         expected="(time, batch, features)",
         got=f"axes {', '.join(stream.labels)} to {items}",
     )
