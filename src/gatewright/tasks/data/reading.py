@@ -99,17 +99,21 @@ def member_names(path: Path) -> list[str]:
 
 def stream_pieces(source: Readable, name: Path | str, whole: Whole) -> Iterator[str]:
     """The pieces of what comes out of an opened file of that name."""
-    offset, line, rest = 0, 1, b""
+    offset, line = 0, 1
+    held: list[bytes] = []  # joined once for each piece, so that a line of any length takes linear time
     while read := source.read(PIECE):
-        found = rest + read
-        end = _end_of_whole(found, whole)
-        yield decoded(name, found[:end], offset, line)
-        offset, line, rest = offset + end, line + found.count(b"\n", 0, end), found[end:]
-    yield decoded(name, rest, offset, line)
+        end = _end_of_whole(read, whole)
+        if not end:
+            held.append(read)
+            continue
+        piece = b"".join((*held, read[:end]))
+        yield decoded(name, piece, offset, line)
+        offset, line, held = offset + len(piece), line + piece.count(b"\n"), [read[end:]]
+    yield decoded(name, b"".join(held), offset, line)
 
 
-def _end_of_whole(found: bytes, whole: Whole) -> int:
-    return found.rfind(b"\n") + 1 or (found.rfind(b" ") + 1 if whole == "words" else 0)
+def _end_of_whole(read: bytes, whole: Whole) -> int:
+    return read.rfind(b"\n") + 1 or (read.rfind(b" ") + 1 if whole == "words" else 0)
 
 
 def text_lines(path: Path) -> Iterator[str]:
