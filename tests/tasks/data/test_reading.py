@@ -142,7 +142,10 @@ def test_an_archive_that_is_none_or_cut_short_is_an_error(tmp_path: Path) -> Non
             list(member_pieces(path, "one.txt"))
 
 
-def test_a_file_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_unpacks_to_far_more_than_its_size_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "PIECE", 1 << 18)
     path = put(tmp_path / "bomb.gz", gzip.compress(bytes(DATA_LIMIT.floor + 1)))
     with pytest.raises(DataError) as caught:
         for _ in text_pieces(path):

@@ -124,7 +124,10 @@ class Writer:
             case Masking():
                 raise _no_mask(part)
             case AddInput():
-                raise ConversionError("a part of the network cannot be written as ONNX: AddInput", do="--to gatewright")
+                raise ConversionError(
+                    "the input is added to the output, and the ONNX graphs that are written here are chains of layers",
+                    do="write Gatewright's own file: --to gatewright",
+                )
 
     def _rows(self, part: Embedding | OneHot, symbols: Tensor, name: str) -> Tensor:
         if isinstance(part, Embedding) and part.masks_zero:
