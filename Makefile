@@ -6,7 +6,7 @@ RUNS ?= runs/demo
 QUICK ?=
 DEMO_FLAGS ?= $(if $(QUICK),--quick)
 BENCH_FLAGS ?= $(if $(QUICK),--quick)
-TEXT_EPOCHS ?= $(if $(QUICK),3,6)
+TEXT_EPOCHS ?= $(if $(QUICK),3,16)
 # What depends on little and is needed by much: a fault there is found in under two minutes on two cores.
 QUICK_TESTS ?= $(addprefix tests/,lang trace derive cells errors meta stream test_model_file.py test_packing.py \
 	test_files.py tasks/data)
@@ -53,7 +53,7 @@ demo: $(VENV)/.train
 	rm -rf $(RUNS)
 	$(BIN)/gatewright train adding --out $(RUNS)/adding $(DEMO_FLAGS)
 	$(BIN)/gatewright add $(RUNS)/adding/model.safetensors 1024 16
-	$(BIN)/gatewright train text --data python-docs --set epochs=$(TEXT_EPOCHS) --out $(RUNS)/text $(DEMO_FLAGS)
+	$(BIN)/gatewright train text --data python-prose --set epochs=$(TEXT_EPOCHS) --out $(RUNS)/text $(DEMO_FLAGS)
 	$(BIN)/gatewright generate $(RUNS)/text/model.safetensors --prompt 'The ' --length 200 --temperature 0.5 --finish
 
 lint: $(VENV)/.dev

@@ -8,7 +8,7 @@ import pytest
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.data_set import DataSet
-from gatewright.tasks.data.published_texts import python_docs
+from gatewright.tasks.data.published_texts import python_docs, python_prose
 from gatewright.tasks.data.registry import DATA_SETS, data_set
 
 
@@ -40,7 +40,7 @@ def test_an_unknown_name_lists_the_names_and_the_nearest() -> None:
     assert str(caught.value) == (
         "there is no data set named 'TimeMashine'\n"
         "  expected: one of airline, etth1, etth2, imdb, japanese-vowels, jsb, mnist, musedata, nottingham, "
-        "piano-midi, ptb, python-docs, shakespeare, sst2, sunspots, timemachine\n"
+        "piano-midi, ptb, python-docs, python-prose, shakespeare, sst2, sunspots, timemachine\n"
         "  do: did you mean 'timemachine'?"
     )
 
@@ -52,6 +52,16 @@ def test_python_docs_is_english_text_and_the_same_each_time() -> None:
     assert text.startswith('The "assert" statement')
     assert text.endswith("\n")
     assert "\n\n\n\n" not in text[:1000]
+
+
+def test_python_prose_is_sentences_of_python_docs() -> None:
+    text = python_prose()
+    lines = text.splitlines()
+    assert len(text) > 100_000
+    assert text.endswith("\n")
+    assert all(line[0].isupper() and line.endswith(".") and "::=" not in line and "  " not in line for line in lines)
+    words = " ".join(python_docs().split())
+    assert all(line in words for line in lines[::20])
 
 
 def test_python_docs_without_the_help_texts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """The texts that Gatewright knows by name: letters, words, and texts with labels."""
 
+import re
+
 from gatewright.errors import DataError
 from gatewright.tasks.data.data_set import DataFile, DataSet
 
@@ -26,6 +28,23 @@ def python_docs() -> str:
             "libpython3-stdlib), or train on another text",
         ) from error
     return "\n\n".join(topics[name].strip("\n") for name in sorted(topics)) + "\n"
+
+
+def python_prose() -> str:
+    """The paragraphs of `python_docs` that are sentences: one a line, without grammar, code, tables and headings.
+
+    A small network learns from these to write English in a minute or two; from all of the help texts it also has to
+    learn their layout. The text differs a little between versions of Python.
+    """
+    paragraphs = (" ".join(lines.split()) for lines in re.split(r"\n\s*\n", python_docs()))
+    return "\n".join(filter(_is_prose, paragraphs)) + "\n"
+
+
+def _is_prose(paragraph: str) -> bool:
+    """Whether a paragraph begins and ends as a sentence does, and is nearly all letters, spaces, commas and stops."""
+    letters = sum(letter.isalpha() or letter in " ,.'" for letter in paragraph)
+    is_sentence = paragraph[:1].isupper() and paragraph.endswith(".")
+    return is_sentence and len(paragraph) >= 60 and letters > 0.95 * len(paragraph)
 
 
 TEXTS = (
@@ -61,6 +80,12 @@ TEXTS = (
         about="the help texts that come with Python: English, half a megabyte, nothing to download",
         licence="PSF-2.0",
         compose=python_docs,
+    ),
+    DataSet(
+        name="python-prose",
+        about="the sentences among them, without grammar, code and tables: 0.14 megabytes",
+        licence="PSF-2.0",
+        compose=python_prose,
     ),
     DataSet(
         name="ptb",
