@@ -112,6 +112,8 @@ def _read(path: Path) -> bytes:
         if path.exists() and not path.is_file() and not path.is_dir():  # it may have no end
             raise ModelFileError(f"{path} is no file", expected="a model file", got="a device or pipe")
         return path.read_bytes()
+    except ModelFileError:  # a ValueError too
+        raise
     except FileNotFoundError:
         raise ModelFileError(
             f"there is no model file {path}",
