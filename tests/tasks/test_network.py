@@ -108,7 +108,10 @@ def test_weights_are_dropped_once_a_batch() -> None:
 def test_no_weights_to_drop() -> None:
     with pytest.raises(OptionError) as caught:
         made(cell=echo, weight_drop=0.5)
-    assert str(caught.value) == ("weight_drop has nothing to drop\n  got: a cell without recurrent matrices U")
+    assert str(caught.value) == (
+        "weight_drop has nothing to drop\n  got: a cell without recurrent matrices U\n"
+        "  do: leave it at 0, or take another cell"
+    )
 
 
 def test_tied_matrices_are_one(tmp_path: Path) -> None:

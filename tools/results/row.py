@@ -82,7 +82,8 @@ class Row:
         """How a run differs from this row: what is wanted and what is there, by setting."""
         if recipe != self.recipe:
             return {"recipe": (self.recipe, recipe)}
-        wanted = {**self.made().settings(), "data": self.data}
+        settled = {name: value for name, value in self.made().settings().items() if name not in _PRINTED_ONLY}
+        wanted = {**settled, "data": self.data}
         there = {**_of_old, **settings, "data": data}
         return {key: (value, there.get(key)) for key, value in wanted.items() if there.get(key) != value}
 
@@ -92,6 +93,9 @@ def _defaults() -> Iterator[tuple[str, Any]]:
         if field.default is not MISSING:
             yield field.name, field.default
 
+
+_PRINTED_ONLY = frozenset({"prompts"})
+"""Settings that change the samples that a run prints, and not what it reaches."""
 
 _of_old = dict(_defaults())
 """A setting that came after a run was trained leaves what was there as it was."""
