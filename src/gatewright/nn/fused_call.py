@@ -14,7 +14,7 @@ from gatewright.nn.backends import Plan, is_derived_by_transform
 from gatewright.nn.levels import LayerResults, run_levels
 from gatewright.nn.ragged import Ragged
 from gatewright.nn.second_derivatives import TwoWays
-from gatewright.nn.sequence import repack, unpack
+from gatewright.nn.sequence import order_states, repack, unpack
 from gatewright.nn.torch_fused import Fused, Results, fused_of, run_fused
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ def _run(layer: "Recurrent", fused: Fused, given: Given, packed: Sequence[Sequen
     values, starts = given.values, given.states
     if given.packed is not None:
         _, sizes, order, order_back = given.packed
-        starts = starts and tuple(_ordered(state, order) for state in starts)
+        starts = starts and tuple(order_states(state, order) for state in starts)
         output, finals = run_fused(fused, layer, values, starts, packed=packed, batch_sizes=sizes)
-        return output, tuple(_ordered(state, order_back) for state in finals)
+        return output, tuple(order_states(state, order_back) for state in finals)
     if given.ragged is None or given.ragged.is_whole:
         return run_fused(fused, layer, values, starts, packed=packed)
     return _run_ragged(layer, fused, given, packed, given.ragged)
@@ -116,7 +116,3 @@ def _run_operations(layer: "Recurrent", given: Given, packed: Sequence[Sequence[
     ragged = Ragged(lengths.to(values.device), values.shape[0])
     results = run_levels(layer, plan, replace(given, values=values, ragged=ragged), packed)
     return replace(results, output=repack(results.output, given.packed).data)
-
-
-def _ordered(states: Tensor, order: Tensor | None) -> Tensor:
-    return states if order is None else states.index_select(1, order)

@@ -18,6 +18,7 @@ from torch.overrides import has_torch_function_unary  # pyright: ignore[reportUn
 from gatewright.errors import GatewrightError
 from gatewright.nn.arguments import read_arguments
 from gatewright.nn.looped import unrecorded
+from gatewright.nn.sequence import order_states
 from gatewright.nn.torch_fused import Fused, fused_of, run_fused
 
 if TYPE_CHECKING:
@@ -137,14 +138,10 @@ def _run_dense(fused: Fused, layer: "Recurrent", input: Tensor, hx: Any) -> tupl
 def _run_packed(fused: Fused, layer: "Recurrent", input: PackedSequence, hx: Any) -> tuple[PackedSequence, States]:
     """A PackedSequence by torch's function; states go in and come out in the caller's order of rows."""
     data, sizes, order, order_back = input
-    states = None if hx is None else [_ordered(one, order) for one in _states(hx)]
+    states = None if hx is None else [order_states(one, order) for one in _states(hx)]
     output, finals = run_fused(fused, layer, data, states, batch_sizes=sizes)
-    ends = tuple(_ordered(one, order_back) for one in finals)
+    ends = tuple(order_states(one, order_back) for one in finals)
     return PackedSequence(output, sizes, order, order_back), _as_called(ends)
-
-
-def _ordered(states: Tensor, order: Tensor | None) -> Tensor:
-    return states if order is None else states.index_select(1, order)
 
 
 def _as_called(finals: Sequence[Tensor]) -> States:

@@ -119,6 +119,11 @@ def repack(values: Tensor, like: PackedSequence) -> PackedSequence:
     return PackedSequence(data, like.batch_sizes, like.sorted_indices, like.unsorted_indices)
 
 
+def order_states(states: Tensor, order: Tensor | None) -> Tensor:
+    """States (levels, batch, size) with their rows in the order of a PackedSequence, or back in the caller's."""
+    return states if order is None else states.index_select(1, order)
+
+
 def step_mask(lengths: Tensor, steps: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """A tensor (steps, batch): 1 where a step belongs to its row, 0 where it is padding."""
     return _is_valid(lengths, steps).to(dtype)
