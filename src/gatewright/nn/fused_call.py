@@ -43,7 +43,7 @@ def fused_or_reason(layer: "Recurrent", *, mask: bool = False, gates: bool = Fal
 
 def run_whole(layer: "Recurrent", fused: Fused, given: Given, packed: Sequence[Sequence[Tensor]]) -> LayerResults:
     """Run all levels and directions of a layer at once; `packed` are the parameters of every direction."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # who records sees torch's function itself
+    if torch.compiler.is_compiling():  # the graph holds torch's function itself, not the autograd function around it
         return LayerResults(*_run(layer, fused, given, packed), {})
     states = given.states or (None,) * len(layer.trace.states)
 
