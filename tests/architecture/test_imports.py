@@ -12,7 +12,7 @@ from tests.architecture.rules import DEFERRED, THIRD_PARTY, violations
 from tests.paths import ROOT
 
 # Where the name to install differs from the name to import.
-INSTALLED_AS = {"sklearn": "scikit-learn"}
+INSTALLED_AS = {"sklearn": "scikit-learn", "charset_normalizer": "charset-normalizer"}
 
 
 def test_every_import_is_allowed() -> None:
@@ -68,7 +68,7 @@ WRONG = {
     ): "which is allowed in backends.torch_eager, ",
     ("convert.apply", "from torch import nn"): "a function of convert only",
     ("backends.torch_eager", "import llvmlite"): "which is allowed in backends.llvm only",
-    ("tasks.data", "import pandas"): "which is allowed in no part of the package only",
+    ("tasks.data", "import polars"): "which is allowed in no part of the package only",
     ("convert.readers", "def f():\n    import pickle"): "and nothing is ever unpickled",
 }
 
@@ -87,7 +87,7 @@ RIGHT = [
     ("convert.readers", "def f():\n    import torch\n    from keras import layers"),
     ("tasks.model", "from gatewright import __version__"),
     ("tasks.curves", "def draw():\n    from matplotlib.figure import Figure"),
-    ("inspect.plots", "from gatewright.tasks import train\nimport matplotlib.pyplot as plt"),
+    ("inspect.plots", "from gatewright.tasks import training\nimport matplotlib.pyplot as plt"),
 ]
 
 

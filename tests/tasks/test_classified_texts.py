@@ -11,7 +11,7 @@ from gatewright.tasks.learner import Learner
 from gatewright.tasks.model import load_model
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.sentiment import Sentiment
-from gatewright.tasks.train import Result, train
+from gatewright.tasks.training import Result, train
 from tests.tasks.small import QUIET
 
 GOOD, BAD = "a fine film, it is good and warm and {}", "a dull film: it is bad {}"

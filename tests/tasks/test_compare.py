@@ -17,7 +17,7 @@ from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.history import read_rows
 from gatewright.tasks.matching import count_parameters, matched
 from gatewright.tasks.recipe import Recipe, Sizes
-from gatewright.tasks.train import Interrupted, train
+from gatewright.tasks.training import Interrupted, train
 from gatewright.tasks.watch import Watch
 from tests.tasks.small import QUIET, killed_before, small_recipe, small_text, weights
 

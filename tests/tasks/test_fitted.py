@@ -11,7 +11,7 @@ from gatewright.tasks.model import load_model
 from gatewright.tasks.recipes.series import Series
 from gatewright.tasks.recipes.text import Text
 from gatewright.tasks.recipes.words import Words
-from gatewright.tasks.train import resume, train
+from gatewright.tasks.training import resume, train
 from tests.tasks.small import QUIET, WORDS
 
 

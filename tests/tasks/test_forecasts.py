@@ -14,7 +14,7 @@ from gatewright.tasks.objectives import Forecasts
 from gatewright.tasks.parts import Rows
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.series import Series
-from gatewright.tasks.train import Result, train
+from gatewright.tasks.training import Result, train
 from tests.parity.assertions import assert_parity
 from tests.tasks.small import QUIET
 

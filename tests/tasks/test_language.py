@@ -19,7 +19,7 @@ from gatewright.tasks.objectives import Symbols
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.words import Words
 from gatewright.tasks.scripts import Words as Script
-from gatewright.tasks.train import Result, train
+from gatewright.tasks.training import Result, train
 from tests.tasks.small import QUIET
 
 TEXT = "The quick brown fox jumps over the lazy dog. Pack my box with five dozen jugs!\nThe dog jumps. A fox?\n"

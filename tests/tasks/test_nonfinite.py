@@ -12,7 +12,7 @@ from gatewright.tasks.feed import TensorBatch
 from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.network import Network, State
 from gatewright.tasks.recipe import Sizes
-from gatewright.tasks.train import train
+from gatewright.tasks.training import train
 from tests.tasks.small import QUIET, small_recipe, small_text
 
 ADVICE = (

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from gatewright import model_file
 from gatewright.tasks.folder import RunFolder
-from gatewright.tasks.train import resume, train
+from gatewright.tasks.training import resume, train
 from tests.tasks.small import QUIET, killed_before, small_recipe, small_text, weights
 
 

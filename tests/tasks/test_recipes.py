@@ -20,7 +20,7 @@ from gatewright.tasks.recipe import read_axes
 from gatewright.tasks.recipes.adding import Adding
 from gatewright.tasks.recipes.digits import Digits
 from gatewright.tasks.recipes.text import Text
-from gatewright.tasks.train import Result, train
+from gatewright.tasks.training import Result, train
 from tests.paths import ROOT
 from tests.tasks.own_data import OWN_DATA
 from tests.tasks.small import QUIET, WORDS, small_recipe, small_text

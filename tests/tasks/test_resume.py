@@ -15,7 +15,7 @@ from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.keeper import Keeper
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.recipes import get
-from gatewright.tasks.train import Interrupted, resume, train
+from gatewright.tasks.training import Interrupted, resume, train
 from tests.paths import subprocess_environment
 from tests.tasks.small import ITERATIONS, QUIET, SETTINGS, killed_before, small_recipe, small_text, timeless, weights
 
@@ -95,7 +95,7 @@ def test_killed_after_the_last_iteration(
 ) -> None:
     folder = RunFolder(tmp_path / "run")
     with monkeypatch.context() as patched:
-        patched.setattr("gatewright.tasks.train.draw_curves", lambda *_, **__: 1 / 0)
+        patched.setattr("gatewright.tasks.training.draw_curves", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(small_recipe(), out=folder.path, source=source, console=QUIET)
     assert not folder.finished
@@ -109,7 +109,7 @@ def test_early_stopping_is_not_forgotten(tmp_path: Path, source: str, monkeypatc
     folder = RunFolder(tmp_path / "run")
     with monkeypatch.context() as patched:
         patched.setattr("gatewright.tasks.history.measure", lambda *_: next(measured))
-        patched.setattr("gatewright.tasks.train.draw_curves", lambda *_, **__: 1 / 0)
+        patched.setattr("gatewright.tasks.training.draw_curves", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(patient, out=folder.path, source=source, console=QUIET)
     result = resume(folder.path, console=QUIET)

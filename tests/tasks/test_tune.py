@@ -14,7 +14,7 @@ from gatewright.tasks import tuned
 from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.recipes import get
 from gatewright.tasks.search import read_space
-from gatewright.tasks.train import Interrupted
+from gatewright.tasks.training import Interrupted
 from tests.tasks.small import QUIET, killed_before, small_recipe, small_text
 
 SPACE = "rate=log:1e-3..1e-1 hidden=4,6"

@@ -19,7 +19,7 @@ from gatewright.tasks import compare as comparing
 from gatewright.tasks.data.registry import find
 from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.recipes import RECIPES
-from gatewright.tasks.train import train
+from gatewright.tasks.training import train
 from tests.paths import ROOT
 from tests.tasks.small import QUIET
 from tools.results import __main__ as command

@@ -11,7 +11,7 @@ from rich.table import Table
 from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
-    from gatewright.tasks.train import Result
+    from gatewright.tasks.training import Result
 
 _WIDTH = 80
 _LONGEST_TITLE = 40  # of a sample; a longer one has a line of its own

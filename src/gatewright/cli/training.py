@@ -16,7 +16,7 @@ from gatewright.terminal import Terminal
 if TYPE_CHECKING:
     from gatewright.tasks.processes import Processes
     from gatewright.tasks.recipe import Expected, Recipe
-    from gatewright.tasks.train import Result
+    from gatewright.tasks.training import Result
 
 
 def train(
@@ -81,7 +81,7 @@ def _run(
     overwrite: bool,
     console: Terminal,
 ) -> "Result":
-    from gatewright.tasks import train as training
+    from gatewright.tasks import training
     from gatewright.tasks.processes import is_helper
 
     try:

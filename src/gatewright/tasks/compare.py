@@ -21,7 +21,7 @@ from gatewright.tasks.numbers import spell
 from gatewright.tasks.overview import Standing, overview, share_of
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.settings import from_texts
-from gatewright.tasks.train import Interrupted, Result, read_result, resume, train
+from gatewright.tasks.training import Interrupted, Result, read_result, resume, train
 from gatewright.tasks.watch import Watch
 from gatewright.terminal import Terminal
 

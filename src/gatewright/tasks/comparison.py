@@ -14,7 +14,7 @@ from gatewright.tasks.compare import Outcome, headline
 from gatewright.tasks.compare_curves import Points, draw_comparison, draw_over
 from gatewright.tasks.history import read_rows
 from gatewright.tasks.numbers import spell
-from gatewright.tasks.train import Result
+from gatewright.tasks.training import Result
 
 
 @dataclass(frozen=True)

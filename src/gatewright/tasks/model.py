@@ -1,7 +1,9 @@
 """A trained model: the recipe with its settings, and the network; kept in one file that needs nothing else."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,6 +25,7 @@ class Model:
     network: nn.Module
     source: str | None = None  # the data that it was trained on, where it was not the recipe's own
     prompts: tuple[str, ...] = ()  # what a model of a text may be given to continue
+    signature: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what inputs and outputs mean
 
     def save(self, path: Path) -> None:
         """Write the model file."""
@@ -36,6 +39,8 @@ class Model:
             "inputs": self.sizes.inputs,
             "outputs": self.sizes.outputs,
             "classes": self.sizes.classes,
+            "variables": self.sizes.variables,
+            "signature": dict(self.signature),
             "data": self.source,
             **({"prompts": self.prompts} if self.prompts else {}),
             **self.recipe.described(),
@@ -60,8 +65,14 @@ def load_model(path: Path) -> Model:
     kept = model_file.load(path)
     try:
         made = recipes.get(kept.task).restored(kept.settings["recipe"])
-        classes = kept.settings.get("classes")
-        sizes = Sizes(kept.settings["inputs"], kept.settings["outputs"], kept.vocabulary, classes and tuple(classes))
+        classes, variables = (kept.settings.get(name) for name in ("classes", "variables"))
+        sizes = Sizes(
+            kept.settings["inputs"],
+            kept.settings["outputs"],
+            kept.vocabulary,
+            classes and tuple(classes),
+            variables and tuple(variables),
+        )
         network = made.network(sizes, kept.layers[0].trace)
         network.load_state_dict({name: torch.from_numpy(one) for name, one in kept.tensors.items()})
     except (GatewrightError, LookupError, TypeError, RuntimeError) as error:
@@ -70,7 +81,8 @@ def load_model(path: Path) -> Model:
             got=f"task {kept.task!r}, gatewright {kept.version}: {error}",
             do="use the version that it was trained with, or train it again",
         ) from error
-    return Model(made, sizes, network.eval(), kept.settings.get("data"), _prompts(made, kept))
+    settings = kept.settings
+    return Model(made, sizes, network.eval(), settings.get("data"), _prompts(made, kept), settings.get("signature", {}))
 
 
 def _prompts(made: Recipe, kept: ModelFile) -> tuple[str, ...]:

@@ -53,6 +53,7 @@ class Sizes:
     outputs: int
     vocabulary: tuple[str, ...] | None = None  # of the symbols
     classes: tuple[str, ...] | None = None
+    variables: tuple[str, ...] | None = None  # the names of the inputs' columns, in their order
 
     def beside(self, other: "Sizes") -> str:
         """What a person is told of these sizes where they are not the other's: nothing but what differs."""
@@ -61,6 +62,7 @@ class Sizes:
             "outputs": f"{self.outputs} outputs",
             "vocabulary": f"a vocabulary of {len(self.vocabulary or ()):,} symbols",
             "classes": f"the classes {', '.join(self.classes or ())}" if self.classes else "classes without names",
+            "variables": f"the variables {', '.join(self.variables)}" if self.variables else "variables without names",
         }
         return "; ".join(text for name, text in told.items() if getattr(self, name) != getattr(other, name))[:300]
 
@@ -76,6 +78,10 @@ class Data:
     scaling: Scaling | None = None  # of the features in the training part, for a network that standardises them
     fitted: Mapping[str, int] = field(default_factory=dict[str, int])  # settings that had to be smaller for this data
     prompts: tuple[str, ...] = ()  # what a model of a text may be given to continue
+    remarks: tuple[str, ...] = ()  # lines for a person: what was inferred of the data, such as "time: Date (daily)"
+    signature: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What inputs and outputs mean, ready for JSON: names, tokenisation, scaling, frequency. It stays with the model,
+    so that a stranger can prepare inputs and read outputs."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from gatewright.tasks.numbers import spell
 from gatewright.tasks.overview import Standing, overview, share_of
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.search import Space
-from gatewright.tasks.train import Interrupted, resume, train
+from gatewright.tasks.training import Interrupted, resume, train
 from gatewright.tasks.watch import Watch
 from gatewright.terminal import Terminal
 

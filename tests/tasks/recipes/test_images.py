@@ -9,7 +9,7 @@ from gatewright.errors import DataError, OptionError
 from gatewright.tasks.evaluate import evaluate
 from gatewright.tasks.model import load_model
 from gatewright.tasks.recipes.images import Images
-from gatewright.tasks.train import train
+from gatewright.tasks.training import train
 from tests.tasks.own_data import small_images, small_music
 from tests.tasks.small import QUIET
 

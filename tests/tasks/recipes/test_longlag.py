@@ -12,7 +12,7 @@ from gatewright.tasks.data import copy_arrays, marked_sums
 from gatewright.tasks.objectives import Numbers
 from gatewright.tasks.parts import Rows
 from gatewright.tasks.recipes.longlag import LongLag
-from gatewright.tasks.train import train
+from gatewright.tasks.training import train
 from tests.tasks.small import QUIET
 
 

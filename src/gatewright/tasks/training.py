@@ -197,11 +197,11 @@ class _Session:
         self.console = (console or Terminal(stderr=True)) if processes.is_first else Terminal(quiet=True)
         self.data: Data = made.data(source)
         self.asked = {name: getattr(made, name) for name in self.data.fitted}
-        self.remark = made.told_of(self.data.fitted)
+        self.remarks = tuple(filter(None, (*self.data.remarks, made.told_of(self.data.fitted))))
         self.made = made = replace(made, **self.data.fitted)
         network = made.network(self.data.sizes, trace or read_cell(made.cell))
         made.prepare(network, self.data)
-        self.model = Model(made, self.data.sizes, network, source, self.data.prompts)
+        self.model = Model(made, self.data.sizes, network, source, self.data.prompts, self.data.signature)
         self.learner = Learner(made, self.model.network, self.data)
         self.history = History(self.learner, folder, self.data.parts.get("validation"))
         self.keeper = Keeper(
@@ -284,8 +284,8 @@ class _Session:
         made, total = self.made, self.processes.total
         several = f", {total} processes" if total > 1 else ""
         self.console.print(f"{made.name}, {made.cell}, {self._parameters:,} parameters, seed {made.seed}{several}")
-        if self.remark:
-            self.console.print(self.remark, soft_wrap=True)
+        for remark in self.remarks:
+            self.console.print(remark, soft_wrap=True)
         if made.precision == "bf16":
             kind = next(self.model.network.parameters()).device.type if not torch.cuda.is_available() else "cuda"
             with torch.autocast(kind, torch.bfloat16):
