@@ -14,6 +14,7 @@ from gatewright.tasks.data import (
     count_words,
     encode_texts,
     load_labelled_texts,
+    source_name,
     tokeniser,
 )
 from gatewright.tasks.objectives import Classes
@@ -53,10 +54,11 @@ class TextClassifier(Recipe):
         """How the embedding begins."""
         return {"embedding_init": self.embedding_init}
 
-    def data(self, source: str | None) -> Data:
+    def data(self, source: object) -> Data:
         """The parts of the data; what it lacks of them is held out, by seed."""
-        name, divide = source or self.texts, tokeniser(self.tokenise)
-        found = load_labelled_texts(name, validation=self.held_out, seed=self.seed)
+        source = self.texts if source is None else source
+        name, divide = source_name(source), tokeniser(self.tokenise)
+        found = load_labelled_texts(source, validation=self.held_out, seed=self.seed)
         vocabulary = WordVocabulary.from_counts(count_words(found.train.sequences, divide), size=self.words)
         train = self._chosen(encode_texts(found.train, divide, vocabulary), name)
         parts = {
@@ -71,14 +73,14 @@ class TextClassifier(Recipe):
             origin={"texts": name, "classes": found.train.counts(), "train": len(train)},
         )
 
-    def evaluation(self, source: str | None, model: "Model") -> Data:
+    def evaluation(self, source: object, model: "Model") -> Data:
         """The parts of the data; of other data the same, in the words that the model knows."""
         if source is None:
             return super().evaluation(None, model)
         found = load_labelled_texts(source, validation=self.held_out, seed=self.seed)
         if len(found.train.classes) != model.sizes.outputs:
             raise DataError(
-                f"{source} has other classes than the model",
+                f"{source_name(source)} has other classes than the model",
                 expected=f"{model.sizes.outputs} classes",
                 got=", ".join(found.train.classes),
             )

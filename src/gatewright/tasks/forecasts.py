@@ -16,6 +16,7 @@ from gatewright.tasks.data import (
     WindowBatches,
     best_season,
     load_series,
+    source_name,
 )
 from gatewright.tasks.data.registry import find
 from gatewright.tasks.objectives import ForecastKind, Forecasts
@@ -76,10 +77,10 @@ class Forecasting(Recipe):
         """That the network around the layers is in a forecast's."""
         return {**super().described(), "forecasts": {"horizon": self.horizon, "kind": self.kind}}
 
-    def data(self, source: str | None) -> Data:
+    def data(self, source: object) -> Data:
         """Windows of the three parts; those of ETTh1 and ETTh2 are cut as in the papers."""
-        name = source or self.series
-        found, cuts = self._found(name)
+        source = self.series if source is None else source
+        found, cuts = self._found(source)
         scaling = Scaling.of(found.values[: cuts.train])
         scaled = scaling.apply(found.values)
         fitted = self.fitted_to(cuts)
@@ -101,7 +102,7 @@ class Forecasting(Recipe):
             parts,
             Sizes(len(found.names), len(found.names) * len(MOVED[self.kind])),
             measured=("validation", "test"),
-            origin={"series": name, "variables": list(found.names), "season": season, "sha256": digest},
+            origin={"series": source_name(source), "variables": list(found.names), "season": season, "sha256": digest},
             scaling=scaling,
             fitted=fitted,
         )
@@ -138,9 +139,9 @@ class Forecasting(Recipe):
             for place, variable in enumerate(found.names[:_SHOWN_VARIABLES])
         }
 
-    def _found(self, name: str) -> tuple[Series, Cuts]:
-        found = load_series(name, [one.strip() for one in self.variables.split(",") if one.strip()])
-        known = find(name)
+    def _found(self, source: object) -> tuple[Series, Cuts]:
+        found = load_series(source, [one.strip() for one in self.variables.split(",") if one.strip()])
+        known = find(source) if isinstance(source, str) else None
         if known is not None and known.name in _ETT:
             return found, Cuts.ett_hourly()
         return found, Cuts.shares(len(found), validation=self.validation, test=self.test)

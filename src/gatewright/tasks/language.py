@@ -21,6 +21,7 @@ from gatewright.tasks.data import (
     load_sentences,
     load_words,
     read_text,
+    source_name,
     split,
 )
 from gatewright.tasks.objectives import Symbols
@@ -111,13 +112,13 @@ class CharacterModel(LanguageModel):
         """As it is set."""
         return self.symbols
 
-    def data(self, source: str | None) -> Data:
+    def data(self, source: object) -> Data:
         """The beginning of the text to train on, its last shares for the validation and the test.
 
         Without a share held out the training part itself is measured.
         """
-        name = source or self.text
-        text = clean(read_text(name), self.cleaning)
+        source = self.text if source is None else source
+        name, text = source_name(source), clean(read_text(source), self.cleaning)
         vocabulary = CharVocabulary.from_text(text, unknown=True)
         found = split(vocabulary.encode(text), validation=self.held_out, test=self.held_out)
         held_out = {"validation": found.validation, "test": found.test} if self.held_out else {}
@@ -150,7 +151,7 @@ class CharacterModel(LanguageModel):
             )
         return wanted
 
-    def evaluation(self, source: str | None, model: "Model") -> Data:
+    def evaluation(self, source: object, model: "Model") -> Data:
         """What was held out; of another text all of it, in the symbols that the model knows."""
         if source is None:
             return super().evaluation(None, model)
@@ -183,10 +184,10 @@ class WordModel(LanguageModel):
         """What it does with its words."""
         return {"tied": self.tied, "embedding_init": self.embedding_init}
 
-    def data(self, source: str | None) -> Data:
+    def data(self, source: object) -> Data:
         """The parts of the text, or its last shares held out; what has no held out part is measured itself."""
-        name = source or self.text
-        vocabulary, found = self._found(name, self.held_out)
+        source = self.text if source is None else source
+        name, (vocabulary, found) = source_name(source), self._found(source, self.held_out)
         words = found["train"].values if isinstance(found["train"], Ragged) else found["train"]
         held_out = {part: one for part, one in found.items() if part != "train"}
         self.check_held_out(name, held_out, len(words) + sum(map(len, held_out.values())))
@@ -205,7 +206,7 @@ class WordModel(LanguageModel):
             prompts=self.chosen_prompts(beginnings_of_words(words, vocabulary.symbols)),
         )
 
-    def evaluation(self, source: str | None, model: "Model") -> Data:
+    def evaluation(self, source: object, model: "Model") -> Data:
         """What was held out; of another text all of it, or each of its parts, in the words that the model knows."""
         if source is None:
             return super().evaluation(None, model)
@@ -218,10 +219,10 @@ class WordModel(LanguageModel):
         parts = {part if len(known) > 1 else "text": self.batches_of(one, trained=False) for part, one in known.items()}
         return Data(parts, model.sizes, measured=tuple(parts))
 
-    def _found(self, name: str, held_out: float) -> tuple[WordVocabulary, dict[str, Tokens | Ragged]]:
+    def _found(self, source: object, held_out: float) -> tuple[WordVocabulary, dict[str, Tokens | Ragged]]:
         """The vocabulary, and the parts that hold anything."""
         load = load_words if self.read == "stream" else load_sentences
-        loaded = load(name, size=self.words, validation=held_out, test=held_out)
+        loaded = load(source, size=self.words, validation=held_out, test=held_out)
         parts: Iterable[tuple[str, Tokens | Ragged]] = loaded.parts._asdict().items()
         return loaded.vocabulary, {part: one for part, one in parts if len(one)}
 

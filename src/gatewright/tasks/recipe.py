@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data import Scaling
+from gatewright.tasks.data import Scaling, source_name
 from gatewright.tasks.numbers import spell
 from gatewright.tasks.objectives import Objective
 from gatewright.tasks.settings import from_plain, from_texts, setting
@@ -117,6 +117,8 @@ class Recipe(ABC):
     quick: ClassVar[str] = ""  # what --quick sets: the whole way, in a few seconds
     search: ClassVar[str] = "rate=log:1e-4..1e-1 hidden=32,64,128,256 dropout=0..0.5"  # what `tune` tries
     next_command: ClassVar[str] = "gatewright evaluate {model}"  # what to try with a trained model
+    data_forms: ClassVar[str] = ""  # what --data may be, for `--help`; nothing where a recipe makes its own data
+    data_example: ClassVar[str] = ""  # three lines of such a file, or the paths of three such files
 
     preset: str = setting("", "a named set of settings; --set overrides it")
     cell: str = setting("gru", "a cell of the catalogue, such as lstm or gru(reset=after), or file.py:name")
@@ -147,8 +149,8 @@ class Recipe(ABC):
     seed: int = setting(0, "seed of everything random", least=0, below=2**63)
 
     @abstractmethod
-    def data(self, source: str | None) -> Data:
-        """The data: of a name or path, or the recipe's own where `source` is None."""
+    def data(self, source: object) -> Data:
+        """The data: of a name, a path or an object in memory, or the recipe's own where `source` is None."""
 
     @abstractmethod
     def objective(self) -> Objective:
@@ -210,9 +212,9 @@ class Recipe(ABC):
         """What a model file says of the network around its layers, so that it can be read without the recipe."""
         return {"encoding": self.encoding(), "pooling": self.pooling()}
 
-    def evaluation(self, source: str | None, model: "Model") -> Data:
+    def evaluation(self, source: object, model: "Model") -> Data:
         """The data to measure a saved model on: what it was trained for, or that of a name or path."""
-        data = self.data(source or model.source)
+        data = self.data(model.source if source is None else source)
         if data.sizes != model.sizes:
             raise DataError(
                 "the data does not fit the model",
@@ -223,10 +225,12 @@ class Recipe(ABC):
             )
         return data
 
-    def needs_no_data(self, source: str | None) -> None:
+    def needs_no_data(self, source: object) -> None:
         """Refuse a source, in a recipe that makes its own data."""
         if source is not None:
-            raise OptionError(f"recipe {self.name!r} makes its own data", got=f"--data {source}", do="leave it out")
+            raise OptionError(
+                f"recipe {self.name!r} makes its own data", got=f"--data {source_name(source)}", do="leave it out"
+            )
 
     def samples(self, model: "Model") -> Mapping[str, str]:
         """What to show of a trained model beside its numbers: a title and a text each."""

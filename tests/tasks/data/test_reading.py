@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewright.errors import DataError
-from gatewright.tasks.data import read_text, reading
+from gatewright.tasks.data import IN_MEMORY, read_text, reading, source_name
 from gatewright.tasks.data.reading import Whole, member_names, member_pieces, stream_pieces, text_lines, text_pieces
+from gatewright.tasks.data.sources import existing
 from gatewright.untrusted.unpacking import DATA_LIMIT
 
 TEXT = "ein Wort\r\nzwei Wörter 🕰\n\n\u2028nicht getrennt\x0c\nohne Ende"
@@ -167,3 +168,13 @@ def test_a_device_is_no_file() -> None:
             "  got: a device or pipe\n"
             "  do: save it in a file, and give that"
         )
+
+
+def test_an_object_that_no_reader_takes() -> None:
+    with pytest.raises(DataError) as caught:
+        existing([1, 2], "images")
+    assert str(caught.value) == (
+        "this data cannot be read from an object of the type list\n  expected: one of mnist, or a path"
+    )
+    assert source_name([1, 2]) == IN_MEMORY
+    assert source_name(Path("a/b.csv")) == "a/b.csv"

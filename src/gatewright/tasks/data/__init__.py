@@ -5,7 +5,7 @@ from gatewright.tasks.data.batches import Batch, BatchState, RandomWindows, Sequ
 from gatewright.tasks.data.buckets import RaggedBatch, RaggedBatches
 from gatewright.tasks.data.character_texts import CharacterText, load_characters
 from gatewright.tasks.data.data_set import DataFile, DataSet
-from gatewright.tasks.data.digits import DigitSplits, Examples, load_digits
+from gatewright.tasks.data.digits import DigitSplits, LabelledRows, load_digits
 from gatewright.tasks.data.forecasting import (
     Cuts,
     ForecastBatches,
@@ -24,6 +24,7 @@ from gatewright.tasks.data.piano_rolls import KEYS, load_piano_rolls
 from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, held_out
 from gatewright.tasks.data.registry import DATA_SETS, data_set
 from gatewright.tasks.data.series import Series, load_series
+from gatewright.tasks.data.sources import IN_MEMORY, source_name
 from gatewright.tasks.data.text import CLEANINGS, Splits, clean, read_text, split
 from gatewright.tasks.data.vocabulary import UNKNOWN, CharVocabulary
 from gatewright.tasks.data.word_texts import SentenceText, WordText, load_sentences, load_words
@@ -35,6 +36,7 @@ __all__ = [
     "DATA_SETS",
     "END",
     "END_OF_LINE",
+    "IN_MEMORY",
     "KEYS",
     "START",
     "TOKENISERS",
@@ -47,10 +49,10 @@ __all__ = [
     "DataFile",
     "DataSet",
     "DigitSplits",
-    "Examples",
     "ForecastBatches",
     "ImageBatches",
     "LabelledImages",
+    "LabelledRows",
     "LabelledSequences",
     "Parts",
     "Ragged",
@@ -92,6 +94,7 @@ __all__ = [
     "read_text",
     "repeated_steps",
     "seasonal_naive",
+    "source_name",
     "split",
     "tokeniser",
 ]

@@ -10,7 +10,7 @@ from gatewright.errors import DataError, OptionError
 _BRIGHTEST = 16  # the pixels are whole numbers from 0 to this
 
 
-class Examples(NamedTuple):
+class LabelledRows(NamedTuple):
     """Inputs (8 rows as time steps, examples, 8 pixels) from 0 to 1, float32; labels (examples,), int64."""
 
     inputs: NDArray[np.float32]
@@ -20,9 +20,9 @@ class Examples(NamedTuple):
 class DigitSplits(NamedTuple):
     """The 1,797 digits in three parts, with about the same share of each digit in every part."""
 
-    train: Examples
-    validation: Examples
-    test: Examples
+    train: LabelledRows
+    validation: LabelledRows
+    test: LabelledRows
 
 
 def load_digits(*, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> DigitSplits:
@@ -50,9 +50,9 @@ def load_digits(*, validation: float = 0.1, test: float = 0.2, seed: int = 0) ->
         )
         return parts[0], parts[1]
 
-    def examples(rows: NDArray[np.int64]) -> Examples:
+    def examples(rows: NDArray[np.int64]) -> LabelledRows:
         pixels = np.asarray(found.images[rows] / _BRIGHTEST, np.float32)  # (examples, row, pixel)
-        return Examples(np.ascontiguousarray(pixels.transpose(1, 0, 2)), labels[rows])
+        return LabelledRows(np.ascontiguousarray(pixels.transpose(1, 0, 2)), labels[rows])
 
     rest, test_rows = parted(np.arange(len(labels)), test)
     train_rows, validation_rows = parted(rest, validation)

@@ -1,5 +1,6 @@
 """The files of a data set, by its name or by the path of the user's own."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,10 @@ from gatewright.tasks.data.data_set import DataSet, Kind
 from gatewright.tasks.data.locate import locate
 from gatewright.tasks.data.registry import find, known_names, suggestion
 
-Source = str | Path
+Source = object
+"""What data is read from: the name of a data set, a path, or an object in memory where the reader takes one."""
+IN_MEMORY = "data in memory"
+"""What a run and a model keep for the source of data that was handed over as an object."""
 Files = Mapping[str, Path]
 
 
@@ -28,9 +32,24 @@ def named(source: Source, *kinds: Kind) -> DataSet | None:
     return row
 
 
+def source_name(source: Source) -> str:
+    """A name or path as text, and `IN_MEMORY` for any other object: for messages, and for what a run keeps."""
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else IN_MEMORY
+
+
+def path_of(source: Source, *kinds: Kind) -> Path:
+    """The path that a source is; a DataError for an object in memory, which the reader does not take."""
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(
+            f"this data cannot be read from an object of the type {type(source).__name__}",
+            expected=f"{known_names(*kinds)}, or a path",
+        )
+    return Path(source).expanduser()
+
+
 def existing(source: Source, *kinds: Kind) -> Path:
     """The path of a file or folder that is there."""
-    path = Path(source).expanduser()
+    path = path_of(source, *kinds)
     if not path.exists():
         raise DataError(
             f"{str(source)!r} is neither a data set nor a file",

@@ -13,12 +13,12 @@ from gatewright.tasks.data.data_set import DataSet
 from gatewright.tasks.data.locate import locate
 from gatewright.tasks.data.reading import check_plain, decoded
 from gatewright.tasks.data.registry import known_names, suggestion
-from gatewright.tasks.data.sources import named
+from gatewright.tasks.data.sources import Source, named, path_of
 
 Tokens = NDArray[np.integer[Any]]
 
 
-def read_text(name_or_path: str | Path) -> str:
+def read_text(name_or_path: Source) -> str:
     """The text of a data set, by its name, or of a file, by its path.
 
     A name wins over a file that is called the same; `./name` is always the file. The bytes are decoded as
@@ -28,7 +28,7 @@ def read_text(name_or_path: str | Path) -> str:
     row = named(name_or_path, "text")
     if row is not None:
         return _text_of(row)
-    path = Path(name_or_path).expanduser()
+    path = path_of(name_or_path, "text")
     if path.is_dir():
         raise DataError(f"{path} is a folder", expected="a text file", do="name one file in it")
     if not path.exists():

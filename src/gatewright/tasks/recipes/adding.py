@@ -45,7 +45,7 @@ class Adding(Recipe):
         """Half the squared error, summed over the bits of a number."""
         return Bits("squared")
 
-    def data(self, source: str | None) -> Data:
+    def data(self, source: object) -> Data:
         """Pairs made from the seed, 100 iterations an epoch; and 1,000 pairs of each length to measure on."""
         self.needs_no_data(source)
         measured = {f"{bits} bits": ArrayBatches(*_pairs(1000, bits, bits), 1000, timed=True) for bits in (5, 20, 64)}

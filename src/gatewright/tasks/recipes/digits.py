@@ -33,7 +33,7 @@ class Digits(Recipe):
         """Cross entropy of the ten digits."""
         return Classes()
 
-    def data(self, source: str | None) -> Data:
+    def data(self, source: object) -> Data:
         """The digits that scikit-learn carries, split by the seed."""
         self.needs_no_data(source)
         digits = load_digits(seed=self.seed)

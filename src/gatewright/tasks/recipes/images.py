@@ -52,10 +52,10 @@ class Images(Recipe):
         """Cross entropy of the ten classes."""
         return Classes()
 
-    def data(self, source: str | None) -> Data:
+    def data(self, source: object) -> Data:
         """MNIST, or the four idx files of a folder."""
         at_most = _HELD_OUT_AT_MOST if self.is_own("validation") else 1.0
-        found = load_images(source or "mnist", validation=self.validation, at_most=at_most)
+        found = load_images("mnist" if source is None else source, validation=self.validation, at_most=at_most)
         rows, columns = found.train.images.shape[1:]
         train = found.train.select(slice(self.images))
         parts = {

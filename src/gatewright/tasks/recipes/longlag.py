@@ -59,7 +59,7 @@ class LongLag(Recipe):
         chrono = self.memory == "lag" and gate_roles(trace).signs()
         return f"{self.init} + chrono(max_steps={self.lag})" if chrono else self.init
 
-    def data(self, source: str | None) -> Data:
+    def data(self, source: object) -> Data:
         """Sequences made from the seed: new ones for each iteration, and 1,000 to measure on for each other part."""
         self.needs_no_data(source)
         make = marked_sums if self.task == "adding" else copy_arrays

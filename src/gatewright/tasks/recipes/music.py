@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gatewright.tasks.data import KEYS, Ragged, RaggedBatches, load_piano_rolls
+from gatewright.tasks.data import KEYS, Ragged, RaggedBatches, load_piano_rolls, source_name
 from gatewright.tasks.objectives import Keys
 from gatewright.tasks.recipe import Data, Expected, Recipe, Sizes
 from gatewright.tasks.settings import setting
@@ -48,15 +48,17 @@ class Music(Recipe):
         """The negative log likelihood of a frame."""
         return Keys()
 
-    def data(self, source: str | None) -> Data:
+    def data(self, source: object) -> Data:
         """The parts that the file has; batches are of about equally long pieces."""
-        found = load_piano_rolls(source or self.music)
+        source = self.music if source is None else source
+        found = load_piano_rolls(source)
         parts = {
             "train": _batches(found.train, self.batch, seed=self.seed),
             "validation": _batches(found.validation, 50),
             "test": _batches(found.test, 50),
         }
-        return Data(parts, Sizes(KEYS, KEYS), measured=("validation", "test"), origin={"music": source or self.music})
+        origin = {"music": source_name(source)}
+        return Data(parts, Sizes(KEYS, KEYS), measured=("validation", "test"), origin=origin)
 
 
 def _batches(pieces: Ragged, batch: int, *, seed: int | None = None) -> RaggedBatches:

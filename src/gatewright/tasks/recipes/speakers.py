@@ -47,11 +47,10 @@ class Speakers(Recipe):
         """As it is set."""
         return self.read
 
-    def data(self, source: str | None) -> Data:
+    def data(self, source: object) -> Data:
         """Japanese vowels, or what a name or path holds; batches are of about equally long series."""
-        found = load_labelled_series(
-            source or "japanese-vowels", validation=self.held_out, test=self.held_out, seed=self.seed
-        )
+        source = "japanese-vowels" if source is None else source
+        found = load_labelled_series(source, validation=self.held_out, test=self.held_out, seed=self.seed)
         train = found.train.sequences.compact().values
         parts = {
             "train": _batches(found.train, self.batch, seed=self.seed),
