@@ -28,6 +28,7 @@ def show_result(console: Terminal, result: "Result", folder: Path) -> None:
     console.print(f"{result.iterations:,} iterations in {result.seconds:,.0f} s, {speed}")
     console.print(_kept(result, made.monitor[0]))
     show_metrics(console, result.metrics)
+    show_baselines(console, result.baselines)
     if (expected := made.expectation()) is not None and run.read(run.run)["data"] is None:
         value = result.metrics[expected.part][expected.metric]
         reached = "reached" if expected.met(value) else "not reached"
@@ -55,6 +56,19 @@ def show_metrics(console: Terminal, metrics: Mapping[str, Mapping[str, float]]) 
     table = Table("part", *names, box=None, pad_edge=False, header_style="bold")
     for part, measured in metrics.items():
         table.add_row(part, *(spell(measured[name]) if name in measured else "" for name in names))
+    console.print(table)
+
+
+def show_baselines(console: Terminal, baselines: Mapping[str, Mapping[str, float]]) -> None:
+    """A table: a row for each measure of each simple method, a column for each part of the data."""
+    from gatewright.tasks.numbers import spell
+
+    if not baselines:
+        return
+    names = dict.fromkeys(name for reached in baselines.values() for name in reached)
+    table = Table("baseline", *baselines, box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_row(name, *(spell(reached[name]) if name in reached else "" for reached in baselines.values()))
     console.print(table)
 
 

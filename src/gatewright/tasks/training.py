@@ -56,6 +56,8 @@ class Result:
     settings: dict[str, Any] = field(repr=False)
     machine: dict[str, Any] = field(repr=False)
     best_score: float | None = None  # of the best epoch, by the measure that decides
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
+    """What simple methods reach: by the part of the data, and in it by measure and method."""
 
 
 def train(
@@ -131,7 +133,9 @@ def read_result(folder: RunFolder) -> Result:
     Raises DataError where its file is damaged.
     """
     kinds = get_type_hints(Result)
-    kept = folder.checked(folder.result, folder.read(folder.result), kinds, optional=frozenset({"best_score"}))
+    kept = folder.checked(
+        folder.result, folder.read(folder.result), kinds, optional=frozenset({"best_score", "baselines"})
+    )
     return Result(**{name: value for name, value in kept.items() if name in kinds})
 
 
@@ -322,4 +326,5 @@ class _Session:
             settings=self.made.settings(),
             machine=machine(),
             best_score=None if self.keeper.kept_epoch is None else self.keeper.best_score,
+            baselines={part: dict(reached) for part, reached in self.made.baselines(self.data).items()},
         )

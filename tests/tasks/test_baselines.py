@@ -1,0 +1,48 @@
+"""What simple methods reach, beside what a network has reached: in the result's file and on the terminal."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from gatewright.cli.results import show_baselines
+from gatewright.cli.shell import out
+from gatewright.tasks.folder import RunFolder
+from gatewright.tasks.recipe import Data
+from gatewright.tasks.recipes.text import Text
+from gatewright.tasks.training import read_result, resume, train
+from tests.tasks.small import QUIET, small_recipe, small_text
+
+
+def test_they_are_computed_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[tuple[str, ...]] = []
+
+    def baselines(_: Text, data: Data) -> Mapping[str, Mapping[str, float]]:
+        measured.append(data.measured)
+        return {"validation": {"perplexity of a guess": 26.5}}
+
+    monkeypatch.setattr(Text, "baselines", baselines)
+    result = train(small_recipe(), out=tmp_path / "run", source=small_text(tmp_path), console=QUIET)
+    assert measured == [("validation", "test")]
+    assert result.baselines == {"validation": {"perplexity of a guess": 26.5}}
+    assert resume(tmp_path / "run", console=QUIET) == result
+    assert len(measured) == 1
+
+
+def test_a_result_of_an_earlier_version_has_none(tmp_path: Path) -> None:
+    train(small_recipe("epochs=1"), out=tmp_path / "run", source=small_text(tmp_path), console=QUIET)
+    folder = RunFolder(tmp_path / "run")
+    content = folder.read(folder.result)
+    del content["baselines"]
+    folder.write(folder.result, content)
+    assert read_result(folder).baselines == {}
+
+
+def test_they_are_shown_by_part(capsys: pytest.CaptureFixture[str]) -> None:
+    show_baselines(out(), {})
+    show_baselines(out(), {"validation": {"mse of one": 0.123456}, "test": {"mse of one": 0.25, "mse of another": 2.0}})
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["baseline", "validation", "test"],
+        ["mse", "of", "one", "0.1235", "0.25"],
+        ["mse", "of", "another", "2"],
+    ]
