@@ -90,7 +90,7 @@ QUICK = {
     "digits": ["epochs=1", "hidden=8"],
     "speakers": ["epochs=1", "hidden=8"],
     "text": ["tokens=10000", "epochs=1", "hidden=8"],
-    "sentiment": ["hidden=8", "epochs=1", "words=20"],
+    "sentiment": ["hidden=8", "epochs=1", "words=20", "directions=forward"],
 }
 
 
@@ -190,7 +190,8 @@ A_NAME = """the C code cannot have this name
 BOTH_WAYS = """layer '' (gru) is bidirectional, so it cannot run step by step
   expected: a layer that reads a sequence from its beginning on
   got: a backward direction, which begins at the end
-  do: train the model with bidirectional=False, or export it as ONNX for whole sequences"""
+  do: train the model with bidirectional=False (a recipe with directions=forward), or export it as ONNX for whole \
+sequences"""
 A_WINDOW = """a model that forecasts cannot run step by step: it reads 36 steps at once
   expected: a model that reads a sequence from its beginning on
   got: one that sees each window by its own level and spread, and reads the naive forecast behind it

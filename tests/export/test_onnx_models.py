@@ -118,12 +118,16 @@ class Made(Recipe):
     hidden: int = 5
     encode: str = setting("values", "how the inputs reach the layer")
     over: str = setting("each step", "what of the states reaches the output")
+    both: bool = setting(False, "whether the layer reads both ways")
 
     def encoding(self) -> Any:
         return self.encode
 
     def pooling(self) -> Any:
         return self.over
+
+    def reads(self) -> Any:
+        return "both" if self.both else "forward"
 
     def data(self, source: str | None) -> Any:
         raise NotImplementedError
@@ -132,14 +136,21 @@ class Made(Recipe):
         raise NotImplementedError
 
 
+@pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("over", ["each step", "last", "mean", "max"])
 @pytest.mark.parametrize("encode", ["values", "standardised", "one-hot", "embedding"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_pool_and_encoding_with_empty_rows(
-    encode: str, over: str, dtype: str, tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    encode: str,
+    over: str,
+    both: bool,
+    dtype: str,
+    tmp_path: Path,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(recipes.RECIPES, "made", Made)
-    recipe, sizes = Made.restored({"encode": encode, "over": over}), Sizes(4, 3)
+    recipe, sizes = Made.restored({"encode": encode, "over": over, "both": both}), Sizes(4, 3)
     model = Model(recipe, sizes, recipe.network(sizes, "gru").to(getattr(torch, dtype)).eval())
     if isinstance(model.network.encode, Standardised):
         model.network.encode.take(Scaling(np.arange(4.0), np.arange(1.0, 5.0)))

@@ -10,6 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from gatewright.errors import OptionError, ShapeError
+from gatewright.nn import GRU
 from gatewright.nn.heads import LastPool, MaxPool, MeanPool, PerStepDense, SharedDense
 
 POOLS = [MeanPool, MaxPool, LastPool]
@@ -216,8 +217,26 @@ def test_steps_are_said_to_count_once():
         )
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_the_backward_direction_is_read_at_its_own_end(batch_first: bool):
+    layer = GRU(3, 4, bidirectional=True, batch_first=batch_first)
+    values, lengths = torch.randn(6, 5, 3), [6, 0, 1, 4, 6]
+    output, h_n = layer(values.transpose(0, 1) if batch_first else values, lengths=lengths)
+    got = LastPool(batch_first, bidirectional=True)(output, lengths=lengths)
+    assert torch.equal(got[[0, 2, 3, 4]], torch.cat([*h_n], -1)[[0, 2, 3, 4]])
+    assert not got[1].any()
+
+
+def test_the_first_of_masked_steps_is_the_end_of_a_backward_direction():
+    values, mask = torch.randn(4, 2, 6), torch.tensor([[0, 1], [1, 1], [1, 0], [0, 0]])
+    got = LastPool(bidirectional=True)(values, mask=mask)
+    assert torch.equal(got[0], torch.cat([values[2, 0, :3], values[1, 0, 3:]]))
+    assert torch.equal(got[1], torch.cat([values[1, 1, :3], values[0, 1, 3:]]))
+
+
 def test_heads_print_their_options():
     assert repr(PerStepDense(5, 3, 2)) == (
         "PerStepDense(num_steps=5, in_features=3, out_features=2, bias=True, batch_first=False)"
     )
     assert repr(MaxPool(batch_first=True)) == "MaxPool(batch_first=True)"
+    assert repr(LastPool(bidirectional=True)) == "LastPool(batch_first=False, bidirectional=True)"

@@ -115,7 +115,8 @@ def test_a_backward_direction_cannot_be_streamed(tmp_path: Path) -> None:
         "layer 'encoder' (gru) is bidirectional, so it cannot run step by step\n"
         "  expected: a layer that reads a sequence from its beginning on\n"
         "  got: a backward direction, which begins at the end\n"
-        "  do: train the model with bidirectional=False, or run the whole sequence by gw.nn"
+        "  do: train the model with bidirectional=False (a recipe with directions=forward), or run the whole sequence "
+        "by gw.nn"
     )
 
 

@@ -1,14 +1,16 @@
 """Texts by their class: what is read of them, the settings of the tutorial, and data that does not fit."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from gatewright import model_file
 from gatewright.errors import DataError
 from gatewright.tasks.evaluate import evaluate
 from gatewright.tasks.learner import Learner
-from gatewright.tasks.model import load_model
+from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.sentiment import Sentiment
 from gatewright.tasks.training import Result, train
@@ -105,3 +107,16 @@ def made_data():
 
     part = ArrayBatches(torch.zeros(3, 4).numpy(), torch.zeros(4).numpy(), 2)
     return Data({"train": part}, Sizes(100, 2), measured=())
+
+
+def test_texts_are_read_both_ways_and_forward_where_a_file_is_older(tmp_path: Path) -> None:
+    sizes = Sizes(40, 2)
+    assert Sentiment(hidden=8).network(sizes, "gru").recurrent.bidirectional
+    made = Sentiment.configured(["hidden=8", "directions=forward"])
+    model = Model(made, sizes, made.network(sizes, "gru"), None)
+    kept = model.kept()
+    older = {name: value for name, value in kept.settings["recipe"].items() if name != "directions"}
+    model_file.save(tmp_path / "older.safetensors", replace(kept, settings={**kept.settings, "recipe": older}))
+    read = load_model(tmp_path / "older.safetensors")
+    assert not read.network.recurrent.bidirectional
+    assert read.recipe == made

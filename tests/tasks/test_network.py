@@ -140,3 +140,21 @@ def test_matrices_that_cannot_be_tied(options: dict[str, Any], got: str) -> None
 def test_the_embedding_begins_as_it_is_told() -> None:
     weight = made(embedding_init="uniform(0.25)", hidden=50).encode.weight
     assert 0.2 < weight.abs().max() <= 0.25
+
+
+@pytest.mark.parametrize("pool", ["last", "mean", "max"])
+def test_both_directions_are_pooled(pool: str) -> None:
+    network, inputs = made(pool=pool, directions="both", cell="gru").eval(), symbols()
+    lengths = torch.randint(1, STEPS + 1, (ROWS,))
+    outputs, _ = network(inputs, None, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        hidden, ends = network.recurrent(network.encode(inputs[:length, row]))
+        pooled = {"last": ends.flatten(), "mean": hidden.mean(0), "max": hidden.amax(0)}[pool]
+        assert_parity(outputs[row], network.output(pooled), dtype="float32", steps=length)
+
+
+def test_the_matrices_of_both_directions_are_dropped() -> None:
+    network = made(layers=2, directions="both", weight_drop=0.5)
+    network(symbols())[0].square().sum().backward()
+    for name in ("U_l0", "U_l0_reverse", "U_l1", "U_l1_reverse"):
+        assert 0.3 < (getattr(network.recurrent, name).grad == 0).float().mean() < 0.7

@@ -23,7 +23,7 @@ def show_result(console: Terminal, result: "Result", folder: Path) -> None:
     from gatewright.tasks.numbers import spell
     from gatewright.tasks.recipes import get
 
-    made, run = get(result.recipe).restored(result.settings), RunFolder(folder)
+    made, run = get(result.recipe).reopened(result.settings), RunFolder(folder)
     speed = ", ".join(f"{value:,} {unit}" for unit, value in result.speed.items())
     console.print(f"{result.iterations:,} iterations in {result.seconds:,.0f} s, {speed}")
     console.print(_kept(result, made.monitor[0]))

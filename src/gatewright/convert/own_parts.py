@@ -119,10 +119,6 @@ def of_recipe(settings: Said, layers: Sequence[Recurrent], tensors: Arrays) -> t
     after: list[Part] = [_POOLS[pooling]()] if pooling in _POOLS else []
     last = layers[-1]
     if pooling == "last":
-        if len(last.directions) > 1:
-            raise ConversionError(
-                "the model reads the last step of two directions, of which one has seen that step only"
-            )
         last = replace(last, returns="last")
     parts = (*before, *layers[:-1], last, *after, Dense(weight, bias))
     return checked(parts), set(used)

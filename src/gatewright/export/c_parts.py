@@ -91,8 +91,9 @@ def parts_of(network: Network) -> tuple[Part, ...]:
             f"layer {record.name!r} ({record.trace.name}) is bidirectional, so it cannot run step by step",
             expected="a layer that reads a sequence from its beginning on",
             got="a backward direction, which begins at the end",
-            do="train the model with bidirectional=False, or export it as ONNX for whole sequences",
-            shell="export it as ONNX, for whole sequences",
+            do="train the model with bidirectional=False (a recipe with directions=forward), or export it as ONNX for "
+            "whole sequences",
+            shell="train the recipe with --set directions=forward, or export the model as ONNX, for whole sequences",
         )
     if network.encode == "standardised" and network.encoder:
         parts.append(_plain("standard", _STANDARDISE, network.encoder))

@@ -82,7 +82,12 @@ class Network:
         """The features that are given out."""
         if self.head:
             return len(self.head["weight"])
-        return self.directions * bind(self.layer.trace.states[0].shape, self.layer.sizes)[0]
+        return self.directions * self.emitted
+
+    @property
+    def emitted(self) -> int:
+        """The features that one direction of the layer gives out at each step."""
+        return bind(self.layer.trace.states[0].shape, self.layer.sizes)[0]
 
 
 def read_network(model: ModelFile, name: str | None = None) -> Network:
@@ -196,7 +201,7 @@ def _recipe(model: ModelFile) -> Any:
     if model.task not in recipes.RECIPES:
         return None
     try:
-        return recipes.get(model.task).restored(model.settings["recipe"])
+        return recipes.get(model.task).reopened(model.settings["recipe"])
     except (GatewrightError, LookupError, TypeError) as error:
         raise ModelFileError(
             f"the model is not one that this version's recipe {model.task!r} can read",

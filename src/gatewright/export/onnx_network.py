@@ -132,7 +132,7 @@ class _Builder:
             case "max":
                 return self._greatest(values, ends)
             case "last":
-                return self._last(values, ends)
+                return self._ended(values, ends)
 
     def _steps(self, values: Tensor) -> Tensor:
         return self.graph.slice(self.graph.shape(values), 0, 1)
@@ -145,6 +145,16 @@ class _Builder:
         greatest = graph.reduce("ReduceMax", values, (0,))
         some = graph.emit("Less", graph.count(0), steps, kind=Kind.TRUTH)
         return graph.emit("Where", some, greatest, 0.0)
+
+    def _ended(self, values: Tensor, ends: Ends | None) -> Tensor:
+        """Of each direction its own end: the backward one, the second half of the features, ends at the first step."""
+        graph, network = self.graph, self.network
+        if network.directions == 1:
+            return self._last(values, ends)
+        half, end = network.emitted, np.iinfo(np.int64).max
+        forward = self._last(graph.slice(values, 0, half, axis=2), ends)
+        backward = graph.reduce("ReduceSum", graph.slice(graph.slice(values, half, end, axis=2), 0, 1), (0,))
+        return graph.emit("Concat", forward, backward, axis=1)
 
     def _last(self, values: Tensor, ends: Ends | None) -> Tensor:
         graph = self.graph

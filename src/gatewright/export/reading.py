@@ -99,4 +99,7 @@ def _pooled(network: Network, values: Array, lengths: Array | None) -> Array:
     if network.pool == "max":
         return np.where(ends[:, None] > 0, np.where(present, values, -np.inf).max(0, initial=-np.inf), 0)
     last = np.arange(steps)[:, None, None] == ends[:, None] - 1
-    return np.where(last, values, 0).sum(0)
+    ended = np.where(last, values, 0).sum(0)
+    if network.directions == 2:  # the backward one ends at the first step, which is 0 in a row of no step
+        ended[:, network.emitted :] = values[:1, :, network.emitted :].sum(0)
+    return ended

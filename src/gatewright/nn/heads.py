@@ -169,15 +169,28 @@ class MaxPool(Pool):
 class LastPool(Pool):
     """A row's last step.
 
-    The backward direction of a bidirectional layer has by then seen one step only: use h_n there.
+    With `bidirectional=True` the second half of the features is of a layer's backward direction, which ends at a row's
+    first step and is read there, as torch's h_n is and Keras' Bidirectional without return_sequences.
     """
 
+    def __init__(self, batch_first: bool = False, *, bidirectional: bool = False) -> None:
+        super().__init__(batch_first)
+        self.bidirectional = bidirectional
+
     def pool(self, values: Tensor, present: Tensor) -> Tensor:
-        """The last of the present steps."""
+        """The last of the present steps; of a backward direction the first."""
         steps, batch = present.shape
-        step = torch.arange(steps, device=values.device)[:, None]
+        step, row = torch.arange(steps, device=values.device)[:, None], torch.arange(batch, device=values.device)
         last = (step * present).amax(0)  # (batch,); 0 where none is present, and zeros stand there
-        return values[last, torch.arange(batch, device=values.device)]
+        if not self.bidirectional:
+            return values[last, row]
+        forward = values.shape[2] // 2
+        first = torch.where(present, step, steps - 1).amin(0)  # the last step where none is present: zeros, too
+        return torch.cat([values[last, row, :forward], values[first, row, forward:]], -1)
+
+    def extra_repr(self) -> str:
+        """The options, as torch prints them."""
+        return f"{super().extra_repr()}, bidirectional={self.bidirectional}"
 
 
 def _check_rank(module: nn.Module, input: Tensor) -> None:

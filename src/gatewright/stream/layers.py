@@ -113,7 +113,8 @@ def _levels(record: LayerRecord, tensors: Params) -> Iterator[Layer]:
             f"layer {record.name!r} ({record.trace.name}) is bidirectional, so it cannot run step by step",
             expected="a layer that reads a sequence from its beginning on",
             got="a backward direction, which begins at the end",
-            do="train the model with bidirectional=False, or run the whole sequence by gw.nn",
+            do="train the model with bidirectional=False (a recipe with directions=forward), or run the whole sequence "
+            "by gw.nn",
         )
     prefix = f"{record.name}." if record.name else ""
     below = bind(record.trace.states[0].shape, record.sizes)[0]

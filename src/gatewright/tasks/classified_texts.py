@@ -18,7 +18,7 @@ from gatewright.tasks.data import (
     tokeniser,
 )
 from gatewright.tasks.objectives import Classes
-from gatewright.tasks.recipe import Data, Direction, Encoding, Pooling, Recipe, Sizes
+from gatewright.tasks.recipe import BidirectionalRecipe, Data, Direction, Encoding, Pooling, Sizes
 from gatewright.tasks.settings import setting
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _MEASURED_ROWS = 100
 
 
 @dataclass(frozen=True)
-class TextClassifier(Recipe):
+class TextClassifier(BidirectionalRecipe):
     """The class of a text, from the mean over its words of what a network makes of them."""
 
     pool: ClassVar[Pooling] = "mean"

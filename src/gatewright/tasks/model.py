@@ -64,7 +64,7 @@ def load_model(path: Path) -> Model:
     """
     kept = model_file.load(path)
     try:
-        made = recipes.get(kept.task).restored(kept.settings["recipe"])
+        made = recipes.get(kept.task).reopened(kept.settings["recipe"])
         classes, variables = (kept.settings.get(name) for name in ("classes", "variables"))
         sizes = Sizes(
             kept.settings["inputs"],

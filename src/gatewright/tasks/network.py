@@ -12,8 +12,9 @@ from gatewright.errors import OptionError
 from gatewright.nn import LastPool, MaxPool, MeanPool, Recurrent, SharedDense
 from gatewright.nn import init as initialisers
 from gatewright.nn.dropout import Dropout
+from gatewright.nn.heads import Pool
 from gatewright.tasks.data import Scaling
-from gatewright.tasks.recipe import Encoding, Pooling, Sizes
+from gatewright.tasks.recipe import Directions, Encoding, Pooling, Sizes
 
 State = Any  # what a recurrent layer returns: a tensor (layers, batch, hidden), or a tuple of such tensors
 
@@ -51,13 +52,11 @@ class Standardised(nn.Module):
         return (inputs - self.mean) / self.deviation
 
 
-_POOLS = {"last": LastPool, "mean": MeanPool, "max": MaxPool}
-
-
 class Network(nn.Module):
     """inputs (time, batch[, features]) -> outputs, (time, batch, outputs) or one row an example where time is pooled.
 
-    `cell` is what `gw.nn.Recurrent` takes: a cell, the name of one, or a Trace out of a model file.
+    `cell` is what `gw.nn.Recurrent` takes: a cell, the name of one, or a Trace out of a model file. With
+    `directions="both"` the layers are bidirectional; the pool "last" takes of each direction its own end.
 
     In training `input_dropout` falls on what the first recurrent layer reads, `dropout` between layers and before the
     output, and `weight_drop` on the recurrent matrices U, once a batch (Merity et al. 2017, 1708.02182). With
@@ -74,6 +73,7 @@ class Network(nn.Module):
         pool: Pooling,
         hidden: int,
         layers: int = 1,
+        directions: Directions = "forward",
         dropout: float = 0.0,
         input_dropout: float = 0.0,
         dropout_per: str = "step",
@@ -93,12 +93,21 @@ class Network(nn.Module):
         }
         self.encode, features = encoders[encode]()
         self.input_dropout = Dropout(input_dropout, per=dropout_per)
+        both = directions == "both"
         self.recurrent = Recurrent(
-            cell, features, hidden, layers, dropout=dropout, dropout_per=dropout_per, sizes=axes, init=init
+            cell,
+            features,
+            hidden,
+            layers,
+            dropout=dropout,
+            bidirectional=both,
+            dropout_per=dropout_per,
+            sizes=axes,
+            init=init,
         )
         self.weight_drop = weight_drop
-        emitted = self.recurrent.output_size
-        self.pool = None if pool == "each step" else _POOLS[pool]()
+        emitted = self.recurrent.output_size * (2 if both else 1)
+        self.pool = _pool(pool, bidirectional=both)
         self.dropout = Dropout(dropout, per=dropout_per if self.pool is None else "step")
         self.output = SharedDense(emitted, sizes.outputs)
         if output_init != "torch":
@@ -131,6 +140,19 @@ class Network(nn.Module):
         """The packed matrices that multiply a state, of every layer."""
         named = self.recurrent.named_parameters()
         return {name: one for name, one in named if name.startswith("U") and one.dim() > 1}
+
+
+def _pool(pool: Pooling, *, bidirectional: bool) -> Pool | None:
+    """What takes the steps of a row together; None where each step is given out."""
+    match pool:
+        case "each step":
+            return None
+        case "last":
+            return LastPool(bidirectional=bidirectional)
+        case "mean":
+            return MeanPool()
+        case "max":
+            return MaxPool()
 
 
 def _shared(encode: nn.Module, output: nn.Linear) -> nn.Parameter:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Encoding = Literal["values", "standardised", "one-hot", "embedding"]
 Pooling = Literal["each step", "last", "mean", "max"]
+Directions = Literal["both", "forward"]
 Direction = Literal["min", "max"]
 Schedule = Literal["constant", "cosine", "one-cycle", "decay"]
 
@@ -114,6 +115,7 @@ class Recipe(ABC):
     monitor: ClassVar[tuple[str, Direction]] = ("loss", "min")  # a metric on "validation": what "best" means
     expected: ClassVar[Mapping[str, Expected]] = {}  # by preset; "" for the settings as they are
     presets: ClassVar[Mapping[str, str]] = {}  # named settings, as they are written after --set, with spaces between
+    earlier: ClassVar[Mapping[str, Any]] = {}  # what a file of an earlier version means where it lacks a setting
     quick: ClassVar[str] = ""  # what --quick sets: the whole way, in a few seconds
     search: ClassVar[str] = "rate=log:1e-4..1e-1 hidden=32,64,128,256 dropout=0..0.5"  # what `tune` tries
     next_command: ClassVar[str] = "gatewright evaluate {model}"  # what to try with a trained model
@@ -164,6 +166,10 @@ class Recipe(ABC):
         """What of the states reaches the output layer."""
         return self.pool
 
+    def reads(self) -> Directions:
+        """Whether the recurrent layers read forward alone, or both ways."""
+        return "forward"
+
     def initialiser(self, cell: Any) -> str:
         """How the recurrent layers of that cell, or Trace of one, begin."""
         del cell
@@ -182,6 +188,7 @@ class Recipe(ABC):
             pool=self.pooling(),
             hidden=self.hidden,
             layers=self.layers,
+            directions=self.reads(),
             dropout=self.dropout,
             input_dropout=self.input_dropout,
             dropout_per=self.dropout_per,
@@ -269,8 +276,13 @@ class Recipe(ABC):
 
     @classmethod
     def restored(cls, settings: Mapping[str, Any]) -> Self:
-        """The recipe with settings that were kept, all checked."""
+        """The recipe with those settings, all checked."""
         return from_plain(cls, settings)
+
+    @classmethod
+    def reopened(cls, settings: Mapping[str, Any]) -> Self:
+        """The recipe with all settings of a file, which an earlier version may have written."""
+        return cls.restored({**cls.earlier, **settings})
 
     def settings(self) -> dict[str, Any]:
         """Every setting, ready for JSON."""
@@ -307,6 +319,19 @@ class Recipe(ABC):
     def changed(self) -> dict[str, Any]:
         """The settings that differ from the recipe's own."""
         return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
+
+
+@dataclass(frozen=True)
+class BidirectionalRecipe(Recipe):
+    """A recipe whose network may look at all of a sequence before it answers."""
+
+    earlier: ClassVar[Mapping[str, Any]] = {"directions": "forward"}
+
+    directions: Directions = setting("both", "read sequences both ways, or forward alone, as streams and C need it")
+
+    def reads(self) -> Directions:
+        """As it is set."""
+        return self.directions
 
 
 def read_axes(text: str) -> dict[str, int]:

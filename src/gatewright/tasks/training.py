@@ -152,7 +152,7 @@ def _described(folder: RunFolder, kept: Mapping[str, Any]) -> tuple[Recipe, Trac
             expected = f"{name} from 1 to {MOST_THREADS}"
             raise DataError(f"{folder.run} is damaged", expected=expected, got=str(kept[name])[:80], do=RESTORE)
     try:
-        return recipes.get(kept["recipe"]).restored(kept["settings"]), parse(kept["trace"])
+        return recipes.get(kept["recipe"]).reopened(kept["settings"]), parse(kept["trace"])
     except GatewrightError as error:
         raise DataError(
             f"{folder.run} is damaged: {error.problem}", expected=error.expected, got=error.got, do=RESTORE

@@ -199,9 +199,9 @@ class Graph:
             return self._numbers[key]
         return self.emit("Transpose", value, kind=value.kind, perm=order)
 
-    def slice(self, value: Tensor, start: int, end: int, step: int = 1) -> Tensor:
-        """Some of a value along its first axis."""
-        bounds = (self.counts(start), self.counts(end), self.counts(0), self.counts(step))
+    def slice(self, value: Tensor, start: int, end: int, step: int = 1, *, axis: int = 0) -> Tensor:
+        """Some of a value along its first axis, or another."""
+        bounds = (self.counts(start), self.counts(end), self.counts(axis), self.counts(step))
         return self.emit("Slice", value, *bounds, ndim=value.ndim, kind=value.kind)
 
     def reduce(self, op: str, value: Tensor, axes: tuple[int, ...]) -> Tensor:
