@@ -1,14 +1,17 @@
 """What recipes that tell texts apart have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 
 from gatewright.errors import DataError
+from gatewright.tasks.classifier import Classifier
 from gatewright.tasks.data import (
+    UNKNOWN,
     LabelledSequences,
+    Ragged,
     RaggedBatches,
     WordVocabulary,
     count_words,
@@ -17,7 +20,9 @@ from gatewright.tasks.data import (
     source_name,
     tokeniser,
 )
-from gatewright.tasks.objectives import Classes
+from gatewright.tasks.data.sources import existing
+from gatewright.tasks.data.tables import rows_of
+from gatewright.tasks.predict import Examples
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Direction, Encoding, Pooling, Sizes
 from gatewright.tasks.settings import setting
 
@@ -28,10 +33,13 @@ _MEASURED_ROWS = 100
 
 
 @dataclass(frozen=True)
-class TextClassifier(BidirectionalRecipe):
+class TextClassifier(BidirectionalRecipe, Classifier):
     """The class of a text, from the mean over its words of what a network makes of them."""
 
     pool: ClassVar[Pooling] = "mean"
+    reads_lines: ClassVar[bool] = True
+    data_forms: ClassVar[str] = "a CSV or TSV file with a text and its class in each row, or a folder of such files"
+    data_example: ClassVar[str] = "text,class\nthe film is a joy,good\nan hour too long,bad"
     monitor: ClassVar[tuple[str, Direction]] = ("accuracy", "max")
 
     texts: str = setting("imdb", "the labelled texts, by name or path, where --data names none")
@@ -41,10 +49,6 @@ class TextClassifier(BidirectionalRecipe):
     longer: Literal["cut", "drop"] = setting("cut", "texts to train on that are longer: their start, or left out")
     held_out: float = setting(0.1, "share to validate with, where the data has no such part", least=0.001, below=0.5)
     embedding_init: str = setting("normal(0.1)", "initialiser of the embedding")
-
-    def objective(self) -> Classes:
-        """Cross entropy of the classes."""
-        return Classes()
 
     def encoding(self) -> Encoding:
         """Numbers of words."""
@@ -68,10 +72,16 @@ class TextClassifier(BidirectionalRecipe):
         }
         return Data(
             parts,
-            Sizes(len(vocabulary), len(found.train.classes), vocabulary.symbols),
+            Sizes(len(vocabulary), len(found.train.classes), vocabulary.symbols, found.train.classes),
             measured=tuple(parts),
             origin={"texts": name, "classes": found.train.counts(), "train": len(train)},
         )
+
+    def examples(self, source: object, model: "Model") -> Examples:
+        """The texts of a list, or those in the first column of a table, as numbers of the words that are known."""
+        texts, keys = _texts_of(source)
+        divide, vocabulary = tokeniser(self.tokenise), WordVocabulary((model.sizes.vocabulary or ())[1:])
+        return Examples(Ragged.join([vocabulary.encode(divide(text) or [UNKNOWN]) for text in texts]), keys)
 
     def evaluation(self, source: object, model: "Model") -> Data:
         """The parts of the data; of other data the same, in the words that the model knows."""
@@ -104,6 +114,15 @@ class TextClassifier(BidirectionalRecipe):
                 do="raise it (--set longest=...), or have texts cut (--set longer=cut)",
             )
         return short
+
+
+def _texts_of(source: object) -> tuple[list[str], Mapping[str, Sequence[int]]]:
+    """The texts of a list, or of a table's first column, and where each stands."""
+    if isinstance(source, list | tuple):
+        texts = [str(text) for text in cast("Sequence[object]", source)]
+        return texts, {"line": range(1, len(texts) + 1)}
+    rows = list(rows_of(existing(source, "labelled texts")))
+    return [row.fields[0] for row in rows], {"line": [row.line for row in rows]}
 
 
 def _measured(texts: LabelledSequences) -> RaggedBatches:

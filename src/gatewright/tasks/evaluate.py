@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from gatewright.errors import DataError
+from gatewright.tasks.data.sources import IN_MEMORY
 from gatewright.tasks.feed import tensor_batch
 from gatewright.tasks.model import Model
 from gatewright.tasks.network import State
@@ -31,8 +33,17 @@ class Means:
         return {**means, **objective.derived(means)} if means else {}
 
 
-def evaluate(model: Model, source: str | None = None) -> dict[str, dict[str, float]]:
-    """The measures of a saved model, by part: on the data that it was trained for, or on that of a name or path."""
+def evaluate(model: Model, source: object = None) -> dict[str, dict[str, float]]:
+    """The measures of a model, by part: on the data that it was trained for, or on that of a name, path or object.
+
+    Raises DataError where the data does not fit the model, or where it was trained on data in memory and none is given.
+    """
+    if source is None and model.source == IN_MEMORY:
+        raise DataError(
+            "the model was trained on data in memory, which a model file does not keep",
+            do="give the data to measure it on",
+            shell="name the data to measure it on with --data",
+        )
     data = model.recipe.evaluation(source, model)
     objective = model.recipe.objective()
     return {part: measure(model.network, objective, data.parts[part]) for part in data.measured}

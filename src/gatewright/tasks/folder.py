@@ -10,15 +10,17 @@ from gatewright.errors import DataError, OptionError
 from gatewright.files import remove_parts, write_atomically
 from gatewright.model_file import FILE_NAME
 from gatewright.tasks.data.registry import find
+from gatewright.tasks.data.sources import IN_MEMORY, source_name
 from gatewright.untrusted.json_text import parse_json
 from gatewright.untrusted.kinds import misfit
 
 
-def absolute(source: str | None) -> str | None:
-    """A path that holds from every folder; the name of a data set stays as it is."""
-    if source is None or find(source) is not None or not Path(source).exists():
-        return source
-    return str(Path(source).resolve())
+def absolute(source: object) -> str | None:
+    """What is kept of a source: a path that holds from every folder, a data set's name as it is, or `IN_MEMORY`."""
+    name = None if source is None else source_name(source)
+    if name is None or name == IN_MEMORY or find(name) is not None or not Path(name).exists():
+        return name
+    return str(Path(name).resolve())
 
 
 DESCRIPTION: Mapping[str, Any] = {
@@ -129,7 +131,7 @@ class RunFolder:
                 f"{self.path} cannot be a folder to write in", got=str(error), do="name another with --out"
             ) from error
 
-    def check_is(self, recipe: str, settings: Mapping[str, Any], source: str | None) -> None:
+    def check_is(self, recipe: str, settings: Mapping[str, Any], source: object) -> None:
         """Make sure that a run that is there already has exactly these settings."""
         kept = self.description()
         has = {**kept["settings"], **kept.get("asked", {}), "recipe": kept["recipe"], "data": kept["data"]}

@@ -122,7 +122,7 @@ class Forecasting(Recipe):
         """What comes after the series: the first steps of some variables, in their own units."""
         import torch
 
-        found, _ = self._found(model.source or self.series)
+        found, _ = self._found(self.series if model.source is None else model.source)
         network: Forecaster = model.network.eval()  # pyright: ignore[reportAssignmentType]
         past = torch.from_numpy(found.values[-self.history :, np.newaxis])
         with torch.no_grad():

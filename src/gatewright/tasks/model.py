@@ -13,6 +13,7 @@ from gatewright.errors import GatewrightError, ModelFileError
 from gatewright.model_file import ModelFile
 from gatewright.nn import layer_records
 from gatewright.tasks import recipes
+from gatewright.tasks.folder import absolute
 from gatewright.tasks.recipe import Recipe, Sizes
 
 
@@ -23,7 +24,9 @@ class Model:
     recipe: Recipe
     sizes: Sizes
     network: nn.Module
-    source: str | None = None  # the data that it was trained on, where it was not the recipe's own
+    source: object = None
+    """The data that it was trained on, where it was not the recipe's own; a model file keeps a name, a path, or
+    `IN_MEMORY`."""
     prompts: tuple[str, ...] = ()  # what a model of a text may be given to continue
     signature: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what inputs and outputs mean
 
@@ -41,7 +44,7 @@ class Model:
             "classes": self.sizes.classes,
             "variables": self.sizes.variables,
             "signature": dict(self.signature),
-            "data": self.source,
+            "data": absolute(self.source),
             **({"prompts": self.prompts} if self.prompts else {}),
             **self.recipe.described(),
         }

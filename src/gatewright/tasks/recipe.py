@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from gatewright.tasks.model import Model
+    from gatewright.tasks.predict import Predictor
 
 Encoding = Literal["values", "standardised", "one-hot", "embedding"]
 Pooling = Literal["each step", "last", "mean", "max"]
@@ -248,6 +249,15 @@ class Recipe(ABC):
         del data
         return {}
 
+    def predictor(self, model: "Model") -> "Predictor":
+        """What answers for new data with a model of this recipe."""
+        del model
+        raise OptionError(
+            f"a model of the recipe {self.name!r} has no answers to predict",
+            do="measure it: run.evaluate()",
+            shell="measure it: gatewright evaluate RUN",
+        )
+
     def samples(self, model: "Model") -> Mapping[str, str]:
         """What to show of a trained model beside its numbers: a title and a text each."""
         del model
@@ -261,8 +271,13 @@ class Recipe(ABC):
         twice = next((key for key in options if key in chosen), None)
         if twice is not None:
             raise OptionError(f"{twice} is given twice, as --{twice} and as --set {twice}=...", do="leave out one")
+        return cls.composed({**options, **chosen}, quick=quick)
+
+    @classmethod
+    def composed(cls, chosen: Mapping[str, Any], *, quick: bool = False) -> Self:
+        """The recipe with the settings that are chosen, over those of --quick, over those of the preset."""
         small = from_texts(cls, shlex.split(cls.quick)) if quick else {}
-        return cls.restored({**cls.preset_settings(chosen.get("preset", "")), **small, **options, **chosen})
+        return cls.restored({**cls.preset_settings(chosen.get("preset", "")), **small, **chosen})
 
     @classmethod
     def preset_settings(cls, name: str) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from gatewright.nn import Recurrent, layer_records
 from gatewright.tasks import recipes
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.curves import Kept, draw_curves
+from gatewright.tasks.data.digest import digest
+from gatewright.tasks.data.sources import IN_MEMORY
 from gatewright.tasks.evaluate import measure
 from gatewright.tasks.folder import DESCRIPTION, RESTORE, RunFolder, absolute
 from gatewright.tasks.history import ITERATION, History
@@ -64,13 +66,13 @@ def train(
     made: Recipe,
     *,
     out: Path,
-    source: str | None = None,
+    source: object = None,
     overwrite: bool = False,
     processes: Processes = ALONE,
     console: Terminal | None = None,
     watch: Watch | None = None,
 ) -> Result:
-    """Train the recipe on its own data, or on that of a name or path, into the folder `out`.
+    """Train the recipe on its own data, or on that of a name, a path or an object in memory, into the folder `out`.
 
     Where there are several processes, each of them calls this, and gets the same result.
 
@@ -80,10 +82,10 @@ def train(
     folder = RunFolder(out)
     processes.check()
     if not processes.is_first:
-        return _Session(folder, made, absolute(source), processes, None, watch).run(from_checkpoint=False)
+        return _Session(folder, made, source, processes, None, watch).run(from_checkpoint=False)
     with folder.locked():
         folder.check_new(overwrite=overwrite)
-        session = _Session(folder, made, absolute(source), processes, console, watch)
+        session = _Session(folder, made, source, processes, console, watch)
         folder.write(folder.run, session.description())
         return session.run(from_checkpoint=False)
 
@@ -92,15 +94,17 @@ def resume(
     out: Path,
     *,
     asked: Recipe | None = None,
-    source: str | None = None,
+    source: object = None,
     processes: Processes | None = None,
     console: Terminal | None = None,
     watch: Watch | None = None,
 ) -> Result:
     """Go on with the run in the folder `out`, from its last checkpoint; of a finished run, read the result.
 
+    A run on data in memory needs that data as `source`, as its folder has nothing but a digest of it.
+
     Raises OptionError where there is no run, or where `asked`, `source` or `processes` asks for other settings than
-    the run's.
+    the run's, and DataError where the data is no longer what the run began with.
     """
     folder = RunFolder(out)
     if not folder.run.exists():
@@ -113,6 +117,12 @@ def resume(
         )
     folder.checked(folder.run, kept, DESCRIPTION, optional=frozenset({"asked"}))
     _check_asked(out, kept, asked, source, processes)
+    if kept["data"] == IN_MEMORY and source is None and not folder.finished:
+        raise OptionError(
+            f"the run in {out} was trained on data in memory, of which it keeps nothing but a digest",
+            do=f"give the same data again: gatewright.tasks.resume({str(out)!r}, data=...)",
+            shell=f"give the same data again, in Python: gatewright.tasks.resume({str(out)!r}, data=...)",
+        )
     made, trace = _described(folder, kept)
     own = Processes(kept["devices"], kept["nodes"])
     own.check()
@@ -122,7 +132,8 @@ def resume(
         torch.set_num_threads(kept["threads"])  # another number may add up in another order
         # The trace holds the equations; with which weights they begin, before there is a checkpoint, the cell knows.
         trace = trace if folder.checkpoint.exists() else None
-        session = _Session(folder, made, kept["data"], own, console, watch, trace)
+        data = source if kept["data"] == IN_MEMORY else kept["data"]
+        session = _Session(folder, made, data, own, console, watch, trace)
         session.check_same(kept)
         return session.run(from_checkpoint=trace is not None)
 
@@ -160,7 +171,7 @@ def _described(folder: RunFolder, kept: Mapping[str, Any]) -> tuple[Recipe, Trac
 
 
 def _check_asked(
-    out: Path, kept: dict[str, Any], asked: Recipe | None, source: str | None, processes: Processes | None
+    out: Path, kept: dict[str, Any], asked: Recipe | None, source: object, processes: Processes | None
 ) -> None:
     """Settings that are the recipe's own were not asked for; all others must be those that the run has."""
     wanted = {} if asked is None else {"recipe": asked.name, **asked.changed()}
@@ -190,15 +201,17 @@ class _Session:
         self,
         folder: RunFolder,
         made: Recipe,
-        source: str | None,
+        source: object,
         processes: Processes,
         console: Terminal | None,
         watch: Watch | None,
         trace: Trace | None = None,
     ) -> None:
         torch.manual_seed(made.seed)
-        self.folder, self.source, self.processes = folder, source, processes
+        self.folder, self.source, self.processes = folder, absolute(source), processes
+        source = source if self.source == IN_MEMORY else self.source
         self.console = (console or Terminal(stderr=True)) if processes.is_first else Terminal(quiet=True)
+        self.digest = {"in_memory": digest(source)} if self.source == IN_MEMORY else {}
         self.data: Data = made.data(source)
         self.asked = {name: getattr(made, name) for name in self.data.fitted}
         self.remarks = tuple(filter(None, (*self.data.remarks, made.told_of(self.data.fitted))))
@@ -219,7 +232,7 @@ class _Session:
             "settings": self.made.settings(),
             "asked": self.asked,
             "data": self.source,
-            "origin": dict(self.data.origin),
+            "origin": {**self.data.origin, **self.digest},
             "trace": to_text(layer_records(self.model.network)[0].trace),
             "threads": torch.get_num_threads(),
             **asdict(self.processes),

@@ -1,0 +1,142 @@
+"""`gatewright predict`: what a saved model answers for new data."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gatewright.cli.models import ModelPath
+from gatewright.cli.results import print_line
+from gatewright.cli.shell import Command, messages
+from gatewright.errors import GatewrightError, OptionError
+from gatewright.untrusted.printable import print_text, printable_json
+
+if TYPE_CHECKING:
+    from gatewright.tasks.predict import Predictor
+
+STANDARD_INPUT = "-"
+
+
+def predict(
+    model: ModelPath,
+    *,
+    data: Annotated[str | None, typer.Option(help="A file or folder; - reads lines from standard input.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--out", help="A file for the answers: .csv, .tsv, .jsonl or .parquet.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line, in place of CSV.")] = False,
+    top: Annotated[int | None, typer.Option(min=1, help="Classes: the K most probable ones.", metavar="K")] = None,
+    rolling: Annotated[
+        bool, typer.Option("--rolling", help="Series: forecasts from each step of the test part.")
+    ] = False,
+    horizon: Annotated[int | None, typer.Option(min=1, help="Series: how many steps to forecast.")] = None,
+) -> None:
+    """Answer for new data with a saved model: the class of each text, the next values of a series, and so on.
+
+    Answers go to standard output as CSV with a header, or into the file that --out names. With --data - each line is
+    answered as it comes.
+    """
+    asked = {"top": top, "rolling": rolling or None, "horizon": horizon}
+    options = {name: value for name, value in asked.items() if value is not None}
+    if as_json and output is not None:
+        raise OptionError(
+            "--json prints answers, and --out writes them to a file", do="leave out --json, or write --out FILE.jsonl"
+        )
+    with messages().status("loading"):
+        from gatewright.tasks.model import load_model
+
+        loaded = load_model(model)
+        predictor = loaded.recipe.predictor(loaded)
+    predictor.check_options(options)
+    if output is not None:
+        _check_suffix(predictor, output)
+    if data == STANDARD_INPUT:
+        _answer_lines(predictor, options, output, as_json=as_json)
+    else:
+        _answer(predictor, data, options, output, as_json=as_json)
+
+
+def _answer(
+    predictor: "Predictor", data: str | None, options: Mapping[str, Any], output: Path | None, *, as_json: bool
+) -> None:
+    from gatewright.tasks.answer_files import FORMATS
+
+    with messages().status("predicting"):
+        answers = predictor.predict(data, **options)
+    if output is not None:
+        _write(predictor, answers, output, data)
+        return
+    text = FORMATS[".jsonl" if as_json else ".csv"](answers).decode()
+    print_text(printable_json(text) if as_json else text, end="")
+
+
+def _answer_lines(predictor: "Predictor", options: Mapping[str, Any], output: Path | None, *, as_json: bool) -> None:
+    """Answer each line as soon as it is there."""
+    rows = _rows(predictor, options)
+    if output is not None:
+        from gatewright.tasks.answer_files import table_of
+
+        _write(predictor, table_of(rows), output, STANDARD_INPUT)
+        return
+    for number, row in enumerate(rows):
+        if as_json:
+            print_text(printable_json(json.dumps(row, ensure_ascii=False)))
+        else:
+            line = io.StringIO()
+            writer = csv.DictWriter(line, row, lineterminator="\n")
+            if number == 0:
+                writer.writeheader()
+            writer.writerow({name: f"{one:.9g}" if isinstance(one, float) else one for name, one in row.items()})
+            print_text(line.getvalue(), end="")
+
+
+def _rows(predictor: "Predictor", options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    from gatewright.tasks.data.reading import decoded
+
+    for number, content in enumerate(sys.stdin.buffer, 1):
+        line = decoded("standard input", content, offset=number - 1, line=number).rstrip("\r\n")
+        try:
+            answer = predictor.predict_line(line, **options)
+        except GatewrightError as error:
+            error.locate(f"standard input, line {number}")
+            raise
+        yield {"line": number, **answer}
+
+
+def _check_suffix(predictor: "Predictor", output: Path) -> None:
+    from gatewright.tasks.answer_files import FORMATS
+
+    suffixes = (*FORMATS, *predictor.suffixes)
+    if output.suffix.lower() not in suffixes:
+        raise OptionError(
+            f"--out {output} has a suffix for which there is no kind of file",
+            expected=f"one of {', '.join(suffixes)}",
+            got=output.suffix or "no suffix",
+        )
+
+
+def _write(predictor: "Predictor", answers: Any, output: Path, source: str | None) -> None:
+    from gatewright.files import write_atomically
+    from gatewright.tasks.answer_files import FORMATS
+
+    suffix = output.suffix.lower()
+    content = FORMATS[suffix](answers) if suffix in FORMATS else predictor.encode(answers, suffix, source)
+    write_atomically(output, content)
+    print_line(messages(), f"{output}: {len(answers):,} answers")
+
+
+COMMANDS = (
+    Command(
+        predict,
+        (
+            "gatewright predict runs/sentiment --data mails.csv",
+            "gatewright predict runs/sentiment --data mails.csv --top 3 --out answers.csv",
+            "echo 'what a film' | gatewright predict runs/sentiment --data -",
+        ),
+    ),
+)

@@ -1,0 +1,180 @@
+"""What a trained network answers for new data: a table with a row for each answer. torch and pandas load when used."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import OptionError
+from gatewright.tasks.data import Ragged, RaggedBatches
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from torch import nn
+
+    from gatewright.tasks.model import Model
+
+_ROWS = 100  # of a batch
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a network is asked about: sequences as it reads them, and for each what identifies it in the answer.
+
+    `keys` are columns of the answer, such as `line`, `id` or `file`, with a value for each sequence.
+    """
+
+    sequences: Ragged
+    keys: Mapping[str, Sequence[Any]]
+
+
+class Predictor(ABC):
+    """Answers of one model. A recipe makes it, by `Recipe.predictor`."""
+
+    options: ClassVar[Mapping[str, str]] = {}
+    """What `predict` can be asked for beside the data: names, each with a line that says what it does."""
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """Files beside tables that `encode` can write, such as ".png"."""
+
+    def __init__(self, model: "Model") -> None:
+        self.model = model
+
+    @abstractmethod
+    def predict(self, source: object, **options: Any) -> "DataFrame":
+        """A row for each answer, about a file, a folder or data in memory; `options` are those that are declared.
+
+        `source` is None where nothing was given: the predictor says whether it then has anything to answer.
+        """
+
+    def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
+        """The answer for a line of text; an OptionError where lines make no sense to the model."""
+        del line, options
+        raise OptionError(
+            f"a model of the recipe {self.model.recipe.name!r} does not read lines of text",
+            do="give a file or folder",
+            shell="give a file or folder with --data",
+        )
+
+    def encode(self, answers: "DataFrame", suffix: str, source: object) -> bytes:
+        """The content of a file of one of `suffixes` with those answers, which are about `source`."""
+        del answers, source
+        raise OptionError(f"a model of the recipe {self.model.recipe.name!r} writes no {suffix} files")
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse an option that this predictor does not have."""
+        unknown = next((name for name in options if name not in self.options), None)
+        if unknown is not None:
+            raise OptionError(
+                f"a model of the recipe {self.model.recipe.name!r} has no option {unknown!r} for its answers",
+                expected="one of " + ", ".join(self.options) if self.options else "none",
+                do="leave it out",
+            )
+
+    def needs_source(self, source: object) -> None:
+        """Refuse to answer without data."""
+        if source is None:
+            raise OptionError(
+                "there is no data to answer for",
+                expected=self.model.recipe.data_forms or None,
+                do="give a file, a folder or data in memory",
+                shell="name a file or folder with --data",
+            )
+
+
+class ClassPredictor(Predictor):
+    """The class of each example, with its probability and those of all classes, by their names.
+
+    Columns are the keys of the examples, then `class`, `probability`, and `p_NAME` for each class; with `top=K` they
+    are `class_1`, `probability_1`, `class_2` and so on, the most probable class first.
+    """
+
+    options: ClassVar[Mapping[str, str]] = {"top": "the K most probable classes, in place of one and all probabilities"}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes; their numbers where a model of an earlier version has no names."""
+        return self.model.sizes.classes or tuple(map(str, range(self.model.sizes.outputs)))
+
+    def predict(self, source: object, **options: Any) -> "DataFrame":
+        """A row for each example of the source; `top=K` for the most probable classes.
+
+        Raises OptionError where there are fewer than K classes, and DataError where the data cannot be read.
+        """
+        import pandas as pd
+
+        self._check_top(options.get("top"))
+        self.needs_source(source)
+        examples = self.examples(source)
+        columns = self._columns(self.probabilities(examples.sequences), options.get("top"))
+        return pd.DataFrame({**{name: list(values) for name, values in examples.keys.items()}, **columns})
+
+    def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
+        """The same for one line, which is one example, where the recipe reads texts."""
+        if not _classifier(self.model).reads_lines:
+            return super().predict_line(line)
+        self._check_top(options.get("top"))
+        columns = self._columns(self.probabilities(self.examples([line]).sequences), options.get("top"))
+        return {name: values[0] for name, values in columns.items()}
+
+    def examples(self, source: object) -> Examples:
+        """The examples of a source, as the recipe reads them for this model."""
+        return _classifier(self.model).examples(source, self.model)
+
+    def probabilities(self, sequences: Ragged) -> NDArray[np.float64]:
+        """(examples, classes): the softmax of what the network gives."""
+        outputs = pooled_outputs(self.model.network, sequences)
+        powers = np.exp(outputs - outputs.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True)
+
+    def _columns(self, probabilities: NDArray[np.float64], top: int | None) -> dict[str, list[Any]]:
+        ranked = np.argsort(-probabilities, axis=1, kind="stable")
+        columns: dict[str, list[Any]] = {}
+        for rank in range(top or 1):
+            suffix = "" if top is None else f"_{rank + 1}"
+            places = ranked[:, rank]
+            columns[f"class{suffix}"] = [self.classes[place] for place in places]
+            columns[f"probability{suffix}"] = np.take_along_axis(probabilities, places[:, None], 1)[:, 0].tolist()
+        if top is None:
+            columns |= {f"p_{name}": probabilities[:, place].tolist() for place, name in enumerate(self.classes)}
+        return columns
+
+    def _check_top(self, top: int | None) -> None:
+        if top is not None and not 1 <= top <= len(self.classes):
+            raise OptionError(
+                "option 'top' is out of range",
+                expected=f"1 to {len(self.classes)}, the number of classes",
+                got=str(top),
+            )
+
+
+def _classifier(model: "Model") -> Any:
+    """The recipe of a model, which has to be a Classifier."""
+    from gatewright.tasks.classifier import Classifier
+
+    if not isinstance(model.recipe, Classifier):
+        raise OptionError(f"the recipe {model.recipe.name!r} has no classes")
+    return model.recipe
+
+
+def pooled_outputs(network: "nn.Module", sequences: Ragged) -> NDArray[np.float64]:
+    """(sequences, outputs): what a network that pools over time gives for each sequence, in evaluation.
+
+    Sequences are read in batches of about equally long ones, whose padding has no effect.
+    """
+    import torch
+
+    device = next(network.parameters()).device
+    batches = RaggedBatches(sequences, np.zeros(len(sequences), np.int64), _ROWS)
+    outputs: NDArray[np.float64] | None = None
+    network.eval()
+    with torch.no_grad():
+        for position, rows in enumerate(batches.rows(0)):
+            batch = batches.batch(0, position)
+            inputs, lengths = (torch.as_tensor(one).to(device) for one in (batch.inputs, batch.lengths))
+            values = network(inputs, None, lengths)[0].double().cpu().numpy()
+            outputs = np.empty((len(sequences), values.shape[1])) if outputs is None else outputs
+            outputs[rows] = values
+    return outputs if outputs is not None else np.empty((0, 0))

@@ -1,0 +1,157 @@
+"""Training and asking from Python: `gw.tasks.train`, `gw.tasks.open`, and the run that both give."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gatewright.errors import OptionError
+from gatewright.model_file import FILE_NAME
+from gatewright.tasks import recipes, training
+from gatewright.tasks.evaluate import evaluate
+from gatewright.tasks.folder import RunFolder
+from gatewright.tasks.model import Model, load_model
+from gatewright.tasks.predict import Predictor
+from gatewright.tasks.recipe import Recipe
+from gatewright.tasks.training import Result
+from gatewright.terminal import Terminal
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+RUNS = Path("runs")
+"""The folder that runs without a folder of their own go into."""
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model that answers; `train` and `open` give it. Nothing in it prints.
+
+    `folder` is None where a model file was opened that lies in no run's folder, and `result` is None where there is no
+    finished run beside it.
+    """
+
+    model: Model
+    folder: Path | None = None
+    result: Result | None = None
+
+    def predict(self, data: object = None, **options: Any) -> "DataFrame":
+        """The answers for new data, one in a row.
+
+        `data` is a path, or what the recipe takes in memory: a DataFrame, a list of texts, an array
+        (examples, steps, features) or a list of arrays (steps, features). `recipes RECIPE` on the command line says
+        which. What else can be asked for depends on the recipe; a class has these answers:
+
+            run.predict(["what a film"])           # columns line, class, probability, and p_NAME for each class
+            run.predict("texts.csv", top=3)        # class_1, probability_1, ..., class_3, probability_3
+
+        Probabilities are float64 and add up to 1 over all classes. Raises DataError where the data cannot be read or
+        does not fit the model, and OptionError for an option that the recipe does not have.
+        """
+        predictor = self.predictor()
+        predictor.check_options(options)
+        return predictor.predict(data, **options)
+
+    def predictor(self) -> Predictor:
+        """What answers, to be kept where many small questions are asked; `predict_line` takes a single text."""
+        return self.model.recipe.predictor(self.model)
+
+    def evaluate(self, data: object = None) -> dict[str, dict[str, float]]:
+        """The measures by part of the data, such as `["test"]["accuracy"]`, as `result.metrics` has them.
+
+        `data` is what `train` takes; without it the model is measured on what it was trained for. Raises DataError
+        where the data does not fit the model, and where it was trained on data in memory and none is given.
+        """
+        return evaluate(self.model, data)
+
+    def generate(self, prompt: str | None = None, *, length: int = 200, finish: bool = False, **options: Any) -> str:
+        """What a model of a text writes on from a prompt, `length` characters or words; the prompt is not repeated.
+
+        Without a prompt it is the beginning of a sentence of its own text. With `finish` the last sentence is written
+        to its end. `options` are those of `gatewright.tasks.sampling.Sampling`: temperature, top_k, top_p, seed. Raises
+        OptionError for a model of another recipe.
+        """
+        from gatewright.tasks.generate import Writer
+
+        writer = Writer(self.model)
+        if prompt is None and not self.model.prompts:
+            raise OptionError("the model has no prompt of its own", do="give one")
+        begin = self.model.prompts[0] if prompt is None else prompt
+        return "".join(writer.stream(begin, length=length, finish=finish, **options))
+
+
+def train(
+    recipe: str | Recipe,
+    *,
+    data: object = None,
+    out: PathLike | None = None,
+    quick: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a recipe and return the run, whose `result` holds what was measured.
+
+        run = gw.tasks.train("sentiment", data="mails.csv", epochs=5)
+
+    `data` is a data set's name, a path, or an object in memory: a DataFrame, (texts, labels), (arrays, labels) or what
+    else the recipe takes; without it the recipe's own data is used. `settings` are those of the recipe, such as
+    `hidden`, `cell` or `preset`. The run goes into the folder `out`, otherwise into the first of runs/RECIPE,
+    runs/RECIPE-2, ... that is not there yet. Nothing is printed; `progress=True` shows the progress on standard error.
+
+    Raises OptionError for a setting or folder that cannot be, DataError for data that cannot be read, and
+    `gatewright.tasks.training.Interrupted` where Ctrl-C stopped it: `resume` goes on from there.
+    """
+    made = _configured(recipe, quick, settings)
+    folder = _free_folder(made.name) if out is None else Path(out)
+    training.train(made, out=folder, source=data, overwrite=overwrite, console=_console(progress=progress))
+    return open_run(folder)
+
+
+def resume(folder: PathLike, *, data: object = None, progress: bool = False) -> Run:
+    """Go on with a run that was stopped, from its last checkpoint; of a finished run nothing is done again.
+
+    A run on data in memory needs the same `data` again. Raises OptionError where there is no run in the folder, and
+    DataError where the data is no longer what the run began with.
+    """
+    training.resume(Path(folder), source=data, console=_console(progress=progress))
+    return open_run(folder)
+
+
+def open_run(path: PathLike) -> Run:
+    """The run in a folder, or the model of a `.safetensors` file alone, ready to be asked.
+
+    Raises ModelFileError where there is no model of a recipe, and DataError where the folder's files are damaged.
+    """
+    path = Path(path)
+    model = load_model(path)
+    folder = RunFolder(path if path.is_dir() else path.parent)
+    beside = path.is_dir() or path.name == FILE_NAME
+    if not (beside and folder.run.exists()):
+        return Run(model)
+    return Run(model, folder.path, training.read_result(folder) if folder.finished else None)
+
+
+def _configured(recipe: str | Recipe, quick: bool, settings: dict[str, Any]) -> Recipe:
+    plain = {name: one.item() if isinstance(one, np.generic) else one for name, one in settings.items()}
+    if isinstance(recipe, str):
+        return recipes.get(recipe).composed(plain, quick=quick)
+    if quick or settings:
+        raise OptionError("a recipe that is made already takes no settings", do="name the recipe, or set them in it")
+    return recipe
+
+
+def _free_folder(name: str) -> Path:
+    number, folder = 1, RUNS / name
+    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        number += 1
+        folder = RUNS / f"{name}-{number}"
+    return folder
+
+
+def _console(*, progress: bool) -> Terminal:
+    return Terminal(stderr=True, quiet=not progress)

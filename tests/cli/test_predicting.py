@@ -1,0 +1,112 @@
+"""`gatewright predict`: answers as CSV, JSON lines and files, and line by line while a pipe stays open."""
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import gatewright as gw
+from gatewright.tasks.run import Run
+from tests.cli.conftest import Said
+from tests.paths import subprocess_environment
+from tests.tasks.own_data import small_reviews
+
+Invoke = Callable[..., Said]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("reviews")
+    return gw.tasks.train("sentiment", data=small_reviews(folder), out=folder / "run", hidden=6, epochs=1, words=40)
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    path = tmp_path / "texts.csv"
+    path.write_text("text number 7,1\na text,0\n")
+    return path
+
+
+def test_csv_is_what_python_gets(run: Run, texts: Path, invoke: Invoke) -> None:
+    code, out, messages = invoke("predict", run.folder, "--data", texts)
+    assert (code, messages) == (0, "")
+    printed, answers = pd.read_csv(io.StringIO(out), dtype={"class": str}), run.predict(texts)
+    pd.testing.assert_frame_equal(printed, answers, check_dtype=False, rtol=1e-8)
+
+
+def test_json_lines(run: Run, texts: Path, invoke: Invoke) -> None:
+    code, out, messages = invoke("predict", run.folder, "--data", texts, "--json", "--top", "1")
+    assert (code, messages) == (0, "")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [list(row) for row in rows] == [["line", "class_1", "probability_1"]] * 2
+
+
+def test_files_by_suffix(run: Run, texts: Path, invoke: Invoke) -> None:
+    path = texts.with_name("answers.tsv")
+    code, out, messages = invoke("predict", run.folder, "--data", texts, "--out", path)
+    assert (code, out) == (0, "")
+    assert messages == f"{path}: 2 answers\n"
+    assert list(pd.read_csv(path, sep="\t").columns) == ["line", "class", "probability", "p_0", "p_1"]
+    code, _, messages = invoke("predict", run.folder, "--data", texts, "--out", "answers.png")
+    assert code == 2
+    assert messages == (
+        "error: --out answers.png has a suffix for which there is no kind of file\n"
+        "  expected: one of .csv, .tsv, .jsonl, .parquet\n  got: .png\n"
+    )
+
+
+def test_what_cannot_be_asked(run: Run, texts: Path, invoke: Invoke) -> None:
+    code, _, messages = invoke("predict", run.folder, "--data", texts, "--rolling")
+    assert (code, messages.splitlines()[0]) == (
+        2,
+        "error: a model of the recipe 'sentiment' has no option 'rolling' for its answers",
+    )
+    code, _, messages = invoke("predict", run.folder, "--data", texts, "--json", "--out", "a.csv")
+    assert code == 2
+    assert messages == (
+        "error: --json prints answers, and --out writes them to a file\n"
+        "  do: leave out --json, or write --out FILE.jsonl\n"
+    )
+    code, _, messages = invoke("predict", run.folder)
+    assert (code, messages.splitlines()[0]) == (2, "error: there is no data to answer for")
+
+
+def test_a_line_is_answered_while_the_pipe_is_open(run: Run) -> None:
+    command = [sys.executable, "-m", "gatewright", "predict", str(run.folder), "--data", "-", "--json"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=subprocess_environment()
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for number, text in enumerate(("text number 7", "a text"), 1):
+            process.stdin.write(text + "\n")
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline())  # nothing more is written before this comes
+            assert answer.pop("line") == number
+            assert answer["p_1"] == pytest.approx(run.predict([text])["p_1"][0], rel=1e-6)
+        process.stdin.close()
+        assert process.stdout.read() == ""
+    assert process.returncode == 0
+
+
+def test_lines_as_csv_and_as_a_file(run: Run, tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    def given(content: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    given(b"text number 7\r\na text\n")
+    code, out, messages = invoke("predict", run.folder, "--data", "-")
+    assert (code, messages) == (0, "")
+    printed = pd.read_csv(io.StringIO(out))
+    assert printed["line"].tolist() == [1, 2]
+    given(b"text number 7\na text")
+    assert invoke("predict", run.folder, "--data", "-", "--out", tmp_path / "a.csv")[0] == 0
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a.csv"), printed)
+    given(b"fine\n\xe9\n")
+    code, out, messages = invoke("predict", run.folder, "--data", "-")
+    assert (code, len(out.splitlines())) == (2, 2)
+    assert messages.startswith("error: standard input is not UTF-8 text")
