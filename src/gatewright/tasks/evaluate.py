@@ -61,7 +61,7 @@ def measure(network: nn.Module, objective: Objective, batches: Batches) -> dict[
         with torch.no_grad():
             for position in range(len(batches)):
                 batch = tensor_batch(batches, 0, position).to(device)
-                outputs, state = network(batch.inputs, state if batch.continues else None, batch.lengths)
+                outputs, state = network(batch.inputs, batch.begins_with(state), batch.lengths)
                 values = {"loss": objective.losses(outputs, batch), **objective.scores(outputs, batch)}
                 for name, found in values.items():
                     means.add(name, found.double().sum().item(), found.numel())

@@ -6,35 +6,43 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gatewright.tasks.network import State, map_state
 from gatewright.tasks.recipe import Batches
 
 
 class TensorBatch(NamedTuple):
     """A batch as tensors; `lengths` where its rows are ragged.
 
-    `continues` says that each row goes on where the same row of the batch before it ended.
+    `continues` says whether rows go on where the same row of the batch before it ended: all of them or none, or, as
+    truth values (rows,), each.
     """
 
     inputs: Tensor
     targets: Tensor
     lengths: Tensor | None
-    continues: bool
+    continues: bool | Tensor
 
     def to(self, device: torch.device) -> "TensorBatch":
         """The batch on that device."""
-        lengths = None if self.lengths is None else self.lengths.to(device)
-        return TensorBatch(self.inputs.to(device), self.targets.to(device), lengths, self.continues)
+        return TensorBatch(*(one.to(device) if isinstance(one, Tensor) else one for one in self))
+
+    def begins_with(self, before: State) -> State:
+        """The state that the rows begin with, where the batch before ended with that one; None is zeros."""
+        if isinstance(self.continues, bool) or before is None:
+            return before if self.continues is True else None
+        rows = self.continues
+        return map_state(lambda one: torch.where(rows.view(1, -1, *[1] * (one.dim() - 2)), one, 0.0), before)
 
 
 def tensor_batch(batches: Batches, epoch: int, position: int) -> TensorBatch:
     """The batch at that place."""
     found = batches.batch(epoch, position)
-    lengths = getattr(found, "lengths", None)
+    lengths, continues = getattr(found, "lengths", None), getattr(found, "continues", None)
     return TensorBatch(
         torch.as_tensor(found.inputs),
         torch.as_tensor(found.targets),
         None if lengths is None else torch.as_tensor(lengths),
-        continues=batches.carries_state and position > 0,
+        batches.carries_state and position > 0 if continues is None else torch.as_tensor(continues),
     )
 
 

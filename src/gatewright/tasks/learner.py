@@ -56,7 +56,7 @@ class Learner(pl.LightningModule):
 
     def training_step(self, batch: TensorBatch, _: int) -> Tensor:
         """The mean loss of a batch. Raises NonFiniteError, with the place of its origin, when it is not finite."""
-        before, drawn = self._state if batch.continues else None, random_numbers()
+        before, drawn = batch.begins_with(self._state), random_numbers()
         outputs, state = self.network(batch.inputs, before, batch.lengths)
         losses = self.objective.losses(outputs.float(), batch)
         loss, value, items = self._mean(losses)

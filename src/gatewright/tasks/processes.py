@@ -82,7 +82,7 @@ def rows_of(batch: TensorBatch, rank: int, total: int, *, timed: bool) -> Tensor
         batch.inputs[:, rows],
         batch.targets[:, rows] if timed else batch.targets[rows],
         None if batch.lengths is None else batch.lengths[rows],
-        batch.continues,
+        batch.continues if isinstance(batch.continues, bool) else batch.continues[rows],
     )
 
 

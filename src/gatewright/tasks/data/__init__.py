@@ -25,6 +25,7 @@ from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, held_
 from gatewright.tasks.data.registry import DATA_SETS, data_set
 from gatewright.tasks.data.series import Series, load_series
 from gatewright.tasks.data.sources import IN_MEMORY, source_name
+from gatewright.tasks.data.streams import RaggedStreams
 from gatewright.tasks.data.text import CLEANINGS, Splits, clean, read_text, split
 from gatewright.tasks.data.vocabulary import UNKNOWN, CharVocabulary
 from gatewright.tasks.data.word_texts import SentenceText, WordText, load_sentences, load_words
@@ -58,6 +59,7 @@ __all__ = [
     "Ragged",
     "RaggedBatch",
     "RaggedBatches",
+    "RaggedStreams",
     "RandomWindows",
     "Scaling",
     "SentenceText",

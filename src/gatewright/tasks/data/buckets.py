@@ -48,7 +48,7 @@ class RaggedBatches:
         fill: float = 0,
         target_fill: float = 0,
     ) -> None:
-        _check(inputs, targets, batch, pool)
+        check_sequences(inputs, targets, batch=batch, pool=pool)
         self._inputs, self._targets, self._batch = inputs, targets, batch
         self._fill, self._target_fill = fill, target_fill
         self._seed = seed
@@ -63,10 +63,10 @@ class RaggedBatches:
         """The batch at that place of the epoch."""
         rows = self.rows(epoch)[position]
         if isinstance(self._targets, Ragged):
-            targets = self._targets.padded(rows, self._target_fill, _dtype(self._targets.values))
+            targets = self._targets.padded(rows, self._target_fill, tensor_dtype(self._targets.values))
         else:
-            targets = self._targets[rows].astype(_dtype(self._targets))
-        inputs = self._inputs.padded(rows, self._fill, _dtype(self._inputs.values))
+            targets = self._targets[rows].astype(tensor_dtype(self._targets))
+        inputs = self._inputs.padded(rows, self._fill, tensor_dtype(self._inputs.values))
         return RaggedBatch(inputs, targets, self._inputs.lengths[rows])
 
     def rows(self, epoch: int) -> list[Numbers]:
@@ -92,8 +92,9 @@ class RaggedBatches:
         return [found[place] for place in np.random.default_rng([self._seed, epoch, 1]).permutation(len(found))]
 
 
-def _check(inputs: Ragged, targets: Ragged | Array, batch: int, pool: int) -> None:
-    for name, value in (("batch", batch), ("pool", pool)):
+def check_sequences(inputs: Ragged, targets: Ragged | Array, **sizes: int) -> None:
+    """Refuse sizes below 1, sequences without a step, and targets that are not the sequences' own."""
+    for name, value in sizes.items():
         if value < 1:
             raise OptionError(f"{name} is too small", expected="at least 1", got=str(value))
     if len(targets) != len(inputs):
@@ -113,6 +114,6 @@ def _check(inputs: Ragged, targets: Ragged | Array, batch: int, pool: int) -> No
         )
 
 
-def _dtype(values: Array) -> type[np.generic]:
+def tensor_dtype(values: Array) -> type[np.generic]:
     """One whole number a step is a symbol's or a class's; everything else is features."""
     return np.int64 if values.ndim == 1 and np.issubdtype(values.dtype, np.integer) else np.float32

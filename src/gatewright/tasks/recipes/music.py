@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gatewright.tasks.data import KEYS, Ragged, RaggedBatches, load_piano_rolls, source_name
+from gatewright.tasks.data import KEYS, Ragged, RaggedBatches, RaggedStreams, load_piano_rolls, source_name
 from gatewright.tasks.objectives import Keys
 from gatewright.tasks.recipe import Data, Expected, Recipe, Sizes
 from gatewright.tasks.settings import setting
 
+_MEASURED_FRAMES = 1 << 16  # in a batch of a part that is measured
 _CHUNG = "optimiser=rmsprop rate=0.001 schedule=constant dropout=0 clip=1 batch=1 epochs=100"
 
 
@@ -42,6 +43,9 @@ class Music(Recipe):
     dropout: float = 0.4
     clip: float = 1.0
     patience: int = 20
+    steps: int = setting(
+        200, "frames that gradients go back through; longer pieces are read in chunks, with the state carried", least=1
+    )
     music: str = setting("jsb", "the piano rolls, by name or path, where --data names none")
 
     def objective(self) -> Keys:
@@ -53,13 +57,22 @@ class Music(Recipe):
         source = self.music if source is None else source
         found = load_piano_rolls(source)
         parts = {
-            "train": _batches(found.train, self.batch, seed=self.seed),
-            "validation": _batches(found.validation, 50),
-            "test": _batches(found.test, 50),
+            "train": self._trained(found.train),
+            "validation": _measured(found.validation),
+            "test": _measured(found.test),
         }
         origin = {"music": source_name(source)}
         return Data(parts, Sizes(KEYS, KEYS), measured=("validation", "test"), origin=origin)
 
+    def _trained(self, pieces: Ragged) -> RaggedBatches | RaggedStreams:
+        """Whole pieces, of about equal length in a batch; where there are long ones, chunks."""
+        inputs, targets = pieces.without_last(), pieces.without_first()
+        if inputs.lengths.max() <= self.steps:
+            return RaggedBatches(inputs, targets, self.batch, seed=self.seed, pool=4)
+        return RaggedStreams(inputs, targets, self.batch, self.steps, seed=self.seed)
 
-def _batches(pieces: Ragged, batch: int, *, seed: int | None = None) -> RaggedBatches:
-    return RaggedBatches(pieces.without_last(), pieces.without_first(), batch, seed=seed, pool=4)
+
+def _measured(pieces: Ragged) -> RaggedBatches:
+    """Whole pieces, so few at a time that their frames stay few."""
+    rows = max(1, min(50, _MEASURED_FRAMES // int(pieces.lengths.max())))
+    return RaggedBatches(pieces.without_last(), pieces.without_first(), rows)
