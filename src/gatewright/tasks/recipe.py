@@ -32,8 +32,8 @@ Schedule = Literal["constant", "cosine", "one-cycle", "decay"]
 class Batches(Protocol):
     """One part of a data set, as batches that can be asked for by their place, so that any order can be resumed.
 
-    A batch has `inputs` and `targets`, time first, and `lengths` where its rows are ragged. Where some of its rows begin
-    anew, `continues` says which go on (rows,).
+    A batch has `inputs` and `targets`, time first, and `lengths` where its rows are ragged. Where only some of its rows
+    go on with the state of the batch before, `continues` says which, (rows,).
     """
 
     @property

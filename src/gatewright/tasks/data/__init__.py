@@ -20,7 +20,10 @@ from gatewright.tasks.data.labelled_series import load_labelled_series
 from gatewright.tasks.data.labelled_texts import count_words, encode_texts, load_labelled_texts
 from gatewright.tasks.data.locate import cache_folder, locate
 from gatewright.tasks.data.long_lags import COPY_SYMBOLS, copy_arrays, marked_sums
-from gatewright.tasks.data.piano_rolls import KEYS, load_piano_rolls
+from gatewright.tasks.data.midi import KEYS, midi_bytes, read_midi
+from gatewright.tasks.data.music_files import load_music, load_pieces
+from gatewright.tasks.data.notes import frames_of_notes, key_names, notes_of_frames
+from gatewright.tasks.data.piano_rolls import load_piano_rolls
 from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, held_out
 from gatewright.tasks.data.registry import DATA_SETS, data_set
 from gatewright.tasks.data.series import Series, load_series
@@ -79,20 +82,27 @@ __all__ = [
     "count_words",
     "data_set",
     "encode_texts",
+    "frames_of_notes",
     "from_bits",
     "held_out",
+    "key_names",
     "load_characters",
     "load_digits",
     "load_images",
     "load_labelled_series",
     "load_labelled_texts",
+    "load_music",
     "load_piano_rolls",
+    "load_pieces",
     "load_sentences",
     "load_series",
     "load_words",
     "locate",
     "marked_sums",
+    "midi_bytes",
+    "notes_of_frames",
     "random_pairs",
+    "read_midi",
     "read_text",
     "repeated_steps",
     "seasonal_naive",

@@ -1,10 +1,13 @@
 """MIDI files as piano rolls, and piano rolls as MIDI files that play.
 
-What a piano roll is made of is a rule of few lines. Time counts in beats, which are quarter notes, so that the tempo does
-not matter. A note begins and ends at the nearest border between two frames, and has a frame at least. Notes of all tracks
-and channels count but those of channel 10, which is percussion. Keys below A0 or above C8, the sustain pedal, velocities
-and instruments are left out, and so is the silence before the first note and behind the last. A key that is struck again
-while it sounds, or right at its end, sounds on.
+How a MIDI file becomes a piano roll:
+
+- Time counts in beats, which are quarter notes, so that the tempo does not matter.
+- A note begins and ends at the nearest border between two frames, and has one frame at least.
+- Notes of all tracks and channels count, but for channel 10, which is percussion.
+- Keys below A0 or above C8, the sustain pedal, velocities and instruments are left out, and so is the silence before
+  the first note and behind the last.
+- A key that is struck again while it sounds, or right at its end, sounds on.
 """
 
 import io
@@ -57,7 +60,9 @@ def read_midi(path: Path, frames_per_beat: int) -> tuple[Roll, int]:
     inside = [note for note in notes if 0 <= note.key < KEYS]
     if not inside:
         got = f"{len(notes)} notes beyond the keys of a piano" if notes else "no note outside of channel 10"
-        raise DataError(f"{path} has no note of a piano", expected="notes from A0 to C8, MIDI numbers 21 to 108", got=got)
+        raise DataError(
+            f"{path} has no note of a piano", expected="notes from A0 to C8, MIDI numbers 21 to 108", got=got
+        )
     spans = [(note.key, *_span(note, frames_per_beat, ticks)) for note in inside]
     begin = min(start for _, start, _ in spans)
     frames = max(end for _, _, end in spans) - begin

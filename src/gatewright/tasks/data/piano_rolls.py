@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.mat_file import read_cells
+from gatewright.tasks.data.midi import KEYS
 from gatewright.tasks.data.ragged import Parts, Ragged
 from gatewright.tasks.data.sources import Source, files_of, one_of
 
 Array = NDArray[Any]
 
-KEYS = 88
 _VARIABLES = ("traindata", "validdata", "testdata")
 
 
@@ -38,10 +38,11 @@ def _part(path: Path, name: str, cells: Mapping[str, list[Array]]) -> Ragged:
             expected="a cell array of pieces in each of " + ", ".join(_VARIABLES),
             got=", ".join(cells) or "no cell array",
         )
-    return Ragged.join([_piece(f"{path}, {name}, piece {place}", one) for place, one in enumerate(cells[name], 1)])
+    return Ragged.join([check_piece(f"{path}, {name}, piece {place}", one) for place, one in enumerate(cells[name], 1)])
 
 
-def _piece(where: str, found: Array) -> NDArray[np.uint8]:
+def check_piece(where: str, found: Array) -> NDArray[np.uint8]:
+    """A piece, (frames, 88), as bytes; a DataError that says where it is no piano roll."""
     if found.ndim != 2 or found.shape[1] != KEYS or not len(found):
         raise DataError(
             f"{where} is no piano roll", expected=f"frames x {KEYS} keys", got=" x ".join(map(str, found.shape))

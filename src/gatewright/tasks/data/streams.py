@@ -84,4 +84,3 @@ def _chunks(sequences: Ragged, counts: Numbers, begins: Numbers, ends: Numbers) 
     """The chunks one after the other, and behind them one without a step."""
     starts = np.repeat(sequences.starts, counts) + begins
     return Ragged(sequences.values, np.append(starts, 0), np.append(ends - begins, 0))
-
