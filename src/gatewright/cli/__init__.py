@@ -18,7 +18,18 @@ from gatewright.cli.shell import EXIT_CODES, Command, exit_code, messages, show_
 from gatewright.errors import GatewrightError, OptionError
 from gatewright.untrusted.printable import print_text
 
-_FILES = ("catalogue", "training", "comparing", "tuning", "models", "predicting", "converting", "exporting", "check")
+_FILES = (
+    "catalogue",
+    "training",
+    "comparing",
+    "tuning",
+    "models",
+    "predicting",
+    "generating",
+    "converting",
+    "exporting",
+    "check",
+)
 
 app = typer.Typer(
     no_args_is_help=True,

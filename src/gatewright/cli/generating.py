@@ -1,0 +1,176 @@
+"""`gatewright generate`: what a model of a text or of music makes up."""
+
+from itertools import chain, groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gatewright.cli.models import AsJson, ModelPath
+from gatewright.cli.results import argument, print_line
+from gatewright.cli.shell import Command, messages, print_json
+from gatewright.errors import OptionError
+from gatewright.files import write_atomically
+from gatewright.untrusted.printable import print_text
+
+if TYPE_CHECKING:
+    from gatewright.tasks.model import Model
+
+_OF_TEXT = ("finish", "top_k", "top_p", "beam")
+_OF_MUSIC = ("tempo",)
+_LENGTH = 200
+
+
+def generate(
+    model: ModelPath,
+    *,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            help="What the model continues: a text, or of music a MIDI file or notes such as 'C4 E4 G4|C4 F4 A4'; "
+            "otherwise a beginning of its own data."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write it to this file: of music a MIDI file, of a text the text.")
+    ] = None,
+    length: Annotated[int, typer.Option(min=0, help="Characters, words, or frames of music to write.")] = _LENGTH,
+    finish: Annotated[bool, typer.Option("--finish", help="Write on to the end of the sentence.")] = False,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="Below 1 plays safe, 0 takes the most probable.", show_default="1.0")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Choose among the k most probable.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Choose among the fewest that hold this share.")
+    ] = None,
+    beam: Annotated[int | None, typer.Option(min=1, help="Search with so many beams instead of drawing.")] = None,
+    tempo: Annotated[float | None, typer.Option(help="Music: quarter notes a minute.", show_default="120")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the choices.", show_default="0")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a model of a text or of music write on from a prompt; a text appears as it is written."""
+    from gatewright.tasks.model import load_model
+    from gatewright.tasks.recipes.music import Music
+
+    loaded = load_model(model)
+    given: dict[str, Any] = {"finish": finish or None, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+    given |= {"beam": beam, "tempo": tempo, "seed": seed}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    music = isinstance(loaded.recipe, Music)
+    wrong = next((name for name in (_OF_TEXT if music else _OF_MUSIC) if name in chosen), None)
+    if wrong is not None:
+        kind = "music" if music else "a text"
+        raise OptionError(f"a model of {kind} has no option --{wrong.replace('_', '-')}", do="leave it out")
+    write = _music if music else _text
+    write(loaded, model, prompt, out, length, chosen, as_json)
+
+
+def _text(
+    model: "Model",
+    folder: Path,
+    given: str | None,
+    out: Path | None,
+    length: int,
+    chosen: dict[str, Any],
+    as_json: bool,
+) -> None:
+    del folder
+    from gatewright.tasks.generate import Writer
+
+    beam = chosen.pop("beam", None)
+    if beam is not None and chosen:
+        raise OptionError(
+            "a search with beams draws nothing",
+            expected="--beam, or the options of drawing",
+            got=", ".join(f"--{name.replace('_', '-')}" for name in chosen),
+            do="leave one of the two out",
+        )
+    writer = Writer(model)
+    prompt = _prompt(model) if given is None else given
+    unknown = writer.unknown(prompt)
+    if beam is not None:
+        pieces = iter([writer.search(prompt, length=length, beams=beam)])
+    else:
+        pieces = writer.stream(prompt, length=length, **chosen)
+    if unknown and not as_json:
+        print_line(messages(), f"the model does not know {', '.join(map(repr, unknown))}, and reads it as unknown")
+    if as_json or out is not None:
+        text = "".join(pieces)
+        if out is not None:
+            write_atomically(out, f"{prompt}{text}\n".encode())
+        if as_json:
+            print_json({"prompt": prompt, "text": text, "unknown": unknown})
+        return
+    waiting = ""  # a line may end with two characters, which come one by one
+    for piece in chain([prompt], pieces):
+        text = waiting + piece
+        waiting = "\r" if text.endswith("\r") else ""
+        print_text(text.removesuffix("\r"), end="")
+    print_text(waiting)
+
+
+def _prompt(model: "Model") -> str:
+    if not model.prompts:
+        raise OptionError("the model has no prompt of its own", do="give one with --prompt")
+    return model.prompts[0]
+
+
+def _music(
+    model: "Model",
+    folder: Path,
+    given: str | None,
+    out: Path | None,
+    length: int,
+    chosen: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """The prompt and what follows it: as a MIDI file, as JSON, or a line for each chord."""
+    import numpy as np
+
+    from gatewright.tasks.composing import Composer
+    from gatewright.tasks.data import notes_of_frames
+    from gatewright.tasks.data.midi import SUFFIXES
+
+    if out is not None and out.suffix.lower() not in SUFFIXES:
+        raise OptionError(
+            f"music is not written as a {out.suffix or 'nameless'} file",
+            expected=" or ".join(SUFFIXES),
+            got=str(out),
+            do=f"name the file {argument(out.with_suffix(SUFFIXES[0]))}",
+        )
+    tempo = chosen.pop("tempo", 120.0)
+    composer = Composer(model)
+    prompt = composer.prompt(given)
+    written = composer.compose(prompt, length=length, **chosen)
+    roll, frames = np.concatenate([prompt, written]), composer.frames_per_beat
+    if out is not None:
+        composer.save(out, roll, tempo=tempo)
+    if as_json:
+        names = {"prompt": notes_of_frames(prompt), "notes": notes_of_frames(written), "file": out and str(out)}
+        print_json({**names, "frames_per_beat": frames, "tempo": tempo})
+    elif out is not None:
+        beats = len(roll) / frames
+        of_prompt = f"{len(prompt)} of the prompt and {len(written)} more frames"
+        print_text(f"{out}  {of_prompt}, {beats:g} quarter notes, {60 * beats / tempo:.1f} s at {tempo:g} a minute")
+    else:
+        print_text("  beat  beats  keys")
+        beat = 0.0
+        for keys, same in groupby(notes_of_frames(roll).split("|") if len(roll) else []):
+            beats = len(list(same)) / frames
+            print_text(f"{beat:6.2f} {beats:6.2f}  {keys}")
+            beat += beats
+        print_line(messages(), f"hear it: gatewright generate {argument(folder)} --out tune.mid")
+
+
+COMMANDS = (
+    Command(
+        generate,
+        (
+            'gatewright generate runs/text --prompt "The " --length 500 --temperature 0.7',
+            "gatewright generate runs/text --finish",
+            'gatewright generate runs/text --prompt "If " --beam 4',
+            "gatewright generate runs/music --out tune.mid",
+            "gatewright generate runs/music --prompt start.mid --length 128 --seed 7 --out tune.mid",
+        ),
+    ),
+)
