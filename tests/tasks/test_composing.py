@@ -12,6 +12,7 @@ from gatewright.tasks.composing import Composer
 from gatewright.tasks.data import frames_of_notes, midi_bytes, read_midi
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipes.music import Music
+from gatewright.tasks.run import Run
 from gatewright.tasks.training import train
 from tests.tasks.data.formats import put
 from tests.tasks.own_data import small_music, small_words
@@ -83,6 +84,22 @@ def test_prompts(model: Model, tmp_path: Path) -> None:
     nothing = Composer(Model(model.recipe, model.sizes, model.network))  # of a file of an earlier version
     assert nothing.prompt().shape == (1, 88)
     assert not nothing.prompt().any()
+
+
+def test_from_python(model: Model, tmp_path: Path) -> None:
+    run, composer = Run(model), Composer(model)
+    frames = run.generate("C4 E4|C4 F4", length=20, temperature=0.8, seed=4, out=tmp_path / "a.mid", tempo=90)
+    prompt = frames_of_notes("C4 E4|C4 F4")
+    np.testing.assert_array_equal(frames, composer.compose(prompt, length=20, temperature=0.8, seed=4))
+    wanted = midi_bytes(np.concatenate([prompt, frames]), frames_per_beat=2, tempo=90)
+    assert (tmp_path / "a.mid").read_bytes() == wanted
+    assert run.generate(tmp_path / "a.mid", length=3).shape == (3, 88)
+    with pytest.raises(OptionError, match=r"^music has no option 'top_k'\n  expected: temperature, seed, out, tempo\n"):
+        run.generate(length=3, top_k=3)
+    with pytest.raises(
+        OptionError, match=r"^music is not written as a \.wav file\n.*\n.*\n  do: name the file .*a\.mid$"
+    ):
+        run.generate(length=3, out=tmp_path / "a.wav")
 
 
 def test_what_cannot_be_composed(model: Model, tmp_path: Path) -> None:

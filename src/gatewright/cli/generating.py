@@ -129,15 +129,7 @@ def _music(
 
     from gatewright.tasks.composing import Composer
     from gatewright.tasks.data import notes_of_frames
-    from gatewright.tasks.data.midi import SUFFIXES
 
-    if out is not None and out.suffix.lower() not in SUFFIXES:
-        raise OptionError(
-            f"music is not written as a {out.suffix or 'nameless'} file",
-            expected=" or ".join(SUFFIXES),
-            got=str(out),
-            do=f"name the file {argument(out.with_suffix(SUFFIXES[0]))}",
-        )
     tempo = chosen.pop("tempo", 120.0)
     composer = Composer(model)
     prompt = composer.prompt(given)

@@ -1,6 +1,7 @@
 """Music that a model of piano rolls makes up."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,37 @@ class Composer:
         self._network, self._prompts = model.network.eval(), model.prompts
         self.frames_per_beat = int(model.signature.get("frames_per_beat", _FRAMES_PER_BEAT))
 
-    def prompt(self, given: str | Path | None = None) -> Roll:
+    def prompt(self, given: str | os.PathLike[str] | None = None) -> Roll:
         """The frames (frames, 88) to begin with: of a MIDI file, or of notes such as "C4 E4 G4|C4 F4 A4".
 
         Without either it is the beginning of a piece that the model was trained on, which its file keeps.
         """
         if given is None:
             return frames_of_notes(self._prompts[0]) if self._prompts else np.zeros((1, KEYS), np.uint8)
-        if str(given).lower().endswith(SUFFIXES):
+        if os.fspath(given).lower().endswith(SUFFIXES):
             return read_midi(Path(given).expanduser(), self.frames_per_beat)[0]
-        return frames_of_notes(str(given))
+        return frames_of_notes(os.fspath(given))
+
+    def generate(
+        self,
+        prompt: str | os.PathLike[str] | None,
+        *,
+        length: int,
+        out: str | os.PathLike[str] | None = None,
+        tempo: float = 120.0,
+        **options: Any,
+    ) -> Roll:
+        """The frames after a prompt as `prompt` reads it; with `out` both are written as a MIDI file."""
+        unknown = next((name for name in options if name not in ("temperature", "seed")), None)
+        if unknown is not None:
+            raise OptionError(
+                f"music has no option {unknown!r}", expected="temperature, seed, out, tempo", do="leave it out"
+            )
+        begin = self.prompt(prompt)
+        written = self.compose(begin, length=length, **options)
+        if out is not None:
+            self.save(Path(out), np.concatenate([begin, written]), tempo=tempo)
+        return written
 
     def compose(self, prompt: Roll, *, length: int, temperature: float = 1.0, seed: int = 0) -> Roll:
         """So many frames (length, 88) that follow the prompt (frames, 88).
@@ -78,7 +100,17 @@ class Composer:
         return outputs[-1, 0].cpu().double(), state
 
     def save(self, path: Path, roll: Roll, *, tempo: float = 120.0) -> None:
-        """Write frames (frames, 88) as a MIDI file that plays them at `tempo` quarter notes a minute."""
+        """Write frames (frames, 88) as a MIDI file that plays them at `tempo` quarter notes a minute.
+
+        Raises OptionError where the file has another suffix, and WriteError where it cannot be written.
+        """
+        if path.suffix.lower() not in SUFFIXES:
+            raise OptionError(
+                f"music is not written as a {path.suffix or 'nameless'} file",
+                expected=" or ".join(SUFFIXES),
+                got=str(path),
+                do=f"name the file {path.with_suffix(SUFFIXES[0]) if path.name else 'tune.mid'}",
+            )
         content = midi_bytes(roll, frames_per_beat=self.frames_per_beat, tempo=tempo)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)

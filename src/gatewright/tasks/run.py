@@ -68,13 +68,29 @@ class Run:
         """
         return evaluate(self.model, data)
 
-    def generate(self, prompt: str | None = None, *, length: int = 200, finish: bool = False, **options: Any) -> str:
-        """What a model of a text writes on from a prompt, `length` characters or words; the prompt is not repeated.
+    def generate(self, prompt: PathLike | None = None, *, length: int = 200, **options: Any) -> Any:
+        """What a model of a text or of music makes up after a prompt; the prompt is not repeated.
 
-        Without a prompt it is the beginning of a sentence of its own text. With `finish` the last sentence is written
-        to its end. `options` are those of `gatewright.tasks.sampling.Sampling`: temperature, top_k, top_p, seed. Raises
-        OptionError for a model of another recipe.
+        A model of a text writes `length` characters or words, a str. Without a prompt it begins with what a sentence of
+        its own text begins with. `finish=True` writes the last sentence to its end; the other options are those of
+        `gatewright.tasks.sampling.Sampling`: temperature, top_k, top_p, seed.
+
+        A model of music gives `length` frames, an array (length, 88) of 0 and 1, uint8, from A0 to C8. The prompt is a
+        MIDI file or notes such as "C4 E4 G4|C4 F4 A4"; without one it is the beginning of a piece of its own data.
+        Options are temperature, seed, and `out`, a MIDI file that is written with the prompt and the frames, at `tempo`
+        quarter notes a minute (120).
+
+        Raises OptionError for a model of another recipe, and for options that it does not know.
         """
+        from gatewright.tasks.recipes.music import Music
+
+        if isinstance(self.model.recipe, Music):
+            from gatewright.tasks.composing import Composer
+
+            return Composer(self.model).generate(prompt, length=length, **options)
+        return self._written(prompt if prompt is None else str(prompt), length=length, **options)
+
+    def _written(self, prompt: str | None, *, length: int, finish: bool = False, **options: Any) -> str:
         from gatewright.tasks.generate import Writer
 
         writer = Writer(self.model)
