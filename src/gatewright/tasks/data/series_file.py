@@ -1,10 +1,10 @@
 """The `.ts` format of the UEA and UCR archives: labelled series of several channels, each of its own length.
 
-Lines of "@name value" up to "@data", then a case a line: channels divided by ":", their values by ",", the class last.
+Lines of "@name value" up to "@data", then a case a line: channels divided by ":", their values by ",", the label last.
 https://www.sktime.net/en/stable/api_reference/file_specifications/ts.html describes it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.ragged import LabelledSequences, Ragged
 from gatewright.tasks.data.reading import text_lines
+from gatewright.tasks.data.series_set import MISSING_TEXTS, SeriesSet, Task, channel_names, joined
 
 
 @dataclass
@@ -26,59 +26,87 @@ class _Header:
     @property
     def channels(self) -> int | None:
         """How many channels each case has, if that is said."""
-        if self.tags.get("univariate") == "true":
+        if self._flag("univariate"):
             return 1
-        said = self.tags.get("dimensions", self.tags.get("dimension", ""))
-        return int(said) if said.isdecimal() else None
+        count = self.tags.get("dimensions", self.tags.get("dimension", ""))
+        return int(count) if count.isdecimal() else None
+
+    @property
+    def task(self) -> Task | None:
+        """What the label of a case is; None where cases have none."""
+        if self._flag("classlabel"):
+            return "classification"
+        return "regression" if self._flag("targetlabel") else None
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the file."""
-        return tuple(self.tags.get("classlabel", "").split()[1:])
+        return tuple(self.tags["classlabel"].split()[1:]) if self.task == "classification" else ()
+
+    @property
+    def steps(self) -> int | None:
+        """The length of every case, if that is said."""
+        steps = self.tags.get("serieslength", "")
+        return int(steps) if self._flag("equallength") and steps.isdecimal() else None
+
+    def _flag(self, name: str) -> bool:
+        return self.tags.get(name, "").lower().partition(" ")[0] == "true"
 
     def check(self) -> None:
         """Refuse what is not read here."""
-        if not self.tags.get("classlabel", "").lower().startswith("true") or not self.classes:
+        if self.task == "classification" and not self.classes:
             raise DataError(
                 f"{self.path} does not name its classes",
                 expected='a line such as "@classLabel true 1 2 3" before @data',
-                got=f"@classLabel {self.tags.get('classlabel', 'is missing')}",
+                got=f"@classLabel {self.tags['classlabel']}",
             )
-        if self.tags.get("timestamps") == "true":
+        if self._flag("timestamps"):
             raise DataError(
-                f"{self.path} has time stamps, which are not read", do="write values at equal intervals, without them"
+                f"{self.path} has time stamps, which are not read from this format",
+                expected="values at equal intervals",
+                do="leave out the time stamps, or write the series as a table with the columns id, time, channels and "
+                "label",
             )
 
 
-def read_ts(path: Path) -> LabelledSequences:
-    """The cases of a `.ts` file: sequences of (steps, channels), float32, and the number of each one's class."""
+def read_ts(path: Path) -> SeriesSet:
+    """The cases of a `.ts` file, each known by its line."""
     numbered = enumerate(text_lines(path), 1)
     header = _header(path, numbered)
-    numbers = {name: place for place, name in enumerate(header.classes)}
-    cases: list[NDArray[np.float32]] = []
-    labels: list[int] = []
+    cases: list[NDArray[np.float64]] = []
+    labels: list[str] = []
+    lines: list[int] = []
     channels = header.channels
     for number, line in numbered:
         if not line.strip() or line.startswith("#"):
             continue
         where = f"{path}, line {number}"
-        *texts, label = line.strip().split(":")
-        if label not in numbers:
-            got = "the line has no class at its end" if not texts else repr(label[:60])
-            raise DataError(f"{where}: the class is unknown", expected=f"one of {', '.join(numbers)}", got=got)
+        texts = line.strip().split(":")
+        if header.task:
+            labels.append(_label(where, texts.pop(), header, alone=not texts))
         channels = len(texts) if channels is None else channels
-        cases.append(_case(where, texts, channels))
-        labels.append(numbers[label])
+        cases.append(_case(where, texts, channels, header.steps))
+        lines.append(number)
     if not cases:
         raise DataError(f"{path} holds no cases", expected="a case a line behind @data")
-    return LabelledSequences(Ragged.join(cases), np.array(labels, np.int64), header.classes)
+    return SeriesSet(
+        str(path),
+        joined(cases),
+        channel_names(channels or 0),
+        "line",
+        tuple(lines),
+        np.array(labels)[:, np.newaxis] if header.task else None,
+        ("target" if header.task == "regression" else "label",),
+        header.task or "infer",
+        header.classes,
+    )
 
 
 def _header(path: Path, numbered: Iterator[tuple[int, str]]) -> _Header:
     header = _Header(path)
     for number, line in numbered:
         text = line.strip()
-        if not text or text.startswith("#"):
+        if not text or text.startswith(("#", "%")):
             continue
         if not text.startswith("@"):
             raise DataError(
@@ -94,12 +122,24 @@ def _header(path: Path, numbered: Iterator[tuple[int, str]]) -> _Header:
     raise DataError(f"{path} is cut short: there is no @data")
 
 
-def _case(where: str, texts: list[str], channels: int) -> NDArray[np.float32]:
+def _label(where: str, text: str, header: _Header, *, alone: bool) -> str:
+    text = text.strip()
+    known = not header.classes or text in header.classes or text.lower() in MISSING_TEXTS
+    if alone or not known:
+        raise DataError(
+            f"{where}: the class is unknown" if header.classes else f"{where}: the case has no label",
+            expected=f"one of {', '.join(header.classes)}" if header.classes else "values, then ':' and a number",
+            got="the line has no label at its end" if alone else repr(text[:60]),
+        )
+    return text
+
+
+def _case(where: str, texts: list[str], channels: int, steps: int | None) -> NDArray[np.float64]:
     if len(texts) != channels:
         raise DataError(
             f"{where}: the case has too many or too few channels", expected=str(channels), got=str(len(texts))
         )
-    rows = [_values(where, channel, text) for channel, text in enumerate(texts, 1)]
+    rows = [values_of(where, channel, text.split(",")) for channel, text in enumerate(texts, 1)]
     lengths = [len(row) for row in rows]
     if len(set(lengths)) > 1:
         raise DataError(
@@ -107,23 +147,31 @@ def _case(where: str, texts: list[str], channels: int) -> NDArray[np.float32]:
             expected=f"{lengths[0]} steps",
             got=", ".join(map(str, lengths)),
         )
-    return np.array(rows, np.float32).T  # (steps, channels)
+    if steps is not None and lengths[0] != steps:
+        raise DataError(
+            f"{where}: the case is not as long as the file says",
+            expected=f"{steps} steps (@seriesLength {steps}, @equalLength true)",
+            got=f"{lengths[0]} steps",
+        )
+    return np.array(rows).T  # (steps, channels)
 
 
-def _values(where: str, channel: int, text: str) -> list[float]:
-    found: list[float] = []
-    for step, one in enumerate(text.split(","), 1):
-        try:
-            value = float(one)
-        except ValueError:
-            value = np.nan
-        if not np.isfinite(value):
-            missing = one.strip() in {"", "?"} or "nan" in one.lower()
-            raise DataError(
-                f"{where}: {'a value is missing' if missing else 'this is no number'}",
-                expected="a finite number",
-                got=f"{one.strip()[:60]!r} in channel {channel}, step {step}",
-                do="leave the case out, or fill in the value",
-            )
-        found.append(value)
-    return found
+def values_of(where: str, channel: int, texts: Sequence[str]) -> NDArray[np.float64]:
+    """The numbers of one channel of a case, NaN where a value is missing. Raises DataError for another text."""
+    try:
+        return np.array([float(text) for text in texts])
+    except ValueError:
+        return np.array([_value(where, channel, step, text.strip()) for step, text in enumerate(texts, 1)])
+
+
+def _value(where: str, channel: int, step: int, text: str) -> float:
+    if text.lower() in MISSING_TEXTS:
+        return float("nan")
+    try:
+        return float(text)
+    except ValueError as error:
+        raise DataError(
+            f"{where}: this is no number",
+            expected="a number, or ? where a value is missing",
+            got=f"{text[:60]!r} in channel {channel}, step {step}",
+        ) from error

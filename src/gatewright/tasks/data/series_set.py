@@ -1,0 +1,156 @@
+"""Labelled time series as their source holds them: names of channels, places, missing values, labels as texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError
+from gatewright.tasks.data.ragged import Ragged
+
+Missing = Literal["refuse", "forward", "interpolate"]
+Task = Literal["infer", "classification", "regression"]
+MISSING_TEXTS = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-"})
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SeriesSet:
+    """Time series of the same channels, each of its own length.
+
+    `sequences` are (steps, channels), float32, with NaN where a value is missing. `keys` is what a person finds each
+    series by: its "line" in the file, its "id", its "file" or its "row", as `key` says. `labels` are (series, targets),
+    texts or numbers, or None where the source has none; `classes` are all the names where the source lists them.
+    """
+
+    name: str
+    sequences: Ragged
+    channels: tuple[str, ...]
+    key: str
+    keys: tuple[Any, ...]
+    labels: NDArray[Any] | None = None
+    targets: tuple[str, ...] = ("label",)
+    task: Task = "infer"  # what the source says its labels are
+    classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def where(self, place: int) -> str:
+        """How a message names that series."""
+        key = self.keys[place]
+        return str(key) if self.key == "file" else f"{self.name}, {self.key} {key}"
+
+    def select(self, places: Any) -> Self:
+        """Those series, in that order."""
+        numbers = np.arange(len(self))[places].tolist()
+        return replace(
+            self,
+            sequences=self.sequences.select(numbers),
+            keys=tuple(self.keys[place] for place in numbers),
+            labels=None if self.labels is None else self.labels[numbers],
+        )
+
+    def with_channels(self, channels: Sequence[str]) -> Self:
+        """The same with its channels in that order; those that are not named are left out.
+
+        Raises DataError, with both lists, where a channel is not there.
+        """
+        if self.channels == tuple(channels):
+            return self
+        if set(channels) - set(self.channels):
+            raise DataError(
+                f"{self.name} lacks channels that the model reads",
+                expected=", ".join(channels),
+                got=", ".join(self.channels),
+                do="give each channel the name that it had in training",
+            )
+        columns = [self.channels.index(name) for name in channels]
+        values = replace(self.sequences, values=self.sequences.values[:, columns])
+        return replace(self, sequences=values, channels=tuple(channels))
+
+
+def channel_names(count: int) -> tuple[str, ...]:
+    """What channels are called where their source does not name them."""
+    return tuple(f"channel {place}" for place in range(1, count + 1))
+
+
+def joined(arrays: Sequence[NDArray[Any]]) -> Ragged:
+    """Series of (steps, channels), each up to the last step that has a value, which is how padding with NaN ends."""
+    return Ragged.join([np.asarray(one[: _end(one)], np.float32) for one in arrays])
+
+
+def _end(series: NDArray[Any]) -> int:
+    present = np.flatnonzero(~np.isnan(series).all(1))
+    return int(present[-1]) + 1 if len(present) else len(series)
+
+
+def filled(series: SeriesSet, rule: Missing) -> tuple[SeriesSet, str]:
+    """The series without missing values, and a line that says how many were filled in.
+
+    "forward" repeats the last value, "interpolate" draws a line between the neighbours; before the first value stands
+    that value, and behind the last one that. Raises DataError for "refuse", an infinite number, an empty series, or a
+    channel without any value.
+    """
+    _check_filled(series)
+    missing = np.isnan(series.sequences.values)
+    if not missing.any():
+        return series, ""
+    holed = [place for place in range(len(series)) if np.isnan(series.sequences[place]).any()]
+    count = sum(int(np.isnan(series.sequences[place]).sum()) for place in holed)
+    if not count:
+        return series, ""
+    if rule == "refuse":
+        raise _missing(series, holed[0], f"{count} of {len(holed)} series in all")
+    sequences = series.sequences.compact()
+    for place in holed:
+        one = sequences[place]  # a view of values of their own
+        for channel in range(one.shape[1]):
+            one[:, channel] = _filled(one[:, channel], rule)
+    told = f"missing: {count} values of {len(holed)} series are filled in (missing={rule})"
+    return replace(series, sequences=sequences), told
+
+
+def _filled(values: NDArray[np.float32], rule: Missing) -> NDArray[np.float32]:
+    known = np.flatnonzero(~np.isnan(values))
+    steps = np.arange(len(values))
+    if rule == "interpolate":
+        return np.interp(steps, known, values[known]).astype(np.float32)
+    return values[known[np.maximum(np.searchsorted(known, steps, side="right") - 1, 0)]]
+
+
+def _check_filled(series: SeriesSet) -> None:
+    for place in range(len(series)):
+        one = series.sequences[place]
+        if not len(one):
+            raise DataError(f"{series.where(place)}: the series has no step", do="leave it out")
+        if np.isinf(one).any():
+            step, channel = np.argwhere(np.isinf(one))[0]
+            raise DataError(
+                f"{series.where(place)}: this is no finite number",
+                expected="a finite number",
+                got=f"{one[step, channel]} in {_spot(series, step, channel)}",
+            )
+        empty = np.flatnonzero(np.isnan(one).all(0))
+        if len(empty):
+            raise DataError(
+                f"{series.where(place)}: {series.channels[int(empty[0])]!r} has no value at all",
+                expected="a value at least in each channel",
+                do="leave the series or the channel out",
+            )
+
+
+def _missing(series: SeriesSet, place: int, total: str) -> DataError:
+    step, channel = np.argwhere(np.isnan(series.sequences[place]))[0]
+    return DataError(
+        f"{series.where(place)}: a value is missing",
+        expected="a number",
+        got=f"none in {_spot(series, step, channel)}; {total}",
+        do="have them filled in, with missing='interpolate' or missing='forward'",
+        shell="have them filled in, with --set missing=interpolate or --set missing=forward",
+    )
+
+
+def _spot(series: SeriesSet, step: int, channel: int) -> str:
+    return f"{series.channels[channel]!r}, step {step + 1}"
