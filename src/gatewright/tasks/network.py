@@ -13,6 +13,7 @@ from gatewright.nn import LastPool, MaxPool, MeanPool, Recurrent, SharedDense
 from gatewright.nn import init as initialisers
 from gatewright.nn.dropout import Dropout
 from gatewright.nn.heads import Pool
+from gatewright.nn.patches import Patches
 from gatewright.tasks.data import Scaling
 from gatewright.tasks.recipe import Directions, Encoding, Pooling, Sizes
 
@@ -61,7 +62,7 @@ class Network(nn.Module):
     In training `input_dropout` falls on what the first recurrent layer reads, `dropout` between layers and before the
     output, and `weight_drop` on the recurrent matrices U, once a batch (Merity et al. 2017, 1708.02182). With
     `dropout_per="sequence"` the first two keep their masks over all steps. `tied` makes the embedding the matrix of the
-    output too (Press & Wolf 2016, 1608.05859; Inan et al. 2016, 1611.01462).
+    output too (Press & Wolf 2016, 1608.05859; Inan et al. 2016, 1611.01462). The layers read `patch` steps as one.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Network(nn.Module):
         embedding_init: str = "torch",
         output_init: str = "torch",
         tied: bool = False,
+        patch: int = 1,
     ) -> None:
         super().__init__()
         encoders: dict[Encoding, Callable[[], tuple[nn.Module, int]]] = {
@@ -92,6 +94,8 @@ class Network(nn.Module):
             "embedding": lambda: (nn.Embedding(sizes.inputs, hidden), hidden),
         }
         self.encode, features = encoders[encode]()
+        self.patch = Patches(features, hidden, patch) if patch > 1 else None
+        features = hidden if patch > 1 else features
         self.input_dropout = Dropout(input_dropout, per=dropout_per)
         both = directions == "both"
         self.recurrent = Recurrent(
@@ -127,7 +131,10 @@ class Network(nn.Module):
 
     def forward(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """The outputs, and the state after the last step."""
-        read = self.input_dropout(self.encode(inputs))
+        read = self.encode(inputs)
+        if self.patch is not None:
+            read, lengths = self.patch(read, lengths)
+        read = self.input_dropout(read)
         if self.training and self.weight_drop:
             dropped = {k: functional.dropout(one, self.weight_drop) for k, one in self._recurrent_matrices().items()}
             hidden, state = functional_call(self.recurrent, dropped, (read, state), {"lengths": lengths})

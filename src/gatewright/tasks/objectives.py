@@ -171,6 +171,24 @@ class Numbers(Objective):
         return {"accuracy": ((outputs - batch.targets).abs() < self.close).all(-1)}
 
 
+class Targets(Objective):
+    """Squared error of numbers to be told, outputs and targets (rows, targets), in the units of the targets."""
+
+    headline = "rmse"
+
+    def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":
+        """The squared error of each number."""
+        return (outputs - batch.targets) ** 2
+
+    def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
+        """The absolute error of each number."""
+        return {"mae": (outputs - batch.targets).abs()}
+
+    def derived(self, means: Mapping[str, float]) -> Mapping[str, float]:
+        """The root of the mean squared error."""
+        return {"rmse": math.sqrt(means["loss"])}
+
+
 class Keys(Objective):
     """Which keys sound, frame by frame: the negative log likelihood of a frame, in nats, summed over its keys.
 

@@ -79,7 +79,7 @@ class Data:
     measured: tuple[str, ...]  # the parts that a finished network is measured on
     origin: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what it was read from, to check a resumed run
     scaling: Scaling | None = None  # of the features in the training part, for a network that standardises them
-    fitted: Mapping[str, int] = field(default_factory=dict[str, int])  # settings that had to be smaller for this data
+    fitted: Mapping[str, Any] = field(default_factory=dict[str, Any])  # settings that follow from this data
     prompts: tuple[str, ...] = ()  # what a model of a text may be given to continue
     remarks: tuple[str, ...] = ()  # lines for a person: what was inferred of the data, such as "time: Date (daily)"
     signature: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -321,7 +321,7 @@ class Recipe(ABC):
         quick = from_texts(type(self), shlex.split(self.quick))
         return not self.preset and getattr(self, name) in (own, quick.get(name, own))
 
-    def told_of(self, fitted: Mapping[str, int]) -> str:
+    def told_of(self, fitted: Mapping[str, Any]) -> str:
         """A line for a person, where settings were made smaller."""
         now = " ".join(f"{name}={size}" for name, size in fitted.items())
         asked = " ".join(f"{name}={getattr(self, name)}" for name in fitted)

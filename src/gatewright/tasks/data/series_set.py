@@ -33,6 +33,7 @@ class SeriesSet:
     targets: tuple[str, ...] = ("label",)
     task: Task = "infer"  # what the source says its labels are
     classes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()  # for a person: what was inferred, and what was filled in
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -86,21 +87,18 @@ def _end(series: NDArray[Any]) -> int:
     return int(present[-1]) + 1 if len(present) else len(series)
 
 
-def filled(series: SeriesSet, rule: Missing) -> tuple[SeriesSet, str]:
-    """The series without missing values, and a line that says how many were filled in.
+def filled(series: SeriesSet, rule: Missing) -> SeriesSet:
+    """The series without missing values; a remark says how many were filled in.
 
     "forward" repeats the last value, "interpolate" draws a line between the neighbours; before the first value stands
     that value, and behind the last one that. Raises DataError for "refuse", an infinite number, an empty series, or a
     channel without any value.
     """
     _check_filled(series)
-    missing = np.isnan(series.sequences.values)
-    if not missing.any():
-        return series, ""
     holed = [place for place in range(len(series)) if np.isnan(series.sequences[place]).any()]
     count = sum(int(np.isnan(series.sequences[place]).sum()) for place in holed)
     if not count:
-        return series, ""
+        return series
     if rule == "refuse":
         raise _missing(series, holed[0], f"{count} of {len(holed)} series in all")
     sequences = series.sequences.compact()
@@ -108,8 +106,8 @@ def filled(series: SeriesSet, rule: Missing) -> tuple[SeriesSet, str]:
         one = sequences[place]  # a view of values of their own
         for channel in range(one.shape[1]):
             one[:, channel] = _filled(one[:, channel], rule)
-    told = f"missing: {count} values of {len(holed)} series are filled in (missing={rule})"
-    return replace(series, sequences=sequences), told
+    remark = f"missing: {count} values of {len(holed)} series are filled in (missing={rule})"
+    return replace(series, sequences=sequences, remarks=(*series.remarks, remark))
 
 
 def _filled(values: NDArray[np.float32], rule: Missing) -> NDArray[np.float32]:

@@ -1,0 +1,175 @@
+"""What recipes that read labelled time series have in common: a class, or numbers, for each whole series."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from gatewright.errors import DataError
+from gatewright.tasks.data import LabelledSequences, Scaling, source_name
+from gatewright.tasks.data.labelled_series import LabelledSeries, SeriesReading, load_labelled_series, read_parts
+from gatewright.tasks.data.series_arrays import Layout
+from gatewright.tasks.data.series_batches import MeasuredSeries, SeriesBatches, Variation
+from gatewright.tasks.data.series_labels import LabelMeaning, class_names
+from gatewright.tasks.data.series_set import Missing, SeriesSet, Task
+from gatewright.tasks.objectives import Classes, Objective, Targets
+from gatewright.tasks.recipe import BidirectionalRecipe, Data, Encoding, Pooling, Sizes
+from gatewright.tasks.series_baselines import reached
+from gatewright.tasks.settings import setting
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gatewright.tasks.model import Model
+
+_PATCHES = 48  # that the longest series is read in
+
+
+@dataclass(frozen=True)
+class SeriesRecipe(BidirectionalRecipe):
+    """Each channel is standardised by the training part; what a network makes of the steps is pooled to the answer."""
+
+    earlier: ClassVar[Mapping[str, Any]] = {**BidirectionalRecipe.earlier, "patch": 1}
+
+    read: Literal["last", "mean", "max"] = setting("max", "what of the states says the answer")
+    patch: int = setting(0, "steps that are read as one; 0 reads the longest series in 48 patches", least=0)
+    updates: int = setting(1, "updates in an epoch, at least: few series are gone through several times", least=1)
+    vary: float = setting(0.0, "random changes of series to train on, in time, level and noise; 1 is usual", least=0)
+    held_out: float = setting(0.2, "share for a test where there is none", least=0.001, below=0.5)
+    validation: float | None = setting(
+        None, "share to validate with; none: as held_out, and of fewer than 100 series nothing", least=0, below=0.5
+    )
+    task: Task = setting("infer", "whether labels are classes or numbers")
+    missing: Missing = setting("refuse", "missing values: refused, the value before, or a line between neighbours")
+    layout: Layout = setting("infer", "axes of arrays (.npz, or in memory) behind that of the series")
+
+    def objective(self) -> Objective:
+        """Cross entropy of the classes; of numbers the squared error."""
+        return Targets() if self.task == "regression" else Classes()
+
+    def encoding(self) -> Encoding:
+        """Channels as they are, each standardised."""
+        return "standardised"
+
+    def pooling(self) -> Pooling:
+        """As it is set."""
+        return self.read
+
+    def network_class(self) -> "Callable[..., nn.Module]":
+        """One that answers in the units of the targets."""
+        from gatewright.tasks.series_network import SeriesNetwork
+
+        return SeriesNetwork
+
+    def network_options(self) -> Mapping[str, Any]:
+        """The patches."""
+        return {"patch": self.patch}
+
+    def described(self) -> dict[str, Any]:
+        """The patches, too."""
+        return {**super().described(), "patch": self.patch}
+
+    def reading(self) -> SeriesReading:
+        """How series are read."""
+        return SeriesReading(self.missing, self.task, self.layout)
+
+    def load(self, source: object) -> LabelledSeries:
+        """The series of a name, a path or of arrays, in parts."""
+        reading, seed = self.reading(), self.seed
+        source = "japanese-vowels" if source is None else source
+        return load_labelled_series(source, validation=self.validation, test=self.held_out, seed=seed, reading=reading)
+
+    def data(self, source: object) -> Data:
+        """The same, in batches of about equally long series."""
+        series = self.load(source)
+        train, scaling, meaning = series.parts.train, Scaling.of(series.parts.train.sequences.compact().values), series.meaning
+        measured = {name: part for name, part in series.parts._asdict().items() if name != "train" and len(part)}
+        variation = Variation(self.vary)
+        batches = SeriesBatches(train, self.batch, self.updates, seed=self.seed, scaling=scaling, variation=variation)
+        return Data(
+            {"train": batches, **{name: MeasuredSeries(part) for name, part in measured.items()}},
+            Sizes(len(series.channels), meaning.outputs, classes=meaning.classes or None, variables=series.channels),
+            measured=tuple(measured),
+            scaling=scaling,
+            fitted=self._fitted(train, meaning),
+            remarks=series.remarks,
+            signature=_signature(series, scaling, self.missing),
+        )
+
+    def _fitted(self, train: LabelledSequences, meaning: LabelMeaning) -> dict[str, Any]:
+        """What follows from the data where nobody asked for it."""
+        patch = math.ceil(int(train.sequences.lengths.max()) / _PATCHES)
+        task = "regression" if meaning.is_regression else "classification"
+        return {**({} if self.patch else {"patch": patch}), **({} if self.task == task else {"task": task})}
+
+    def told_of(self, fitted: Mapping[str, Any]) -> str:
+        """In what patches series are read, where that follows from the data."""
+        patch = fitted.get("patch", 1)
+        return f"{patch} steps are read as one (patch=1 reads each by itself)" if patch > 1 else ""
+
+    def prepare(self, network: "nn.Module", data: Data) -> None:
+        """Hand it the scaling of the channels, and that of the targets."""
+        super().prepare(network, data)
+        if "target_scaling" in data.signature:
+            scaling = data.signature["target_scaling"]
+            unscaled: Any = network.get_submodule("unscaled")
+            unscaled.take(Scaling(np.array(scaling["mean"]), np.array(scaling["deviation"])))
+
+    def evaluation(self, source: object, model: "Model") -> Data:
+        """What the model was trained for; of other data every series, in a part "test" where it has no parts."""
+        if source is None:
+            return super().evaluation(None, model)
+        first, second = read_parts(source, self.reading())
+        sets = {"test": first} if second is None else {"train": first, "test": second}
+        channels, meaning = model.sizes.variables or first.channels, _meaning_of(model)
+        for one in sets.values():
+            _check_known(one, meaning)
+        parts = {name: one.with_channels(channels) for name, one in sets.items()}
+        labelled = {
+            name: LabelledSequences(one.sequences, meaning.encoded(one), meaning.classes) for name, one in parts.items()
+        }
+        batches = {name: MeasuredSeries(part) for name, part in labelled.items()}
+        return Data(batches, model.sizes, measured=tuple(batches))
+
+    def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
+        """The nearest neighbour; or a ridge regression and the mean."""
+        parts: dict[str, Any] = {name: data.parts[name] for name in ("train", *data.measured)}
+        series: dict[str, LabelledSequences] = {name: part.series for name, part in parts.items()}
+        assert data.scaling is not None
+        return reached(series.pop("train"), series, data.scaling)
+
+
+def _signature(series: LabelledSeries, scaling: Scaling, missing: Missing) -> dict[str, Any]:
+    train, meaning = series.parts.train, series.meaning
+    lengths = train.sequences.lengths
+    signature: dict[str, Any] = {
+        "columns": {"channels": list(series.channels), "targets": list(meaning.targets)},
+        "scaling": {"mean": scaling.mean.tolist(), "deviation": scaling.deviation.tolist()},
+        "missing": missing,
+        "lengths": {"shortest": int(lengths.min()), "longest": int(lengths.max())},
+    }
+    if meaning.is_regression:
+        target = Scaling.of(train.labels)
+        signature["target_scaling"] = {"mean": target.mean.tolist(), "deviation": target.deviation.tolist()}
+    return signature
+
+
+def _meaning_of(model: "Model") -> LabelMeaning:
+    columns = model.signature.get("columns", {})
+    names = tuple(f"target {place}" for place in range(1, model.sizes.outputs + 1))
+    return LabelMeaning(model.sizes.classes or (), tuple(columns.get("targets", names)))
+
+
+def _check_known(series: SeriesSet, meaning: LabelMeaning) -> None:
+    """Refuse classes that the model does not know, with both lists."""
+    names = () if meaning.is_regression else class_names(series)
+    if set(names) - set(meaning.classes):
+        raise DataError(
+            f"{series.name} has classes that the model does not know",
+            expected=", ".join(meaning.classes),
+            got=", ".join(names),
+            do="give series of the classes that the model was trained on",
+            shell="give series of the classes that the model was trained on, with --data",
+        )
