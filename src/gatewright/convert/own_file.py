@@ -61,6 +61,8 @@ def _network(model: ModelFile) -> Network:
         return alone.noting(
             "the network corrects a naive forecast, which no layout can say: its layers were read alone"
         )
+    if said.get("patch", 1) != 1:
+        return alone.noting("the network reads patches of steps, which no layout can say: its layers were read alone")
     if "encoding" not in said or "pooling" not in said or len(model.layers) != 1:
         return alone
     parts, used = own_parts.of_recipe(said, stack, rest)

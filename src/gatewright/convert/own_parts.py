@@ -115,6 +115,10 @@ def of_recipe(settings: Said, layers: Sequence[Recurrent], tensors: Arrays) -> t
         raise ConversionError("the model says of itself what this version does not know", got=f"{encoding}, {pooling}")
     used = [*(f"encode.{one}" for one in ENCODERS[encoding]), "output.weight", "output.bias"]
     *encoder, weight, bias = (_array(name, tensors) for name in used)
+    if "unscaled.deviation" in tensors:  # numbers in the units of their targets
+        used += ["unscaled.mean", "unscaled.deviation"]
+        mean, deviation = (_array(name, tensors) for name in used[-2:])
+        weight, bias = weight * deviation[:, np.newaxis], bias * deviation + mean
     before = _encoder(encoding, encoder, settings)
     after: list[Part] = [_POOLS[pooling]()] if pooling in _POOLS else []
     last = layers[-1]

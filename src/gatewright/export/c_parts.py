@@ -96,7 +96,10 @@ def parts_of(network: Network) -> tuple[Part, ...]:
             shell="train the recipe with --set directions=forward, or export the model as ONNX, for whole sequences",
         )
     if network.encode == "standardised" and network.encoder:
-        parts.append(_plain("standard", _STANDARDISE, network.encoder))
+        repeated = {name: np.tile(one, network.patch) for name, one in network.encoder.items()}
+        parts.append(_plain("standard", _STANDARDISE, repeated))
+    if network.patches:
+        parts.append(_plain("patch", _DENSE, {"W": network.patches["weight"], "b": network.patches["bias"]}))
     for index, level in enumerate(network.levels):
         trace, constants = folded(record.trace, level.directions[0], level.sizes)
         parts.append(Part(f"l{index}" if len(network.levels) > 1 else "", trace, constants, level.sizes))

@@ -34,14 +34,17 @@ class Level:
 class Network:
     """A recurrent layer with its numbers; and around it, where `head` is there, what a recipe's network has.
 
-    Symbols (time, batch) or numbers (time, batch, features) -> `encode` -> the layer -> `pool` -> the head's matrix and
-    bias. Without a head the layer's own output is what is given out.
+    Symbols (time, batch) or numbers (time, batch, features) -> `encode` -> patches of steps, where the layer reads
+    several as one -> the layer -> `pool` -> the head's matrix and bias. Without a head the layer's own output is what is
+    given out.
     """
 
     layer: LayerRecord
     levels: tuple[Level, ...]
     encode: Encoding = "values"
     pool: Pooling = "each step"
+    patch: int = 1  # the steps that the layer reads as one
+    patches: Arrays | None = None  # {"weight": (features, patch * input), "bias": (features,)} where these are several
     encoder: Arrays | None = None  # {"weight"} of an embedding, {"mean", "deviation"} of what standardises
     head: Arrays | None = None  # {"weight": (outputs, features), "bias": (outputs,)}
     symbols: int = 0  # that a one-hot encoding knows
@@ -74,6 +77,8 @@ class Network:
         """The features that it reads where these are no symbols."""
         if self.forecast:
             return len(self.forecast.deviation)
+        if self.patches:
+            return self.patches["weight"].shape[1] // self.patch
         (axis,) = self.layer.trace.inputs[0].shape
         return self.levels[0].sizes[axis]
 
@@ -218,14 +223,28 @@ def _whole(model: ModelFile, said: Mapping[str, Any]) -> Network:
             _alone(model, record).levels,
             encode=said["encoding"],
             pool=said["pooling"],
+            patch=said.get("patch", 1),
+            patches={key: tensors[f"patch.{key}"] for key in ("weight", "bias")} if said.get("patch", 1) > 1 else None,
             encoder={key: tensors[f"encode.{key}"] for key in ENCODERS[said["encoding"]]},
-            head={key: tensors[f"output.{key}"] for key in ("weight", "bias")},
+            head=head_of(tensors),
             symbols=model.settings["inputs"],
             about={"task": model.task, "vocabulary": model.vocabulary, "classes": model.settings.get("classes")},
             forecast=forecast_of(_recipe(model), tensors) if "forecasts" in said else None,
         )
     except LookupError as error:
         raise ModelFileError(f"the model of the recipe {model.task!r} lacks {error}") from error
+
+
+def head_of(tensors: Arrays) -> Arrays:
+    """The last matrix and bias, which give numbers in the units of their targets where there are such.
+
+    Raises KeyError where a tensor is missing.
+    """
+    weight, bias = tensors["output.weight"], tensors["output.bias"]
+    if "unscaled.deviation" not in tensors:
+        return {"weight": weight, "bias": bias}
+    deviation, mean = tensors["unscaled.deviation"], tensors["unscaled.mean"]
+    return {"weight": weight * deviation[:, np.newaxis], "bias": bias * deviation + mean}
 
 
 def _levels(record: LayerRecord, tensors: Arrays) -> Iterator[Level]:

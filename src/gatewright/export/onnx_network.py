@@ -35,7 +35,7 @@ class _Builder:
         if network.forecast:
             return self._forecast(network.forecast)
         x = self._encoded(self._input())
-        ends = self._ends(x) if lengths else None
+        x, ends = self._patched(x, self._ends(x) if lengths else None)
         given = self._states() if states else {}
         result = self._layers(x, given, ends)
         self._output(self._pooled(result.output, ends))
@@ -96,6 +96,34 @@ class _Builder:
                 return graph.emit("Div", graph.emit("Sub", given, encoder["mean"]), encoder["deviation"])
             case "values":
                 return given
+
+    def _patched(self, x: Tensor, ends: Ends | None) -> tuple[Tensor, Ends | None]:
+        """The steps that the layer reads, where it reads several as one; zeros fill up the last patch of a row."""
+        graph, patches, size = self.graph, self.network.patches, self.network.patch
+        if not patches:
+            return x, ends
+        x = graph.emit("Where", ends.active[(..., None)], x, 0.0) if ends else x
+        steps, shape, features = self._steps(x), graph.shape(x), self.network.input_size
+        count = self._patches(steps)
+        none = graph.counts(0)
+        total = graph.emit("Mul", count, graph.count(size), kind=Kind.COUNT)
+        added = graph.emit("Sub", total, steps, kind=Kind.COUNT)
+        pads = graph.emit("Concat", none, none, none, added, none, none, ndim=1, kind=Kind.COUNT, axis=0)
+        batch = graph.slice(shape, 1, 2)
+        divided = graph.emit("Concat", count, graph.counts(size), batch, graph.counts(features), ndim=1,
+                             kind=Kind.COUNT, axis=0)  # fmt: skip
+        joined = graph.emit("Concat", count, batch, graph.counts(size * features), ndim=1, kind=Kind.COUNT, axis=0)
+        parts = graph.emit("Reshape", graph.emit("Pad", x, pads, ndim=3), divided, ndim=4)
+        flat = graph.emit("Reshape", graph.transpose(parts, 0, 2, 1, 3), joined, ndim=3)
+        weight, bias = (graph.initialiser(f"patch.{name}", patches[name]) for name in ("weight", "bias"))
+        read = graph.emit("Add", graph.emit("MatMul", flat, graph.transpose(weight, 1, 0)), bias)
+        return read, layers.ends_of(graph, read, self._patches(ends.lengths)) if ends else None
+
+    def _patches(self, steps: Tensor) -> Tensor:
+        """How many patches those steps are, of which the last may not be full."""
+        graph, size = self.graph, self.network.patch
+        whole = graph.emit("Add", steps, graph.count(size - 1), kind=Kind.COUNT)
+        return graph.emit("Div", whole, graph.count(size), kind=Kind.COUNT)
 
     def _one_hot(self, given: Tensor) -> Tensor:
         """Whole numbers first: runtimes have this operator for few types."""

@@ -21,7 +21,7 @@ def run(
     """
     if network.forecast:
         return _forecast(network, network.forecast, inputs), {}
-    values = _encoded(network, inputs)
+    values, lengths = _patched(network, _encoded(network, inputs), lengths)
     shapes = network.state_shapes()
     begin = states or {k: np.zeros((n, values.shape[1], size), values.dtype) for k, (n, size) in shapes.items()}
     finals: dict[str, list[Array]] = {state.name: [] for state in network.layer.trace.states}
@@ -85,6 +85,19 @@ def _encoded(network: Network, inputs: Array) -> Array:
             return (inputs - encoder["mean"]) / encoder["deviation"]
         case "values":
             return inputs
+
+
+def _patched(network: Network, values: Array, lengths: Array | None) -> tuple[Array, Array | None]:
+    """The steps that the layer reads, and how many of them each row has; zeros fill up a row's last patch."""
+    if not network.patches:
+        return values, lengths
+    (steps, batch, features), size = values.shape, network.patch
+    if lengths is not None:
+        values = np.where((np.arange(steps)[:, None] < lengths)[..., None], values, 0)
+        lengths = -(-lengths // size)
+    whole = np.concatenate([values, np.zeros((-steps % size, batch, features), values.dtype)])
+    parts = whole.reshape(-1, size, batch, features).swapaxes(1, 2).reshape(-1, batch, size * features)
+    return parts @ network.patches["weight"].T + network.patches["bias"], lengths
 
 
 def _pooled(network: Network, values: Array, lengths: Array | None) -> Array:

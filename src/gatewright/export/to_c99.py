@@ -186,7 +186,13 @@ def _input(network: Network, stack: Stack) -> str:
     if stack.symbols:
         return f"the number of a symbol, from 0 to {stack.symbols.count - 1}; no other is allowed"
     raw = " as they were measured" if network.encode == "standardised" else ""
-    return f"{_numbers(stack.parts[0].input_size)}{raw}"
+    patch = (
+        f": {network.patch} steps, the {_numbers(network.input_size)} of the first one first; repeat the means of the "
+        "standardisation where the last steps of a sequence are fewer"
+        if network.patches
+        else ""
+    )
+    return f"{_numbers(stack.parts[0].input_size)}{raw}{patch}"
 
 
 def _numbers(count: int) -> str:
