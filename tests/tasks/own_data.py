@@ -62,6 +62,7 @@ OWN_DATA: Mapping[str, Callable[[Path], str]] = {
     "images": small_images,
     "music": small_music,
     "sentiment": small_reviews,
+    "sequences": small_series,
     "series": small_table,
     "speakers": small_series,
     "words": small_words,

@@ -34,6 +34,7 @@ QUICKER = {
     "longlag": ["epochs=2", "iterations=4", "hidden=8", "lag=5"],
     "music": ["hidden=16"],
     "sentiment": ["hidden=8", "epochs=1", "words=20"],
+    "sequences": ["hidden=16"],
     "series": ["epochs=1", "history=24"],
     "speakers": ["hidden=16"],
     "text": ["tokens=10000", "epochs=1", "hidden=32"],

@@ -34,9 +34,8 @@ class Level:
 class Network:
     """A recurrent layer with its numbers; and around it, where `head` is there, what a recipe's network has.
 
-    Symbols (time, batch) or numbers (time, batch, features) -> `encode` -> patches of steps, where the layer reads
-    several as one -> the layer -> `pool` -> the head's matrix and bias. Without a head the layer's own output is what is
-    given out.
+    Symbols (time, batch) or numbers (time, batch, features) -> `encode` -> patches, where the layer reads several steps
+    as one -> the layer -> `pool` -> the head's matrix and bias. Without a head the layer's own output is given out.
     """
 
     layer: LayerRecord
@@ -44,7 +43,7 @@ class Network:
     encode: Encoding = "values"
     pool: Pooling = "each step"
     patch: int = 1  # the steps that the layer reads as one
-    patches: Arrays | None = None  # {"weight": (features, patch * input), "bias": (features,)} where these are several
+    patches: Arrays | None = None  # {"weight": (features, patch * input), "bias": (features,)} of several steps
     encoder: Arrays | None = None  # {"weight"} of an embedding, {"mean", "deviation"} of what standardises
     head: Arrays | None = None  # {"weight": (outputs, features), "bias": (outputs,)}
     symbols: int = 0  # that a one-hot encoding knows

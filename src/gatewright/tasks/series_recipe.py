@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from gatewright.errors import DataError
-from gatewright.tasks.data import LabelledSequences, Scaling, source_name
-from gatewright.tasks.data.labelled_series import LabelledSeries, SeriesReading, load_labelled_series, read_parts
+from gatewright.tasks.data import LabelledSequences, Scaling
+from gatewright.tasks.data.labelled_series import LabelledSeries, load_labelled_series
 from gatewright.tasks.data.series_arrays import Layout
 from gatewright.tasks.data.series_batches import MeasuredSeries, SeriesBatches, Variation
 from gatewright.tasks.data.series_labels import LabelMeaning, class_names
 from gatewright.tasks.data.series_set import Missing, SeriesSet, Task
+from gatewright.tasks.data.series_sources import SeriesReading, read_parts
 from gatewright.tasks.objectives import Classes, Objective, Targets
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Encoding, Pooling, Sizes
 from gatewright.tasks.series_baselines import reached
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from gatewright.tasks.model import Model
+    from gatewright.tasks.predict import Predictor
 
 _PATCHES = 48  # that the longest series is read in
 
@@ -84,7 +86,8 @@ class SeriesRecipe(BidirectionalRecipe):
     def data(self, source: object) -> Data:
         """The same, in batches of about equally long series."""
         series = self.load(source)
-        train, scaling, meaning = series.parts.train, Scaling.of(series.parts.train.sequences.compact().values), series.meaning
+        train, meaning = series.parts.train, series.meaning
+        scaling = Scaling.of(train.sequences.compact().values)
         measured = {name: part for name, part in series.parts._asdict().items() if name != "train" and len(part)}
         variation = Variation(self.vary)
         batches = SeriesBatches(train, self.batch, self.updates, seed=self.seed, scaling=scaling, variation=variation)
@@ -133,6 +136,12 @@ class SeriesRecipe(BidirectionalRecipe):
         batches = {name: MeasuredSeries(part) for name, part in labelled.items()}
         return Data(batches, model.sizes, measured=tuple(batches))
 
+    def predictor(self, model: "Model") -> "Predictor":
+        """The class of each series and all probabilities; or the numbers of its targets."""
+        from gatewright.tasks.series_predictor import SeriesPredictor
+
+        return SeriesPredictor(model)
+
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
         """The nearest neighbour; or a ridge regression and the mean."""
         parts: dict[str, Any] = {name: data.parts[name] for name in ("train", *data.measured)}
@@ -148,6 +157,7 @@ def _signature(series: LabelledSeries, scaling: Scaling, missing: Missing) -> di
         "columns": {"channels": list(series.channels), "targets": list(meaning.targets)},
         "scaling": {"mean": scaling.mean.tolist(), "deviation": scaling.deviation.tolist()},
         "missing": missing,
+        "key": series.key,
         "lengths": {"shortest": int(lengths.min()), "longest": int(lengths.max())},
     }
     if meaning.is_regression:

@@ -48,8 +48,8 @@ def test_other_series_of_the_same_classes_are_measured(run: tuple[Result, Model,
     with pytest.raises(DataError) as caught:
         evaluate(run[1], other)
     assert str(caught.value) == (
-        "the data does not fit the model\n  expected: the classes high, low\n  got: the classes low, upper\n"
-        "  do: give data of the kind that the model was trained on"
+        f"{other} has classes that the model does not know\n  expected: high, low\n  got: low, upper\n"
+        "  do: give series of the classes that the model was trained on"
     )
 
 
@@ -69,5 +69,7 @@ def test_japanese_vowels_by_name(shared_data: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_folder_without_series(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
-    with pytest.raises(DataError, match=r"holds no labelled series\n  expected: \*.ts, or a folder for each class"):
+    with pytest.raises(
+        DataError, match=r"holds no series\n  expected: a row for each: its label, .*\n  got: 'nothing'"
+    ):
         Speakers().data(str(tmp_path))

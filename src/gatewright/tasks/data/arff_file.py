@@ -1,7 +1,7 @@
 """The `.arff` format of Weka as the UCR and UEA archives write it: a case a line, the label last.
 
 A univariate case is its values as attributes; a multivariate one is a relational attribute, a quoted text in which each
-channel is a line ("\\n" between them). https://waikato.github.io/weka-wiki/formats_and_processing/arff_stable/ describes it.
+channel is a line ("\\n" between them). https://waikato.github.io/weka-wiki/formats_and_processing/arff_stable/
 """
 
 import re

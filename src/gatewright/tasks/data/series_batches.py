@@ -31,10 +31,7 @@ class Variation:
     def apply(self, series: NDArray[np.float32], deviation: NDArray[np.float64], draw: np.random.Generator) -> None:
         """Change that series (steps, channels) in place."""
         steps, channels = series.shape
-        if steps > 1:
-            moved = _interpolated(series, self._times(steps, draw))
-        else:
-            moved = series
+        moved = _interpolated(series, self._times(steps, draw)) if steps > 1 else series
         factors = np.exp(self.strength * self.scale * draw.normal(size=channels))
         noise = self.strength * self.noise * deviation * draw.normal(size=series.shape)
         series[...] = moved * factors + noise

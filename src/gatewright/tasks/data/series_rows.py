@@ -34,9 +34,10 @@ def read_rows(path: Path, labels: Labels = "first") -> SeriesSet:
     Tabs, semicolons, commas or spaces divide the fields.
     """
     rows = list(_rows(path))
-    if not rows:
-        raise DataError(f"{path} holds no series", expected="a row for each: its label, and a value a step")
-    width = len(rows[0].fields)
+    width = len(rows[0].fields) if rows else 0
+    if width < _FEWEST:
+        got = repr(" ".join(rows[0].fields)[:60]) if rows else "no row"
+        raise DataError(f"{path} holds no series", expected="a row for each: its label, and a value a step", got=got)
     for row in rows:
         if len(row.fields) != width:
             raise DataError(
@@ -65,7 +66,7 @@ def _rows(path: Path) -> Iterator[_Row]:
     for number, line in enumerate(text_lines(path), 1):
         if line.strip():
             separator = next((sign for sign in "\t;," if sign in line), None)  # else spaces
-            yield _Row(number, [text.strip() for text in line.strip().split(separator)])
+            yield _Row(number, [text.strip() for text in line.split(separator)])
 
 
 def _is_value(text: str) -> bool:
@@ -84,7 +85,7 @@ def _refuse_long_form(path: Path, names: NDArray[np.str_] | None, values: Sequen
     seconds = [float(row[0, 0]) for row in values]
     pairs = [(before, after) for before, after in pairwise(zip(firsts, seconds, strict=True)) if before[0] == after[0]]
     counts = all(after[1] - before[1] > 0 and after[1] % 1 == before[1] % 1 == 0 for before, after in pairs)
-    if len(pairs) > len(firsts) // 2 and counts:
+    if 2 * len(pairs) >= len(firsts) and counts:
         raise DataError(
             f"{path}: the rows look like steps, with an id and a time before their values",
             expected="a header that names the columns, such as id,time,x,y,label; or a series in each row",

@@ -53,12 +53,12 @@ class SeriesSet:
             labels=None if self.labels is None else self.labels[numbers],
         )
 
-    def with_channels(self, channels: Sequence[str]) -> Self:
-        """The same with its channels in that order; those that are not named are left out.
+    def with_channels(self, channels: Sequence[str] | None) -> Self:
+        """The same with its channels in that order; those that are not named are left out. None leaves all as they are.
 
         Raises DataError, with both lists, where a channel is not there.
         """
-        if self.channels == tuple(channels):
+        if channels is None or self.channels == tuple(channels):
             return self
         if set(channels) - set(self.channels):
             raise DataError(
