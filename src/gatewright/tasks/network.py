@@ -87,13 +87,7 @@ class Network(nn.Module):
         patch: int = 1,
     ) -> None:
         super().__init__()
-        encoders: dict[Encoding, Callable[[], tuple[nn.Module, int]]] = {
-            "values": lambda: (nn.Identity(), sizes.inputs),
-            "standardised": lambda: (Standardised(sizes.inputs), sizes.inputs),
-            "one-hot": lambda: (OneHot(sizes.inputs), sizes.inputs),
-            "embedding": lambda: (nn.Embedding(sizes.inputs, hidden), hidden),
-        }
-        self.encode, features = encoders[encode]()
+        self.encode, features = _encoder(encode, sizes, hidden)
         self.patch = Patches(features, hidden, patch) if patch > 1 else None
         features = hidden if patch > 1 else features
         self.input_dropout = Dropout(input_dropout, per=dropout_per)
@@ -147,6 +141,19 @@ class Network(nn.Module):
         """The packed matrices that multiply a state, of every layer."""
         named = self.recurrent.named_parameters()
         return {name: one for name, one in named if name.startswith("U") and one.dim() > 1}
+
+
+def _encoder(encode: Encoding, sizes: Sizes, hidden: int) -> tuple[nn.Module, int]:
+    """What the inputs go through first, and how many features it gives."""
+    match encode:
+        case "values":
+            return nn.Identity(), sizes.inputs
+        case "standardised":
+            return Standardised(sizes.inputs), sizes.inputs
+        case "one-hot":
+            return OneHot(sizes.inputs), sizes.inputs
+        case "embedding":
+            return nn.Embedding(sizes.inputs, hidden), hidden
 
 
 def _pool(pool: Pooling, *, bidirectional: bool) -> Pool | None:

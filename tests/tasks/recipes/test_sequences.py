@@ -1,0 +1,166 @@
+"""The recipe `sequences`: series of any form in, classes or numbers out, also from exported files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import gatewright as gw
+from gatewright.errors import DataError, OptionError
+from gatewright.export.onnx_check import differences
+from gatewright.tasks.data.series_batches import Variation
+from gatewright.tasks.recipes.sequences import Sequences
+from gatewright.tasks.run import Run
+from tests.tasks.data.test_series_file import put
+
+SMALL = {"hidden": 8, "epochs": 6, "updates": 20, "patch": 3, "rate": 0.02}
+STEPS = 20
+
+
+def waves(count: int, random: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+    """Series (count, steps, 2) of slow and of fast waves, in units of their own, and which they are."""
+    speeds = np.where(np.arange(count) % 2, 0.5, 1.5)
+    phases = random.uniform(0, 6, (count, 1))
+    first = np.sin(speeds[:, np.newaxis] * np.arange(STEPS) + phases)
+    series = np.stack([1000 + 100 * first, 1e-3 * random.normal(size=(count, STEPS))], -1).astype(np.float32)
+    return series, np.where(np.arange(count) % 2, "slow", "fast")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A model that tells waves apart, trained on arrays."""
+    out = tmp_path_factory.mktemp("sequences") / "run"
+    return gw.tasks.train("sequences", data=waves(60, np.random.default_rng(1)), out=out, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def regression(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A model that tells the speed of a wave, in units of 1e-9."""
+    random = np.random.default_rng(2)
+    speeds = random.uniform(0.2, 1.2, 80)
+    series = np.sin(speeds[:, np.newaxis] * np.arange(STEPS) + random.uniform(0, 6, (80, 1)))
+    out = tmp_path_factory.mktemp("sequences-regression") / "run"
+    return gw.tasks.train("sequences", data=(series, speeds * 1e-9), out=out, **{**SMALL, "epochs": 10})
+
+
+def test_waves_are_told_apart_by_name(run: Run) -> None:
+    assert run.result is not None
+    assert run.result.metrics["test"]["accuracy"] == 1.0
+    assert list(run.result.baselines["test"]) == ["accuracy of 1-nearest neighbour"]
+    assert run.model.signature["lengths"] == {"shortest": STEPS, "longest": STEPS}
+    assert run.model.recipe.settings()["task"] == "classification"
+
+
+def test_answers_are_those_of_the_network_called_by_hand(run: Run) -> None:
+    series, labels = waves(9, np.random.default_rng(3))
+    answers = run.predict([*series[:4], *series[4:, :13]])
+    assert list(answers.columns) == ["row", "class", "probability", "p_fast", "p_slow"]
+    assert answers["class"].tolist() == labels.tolist()
+    short = torch.from_numpy(series[4:, :13]).transpose(0, 1)
+    with torch.no_grad():
+        scores = run.model.network(torch.cat([short, torch.full((8, 5, 2), 1e6)]), None, torch.full((5,), 13))[0]
+        alone = run.model.network(short)[0]
+    torch.testing.assert_close(scores, alone)
+    np.testing.assert_allclose(answers["p_slow"][4:], alone.softmax(-1)[:, 1].double(), rtol=1e-5)
+    top = run.predict(series, top=1)
+    assert list(top.columns) == ["row", "class_1", "probability_1"]
+
+
+def test_the_onnx_file_gives_the_same_answers(run: Run, regression: Run, tmp_path: Path) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    for trained in (run, regression):
+        assert trained.folder is not None
+        for lengths in (False, True):
+            file = gw.export.onnx(trained.folder, tmp_path / "model.onnx", lengths=lengths)
+            assert all(one.fits for one in differences(trained.folder, file.path))
+        series = waves(5, np.random.default_rng(4))[0].swapaxes(0, 1)[..., : trained.model.sizes.inputs]
+        ends = np.array([STEPS, 1, 7, 12, 3])
+        (got,) = ort.InferenceSession(tmp_path / "model.onnx").run(None, {"input": series, "lengths": ends})
+        with torch.no_grad():
+            want = trained.model.network(torch.from_numpy(series.copy()), None, torch.from_numpy(ends))[0].numpy()
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5 * np.abs(want).max())
+
+
+def test_numbers_are_told_in_the_units_of_their_target(regression: Run) -> None:
+    assert regression.result is not None
+    reached, simple = regression.result.metrics["test"], regression.result.baselines["test"]
+    assert set(simple) == {"rmse of ridge regression", "rmse of the mean"}
+    assert reached["rmse"] < 0.5 * simple["rmse of the mean"]
+    assert regression.model.recipe.settings()["task"] == "regression"
+    series = np.sin(0.7 * np.arange(STEPS))[np.newaxis]
+    answers = regression.predict(series)
+    assert list(answers.columns) == ["row", "label"]
+    assert answers["label"][0] == pytest.approx(0.7e-9, rel=0.3)
+    with pytest.raises(OptionError, match="option 'top' is of classes, and the model tells numbers"):
+        regression.predict(series, top=2)
+    assert regression.evaluate((series, [0.7e-9]))["test"]["rmse"] == pytest.approx(
+        abs(answers["label"][0] - 0.7e-9), rel=1e-4
+    )
+
+
+def test_channels_of_a_file_go_by_their_names(tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    series, labels = waves(20, random)
+    for place, (one, label) in enumerate(zip(series, labels, strict=True)):
+        rows = "".join(f"{first},{second}\n" for first, second in one)
+        put(tmp_path / "data" / label / f"{place:02}.csv", f"wave,noise\n{rows}")
+    trained = gw.tasks.train("sequences", data=tmp_path / "data", out=tmp_path / "run", **{**SMALL, "epochs": 1})
+    assert trained.model.sizes.variables == ("wave", "noise")
+    whole = trained.predict(tmp_path / "data")
+    assert whole["file"][0] == str(tmp_path / "data" / "fast" / "00.csv")
+    turned = "".join(f"{second},7,{first}\n" for first, second in series[0])
+    answer = trained.predict(put(tmp_path / "one.csv", f"noise,other,wave\n{turned}"))
+    assert answer["p_fast"][0] == pytest.approx(whole["p_fast"][0], rel=1e-4)
+    with pytest.raises(DataError) as caught:
+        trained.predict(put(tmp_path / "two.csv", "noise,other\n1,2\n3,4\n"))
+    assert str(caught.value) == (
+        f"{tmp_path / 'two.csv'} lacks channels that the model reads\n  expected: wave, noise\n  got: noise, other\n"
+        "  do: give each channel the name that it had in training"
+    )
+
+
+def test_patches_follow_from_the_longest_series_where_nobody_asks() -> None:
+    series = np.random.default_rng(6).normal(size=(20, 100, 1))
+    data = Sequences().data((series, ["a", "b"] * 10))
+    assert data.fitted == {"patch": 3, "task": "classification"}
+    assert Sequences().told_of(data.fitted) == "3 steps are read as one (patch=1 reads each by itself)"
+    assert Sequences(patch=1, task="classification").data((series, ["a", "b"] * 10)).fitted == {}
+
+
+def test_few_series_are_gone_through_again_each_time_changed() -> None:
+    series = np.random.default_rng(7).normal(size=(20, 30, 2))
+    batches = Sequences(batch=8, updates=10).data((series, ["a", "b"] * 10)).parts["train"]
+    assert len(batches) == 10
+    first = batches.batch(0, 0)
+    np.testing.assert_array_equal(first.inputs, batches.batch(0, 0).inputs)
+    plain = Sequences(batch=8, updates=10, vary=0).data((series, ["a", "b"] * 10)).parts["train"]
+    epoch = [plain.batch(0, place) for place in range(10)]
+    seen = np.concatenate([batch.inputs[0] for batch in epoch])
+    assert len(np.unique(seen.round(6), axis=0)) == 16
+    assert not np.array_equal(first.inputs, plain.batch(0, 0).inputs)
+
+
+def test_changes_keep_the_length_and_grow_with_their_strength() -> None:
+    series = np.sin(np.arange(50, dtype=np.float32))[:, np.newaxis]
+    moved = []
+    for strength in (0.0, 0.5, 2.0):
+        changed = series.copy()
+        Variation(strength).apply(changed, np.ones(1), np.random.default_rng(0))
+        moved.append(float(np.abs(changed - series).mean()))
+    assert moved[0] == pytest.approx(0, abs=1e-6)
+    assert moved[0] < moved[1] < moved[2] < 2
+    single = np.ones((1, 1), np.float32)
+    Variation(1.0).apply(single, np.ones(1), np.random.default_rng(0))
+    assert np.isfinite(single).all()
+
+
+def test_classes_that_the_model_does_not_know(run: Run) -> None:
+    series, _ = waves(4, np.random.default_rng(8))
+    with pytest.raises(DataError) as caught:
+        run.evaluate((series, ["slow", "fast", "still", "slow"]))
+    assert str(caught.value) == (
+        "data in memory has classes that the model does not know\n  expected: fast, slow\n  got: fast, slow, still\n"
+        "  do: give series of the classes that the model was trained on"
+    )
