@@ -52,7 +52,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def example(model: Model) -> np.ndarray:
     generator = np.random.default_rng(0)
-    if model.recipe.encoding() in ("one-hot", "embedding"):
+    if model.recipe.input_encoding() in ("one-hot", "embedding"):
         return generator.integers(0, model.sizes.inputs, (7, 3))
     return generator.normal(size=(7, 3, model.sizes.inputs)).astype(np.float32)
 

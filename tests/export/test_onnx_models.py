@@ -55,7 +55,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def inputs(model: Model, steps: int, batch: int, rng: np.random.Generator) -> np.ndarray:
-    if model.recipe.encoding() in ("one-hot", "embedding"):
+    if model.recipe.input_encoding() in ("one-hot", "embedding"):
         return rng.integers(0, model.sizes.inputs, (steps, batch))
     return rng.normal(size=(steps, batch, model.sizes.inputs)).astype(np.float32)
 
@@ -120,7 +120,7 @@ class Made(Recipe):
     over: str = setting("each step", "what of the states reaches the output")
     both: bool = setting(False, "whether the layer reads both ways")
 
-    def encoding(self) -> Any:
+    def input_encoding(self) -> Any:
         return self.encode
 
     def pooling(self) -> Any:

@@ -76,8 +76,12 @@ def test_no_text_is_short_enough(tmp_path: Path) -> None:
 def test_data_that_does_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "texts.csv"
     path.write_text("one,two,three\n1,2,3\n")
-    with pytest.raises(DataError, match=r"texts.csv, line 1: a labelled text has two columns"):
+    with pytest.raises(DataError) as caught:
         Sentiment().data(str(path))
+    assert caught.value.in_shell() == (
+        f"{path} does not show which are the columns of the texts and of the labels\n  got: one, two, three\n"
+        "  do: name them: add --set text=COLUMN --set label=COLUMN"
+    )
     path.write_text("text,label\nfine,good\ndull,\n")
     with pytest.raises(DataError, match=r"texts.csv, line 3: the label is missing"):
         Sentiment().data(str(path))

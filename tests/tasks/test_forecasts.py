@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data import Cuts, Scaling, best_season, load_series, seasonal_naive
 from gatewright.tasks.model import load_model
 from gatewright.tasks.objectives import Forecasts
@@ -42,7 +43,7 @@ def test_what_is_reported(run: tuple[Result, Path]) -> None:
     assert set(measured) == {"loss", "mae", "mse", "naive_mae", "coverage", "skill"}
     assert measured["skill"] == pytest.approx(1 - measured["mae"] / measured["naive_mae"])
     assert 0 <= measured["coverage"] <= 1
-    values = load_series(folder / "waves.csv", ["wave"]).values
+    values = load_series(folder / "waves.csv", SeriesColumns(target="wave")).single().values
     cuts = Cuts.shares(120)
     scaled = Scaling.of(values[: cuts.train]).apply(values)
     errors = [np.abs(scaled[t : t + 4] - scaled[t - 6 : t - 2]).mean() for t in range(cuts.validation, 120 - 3)]
@@ -114,7 +115,7 @@ def test_a_forecast_of_numbers_as_they_were_measured(kind: str, tmp_path: Path) 
     data = made.data(source)
     network = made.network(data.sizes, "gru").eval()
     made.prepare(network, data)
-    values = load_series(source).values
+    values = load_series(source).single().values
     scaling = Scaling.of(values[: Cuts.shares(120).train])
     past = scaling.apply(values[40:52])[:, None]
     scaled = network(torch.from_numpy(np.concatenate([past, seasonal_naive(past, 5, 4)])))[0]
@@ -125,7 +126,7 @@ def test_a_forecast_of_numbers_as_they_were_measured(kind: str, tmp_path: Path) 
 
 def test_a_model_file_keeps_the_scaling_and_the_season(run: tuple[Result, Path]) -> None:
     network = load_model(run[1] / "run").network
-    values = load_series(run[1] / "waves.csv", ["wave"]).values[: Cuts.shares(120).train]
+    values = load_series(run[1] / "waves.csv", SeriesColumns(target="wave")).single().values[: Cuts.shares(120).train]
     assert_parity(network.scaling.mean, values.mean(0), dtype="float32", steps=1)
     assert_parity(network.scaling.deviation, values.std(0), dtype="float32", steps=1)
     assert network.season == 6
@@ -194,7 +195,7 @@ def test_data_that_does_not_fit(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match="the part is too short for one window"):
         Series.configured(["history=40", "horizon=4"]).data(waves(tmp_path, steps=50))
-    with pytest.raises(OptionError, match="the series has no such variable"):
+    with pytest.raises(OptionError, match="waves.csv has no column 'level'\n  expected: one of time, wave, five"):
         Series.configured(["variables=wave,level"]).data(waves(tmp_path))
     with pytest.raises(OptionError, match="the season is longer than the history"):
         Series.configured(["history=6", "horizon=2", "season=7"]).data(waves(tmp_path)).parts["train"].batch(0, 0)
@@ -214,5 +215,5 @@ def test_another_series_is_measured_by_its_own_scale(run: tuple[Result, Path], t
     wide.write_text("wave,other\n" + "\n".join(f"{t % 6},{t}" for t in range(120)) + "\n")
     assert set(evaluate(model, str(wide))) == {"validation", "test"}
     wide.write_text("level\n" + "\n".join(f"{t % 6}.5" for t in range(120)) + "\n")
-    with pytest.raises(OptionError, match="the series has no such variable"):
+    with pytest.raises(OptionError, match="wide.csv has no column 'wave'\n  expected: one of level"):
         evaluate(model, str(wide))

@@ -1,13 +1,14 @@
 """What recipes that tell texts apart have in common."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from gatewright.errors import DataError
 from gatewright.tasks.classifier import Classifier
+from gatewright.tasks.columns import TextColumns
 from gatewright.tasks.data import (
     UNKNOWN,
     LabelledSequences,
@@ -20,8 +21,7 @@ from gatewright.tasks.data import (
     source_name,
     tokeniser,
 )
-from gatewright.tasks.data.sources import existing
-from gatewright.tasks.data.tables import rows_of
+from gatewright.tasks.data.labelled_texts import read_texts
 from gatewright.tasks.predict import Examples
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Direction, Encoding, Pooling, Sizes
 from gatewright.tasks.settings import setting
@@ -33,7 +33,7 @@ _MEASURED_ROWS = 100
 
 
 @dataclass(frozen=True)
-class TextClassifier(BidirectionalRecipe, Classifier):
+class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
     """The class of a text, from the mean over its words of what a network makes of them."""
 
     pool: ClassVar[Pooling] = "mean"
@@ -50,7 +50,7 @@ class TextClassifier(BidirectionalRecipe, Classifier):
     held_out: float = setting(0.1, "share to validate with, where the data has no such part", least=0.001, below=0.5)
     embedding_init: str = setting("normal(0.1)", "initialiser of the embedding")
 
-    def encoding(self) -> Encoding:
+    def input_encoding(self) -> Encoding:
         """Numbers of words."""
         return "embedding"
 
@@ -62,7 +62,8 @@ class TextClassifier(BidirectionalRecipe, Classifier):
         """The parts of the data; what it lacks of them is held out, by seed."""
         source = self.texts if source is None else source
         name, divide = source_name(source), tokeniser(self.tokenise)
-        found = load_labelled_texts(source, validation=self.held_out, seed=self.seed)
+        loaded = load_labelled_texts(source, self, validation=self.held_out, seed=self.seed)
+        found = loaded.parts
         vocabulary = WordVocabulary.from_counts(count_words(found.train.sequences, divide), size=self.words)
         train = self._chosen(encode_texts(found.train, divide, vocabulary), name)
         parts = {
@@ -75,19 +76,20 @@ class TextClassifier(BidirectionalRecipe, Classifier):
             Sizes(len(vocabulary), len(found.train.classes), vocabulary.symbols, found.train.classes),
             measured=tuple(parts),
             origin={"texts": name, "classes": found.train.counts(), "train": len(train)},
+            remarks=loaded.remarks,
         )
 
     def examples(self, source: object, model: "Model") -> Examples:
-        """The texts of a list, or those in the first column of a table, as numbers of the words that are known."""
-        texts, keys = _texts_of(source)
+        """The texts of a list, a table or a file of lines, as numbers of the words that are known."""
+        found = read_texts(source, self)
         divide, vocabulary = tokeniser(self.tokenise), WordVocabulary((model.sizes.vocabulary or ())[1:])
-        return Examples(Ragged.join([vocabulary.encode(divide(text) or [UNKNOWN]) for text in texts]), keys)
+        return Examples(Ragged.join([vocabulary.encode(divide(text) or [UNKNOWN]) for text in found.texts]), found.keys)
 
     def evaluation(self, source: object, model: "Model") -> Data:
         """The parts of the data; of other data the same, in the words that the model knows."""
         if source is None:
             return super().evaluation(None, model)
-        found = load_labelled_texts(source, validation=self.held_out, seed=self.seed)
+        found = load_labelled_texts(source, self, validation=self.held_out, seed=self.seed).parts
         if len(found.train.classes) != model.sizes.outputs:
             raise DataError(
                 f"{source_name(source)} has other classes than the model",
@@ -114,15 +116,6 @@ class TextClassifier(BidirectionalRecipe, Classifier):
                 do="raise it (--set longest=...), or have texts cut (--set longer=cut)",
             )
         return short
-
-
-def _texts_of(source: object) -> tuple[list[str], Mapping[str, Sequence[int]]]:
-    """The texts of a list, or of a table's first column, and where each stands."""
-    if isinstance(source, list | tuple):
-        texts = [str(text) for text in cast("Sequence[object]", source)]
-        return texts, {"line": range(1, len(texts) + 1)}
-    rows = list(rows_of(existing(source, "labelled texts")))
-    return [row.fields[0] for row in rows], {"line": [row.line for row in rows]}
 
 
 def _measured(texts: LabelledSequences) -> RaggedBatches:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data import (
     Cuts,
     ForecastBatches,
@@ -128,7 +129,7 @@ class Forecasting(Recipe):
         with torch.no_grad():
             outputs = network.forecast(past.to(next(network.parameters()).device))
         ends = [one[:, 0].cpu().numpy() for one in self.objective().quantiles(outputs)]
-        last = f" after {found.times[-1]}" if found.times is not None else " after the end"
+        last = f" after {found.times.spelled()[-1]}" if found.times is not None else " after the end"
         return {
             f"{variable}{last}": "\n".join(
                 f"+{step}: {middle:.4g} ({low:.4g} to {high:.4g})"
@@ -140,7 +141,7 @@ class Forecasting(Recipe):
         }
 
     def _found(self, source: object) -> tuple[Series, Cuts]:
-        found = load_series(source, [one.strip() for one in self.variables.split(",") if one.strip()])
+        found = load_series(source, SeriesColumns(target=self.variables)).single()
         known = find(source) if isinstance(source, str) else None
         if known is not None and known.name in _ETT:
             return found, Cuts.ett_hourly()

@@ -108,7 +108,7 @@ class CharacterModel(LanguageModel):
         """Characters."""
         return Characters(sizes)
 
-    def encoding(self) -> Encoding:
+    def input_encoding(self) -> Encoding:
         """As it is set."""
         return self.symbols
 
@@ -176,7 +176,7 @@ class WordModel(LanguageModel):
         """Words."""
         return Words(sizes)
 
-    def encoding(self) -> Encoding:
+    def input_encoding(self) -> Encoding:
         """Numbers of words."""
         return "embedding"
 

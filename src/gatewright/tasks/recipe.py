@@ -160,7 +160,7 @@ class Recipe(ABC):
     def objective(self) -> Objective:
         """What is made small, and what is reported."""
 
-    def encoding(self) -> Encoding:
+    def input_encoding(self) -> Encoding:
         """How the inputs reach the recurrent layers: as the numbers that they are, or as symbols."""
         return "values"
 
@@ -186,7 +186,7 @@ class Recipe(ABC):
         return self.network_class()(
             cell,
             sizes,
-            encode=self.encoding(),
+            encode=self.input_encoding(),
             pool=self.pooling(),
             hidden=self.hidden,
             layers=self.layers,
@@ -219,7 +219,7 @@ class Recipe(ABC):
 
     def described(self) -> dict[str, Any]:
         """What a model file says of the network around its layers, so that it can be read without the recipe."""
-        return {"encoding": self.encoding(), "pooling": self.pooling()}
+        return {"encoding": self.input_encoding(), "pooling": self.pooling()}
 
     def evaluation(self, source: object, model: "Model") -> Data:
         """The data to measure a saved model on: what it was trained for, or that of a name or path."""

@@ -51,7 +51,7 @@ class SeriesRecipe(BidirectionalRecipe):
         """Cross entropy of the classes; of numbers the squared error."""
         return Targets() if self.task == "regression" else Classes()
 
-    def encoding(self) -> Encoding:
+    def input_encoding(self) -> Encoding:
         """Channels as they are, each standardised."""
         return "standardised"
 

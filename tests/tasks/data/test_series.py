@@ -1,6 +1,5 @@
 """Tables of numbers, and forecasting from them."""
 
-import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,117 +8,9 @@ import pytest
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data import Cuts, Scaling, WindowBatches, load_series, seasonal_naive
-from gatewright.tasks.data.series import read_series
-from gatewright.tasks.data.tables import rows_of
-
-TABLE = "date,load,heat\n2020-01,1,2.5\n2020-02,-3e-1,4\n"
 
 
-def put(path: Path, text: str, encoding: str = "utf-8") -> Path:
-    path.write_bytes(text.encode(encoding))
-    return path
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        TABLE,
-        TABLE.replace(",", "\t"),
-        TABLE.replace(",", ";"),
-        TABLE.replace("\n", "\r\n"),
-        TABLE.removesuffix("\n"),
-        "\ufeff" + TABLE,
-        TABLE.replace("\n", "\n\n"),
-        TABLE.replace("date", ""),
-        TABLE.replace("2020-01", '"2020-01"').replace("2.5", '"2.5"'),
-    ],
-    ids=["comma", "tab", "semicolon", "windows", "no end", "mark", "empty lines", "no name", "quoted"],
-)
-def test_a_table_is_read_however_it_was_written(tmp_path: Path, text: str) -> None:
-    found = read_series(put(tmp_path / "any.csv", text))
-    assert found.names == ("load", "heat")
-    assert found.values.tolist() == [[1, 2.5], [-0.3, 4]]
-    assert found.times is not None
-    assert found.times.tolist() == ["2020-01", "2020-02"]
-
-
-@pytest.mark.parametrize(
-    ("text", "names", "values", "times"),
-    [
-        ("1,2\n3,4\n", ("column 1", "column 2"), [[1, 2], [3, 4]], None),
-        ("a,b\n1,2\n3,4\n", ("a", "b"), [[1, 2], [3, 4]], None),
-        ("mon,2\ntue,4\n", ("column 2",), [[2], [4]], ["mon", "tue"]),
-        ("value\n1\n2\n", ("value",), [[1], [2]], None),
-        ("5\n6\n", ("column 1",), [[5], [6]], None),
-        (",a\n0,1\n1,2\n", ("a",), [[1], [2]], ["0", "1"]),
-        ("7,8\n", ("column 1", "column 2"), [[7, 8]], None),
-    ],
-)
-def test_headers_and_times_are_told_from_numbers(
-    tmp_path: Path, text: str, names: tuple[str, ...], values: list[list[float]], times: list[str] | None
-) -> None:
-    found = read_series(put(tmp_path / "any.csv", text))
-    assert (found.names, found.values.tolist()) == (names, values)
-    assert (None if found.times is None else found.times.tolist()) == times
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", " is empty"),
-        ("\n\n", " holds no rows"),
-        (
-            TABLE + "2020-03,1\n",
-            ", line 4: the row has too many or too few fields\n  expected: 3 fields divided by commas",
-        ),
-        (TABLE + "2020-03,1,2,3\n", ", line 4: the row has too many .*\n.*\n  got: 4: '2020-03,1,2,3'"),
-        (TABLE + "2020-03,,1\n", ", line 4, 'load': a value is missing\n.*\n  got: ''\n  do: fill in the value"),
-        (TABLE + "2020-03,1,NaN\n", ", line 4, 'heat': a value is missing\n.*\n  got: 'NaN'"),
-        (TABLE + "2020-03,1,inf\n", ", line 4, 'heat': this is no finite number\n.*\n  got: 'inf'"),
-        (TABLE + "2020-03,1,much\n", ", line 4, 'heat': this is no finite number\n.*\n  got: 'much'"),
-        (TABLE + "2020-03,1", ", line 4: the row has too many or too few fields"),
-        (
-            TABLE + '2020-03,"1,2\n',
-            ", line 4: the row cannot be divided into fields\n.*\n  got: unexpected end of data",
-        ),
-        ("a;b\n1,5;2\n", ", line 2, 'a': this is no finite number\n.*\n  got: '1,5'\n  do: write a decimal point"),
-        ("a,b\nNaN,2\n1,3\n", ", line 2, 'a': a value is missing\n.*\n  got: 'NaN'"),
-        ("a,b\nx,2\n1,3\n", ", line 2, 'a': this is no finite number\n.*\n  got: 'x'"),
-        ("date,load\n", ", line 1, 'column 2': this is no finite number\n.*\n  got: 'load'"),
-    ],
-)
-def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
-    path = put(tmp_path / "any.csv", text)
-    with pytest.raises(DataError, match=re.escape(str(path)) + message):
-        read_series(path)
-
-
-def test_another_encoding_is_told_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is not UTF-8 text\n.*\n.*in line 1 "):
-        read_series(put(tmp_path / "any.csv", TABLE.replace("heat", "Wärme"), "latin-1"))
-
-
-def test_a_quoted_field_may_hold_lines_and_its_row_begins_where_it_does(tmp_path: Path) -> None:
-    text = 'a,b\n"one\ntwo ""2""",x\n\nlast,y\n'
-    rows = list(rows_of(put(tmp_path / "any.csv", text)))
-    assert rows == [(1, ["a", "b"]), (2, ['one\ntwo "2"', "x"]), (5, ["last", "y"])]
-
-
-def test_between_tabs_a_quotation_mark_is_a_mark(tmp_path: Path) -> None:
-    rows = list(rows_of(put(tmp_path / "any.tsv", '" so it goes, he said\t0\n5" pipe\t1\n')))
-    assert [row.fields for row in rows] == [['" so it goes, he said', "0"], ['5" pipe', "1"]]
-
-
-def test_variables_are_chosen_by_name(tmp_path: Path) -> None:
-    path = put(tmp_path / "any.csv", TABLE)
-    assert load_series(path, ["heat"]).values.tolist() == [[2.5], [4]]
-    with pytest.raises(
-        OptionError, match="the series has no such variable\n  expected: some of load, heat\n  got: 'oil'"
-    ):
-        load_series(path, ["oil"])
-
-
-def test_a_name_of_another_kind_lists_the_series(tmp_path: Path) -> None:
+def test_a_name_of_another_kind_lists_the_series() -> None:
     with pytest.raises(DataError) as caught:
         load_series("mnist")
     assert str(caught.value) == (
@@ -209,21 +100,28 @@ def test_each_season_repeats_the_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "first", "last"),
+    ("name", "shape", "first", "last", "frequency"),
     [
-        ("ett", (17_420, 7), "2016-07-01 00:00:00", "2018-06-26 19:00:00"),
-        ("airline", (144, 1), "1949-01", "1960-12"),
-        ("sunspots", (2_820, 1), "1749-01", "1983-12"),
+        ("ett", (17_420, 7), "2016-07-01 00:00:00", "2018-06-26 19:00:00", "h"),
+        ("airline", (144, 1), "1949-01", "1960-12", "MS"),
+        ("sunspots", (2_820, 1), "1749-01", "1983-12", "MS"),
     ],
 )
 def test_the_real_series_have_their_published_sizes(
-    shared_data: Path, monkeypatch: pytest.MonkeyPatch, name: str, shape: tuple[int, int], first: str, last: str
+    shared_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    shape: tuple[int, int],
+    first: str,
+    last: str,
+    frequency: str,
 ) -> None:
     monkeypatch.setenv("GATEWRIGHT_DATA", str(shared_data))
-    found = load_series(name)
+    found = load_series(name).single()
     assert found.values.shape == shape
     assert found.times is not None
-    assert [found.times[0], found.times[-1]] == [first, last]
+    assert [found.times.spelled()[place] for place in (0, -1)] == [first, last]
+    assert found.times.frequency == frequency
 
 
 @pytest.mark.parametrize(

@@ -1,55 +1,184 @@
-"""Texts with labels, such as reviews that are good or bad: from an archive, or from tables of two columns."""
+"""Texts with labels, such as reviews that are good or bad: from tables, folders, archives, or objects in memory."""
 
+import os
 from collections import Counter
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
 from gatewright.errors import DataError
+from gatewright.tasks.columns import TextColumns
 from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, check_classes, held_out
+from gatewright.tasks.data.reading import text_pieces
 from gatewright.tasks.data.reviews import read_reviews
-from gatewright.tasks.data.sources import Source, files_of, optional
-from gatewright.tasks.data.tables import Row, rows_of
+from gatewright.tasks.data.sources import existing, files_of, named, optional, source_name
+from gatewright.tasks.data.table_files import is_frame
+from gatewright.tasks.data.table_roles import text_roles
+from gatewright.tasks.data.tables import Table, open_table
 from gatewright.tasks.data.vocabulary import UNKNOWN
 from gatewright.tasks.data.words import Tokeniser, WordVocabulary
 
-_TABLE = r"\.(csv|tsv|txt)(\.gz)?"
+_TABLE = r"\.(csv|tsv|txt|jsonl|ndjson|parquet|pq)(\.gz)?"
 _MOST_CLASSES = 1000
+_PARTS = {"train": "train|training", "validation": "dev|valid|validation|val", "test": "test|testing"}
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledTexts:
+    """Texts in three parts, each (bytes,) of UTF-8, and what was inferred of their source, in lines for a person."""
+
+    parts: Parts[LabelledSequences]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _TextPart:
+    texts: Sequence[str]
+    labels: Sequence[str]
+    place: Any  # (row) -> where it stands, for messages
+    remarks: tuple[str, ...] = ()
+
+    def numbered(self, classes: tuple[str, ...] | None = None) -> LabelledSequences:
+        """With the numbers of their classes, which are those given, or the labels in their order."""
+        for row, (text, label) in enumerate(zip(self.texts, self.labels, strict=True)):
+            if not text or not label:
+                missing = "label" if text else "text"
+                raise DataError(
+                    f"{self.place(row)}: the {missing} is missing",
+                    got=repr(text or label)[:100],
+                    do="fill it in, or leave out the row",
+                )
+        classes = _classes(self) if classes is None else classes
+        numbers = {name: place for place, name in enumerate(classes)}
+        for row, label in enumerate(self.labels):
+            if label not in numbers:
+                raise DataError(
+                    f"{self.place(row)}: the label is unknown",
+                    expected="one of " + ", ".join(classes),
+                    got=repr(label[:60]),
+                )
+        content = [text.encode() for text in self.texts]
+        values = np.frombuffer(b"".join(content), np.uint8)
+        texts = Ragged.from_lengths(values, [len(text) for text in content])
+        return LabelledSequences(texts, np.array([numbers[label] for label in self.labels], np.int64), classes)
 
 
 def load_labelled_texts(
-    source: Source = "imdb", *, validation: float = 0.1, test: float = 0.2, seed: int = 0
-) -> Parts[LabelledSequences]:
-    """Texts, each (bytes,) of UTF-8, with their classes; a part that the source lacks is held out, by seed.
+    source: object = "imdb",
+    columns: TextColumns | None = None,
+    *,
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+) -> LabelledTexts:
+    """Texts with their classes; a part that the source lacks is held out, by seed.
 
-    A source is a data set's name; the archive of IMDB's reviews; a CSV or TSV file with a text and a label in each row;
-    or a folder with such files called train, dev (or valid) and test. imdb: 25,000 and 25,000 reviews (Maas et al.
-    2011, https://aclanthology.org/P11-1015). sst2: 6,920, 872 and 1,821 sentences (Socher et al. 2013,
-    https://aclanthology.org/D13-1170).
+    A source is a data set's name; the archive of IMDB's reviews; a table with a column of texts and one of labels (see
+    `open_table`); a folder with such files called train, dev (or valid) and test; a folder with a sub-folder of .txt
+    files for each class, also within train/ and test/; a pandas DataFrame; or a pair of lists, `(texts, labels)`.
+    `columns` names the columns. imdb: 25,000 and 25,000 reviews (Maas et al. 2011, https://aclanthology.org/P11-1015).
+    sst2: 6,920, 872 and 1,821 sentences (Socher et al. 2013, https://aclanthology.org/D13-1170).
     """
+    columns = columns or TextColumns()
+    if not isinstance(source, str | os.PathLike):
+        part = _in_memory(source, columns)
+        return _finished(source, {"train": part}, validation, test, seed)
+    if named(source, "labelled texts") is None:
+        path = existing(source, "labelled texts")
+        if path.is_dir() and (folders := _folders(path)):
+            return _finished(source, folders, validation, test, seed)
     files = files_of(source, "labelled texts")
     archive = optional(files, r".*\.(tar|tar\.gz|tgz)", "reviews (*.tar.gz)")
     if archive is not None:
         train, tested = read_reviews(archive)
-        check_classes(source, train.labels, train.classes)
-        return _with_held_out(train, None, tested, validation, test, seed)
-    found = {
-        name: optional(files, rf"(.*[._-])?({pattern}){_TABLE}", f"texts to {name}")
-        for name, pattern in (("train", "train"), ("validation", "dev|valid|validation"), ("test", "test"))
+        check_classes(source_name(source), train.labels, train.classes)
+        return LabelledTexts(_with_held_out(train, None, tested, validation, test, seed))
+    return _finished(source, _tables(files, columns), validation, test, seed)
+
+
+def _tables(files: Mapping[str, Path], columns: TextColumns) -> dict[str, _TextPart]:
+    parts = {
+        name: optional(files, rf"(.*[._-])?({pattern}){_TABLE}", f"texts to {name}") for name, pattern in _PARTS.items()
     }
-    first = found["train"] or optional(files, ".*" + _TABLE, "labelled texts (*.csv, *.tsv)")
-    if first is None:
+    parts["train"] = parts["train"] or optional(files, ".*" + _TABLE, "labelled texts (*.csv, *.tsv, *.jsonl)")
+    if parts["train"] is None:
         raise DataError(
-            "there is no file of labelled texts", expected="*.csv or *.tsv", got=", ".join(list(files)[:10])
+            "there is no file of labelled texts", expected="*.csv, *.tsv or *.jsonl", got=", ".join(list(files)[:10])
         )
-    train = read_labelled_texts(first)
-    check_classes(source, train.labels, train.classes)
+    return {name: _of_table(text_table(path, columns), columns) for name, path in parts.items() if path is not None}
+
+
+def text_table(source: object, columns: TextColumns) -> Table:
+    """The table of a source, read as those settings say."""
+    return open_table(source, encoding=columns.encoding, header=columns.header, decimal=columns.decimal)
+
+
+def _of_table(table: Table, columns: TextColumns) -> _TextPart:
+    roles = text_roles(table, columns)
+    texts, labels = _joined(table, roles.text), [label.strip() for label in table.texts(roles.label)]
+    remarks = (*table.remarks, *filter(None, (roles.remark,)))
+    return _TextPart(texts, labels, table.place, remarks)
+
+
+def _joined(table: Table, columns: Sequence[str]) -> list[str]:
+    """The texts of several columns, a line end between each two."""
+    return ["\n".join(fields).strip() for fields in zip(*map(table.texts, columns), strict=True)]
+
+
+def _in_memory(source: object, columns: TextColumns) -> _TextPart:
+    if is_frame(source):
+        return _of_table(text_table(source, columns), columns)
+    pair = list(cast("Sequence[object]", source)) if isinstance(source, tuple | list) else []
+    sized = len(pair) == 2 and all(hasattr(one, "__len__") and not isinstance(one, str) for one in pair)
+    if not sized:
+        raise DataError(
+            "these are no labelled texts",
+            expected="a path, a pandas DataFrame, or (texts, labels)",
+            got=type(source).__name__,
+        )
+    texts, labels = ([str(item).strip() for item in cast("Sequence[object]", one)] for one in pair)
+    if len(texts) != len(labels) or not texts:
+        raise DataError("each text has a label", expected=f"{len(texts)} labels", got=str(len(labels)))
+    return _TextPart(texts, labels, lambda row: f"text {row}")
+
+
+def _folders(path: Path) -> dict[str, _TextPart]:
+    """The parts of a folder that has a sub-folder of .txt files for each class, or of train/ and test/ with such."""
+    inside = {name: _part_folder(path, name) for name in _PARTS}
+    if inside["train"] is not None:
+        parts = {name: _class_folders(folder) for name, folder in inside.items() if folder is not None}
+        return {name: part for name, part in parts.items() if part is not None}
+    whole = _class_folders(path)
+    return {} if whole is None else {"train": whole}
+
+
+def _part_folder(path: Path, name: str) -> Path | None:
+    return next((path / word for word in _PARTS[name].split("|") if (path / word).is_dir()), None)
+
+
+def _class_folders(path: Path) -> _TextPart | None:
+    folders = sorted(one for one in path.iterdir() if one.is_dir() and not one.name.startswith("."))
+    files = [(folder.name, file) for folder in folders for file in sorted(folder.glob("*.txt"))]
+    if not files:
+        return None
+    texts = ["".join(text_pieces(file)).strip() for _, file in files]
+    remark = f"text: *.txt files, label: the {len({name for name, _ in files})} folders that hold them"
+    return _TextPart(texts, [name for name, _ in files], lambda row: str(files[row][1]), (remark,))
+
+
+def _finished(
+    source: object, given: Mapping[str, _TextPart], validation: float, test: float, seed: int
+) -> LabelledTexts:
+    train = given["train"].numbered()
+    check_classes(source_name(source), train.labels, train.classes)
     validated, tested = (
-        None if path is None else read_labelled_texts(path, train.classes)
-        for path in (found["validation"], found["test"])
+        given[name].numbered(train.classes) if name in given else None for name in ("validation", "test")
     )
-    return _with_held_out(train, validated, tested, validation, test, seed)
+    parts = _with_held_out(train, validated, tested, validation, test, seed)
+    return LabelledTexts(parts, given["train"].remarks)
 
 
 def _with_held_out(
@@ -69,82 +198,59 @@ def _with_held_out(
     return Parts(train, validated, tested)
 
 
-def read_labelled_texts(path: Path, classes: tuple[str, ...] | None = None) -> LabelledSequences:
-    """The rows of a table with two columns, a text and its label; `classes` are those that labels may be.
-
-    The first row is a header where its label is that of no other row (none of `classes`), and its text is one word or
-    all other labels are numbers. Classes are in the order of their numbers where they are numbers, otherwise in that of
-    their letters.
-    """
-    rows = rows_of(path)
-    first = next(rows)
-    if len(first.fields) != 2:
+def _classes(part: _TextPart) -> tuple[str, ...]:
+    distinct = set(part.labels)
+    if len(distinct) > min(_MOST_CLASSES, max(2, len(part.labels) // 2)):
         raise DataError(
-            f"{path}, line {first.line}: a labelled text has two columns",
-            expected="a text and its label",
-            got=f"{len(first.fields)} columns: {first.fields!r:.100}",
+            f"{part.place(0)}: there are {len(distinct)} different labels for {len(part.labels)} texts",
+            expected="one of a few labels for each text",
+            got=repr(part.labels[0][:60]),
+            do="name the columns: text='...', label='...'",
+            shell="name the columns: add --set text=COLUMN --set label=COLUMN",
         )
-    gathered = _Gathered(path)
-    for row in chain([first], rows):
-        gathered.add(row)
-    return gathered.finished(classes)
+    if all(label.isascii() and label.isdecimal() for label in distinct):
+        return tuple(sorted(distinct, key=int))
+    return tuple(sorted(distinct))
 
 
-class _Gathered:
-    """The rows of a table, gathered one after the other."""
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """Texts without labels, and what identifies each: its line, its row, or its file."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._content, self._lengths = bytearray(), list[int]()
-        self._labels, self._lines = list[str](), list[int]()
+    texts: Sequence[str]
+    keys: Mapping[str, Sequence[Any]]
+    remarks: tuple[str, ...] = ()
 
-    def add(self, row: Row) -> None:
-        text, label = (field.strip() for field in row.fields)
-        if not text or not label:
-            missing = "label" if text else "text"
-            raise DataError(f"{self._path}, line {row.line}: the {missing} is missing", got=repr(row.fields)[:100])
-        content = text.encode()
-        self._content += content
-        self._lengths.append(len(content))
-        self._labels.append(label)
-        self._lines.append(row.line)
 
-    def finished(self, classes: tuple[str, ...] | None) -> LabelledSequences:
-        """All of them but the header, with the numbers of their classes."""
-        texts = Ragged.from_lengths(np.frombuffer(self._content, np.uint8), self._lengths)
-        start = int(self._has_header(set(self._labels[1:]) if classes is None else set(classes)))
-        labels = self._labels[start:]
-        if not labels:
-            raise DataError(f"{self._path} holds no labelled texts", got="a header, or one row only")
-        classes = self._classes(labels) if classes is None else classes
-        numbers = {name: place for place, name in enumerate(classes)}
-        for label, line in zip(labels, self._lines[start:], strict=True):
-            if label not in numbers:
-                raise DataError(
-                    f"{self._path}, line {line}: the label is unknown",
-                    expected="one of " + ", ".join(classes),
-                    got=repr(label[:60]),
-                )
-        return LabelledSequences(
-            texts.select(slice(start, None)), np.array([numbers[label] for label in labels], np.int64), classes
-        )
+def read_texts(source: object, columns: TextColumns | None = None) -> Texts:
+    """The texts of a list, of a table's column of texts, of the lines of a .txt file, or of a folder of .txt files.
 
-    def _has_header(self, known: set[str]) -> bool:
-        one_word = b" " not in self._content[: self._lengths[0]]
-        return self._labels[0] not in known and (one_word or all(label.isdecimal() for label in known))
+    A table's column is `columns.text`, or inferred; its labels, if it has any, are not read.
+    """
+    columns = columns or TextColumns()
+    if isinstance(source, list | tuple):
+        texts = [str(text) for text in cast("Sequence[object]", source)]
+        return Texts(texts, {"line": range(1, len(texts) + 1)})
+    if not is_frame(source):
+        path = existing(source, "labelled texts")
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*.txt") if file.is_file())
+            if not files:
+                raise DataError(f"{path} holds no .txt files", do="give a table, a .txt file or a folder of such")
+            texts = ["".join(text_pieces(file)).strip() for file in files]
+            return Texts(texts, {"file": [str(file.relative_to(path)) for file in files]})
+        if not columns.text and path.name.lower().removesuffix(".gz").endswith(".txt"):
+            return _lines(path)
+    table = text_table(source, columns)
+    roles = text_roles(table, columns, labelled=False)
+    keys = {table.place_word: [table.line(row) for row in range(len(table))]}
+    return Texts(_joined(table, roles.text), keys, table.remarks)
 
-    def _classes(self, labels: list[str]) -> tuple[str, ...]:
-        found = set(labels)
-        if len(found) > min(_MOST_CLASSES, max(2, len(labels) // 2)):
-            raise DataError(
-                f"{self._path}: the second column holds {len(found)} different labels in {len(labels)} rows",
-                expected="a text in the first column, one of a few labels in the second",
-                got=f"{labels[0][:60]!r} in line {self._lines[-len(labels)]}",
-                do="put the columns in that order",
-            )
-        if all(label.isascii() and label.isdecimal() for label in found):
-            return tuple(sorted(found, key=int))
-        return tuple(sorted(found))
+
+def _lines(path: Path) -> Texts:
+    lines = [(number, line.strip()) for number, line in enumerate("".join(text_pieces(path)).split("\n"), 1)]
+    present = [(number, line) for number, line in lines if line]
+    return Texts([line for _, line in present], {"line": [number for number, _ in present]})
 
 
 def count_words(texts: Ragged, divide: Tokeniser) -> Counter[str]:

@@ -140,7 +140,7 @@ def decoded(path: Path | str, content: bytes, offset: int = 0, line: int = 1) ->
 
 def _not_text(path: Path | str, content: bytes, offset: int, line: int, place: int, reason: str) -> DataError:
     at = f"offset {offset + place}, in line {line + content[:place].count(10)}"
-    encoding = _likely_encoding(content, offset)
+    encoding = likely_encoding(content, offset)
     return DataError(
         f"{path} is not UTF-8 text",
         expected="text encoded as UTF-8",
@@ -149,7 +149,7 @@ def _not_text(path: Path | str, content: bytes, offset: int, line: int, place: i
     )
 
 
-def _likely_encoding(content: bytes, offset: int) -> str | None:
+def likely_encoding(content: bytes, offset: int) -> str | None:
     """What bytes that are no UTF-8 are likely to be, by the mark they begin with, or by where they have NULs."""
     if offset == 0 and (marked := next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)):
         return marked

@@ -1,115 +1,150 @@
-"""Series to forecast: tables of numbers, one row a time step."""
+"""Series to forecast: one or several out of a table, in order of time, with what is known beforehand beside them."""
 
-from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data.sources import Source, files_of, one_of
-from gatewright.tasks.data.tables import Row, rows_of
+from gatewright.errors import DataError
+from gatewright.tasks.columns import SeriesColumns
+from gatewright.tasks.data.sources import files_of, one_of
+from gatewright.tasks.data.table_files import is_frame
+from gatewright.tasks.data.table_numbers import filled
+from gatewright.tasks.data.table_order import OrderedRows, in_order_of_time
+from gatewright.tasks.data.table_roles import SeriesRoles, series_roles
+from gatewright.tasks.data.tables import Table, open_table
+from gatewright.tasks.data.time_axis import TimeAxis
 
-_MISSING = {"", "?", "na", "n/a", "nan", "null", "none", "-"}
+Values = NDArray[np.float64]
+
+_FILES = r".*\.(csv|tsv|txt|tab|jsonl|ndjson|parquet|pq|gz)"
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Values (steps, variables), float64, the names of the variables, and what each step is called, if anything."""
+    """One series: values (steps, variables), float64, the names of the variables, and the times of the steps.
 
-    values: NDArray[np.float64]
+    `covariates` (steps + future, covariates) are known beforehand; they may go on after the last value.
+    `times` is None where the table has no column of times; `id` is "" where it holds one series.
+    """
+
+    values: Values
     names: tuple[str, ...]
-    times: NDArray[np.str_] | None
+    times: TimeAxis | None
+    covariates: Values
+    covariate_names: tuple[str, ...] = ()
+    id: str = ""
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def select(self, names: Sequence[str]) -> Self:
-        """Those variables, in that order."""
-        unknown = next((name for name in names if name not in self.names), None)
-        if unknown is not None or not names:
-            raise OptionError(
-                "the series has no such variable", expected="some of " + ", ".join(self.names), got=repr(unknown)
+
+@dataclass(frozen=True, eq=False)
+class SeriesSet:
+    """The series of a table, all with the same variables and covariates, and lines that say how it was read."""
+
+    series: tuple[Series, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variables."""
+        return self.series[0].names
+
+    def single(self) -> Series:
+        """The series, where there is one; several are a DataError."""
+        if len(self.series) > 1:
+            raise DataError(
+                f"the table holds {len(self.series)} series",
+                expected="one",
+                got=", ".join(one.id for one in self.series)[:100],
             )
-        return type(self)(self.values[:, [self.names.index(name) for name in names]], tuple(names), self.times)
+        return self.series[0]
+
+    @classmethod
+    def of(cls, table: Table, columns: SeriesColumns) -> Self:
+        """Those of a table, by its roles: see `table_roles.series_roles`."""
+        roles = series_roles(table, columns)
+        groups = table.groups(roles.id)
+        several = tuple(_series(table.take(group.rows), roles, columns, group.id) for group in groups)
+        remark = _remark(roles, several)
+        return cls(several, (*table.remarks, *remark))
 
 
-def load_series(source: Source = "airline", variables: Sequence[str] = ()) -> Series:
-    """A series of a data set, or of a CSV or TSV file of the user's own; of some of its variables if these are named.
+def load_series(source: object = "airline", columns: SeriesColumns | None = None) -> SeriesSet:
+    """The series of a data set, of a file of the user's own, or of a pandas DataFrame.
 
-    Those known by name: etth1 and etth2 (17,420 hours, 7 variables; Zhou et al. 2021,
-    https://arxiv.org/abs/2012.07436), airline (144 months; Box and Jenkins 1976), sunspots (2,820 months).
+    `columns` names the columns and how the file is written. Those known by name: etth1 and etth2 (17,420 hours,
+    7 variables; Zhou et al. 2021, https://arxiv.org/abs/2012.07436), airline (144 months; Box and Jenkins 1976),
+    sunspots (2,820 months).
     """
-    found = read_series(one_of(files_of(source, "series"), r".*\.(csv|tsv|txt|tab|gz)", "a series (*.csv)"))
-    return found.select(variables) if variables else found
+    columns = columns or SeriesColumns()
+    if not is_frame(source):
+        source = one_of(files_of(source, "series"), _FILES, "a series (*.csv)")
+    return SeriesSet.of(series_table(source, columns), columns)
 
 
-def read_series(path: Path) -> Series:
-    """The numbers of a table, a variable a column.
-
-    The first row is a header where it has no number below which a number stands. The first column is what the steps are
-    called, where its first values are no numbers or its name is empty; it is in order of time, which is not checked.
-    """
-    rows = rows_of(path)
-    start = list(islice(rows, 3))
-    has_header = _has_header(start)
-    names = start[0].fields if has_header else [f"column {place}" for place in range(1, len(start[0].fields) + 1)]
-    start = start[int(has_header) :]
-    named = len(names) > 1 and (not names[0].strip() or all(_is_name(row.fields[0]) for row in start))
-    values, times = array("d"), list[str]()
-    for source in (start, rows):
-        for row in source:
-            times.append(row.fields[0])
-            values.extend(_numbers(path, row, names, from_column=int(named)))
-    table = np.array(values).reshape(len(times), -1)
-    return Series(table, tuple(names[int(named) :]), np.array(times) if named else None)
-
-
-def _has_header(rows: Sequence[Row]) -> bool:
-    if len(rows) < 2:
-        return False
-    fields = zip(rows[0].fields, rows[1].fields, strict=True)
-    return any(not _is_number(name) and _is_number(value) for name, value in fields)
-
-
-def _numbers(path: Path, row: Row, names: Sequence[str], *, from_column: int) -> list[float]:
-    try:
-        found = [float(text) for text in row.fields[from_column:]]
-    except ValueError:
-        found = [np.nan]
-    if not np.isfinite(found).all():
-        raise _no_number(path, row, names, from_column)
-    return found
-
-
-def _no_number(path: Path, row: Row, names: Sequence[str], from_column: int) -> DataError:
-    place = next(place for place in range(from_column, len(names)) if not _is_number(row.fields[place]))
-    text = row.fields[place].strip()
-    what = "a value is missing" if text.lower() in _MISSING else "this is no finite number"
-    mended = "write a decimal point for the comma" if _is_number(_with_point(text)) else None
-    return DataError(
-        f"{path}, line {row.line}, {names[place]!r}: {what}",
-        expected="a number such as -12.5",
-        got=repr(text[:60]),
-        do=mended or "fill in the value, or leave out the row or column",
+def series_table(source: object, columns: SeriesColumns) -> Table:
+    """The table of a source, read as those settings say."""
+    return open_table(
+        source,
+        encoding=columns.encoding,
+        header=columns.header,
+        decimal=columns.decimal,
+        dayfirst=columns.dayfirst,
     )
 
 
-def _is_name(text: str) -> bool:
-    """Whether a step may be called so: it is not a number, nor one with a decimal comma, nor one that is missing."""
-    return not _is_number(_with_point(text)) and text.strip().lower() not in _MISSING
+def read_series(source: object, columns: SeriesColumns | None = None) -> Series:
+    """The one series of a table."""
+    columns = columns or SeriesColumns()
+    return SeriesSet.of(series_table(source, columns), columns).single()
 
 
-def _with_point(text: str) -> str:
-    return text.replace(",", ".", 1)
+def _series(table: Table, roles: SeriesRoles, columns: SeriesColumns, id: str) -> Series:
+    fill = columns.missing != "refuse"
+    if roles.time:
+        ordered = in_order_of_time(table, roles.time, fill=fill)
+    else:
+        ordered = OrderedRows(np.arange(len(table)), TimeAxis(np.arange(len(table), dtype=np.float64)))
+    covariates = _values(table, roles.covariates, ordered, columns.missing)
+    raw = _values(table, roles.target, ordered, "keep")
+    steps = _known_steps(raw) if roles.covariates else len(raw)
+    known = OrderedRows(ordered.rows[:steps], ordered.times.take(slice(0, steps)))
+    values = _values(table, roles.target, known, columns.missing)
+    times = known.times if roles.time else None
+    return Series(values, roles.target, times, covariates, roles.covariates, id)
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return bool(np.isfinite(float(text)))
-    except ValueError:
-        return False
+def _known_steps(values: Values) -> int:
+    """The steps up to the last that has a value: those behind it are the future, of which covariates are known."""
+    present = np.flatnonzero(~np.isnan(values).all(1))
+    return int(present[-1]) + 1 if len(present) else len(values)
+
+
+def _values(table: Table, names: tuple[str, ...], ordered: OrderedRows, missing: str) -> Values:
+    """The columns in order of time, (steps, columns); times that are left out are filled as missing values are."""
+    found = np.empty((len(ordered.rows), len(names)))
+    for place, name in enumerate(names):
+        values = np.append(table.numbers(name, "keep"), np.nan)[ordered.rows]  # -1 is the row behind the last
+        if missing in ("forward", "interpolate"):
+            values = filled(values, missing)
+        if missing != "keep" and np.isnan(values).any():
+            inside = table.take(np.maximum(ordered.rows, 0))
+            raise inside.missing_value(name, values, missing)
+        found[:, place] = values
+    return found
+
+
+def _remark(roles: SeriesRoles, several: tuple[Series, ...]) -> tuple[str, ...]:
+    first = several[0]
+    parts = [f"time: {first.times.described}" if first.times else "time: none, the rows are in order"]
+    if roles.id:
+        parts.append(f"id: {roles.id} ({len(several)} series)")
+    parts.append(f"forecast: {', '.join(roles.target)}")
+    if roles.covariates:
+        parts.append(f"known beforehand: {', '.join(roles.covariates)}")
+    if roles.ignored:
+        parts.append(f"left out: {', '.join(roles.ignored)}")
+    return (", ".join(parts),)

@@ -1,83 +1,306 @@
-"""Tables as text: CSV, TSV and their like, row by row, each row with its line."""
+"""Tables: CSV and its like, JSON lines, Parquet and pandas DataFrames, as columns that are read when asked for."""
 
-import csv
-from collections.abc import Iterator
-from contextlib import suppress
-from itertools import islice
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Self
 
-from gatewright.errors import DataError
-from gatewright.tasks.data.reading import text_lines
+import numpy as np
+from numpy.typing import NDArray
 
-_LOOKED_AT = 20  # lines that show which sign divides a file
-_SEPARATORS = ("\t", ";", ",")  # where commas are decimal points, semicolons divide
-_QUOTE = '"'
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data.table_files import Columns, read_columns
+from gatewright.tasks.data.table_header import Header
+from gatewright.tasks.data.table_numbers import (
+    Decimal,
+    Notation,
+    filled,
+    is_infinite,
+    notation_of,
+    parsed_numbers,
+)
+from gatewright.tasks.data.table_times import AmbiguousDatesError, DayFirst, ParsedDates, parsed_dates
+
+Missing = str
+Rows = NDArray[np.int64]
+Values = NDArray[np.float64]
 
 
-class Row(NamedTuple):
-    """The fields of one row, and the line in which it begins."""
+class RowGroup(NamedTuple):
+    """The rows of one series, text or sentence in a long table, in order of time where there is one."""
 
-    line: int
-    fields: list[str]
+    id: str
+    rows: Rows
 
 
-def rows_of(path: Path) -> Iterator[Row]:
-    """The rows of a table; empty lines are passed over, and every row has as many fields as the first.
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of texts, or of numbers and dates where the source had these; nothing is parsed before it is asked for.
 
-    Fields are divided by tabs, semicolons or commas: by the first of these that divides each of the first lines into
-    the same number of fields. A field between quotation marks may hold separators, line ends and doubled marks, except
-    where tabs divide: there a mark is a mark, as in most tables of sentences.
+    `remarks` are lines for a person: what was inferred of the file.
     """
-    separator = _separator(path)
-    width: int | None = None
-    for row in _parsed(path, separator):
-        width = len(row.fields) if width is None else width
-        if len(row.fields) != width:
+
+    name: str
+    data: Mapping[str, Columns]
+    places: Sequence[str] | NDArray[Any]  # what each row is called: its line, mostly
+    place_word: str = "line"
+    remarks: tuple[str, ...] = ()
+    decimal: Decimal = "infer"
+    dayfirst: DayFirst = "infer"
+    rows: Rows | None = None
+    is_comma_separated: bool = False
+    has_header: bool = True
+    cache: dict[Any, Any] = field(default_factory=dict[Any, Any])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, in the order of the file."""
+        return tuple(self.data)
+
+    def __len__(self) -> int:
+        return len(self.places) if self.rows is None else len(self.rows)
+
+    def take(self, rows: Any) -> Self:
+        """Those rows, in that order; errors still name their lines."""
+        places = np.asarray(rows, np.int64)
+        return replace(self, rows=places if self.rows is None else self.rows[places], cache={})
+
+    def where(self, row: int, column: str) -> str:
+        """As in "sales.csv, line 17, 'price'"."""
+        return f"{self.place(row)}, {column!r}"
+
+    def place(self, row: int) -> str:
+        """As in "sales.csv, line 17"."""
+        place = self.places[row if self.rows is None else self.rows[row]]
+        return f"{self.name}, {self.place_word} {place}"
+
+    def line(self, row: int) -> int:
+        """The line in which a row begins, or its number in a table without lines."""
+        return int(self.places[row if self.rows is None else self.rows[row]])
+
+    def require(self, columns: Sequence[str], setting: str = "") -> None:
+        """Refuse a name that no column has."""
+        for column in columns:
+            if column not in self.data:
+                raise OptionError(
+                    f"{self.name} has no column {column!r}",
+                    expected="one of " + ", ".join(self.columns),
+                    do=f"name one of its columns as {setting}" if setting else None,
+                    shell=f"write --set {setting}=COLUMN with one of these" if setting else None,
+                )
+
+    def texts(self, column: str) -> list[str]:
+        """The fields of a column as texts, a missing one as ""."""
+        self.require([column])
+        content = self.data[column]
+        if not isinstance(content, list):
+            content = _as_texts(content)
+        return content if self.rows is None else [content[row] for row in self.rows.tolist()]
+
+    def numbers(self, column: str, missing: Missing = "refuse") -> Values:
+        """The finite numbers of a column (rows,), float64.
+
+        `missing` says what becomes of a value that is not there: "refuse" is a DataError, "forward" repeats the one
+        before it, "interpolate" puts it on the line between its neighbours, "keep" gives NaN. A text that is no finite
+        number is a DataError with its line; so is a column of numbers such as 1,234 that may mean two things.
+        """
+        self.require([column])
+        values = self._parsed(column)
+        if missing == "keep" or not np.isnan(values).any():
+            return values
+        values = values if missing == "refuse" else filled(values, missing)
+        if np.isnan(values).any():
+            raise self.missing_value(column, values, missing)
+        return values
+
+    def missing_value(self, column: str, values: Values, missing: Missing) -> DataError:
+        """The error for values that are NaN after what `missing` did."""
+        absent = np.flatnonzero(np.isnan(values))
+        row = int(absent[0])
+        several = f", and in {len(absent) - 1} more rows" if len(absent) > 1 else ""
+        if missing == "refuse":
+            do = "missing='forward' or 'interpolate' fills values in", "add --set missing=interpolate, or forward"
+        else:
+            do = (f"{missing} has no value to fill it from: fill in the value, or leave out the row",) * 2
+        got = self.texts(column)[row]
+        return DataError(
+            f"{self.where(row, column)}: a value is missing{several}",
+            expected="a number such as -12.5",
+            got=repr(got),
+            do=do[0],
+            shell=do[1],
+        )
+
+    def is_numeric(self, column: str) -> bool:
+        """Whether all fields of a column are numbers or missing, and one at least is a number."""
+        content = self.data[column]
+        if not isinstance(content, list):
+            return content.dtype.kind in "iufb"
+        values, wrong = self._notated(column)
+        return not wrong and not bool(np.isnan(values).all())
+
+    def is_mostly_numeric(self, column: str) -> bool:
+        """Whether more than half of the fields are numbers: then the others are faults, and no names or classes."""
+        content = self.data[column]
+        if not isinstance(content, list):
+            return content.dtype.kind in "iufb"
+        return 2 * int((~np.isnan(self._notated(column)[0])).sum()) > len(self)
+
+    def _parsed(self, column: str) -> Values:
+        content = self.data[column]
+        if isinstance(content, list):
+            if self.notation(column) is Notation.AMBIGUOUS:
+                raise self._ambiguous_number(column)
+            values, wrong = self._notated(column)
+            if wrong:
+                raise self._no_number(column, wrong[0])
+            return values
+        if content.dtype.kind not in "iufb":
+            raise self._no_number(column, 0)
+        values = content.astype(np.float64)
+        values = values if self.rows is None else values[self.rows]
+        if np.isinf(values).any():
+            raise self._no_number(column, int(np.flatnonzero(np.isinf(values))[0]))
+        return values
+
+    def _notated(self, column: str) -> tuple[Values, list[int]]:
+        key = ("numbers", column)
+        if key not in self.cache:
+            notation = self.notation(column)
+            parsed = Notation.GROUPS if notation is Notation.AMBIGUOUS else notation
+            self.cache[key] = parsed_numbers(self.texts(column), parsed)
+        return self.cache[key]
+
+    def notation(self, column: str) -> Notation:
+        """How the numbers of a column are written: by the setting `decimal`, its values, or the other columns."""
+        if self.decimal != "infer":
+            return Notation.COMMA if self.decimal == "," else Notation.GROUPS
+        key = ("notation", column)
+        if key not in self.cache:
+            notation = notation_of(self.texts(column))
+            if notation is Notation.AMBIGUOUS and self.is_comma_separated:
+                notation = Notation.GROUPS  # quoted in a file that commas divide: nobody writes decimals so
+            self.cache[key] = notation
+        return self.cache[key]
+
+    def _ambiguous_number(self, column: str) -> DataError:
+        texts = self.texts(column)
+        row = next(row for row, text in enumerate(texts) if "," in text)
+        text = texts[row].strip()
+        return DataError(
+            f"{self.where(row, column)}: {text} may be {text.replace(',', '')} or {text.replace(',', '.')}, and no "
+            "value of the column shows which",
+            do="say what the comma is: decimal=',' or decimal='.' (then commas divide thousands)",
+            shell="say what the comma is: add --set decimal=, or, where commas divide thousands, --set decimal=.",
+        )
+
+    def _no_number(self, column: str, row: int) -> DataError:
+        text = self.texts(column)[row]
+        known = "infinite values are refused" if is_infinite(text) else "mend the value"
+        return DataError(
+            f"{self.where(row, column)}: this is no finite number",
+            expected="a number such as -12.5",
+            got=repr(text.strip()[:60]),
+            do=f"{known}, leave out the row, or name other columns",
+            shell=f"{known}, leave out the row, or leave out the column with --set ignore={column}",
+        )
+
+    def dates(self, columns: Sequence[str], *, named: bool = False) -> ParsedDates | None:
+        """The dates that a column holds, or that several do together (year, month, day); None where it holds none.
+
+        `named` says that the column is asked for as one of times, so that 1987 is a year.
+        """
+        key = ("dates", *columns, named)
+        if key not in self.cache:
+            self.cache[key] = self._read_dates(columns, named=named)
+        return self.cache[key]
+
+    def _read_dates(self, columns: Sequence[str], *, named: bool) -> ParsedDates | None:
+        self.require(columns)
+        content = self.data[columns[0]]
+        if len(columns) == 1 and not isinstance(content, list):
+            if content.dtype.kind != "M":
+                texts = [text.removesuffix(".0") for text in self.texts(columns[0])]
+                return parsed_dates(texts, named=named) if content.dtype.kind in "iuf" else None
+            values = content if self.rows is None else content[self.rows]
+            has_clock = bool((values != values.astype("datetime64[D]")).any())
+            return ParsedDates(values.astype("datetime64[us]"), "%Y-%m-%d %H:%M:%S" if has_clock else "%Y-%m-%d")
+        parts = [self.texts(column) for column in columns]
+        texts = parts[0] if len(parts) == 1 else [_joined(fields) for fields in zip(*parts, strict=True)]
+        try:
+            return parsed_dates(texts, dayfirst=self.dayfirst, named=named or len(parts) > 1)
+        except AmbiguousDatesError as error:
             raise DataError(
-                f"{path}, line {row.line}: the row has too many or too few fields",
-                expected=f"{width} fields divided by {_shown(separator)}, as in the first row",
-                got=f"{len(row.fields)}: {separator.join(row.fields)[:80]!r}",
-            )
-        yield row
-    if width is None:
-        raise DataError(f"{path} holds no rows")
+                f"{self.name}, {columns[0]!r}: {error} does not show which is the day and which the month",
+                do="say it: dayfirst='yes' or dayfirst='no'",
+                shell="add --set dayfirst=yes, or --set dayfirst=no",
+            ) from error
+
+    def groups(self, id: str = "", order: Callable[[Self], Rows] | None = None) -> list[RowGroup]:
+        """The rows of each value of the column `id`, in the order in which they first appear; all rows without one.
+
+        `order` gives the places of the rows of a table in their order: see `table_order.in_order_of_time`.
+        """
+        if not id:
+            whole = [RowGroup("", np.arange(len(self)))]
+        else:
+            places: dict[str, list[int]] = {}
+            for row, key in enumerate(self.texts(id)):
+                places.setdefault(key.strip(), []).append(row)
+            if "" in places:
+                raise DataError(f"{self.where(places[''][0], id)}: the id is missing", do="fill it in")
+            whole = [RowGroup(key, np.array(rows, np.int64)) for key, rows in places.items()]
+        if order is None:
+            return whole
+        return [RowGroup(group.id, group.rows[order(self.take(group.rows))]) for group in whole]
 
 
-def _parsed(path: Path, separator: str, lines: int | None = None) -> Iterator[Row]:
-    quoting = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
-    # The reader needs line ends back: a quoted field may hold them.
-    source = (f"{line}\n" for line in islice(text_lines(path), lines))
-    reader, line = csv.reader(source, delimiter=separator, quoting=quoting, quotechar=_QUOTE, strict=True), 1
-    try:
-        for fields in reader:
-            if fields:
-                yield Row(line, fields)
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(
-            f"{path}, line {line}: the row cannot be divided into fields",
-            expected=f"fields divided by {_shown(separator)}, quotation marks around whole fields and doubled within",
-            got=str(error),
-        ) from error
+def open_table(
+    source: object,
+    *,
+    encoding: str = "",
+    header: Header = "infer",
+    decimal: Decimal = "infer",
+    dayfirst: DayFirst = "infer",
+) -> Table:
+    """The table of a file, or a pandas DataFrame.
+
+    A file is CSV, TSV or its like (divided by commas, tabs, semicolons or bars; gzip or not), JSON lines (.jsonl) or
+    Parquet. `encoding` names that of a text file, which is found otherwise; `header` says whether its first row holds
+    names; `decimal` which sign stands before decimals; `dayfirst` whether 01/02/2020 is in February.
+
+    Raises DataError with file, line and column for what is no table, and where the first row may be either.
+    """
+    return _opened(source, encoding, header, decimal, dayfirst)
 
 
-def _separator(path: Path) -> str:
-    widths: dict[str, set[int]] = {}
-    for separator in _SEPARATORS:
-        found = widths[separator] = _first_widths(path, separator)
-        if len(found) == 1 and found != {1}:
-            return separator
-    # None divides them alike: one column, or a defect, which is told of the separator that occurs.
-    return next((one for one, found in widths.items() if max(found, default=1) > 1), ",")
+def _opened(source: object, encoding: str, header: Header, decimal: Decimal, dayfirst: DayFirst) -> Table:
+    content = read_columns(source, encoding=encoding, header=header)
+    return Table(
+        content.name,
+        content.columns,
+        content.places,
+        content.place_word,
+        content.remarks,
+        decimal,
+        dayfirst,
+        is_comma_separated=content.separator == ",",
+        has_header=content.has_header,
+    )
 
 
-def _first_widths(path: Path, separator: str) -> set[int]:
-    found: set[int] = set()
-    with suppress(DataError):  # it comes again when the whole file is read
-        found.update(len(row.fields) for row in _parsed(path, separator, _LOOKED_AT))
-    return found
+def _joined(fields: Sequence[str]) -> str:
+    """Year, month and day, or a date and a time of day, as one text."""
+    whole = [text.strip().removesuffix(".0") for text in fields]
+    if not all(text.isdecimal() for text in whole):
+        return " ".join(whole)
+    date = "-".join(text.zfill(2) for text in whole[:3])
+    clock = ":".join(text.zfill(2) for text in whole[3:])
+    return f"{date} {clock}{':00' * (len(whole) == 4)}".strip()
 
 
-def _shown(separator: str) -> str:
-    return {"\t": "tabs", ",": "commas", ";": "semicolons"}[separator]
+def _as_texts(content: NDArray[Any]) -> list[str]:
+    if content.dtype.kind == "f":
+        return ["" if np.isnan(value) else repr(value) for value in content.tolist()]
+    if content.dtype.kind == "M":
+        return ["" if text == "NaT" else text.replace("T", " ") for text in np.datetime_as_string(content).tolist()]
+    return [str(value) for value in content.tolist()]

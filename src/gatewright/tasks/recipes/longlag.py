@@ -45,7 +45,7 @@ class LongLag(Recipe):
         """The squared error of the sum, or cross entropy of the symbols to repeat."""
         return Numbers(close=0.04) if self.task == "adding" else Classes()
 
-    def encoding(self) -> Encoding:
+    def input_encoding(self) -> Encoding:
         """Numbers and their marks, or symbols one-hot."""
         return "values" if self.task == "adding" else "one-hot"
 

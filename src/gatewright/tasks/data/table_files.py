@@ -1,0 +1,181 @@
+"""What a source of a table holds: its columns, still as texts where it is a text, and what its rows are called."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError
+from gatewright.tasks.data.reading import check_plain
+from gatewright.tasks.data.table_encoding import FileEncoding, encoded_lines, encoding_of
+from gatewright.tasks.data.table_header import Header, has_header
+from gatewright.tasks.data.table_rows import Delimited, Row
+from gatewright.untrusted.json_text import parse_json
+
+Columns = list[str] | NDArray[Any]
+
+_HEADER_ROWS = 20_000  # rows that a header is told by
+
+
+class TableContent(NamedTuple):
+    """The columns of a source by their names."""
+
+    name: str
+    columns: Mapping[str, Columns]
+    places: Sequence[Any] | NDArray[Any]
+    place_word: str = "line"
+    remarks: tuple[str, ...] = ()
+    separator: str = ""
+    has_header: bool = True
+
+
+def read_columns(source: object, *, encoding: str = "", header: Header = "infer") -> TableContent:
+    """The content of a file by its suffix, or of a DataFrame."""
+    if is_frame(source):
+        return _of_frame(source, "the DataFrame", "row")
+    if not isinstance(source, str | os.PathLike):
+        raise DataError("this is no table", expected="a path or a pandas DataFrame", got=type(source).__name__)
+    path = Path(source).expanduser()
+    suffix = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if suffix in ("parquet", "pq"):
+        return _parquet(path)
+    coding = encoding_of(path, encoding)
+    if suffix in ("jsonl", "ndjson"):
+        return _json_lines(path, coding)
+    return _delimited(path, coding, header)
+
+
+def is_frame(source: object) -> bool:
+    """Whether something is a pandas DataFrame; pandas is not imported to find out."""
+    return any(
+        kind.__name__ == "DataFrame" and kind.__module__.split(".")[0] == "pandas" for kind in type(source).__mro__
+    )
+
+
+def _delimited(path: Path, coding: FileEncoding, header: Header) -> TableContent:
+    table = Delimited(path, lambda: encoded_lines(path, coding.name))
+    rows = table.rows()
+    start = list(islice(rows, _HEADER_ROWS))
+    fields = [row.fields for row in start]
+    is_header, remark = has_header(str(path), fields[0], fields[1:], header)
+    names = _names(path, fields[0]) if is_header else [f"column {place}" for place in range(1, len(fields[0]) + 1)]
+    columns, lines = _gathered(chain(start[is_header:], rows), len(names))
+    if not lines:
+        raise DataError(f"{path} holds a header and no rows", got=", ".join(names)[:100])
+    remarks = tuple(filter(None, (coding.remark, remark)))
+    content = dict(zip(names, columns, strict=True))
+    return TableContent(str(path), content, lines, "line", remarks, table.separator, is_header)
+
+
+def _gathered(rows: Iterator[Row], width: int) -> tuple[list[list[str]], list[int]]:
+    columns: list[list[str]] = [[] for _ in range(width)]
+    lines: list[int] = []
+    while part := list(islice(rows, 4096)):  # columns are put together from parts, which is quicker than by rows
+        lines.extend(row.line for row in part)
+        for column, texts in zip(columns, zip(*(row.fields for row in part), strict=True), strict=True):
+            column.extend(texts)
+    return columns, lines
+
+
+def _names(path: Path | str, fields: Sequence[str]) -> list[str]:
+    names = [name.strip() or ("index" if place == 1 else f"column {place}") for place, name in enumerate(fields, 1)]
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise DataError(
+            f"{path}, line 1: two columns are called {twice!r}",
+            expected="a name of its own for each column",
+            do="rename one; or, if the first row is no header, header='no'",
+            shell="rename one; or, if the first row is no header, add --set header=no",
+        )
+    return names
+
+
+def _json_lines(path: Path, coding: FileEncoding) -> TableContent:
+    columns: dict[str, list[str]] = {}
+    lines: list[int] = []
+    for number, line in enumerate(encoded_lines(path, coding.name), 1):
+        if not line.strip():
+            continue
+        for key, value in _json_object(path, number, line).items():
+            column = columns.setdefault(key, [""] * len(lines))
+            column.append(value)
+        lines.append(number)
+        for column in columns.values():
+            if len(column) < len(lines):
+                column.append("")
+    if not columns:
+        raise DataError(f"{path} holds no rows")
+    return TableContent(str(path), dict(columns), lines, remarks=tuple(filter(None, (coding.remark,))))
+
+
+def _json_object(path: Path, number: int, line: str) -> dict[str, str]:
+    try:
+        content: Any = parse_json(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}, line {number}: this is no JSON", got=f"{line.strip()[:60]!r} ({error})") from error
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path}, line {number}: this is no row of a table",
+            expected='an object such as {"text": "...", "label": "..."}',
+            got=line.strip()[:60],
+        )
+    return {str(key): _json_text(path, number, str(key), value) for key, value in content.items()}
+
+
+def _json_text(path: Path, number: int, key: str, value: object) -> str:
+    if isinstance(value, list | dict):
+        raise DataError(
+            f"{path}, line {number}, {key!r}: a value of a table is a text or a number",
+            got=json.dumps(value)[:60],
+        )
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _parquet(path: Path) -> TableContent:
+    check_plain(path)
+    try:
+        import pandas as pd
+
+        return _of_frame(pd.read_parquet(path), str(path), "row")
+    except ImportError as error:
+        raise DataError(
+            f"{path}: a Parquet file is read by pyarrow, which is not installed",
+            do='pip install "gatewright[parquet]"',
+        ) from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as Parquet", got=f"{type(error).__name__}: {error}"[:200]) from error
+
+
+def _of_frame(frame: Any, name: str, place_word: str) -> TableContent:
+    import pandas as pd
+
+    index = frame.index
+    if isinstance(index, pd.DatetimeIndex | pd.PeriodIndex) or any(part is not None for part in index.names):
+        index = index.to_timestamp() if isinstance(index, pd.PeriodIndex) else index
+        frame = frame.set_axis(index, axis=0).rename_axis([part or "time" for part in index.names]).reset_index()
+    if not len(frame) or not len(frame.columns):
+        raise DataError(f"{name} holds no rows")
+    names = _names(name, [str(column) for column in frame.columns])
+    columns = {column: _of_series(frame.iloc[:, place]) for place, column in enumerate(names)}
+    return TableContent(name, columns, np.arange(len(frame)), place_word)
+
+
+def _of_series(column: Any) -> Columns:
+    """Numbers and dates stay what they are, everything else becomes texts."""
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return ["" if pd.isna(value) else str(value).lower() for value in column]
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        whole = pd.api.types.is_integer_dtype(column.dtype) and not column.isna().any()
+        return column.to_numpy(np.int64 if whole else np.float64, na_value=None if whole else np.nan)
+    if pd.api.types.is_datetime64_dtype(column.dtype):
+        return column.to_numpy()
+    return ["" if pd.isna(value) else str(value) for value in column]

@@ -1,0 +1,139 @@
+"""Numbers out of the texts of a column: decimal points or commas, groups of thousands, values that are missing."""
+
+import re
+from collections.abc import Sequence
+from enum import Enum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null", "none", "-", "<na>", "missing"})
+
+Values = NDArray[np.float64]
+Decimal = Literal["infer", ".", ","]
+
+_PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
+_GROUPED = {sign: re.compile(rf"[+-]?\d{{1,3}}(\{sign}\d{{3}})+", re.ASCII) for sign in ",."}
+_SPACES = re.compile("(?<=\\d)[ '\u00a0\u2009\u202f\u2019](?=\\d{3}(?!\\d))")  # these divide thousands too
+
+
+class Notation(Enum):
+    """How the numbers of a column are written."""
+
+    POINT = "point"
+    COMMA = "comma"  # a decimal comma, and points between thousands
+    GROUPS = "groups"  # a decimal point, and commas between thousands
+    AMBIGUOUS = "ambiguous"  # 1,234 is 1.234 or 1234
+
+
+def is_missing(text: str) -> bool:
+    """Whether a field says that there is no value."""
+    return text.strip().lower() in MISSING
+
+
+def looks_like_number(text: str) -> bool:
+    """Whether a field alone may be a number, in some notation."""
+    plain = _SPACES.sub("", text.strip())
+    return bool(_PLAIN.fullmatch(plain) or _PLAIN.fullmatch(_with_point(plain)) or _with_commas_out(plain))
+
+
+def notation_of(texts: Sequence[str]) -> Notation:
+    """How a whole column writes its numbers, by those of its values that have a comma.
+
+    A value shows groups of thousands where it has two, or a point behind its commas; it shows a decimal comma where it
+    has one that three digits do not follow, a zero before it, or points before it. Where none shows anything, as in
+    1,234, the notation is ambiguous.
+    """
+    marked = [_SPACES.sub("", text.strip()) for text in texts if "," in text]
+    if not marked:
+        return _without_commas(texts)
+    shown = {_shown_by(text) for text in marked} - {Notation.AMBIGUOUS}
+    if not shown:
+        return Notation.AMBIGUOUS
+    return shown.pop() if len(shown) == 1 else Notation.POINT  # contradictions are told as values that are no numbers
+
+
+def _without_commas(texts: Sequence[str]) -> Notation:
+    several = any(text.count(".") > 1 and _GROUPED["."].fullmatch(text.strip()) for text in texts)
+    return Notation.COMMA if several else Notation.POINT
+
+
+def _shown_by(text: str) -> Notation:
+    point, comma = text.rfind("."), text.rfind(",")
+    if point >= 0:
+        return Notation.GROUPS if point > comma else Notation.COMMA
+    if text.count(",") > 1:
+        return Notation.GROUPS
+    if _GROUPED[","].fullmatch(text) and text.lstrip("+-")[0] != "0":
+        return Notation.AMBIGUOUS
+    return Notation.COMMA
+
+
+def parsed_numbers(texts: Sequence[str], notation: Notation) -> tuple[Values, list[int]]:
+    """The values, NaN where they are missing, and the rows with a text that is no finite number."""
+    if notation is Notation.POINT and (fast := _at_once(texts)) is not None:
+        return fast, []
+    values, wrong = np.full(len(texts), np.nan), list[int]()
+    for row, text in enumerate(texts):
+        value = _number(text.strip(), notation)
+        if value is not None:
+            values[row] = value
+        elif not is_missing(text):
+            wrong.append(row)
+    return values, wrong
+
+
+def _at_once(texts: Sequence[str]) -> Values | None:
+    """All of them by Python's own reading, which takes "1_000" and "nan" as well; those go the long way."""
+    try:
+        values = np.fromiter(map(float, texts), np.float64, len(texts))
+    except ValueError:
+        return None
+    return values if np.isfinite(values).all() and not any("_" in text for text in texts) else None
+
+
+def _number(text: str, notation: Notation) -> float | None:
+    plain = _SPACES.sub("", text)
+    if notation is Notation.COMMA:
+        whole, comma, rest = plain.partition(",")
+        if "." in whole and not _GROUPED["."].fullmatch(whole):
+            return None
+        plain = whole.replace(".", "") + ("." if comma else "") + rest
+    elif notation is Notation.GROUPS and "," in plain:
+        plain = _with_commas_out(plain) or plain
+    if not _PLAIN.fullmatch(plain):
+        return None
+    value = float(plain)
+    return value if np.isfinite(value) else None
+
+
+def _with_commas_out(plain: str) -> str:
+    """`1,234.5` as 1234.5; nothing where commas do not divide thousands."""
+    whole, point, rest = plain.partition(".")
+    return whole.replace(",", "") + point + rest if _GROUPED[","].fullmatch(whole) else ""
+
+
+def _with_point(plain: str) -> str:
+    return plain.replace(".", "").replace(",", ".", 1)
+
+
+def is_infinite(text: str) -> bool:
+    """Whether a field is written as an infinity."""
+    return bool(_INFINITE.fullmatch(text.strip()))
+
+
+def filled(values: Values, how: str) -> Values:
+    """The values with those that are missing repeated from before (forward), or on a line between their neighbours.
+
+    What has no value before it, or for a line none behind it, stays missing.
+    """
+    present = np.flatnonzero(~np.isnan(values))
+    if not len(present):
+        return values
+    places = np.arange(len(values))
+    if how == "forward":
+        before = np.maximum.accumulate(np.where(np.isnan(values), -1, places))
+        return np.where(before >= 0, values[np.maximum(before, 0)], np.nan)
+    return np.interp(places, present, values[present], left=np.nan, right=np.nan)

@@ -1,0 +1,253 @@
+"""Which column of a table is what: as settings name them, or inferred where that is safe, and said in a line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gatewright.errors import DataError
+from gatewright.tasks.columns import SeriesColumns, TextColumns, TimeColumns, listed
+from gatewright.tasks.data.table_header import ID_NAMES, LABEL_NAMES, TEXT_NAMES, TIME_NAMES
+from gatewright.tasks.data.tables import Table
+
+_DATE_PARTS = ("year", "month", "day", "hour", "minute")
+
+
+@dataclass(frozen=True)
+class SeriesRoles:
+    """The columns of series: of times (several as year, month, day), to forecast, known beforehand, and of ids."""
+
+    time: tuple[str, ...]
+    target: tuple[str, ...]
+    covariates: tuple[str, ...] = ()
+    id: str = ""
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TextRoles:
+    """The columns of labelled texts, and a line for a person where they were inferred."""
+
+    text: tuple[str, ...]
+    label: str
+    remark: str = ""
+
+
+def series_roles(table: Table, settings: SeriesColumns) -> SeriesRoles:
+    """The roles of a table of series.
+
+    The time is a column of dates, of years that is called so, year, month and day together, or of numbers that count
+    the rows. What is left and holds numbers is to be forecast. Where two columns may be the time, one may be an id, or
+    a column of texts has no role, it is a DataError that shows what to add.
+    """
+    named = _named(table, settings)
+    time = named.time or _time(table, settings, named)
+    if not time and not settings.id:
+        time = _labels(table, _left(table, named, time))
+    left = _left(table, named, time)
+    if named.target:
+        return SeriesRoles(time, named.target, named.covariates, settings.id)
+    ids = [column for column in left if _is_id(table, column)]
+    unused = [column for column in left if column in ids or not table.is_numeric(column)]
+    targets = tuple(column for column in left if column not in unused)
+    if not settings.id and time and _comes_twice(table, time):
+        raise _asks_for_id(table, time, ids or unused, targets)
+    rows = [column for column in ids if _counts_rows(table, column)]
+    texts = [column for column in unused if column not in rows]
+    for column in filter(table.is_mostly_numeric, texts):
+        table.numbers(column, "keep")  # raises: it names the first value that is no number
+    if texts or not targets:
+        raise _asks_for_target(table, time, texts, targets)
+    return SeriesRoles(time, targets, named.covariates, settings.id, tuple(rows))
+
+
+def _named(table: Table, settings: SeriesColumns) -> SeriesRoles:
+    named = SeriesRoles(
+        listed(settings.time) if settings.time not in table.columns else (settings.time,),
+        listed(settings.target),
+        listed(settings.covariates),
+        settings.id,
+        listed(settings.ignore),
+    )
+    for role in ("time", "target", "covariates"):
+        table.require(getattr(named, role), role)
+    table.require(named.ignored, "ignore")
+    table.require([settings.id] if settings.id else [], "id")
+    return named
+
+
+def _left(table: Table, named: SeriesRoles, time: tuple[str, ...]) -> list[str]:
+    used = {*time, *named.time, *named.target, *named.covariates, *named.ignored, named.id}
+    return [column for column in table.columns if column not in used]
+
+
+def _time(table: Table, settings: TimeColumns, named: SeriesRoles) -> tuple[str, ...]:
+    del settings
+    left = _left(table, named, ())
+    lower = {column.lower(): column for column in left}
+    parts = tuple(lower[part] for part in _DATE_PARTS if part in lower)
+    if len(parts) > 1 and parts[0].lower() == "year" and table.dates(parts, named=True) is not None:
+        return parts
+    dated = [column for column in left if _is_dated(table, column)]
+    if len(dated) > 1:
+        raise DataError(
+            f"{table.name}: several columns hold dates",
+            got=", ".join(dated),
+            do="name the one of the steps' times: " + " or ".join(f"time={column!r}" for column in dated[:3]),
+            shell="name the one of the steps' times: add "
+            + " or ".join(f"--set {_quoted('time', column)}" for column in dated[:3])
+            + "; leave out the others with --set ignore=...",
+        )
+    if dated:
+        return (dated[0],)
+    counts = [column for column in left if column.lower() in TIME_NAMES and table.is_numeric(column)]
+    if len(counts) == 1 and not _comes_twice(table, (counts[0],)):
+        return (counts[0],)
+    _check_years(table, [column for column in left if column not in counts])
+    return ()
+
+
+def _is_dated(table: Table, column: str) -> bool:
+    named = column.lower() in TIME_NAMES
+    parsed = table.dates((column,), named=named)
+    return parsed is not None and (named or not table.is_numeric(column) or parsed.form != "%Y")
+
+
+def _check_years(table: Table, columns: Sequence[str]) -> None:
+    for column in columns:
+        if not table.is_numeric(column):
+            continue
+        values = table.numbers(column, "keep")
+        steps = np.diff(values)
+        rising = len(steps) > 2 and bool((np.abs(steps) == 1).all() and (steps == steps[0]).all())
+        if rising and values.min() >= 1000 and values.max() <= 2200:
+            others = ",".join(other for other in columns if other != column)
+            raise DataError(
+                f"{table.name}, {column!r}: these may be years",
+                do=f"say what they are: time={column!r}, or target='...' with the columns to forecast",
+                shell=f"add --set {_quoted('time', column)}, or --set {_quoted('target', others or column)}",
+            )
+
+
+def _labels(table: Table, left: Sequence[str]) -> tuple[str, ...]:
+    """The first column, where it names the steps in texts that are no dates, each its own."""
+    column = table.columns[0]
+    if column not in left or table.is_numeric(column):
+        return ()
+    texts = table.texts(column)
+    return (column,) if len(set(texts)) == len(texts) else ()
+
+
+def _is_id(table: Table, column: str) -> bool:
+    return column.lower() in ID_NAMES or column.lower().endswith(("_id", " id"))
+
+
+def _counts_rows(table: Table, column: str) -> bool:
+    if not table.is_numeric(column):
+        return False
+    values = table.numbers(column, "keep")
+    return len(values) > 1 and bool((np.diff(values) == 1).all())
+
+
+def _comes_twice(table: Table, time: tuple[str, ...]) -> bool:
+    keys = list(zip(*map(table.texts, time), strict=True))
+    return len(set(keys)) < len(keys)
+
+
+def _asks_for_id(table: Table, time: tuple[str, ...], ids: Sequence[str], targets: Sequence[str]) -> DataError:
+    whole = [column for column in (*ids, *targets) if _tells_apart(table, time, column)]
+    id_column = whole[0] if whole else "COLUMN"
+    target = ",".join(column for column in targets if column != id_column) or "COLUMN"
+    times = ",".join(time)
+    return DataError(
+        f"{table.name}: times come more than once, so that the table may hold several series",
+        got=f"{table.texts(time[0])[0]!r} in several rows of {times!r}",
+        do=f"name the column that tells them apart: id={id_column!r}, time={times!r}, target={target!r}",
+        shell="name the column that tells them apart: add "
+        f"--set {_quoted('id', id_column)} --set {_quoted('time', times)} --set {_quoted('target', target)}",
+    )
+
+
+def _tells_apart(table: Table, time: tuple[str, ...], column: str) -> bool:
+    keys = list(zip(*map(table.texts, (*time, column)), strict=True))
+    return len(set(keys)) == len(keys) and len(set(table.texts(column))) * 2 <= len(keys)
+
+
+def _asks_for_target(table: Table, time: tuple[str, ...], unused: Sequence[str], targets: Sequence[str]) -> DataError:
+    numeric = ",".join(targets) or "COLUMN"
+    return DataError(
+        f"{table.name}: these columns are neither times nor numbers: {', '.join(unused)}"
+        if unused
+        else f"{table.name} has no column of numbers to forecast",
+        got=", ".join(table.columns)[:200],
+        do=f"name what to forecast: target={numeric!r}",
+        shell=f"name what to forecast: add --set {_quoted('target', numeric)}",
+    )
+
+
+def _quoted(setting: str, value: str) -> str:
+    text = f"{setting}={value}"
+    return f"'{text}'" if any(sign in value for sign in " '\"$&();|<>*?") else text
+
+
+def text_roles(table: Table, settings: TextColumns, *, labelled: bool = True) -> TextRoles:
+    """The columns of texts and labels of a table.
+
+    They are those with well-known names; else, of two columns, the one with few different values is the label.
+    """
+    texts = (settings.text,) if settings.text in table.columns else listed(settings.text)
+    table.require(texts, "text")
+    table.require([settings.label] if settings.label else [], "label")
+    if texts and (settings.label or not labelled):
+        return TextRoles(texts, settings.label)
+    label = settings.label or (_label(table, texts) if labelled else "")
+    texts = texts or _texts(table, label)
+    if not texts or (labelled and not label):
+        raise _asks_for_text(table, texts, label, labelled=labelled)
+    remark = f"text: {', '.join(texts)}" + (f", label: {label}" if label else "")
+    return TextRoles(texts, label, remark)
+
+
+def _label(table: Table, texts: Sequence[str]) -> str:
+    left = [column for column in table.columns if column not in texts]
+    known = [column for column in left if column.lower() in LABEL_NAMES]
+    if len(known) == 1:
+        return known[0]
+    few = [column for column in known or left if _few_values(table, column)]
+    return few[0] if len(few) == 1 else ""
+
+
+def _texts(table: Table, label: str) -> tuple[str, ...]:
+    left = [column for column in table.columns if column != label]
+    known = [column for column in left if column.lower() in TEXT_NAMES]
+    if len(known) == 1:
+        return (known[0],)
+    worded = [column for column in known or left if _is_worded(table, column)]
+    if len(worded) == 1:
+        return (worded[0],)
+    return (left[0],) if len(left) == 1 and not _few_values(table, left[0]) else ()
+
+
+def _few_values(table: Table, column: str) -> bool:
+    texts = table.texts(column)
+    return len(set(texts)) <= max(2, len(texts) // 4)
+
+
+def _is_worded(table: Table, column: str) -> bool:
+    texts = table.texts(column)
+    return not _few_values(table, column) and sum(" " in text.strip() for text in texts) * 2 > len(texts)
+
+
+def _asks_for_text(table: Table, texts: Sequence[str], label: str, *, labelled: bool) -> DataError:
+    wanted = "the columns of the texts and of the labels" if labelled else "the column of the texts"
+    text = ",".join(texts) or "COLUMN"
+    command = f"--set {_quoted('text', text)}" + f" --set {_quoted('label', label or 'COLUMN')}" * labelled
+    return DataError(
+        f"{table.name} does not show which are {wanted}",
+        got=", ".join(table.columns)[:200],
+        do=f"name them: text={text!r}" + f", label={label or 'COLUMN'!r}" * labelled,
+        shell=f"name them: add {command}",
+    )
+
+
+__all__ = ["TIME_NAMES", "SeriesRoles", "TextRoles", "series_roles", "text_roles"]

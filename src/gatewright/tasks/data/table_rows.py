@@ -1,0 +1,104 @@
+"""Delimited text divided into rows of fields, each row with the line in which it begins."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from gatewright.errors import DataError
+
+_LOOKED_AT = 20  # rows that show which sign divides a file
+_SEPARATORS = ("\t", ";", ",", "|")  # where commas are decimal points, semicolons divide
+_QUOTE = '"'
+_SHOWN = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars"}
+
+Lines = Callable[[], Iterable[str]]  # begins a reading of the file anew
+
+
+class Row(NamedTuple):
+    """The fields of one row, and the line in which it begins."""
+
+    line: int
+    fields: list[str]
+
+
+class Delimited:
+    """A text table: its separator is the first of tab, semicolon, comma and bar that divides the first rows alike.
+
+    A field between quotation marks may hold separators, line ends and doubled marks. Where tabs divide, a mark is a
+    mark, as in most tables of sentences, unless all fields that have marks begin and end with one.
+    """
+
+    def __init__(self, path: Path | str, lines: Lines) -> None:
+        self._path, self._lines = path, lines
+        self.separator = self._find_separator()
+        self._quoting = self._find_quoting()
+
+    def rows(self) -> Iterator[Row]:
+        """All rows, each as wide as the first; empty lines are passed over."""
+        width: int | None = None
+        for row in self._parsed(self._lines(), self.separator, self._quoting):
+            width = len(row.fields) if width is None else width
+            if len(row.fields) != width:
+                raise self._wrong_width(row, width)
+            yield row
+        if width is None:
+            raise DataError(f"{self._path} holds no rows")
+
+    def _wrong_width(self, row: Row, width: int) -> DataError:
+        decimal = self.separator == "," and len(row.fields) > width
+        return DataError(
+            f"{self._path}, line {row.line}: the row has too many or too few fields",
+            expected=f"{width} fields divided by {_SHOWN[self.separator]}, as in the first row",
+            got=f"{len(row.fields)}: {self.separator.join(row.fields)[:80]!r}",
+            do="put quotation marks around a field that holds a comma" if decimal else "mend the row, or leave it out",
+        )
+
+    def _parsed(self, lines: Iterable[str], separator: str, quoting: int) -> Iterator[Row]:
+        reader = csv.reader(lines, delimiter=separator, quoting=quoting, quotechar=_QUOTE, strict=True)  # pyright: ignore[reportArgumentType]
+        line = 1
+        try:
+            for fields in reader:
+                if fields:
+                    yield Row(line, fields)
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise DataError(
+                f"{self._path}, line {line}: the row cannot be divided into fields",
+                expected=f"fields divided by {_SHOWN[separator]}, quotation marks around whole fields and doubled "
+                "within",
+                got=str(error),
+            ) from error
+
+    def _find_separator(self) -> str:
+        widths: dict[str, set[int]] = {}
+        for separator in _SEPARATORS:
+            seen = widths[separator] = self._first_widths(separator)
+            if len(seen) == 1 and seen != {1}:
+                return separator
+        # None divides them alike: a single column, or a defect, which is told of the separator that occurs.
+        return next((sign for sign, seen in widths.items() if max(seen, default=1) > 1), ",")
+
+    def _first_widths(self, separator: str) -> set[int]:
+        quoting = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
+        seen: set[int] = set()
+        with suppress(DataError):  # it comes again when the whole file is read
+            rows = self._parsed(self._lines(), separator, quoting)
+            seen.update(len(row.fields) for row in islice(rows, _LOOKED_AT))
+        return seen
+
+    def _find_quoting(self) -> int:
+        if self.separator != "\t":
+            return csv.QUOTE_MINIMAL
+        rows = self._parsed(self._lines(), "\t", csv.QUOTE_NONE)
+        marked = [field for row in islice(rows, _LOOKED_AT) for field in row.fields if _QUOTE in field]
+        quoted = bool(marked) and all(len(field) > 1 and field[0] == field[-1] == _QUOTE for field in marked)
+        return csv.QUOTE_MINIMAL if quoted and self._divides_quoted() else csv.QUOTE_NONE
+
+    def _divides_quoted(self) -> bool:
+        try:
+            return bool(list(islice(self._parsed(self._lines(), "\t", csv.QUOTE_MINIMAL), _LOOKED_AT)))
+        except DataError:
+            return False

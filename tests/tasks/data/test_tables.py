@@ -1,0 +1,220 @@
+"""Tables of the user's own: how they are written, their header, their numbers, and what is wrong with them."""
+
+import gzip
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.columns import SeriesColumns
+from gatewright.tasks.data.series import read_series
+from gatewright.tasks.data.tables import open_table
+
+TABLE = "date,load,heat\n2020-01,1,2.5\n2020-02,-3e-1,4\n"
+
+
+def put(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TABLE,
+        TABLE.replace(",", "\t"),
+        TABLE.replace(",", ";"),
+        TABLE.replace(",", "|"),
+        TABLE.replace("\n", "\r\n"),
+        TABLE.removesuffix("\n"),
+        "\ufeff" + TABLE,
+        TABLE.replace("\n", "\n\n"),
+        TABLE.replace("date", ""),
+        TABLE.replace("2020-01", '"2020-01"').replace("2.5", '"2.5"'),
+        TABLE.replace("2020-01", '"2020-01"').replace("date", '"date"').replace(",", "\t"),
+        TABLE.replace(",", ";").replace(".", ","),
+    ],
+)
+def test_a_table_is_read_however_it_was_written(tmp_path: Path, text: str) -> None:
+    series = read_series(put(tmp_path / "any.csv", text))
+    assert series.names == ("load", "heat")
+    assert series.values.tolist() == [[1, 2.5], [-0.3, 4]]
+    assert series.times is not None
+    assert series.times.spelled() == ["2020-01", "2020-02"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_other_unicode_encodings_are_read(tmp_path: Path, encoding: str) -> None:
+    path = put(tmp_path / "any.csv", TABLE.replace("heat", "Wärme"), encoding)
+    assert open_table(path).columns == ("date", "load", "Wärme")
+
+
+def test_latin_1_is_detected_and_said(tmp_path: Path) -> None:
+    path = put(tmp_path / "any.csv", TABLE.replace("heat", "Wärme"), "latin-1")
+    table = open_table(path)
+    assert table.columns == ("date", "load", "Wärme")
+    assert table.remarks == ("encoding: cp1252, as its content shows (--set encoding=... names another)",)
+    assert open_table(path, encoding="latin-1").columns == ("date", "load", "Wärme")
+    with pytest.raises(DataError, match="is no text encoded as utf-8\n  got: byte 0xe4 in line 1 "):
+        open_table(path, encoding="utf-8")
+    with pytest.raises(DataError, match="there is no encoding 'latin-99'"):
+        open_table(path, encoding="latin-99")
+
+
+def test_packed_tables_json_lines_parquet_and_frames_are_alike(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"date": pd.to_datetime(["2020-01-01", "2020-02-01"]), "load": [1, 2], "heat": [2.5, 4.0]})
+    frame.to_csv(tmp_path / "any.csv.gz", index=False)
+    frame.assign(date=frame["date"].astype(str)).to_json(tmp_path / "any.jsonl", orient="records", lines=True)
+    frame.to_parquet(tmp_path / "any.parquet")
+    assert gzip.decompress((tmp_path / "any.csv.gz").read_bytes()).startswith(b"date,load")
+    sources = [
+        tmp_path / "any.csv.gz",
+        tmp_path / "any.jsonl",
+        tmp_path / "any.parquet",
+        frame,
+        frame.set_index("date"),
+    ]
+    for source in (*sources, frame.set_index("date").rename_axis(None)):
+        series = read_series(source)
+        assert series.names == ("load", "heat")
+        assert series.values.tolist() == [[1, 2.5], [2, 4]]
+        assert series.times is not None
+        assert series.times.values.astype("datetime64[M]").astype(str).tolist() == ["2020-01", "2020-02"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "values", "times"),
+    [
+        ("1,2\n3,4\n", ("column 1", "column 2"), [[1, 2], [3, 4]], None),
+        ("a,b\n1,2\n3,4\n", ("a", "b"), [[1, 2], [3, 4]], None),
+        ("mon,2\ntue,4\n", ("column 2",), [[2], [4]], ["mon", "tue"]),
+        ("value\n1\n2\n", ("value",), [[1], [2]], None),
+        ("5\n6\n", ("column 1",), [[5], [6]], None),
+        (",a\n0,1\n1,2\n", ("a",), [[1], [2]], ["0", "1"]),
+        (",0,1\n0,5,6\n1,7,8\n", ("0", "1"), [[5, 6], [7, 8]], ["0", "1"]),
+        ("date,0,1\n2020-01-01,5,6\n2020-01-02,7,8\n", ("0", "1"), [[5, 6], [7, 8]], ["2020-01-01", "2020-01-02"]),
+        ("7,8\n", ("column 1", "column 2"), [[7, 8]], None),
+        ("0,1,2,3\n0.5,0.25,0.5,0.5\n", ("0", "1", "2", "3"), [[0.5, 0.25, 0.5, 0.5]], None),
+    ],
+)
+def test_headers_and_times_are_told_from_numbers(
+    tmp_path: Path, text: str, names: tuple[str, ...], values: list[list[float]], times: list[str] | None
+) -> None:
+    series = read_series(put(tmp_path / "any.csv", text))
+    assert (series.names, series.values.tolist()) == (names, values)
+    assert (None if series.times is None else series.times.spelled()) == times
+
+
+@pytest.mark.parametrize("text", ["0,1\n1000.71,1000.84\n1010.03,1005.90\n", "0,1\n5,6\n", "x,2\n1,3\n"])
+def test_a_first_row_that_may_be_either_is_asked_for(tmp_path: Path, text: str) -> None:
+    path = put(tmp_path / "any.csv", text)
+    with pytest.raises(DataError) as caught:
+        open_table(path)
+    first = text.split("\n", maxsplit=1)[0].replace(",", ", ")
+    assert caught.value.in_shell() == (
+        f"{path}: the first row may be a header or a row of values\n  got: {first}\n"
+        "  do: add --set header=yes, or --set header=no"
+    )
+    rows = text.count("\n")
+    assert (len(open_table(path, header="yes")), len(open_table(path, header="no"))) == (rows - 1, rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", " is empty"),
+        ("\n\n", " holds no rows"),
+        ("date,load\n", " holds a header and no rows\n  got: date, load"),
+        ("date,load,load\n2020-01,1,2\n", ", line 1: two columns are called 'load'"),
+        (
+            TABLE + "2020-03,1\n",
+            ", line 4: the row has too many or too few fields\n  expected: 3 fields divided by commas",
+        ),
+        (TABLE + "2020-03,1,2,3\n", ", line 4: the row has too many .*\n.*\n  got: 4: '2020-03,1,2,3'"),
+        (TABLE + "2020-03,,1\n", ", line 4, 'load': a value is missing\n.*\n  got: ''\n  do: missing='forward' or"),
+        (TABLE + "2020-03,1,NaN\n", ", line 4, 'heat': a value is missing\n.*\n  got: 'NaN'"),
+        (TABLE + "2020-03,1", ", line 4: the row has too many or too few fields"),
+        (
+            TABLE + '2020-03,"1,2\n',
+            ", line 4: the row cannot be divided into fields\n.*\n  got: unexpected end of data",
+        ),
+        ("a,b\nNaN,2\n1,3\n", ", line 2, 'a': a value is missing\n.*\n  got: 'NaN'"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    path = put(tmp_path / "any.csv", text)
+    with pytest.raises(DataError, match=re.escape(str(path)) + message):
+        read_series(path)
+
+
+@pytest.mark.parametrize("value", ["inf", "-Infinity", "much", "1_000", "1e999", "12%"])
+def test_what_is_no_finite_number_is_told_with_its_line(tmp_path: Path, value: str) -> None:
+    path = put(tmp_path / "any.csv", f'{TABLE}"2020\n03",1,1\n2020-04,1,{value}\n')
+    with pytest.raises(DataError, match=f"any.csv, line 6, 'heat': this is no finite number\n.*\n  got: '{value}'"):
+        open_table(path).numbers("heat")
+    assert open_table(path).numbers("load").tolist() == [1, -0.3, 1, 1]
+
+
+def test_a_quoted_field_may_hold_lines_and_its_row_begins_where_it_does(tmp_path: Path) -> None:
+    table = open_table(put(tmp_path / "any.csv", 'text,b\n"one\ntwo ""2""",x\n\nlast,y\n'))
+    assert [table.texts("text"), table.texts("b")] == [['one\ntwo "2"', "last"], ["x", "y"]]
+    assert [table.place(row).rpartition(", ")[2] for row in (0, 1)] == ["line 2", "line 5"]
+
+
+def test_between_tabs_a_quotation_mark_is_a_mark(tmp_path: Path) -> None:
+    table = open_table(put(tmp_path / "any.tsv", '" so it goes, he said\t0\n5" pipe\t1\n'))
+    assert table.texts("column 1") == ['" so it goes, he said', '5" pipe']
+
+
+def test_columns_that_are_not_named_are_not_parsed(tmp_path: Path) -> None:
+    path = put(tmp_path / "any.csv", TABLE.replace("-3e-1", "much"))
+    assert read_series(path, SeriesColumns(target="heat")).values.tolist() == [[2.5], [4]]
+    with pytest.raises(OptionError, match="any.csv has no column 'oil'\n  expected: one of date, load, heat"):
+        read_series(path, SeriesColumns(target="oil"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["1,5", "2,25"], [1.5, 2.25]),
+        (["1.234,5", "2"], [1234.5, 2]),
+        (["1.234.567", "2"], [1234567, 2]),
+        (["1,234,567", "2,000"], [1234567, 2000]),
+        (["1,234.5", "2,000"], [1234.5, 2000]),
+        (["0,125", "1,250"], [0.125, 1.25]),
+        (["1 234", "5\u00a0678"], [1234, 5678]),
+        (["1.234", "5.678"], [1.234, 5.678]),
+        (["+1", "-2e3"], [1, -2000]),
+    ],
+)
+def test_numbers_are_read_by_the_whole_column(tmp_path: Path, texts: list[str], expected: list[float]) -> None:
+    table = open_table(put(tmp_path / "any.csv", "a;b\n" + "".join(f"{text};x\n" for text in texts)), header="yes")
+    assert table.numbers("a").tolist() == expected
+
+
+def test_commas_that_may_mean_two_things_are_asked_for(tmp_path: Path) -> None:
+    path = put(tmp_path / "any.csv", "date;a\n2020-01-01;1,234\n2020-01-02;2,000\n")
+    with pytest.raises(DataError) as caught:
+        open_table(path).numbers("a")
+    assert caught.value.in_shell() == (
+        f"{path}, line 2, 'a': 1,234 may be 1234 or 1.234, and no value of the column shows which\n"
+        "  do: say what the comma is: add --set decimal=, or, where commas divide thousands, --set decimal=."
+    )
+    assert open_table(path, decimal=",").numbers("a").tolist() == [1.234, 2]
+    assert open_table(path, decimal=".").numbers("a").tolist() == [1234, 2000]
+    quoted = put(tmp_path / "quoted.csv", 'date,a\n2020-01-01,"1,234"\n2020-01-02,"2,000"\n')
+    assert open_table(quoted).numbers("a").tolist() == [1234, 2000]
+
+
+def test_missing_values_are_filled_as_is_asked(tmp_path: Path) -> None:
+    table = open_table(put(tmp_path / "any.csv", "a,b\n1,\nNA,2\n?,3\n4,4\n"))
+    assert table.numbers("a", "forward").tolist() == [1, 1, 1, 4]
+    assert table.numbers("a", "interpolate").tolist() == [1, 2, 3, 4]
+    assert np.isnan(table.numbers("a", "keep")).tolist() == [False, True, True, False]
+    with pytest.raises(DataError, match="line 3, 'a': a value is missing, and in 1 more rows\n"):
+        table.numbers("a")
+    with pytest.raises(DataError, match="line 2, 'b': a value is missing\n(.*\n)*  do: forward has no value"):
+        table.numbers("b", "forward")
