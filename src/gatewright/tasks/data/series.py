@@ -1,6 +1,7 @@
 """Series to forecast: one or several out of a table, in order of time, with what is known beforehand beside them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -39,9 +40,13 @@ class Series:
     def __len__(self) -> int:
         return len(self.values)
 
+    def select(self, names: Sequence[str]) -> Self:
+        """Those variables, in that order."""
+        return replace(self, values=self.values[:, [self.names.index(name) for name in names]], names=tuple(names))
+
 
 @dataclass(frozen=True, eq=False)
-class SeriesSet:
+class SeriesCollection:
     """The series of a table, all with the same variables and covariates, and lines that say how it was read."""
 
     series: tuple[Series, ...]
@@ -72,7 +77,7 @@ class SeriesSet:
         return cls(several, (*table.remarks, *remark))
 
 
-def load_series(source: object = "airline", columns: SeriesColumns | None = None) -> SeriesSet:
+def load_series(source: object = "airline", columns: SeriesColumns | None = None) -> SeriesCollection:
     """The series of a data set, of a file of the user's own, or of a pandas DataFrame.
 
     `columns` names the columns and how the file is written. Those known by name: etth1 and etth2 (17,420 hours,
@@ -82,7 +87,7 @@ def load_series(source: object = "airline", columns: SeriesColumns | None = None
     columns = columns or SeriesColumns()
     if not is_frame(source):
         source = one_of(files_of(source, "series"), _FILES, "a series (*.csv)")
-    return SeriesSet.of(series_table(source, columns), columns)
+    return SeriesCollection.of(series_table(source, columns), columns)
 
 
 def series_table(source: object, columns: SeriesColumns) -> Table:
@@ -99,7 +104,7 @@ def series_table(source: object, columns: SeriesColumns) -> Table:
 def read_series(source: object, columns: SeriesColumns | None = None) -> Series:
     """The one series of a table."""
     columns = columns or SeriesColumns()
-    return SeriesSet.of(series_table(source, columns), columns).single()
+    return SeriesCollection.of(series_table(source, columns), columns).single()
 
 
 def _series(table: Table, roles: SeriesRoles, columns: SeriesColumns, id: str) -> Series:
