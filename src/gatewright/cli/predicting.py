@@ -68,11 +68,23 @@ def _answer(
 
     with messages().status("predicting"):
         answers = predictor.predict(data, **options)
+    whole = answers.attrs
     if output is not None:
         _write(predictor, answers, output, data)
-        return
-    text = FORMATS[".jsonl" if as_json else ".csv"](answers).decode()
-    print_text(printable_json(text) if as_json else text, end="")
+    else:
+        text = FORMATS[".jsonl" if as_json else ".csv"](answers).decode()
+        print_text(printable_json(text) if as_json else text, end="")
+    if whole and as_json:
+        print_text(printable_json(json.dumps(whole, ensure_ascii=False)))
+    elif whole:
+        told = (f"{name.replace('_', ' ')} {_shown(value)}" for name, value in whole.items() if value is not None)
+        print_line(messages(), ", ".join(told))
+
+
+def _shown(value: object) -> str:
+    from gatewright.tasks.numbers import spell
+
+    return spell(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _answer_lines(predictor: "Predictor", options: Mapping[str, Any], output: Path | None, *, as_json: bool) -> None:

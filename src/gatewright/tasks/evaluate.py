@@ -46,7 +46,10 @@ def evaluate(model: Model, source: object = None) -> dict[str, dict[str, float]]
         )
     data = model.recipe.evaluation(source, model)
     objective = model.recipe.objective()
-    return {part: measure(model.network, objective, data.parts[part]) for part in data.measured}
+    return {
+        part: {**measure(model.network, objective, data.parts[part]), **data.measures.get(part, {})}
+        for part in data.measured
+    }
 
 
 def measure(network: nn.Module, objective: Objective, batches: Batches) -> dict[str, float]:

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.beginnings import beginnings_of_text, beginnings_of_words
 from gatewright.tasks.data import (
+    END_OF_LINE,
+    UNKNOWN,
     CharVocabulary,
     Ragged,
     RaggedBatches,
+    SentenceText,
     SequentialBatches,
-    WordVocabulary,
+    WordText,
     clean,
     load_sentences,
     load_words,
@@ -26,15 +29,17 @@ from gatewright.tasks.data import (
 )
 from gatewright.tasks.objectives import Symbols
 from gatewright.tasks.recipe import Batches, Data, Encoding, Recipe, Sizes
-from gatewright.tasks.scripts import Characters, Script, Words, vocabulary_of
+from gatewright.tasks.scripts import Characters, Script, Words, check_known, vocabulary_of
 from gatewright.tasks.settings import setting
 
 if TYPE_CHECKING:
     from gatewright.tasks.model import Model
+    from gatewright.tasks.predict import Predictor
 
 _MEASURED_ROWS = 8  # streams of a text that is measured; each begins without knowing what came before it
 _MEASURED_SENTENCES = 20
 _LEAST_BATCHES = 10  # of an epoch; where sizes of their own would leave fewer, these are smaller
+_LOOKED_AT = 1 << 16  # words, to see whether any is known
 _STEPS_TO_ROWS = 8  # of a small text: it is cut into fewer rows first, so that the network still sees some context
 
 Tokens = NDArray[np.integer[Any]]
@@ -138,7 +143,20 @@ class CharacterModel(LanguageModel):
             origin={"text": name, "sha256": digest},
             fitted=fitted,
             prompts=self.chosen_prompts(beginnings_of_text(text)),
+            signature={
+                "input": "numbers of characters (Unicode code points), as the vocabulary has them",
+                "output": "a score for each character to come next; softmax gives probabilities",
+                "tokenise": "characters",
+                "cleaning": self.cleaning,
+                "unknown": 0,
+            },
         )
+
+    def predictor(self, model: "Model") -> "Predictor":
+        """The log-probability of each character."""
+        from gatewright.tasks.scoring import CharacterPredictor
+
+        return CharacterPredictor(model)
 
     def _tokens_of(self, name: str, there: int, fitted: Mapping[str, int]) -> int:
         """How many characters are trained on, of those that are there."""
@@ -155,8 +173,12 @@ class CharacterModel(LanguageModel):
         """What was held out; of another text all of it, in the symbols that the model knows."""
         if source is None:
             return super().evaluation(None, model)
-        tokens = vocabulary_of(model.sizes).encode(clean(read_text(source), self.cleaning))
-        return Data({"text": _measured(tokens, self.steps)}, model.sizes, measured=("text",))
+        text = clean(read_text(source), self.cleaning)
+        tokens = vocabulary_of(model.sizes).encode(text)
+        known = tokens > 0
+        check_known(source_name(source), list(text[:_LOOKED_AT]), known[:_LOOKED_AT])
+        parts = {"text": _measured(tokens, self.steps)}
+        return Data(parts, model.sizes, measured=("text",), measures={"text": {"unknown": float(1 - known.mean())}})
 
 
 @dataclass(frozen=True)
@@ -187,7 +209,9 @@ class WordModel(LanguageModel):
     def data(self, source: object) -> Data:
         """The parts of the text, or its last shares held out; what has no held out part is measured itself."""
         source = self.text if source is None else source
-        name, (vocabulary, found) = source_name(source), self._found(source, self.held_out)
+        name, held = source_name(source), self.held_out
+        loaded, found = self._loaded(source, size=self.words, validation=held, test=held)
+        vocabulary = loaded.vocabulary
         words = found["train"].values if isinstance(found["train"], Ragged) else found["train"]
         held_out = {part: one for part, one in found.items() if part != "train"}
         self.check_held_out(name, held_out, len(words) + sum(map(len, held_out.values())))
@@ -204,27 +228,52 @@ class WordModel(LanguageModel):
             origin={"text": name, "sha256": digest.hexdigest()},
             fitted=fitted,
             prompts=self.chosen_prompts(beginnings_of_words(words, vocabulary.symbols)),
+            signature={
+                "input": "numbers of words, as the vocabulary has them",
+                "output": "a score for each word to come next; softmax gives probabilities",
+                "tokenise": loaded.tokenise,
+                "read": self.read,
+                **({"sentences": loaded.divided} if isinstance(loaded, SentenceText) else {"end_of_line": END_OF_LINE}),
+                "unknown": 0,
+            },
         )
 
     def evaluation(self, source: object, model: "Model") -> Data:
         """What was held out; of another text all of it, or each of its parts, in the words that the model knows."""
         if source is None:
             return super().evaluation(None, model)
-        vocabulary, found = self._found(source, 0.0)
-        numbers = self.script(model.sizes).vocabulary.encode(vocabulary.symbols)
+        tokenise = model.signature.get("tokenise")  # None in a file of an earlier version
+        loaded, found = self._loaded(source, tokenise=tokenise, validation=0.0, test=0.0)
+        symbols = loaded.vocabulary.symbols
+        numbers = self.script(model.sizes).vocabulary.encode(symbols)
         known = {
             part: Ragged(numbers[one.values], one.starts, one.lengths) if isinstance(one, Ragged) else numbers[one]
             for part, one in found.items()
         }
-        parts = {part if len(known) > 1 else "text": self.batches_of(one, trained=False) for part, one in known.items()}
-        return Data(parts, model.sizes, measured=tuple(parts))
+        known = {part if len(known) > 1 else "text": one for part, one in known.items()}
+        names = zip(known, found.values(), strict=True)
+        shares = {part: self._unknown(source_name(source), symbols, one, numbers) for part, one in names}
+        parts = {part: self.batches_of(one, trained=False) for part, one in known.items()}
+        return Data(parts, model.sizes, measured=tuple(parts), measures=shares)
 
-    def _found(self, source: object, held_out: float) -> tuple[WordVocabulary, dict[str, Tokens | Ragged]]:
-        """The vocabulary, and the parts that hold anything."""
-        load = load_words if self.read == "stream" else load_sentences
-        loaded = load(source, size=self.words, validation=held_out, test=held_out)
+    def _unknown(self, name: str, symbols: Sequence[str], part: Tokens | Ragged, numbers: Tokens) -> dict[str, float]:
+        """The share of words that the model does not know."""
+        words = part.values if isinstance(part, Ragged) else part
+        known = (numbers > 0) | (np.array(symbols) == UNKNOWN)
+        check_known(name, [symbols[word] for word in words[:_LOOKED_AT]], known[words[:_LOOKED_AT]])
+        return {"unknown": float(1 - known[words].mean())}
+
+    def predictor(self, model: "Model") -> "Predictor":
+        """The log-probability of each word."""
+        from gatewright.tasks.scoring import WordPredictor
+
+        return WordPredictor(model)
+
+    def _loaded(self, source: object, **options: Any) -> tuple[WordText | SentenceText, dict[str, Tokens | Ragged]]:
+        """The text, and those of its parts that hold anything."""
+        loaded = (load_words if self.read == "stream" else load_sentences)(source, **options)
         parts: Iterable[tuple[str, Tokens | Ragged]] = loaded.parts._asdict().items()
-        return loaded.vocabulary, {part: one for part, one in parts if len(one)}
+        return loaded, {part: one for part, one in parts if len(one)}
 
     def batches_of(self, part: Tokens | Ragged, *, trained: bool) -> Batches:
         """A part of the text as batches, to train on or to measure."""

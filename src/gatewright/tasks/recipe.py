@@ -82,6 +82,8 @@ class Data:
     fitted: Mapping[str, Any] = field(default_factory=dict[str, Any])  # settings that follow from this data
     prompts: tuple[str, ...] = ()  # what a model of a text may be given to continue
     remarks: tuple[str, ...] = ()  # lines for a person: what was inferred of the data, such as "time: Date (daily)"
+    measures: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    """What is true of a part before it is measured, such as the share of words that a model does not know."""
     signature: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What inputs and outputs mean, ready for JSON: names, tokenisation, scaling, frequency. It stays with the model,
     so that a stranger can prepare inputs and read outputs."""

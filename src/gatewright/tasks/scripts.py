@@ -3,6 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError
 from gatewright.tasks.data import END, END_OF_LINE, START, UNKNOWN, CharVocabulary, WordVocabulary, tokeniser
 from gatewright.tasks.recipe import Sizes
 
@@ -121,3 +125,16 @@ def vocabulary_of(sizes: Sizes) -> CharVocabulary:
     symbols = sizes.vocabulary or ()
     unknown = symbols[:1] == (UNKNOWN,)
     return CharVocabulary(symbols[int(unknown) :], unknown=unknown)
+
+
+def check_known(name: str, tokens: Sequence[str], known: NDArray[np.bool_]) -> None:
+    """Refuse a text of which a model knows nothing: one of another script or language."""
+    marks = (END_OF_LINE, START, END)
+    own = [place for place, token in enumerate(tokens) if not token.isspace() and token not in marks]
+    if own and not known[own].any():
+        raise DataError(
+            f"the model knows nothing of {name}",
+            expected="a text in the script and language of the one that it was trained on",
+            got=" ".join(tokens[place] for place in own[:12]),
+            do="train a model on such texts",
+        )

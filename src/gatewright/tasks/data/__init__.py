@@ -31,7 +31,7 @@ from gatewright.tasks.data.sources import IN_MEMORY, source_name
 from gatewright.tasks.data.streams import RaggedStreams
 from gatewright.tasks.data.text import CLEANINGS, Splits, clean, read_text, split
 from gatewright.tasks.data.vocabulary import UNKNOWN, CharVocabulary
-from gatewright.tasks.data.word_texts import SentenceText, WordText, load_sentences, load_words
+from gatewright.tasks.data.word_texts import SentenceText, WordText, load_sentences, load_words, split_sentences
 from gatewright.tasks.data.words import END, END_OF_LINE, START, TOKENISERS, WordVocabulary, tokeniser
 
 __all__ = [
@@ -108,5 +108,6 @@ __all__ = [
     "seasonal_naive",
     "source_name",
     "split",
+    "split_sentences",
     "tokeniser",
 ]

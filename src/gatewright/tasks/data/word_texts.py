@@ -32,6 +32,7 @@ class WordText:
 
     vocabulary: WordVocabulary
     parts: Parts[Tokens]
+    tokenise: str  # how it was divided into words
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,8 @@ class SentenceText:
 
     vocabulary: WordVocabulary
     parts: Parts[Ragged]
+    tokenise: str  # how it was divided into words
+    divided: Literal["lines", "marks"]  # and into sentences
 
 
 def load_words(
@@ -63,7 +66,8 @@ def load_words(
     for a text of 100 MB with 28 million words.
     """
     given = parted_sources(source, "words")
-    divide, gathered = _tokeniser(tokenise, parted=given is not None), _Gathered()
+    chosen = _chosen(tokenise, parted=given is not None)
+    divide, gathered = tokeniser(chosen), _Gathered()
     if given is not None:
         parts = Parts(*(gathered.stream(pieces(), divide, end_of_line=end_of_line) for pieces in given))
     else:
@@ -73,7 +77,7 @@ def load_words(
         parts = Parts(*split(found, validation=validation, test=test))
     _check_not_empty(source, parts.train)
     vocabulary = gathered.vocabulary(parts.train, size, special=())
-    return WordText(vocabulary, Parts(*(gathered.renumbered(part, vocabulary) for part in parts)))
+    return WordText(vocabulary, Parts(*(gathered.renumbered(part, vocabulary) for part in parts)), chosen)
 
 
 def load_sentences(
@@ -93,7 +97,8 @@ def load_sentences(
     `size` counts these three.
     """
     given = parted_sources(source)
-    divide, gathered = _tokeniser(tokenise, parted=given is not None), _Gathered()
+    chosen = _chosen(tokenise, parted=given is not None)
+    divide, gathered = tokeniser(chosen), _Gathered()
     by_lines = given is not None if divided is None else divided == "lines"
     if given is not None:
         parts = Parts(*(gathered.sentences(_sentences(pieces(), by_lines=by_lines), divide) for pieces in given))
@@ -104,7 +109,13 @@ def load_sentences(
         parts = Parts(*(_stretch(found, part) for part in places))
     _check_not_empty(source, parts.train.values)
     vocabulary = gathered.vocabulary(parts.train.values, size, special=(START, END))
-    return SentenceText(vocabulary, Parts(*(gathered.renumbered_sentences(part, vocabulary) for part in parts)))
+    numbered = Parts(*(gathered.renumbered_sentences(part, vocabulary) for part in parts))
+    return SentenceText(vocabulary, numbered, chosen, "lines" if by_lines else "marks")
+
+
+def split_sentences(text: str, *, by_lines: bool) -> Iterator[str]:
+    """The sentences of a text: its lines, or what ends with a mark before white space or at an empty line."""
+    return _sentences([text], by_lines=by_lines)
 
 
 class _Gathered:
@@ -183,8 +194,9 @@ def _sentences(pieces: Iterable[str], *, by_lines: bool) -> Iterator[str]:
     yield rest
 
 
-def _tokeniser(name: str | None, *, parted: bool) -> Tokeniser:
-    return tokeniser(("spaces" if parted else "words") if name is None else name)
+def _chosen(name: str | None, *, parted: bool) -> str:
+    """The tokeniser of that name, or that of texts which others have divided and prepared."""
+    return ("spaces" if parted else "words") if name is None else name
 
 
 def _check_not_empty(source: Source, trained: Tokens) -> None:

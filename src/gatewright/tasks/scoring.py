@@ -1,0 +1,215 @@
+"""How probable a text is to a model of its language: token by token, and as a whole."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.tasks.data import (
+    END,
+    END_OF_LINE,
+    START,
+    UNKNOWN,
+    CharVocabulary,
+    clean,
+    read_text,
+    source_name,
+    split_sentences,
+    tokeniser,
+)
+from gatewright.tasks.predict import Predictor
+from gatewright.tasks.scripts import check_known, vocabulary_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_STEPS = 1024  # read at once, so that the probabilities of a large vocabulary fit into memory
+
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The tokens of a text, and how probable each is after those before it.
+
+    `log_probabilities` (tokens,) are natural logarithms, NaN for a token that has nothing before it; `known` (tokens,)
+    tells which tokens have a number of their own. `characters` is the length of the text that was predicted.
+    """
+
+    tokens: tuple[str, ...]
+    log_probabilities: NDArray[np.float64]
+    known: NDArray[np.bool_]
+    characters: int
+
+    def summary(self) -> dict[str, Any]:
+        """What is true of the whole text; None where nothing of it was predicted."""
+        return summary([self])
+
+
+def summary(texts: Sequence[Scored]) -> dict[str, Any]:
+    """The number of predicted tokens, their log-probability, the perplexity, and so on, of texts taken together."""
+    scores = np.concatenate([one.log_probabilities[~np.isnan(one.log_probabilities)] for one in texts])
+    characters, total = sum(one.characters for one in texts), float(scores.sum())
+    mean = -total / len(scores) if len(scores) else math.nan
+    return {
+        "tokens": len(scores),
+        "unknown": int(sum((~one.known).sum() for one in texts)),
+        "log_probability": total,
+        "perplexity": (math.exp(mean) if mean < 700 else math.inf) if len(scores) else None,
+        "bits_per_character": -total / math.log(2) / characters if characters and len(scores) else None,
+    }
+
+
+class LanguagePredictor(Predictor):
+    """The log-probability of each token of a text, and the perplexity of the whole.
+
+    Logarithms are natural ones. A token that the model does not know has the probability of the symbol "<unk>", and
+    `known` is False in its row; it counts as every other. What tokens are, and what is before the first, is said by
+    each kind of model.
+    """
+
+    def predict(self, source: object, **options: Any) -> "DataFrame":
+        """A row for each token of a text: `position` (from 1), `token`, `log_probability`, `known`.
+
+        `source` is the path of a text, or a list of texts; these have a column `text` more, their place from 1. The
+        DataFrame's `attrs` hold what is true of the whole: `tokens` that were predicted, `unknown` ones,
+        `log_probability`, `perplexity`, `bits_per_character`. Raises DataError where the model knows nothing of it.
+        """
+        import pandas as pd
+
+        del options
+        self.needs_source(source)
+        several = not isinstance(source, str) and isinstance(source, Sequence)
+        texts = [str(text) for text in cast("Sequence[object]", source)] if several else [read_text(source)]
+        name = "the text" if several else source_name(source)
+        scored = [self.score(text, f"{name} {place}" if several else name) for place, text in enumerate(texts, 1)]
+        columns = {
+            "position": [place for one in scored for place in range(1, len(one.tokens) + 1)],
+            "token": [token for one in scored for token in one.tokens],
+            "log_probability": [value for one in scored for value in one.log_probabilities.tolist()],
+            "known": [known for one in scored for known in one.known.tolist()],
+        }
+        if several:
+            columns = {"text": [place for place, one in enumerate(scored, 1) for _ in one.tokens], **columns}
+        answers = pd.DataFrame(columns)
+        answers.attrs |= summary(scored) if scored else {}
+        return answers
+
+    def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
+        """The summary of a line, which is a text of its own."""
+        del options
+        return self.score(line, "the line").summary()
+
+    def score(self, text: str, name: str = "the text") -> Scored:
+        """The tokens of a text and how probable each is.
+
+        Raises DataError where the model knows none of them but white space.
+        """
+        tokens, numbers, scores = list[str](), list[Numbers](), list[NDArray[np.float64]]()
+        for before, part in self.parts(text):
+            tokens += part
+            numbers.append(self.numbers(part))
+            scores.append(self._scores(before, numbers[-1]))
+        joined = np.concatenate(numbers) if numbers else np.zeros(0, np.int64)
+        known = np.array([number > 0 or token == UNKNOWN for token, number in zip(tokens, joined, strict=True)], bool)
+        check_known(name, tokens, known)
+        characters = self.characters(text, tokens)
+        return Scored(tuple(tokens), np.concatenate(scores) if scores else np.zeros(0), known, characters)
+
+    @abstractmethod
+    def parts(self, text: str) -> Iterator[tuple[int | None, list[str]]]:
+        """The tokens of a text in parts, which the network reads one by one from a state of zeros.
+
+        The number before each part is of the symbol that the network reads before its first token.
+        """
+
+    @abstractmethod
+    def numbers(self, tokens: Sequence[str]) -> Numbers:
+        """The number of each token; 0 is the unknown one."""
+
+    @abstractmethod
+    def characters(self, text: str, tokens: Sequence[str]) -> int:
+        """How many characters of the text are predicted."""
+
+    def _scores(self, before: int | None, numbers: Numbers) -> NDArray[np.float64]:
+        """The log-probability of each token of a part, read with the state carried."""
+        import torch
+
+        network = self.model.network.eval()
+        device = next(network.parameters()).device
+        read = np.concatenate([[] if before is None else [before], numbers]).astype(np.int64)
+        targets, state = torch.from_numpy(read[1:]).to(device), None
+        scores = torch.full((len(numbers),), torch.nan, dtype=torch.float64)
+        first = len(numbers) - len(targets)  # tokens that nothing stands before
+        with torch.no_grad():
+            for start in range(0, len(targets), _STEPS):
+                wanted = targets[start : start + _STEPS]
+                inputs = torch.from_numpy(read[start : start + len(wanted), None]).to(device)
+                outputs, state = network(inputs, state)
+                of_all = torch.log_softmax(outputs[:, 0].double(), -1)
+                chosen = of_all.gather(1, wanted[:, None])[:, 0]
+                scores[first + start : first + start + len(wanted)] = chosen.cpu()
+        return scores.numpy()
+
+
+class CharacterPredictor(LanguagePredictor):
+    """Tokens are characters, after the cleaning that the model was trained with; the first one is not predicted."""
+
+    def parts(self, text: str) -> Iterator[tuple[int | None, list[str]]]:
+        """All characters in one part, with nothing before them."""
+        yield None, list(clean(text, cast("Any", self.model.recipe).cleaning))
+
+    def numbers(self, tokens: Sequence[str]) -> Numbers:
+        """The numbers of the characters."""
+        return self._vocabulary.encode("".join(tokens)).astype(np.int64)
+
+    def characters(self, text: str, tokens: Sequence[str]) -> int:
+        """All but the first."""
+        del text
+        return max(0, len(tokens) - 1)
+
+    @cached_property
+    def _vocabulary(self) -> CharVocabulary:
+        return vocabulary_of(self.model.sizes)
+
+
+class WordPredictor(LanguagePredictor):
+    """Tokens are words, divided as the text that the model was trained on, and the ends of lines or sentences.
+
+    In a stream every line ends with "<eos>", the last one too, and "<eos>" is before the first. A model of sentences
+    reads each from "<s>" to "</s>", from a state of zeros.
+    """
+
+    def parts(self, text: str) -> Iterator[tuple[int | None, list[str]]]:
+        """The words of the text, or of each of its sentences."""
+        signature = self.model.signature
+        divide = tokeniser(signature.get("tokenise", "words"))
+        known = self._numbers
+        if signature.get("read", "stream") == "sentences":
+            for sentence in split_sentences(text, by_lines=signature.get("sentences") == "lines"):
+                if words := divide(sentence):
+                    yield known.get(START), [*words, END]
+            return
+        lines = text.removesuffix("\n").split("\n") if text else []
+        tokens = [token for line in lines for token in (*divide(line), END_OF_LINE)]
+        if tokens:
+            yield known.get(END_OF_LINE), tokens
+
+    def numbers(self, tokens: Sequence[str]) -> Numbers:
+        """The numbers of the words."""
+        known = self._numbers
+        return np.array([known.get(token, 0) for token in tokens], np.int64)
+
+    def characters(self, text: str, tokens: Sequence[str]) -> int:
+        """All that the text has."""
+        del tokens
+        return len(text)
+
+    @cached_property
+    def _numbers(self) -> Mapping[str, int]:
+        return {word: number for number, word in enumerate(self.model.sizes.vocabulary or ())}
