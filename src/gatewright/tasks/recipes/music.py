@@ -26,6 +26,7 @@ from gatewright.tasks.settings import setting
 
 if TYPE_CHECKING:
     from gatewright.tasks.model import Model
+    from gatewright.tasks.predict import Predictor
 
 _MEASURED_FRAMES = 1 << 16  # in a batch of a part that is measured
 _PROMPT_FRAMES = 16
@@ -56,6 +57,12 @@ class Music(Recipe):
     quick: ClassVar[str] = "hidden=32 epochs=2"
     search: ClassVar[str] = "rate=log:1e-3..2e-2 hidden=50,100,150,250 dropout=0..0.7 batch=2,4,8,16"
     next_command: ClassVar[str] = "gatewright generate {model} --out tune.mid"
+
+    data_forms: ClassVar[str] = (
+        "a MIDI file, a folder of MIDI files (with folders train, valid and test, or without), a MATLAB file with the "
+        "cells traindata, validdata and testdata, or jsb or nottingham; in Python also arrays (frames, 88) of 0 and 1"
+    )
+    data_example: ClassVar[str] = "tunes/first.mid\ntunes/second.mid\ntunes/third.mid"
 
     cell: str = "recurrent_dropout(0.25)(gru)"
     hidden: int = 150
@@ -120,6 +127,12 @@ class Music(Recipe):
             return data
         pieces = load_pieces(source, frames_per_beat=model.signature.get("frames_per_beat")).pieces
         return Data({"music": measured_pieces(pieces)}, data.sizes, measured=("music",), remarks=data.remarks)
+
+    def predictor(self, model: "Model") -> "Predictor":
+        """The log-likelihood of each frame, and the keys to come."""
+        from gatewright.tasks.listening import MusicPredictor
+
+        return MusicPredictor(model)
 
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
         """The loss of what knows how often each key sounds, and of what knows that and the frame before.

@@ -1,0 +1,81 @@
+"""How probable music is to a model of piano rolls, frame by frame, and what it expects next."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.tasks.data import frames_of_notes, load_pieces, notes_of_frames
+from gatewright.tasks.data.notes import BETWEEN_FRAMES
+from gatewright.tasks.predict import Predictor
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_FRAMES = 4096  # read at once
+
+
+class MusicPredictor(Predictor):
+    """The log-likelihood of each frame of a piece after those before it, and the keys that are expected next."""
+
+    def predict(self, source: object, **options: Any) -> "DataFrame":
+        """A row for each frame: `piece`, `frame` (from 1), `keys`, `log_likelihood`, `next`.
+
+        `source` is a MIDI file, a folder of them, a MATLAB file, or arrays (frames, 88) of 0 and 1; MIDI files are cut
+        into as many frames a quarter note as the model was trained on. `log_likelihood` is the natural logarithm of the
+        probability of the frame's 88 keys together, NaN for the first frame; `next` are the keys that are more probable
+        than not in the frame after this one. The DataFrame's `attrs` hold the `frames` that were predicted, their mean
+        loss `loss`, and `log_likelihood`, by piece where there are several.
+        """
+        import pandas as pd
+
+        del options
+        self.needs_source(source)
+        music = load_pieces(source, frames_per_beat=self.model.signature.get("frames_per_beat"))
+        rolls = [music.pieces[place] for place in range(len(music.pieces))]
+        heard = [self.listen(roll) for roll in rolls]
+        answers = pd.DataFrame(
+            {
+                "piece": [name for name, roll in zip(music.names, rolls, strict=True) for _ in roll],
+                "frame": [place for roll in rolls for place in range(1, len(roll) + 1)],
+                "keys": [keys for roll in rolls for keys in notes_of_frames(roll).split(BETWEEN_FRAMES)],
+                "log_likelihood": np.concatenate([scores for scores, _ in heard]),
+                "next": [keys for _, to_come in heard for keys in notes_of_frames(to_come).split(BETWEEN_FRAMES)],
+            }
+        )
+        totals = {name: float(np.nansum(scores)) for name, (scores, _) in zip(music.names, heard, strict=True)}
+        frames = sum(len(roll) - 1 for roll in rolls)
+        total = sum(totals.values())
+        answers.attrs["frames"] = frames
+        answers.attrs["loss"] = -total / frames if frames else None
+        answers.attrs["log_likelihood"] = total if len(totals) == 1 else totals
+        return answers
+
+    def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
+        """The frames, their log-likelihood and what comes next, of notes such as "C4 E4 G4|C4 F4 A4"."""
+        del options
+        scores, to_come = self.listen(frames_of_notes(line))
+        return {
+            "frames": len(scores) - 1,
+            "log_likelihood": float(np.nansum(scores)),
+            "next": notes_of_frames(to_come[-1:]),
+        }
+
+    def listen(self, roll: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+        """The log-likelihood of each frame (frames,) of a roll (frames, 88), and the keys expected after it."""
+        import torch
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        network = self.model.network.eval()
+        device = next(network.parameters()).device
+        frames, state = torch.from_numpy(roll[:, None]).float().to(device), None
+        scores, expected = np.full(len(roll), np.nan), np.zeros_like(roll)
+        with torch.no_grad():
+            for start in range(0, len(roll), _FRAMES):
+                outputs, state = network(frames[start : start + _FRAMES], state)
+                odds, targets = outputs[:, 0].double(), frames[start + 1 : start + 1 + len(outputs), 0].double()
+                losses = binary_cross_entropy_with_logits(odds[: len(targets)], targets, reduction="none").sum(1)
+                scores[start + 1 : start + 1 + len(targets)] = -losses.cpu().numpy()
+                expected[start : start + len(odds)] = (odds > 0).cpu().numpy()
+        return scores, expected
