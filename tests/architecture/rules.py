@@ -49,6 +49,7 @@ THIRD_PARTY = {
     "charset_normalizer": ("tasks",),
     "soundfile": ("tasks",),
     "mido": ("tasks",),
+    "PIL": ("tasks",),
     "seqeval": ("tasks",),
     "platformdirs": ("tasks", "backends.llvm"),
     "matplotlib": ("inspect",),

@@ -7,7 +7,7 @@ class variables and methods say what the trainer cannot know. Nothing here needs
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from gatewright.errors import DataError, OptionError
@@ -57,6 +57,11 @@ class Sizes:
     vocabulary: tuple[str, ...] | None = None  # of the symbols
     classes: tuple[str, ...] | None = None
     variables: tuple[str, ...] | None = None  # the names of the inputs' columns, in their order
+
+    def named_as(self, other: "Sizes") -> "Sizes":
+        """These sizes without the names that the others lack, as those of a model of an earlier version do."""
+        unnamed = [name for name in ("classes", "variables") if getattr(other, name) is None]
+        return replace(self, **dict.fromkeys(unnamed))
 
     def beside(self, other: "Sizes") -> str:
         """What a person is told of these sizes where they are not the other's: nothing but what differs."""
@@ -226,11 +231,12 @@ class Recipe(ABC):
     def evaluation(self, source: object, model: "Model") -> Data:
         """The data to measure a saved model on: what it was trained for, or that of a name or path."""
         data = self.data(model.source if source is None else source)
-        if data.sizes != model.sizes:
+        sizes = data.sizes.named_as(model.sizes)
+        if sizes != model.sizes:
             raise DataError(
                 "the data does not fit the model",
-                expected=model.sizes.beside(data.sizes),
-                got=data.sizes.beside(model.sizes),
+                expected=model.sizes.beside(sizes),
+                got=sizes.beside(model.sizes),
                 do="give data of the kind that the model was trained on",
                 shell="give data of the kind that the model was trained on, with --data",
             )

@@ -2,16 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
-from gatewright.tasks.data import load_digits
-from gatewright.tasks.objectives import Classes
+import numpy as np
+
+from gatewright.tasks.classifier import Classifier
+from gatewright.tasks.data import Ragged, load_digits
+from gatewright.tasks.data.pictures import BRIGHTEST, Look, load_pictures
 from gatewright.tasks.parts import ArrayBatches
-from gatewright.tasks.recipe import Data, Expected, Pooling, Recipe, Schedule, Sizes
+from gatewright.tasks.predict import Examples
+from gatewright.tasks.recipe import Data, Expected, Pooling, Schedule, Sizes
+
+if TYPE_CHECKING:
+    from gatewright.tasks.model import Model
+
+INK = 16  # the brightest pixel of scikit-learn's digits
 
 
 @dataclass(frozen=True)
-class Digits(Recipe):
+class Digits(Classifier):
     """A row of pixels is one step; the state after the last row says which digit it was."""
 
     name: ClassVar[str] = "digits"
@@ -29,10 +39,6 @@ class Digits(Recipe):
     dropout: float = 0.4
     patience: int = 15
 
-    def objective(self) -> Classes:
-        """Cross entropy of the ten digits."""
-        return Classes()
-
     def data(self, source: object) -> Data:
         """The digits that scikit-learn carries, split by the seed."""
         self.needs_no_data(source)
@@ -42,4 +48,26 @@ class Digits(Recipe):
             "validation": ArrayBatches(digits.validation.inputs, digits.validation.labels, 500),
             "test": ArrayBatches(digits.test.inputs, digits.test.labels, 500),
         }
-        return Data(parts, Sizes(inputs=8, outputs=10), measured=("validation", "test"))
+        classes = tuple(map(str, range(10)))
+        signature = {
+            "input": "a row of pixels a step, from the top",
+            "output": "a score for each class after the last step; softmax gives probabilities",
+            "rows": 8,
+            "columns": 8,
+            "pixels": "from 0 (ground) to 16 (ink), divided by 16",
+            "order": "rows",
+        }
+        return Data(
+            parts,
+            Sizes(inputs=8, outputs=10, classes=classes),
+            measured=("validation", "test"),
+            signature=signature,
+        )
+
+    def examples(self, source: object, model: "Model") -> Examples:
+        """Picture files, whose brightest pixel may be 255, and arrays like scikit-learn's, from 0 to 16."""
+        del model
+        of_files = isinstance(source, str | Path)
+        brightest = BRIGHTEST if of_files else INK
+        pictures = load_pictures(source, Look(8, 8, 0.0), brightest=brightest)
+        return Examples(Ragged.join(list((pictures.images / brightest).astype(np.float32))), pictures.keys)

@@ -2,20 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gatewright.tasks.data import ImageBatches, LabelledImages, load_images
-from gatewright.tasks.objectives import Classes
-from gatewright.tasks.recipe import Data, Expected, Pooling, Recipe, Sizes
+from gatewright.tasks.classifier import Classifier
+from gatewright.tasks.data import ImageBatches, LabelledImages, Ragged, load_images
+from gatewright.tasks.data.pictures import Look, border_mean, load_pictures
+from gatewright.tasks.predict import Examples
+from gatewright.tasks.recipe import Data, Expected, Pooling, Sizes
 from gatewright.tasks.settings import setting
 
+if TYPE_CHECKING:
+    from gatewright.tasks.model import Model
+
+CLASSES = tuple(map(str, range(10)))
+_SIDE = 28  # of the images of a model file of an earlier version
 _HELD_OUT_AT_MOST = 0.2  # of the images, where there are few
 
 
 @dataclass(frozen=True)
-class Images(Recipe):
+class Images(Classifier):
     """A step is a row of pixels, or a single one; the state after the last step says what the image shows.
 
     "permuted" reads the pixels in an order that is drawn once from the seed. The preset "text" is the published
@@ -38,6 +46,12 @@ class Images(Recipe):
     quick: ClassVar[str] = "images=2000 validation=1000 epochs=3"
     search: ClassVar[str] = "rate=log:1e-3..1e-2 hidden=64,128,256 dropout=0..0.6"
 
+    data_forms: ClassVar[str] = (
+        "mnist, or a folder with the four idx files of its kind; to predict: a picture file (png, jpg, gif, bmp), a "
+        "folder of them, an idx file, or in Python an array (items, rows, columns) of whole numbers from 0 to 255"
+    )
+    data_example: ClassVar[str] = "train-images-idx3-ubyte.gz\ntrain-labels-idx1-ubyte.gz\nt10k-images-idx3-ubyte.gz"
+
     cell: str = "recurrent_dropout(0.2)(gru)"
     epochs: int = 15
     rate: float = 4e-3
@@ -47,10 +61,6 @@ class Images(Recipe):
     order: Literal["rows", "pixels", "permuted"] = setting("rows", "what a step reads: a row, or one pixel")
     images: int | None = setting(None, "train on so many images only", least=1)
     validation: int = setting(5000, "images to train on that are held out", least=1)
-
-    def objective(self) -> Classes:
-        """Cross entropy of the ten classes."""
-        return Classes()
 
     def data(self, source: object) -> Data:
         """MNIST, or the four idx files of a folder."""
@@ -63,12 +73,32 @@ class Images(Recipe):
             "validation": self._batches(found.validation, 500),
             "test": self._batches(found.test, 500),
         }
-        sizes = Sizes(inputs=columns if self.order == "rows" else 1, outputs=10)
+        sizes = Sizes(inputs=columns if self.order == "rows" else 1, outputs=10, classes=CLASSES)
         origin, fitted = {"images": [len(train), rows, columns]}, self.fitted(validation=len(found.validation))
-        return Data(parts, sizes, measured=("validation", "test"), origin=origin, fitted=fitted)
+        pixel_order = self._pixel_order(rows * columns)
+        signature = {
+            "input": "a row of pixels a step, from the top" if self.order == "rows" else "a pixel a step",
+            "output": "a score for each class after the last step; softmax gives probabilities",
+            "rows": rows,
+            "columns": columns,
+            "pixels": "from 0 (black) to 255 (white), divided by 255",
+            "order": self.order if pixel_order is None else pixel_order.tolist(),
+            "border": round(border_mean(train.images), 3),
+        }
+        return Data(parts, sizes, measured=("validation", "test"), origin=origin, fitted=fitted, signature=signature)
+
+    def examples(self, source: object, model: "Model") -> Examples:
+        """Picture files, idx files and arrays, as sequences of rows or pixels."""
+        signature, columns = model.signature, model.sizes.inputs if self.order == "rows" else _SIDE
+        look = Look(signature.get("rows", columns), signature.get("columns", columns), signature.get("border", 0.0))
+        pictures = load_pictures(source, look)
+        labels = np.zeros(len(pictures.images), np.int64)
+        batch = self._batches(LabelledImages(pictures.images, labels), len(labels)).batch(0, 0)
+        return Examples(Ragged.join(list(batch.inputs.swapaxes(0, 1))), pictures.keys)
 
     def _batches(self, part: LabelledImages, batch: int, *, seed: int | None = None) -> ImageBatches:
-        pixels = part.images[0].size
-        pixel_order = np.random.default_rng(self.seed).permutation(pixels) if self.order == "permuted" else None
         by: Literal["rows", "pixels"] = "rows" if self.order == "rows" else "pixels"
-        return ImageBatches(part, batch, by=by, pixel_order=pixel_order, seed=seed)
+        return ImageBatches(part, batch, by=by, pixel_order=self._pixel_order(part.images[0].size), seed=seed)
+
+    def _pixel_order(self, pixels: int) -> NDArray[np.int64] | None:
+        return np.random.default_rng(self.seed).permutation(pixels) if self.order == "permuted" else None
