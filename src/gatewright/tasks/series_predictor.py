@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gatewright.errors import OptionError
-from gatewright.tasks.data.series_sources import read_unlabelled
+from gatewright.tasks.data.series_sources import KnownSeries, read_unlabelled
 from gatewright.tasks.predict import ClassPredictor, Examples, Predictor, pooled_outputs
 
 if TYPE_CHECKING:
@@ -45,11 +45,7 @@ class SeriesPredictor(ClassPredictor):
         model = self.model
         recipe: Any = model.recipe
         lengths = model.signature.get("lengths", {})
-        series = read_unlabelled(
-            source,
-            recipe.reading(),
-            longest=lengths.get("longest"),
-            classes=model.sizes.classes or (),
-            of_files=model.signature.get("key") == "file",
-        ).with_channels(model.sizes.variables)
+        classes, key = model.sizes.classes or (), model.signature.get("key", "")
+        known = KnownSeries(model.sizes.variables, key, lengths.get("longest"), classes)
+        series = read_unlabelled(source, recipe, known)
         return Examples(series.sequences, {series.key: series.keys})

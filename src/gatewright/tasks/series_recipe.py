@@ -10,10 +10,9 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.data import LabelledSequences, Scaling
 from gatewright.tasks.data.labelled_series import LabelledSeries, load_labelled_series
-from gatewright.tasks.data.series_arrays import Layout
 from gatewright.tasks.data.series_batches import MeasuredSeries, SeriesBatches, Variation
+from gatewright.tasks.data.series_cases import Missing, SeriesCases
 from gatewright.tasks.data.series_labels import LabelMeaning, class_names
-from gatewright.tasks.data.series_set import Missing, SeriesSet, Task
 from gatewright.tasks.data.series_sources import SeriesReading, read_parts
 from gatewright.tasks.objectives import Classes, Objective, Targets
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Encoding, Pooling, Sizes
@@ -30,7 +29,7 @@ _PATCHES = 48  # that the longest series is read in
 
 
 @dataclass(frozen=True)
-class SeriesRecipe(BidirectionalRecipe):
+class SeriesRecipe(SeriesReading, BidirectionalRecipe):
     """Each channel is standardised by the training part; what a network makes of the steps is pooled to the answer."""
 
     earlier: ClassVar[Mapping[str, Any]] = {**BidirectionalRecipe.earlier, "patch": 1}
@@ -43,9 +42,6 @@ class SeriesRecipe(BidirectionalRecipe):
     validation: float | None = setting(
         None, "share to validate with; none: as held_out, and of fewer than 100 series nothing", least=0, below=0.5
     )
-    task: Task = setting("infer", "whether labels are classes or numbers")
-    missing: Missing = setting("refuse", "missing values: refused, the value before, or a line between neighbours")
-    layout: Layout = setting("infer", "axes of arrays (.npz, or in memory) behind that of the series")
 
     def objective(self) -> Objective:
         """Cross entropy of the classes; of numbers the squared error."""
@@ -73,15 +69,12 @@ class SeriesRecipe(BidirectionalRecipe):
         """The patches, too."""
         return {**super().described(), "patch": self.patch}
 
-    def reading(self) -> SeriesReading:
-        """How series are read."""
-        return SeriesReading(self.missing, self.task, self.layout)
-
     def load(self, source: object) -> LabelledSeries:
         """The series of a name, a path or of arrays, in parts."""
-        reading, seed = self.reading(), self.seed
         source = "japanese-vowels" if source is None else source
-        return load_labelled_series(source, validation=self.validation, test=self.held_out, seed=seed, reading=reading)
+        return load_labelled_series(
+            source, validation=self.validation, test=self.held_out, seed=self.seed, reading=self
+        )
 
     def data(self, source: object) -> Data:
         """The same, in batches of about equally long series."""
@@ -124,7 +117,7 @@ class SeriesRecipe(BidirectionalRecipe):
         """What the model was trained for; of other data every series, in a part "test" where it has no parts."""
         if source is None:
             return super().evaluation(None, model)
-        first, second = read_parts(source, self.reading())
+        first, second = read_parts(source, self)
         sets = {"test": first} if second is None else {"train": first, "test": second}
         channels, meaning = model.sizes.variables or first.channels, _meaning_of(model)
         for one in sets.values():
@@ -172,7 +165,7 @@ def _meaning_of(model: "Model") -> LabelMeaning:
     return LabelMeaning(model.sizes.classes or (), tuple(columns.get("targets", names)))
 
 
-def _check_known(series: SeriesSet, meaning: LabelMeaning) -> None:
+def _check_known(series: SeriesCases, meaning: LabelMeaning) -> None:
     """Refuse classes that the model does not know, with both lists."""
     names = () if meaning.is_regression else class_names(series)
     if set(names) - set(meaning.classes):

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from gatewright.errors import DataError
+from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data import load_labelled_series
-from gatewright.tasks.data.series_sources import SeriesReading, read_unlabelled
+from gatewright.tasks.data.series_sources import KnownSeries, SeriesReading, read_unlabelled
 from tests.tasks.data.test_series_file import CASES, HEADER, put
 
 
@@ -61,7 +62,7 @@ def test_folders_of_parts_are_taken_as_they_are(tmp_path: Path) -> None:
 def test_tables_of_other_channels_and_folders_of_nothing_are_errors(tmp_path: Path) -> None:
     put(tmp_path / "a" / "1.csv", "1,2\n")
     put(tmp_path / "b" / "1.csv", "1,2,3\n")
-    with pytest.raises(DataError, match=r"b/1.csv has too many or too few channels\n  expected: 2, as in .*\n  got: 3"):
+    with pytest.raises(DataError, match=r"b/1.csv has other channels than .*a/1.csv\n  expected: column 1, column 2"):
         load_labelled_series(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no labelled series"):
@@ -137,7 +138,7 @@ ARFF = """% made by a test
 
 
 def test_arff_of_several_channels_and_of_one(tmp_path: Path) -> None:
-    read = read_unlabelled(put(tmp_path / "tiny.arff", ARFF), SeriesReading("forward"))
+    read = read_unlabelled(put(tmp_path / "tiny.arff", ARFF), SeriesReading(missing="forward"), KnownSeries(None))
     assert read.sequences[0].tolist() == [[1, 3], [2, 4]]
     assert read.sequences[1].tolist() == [[5, 7], [5, 8]]
     assert read.keys == (9, 10)
@@ -183,7 +184,8 @@ def test_arrays_of_a_program_and_of_a_file(tmp_path: Path, rng: np.random.Genera
     assert [len(part) for part in pair.parts] == [10, 0, 4]
     assert pair.parts.train.sequences.lengths.tolist() == [4, *[6] * 9]
     np.savez(tmp_path / "lengths.npz", x=x, lengths=np.arange(1, 4).repeat(4)[:10])
-    assert read_unlabelled(tmp_path / "lengths.npz", SeriesReading()).sequences.lengths.tolist()[::4] == [1, 2, 3]
+    ended = read_unlabelled(tmp_path / "lengths.npz", SeriesReading(), KnownSeries(None))
+    assert ended.sequences.lengths.tolist()[::4] == [1, 2, 3]
 
 
 def test_arrays_that_cannot_be_series(tmp_path: Path) -> None:
@@ -195,8 +197,8 @@ def test_arrays_that_cannot_be_series(tmp_path: Path) -> None:
         "  expected: (cases, steps, channels)\n  got: 2 steps of 6 channels\n"
         "  do: say what the axes are with layout='channels-steps' or layout='steps-channels'"
     )
-    assert read_unlabelled(x, SeriesReading(layout="channels-steps")).sequences.values.shape == (18, 2)
-    assert read_unlabelled(x, SeriesReading(layout="steps-channels")).sequences.values.shape == (6, 6)
+    for layout, shape in (("channels-steps", (18, 2)), ("steps-channels", (6, 6))):
+        assert read_unlabelled(x, SeriesReading(layout=layout), KnownSeries(None)).sequences.values.shape == shape
     np.savez(tmp_path / "objects.npz", x=np.array([np.zeros(2), np.zeros(3)], object), y=[0, 1])
     with pytest.raises(DataError, match="have to be unpickled\n.*\n  do: save series of different lengths as one"):
         load_labelled_series(tmp_path / "objects.npz")
@@ -252,12 +254,12 @@ def test_missing_values_are_refused_or_filled_in(tmp_path: Path) -> None:
         "  do: have them filled in, with missing='interpolate' or missing='forward'"
     )
     for rule, filled in (("forward", [1, 1, 1, 3]), ("interpolate", [1, 1, 2, 3])):
-        found = load_labelled_series(path, reading=SeriesReading(rule))
+        found = load_labelled_series(path, reading=SeriesReading(missing=rule))
         assert f"missing: 20 values of 10 series are filled in (missing={rule})" in found.remarks
         low = next(place for place in range(len(found.parts.train)) if found.parts.train.labels[place] == 0)
         assert found.parts.train.sequences[low][:, 0].tolist() == filled
     with pytest.raises(DataError, match="line 9: 'channel 2' has no value at all"):
-        load_labelled_series(put(path, HEADER + "1,2:?,?:low\n"), reading=SeriesReading("forward"))
+        load_labelled_series(put(path, HEADER + "1,2:?,?:low\n"), reading=SeriesReading(missing="forward"))
 
 
 def test_labels_that_are_missing_or_unknown(tmp_path: Path) -> None:
@@ -280,15 +282,71 @@ def test_channels_go_by_their_names(tmp_path: Path) -> None:
     parts = load_labelled_series(tmp_path).parts
     assert {tuple(row) for part in parts[::2] for row in part.sequences.values.tolist()} == {(1, 10), (2, 20)}
     put(tmp_path / "low" / "1.csv", "a,c\n1,10\n")
-    with pytest.raises(DataError, match="low/1.csv has other channels\n  expected: a, b, as in .*\n  got: a, c"):
+    with pytest.raises(DataError, match="low/1.csv has other channels than .*\n  expected: a, b\n  got: a, c"):
         load_labelled_series(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["1\t2\t3\n4\t5\t6\n", "low\t1\t2\t3\nhigh\t4\t5\t6\n", "\t1\t2\t3\n?\t4\t5\t6\n"])
 def test_rows_are_read_with_labels_or_without(tmp_path: Path, text: str) -> None:
     path = put(tmp_path / "rows.tsv", text)
-    read = read_unlabelled(path, SeriesReading(), longest=3, classes=("low", "high"))
+    read = read_unlabelled(path, SeriesReading(), KnownSeries(None, longest=3, classes=("low", "high")))
     assert [read.sequences[place][:, 0].tolist() for place in range(2)] == [[1, 2, 3], [4, 5, 6]]
     assert (read.key, read.keys, read.labels) == ("line", (1, 2), None)
-    longer = read_unlabelled(path, SeriesReading(), longest=9, classes=("low", "high"))
+    longer = read_unlabelled(path, SeriesReading(), KnownSeries(None, longest=9, classes=("low", "high")))
     assert longer.sequences.lengths.tolist() == [3, 3]
+
+
+LONG = "".join(
+    f"{place},{step},{place}.5,{step},{'up' if place % 2 else 'down'}\n" for place in range(10) for step in (1, 0, 2)
+)
+
+
+def test_long_form_is_put_in_order_of_time(tmp_path: Path) -> None:
+    path = put(tmp_path / "long.csv", "id,t,x,y,activity\n" + LONG)
+    found = load_labelled_series(path)
+    assert found.remarks[0] == "id: id, time: t, channels: x, y, label: activity"
+    assert (found.key, found.channels, found.meaning.classes) == ("id", ("x", "y"), ("down", "up"))
+    assert {tuple(found.parts.train.sequences[place][:, 1]) for place in range(8)} == {(0, 1, 2)}
+    frame = pd.DataFrame({"y": [0.0, 1, 2, 3], "x": [5, 6, 7, 8], "id": ["a", "a", "b", "b"]})
+    read = read_unlabelled(frame, SeriesReading(), KnownSeries(("x", "y"), "id"))
+    assert (read.keys, read.sequences[1].tolist()) == (("a", "b"), [[7, 2], [8, 3]])
+    alone = read_unlabelled(frame[["y", "x"]], SeriesReading(), KnownSeries(("x", "y"), "id"))
+    assert alone.sequences[0].tolist() == [[5, 0], [6, 1], [7, 2], [8, 3]]
+
+
+def test_numbers_are_told_of_long_form(tmp_path: Path) -> None:
+    rows = "".join(f"{place},{step},{place + 100}\n" for place in range(30) for step in (1, 2, 3))
+    path = put(tmp_path / "long.csv", "subject,x,age\n" + rows)
+    found = load_labelled_series(path, reading=SeriesReading(id="subject", target="age"))
+    assert (found.meaning.targets, found.channels) == (("age",), ("x",))
+    assert found.meaning.is_regression
+    assert "regression of age" in found.remarks
+
+
+def asked(path: Path, reading: SeriesReading) -> tuple[str, str]:
+    """What a person is told of a table that cannot be read so, and what to add."""
+    with pytest.raises(DataError) as caught:
+        load_labelled_series(path, reading=reading)
+    return str(caught.value).partition("\n")[0], caught.value.shell or ""
+
+
+def test_columns_without_a_role_are_asked_for(tmp_path: Path) -> None:
+    path = put(tmp_path / "long.csv", "trial,t,x,y,activity\n" + LONG)
+    assert asked(path, SeriesReading()) == (
+        f"{path} does not show which column is the id and which the label of a series",
+        "name the columns: add --set id=trial --set time=t --set label=activity",
+    )
+    assert load_labelled_series(path, reading=SeriesReading(id="trial", time="t", label="activity")).key == "id"
+    notes = "".join(f"{line},c {place}\n" for place, line in enumerate(LONG.splitlines()))
+    noted = put(tmp_path / "noted.csv", "id,t,x,y,activity,note\n" + notes)
+    assert asked(noted, SeriesReading()) == (
+        f"{noted}: these columns are no numbers: note",
+        "name the columns: add --set ignore=note",
+    )
+    assert load_labelled_series(noted, reading=SeriesReading(ignore="note")).channels == ("x", "y")
+    problem, shell = asked(path, SeriesReading(id="trial", label="y", ignore="activity"))
+    assert problem == f"{path}, line 3, 'y': the label changes within the series '0'"
+    assert "the recipe tagging learns a label for each step" in shell
+    rows = put(tmp_path / "rows.tsv", ROWS * 5)
+    with pytest.raises(OptionError, match="is no table, so that it has no columns to be named\n  got: label=class"):
+        load_labelled_series(rows, reading=SeriesReading(label="class"))

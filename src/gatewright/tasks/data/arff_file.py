@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.reading import text_lines
+from gatewright.tasks.data.series_cases import MISSING_TEXTS, SeriesCases, channel_names, joined
 from gatewright.tasks.data.series_file import values_of
-from gatewright.tasks.data.series_set import MISSING_TEXTS, SeriesSet, channel_names, joined
 
 _ATTRIBUTE = re.compile(r"""@attribute\s+('[^']*'|"[^"]*"|\S+)\s+(.*)""", re.IGNORECASE)
 _CASE = re.compile(r"""\s*(?:'([^']*)'|"([^"]*)")\s*(?:,\s*(.*))?$""")
@@ -44,7 +44,7 @@ class _Header:
         return tuple(_plain(text) for text in kind.strip("{} ").split(",")) if kind.startswith("{") else ()
 
 
-def read_arff(path: Path) -> SeriesSet:
+def read_arff(path: Path) -> SeriesCases:
     """The cases of an `.arff` file, each known by its line."""
     numbered = enumerate(text_lines(path), 1)
     header = _header(path, numbered)
@@ -64,7 +64,7 @@ def read_arff(path: Path) -> SeriesSet:
         lines.append(number)
     if not cases:
         raise DataError(f"{path} holds no cases", expected="a case a line behind @data")
-    return SeriesSet(
+    return SeriesCases(
         str(path),
         joined(cases),
         channel_names(cases[0].shape[1]),

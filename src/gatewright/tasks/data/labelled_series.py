@@ -7,8 +7,8 @@ import numpy as np
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.ragged import LabelledSequences, Parts, check_classes, held_out
+from gatewright.tasks.data.series_cases import SeriesCases
 from gatewright.tasks.data.series_labels import LabelMeaning, meaning_of
-from gatewright.tasks.data.series_set import SeriesSet
 from gatewright.tasks.data.series_sources import SeriesReading, read_parts
 from gatewright.tasks.data.sources import Source
 
@@ -64,7 +64,7 @@ def load_labelled_series(
     return LabelledSeries(parts, series.channels, series.key, meaning, tuple(filter(None, remarks)))
 
 
-def _labelled(series: SeriesSet, meaning: LabelMeaning) -> LabelledSequences:
+def _labelled(series: SeriesCases, meaning: LabelMeaning) -> LabelledSequences:
     return LabelledSequences(series.sequences, meaning.encoded(series), meaning.classes)
 
 
@@ -75,7 +75,7 @@ def _ranks(series: LabelledSequences) -> Any:
     return np.argsort(np.argsort(series.labels[:, 0], kind="stable"))
 
 
-def _check_alike(train: SeriesSet, test: SeriesSet) -> None:
+def _check_alike(train: SeriesCases, test: SeriesCases) -> None:
     for what, expected, got in (
         ("classes", set(train.classes), set(test.classes)),
         ("channels", set(train.channels), set(test.channels)),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gatewright.convert.files import read_npy
 from gatewright.errors import ConversionError, DataError
-from gatewright.tasks.data.series_set import SeriesSet, channel_names, joined
+from gatewright.tasks.data.series_cases import SeriesCases, channel_names, joined
 from gatewright.untrusted.unpacking import DATA_LIMIT, too_large_zip
 
 Array = NDArray[Any]
@@ -27,7 +27,7 @@ def series_of_arrays(
     layout: Layout = "infer",
     channels: Sequence[str] = (),
     lengths: Array | None = None,
-) -> SeriesSet:
+) -> SeriesCases:
     """Series of arrays of numbers, each known by its row.
 
     `arrays` are (cases, steps), (cases, steps, channels), or a sequence of (steps,) or (steps, channels), each of its
@@ -56,7 +56,7 @@ def series_of_arrays(
         expected, got = f"{widths[0]} names", ", ".join(channels)
         raise DataError(f"{name}: each channel has a name", expected=expected, got=got)
     names = tuple(channels) or channel_names(widths[0])
-    return SeriesSet(name, sequences, names, "row", tuple(range(len(cases))), *_labels(name, labels, len(cases)))
+    return SeriesCases(name, sequences, names, "row", tuple(range(len(cases))), *_labels(name, labels, len(cases)))
 
 
 def _case(name: str, row: int, case: Any, layout: Layout) -> Array:
@@ -92,7 +92,7 @@ def _labels(name: str, labels: Any, count: int) -> tuple[Array | None, tuple[str
     return held, ("label",) if width == 1 else tuple(f"target {place}" for place in range(1, width + 1))
 
 
-def read_npz(path: Path, layout: Layout = "infer") -> tuple[SeriesSet, SeriesSet | None]:
+def read_npz(path: Path, layout: Layout = "infer") -> tuple[SeriesCases, SeriesCases | None]:
     """The series of an `.npz` file, and those to test with where it has them.
 
     It holds x and y, or X_train, y_train, X_test and y_test, as `series_of_arrays` takes them; and may hold `channels`,

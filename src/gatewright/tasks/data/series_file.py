@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.reading import text_lines
-from gatewright.tasks.data.series_set import MISSING_TEXTS, SeriesSet, Task, channel_names, joined
+from gatewright.tasks.data.series_cases import MISSING_TEXTS, SeriesCases, Task, channel_names, joined
 
 
 @dataclass
@@ -69,7 +69,7 @@ class _Header:
             )
 
 
-def read_ts(path: Path) -> SeriesSet:
+def read_ts(path: Path) -> SeriesCases:
     """The cases of a `.ts` file, each known by its line."""
     numbered = enumerate(text_lines(path), 1)
     header = _header(path, numbered)
@@ -89,7 +89,7 @@ def read_ts(path: Path) -> SeriesSet:
         lines.append(number)
     if not cases:
         raise DataError(f"{path} holds no cases", expected="a case a line behind @data")
-    return SeriesSet(
+    return SeriesCases(
         str(path),
         joined(cases),
         channel_names(channels or 0),

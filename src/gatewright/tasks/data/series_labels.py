@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.series_set import MISSING_TEXTS, SeriesSet, Task
+from gatewright.tasks.data.series_cases import MISSING_TEXTS, SeriesCases, Task
 
 _FEW = 10  # whole numbers that are so few are classes, whatever they are
 
@@ -30,7 +30,7 @@ class LabelMeaning:
         """Whether labels are numbers."""
         return not self.classes
 
-    def encoded(self, series: SeriesSet) -> NDArray[Any]:
+    def encoded(self, series: SeriesCases) -> NDArray[Any]:
         """The number of each series' class, int64 (series,); or its targets, float32 (series, targets).
 
         Raises DataError for a label that is missing, of an unknown class, or no number.
@@ -50,7 +50,7 @@ class LabelMeaning:
         return np.array([places[text] for text in named], np.int64)
 
 
-def meaning_of(series: SeriesSet, task: Task) -> LabelMeaning:
+def meaning_of(series: SeriesCases, task: Task) -> LabelMeaning:
     """What the labels of the series to train on mean: as `task` says, as the source says, or as they look.
 
     Texts are classes, and so are whole numbers that are few, or that count from 0 or 1 with two series each; numbers
@@ -69,13 +69,13 @@ def meaning_of(series: SeriesSet, task: Task) -> LabelMeaning:
     return LabelMeaning(class_names(series), series.targets, remark)
 
 
-def class_names(series: SeriesSet) -> tuple[str, ...]:
+def class_names(series: SeriesCases) -> tuple[str, ...]:
     """The classes that the source lists, or those of its labels in order."""
     labels = _present(series)
     return series.classes or _class_names(labels[:, 0], _as_numbers(labels[:, :1]))
 
 
-def _present(series: SeriesSet) -> NDArray[Any]:
+def _present(series: SeriesCases) -> NDArray[Any]:
     if series.labels is None:
         raise DataError(
             f"{series.name} has no labels",
@@ -103,7 +103,7 @@ def _as_numbers(labels: NDArray[Any]) -> NDArray[np.float64] | None:
     return numbers if np.isfinite(numbers).all() else None
 
 
-def _inferred(series: SeriesSet, labels: NDArray[Any], numbers: NDArray[np.float64] | None) -> tuple[Task, str]:
+def _inferred(series: SeriesCases, labels: NDArray[Any], numbers: NDArray[np.float64] | None) -> tuple[Task, str]:
     if numbers is None:
         return "classification", ""
     if labels.shape[1] > 1:
@@ -125,7 +125,7 @@ def _inferred(series: SeriesSet, labels: NDArray[Any], numbers: NDArray[np.float
     return "classification", remark
 
 
-def _check_regression(series: SeriesSet, numbers: NDArray[np.float64]) -> None:
+def _check_regression(series: SeriesCases, numbers: NDArray[np.float64]) -> None:
     constant = np.flatnonzero(np.ptp(numbers, axis=0) == 0)
     if len(constant):
         raise DataError(
@@ -135,7 +135,7 @@ def _check_regression(series: SeriesSet, numbers: NDArray[np.float64]) -> None:
         )
 
 
-def _numbers(series: SeriesSet, labels: NDArray[Any]) -> NDArray[np.float64]:
+def _numbers(series: SeriesCases, labels: NDArray[Any]) -> NDArray[np.float64]:
     numbers = _as_numbers(labels)
     if numbers is not None:
         return numbers

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.reading import text_lines
+from gatewright.tasks.data.series_cases import MISSING_TEXTS, SeriesCases, channel_names, joined
 from gatewright.tasks.data.series_file import values_of
-from gatewright.tasks.data.series_set import MISSING_TEXTS, SeriesSet, channel_names, joined
 
 Labels = Literal["first", "none"]
 _FEWEST = 3  # fields of a row that can be a series
@@ -28,7 +28,7 @@ def is_of_rows(path: Path) -> bool:
     return len(fields) >= _FEWEST and all(_is_value(text) for text in fields[1:])
 
 
-def read_rows(path: Path, labels: Labels = "first") -> SeriesSet:
+def read_rows(path: Path, labels: Labels = "first") -> SeriesCases:
     """The series of a file, one a row, each known by its line; shorter ones are padded with NaN at their end.
 
     Tabs, semicolons, commas or spaces divide the fields.
@@ -53,7 +53,7 @@ def read_rows(path: Path, labels: Labels = "first") -> SeriesSet:
         _refuse_long_form(path, names, values)
     remark = f"rows: each is a series of up to {width - skipped} steps{', behind its label' if skipped else ''}"
     lines = tuple(row.line for row in rows)
-    return SeriesSet(str(path), joined(values), channel_names(1), "line", lines, names, remarks=(remark,))
+    return SeriesCases(str(path), joined(values), channel_names(1), "line", lines, names, remarks=(remark,))
 
 
 def first_fields(path: Path) -> tuple[list[str], int]:

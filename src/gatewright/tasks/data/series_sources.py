@@ -2,37 +2,51 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
-from gatewright.errors import DataError
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.columns import LabelledSeriesColumns, SeriesColumns
 from gatewright.tasks.data.arff_file import read_arff
 from gatewright.tasks.data.series import Series, read_series
 from gatewright.tasks.data.series_arrays import Layout, read_npz, series_of_arrays
+from gatewright.tasks.data.series_cases import MISSING_TEXTS, SeriesCases, Task, filled, joined
 from gatewright.tasks.data.series_file import read_ts
-from gatewright.tasks.data.series_rows import Labels, first_fields, read_rows
-from gatewright.tasks.data.series_set import MISSING_TEXTS, Missing, SeriesSet, Task, filled, joined
+from gatewright.tasks.data.series_rows import Labels, first_fields, is_of_rows, read_rows
+from gatewright.tasks.data.series_tables import read_long
 from gatewright.tasks.data.sources import IN_MEMORY, Source, existing, files_of, named
+from gatewright.tasks.data.table_files import is_frame
+from gatewright.tasks.settings import setting
 
-Pair = tuple[SeriesSet, SeriesSet | None]
-_SUFFIXES = (".ts", ".arff", ".npz", ".tsv", ".csv", ".txt")
-_TABLES = (".tsv", ".csv", ".txt")
+Pair = tuple[SeriesCases, SeriesCases | None]
+_TEXTS = (".tsv", ".csv", ".txt", ".tab")  # rows that are a series or a step
+_TABLES = (*_TEXTS, ".jsonl", ".ndjson", ".parquet", ".pq")
+_SUFFIXES = (".ts", ".arff", ".npz", *_TABLES)
 _PART = re.compile(r"(?:(.*)[_.-])?(train|test)(\.\w+)", re.IGNORECASE)
 _FORMS = (
-    "NAME_TRAIN and NAME_TEST, or one file, as .ts, .arff or .npz; or a folder for each class with CSV files of a "
-    "series each"
+    "NAME_TRAIN and NAME_TEST, or one file, as .ts, .arff, .npz, .tsv (a series in each row, behind its label) or a "
+    "table (a row for each step, as in id,time,x,y,label); or a folder for each class with CSV files of a series each"
 )
 
 
 @dataclass(frozen=True)
-class SeriesReading:
-    """How series are read."""
+class SeriesReading(LabelledSeriesColumns):
+    """How labelled series are read: the columns of a table, and what is not seen in other files."""
 
-    missing: Missing = "refuse"
-    task: Task = "infer"
-    layout: Layout = "infer"
+    task: Task = setting("infer", "whether labels are classes or numbers")
+    layout: Layout = setting("infer", "axes of arrays (.npz, or in memory) behind that of the series")
+
+
+@dataclass(frozen=True)
+class KnownSeries:
+    """What a model knows of the series that it was trained on, by which others are read that may have no labels."""
+
+    channels: tuple[str, ...] | None
+    key: str = ""
+    longest: int | None = None
+    classes: tuple[str, ...] = ()
 
 
 def read_parts(source: Source, reading: SeriesReading) -> Pair:
@@ -41,24 +55,19 @@ def read_parts(source: Source, reading: SeriesReading) -> Pair:
     return filled(train, reading.missing), None if tested is None else filled(tested, reading.missing)
 
 
-def read_unlabelled(
-    source: Source,
-    reading: SeriesReading,
-    *,
-    longest: int | None = None,
-    classes: tuple[str, ...] = (),
-    of_files: bool = False,
-) -> SeriesSet:
-    """All series of one file, folder or object, without their labels, if they have any.
+def read_unlabelled(source: Source, reading: SeriesReading, known: KnownSeries) -> SeriesCases:
+    """All series of one file, folder or object with the channels of a model, without their labels, if they have any.
 
-    Of rows of text the label stands first where they have one field more than the `longest` series of the training, or
-    where all first fields are names of `classes`. With `of_files` a table, or each in a folder, is a series.
+    Of rows of text the label stands first where they have one field more than the longest series of the training, or
+    where all first fields are names of classes. For a model of CSV files of a series each, a table is a series.
     """
     path = _file(source)
-    if path is not None and of_files and (path.is_dir() or path.suffix.lower() in _TABLES):
-        series = _tables_in(path)
-    elif path is not None and path.is_file() and path.suffix.lower() in _TABLES:
-        series = read_rows(path, _labels_of(path, longest, classes))
+    if path is not None and known.key == "file" and (path.is_dir() or path.suffix.lower() in _TABLES):
+        series = _tables_in(path, reading)
+    elif path is not None and path.is_file() and _is_of_rows(path):
+        series = read_rows(path, _labels_of(path, known))
+    elif is_frame(source) or (path is not None and path.suffix.lower() in _TABLES):
+        series = read_long(source, reading, channels=known.channels, labelled=False)
     else:
         series, other = _read(source, reading, alone=True)
         if other is not None:
@@ -67,39 +76,41 @@ def read_unlabelled(
                 expected="the series of one part",
                 do="give the file of one part",
             )
-    return replace(filled(series, reading.missing), labels=None)
+    return replace(filled(series.with_channels(known.channels), reading.missing), labels=None)
 
 
 def _file(source: Source) -> Path | None:
     """The path of a source that is neither a data set's name nor an object in memory."""
-    if isinstance(source, tuple | list | np.ndarray) or named(source, "labelled series") is not None:
+    if _in_memory(source) or named(source, "labelled series") is not None:
         return None
     return existing(source, "labelled series")
 
 
-def _labels_of(path: Path, longest: int | None, classes: tuple[str, ...]) -> Labels:
+def _in_memory(source: Source) -> bool:
+    return is_frame(source) or isinstance(source, tuple | list | np.ndarray)
+
+
+def _labels_of(path: Path, known: KnownSeries) -> Labels:
     names, width = first_fields(path)
-    if longest is not None and width in (longest, longest + 1):
-        return "first" if width > longest else "none"
-    known = {*classes, *MISSING_TEXTS}
-    return "first" if all(name in known or name.lower() in known for name in names) else "none"
+    if known.longest is not None and width in (known.longest, known.longest + 1):
+        return "first" if width > known.longest else "none"
+    labels = {*known.classes, *MISSING_TEXTS}
+    return "first" if all(name in labels or name.lower() in labels for name in names) else "none"
 
 
 def _read(source: Source, reading: SeriesReading, *, alone: bool = False) -> Pair:
+    if is_frame(source):
+        return read_long(source, reading), None
     if isinstance(source, tuple | list | np.ndarray):
         arrays, labels = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
         return series_of_arrays(IN_MEMORY, arrays, labels, layout=reading.layout), None
     if named(source, "labelled series") is None:
         path = existing(source, "labelled series")
-        if path.is_dir() and not _series_files(path):
-            return _folders(path)
+        if path.is_dir() and not any(file.suffix.lower() in _SUFFIXES for file in path.iterdir()):
+            return _folders(path, reading)
         if path.is_file():
             return _of_file(path, reading) if alone else _pair_of(path, reading)
     return _of_files(files_of(source, "labelled series"), reading)
-
-
-def _series_files(path: Path) -> list[Path]:
-    return [file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES]
 
 
 def _pair_of(path: Path, reading: SeriesReading) -> Pair:
@@ -127,15 +138,19 @@ def _of_files(files: Mapping[str, Path], reading: SeriesReading) -> Pair:
             return _of_file(parts["train"][0], reading)[0], _of_file(parts["test"][0], reading)[0]
     if len(series) != 1:
         got = ", ".join(path.name for path in series[:10]) or ", ".join(list(files)[:10])
-        raise DataError("there is no file of series" if not series else "there are several files of series",
-                        expected=_FORMS, got=got, do="give the path of one file")  # fmt: skip
+        problem = "there are several files of series" if series else "there is no file of series"
+        raise DataError(problem, expected=_FORMS, got=got, do="give the path of one file")
     return _of_file(series[0], reading)
 
 
 def _of_file(path: Path, reading: SeriesReading) -> Pair:
-    readers: dict[str, Callable[[Path], SeriesSet]] = {".ts": read_ts, ".arff": read_arff}
-    readers |= dict.fromkeys(_TABLES, read_rows)
+    readers: dict[str, Callable[[Path], SeriesCases]] = {".ts": read_ts, ".arff": read_arff}
     suffix = path.suffix.lower()
+    if suffix in _TABLES and not _is_of_rows(path):
+        return read_long(path, reading), None
+    _refuse_columns(path, reading)
+    if suffix in _TEXTS:
+        return read_rows(path), None
     if suffix == ".npz":
         return read_npz(path, reading.layout)
     if suffix not in readers:
@@ -143,14 +158,37 @@ def _of_file(path: Path, reading: SeriesReading) -> Pair:
     return readers[suffix](path), None
 
 
-def _folders(path: Path) -> Pair:
+def _is_of_rows(path: Path) -> bool:
+    """Whether each row of a text file is a series; one that is no UTF-8 is a table, whose reader finds its encoding."""
+    if path.suffix.lower() not in _TEXTS:
+        return False
+    try:
+        return is_of_rows(path)
+    except DataError:
+        return False
+
+
+def _refuse_columns(path: Path, reading: SeriesReading) -> None:
+    """Refuse names of columns for a file that has none."""
+    own = {one.name: one.default for one in fields(LabelledSeriesColumns)}
+    for name in ("time", "target", "id", "ignore", "label"):
+        if getattr(reading, name) != own[name]:
+            raise OptionError(
+                f"{path} is no table, so that it has no columns to be named",
+                got=f"{name}={getattr(reading, name)}",
+                do="leave it out; task='regression' takes labels as numbers",
+                shell="leave it out; --set task=regression takes labels as numbers",
+            )
+
+
+def _folders(path: Path, reading: SeriesReading) -> Pair:
     if not ((path / "train").is_dir() and (path / "test").is_dir()):
-        return _classes(path), None
-    train = _classes(path / "train")
-    return train, _classes(path / "test", train.classes)
+        return _classes(path, reading), None
+    train = _classes(path / "train", reading)
+    return train, _classes(path / "test", reading, train.classes)
 
 
-def _classes(path: Path, known: tuple[str, ...] | None = None) -> SeriesSet:
+def _classes(path: Path, reading: SeriesReading, known: tuple[str, ...] | None = None) -> SeriesCases:
     folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     names = tuple(folder.name for folder in folders)
     unknown = next((name for name in names if known is not None and name not in known), None)
@@ -159,38 +197,31 @@ def _classes(path: Path, known: tuple[str, ...] | None = None) -> SeriesSet:
     files = [file for folder in folders for file in sorted(folder.glob("*.[ct]sv"))]
     if not files:
         raise DataError(f"{path} holds no labelled series", expected=_FORMS)
-    series = _of_tables(str(path), files)
     labels = np.array([file.parent.name for file in files])[:, np.newaxis]
-    return SeriesSet(
-        series.name, series.sequences, series.channels, "file", series.keys, labels, task="classification",
-        classes=known or names,
-    )  # fmt: skip
+    return replace(_of_tables(str(path), files, reading), labels=labels, task="classification", classes=known or names)
 
 
-def _tables_in(path: Path) -> SeriesSet:
+def _tables_in(path: Path, reading: SeriesReading) -> SeriesCases:
     """Series of one table, or of all in a folder and its folders."""
     files = [path] if path.is_file() else sorted(path.rglob("*.[ct]sv"))
     if not files:
         raise DataError(f"{path} holds no series", expected="CSV files of a series each")
-    return _of_tables(str(path), files)
+    return _of_tables(str(path), files, reading)
 
 
-def _of_tables(name: str, files: list[Path]) -> SeriesSet:
+def _of_tables(name: str, files: list[Path], reading: SeriesReading) -> SeriesCases:
     """Series of CSV files, each of one, with the channels of the first by their names."""
-    tables = [read_series(file) for file in files]
+    shared = {one.name for one in fields(SeriesColumns)} & {one.name for one in fields(LabelledSeriesColumns)}
+    columns = SeriesColumns(**{name: getattr(reading, name) for name in shared - {"target", "id"}})
+    tables = [read_series(file, columns) for file in files]
     names = tables[0].names
-    values = [_ordered(file, table, names, files[0]).values for file, table in zip(files, tables, strict=True)]
-    return SeriesSet(name, joined(values), names, "file", tuple(map(str, files)))
+    values = [_ordered(file, table, names, files[0]) for file, table in zip(files, tables, strict=True)]
+    return SeriesCases(name, joined(values), names, "file", tuple(map(str, files)))
 
 
-def _ordered(file: Path, table: Series, names: tuple[str, ...], first: Path) -> Series:
-    if len(table.names) != len(names):
-        raise DataError(
-            f"{file} has too many or too few channels",
-            expected=f"{len(names)}, as in {first}",
-            got=str(len(table.names)),
-        )
+def _ordered(file: Path, table: Series, names: tuple[str, ...], first: Path) -> np.ndarray:
     if set(table.names) != set(names):
-        expected, got = f"{', '.join(names)}, as in {first}", ", ".join(table.names)
-        raise DataError(f"{file} has other channels", expected=expected, got=got)
-    return table.select(names)
+        raise DataError(
+            f"{file} has other channels than {first}", expected=", ".join(names), got=", ".join(table.names)
+        )
+    return table.values[:, [table.names.index(name) for name in names]]

@@ -16,7 +16,7 @@ MISSING_TEXTS = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-"})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SeriesSet:
+class SeriesCases:
     """Time series of the same channels, each of its own length.
 
     `sequences` are (steps, channels), float32, with NaN where a value is missing. `keys` is what a person finds each
@@ -87,7 +87,7 @@ def _end(series: NDArray[Any]) -> int:
     return int(present[-1]) + 1 if len(present) else len(series)
 
 
-def filled(series: SeriesSet, rule: Missing) -> SeriesSet:
+def filled(series: SeriesCases, rule: Missing) -> SeriesCases:
     """The series without missing values; a remark says how many were filled in.
 
     "forward" repeats the last value, "interpolate" draws a line between the neighbours; before the first value stands
@@ -118,7 +118,7 @@ def _filled(values: NDArray[np.float32], rule: Missing) -> NDArray[np.float32]:
     return values[known[np.maximum(np.searchsorted(known, steps, side="right") - 1, 0)]]
 
 
-def _check_filled(series: SeriesSet) -> None:
+def _check_filled(series: SeriesCases) -> None:
     for place in range(len(series)):
         one = series.sequences[place]
         if not len(one):
@@ -139,7 +139,7 @@ def _check_filled(series: SeriesSet) -> None:
             )
 
 
-def _missing(series: SeriesSet, place: int, total: str) -> DataError:
+def _missing(series: SeriesCases, place: int, total: str) -> DataError:
     step, channel = np.argwhere(np.isnan(series.sequences[place]))[0]
     return DataError(
         f"{series.where(place)}: a value is missing",
@@ -150,5 +150,5 @@ def _missing(series: SeriesSet, place: int, total: str) -> DataError:
     )
 
 
-def _spot(series: SeriesSet, step: int, channel: int) -> str:
+def _spot(series: SeriesCases, step: int, channel: int) -> str:
     return f"{series.channels[channel]!r}, step {step + 1}"
