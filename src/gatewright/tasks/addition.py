@@ -1,11 +1,27 @@
 """Sums of whole numbers, by a network that learned to add bit by bit."""
 
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from operator import index
+from typing import TYPE_CHECKING, Any, cast
+
 import torch
 
-from gatewright.errors import OptionError
+from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data import addition_arrays, from_bits
+from gatewright.tasks.data.reading import text_lines
+from gatewright.tasks.data.sources import existing
 from gatewright.tasks.model import Model
+from gatewright.tasks.predict import Predictor
 from gatewright.tasks.recipes.adding import Adding
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_PAIR = re.compile(r"\s*(\d+)\s*[\s,;+]\s*(\d+)\s*", re.ASCII)
+_DIGITS = 1000  # in a number
+_ROWS = 1000  # of a batch
 
 
 def add(model: Model, first: int, second: int) -> int:
@@ -16,8 +32,104 @@ def add(model: Model, first: int, second: int) -> int:
             expected="a model of the recipe 'adding'",
             do="train one with: gatewright train adding",
         )
-    bits = (first + second).bit_length() + 1
-    inputs, _ = addition_arrays([(first, second)], bits)
-    with torch.no_grad():
-        outputs, _ = model.network(torch.from_numpy(inputs))
-    return from_bits(model.recipe.objective().decide(outputs)[:, 0, 0].tolist())
+    return from_bits(bits_of_sums(model, [(first, second)])[0])
+
+
+def bits_of_sums(model: Model, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """The bits, the lowest first, that the network gives for each sum; one more than the sum needs."""
+    decide = cast("Adding", model.recipe).objective().decide
+    sizes = [(first + second).bit_length() + 1 for first, second in pairs]
+    bits: list[list[int]] = [[] for _ in pairs]
+    device = next(model.network.parameters()).device
+    model.network.eval()
+    for size in sorted(set(sizes)):
+        rows = [place for place, own in enumerate(sizes) if own == size]
+        for start in range(0, len(rows), _ROWS):
+            some = rows[start : start + _ROWS]
+            inputs, _ = addition_arrays([pairs[row] for row in some], size)
+            with torch.no_grad():
+                outputs, _ = model.network(torch.from_numpy(inputs).to(device))
+            for row, own in zip(some, decide(outputs)[:, :, 0].T.tolist(), strict=True):
+                bits[row] = [int(bit) for bit in own]
+    return bits
+
+
+class AdditionPredictor(Predictor):
+    """Sums of pairs of whole numbers, as the network has them."""
+
+    def predict(self, source: object, **options: Any) -> "DataFrame":
+        """A row for each pair: `line`, `first`, `second`, `sum`, `right`, `bits`.
+
+        `source` is a file with two whole numbers in each line (a comma, semicolon, tab, space or + between them; a
+        first line of names is left out), a DataFrame with two columns, or pairs. `sum` is the network's, `right` says
+        whether it is the sum, and `bits` are the bits that it gave, the lowest first.
+        """
+        import pandas as pd
+
+        del options
+        self.needs_source(source)
+        pairs = _pairs(source)
+        answers = [self._answer(pair, bits) for pair, bits in zip(pairs.values(), self._bits(pairs), strict=True)]
+        return pd.DataFrame([{"line": line, **one} for line, one in zip(pairs, answers, strict=True)])
+
+    def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
+        """The sum of the two numbers of a line."""
+        del options
+        pair = _read(line)
+        if pair is None:
+            raise OptionError(
+                "a line to add has two whole numbers",
+                expected="two of at most 1,000 digits, as in 12 30",
+                got=repr(line[:60]),
+            )
+        return self._answer(pair, bits_of_sums(self.model, [pair])[0])
+
+    def _bits(self, pairs: Mapping[int, tuple[int, int]]) -> list[list[int]]:
+        return bits_of_sums(self.model, list(pairs.values()))
+
+    def _answer(self, pair: tuple[int, int], bits: list[int]) -> dict[str, Any]:
+        total = from_bits(bits)
+        shown = "".join(map(str, bits))
+        return {"first": pair[0], "second": pair[1], "sum": total, "right": total == sum(pair), "bits": shown}
+
+
+def _read(line: str) -> tuple[int, int] | None:
+    """The two numbers of a line; None where it has others, or none."""
+    found = _PAIR.fullmatch(line)
+    if found is None or max(map(len, found.groups())) > _DIGITS:
+        return None
+    return int(found[1]), int(found[2])
+
+
+def _pairs(source: object) -> dict[int, tuple[int, int]]:
+    """The pairs of a source, each by its line or its place from 1."""
+    pairs: dict[int, tuple[int, int]] = {}
+    if isinstance(source, str | os.PathLike):
+        path = existing(source)
+        for number, line in enumerate(text_lines(path), 1):
+            pair = _read(line)
+            if pair is not None:
+                pairs[number] = pair
+            elif line.strip() and (number > 1 or any(map(str.isdigit, line))):
+                raise _wrong(f"{path}, line {number}", line)
+    else:
+        rows = cast("Any", source).itertuples(index=False) if hasattr(source, "itertuples") else source
+        for number, row in enumerate(cast("Iterable[Any]", rows), 1):
+            pairs[number] = _whole(number, row)
+    if not pairs:
+        raise DataError("there are no numbers to add", expected="two whole numbers in each line")
+    return pairs
+
+
+def _whole(number: int, row: Any) -> tuple[int, int]:
+    try:
+        first, second = (index(one) for one in row)
+    except (TypeError, ValueError):
+        raise _wrong(f"pair {number}", str(row)) from None
+    if min(first, second) < 0:
+        raise _wrong(f"pair {number}", str(row))
+    return first, second
+
+
+def _wrong(where: str, got: str) -> DataError:
+    return DataError(f"{where}: two whole numbers are added", expected="two of at most 1,000 digits", got=got[:60])

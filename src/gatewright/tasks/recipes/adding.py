@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -11,6 +11,10 @@ from gatewright.tasks.objectives import Bits
 from gatewright.tasks.parts import ArrayBatches, MadeBatches, Rows
 from gatewright.tasks.recipe import Data, Expected, Recipe, Schedule, Sizes
 from gatewright.tasks.settings import setting
+
+if TYPE_CHECKING:
+    from gatewright.tasks.model import Model
+    from gatewright.tasks.predict import Predictor
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,18 @@ class Adding(Recipe):
             "train": MadeBatches(self._draw, 100, seed=self.seed),
             "validation": ArrayBatches(*_pairs(1000, self.bits, -1), 1000, timed=True),
         }
-        return Data({**trained, **measured}, Sizes(inputs=2, outputs=1), measured=tuple(measured))
+        signature = {
+            "input": "a bit of each of two whole numbers a step, 0 or 1, the lowest bit first",
+            "output": "the bit of the sum at that step: 1 above 0.5, else 0",
+        }
+        sizes = Sizes(inputs=2, outputs=1, variables=("first", "second"))
+        return Data({**trained, **measured}, sizes, measured=tuple(measured), signature=signature)
+
+    def predictor(self, model: "Model") -> "Predictor":
+        """The sum of each pair of numbers."""
+        from gatewright.tasks.addition import AdditionPredictor
+
+        return AdditionPredictor(model)
 
     def _draw(self, seed: int) -> Rows:
         inputs, targets = _pairs(self.batch, self.bits, seed if self.fresh else self.seed)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gatewright.tasks.data import COPY_SYMBOLS, copy_arrays, marked_sums
 from gatewright.tasks.objectives import Classes, Numbers, Objective
@@ -11,6 +11,10 @@ from gatewright.tasks.recipe import Data, Encoding, Expected, Pooling, Recipe, S
 from gatewright.tasks.settings import setting
 from gatewright.trace import Trace, trace_cell
 from gatewright.trace.roles import gate_roles
+
+if TYPE_CHECKING:
+    from gatewright.tasks.model import Model
+    from gatewright.tasks.predict import Predictor
 
 
 @dataclass(frozen=True)
@@ -67,5 +71,22 @@ class LongLag(Recipe):
         held = {part: make(1000, self.lag, seed) for seed, part in enumerate(("validation", "test"))}
         timed = self.task == "copy"
         parts = {"train": drawn, **{part: ArrayBatches(*rows, 100, timed=timed) for part, rows in held.items()}}
-        sizes = Sizes(2, 1) if self.task == "adding" else Sizes(COPY_SYMBOLS, COPY_SYMBOLS)
-        return Data(parts, sizes, measured=("validation", "test"))
+        if self.task == "adding":
+            sizes = Sizes(2, 1, variables=("value", "mark"))
+            signature = {
+                "input": "a number from 0 to 1 and its mark a step; the mark is 1 at two steps, else 0",
+                "output": "the sum of the two marked numbers, after the last step",
+            }
+        else:
+            sizes = Sizes(COPY_SYMBOLS, COPY_SYMBOLS, classes=tuple(map(str, range(COPY_SYMBOLS))))
+            signature = {
+                "input": "a symbol a step: 1 to 8 in the first ten, then 0, and 9 in the last eleven",
+                "output": "a score for each symbol; those of the last ten steps repeat the first ten",
+            }
+        return Data(parts, sizes, measured=("validation", "test"), signature=signature)
+
+    def predictor(self, model: "Model") -> "Predictor":
+        """The sum, or the symbols to repeat."""
+        from gatewright.tasks.lag_answers import LagPredictor
+
+        return LagPredictor(model)

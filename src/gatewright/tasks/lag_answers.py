@@ -1,0 +1,109 @@
+"""What a network of the recipe `longlag` answers for sequences of one's own."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError
+from gatewright.tasks.data import COPY_SYMBOLS, Ragged
+from gatewright.tasks.data.long_lags import COPIED
+from gatewright.tasks.data.tables import Table, open_table
+from gatewright.tasks.predict import Predictor, pooled_outputs
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from gatewright.tasks.recipes.longlag import LongLag
+
+Array = NDArray[Any]
+_OWN = {"adding": ("value", "mark"), "copy": ("symbol",)}
+
+
+class LagPredictor(Predictor):
+    """The sum of the two marked numbers of a sequence, or the ten symbols that are to be repeated."""
+
+    def predict(self, source: object, **options: Any) -> "DataFrame":
+        """Of task=adding a row for each sequence, `id` and `sum`; of task=copy a row for each symbol that is repeated.
+
+        The latter has `id`, `step` (from 1), `class`, the most probable symbol, and its `probability`. `source` is an
+        array (sequences, steps, 2) of numbers from 0 to 1 and marks, 1 at two steps and else 0; or (sequences, steps)
+        of the symbols 0 to 9; a list of sequences of any lengths; or a table with a row for each step: columns `value`
+        and `mark`, or `symbol`, and `id` where there are several sequences.
+        """
+        import pandas as pd
+
+        del options
+        self.needs_source(source)
+        task = cast("LongLag", self.model.recipe).task
+        sequences = _sequences(source, _OWN[task])
+        for name, one in sequences.items():
+            _check_sum(name, one) if task == "adding" else _check_copy(name, one)
+        if task == "adding":
+            joined = Ragged.join([np.asarray(one, np.float32) for one in sequences.values()])
+            return pd.DataFrame({"id": list(sequences), "sum": pooled_outputs(self.model.network, joined)[:, 0]})
+        return pd.DataFrame([row for name, one in sequences.items() for row in self._copied(name, one[:, 0])])
+
+    def _copied(self, name: str, symbols: Array) -> list[dict[str, Any]]:
+        """What follows the last signs that it is time to repeat."""
+        import torch
+
+        network = self.model.network.eval()
+        device = next(network.parameters()).device
+        with torch.no_grad():
+            outputs, _ = network(torch.from_numpy(symbols.astype(np.int64)[:, None]).to(device))
+        chances = torch.softmax(outputs[-COPIED:, 0].double(), -1).cpu().numpy()
+        classes = self.model.sizes.classes or tuple(map(str, range(self.model.sizes.outputs)))
+        first = len(symbols) - COPIED + 1
+        return [
+            {"id": name, "step": step, "class": classes[one.argmax()], "probability": float(one.max())}
+            for step, one in enumerate(chances, first)
+        ]
+
+
+def _sequences(source: object, columns: tuple[str, ...]) -> Mapping[str, Array]:
+    """By its name each sequence, (steps, columns), float64."""
+    if isinstance(source, list | tuple):
+        listed = [np.asarray(one, np.float64) for one in cast("Sequence[Any]", source)]
+    elif isinstance(source, np.ndarray):
+        array = np.asarray(source, np.float64)
+        single = array.ndim == (1 if len(columns) == 1 else 2)
+        listed = [array] if single else list(array)
+    else:
+        return _of_table(open_table(source), columns)
+    shaped = [one[:, None] if one.ndim == 1 and len(columns) == 1 else one for one in listed]
+    for place, one in enumerate(shaped, 1):
+        if one.ndim != 2 or one.shape[1] != len(columns) or not len(one):
+            raise DataError(
+                f"sequence {place} has another shape",
+                expected=f"steps x {len(columns)}: {', '.join(columns)}",
+                got=" x ".join(map(str, one.shape)),
+            )
+    return {str(place): one for place, one in enumerate(shaped, 1)}
+
+
+def _of_table(table: Table, columns: tuple[str, ...]) -> Mapping[str, Array]:
+    table.require(columns)
+    groups = table.groups("id" if "id" in table.columns else "")
+    values = np.stack([table.numbers(column) for column in columns], 1)
+    return {group.id or "1": values[group.rows] for group in groups}
+
+
+def _check_sum(name: str, sequence: Array) -> None:
+    values, marks = sequence.T
+    if not ((values >= 0) & (values <= 1)).all() or not np.isin(marks, (0, 1)).all() or marks.sum() != 2:
+        raise DataError(
+            f"sequence {name} is none to add",
+            expected="values from 0 to 1, and marks: 1 at two steps, 0 at all others",
+            got=f"values from {values.min():g} to {values.max():g}, marks that add up to {marks.sum():g}",
+        )
+
+
+def _check_copy(name: str, sequence: Array) -> None:
+    if not np.isin(sequence, range(COPY_SYMBOLS)).all() or len(sequence) <= 2 * COPIED:
+        raise DataError(
+            f"sequence {name} is none to repeat",
+            expected=f"more than {2 * COPIED} whole numbers from 0 to {COPY_SYMBOLS - 1}",
+            got=f"{len(sequence)} from {sequence.min():g} to {sequence.max():g}",
+        )
