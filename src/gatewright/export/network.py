@@ -13,6 +13,7 @@ from gatewright.errors import GatewrightError, ModelFileError, OptionError
 from gatewright.export.forecast import Forecast, forecast_of
 from gatewright.model_file import ENCODERS, LayerRecord, ModelFile
 from gatewright.model_file.converted import gives_last, parts_besides, parts_between
+from gatewright.model_file.patches import folded
 from gatewright.packing import tensor_name, unpacked
 
 Array = NDArray[Any]
@@ -223,7 +224,7 @@ def _whole(model: ModelFile, said: Mapping[str, Any]) -> Network:
             encode=said["encoding"],
             pool=said["pooling"],
             patch=said.get("patch", 1),
-            patches={key: tensors[f"patch.{key}"] for key in ("weight", "bias")} if said.get("patch", 1) > 1 else None,
+            patches=patches_of(tensors, said["patch"]) if said.get("patch", 1) > 1 else None,
             encoder={key: tensors[f"encode.{key}"] for key in ENCODERS[said["encoding"]]},
             head=head_of(tensors),
             symbols=model.settings["inputs"],
@@ -232,6 +233,12 @@ def _whole(model: ModelFile, said: Mapping[str, Any]) -> Network:
         )
     except LookupError as error:
         raise ModelFileError(f"the model of the recipe {model.task!r} lacks {error}") from error
+
+
+def patches_of(tensors: Arrays, steps: int) -> Arrays:
+    """The matrix and bias of the patches. Raises KeyError where a tensor is missing."""
+    weight = folded(tensors["patch.weight"], tensors["patch.weight_changes"], steps)
+    return {"weight": weight, "bias": tensors["patch.bias"]}
 
 
 def head_of(tensors: Arrays) -> Arrays:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gatewright.model_file.patches import CHANGES
 from gatewright.nn.sequence import step_mask
 
 
@@ -11,16 +12,28 @@ class Patches(nn.Module):
     """A dense layer on each `steps` consecutive steps: y[t] = W @ [x[steps * t], ..., x[steps * t + steps - 1]] + b.
 
     (time, batch, in_features) -> (ceil(time / steps), batch, out_features). A layer behind it has that many steps less
-    to remember. The last patch of a row is filled up with zeros behind the row's end. `weight` is
-    (out_features, steps * in_features), the features of the first step first. Nie et al. 2022, 2211.14730, without
-    overlap.
+    to remember. The last patch of a row is filled up with zeros behind the row's end. Nie et al. 2022, 2211.14730,
+    without overlap.
+
+    `weight` is of the values and `weight_changes` of the changes within a patch, from the second step on, times 3; both
+    are (out_features, steps * in_features), the features of the first step first. Together they are no more than one
+    matrix of the values, `folded()`, which is easier to learn so: what tells smooth series apart is mostly their slope.
     """
 
     def __init__(self, in_features: int, out_features: int, steps: int) -> None:
         super().__init__()
-        self.steps = steps
-        dense = nn.Linear(steps * in_features, out_features)  # which draws the numbers to begin with
-        self.weight, self.bias = dense.weight, dense.bias
+        self.in_features, self.steps = in_features, steps
+        dense = nn.Linear(2 * steps * in_features, out_features)  # which draws the numbers to begin with
+        values, changes = dense.weight.detach().chunk(2, 1)
+        self.weight, self.weight_changes = nn.Parameter(values.clone()), nn.Parameter(changes.clone())
+        self.bias = dense.bias
+
+    def folded(self) -> Tensor:
+        """The matrix of the values, (out_features, steps * in_features)."""
+        changes = self.weight_changes.unflatten(1, (self.steps, self.in_features))
+        after = changes[:, 1:]
+        none = torch.zeros_like(changes[:, :1])
+        return self.weight + CHANGES * (torch.cat([none, after], 1) - torch.cat([after, none], 1)).flatten(1)
 
     def forward(self, input: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """The patches, and how many of them each row has."""
@@ -31,9 +44,8 @@ class Patches(nn.Module):
             lengths = (lengths + (self.steps - 1)) // self.steps
         whole = functional.pad(input, (0, 0, 0, 0, 0, -steps % self.steps))
         parts = whole.reshape(-1, self.steps, batch, features).transpose(1, 2)  # (patches, batch, steps, features)
-        return functional.linear(parts.flatten(2), self.weight, self.bias), lengths
+        return functional.linear(parts.flatten(2), self.folded(), self.bias), lengths
 
     def extra_repr(self) -> str:
         """The sizes, as torch prints them."""
-        outputs, inputs = self.weight.shape
-        return f"in_features={inputs // self.steps}, out_features={outputs}, steps={self.steps}"
+        return f"in_features={self.in_features}, out_features={len(self.bias)}, steps={self.steps}"

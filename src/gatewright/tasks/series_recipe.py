@@ -32,6 +32,13 @@ _PATCHES = 48  # that the longest series is read in
 class SeriesRecipe(SeriesReading, BidirectionalRecipe):
     """Each channel is standardised by the training part; what a network makes of the steps is pooled to the answer."""
 
+    data_forms: ClassVar[str] = (
+        "series with a label each: a table with a row for each step and the columns id, time, channels and label; a "
+        "file with a series in each row, behind its label (UCR .tsv); .ts, .arff or .npz; NAME_TRAIN and NAME_TEST of "
+        "these; or a folder for each class with CSV files of a series each. In Python also (arrays, labels) and a "
+        "DataFrame"
+    )
+    data_example: ClassVar[str] = "id,time,ax,ay,label\n0,0,0.262,0.800,run\n0,1,0.640,0.603,run"
     earlier: ClassVar[Mapping[str, Any]] = {**BidirectionalRecipe.earlier, "patch": 1}
 
     read: Literal["last", "mean", "max"] = setting("max", "what of the states says the answer")
