@@ -5,30 +5,64 @@ from typing import Annotated
 
 import typer
 
+from gatewright.cli.class_table import show_classes
 from gatewright.cli.results import show_metrics
 from gatewright.cli.shell import Command, messages, out, print_json
+from gatewright.errors import OptionError
 from gatewright.untrusted.printable import print_text
 
+if TYPE_CHECKING:
+    from gatewright.tasks.evaluate import Evaluation
+
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or a run's folder.")]
+AnyScale = Annotated[
+    bool, typer.Option("--any-scale", help="Accept numbers of another scale than the training data's.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+
+
+_PICTURES = (".png", ".svg")
 
 
 def evaluate(
     model: ModelPath,
     *,
     data: Annotated[str | None, typer.Option(help="Other data, by name or path.")] = None,
+    confusion: Annotated[
+        Path | None, typer.Option(help="Classifiers: a picture of the confusion matrix, .png or .svg.")
+    ] = None,
+    any_scale: AnyScale = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure a saved model, on the data that it was trained for or on other data."""
+    if confusion is not None and confusion.suffix.lower() not in _PICTURES:
+        expected = " or ".join(_PICTURES)
+        raise OptionError(f"--confusion {confusion} is no picture", expected=expected, got=confusion.suffix)
     with messages(quiet=as_json).status("measuring"):
         from gatewright.tasks.evaluate import evaluate as measured
         from gatewright.tasks.model import load_model
 
-        metrics = measured(load_model(model), data)
+        evaluation = measured(load_model(model), data, any_scale=any_scale)
+    if confusion is not None:
+        _write_confusion(confusion, evaluation, str(model))
     if as_json:
-        print_json(metrics)
-    else:
-        show_metrics(out(), metrics)
+        reports = {part: report.kept() for part, report in evaluation.reports.items()}
+        print_json({part: {**measures, **reports.get(part, {})} for part, measures in evaluation.items()})
+        return
+    show_metrics(out(), evaluation)
+    for part, report in list(evaluation.reports.items())[-1:]:
+        show_classes(out(), report, part)
+
+
+def _write_confusion(path: Path, evaluation: "Evaluation", title: str) -> None:
+    """Of the last part, which is the test where there is one."""
+    from gatewright.files import write_atomically
+    from gatewright.tasks.confusion import draw_confusion
+
+    if not evaluation.reports:
+        raise OptionError("the model tells no classes apart", do="leave out --confusion")
+    part, report = list(evaluation.reports.items())[-1]
+    write_atomically(path, draw_confusion(report, f"{title}\n{part}", path.suffix.lower()))
 
 
 def add(

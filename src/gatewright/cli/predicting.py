@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gatewright.cli.models import ModelPath
+from gatewright.cli.models import AnyScale, ModelPath
 from gatewright.cli.results import print_line
 from gatewright.cli.shell import Command, messages
 from gatewright.errors import GatewrightError, OptionError
@@ -35,13 +35,14 @@ def predict(
         bool, typer.Option("--rolling", help="Series: forecasts from each step of the test part.")
     ] = False,
     horizon: Annotated[int | None, typer.Option(min=1, help="Series: how many steps to forecast.")] = None,
+    any_scale: AnyScale = False,
 ) -> None:
     """Answer for new data with a saved model: the class of each text, the next values of a series, and so on.
 
     Answers go to standard output as CSV with a header, or into the file that --out names. With --data - each line is
     answered as it comes.
     """
-    asked = {"top": top, "rolling": rolling or None, "horizon": horizon}
+    asked = {"top": top, "rolling": rolling or None, "horizon": horizon, "any_scale": any_scale or None}
     options = {name: value for name, value in asked.items() if value is not None}
     if as_json and output is not None:
         raise OptionError(

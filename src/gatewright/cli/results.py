@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from gatewright.cli.class_table import show_classes
 from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
+    from gatewright.tasks.recipe import Recipe
     from gatewright.tasks.training import Result
 
 _WIDTH = 80
@@ -19,6 +21,7 @@ _LONGEST_TITLE = 40  # of a sample; a longer one has a line of its own
 
 def show_result(console: Terminal, result: "Result", folder: Path) -> None:
     """How a run ended, what it leaves, and a command to try."""
+    from gatewright.tasks.class_report import ClassReport
     from gatewright.tasks.folder import RunFolder
     from gatewright.tasks.numbers import spell
     from gatewright.tasks.recipes import get
@@ -33,10 +36,27 @@ def show_result(console: Terminal, result: "Result", folder: Path) -> None:
         value = result.metrics[expected.part][expected.metric]
         reached = "reached" if expected.met(value) else "not reached"
         console.print(f"{reached}: {expected}; it is {spell(value)}")
+    for part, report in list(result.classes.items())[-1:]:
+        show_classes(console, ClassReport.restored(report), part)
     show_samples(console, result.samples)
-    for name, path in (("model", run.model), ("curves", run.curves)):
-        print_line(console, f"{name + ':':<8}{path}")
-    print_line(console, f"next:   {made.next_command.format(model=argument(run.model))}")
+    for name, path in (("model", run.model), ("curves", run.curves), ("confusion", run.confusion)):
+        if path.exists():
+            print_line(console, f"{name + ':':<8}{' ' * (len(name) > 6)}{path}")
+    command = _next_command(made, argument(run.model), run.read(run.run)["data"])
+    if command is not None:
+        print_line(console, f"next:   {command}")
+
+
+def _next_command(made: "Recipe", model: str, source: str | None) -> str | None:
+    """What to try with the model; None where that needs data that nothing has but the process that trained it."""
+    from gatewright.tasks.data import IN_MEMORY
+
+    if source == IN_MEMORY:
+        return None
+    source = made.default_source() if source is None else source
+    if source is None and "{data}" in made.next_command:
+        return f"gatewright evaluate {model}"
+    return made.next_command.format(model=model, data=argument(source or ""))
 
 
 def _kept(result: "Result", measure: str) -> str:

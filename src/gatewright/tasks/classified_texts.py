@@ -50,6 +50,10 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
     held_out: float = setting(0.1, "share to validate with, where the data has no such part", least=0.001, below=0.5)
     embedding_init: str = setting("normal(0.1)", "initialiser of the embedding")
 
+    def default_source(self) -> str:
+        """The texts that are set."""
+        return self.texts
+
     def input_encoding(self) -> Encoding:
         """Numbers of words."""
         return "embedding"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class Classifier(Recipe):
     """One class for each example. `Sizes.classes` of its data are the names of the classes, in their order."""
 
+    next_command: ClassVar[str] = "gatewright predict {model} --data {data}"
     reads_lines: ClassVar[bool] = False  # whether `examples` takes a list of texts, so that a line is an example
 
     @abstractmethod

@@ -1,15 +1,22 @@
 """How good a network is on a part of a data set."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.sources import IN_MEMORY
+from gatewright.tasks.class_report import ClassReport
+from gatewright.tasks.data.sources import IN_MEMORY, source_name
+from gatewright.tasks.data.units import check_scales
 from gatewright.tasks.feed import tensor_batch
 from gatewright.tasks.model import Model
 from gatewright.tasks.network import State
-from gatewright.tasks.objectives import Objective
-from gatewright.tasks.recipe import Batches
+from gatewright.tasks.objectives import Classes, Objective
+from gatewright.tasks.recipe import Batches, Data
 
 
 class Means:
@@ -33,10 +40,31 @@ class Means:
         return {**means, **objective.derived(means)} if means else {}
 
 
-def evaluate(model: Model, source: object = None) -> dict[str, dict[str, float]]:
-    """The measures of a model, by part: on the data that it was trained for, or on that of a name, path or object.
+@dataclass(frozen=True, eq=False)
+class Evaluation(Mapping[str, Mapping[str, float]]):
+    """The measures by part of the data, such as `["test"]["accuracy"]`; for a classifier a report of each part beside.
 
-    Raises DataError where the data does not fit the model, or where it was trained on data in memory and none is given.
+    It compares equal to a mapping with the same measures.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    reports: dict[str, ClassReport]  # by part; none where the data has no classes
+
+    def __getitem__(self, part: str) -> Mapping[str, float]:
+        return self.metrics[part]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.metrics)
+
+    def __len__(self) -> int:
+        return len(self.metrics)
+
+
+def evaluate(model: Model, source: object = None, *, any_scale: bool = False) -> Evaluation:
+    """Measure a model on the data that it was trained for, or on that of a name, path or object.
+
+    Raises DataError where the data does not fit the model: other classes or variables, numbers of another scale without
+    `any_scale`; and where it was trained on data in memory and none is given.
     """
     if source is None and model.source == IN_MEMORY:
         raise DataError(
@@ -45,17 +73,36 @@ def evaluate(model: Model, source: object = None) -> dict[str, dict[str, float]]
             shell="name the data to measure it on with --data",
         )
     data = model.recipe.evaluation(source, model)
-    objective = model.recipe.objective()
-    return {
-        part: {**measure(model.network, objective, data.parts[part]), **data.measures.get(part, {})}
-        for part in data.measured
-    }
+    if not any_scale:
+        scales = (one.get("variables", {}) for one in (model.signature, data.signature))
+        check_scales(*scales, source=source_name(model.source if source is None else source))
+    return measure_parts(model.network, model.recipe.objective(), data)
 
 
-def measure(network: nn.Module, objective: Objective, batches: Batches) -> dict[str, float]:
+def measure_parts(network: nn.Module, objective: Objective, data: Data) -> Evaluation:
+    """The measures of every part that a finished network is measured on; of named classes the macro F1 and a report."""
+    metrics: dict[str, dict[str, float]] = {}
+    reports: dict[str, ClassReport] = {}
+    classes = data.sizes.classes
+    for part in data.measured:
+        if isinstance(objective, Classes) and classes:
+            confusion = np.zeros((len(classes), len(classes)), np.int64)
+            metrics[part] = measure(network, objective, data.parts[part], confusion)
+            reports[part] = ClassReport(classes, confusion)
+            metrics[part]["macro_f1"] = reports[part].macro["f1"]
+        else:
+            metrics[part] = measure(network, objective, data.parts[part])
+        metrics[part] |= data.measures.get(part, {})
+    return Evaluation(metrics, reports)
+
+
+def measure(
+    network: nn.Module, objective: Objective, batches: Batches, confusion: NDArray[np.int64] | None = None
+) -> dict[str, float]:
     """The loss, the scores and what is derived from them, over every item of the part.
 
-    The network is left in the mode (training or evaluation) in which it was.
+    The answers are counted in `confusion` (true classes, predicted classes), where it is given. The network is left in
+    the mode (training or evaluation) in which it was.
     """
     means, was_training, device = Means(), network.training, next(network.parameters()).device
     state: State = None
@@ -68,6 +115,8 @@ def measure(network: nn.Module, objective: Objective, batches: Batches) -> dict[
                 values = {"loss": objective.losses(outputs, batch), **objective.scores(outputs, batch)}
                 for name, found in values.items():
                     means.add(name, found.double().sum().item(), found.numel())
+                if confusion is not None and isinstance(objective, Classes):
+                    confusion += objective.confusion(outputs, batch, len(confusion)).cpu().numpy()
     finally:
         network.train(was_training)
     return means.metrics(objective)

@@ -52,13 +52,14 @@ class RunFolder:
         self.model = path / FILE_NAME
         self.metrics = path / "metrics.csv"
         self.curves = path / "curves.png"
+        self.confusion = path / "confusion.png"  # of a classifier
         self.tensorboard = path / "tensorboard"
         self.result = path / "result.json"
 
     @property
     def files(self) -> list[Path]:
         """Every file that a run writes, besides TensorBoard's."""
-        return [self.run, self.checkpoint, self.model, self.metrics, self.curves, self.result]
+        return [self.run, self.checkpoint, self.model, self.metrics, self.curves, self.confusion, self.result]
 
     @property
     def finished(self) -> bool:

@@ -51,6 +51,12 @@ class Classes(Objective):
         present = batch.targets != self.padding
         return {"accuracy": outputs[present].argmax(-1) == batch.targets[present]}
 
+    def confusion(self, outputs: "Tensor", batch: Any, classes: int) -> "Tensor":
+        """How often each class (rows) was taken for each (columns): (classes, classes), int64."""
+        present = batch.targets != self.padding
+        pairs = batch.targets[present] * classes + outputs[present].argmax(-1)
+        return pairs.bincount(minlength=classes**2).reshape(classes, classes)
+
 
 class Symbols(Classes):
     """The next symbol of a text: cross entropy, and the perplexity that follows from it."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import OptionError
-from gatewright.tasks.data import Ragged, RaggedBatches
+from gatewright.tasks.data import Ragged, RaggedBatches, source_name
+from gatewright.tasks.data.units import check_scales, variable_scales
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -63,13 +64,18 @@ class Predictor(ABC):
         del answers, source
         raise OptionError(f"a model of the recipe {self.model.recipe.name!r} writes no {suffix} files")
 
+    def available(self) -> tuple[str, ...]:
+        """Those of the options that mean something for this model."""
+        return tuple(self.options)
+
     def check_options(self, options: Mapping[str, Any]) -> None:
-        """Refuse an option that this predictor does not have."""
-        unknown = next((name for name in options if name not in self.options), None)
+        """Refuse an option that this model does not have."""
+        available = self.available()
+        unknown = next((name for name in options if name not in available), None)
         if unknown is not None:
             raise OptionError(
                 f"a model of the recipe {self.model.recipe.name!r} has no option {unknown!r} for its answers",
-                expected="one of " + ", ".join(self.options) if self.options else "none",
+                expected="one of " + ", ".join(available) if available else "none",
                 do="leave it out",
             )
 
@@ -91,7 +97,15 @@ class ClassPredictor(Predictor):
     are `class_1`, `probability_1`, `class_2` and so on, the most probable class first.
     """
 
-    options: ClassVar[Mapping[str, str]] = {"top": "the K most probable classes, in place of one and all probabilities"}
+    options: ClassVar[Mapping[str, str]] = {
+        "top": "the K most probable classes, in place of one and all probabilities",
+        "any_scale": "accept numbers of another scale than those that the model was trained on",
+    }
+
+    def available(self) -> tuple[str, ...]:
+        """All of them where the model knows the scale of its variables."""
+        scaled = bool(self.model.sizes.variables and self.model.signature.get("variables"))
+        return tuple(name for name in self.options if scaled or name != "any_scale")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -108,6 +122,8 @@ class ClassPredictor(Predictor):
         self._check_top(options.get("top"))
         self.needs_source(source)
         examples = self.examples(source)
+        if not options.get("any_scale"):
+            self._check_scale(examples.sequences, source)
         columns = self._columns(self.probabilities(examples.sequences), options.get("top"))
         return pd.DataFrame({**{name: list(values) for name, values in examples.keys.items()}, **columns})
 
@@ -128,6 +144,13 @@ class ClassPredictor(Predictor):
         outputs = pooled_outputs(self.model.network, sequences)
         powers = np.exp(outputs - outputs.max(1, keepdims=True))
         return powers / powers.sum(1, keepdims=True)
+
+    def _check_scale(self, sequences: Ragged, source: object) -> None:
+        """Refuse features in other units, where the model keeps the scale of those that it was trained on."""
+        names, trained = self.model.sizes.variables, self.model.signature.get("variables")
+        if names and trained:
+            values = sequences.compact().values
+            check_scales(trained, variable_scales(values, names), source_name(source))
 
     def _columns(self, probabilities: NDArray[np.float64], top: int | None) -> dict[str, list[Any]]:
         ranked = np.argsort(-probabilities, axis=1, kind="stable")

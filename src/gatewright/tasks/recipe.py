@@ -127,7 +127,7 @@ class Recipe(ABC):
     earlier: ClassVar[Mapping[str, Any]] = {}  # what a file of an earlier version means where it lacks a setting
     quick: ClassVar[str] = ""  # what --quick sets: the whole way, in a few seconds
     search: ClassVar[str] = "rate=log:1e-4..1e-1 hidden=32,64,128,256 dropout=0..0.5"  # what `tune` tries
-    next_command: ClassVar[str] = "gatewright evaluate {model}"  # what to try with a trained model
+    next_command: ClassVar[str] = "gatewright evaluate {model}"  # what to try with a trained model; {data} is its data
     data_forms: ClassVar[str] = ""  # what --data may be, for `--help`; nothing where a recipe makes its own data
     data_example: ClassVar[str] = ""  # three lines of such a file, or the paths of three such files
 
@@ -241,6 +241,10 @@ class Recipe(ABC):
                 shell="give data of the kind that the model was trained on, with --data",
             )
         return data
+
+    def default_source(self) -> str | None:
+        """The name of the data that is read where no source is given; None where that has no name or path."""
+        return None
 
     def needs_no_data(self, source: object) -> None:
         """Refuse a source, in a recipe that makes its own data."""

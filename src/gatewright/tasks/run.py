@@ -10,7 +10,7 @@ import numpy as np
 from gatewright.errors import OptionError
 from gatewright.model_file import FILE_NAME
 from gatewright.tasks import recipes, training
-from gatewright.tasks.evaluate import evaluate
+from gatewright.tasks.evaluate import Evaluation, evaluate
 from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.predict import Predictor
@@ -60,13 +60,17 @@ class Run:
         """What answers, to be kept where many small questions are asked; `predict_line` takes a single text."""
         return self.model.recipe.predictor(self.model)
 
-    def evaluate(self, data: object = None) -> dict[str, dict[str, float]]:
+    def evaluate(self, data: object = None, *, any_scale: bool = False) -> Evaluation:
         """The measures by part of the data, such as `["test"]["accuracy"]`, as `result.metrics` has them.
 
-        `data` is what `train` takes; without it the model is measured on what it was trained for. Raises DataError
-        where the data does not fit the model, and where it was trained on data in memory and none is given.
+        `data` is what `train` takes; without it the model is measured on what it was trained for. For a classifier,
+        `.reports["test"]` has `scores` by class (precision, recall, f1), `macro` averages and the `confusion` matrix
+        (true classes, predicted classes).
+
+        Raises DataError where the data has other classes or variables than the model, or numbers of an absurdly other
+        scale, which `any_scale=True` accepts; and where it was trained on data in memory and none is given.
         """
-        return evaluate(self.model, data)
+        return evaluate(self.model, data, any_scale=any_scale)
 
     def generate(self, prompt: PathLike | None = None, *, length: int = 200, **options: Any) -> Any:
         """What a model of a text or of music makes up after a prompt; the prompt is not repeated.

@@ -15,10 +15,11 @@ from gatewright.files import write_atomically
 from gatewright.nn import Recurrent, layer_records
 from gatewright.tasks import recipes
 from gatewright.tasks.cell_spec import read_cell
+from gatewright.tasks.confusion import draw_confusion
 from gatewright.tasks.curves import Kept, draw_curves
 from gatewright.tasks.data.digest import digest
 from gatewright.tasks.data.sources import IN_MEMORY
-from gatewright.tasks.evaluate import measure
+from gatewright.tasks.evaluate import Evaluation, measure_parts
 from gatewright.tasks.folder import DESCRIPTION, RESTORE, RunFolder, absolute
 from gatewright.tasks.history import ITERATION, History
 from gatewright.tasks.keeper import Interrupted, Keeper, PlainCheckpoints, in_a_line
@@ -60,6 +61,8 @@ class Result:
     best_score: float | None = None  # of the best epoch, by the measure that decides
     baselines: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
     """What simple methods reach: by the part of the data, and in it by measure and method."""
+    classes: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    """Of a classifier, by part: `ClassReport.kept`."""
 
 
 def train(
@@ -145,7 +148,7 @@ def read_result(folder: RunFolder) -> Result:
     """
     kinds = get_type_hints(Result)
     kept = folder.checked(
-        folder.result, folder.read(folder.result), kinds, optional=frozenset({"best_score", "baselines"})
+        folder.result, folder.read(folder.result), kinds, optional=frozenset({"best_score", "baselines", "classes"})
     )
     return Result(**{name: value for name, value in kept.items() if name in kinds})
 
@@ -312,10 +315,18 @@ class _Session:
 
     def _draw(self) -> None:
         if self.history.rows and self.processes.is_first:
-            title = f"{self.made.name}: {self.made.cell}, {self.made.hidden} units, seed {self.made.seed}"
             rows, epoch = self.history.rows, self.keeper.kept_epoch
             kept = next((Kept(int(one["epoch"]), int(one[ITERATION])) for one in rows if one["epoch"] == epoch), None)
-            write_atomically(self.folder.curves, draw_curves(rows, title, kept=kept))
+            write_atomically(self.folder.curves, draw_curves(rows, self._title, kept=kept))
+
+    @property
+    def _title(self) -> str:
+        return f"{self.made.name}: {self.made.cell}, {self.made.hidden} units, seed {self.made.seed}"
+
+    def _draw_confusion(self, evaluation: Evaluation) -> None:
+        """What the last part, which is the test where there is one, has been taken for."""
+        for part, report in list(evaluation.reports.items())[-1:]:
+            write_atomically(self.folder.confusion, draw_confusion(report, f"{self._title}\n{part}"))
 
     def _keep_best(self) -> None:
         self.model.network.load_state_dict(self.keeper.best or self.model.network.state_dict())
@@ -323,13 +334,15 @@ class _Session:
 
     def _result(self) -> Result:
         """Measure the network that was kept, and say how the run went."""
-        network, objective, last = self.model.network, self.learner.objective, self.history.rows[-1]
+        objective, last = self.learner.objective, self.history.rows[-1]
+        evaluation = measure_parts(self.model.network, objective, self.data)
+        self._draw_confusion(evaluation)
         return Result(
             recipe=self.made.name,
             cell=self.made.cell,
             parameters=self._parameters,
             seed=self.made.seed,
-            metrics={part: measure(network, objective, self.data.parts[part]) for part in self.data.measured},
+            metrics=evaluation.metrics,
             epochs=int(last["epoch"]),
             best_epoch=self.keeper.kept_epoch,
             iterations=int(last[ITERATION]),
@@ -340,4 +353,5 @@ class _Session:
             machine=machine(),
             best_score=None if self.keeper.kept_epoch is None else self.keeper.best_score,
             baselines={part: dict(reached) for part, reached in self.made.baselines(self.data).items()},
+            classes={part: report.kept() for part, report in evaluation.reports.items()},
         )
