@@ -85,9 +85,32 @@ def test_recipes(said) -> None:
     one = said("recipes", "adding").out
     assert "standard deviation of the noise" in one
     assert "preset=text: cell=gru(update=replaces)" in one
+    assert "constant, cosine, one-cycle, decay" in one
     told = json.loads(said("recipes", "digits", "--json").out)
     assert told["settings"][0]["name"] == "preset"
     assert set(json.loads(said("recipes", "--json").out)) == set(RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_help_of_a_recipe(said, name: str) -> None:
+    page = said("train", "--data", "text", name, "-h")
+    assert page.code == 0
+    assert page.out.startswith(f"{name}: {RECIPES[name].about}\n\n--data: ")
+    assert page.out.startswith(said("recipes", name).out)
+    groups = [line for line in page.out.splitlines() if line.startswith("Settings of the ")]
+    assert [line.split()[3] for line in groups] == ["task", "network", "training"]
+    options = [line.partition(" ")[0] for line in page.out.splitlines()]
+    assert {"hidden", "epochs", "seed", "cell"} <= set(options)
+    example = RECIPES[name].data_example.splitlines()
+    assert bool(example) == bool(RECIPES[name].data_forms)
+    assert len(example) in (0, 3)
+    assert [f"    {line}" for line in example] == page.out.splitlines()[3 : 3 + len(example)]
+    assert max(map(len, example), default=0) <= 76
+
+
+def test_the_help_of_what_is_no_recipe(said) -> None:
+    assert "Usage: gatewright train" in said("train", "--data", "text", "--help").out
+    assert "Usage: gatewright train" in said("train", "txt", "--help").out
 
 
 @pytest.mark.parametrize(

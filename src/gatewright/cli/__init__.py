@@ -61,7 +61,7 @@ def _options(
 
 
 def _add(command: Command) -> None:
-    app.command(command.name, epilog=command.epilog)(command.function)
+    app.command(command.name, cls=command.kind, epilog=command.epilog)(command.function)
 
 
 for _file in _FILES:

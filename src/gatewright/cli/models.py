@@ -1,7 +1,7 @@
 """`gatewright evaluate` and `add`: what a saved model can do."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.text import Text
+from typer.core import TyperCommand
 
 from gatewright.errors import GatewrightError, NonFiniteError, WriteError
 from gatewright.terminal import Terminal
@@ -28,6 +29,7 @@ class Command:
 
     function: Callable[..., Any]
     examples: tuple[str, ...]
+    kind: type[TyperCommand] | None = None  # where its help is another than typer's
 
     @property
     def name(self) -> str:

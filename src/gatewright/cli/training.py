@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.table import Table
 
+from gatewright.cli.recipe_page import RecipeHelp, reach, show_recipe
 from gatewright.cli.results import argument, print_line, show_result
 from gatewright.cli.shell import Command, messages, out, print_json, show_error
 from gatewright.errors import GatewrightError, OptionError
@@ -15,7 +16,7 @@ from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
     from gatewright.tasks.processes import Processes
-    from gatewright.tasks.recipe import Expected, Recipe
+    from gatewright.tasks.recipe import Recipe
     from gatewright.tasks.training import Result
 
 
@@ -45,7 +46,8 @@ def train(
     """Train a network as a recipe says, and keep it with its curves.
 
     The folder gets model.safetensors, metrics.csv, curves.png, TensorBoard's log and checkpoints. Ctrl-C stops
-    with the state kept, and --resume goes on as if nothing had happened.
+    with the state kept, and --resume goes on as if nothing had happened. `train RECIPE --help` lists what a recipe
+    can be set to, and what its data may look like.
     """
     from gatewright.tasks.recipes import get
 
@@ -120,37 +122,14 @@ def recipes(
     from gatewright.tasks.recipes import RECIPES, get
 
     if recipe is not None:
-        _show_recipe(get(recipe), as_json=as_json)
+        show_recipe(get(recipe), as_json=as_json)
     elif as_json:
         print_json({name: one.about for name, one in RECIPES.items()})
     else:
         table = Table("recipe", "what it does", "what it reaches", box=None, pad_edge=False, header_style="bold")
         for name, one in RECIPES.items():
-            table.add_row(name, one.about, _reach(one.expected.get("")))
+            table.add_row(name, one.about, reach(one.expected.get("")))
         out().print(table)
-
-
-def _reach(expected: "Expected | None") -> str:
-    return f"{expected} (about {expected.seconds:g} s)" if expected is not None else ""
-
-
-def _show_recipe(kind: "type[Recipe]", *, as_json: bool) -> None:
-    from gatewright.tasks.settings import described
-
-    settings = described(kind)
-    if as_json:
-        print_json({"name": kind.name, "about": kind.about, "settings": [dataclasses.asdict(s) for s in settings]})
-        return
-    console = out()
-    console.print(f"{kind.name}: {kind.about}\n")
-    table = Table("setting", "default", "what it is", box=None, pad_edge=False, header_style="bold")
-    for one in settings:
-        table.add_row(one.name, str(one.default), one.about)
-    console.print(table)
-    for name, preset in kind.presets.items():
-        console.print(f"\npreset={name}: {preset}")
-    for name, expected in kind.expected.items():
-        console.print(f"\nreaches{f' with preset={name}' if name else ''} {_reach(expected)}")
 
 
 COMMANDS = (
@@ -161,7 +140,9 @@ COMMANDS = (
             "gatewright train text --data notes.txt --set hidden=512 --out runs/notes",
             "gatewright train text --resume --out runs/notes",
             "gatewright train text --devices 2 --precision bf16",
+            "gatewright train sentiment --help",
         ),
+        RecipeHelp,
     ),
     Command(recipes, ("gatewright recipes", "gatewright recipes text")),
 )

@@ -14,7 +14,7 @@ from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data import Scaling, source_name
 from gatewright.tasks.numbers import spell
 from gatewright.tasks.objectives import Objective
-from gatewright.tasks.settings import from_plain, from_texts, setting
+from gatewright.tasks.settings import from_plain, from_texts, of_network, of_training, setting
 
 if TYPE_CHECKING:
     from torch import nn
@@ -132,32 +132,34 @@ class Recipe(ABC):
     data_example: ClassVar[str] = ""  # three lines of such a file, or the paths of three such files
 
     preset: str = setting("", "a named set of settings; --set overrides it")
-    cell: str = setting("gru", "a cell of the catalogue, such as lstm or gru(reset=after), or file.py:name")
-    hidden: int = setting(128, "units in each recurrent layer", least=1)
-    layers: int = setting(1, "recurrent layers", least=1)
-    dropout: float = setting(0.0, "dropout between layers and before the output", least=0, below=1)
-    input_dropout: float = setting(0.0, "dropout of what the first recurrent layer reads", least=0, below=1)
-    dropout_per: Literal["step", "sequence"] = setting("step", "each step has a mask, or all of a sequence have one")
-    weight_drop: float = setting(0.0, "dropout of the recurrent matrices U, once a batch", least=0, below=1)
-    axes: str = setting("", "sizes of further axes that the cell has, such as projection=64")
-    init: str = setting("torch", "initialiser of the recurrent layers, such as 'orthogonal + glorot'")
-    output_init: str = setting("torch", "initialiser of the output layer")
-    batch: int = setting(32, "rows in a batch", least=1)
-    epochs: int = setting(20, "passes over the training data, at most", least=1)
-    optimiser: Literal["adam", "adamw", "rmsprop", "adadelta", "sgd"] = setting("adam", "the optimiser")
-    rate: float = setting(1e-3, "its rate, the highest where there is a schedule", least=0)
-    schedule: Schedule = setting("constant", "how the rate changes over the run")
-    decay: float = setting(0.5, "schedule=decay: the factor on the rate in each epoch after decay_after", least=0)
-    decay_after: int = setting(4, "schedule=decay: epochs with the whole rate", least=0)
-    smoothing: float = setting(0.99, "rmsprop: the share of its mean of squares that it keeps", least=0, below=1)
-    weight_decay: float = setting(0.0, "the optimiser's weight decay", least=0)
-    clip: float = setting(0.0, "largest norm of all gradients together; 0 does not clip", least=0)
-    precision: Literal["float32", "bf16"] = setting("float32", "bf16 trains products in bfloat16, weights in float32")
-    patience: int = setting(0, "validations without a better result before stopping; 0 never stops", least=0)
-    keep: Literal["best", "last"] = setting("best", "the network to keep: the best in validation, or the last one")
-    validate_every: int = setting(1, "epochs from one validation to the next", least=1)
-    checkpoint_every: int = setting(200, "iterations from one checkpoint to the next", least=1)
-    seed: int = setting(0, "seed of everything random", least=0, below=2**63)
+    cell: str = of_network("gru", "a cell of the catalogue, such as lstm or gru(reset=after), or file.py:name")
+    hidden: int = of_network(128, "units in each recurrent layer", least=1)
+    layers: int = of_network(1, "recurrent layers", least=1)
+    dropout: float = of_network(0.0, "dropout between layers and before the output", least=0, below=1)
+    input_dropout: float = of_network(0.0, "dropout of what the first recurrent layer reads", least=0, below=1)
+    dropout_per: Literal["step", "sequence"] = of_network("step", "each step has a mask, or all of a sequence have one")
+    weight_drop: float = of_network(0.0, "dropout of the recurrent matrices U, once a batch", least=0, below=1)
+    axes: str = of_network("", "sizes of further axes that the cell has, such as projection=64")
+    init: str = of_network("torch", "initialiser of the recurrent layers, such as 'orthogonal + glorot'")
+    output_init: str = of_network("torch", "initialiser of the output layer")
+    batch: int = of_training(32, "rows in a batch", least=1)
+    epochs: int = of_training(20, "passes over the training data, at most", least=1)
+    optimiser: Literal["adam", "adamw", "rmsprop", "adadelta", "sgd"] = of_training("adam", "the optimiser")
+    rate: float = of_training(1e-3, "its rate, the highest where there is a schedule", least=0)
+    schedule: Schedule = of_training("constant", "how the rate changes over the run")
+    decay: float = of_training(0.5, "schedule=decay: the factor on the rate in each epoch after decay_after", least=0)
+    decay_after: int = of_training(4, "schedule=decay: epochs with the whole rate", least=0)
+    smoothing: float = of_training(0.99, "rmsprop: the share of its mean of squares that it keeps", least=0, below=1)
+    weight_decay: float = of_training(0.0, "the optimiser's weight decay", least=0)
+    clip: float = of_training(0.0, "largest norm of all gradients together; 0 does not clip", least=0)
+    precision: Literal["float32", "bf16"] = of_training(
+        "float32", "bf16 trains products in bfloat16, weights in float32"
+    )
+    patience: int = of_training(0, "validations without a better result before stopping; 0 never stops", least=0)
+    keep: Literal["best", "last"] = of_training("best", "the network to keep: the best in validation, or the last one")
+    validate_every: int = of_training(1, "epochs from one validation to the next", least=1)
+    checkpoint_every: int = of_training(200, "iterations from one checkpoint to the next", least=1)
+    seed: int = of_training(0, "seed of everything random", least=0, below=2**63)
 
     @abstractmethod
     def data(self, source: object) -> Data:
@@ -355,7 +357,7 @@ class BidirectionalRecipe(Recipe):
 
     earlier: ClassVar[Mapping[str, Any]] = {"directions": "forward"}
 
-    directions: Directions = setting("both", "read sequences both ways, or forward alone, as streams and C need it")
+    directions: Directions = of_network("both", "read sequences both ways, or forward alone, as streams and C need it")
 
     def reads(self) -> Directions:
         """As it is set."""

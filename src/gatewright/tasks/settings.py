@@ -6,6 +6,7 @@ import types
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from gatewright.errors import OptionError
@@ -25,12 +26,23 @@ _TRUTH = {
 _NOTHING = ("none", "null", "")
 
 
-def setting(default: Any, about: str, *, least: float | None = None, below: float | None = None) -> Any:
-    """A field of a recipe, with a line that says what it is and the range that it may have.
+GROUPS = ("task", "network", "training")
+"""What settings are about, in the order in which a person is shown them."""
 
-    A recipe that only has another default writes `hidden: int = 16`: line and range stay.
+
+def setting(
+    default: Any, about: str, *, least: float | None = None, below: float | None = None, group: str = "task"
+) -> Any:
+    """A field of a recipe, with a line that says what it is, the range that it may have, and one of `GROUPS`.
+
+    A recipe that only has another default writes `hidden: int = 16`: line, range and group stay.
     """
-    return dataclasses.field(default=default, metadata={"about": about, "least": least, "below": below})
+    facts = {"about": about, "least": least, "below": below, "group": group}
+    return dataclasses.field(default=default, metadata=facts)
+
+
+of_network = partial(setting, group="network")
+of_training = partial(setting, group="training")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,14 +53,16 @@ class Described:
     kind: str
     default: object
     about: str
+    group: str
 
 
 def described(recipe: type[Any]) -> list[Described]:
     """Every setting of a recipe, in the order in which they are declared."""
     kinds = get_type_hints(recipe)
+    listed = ((field, _facts(recipe, field.name)) for field in dataclasses.fields(recipe))
     return [
-        Described(field.name, _spell(kinds[field.name]), field.default, _facts(recipe, field.name)["about"])
-        for field in dataclasses.fields(recipe)
+        Described(field.name, _spell(kinds[field.name]), field.default, facts["about"], facts["group"])
+        for field, facts in listed
     ]
 
 
@@ -95,7 +109,7 @@ def _facts(recipe: type[Any], name: str) -> Mapping[str, Any]:
         field = getattr(base, "__dataclass_fields__", {}).get(name)
         if field is not None and "about" in field.metadata:
             return field.metadata
-    return {"about": "", "least": None, "below": None}
+    return {"about": "", "least": None, "below": None, "group": "task"}
 
 
 def _read(kind: Any, text: str, key: str) -> Any:

@@ -1,0 +1,82 @@
+"""What there is to know of one recipe: its data, its settings, and what it reaches."""
+
+import dataclasses
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from typer.core import TyperCommand
+
+from gatewright.cli.shell import out, print_json
+
+if TYPE_CHECKING:
+    from gatewright.tasks.recipe import Expected, Recipe
+
+_TITLES = {"task": "of the task and its data", "network": "of the network", "training": "of the training"}
+_SETTING, _DEFAULT = 18, 18  # columns
+
+
+class RecipeHelp(TyperCommand):
+    """A command whose `--help` beside the name of a recipe shows that recipe."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Show the recipe, or take the arguments as every command does."""
+        if {"--help", "-h"} & set(args):
+            from gatewright.tasks.recipes import RECIPES
+
+            flags = {option for each in self.params if getattr(each, "is_flag", False) for option in each.opts}
+            places = (word for before, word in pairwise(["", *args]) if before in flags or not before.startswith("-"))
+            name = next((word for word in places if word in RECIPES), None)
+            if name is not None:
+                show_recipe(RECIPES[name], as_json=False)
+                out().print("\nThe options of the command: gatewright train --help")
+                ctx.exit()
+        return super().parse_args(ctx, args)
+
+
+def show_recipe(kind: "type[Recipe]", *, as_json: bool) -> None:
+    """All of a recipe, for a person or as JSON."""
+    from gatewright.tasks.settings import described
+
+    settings = described(kind)
+    if as_json:
+        print_json(
+            {
+                "name": kind.name,
+                "about": kind.about,
+                "data": {"forms": kind.data_forms, "example": kind.data_example},
+                "settings": [dataclasses.asdict(setting) for setting in settings],
+            }
+        )
+        return
+    console = out()
+    console.print(f"{kind.name}: {kind.about}\n", *_data_lines(kind), sep="\n")
+    for group, title in _TITLES.items():
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("setting", min_width=_SETTING, no_wrap=True)
+        table.add_column("default", min_width=_DEFAULT, max_width=_DEFAULT, overflow="fold")
+        table.add_column("what it is")
+        for setting in (one for one in settings if one.group == group):
+            choices = f" ({setting.kind.removeprefix('one of ')})" if setting.kind.startswith("one of ") else ""
+            table.add_row(setting.name, str(setting.default), setting.about + choices)
+        console.print(f"\nSettings {title}, as in --set {_first(settings, group)}=...", style="bold")
+        console.print(table)
+    for name, preset in kind.presets.items():
+        console.print(f"\npreset={name}: {preset}")
+    for name, expected in kind.expected.items():
+        console.print(f"\nreaches{f' with preset={name}' if name else ''} {reach(expected)}")
+
+
+def _first(settings: Any, group: str) -> str:
+    return next(setting.name for setting in settings if setting.group == group and setting.name != "preset")
+
+
+def _data_lines(kind: "type[Recipe]") -> list[str]:
+    if not kind.data_forms:
+        return ["--data: none, for the recipe makes its own data"]
+    return [f"--data: {kind.data_forms}, such as", *(f"    {line}" for line in kind.data_example.splitlines())]
+
+
+def reach(expected: "Expected | None") -> str:
+    """What a recipe reaches, and in how long."""
+    return f"{expected} (about {expected.seconds:g} s)" if expected is not None else ""
