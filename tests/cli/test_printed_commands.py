@@ -58,7 +58,7 @@ def test_what_is_printed_after_training(
     code, out, messages = invoke("train", recipe, "--quick", "--data", source, *chosen, "--out", here / "a run")
     assert code == 0, messages
     lines = out.splitlines()
-    shown = [line for line in lines if not line.startswith(("model:", "curves:", "next:"))]
+    shown = [line for line in lines if not line.startswith(("model:", "curves:", "confusion:", "next:"))]
     assert max(map(len, shown)) <= 80
     words = typed(next(line for line in lines if line.startswith("next:")).removeprefix("next:").strip())
     assert "sst2" not in words

@@ -59,16 +59,12 @@ def show_recipe(kind: "type[Recipe]", *, as_json: bool) -> None:
         for setting in (one for one in settings if one.group == group):
             choices = f" ({setting.kind.removeprefix('one of ')})" if setting.kind.startswith("one of ") else ""
             table.add_row(setting.name, str(setting.default), setting.about + choices)
-        console.print(f"\nSettings {title}, as in --set {_first(settings, group)}=...", style="bold")
+        console.print(f"\nSettings {title}, changed with --set NAME=VALUE:", style="bold")
         console.print(table)
     for name, preset in kind.presets.items():
         console.print(f"\npreset={name}: {preset}")
     for name, expected in kind.expected.items():
         console.print(f"\nreaches{f' with preset={name}' if name else ''} {reach(expected)}")
-
-
-def _first(settings: Any, group: str) -> str:
-    return next(setting.name for setting in settings if setting.group == group and setting.name != "preset")
 
 
 def _data_lines(kind: "type[Recipe]") -> list[str]:

@@ -27,6 +27,8 @@ class Series(Forecasting):
         "sunspots": "series=sunspots history=132 hidden=32 batch=64 epochs=20 rate=3e-3 dropout=0.1 kind=quantiles",
         "etth1": "series=etth1 history=96 horizon=24 hidden=64 batch=64 epochs=4 rate=2e-3 kind=quantiles",
     }
+    data_forms: ClassVar[str] = "a table with a row for each time and a column for each variable"
+    data_example: ClassVar[str] = "date,sales,price\n2026-01-01,125,3.5\n2026-02-01,131,3.4"
     quick: ClassVar[str] = "epochs=5"
     search: ClassVar[str] = "rate=log:1e-3..3e-2 hidden=8..64 dropout=0..0.5 history=24,36,48"
 

@@ -18,6 +18,8 @@ class Speakers(SeriesRecipe):
     name: ClassVar[str] = "speakers"
     about: ClassVar[str] = "tell nine speakers apart by two vowels (Japanese vowels): a preset of sequences"
     expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.97, seconds=20)}
+    data_forms: ClassVar[str] = "a .ts file, or a folder with CSV files of a series each in a folder for each class"
+    data_example: ClassVar[str] = "series/left/first.csv\nseries/left/second.csv\nseries/right/third.csv"
     quick: ClassVar[str] = "epochs=5"
     search: ClassVar[str] = "rate=log:1e-3..2e-2 hidden=50,100,200 dropout=0..0.7 read=last,mean,max"
 

@@ -31,6 +31,8 @@ class Text(CharacterModel):
         "schedule=constant epochs=500",
         "shakespeare": "text=shakespeare layers=2 dropout=0.3 steps=96 epochs=24 patience=0 prompts=ROMEO:",
     }
+    data_forms: ClassVar[str] = "any text file in UTF-8"
+    data_example: ClassVar[str] = "The fog came in from the sea.\nA lamp was lit in the house.\nNobody heard the door."
     quick: ClassVar[str] = "hidden=64 tokens=40000 epochs=2"
     search: ClassVar[str] = "rate=log:5e-4..2e-2 hidden=128,256,512 dropout=0..0.5"
 

@@ -41,6 +41,8 @@ class Words(WordModel):
         "output_init=uniform(0.05)",
         "regularised": "cell=lstm hidden=400 epochs=8 dropout=0.4 input_dropout=0.4 weight_drop=0.3",
     }
+    data_forms: ClassVar[str] = "a text file in UTF-8, or a folder with *.train.txt, *.valid.txt and *.test.txt"
+    data_example: ClassVar[str] = "the fog came in from the sea\na lamp was lit in the house\nnobody had heard the door"
     quick: ClassVar[str] = "text=python-docs words=2000 hidden=32 epochs=2"
     search: ClassVar[str] = "rate=log:1e-3..2e-2 dropout=0..0.6 input_dropout=0..0.6 weight_drop=0..0.5"
 
