@@ -28,7 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def texts(tmp_path: Path) -> Path:
     path = tmp_path / "texts.csv"
-    path.write_text("text number 7,1\na text,0\n")
+    path.write_text("text,class\ntext number 7,1\na text,0\n")
     return path
 
 
@@ -72,6 +72,12 @@ def test_what_cannot_be_asked(run: Run, texts: Path, invoke: Invoke) -> None:
         "error: --json prints answers, and --out writes them to a file\n"
         "  do: leave out --json, or write --out FILE.jsonl\n"
     )
+    code, _, messages = invoke("predict", run.folder, "--data", texts, "--set", "hidden=3")
+    assert code == 2
+    assert messages == (
+        "error: setting 'hidden' cannot be changed for a trained model of the recipe 'sentiment'\n"
+        "  expected: one of encoding, header, decimal, text, label\n  do: leave it out\n"
+    )
     code, _, messages = invoke("predict", run.folder)
     assert (code, messages.splitlines()[0]) == (2, "error: there is no data to answer for")
 
@@ -110,3 +116,13 @@ def test_lines_as_csv_and_as_a_file(run: Run, tmp_path: Path, invoke: Invoke, mo
     code, out, messages = invoke("predict", run.folder, "--data", "-")
     assert (code, len(out.splitlines())) == (2, 2)
     assert messages.startswith("error: standard input is not UTF-8 text")
+
+
+def test_another_table_has_other_columns(run: Run, tmp_path: Path, invoke: Invoke) -> None:
+    path = tmp_path / "mails.csv"
+    path.write_text("who,subject\nan old friend,text number 7\na stranger,a text\n")
+    code, out, messages = invoke("predict", run.folder, "--data", path, "--set", "text=subject", "--json")
+    assert (code, messages) == (0, "")
+    answers = run.predict(["text number 7", "a text"])
+    assert [json.loads(line)["p_1"] for line in out.splitlines()] == pytest.approx(answers["p_1"].tolist(), rel=1e-6)
+    pd.testing.assert_series_equal(run.predict(path, text="subject")["p_1"], answers["p_1"])

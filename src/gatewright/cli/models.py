@@ -13,12 +13,26 @@ from gatewright.untrusted.printable import print_text
 
 if TYPE_CHECKING:
     from gatewright.tasks.evaluate import Evaluation
+    from gatewright.tasks.model import Model
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or a run's folder.")]
+Reading = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting of columns or files for this data; may be given again."),
+]
 AnyScale = Annotated[
     bool, typer.Option("--any-scale", help="Accept numbers of another scale than the training data's.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+
+
+def read_model(path: Path, reading: list[str] | None) -> "Model":
+    """The model of a file or folder, with the settings of columns and files that its new data needs."""
+    from gatewright.tasks.model import load_model
+    from gatewright.tasks.settings import from_texts
+
+    model = load_model(path)
+    return model.reading(from_texts(type(model.recipe), reading or []))
 
 
 _PICTURES = (".png", ".svg")
@@ -31,6 +45,7 @@ def evaluate(
     confusion: Annotated[
         Path | None, typer.Option(help="Classifiers: a picture of the confusion matrix, .png or .svg.")
     ] = None,
+    reading: Reading = None,
     any_scale: AnyScale = False,
     as_json: AsJson = False,
 ) -> None:
@@ -40,9 +55,8 @@ def evaluate(
         raise OptionError(f"--confusion {confusion} is no picture", expected=expected, got=confusion.suffix)
     with messages(quiet=as_json).status("measuring"):
         from gatewright.tasks.evaluate import evaluate as measured
-        from gatewright.tasks.model import load_model
 
-        evaluation = measured(load_model(model), data, any_scale=any_scale)
+        evaluation = measured(read_model(model, reading), data, any_scale=any_scale)
     if confusion is not None:
         _write_confusion(confusion, evaluation, str(model))
     if as_json:

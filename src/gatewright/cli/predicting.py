@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gatewright.cli.models import AnyScale, ModelPath
+from gatewright.cli.models import AnyScale, ModelPath, Reading, read_model
 from gatewright.cli.results import print_line
 from gatewright.cli.shell import Command, messages
 from gatewright.errors import GatewrightError, OptionError
@@ -35,6 +35,7 @@ def predict(
         bool, typer.Option("--rolling", help="Series: forecasts from each step of the test part.")
     ] = False,
     horizon: Annotated[int | None, typer.Option(min=1, help="Series: how many steps to forecast.")] = None,
+    reading: Reading = None,
     any_scale: AnyScale = False,
 ) -> None:
     """Answer for new data with a saved model: the class of each text, the next values of a series, and so on.
@@ -49,9 +50,7 @@ def predict(
             "--json prints answers, and --out writes them to a file", do="leave out --json, or write --out FILE.jsonl"
         )
     with messages().status("loading"):
-        from gatewright.tasks.model import load_model
-
-        loaded = load_model(model)
+        loaded = read_model(model, reading)
         predictor = loaded.recipe.predictor(loaded)
     predictor.check_options(options)
     if output is not None:

@@ -12,7 +12,12 @@ from gatewright.cli.shell import out, print_json
 if TYPE_CHECKING:
     from gatewright.tasks.recipe import Expected, Recipe
 
-_TITLES = {"task": "of the task and its data", "network": "of the network", "training": "of the training"}
+_TITLES = {
+    "task": "of the task and its data",
+    "columns": "of columns and files",
+    "network": "of the network",
+    "training": "of the training",
+}
 _SETTING, _DEFAULT = 18, 18  # columns
 
 
@@ -52,11 +57,14 @@ def show_recipe(kind: "type[Recipe]", *, as_json: bool) -> None:
     console = out()
     console.print(f"{kind.name}: {kind.about}\n", *_data_lines(kind), sep="\n")
     for group, title in _TITLES.items():
+        shown = [setting for setting in settings if setting.group == group]
+        if not shown:
+            continue
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("setting", min_width=_SETTING, no_wrap=True)
         table.add_column("default", min_width=_DEFAULT, max_width=_DEFAULT, overflow="fold")
         table.add_column("what it is")
-        for setting in (one for one in settings if one.group == group):
+        for setting in shown:
             choices = f" ({setting.kind.removeprefix('one of ')})" if setting.kind.startswith("one of ") else ""
             table.add_row(setting.name, str(setting.default), setting.about + choices)
         console.print(f"\nSettings {title}, changed with --set NAME=VALUE:", style="bold")

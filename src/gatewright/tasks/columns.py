@@ -3,10 +3,10 @@
 A recipe takes the class of the settings that it needs as a base; loaders take the recipe itself, or such an object.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
-from gatewright.tasks.settings import setting
+from gatewright.tasks.settings import of_columns
 
 MissingValues = Literal["refuse", "forward", "interpolate"]
 
@@ -15,43 +15,49 @@ MissingValues = Literal["refuse", "forward", "interpolate"]
 class FileSettings:
     """How a text file is written, where its content does not show it."""
 
-    encoding: str = setting("", "encoding of a text file, such as cp1252; found by its content where it is empty")
-    header: Literal["infer", "yes", "no"] = setting("infer", "whether a table's first row holds names of columns")
-    decimal: Literal["infer", ".", ","] = setting("infer", "the sign before decimals; the other one divides thousands")
+    encoding: str = of_columns("", "encoding of a text file, such as cp1252; found by its content where it is empty")
+    header: Literal["infer", "yes", "no"] = of_columns("infer", "whether a table's first row holds names of columns")
+    decimal: Literal["infer", ".", ","] = of_columns("infer", "the sign before decimals; the other divides thousands")
 
 
 @dataclass(frozen=True)
 class TextColumns(FileSettings):
     """The columns of labelled texts."""
 
-    text: str = setting("", "the column of the texts (several with commas between are joined); inferred where safe")
-    label: str = setting("", "the column of the labels; inferred where safe")
+    text: str = of_columns("", "the column of the texts (several with commas between are joined); inferred where safe")
+    label: str = of_columns("", "the column of the labels; inferred where safe")
 
 
 @dataclass(frozen=True)
 class TimeColumns(FileSettings):
     """The columns of a table whose rows are steps in time."""
 
-    time: str = setting("", "the column of times, or several, as in year,month,day; inferred where safe")
-    target: str = setting("", "the columns to forecast or to predict, with commas between; inferred where safe")
-    id: str = setting("", "the column that tells several series in one table apart")
-    ignore: str = setting("", "columns to leave out, with commas between")
-    missing: MissingValues = setting("refuse", "missing values and times: refuse them, or fill them in so")
-    dayfirst: Literal["infer", "yes", "no"] = setting("infer", "whether 01/02/2020 is the first of February")
+    time: str = of_columns("", "the column of times, or several, as in year,month,day; inferred where safe")
+    target: str = of_columns("", "the columns to forecast or to predict, with commas between; inferred where safe")
+    id: str = of_columns("", "the column that tells several series in one table apart")
+    ignore: str = of_columns("", "columns to leave out, with commas between")
+    missing: MissingValues = of_columns("refuse", "missing values and times: refuse them, or fill them in so")
+    dayfirst: Literal["infer", "yes", "no"] = of_columns("infer", "whether 01/02/2020 is the first of February")
 
 
 @dataclass(frozen=True)
 class SeriesColumns(TimeColumns):
     """The columns of series to forecast."""
 
-    covariates: str = setting("", "columns known beforehand, such as holidays, with commas between: inputs only")
+    covariates: str = of_columns("", "columns known beforehand, such as holidays, with commas between: inputs only")
 
 
 @dataclass(frozen=True)
 class LabelledSeriesColumns(TimeColumns):
     """The columns of labelled series or of labelled steps in long form."""
 
-    label: str = setting("", "the column of the labels; inferred where safe")
+    label: str = of_columns("", "the column of the labels; inferred where safe")
+
+
+def reading_settings(recipe: type[Any]) -> tuple[str, ...]:
+    """The settings of a recipe that say how a source is read, which may differ from one source to the next."""
+    bases = [base for base in recipe.__mro__ if base.__module__ == __name__]
+    return tuple(field.name for field in fields(recipe) if any(field.name in vars(base) for base in bases))
 
 
 def listed(text: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """A trained model: the recipe with its settings, and the network; kept in one file that needs nothing else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from gatewright import __version__, model_file
-from gatewright.errors import GatewrightError, ModelFileError
+from gatewright.errors import GatewrightError, ModelFileError, OptionError
 from gatewright.model_file import ModelFile
 from gatewright.nn import layer_records
 from gatewright.tasks import recipes
+from gatewright.tasks.columns import reading_settings
 from gatewright.tasks.folder import absolute
 from gatewright.tasks.recipe import Recipe, Sizes
 
@@ -29,6 +30,21 @@ class Model:
     `IN_MEMORY`."""
     prompts: tuple[str, ...] = ()  # what a model of a text may be given to continue
     signature: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what inputs and outputs mean
+
+    def reading(self, settings: Mapping[str, Any]) -> "Model":
+        """The same model, whose recipe reads what it is given with these settings of columns and files.
+
+        Raises OptionError for any other setting, which is part of what was trained.
+        """
+        allowed = reading_settings(type(self.recipe))
+        wrong = next((name for name in settings if name not in allowed), None)
+        if wrong is not None:
+            raise OptionError(
+                f"setting {wrong!r} cannot be changed for a trained model of the recipe {self.recipe.name!r}",
+                expected="one of " + ", ".join(allowed) if allowed else "no setting",
+                do="leave it out",
+            )
+        return replace(self, recipe=self.recipe.restored({**self.recipe.settings(), **settings}))
 
     def save(self, path: Path) -> None:
         """Write the model file."""

@@ -10,6 +10,7 @@ import numpy as np
 from gatewright.errors import OptionError
 from gatewright.model_file import FILE_NAME
 from gatewright.tasks import recipes, training
+from gatewright.tasks.columns import reading_settings
 from gatewright.tasks.evaluate import Evaluation, evaluate
 from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.model import Model, load_model
@@ -49,28 +50,33 @@ class Run:
             run.predict(["what a film"])           # columns line, class, probability, and p_NAME for each class
             run.predict("texts.csv", top=3)        # class_1, probability_1, ..., class_3, probability_3
 
-        Probabilities are float64 and add up to 1 over all classes. Raises DataError where the data cannot be read or
-        does not fit the model, and OptionError for an option that the recipe does not have.
+        The recipe's settings of columns and files, such as `text`, `time` or `encoding`, may be given where this source
+        needs other ones than the training data. Probabilities are float64 and add up to 1 over all classes. Raises
+        DataError where the data cannot be read or does not fit the model, and OptionError for an option that the recipe
+        does not have.
         """
-        predictor = self.predictor()
-        predictor.check_options(options)
-        return predictor.predict(data, **options)
+        reading = {name: value for name, value in options.items() if name in reading_settings(type(self.model.recipe))}
+        predictor = self.predictor(**reading)
+        asked = {name: value for name, value in options.items() if name not in reading}
+        predictor.check_options(asked)
+        return predictor.predict(data, **asked)
 
-    def predictor(self) -> Predictor:
+    def predictor(self, **reading: Any) -> Predictor:
         """What answers, to be kept where many small questions are asked; `predict_line` takes a single text."""
-        return self.model.recipe.predictor(self.model)
+        model = self.model.reading(reading)
+        return model.recipe.predictor(model)
 
-    def evaluate(self, data: object = None, *, any_scale: bool = False) -> Evaluation:
+    def evaluate(self, data: object = None, *, any_scale: bool = False, **reading: Any) -> Evaluation:
         """The measures by part of the data, such as `["test"]["accuracy"]`, as `result.metrics` has them.
 
         `data` is what `train` takes; without it the model is measured on what it was trained for. For a classifier,
         `.reports["test"]` has `scores` by class (precision, recall, f1), `macro` averages and the `confusion` matrix
-        (true classes, predicted classes).
+        (true classes, predicted classes). `reading` are settings of columns and files, as for `predict`.
 
         Raises DataError where the data has other classes or variables than the model, or numbers of an absurdly other
         scale, which `any_scale=True` accepts; and where it was trained on data in memory and none is given.
         """
-        return evaluate(self.model, data, any_scale=any_scale)
+        return evaluate(self.model.reading(reading), data, any_scale=any_scale)
 
     def generate(self, prompt: PathLike | None = None, *, length: int = 200, **options: Any) -> Any:
         """What a model of a text or of music makes up after a prompt; the prompt is not repeated.

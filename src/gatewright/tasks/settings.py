@@ -26,7 +26,7 @@ _TRUTH = {
 _NOTHING = ("none", "null", "")
 
 
-GROUPS = ("task", "network", "training")
+GROUPS = ("task", "columns", "network", "training")
 """What settings are about, in the order in which a person is shown them."""
 
 
@@ -41,6 +41,7 @@ def setting(
     return dataclasses.field(default=default, metadata=facts)
 
 
+of_columns = partial(setting, group="columns")
 of_network = partial(setting, group="network")
 of_training = partial(setting, group="training")
 
