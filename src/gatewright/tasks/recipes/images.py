@@ -43,8 +43,6 @@ class Images(Classifier):
         "pixels": "order=pixels cell=gru hidden=64 dropout=0 epochs=15 rate=8e-3 clip=1 "
         "'init=torch + chrono(max_steps=784)'",
     }
-    data_forms: ClassVar[str] = "a folder with four idx files of the kind that MNIST has, gzip or not"
-    data_example: ClassVar[str] = "train-images-idx3-ubyte.gz\ntrain-labels-idx1-ubyte.gz\nt10k-images-idx3-ubyte.gz"
     quick: ClassVar[str] = "images=2000 validation=1000 epochs=3"
     search: ClassVar[str] = "rate=log:1e-3..1e-2 hidden=64,128,256 dropout=0..0.6"
 

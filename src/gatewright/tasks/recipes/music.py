@@ -54,8 +54,6 @@ class Music(Recipe):
         "chung-gru": f"cell=gru hidden=46 {_CHUNG}",
         "chung-tanh": f"cell=elman hidden=100 {_CHUNG}",
     }
-    data_forms: ClassVar[str] = "MIDI files, a folder of them, or a .mat file of piano rolls"
-    data_example: ClassVar[str] = "tunes/train/first.mid\ntunes/valid/second.mid\ntunes/test/third.mid"
     quick: ClassVar[str] = "hidden=32 epochs=2"
     search: ClassVar[str] = "rate=log:1e-3..2e-2 hidden=50,100,150,250 dropout=0..0.7 batch=2,4,8,16"
     next_command: ClassVar[str] = "gatewright generate {model} --out tune.mid"
