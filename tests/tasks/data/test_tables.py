@@ -128,7 +128,7 @@ def test_a_first_row_that_may_be_either_is_asked_for(tmp_path: Path, text: str) 
         ("", " is empty"),
         ("\n\n", " holds no rows"),
         ("date,load\n", " holds a header and no rows\n  got: date, load"),
-        ("date,load,load\n2020-01,1,2\n", ", line 1: two columns are called 'load'"),
+        ("date,load,load\n2020-01,1,2\n", ": two columns are called 'load'"),
         (
             TABLE + "2020-03,1\n",
             ", line 4: the row has too many or too few fields\n  expected: 3 fields divided by commas",

@@ -2,8 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,14 +32,17 @@ class LabelledTexts:
 
     parts: Parts[LabelledSequences]
     remarks: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The names of the columns of "text" and "label", where the source is a table."""
 
 
 @dataclass(frozen=True, eq=False)
 class _TextPart:
     texts: Sequence[str]
     labels: Sequence[str]
-    place: Any  # (row) -> where it stands, for messages
+    place: Callable[[int], str]  # where the text of a row stands, for messages
     remarks: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def numbered(self, classes: tuple[str, ...] | None = None) -> LabelledSequences:
         """With the numbers of their classes, which are those given, or the labels in their order."""
@@ -70,6 +73,7 @@ def load_labelled_texts(
     source: object = "imdb",
     columns: TextColumns | None = None,
     *,
+    usual: Mapping[str, str] | None = None,
     validation: float = 0.1,
     test: float = 0.2,
     seed: int = 0,
@@ -79,12 +83,12 @@ def load_labelled_texts(
     A source is a data set's name; the archive of IMDB's reviews; a table with a column of texts and one of labels (see
     `open_table`); a folder with such files called train, dev (or valid) and test; a folder with a sub-folder of .txt
     files for each class, also within train/ and test/; a pandas DataFrame; or a pair of lists, `(texts, labels)`.
-    `columns` names the columns. imdb: 25,000 and 25,000 reviews (Maas et al. 2011, https://aclanthology.org/P11-1015).
+    `columns` names the columns, `usual` those of a model's training data, which are taken where a table has them. imdb: 25,000 and 25,000 reviews (Maas et al. 2011, https://aclanthology.org/P11-1015).
     sst2: 6,920, 872 and 1,821 sentences (Socher et al. 2013, https://aclanthology.org/D13-1170).
     """
     columns = columns or TextColumns()
     if not isinstance(source, str | os.PathLike):
-        part = _in_memory(source, columns)
+        part = _in_memory(source, columns, usual)
         return _finished(source, {"train": part}, validation, test, seed)
     if named(source, "labelled texts") is None:
         path = existing(source, "labelled texts")
@@ -96,10 +100,12 @@ def load_labelled_texts(
         train, tested = read_reviews(archive)
         check_classes(source_name(source), train.labels, train.classes)
         return LabelledTexts(_with_held_out(train, None, tested, validation, test, seed))
-    return _finished(source, _tables(files, columns), validation, test, seed)
+    return _finished(source, _tables(files, columns, usual), validation, test, seed)
 
 
-def _tables(files: Mapping[str, Path], columns: TextColumns) -> dict[str, _TextPart]:
+def _tables(
+    files: Mapping[str, Path], columns: TextColumns, usual: Mapping[str, str] | None
+) -> dict[str, _TextPart]:
     parts = {
         name: optional(files, rf"(.*[._-])?({pattern}){_TABLE}", f"texts to {name}") for name, pattern in _PARTS.items()
     }
@@ -108,7 +114,8 @@ def _tables(files: Mapping[str, Path], columns: TextColumns) -> dict[str, _TextP
         raise DataError(
             "there is no file of labelled texts", expected="*.csv, *.tsv or *.jsonl", got=", ".join(list(files)[:10])
         )
-    return {name: _of_table(text_table(path, columns), columns) for name, path in parts.items() if path is not None}
+    present = {name: path for name, path in parts.items() if path is not None}
+    return {name: _of_table(text_table(path, columns), columns, usual) for name, path in present.items()}
 
 
 def text_table(source: object, columns: TextColumns) -> Table:
@@ -116,11 +123,11 @@ def text_table(source: object, columns: TextColumns) -> Table:
     return open_table(source, encoding=columns.encoding, header=columns.header, decimal=columns.decimal)
 
 
-def _of_table(table: Table, columns: TextColumns) -> _TextPart:
-    roles = text_roles(table, columns)
+def _of_table(table: Table, columns: TextColumns, usual: Mapping[str, str] | None) -> _TextPart:
+    roles = text_roles(table, columns, usual=usual)
     texts, labels = _joined(table, roles.text), [label.strip() for label in table.texts(roles.label)]
     remarks = (*table.remarks, *filter(None, (roles.remark,)))
-    return _TextPart(texts, labels, table.place, remarks)
+    return _TextPart(texts, labels, table.place, remarks, {"text": ",".join(roles.text), "label": roles.label})
 
 
 def _joined(table: Table, columns: Sequence[str]) -> list[str]:
@@ -128,9 +135,9 @@ def _joined(table: Table, columns: Sequence[str]) -> list[str]:
     return ["\n".join(fields).strip() for fields in zip(*map(table.texts, columns), strict=True)]
 
 
-def _in_memory(source: object, columns: TextColumns) -> _TextPart:
+def _in_memory(source: object, columns: TextColumns, usual: Mapping[str, str] | None) -> _TextPart:
     if is_frame(source):
-        return _of_table(text_table(source, columns), columns)
+        return _of_table(text_table(source, columns), columns, usual)
     pair = list(cast("Sequence[object]", source)) if isinstance(source, tuple | list) else []
     sized = len(pair) == 2 and all(hasattr(one, "__len__") and not isinstance(one, str) for one in pair)
     if not sized:
@@ -178,7 +185,7 @@ def _finished(
         given[name].numbered(train.classes) if name in given else None for name in ("validation", "test")
     )
     parts = _with_held_out(train, validated, tested, validation, test, seed)
-    return LabelledTexts(parts, given["train"].remarks)
+    return LabelledTexts(parts, given["train"].remarks, given["train"].columns)
 
 
 def _with_held_out(
@@ -222,10 +229,12 @@ class Texts:
     remarks: tuple[str, ...] = ()
 
 
-def read_texts(source: object, columns: TextColumns | None = None) -> Texts:
+def read_texts(
+    source: object, columns: TextColumns | None = None, usual: Mapping[str, str] | None = None
+) -> Texts:
     """The texts of a list, of a table's column of texts, of the lines of a .txt file, or of a folder of .txt files.
 
-    A table's column is `columns.text`, or inferred; its labels, if it has any, are not read.
+    A table's column is `columns.text`, or that of the training data (`usual`), or inferred; labels are not read.
     """
     columns = columns or TextColumns()
     if isinstance(source, list | tuple):
@@ -242,7 +251,7 @@ def read_texts(source: object, columns: TextColumns | None = None) -> Texts:
         if not columns.text and path.name.lower().removesuffix(".gz").endswith(".txt"):
             return _lines(path)
     table = text_table(source, columns)
-    roles = text_roles(table, columns, labelled=False)
+    roles = text_roles(table, columns, labelled=False, usual=usual)
     keys = {table.place_word: [table.line(row) for row in range(len(table))]}
     return Texts(_joined(table, roles.text), keys, table.remarks)
 

@@ -44,6 +44,14 @@ def read_columns(source: object, *, encoding: str = "", header: Header = "infer"
     suffix = path.name.lower().removesuffix(".gz").rpartition(".")[2]
     if suffix in ("parquet", "pq"):
         return _parquet(path)
+    if suffix in ("xlsx", "xls", "ods", "json", "feather", "h5"):
+        raise DataError(
+            f"{path} is of a kind that is not read",
+            expected="CSV, TSV, JSON lines (.jsonl) or Parquet",
+            got=f".{suffix}",
+            do="save it as CSV, or give it as a pandas DataFrame",
+            shell="save it as CSV",
+        )
     coding = encoding_of(path, encoding)
     if suffix in ("jsonl", "ndjson"):
         return _json_lines(path, coding)
@@ -83,11 +91,12 @@ def _gathered(rows: Iterator[Row], width: int) -> tuple[list[list[str]], list[in
 
 
 def _names(path: Path | str, fields: Sequence[str]) -> list[str]:
+    """The names of columns, all different; one without a name is called by its place."""
     names = [name.strip() or ("index" if place == 1 else f"column {place}") for place, name in enumerate(fields, 1)]
     twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
     if twice is not None:
         raise DataError(
-            f"{path}, line 1: two columns are called {twice!r}",
+            f"{path}: two columns are called {twice!r}",
             expected="a name of its own for each column",
             do="rename one; or, if the first row is no header, header='no'",
             shell="rename one; or, if the first row is no header, add --set header=no",
@@ -152,17 +161,23 @@ def _parquet(path: Path) -> TableContent:
 
 
 def _of_frame(frame: Any, name: str, place_word: str) -> TableContent:
+    columns = [(str(column), frame.iloc[:, place]) for place, column in enumerate(frame.columns)]
+    columns = [*_of_index(frame.index), *columns]
+    if not len(frame) or not columns:
+        raise DataError(f"{name} holds no rows")
+    names = _names(name, [column for column, _ in columns])
+    content = {column: _of_series(values) for column, (_, values) in zip(names, columns, strict=True)}
+    return TableContent(name, content, np.arange(len(frame)), place_word)
+
+
+def _of_index(index: Any) -> list[tuple[str, Any]]:
+    """An index of dates, or one that has a name, as columns; any other only counts rows."""
     import pandas as pd
 
-    index = frame.index
-    if isinstance(index, pd.DatetimeIndex | pd.PeriodIndex) or any(part is not None for part in index.names):
-        index = index.to_timestamp() if isinstance(index, pd.PeriodIndex) else index
-        frame = frame.set_axis(index, axis=0).rename_axis([part or "time" for part in index.names]).reset_index()
-    if not len(frame) or not len(frame.columns):
-        raise DataError(f"{name} holds no rows")
-    names = _names(name, [str(column) for column in frame.columns])
-    columns = {column: _of_series(frame.iloc[:, place]) for place, column in enumerate(names)}
-    return TableContent(name, columns, np.arange(len(frame)), place_word)
+    index = index.to_timestamp() if isinstance(index, pd.PeriodIndex) else index
+    if not isinstance(index, pd.DatetimeIndex) and all(part is None for part in index.names):
+        return []
+    return [(str(part or "time"), pd.Series(index.get_level_values(place))) for place, part in enumerate(index.names)]
 
 
 def _of_series(column: Any) -> Columns:
@@ -171,6 +186,8 @@ def _of_series(column: Any) -> Columns:
 
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    if isinstance(column.dtype, pd.PeriodDtype):
+        column = column.dt.to_timestamp()
     if pd.api.types.is_bool_dtype(column.dtype):
         return ["" if pd.isna(value) else str(value).lower() for value in column]
     if pd.api.types.is_numeric_dtype(column.dtype):

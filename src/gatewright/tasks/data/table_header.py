@@ -6,7 +6,7 @@ from typing import Literal
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.table_numbers import is_missing, looks_like_number
-from gatewright.tasks.data.table_times import could_be_date
+from gatewright.tasks.data.table_times import are_dates
 
 Header = Literal["infer", "yes", "no"]
 
@@ -47,7 +47,7 @@ def has_header(name: str, first: Sequence[str], rest: Sequence[Sequence[str]], a
     if _counted(first) and rest:
         return _integers(name, first, rest)
     if not rest:
-        return not any(looks_like_number(text) or could_be_date(text) for text in first), ""
+        return not any(looks_like_number(text) or are_dates([text]) for text in first), ""
     columns = list(zip(*rest[:_LOOKED_AT], strict=True))
     if _is_of_an_index(first) and not any(map(is_missing, columns[0])):
         return True, ""
@@ -66,10 +66,10 @@ def _typed_vote(text: str, column: Sequence[str]) -> _Vote:
     values = [value for value in column if not is_missing(value)]
     if not values or is_missing(text):
         return _Vote.NONE
-    if all(map(looks_like_number, values)):
+    if 2 * sum(map(looks_like_number, values)) > len(values):
         return _Vote.ROW if looks_like_number(text) else _Vote.HEADER
-    if all(map(could_be_date, values[:20])):
-        return _Vote.ROW if could_be_date(text) else _Vote.HEADER
+    if are_dates(values[:20]):
+        return _Vote.ROW if are_dates([text]) else _Vote.HEADER
     return _Vote.NONE
 
 
@@ -110,10 +110,11 @@ def _of_words(name: str, first: Sequence[str], rest: Sequence[Sequence[str]]) ->
         return False, ""
     if any(text.lower() in KNOWN_NAMES for text in names):
         return True, ""
-    short = [text and len(text.split()) == 1 for text in names]
-    if few and all(short) and any(_is_long(column) for column in values):
+    longest = 1 if len(first) == 1 else 3  # words of a name
+    short = all(text and len(text.split()) <= longest for text in names)
+    if few and all(len(text.split()) == 1 for text in names) and any(map(_is_long, values)):
         return True, ""
-    if few or (all(short) and any(_is_long(column) for column in values)):
+    if few or (short and (len(first) > 1 or _is_long(values[0]))):
         raise _asks(name, first)
     return False, ""
 

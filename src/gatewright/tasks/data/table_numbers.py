@@ -13,6 +13,7 @@ MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null", "none", "-", "
 Values = NDArray[np.float64]
 Decimal = Literal["infer", ".", ","]
 
+_LOGICAL = {"true": 1.0, "false": 0.0}
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _GROUPED = {sign: re.compile(rf"[+-]?\d{{1,3}}(\{sign}\d{{3}})+", re.ASCII) for sign in ",."}
@@ -40,19 +41,17 @@ def looks_like_number(text: str) -> bool:
 
 
 def notation_of(texts: Sequence[str]) -> Notation:
-    """How a whole column writes its numbers, by those of its values that have a comma.
+    """How a whole column writes its numbers, by the first of its values that shows it.
 
     A value shows groups of thousands where it has two, or a point behind its commas; it shows a decimal comma where it
     has one that three digits do not follow, a zero before it, or points before it. Where none shows anything, as in
-    1,234, the notation is ambiguous.
+    1,234, the notation is ambiguous. A later value that contradicts is no number in the notation of the others.
     """
-    marked = [_SPACES.sub("", text.strip()) for text in texts if "," in text]
-    if not marked:
+    if "," not in "\n".join(texts):
         return _without_commas(texts)
-    shown = {_shown_by(text) for text in marked} - {Notation.AMBIGUOUS}
-    if not shown:
-        return Notation.AMBIGUOUS
-    return shown.pop() if len(shown) == 1 else Notation.POINT  # contradictions are told as values that are no numbers
+    marked = (_SPACES.sub("", text.strip()) for text in texts if "," in text)
+    shown = (notation for text in marked if (notation := _shown_by(text)) is not Notation.AMBIGUOUS)
+    return next(shown, Notation.AMBIGUOUS)
 
 
 def _without_commas(texts: Sequence[str]) -> Notation:
@@ -71,10 +70,26 @@ def _shown_by(text: str) -> Notation:
     return Notation.COMMA
 
 
+def plain_numbers(texts: Sequence[str]) -> Values | None:
+    """The values of a column that has nothing but finite numbers with decimal points; None for any other."""
+    try:
+        values = np.fromiter(map(float, texts), np.float64, len(texts))
+    except ValueError:
+        return None
+    # Python's own reading takes "1_000", "nan" and digits of other scripts as well.
+    joined = "".join(texts)
+    return values if np.isfinite(values).all() and joined.isascii() and "_" not in joined else None
+
+
 def parsed_numbers(texts: Sequence[str], notation: Notation) -> tuple[Values, list[int]]:
     """The values, NaN where they are missing, and the rows with a text that is no finite number."""
-    if notation is Notation.POINT and (fast := _at_once(texts)) is not None:
-        return fast, []
+    logical = _logical(texts)
+    if logical is not None:
+        return logical, []
+    if notation is Notation.COMMA and "." not in (joined := "\n".join(texts)) and "\n" not in "".join(texts):
+        plain = plain_numbers(joined.replace(",", ".").split("\n"))
+        if plain is not None:
+            return plain, []
     values, wrong = np.full(len(texts), np.nan), list[int]()
     for row, text in enumerate(texts):
         value = _number(text.strip(), notation)
@@ -85,13 +100,12 @@ def parsed_numbers(texts: Sequence[str], notation: Notation) -> tuple[Values, li
     return values, wrong
 
 
-def _at_once(texts: Sequence[str]) -> Values | None:
-    """All of them by Python's own reading, which takes "1_000" and "nan" as well; those go the long way."""
-    try:
-        values = np.fromiter(map(float, texts), np.float64, len(texts))
-    except ValueError:
+def _logical(texts: Sequence[str]) -> Values | None:
+    """1 and 0 for a column of true and false."""
+    if not texts or texts[0].strip().lower() not in _LOGICAL:
         return None
-    return values if np.isfinite(values).all() and not any("_" in text for text in texts) else None
+    values = [_LOGICAL.get(text.strip().lower()) for text in texts]
+    return None if None in values else np.array(values, np.float64)
 
 
 def _number(text: str, notation: Notation) -> float | None:

@@ -1,6 +1,6 @@
 """Which column of a table is what: as settings name them, or inferred where that is safe, and said in a line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from gatewright.tasks.data.table_header import ID_NAMES, LABEL_NAMES, TEXT_NAMES
 from gatewright.tasks.data.tables import Table
 
 _DATE_PARTS = ("year", "month", "day", "hour", "minute")
+_ROW_NAMES = ("index", "row", "rownames", "row_names", "no", "nr", "no.", "nr.", "#", "unnamed: 0", "column 1")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def series_roles(table: Table, settings: SeriesColumns) -> SeriesRoles:
     if named.target:
         return SeriesRoles(time, named.target, named.covariates, settings.id)
     ids = [column for column in left if _is_id(table, column)]
+    parts = [column for column in left if time and column.lower() in (*TIME_NAMES, "weekday", "dayofweek")]
+    left = [column for column in left if column not in parts]
     unused = [column for column in left if column in ids or not table.is_numeric(column)]
     targets = tuple(column for column in left if column not in unused)
     if not settings.id and time and _comes_twice(table, time):
@@ -58,7 +61,7 @@ def series_roles(table: Table, settings: SeriesColumns) -> SeriesRoles:
         table.numbers(column, "keep")  # raises: it names the first value that is no number
     if texts or not targets:
         raise _asks_for_target(table, time, texts, targets)
-    return SeriesRoles(time, targets, named.covariates, settings.id, tuple(rows))
+    return SeriesRoles(time, targets, named.covariates, settings.id, (*rows, *parts))
 
 
 def _named(table: Table, settings: SeriesColumns) -> SeriesRoles:
@@ -101,7 +104,7 @@ def _time(table: Table, settings: TimeColumns, named: SeriesRoles) -> tuple[str,
     if dated:
         return (dated[0],)
     counts = [column for column in left if column.lower() in TIME_NAMES and table.is_numeric(column)]
-    if len(counts) == 1 and not _comes_twice(table, (counts[0],)):
+    if len(counts) == 1:
         return (counts[0],)
     _check_years(table, [column for column in left if column not in counts])
     return ()
@@ -139,7 +142,8 @@ def _labels(table: Table, left: Sequence[str]) -> tuple[str, ...]:
 
 
 def _is_id(table: Table, column: str) -> bool:
-    return column.lower() in ID_NAMES or column.lower().endswith(("_id", " id"))
+    name = column.lower()
+    return name in ID_NAMES or name.endswith(("_id", " id")) or (name in _ROW_NAMES and _counts_rows(table, column))
 
 
 def _counts_rows(table: Table, column: str) -> bool:
@@ -162,9 +166,11 @@ def _asks_for_id(table: Table, time: tuple[str, ...], ids: Sequence[str], target
     return DataError(
         f"{table.name}: times come more than once, so that the table may hold several series",
         got=f"{table.texts(time[0])[0]!r} in several rows of {times!r}",
-        do=f"name the column that tells them apart: id={id_column!r}, time={times!r}, target={target!r}",
+        do=f"name the column that tells them apart: id={id_column!r}, time={times!r}, target={target!r}; "
+        f"or, where another column holds the time of day, time='{times},COLUMN'",
         shell="name the column that tells them apart: add "
-        f"--set {_quoted('id', id_column)} --set {_quoted('time', times)} --set {_quoted('target', target)}",
+        f"--set {_quoted('id', id_column)} --set {_quoted('time', times)} --set {_quoted('target', target)}; "
+        f"or, where another column holds the time of day, --set {_quoted('time', f'{times},COLUMN')}",
     )
 
 
@@ -190,11 +196,16 @@ def _quoted(setting: str, value: str) -> str:
     return f"'{text}'" if any(sign in value for sign in " '\"$&();|<>*?") else text
 
 
-def text_roles(table: Table, settings: TextColumns, *, labelled: bool = True) -> TextRoles:
+def text_roles(
+    table: Table, settings: TextColumns, *, labelled: bool = True, usual: Mapping[str, str] | None = None
+) -> TextRoles:
     """The columns of texts and labels of a table.
 
-    They are those with well-known names; else, of two columns, the one with few different values is the label.
+    They are those that settings name; the `usual` ones of "text" and "label", where the table has them; those with
+    well-known names; else the one of few different values is the label, and the one of several words the text.
     """
+    usual = {role: name for role, name in (usual or {}).items() if name in table.columns}
+    settings = TextColumns(text=settings.text or usual.get("text", ""), label=settings.label or usual.get("label", ""))
     texts = (settings.text,) if settings.text in table.columns else listed(settings.text)
     table.require(texts, "text")
     table.require([settings.label] if settings.label else [], "label")

@@ -1,8 +1,9 @@
 """Times out of the texts of a column: which notation of dates it has, read by pandas."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,8 @@ _WORDED = (
     "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%a, %d %b %Y", "%m/%Y", "%d %b %Y %H:%M", "%d %b %Y %H:%M:%S",
     "%Y-%m-%d %I:%M:%S %p", "%m/%d/%Y %I:%M %p", "%m/%d/%Y %I:%M:%S %p",
 )  # fmt: skip
+_LOOKED_AT = 50  # values at the start of a column
+_LONGEST = 40  # characters of a date
 _MOSTLY = 0.9  # of the values: then those that are no dates are faults, and the column no column of labels
 
 
@@ -48,37 +51,47 @@ def parsed_dates(texts: Sequence[str], *, dayfirst: DayFirst = "infer", named: b
     A few that are no dates among many that are come out as NaT. Numbers are dates where all have the form 20200131;
     years, months such as 202001, and seconds since 1970 are where the column is `named` as one of times.
     """
-    stripped = [text.strip() for text in texts]
-    if not stripped or not any(stripped):
-        return None
-    for read in (_numbers, _iso, _by_place, _quarters, _worded):
-        options: dict[str, Any] = {"named": named} if read is _numbers else {}
-        options |= {"dayfirst": dayfirst} if read is _by_place else {}
-        parsed = read(stripped, **options)
-        if parsed is not None and len(parsed.wrong) <= (1 - _MOSTLY) * len(stripped):
+    notations = (
+        partial(_numbers, named=named),
+        _iso,
+        partial(_by_place, dayfirst=dayfirst),
+        _quarters,
+        _worded,
+    )
+    start = [text.strip() for text in texts[:_LOOKED_AT]]
+    for read in notations:
+        # A column in no notation of dates is told by its first values, without reading all of them.
+        if len(texts) > 2 * _LOOKED_AT and not _reads(read, start):
+            continue
+        parsed = read([text.strip() for text in texts])
+        if parsed is not None and len(parsed.wrong) <= (1 - _MOSTLY) * len(texts):
             return parsed
     return None
 
 
-def could_be_date(text: str) -> bool:
-    """Whether a single field looks like a date with its parts divided, or like 20200131."""
-    text = text.strip()
-    if not any(map(str.isdigit, text)):
-        return False
+def _reads(read: Callable[[list[str]], ParsedDates | None], start: list[str]) -> bool:
     try:
-        return parsed_dates([text], dayfirst="yes") is not None
+        parsed = read(start)
     except AmbiguousDatesError:
         return True
+    return parsed is not None and 2 * len(parsed.wrong) <= len(start)
+
+
+def are_dates(texts: Sequence[str]) -> bool:
+    """Whether most of some fields look like dates with their parts divided, or like 20200131."""
+    short = [text for text in texts if len(text) < _LONGEST and any(map(str.isdigit, text))]
+    try:
+        parsed = parsed_dates(short, dayfirst="infer") if 2 * len(short) > len(texts) else None
+    except AmbiguousDatesError:
+        return True
+    return parsed is not None and not parsed.wrong
 
 
 def _numbers(texts: list[str], *, named: bool) -> ParsedDates | None:
-    if not all(text.replace(".0", "").isdecimal() for text in texts):
-        return None
     whole = [text.removesuffix(".0") for text in texts]
-    lengths = {len(text) for text in whole}
-    if len(lengths) != 1:
+    length = len(whole[0]) if whole else 0
+    if not length or not all(len(text) == length and text.isdecimal() for text in whole):
         return None
-    length = lengths.pop()
     if length in _COMPACT and (length == 8 or named):
         parsed = _as_format(whole, _COMPACT[length])
         return parsed if parsed is not None and not parsed.wrong and _in_our_time(parsed.values) else None
@@ -101,8 +114,8 @@ def _in_our_time(values: Dates) -> bool:
 
 
 def _iso(texts: list[str]) -> ParsedDates | None:
-    first = _YEAR_FIRST.match(texts[0])
-    if first is None:
+    first = next((match for text in texts if text and (match := _YEAR_FIRST.match(text))), None)
+    if first is None or sum(map(bool, map(_YEAR_FIRST.match, texts))) < _MOSTLY * len(texts) / 2:
         return None
     if any("/" in text or "." in text[:10] for text in texts) or any(len(text) < 10 for text in texts):
         texts = [_YEAR_FIRST.sub(_padded, text) for text in texts]

@@ -17,6 +17,7 @@ from gatewright.tasks.data.table_numbers import (
     is_infinite,
     notation_of,
     parsed_numbers,
+    plain_numbers,
 )
 from gatewright.tasks.data.table_times import AmbiguousDatesError, DayFirst, ParsedDates, parsed_dates
 
@@ -30,6 +31,14 @@ class RowGroup(NamedTuple):
 
     id: str
     rows: Rows
+
+
+class _Numbers(NamedTuple):
+    """The values of a column, NaN where there are none, the rows that hold no numbers, and how they are written."""
+
+    values: Values
+    wrong: Sequence[int] | Rows
+    notation: Notation
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +71,7 @@ class Table:
     def take(self, rows: Any) -> Self:
         """Those rows, in that order; errors still name their lines."""
         places = np.asarray(rows, np.int64)
-        return replace(self, rows=places if self.rows is None else self.rows[places], cache={})
+        return replace(self, rows=places if self.rows is None else self.rows[places])  # with what was parsed already
 
     def where(self, row: int, column: str) -> str:
         """As in "sales.csv, line 17, 'price'"."""
@@ -132,55 +141,52 @@ class Table:
 
     def is_numeric(self, column: str) -> bool:
         """Whether all fields of a column are numbers or missing, and one at least is a number."""
-        content = self.data[column]
-        if not isinstance(content, list):
-            return content.dtype.kind in "iufb"
-        values, wrong = self._notated(column)
-        return not wrong and not bool(np.isnan(values).all())
+        numbers = self._column(column)
+        return not len(numbers.wrong) and not bool(np.isnan(numbers.values).all())
 
     def is_mostly_numeric(self, column: str) -> bool:
         """Whether more than half of the fields are numbers: then the others are faults, and no names or classes."""
-        content = self.data[column]
-        if not isinstance(content, list):
-            return content.dtype.kind in "iufb"
-        return 2 * int((~np.isnan(self._notated(column)[0])).sum()) > len(self)
+        values = self._column(column).values
+        return 2 * int((~np.isnan(values)).sum()) > len(values)
 
     def _parsed(self, column: str) -> Values:
-        content = self.data[column]
-        if isinstance(content, list):
-            if self.notation(column) is Notation.AMBIGUOUS:
-                raise self._ambiguous_number(column)
-            values, wrong = self._notated(column)
-            if wrong:
-                raise self._no_number(column, wrong[0])
-            return values
-        if content.dtype.kind not in "iufb":
-            raise self._no_number(column, 0)
-        values = content.astype(np.float64)
-        values = values if self.rows is None else values[self.rows]
-        if np.isinf(values).any():
-            raise self._no_number(column, int(np.flatnonzero(np.isinf(values))[0]))
+        numbers = self._column(column)
+        if numbers.notation is Notation.AMBIGUOUS:
+            raise self._ambiguous_number(column)
+        values = numbers.values if self.rows is None else numbers.values[self.rows]
+        wrong = np.isin(np.arange(len(self)) if self.rows is None else self.rows, numbers.wrong)
+        if wrong.any():
+            raise self._no_number(column, int(wrong.argmax()))
         return values
 
-    def _notated(self, column: str) -> tuple[Values, list[int]]:
-        key = ("numbers", column)
-        if key not in self.cache:
-            notation = self.notation(column)
-            parsed = Notation.GROUPS if notation is Notation.AMBIGUOUS else notation
-            self.cache[key] = parsed_numbers(self.texts(column), parsed)
-        return self.cache[key]
+    def _column(self, column: str) -> "_Numbers":
+        """The numbers of a column over all rows of the file, parsed once: its notation is that of the whole column."""
+        self.require([column])
+        if column not in self.cache:
+            self.cache[column] = self._read_numbers(self.data[column])
+        return self.cache[column]
 
-    def notation(self, column: str) -> Notation:
-        """How the numbers of a column are written: by the setting `decimal`, its values, or the other columns."""
+    def _read_numbers(self, content: Columns) -> "_Numbers":
+        if not isinstance(content, list):
+            if content.dtype.kind not in "iuf":
+                return _Numbers(np.full(len(content), np.nan), range(len(content)), Notation.POINT)
+            values = content.astype(np.float64)
+            return _Numbers(values, np.flatnonzero(np.isinf(values)), Notation.POINT)
+        if self.decimal != ",":
+            plain = plain_numbers(content)
+            if plain is not None:
+                return _Numbers(plain, (), Notation.POINT)
+        notation = self._notation(content)
+        parsed = Notation.GROUPS if notation is Notation.AMBIGUOUS else notation
+        return _Numbers(*parsed_numbers(content, parsed), notation)
+
+    def _notation(self, texts: Sequence[str]) -> Notation:
         if self.decimal != "infer":
             return Notation.COMMA if self.decimal == "," else Notation.GROUPS
-        key = ("notation", column)
-        if key not in self.cache:
-            notation = notation_of(self.texts(column))
-            if notation is Notation.AMBIGUOUS and self.is_comma_separated:
-                notation = Notation.GROUPS  # quoted in a file that commas divide: nobody writes decimals so
-            self.cache[key] = notation
-        return self.cache[key]
+        notation = notation_of(texts)
+        if notation is Notation.AMBIGUOUS and self.is_comma_separated:
+            return Notation.GROUPS  # quoted in a file that commas divide: nobody writes decimals so
+        return notation
 
     def _ambiguous_number(self, column: str) -> DataError:
         texts = self.texts(column)
@@ -209,10 +215,11 @@ class Table:
 
         `named` says that the column is asked for as one of times, so that 1987 is a year.
         """
-        key = ("dates", *columns, named)
+        key = (*columns, named)
         if key not in self.cache:
-            self.cache[key] = self._read_dates(columns, named=named)
-        return self.cache[key]
+            self.cache[key] = replace(self, rows=None)._read_dates(columns, named=named)
+        parsed: ParsedDates | None = self.cache[key]
+        return parsed if parsed is None or self.rows is None else replace(parsed, values=parsed.values[self.rows])
 
     def _read_dates(self, columns: Sequence[str], *, named: bool) -> ParsedDates | None:
         self.require(columns)
@@ -221,9 +228,8 @@ class Table:
             if content.dtype.kind != "M":
                 texts = [text.removesuffix(".0") for text in self.texts(columns[0])]
                 return parsed_dates(texts, named=named) if content.dtype.kind in "iuf" else None
-            values = content if self.rows is None else content[self.rows]
-            has_clock = bool((values != values.astype("datetime64[D]")).any())
-            return ParsedDates(values.astype("datetime64[us]"), "%Y-%m-%d %H:%M:%S" if has_clock else "%Y-%m-%d")
+            has_clock = bool((content != content.astype("datetime64[D]")).any())
+            return ParsedDates(content.astype("datetime64[us]"), "%Y-%m-%d %H:%M:%S" if has_clock else "%Y-%m-%d")
         parts = [self.texts(column) for column in columns]
         texts = parts[0] if len(parts) == 1 else [_joined(fields) for fields in zip(*parts, strict=True)]
         try:
@@ -291,8 +297,10 @@ def _opened(source: object, encoding: str, header: Header, decimal: Decimal, day
 def _joined(fields: Sequence[str]) -> str:
     """Year, month and day, or a date and a time of day, as one text."""
     whole = [text.strip().removesuffix(".0") for text in fields]
-    if not all(text.isdecimal() for text in whole):
-        return " ".join(whole)
+    if not whole[0].isdecimal():
+        clock = whole[1:]
+        hours = f"{clock[0].zfill(2)}:00" if len(clock) == 1 and clock[0].isdecimal() else " ".join(clock)
+        return f"{whole[0]} {hours}"
     date = "-".join(text.zfill(2) for text in whole[:3])
     clock = ":".join(text.zfill(2) for text in whole[3:])
     return f"{date} {clock}{':00' * (len(whole) == 4)}".strip()
