@@ -83,7 +83,8 @@ def load_labelled_texts(
     A source is a data set's name; the archive of IMDB's reviews; a table with a column of texts and one of labels (see
     `open_table`); a folder with such files called train, dev (or valid) and test; a folder with a sub-folder of .txt
     files for each class, also within train/ and test/; a pandas DataFrame; or a pair of lists, `(texts, labels)`.
-    `columns` names the columns, `usual` those of a model's training data, which are taken where a table has them. imdb: 25,000 and 25,000 reviews (Maas et al. 2011, https://aclanthology.org/P11-1015).
+    `columns` names the columns, `usual` those of a model's training data, which are taken where a table has them.
+    imdb: 25,000 and 25,000 reviews (Maas et al. 2011, https://aclanthology.org/P11-1015).
     sst2: 6,920, 872 and 1,821 sentences (Socher et al. 2013, https://aclanthology.org/D13-1170).
     """
     columns = columns or TextColumns()
@@ -103,9 +104,7 @@ def load_labelled_texts(
     return _finished(source, _tables(files, columns, usual), validation, test, seed)
 
 
-def _tables(
-    files: Mapping[str, Path], columns: TextColumns, usual: Mapping[str, str] | None
-) -> dict[str, _TextPart]:
+def _tables(files: Mapping[str, Path], columns: TextColumns, usual: Mapping[str, str] | None) -> dict[str, _TextPart]:
     parts = {
         name: optional(files, rf"(.*[._-])?({pattern}){_TABLE}", f"texts to {name}") for name, pattern in _PARTS.items()
     }
@@ -229,9 +228,7 @@ class Texts:
     remarks: tuple[str, ...] = ()
 
 
-def read_texts(
-    source: object, columns: TextColumns | None = None, usual: Mapping[str, str] | None = None
-) -> Texts:
+def read_texts(source: object, columns: TextColumns | None = None, usual: Mapping[str, str] | None = None) -> Texts:
     """The texts of a list, of a table's column of texts, of the lines of a .txt file, or of a folder of .txt files.
 
     A table's column is `columns.text`, or that of the training data (`usual`), or inferred; labels are not read.

@@ -72,9 +72,15 @@ class SeriesCollection:
         """Those of a table, by its roles: see `table_roles.series_roles`."""
         roles = series_roles(table, columns)
         groups = table.groups(roles.id)
-        several = tuple(_series(table.take(group.rows), roles, columns, group.id) for group in groups)
-        remark = _remark(roles, several)
-        return cls(several, (*table.remarks, *remark))
+        taken = [(group.id, table.take(group.rows)) for group in groups]
+        ordered = [_ordered(part, roles, fill=columns.missing != "refuse") for _, part in taken]
+        several = tuple(
+            _series(part, roles, columns.missing, id, steps) for (id, part), steps in zip(taken, ordered, strict=True)
+        )
+        remarks = [*table.remarks, _told_of(roles, several)]
+        if added := sum(int((steps.rows < 0).sum()) for steps in ordered):
+            remarks.append(f"times that are left out in the table: {added}, filled in by missing={columns.missing}")
+        return cls(several, tuple(remarks))
 
 
 def load_series(source: object = "airline", columns: SeriesColumns | None = None) -> SeriesCollection:
@@ -107,17 +113,18 @@ def read_series(source: object, columns: SeriesColumns | None = None) -> Series:
     return SeriesCollection.of(series_table(source, columns), columns).single()
 
 
-def _series(table: Table, roles: SeriesRoles, columns: SeriesColumns, id: str) -> Series:
-    fill = columns.missing != "refuse"
+def _ordered(table: Table, roles: SeriesRoles, *, fill: bool) -> OrderedRows:
     if roles.time:
-        ordered = in_order_of_time(table, roles.time, fill=fill)
-    else:
-        ordered = OrderedRows(np.arange(len(table)), TimeAxis(np.arange(len(table), dtype=np.float64)))
-    covariates = _values(table, roles.covariates, ordered, columns.missing)
+        return in_order_of_time(table, roles.time, fill=fill)
+    return OrderedRows(np.arange(len(table)), TimeAxis(np.arange(len(table), dtype=np.float64)))
+
+
+def _series(table: Table, roles: SeriesRoles, missing: str, id: str, ordered: OrderedRows) -> Series:
+    covariates = _values(table, roles.covariates, ordered, missing)
     raw = _values(table, roles.target, ordered, "keep")
     steps = _known_steps(raw) if roles.covariates else len(raw)
     known = OrderedRows(ordered.rows[:steps], ordered.times.take(slice(0, steps)))
-    values = _values(table, roles.target, known, columns.missing)
+    values = _values(table, roles.target, known, missing)
     times = known.times if roles.time else None
     return Series(values, roles.target, times, covariates, roles.covariates, id)
 
@@ -142,7 +149,8 @@ def _values(table: Table, names: tuple[str, ...], ordered: OrderedRows, missing:
     return found
 
 
-def _remark(roles: SeriesRoles, several: tuple[Series, ...]) -> tuple[str, ...]:
+def _told_of(roles: SeriesRoles, several: tuple[Series, ...]) -> str:
+    """As in "time: Date (daily), forecast: sales"."""
     first = several[0]
     parts = [f"time: {first.times.described}" if first.times else "time: none, the rows are in order"]
     if roles.id:
@@ -152,4 +160,4 @@ def _remark(roles: SeriesRoles, several: tuple[Series, ...]) -> tuple[str, ...]:
         parts.append(f"known beforehand: {', '.join(roles.covariates)}")
     if roles.ignored:
         parts.append(f"left out: {', '.join(roles.ignored)}")
-    return (", ".join(parts),)
+    return ", ".join(parts)

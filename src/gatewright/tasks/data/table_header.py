@@ -52,12 +52,13 @@ def has_header(name: str, first: Sequence[str], rest: Sequence[Sequence[str]], a
     if _is_of_an_index(first) and not any(map(is_missing, columns[0])):
         return True, ""
     votes = {_typed_vote(text, column) for text, column in zip(first, columns, strict=True)} - {_Vote.NONE}
-    if len(votes) == 1:
-        return votes == {_Vote.HEADER}, ""
-    if votes:
-        if first[0].strip().lower() in KNOWN_NAMES:
-            return True, ""  # a column of times, and numbers as the names of the others
+    known = any(text.strip().lower() in KNOWN_NAMES for text in first)
+    if votes == {_Vote.HEADER} or (len(votes) > 1 and first[0].strip().lower() in KNOWN_NAMES):
+        return True, ""  # also of times, and of numbers as the names of the others
+    if len(votes) > 1 or (votes and (known or _counts_up(first))):
         raise _asks(name, first)
+    if votes:
+        return False, ""
     return _of_words(name, first, rest)
 
 
@@ -81,10 +82,20 @@ def _is_of_an_index(first: Sequence[str]) -> bool:
 def _counted(first: Sequence[str]) -> bool:
     """Whether the fields are whole numbers that count up by 1, as pandas names columns."""
     texts = [text.strip() for text in first]
+    return _are_consecutive(texts) and (int(texts[0]) == 0 or len(texts) > 2)
+
+
+def _counts_up(first: Sequence[str]) -> bool:
+    """Whether there are words, and numbers that count up, as in a table with years as the names of its columns."""
+    numbers = [text.strip() for text in first if looks_like_number(text)]
+    return 1 < len(numbers) < len(first) and _are_consecutive(numbers)
+
+
+def _are_consecutive(texts: Sequence[str]) -> bool:
     if not all(text.isdecimal() and text.isascii() for text in texts):
         return False
     numbers = [int(text) for text in texts]
-    return numbers == list(range(numbers[0], numbers[0] + len(numbers))) and (numbers[0] == 0 or len(numbers) > 2)
+    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 def _integers(name: str, first: Sequence[str], rest: Sequence[Sequence[str]]) -> tuple[bool, str]:

@@ -1,7 +1,7 @@
 """Rows in order of time: the frequency of dates, times that come twice, and times that are left out."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,11 @@ _UNITS = (("D", 86_400_000_000), ("h", 3_600_000_000), ("min", 60_000_000), ("s"
 class OrderedRows:
     """Rows in order of time.
 
-    `rows` (steps,) are places in the table, -1 for a time that is left out in it; `holidays` counts business days
-    without a row, which are no steps.
+    `rows` (steps,) are places in the table, -1 for a time that is left out in it.
     """
 
     rows: NDArray[np.int64]
     times: TimeAxis
-    holidays: int = 0
 
 
 def time_values(table: Table, columns: tuple[str, ...]) -> ParsedDates | NDArray[Any]:
@@ -72,17 +70,18 @@ def _dated(table: Table, name: str, parsed: ParsedDates, *, fill: bool) -> Order
     dates = parsed.values[order]
     _check_twice(table, name, dates, order)
     frequency = frequency_of(dates)
-    if frequency is None or len(dates) < 3:
-        return OrderedRows(order, TimeAxis(dates, frequency, name, parsed.form, parsed.zone))
+    axis = TimeAxis(dates, frequency, name, parsed.form, parsed.zone)
+    if frequency is None:
+        return OrderedRows(order, axis)
     whole = every_time(dates, frequency)
     left_out = len(whole) - len(dates)
     if frequency == "B" and left_out and _are_holidays(whole, dates):
-        return OrderedRows(order, TimeAxis(dates, frequency, name, parsed.form, parsed.zone), left_out)
+        return OrderedRows(order, replace(axis, holidays=left_out))
     if left_out and not fill:
-        raise _gap(table, TimeAxis(dates, frequency, name, parsed.form, parsed.zone), whole, order)
+        raise _gap(table, axis, whole, order)
     rows = np.full(len(whole), -1)
     rows[np.searchsorted(whole, dates)] = order
-    return OrderedRows(rows, TimeAxis(whole, frequency, name, parsed.form, parsed.zone))
+    return OrderedRows(rows, replace(axis, values=whole))
 
 
 def _check_twice(table: Table, name: str, ordered: NDArray[Any], order: NDArray[np.int64]) -> None:
@@ -148,6 +147,8 @@ def _of_equal_distances(dates: Dates) -> str | None:
     if (distances % step).any() or counts.max() < _MOSTLY * len(distances):
         return None
     unit, size = next((unit, size) for unit, size in _UNITS if step % size == 0)
+    if step == 7 * size and unit == "D":
+        return f"W-{dates[0].astype(object).strftime('%a').upper()}"
     return unit if step == size else f"{step // size}{unit}"
 
 

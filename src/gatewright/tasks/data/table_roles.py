@@ -11,7 +11,8 @@ from gatewright.tasks.data.table_header import ID_NAMES, LABEL_NAMES, TEXT_NAMES
 from gatewright.tasks.data.tables import Table
 
 _DATE_PARTS = ("year", "month", "day", "hour", "minute")
-_ROW_NAMES = ("index", "row", "rownames", "row_names", "no", "nr", "no.", "nr.", "#", "unnamed: 0", "column 1")
+_CALENDAR = (*TIME_NAMES, "minute", "weekday", "dayofweek")
+_ROW_NAMES = ("index", "row", "rownames", "row_names", "no", "nr", "no.", "nr.", "#", "unnamed: 0")
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,16 @@ def series_roles(table: Table, settings: SeriesColumns) -> SeriesRoles:
     time = named.time or _time(table, settings, named)
     if not time and not settings.id:
         time = _labels(table, _left(table, named, time))
+    if not settings.id and time:
+        _check_one_series(table, time, named)
     left = _left(table, named, time)
     if named.target:
         return SeriesRoles(time, named.target, named.covariates, settings.id)
     ids = [column for column in left if _is_id(table, column)]
-    parts = [column for column in left if time and column.lower() in (*TIME_NAMES, "weekday", "dayofweek")]
+    parts = [column for column in left if time and column not in ids and column.lower() in _CALENDAR]
     left = [column for column in left if column not in parts]
     unused = [column for column in left if column in ids or not table.is_numeric(column)]
     targets = tuple(column for column in left if column not in unused)
-    if not settings.id and time and _comes_twice(table, time):
-        raise _asks_for_id(table, time, ids or unused, targets)
     rows = [column for column in ids if _counts_rows(table, column)]
     texts = [column for column in unused if column not in rows]
     for column in filter(table.is_mostly_numeric, texts):
@@ -89,25 +90,31 @@ def _time(table: Table, settings: TimeColumns, named: SeriesRoles) -> tuple[str,
     left = _left(table, named, ())
     lower = {column.lower(): column for column in left}
     parts = tuple(lower[part] for part in _DATE_PARTS if part in lower)
-    if len(parts) > 1 and parts[0].lower() == "year" and table.dates(parts, named=True) is not None:
-        return parts
-    dated = [column for column in left if _is_dated(table, column)]
+    dated = [column for column in left if column not in parts and _is_dated(table, column)]
     if len(dated) > 1:
-        raise DataError(
-            f"{table.name}: several columns hold dates",
-            got=", ".join(dated),
-            do="name the one of the steps' times: " + " or ".join(f"time={column!r}" for column in dated[:3]),
-            shell="name the one of the steps' times: add "
-            + " or ".join(f"--set {_quoted('time', column)}" for column in dated[:3])
-            + "; leave out the others with --set ignore=...",
-        )
+        raise _asks_for_time(table, dated)
     if dated:
         return (dated[0],)
+    if parts and parts[0].lower() == "year" and table.dates(parts, named=True) is not None:
+        return parts
+    if len(parts) == 1 and _is_dated(table, parts[0]):
+        return parts
     counts = [column for column in left if column.lower() in TIME_NAMES and table.is_numeric(column)]
     if len(counts) == 1:
         return (counts[0],)
     _check_years(table, [column for column in left if column not in counts])
     return ()
+
+
+def _asks_for_time(table: Table, dated: Sequence[str]) -> DataError:
+    return DataError(
+        f"{table.name}: several columns hold dates",
+        got=", ".join(dated),
+        do="name the one of the steps' times: " + " or ".join(f"time={column!r}" for column in dated[:3]),
+        shell="name the one of the steps' times: add "
+        + " or ".join(f"--set {_quoted('time', column)}" for column in dated[:3])
+        + "; then --set ignore=... leaves others out",
+    )
 
 
 def _is_dated(table: Table, column: str) -> bool:
@@ -143,7 +150,10 @@ def _labels(table: Table, left: Sequence[str]) -> tuple[str, ...]:
 
 def _is_id(table: Table, column: str) -> bool:
     name = column.lower()
-    return name in ID_NAMES or name.endswith(("_id", " id")) or (name in _ROW_NAMES and _counts_rows(table, column))
+    if name in ID_NAMES or name.endswith(("_id", " id")):
+        return True
+    unnamed = not table.has_header and column == table.columns[0] and min(len(table.columns) - 1, len(table) - 2) > 0
+    return (name in _ROW_NAMES or unnamed) and _counts_rows(table, column)
 
 
 def _counts_rows(table: Table, column: str) -> bool:
@@ -153,24 +163,38 @@ def _counts_rows(table: Table, column: str) -> bool:
     return len(values) > 1 and bool((np.diff(values) == 1).all())
 
 
-def _comes_twice(table: Table, time: tuple[str, ...]) -> bool:
-    keys = list(zip(*map(table.texts, time), strict=True))
-    return len(set(keys)) < len(keys)
+def _check_one_series(table: Table, time: tuple[str, ...], named: SeriesRoles) -> None:
+    """Refuse a table in which another column tells rows of the same time apart."""
+    seen: set[tuple[str, ...]] = set()
+    twice = next((key for key in zip(*map(table.texts, time), strict=True) if key in seen or seen.add(key)), None)
+    if twice is None:
+        return
+    left = [column for column in table.columns if column not in time and column not in named.ignored]
+    clock = next((column for column in left if column.lower() in _CALENDAR and _tells_apart(table, time, column)), "")
+    if clock:
+        times = ",".join((*time, clock))
+        raise DataError(
+            f"{table.name}: times come more than once, and {clock!r} may hold the time of day",
+            got=f"{' '.join(twice)!r} in several rows of {','.join(time)!r}",
+            do=f"name both columns: time={times!r}",
+            shell=f"name both columns: add --set {_quoted('time', times)}",
+        )
+    first = [column for column in left if _is_id(table, column)]
+    ids = [column for column in dict.fromkeys((*first, *left)) if _tells_apart(table, time, column)]
+    if ids:
+        raise _asks_for_id(table, time, ids[0], " ".join(twice), named)
+    # Otherwise the rows are a fault, which is told with its lines where they are put in order.
 
 
-def _asks_for_id(table: Table, time: tuple[str, ...], ids: Sequence[str], targets: Sequence[str]) -> DataError:
-    whole = [column for column in (*ids, *targets) if _tells_apart(table, time, column)]
-    id_column = whole[0] if whole else "COLUMN"
-    target = ",".join(column for column in targets if column != id_column) or "COLUMN"
-    times = ",".join(time)
+def _asks_for_id(table: Table, time: tuple[str, ...], id: str, twice: str, named: SeriesRoles) -> DataError:
+    left = [column for column in _left(table, named, time) if column != id and table.is_numeric(column)]
+    times, target = ",".join(time), ",".join(named.target or left) or "COLUMN"
     return DataError(
         f"{table.name}: times come more than once, so that the table may hold several series",
-        got=f"{table.texts(time[0])[0]!r} in several rows of {times!r}",
-        do=f"name the column that tells them apart: id={id_column!r}, time={times!r}, target={target!r}; "
-        f"or, where another column holds the time of day, time='{times},COLUMN'",
+        got=f"{twice!r} in several rows of {times!r}",
+        do=f"name the column that tells them apart: id={id!r}, time={times!r}, target={target!r}",
         shell="name the column that tells them apart: add "
-        f"--set {_quoted('id', id_column)} --set {_quoted('time', times)} --set {_quoted('target', target)}; "
-        f"or, where another column holds the time of day, --set {_quoted('time', f'{times},COLUMN')}",
+        f"--set {_quoted('id', id)} --set {_quoted('time', times)} --set {_quoted('target', target)}",
     )
 
 

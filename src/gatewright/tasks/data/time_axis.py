@@ -1,7 +1,7 @@
 """When the steps of a series were: dates with their frequency, numbers of steps, or labels."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -22,7 +22,7 @@ class TimeAxis:
 
     `values` (steps,) are datetime64[us], or float64 where steps have numbers, or texts that are labels. `frequency` is
     a pandas offset alias such as "D", "MS" or "15min", and None where steps are irregular or are not dates. `form` is
-    how the file writes its dates, as strftime does.
+    how the file writes its dates, as strftime does; `holidays` counts business days that are no steps.
     """
 
     values: NDArray[Any]
@@ -30,6 +30,7 @@ class TimeAxis:
     column: str = ""
     form: str = "%Y-%m-%d"
     zone: str | None = None
+    holidays: int = 0
 
     def __len__(self) -> int:
         return len(self.values)
@@ -46,7 +47,8 @@ class TimeAxis:
             kind = "numbers of steps" if self.values.dtype.kind == "f" else "labels, in the order of the file"
             return f"{self.column} ({kind})"
         zone = f", {self.zone}" if self.zone else ""
-        return f"{self.column} ({frequency_in_words(self.frequency)}{zone})"
+        holidays = f"; {self.holidays} without a row are taken as holidays" if self.holidays else ""
+        return f"{self.column} ({frequency_in_words(self.frequency)}{zone}{holidays})"
 
     def continued(self, steps: int) -> NDArray[Any]:
         """The times of the next steps (steps,): dates at the frequency, or numbers at the same distance.
@@ -75,7 +77,7 @@ class TimeAxis:
 
     def take(self, places: Any) -> Self:
         """Those steps."""
-        return type(self)(self.values[places], self.frequency, self.column, self.form, self.zone)
+        return replace(self, values=self.values[places])
 
     def to_json(self) -> dict[str, Any]:
         """What a model file keeps of it: column, frequency and form, not the times."""
@@ -92,5 +94,14 @@ def frequency_in_words(alias: str | None) -> str:
     count, unit, _ = matched.groups()
     if not count:
         return _WORDS.get(unit, alias)
-    units = {"h": "hours", "min": "minutes", "s": "seconds", "D": "days", "W": "weeks", "MS": "months", "ME": "months"}
+    units = {
+        "ms": "ms",
+        "h": "hours",
+        "min": "minutes",
+        "s": "seconds",
+        "D": "days",
+        "W": "weeks",
+        "MS": "months",
+        "ME": "months",
+    }
     return f"every {count} {units[unit]}" if unit in units else alias
