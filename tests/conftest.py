@@ -19,6 +19,8 @@ isolation.enter(_FOLDER)
 import numpy as np  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
+from tests.quick_runs import quick_run  # noqa: E402, F401 (a fixture)
+
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None, print_blob=True)
 settings.register_profile("explore", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile("fixed")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gatewright.cli.results import argument, show_samples
+from gatewright.cli.results import argument, show_result, show_samples
 from gatewright.tasks.recipe import Expected
+from gatewright.tasks.recipes import RECIPES
 from gatewright.terminal import Terminal
 from tests.cli.conftest import Said
-from tests.tasks.own_data import small_reviews, small_table
+from tests.quick_runs import QuickRun
 from tests.tasks.small import WORDS
 
 Invoke = Callable[..., Said]
@@ -40,30 +41,20 @@ def typed(line: str) -> list[str]:
     return words
 
 
-@pytest.mark.parametrize(
-    ("recipe", "made", "settings"),
-    [
-        ("text", small_prose, "hidden=4 epochs=1"),
-        ("words", small_prose, "hidden=4 epochs=1"),
-        ("sentiment", small_reviews, "hidden=4 epochs=1"),
-        ("series", small_table, "hidden=4 epochs=1"),
-    ],
-)
+@pytest.mark.parametrize("name", RECIPES)
 def test_what_is_printed_after_training(
-    recipe: str, made: Callable[[Path], str], settings: str, here: Path, invoke: Invoke
+    name: str, quick_run: QuickRun, invoke: Invoke, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (here / "own data").mkdir()
-    source = made(here / "own data")
-    chosen = [word for setting in settings.split() for word in ("--set", setting)]
-    code, out, messages = invoke("train", recipe, "--quick", "--data", source, *chosen, "--out", here / "a run")
-    assert code == 0, messages
-    lines = out.splitlines()
+    result, folder = quick_run(name)
+    show_result(Terminal(soft_wrap=True, width=80), result, folder)
+    lines = capsys.readouterr().out.splitlines()
     shown = [line for line in lines if not line.startswith(("model:", "curves:", "confusion:", "next:"))]
     assert max(map(len, shown)) <= 80
     words = typed(next(line for line in lines if line.startswith("next:")).removeprefix("next:").strip())
-    assert "sst2" not in words
-    code, _, messages = invoke(*words)
-    assert (code, messages) == (0, "")
+    code, out, messages = invoke(*words)
+    assert code == 0, messages
+    assert out or "--out" in words
+    assert "error" not in messages
 
 
 def test_the_best_settings_can_be_trained_with(here: Path, invoke: Invoke) -> None:

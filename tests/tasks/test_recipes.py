@@ -1,8 +1,6 @@
 """The recipes: what they are made of, and that each goes the whole way at its quick size."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,39 +20,14 @@ from gatewright.tasks.recipes.digits import Digits
 from gatewright.tasks.recipes.text import Text
 from gatewright.tasks.training import Result, train
 from tests.paths import ROOT
-from tests.tasks.own_data import OWN_DATA
+from tests.quick_runs import QuickRun
 from tests.tasks.small import QUIET, WORDS, small_recipe, small_text
-
-Trained = Callable[[str], tuple[Result, Path]]
-
-QUICKER = {
-    "adding": ["epochs=6"],
-    "digits": ["epochs=1", "hidden=16"],
-    "images": ["validation=10", "hidden=16"],
-    "longlag": ["epochs=2", "iterations=4", "hidden=8", "lag=5"],
-    "music": ["hidden=16"],
-    "sentiment": ["hidden=8", "epochs=1", "words=20"],
-    "sequences": ["hidden=16"],
-    "series": ["epochs=1", "history=24"],
-    "speakers": ["hidden=16"],
-    "text": ["tokens=10000", "epochs=1", "hidden=32"],
-    "words": ["epochs=1", "hidden=16", "words=200", "batch=4"],
-}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def run(quick_run: QuickRun) -> QuickRun:
     """A finished run of a recipe at a quick size, trained when it is first asked for."""
-
-    @cache
-    def trained(name: str) -> tuple[Result, Path]:
-        made = recipes.get(name).configured(QUICKER[name], quick=True)
-        folder = tmp_path_factory.mktemp(name)
-        source = OWN_DATA[name](folder) if name in OWN_DATA else None
-        out = tmp_path_factory.mktemp(f"{name}-run") / "run"
-        return train(made, out=out, source=source, console=QUIET), out
-
-    return trained
+    return quick_run
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +38,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
-def test_the_whole_way(name: str, run: Trained) -> None:
+def test_the_whole_way(name: str, run: QuickRun) -> None:
     result, folder = run(name)
     assert result.recipe == name
     assert result.parameters == sum(one.numel() for one in load_model(folder).network.parameters())
@@ -143,7 +116,7 @@ class TestAdding:
         np.testing.assert_array_equal(noisy.targets, clean.targets)
         assert 0.05 < np.abs(noisy.inputs - clean.inputs).mean() < 0.1
 
-    def test_1024_and_16(self, run: Trained) -> None:
+    def test_1024_and_16(self, run: QuickRun) -> None:
         result, folder = run("adding")
         assert result.metrics["20 bits"]["exact"] > 0.99
         model = load_model(folder)
@@ -151,7 +124,7 @@ class TestAdding:
         assert add(model, 0, 0) == 0
         assert add(model, 1023, 1) == 1024
 
-    def test_only_a_model_of_it_adds(self, run: Trained) -> None:
+    def test_only_a_model_of_it_adds(self, run: QuickRun) -> None:
         with pytest.raises(OptionError) as caught:
             add(load_model(run("digits")[1]), 1, 2)
         assert str(caught.value) == (
