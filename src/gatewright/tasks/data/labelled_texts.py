@@ -229,12 +229,12 @@ class Texts:
 
 
 def read_texts(source: object, columns: TextColumns | None = None, usual: Mapping[str, str] | None = None) -> Texts:
-    """The texts of a list, of a table's column of texts, of the lines of a .txt file, or of a folder of .txt files.
+    """The texts of a list or array, a table's column of texts, the lines of a .txt file, or a folder of .txt files.
 
     A table's column is `columns.text`, or that of the training data (`usual`), or inferred; labels are not read.
     """
     columns = columns or TextColumns()
-    if isinstance(source, list | tuple):
+    if not is_frame(source) and hasattr(source, "__len__") and not isinstance(source, str | bytes):
         texts = [str(text) for text in cast("Sequence[object]", source)]
         return Texts(texts, {"line": range(1, len(texts) + 1)})
     if not is_frame(source):

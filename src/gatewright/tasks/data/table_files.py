@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,16 +133,14 @@ def _json_object(path: Path, number: int, line: str) -> dict[str, str]:
             expected='an object such as {"text": "...", "label": "..."}',
             got=line.strip()[:60],
         )
-    return {str(key): _json_text(path, number, str(key), value) for key, value in content.items()}
+    return {str(key): _json_text(value) for key, value in cast("dict[str, object]", content).items()}
 
 
-def _json_text(path: Path, number: int, key: str, value: object) -> str:
-    if isinstance(value, list | dict):
-        raise DataError(
-            f"{path}, line {number}, {key!r}: a value of a table is a text or a number",
-            got=json.dumps(value)[:60],
-        )
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+def _json_text(value: object) -> str:
+    """A value as a field of a table: lists and objects stay JSON, and are refused where numbers or labels are read."""
+    if isinstance(value, str) or value is None:
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _parquet(path: Path) -> TableContent:

@@ -1,5 +1,6 @@
 """Which column of a table is what: as settings name them, or inferred where that is safe, and said in a line."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -67,11 +68,11 @@ def series_roles(table: Table, settings: SeriesColumns) -> SeriesRoles:
 
 def _named(table: Table, settings: SeriesColumns) -> SeriesRoles:
     named = SeriesRoles(
-        listed(settings.time) if settings.time not in table.columns else (settings.time,),
-        listed(settings.target),
-        listed(settings.covariates),
+        _named_columns(table, settings.time),
+        _named_columns(table, settings.target),
+        _named_columns(table, settings.covariates),
         settings.id,
-        listed(settings.ignore),
+        _named_columns(table, settings.ignore),
     )
     for role in ("time", "target", "covariates"):
         table.require(getattr(named, role), role)
@@ -216,8 +217,12 @@ def _asks_for_target(table: Table, time: tuple[str, ...], unused: Sequence[str],
 
 
 def _quoted(setting: str, value: str) -> str:
-    text = f"{setting}={value}"
-    return f"'{text}'" if any(sign in value for sign in " '\"$&();|<>*?") else text
+    return shlex.quote(f"{setting}={value}")
+
+
+def _named_columns(table: Table, text: str) -> tuple[str, ...]:
+    """The columns that a setting names; a name may hold a comma itself."""
+    return (text,) if text in table.columns else listed(text)
 
 
 def text_roles(
@@ -230,7 +235,7 @@ def text_roles(
     """
     usual = {role: name for role, name in (usual or {}).items() if name in table.columns}
     settings = TextColumns(text=settings.text or usual.get("text", ""), label=settings.label or usual.get("label", ""))
-    texts = (settings.text,) if settings.text in table.columns else listed(settings.text)
+    texts = _named_columns(table, settings.text)
     table.require(texts, "text")
     table.require([settings.label] if settings.label else [], "label")
     if texts and (settings.label or not labelled):
@@ -257,7 +262,7 @@ def _texts(table: Table, label: str) -> tuple[str, ...]:
     known = [column for column in left if column.lower() in TEXT_NAMES]
     if len(known) == 1:
         return (known[0],)
-    worded = [column for column in known or left if _is_worded(table, column)]
+    worded = _worded(table, label)
     if len(worded) == 1:
         return (worded[0],)
     return (left[0],) if len(left) == 1 and not _few_values(table, left[0]) else ()
@@ -268,19 +273,27 @@ def _few_values(table: Table, column: str) -> bool:
     return len(set(texts)) <= max(2, len(texts) // 4)
 
 
-def _is_worded(table: Table, column: str) -> bool:
-    texts = table.texts(column)
-    return not _few_values(table, column) and sum(" " in text.strip() for text in texts) * 2 > len(texts)
+def _worded(table: Table, label: str) -> list[str]:
+    """The columns of several words in most rows, those with a well-known name if there are any."""
+    left = [column for column in table.columns if column != label]
+    known = [column for column in left if column.lower() in TEXT_NAMES]
+    return [column for column in known or left if _is_worded(table.texts(column))]
+
+
+def _is_worded(texts: Sequence[str]) -> bool:
+    return len(set(texts)) > len(texts) // 4 and sum(" " in text.strip() for text in texts) * 2 > len(texts)
 
 
 def _asks_for_text(table: Table, texts: Sequence[str], label: str, *, labelled: bool) -> DataError:
     wanted = "the columns of the texts and of the labels" if labelled else "the column of the texts"
-    text = ",".join(texts) or "COLUMN"
-    command = f"--set {_quoted('text', text)}" + f" --set {_quoted('label', label or 'COLUMN')}" * labelled
+    text = ",".join(texts or _worded(table, label)[:1]) or "COLUMN"
+    left = [column for column in table.columns if column != text and _few_values(table, column)]
+    label = label or next(iter(left), "COLUMN")
+    command = f"--set {_quoted('text', text)}" + f" --set {_quoted('label', label)}" * labelled
     return DataError(
         f"{table.name} does not show which are {wanted}",
         got=", ".join(table.columns)[:200],
-        do=f"name them: text={text!r}" + f", label={label or 'COLUMN'!r}" * labelled,
+        do=f"name them: text={text!r}" + f", label={label!r}" * labelled,
         shell=f"name them: add {command}",
     )
 
