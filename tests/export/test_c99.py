@@ -85,6 +85,25 @@ def test_a_whole_model(name: str, weights: str, tmp_path: Path, rng: np.random.G
     assert (files.header, files.source) == (tmp_path / "model.h", tmp_path / "model.c")
 
 
+@pytest.mark.parametrize("sizes", [Sizes(3, 9, classes=tuple("abcdefghi")), Sizes(3, 2)], ids=["classes", "numbers"])
+def test_a_step_reads_a_patch(sizes: Sizes, tmp_path: Path, rng: np.random.Generator) -> None:
+    made = recipes.get("sequences").configured(["patch=4", "directions=forward", "hidden=7"])
+    torch_network = made.network(sizes, read_cell(made.cell)).eval()
+    for one in torch_network.buffers():
+        one.copy_(torch.rand(one.shape) + 0.5)
+    model = Model(made, sizes, torch_network)
+    network = read_network(as_model_file(model))
+    inputs = rng.normal(size=(12, 1, 3)).astype("float32")
+    files = gw.export.c99(model, tmp_path / "model.c")
+    got = run_in_c(files, network, inputs.reshape(3, 1, 12))
+    with torch.no_grad():
+        want = [torch_network(torch.from_numpy(inputs[:end]))[0][0].numpy() for end in (4, 8, 12)]
+    assert_parity(got, np.stack(want), dtype="float32", steps=12)
+    assert "12 numbers as they were measured: 4 steps, the 3 numbers of the first one first" in " ".join(
+        files.header.read_text().replace(" *", "").split()
+    )
+
+
 QUICK = {
     "adding": ["epochs=1", "hidden=8"],
     "digits": ["epochs=1", "hidden=8"],

