@@ -22,6 +22,7 @@ QUICKER = {
     "sequences": ["hidden=16"],
     "series": ["epochs=1", "history=24"],
     "speakers": ["hidden=16"],
+    "tagging": ["epochs=2", "hidden=8"],
     "text": ["tokens=10000", "epochs=1", "hidden=32"],
     "words": ["epochs=1", "hidden=16", "words=200", "batch=4"],
 }

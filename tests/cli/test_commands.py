@@ -120,7 +120,7 @@ def test_the_help_of_what_is_no_recipe(said) -> None:
             ("train", "ading"),
             (
                 f"error: there is no recipe named 'ading'\n  expected: one of {', '.join(RECIPES)}\n"
-                "  do: did you mean adding?\n"
+                "  do: did you mean adding or tagging?\n"
             ),
         ),
         (

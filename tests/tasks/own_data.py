@@ -58,6 +58,14 @@ def small_words(folder: Path) -> str:
     return str(put(folder / "data.txt", (WORDS * 60).encode()))
 
 
+def small_tags(folder: Path) -> str:
+    """60 sentences of names and places with tags of entities, in two columns."""
+    places = ("Oslo B-LOC", "New B-LOC\nYork I-LOC", "Rome B-LOC")
+    names = ("Ada B-PER", "Kurt B-PER\nGödel I-PER")
+    sentences = (f"{names[place % 2]}\nsaw O\n{places[place % 3]}\n. O\n" for place in range(60))
+    return str(put(folder / "tags.conll", "\n".join(sentences).encode()))
+
+
 OWN_DATA: Mapping[str, Callable[[Path], str]] = {
     "images": small_images,
     "music": small_music,
@@ -65,5 +73,6 @@ OWN_DATA: Mapping[str, Callable[[Path], str]] = {
     "sequences": small_series,
     "series": small_table,
     "speakers": small_series,
+    "tagging": small_tags,
     "words": small_words,
 }

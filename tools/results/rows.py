@@ -104,6 +104,7 @@ ROWS = (
     Row("series", "series", _FORECASTS),
     Row("series-sunspots", "series", _FORECASTS, ("preset=sunspots",)),
     Row("series-etth1", "series", _FORECASTS, ("preset=etth1",)),
+    Row("tagging", "tagging", (_accuracy(0.95, AIM, "parts of speech"),)),
     Row("longlag", "longlag", (_loss(5.3e-5, BAI, "GRU"),)),
     Row(
         "longlag-copy",

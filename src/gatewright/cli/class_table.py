@@ -17,7 +17,7 @@ def show_classes(console: Terminal, report: "ClassReport", part: str) -> None:
     """A row for each class and one for their averages; of many classes those with the lowest F1."""
     from gatewright.tasks.numbers import spell
 
-    names = list(report.classes)
+    names = list(report.scores)
     if len(names) > _MOST_ROWS:
         names = sorted(names, key=lambda name: report.scores[name]["f1"])[: _MOST_ROWS - 2]
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -31,10 +31,10 @@ def show_classes(console: Terminal, report: "ClassReport", part: str) -> None:
         values = (spell(scores[score]) for score in ("precision", "recall", "f1"))
         table.add_row(_short(name), *values, f"{int(scores['examples']):,}", other)
     averages = (spell(report.macro[score]) for score in ("precision", "recall", "f1"))
-    table.add_row("macro average", *averages, f"{int(report.confusion.sum()):,}", "")
+    table.add_row("macro average", *averages, f"{sum(int(one['examples']) for one in report.scores.values()):,}", "")
     console.print(table)
     if len(names) < len(report.classes):
-        console.print(f"shown are the {len(names)} classes of {len(report.classes)} with the lowest F1")
+        console.print(f"shown are the {len(names)} classes of {len(report.scores)} with the lowest F1")
 
 
 def _short(name: str, longest: int = _LONGEST) -> str:

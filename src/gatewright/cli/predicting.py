@@ -103,8 +103,16 @@ def _answer_lines(predictor: "Predictor", options: Mapping[str, Any], output: Pa
             writer = csv.DictWriter(line, row, lineterminator="\n")
             if number == 0:
                 writer.writeheader()
-            writer.writerow({name: f"{one:.9g}" if isinstance(one, float) else one for name, one in row.items()})
+            writer.writerow({name: _cell(one) for name, one in row.items()})
             print_text(line.getvalue(), end="")
+
+
+def _cell(value: object) -> object:
+    """A value of a row of CSV: a list of texts with spaces between, any other list as JSON."""
+    if isinstance(value, list):
+        texts: list[Any] = value
+        return " ".join(texts) if all(isinstance(one, str) for one in texts) else json.dumps(texts, ensure_ascii=False)
+    return f"{value:.9g}" if isinstance(value, float) else value
 
 
 def _rows(predictor: "Predictor", options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

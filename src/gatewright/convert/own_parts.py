@@ -134,6 +134,11 @@ def _encoder(encoding: str, arrays: Sequence[NDArray[Any]], settings: Said) -> l
             return [Embedding(arrays[0])]
         case "standardised":
             return [Scale(arrays[0], arrays[1])]
+        case "embedding-sum":
+            raise ConversionError(
+                "the model reads several symbols a step, and no framework's file holds a sum of embeddings as a part",
+                do="export the whole model as ONNX: gatewright export MODEL FILE.onnx",
+            )
         case "one-hot":
             if not _VALID["symbols"](settings.get("inputs")):
                 raise ConversionError("the model does not say how many symbols it knows")

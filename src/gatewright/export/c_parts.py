@@ -87,6 +87,14 @@ def parts_of(network: Network) -> tuple[Part, ...]:
             do=f"export it as ONNX, or its layer alone with layer={record.name!r}",
             shell=f"export it as ONNX, or its layer alone with {shlex.join(['--layer', record.name])}",
         )
+    if network.columns:
+        raise OptionError(
+            "a model that reads several symbols a step is not written as C, whose code reads one",
+            expected="a model that reads numbers, or one symbol a step",
+            got=", ".join(network.columns),
+            do=f"export it as ONNX, or its layer alone with layer={record.name!r}",
+            shell=f"export it as ONNX, or its layer alone with {shlex.join(['--layer', record.name])}",
+        )
     if record.bidirectional:
         raise OptionError(
             f"layer {record.name!r} ({record.trace.name}) is bidirectional, so it cannot run step by step",

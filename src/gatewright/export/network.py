@@ -18,7 +18,7 @@ from gatewright.packing import tensor_name, unpacked
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
-Encoding = Literal["values", "standardised", "one-hot", "embedding"]
+Encoding = Literal["values", "standardised", "one-hot", "embedding", "embedding-sum"]
 Pooling = Literal["each step", "last", "mean", "max"]
 DTYPES = ("float32", "float64")
 
@@ -45,16 +45,17 @@ class Network:
     pool: Pooling = "each step"
     patch: int = 1  # the steps that the layer reads as one
     patches: Arrays | None = None  # {"weight": (features, patch * input), "bias": (features,)} of several steps
-    encoder: Arrays | None = None  # {"weight"} of an embedding, {"mean", "deviation"} of what standardises
+    encoder: Arrays | None = None  # {"weight"} of an embedding (or several), {"mean", "deviation"} of what standardises
     head: Arrays | None = None  # {"weight": (outputs, features), "bias": (outputs,)}
     symbols: int = 0  # that a one-hot encoding knows
+    columns: tuple[str, ...] = ()  # the names of the symbols of one step, where it has several
     about: Mapping[str, Any] | None = None  # task, vocabulary, classes: what a person must know of the numbers
     forecast: Forecast | None = None  # around all of this, where it corrects a naive forecast
 
     @property
     def reads_symbols(self) -> bool:
         """Whether the input is whole numbers."""
-        return self.encode in ("one-hot", "embedding")
+        return self.encode in ("one-hot", "embedding", "embedding-sum")
 
     @property
     def directions(self) -> int:
@@ -228,6 +229,7 @@ def _whole(model: ModelFile, said: Mapping[str, Any]) -> Network:
             encoder={key: tensors[f"encode.{key}"] for key in ENCODERS[said["encoding"]]},
             head=head_of(tensors),
             symbols=model.settings["inputs"],
+            columns=tuple(said["columns"]) if said["encoding"] == "embedding-sum" else (),
             about={"task": model.task, "vocabulary": model.vocabulary, "classes": model.settings.get("classes")},
             forecast=forecast_of(_recipe(model), tensors) if "forecasts" in said else None,
         )

@@ -82,7 +82,8 @@ def _lengths(steps: int, batch: int, generator: np.random.Generator) -> Array:
 
 def _inputs(network: Network, steps: int, batch: int, generator: np.random.Generator) -> Array:
     if network.reads_symbols:
-        return generator.integers(0, network.symbols, (steps, batch))
+        columns = [len(network.columns)] if network.columns else []
+        return generator.integers(0, network.symbols, (steps, batch, *columns))
     numbers = generator.normal(size=(steps, batch, network.input_size))
     if network.forecast:
         numbers = network.forecast.mean + network.forecast.deviation * numbers

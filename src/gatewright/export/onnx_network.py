@@ -71,10 +71,12 @@ class _Builder:
         """What goes in, time first."""
         network, graph = self.network, self.graph
         if network.reads_symbols:
-            doc = f"whole numbers from 0 to {network.symbols - 1} ({', '.join(self.leading)})"
-            given = graph.input("input", self.leading, doc, kind=Kind.COUNT)
+            extents: tuple[Extent, ...] = (*self.leading, *([len(network.columns)] if network.columns else []))
+            doc = f"whole numbers from 0 to {network.symbols - 1} ({', '.join(map(str, extents))})"
+            doc += f": of each step {', '.join(network.columns)}" if network.columns else ""
+            given = graph.input("input", extents, doc, kind=Kind.COUNT)
         else:
-            extents: tuple[Extent, ...] = (*self.leading, network.input_size)
+            extents = (*self.leading, network.input_size)
             given = graph.input("input", extents, f"features ({', '.join(map(str, extents))})")
         return self._exchanged(given)
 
@@ -90,6 +92,9 @@ class _Builder:
         match network.encode:
             case "embedding":
                 return graph.emit("Gather", encoder["weight"], given, ndim=3, axis=0)
+            case "embedding-sum":
+                vectors = graph.emit("Gather", encoder["weight"], given, ndim=4, axis=0)
+                return graph.reduce("ReduceSum", vectors, (2,))
             case "one-hot":
                 return self._one_hot(given)
             case "standardised":

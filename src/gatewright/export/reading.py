@@ -79,6 +79,8 @@ def _encoded(network: Network, inputs: Array) -> Array:
     match network.encode:
         case "embedding":
             return encoder["weight"][inputs]
+        case "embedding-sum":
+            return encoder["weight"][inputs].sum(2)
         case "one-hot":
             return np.eye(network.symbols, dtype=network.dtype)[inputs]
         case "standardised":

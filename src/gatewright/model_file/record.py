@@ -15,6 +15,7 @@ ENCODERS: Mapping[str, tuple[str, ...]] = {
     "standardised": ("mean", "deviation"),
     "one-hot": (),
     "embedding": ("weight",),
+    "embedding-sum": ("weight",),
 }
 """The tensors `encode.NAME` of each way to encode what a network reads, by what settings call it."""
 

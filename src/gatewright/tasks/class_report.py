@@ -23,21 +23,29 @@ class ClassReport:
 
     classes: tuple[str, ...]
     confusion: Counts
+    unscored: str = ""  # a row and column that is no class: what is none, such as tokens outside of entities
 
     @cached_property
     def scores(self) -> Mapping[str, Mapping[str, float]]:
         """By class: precision, recall, f1, and the number of its examples."""
-        values = self._scored(labels=range(len(self.classes)), average=None)
+        places = [place for place, name in enumerate(self.classes) if name != self.unscored]
+        values = self._scored(labels=places, average=None)
         examples = self.confusion.sum(1)
         return {
-            name: {**{score: float(values[row][place]) for row, score in enumerate(_SCORES)}, "examples": int(count)}
-            for place, (name, count) in enumerate(zip(self.classes, examples, strict=True))
+            self.classes[place]: {
+                **{score: float(values[row][column]) for row, score in enumerate(_SCORES)},
+                "examples": int(examples[place]),
+            }
+            for column, place in enumerate(places)
         }
 
     @cached_property
     def macro(self) -> Mapping[str, float]:
         """The means over the classes of precision, recall and f1."""
-        return dict(zip(_SCORES, map(float, self._scored(average="macro")[:3]), strict=True))
+        there = np.flatnonzero(self.confusion.any(0) | self.confusion.any(1)).tolist()
+        labels = [place for place in there if self.classes[place] != self.unscored]
+        means = self._scored(labels=labels, average="macro")[:3] if labels else (0, 0, 0)
+        return dict(zip(_SCORES, map(float, means), strict=True))
 
     def _scored(self, **options: Any) -> Any:
         from sklearn.metrics import precision_recall_fscore_support
@@ -63,14 +71,16 @@ class ClassReport:
             "classes": {name: dict(values) for name, values in self.scores.items()},
             "macro": dict(self.macro),
             "confusion": [[*pair, count] for pair, count in zip(names, counts, strict=True)],
+            "unscored": self.unscored,
         }
 
     @classmethod
     def restored(cls, kept: Mapping[str, Any]) -> Self:
         """The report that `kept` gave."""
-        classes = tuple(kept["classes"])
+        unscored = str(kept.get("unscored", ""))
+        classes = (*kept["classes"], *([unscored] if unscored else []))
         places = {name: place for place, name in enumerate(classes)}
         confusion = np.zeros((len(classes), len(classes)), np.int64)
         for true, predicted, count in kept["confusion"]:
             confusion[places[true], places[predicted]] = count
-        return cls(classes, confusion)
+        return cls(classes, confusion, unscored)

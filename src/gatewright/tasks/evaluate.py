@@ -37,7 +37,7 @@ class Means:
     def metrics(self, objective: Objective) -> dict[str, float]:
         """The means, and what follows from them."""
         means = {name: total / items for name, (total, items) in self.sums.items() if items}
-        return {**means, **objective.derived(means)} if means else {}
+        return dict(objective.measures(means)) if means else {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def evaluate(model: Model, source: object = None, *, any_scale: bool = False) ->
     if not any_scale:
         scales = (one.get("variables", {}) for one in (model.signature, data.signature))
         check_scales(*scales, source=source_name(model.source if source is None else source))
-    return measure_parts(model.network, model.recipe.objective(), data)
+    return measure_parts(model.network, model.recipe.objective_of(model.sizes), data)
 
 
 def measure_parts(network: nn.Module, objective: Objective, data: Data) -> Evaluation:
@@ -86,9 +86,10 @@ def measure_parts(network: nn.Module, objective: Objective, data: Data) -> Evalu
     classes = data.sizes.classes
     for part in data.measured:
         if isinstance(objective, Classes) and classes:
-            confusion = np.zeros((len(classes), len(classes)), np.int64)
+            names = objective.reported(classes)
+            confusion = np.zeros((len(names), len(names)), np.int64)
             metrics[part] = measure(network, objective, data.parts[part], confusion)
-            reports[part] = ClassReport(classes, confusion)
+            reports[part] = ClassReport(names, confusion, objective.unscored)
             metrics[part]["macro_f1"] = reports[part].macro["f1"]
         else:
             metrics[part] = measure(network, objective, data.parts[part])

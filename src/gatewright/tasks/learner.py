@@ -39,7 +39,7 @@ class Learner(pl.LightningModule):
 
     def __init__(self, recipe: Recipe, network: nn.Module, data: Data) -> None:
         super().__init__()
-        self.recipe, self.network, self.objective = recipe, network, recipe.objective()
+        self.recipe, self.network, self.objective = recipe, network, recipe.objective_of(data.sizes)
         self.means = Means()
         self._batches = data.parts["train"]
         self._state: State = None

@@ -32,6 +32,29 @@ class OneHot(nn.Module):
         return functional.one_hot(inputs, self.symbols).float()
 
 
+_WORD_PLACES = 2  # of the symbols of a step: the word as it is written, and in lower case
+
+
+class SummedEmbedding(nn.Embedding):
+    """Several symbols a step, (time, batch, symbols) -> (time, batch, features): the sum of their vectors.
+
+    The first symbols of the table stand for unknown ones, one for each place of a step. In training, in each step with
+    the probability `word_dropout`, the first two become unknown together: the word as it is, and in lower case.
+    """
+
+    def __init__(self, symbols: int, features: int, *, word_dropout: float) -> None:
+        super().__init__(symbols, features)
+        self.word_dropout = word_dropout
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The sum over the symbols of each step."""
+        if self.training and self.word_dropout:
+            place = torch.arange(input.shape[-1], device=input.device)
+            is_new = torch.rand(*input.shape[:-1], 1, device=input.device) < self.word_dropout
+            input = torch.where(is_new & (place < _WORD_PLACES), place, input)
+        return super().forward(input).sum(-2)
+
+
 class Standardised(nn.Module):
     """Features (time, batch, features), each less its mean and over its deviation; both stay with the weights."""
 
@@ -85,9 +108,11 @@ class Network(nn.Module):
         output_init: str = "torch",
         tied: bool = False,
         patch: int = 1,
+        embedding: int = 64,
+        word_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.encode, features = _encoder(encode, sizes, hidden)
+        self.encode, features = _encoder(encode, sizes, hidden, embedding, word_dropout)
         self.patch = Patches(features, hidden, patch) if patch > 1 else None
         features = hidden if patch > 1 else features
         self.input_dropout = Dropout(input_dropout, per=dropout_per)
@@ -143,7 +168,7 @@ class Network(nn.Module):
         return {name: one for name, one in named if name.startswith("U") and one.dim() > 1}
 
 
-def _encoder(encode: Encoding, sizes: Sizes, hidden: int) -> tuple[nn.Module, int]:
+def _encoder(encode: Encoding, sizes: Sizes, hidden: int, embedding: int, word_dropout: float) -> tuple[nn.Module, int]:
     """What the inputs go through first, and how many features it gives."""
     match encode:
         case "values":
@@ -154,6 +179,8 @@ def _encoder(encode: Encoding, sizes: Sizes, hidden: int) -> tuple[nn.Module, in
             return OneHot(sizes.inputs), sizes.inputs
         case "embedding":
             return nn.Embedding(sizes.inputs, hidden), hidden
+        case "embedding-sum":
+            return SummedEmbedding(sizes.inputs, embedding, word_dropout=word_dropout), embedding
 
 
 def _pool(pool: Pooling, *, bidirectional: bool) -> Pool | None:

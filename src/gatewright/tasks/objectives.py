@@ -32,12 +32,17 @@ class Objective(ABC):
         del means
         return {}
 
+    def measures(self, means: Mapping[str, float]) -> Mapping[str, float]:
+        """What is reported of means: they themselves, and what follows from them."""
+        return {**means, **self.derived(means)}
+
 
 class Classes(Objective):
     """Cross entropy of classes, in nats; targets (batch,) or (time, batch), -100 where there is nothing to learn."""
 
     headline = "accuracy"
     padding = -100
+    unscored: ClassVar[str] = ""  # one of the names that are reported which is no class, but what lies outside of all
 
     def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":
         """-log p of each target that is not padding."""
@@ -50,6 +55,10 @@ class Classes(Objective):
         """Accuracy: 1 where the most probable class is the target."""
         present = batch.targets != self.padding
         return {"accuracy": outputs[present].argmax(-1) == batch.targets[present]}
+
+    def reported(self, classes: tuple[str, ...]) -> tuple[str, ...]:
+        """The names of the rows and columns of `confusion`, of data with those classes."""
+        return classes
 
     def confusion(self, outputs: "Tensor", batch: Any, classes: int) -> "Tensor":
         """How often each class (rows) was taken for each (columns): (classes, classes), int64."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gatewright.tasks.model import Model
     from gatewright.tasks.predict import Predictor
 
-Encoding = Literal["values", "standardised", "one-hot", "embedding"]
+Encoding = Literal["values", "standardised", "one-hot", "embedding", "embedding-sum"]
 Pooling = Literal["each step", "last", "mean", "max"]
 Directions = Literal["both", "forward"]
 Direction = Literal["min", "max"]
@@ -168,6 +168,11 @@ class Recipe(ABC):
     @abstractmethod
     def objective(self) -> Objective:
         """What is made small, and what is reported."""
+
+    def objective_of(self, sizes: Sizes) -> Objective:
+        """The same for data of those sizes, where it has to know the names of the classes."""
+        del sizes
+        return self.objective()
 
     def input_encoding(self) -> Encoding:
         """How the inputs reach the recurrent layers: as the numbers that they are, or as symbols."""

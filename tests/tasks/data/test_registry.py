@@ -39,7 +39,7 @@ def test_an_unknown_name_lists_the_names_and_the_nearest() -> None:
         data_set("TimeMashine")
     assert str(caught.value) == (
         "there is no data set named 'TimeMashine'\n"
-        "  expected: one of airline, arrowhead, basic-motions, etth1, etth2, gun-point, imdb, italy-power-demand, "
+        "  expected: one of airline, arrowhead, basic-motions, etth1, etth2, ewt, gun-point, imdb, italy-power-demand, "
         "japanese-vowels, jsb, mnist, musedata, nottingham, osu-leaf, piano-midi, ptb, python-docs, python-prose, "
         "shakespeare, sst2, sunspots, timemachine\n"
         "  do: did you mean 'timemachine'?"

@@ -32,7 +32,8 @@ class RaggedBatches:
     batches, and shuffles those. pool=1 is plain random batching; the larger a pool, the less padding, and the less
     chance in who meets whom. Without a seed all sequences are one pool and batches come from short to long, which
     suits a part that is only measured. Every batch can be asked for by its place, so a run can go on anywhere; the last
-    pool may leave one batch short. Targets are one number a sequence, or sequences as long as the inputs.
+    pool may leave one batch short. Targets are one number a sequence, or sequences as long as the inputs. `symbols`
+    says that inputs of several numbers a step are numbers of symbols.
     """
 
     carries_state = False
@@ -47,27 +48,29 @@ class RaggedBatches:
         pool: int = 50,
         fill: float = 0,
         target_fill: float = 0,
+        symbols: bool = False,
     ) -> None:
         check_sequences(inputs, targets, batch=batch, pool=pool)
-        self._inputs, self._targets, self._batch = inputs, targets, batch
+        self.inputs, self.targets, self._batch = inputs, targets, batch
         self._fill, self._target_fill = fill, target_fill
+        self._input_dtype = np.int64 if symbols else tensor_dtype(inputs.values)
         self._seed = seed
         self._pool = pool * batch if seed is not None else len(inputs)
         self._order = EpochOrder(len(inputs), seed)
         self._cut: tuple[int, list[Numbers]] | None = None
 
     def __len__(self) -> int:
-        return math.ceil(len(self._inputs) / self._batch)
+        return math.ceil(len(self.inputs) / self._batch)
 
     def batch(self, epoch: int, position: int) -> RaggedBatch:
         """The batch at that place of the epoch."""
         rows = self.rows(epoch)[position]
-        if isinstance(self._targets, Ragged):
-            targets = self._targets.padded(rows, self._target_fill, tensor_dtype(self._targets.values))
+        if isinstance(self.targets, Ragged):
+            targets = self.targets.padded(rows, self._target_fill, tensor_dtype(self.targets.values))
         else:
-            targets = self._targets[rows].astype(tensor_dtype(self._targets))
-        inputs = self._inputs.padded(rows, self._fill, tensor_dtype(self._inputs.values))
-        return RaggedBatch(inputs, targets, self._inputs.lengths[rows])
+            targets = self.targets[rows].astype(tensor_dtype(self.targets))
+        inputs = self.inputs.padded(rows, self._fill, self._input_dtype)
+        return RaggedBatch(inputs, targets, self.inputs.lengths[rows])
 
     def rows(self, epoch: int) -> list[Numbers]:
         """Which sequences each batch of that epoch holds."""
@@ -78,11 +81,11 @@ class RaggedBatches:
 
     def padding_share(self, epoch: int = 0) -> float:
         """Which part of that epoch's batches is padding: from 0, where there is none, to 1."""
-        held = sum(int(self._inputs.lengths[rows].max()) * len(rows) for rows in self.rows(epoch))
-        return 1 - self._inputs.steps / held
+        held = sum(int(self.inputs.lengths[rows].max()) * len(rows) for rows in self.rows(epoch))
+        return 1 - self.inputs.steps / held
 
     def _batches_of(self, epoch: int) -> list[Numbers]:
-        order, lengths = self._order(epoch), self._inputs.lengths
+        order, lengths = self._order(epoch), self.inputs.lengths
         pools = (order[start : start + self._pool] for start in range(0, len(order), self._pool))
         by_length = [pool[np.argsort(lengths[pool], kind="stable")] for pool in pools]
         found = [rows[start : start + self._batch] for rows in by_length for start in range(0, len(rows), self._batch)]

