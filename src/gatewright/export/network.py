@@ -49,7 +49,7 @@ class Network:
     head: Arrays | None = None  # {"weight": (outputs, features), "bias": (outputs,)}
     symbols: int = 0  # that a one-hot encoding knows
     columns: tuple[str, ...] = ()  # the names of the symbols of one step, where it has several
-    about: Mapping[str, Any] | None = None  # task, vocabulary, classes: what a person must know of the numbers
+    about: Mapping[str, Any] | None = None  # task, vocabulary, classes, variables, signature: what the numbers mean
     forecast: Forecast | None = None  # around all of this, where it corrects a naive forecast
 
     @property
@@ -230,7 +230,11 @@ def _whole(model: ModelFile, said: Mapping[str, Any]) -> Network:
             head=head_of(tensors),
             symbols=model.settings["inputs"],
             columns=tuple(said["columns"]) if said["encoding"] == "embedding-sum" else (),
-            about={"task": model.task, "vocabulary": model.vocabulary, "classes": model.settings.get("classes")},
+            about={
+                "task": model.task,
+                "vocabulary": model.vocabulary,
+                **{name: model.settings.get(name) for name in ("classes", "variables", "signature")},
+            },
             forecast=forecast_of(_recipe(model), tensors) if "forecasts" in said else None,
         )
     except LookupError as error:

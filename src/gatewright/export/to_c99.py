@@ -176,7 +176,9 @@ def _remarks(network: Network, stack: Stack, lost: Loss | None) -> Remarks:
         output=_output(network, stack),
         more=[
             *_listed("symbols", about.get("vocabulary")),
+            *_listed("inputs", about.get("variables")),
             *_listed("outputs", about.get("classes")),
+            *_meaning(about.get("signature")),
             *_notes(stack, lost),
         ],
     )
@@ -211,9 +213,22 @@ def _listed(what: str, names: Any) -> list[str]:
     """The names behind the numbers of symbols or outputs, as they may stand in a comment."""
     if not names:
         return []
-    shown = [json.dumps(str(one)).replace("/", "\\u002f") for one in names[:MOST_LISTED]]
+    shown = [_quoted(str(one)) for one in names[:MOST_LISTED]]
     rest = f", ... ({len(names)} in all)" if len(names) > MOST_LISTED else ""
     return [f"The {what} by their numbers, from 0 up:\n" + ", ".join(shown) + rest]
+
+
+def _meaning(signature: Mapping[str, Any] | None) -> list[str]:
+    """How inputs are prepared and outputs read, as it may stand in a comment."""
+    if not signature:
+        return []
+    lines = (f"{_quoted(key)}: {_quoted(value)}" for key, value in signature.items())
+    return ["What inputs and outputs mean:\n" + "\n".join(lines)]
+
+
+def _quoted(value: Any) -> str:
+    """JSON that cannot end a comment."""
+    return json.dumps(value).replace("/", "\\u002f")
 
 
 def _notes(stack: Stack, lost: Loss | None) -> list[str]:

@@ -21,6 +21,10 @@ OPSET = 13
 axes of Squeeze and ReduceSum are operands. Runtimes have had it since 2020."""
 
 
+SIGNATURE = "gatewright.signature"
+"""The entry of a file's metadata with what inputs and outputs mean: a JSON object, as the model file has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
     """What was written."""
@@ -64,7 +68,9 @@ def onnx(
     end of each row cannot be had so; with `states` and `lengths` an LSTM of one direction is the first of two.
 
     What goes in and comes out has the layer's axes, (time, batch, ...) or (batch, time, ...). Dropout and random masks
-    are those of evaluation. The file is held to onnx's checker; its metadata carries the equations.
+    are those of evaluation. The file is held to onnx's checker. Its metadata carries the equations and, of a recipe's
+    model, `vocabulary`, `classes`, `variables` and `gatewright.signature`: JSON that says how inputs are prepared and
+    outputs are read.
 
     Raises OptionError for what cannot be exported, ModelFileError for a file that cannot be read or written, and
     GatewrightError where the package onnx is missing.
@@ -118,6 +124,8 @@ def _metadata(network: Network) -> Mapping[str, str]:
     trace = network.layer.trace
     of_forecast = network.forecast.about if network.forecast else {}
     about = {key: value for key, value in {**(network.about or {}), **of_forecast}.items() if value is not None}
+    if (meaning := about.pop("signature", None)) is not None:
+        about[SIGNATURE] = {key: about[key] for key in ("classes", "variables") if key in about} | dict(meaning)
     plain = {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in about.items()
     }
