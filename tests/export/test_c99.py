@@ -187,6 +187,16 @@ def test_the_header_tells_symbols_and_outputs_in_order_and_ends_no_comment(tmp_p
     assert rest.lstrip().startswith("#ifndef MODEL_H")
 
 
+def test_the_header_tells_variables_and_what_they_mean(tmp_path: Path) -> None:
+    made, sizes = recipes.get("adding").configured(["hidden=5"]), Sizes(2, 1, variables=("first", "a */ second"))
+    meaning = {"input": "bits, the lowest first", "divided_by": 16, "order": [2, 0, 1]}
+    model = Model(made, sizes, made.network(sizes, "gru").eval(), signature=meaning)
+    header = gw.export.c99(model, tmp_path / "m.c").header.read_text()
+    assert ' * The inputs by their numbers, from 0 up:\n * "first", "a *\\u002f second"\n' in header
+    told = ' * "input": "bits, the lowest first"\n * "divided_by": 16\n * "order": [2, 0, 1]\n'
+    assert f" * What inputs and outputs mean:\n{told}" in header
+
+
 def test_equal_models_are_equal_files(tmp_path: Path) -> None:
     layer = layer_of(num_layers=2)
     texts = []

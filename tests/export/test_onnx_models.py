@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from gatewright import model_file
+from gatewright.errors import ModelFileError
 from gatewright.export import onnx
 from gatewright.export.network import read_network
 from gatewright.export.reading import run as read
@@ -179,11 +180,33 @@ def test_a_tied_embedding_is_in_the_file_once(tmp_path: Path) -> None:
 def test_symbols_and_classes_are_told(tmp_path: Path) -> None:
     sizes = Sizes(3, 2, vocabulary=("<unk>", "ä", "b"), classes=("low", "high"))
     made = recipes.get("sentiment").configured(["hidden=5"])
-    written = onnx(Model(made, sizes, made.network(sizes, "gru").eval()), tmp_path / "m.onnx", lengths=True)
+    meaning = {"tokenise": "words", "unknown": 0}
+    model = Model(made, sizes, made.network(sizes, "gru").eval(), signature=meaning)
+    written = onnx(model, tmp_path / "m.onnx", lengths=True)
     said = {one.key: one.value for one in package.load(written.path).metadata_props}
     assert (said["task"], json.loads(said["vocabulary"])) == ("sentiment", ["<unk>", "ä", "b"])
     assert json.loads(said["classes"]) == ["low", "high"]
+    assert json.loads(said["gatewright.signature"]) == {"classes": ["low", "high"], **meaning}
+    assert "variables" not in said
     assert written.inputs["input"] == "whole numbers from 0 to 2 (time, batch)"
+
+
+def test_variables_are_told(tmp_path: Path) -> None:
+    sizes = Sizes(2, 1, variables=("first", "second"))
+    made = recipes.get("adding").configured(["hidden=5"])
+    written = onnx(Model(made, sizes, made.network(sizes, "gru").eval()), tmp_path / "m.onnx")
+    said = {one.key: one.value for one in package.load(written.path).metadata_props}
+    assert json.loads(said["variables"]) == ["first", "second"]
+    assert json.loads(said["gatewright.signature"]) == {"variables": ["first", "second"]}
+
+
+def test_a_signature_that_is_none_is_refused(tmp_path: Path) -> None:
+    sizes = Sizes(2, 1)
+    made = recipes.get("adding").configured(["hidden=5"])
+    kept = Model(made, sizes, made.network(sizes, "gru").eval()).kept()
+    damaged = replace(kept, settings={**kept.settings, "signature": ["what"]})
+    with pytest.raises(ModelFileError, match=r"^the model's signature is no mapping\n  got: \['what'\]$"):
+        onnx(damaged, tmp_path / "m.onnx")
 
 
 PROGRAM = """

@@ -180,3 +180,14 @@ def test_what_cannot_be_scored(characters: Model) -> None:
 def test_a_model_without_a_signature_reads_as_before(words: Model) -> None:
     earlier = replace(words, signature={})
     assert predictor(earlier).score("the dog").tokens == ("the", "dog", "<eos>")
+
+
+def test_a_text_of_one_line_has_no_ends_of_lines(tmp_path: Path) -> None:
+    train(Words.configured(SMALL), out=tmp_path / "run", source=small_words(tmp_path), console=QUIET)
+    model = load_model(tmp_path / "run")
+    assert model.signature["end_of_line"] is None
+    scored = predictor(model).score("the quick dog\njumps")
+    assert scored.tokens == ("the", "quick", "dog", "jumps")
+    assert np.isnan(scored.log_probabilities[0])
+    np.testing.assert_allclose(scored.log_probabilities[1:], by_hand(model, *scored.tokens), rtol=1e-5)
+    assert evaluate(model, str(put(tmp_path / "lines.txt", b"the quick dog\njumps\n" * 20)))["text"]["unknown"] == 0

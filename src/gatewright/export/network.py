@@ -218,6 +218,8 @@ def _recipe(model: ModelFile) -> Any:
 
 def _whole(model: ModelFile, said: Mapping[str, Any]) -> Network:
     record, tensors = _only(model), model.tensors
+    if not isinstance(meaning := model.settings.get("signature", {}), Mapping):
+        raise ModelFileError("the model's signature is no mapping", got=str(meaning)[:80])
     try:
         return Network(
             record,

@@ -26,6 +26,7 @@ from gatewright.tasks.data import (
     read_text,
     source_name,
     split,
+    token_rule,
 )
 from gatewright.tasks.objectives import Symbols
 from gatewright.tasks.recipe import Batches, Data, Encoding, Recipe, Sizes
@@ -232,8 +233,9 @@ class WordModel(LanguageModel):
                 "input": "numbers of words, as the vocabulary has them",
                 "output": "a score for each word to come next; softmax gives probabilities",
                 "tokenise": loaded.tokenise,
+                "token_rule": token_rule(loaded.tokenise),
                 "read": self.read,
-                **({"sentences": loaded.divided} if isinstance(loaded, SentenceText) else {"end_of_line": END_OF_LINE}),
+                **_divisions(loaded),
                 "unknown": 0,
             },
         )
@@ -243,7 +245,9 @@ class WordModel(LanguageModel):
         if source is None:
             return super().evaluation(None, model)
         tokenise = model.signature.get("tokenise")  # None in a file of an earlier version
-        loaded, found = self._loaded(source, tokenise=tokenise, validation=0.0, test=0.0)
+        ends = {"end_of_line": model.signature.get("end_of_line", END_OF_LINE) is not None}
+        options = ends if self.read == "stream" else {}
+        loaded, found = self._loaded(source, tokenise=tokenise, validation=0.0, test=0.0, **options)
         symbols = loaded.vocabulary.symbols
         numbers = self.script(model.sizes).vocabulary.encode(symbols)
         known = {
@@ -285,6 +289,13 @@ class WordModel(LanguageModel):
         if trained:
             return SequentialBatches(part, self.batch, self.steps, random_offset=True, seed=self.seed)
         return _measured(part, self.steps)
+
+
+def _divisions(text: WordText | SentenceText) -> dict[str, str | None]:
+    """What ends sentences or lines; a text of one line knows no end of lines."""
+    if isinstance(text, SentenceText):
+        return {"sentences": text.divided}
+    return {"end_of_line": END_OF_LINE if END_OF_LINE in text.vocabulary else None}
 
 
 def _measured(tokens: Tokens, steps: int) -> SequentialBatches:

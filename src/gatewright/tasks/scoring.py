@@ -181,8 +181,9 @@ class CharacterPredictor(LanguagePredictor):
 class WordPredictor(LanguagePredictor):
     """Tokens are words, divided as the text that the model was trained on, and the ends of lines or sentences.
 
-    In a stream every line ends with "<eos>", the last one too, and "<eos>" is before the first. A model of sentences
-    reads each from "<s>" to "</s>", from a state of zeros.
+    In a stream every line ends with "<eos>", the last one too, and "<eos>" is before the first; a model of a text
+    without lines knows no "<eos>", and does not predict the first word. A model of sentences reads each from "<s>" to
+    "</s>", from a state of zeros.
     """
 
     def parts(self, text: str) -> Iterator[tuple[int | None, list[str]]]:
@@ -195,10 +196,11 @@ class WordPredictor(LanguagePredictor):
                 if words := divide(sentence):
                     yield known.get(START), [*words, END]
             return
-        lines = text.removesuffix("\n").split("\n") if text else []
-        tokens = [token for line in lines for token in (*divide(line), END_OF_LINE)]
+        lines, before = text.removesuffix("\n").split("\n") if text else [], known.get(END_OF_LINE)
+        ends = [] if before is None else [END_OF_LINE]
+        tokens = [token for line in lines for token in (*divide(line), *ends)]
         if tokens:
-            yield known.get(END_OF_LINE), tokens
+            yield before, tokens
 
     def numbers(self, tokens: Sequence[str]) -> Numbers:
         """The numbers of the words."""

@@ -32,7 +32,7 @@ from gatewright.tasks.data.streams import RaggedStreams
 from gatewright.tasks.data.text import CLEANINGS, Splits, clean, read_text, split
 from gatewright.tasks.data.vocabulary import UNKNOWN, CharVocabulary
 from gatewright.tasks.data.word_texts import SentenceText, WordText, load_sentences, load_words, split_sentences
-from gatewright.tasks.data.words import END, END_OF_LINE, START, TOKENISERS, WordVocabulary, tokeniser
+from gatewright.tasks.data.words import END, END_OF_LINE, START, TOKENISERS, WordVocabulary, token_rule, tokeniser
 
 __all__ = [
     "CLEANINGS",
@@ -109,5 +109,6 @@ __all__ = [
     "source_name",
     "split",
     "split_sentences",
+    "token_rule",
     "tokeniser",
 ]

@@ -45,6 +45,17 @@ def tokeniser(name: str) -> Tokeniser:
     return TOKENISERS[name]
 
 
+def token_rule(name: str) -> dict[str, Any]:
+    """What a tokeniser does, for whoever has to do the same.
+
+    `read_as_space` and `tokens` are regular expressions: of what counts as a space, in small or capital letters, and of
+    the tokens; with `lower_case` letters become small in between.
+    """
+    if name == "words":
+        return {"read_as_space": _MARKUP.pattern, "lower_case": True, "tokens": _WORD.pattern}
+    return {"read_as_space": "", "lower_case": False, "tokens": r"\S+"}
+
+
 class WordVocabulary:
     """The words that have a number; 0 is "<unk>", which stands for all others.
 

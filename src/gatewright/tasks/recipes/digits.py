@@ -55,6 +55,7 @@ class Digits(Classifier):
             "rows": 8,
             "columns": 8,
             "pixels": "from 0 (ground) to 16 (ink), divided by 16",
+            "divided_by": INK,
             "order": "rows",
         }
         return Data(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gatewright.tasks.classifier import Classifier
 from gatewright.tasks.data import ImageBatches, LabelledImages, Ragged, load_images
-from gatewright.tasks.data.pictures import Look, border_mean, load_pictures
+from gatewright.tasks.data.pictures import BRIGHTEST, Look, border_mean, load_pictures
 from gatewright.tasks.predict import Examples
 from gatewright.tasks.recipe import Data, Expected, Pooling, Sizes
 from gatewright.tasks.settings import setting
@@ -82,6 +82,7 @@ class Images(Classifier):
             "rows": rows,
             "columns": columns,
             "pixels": "from 0 (black) to 255 (white), divided by 255",
+            "divided_by": BRIGHTEST,
             "order": self.order if pixel_order is None else pixel_order.tolist(),
             "border": round(border_mean(train.images), 3),
         }
