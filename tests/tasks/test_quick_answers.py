@@ -108,7 +108,7 @@ def by_hand_text(run: Run, _: Path) -> Answers:
 
 def by_hand_words(run: Run, _: Path) -> Answers:
     text = "the quick fox"
-    numbers = words_of(run, f"{text} <eos>")  # its own text is one line, so that nothing stands before the first word
+    numbers = words_of(run, text)  # its own text is one line, so that there is no "<eos>", before it or behind
     scores = torch.log_softmax(outputs(run, numbers[:-1])[:, 0], 1).numpy()
     return run.predict([text])["log_probability"][1:], scores[np.arange(len(numbers) - 1), numbers[1:]]
 
