@@ -18,7 +18,7 @@ QUICKER = {
     "images": ["validation=10", "hidden=16"],
     "longlag": ["epochs=2", "iterations=4", "hidden=8", "lag=5"],
     "music": ["hidden=16"],
-    "sentiment": ["hidden=8", "epochs=1", "words=20"],
+    "texts": ["hidden=8", "epochs=1", "words=20"],
     "sequences": ["hidden=16"],
     "series": ["epochs=1", "history=24"],
     "speakers": ["hidden=16"],

@@ -42,6 +42,7 @@ THIRD_PARTY = {
     "pooch": ("tasks",),
     "filelock": ("tasks",),
     "sklearn": ("tasks",),
+    "scipy": ("tasks",),
     "optuna": ("tasks",),
     "sqlalchemy": ("tasks",),
     "joblib": ("tasks",),

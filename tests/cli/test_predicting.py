@@ -64,7 +64,7 @@ def test_what_cannot_be_asked(run: Run, texts: Path, invoke: Invoke) -> None:
     code, _, messages = invoke("predict", run.folder, "--data", texts, "--rolling")
     assert (code, messages.splitlines()[0]) == (
         2,
-        "error: a model of the recipe 'sentiment' has no option 'rolling' for its answers",
+        "error: a model of the recipe 'texts' has no option 'rolling' for its answers",
     )
     code, _, messages = invoke("predict", run.folder, "--data", texts, "--json", "--out", "a.csv")
     assert code == 2
@@ -75,7 +75,7 @@ def test_what_cannot_be_asked(run: Run, texts: Path, invoke: Invoke) -> None:
     code, _, messages = invoke("predict", run.folder, "--data", texts, "--set", "hidden=3")
     assert code == 2
     assert messages == (
-        "error: setting 'hidden' cannot be changed for a trained model of the recipe 'sentiment'\n"
+        "error: setting 'hidden' cannot be changed for a trained model of the recipe 'texts'\n"
         "  expected: one of encoding, header, decimal, text, label\n  do: leave it out\n"
     )
     code, _, messages = invoke("predict", run.folder)

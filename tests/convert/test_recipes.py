@@ -27,7 +27,7 @@ TRAINED: dict[str, tuple[list[str], Callable[[Path], str] | None, list[type]]] =
     "text": (["layers=2", "batch=4", "steps=8", "held_out=0.1", "cell=lstm", "tokens=none"], small_text, [Embedding]),
     "digits": ([f"cell={AFTER}"], None, []),
     "adding": ([f"cell={AFTER}", "layers=2"], None, []),
-    "sentiment": (["words=40", "batch=10", "cell=lstm"], small_reviews, [Embedding]),
+    "texts": (["words=40", "batch=10", "cell=lstm", "ngrams=0", "read=last"], small_reviews, [Embedding]),
     "words": (["batch=4", "steps=8", f"cell={AFTER}"], small_words, [Embedding]),
     "images": (["validation=10", f"cell=recurrent_dropout(0.2)({AFTER})"], small_images, []),
     "speakers": (["batch=8", f"cell=recurrent_dropout(0.3)({AFTER})"], small_series, [Scale]),

@@ -109,7 +109,7 @@ QUICK = {
     "digits": ["epochs=1", "hidden=8"],
     "speakers": ["epochs=1", "hidden=8"],
     "text": ["tokens=10000", "epochs=1", "hidden=8"],
-    "sentiment": ["hidden=8", "epochs=1", "words=20", "directions=forward"],
+    "texts": ["hidden=8", "epochs=1", "words=20", "directions=forward", "ngrams=0"],
 }
 
 

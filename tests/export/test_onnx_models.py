@@ -36,7 +36,7 @@ TRAINED: dict[str, tuple[list[str], Callable[[Path], str] | None]] = {
     "text": (["layers=2", "batch=4", "steps=8", "held_out=0.1", "cell=lstm", "tokens=none"], small_text),
     "digits": ([], None),
     "adding": ([], None),
-    "sentiment": (["words=40", "batch=10"], small_reviews),
+    "texts": (["words=40", "batch=10"], small_reviews),
     "words": (["batch=4", "steps=8"], small_words),
     "images": (["validation=10", "cell=recurrent_dropout(0.2)(gru)"], small_images),
     "speakers": (["batch=8"], small_series),
@@ -184,7 +184,7 @@ def test_symbols_and_classes_are_told(tmp_path: Path) -> None:
     model = Model(made, sizes, made.network(sizes, "gru").eval(), signature=meaning)
     written = onnx(model, tmp_path / "m.onnx", lengths=True)
     said = {one.key: one.value for one in package.load(written.path).metadata_props}
-    assert (said["task"], json.loads(said["vocabulary"])) == ("sentiment", ["<unk>", "ä", "b"])
+    assert (said["task"], json.loads(said["vocabulary"])) == ("texts", ["<unk>", "ä", "b"])
     assert json.loads(said["classes"]) == ["low", "high"]
     assert json.loads(said["gatewright.signature"]) == {"classes": ["low", "high"], **meaning}
     assert "variables" not in said

@@ -69,7 +69,7 @@ def small_tags(folder: Path) -> str:
 OWN_DATA: Mapping[str, Callable[[Path], str]] = {
     "images": small_images,
     "music": small_music,
-    "sentiment": small_reviews,
+    "texts": small_reviews,
     "sequences": small_series,
     "series": small_table,
     "speakers": small_series,

@@ -12,7 +12,7 @@ from gatewright.tasks.evaluate import evaluate
 from gatewright.tasks.learner import Learner
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipe import Sizes
-from gatewright.tasks.recipes.sentiment import Sentiment
+from gatewright.tasks.recipes.texts import ClassifiedTexts
 from gatewright.tasks.training import Result, train
 from tests.tasks.small import QUIET
 
@@ -32,7 +32,7 @@ def reviews(folder: Path, *, count: int = 60, name: str = "reviews.csv") -> str:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
     folder = tmp_path_factory.mktemp("reviews")
-    return train(Sentiment.configured(SMALL), out=folder / "run", source=reviews(folder), console=QUIET), folder
+    return train(ClassifiedTexts.configured(SMALL), out=folder / "run", source=reviews(folder), console=QUIET), folder
 
 
 def test_a_table_of_ones_own_is_learned(run: tuple[Result, Path]) -> None:
@@ -50,12 +50,15 @@ def test_other_texts_are_read_in_the_words_that_are_known(run: tuple[Result, Pat
     Path(other).write_text("".join(f"text {place},{'abc'[place % 3]}\n" for place in range(30)))
     with pytest.raises(DataError) as caught:
         evaluate(model, other)
-    assert str(caught.value) == f"{other} has other classes than the model\n  expected: 2 classes\n  got: a, b, c"
+    assert str(caught.value) == (
+        f"{other} has other classes than the model\n  expected: bad, good\n  got: a, b, c\n"
+        "  do: give texts of the model's classes, or train another model on these"
+    )
 
 
 @pytest.mark.parametrize(("longer", "longest", "texts"), [("cut", 7, 43), ("drop", 8, 22)])
 def test_long_texts_are_cut_or_left_out(longer: str, longest: int, texts: int, tmp_path: Path) -> None:
-    made = Sentiment.configured([f"longer={longer}", f"longest={longest}", "batch=100"])
+    made = ClassifiedTexts.configured([f"longer={longer}", f"longest={longest}", "batch=100"])
     batch = made.data(reviews(tmp_path)).parts["train"].batch(0, 0)
     assert batch.inputs.shape == (min(longest, 8), texts)
     if longer == "drop":
@@ -65,7 +68,7 @@ def test_long_texts_are_cut_or_left_out(longer: str, longest: int, texts: int, t
 def test_no_text_is_short_enough(tmp_path: Path) -> None:
     path = reviews(tmp_path)
     with pytest.raises(DataError) as caught:
-        Sentiment.configured(["longer=drop", "longest=3"]).data(path)
+        ClassifiedTexts.configured(["longer=drop", "longest=3"]).data(path)
     assert str(caught.value) == (
         f"{path} has no text to train on that is short enough\n  expected: one of 3 words at most\n"
         "  got: 8 words in the shortest\n"
@@ -77,18 +80,18 @@ def test_data_that_does_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "texts.csv"
     path.write_text("one,two,three\n1,2,3\n")
     with pytest.raises(DataError) as caught:
-        Sentiment().data(str(path))
+        ClassifiedTexts().data(str(path))
     assert caught.value.in_shell() == (
         f"{path} does not show which are the columns of the texts and of the labels\n  got: one, two, three\n"
         "  do: name them: add --set text=COLUMN --set label=COLUMN"
     )
     path.write_text("text,label\nfine,good\ndull,\n")
     with pytest.raises(DataError, match=r"texts.csv, line 3: the label is missing"):
-        Sentiment().data(str(path))
+        ClassifiedTexts().data(str(path))
 
 
 def test_the_tutorial_is_followed() -> None:
-    made = Sentiment.configured(["preset=tutorial"])
+    made = ClassifiedTexts.configured(["preset=tutorial"])
     torch.manual_seed(0)
     network = made.network(Sizes(100, 2), "gru")
     learner = Learner(made, network, made_data())
@@ -115,8 +118,8 @@ def made_data():
 
 def test_texts_are_read_both_ways_and_forward_where_a_file_is_older(tmp_path: Path) -> None:
     sizes = Sizes(40, 2)
-    assert Sentiment(hidden=8).network(sizes, "gru").recurrent.bidirectional
-    made = Sentiment.configured(["hidden=8", "directions=forward"])
+    assert ClassifiedTexts(hidden=8).network(sizes, "gru").recurrent.bidirectional
+    made = ClassifiedTexts.configured(["hidden=8", "directions=forward"])
     model = Model(made, sizes, made.network(sizes, "gru"), None)
     kept = model.kept()
     older = {name: value for name, value in kept.settings["recipe"].items() if name != "directions"}
@@ -124,3 +127,47 @@ def test_texts_are_read_both_ways_and_forward_where_a_file_is_older(tmp_path: Pa
     read = load_model(tmp_path / "older.safetensors")
     assert not read.network.recurrent.bidirectional
     assert read.recipe == made
+
+
+def test_few_texts_are_learned_in_small_batches(tmp_path: Path) -> None:
+    data = ClassifiedTexts().data(reviews(tmp_path))
+    assert data.fitted == {"batch": 16}
+    assert ClassifiedTexts(batch=32).data(reviews(tmp_path)).fitted == {}
+
+
+def test_the_baseline_is_shown_beside_the_network(run: tuple[Result, Path]) -> None:
+    name = "accuracy of TF-IDF + logistic regression"
+    assert run[0].baselines == {"validation": {name: 1.0}, "test": {name: 1.0}}
+
+
+def test_vectors_of_words_are_the_embedding(tmp_path: Path) -> None:
+    (tmp_path / "words.vec").write_text("film 1 2 3\ngood -1 0.5 4\nelsewhere 0 0 0\n")
+    settings = [*SMALL, "epochs=2", f"vectors={tmp_path / 'words.vec'}"]
+    for freeze in ("no", "yes"):
+        made = ClassifiedTexts.configured([*settings, f"freeze_vectors={freeze}"])
+        data = made.data(reviews(tmp_path))
+        assert data.fitted == {"embedding": 3}
+        assert data.remarks[-1] == f"vectors: {tmp_path / 'words.vec'}, 3 numbers each, for 2 of 39 words"
+        assert made.told_of(data.fitted) == ""
+        train(made, out=tmp_path / freeze, source=reviews(tmp_path), console=QUIET)
+        model = load_model(tmp_path / freeze)
+        row = model.network.encode.weight[(model.sizes.vocabulary or ()).index("film")]
+        assert torch.equal(row, torch.tensor([1.0, 2.0, 3.0])) is (freeze == "yes")
+    (tmp_path / "words.vec").unlink()
+    assert evaluate(model)["test"].keys() == {"loss", "accuracy"}
+
+
+def test_characters_are_symbols(tmp_path: Path) -> None:
+    made = ClassifiedTexts.configured([*SMALL, "epochs=2", "tokenise=characters"])
+    result = train(made, out=tmp_path / "run", source=reviews(tmp_path), console=QUIET)
+    assert result.metrics["test"]["accuracy"] == 1.0
+    assert {"a", " ", "1"} < set(load_model(tmp_path / "run").sizes.vocabulary or ())
+
+
+def test_texts_of_some_of_the_classes_are_measured(run: tuple[Result, Path], tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / "more").mkdir(parents=True)
+    rows = "".join(f'"{GOOD.format(place)}",good\n"{BAD.format(place)}",bad\n' for place in range(20))
+    for part in ("train", "test"):
+        (other / f"{part}.csv").write_text(f"text,label\n{rows}")
+    assert evaluate(load_model(run[1] / "run"), str(other))["test"]["accuracy"] == 1.0

@@ -11,7 +11,7 @@ from gatewright.tasks.answer_files import FORMATS
 from gatewright.tasks.data import Ragged
 from gatewright.tasks.model import load_model
 from gatewright.tasks.predict import ClassPredictor, Predictor, pooled_outputs
-from gatewright.tasks.recipes.sentiment import Sentiment
+from gatewright.tasks.recipes.texts import ClassifiedTexts
 from gatewright.tasks.training import train
 from tests.tasks.own_data import small_reviews
 from tests.tasks.small import QUIET
@@ -22,7 +22,7 @@ TEXTS = ["text number 7", "a text", "number 1 of a text that is longer than most
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     folder = tmp_path_factory.mktemp("reviews")
-    made = Sentiment.configured(["hidden=6", "epochs=1", "words=40"])
+    made = ClassifiedTexts.configured(["hidden=6", "epochs=1", "words=40"])
     train(made, out=folder / "run", source=small_reviews(folder), console=QUIET)
     model = load_model(folder / "run" / "model.safetensors")
     return model.recipe.predictor(model)
@@ -78,7 +78,7 @@ def test_what_cannot_be_asked(predictor: Predictor) -> None:
     with pytest.raises(OptionError) as caught:
         predictor.check_options({"top": 1, "rolling": True})
     assert str(caught.value) == (
-        "a model of the recipe 'sentiment' has no option 'rolling' for its answers\n"
+        "a model of the recipe 'texts' has no option 'rolling' for its answers\n"
         "  expected: one of top\n  do: leave it out"
     )
     with pytest.raises(OptionError) as caught:

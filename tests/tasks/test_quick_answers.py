@@ -86,7 +86,7 @@ def by_hand_music(run: Run, _: Path) -> Answers:
     return run.predict([roll.astype(np.uint8)])["log_likelihood"][1:], expected
 
 
-def by_hand_sentiment(run: Run, _: Path) -> Answers:
+def by_hand_texts(run: Run, _: Path) -> Answers:
     texts = ["text number 7", "a text", "number 1 of many"]
     return of_classes(run.predict(texts)), probabilities(run, [words_of(run, text) for text in texts])
 
@@ -119,7 +119,7 @@ BY_HAND: Mapping[str, Callable[[Run, Path], Answers]] = {
     "images": by_hand_images,
     "longlag": by_hand_longlag,
     "music": by_hand_music,
-    "sentiment": by_hand_sentiment,
+    "texts": by_hand_texts,
     "sequences": by_hand_sequences,
     "speakers": by_hand_sequences,
     "text": by_hand_text,

@@ -69,7 +69,8 @@ def test_what_is_not_there() -> None:
     with pytest.raises(OptionError) as caught:
         recipes.get("txt")
     assert str(caught.value) == (
-        f"there is no recipe named 'txt'\n  expected: one of {', '.join(recipes.RECIPES)}\n  do: did you mean text?"
+        f"there is no recipe named 'txt'\n  expected: one of {', '.join(recipes.RECIPES)}\n"
+        "  do: did you mean text or texts?"
     )
     with pytest.raises(OptionError) as caught:
         Digits.configured(["preset=d2l"])

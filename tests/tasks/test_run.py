@@ -9,11 +9,11 @@ import pytest
 import gatewright as gw
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.digest import digest
-from gatewright.tasks.recipes.sentiment import Sentiment
+from gatewright.tasks.recipes.texts import ClassifiedTexts
 from gatewright.tasks.run import Run
 from tests.tasks.own_data import small_reviews
 
-SMALL = {"hidden": 6, "epochs": 1, "words": 40}
+SMALL = {"hidden": 6, "epochs": 1, "words": 40, "batch": 60}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_nothing_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_run_is_what_it_was_trained_to_be(run: Run) -> None:
     assert run.result is not None
     assert run.evaluate() == run.result.metrics
-    assert run.model.recipe == Sentiment(hidden=6, epochs=1, words=40)
+    assert run.model.recipe == ClassifiedTexts(hidden=6, epochs=1, words=40, batch=60)
     assert run.folder is not None
     again = gw.tasks.open(run.folder)
     assert again.result == run.result
@@ -57,26 +57,26 @@ def test_each_run_gets_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     source = small_reviews(tmp_path)
     folders = [gw.tasks.train("sentiment", data=source, **SMALL).folder for _ in range(2)]
-    (tmp_path / "runs" / "sentiment-3").touch()
-    folders.append(gw.tasks.train(Sentiment(**SMALL), data=source).folder)
-    assert folders == [Path("runs/sentiment"), Path("runs/sentiment-2"), Path("runs/sentiment-4")]
+    (tmp_path / "runs" / "texts-3").touch()
+    folders.append(gw.tasks.train(ClassifiedTexts(**SMALL), data=source).folder)
+    assert folders == [Path("runs/texts"), Path("runs/texts-2"), Path("runs/texts-4")]
     with pytest.raises(OptionError, match="holds a finished run already"):
         gw.tasks.train("sentiment", data=source, out=folders[0], **SMALL)
 
 
 def test_settings_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="recipe 'sentiment' has no setting 'epoch'"):
+    with pytest.raises(OptionError, match="recipe 'texts' has no setting 'epoch'"):
         gw.tasks.train("sentiment", epoch=3)
     with pytest.raises(OptionError, match="setting 'epochs' cannot have this value"):
         gw.tasks.train("sentiment", epochs="3")
     with pytest.raises(OptionError, match="a recipe that is made already takes no settings"):
-        gw.tasks.train(Sentiment(), epochs=3)
+        gw.tasks.train(ClassifiedTexts(), epochs=3)
     run = gw.tasks.train("digits", out=tmp_path / "run", quick=True, epochs=np.int64(1), hidden=4)
     assert (run.model.recipe.epochs, run.model.recipe.hidden) == (1, 4)
 
 
 def test_only_a_model_of_a_text_writes(run: Run) -> None:
-    with pytest.raises(OptionError, match="was made by the recipe 'sentiment', and knows no language"):
+    with pytest.raises(OptionError, match="was made by the recipe 'texts', and knows no language"):
         run.generate("a")
 
 

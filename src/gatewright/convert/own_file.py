@@ -63,6 +63,10 @@ def _network(model: ModelFile) -> Network:
         )
     if said.get("patch", 1) != 1:
         return alone.noting("the network reads patches of steps, which no layout can say: its layers were read alone")
+    if "ngrams" in said:
+        return alone.noting(
+            "scores of n-grams are added to the network's, which no layout can say: its layers were read alone"
+        )
     if "encoding" not in said or "pooling" not in said or len(model.layers) != 1:
         return alone
     parts, used = own_parts.of_recipe(said, stack, rest)

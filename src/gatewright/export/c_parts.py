@@ -79,6 +79,27 @@ def parts_of(network: Network) -> tuple[Part, ...]:
     Raises OptionError for what cannot be run step by step, and for numbers that are not finite.
     """
     record, parts = network.layer, list[Part]()
+    _refuse_whole_sequences(network)
+    if network.encode == "standardised" and network.encoder:
+        repeated = {name: np.tile(one, network.patch) for name, one in network.encoder.items()}
+        parts.append(_plain("standard", _STANDARDISE, repeated))
+    if network.patches:
+        parts.append(_plain("patch", _PATCH, {"W": network.patches["weight"], "b": network.patches["bias"]}))
+    for index, level in enumerate(network.levels):
+        trace, constants = folded(record.trace, level.directions[0], level.sizes)
+        parts.append(Part(f"l{index}" if len(network.levels) > 1 else "", trace, constants, level.sizes))
+    if network.pool in _POOLS:
+        parts.append(Part("pool", parse(_POOLS[network.pool]), {}, {INPUT: parts[-1].output_size}))
+    if network.head:
+        parts.append(_plain("head", _DENSE, {"W": network.head["weight"], "b": network.head["bias"]}))
+    for part in parts:
+        _require_finite(part.constants)
+    return tuple(parts)
+
+
+def _refuse_whole_sequences(network: Network) -> None:
+    """Refuse what cannot be run step by step."""
+    record = network.layer
     if network.forecast:
         raise OptionError(
             f"a model that forecasts cannot run step by step: it reads {network.forecast.history} steps at once",
@@ -95,6 +116,14 @@ def parts_of(network: Network) -> tuple[Part, ...]:
             do=f"export it as ONNX, or its layer alone with layer={record.name!r}",
             shell=f"export it as ONNX, or its layer alone with {shlex.join(['--layer', record.name])}",
         )
+    if network.ngrams:
+        raise OptionError(
+            "a model with a classifier of n-grams cannot run step by step",
+            expected="a recurrent network alone, which reads forward",
+            got=f"scores of n-grams up to {network.ngrams.longest} symbols beside layer {record.name!r}",
+            do="train the recipe with ngrams=0 and directions=forward, or export the model as ONNX for whole texts",
+            shell="train the recipe with --set ngrams=0 --set directions=forward, or export the model as ONNX",
+        )
     if record.bidirectional:
         raise OptionError(
             f"layer {record.name!r} ({record.trace.name}) is bidirectional, so it cannot run step by step",
@@ -104,21 +133,6 @@ def parts_of(network: Network) -> tuple[Part, ...]:
             "whole sequences",
             shell="train the recipe with --set directions=forward, or export the model as ONNX, for whole sequences",
         )
-    if network.encode == "standardised" and network.encoder:
-        repeated = {name: np.tile(one, network.patch) for name, one in network.encoder.items()}
-        parts.append(_plain("standard", _STANDARDISE, repeated))
-    if network.patches:
-        parts.append(_plain("patch", _PATCH, {"W": network.patches["weight"], "b": network.patches["bias"]}))
-    for index, level in enumerate(network.levels):
-        trace, constants = folded(record.trace, level.directions[0], level.sizes)
-        parts.append(Part(f"l{index}" if len(network.levels) > 1 else "", trace, constants, level.sizes))
-    if network.pool in _POOLS:
-        parts.append(Part("pool", parse(_POOLS[network.pool]), {}, {INPUT: parts[-1].output_size}))
-    if network.head:
-        parts.append(_plain("head", _DENSE, {"W": network.head["weight"], "b": network.head["bias"]}))
-    for part in parts:
-        _require_finite(part.constants)
-    return tuple(parts)
 
 
 def symbols_of(network: Network) -> Symbols | None:

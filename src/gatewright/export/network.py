@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gatewright.axes import INPUT, bind
 from gatewright.errors import GatewrightError, ModelFileError, OptionError
 from gatewright.export.forecast import Forecast, forecast_of
+from gatewright.export.ngrams import Ngrams, ngrams_of
 from gatewright.model_file import ENCODERS, LayerRecord, ModelFile
 from gatewright.model_file.converted import gives_last, parts_besides, parts_between
 from gatewright.model_file.patches import folded
@@ -50,6 +51,7 @@ class Network:
     symbols: int = 0  # that a one-hot encoding knows
     columns: tuple[str, ...] = ()  # the names of the symbols of one step, where it has several
     about: Mapping[str, Any] | None = None  # task, vocabulary, classes, variables, signature: what the numbers mean
+    ngrams: Ngrams | None = None  # whose scores are averaged with those of the head
     forecast: Forecast | None = None  # around all of this, where it corrects a naive forecast
 
     @property
@@ -204,7 +206,7 @@ def _recipe(model: ModelFile) -> Any:
     """The recipe of a model file, with its settings; None where it is no recipe's."""
     from gatewright.tasks import recipes
 
-    if model.task not in recipes.RECIPES:
+    if not recipes.known(model.task):
         return None
     try:
         return recipes.get(model.task).reopened(model.settings["recipe"])
@@ -237,6 +239,7 @@ def _whole(model: ModelFile, said: Mapping[str, Any]) -> Network:
                 "vocabulary": model.vocabulary,
                 **{name: model.settings.get(name) for name in ("classes", "variables", "signature")},
             },
+            ngrams=ngrams_of(said, tensors, model.settings["inputs"]),
             forecast=forecast_of(_recipe(model), tensors) if "forecasts" in said else None,
         )
     except LookupError as error:

@@ -11,6 +11,7 @@ from gatewright.backends.onnx.steps import BATCH, TIME, Ends, steps_of
 from gatewright.export.forecast import Forecast
 from gatewright.export.network import Network
 from gatewright.export.onnx_forecast import Window
+from gatewright.export.onnx_ngrams import ngram_scores
 
 
 def build(
@@ -34,11 +35,16 @@ class _Builder:
         graph, network = self.graph, self.network
         if network.forecast:
             return self._forecast(network.forecast)
-        x = self._encoded(self._input())
+        inputs = self._input()
+        x = self._encoded(inputs)
         x, ends = self._patched(x, self._ends(x) if lengths else None)
         given = self._states() if states else {}
         result = self._layers(x, given, ends)
-        self._output(self._pooled(result.output, ends))
+        values = self._headed(self._pooled(result.output, ends))
+        if network.ngrams:
+            scores = ngram_scores(graph, network.ngrams, inputs, ends)
+            values = graph.emit("Mul", graph.emit("Add", values, scores), 0.5)
+        self._output(values)
         if states:
             for name, (rows, size) in network.state_shapes().items():
                 doc = f"state {name} after each row's last step ({rows}, {BATCH}, {size})"
@@ -202,7 +208,6 @@ class _Builder:
 
     def _output(self, values: Tensor) -> None:
         graph, network = self.graph, self.network
-        values = self._headed(values)
         each = network.pool == "each step"
         leading = self.leading if each else (BATCH,)
         what = "scores" if network.head else "the first state of every step"

@@ -38,6 +38,8 @@ def run(
     pooled = _pooled(network, values, lengths)
     if network.head:
         pooled = pooled @ network.head["weight"].T + network.head["bias"]
+    if network.ngrams:
+        pooled = (pooled + network.ngrams.scores(inputs, lengths)) / 2
     return pooled, {name: np.stack(parts) for name, parts in finals.items()}
 
 

@@ -1,7 +1,8 @@
 """What recipes that tell texts apart have in common."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from gatewright.tasks.columns import TextColumns
 from gatewright.tasks.data import (
     UNKNOWN,
     LabelledSequences,
+    Parts,
     Ragged,
     RaggedBatches,
     WordVocabulary,
@@ -19,93 +21,190 @@ from gatewright.tasks.data import (
     encode_texts,
     load_labelled_texts,
     source_name,
-    tokeniser,
 )
-from gatewright.tasks.data.labelled_texts import read_texts
+from gatewright.tasks.data.labelled_texts import read_texts, texts_of
+from gatewright.tasks.data.ngrams import FACTOR, MODULUS, fit_ngrams, tfidf_accuracies
+from gatewright.tasks.data.text_tokenisers import TEXT_TOKENISERS, TextTokeniser
+from gatewright.tasks.data.word_vectors import WordVectors, read_word_vectors
 from gatewright.tasks.predict import Examples
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Direction, Encoding, Pooling, Sizes
 from gatewright.tasks.settings import setting
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from gatewright.tasks.model import Model
 
 _MEASURED_ROWS = 100
+_BASELINE = "accuracy of TF-IDF + logistic regression"
+_PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class TextData(Data):
+    """Labelled texts as batches, and what the classifier of n-grams, the embedding and the baseline are made of."""
+
+    texts: Parts[LabelledSequences] = field(kw_only=True)  # in bytes
+    symbols: LabelledSequences = field(kw_only=True)  # the training part
+    vectors: WordVectors | None = field(kw_only=True)
 
 
 @dataclass(frozen=True)
 class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
-    """The class of a text, from the mean over its words of what a network makes of them."""
+    """The class of a text, from what a network makes of its words, and from a linear classifier of n-grams.
 
-    pool: ClassVar[Pooling] = "mean"
+    A text in which no symbol is known, even an empty one, is read as one unknown symbol.
+    """
+
     reads_lines: ClassVar[bool] = True
     data_forms: ClassVar[str] = "a CSV or TSV file with a text and its class in each row, or a folder of such files"
     data_example: ClassVar[str] = "text,class\nthe film is a joy,good\nan hour too long,bad"
+    earlier: ClassVar[Mapping[str, Any]] = {"directions": "forward", "embedding": None, "ngrams": 0}
     monitor: ClassVar[tuple[str, Direction]] = ("accuracy", "max")
 
     texts: str = setting("imdb", "the labelled texts, by name or path, where --data names none")
     words: int = setting(20_000, "size of the vocabulary; all other words are unknown", least=2)
-    tokenise: Literal["words", "spaces"] = setting("words", "how texts are divided: lower-case words, or at spaces")
-    longest: int = setting(400, "words to read of a text to train on", least=1)
+    tokenise: Literal["unicode", "characters", "spaces", "words"] = setting(
+        "unicode", "how texts are divided: lower-case words of any script, characters, at spaces, or words as of old"
+    )
+    longest: int = setting(400, "symbols to read of a text to train on", least=1)
     longer: Literal["cut", "drop"] = setting("cut", "texts to train on that are longer: their start, or left out")
     held_out: float = setting(0.1, "share to validate with, where the data has no such part", least=0.001, below=0.5)
+    embedding: int | None = setting(128, "numbers of an embedded symbol; none means as many as hidden", least=1)
     embedding_init: str = setting("normal(0.1)", "initialiser of the embedding")
+    vectors: str = setting("", "a .vec or GloVe text file, packed or not: the embedding begins with its vectors")
+    freeze_vectors: bool = setting(False, "whether the embedding stays as it begins")
+    read: Literal["mean", "max", "last"] = setting("mean", "what of the states over time says the class")
+    ngrams: int | None = setting(
+        None, "n-grams up to n are scored beside the network; none means 2, of characters 5; 0 is without", least=0
+    )
+    buckets: int = setting(1 << 18, "numbers that n-grams of two and more symbols share by a hash", least=1)
 
     def default_source(self) -> str:
         """The texts that are set."""
         return self.texts
 
     def input_encoding(self) -> Encoding:
-        """Numbers of words."""
+        """Numbers of symbols."""
         return "embedding"
 
+    def pooling(self) -> Pooling:
+        """As it is set."""
+        return self.read
+
+    def network_class(self) -> "Callable[..., nn.Module]":
+        """The network with a classifier of n-grams."""
+        from gatewright.tasks.text_network import TextNetwork
+
+        return TextNetwork
+
     def network_options(self) -> Mapping[str, Any]:
-        """How the embedding begins."""
-        return {"embedding_init": self.embedding_init}
+        """How the embedding begins, and the n-grams."""
+        return {
+            "embedding": self.embedding,
+            "embedding_init": self.embedding_init,
+            "freeze": self.freeze_vectors,
+            "ngrams": self.longest_ngram,
+            "buckets": self.buckets,
+        }
+
+    @property
+    def longest_ngram(self) -> int:
+        """The symbols in the longest n-grams that are scored; 0 without."""
+        return self.ngrams if self.ngrams is not None else 5 if self.tokenise == "characters" else 2
+
+    @property
+    def tokeniser(self) -> TextTokeniser:
+        """As it is set."""
+        return TEXT_TOKENISERS[self.tokenise]
+
+    def described(self) -> dict[str, Any]:
+        """The n-grams beside encoding and pooling."""
+        bag = {"longest": self.longest_ngram, "buckets": self.buckets, "factor": FACTOR, "modulus": MODULUS}
+        return {**super().described(), **({"ngrams": bag} if self.longest_ngram else {})}
 
     def data(self, source: object) -> Data:
         """The parts of the data; what it lacks of them is held out, by seed."""
         source = self.texts if source is None else source
-        name, divide = source_name(source), tokeniser(self.tokenise)
         loaded = load_labelled_texts(source, self, validation=self.held_out, seed=self.seed)
-        found = loaded.parts
-        vocabulary = WordVocabulary.from_counts(count_words(found.train.sequences, divide), size=self.words)
-        train = self._chosen(encode_texts(found.train, divide, vocabulary), name)
-        parts = {
-            "train": RaggedBatches(train.sequences, train.labels, self.batch, seed=self.seed),
-            "validation": _measured(encode_texts(found.validation, divide, vocabulary)),
-            "test": _measured(encode_texts(found.test, divide, vocabulary)),
-        }
-        return Data(
-            parts,
-            Sizes(len(vocabulary), len(found.train.classes), vocabulary.symbols, found.train.classes),
-            measured=tuple(parts),
-            origin={"texts": name, "classes": found.train.counts(), "train": len(train)},
-            remarks=loaded.remarks,
+        train = loaded.parts.train
+        vocabulary = WordVocabulary.from_counts(count_words(train.sequences, self.tokeniser), size=self.words)
+        vectors = read_word_vectors(Path(self.vectors).expanduser(), vocabulary) if self.vectors else None
+        symbols = self._chosen(encode_texts(train, self.tokeniser, vocabulary), source_name(source))
+        fitted = self.fitted(batch=_batch_for(len(symbols)))
+        rule = {"name": self.tokenise, **self.tokeniser.rule(), "syntax": "Python re, Unicode", "unknown": UNKNOWN}
+        return TextData(
+            self._batches(loaded.parts, symbols, vocabulary, fitted.get("batch", self.batch)),
+            Sizes(len(vocabulary), len(train.classes), vocabulary.symbols, train.classes),
+            measured=_PARTS,
+            origin={"texts": source_name(source), "classes": train.counts(), "train": len(symbols)},
+            fitted={**fitted, **({"embedding": vectors.dimension} if vectors else {})},
+            remarks=(*loaded.remarks, *([self._told_of_vectors(vectors, vocabulary)] if vectors else [])),
+            signature={"tokenise": rule},
+            texts=loaded.parts,
+            symbols=symbols,
+            vectors=vectors,
         )
 
+    def prepare(self, network: "nn.Module", data: Data) -> None:
+        """Fit the classifier of n-grams to the training part, and take over the vectors of words."""
+        from torch import from_numpy, no_grad
+
+        from gatewright.tasks.text_network import TextNetwork
+
+        if not isinstance(network, TextNetwork) or not isinstance(data, TextData):
+            return
+        if network.bag is not None:
+            sizes = {"classes": data.sizes.outputs, "symbols": data.sizes.inputs, "buckets": self.buckets}
+            texts, labels = data.symbols.sequences, data.symbols.labels
+            network.bag.take(fit_ngrams(texts, labels, longest=self.longest_ngram, **sizes))
+        if data.vectors is not None:
+            with no_grad():
+                network.encode.get_parameter("weight")[from_numpy(data.vectors.numbers)] = from_numpy(
+                    data.vectors.values
+                )
+
+    def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
+        """TF-IDF of words and pairs of words with logistic regression."""
+        if not isinstance(data, TextData):
+            return {}
+        train, validation, test = ((texts_of(part), part.labels) for part in data.texts)
+        reached = tfidf_accuracies(train, {"validation": validation, "test": test})
+        return {part: {_BASELINE: value} for part, value in reached.items()}
+
     def examples(self, source: object, model: "Model") -> Examples:
-        """The texts of a list, a table or a file of lines, as numbers of the words that are known."""
-        found = read_texts(source, self)
-        divide, vocabulary = tokeniser(self.tokenise), WordVocabulary((model.sizes.vocabulary or ())[1:])
-        return Examples(Ragged.join([vocabulary.encode(divide(text) or [UNKNOWN]) for text in found.texts]), found.keys)
+        """The texts of a list, a table or a file of lines, as numbers of the symbols that are known."""
+        found, vocabulary = read_texts(source, self), _vocabulary(model)
+        symbols = [vocabulary.encode(self.tokeniser(text) or [UNKNOWN]) for text in found.texts]
+        return Examples(Ragged.join(symbols), found.keys)
 
     def evaluation(self, source: object, model: "Model") -> Data:
-        """The parts of the data; of other data the same, in the words that the model knows."""
-        if source is None:
-            return super().evaluation(None, model)
-        found = load_labelled_texts(source, self, validation=self.held_out, seed=self.seed).parts
-        if len(found.train.classes) != model.sizes.outputs:
-            raise DataError(
-                f"{source_name(source)} has other classes than the model",
-                expected=f"{model.sizes.outputs} classes",
-                got=", ".join(found.train.classes),
-            )
-        divide, vocabulary = tokeniser(self.tokenise), WordVocabulary((model.sizes.vocabulary or ())[1:])
-        names = ("train", "validation", "test")
-        parts = {
-            name: _measured(encode_texts(part, divide, vocabulary)) for name, part in zip(names, found, strict=True)
+        """The parts of the data, or of other data with classes of the model, in the symbols that the model knows."""
+        default = self.texts if model.source is None else model.source
+        source = default if source is None else source
+        parts = load_labelled_texts(source, self, validation=self.held_out, seed=self.seed).parts
+        parts = _in_classes_of(model, parts, source_name(source))
+        vocabulary = _vocabulary(model)
+        symbols = self._chosen(encode_texts(parts.train, self.tokeniser, vocabulary), source_name(source))
+        return Data(self._batches(parts, symbols, vocabulary, self.batch), model.sizes, measured=_PARTS)
+
+    def told_of(self, fitted: Mapping[str, int]) -> str:
+        """A line for a person, where settings were made smaller; an embedding is as large as its vectors."""
+        return super().told_of({name: size for name, size in fitted.items() if name != "embedding"})
+
+    def _told_of_vectors(self, vectors: WordVectors, vocabulary: WordVocabulary) -> str:
+        known = f"{len(vectors.numbers):,} of {len(vocabulary) - 1:,} words"
+        return f"vectors: {self.vectors}, {vectors.dimension} numbers each, for {known}"
+
+    def _batches(
+        self, parts: Parts[LabelledSequences], train: LabelledSequences, vocabulary: WordVocabulary, batch: int
+    ) -> dict[str, RaggedBatches]:
+        measured = {name: getattr(parts, name) for name in _PARTS[1:]}
+        encoded = {name: encode_texts(part, self.tokeniser, vocabulary) for name, part in measured.items()}
+        return {
+            "train": RaggedBatches(train.sequences, train.labels, batch, seed=self.seed),
+            **{name: RaggedBatches(part.sequences, part.labels, _MEASURED_ROWS) for name, part in encoded.items()},
         }
-        return Data(parts, model.sizes, measured=names)
 
     def _chosen(self, texts: LabelledSequences, name: str) -> LabelledSequences:
         """The texts to train on, none longer than is wanted."""
@@ -122,5 +221,27 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
         return short
 
 
-def _measured(texts: LabelledSequences) -> RaggedBatches:
-    return RaggedBatches(texts.sequences, texts.labels, _MEASURED_ROWS)
+def _batch_for(texts: int) -> int:
+    """The largest power of two with 150 batches and more in an epoch, but at least 16: few texts need many updates."""
+    return max(16, 1 << max(0, (texts // 150).bit_length() - 1))
+
+
+def _vocabulary(model: "Model") -> WordVocabulary:
+    return WordVocabulary((model.sizes.vocabulary or ())[1:])
+
+
+def _in_classes_of(model: "Model", parts: Parts[LabelledSequences], name: str) -> Parts[LabelledSequences]:
+    """The parts with the numbers of the model's classes.
+
+    Raises DataError where there are others.
+    """
+    classes = parts.train.classes if model.sizes.classes is None else model.sizes.classes  # an earlier file has none
+    if not set(parts.train.classes) <= set(classes) or len(classes) != model.sizes.outputs:
+        raise DataError(
+            f"{name} has other classes than the model",
+            expected=f"{model.sizes.outputs} classes" if model.sizes.classes is None else ", ".join(classes),
+            got=", ".join(parts.train.classes),
+            do="give texts of the model's classes, or train another model on these",
+        )
+    numbers = np.array([classes.index(one) for one in parts.train.classes])
+    return Parts(*(LabelledSequences(part.sequences, numbers[part.labels], classes) for part in parts))

@@ -85,7 +85,8 @@ class Network(nn.Module):
     In training `input_dropout` falls on what the first recurrent layer reads, `dropout` between layers and before the
     output, and `weight_drop` on the recurrent matrices U, once a batch (Merity et al. 2017, 1708.02182). With
     `dropout_per="sequence"` the first two keep their masks over all steps. `tied` makes the embedding the matrix of the
-    output too (Press & Wolf 2016, 1608.05859; Inan et al. 2016, 1611.01462). The layers read `patch` steps as one.
+    output too (Press & Wolf 2016, 1608.05859; Inan et al. 2016, 1611.01462); a row of it has `embedding` numbers, or as
+    many as there are hidden units. The layers read `patch` steps as one.
     """
 
     def __init__(
@@ -107,12 +108,12 @@ class Network(nn.Module):
         embedding_init: str = "torch",
         output_init: str = "torch",
         tied: bool = False,
+        embedding: int | None = None,
         patch: int = 1,
-        embedding: int = 64,
         word_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.encode, features = _encoder(encode, sizes, hidden, embedding, word_dropout)
+        self.encode, features = _encoder(encode, sizes, embedding or hidden, word_dropout)
         self.patch = Patches(features, hidden, patch) if patch > 1 else None
         features = hidden if patch > 1 else features
         self.input_dropout = Dropout(input_dropout, per=dropout_per)
@@ -168,7 +169,7 @@ class Network(nn.Module):
         return {name: one for name, one in named if name.startswith("U") and one.dim() > 1}
 
 
-def _encoder(encode: Encoding, sizes: Sizes, hidden: int, embedding: int, word_dropout: float) -> tuple[nn.Module, int]:
+def _encoder(encode: Encoding, sizes: Sizes, embedding: int, word_dropout: float) -> tuple[nn.Module, int]:
     """What the inputs go through first, and how many features it gives."""
     match encode:
         case "values":
@@ -178,7 +179,7 @@ def _encoder(encode: Encoding, sizes: Sizes, hidden: int, embedding: int, word_d
         case "one-hot":
             return OneHot(sizes.inputs), sizes.inputs
         case "embedding":
-            return nn.Embedding(sizes.inputs, hidden), hidden
+            return nn.Embedding(sizes.inputs, embedding), embedding
         case "embedding-sum":
             return SummedEmbedding(sizes.inputs, embedding, word_dropout=word_dropout), embedding
 

@@ -120,6 +120,7 @@ class Recipe(ABC):
 
     name: ClassVar[str]
     about: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()  # further names, such as those that earlier versions had
     pool: ClassVar[Pooling] = "each step"
     monitor: ClassVar[tuple[str, Direction]] = ("loss", "min")  # a metric on "validation": what "best" means
     expected: ClassVar[Mapping[str, Expected]] = {}  # by preset; "" for the settings as they are

@@ -182,7 +182,8 @@ def _check_asked(
         wanted["data"] = absolute(source)
     if processes is not None:
         wanted |= asdict(processes)
-    has = {**kept["settings"], **{key: kept[key] for key in ("recipe", "data", "devices", "nodes")}}
+    has = {**kept["settings"], **{key: kept[key] for key in ("data", "devices", "nodes")}}
+    has["recipe"] = recipes.get(kept["recipe"]).name  # it may be kept under an earlier name
     asked_before = kept.get("asked", {})  # sizes that were smaller in the end
     differing = [
         f"{key}={value}, where the run has {has.get(key)}"

@@ -259,6 +259,11 @@ def _lines(path: Path) -> Texts:
     return Texts([line for _, line in present], {"line": [number for number, _ in present]})
 
 
+def texts_of(part: LabelledSequences) -> list[str]:
+    """Texts of UTF-8 bytes as strings."""
+    return [part.sequences[place].tobytes().decode() for place in range(len(part))]
+
+
 def count_words(texts: Ragged, divide: Tokeniser) -> Counter[str]:
     """How often each word occurs in those texts."""
     counts: Counter[str] = Counter()

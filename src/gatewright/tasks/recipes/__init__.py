@@ -17,9 +17,18 @@ RECIPES: Mapping[str, type[Recipe]] = {
     if isinstance(one, type) and issubclass(one, Recipe) and one.__module__ == module.__name__
 }
 
+ALIASES: Mapping[str, str] = {alias: one.name for one in RECIPES.values() for alias in one.aliases}
+"""Other names of recipes, which earlier versions had."""
+
+
+def known(name: str) -> bool:
+    """Whether a recipe has, or had, that name."""
+    return name in RECIPES or name in ALIASES
+
 
 def get(name: str) -> type[Recipe]:
     """The recipe of that name; an OptionError with the nearest names where there is none."""
+    name = ALIASES.get(name, name)
     if name not in RECIPES:
         near = get_close_matches(name, RECIPES, n=2)
         raise OptionError(

@@ -1,4 +1,4 @@
-"""Texts told apart by what they say of their subject, read word by word."""
+"""Labelled texts of any kind and language, told apart by their class."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,30 +9,33 @@ from gatewright.tasks.recipe import Expected, Schedule
 
 
 @dataclass(frozen=True)
-class Sentiment(TextClassifier):
-    """A sensible setting for thousands of texts, by default IMDB's reviews; `--data sst2`, or any CSV of two columns.
+class ClassifiedTexts(TextClassifier):
+    """A sensible setting for hundreds to tens of thousands of texts, by default IMDB's reviews; `--data sst2`, or any
+    table of texts and labels.
 
     The preset "tutorial" is Theano's sentiment tutorial with a GRU in place of its LSTM: the reviews of less than a
-    hundred words, Adadelta, orthogonal matrices, no schedule; its embedding begins on both sides of zero.
+    hundred words, read forward, Adadelta, orthogonal matrices, no schedule; its embedding begins on both sides of zero.
     """
 
-    name: ClassVar[str] = "sentiment"
-    about: ClassVar[str] = "tell good reviews from bad ones, or any labelled texts by their class"
+    name: ClassVar[str] = "texts"
+    aliases: ClassVar[tuple[str, ...]] = ("sentiment",)
+    about: ClassVar[str] = "tell labelled texts apart by their class, such as good reviews from bad ones"
     expected: ClassVar[Mapping[str, Expected]] = {
         "": Expected("test", "accuracy", at_least=0.88, seconds=600),
         "sst2": Expected("test", "accuracy", at_least=0.8, seconds=90),
     }
     presets: ClassVar[Mapping[str, str]] = {
-        "tutorial": "cell=gru(update=replaces) words=10000 longest=99 longer=drop held_out=0.05 batch=16 dropout=0.5 "
+        "tutorial": "cell=gru(update=replaces) hidden=128 embedding=none directions=forward ngrams=0 tokenise=words "
+        "words=10000 longest=99 longer=drop held_out=0.05 batch=16 dropout=0.5 "
         'input_dropout=0 dropout_per=step init=\'orthogonal(spaces=("U", "W"))\' embedding_init=uniform(0.01) '
         "output_init=normal(0.01) optimiser=adadelta rate=1 schedule=constant clip=0 epochs=100 validate_every=3 "
         "patience=10 keep=last",
         "sst2": "texts=sst2 batch=32 input_dropout=0.5",
     }
     quick: ClassVar[str] = "texts=sst2 hidden=32 words=2000 epochs=2 batch=64"
-    search: ClassVar[str] = "rate=log:5e-4..1e-2 hidden=64,128,256 dropout=0..0.7 input_dropout=0..0.6"
+    search: ClassVar[str] = "rate=log:5e-4..1e-2 hidden=32,64,128 dropout=0..0.7 input_dropout=0..0.6"
 
-    hidden: int = 128
+    hidden: int = 64
     epochs: int = 4
     batch: int = 64
     rate: float = 2e-3

@@ -1,0 +1,48 @@
+"""The linear classifier of n-grams beside a network of texts: read out of a model file, and computed with NumPy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ngrams:
+    """What `gatewright.tasks.data.ngrams` explains; the output is the mean of these scores and the network's own."""
+
+    longest: int
+    symbols: int
+    buckets: int
+    factor: int
+    modulus: int
+    weight: Array  # (n-grams, classes)
+    energy: Array  # (n-grams,)
+    bias: Array  # (classes,)
+
+    def scores(self, inputs: Array, lengths: Array | None) -> Array:
+        """Symbols (time, batch) -> (batch, classes)."""
+        steps, batch = inputs.shape
+        ends = np.full(batch, steps) if lengths is None else lengths
+        weight, energy = np.zeros((batch, len(self.bias)), self.weight.dtype), np.zeros(batch, self.energy.dtype)
+        hashed = inputs.astype(np.int64)
+        for size in range(1, min(self.longest, steps) + 1):
+            if size > 1:
+                hashed = (hashed[:-1] * self.factor + inputs[size - 1 :]) % self.modulus
+            numbers = hashed if size == 1 else self.symbols + hashed % self.buckets
+            present = np.arange(len(numbers))[:, None] + size <= ends
+            weight += (self.weight[numbers] * present[:, :, None]).sum(0)
+            energy += (self.energy[numbers] * present).sum(0)
+        return weight / np.sqrt(np.maximum(energy, 1))[:, None] + self.bias
+
+
+def ngrams_of(said: Mapping[str, Any], tensors: Mapping[str, Array], symbols: int) -> Ngrams | None:
+    """The classifier of a model file; None where it has none. Raises KeyError where a part of it is missing."""
+    if "ngrams" not in said:
+        return None
+    sizes = {name: int(said["ngrams"][name]) for name in ("longest", "buckets", "factor", "modulus")}
+    arrays = {name: tensors[f"bag.{name}"] for name in ("weight", "energy", "bias")}
+    return Ngrams(symbols=symbols, **sizes, **arrays)
