@@ -102,10 +102,18 @@ def test_what_is_held_out_has_its_share_of_each_class(share: float) -> None:
 def test_a_part_of_nothing_is_an_error() -> None:
     with pytest.raises(OptionError, match="the share to hold out is no share\n  expected: 0 < share < 1\n  got: 1"):
         held_out(np.zeros(5, np.int64), 1, seed=0)
-    with pytest.raises(DataError, match="nothing would be left in a part\n") as caught:
-        held_out(np.zeros(3, np.int64), 0.1, seed=0)
-    assert caught.value.got == "0 of 3 held out, a share of 0.1"
-    assert caught.value.shell == "choose another share, with --set held_out=..., or give more examples"
+    with pytest.raises(
+        DataError, match="nothing would be left in a part\n.*\n  got: 1 in all\n  do: give more examples"
+    ):
+        held_out(np.zeros(1, np.int64), 0.5, seed=0)
+
+
+def test_of_few_examples_one_at_least_is_in_each_part() -> None:
+    for share in (0.1, 0.9):
+        kept, out = held_out(np.array([0, 1, 0]), share, seed=0)
+        assert (len(kept), len(out)) == ((2, 1) if share < 0.5 else (1, 2))
+        assert sorted([*kept, *out]) == [0, 1, 2]
+    assert [len(part) for part in held_out(np.array([0, 1]), 0.99, seed=0)] == [1, 1]
 
 
 def test_data_of_one_class_is_refused(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_times_that_are_left_out_are_named_and_filled_in_where_that_is_asked(tmp
         "  do: add --set missing=interpolate, or forward, to fill them in; or add the rows"
     )
     filled = load_series(path, SeriesColumns(missing="interpolate"))
-    assert filled.remarks[1] == "times that are left out in the table: 3, filled in by missing=interpolate"
+    assert filled.remarks[1] == "missing=interpolate: 3 times and 0 values are filled in"
     np.testing.assert_allclose(filled.single().values[2:6, 0], [2.5, 2.5 + 1 / 3, 2.5 + 2 / 3, 3.5])
     forward = load_series(path, SeriesColumns(missing="forward")).single()
     assert forward.values[2:6, 0].tolist() == [2.5, 2.5, 2.5, 3.5]
@@ -216,7 +216,10 @@ def test_many_series_in_one_table_are_told_apart_by_id(tmp_path: Path) -> None:
         "  do: name the column that tells them apart: add --set id=store --set time=date --set target=sales,promo"
     )
     read = load_series(path, SeriesColumns(id="store", time="date", target="sales", covariates="promo"))
-    assert told(read) == "time: date (daily), id: store (3 series), forecast: sales, known beforehand: promo"
+    assert (
+        told(read)
+        == "time: date (daily), id: store (3 series), forecast: sales, known beforehand: promo (2 steps ahead)"
+    )
     assert [series.id for series in read.series] == ["B", "A", "C"]
     first = read.series[0]
     assert first.values[:, 0].tolist() == [100, 101, 102, 103, 104, 105, 106, 107]
@@ -233,4 +236,5 @@ def test_a_missing_value_inside_a_series_is_no_end_of_it(tmp_path: Path) -> None
     columns = {"id": "store", "target": "sales", "covariates": "promo"}
     assert refusal(path, **columns).startswith("long.csv, line 9, 'sales': a value is missing\n")
     read = load_series(path, SeriesColumns(**columns, missing="interpolate"))  # pyright: ignore[reportArgumentType]
+    assert read.remarks[1] == "missing=interpolate: 0 times and 1 values are filled in"
     assert read.series[1].values[:, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7]

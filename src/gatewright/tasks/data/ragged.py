@@ -157,21 +157,23 @@ class Parts(NamedTuple, Generic[Kind]):
 
 
 def held_out(labels: Numbers, share: float, seed: int) -> tuple[Numbers, Numbers]:
-    """The places to keep and those to hold out, both in rising order; each class gives its share, at random by seed."""
+    """The places to keep and those to hold out, both in rising order; each class gives its share, at random by seed.
+
+    Of few examples one at least is held out, and one at least is kept.
+    """
     if not 0 < share < 1:
         raise OptionError("the share to hold out is no share", expected="0 < share < 1", got=str(share))
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    count = round(share * len(labels))
-    taken = np.zeros(len(labels), np.bool_)
-    # Evenly spaced over the classes that lie one after the other: a share of each, and exactly `count` in all.
-    taken[by_class[((np.arange(count) + 0.5) * len(labels) / max(count, 1)).astype(np.int64)]] = True
-    if not 0 < count < len(labels):
+    if len(labels) < 2:
         raise DataError(
             "nothing would be left in a part",
             expected="an example at least to train on, and one that is held out",
-            got=f"{count} of {len(labels)} held out, a share of {share:g}",
-            do="choose another share, or give more examples",
-            shell="choose another share, with --set held_out=..., or give more examples",
+            got=f"{len(labels)} in all",
+            do="give more examples",
         )
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    count = min(max(round(share * len(labels)), 1), len(labels) - 1)
+    taken = np.zeros(len(labels), np.bool_)
+    # Evenly spaced over the classes that lie one after the other: a share of each, and exactly `count` in all.
+    taken[by_class[((np.arange(count) + 0.5) * len(labels) / count).astype(np.int64)]] = True
     return np.flatnonzero(~taken), np.flatnonzero(taken)

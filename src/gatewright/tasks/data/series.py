@@ -78,8 +78,8 @@ class SeriesCollection:
             _series(part, roles, columns.missing, id, steps) for (id, part), steps in zip(taken, ordered, strict=True)
         )
         remarks = [*table.remarks, _told_of(roles, several)]
-        if added := sum(int((steps.rows < 0).sum()) for steps in ordered):
-            remarks.append(f"times that are left out in the table: {added}, filled in by missing={columns.missing}")
+        if columns.missing != "refuse":
+            remarks.append(_told_of_filled(columns.missing, taken, ordered, several))
         return cls(several, tuple(remarks))
 
 
@@ -149,6 +149,19 @@ def _values(table: Table, names: tuple[str, ...], ordered: OrderedRows, missing:
     return found
 
 
+def _told_of_filled(
+    missing: str, tables: Sequence[tuple[str, Table]], ordered: Sequence[OrderedRows], several: Sequence[Series]
+) -> str:
+    """How much was filled in, as in "missing=interpolate: 3 times and 1 values are filled in"."""
+    times = values = 0
+    for (_, table), steps, series in zip(tables, ordered, several, strict=True):
+        times += int((steps.rows < 0).sum())
+        for names, length in ((series.names, len(series)), (series.covariate_names, len(series.covariates))):
+            rows = steps.rows[:length]
+            values += sum(int(np.isnan(table.numbers(name, "keep")[rows[rows >= 0]]).sum()) for name in names)
+    return f"missing={missing}: {times} times and {values} values are filled in"
+
+
 def _told_of(roles: SeriesRoles, several: tuple[Series, ...]) -> str:
     """As in "time: Date (daily), forecast: sales"."""
     first = several[0]
@@ -157,7 +170,9 @@ def _told_of(roles: SeriesRoles, several: tuple[Series, ...]) -> str:
         parts.append(f"id: {roles.id} ({len(several)} series)")
     parts.append(f"forecast: {', '.join(roles.target)}")
     if roles.covariates:
-        parts.append(f"known beforehand: {', '.join(roles.covariates)}")
+        ahead = min(len(series.covariates) - len(series) for series in several)
+        more = f" ({ahead} steps ahead)" if ahead else ""
+        parts.append(f"known beforehand: {', '.join(roles.covariates)}{more}")
     if roles.ignored:
         parts.append(f"left out: {', '.join(roles.ignored)}")
     return ", ".join(parts)
