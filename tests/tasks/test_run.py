@@ -1,5 +1,6 @@
 """Training and asking from Python."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 
 import gatewright as gw
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data import IN_MEMORY
 from gatewright.tasks.data.digest import digest
 from gatewright.tasks.recipes.texts import ClassifiedTexts
 from gatewright.tasks.run import Run
 from tests.tasks.own_data import small_reviews
+from tests.tasks.small import killed_before
 
 SMALL = {"hidden": 6, "epochs": 1, "words": 40, "batch": 60}
 
@@ -111,3 +114,61 @@ class TestDigest:
         )
         with pytest.raises(DataError, match="a column of the DataFrame holds objects that are no values"):
             digest(pd.DataFrame({"a": [[1], [2]]}))
+
+
+TEXTS = [f"text number {place}" for place in range(80)]
+LABELS = [("even", "odd")[place % 2] for place in range(80)]
+
+
+@pytest.fixture(scope="module")
+def in_memory(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("memory") / "run"
+    return gw.tasks.train("sentiment", data=(TEXTS, LABELS), out=folder, **SMALL)
+
+
+def test_the_model_answers_and_is_measured_on_data_that_is_given(in_memory: Run) -> None:
+    assert in_memory.result is not None
+    assert in_memory.model.source == IN_MEMORY
+    assert in_memory.model.sizes.classes == ("even", "odd")
+    assert set(in_memory.predict(pd.DataFrame({"text": TEXTS[:3]}))["class"]) <= {"even", "odd"}
+    assert in_memory.evaluate((TEXTS, LABELS))["test"]["loss"] > 0
+    frame = pd.DataFrame({"text": TEXTS, "label": LABELS})
+    assert in_memory.evaluate(frame) == in_memory.evaluate((TEXTS, LABELS))
+
+
+def test_without_data_it_cannot_be_measured(in_memory: Run) -> None:
+    with pytest.raises(DataError) as caught:
+        in_memory.evaluate()
+    assert str(caught.value) == (
+        "the model was trained on data in memory, which a model file does not keep\n"
+        "  do: give the data to measure it on"
+    )
+    assert caught.value.in_shell().endswith("do: name the data to measure it on with --data")
+
+
+def test_the_run_keeps_a_digest(in_memory: Run) -> None:
+    assert in_memory.folder is not None
+    kept = json.loads((in_memory.folder / "run.json").read_text())
+    assert kept["data"] == IN_MEMORY
+    assert kept["origin"]["in_memory"] == digest((TEXTS, LABELS))
+    assert not [text for text in TEXTS if text in json.dumps(kept)]
+
+
+def test_a_stopped_run_goes_on_with_the_same_data_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, settings = tmp_path / "run", {**SMALL, "batch": 20, "checkpoint_every": 1}
+    with killed_before(2, monkeypatch):
+        gw.tasks.train("sentiment", data=(TEXTS, LABELS), out=out, **settings)
+    with pytest.raises(OptionError) as caught:
+        gw.tasks.resume(out)
+    assert str(caught.value) == (
+        f"the run in {out} was trained on data in memory, of which it keeps nothing but a digest\n"
+        f"  do: give the same data again: gatewright.tasks.resume({str(out)!r}, data=...)"
+    )
+    with pytest.raises(DataError, match="the data of the run in .* has changed"):
+        gw.tasks.resume(out, data=(TEXTS, LABELS[::-1]))
+    resumed = gw.tasks.resume(out, data=(TEXTS, LABELS))
+    whole = gw.tasks.train("sentiment", data=(TEXTS, LABELS), out=tmp_path / "whole", **settings)
+    assert resumed.result is not None
+    assert whole.result is not None
+    assert resumed.result.metrics == whole.result.metrics
+    assert gw.tasks.resume(out).result == resumed.result  # nothing is left to do, for which data would be needed
