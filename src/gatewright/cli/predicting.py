@@ -74,8 +74,8 @@ def _answer(
     else:
         text = FORMATS[".jsonl" if as_json else ".csv"](answers).decode()
         print_text(printable_json(text) if as_json else text, end="")
-    if whole and as_json:
-        print_text(printable_json(json.dumps(whole, ensure_ascii=False)))
+    if whole and as_json:  # not among the answers, whose lines all have the same entries
+        print_line(messages(), printable_json(json.dumps(whole, ensure_ascii=False)))
     elif whole:
         told = (f"{name.replace('_', ' ')} {_shown(value)}" for name, value in whole.items() if value is not None)
         print_line(messages(), ", ".join(told))
