@@ -95,7 +95,7 @@ def test_a_stranger_classifies_a_text_with_the_onnx_file_alone(tmp_path: Path) -
     path = export.onnx(tmp_path / "run", tmp_path / "m.onnx", lengths=True).path
     session = runtime.InferenceSession(path)
     said = session.get_modelmeta().custom_metadata_map
-    rule, symbols = json.loads(said["signature"])["tokenise"], json.loads(said["vocabulary"])
+    rule, symbols = json.loads(said["gatewright.signature"])["tokenise"], json.loads(said["vocabulary"])
     texts = ["Text NUMBER 7: it is good!", "", "unheard of", "a<br>text 👍🏽"]
     found: list[list[float]] = []
     for text in texts:

@@ -140,7 +140,7 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
             origin={"texts": source_name(source), "classes": train.counts(), "train": len(symbols)},
             fitted={**fitted, **({"embedding": vectors.dimension} if vectors else {})},
             remarks=(*loaded.remarks, *([self._told_of_vectors(vectors, vocabulary)] if vectors else [])),
-            signature={"tokenise": rule},
+            signature={"tokenise": rule, "columns": loaded.columns, "probabilities": "the softmax of the outputs"},
             texts=loaded.parts,
             symbols=symbols,
             vectors=vectors,
@@ -174,7 +174,9 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
 
     def examples(self, source: object, model: "Model") -> Examples:
         """The texts of a list, a table or a file of lines, as numbers of the symbols that are known."""
-        found, vocabulary = read_texts(source, self), _vocabulary(model)
+        found, vocabulary = read_texts(source, self, model.signature.get("columns")), _vocabulary(model)
+        if not found.texts:
+            raise DataError(f"{source_name(source)} holds no texts", expected="a text at least")
         symbols = [vocabulary.encode(self.tokeniser(text) or [UNKNOWN]) for text in found.texts]
         return Examples(Ragged.join(symbols), found.keys)
 
@@ -182,7 +184,8 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
         """The parts of the data, or of other data with classes of the model, in the symbols that the model knows."""
         default = self.texts if model.source is None else model.source
         source = default if source is None else source
-        parts = load_labelled_texts(source, self, validation=self.held_out, seed=self.seed).parts
+        usual = model.signature.get("columns")
+        parts = load_labelled_texts(source, self, validation=self.held_out, seed=self.seed, usual=usual).parts
         parts = _in_classes_of(model, parts, source_name(source))
         vocabulary = _vocabulary(model)
         symbols = self._chosen(encode_texts(parts.train, self.tokeniser, vocabulary), source_name(source))
