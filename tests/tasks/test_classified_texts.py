@@ -83,7 +83,7 @@ def test_data_that_does_not_fit(tmp_path: Path) -> None:
         ClassifiedTexts().data(str(path))
     assert caught.value.in_shell() == (
         f"{path} does not show which are the columns of the texts and of the labels\n  got: one, two, three\n"
-        "  do: name them: add --set text=COLUMN --set label=COLUMN"
+        "  do: name them: add --set text=COLUMN --set label=one"
     )
     path.write_text("text,label\nfine,good\ndull,\n")
     with pytest.raises(DataError, match=r"texts.csv, line 3: the label is missing"):

@@ -237,7 +237,7 @@ def text_roles(
     settings = TextColumns(text=settings.text or usual.get("text", ""), label=settings.label or usual.get("label", ""))
     texts = _named_columns(table, settings.text)
     table.require(texts, "text")
-    table.require([settings.label] if settings.label else [], "label")
+    table.require([settings.label] if settings.label and labelled else [], "label")
     if texts and (settings.label or not labelled):
         return TextRoles(texts, settings.label)
     label = settings.label or (_label(table, texts) if labelled else "")
