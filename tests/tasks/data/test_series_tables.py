@@ -174,6 +174,8 @@ def test_years_ids_and_counts_of_rows_are_no_variables(tmp_path: Path) -> None:
     pd.DataFrame({"a": range(1900, 1924), "x": np.arange(24) + 0.5}).to_csv(years, index=False)
     assert refusal(years) == "years.csv, 'a': these may be years\n  do: add --set time=a, or --set target=x"
     assert told(load_series(years, SeriesColumns(time="a"))) == "time: a (yearly), forecast: x"
+    decimal = table(tmp_path, dates(), **{"decimal date": np.linspace(2020, 2020.1, STEPS), "travel time": [1, 3] * 12})
+    assert told(load_series(decimal)) == "time: date (daily), forecast: x, travel time, left out: decimal date"
     years.write_text("".join(f"{place},{place}.5\n" for place in range(9)))
     assert told(load_series(years)).endswith("forecast: column 2, left out: column 1")
 

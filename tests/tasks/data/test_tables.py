@@ -29,6 +29,7 @@ def put(path: Path, text: str, encoding: str = "utf-8") -> Path:
         TABLE.replace(",", ";"),
         TABLE.replace(",", "|"),
         TABLE.replace("\n", "\r\n"),
+        TABLE.replace("\n", "\r"),
         TABLE.removesuffix("\n"),
         "\ufeff" + TABLE,
         TABLE.replace("\n", "\n\n"),
@@ -186,7 +187,8 @@ def test_columns_that_are_not_named_are_not_parsed(tmp_path: Path) -> None:
         (["1,234.5", "2,000"], [1234.5, 2000]),
         (["0,125", "1,250"], [0.125, 1.25]),
         (["1 234", "5\u00a0678"], [1234, 5678]),
-        (["1.234", "5.678"], [1.234, 5.678]),
+        (["1.234", "5678"], [1.234, 5678]),
+        (["1.234", "0.678"], [1.234, 0.678]),
         (["+1", "-2e3"], [1, -2000]),
     ],
 )
@@ -195,18 +197,36 @@ def test_numbers_are_read_by_the_whole_column(tmp_path: Path, texts: list[str], 
     assert table.numbers("a").tolist() == expected
 
 
-def test_commas_that_may_mean_two_things_are_asked_for(tmp_path: Path) -> None:
-    path = put(tmp_path / "any.csv", "date;a\n2020-01-01;1,234\n2020-01-02;2,000\n")
+@pytest.mark.parametrize(("sign", "readings"), [(",", (1.234, 1234)), (".", (1234, 1.234))])
+def test_signs_that_may_mean_two_things_are_asked_for(tmp_path: Path, sign: str, readings: tuple[float, float]) -> None:
+    path = put(tmp_path / "any.csv", f"date;a\n2020-01-01;1{sign}234\n2020-01-02;200\n")
     with pytest.raises(DataError) as caught:
         open_table(path).numbers("a")
     assert caught.value.in_shell() == (
-        f"{path}, line 2, 'a': 1,234 may be 1234 or 1.234, and no value of the column shows which\n"
-        "  do: say what the comma is: add --set decimal=, or, where commas divide thousands, --set decimal=."
+        f"{path}, line 2, 'a': 1{sign}234 may be 1234 or 1.234, and no value of the column shows which\n"
+        "  do: say which sign stands before decimals: add --set decimal=, or --set decimal=. "
+        "(the other one divides thousands)"
     )
-    assert open_table(path, decimal=",").numbers("a").tolist() == [1.234, 2]
-    assert open_table(path, decimal=".").numbers("a").tolist() == [1234, 2000]
-    quoted = put(tmp_path / "quoted.csv", 'date,a\n2020-01-01,"1,234"\n2020-01-02,"2,000"\n')
-    assert open_table(quoted).numbers("a").tolist() == [1234, 2000]
+    for decimal, reading in zip((",", "."), readings, strict=True):
+        assert open_table(path, decimal=decimal).numbers("a").tolist() == [reading, 200]  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("other", "a"), [("0,5", [1.234, 200]), ("0.5", [1234, 200]), ("1.234,5", [1.234, 200]), ("1,234,567", [1234, 200])]
+)
+def test_signs_that_may_mean_two_things_are_those_of_the_other_columns(
+    tmp_path: Path, other: str, a: list[float]
+) -> None:
+    path = put(tmp_path / "any.csv", f"a;b;c\n1,234;{other};1.234\n200;7;200\n")
+    table = open_table(path)
+    assert table.numbers("a").tolist() == a
+    assert table.numbers("c").tolist() == [1234 if a[0] < 2 else 1.234, 200]
+
+
+def test_thousands_in_a_file_that_commas_divide_are_quoted(tmp_path: Path) -> None:
+    path = put(tmp_path / "any.csv", 'date,a,b\n2020-01-01,"1,234",1.234\n2020-01-02,"2,000",200\n')
+    assert open_table(path).numbers("a").tolist() == [1234, 2000]
+    assert open_table(path).numbers("b").tolist() == [1.234, 200]
 
 
 def test_missing_values_are_filled_as_is_asked(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ class SeriesCollection:
                 expected="one",
                 got=", ".join(one.id for one in self.series)[:100],
             )
-        return self.series[0]
+        return next(iter(self.series))
 
     @classmethod
     def of(cls, table: Table, columns: SeriesColumns) -> Self:

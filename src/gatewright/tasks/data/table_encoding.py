@@ -85,26 +85,29 @@ def _of_one_byte(path: Path, sample: bytes) -> str:
 def encoded_lines(path: Path, encoding: str) -> Iterator[str]:
     """The lines of a text file, which end with "\\n", without a byte order mark; a wrong byte is a DataError."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    line, held = 1, ""
+    line, held = 1, list[str]()  # parts of a line, joined once, so that a line of any length takes linear time
+    returns: bool | None = None  # whether lines end with a carriage return alone, as on an old Macintosh
     with opened(path) as source:
         while True:
             piece = source.read(PIECE)
             try:
-                text = held + decoder.decode(piece, final=not piece)
+                text = decoder.decode(piece, final=not piece)
             except UnicodeDecodeError as error:
                 raise _wrong_encoding(path, encoding, line, error) from error
-            if line == 1:
-                text = text.removeprefix("\ufeff")
-            *whole, held = text.replace("\r\n", "\n").split("\n") if piece else (text,)
             if "\0" in text:
                 raise DataError(f"{path} is no text", expected=f"text encoded as {encoding}", got="a NUL")
-            line += len(whole)
-            for text in whole:
-                yield f"{text}\n"
+            if returns is None:
+                text, returns = text.removeprefix("\ufeff"), "\r" in text and "\n" not in text
+            first, *others = (text.replace("\r", "\n") if returns else text).split("\n")
+            held.append(first)
+            for other in others:
+                yield "".join(held).removesuffix("\r") + "\n"
+                held = [other]
+            line += len(others)
             if not piece:
                 break
-    if held:
-        yield f"{held}\n"
+    if rest := "".join(held):
+        yield f"{rest}\n"
 
 
 def _wrong_encoding(path: Path, encoding: str, line: int, error: UnicodeDecodeError) -> DataError:

@@ -10,21 +10,23 @@ from gatewright.tasks.data.table_times import are_dates
 
 Header = Literal["infer", "yes", "no"]
 
-TEXT_NAMES = (
+TEXT_NAMES = frozenset((
     "text", "texts", "sentence", "review", "reviews", "review text", "review_text", "comment", "message", "content",
     "body", "tweet", "document", "sms", "utterance", "question", "headline", "summary", "description", "token",
     "tokens", "word", "words",
-)  # fmt: skip
-LABEL_NAMES = (
+))  # fmt: skip
+LABEL_NAMES = frozenset((
     "label", "labels", "class", "category", "sentiment", "target", "polarity", "rating", "tag", "tags", "y", "intent",
     "topic", "is_spam",
-)  # fmt: skip
-TIME_NAMES = (
+))  # fmt: skip
+TIME_NAMES = frozenset((
     "time", "times", "timestamp", "date", "dates", "datetime", "day", "month", "year", "hour", "week", "quarter", "ds",
     "t", "step", "period", "index",
-)  # fmt: skip
-ID_NAMES = ("id", "ids", "series", "series_id", "unique_id", "item", "item_id", "store", "group", "key", "uid")
-KNOWN_NAMES = frozenset((*TEXT_NAMES, *LABEL_NAMES, *TIME_NAMES, *ID_NAMES, "value", "sales", "price", "name", "title"))
+))  # fmt: skip
+ID_NAMES = frozenset(
+    ("id", "ids", "series", "series_id", "unique_id", "item", "item_id", "store", "group", "key", "uid")
+)
+KNOWN_NAMES = TEXT_NAMES | LABEL_NAMES | TIME_NAMES | ID_NAMES | {"value", "sales", "price", "name", "title"}
 
 _LOOKED_AT = 200  # rows below the first
 _LONG = 4  # columns with the names 0, 1, 2, 3: fewer may well be values

@@ -70,6 +70,17 @@ def _shown_by(text: str) -> Notation:
     return Notation.COMMA
 
 
+def may_be_thousands(texts: Sequence[str]) -> bool:
+    """Whether the points of a column may all divide thousands, as in 1.234 and 567."""
+    pointed = [text for text in texts if "." in text]
+    whole = (text for text in texts if "." not in text)
+    return (
+        bool(pointed)
+        and all(_GROUPED["."].fullmatch(text.strip()) and text.strip().lstrip("+-")[0] != "0" for text in pointed)
+        and all(len(text.strip().lstrip("+-")) <= 3 for text in whole)
+    )
+
+
 def plain_numbers(texts: Sequence[str]) -> Values | None:
     """The values of a column that has nothing but finite numbers with decimal points; None for any other."""
     try:

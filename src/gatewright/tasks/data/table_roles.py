@@ -1,5 +1,6 @@
 """Which column of a table is what: as settings name them, or inferred where that is safe, and said in a line."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from gatewright.tasks.data.table_header import ID_NAMES, LABEL_NAMES, TEXT_NAMES
 from gatewright.tasks.data.tables import Table
 
 _DATE_PARTS = ("year", "month", "day", "hour", "minute")
-_CALENDAR = (*TIME_NAMES, "minute", "weekday", "dayofweek")
+_CALENDAR = TIME_NAMES | {"minute", "weekday", "dayofweek"}
+_OF_TIME = re.compile(r"(?<![a-z])(date|year|time|timestamp)(?![a-z])")
 _ROW_NAMES = ("index", "row", "rownames", "row_names", "no", "nr", "no.", "nr.", "#", "unnamed: 0")
 
 
@@ -53,7 +55,7 @@ def series_roles(table: Table, settings: SeriesColumns) -> SeriesRoles:
     if named.target:
         return SeriesRoles(time, named.target, named.covariates, settings.id)
     ids = [column for column in left if _is_id(table, column)]
-    parts = [column for column in left if time and column not in ids and column.lower() in _CALENDAR]
+    parts = [column for column in left if time and column not in ids and _is_of_time(table, column)]
     left = [column for column in left if column not in parts]
     unused = [column for column in left if column in ids or not table.is_numeric(column)]
     targets = tuple(column for column in left if column not in unused)
@@ -100,7 +102,7 @@ def _time(table: Table, settings: TimeColumns, named: SeriesRoles) -> tuple[str,
         return parts
     if len(parts) == 1 and _is_dated(table, parts[0]):
         return parts
-    counts = [column for column in left if column.lower() in TIME_NAMES and table.is_numeric(column)]
+    counts = [column for column in left if _is_of_time(table, column) and table.is_numeric(column)]
     if len(counts) == 1:
         return (counts[0],)
     _check_years(table, [column for column in left if column not in counts])
@@ -155,6 +157,16 @@ def _is_id(table: Table, column: str) -> bool:
         return True
     unnamed = not table.has_header and column == table.columns[0] and min(len(table.columns) - 1, len(table) - 2) > 0
     return (name in _ROW_NAMES or unnamed) and _counts_rows(table, column)
+
+
+def _is_of_time(table: Table, column: str) -> bool:
+    """Whether a column is called as one of times, or has such a word in its name and rises, as a decimal year does."""
+    name = column.lower()
+    if name in _CALENDAR:
+        return True
+    if _OF_TIME.search(name) is None or not table.is_numeric(column):
+        return False
+    return bool((np.diff(table.numbers(column, "keep")) > 0).all())
 
 
 def _counts_rows(table: Table, column: str) -> bool:

@@ -53,7 +53,7 @@ def parsed_dates(texts: Sequence[str], *, dayfirst: DayFirst = "infer", named: b
     """
     notations = (
         partial(_numbers, named=named),
-        _iso,
+        partial(_iso, named=named),
         partial(_by_place, dayfirst=dayfirst),
         _quarters,
         _worded,
@@ -113,10 +113,12 @@ def _in_our_time(values: Dates) -> bool:
     return bool(((years >= 1700) & (years <= 2200)).all())
 
 
-def _iso(texts: list[str]) -> ParsedDates | None:
+def _iso(texts: list[str], *, named: bool) -> ParsedDates | None:
     first = next((match for text in texts if text and (match := _YEAR_FIRST.match(text))), None)
     if first is None or sum(map(bool, map(_YEAR_FIRST.match, texts))) < _MOSTLY * len(texts) / 2:
         return None
+    if not named and all(text.count(".") == 1 and text.replace(".", "").isdecimal() for text in texts):
+        return None  # 2020.05 is a number first
     if any("/" in text or "." in text[:10] for text in texts) or any(len(text) < 10 for text in texts):
         texts = [_YEAR_FIRST.sub(_padded, text) for text in texts]
     import pandas as pd

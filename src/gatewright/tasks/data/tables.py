@@ -15,6 +15,7 @@ from gatewright.tasks.data.table_numbers import (
     Notation,
     filled,
     is_infinite,
+    may_be_thousands,
     notation_of,
     parsed_numbers,
     plain_numbers,
@@ -56,7 +57,7 @@ class Table:
     decimal: Decimal = "infer"
     dayfirst: DayFirst = "infer"
     rows: Rows | None = None
-    is_comma_separated: bool = False
+    separator: str = ""  # of a delimited file
     has_header: bool = True
     cache: dict[Any, Any] = field(default_factory=dict[Any, Any])
 
@@ -172,31 +173,43 @@ class Table:
                 return _Numbers(np.full(len(content), np.nan), range(len(content)), Notation.POINT)
             values = content.astype(np.float64)
             return _Numbers(values, np.flatnonzero(np.isinf(values)), Notation.POINT)
-        if self.decimal != ",":
-            plain = plain_numbers(content)
-            if plain is not None:
-                return _Numbers(plain, (), Notation.POINT)
+        plain = None if self.decimal == "," else plain_numbers(content)
+        if plain is not None and (self.separator in ",|" or self.decimal == "." or not may_be_thousands(content)):
+            return _Numbers(plain, (), Notation.POINT)
         notation = self._notation(content)
         parsed = Notation.GROUPS if notation is Notation.AMBIGUOUS else notation
         return _Numbers(*parsed_numbers(content, parsed), notation)
 
     def _notation(self, texts: Sequence[str]) -> Notation:
+        """By the setting `decimal`, by the column, or, where it may be read in two ways, by the others of the file."""
         if self.decimal != "infer":
             return Notation.COMMA if self.decimal == "," else Notation.GROUPS
         notation = notation_of(texts)
-        if notation is Notation.AMBIGUOUS and self.is_comma_separated:
+        if notation is Notation.POINT and self.separator not in ",|" and may_be_thousands(texts):
+            notation = Notation.AMBIGUOUS
+        if notation is not Notation.AMBIGUOUS:
+            return notation
+        if self.separator == ",":
             return Notation.GROUPS  # quoted in a file that commas divide: nobody writes decimals so
-        return notation
+        return self._notation_of_others()
+
+    def _notation_of_others(self) -> Notation:
+        if "notation" not in self.cache:
+            shown = {_clear_notation(content) for content in self.data.values() if isinstance(content, list)}
+            shown.discard(None)
+            self.cache["notation"] = shown.pop() if len(shown) == 1 else Notation.AMBIGUOUS
+        return self.cache["notation"]
 
     def _ambiguous_number(self, column: str) -> DataError:
         texts = self.texts(column)
-        row = next(row for row, text in enumerate(texts) if "," in text)
+        row = next(row for row, text in enumerate(texts) if "," in text or "." in text)
         text = texts[row].strip()
+        whole, decimal = text.replace(",", "").replace(".", ""), text.replace(",", ".")
         return DataError(
-            f"{self.where(row, column)}: {text} may be {text.replace(',', '')} or {text.replace(',', '.')}, and no "
-            "value of the column shows which",
-            do="say what the comma is: decimal=',' or decimal='.' (then commas divide thousands)",
-            shell="say what the comma is: add --set decimal=, or, where commas divide thousands, --set decimal=.",
+            f"{self.where(row, column)}: {text} may be {whole} or {decimal}, and no value of the column shows which",
+            do="say which sign stands before decimals: decimal=',' or decimal='.'; the other one divides thousands",
+            shell="say which sign stands before decimals: add --set decimal=, or --set decimal=. "
+            "(the other one divides thousands)",
         )
 
     def _no_number(self, column: str, row: int) -> DataError:
@@ -289,9 +302,19 @@ def _opened(source: object, encoding: str, header: Header, decimal: Decimal, day
         content.remarks,
         decimal,
         dayfirst,
-        is_comma_separated=content.separator == ",",
+        separator=content.separator,
         has_header=content.has_header,
     )
+
+
+def _clear_notation(texts: Sequence[str]) -> Notation | None:
+    """How a column of numbers writes decimals, where its values leave no doubt."""
+    if plain_numbers(texts) is not None:
+        return None if may_be_thousands(texts) or "." not in "".join(texts) else Notation.GROUPS
+    notation = notation_of(texts)
+    if notation in (Notation.AMBIGUOUS, Notation.POINT) or parsed_numbers(texts, notation)[1]:
+        return None
+    return notation
 
 
 def _joined(fields: Sequence[str]) -> str:
