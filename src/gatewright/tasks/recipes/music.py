@@ -60,7 +60,8 @@ class Music(Recipe):
 
     data_forms: ClassVar[str] = (
         "a MIDI file, a folder of MIDI files (with folders train, valid and test, or without), a MATLAB file with the "
-        "cells traindata, validdata and testdata, or jsb or nottingham; in Python also arrays (frames, 88) of 0 and 1"
+        "cells traindata, validdata and testdata, or jsb, nottingham, musedata or piano-midi; in Python also arrays "
+        "(frames, 88) of 0 and 1"
     )
     data_example: ClassVar[str] = "tunes/first.mid\ntunes/second.mid\ntunes/third.mid"
 
