@@ -61,6 +61,8 @@ def test_options_of_the_other_kind(invoke: Callable[..., Said], folder: Path, tm
         2,
         "error: a model of a text has no option --tempo\n  do: leave it out\n",
     )
-    invoke("generate", tmp_path / "run", "--prompt", "the", "--length", 20, "--out", tmp_path / "more.txt")
+    path = tmp_path / "more.txt"
+    said = invoke("generate", tmp_path / "run", "--prompt", "the", "--length", 20, "--out", path)
+    assert said == (0, "", f"{path}: 23 characters\n")
     text = open_run(tmp_path / "run").generate("the", length=20)
     assert (tmp_path / "more.txt").read_text() == f"the{text}\n"

@@ -98,6 +98,7 @@ def _text(
         text = "".join(pieces)
         if out is not None:
             write_atomically(out, f"{prompt}{text}\n".encode())
+            print_line(messages(quiet=as_json), f"{out}: {len(prompt) + len(text):,} characters")
         if as_json:
             print_json({"prompt": prompt, "text": text, "unknown": unknown})
         return

@@ -150,3 +150,21 @@ def test_another_source_is_measured_whole(tmp_path: Path) -> None:
     assert model.sizes.variables is not None
     assert model.sizes.variables[39] == "C4"
     assert model.signature["frames_per_beat"] == 2
+
+
+def test_midi_files_are_cut_as_those_of_the_model(tmp_path: Path) -> None:
+    """Whatever a recipe would do with files of its own: frames mean what they meant in the training."""
+    train(Music.configured(QUICK), out=tmp_path / "run", source=small_music(tmp_path))
+    model = load_model(tmp_path / "run")  # two frames a quarter note
+    roll = frames_of_notes("C4 E4|C4 F4|C4 G4|-|C4|C4|C5")
+    for part in ("train", "valid", "test"):
+        (tmp_path / "parts" / part).mkdir(parents=True)
+        put(tmp_path / "parts" / part / "tune.mid", midi_bytes(roll, frames_per_beat=2))
+    alone = evaluate(model, [roll])["music"]
+    assert evaluate(model, tmp_path / "parts") == {"validation": alone, "test": alone}
+    short = put(tmp_path / "short.mid", midi_bytes(roll[:2], frames_per_beat=2))
+    assert list(evaluate(model, short)) == ["music"]
+    with pytest.raises(
+        DataError, match=r"^data in memory: piece 2 is too short to learn from\n  expected: 2 frames at"
+    ):
+        evaluate(model, [roll, roll[:1]])

@@ -21,7 +21,7 @@ from gatewright.tasks.data.labelled_texts import count_words, encode_texts, load
 from gatewright.tasks.data.locate import cache_folder, locate
 from gatewright.tasks.data.long_lags import COPY_SYMBOLS, copy_arrays, marked_sums
 from gatewright.tasks.data.midi import KEYS, midi_bytes, read_midi
-from gatewright.tasks.data.music_files import load_music, load_pieces
+from gatewright.tasks.data.music_files import check_lengths, has_parts, load_music, load_pieces
 from gatewright.tasks.data.notes import frames_of_notes, key_names, notes_of_frames
 from gatewright.tasks.data.piano_rolls import load_piano_rolls
 from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, held_out
@@ -77,6 +77,7 @@ __all__ = [
     "as_bits",
     "best_season",
     "cache_folder",
+    "check_lengths",
     "clean",
     "copy_arrays",
     "count_words",
@@ -84,6 +85,7 @@ __all__ = [
     "encode_texts",
     "frames_of_notes",
     "from_bits",
+    "has_parts",
     "held_out",
     "key_names",
     "load_characters",

@@ -59,7 +59,7 @@ def load_music(source: Source, *, frames_per_beat: int | None, held_out: float, 
         loaded = [load_pieces(source, frames_per_beat=frames)]
         parts, how = _divided(source, loaded[0].pieces, held_out, seed)
     for one in loaded:
-        _check_lengths(source, one)
+        check_lengths(source, one)
     return PartedMusic(parts, frames, tuple(_remarks(source, parts, how, frames, sum(one.left_out for one in loaded))))
 
 
@@ -135,7 +135,12 @@ def _arrays(source: Source) -> list[Any] | None:
     return [check_piece(f"piece {place}", np.asarray(one)) for place, one in enumerate(listed, 1)]
 
 
-def _check_lengths(source: Source, music: Music) -> None:
+def has_parts(source: Source) -> bool:
+    """Whether the source says itself which pieces are to train on and which to test with."""
+    return _is_matlab(source) or _parted(source) is not None
+
+
+def check_lengths(source: Source, music: Music) -> None:
     """Of a piece of one frame there is nothing to predict."""
     if (shortest := int(music.pieces.lengths.min())) < 2:
         name = music.names[int(np.argmin(music.pieces.lengths))]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -14,6 +14,8 @@ from gatewright.tasks.data import (
     Ragged,
     RaggedBatches,
     RaggedStreams,
+    check_lengths,
+    has_parts,
     key_names,
     load_music,
     load_pieces,
@@ -123,11 +125,14 @@ class Music(Recipe):
 
     def evaluation(self, source: object, model: "Model") -> Data:
         """The parts that were held out; of another source the parts that it has, or else all of it."""
-        data = self.data(model.source if source is None else source)
-        if source is None or not data.remarks:
-            return data
-        pieces = load_pieces(source, frames_per_beat=model.signature.get("frames_per_beat")).pieces
-        return Data({"music": measured_pieces(pieces)}, data.sizes, measured=("music",), remarks=data.remarks)
+        if source is None:
+            return self.data(model.source)
+        frames = model.signature.get("frames_per_beat", self.frames_per_beat)
+        if has_parts(source):
+            return replace(self, frames_per_beat=frames).data(source)
+        music = load_pieces(source, frames_per_beat=frames)
+        check_lengths(source, music)
+        return Data({"music": measured_pieces(music.pieces)}, model.sizes, measured=("music",))
 
     def predictor(self, model: "Model") -> "Predictor":
         """The log-likelihood of each frame, and the keys to come."""
