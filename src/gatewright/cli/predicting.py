@@ -77,7 +77,7 @@ def _answer(
     if whole and as_json:  # not among the answers, whose lines all have the same entries
         print_line(messages(), printable_json(json.dumps(whole, ensure_ascii=False)))
     elif whole:
-        told = (f"{name.replace('_', ' ')} {_shown(value)}" for name, value in whole.items() if value is not None)
+        told = (f"{str(name).replace('_', ' ')} {_shown(value)}" for name, value in whole.items() if value is not None)
         print_line(messages(), ", ".join(told))
 
 

@@ -24,7 +24,9 @@ class TensorBatch(NamedTuple):
 
     def to(self, device: torch.device) -> "TensorBatch":
         """The batch on that device."""
-        return TensorBatch(*(one.to(device) if isinstance(one, Tensor) else one for one in self))
+        lengths = None if self.lengths is None else self.lengths.to(device)
+        continues = self.continues if isinstance(self.continues, bool) else self.continues.to(device)
+        return TensorBatch(self.inputs.to(device), self.targets.to(device), lengths, continues)
 
     def begins_with(self, before: State) -> State:
         """The state that the rows begin with, where the batch before ended with that one; None is zeros."""

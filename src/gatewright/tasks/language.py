@@ -264,7 +264,7 @@ class WordModel(LanguageModel):
         """The share of words that the model does not know."""
         words = part.values if isinstance(part, Ragged) else part
         known = (numbers > 0) | (np.array(symbols) == UNKNOWN)
-        check_known(name, [symbols[word] for word in words[:_LOOKED_AT]], known[words[:_LOOKED_AT]])
+        check_known(name, [symbols[int(word)] for word in words[:_LOOKED_AT]], known[words[:_LOOKED_AT]])
         return {"unknown": float(1 - known[words].mean())}
 
     def predictor(self, model: "Model") -> "Predictor":
