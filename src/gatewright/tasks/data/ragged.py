@@ -111,14 +111,14 @@ class Ragged:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LabelledSequences:
-    """Sequences, and for each the number of its class.
+    """Sequences, and for each the number of its class; or numbers to be told of it, and then there are no classes.
 
     Sequences are (steps, channels) of float32, (steps,) of numbers of symbols, or (steps,) of UTF-8 bytes where a text
     has not been divided into words yet.
     """
 
     sequences: Ragged
-    labels: Numbers  # (sequences,)
+    labels: Array  # (sequences,) of int64, or (sequences, targets) of float32
     classes: tuple[str, ...]
 
     def __len__(self) -> int:

@@ -1,6 +1,6 @@
 """Labelled time series in long form: a table with a row for each step, an id, channels and a label."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -125,7 +125,7 @@ def _known_roles(
     return LongRoles(id_column, times, tuple(channels))
 
 
-def _named(columns: Sequence[str], known: frozenset[str] | set[str]) -> str:
+def _named(columns: Sequence[str], known: Collection[str]) -> str:
     """The only one of those columns with a well-known name; "" where there is none, or are several."""
     names = [name for name in columns if name.lower() in known]
     return names[0] if len(names) == 1 else ""
