@@ -10,6 +10,7 @@ D2L = Source("Dive into Deep Learning, GRU", "https://d2l.ai/chapter_recurrent-m
 INDABA = Source("Deep Learning Indaba, practical 4")
 THEANO = Source("Theano's LSTM tutorial", "http://deeplearning.net/tutorial/lstm.html")
 NAIVE = Source("the seasonal naive forecast")
+NEAREST = Source("1-nearest neighbour, Euclidean")
 GUESS = Source("the logarithm of 8,000 words")
 AIM = Source("our aim")
 
@@ -101,6 +102,12 @@ ROWS = (
     Row("music-chung-gru", "music", (_loss(8.54, CHUNG, "GRU"),), ("preset=chung-gru",), longer=True),
     Row("music-chung-lstm", "music", (_loss(8.67, CHUNG, "LSTM"),), ("preset=chung-lstm",), longer=True),
     Row("speakers", "speakers", (_accuracy(0.97, AIM),)),
+    Row("sequences", "sequences", (_accuracy(0.97, AIM),)),
+    Row("sequences-arrowhead", "sequences", (_accuracy(0.8, NEAREST),), data="arrowhead"),
+    Row("sequences-osu-leaf", "sequences", (_accuracy(0.521, NEAREST),), data="osu-leaf"),
+    Row("sequences-gun-point", "sequences", (_accuracy(0.913, NEAREST),), data="gun-point"),
+    Row("sequences-italy-power-demand", "sequences", (_accuracy(0.955, NEAREST),), data="italy-power-demand"),
+    Row("sequences-basic-motions", "sequences", (_accuracy(0.575, NEAREST),), data="basic-motions"),
     Row("series", "series", _FORECASTS),
     Row("series-sunspots", "series", _FORECASTS, ("preset=sunspots",)),
     Row("series-etth1", "series", _FORECASTS, ("preset=etth1",)),
