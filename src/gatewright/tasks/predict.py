@@ -123,7 +123,7 @@ class ClassPredictor(Predictor):
         self.needs_source(source)
         examples = self.examples(source)
         if not options.get("any_scale"):
-            self._check_scale(examples.sequences, source)
+            self.check_scale(examples.sequences, source)
         columns = self._columns(self.probabilities(examples.sequences), options.get("top"))
         return pd.DataFrame({**{name: list(values) for name, values in examples.keys.items()}, **columns})
 
@@ -145,7 +145,7 @@ class ClassPredictor(Predictor):
         powers = np.exp(outputs - outputs.max(1, keepdims=True))
         return powers / powers.sum(1, keepdims=True)
 
-    def _check_scale(self, sequences: Ragged, source: object) -> None:
+    def check_scale(self, sequences: Ragged, source: object) -> None:
         """Refuse features in other units, where the model keeps the scale of those that it was trained on."""
         names, trained = self.model.sizes.variables, self.model.signature.get("variables")
         if names and trained:

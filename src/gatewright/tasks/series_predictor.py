@@ -31,6 +31,8 @@ class SeriesPredictor(ClassPredictor):
             raise OptionError("option 'top' is of classes, and the model tells numbers", do="leave it out")
         self.needs_source(source)
         examples = self.examples(source)
+        if not options.get("any_scale"):
+            self.check_scale(examples.sequences, source)
         outputs = pooled_outputs(self.model.network, examples.sequences)
         targets: list[str] = self.model.signature["columns"]["targets"]
         columns = {name: outputs[:, place].tolist() for place, name in enumerate(targets)}

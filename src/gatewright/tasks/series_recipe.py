@@ -14,6 +14,7 @@ from gatewright.tasks.data.series_batches import MeasuredSeries, SeriesBatches, 
 from gatewright.tasks.data.series_cases import Missing, SeriesCases
 from gatewright.tasks.data.series_labels import LabelMeaning, class_names
 from gatewright.tasks.data.series_sources import SeriesReading, read_parts
+from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.objectives import Classes, Objective, Targets
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Encoding, Pooling, Sizes
 from gatewright.tasks.series_baselines import reached
@@ -134,7 +135,9 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
             name: LabelledSequences(one.sequences, meaning.encoded(one), meaning.classes) for name, one in parts.items()
         }
         batches = {name: MeasuredSeries(part) for name, part in labelled.items()}
-        return Data(batches, model.sizes, measured=tuple(batches))
+        steps = np.concatenate([part.sequences.compact().values for part in labelled.values()])
+        signature = {"variables": variable_scales(steps, channels)}
+        return Data(batches, model.sizes, measured=tuple(batches), signature=signature)
 
     def predictor(self, model: "Model") -> "Predictor":
         """The class of each series and all probabilities; or the numbers of its targets."""
@@ -155,6 +158,7 @@ def _signature(series: LabelledSeries, scaling: Scaling, missing: Missing) -> di
     lengths = train.sequences.lengths
     signature: dict[str, Any] = {
         "columns": {"channels": list(series.channels), "targets": list(meaning.targets)},
+        "variables": variable_scales(train.sequences.compact().values, series.channels),
         "scaling": {"mean": scaling.mean.tolist(), "deviation": scaling.deviation.tolist()},
         "missing": missing,
         "key": series.key,

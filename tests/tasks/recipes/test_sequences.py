@@ -156,6 +156,17 @@ def test_changes_keep_the_length_and_grow_with_their_strength() -> None:
     assert np.isfinite(single).all()
 
 
+def test_numbers_of_another_scale_are_refused(run: Run, regression: Run) -> None:
+    series, labels = waves(4, np.random.default_rng(9))
+    with pytest.raises(DataError, match="the numbers of 'channel 1' are of another scale than those"):
+        run.predict(series / 1000)
+    with pytest.raises(DataError, match="the numbers of 'channel 1' are of another scale than those"):
+        run.evaluate((series / 1000, labels))
+    with pytest.raises(DataError, match="the numbers of 'channel 1' are of another scale than those"):
+        regression.predict(series[:, :, :1])
+    assert len(regression.predict(series[:, :, :1], any_scale=True)) == 4
+
+
 def test_classes_that_the_model_does_not_know(run: Run) -> None:
     series, _ = waves(4, np.random.default_rng(8))
     with pytest.raises(DataError) as caught:
