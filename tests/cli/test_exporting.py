@@ -105,7 +105,7 @@ def test_without_onnx_runtime_it_is_written_all_the_same(
 def test_a_forecast_is_compared_at_its_history(export: Callable[..., Said], tmp_path: Path) -> None:
     made = recipes.get("series").configured(["history=7", "hidden=4"])
     path = tmp_path / "model.safetensors"
-    Model(made, Sizes(1, 2), made.network(Sizes(1, 2), "gru")).save(path)
+    Model(made, Sizes(1, 3), made.network(Sizes(1, 3), "gru")).save(path)
     code, out, _ = export(path, tmp_path / "m.onnx")
     assert code == 0
     assert [line.split(":")[0] for line in out.splitlines()[-4:]] == [

@@ -124,7 +124,7 @@ def test_of_a_forecaster_only_the_layers_are_read(tmp_path: Path) -> None:
     network = convert.read(tmp_path / "run" / "model.safetensors")
     assert [type(part) for part in network.parts] == [Recurrent]
     assert {"output.weight", "output.bias"} <= network.rest.keys()
-    assert "corrects a naive forecast" in network.notes[0]
+    assert "corrects a linear forecast" in network.notes[0]
 
 
 def changed(model: Model, tmp_path: Path, **settings: Any) -> Path:

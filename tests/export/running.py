@@ -81,9 +81,11 @@ class Session:
         self.inputs = [one.name for one in self._session.get_inputs()]
         self.outputs = [one.name for one in self._session.get_outputs()]
 
-    def run(self, x: np.ndarray, states: Mapping[str, np.ndarray] | None = None, lengths: Any = None) -> dict[str, Any]:
-        """The output, and the final states where there are any."""
-        feed: dict[str, Any] = {"input": x}
+    def run(
+        self, x: np.ndarray, states: Mapping[str, np.ndarray] | None = None, lengths: Any = None, **further: np.ndarray
+    ) -> dict[str, Any]:
+        """The output, and the final states where there are any; `further` inputs by their names."""
+        feed: dict[str, Any] = {"input": x, **further}
         if lengths is not None:
             feed["lengths"] = np.asarray(lengths, np.int64)
         for name, state in (states or {}).items():

@@ -208,7 +208,7 @@ def test_equal_models_are_equal_files(tmp_path: Path) -> None:
 
 
 def forecaster() -> Model:
-    made, sizes = recipes.get("series").configured(["history=36"]), Sizes(1, 2)
+    made, sizes = recipes.get("series").configured(["history=36"]), Sizes(1, 3)
     return Model(made, sizes, made.network(sizes, "gru"))
 
 
@@ -223,7 +223,7 @@ BOTH_WAYS = """layer '' (gru) is bidirectional, so it cannot run step by step
 sequences"""
 A_WINDOW = """a model that forecasts cannot run step by step: it reads 36 steps at once
   expected: a model that reads a sequence from its beginning on
-  got: one that sees each window by its own level and spread, and reads the naive forecast behind it
+  got: one that sees each window by its own level and spread, and reads a linear forecast behind it
   do: export it as ONNX, or its layer alone with layer='recurrent'"""
 A_PATH = "the path is that of no C file\n  expected: NAME.c, NAME.h or NAME\n  got: model.onnx"
 REFUSED = {

@@ -106,7 +106,8 @@ def test_a_series_that_is_too_short_for_its_parts(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         Series(history=70, horizon=40).data(months(tmp_path, 100))
     assert caught.value.shell == (
-        "take a shorter history or horizon, with --set history=... --set horizon=...; or a longer series"
+        "take a shorter history or horizon, with --set history=... --set horizon=..., or a larger part, with --set "
+        "validation=... --set test=...; or a longer series"
     )
 
 

@@ -1,4 +1,4 @@
-"""Forecasts: what a network is given and makes of it, the losses by hand, the season, and data that does not fit."""
+"""Forecasts: what a network is given and makes of it, the losses by hand, calibration, and data that does not fit."""
 
 import math
 from pathlib import Path
@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.columns import SeriesColumns
-from gatewright.tasks.data import Cuts, Scaling, best_season, load_series, seasonal_naive
+from gatewright.tasks.data import Cuts, Scaling, load_series
+from gatewright.tasks.evaluate import evaluate
+from gatewright.tasks.forecast_fitting import calibrate
 from gatewright.tasks.model import load_model
-from gatewright.tasks.objectives import Forecasts
+from gatewright.tasks.objectives import Forecasts, half_width
 from gatewright.tasks.parts import Rows
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.series import Series
@@ -20,6 +21,7 @@ from tests.parity.assertions import assert_parity
 from tests.tasks.small import QUIET
 
 SMALL = ("history=12", "horizon=4", "hidden=6", "epochs=2", "batch=16")
+KINDS = ["quantiles", "student", "gaussian"]
 
 
 def waves(folder: Path, *, steps: int = 120, name: str = "waves.csv") -> str:
@@ -30,24 +32,44 @@ def waves(folder: Path, *, steps: int = 120, name: str = "waves.csv") -> str:
     return str(path)
 
 
+def values_of(source: str, columns: str) -> np.ndarray:
+    return load_series(source, Series.configured(["time=time", f"target={columns}"])).single().values
+
+
+def configured(*settings: str) -> Series:
+    return Series.configured([*SMALL, "time=time", *settings])
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
     folder = tmp_path_factory.mktemp("series")
-    made = Series.configured([*SMALL, "variables=wave"])
-    return train(made, out=folder / "run", source=waves(folder), console=QUIET), folder
+    return train(configured("target=wave"), out=folder / "run", source=waves(folder), console=QUIET), folder
 
 
 def test_what_is_reported(run: tuple[Result, Path]) -> None:
     result, folder = run
     measured = result.metrics["test"]
-    assert set(measured) == {"loss", "mae", "mse", "naive_mae", "coverage", "skill"}
+    assert set(measured) == {"loss", "mae", "mse", "naive_mae", "coverage", "width", "skill"}
     assert measured["skill"] == pytest.approx(1 - measured["mae"] / measured["naive_mae"])
     assert 0 <= measured["coverage"] <= 1
-    values = load_series(folder / "waves.csv", SeriesColumns(target="wave")).single().values
+    values = values_of(str(folder / "waves.csv"), "wave")
     cuts = Cuts.shares(120)
     scaled = Scaling.of(values[: cuts.train]).apply(values)
     errors = [np.abs(scaled[t : t + 4] - scaled[t - 6 : t - 2]).mean() for t in range(cuts.validation, 120 - 3)]
     assert measured["naive_mae"] == pytest.approx(np.mean(errors), rel=1e-5)
+    assert result.baselines["test"]["mae of seasonal naive (6)"] == pytest.approx(np.mean(errors), rel=1e-5)
+    assert set(result.baselines["validation"]) == {
+        f"{measure} of {method}"
+        for method in ("seasonal naive (6)", "linear autoregression")
+        for measure in ("mae", "mse")
+    }
+
+
+def test_the_error_of_each_variable(tmp_path: Path) -> None:
+    result = train(configured("target=wave,five"), out=tmp_path / "run", source=waves(tmp_path), console=QUIET)
+    for measured in result.metrics.values():
+        assert measured["mae"] == pytest.approx((measured["mae of wave"] + measured["mae of five"]) / 2)
+    assert evaluate(load_model(tmp_path / "run")).metrics == result.metrics
 
 
 def test_the_forecast_goes_on_after_the_series(run: tuple[Result, Path]) -> None:
@@ -57,8 +79,8 @@ def test_the_forecast_goes_on_after_the_series(run: tuple[Result, Path]) -> None
 
 
 def test_inputs_end_with_the_naive_forecast(tmp_path: Path) -> None:
-    data = Series.configured([*SMALL, "season=6"]).data(waves(tmp_path))
-    assert data.sizes == Sizes(2, 4)
+    data = configured("season=6", "target=wave,five").data(waves(tmp_path))
+    assert data.sizes == Sizes(2, 6, variables=("wave", "five"))
     assert data.origin["season"] == 6
     batch = data.parts["train"].batch(0, 0)
     assert batch.inputs.shape == (12 + 4, 16, 2)
@@ -66,77 +88,128 @@ def test_inputs_end_with_the_naive_forecast(tmp_path: Path) -> None:
     np.testing.assert_array_equal(batch.inputs[12:], batch.inputs[6:10])
 
 
-def test_nothing_of_what_comes_is_scaled_by(tmp_path: Path) -> None:
+def test_a_season_may_be_longer_than_what_is_read(tmp_path: Path) -> None:
+    data = configured("season=20", "target=five").data(waves(tmp_path))
+    batch, scaled = data.parts["test"].batch(0, 0), data.tracks[0].scaled
+    first = data.tracks[0].cuts.validation
+    np.testing.assert_array_equal(batch.inputs[12:, 0], scaled[first - 20 : first - 16])
+
+
+def test_nothing_of_what_comes_reaches_the_linear_forecast(tmp_path: Path) -> None:
+    """What lies behind the training part may judge a regression until the validation ends, and nothing behind that."""
     first, other = waves(tmp_path), tmp_path / "jump.csv"
     lines = Path(first).read_text().splitlines()
-    cut = Cuts.shares(120).train
+    cut = Cuts.shares(120).validation
     other.write_text("\n".join([*lines[: cut + 1], *(f"{line}0" for line in lines[cut + 1 :])]) + "\n")
-    made = Series.configured([*SMALL, "variables=five"])
-    one, two = (made.data(str(path)).parts["train"].batch(0, 0) for path in (first, other))
-    np.testing.assert_array_equal(one.inputs, two.inputs)
+    made = configured("target=five", "season=5")
+    networks = []
+    for path in (first, str(other)):
+        torch.manual_seed(0)
+        data = made.data(path)
+        network = made.network(data.sizes, "gru")
+        made.prepare(network, data)
+        networks.append(network.state_dict())
+    assert all(torch.equal(one, networks[1][name]) for name, one in networks[0].items())
 
 
 def test_the_parts_of_ett(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWRIGHT_DATA", str(shared_data))
     made = Series.configured(["preset=etth1"])
     data = made.data(None)
-    assert data.sizes == Sizes(7, 21)
+    assert data.known.calendar == ("sin week", "cos week", "sin day", "cos day")  # a year of training is seen but once
+    assert (data.sizes.inputs, data.sizes.outputs) == (7 + 4, 21)
     windows = 4 * 30 * 24 - made.horizon + 1  # of four months
     assert len(data.parts["test"]) == math.ceil(windows / 256)
 
 
-def test_a_network_that_changes_nothing_is_the_naive_forecast() -> None:
-    made = Series(history=12, horizon=4)
-    network = made.network(Sizes(2, 4), "gru").eval()
-    network.output.weight.data.zero_()
-    network.output.bias.data.zero_()
-    inputs = torch.randn(16, 3, 2)
-    outputs, _ = network(inputs)
-    assert torch.equal(outputs[..., 0], inputs[12:])
-    spread = inputs[:12].std(0, correction=0)
-    want = (spread * math.log(2) + 1e-3).expand(4, 3, 2)
-    assert_parity(outputs[..., 1], want.contiguous(), dtype="float32", steps=1)
-
-
-@pytest.mark.parametrize("kind", ["gaussian", "quantiles"])
-def test_another_height_and_width_of_a_series_change_nothing_else(kind: str) -> None:
-    made = Series.configured([*SMALL, f"kind={kind}"])
-    network = made.network(Sizes(1, 2 if kind == "gaussian" else 3), "gru").eval().double()
-    inputs = torch.randn(16, 3, 1, dtype=torch.float64)
-    middle = made.objective().quantiles(network(inputs)[0])[1]
-    moved = made.objective().quantiles(network(5 * inputs + 100)[0])[1]
-    assert_parity((moved - 100) / 5, middle, dtype="float64", steps=16, scale=100)
-
-
-@pytest.mark.parametrize("kind", ["gaussian", "quantiles"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_forecast_of_numbers_as_they_were_measured(kind: str, tmp_path: Path) -> None:
-    made = Series.configured([*SMALL, "season=5", f"kind={kind}"])
-    source = waves(tmp_path)
+    made, source = configured("season=5", f"kind={kind}", "target=wave,five"), waves(tmp_path)
     data = made.data(source)
     network = made.network(data.sizes, "gru").eval()
     made.prepare(network, data)
-    values = load_series(source).single().values
+    values = values_of(source, "wave,five")
     scaling = Scaling.of(values[: Cuts.shares(120).train])
-    past = scaling.apply(values[40:52])[:, None]
-    scaled = network(torch.from_numpy(np.concatenate([past, seasonal_naive(past, 5, 4)])))[0]
-    got = network.forecast(torch.from_numpy(values[40:52, None])).float()
-    for one, other in zip(made.objective().quantiles(got), made.objective().quantiles(scaled), strict=True):
-        assert_parity(one, scaling.undo(other.detach().numpy()).astype(np.float32), dtype="float32", steps=16)
+    past = torch.from_numpy(scaling.apply(values[40:52])[:, None])
+    scaled = network(torch.cat([past, torch.full((4, 1, 2), torch.nan)]))[0].detach().numpy()
+    got = network.forecast(torch.from_numpy(values[40:52, None])).detach().float()
+    want = np.moveaxis(scaling.undo(np.moveaxis(scaled, -1, 0)), 0, -1)
+    assert_parity(got, want.astype(np.float32), dtype="float32", steps=16)
+    assert bool((got.diff(dim=-1) >= 0).all())
+
+
+def test_variables_that_are_never_below_zero_are_not_forecast_below(tmp_path: Path) -> None:
+    made = configured("target=five")
+    data = made.data(waves(tmp_path))
+    network = made.network(data.sizes, "gru").eval()
+    made.prepare(network, data)
+    with torch.no_grad():
+        network.output.bias.fill_(-50)
+    forecast = network.forecast(torch.arange(12.0)[:, None, None] % 5)
+    assert forecast.min().item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_series_that_grows_by_shares_is_forecast_by_its_logarithm(tmp_path: Path) -> None:
+    path = tmp_path / "growth.csv"
+    steps, noise = np.arange(150), np.random.default_rng(0).normal(0, 0.05, 150)
+    values = 10 * np.exp(0.03 * steps + 0.3 * np.sin(steps * np.pi / 6) + noise)
+    path.write_text("value\n" + "\n".join(map(str, values)) + "\n")
+    made = Series.configured(["history=24", "horizon=6", "hidden=4"])
+    data = made.data(str(path))
+    network = made.network(data.sizes, "gru").eval()
+    made.prepare(network, data)
+    assert network.logarithm.tolist() == [True]
+    low, middle, high = network.forecast(torch.from_numpy(values[-30:-6, None, None]))[:, 0, 0].detach().numpy().T
+    assert np.abs(np.log(middle / values[-6:])).mean() < 0.1
+    np.testing.assert_allclose(high / middle, middle / low, rtol=1e-5)
 
 
 def test_a_model_file_keeps_the_scaling_and_the_season(run: tuple[Result, Path]) -> None:
     network = load_model(run[1] / "run").network
-    values = load_series(run[1] / "waves.csv", SeriesColumns(target="wave")).single().values[: Cuts.shares(120).train]
+    values = values_of(str(run[1] / "waves.csv"), "wave")[: Cuts.shares(120).train]
     assert_parity(network.scaling.mean, values.mean(0), dtype="float32", steps=1)
     assert_parity(network.scaling.deviation, values.std(0), dtype="float32", steps=1)
     assert network.season == 6
 
 
-def test_quantiles_rise() -> None:
-    network = Series(kind="quantiles").network(Sizes(2, 6), "gru")
-    outputs, _ = network(10 * torch.randn(48, 5, 2))
-    assert outputs.shape == (12, 5, 2, 3)
-    assert bool((outputs.diff(dim=-1) > 0).all())
+def noise(folder: Path, values: np.ndarray) -> str:
+    path = folder / "noise.csv"
+    path.write_text("value\n" + "\n".join(f"{value:.6g}" for value in values) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", ["normal", "zeros"])
+def test_intervals_hold_their_share_without_any_training(shape: str, kind: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    values = random.normal(size=1500)
+    if shape == "zeros":
+        values = np.where(random.random(1500) < 0.5, 0, random.gamma(2, 3, 1500))
+    made = Series.configured(["history=8", "horizon=2", "hidden=4", f"kind={kind}"])
+    data = made.data(noise(tmp_path, values))
+    network = made.network(data.sizes, "gru")
+    made.prepare(network, data)
+    calibrate(network, data, made)
+    outputs, targets = [], []
+    for position in range(len(data.parts["test"])):
+        batch = data.parts["test"].batch(0, position)
+        with torch.no_grad():
+            outputs.append(network(torch.from_numpy(batch.inputs))[0].flatten(0, 1))
+        targets.append(batch.targets.reshape(-1))
+    low, _, high = torch.cat(outputs)[:, 0].numpy().T
+    inside = np.mean((low <= np.concatenate(targets)) & (np.concatenate(targets) <= high))
+    assert 0.75 <= inside <= 0.87
+
+
+def test_a_correction_that_helps_in_no_window_is_left_out(tmp_path: Path) -> None:
+    made = configured("target=wave")
+    data = made.data(waves(tmp_path))
+    network = made.network(data.sizes, "gru")
+    made.prepare(network, data)
+    with torch.no_grad():
+        network.output.bias[0] = 5  # spreads
+    calibrate(network, data, made)
+    assert network.share == 0
 
 
 def test_the_loss_of_quantiles_by_hand() -> None:
@@ -147,13 +220,17 @@ def test_the_loss_of_quantiles_by_hand() -> None:
     assert objective.losses(outputs, Rows(None, targets)).item() == pytest.approx((0.3 + 1.0 + 0.1) / 3)
 
 
-def test_the_loss_of_a_gaussian_by_hand() -> None:
-    objective = Forecasts("gaussian", interval=0.95)
-    outputs, targets = torch.tensor([[[[1.0, 2.0]]]]), torch.tensor([[[4.0]]])
-    density = math.exp(-0.5 * 1.5**2) / (2 * math.sqrt(2 * math.pi))
-    assert objective.losses(outputs, Rows(None, targets)).item() == pytest.approx(-math.log(density))
-    low, middle, high = (one.item() for one in objective.quantiles(outputs))
-    assert (low, middle, high) == pytest.approx((1 - 2 * 1.959964, 1, 1 + 2 * 1.959964))
+@pytest.mark.parametrize("kind", ["gaussian", "student"])
+def test_the_loss_of_a_density_by_hand(kind: str) -> None:
+    """Beside the quantiles and densities of scipy, of a distribution with middle 1 and scale 2."""
+    from scipy import stats
+
+    known = stats.norm(1, 2) if kind == "gaussian" else stats.t(4, 1, 2)
+    assert half_width(kind, 0.95) == pytest.approx((known.ppf(0.975) - 1) / 2)  # pyright: ignore[reportArgumentType]
+    objective = Forecasts(kind, interval=0.8)  # pyright: ignore[reportArgumentType]
+    outputs = torch.tensor([[[[known.ppf(0.1), 1.0, known.ppf(0.9)]]]])
+    loss = objective.losses(outputs, Rows(None, torch.tensor([[[4.0]]]))).item()
+    assert loss == pytest.approx(-known.logpdf(4), rel=1e-5)
 
 
 def test_coverage_counts_what_lies_inside() -> None:
@@ -161,59 +238,44 @@ def test_coverage_counts_what_lies_inside() -> None:
     targets = torch.tensor([-0.1, 0.0, 1.5, 2.0, 2.1])[None, :, None]
     scores = Forecasts("quantiles", 0.8).scores(outputs, Rows(torch.zeros(3, 5, 1), targets))
     assert scores["coverage"].flatten().tolist() == [False, True, True, True, False]
+    assert scores["width"].flatten().tolist() == [2.0] * 5
     assert_parity(scores["naive_mae"], targets.abs(), dtype="float32", steps=1)
-
-
-def test_the_season_is_that_of_the_best_naive_forecast(rng: np.random.Generator) -> None:
-    steps = np.arange(100.0)
-    wave = np.stack([np.sin(steps * 2 * np.pi / 7), np.cos(steps * 2 * np.pi / 7)], 1)
-    assert best_season(wave, horizon=4, longest=10) == 7
-    assert best_season(np.cumsum(rng.normal(size=(400, 1)), 0), horizon=4, longest=30) == 1
-    noisy = wave + rng.normal(0, 0.3, wave.shape)
-    for horizon in (1, 9):
-        found = best_season(noisy, horizon=horizon, longest=12)
-        errors = {
-            season: np.mean(
-                [
-                    np.abs(noisy[t + h] - seasonal_naive(noisy[:t, None], season, h + 1)[h, 0]) / noisy.std(0)
-                    for h in range(horizon)
-                    for t in range(40, 100 - horizon)
-                ]
-            )
-            for season in range(1, 13)
-        }
-        assert errors[found] <= min(errors.values()) * 1.02
 
 
 def test_data_that_does_not_fit(tmp_path: Path) -> None:
     short = waves(tmp_path, steps=10)
     with pytest.raises(DataError) as caught:
-        Series.configured(["history=4", "horizon=7"]).data(short)
+        configured("history=4", "horizon=7", "target=wave").data(short)
     assert str(caught.value) == (
         "the series is too short to find its season\n  expected: more than 8 steps to train on\n  got: 7 steps\n"
         "  do: name it, or forecast fewer steps"
     )
-    with pytest.raises(DataError, match="the part is too short for one window"):
-        Series.configured(["history=40", "horizon=4"]).data(waves(tmp_path, steps=50))
-    with pytest.raises(OptionError, match="waves.csv has no column 'level'\n  expected: one of time, wave, five"):
-        Series.configured(["variables=wave,level"]).data(waves(tmp_path))
-    with pytest.raises(OptionError, match="the season is longer than the history"):
-        Series.configured(["history=6", "horizon=2", "season=7"]).data(waves(tmp_path)).parts["train"].batch(0, 0)
-    wrong = tmp_path / "wrong.csv"
-    wrong.write_text("time,a\n1,2.5\n2,3.5\n3,many\n")
-    with pytest.raises(DataError, match=r"wrong.csv, line 4, 'a': this is no finite number"):
-        Series().data(str(wrong))
+    with pytest.raises(DataError) as caught:
+        configured("history=40", "target=wave").data(waves(tmp_path, steps=50))
+    assert str(caught.value) == (
+        "the training part is too short for one window\n  expected: 40 steps to read and 4 to forecast\n"
+        "  got: 35 steps, and 0 before them\n  do: take a shorter history or horizon, or a larger part"
+    )
+    with pytest.raises(OptionError, match="has no column 'level'"):
+        configured("target=wave,level").data(waves(tmp_path))
 
 
-def test_another_series_is_measured_by_its_own_scale(run: tuple[Result, Path], tmp_path: Path) -> None:
-    from gatewright.tasks.evaluate import evaluate
+def test_an_earlier_name_of_a_setting() -> None:
+    assert Series.restored({"variables": "wave"}).target == "wave"
 
+
+def test_other_data_is_measured_by_the_scale_of_the_training(run: tuple[Result, Path], tmp_path: Path) -> None:
     model = load_model(run[1] / "run")
     other = waves(tmp_path, steps=150)
     assert set(evaluate(model, other)) == {"validation", "test"}
-    wide = tmp_path / "wide.csv"
-    wide.write_text("wave,other\n" + "\n".join(f"{t % 6},{t}" for t in range(120)) + "\n")
-    assert set(evaluate(model, str(wide))) == {"validation", "test"}
-    wide.write_text("level\n" + "\n".join(f"{t % 6}.5" for t in range(120)) + "\n")
-    with pytest.raises(OptionError, match="wide.csv has no column 'wave'\n  expected: one of level"):
-        evaluate(model, str(wide))
+    data, trained = model.recipe.evaluation(other, model), model.recipe.data(model.source)
+    assert np.array_equal(data.scaling.mean, trained.scaling.mean)
+    lines = Path(other).read_text().splitlines()
+    grams = tmp_path / "grams.csv"
+    fields = [line.split(",") for line in lines[1:]]
+    grams.write_text("\n".join([lines[0], *(f"{day},{1000 * float(wave)},{five}" for day, wave, five in fields)]))
+    with pytest.raises(DataError, match="the numbers of 'wave' are of another scale"):
+        evaluate(model, str(grams))
+    Path(other).write_text(Path(other).read_text().replace("wave", "level", 1))
+    with pytest.raises(OptionError, match="has no column 'wave'"):
+        evaluate(model, other)

@@ -19,6 +19,9 @@ _WIDTH = 80
 _LONGEST_TITLE = 40  # of a sample; a longer one has a line of its own
 
 
+_MEASURES_ACROSS = 7  # so that a table fits into 80 columns
+
+
 def show_result(console: Terminal, result: "Result", folder: Path) -> None:
     """How a run ended, what it leaves, and a command to try."""
     from gatewright.tasks.class_report import ClassReport
@@ -69,10 +72,13 @@ def _kept(result: "Result", measure: str) -> str:
 
 
 def show_metrics(console: Terminal, metrics: Mapping[str, Mapping[str, float]]) -> None:
-    """A table: a row for each part of the data."""
+    """A table: a row for each part of the data, or for each measure where there are many."""
     from gatewright.tasks.numbers import spell
 
     names = dict.fromkeys(name for measured in metrics.values() for name in measured)
+    if len(names) > _MEASURES_ACROSS:
+        _show_by_measure(console, "measure", metrics)
+        return
     table = Table("part", *names, box=None, pad_edge=False, header_style="bold")
     for part, measured in metrics.items():
         table.add_row(part, *(spell(measured[name]) if name in measured else "" for name in names))
@@ -81,14 +87,17 @@ def show_metrics(console: Terminal, metrics: Mapping[str, Mapping[str, float]]) 
 
 def show_baselines(console: Terminal, baselines: Mapping[str, Mapping[str, float]]) -> None:
     """A table: a row for each measure of each simple method, a column for each part of the data."""
+    if baselines:
+        _show_by_measure(console, "baseline", baselines)
+
+
+def _show_by_measure(console: Terminal, title: str, parts: Mapping[str, Mapping[str, float]]) -> None:
     from gatewright.tasks.numbers import spell
 
-    if not baselines:
-        return
-    names = dict.fromkeys(name for reached in baselines.values() for name in reached)
-    table = Table("baseline", *baselines, box=None, pad_edge=False, header_style="bold")
+    names = dict.fromkeys(name for reached in parts.values() for name in reached)
+    table = Table(title, *parts, box=None, pad_edge=False, header_style="bold")
     for name in names:
-        table.add_row(name, *(spell(reached[name]) if name in reached else "" for reached in baselines.values()))
+        table.add_row(name, *(spell(reached[name]) if name in reached else "" for reached in parts.values()))
     console.print(table)
 
 

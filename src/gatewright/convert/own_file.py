@@ -59,7 +59,7 @@ def _network(model: ModelFile) -> Network:
     alone = Network(tuple(stack), "gatewright", rest)
     if "forecasts" in said:
         return alone.noting(
-            "the network corrects a naive forecast, which no layout can say: its layers were read alone"
+            "the network corrects a linear forecast, which no layout can say: its layers were read alone"
         )
     if said.get("patch", 1) != 1:
         return alone.noting("the network reads patches of steps, which no layout can say: its layers were read alone")

@@ -104,7 +104,7 @@ def _refuse_whole_sequences(network: Network) -> None:
         raise OptionError(
             f"a model that forecasts cannot run step by step: it reads {network.forecast.history} steps at once",
             expected="a model that reads a sequence from its beginning on",
-            got="one that sees each window by its own level and spread, and reads the naive forecast behind it",
+            got="one that sees each window by its own level and spread, and reads a linear forecast behind it",
             do=f"export it as ONNX, or its layer alone with layer={record.name!r}",
             shell=f"export it as ONNX, or its layer alone with {shlex.join(['--layer', record.name])}",
         )

@@ -52,7 +52,7 @@ class Network:
     columns: tuple[str, ...] = ()  # the names of the symbols of one step, where it has several
     about: Mapping[str, Any] | None = None  # task, vocabulary, classes, variables, signature: what the numbers mean
     ngrams: Ngrams | None = None  # whose scores are averaged with those of the head
-    forecast: Forecast | None = None  # around all of this, where it corrects a naive forecast
+    forecast: Forecast | None = None  # around all of this, where it corrects a linear forecast
 
     @property
     def reads_symbols(self) -> bool:
@@ -240,7 +240,9 @@ def _whole(model: ModelFile, said: Mapping[str, Any]) -> Network:
                 **{name: model.settings.get(name) for name in ("classes", "variables", "signature")},
             },
             ngrams=ngrams_of(said, tensors, model.settings["inputs"]),
-            forecast=forecast_of(_recipe(model), tensors) if "forecasts" in said else None,
+            forecast=forecast_of(_recipe(model), tensors, model.settings.get("signature") or {})
+            if "forecasts" in said
+            else None,
         )
     except LookupError as error:
         raise ModelFileError(f"the model of the recipe {model.task!r} lacks {error}") from error

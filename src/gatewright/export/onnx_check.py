@@ -62,10 +62,12 @@ def _differences(network: Network, session: "InferenceSession") -> Iterator[Diff
         feed: dict[str, Any] = {"input": inputs.swapaxes(0, 1) if exchanged else inputs}
         feed |= {} if lengths is None else {"lengths": lengths}
         feed |= {_named(names, state): values for state, values in states.items()}
+        known = _known(network, batch, generator, dtype)
+        feed |= {} if known is None else {"known": known}
         output, *finals = (np.asarray(one) for one in session.run(None, feed))
         if exchanged and network.pool == "each step":
             output = output.swapaxes(0, 1)
-        wanted, last = run(network, inputs, states, lengths)
+        wanted, last = run(network, inputs, states, lengths, known)
         pairs = [(output / unit, wanted / unit), *zip(finals, last.values(), strict=False)]
         worst = max(_distance(got, want) for got, want in pairs)
         yield Difference(steps, batch, worst, ALLOWED[dtype.name])
@@ -88,6 +90,15 @@ def _inputs(network: Network, steps: int, batch: int, generator: np.random.Gener
     if network.forecast:
         numbers = network.forecast.mean + network.forecast.deviation * numbers
     return numbers.astype(network.dtype)
+
+
+def _known(network: Network, batch: int, generator: np.random.Generator, dtype: np.dtype[Any]) -> Array | None:
+    """What a forecast reads beside its window."""
+    forecast = network.forecast
+    if forecast is None or not len(forecast.known_mean):
+        return None
+    numbers = generator.normal(size=(forecast.steps, batch, len(forecast.known_mean)))
+    return (forecast.known_mean + forecast.known_deviation * numbers).astype(dtype)
 
 
 def _states(network: Network, names: set[str], batch: int, generator: np.random.Generator) -> dict[str, Array]:

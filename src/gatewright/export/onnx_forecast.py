@@ -1,65 +1,111 @@
-"""The part of a graph that is around the layers of a network which corrects a naive forecast."""
+"""The part of a graph that is around the layers of a network which corrects a linear forecast."""
 
 import numpy as np
 
 from gatewright.backends.onnx.graph import Graph, Kind, Tensor
-from gatewright.export.forecast import Array, Forecast
+from gatewright.export.forecast import Forecast
 
 
 class Window:
-    """A window (history, batch, variables), by its own level and spread."""
+    """A window (history, batch, variables), by its own level and spread, and its linear forecast."""
 
-    def __init__(self, graph: Graph, forecast: Forecast, window: Tensor) -> None:
+    def __init__(self, graph: Graph, forecast: Forecast, window: Tensor, known: Tensor | None) -> None:
         self._graph, self._forecast, self._window = graph, forecast, window
         self._deviation = graph.initialiser("scaling.deviation", forecast.deviation)
-        moved = graph.emit("Sub", window, graph.initialiser("scaling.mean", forecast.mean))
-        self._scaled = _named(graph.emit("Div", moved, self._deviation), "scaled")
-        self._level = _named(graph.reduce("ReduceMean", self._scaled, (0,)), "level")
-        away = graph.emit("Sub", self._scaled, self._level)
-        variance = graph.reduce("ReduceMean", graph.emit("Mul", away, away), (0,))
+        self._mean = graph.initialiser("scaling.mean", forecast.mean)
+        self._known = None if known is None else self._scaled_known(known)
+        past = self._into(window)
+        if self._known is not None:
+            self._effect = graph.emit("MatMul", self._known, graph.initialiser("effect", forecast.effect), ndim=3)
+            past = graph.emit("Sub", past, graph.slice(self._effect, 0, forecast.history))
+        self._level = _named(graph.reduce("ReduceMean", past, (0,)), "level")
+        self._away = graph.emit("Sub", past, self._level)
+        variance = graph.reduce("ReduceMean", graph.emit("Mul", self._away, self._away), (0,))
         self._spread = _named(graph.emit("Max", graph.emit("Sqrt", variance), forecast.least_spread), "spread")
+        self._base = _named(graph.emit("Add", self._linear(), self._level), "linear")
 
     def read(self) -> Tensor:
-        """What the layers read: the window and its naive forecast, and which of the steps are to come."""
-        graph = self._graph
-        steps = self._picked("steps", self._scaled, self._forecast.steps)
-        seen = graph.emit("Div", graph.emit("Sub", steps, self._level), self._spread)
+        """What the layers read: the window and its linear forecast, what is known, and which steps are to come."""
+        graph, forecast = self._graph, self._forecast
+        to_come = graph.emit("Sub", self._base, self._level)
+        seen = graph.emit("Div", graph.emit("Concat", self._away, to_come, ndim=3, axis=0), self._spread)
         batch = graph.slice(graph.shape(self._window), 1, 2)
         shape = graph.emit("Concat", graph.counts(1), batch, graph.counts(1), ndim=1, kind=Kind.COUNT, axis=0)
-        to_come = graph.expand(graph.initialiser("to_come", self._forecast.to_come), shape, ndim=3)
-        return graph.emit("Concat", seen, to_come, ndim=3, axis=2)
+        flag = graph.expand(graph.initialiser("to_come", forecast.to_come), shape, ndim=3)
+        parts = [seen, flag] if self._known is None else [seen, self._known, flag]
+        return graph.emit("Concat", *parts, ndim=3, axis=2)
 
     def to_come(self, values: Tensor) -> Tensor:
         """The steps to come alone."""
-        return self._graph.slice(values, -len(self._forecast.repeated), np.iinfo(np.int64).max)
+        return self._graph.slice(values, -self._forecast.horizon, np.iinfo(np.int64).max)
 
     def forecast(self, outputs: Tensor) -> Tensor:
-        """The naive forecast as it is changed by what the head says of the steps to come."""
+        """The linear forecast as it is changed by what the head says of the steps to come, with its interval."""
         graph, forecast = self._graph, self._forecast
-        naive = _named(self._picked("repeated", self._window, forecast.repeated), "naive")
-        spread = graph.emit("Mul", self._spread, self._deviation)
-        changes = graph.emit("Mul", spread[(..., None)], self._changes(outputs), ndim=4)
-        moved = graph.emit("Mul", naive[(..., None)], graph.initialiser("moved", forecast.moved), ndim=4)
-        return graph.emit("Add", graph.emit("Add", moved, changes), graph.initialiser("least", forecast.least))
+        variables = len(forecast.mean)
+        sizes = graph.counts(0, 0, variables, -1)  # 0: as it is
+        whole = graph.emit("Reshape", outputs, sizes, ndim=4)
+        change, learned = graph.slice(whole, 0, 1, axis=3), graph.slice(whole, 1, np.iinfo(np.int64).max, axis=3)
+        spread = self._spread[(..., None)]
+        middle = graph.emit("Mul", graph.emit("Mul", spread, forecast.share), change, ndim=4)
+        middle = graph.emit("Add", self._base[(..., None)], middle)
+        width = graph.emit("Add", graph.emit("Mul", learned, forecast.trust), forecast.at_first)
+        usual = graph.emit("Mul", spread, graph.initialiser("width", forecast.width), ndim=4)
+        widths = graph.emit("Mul", usual, self._softplus(width))
+        widths = graph.emit("Mul", widths, graph.initialiser("widening", forecast.widening), ndim=4)
+        below, above = graph.slice(widths, 0, 1, axis=3), graph.slice(widths, 1, 2, axis=3)
+        ends = (graph.emit("Sub", middle, below), middle, graph.emit("Add", middle, above))
+        made = graph.emit("Concat", *ends, ndim=4, axis=3)
+        if self._known is not None:
+            made = graph.emit("Add", made, self.to_come(self._effect)[(..., None)])
+        return self._outer(made)
 
-    def _changes(self, outputs: Tensor) -> Tensor:
-        """(horizon, batch, variables, values) in spreads."""
+    def _scaled_known(self, known: Tensor) -> Tensor:
         graph, forecast = self._graph, self._forecast
-        shape = graph.counts(0, 0, *forecast.least.shape)  # 0: as it is
-        whole = graph.emit("Reshape", outputs, shape, ndim=4)
-        sizes = graph.counts(1, len(forecast.values) - 1)
-        first, others = graph.emit_many("Split", (whole, sizes), (4, 4), attributes={"axis": 3})
-        changes = graph.emit("Concat", first, self._softplus(others), ndim=4, axis=3)
-        return graph.emit("CumSum", changes, graph.count(3), ndim=4) if forecast.rises else changes
+        moved = graph.emit("Sub", known, graph.initialiser("known_scaling.mean", forecast.known_mean))
+        return graph.emit("Div", moved, graph.initialiser("known_scaling.deviation", forecast.known_deviation))
+
+    def _linear(self) -> Tensor:
+        """What the regression adds to the level: (horizon, batch, variables)."""
+        graph = self._graph
+        spread, level = (graph.unsqueeze(one, 0) for one in (self._spread, self._level))
+        one = graph.emit("Add", graph.emit("Mul", level, 0.0), 1.0)
+        features = graph.emit("Concat", self._away, spread, level, one, ndim=3, axis=0)
+        weight = graph.initialiser("linear.weight", self._forecast.weight)
+        return graph.transpose(graph.emit("MatMul", graph.transpose(features, 2, 1, 0), weight, ndim=3), 2, 1, 0)
+
+    def _into(self, window: Tensor) -> Tensor:
+        """In deviations of the training part, or of its logarithms."""
+        graph, forecast = self._graph, self._forecast
+        scaled = _named(graph.emit("Div", graph.emit("Sub", window, self._mean), self._deviation), "scaled")
+        if not forecast.logarithm.any():
+            return scaled
+        present = graph.emit("Max", window, graph.initialiser("least", forecast.least))
+        moved = graph.emit("Sub", graph.emit("Log", present), graph.initialiser("inner.mean", forecast.inner_mean))
+        logs = graph.emit("Div", moved, graph.initialiser("inner.deviation", forecast.inner_deviation))
+        return graph.emit("Where", graph.initialiser("logarithm", forecast.logarithm), logs, scaled)
+
+    def _outer(self, values: Tensor) -> Tensor:
+        """In the units of the series."""
+        graph, forecast = self._graph, self._forecast
+        made = graph.emit("Add", graph.emit("Mul", values, self._deviation[(..., None)]), self._mean[(..., None)])
+        if forecast.logarithm.any():
+            # Where it is no logarithm the power would be of any number, and might be infinite.
+            logarithm = graph.initialiser("is_logarithm", forecast.logarithm[:, None])
+            powers = graph.emit("Where", logarithm, values, 0.0)
+            deviation = graph.initialiser("outer.deviation", forecast.inner_deviation[:, None])
+            powers = graph.emit("Mul", powers, deviation)
+            powers = graph.emit("Add", powers, graph.initialiser("outer.mean", forecast.inner_mean[:, None]))
+            made = graph.emit("Where", logarithm, graph.emit("Exp", powers), made)
+        if not np.isfinite(forecast.lowest).any():
+            return made
+        return graph.emit("Max", made, graph.initialiser("lowest", forecast.lowest[:, None]))
 
     def _softplus(self, values: Tensor) -> Tensor:
         """log(1 + e^a), of operators that ONNX Runtime has in float64 too."""
         graph = self._graph
         small = graph.emit("Exp", graph.emit("Neg", graph.emit("Abs", values)))
         return graph.emit("Add", graph.emit("Max", values, 0.0), graph.emit("Log", graph.emit("Add", small, 1.0)))
-
-    def _picked(self, name: str, values: Tensor, steps: Array) -> Tensor:
-        return self._graph.emit("Gather", values, self._graph.initialiser(name, steps), ndim=3, axis=0)
 
 
 def _named(value: Tensor, name: str) -> Tensor:

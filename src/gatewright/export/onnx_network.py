@@ -53,16 +53,19 @@ class _Builder:
 
     def _forecast(self, forecast: Forecast) -> str:
         """A window in, a forecast out; neither has states or lengths."""
-        variables = self.network.input_size
+        variables, known = len(forecast.mean), len(forecast.known_mean)
         extents = (forecast.history, BATCH, variables)
-        doc = (
-            f"the last {forecast.history} steps as they were measured, of which the naive forecast repeats the last "
-            f"{forecast.season} ({', '.join(map(str, extents))})"
-        )
-        window = Window(self.graph, forecast, self.graph.input("input", extents, doc))
+        unit = "as they were measured" if forecast.is_measured else "in deviations of the training part of each series"
+        doc = f"the last {forecast.history} steps {unit} ({', '.join(map(str, extents))})"
+        given, beside = self.graph.input("input", extents, doc), None
+        if known:
+            extents = (forecast.steps, BATCH, known)
+            doc = f"what is known of these steps and of those to come ({', '.join(map(str, extents))})"
+            beside = self.graph.input("known", extents, doc)
+        window = Window(self.graph, forecast, given, beside)
         result = self._layers(window.read(), {}, None)
         made = window.forecast(self._headed(window.to_come(result.output)))
-        extents = (len(forecast.repeated), BATCH, *forecast.least.shape)
+        extents = (forecast.horizon, BATCH, variables, len(forecast.values))
         doc = f"{', '.join(forecast.values)} of every variable in each step to come ({', '.join(map(str, extents))})"
         self.graph.output(made, "output", extents, doc)
         return result.operator

@@ -13,14 +13,19 @@ from gatewright.trace.mask import MASK
 
 
 def run(
-    network: Network, inputs: Array, states: Arrays | None = None, lengths: Array | None = None
+    network: Network,
+    inputs: Array,
+    states: Arrays | None = None,
+    lengths: Array | None = None,
+    known: Array | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """The output, and the final states (levels * directions, batch, features).
 
-    `inputs` are time first, as are the results. Rows end at their lengths.
+    `inputs` are time first, as are the results. Rows end at their lengths. `known` is what a forecast reads beside its
+    window.
     """
     if network.forecast:
-        return _forecast(network, network.forecast, inputs), {}
+        return _forecast(network, network.forecast, inputs, known), {}
     values, lengths = _patched(network, _encoded(network, inputs), lengths)
     shapes = network.state_shapes()
     begin = states or {k: np.zeros((n, values.shape[1], size), values.dtype) for k, (n, size) in shapes.items()}
@@ -43,17 +48,33 @@ def run(
     return pooled, {name: np.stack(parts) for name, parts in finals.items()}
 
 
-def _forecast(network: Network, forecast: Forecast, window: Array) -> Array:
+def _forecast(network: Network, forecast: Forecast, window: Array, known: Array | None) -> Array:
+    if known is None:
+        known = np.zeros((forecast.steps, window.shape[1], 0), window.dtype)
+    known = (known - forecast.known_mean) / forecast.known_deviation
+    effect = known @ forecast.effect
+    logs = (np.log(np.maximum(window, forecast.least)) - forecast.inner_mean) / forecast.inner_deviation
     scaled = (window - forecast.mean) / forecast.deviation
-    level, spread = scaled.mean(0), np.maximum(scaled.std(0), forecast.least_spread)
-    steps = (scaled[forecast.steps] - level) / spread
+    past = np.where(forecast.logarithm, logs, scaled) - effect[: forecast.history]
+    level, spread = past.mean(0), np.maximum(past.std(0), forecast.least_spread)
+    features = np.concatenate([past - level, [spread, level, np.ones_like(level)]])
+    base = level + np.einsum("tbv,vth->hbv", features, forecast.weight)
+    steps = np.concatenate([past - level, base - level]) / spread
     to_come = np.broadcast_to(forecast.to_come, (*steps.shape[:2], 1))
-    outputs, _ = run(replace(network, forecast=None), np.concatenate([steps, to_come], -1))
-    naive = window[forecast.repeated]
-    first, *others = np.moveaxis(outputs[-len(naive) :].reshape(*naive.shape, -1), -1, 0)
-    changes = np.stack([first, *(np.logaddexp(0, one) for one in others)], -1)
-    changes = changes.cumsum(-1) if forecast.rises else changes
-    return naive[..., None] * forecast.moved + (spread * forecast.deviation)[..., None] * changes + forecast.least
+    outputs, _ = run(replace(network, forecast=None), np.concatenate([steps, known, to_come], -1))
+    change, *learned = np.moveaxis(outputs[forecast.history :].reshape(*base.shape, -1), -1, 0)
+    middle = base + forecast.share * spread * change
+    learned = np.logaddexp(0, forecast.trust * np.stack(learned, -1) + forecast.at_first)
+    widths = spread[..., None] * forecast.width * learned * forecast.widening
+    ends = (
+        np.stack([middle - widths[..., 0], middle, middle + widths[..., 1]], -1) + effect[forecast.history :, ..., None]
+    )
+    logarithm, deviation, mean = (
+        one[:, None] for one in (forecast.logarithm, forecast.inner_deviation, forecast.inner_mean)
+    )
+    powers = np.exp(np.where(logarithm, ends, 0) * deviation + mean)
+    measured = ends * forecast.deviation[:, None] + forecast.mean[:, None]
+    return np.maximum(np.where(logarithm, powers, measured), forecast.lowest[:, None])
 
 
 def _direction(

@@ -2,7 +2,8 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from gatewright.tasks.history import ITERATION, Row
@@ -14,6 +15,10 @@ _ACROSS = 3  # panels side by side
 _FEW = 30  # points that are marked one by one
 
 
+Panel = Callable[[Any], None]
+"""What draws into the axes that it is given."""
+
+
 class Kept(NamedTuple):
     """The network that was kept, where that is not the last one."""
 
@@ -21,23 +26,24 @@ class Kept(NamedTuple):
     iteration: int
 
 
-def draw_curves(rows: Sequence[Row], title: str, *, kept: Kept | None = None) -> bytes:
+def draw_curves(rows: Sequence[Row], title: str, *, kept: Kept | None = None, panels: Sequence[Panel] = ()) -> bytes:
     """The loss, and beside it each further measure that changes, against the iterations: a PNG.
 
-    A thin line marks the network that was kept.
+    A thin line marks the network that was kept. Further `panels` stand behind these.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     measures = _measures(rows)
-    across = min(len(measures), _ACROSS)
-    down = math.ceil(len(measures) / across)
+    across = min(len(measures) + len(panels), _ACROSS)
+    down = math.ceil((len(measures) + len(panels)) / across)
     figure = Figure(figsize=(1.2 + 4.2 * across, 0.6 + 3.2 * down), dpi=120, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    panels = list(figure.subplots(down, across, squeeze=False).flat)
-    for axes, measure in zip(panels, measures, strict=False):
-        _draw(axes, rows, measure, kept)
-    for axes in panels[len(measures) :]:
+    places = list(figure.subplots(down, across, squeeze=False).flat)
+    draws = [*(partial(_draw, rows=rows, measure=measure, kept=kept) for measure in measures), *panels]
+    for axes, draw in zip(places, draws, strict=False):
+        draw(axes)
+    for axes in places[len(draws) :]:
         axes.set_axis_off()
     figure.suptitle(title, fontsize=11)
     picture = io.BytesIO()

@@ -76,7 +76,7 @@ def evaluate(model: Model, source: object = None, *, any_scale: bool = False) ->
     if not any_scale:
         scales = (one.get("variables", {}) for one in (model.signature, data.signature))
         check_scales(*scales, source=source_name(model.source if source is None else source))
-    return measure_parts(model.network, model.recipe.objective_of(model.sizes), data)
+    return measure_parts(model.network, model.recipe.measured_by(model.sizes), data)
 
 
 def measure_parts(network: nn.Module, objective: Objective, data: Data) -> Evaluation:

@@ -1,63 +1,132 @@
-"""The network of a forecast: it reads what has been, then the seasonal naive forecast, and says what is to be changed.
+"""The network of a forecast: a linear forecast of the window, which recurrent layers correct; and its interval.
 
 Every window is seen by its own level and spread, so that a network that has learned one series at one height forecasts
 it at another (Kim et al. 2022, Reversible instance normalization).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from gatewright.tasks.data import repeated_steps
-from gatewright.tasks.forecasts import LEAST_DEVIATION, LEAST_SPREAD, MOVED
+from gatewright.tasks.forecasts import LEAST_SPREAD, SIDES
 from gatewright.tasks.network import Network, Standardised, State
 from gatewright.tasks.objectives import ForecastKind
 from gatewright.tasks.recipe import Sizes
 
+SOFTPLUS_IS_1 = 0.541324854612918
+"""The number whose softplus is 1: intervals begin as wide as the linear forecast was wrong."""
+
+
+class Located(NamedTuple):
+    """A forecast by its middle, and how far both ends lie from it; all (horizon, batch, variables)."""
+
+    middle: Tensor
+    below: Tensor
+    above: Tensor
+
 
 class Forecaster(Network):
-    """inputs (history + horizon, batch, variables) -> (horizon, batch, variables, values).
+    """inputs (history + horizon, batch, variables + known) -> (horizon, batch, variables, 3): low, middle, high.
 
-    The last `horizon` steps of the inputs are the naive forecast. The values are what `Forecasts` expects: the mean and
-    the deviation of a Gaussian, or rising quantiles. Inputs and values are in deviations of the training part; its
-    scaling and season are kept beside the weights, so that `forecast` can be given numbers as they were measured.
+    Inputs and outputs are in deviations of the training part. Of the last `horizon` steps the variables are not read.
+    What is learned is added to a linear forecast, whose weights are kept beside the network's own, as are the scaling,
+    the variables that are forecast by their logarithm, the share of the correction that is used, and how far the
+    interval is widened. So `forecast` can be given numbers as they were measured.
     """
 
     season: Tensor
-    kind: ForecastKind
+    weight: Tensor
+    rest: Tensor
+    residual: Tensor
+    logarithm: Tensor
+    least: Tensor
+    lowest: Tensor
+    share: Tensor
+    trust: Tensor
+    widening: Tensor
+    effect: Tensor
 
-    def __init__(self, cell: Any, sizes: Sizes, *, horizon: int, kind: ForecastKind, **options: Any) -> None:
+    def __init__(
+        self, cell: Any, sizes: Sizes, *, history: int, horizon: int, kind: ForecastKind, **options: Any
+    ) -> None:
+        variables = sizes.outputs // (1 + SIDES[kind])
+        known = sizes.inputs - variables
         # beside the variables, the network is told whether a step is past or to come
         super().__init__(cell, Sizes(sizes.inputs + 1, sizes.outputs), **options)
-        self.horizon, self.kind = horizon, kind
-        self.scaling = Standardised(sizes.inputs)
+        self.history, self.horizon, self.known, self.kind = history, horizon, known, kind
+        self.scaling, self.inner = Standardised(variables), Standardised(variables)
+        self.known_scaling = Standardised(known)
+        self.register_buffer("effect", torch.zeros(known, variables))
         self.register_buffer("season", torch.ones((), dtype=torch.int64))
-
-    def forecast(self, history: Tensor) -> Tensor:
-        """What comes after (history, batch, variables): (horizon, batch, variables, values) in the same units."""
-        past = self.scaling(history).to(self.output.weight.dtype)
-        naive = past[repeated_steps(len(past), int(self.season), self.horizon)]
-        outputs = self(torch.cat([past, naive]))[0].to(history.dtype)
-        moved = outputs.new_tensor(MOVED[self.kind])
-        return outputs * self.scaling.deviation[:, None] + moved * self.scaling.mean[:, None]
+        self.register_buffer("weight", torch.zeros(variables, history, horizon))
+        self.register_buffer("rest", torch.zeros(variables, 3, horizon))
+        self.register_buffer("residual", torch.ones(variables, horizon))
+        self.register_buffer("logarithm", torch.zeros(variables, dtype=torch.bool))
+        self.register_buffer("least", torch.ones(variables))
+        self.register_buffer("lowest", torch.full((variables,), -torch.inf))
+        self.register_buffer("share", torch.ones(()))
+        self.register_buffer("trust", torch.ones(()))
+        self.register_buffer("widening", torch.ones(2, variables))
+        if options.get("output_init", "torch") == "torch":  # at first nothing is corrected, and each width is the usual
+            nn.init.zeros_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
 
     def forward(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """The forecast, and the state after the last step."""
-        past, naive = inputs[: -self.horizon], inputs[-self.horizon :]
+        found, state = self.located(inputs, state, lengths)
+        effect = self.effect_of(inputs)[self.history :]
+        ends = [found.middle - found.below, found.middle, found.middle + found.above]
+        return torch.stack([self.outer(one + effect) for one in ends], -1), state
+
+    def forecast(self, history: Tensor, known: Tensor | None = None) -> Tensor:
+        """What comes after (history, batch, variables): (horizon, batch, variables, 3), both as they were measured.
+
+        `known` (history + horizon, batch, known) are the inputs whose future is known, where there are any.
+        """
+        dtype = self.output.weight.dtype
+        past = self.scaling(history).to(dtype)
+        inputs = torch.cat([past, past.new_zeros(self.horizon, *past.shape[1:])])
+        if known is not None:
+            inputs = torch.cat([inputs, self.known_scaling(known).to(dtype)], -1)
+        outputs = self(inputs)[0].to(history.dtype)
+        return outputs * self.scaling.deviation[:, None] + self.scaling.mean[:, None]
+
+    def located(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Located, State]:
+        """The forecast without effects, in the units of `into`, and the state after the last step."""
+        variables = len(self.weight)
+        past, known = self.into(inputs[: self.history, :, :variables]), inputs[..., variables:]
+        past = past - self.effect_of(inputs)[: self.history]
         level, spread = past.mean(0), past.std(0, correction=0).clamp(min=LEAST_SPREAD)  # (batch, variables)
+        away = past - level
+        base = level + self._linear(away, torch.stack([spread, level, torch.ones_like(level)]))
         to_come = inputs.new_zeros(*inputs.shape[:2], 1)
-        to_come[-self.horizon :] = 1
-        read = torch.cat([(inputs - level) / spread, to_come], -1)
-        outputs, state = super().forward(read, state, lengths)
-        changes = outputs[-self.horizon :].unflatten(-1, (naive.shape[-1], -1))  # (horizon, batch, variables, values)
-        first, others = changes[..., :1], softplus(changes[..., 1:])
-        if self.kind == "gaussian":
-            return torch.cat([naive[..., None] + spread[..., None] * first, _deviation(spread, others)], -1), state
-        rising = torch.cat([first, others], -1).cumsum(-1)
-        return naive[..., None] + spread[..., None] * rising, state
+        to_come[self.history :] = 1
+        seen = torch.cat([away, base - level]) / spread
+        outputs, state = super().forward(torch.cat([seen, known, to_come], -1), state, lengths)
+        changes = outputs[self.history :].unflatten(-1, (variables, -1))  # (horizon, batch, variables, values)
+        middle = base + self.share * spread * changes[..., 0]
+        learned = softplus(self.trust * changes[..., 1:] + SOFTPLUS_IS_1)
+        widths = spread[..., None] * self.residual.T[:, None, :, None] * learned
+        below, above = widths.expand(*widths.shape[:-1], 2).unbind(-1)
+        return Located(middle, below * self.widening[0], above * self.widening[1]), state
 
+    def effect_of(self, inputs: Tensor) -> Tensor:
+        """What the known inputs add to the variables: (history + horizon, batch, variables)."""
+        return inputs[..., len(self.weight) :] @ self.effect
 
-def _deviation(spread: Tensor, others: Tensor) -> Tensor:
-    return spread[..., None] * others + LEAST_DEVIATION
+    def _linear(self, away: Tensor, beside: Tensor) -> Tensor:
+        """(history, batch, variables) about their level, (3, batch, variables) -> (horizon, batch, variables)."""
+        features = torch.cat([away, beside]).permute(2, 1, 0)  # (variables, batch, history + 3)
+        return (features @ torch.cat([self.weight, self.rest], 1)).permute(2, 1, 0)
+
+    def into(self, values: Tensor) -> Tensor:
+        """Values (..., variables) in the units in which the forecast is made: some are logarithms."""
+        measured = values * self.scaling.deviation + self.scaling.mean
+        return torch.where(self.logarithm, self.inner(torch.maximum(measured, self.least).log()), values)
+
+    def outer(self, values: Tensor) -> Tensor:
+        """The reverse of `into`; never below the least value that is possible."""
+        logarithms = torch.where(self.logarithm, values * self.inner.deviation + self.inner.mean, 0)
+        return torch.maximum(torch.where(self.logarithm, self.scaling(logarithms.exp()), values), self.lowest)

@@ -1,65 +1,57 @@
 """What recipes that forecast a series have in common."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gatewright.tasks.columns import SeriesColumns
-from gatewright.tasks.data import (
-    Cuts,
-    ForecastBatches,
-    Scaling,
-    Series,
-    WindowBatches,
-    best_season,
-    load_series,
-    source_name,
-)
+from gatewright.tasks.data import Cuts, Scaling, Series, SeriesCollection, best_season, load_series
 from gatewright.tasks.data.registry import find
+from gatewright.tasks.data.sources import source_name
+from gatewright.tasks.forecast_data import ForecastData, Known, Track, windows_of
+from gatewright.tasks.forecast_signature import kept_of, named_columns, signature_of
 from gatewright.tasks.objectives import ForecastKind, Forecasts
 from gatewright.tasks.recipe import Data, Recipe, Sizes
 from gatewright.tasks.settings import setting
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-    from gatewright.tasks.forecaster import Forecaster
+    from gatewright.tasks.curves import Panel
     from gatewright.tasks.model import Model
+    from gatewright.tasks.predict import Predictor
 
 LEAST_SPREAD = 0.05
 """Of a window, in deviations of the training part, so that one that hardly moves is not blown up."""
 
-LEAST_DEVIATION = 1e-3
-"""Of a forecast, in the same unit."""
-
-MOVED: Mapping[ForecastKind, tuple[float, ...]] = {"gaussian": (1.0, 0.0), "quantiles": (1.0, 1.0, 1.0)}
-"""How far each value of a forecast goes along with a series that is moved: a deviation stays."""
+SIDES: Mapping[ForecastKind, int] = {"quantiles": 2, "student": 1, "gaussian": 1}
+"""In how many numbers a network gives the width of an interval: on each side of the middle, or on both together."""
 
 _ETT = ("etth1", "etth2")
-_MEASURED_ROWS = 256
-_SHOWN_VARIABLES, _SHOWN_STEPS = 3, 6
+_TOLD_VARIABLES = 20
+_LONGER = 0.9  # of the error of the best season within the history: a longer season that is this good is read whole
 
 
 @dataclass(frozen=True)
-class Forecasting(Recipe):
+class Forecasting(Recipe, SeriesColumns):
     """Some steps of every variable from the steps before them, each with an interval that should hold it.
 
     The first part of the series is trained on, and scaled by; the parts after it are forecast from each of their steps
     on, beside the seasonal naive forecast. Errors are in deviations of the training part.
     """
 
-    next_command: ClassVar[str] = "gatewright evaluate {model}"
+    next_command: ClassVar[str] = "gatewright predict {model}"
 
     series: str = setting("airline", "the series, by name or path, where --data names none")
-    variables: str = setting("", "which to read and to forecast, with commas between; all of them where it is empty")
     history: int = setting(36, "steps to read", least=1)
     horizon: int = setting(12, "steps to forecast", least=1)
     season: int = setting(0, "steps that the naive forecast repeats; 0: what fits the training part best", least=0)
-    kind: ForecastKind = setting("gaussian", "what is learned of a value: mean and deviation, or quantiles")
+    calendar: bool = setting(
+        True, "whether the time of the year, the week and the day are inputs, where there are dates"
+    )
+    kind: ForecastKind = setting("quantiles", "the loss: of quantiles, or the density of student or gaussian")
     interval: float = setting(0.8, "share of the values that the intervals should hold", least=0.01, below=1)
     validation: float = setting(0.1, "share of the series to validate with, before the test's", least=0.001, below=1)
     test: float = setting(0.2, "share of the series, its last steps, to test with", least=0.001, below=1)
@@ -68,85 +60,152 @@ class Forecasting(Recipe):
         """As `kind` says."""
         return Forecasts(self.kind, self.interval)
 
+    def measured_by(self, sizes: Sizes) -> Forecasts:
+        """With the error of each variable, where there are several and not very many."""
+        variables = (sizes.variables or ())[: sizes.outputs // (1 + SIDES[self.kind])]
+        return replace(self.objective(), variables=variables if 1 < len(variables) <= _TOLD_VARIABLES else ())
+
+    def panels(self, network: "nn.Module", data: Data) -> "Sequence[Panel]":
+        """The last forecast of the test part, beside what came."""
+        from gatewright.tasks.forecast_pictures import back_test
+
+        return [back_test(network, data, self)]  # pyright: ignore[reportArgumentType]
+
     def network_class(self) -> "Callable[..., nn.Module]":
-        """A network that corrects the naive forecast."""
+        """A network that corrects a linear forecast."""
         from gatewright.tasks.forecaster import Forecaster
 
-        return partial(Forecaster, horizon=self.horizon, kind=self.kind)
+        return partial(Forecaster, history=self.history, horizon=self.horizon, kind=self.kind)
 
     def described(self) -> dict[str, Any]:
         """That the network around the layers is in a forecast's."""
-        return {**super().described(), "forecasts": {"horizon": self.horizon, "kind": self.kind}}
-
-    def data(self, source: object) -> Data:
-        """Windows of the three parts; those of ETTh1 and ETTh2 are cut as in the papers."""
-        source = self.series if source is None else source
-        found, cuts = self._found(source)
-        scaling = Scaling.of(found.values[: cuts.train])
-        scaled = scaling.apply(found.values)
-        fitted = self.fitted_to(cuts)
-        made = replace(self, **fitted)
-        season = made.season_of(found, cuts)
-
-        def windows(start: int, end: int, seed: int | None = None) -> ForecastBatches:
-            rows = _MEASURED_ROWS if seed is None else self.batch
-            part = WindowBatches(scaled, made.history, made.horizon, rows, start=start, end=end, seed=seed)
-            return ForecastBatches(part, season)
-
-        parts = {
-            "train": windows(0, cuts.train, self.seed),
-            "validation": windows(cuts.train, cuts.validation),
-            "test": windows(cuts.validation, cuts.test),
+        return {
+            **super().described(),
+            "forecasts": {"history": self.history, "horizon": self.horizon, "kind": self.kind},
         }
-        digest = hashlib.sha256(found.values.tobytes()).hexdigest()
-        return Data(
-            parts,
-            Sizes(len(found.names), len(found.names) * len(MOVED[self.kind])),
-            measured=("validation", "test"),
-            origin={"series": source_name(source), "variables": list(found.names), "season": season, "sha256": digest},
-            scaling=scaling,
-            fitted=fitted,
+
+    @classmethod
+    def restored(cls, settings: Mapping[str, Any]) -> Self:
+        """The recipe with settings that were kept; `target` was called `variables` once."""
+        renamed = {"variables": "target"}
+        return super().restored({renamed.get(name, name): value for name, value in settings.items()})
+
+    def data(self, source: object) -> ForecastData:
+        """Windows of the three parts; those of ETTh1 and ETTh2 are cut as in the papers."""
+        name = self.series if source is None else source
+        read = load_series(name, self)
+        cuts = [self.cuts_of(name, one) for one in read.series]
+        fitted = self.fitted_to(sorted(cuts)[len(cuts) // 2])
+        made = replace(self, **fitted)
+        season, longer = made.season_of(read, cuts)
+        if longer and self.is_own("history"):
+            fitted |= {"history": season}
+        known = Known.of(read.series, cuts, calendar=self.calendar)
+        scalings = [Scaling.of(one.values[: cut.train]) for one, cut in zip(read.series, cuts, strict=True)]
+        return replace(self, **fitted).data_of(read, name, cuts, season, known, scalings, fitted)
+
+    def data_of(
+        self,
+        read: SeriesCollection,
+        name: object,
+        cuts: Sequence[Cuts],
+        season: int,
+        known: Known,
+        scalings: Sequence[Scaling],
+        fitted: Mapping[str, int],
+    ) -> ForecastData:
+        """Those series, cut and scaled so."""
+        tracks = tuple(
+            Track(one.values, known.scaled(known.of_series(one)[: len(one)]), cut, scaling, one.times, one.id)
+            for one, cut, scaling in zip(read.series, cuts, scalings, strict=True)
         )
+        variables = len(read.names)
+        digest = hashlib.sha256(b"".join(track.values.tobytes() for track in tracks)).hexdigest()
+        return ForecastData(
+            windows_of(tracks, self.history, self.horizon, season, self.batch, self.seed),
+            Sizes(
+                variables + len(known.names),
+                variables * (1 + SIDES[self.kind]),
+                variables=(*read.names, *known.names),
+            ),
+            measured=("validation", "test"),
+            origin={"series": source_name(name), "variables": list(read.names), "season": season, "sha256": digest},
+            scaling=tracks[0].scaling if len(tracks) == 1 else None,
+            fitted=fitted,
+            remarks=read.remarks,
+            signature=signature_of(self, read, tracks, season, known),
+            tracks=tracks,
+            season=season,
+            known=known,
+        )
+
+    def evaluation(self, source: object, model: "Model") -> Data:
+        """The data to measure a model on, in the units of the model's own training part.
+
+        Raises DataError where it has other variables, or where its values lie far from all that was trained on.
+        """
+        name = model.source if source is None else source
+        name = self.series if name is None else name
+        read = load_series(name, named_columns(self, model.signature))
+        return self.data_of(read, name, [self.cuts_of(name, one) for one in read.series], *kept_of(model, read), {})
+
+    def cuts_of(self, name: object, series: Series) -> Cuts:
+        """Where the parts of a series end."""
+        known = find(name) if isinstance(name, str) else None
+        if known is not None and known.name in _ETT:
+            return Cuts.ett_hourly()
+        return Cuts.shares(len(series), validation=self.validation, test=self.test)
 
     def fitted_to(self, cuts: Cuts) -> dict[str, int]:
         """Smaller history and horizon where a part has no window, or few are trained on, and nobody asked for these."""
         fitted = self.fitted(horizon=min(cuts.train // 4, cuts.validation - cuts.train, cuts.test - cuts.validation))
         return fitted | self.fitted(history=(cuts.train - fitted.get("horizon", self.horizon)) // 2)
 
+    def told_of(self, fitted: Mapping[str, int]) -> str:
+        """A line for a person, where settings were made smaller, or the history as long as a season."""
+        smaller = {name: size for name, size in fitted.items() if size < getattr(self, name)}
+        lines = [super().told_of(smaller)]
+        if fitted.get("history", 0) > self.history:
+            lines.append(f"history={fitted['history']} (not {self.history}), so that a season is read whole")
+        return "; ".join(filter(None, lines))
+
     def prepare(self, network: "nn.Module", data: Data) -> None:
-        """Hand it the scaling, and the season of the naive forecast."""
-        super().prepare(network, data)
-        season: Tensor = network.season  # pyright: ignore[reportAssignmentType]
-        season.fill_(data.origin["season"])
+        """Hand it the scaling, the season, and the linear forecast."""
+        from gatewright.tasks.forecast_fitting import fit
+
+        fit(network, data, self)  # pyright: ignore[reportArgumentType]
+
+    def conclude(self, network: "nn.Module", data: Data) -> None:
+        """Choose by the validation part what share of the correction is used, and how wide the intervals are."""
+        from gatewright.tasks.forecast_fitting import calibrate
+
+        calibrate(network, data, self)  # pyright: ignore[reportArgumentType]
+
+    def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
+        """The errors of the seasonal naive forecast and of a linear autoregression."""
+        from gatewright.tasks.forecast_baselines import baselines
+
+        return baselines(data, self)  # pyright: ignore[reportArgumentType]
+
+    def predictor(self, model: "Model") -> "Predictor":
+        """What forecasts with a model."""
+        from gatewright.tasks.forecast_predictor import ForecastPredictor
+
+        return ForecastPredictor(model)
 
     def samples(self, model: "Model") -> Mapping[str, str]:
         """What comes after the series: the first steps of some variables, in their own units."""
-        import torch
+        from gatewright.tasks.forecast_predictor import first_steps
 
-        found, _ = self._found(self.series if model.source is None else model.source)
-        network: Forecaster = model.network.eval()  # pyright: ignore[reportAssignmentType]
-        past = torch.from_numpy(found.values[-self.history :, np.newaxis])
-        with torch.no_grad():
-            outputs = network.forecast(past.to(next(network.parameters()).device))
-        ends = [one[:, 0].cpu().numpy() for one in self.objective().quantiles(outputs)]
-        last = f" after {found.times.spelled()[-1]}" if found.times is not None else " after the end"
-        return {
-            f"{variable}{last}": "\n".join(
-                f"+{step}: {middle:.4g} ({low:.4g} to {high:.4g})"
-                for step, (low, middle, high) in enumerate(
-                    zip(*(one[:_SHOWN_STEPS, place] for one in ends), strict=True), 1
-                )
-            )
-            for place, variable in enumerate(found.names[:_SHOWN_VARIABLES])
-        }
+        return first_steps(model)
 
-    def _found(self, source: object) -> tuple[Series, Cuts]:
-        found = load_series(source, SeriesColumns(target=self.variables)).single()
-        known = find(source) if isinstance(source, str) else None
-        if known is not None and known.name in _ETT:
-            return found, Cuts.ett_hourly()
-        return found, Cuts.shares(len(found), validation=self.validation, test=self.test)
-
-    def season_of(self, found: Series, cuts: Cuts) -> int:
-        """Of the naive forecast: as it is set, or what fits the training part best."""
-        return self.season or best_season(found.values[: cuts.train], self.horizon, self.history)
+    def season_of(self, read: SeriesCollection, cuts: Sequence[Cuts]) -> tuple[int, bool]:
+        """Of the naive forecast: as it is set, or what fits the training parts best; and whether to read it whole."""
+        if self.season:
+            return self.season, False
+        trained = [one.values[: cut.train] for one, cut in zip(read.series, cuts, strict=True)]
+        longest = max(map(len, trained)) // 2
+        season, error = best_season(trained, self.horizon, longest)
+        if season <= self.history or 3 * season + self.horizon > longest * 2:
+            return season, False
+        return season, error < _LONGER * best_season(trained, self.horizon, self.history)[1]

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-ForecastKind = Literal["gaussian", "quantiles"]
+ForecastKind = Literal["quantiles", "student", "gaussian"]
+
+LEAST_WIDTH = 2e-3
+"""Of the interval of a density, in deviations of the training part, so that no density is infinite."""
 
 
 class Objective(ABC):
@@ -107,20 +110,31 @@ class Bits(Objective):
         return {"exact": (self.decide(outputs) == (batch.targets > 0.5)).all(2).all(0)}
 
 
+def half_width(kind: ForecastKind, interval: float) -> float:
+    """How far from its middle the interval of a standard distribution ends that holds the share `interval`."""
+    level = (1 + interval) / 2
+    if kind != "student":
+        return NormalDist().inv_cdf(level)
+    inside = 4 * level * (1 - level)  # the quantile of four degrees of freedom, in closed form (Shaw 2006)
+    return 2 * math.sqrt(math.cos(math.acos(math.sqrt(inside)) / 3) / math.sqrt(inside) - 1)
+
+
 @dataclass(frozen=True)
 class Forecasts(Objective):
-    """Forecasts (horizon, batch, variables, values) of targets (horizon, batch, variables), each with an interval.
+    """Forecasts (horizon, batch, variables, 3) of targets (horizon, batch, variables): low, middle, high.
 
-    "gaussian" are a mean and a deviation, whose loss is the negative logarithm of the density; "quantiles" are the
-    lower end, the middle and the upper end of the interval that should hold the share `interval` of all targets, whose
-    loss is the mean of the three quantile losses. The last steps of the inputs are the naive forecast, beside which the
-    error is reported: `skill` is 0 where the two are as good, and 1 where there is no error.
+    Low and high are the ends of the interval that should hold the share `interval` of all targets. What `kind` says is
+    the loss: of "quantiles" the mean of the three quantile losses; of "gaussian" and "student" the negative logarithm
+    of the density of a normal distribution, or of Student's with four degrees of freedom, that has this middle and an
+    interval of this width. The last steps of the inputs are the naive forecast, beside which the error is reported:
+    `skill` is 0 where the two are as good, and 1 where there is no error.
     """
 
     items = "forecasts"
     headline = "mae"
     kind: ForecastKind
     interval: float
+    variables: tuple[str, ...] = ()  # whose errors are told one by one
 
     @property
     def levels(self) -> tuple[float, float, float]:
@@ -131,32 +145,31 @@ class Forecasts(Objective):
         """The loss of each target."""
         import torch
 
-        if self.kind == "gaussian":
-            mean, deviation = outputs.unbind(-1)
-            away = (batch.targets - mean) / deviation
-            return 0.5 * away.square() + deviation.log() + 0.5 * math.log(2 * math.pi)
-        above = batch.targets[..., None] - outputs
-        levels = outputs.new_tensor(self.levels)
-        return torch.maximum(levels * above, (levels - 1) * above).mean(-1)
-
-    def quantiles(self, outputs: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
-        """The lower end, the middle and the upper end."""
         if self.kind == "quantiles":
-            low, middle, high = outputs.unbind(-1)
-            return low, middle, high
-        mean, deviation = outputs.unbind(-1)
-        half = NormalDist().inv_cdf(self.levels[2]) * deviation
-        return mean - half, mean, mean + half
+            above = batch.targets[..., None] - outputs
+            levels = outputs.new_tensor(self.levels)
+            return torch.maximum(levels * above, (levels - 1) * above).mean(-1)
+        low, middle, high = outputs.unbind(-1)
+        scale = (high - low).clamp(min=LEAST_WIDTH) / (2 * half_width(self.kind, self.interval))
+        away = (batch.targets - middle) / scale
+        if self.kind == "gaussian":
+            return 0.5 * away.square() + scale.log() + 0.5 * math.log(2 * math.pi)
+        return scale.log() + 2.5 * torch.log1p(away.square() / 4) + math.log(8 / 3)
 
     def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
-        """The errors of the middle and of the naive forecast, and 1 where the interval holds the target."""
-        low, middle, high = self.quantiles(outputs)
-        naive = batch.inputs[-len(batch.targets) :]
+        """The errors of the middle and of the naive forecast, the interval's width, and 1 where it holds the target."""
+        low, middle, high = outputs.unbind(-1)
+        naive = batch.inputs[-len(batch.targets) :, :, : batch.targets.shape[-1]]
         return {
             "mae": (batch.targets - middle).abs(),
             "mse": (batch.targets - middle).square(),
             "naive_mae": (batch.targets - naive).abs(),
             "coverage": (low <= batch.targets) & (batch.targets <= high),
+            "width": high - low,
+            **{
+                f"mae of {name}": (batch.targets - middle)[..., place].abs()
+                for place, name in enumerate(self.variables)
+            },
         }
 
     def derived(self, means: Mapping[str, float]) -> Mapping[str, float]:

@@ -19,6 +19,7 @@ from gatewright.tasks.settings import from_plain, from_texts, of_network, of_tra
 if TYPE_CHECKING:
     from torch import nn
 
+    from gatewright.tasks.curves import Panel
     from gatewright.tasks.model import Model
     from gatewright.tasks.predict import Predictor
 
@@ -175,6 +176,15 @@ class Recipe(ABC):
         del sizes
         return self.objective()
 
+    def measured_by(self, sizes: Sizes) -> Objective:
+        """What a finished network is measured by: the objective, and what of it is too much for every epoch."""
+        return self.objective_of(sizes)
+
+    def panels(self, network: "nn.Module", data: Data) -> "Sequence[Panel]":
+        """What is drawn beside the curves of a run."""
+        del network, data
+        return ()
+
     def input_encoding(self) -> Encoding:
         """How the inputs reach the recurrent layers: as the numbers that they are, or as symbols."""
         return "values"
@@ -221,6 +231,10 @@ class Recipe(ABC):
         from gatewright.tasks.network import standardise
 
         standardise(network, data.scaling)
+
+    def conclude(self, network: "nn.Module", data: Data) -> None:
+        """Set what of a trained network is chosen by the validation part. It is called once, before it is measured."""
+        del network, data
 
     def network_class(self) -> "Callable[..., nn.Module]":
         """What makes the network of a cell, sizes and options."""

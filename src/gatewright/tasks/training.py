@@ -318,7 +318,8 @@ class _Session:
         if self.history.rows and self.processes.is_first:
             rows, epoch = self.history.rows, self.keeper.kept_epoch
             kept = next((Kept(int(one["epoch"]), int(one[ITERATION])) for one in rows if one["epoch"] == epoch), None)
-            write_atomically(self.folder.curves, draw_curves(rows, self._title, kept=kept))
+            panels = self.made.panels(self.model.network, self.data)
+            write_atomically(self.folder.curves, draw_curves(rows, self._title, kept=kept, panels=panels))
 
     @property
     def _title(self) -> str:
@@ -331,11 +332,12 @@ class _Session:
 
     def _keep_best(self) -> None:
         self.model.network.load_state_dict(self.keeper.best or self.model.network.state_dict())
+        self.made.conclude(self.model.network, self.data)
         self.model.save(self.folder.model)
 
     def _result(self) -> Result:
         """Measure the network that was kept, and say how the run went."""
-        objective, last = self.learner.objective, self.history.rows[-1]
+        objective, last = self.made.measured_by(self.data.sizes), self.history.rows[-1]
         evaluation = measure_parts(self.model.network, objective, self.data)
         self._draw_confusion(evaluation)
         return Result(

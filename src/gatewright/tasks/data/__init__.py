@@ -10,10 +10,8 @@ from gatewright.tasks.data.forecasting import (
     Cuts,
     ForecastBatches,
     Scaling,
+    Span,
     WindowBatches,
-    best_season,
-    repeated_steps,
-    seasonal_naive,
 )
 from gatewright.tasks.data.images import ImageBatches, LabelledImages, load_images
 from gatewright.tasks.data.labelled_series import load_labelled_series
@@ -26,7 +24,8 @@ from gatewright.tasks.data.notes import frames_of_notes, key_names, notes_of_fra
 from gatewright.tasks.data.piano_rolls import load_piano_rolls
 from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, held_out
 from gatewright.tasks.data.registry import DATA_SETS, data_set
-from gatewright.tasks.data.series import Series, load_series
+from gatewright.tasks.data.seasons import best_season, seasonal_naive, steps_back
+from gatewright.tasks.data.series import Series, SeriesCollection, load_series
 from gatewright.tasks.data.sources import IN_MEMORY, source_name
 from gatewright.tasks.data.streams import RaggedStreams
 from gatewright.tasks.data.text import CLEANINGS, Splits, clean, read_text, split
@@ -68,6 +67,8 @@ __all__ = [
     "SentenceText",
     "SequentialBatches",
     "Series",
+    "SeriesCollection",
+    "Span",
     "Splits",
     "TokenBatches",
     "WindowBatches",
@@ -106,11 +107,11 @@ __all__ = [
     "random_pairs",
     "read_midi",
     "read_text",
-    "repeated_steps",
     "seasonal_naive",
     "source_name",
     "split",
     "split_sentences",
+    "steps_back",
     "token_rule",
     "tokeniser",
 ]

@@ -1,6 +1,7 @@
 """Forecasting: a series cut into parts, scaled by the first of them, and read in windows."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -41,6 +42,14 @@ class Cuts(NamedTuple):
         return cls(12 * _ETT_MONTH, 16 * _ETT_MONTH, 20 * _ETT_MONTH)
 
 
+class Span(NamedTuple):
+    """One part [start, end) of a series that begins at `begin`."""
+
+    begin: int
+    start: int
+    end: int
+
+
 ROUNDING = 16 * float(np.finfo(np.float64).eps)
 
 
@@ -79,6 +88,8 @@ class WindowBatches:
     Of the part [start, end) each window whose targets lie in it comes once an epoch, in an order drawn from
     (seed, epoch), or in time without a seed. What is read may lie before `start`, as in the literature: a forecast for
     the first step of the test part knows the end of the validation part. `stride` leaves steps between windows out.
+    Where `values` are several series, one after the other, `spans` says where the part of each lies, and no window
+    reaches from one series into the next.
     """
 
     carries_state = False
@@ -94,6 +105,8 @@ class WindowBatches:
         end: int | None = None,
         stride: int = 1,
         seed: int | None = None,
+        spans: Sequence[Span] | None = None,
+        part: str = "part",
     ) -> None:
         for name, value in (("history", history), ("horizon", horizon), ("batch", batch), ("stride", stride)):
             if value < 1:
@@ -104,80 +117,58 @@ class WindowBatches:
                 "the part lies outside of the series", expected=f"0 to {len(values)}", got=f"{start}, {end}"
             )
         self._values, self._history, self._horizon, self._batch = values, history, horizon, batch
-        self.targets = np.arange(max(start, history), end - horizon + 1, stride)  # the first step that each forecasts
+        spans = (Span(0, start, end),) if spans is None else spans
+        found = [np.arange(max(s.start, s.begin + history), s.end - horizon + 1, stride) for s in spans]
+        self.targets = np.concatenate(found)  # the first step that each window forecasts
         if not len(self.targets):
+            longest = max(spans, key=lambda span: span.end - span.start)
             raise DataError(
-                "the part is too short for one window",
+                f"the {part} is too short for one window",
                 expected=f"{history} steps to read and {horizon} to forecast",
-                got=f"{end - start} steps, and {start} before them",
+                got=f"{longest.end - longest.start} steps, and {longest.start - longest.begin} before them",
                 do="take a shorter history or horizon, or a larger part",
-                shell="take a shorter history or horizon, with --set history=... --set horizon=...; or a longer series",
+                shell="take a shorter history or horizon, with --set history=... --set horizon=..., or a larger part, "
+                "with --set validation=... --set test=...; or a longer series",
             )
         self._order = EpochOrder(len(self.targets), seed)
 
     def __len__(self) -> int:
         return math.ceil(len(self.targets) / self._batch)
 
+    def starts(self, epoch: int, position: int) -> NDArray[np.int64]:
+        """The first step that each window of that place in the epoch's order forecasts."""
+        return self.targets[self._order(epoch)[position * self._batch : (position + 1) * self._batch]]
+
     def batch(self, epoch: int, position: int) -> Rows:
         """The windows of that place in the epoch's order."""
-        places = self._order(epoch)[position * self._batch : (position + 1) * self._batch]
-        now = self.targets[places]
+        now = self.starts(epoch, position)
         read = now + np.arange(-self._history, 0)[:, np.newaxis]  # (history, batch)
         return Rows(self._values[read], self._values[now + np.arange(self._horizon)[:, np.newaxis]])
 
 
-def seasonal_naive(history: Values, season: int, horizon: int) -> Values:
-    """The forecast (horizon, batch, variables) that each season repeats the last one of (history, batch, variables)."""
-    return history[repeated_steps(len(history), season, horizon)]
-
-
-def repeated_steps(steps: int, season: int, horizon: int) -> NDArray[np.int64]:
-    """Which of the `steps` that were read each step to come repeats, where the last season does: (horizon,)."""
-    if not 1 <= season <= steps:
-        raise OptionError(
-            "the season is longer than the history that repeats it",
-            expected=f"1 to {steps} steps",
-            got=str(season),
-            do="take a shorter season, or a longer history",
-            shell="take a shorter season, or a longer history, with --set season=... or --set history=...",
-        )
-    return steps - season + np.arange(horizon, dtype=np.int64) % season
-
-
-def best_season(values: Values, horizon: int, longest: int) -> int:
-    """The season, 1 to `longest`, with which seasonal_naive forecasts those steps (steps, variables) best.
-
-    It is a season of 1, which repeats the last value, where the steps do not come back.
-    """
-    if len(values) <= horizon + 1:
-        raise DataError(
-            "the series is too short to find its season",
-            expected=f"more than {horizon + 1} steps to train on",
-            got=f"{len(values)} steps",
-            do="name it, or forecast fewer steps",
-            shell="name it with --set season=..., or forecast fewer steps with --set horizon=...",
-        )
-    scale = np.where(values.std(0) > 0, values.std(0), 1.0)
-    longest = min(longest, len(values) - horizon - 1)
-    lags = longest + horizon
-    errors = [np.inf, *(np.mean(np.abs(values[lag:] - values[:-lag]) / scale) for lag in range(1, lags))]
-    steps = np.arange(1, horizon + 1)
-    return min(range(1, longest + 1), key=lambda season: sum(errors[season * -(-step // season)] for step in steps))
-
-
 class ForecastBatches:
-    """Windows whose inputs go on with the seasonal naive forecast: (history + horizon, batch, variables)."""
+    """Windows of what is forecast and of what is known: (history + horizon, batch, variables + known).
+
+    In the steps to come the variables are the seasonal naive forecast, beside which errors are reported; it may repeat
+    a season that lies before the window. `known` are inputs whose future is known, (steps, known).
+    """
 
     carries_state = False
 
-    def __init__(self, windows: WindowBatches, season: int) -> None:
-        self._windows, self._season = windows, season
+    def __init__(
+        self, windows: WindowBatches, values: NDArray[np.float32], known: NDArray[np.float32], naive: NDArray[np.int64]
+    ) -> None:
+        """`naive`: how many steps back from each step to come (horizon,) the naive forecast of it lies."""
+        self._windows, self._values, self._known, self._naive = windows, values, known, naive
 
     def __len__(self) -> int:
         return len(self._windows)
 
     def batch(self, epoch: int, position: int) -> Rows:
         """The windows of that place in the epoch's order."""
-        found = self._windows.batch(epoch, position)
-        naive = seasonal_naive(found.inputs, self._season, len(found.targets))
-        return Rows(np.concatenate([found.inputs, naive]), found.targets)
+        now, rows = self._windows.starts(epoch, position), self._windows.batch(epoch, position)
+        steps = np.arange(-len(rows.inputs), len(rows.targets))[:, np.newaxis] + now
+        to_come = steps[-len(rows.targets) :]
+        # Only windows of a training part may lie less than a season after the start, and nothing is measured there.
+        naive = self._values[np.maximum(to_come - self._naive[:, np.newaxis], 0)]
+        return Rows(np.concatenate([np.concatenate([rows.inputs, naive]), self._known[steps]], -1), rows.targets)

@@ -1,0 +1,98 @@
+"""What simple methods forecast: the seasonal naive one, and a linear autoregression."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.tasks.forecast_data import ForecastData
+from gatewright.tasks.parts import Rows
+
+if TYPE_CHECKING:
+    from gatewright.tasks.data import ForecastBatches
+    from gatewright.tasks.forecasts import Forecasting
+
+Floats = NDArray[np.float64]
+
+PENALTIES = 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1000.0, 10_000.0
+_FEATURES = 2000  # that a regression on all variables together reads at most
+_WINDOWS = 20_000  # that a regression is fitted to at most: of more, every n-th
+
+
+def baselines(data: ForecastData, recipe: "Forecasting") -> dict[str, dict[str, float]]:
+    """By part and measure, in deviations of the training part as the network's own errors are.
+
+    The season of the naive forecast is the one that fits the training part best. The linear autoregression is a ridge
+    regression of all steps ahead on the windows that the network reads, of each variable on its own past or, where
+    that has the smaller error in validation, on that of all variables; so is its penalty chosen.
+    """
+    windows: dict[str, ForecastBatches] = {name: data.parts[name] for name in data.parts}  # pyright: ignore[reportAssignmentType]
+    measured = {name: _all(windows[name]) for name in data.measured}
+    regressed = _autoregression(_all(windows["train"], _WINDOWS), measured, recipe.history)
+    naive = f"seasonal naive ({data.season})"
+    found: dict[str, dict[str, float]] = {}
+    for name, rows in measured.items():
+        variables = rows.targets.shape[-1]
+        by_method = {naive: rows.inputs[recipe.history :, :, :variables], "linear autoregression": regressed[name]}
+        found[name] = {
+            f"{measure} of {method}": value
+            for method, forecasts in by_method.items()
+            for measure, value in _errors(forecasts, rows.targets)
+        }
+    return found
+
+
+def _errors(forecasts: Floats, targets: Floats) -> Iterator[tuple[str, float]]:
+    away = forecasts.astype(np.float64) - targets
+    yield "mae", float(np.abs(away).mean())
+    yield "mse", float((away**2).mean())
+
+
+def _all(batches: "ForecastBatches", most: int | None = None) -> Rows:
+    rows = [batches.batch(0, place) for place in range(len(batches))]
+    inputs, targets = (np.concatenate(parts, 1) for parts in zip(*rows, strict=True))
+    stride = 1 if most is None else -(-inputs.shape[1] // most)
+    return Rows(inputs[:, ::stride], targets[:, ::stride])
+
+
+def _autoregression(train: Rows, measured: Mapping[str, Rows], history: int) -> dict[str, Floats]:
+    """The forecasts (horizon, windows, variables) of each part."""
+    validation, variables = measured["validation"], train.targets.shape[-1]
+    groups: list[list[list[int]]] = [[[place] for place in range(variables)]]
+    if 1 < variables <= _FEATURES // history:
+        groups.append([list(range(variables))])
+    best: tuple[float, dict[str, Floats]] | None = None
+    for group in groups:
+        parts = [_chosen(train, measured, places, history) for places in group]
+        forecasts = {name: np.concatenate([part[name] for part in parts], -1) for name in measured}
+        error = float(np.abs(forecasts["validation"] - validation.targets).mean())
+        if best is None or error < best[0]:
+            best = error, forecasts
+    assert best
+    return best[1]
+
+
+def _chosen(train: Rows, measured: Mapping[str, Rows], places: Sequence[int], history: int) -> dict[str, Floats]:
+    """The forecasts of those variables by their own past, with the penalty that validation chooses."""
+    from sklearn.linear_model import Ridge
+
+    def flat(values: NDArray[np.float32]) -> Floats:  # (steps, windows, variables) -> (windows, steps * variables)
+        return values[..., places].swapaxes(0, 1).reshape(values.shape[1], -1).astype(np.float64)
+
+    read = {name: flat(rows.inputs[:history]) for name, rows in measured.items()}
+    wanted = flat(measured["validation"].targets)
+    fits = [Ridge(alpha=alpha).fit(flat(train.inputs[:history]), flat(train.targets)) for alpha in PENALTIES]
+
+    def error(fitted: Any) -> float:
+        return float(np.abs(_predicted(fitted, read["validation"]) - wanted).mean())
+
+    best, horizon = min(fits, key=error), len(train.targets)
+    return {
+        name: _predicted(best, values).reshape(len(values), horizon, len(places)).swapaxes(0, 1)
+        for name, values in read.items()
+    }
+
+
+def _predicted(fitted: Any, windows: Floats) -> Floats:
+    return np.asarray(fitted.predict(windows)).reshape(len(windows), -1)

@@ -1,0 +1,128 @@
+"""The data of a forecast: windows, and the series that they are cut from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError
+from gatewright.tasks.data import Cuts, ForecastBatches, Scaling, Series, Span, WindowBatches, steps_back
+from gatewright.tasks.data.calendar_inputs import calendar_inputs, calendar_names
+from gatewright.tasks.data.linear_forecast import Floats
+from gatewright.tasks.data.time_axis import TimeAxis
+from gatewright.tasks.recipe import Data
+
+MEASURED_ROWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known beforehand: columns of the table and of the calendar, with the scaling of the training parts."""
+
+    columns: tuple[str, ...] = ()
+    calendar: tuple[str, ...] = ()
+    scaling: Scaling | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of the table first."""
+        return self.columns + self.calendar
+
+    @classmethod
+    def of(cls, several: Sequence[Series], cuts: Sequence[Cuts], *, calendar: bool) -> "Known":
+        """What is known of all these series."""
+        times = [one.times for one in several]
+        usable = calendar and all(one is not None and one.is_dated and one.frequency for one in times)
+        names: tuple[str, ...] = ()
+        if usable and times[0] is not None:
+            names = calendar_names(times[0].values[: cuts[0].train])
+        found = cls(several[0].covariate_names, names)
+        if not found.names:
+            return found
+        trained = np.concatenate([found.of_series(one)[: cut.train] for one, cut in zip(several, cuts, strict=True)])
+        scaling = Scaling.of(trained)
+        of_table = np.arange(len(found.names)) < len(found.columns)
+        mean, deviation = np.where(of_table, scaling.mean, 0.0), np.where(of_table, scaling.deviation, 1.0)
+        return cls(found.columns, found.calendar, Scaling(mean, deviation))
+
+    def of_series(self, series: Series, more: int = 0) -> Floats:
+        """(steps + future, known) of a series as they were measured, with `more` steps to come at least.
+
+        Raises DataError where columns end before.
+        """
+        steps = len(series) + more
+        parts = [series.covariates[:steps] if self.columns and more else series.covariates] if self.columns else []
+        if self.columns and len(series.covariates) < steps:
+            name = f" of {series.id!r}" if series.id else ""
+            raise DataError(
+                f"the future of the covariates{name} is needed to forecast",
+                expected=f"{', '.join(self.columns)} for {more} steps after the last value",
+                got=f"{len(series.covariates) - len(series)} steps",
+                do="give a table whose last rows have the covariates, and no value of what is forecast",
+                shell="give a table whose last rows have the covariates, and no value of what is forecast, with --data",
+            )
+        length = steps if more or not self.columns else len(series.covariates)
+        if self.calendar:
+            assert series.times is not None
+            times = np.concatenate([series.times.values, series.times.continued(length - len(series))])
+            parts.append(calendar_inputs(times.astype("datetime64[us]"), self.calendar))
+        return np.concatenate(parts, 1) if parts else np.zeros((length, 0))
+
+    def scaled(self, values: Floats) -> Floats:
+        """As a network reads them."""
+        return values if self.scaling is None else (values - self.scaling.mean) / self.scaling.deviation
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One of the series that are forecast together, and where its parts end.
+
+    `values` (steps, variables) are as they were measured, `known` (steps, known) are scaled. `scaling` is that of the
+    training part of the series.
+    """
+
+    values: Floats
+    known: Floats
+    cuts: Cuts
+    scaling: Scaling
+    times: TimeAxis | None = None
+    id: str = ""
+
+    @property
+    def scaled(self) -> NDArray[np.float32]:
+        """The values in deviations of the training part."""
+        return self.scaling.apply(self.values)
+
+
+@dataclass(frozen=True)
+class ForecastData(Data):
+    """Windows to train and to measure with, and the series behind them."""
+
+    tracks: tuple[Track, ...] = ()
+    season: int = 1
+    known: Known = Known()
+
+
+def windows_of(
+    tracks: Sequence[Track], history: int, horizon: int, season: int, rows: int, seed: int
+) -> dict[str, ForecastBatches]:
+    """The three parts of all series, in batches."""
+    values = np.concatenate([track.scaled for track in tracks])
+    known = np.concatenate([track.known for track in tracks]).astype(np.float32)
+    begins = np.append(0, np.cumsum([len(track.values) for track in tracks])[:-1]).tolist()
+    batches: dict[str, ForecastBatches] = {}
+    for name, start, end in (("train", None, 0), ("validation", 0, 1), ("test", 1, 2)):
+        spans = [
+            Span(begin, begin + (0 if start is None else track.cuts[start]), begin + track.cuts[end])
+            for begin, track in zip(begins, tracks, strict=True)
+        ]
+        options: dict[str, Any] = {"part": f"{name} part", "seed": None}
+        if start is None:
+            options = {"part": "training part", "seed": seed}
+        windows = WindowBatches(
+            values, history, horizon, rows if start is None else MEASURED_ROWS, spans=spans, **options
+        )
+        batches[name] = ForecastBatches(windows, values, known, steps_back(season, horizon))
+    return batches

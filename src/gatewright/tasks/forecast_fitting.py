@@ -1,0 +1,155 @@
+"""What of a forecaster is not learned by descent: the linear forecast before it, and the calibration behind it."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gatewright.tasks.data import Cuts, Scaling, best_season
+from gatewright.tasks.data.linear_forecast import Floats, LinearForecast, Regressed, linear_forecast
+from gatewright.tasks.evaluate import measure
+from gatewright.tasks.feed import tensor_batch
+from gatewright.tasks.forecast_data import ForecastData
+from gatewright.tasks.forecaster import Forecaster
+from gatewright.tasks.forecasts import LEAST_SPREAD, Forecasting
+from gatewright.tasks.objectives import half_width
+
+if TYPE_CHECKING:
+    from gatewright.tasks.recipe import Batches
+
+SHARES = 0.0, 0.25, 0.5, 0.75, 1.0
+_MEAN_TO_DEVIATION = 1.2533  # of a normal distribution
+_GAIN = 0.02  # share of the error that the correction must save on one validation window; less on more of them
+_HALF_SHARE, _HALF_TRUST = 2, 20  # independent validation windows at which half of what they say is believed
+_EFFECT_PENALTY = 1e-2
+
+
+def fit(network: Forecaster, data: ForecastData, recipe: Forecasting) -> None:
+    """Fit the linear forecast to the training parts, and hand it to the network with what it needs beside it.
+
+    Of three forms each variable has the one with the least error on what follows the steps that were fitted to: as it
+    is, less the effect of the covariates, and, where it is above 0 in all of the training part, by its logarithm.
+    Several series are seen by their own scale each, and so never by logarithms.
+    """
+    tracks, cuts = data.tracks, [track.cuts for track in data.tracks]
+    trained = [track.values[: track.cuts.train] for track in tracks]
+    season = data.season
+    if season > recipe.history:
+        scaled = [track.scaled[: track.cuts.train].astype(np.float64) for track in tracks]
+        season, _ = best_season(scaled, recipe.horizon, recipe.history)
+    how = Regressed(recipe.history, recipe.horizon, season, LEAST_SPREAD)
+    values = [(track.values - track.scaling.mean) / track.scaling.deviation for track in tracks]
+    linear = linear_forecast(values, cuts, how)
+    variables = len(linear.error)
+    effect, logarithm = np.zeros((network.known, variables)), np.zeros(variables, bool)
+    if data.known.columns:
+        effects = _effects(values, [track.known for track in tracks], cuts, len(data.known.columns))
+        without = [one - track.known[: len(one)] @ effects for one, track in zip(values, tracks, strict=True)]
+        linear, better = _better(linear_forecast(without, cuts, how), linear)
+        effect = np.where(better, effects, 0)
+    least = np.ones(variables)
+    if len(tracks) == 1 and (positive := trained[0].min(0) > 0).any():
+        least = np.where(positive, trained[0].min(0) / 10, 1.0)
+        logs = np.log(np.maximum(tracks[0].values, least))
+        inner = Scaling.of(logs[: cuts[0].train])
+        outer = [partial(_outer, inner=inner, scaling=tracks[0].scaling, place=place) for place in range(variables)]
+        scaled = [(logs - inner.mean) / inner.deviation]
+        linear, logarithm = _better(linear_forecast(scaled, cuts, how, outer), linear, positive)
+        effect = np.where(logarithm, 0, effect)
+        network.inner.take(inner)
+    scale = _MEAN_TO_DEVIATION * half_width("gaussian", recipe.interval)
+    network.season.fill_(data.season)
+    for buffer, array in (
+        (network.weight, linear.weight),
+        (network.rest, linear.rest),
+        (network.residual, linear.residual * scale),
+        (network.effect, effect),
+        (network.logarithm, logarithm),
+        (network.least, least),
+        (network.lowest, _lowest(data)),
+    ):
+        buffer.copy_(torch.from_numpy(np.ascontiguousarray(array)))
+    if data.scaling is not None:
+        network.scaling.take(data.scaling)
+    if data.known.scaling is not None:
+        network.known_scaling.take(data.known.scaling)
+
+
+def _outer(values: Floats, inner: Scaling, scaling: Scaling, place: int) -> Floats:
+    """Scaled logarithms of a variable as deviations of its training part."""
+    measured = np.exp(values * inner.deviation[place] + inner.mean[place])
+    return (measured - scaling.mean[place]) / scaling.deviation[place]
+
+
+def _lowest(data: ForecastData) -> Floats:
+    """In deviations: 0 as it was measured, for variables that are 0 at times and never below."""
+    least = np.array([track.values[: track.cuts.train].min(0) for track in data.tracks])
+    if data.scaling is None:  # several series: where 0 lies differs between them
+        return np.full(least.shape[1], -np.inf)
+    return np.where(least[0] == 0, -data.scaling.mean / data.scaling.deviation, -np.inf)
+
+
+def _better(
+    one: LinearForecast, other: LinearForecast, allowed: NDArray[np.bool_] | None = None
+) -> tuple[LinearForecast, NDArray[np.bool_]]:
+    """For each variable the one of two with the smaller error, and where it is the first."""
+    better = (one.error < other.error) & (True if allowed is None else allowed)
+    pairs = zip(vars(one).values(), vars(other).values(), strict=True)
+    return LinearForecast(*(np.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs)), better
+
+
+def _effects(values: Sequence[Floats], known: Sequence[Floats], cuts: Sequence[Cuts], covariates: int) -> Floats:
+    """How much a variable goes along with each covariate, (known, variables): a regression of their changes."""
+    changes = [np.diff(one[: cut.train, :], axis=0) for one, cut in zip(values, cuts, strict=True)]
+    causes = [np.diff(one[: cut.train, :covariates], axis=0) for one, cut in zip(known, cuts, strict=True)]
+    cause, change = np.concatenate(causes), np.concatenate(changes)
+    gram = cause.T @ cause / len(cause) + _EFFECT_PENALTY * np.eye(covariates)
+    effects: Floats = np.linalg.solve(gram, cause.T @ change / len(cause)).astype(np.float64)
+    return np.pad(effects, ((0, known[0].shape[1] - covariates), (0, 0)))
+
+
+def calibrate(network: Forecaster, data: ForecastData, recipe: Forecasting) -> None:
+    """Choose by the validation part what share of the correction is used, and how wide the intervals are.
+
+    Windows overlap, so that a part holds no more independent ones than horizons. The fewer they are, the less of what
+    they say is believed: the more is then left to the linear forecast, and to its errors on what it was not fitted to.
+    """
+    batches, objective = data.parts["validation"], recipe.objective()
+    independent = sum(track.cuts.validation - track.cuts.train for track in data.tracks) / recipe.horizon
+    errors: dict[float, float] = {}
+    for share in SHARES:
+        network.share.fill_(share)
+        errors[share] = measure(network, objective, batches)["mae"]
+    best = min(errors, key=errors.__getitem__)
+    is_gain = errors[best] < (1 - _GAIN / independent**0.5) * errors[0.0]
+    trust = independent / (independent + _HALF_TRUST)
+    network.share.fill_(best * independent / (independent + _HALF_SHARE) if is_gain else 0.0)
+    network.trust.fill_(trust)
+    below, above = _ratios(network, batches)
+    level = objective.levels[2]
+    network.widening.copy_(torch.stack([_widening(below, level), _widening(above, level)]) ** trust)
+
+
+def _widening(ratios: Tensor, level: float) -> Tensor:
+    """(windows * horizon, variables) -> (variables,): what widens an interval so that it holds its share."""
+    ordered, place = ratios.sort(0).values, level * (len(ratios) - 1)
+    return torch.lerp(ordered[int(place)], ordered[min(int(place) + 1, len(ratios) - 1)], place % 1).clamp(0.1, 10)
+
+
+def _ratios(network: Forecaster, batches: "Batches") -> tuple[Tensor, Tensor]:
+    """How far each target of the part lies below and above its forecast, beside the ends of its interval."""
+    pairs: list[tuple[Tensor, Tensor]] = []
+    network.widening.fill_(1)
+    network.eval()
+    with torch.no_grad():
+        for position in range(len(batches)):
+            batch = tensor_batch(batches, 0, position).to(network.share.device)
+            found, _ = network.located(batch.inputs)
+            effect = network.effect_of(batch.inputs)[network.history :]
+            away = network.into(batch.targets) - effect - found.middle
+            pairs.append(((-away / found.below).flatten(0, 1), (away / found.above).flatten(0, 1)))
+    return torch.cat([one for one, _ in pairs]), torch.cat([other for _, other in pairs])

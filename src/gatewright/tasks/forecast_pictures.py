@@ -1,0 +1,107 @@
+"""Pictures of forecasts: recent history, what is forecast, and the interval around it."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from torch import nn
+
+    from gatewright.tasks.curves import Panel
+    from gatewright.tasks.forecast_data import ForecastData
+    from gatewright.tasks.forecast_predictor import Window
+    from gatewright.tasks.forecasts import Forecasting
+
+_PANELS = 12  # at most, since more cannot be read
+_HISTORY = 4  # horizons of it
+_COLOURS = {"history": "#333333", "forecast": "#1f5fa8", "naive": "#b06000"}
+
+
+def draw_forecasts(
+    windows: Sequence["Window"], answers: "DataFrame", middle: str, signature: Mapping[str, Any], suffix: str
+) -> bytes:
+    """A PNG or SVG with a panel for each variable of each series, the first ones where there are many."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = signature["columns"]["target"]
+    pairs = [(window, place) for window in windows for place in range(len(names))][:_PANELS]
+    across = 1 if len(pairs) == 1 else 2
+    down = -(-len(pairs) // across)
+    figure = Figure(figsize=(8 if across == 1 else 11, 0.8 + 2.7 * down), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = list(figure.subplots(down, across, squeeze=False).flat)
+    for axes, (window, place) in zip(panels, pairs, strict=False):
+        chosen = answers.query("variable == @name", local_dict={"name": names[place]})
+        chosen = chosen.query("id == @id", local_dict={"id": window.id}) if "id" in chosen.columns else chosen
+        _draw(axes, window, place, chosen, middle)
+        axes.set_title(f"{names[place]}, {window.id}" if window.id else names[place], fontsize=10)
+    for axes in panels[len(pairs) :]:
+        axes.set_axis_off()
+    left_out = len(windows) * len(names) - len(pairs)
+    if left_out:
+        figure.suptitle(f"the first {len(pairs)} of {len(pairs) + left_out}", fontsize=10)
+    picture = io.BytesIO()
+    options: dict[str, Any] = {"metadata": {"Date": None}} if suffix == ".svg" else {}
+    with rc_context({"svg.hashsalt": "gatewright"}):  # equal pictures are equal files
+        figure.savefig(picture, format=suffix.removeprefix("."), **options)
+    return picture.getvalue()
+
+
+def _draw(axes: Any, window: "Window", place: int, rows: "DataFrame", middle: str) -> None:
+    steps = len(rows)
+    kept = min(len(window.values), max(_HISTORY * steps, 1))
+    past = window.values[-kept:, place]
+    dated = window.times is not None and window.times.is_dated and bool(window.times.frequency)
+    before: Any = window.times.values[-kept:] if dated and window.times else np.arange(1 - kept, 1)
+    after: Any = np.array(window.times_to_come(steps)) if dated else np.arange(1, steps + 1)
+    axes.plot(before, past, color=_COLOURS["history"], linewidth=1.2, label="history")
+    joined = np.concatenate([before[-1:], after])
+    low, mid, high = (np.append(past[-1], rows[name].to_numpy()) for name in ("low", middle, "high"))
+    axes.fill_between(joined, low, high, color=_COLOURS["forecast"], alpha=0.2, linewidth=0, label="interval")
+    axes.plot(joined, mid, color=_COLOURS["forecast"], linewidth=1.5, label=f"forecast ({middle})")
+    if not dated:
+        axes.set_xlabel("steps after the last one")
+    axes.grid(visible=True, alpha=0.25)
+    axes.legend(frameon=False, fontsize=8)
+    if dated:
+        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+        locator = AutoDateLocator()
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def back_test(network: "nn.Module", data: "ForecastData", recipe: "Forecasting") -> "Panel":
+    """A panel with the last forecast of the first variable in the test part, and with what came."""
+    import torch
+
+    batches, scaling = data.parts["test"], data.tracks[-1].scaling
+    last = batches.batch(0, len(batches) - 1)
+    network.eval()
+    with torch.no_grad():
+        device = next(network.parameters()).device
+        outputs = network(torch.from_numpy(last.inputs[:, -1:]).to(device))[0].cpu().numpy()
+
+    def measured(values: Any) -> Any:
+        return values * scaling.deviation[0] + scaling.mean[0]
+
+    read, naive = np.split(measured(last.inputs[:, -1, 0]), [recipe.history])
+    actual, (low, middle, high) = measured(last.targets[:, -1, 0]), measured(outputs[:, 0, 0].T)
+
+    def draw(axes: Any) -> None:
+        before, after = np.arange(1 - len(read), 1), np.arange(1, len(actual) + 1)
+        axes.plot(np.append(before, after), np.append(read, actual), color=_COLOURS["history"], linewidth=1.2)
+        axes.plot(after, naive, color=_COLOURS["naive"], linewidth=1, linestyle="--", label="seasonal naive")
+        axes.plot(after, middle, color=_COLOURS["forecast"], linewidth=1.5, label="forecast")
+        axes.fill_between(after, low, high, color=_COLOURS["forecast"], alpha=0.2, linewidth=0)
+        axes.set_xlabel("steps from the last test forecast on")
+        axes.set_ylabel((data.sizes.variables or ("",))[0])
+        axes.grid(visible=True, alpha=0.25)
+        axes.legend(frameon=False, fontsize=8)
+
+    return draw

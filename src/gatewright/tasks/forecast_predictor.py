@@ -1,0 +1,258 @@
+"""What a forecaster answers: the steps behind a series, or those behind each step of its test part."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data import IN_MEMORY, Scaling, SeriesCollection, load_series, source_name
+from gatewright.tasks.data.linear_forecast import Floats
+from gatewright.tasks.data.time_axis import TimeAxis
+from gatewright.tasks.data.units import check_scales, variable_scales
+from gatewright.tasks.forecast_data import ForecastData, Known
+from gatewright.tasks.forecast_signature import kept_of, known_from, named_columns, scaling_from, times_from
+from gatewright.tasks.predict import Predictor
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from gatewright.tasks.forecaster import Forecaster
+    from gatewright.tasks.forecasts import Forecasting
+    from gatewright.tasks.model import Model
+
+_SHOWN_VARIABLES, _SHOWN_STEPS = 3, 6
+_ROWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """The last steps of a series: `values` (history, variables) as measured.
+
+    `known` (history + horizon, known) is scaled.
+    """
+
+    values: Floats
+    known: Floats
+    scaling: Scaling
+    times: TimeAxis | None = None
+    id: str = ""
+
+    def times_to_come(self, steps: int) -> list[Any]:
+        """Dates at the frequency of the series, numbers at their distance, or how many steps after the last one."""
+        if self.times is None:
+            return list(range(1, steps + 1))
+        return list(self.times.continued(steps))
+
+
+class ForecastPredictor(Predictor):
+    """The steps that come after a series, for every variable: a row each, with `low` and `high`, the interval's ends.
+
+    Columns are `id` where there are several series, `time` (`step` where the data has no times), `variable`, `median`
+    (`mean` of kind=gaussian and student), `low` and `high`, in the units of the data.
+
+    Without data it goes on from the end of the data that the model was trained on, which the model file holds. With
+    `rolling` the rows are the forecasts from each step of the test part: they begin with `origin`, the last time that
+    was read, and end with `actual`.
+    """
+
+    options: ClassVar[Mapping[str, str]] = {
+        "rolling": "the forecasts from each step of the test part, beside what came",
+        "horizon": "how many steps to forecast, no more than were trained",
+    }
+    suffixes: ClassVar[tuple[str, ...]] = (".png", ".svg")
+
+    def __init__(self, model: "Model") -> None:
+        super().__init__(model)
+        if "series" not in model.signature:
+            raise OptionError(
+                "the model was trained by an earlier version, and does not know its columns", do="train it again"
+            )
+        self.recipe: Forecasting = model.recipe  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def middle(self) -> str:
+        """What the middle of a forecast is called."""
+        return "median" if self.recipe.kind == "quantiles" else "mean"
+
+    def predict(self, source: object, **options: Any) -> "DataFrame":
+        """A row for each series, variable and step to come, or with `rolling` for each forecast of the test part.
+
+        Raises OptionError for more steps than were trained, and DataError where the data is too short, or does not
+        hold the future of the covariates.
+        """
+        horizon = self._horizon(options.get("horizon"))
+        return self._rolling(source, horizon) if options.get("rolling") else self._ahead(source, horizon)
+
+    def encode(self, answers: "DataFrame", suffix: str, source: object) -> bytes:
+        """A picture of the recent history, the forecast and its interval."""
+        from gatewright.tasks.forecast_pictures import draw_forecasts
+
+        if "origin" in answers.columns:
+            raise OptionError(f"forecasts of the past are a table, not a {suffix} file", do="write a .csv file")
+        return draw_forecasts(self.windows(source), answers, self.middle, self.model.signature, suffix)
+
+    def windows(self, source: object) -> list[Window]:
+        """The last steps of each series, of the source or of the model's own data."""
+        if source is None:
+            return [self._recent(one) for one in self.model.signature["series"]]
+        read = load_series(source, named_columns(self.recipe, self.model.signature))
+        _, known, scalings = kept_of(self.model, read)
+        given = variable_scales(np.concatenate([one.values for one in read.series]), read.names)
+        check_scales(self.model.signature["variables"], given, source_name(source))
+        return self._last_windows(read, known, scalings)
+
+    def _last_windows(self, read: SeriesCollection, known: Known, scalings: Sequence[Scaling]) -> list[Window]:
+        history, horizon = self.recipe.history, self.recipe.horizon
+        windows: list[Window] = []
+        for one, scaling in zip(read.series, scalings, strict=True):
+            start = len(one) - history
+            if start < 0:
+                raise DataError(
+                    f"the series{f' {one.id!r}' if one.id else ''} is too short to forecast from",
+                    expected=f"{history} steps, which the model reads",
+                    got=f"{len(one)} steps",
+                )
+            beside = known.scaled(known.of_series(one, horizon))[start:]
+            times = one.times.take(slice(start, None)) if one.times else None
+            windows.append(Window(one.values[start:], beside, scaling, times, one.id))
+        return windows
+
+    def _recent(self, one: Mapping[str, Any]) -> Window:
+        known = known_from(self.model.signature)
+        beside = np.zeros((self.recipe.history + self.recipe.horizon, 0))
+        if known.names:
+            if one["recent known"] is None:
+                raise DataError(
+                    "the future of the covariates is needed to forecast",
+                    expected=f"{', '.join(known.columns)} for {self.recipe.horizon} steps after the last value",
+                    got="data that ended with its last value",
+                    do="give a table whose last rows have the covariates, and no value of what is forecast",
+                    shell="give a table whose last rows have the covariates, and no value of what is forecast, "
+                    "with --data",
+                )
+            beside = known.scaled(np.array(one["recent known"]))
+        times = times_from(self.model.signature, one["recent times"])
+        return Window(np.array(one["recent"], np.float64), beside, scaling_from(one["scaling"]), times, one["id"])
+
+    def forecasts(self, windows: Sequence[Window]) -> Floats:
+        """(windows, horizon, variables, 3): low, middle and high in the units of the data."""
+        values = np.stack([(one.values - one.scaling.mean) / one.scaling.deviation for one in windows], 1)
+        to_come = np.zeros((self.recipe.horizon, *values.shape[1:]))
+        known = np.stack([one.known for one in windows], 1)
+        inputs = np.concatenate([np.concatenate([values, to_come]), known], -1).astype(np.float32)
+        outputs = np.moveaxis(self._outputs(inputs), 1, 0)
+        mean, deviation = (
+            np.stack([getattr(one.scaling, name) for one in windows])[:, None, :, None]
+            for name in ("mean", "deviation")
+        )
+        return outputs * deviation + mean
+
+    def _outputs(self, inputs: NDArray[np.float32]) -> Floats:
+        """(steps, windows, features) -> (horizon, windows, variables, 3)."""
+        import torch
+
+        network: Forecaster = self.model.network.eval()  # pyright: ignore[reportAssignmentType]
+        device = next(network.parameters()).device
+        with torch.no_grad():
+            parts = [network(part.to(device))[0].double().cpu() for part in torch.from_numpy(inputs).split(_ROWS, 1)]
+        return torch.cat(parts, 1).numpy()
+
+    def _horizon(self, asked: int | None) -> int:
+        if asked is not None and asked > self.recipe.horizon:
+            raise OptionError(
+                "the horizon is longer than the one that was trained",
+                expected=f"at most {self.recipe.horizon} steps",
+                got=str(asked),
+                do=f"train with horizon={asked}",
+                shell=f"train with --set horizon={asked}",
+            )
+        return asked or self.recipe.horizon
+
+    def _ahead(self, source: object, horizon: int) -> "DataFrame":
+        windows = self.windows(source)
+        tables = [
+            self._table(ends[:horizon], one.times_to_come(horizon), one)
+            for one, ends in zip(windows, self.forecasts(windows), strict=True)
+        ]
+        return _joined(tables)
+
+    def _table(self, ends: Floats, times: Sequence[Any], window: Window, **columns: Any) -> "DataFrame":
+        """The rows of a forecast (steps, variables, 3), a variable after the other."""
+        import pandas as pd
+
+        names = self.model.signature["columns"]["target"]
+        steps = len(ends)
+        low, middle, high = (ends[..., place].T.ravel() for place in range(3))
+        several = len(self.model.signature["series"]) > 1 or window.id
+        when = "step" if window.times is None else "time"
+        return pd.DataFrame(
+            {
+                **({"id": window.id} if several else {}),
+                **columns,
+                when: list(times) * len(names),
+                "variable": [name for name in names for _ in range(steps)],
+                self.middle: middle,
+                "low": low,
+                "high": high,
+            }
+        )
+
+    def _rolling(self, source: object, horizon: int) -> "DataFrame":
+        if source is None and self.model.source == IN_MEMORY:
+            raise DataError(
+                "the model was trained on data in memory, which a model file does not keep",
+                do="give the data whose past is to be forecast",
+                shell="name the data whose past is to be forecast with --data",
+            )
+        data: ForecastData = self.recipe.evaluation(source, self.model)  # pyright: ignore[reportAssignmentType]
+        history, tables = self.recipe.history, list["DataFrame"]()
+        for track in data.tracks:
+            windows = [
+                Window(
+                    track.values[now - history : now],
+                    track.known[now - history : now + self.recipe.horizon],
+                    track.scaling,
+                    track.times,
+                    track.id,
+                )
+                for now in range(max(track.cuts.validation, history), track.cuts.test - self.recipe.horizon + 1)
+            ]
+            if not windows:
+                continue
+            first = max(track.cuts.validation, history)
+            times = np.arange(1, len(track.values) + 1) if track.times is None else track.times.values
+            for now, ends, window in zip(
+                range(first, first + len(windows)), self.forecasts(windows), windows, strict=True
+            ):
+                table = self._table(ends[:horizon], list(times[now : now + horizon]), window, origin=times[now - 1])
+                table["actual"] = track.values[now : now + horizon].T.ravel()
+                tables.append(table)
+        return _joined(tables)
+
+
+def _joined(tables: Sequence["DataFrame"]) -> "DataFrame":
+    import pandas as pd
+
+    return pd.concat(tables, ignore_index=True)
+
+
+def first_steps(model: "Model") -> dict[str, str]:
+    """The first steps of some variables of the first series, as lines for a person."""
+    predictor = ForecastPredictor(model)
+    signature = model.signature
+    if signature["columns"]["covariates"] and signature["series"][0]["recent known"] is None:
+        return {}  # what comes depends on what nobody has told
+    window = predictor.windows(None)[0]
+    ends = predictor.forecasts([window])[0]
+    last = f" after {window.times.spelled()[-1]}" if window.times is not None else " after the end"
+    of = f" of {window.id}" if window.id else ""
+    return {
+        f"{variable}{of}{last}": "\n".join(
+            f"+{step}: {middle:.4g} ({low:.4g} to {high:.4g})"
+            for step, (low, middle, high) in enumerate(ends[:_SHOWN_STEPS, place].tolist(), 1)
+        )
+        for place, variable in enumerate(signature["columns"]["target"][:_SHOWN_VARIABLES])
+    }
