@@ -54,6 +54,19 @@ class LabelledSeriesColumns(TimeColumns):
     label: str = of_columns("", "the column of the labels; inferred where safe")
 
 
+@dataclass(frozen=True)
+class StepColumns(FileSettings):
+    """The columns of labelled steps: of tokens, or of rows of sensors."""
+
+    text: str = of_columns("", "the column of tokens, by its name or its number from 1 on; inferred where safe")
+    label: str = of_columns("", "the column of labels, by its name or its number from 1 on; inferred where safe")
+    id: str = of_columns("", "tables: the column that tells sentences or recordings apart")
+    time: str = of_columns("", "tables: the column of times, or several; inferred where safe")
+    ignore: str = of_columns("", "tables: columns to leave out, with commas between")
+    missing: MissingValues = of_columns("refuse", "tables: missing values of channels: refuse them, or fill them in so")
+    dayfirst: Literal["infer", "yes", "no"] = of_columns("infer", "tables: whether 01/02/2020 is the first of February")
+
+
 def reading_settings(recipe: type[Any]) -> tuple[str, ...]:
     """The settings of a recipe that say how a source is read, which may differ from one source to the next."""
     bases = [base for base in recipe.__mro__ if base.__module__ == __name__]

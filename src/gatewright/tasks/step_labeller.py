@@ -4,11 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from gatewright.errors import DataError
+from gatewright.tasks.columns import StepColumns
+from gatewright.tasks.data.sources import source_name
+from gatewright.tasks.data.step_sources import channel_names, recordings_in_memory, step_tables_of
+from gatewright.tasks.data.step_tables import StepRoles, recordings_of, sentences_of, step_roles
 from gatewright.tasks.data.tag_schemes import Scheme
-from gatewright.tasks.data.tagged_sentences import load_tagged_sentences, load_to_measure
+from gatewright.tasks.data.tagged_sentences import (
+    TagColumns,
+    load_tagged_sentences,
+    load_to_measure,
+    tagged,
+    with_held_out,
+)
 from gatewright.tasks.data.token_features import FEATURES
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Direction, Encoding, Expected, Sizes
 from gatewright.tasks.settings import setting
+from gatewright.tasks.tagged_channels import channel_data, channel_evaluation
 from gatewright.tasks.tagged_tokens import token_data, token_evaluation
 from gatewright.tasks.tags import EntityTags, Tags
 
@@ -16,19 +28,17 @@ if TYPE_CHECKING:
     from gatewright.tasks.model import Model
     from gatewright.tasks.predict import Predictor
 
-_DECIDED = ("inputs", "text", "label", "scheme")
+_DECIDED = ("inputs", "text", "label", "id", "time", "scheme")
 
 
 @dataclass(frozen=True)
-class StepLabeller(BidirectionalRecipe):
+class StepLabeller(BidirectionalRecipe, StepColumns):
     """A label for each step. A network reads each token with its beginnings, endings and shape."""
 
     monitor: ClassVar[tuple[str, Direction]] = ("accuracy", "max")
 
     tagged: str = setting("ewt", "the data, by name or path, where --data names none")
     inputs: Literal["infer", "tokens", "channels"] = setting("infer", "what a step is: a token, or a row of numbers")
-    text: str = setting("", "the column of tokens, by its name or its number from 1 on")
-    label: str = setting("", "the column of labels, by its name or its number from 1 on")
     scheme: Literal["infer", "none", "BIO", "BIOES"] = setting("infer", "how labels mark entities; none: they do not")
     least: int = setting(2, "how often a token, beginning, ending or shape occurs that is known", least=1)
     embedding: int = setting(64, "features that a token is read as", least=1)
@@ -65,25 +75,56 @@ class StepLabeller(BidirectionalRecipe):
         return {**super().described(), **({"columns": FEATURES} if self.inputs != "channels" else {})}
 
     def data(self, source: object) -> Data:
-        """The parts of the data; what it lacks of them is held out, whole sentences by seed."""
+        """The parts of the data; what it lacks of them is held out by seed: whole sentences, or stretches of rows."""
         source = self.tagged if source is None else source
-        parts, columns = load_tagged_sentences(
-            source, text=self.text, label=self.label, validation=self.held_out, test=self.held_out, seed=self.seed
-        )
-        return token_data(self, source, parts, columns)
+        recordings = recordings_in_memory(source) if self.inputs != "tokens" else None
+        if recordings is not None:
+            roles = StepRoles("", "", "", (), channel_names(recordings))
+            return channel_data(self, source, {"train": recordings}, roles)
+        tables = step_tables_of(source, self)
+        share, seed = self.held_out, self.seed
+        if tables is None:
+            parts, columns = load_tagged_sentences(
+                source, text=self.text, label=self.label, validation=share, test=share, seed=seed
+            )
+            return token_data(self, source, parts, columns)
+        roles = step_roles(tables["train"], self)
+        if roles.text:
+            sentences = {part: tagged(*sentences_of(table, roles)[:2]) for part, table in tables.items()}
+            columns = TagColumns(roles.text, roles.label, roles.remark)
+            return token_data(self, source, with_held_out(sentences, share, share, seed), columns)
+        remarks = tables["train"].remarks
+        parts = {part: recordings_of(table, roles, self) for part, table in tables.items()}
+        return channel_data(self, source, parts, roles, remarks)
 
     def evaluation(self, source: object, model: "Model") -> Data:
         """The parts of the data; of other data all of it, in what the model knows."""
         if source is None:
             return super().evaluation(None, model)
-        parts = load_to_measure(source, text=self.text, label=self.label)
-        return token_evaluation(source, parts, model.sizes.classes or (), model.sizes, self.scheme)
+        classes, sizes = model.sizes.classes or (), model.sizes
+        recordings = recordings_in_memory(source) if self.inputs == "channels" else None
+        if recordings is not None:
+            return channel_evaluation(source, {"test": recordings}, sizes, self.window)
+        tables = step_tables_of(source, self, needed=())
+        if tables is None and self.inputs == "channels":
+            raise _needs_table(source)
+        if tables is None:
+            sentences = load_to_measure(source, text=self.text, label=self.label)
+            return token_evaluation(source, sentences, classes, sizes, self.scheme)
+        tables = {"test": next(iter(tables.values()))} if len(tables) == 1 else tables
+        known = sizes.variables if self.inputs == "channels" else None
+        roles = {part: step_roles(table, self, channels=known) for part, table in tables.items()}
+        if self.inputs == "channels":
+            parts = {part: recordings_of(table, roles[part], self) for part, table in tables.items()}
+            return channel_evaluation(source, parts, sizes, self.window)
+        sentences = {part: tagged(*sentences_of(table, roles[part])[:2]) for part, table in tables.items()}
+        return token_evaluation(source, sentences, classes, sizes, self.scheme)
 
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
-        """The most frequent tag of each token, and a logistic regression on the tokens around it."""
-        from gatewright.tasks.tag_baselines import token_baselines
+        """The most frequent label (of each token), and a logistic regression on the steps around."""
+        from gatewright.tasks.tag_baselines import channel_baselines, token_baselines
 
-        return token_baselines(data)
+        return channel_baselines(data) if self.inputs == "channels" else token_baselines(data)
 
     def expectation(self) -> Expected | None:
         """Of settings that the data decides, any value is the recipe's own."""
@@ -92,17 +133,25 @@ class StepLabeller(BidirectionalRecipe):
 
     def predictor(self, model: "Model") -> "Predictor":
         """A label for each token or row."""
-        from gatewright.tasks.tag_predictor import TokenPredictor
+        from gatewright.tasks.tag_predictor import ChannelPredictor, TokenPredictor
 
-        return TokenPredictor(model)
+        return ChannelPredictor(model) if self.inputs == "channels" else TokenPredictor(model)
 
     def enough_epochs(self, sequences: int) -> int:
-        """As it is set; of little data more, for about 1,500 iterations, but no more than 60 epochs."""
+        """As it is set; of little data more, for about 1,500 iterations, but no more than 100 epochs."""
         if self.preset or self.epochs != type(self).epochs:
             return self.epochs
-        return max(self.epochs, min(60, 1500 * self.batch // max(sequences, 1)))
+        return max(self.epochs, min(100, 1500 * self.batch // max(sequences, 1)))
 
     def told_of(self, fitted: Mapping[str, Any]) -> str:
         """Nothing: what the data decides is among its remarks."""
         del fitted
         return ""
+
+
+def _needs_table(source: object) -> DataError:
+    return DataError(
+        f"{source_name(source)} is no table of channels, which is what the model reads",
+        expected="a CSV, TSV, JSON lines or Parquet file, a DataFrame, or arrays with labels",
+        do="give the channels as a table",
+    )

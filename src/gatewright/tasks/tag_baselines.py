@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 from gatewright.tasks.data import Ragged
 from gatewright.tasks.data.tag_schemes import entities_of
 from gatewright.tasks.recipe import Data
+from gatewright.tasks.tags import Tags
 
 Numbers = NDArray[np.int64]
 
 _AROUND = (-2, -1, 0, 1, 2)  # the places that the regression sees, from that of the tag
 _NONE = -1  # what stands before the first and behind the last step
 _PASSES = 5
+_ROWS_AROUND = (-16, -8, -4, -2, -1, 0, 1, 2, 4, 8, 16)
+_MOST_ROWS = 50_000  # that the regression of channels learns from
+_PADDING = Tags.padding
 
 
 class _Steps(NamedTuple):
@@ -104,3 +108,42 @@ def _measured(measure: str, predicted: Numbers, part: _Steps, classes: Sequence[
 def _sequences(values: Numbers, lengths: Numbers) -> list[list[int]]:
     ragged = Ragged.from_lengths(values, lengths)
     return [ragged[place].tolist() for place in range(len(ragged))]
+
+
+def channel_baselines(data: Data) -> Mapping[str, Mapping[str, float]]:
+    """By part: the accuracy of the most frequent label, and of multinomial logistic regression on the rows around."""
+    train = _rows_around(data.parts["train"], data.scaling)
+    most, regression = int(np.bincount(train[1]).argmax()), _logistic(*train)
+    found: dict[str, dict[str, float]] = {}
+    for name in data.measured:
+        rows, labels = _rows_around(data.parts[name], data.scaling)
+        found[name] = {
+            "accuracy of most frequent label": float((labels == most).mean()),
+            "accuracy of logistic regression": float((regression(rows) == labels).mean()),
+        }
+    return found
+
+
+def _logistic(rows: NDArray[np.float32], labels: Numbers) -> Any:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    chosen = np.random.default_rng(0).permutation(len(rows))[:_MOST_ROWS]
+    if len(np.unique(labels[chosen])) < 2:
+        return lambda part: np.full(len(part), labels[chosen[0]])
+    model = LogisticRegression(max_iter=200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(rows[chosen], labels[chosen])
+    return model.predict
+
+
+def _rows_around(batches: Any, scaling: Any) -> tuple[NDArray[np.float32], Numbers]:
+    """Of each row that has a label: its channels, standardised, and those of rows around it in its window."""
+    inputs, targets = batches.inputs.compact(), batches.targets.compact().values
+    values = scaling.apply(inputs.values)
+    first, last = (np.repeat(one, inputs.lengths) for one in (inputs.starts, inputs.starts + inputs.lengths - 1))
+    steps = np.arange(len(values))
+    around = [values[np.clip(steps + place, first, last)] for place in _ROWS_AROUND]
+    answered = targets != _PADDING
+    return np.concatenate(around, 1)[answered], targets[answered]

@@ -1,17 +1,23 @@
 """What a trained tagger answers: a label for each token or row."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.errors import DataError
 from gatewright.tasks.data.ragged import Ragged
+from gatewright.tasks.data.sources import source_name
+from gatewright.tasks.data.step_sources import channel_names, recordings_in_memory, step_tables_of
+from gatewright.tasks.data.step_tables import Recording, StepRoles, recordings_of, step_roles
 from gatewright.tasks.data.tag_schemes import Transitions, best_paths, entities_of
 from gatewright.tasks.data.token_features import FeatureVocabulary
 from gatewright.tasks.data.tokens import named_tokenising
 from gatewright.tasks.data.untagged import Sentences, read_sentences
 from gatewright.tasks.predict import Predictor
+from gatewright.tasks.tagged_channels import overlapping
 from gatewright.tasks.tagged_tokens import encoded_tokens, measured_batches
 
 if TYPE_CHECKING:
@@ -86,6 +92,69 @@ class TokenPredictor(Predictor):
             (path,) = best_paths(one[:, None], np.array([len(one)]), self._transitions)
             probabilities = np.exp(one[np.arange(len(path)), path]).tolist()
             yield [self.classes[tag] for tag in path], probabilities
+
+
+class ChannelPredictor(Predictor):
+    """The label of each row of a recording, with its probability."""
+
+    def predict(self, source: object, **options: Any) -> "DataFrame":
+        """A row for each row of the source: its id and times where it has such, `step`, `label` and `probability`.
+
+        A source is a table with the model's channels, with labels or without, or a list of arrays (steps, channels).
+        `step` counts from 1 in each recording, in order of time. Raises DataError where the source cannot be read.
+        """
+        import pandas as pd
+
+        del options
+        self.needs_source(source)
+        recordings, roles = self._recordings(source)
+        scores = self._scores(recordings)
+        places = [one.argmax(-1) for one in scores]
+        classes, lengths = self.model.sizes.classes or (), [len(one) for one in scores]
+        columns: dict[str, list[Any]] = {}
+        if roles.id:
+            columns[roles.id] = [one.id for one in recordings for _ in one.values]
+        if roles.time:
+            columns[",".join(roles.time)] = [time for one in recordings for time in one.times]
+        columns["step"] = [step for length in lengths for step in range(1, length + 1)]
+        columns["label"] = [classes[place] for one in places for place in one]
+        columns["probability"] = np.exp(np.concatenate([one.max(-1) for one in scores])).tolist()
+        return pd.DataFrame(columns)
+
+    def _recordings(self, source: object) -> tuple[list[Recording], StepRoles]:
+        """The recordings of a source, with the channels that the model reads, and the columns of its table."""
+        recipe: Any = self.model.recipe
+        channels = self.model.sizes.variables or ()
+        recordings = recordings_in_memory(source, labelled=False)
+        if recordings is not None:
+            if len(names := channel_names(recordings)) != len(channels):
+                raise DataError(
+                    "the arrays have another number of channels than the model reads",
+                    expected=f"{len(channels)}: {', '.join(channels)}",
+                    got=str(len(names)),
+                )
+            return recordings, StepRoles("", "", "recording" if len(recordings) > 1 else "", (), names)
+        tables = step_tables_of(source, recipe, needed=())
+        if tables is None or len(tables) > 1:
+            raise DataError(
+                f"{source_name(source)} is not one table of channels",
+                expected="a CSV, TSV, JSON lines or Parquet file, a DataFrame, or a list of arrays (steps, channels)",
+                do="give one table",
+            )
+        table = next(iter(tables.values()))
+        roles = replace(step_roles(table, recipe, labelled=False, channels=channels), label="")
+        return recordings_of(table, roles, recipe), roles
+
+    def _scores(self, recordings: Sequence[Recording]) -> list[Scores]:
+        """For each recording (steps, classes): each step out of the window that it is answered in."""
+        values = Ragged.join([one.values for one in recordings])
+        windows = overlapping(values.lengths.tolist(), self.model.signature["window"]["steps"])
+        read = Ragged(values.values, values.starts[windows.sequence] + windows.start, windows.length)
+        scores: list[list[Scores]] = [[] for _ in recordings]
+        answers = step_scores(self.model.network, read, symbols=False)
+        for sequence, first, count, one in zip(windows.sequence, windows.first, windows.answered, answers, strict=True):
+            scores[sequence].append(one[first : first + count])
+        return [np.concatenate(parts) for parts in scores]
 
 
 def step_scores(network: "nn.Module", sequences: Ragged, *, symbols: bool) -> list[Scores]:

@@ -31,7 +31,7 @@ def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSenten
     read = {name: tuple(_encoded(part, vocabulary, classes)) for name, part in parts._asdict().items()}
     tokens, tags = read["train"]
     window = recipe.window
-    cut = Ragged(tokens.values, *_windows(tokens, window)), Ragged(tags.values, *_windows(tags, window))
+    cut = Ragged(tokens.values, *windows_of(tokens, window)), Ragged(tags.values, *windows_of(tags, window))
     batches = {
         "train": RaggedBatches(*cut, recipe.batch, seed=recipe.seed, target_fill=Tags.padding, symbols=True),
         **{name: measured_batches(*read[name], symbols=True) for name in ("validation", "test")},
@@ -64,7 +64,7 @@ def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSenten
     )
 
 
-def _windows(sequences: Ragged, window: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def windows_of(sequences: Ragged, window: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Starts and lengths of pieces of that many steps at most, of each sequence about equally long."""
     counts = -(-sequences.lengths // window)
     whole = np.repeat(np.arange(len(sequences)), counts)

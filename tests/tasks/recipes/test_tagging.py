@@ -243,7 +243,7 @@ def test_long_sentences_are_cut_to_train_on_and_measured_whole() -> None:
 
 
 def test_little_data_is_read_more_often() -> None:
-    assert Tagging().data(_sentences(20, 4)).fitted["epochs"] == 60
+    assert Tagging().data(_sentences(20, 4)).fitted["epochs"] == 100
     assert Tagging.configured(["epochs=3"]).data(_sentences(20, 4)).fitted.get("epochs") is None
 
 

@@ -75,14 +75,12 @@ def load_tagged_sentences(
     """
     if isinstance(source, Sequence) and not isinstance(source, str):
         whole = sentences_in_memory(source)
-        return _with_held_out({"train": whole}, validation, test, seed), TagColumns("", "", "")
+        return with_held_out({"train": whole}, validation, test, seed), TagColumns("", "", "")
     files = part_files(files_of(source, "tagged texts"))
     read = {part: read_columns(path) for part, path in files.items()}
     columns = tag_columns(read["train"], text, label)
     parts = {part: tagged_rows(file, columns) for part, file in read.items()}
-    scheme = parts["train"].scheme  # entities are read alike in all of them; the small ones may look like another
-    parts = {part: replace(one, scheme=scheme) for part, one in parts.items()}
-    return _with_held_out(parts, validation, test, seed), columns
+    return with_held_out(parts, validation, test, seed), columns
 
 
 def load_to_measure(source: Source, *, text: str = "", label: str = "") -> dict[str, TaggedSentences]:
@@ -220,9 +218,13 @@ def _is_sentence(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
 
 
-def _with_held_out(
+def with_held_out(
     parts: dict[str, TaggedSentences], validation: float, test: float, seed: int
 ) -> Parts[TaggedSentences]:
+    """The three parts; those that lack are held out, whole sentences by seed. All have the scheme of the first."""
+    scheme = parts["train"].scheme
+    # Entities are read alike in all of them, and a small part may look like one of another scheme.
+    parts = {part: replace(one, scheme=scheme) for part, one in parts.items()}
     train = parts["train"]
     for part, share in (("test", test), ("validation", validation)):
         if part not in parts:

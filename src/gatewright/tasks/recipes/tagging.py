@@ -20,7 +20,9 @@ class Tagging(StepLabeller):
     expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.95, seconds=150)}
     data_forms: ClassVar[str] = (
         "a file with a token and its label in each line and an empty line behind each sentence (CoNLL, CoNLL-U), or a "
-        "folder of such files whose names hold train, dev and test; sentences in memory: pairs of tokens and tags"
+        "folder of such files whose names hold train, dev and test; a CSV, TSV, JSON lines or Parquet file, or a "
+        "DataFrame, with a row for each token and a column that tells sentences apart, or for each moment of a sensor; "
+        "in memory: pairs of tokens and tags, or of arrays (steps, channels) and labels"
     )
     data_example: ClassVar[str] = "Ada B-PER\nlives O\nin O"
     next_command: ClassVar[str] = "gatewright predict {model} --data FILE"

@@ -1,0 +1,227 @@
+"""What the recipe `tagging` makes of recordings of sensors: windows of channels with a label for each row."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError
+from gatewright.tasks.data import Parts, Ragged, RaggedBatches, Scaling, held_out
+from gatewright.tasks.data.sources import source_name
+from gatewright.tasks.data.step_tables import Recording, StepRoles
+from gatewright.tasks.data.units import variable_scales
+from gatewright.tasks.recipe import Data, Sizes
+from gatewright.tasks.tags import Tags
+
+if TYPE_CHECKING:
+    from gatewright.tasks.step_labeller import StepLabeller
+
+Numbers = NDArray[np.int64]
+
+_MEASURED_ROWS = 100
+_FEWEST = 10  # recordings of which whole ones can be held out
+_MOST_LABELS = 1000
+_LITTLE = 100_000  # rows of which windows to train on overlap
+
+
+class Windows(NamedTuple):
+    """Windows that overlap: what is read of each sequence, and which of its steps are answered there.
+
+    Each step of each sequence is answered in one window, with a quarter of a window before and behind it that is only
+    read, as far as the sequence goes.
+    """
+
+    sequence: Numbers
+    start: Numbers  # of what is read
+    length: Numbers
+    first: Numbers  # of what is answered, from the start of the window on
+    answered: Numbers
+
+
+def overlapping(lengths: Sequence[int], window: int) -> Windows:
+    """Windows of that many steps at most."""
+    context = window // 4
+    core = window - 2 * context
+    rows: list[tuple[int, int, int, int, int]] = []
+    for sequence, length in enumerate(lengths):
+        begin = 0
+        while begin < length:
+            start = max(0, begin - context)
+            stop = min(start + window, length)
+            end = length if stop == length else min(begin + core + (context if begin == 0 else 0), length)
+            rows.append((sequence, start, stop - start, begin - start, end - begin))
+            begin = end
+    return Windows(*np.array(rows, np.int64).reshape(-1, 5).T)
+
+
+def channel_data(
+    recipe: "StepLabeller",
+    source: object,
+    parts: Mapping[str, Sequence[Recording]],
+    roles: StepRoles,
+    remarks: Sequence[str] = (),
+) -> Data:
+    """The recordings of each part as batches, with all settings that the data decides; parts that lack are held out."""
+    recordings, remark = _held_out(parts, recipe)
+    classes = _classes_of(recordings, source_name(source), roles.label or "label")
+    values, labels = _joined(recordings.train, classes)
+    scaling = Scaling.of(values.values)
+    cut = _train_windows(values, recipe.window)
+    train = RaggedBatches(
+        Ragged(values.values, *cut),
+        Ragged(labels.values, *cut),
+        recipe.batch,
+        seed=recipe.seed,
+        target_fill=Tags.padding,
+    )
+    decided = {"inputs": "channels", "scheme": "none", "epochs": recipe.enough_epochs(len(cut[0]))}
+    decided |= {"label": roles.label, "id": roles.id, "time": ",".join(roles.time)}
+    measured = {
+        name: window_batches(part, classes, recipe.window)
+        for name, part in (("validation", recordings.validation), ("test", recordings.test))
+    }
+    return Data(
+        {"train": train, **measured},
+        Sizes(values.values.shape[1], len(classes), classes=classes, variables=roles.channels),
+        measured=("validation", "test"),
+        origin={"tagged": source_name(source), "rows": len(values.values), "classes": list(classes)},
+        scaling=scaling,
+        fitted={name: value for name, value in decided.items() if getattr(recipe, name) != value},
+        remarks=tuple(filter(None, (*remarks, roles.remark, remark))),
+        signature={
+            "columns": {
+                "label": roles.label,
+                "id": roles.id,
+                "time": list(roles.time),
+                "channels": list(roles.channels),
+            },
+            "scheme": "none",
+            "scaling": {"mean": scaling.mean.tolist(), "deviation": scaling.deviation.tolist()},
+            "variables": variable_scales(values.values, roles.channels),
+            "window": {"steps": recipe.window, "only read on each side": recipe.window // 4},
+        },
+    )
+
+
+def _classes_of(parts: Parts[Sequence[Recording]], source: str, column: str) -> tuple[str, ...]:
+    """All labels, in the order of their numbers or letters; a DataError where they are too many or too few."""
+    counts = Counter(label for part in parts for one in part for label in one.labels)
+    rows = counts.total()
+    if len(counts) > min(_MOST_LABELS, max(2, rows // 2)):
+        raise DataError(
+            f"{source}: {column!r} has {len(counts):,} different values in {rows:,} rows",
+            expected="one of a few labels for each row",
+            got=", ".join(map(repr, list(counts)[:5])),
+            do="name the column of the labels: label='COLUMN'",
+            shell="name the column of the labels: add --set label=COLUMN",
+        )
+    if len(counts) < 2:
+        raise DataError(
+            f"{source}: every row has the label {next(iter(counts))!r}", expected="two different labels at least"
+        )
+    return tuple(sorted(counts, key=int if all(name.isdecimal() for name in counts) else str))
+
+
+def channel_evaluation(source: object, parts: Mapping[str, Sequence[Recording]], sizes: Sizes, window: int) -> Data:
+    """Other recordings, all of each part. Raises DataError for labels that the model does not know."""
+    classes = sizes.classes or ()
+    labels = sorted({label for part in parts.values() for one in part for label in one.labels})
+    unknown = [label for label in labels if label not in classes]
+    if unknown:
+        raise DataError(
+            f"{source_name(source)} has labels that the model does not know: {', '.join(unknown[:10])}",
+            expected=f"the model's: {', '.join(classes)}",
+            got=", ".join(labels[:50]),
+            do="give data with the model's labels, or name their column with label=...",
+            shell="give data with the model's labels, or name their column with --set label=...",
+        )
+    batches = {name: window_batches(part, classes, window) for name, part in parts.items()}
+    values = np.concatenate([one.values for part in parts.values() for one in part])
+    signature = {"variables": variable_scales(values, sizes.variables or ())}
+    return Data(batches, sizes, measured=tuple(batches), signature=signature)
+
+
+def window_batches(recordings: Sequence[Recording], classes: Sequence[str], window: int) -> RaggedBatches:
+    """Overlapping windows, in which what is only read has no target."""
+    values, labels = _joined(recordings, classes)
+    windows = overlapping(values.lengths.tolist(), window)
+    starts = values.starts[windows.sequence] + windows.start
+    read = Ragged(values.values, starts, windows.length).compact()
+    targets = Ragged(labels.values, starts, windows.length).compact()
+    place = np.arange(len(targets.values)) - np.repeat(targets.starts, targets.lengths)
+    first, end = (np.repeat(one, windows.length) for one in (windows.first, windows.first + windows.answered))
+    answers = np.where((place >= first) & (place < end), targets.values, Tags.padding)
+    answered = Ragged(answers, targets.starts, targets.lengths)
+    return RaggedBatches(read, answered, _MEASURED_ROWS, target_fill=Tags.padding)
+
+
+def _joined(recordings: Sequence[Recording], classes: Sequence[str]) -> tuple[Ragged, Ragged]:
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = np.array([numbers[label] for one in recordings for label in one.labels], np.int64)
+    lengths = [len(one.values) for one in recordings]
+    return Ragged.join([one.values for one in recordings]), Ragged.from_lengths(labels, lengths)
+
+
+def _train_windows(values: Ragged, window: int) -> tuple[Numbers, Numbers]:
+    """Starts and lengths of windows to train on; of little data they overlap, with each row at four places."""
+    stride = max(1, window // 4) if len(values.values) < _LITTLE else window
+    begins = [
+        np.unique(np.append(np.arange(0, length - window, stride), max(0, length - window)))
+        for length in values.lengths.tolist()
+    ]
+    starts = np.concatenate([start + one for start, one in zip(values.starts.tolist(), begins, strict=True)])
+    lengths = np.repeat(np.minimum(values.lengths, window), [len(one) for one in begins])
+    return starts, lengths
+
+
+class _Stretch(NamedTuple):
+    """Rows of a recording, from `start` to the one before `stop`."""
+
+    recording: int
+    start: int
+    stop: int
+
+
+def _held_out(
+    parts: Mapping[str, Sequence[Recording]], recipe: "StepLabeller"
+) -> tuple[Parts[Sequence[Recording]], str]:
+    """The three parts, and what a person is told of those that were held out."""
+    lacking = [name for name in ("test", "validation") if name not in parts]
+    train, by_stretches = parts["train"], len(parts["train"]) < _FEWEST
+    left = [
+        stretch for place, one in enumerate(train) for stretch in _stretches(place, one, recipe.window, by_stretches)
+    ]
+    whole = dict(parts)
+    for name in lacking:
+        kept, out = held_out(np.zeros(len(left), np.int64), recipe.held_out, recipe.seed)
+        whole[name], left = _rows(train, [left[place] for place in out]), [left[place] for place in kept]
+    what = "stretches of rows" if by_stretches else "whole recordings"
+    remark = f"held out for {' and '.join(reversed(lacking))}: {what}, at random by seed" if lacking else ""
+    return Parts(_rows(train, left), whole["validation"], whole["test"]), remark
+
+
+def _stretches(place: int, one: Recording, window: int, by_stretches: bool) -> list[_Stretch]:
+    """A recording as a whole, or in stretches of about a window, at least ten of them."""
+    length = len(one.values)
+    count = min(length, max(_FEWEST, length // window)) if by_stretches else 1
+    edges = [part * length // count for part in range(count + 1)]
+    return [_Stretch(place, start, stop) for start, stop in pairwise(edges)]
+
+
+def _rows(recordings: Sequence[Recording], stretches: Sequence[_Stretch]) -> list[Recording]:
+    """The rows of stretches; those that lie one after the other are one recording again."""
+    joined: list[_Stretch] = []
+    for stretch in sorted(stretches):
+        before = joined[-1] if joined else None
+        if before is not None and (before.recording, before.stop) == (stretch.recording, stretch.start):
+            joined[-1] = before._replace(stop=stretch.stop)
+        else:
+            joined.append(stretch)
+    rows: list[Recording] = []
+    for place, start, stop in joined:
+        one = recordings[place]
+        rows.append(Recording(one.id, one.values[start:stop], one.labels[start:stop], one.times[start:stop]))
+    return rows
