@@ -12,7 +12,7 @@ from tests.architecture.rules import DEFERRED, THIRD_PARTY, violations
 from tests.paths import ROOT
 
 # Where the name to install differs from the name to import.
-INSTALLED_AS = {"sklearn": "scikit-learn", "charset_normalizer": "charset-normalizer"}
+INSTALLED_AS = {"sklearn": "scikit-learn", "charset_normalizer": "charset-normalizer", "PIL": "pillow"}
 
 
 def test_every_import_is_allowed() -> None:
