@@ -59,9 +59,10 @@ def runs_in(places: Iterable[Path]) -> Iterator[RunFolder]:
 def read(rows: Sequence[Row], folder: RunFolder) -> tuple[str, Record] | Refused:
     """The name of the run's row, and its record."""
     run = folder.read(folder.run)
+    settings = {**run["settings"], **run.get("asked", {})}  # not what followed from the data, but what was asked for
     named = next((row for row in rows if row.name == folder.path.name), None)
     candidates = [named] if named else rows
-    differing = {row.name: row.differences(run["recipe"], run["settings"], run["data"]) for row in candidates}
+    differing = {row.name: row.differences(run["recipe"], settings, run["data"]) for row in candidates}
     nearest = min(differing, key=lambda name: ("recipe" in differing[name], len(differing[name])))
     if differing[nearest]:
         return Refused(folder.path, _told(nearest, differing[nearest]), named is not None)
@@ -72,7 +73,7 @@ def read(rows: Sequence[Row], folder: RunFolder) -> tuple[str, Record] | Refused
     record = {key: result[key] for key in _FACTS} | {
         "finished": finished,
         "data": run["data"],
-        "settings": run["settings"],
+        "settings": settings,
     }
     record["machine"] = {key: result["machine"][key] for key in ("processor", "threads", "torch")}
     return nearest, record

@@ -52,7 +52,8 @@ class ClassReport:
 
         true, predicted = np.nonzero(self.confusion)
         weights = self.confusion[true, predicted]
-        return precision_recall_fscore_support(true, predicted, sample_weight=weights, zero_division=0, **options)
+        score: Any = precision_recall_fscore_support  # its types say that zero_division is a text
+        return score(true, predicted, sample_weight=weights, zero_division=0, **options)
 
     def mistaken_for(self, name: str) -> tuple[str, int]:
         """The class that examples of another are most often taken for, and how often; ("", 0) where all are right."""

@@ -75,8 +75,10 @@ def _regression(train: _Steps) -> Any:
     from sklearn.linear_model import SGDClassifier
     from sklearn.preprocessing import OneHotEncoder
 
-    encoder = OneHotEncoder(handle_unknown="ignore", dtype=np.float32)
-    model = SGDClassifier(loss="log_loss", alpha=1e-6, max_iter=_PASSES, tol=None, average=True, random_state=0)
+    encoders: Any = OneHotEncoder  # their types know neither float32 nor a tolerance of None
+    models: Any = SGDClassifier
+    encoder = encoders(handle_unknown="ignore", dtype=np.float32)
+    model = models(loss="log_loss", alpha=1e-6, max_iter=_PASSES, tol=None, average=True, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(encoder.fit_transform(_with_neighbours(train)), train.tags)
@@ -100,9 +102,13 @@ def _measured(measure: str, predicted: Numbers, part: _Steps, classes: Sequence[
         return float((predicted == part.tags).mean())
     right = found = wanted = 0
     for guess, tags in zip(*(_sequences(one, part.lengths) for one in (predicted, part.tags)), strict=True):
-        guessed, present = (set(entities_of([classes[tag] for tag in one])) for one in (guess, tags))
+        guessed, present = set(entities_of(_named(guess, classes))), set(entities_of(_named(tags, classes)))
         right, found, wanted = right + len(guessed & present), found + len(guessed), wanted + len(present)
     return 2 * right / (found + wanted) if found + wanted else 0.0
+
+
+def _named(tags: Sequence[int], classes: Sequence[str]) -> list[str]:
+    return [classes[tag] for tag in tags]
 
 
 def _sequences(values: Numbers, lengths: Numbers) -> list[list[int]]:

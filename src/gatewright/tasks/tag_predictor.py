@@ -11,7 +11,7 @@ from gatewright.errors import DataError
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.sources import source_name
 from gatewright.tasks.data.step_sources import channel_names, recordings_in_memory, step_tables_of
-from gatewright.tasks.data.step_tables import Recording, StepRoles, recordings_of, step_roles
+from gatewright.tasks.data.step_tables import Recording, StepRoles, recordings_of, sentences_of, step_roles
 from gatewright.tasks.data.tag_schemes import Transitions, best_paths, entities_of
 from gatewright.tasks.data.token_features import FeatureVocabulary
 from gatewright.tasks.data.tokens import named_tokenising
@@ -40,7 +40,7 @@ class TokenPredictor(Predictor):
 
     def __init__(self, model: "Model") -> None:
         super().__init__(model)
-        self.classes = model.sizes.classes or ()
+        self.classes: tuple[str, ...] = model.sizes.classes or ()
         self._vocabulary = FeatureVocabulary(model.sizes.vocabulary or ())
         self._transitions = Transitions.of(self.classes, model.signature["scheme"])
         self._tokenising = named_tokenising(model.signature["tokenise"])
@@ -48,15 +48,16 @@ class TokenPredictor(Predictor):
     def predict(self, source: object, **options: Any) -> "DataFrame":
         """A row for each token: columns `sentence` (or `line`), `step`, `token`, `label` and `probability`.
 
-        A source is a file in CoNLL's columns, with labels or without; a text file with a sentence in each line; a list
-        of texts; or a list of sentences as lists of tokens. `step` counts from 1 in each sentence. Raises DataError
+        A source is a file in CoNLL's columns, with labels or without; a text file with a sentence in each line; a table
+        with a token in each row, whose column of ids then stands first; a list of texts; or a list of sentences as
+        lists of tokens. `step` counts from 1 in each sentence. Raises DataError
         where the source cannot be read.
         """
         import pandas as pd
 
         del options
         self.needs_source(source)
-        sentences = read_sentences(source, self._tokenising, self.model.signature["columns"])
+        sentences = self._sentences(source)
         rows = list(self._rows(sentences))
         return pd.DataFrame(rows, columns=[sentences.key, "step", "token", "label", "probability"])
 
@@ -79,6 +80,24 @@ class TokenPredictor(Predictor):
         for step, token, label in zip(answers["step"], answers["token"], answers["label"], strict=True):
             lines += ["", f"{token}\t{label}"] if step == 1 and lines else [f"{token}\t{label}"]
         return "".join(f"{line}\n" for line in lines).encode()
+
+    def _sentences(self, source: object) -> Sentences:
+        recipe: Any = self.model.recipe
+        tables = step_tables_of(source, recipe, needed=())
+        if tables is None:
+            return read_sentences(source, self._tokenising, self.model.signature["columns"])
+        table = next(iter(tables.values()))
+        roles = step_roles(table, recipe, labelled=False)
+        if not roles.text or len(tables) > 1:
+            raise DataError(
+                f"{table.name} does not show which column holds the tokens",
+                expected="a row for each token",
+                got=", ".join(table.columns)[:200],
+                do="name it: text='COLUMN'",
+                shell="name it: add --set text=COLUMN",
+            )
+        tokens, _, ids = sentences_of(table, replace(roles, label=""))
+        return Sentences(roles.id, tuple(ids), tuple(map(tuple, tokens)))
 
     def _rows(self, sentences: "Sentences") -> Iterator[tuple[Any, ...]]:
         answers = self._answers(sentences.tokens)

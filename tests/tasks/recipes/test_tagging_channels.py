@@ -102,6 +102,13 @@ def test_a_table_of_tokens(tmp_path: Path) -> None:
     assert data.remarks[:2] == ("id: Sentence #, text: Word, label: Tag", "tags mark entities: BIO")
     assert data.parts["train"].batch(0, 0).lengths.tolist() == [2] * 16
     assert "word=a,b" in (data.sizes.vocabulary or ())
+    run = gw.tasks.train("tagging", data=path, out=tmp_path / "run", hidden=4, embedding=4, epochs=2)
+    answers = run.predict(pd.DataFrame({"Word": ["Ada", "saw", "Rome"], "Sentence #": ["s1", "s1", "s2"]}))
+    assert list(answers.columns) == ["Sentence #", "step", "token", "label", "probability"]
+    assert answers["Sentence #"].tolist() == ["s1", "s1", "s2"]
+    same = run.predict([["Ada", "saw"], ["Rome"]])
+    assert answers["probability"].tolist() == same["probability"].tolist()
+    assert {"accuracy", "f1"} <= set(run.evaluate(path)["test"])
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def sentences_in_memory(source: Sequence[Any]) -> TaggedSentences:
     with more or fewer tags than tokens.
     """
     if isinstance(source, tuple) and len(source) == 2 and len(source[0]) == len(source[1]) and _are_sentences(source):
-        pairs = list(zip(*source, strict=True))
+        pairs: list[Any] = list(zip(*source, strict=True))
     else:
         pairs = list(source)
     for place, pair in enumerate(pairs):
@@ -211,7 +211,7 @@ def sentences_in_memory(source: Sequence[Any]) -> TaggedSentences:
 
 
 def _are_sentences(source: Sequence[Any]) -> bool:
-    return all(isinstance(part, Sequence) and len(part) > 0 and all(map(_is_sentence, part)) for part in source)
+    return all(len(part) > 0 and all(map(_is_sentence, part)) for part in source)
 
 
 def _is_sentence(value: object) -> bool:

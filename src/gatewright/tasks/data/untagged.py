@@ -18,10 +18,10 @@ _LOOKED_AT = 10_000  # lines that show whether a file has columns
 
 @dataclass(frozen=True)
 class Sentences:
-    """Sentences as tokens; `keys` say which each is: its number, or the line that it stands in."""
+    """Sentences as tokens; `keys` say which each is: its number, its line, or its id."""
 
     key: str
-    keys: tuple[int, ...]
+    keys: tuple[int | str, ...]
     tokens: tuple[tuple[str, ...], ...]
 
 
@@ -64,8 +64,8 @@ def _token_place(file: ColumnFile, text: str) -> int:
 def _in_memory(source: Sequence[Any], tokenising: Tokenising) -> Sentences:
     tokens: list[tuple[str, ...]] = []
     for place, one in enumerate(source):
-        is_text, is_tokens = isinstance(one, str), isinstance(one, Sequence) and all(isinstance(t, str) for t in one)
-        divided = tokenising.divide(one) if is_text else list(one) if is_tokens else []
+        is_tokens = isinstance(one, Sequence) and all(isinstance(token, str) for token in one)
+        divided: list[str] = tokenising.divide(one) if isinstance(one, str) else list(one) if is_tokens else []
         if not divided:
             raise DataError(
                 f"sentence {place} of the data in memory has no tokens",
