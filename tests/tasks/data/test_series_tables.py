@@ -132,7 +132,7 @@ def test_business_days_are_a_frequency_and_holidays_no_gaps(tmp_path: Path) -> N
 
 
 def test_a_time_that_comes_twice_is_named(tmp_path: Path) -> None:
-    assert refusal(table(tmp_path, [*dates(), pd.Timestamp("2020-01-03")])) == (
+    assert refusal(table(tmp_path, [*dates(), pd.Timestamp("2020-01-03")], few=[1, 2, 3, 4, 5] * 5)) == (
         "any.csv, line 26: the time 2020-01-03 comes twice, also in line 4\n"
         "  expected: one row for each time\n  got: 1 rows with a time that came before\n"
         "  do: leave out the row; or, where the table holds several series, add --set id=COLUMN"
@@ -176,6 +176,15 @@ def test_years_ids_and_counts_of_rows_are_no_variables(tmp_path: Path) -> None:
     assert told(load_series(years, SeriesColumns(time="a"))) == "time: a (yearly), forecast: x"
     decimal = table(tmp_path, dates(), **{"decimal date": np.linspace(2020, 2020.1, STEPS), "travel time": [1, 3] * 12})
     assert told(load_series(decimal)) == "time: date (daily), forecast: x, travel time, left out: decimal date"
+    index = table(tmp_path, dates(), index=[3, 1] * 12, time=[5, 1] * 12)
+    assert told(load_series(index)) == "time: date (daily), forecast: x, index, time"
+    index = table(tmp_path, dates(), index=[2000 + place % 2 for place in range(STEPS)])
+    assert told(load_series(index)) == "time: date (daily), forecast: x, index"
+    months = tmp_path / "months.csv"
+    pd.DataFrame({"year": [2020] * STEPS, "month": dates(frequency="MS").strftime("%Y-%m"), "x": range(STEPS)}).to_csv(
+        months, index=False
+    )
+    assert told(load_series(months)) == "time: month (monthly), forecast: x, left out: year"
     years.write_text("".join(f"{place},{place}.5\n" for place in range(9)))
     assert told(load_series(years)).endswith("forecast: column 2, left out: column 1")
 

@@ -16,8 +16,8 @@ from gatewright.tasks.data.reading import text_pieces
 from gatewright.tasks.data.reviews import read_reviews
 from gatewright.tasks.data.sources import existing, files_of, named, optional, source_name
 from gatewright.tasks.data.table_files import is_frame
-from gatewright.tasks.data.table_roles import text_roles
 from gatewright.tasks.data.tables import Table, open_table
+from gatewright.tasks.data.text_roles import text_roles
 from gatewright.tasks.data.vocabulary import UNKNOWN
 from gatewright.tasks.data.words import Tokeniser, WordVocabulary
 

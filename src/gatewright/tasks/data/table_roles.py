@@ -1,19 +1,22 @@
-"""Which column of a table is what: as settings name them, or inferred where that is safe, and said in a line."""
+"""Which column of a table of series is what: as settings name them, or inferred where that is safe."""
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gatewright.errors import DataError
-from gatewright.tasks.columns import SeriesColumns, TextColumns, TimeColumns, listed
-from gatewright.tasks.data.table_header import ID_NAMES, LABEL_NAMES, TEXT_NAMES, TIME_NAMES
+from gatewright.tasks.columns import SeriesColumns, listed
+from gatewright.tasks.data.table_header import ID_NAMES, TIME_NAMES
 from gatewright.tasks.data.tables import Table
 
 _DATE_PARTS = ("year", "month", "day", "hour", "minute")
-_CALENDAR = TIME_NAMES | {"minute", "weekday", "dayofweek"}
+_CALENDAR = TIME_NAMES - {"index", "t", "period", "step", "time", "times"} | {"minute", "weekday", "dayofweek"}
+_MOSTLY_ONCE = 0.8  # of a table's rows have a time of their own, where the others are faults
+_STEPS = {"time", "times", "step"}
 _OF_TIME = re.compile(r"(?<![a-z])(date|year|time|timestamp)(?![a-z])")
 _ROW_NAMES = ("index", "row", "rownames", "row_names", "no", "nr", "no.", "nr.", "#", "unnamed: 0")
 
@@ -29,15 +32,6 @@ class SeriesRoles:
     ignored: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class TextRoles:
-    """The columns of labelled texts, and a line for a person where they were inferred."""
-
-    text: tuple[str, ...]
-    label: str
-    remark: str = ""
-
-
 def series_roles(table: Table, settings: SeriesColumns) -> SeriesRoles:
     """The roles of a table of series.
 
@@ -46,7 +40,7 @@ def series_roles(table: Table, settings: SeriesColumns) -> SeriesRoles:
     a column of texts has no role, it is a DataError that shows what to add.
     """
     named = _named(table, settings)
-    time = named.time or _time(table, settings, named)
+    time = named.time or _time(table, named)
     if not time and not settings.id:
         time = _labels(table, _left(table, named, time))
     if not settings.id and time:
@@ -70,11 +64,11 @@ def series_roles(table: Table, settings: SeriesColumns) -> SeriesRoles:
 
 def _named(table: Table, settings: SeriesColumns) -> SeriesRoles:
     named = SeriesRoles(
-        _named_columns(table, settings.time),
-        _named_columns(table, settings.target),
-        _named_columns(table, settings.covariates),
+        named_columns(table, settings.time),
+        named_columns(table, settings.target),
+        named_columns(table, settings.covariates),
         settings.id,
-        _named_columns(table, settings.ignore),
+        named_columns(table, settings.ignore),
     )
     for role in ("time", "target", "covariates"):
         table.require(getattr(named, role), role)
@@ -88,12 +82,11 @@ def _left(table: Table, named: SeriesRoles, time: tuple[str, ...]) -> list[str]:
     return [column for column in table.columns if column not in used]
 
 
-def _time(table: Table, settings: TimeColumns, named: SeriesRoles) -> tuple[str, ...]:
-    del settings
+def _time(table: Table, named: SeriesRoles) -> tuple[str, ...]:
     left = _left(table, named, ())
     lower = {column.lower(): column for column in left}
-    parts = tuple(lower[part] for part in _DATE_PARTS if part in lower)
-    dated = [column for column in left if column not in parts and _is_dated(table, column)]
+    parts = tuple(lower[part] for part in _DATE_PARTS if part in lower and _is_part(table, lower[part]))
+    dated = [column for column in left if _is_dated(table, column) and not _is_part(table, column)]
     if len(dated) > 1:
         raise _asks_for_time(table, dated)
     if dated:
@@ -102,7 +95,11 @@ def _time(table: Table, settings: TimeColumns, named: SeriesRoles) -> tuple[str,
         return parts
     if len(parts) == 1 and _is_dated(table, parts[0]):
         return parts
-    counts = [column for column in left if _is_of_time(table, column) and table.is_numeric(column)]
+    counts = [
+        column
+        for column in left
+        if table.is_numeric(column) and (column.lower() in _STEPS or _is_of_time(table, column))
+    ]
     if len(counts) == 1:
         return (counts[0],)
     _check_years(table, [column for column in left if column not in counts])
@@ -115,13 +112,18 @@ def _asks_for_time(table: Table, dated: Sequence[str]) -> DataError:
         got=", ".join(dated),
         do="name the one of the steps' times: " + " or ".join(f"time={column!r}" for column in dated[:3]),
         shell="name the one of the steps' times: add "
-        + " or ".join(f"--set {_quoted('time', column)}" for column in dated[:3])
+        + " or ".join(f"{set_option('time', column)}" for column in dated[:3])
         + "; then --set ignore=... leaves others out",
     )
 
 
+def _is_part(table: Table, column: str) -> bool:
+    """Whether a column holds a part of dates: the number of a year, month or day."""
+    return column.lower() in _DATE_PARTS and table.is_numeric(column)
+
+
 def _is_dated(table: Table, column: str) -> bool:
-    named = column.lower() in TIME_NAMES
+    named = column.lower() in _CALENDAR | _STEPS
     parsed = table.dates((column,), named=named)
     return parsed is not None and (named or not table.is_numeric(column) or parsed.form != "%Y")
 
@@ -138,7 +140,7 @@ def _check_years(table: Table, columns: Sequence[str]) -> None:
             raise DataError(
                 f"{table.name}, {column!r}: these may be years",
                 do=f"say what they are: time={column!r}, or target='...' with the columns to forecast",
-                shell=f"add --set {_quoted('time', column)}, or --set {_quoted('target', others or column)}",
+                shell=f"add {set_option('time', column)}, or {set_option('target', others or column)}",
             )
 
 
@@ -160,11 +162,11 @@ def _is_id(table: Table, column: str) -> bool:
 
 
 def _is_of_time(table: Table, column: str) -> bool:
-    """Whether a column is called as one of times, or has such a word in its name and rises, as a decimal year does."""
+    """Whether a column is called as a part of dates, or has a word of time in its name and rises."""
     name = column.lower()
     if name in _CALENDAR:
         return True
-    if _OF_TIME.search(name) is None or not table.is_numeric(column):
+    if not (name in TIME_NAMES or _OF_TIME.search(name)) or not table.is_numeric(column):
         return False
     return bool((np.diff(table.numbers(column, "keep")) > 0).all())
 
@@ -178,25 +180,26 @@ def _counts_rows(table: Table, column: str) -> bool:
 
 def _check_one_series(table: Table, time: tuple[str, ...], named: SeriesRoles) -> None:
     """Refuse a table in which another column tells rows of the same time apart."""
-    seen: set[tuple[str, ...]] = set()
-    twice = next((key for key in zip(*map(table.texts, time), strict=True) if key in seen or seen.add(key)), None)
-    if twice is None:
-        return
+    counts = Counter(zip(*map(table.texts, time), strict=True))
+    (twice, most), *_ = counts.most_common(1)
+    if most == 1 or len(counts) > _MOSTLY_ONCE * len(table):
+        return  # rows that come twice among many are a fault, told with their lines where rows are put in order
     left = [column for column in table.columns if column not in time and column not in named.ignored]
-    clock = next((column for column in left if column.lower() in _CALENDAR and _tells_apart(table, time, column)), "")
+    clock = next(
+        (column for column in left if column.lower() in _CALENDAR | _STEPS and _tells_apart(table, time, column)), ""
+    )
     if clock:
         times = ",".join((*time, clock))
         raise DataError(
             f"{table.name}: times come more than once, and {clock!r} may hold the time of day",
             got=f"{' '.join(twice)!r} in several rows of {','.join(time)!r}",
             do=f"name both columns: time={times!r}",
-            shell=f"name both columns: add --set {_quoted('time', times)}",
+            shell=f"name both columns: add {set_option('time', times)}",
         )
     first = [column for column in left if _is_id(table, column)]
     ids = [column for column in dict.fromkeys((*first, *left)) if _tells_apart(table, time, column)]
     if ids:
         raise _asks_for_id(table, time, ids[0], " ".join(twice), named)
-    # Otherwise the rows are a fault, which is told with its lines where they are put in order.
 
 
 def _asks_for_id(table: Table, time: tuple[str, ...], id: str, twice: str, named: SeriesRoles) -> DataError:
@@ -207,7 +210,7 @@ def _asks_for_id(table: Table, time: tuple[str, ...], id: str, twice: str, named
         got=f"{twice!r} in several rows of {times!r}",
         do=f"name the column that tells them apart: id={id!r}, time={times!r}, target={target!r}",
         shell="name the column that tells them apart: add "
-        f"--set {_quoted('id', id)} --set {_quoted('time', times)} --set {_quoted('target', target)}",
+        f"{set_option('id', id)} {set_option('time', times)} {set_option('target', target)}",
     )
 
 
@@ -224,90 +227,15 @@ def _asks_for_target(table: Table, time: tuple[str, ...], unused: Sequence[str],
         else f"{table.name} has no column of numbers to forecast",
         got=", ".join(table.columns)[:200],
         do=f"name what to forecast: target={numeric!r}",
-        shell=f"name what to forecast: add --set {_quoted('target', numeric)}",
+        shell=f"name what to forecast: add {set_option('target', numeric)}",
     )
 
 
-def _quoted(setting: str, value: str) -> str:
-    return shlex.quote(f"{setting}={value}")
+def set_option(setting: str, value: str) -> str:
+    """`--set 'time=Order Date'`, as it is written in a shell."""
+    return f"--set {shlex.quote(f'{setting}={value}')}"
 
 
-def _named_columns(table: Table, text: str) -> tuple[str, ...]:
+def named_columns(table: Table, text: str) -> tuple[str, ...]:
     """The columns that a setting names; a name may hold a comma itself."""
     return (text,) if text in table.columns else listed(text)
-
-
-def text_roles(
-    table: Table, settings: TextColumns, *, labelled: bool = True, usual: Mapping[str, str] | None = None
-) -> TextRoles:
-    """The columns of texts and labels of a table.
-
-    They are those that settings name; the `usual` ones of "text" and "label", where the table has them; those with
-    well-known names; else the one of few different values is the label, and the one of several words the text.
-    """
-    usual = {role: name for role, name in (usual or {}).items() if name in table.columns}
-    settings = TextColumns(text=settings.text or usual.get("text", ""), label=settings.label or usual.get("label", ""))
-    texts = _named_columns(table, settings.text)
-    table.require(texts, "text")
-    table.require([settings.label] if settings.label and labelled else [], "label")
-    if texts and (settings.label or not labelled):
-        return TextRoles(texts, settings.label)
-    label = settings.label or (_label(table, texts) if labelled else "")
-    texts = texts or _texts(table, label)
-    if not texts or (labelled and not label):
-        raise _asks_for_text(table, texts, label, labelled=labelled)
-    remark = f"text: {', '.join(texts)}" + (f", label: {label}" if label else "")
-    return TextRoles(texts, label, remark)
-
-
-def _label(table: Table, texts: Sequence[str]) -> str:
-    left = [column for column in table.columns if column not in texts]
-    known = [column for column in left if column.lower() in LABEL_NAMES]
-    if len(known) == 1:
-        return known[0]
-    few = [column for column in known or left if _few_values(table, column)]
-    return few[0] if len(few) == 1 else ""
-
-
-def _texts(table: Table, label: str) -> tuple[str, ...]:
-    left = [column for column in table.columns if column != label]
-    known = [column for column in left if column.lower() in TEXT_NAMES]
-    if len(known) == 1:
-        return (known[0],)
-    worded = _worded(table, label)
-    if len(worded) == 1:
-        return (worded[0],)
-    return (left[0],) if len(left) == 1 and not _few_values(table, left[0]) else ()
-
-
-def _few_values(table: Table, column: str) -> bool:
-    texts = table.texts(column)
-    return len(set(texts)) <= max(2, len(texts) // 4)
-
-
-def _worded(table: Table, label: str) -> list[str]:
-    """The columns of several words in most rows, those with a well-known name if there are any."""
-    left = [column for column in table.columns if column != label]
-    known = [column for column in left if column.lower() in TEXT_NAMES]
-    return [column for column in known or left if _is_worded(table.texts(column))]
-
-
-def _is_worded(texts: Sequence[str]) -> bool:
-    return len(set(texts)) > len(texts) // 4 and sum(" " in text.strip() for text in texts) * 2 > len(texts)
-
-
-def _asks_for_text(table: Table, texts: Sequence[str], label: str, *, labelled: bool) -> DataError:
-    wanted = "the columns of the texts and of the labels" if labelled else "the column of the texts"
-    text = ",".join(texts or _worded(table, label)[:1]) or "COLUMN"
-    left = [column for column in table.columns if column != text and _few_values(table, column)]
-    label = label or next(iter(left), "COLUMN")
-    command = f"--set {_quoted('text', text)}" + f" --set {_quoted('label', label)}" * labelled
-    return DataError(
-        f"{table.name} does not show which are {wanted}",
-        got=", ".join(table.columns)[:200],
-        do=f"name them: text={text!r}" + f", label={label!r}" * labelled,
-        shell=f"name them: add {command}",
-    )
-
-
-__all__ = ["TIME_NAMES", "SeriesRoles", "TextRoles", "series_roles", "text_roles"]

@@ -195,8 +195,8 @@ class Table:
 
     def _notation_of_others(self) -> Notation:
         if "notation" not in self.cache:
-            shown = {_clear_notation(content) for content in self.data.values() if isinstance(content, list)}
-            shown.discard(None)
+            columns = (content for content in self.data.values() if isinstance(content, list))
+            shown = {notation for content in columns if (notation := _clear_notation(content)) is not None}
             self.cache["notation"] = shown.pop() if len(shown) == 1 else Notation.AMBIGUOUS
         return self.cache["notation"]
 
