@@ -99,6 +99,22 @@ def by_hand_sequences(run: Run, source: Path) -> Answers:
     return of_classes(answers), probabilities(run, series)[order]
 
 
+def by_hand_tagging(run: Run, _: Path) -> Answers:
+    numbers = {symbol: number for number, symbol in enumerate(run.model.sizes.vocabulary or ())}
+    shapes = {"Ada": "Xxx", "saw": "xx", "Oslo": "Xxx", "1": "d", ".": "."}  # three letters alike are written as two
+    steps: list[list[int]] = []
+    for token, shape in shapes.items():
+        low = token.lower().replace("1", "0")
+        prefixes = {f"prefix{length}": low[:length] for length in (1, 2, 3)}
+        suffixes = {f"suffix{length}": low[-length:] for length in (1, 2, 3, 4)}
+        values = {"word": token, "lower": low, **prefixes, **suffixes, "shape": shape}
+        steps.append([numbers.get(f"{name}={one}", numbers[f"{name}=<unk>"]) for name, one in values.items()])
+    scores = torch.softmax(outputs(run, np.array(steps))[:, 0], 1).numpy()
+    answers = run.predict([list(shapes)])
+    labels = [(run.model.sizes.classes or ()).index(label) for label in answers["label"]]
+    return answers["probability"], scores[np.arange(len(shapes)), labels]
+
+
 def by_hand_text(run: Run, _: Path) -> Answers:
     text = "the sea"
     numbers = np.array([(run.model.sizes.vocabulary or ()).index(letter) for letter in text])
@@ -122,6 +138,7 @@ BY_HAND: Mapping[str, Callable[[Run, Path], Answers]] = {
     "texts": by_hand_texts,
     "sequences": by_hand_sequences,
     "speakers": by_hand_sequences,
+    "tagging": by_hand_tagging,
     "text": by_hand_text,
     "words": by_hand_words,
 }

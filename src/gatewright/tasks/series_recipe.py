@@ -77,9 +77,13 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
         """The patches, too."""
         return {**super().described(), "patch": self.patch}
 
+    def default_source(self) -> str:
+        """Japanese vowels."""
+        return "japanese-vowels"
+
     def load(self, source: object) -> LabelledSeries:
         """The series of a name, a path or of arrays, in parts."""
-        source = "japanese-vowels" if source is None else source
+        source = self.default_source() if source is None else source
         return load_labelled_series(
             source, validation=self.validation, test=self.held_out, seed=self.seed, reading=self
         )

@@ -47,6 +47,10 @@ class StepLabeller(BidirectionalRecipe, StepColumns):
     window: int = setting(200, "steps of a sequence to train on at once", least=2)
     held_out: float = setting(0.1, "share for validation, and for a test, where there is none", least=0.001, below=0.5)
 
+    def default_source(self) -> str:
+        """The data that is set."""
+        return self.tagged
+
     def objective(self) -> Tags:
         """Cross entropy of each step's tag."""
         return self.objective_of(Sizes(0, 0))

@@ -25,7 +25,7 @@ class Tagging(StepLabeller):
         "in memory: pairs of tokens and tags, or of arrays (steps, channels) and labels"
     )
     data_example: ClassVar[str] = "Ada B-PER\nlives O\nin O"
-    next_command: ClassVar[str] = "gatewright predict {model} --data FILE"
+    next_command: ClassVar[str] = "gatewright predict {model} --data {data}"
     quick: ClassVar[str] = "hidden=16 embedding=16 epochs=4"
     search: ClassVar[str] = "rate=log:1e-3..1e-2 hidden=64,128,256 embedding=32,64,128 dropout=0..0.6"
 
