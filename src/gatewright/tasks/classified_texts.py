@@ -20,6 +20,7 @@ from gatewright.tasks.data import (
     count_words,
     encode_texts,
     load_labelled_texts,
+    load_texts_to_measure,
     source_name,
 )
 from gatewright.tasks.data.labelled_texts import read_texts, texts_of
@@ -181,13 +182,19 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
         return Examples(Ragged.join(symbols), found.keys)
 
     def evaluation(self, source: object, model: "Model") -> Data:
-        """The parts of the data, or of other data with classes of the model, in the symbols that the model knows."""
+        """What the model was trained for; of other data every text, in a part "test" where it has no parts.
+
+        Texts are read in the symbols that the model knows.
+        """
+        vocabulary, usual = _vocabulary(model), model.signature.get("columns")
+        if source is not None and model.sizes.classes is not None:
+            measured = load_texts_to_measure(source, self, classes=model.sizes.classes, usual=usual)
+            batches = {name: self._measured(part, vocabulary) for name, part in measured.items()}
+            return Data(batches, model.sizes, measured=tuple(batches))
         default = self.texts if model.source is None else model.source
         source = default if source is None else source
-        usual = model.signature.get("columns")
         parts = load_labelled_texts(source, self, validation=self.held_out, seed=self.seed, usual=usual).parts
         parts = _in_classes_of(model, parts, source_name(source))
-        vocabulary = _vocabulary(model)
         symbols = self._chosen(encode_texts(parts.train, self.tokeniser, vocabulary), source_name(source))
         return Data(self._batches(parts, symbols, vocabulary, self.batch), model.sizes, measured=_PARTS)
 
@@ -202,12 +209,12 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
     def _batches(
         self, parts: Parts[LabelledSequences], train: LabelledSequences, vocabulary: WordVocabulary, batch: int
     ) -> dict[str, RaggedBatches]:
-        measured = {name: getattr(parts, name) for name in _PARTS[1:]}
-        encoded = {name: encode_texts(part, self.tokeniser, vocabulary) for name, part in measured.items()}
-        return {
-            "train": RaggedBatches(train.sequences, train.labels, batch, seed=self.seed),
-            **{name: RaggedBatches(part.sequences, part.labels, _MEASURED_ROWS) for name, part in encoded.items()},
-        }
+        measured = {name: self._measured(getattr(parts, name), vocabulary) for name in _PARTS[1:]}
+        return {"train": RaggedBatches(train.sequences, train.labels, batch, seed=self.seed), **measured}
+
+    def _measured(self, part: LabelledSequences, vocabulary: WordVocabulary) -> RaggedBatches:
+        encoded = encode_texts(part, self.tokeniser, vocabulary)
+        return RaggedBatches(encoded.sequences, encoded.labels, _MEASURED_ROWS)
 
     def _chosen(self, texts: LabelledSequences, name: str) -> LabelledSequences:
         """The texts to train on, none longer than is wanted."""

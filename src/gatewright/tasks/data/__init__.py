@@ -15,7 +15,7 @@ from gatewright.tasks.data.forecasting import (
 )
 from gatewright.tasks.data.images import ImageBatches, LabelledImages, load_images
 from gatewright.tasks.data.labelled_series import load_labelled_series
-from gatewright.tasks.data.labelled_texts import count_words, encode_texts, load_labelled_texts
+from gatewright.tasks.data.labelled_texts import count_words, encode_texts, load_labelled_texts, load_texts_to_measure
 from gatewright.tasks.data.locate import cache_folder, locate
 from gatewright.tasks.data.long_lags import COPY_SYMBOLS, copy_arrays, marked_sums
 from gatewright.tasks.data.midi import KEYS, midi_bytes, read_midi
@@ -99,6 +99,7 @@ __all__ = [
     "load_pieces",
     "load_sentences",
     "load_series",
+    "load_texts_to_measure",
     "load_words",
     "locate",
     "marked_sums",

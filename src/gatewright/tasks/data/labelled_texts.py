@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from gatewright.tasks.data.words import Tokeniser, WordVocabulary
 
 _TABLE = r"\.(csv|tsv|txt|jsonl|ndjson|parquet|pq)(\.gz)?"
 _MOST_CLASSES = 1000
+_MOST_TOLD = 20  # names of classes in a message
 _PARTS = {"train": "train|training", "validation": "dev|valid|validation|val", "test": "test|testing"}
 
 
@@ -87,21 +88,60 @@ def load_labelled_texts(
     imdb: 25,000 and 25,000 reviews (Maas et al. 2011, https://aclanthology.org/P11-1015).
     sst2: 6,920, 872 and 1,821 sentences (Socher et al. 2013, https://aclanthology.org/D13-1170).
     """
-    columns = columns or TextColumns()
-    if not isinstance(source, str | os.PathLike):
-        part = _in_memory(source, columns, usual)
-        return _finished(source, {"train": part}, validation, test, seed)
-    if named(source, "labelled texts") is None:
-        path = existing(source, "labelled texts")
-        if path.is_dir() and (folders := _folders(path)):
-            return _finished(source, folders, validation, test, seed)
-    files = files_of(source, "labelled texts")
-    archive = optional(files, r".*\.(tar|tar\.gz|tgz)", "reviews (*.tar.gz)")
+    archive, given = _given(source, columns or TextColumns(), usual)
     if archive is not None:
         train, tested = read_reviews(archive)
         check_classes(source_name(source), train.labels, train.classes)
         return LabelledTexts(_with_held_out(train, None, tested, validation, test, seed))
-    return _finished(source, _tables(files, columns, usual), validation, test, seed)
+    return _finished(source, given, validation, test, seed)
+
+
+def load_texts_to_measure(
+    source: object,
+    columns: TextColumns | None = None,
+    *,
+    classes: tuple[str, ...],
+    usual: Mapping[str, str] | None = None,
+) -> dict[str, LabelledSequences]:
+    """All texts of a source by the parts that it has, or as "test" where it has none; nothing is held out.
+
+    Labels are among `classes`, of which some may be missing. Raises DataError for others.
+    """
+    archive, given = _given(source, columns or TextColumns(), usual)
+    if archive is not None:
+        train, tested = read_reviews(archive)
+        _check_known(source, train.classes, classes)
+        numbers = np.array([classes.index(name) for name in train.classes])
+        parts = {"train": train, "test": tested}
+        return {name: LabelledSequences(part.sequences, numbers[part.labels], classes) for name, part in parts.items()}
+    _check_known(source, {label for part in given.values() for label in part.labels if label}, classes)
+    numbered = {name: part.numbered(classes) for name, part in given.items()}
+    return {"test": numbered["train"]} if len(numbered) == 1 else numbered
+
+
+def _check_known(source: object, labels: Collection[str], classes: tuple[str, ...]) -> None:
+    if not set(labels) <= set(classes):
+        raise DataError(
+            f"{source_name(source)} has other classes than the model",
+            expected=", ".join(classes),
+            got=", ".join(sorted(labels)[:_MOST_TOLD]),
+            do="give texts of the model's classes, or train another model on these",
+        )
+
+
+def _given(
+    source: object, columns: TextColumns, usual: Mapping[str, str] | None
+) -> tuple[Path | None, dict[str, _TextPart]]:
+    """The archive of reviews that a source is, or the parts that it has."""
+    if not isinstance(source, str | os.PathLike):
+        return None, {"train": _in_memory(source, columns, usual)}
+    if named(source, "labelled texts") is None:
+        path = existing(source, "labelled texts")
+        if path.is_dir() and (folders := _folders(path)):
+            return None, folders
+    files = files_of(source, "labelled texts")
+    archive = optional(files, r".*\.(tar|tar\.gz|tgz)", "reviews (*.tar.gz)")
+    return archive, {} if archive is not None else _tables(files, columns, usual)
 
 
 def _tables(files: Mapping[str, Path], columns: TextColumns, usual: Mapping[str, str] | None) -> dict[str, _TextPart]:
