@@ -130,7 +130,7 @@ COMMANDS = (
         convert,
         (
             "gatewright convert model.keras model.pt",
-            "gatewright convert runs/sentiment sentiment.keras",
+            "gatewright convert runs/text text.keras",
             "gatewright convert lstm.npz model.safetensors --from theano --to gatewright",
             "gatewright convert tagger.pt encoder.onnx --prefix encoder.",
             "gatewright convert --explain keras torch",

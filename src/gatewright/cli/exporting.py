@@ -172,7 +172,7 @@ COMMANDS = (
         export,
         (
             "gatewright export runs/text text.onnx --states",
-            "gatewright export runs/sentiment words.onnx --lengths",
+            "gatewright export runs/texts words.onnx --lengths",
             "gatewright export runs/series sales.onnx",
             "gatewright export runs/text text.c --weights int8",
         ),

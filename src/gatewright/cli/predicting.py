@@ -154,9 +154,9 @@ COMMANDS = (
     Command(
         predict,
         (
-            "gatewright predict runs/sentiment --data mails.csv",
-            "gatewright predict runs/sentiment --data mails.csv --top 3 --out answers.csv",
-            "echo 'what a film' | gatewright predict runs/sentiment --data -",
+            "gatewright predict runs/texts --data mails.csv",
+            "gatewright predict runs/texts --data mails.csv --top 3 --out answers.csv",
+            "echo 'what a film' | gatewright predict runs/texts --data -",
         ),
     ),
 )

@@ -140,7 +140,7 @@ COMMANDS = (
             "gatewright train text --data notes.txt --set hidden=512 --out runs/notes",
             "gatewright train text --resume --out runs/notes",
             "gatewright train text --devices 2 --precision bf16",
-            "gatewright train sentiment --help",
+            "gatewright train texts --help",
         ),
         RecipeHelp,
     ),

@@ -122,7 +122,7 @@ def train(
 ) -> Run:
     """Train a recipe and return the run, whose `result` holds what was measured.
 
-        run = gw.tasks.train("sentiment", data="mails.csv", epochs=5)
+        run = gw.tasks.train("texts", data="mails.csv", epochs=5)
 
     `data` is a data set's name, a path, or an object in memory: a DataFrame, (texts, labels), (arrays, labels) or what
     else the recipe takes; without it the recipe's own data is used. `settings` are those of the recipe, such as
