@@ -7,6 +7,7 @@ import torch
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data import Ragged, RaggedStreams
 from gatewright.tasks.feed import TensorBatch, tensor_batch
+from gatewright.tasks.processes import rows_of
 
 LENGTHS = [5, 1, 12, 7, 23, 4, 4]
 
@@ -73,6 +74,16 @@ def test_batches_say_which_rows_go_on() -> None:
     assert isinstance(batch.continues, torch.Tensor)
     assert batch.continues.dtype == torch.bool
     assert not tensor_batch(streams(2, 4), 0, 0).continues.any()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_process_takes_its_own_rows() -> None:
+    """What several processes take together is the batch, and each row keeps what it goes on with."""
+    batch = tensor_batch(streams(5, 4), 0, 2)
+    taken = [rows_of(batch, rank, 2, timed=True) for rank in range(2)]
+    assert isinstance(batch.continues, torch.Tensor)
+    assert 0 < batch.continues.sum() < 5
+    for name, axis in (("inputs", 1), ("targets", 1), ("lengths", 0), ("continues", 0)):
+        assert torch.equal(torch.cat([getattr(one, name) for one in taken], axis), getattr(batch, name)), name
 
 
 def test_what_cannot_be_streams() -> None:
