@@ -3,14 +3,16 @@
 import json
 import re
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from gatewright import convert, export
-from gatewright.errors import OptionError
+from gatewright.errors import ModelFileError, OptionError
 from gatewright.export.network import read_network
 from gatewright.export.reading import run as read
 from gatewright.tasks import recipes
@@ -133,3 +135,18 @@ def test_the_old_name_of_the_recipe() -> None:
     assert recipes.get("sentiment") is ClassifiedTexts
     assert recipes.known("sentiment")
     assert "sentiment" not in recipes.RECIPES
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"longest": 17}, "the model's n-grams are of sizes that cannot be"),
+        ({"buckets": "many"}, "the model's n-grams are of sizes that cannot be"),
+        ({"buckets": 30}, "the model's n-grams do not fit its symbols"),
+    ],
+)
+def test_a_file_with_impossible_n_grams(sizes: dict[str, Any], message: str) -> None:
+    kept = made().kept()
+    damaged = {**kept.settings, "ngrams": {**kept.settings["ngrams"], **sizes}}
+    with pytest.raises(ModelFileError, match=message):
+        read_network(replace(kept, settings=damaged))

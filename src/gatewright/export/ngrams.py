@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.errors import ModelFileError
+
 Array = NDArray[Any]
+MOST = 16  # symbols of an n-gram
+_SIZES = ("longest", "buckets", "factor", "modulus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +44,23 @@ class Ngrams:
 
 
 def ngrams_of(said: Mapping[str, Any], tensors: Mapping[str, Array], symbols: int) -> Ngrams | None:
-    """The classifier of a model file; None where it has none. Raises KeyError where a part of it is missing."""
+    """The classifier of a model file; None where it has none.
+
+    Raises KeyError where a part of it is missing, and ModelFileError where parts do not fit one another.
+    """
     if "ngrams" not in said:
         return None
-    sizes = {name: int(said["ngrams"][name]) for name in ("longest", "buckets", "factor", "modulus")}
-    arrays = {name: tensors[f"bag.{name}"] for name in ("weight", "energy", "bias")}
-    return Ngrams(symbols=symbols, **sizes, **arrays)
+    sizes = dict(said["ngrams"]) if isinstance(said["ngrams"], Mapping) else {}
+    longest, buckets, factor, modulus = (sizes.get(name) for name in _SIZES)
+    weight, energy, bias = (tensors[f"bag.{name}"] for name in ("weight", "energy", "bias"))
+    numbers = (longest, buckets, factor, modulus)
+    if not all(type(one) is int and 0 < one < 1 << 31 for one in numbers) or sizes["longest"] > MOST:
+        raise ModelFileError("the model's n-grams are of sizes that cannot be", got=str(said["ngrams"])[:80])
+    total = symbols + (sizes["buckets"] if sizes["longest"] > 1 else 0)
+    if weight.shape != (total, len(bias)) or energy.shape != (total,):
+        raise ModelFileError(
+            "the model's n-grams do not fit its symbols",
+            expected=f"scores of {total} n-grams",
+            got=f"scores {weight.shape}, energies {energy.shape}",
+        )
+    return Ngrams(sizes["longest"], symbols, sizes["buckets"], sizes["factor"], sizes["modulus"], weight, energy, bias)

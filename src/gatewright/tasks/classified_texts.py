@@ -77,9 +77,14 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
     freeze_vectors: bool = setting(False, "whether the embedding stays as it begins")
     read: Literal["mean", "max", "last"] = setting("mean", "what of the states over time says the class")
     ngrams: int | None = setting(
-        None, "n-grams up to n are scored beside the network; none means 2, of characters 5; 0 is without", least=0
+        None,
+        "n-grams up to n are scored beside the network; none means 2, of characters 5; 0 is without",
+        least=0,
+        below=17,
     )
-    buckets: int = setting(1 << 18, "numbers that n-grams of two and more symbols share by a hash", least=1)
+    buckets: int = setting(
+        1 << 18, "numbers that n-grams of two and more symbols share by a hash", least=1, below=1 << 24
+    )
 
     def default_source(self) -> str:
         """The texts that are set."""
