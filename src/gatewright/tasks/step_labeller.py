@@ -88,9 +88,7 @@ class StepLabeller(BidirectionalRecipe, StepColumns):
         tables = step_tables_of(source, self)
         share, seed = self.held_out, self.seed
         if tables is None:
-            parts, columns = load_tagged_sentences(
-                source, text=self.text, label=self.label, validation=share, test=share, seed=seed
-            )
+            parts, columns = load_tagged_sentences(source, self, validation=share, test=share, seed=seed)
             return token_data(self, source, parts, columns)
         roles = step_roles(tables["train"], self)
         if roles.text:
@@ -113,7 +111,7 @@ class StepLabeller(BidirectionalRecipe, StepColumns):
         if tables is None and self.inputs == "channels":
             raise _needs_table(source)
         if tables is None:
-            sentences = load_to_measure(source, text=self.text, label=self.label)
+            sentences = load_to_measure(source, self)
             return token_evaluation(source, sentences, classes, sizes, self.scheme)
         tables = {"test": next(iter(tables.values()))} if len(tables) == 1 else tables
         known = sizes.variables if self.inputs == "channels" else None

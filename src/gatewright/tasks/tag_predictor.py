@@ -85,7 +85,7 @@ class TokenPredictor(Predictor):
         recipe: Any = self.model.recipe
         tables = step_tables_of(source, recipe, needed=())
         if tables is None:
-            return read_sentences(source, self._tokenising, self.model.signature["columns"])
+            return read_sentences(source, self._tokenising, recipe.text, recipe)
         table = next(iter(tables.values()))
         roles = step_roles(table, recipe, labelled=False)
         if not roles.text or len(tables) > 1:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gatewright.errors import DataError
+from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.conll_file import read_columns
 from gatewright.tasks.data.tagged_sentences import load_tagged_sentences, load_to_measure, sentences_in_memory
 
@@ -39,7 +40,7 @@ def written(folder: Path, name: str, text: str) -> Path:
 
 def loaded(path: Path, **options: str) -> tuple[list[tuple[tuple[str, ...], tuple[str, ...]]], str]:
     """All sentences of a file with their tags."""
-    parts = load_to_measure(path, **options)
+    parts = load_to_measure(path, StepColumns(**options))
     return list(zip(parts["test"].tokens, parts["test"].tags, strict=True)), parts["test"].scheme
 
 
@@ -151,7 +152,7 @@ def test_what_is_refused(name: str, text: str, message: str, tmp_path: Path) -> 
 def test_a_column_that_there_is_not(tmp_path: Path) -> None:
     path = written(tmp_path, "eng.txt", NER)
     with pytest.raises(DataError) as caught:
-        load_tagged_sentences(path, label="ner")
+        load_tagged_sentences(path, StepColumns(label="ner"))
     assert caught.value.in_shell() == (
         f"{path} has no column 'ner'\n  expected: one of 1, 2, 3, 4\n"
         "  do: name another column with --set text=... label=..."
@@ -161,6 +162,15 @@ def test_a_column_that_there_is_not(tmp_path: Path) -> None:
 def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
     file = read_columns(written(tmp_path, "eng.txt", NER))
     assert file.lines == ((3, 4), (6,), (8,))
+
+
+def test_other_encodings_and_headers(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_bytes("wort art\nGödel NOUN\nwählt VERB\n\nKöln NOUN\n".encode("utf-16"))
+    settings = {"header": "yes", "text": "wort", "label": "art"}
+    assert loaded(path, **settings)[0] == [(("Gödel", "wählt"), ("NOUN", "VERB")), (("Köln",), ("NOUN",))]
+    path.write_bytes("Gödel NOUN\nwählt VERB\n".encode("cp1252"))
+    assert loaded(path, encoding="cp1252")[0] == [(("Gödel", "wählt"), ("NOUN", "VERB"))]
 
 
 def test_a_pair_that_does_not_fit() -> None:

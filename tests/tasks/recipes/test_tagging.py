@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import gatewright as gw
-from gatewright.errors import DataError, OptionError
+from gatewright.errors import ConversionError, DataError, OptionError
 from gatewright.tasks.data.tag_schemes import best_paths, rewritten
 from gatewright.tasks.data.token_features import FEATURES, FeatureVocabulary, features_of
 from gatewright.tasks.data.tokens import TOKENISINGS, tokenising
@@ -252,3 +252,21 @@ def test_tags_that_mark_no_entities_are_left_alone() -> None:
     assert (data.fitted["scheme"], data.sizes.classes) == ("none", ("X", "Y"))
     assert Tagging.configured(["scheme=none"]).objective().headline == "accuracy"
     assert Tagging.configured(["scheme=BIO"]).objective().headline == "f1"
+
+
+def test_no_framework_has_a_sum_of_embeddings(run: Run, tmp_path: Path) -> None:
+    run.model.save(tmp_path / "model.safetensors")
+    with pytest.raises(ConversionError) as caught:
+        gw.convert.convert(tmp_path / "model.safetensors", tmp_path / "model.keras")
+    assert str(caught.value) == (
+        f"{tmp_path}/model.safetensors: the model reads several symbols a step, and no framework's file holds a sum of "
+        "embeddings as a part\n"
+        "  do: export the whole model as ONNX: gatewright export MODEL FILE.onnx"
+    )
+
+
+def test_columns_that_a_file_lacks(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("word,label\nAda,O\n")
+    with pytest.raises(OptionError, match=r"has no column '1'\n  expected: one of word, label"):
+        run.predict(path)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.reading import text_lines
+from gatewright.tasks.data.table_encoding import encoded_lines, encoding_of
 
 CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 TOKEN_NAMES = ("token", "tokens", "word", "words", "form", "text")
@@ -31,6 +31,7 @@ class ColumnFile:
     sentences: tuple[tuple[tuple[str, ...], ...], ...]
     lines: tuple[tuple[int, ...], ...]  # of each row, counted from 1
     is_conllu: bool = False
+    remark: str = ""  # what was inferred of its encoding
 
     def place(self, name: str) -> int:
         """Which column that is, by its name or by its number from 1 on.
@@ -57,14 +58,16 @@ class ColumnFile:
         return [[row[place] for row in rows] for rows in self.sentences]
 
 
-def read_columns(path: Path) -> ColumnFile:
-    """The file's sentences.
+def read_columns(path: Path, *, encoding: str = "", header: str = "infer") -> ColumnFile:
+    """The file's sentences. `encoding` names that of the file, which is found otherwise.
 
+    `header` says whether the first row names the columns: "yes", "no", or "infer" by well-known names.
     The columns are those of its first row: divided at tabs where it has one, otherwise at white space. A line that
     begins with # and comes before the first row of a sentence is a comment where the file is CoNLL-U, or where it has
     another number of columns. Raises DataError for a file without a row, and for a row with more or fewer columns.
     """
-    lines = [(number, line) for number, line in enumerate(text_lines(path), 1)]
+    found = encoding_of(path, encoding)
+    lines = [(number, line.rstrip("\n")) for number, line in enumerate(encoded_lines(path, found.name), 1)]
     first = next((line for _, line in lines if line.strip() and not _is_aside(line)), "")
     is_conllu = len(cells := _cells(first, "\t")) == len(CONLLU) and bool(_is_id(cells[0]))
     separator = "\t" if "\t" in first else None
@@ -74,7 +77,8 @@ def read_columns(path: Path) -> ColumnFile:
         sentences.append(tuple(row for _, row in sentence))
         numbers.append(tuple(line for line, _ in sentence))
     names = CONLLU if is_conllu else tuple(str(number) for number in range(1, width + 1))
-    if sentences and not is_conllu and _is_header(sentences[0][0]):
+    has_header = header == "yes" or (header == "infer" and bool(sentences) and _is_header(sentences[0][0]))
+    if sentences and not is_conllu and has_header:
         names = tuple(sentences[0][0])
         sentences[0], numbers[0] = sentences[0][1:], numbers[0][1:]
         kept = [place for place, rows in enumerate(sentences) if rows]
@@ -85,7 +89,7 @@ def read_columns(path: Path) -> ColumnFile:
             expected="a token a line with its columns, and an empty line behind each sentence",
             got="comments and empty lines" if lines else "an empty file",
         )
-    return ColumnFile(path, names, tuple(sentences), tuple(numbers), is_conllu)
+    return ColumnFile(path, names, tuple(sentences), tuple(numbers), is_conllu, found.remark)
 
 
 def _sentences(

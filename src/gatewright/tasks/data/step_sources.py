@@ -10,9 +10,9 @@ import numpy as np
 
 from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns
-from gatewright.tasks.data.reading import text_lines
 from gatewright.tasks.data.sources import Source, files_of
 from gatewright.tasks.data.step_tables import Recording, open_steps
+from gatewright.tasks.data.table_encoding import encoded_lines, encoding_of
 from gatewright.tasks.data.tables import Table
 from gatewright.tasks.data.tagged_sentences import part_files
 
@@ -31,16 +31,19 @@ def step_tables_of(source: Source, columns: StepColumns, needed: Sequence[str] =
     if not isinstance(source, str | os.PathLike):
         return None
     files = part_files(files_of(source, "tagged texts"), needed)
-    if not all(_is_table(path) for path in files.values()):
+    if not all(_is_table(path, columns.encoding) for path in files.values()):
         return None
     return {part: open_steps(path, columns) for part, path in files.items()}
 
 
-def _is_table(path: Path) -> bool:
+def _is_table(path: Path, encoding: str) -> bool:
     name = path.name.lower()
     if name.endswith(_TABLES):
         return True
-    return name.endswith(_MAYBE_TABLES) and all(line.strip() for line in islice(text_lines(path), _LOOKED_AT))
+    if not name.endswith(_MAYBE_TABLES):
+        return False
+    lines = encoded_lines(path, encoding_of(path, encoding).name)
+    return all(line.strip() for line in islice(lines, _LOOKED_AT))
 
 
 def recordings_in_memory(source: object, *, labelled: bool = True) -> list[Recording] | None:

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from gatewright.errors import DataError
+from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.conll_file import LABEL_NAMES, ColumnFile, read_columns
 from gatewright.tasks.data.ragged import Parts, held_out
 from gatewright.tasks.data.sources import Files, Source, files_of
@@ -21,6 +22,8 @@ _PARTS = {
     "test": r"test|testb|eval",
 }
 _MOST_TAGS = 1000
+AS_USUAL = StepColumns()
+"""Columns that are inferred."""
 _TOKEN_SUFFIXES = (".conllu", ".conll", ".iob", ".iob2", ".bio", ".bioes")
 
 
@@ -62,14 +65,14 @@ class TagColumns:
 
 
 def load_tagged_sentences(
-    source: Source, *, text: str = "", label: str = "", validation: float = 0.1, test: float = 0.2, seed: int = 0
+    source: Source, reading: StepColumns = AS_USUAL, *, validation: float = 0.1, test: float = 0.2, seed: int = 0
 ) -> tuple[Parts[TaggedSentences], TagColumns]:
     """Sentences with tags, and the columns that they came from.
 
     A source is a file; a folder with files whose names say train, dev (valid, testa) and test (testb); or sentences
-    in memory: pairs of tokens and tags. A part that the source lacks is held out, whole sentences by seed. `text`
-    and `label` name columns, by the names of a header or of CoNLL-U, or by their numbers from 1 on; left empty, CoNLL-U
-    has `form` and `upos`, and any other file its first and its last column.
+    in memory: pairs of tokens and tags. A part that the source lacks is held out, whole sentences by seed. The settings
+    `text` and `label` name columns, by the names of a header or of CoNLL-U, or by their numbers from 1 on; left empty,
+    CoNLL-U has `form` and `upos`, and any other file its first and its last column.
 
     Raises DataError for a file that is no such file, and for a choice of columns that has to be made by hand.
     """
@@ -77,13 +80,13 @@ def load_tagged_sentences(
         whole = sentences_in_memory(source)
         return with_held_out({"train": whole}, validation, test, seed), TagColumns("", "", "")
     files = part_files(files_of(source, "tagged texts"))
-    read = {part: read_columns(path) for part, path in files.items()}
-    columns = tag_columns(read["train"], text, label)
+    read = {part: _read(path, reading) for part, path in files.items()}
+    columns = tag_columns(read["train"], reading.text, reading.label)
     parts = {part: tagged_rows(file, columns) for part, file in read.items()}
     return with_held_out(parts, validation, test, seed), columns
 
 
-def load_to_measure(source: Source, *, text: str = "", label: str = "") -> dict[str, TaggedSentences]:
+def load_to_measure(source: Source, reading: StepColumns = AS_USUAL) -> dict[str, TaggedSentences]:
     """All sentences with tags of a source, by the part that they are of; "test" where there are no parts.
 
     Sources, columns and errors are those of `load_tagged_sentences`; a folder needs no part to train on.
@@ -92,8 +95,12 @@ def load_to_measure(source: Source, *, text: str = "", label: str = "") -> dict[
         return {"test": sentences_in_memory(source)}
     files = files_of(source, "tagged texts")
     chosen = {"test": next(iter(files.values()))} if len(files) == 1 else part_files(files, needed=())
-    read = {part: read_columns(path) for part, path in chosen.items()}
-    return {part: tagged_rows(file, tag_columns(file, text, label)) for part, file in read.items()}
+    read = {part: _read(path, reading) for part, path in chosen.items()}
+    return {part: tagged_rows(file, tag_columns(file, reading.text, reading.label)) for part, file in read.items()}
+
+
+def _read(path: Path, reading: StepColumns) -> ColumnFile:
+    return read_columns(path, encoding=reading.encoding, header=reading.header)
 
 
 def part_files(files: Files, needed: Sequence[str] = ("train",)) -> dict[str, Path]:
@@ -158,7 +165,8 @@ def tag_columns(file: ColumnFile, text: str = "", label: str = "") -> TagColumns
     names = file.names[text_place], file.names[label_place]
     listed = ", ".join(label for label, _ in labels.most_common(6)) + (", ..." if len(labels) > 6 else "")
     said = tuple(f"column {name} of {len(file.names)}" if name.isdecimal() else name for name in names)
-    return TagColumns(*names, f"text: {said[0]}, label: {said[1]} ({len(labels)} labels: {listed})")
+    inferred = f"text: {said[0]}, label: {said[1]} ({len(labels)} labels: {listed})"
+    return TagColumns(*names, f"{file.remark}; {inferred}" if file.remark else inferred)
 
 
 def _usual(file: ColumnFile) -> dict[str, int]:

@@ -1,15 +1,15 @@
 """Sentences that wait for tags: from files in columns, from plain texts, and from lists in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from gatewright.errors import DataError
+from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.conll_file import ColumnFile, read_columns
-from gatewright.tasks.data.reading import text_lines
 from gatewright.tasks.data.sources import existing
+from gatewright.tasks.data.table_encoding import encoded_lines, encoding_of
+from gatewright.tasks.data.tagged_sentences import AS_USUAL
 from gatewright.tasks.data.tokens import Tokenising
 
 _COLUMN_SUFFIXES = (".conll", ".conllu", ".iob", ".iob2", ".bio", ".bioes")
@@ -25,8 +25,8 @@ class Sentences:
     tokens: tuple[tuple[str, ...], ...]
 
 
-def read_sentences(source: object, tokenising: Tokenising, columns: Mapping[str, str]) -> Sentences:
-    """The sentences of a path or a list.
+def read_sentences(source: object, tokenising: Tokenising, text: str, reading: StepColumns = AS_USUAL) -> Sentences:
+    """The sentences of a path or a list; `text` is the column that tokens were in.
 
     A file is in columns where its name ends in .conll, .conllu or the like, or where all of its lines have equally
     many columns and an empty line stands between sentences; otherwise each of its lines is a text. A list holds
@@ -35,11 +35,13 @@ def read_sentences(source: object, tokenising: Tokenising, columns: Mapping[str,
     if isinstance(source, Sequence) and not isinstance(source, str):
         return _in_memory(source, tokenising)
     path = existing(source, "tagged texts")
-    if path.suffix.lower() in _COLUMN_SUFFIXES or _has_columns(path):
-        file = read_columns(path)
-        tokens = file.column(_token_place(file, columns["text"]))
+    encoding = encoding_of(path, reading.encoding).name
+    written = [line.rstrip() for line in encoded_lines(path, encoding)]
+    if path.suffix.lower() in _COLUMN_SUFFIXES or _has_columns(written):
+        file = read_columns(path, encoding=encoding, header=reading.header)
+        tokens = file.column(_token_place(file, text))
         return Sentences("sentence", tuple(range(1, len(tokens) + 1)), tuple(map(tuple, tokens)))
-    lines = [(number, line) for number, line in enumerate(text_lines(path), 1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(written, 1) if line]
     if not lines:
         raise DataError(f"{path} holds no text")
     return Sentences(
@@ -47,8 +49,8 @@ def read_sentences(source: object, tokenising: Tokenising, columns: Mapping[str,
     )
 
 
-def _has_columns(path: Path) -> bool:
-    lines = [line.rstrip() for line in islice(text_lines(path), _LOOKED_AT)]
+def _has_columns(lines: Sequence[str]) -> bool:
+    lines = list(lines[:_LOOKED_AT])
     while lines and not lines[-1]:
         lines.pop()
     written = [line for line in lines if line and not line.startswith(("# ", "-DOCSTART-"))]
