@@ -108,6 +108,10 @@ def test_the_help_of_a_recipe(said, name: str) -> None:
     assert max(map(len, example), default=0) <= 76
 
 
+def test_the_help_of_a_recipe_by_its_earlier_name(said) -> None:
+    assert said("train", "sentiment", "--help").out == said("train", "--quick", "texts", "--help").out
+
+
 def test_the_help_of_what_is_no_recipe(said) -> None:
     assert "Usage: gatewright train" in said("train", "--data", "text", "--help").out
     assert "Usage: gatewright train" in said("train", "txt", "--help").out

@@ -27,13 +27,13 @@ class RecipeHelp(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Show the recipe, or take the arguments as every command does."""
         if {"--help", "-h"} & set(args):
-            from gatewright.tasks.recipes import RECIPES
+            from gatewright.tasks.recipes import get, known
 
             flags = {option for each in self.params if getattr(each, "is_flag", False) for option in each.opts}
             places = (word for before, word in pairwise(["", *args]) if before in flags or not before.startswith("-"))
-            name = next((word for word in places if word in RECIPES), None)
+            name = next((word for word in places if known(word)), None)
             if name is not None:
-                show_recipe(RECIPES[name], as_json=False)
+                show_recipe(get(name), as_json=False)
                 out().print("\nThe options of the command: gatewright train --help")
                 ctx.exit()
         return super().parse_args(ctx, args)
