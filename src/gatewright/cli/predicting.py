@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ import typer
 from gatewright.cli.models import AnyScale, ModelPath, Reading, read_model
 from gatewright.cli.results import print_line
 from gatewright.cli.shell import Command, messages
-from gatewright.errors import GatewrightError, OptionError
+from gatewright.errors import OptionError
 from gatewright.untrusted.printable import print_text, printable_json
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ STANDARD_INPUT = "-"
 def predict(
     model: ModelPath,
     *,
-    data: Annotated[str | None, typer.Option(help="A file or folder; - reads lines from standard input.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A file or folder; - reads lines, or sound, from standard input.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--out", help="A file for the answers: .csv, .tsv, .jsonl or .parquet.")
     ] = None,
@@ -41,7 +43,7 @@ def predict(
     """Answer for new data with a saved model: the class of each text, the next values of a series, and so on.
 
     Answers go to standard output as CSV with a header, or into the file that --out names. With --data - each line is
-    answered as it comes.
+    answered as it comes; a model of sounds reads a WAV file, or 16-bit PCM, and answers window by window.
     """
     asked = {"top": top, "rolling": rolling or None, "horizon": horizon, "any_scale": any_scale or None}
     options = {name: value for name, value in asked.items() if value is not None}
@@ -88,8 +90,8 @@ def _shown(value: object) -> str:
 
 
 def _answer_lines(predictor: "Predictor", options: Mapping[str, Any], output: Path | None, *, as_json: bool) -> None:
-    """Answer each line as soon as it is there."""
-    rows = _rows(predictor, options)
+    """Answer each line, or each window of sound, as soon as it is there."""
+    rows = predictor.predict_stream(sys.stdin.buffer, **options)
     if output is not None:
         from gatewright.tasks.answer_files import table_of
 
@@ -113,19 +115,6 @@ def _cell(value: object) -> object:
         texts: list[Any] = value
         return " ".join(texts) if all(isinstance(one, str) for one in texts) else json.dumps(texts, ensure_ascii=False)
     return f"{value:.9g}" if isinstance(value, float) else value
-
-
-def _rows(predictor: "Predictor", options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    from gatewright.tasks.data.reading import decoded
-
-    for number, content in enumerate(sys.stdin.buffer, 1):
-        line = decoded("standard input", content, offset=number - 1, line=number).rstrip("\r\n")
-        try:
-            answer = predictor.predict_line(line, **options)
-        except GatewrightError as error:
-            error.locate(f"standard input, line {number}")
-            raise
-        yield {"line": number, **answer}
 
 
 def _check_suffix(predictor: "Predictor", output: Path) -> None:

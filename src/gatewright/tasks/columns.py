@@ -67,6 +67,23 @@ class StepColumns(FileSettings):
     dayfirst: Literal["infer", "yes", "no"] = of_columns("infer", "tables: whether 01/02/2020 is the first of February")
 
 
+@dataclass(frozen=True)
+class SoundColumns(FileSettings):
+    """The columns of a list of sound files, and how a stream of sound is answered."""
+
+    file: str = of_columns(
+        "", "the column of the paths of sound files, from the table's folder on; inferred where safe"
+    )
+    label: str = of_columns("", "the column of the labels; inferred where safe")
+    id: str = of_columns("", "the column of a speaker or place: all its sounds are held out, or none")
+    part: str = of_columns("", "the column that says train, validation or test; inferred where safe")
+    stream_window: float = of_columns(
+        0.0, "seconds of a stream in each answer; 0: the median of training sounds", least=0
+    )
+    stream_hop: float = of_columns(0.0, "seconds from one answer to the next; 0: a quarter of the window", least=0)
+    stream_rate: int = of_columns(0, "samples a second of raw PCM from a stream; 0: the model's sample_rate", least=0)
+
+
 def reading_settings(recipe: type[Any]) -> tuple[str, ...]:
     """The settings of a recipe that say how a source is read, which may differ from one source to the next."""
     bases = [base for base in recipe.__mro__ if base.__module__ == __name__]

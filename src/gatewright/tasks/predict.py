@@ -1,14 +1,14 @@
 """What a trained network answers for new data: a table with a row for each answer. torch and pandas load when used."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.errors import OptionError
+from gatewright.errors import GatewrightError, OptionError
 from gatewright.tasks.data import Ragged, RaggedBatches, source_name
 from gatewright.tasks.data.units import check_scales, variable_scales
 
@@ -58,6 +58,19 @@ class Predictor(ABC):
             do="give a file or folder",
             shell="give a file or folder with --data",
         )
+
+    def predict_stream(self, stream: BinaryIO, **options: Any) -> Iterator[Mapping[str, Any]]:
+        """An answer for each line of text in a stream of bytes, as it comes; `line` says which."""
+        from gatewright.tasks.data.reading import decoded
+
+        for number, content in enumerate(stream, 1):
+            line = decoded("standard input", content, offset=number - 1, line=number).rstrip("\r\n")
+            try:
+                answer = self.predict_line(line, **options)
+            except GatewrightError as error:
+                error.locate(f"standard input, line {number}")
+                raise
+            yield {"line": number, **answer}
 
     def encode(self, answers: "DataFrame", suffix: str, source: object) -> bytes:
         """The content of a file of one of `suffixes` with those answers, which are about `source`."""

@@ -1,0 +1,62 @@
+"""What a network of sounds answers: the class of each sound, or of each window of a stream."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from gatewright.errors import OptionError
+from gatewright.tasks.data.log_mel import Samples, seconds_to_samples
+from gatewright.tasks.data.sound_files import SampleStream
+from gatewright.tasks.predict import ClassPredictor
+
+if TYPE_CHECKING:
+    from gatewright.tasks.recipes.sounds import Sounds
+
+
+class SoundPredictor(ClassPredictor):
+    """The class of each sound with its probabilities; a sound is found by its `file`, or its `row` in a list.
+
+    A source is a file, a folder, a table of files, `(array, rate)` with samples (count,) or (count, channels), or
+    `(arrays, rate)`.
+    """
+
+    def predict_stream(self, stream: BinaryIO, **options: Any) -> Iterator[Mapping[str, Any]]:
+        """An answer for each window of a stream, as soon as its last sample is there.
+
+        The stream is raw PCM (16 bits, little-endian, mono, at `stream_rate`) or a WAV file of 16 bits. Window i has
+        the samples from i * hop on, `window` of them, where both are `stream_window` and `stream_hop` in samples of the
+        stream; its answer is that of `predict((samples, rate))`, behind its `start` and `end` in seconds. A stream that
+        is shorter than a window is answered as it is; else samples behind the last whole window are not answered.
+        """
+        self._check_top(options.get("top"))
+        sounds = SampleStream(stream, self._recipe.stream_rate or self._recipe.sample_rate)
+        rate = sounds.rate
+        window, hop = (seconds_to_samples(seconds, rate) for seconds in self.stream_seconds())
+        if window > 600 * rate or hop > window:
+            raise OptionError(
+                "a stream cannot be answered in such windows",
+                expected="stream_hop <= stream_window <= 600 seconds",
+                got=f"stream_window={window / rate:g}, stream_hop={hop / rate:g}",
+            )
+        held, start = sounds.take(window), 0
+        while len(held) == window:
+            yield self._answer(held, start, rate, options)
+            held, start = np.concatenate([held[hop:], sounds.take(hop)]), start + hop
+        if start == 0 and len(held):
+            yield self._answer(held, 0, rate, options)
+
+    def stream_seconds(self) -> tuple[float, float]:
+        """The seconds of a window, and from one to the next."""
+        window = self._recipe.stream_window or self.model.signature["seconds"]["median"]
+        return window, self._recipe.stream_hop or window / 4
+
+    def _answer(self, samples: Samples, start: int, rate: int, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer = self.predict((samples, rate), **options).iloc[0].to_dict()
+        del answer["row"]
+        return {"start": start / rate, "end": (start + len(samples)) / rate, **answer}
+
+    @property
+    def _recipe(self) -> "Sounds":
+        recipe: Any = self.model.recipe
+        return recipe
