@@ -21,6 +21,7 @@ QUICKER = {
     "texts": ["hidden=8", "epochs=1", "words=20"],
     "sequences": ["hidden=16"],
     "series": ["epochs=1", "history=24"],
+    "sounds": ["hidden=12"],
     "speakers": ["hidden=16"],
     "tagging": ["epochs=2", "hidden=8"],
     "text": ["tokens=10000", "epochs=1", "hidden=32"],

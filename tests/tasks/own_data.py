@@ -66,12 +66,27 @@ def small_tags(folder: Path) -> str:
     return str(put(folder / "tags.conll", "\n".join(sentences).encode()))
 
 
+def small_sounds(folder: Path) -> str:
+    """A folder of WAV files for each of two classes, 20 tones of 0.1 to 0.2 seconds in noise; their pitch differs."""
+    import soundfile
+
+    random = np.random.default_rng(0)
+    for pitch, name in ((1500, CLASSES[0]), (400, CLASSES[1])):
+        (folder / name).mkdir(parents=True)
+        for place in range(20):
+            time = np.arange(800 + 40 * place) / 8000
+            tone = 0.3 * np.sin(2 * np.pi * pitch * random.uniform(0.9, 1.1) * time) + random.normal(0, 0.02, len(time))
+            soundfile.write(folder / name / f"{place:02}.wav", tone, 8000)
+    return str(folder)
+
+
 OWN_DATA: Mapping[str, Callable[[Path], str]] = {
     "images": small_images,
     "music": small_music,
     "texts": small_reviews,
     "sequences": small_series,
     "series": small_table,
+    "sounds": small_sounds,
     "speakers": small_series,
     "tagging": small_tags,
     "words": small_words,

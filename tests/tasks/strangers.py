@@ -90,6 +90,27 @@ def marked_sum(stranger: Stranger) -> Answers:
     return {"sum": stranger.run(MARKED)[0]}
 
 
+def log_mel_by_hand(samples: Any, said: Mapping[str, Any]) -> Any:
+    """Features as a model's signature describes them, by the sums of a discrete Fourier transform."""
+    window, fft, rate = said["window"], said["fft"], said["sample_rate"]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
+    bins, mels = np.arange(fft // 2 + 1), [2595 * np.log10(1 + said[name] / 700) for name in ("lowest", "highest")]
+    waves = np.exp(-2j * np.pi * np.outer(np.arange(window), bins) / fft)
+    edges = 700 * (10 ** (np.linspace(*mels, said["bands"] + 2) / 2595) - 1)
+    weights = np.array(
+        [np.interp(bins * rate / fft, edges[band : band + 3], [0, 1, 0]) for band in range(said["bands"])]
+    )
+    starts = range(0, len(samples) - window + 1, said["hop"])
+    power = np.array([np.abs((samples[start : start + window] * hann) @ waves) ** 2 for start in starts])
+    return np.log(power @ weights.T + said["floor"])
+
+
+def sound(stranger: Stranger) -> Answers:
+    features = log_mel_by_hand(TONE.astype(np.float64), stranger.signature["features"])
+    chances = np.exp(log_softmax(stranger.run(features)))
+    return {"class": stranger.classes[chances.argmax()], **dict(zip(("p_high", "p_low"), chances, strict=True))}
+
+
 TEXT = "The quick dog isn't lazy!\nIt jumps<br/>over 5 foxes"
 CHORDS = [[60, 64], [60, 65], [], [62], [62, 108]]
 PAIR = (12, 30)
@@ -97,12 +118,15 @@ IMAGE = (np.arange(30).reshape(6, 5) * 8 + 3).astype(np.uint8)
 DIGIT = np.arange(64).reshape(8, 8) % 17
 MARKED = [[0.5, 0], [0.25, 1], [0.125, 0], [0.75, 1], [0.0, 0]]
 
+TONE = (0.3 * np.sin(np.arange(1000) * 0.9)).astype(np.float32)
+
 ASKED: Mapping[str, tuple[object, Callable[[Stranger], Answers]]] = {
     "adding": ([PAIR], adding),
     "digits": (DIGIT, lambda stranger: stranger.image(DIGIT)),
     "images": (IMAGE, lambda stranger: stranger.image(IMAGE)),
     "longlag": ([MARKED], marked_sum),
     "music": ("chords.mid", music),
+    "sounds": ((TONE, 8000), sound),
     "text": ([TEXT], characters),
     "words": ([TEXT], words),
 }

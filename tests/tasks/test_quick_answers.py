@@ -18,6 +18,7 @@ from gatewright.errors import OptionError
 from gatewright.tasks.recipes import RECIPES
 from gatewright.tasks.run import Run
 from tests.quick_runs import QuickRun
+from tests.tasks.strangers import log_mel_by_hand
 
 Answers = tuple[Any, Any]  # of `predict`, of the network
 
@@ -115,6 +116,15 @@ def by_hand_tagging(run: Run, _: Path) -> Answers:
     return answers["probability"], scores[np.arange(len(shapes)), labels]
 
 
+def by_hand_sounds(run: Run, source: Path) -> Answers:
+    import soundfile
+
+    files = sorted(source.rglob("*.wav"))[::7]
+    features = [log_mel_by_hand(soundfile.read(file)[0], run.model.signature["features"]) for file in files]
+    answers = run.predict(source).set_index("file").loc[list(map(str, files))]
+    return of_classes(answers), probabilities(run, features)
+
+
 def by_hand_text(run: Run, _: Path) -> Answers:
     text = "the sea"
     numbers = np.array([(run.model.sizes.vocabulary or ()).index(letter) for letter in text])
@@ -137,6 +147,7 @@ BY_HAND: Mapping[str, Callable[[Run, Path], Answers]] = {
     "music": by_hand_music,
     "texts": by_hand_texts,
     "sequences": by_hand_sequences,
+    "sounds": by_hand_sounds,
     "speakers": by_hand_sequences,
     "tagging": by_hand_tagging,
     "text": by_hand_text,

@@ -13,6 +13,7 @@ Samples = NDArray[np.float32]
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".w64", ".caf")
 LONGEST = 600  # seconds of one sound
+_FORMAT_BYTES = 16  # that a WAV file has at least to say of its samples
 _UNKNOWN_SIZE = 0x7FFFF000  # what programs that write to a pipe put for a size, or more
 
 
@@ -137,7 +138,7 @@ class SampleStream:
             if name == b"data":
                 return
             content = self.read(size + size % 2)
-            if len(content) < size or not name:
+            if len(content) < size or not name or (name == b"fmt " and size < _FORMAT_BYTES):
                 raise DataError("standard input is no WAV file", expected="a chunk 'data'", got="its end")
             if name == b"fmt ":
                 self._take_format(content)

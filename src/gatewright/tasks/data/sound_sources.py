@@ -106,7 +106,11 @@ def sound_source(source: object, columns: SoundColumns, *, labelled: bool = True
 def _table(path: Path, columns: SoundColumns) -> Table:
     if path.suffix.lower() in SUFFIXES:
         raise DataError(f"{path} is a sound without a label", expected=FORMS)
-    return open_table(path, encoding=columns.encoding, header=columns.header)
+    if columns.header != "infer":
+        return open_table(path, encoding=columns.encoding, header=columns.header)
+    table = open_table(path, encoding=columns.encoding, header="yes")
+    has_names = all(Path(name).suffix.lower() not in SUFFIXES for name in table.columns)
+    return table if has_names else open_table(path, encoding=columns.encoding, header="no")
 
 
 def _of_folder(path: Path, columns: SoundColumns) -> SoundSource:
@@ -122,10 +126,10 @@ def _of_folder(path: Path, columns: SoundColumns) -> SoundSource:
             (file, label, listed.get(file.relative_to(path).as_posix(), "train" if listed else ""))
             for file, label in _classes(path)
         ]
+    tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in _TABLES and file.name not in _LISTS]
+    if len({label for _, label, _ in triples}) < 2 and len(tables) == 1:  # a folder beside a table is of all its files
+        return _of_table(_table(tables[0], columns), path, columns, labelled=True)
     if not triples:
-        tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in _TABLES and file.name not in _LISTS]
-        if len(tables) == 1:
-            return _of_table(_table(tables[0], columns), path, columns, labelled=True)
         loose = sum(file.suffix.lower() in SUFFIXES for file in path.iterdir())
         raise DataError(
             f"{path} holds no labelled sounds",
@@ -212,7 +216,7 @@ def _file_column(table: Table) -> str:
         if all(Path(text).suffix.lower() in SUFFIXES for text in table.texts(column)[:100])
     ]
     known = [column for column in suffixed if column.lower() in _FILE_NAMES] or suffixed
-    return known[0] if len(known) == 1 else _ask(table, "file", "the paths of sound files")
+    return known[0] if len(known) == 1 else _ask(table, "file", "the paths of sound files", table.columns)
 
 
 def _part_column(table: Table) -> str:
@@ -223,15 +227,16 @@ def _part_column(table: Table) -> str:
 def _label_column(table: Table, taken: set[str]) -> str:
     left = [column for column in table.columns if column not in taken]
     known = [column for column in left if column.lower() in LABEL_NAMES] or left
-    return known[0] if len(known) == 1 else _ask(table, "label", "the labels")
+    return known[0] if len(known) == 1 else _ask(table, "label", "the labels", left)
 
 
-def _ask(table: Table, setting: str, meaning: str) -> str:
+def _ask(table: Table, setting: str, meaning: str, candidates: Sequence[str]) -> str:
+    example = candidates[0] if candidates else "COLUMN"
     raise DataError(
         f"{table.name}: it is not clear which column holds {meaning}",
         got="the columns " + ", ".join(table.columns),
-        do=f"name it, as in {setting}={table.columns[0]!r}",
-        shell=f"name it, as in --set {setting}={table.columns[0]}",
+        do=f"name it, as in {setting}={example!r}",
+        shell=f"name it, as in --set {setting}={example}",
     )
 
 

@@ -35,7 +35,7 @@ class Sounds(SoundColumns, BidirectionalRecipe, Classifier):
     presets: ClassVar[Mapping[str, str]] = {
         "device": "directions=forward layers=1 hidden=48 window=0.032 hop=0.02 bands=24",
     }
-    quick: ClassVar[str] = "epochs=8 hidden=16 layers=1 batch=8"
+    quick: ClassVar[str] = "epochs=20 hidden=16 layers=1 batch=8"
     search: ClassVar[str] = "rate=log:1e-3..1e-2 hidden=48,96,160 dropout=0..0.6 augment=0.5..2"
     data_forms: ClassVar[str] = (
         "a folder with a folder of .wav or .flac files for each class (in train, validation and test, or with "
