@@ -11,7 +11,7 @@ from gatewright.tasks.data.sound_files import SampleStream
 from gatewright.tasks.predict import ClassPredictor
 
 if TYPE_CHECKING:
-    from gatewright.tasks.recipes.sounds import Sounds
+    from gatewright.tasks.sound_recipe import SoundRecipe
 
 
 class SoundPredictor(ClassPredictor):
@@ -57,6 +57,6 @@ class SoundPredictor(ClassPredictor):
         return {"start": start / rate, "end": (start + len(samples)) / rate, **answer}
 
     @property
-    def _recipe(self) -> "Sounds":
+    def _recipe(self) -> "SoundRecipe":
         recipe: Any = self.model.recipe
         return recipe

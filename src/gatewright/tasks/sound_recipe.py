@@ -1,0 +1,168 @@
+"""What a recipe that tells sounds apart is made of: features, parts, batches, and answers for new sounds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.classifier import Classifier
+from gatewright.tasks.columns import SoundColumns
+from gatewright.tasks.data import LabelledSequences, Scaling, source_name
+from gatewright.tasks.data.labelled_sounds import class_names, features_of, labelled, sounds_in_parts, usual_rate
+from gatewright.tasks.data.log_mel import LogMel, seconds_to_samples
+from gatewright.tasks.data.sound_batches import MeasuredSounds, SoundBatches, SoundVariation
+from gatewright.tasks.data.sound_sources import FORMS, SoundSource, sound_source
+from gatewright.tasks.predict import Examples
+from gatewright.tasks.recipe import BidirectionalRecipe, Data, Encoding, Pooling, Sizes
+from gatewright.tasks.settings import setting
+
+if TYPE_CHECKING:
+    from gatewright.tasks.model import Model
+    from gatewright.tasks.predict import Predictor
+
+
+@dataclass(frozen=True)
+class SoundRecipe(SoundColumns, BidirectionalRecipe, Classifier):
+    """Log-mel features, each band standardised by the training part, are read by a recurrent network."""
+
+    data_forms: ClassVar[str] = (
+        "a folder with a folder of .wav or .flac files for each class (in train, validation and test, or with "
+        "validation_list.txt and testing_list.txt, or held out), or a table with a file and its label in each row; in "
+        "Python also ((arrays, rate), labels). For `predict` a file, a folder or - for a stream"
+    )
+    data_example: ClassVar[str] = "sounds/yes/first.wav\nsounds/yes/second.flac\nsounds/no/third.wav"
+
+    sample_rate: int = setting(0, "samples a second that are read; 0: as most files have, 16,000 at most", least=0)
+    window: float = setting(0.03, "seconds in a frame", least=0.001, below=1)
+    hop: float = setting(0.015, "seconds from one frame to the next", least=0.0005, below=1)
+    bands: int = setting(40, "bands of frequencies", least=1)
+    lowest_hz: float = setting(60.0, "where the lowest band begins", least=0)
+    highest_hz: float = setting(0.0, "where the highest band ends; 0: half the sample rate", least=0)
+    longest: float = setting(10.0, "seconds to read of a sound to train on", least=0.01)
+    read: Literal["last", "mean", "max"] = setting("mean", "what of the states says the class")
+    augment: float = setting(1.0, "random changes of sounds to train on; 0 changes nothing", least=0)
+    held_out: float = setting(
+        0.1, "share to validate and to test with, where those are missing", least=0.001, below=0.4
+    )
+
+    def input_encoding(self) -> Encoding:
+        """Each band with mean 0 and deviation 1."""
+        return "standardised"
+
+    def pooling(self) -> Pooling:
+        """As it is set."""
+        return self.read
+
+    def log_mel(self) -> LogMel:
+        """The features, once the sample rate is known.
+
+        Raises OptionError for bands that no frequency lies in, or that lie beyond half the sample rate.
+        """
+        rate, highest = self.sample_rate, self.highest_hz or self.sample_rate / 2
+        if not self.lowest_hz < highest <= rate / 2:
+            raise OptionError(
+                "bands lie where there is no sound",
+                expected=f"lowest_hz < highest_hz <= {rate / 2:g}, half the sample rate",
+                got=f"{self.lowest_hz:g} to {highest:g}",
+            )
+        window, hop = (seconds_to_samples(seconds, rate) for seconds in (self.window, self.hop))
+        log_mel = LogMel(rate, window, hop, self.bands, self.lowest_hz, highest)
+        if log_mel.empty_bands:
+            raise OptionError(
+                f"{log_mel.empty_bands} of {self.bands} bands are so narrow that no frequency lies in them",
+                do="take fewer bands or a longer window",
+                shell="take fewer bands or a longer window, with --set bands=... or --set window=...",
+            )
+        return log_mel
+
+    def data(self, source: object) -> Data:
+        """The sounds in parts; what a source lacks of them is held out, by seed, and by group where `id` names one."""
+        if source is None:
+            raise DataError(
+                "recipe 'sounds' has no data of its own",
+                expected=FORMS,
+                do="give your sounds as data",
+                shell="give your sounds with --data",
+            )
+        found = sound_source(source, self)
+        divided = sounds_in_parts(found, validation=self.held_out, test=self.held_out, seed=self.seed)
+        made = (
+            self if self.sample_rate else self.restored({**self.settings(), "sample_rate": usual_rate(divided.train)})
+        )
+        log_mel, classes = made.log_mel(), class_names(found)
+        train, seconds, cut = labelled(divided.train, log_mel, classes, longest=self.longest)
+        scaling = Scaling.of(train.sequences.compact().values)
+        measured = {
+            name: labelled(part, log_mel, classes)[0]
+            for name, part in (("validation", divided.validation), ("test", divided.test))
+        }
+        batches = SoundBatches(
+            train, self.batch, seed=self.seed, scaling=scaling, variation=SoundVariation(self.augment, log_mel)
+        )
+        remarks = (
+            *found.remarks,
+            f"{len(found):,} sounds of {len(classes)} classes at {log_mel.sample_rate:,} Hz",
+            f"{cut} sounds to train on are longer than {self.longest:g} seconds and were cut (longest=...)"
+            if cut
+            else "",
+        )
+        return Data(
+            {"train": batches, **{name: MeasuredSounds(part) for name, part in measured.items()}},
+            Sizes(log_mel.bands, len(classes), classes=classes, variables=band_names(log_mel)),
+            measured=tuple(measured),
+            origin={"sounds": source_name(source), "classes": train.counts()},
+            scaling=scaling,
+            fitted={} if self.sample_rate else {"sample_rate": log_mel.sample_rate},
+            remarks=tuple(filter(None, remarks)),
+            signature={
+                "features": log_mel.signature(),
+                "scaling": {"mean": scaling.mean.tolist(), "deviation": scaling.deviation.tolist()},
+                "seconds": {"median": float(np.median(seconds)), "longest": float(seconds.max())},
+                "output": "scores of the classes; their softmax is the probabilities",
+            },
+        )
+
+    def told_of(self, fitted: Mapping[str, Any]) -> str:
+        """Nothing more: the remark on the data names the sample rate."""
+        return ""
+
+    def examples(self, source: object, model: "Model") -> Examples:
+        """Every sound of a file, a folder, a table or of arrays, at the model's sample rate."""
+        found = sound_source(source, self, labelled=False)
+        features = features_of(found, LogMel.of_signature(model.signature["features"]))[0]
+        return Examples(features, {found.key: found.keys})
+
+    def evaluation(self, source: object, model: "Model") -> Data:
+        """What the model was trained for; of other data every sound, in a part "test" where it has no parts."""
+        if source is None:
+            return super().evaluation(None, model)
+        found = sound_source(source, self)
+        log_mel, classes = LogMel.of_signature(model.signature["features"]), model.sizes.classes or ()
+        parts = np.array(found.parts or ["test"] * len(found))
+        named = [name for name in ("train", "validation", "test") if name in parts]
+        sets: dict[str, SoundSource] = {name: found.select(np.flatnonzero(parts == name).tolist()) for name in named}
+        batches = {name: MeasuredSounds(labelled(part, log_mel, classes)[0]) for name, part in sets.items()}
+        return Data(batches, model.sizes, measured=tuple(batches))
+
+    def predictor(self, model: "Model") -> "Predictor":
+        """The class of each sound, or of each window of a stream."""
+        from gatewright.tasks.sound_predictor import SoundPredictor
+
+        return SoundPredictor(model)
+
+    def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
+        """A logistic regression on what is loud in the mean."""
+        from gatewright.tasks.sound_baselines import reached_by_levels
+
+        parts: dict[str, Any] = {name: data.parts[name] for name in ("train", *data.measured)}
+        sounds: dict[str, LabelledSequences] = {name: part.sounds for name, part in parts.items()}
+        return reached_by_levels(sounds.pop("train"), sounds)
+
+
+def band_names(log_mel: LogMel) -> tuple[str, ...]:
+    """The frequency at the top of each band, as in `1000 Hz`; more figures where two are alike."""
+    tops = log_mel.edges[1:-1]
+    figures = next(places for places in range(12) if len({f"{top:.{places}f}" for top in tops}) == len(tops))
+    return tuple(f"{top:.{figures}f} Hz" for top in tops)
