@@ -23,6 +23,7 @@ class Sounds(SoundRecipe):
     }
     quick: ClassVar[str] = "epochs=20 hidden=16 layers=1 batch=8"
     search: ClassVar[str] = "rate=log:1e-3..1e-2 hidden=48,96,160 dropout=0..0.6 augment=0.5..2"
+
     hidden: int = 96
     layers: int = 2
     dropout: float = 0.3
