@@ -126,3 +126,21 @@ def test_another_table_has_other_columns(run: Run, tmp_path: Path, invoke: Invok
     answers = run.predict(["text number 7", "a text"])
     assert [json.loads(line)["p_1"] for line in out.splitlines()] == pytest.approx(answers["p_1"].tolist(), rel=1e-6)
     pd.testing.assert_series_equal(run.predict(path, text="subject")["p_1"], answers["p_1"])
+
+
+def test_what_a_classifier_reports(run: Run, texts: Path, invoke: Invoke) -> None:
+    assert run.folder is not None
+    kept = json.loads((run.folder / "result.json").read_text())["classes"]["test"]
+    assert {"classes", "macro", "confusion"} <= set(kept)
+    assert (run.folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    picture = texts.with_name("confusion.svg")
+    code, out, messages = invoke("evaluate", run.folder, "--confusion", picture)
+    assert (code, messages) == (0, "")
+    assert out.splitlines()[0].split() == ["part", "loss", "accuracy", "macro_f1"]
+    assert "macro average" in out
+    assert picture.read_text().startswith("<?xml")
+    told = json.loads(invoke("evaluate", run.folder, "--json")[1])["test"]
+    assert told["classes"] == kept["classes"]
+    assert told["macro_f1"] == kept["macro"]["f1"]
+    code, _, messages = invoke("evaluate", run.folder, "--confusion", "a.txt")
+    assert (code, messages.splitlines()[0]) == (2, "error: --confusion a.txt is no picture")
