@@ -30,7 +30,7 @@ def monthly(steps: int = 120, start: str = "2000-01") -> pd.DataFrame:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("months")
     monthly().to_csv(folder / "months.csv", index=False)
-    return gw.tasks.train("series", data=folder / "months.csv", out=folder / "run", **SMALL)
+    return gw.tasks.train("series", data=folder / "months.csv", out=folder / "run", calendar=True, **SMALL)
 
 
 def test_the_whole_horizon_of_every_variable_with_dates(run: Run) -> None:
@@ -128,7 +128,7 @@ def promoted(steps: int, future: int = 0) -> pd.DataFrame:
 
 def test_covariates_are_used_and_their_future_is_needed(tmp_path: Path) -> None:
     run = gw.tasks.train(
-        "series", data=promoted(300), out=tmp_path / "run", target="sales", covariates="promo", **SMALL
+        "series", data=promoted(300), out=tmp_path / "run", target="sales", covariates="promo", calendar=True, **SMALL
     )
     assert run.model.sizes.variables == ("sales", "promo", "sin week", "cos week")
     with pytest.raises(DataError) as caught:

@@ -114,7 +114,7 @@ def test_nothing_of_what_comes_reaches_the_linear_forecast(tmp_path: Path) -> No
 
 def test_the_parts_of_ett(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWRIGHT_DATA", str(shared_data))
-    made = Series.configured(["preset=etth1"])
+    made = Series.configured(["preset=etth1", "calendar=yes"])
     data = made.data(None)
     assert data.known.calendar == ("sin week", "cos week", "sin day", "cos day")  # a year of training is seen but once
     assert (data.sizes.inputs, data.sizes.outputs) == (7 + 4, 21)

@@ -48,9 +48,7 @@ class Forecasting(Recipe, SeriesColumns):
     history: int = setting(36, "steps to read", least=1)
     horizon: int = setting(12, "steps to forecast", least=1)
     season: int = setting(0, "steps that the naive forecast repeats; 0: what fits the training part best", least=0)
-    calendar: bool = setting(
-        True, "whether the time of the year, the week and the day are inputs, where there are dates"
-    )
+    calendar: bool = setting(False, "dates give the time of the year, the week and the day as inputs")
     kind: ForecastKind = setting("quantiles", "the loss: of quantiles, or the density of student or gaussian")
     interval: float = setting(0.8, "share of the values that the intervals should hold", least=0.01, below=1)
     validation: float = setting(0.1, "share of the series to validate with, before the test's", least=0.001, below=1)
