@@ -89,7 +89,7 @@ ROWS = (
         ("preset=tutorial",),
         longer=True,
     ),
-    Row("texts-sst2", "texts", (_accuracy(0.8, AIM),), ("preset=sst2",)),
+    Row("texts-sst2", "texts", (_accuracy(0.815, AIM, "TF-IDF with logistic regression: 0.781"),), ("preset=sst2",)),
     Row("music", "music", (_loss(8.43, BAI, "GRU"),)),
     Row("music-lstm", "music", (_loss(8.45, BAI, "LSTM"),), (_LSTM,)),
     Row(
