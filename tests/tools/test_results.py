@@ -226,11 +226,12 @@ def test_a_row_is_of_a_recipe_as_it_is(row: Row) -> None:
 
 
 def test_the_rows_cover_every_recipe_and_preset() -> None:
-    assert {row.recipe for row in ROWS} == set(RECIPES)
+    without_data = {"sounds"}  # its published sets are no single file to download; docs/sounds.md has what it reaches
+    assert {row.recipe for row in ROWS} == set(RECIPES) - without_data
     names = [row.name for row in ROWS]
     assert len(set(names)) == len(names)
     presets = {(row.recipe, row.made().preset) for row in ROWS}
-    wanted = {(name, preset) for name, kind in RECIPES.items() for preset in kind.presets}
+    wanted = {(name, preset) for name, kind in RECIPES.items() for preset in kind.presets if name not in without_data}
     assert wanted - presets == {("adding", "text")}
 
 

@@ -48,7 +48,8 @@ class LogMel:
     @cached_property
     def edges(self) -> NDArray[np.float64]:
         """(bands + 2,) in hertz: band b rises from edge b to edge b + 1 and falls to edge b + 2."""
-        return mel_to_hertz(np.linspace(*hertz_to_mel(np.array([self.lowest, self.highest])), self.bands + 2))
+        low, high = hertz_to_mel(np.array([self.lowest, self.highest]))
+        return mel_to_hertz(np.linspace(low, high, self.bands + 2))
 
     @cached_property
     def triangles(self) -> NDArray[np.float32]:
