@@ -90,3 +90,12 @@ def test_classes_of_texts(quick_run: QuickRun, tmp_path: Path) -> None:
     report = run.evaluate(texts(tmp_path / "one.csv", "1")).reports["test"]
     assert report.classes == ("0", "1")
     assert report.confusion.sum(1).tolist() == [0, 30]  # every row of the file, and none of class 0
+
+
+def test_a_forecast_in_other_units(quick_run: QuickRun, tmp_path: Path) -> None:
+    run = gw.tasks.open(quick_run("series")[1])
+    values = Path(str(run.model.source)).read_text().splitlines()[1:]
+    other = tmp_path / "thousandths.csv"
+    other.write_text("value\n" + "\n".join(str(1000 * float(value)) for value in values) + "\n")
+    expect_refused(run, other, f"{other}: the numbers of 'value' are of another scale", "any_scale=True")
+    assert len(run.predict(other, any_scale=True)) == len(run.predict())

@@ -100,6 +100,18 @@ def by_hand_sequences(run: Run, source: Path) -> Answers:
     return of_classes(answers), probabilities(run, series)[order]
 
 
+def by_hand_series(run: Run, source: Path) -> Answers:
+    values = np.loadtxt(source, skiprows=1)
+    history = torch.from_numpy(values[-run.model.recipe.settings()["history"] :])[:, None, None]
+    network: Any = run.model.network
+    with torch.no_grad():
+        low_middle_high = network.forecast(history)[:, 0, 0].numpy()
+    answers = run.predict()
+    assert answers["step"].tolist() == list(range(1, len(low_middle_high) + 1))
+    middle = next(name for name in ("mean", "median") if name in answers)
+    return answers[["low", middle, "high"]], low_middle_high
+
+
 def by_hand_tagging(run: Run, _: Path) -> Answers:
     numbers = {symbol: number for number, symbol in enumerate(run.model.sizes.vocabulary or ())}
     shapes = {"Ada": "Xxx", "saw": "xx", "Oslo": "Xxx", "1": "d", ".": "."}  # three letters alike are written as two
@@ -148,6 +160,7 @@ BY_HAND: Mapping[str, Callable[[Run, Path], Answers]] = {
     "texts": by_hand_texts,
     "sequences": by_hand_sequences,
     "sounds": by_hand_sounds,
+    "series": by_hand_series,
     "speakers": by_hand_sequences,
     "tagging": by_hand_tagging,
     "text": by_hand_text,

@@ -61,6 +61,7 @@ class ForecastPredictor(Predictor):
     options: ClassVar[Mapping[str, str]] = {
         "rolling": "the forecasts from each step of the test part, beside what came",
         "horizon": "how many steps to forecast, no more than were trained",
+        "any_scale": "accept numbers of another scale than those that the model was trained on",
     }
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".svg")
 
@@ -70,6 +71,7 @@ class ForecastPredictor(Predictor):
             raise OptionError(
                 "the model was trained by an earlier version, and does not know its columns", do="train it again"
             )
+        self._any_scale = False
         self.recipe: Forecasting = model.recipe  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
@@ -84,6 +86,7 @@ class ForecastPredictor(Predictor):
         hold the future of the covariates.
         """
         horizon = self._horizon(options.get("horizon"))
+        self._any_scale = bool(options.get("any_scale"))
         return self._rolling(source, horizon) if options.get("rolling") else self._ahead(source, horizon)
 
     def encode(self, answers: "DataFrame", suffix: str, source: object) -> bytes:
@@ -100,8 +103,9 @@ class ForecastPredictor(Predictor):
             return [self._recent(one) for one in self.model.signature["series"]]
         read = load_series(source, named_columns(self.recipe, self.model.signature))
         _, known, scalings = kept_of(self.model, read)
-        given = variable_scales(np.concatenate([one.values for one in read.series]), read.names)
-        check_scales(self.model.signature["variables"], given, source_name(source))
+        if not self._any_scale:
+            given = variable_scales(np.concatenate([one.values for one in read.series]), read.names)
+            check_scales(self.model.signature["variables"], given, source_name(source))
         return self._last_windows(read, known, scalings)
 
     def _last_windows(self, read: SeriesCollection, known: Known, scalings: Sequence[Scaling]) -> list[Window]:
