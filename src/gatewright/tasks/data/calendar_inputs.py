@@ -9,6 +9,7 @@ Floats = NDArray[np.float64]
 Dates = NDArray[np.datetime64]
 
 _DAY = np.timedelta64(1, "D")
+_DAY_LENGTH = 86_400_000_000  # microseconds
 
 
 class _Period(NamedTuple):
@@ -40,10 +41,11 @@ def calendar_inputs(dates: Dates, names: tuple[str, ...]) -> Floats:
     days = dates.astype("datetime64[D]")
     years = days.astype("datetime64[Y]")
     length = (years + 1).astype("datetime64[D]") - years.astype("datetime64[D]")
+    of_day = (dates.astype("datetime64[us]") - days).astype(np.int64) / _DAY_LENGTH
     share = {
         "year": (dates - years) / length,
-        "week": ((days - np.datetime64("1970-01-05")).astype(np.int64) % 7 + (dates - days) / _DAY) / 7,
-        "day": (dates - days) / _DAY,
+        "week": ((days - np.datetime64("1970-01-05")).astype(np.int64) % 7 + of_day) / 7,
+        "day": of_day,
     }
     waves = {"sin": np.sin, "cos": np.cos}
     columns = [waves[wave](2 * np.pi * share[period]) for wave, period in (name.split() for name in names)]
