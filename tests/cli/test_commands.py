@@ -292,3 +292,14 @@ def test_no_framework_is_loaded_to_show_help() -> None:
         [sys.executable, "-c", program], env=subprocess_environment(), capture_output=True, text=True, check=True
     )
     assert ended.stdout == "[]\n"
+
+
+def test_set_takes_every_assignment_behind_it(said, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = ("train", "adding", "--set", "epochs=1", "hidden=3", "--quick", "--out", str(folder), "--set", "bits=4")
+    assert said(*words, "seed=5").code == 0
+    settings = json.loads((folder / "run.json").read_text())["settings"]
+    assert [settings[name] for name in ("epochs", "hidden", "bits", "seed")] == [1, 3, 4, 5]
+    refused = said("train", "adding", "epochs=1")
+    assert refused.code == 2
+    assert "unexpected extra argument(s) (epochs=1)" in refused.messages

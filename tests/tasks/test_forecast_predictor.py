@@ -168,11 +168,12 @@ def test_many_series_train_one_model(tmp_path: Path) -> None:
         pd.to_datetime(["2024-03-31", "2024-03-26", "2024-03-21"])
     )
     middle = answers.groupby("id")["median"].mean()
-    np.testing.assert_allclose(middle / [1, 1000, 0.001], 10, rtol=0.15)
+    assert ((middle / [1, 1000, 0.001] - 10).abs() < 1.5).all()  # each series at its own scale; its waves are 1 high
     assert run.result is not None
     assert run.result.metrics["test"]["skill"] > 0
     unknown = table[table["shop"] == "b"].assign(shop="new", sold=lambda one: one["sold"] / 10)
-    np.testing.assert_allclose(run.predict(unknown)["median"], answers["median"][HORIZON : 2 * HORIZON] / 10, rtol=0.02)
+    tenth = run.predict(unknown)["median"].to_numpy() * 10
+    assert np.abs(tenth / answers["median"][HORIZON : 2 * HORIZON].to_numpy() - 1).max() < 0.02
     assert set(run.predict(table, rolling=True)["id"]) == {"a", "b", "c"}
     with pytest.raises(DataError, match="the model was trained on data in memory, which a model file does not keep"):
         run.predict(rolling=True)

@@ -16,6 +16,7 @@ from gatewright.untrusted.printable import print_text
 if TYPE_CHECKING:
     from gatewright.tasks.model import Model
 
+_OF_DRAWING = ("finish", "temperature", "top_k", "top_p", "seed")
 _OF_TEXT = ("finish", "top_k", "top_p", "beam")
 _OF_MUSIC = ("tempo",)
 _LENGTH = 200
@@ -50,13 +51,21 @@ def generate(
 ) -> None:
     """Let a model of a text or of music write on from a prompt; a text appears as it is written."""
     from gatewright.tasks.model import load_model
-    from gatewright.tasks.recipes.music import Music
+    from gatewright.tasks.music_recipe import MusicRecipe
 
-    loaded = load_model(model)
     given: dict[str, Any] = {"finish": finish or None, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     given |= {"beam": beam, "tempo": tempo, "seed": seed}
     chosen = {name: value for name, value in given.items() if value is not None}
-    music = isinstance(loaded.recipe, Music)
+    drawing = [name for name in chosen if name in _OF_DRAWING]
+    if beam is not None and drawing:
+        raise OptionError(
+            "a search with beams draws nothing",
+            expected="--beam, or the options of drawing",
+            got=", ".join(f"--{name.replace('_', '-')}" for name in drawing),
+            do="leave one of the two out",
+        )
+    loaded = load_model(model)
+    music = isinstance(loaded.recipe, MusicRecipe)
     wrong = next((name for name in (_OF_TEXT if music else _OF_MUSIC) if name in chosen), None)
     if wrong is not None:
         kind = "music" if music else "a text"
@@ -78,13 +87,6 @@ def _text(
     from gatewright.tasks.generate import Writer
 
     beam = chosen.pop("beam", None)
-    if beam is not None and chosen:
-        raise OptionError(
-            "a search with beams draws nothing",
-            expected="--beam, or the options of drawing",
-            got=", ".join(f"--{name.replace('_', '-')}" for name in chosen),
-            do="leave one of the two out",
-        )
     writer = Writer(model)
     prompt = _prompt(model) if given is None else given
     unknown = writer.unknown(prompt)

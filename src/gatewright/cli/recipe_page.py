@@ -5,9 +5,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
-from typer.core import TyperCommand
 
-from gatewright.cli.shell import out, print_json
+from gatewright.cli.shell import SettingsCommand, out, print_json
 
 if TYPE_CHECKING:
     from gatewright.tasks.recipe import Expected, Recipe
@@ -21,7 +20,7 @@ _TITLES = {
 _SETTING, _DEFAULT = 18, 18  # columns
 
 
-class RecipeHelp(TyperCommand):
+class RecipeHelp(SettingsCommand):
     """A command whose `--help` beside the name of a recipe shows that recipe."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

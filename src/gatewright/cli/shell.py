@@ -3,8 +3,9 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from rich.text import Text
@@ -23,13 +24,32 @@ EXIT_CODES = {
 }
 
 
+class SettingsCommand(TyperCommand):
+    """A command whose `--set` takes all the assignments behind it: `--set hidden=64 epochs=5`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `--set` before every further assignment, and go on as typer does."""
+        return super().parse_args(ctx, list(repeat_option(args, "--set")))
+
+
+def repeat_option(args: Sequence[str], option: str) -> Iterator[str]:
+    """The words of a command, the option put before each assignment that follows its first one."""
+    behind_value = False  # of the option, or of another assignment that belongs to it
+    for before, word in pairwise(["", *args]):
+        is_further = behind_value and before != option and "=" in word and not word.startswith("-")
+        if is_further:
+            yield option
+        behind_value = before == option or is_further
+        yield word
+
+
 @dataclass(frozen=True)
 class Command:
     """A function that typer makes a command of, with examples of its use."""
 
     function: Callable[..., Any]
     examples: tuple[str, ...]
-    kind: type[TyperCommand] | None = None  # where its help is another than typer's
+    kind: type[TyperCommand] = SettingsCommand
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from gatewright.files import write_atomically, writing
 from gatewright.tasks.data import KEYS, frames_of_notes, midi_bytes, read_midi
 from gatewright.tasks.data.midi import SUFFIXES
 from gatewright.tasks.model import Model
-from gatewright.tasks.recipes.music import Music
+from gatewright.tasks.music_recipe import MusicRecipe
 
 Roll = NDArray[np.uint8]
 
@@ -29,7 +29,7 @@ class Composer:
     """
 
     def __init__(self, model: Model) -> None:
-        if not isinstance(model.recipe, Music):
+        if not isinstance(model.recipe, MusicRecipe):
             raise OptionError(
                 f"this model was made by the recipe {model.recipe.name!r}, and knows no music",
                 expected="a model of the recipe 'music'",

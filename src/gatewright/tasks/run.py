@@ -92,9 +92,9 @@ class Run:
 
         Raises OptionError for a model of another recipe, and for options that it does not know.
         """
-        from gatewright.tasks.recipes.music import Music
+        from gatewright.tasks.music_recipe import MusicRecipe
 
-        if isinstance(self.model.recipe, Music):
+        if isinstance(self.model.recipe, MusicRecipe):
             from gatewright.tasks.composing import Composer
 
             return Composer(self.model).generate(prompt, length=length, **options)

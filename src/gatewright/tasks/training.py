@@ -124,7 +124,7 @@ def resume(
         raise OptionError(
             f"the run in {out} was trained on data in memory, of which it keeps nothing but a digest",
             do=f"give the same data again: gatewright.tasks.resume({str(out)!r}, data=...)",
-            shell=f"give the same data again, in Python: gatewright.tasks.resume({str(out)!r}, data=...)",
+            shell="go on with it in Python, where the data is; a command cannot be given data in memory",
         )
     made, trace = _described(folder, kept)
     own = Processes(kept["devices"], kept["nodes"])

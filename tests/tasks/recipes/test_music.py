@@ -14,8 +14,9 @@ from gatewright.tasks.evaluate import evaluate, measure
 from gatewright.tasks.feed import tensor_batch
 from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.model import load_model
+from gatewright.tasks.music_recipe import measured_pieces
 from gatewright.tasks.objectives import Keys
-from gatewright.tasks.recipes.music import Music, measured_pieces
+from gatewright.tasks.recipes.music import Music
 from gatewright.tasks.training import resume, train
 from tests.tasks.data.formats import put
 from tests.tasks.own_data import small_images, small_music

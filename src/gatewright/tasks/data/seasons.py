@@ -76,7 +76,7 @@ def _squares(series: Sequence[Values], lags: int) -> NDArray[np.float64]:
 def _error(scaled: Sequence[Values], lags: NDArray[np.int64]) -> float:
     """The mean absolute error of repeating what lies so many steps back."""
     errors = [
-        np.mean([np.abs(values[lag:] - values[:-lag]).mean() for values in scaled if len(values) > lag])
+        [float(np.abs(values[lag:] - values[:-lag]).mean()) for values in scaled if len(values) > lag]
         for lag in lags.tolist()
     ]
-    return float(np.mean(errors))
+    return float(np.mean([sum(each) / len(each) for each in errors]))
