@@ -90,3 +90,9 @@ def test_the_command_line_starts_without_a_framework() -> None:
         "tokenizers",
         "pooch",
     }
+
+
+@pytest.mark.parametrize("part", ["tasks.data", "tasks.recipes"])
+def test_recipes_and_their_data_start_without_readers_and_frameworks(part: str) -> None:
+    # pandas, SciPy and the like, and the readers of weights, are loaded by the functions that need them.
+    assert third_party_loaded_by(f"import gatewright.{part}") <= {"numpy", "platformdirs"}

@@ -29,7 +29,10 @@ def predict(
         str | None, typer.Option(help="A file or folder; - reads lines, or sound, from standard input.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--out", help="A file for the answers: .csv, .tsv, .jsonl or .parquet.")
+        Path | None,
+        typer.Option(
+            "--out", help="A file for the answers: .csv, .tsv, .jsonl or .parquet; series: .png, .svg; tags: .conll."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line, in place of CSV.")] = False,
     top: Annotated[int | None, typer.Option(min=1, help="Classes: the K most probable ones.", metavar="K")] = None,

@@ -7,7 +7,6 @@ import io
 import os
 import zipfile
 from collections.abc import Callable, Mapping
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from gatewright.convert import mxnet_params, state_dicts, tables
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
+from gatewright.untrusted.npy import read_npy
 from gatewright.untrusted.unpacking import WEIGHTS_LIMIT, too_large_zip
 
 Arrays = dict[str, NDArray[Any]]
@@ -130,26 +130,6 @@ def _refuse_bomb(path: Path) -> None:
             got=f"{total:,} bytes",
             do="save the weights again without compression",
         )
-
-
-def read_npy(path: Path, content: Any, length: int) -> NDArray[Any]:
-    """One array of at most `length` bytes, header and all."""
-    version = npy.read_magic(content)
-    if version not in ((1, 0), (2, 0)):
-        raise ConversionError(f"{path}: an array of version {version}", expected="1.0 or 2.0")
-    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, dtype = read_header(content)
-    count = prod(shape)
-    if dtype.hasobject:
-        raise ConversionError(
-            f"{path}: an array holds Python objects, which would have to be unpickled",
-            expected="numbers",
-            do="save each array by itself: numpy.savez(path, name=array, ...)",
-        )
-    if count * dtype.itemsize > length:
-        raise ConversionError(f"{path}: an array of shape {shape} is larger than its file")
-    flat = np.frombuffer(content.read(count * dtype.itemsize), dtype, count)
-    return flat.reshape(shape, order="F" if fortran else "C").copy()
 
 
 def _read_safetensors(path: Path) -> Arrays:

@@ -43,19 +43,19 @@ class Ngrams:
         return weight / np.sqrt(np.maximum(energy, 1))[:, None] + self.bias
 
 
-def ngrams_of(said: Mapping[str, Any], tensors: Mapping[str, Array], symbols: int) -> Ngrams | None:
+def ngrams_of(settings: Mapping[str, Any], tensors: Mapping[str, Array], symbols: int) -> Ngrams | None:
     """The classifier of a model file; None where it has none.
 
     Raises KeyError where a part of it is missing, and ModelFileError where parts do not fit one another.
     """
-    if "ngrams" not in said:
+    if "ngrams" not in settings:
         return None
-    sizes = dict(said["ngrams"]) if isinstance(said["ngrams"], Mapping) else {}
+    sizes = dict(settings["ngrams"]) if isinstance(settings["ngrams"], Mapping) else {}
     longest, buckets, factor, modulus = (sizes.get(name) for name in _SIZES)
     weight, energy, bias = (tensors[f"bag.{name}"] for name in ("weight", "energy", "bias"))
     numbers = (longest, buckets, factor, modulus)
     if not all(type(one) is int and 0 < one < 1 << 31 for one in numbers) or sizes["longest"] > MOST:
-        raise ModelFileError("the model's n-grams are of sizes that cannot be", got=str(said["ngrams"])[:80])
+        raise ModelFileError("the model's n-grams are of sizes that cannot be", got=str(settings["ngrams"])[:80])
     total = symbols + (sizes["buckets"] if sizes["longest"] > 1 else 0)
     if weight.shape != (total, len(bias)) or energy.shape != (total,):
         raise ModelFileError(

@@ -66,7 +66,8 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
     texts: str = setting("imdb", "the labelled texts, by name or path, where --data names none")
     words: int = setting(20_000, "size of the vocabulary; all other words are unknown", least=2)
     tokenise: Literal["unicode", "characters", "spaces", "words"] = setting(
-        "unicode", "how texts are divided: lower-case words of any script, characters, at spaces, or words as of old"
+        "unicode",
+        "how texts are divided: words of any script in lower case, characters, at spaces, or words of earlier versions",
     )
     longest: int = setting(400, "symbols to read of a text to train on", least=1)
     longer: Literal["cut", "drop"] = setting("cut", "texts to train on that are longer: their start, or left out")

@@ -66,18 +66,18 @@ class MusicRecipe(Recipe):
         """The parts that the source has or is divided into."""
         source = self.music if source is None else source
         loaded = load_music(source, frames_per_beat=self.frames_per_beat, held_out=self.held_out, seed=self.seed)
-        found = loaded.parts
+        music = loaded.parts
         parts: dict[str, Batches] = {
-            "train": self._trained(found.train),
-            "validation": measured_pieces(found.validation),
-            "test": measured_pieces(found.test),
+            "train": self._trained(music.train),
+            "validation": measured_pieces(music.validation),
+            "test": measured_pieces(music.test),
         }
         return Data(
             parts,
             Sizes(KEYS, KEYS, variables=key_names()),
             measured=("validation", "test"),
-            origin={"music": source_name(source), "sha256": _digest(found)},
-            prompts=tuple(dict.fromkeys(_beginning(found.train[place]) for place in range(min(2, len(found.train))))),
+            origin={"music": source_name(source), "sha256": _digest(music)},
+            prompts=tuple(dict.fromkeys(_beginning(music.train[place]) for place in range(min(2, len(music.train))))),
             remarks=loaded.remarks,
             signature={
                 "input": "a frame of a piano roll: 1 for each key that sounds, else 0",

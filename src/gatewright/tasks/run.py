@@ -132,9 +132,9 @@ def train(
     Raises OptionError for a setting or folder that cannot be, DataError for data that cannot be read, and
     `gatewright.tasks.training.Interrupted` where Ctrl-C stopped it: `resume` goes on from there.
     """
-    made = _configured(recipe, quick, settings)
-    folder = _free_folder(made.name) if out is None else Path(out)
-    training.train(made, out=folder, source=data, overwrite=overwrite, console=_console(progress=progress))
+    configured = _configured(recipe, quick, settings)
+    folder = _free_folder(configured.name) if out is None else Path(out)
+    training.train(configured, out=folder, source=data, overwrite=overwrite, console=_console(progress=progress))
     return open_run(folder)
 
 

@@ -80,8 +80,8 @@ def features_of(
             sound, is_cut = Sound(sound.samples[: max(1, int(longest * sound.rate))], sound.rate), True
         return log_mel(at_rate(sound, log_mel.sample_rate)), count / sound.rate, is_cut
 
-    found = _side_by_side(read, len(source))
-    features, seconds, cut = zip(*found, strict=True)
+    results = _side_by_side(read, len(source))
+    features, seconds, cut = zip(*results, strict=True)
     return Ragged.join(features), np.array(seconds), sum(cut)
 
 

@@ -100,9 +100,9 @@ class LogMel:
         }
 
     @classmethod
-    def of_signature(cls, said: Mapping[str, Any]) -> "LogMel":
+    def of_signature(cls, signature: Mapping[str, Any]) -> "LogMel":
         """Those of a model's signature."""
-        return cls(**{name: said[name] for name in cls.__dataclass_fields__})
+        return cls(**{name: signature[name] for name in cls.__dataclass_fields__})
 
 
 def hertz_to_mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:

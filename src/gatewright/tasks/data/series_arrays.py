@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.files import read_npy
 from gatewright.errors import ConversionError, DataError
 from gatewright.tasks.data.series_cases import SeriesCases, channel_names, joined
+from gatewright.untrusted.npy import read_npy
 from gatewright.untrusted.unpacking import DATA_LIMIT, too_large_zip
 
 Array = NDArray[Any]

@@ -81,12 +81,12 @@ class SeriesBatches:
     def batch(self, epoch: int, position: int) -> RaggedBatch:
         """The batch at that place of the epoch."""
         done, place = divmod(position, len(self._batches))
-        found = self._batches.batch(epoch * self._passes + done, place)
+        varied = self._batches.batch(epoch * self._passes + done, place)
         if self._variation.strength:
             draw = np.random.default_rng([self._seed, epoch, position, 2])
-            for row, length in enumerate(found.lengths):
-                self._variation.apply(found.inputs[:length, row], self._deviation, draw)
-        return found
+            for row, length in enumerate(varied.lengths):
+                self._variation.apply(varied.inputs[:length, row], self._deviation, draw)
+        return varied
 
 
 class MeasuredSeries(RaggedBatches):
@@ -99,10 +99,10 @@ class MeasuredSeries(RaggedBatches):
 
 def resampled(sequences: Ragged, steps: int) -> NDArray[np.float64]:
     """Each series at so many equally spaced times, by linear interpolation: (series, steps, channels)."""
-    found = np.empty((len(sequences), steps, sequences.values.shape[1]))
+    values = np.empty((len(sequences), steps, sequences.values.shape[1]))
     for place in range(len(sequences)):
         series = sequences[place]
         times = np.linspace(0, len(series) - 1, steps)
         for channel in range(series.shape[1]):
-            found[place, :, channel] = np.interp(times, np.arange(len(series)), series[:, channel])
-    return found
+            values[place, :, channel] = np.interp(times, np.arange(len(series)), series[:, channel])
+    return values

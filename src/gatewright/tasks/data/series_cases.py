@@ -60,16 +60,21 @@ class SeriesCases:
         """
         if channels is None or self.channels == tuple(channels):
             return self
-        if set(channels) - set(self.channels):
-            raise DataError(
-                f"{self.name} lacks channels that the model reads",
-                expected=", ".join(channels),
-                got=", ".join(self.channels),
-                do="give each channel the name that it had in training",
-            )
+        require_channels(self.name, self.channels, channels)
         columns = [self.channels.index(name) for name in channels]
         values = replace(self.sequences, values=self.sequences.values[:, columns])
         return replace(self, sequences=values, channels=tuple(channels))
+
+
+def require_channels(name: str, present: Sequence[str], channels: Sequence[str]) -> None:
+    """Refuse a source that lacks one of the channels that a model reads by name."""
+    if set(channels) - set(present):
+        raise DataError(
+            f"{name} lacks channels that the model reads",
+            expected=", ".join(channels),
+            got=", ".join(present),
+            do="give each channel the name that it had in training",
+        )
 
 
 def channel_names(count: int) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.columns import LabelledSeriesColumns, listed
-from gatewright.tasks.data.series_cases import SeriesCases, joined
+from gatewright.tasks.data.series_cases import SeriesCases, joined, require_channels
 from gatewright.tasks.data.table_header import ID_NAMES, LABEL_NAMES, TIME_NAMES
 from gatewright.tasks.data.table_order import in_order_of_time
 from gatewright.tasks.data.tables import RowGroup, Table, open_table
@@ -112,13 +112,7 @@ def _known_roles(
     table: Table, columns: LabelledSeriesColumns, time: tuple[str, ...], channels: Sequence[str]
 ) -> LongRoles:
     """Those of a table for a model that has its channels; a table without ids is one series."""
-    if set(channels) - set(table.columns):
-        raise DataError(
-            f"{table.name} lacks channels that the model reads",
-            expected=", ".join(channels),
-            got=", ".join(table.columns),
-            do="give each channel the name that it had in training",
-        )
+    require_channels(table.name, table.columns, channels)
     left = [name for name in table.columns if name not in channels]
     id_column = columns.id or _named(left, ID_NAMES)
     times = time or tuple(filter(None, [_named(left, TIME_NAMES)]))

@@ -203,8 +203,8 @@ def _of_table(table: Table, folder: Path, columns: SoundColumns, *, labelled: bo
     if missing is not None:
         raise DataError(f"{table.where(missing, label)}: the label is missing", do="fill it in, or leave out the row")
     groups = tuple(table.texts(columns.id)) if columns.id else None
-    said = {"file": file, "label": label, "id": columns.id, "part": part}
-    remark = ", ".join(f"{role}: {column}" for role, column in said.items() if column)
+    roles = {"file": file, "label": label, "id": columns.id, "part": part}
+    remark = ", ".join(f"{role}: {column}" for role, column in roles.items() if column)
     parts = _parts(table, part) if part else None
     return SoundSource(table.name, files, "file", keys, tuple(labels), groups, parts, (remark,))
 

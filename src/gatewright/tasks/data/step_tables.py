@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns, listed
 from gatewright.tasks.data.conll_file import LABEL_NAMES, TOKEN_NAMES
+from gatewright.tasks.data.series_cases import require_channels
 from gatewright.tasks.data.table_header import ID_NAMES, TIME_NAMES
 from gatewright.tasks.data.table_header import LABEL_NAMES as TABLE_LABEL_NAMES
 from gatewright.tasks.data.table_order import in_order_of_time
@@ -81,7 +82,7 @@ def step_roles(
     if text:
         left = []
     elif channels is not None:
-        _require_channels(table, channels)
+        require_channels(table.name, table.columns, channels)
         left = list(channels)
     words = [name for name in left if not table.is_numeric(name)]
     if labelled and not label and len(words) == 1:
@@ -108,16 +109,6 @@ def _named(columns: Sequence[str], known: Any, setting: str) -> str:
             shell=f"name it: add --set {setting}={names[0]}; leave out others with --set ignore=...",
         )
     return names[0] if names else ""
-
-
-def _require_channels(table: Table, channels: Sequence[str]) -> None:
-    if set(channels) - set(table.columns):
-        raise DataError(
-            f"{table.name} lacks channels that the model reads",
-            expected=", ".join(channels),
-            got=", ".join(table.columns),
-            do="give each channel the name that it had in training",
-        )
 
 
 def _asks(table: Table, label: str, words: Sequence[str], *, labelled: bool) -> DataError:

@@ -164,8 +164,8 @@ def tag_columns(file: ColumnFile, text: str = "", label: str = "") -> TagColumns
         )
     names = file.names[text_place], file.names[label_place]
     listed = ", ".join(label for label, _ in labels.most_common(6)) + (", ..." if len(labels) > 6 else "")
-    said = tuple(f"column {name} of {len(file.names)}" if name.isdecimal() else name for name in names)
-    inferred = f"text: {said[0]}, label: {said[1]} ({len(labels)} labels: {listed})"
+    shown = tuple(f"column {name} of {len(file.names)}" if name.isdecimal() else name for name in names)
+    inferred = f"text: {shown[0]}, label: {shown[1]} ({len(labels)} labels: {listed})"
     return TagColumns(*names, f"{file.remark}; {inferred}" if file.remark else inferred)
 
 
