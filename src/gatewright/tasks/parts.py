@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.tasks.data.orders import EpochOrder
+
 Array = NDArray[Any]
 
 
@@ -28,25 +30,17 @@ class ArrayBatches:
     def __init__(
         self, inputs: Array, targets: Array, batch: int, *, seed: int | None = None, timed: bool = False
     ) -> None:
-        self._inputs, self._targets, self._batch, self._seed = inputs, targets, batch, seed
+        self._inputs, self._targets, self._batch = inputs, targets, batch
         self._axis = int(timed)
-        self._order: tuple[int, NDArray[np.int64]] | None = None
+        self._order = EpochOrder(inputs.shape[1], seed)
 
     def __len__(self) -> int:
         return math.ceil(self._inputs.shape[1] / self._batch)
 
     def batch(self, epoch: int, position: int) -> Rows:
         """The rows of that place in the epoch's order."""
-        rows = self._drawn(epoch)[position * self._batch : (position + 1) * self._batch]
+        rows = self._order(epoch)[position * self._batch : (position + 1) * self._batch]
         return Rows(self._inputs[:, rows], np.take(self._targets, rows, axis=self._axis))
-
-    def _drawn(self, epoch: int) -> NDArray[np.int64]:
-        count = self._inputs.shape[1]
-        if self._seed is None:
-            return np.arange(count)
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(count)
-        return self._order[1]
 
 
 class MadeBatches:

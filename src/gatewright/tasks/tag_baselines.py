@@ -1,6 +1,5 @@
 """What simple taggers reach: the most frequent tag of each token, and a logistic regression on tokens around it."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.data import Ragged
+from gatewright.tasks.data.sklearn_fitting import bounded_iterations
 from gatewright.tasks.data.tag_schemes import entities_of
 from gatewright.tasks.recipe import Data
 from gatewright.tasks.tags import Tags
@@ -71,7 +71,6 @@ def _most_frequent(train: _Steps) -> Any:
 
 
 def _regression(train: _Steps) -> Any:
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import SGDClassifier
     from sklearn.preprocessing import OneHotEncoder
 
@@ -79,8 +78,7 @@ def _regression(train: _Steps) -> Any:
     models: Any = SGDClassifier
     encoder = encoders(handle_unknown="ignore", dtype=np.float32)
     model = models(loss="log_loss", alpha=1e-6, max_iter=_PASSES, tol=None, average=True, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with bounded_iterations():
         model.fit(encoder.fit_transform(_with_neighbours(train)), train.tags)
     return lambda part: model.predict(encoder.transform(_with_neighbours(part)))
 
@@ -131,15 +129,13 @@ def channel_baselines(data: Data) -> Mapping[str, Mapping[str, float]]:
 
 
 def _logistic(rows: NDArray[np.float32], labels: Numbers) -> Any:
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     chosen = np.random.default_rng(0).permutation(len(rows))[:_MOST_ROWS]
     if len(np.unique(labels[chosen])) < 2:
         return lambda part: np.full(len(part), labels[chosen[0]])
     model = LogisticRegression(max_iter=200)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with bounded_iterations():
         model.fit(rows[chosen], labels[chosen])
     return model.predict
 

@@ -4,7 +4,6 @@ A single symbol has its own number. Longer runs share `buckets` numbers by a has
 to be kept to read a text (Weinberger et al. 2009, 0902.2206; Joulin et al. 2016, 1607.01759).
 """
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.data.ragged import Numbers, Ragged
+from gatewright.tasks.data.sklearn_fitting import bounded_iterations
 
 FACTOR, MODULUS = 1_000_003, (1 << 31) - 1
 """The hash of a run is (FACTOR * hash of all but its last symbol + the last symbol) mod MODULUS, and that mod buckets;
@@ -75,11 +75,9 @@ def fit_ngrams(
 
 
 def _regression(features: Any, labels: Numbers) -> Any:
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # nearly converged is as good
+    with bounded_iterations():
         return LogisticRegression(C=_INVERSE_PENALTY, max_iter=300).fit(features, labels)
 
 
@@ -91,7 +89,6 @@ def tfidf_accuracies(
     Both have scikit-learn's default settings, except for the pairs and 300 iterations at most. The result is empty
     where the training texts hold no word.
     """
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -99,8 +96,7 @@ def tfidf_accuracies(
     texts, labels = train
     model: Any = make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression(max_iter=300))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with bounded_iterations():
             model.fit(texts, labels)
     except ValueError as error:
         if "empty vocabulary" not in str(error):
