@@ -88,6 +88,21 @@ def test_quarters_seconds_and_parts_of_dates_are_times(tmp_path: Path) -> None:
     assert told(load_series(parts)) == "time: year,month,day (daily), forecast: x"
 
 
+@pytest.mark.parametrize(
+    ("form", "last", "after"), [("%G-W%V", "2021-W01", "2021-W02"), ("%GW%V", "2021W01", "2021W02")]
+)
+def test_weeks_of_iso_8601_are_times_and_are_put_in_order(tmp_path: Path, form: str, last: str, after: str) -> None:
+    mondays = pd.date_range("2020-01-06", "2021-01-04", freq="W-MON")
+    read = load_series(table(tmp_path, mondays[::-1].strftime(form)))
+    assert told(read) == "time: date (weekly), forecast: x"
+    times = read.single().times
+    assert times is not None
+    assert np.array_equal(times.values.astype("datetime64[s]"), mondays.to_numpy().astype("datetime64[s]"))
+    assert times.spelled()[-1] == last
+    assert times.spelled(times.continued(1)) == [after]
+    assert read.single().values[-1, 0] == 0.5
+
+
 def test_rows_are_put_in_order_of_time(tmp_path: Path) -> None:
     series = load_series(table(tmp_path, dates()[::-1])).single()
     assert series.values[:, 0].tolist() == [place + 0.5 for place in reversed(range(STEPS))]

@@ -159,6 +159,13 @@ def test_what_is_no_finite_number_is_told_with_its_line(tmp_path: Path, value: s
     assert open_table(path).numbers("load").tolist() == [1, -0.3, 1, 1]
 
 
+def test_the_option_that_leaves_a_column_out_can_be_pasted(tmp_path: Path) -> None:
+    path = put(tmp_path / "any.csv", "date,Net Sales\n2020-01-01,$ 5\n")
+    with pytest.raises(DataError) as caught:
+        open_table(path).numbers("Net Sales")
+    assert str(caught.value.shell).endswith("or leave out the column with --set 'ignore=Net Sales'")
+
+
 def test_a_quoted_field_may_hold_lines_and_its_row_begins_where_it_does(tmp_path: Path) -> None:
     table = open_table(put(tmp_path / "any.csv", 'text,b\n"one\ntwo ""2""",x\n\nlast,y\n'))
     assert [table.texts("text"), table.texts("b")] == [['one\ntwo "2"', "last"], ["x", "y"]]

@@ -1,5 +1,6 @@
 """Labelled steps out of tables: a row for each token, or for each moment of a recording of sensors."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -106,7 +107,7 @@ def _named(columns: Sequence[str], known: Any, setting: str) -> str:
         raise DataError(
             f"several columns may be the {setting} of the steps: {', '.join(names)}",
             do=f"name it: {setting}={names[0]!r}; leave out others with ignore='...'",
-            shell=f"name it: add --set {setting}={names[0]}; leave out others with --set ignore=...",
+            shell=f"name it: add --set {shlex.quote(f'{setting}={names[0]}')}; leave out others with --set ignore=...",
         )
     return names[0] if names else ""
 
@@ -116,7 +117,7 @@ def _asks(table: Table, label: str, words: Sequence[str], *, labelled: bool) -> 
     candidates = words or table.columns[-1:]
     add = f"label={candidates[-1]}" if needs_label else f"ignore={','.join(words)}"
     role, _, column = add.partition("=")
-    quoted = f"'{add}'" if " " in add else add
+    quoted = shlex.quote(add)
     problem = (
         "does not show which column is the label of each row"
         if needs_label

@@ -17,6 +17,7 @@ _COMPACT = {8: "%Y%m%d", 6: "%Y%m"}
 _BY_PLACE = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?:[ T,]+(\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?))?")
 _YEAR_FIRST = re.compile(r"(\d{4})([./-])(\d{1,2})(?:\2(\d{1,2}))?(?=$|[ T])")
 _QUARTER = re.compile(r"(?:(\d{4})[ -]?[Qq]([1-4])|[Qq]([1-4])[ -/]?(\d{4}))")
+_WEEK = re.compile(r"(\d{4})-?W(\d{2})")
 _WORDED = (
     "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%Y %b", "%Y-%b", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y",
     "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%a, %d %b %Y", "%m/%Y", "%d %b %Y %H:%M", "%d %b %Y %H:%M:%S",
@@ -56,6 +57,7 @@ def parsed_dates(texts: Sequence[str], *, dayfirst: DayFirst = "infer", named: b
         partial(_iso, named=named),
         partial(_by_place, dayfirst=dayfirst),
         _quarters,
+        _weeks,
         _worded,
     )
     start = [text.strip() for text in texts[:_LOOKED_AT]]
@@ -170,6 +172,15 @@ def _quarters(texts: list[str]) -> ParsedDates | None:
     groups = [match.groups() for match in matched if match]
     months = [f"{year or later}-{3 * int(quarter or earlier) - 2:02}" for year, quarter, earlier, later in groups]
     return ParsedDates(np.array(months, "datetime64[us]"), "%Y-%m")
+
+
+def _weeks(texts: list[str]) -> ParsedDates | None:
+    """Weeks of ISO 8601, such as 2020-W05, as their Mondays."""
+    matched = [match for text in texts if (match := _WEEK.fullmatch(text))]
+    if len(matched) < len(texts):
+        return None
+    mondays = _as_format([f"{match.group(1)}-W{match.group(2)}-1" for match in matched], "%G-W%V-%u")
+    return mondays and ParsedDates(mondays.values, "%G-W%V" if "-" in texts[0] else "%GW%V")
 
 
 def _worded(texts: list[str]) -> ParsedDates | None:

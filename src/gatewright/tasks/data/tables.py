@@ -1,5 +1,6 @@
 """Tables: CSV and its like, JSON lines, Parquet and pandas DataFrames, as columns that are read when asked for."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
@@ -220,7 +221,7 @@ class Table:
             expected="a number such as -12.5",
             got=repr(text.strip()[:60]),
             do=f"{known}, leave out the row, or name other columns",
-            shell=f"{known}, leave out the row, or leave out the column with --set ignore={column}",
+            shell=f"{known}, leave out the row, or leave out the column with --set {shlex.quote(f'ignore={column}')}",
         )
 
     def dates(self, columns: Sequence[str], *, named: bool = False) -> ParsedDates | None:
