@@ -60,6 +60,23 @@ def test_files_by_suffix(run: Run, texts: Path, invoke: Invoke) -> None:
     )
 
 
+def test_data_is_not_overwritten_by_its_answers(run: Run, texts: Path, invoke: Invoke) -> None:
+    before = texts.read_bytes()
+    code, _, messages = invoke("predict", run.folder, "--data", texts, "--out", texts.parent / "." / texts.name)
+    assert code == 2
+    assert messages == (
+        f"error: --out {texts} is the file that --data names\n  do: write the answers to another file\n"
+    )
+    assert texts.read_bytes() == before
+
+
+def test_standard_input_may_be_closed(run: Run, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    code, out, messages = invoke("predict", run.folder, "--data", "-")
+    assert (code, out) == (2, "")
+    assert messages == "error: standard input is closed\n  do: give a file with --data, or send lines: < FILE\n"
+
+
 def test_what_cannot_be_asked(run: Run, texts: Path, invoke: Invoke) -> None:
     code, _, messages = invoke("predict", run.folder, "--data", texts, "--rolling")
     assert (code, messages.splitlines()[0]) == (

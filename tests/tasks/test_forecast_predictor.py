@@ -117,6 +117,18 @@ def test_what_is_refused(run: Run, tmp_path: Path) -> None:
     del tmp_path
 
 
+def test_steps_at_another_distance_are_refused(run: Run) -> None:
+    hourly = monthly().assign(month=pd.date_range("2000-01-01", periods=120, freq="h"))
+    with pytest.raises(DataError) as caught:
+        run.predict(hourly)
+    assert str(caught.value) == (
+        "data in memory: the steps are not as far apart as in training\n  expected: a step every 744 hours\n"
+        "  got: a step every 1 hours\n"
+        "  do: give data of the frequency of the training data, or accept any with any_scale=True"
+    )
+    assert run.predict(hourly, any_scale=True)["time"].iloc[0] == pd.Timestamp("2000-01-06 00:00")
+
+
 def promoted(steps: int, future: int = 0) -> pd.DataFrame:
     """Daily sales that a promotion raises by 20; with `future` the last days have no sales yet."""
     random = np.random.default_rng(0)

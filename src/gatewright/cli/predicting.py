@@ -60,6 +60,7 @@ def predict(
     predictor.check_options(options)
     if output is not None:
         _check_suffix(predictor, output)
+        _check_not_the_data(output, data)
     if data == STANDARD_INPUT:
         _answer_lines(predictor, options, output, as_json=as_json)
     else:
@@ -94,6 +95,8 @@ def _shown(value: object) -> str:
 
 def _answer_lines(predictor: "Predictor", options: Mapping[str, Any], output: Path | None, *, as_json: bool) -> None:
     """Answer each line, or each window of sound, as soon as it is there."""
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] (closed by the shell: <&-)
+        raise OptionError("standard input is closed", do="give a file with --data, or send lines: < FILE")
     rows = predictor.predict_stream(sys.stdin.buffer, **options)
     if output is not None:
         from gatewright.tasks.answer_files import table_of
@@ -130,6 +133,14 @@ def _check_suffix(predictor: "Predictor", output: Path) -> None:
             expected=f"one of {', '.join(suffixes)}",
             got=output.suffix or "no suffix",
         )
+
+
+def _check_not_the_data(output: Path, data: str | None) -> None:
+    """Refuse to write answers over the file that they are about."""
+    if data is None or data == STANDARD_INPUT or not (output.exists() and Path(data).exists()):
+        return
+    if output.samefile(data):
+        raise OptionError(f"--out {output} is the file that --data names", do="write the answers to another file")
 
 
 def _write(predictor: "Predictor", answers: Any, output: Path, source: str | None) -> None:

@@ -13,7 +13,14 @@ from gatewright.tasks.data.linear_forecast import Floats
 from gatewright.tasks.data.time_axis import TimeAxis
 from gatewright.tasks.data.units import check_scales, variable_scales
 from gatewright.tasks.forecast_data import ForecastData, Known
-from gatewright.tasks.forecast_signature import kept_of, known_from, named_columns, scaling_from, times_from
+from gatewright.tasks.forecast_signature import (
+    check_distance,
+    kept_of,
+    known_from,
+    named_columns,
+    scaling_from,
+    times_from,
+)
 from gatewright.tasks.predict import Predictor
 
 if TYPE_CHECKING:
@@ -106,6 +113,7 @@ class ForecastPredictor(Predictor):
         if not self._any_scale:
             given = variable_scales(np.concatenate([one.values for one in read.series]), read.names)
             check_scales(self.model.signature["variables"], given, source_name(source))
+            check_distance(self.model.signature, read, source_name(source))
         return self._last_windows(read, known, scalings)
 
     def _last_windows(self, read: SeriesCollection, known: Known, scalings: Sequence[Scaling]) -> list[Window]:

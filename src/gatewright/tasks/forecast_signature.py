@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from gatewright.tasks.forecasts import Forecasting
     from gatewright.tasks.model import Model
 
+_NEAR = 1.5  # distances of steps are the same up to this factor
+_FEWEST = 3  # dates with a distance to be told
+
 
 def signature_of(
     recipe: "Forecasting", read: SeriesCollection, tracks: Sequence[Track], season: int, known: Known
@@ -132,3 +135,31 @@ def check_variables(signature: Mapping[str, Any], read: SeriesCollection) -> Non
             do="give data of the kind that the model was trained on",
             shell="give data of the kind that the model was trained on, with --data",
         )
+
+
+def check_distance(signature: Mapping[str, Any], read: SeriesCollection, name: str) -> None:
+    """Refuse dates that follow one another at another distance than in training, such as hours in place of days.
+
+    Distances are medians, so that holidays and months of unequal lengths make no difference.
+    """
+    known = [times_from(signature, one["recent times"]) for one in signature["series"]]
+    trained = [distance for times in known if (distance := _distance(times)) is not None]
+    if not trained:
+        return
+    for one in read.series:
+        given = _distance(one.times)
+        if given is not None and not any(near / _NEAR < given < near * _NEAR for near in trained):
+            raise DataError(
+                f"{name}: the steps{f' of {one.id!r}' if one.id else ''} are not as far apart as in training",
+                expected=f"a step every {trained[0]:g} hours",
+                got=f"a step every {given:g} hours",
+                do="give data of the frequency of the training data, or accept any with any_scale=True",
+                shell="give data of the frequency of the training data, or accept any with --any-scale",
+            )
+
+
+def _distance(times: TimeAxis | None) -> float | None:
+    """The median distance of dates in hours; None where there are too few dates."""
+    if times is None or not times.is_dated or len(times) < _FEWEST:
+        return None
+    return float(np.median(np.diff(times.values) / np.timedelta64(1, "h")))
