@@ -120,7 +120,8 @@ def test_a_file_that_says_of_itself_what_nobody_knows() -> None:
     odd = replace(kept, settings={**kept.settings, "pooling": ["median"]})
     assert refused(odd, ModelFileError) == (
         "the model says of its network what this version does not know\n"
-        "  expected: encoding: values, standardised, one-hot, embedding; pooling: each step, last, mean, max\n"
+        "  expected: encoding: values, standardised, one-hot, embedding, embedding-sum; "
+        "pooling: each step, last, mean, max\n"
         "  got: encoding: values; pooling: ['median']\n"
         "  do: use the version that it was trained with, or train it again"
     )

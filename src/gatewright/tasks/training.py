@@ -183,7 +183,7 @@ def _check_asked(
     if processes is not None:
         wanted |= asdict(processes)
     has = {**kept["settings"], **{key: kept[key] for key in ("data", "devices", "nodes")}}
-    has["recipe"] = recipes.get(kept["recipe"]).name  # it may be kept under an earlier name
+    has["recipe"] = recipes.ALIASES.get(kept["recipe"], kept["recipe"])  # it may be kept under an earlier name
     asked_before = kept.get("asked", {})  # sizes that were smaller in the end
     differing = [
         f"{key}={value}, where the run has {has.get(key)}"
