@@ -17,8 +17,8 @@ https://github.com/jatinchowdhury18/RTNeural-compare (commit 5672f91) give for t
 INTRODUCTION = """# C files
 
 `gw.export.c99` and `gatewright export MODEL FILE.c` write a model as a header and a source in C99, which is C++ too.
-They need no library, and no memory but a struct with the state; the header says how they are called, and what their inputs
-and outputs mean: names of symbols, variables and classes, tokenisation, scaling.
+They need no library, and no memory but a struct with the state; the header says how they are called, and what
+their inputs and outputs mean: names of symbols, variables and classes, tokenisation, scaling.
 
 ```python
 import gatewright as gw
