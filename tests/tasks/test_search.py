@@ -15,7 +15,13 @@ from gatewright.tasks.recipes.text import Text
 from gatewright.tasks.search import Choice, Range, read_space
 from tests.tasks.own_data import OWN_DATA
 
-SMALLER = {"images": ["validation=10"], "text": ["tokens=10000"], "words": ["batch=4"]}
+SMALLER = {
+    "images": ["validation=10"],
+    "text": ["tokens=10000"],
+    "words": ["batch=4"],
+    "sequences": ["validation=0.2"],  # of few series none is held out otherwise
+    "speakers": ["validation=0.2"],
+}
 
 
 def test_values_and_ranges() -> None:

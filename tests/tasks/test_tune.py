@@ -15,6 +15,7 @@ from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.recipes import get
 from gatewright.tasks.search import read_space
 from gatewright.tasks.training import Interrupted
+from tests.tasks.own_data import small_series
 from tests.tasks.small import QUIET, killed_before, small_recipe, small_text
 
 SPACE = "rate=log:1e-3..1e-1 hidden=4,6"
@@ -157,3 +158,13 @@ def test_there_has_to_be_a_validation(source: str, tmp_path: Path) -> None:
 def test_data_that_there_is_not(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         tuning.tune(search_in(tmp_path, str(tmp_path / "none.txt")), 1, QUIET)
+
+
+def test_few_series_of_which_none_is_held_out(tmp_path: Path) -> None:
+    made = get("sequences").configured(["hidden=4"])
+    data = small_series(tmp_path / "data")
+    search = tuning.Search(made, read_space(type(made), "rate=1e-3,1e-2"), data, tmp_path, None, "sequences")
+    with pytest.raises(OptionError) as caught:
+        tuning.tune(search, 1, QUIET)
+    assert caught.value.problem == "the data has no validation part to tell good settings by"
+    assert caught.value.shell == "hold out a part of it, with --set validation=0.2"

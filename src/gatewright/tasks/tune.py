@@ -72,7 +72,12 @@ def tune(search: Search, trials: int, console: Terminal) -> Study:
     """
     data = search.made.data(search.source)
     if "validation" not in data.parts:
-        raise OptionError("the data has no validation part to tell good settings by", do="hold out a part of it")
+        share = "validation" if hasattr(search.made, "validation") else "held_out"
+        raise OptionError(
+            "the data has no validation part to tell good settings by",
+            do=f"hold out a part of it: {share}=0.2",
+            shell=f"hold out a part of it, with --set {share}=0.2",
+        )
     if data.fitted:
         console.print(search.made.told_of(data.fitted), soft_wrap=True)
     study = open_study(search)
