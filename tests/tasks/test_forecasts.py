@@ -261,7 +261,7 @@ def test_data_that_does_not_fit(tmp_path: Path) -> None:
 
 
 def test_an_earlier_name_of_a_setting() -> None:
-    assert Series.restored({"variables": "wave"}).target == "wave"
+    assert Series.reopened({"variables": "wave"}).target == "wave"
 
 
 def test_other_data_is_measured_by_the_scale_of_the_training(run: tuple[Result, Path], tmp_path: Path) -> None:

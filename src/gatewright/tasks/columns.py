@@ -88,8 +88,3 @@ def reading_settings(recipe: type[Any]) -> tuple[str, ...]:
     """The settings of a recipe that say how a source is read, which may differ from one source to the next."""
     bases = [base for base in recipe.__mro__ if base.__module__ == __name__]
     return tuple(field.name for field in fields(recipe) if any(field.name in vars(base) for base in bases))
-
-
-def listed(text: str) -> tuple[str, ...]:
-    """`sales, price` as ("sales", "price")."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -12,6 +12,7 @@ from gatewright.tasks.data import Scaling, Series, SeriesCollection
 from gatewright.tasks.data.time_axis import TimeAxis
 from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.forecast_data import Known, Track
+from gatewright.tasks.settings import written_names
 
 if TYPE_CHECKING:
     from gatewright.tasks.forecasts import Forecasting
@@ -102,8 +103,7 @@ def named_columns(recipe: "Forecasting", signature: Mapping[str, Any]) -> Series
     """The recipe with the columns by name that its model was trained on, whether or not they were named then."""
     columns = signature.get("columns", {})
     lists = {name: columns.get(name) or [] for name in ("target", "covariates")}
-    named = {name: ",".join(texts) for name, texts in lists.items() if not any("," in text for text in texts)}
-    return replace(recipe, **named)
+    return replace(recipe, **{name: written_names(names) for name, names in lists.items()})
 
 
 def kept_of(model: "Model", read: SeriesCollection) -> tuple[int, Known, list[Scaling]]:

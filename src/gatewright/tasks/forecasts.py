@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data import Cuts, Scaling, Series, SeriesCollection, best_season, load_series
@@ -43,6 +43,7 @@ class Forecasting(Recipe, SeriesColumns):
     """
 
     next_command: ClassVar[str] = "gatewright predict {model}"
+    renamed: ClassVar[Mapping[str, str]] = {"variables": "target"}
 
     series: str = setting("airline", "the series, by name or path, where --data names none")
     history: int = setting(36, "steps to read", least=1)
@@ -81,12 +82,6 @@ class Forecasting(Recipe, SeriesColumns):
             **super().described(),
             "forecasts": {"history": self.history, "horizon": self.horizon, "kind": self.kind},
         }
-
-    @classmethod
-    def restored(cls, settings: Mapping[str, Any]) -> Self:
-        """The recipe with settings that were kept; `target` was called `variables` once."""
-        renamed = {"variables": "target"}
-        return super().restored({renamed.get(name, name): value for name, value in settings.items()})
 
     def data(self, source: object) -> ForecastData:
         """Windows of the three parts; those of ETTh1 and ETTh2 are cut as in the papers."""

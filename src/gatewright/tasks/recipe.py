@@ -127,6 +127,7 @@ class Recipe(ABC):
     expected: ClassVar[Mapping[str, Expected]] = {}  # by preset; "" for the settings as they are
     presets: ClassVar[Mapping[str, str]] = {}  # named settings, as they are written after --set, with spaces between
     earlier: ClassVar[Mapping[str, Any]] = {}  # what a file of an earlier version means where it lacks a setting
+    renamed: ClassVar[Mapping[str, str]] = {}  # names that settings had in earlier versions, and those of today
     quick: ClassVar[str] = ""  # what --quick sets: the whole way, in a few seconds
     search: ClassVar[str] = "rate=log:1e-4..1e-1 hidden=32,64,128,256 dropout=0..0.5"  # what `tune` tries
     next_command: ClassVar[str] = "gatewright evaluate {model}"  # what to try with a trained model; {data} is its data
@@ -332,7 +333,8 @@ class Recipe(ABC):
     @classmethod
     def reopened(cls, settings: Mapping[str, Any]) -> Self:
         """The recipe with all settings of a file, which an earlier version may have written."""
-        return cls.restored({**cls.earlier, **settings})
+        named = {cls.renamed.get(name, name): value for name, value in settings.items()}
+        return cls.restored({**cls.earlier, **named})
 
     def settings(self) -> dict[str, Any]:
         """Every setting, ready for JSON."""

@@ -1,13 +1,15 @@
 """The settings of a recipe: declared as fields of a frozen dataclass, set from text, and checked."""
 
+import csv
 import dataclasses
+import io
 import math
 import types
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from gatewright.errors import OptionError
 
@@ -35,10 +37,25 @@ def setting(
 ) -> Any:
     """A field of a recipe, with a line that says what it is, the range that it may have, and one of `GROUPS`.
 
+    A text of the group "columns" may also be given as a list of names, which `written_names` puts into one text.
+
     A recipe that only has another default writes `hidden: int = 16`: line, range and group stay.
     """
     facts = {"about": about, "least": least, "below": below, "group": group}
     return dataclasses.field(default=default, metadata=facts)
+
+
+def written_names(names: Iterable[object]) -> str:
+    """`("sales", "net, gross")` as `sales,"net, gross"`: one text, as the fields of a line of CSV."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    return line.getvalue()
+
+
+def listed_names(text: str) -> tuple[str, ...]:
+    """`sales, "net, gross"` as ("sales", "net, gross"): a name that holds a comma itself is in double quotes."""
+    rows = csv.reader(text.splitlines(keepends=True), skipinitialspace=True)
+    return tuple(name.strip() for row in rows for name in row if name.strip())
 
 
 of_columns = partial(setting, group="columns")
@@ -86,15 +103,32 @@ def from_plain(recipe: type[Settings], values: Mapping[str, Any]) -> Settings:
     """The recipe with those settings, as JSON keeps them; every value is checked."""
     _check_known(recipe, values)
     kinds = get_type_hints(recipe)
+    values = {key: _as_names(value) if _is_of_columns(recipe, kinds, key) else value for key, value in values.items()}
     for key, value in values.items():
         _check_kind(kinds[key], value, key)
         _check_range(_facts(recipe, key), value, key)
     return recipe(**values)
 
 
+def _is_of_columns(recipe: type[Any], kinds: Mapping[str, Any], key: str) -> bool:
+    return kinds[key] is str and _facts(recipe, key)["group"] == "columns"
+
+
+def _as_names(value: object) -> object:
+    """Names of columns as one text; in a DataFrame, names may be whole numbers."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        return value
+    names = tuple(cast("Iterable[object]", value))
+    return written_names(names) if all(isinstance(name, str | int) for name in names) else names
+
+
 def _check_known(recipe: type[Any], keys: Iterable[str]) -> None:
     known = [field.name for field in dataclasses.fields(recipe)]
     for key in keys:
+        if key in (renamed := getattr(recipe, "renamed", {})):
+            raise OptionError(f"recipe {recipe.name!r} has no setting {key!r}", do=f"it is called {renamed[key]!r} now")
         if key not in known:
             near = get_close_matches(key, known, n=3)
             raise OptionError(

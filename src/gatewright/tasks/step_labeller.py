@@ -8,7 +8,8 @@ from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.sources import source_name
 from gatewright.tasks.data.step_sources import channel_names, recordings_in_memory, step_tables_of
-from gatewright.tasks.data.step_tables import StepRoles, recordings_of, sentences_of, step_roles
+from gatewright.tasks.data.step_tables import recordings_of, sentences_of, step_roles
+from gatewright.tasks.data.table_roles import Roles
 from gatewright.tasks.data.tag_schemes import Scheme
 from gatewright.tasks.data.tagged_sentences import (
     TagColumns,
@@ -83,7 +84,7 @@ class StepLabeller(BidirectionalRecipe, StepColumns):
         source = self.tagged if source is None else source
         recordings = recordings_in_memory(source) if self.inputs != "tokens" else None
         if recordings is not None:
-            roles = StepRoles("", "", "", (), channel_names(recordings))
+            roles = Roles(channels=channel_names(recordings))
             return channel_data(self, source, {"train": recordings}, roles)
         tables = step_tables_of(source, self)
         share, seed = self.held_out, self.seed
@@ -93,7 +94,7 @@ class StepLabeller(BidirectionalRecipe, StepColumns):
         roles = step_roles(tables["train"], self)
         if roles.text:
             sentences = {part: tagged(*sentences_of(table, roles)[:2]) for part, table in tables.items()}
-            columns = TagColumns(roles.text, roles.label, roles.remark)
+            columns = TagColumns(roles.text[0], roles.label, roles.remark)
             return token_data(self, source, with_held_out(sentences, share, share, seed), columns)
         remarks = tables["train"].remarks
         parts = {part: recordings_of(table, roles, self) for part, table in tables.items()}

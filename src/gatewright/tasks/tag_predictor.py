@@ -11,7 +11,8 @@ from gatewright.errors import DataError
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.sources import source_name
 from gatewright.tasks.data.step_sources import channel_names, recordings_in_memory, step_tables_of
-from gatewright.tasks.data.step_tables import Recording, StepRoles, recordings_of, sentences_of, step_roles
+from gatewright.tasks.data.step_tables import Recording, recordings_of, sentences_of, step_roles
+from gatewright.tasks.data.table_roles import Roles
 from gatewright.tasks.data.tag_schemes import Transitions, best_paths, entities_of
 from gatewright.tasks.data.token_features import FeatureVocabulary
 from gatewright.tasks.data.tokens import named_tokenising
@@ -140,7 +141,7 @@ class ChannelPredictor(Predictor):
         columns["probability"] = np.exp(np.concatenate([one.max(-1) for one in scores])).tolist()
         return pd.DataFrame(columns)
 
-    def _recordings(self, source: object) -> tuple[list[Recording], StepRoles]:
+    def _recordings(self, source: object) -> tuple[list[Recording], Roles]:
         """The recordings of a source, with the channels that the model reads, and the columns of its table."""
         recipe: Any = self.model.recipe
         channels = self.model.sizes.variables or ()
@@ -152,7 +153,7 @@ class ChannelPredictor(Predictor):
                     expected=f"{len(channels)}: {', '.join(channels)}",
                     got=str(len(names)),
                 )
-            return recordings, StepRoles("", "", "recording" if len(recordings) > 1 else "", (), names)
+            return recordings, Roles(id="recording" if len(recordings) > 1 else "", channels=names)
         tables = step_tables_of(source, recipe, needed=())
         if tables is None or len(tables) > 1:
             raise DataError(

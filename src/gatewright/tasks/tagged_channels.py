@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.data import Parts, Ragged, RaggedBatches, Scaling, held_out
 from gatewright.tasks.data.sources import source_name
-from gatewright.tasks.data.step_tables import Recording, StepRoles
+from gatewright.tasks.data.step_tables import Recording
+from gatewright.tasks.data.table_roles import Roles
 from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.recipe import Data, Sizes
 from gatewright.tasks.tags import Tags
@@ -61,7 +62,7 @@ def channel_data(
     recipe: "StepLabeller",
     source: object,
     parts: Mapping[str, Sequence[Recording]],
-    roles: StepRoles,
+    roles: Roles,
     remarks: Sequence[str] = (),
 ) -> Data:
     """The recordings of each part as batches, with all settings that the data decides; parts that lack are held out."""

@@ -333,8 +333,8 @@ def asked(path: Path, reading: SeriesReading) -> tuple[str, str]:
 def test_columns_without_a_role_are_asked_for(tmp_path: Path) -> None:
     path = put(tmp_path / "long.csv", "trial,t,x,y,activity\n" + LONG)
     assert asked(path, SeriesReading()) == (
-        f"{path} does not show which column is the id and which the label of a series",
-        "name the columns: add --set id=trial --set time=t --set label=activity",
+        f"{path} does not show which column is the id and which the label",
+        "name the columns: add --set id=trial label=activity",
     )
     assert load_labelled_series(path, reading=SeriesReading(id="trial", time="t", label="activity")).key == "id"
     notes = "".join(f"{line},c {place}\n" for place, line in enumerate(LONG.splitlines()))

@@ -102,8 +102,8 @@ def test_what_is_ambiguous_is_asked_for_with_the_command(tmp_path: Path) -> None
     frame = pd.DataFrame({"review": TEXTS, "mood": MOODS, "kind": KINDS})
     frame.to_csv(tmp_path / "texts.csv", index=False)
     assert refusal(tmp_path / "texts.csv") == (
-        f"{tmp_path / 'texts.csv'} does not show which are the columns of the texts and of the labels\n"
-        "  got: review, mood, kind\n  do: name them: add --set text=review --set label=mood"
+        f"{tmp_path / 'texts.csv'} does not show which column is the label\n"
+        "  got: review, mood, kind\n  do: name the columns: add --set text=review label=mood"
     )
     assert pairs(load(tmp_path / "texts.csv", label="mood")) == EXPECTED
     assert pairs(load(tmp_path / "texts.csv", label="kind")) == dict(zip(TEXTS, KINDS, strict=True))

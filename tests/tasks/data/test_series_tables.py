@@ -239,7 +239,7 @@ def test_many_series_in_one_table_are_told_apart_by_id(tmp_path: Path) -> None:
     assert refusal(path) == (
         "long.csv: times come more than once, so that the table may hold several series\n"
         "  got: '2020-01-01' in several rows of 'date'\n"
-        "  do: name the column that tells them apart: add --set id=store --set time=date --set target=sales,promo"
+        "  do: name the column that tells them apart: add --set id=store time=date target=sales,promo"
     )
     read = load_series(path, SeriesColumns(id="store", time="date", target="sales", covariates="promo"))
     assert (

@@ -130,7 +130,7 @@ def test_a_table_names_files_labels_parts_and_speakers(tmp_path: Path) -> None:
     rows = ("wav/a.wav,yes,ann,train", "wav/b.wav,no,ann,train", "wav/c.wav,yes,bob,test", "wav/d.wav,no,cem,test")
     path = table(tmp_path, "filename,class,speaker,split", *rows)
     source = sound_source(path, SoundColumns(id="speaker"))
-    assert source.remarks == ("file: filename, label: class, id: speaker, part: split",)
+    assert source.remarks == ("file: filename, id: speaker, label: class, part: split",)
     assert source.groups == ("ann", "ann", "bob", "cem")
     assert labels_of(source, "test") == ["yes/c.wav", "no/d.wav"]
     assert sound_source(tmp_path, SoundColumns(id="speaker")).labels == source.labels  # the only table of a folder
@@ -141,9 +141,9 @@ def test_a_table_names_files_labels_parts_and_speakers(tmp_path: Path) -> None:
 def test_a_table_that_is_not_clear_is_asked_about(tmp_path: Path) -> None:
     written(tmp_path / "a.wav")
     path = table(tmp_path, "file,animal,place", "a.wav,cat,here")
-    with pytest.raises(DataError, match="not clear which column holds the labels") as raised:
+    with pytest.raises(DataError, match="sounds.csv does not show which column is the label") as raised:
         sound_source(path, PLAIN)
-    assert raised.value.shell == "name it, as in --set label=animal"
+    assert raised.value.shell == "name the columns: add --set file=file label=animal"
     path = table(tmp_path, "file,label", "a.wav,cat", "b.wav,dog")
     with pytest.raises(DataError, match=r"sounds.csv, line 3, 'file': there is no such file"):
         sound_source(path, PLAIN)

@@ -117,7 +117,7 @@ def test_a_table_of_tokens(tmp_path: Path) -> None:
         (
             "x,y\n1,2\n3,4\n",
             (
-                "{path} does not show which column is the label of each row\n"
+                "{path} does not show which column is the label\n"
                 "  expected: a row for each step: numbers and a label, as in time,x,y,label; or a token and a label\n"
                 "  got: x, y\n"
                 "  do: name the columns: add --set label=y"
@@ -126,7 +126,7 @@ def test_a_table_of_tokens(tmp_path: Path) -> None:
         (
             "x,place,label\n1,here,a\n3,there,b\n",
             (
-                "{path} has columns that are no numbers: place\n"
+                "{path}: these columns are no numbers: place\n"
                 "  expected: a row for each step: numbers and a label, as in time,x,y,label; or a token and a label\n"
                 "  got: x, place, label\n"
                 "  do: name the columns: add --set ignore=place"

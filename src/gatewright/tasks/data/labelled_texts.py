@@ -20,6 +20,7 @@ from gatewright.tasks.data.tables import Table, open_table
 from gatewright.tasks.data.text_roles import text_roles
 from gatewright.tasks.data.vocabulary import UNKNOWN
 from gatewright.tasks.data.words import Tokeniser, WordVocabulary
+from gatewright.tasks.settings import written_names
 
 _TABLE = r"\.(csv|tsv|txt|jsonl|ndjson|parquet|pq)(\.gz)?"
 _MOST_CLASSES = 1000
@@ -165,8 +166,8 @@ def text_table(source: object, columns: TextColumns) -> Table:
 def _of_table(table: Table, columns: TextColumns, usual: Mapping[str, str] | None) -> _TextPart:
     roles = text_roles(table, columns, usual=usual)
     texts, labels = _joined(table, roles.text), [label.strip() for label in table.texts(roles.label)]
-    remarks = (*table.remarks, *filter(None, (roles.remark,)))
-    return _TextPart(texts, labels, table.place, remarks, {"text": ",".join(roles.text), "label": roles.label})
+    remarks = (*table.remarks, roles.remark)
+    return _TextPart(texts, labels, table.place, remarks, {"text": written_names(roles.text), "label": roles.label})
 
 
 def _joined(table: Table, columns: Sequence[str]) -> list[str]:

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.columns import SeriesColumns
+from gatewright.tasks.data.series_roles import series_roles
 from gatewright.tasks.data.sources import files_of, one_of
 from gatewright.tasks.data.table_files import is_frame
 from gatewright.tasks.data.table_numbers import filled
 from gatewright.tasks.data.table_order import OrderedRows, in_order_of_time
-from gatewright.tasks.data.table_roles import SeriesRoles, series_roles
+from gatewright.tasks.data.table_roles import Roles
 from gatewright.tasks.data.tables import Table, open_table
 from gatewright.tasks.data.time_axis import TimeAxis
 
@@ -69,7 +70,7 @@ class SeriesCollection:
 
     @classmethod
     def of(cls, table: Table, columns: SeriesColumns) -> Self:
-        """Those of a table, by its roles: see `table_roles.series_roles`."""
+        """Those of a table, by its roles: see `series_roles.series_roles`."""
         roles = series_roles(table, columns)
         groups = table.groups(roles.id)
         taken = [(group.id, table.take(group.rows)) for group in groups]
@@ -113,13 +114,13 @@ def read_series(source: object, columns: SeriesColumns | None = None) -> Series:
     return SeriesCollection.of(series_table(source, columns), columns).single()
 
 
-def _ordered(table: Table, roles: SeriesRoles, *, fill: bool) -> OrderedRows:
+def _ordered(table: Table, roles: Roles, *, fill: bool) -> OrderedRows:
     if roles.time:
         return in_order_of_time(table, roles.time, fill=fill)
     return OrderedRows(np.arange(len(table)), TimeAxis(np.arange(len(table), dtype=np.float64)))
 
 
-def _series(table: Table, roles: SeriesRoles, missing: str, id: str, ordered: OrderedRows) -> Series:
+def _series(table: Table, roles: Roles, missing: str, id: str, ordered: OrderedRows) -> Series:
     covariates = _values(table, roles.covariates, ordered, missing)
     raw = _values(table, roles.target, ordered, "keep")
     steps = _known_steps(raw) if roles.covariates else len(raw)
@@ -162,7 +163,7 @@ def _told_of_filled(
     return f"missing={missing}: {times} times and {values} values are filled in"
 
 
-def _told_of(roles: SeriesRoles, several: tuple[Series, ...]) -> str:
+def _told_of(roles: Roles, several: tuple[Series, ...]) -> str:
     """As in "time: Date (daily), forecast: sales"."""
     first = several[0]
     parts = [f"time: {first.times.described}" if first.times else "time: none, the rows are in order"]
@@ -173,6 +174,6 @@ def _told_of(roles: SeriesRoles, several: tuple[Series, ...]) -> str:
         ahead = min(len(series.covariates) - len(series) for series in several)
         more = f" ({ahead} steps ahead)" if ahead else ""
         parts.append(f"known beforehand: {', '.join(roles.covariates)}{more}")
-    if roles.ignored:
-        parts.append(f"left out: {', '.join(roles.ignored)}")
+    if roles.ignore:
+        parts.append(f"left out: {', '.join(roles.ignore)}")
     return ", ".join(parts)

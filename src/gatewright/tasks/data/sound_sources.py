@@ -15,6 +15,7 @@ from gatewright.tasks.data.sound_files import SUFFIXES, Sound, mono, read_sound,
 from gatewright.tasks.data.sources import IN_MEMORY, source_name
 from gatewright.tasks.data.table_files import is_frame
 from gatewright.tasks.data.table_header import LABEL_NAMES
+from gatewright.tasks.data.table_roles import Role, Roles, TableKind, all_columns, infer_roles
 from gatewright.tasks.data.tables import Table, open_table
 
 FORMS = (
@@ -34,6 +35,22 @@ _PARTS = {
     "testing": "test",
 }
 _LISTS = {"validation_list.txt": "validation", "testing_list.txt": "test"}
+
+
+def _of_sound_files(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
+    return [
+        column for column in columns if all(Path(text).suffix.lower() in SUFFIXES for text in table.texts(column)[:100])
+    ]
+
+
+def _of_parts(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
+    return [column for column in columns if {text.lower() for text in table.texts(column)} <= set(_PARTS)]
+
+
+_FILE = Role("file", _FILE_NAMES, fits=_of_sound_files, candidates=all_columns)
+_LABEL = Role("label", LABEL_NAMES, candidates=all_columns)
+_LABELLED = TableKind((_FILE, Role("id"), Role("part", _PART_NAMES, fits=_of_parts), _LABEL), ("file", "label"))
+_UNLABELLED = TableKind((_FILE,), ("file",))
 _TABLES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet", ".pq")
 
 
@@ -181,10 +198,8 @@ def _all_in(path: Path, columns: SoundColumns) -> SoundSource:
 
 
 def _of_table(table: Table, folder: Path, columns: SoundColumns, *, labelled: bool) -> SoundSource:
-    for setting in ("file", "label", "id", "part"):
-        name = getattr(columns, setting)
-        table.require([name] if name and (labelled or setting == "file") else [], setting)
-    file = columns.file or _file_column(table)
+    roles = infer_roles(table, columns, _LABELLED if labelled else _UNLABELLED)
+    file, label = roles.file, roles.label
     files = [folder / text for text in table.texts(file)]
     absent = next((place for place, one in enumerate(files) if not one.is_file()), None)
     if absent is not None:
@@ -196,48 +211,13 @@ def _of_table(table: Table, folder: Path, columns: SoundColumns, *, labelled: bo
     keys = tuple(table.texts(file))
     if not labelled:
         return SoundSource(table.name, files, "file", keys)
-    part = columns.part or _part_column(table)
-    label = columns.label or _label_column(table, {file, columns.id, part})
     labels = table.texts(label)
     missing = next((place for place, text in enumerate(labels) if not text), None)
     if missing is not None:
         raise DataError(f"{table.where(missing, label)}: the label is missing", do="fill it in, or leave out the row")
-    groups = tuple(table.texts(columns.id)) if columns.id else None
-    roles = {"file": file, "label": label, "id": columns.id, "part": part}
-    remark = ", ".join(f"{role}: {column}" for role, column in roles.items() if column)
-    parts = _parts(table, part) if part else None
-    return SoundSource(table.name, files, "file", keys, tuple(labels), groups, parts, (remark,))
-
-
-def _file_column(table: Table) -> str:
-    suffixed = [
-        column
-        for column in table.columns
-        if all(Path(text).suffix.lower() in SUFFIXES for text in table.texts(column)[:100])
-    ]
-    known = [column for column in suffixed if column.lower() in _FILE_NAMES] or suffixed
-    return known[0] if len(known) == 1 else _ask(table, "file", "the paths of sound files", table.columns)
-
-
-def _part_column(table: Table) -> str:
-    known = [column for column in table.columns if column.lower() in _PART_NAMES]
-    return known[0] if len(known) == 1 and {text.lower() for text in table.texts(known[0])} <= set(_PARTS) else ""
-
-
-def _label_column(table: Table, taken: set[str]) -> str:
-    left = [column for column in table.columns if column not in taken]
-    known = [column for column in left if column.lower() in LABEL_NAMES] or left
-    return known[0] if len(known) == 1 else _ask(table, "label", "the labels", left)
-
-
-def _ask(table: Table, setting: str, meaning: str, candidates: Sequence[str]) -> str:
-    example = candidates[0] if candidates else "COLUMN"
-    raise DataError(
-        f"{table.name}: it is not clear which column holds {meaning}",
-        got="the columns " + ", ".join(table.columns),
-        do=f"name it, as in {setting}={example!r}",
-        shell=f"name it, as in --set {setting}={example}",
-    )
+    groups = tuple(table.texts(roles.id)) if roles.id else None
+    parts = _parts(table, roles.part) if roles.part else None
+    return SoundSource(table.name, files, "file", keys, tuple(labels), groups, parts, (roles.remark,))
 
 
 def _parts(table: Table, column: str) -> tuple[str, ...]:

@@ -1,20 +1,18 @@
 """Labelled steps out of tables: a row for each token, or for each moment of a recording of sensors."""
 
-import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.columns import StepColumns, listed
+from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.conll_file import LABEL_NAMES, TOKEN_NAMES
-from gatewright.tasks.data.series_cases import require_channels
 from gatewright.tasks.data.table_header import ID_NAMES, TIME_NAMES
 from gatewright.tasks.data.table_header import LABEL_NAMES as TABLE_LABEL_NAMES
 from gatewright.tasks.data.table_order import in_order_of_time
+from gatewright.tasks.data.table_roles import Role, Roles, TableKind, asks_for, infer_roles
 from gatewright.tasks.data.tables import RowGroup, Table, open_table
 
 _LABELS = {*LABEL_NAMES, *TABLE_LABEL_NAMES, "activity", "state", "event", "phase", "stage", "gesture"} - {"y"}
@@ -22,25 +20,24 @@ _SENTENCES = {"sentence", "sentence #", "sentence_id", "sent_id"}
 _IDS = {*ID_NAMES, *_SENTENCES, "subject", "recording", "session", "trial", "user"}
 
 
-@dataclass(frozen=True)
-class StepRoles:
-    """The columns of labelled steps.
+def _only_words(table: Table, columns: Sequence[str], known: Roles) -> Sequence[str]:
+    """The columns that are no numbers, where steps are rows of channels."""
+    return [] if known.text else [column for column in columns if not table.is_numeric(column)]
 
-    `text` is "" where steps are rows of channels, and `id` is "" where all rows are one recording.
-    """
 
-    text: str
-    label: str
-    id: str
-    time: tuple[str, ...]
-    channels: tuple[str, ...]
+def _last_first(_table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
+    return columns[::-1]
 
-    @property
-    def remark(self) -> str:
-        """What a person is told of the choice."""
-        named = (("id", (self.id,)), ("time", self.time), ("text", (self.text,)), ("channels", self.channels))
-        told = [f"{role}: {', '.join(columns)}" for role, columns in (*named, ("label", (self.label,))) if any(columns)]
-        return ", ".join(told)
+
+_TEXT = Role("text", TOKEN_NAMES)
+_OF_ROWS = (Role("id", _IDS), Role("time", TIME_NAMES))
+_LABEL = Role("label", _LABELS, candidates=_only_words, suggested={"y"}, likely=_last_first)
+_STEPS = TableKind(
+    (_TEXT, *_OF_ROWS, _LABEL),
+    ("label",),
+    has_channels=True,
+    expected="a row for each step: numbers and a label, as in time,x,y,label; or a token and a label",
+)
 
 
 @dataclass(frozen=True)
@@ -62,79 +59,27 @@ def open_steps(source: object, columns: StepColumns) -> Table:
 
 def step_roles(
     table: Table, columns: StepColumns, *, labelled: bool = True, channels: Sequence[str] | None = None
-) -> StepRoles:
+) -> Roles:
     """The roles of a table's columns: those named, those with well-known names, and every other number as a channel.
 
     `channels` are those of a model, of which each has to be there. Raises DataError, with what to add, where there is
     no label or where a column of words has no role.
     """
-    for setting in ("text", "label", "id", "time", "ignore"):
-        named = listed(getattr(columns, setting))
-        table.require(named if labelled or setting != "label" else [], setting)
-    left = [name for name in table.columns if name not in listed(columns.ignore)]
-    label = columns.label or (_named(left, _LABELS, "label") if labelled else "")
-    left = [name for name in left if name not in (label, columns.label)]
-    text = columns.text or ("" if channels is not None else _named(left, TOKEN_NAMES, "text"))
-    left = [name for name in left if name != text]
-    id_column = columns.id or _named(left, _IDS, "id")
-    left = [name for name in left if name != id_column]
-    time = listed(columns.time) or tuple(filter(None, [_named(left, TIME_NAMES, "time")]))
-    left = [name for name in left if name not in time]
-    if text:
-        left = []
-    elif channels is not None:
-        require_channels(table.name, table.columns, channels)
-        left = list(channels)
-    words = [name for name in left if not table.is_numeric(name)]
-    if labelled and not label and len(words) == 1:
-        label, words, left = words[0], [], [name for name in left if name != words[0]]
-    if words or (labelled and not label) or not (left or text):
-        raise _asks(table, label, words, labelled=labelled)
-    if text and not id_column:
-        raise DataError(
+    chosen = (*((_TEXT,) if channels is None else ()), *_OF_ROWS, *((_LABEL,) if labelled else ()))
+    kind = replace(_STEPS, roles=chosen, needed=_STEPS.needed if labelled else ())
+    roles = infer_roles(table, columns, kind, channels)
+    if roles.text and not roles.id:
+        raise asks_for(
+            table,
             f"{table.name} does not show which tokens are a sentence",
+            {"id": [*roles.left(table), "COLUMN"][:1]},
             expected="a column with the same number or name in all rows of a sentence",
-            got=", ".join(table.columns)[:200],
-            do="name it: id='COLUMN'",
-            shell="name it: add --set id=COLUMN",
+            lead="name it",
         )
-    return StepRoles(text, label, id_column, time, tuple(left))
+    return roles
 
 
-def _named(columns: Sequence[str], known: Any, setting: str) -> str:
-    names = [name for name in columns if name.lower() in known]
-    if len(names) > 1:
-        raise DataError(
-            f"several columns may be the {setting} of the steps: {', '.join(names)}",
-            do=f"name it: {setting}={names[0]!r}; leave out others with ignore='...'",
-            shell=f"name it: add --set {shlex.quote(f'{setting}={names[0]}')}; leave out others with --set ignore=...",
-        )
-    return names[0] if names else ""
-
-
-def _asks(table: Table, label: str, words: Sequence[str], *, labelled: bool) -> DataError:
-    needs_label = labelled and not label
-    candidates = words or table.columns[-1:]
-    add = f"label={candidates[-1]}" if needs_label else f"ignore={','.join(words)}"
-    role, _, column = add.partition("=")
-    quoted = shlex.quote(add)
-    problem = (
-        "does not show which column is the label of each row"
-        if needs_label
-        else f"has columns that are no numbers: {', '.join(words)}"
-        if words
-        else "has no channel: no column of numbers is left"
-    )
-    return DataError(
-        f"{table.name} {problem}",
-        expected="a row for each step: numbers and a label, as in time,x,y,label; or a token and a label",
-        got=", ".join(table.columns)[:200],
-        do=f"name the columns: {role}={column!r}",
-        shell=f"name the columns: add --set {quoted}",
-    )
-
-
-def recordings_of(table: Table, roles: StepRoles, columns: StepColumns) -> list[Recording]:
+def recordings_of(table: Table, roles: Roles, columns: StepColumns) -> list[Recording]:
     """The recordings of a table of channels, each in order of time.
 
     Raises DataError for a value that is missing or no number, and for a row without a label.
@@ -143,14 +88,14 @@ def recordings_of(table: Table, roles: StepRoles, columns: StepColumns) -> list[
     return [_recording(table.take(_ordered(table, group, roles)), group.id, roles, columns) for group in groups]
 
 
-def _ordered(table: Table, group: RowGroup, roles: StepRoles) -> NDArray[np.int64]:
+def _ordered(table: Table, group: RowGroup, roles: Roles) -> NDArray[np.int64]:
     if not roles.time:
         return group.rows
     places = in_order_of_time(table.take(group.rows), roles.time, fill=True).rows
     return group.rows[places[places >= 0]]
 
 
-def _recording(rows: Table, id: str, roles: StepRoles, columns: StepColumns) -> Recording:
+def _recording(rows: Table, id: str, roles: Roles, columns: StepColumns) -> Recording:
     values = np.stack([rows.numbers(name, columns.missing) for name in roles.channels], 1).astype(np.float32)
     times = [" ".join(fields) for fields in zip(*map(rows.texts, roles.time), strict=True)] if roles.time else []
     return Recording(id, values, tuple(_labels(rows, roles.label)) if roles.label else (), tuple(times))
@@ -167,14 +112,14 @@ def _labels(rows: Table, label: str) -> list[str]:
     return labels
 
 
-def sentences_of(table: Table, roles: StepRoles) -> tuple[list[list[str]], list[list[str]], list[str]]:
+def sentences_of(table: Table, roles: Roles) -> tuple[list[list[str]], list[list[str]], list[str]]:
     """The tokens, tags (none without labels) and ids of the sentences of a table of tokens.
 
     A row without an id continues the sentence before it. Raises DataError for a row without a token or a label.
     """
-    tokens = table.texts(roles.text)
+    tokens = table.texts(roles.text[0])
     if "" in tokens:
-        raise DataError(f"{table.where(tokens.index(''), roles.text)}: the token is missing")
+        raise DataError(f"{table.where(tokens.index(''), roles.text[0])}: the token is missing")
     tags = _labels(table, roles.label) if roles.label else []
     ids, known = [text.strip() for text in table.texts(roles.id)], ""
     rows: dict[str, list[int]] = {}

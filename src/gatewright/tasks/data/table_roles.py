@@ -1,241 +1,234 @@
-"""Which column of a table of series is what: as settings name them, or inferred where that is safe."""
+"""Which column of a table is what: as settings name it, by well-known names, or by what columns hold.
+
+A recipe declares its `Role`s in a `TableKind`; `infer_roles` gives each its column, `Roles.remark` is the line that
+says so, and `asks_for` is the error with the whole command where it is not clear which column has a role.
+"""
 
 import re
 import shlex
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
-import numpy as np
-
-from gatewright.errors import DataError
-from gatewright.tasks.columns import SeriesColumns, listed
-from gatewright.tasks.data.table_header import ID_NAMES, TIME_NAMES
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data.series_cases import require_channels
 from gatewright.tasks.data.tables import Table
+from gatewright.tasks.settings import listed_names, written_names
 
-_DATE_PARTS = ("year", "month", "day", "hour", "minute")
-_CALENDAR = TIME_NAMES - {"index", "t", "period", "step", "time", "times"} | {"minute", "weekday", "dayofweek"}
-_MOSTLY_ONCE = 0.8  # of a table's rows have a time of their own, where the others are faults
-_STEPS = {"time", "times", "step"}
-_OF_TIME = re.compile(r"(?<![a-z])(date|year|time|timestamp)(?![a-z])")
-_ROW_NAMES = ("index", "row", "rownames", "row_names", "no", "nr", "no.", "nr.", "#", "unnamed: 0")
+_MOST_SHOWN = 20  # columns in a message
 
 
 @dataclass(frozen=True)
-class SeriesRoles:
-    """The columns of series: of times (several as year, month, day), to forecast, known beforehand, and of ids."""
+class Roles:
+    """The columns that have a role; "" and () where none has it. The order is that of the remark."""
 
-    time: tuple[str, ...]
-    target: tuple[str, ...]
-    covariates: tuple[str, ...] = ()
+    file: str = ""
     id: str = ""
-    ignored: tuple[str, ...] = ()
+    time: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
+    label: str = ""
+    part: str = ""
+    ignore: tuple[str, ...] = ()
+
+    def of(self, role: str) -> tuple[str, ...]:
+        """The columns of a role."""
+        columns: str | tuple[str, ...] = getattr(self, role)
+        return columns if isinstance(columns, tuple) else (columns,) if columns else ()
+
+    def given(self, role: str, columns: Sequence[str]) -> "Roles":
+        """The same with those columns in a role."""
+        return replace(self, **{role: tuple(columns) if role in _SEVERAL else columns[0]})
+
+    def left(self, table: Table) -> list[str]:
+        """The columns without a role."""
+        return [column for column in table.columns if not any(column in self.of(role) for role in _NAMES)]
+
+    @property
+    def remark(self) -> str:
+        """What a person is told of the choice, as in "text: review, label: class"."""
+        return ", ".join(f"{role}: {', '.join(self.of(role))}" for role in _NAMES[:-1] if self.of(role))
 
 
-def series_roles(table: Table, settings: SeriesColumns) -> SeriesRoles:
-    """The roles of a table of series.
+_NAMES = tuple(field.name for field in fields(Roles))
+_SEVERAL = {field.name for field in fields(Roles) if field.default == ()}
 
-    The time is a column of dates, of years that is called so, year, month and day together, or of numbers that count
-    the rows. What is left and holds numbers is to be forecast. Where two columns may be the time, one may be an id, or
-    a column of texts has no role, it is a DataError that shows what to add.
-    """
-    named = _named(table, settings)
-    time = named.time or _time(table, named)
-    if not time and not settings.id:
-        time = _labels(table, _left(table, named, time))
-    if not settings.id and time:
-        _check_one_series(table, time, named)
-    left = _left(table, named, time)
-    if named.target:
-        return SeriesRoles(time, named.target, named.covariates, settings.id)
-    ids = [column for column in left if _is_id(table, column)]
-    parts = [column for column in left if time and column not in ids and _is_of_time(table, column)]
-    left = [column for column in left if column not in parts]
-    unused = [column for column in left if column in ids or not table.is_numeric(column)]
-    targets = tuple(column for column in left if column not in unused)
-    rows = [column for column in ids if _counts_rows(table, column)]
-    texts = [column for column in unused if column not in rows]
-    for column in filter(table.is_mostly_numeric, texts):
-        table.numbers(column, "keep")  # raises: it names the first value that is no number
-    if texts or not targets:
-        raise _asks_for_target(table, time, texts, targets)
-    return SeriesRoles(time, targets, named.covariates, settings.id, (*rows, *parts))
+Choice = Callable[[Table, Sequence[str], Roles], Sequence[str]]
+"""Some of the columns that have no role yet, where others have the roles that are known."""
 
 
-def _named(table: Table, settings: SeriesColumns) -> SeriesRoles:
-    named = SeriesRoles(
-        named_columns(table, settings.time),
-        named_columns(table, settings.target),
-        named_columns(table, settings.covariates),
-        settings.id,
-        named_columns(table, settings.ignore),
-    )
-    for role in ("time", "target", "covariates"):
-        table.require(getattr(named, role), role)
-    table.require(named.ignored, "ignore")
-    table.require([settings.id] if settings.id else [], "id")
-    return named
+def all_columns(_table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
+    """All of them."""
+    return columns
 
 
-def _left(table: Table, named: SeriesRoles, time: tuple[str, ...]) -> list[str]:
-    used = {*time, *named.time, *named.target, *named.covariates, *named.ignored, named.id}
-    return [column for column in table.columns if column not in used]
-
-
-def _time(table: Table, named: SeriesRoles) -> tuple[str, ...]:
-    left = _left(table, named, ())
-    lower = {column.lower(): column for column in left}
-    parts = tuple(lower[part] for part in _DATE_PARTS if part in lower and _is_part(table, lower[part]))
-    dated = [column for column in left if _is_dated(table, column) and not _is_part(table, column)]
-    if len(dated) > 1:
-        raise _asks_for_time(table, dated)
-    if dated:
-        return (dated[0],)
-    if parts and parts[0].lower() == "year" and table.dates(parts, named=True) is not None:
-        return parts
-    if len(parts) == 1 and _is_dated(table, parts[0]):
-        return parts
-    counts = [
-        column
-        for column in left
-        if table.is_numeric(column) and (column.lower() in _STEPS or _is_of_time(table, column))
-    ]
-    if len(counts) == 1:
-        return (counts[0],)
-    _check_years(table, [column for column in left if column not in counts])
+def no_columns(_table: Table, _columns: Sequence[str], _known: Roles) -> Sequence[str]:
+    """None of them."""
     return ()
 
 
-def _asks_for_time(table: Table, dated: Sequence[str]) -> DataError:
-    return DataError(
-        f"{table.name}: several columns hold dates",
-        got=", ".join(dated),
-        do="name the one of the steps' times: " + " or ".join(f"time={column!r}" for column in dated[:3]),
-        shell="name the one of the steps' times: add "
-        + " or ".join(f"{set_option('time', column)}" for column in dated[:3])
-        + "; then --set ignore=... leaves others out",
-    )
+@dataclass(frozen=True)
+class Role:
+    """How the column of a role is known where no setting names it.
+
+    It is the only column with one of the well-known `names` that `fits`; of several such columns, or where there is
+    none, the only one of the `candidates`. What a message suggests is `likely` in this order.
+    """
+
+    setting: str
+    names: Collection[str] = ()
+    fits: Choice = all_columns
+    candidates: Choice = no_columns
+    suggested: Collection[str] = ()  # names, or words of names, that are not safe enough to be taken unasked
+    likely: Choice = all_columns
+
+    def called(self, table: Table, known: Roles) -> list[str]:
+        """The fitting columns with a well-known name."""
+        return [column for column in self.fits(table, known.left(table), known) if column.lower() in self.names]
+
+    def by_content(self, table: Table, known: Roles) -> Sequence[str]:
+        """The candidates, among those with a well-known name if there are any."""
+        return self.candidates(table, self.called(table, known) or self.fits(table, known.left(table), known), known)
+
+    def suggestion(self, table: Table, known: Roles) -> str:
+        """The column that a message names; COLUMN where none is left."""
+        left = known.left(table)
+        words = {*self.names, *self.suggested}
+        named = [column for column in left if words & {column.lower(), *re.split(r"[^a-z]+", column.lower())}]
+        fitting = self.fits(table, left, known)
+        first = [column for column in named if column in fitting]
+        return next(iter((*first, *self.by_content(table, known), *named, *self.likely(table, left, known))), "COLUMN")
 
 
-def _is_part(table: Table, column: str) -> bool:
-    """Whether a column holds a part of dates: the number of a year, month or day."""
-    return column.lower() in _DATE_PARTS and table.is_numeric(column)
+@dataclass(frozen=True)
+class TableKind:
+    """The roles that the columns of a recipe's tables have, and which of them are needed.
+
+    With `has_channels` all other columns are channels, which hold numbers. `expected` is what a message says of such
+    tables.
+    """
+
+    roles: tuple[Role, ...]
+    needed: tuple[str, ...]
+    has_channels: bool = False
+    expected: str | None = None
 
 
-def _is_dated(table: Table, column: str) -> bool:
-    named = column.lower() in _CALENDAR | _STEPS
-    parsed = table.dates((column,), named=named)
-    return parsed is not None and (named or not table.is_numeric(column) or parsed.form != "%Y")
+def infer_roles(table: Table, settings: Any, kind: TableKind, channels: Sequence[str] | None = None) -> Roles:
+    """The columns of each role; `channels` are those that a model reads, which all have to be there.
 
-
-def _check_years(table: Table, columns: Sequence[str]) -> None:
-    for column in columns:
-        if not table.is_numeric(column):
-            continue
-        values = table.numbers(column, "keep")
-        steps = np.diff(values)
-        rising = len(steps) > 2 and bool((np.abs(steps) == 1).all() and (steps == steps[0]).all())
-        if rising and values.min() >= 1000 and values.max() <= 2200:
-            others = ",".join(other for other in columns if other != column)
-            raise DataError(
-                f"{table.name}, {column!r}: these may be years",
-                do=f"say what they are: time={column!r}, or target='...' with the columns to forecast",
-                shell=f"add {set_option('time', column)}, or {set_option('target', others or column)}",
-            )
-
-
-def _labels(table: Table, left: Sequence[str]) -> tuple[str, ...]:
-    """The first column, where it names the steps in texts that are no dates, each its own."""
-    column = table.columns[0]
-    if column not in left or table.is_numeric(column):
-        return ()
-    texts = table.texts(column)
-    return (column,) if len(set(texts)) == len(texts) else ()
-
-
-def _is_id(table: Table, column: str) -> bool:
-    name = column.lower()
-    if name in ID_NAMES or name.endswith(("_id", " id")):
-        return True
-    unnamed = not table.has_header and column == table.columns[0] and min(len(table.columns) - 1, len(table) - 2) > 0
-    return (name in _ROW_NAMES or unnamed) and _counts_rows(table, column)
-
-
-def _is_of_time(table: Table, column: str) -> bool:
-    """Whether a column is called as a part of dates, or has a word of time in its name and rises."""
-    name = column.lower()
-    if name in _CALENDAR:
-        return True
-    if not (name in TIME_NAMES or _OF_TIME.search(name)) or not table.is_numeric(column):
-        return False
-    return bool((np.diff(table.numbers(column, "keep")) > 0).all())
-
-
-def _counts_rows(table: Table, column: str) -> bool:
-    if not table.is_numeric(column):
-        return False
-    values = table.numbers(column, "keep")
-    return len(values) > 1 and bool((np.diff(values) == 1).all())
-
-
-def _check_one_series(table: Table, time: tuple[str, ...], named: SeriesRoles) -> None:
-    """Refuse a table in which another column tells rows of the same time apart."""
-    counts = Counter(zip(*map(table.texts, time), strict=True))
-    (twice, most), *_ = counts.most_common(1)
-    if most == 1 or len(counts) > _MOSTLY_ONCE * len(table):
-        return  # rows that come twice among many are a fault, told with their lines where rows are put in order
-    left = [column for column in table.columns if column not in time and column not in named.ignored]
-    clock = next(
-        (column for column in left if column.lower() in _CALENDAR | _STEPS and _tells_apart(table, time, column)), ""
-    )
-    if clock:
-        times = ",".join((*time, clock))
+    `settings` has the names of columns as fields. Well-known names go before what columns hold, so that a column that
+    is called id is no candidate for the labels. Raises OptionError for a column that there is not or that is named
+    twice, and DataError, with what to add, where a role that is needed is not clear.
+    """
+    named = known = named_roles(table, settings, [role.setting for role in kind.roles], ignores="label" in kind.needed)
+    if channels is not None:
+        require_channels(table.name, table.columns, channels)
+        known = replace(known, channels=tuple(channels))
+    for choice in (Role.called, Role.by_content, Role.by_content):  # twice: what is left for one depends on the others
+        for role in kind.roles:
+            if not known.of(role.setting) and len(columns := choice(role, table, known)) == 1:
+                known = known.given(role.setting, columns)
+    _check_clear(table, kind, named, known)
+    if not kind.has_channels or known.text or known.channels:
+        return known
+    for column in filter(table.is_mostly_numeric, left := known.left(table)):
+        table.numbers(column, "keep")  # raises: it names the first value that is no number
+    if words := [column for column in left if not table.is_numeric(column)]:
+        problem = f"{table.name}: these columns are no numbers: {', '.join(words)}"
+        raise asks_for(table, problem, {"ignore": (*known.ignore, *words)}, expected=kind.expected)
+    if not left:
         raise DataError(
-            f"{table.name}: times come more than once, and {clock!r} may hold the time of day",
-            got=f"{' '.join(twice)!r} in several rows of {','.join(time)!r}",
-            do=f"name both columns: time={times!r}",
-            shell=f"name both columns: add {set_option('time', times)}",
+            f"{table.name} has no channel: no column of numbers is left",
+            expected=kind.expected,
+            got=shown_columns(table.columns),
         )
-    first = [column for column in left if _is_id(table, column)]
-    ids = [column for column in dict.fromkeys((*first, *left)) if _tells_apart(table, time, column)]
-    if ids:
-        raise _asks_for_id(table, time, ids[0], " ".join(twice), named)
+    return replace(known, channels=tuple(left))
 
 
-def _asks_for_id(table: Table, time: tuple[str, ...], id: str, twice: str, named: SeriesRoles) -> DataError:
-    left = [column for column in _left(table, named, time) if column != id and table.is_numeric(column)]
-    times, target = ",".join(time), ",".join(named.target or left) or "COLUMN"
-    return DataError(
-        f"{table.name}: times come more than once, so that the table may hold several series",
-        got=f"{twice!r} in several rows of {times!r}",
-        do=f"name the column that tells them apart: id={id!r}, time={times!r}, target={target!r}",
-        shell="name the column that tells them apart: add "
-        f"{set_option('id', id)} {set_option('time', times)} {set_option('target', target)}",
-    )
+def _check_clear(table: Table, kind: TableKind, named: Roles, known: Roles) -> None:
+    """Refuse a table in which a needed role is nobody's, or several columns have a well-known name for a role."""
+    unclear = [
+        role
+        for role in kind.roles
+        if not known.of(role.setting) and (role.setting in kind.needed or role.called(table, known))
+    ]
+    if not unclear:
+        return
+    whole = known
+    for role in unclear:
+        whole = whole.given(role.setting, [role.suggestion(table, whole)])
+    add = {
+        role.setting: whole.of(role.setting) for role in kind.roles if role in unclear or role.setting in kind.needed
+    }
+    if kind.has_channels and not whole.text and not whole.channels:
+        words = [column for column in whole.left(table) if not table.is_mostly_numeric(column)]
+        add |= {"ignore": (*known.ignore, *words)} if words else {}
+    several = {role.setting: role.called(table, known) for role in unclear}
+    told = [f"{role} ({' or '.join(columns)})" if len(columns) > 1 else role for role, columns in several.items()]
+    problem = f"{table.name} does not show which column is the {' and which the '.join(told)}"
+    raise asks_for(table, problem, add, expected=kind.expected)
 
 
-def _tells_apart(table: Table, time: tuple[str, ...], column: str) -> bool:
-    keys = list(zip(*map(table.texts, (*time, column)), strict=True))
-    return len(set(keys)) == len(keys) and len(set(table.texts(column))) * 2 <= len(keys)
+def named_roles(table: Table, settings: Any, wanted: Collection[str], *, ignores: bool = True) -> Roles:
+    """The roles that settings name.
 
-
-def _asks_for_target(table: Table, time: tuple[str, ...], unused: Sequence[str], targets: Sequence[str]) -> DataError:
-    numeric = ",".join(targets) or "COLUMN"
-    return DataError(
-        f"{table.name}: these columns are neither times nor numbers: {', '.join(unused)}"
-        if unused
-        else f"{table.name} has no column of numbers to forecast",
-        got=", ".join(table.columns)[:200],
-        do=f"name what to forecast: target={numeric!r}",
-        shell=f"name what to forecast: add {set_option('target', numeric)}",
-    )
-
-
-def set_option(setting: str, value: str) -> str:
-    """`--set 'time=Order Date'`, as it is written in a shell."""
-    return f"--set {shlex.quote(f'{setting}={value}')}"
+    Raises OptionError for a column of a wanted role that there is not, and for one that has two roles.
+    """
+    roles = Roles()
+    for role in _NAMES:
+        columns = named_columns(table, getattr(settings, role, ""))
+        if role in wanted or (role == "ignore" and ignores):
+            table.require(columns, role)
+        elif not all(column in table.columns for column in columns):
+            continue
+        twice = next((column for column in columns if column not in roles.left(table)), None)
+        if twice is not None:
+            other = next(name for name in _NAMES if twice in roles.of(name))
+            raise OptionError(
+                f"{table.name}, {twice!r}: the column has two roles, {other} and {role}", do="name it in one setting"
+            )
+        roles = roles.given(role, columns) if columns else roles
+    return roles
 
 
 def named_columns(table: Table, text: str) -> tuple[str, ...]:
-    """The columns that a setting names; a name may hold a comma itself."""
-    return (text,) if text in table.columns else listed(text)
+    """The columns that a setting names; a single name may hold a comma itself."""
+    return (text,) if text in table.columns else listed_names(text)
+
+
+def asks_for(
+    table: Table,
+    problem: str,
+    roles: Mapping[str, Sequence[str]],
+    *,
+    expected: str | None = None,
+    got: str | None = None,
+    lead: str = "name the columns",
+) -> DataError:
+    """The error that says which columns to name, in Python and as the whole option of a command."""
+    return DataError(
+        problem,
+        expected=expected,
+        got=got or shown_columns(table.columns),
+        do=f"{lead}: " + ", ".join(python_setting(role, columns) for role, columns in roles.items()),
+        shell=f"{lead}: add {set_options(roles)}",
+    )
+
+
+def python_setting(role: str, columns: Sequence[str]) -> str:
+    """`target='sales'`, or `target=['sales', 'price']`."""
+    return f"{role}={columns[0]!r}" if len(columns) == 1 else f"{role}={list(columns)!r}"
+
+
+def set_options(roles: Mapping[str, Sequence[str]]) -> str:
+    """`--set 'time=Order Date' target=sales,price`, as it is written in a shell."""
+    return "--set " + " ".join(shlex.quote(f"{role}={written_names(columns)}") for role, columns in roles.items())
+
+
+def shown_columns(columns: Sequence[str]) -> str:
+    """The names of columns for a message, the first of many."""
+    more = f", and {len(columns) - _MOST_SHOWN} more" if len(columns) > _MOST_SHOWN else ""
+    return ", ".join(columns[:_MOST_SHOWN]) + more

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -89,14 +90,17 @@ class Table:
         return int(self.places[row if self.rows is None else self.rows[row]])
 
     def require(self, columns: Sequence[str], setting: str = "") -> None:
-        """Refuse a name that no column has."""
+        """Refuse a name that no column has, and say which one is nearest to it."""
         for column in columns:
             if column not in self.data:
+                lower = {name.lower(): name for name in self.columns}
+                near = [lower[name] for name in get_close_matches(column.lower(), lower, n=1)]
+                do = f"did you mean {near[0]!r}?" if near else f"name one of its columns as {setting}"
                 raise OptionError(
                     f"{self.name} has no column {column!r}",
                     expected="one of " + ", ".join(self.columns),
-                    do=f"name one of its columns as {setting}" if setting else None,
-                    shell=f"write --set {setting}=COLUMN with one of these" if setting else None,
+                    do=do if near or setting else None,
+                    shell=f"write --set {setting}=COLUMN with one of these" if setting and not near else None,
                 )
 
     def texts(self, column: str) -> list[str]:
