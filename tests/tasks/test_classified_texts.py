@@ -82,8 +82,8 @@ def test_data_that_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         ClassifiedTexts().data(str(path))
     assert caught.value.in_shell() == (
-        f"{path} does not show which are the columns of the texts and of the labels\n  got: one, two, three\n"
-        "  do: name them: add --set text=COLUMN --set label=one"
+        f"{path} does not show which column is the text and which the label\n  got: one, two, three\n"
+        "  do: name the columns: add --set text=one label=two"
     )
     path.write_text("text,label\nfine,good\ndull,\n")
     with pytest.raises(DataError, match=r"texts.csv, line 3: the label is missing"):
