@@ -122,8 +122,8 @@ def test_steps_at_another_distance_are_refused(run: Run) -> None:
     with pytest.raises(DataError) as caught:
         run.predict(hourly)
     assert str(caught.value) == (
-        "data in memory: the steps are not as far apart as in training\n  expected: a step every 744 hours\n"
-        "  got: a step every 1 hours\n"
+        "data in memory: the steps are not as far apart as in training\n  expected: a step every 744 hours (monthly)\n"
+        "  got: a step every 1 hour (hourly)\n"
         "  do: give data of the frequency of the training data, or accept any with any_scale=True"
     )
     assert run.predict(hourly, any_scale=True)["time"].iloc[0] == pd.Timestamp("2000-01-06 00:00")

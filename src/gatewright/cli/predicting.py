@@ -78,7 +78,7 @@ def _answer(
     if output is not None:
         _write(predictor, answers, output, data)
     else:
-        text = FORMATS[".jsonl" if as_json else ".csv"](answers).decode()
+        text = FORMATS[".jsonl" if as_json else ".csv"](predictor.written(answers)).decode()
         print_text(printable_json(text) if as_json else text, end="")
     if whole and as_json:  # not among the answers, whose lines all have the same entries
         print_line(messages(), printable_json(json.dumps(whole, ensure_ascii=False)))
@@ -148,7 +148,10 @@ def _write(predictor: "Predictor", answers: Any, output: Path, source: str | Non
     from gatewright.tasks.answer_files import FORMATS
 
     suffix = output.suffix.lower()
-    content = FORMATS[suffix](answers) if suffix in FORMATS else predictor.encode(answers, suffix, source)
+    if suffix in FORMATS:
+        content = FORMATS[suffix](answers if suffix == ".parquet" else predictor.written(answers))
+    else:
+        content = predictor.encode(answers, suffix, source)
     write_atomically(output, content)
     print_line(messages(), f"{output}: {len(answers):,} answers")
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from gatewright.tasks.settings import of_columns
 
 MissingValues = Literal["refuse", "forward", "interpolate"]
+Undated = Literal["refuse", "drop"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class TimeColumns(FileSettings):
     ignore: str = of_columns("", "columns to leave out, with commas between")
     missing: MissingValues = of_columns("refuse", "missing values and times: refuse them, or fill them in so")
     dayfirst: Literal["infer", "yes", "no"] = of_columns("infer", "whether 01/02/2020 is the first of February")
+    zone: str = of_columns("", "the time zone of the times, such as Europe/Berlin, where the file does not show it")
+    undated: Undated = of_columns("refuse", "rows whose time is no date, such as a total: refuse them, or drop them")
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class StepColumns(FileSettings):
     ignore: str = of_columns("", "tables: columns to leave out, with commas between")
     missing: MissingValues = of_columns("refuse", "tables: missing values of channels: refuse them, or fill them in so")
     dayfirst: Literal["infer", "yes", "no"] = of_columns("infer", "tables: whether 01/02/2020 is the first of February")
+    zone: str = of_columns("", "tables: the time zone of the times, such as Europe/Berlin")
+    undated: Undated = of_columns("refuse", "tables: rows whose time is no date: refuse them, or drop them")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from gatewright.tasks.class_report import ClassReport
 from gatewright.tasks.data.sources import IN_MEMORY, source_name
 from gatewright.tasks.data.units import check_scales
 from gatewright.tasks.feed import tensor_batch
+from gatewright.tasks.forecast_data import ForecastData
+from gatewright.tasks.forecast_signature import check_times
 from gatewright.tasks.model import Model
 from gatewright.tasks.network import State
 from gatewright.tasks.objectives import Classes, Objective
@@ -75,7 +77,10 @@ def evaluate(model: Model, source: object = None, *, any_scale: bool = False) ->
     data = model.recipe.evaluation(source, model)
     if not any_scale:
         scales = (one.get("variables", {}) for one in (model.signature, data.signature))
-        check_scales(*scales, source=source_name(model.source if source is None else source))
+        name = source_name(model.source if source is None else source)
+        check_scales(*scales, source=name)
+        if isinstance(data, ForecastData) and "series" in model.signature:
+            check_times(model.signature, {track.id: track.times for track in data.tracks}, name)
     return measure_parts(model.network, model.recipe.measured_by(model.sizes), data)
 
 

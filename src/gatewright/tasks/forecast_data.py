@@ -12,6 +12,7 @@ from gatewright.tasks.data import Cuts, ForecastBatches, Scaling, Series, Span, 
 from gatewright.tasks.data.calendar_inputs import calendar_inputs, calendar_names
 from gatewright.tasks.data.linear_forecast import Floats
 from gatewright.tasks.data.time_axis import TimeAxis
+from gatewright.tasks.numbers import counted
 from gatewright.tasks.recipe import Data
 
 MEASURED_ROWS = 256
@@ -58,15 +59,15 @@ class Known:
             name = f" of {series.id!r}" if series.id else ""
             raise DataError(
                 f"the future of the covariates{name} is needed to forecast",
-                expected=f"{', '.join(self.columns)} for {more} steps after the last value",
-                got=f"{len(series.covariates) - len(series)} steps",
+                expected=f"{', '.join(self.columns)} for {counted(more, 'step')} after the last value",
+                got=counted(len(series.covariates) - len(series), "step"),
                 do="give a table whose last rows have the covariates, and no value of what is forecast",
                 shell="give a table whose last rows have the covariates, and no value of what is forecast, with --data",
             )
         length = steps if more or not self.columns else len(series.covariates)
         if self.calendar:
             assert series.times is not None
-            times = np.concatenate([series.times.values, series.times.continued(length - len(series))])
+            times = np.concatenate([series.times.values, series.times.continued(length - len(series)).values])
             parts.append(calendar_inputs(times.astype("datetime64[us]"), self.calendar))
         return np.concatenate(parts, 1) if parts else np.zeros((length, 0))
 

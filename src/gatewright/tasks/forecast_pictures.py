@@ -58,7 +58,7 @@ def _draw(axes: Any, window: "Window", place: int, rows: "DataFrame", middle: st
     past = window.values[-kept:, place]
     dated = window.times is not None and window.times.is_dated and bool(window.times.frequency)
     before: Any = window.times.values[-kept:] if dated and window.times else np.arange(1 - kept, 1)
-    after: Any = np.array(window.times_to_come(steps)) if dated else np.arange(1, steps + 1)
+    after: Any = window.times_to_come(steps).values if dated else np.arange(1, steps + 1)
     axes.plot(before, past, color=_COLOURS["history"], linewidth=1.2, label="history")
     joined = np.concatenate([before[-1:], after])
     low, mid, high = (np.append(past[-1], rows[name].to_numpy()) for name in ("low", middle, "high"))

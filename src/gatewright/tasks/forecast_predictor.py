@@ -9,18 +9,20 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data import IN_MEMORY, Scaling, SeriesCollection, load_series, source_name
+from gatewright.tasks.data.date_forms import spelled_date
 from gatewright.tasks.data.linear_forecast import Floats
 from gatewright.tasks.data.time_axis import TimeAxis
 from gatewright.tasks.data.units import check_scales, variable_scales
 from gatewright.tasks.forecast_data import ForecastData, Known
 from gatewright.tasks.forecast_signature import (
-    check_distance,
+    check_times,
     kept_of,
     known_from,
     named_columns,
     scaling_from,
     times_from,
 )
+from gatewright.tasks.numbers import counted
 from gatewright.tasks.predict import Predictor
 
 if TYPE_CHECKING:
@@ -47,11 +49,9 @@ class Window:
     times: TimeAxis | None = None
     id: str = ""
 
-    def times_to_come(self, steps: int) -> list[Any]:
+    def times_to_come(self, steps: int) -> TimeAxis:
         """Dates at the frequency of the series, numbers at their distance, or how many steps after the last one."""
-        if self.times is None:
-            return list(range(1, steps + 1))
-        return list(self.times.continued(steps))
+        return TimeAxis(np.arange(1, steps + 1)) if self.times is None else self.times.continued(steps)
 
 
 class ForecastPredictor(Predictor):
@@ -79,6 +79,7 @@ class ForecastPredictor(Predictor):
                 "the model was trained by an earlier version, and does not know its columns", do="train it again"
             )
         self._any_scale = False
+        self._form = ""  # of the dates of the latest answers
         self.recipe: Forecasting = model.recipe  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
@@ -96,28 +97,40 @@ class ForecastPredictor(Predictor):
         self._any_scale = bool(options.get("any_scale"))
         return self._rolling(source, horizon) if options.get("rolling") else self._ahead(source, horizon)
 
+    def written(self, answers: "DataFrame") -> "DataFrame":
+        """The latest answers with dates as the data writes them."""
+        dated = [name for name in ("origin", "time") if name in answers.columns] if self._form else []
+        return answers.assign(**{name: [_spelled(time, self._form) for time in answers[name]] for name in dated})
+
     def encode(self, answers: "DataFrame", suffix: str, source: object) -> bytes:
         """A picture of the recent history, the forecast and its interval."""
         from gatewright.tasks.forecast_pictures import draw_forecasts
 
         if "origin" in answers.columns:
             raise OptionError(f"forecasts of the past are a table, not a {suffix} file", do="write a .csv file")
-        return draw_forecasts(self.windows(source), answers, self.middle, self.model.signature, suffix)
+        horizon = int((answers["variable"] == answers["variable"].iloc[0]).sum())
+        return draw_forecasts(self.windows(source, horizon), answers, self.middle, self.model.signature, suffix)
 
-    def windows(self, source: object) -> list[Window]:
-        """The last steps of each series, of the source or of the model's own data."""
+    def windows(self, source: object, horizon: int | None = None) -> list[Window]:
+        """The last steps of each series, of the source or of the model's own data.
+
+        `known` needs to go on for `horizon` steps; those behind them, which these do not depend on, repeat the last.
+        """
+        horizon = horizon or self.recipe.horizon
         if source is None:
-            return [self._recent(one) for one in self.model.signature["series"]]
+            return [self._recent(one, horizon) for one in self.model.signature["series"]]
         read = load_series(source, named_columns(self.recipe, self.model.signature))
         _, known, scalings = kept_of(self.model, read)
         if not self._any_scale:
             given = variable_scales(np.concatenate([one.values for one in read.series]), read.names)
             check_scales(self.model.signature["variables"], given, source_name(source))
-            check_distance(self.model.signature, read, source_name(source))
-        return self._last_windows(read, known, scalings)
+            check_times(self.model.signature, {one.id: one.times for one in read.series}, source_name(source))
+        return self._last_windows(read, known, scalings, horizon)
 
-    def _last_windows(self, read: SeriesCollection, known: Known, scalings: Sequence[Scaling]) -> list[Window]:
-        history, horizon = self.recipe.history, self.recipe.horizon
+    def _last_windows(
+        self, read: SeriesCollection, known: Known, scalings: Sequence[Scaling], horizon: int
+    ) -> list[Window]:
+        history = self.recipe.history
         windows: list[Window] = []
         for one, scaling in zip(read.series, scalings, strict=True):
             start = len(one) - history
@@ -127,26 +140,34 @@ class ForecastPredictor(Predictor):
                     expected=f"{history} steps, which the model reads",
                     got=f"{len(one)} steps",
                 )
-            beside = known.scaled(known.of_series(one, horizon))[start:]
+            beside = self._whole(known.scaled(known.of_series(one, horizon))[start:])
             times = one.times.take(slice(start, None)) if one.times else None
             windows.append(Window(one.values[start:], beside, scaling, times, one.id))
         return windows
 
-    def _recent(self, one: Mapping[str, Any]) -> Window:
+    def _whole(self, known: Floats) -> Floats:
+        """(history + horizon, known), where the last steps are not known, with the one before them."""
+        missing = self.recipe.history + self.recipe.horizon - len(known)
+        return np.concatenate([known, np.repeat(known[-1:], max(missing, 0), 0)])
+
+    def _recent(self, one: Mapping[str, Any], horizon: int) -> Window:
         known = known_from(self.model.signature)
         beside = np.zeros((self.recipe.history + self.recipe.horizon, 0))
         if known.names:
-            if one["recent known"] is None:
+            kept = one["recent known"]
+            if kept is None or len(kept) < self.recipe.history + horizon:
                 raise DataError(
                     "the future of the covariates is needed to forecast",
-                    expected=f"{', '.join(known.columns)} for {self.recipe.horizon} steps after the last value",
-                    got="data that ended with its last value",
+                    expected=f"{', '.join(known.columns)} for {counted(horizon, 'step')} after the last value",
+                    got=f"{counted(len(kept) - self.recipe.history, 'step')} in the data of the training"
+                    if kept
+                    else "data that ended with its last value",
                     do="give a table whose last rows have the covariates, and no value of what is forecast",
                     shell="give a table whose last rows have the covariates, and no value of what is forecast, "
                     "with --data",
                 )
-            beside = known.scaled(np.array(one["recent known"]))
-        times = times_from(self.model.signature, one["recent times"])
+            beside = self._whole(known.scaled(np.array(kept)))
+        times = times_from(self.model.signature, one)
         return Window(np.array(one["recent"], np.float64), beside, scaling_from(one["scaling"]), times, one["id"])
 
     def forecasts(self, windows: Sequence[Window]) -> Floats:
@@ -184,14 +205,16 @@ class ForecastPredictor(Predictor):
         return asked or self.recipe.horizon
 
     def _ahead(self, source: object, horizon: int) -> "DataFrame":
-        windows = self.windows(source)
+        windows = self.windows(source, horizon)
+        times = [one.times_to_come(horizon) for one in windows]
+        self._form = times[0].form if times[0].is_dated else ""
         tables = [
-            self._table(ends[:horizon], one.times_to_come(horizon), one)
-            for one, ends in zip(windows, self.forecasts(windows), strict=True)
+            self._table(ends[:horizon], to_come, one)
+            for one, to_come, ends in zip(windows, times, self.forecasts(windows), strict=True)
         ]
         return _joined(tables)
 
-    def _table(self, ends: Floats, times: Sequence[Any], window: Window, **columns: Any) -> "DataFrame":
+    def _table(self, ends: Floats, times: TimeAxis, window: Window, **columns: Any) -> "DataFrame":
         """The rows of a forecast (steps, variables, 3), a variable after the other."""
         import pandas as pd
 
@@ -204,7 +227,7 @@ class ForecastPredictor(Predictor):
             {
                 **({"id": window.id} if several else {}),
                 **columns,
-                when: list(times) * len(names),
+                when: times.for_pandas() * len(names),
                 "variable": [name for name in names for _ in range(steps)],
                 self.middle: middle,
                 "low": low,
@@ -220,6 +243,11 @@ class ForecastPredictor(Predictor):
                 shell="name the data whose past is to be forecast with --data",
             )
         data: ForecastData = self.recipe.evaluation(source, self.model)  # pyright: ignore[reportAssignmentType]
+        if not self._any_scale:
+            name = source_name(self.model.source if source is None else source)
+            check_scales(self.model.signature["variables"], data.signature["variables"], name)
+            check_times(self.model.signature, {track.id: track.times for track in data.tracks}, name)
+        self._form = track.times.form if (track := data.tracks[0]).times and track.times.is_dated else ""
         history, tables = self.recipe.history, list["DataFrame"]()
         for track in data.tracks:
             windows = [
@@ -235,14 +263,22 @@ class ForecastPredictor(Predictor):
             if not windows:
                 continue
             first = max(track.cuts.validation, history)
-            times = np.arange(1, len(track.values) + 1) if track.times is None else track.times.values
+            times = track.times or TimeAxis(np.arange(1, len(track.values) + 1))
             for now, ends, window in zip(
                 range(first, first + len(windows)), self.forecasts(windows), windows, strict=True
             ):
-                table = self._table(ends[:horizon], list(times[now : now + horizon]), window, origin=times[now - 1])
+                (origin,) = times.take(slice(now - 1, now)).for_pandas()
+                table = self._table(ends[:horizon], times.take(slice(now, now + horizon)), window, origin=origin)
                 table["actual"] = track.values[now : now + horizon].T.ravel()
                 tables.append(table)
         return _joined(tables)
+
+
+def _spelled(time: Any, form: str) -> str:
+    offset = time.utcoffset()
+    return spelled_date(
+        time.tz_localize(None).to_pydatetime(warn=False), form, int(offset.total_seconds()) if offset else 0
+    )
 
 
 def _joined(tables: Sequence["DataFrame"]) -> "DataFrame":
@@ -255,16 +291,19 @@ def first_steps(model: "Model") -> dict[str, str]:
     """The first steps of some variables of the first series, as lines for a person."""
     predictor = ForecastPredictor(model)
     signature = model.signature
-    if signature["columns"]["covariates"] and signature["series"][0]["recent known"] is None:
+    first, horizon = signature["series"][0], predictor.recipe.horizon
+    if signature["columns"]["covariates"]:
+        horizon = min(horizon, len(first["recent known"] or ()) - predictor.recipe.history)
+    if horizon < 1:
         return {}  # what comes depends on what nobody has told
-    window = predictor.windows(None)[0]
+    window = predictor._recent(first, horizon)
     ends = predictor.forecasts([window])[0]
     last = f" after {window.times.spelled()[-1]}" if window.times is not None else " after the end"
     of = f" of {window.id}" if window.id else ""
     return {
         f"{variable}{of}{last}": "\n".join(
             f"+{step}: {middle:.4g} ({low:.4g} to {high:.4g})"
-            for step, (low, middle, high) in enumerate(ends[:_SHOWN_STEPS, place].tolist(), 1)
+            for step, (low, middle, high) in enumerate(ends[: min(horizon, _SHOWN_STEPS), place].tolist(), 1)
         )
         for place, variable in enumerate(signature["columns"]["target"][:_SHOWN_VARIABLES])
     }

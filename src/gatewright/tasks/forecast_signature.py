@@ -9,7 +9,7 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data import Scaling, Series, SeriesCollection
-from gatewright.tasks.data.time_axis import TimeAxis
+from gatewright.tasks.data.time_axis import TimeAxis, frequency_in_words
 from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.forecast_data import Known, Track
 from gatewright.tasks.settings import written_names
@@ -56,14 +56,15 @@ def _plain(scaling: Scaling) -> dict[str, list[float]]:
 
 def _recent(series: Series, recipe: "Forecasting", known: Known) -> dict[str, Any]:
     start = max(0, len(series) - recipe.history)
-    try:
-        beside = known.of_series(series, recipe.horizon)[start:].tolist() if known.names else None
-    except DataError:  # the table ends with the last value: who forecasts has to give the future
-        beside = None
-    times = series.times.values[start:] if series.times else None
+    # Where the table ends with the last value, or soon after, who forecasts has to give the future.
+    ahead = min(recipe.horizon, len(series.covariates) - len(series)) if known.columns else recipe.horizon
+    beside = known.of_series(series, ahead)[start:].tolist() if known.names and ahead else None
+    times = series.times.take(slice(start, None)) if series.times else None
+    values = times.values.astype(str if times.is_dated else object).tolist() if times else None
     return {
         "recent": series.values[start:].tolist(),
-        "recent times": None if times is None else times.astype(str if times.dtype.kind == "M" else object).tolist(),
+        "recent times": values,
+        "recent offsets": times.offsets.tolist() if times and times.offsets is not None else None,
         "recent known": beside,
     }
 
@@ -80,15 +81,23 @@ def known_from(signature: Mapping[str, Any]) -> Known:
     return Known(columns, tuple(signature["calendar"]), scaling_from(plain) if plain else None)
 
 
-def times_from(signature: Mapping[str, Any], texts: Sequence[Any] | None) -> TimeAxis | None:
-    """The times of steps, as a signature holds them."""
-    said = signature["times"]
-    if texts is None or said is None:
+def times_from(signature: Mapping[str, Any], series: Mapping[str, Any]) -> TimeAxis | None:
+    """The times of the last steps of a series, as a signature holds them."""
+    kept, texts, offsets = signature["times"], series["recent times"], series.get("recent offsets")
+    if texts is None or kept is None:
         return None
     values: Any = np.array(texts)
-    if said["frequency"] or (values.dtype.kind == "U" and said["form"] and _are_dates(texts)):
+    if kept["frequency"] or (values.dtype.kind == "U" and kept["form"] and _are_dates(texts)):
         values = values.astype("datetime64[us]")
-    return TimeAxis(values, said["frequency"], said["column"], said["form"], said["zone"])
+    return TimeAxis(
+        values,
+        kept["frequency"],
+        kept["column"],
+        kept["form"],
+        kept["zone"],
+        offsets=None if offsets is None else np.array(offsets, np.int64),
+        in_utc=kept.get("in_utc", False),
+    )
 
 
 def _are_dates(texts: Sequence[Any]) -> bool:
@@ -137,29 +146,48 @@ def check_variables(signature: Mapping[str, Any], read: SeriesCollection) -> Non
         )
 
 
-def check_distance(signature: Mapping[str, Any], read: SeriesCollection, name: str) -> None:
-    """Refuse dates that follow one another at another distance than in training, such as hours in place of days.
+def check_times(signature: Mapping[str, Any], given: Mapping[str, TimeAxis | None], name: str) -> None:
+    """Refuse steps of another kind than in training: numbers in place of dates, or hours in place of days.
 
-    Distances are medians, so that holidays and months of unequal lengths make no difference.
+    `given` are the times of each series by its id. Distances are medians, so that holidays and months of unequal
+    lengths make no difference.
     """
-    known = [times_from(signature, one["recent times"]) for one in signature["series"]]
-    trained = [distance for times in known if (distance := _distance(times)) is not None]
-    if not trained:
-        return
-    for one in read.series:
-        given = _distance(one.times)
-        if given is not None and not any(near / _NEAR < given < near * _NEAR for near in trained):
+    known = [axis for one in signature["series"] if (axis := times_from(signature, one)) is not None]
+    distances = [distance for axis in known if (distance := _distance(axis)) is not None]
+    learned = signature["times"] or {}
+    for id, axis in given.items():
+        steps = f"{name}: the steps{f' of {id!r}' if id else ''}"
+        if any(one.is_dated for one in known) and (axis is None or not axis.is_dated):
             raise DataError(
-                f"{name}: the steps{f' of {one.id!r}' if one.id else ''} are not as far apart as in training",
-                expected=f"a step every {trained[0]:g} hours",
-                got=f"a step every {given:g} hours",
+                f"{steps} have no dates, and those of the training data had",
+                expected=f"dates in {learned['column']!r}, {frequency_in_words(learned['frequency'])}",
+                got=f"times in {axis.described}" if axis else "a table without times",
+                do="give the dates, or accept any steps with any_scale=True",
+                shell="give the dates, or accept any steps with --any-scale",
+            )
+        distance = _distance(axis)
+        if distance is not None and distances and not any(near / _NEAR < distance < near * _NEAR for near in distances):
+            raise DataError(
+                f"{steps} are not as far apart as in training",
+                expected=_described(learned["frequency"], distances[0]),
+                got=_described(axis.frequency if axis else None, distance),
                 do="give data of the frequency of the training data, or accept any with any_scale=True",
                 shell="give data of the frequency of the training data, or accept any with --any-scale",
             )
+
+
+def _described(frequency: str | None, distance: float) -> str:
+    often = f"a step every {_hours(distance)}"
+    return f"{often} ({frequency_in_words(frequency)})" if frequency else often
+
+
+def _hours(distance: float) -> str:
+    """`1 hour`, `0.25 hours`."""
+    return f"{distance:g} hour{'' if distance == 1 else 's'}"
 
 
 def _distance(times: TimeAxis | None) -> float | None:
     """The median distance of dates in hours; None where there are too few dates."""
     if times is None or not times.is_dated or len(times) < _FEWEST:
         return None
-    return float(np.median(np.diff(times.values) / np.timedelta64(1, "h")))
+    return float(np.median(np.diff(times.instants) / np.timedelta64(1, "h")))

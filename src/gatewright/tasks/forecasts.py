@@ -4,14 +4,17 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gatewright.errors import DataError
 from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data import Cuts, Scaling, Series, SeriesCollection, best_season, load_series
 from gatewright.tasks.data.registry import find
 from gatewright.tasks.data.sources import source_name
 from gatewright.tasks.forecast_data import ForecastData, Known, Track, windows_of
 from gatewright.tasks.forecast_signature import kept_of, named_columns, signature_of
+from gatewright.tasks.numbers import counted
 from gatewright.tasks.objectives import ForecastKind, Forecasts
 from gatewright.tasks.recipe import Data, Recipe, Sizes
 from gatewright.tasks.settings import setting
@@ -140,14 +143,36 @@ class Forecasting(Recipe, SeriesColumns):
         name = model.source if source is None else source
         name = self.series if name is None else name
         read = load_series(name, named_columns(self, model.signature))
+        self._check_long_enough(name, read)
         return self.data_of(read, name, [self.cuts_of(name, one) for one in read.series], *kept_of(model, read), {})
+
+    def _check_long_enough(self, name: object, read: SeriesCollection) -> None:
+        """Refuse series of which none has a window in each of its parts, with how many steps that takes."""
+        longest = max(read.series, key=len)
+        if self._has_windows(self.cuts_of(name, longest)):
+            return
+        steps = next(steps for steps in count(len(longest)) if self._has_windows(self._shares(steps)))
+        raise DataError(
+            f"{source_name(name)} is too short to evaluate the model on",
+            expected=f"at least {steps} steps, of which each part has {self.history} to read and {self.horizon} to "
+            "forecast",
+            got=counted(len(longest), "step"),
+            do=f"give a longer series; predict needs {counted(self.history, 'step')}",
+        )
+
+    def _has_windows(self, cuts: Cuts) -> bool:
+        train, validation, test = cuts
+        return self.history + self.horizon <= train and self.horizon <= min(validation - train, test - validation)
+
+    def _shares(self, steps: int) -> Cuts:
+        return Cuts.shares(steps, validation=self.validation, test=self.test)
 
     def cuts_of(self, name: object, series: Series) -> Cuts:
         """Where the parts of a series end."""
         known = find(name) if isinstance(name, str) else None
         if known is not None and known.name in _ETT:
             return Cuts.ett_hourly()
-        return Cuts.shares(len(series), validation=self.validation, test=self.test)
+        return self._shares(len(series))
 
     def fitted_to(self, cuts: Cuts) -> dict[str, int]:
         """Smaller history and horizon where a part has no window, or few are trained on, and nobody asked for these."""

@@ -77,6 +77,10 @@ class Predictor(ABC):
         del answers, source
         raise OptionError(f"a model of the recipe {self.model.recipe.name!r} writes no {suffix} files")
 
+    def written(self, answers: "DataFrame") -> "DataFrame":
+        """The latest answers as a text file has them, such as with dates in the notation of the data."""
+        return answers
+
     def available(self) -> tuple[str, ...]:
         """Those of the options that mean something for this model."""
         return tuple(self.options)

@@ -13,10 +13,11 @@ from gatewright.tasks.data.series_roles import series_roles
 from gatewright.tasks.data.sources import files_of, one_of
 from gatewright.tasks.data.table_files import is_frame
 from gatewright.tasks.data.table_numbers import filled
-from gatewright.tasks.data.table_order import OrderedRows, in_order_of_time
+from gatewright.tasks.data.table_order import OrderedRows, dated_rows, in_order_of_time
 from gatewright.tasks.data.table_roles import Roles
 from gatewright.tasks.data.tables import Table, open_table
 from gatewright.tasks.data.time_axis import TimeAxis
+from gatewright.tasks.numbers import counted
 
 Values = NDArray[np.float64]
 
@@ -72,6 +73,7 @@ class SeriesCollection:
     def of(cls, table: Table, columns: SeriesColumns) -> Self:
         """Those of a table, by its roles: see `series_roles.series_roles`."""
         roles = series_roles(table, columns)
+        table = dated_rows(table, roles.time, columns.undated)
         groups = table.groups(roles.id)
         taken = [(group.id, table.take(group.rows)) for group in groups]
         ordered = [_ordered(part, roles, fill=columns.missing != "refuse") for _, part in taken]
@@ -105,6 +107,7 @@ def series_table(source: object, columns: SeriesColumns) -> Table:
         header=columns.header,
         decimal=columns.decimal,
         dayfirst=columns.dayfirst,
+        zone=columns.zone,
     )
 
 
@@ -153,14 +156,14 @@ def _values(table: Table, names: tuple[str, ...], ordered: OrderedRows, missing:
 def _told_of_filled(
     missing: str, tables: Sequence[tuple[str, Table]], ordered: Sequence[OrderedRows], several: Sequence[Series]
 ) -> str:
-    """How much was filled in, as in "missing=interpolate: 3 times and 1 values are filled in"."""
+    """How much was filled in, as in "missing=interpolate: 3 times and 1 value filled in"."""
     times = values = 0
     for (_, table), steps, series in zip(tables, ordered, several, strict=True):
         times += int((steps.rows < 0).sum())
         for names, length in ((series.names, len(series)), (series.covariate_names, len(series.covariates))):
             rows = steps.rows[:length]
             values += sum(int(np.isnan(table.numbers(name, "keep")[rows[rows >= 0]]).sum()) for name in names)
-    return f"missing={missing}: {times} times and {values} values are filled in"
+    return f"missing={missing}: {counted(times, 'time')} and {counted(values, 'value')} filled in"
 
 
 def _told_of(roles: Roles, several: tuple[Series, ...]) -> str:

@@ -12,7 +12,7 @@ from gatewright.errors import DataError
 from gatewright.tasks.columns import LabelledSeriesColumns
 from gatewright.tasks.data.series_cases import SeriesCases, joined
 from gatewright.tasks.data.table_header import ID_NAMES, LABEL_NAMES, TIME_NAMES
-from gatewright.tasks.data.table_order import in_order_of_time
+from gatewright.tasks.data.table_order import dated_rows, in_order_of_time
 from gatewright.tasks.data.table_roles import Role, Roles, TableKind, infer_roles
 from gatewright.tasks.data.tables import RowGroup, Table, open_table
 
@@ -70,9 +70,15 @@ def read_long(
     within a series.
     """
     table = open_table(
-        source, encoding=columns.encoding, header=columns.header, decimal=columns.decimal, dayfirst=columns.dayfirst
+        source,
+        encoding=columns.encoding,
+        header=columns.header,
+        decimal=columns.decimal,
+        dayfirst=columns.dayfirst,
+        zone=columns.zone,
     )
     roles = _roles(table, columns, channels, labelled=labelled)
+    table = dated_rows(table, roles.time, columns.undated)
     groups = [RowGroup(group.id or table.name, group.rows) for group in table.groups(roles.id)]
     values = np.stack([table.numbers(name, "keep") for name in roles.channels], 1)
     # A row of NaN behind the last is what a time that is left out has, whose place is -1.

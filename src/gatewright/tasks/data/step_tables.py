@@ -11,7 +11,7 @@ from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.conll_file import LABEL_NAMES, TOKEN_NAMES
 from gatewright.tasks.data.table_header import ID_NAMES, TIME_NAMES
 from gatewright.tasks.data.table_header import LABEL_NAMES as TABLE_LABEL_NAMES
-from gatewright.tasks.data.table_order import in_order_of_time
+from gatewright.tasks.data.table_order import dated_rows, in_order_of_time
 from gatewright.tasks.data.table_roles import Role, Roles, TableKind, asks_for, infer_roles
 from gatewright.tasks.data.tables import RowGroup, Table, open_table
 
@@ -53,7 +53,12 @@ class Recording:
 def open_steps(source: object, columns: StepColumns) -> Table:
     """The table of a file or a DataFrame, as the settings say."""
     return open_table(
-        source, encoding=columns.encoding, header=columns.header, decimal=columns.decimal, dayfirst=columns.dayfirst
+        source,
+        encoding=columns.encoding,
+        header=columns.header,
+        decimal=columns.decimal,
+        dayfirst=columns.dayfirst,
+        zone=columns.zone,
     )
 
 
@@ -84,6 +89,7 @@ def recordings_of(table: Table, roles: Roles, columns: StepColumns) -> list[Reco
 
     Raises DataError for a value that is missing or no number, and for a row without a label.
     """
+    table = dated_rows(table, roles.time, columns.undated)
     groups = table.groups(roles.id)
     return [_recording(table.take(_ordered(table, group, roles)), group.id, roles, columns) for group in groups]
 

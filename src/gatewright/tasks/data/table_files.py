@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -32,6 +33,7 @@ class TableContent(NamedTuple):
     remarks: tuple[str, ...] = ()
     separator: str = ""
     has_header: bool = True
+    zones: Mapping[str, str] = MappingProxyType({})  # time zones of columns of dates that have one
 
 
 def read_columns(source: object, *, encoding: str = "", header: Header = "infer") -> TableContent:
@@ -165,7 +167,22 @@ def _of_frame(frame: Any, name: str, place_word: str) -> TableContent:
         raise DataError(f"{name} holds no rows")
     names = _names(name, [column for column, _ in columns])
     content = {column: _of_series(values) for column, (_, values) in zip(names, columns, strict=True)}
-    return TableContent(name, content, np.arange(len(frame)), place_word)
+    zones = {column: zone for column, (_, values) in zip(names, columns, strict=True) if (zone := _zone_of(values))}
+    return TableContent(name, content, np.arange(len(frame)), place_word, zones=zones)
+
+
+def _zone_of(column: Any) -> str:
+    """The name of a column's time zone, where it has one by which it is found again."""
+    import pandas as pd
+
+    if not isinstance(column.dtype, pd.DatetimeTZDtype):
+        return ""
+    name = str(column.dtype.tz)
+    try:
+        pd.Timestamp(0, tz=name)
+    except (KeyError, ValueError, TypeError, OSError):  # one of dateutil, which has a path for a name
+        return ""
+    return name
 
 
 def _of_index(index: Any) -> list[tuple[str, Any]]:
@@ -179,11 +196,11 @@ def _of_index(index: Any) -> list[tuple[str, Any]]:
 
 
 def _of_series(column: Any) -> Columns:
-    """Numbers and dates stay what they are, everything else becomes texts."""
+    """Numbers and dates stay what they are, all else becomes texts; so do dates with a zone, with their offsets."""
     import pandas as pd
 
     if isinstance(column.dtype, pd.DatetimeTZDtype):
-        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+        return ["" if pd.isna(value) else value.isoformat() for value in column]
     if isinstance(column.dtype, pd.PeriodDtype):
         column = column.dt.to_timestamp()
     if pd.api.types.is_bool_dtype(column.dtype):

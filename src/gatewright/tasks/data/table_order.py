@@ -1,17 +1,26 @@
 """Rows in order of time: the frequency of dates, times that come twice, and times that are left out."""
 
+import re
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
+from gatewright.tasks.data.clock_changes import in_zone, put_back, put_forward
 from gatewright.tasks.data.table_times import Dates, ParsedDates
 from gatewright.tasks.data.tables import Table
-from gatewright.tasks.data.time_axis import TimeAxis
+from gatewright.tasks.data.time_axis import TimeAxis, offsets_in
+from gatewright.tasks.numbers import counted
 
+Undated = Literal["refuse", "drop"]
+
+_DAY = 86_400_000_000  # microseconds
+_NEARLY = 0.9
+_SHORT = re.compile(r"\d*(h|min|s|ms|us|ns)")  # frequencies below a day
+_YEAR = re.compile(r"(?<!\d)(1[89]|20|21)\d\d(?!\d)")
 _SHARE_OF_HOLIDAYS = 0.1  # business days without a row, at most: markets close on about 1 in 25
 _LONGEST_HOLIDAY = 6
 _MOSTLY = 0.5
@@ -37,17 +46,57 @@ def time_values(table: Table, columns: tuple[str, ...]) -> ParsedDates | NDArray
     parsed = table.dates(columns, named=True)
     if parsed is not None:
         if parsed.wrong:
-            row = parsed.wrong[0]
-            raise DataError(
-                f"{table.where(row, columns[0])}: this is no date",
-                expected="a date as in the other rows",
-                got=repr(table.texts(columns[0])[row][:60]),
-                do="mend the date, or leave out the row",
-            )
-        return parsed
-    if len(columns) == 1 and table.is_numeric(columns[0]):
+            raise _no_time(table, columns[0], parsed.wrong, "date")
+        zone = table.zone_of(columns[0])
+        return in_zone(table, columns[0], parsed, zone) if zone else parsed
+    if len(columns) == 1 and table.is_mostly_numeric(columns[0]):
+        if without := table.rows_without_number(columns[0]):
+            raise _no_time(table, columns[0], without, "number")
         return table.numbers(columns[0])
-    return np.array([" ".join(fields) for fields in zip(*map(table.texts, columns), strict=True)])
+    labels = [" ".join(fields) for fields in zip(*map(table.texts, columns), strict=True)]
+    _check_labels(table, columns[0], labels)
+    return np.array(labels)
+
+
+def dated_rows(table: Table, columns: tuple[str, ...], undated: Undated) -> Table:
+    """The table; with "drop" without the rows whose time is none, and with a remark that says how many they were."""
+    if not columns or undated != "drop":
+        return table
+    parsed = table.dates(columns, named=True)
+    counts = parsed is None and len(columns) == 1 and table.is_mostly_numeric(columns[0])
+    wrong = parsed.wrong if parsed else table.rows_without_number(columns[0]) if counts else []
+    if not wrong:
+        return table
+    dropped = table.take(wrong)
+    texts = ", ".join(dict.fromkeys(" ".join(fields) for fields in zip(*map(dropped.texts, columns), strict=True)))
+    remark = f"undated=drop: {counted(len(dropped), 'row')} without a time left out: {texts[:60]!r}"
+    kept = table.take(np.delete(np.arange(len(table)), wrong))
+    return replace(kept, remarks=(*kept.remarks, remark))
+
+
+def _no_time(table: Table, column: str, wrong: list[int], kind: str) -> DataError:
+    text = table.texts(column)[wrong[0]]
+    last = ", in the last row" if wrong == [len(table) - 1] else ""
+    more = f", and {counted(len(wrong) - 1, 'more row')} without a {kind}" if len(wrong) > 1 else ""
+    return DataError(
+        f"{table.where(wrong[0], column)}: this is no {kind}",
+        expected=f"a {kind} as in the other rows",
+        got=f"{text[:60]!r}{last}{more}",
+        do=f"leave out the rows that have no {kind}, with undated='drop'; or mend the {kind}",
+        shell=f"add --set undated=drop to leave out the rows that have no {kind}; or mend the {kind}",
+    )
+
+
+def _check_labels(table: Table, column: str, labels: list[str]) -> None:
+    """Refuse labels with years that fall: they are dates in a notation that is not read, the newest first."""
+    years = [int(match.group()) for text in labels if (match := _YEAR.search(text))]
+    if 2 * len(years) > len(labels) and years[0] > years[-1] and (np.diff(years) <= 0).all():
+        raise DataError(
+            f"{table.name}, {column!r}: these seem to be dates, the newest first, in a notation that is not read",
+            expected="dates such as 2020-01-31, 31.01.2020, Jan 2020 or 2020Q1",
+            got=f"{labels[0][:40]!r} to {labels[-1][:40]!r}",
+            do="write the dates in such a notation, or put the oldest row first",
+        )
 
 
 def in_order_of_time(table: Table, columns: tuple[str, ...], *, fill: bool = False) -> OrderedRows:
@@ -57,52 +106,100 @@ def in_order_of_time(table: Table, columns: tuple[str, ...], *, fill: bool = Fal
     """
     values, name = time_values(table, columns), ",".join(columns)
     if isinstance(values, ParsedDates):
-        return _dated(table, name, values, fill=fill)
+        zone = table.zone_of(columns[0]) if values.offsets is not None else ""
+        axis = TimeAxis(values.values, None, name, values.form, zone or None, offsets=values.offsets)
+        return _dated(table, axis, fill=fill)
     if values.dtype.kind != "f":
         return OrderedRows(np.arange(len(table)), TimeAxis(values, column=name))
     order = np.argsort(values, kind="stable")
-    _check_twice(table, name, values[order], order)
-    return OrderedRows(order, TimeAxis(values[order], column=name))
+    axis = TimeAxis(values[order], column=name)
+    _check_twice(table, axis, order)
+    return OrderedRows(order, axis)
 
 
-def _dated(table: Table, name: str, parsed: ParsedDates, *, fill: bool) -> OrderedRows:
-    order = np.argsort(parsed.values, kind="stable")
-    dates = parsed.values[order]
-    _check_twice(table, name, dates, order)
-    frequency = frequency_of(dates)
-    axis = TimeAxis(dates, frequency, name, parsed.form, parsed.zone)
-    if frequency is None:
-        return OrderedRows(order, axis)
-    whole = every_time(dates, frequency)
+def _dated(table: Table, axis: TimeAxis, *, fill: bool) -> OrderedRows:
+    order = np.argsort(axis.instants, kind="stable")
+    axis = axis.take(order)
+    _check_twice(table, axis, order)
+    axis = _with_frequency(axis)
+    if axis.frequency is None:
+        return OrderedRows(order, replace(axis, note=_irregular(axis)))
+    dates = axis.instants if axis.in_utc else axis.values
+    whole = every_time(dates, axis.frequency)
     left_out = len(whole) - len(dates)
-    if frequency == "B" and left_out and _are_holidays(whole, dates):
+    if axis.frequency == "B" and left_out and _are_holidays(whole, dates):
         return OrderedRows(order, replace(axis, holidays=left_out))
+    places = np.searchsorted(whole, dates)
+    rows, known = np.full(len(whole), -1), np.zeros(len(whole), np.int64)
+    rows[places], known[places] = order, np.arange(len(dates))
+    every = _with_times(axis, whole, np.maximum.accumulate(known))
     if left_out and not fill:
-        raise _gap(table, axis, whole, order)
-    rows = np.full(len(whole), -1)
-    rows[np.searchsorted(whole, dates)] = order
-    return OrderedRows(rows, replace(axis, values=whole))
+        raise _gap(table, axis, every.take(rows < 0), order)
+    return OrderedRows(rows, every)
 
 
-def _check_twice(table: Table, name: str, ordered: NDArray[Any], order: NDArray[np.int64]) -> None:
+def _with_times(axis: TimeAxis, whole: Dates, before: NDArray[np.int64]) -> TimeAxis:
+    """The axis with every time; one that is left out has the offset of the one before it, or that of the zone."""
+    if axis.offsets is None:
+        return replace(axis, values=whole)
+    offsets = offsets_in(axis.zone, whole, in_utc=axis.in_utc) if axis.zone else axis.offsets[before]
+    values = whole + offsets.astype("timedelta64[s]") if axis.in_utc else whole
+    return replace(axis, values=values, offsets=offsets)
+
+
+def _with_frequency(axis: TimeAxis) -> TimeAxis:
+    """Days and longer steps are those of the clock that the file shows, shorter ones are equally long in UTC."""
+    shown = frequency_of(axis.values)
+    if axis.offsets is None or (shown and not _SHORT.fullmatch(shown)):
+        return replace(axis, frequency=shown)
+    in_utc = frequency_of(axis.instants)
+    return replace(axis, frequency=in_utc or shown, in_utc=in_utc is not None)
+
+
+def _irregular(axis: TimeAxis) -> str:
+    """What keeps steps that are mostly equally long from a frequency."""
+    distances = np.diff(axis.instants).astype(np.int64)
+    values, counts = np.unique(distances, return_counts=True)
+    if len(values) < 2 or counts.max() < _NEARLY * len(distances):
+        return ""
+    usual = int(values[counts.argmax()])
+    first = int(np.flatnonzero(distances != usual)[0])
+    note = f"mostly {_hours(usual)} apart, but {_hours(distances[first])} after {axis.take([first]).spelled()[0]}"
+    around = (usual == _DAY) and bool(np.isin(np.abs(values - _DAY), (0, _DAY // 24)).all())
+    return f"{note}; if these are days of a time zone, name it, as in --set zone=Europe/Berlin" if around else note
+
+
+def _hours(distance: int) -> str:
+    return f"{distance / (_DAY / 24):.6g} hours"
+
+
+def _check_twice(table: Table, axis: TimeAxis, order: NDArray[np.int64]) -> None:
+    ordered = axis.instants if axis.is_dated else axis.values
     twice = np.flatnonzero(ordered[1:] == ordered[:-1])
-    if len(twice):
-        first, second = sorted((int(order[twice[0]]), int(order[twice[0] + 1])))
-        text = " ".join(table.texts(column)[first] for column in name.split(","))
-        raise DataError(
-            f"{table.place(second)}: the time {text} comes twice, also in {table.place_word} {table.line(first)}",
-            expected="one row for each time",
-            got=f"{len(twice)} rows with a time that came before",
-            do="leave out the row; or, where the table holds several series, name the column that tells them apart",
-            shell="leave out the row; or, where the table holds several series, add --set id=COLUMN",
-        )
+    if not len(twice):
+        return
+    first, second = sorted((int(order[twice[0]]), int(order[twice[0] + 1])))
+    text = " ".join(table.texts(column)[first] for column in axis.column.split(","))
+    change = put_back(axis.values[twice]) if axis.is_dated and axis.offsets is None else None
+    leave_out = "leave out the row; or, where the table holds several series, "
+    raise DataError(
+        f"{table.place(second)}: the time {text} comes twice, also in {table.place_word} {table.line(first)}",
+        expected="one row for each time",
+        got=f"{counted(len(twice), 'row')} with a time that came before{f'; {change.told}' if change else ''}",
+        do=f"name the zone of the times, as in zone={change.zone!r}"
+        if change
+        else f"{leave_out}name the column that tells them apart",
+        shell=f"name the zone of the times: add --set zone={change.zone}, or the zone that it is"
+        if change
+        else f"{leave_out}add --set id=COLUMN",
+    )
 
 
 def frequency_of(dates: Dates) -> str | None:
     """The pandas offset alias of rising dates, of which some may be left out; None where they are irregular."""
     import pandas as pd
 
-    if len(dates) < 3:
+    if len(dates) < 3 or (np.diff(dates) <= np.timedelta64(0)).any():  # a clock that is put back repeats an hour
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas 4 returns an offset in place of its alias
@@ -165,14 +262,19 @@ def _are_holidays(whole: Dates, dates: Dates) -> bool:
     return bool(absent.mean() <= _SHARE_OF_HOLIDAYS and runs.max() <= _LONGEST_HOLIDAY)
 
 
-def _gap(table: Table, axis: TimeAxis, whole: Dates, order: NDArray[np.int64]) -> DataError:
-    absent = whole[~np.isin(whole, axis.values)]
-    before = int(np.searchsorted(axis.values, absent[0])) - 1
+def _gap(table: Table, axis: TimeAxis, absent: TimeAxis, order: NDArray[np.int64]) -> DataError:
+    before = int(np.searchsorted(axis.instants, absent.instants[0])) - 1
     count = f"{len(absent)} times are" if len(absent) > 1 else "a time is"
+    change = put_forward(absent.values) if axis.offsets is None else None
+    fills = "missing='forward' or 'interpolate' fills them in"
+    in_shell = "add --set missing=interpolate, or forward, to fill them in; or add the rows"
     return DataError(
-        f"{table.name}, {axis.column!r}: {count} left out: {axis.spelled(absent[:1])[0]} is the first, after "
+        f"{table.name}, {axis.column!r}: {count} left out: {absent.spelled()[0]} is the first, after "
         f"{table.place_word} {table.line(int(order[before]))}",
         expected=f"a row for each time of {axis.described}",
-        do="missing='forward' or 'interpolate' fills them in",
-        shell="add --set missing=interpolate, or forward, to fill them in; or add the rows",
+        got=change.told if change else None,
+        do=f"name the zone of the times, as in zone={change.zone!r}; otherwise, {fills}" if change else fills,
+        shell=f"name the zone of the times: add --set zone={change.zone}, or the zone that it is; otherwise, {in_shell}"
+        if change
+        else in_shell,
     )

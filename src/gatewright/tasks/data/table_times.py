@@ -1,45 +1,59 @@
 """Times out of the texts of a column: which notation of dates it has, read by pandas."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gatewright.tasks.data.date_forms import iso_form
 
 DayFirst = Literal["infer", "yes", "no"]
 Dates = NDArray[np.datetime64]
 
 _YEAR = re.compile(r"(1[0-9]|20|21)\d\d(\.0*)?")
 _COMPACT = {8: "%Y%m%d", 6: "%Y%m"}
-_BY_PLACE = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?:[ T,]+(\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?))?")
+_BY_PLACE = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?:([ T,]+)(\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?))?")
 _YEAR_FIRST = re.compile(r"(\d{4})([./-])(\d{1,2})(?:\2(\d{1,2}))?(?=$|[ T])")
-_QUARTER = re.compile(r"(?:(\d{4})[ -]?[Qq]([1-4])|[Qq]([1-4])[ -/]?(\d{4}))")
+_OFFSET = re.compile(r"(?<=[\d:]) ?(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")
+_QUARTER = re.compile(
+    r"(?P<fiscal>FY ?)?(?:(\d{4})(?P<sign>[ /-]?)[Qq]([1-4])|[Qq]([1-4])(?P<gap>[ /-]?(?:FY ?)?)(\d{4}))"
+)
+_NUMBERED_MONTH = re.compile(r"(\d{4})(-?M)(\d{2})")
 _WEEK = re.compile(r"(\d{4})-?W(\d{2})")
 _WORDED = (
     "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%Y %b", "%Y-%b", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y",
     "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%a, %d %b %Y", "%m/%Y", "%d %b %Y %H:%M", "%d %b %Y %H:%M:%S",
     "%Y-%m-%d %I:%M:%S %p", "%m/%d/%Y %I:%M %p", "%m/%d/%Y %I:%M:%S %p",
 )  # fmt: skip
-_LOOKED_AT = 50  # values at the start of a column
+_LOOKED_AT = 50  # values of a column
 _LONGEST = 40  # characters of a date
-_MOSTLY = 0.9  # of the values: then those that are no dates are faults, and the column no column of labels
+_MOSTLY = 0.5  # of the values: then those that are no dates are faults, and the column no column of labels
 
 
 @dataclass(frozen=True, eq=False)
 class ParsedDates:
-    """Dates (rows,), datetime64[us], NaT where a text is none, and how the column writes them."""
+    """Dates (rows,), datetime64[us], NaT where a text is none, and how the column writes them.
+
+    They are what the clock showed; `offsets` (rows,), where the column has them, are its seconds before UTC.
+    """
 
     values: Dates
     form: str
-    zone: str | None = None
+    offsets: NDArray[np.int64] | None = None
 
     @property
     def wrong(self) -> list[int]:
         """The rows that have no date."""
         return np.flatnonzero(np.isnat(self.values)).tolist()
+
+    def take(self, rows: Any) -> Self:
+        """Those rows."""
+        return replace(self, values=self.values[rows], offsets=None if self.offsets is None else self.offsets[rows])
 
 
 class AmbiguousDatesError(ValueError):
@@ -47,26 +61,28 @@ class AmbiguousDatesError(ValueError):
 
 
 def parsed_dates(texts: Sequence[str], *, dayfirst: DayFirst = "infer", named: bool = False) -> ParsedDates | None:
-    """The dates of a column, or None where it holds others than dates.
+    """The dates of a column, or None where less than half of its fields are dates.
 
-    A few that are no dates among many that are come out as NaT. Numbers are dates where all have the form 20200131;
-    years, months such as 202001, and seconds since 1970 are where the column is `named` as one of times.
+    Others among them come out as NaT. Numbers are dates where they have the form 20200131; years, months such as
+    202001, and seconds since 1970 are where the column is `named` as one of times.
     """
     notations = (
         partial(_numbers, named=named),
         partial(_iso, named=named),
         partial(_by_place, dayfirst=dayfirst),
         _quarters,
+        _numbered_months,
         _weeks,
         _worded,
     )
-    start = [text.strip() for text in texts[:_LOOKED_AT]]
+    stripped = [text.strip() for text in texts]
+    sample = stripped[:: max(1, len(stripped) // _LOOKED_AT)]
     for read in notations:
-        # A column in no notation of dates is told by its first values, without reading all of them.
-        if len(texts) > 2 * _LOOKED_AT and not _reads(read, start):
+        # A column in no notation of dates is told by some of its values, without reading all of them.
+        if len(texts) > 2 * _LOOKED_AT and not _reads(read, sample):
             continue
-        parsed = read([text.strip() for text in texts])
-        if parsed is not None and len(parsed.wrong) <= (1 - _MOSTLY) * len(texts):
+        parsed = read(stripped)
+        if parsed is not None and len(parsed.wrong) < (1 - _MOSTLY) * len(texts):
             return parsed
     return None
 
@@ -91,23 +107,30 @@ def are_dates(texts: Sequence[str]) -> bool:
 
 def _numbers(texts: list[str], *, named: bool) -> ParsedDates | None:
     whole = [text.removesuffix(".0") for text in texts]
-    length = len(whole[0]) if whole else 0
-    if not length or not all(len(text) == length and text.isdecimal() for text in whole):
+    (length, most), *_ = Counter(len(text) for text in whole if text.isdecimal()).most_common(1) or [(0, 0)]
+    if not most or most < _MOSTLY * len(texts):
         return None
+    fits = [len(text) == length and text.isdecimal() for text in whole]
+    if not all(fits) and any(text.isdecimal() for text, fit in zip(whole, fits, strict=True) if not fit):
+        return None  # numbers of several lengths are numbers
     if length in _COMPACT and (length == 8 or named):
-        parsed = _as_format(whole, _COMPACT[length])
-        return parsed if parsed is not None and not parsed.wrong and _in_our_time(parsed.values) else None
+        parsed = _as_format([text if fit else "" for text, fit in zip(whole, fits, strict=True)], _COMPACT[length])
+        known = parsed is not None and int((~np.isnat(parsed.values)).sum()) == most
+        return parsed if parsed is not None and known and _in_our_time(parsed.values[fits]) else None
     if not named:
         return None
-    if all(map(_YEAR.fullmatch, whole)):
-        return ParsedDates(np.array(whole, "datetime64[Y]").astype("datetime64[us]"), "%Y")
+    if all(_YEAR.fullmatch(text) for text, fit in zip(whole, fits, strict=True) if fit):
+        years = [text if fit else "NaT" for text, fit in zip(whole, fits, strict=True)]
+        return ParsedDates(np.array(years, "datetime64[Y]").astype("datetime64[us]"), "%Y")
     unit = {10: "s", 13: "ms"}.get(length)
-    return _since_1970(whole, unit) if unit else None
+    return _since_1970(whole, fits, unit) if unit else None
 
 
-def _since_1970(texts: list[str], unit: str) -> ParsedDates:
-    values = np.array(texts, np.int64).astype(f"datetime64[{unit}]").astype("datetime64[us]")
-    return ParsedDates(values, "%Y-%m-%d %H:%M:%S", "UTC")
+def _since_1970(texts: list[str], fits: list[bool], unit: str) -> ParsedDates:
+    counts = np.array([int(text) if fit else 0 for text, fit in zip(texts, fits, strict=True)], np.int64)
+    values = counts.astype(f"datetime64[{unit}]").astype("datetime64[us]")
+    values[~np.array(fits)] = np.datetime64("NaT")
+    return ParsedDates(values, "%s" if unit == "s" else "%Q", np.zeros(len(texts), np.int64))
 
 
 def _in_our_time(values: Dates) -> bool:
@@ -116,20 +139,48 @@ def _in_our_time(values: Dates) -> bool:
 
 
 def _iso(texts: list[str], *, named: bool) -> ParsedDates | None:
-    first = next((match for text in texts if text and (match := _YEAR_FIRST.match(text))), None)
-    if first is None or sum(map(bool, map(_YEAR_FIRST.match, texts))) < _MOSTLY * len(texts) / 2:
+    matched = [_YEAR_FIRST.match(text) for text in texts]
+    if sum(map(bool, matched)) < _MOSTLY * len(texts):
         return None
     if not named and all(text.count(".") == 1 and text.replace(".", "").isdecimal() for text in texts):
         return None  # 2020.05 is a number first
-    if any("/" in text or "." in text[:10] for text in texts) or any(len(text) < 10 for text in texts):
-        texts = [_YEAR_FIRST.sub(_padded, text) for text in texts]
     import pandas as pd
 
-    zoned = bool(re.search(r"\d[ T]\d.*(Z|[+-]\d\d:?\d\d)$", texts[0]))
-    values = pd.to_datetime(pd.Series(texts, dtype=object), format="ISO8601", errors="coerce", utc=True)
-    clock = any(":" in text for text in texts)
-    form = "%Y-%m-%d %H:%M:%S" if clock else "%Y-%m-%d" if first.group(4) else "%Y-%m"
-    return ParsedDates(_plain(values), form, "UTC" if zoned else None)
+    form = _iso_form([text for text, match in zip(texts, matched, strict=True) if match])
+    bare, offsets = _without_offsets(texts) if any(":" in text for text in texts) else (texts, None)
+    padded = [_YEAR_FIRST.sub(_padded, text) for text in bare]
+    values = _plain(pd.to_datetime(pd.Series(padded, dtype=object), format="ISO8601", errors="coerce"))
+    if offsets is None:
+        return ParsedDates(values, form)
+    has_offset = ~np.isnan(offsets)
+    if 2 * has_offset.sum() < len(texts):  # those with an offset are the faults
+        values[has_offset] = np.datetime64("NaT")
+        return ParsedDates(values, _iso_form([text for text, has in zip(texts, has_offset, strict=True) if not has]))
+    values[~has_offset] = np.datetime64("NaT")
+    form = _iso_form([text for text, has in zip(texts, has_offset, strict=True) if has])
+    return ParsedDates(values, form, np.nan_to_num(offsets).astype(np.int64))
+
+
+def _iso_form(texts: list[str]) -> str:
+    """That of the longest, since some programs leave out the clock at midnight."""
+    form = iso_form(max(texts[:_LOOKED_AT], key=len))
+    unpadded = any(len(part) == 1 for text in texts for part in re.split(r"[./ T-]", text, maxsplit=3)[1:3])
+    return form.replace("%m", "%-m").replace("%d", "%-d") if unpadded else form
+
+
+def _without_offsets(texts: list[str]) -> tuple[list[str], NDArray[np.float64] | None]:
+    """Times of day without their offsets, and these in seconds, NaN where there is none; None where none has one."""
+    matched = [_OFFSET.search(text) if ":" in text else None for text in texts]
+    if not any(matched):
+        return texts, None
+    bare = [text[: match.start()] if match else text for text, match in zip(texts, matched, strict=True)]
+    return bare, np.array([_seconds(match[1]) if match else np.nan for match in matched])
+
+
+def _seconds(offset: str) -> int:
+    digits = offset[1:].replace(":", "") if offset[0] in "+-" else "0000"
+    seconds = 3600 * int(digits[:2]) + 60 * int(digits[2:] or 0)
+    return -seconds if offset[0] == "-" else seconds
 
 
 def _padded(match: re.Match[str]) -> str:
@@ -140,25 +191,34 @@ def _padded(match: re.Match[str]) -> str:
 def _by_place(texts: list[str], *, dayfirst: DayFirst) -> ParsedDates | None:
     matched = [_BY_PLACE.fullmatch(text) for text in texts]
     present = [match for match in matched if match]
-    if len(present) < _MOSTLY * len(texts):
+    if not present or len(present) < _MOSTLY * len(texts):
         return None
     first, second = (max(int(match.group(place)) for match in present) for place in (1, 3))
     if dayfirst == "infer":
         if first <= 12 and second <= 12 and present[0].group(2) != ".":
-            raise AmbiguousDatesError(texts[0])
+            raise AmbiguousDatesError(present[0].group())
         day_is_first = second <= 12 and (first > 12 or present[0].group(2) == ".")
     else:
         day_is_first = dayfirst == "yes"
     iso = ["" if match is None else _reordered(match, day_is_first=day_is_first) for match in matched]
     import pandas as pd
 
-    values = pd.to_datetime(pd.Series(iso, dtype=object), format="ISO8601", errors="coerce", utc=True)
-    sign, clock = present[0].group(2), " %H:%M:%S" if present[0].group(5) else ""
-    return ParsedDates(_plain(values), sign.join(("%d", "%m") if day_is_first else ("%m", "%d")) + f"{sign}%Y{clock}")
+    values = _plain(pd.to_datetime(pd.Series(iso, dtype=object), format="ISO8601", errors="coerce"))
+    return ParsedDates(values, _form_by_place(present, day_is_first=day_is_first))
+
+
+def _form_by_place(matched: Sequence[re.Match[str]], *, day_is_first: bool) -> str:
+    """As the first date is written; days and months have no zero before them where one of them has none."""
+    _, sign, _, year, between, clock = matched[0].groups()
+    padded = all(len(match[1]) == len(match[3]) == 2 for match in matched)
+    day, month = ("%d", "%m") if padded else ("%-d", "%-m")
+    date = sign.join((day, month) if day_is_first else (month, day)) + sign + ("%Y" if len(year) == 4 else "%y")
+    hour = "%H" if all(len((match[6] or "00:").partition(":")[0]) == 2 for match in matched) else "%-H"
+    return f"{date}{between}{hour}:%M{':%S' * (clock.count(':') == 2)}" if clock else date
 
 
 def _reordered(match: re.Match[str], *, day_is_first: bool) -> str:
-    first, _, second, year, clock = match.groups()
+    first, _, second, year, _, clock = match.groups()
     day, month = (first, second) if day_is_first else (second, first)
     century = "" if len(year) == 4 else "20" if int(year) < 69 else "19"  # as strptime's %y
     time = f"T{clock.zfill(5) if clock.count(':') == 1 else clock}" if clock else ""
@@ -166,28 +226,44 @@ def _reordered(match: re.Match[str], *, day_is_first: bool) -> str:
 
 
 def _quarters(texts: list[str]) -> ParsedDates | None:
+    """Quarters, by their first months; those of a fiscal year are taken as quarters of the year."""
     matched = [_QUARTER.fullmatch(text) for text in texts]
-    if not all(matched):
+    present = next((match for match in matched if match), None)
+    if present is None:
         return None
-    groups = [match.groups() for match in matched if match]
-    months = [f"{year or later}-{3 * int(quarter or earlier) - 2:02}" for year, quarter, earlier, later in groups]
-    return ParsedDates(np.array(months, "datetime64[us]"), "%Y-%m")
+    form = f"{present['fiscal'] or ''}%Y{present['sign']}Q%q" if present[2] else f"Q%q{present['gap'] or ''}%Y"
+    months = [_first_month(match[2] or match[7], match[4] or match[5]) if match else "NaT" for match in matched]
+    return ParsedDates(np.array(months, "datetime64[us]"), form)
+
+
+def _first_month(year: str, quarter: str) -> str:
+    return f"{year}-{3 * int(quarter) - 2:02}"
+
+
+def _numbered_months(texts: list[str]) -> ParsedDates | None:
+    """Months as 2020M05."""
+    matched = [_NUMBERED_MONTH.fullmatch(text) for text in texts]
+    present = next((match for match in matched if match), None)
+    months = [f"{match[1]}{match[3]}" if match else "" for match in matched]
+    parsed = _as_format(months, "%Y%m") if present else None
+    return parsed and present and ParsedDates(parsed.values, f"%Y{present[2]}%m")
 
 
 def _weeks(texts: list[str]) -> ParsedDates | None:
     """Weeks of ISO 8601, such as 2020-W05, as their Mondays."""
-    matched = [match for text in texts if (match := _WEEK.fullmatch(text))]
-    if len(matched) < len(texts):
-        return None
-    mondays = _as_format([f"{match.group(1)}-W{match.group(2)}-1" for match in matched], "%G-W%V-%u")
-    return mondays and ParsedDates(mondays.values, "%G-W%V" if "-" in texts[0] else "%GW%V")
+    matched = [_WEEK.fullmatch(text) for text in texts]
+    present = next((match for match in matched if match), None)
+    days = [f"{match[1]}-W{match[2]}-1" if match else "" for match in matched]
+    mondays = _as_format(days, "%G-W%V-%u") if present else None
+    return mondays and present and ParsedDates(mondays.values, "%G-W%V" if "-" in present[0] else "%GW%V")
 
 
 def _worded(texts: list[str]) -> ParsedDates | None:
-    for form in _WORDED:
-        if _as_format(texts[:1], form) is not None and (parsed := _as_format(texts, form)) is not None:
-            return parsed
-    return None
+    """The form that reads the most, of those that read one of the first values."""
+    start = [text for text in texts if text][:5]
+    forms = [form for form in _WORDED if _as_format(start, form) is not None]
+    parsed = [dates for form in forms if (dates := _as_format(texts, form)) is not None]
+    return min(parsed, key=lambda dates: len(dates.wrong), default=None)
 
 
 def _as_format(texts: list[str], form: str) -> ParsedDates | None:
@@ -198,6 +274,5 @@ def _as_format(texts: list[str], form: str) -> ParsedDates | None:
 
 
 def _plain(values: Any) -> Dates:
-    """Without a zone, in microseconds; times with a zone are those of UTC."""
-    series = values.dt.tz_localize(None) if getattr(values.dt, "tz", None) is not None else values
-    return series.to_numpy().astype("datetime64[us]")
+    """In microseconds."""
+    return values.to_numpy().astype("datetime64[us]")

@@ -58,6 +58,8 @@ class Table:
     remarks: tuple[str, ...] = ()
     decimal: Decimal = "infer"
     dayfirst: DayFirst = "infer"
+    zone: str = ""  # of the times, where a setting names it
+    zones: Mapping[str, str] = field(default_factory=dict[str, str])  # of columns of dates that have one
     rows: Rows | None = None
     separator: str = ""  # of a delimited file
     has_header: bool = True
@@ -155,6 +157,11 @@ class Table:
         values = self._column(column).values
         return 2 * int((~np.isnan(values)).sum()) > len(values)
 
+    def rows_without_number(self, column: str) -> list[int]:
+        """The rows in which a column has no finite number, or none at all."""
+        values = self._column(column).values
+        return np.flatnonzero(np.isnan(values if self.rows is None else values[self.rows])).tolist()
+
     def _parsed(self, column: str) -> Values:
         numbers = self._column(column)
         if numbers.notation is Notation.AMBIGUOUS:
@@ -237,7 +244,11 @@ class Table:
         if key not in self.cache:
             self.cache[key] = replace(self, rows=None)._read_dates(columns, named=named)
         parsed: ParsedDates | None = self.cache[key]
-        return parsed if parsed is None or self.rows is None else replace(parsed, values=parsed.values[self.rows])
+        return parsed if parsed is None or self.rows is None else parsed.take(self.rows)
+
+    def zone_of(self, column: str) -> str:
+        """The time zone of a column of dates: the one that is asked for, or its own; "" where there is none."""
+        return self.zone or self.zones.get(column, "")
 
     def _read_dates(self, columns: Sequence[str], *, named: bool) -> ParsedDates | None:
         self.require(columns)
@@ -285,19 +296,17 @@ def open_table(
     header: Header = "infer",
     decimal: Decimal = "infer",
     dayfirst: DayFirst = "infer",
+    zone: str = "",
 ) -> Table:
     """The table of a file, or a pandas DataFrame.
 
     A file is CSV, TSV or its like (divided by commas, tabs, semicolons or bars; gzip or not), JSON lines (.jsonl) or
     Parquet. `encoding` names that of a text file, which is found otherwise; `header` says whether its first row holds
-    names; `decimal` which sign stands before decimals; `dayfirst` whether 01/02/2020 is in February.
+    names; `decimal` which sign stands before decimals; `dayfirst` whether 01/02/2020 is in February; `zone` of which
+    time zone the times are.
 
     Raises DataError with file, line and column for what is no table, and where the first row may be either.
     """
-    return _opened(source, encoding, header, decimal, dayfirst)
-
-
-def _opened(source: object, encoding: str, header: Header, decimal: Decimal, dayfirst: DayFirst) -> Table:
     content = read_columns(source, encoding=encoding, header=header)
     return Table(
         content.name,
@@ -307,6 +316,8 @@ def _opened(source: object, encoding: str, header: Header, decimal: Decimal, day
         content.remarks,
         decimal,
         dayfirst,
+        zone,
+        content.zones,
         separator=content.separator,
         has_header=content.has_header,
     )

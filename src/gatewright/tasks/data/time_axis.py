@@ -2,13 +2,18 @@
 
 import re
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-Dates = NDArray[np.datetime64]
+from gatewright.tasks.data.date_forms import spelled_date
 
+Dates = NDArray[np.datetime64]
+Offsets = NDArray[np.int64]
+
+_START = datetime(1970, 1, 1, tzinfo=UTC)
 _WORDS = {
     "D": "daily", "B": "on business days", "h": "hourly", "min": "every minute", "s": "every second", "W": "weekly",
     "MS": "monthly", "ME": "monthly", "BMS": "monthly", "BME": "monthly", "QS": "quarterly", "QE": "quarterly",
@@ -22,7 +27,11 @@ class TimeAxis:
 
     `values` (steps,) are datetime64[us], or float64 where steps have numbers, or texts that are labels. `frequency` is
     a pandas offset alias such as "D", "MS" or "15min", and None where steps are irregular or are not dates. `form` is
-    how the file writes its dates, as strftime does; `holidays` counts business days that are no steps.
+    how the file writes its dates: see `date_forms.spelled_date`; `holidays` counts business days that are no steps.
+
+    Dates are what the clock of the file shows. `offsets` (steps,), where the file has them, are its seconds before UTC,
+    and `zone` is the time zone that gives those of times to come; without one the last offset does. `in_utc` says that
+    steps are equally long in UTC, such as hours, and not on that clock, such as days.
     """
 
     values: NDArray[Any]
@@ -31,6 +40,9 @@ class TimeAxis:
     form: str = "%Y-%m-%d"
     zone: str | None = None
     holidays: int = 0
+    offsets: Offsets | None = None
+    in_utc: bool = False
+    note: str = ""  # for a person: what keeps the steps from having a frequency
 
     def __len__(self) -> int:
         return len(self.values)
@@ -41,47 +53,115 @@ class TimeAxis:
         return self.values.dtype.kind == "M"
 
     @property
+    def instants(self) -> Dates:
+        """The dates in UTC; those of a clock that no offset is known of as they are."""
+        return self.values if self.offsets is None else self.values - self.offsets.astype("timedelta64[s]")
+
+    @property
     def described(self) -> str:
         """As in "Date (daily)": for a person."""
         if not self.is_dated:
             kind = "numbers of steps" if self.values.dtype.kind == "f" else "labels, in the order of the file"
             return f"{self.column} ({kind})"
-        zone = f", {self.zone}" if self.zone else ""
         holidays = f"; {self.holidays} without a row are taken as holidays" if self.holidays else ""
-        return f"{self.column} ({frequency_in_words(self.frequency)}{zone}{holidays})"
+        parts = [frequency_in_words(self.frequency), self._described_zone, self.note]
+        return f"{self.column} ({', '.join(filter(None, parts))}{holidays})"
 
-    def continued(self, steps: int) -> NDArray[Any]:
-        """The times of the next steps (steps,): dates at the frequency, or numbers at the same distance.
+    @property
+    def _described_zone(self) -> str:
+        if self.zone or self.offsets is None:
+            return self.zone or ""
+        several = [spelled_date(_START, "%:z", offset) for offset in dict.fromkeys(self.offsets.tolist())]
+        last = spelled_date(_START, "%:z", int(self.offsets[-1]))
+        if len(several) == 1:
+            return "UTC" if last == "+00:00" else f"UTC{last}"
+        clock = "in UTC" if self.in_utc else "on the clock of the file"
+        return f"{clock}, offsets {' and '.join(several)}, of which {last} goes on"
+
+    def continued(self, steps: int) -> Self:
+        """The next steps: dates at the frequency, or numbers at the same distance.
 
         Where there is neither, the texts "+1", "+2" ... say how many steps after the last they are.
         """
         if self.is_dated and self.frequency and len(self):
-            import pandas as pd
-
-            after = pd.date_range(pd.Timestamp(self.values[-1]), periods=steps + 1, freq=self.frequency)
-            return after.to_numpy()[1:].astype(self.values.dtype)
+            return self._dates_to_come(self.frequency, steps)
         if self.values.dtype.kind == "f" and len(self) > 1:
             distances = np.diff(self.values)
             if np.allclose(distances, distances[0]):
-                return self.values[-1] + distances[0] * np.arange(1, steps + 1)
-        return np.array([f"+{step}" for step in range(1, steps + 1)])
+                return replace(self, values=self.values[-1] + distances[0] * np.arange(1, steps + 1))
+        texts = np.array([f"+{step}" for step in range(1, steps + 1)])
+        return replace(self, values=texts, frequency=None, offsets=None, zone=None)
 
-    def spelled(self, values: NDArray[Any] | None = None) -> list[str]:
-        """Times as the file writes them: its own, or others such as those of continued()."""
-        values = self.values if values is None else values
-        if values.dtype.kind == "M":
-            import pandas as pd
+    def _dates_to_come(self, frequency: str, steps: int) -> Self:
+        import pandas as pd
 
-            return list(pd.DatetimeIndex(values).strftime(self.form))
-        return [f"{value:g}" if values.dtype.kind == "f" else str(value) for value in values]
+        clock = self.instants if self.in_utc else self.values
+        after = pd.date_range(pd.Timestamp(clock[-1]), periods=steps + 1, freq=frequency)[1:]
+        dates = after.to_numpy().astype("datetime64[us]")
+        if self.offsets is None:
+            return replace(self, values=dates)
+        offsets = np.full(steps, self.offsets[-1])
+        if self.zone:
+            offsets = offsets_in(self.zone, dates, in_utc=self.in_utc)
+        values = dates + offsets.astype("timedelta64[s]") if self.in_utc else dates
+        return replace(self, values=values, offsets=offsets)
+
+    def spelled(self) -> list[str]:
+        """The times as the file writes them."""
+        if self.is_dated:
+            offsets = [0] * len(self) if self.offsets is None else self.offsets.tolist()
+            dates = self.values.astype("datetime64[us]").tolist()
+            return [spelled_date(date, self.form, offset) for date, offset in zip(dates, offsets, strict=True)]
+        return [f"{value:g}" if self.values.dtype.kind == "f" else str(value) for value in self.values]
+
+    def for_pandas(self) -> list[Any]:
+        """The times as pandas has them: dates with offsets as Timestamps of the zone, or of their offset."""
+        if self.offsets is None or not self.is_dated:
+            return list(self.values)
+        import pandas as pd
+
+        instants = pd.DatetimeIndex(self.instants, tz="UTC")
+        if self.zone:
+            return list(instants.tz_convert(self.zone))
+        zones = [fixed_zone(offset) for offset in self.offsets.tolist()]
+        return [instant.tz_convert(zone) for instant, zone in zip(instants, zones, strict=True)]
 
     def take(self, places: Any) -> Self:
         """Those steps."""
-        return replace(self, values=self.values[places])
+        offsets = None if self.offsets is None else self.offsets[places]
+        return replace(self, values=self.values[places], offsets=offsets)
 
     def to_json(self) -> dict[str, Any]:
         """What a model file keeps of it: column, frequency and form, not the times."""
-        return {"column": self.column, "frequency": self.frequency, "form": self.form, "zone": self.zone}
+        return {
+            "column": self.column,
+            "frequency": self.frequency,
+            "form": self.form,
+            "zone": self.zone,
+            "in_utc": self.in_utc,
+        }
+
+
+def offsets_in(zone: str, dates: Dates, *, in_utc: bool) -> Offsets:
+    """The seconds of a zone before UTC, at dates (steps,) in UTC or of its own clock.
+
+    Where its clock shows a time twice, it is the first of them; a time that it leaves out is one before it.
+    """
+    import pandas as pd
+
+    index = pd.DatetimeIndex(dates)
+    if in_utc:
+        local = index.tz_localize("UTC").tz_convert(zone)
+        return (local.tz_localize(None) - index).to_numpy().astype("timedelta64[s]").astype(np.int64)
+    first = np.ones(len(index), bool)
+    local = index.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
+    shifted = (local.tz_localize(None) - local.tz_convert("UTC").tz_localize(None)).to_numpy()
+    return shifted.astype("timedelta64[s]").astype(np.int64)
+
+
+def fixed_zone(offset: int) -> Any:
+    """The zone of an offset of so many seconds."""
+    return timezone(timedelta(seconds=offset)) if offset else UTC
 
 
 def frequency_in_words(alias: str | None) -> str:
