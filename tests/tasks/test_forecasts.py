@@ -161,7 +161,8 @@ def test_a_series_that_grows_by_shares_is_forecast_by_its_logarithm(tmp_path: Pa
     assert network.logarithm.tolist() == [True]
     low, middle, high = network.forecast(torch.from_numpy(values[-30:-6, None, None]))[:, 0, 0].detach().numpy().T
     assert np.abs(np.log(middle / values[-6:])).mean() < 0.1
-    np.testing.assert_allclose(high / middle, middle / low, rtol=1e-5)
+    below, above = network.widening[:, 0].tolist()
+    np.testing.assert_allclose(np.log(high / middle) / above, np.log(middle / low) / below, rtol=1e-4)
 
 
 def test_a_model_file_keeps_the_scaling_and_the_season(run: tuple[Result, Path]) -> None:
@@ -182,9 +183,9 @@ def noise(folder: Path, values: np.ndarray) -> str:
 @pytest.mark.parametrize("shape", ["normal", "zeros"])
 def test_intervals_hold_their_share_without_any_training(shape: str, kind: str, tmp_path: Path) -> None:
     random = np.random.default_rng(5)
-    values = random.normal(size=1500)
+    values = random.normal(size=5000)
     if shape == "zeros":
-        values = np.where(random.random(1500) < 0.5, 0, random.gamma(2, 3, 1500))
+        values = np.where(random.random(5000) < 0.5, 0, random.gamma(2, 3, 5000))
     made = Series.configured(["history=8", "horizon=2", "hidden=4", f"kind={kind}"])
     data = made.data(noise(tmp_path, values))
     network = made.network(data.sizes, "gru")
@@ -198,7 +199,7 @@ def test_intervals_hold_their_share_without_any_training(shape: str, kind: str, 
         targets.append(batch.targets.reshape(-1))
     low, _, high = torch.cat(outputs)[:, 0].numpy().T
     inside = np.mean((low <= np.concatenate(targets)) & (np.concatenate(targets) <= high))
-    assert 0.75 <= inside <= 0.87
+    assert 0.77 <= inside <= 0.83
 
 
 def test_a_correction_that_helps_in_no_window_is_left_out(tmp_path: Path) -> None:

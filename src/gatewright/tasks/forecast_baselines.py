@@ -1,7 +1,7 @@
 """What simple methods forecast: the seasonal naive one, and a linear autoregression."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,24 +75,36 @@ def _autoregression(train: Rows, measured: Mapping[str, Rows], history: int) -> 
 
 def _chosen(train: Rows, measured: Mapping[str, Rows], places: Sequence[int], history: int) -> dict[str, Floats]:
     """The forecasts of those variables by their own past, with the penalty that validation chooses."""
-    from sklearn.linear_model import Ridge
 
     def flat(values: NDArray[np.float32]) -> Floats:  # (steps, windows, variables) -> (windows, steps * variables)
         return values[..., places].swapaxes(0, 1).reshape(values.shape[1], -1).astype(np.float64)
 
     read = {name: flat(rows.inputs[:history]) for name, rows in measured.items()}
     wanted = flat(measured["validation"].targets)
-    fits = [Ridge(alpha=alpha).fit(flat(train.inputs[:history]), flat(train.targets)) for alpha in PENALTIES]
-
-    def error(fitted: Any) -> float:
-        return float(np.abs(_predicted(fitted, read["validation"]) - wanted).mean())
-
-    best, horizon = min(fits, key=error), len(train.targets)
+    fits = ridges(flat(train.inputs[:history]), flat(train.targets))
+    best = min(fits, key=lambda fit: float(np.abs(fit(read["validation"]) - wanted).mean()))
+    horizon = len(train.targets)
     return {
-        name: _predicted(best, values).reshape(len(values), horizon, len(places)).swapaxes(0, 1)
-        for name, values in read.items()
+        name: best(values).reshape(len(values), horizon, len(places)).swapaxes(0, 1) for name, values in read.items()
     }
 
 
-def _predicted(fitted: Any, windows: Floats) -> Floats:
-    return np.asarray(fitted.predict(windows)).reshape(len(windows), -1)
+class Ridge(NamedTuple):
+    """A linear regression: (windows, features) -> (windows, targets)."""
+
+    weight: Floats  # (features, targets)
+    constant: Floats  # (targets,)
+
+    def __call__(self, features: Floats) -> Floats:
+        """What it expects."""
+        return features @ self.weight + self.constant
+
+
+def ridges(features: Floats, targets: Floats) -> list[Ridge]:
+    """A ridge regression for each of `PENALTIES`, with a free constant. A single decomposition serves all of them."""
+    mean, centre = features.mean(0), targets.mean(0)
+    features = features - mean
+    values, vectors = np.linalg.eigh(features.T @ features)
+    turned = vectors.T @ (features.T @ (targets - centre))
+    weights = [vectors @ (turned / (np.maximum(values, 0)[:, np.newaxis] + penalty)) for penalty in PENALTIES]
+    return [Ridge(weight, centre - mean @ weight) for weight in weights]

@@ -1,6 +1,6 @@
 """What of a forecaster is not learned by descent: the linear forecast before it, and the calibration behind it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,18 +11,15 @@ from torch import Tensor
 
 from gatewright.tasks.data import Cuts, Scaling, best_season
 from gatewright.tasks.data.linear_forecast import Floats, LinearForecast, Regressed, linear_forecast
-from gatewright.tasks.evaluate import measure
 from gatewright.tasks.feed import tensor_batch
 from gatewright.tasks.forecast_data import ForecastData
-from gatewright.tasks.forecaster import Forecaster
+from gatewright.tasks.forecaster import Forecaster, Located
 from gatewright.tasks.forecasts import LEAST_SPREAD, Forecasting
-from gatewright.tasks.objectives import half_width
 
 if TYPE_CHECKING:
     from gatewright.tasks.recipe import Batches
 
 SHARES = 0.0, 0.25, 0.5, 0.75, 1.0
-_MEAN_TO_DEVIATION = 1.2533  # of a normal distribution
 _GAIN = 0.02  # share of the error that the correction must save on one validation window; less on more of them
 _HALF_SHARE, _HALF_TRUST = 2, 20  # independent validation windows at which half of what they say is believed
 _EFFECT_PENALTY = 1e-2
@@ -41,7 +38,7 @@ def fit(network: Forecaster, data: ForecastData, recipe: Forecasting) -> None:
     if season > recipe.history:
         scaled = [track.scaled[: track.cuts.train].astype(np.float64) for track in tracks]
         season, _ = best_season(scaled, recipe.horizon, recipe.history)
-    how = Regressed(recipe.history, recipe.horizon, season, LEAST_SPREAD)
+    how = Regressed(recipe.history, recipe.horizon, season, LEAST_SPREAD, recipe.interval)
     values = [(track.values - track.scaling.mean) / track.scaling.deviation for track in tracks]
     linear = linear_forecast(values, cuts, how)
     variables = len(linear.error)
@@ -61,13 +58,13 @@ def fit(network: Forecaster, data: ForecastData, recipe: Forecasting) -> None:
         linear, logarithm = _better(linear_forecast(scaled, cuts, how, outer), linear, positive)
         effect = np.where(logarithm, 0, effect)
         network.inner.take(inner)
-    scale = _MEAN_TO_DEVIATION * half_width("gaussian", recipe.interval)
     network.season.fill_(data.season)
     for buffer, array in (
         (network.weight, linear.weight),
         (network.rest, linear.rest),
-        (network.residual, linear.residual * scale),
+        (network.residual, linear.residual),
         (network.effect, effect),
+        (network.widening, linear.ends.T),
         (network.logarithm, logarithm),
         (network.least, least),
         (network.lowest, _lowest(data)),
@@ -118,20 +115,40 @@ def calibrate(network: Forecaster, data: ForecastData, recipe: Forecasting) -> N
     Windows overlap, so that a part holds no more independent ones than horizons. The fewer they are, the less of what
     they say is believed: the more is then left to the linear forecast, and to its errors on what it was not fitted to.
     """
-    batches, objective = data.parts["validation"], recipe.objective()
+    batches = data.parts["validation"]
     independent = sum(track.cuts.validation - track.cuts.train for track in data.tracks) / recipe.horizon
-    errors: dict[float, float] = {}
-    for share in SHARES:
-        network.share.fill_(share)
-        errors[share] = measure(network, objective, batches)["mae"]
+    network.share.fill_(1)
+    errors = _errors(network, batches)
     best = min(errors, key=errors.__getitem__)
     is_gain = errors[best] < (1 - _GAIN / independent**0.5) * errors[0.0]
     trust = independent / (independent + _HALF_TRUST)
     network.share.fill_(best * independent / (independent + _HALF_SHARE) if is_gain else 0.0)
     network.trust.fill_(trust)
-    below, above = _ratios(network, batches)
-    level = objective.levels[2]
-    network.widening.copy_(torch.stack([_widening(below, level), _widening(above, level)]) ** trust)
+    level = recipe.objective().levels[2]
+    ratios = [_widening(found, level) for found in _ratios(network, batches)]
+    network.widening.mul_(torch.stack(ratios) ** trust)
+
+
+def _seen(network: Forecaster, batches: "Batches") -> Iterator[tuple[Located, Tensor, Tensor]]:
+    """What it forecasts of each batch of a part, the targets, and the effect of what is known."""
+    network.eval()
+    with torch.no_grad():
+        for position in range(len(batches)):
+            batch = tensor_batch(batches, 0, position).to(network.share.device)
+            found, _ = network.located(batch.inputs)
+            yield found, batch.targets, network.effect_of(batch.inputs)[network.history :]
+
+
+def _errors(network: Forecaster, batches: "Batches") -> dict[float, float]:
+    """The mean absolute error by the share of the correction that is used; the network uses all of it."""
+    errors = dict.fromkeys(SHARES, 0.0)
+    count = 0
+    for found, targets, effect in _seen(network, batches):
+        count += targets.numel()
+        for share in SHARES:
+            middle = torch.lerp(found.linear, found.middle, share)
+            errors[share] += (network.outer(middle + effect) - targets).abs().sum().item()
+    return {share: error / count for share, error in errors.items()}
 
 
 def _widening(ratios: Tensor, level: float) -> Tensor:
@@ -143,13 +160,7 @@ def _widening(ratios: Tensor, level: float) -> Tensor:
 def _ratios(network: Forecaster, batches: "Batches") -> tuple[Tensor, Tensor]:
     """How far each target of the part lies below and above its forecast, beside the ends of its interval."""
     pairs: list[tuple[Tensor, Tensor]] = []
-    network.widening.fill_(1)
-    network.eval()
-    with torch.no_grad():
-        for position in range(len(batches)):
-            batch = tensor_batch(batches, 0, position).to(network.share.device)
-            found, _ = network.located(batch.inputs)
-            effect = network.effect_of(batch.inputs)[network.history :]
-            away = network.into(batch.targets) - effect - found.middle
-            pairs.append(((-away / found.below).flatten(0, 1), (away / found.above).flatten(0, 1)))
+    for found, targets, effect in _seen(network, batches):
+        away = network.into(targets) - effect - found.middle
+        pairs.append(((-away / found.below).flatten(0, 1), (away / found.above).flatten(0, 1)))
     return torch.cat([one for one, _ in pairs]), torch.cat([other for _, other in pairs])

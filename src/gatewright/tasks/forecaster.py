@@ -20,11 +20,12 @@ SOFTPLUS_IS_1 = 0.541324854612918
 
 
 class Located(NamedTuple):
-    """A forecast by its middle, and how far both ends lie from it; all (horizon, batch, variables)."""
+    """A forecast by its middle, how far both ends lie from it, and the linear one; all (horizon, batch, variables)."""
 
     middle: Tensor
     below: Tensor
     above: Tensor
+    linear: Tensor
 
 
 class Forecaster(Network):
@@ -110,7 +111,7 @@ class Forecaster(Network):
         learned = softplus(self.trust * changes[..., 1:] + SOFTPLUS_IS_1)
         widths = spread[..., None] * self.residual.T[:, None, :, None] * learned
         below, above = widths.expand(*widths.shape[:-1], 2).unbind(-1)
-        return Located(middle, below * self.widening[0], above * self.widening[1]), state
+        return Located(middle, below * self.widening[0], above * self.widening[1], base), state
 
     def effect_of(self, inputs: Tensor) -> Tensor:
         """What the known inputs add to the variables: (history + horizon, batch, variables)."""

@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
+from statistics import NormalDist
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,17 @@ Floats = NDArray[np.float64]
 Outer = Callable[[Floats], Floats]
 
 _PENALTIES = 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0
-_FOLDS = 0.5, 2 / 3, 5 / 6, 1.0  # shares of the training part that are fitted; what follows each is forecast
-_TRUST = 20.0
-"""How fast a regression's weight falls with its error: to 1/e where it is 1/20 above the least one."""
+_FOLDS = tuple(place / 12 for place in range(6, 13))
+"""Shares of the training part that are fitted; what follows each is forecast."""
+_RECENT = 0.5
+"""How much a fold counts beside the next one, which lies nearer to what will be forecast."""
+_TRUST = 7.0
+"""How fast a regression's weight falls with its error: to 1/e where it is 1/7 above the least one."""
+_FREE = 1e3
+"""How large the constant is read: so large that the penalty leaves its weight free."""
 _LEAST_RESIDUAL = 1e-3
+_LEAST_END = 0.1
+_HALF_TRUST = 30  # independent windows at which half of what they say of each end by itself is believed
 _FITTED, _JUDGED = 1_000_000, 50_000
 """Numbers in all windows that are fitted to, or that judge: of a longer series every n-th window is taken."""
 
@@ -47,13 +55,15 @@ class LinearForecast:
     """`level + (window - level) @ weight + features @ rest` for each variable; all in the unit of the windows.
 
     The level and the spread are the mean and the deviation of a window. `rest` multiplies the spread, the level and 1.
-    `residual` is the mean absolute error of each step ahead, in spreads, of windows that were not fitted to.
+    `residual` is the mean absolute error of each step ahead, in spreads, of windows that were not fitted to. Of their
+    errors the share that an interval should hold lies within `ends` residuals, below and above the forecast.
     """
 
     weight: Floats  # (variables, history, horizon)
     rest: Floats  # (variables, 3, horizon)
     residual: Floats  # (variables, horizon)
     error: Floats  # (variables,): mean absolute error of windows that were not fitted to
+    ends: Floats  # (variables, 2)
 
     def __call__(self, windows: Floats, least_spread: float) -> Floats:
         """(windows, history, variables) -> (windows, horizon, variables)."""
@@ -65,26 +75,30 @@ class LinearForecast:
 
 
 class _Judged(NamedTuple):
-    """What every regression found in a fold, and the windows and targets that judge it."""
+    """What every regression gave in a fold, windows and targets that judge it, and how much each of these counts."""
 
     fits: Floats
     windows: Floats
     targets: Floats
+    weight: float
 
 
 class Fold(NamedTuple):
-    """Which steps are fitted to, up to `fitted` of each series, and which are forecast then, from there to `end`."""
+    """Up to `fitted` of each series is fitted to; windows are forecast whose first target lies from there to `next`.
+
+    All of their targets lie before `end`.
+    """
 
     fitted: Sequence[int]
+    next: Sequence[int]
     end: Sequence[int]
 
 
 def folds_of(cuts: Sequence[Cuts]) -> tuple[Fold, ...]:
     """The training parts in growing shares, each with what follows it; the last is followed by the validation part."""
-    ends = [[round(share * cut.train) for cut in cuts] for share in _FOLDS]
-    return tuple(
-        Fold(fitted, end) for fitted, end in zip(ends, [*ends[1:], [cut.validation for cut in cuts]], strict=True)
-    )
+    end = [cut.validation for cut in cuts]
+    fitted = [[round(share * cut.train) for cut in cuts] for share in _FOLDS]
+    return tuple(Fold(now, after, end) for now, after in zip(fitted, [*fitted[1:], end], strict=True))
 
 
 class Regressed(NamedTuple):
@@ -94,6 +108,7 @@ class Regressed(NamedTuple):
     horizon: int
     season: int
     least_spread: float
+    interval: float = 0.8  # share of the errors within the ends
 
 
 def linear_forecast(
@@ -110,26 +125,61 @@ def linear_forecast(
         _variable([values[:, place] for values in series], cuts, how, outer[place] if outer else _as_it_is)
         for place in range(series[0].shape[1])
     ]
-    weights, residuals, errors = zip(*found, strict=True)
-    whole = np.stack(weights)
-    return LinearForecast(whole[:, : how.history], whole[:, how.history :], np.stack(residuals), np.array(errors))
+    whole = np.stack([one.fit for one in found])
+    return LinearForecast(
+        whole[:, : how.history],
+        whole[:, how.history :],
+        np.stack([one.residual for one in found]),
+        np.array([one.error for one in found]),
+        np.stack([one.ends for one in found]),
+    )
 
 
 def _as_it_is(values: Floats) -> Floats:
     return values
 
 
-def _variable(
-    series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed, outer: Outer
-) -> tuple[Floats, Floats, float]:
-    start, size = [0] * len(series), (how.history, how.horizon)
-    judged: list[_Judged] = []
-    for fold in folds_of(cuts):
-        fitted, targets = _windows(series, start, fold.fitted, *size, _FITTED)
-        held, wanted = _windows(series, fold.fitted, fold.end, *size, _JUDGED)
+class _Variable(NamedTuple):
+    """The forecast of one variable."""
+
+    fit: Floats
+    residual: Floats
+    error: float
+    ends: Floats
+
+
+def _variable(series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed, outer: Outer) -> _Variable:
+    judged = list(_judged(series, cuts, how))
+    counted = sum(one.weight * len(one.targets) for one in judged)
+    errors = np.sum([one.weight * _errors(one, how, outer) for one in judged], 0) / counted
+    trust = _trust(errors, how.horizon)
+    missed: list[Floats] = []
+    away: list[Floats] = []
+    for fits, held, wanted, _ in judged:
+        forecasts = _forecasts(_mixed(trust, fits), held, how.least_spread)
+        missed.append(np.abs(outer(forecasts) - outer(wanted)))
+        away.append((wanted - forecasts) / np.maximum(held.std(1, keepdims=True), how.least_spread))
+    every = _windows(series, _Span.before([cut.train for cut in cuts]), how, _FITTED)
+    weights = np.concatenate([np.full(len(one.targets), one.weight) for one in judged])
+    weights /= weights.sum()
+    spreads = np.concatenate(away)
+    residual = np.maximum(weights @ np.abs(spreads), _LEAST_RESIDUAL)
+    ends = _ends(spreads / residual, weights, how)
+    return _Variable(_mixed(trust, _fits(*every, how)), residual, float(weights @ np.concatenate(missed).mean(1)), ends)
+
+
+def _judged(series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed) -> Iterator[_Judged]:
+    """The folds that have windows to fit to and windows that judge, of which there is one at least."""
+    folds = folds_of(cuts)
+    any_judged = False
+    for back, fold in zip(reversed(range(len(folds))), folds, strict=True):
+        fitted, targets = _windows(series, _Span.before(fold.fitted), how, _FITTED)
+        ends = [min(after + how.horizon - 1, end) for after, end in zip(fold.next, fold.end, strict=True)]
+        held, wanted = _windows(series, _Span(fold.fitted, ends), how, _JUDGED)
         if len(fitted) > 1 and len(held):
-            judged.append(_Judged(_fits(fitted, targets, how), held, wanted))
-    if not judged:
+            any_judged = True
+            yield _Judged(_fits(fitted, targets, how), held, wanted, _RECENT**back)
+    if not any_judged:
         raise DataError(
             "the training part is too short for a linear forecast",
             expected=f"more than {how.history + how.horizon} steps",
@@ -137,25 +187,50 @@ def _variable(
             do="take a shorter history or horizon",
             shell="take a shorter history or horizon, with --set history=... --set horizon=...",
         )
-    errors = np.sum([_errors(one, how, outer) for one in judged], 0) / sum(len(one.targets) for one in judged)
-    trust = _trust(errors, how.horizon)
-    missed: list[Floats] = []
-    residuals: list[Floats] = []
-    for fits, held, wanted in judged:
-        forecasts = _forecasts(_mixed(trust, fits), held, how.least_spread)
-        missed.append(np.abs(outer(forecasts) - outer(wanted)))
-        residuals.append(np.abs(forecasts - wanted) / np.maximum(held.std(1, keepdims=True), how.least_spread))
-    every = _windows(series, start, [cut.train for cut in cuts], *size, _FITTED)
-    whole = _mixed(trust, _fits(*every, how))
-    residual = np.maximum(np.concatenate(residuals).mean(0), _LEAST_RESIDUAL)
-    return whole, residual, float(np.concatenate(missed).mean())
 
 
-def _windows(
-    series: Sequence[Floats], starts: Sequence[int], ends: Sequence[int], history: int, horizon: int, most: int
-) -> tuple[Floats, Floats]:
-    """Of all series the windows (windows, history) whose targets (windows, horizon) lie from start to end."""
-    places = [np.arange(max(start, history), end - horizon + 1) for start, end in zip(starts, ends, strict=True)]
+def _ends(ratios: Floats, weights: Floats, how: Regressed) -> Floats:
+    """How far below and above the forecast an interval ends, in residuals.
+
+    Errors are (windows, horizon) in residuals, windows count by `weights`, which sum to 1. Windows overlap, so that
+    there are no more independent ones than horizons. Where these are few, both ends are taken alike, and further out:
+    by as much as the interval of Student's distribution is wider than a normal one.
+    """
+    from scipy.special import stdtrit
+
+    independent = 1 / (weights**2).sum() / how.horizon
+    each = np.repeat(weights, how.horizon) / how.horizon
+    level = (1 + how.interval) / 2
+    alike = _quantile(np.abs(ratios).ravel(), each, how.interval)
+    apart = np.array([_quantile(-ratios.ravel(), each, level), _quantile(ratios.ravel(), each, level)])
+    trust = independent / (independent + _HALF_TRUST)
+    further = float(stdtrit(max(independent, 1.0), level)) / NormalDist().inv_cdf(level)
+    return np.maximum(trust * apart + (1 - trust) * alike, _LEAST_END) * further
+
+
+def _quantile(values: Floats, weights: Floats, level: float) -> float:
+    """The least value that has the share `level` of all weights at or below it."""
+    order = values.argsort()
+    place = np.searchsorted(weights[order].cumsum(), level)
+    return float(values[order][min(int(place), len(order) - 1)])
+
+
+class _Span(NamedTuple):
+    """Of each series the steps from start to end."""
+
+    starts: Sequence[int]
+    ends: Sequence[int]
+
+    @classmethod
+    def before(cls, ends: Sequence[int]) -> Self:
+        """All before the end."""
+        return cls([0] * len(ends), ends)
+
+
+def _windows(series: Sequence[Floats], span: _Span, how: Regressed, most: int) -> tuple[Floats, Floats]:
+    """Of all series the windows (windows, history) whose targets (windows, horizon) lie in the span."""
+    history, horizon = how.history, how.horizon
+    places = [np.arange(max(start, history), end - horizon + 1) for start, end in zip(*span, strict=True)]
     stride = max(1, math.ceil(sum(map(len, places)) * history / most))
     pairs = [
         (
@@ -212,22 +287,36 @@ def _fits(windows: Floats, targets: Floats, how: Regressed) -> Floats:
     history = how.history
     features, level, spread = _features(windows, how.least_spread)
     found: dict[_Regression, Floats] = {}
-    for full, by_spread in product((False, True), (False, True)):
-        count = history + (3 if full else 1)
+    for by_spread in (False, True):
         counted = 1 / spread if by_spread else np.ones_like(spread)
         counted = counted / counted.mean()
-        read, aim = features[:, :count] * counted, (targets - level) * counted
-        gram, right = read.T @ read / len(read), read.T @ aim / len(read)
-        simple = dict(_simple_forecasts(how, full=full))
-        starts = np.stack([one[:count] for one in simple.values()])
-        for penalty in _PENALTIES:
-            penalties = np.full(count, penalty)
-            penalties[history + 2 :] = 1e-6  # of the constant
-            change = np.linalg.solve(gram + np.diag(penalties), right - gram @ starts)
-            for towards, weights in zip(simple, starts + change, strict=True):
-                padded = np.pad(weights, ((0, features.shape[1] - count), (0, 0)))
-                found[_Regression(full, towards, penalty, by_spread)] = padded
+        read, aim = features * counted, (targets - level) * counted
+        whole, wanted = read.T @ read / len(read), read.T @ aim / len(read)
+        for full in (False, True):
+            count = history + (3 if full else 1)
+            simple = dict(_simple_forecasts(how, full=full))
+            starts = np.stack([one[:count] for one in simple.values()])
+            solved = _ridge(whole[:count, :count], wanted[:count] - whole[:count, :count] @ starts, history)
+            fits = np.zeros((len(_PENALTIES), len(simple), len(whole), how.horizon))
+            fits[:, :, :count] = starts + solved
+            for (penalty, towards), fit in zip(
+                product(_PENALTIES, simple), fits.reshape(-1, *fits.shape[2:]), strict=True
+            ):
+                found[_Regression(full, towards, penalty, by_spread)] = fit
     return np.stack([found[one] for one in _REGRESSIONS])
+
+
+def _ridge(gram: Floats, right: Floats, history: int) -> Floats:
+    """The weights (penalties, starts, features, horizon) for every penalty, of right sides (starts, features, horizon).
+
+    A single decomposition serves all penalties.
+    """
+    scale = np.ones(len(gram))
+    scale[history + 2 :] = _FREE
+    values, vectors = np.linalg.eigh(gram * np.outer(scale, scale))
+    turned = (vectors.T * scale) @ right
+    shrunk = turned / (values[:, np.newaxis] + np.array(_PENALTIES)[:, np.newaxis, np.newaxis, np.newaxis])
+    return (scale[:, np.newaxis] * vectors) @ shrunk
 
 
 def _simple_forecasts(how: Regressed, *, full: bool) -> Iterator[tuple[str, Floats]]:
