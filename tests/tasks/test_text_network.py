@@ -16,12 +16,12 @@ from gatewright.errors import ModelFileError, OptionError
 from gatewright.export.network import read_network
 from gatewright.export.reading import run as read
 from gatewright.tasks import recipes
-from gatewright.tasks.data import Ragged
+from gatewright.tasks.data import Ragged, RaggedBatches
 from gatewright.tasks.data.ngrams import ngrams
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.texts import ClassifiedTexts
-from gatewright.tasks.text_network import NgramClassifier, TextNetwork
+from gatewright.tasks.text_network import NgramClassifier, TextNetwork, stacking_weights
 from gatewright.tasks.training import train
 from tests.parity.assertions import assert_parity
 from tests.tasks.own_data import small_reviews
@@ -69,6 +69,43 @@ def test_the_mean_in_evaluation_and_the_network_alone_in_training() -> None:
     assert_parity(both, (alone + network.bag(inputs, lengths)) / 2, dtype="float32", steps=5)
     assert made(ngrams=0).network.bag is None
     assert made(tokenise="characters").network.bag.longest == 5
+
+
+def test_both_scores_are_scaled_so_that_the_validation_part_is_most_likely(rng: np.random.Generator) -> None:
+    labels = rng.integers(0, 3, 400)
+    right = np.eye(3)[labels] * 2 + rng.normal(size=(400, 3))
+    noise = rng.normal(size=(400, 3)) * 20
+    own, other = stacking_weights(noise, right, labels)
+    assert own < 0.02
+    assert 0.5 < other < 3
+
+    def likelihood(weights: tuple[float, float]) -> float:
+        scores = torch.from_numpy(weights[0] * noise + weights[1] * right).log_softmax(1)
+        return float(scores[torch.arange(400), torch.from_numpy(labels)].sum()) - sum(
+            (one - 0.5) ** 2 for one in weights
+        )
+
+    best = likelihood((own, other))
+    assert all(likelihood((own + a, other + b)) < best for a, b in ((0.01, 0), (0, 0.02), (0, -0.02)))
+    assert (stacking_weights(right, np.where(np.eye(3)[labels] > 0, -1e4, 0), labels) >= 0).all()
+
+
+def test_the_balance_is_kept_in_the_output_layer_and_the_n_grams(rng: np.random.Generator) -> None:
+    model = made(dropout=0.0, input_dropout=0.0)
+    texts = Ragged.join([rng.integers(0, SYMBOLS, rng.integers(1, 6)) for _ in range(50)])
+    batches = RaggedBatches(texts, rng.integers(0, CLASSES, 50), 20)
+    inputs, lengths = torch.randint(SYMBOLS, (5, 4)), torch.tensor([5, 2, 1, 3])
+    network = model.network
+    with torch.no_grad():
+        alone, bag = network.train()(inputs, None, lengths)[0], network.bag(inputs, lengths)
+        network.balance(batches)
+        balanced = network.eval()(inputs, None, lengths)[0]
+        own, ngram = (network.train()(inputs, None, lengths)[0], network.bag(inputs, lengths))
+    assert_parity(balanced, (own + ngram) / 2, dtype="float32", steps=5)
+    for before, after in ((alone, own), (bag, ngram)):
+        factor = after[0, 0] / before[0, 0]
+        assert factor >= 0
+        assert_parity(after, before * factor, dtype="float32", steps=5)
 
 
 @pytest.mark.parametrize(("longest", "pool"), [(1, "max"), (2, "mean"), (4, "last")])

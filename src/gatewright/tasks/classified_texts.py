@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 
@@ -163,20 +163,28 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
             return
         if network.bag is not None:
             sizes = {"classes": data.sizes.outputs, "symbols": data.sizes.inputs, "buckets": self.buckets}
-            texts, labels = data.symbols.sequences, data.symbols.labels
-            network.bag.take(fit_ngrams(texts, labels, longest=self.longest_ngram, **sizes))
+            validation = cast("RaggedBatches", data.parts["validation"])
+            train, tested = (data.symbols.sequences, data.symbols.labels), (validation.inputs, validation.targets)
+            network.bag.take(fit_ngrams(train, tested, longest=self.longest_ngram, **sizes))
         if data.vectors is not None:
             with no_grad():
                 network.encode.get_parameter("weight")[from_numpy(data.vectors.numbers)] = from_numpy(
                     data.vectors.values
                 )
 
+    def conclude(self, network: "nn.Module", data: Data) -> None:
+        """Weigh the network and the classifier of n-grams by the validation part."""
+        from gatewright.tasks.text_network import TextNetwork
+
+        if isinstance(network, TextNetwork):
+            network.balance(data.parts["validation"])
+
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
         """TF-IDF of words and pairs of words with logistic regression."""
         if not isinstance(data, TextData):
             return {}
         train, validation, test = ((texts_of(part), part.labels) for part in data.texts)
-        reached = tfidf_accuracies(train, {"validation": validation, "test": test})
+        reached = tfidf_accuracies(train, validation, {"validation": validation, "test": test})
         return {part: {_BASELINE: value} for part, value in reached.items()}
 
     def examples(self, source: object, model: "Model") -> Examples:

@@ -3,12 +3,15 @@
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from gatewright.errors import DataError
+from gatewright.tasks.data import load_labelled_texts
 from gatewright.tasks.data.data_set import DataSet
-from gatewright.tasks.data.published_texts import python_docs, python_prose
+from gatewright.tasks.data.labelled_texts import texts_of
+from gatewright.tasks.data.python_texts import python_docs, python_docstrings, python_prose
 from gatewright.tasks.data.registry import DATA_SETS, data_set
 
 
@@ -40,8 +43,8 @@ def test_an_unknown_name_lists_the_names_and_the_nearest() -> None:
     assert str(caught.value) == (
         "there is no data set named 'TimeMashine'\n"
         "  expected: one of airline, arrowhead, basic-motions, etth1, etth2, ewt, gun-point, imdb, italy-power-demand, "
-        "japanese-vowels, jsb, mnist, musedata, nottingham, osu-leaf, piano-midi, ptb, python-docs, python-prose, "
-        "shakespeare, sst2, sunspots, timemachine\n"
+        "japanese-vowels, jsb, mnist, musedata, nottingham, osu-leaf, piano-midi, ptb, python-docs, "
+        "python-docstrings, python-prose, shakespeare, sms-spam, sst2, sunspots, timemachine, trec\n"
         "  do: did you mean 'timemachine'?"
     )
 
@@ -71,3 +74,21 @@ def test_python_docs_without_the_help_texts(monkeypatch: pytest.MonkeyPatch) -> 
     assert compose is not None
     with pytest.raises(DataError, match="this Python was installed without its help texts"):
         compose()
+
+
+def test_python_docstrings_are_told_apart_by_package() -> None:
+    assert python_docstrings() == python_docstrings()
+    loaded = load_labelled_texts("python-docstrings")
+    train, validation, test = loaded.parts
+    assert loaded.columns == {"text": "text", "label": "package"}
+    assert {"asyncio", "email", "unittest", "xml"} < set(train.classes)
+    assert len(train) + len(validation) + len(test) > 2500
+    texts = texts_of(train)
+    assert len(set(texts)) == len(texts)
+    assert all(">>>" not in text and "\t" not in text for text in texts)
+
+
+def test_python_docstrings_without_the_source_of_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"stdlib": str(tmp_path)})
+    with pytest.raises(DataError, match="this Python was installed without the source of its library"):
+        python_docstrings()

@@ -88,6 +88,9 @@ def load_labelled_texts(
     `columns` names the columns, `usual` those of a model's training data, which are taken where a table has them.
     imdb: 25,000 and 25,000 reviews (Maas et al. 2011, https://aclanthology.org/P11-1015).
     sst2: 6,920, 872 and 1,821 sentences (Socher et al. 2013, https://aclanthology.org/D13-1170).
+    trec: 5,452 and 500 questions (Li and Roth 2002, https://aclanthology.org/C02-1150).
+    sms-spam: 5,574 messages (Almeida et al. 2011, https://doi.org/10.1145/2034691.2034742).
+    python-docstrings: 3,500 paragraphs of Python's docstrings by package, which need no download.
     """
     archive, given = _given(source, columns or TextColumns(), usual)
     if archive is not None:
@@ -136,7 +139,10 @@ def _given(
     """The archive of reviews that a source is, or the parts that it has."""
     if not isinstance(source, str | os.PathLike):
         return None, {"train": _in_memory(source, columns, usual)}
-    if named(source, "labelled texts") is None:
+    row = named(source, "labelled texts")
+    if row is not None and row.compose is not None:
+        return None, {"train": _composed(row.name, row.compose())}
+    if row is None:
         path = existing(source, "labelled texts")
         if path.is_dir() and (folders := _folders(path)):
             return None, folders
@@ -173,6 +179,14 @@ def _of_table(table: Table, columns: TextColumns, usual: Mapping[str, str] | Non
 def _joined(table: Table, columns: Sequence[str]) -> list[str]:
     """The texts of several columns, a line end between each two."""
     return ["\n".join(fields).strip() for fields in zip(*map(table.texts, columns), strict=True)]
+
+
+def _composed(name: str, table: str) -> _TextPart:
+    """The texts and labels of a table of tabs, whose first line has the names of the two columns."""
+    (text, label), *rows = (line.split("\t") for line in table.splitlines())
+    texts, labels = zip(*rows, strict=True)
+    columns = {"text": text, "label": label}
+    return _TextPart(texts, labels, lambda row: f"{name}, text {row}", (f"text: {text}, label: {label}",), columns)
 
 
 def _in_memory(source: object, columns: TextColumns, usual: Mapping[str, str] | None) -> _TextPart:

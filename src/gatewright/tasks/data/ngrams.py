@@ -4,6 +4,7 @@ A single symbol has its own number. Longer runs share `buckets` numbers by a has
 to be kept to read a text (Weinberger et al. 2009, 0902.2206; Joulin et al. 2016, 1607.01759).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.data.ragged import Numbers, Ragged
-from gatewright.tasks.data.sklearn_fitting import bounded_iterations
+from gatewright.tasks.data.sklearn_fitting import Labelled, validated_regression
 
 FACTOR, MODULUS = 1_000_003, (1 << 31) - 1
 """The hash of a run is (FACTOR * hash of all but its last symbol + the last symbol) mod MODULUS, and that mod buckets;
 of one symbol it is its number. All products fit into 64 bits."""
-
-# scikit-learn's C. Chosen on one division each of a few sets of texts, whose test numbers were known by then.
-_INVERSE_PENALTY = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,20 +48,26 @@ def ngrams(texts: Ragged, longest: int, symbols: int, buckets: int) -> tuple[Num
 
 
 def fit_ngrams(
-    texts: Ragged, labels: Numbers, *, classes: int, longest: int, symbols: int, buckets: int
+    train: tuple[Ragged, Numbers],
+    validation: tuple[Ragged, Numbers],
+    *,
+    classes: int,
+    longest: int,
+    symbols: int,
+    buckets: int,
 ) -> NgramScores:
-    """The classifier of those texts, (steps,) of symbols each."""
-    from scipy import sparse
-
-    numbers, owners = ngrams(texts, longest, symbols, buckets)
+    """The classifier of texts to train on, (steps,) of symbols each, and their classes; see `validated_regression`."""
     total = symbols + (buckets if longest > 1 else 0)
-    counts: Any = sparse.csr_matrix((np.ones(len(numbers)), (owners, numbers)), (len(texts), total))
+    counts, tested = (
+        _counts(ngrams(part, longest, symbols, buckets), len(part), total) for part, _ in (train, validation)
+    )
     documents = np.bincount(counts.indices, minlength=total)
-    frequency = np.log((1 + len(texts)) / (1 + documents)) + 1
+    frequency = np.log((1 + len(train[0])) / (1 + documents)) + 1
     used = np.flatnonzero(documents)
-    scaled = counts[:, used].multiply(frequency[used]).tocsr()
-    norms = np.sqrt(np.asarray(scaled @ frequency[used]).ravel())
-    model = _regression(sparse.diags(1 / norms) @ scaled, labels)
+    model = validated_regression(
+        Labelled(_weighted(counts, frequency, used), train[1]),
+        Labelled(_weighted(tested, frequency, used), validation[1]),
+    )
     weight = np.zeros((total, classes), np.float32)
     bias = np.full(classes, -1e4, np.float32)  # of a class without a text
     known, coefficients, intercepts = model.classes_, model.coef_, model.intercept_
@@ -74,32 +78,41 @@ def fit_ngrams(
     return NgramScores(weight, (frequency**2).astype(np.float32), bias)
 
 
-def _regression(features: Any, labels: Numbers) -> Any:
-    from sklearn.linear_model import LogisticRegression
+def _counts(found: tuple[Numbers, Numbers], texts: int, total: int) -> Any:
+    from scipy import sparse
 
-    with bounded_iterations():
-        return LogisticRegression(C=_INVERSE_PENALTY, max_iter=300).fit(features, labels)
+    numbers, owners = found
+    return sparse.csr_matrix((np.ones(len(numbers)), (owners, numbers)), (texts, total))
+
+
+def _weighted(counts: Any, frequency: NDArray[np.float64], used: Numbers) -> Any:
+    """The TF-IDF of the n-grams that occur in the texts to train on; the norm is of all n-grams, as in a network."""
+    from scipy import sparse
+
+    norms = np.sqrt(np.asarray(counts @ frequency**2).ravel())
+    return sparse.diags(1 / norms) @ counts[:, used].multiply(frequency[used]).tocsr()
 
 
 def tfidf_accuracies(
-    train: tuple[list[str], Numbers], measured: dict[str, tuple[list[str], Numbers]]
+    train: tuple[list[str], Numbers],
+    validation: tuple[list[str], Numbers],
+    measured: Mapping[str, tuple[list[str], Numbers]],
 ) -> dict[str, float]:
     """What scikit-learn's TF-IDF of words and pairs of them with logistic regression reaches, by part.
 
-    Both have scikit-learn's default settings, except for the pairs and 300 iterations at most. The result is empty
-    where the training texts hold no word.
+    The penalty is chosen by the validation part, as `validated_regression` does. The result is empty where the training
+    texts hold no word.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
 
-    texts, labels = train
-    model: Any = make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression(max_iter=300))
+    vectorizer: Any = TfidfVectorizer(ngram_range=(1, 2))
     try:
-        with bounded_iterations():
-            model.fit(texts, labels)
+        features = vectorizer.fit_transform(train[0])
     except ValueError as error:
         if "empty vocabulary" not in str(error):
             raise
         return {}
-    return {part: float(model.score(*of_part)) for part, of_part in measured.items()}
+    model = validated_regression(
+        Labelled(features, train[1]), Labelled(vectorizer.transform(validation[0]), validation[1])
+    )
+    return {part: float(model.score(vectorizer.transform(texts), labels)) for part, (texts, labels) in measured.items()}

