@@ -142,6 +142,22 @@ def test_what_is_kept_of_other_settings_is_left_out(runs: Path) -> None:
     assert "| adding-small | 0 | 5 bits exact | not run yet |" in page((changed,), kept)
 
 
+def test_simple_methods_stand_beside_a_run(runs: Path) -> None:
+    reached = {
+        "accuracy of guessing": 0.5,
+        "mae of the mean": 2.0,
+        "mae of the last value": 0.25,
+        "accuracy of a rule": 1.0,
+    }
+    metrics = {"5 bits": {"exact": 1.0}, "64 bits": {"loss": 1.0}, "test": {"accuracy": 0.75, "mae": 0.125}}
+    change(runs / SMALL.name / "result.json", baselines={"test": reached}, metrics=metrics, seconds=7.0)
+    text = page(TABLE, merged(TABLE, {}, [runs])[0])
+    assert "| adding-small | 0 | accuracy | 0.75 | guessing 0.5, a rule 1 | no | 7 |" in text
+    assert "|  |  | mae | 0.125 | the mean 2, the last value 0.25 | yes |  |" in text
+    assert "adding-other" not in text.partition("## Beside simple methods")[2]
+    assert "## Beside simple methods" not in page(TABLE, {})
+
+
 def test_what_is_kept_is_read_back(runs: Path, tmp_path: Path) -> None:
     kept = merged(TABLE, {}, [runs])[0]
     save(tmp_path / "results.json", kept, TABLE)

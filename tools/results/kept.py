@@ -71,6 +71,7 @@ def read(rows: Sequence[Row], folder: RunFolder) -> tuple[str, Record] | Refused
     result = folder.read(folder.result)
     finished = result["machine"].get("finished") or _last_change(folder.result)
     record = {key: result[key] for key in _FACTS} | {
+        "baselines": result.get("baselines", {}),  # an earlier version kept none
         "finished": finished,
         "data": run["data"],
         "settings": settings,

@@ -1,6 +1,6 @@
 """The page docs/results.md, out of the rows and what is kept of their runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks import networks
@@ -28,6 +28,10 @@ part, the network is that of the best epoch in it. A row whose settings have cha
 not run. The seconds are those of training and validating, on a machine that may have done other things too.
 [exercises.md](exercises.md) has cells and settings side by side.
 """
+COMPARISON = """\
+What each run reaches on the part to test with, and what simple methods reach that learned from the same part and are
+scored on the same examples; every run prints both. A forecaster's errors are in deviations of the training part.
+"""
 THROUGHPUT = """\
 The same networks with Gatewright's recurrent layers, and with those of `torch.nn`, in one process: same weights, same
 batches, same optimiser. First loss and gradients are held to each other ("equal to": the largest difference, as a share
@@ -36,7 +40,9 @@ iteration takes a batch out of the data, computes and derives the loss, clips, a
 output layer is large, as with the 10,000 words of the Penn Treebank, the recurrent layers are a small part of it.
 """
 _COLUMNS = ("run", "seed", "measure", "measured", "reference", "source", "reached", "seconds", "date", "machine")
-_NUMBERS = {"measured", "reference", "seconds"}
+_COMPARED = ("run", "seed", "measure", "Gatewright", "simple methods", "better than all", "seconds")
+_NUMBERS = {"measured", "reference", "seconds", "Gatewright"}
+_ERRORS = {"loss", "mae", "mse", "perplexity", "rmse"}  # the smaller, the better
 _SIGNS = {"at least": "≥ ", "at most": "≤ ", "near": "", "shown": ""}
 
 
@@ -49,6 +55,7 @@ def page(rows: Sequence[Row], records: Records, throughput: Mapping[str, Any] | 
         own = [row for row in rows if row.recipe == name]
         about = recipes.get(name).about
         parts += [f"## {name}", f"{about[:1].upper()}{about[1:]}.", _table(own, found, machines), _commands(own)]
+    parts += _comparison(rows, found)
     if throughput is not None:
         parts += _throughput(throughput)
     if machines:
@@ -64,6 +71,34 @@ def _summary(rows: Sequence[Row], found: Records) -> str:
         f"Of {len(rows)} rows {len(found)} have been run: {verdicts.count(True)} references are reached, "
         f"{verdicts.count(False)} are not."
     )
+
+
+def _comparison(rows: Sequence[Row], found: Records) -> list[str]:
+    """The heading and a table of the runs whose simple methods are kept; nothing where none are."""
+    lines = [line for row in rows if row.name in found for line in _beside(row, found[row.name])]
+    if not lines:
+        return []
+    rule = ["---:" if name in _NUMBERS else "---" for name in _COMPARED]
+    return [
+        "## Beside simple methods",
+        COMPARISON,
+        "\n".join(f"| {' | '.join(line)} |" for line in [_COMPARED, rule, *lines]),
+    ]
+
+
+def _beside(row: Row, record: Record) -> Iterator[Sequence[str]]:
+    """A line for each measure that the simple methods have on the part to test with."""
+    methods: dict[str, dict[str, float]] = {}
+    for name, value in record.get("baselines", {}).get("test", {}).items():
+        measure, _, method = name.partition(" of ")
+        methods.setdefault(measure, {})[method] = value
+    for place, (measure, reached) in enumerate(methods.items()):
+        own = record["metrics"]["test"][measure]
+        better = own < min(reached.values()) if measure in _ERRORS else own > max(reached.values())
+        beside = ", ".join(f"{method} {value:.4g}" for method, value in reached.items())
+        first = [row.name, str(row.seed)] if place == 0 else ["", ""]
+        seconds = f"{record['seconds']:,.0f}" if place == 0 else ""
+        yield [*first, measure, f"{own:.4g}", beside, "yes" if better else "no", seconds]
 
 
 def _throughput(result: Mapping[str, Any]) -> list[str]:
