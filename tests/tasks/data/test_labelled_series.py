@@ -250,12 +250,20 @@ def test_missing_values_are_refused_or_filled_in(tmp_path: Path) -> None:
         load_labelled_series(path)
     assert str(caught.value) == (
         f"{path}, line 9: a value is missing\n  expected: a number\n"
-        "  got: none in 'channel 1', step 1; 20 of 10 series in all\n"
+        "  got: none in 'channel 1', step 1; 20 in 10 series in all\n"
         "  do: have them filled in, with missing='interpolate' or missing='forward'"
     )
-    for rule, filled in (("forward", [1, 1, 1, 3]), ("interpolate", [1, 1, 2, 3])):
+    with pytest.raises(DataError) as caught:
+        load_labelled_series(path, reading=SeriesReading(missing="forward"))
+    assert caught.value.in_shell() == (
+        f"{path}, line 9: the series begins without a value, and forward has none to repeat\n"
+        "  expected: a number\n  got: none in 'channel 1', step 1\n"
+        "  do: have values filled in from both sides, with --set missing=interpolate"
+    )
+    for rule, first, filled in (("forward", "1", [1, 1, 1, 3]), ("interpolate", "?", [1, 1, 2, 3])):
+        put(path, text.replace("?,1,?,3", f"{first},1,?,3"))
         found = load_labelled_series(path, reading=SeriesReading(missing=rule))
-        assert f"missing: 20 values of 10 series are filled in (missing={rule})" in found.remarks
+        assert f"missing={rule}: {20 if first == '?' else 10} values of 10 series filled in" in found.remarks
         low = next(place for place in range(len(found.parts.train)) if found.parts.train.labels[place] == 0)
         assert found.parts.train.sequences[low][:, 0].tolist() == filled
     with pytest.raises(DataError, match="line 9: 'channel 2' has no value at all"):

@@ -160,7 +160,7 @@ def test_what_is_no_finite_number_is_told_with_its_line(tmp_path: Path, value: s
 
 
 def test_the_option_that_leaves_a_column_out_can_be_pasted(tmp_path: Path) -> None:
-    path = put(tmp_path / "any.csv", "date,Net Sales\n2020-01-01,$ 5\n")
+    path = put(tmp_path / "any.csv", "date,Net Sales\n2020-01-01,5 kg\n")
     with pytest.raises(DataError) as caught:
         open_table(path).numbers("Net Sales")
     assert str(caught.value.shell).endswith("or leave out the column with --set 'ignore=Net Sales'")
@@ -236,12 +236,80 @@ def test_thousands_in_a_file_that_commas_divide_are_quoted(tmp_path: Path) -> No
     assert open_table(path).numbers("b").tolist() == [1.234, 200]
 
 
+@pytest.mark.parametrize(
+    ("texts", "expected", "told"),
+    [
+        (["$ 1,206.29", "$7.5", "-$3"], [1206.29, 7.5, -3], "'$ 1,206.29' is read as 1206.29"),
+        (["1.206,29 €", "7,5 €", "3"], [1206.29, 7.5, 3], "'1.206,29 €' is read as 1206.29"),
+        (["EUR 12", "EUR 13", "14"], [12, 13, 14], "'EUR 12' is read as 12"),
+        (["1.3%", "2 %", "0"], [1.3, 2, 0], "'1.3%' is read as 1.3"),
+        (["13", "(12.5)", "14"], [13, -12.5, 14], "'(12.5)' is read as -12.5"),
+        (["($12.50)", "$13.00", ""], [-12.5, 13, np.nan], "'($12.50)' is read as -12.5"),
+        (["\u221212.5", "13"], [-12.5, 13], "'\u221212.5' is read as -12.5"),
+    ],
+)
+def test_marks_beside_numbers_are_left_out_and_told_of(
+    tmp_path: Path, texts: list[str], expected: list[float], told: str
+) -> None:
+    table = open_table(put(tmp_path / "any.csv", "a|b\n" + "".join(f"{text}|x\n" for text in texts)), header="yes")
+    np.testing.assert_array_equal(table.numbers("a", "keep"), expected)
+    assert table.told_of(["a", "b"]) == (f"a: {told}",)
+
+
+@pytest.mark.parametrize(
+    ("texts", "row", "expected"),
+    [
+        (["1.3%", "2", "-0.5%"], 1, "a number with '%', as in other rows"),
+        (["1.3", "2", "5%"], 2, "a number such as -12.5"),
+        (["$5", "€6", "$7"], 1, "a number with '$', as in other rows"),
+        (["5", "(6", "7"], 1, "a number such as -12.5"),
+    ],
+)
+def test_numbers_with_other_marks_are_named(tmp_path: Path, texts: list[str], row: int, expected: str) -> None:
+    table = open_table(put(tmp_path / "any.csv", "a|b\n" + "".join(f"{text}|x\n" for text in texts)), header="yes")
+    with pytest.raises(DataError) as caught:
+        table.numbers("a")
+    assert f"line {row + 2}, 'a': this is no finite number\n  expected: {expected}\n  got: '{texts[row]}'\n" in str(
+        caught.value
+    )
+
+
+def test_numbers_with_units_are_named(tmp_path: Path) -> None:
+    path = put(tmp_path / "any.csv", "date,x,volume\n2020-01-01,1,1.2M\n2020-01-02,2,350K\n2020-01-03,3,1M\n")
+    with pytest.raises(DataError) as caught:
+        read_series(path)
+    assert caught.value.in_shell() == (
+        f"{path}, line 2, 'volume': this is no finite number\n  expected: a number such as -12.5\n  got: '1.2M'\n"
+        "  do: mend the value, leave out the row, or leave out the column with --set ignore=volume"
+    )
+    assert read_series(path, SeriesColumns(ignore="volume")).names == ("x",)
+
+
+def test_the_first_line_may_name_the_separator_as_excel_reads_it(tmp_path: Path) -> None:
+    for sign, first in ((";", "sep=;"), ("\t", '"sep=\t"'), ("|", "SEP=|")):
+        path = put(tmp_path / "any.csv", f"{first}\r\na{sign}b,c\r\n1{sign}2\r\n3{sign}x\r\n")
+        table = open_table(path, header="yes")
+        assert table.columns == ("a", "b,c")
+        with pytest.raises(DataError, match="any.csv, line 4, 'b,c': this is no finite number"):
+            table.numbers("b,c")
+
+
+def test_what_signs_were_taken_for_is_told(tmp_path: Path) -> None:
+    quoted = open_table(put(tmp_path / "any.csv", 'a,b\n"1,234",x\n"2,345",y\n'))
+    assert quoted.numbers("a").tolist() == [1234, 2345]
+    assert quoted.told_of(["a"]) == ("a: '1,234' is read as 1234; decimal=',' reads 1.234",)
+    others = open_table(put(tmp_path / "any.csv", "a;b\n1.234;0,5\n200;7\n"))
+    assert others.numbers("a").tolist() == [1234, 200]
+    assert others.told_of(["a", "b"]) == ("a: '1.234' is read as 1234; decimal='.' reads 1.234",)
+
+
 def test_missing_values_are_filled_as_is_asked(tmp_path: Path) -> None:
     table = open_table(put(tmp_path / "any.csv", "a,b\n1,\nNA,2\n?,3\n4,4\n"))
     assert table.numbers("a", "forward").tolist() == [1, 1, 1, 4]
     assert table.numbers("a", "interpolate").tolist() == [1, 2, 3, 4]
     assert np.isnan(table.numbers("a", "keep")).tolist() == [False, True, True, False]
-    with pytest.raises(DataError, match="line 3, 'a': a value is missing, and in 1 more rows\n"):
+    with pytest.raises(DataError, match="line 3, 'a': a value is missing, and in 1 more row\n"):
         table.numbers("a")
-    with pytest.raises(DataError, match="line 2, 'b': a value is missing\n(.*\n)*  do: forward has no value"):
+    assert table.numbers("b", "interpolate").tolist() == [2, 2, 3, 4]
+    with pytest.raises(DataError, match="line 2, 'b': a value is missing\n(.*\n)*  do: forward has no value before it"):
         table.numbers("b", "forward")

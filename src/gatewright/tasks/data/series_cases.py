@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.ragged import Ragged
+from gatewright.tasks.data.table_numbers import filled as filled_values
+from gatewright.tasks.numbers import counted
 
 Missing = Literal["refuse", "forward", "interpolate"]
 Task = Literal["infer", "classification", "regression"]
@@ -95,9 +97,8 @@ def _end(series: NDArray[Any]) -> int:
 def filled(series: SeriesCases, rule: Missing) -> SeriesCases:
     """The series without missing values; a remark says how many were filled in.
 
-    "forward" repeats the last value, "interpolate" draws a line between the neighbours; before the first value stands
-    that value, and behind the last one that. Raises DataError for "refuse", an infinite number, an empty series, or a
-    channel without any value.
+    How is said by `table_numbers.filled`. Raises DataError for "refuse", for "forward" where a series begins without a
+    value, for an infinite number, an empty series, or a channel without any value.
     """
     _check_filled(series)
     holed = [place for place in range(len(series)) if np.isnan(series.sequences[place]).any()]
@@ -105,22 +106,16 @@ def filled(series: SeriesCases, rule: Missing) -> SeriesCases:
     if not count:
         return series
     if rule == "refuse":
-        raise _missing(series, holed[0], f"{count} of {len(holed)} series in all")
+        raise _missing(series, holed[0], f"{count} in {len(holed)} series in all")
     sequences = series.sequences.compact()
     for place in holed:
         one = sequences[place]  # a view of values of their own
         for channel in range(one.shape[1]):
-            one[:, channel] = _filled(one[:, channel], rule)
-    remark = f"missing: {count} values of {len(holed)} series are filled in (missing={rule})"
+            one[:, channel] = filled_values(one[:, channel], rule)
+        if np.isnan(one).any():
+            raise _begins_without(replace(series, sequences=sequences), place)
+    remark = f"missing={rule}: {counted(count, 'value')} of {len(holed)} series filled in"
     return replace(series, sequences=sequences, remarks=(*series.remarks, remark))
-
-
-def _filled(values: NDArray[np.float32], rule: Missing) -> NDArray[np.float32]:
-    known = np.flatnonzero(~np.isnan(values))
-    steps = np.arange(len(values))
-    if rule == "interpolate":
-        return np.interp(steps, known, values[known]).astype(np.float32)
-    return values[known[np.maximum(np.searchsorted(known, steps, side="right") - 1, 0)]]
 
 
 def _check_filled(series: SeriesCases) -> None:
@@ -152,6 +147,17 @@ def _missing(series: SeriesCases, place: int, total: str) -> DataError:
         got=f"none in {_spot(series, step, channel)}; {total}",
         do="have them filled in, with missing='interpolate' or missing='forward'",
         shell="have them filled in, with --set missing=interpolate or --set missing=forward",
+    )
+
+
+def _begins_without(series: SeriesCases, place: int) -> DataError:
+    step, channel = np.argwhere(np.isnan(series.sequences[place]))[0]
+    return DataError(
+        f"{series.where(place)}: the series begins without a value, and forward has none to repeat",
+        expected="a number",
+        got=f"none in {_spot(series, step, channel)}",
+        do="have values filled in from both sides, with missing='interpolate'",
+        shell="have values filled in from both sides, with --set missing=interpolate",
     )
 
 

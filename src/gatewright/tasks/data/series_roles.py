@@ -47,7 +47,7 @@ def _with_targets(table: Table, known: Roles) -> Roles:
     targets = [column for column in left if column not in (*ids, *parts) and table.is_numeric(column)]
     rows = [column for column in ids if _counts_rows(table, column)]
     texts = [column for column in left if column not in (*parts, *targets, *rows)]
-    for column in filter(table.is_mostly_numeric, texts):
+    for column in (one for one in texts if table.is_mostly_numeric(one) or table.has_units(one)):
         table.numbers(column, "keep")  # raises: it names the first value that is no number
     if texts or not targets:
         raise _asks_for_target(table, texts, targets)

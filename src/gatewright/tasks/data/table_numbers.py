@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.tasks.data.number_marks import without_mark
+
 MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null", "none", "-", "<na>", "missing"})
 
 Values = NDArray[np.float64]
@@ -36,7 +38,7 @@ def is_missing(text: str) -> bool:
 
 def looks_like_number(text: str) -> bool:
     """Whether a field alone may be a number, in some notation."""
-    plain = _SPACES.sub("", text.strip())
+    plain = _SPACES.sub("", without_mark(text) or text.strip())
     return bool(_PLAIN.fullmatch(plain) or _PLAIN.fullmatch(_with_point(plain)) or _with_commas_out(plain))
 
 
@@ -150,15 +152,16 @@ def is_infinite(text: str) -> bool:
 
 
 def filled(values: Values, how: str) -> Values:
-    """The values with those that are missing repeated from before (forward), or on a line between their neighbours.
+    """The values (steps,) without those that are missing.
 
-    What has no value before it, or for a line none behind it, stays missing.
+    "forward" repeats the value before them; what has none before it stays missing. "interpolate" draws a line between
+    the neighbours, and repeats the first known value before it and the last behind it.
     """
     present = np.flatnonzero(~np.isnan(values))
     if not len(present):
         return values
     places = np.arange(len(values))
-    if how == "forward":
-        before = np.maximum.accumulate(np.where(np.isnan(values), -1, places))
-        return np.where(before >= 0, values[np.maximum(before, 0)], np.nan)
-    return np.interp(places, present, values[present], left=np.nan, right=np.nan)
+    if how == "interpolate":
+        return np.interp(places, present, values[present])
+    before = np.searchsorted(present, places, side="right") - 1
+    return np.where(before >= 0, values[present[np.maximum(before, 0)]], np.nan)

@@ -1,6 +1,7 @@
 """Delimited text divided into rows of fields, each row with the line in which it begins."""
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -12,6 +13,7 @@ from gatewright.errors import DataError
 _LOOKED_AT = 20  # rows that show which sign divides a file
 _SEPARATORS = ("\t", ";", ",", "|")  # where commas are decimal points, semicolons divide
 _QUOTE = '"'
+_DECLARED = re.compile(r'"?sep=([,;|\t])"?\s*', re.IGNORECASE)
 _SHOWN = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars"}
 
 Lines = Callable[[], Iterable[str]]  # begins a reading of the file anew
@@ -28,12 +30,16 @@ class Delimited:
     """A text table: its separator is the first of tab, semicolon, comma and bar that divides the first rows alike.
 
     A field between quotation marks may hold separators, line ends and doubled marks. Where tabs divide, a mark is a
-    mark, as in most tables of sentences, unless all fields that have marks begin and end with one.
+    mark, as in most tables of sentences, unless all fields that have marks begin and end with one. A first line such as
+    "sep=;", which Excel reads, names the separator.
     """
 
     def __init__(self, path: Path | str, lines: Lines) -> None:
-        self._path, self._lines = path, lines
-        self.separator = self._find_separator()
+        declared = _DECLARED.fullmatch(next(iter(lines()), ""))
+        self._path = path
+        self._skipped = int(declared is not None)
+        self._lines: Lines = (lambda: islice(lines(), 1, None)) if declared else lines
+        self.separator = declared[1] if declared else self._find_separator()
         self._quoting = self._find_quoting()
 
     def rows(self) -> Iterator[Row]:
@@ -58,12 +64,12 @@ class Delimited:
 
     def _parsed(self, lines: Iterable[str], separator: str, quoting: int) -> Iterator[Row]:
         reader = csv.reader(lines, delimiter=separator, quoting=quoting, quotechar=_QUOTE, strict=True)  # pyright: ignore[reportArgumentType]
-        line = 1
+        line = 1 + self._skipped
         try:
             for fields in reader:
                 if fields:
                     yield Row(line, fields)
-                line = reader.line_num + 1
+                line = reader.line_num + 1 + self._skipped
         except csv.Error as error:
             raise DataError(
                 f"{self._path}, line {line}: the row cannot be divided into fields",

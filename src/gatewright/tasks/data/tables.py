@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data.number_marks import are_with_units, unmarked
 from gatewright.tasks.data.table_files import Columns, read_columns
 from gatewright.tasks.data.table_header import Header
 from gatewright.tasks.data.table_numbers import (
@@ -23,6 +24,7 @@ from gatewright.tasks.data.table_numbers import (
     plain_numbers,
 )
 from gatewright.tasks.data.table_times import AmbiguousDatesError, DayFirst, ParsedDates, parsed_dates
+from gatewright.tasks.numbers import counted
 
 Missing = str
 Rows = NDArray[np.int64]
@@ -42,6 +44,8 @@ class _Numbers(NamedTuple):
     values: Values
     wrong: Sequence[int] | Rows
     notation: Notation
+    told: str = ""  # for a person: how one of them was read, where that is no matter of course
+    mark: str = ""  # that stands beside them, such as %
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,11 +137,17 @@ class Table:
         """The error for values that are NaN after what `missing` did."""
         absent = np.flatnonzero(np.isnan(values))
         row = int(absent[0])
-        several = f", and in {len(absent) - 1} more rows" if len(absent) > 1 else ""
+        several = f", and in {counted(len(absent) - 1, 'more row')}" if len(absent) > 1 else ""
         if missing == "refuse":
             do = "missing='forward' or 'interpolate' fills values in", "add --set missing=interpolate, or forward"
         else:
-            do = (f"{missing} has no value to fill it from: fill in the value, or leave out the row",) * 2
+            do = (
+                "forward has no value before it to repeat: fill in the value, or use missing='interpolate'",
+                "forward has no value before it to repeat: fill in the value, or add --set missing=interpolate",
+            )
+            if np.isnan(values).all():
+                option = shlex.quote(f"ignore={column}")
+                do = f"the column has no value: leave it out, with ignore={column!r}", f"add --set {option}"
         got = self.texts(column)[row]
         return DataError(
             f"{self.where(row, column)}: a value is missing{several}",
@@ -156,6 +166,11 @@ class Table:
         """Whether more than half of the fields are numbers: then the others are faults, and no names or classes."""
         values = self._column(column).values
         return 2 * int((~np.isnan(values)).sum()) > len(values)
+
+    def has_units(self, column: str) -> bool:
+        """Whether a column holds numbers with a unit behind them, which is not read."""
+        content = self.data[column]
+        return isinstance(content, list) and are_with_units(content)
 
     def rows_without_number(self, column: str) -> list[int]:
         """The rows in which a column has no finite number, or none at all."""
@@ -188,9 +203,31 @@ class Table:
         plain = None if self.decimal == "," else plain_numbers(content)
         if plain is not None and (self.separator in ",|" or self.decimal == "." or not may_be_thousands(content)):
             return _Numbers(plain, (), Notation.POINT)
-        notation = self._notation(content)
-        parsed = Notation.GROUPS if notation is Notation.AMBIGUOUS else notation
-        return _Numbers(*parsed_numbers(content, parsed), notation)
+        marked = unmarked(content)
+        texts = marked.texts if marked else content
+        notation = self._notation(texts)
+        values, wrong = parsed_numbers(texts, Notation.GROUPS if notation is Notation.AMBIGUOUS else notation)
+        if marked is None:
+            return _Numbers(values, wrong, notation, self._told_of_notation(texts, values, notation))
+        values[list(marked.wrong)] = np.nan
+        told = f"{content[marked.example].strip()!r} is read as {values[marked.example]:.12g}"
+        return _Numbers(values, sorted({*wrong, *marked.wrong}), notation, told, marked.mark)
+
+    def _told_of_notation(self, texts: Sequence[str], values: Values, notation: Notation) -> str:
+        """How a text that may mean two things was read by what stands around its column."""
+        if self.decimal != "infer" or notation is Notation.AMBIGUOUS or notation is notation_of(texts):
+            return ""
+        row = next((row for row, text in enumerate(texts) if "," in text or "." in text), None)
+        if row is None:
+            return ""
+        other = "." if notation is Notation.COMMA else ","
+        otherwise = parsed_numbers([texts[row]], Notation.COMMA if other == "," else Notation.GROUPS)[0][0]
+        return f"{texts[row].strip()!r} is read as {values[row]:.12g}; decimal={other!r} reads {otherwise:.12g}"
+
+    def told_of(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """Lines for a person: how the numbers of those columns were read, where it is no matter of course."""
+        told = ((column, self._column(column).told) for column in columns)
+        return tuple(f"{column}: {text}" for column, text in told if text)
 
     def _notation(self, texts: Sequence[str]) -> Notation:
         """By the setting `decimal`, by the column, or, where it may be read in two ways, by the others of the file."""
@@ -227,9 +264,10 @@ class Table:
     def _no_number(self, column: str, row: int) -> DataError:
         text = self.texts(column)[row]
         known = "infinite values are refused" if is_infinite(text) else "mend the value"
+        mark = self._column(column).mark
         return DataError(
             f"{self.where(row, column)}: this is no finite number",
-            expected="a number such as -12.5",
+            expected=f"a number with {mark!r}, as in other rows" if mark else "a number such as -12.5",
             got=repr(text.strip()[:60]),
             do=f"{known}, leave out the row, or name other columns",
             shell=f"{known}, leave out the row, or leave out the column with --set {shlex.quote(f'ignore={column}')}",
