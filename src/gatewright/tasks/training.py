@@ -17,6 +17,7 @@ from gatewright.tasks import recipes
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.confusion import draw_confusion
 from gatewright.tasks.curves import Kept, draw_curves
+from gatewright.tasks.data.class_names import doubtful_classes
 from gatewright.tasks.data.digest import digest
 from gatewright.tasks.data.sources import IN_MEMORY
 from gatewright.tasks.evaluate import Evaluation, measure_parts
@@ -218,7 +219,8 @@ class _Session:
         self.digest = {"in_memory": digest(source)} if self.source == IN_MEMORY else {}
         self.data: Data = made.data(source)
         self.asked = {name: getattr(made, name) for name in self.data.fitted}
-        self.remarks = tuple(filter(None, (*self.data.remarks, made.told_of(self.data.fitted))))
+        told = (*doubtful_classes(self.data.sizes.classes or ()), made.told_of(self.data.fitted))
+        self.remarks = tuple(filter(None, (*self.data.remarks, *told)))
         self.made = made = replace(made, **self.data.fitted)
         network = made.network(self.data.sizes, trace or read_cell(made.cell))
         made.prepare(network, self.data)

@@ -177,6 +177,6 @@ def _told_of(roles: Roles, several: tuple[Series, ...]) -> str:
         ahead = min(len(series.covariates) - len(series) for series in several)
         more = f" ({ahead} steps ahead)" if ahead else ""
         parts.append(f"known beforehand: {', '.join(roles.covariates)}{more}")
-    if roles.ignore:
-        parts.append(f"left out: {', '.join(roles.ignore)}")
+    if roles.left_out:
+        parts.append(f"left out: {', '.join(roles.left_out)}")
     return ", ".join(parts)

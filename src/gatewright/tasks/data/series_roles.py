@@ -10,7 +10,16 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data.table_header import ID_NAMES, TIME_NAMES
-from gatewright.tasks.data.table_roles import Roles, asks_for, named_roles, python_setting, set_options, shown_columns
+from gatewright.tasks.data.table_roles import (
+    ROW_NAMES,
+    Roles,
+    asks_for,
+    counts_rows,
+    named_roles,
+    python_setting,
+    set_options,
+    shown_columns,
+)
 from gatewright.tasks.data.tables import Table
 
 _ROLES = ("id", "time", "target", "covariates")
@@ -20,7 +29,6 @@ _CALENDAR = TIME_NAMES - {"index", "t", "period", "step", "time", "times"} | {"m
 _MOSTLY_ONCE = 0.8  # of a table's rows have a time of their own, where the others are faults
 _STEPS = {"time", "times", "step"}
 _OF_TIME = re.compile(r"(?<![a-z])(date|year|time|timestamp)(?![a-z])")
-_ROW_NAMES = ("index", "row", "rownames", "row_names", "no", "nr", "no.", "nr.", "#", "unnamed: 0")
 
 
 def series_roles(table: Table, settings: SeriesColumns) -> Roles:
@@ -36,22 +44,24 @@ def series_roles(table: Table, settings: SeriesColumns) -> Roles:
         known = replace(known, time=_labels(table, known.left(table)))
     if not known.id and known.time:
         _check_one_series(table, named, known)
-    return replace(known, ignore=()) if known.target else _with_targets(table, known)
+    return known if known.target else _with_targets(table, known)
 
 
 def _with_targets(table: Table, known: Roles) -> Roles:
-    """What is left and holds numbers is to be forecast, but counts of rows and parts of dates are ignored."""
+    """What is left and holds numbers is to be forecast, but counts of rows and parts of dates are left out."""
     left = known.left(table)
     ids = [column for column in left if _is_id(table, column)]
     parts = [column for column in left if known.time and column not in ids and _is_of_time(table, column)]
     targets = [column for column in left if column not in (*ids, *parts) and table.is_numeric(column)]
-    rows = [column for column in ids if _counts_rows(table, column)]
+    rows = [column for column in ids if counts_rows(table, column)]
     texts = [column for column in left if column not in (*parts, *targets, *rows)]
     for column in (one for one in texts if table.is_mostly_numeric(one) or table.has_units(one)):
         table.numbers(column, "keep")  # raises: it names the first value that is no number
+    if texts and not targets:
+        table.numbers(texts[-1], "keep")  # raises: there is nothing else to forecast
     if texts or not targets:
         raise _asks_for_target(table, texts, targets)
-    return replace(known, target=tuple(targets), ignore=(*rows, *parts))
+    return replace(known, target=tuple(targets), left_out=(*rows, *parts))
 
 
 def _time(table: Table, named: Roles) -> tuple[str, ...]:
@@ -130,7 +140,7 @@ def _is_id(table: Table, column: str) -> bool:
     if name in ID_NAMES or name.endswith(("_id", " id")):
         return True
     unnamed = not table.has_header and column == table.columns[0] and min(len(table.columns) - 1, len(table) - 2) > 0
-    return (name in _ROW_NAMES or unnamed) and _counts_rows(table, column)
+    return (name in ROW_NAMES or unnamed) and counts_rows(table, column)
 
 
 def _is_of_time(table: Table, column: str) -> bool:
@@ -141,13 +151,6 @@ def _is_of_time(table: Table, column: str) -> bool:
     if not (name in TIME_NAMES or _OF_TIME.search(name)) or not table.is_numeric(column):
         return False
     return bool((np.diff(table.numbers(column, "keep")) > 0).all())
-
-
-def _counts_rows(table: Table, column: str) -> bool:
-    if not table.is_numeric(column):
-        return False
-    values = table.numbers(column, "keep")
-    return len(values) > 1 and bool((np.diff(values) == 1).all())
 
 
 def _check_one_series(table: Table, named: Roles, known: Roles) -> None:

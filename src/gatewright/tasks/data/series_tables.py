@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.columns import LabelledSeriesColumns
 from gatewright.tasks.data.series_cases import SeriesCases, joined
-from gatewright.tasks.data.table_header import ID_NAMES, LABEL_NAMES, TIME_NAMES
+from gatewright.tasks.data.table_header import ID_NAMES, LABEL_NAMES
 from gatewright.tasks.data.table_order import dated_rows, in_order_of_time
-from gatewright.tasks.data.table_roles import Role, Roles, TableKind, infer_roles
+from gatewright.tasks.data.table_roles import TIMES, Role, Roles, TableKind, infer_roles
 from gatewright.tasks.data.tables import RowGroup, Table, open_table
 
 Array = NDArray[Any]
@@ -49,10 +49,9 @@ def _words_first(table: Table, columns: Sequence[str], _known: Roles) -> Sequenc
 
 
 _ID = Role("id", ID_NAMES, suggested=_ID_SUGGESTED, likely=_in_runs_first)
-_TIME = Role("time", TIME_NAMES)
 _LABEL = Role("label", LABEL_NAMES, fits=_of_series, candidates=_words_first, suggested=_LABEL_SUGGESTED)
 _LABELLED = TableKind(
-    (_ID, _TIME, _LABEL),
+    (_ID, TIMES, _LABEL),
     ("id", "label"),
     has_channels=True,
     expected="a row for each step, as in id,time,x,y,label; or a series in each row, behind its label, without a "
@@ -125,4 +124,4 @@ def _roles(table: Table, columns: LabelledSeriesColumns, channels: Sequence[str]
     """Those of a table; for a model that has its channels, a table without ids is one series."""
     answer = ((Role("target") if columns.target else _LABEL),) if labelled else ()
     needed = [*(["id"] if channels is None else []), *(role.setting for role in answer)]
-    return infer_roles(table, columns, replace(_LABELLED, roles=(_ID, _TIME, *answer), needed=tuple(needed)), channels)
+    return infer_roles(table, columns, replace(_LABELLED, roles=(_ID, TIMES, *answer), needed=tuple(needed)), channels)

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.conll_file import LABEL_NAMES, TOKEN_NAMES
-from gatewright.tasks.data.table_header import ID_NAMES, TIME_NAMES
+from gatewright.tasks.data.table_header import ID_NAMES
 from gatewright.tasks.data.table_header import LABEL_NAMES as TABLE_LABEL_NAMES
 from gatewright.tasks.data.table_order import dated_rows, in_order_of_time
-from gatewright.tasks.data.table_roles import Role, Roles, TableKind, asks_for, infer_roles
+from gatewright.tasks.data.table_roles import TIMES, Role, Roles, TableKind, asks_for, infer_roles
 from gatewright.tasks.data.tables import RowGroup, Table, open_table
 
 _LABELS = {*LABEL_NAMES, *TABLE_LABEL_NAMES, "activity", "state", "event", "phase", "stage", "gesture"} - {"y"}
@@ -21,8 +21,12 @@ _IDS = {*ID_NAMES, *_SENTENCES, "subject", "recording", "session", "trial", "use
 
 
 def _only_words(table: Table, columns: Sequence[str], known: Roles) -> Sequence[str]:
-    """The columns that are no numbers, where steps are rows of channels."""
-    return [] if known.text else [column for column in columns if not table.is_numeric(column)]
+    """The columns that are no numbers but words, or true and false, where steps are rows of channels."""
+    return [] if known.text else [column for column in columns if _is_of_words(table, column)]
+
+
+def _is_of_words(table: Table, column: str) -> bool:
+    return not table.is_numeric(column) or {text.strip().lower() for text in table.texts(column)} <= {"true", "false"}
 
 
 def _last_first(_table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
@@ -30,7 +34,7 @@ def _last_first(_table: Table, columns: Sequence[str], _known: Roles) -> Sequenc
 
 
 _TEXT = Role("text", TOKEN_NAMES)
-_OF_ROWS = (Role("id", _IDS), Role("time", TIME_NAMES))
+_OF_ROWS = (Role("id", _IDS), TIMES)
 _LABEL = Role("label", _LABELS, candidates=_only_words, suggested={"y"}, likely=_last_first)
 _STEPS = TableKind(
     (_TEXT, *_OF_ROWS, _LABEL),

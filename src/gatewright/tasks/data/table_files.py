@@ -72,13 +72,22 @@ def _delimited(path: Path, coding: FileEncoding, header: Header) -> TableContent
     rows = table.rows()
     start = list(islice(rows, _HEADER_ROWS))
     fields = [row.fields for row in start]
+    present = [place for place in range(len(fields[0])) if any(row[place] for row in fields)]
+    if len(present) < len(fields[0]):
+        fields = [[row[place] for place in present] for row in fields]
     is_header, remark = has_header(str(path), fields[0], fields[1:], header)
-    names = _names(path, fields[0]) if is_header else [f"column {place}" for place in range(1, len(fields[0]) + 1)]
-    columns, lines = _gathered(chain(start[is_header:], rows), len(names))
+    columns, lines = _gathered(chain(start[is_header:], rows), len(start[0].fields))
+    named = start[0].fields if is_header else [""] * len(columns)
+    kept = [place for place, name in enumerate(named) if name.strip() or any(columns[place])]
+    names = _names(path, [named[place] or f"column {place + 1}" * (not is_header or place > 0) for place in kept])
     if not lines:
         raise DataError(f"{path} holds a header and no rows", got=", ".join(names)[:100])
-    remarks = tuple(filter(None, (coding.remark, remark)))
-    content = dict(zip(names, columns, strict=True))
+    content = {name: columns[place] for name, place in zip(names, kept, strict=True)}
+    lines = _without_empty_end(content, lines)
+    if is_header:
+        _check_header_once(path, named, columns, lines)
+    comments = f"left out: lines 1 to {table.comments}, comments with #" if table.comments else ""
+    remarks = tuple(filter(None, (coding.remark, comments, remark)))
     return TableContent(str(path), content, lines, "line", remarks, table.separator, is_header)
 
 
@@ -90,6 +99,25 @@ def _gathered(rows: Iterator[Row], width: int) -> tuple[list[list[str]], list[in
         for column, texts in zip(columns, zip(*(row.fields for row in part), strict=True), strict=True):
             column.extend(texts)
     return columns, lines
+
+
+def _without_empty_end(columns: dict[str, list[str]], lines: list[int]) -> list[int]:
+    """The lines without rows at the end that have no value, as programs for spreadsheets write them."""
+    count = len(lines)
+    while count and not any(column[count - 1] for column in columns.values()):
+        count -= 1
+    for column in columns.values():
+        del column[count:]
+    return lines[:count]
+
+
+def _check_header_once(path: Path, header: Sequence[str], columns: Sequence[Sequence[str]], lines: list[int]) -> None:
+    """Refuse a table whose header comes again, as in files that were put together, or below a first header."""
+    for row, line in enumerate(lines):
+        if columns[0][row] == header[0] and len(header) > 1 and [column[row] for column in columns] == list(header):
+            raise DataError(
+                f"{path}, line {line}: the header comes again", got=", ".join(header)[:100], do="leave out the row"
+            )
 
 
 def _names(path: Path | str, fields: Sequence[str]) -> list[str]:
@@ -161,7 +189,7 @@ def _parquet(path: Path) -> TableContent:
 
 
 def _of_frame(frame: Any, name: str, place_word: str) -> TableContent:
-    columns = [(str(column), frame.iloc[:, place]) for place, column in enumerate(frame.columns)]
+    columns = [(_column_name(column), frame.iloc[:, place]) for place, column in enumerate(frame.columns)]
     columns = [*_of_index(frame.index), *columns]
     if not len(frame) or not columns:
         raise DataError(f"{name} holds no rows")
@@ -183,6 +211,11 @@ def _zone_of(column: Any) -> str:
     except (KeyError, ValueError, TypeError, OSError):  # one of dateutil, which has a path for a name
         return ""
     return name
+
+
+def _column_name(name: Any) -> str:
+    """A name of several levels as words, such as "AAPL close"."""
+    return " ".join(map(str, cast("tuple[object, ...]", name))) if isinstance(name, tuple) else str(name)
 
 
 def _of_index(index: Any) -> list[tuple[str, Any]]:

@@ -115,13 +115,16 @@ def _integers(name: str, first: Sequence[str], rest: Sequence[Sequence[str]]) ->
 def _of_words(name: str, first: Sequence[str], rest: Sequence[Sequence[str]]) -> tuple[bool, str]:
     """Of a table that has texts only."""
     names = [text.strip() for text in first]
+    is_known = any(text.lower() in KNOWN_NAMES for text in names)
+    if is_known and list(first) in rest:
+        return True, ""  # that comes again, which the reader refuses
     if len({text.lower() for text in names}) < len(names):
-        return False, ""
+        return is_known, ""  # a header with a name that comes twice is refused, too
     values = [[row[place].strip() for row in rest] for place in range(len(first))]
     few = [place for place, column in enumerate(values) if _is_of_few_values(column)]
     if any(names[place] in set(values[place]) for place in few):
         return False, ""
-    if any(text.lower() in KNOWN_NAMES for text in names):
+    if is_known:
         return True, ""
     longest = 1 if len(first) == 1 else 3  # words of a name
     short = all(text and len(text.split()) <= longest for text in names)

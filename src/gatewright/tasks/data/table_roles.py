@@ -10,11 +10,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.series_cases import require_channels
+from gatewright.tasks.data.table_header import TIME_NAMES
 from gatewright.tasks.data.tables import Table
 from gatewright.tasks.settings import listed_names, written_names
 
+ROW_NAMES = ("index", "row", "rownames", "row_names", "no", "nr", "no.", "nr.", "#", "unnamed: 0")
 _MOST_SHOWN = 20  # columns in a message
 
 
@@ -31,6 +35,7 @@ class Roles:
     covariates: tuple[str, ...] = ()
     label: str = ""
     part: str = ""
+    left_out: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
 
     def of(self, role: str) -> tuple[str, ...]:
@@ -49,7 +54,8 @@ class Roles:
     @property
     def remark(self) -> str:
         """What a person is told of the choice, as in "text: review, label: class"."""
-        return ", ".join(f"{role}: {', '.join(self.of(role))}" for role in _NAMES[:-1] if self.of(role))
+        told = {role.replace("_", " "): self.of(role) for role in _NAMES if role != "ignore"}
+        return ", ".join(f"{role}: {', '.join(columns)}" for role, columns in told.items() if columns)
 
 
 _NAMES = tuple(field.name for field in fields(Roles))
@@ -93,13 +99,28 @@ class Role:
         return self.candidates(table, self.called(table, known) or self.fits(table, known.left(table), known), known)
 
     def suggestion(self, table: Table, known: Roles) -> str:
-        """The column that a message names; COLUMN where none is left."""
+        """The column that a message names; "" where none is left."""
         left = known.left(table)
         words = {*self.names, *self.suggested}
-        named = [column for column in left if words & {column.lower(), *re.split(r"[^a-z]+", column.lower())}]
+        named = [column for column in left if words & words_of(column)]
         fitting = self.fits(table, left, known)
         first = [column for column in named if column in fitting]
-        return next(iter((*first, *self.by_content(table, known), *named, *self.likely(table, left, known))), "COLUMN")
+        return next(iter((*first, *self.by_content(table, known), *named, *self.likely(table, left, known))), "")
+
+
+def _dated(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
+    """Those that hold dates; of names such as time and index, which is often a count of rows, the first."""
+    called = [column for column in columns if column.lower() in TIME_NAMES and column.lower() not in ROW_NAMES]
+    return called or [column for column in columns if _holds_dates(table, column)]
+
+
+def _holds_dates(table: Table, column: str) -> bool:
+    parsed = table.dates((column,))
+    return parsed is not None and (parsed.form == "%Y%m%d" or not table.is_numeric(column))
+
+
+TIMES = Role("time", TIME_NAMES, candidates=_dated)
+"""The times of the steps of a recording or series."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +155,19 @@ def infer_roles(table: Table, settings: Any, kind: TableKind, channels: Sequence
     _check_clear(table, kind, named, known)
     if not kind.has_channels or known.text or known.channels:
         return known
+    return _with_channels(table, kind, known)
+
+
+def _with_channels(table: Table, kind: TableKind, known: Roles) -> Roles:
+    """What is left and holds numbers is a channel, but counts of rows are left out."""
+    rows = [column for column in known.left(table) if column.lower() in ROW_NAMES and counts_rows(table, column)]
+    known = replace(known, left_out=tuple(rows))
     for column in filter(table.is_mostly_numeric, left := known.left(table)):
         table.numbers(column, "keep")  # raises: it names the first value that is no number
+    ids = {name for role in kind.roles if role.setting == "id" for name in (*role.names, *role.suggested)}
+    if like_ids := [column for column in left if ids & words_of(column) and _are_few_whole(table, column)]:
+        problem = f"{table.name}: these columns may be ids, and no channels: {', '.join(like_ids)}"
+        raise asks_for(table, problem, {"ignore": (*known.ignore, *like_ids)}, expected=kind.expected)
     if words := [column for column in left if not table.is_numeric(column)]:
         problem = f"{table.name}: these columns are no numbers: {', '.join(words)}"
         raise asks_for(table, problem, {"ignore": (*known.ignore, *words)}, expected=kind.expected)
@@ -159,7 +191,13 @@ def _check_clear(table: Table, kind: TableKind, named: Roles, known: Roles) -> N
         return
     whole = known
     for role in unclear:
-        whole = whole.given(role.setting, [role.suggestion(table, whole)])
+        whole = whole.given(role.setting, [column := role.suggestion(table, whole)])
+        if not column:
+            raise DataError(
+                f"{table.name} has no column that may be the {role.setting}",
+                expected=kind.expected,
+                got=shown_columns(table.columns),
+            )
     add = {
         role.setting: whole.of(role.setting) for role in kind.roles if role in unclear or role.setting in kind.needed
     }
@@ -216,6 +254,24 @@ def asks_for(
         do=f"{lead}: " + ", ".join(python_setting(role, columns) for role, columns in roles.items()),
         shell=f"{lead}: add {set_options(roles)}",
     )
+
+
+def counts_rows(table: Table, column: str) -> bool:
+    """Whether a column of numbers goes up by one from each row to the next."""
+    if not table.is_numeric(column):
+        return False
+    values = table.numbers(column, "keep")
+    return len(values) > 1 and bool((np.diff(values) == 1).all())
+
+
+def words_of(name: str) -> set[str]:
+    """The name and the words in it, in lower case: `subject_id` as subject_id, subject and id."""
+    return {name.lower(), *re.split(r"[^a-z]+", name.lower())}
+
+
+def _are_few_whole(table: Table, column: str) -> bool:
+    values = table.numbers(column, "keep")
+    return bool((values == np.round(values)).all()) and len(set(values.tolist())) * 2 <= len(values)
 
 
 def python_setting(role: str, columns: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,16 +31,29 @@ class Delimited:
 
     A field between quotation marks may hold separators, line ends and doubled marks. Where tabs divide, a mark is a
     mark, as in most tables of sentences, unless all fields that have marks begin and end with one. A first line such as
-    "sep=;", which Excel reads, names the separator.
+    "sep=;", which Excel reads, names the separator. `comments` is how many lines at the start are none of the table:
+    they begin with #, and have other fields than the row behind them.
     """
 
     def __init__(self, path: Path | str, lines: Lines) -> None:
         declared = _DECLARED.fullmatch(next(iter(lines()), ""))
-        self._path = path
-        self._skipped = int(declared is not None)
-        self._lines: Lines = (lambda: islice(lines(), 1, None)) if declared else lines
+        self._path, self._all_lines, self._skipped = path, lines, int(declared is not None)
+        marked = list(takewhile(lambda line: line.startswith("#"), self._lines()))
+        self._skipped += len(marked)
         self.separator = declared[1] if declared else self._find_separator()
         self._quoting = self._find_quoting()
+        self.comments = self._comments(marked)
+        self._skipped += self.comments - len(marked)
+
+    def _comments(self, marked: list[str]) -> int:
+        """How many of the lines that begin with # are not divided as the row behind them, which a header would be."""
+        first = next(self._parsed(self._lines(), self.separator, self._quoting), None) if marked else None
+        while marked and (first is None or len(marked[-1].split(self.separator)) == len(first.fields)):
+            marked = marked[:-1]
+        return len(marked)
+
+    def _lines(self) -> Iterable[str]:
+        return islice(self._all_lines(), self._skipped, None)
 
     def rows(self) -> Iterator[Row]:
         """All rows, each as wide as the first; empty lines are passed over."""
@@ -54,12 +67,17 @@ class Delimited:
             raise DataError(f"{self._path} holds no rows")
 
     def _wrong_width(self, row: Row, width: int) -> DataError:
-        decimal = self.separator == "," and len(row.fields) > width
+        decimal = self.separator == "," and len(row.fields) > width > 1
+        has_title = width == 1 and row.line <= _LOOKED_AT
         return DataError(
             f"{self._path}, line {row.line}: the row has too many or too few fields",
             expected=f"{width} fields divided by {_SHOWN[self.separator]}, as in the first row",
             got=f"{len(row.fields)}: {self.separator.join(row.fields)[:80]!r}",
-            do="put quotation marks around a field that holds a comma" if decimal else "mend the row, or leave it out",
+            do="put quotation marks around a field that holds a comma"
+            if decimal
+            else "leave out the lines before it, if the table begins here"
+            if has_title
+            else "mend the row, or leave it out",
         )
 
     def _parsed(self, lines: Iterable[str], separator: str, quoting: int) -> Iterator[Row]:

@@ -26,6 +26,8 @@ from gatewright.tasks.data.table_numbers import (
 from gatewright.tasks.data.table_times import AmbiguousDatesError, DayFirst, ParsedDates, parsed_dates
 from gatewright.tasks.numbers import counted
 
+_FEW = 2  # rows of a table of which the first is no line of units
+
 Missing = str
 Rows = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -265,6 +267,13 @@ class Table:
         text = self.texts(column)[row]
         known = "infinite values are refused" if is_infinite(text) else "mend the value"
         mark = self._column(column).mark
+        if row == 0 and self.rows is None and len(self._column(column).wrong) == 1 and len(self) > _FEW:
+            return DataError(
+                f"{self.where(row, column)}: this is no finite number",
+                expected="a number such as -12.5",
+                got=repr(text.strip()[:60]),
+                do=f"{self.place_word} {self.line(0)} may hold the units, or a second header: leave it out",
+            )
         return DataError(
             f"{self.where(row, column)}: this is no finite number",
             expected=f"a number with {mark!r}, as in other rows" if mark else "a number such as -12.5",

@@ -1,0 +1,25 @@
+"""Names of classes that may not be what was meant, for a line before training."""
+
+import re
+from collections.abc import Sequence
+
+
+def doubtful_classes(names: Sequence[str]) -> tuple[str, ...]:
+    """Lines on classes that differ only in capital letters or spaces, and on those that are several classes together.
+
+    `Good` and `good` may be one class that is written in two ways; `a;b` beside `a` and `b` may be two labels of one
+    example, of which a classifier makes a class of its own.
+    """
+    plain: dict[str, list[str]] = {}
+    for name in names:
+        plain.setdefault(" ".join(re.split(r"[\s_-]+", name.lower())), []).append(name)
+    alike = [" and ".join(map(repr, several)) for several in plain.values() if len(several) > 1]
+    several = [name for name in names if len(parts := re.split(r"\s*[;,|]\s*", name)) > 1 and {*parts} & {*names}]
+    return (
+        *([f"classes that differ only in capital letters or spaces: {', '.join(alike[:3])}"] if alike else []),
+        *(
+            [f"each combination of labels is a class of its own: {', '.join(map(repr, several[:3]))}"]
+            if several
+            else []
+        ),
+    )
