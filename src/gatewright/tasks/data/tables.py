@@ -266,20 +266,17 @@ class Table:
     def _no_number(self, column: str, row: int) -> DataError:
         text = self.texts(column)[row]
         known = "infinite values are refused" if is_infinite(text) else "mend the value"
-        mark = self._column(column).mark
-        if row == 0 and self.rows is None and len(self._column(column).wrong) == 1 and len(self) > _FEW:
-            return DataError(
-                f"{self.where(row, column)}: this is no finite number",
-                expected="a number such as -12.5",
-                got=repr(text.strip()[:60]),
-                do=f"{self.place_word} {self.line(0)} may hold the units, or a second header: leave it out",
-            )
+        mark, wrong = self._column(column).mark, self._column(column).wrong
+        rest = "name other columns", f"leave out the column with --set {shlex.quote(f'ignore={column}')}"
+        do, shell = (f"{known}, leave out the row, or {other}" for other in rest)
+        if row == 0 and self.rows is None and len(wrong) == 1 and len(self) > _FEW:
+            do = shell = f"{self.place_word} {self.line(0)} may hold the units, or a second header: leave it out"
         return DataError(
             f"{self.where(row, column)}: this is no finite number",
             expected=f"a number with {mark!r}, as in other rows" if mark else "a number such as -12.5",
             got=repr(text.strip()[:60]),
-            do=f"{known}, leave out the row, or name other columns",
-            shell=f"{known}, leave out the row, or leave out the column with --set {shlex.quote(f'ignore={column}')}",
+            do=do,
+            shell=shell,
         )
 
     def dates(self, columns: Sequence[str], *, named: bool = False) -> ParsedDates | None:
