@@ -44,7 +44,7 @@ class _Regression(NamedTuple):
 _REGRESSIONS = tuple(
     _Regression(full, towards, penalty, by_spread)
     for full, by_spread, penalty, towards in product(
-        (False, True), (False, True), _PENALTIES, ("naive", "last", "level", "seasons", "mean")
+        (False, True), (False, True), _PENALTIES, ("naive", "last", "level", "seasons", "trend", "mean")
     )
     if full or towards != "mean"
 )
@@ -324,7 +324,7 @@ def _simple_forecasts(how: Regressed, *, full: bool) -> Iterator[tuple[str, Floa
     history, horizon = how.history, how.horizon
     season = how.season if how.season <= history else 1
     steps, place = np.arange(horizon), history - season + np.arange(horizon) % season
-    naive, last, level, seasons, mean = (np.zeros((history + 3, horizon)) for _ in range(5))
+    naive, last, level, seasons, trend, mean = (np.zeros((history + 3, horizon)) for _ in range(6))
     naive[place, steps] = 1
     last[history - 1] = 1
     mean[history + 1] = -1  # of the level, which is added to all of them: what is left is the constant
@@ -335,6 +335,11 @@ def _simple_forecasts(how: Regressed, *, full: bool) -> Iterator[tuple[str, Floa
             seasons[place - back * season, steps] += 1 / whole
             seasons[begin : begin + season] -= 1 / (whole * season)
         seasons[history - season : history] += 1 / season
-    yield from (("naive", naive), ("last", last), ("level", level), ("seasons", seasons))
+    trend += naive  # and the mean change of a step in the seasons before, as far as the naive forecast looks back
+    period = season if history >= 2 * season and season > 1 else max(history // 2, 1)
+    ahead = season * (steps // season + 1) / period
+    trend[history - period : history] += ahead / period
+    trend[history - 2 * period : history - period] -= ahead / period
+    yield from (("naive", naive), ("last", last), ("level", level), ("seasons", seasons), ("trend", trend))
     if full:
         yield "mean", mean
