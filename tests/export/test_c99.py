@@ -212,6 +212,11 @@ def forecaster() -> Model:
     return Model(made, sizes, made.network(sizes, "gru"))
 
 
+def beside_a_linear_model() -> Model:
+    made, sizes = recipes.get("sequences").configured(["linear=5", "directions=forward"]), Sizes(2, 3)
+    return Model(made, sizes, made.network(sizes, "gru"))
+
+
 A_NAME = """the C code cannot have this name
   expected: letters, digits and underscores, of which a letter is the first; and no word of C or C++
   got: {}
@@ -225,10 +230,15 @@ A_WINDOW = """a model that forecasts cannot run step by step: it reads 36 steps 
   expected: a model that reads a sequence from its beginning on
   got: one that sees each window by its own level and spread, and reads a linear forecast behind it
   do: export it as ONNX, or its layer alone with layer='recurrent'"""
+A_LINEAR_MODEL = """a network beside a linear model cannot run step by step
+  expected: a recurrent network alone, which reads forward
+  got: scores of the values at 5 times beside layer 'recurrent'
+  do: train the recipe with linear=0 and directions=forward, or export the model as ONNX for whole series"""
 A_PATH = "the path is that of no C file\n  expected: NAME.c, NAME.h or NAME\n  got: model.onnx"
 REFUSED = {
     "both ways": (lambda: {"model": layer_of(bidirectional=True)}, BOTH_WAYS),
     "a forecast": (lambda: {"model": forecaster()}, A_WINDOW),
+    "a linear model": (lambda: {"model": beside_a_linear_model()}, A_LINEAR_MODEL),
     "a name": (lambda: {"name": "2fast"}, A_NAME.format("'2fast'")),
     "a word of C": (lambda: {"name": "double"}, A_NAME.format("'double'")),
     "weights": (lambda: {"weights": "int4"}, "weights has no such value\n  expected: float32 or int8\n  got: 'int4'"),

@@ -18,10 +18,11 @@ from gatewright.export.reading import run as read
 from gatewright.tasks import recipes
 from gatewright.tasks.data import Ragged, RaggedBatches
 from gatewright.tasks.data.ngrams import ngrams
+from gatewright.tasks.mixed_network import stacking_weights
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.texts import ClassifiedTexts
-from gatewright.tasks.text_network import NgramClassifier, TextNetwork, stacking_weights
+from gatewright.tasks.text_network import NgramClassifier, TextNetwork
 from gatewright.tasks.training import train
 from tests.parity.assertions import assert_parity
 from tests.tasks.own_data import small_reviews
@@ -156,7 +157,7 @@ def test_c_and_other_layouts_say_what_they_leave_out(tmp_path: Path) -> None:
     with pytest.raises(OptionError) as caught:
         export.c99(model, tmp_path / "model.c")
     assert str(caught.value) == (
-        "a model with a classifier of n-grams cannot run step by step\n"
+        "a network beside a classifier of n-grams cannot run step by step\n"
         "  expected: a recurrent network alone, which reads forward\n"
         "  got: scores of n-grams up to 2 symbols beside layer 'recurrent'\n"
         "  do: train the recipe with ngrams=0 and directions=forward, or export the model as ONNX for whole texts"

@@ -63,10 +63,9 @@ def _network(model: ModelFile) -> Network:
         )
     if said.get("patch", 1) != 1:
         return alone.noting("the network reads patches of steps, which no layout can say: its layers were read alone")
-    if "ngrams" in said:
-        return alone.noting(
-            "scores of n-grams are added to the network's, which no layout can say: its layers were read alone"
-        )
+    if "ngrams" in said or "linear" in said:
+        what = "scores of n-grams" if "ngrams" in said else "answers of a linear model"
+        return alone.noting(f"{what} are added to the network's, which no layout can say: its layers were read alone")
     if "encoding" not in said or "pooling" not in said or len(model.layers) != 1:
         return alone
     parts, used = own_parts.of_recipe(said, stack, rest)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gatewright.axes import INPUT, bind
 from gatewright.errors import GatewrightError, ModelFileError, OptionError
 from gatewright.export.forecast import Forecast, forecast_of
+from gatewright.export.linear_series import LinearSeries, linear_series_of
 from gatewright.export.ngrams import Ngrams, ngrams_of
 from gatewright.model_file import ENCODERS, LayerRecord, ModelFile
 from gatewright.model_file.converted import gives_last, parts_besides, parts_between
@@ -51,7 +52,7 @@ class Network:
     symbols: int = 0  # that a one-hot encoding knows
     columns: tuple[str, ...] = ()  # the names of the symbols of one step, where it has several
     about: Mapping[str, Any] | None = None  # task, vocabulary, classes, variables, signature: what the numbers mean
-    ngrams: Ngrams | None = None  # whose scores are averaged with those of the head
+    linear: Ngrams | LinearSeries | None = None  # a linear model, whose outputs are averaged with those of the head
     forecast: Forecast | None = None  # around all of this, where it corrects a linear forecast
 
     @property
@@ -223,6 +224,7 @@ def _whole(model: ModelFile, said: Mapping[str, Any]) -> Network:
     if not isinstance(meaning := model.settings.get("signature", {}), Mapping):
         raise ModelFileError("the model's signature is no mapping", got=str(meaning)[:80])
     try:
+        head, inputs = head_of(tensors), model.settings["inputs"]
         return Network(
             record,
             _alone(model, record).levels,
@@ -231,15 +233,15 @@ def _whole(model: ModelFile, said: Mapping[str, Any]) -> Network:
             patch=said.get("patch", 1),
             patches=patches_of(tensors, said["patch"]) if said.get("patch", 1) > 1 else None,
             encoder={key: tensors[f"encode.{key}"] for key in ENCODERS[said["encoding"]]},
-            head=head_of(tensors),
-            symbols=model.settings["inputs"],
+            head=head,
+            symbols=inputs,
             columns=tuple(said["columns"]) if said["encoding"] == "embedding-sum" else (),
             about={
                 "task": model.task,
                 "vocabulary": model.vocabulary,
                 **{name: model.settings.get(name) for name in ("classes", "variables", "signature")},
             },
-            ngrams=ngrams_of(said, tensors, model.settings["inputs"]),
+            linear=ngrams_of(said, tensors, inputs) or linear_series_of(said, tensors, inputs, head),
             forecast=forecast_of(_recipe(model), tensors, model.settings.get("signature") or {})
             if "forecasts" in said
             else None,

@@ -27,7 +27,7 @@ class Ngrams:
     energy: Array  # (n-grams,)
     bias: Array  # (classes,)
 
-    def scores(self, inputs: Array, lengths: Array | None) -> Array:
+    def outputs(self, inputs: Array, lengths: Array | None) -> Array:
         """Symbols (time, batch) -> (batch, classes)."""
         steps, batch = inputs.shape
         ends = np.full(batch, steps) if lengths is None else lengths

@@ -10,7 +10,9 @@ from gatewright.backends.onnx.graph import Extent, Graph, Kind, Tensor
 from gatewright.backends.onnx.steps import BATCH, TIME, Ends, steps_of
 from gatewright.export.forecast import Forecast
 from gatewright.export.network import Network
+from gatewright.export.ngrams import Ngrams
 from gatewright.export.onnx_forecast import Window
+from gatewright.export.onnx_linear_series import linear_outputs
 from gatewright.export.onnx_ngrams import ngram_scores
 
 
@@ -36,20 +38,29 @@ class _Builder:
         if network.forecast:
             return self._forecast(network.forecast)
         inputs = self._input()
-        x = self._encoded(inputs)
-        x, ends = self._patched(x, self._ends(x) if lengths else None)
+        encoded = self._encoded(inputs)
+        rows_end = self._ends(encoded) if lengths else None
+        x, ends = self._patched(encoded, rows_end)
         given = self._states() if states else {}
         result = self._layers(x, given, ends)
         values = self._headed(self._pooled(result.output, ends))
-        if network.ngrams:
-            scores = ngram_scores(graph, network.ngrams, inputs, ends)
-            values = graph.emit("Mul", graph.emit("Add", values, scores), 0.5)
-        self._output(values)
+        self._output(self._mixed(values, inputs, encoded, rows_end))
         if states:
             for name, (rows, size) in network.state_shapes().items():
                 doc = f"state {name} after each row's last step ({rows}, {BATCH}, {size})"
                 graph.output(result.finals[name], self._state_name("final_state", name), (rows, BATCH, size), doc)
         return result.operator
+
+    def _mixed(self, values: Tensor, inputs: Tensor, encoded: Tensor, ends: Ends | None) -> Tensor:
+        """The mean of the outputs and those of the linear model beside the network, if there is one."""
+        graph, linear = self.graph, self.network.linear
+        if linear is None:
+            return values
+        if isinstance(linear, Ngrams):
+            beside = ngram_scores(graph, linear, inputs, ends)
+        else:
+            beside = linear_outputs(graph, linear, encoded, ends)
+        return graph.emit("Mul", graph.emit("Add", values, beside), 0.5)
 
     def _forecast(self, forecast: Forecast) -> str:
         """A window in, a forecast out; neither has states or lengths."""

@@ -9,6 +9,7 @@ import numpy as np
 from gatewright.backends import numpy_ref
 from gatewright.export.forecast import Forecast
 from gatewright.export.network import Array, Arrays, Network
+from gatewright.export.ngrams import Ngrams
 from gatewright.trace.mask import MASK
 
 
@@ -26,7 +27,8 @@ def run(
     """
     if network.forecast:
         return _forecast(network, network.forecast, inputs, known), {}
-    values, lengths = _patched(network, _encoded(network, inputs), lengths)
+    encoded, ends = _encoded(network, inputs), lengths
+    values, lengths = _patched(network, encoded, lengths)
     shapes = network.state_shapes()
     begin = states or {k: np.zeros((n, values.shape[1], size), values.dtype) for k, (n, size) in shapes.items()}
     finals: dict[str, list[Array]] = {state.name: [] for state in network.layer.trace.states}
@@ -43,8 +45,9 @@ def run(
     pooled = _pooled(network, values, lengths)
     if network.head:
         pooled = pooled @ network.head["weight"].T + network.head["bias"]
-    if network.ngrams:
-        pooled = (pooled + network.ngrams.scores(inputs, lengths)) / 2
+    if network.linear:
+        read = inputs if isinstance(network.linear, Ngrams) else encoded
+        pooled = (pooled + network.linear.outputs(read, ends)) / 2
     return pooled, {name: np.stack(parts) for name, parts in finals.items()}
 
 

@@ -176,7 +176,7 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
         """Weigh the network and the classifier of n-grams by the validation part."""
         from gatewright.tasks.text_network import TextNetwork
 
-        if isinstance(network, TextNetwork):
+        if isinstance(network, TextNetwork) and network.bag is not None:
             network.balance(data.parts["validation"])
 
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:

@@ -1,11 +1,17 @@
 """What a network of labelled time series answers: the class of each series, or the numbers of its targets."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gatewright.errors import OptionError
-from gatewright.tasks.data.series_sources import KnownSeries, read_unlabelled
-from gatewright.tasks.predict import ClassPredictor, Examples, Predictor, pooled_outputs
+from gatewright.tasks.data import Ragged
+from gatewright.tasks.data.series_sources import (
+    KnownSeries,
+    SeriesReading,
+    read_unlabelled,
+    read_unlabelled_line,
+)
+from gatewright.tasks.predict import ClassPredictor, Examples, pooled_outputs
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,27 +33,54 @@ class SeriesPredictor(ClassPredictor):
             return super().predict(source, **options)
         import pandas as pd
 
-        if options.get("top") is not None:
-            raise OptionError("option 'top' is of classes, and the model tells numbers", do="leave it out")
+        self._refuse_top(options)
         self.needs_source(source)
         examples = self.examples(source)
         if not options.get("any_scale"):
             self.check_scale(examples.sequences, source)
-        outputs = pooled_outputs(self.model.network, examples.sequences)
-        targets: list[str] = self.model.signature["columns"]["targets"]
-        columns = {name: outputs[:, place].tolist() for place, name in enumerate(targets)}
+        columns = self._numbers(examples.sequences)
         return pd.DataFrame({**{name: list(values) for name, values in examples.keys.items()}, **columns})
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
-        """Refused: a line is no series."""
-        return Predictor.predict_line(self, line, **options)
+        """The answer for a line with a series of one channel: a value a step, with or without a label before them.
+
+        Raises OptionError where the model reads several channels, and DataError where the line is no series.
+        """
+        model, recipe = self.model, cast("SeriesReading", self.model.recipe)
+        if model.sizes.inputs > 1:
+            raise OptionError(
+                "a line of standard input is a series of one channel",
+                expected=f"series of {model.sizes.inputs} channels: {', '.join(model.sizes.variables or ())}",
+                do="give a file or folder",
+                shell="give a file or folder with --data",
+            )
+        sequences = read_unlabelled_line(line, recipe, self._known()).sequences
+        if not options.get("any_scale"):
+            self.check_scale(sequences, "the line")
+        if model.sizes.classes:
+            self._check_top(options.get("top"))
+            columns = self._columns(self.probabilities(sequences), options.get("top"))
+        else:
+            self._refuse_top(options)
+            columns = self._numbers(sequences)
+        return {name: values[0] for name, values in columns.items()}
 
     def examples(self, source: object) -> Examples:
         """The series of a source, as they were read in training."""
-        model = self.model
-        recipe: Any = model.recipe
-        lengths = model.signature.get("lengths", {})
-        classes, key = model.sizes.classes or (), model.signature.get("key", "")
-        known = KnownSeries(model.sizes.variables, key, lengths.get("longest"), classes)
-        series = read_unlabelled(source, recipe, known)
+        series = read_unlabelled(source, cast("SeriesReading", self.model.recipe), self._known())
         return Examples(series.sequences, {series.key: series.keys})
+
+    def _known(self) -> KnownSeries:
+        model = self.model
+        longest = model.signature.get("lengths", {}).get("longest")
+        return KnownSeries(model.sizes.variables, model.signature.get("key", ""), longest, model.sizes.classes or ())
+
+    def _numbers(self, sequences: Ragged) -> dict[str, list[float]]:
+        """The targets of each series, by their names."""
+        outputs = pooled_outputs(self.model.network, sequences)
+        targets: list[str] = self.model.signature["columns"]["targets"]
+        return {name: outputs[:, place].tolist() for place, name in enumerate(targets)}
+
+    def _refuse_top(self, options: Mapping[str, Any]) -> None:
+        if options.get("top") is not None:
+            raise OptionError("option 'top' is of classes, and the model tells numbers", do="leave it out")

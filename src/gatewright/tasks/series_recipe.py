@@ -10,6 +10,7 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.data import LabelledSequences, Scaling
 from gatewright.tasks.data.labelled_series import LabelledSeries, load_labelled_series
+from gatewright.tasks.data.linear_series import times_of
 from gatewright.tasks.data.series_batches import MeasuredSeries, SeriesBatches, Variation
 from gatewright.tasks.data.series_cases import Missing, SeriesCases
 from gatewright.tasks.data.series_labels import LabelMeaning, class_names
@@ -40,15 +41,29 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
         "DataFrame"
     )
     data_example: ClassVar[str] = "id,time,ax,ay,label\n0,0,0.262,0.800,run\n0,1,0.640,0.603,run"
-    earlier: ClassVar[Mapping[str, Any]] = {**BidirectionalRecipe.earlier, "patch": 1}
+    earlier: ClassVar[Mapping[str, Any]] = {**BidirectionalRecipe.earlier, "patch": 1, "linear": 0}
 
     read: Literal["last", "mean", "max"] = setting("max", "what of the states says the answer")
     patch: int = setting(0, "steps that are read as one; 0 reads the longest series in 48 patches", least=0)
+    linear: int | None = setting(
+        0,
+        "equally spaced times at which a linear model beside the network reads a series; none means as many as a "
+        "series has steps, 0 is without",
+        least=0,
+    )
     updates: int = setting(1, "updates in an epoch, at least: few series are gone through several times", least=1)
-    vary: float = setting(0.0, "random changes of series to train on, in time, level and noise; 1 is usual", least=0)
+    vary: float | None = setting(
+        0.0,
+        "random changes of series to train on, in time, level and noise; 1 is usual; none means 1 where labels are "
+        "classes, and 0 where they are numbers, which such changes would falsify",
+        least=0,
+    )
     held_out: float = setting(0.2, "share for a test where there is none", least=0.001, below=0.5)
     validation: float | None = setting(
-        None, "share to validate with; none: as held_out, and of fewer than 100 series nothing", least=0, below=0.5
+        None,
+        "share to validate with; none: as held_out, and of few series nothing (classes: below 100, numbers: below 20)",
+        least=0,
+        below=0.5,
     )
 
     def objective(self) -> Objective:
@@ -70,12 +85,13 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
         return SeriesNetwork
 
     def network_options(self) -> Mapping[str, Any]:
-        """The patches."""
-        return {"patch": self.patch}
+        """The patches, and the linear model; of how many times, data has to say where no setting does."""
+        return {"patch": self.patch, "linear": self.linear or 0}
 
     def described(self) -> dict[str, Any]:
-        """The patches, too."""
-        return {**super().described(), "patch": self.patch}
+        """The patches and the linear model, too."""
+        linear = {"linear": {"times": self.linear}} if self.linear else {}
+        return {**super().described(), "patch": self.patch, **linear}
 
     def default_source(self) -> str:
         """Japanese vowels."""
@@ -94,14 +110,15 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
         train, meaning = series.parts.train, series.meaning
         scaling = Scaling.of(train.sequences.compact().values)
         measured = {name: part for name, part in series.parts._asdict().items() if name != "train" and len(part)}
-        variation = Variation(self.vary)
+        fitted = self._fitted(train, meaning)
+        variation = Variation(fitted.get("vary", self.vary))
         batches = SeriesBatches(train, self.batch, self.updates, seed=self.seed, scaling=scaling, variation=variation)
         return Data(
             {"train": batches, **{name: MeasuredSeries(part) for name, part in measured.items()}},
             Sizes(len(series.channels), meaning.outputs, classes=meaning.classes or None, variables=series.channels),
             measured=tuple(measured),
             scaling=scaling,
-            fitted=self._fitted(train, meaning),
+            fitted=fitted,
             remarks=series.remarks,
             signature=_signature(series, scaling, self.missing),
         )
@@ -110,7 +127,12 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
         """What follows from the data where nobody asked for it."""
         patch = math.ceil(int(train.sequences.lengths.max()) / _PATCHES)
         task = "regression" if meaning.is_regression else "classification"
-        return {**({} if self.patch else {"patch": patch}), **({} if self.task == task else {"task": task})}
+        return {
+            **({} if self.patch else {"patch": patch}),
+            **({} if self.task == task else {"task": task}),
+            **({} if self.vary is not None else {"vary": 0.0 if meaning.is_regression else 1.0}),
+            **({} if self.linear is not None else {"linear": times_of(train.sequences)}),
+        }
 
     def told_of(self, fitted: Mapping[str, Any]) -> str:
         """In what patches series are read, where that follows from the data."""
@@ -118,12 +140,24 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
         return f"{patch} steps are read as one (patch=1 reads each by itself)" if patch > 1 else ""
 
     def prepare(self, network: "nn.Module", data: Data) -> None:
-        """Hand it the scaling of the channels, and that of the targets."""
+        """Hand it the scaling of the channels and that of the targets, and fit its linear model."""
+        from gatewright.tasks.series_network import SeriesNetwork
+
         super().prepare(network, data)
-        if "target_scaling" in data.signature:
+        assert isinstance(network, SeriesNetwork)
+        assert data.scaling is not None
+        if network.unscaled is not None:
             scaling = data.signature["target_scaling"]
-            unscaled: Any = network.get_submodule("unscaled")
-            unscaled.take(Scaling(np.array(scaling["mean"]), np.array(scaling["deviation"])))
+            network.unscaled.take(Scaling(np.array(scaling["mean"]), np.array(scaling["deviation"])))
+        train: Any = data.parts["train"]
+        network.fit_linear(train.series, data.scaling)
+
+    def conclude(self, network: "nn.Module", data: Data) -> None:
+        """Choose how much the network and its linear model count."""
+        from gatewright.tasks.series_network import SeriesNetwork
+
+        if isinstance(network, SeriesNetwork) and network.linear is not None:
+            network.balance(data.parts.get("validation"))
 
     def evaluation(self, source: object, model: "Model") -> Data:
         """What the model was trained for; of other data every series, in a part "test" where it has no parts."""
@@ -150,7 +184,7 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
         return SeriesPredictor(model)
 
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
-        """The nearest neighbour; or a ridge regression and the mean."""
+        """A ridge regression, and the nearest neighbour or the mean."""
         parts: dict[str, Any] = {name: data.parts[name] for name in ("train", *data.measured)}
         series: dict[str, LabelledSequences] = {name: part.series for name, part in parts.items()}
         assert data.scaling is not None

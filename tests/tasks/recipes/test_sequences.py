@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 import gatewright as gw
 from gatewright.errors import DataError, OptionError
 from gatewright.export.onnx_check import differences
+from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.data.series_batches import Variation
+from gatewright.tasks.network import Network
+from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.sequences import Sequences
 from gatewright.tasks.run import Run
+from gatewright.tasks.series_network import SeriesNetwork
 from tests.tasks.data.test_series_file import put
 
 SMALL = {"hidden": 8, "epochs": 6, "updates": 20, "patch": 3, "rate": 0.02}
@@ -48,7 +52,7 @@ def regression(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_waves_are_told_apart_by_name(run: Run) -> None:
     assert run.result is not None
     assert run.result.metrics["test"]["accuracy"] == 1.0
-    assert list(run.result.baselines["test"]) == ["accuracy of 1-nearest neighbour"]
+    assert list(run.result.baselines["test"]) == ["accuracy of 1-nearest neighbour", "accuracy of ridge regression"]
     assert run.model.signature["lengths"] == {"shortest": STEPS, "longest": STEPS}
     assert run.model.recipe.settings()["task"] == "classification"
 
@@ -81,6 +85,49 @@ def test_the_onnx_file_gives_the_same_answers(run: Run, regression: Run, tmp_pat
         with torch.no_grad():
             want = trained.model.network(torch.from_numpy(series.copy()), None, torch.from_numpy(ends))[0].numpy()
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5 * np.abs(want).max())
+
+
+def test_the_answer_is_a_mean_of_the_network_and_of_a_linear_model(regression: Run) -> None:
+    network = regression.model.network
+    assert isinstance(network, SeriesNetwork)
+    assert network.linear is not None
+    assert network.unscaled is not None
+    series = waves(3, np.random.default_rng(4))[0][..., :1]
+    flat = (torch.from_numpy(series[..., 0]) - network.encode.mean) / network.encode.deviation
+    linear = network.unscaled(flat @ network.linear.weight + network.linear.bias)
+    inputs = torch.from_numpy(series.swapaxes(0, 1).copy())
+    with torch.no_grad():
+        both = network(inputs)[0]
+        own = Network.forward(network, inputs)[0]
+        torch.testing.assert_close(both, (network.unscaled(own) + linear) / 2)
+        network.train()
+        try:
+            assert not torch.equal(network(inputs)[0], both)
+        finally:
+            network.eval()
+    plain = Sequences(linear=0).network(Sizes(1, 1), read_cell("gru"))
+    assert not [name for name in plain.state_dict() if name.startswith("linear")]
+
+
+def test_a_line_is_a_series_of_one_channel(run: Run, regression: Run) -> None:
+    series = np.sin(0.7 * np.arange(STEPS))
+    text = ",".join(f"{value:.9g}" for value in series)
+    whole = regression.predict(series[np.newaxis].astype(np.float32))["label"][0]
+    predictor = regression.model.recipe.predictor(regression.model)
+    for line in (text, f"a name,{text}", f"3,{text}", text.replace(",", "\t"), text.replace(",", " ")):
+        assert predictor.predict_line(line) == {"label": pytest.approx(whole, rel=1e-5)}
+    with pytest.raises(DataError, match="the line: a value is missing"):
+        predictor.predict_line(f"{text[:-4]},,1")
+    with pytest.raises(DataError, match="the line: this is no number"):
+        predictor.predict_line("1,2,three,4")
+    with pytest.raises(DataError, match="are of another scale"):
+        predictor.predict_line("1000,2000,3000")
+    with pytest.raises(OptionError) as caught:
+        run.model.recipe.predictor(run.model).predict_line(text)
+    assert str(caught.value) == (
+        "a line of standard input is a series of one channel\n  expected: series of 2 channels: channel 1, channel 2\n"
+        "  do: give a file or folder"
+    )
 
 
 def test_numbers_are_told_in_the_units_of_their_target(regression: Run) -> None:
@@ -124,9 +171,9 @@ def test_channels_of_a_file_go_by_their_names(tmp_path: Path) -> None:
 def test_patches_follow_from_the_longest_series_where_nobody_asks() -> None:
     series = np.random.default_rng(6).normal(size=(20, 100, 1))
     data = Sequences().data((series, ["a", "b"] * 10))
-    assert data.fitted == {"patch": 3, "task": "classification"}
+    assert data.fitted == {"patch": 3, "task": "classification", "vary": 1.0, "linear": 100}
     assert Sequences().told_of(data.fitted) == "3 steps are read as one (patch=1 reads each by itself)"
-    assert Sequences(patch=1, task="classification").data((series, ["a", "b"] * 10)).fitted == {}
+    assert Sequences(patch=1, task="classification", linear=0, vary=1).data((series, ["a", "b"] * 10)).fitted == {}
 
 
 def test_few_series_are_gone_through_again_each_time_changed() -> None:

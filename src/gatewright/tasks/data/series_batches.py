@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gatewright.tasks.data.buckets import RaggedBatch, RaggedBatches
 from gatewright.tasks.data.forecasting import Scaling
-from gatewright.tasks.data.ragged import LabelledSequences, Ragged
+from gatewright.tasks.data.ragged import LabelledSequences
 
 _KNOTS = 7  # between which time runs at one speed
 
@@ -95,14 +95,3 @@ class MeasuredSeries(RaggedBatches):
     def __init__(self, series: LabelledSequences, batch: int = 100) -> None:
         super().__init__(series.sequences, series.labels, batch)
         self.series = series
-
-
-def resampled(sequences: Ragged, steps: int) -> NDArray[np.float64]:
-    """Each series at so many equally spaced times, by linear interpolation: (series, steps, channels)."""
-    values = np.empty((len(sequences), steps, sequences.values.shape[1]))
-    for place in range(len(sequences)):
-        series = sequences[place]
-        times = np.linspace(0, len(series) - 1, steps)
-        for channel in range(series.shape[1]):
-            values[place, :, channel] = np.interp(times, np.arange(len(series)), series[:, channel])
-    return values

@@ -62,11 +62,26 @@ def first_fields(path: Path) -> tuple[list[str], int]:
     return [row.fields[0] for row in rows], len(rows[0].fields) if rows else 0
 
 
+def read_line(name: str, line: str, labelled_length: int | None) -> SeriesCases:
+    """The series of one such row, without its label.
+
+    A label stands first where the row has `labelled_length` fields, or begins with a word.
+    """
+    fields = _fields(line)
+    skipped = int(len(fields) > 1 and (len(fields) == labelled_length or not _is_value(fields[0])))
+    values = values_of(name, 1, fields[skipped:])[:, np.newaxis]
+    return SeriesCases(name, joined([values]), channel_names(1), "file", (name,))
+
+
 def _rows(path: Path) -> Iterator[_Row]:
     for number, line in enumerate(text_lines(path), 1):
         if line.strip():
-            separator = next((sign for sign in "\t;," if sign in line), None)  # else spaces
-            yield _Row(number, [text.strip() for text in line.split(separator)])
+            yield _Row(number, _fields(line))
+
+
+def _fields(line: str) -> list[str]:
+    separator = next((sign for sign in "\t;," if sign in line), None)  # else spaces
+    return [text.strip() for text in line.split(separator)]
 
 
 def _is_value(text: str) -> bool:

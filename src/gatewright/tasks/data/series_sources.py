@@ -14,7 +14,7 @@ from gatewright.tasks.data.series import Series, read_series
 from gatewright.tasks.data.series_arrays import Layout, read_npz, series_of_arrays
 from gatewright.tasks.data.series_cases import MISSING_TEXTS, SeriesCases, Task, filled, joined
 from gatewright.tasks.data.series_file import read_ts
-from gatewright.tasks.data.series_rows import Labels, first_fields, is_of_rows, read_rows
+from gatewright.tasks.data.series_rows import Labels, first_fields, is_of_rows, read_line, read_rows
 from gatewright.tasks.data.series_tables import read_long
 from gatewright.tasks.data.sources import IN_MEMORY, Source, existing, files_of, named
 from gatewright.tasks.data.table_files import is_frame
@@ -77,6 +77,15 @@ def read_unlabelled(source: Source, reading: SeriesReading, known: KnownSeries) 
                 do="give the file of one part",
             )
     return replace(filled(series.with_channels(known.channels), reading.missing), labels=None)
+
+
+def read_unlabelled_line(line: str, reading: SeriesReading, known: KnownSeries) -> SeriesCases:
+    """The series of a line of text, for a model of one channel, without its label, if it has one.
+
+    A label is a word that stands first, or a field more than the longest series of the training has steps.
+    """
+    series = read_line("the line", line, None if known.longest is None else known.longest + 1)
+    return filled(replace(series, channels=known.channels or series.channels), reading.missing)
 
 
 def _file(source: Source) -> Path | None:

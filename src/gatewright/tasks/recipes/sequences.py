@@ -12,6 +12,7 @@ from gatewright.tasks.series_recipe import SeriesRecipe
 class Sequences(SeriesRecipe):
     """Long series are read in patches, both ways, and the greatest values over a series' own steps say its answer.
 
+    Beside the network is a linear model of the values at equally spaced times, whose answers are averaged with its own.
     Labels may be classes or numbers. Few series are gone through many times, each time changed at random; none of them
     validates, and the last network is kept.
     """
@@ -27,7 +28,8 @@ class Sequences(SeriesRecipe):
     batch: int = 16
     epochs: int = 20
     updates: int = 50
-    vary: float = 1.0
+    vary: float | None = None
+    linear: int | None = None
     optimiser: Literal["adam", "adamw", "rmsprop", "adadelta", "sgd"] = "adamw"
     weight_decay: float = 0.01
     rate: float = 5e-3
