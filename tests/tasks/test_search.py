@@ -60,7 +60,7 @@ def test_both_ends_of_what_is_searched_can_be_trained(name: str, end: int, tmp_p
     }
     made = kind.restored({**kind.configured(SMALLER.get(name, ()), quick=True).settings(), **ends})
     data = made.data(OWN_DATA[name](tmp_path) if name in OWN_DATA else None)
-    assert made.monitor[0] in measured_of(made, data)
+    assert made.monitored()[0] in measured_of(made, data)
     assert len(data.parts["train"])
 
 

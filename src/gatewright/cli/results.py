@@ -32,7 +32,7 @@ def show_result(console: Terminal, result: "Result", folder: Path) -> None:
     made, run = get(result.recipe).reopened(result.settings), RunFolder(folder)
     speed = ", ".join(f"{value:,} {unit}" for unit, value in result.speed.items())
     console.print(f"{result.iterations:,} iterations in {result.seconds:,.0f} s, {speed}")
-    console.print(_kept(result, made.monitor[0]))
+    console.print(_kept(result, made.monitored()[0]))
     show_metrics(console, result.metrics)
     show_baselines(console, result.baselines)
     if (expected := made.expectation()) is not None and run.read(run.run)["data"] is None:

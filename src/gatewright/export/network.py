@@ -239,7 +239,8 @@ def _whole(model: ModelFile, said: Mapping[str, Any]) -> Network:
             about={
                 "task": model.task,
                 "vocabulary": model.vocabulary,
-                **{name: model.settings.get(name) for name in ("classes", "variables", "signature")},
+                **{name: model.settings.get(name) for name in ("classes", "variables")},
+                "signature": None if "signature" not in model.settings else {**meaning, **_transitions(tensors)},
             },
             linear=ngrams_of(said, tensors, inputs) or linear_series_of(said, tensors, inputs, head),
             forecast=forecast_of(_recipe(model), tensors, model.settings.get("signature") or {})
@@ -248,6 +249,12 @@ def _whole(model: ModelFile, said: Mapping[str, Any]) -> Network:
         )
     except LookupError as error:
         raise ModelFileError(f"the model of the recipe {model.task!r} lacks {error}") from error
+
+
+def _transitions(tensors: Arrays) -> dict[str, Any]:
+    """Of a conditional random field, whose emissions are the outputs: how its labels follow each other."""
+    scores = {name: tensors[key].tolist() for name in ("first", "next", "last") if (key := f"crf.{name}") in tensors}
+    return {"transitions": scores} if scores else {}
 
 
 def patches_of(tensors: Arrays, steps: int) -> Arrays:

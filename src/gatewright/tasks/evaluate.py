@@ -112,6 +112,7 @@ def measure(
     """
     means, was_training, device = Means(), network.training, next(network.parameters()).device
     state: State = None
+    objective = objective.with_network(network)
     network.eval()
     try:
         with torch.no_grad():

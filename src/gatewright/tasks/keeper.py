@@ -157,7 +157,7 @@ class Keeper(Checkpoint):
             self._watch.validated(epoch, self._history.validation)
 
     def _judge(self, validation: Mapping[str, float], epoch: int, *, writing: bool) -> None:
-        metric, direction = self._learner.recipe.monitor
+        metric, direction = self._learner.recipe.monitored()
         score, sign = validation[metric], 1 if direction == "min" else -1
         if math.isfinite(score) and (self.best_score is None or sign * score < sign * self.best_score):
             self.best_score, self.best_epoch, self._worse = score, epoch, 0

@@ -40,7 +40,8 @@ class Learner(pl.LightningModule):
 
     def __init__(self, recipe: Recipe, network: nn.Module, data: Data) -> None:
         super().__init__()
-        self.recipe, self.network, self.objective = recipe, network, recipe.objective_of(data.sizes)
+        self.recipe, self.network = recipe, network
+        self.objective = recipe.objective_of(data.sizes).with_network(network)
         self.means = Means()
         self._batches = data.parts["train"]
         self._state: State = None

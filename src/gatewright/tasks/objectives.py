@@ -5,10 +5,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 ForecastKind = Literal["quantiles", "student", "gaussian"]
 
@@ -21,6 +21,11 @@ class Objective(ABC):
 
     items: ClassVar[str] = "examples"
     headline: ClassVar[str] = "loss"  # the measure that says most to a person
+
+    def with_network(self, network: "nn.Module") -> Self:
+        """The same for that network, of which a loss may need weights beside the outputs."""
+        del network
+        return self
 
     @abstractmethod
     def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":

@@ -62,7 +62,7 @@ class Progress(pl.Callback):
     def on_train_epoch_end(self, *_: Any, **__: Any) -> None:
         """Show the epoch's figures."""
         row, total = self._history.rows[-1], self._learner.total_iterations
-        told = summary(self._history.rows, self._learner.objective.headline, self._learner.recipe.monitor[0])
+        told = summary(self._history.rows, self._learner.objective.headline, self._learner.recipe.monitored()[0])
         self._bar.update(self._task, description=told)
         done = int(row[ITERATION])
         due = (done - self._last_line) * _LINES >= total or done == total

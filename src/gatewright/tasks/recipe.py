@@ -123,7 +123,7 @@ class Recipe(ABC):
     about: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()  # further names, such as those that earlier versions had
     pool: ClassVar[Pooling] = "each step"
-    monitor: ClassVar[tuple[str, Direction]] = ("loss", "min")  # a metric on "validation": what "best" means
+    monitor: ClassVar[tuple[str, Direction]] = ("loss", "min")  # what `monitored` gives where no setting decides
     expected: ClassVar[Mapping[str, Expected]] = {}  # by preset; "" for the settings as they are
     presets: ClassVar[Mapping[str, str]] = {}  # named settings, as they are written after --set, with spaces between
     earlier: ClassVar[Mapping[str, Any]] = {}  # what a file of an earlier version means where it lacks a setting
@@ -180,6 +180,10 @@ class Recipe(ABC):
     def measured_by(self, sizes: Sizes) -> Objective:
         """What a finished network is measured by: the objective, and what of it is too much for every epoch."""
         return self.objective_of(sizes)
+
+    def monitored(self) -> tuple[str, Direction]:
+        """The metric on "validation" that says which network is the best, and whether small or large is good."""
+        return self.monitor
 
     def panels(self, network: "nn.Module", data: Data) -> "Sequence[Panel]":
         """What is drawn beside the curves of a run."""

@@ -1,6 +1,6 @@
 """What recipes that give a label to each step have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -10,7 +10,6 @@ from gatewright.tasks.data.sources import source_name
 from gatewright.tasks.data.step_sources import channel_names, recordings_in_memory, step_tables_of
 from gatewright.tasks.data.step_tables import recordings_of, sentences_of, step_roles
 from gatewright.tasks.data.table_roles import Roles
-from gatewright.tasks.data.tag_schemes import Scheme
 from gatewright.tasks.data.tagged_sentences import (
     TagColumns,
     load_tagged_sentences,
@@ -26,10 +25,12 @@ from gatewright.tasks.tagged_tokens import token_data, token_evaluation
 from gatewright.tasks.tags import EntityTags, Tags
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from gatewright.tasks.model import Model
     from gatewright.tasks.predict import Predictor
 
-_DECIDED = ("inputs", "text", "label", "id", "time", "scheme")
+_DECIDED = ("inputs", "text", "label", "id", "time", "scheme", "output", "best_by")
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,15 @@ class StepLabeller(BidirectionalRecipe, StepColumns):
     """A label for each step. A network reads each token with its beginnings, endings and shape."""
 
     monitor: ClassVar[tuple[str, Direction]] = ("accuracy", "max")
+    earlier: ClassVar[Mapping[str, Any]] = {"output": "softmax", "best_by": "accuracy"}
 
     tagged: str = setting("ewt", "the data, by name or path, where --data names none")
     inputs: Literal["infer", "tokens", "channels"] = setting("infer", "what a step is: a token, or a row of numbers")
     scheme: Literal["infer", "none", "BIO", "BIOES"] = setting("infer", "how labels mark entities; none: they do not")
+    output: Literal["infer", "softmax", "crf"] = setting(
+        "infer", "labels one by one, or in a conditional random field; inferred, the latter where they mark entities"
+    )
+    best_by: Literal["infer", "f1", "accuracy"] = setting("infer", "which measure of the validation the best one has")
     least: int = setting(2, "how often a token, beginning, ending or shape occurs that is known", least=1)
     embedding: int = setting(64, "features that a token is read as", least=1)
     embedding_init: str = setting("normal(0.1)", "initialiser of the embeddings")
@@ -59,17 +65,30 @@ class StepLabeller(BidirectionalRecipe, StepColumns):
     def objective_of(self, sizes: Sizes) -> Tags:
         """The same, and the entities that the tags of those classes mark."""
         if self.scheme in ("infer", "none"):
-            return Tags()
-        scheme: Scheme = self.scheme
-        return EntityTags(sizes.classes or (), scheme)
+            return Tags(sizes.classes or ())
+        return EntityTags(sizes.classes or (), self.scheme)
+
+    def monitored(self) -> tuple[str, Direction]:
+        """F1 of entities where labels mark them, otherwise accuracy."""
+        if self.best_by == "f1" or (self.best_by == "infer" and self.scheme in ("BIO", "BIOES")):
+            return "f1", "max"
+        return self.monitor
 
     def input_encoding(self) -> Encoding:
         """Tokens as a sum of embeddings; channels standardised."""
         return "standardised" if self.inputs == "channels" else "embedding-sum"
 
+    def network_class(self) -> "Callable[..., nn.Module]":
+        """The network with a conditional random field behind it."""
+        from gatewright.tasks.tag_network import TagNetwork
+
+        return TagNetwork
+
     def network_options(self) -> Mapping[str, Any]:
-        """How tokens are read."""
+        """How tokens are read, and what decides on labels."""
         return {
+            "output": self.output,
+            "scheme": "none" if self.scheme == "infer" else self.scheme,
             "embedding": self.embedding,
             "embedding_init": self.embedding_init,
             "word_dropout": self.word_dropout,

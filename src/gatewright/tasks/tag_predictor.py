@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +30,19 @@ if TYPE_CHECKING:
 Scores = NDArray[np.float64]
 
 
+class StepScores(NamedTuple):
+    """What a network gives for the steps of a sequence, (steps, classes), and the log-probabilities of the classes."""
+
+    outputs: Scores
+    log_probabilities: Scores
+
+
 class TokenPredictor(Predictor):
     """The label of each token, with its probability.
 
-    Labels are the most probable ones among those that may follow each other, so that entities are whole; a probability
-    is that of the label alone at its step. Plain text is divided into tokens by the rule in the model's signature.
+    Labels are the most probable ones of a sentence together, so that entities are whole; a probability is that of the
+    label at its step, whatever the labels beside it are. Plain text is divided into tokens by the rule in the model's
+    signature.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".conll",)
@@ -43,7 +51,8 @@ class TokenPredictor(Predictor):
         super().__init__(model)
         self.classes: tuple[str, ...] = model.sizes.classes or ()
         self._vocabulary = FeatureVocabulary(model.sizes.vocabulary or ())
-        self._transitions = Transitions.of(self.classes, model.signature["scheme"])
+        objective: Any = model.recipe.objective_of(model.sizes).with_network(model.network)
+        self._transitions: Transitions = objective.transitions
         self._tokenising = named_tokenising(model.signature["tokenise"])
 
     def predict(self, source: object, **options: Any) -> "DataFrame":
@@ -108,9 +117,9 @@ class TokenPredictor(Predictor):
 
     def _answers(self, sentences: Sequence[Sequence[str]]) -> Iterator[tuple[list[str], list[float]]]:
         scores = step_scores(self.model.network, encoded_tokens(sentences, self._vocabulary), symbols=True)
-        for one in scores:
-            (path,) = best_paths(one[:, None], np.array([len(one)]), self._transitions)
-            probabilities = np.exp(one[np.arange(len(path)), path]).tolist()
+        for outputs, log_probabilities in scores:
+            (path,) = best_paths(outputs[:, None], np.array([len(outputs)]), self._transitions)
+            probabilities = np.exp(log_probabilities[np.arange(len(path)), path]).tolist()
             yield [self.classes[tag] for tag in path], probabilities
 
 
@@ -173,12 +182,12 @@ class ChannelPredictor(Predictor):
         scores: list[list[Scores]] = [[] for _ in recordings]
         answers = step_scores(self.model.network, read, symbols=False)
         for sequence, first, count, one in zip(windows.sequence, windows.first, windows.answered, answers, strict=True):
-            scores[sequence].append(one[first : first + count])
+            scores[sequence].append(one.log_probabilities[first : first + count])
         return [np.concatenate(parts) for parts in scores]
 
 
-def step_scores(network: "nn.Module", sequences: Ragged, *, symbols: bool) -> list[Scores]:
-    """For each sequence the log-probabilities of the classes at its steps, (steps, classes).
+def step_scores(network: "nn.Module", sequences: Ragged, *, symbols: bool) -> list[StepScores]:
+    """For each sequence what the network gives for its steps; a random field's own probabilities where it has one.
 
     Sequences are read in batches of about equally long ones, whose padding has no effect.
     """
@@ -187,13 +196,16 @@ def step_scores(network: "nn.Module", sequences: Ragged, *, symbols: bool) -> li
     device = next(network.parameters()).device
     targets = Ragged(np.zeros(len(sequences.values), np.int64), sequences.starts, sequences.lengths)
     batches = measured_batches(sequences, targets, symbols=symbols)
-    scores: dict[int, Scores] = {}
+    scores: dict[int, StepScores] = {}
+    crf = getattr(network, "crf", None)
     network.eval()
     with torch.no_grad():
         for position, rows in enumerate(batches.rows(0)):
             batch = batches.batch(0, position)
             inputs, lengths = (torch.as_tensor(one).to(device) for one in (batch.inputs, batch.lengths))
-            outputs = network(inputs, None, lengths)[0].double().log_softmax(-1).cpu().numpy()
+            outputs = network(inputs, None, lengths)[0].double()
+            told = outputs.log_softmax(-1) if crf is None else crf.log_marginals(outputs, lengths)
+            both = outputs.cpu().numpy(), told.cpu().numpy()
             for place, row in enumerate(rows.tolist()):
-                scores[row] = outputs[: batch.lengths[place], place]
+                scores[row] = StepScores(*(one[: batch.lengths[place], place] for one in both))
     return [scores[row] for row in range(len(sequences))]

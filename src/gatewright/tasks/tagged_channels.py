@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.errors import DataError
+from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data import Parts, Ragged, RaggedBatches, Scaling, held_out
 from gatewright.tasks.data.sources import source_name
 from gatewright.tasks.data.step_tables import Recording
@@ -66,6 +66,7 @@ def channel_data(
     remarks: Sequence[str] = (),
 ) -> Data:
     """The recordings of each part as batches, with all settings that the data decides; parts that lack are held out."""
+    _refuse_of_tokens(recipe)
     recordings, remark = _held_out(parts, recipe)
     classes = _classes_of(recordings, source_name(source), roles.label or "label")
     values, labels = _joined(recordings.train, classes)
@@ -78,7 +79,13 @@ def channel_data(
         seed=recipe.seed,
         target_fill=Tags.padding,
     )
-    decided = {"inputs": "channels", "scheme": "none", "epochs": recipe.enough_epochs(len(cut[0]))}
+    decided = {
+        "inputs": "channels",
+        "scheme": "none",
+        "output": "softmax",
+        "best_by": "accuracy",
+        "epochs": recipe.enough_epochs(len(cut[0])),
+    }
     decided |= {"label": roles.label, "id": roles.id, "time": ",".join(roles.time)}
     measured = {
         name: window_batches(part, classes, recipe.window)
@@ -105,6 +112,16 @@ def channel_data(
             "window": {"steps": recipe.window, "only read on each side": recipe.window // 4},
         },
     )
+
+
+def _refuse_of_tokens(recipe: "StepLabeller") -> None:
+    for name, usual in (("output", "softmax"), ("best_by", "accuracy")):
+        if (asked := getattr(recipe, name)) not in ("infer", usual):
+            raise OptionError(
+                f"{name}={asked} is for sentences, and this data is recordings of channels",
+                expected=f"{name}={usual}",
+                do="leave it out",
+            )
 
 
 def _classes_of(parts: Parts[Sequence[Recording]], source: str, column: str) -> tuple[str, ...]:

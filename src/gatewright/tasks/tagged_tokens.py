@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.data import Parts, Ragged, RaggedBatches
 from gatewright.tasks.data.sources import source_name
+from gatewright.tasks.data.tag_schemes import Scheme, Transitions
 from gatewright.tasks.data.tagged_sentences import TagColumns, TaggedSentences
 from gatewright.tasks.data.token_features import FEATURES, RULES, FeatureVocabulary
 from gatewright.tasks.data.tokens import tokenising
@@ -19,19 +20,31 @@ if TYPE_CHECKING:
     from gatewright.tasks.step_labeller import StepLabeller
 
 _MEASURED_ROWS = 100
+_LEARNED: Mapping[str, Scheme] = {"IOB1": "BIO", "BILOU": "BIOES", "BMES": "BIOES"}
 
 
 def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSentences], columns: TagColumns) -> Data:
     """The parts of sentences as batches, with all settings that the data decides."""
-    found, scheme = parts.train.scheme, recipe.scheme
-    scheme = ("BIO" if found == "IOB1" else found) if scheme == "infer" else scheme
+    found = parts.train.scheme
+    scheme = _LEARNED.get(found, found) if recipe.scheme == "infer" else recipe.scheme
+    if found == "none" != scheme:
+        raise DataError(
+            f"the labels of {source_name(source)} mark no entities, and scheme={scheme} is for those that do",
+            expected="O, and labels that begin with a letter of BIO, BIOES, BILOU or BMES, such as B-PER",
+            got=", ".join(list(parts.train.counts())[:10]),
+            do="leave scheme out, or name the column of the labels: label='COLUMN'",
+            shell="leave scheme out, or name the column of the labels: --set label=COLUMN",
+        )
     parts = Parts(*(part.written_as(scheme) for part in parts))
+    output = recipe.output if recipe.output != "infer" else "softmax" if scheme == "none" else "crf"
+    best_by, of_entities = _best_by(recipe, parts, scheme)
     vocabulary = FeatureVocabulary.from_sentences(parts.train.tokens, least=recipe.least)
     classes = tuple(sorted({tag for part in parts for tags in part.tags for tag in tags}))
     read = {name: tuple(_encoded(part, vocabulary, classes)) for name, part in parts._asdict().items()}
     tokens, tags = read["train"]
     window = recipe.window
-    cut = Ragged(tokens.values, *windows_of(tokens, window)), Ragged(tags.values, *windows_of(tags, window))
+    starts, lengths = windows_of(tokens, window, _continues(parts.train, scheme))
+    cut = Ragged(tokens.values, starts, lengths), Ragged(tags.values, starts, lengths)
     batches = {
         "train": RaggedBatches(*cut, recipe.batch, seed=recipe.seed, target_fill=Tags.padding, symbols=True),
         **{name: measured_batches(*read[name], symbols=True) for name in ("validation", "test")},
@@ -48,30 +61,93 @@ def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSenten
             for name, value in (
                 ("inputs", "tokens"),
                 ("scheme", scheme),
+                ("output", output),
+                ("best_by", best_by),
                 ("text", columns.text),
                 ("label", columns.label),
                 ("epochs", epochs),
             )
             if getattr(recipe, name) != value
         },
-        remarks=tuple(filter(None, (columns.remark, _said(found, scheme), f"plain text is divided: {divided.about}"))),
+        remarks=tuple(
+            filter(
+                None,
+                (
+                    columns.remark,
+                    _said(found, scheme),
+                    *of_entities,
+                    _untrained(parts),
+                    f"plain text is divided: {divided.about}",
+                ),
+            )
+        ),
         signature={
             "columns": {"text": columns.text, "label": columns.label},
             "tokenise": divided.name,
             "tokens": {"columns": list(FEATURES), **RULES},
             "scheme": scheme,
+            "output": output,
+            **(_rules(classes, scheme) if output == "softmax" else {}),
         },
     )
 
 
-def windows_of(sequences: Ragged, window: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Starts and lengths of pieces of that many steps at most, of each sequence about equally long."""
+def _rules(classes: Sequence[str], scheme: Scheme) -> dict[str, Any]:
+    """What a model file says of a scheme; the transitions of a random field are among its weights."""
+    return {} if scheme == "none" else {"transitions": Transitions.of(classes, scheme).kept()}
+
+
+def _best_by(recipe: "StepLabeller", parts: Parts[TaggedSentences], scheme: Scheme) -> tuple[str, list[str]]:
+    """What chooses the best network, and a line for each part that F1 is undefined of.
+
+    Raises DataError where F1 is asked for and undefined.
+    """
+    lacking = [name for name in ("validation", "test") if scheme != "none" and not getattr(parts, name).has_entities()]
+    remarks = [f"the {name} part has no entities, so that its recall and F1 are undefined" for name in lacking]
+    is_defined = scheme != "none" and "validation" not in lacking
+    if recipe.best_by == "f1" and not is_defined:
+        raise DataError(
+            "the best network cannot be chosen by F1, which is undefined",
+            expected="labels that mark entities, as B-PER, I-PER and O do, and some in the validation part",
+            got="no entity in the validation part" if lacking else "labels that mark none",
+            do="choose it by accuracy: best_by='accuracy'",
+            shell="choose it by accuracy: --set best_by=accuracy",
+        )
+    if "validation" in lacking and recipe.best_by == "infer":
+        remarks.append("the best network is chosen by accuracy")
+    return recipe.best_by if recipe.best_by != "infer" else "f1" if is_defined else "accuracy", remarks
+
+
+def _untrained(parts: Parts[TaggedSentences]) -> str:
+    """What a person is told of tags that the network cannot learn."""
+    known = set(parts.train.counts())
+    strange = sorted({tag for part in (parts.validation, parts.test) for tag in part.counts()} - known)
+    more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
+    return f"not in the training part, so not learned: {', '.join(strange[:5])}{more}" if strange else ""
+
+
+def _continues(part: TaggedSentences, scheme: Scheme) -> NDArray[np.bool_]:
+    """(tokens,): which ones continue the entity that the one before is of."""
+    inside = {"none": (), "BIO": ("I",)}.get(scheme, ("I", "E"))
+    return np.array([tag.startswith(inside) for tags in part.tags for tag in tags], np.bool_)
+
+
+def windows_of(
+    sequences: Ragged, window: int, continues: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Starts and lengths of pieces of about that many steps, of each sequence about equally long.
+
+    No piece begins with a step that `continues` what is before it.
+    """
     counts = -(-sequences.lengths // window)
     whole = np.repeat(np.arange(len(sequences)), counts)
     place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    begin = place * sequences.lengths[whole] // counts[whole]
-    end = (place + 1) * sequences.lengths[whole] // counts[whole]
-    return sequences.starts[whole] + begin, end - begin
+    begin = sequences.starts[whole] + place * sequences.lengths[whole] // counts[whole]
+    begin = np.maximum.accumulate(np.where(continues, 0, np.arange(len(continues))))[begin]
+    last = np.append(whole[1:] != whole[:-1], True)
+    end = np.where(last, (sequences.starts + sequences.lengths)[whole], np.append(begin[1:], 0))
+    kept = end > begin  # a piece in the middle of a long entity has nothing left
+    return begin[kept], (end - begin)[kept]
 
 
 def _encoded(part: TaggedSentences, vocabulary: FeatureVocabulary, classes: Sequence[str]) -> tuple[Ragged, Ragged]:

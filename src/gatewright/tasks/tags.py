@@ -1,15 +1,18 @@
 """A tag for each step: the loss and the measures, and which tags may follow each other."""
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gatewright.tasks.data.tag_schemes import Scheme, Transitions, best_paths, entities_of
 from gatewright.tasks.objectives import Classes
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from gatewright.tasks.chain_crf import ChainCrf
 
 _RIGHT, _PREDICTED, _WANTED = "entities that are right", "entities that are predicted", "entities in the data"
 _UNTYPED = "entity"  # the name of the type of tags without one
@@ -19,16 +22,64 @@ _UNTYPED = "entity"  # the name of the type of tags without one
 class Tags(Classes):
     """Cross entropy of each step's tag, over the steps that have one.
 
-    The tags that are measured are the most probable ones.
+    Of a network with a conditional random field it is -log p of the tags of a whole row, in equal parts for its steps.
+    Measured are the most probable tags; where the scheme says which may follow each other, or a random field how
+    probable that is, the most probable ones of a row together.
     """
 
     items: ClassVar[str] = "steps"
     classes: tuple[str, ...] = ()
+    scheme: Scheme = "none"
+    crf: "ChainCrf | None" = field(default=None, compare=False, repr=False)
+
+    def with_network(self, network: "nn.Module") -> Self:
+        """The same with the conditional random field of the network, where it has one."""
+        return replace(self, crf=getattr(network, "crf", None))
+
+    @property
+    def transitions(self) -> Transitions:
+        """How tags follow each other."""
+        return self._allowed if self.crf is None else self.crf.transitions()
+
+    @cached_property
+    def _allowed(self) -> Transitions:
+        return Transitions.of(self.classes, self.scheme)
+
+    def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":
+        """The loss of each step that is not padding."""
+        if self.crf is None:
+            return super().losses(outputs, batch)
+        present = batch.targets != self.padding
+        rows = self.crf.negative_log_likelihood(outputs, batch.targets, batch.lengths) / batch.lengths
+        return rows.expand(present.shape)[present]
+
+    def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
+        """Accuracy of each step."""
+        return super().scores(self._decided(outputs, batch), batch)
+
+    def confusion(self, outputs: "Tensor", batch: Any, classes: int) -> "Tensor":
+        """How often each tag (rows) was taken for each (columns)."""
+        return super().confusion(self._decided(outputs, batch), batch, classes)
+
+    def _decided(self, outputs: "Tensor", batch: Any) -> "Tensor":
+        """Outputs whose largest of each step is that of the tag that is decided on."""
+        if self.crf is None:
+            return outputs
+        import torch
+
+        decided = torch.zeros_like(outputs)
+        for row, path in enumerate(self._paths(outputs, batch)):
+            decided[torch.arange(len(path)), row, torch.from_numpy(path)] = 1
+        return decided
+
+    def _paths(self, outputs: "Tensor", batch: Any) -> list[Any]:
+        scores = outputs.log_softmax(-1).float().cpu().numpy()
+        return best_paths(scores, batch.lengths.cpu().numpy(), self.transitions)
 
 
 @dataclass(frozen=True)
 class EntityTags(Tags):
-    """The same for tags that mark entities: those are measured that are the most probable in an order that is allowed.
+    """The same for tags that mark entities.
 
     Accuracy counts steps. `precision`, `recall` and `f1` count whole entities, which are right where type, start and
     end are, over all sentences together: the numbers of conlleval, and of seqeval in its default mode with the average
@@ -38,11 +89,6 @@ class EntityTags(Tags):
     headline: ClassVar[str] = "f1"
     unscored: ClassVar[str] = "no entity"
     scheme: Scheme = "BIO"
-
-    @cached_property
-    def transitions(self) -> Transitions:
-        """Which tags may follow each other."""
-        return Transitions.of(self.classes, self.scheme)
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
@@ -86,13 +132,15 @@ class EntityTags(Tags):
 
     def _tags(self, outputs: "Tensor", batch: Any) -> Iterator[tuple[list[str], list[str]]]:
         """For each row the tags that are predicted, and those that are in the data."""
-        lengths, targets = batch.lengths.cpu().numpy(), batch.targets.cpu().numpy()
-        paths = best_paths(outputs.log_softmax(-1).float().cpu().numpy(), lengths, self.transitions)
-        for row, path in enumerate(paths):
+        targets = batch.targets.cpu().numpy()
+        for row, path in enumerate(self._paths(outputs, batch)):
             yield [self.classes[tag] for tag in path], [self.classes[tag] for tag in targets[: len(path), row]]
 
     def measures(self, means: Mapping[str, float]) -> Mapping[str, float]:
-        """The means by step, and what the entities come to; 0 where there is none to divide by."""
+        """The means by step, and what the entities come to.
+
+        Recall and F1 are NaN where the data has no entities. Precision is 0 where none is predicted.
+        """
         kept = {name: value for name, value in means.items() if name not in (_RIGHT, _PREDICTED, _WANTED)}
         if _RIGHT not in means:
             return kept
@@ -100,6 +148,6 @@ class EntityTags(Tags):
         return {
             **kept,
             "precision": right / predicted if predicted else 0.0,
-            "recall": right / wanted if wanted else 0.0,
-            "f1": 2 * right / (predicted + wanted) if predicted + wanted else 0.0,
+            "recall": right / wanted if wanted else math.nan,
+            "f1": 2 * right / (predicted + wanted) if wanted else math.nan,
         }

@@ -52,7 +52,7 @@ class Search:
     @property
     def measure(self) -> str:
         """What is made as good as possible."""
-        return f"validation {self.made.monitor[0]}"
+        return f"validation {self.made.monitored()[0]}"
 
     def about(self) -> dict[str, Any]:
         """What the study remembers, so that nobody goes on with another search under its name."""
@@ -115,7 +115,7 @@ def open_study(search: Search) -> Study:
         study = optuna.create_study(
             storage=storage,
             study_name=search.name,
-            direction="minimize" if search.made.monitor[1] == "min" else "maximize",
+            direction="minimize" if search.made.monitored()[1] == "min" else "maximize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_UNTOUCHED),
             load_if_exists=True,
         )
@@ -167,7 +167,7 @@ def _perform(search: Search, trial: Trial) -> float:
     made = search.made.restored({**search.made.settings(), **drawn})
     folder = RunFolder(search.out / trial.user_attrs.get(_FOLDER, f"trial-{trial.number:04d}"))
     trial.set_user_attr(_FOLDER, folder.path.name)
-    metric, direction = made.monitor
+    metric, direction = made.monitored()
 
     def validated(epoch: int, validation: Mapping[str, float]) -> None:
         with warnings.catch_warnings():  # a trial that goes on may repeat what it has reported
@@ -203,7 +203,7 @@ def _standing(search: Search, study: Study, trials: int) -> Standing:
     running = [one for one in found if one.state == TrialState.RUNNING]
     share = len(ended) + sum(share_of(search.of_trial(one), search.made.epochs) for one in running)
     values = [one.value for one in ended if is_complete(one) and one.value is not None]
-    best = (min if search.made.monitor[1] == "min" else max)(values, default=None)
+    best = (min if search.made.monitored()[1] == "min" else max)(values, default=None)
     title = f"{len(ended)} of {trials} trials" + ("" if best is None else f", best {spell(best)}")
     return Standing(min(share / trials, 1.0), tuple(told(one, search.measure) for one in ended), title)
 

@@ -28,8 +28,8 @@ BILOU = ["B-PER", "L-PER", "U-PER", "O", "B-LOC", "I-LOC", "L-LOC"]
         (BIO, "BIO"),
         (IOB1, "IOB1"),
         (BIOES, "BIOES"),
-        (BILOU, "BIOES"),
-        (["B", "M", "E", "S", "O"], "BIOES"),
+        (BILOU, "BILOU"),
+        (["B", "M", "E", "S", "O"], "BMES"),
         (["B", "I", "O"], "BIO"),
         (["I-LOC", "O"], "IOB1"),
         (["O", "I-LOC", "O", "B-LOC"], "BIO"),  # neither is pure: an I begins an entity

@@ -1,7 +1,9 @@
 """Recipe `tagging`: tokens as features, entities that are whole, answers as the network gives them, and ONNX."""
 
 import json
+import math
 from functools import cache
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,34 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return gw.tasks.train("tagging", data=data, out=folder / "run", hidden=8, embedding=8, epochs=30, rate=0.02)
 
 
-def scores_by_hand(run: Run, tokens: list[str]) -> Any:
-    """The log-probabilities of the classes at each step, of the network called on one sentence."""
+@pytest.fixture(scope="module")
+def softmax_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same with labels that are decided on one by one."""
+    folder = tmp_path_factory.mktemp("softmax")
+    settings: dict[str, Any] = {"hidden": 8, "embedding": 8, "epochs": 6, "rate": 0.02, "output": "softmax"}
+    return gw.tasks.train("tagging", data=small_tags(folder), out=folder / "run", **settings)
+
+
+def outputs_by_hand(run: Run, tokens: list[str]) -> Any:
+    """(steps, classes): what the network gives, called on one sentence."""
     vocabulary = FeatureVocabulary(run.model.sizes.vocabulary or ())
     symbols = torch.from_numpy(vocabulary.encode(tokens))[:, None]
     with torch.no_grad():
-        return run.model.network(symbols)[0][:, 0].double().log_softmax(-1).numpy()
+        return run.model.network(symbols)[0][:, 0].double().numpy()
+
+
+def labellings_by_hand(outputs: Any, transitions: Any) -> dict[tuple[int, ...], float]:
+    """The probability of each labelling of a sentence: exp of the sum of its scores, over the sum of all of them."""
+    first, moves, last = (np.array(transitions[name], np.float64) for name in ("first", "next", "last"))
+    scores = {
+        path: first[path[0]]
+        + last[path[-1]]
+        + sum(outputs[step, label] for step, label in enumerate(path))
+        + sum(moves[before, label] for before, label in pairwise(path))
+        for path in product(range(len(first)), repeat=len(outputs))
+    }
+    total = sum(map(math.exp, scores.values()))
+    return {path: math.exp(score) / total for path, score in scores.items()}
 
 
 def test_features_of_a_token() -> None:
@@ -110,10 +134,26 @@ def test_answers_are_those_of_the_network(run: Run) -> None:
     for number, tokens in enumerate(SENTENCES, 1):
         rows = answers[answers["sentence"] == number]
         places = [classes.index(label) for label in rows["label"]]
-        wanted = np.exp(scores_by_hand(run, tokens))[np.arange(len(tokens)), places]
+        transitions = run.model.network.get_submodule("crf").transitions().kept()
+        labellings = labellings_by_hand(outputs_by_hand(run, tokens), transitions)
+        assert tuple(places) == max(labellings, key=lambda path: labellings[path])
+        wanted = [
+            sum(probability for path, probability in labellings.items() if path[step] == place)
+            for step, place in enumerate(places)
+        ]
         np.testing.assert_allclose(rows["probability"], wanted, rtol=1e-5)
         assert rows["label"].tolist() == rewritten(rows["label"].tolist(), "BIO")
     assert answers["label"].tolist()[:5] == ["B-PER", "O", "B-LOC", "I-LOC", "O"]
+
+
+def test_labels_one_by_one_have_their_own_probabilities(softmax_run: Run) -> None:
+    answers = softmax_run.predict(SENTENCES[:1])
+    outputs = outputs_by_hand(softmax_run, SENTENCES[0])
+    places = [(softmax_run.model.sizes.classes or ()).index(label) for label in answers["label"]]
+    powers = np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
+    np.testing.assert_allclose(answers["probability"], powers[np.arange(5), places], rtol=1e-5)
+    labellings = labellings_by_hand(outputs, softmax_run.model.signature["transitions"])
+    assert tuple(places) == max(labellings, key=lambda path: labellings[path])
 
 
 def test_lines_and_files(run: Run, tmp_path: Path) -> None:
@@ -174,6 +214,8 @@ def test_what_the_run_says(run: Run) -> None:
     model, result = run.model, run.result
     assert result is not None
     assert (model.recipe.settings()["scheme"], model.recipe.settings()["inputs"]) == ("BIO", "tokens")
+    assert (model.recipe.settings()["output"], model.recipe.settings()["best_by"]) == ("crf", "f1")
+    assert result.best_score == 1.0
     assert model.signature["columns"] == {"text": "1", "label": "2"}
     assert model.signature["tokenise"] == "signs"
     assert model.signature["tokens"]["columns"] == list(FEATURES)
@@ -197,9 +239,11 @@ def test_other_tags_are_refused_with_both_lists(run: Run) -> None:
     assert run.evaluate(inside)["test"]["recall"] in (0.0, 1.0)
 
 
-def test_onnx_gives_the_same_from_a_text_on(run: Run, tmp_path: Path) -> None:
-    """As a stranger would call the file: features by the rules in its metadata, and the best tags that are allowed."""
+@pytest.mark.parametrize("output", ["crf", "softmax"])
+def test_onnx_gives_the_same_from_a_text_on(output: str, run: Run, softmax_run: Run, tmp_path: Path) -> None:
+    """As a stranger would call the file: features by the rules in its metadata, and the best tags of a sentence."""
     onnxruntime = pytest.importorskip("onnxruntime")
+    run = run if output == "crf" else softmax_run
     written = gw.export.onnx(run.model, tmp_path / "tags.onnx", lengths=True)
     session = onnxruntime.InferenceSession(written.path)
     about = session.get_modelmeta().custom_metadata_map
@@ -211,10 +255,24 @@ def test_onnx_gives_the_same_from_a_text_on(run: Run, tmp_path: Path) -> None:
                 symbols[step, row, place] = vocabulary.index(symbol) if symbol in vocabulary else place
     outputs = session.run(None, {"input": symbols, "lengths": np.array([5, 3])})[0]
     for row, tokens in enumerate(SENTENCES):
-        scores = torch.from_numpy(outputs[: len(tokens), row]).log_softmax(-1).numpy()
-        np.testing.assert_allclose(scores, scores_by_hand(run, tokens), atol=1e-5)
-    labels = [classes[place] for place in outputs[:, 0].argmax(-1)]
-    assert labels == run.predict(SENTENCES[:1])["label"].tolist()
+        np.testing.assert_allclose(outputs[: len(tokens), row], outputs_by_hand(run, tokens), atol=1e-5)
+    transitions = json.loads(about["gatewright.signature"])["transitions"]
+    for row, tokens in enumerate(SENTENCES):
+        labels = [classes[place] for place in viterbi(outputs[: len(tokens), row], **transitions)]
+        assert labels == run.predict([tokens])["label"].tolist()
+
+
+def viterbi(scores: Any, first: Any, next: Any, last: Any) -> list[int]:
+    """As docs/tagging.md has it."""
+    best, behind = scores[0] + first, []
+    for score in scores[1:]:
+        ways = best[:, None] + next
+        behind.append(ways.argmax(0))
+        best = ways.max(0) + score
+    path = [int((best + last).argmax())]
+    for step in reversed(behind):
+        path.append(int(step[path[-1]]))
+    return path[::-1]
 
 
 def test_c_says_what_to_do(run: Run, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Scheme = Literal["none", "BIO", "IOB1", "BIOES"]
+Scheme = Literal["none", "BIO", "IOB1", "BIOES", "BILOU", "BMES"]
 
 OUTSIDE = "O"
 _MARKED = re.compile(r"([BIESLUM])(?:-(.+))?")
@@ -55,7 +55,7 @@ def recognised_scheme(sentences: Iterable[Sequence[str]]) -> Scheme:
     if len(typed) != 1 or not ("B" in letters or {"I", OUTSIDE} <= letters):
         return "none"
     if letters & {"E", "S", "L", "U", "M"}:
-        return "BIOES"
+        return "BILOU" if letters & {"L", "U"} else "BMES" if "M" in letters else "BIOES"
     return "IOB1" if pure_iob1 and not pure_bio else "BIO"
 
 
@@ -93,8 +93,12 @@ def rewritten(tags: Sequence[str], scheme: Scheme) -> list[str]:
     return tags_of(entities_of(tags), len(tags), scheme)
 
 
+FORBIDDEN = -1e4
+"""The score of what a scheme forbids: it outweighs every other, and is a number in JSON."""
+
+
 class Transitions(NamedTuple):
-    """Which tags may follow each other: 0 where they may, minus infinity where they may not."""
+    """How tags follow each other: scores that are added to those of the tags, `FORBIDDEN` where they may not."""
 
     first: NDArray[np.float32]  # (tags,): of the first token
     next: NDArray[np.float32]  # (tags before, tags)
@@ -102,15 +106,19 @@ class Transitions(NamedTuple):
 
     @classmethod
     def of(cls, classes: Sequence[str], scheme: Scheme) -> "Transitions":
-        """Those of a scheme; with scheme "none" every tag may follow every other."""
+        """0 where a scheme allows it; with scheme "none" every tag may follow every other."""
         count = len(classes)
         allowed = np.zeros((count + 2, count + 2), np.bool_)  # with the places before the first and behind the last
         padded = (OUTSIDE, *classes, OUTSIDE)
         for row, before in enumerate(padded):
             for column, tag in enumerate(padded):
                 allowed[row, column] = scheme == "none" or _may_follow(before, tag, scheme)
-        scores = np.where(allowed, 0, -np.inf).astype(np.float32)
+        scores = np.where(allowed, 0, FORBIDDEN).astype(np.float32)
         return cls(scores[0, 1:-1], scores[1:-1, 1:-1], scores[1:-1, -1])
+
+    def kept(self) -> dict[str, Any]:
+        """The same, ready for JSON."""
+        return {name: scores.tolist() for name, scores in self._asdict().items()}
 
 
 def _may_follow(before: str, tag: str, scheme: Scheme) -> bool:
@@ -125,12 +133,12 @@ def _may_follow(before: str, tag: str, scheme: Scheme) -> bool:
 def best_paths(
     scores: NDArray[np.floating[Any]], lengths: NDArray[np.int64], transitions: Transitions
 ) -> list[NDArray[np.int64]]:
-    """The tags with the highest sum of scores among those that may follow each other (Viterbi 1967).
+    """The tags with the highest sum of scores and transitions (Viterbi 1967).
 
-    `scores` (time, batch, tags) are log-probabilities; the result has, for each row, (length,) numbers of tags. Where
-    no tags may follow each other over the whole length, the best tag of each step is taken.
+    `scores` (time, batch, tags) are what a network gives, or their log-probabilities, which differ by the same for all
+    tags of a step. The result has, for each row, (length,) numbers of tags.
     """
-    if not transitions.next.any() and not transitions.first.any():
+    if not any(one.any() for one in transitions):
         return [scores[:length, row].argmax(-1) for row, length in enumerate(lengths)]
     behind = np.zeros(scores.shape, np.int64)  # the best tag before, for each tag
     best = scores[0] + transitions.first
@@ -141,12 +149,7 @@ def best_paths(
         best = through.max(1) + scores[step]
         ends = (lengths == step + 1)[:, None]
         final = np.where(ends, best + transitions.last, final)
-    return [
-        _traced(behind[:length, row], int(final[row].argmax()))
-        if np.isfinite(final[row].max())
-        else scores[:length, row].argmax(-1)
-        for row, length in enumerate(lengths)
-    ]
+    return [_traced(behind[:length, row], int(final[row].argmax())) for row, length in enumerate(lengths)]
 
 
 def _traced(behind: NDArray[np.int64], last: int) -> NDArray[np.int64]:

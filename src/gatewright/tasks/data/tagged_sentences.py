@@ -14,7 +14,7 @@ from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.conll_file import LABEL_NAMES, ColumnFile, read_columns
 from gatewright.tasks.data.ragged import Parts, held_out
 from gatewright.tasks.data.sources import Files, Source, files_of
-from gatewright.tasks.data.tag_schemes import Scheme, recognised_scheme, rewritten
+from gatewright.tasks.data.tag_schemes import OUTSIDE, Scheme, recognised_scheme, rewritten
 
 _PARTS = {
     "train": r"train|training|trn",
@@ -48,9 +48,16 @@ class TaggedSentences:
         """How often each tag occurs, in the order of their letters."""
         return dict(sorted(Counter(tag for tags in self.tags for tag in tags).items()))
 
+    def has_entities(self) -> bool:
+        """Whether a tag marks an entity, in any scheme."""
+        return any(tag != OUTSIDE for tags in self.tags for tag in tags)
+
     def written_as(self, scheme: Scheme) -> Self:
-        """The same entities as tags of that scheme; tags that mark none stay as they are."""
-        if "none" in (self.scheme, scheme) or self.scheme == scheme:
+        """The same entities as tags of that scheme, also of its own, which a tag here and there may break.
+
+        Tags that mark none stay as they are.
+        """
+        if "none" in (self.scheme, scheme):
             return self
         return replace(self, tags=tuple(tuple(rewritten(tags, scheme)) for tags in self.tags), scheme=scheme)
 

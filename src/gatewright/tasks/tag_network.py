@@ -1,0 +1,20 @@
+"""The network of tags: recurrent layers, and behind them what labels beside each other have to do with one another."""
+
+from typing import Any
+
+from gatewright.tasks.chain_crf import ChainCrf
+from gatewright.tasks.data.tag_schemes import Scheme, Transitions
+from gatewright.tasks.network import Network
+from gatewright.tasks.recipe import Sizes
+
+
+class TagNetwork(Network):
+    """A `Network` whose outputs are the emissions of `crf`, a conditional random field, where `output` is "crf".
+
+    With "softmax" the outputs are logits of each step's label, and `crf` is None.
+    """
+
+    def __init__(self, cell: Any, sizes: Sizes, *, output: str, scheme: Scheme, **options: Any) -> None:
+        super().__init__(cell, sizes, **options)
+        allowed = Transitions.of(sizes.classes or (), scheme)
+        self.crf = ChainCrf(allowed) if output == "crf" else None
