@@ -9,7 +9,7 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data import Scaling, Series, SeriesCollection
-from gatewright.tasks.data.time_axis import TimeAxis, frequency_in_words
+from gatewright.tasks.data.time_axis import TimeAxis, frequency_in_words, same_distance
 from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.forecast_data import Known, Track
 from gatewright.tasks.settings import written_names
@@ -17,9 +17,6 @@ from gatewright.tasks.settings import written_names
 if TYPE_CHECKING:
     from gatewright.tasks.forecasts import Forecasting
     from gatewright.tasks.model import Model
-
-_NEAR = 1.5  # distances of steps are the same up to this factor
-_FEWEST = 3  # dates with a distance to be told
 
 
 def signature_of(
@@ -64,6 +61,7 @@ def _recent(series: Series, recipe: "Forecasting", known: Known) -> dict[str, An
     return {
         "recent": series.values[start:].tolist(),
         "recent times": values,
+        "frequency": times.frequency if times else None,
         "recent offsets": times.offsets.tolist() if times and times.offsets is not None else None,
         "recent known": beside,
     }
@@ -87,11 +85,12 @@ def times_from(signature: Mapping[str, Any], series: Mapping[str, Any]) -> TimeA
     if texts is None or kept is None:
         return None
     values: Any = np.array(texts)
-    if kept["frequency"] or (values.dtype.kind == "U" and kept["form"] and _are_dates(texts)):
+    frequency = series.get("frequency", kept["frequency"])
+    if frequency or (values.dtype.kind == "U" and kept["form"] and _are_dates(texts)):
         values = values.astype("datetime64[us]")
     return TimeAxis(
         values,
-        kept["frequency"],
+        frequency,
         kept["column"],
         kept["form"],
         kept["zone"],
@@ -153,41 +152,23 @@ def check_times(signature: Mapping[str, Any], given: Mapping[str, TimeAxis | Non
     lengths make no difference.
     """
     known = [axis for one in signature["series"] if (axis := times_from(signature, one)) is not None]
-    distances = [distance for axis in known if (distance := _distance(axis)) is not None]
-    learned = signature["times"] or {}
+    measured = [axis for axis in known if axis.distance is not None]
     for id, axis in given.items():
         steps = f"{name}: the steps{f' of {id!r}' if id else ''}"
         if any(one.is_dated for one in known) and (axis is None or not axis.is_dated):
             raise DataError(
                 f"{steps} have no dates, and those of the training data had",
-                expected=f"dates in {learned['column']!r}, {frequency_in_words(learned['frequency'])}",
+                expected=f"dates in {known[0].column!r}, {frequency_in_words(known[0].frequency)}",
                 got=f"times in {axis.described}" if axis else "a table without times",
                 do="give the dates, or accept any steps with any_scale=True",
                 shell="give the dates, or accept any steps with --any-scale",
             )
-        distance = _distance(axis)
-        if distance is not None and distances and not any(near / _NEAR < distance < near * _NEAR for near in distances):
+        distance = axis.distance if axis else None
+        if axis and distance and measured and not any(same_distance(one.distance or 0, distance) for one in measured):
             raise DataError(
                 f"{steps} are not as far apart as in training",
-                expected=_described(learned["frequency"], distances[0]),
-                got=_described(axis.frequency if axis else None, distance),
+                expected=measured[0].described_distance,
+                got=axis.described_distance,
                 do="give data of the frequency of the training data, or accept any with any_scale=True",
                 shell="give data of the frequency of the training data, or accept any with --any-scale",
             )
-
-
-def _described(frequency: str | None, distance: float) -> str:
-    often = f"a step every {_hours(distance)}"
-    return f"{often} ({frequency_in_words(frequency)})" if frequency else often
-
-
-def _hours(distance: float) -> str:
-    """`1 hour`, `0.25 hours`."""
-    return f"{distance:g} hour{'' if distance == 1 else 's'}"
-
-
-def _distance(times: TimeAxis | None) -> float | None:
-    """The median distance of dates in hours; None where there are too few dates."""
-    if times is None or not times.is_dated or len(times) < _FEWEST:
-        return None
-    return float(np.median(np.diff(times.instants) / np.timedelta64(1, "h")))

@@ -1,6 +1,6 @@
 """Series to forecast: one or several out of a table, in order of time, with what is known beforehand beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -13,10 +13,10 @@ from gatewright.tasks.data.series_roles import series_roles
 from gatewright.tasks.data.sources import files_of, one_of
 from gatewright.tasks.data.table_files import is_frame
 from gatewright.tasks.data.table_numbers import filled
-from gatewright.tasks.data.table_order import OrderedRows, dated_rows, in_order_of_time
+from gatewright.tasks.data.table_order import OrderedRows, dated_rows, in_order_of_time, with_usual_frequency
 from gatewright.tasks.data.table_roles import Roles
 from gatewright.tasks.data.tables import Table, open_table
-from gatewright.tasks.data.time_axis import TimeAxis
+from gatewright.tasks.data.time_axis import TimeAxis, same_distance
 from gatewright.tasks.numbers import counted
 
 Values = NDArray[np.float64]
@@ -76,7 +76,9 @@ class SeriesCollection:
         table = dated_rows(table, roles.time, columns.undated)
         groups = table.groups(roles.id)
         taken = [(group.id, table.take(group.rows)) for group in groups]
-        ordered = [_ordered(part, roles, fill=columns.missing != "refuse") for _, part in taken]
+        fill = columns.missing != "refuse"
+        ordered = with_usual_frequency([_ordered(part, roles, id, fill=fill) for id, part in taken])
+        _check_distances(table.name, dict(zip([id for id, _ in taken], ordered, strict=True)))
         several = tuple(
             _series(part, roles, columns.missing, id, steps) for (id, part), steps in zip(taken, ordered, strict=True)
         )
@@ -117,9 +119,25 @@ def read_series(source: object, columns: SeriesColumns | None = None) -> Series:
     return SeriesCollection.of(series_table(source, columns), columns).single()
 
 
-def _ordered(table: Table, roles: Roles, *, fill: bool) -> OrderedRows:
+def _check_distances(name: str, ordered: Mapping[str, OrderedRows]) -> None:
+    """Refuse series of which one has much longer steps than another, such as months beside days."""
+    distances = {id: distance for id, steps in ordered.items() if (distance := steps.times.distance) is not None}
+    if not distances:
+        return
+    least, most = (choose(distances, key=lambda id: distances[id]) for choose in (min, max))
+    if not same_distance(distances[least], distances[most]):
+        raise DataError(
+            f"{name}: the series have steps of unequal length, and cannot be forecast by the same model",
+            expected="the same frequency in all",
+            got=f"{least!r}: {ordered[least].times.described_distance}; {most!r}: "
+            f"{ordered[most].times.described_distance}",
+            do="give the series of each frequency a file of their own",
+        )
+
+
+def _ordered(table: Table, roles: Roles, id: str, *, fill: bool) -> OrderedRows:
     if roles.time:
-        return in_order_of_time(table, roles.time, fill=fill)
+        return in_order_of_time(table, roles.time, fill=fill, id=id)
     return OrderedRows(np.arange(len(table)), TimeAxis(np.arange(len(table), dtype=np.float64)))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.columns import SeriesColumns
@@ -26,6 +27,7 @@ _ROLES = ("id", "time", "target", "covariates")
 
 _DATE_PARTS = ("year", "month", "day", "hour", "minute")
 _CALENDAR = TIME_NAMES - {"index", "t", "period", "step", "time", "times"} | {"minute", "weekday", "dayofweek"}
+_FIRST, _LAST = 315_532_800, 4_102_444_800  # seconds from 1970 to 1980, and to 2100
 _MOSTLY_ONCE = 0.8  # of a table's rows have a time of their own, where the others are faults
 _STEPS = {"time", "times", "step"}
 _OF_TIME = re.compile(r"(?<![a-z])(date|year|time|timestamp)(?![a-z])")
@@ -116,6 +118,7 @@ def _check_years(table: Table, columns: Sequence[str]) -> None:
             continue
         values = table.numbers(column, "keep")
         steps = np.diff(values)
+        _check_since_1970(table, column, values, steps)
         rising = len(steps) > 2 and bool((np.abs(steps) == 1).all() and (steps == steps[0]).all())
         if rising and values.min() >= 1000 and values.max() <= 2200:
             others = [other for other in columns if other != column] or [column]
@@ -124,6 +127,17 @@ def _check_years(table: Table, columns: Sequence[str]) -> None:
                 do=f"say what they are: time={column!r}, or {python_setting('target', others)}",
                 shell=f"add {set_options({'time': [column]})}, or {set_options({'target': others})}",
             )
+
+
+def _check_since_1970(table: Table, column: str, values: NDArray[np.float64], steps: NDArray[np.float64]) -> None:
+    """Refuse whole numbers that rise, or fall, and may be seconds since 1970, or parts of seconds."""
+    in_order = len(steps) > 2 and bool((steps > 0).all() or (steps < 0).all()) and bool((values % 1 == 0).all())
+    if in_order and any(values.min() / unit >= _FIRST and values.max() / unit < _LAST for unit in (1, 1e3, 1e6, 1e9)):
+        raise DataError(
+            f"{table.name}, {column!r}: these may be times, as seconds since 1970",
+            do=f"say what they are: time={column!r}, or target='...' with the columns to forecast",
+            shell=f"say what they are: add {set_options({'time': [column]})}, or --set target=COLUMN",
+        )
 
 
 def _labels(table: Table, left: Sequence[str]) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def _ordered(table: Table, group: RowGroup, roles: Roles, columns: LabelledSerie
     """The rows of a series in order of time; -1 is a time that is left out, where these are filled in."""
     if not roles.time:
         return group.rows
-    places = in_order_of_time(table.take(group.rows), roles.time, fill=columns.missing != "refuse").rows
+    places = in_order_of_time(table.take(group.rows), roles.time, fill=columns.missing != "refuse", id=group.id).rows
     return np.where(places < 0, -1, group.rows[places])
 
 

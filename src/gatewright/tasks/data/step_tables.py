@@ -101,7 +101,7 @@ def recordings_of(table: Table, roles: Roles, columns: StepColumns) -> list[Reco
 def _ordered(table: Table, group: RowGroup, roles: Roles) -> NDArray[np.int64]:
     if not roles.time:
         return group.rows
-    places = in_order_of_time(table.take(group.rows), roles.time, fill=True).rows
+    places = in_order_of_time(table.take(group.rows), roles.time, fill=True, id=group.id).rows
     return group.rows[places[places >= 0]]
 
 

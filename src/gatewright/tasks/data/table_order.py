@@ -2,7 +2,9 @@
 
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +14,7 @@ from gatewright.errors import DataError
 from gatewright.tasks.data.clock_changes import in_zone, put_back, put_forward
 from gatewright.tasks.data.table_times import Dates, ParsedDates
 from gatewright.tasks.data.tables import Table
-from gatewright.tasks.data.time_axis import TimeAxis, offsets_in
+from gatewright.tasks.data.time_axis import FEWEST_DATES, TimeAxis, offsets_in, regular_dates
 from gatewright.tasks.numbers import counted
 
 Undated = Literal["refuse", "drop"]
@@ -21,6 +23,8 @@ _DAY = 86_400_000_000  # microseconds
 _NEARLY = 0.9
 _SHORT = re.compile(r"\d*(h|min|s|ms|us|ns)")  # frequencies below a day
 _YEAR = re.compile(r"(?<!\d)(1[89]|20|21)\d\d(?!\d)")
+_DIGITS = re.compile(r"\d+")
+_LAST_DAY = 27  # from 0 on, that every month has
 _SHARE_OF_HOLIDAYS = 0.1  # business days without a row, at most: markets close on about 1 in 25
 _LONGEST_HOLIDAY = 6
 _MOSTLY = 0.5
@@ -88,9 +92,8 @@ def _no_time(table: Table, column: str, wrong: list[int], kind: str) -> DataErro
 
 
 def _check_labels(table: Table, column: str, labels: list[str]) -> None:
-    """Refuse labels with years that fall: they are dates in a notation that is not read, the newest first."""
-    years = [int(match.group()) for text in labels if (match := _YEAR.search(text))]
-    if 2 * len(years) > len(labels) and years[0] > years[-1] and (np.diff(years) <= 0).all():
+    """Refuse labels that are dates in a notation that is not read, the newest first: they would be read backwards."""
+    if _fall(labels):
         raise DataError(
             f"{table.name}, {column!r}: these seem to be dates, the newest first, in a notation that is not read",
             expected="dates such as 2020-01-31, 31.01.2020, Jan 2020 or 2020Q1",
@@ -99,28 +102,48 @@ def _check_labels(table: Table, column: str, labels: list[str]) -> None:
         )
 
 
-def in_order_of_time(table: Table, columns: tuple[str, ...], *, fill: bool = False) -> OrderedRows:
+def _fall(labels: list[str]) -> bool:
+    """Whether labels with a year fall: their years, or of those that differ in numbers only, these."""
+    years = [int(match.group()) for text in labels if (match := _YEAR.search(text))]
+    if 2 * len(years) <= len(labels):
+        return False
+    if years[0] > years[-1] and (np.diff(years) <= 0).all():
+        return True
+    rises = [rise for pair in pairwise(labels) if (rise := _rise(*pair))]
+    return 2 * len(rises) > len(labels) and min(years) == max(years) and sum(rises) < -_NEARLY * len(rises)
+
+
+def _rise(before: str, after: str) -> int:
+    """1 or -1 where the first number in which two labels differ rises or falls; 0 where more than numbers differ."""
+    if _DIGITS.sub("0", before) != _DIGITS.sub("0", after):
+        return 0
+    numbers = zip(map(int, _DIGITS.findall(before)), map(int, _DIGITS.findall(after)), strict=True)
+    return next((1 if second > first else -1 for first, second in numbers if first != second), 0)
+
+
+def in_order_of_time(table: Table, columns: tuple[str, ...], *, fill: bool = False, id: str = "") -> OrderedRows:
     """The rows of one series in order of time; labels that are no dates leave them in the order of the file.
 
-    A time that comes twice is a DataError, and so is one that is left out, unless `fill` makes it a step.
+    A time that comes twice is a DataError, and so is one that is left out, unless `fill` makes it a step. A message
+    names the series by its `id`.
     """
     values, name = time_values(table, columns), ",".join(columns)
     if isinstance(values, ParsedDates):
         zone = table.zone_of(columns[0]) if values.offsets is not None else ""
         axis = TimeAxis(values.values, None, name, values.form, zone or None, offsets=values.offsets)
-        return _dated(table, axis, fill=fill)
+        return _dated(table, axis, fill=fill, id=id)
     if values.dtype.kind != "f":
         return OrderedRows(np.arange(len(table)), TimeAxis(values, column=name))
     order = np.argsort(values, kind="stable")
     axis = TimeAxis(values[order], column=name)
-    _check_twice(table, axis, order)
+    _check_twice(table, axis, order, id)
     return OrderedRows(order, axis)
 
 
-def _dated(table: Table, axis: TimeAxis, *, fill: bool) -> OrderedRows:
+def _dated(table: Table, axis: TimeAxis, *, fill: bool, id: str) -> OrderedRows:
     order = np.argsort(axis.instants, kind="stable")
     axis = axis.take(order)
-    _check_twice(table, axis, order)
+    _check_twice(table, axis, order, id)
     axis = _with_frequency(axis)
     if axis.frequency is None:
         return OrderedRows(order, replace(axis, note=_irregular(axis)))
@@ -156,6 +179,20 @@ def _with_frequency(axis: TimeAxis) -> TimeAxis:
     return replace(axis, frequency=in_utc or shown, in_utc=in_utc is not None)
 
 
+def with_usual_frequency(several: Sequence[OrderedRows]) -> list[OrderedRows]:
+    """Series that are too short to have a frequency with the one that the others have, where these have the same."""
+    known = {(steps.times.frequency, steps.times.in_utc) for steps in several if steps.times.frequency}
+    if len(known) != 1:
+        return list(several)
+    ((frequency, in_utc),) = known
+    return [
+        replace(steps, times=replace(steps.times, frequency=frequency, in_utc=in_utc))
+        if steps.times.is_dated and len(steps.times) < FEWEST_DATES
+        else steps
+        for steps in several
+    ]
+
+
 def _irregular(axis: TimeAxis) -> str:
     """What keeps steps that are mostly equally long from a frequency."""
     distances = np.diff(axis.instants).astype(np.int64)
@@ -173,7 +210,7 @@ def _hours(distance: int) -> str:
     return f"{distance / (_DAY / 24):.6g} hours"
 
 
-def _check_twice(table: Table, axis: TimeAxis, order: NDArray[np.int64]) -> None:
+def _check_twice(table: Table, axis: TimeAxis, order: NDArray[np.int64], id: str) -> None:
     ordered = axis.instants if axis.is_dated else axis.values
     twice = np.flatnonzero(ordered[1:] == ordered[:-1])
     if not len(twice):
@@ -181,17 +218,18 @@ def _check_twice(table: Table, axis: TimeAxis, order: NDArray[np.int64]) -> None
     first, second = sorted((int(order[twice[0]]), int(order[twice[0] + 1])))
     text = " ".join(table.texts(column)[first] for column in axis.column.split(","))
     change = put_back(axis.values[twice]) if axis.is_dated and axis.offsets is None else None
-    leave_out = "leave out the row; or, where the table holds several series, "
+    of = f" of {id!r}" if id else ""
+    leave_out = "leave out the row" if id else "leave out the row; or, where the table holds several series, "
     raise DataError(
-        f"{table.place(second)}: the time {text} comes twice, also in {table.place_word} {table.line(first)}",
+        f"{table.place(second)}: the time {text}{of} comes twice, also in {table.place_word} {table.line(first)}",
         expected="one row for each time",
         got=f"{counted(len(twice), 'row')} with a time that came before{f'; {change.told}' if change else ''}",
         do=f"name the zone of the times, as in zone={change.zone!r}"
         if change
-        else f"{leave_out}name the column that tells them apart",
+        else leave_out + "name the column that tells them apart" * (not id),
         shell=f"name the zone of the times: add --set zone={change.zone}, or the zone that it is"
         if change
-        else f"{leave_out}add --set id=COLUMN",
+        else leave_out + "add --set id=COLUMN" * (not id),
     )
 
 
@@ -199,7 +237,9 @@ def frequency_of(dates: Dates) -> str | None:
     """The pandas offset alias of rising dates, of which some may be left out; None where they are irregular."""
     import pandas as pd
 
-    if len(dates) < 3 or (np.diff(dates) <= np.timedelta64(0)).any():  # a clock that is put back repeats an hour
+    if (
+        len(dates) < FEWEST_DATES or (np.diff(dates) <= np.timedelta64(0)).any()
+    ):  # a clock that is put back repeats an hour
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas 4 returns an offset in place of its alias
@@ -210,22 +250,25 @@ def frequency_of(dates: Dates) -> str | None:
 
 
 def _of_months(dates: Dates) -> str | None:
-    """Of first or last days of months."""
+    """Of last days of months, or of another day, the same in all of them."""
     days = dates.astype("datetime64[D]")
     if (dates != days.astype(dates.dtype)).any():
         return None
     months = days.astype("datetime64[M]")
-    first = bool((days == months.astype("datetime64[D]")).all())
     last = bool((days + 1 == (months + 1).astype("datetime64[D]")).all())
-    if not first and not last:
+    day = (days - months.astype("datetime64[D]")).astype(np.int64)
+    if not last and (day.min() < day.max() or day[0] > _LAST_DAY):
         return None
     distances = np.diff(months.astype(np.int64))
     step = int(np.bincount(distances).argmax())
     if step == 0 or (distances % step).any() or (distances == step).mean() < _MOSTLY:
         return None
-    suffix = "S" if first else "E"
+    suffix = "E" if last else "S"
+    behind = f"+{day[0]}D" if suffix == "S" and day[0] else ""
     month = days[0].astype("datetime64[M]").astype(object).strftime("%b").upper()
-    return {3: f"Q{suffix}-{month}", 12: f"Y{suffix}-{month}"}.get(step, f"{step if step > 1 else ''}M{suffix}")
+    return {3: f"Q{suffix}-{month}", 12: f"Y{suffix}-{month}"}.get(
+        step, f"{step if step > 1 else ''}M{suffix}"
+    ) + behind
 
 
 def _of_business_days(dates: Dates) -> str | None:
@@ -251,9 +294,7 @@ def _of_equal_distances(dates: Dates) -> str | None:
 
 def every_time(dates: Dates, frequency: str) -> Dates:
     """All times from the first to the last at that frequency."""
-    import pandas as pd
-
-    return pd.date_range(dates[0], dates[-1], freq=frequency).to_numpy().astype(dates.dtype)
+    return regular_dates(dates[0], frequency, end=dates[-1])
 
 
 def _are_holidays(whole: Dates, dates: Dates) -> bool:

@@ -16,13 +16,25 @@ DayFirst = Literal["infer", "yes", "no"]
 Dates = NDArray[np.datetime64]
 
 _YEAR = re.compile(r"(1[0-9]|20|21)\d\d(\.0*)?")
+_SINCE_1970 = {10: ("s", "%s"), 13: ("ms", "%s%3f"), 16: ("us", "%s%6f"), 19: ("ns", "%s%9f")}  # by their digits
 _COMPACT = {8: "%Y%m%d", 6: "%Y%m"}
 _BY_PLACE = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?:([ T,]+)(\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?))?")
 _YEAR_FIRST = re.compile(r"(\d{4})([./-])(\d{1,2})(?:\2(\d{1,2}))?(?=$|[ T])")
 _OFFSET = re.compile(r"(?<=[\d:]) ?(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")
-_QUARTER = re.compile(
-    r"(?P<fiscal>FY ?)?(?:(\d{4})(?P<sign>[ /-]?)[Qq]([1-4])|[Qq]([1-4])(?P<gap>[ /-]?(?:FY ?)?)(\d{4}))"
-)
+_PARTS = tuple(
+    re.compile(pattern.replace("YEAR", r"(?P<Y>\d{4})|(?P<y>\d\d)"), re.IGNORECASE)
+    for pattern in (
+        r"(?P<Y>\d{4})[ /-]?Q(?P<q>[1-4])",
+        r"FY ?'?(?:YEAR)[ /-]?Q(?P<q>[1-4])",
+        r"Q(?P<q>[1-4])[ /-]?(?:FY)? ?'?(?:YEAR)",
+        r"(?P<q>[1-4])Q[ /-]?'?(?:YEAR)",
+        r"(?P<Y>\d{4})[ /-]?H(?P<h>[12])",
+        r"H(?P<h>[12])[ /-]?'?(?:YEAR)",
+        r"FY ?'?(?:YEAR)",
+    )
+)  # of years, in quarters and halves
+_SEASON = re.compile(r"(\d{4})([/-])(\d\d)")
+_RANGE = re.compile(r"(.{8,}?) ?(?: - | – | to |/|–) ?(.{8,})")
 _NUMBERED_MONTH = re.compile(r"(\d{4})(-?M)(\d{2})")
 _WEEK = re.compile(r"(\d{4})-?W(\d{2})")
 _WORDED = (
@@ -68,12 +80,14 @@ def parsed_dates(texts: Sequence[str], *, dayfirst: DayFirst = "infer", named: b
     """
     notations = (
         partial(_numbers, named=named),
+        _seasons,
         partial(_iso, named=named),
         partial(_by_place, dayfirst=dayfirst),
-        _quarters,
+        _parts_of_years,
         _numbered_months,
         _weeks,
         _worded,
+        partial(_ranges, dayfirst=dayfirst),
     )
     stripped = [text.strip() for text in texts]
     sample = stripped[:: max(1, len(stripped) // _LOOKED_AT)]
@@ -122,15 +136,15 @@ def _numbers(texts: list[str], *, named: bool) -> ParsedDates | None:
     if all(_YEAR.fullmatch(text) for text, fit in zip(whole, fits, strict=True) if fit):
         years = [text if fit else "NaT" for text, fit in zip(whole, fits, strict=True)]
         return ParsedDates(np.array(years, "datetime64[Y]").astype("datetime64[us]"), "%Y")
-    unit = {10: "s", 13: "ms"}.get(length)
-    return _since_1970(whole, fits, unit) if unit else None
+    return _since_1970(whole, fits, length) if length in _SINCE_1970 else None
 
 
-def _since_1970(texts: list[str], fits: list[bool], unit: str) -> ParsedDates:
+def _since_1970(texts: list[str], fits: list[bool], length: int) -> ParsedDates:
+    unit, form = _SINCE_1970[length]
     counts = np.array([int(text) if fit else 0 for text, fit in zip(texts, fits, strict=True)], np.int64)
     values = counts.astype(f"datetime64[{unit}]").astype("datetime64[us]")
     values[~np.array(fits)] = np.datetime64("NaT")
-    return ParsedDates(values, "%s" if unit == "s" else "%Q", np.zeros(len(texts), np.int64))
+    return ParsedDates(values, form, np.zeros(len(texts), np.int64))
 
 
 def _in_our_time(values: Dates) -> bool:
@@ -225,19 +239,51 @@ def _reordered(match: re.Match[str], *, day_is_first: bool) -> str:
     return f"{century}{year}-{int(month):02}-{int(day):02}{time}"
 
 
-def _quarters(texts: list[str]) -> ParsedDates | None:
-    """Quarters, by their first months; those of a fiscal year are taken as quarters of the year."""
-    matched = [_QUARTER.fullmatch(text) for text in texts]
-    present = next((match for match in matched if match), None)
-    if present is None:
+def _parts_of_years(texts: list[str]) -> ParsedDates | None:
+    """Quarters, halves and fiscal years, by their first months; a fiscal year is taken as the year of its number."""
+    for pattern in _PARTS:
+        matched = [pattern.fullmatch(text) for text in texts]
+        present = next((match for match in matched if match), None)
+        if present is not None and 2 * sum(map(bool, matched)) > len(texts):
+            months = [_first_month(match.groupdict()) if match else "NaT" for match in matched]
+            return ParsedDates(np.array(months, "datetime64[us]"), _form_of_parts(present))
+    return None
+
+
+def _first_month(parts: dict[str, str | None]) -> str:
+    year = parts.get("Y") or f"{'20' if int(parts['y'] or 0) < 69 else '19'}{parts['y']}"
+    month = 3 * int(parts.get("q") or 1) - 2 if "q" in parts else 6 * int(parts.get("h") or 1) - 5
+    return f"{year}-{month:02}"
+
+
+def _form_of_parts(match: re.Match[str]) -> str:
+    form = match.string
+    spans = sorted(((match.span(name), name) for name, text in match.groupdict().items() if text), reverse=True)
+    for (start, end), name in spans:  # the last one first, so that the others stay where they are
+        form = f"{form[:start]}%{name}{form[end:]}"
+    return form
+
+
+def _seasons(texts: list[str]) -> ParsedDates | None:
+    """Years that end in the next one, such as 2019/20."""
+    matched = [_SEASON.fullmatch(text) for text in texts]
+    present = [match for match in matched if match]
+    if len(present) < 2 or 2 * len(present) <= len(texts):
         return None
-    form = f"{present['fiscal'] or ''}%Y{present['sign']}Q%q" if present[2] else f"Q%q{present['gap'] or ''}%Y"
-    months = [_first_month(match[2] or match[7], match[4] or match[5]) if match else "NaT" for match in matched]
-    return ParsedDates(np.array(months, "datetime64[us]"), form)
+    if any((int(match[1]) + 1) % 100 != int(match[3]) for match in present):
+        return None
+    years = np.array([match[1] if match else "NaT" for match in matched], "datetime64[Y]")
+    return ParsedDates(years.astype("datetime64[us]"), f"%Y{present[0][2]}%n")
 
 
-def _first_month(year: str, quarter: str) -> str:
-    return f"{year}-{3 * int(quarter) - 2:02}"
+def _ranges(texts: list[str], *, dayfirst: DayFirst) -> ParsedDates | None:
+    """The first days of such as 2020-01-05 - 2020-01-11."""
+    matched = [_RANGE.fullmatch(text) for text in texts]
+    if 2 * sum(map(bool, matched)) <= len(texts):
+        return None
+    first, second = ([match[place] if match else "" for match in matched] for place in (1, 2))
+    ends = parsed_dates(second, dayfirst=dayfirst)
+    return parsed_dates(first, dayfirst=dayfirst) if ends else None
 
 
 def _numbered_months(texts: list[str]) -> ParsedDates | None:

@@ -13,6 +13,10 @@ from gatewright.tasks.data.date_forms import spelled_date
 Dates = NDArray[np.datetime64]
 Offsets = NDArray[np.int64]
 
+FEWEST_DATES = 3
+"""Dates by which a frequency or a distance is told."""
+
+_NEAR = 1.5  # distances of steps are the same up to this factor
 _START = datetime(1970, 1, 1, tzinfo=UTC)
 _WORDS = {
     "D": "daily", "B": "on business days", "h": "hourly", "min": "every minute", "s": "every second", "W": "weekly",
@@ -26,8 +30,9 @@ class TimeAxis:
     """The times of a series' steps, in their order.
 
     `values` (steps,) are datetime64[us], or float64 where steps have numbers, or texts that are labels. `frequency` is
-    a pandas offset alias such as "D", "MS" or "15min", and None where steps are irregular or are not dates. `form` is
-    how the file writes its dates: see `date_forms.spelled_date`; `holidays` counts business days that are no steps.
+    a pandas offset alias such as "D", "MS" or "15min", see `regular_dates`, and None where steps are irregular or are
+    not dates. `form` is how the file writes its dates: see `date_forms.spelled_date`; `holidays` counts business days
+    that are no steps.
 
     Dates are what the clock of the file shows. `offsets` (steps,), where the file has them, are its seconds before UTC,
     and `zone` is the time zone that gives those of times to come; without one the last offset does. `in_utc` says that
@@ -56,6 +61,20 @@ class TimeAxis:
     def instants(self) -> Dates:
         """The dates in UTC; those of a clock that no offset is known of as they are."""
         return self.values if self.offsets is None else self.values - self.offsets.astype("timedelta64[s]")
+
+    @property
+    def distance(self) -> float | None:
+        """The median distance of dates in hours; None where there are too few dates."""
+        if not self.is_dated or len(self) < FEWEST_DATES:
+            return None
+        return float(np.median(np.diff(self.instants) / np.timedelta64(1, "h")))
+
+    @property
+    def described_distance(self) -> str:
+        """As in "a step every 24 hours (daily)"."""
+        distance = self.distance or 0.0
+        often = f"a step every {distance:g} hour{'' if distance == 1 else 's'}"
+        return f"{often} ({frequency_in_words(self.frequency)})" if self.frequency else often
 
     @property
     def described(self) -> str:
@@ -93,11 +112,9 @@ class TimeAxis:
         return replace(self, values=texts, frequency=None, offsets=None, zone=None)
 
     def _dates_to_come(self, frequency: str, steps: int) -> Self:
-        import pandas as pd
-
-        clock = self.instants if self.in_utc else self.values
-        after = pd.date_range(pd.Timestamp(clock[-1]), periods=steps + 1, freq=frequency)[1:]
-        dates = after.to_numpy().astype("datetime64[us]")
+        last = (self.instants if self.in_utc else self.values)[-1]
+        dates = regular_dates(last, frequency, steps=steps + 1)  # it begins with the last one, or behind it
+        dates = dates[dates > last][:steps]
         if self.offsets is None:
             return replace(self, values=dates)
         offsets = np.full(steps, self.offsets[-1])
@@ -142,6 +159,24 @@ class TimeAxis:
         }
 
 
+def regular_dates(
+    start: np.datetime64, frequency: str, *, steps: int | None = None, end: np.datetime64 | None = None
+) -> Dates:
+    """The dates from `start` on at a frequency: so many, or up to `end`. MS+14D is the 15th of each month."""
+    import pandas as pd
+
+    alias, _, days = frequency.partition("+")
+    shift = np.timedelta64(int(days.removesuffix("D") or 0), "D")
+    until = None if end is None else pd.Timestamp(end - shift)
+    dates = pd.date_range(pd.Timestamp(start - shift), until, periods=steps, freq=alias)
+    return dates.to_numpy().astype("datetime64[us]") + shift
+
+
+def same_distance(first: float, second: float) -> bool:
+    """Whether two medians of distances are about the same: holidays and lengths of months make no difference."""
+    return first / _NEAR < second < first * _NEAR
+
+
 def offsets_in(zone: str, dates: Dates, *, in_utc: bool) -> Offsets:
     """The seconds of a zone before UTC, at dates (steps,) in UTC or of its own clock.
 
@@ -168,10 +203,10 @@ def frequency_in_words(alias: str | None) -> str:
     """`15min` as "every 15 min", `MS` as "monthly"; "at irregular times" for None."""
     if alias is None:
         return "at irregular times"
-    matched = re.fullmatch(r"(\d*)([A-Za-z]+)(-[A-Z]+)?", alias)
+    matched = re.fullmatch(r"(\d*)([A-Za-z]+)(-[A-Z]+)?(\+\d+D)?", alias)
     if matched is None:
         return alias
-    count, unit, _ = matched.groups()
+    count, unit, *_ = matched.groups()
     if not count:
         return _WORDS.get(unit, alias)
     units = {
@@ -183,5 +218,9 @@ def frequency_in_words(alias: str | None) -> str:
         "W": "weeks",
         "MS": "months",
         "ME": "months",
+        "QS": "quarters",
+        "QE": "quarters",
+        "YS": "years",
+        "YE": "years",
     }
     return f"every {count} {units[unit]}" if unit in units else alias
