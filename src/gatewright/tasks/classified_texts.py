@@ -155,9 +155,8 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
 
     def prepare(self, network: "nn.Module", data: Data) -> None:
         """Fit the classifier of n-grams to the training part, and take over the vectors of words."""
-        from torch import from_numpy, no_grad
-
         from gatewright.tasks.text_network import TextNetwork
+        from gatewright.tasks.word_embedding import begin_with
 
         if not isinstance(network, TextNetwork) or not isinstance(data, TextData):
             return
@@ -167,10 +166,7 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
             train, tested = (data.symbols.sequences, data.symbols.labels), (validation.inputs, validation.targets)
             network.bag.take(fit_ngrams(train, tested, longest=self.longest_ngram, **sizes))
         if data.vectors is not None:
-            with no_grad():
-                network.encode.get_parameter("weight")[from_numpy(data.vectors.numbers)] = from_numpy(
-                    data.vectors.values
-                )
+            begin_with(data.vectors, network.encode)
 
     def conclude(self, network: "nn.Module", data: Data) -> None:
         """Weigh the network and the classifier of n-grams by the validation part."""

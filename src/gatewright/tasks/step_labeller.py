@@ -21,7 +21,7 @@ from gatewright.tasks.data.token_features import FEATURES
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Direction, Encoding, Expected, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.tagged_channels import channel_data, channel_evaluation
-from gatewright.tasks.tagged_tokens import token_data, token_evaluation
+from gatewright.tasks.tagged_tokens import TokenData, token_data, token_evaluation
 from gatewright.tasks.tags import EntityTags, Tags
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gatewright.tasks.model import Model
     from gatewright.tasks.predict import Predictor
 
-_DECIDED = ("inputs", "text", "label", "id", "time", "scheme", "output", "best_by")
+_DECIDED = ("inputs", "text", "label", "id", "time", "scheme", "best_by")
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,19 @@ class StepLabeller(BidirectionalRecipe, StepColumns):
     tagged: str = setting("ewt", "the data, by name or path, where --data names none")
     inputs: Literal["infer", "tokens", "channels"] = setting("infer", "what a step is: a token, or a row of numbers")
     scheme: Literal["infer", "none", "BIO", "BIOES"] = setting("infer", "how labels mark entities; none: they do not")
-    output: Literal["infer", "softmax", "crf"] = setting(
-        "infer", "labels one by one, or in a conditional random field; inferred, the latter where they mark entities"
+    output: Literal["softmax", "crf"] = setting(
+        "softmax", "tokens: labels one by one, or those of a sentence together in a conditional random field"
     )
     best_by: Literal["infer", "f1", "accuracy"] = setting("infer", "which measure of the validation the best one has")
     least: int = setting(2, "how often a token, beginning, ending or shape occurs that is known", least=1)
     embedding: int = setting(64, "features that a token is read as", least=1)
     embedding_init: str = setting("normal(0.1)", "initialiser of the embeddings")
+    vectors: str = setting(
+        "", "tokens: a .vec or GloVe text file, packed or not, whose vectors the embedding begins with"
+    )
+    vector_words: int = setting(
+        50_000, "vectors: how many of the file's first words are known beside those of the training part", least=0
+    )
     word_dropout: float = setting(0.1, "share of the tokens that are unknown in training", least=0, below=1)
     window: int = setting(200, "steps of a sequence to train on at once", least=2)
     held_out: float = setting(0.1, "share for validation, and for a test, where there is none", least=0.001, below=0.5)
@@ -141,6 +147,14 @@ class StepLabeller(BidirectionalRecipe, StepColumns):
             return channel_evaluation(source, parts, sizes, self.window)
         sentences = {part: tagged(*sentences_of(table, roles[part])[:2]) for part, table in tables.items()}
         return token_evaluation(source, sentences, classes, sizes, self.scheme)
+
+    def prepare(self, network: "nn.Module", data: Data) -> None:
+        """Take over the scaling of channels, or the vectors of words."""
+        super().prepare(network, data)
+        if isinstance(data, TokenData) and data.vectors is not None:
+            from gatewright.tasks.word_embedding import begin_with
+
+            begin_with(data.vectors, network.get_submodule("encode"))
 
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
         """The most frequent label (of each token), and a logistic regression on the steps around."""

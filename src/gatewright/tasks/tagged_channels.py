@@ -82,7 +82,6 @@ def channel_data(
     decided = {
         "inputs": "channels",
         "scheme": "none",
-        "output": "softmax",
         "best_by": "accuracy",
         "epochs": recipe.enough_epochs(len(cut[0])),
     }
@@ -115,8 +114,8 @@ def channel_data(
 
 
 def _refuse_of_tokens(recipe: "StepLabeller") -> None:
-    for name, usual in (("output", "softmax"), ("best_by", "accuracy")):
-        if (asked := getattr(recipe, name)) not in ("infer", usual):
+    for name, usual, others in (("output", "softmax", "crf"), ("best_by", "accuracy", "f1")):
+        if (asked := getattr(recipe, name)) == others:
             raise OptionError(
                 f"{name}={asked} is for sentences, and this data is recordings of channels",
                 expected=f"{name}={usual}",

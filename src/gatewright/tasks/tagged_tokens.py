@@ -1,6 +1,8 @@
 """What the recipe `tagging` makes of sentences: numbers for its network, and what a model file says of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,10 +11,11 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.data import Parts, Ragged, RaggedBatches
 from gatewright.tasks.data.sources import source_name
-from gatewright.tasks.data.tag_schemes import Scheme, Transitions
+from gatewright.tasks.data.tag_schemes import Scheme, Transitions, mark_entities
 from gatewright.tasks.data.tagged_sentences import TagColumns, TaggedSentences
-from gatewright.tasks.data.token_features import FEATURES, RULES, FeatureVocabulary
+from gatewright.tasks.data.token_features import FEATURES, RULES, FeatureVocabulary, lowered
 from gatewright.tasks.data.tokens import tokenising
+from gatewright.tasks.data.word_vectors import WordVectors, read_lower_vectors
 from gatewright.tasks.recipe import Data, Sizes
 from gatewright.tasks.tags import Tags
 
@@ -21,6 +24,13 @@ if TYPE_CHECKING:
 
 _MEASURED_ROWS = 100
 _LEARNED: Mapping[str, Scheme] = {"IOB1": "BIO", "BILOU": "BIOES", "BMES": "BIOES"}
+
+
+@dataclass(frozen=True)
+class TokenData(Data):
+    """Sentences as batches, and the vectors that the embedding begins with."""
+
+    vectors: WordVectors | None = field(kw_only=True)
 
 
 def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSentences], columns: TagColumns) -> Data:
@@ -36,10 +46,16 @@ def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSenten
             shell="leave scheme out, or name the column of the labels: --set label=COLUMN",
         )
     parts = Parts(*(part.written_as(scheme) for part in parts))
-    output = recipe.output if recipe.output != "infer" else "softmax" if scheme == "none" else "crf"
     best_by, of_entities = _best_by(recipe, parts, scheme)
-    vocabulary = FeatureVocabulary.from_sentences(parts.train.tokens, least=recipe.least)
+    vocabulary, vectors = _vocabulary(recipe, parts.train)
     classes = tuple(sorted({tag for part in parts for tags in part.tags for tag in tags}))
+    if len(classes) < 2:
+        raise DataError(
+            f"{source_name(source)}: every token has the label {classes[0]!r}",
+            expected="two different labels at least",
+            do="name the column of the labels: label='COLUMN'",
+            shell="name the column of the labels: --set label=COLUMN",
+        )
     read = {name: tuple(_encoded(part, vocabulary, classes)) for name, part in parts._asdict().items()}
     tokens, tags = read["train"]
     window = recipe.window
@@ -51,7 +67,7 @@ def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSenten
     }
     epochs = recipe.enough_epochs(len(cut[0]))
     divided = tokenising(parts.train.tokens)
-    return Data(
+    return TokenData(
         batches,
         Sizes(len(vocabulary), len(classes), vocabulary.symbols, classes),
         measured=("validation", "test"),
@@ -61,11 +77,11 @@ def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSenten
             for name, value in (
                 ("inputs", "tokens"),
                 ("scheme", scheme),
-                ("output", output),
                 ("best_by", best_by),
                 ("text", columns.text),
                 ("label", columns.label),
                 ("epochs", epochs),
+                ("embedding", vectors.dimension if vectors else recipe.embedding),
             )
             if getattr(recipe, name) != value
         },
@@ -77,6 +93,7 @@ def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSenten
                     _said(found, scheme),
                     *of_entities,
                     _untrained(parts),
+                    _told_of_vectors(recipe, parts.train, vectors, vocabulary),
                     f"plain text is divided: {divided.about}",
                 ),
             )
@@ -86,9 +103,40 @@ def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSenten
             "tokenise": divided.name,
             "tokens": {"columns": list(FEATURES), **RULES},
             "scheme": scheme,
-            "output": output,
-            **(_rules(classes, scheme) if output == "softmax" else {}),
+            "output": recipe.output,
+            **(_rules(classes, scheme) if recipe.output == "softmax" else {}),
         },
+        vectors=vectors,
+    )
+
+
+def _vocabulary(recipe: "StepLabeller", train: TaggedSentences) -> tuple[FeatureVocabulary, WordVectors | None]:
+    """The symbols that are known, and the vectors of those that a file of vectors has, in lower case."""
+    if not recipe.vectors:
+        return FeatureVocabulary.from_sentences(train.tokens, least=recipe.least), None
+    words = {lowered(token) for tokens in train.tokens for token in tokens}
+    known = read_lower_vectors(Path(recipe.vectors).expanduser(), words, also=recipe.vector_words)
+    if not words & known.keys():
+        raise DataError(
+            f"{recipe.vectors} has a vector for none of the {len(words):,} words of the training part",
+            expected="words such as " + ", ".join(sorted(words)[:5]),
+            do="give vectors of the language of the sentences",
+        )
+    vocabulary = FeatureVocabulary.from_sentences(train.tokens, least=recipe.least, words=known)
+    return vocabulary, WordVectors(vocabulary.numbers_of_lower(known), np.stack([*known.values()]))
+
+
+def _told_of_vectors(
+    recipe: "StepLabeller", train: TaggedSentences, vectors: WordVectors | None, vocabulary: FeatureVocabulary
+) -> str:
+    if vectors is None:
+        return ""
+    words = {lowered(token) for tokens in train.tokens for token in tokens}
+    begun = {vocabulary.symbols[number].partition("=")[2] for number in vectors.numbers}
+    of_training = len(words & begun)
+    return (
+        f"vectors: {recipe.vectors}, {vectors.dimension} numbers each, for {of_training:,} of {len(words):,} words "
+        f"of the training part and {len(begun) - of_training:,} others"
     )
 
 
@@ -175,7 +223,12 @@ def token_evaluation(
 
     Raises DataError for tags that it does not know.
     """
-    parts = {name: part.written_as(scheme) for name, part in parts.items()}
+    # A small part may show no scheme; its entities are read as those of the training were.
+    read = {
+        name: replace(part, scheme=scheme) if mark_entities(tag for tags in part.tags for tag in tags) else part
+        for name, part in parts.items()
+    }
+    parts = {name: part.written_as(scheme) for name, part in read.items()}
     tags = sorted({tag for part in parts.values() for one in part.tags for tag in one})
     unknown = [tag for tag in tags if tag not in classes]
     if unknown:

@@ -181,3 +181,48 @@ def test_a_pair_that_does_not_fit() -> None:
         '  expected: two lists of texts, equally long, as in (["Ada", "writes"], ["PROPN", "VERB"])\n'
         "  got: (['She', 'writes'], ['X'])"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ada\t NN  B-PER\nsaw\tVB O\n",  # tabs beside spaces in each row
+        "Ada NN\tB-PER\nsaw VB O\n",  # or only in some
+        "Ada NN B-PER\r\nsaw VB O\r\n",
+        "# sent_id = 1\nAda NN B-PER\nsaw VB O\n",  # as many words as there are columns
+    ],
+)
+def test_white_space_of_all_kinds_and_comments(text: str, tmp_path: Path) -> None:
+    path = written(tmp_path, "a.conll", text)
+    assert loaded(path)[0] == [(("Ada", "saw"), ("B-PER", "O"))]
+
+
+def test_labels_with_spaces_stay_whole_behind_a_tab(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.conll", "Oslo\tB-GEO PLACE\nis\tO\n")
+    assert loaded(path)[0] == [(("Oslo", "is"), ("B-GEO PLACE", "O"))]
+
+
+def test_labels_that_stand_first_are_asked_for(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.txt", "O x Ada\nO x saw\nO x Oslo\n")
+    with pytest.raises(DataError) as caught:
+        load_to_measure(path)
+    assert str(caught.value) == (
+        f"{path} does not show which column holds the labels\n"
+        "  expected: fewer different labels than different tokens\n"
+        "  got: 1 different values in column '1', 3 in column '3'\n"
+        "  do: name both columns, as in text='3', label='1'"
+    )
+    assert "as in --set text=3 label=1" in caught.value.in_shell()
+    assert loaded(path, text="3", label="1")[0] == [(("Ada", "saw", "Oslo"), ("O", "O", "O"))]
+
+
+def test_a_file_without_empty_lines_is_one_sentence(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.conll", "Ada B-PER\nsaw O\nOslo B-LOC\n")
+    with pytest.raises(DataError) as caught:
+        load_tagged_sentences(path)
+    assert str(caught.value) == (
+        "there are too few sentences to hold some out for validation and test\n"
+        "  expected: 3 sentences at least, with an empty line behind each in a file\n"
+        "  got: 1 of 3 tokens in all\n"
+        "  do: give more sentences, or a folder with files for train, dev and test"
+    )

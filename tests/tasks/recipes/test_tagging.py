@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise, product
 from pathlib import Path
@@ -30,14 +31,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A tagger of names and places that knows its few sentences."""
     folder = tmp_path_factory.mktemp("tags")
     data = small_tags(folder)
-    return gw.tasks.train("tagging", data=data, out=folder / "run", hidden=8, embedding=8, epochs=30, rate=0.02)
+    settings: dict[str, Any] = {"hidden": 8, "embedding": 8, "epochs": 30, "rate": 0.02, "output": "crf"}
+    return gw.tasks.train("tagging", data=data, out=folder / "run", **settings)
 
 
 @pytest.fixture(scope="module")
 def softmax_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The same with labels that are decided on one by one."""
     folder = tmp_path_factory.mktemp("softmax")
-    settings: dict[str, Any] = {"hidden": 8, "embedding": 8, "epochs": 6, "rate": 0.02, "output": "softmax"}
+    settings: dict[str, Any] = {"hidden": 8, "embedding": 8, "epochs": 6, "rate": 0.02}
     return gw.tasks.train("tagging", data=small_tags(folder), out=folder / "run", **settings)
 
 
@@ -328,3 +330,107 @@ def test_columns_that_a_file_lacks(run: Run, tmp_path: Path) -> None:
     path.write_text("word,label\nAda,O\n")
     with pytest.raises(OptionError, match=r"has no column '1'\n  expected: one of word, label"):
         run.predict(path)
+
+
+def test_entities_are_learned_and_counted_in_any_scheme() -> None:
+    """BILOU is rewritten as BIOES; what is measured later is read as that too, also where it shows no scheme."""
+    sentences = [(["Ada", "saw", "New", "York"], ["U-PER", "O", "B-LOC", "L-LOC"])] * 20
+    data = Tagging().data(sentences)
+    assert data.sizes.classes == ("B-LOC", "E-LOC", "O", "S-PER")
+    assert (data.fitted["scheme"], data.fitted["best_by"]) == ("BIOES", "f1")
+    assert data.remarks[0] == "tags mark entities: BILOU, learned and answered as BIOES"
+    broken = [(["Ada", "saw", "Rome"], ["I-PER", "O", "B-LOC"])] * 20  # an I that follows nothing
+    assert Tagging().data(broken).sizes.classes == ("B-LOC", "B-PER", "O")
+
+
+def test_a_tag_that_is_not_learned_is_named() -> None:
+    parts = [(["a", "b"], ["X", "Y"])] * 19
+    data = Tagging.configured(["seed=1"]).data([*parts, (["a", "c"], ["X", "Z"])])
+    told = [one for one in data.remarks if "not learned" in one]
+    in_training = 2 in set(data.parts["train"].batch(0, 0).targets.ravel().tolist())
+    assert told == ([] if in_training else ["not in the training part, so not learned: Z"])
+
+
+def test_parts_without_entities(tmp_path: Path) -> None:
+    with_entities, without = "Ada B-PER\nsaw O\n\n" * 5, "she O\nsaw O\n\n" * 5
+    for name, text in (("train", with_entities), ("dev", without), ("test", with_entities)):
+        (tmp_path / f"{name}.conll").write_text(text)
+    data = Tagging().data(tmp_path)
+    assert data.fitted["best_by"] == "accuracy"
+    assert data.remarks[2:4] == (
+        "the validation part has no entities, so that its recall and F1 are undefined",
+        "the best network is chosen by accuracy",
+    )
+    with pytest.raises(DataError) as caught:
+        Tagging.configured(["best_by=f1"]).data(tmp_path)
+    assert str(caught.value) == (
+        "the best network cannot be chosen by F1, which is undefined\n"
+        "  expected: labels that mark entities, as B-PER, I-PER and O do, and some in the validation part\n"
+        "  got: no entity in the validation part\n"
+        "  do: choose it by accuracy: best_by='accuracy'"
+    )
+    means = {"entities that are right": 0.0, "entities that are predicted": 1.0, "entities in the data": 0.0}
+    measures = EntityTags(("B-PER", "O"), "BIO").measures(means)
+    assert measures["precision"] == 0.0
+    assert math.isnan(measures["recall"])
+    assert math.isnan(measures["f1"])
+
+
+def test_what_cannot_be_learned() -> None:
+    plain = [(["a", "b"], ["X", "Y"])] * 20
+    with pytest.raises(DataError, match="mark no entities, and scheme=BIO is for those that do"):
+        Tagging.configured(["scheme=BIO"]).data(plain)
+    with pytest.raises(DataError) as caught:
+        Tagging().data([(["a", "b"], ["O", "O"])] * 20)
+    assert str(caught.value) == (
+        "data in memory: every token has the label 'O'\n"
+        "  expected: two different labels at least\n"
+        "  do: name the column of the labels: label='COLUMN'"
+    )
+    recordings = [(np.zeros((30, 2)), ["a", "b"] * 15)] * 12
+    with pytest.raises(OptionError) as refused:
+        Tagging.configured(["output=crf"]).data(recordings)
+    assert str(refused.value) == (
+        "output=crf is for sentences, and this data is recordings of channels\n"
+        "  expected: output=softmax\n"
+        "  do: leave it out"
+    )
+
+
+def test_long_sentences_are_not_cut_inside_an_entity() -> None:
+    tokens, tags = ["w"] * 40, ["O"] * 18 + ["B-X"] + ["I-X"] * 4 + ["O"] * 17
+    train = Tagging.configured(["window=20", "batch=64"]).data([(tokens, tags)] * 20).parts["train"].batch(0, 0)
+    assert sorted(set(train.lengths.tolist())) == [18, 22]
+    assert 1 not in train.targets[0]  # of B-X, I-X and O
+
+
+VECTORS = "4 3\noslo 1 2 3\nParis 4 5 6\nNew 7 8 9\nnew 0 0 0\n"
+
+
+def test_vectors_of_words(tmp_path: Path) -> None:
+    """Words in lower case begin with the vector that stands first for them; also words of no sentence are known."""
+    (tmp_path / "words.vec").write_text(VECTORS)
+    settings = [f"vectors={tmp_path / 'words.vec'}", "vector_words=2", "word_dropout=0"]
+    recipe = Tagging.configured(settings)
+    data = recipe.data(small_tags(tmp_path))
+    assert data.fitted["embedding"] == 3
+    told = f"vectors: {tmp_path / 'words.vec'}, 3 numbers each, for 2 of 9 words of the training part and 1 others"
+    assert told in data.remarks
+    recipe = replace(recipe, **data.fitted)
+    network = recipe.network(data.sizes, gw.cells.get("gru"))
+    recipe.prepare(network, data)
+    symbols, weight = list(data.sizes.vocabulary or ()), network.get_parameter("encode.weight").detach().numpy()
+    for word, vector in (("oslo", [1, 2, 3]), ("paris", [4, 5, 6]), ("new", [7, 8, 9])):
+        np.testing.assert_array_equal(weight[symbols.index(f"lower={word}")], np.array(vector, np.float32))
+    assert symbols[FeatureVocabulary(symbols).encode(["PARIS"])[0, 1]] == "lower=paris"
+
+
+def test_vectors_of_another_language(tmp_path: Path) -> None:
+    (tmp_path / "words.vec").write_text("le 1 2\n")
+    with pytest.raises(DataError) as caught:
+        Tagging.configured([f"vectors={tmp_path / 'words.vec'}"]).data(small_tags(tmp_path))
+    assert str(caught.value) == (
+        f"{tmp_path / 'words.vec'} has a vector for none of the 9 words of the training part\n"
+        "  expected: words such as ., ada, gödel, kurt, new\n"
+        "  do: give vectors of the language of the sentences"
+    )

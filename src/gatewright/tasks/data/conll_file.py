@@ -19,6 +19,7 @@ LABEL_NAMES = ("label", "labels", "tag", "tags", "ner", "ner_tag", "ner_tags", "
 
 _DOCUMENT = "-DOCSTART-"
 _WORD_ID = re.compile(r"\d+")
+_COMMENT = re.compile(r"#\s*(?:[\w.-]+\s*=|newdoc\b|newpar\b)")
 _OTHER_ID = re.compile(r"\d+[-.]\d+")
 
 
@@ -62,15 +63,17 @@ def read_columns(path: Path, *, encoding: str = "", header: str = "infer") -> Co
     """The file's sentences. `encoding` names that of the file, which is found otherwise.
 
     `header` says whether the first row names the columns: "yes", "no", or "infer" by well-known names.
-    The columns are those of its first row: divided at tabs where it has one, otherwise at white space. A line that
-    begins with # and comes before the first row of a sentence is a comment where the file is CoNLL-U, or where it has
-    another number of columns. Raises DataError for a file without a row, and for a row with more or fewer columns.
+    The columns are those of its first row: divided at tabs where it has one, and at white space where it has none or
+    where all rows have equally many columns only so. A line that begins with # and comes before the first row of a
+    sentence is a comment where the file is CoNLL-U, where it has another number of columns, or where it reads as one of
+    CoNLL-U, such as `# sent_id = 1`.
+    Raises DataError for a file without a row, and for a row with more or fewer columns.
     """
     found = encoding_of(path, encoding)
     lines = [(number, line.rstrip("\n")) for number, line in enumerate(encoded_lines(path, found.name), 1)]
     first = next((line for _, line in lines if line.strip() and not _is_aside(line)), "")
     is_conllu = len(cells := _cells(first, "\t")) == len(CONLLU) and bool(_is_id(cells[0]))
-    separator = "\t" if "\t" in first else None
+    separator = None if _is_divided_at_spaces(lines, first) else "\t"
     width = len(_cells(first, separator))
     sentences, numbers = list[tuple[tuple[str, ...], ...]](), list[tuple[int, ...]]()
     for sentence in _sentences(path, lines, separator, width, is_conllu=is_conllu):
@@ -103,7 +106,9 @@ def _sentences(
                 rows = []
             continue
         cells = _cells(line, separator)
-        is_comment = line.startswith("#") and not rows and (is_conllu or len(cells) != width)
+        is_comment = (
+            line.startswith("#") and not rows and (is_conllu or len(cells) != width or bool(_COMMENT.match(line)))
+        )
         if is_comment or cells[0] == _DOCUMENT or (is_conllu and _OTHER_ID.fullmatch(cells[0])):
             continue
         if len(cells) != width:
@@ -115,6 +120,14 @@ def _sentences(
         rows.append((number, tuple(cells)))
     if rows:
         yield rows
+
+
+def _is_divided_at_spaces(lines: Sequence[tuple[int, str]], first: str) -> bool:
+    if "\t" not in first:
+        return True
+    rows = [line for _, line in lines if line.strip() and not _is_aside(line)]
+    at_tabs, at_spaces = ({len(_cells(row, separator)) for row in rows} for separator in ("\t", None))
+    return len(at_spaces) == 1 and (len(at_tabs) > 1 or min(at_spaces) > min(at_tabs))
 
 
 def _cells(line: str, separator: str | None) -> list[str]:

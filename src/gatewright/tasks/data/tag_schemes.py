@@ -59,6 +59,11 @@ def recognised_scheme(sentences: Iterable[Sequence[str]]) -> Scheme:
     return "IOB1" if pure_iob1 and not pure_bio else "BIO"
 
 
+def mark_entities(tags: Iterable[str]) -> bool:
+    """Whether each of these tags is O, or one of some scheme."""
+    return all(tag == OUTSIDE or _MARKED.fullmatch(tag) for tag in tags)
+
+
 def entities_of(tags: Sequence[str]) -> list[Entity]:
     """The entities that those tags mark, in any of the schemes, as conlleval and seqeval's default mode read them.
 

@@ -1,6 +1,7 @@
 """Sentences with a tag for each token: from files in CoNLL's formats, from tables, or from lists in memory."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -169,6 +170,16 @@ def tag_columns(file: ColumnFile, text: str = "", label: str = "") -> TagColumns
             do="name the column of the labels with the setting label=...",
             shell=f"name the columns, as in --set text={file.names[text_place]} label={file.names[-1]}",
         )
+    kinds = len({row[text_place] for rows in file.sentences for row in rows})
+    if None in places.values() and len(labels) > kinds:
+        name, other = file.names[text_place], file.names[label_place]
+        raise DataError(
+            f"{file.path} does not show which column holds the labels",
+            expected="fewer different labels than different tokens",
+            got=f"{kinds:,} different values in column {name!r}, {len(labels):,} in column {other!r}",
+            do=f"name both columns, as in text={other!r}, label={name!r}",
+            shell=f"name both columns, as in --set {shlex.quote(f'text={other}')} {shlex.quote(f'label={name}')}",
+        )
     names = file.names[text_place], file.names[label_place]
     listed = ", ".join(label for label, _ in labels.most_common(6)) + (", ..." if len(labels) > 6 else "")
     shown = tuple(f"column {name} of {len(file.names)}" if name.isdecimal() else name for name in names)
@@ -241,8 +252,18 @@ def with_held_out(
     # Entities are read alike in all of them, and a small part may look like one of another scheme.
     parts = {part: replace(one, scheme=scheme) for part, one in parts.items()}
     train = parts["train"]
+    lacking = [part for part in ("validation", "test") if part not in parts]
+    if len(train) <= len(lacking):
+        tokens = sum(map(len, train.tokens))
+        raise DataError(
+            f"there are too few sentences to hold some out for {' and '.join(lacking)}",
+            expected=f"{len(lacking) + 1} sentences at least, with an empty line behind each in a file",
+            got=f"{len(train)} of {tokens:,} {'token' if tokens == 1 else 'tokens'} in all",
+            do="give more sentences, or a folder with files for train, dev and test",
+        )
     for part, share in (("test", test), ("validation", validation)):
         if part not in parts:
-            kept, out = held_out(np.zeros(len(train), np.int64), share, seed)
+            marked = [scheme != "none" and any(tag != OUTSIDE for tag in tags) for tags in train.tags]
+            kept, out = held_out(np.array(marked, np.int64), share, seed)  # so that a small part has entities too
             parts, train = {**parts, part: train.select(out)}, train.select(kept)
     return Parts(train, parts["validation"], parts["test"])

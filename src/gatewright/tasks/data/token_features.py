@@ -32,11 +32,16 @@ _RUN = re.compile(r"(.)\1{2,}", re.DOTALL)
 
 def features_of(token: str) -> tuple[str, ...]:
     """The symbols of a token, in the order of FEATURES: features_of("Added")[6] == "suffix2=ed"."""
-    lower = _DIGIT.sub("0", token.lower())
+    lower = lowered(token)
     beginnings = (lower[:length] for length in (1, 2, 3))
     endings = (lower[-length:] for length in (1, 2, 3, 4))
     values = (token, lower, *beginnings, *endings, _shape(token))
     return tuple(f"{name}={value}" for name, value in zip(FEATURES, values, strict=True))
+
+
+def lowered(token: str) -> str:
+    """In lower case, with every digit as 0."""
+    return _DIGIT.sub("0", token.lower())
 
 
 def _shape(token: str) -> str:
@@ -60,8 +65,13 @@ class FeatureVocabulary:
         self._tokens: dict[str, tuple[int, ...]] = {}
 
     @classmethod
-    def from_sentences(cls, sentences: Iterable[Sequence[str]], *, least: int) -> "FeatureVocabulary":
-        """The symbols that occur `least` times; the most frequent first, equally frequent ones by their letters."""
+    def from_sentences(
+        cls, sentences: Iterable[Sequence[str]], *, least: int, words: Iterable[str] = ()
+    ) -> "FeatureVocabulary":
+        """The symbols that occur `least` times; the most frequent first, equally frequent ones by their letters.
+
+        Behind them are further `words` in lower case, which something else tells of.
+        """
         tokens = Counter(token for sentence in sentences for token in sentence)
         counts: Counter[str] = Counter()
         for token, count in tokens.items():
@@ -69,7 +79,8 @@ class FeatureVocabulary:
                 counts[symbol] += count
         unknown = [f"{name}={UNKNOWN}" for name in FEATURES]
         chosen = sorted((s for s, count in counts.items() if count >= least), key=lambda s: (-counts[s], s))
-        return cls((*unknown, *(symbol for symbol in chosen if symbol not in unknown)))
+        further = (f"lower={word}" for word in words)
+        return cls(tuple(dict.fromkeys((*unknown, *chosen, *further))))
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -77,6 +88,10 @@ class FeatureVocabulary:
     def encode(self, tokens: Iterable[str]) -> NDArray[np.int64]:
         """The numbers of the features of each token, (tokens, features)."""
         return np.array([self._of_token(token) for token in tokens], np.int64).reshape(-1, len(FEATURES))
+
+    def numbers_of_lower(self, words: Iterable[str]) -> NDArray[np.int64]:
+        """The numbers of words that are known in lower case."""
+        return np.array([self._numbers[f"lower={word}"] for word in words], np.int64)
 
     def knows(self, token: str) -> bool:
         """Whether the token itself has a number."""
