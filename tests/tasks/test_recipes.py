@@ -14,10 +14,10 @@ from gatewright.tasks.evaluate import evaluate
 from gatewright.tasks.model import load_model
 from gatewright.tasks.objectives import Bits, Classes, Symbols
 from gatewright.tasks.parts import Rows
-from gatewright.tasks.recipe import read_axes
 from gatewright.tasks.recipes.adding import Adding
 from gatewright.tasks.recipes.digits import Digits
 from gatewright.tasks.recipes.text import Text
+from gatewright.tasks.settings import read_axes
 from gatewright.tasks.training import Result, train
 from tests.paths import ROOT
 from tests.quick_runs import QuickRun

@@ -14,7 +14,7 @@ from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data import Scaling, source_name
 from gatewright.tasks.numbers import spell
 from gatewright.tasks.objectives import Objective
-from gatewright.tasks.settings import from_plain, from_texts, of_network, of_training, setting
+from gatewright.tasks.settings import from_plain, from_texts, of_network, of_training, read_axes, setting
 
 if TYPE_CHECKING:
     from torch import nn
@@ -388,14 +388,3 @@ class BidirectionalRecipe(Recipe):
     def reads(self) -> Directions:
         """As it is set."""
         return self.directions
-
-
-def read_axes(text: str) -> dict[str, int]:
-    """`projection=64, context=40` as {"projection": 64, "context": 40}."""
-    found: dict[str, int] = {}
-    for part in filter(None, map(str.strip, text.split(","))):
-        name, _, size = map(str.strip, part.partition("="))
-        if not size.isdecimal():
-            raise OptionError(f"setting 'axes' cannot be read at {part!r}", expected="name=size, as in projection=64")
-        found[name] = int(size)
-    return found

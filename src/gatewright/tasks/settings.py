@@ -228,3 +228,14 @@ def _spell(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(get_args(kind))
     return " or ".join(_spell(choice) for choice in choices) if len(choices := _choices(kind)) > 1 else _SPELLED[kind]
+
+
+def read_axes(text: str) -> dict[str, int]:
+    """`projection=64, context=40` as {"projection": 64, "context": 40}."""
+    found: dict[str, int] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, _, size = map(str.strip, part.partition("="))
+        if not size.isdecimal():
+            raise OptionError(f"setting 'axes' cannot be read at {part!r}", expected="name=size, as in projection=64")
+        found[name] = int(size)
+    return found

@@ -35,69 +35,37 @@ class TokenData(Data):
 
 def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSentences], columns: TagColumns) -> Data:
     """The parts of sentences as batches, with all settings that the data decides."""
-    found = parts.train.scheme
-    scheme = _LEARNED.get(found, found) if recipe.scheme == "infer" else recipe.scheme
-    if found == "none" != scheme:
-        raise DataError(
-            f"the labels of {source_name(source)} mark no entities, and scheme={scheme} is for those that do",
-            expected="O, and labels that begin with a letter of BIO, BIOES, BILOU or BMES, such as B-PER",
-            got=", ".join(list(parts.train.counts())[:10]),
-            do="leave scheme out, or name the column of the labels: label='COLUMN'",
-            shell="leave scheme out, or name the column of the labels: --set label=COLUMN",
-        )
+    found, scheme = parts.train.scheme, _scheme(recipe, source, parts.train)
     parts = Parts(*(part.written_as(scheme) for part in parts))
     best_by, of_entities = _best_by(recipe, parts, scheme)
     vocabulary, vectors = _vocabulary(recipe, parts.train)
-    classes = tuple(sorted({tag for part in parts for tags in part.tags for tag in tags}))
-    if len(classes) < 2:
-        raise DataError(
-            f"{source_name(source)}: every token has the label {classes[0]!r}",
-            expected="two different labels at least",
-            do="name the column of the labels: label='COLUMN'",
-            shell="name the column of the labels: --set label=COLUMN",
-        )
-    read = {name: tuple(_encoded(part, vocabulary, classes)) for name, part in parts._asdict().items()}
-    tokens, tags = read["train"]
-    window = recipe.window
-    starts, lengths = windows_of(tokens, window, _continues(parts.train, scheme))
-    cut = Ragged(tokens.values, starts, lengths), Ragged(tags.values, starts, lengths)
-    batches = {
-        "train": RaggedBatches(*cut, recipe.batch, seed=recipe.seed, target_fill=Tags.padding, symbols=True),
-        **{name: measured_batches(*read[name], symbols=True) for name in ("validation", "test")},
-    }
-    epochs = recipe.enough_epochs(len(cut[0]))
+    classes = _classes(source, parts)
+    batches = _batches(recipe, parts, vocabulary, classes, _continues(parts.train, scheme))
     divided = tokenising(parts.train.tokens)
+    decided = {
+        "inputs": "tokens",
+        "scheme": scheme,
+        "best_by": best_by,
+        "text": columns.text,
+        "label": columns.label,
+        "epochs": recipe.enough_epochs(len(batches["train"].inputs)),
+        "embedding": vectors.dimension if vectors else recipe.embedding,
+    }
+    remarks = (
+        columns.remark,
+        _said(found, scheme),
+        *of_entities,
+        _untrained(parts),
+        _told_of_vectors(recipe, parts.train, vectors, vocabulary),
+        f"plain text is divided: {divided.about}",
+    )
     return TokenData(
         batches,
         Sizes(len(vocabulary), len(classes), vocabulary.symbols, classes),
         measured=("validation", "test"),
         origin={"tagged": source_name(source), "tags": parts.train.counts(), "sentences": len(parts.train)},
-        fitted={
-            name: value
-            for name, value in (
-                ("inputs", "tokens"),
-                ("scheme", scheme),
-                ("best_by", best_by),
-                ("text", columns.text),
-                ("label", columns.label),
-                ("epochs", epochs),
-                ("embedding", vectors.dimension if vectors else recipe.embedding),
-            )
-            if getattr(recipe, name) != value
-        },
-        remarks=tuple(
-            filter(
-                None,
-                (
-                    columns.remark,
-                    _said(found, scheme),
-                    *of_entities,
-                    _untrained(parts),
-                    _told_of_vectors(recipe, parts.train, vectors, vocabulary),
-                    f"plain text is divided: {divided.about}",
-                ),
-            )
-        ),
+        fitted={name: value for name, value in decided.items() if getattr(recipe, name) != value},
+        remarks=tuple(filter(None, remarks)),
         signature={
             "columns": {"text": columns.text, "label": columns.label},
             "tokenise": divided.name,
@@ -108,6 +76,48 @@ def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSenten
         },
         vectors=vectors,
     )
+
+
+def _scheme(recipe: "StepLabeller", source: object, train: TaggedSentences) -> Scheme:
+    """The scheme to learn: as it is set, or BIO or BIOES, whichever has the letters of the data."""
+    scheme = _LEARNED.get(train.scheme, train.scheme) if recipe.scheme == "infer" else recipe.scheme
+    if train.scheme == "none" != scheme:
+        raise DataError(
+            f"the labels of {source_name(source)} mark no entities, and scheme={scheme} is for those that do",
+            expected="O, and labels that begin with a letter of BIO, BIOES, BILOU or BMES, such as B-PER",
+            got=", ".join(list(train.counts())[:10]),
+            do="leave scheme out, or name the column of the labels: label='COLUMN'",
+            shell="leave scheme out, or name the column of the labels: --set label=COLUMN",
+        )
+    return scheme
+
+
+def _classes(source: object, parts: Parts[TaggedSentences]) -> tuple[str, ...]:
+    """All tags, in the order of their letters."""
+    classes = tuple(sorted({tag for part in parts for tags in part.tags for tag in tags}))
+    if len(classes) < 2:
+        raise DataError(
+            f"{source_name(source)}: every token has the label {classes[0]!r}",
+            expected="two different labels at least",
+            do="name the column of the labels: label='COLUMN'",
+            shell="name the column of the labels: --set label=COLUMN",
+        )
+    return classes
+
+
+def _batches(
+    recipe: "StepLabeller",
+    parts: Parts[TaggedSentences],
+    vocabulary: FeatureVocabulary,
+    classes: Sequence[str],
+    continues: NDArray[np.bool_],
+) -> dict[str, RaggedBatches]:
+    read = {name: _encoded(part, vocabulary, classes) for name, part in parts._asdict().items()}
+    tokens, tags = read["train"]
+    starts, lengths = windows_of(tokens, recipe.window, continues)
+    cut = Ragged(tokens.values, starts, lengths), Ragged(tags.values, starts, lengths)
+    train = RaggedBatches(*cut, recipe.batch, seed=recipe.seed, target_fill=Tags.padding, symbols=True)
+    return {"train": train, **{part: measured_batches(*read[part], symbols=True) for part in ("validation", "test")}}
 
 
 def _vocabulary(recipe: "StepLabeller", train: TaggedSentences) -> tuple[FeatureVocabulary, WordVectors | None]:
