@@ -68,9 +68,9 @@ class _LogPartition(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - by its decorator
         emissions, next, lengths, forward, backward, total = ctx.saved_tensors
-        (weight,) = gradients
+        (weight,) = grad_outputs
         present = _present(emissions, lengths)[:, :, None]
         single = (forward + backward - emissions - total[None, :, None]).exp() * weight[None, :, None]
         single = single.where(present, 0)

@@ -97,7 +97,7 @@ def _classes(source: object, parts: Parts[TaggedSentences]) -> tuple[str, ...]:
     classes = tuple(sorted({tag for part in parts for tags in part.tags for tag in tags}))
     if len(classes) < 2:
         raise DataError(
-            f"{source_name(source)}: every token has the label {classes[0]!r}",
+            f"{source_name(source)}: every token has the label {''.join(classes)!r}",
             expected="two different labels at least",
             do="name the column of the labels: label='COLUMN'",
             shell="name the column of the labels: --set label=COLUMN",

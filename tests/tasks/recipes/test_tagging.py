@@ -136,7 +136,8 @@ def test_answers_are_those_of_the_network(run: Run) -> None:
     for number, tokens in enumerate(SENTENCES, 1):
         rows = answers[answers["sentence"] == number]
         places = [classes.index(label) for label in rows["label"]]
-        transitions = run.model.network.get_submodule("crf").transitions().kept()
+        crf: Any = run.model.network.get_submodule("crf")
+        transitions = crf.transitions().kept()
         labellings = labellings_by_hand(outputs_by_hand(run, tokens), transitions)
         assert tuple(places) == max(labellings, key=lambda path: labellings[path])
         wanted = [

@@ -17,7 +17,7 @@ class Tagging(StepLabeller):
 
     name: ClassVar[str] = "tagging"
     about: ClassVar[str] = "a label for each step: parts of speech, named entities (BIO), rows of sensors"
-    expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.95, seconds=150)}
+    expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.95, seconds=75)}
     data_forms: ClassVar[str] = (
         "a file with a token and its label in each line and an empty line behind each sentence (CoNLL, CoNLL-U), or a "
         "folder of such files whose names hold train, dev and test; a CSV, TSV, JSON lines or Parquet file, or a "
