@@ -117,21 +117,21 @@ def _refuse_whole_sequences(network: Network) -> None:
             do=f"export it as ONNX, or its layer alone with layer={record.name!r}",
             shell=f"export it as ONNX, or its layer alone with {shlex.join(['--layer', record.name])}",
         )
-    if network.linear:
-        is_text = isinstance(network.linear, Ngrams)
-        setting = "ngrams" if is_text else "linear"
-        what = (
-            f"n-grams up to {network.linear.longest} symbols"
-            if is_text
-            else f"the values at {network.linear.times} times"
-        )
+    if isinstance(network.linear, Ngrams):
         raise OptionError(
-            f"a network beside a {'classifier of n-grams' if is_text else 'linear model'} cannot run step by step",
+            "a network beside a classifier of n-grams cannot run step by step",
             expected="a recurrent network alone, which reads forward",
-            got=f"scores of {what} beside layer {record.name!r}",
-            do=f"train the recipe with {setting}=0 and directions=forward, or export the model as ONNX for whole "
-            f"{'texts' if is_text else 'series'}",
-            shell=f"train the recipe with --set {setting}=0 --set directions=forward, or export the model as ONNX",
+            got=f"scores of n-grams up to {network.linear.longest} symbols beside layer {record.name!r}",
+            do="train the recipe with ngrams=0 and directions=forward, or export the model as ONNX for whole texts",
+            shell="train the recipe with --set ngrams=0 --set directions=forward, or export the model as ONNX",
+        )
+    if network.linear:
+        raise OptionError(
+            "a network beside a linear model cannot run step by step",
+            expected="a recurrent network alone, which reads forward",
+            got=f"scores of the values at {network.linear.times} times beside layer {record.name!r}",
+            do="train the recipe with linear=0 and directions=forward, or export the model as ONNX for whole series",
+            shell="train the recipe with --set linear=0 --set directions=forward, or export the model as ONNX",
         )
     if record.bidirectional:
         raise OptionError(

@@ -1,6 +1,7 @@
 """What simple methods reach on labelled time series: a ridge regression, and the nearest neighbour or the mean."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,11 @@ from gatewright.tasks.data.linear_series import flattened
 _LONGEST = 1000  # steps that are compared one by one
 _PENALTIES = np.logspace(-5, 5, 21)
 _MOST = 5000  # series to train on that are compared with
+_MOST_WORK = 10**10  # of a ridge regression: series times squared features
+_FEWEST = 4  # series for a ridge regression, which leaves out each in turn
 
 Array = NDArray[np.float64]
+Methods = Mapping[str, Callable[[Array], Array]]
 
 
 def reached(
@@ -21,31 +25,52 @@ def reached(
     """By part and method: the accuracy, or of a regression the root of the mean squared error.
 
     Channels are standardised by the training part. Series of different lengths, or of more than 1,000 steps, are
-    resampled to the median length, 1,000 at most; no more than the first 5,000 series to train on are compared with.
+    resampled to the median length, 1,000 at most; no more than the first 5,000 series to train on are compared with,
+    and of many features fewer by a ridge regression.
     """
     steps = min(int(np.median(train.sequences.lengths)), _LONGEST)
     train = train.select(np.arange(min(len(train), _MOST)))
-    flat = {name: flattened(part.sequences, steps, scaling) for name, part in (("", train), *measured.items())}
-    methods = _classifiers if train.classes else _regressions
+    flat = flattened(train.sequences, steps, scaling)
+    methods = _classifiers(flat, train.labels) if train.classes else _regressions(flat, train.labels)
+    measure, error = ("accuracy", _accuracy) if train.classes else ("rmse", _rmse)
     return {
-        name: methods(flat[""], train.labels, flat[name], part.labels) for name, part in measured.items() if len(part)
+        name: {
+            f"{measure} of {method}": error(answer(flattened(part.sequences, steps, scaling)), part.labels)
+            for method, answer in methods.items()
+        }
+        for name, part in measured.items()
+        if len(part)
     }
 
 
-def _classifiers(train: Array, labels: NDArray[np.int64], part: Array, wanted: NDArray[np.int64]) -> dict[str, float]:
+def _accuracy(answers: Array, wanted: NDArray[np.int64]) -> float:
+    return float((answers == wanted).mean())
+
+
+def _rmse(answers: Array, wanted: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(answers.reshape(wanted.shape) - wanted))))
+
+
+def _classifiers(train: Array, labels: NDArray[np.int64]) -> Methods:
     from sklearn.linear_model import RidgeClassifierCV
     from sklearn.neighbors import KNeighborsClassifier
 
-    models = {"1-nearest neighbour": KNeighborsClassifier(1), "ridge regression": RidgeClassifierCV(_PENALTIES)}
+    nearest: Any = KNeighborsClassifier(1).fit(train, labels)
+    return {"1-nearest neighbour": nearest.predict, **_ridge(RidgeClassifierCV(_PENALTIES), train, labels)}
+
+
+def _regressions(train: Array, targets: Array) -> Methods:
+    from sklearn.linear_model import RidgeCV
+
+    mean = targets.mean(0)
     return {
-        f"accuracy of {name}": float((model.fit(train, labels).predict(part) == wanted).mean())
-        for name, model in models.items()
+        **_ridge(RidgeCV(_PENALTIES), train, targets),
+        "the mean": lambda part: np.broadcast_to(mean, (len(part), len(mean))),
     }
 
 
-def _regressions(train: Array, targets: Array, part: Array, wanted: Array) -> dict[str, float]:
-    from sklearn.linear_model import RidgeCV
-
-    ridge = RidgeCV(_PENALTIES).fit(train, targets)
-    answers = {"ridge regression": ridge.predict(part).reshape(wanted.shape), "the mean": targets.mean(0)}
-    return {f"rmse of {name}": float(np.sqrt(np.mean((answer - wanted) ** 2))) for name, answer in answers.items()}
+def _ridge(model: Any, train: Array, labels: NDArray[Any]) -> Methods:
+    few = slice(max(_FEWEST, _MOST_WORK // train.shape[1] ** 2))
+    if len(train) < _FEWEST or len(np.unique(labels[few], axis=0)) < 2:
+        return {}
+    return {"ridge regression": model.fit(train[few], labels[few]).predict}

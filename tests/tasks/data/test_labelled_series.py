@@ -358,3 +358,32 @@ def test_columns_without_a_role_are_asked_for(tmp_path: Path) -> None:
     rows = put(tmp_path / "rows.tsv", ROWS * 5)
     with pytest.raises(OptionError, match="is no table, so that it has no columns to be named\n  got: label=class"):
         load_labelled_series(rows, reading=SeriesReading(label="class"))
+
+
+def test_a_class_of_one_series_is_learned_from() -> None:
+    arrays = np.random.default_rng(0).normal(size=(11, 4, 2))
+    for seed in range(5):
+        parts = load_labelled_series((arrays, ["a", "b"] * 5 + ["c"]), seed=seed).parts
+        assert 2 in parts.train.labels
+        assert 2 not in parts.test.labels
+        assert len(parts.test) >= 1
+    with pytest.raises(DataError) as caught:
+        load_labelled_series((arrays[:3], ["a", "b", "c"]))
+    assert str(caught.value) == (
+        "data in memory has a single series of each class, of which none can be held out for a test\n"
+        "  expected: two series at least of a class\n  got: 3 series of 3 classes\n"
+        "  do: give series to test with in a file beside it: NAME_TRAIN and NAME_TEST"
+    )
+
+
+def test_one_hot_labels_are_no_regression() -> None:
+    arrays, labels = np.random.default_rng(0).normal(size=(20, 4, 2)), np.eye(2)[np.arange(20) % 2]
+    with pytest.raises(DataError) as caught:
+        load_labelled_series((arrays, labels))
+    assert str(caught.value) == (
+        "data in memory: the labels look one-hot, a 1 in the column of each series' class\n"
+        "  expected: a class for each series, or numbers\n  got: 2 columns of 0 and 1\n"
+        "  do: give the classes, y.argmax(1); task='regression' takes them as numbers"
+    )
+    meaning = load_labelled_series((arrays, labels), reading=SeriesReading(task="regression")).meaning
+    assert meaning.is_regression

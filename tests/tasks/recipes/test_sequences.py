@@ -12,7 +12,7 @@ from gatewright.errors import DataError, OptionError
 from gatewright.export.onnx_check import differences
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.data.series_batches import Variation
-from gatewright.tasks.network import Network
+from gatewright.tasks.network import Network, Standardised
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.sequences import Sequences
 from gatewright.tasks.run import Run
@@ -93,7 +93,8 @@ def test_the_answer_is_a_mean_of_the_network_and_of_a_linear_model(regression: R
     assert network.linear is not None
     assert network.unscaled is not None
     series = waves(3, np.random.default_rng(4))[0][..., :1]
-    flat = (torch.from_numpy(series[..., 0]) - network.encode.mean) / network.encode.deviation
+    assert isinstance(network.encode, Standardised)
+    flat = network.encode(torch.from_numpy(series))[..., 0]
     linear = network.unscaled(flat @ network.linear.weight + network.linear.bias)
     inputs = torch.from_numpy(series.swapaxes(0, 1).copy())
     with torch.no_grad():

@@ -51,7 +51,14 @@ def load_labelled_series(
     if not meaning.is_regression:
         check_classes(series.name, train.labels, train.classes)
     if tested is None:
-        kept, out = held_out(_ranks(train), test, seed)
+        kept, out = _divided(train, test, seed)
+        if not len(out):
+            raise DataError(
+                f"{series.name} has a single series of each class, of which none can be held out for a test",
+                expected="two series at least of a class",
+                got=f"{len(train)} series of {len(train)} classes",
+                do="give series to test with in a file beside it: NAME_TRAIN and NAME_TEST",
+            )
         train, other = train.select(kept), train.select(out)
     else:
         _check_alike(series, tested)
@@ -60,7 +67,7 @@ def load_labelled_series(
     if validation is None:
         validation = test if len(train) >= _ENOUGH["classes" if train.classes else "numbers"] else 0
         remark = "" if validation else f"no validation: {len(train)} series are few (validation=0.2 holds a fifth out)"
-    kept, out = held_out(_ranks(train), validation, seed) if validation else (np.arange(len(train)), np.arange(0))
+    kept, out = _divided(train, validation, seed) if validation else (np.arange(len(train)), np.arange(0))
     remarks = dict.fromkeys((*series.remarks, *(tested.remarks if tested else ()), meaning.remark, remark))
     parts = Parts(train.select(kept), train.select(out), other)
     return LabelledSeries(parts, series.channels, series.key, meaning, tuple(filter(None, remarks)))
@@ -68,6 +75,16 @@ def load_labelled_series(
 
 def _labelled(series: SeriesCases, meaning: LabelMeaning) -> LabelledSequences:
     return LabelledSequences(series.sequences, meaning.encoded(series), meaning.classes)
+
+
+def _divided(series: LabelledSequences, share: float, seed: int) -> tuple[Any, Any]:
+    """The places to keep and those to hold out; a class of which all would be held out is kept."""
+    kept, out = held_out(_ranks(series), share, seed)
+    if not series.classes:
+        return kept, out
+    is_kept = np.isin(series.labels, series.labels[kept], invert=True)
+    is_kept[kept] = True
+    return np.flatnonzero(is_kept), np.flatnonzero(~is_kept)
 
 
 def _ranks(series: LabelledSequences) -> Any:

@@ -127,10 +127,7 @@ def _ridge(features: Floats, targets: Floats, *, jointly: bool) -> tuple[LinearS
 def _decomposed(features: Floats) -> tuple[Floats, Floats]:
     """The left singular vectors (series, rank), and the squares of the singular values (rank,)."""
     series, count = features.shape
-    if series <= count:
-        values, left = np.linalg.eigh(features @ features.T)
-    else:
-        values, right = np.linalg.eigh(features.T @ features)
+    values, vectors = np.linalg.eigh(features @ features.T if series <= count else features.T @ features)
     present = values > 1e-12 * max(values.max(initial=0), np.finfo(np.float64).tiny)
-    values = values[present]
-    return (left[:, present] if series <= count else features @ right[:, present] / np.sqrt(values)), values
+    values, vectors = values[present], vectors[:, present]
+    return (vectors if series <= count else features @ vectors / np.sqrt(values)), values

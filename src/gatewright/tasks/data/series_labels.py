@@ -107,6 +107,14 @@ def _inferred(series: SeriesCases, labels: NDArray[Any], numbers: NDArray[np.flo
     if numbers is None:
         return "classification", ""
     if labels.shape[1] > 1:
+        if series.key == "row" and ((numbers == 0) | (numbers == 1)).all() and (numbers.sum(1) == 1).all():
+            raise DataError(
+                f"{series.name}: the labels look one-hot, a 1 in the column of each series' class",
+                expected="a class for each series, or numbers",
+                got=f"{labels.shape[1]} columns of 0 and 1",
+                do="give the classes, y.argmax(1); task='regression' takes them as numbers",
+                shell="save the classes, y.argmax(1); --set task=regression takes them as numbers",
+            )
         return "regression", ""
     name, spread = series.targets[0], f"{numbers.min():g} to {numbers.max():g}"
     if (numbers % 1).any():
