@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from gatewright.tasks.model import Model
 
+ANY_SCALE = {"any_scale": "accept numbers of another scale than those that the model was trained on"}
+"""The option of predictors that call `check_scale`."""
+
 _ROWS = 100  # of a batch
 
 
@@ -82,8 +85,9 @@ class Predictor(ABC):
         return answers
 
     def available(self) -> tuple[str, ...]:
-        """Those of the options that mean something for this model."""
-        return tuple(self.options)
+        """Those of the options that mean something for this model: `any_scale` where it knows scales."""
+        scaled = bool(self.model.sizes.variables and self.model.signature.get("variables"))
+        return tuple(name for name in self.options if scaled or name != "any_scale")
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Refuse an option that this model does not have."""
@@ -106,6 +110,13 @@ class Predictor(ABC):
                 shell="name a file or folder with --data",
             )
 
+    def check_scale(self, sequences: Ragged, source: object) -> None:
+        """Refuse features in other units, where the model keeps the scale of those that it was trained on."""
+        names, trained = self.model.sizes.variables, self.model.signature.get("variables")
+        if names and trained:
+            values = sequences.compact().values
+            check_scales(trained, variable_scales(values, names), source_name(source))
+
 
 class ClassPredictor(Predictor):
     """The class of each example, with its probability and those of all classes, by their names.
@@ -116,13 +127,8 @@ class ClassPredictor(Predictor):
 
     options: ClassVar[Mapping[str, str]] = {
         "top": "the K most probable classes, in place of one and all probabilities",
-        "any_scale": "accept numbers of another scale than those that the model was trained on",
+        **ANY_SCALE,
     }
-
-    def available(self) -> tuple[str, ...]:
-        """All of them where the model knows the scale of its variables."""
-        scaled = bool(self.model.sizes.variables and self.model.signature.get("variables"))
-        return tuple(name for name in self.options if scaled or name != "any_scale")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -161,13 +167,6 @@ class ClassPredictor(Predictor):
         outputs = pooled_outputs(self.model.network, sequences)
         powers = np.exp(outputs - outputs.max(1, keepdims=True))
         return powers / powers.sum(1, keepdims=True)
-
-    def check_scale(self, sequences: Ragged, source: object) -> None:
-        """Refuse features in other units, where the model keeps the scale of those that it was trained on."""
-        names, trained = self.model.sizes.variables, self.model.signature.get("variables")
-        if names and trained:
-            values = sequences.compact().values
-            check_scales(trained, variable_scales(values, names), source_name(source))
 
     def _columns(self, probabilities: NDArray[np.float64], top: int | None) -> dict[str, list[Any]]:
         ranked = np.argsort(-probabilities, axis=1, kind="stable")

@@ -17,7 +17,7 @@ from gatewright.tasks.data.tag_schemes import Transitions, best_paths, entities_
 from gatewright.tasks.data.token_features import FeatureVocabulary
 from gatewright.tasks.data.tokens import named_tokenising
 from gatewright.tasks.data.untagged import Sentences, read_sentences
-from gatewright.tasks.predict import Predictor
+from gatewright.tasks.predict import ANY_SCALE, Predictor
 from gatewright.tasks.tagged_channels import overlapping
 from gatewright.tasks.tagged_tokens import encoded_tokens, measured_batches
 
@@ -126,18 +126,23 @@ class TokenPredictor(Predictor):
 class ChannelPredictor(Predictor):
     """The label of each row of a recording, with its probability."""
 
+    options: ClassVar[Mapping[str, str]] = ANY_SCALE
+
     def predict(self, source: object, **options: Any) -> "DataFrame":
         """A row for each row of the source: its id and times where it has such, `step`, `label` and `probability`.
 
         A source is a table with the model's channels, with labels or without, or a list of arrays (steps, channels).
-        `step` counts from 1 in each recording, in order of time. Raises DataError where the source cannot be read.
+        `step` counts from 1 in each recording, in order of time. Raises DataError where the source cannot be read, and
+        where a channel is of another scale than in training, which `any_scale=True` accepts.
         """
         import pandas as pd
 
-        del options
         self.needs_source(source)
         recordings, roles = self._recordings(source)
-        scores = self._scores(recordings)
+        values = Ragged.join([recording.values for recording in recordings])
+        if not options.get("any_scale"):
+            self.check_scale(values, source)
+        scores = self._scores(values)
         places = [one.argmax(-1) for one in scores]
         classes, lengths = self.model.sizes.classes or (), [len(one) for one in scores]
         columns: dict[str, list[Any]] = {}
@@ -174,12 +179,11 @@ class ChannelPredictor(Predictor):
         roles = replace(step_roles(table, recipe, labelled=False, channels=channels), label="")
         return recordings_of(table, roles, recipe), roles
 
-    def _scores(self, recordings: Sequence[Recording]) -> list[Scores]:
+    def _scores(self, values: Ragged) -> list[Scores]:
         """For each recording (steps, classes): each step out of the window that it is answered in."""
-        values = Ragged.join([one.values for one in recordings])
         windows = overlapping(values.lengths.tolist(), self.model.signature["window"]["steps"])
         read = Ragged(values.values, values.starts[windows.sequence] + windows.start, windows.length)
-        scores: list[list[Scores]] = [[] for _ in recordings]
+        scores: list[list[Scores]] = [[] for _ in range(len(values))]
         answers = step_scores(self.model.network, read, symbols=False)
         for sequence, first, count, one in zip(windows.sequence, windows.first, windows.answered, answers, strict=True):
             scores[sequence].append(one.log_probabilities[first : first + count])

@@ -180,8 +180,11 @@ def test_other_labels_channels_and_units_are_refused(run: Run) -> None:
     )
     with pytest.raises(DataError, match=r"lacks channels that the model reads\n  expected: level, noise\n  got: "):
         run.predict(other.rename(columns={"level": "height"}))
-    with pytest.raises(DataError, match="are of another scale than those that the model was trained on"):
-        run.evaluate(other.assign(level=other["level"] * 1000))
+    grams = other.assign(level=other["level"] * 1000)
+    for ask in (run.evaluate, run.predict):
+        with pytest.raises(DataError, match="'level' are of another scale than those that the model was trained on"):
+            ask(grams)
+    assert len(run.predict(grams, any_scale=True)) == len(grams)
 
 
 def test_a_forward_model_is_written_as_c_and_both_as_onnx(run: Run, tmp_path: Path) -> None:
