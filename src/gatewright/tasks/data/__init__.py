@@ -1,11 +1,10 @@
 """Data by name or by path, and the batches that a network is trained on. Nothing here needs torch."""
 
 from gatewright.tasks.data.adding import addition_arrays, as_bits, from_bits, random_pairs
-from gatewright.tasks.data.batches import Batch, BatchState, RandomWindows, SequentialBatches, TokenBatches
-from gatewright.tasks.data.buckets import RaggedBatch, RaggedBatches
+from gatewright.tasks.data.batches import Batch, RandomWindows, SequentialBatches, TokenBatches
+from gatewright.tasks.data.buckets import RaggedBatches
 from gatewright.tasks.data.character_texts import CharacterText, load_characters
-from gatewright.tasks.data.data_set import DataFile, DataSet
-from gatewright.tasks.data.digits import DigitSplits, LabelledRows, load_digits
+from gatewright.tasks.data.digits import load_digits
 from gatewright.tasks.data.forecasting import (
     Cuts,
     ForecastBatches,
@@ -16,27 +15,24 @@ from gatewright.tasks.data.forecasting import (
 from gatewright.tasks.data.images import ImageBatches, LabelledImages, load_images
 from gatewright.tasks.data.labelled_series import load_labelled_series
 from gatewright.tasks.data.labelled_texts import count_words, encode_texts, load_labelled_texts, load_texts_to_measure
-from gatewright.tasks.data.locate import cache_folder, locate
+from gatewright.tasks.data.locate import locate
 from gatewright.tasks.data.long_lags import COPY_SYMBOLS, copy_arrays, marked_sums
 from gatewright.tasks.data.midi import KEYS, midi_bytes, read_midi
 from gatewright.tasks.data.music_files import check_lengths, has_parts, load_music, load_pieces
 from gatewright.tasks.data.notes import frames_of_notes, key_names, notes_of_frames
 from gatewright.tasks.data.piano_rolls import load_piano_rolls
 from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, held_out
-from gatewright.tasks.data.registry import DATA_SETS, data_set
 from gatewright.tasks.data.seasons import best_season, seasonal_naive, steps_back
 from gatewright.tasks.data.series import Series, SeriesCollection, load_series
 from gatewright.tasks.data.sources import IN_MEMORY, source_name
 from gatewright.tasks.data.streams import RaggedStreams
-from gatewright.tasks.data.text import CLEANINGS, Splits, clean, read_text, split
+from gatewright.tasks.data.text import clean, read_text, split
 from gatewright.tasks.data.vocabulary import UNKNOWN, CharVocabulary
 from gatewright.tasks.data.word_texts import SentenceText, WordText, load_sentences, load_words, split_sentences
 from gatewright.tasks.data.words import END, END_OF_LINE, START, TOKENISERS, WordVocabulary, token_rule, tokeniser
 
 __all__ = [
-    "CLEANINGS",
     "COPY_SYMBOLS",
-    "DATA_SETS",
     "END",
     "END_OF_LINE",
     "IN_MEMORY",
@@ -45,21 +41,15 @@ __all__ = [
     "TOKENISERS",
     "UNKNOWN",
     "Batch",
-    "BatchState",
     "CharVocabulary",
     "CharacterText",
     "Cuts",
-    "DataFile",
-    "DataSet",
-    "DigitSplits",
     "ForecastBatches",
     "ImageBatches",
     "LabelledImages",
-    "LabelledRows",
     "LabelledSequences",
     "Parts",
     "Ragged",
-    "RaggedBatch",
     "RaggedBatches",
     "RaggedStreams",
     "RandomWindows",
@@ -69,7 +59,6 @@ __all__ = [
     "Series",
     "SeriesCollection",
     "Span",
-    "Splits",
     "TokenBatches",
     "WindowBatches",
     "WordText",
@@ -77,12 +66,10 @@ __all__ = [
     "addition_arrays",
     "as_bits",
     "best_season",
-    "cache_folder",
     "check_lengths",
     "clean",
     "copy_arrays",
     "count_words",
-    "data_set",
     "encode_texts",
     "frames_of_notes",
     "from_bits",

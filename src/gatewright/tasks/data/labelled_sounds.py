@@ -4,7 +4,6 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,15 +19,6 @@ _THREADS = 8
 _HIGHEST_RATE = 16_000  # that is chosen where nobody asks for another
 
 Numbers = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class LabelledSounds:
-    """Features in three parts, the seconds of each sound to train on, and lines for a person."""
-
-    parts: Parts[LabelledSequences]
-    seconds: NDArray[np.float64]
-    remarks: tuple[str, ...]
 
 
 def sounds_in_parts(source: SoundSource, *, validation: float, test: float, seed: int) -> Parts[SoundSource]:
