@@ -1,5 +1,6 @@
 """The recipe `sequences`: series of any form in, classes or numbers out, also from exported files."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,25 @@ def test_a_line_is_a_series_of_one_channel(run: Run, regression: Run) -> None:
         "a line of standard input is a series of one channel\n  expected: series of 2 channels: channel 1, channel 2\n"
         "  do: give a file or folder"
     )
+
+
+def test_a_stranger_reads_the_onnx_file_as_predict_answers(run: Run, regression: Run, tmp_path: Path) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    ends = np.array([20, 3, 1, 11])
+    for trained in (run, regression):
+        series = waves(4, np.random.default_rng(8))[0][..., : trained.model.sizes.inputs]
+        answers = trained.predict([one[:end] for one, end in zip(series, ends, strict=True)], any_scale=True)
+        file = gw.export.onnx(trained.folder, tmp_path / "model.onnx", lengths=True)
+        session = ort.InferenceSession(file.path)
+        (outputs,) = session.run(None, {"input": series.swapaxes(0, 1), "lengths": ends})
+        classes = json.loads(session.get_modelmeta().custom_metadata_map.get("classes", "null"))
+        if classes is None:
+            np.testing.assert_allclose(outputs[:, 0], answers["label"], rtol=1e-4)
+            continue
+        powers = np.exp(outputs - outputs.max(1, keepdims=True))
+        probabilities = powers / powers.sum(1, keepdims=True)
+        assert [classes[place] for place in probabilities.argmax(1)] == answers["class"].tolist()
+        np.testing.assert_allclose(probabilities, answers[[f"p_{name}" for name in classes]], rtol=1e-4, atol=1e-6)
 
 
 def test_numbers_are_told_in_the_units_of_their_target(regression: Run) -> None:
