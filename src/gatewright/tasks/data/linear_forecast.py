@@ -20,7 +20,9 @@ _PENALTIES = 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0
 _FOLDS = tuple(place / 12 for place in range(6, 13))
 """Shares of the training part that are fitted; what follows each is forecast."""
 _RECENT = 0.5
-"""How much a fold counts beside the next one, which lies nearer to what will be forecast."""
+"""How much a fold counts beside the next one, which lies nearer to what will be forecast, in choosing a regression."""
+_RECENT_ERRORS = 0.7
+"""The same in how wide an interval is, which takes more windows to tell."""
 _TRUST = 7.0
 """How fast a regression's weight falls with its error: to 1/e where it is 1/7 above the least one."""
 _FREE = 1e3
@@ -33,19 +35,16 @@ _FITTED, _JUDGED = 1_000_000, 50_000
 
 
 class _Regression(NamedTuple):
-    """One way to fit: what it reads, what it is pulled towards, and how windows count."""
+    """One way to fit: what it reads, what it is pulled towards, and how strongly."""
 
     full: bool  # it reads the level too; otherwise a window at another level is forecast at that level
     towards: str
     penalty: float
-    by_spread: bool  # windows count by 1 / spread
 
 
 _REGRESSIONS = tuple(
-    _Regression(full, towards, penalty, by_spread)
-    for full, by_spread, penalty, towards in product(
-        (False, True), (False, True), _PENALTIES, ("naive", "last", "level", "seasons", "trend", "mean")
-    )
+    _Regression(full, towards, penalty)
+    for full, penalty, towards in product((False, True), _PENALTIES, ("naive", "last", "level", "seasons", "mean"))
     if full or towards != "mean"
 )
 
@@ -75,12 +74,12 @@ class LinearForecast:
 
 
 class _Judged(NamedTuple):
-    """What every regression gave in a fold, windows and targets that judge it, and how much each of these counts."""
+    """What every regression gave in a fold, the windows and targets that judge it, and how many folds come after."""
 
     fits: Floats
     windows: Floats
     targets: Floats
-    weight: float
+    later: int
 
 
 class Fold(NamedTuple):
@@ -150,8 +149,8 @@ class _Variable(NamedTuple):
 
 def _variable(series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed, outer: Outer) -> _Variable:
     judged = list(_judged(series, cuts, how))
-    counted = sum(one.weight * len(one.targets) for one in judged)
-    errors = np.sum([one.weight * _errors(one, how, outer) for one in judged], 0) / counted
+    counted = sum(_RECENT**one.later * len(one.targets) for one in judged)
+    errors = np.sum([_RECENT**one.later * _errors(one, how, outer) for one in judged], 0) / counted
     trust = _trust(errors, how.horizon)
     missed: list[Floats] = []
     away: list[Floats] = []
@@ -160,7 +159,7 @@ def _variable(series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed, ou
         missed.append(np.abs(outer(forecasts) - outer(wanted)))
         away.append((wanted - forecasts) / np.maximum(held.std(1, keepdims=True), how.least_spread))
     every = _windows(series, _Span.before([cut.train for cut in cuts]), how, _FITTED)
-    weights = np.concatenate([np.full(len(one.targets), one.weight) for one in judged])
+    weights = np.concatenate([np.full(len(one.targets), _RECENT_ERRORS**one.later) for one in judged])
     weights /= weights.sum()
     spreads = np.concatenate(away)
     residual = np.maximum(weights @ np.abs(spreads), _LEAST_RESIDUAL)
@@ -172,13 +171,13 @@ def _judged(series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed) -> I
     """The folds that have windows to fit to and windows that judge, of which there is one at least."""
     folds = folds_of(cuts)
     any_judged = False
-    for back, fold in zip(reversed(range(len(folds))), folds, strict=True):
+    for later, fold in zip(reversed(range(len(folds))), folds, strict=True):
         fitted, targets = _windows(series, _Span.before(fold.fitted), how, _FITTED)
         ends = [min(after + how.horizon - 1, end) for after, end in zip(fold.next, fold.end, strict=True)]
         held, wanted = _windows(series, _Span(fold.fitted, ends), how, _JUDGED)
         if len(fitted) > 1 and len(held):
             any_judged = True
-            yield _Judged(_fits(fitted, targets, how), held, wanted, _RECENT**back)
+            yield _Judged(_fits(fitted, targets, how), held, wanted, later)
     if not any_judged:
         raise DataError(
             "the training part is too short for a linear forecast",
@@ -285,24 +284,18 @@ def _errors(judged: _Judged, how: Regressed, outer: Outer) -> Floats:
 def _fits(windows: Floats, targets: Floats, how: Regressed) -> Floats:
     """Every regression's weights (regressions, history + 3, horizon)."""
     history = how.history
-    features, level, spread = _features(windows, how.least_spread)
+    features, level, _ = _features(windows, how.least_spread)
+    whole, wanted = features.T @ features / len(features), features.T @ (targets - level) / len(features)
     found: dict[_Regression, Floats] = {}
-    for by_spread in (False, True):
-        counted = 1 / spread if by_spread else np.ones_like(spread)
-        counted = counted / counted.mean()
-        read, aim = features * counted, (targets - level) * counted
-        whole, wanted = read.T @ read / len(read), read.T @ aim / len(read)
-        for full in (False, True):
-            count = history + (3 if full else 1)
-            simple = dict(_simple_forecasts(how, full=full))
-            starts = np.stack([one[:count] for one in simple.values()])
-            solved = _ridge(whole[:count, :count], wanted[:count] - whole[:count, :count] @ starts, history)
-            fits = np.zeros((len(_PENALTIES), len(simple), len(whole), how.horizon))
-            fits[:, :, :count] = starts + solved
-            for (penalty, towards), fit in zip(
-                product(_PENALTIES, simple), fits.reshape(-1, *fits.shape[2:]), strict=True
-            ):
-                found[_Regression(full, towards, penalty, by_spread)] = fit
+    for full in (False, True):
+        count = history + (3 if full else 1)
+        simple = dict(_simple_forecasts(how, full=full))
+        starts = np.stack([one[:count] for one in simple.values()])
+        solved = _ridge(whole[:count, :count], wanted[:count] - whole[:count, :count] @ starts, history)
+        fits = np.zeros((len(_PENALTIES), len(simple), len(whole), how.horizon))
+        fits[:, :, :count] = starts + solved
+        for (place, penalty), (nth, towards) in product(enumerate(_PENALTIES), enumerate(simple)):
+            found[_Regression(full, towards, penalty)] = fits[place, nth]
     return np.stack([found[one] for one in _REGRESSIONS])
 
 
@@ -324,7 +317,7 @@ def _simple_forecasts(how: Regressed, *, full: bool) -> Iterator[tuple[str, Floa
     history, horizon = how.history, how.horizon
     season = how.season if how.season <= history else 1
     steps, place = np.arange(horizon), history - season + np.arange(horizon) % season
-    naive, last, level, seasons, trend, mean = (np.zeros((history + 3, horizon)) for _ in range(6))
+    naive, last, level, seasons, mean = (np.zeros((history + 3, horizon)) for _ in range(5))
     naive[place, steps] = 1
     last[history - 1] = 1
     mean[history + 1] = -1  # of the level, which is added to all of them: what is left is the constant
@@ -335,11 +328,6 @@ def _simple_forecasts(how: Regressed, *, full: bool) -> Iterator[tuple[str, Floa
             seasons[place - back * season, steps] += 1 / whole
             seasons[begin : begin + season] -= 1 / (whole * season)
         seasons[history - season : history] += 1 / season
-    trend += naive  # and the mean change of a step in the seasons before, as far as the naive forecast looks back
-    period = season if history >= 2 * season and season > 1 else max(history // 2, 1)
-    ahead = season * (steps // season + 1) / period
-    trend[history - period : history] += ahead / period
-    trend[history - 2 * period : history - period] -= ahead / period
-    yield from (("naive", naive), ("last", last), ("level", level), ("seasons", seasons), ("trend", trend))
+    yield from (("naive", naive), ("last", last), ("level", level), ("seasons", seasons))
     if full:
         yield "mean", mean
