@@ -195,3 +195,16 @@ def test_a_text_without_words_has_an_answer_and_no_text_has_none(run: tuple[Resu
     with pytest.raises(DataError) as caught:
         model.recipe.predictor(model).predict([])
     assert str(caught.value) == "data in memory holds no texts\n  expected: a text at least"
+
+
+def test_fewer_passes_over_many_texts() -> None:
+    source = ["good film", "bad film"] * 5000, ["pos", "neg"] * 5000
+    made = ClassifiedTexts()
+    assert made.data(source).fitted["epochs"] == 8  # 60,000 of the 7,200 to train on
+    assert ClassifiedTexts.configured(quick=True).data(source).fitted.get("epochs") is None
+    assert ClassifiedTexts(epochs=3).data(source).fitted.get("epochs") is None
+    assert made.told_of({"epochs": 8}) == "so many texts need fewer passes: epochs=8 (not 12)"
+    assert made.told_of({"batch": 16, "epochs": 8}) == (
+        "there is little data, so that sizes are smaller: batch=16 (not batch=64); "
+        "so many texts need fewer passes: epochs=8 (not 12)"
+    )

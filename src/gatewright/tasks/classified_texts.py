@@ -138,7 +138,7 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
         vocabulary = WordVocabulary.from_counts(count_words(train.sequences, self.tokeniser), size=self.words)
         vectors = read_word_vectors(Path(self.vectors).expanduser(), vocabulary) if self.vectors else None
         symbols = self._chosen(encode_texts(train, self.tokeniser, vocabulary), source_name(source))
-        fitted = self.fitted(batch=_batch_for(len(symbols)))
+        fitted = self.fitted(batch=_batch_for(len(symbols)), epochs=_epochs_for(len(symbols)))
         rule = {"name": self.tokenise, **self.tokeniser.rule(), "syntax": "Python re, Unicode", "unknown": UNKNOWN}
         return TextData(
             self._batches(loaded.parts, symbols, vocabulary, fitted.get("batch", self.batch)),
@@ -210,7 +210,10 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
 
     def told_of(self, fitted: Mapping[str, int]) -> str:
         """A line for a person, where settings were made smaller; an embedding is as large as its vectors."""
-        return super().told_of({name: size for name, size in fitted.items() if name != "embedding"})
+        sizes = {name: size for name, size in fitted.items() if name not in ("embedding", "epochs")}
+        epochs = fitted.get("epochs")
+        enough = f"so many texts need fewer passes: epochs={epochs} (not {self.epochs})"
+        return "; ".join(filter(None, (super().told_of(sizes), enough if epochs else "")))
 
     def _told_of_vectors(self, vectors: WordVectors, vocabulary: WordVocabulary) -> str:
         known = f"{len(vectors.numbers):,} of {len(vocabulary) - 1:,} words"
@@ -244,6 +247,11 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
 def _batch_for(texts: int) -> int:
     """The largest power of two with 150 batches and more in an epoch, but at least 16: few texts need many updates."""
     return max(16, 1 << max(0, (texts // 150).bit_length() - 1))
+
+
+def _epochs_for(texts: int) -> int:
+    """The passes that 60,000 texts to learn from are, but at least four."""
+    return max(4, 60_000 // max(1, texts))
 
 
 def _vocabulary(model: "Model") -> WordVocabulary:

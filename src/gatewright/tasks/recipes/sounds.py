@@ -17,7 +17,7 @@ class Sounds(SoundRecipe):
 
     name: ClassVar[str] = "sounds"
     about: ClassVar[str] = "tell sounds apart: spoken words, animals, machines; files, folders and streams"
-    expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.97, seconds=240)}
+    expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.98, seconds=120)}
     presets: ClassVar[Mapping[str, str]] = {
         "device": "directions=forward layers=1 hidden=48 window=0.032 hop=0.02 bands=24",
     }
