@@ -18,7 +18,9 @@ def test_a_stream_of_samples(quick_run: QuickRun, invoke: Callable[..., Said], m
     content = (samples * 9000).astype("<i2").tobytes()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
     windows = ("--set", "stream_window=0.2", "--set", "stream_hop=0.2")
-    code, out, _ = invoke("predict", quick_run("sounds")[1], "--data", "-", "--json", *windows)
+    code, out, messages = invoke("predict", quick_run("sounds")[1], "--data", "-", "--json", *windows)
+    said = "8,000 samples a second, windows of 0.2 seconds every 0.2 (stream_rate, stream_window, stream_hop)"
+    assert messages == f"stream: {said}\n"
     answers = [json.loads(line) for line in out.splitlines()]
     assert code == 0
     assert [(one["start"], one["end"], one["class"]) for one in answers] == [(0, 0.2, "high"), (0.2, 0.4, "low")]

@@ -104,6 +104,8 @@ def _answer_lines(predictor: "Predictor", options: Mapping[str, Any], output: Pa
         _write(predictor, table_of(rows), output, STANDARD_INPUT)
         return
     for number, row in enumerate(rows):
+        if number == 0 and predictor.stream_remark:
+            print_line(messages(), predictor.stream_remark)
         if as_json:
             print_text(printable_json(json.dumps(row, ensure_ascii=False)))
         else:

@@ -42,6 +42,8 @@ class Predictor(ABC):
     """What `predict` can be asked for beside the data: names, each with a line that says what it does."""
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Files beside tables that `encode` can write, such as ".png"."""
+    stream_remark: str = ""
+    """How a stream is read, once its first answer is there: a line for a person, where something was inferred."""
 
     def __init__(self, model: "Model") -> None:
         self.model = model

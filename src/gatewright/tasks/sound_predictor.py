@@ -39,6 +39,10 @@ class SoundPredictor(ClassPredictor):
                 expected="stream_hop <= stream_window <= 600 seconds",
                 got=f"stream_window={window / rate:g}, stream_hop={hop / rate:g}",
             )
+        self.stream_remark = (
+            f"stream: {rate:,} samples a second, windows of {window / rate:.4g} seconds every {hop / rate:.4g} "
+            "(stream_rate, stream_window, stream_hop)"
+        )
         held, start = sounds.take(window), 0
         while len(held) == window:
             yield self._answer(held, start, rate, options)
