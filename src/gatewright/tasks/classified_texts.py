@@ -30,6 +30,8 @@ from gatewright.tasks.data.word_vectors import WordVectors, read_word_vectors
 from gatewright.tasks.predict import Examples
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Direction, Encoding, Pooling, Sizes
 from gatewright.tasks.settings import setting
+from gatewright.tasks.signatures import TextSignature
+from gatewright.untrusted.kinds import Misfit, misfit_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -207,6 +209,12 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
         parts = _in_classes_of(model, parts, source_name(source))
         symbols = self._chosen(encode_texts(parts.train, self.tokeniser, vocabulary), source_name(source))
         return Data(self._batches(parts, symbols, vocabulary, self.batch), model.sizes, measured=_PARTS)
+
+    def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
+        """Words, and the columns of tables."""
+        if sizes.vocabulary is None:
+            return "vocabulary: a list of words", None
+        return misfit_of(TextSignature, signature)
 
     def told_of(self, fitted: Mapping[str, int]) -> str:
         """A line for a person, where settings were made smaller; an embedding is as large as its vectors."""

@@ -133,13 +133,8 @@ class ForecastPredictor(Predictor):
         history = self.recipe.history
         windows: list[Window] = []
         for one, scaling in zip(read.series, scalings, strict=True):
+            self._check_length(one.id, len(one))
             start = len(one) - history
-            if start < 0:
-                raise DataError(
-                    f"the series{f' {one.id!r}' if one.id else ''} is too short to forecast from",
-                    expected=f"{history} steps, which the model reads",
-                    got=f"{len(one)} steps",
-                )
             beside = self._whole(known.scaled(known.of_series(one, horizon))[start:])
             times = one.times.take(slice(start, None)) if one.times else None
             windows.append(Window(one.values[start:], beside, scaling, times, one.id))
@@ -150,7 +145,19 @@ class ForecastPredictor(Predictor):
         missing = self.recipe.history + self.recipe.horizon - len(known)
         return np.concatenate([known, np.repeat(known[-1:], max(missing, 0), 0)])
 
+    def _check_length(self, name: str, steps: int) -> None:
+        """Refuse a series that is shorter than what the model reads."""
+        if steps < self.recipe.history:
+            raise DataError(
+                f"the series{f' {name!r}' if name else ''} is too short to forecast from",
+                expected=f"{self.recipe.history} steps, which the model reads",
+                got=f"{steps} steps",
+                do="give data without it" if name else None,
+                shell="give data without it, with --data" if name else None,
+            )
+
     def _recent(self, one: Mapping[str, Any], horizon: int) -> Window:
+        self._check_length(one["id"], len(one["recent"]))
         known = known_from(self.model.signature)
         beside = np.zeros((self.recipe.history + self.recipe.horizon, 0))
         if known.names:

@@ -18,6 +18,8 @@ from gatewright.tasks.numbers import counted
 from gatewright.tasks.objectives import ForecastKind, Forecasts
 from gatewright.tasks.recipe import Data, Recipe, Sizes
 from gatewright.tasks.settings import setting
+from gatewright.tasks.signatures import forecast_misfit
+from gatewright.untrusted.kinds import Misfit
 
 if TYPE_CHECKING:
     from torch import nn
@@ -204,6 +206,10 @@ class Forecasting(Recipe, SeriesColumns):
         from gatewright.tasks.forecast_baselines import baselines
 
         return baselines(data, self)  # pyright: ignore[reportArgumentType]
+
+    def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
+        """Variables, scalings, times, and the last steps of each series."""
+        return forecast_misfit(signature, sizes, self.history, self.horizon)
 
     def predictor(self, model: "Model") -> "Predictor":
         """What forecasts with a model."""

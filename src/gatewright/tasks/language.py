@@ -32,6 +32,8 @@ from gatewright.tasks.objectives import Symbols
 from gatewright.tasks.recipe import Batches, Data, Encoding, Recipe, Sizes
 from gatewright.tasks.scripts import Characters, Script, Words, check_known, vocabulary_of
 from gatewright.tasks.settings import setting
+from gatewright.tasks.signatures import Signature, WordSignature
+from gatewright.untrusted.kinds import Misfit, misfit_of
 
 if TYPE_CHECKING:
     from gatewright.tasks.model import Model
@@ -62,6 +64,13 @@ class LanguageModel(Recipe):
     @abstractmethod
     def script(self, sizes: Sizes) -> Script:
         """How prompts are read, and how symbols are written."""
+
+    def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
+        """Symbols, and how a text becomes them."""
+        if sizes.vocabulary is None:
+            return "vocabulary: a list of symbols", None
+        self.script(sizes)
+        return misfit_of(WordSignature if isinstance(self, WordModel) else Signature, signature)
 
     def check_held_out(self, name: str, parts: Mapping[str, Tokens | Ragged], symbols: int) -> None:
         """Refuse a text of which too little would be held out to predict anything of it."""

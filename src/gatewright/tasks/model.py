@@ -1,5 +1,6 @@
 """A trained model: the recipe with its settings, and the network; kept in one file that needs nothing else."""
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from gatewright.tasks import recipes
 from gatewright.tasks.columns import reading_settings
 from gatewright.tasks.folder import absolute
 from gatewright.tasks.recipe import Recipe, Sizes
+from gatewright.untrusted.kinds import MISSING, Count, Misfit, misfit
 
 
 @dataclass(frozen=True)
@@ -75,33 +77,96 @@ class Model:
         )
 
 
+_KINDS: Mapping[str, Any] = {
+    "recipe": dict[str, Any],
+    "inputs": Count,
+    "outputs": Count,
+    "classes": list[str] | None,
+    "variables": list[str] | None,
+    "signature": dict[str, Any],
+    "prompts": list[str],
+    "data": str | None,
+}
+"""What a model file holds of a recipe's model."""
+
+_LATER = frozenset({"classes", "variables", "signature", "prompts", "data"})  # what earlier versions did not keep
+_BUILDING = (GatewrightError, LookupError, TypeError, ValueError, OverflowError, RuntimeError, MemoryError)
+
+
 def load_model(path: Path) -> Model:
     """The model of a file, or of the folder of a run, ready to be used.
 
-    Its cell is built from the equations in the file, wherever it came from. Raises ModelFileError for a file that is
-    no model of a recipe.
+    Its cell is built from the equations in the file, wherever it came from. What the file says is checked before it is
+    used. Raises ModelFileError for a file that is no model of a recipe.
     """
     kept = model_file.load(path)
-    try:
-        made = recipes.get(kept.task).reopened(kept.settings["recipe"])
-        classes, variables = (kept.settings.get(name) for name in ("classes", "variables"))
-        sizes = Sizes(
-            kept.settings["inputs"],
-            kept.settings["outputs"],
-            kept.vocabulary,
-            classes and tuple(classes),
-            variables and tuple(variables),
-        )
-        network = made.network(sizes, kept.layers[0].trace)
-        network.load_state_dict({name: torch.from_numpy(one) for name, one in kept.tensors.items()})
-    except (GatewrightError, LookupError, TypeError, RuntimeError) as error:
-        raise ModelFileError(
-            f"{path} is not a model that this version's recipes can rebuild",
-            got=f"task {kept.task!r}, gatewright {kept.version}: {error}",
-            do="use the version that it was trained with, or train it again",
-        ) from error
-    settings = kept.settings
-    return Model(made, sizes, network.eval(), settings.get("data"), _prompts(made, kept), settings.get("signature", {}))
+    wrong = misfit(kept.settings, _KINDS, optional=_LATER)
+    if wrong is None:
+        try:
+            made, sizes = recipes.get(kept.task).reopened(kept.settings["recipe"]), _sizes(kept)
+            signature = kept.settings.get("signature", {})
+            wrong = _sizes_misfit(sizes) or _layers_misfit(made, kept) or made.misfit(signature, sizes)
+            if wrong is None:
+                network = _network(made, sizes, kept)
+                return Model(made, sizes, network, kept.settings.get("data"), _prompts(made, kept), signature)
+        except _BUILDING as error:
+            raise _cannot_be_rebuilt(path, None, f"task {kept.task!r}, gatewright {kept.version}: {error}") from error
+    expected, got = wrong
+    raise _cannot_be_rebuilt(path, expected, got if got == MISSING else reprlib.repr(got))
+
+
+def _cannot_be_rebuilt(path: Path, expected: str | None, got: str) -> ModelFileError:
+    return ModelFileError(
+        f"{path} is not a model that this version's recipes can rebuild",
+        expected=expected,
+        got=got,
+        do="use the version that it was trained with, or train it again",
+    )
+
+
+def _sizes(kept: ModelFile) -> Sizes:
+    classes, variables = (kept.settings.get(name) for name in ("classes", "variables"))
+    return Sizes(
+        kept.settings["inputs"],
+        kept.settings["outputs"],
+        kept.vocabulary,
+        None if classes is None else tuple(classes),
+        None if variables is None else tuple(variables),
+    )
+
+
+def _sizes_misfit(sizes: Sizes) -> Misfit | None:
+    """Names that are not as many as the numbers that they are of, or that are alike."""
+    counts = {"vocabulary": sizes.inputs, "variables": sizes.inputs, "classes": sizes.outputs}
+    for name, count in counts.items():
+        names = getattr(sizes, name)
+        if names is not None and not len(names) == len(set(names)) == count:
+            return f"{name}: {count} different names", list(names)
+    return None
+
+
+def _layers_misfit(made: Recipe, kept: ModelFile) -> Misfit | None:
+    """Other layers than the file holds; they would be made before it is seen that the weights do not fit them."""
+    numbers = [layer.num_layers for layer in kept.layers]
+    return None if numbers == [made.layers] else (f"layers: {made.layers} in a row", numbers)
+
+
+def _network(made: Recipe, sizes: Sizes, kept: ModelFile) -> nn.Module:
+    """The network with the weights of the file.
+
+    It is made without memory first: a file could ask for more than there is. Raises RuntimeError where weights do not
+    fit.
+    """
+    trace = kept.layers[0].trace
+    with torch.device("meta"):
+        shapes = {name: tuple(one.shape) for name, one in made.network(sizes, trace).state_dict().items()}
+    given = {name: one.shape for name, one in kept.tensors.items()}
+    wrong = next((name for name in {**shapes, **given} if shapes.get(name) != given.get(name)), None)
+    if wrong is not None:
+        raise RuntimeError(f"the shape of {wrong!r} is {given.get(wrong)} and not {shapes.get(wrong)}")
+    network = made.network(sizes, trace)
+    network.load_state_dict({name: torch.from_numpy(one) for name, one in kept.tensors.items()})
+    return network.eval()
 
 
 def _prompts(made: Recipe, kept: ModelFile) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ from gatewright.tasks.data import (
 from gatewright.tasks.objectives import Keys
 from gatewright.tasks.recipe import Batches, Data, Recipe, Sizes
 from gatewright.tasks.settings import setting
+from gatewright.tasks.signatures import MusicSignature
+from gatewright.untrusted.kinds import Misfit, misfit_of
 
 if TYPE_CHECKING:
     from gatewright.tasks.model import Model
@@ -86,6 +88,11 @@ class MusicRecipe(Recipe):
                 "frames_per_beat": loaded.frames_per_beat,
             },
         )
+
+    def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
+        """The time of a frame."""
+        del sizes
+        return misfit_of(MusicSignature, signature)
 
     def _trained(self, pieces: Ragged) -> RaggedBatches | RaggedStreams:
         """Whole pieces, of about equal length in a batch; where there are long ones, chunks."""

@@ -15,6 +15,8 @@ from gatewright.tasks.data import Scaling, source_name
 from gatewright.tasks.numbers import spell
 from gatewright.tasks.objectives import Objective
 from gatewright.tasks.settings import from_plain, from_texts, of_network, of_training, read_axes, setting
+from gatewright.tasks.signatures import Signature
+from gatewright.untrusted.kinds import Misfit, misfit_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -268,6 +270,14 @@ class Recipe(ABC):
                 shell="give data of the kind that the model was trained on, with --data",
             )
         return data
+
+    def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
+        """What in a model file's signature answers cannot depend on: what it should be, and what it is; usually None.
+
+        It may raise GatewrightError for names in `sizes` that make no sense.
+        """
+        del sizes
+        return misfit_of(Signature, signature)
 
     def default_source(self) -> str | None:
         """The name of the data that is read where no source is given; None where that has no name or path."""

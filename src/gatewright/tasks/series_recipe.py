@@ -20,6 +20,8 @@ from gatewright.tasks.objectives import Classes, Objective, Targets
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Encoding, Pooling, Sizes
 from gatewright.tasks.series_baselines import reached
 from gatewright.tasks.settings import setting
+from gatewright.tasks.signatures import sequence_misfit
+from gatewright.untrusted.kinds import Misfit
 
 if TYPE_CHECKING:
     from torch import nn
@@ -176,6 +178,10 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
         steps = np.concatenate([part.sequences.compact().values for part in labelled.values()])
         signature = {"variables": variable_scales(steps, channels)}
         return Data(batches, model.sizes, measured=tuple(batches), signature=signature)
+
+    def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
+        """Channels, targets and lengths."""
+        return sequence_misfit(signature, sizes)
 
     def predictor(self, model: "Model") -> "Predictor":
         """The class of each series and all probabilities; or the numbers of its targets."""

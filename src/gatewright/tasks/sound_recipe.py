@@ -17,6 +17,8 @@ from gatewright.tasks.data.sound_sources import FORMS, SoundSource, sound_source
 from gatewright.tasks.predict import Examples
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Encoding, Pooling, Sizes
 from gatewright.tasks.settings import setting
+from gatewright.tasks.signatures import sound_misfit
+from gatewright.untrusted.kinds import Misfit
 
 if TYPE_CHECKING:
     from gatewright.tasks.model import Model
@@ -145,6 +147,10 @@ class SoundRecipe(SoundColumns, BidirectionalRecipe, Classifier):
         sets: dict[str, SoundSource] = {name: found.select(np.flatnonzero(parts == name).tolist()) for name in named}
         batches = {name: MeasuredSounds(labelled(part, log_mel, classes)[0]) for name, part in sets.items()}
         return Data(batches, model.sizes, measured=tuple(batches))
+
+    def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
+        """The features of sounds."""
+        return sound_misfit(signature, sizes)
 
     def predictor(self, model: "Model") -> "Predictor":
         """The class of each sound, or of each window of a stream."""

@@ -20,9 +20,11 @@ from gatewright.tasks.data.tagged_sentences import (
 from gatewright.tasks.data.token_features import FEATURES
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Direction, Encoding, Expected, Sizes
 from gatewright.tasks.settings import setting
+from gatewright.tasks.signatures import channel_misfit, token_misfit
 from gatewright.tasks.tagged_channels import channel_data, channel_evaluation
 from gatewright.tasks.tagged_tokens import TokenData, token_data, token_evaluation
 from gatewright.tasks.tags import EntityTags, Tags
+from gatewright.untrusted.kinds import Misfit
 
 if TYPE_CHECKING:
     from torch import nn
@@ -155,6 +157,10 @@ class StepLabeller(BidirectionalRecipe, StepColumns):
             from gatewright.tasks.word_embedding import begin_with
 
             begin_with(data.vectors, network.get_submodule("encode"))
+
+    def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
+        """How tokens or windows are read."""
+        return channel_misfit(signature, sizes) if self.inputs == "channels" else token_misfit(signature, sizes)
 
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
         """The most frequent label (of each token), and a logistic regression on the steps around."""

@@ -50,7 +50,11 @@ def path_of(source: Source, *kinds: Kind) -> Path:
 def existing(source: Source, *kinds: Kind) -> Path:
     """The path of a file or folder that is there."""
     path = path_of(source, *kinds)
-    if not path.exists():
+    try:
+        present = path.exists()
+    except OSError as error:  # a name that is too long, or a folder that may not be looked into
+        raise DataError(f"{str(source)[:80]!r} cannot be read", got=error.strerror) from error
+    if not present:
         raise DataError(
             f"{str(source)!r} is neither a data set nor a file",
             expected=f"{known_names(*kinds)}, or a path",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from gatewright.tasks.data.pictures import BRIGHTEST, Look, border_mean, load_pi
 from gatewright.tasks.predict import Examples
 from gatewright.tasks.recipe import Data, Expected, Pooling, Sizes
 from gatewright.tasks.settings import setting
+from gatewright.tasks.signatures import PictureSignature
+from gatewright.untrusted.kinds import Misfit, misfit_of
 
 if TYPE_CHECKING:
     from gatewright.tasks.model import Model
@@ -96,6 +98,14 @@ class Images(Classifier):
         labels = np.zeros(len(pictures.images), np.int64)
         batch = self._batches(LabelledImages(pictures.images, labels), len(labels)).batch(0, 0)
         return Examples(Ragged.join(list(batch.inputs.swapaxes(0, 1))), pictures.keys)
+
+    def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
+        """The size of the images, which sequences of rows have to have."""
+        wrong = misfit_of(PictureSignature, signature)
+        columns = signature.get("columns", sizes.inputs)
+        if wrong or self.order != "rows" or columns == sizes.inputs:
+            return wrong
+        return f"columns: {sizes.inputs}", columns
 
     def _batches(self, part: LabelledImages, batch: int, *, seed: int | None = None) -> ImageBatches:
         by: Literal["rows", "pixels"] = "rows" if self.order == "rows" else "pixels"
