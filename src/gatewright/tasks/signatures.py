@@ -259,8 +259,10 @@ def _times_misfit(place: str, series: Mapping[str, Any], said: Mapping[str, Any]
     try:
         times: TimeAxis | None = times_from({"times": said}, series)
         if times is not None:
-            times.spelled(times.continued(1))
-    except (ValueError, TypeError, OverflowError) as error:
+            to_come = times.continued(1)
+            to_come.spelled()
+            to_come.for_pandas()
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
         return f"times: times that go on, such as dates with the frequency D: {error}", said
     return None
 
