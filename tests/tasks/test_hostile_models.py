@@ -126,7 +126,7 @@ def test_dates_that_cannot_go_on(quick_run: QuickRun, monkeypatch: pytest.Monkey
     (series,) = settings["signature"]["series"]
     series["recent times"] = [f"20{year:02}-01-01" for year in range(len(series["recent"]))]
     for frequency, refused in (("YS", False), (None, False), ("fortnightly", True), (3, True)):
-        settings["signature"]["times"]["frequency"] = frequency
+        settings["signature"]["times"]["frequency"] = series["frequency"] = frequency
         keep(kept, monkeypatch, settings=settings)
         if refused:
             with pytest.raises(ModelFileError, match=r"expected: times(\.frequency: a text|: times that go on)"):

@@ -272,10 +272,7 @@ class Recipe(ABC):
         return data
 
     def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
-        """What in a model file's signature answers cannot depend on: what it should be, and what it is; usually None.
-
-        It may raise GatewrightError for names in `sizes` that make no sense.
-        """
+        """What in a model file's signature answers cannot depend on: what it should be, and what it is; usually None."""
         del sizes
         return misfit_of(Signature, signature)
 

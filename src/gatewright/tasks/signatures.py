@@ -163,6 +163,7 @@ RecentSeries = TypedDict(
         "scaling": PlainScaling,
         "recent": list[list[Finite]],  # (steps, variables)
         "recent times": list[str] | list[float] | None,
+        "frequency": NotRequired[str | None],
         "recent offsets": NotRequired[list[int] | None],  # seconds before UTC
         "recent known": list[list[Finite]] | None,  # (steps and some of the horizon, known)
     },
