@@ -272,7 +272,7 @@ class Recipe(ABC):
         return data
 
     def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
-        """What in a model file's signature answers cannot depend on: what it should be, and what it is; usually None."""
+        """The entry of a model file's signature that cannot be read: what it should be, and what it is."""
         del sizes
         return misfit_of(Signature, signature)
 
