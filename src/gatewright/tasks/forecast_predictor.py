@@ -118,7 +118,7 @@ class ForecastPredictor(Predictor):
         """
         horizon = horizon or self.recipe.horizon
         if source is None:
-            return [self._recent(one, horizon) for one in self.model.signature["series"]]
+            return [self.recent(one, horizon) for one in self.model.signature["series"]]
         read = load_series(source, named_columns(self.recipe, self.model.signature))
         _, known, scalings = kept_of(self.model, read)
         if not self._any_scale:
@@ -156,7 +156,8 @@ class ForecastPredictor(Predictor):
                 shell="give data without it, with --data" if name else None,
             )
 
-    def _recent(self, one: Mapping[str, Any], horizon: int) -> Window:
+    def recent(self, one: Mapping[str, Any], horizon: int) -> Window:
+        """The last steps of one series of the training data, as the model's signature holds it."""
         self._check_length(one["id"], len(one["recent"]))
         known = known_from(self.model.signature)
         beside = np.zeros((self.recipe.history + self.recipe.horizon, 0))
@@ -303,7 +304,7 @@ def first_steps(model: "Model") -> dict[str, str]:
         horizon = min(horizon, len(first["recent known"] or ()) - predictor.recipe.history)
     if horizon < 1:
         return {}  # what comes depends on what nobody has told
-    window = predictor._recent(first, horizon)
+    window = predictor.recent(first, horizon)
     ends = predictor.forecasts([window])[0]
     last = f" after {window.times.spelled()[-1]}" if window.times is not None else " after the end"
     of = f" of {window.id}" if window.id else ""

@@ -169,7 +169,7 @@ def regular_dates(
     shift = np.timedelta64(int(days.removesuffix("D") or 0), "D")
     until = None if end is None else pd.Timestamp(end - shift)
     dates = pd.date_range(pd.Timestamp(start - shift), until, periods=steps, freq=alias)
-    return dates.to_numpy().astype("datetime64[us]") + shift
+    return (dates + shift).to_numpy().astype("datetime64[us]")
 
 
 def same_distance(first: float, second: float) -> bool:
