@@ -5,6 +5,7 @@ The arrays may be NumPy's or torch's.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from gatewright.axes import bind
@@ -67,3 +68,40 @@ def unpacked(layout: Layout, arrays: Iterable[Any], trace: Trace, sizes: Mapping
 
 def _declared(packed: Packed, trace: Trace) -> Var:
     return next(param for param in trace.params if param.name == packed.slots[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Two packed arrays, by their numbers in the layout, that share parameters: torch's b_ih and b_hh.
+
+    `names` are these parameters, each the sum of both its parts; `rows` are where they lie in both arrays.
+    """
+
+    first: int
+    second: int
+    names: tuple[str, ...]
+    rows: tuple[slice, ...]
+    whole: bool  # both arrays hold these alone
+
+
+def overlaps(layout: Layout, trace: Trace, sizes: Mapping[str, int]) -> tuple[Overlap, ...]:
+    """All pairs of packed arrays that share parameters."""
+    pairs = combinations(range(len(layout)), 2)
+    return tuple(overlap for pair in pairs if (overlap := _overlap(layout, *pair, trace, sizes)))
+
+
+def _overlap(layout: Layout, first: int, second: int, trace: Trace, sizes: Mapping[str, int]) -> Overlap | None:
+    slots = list(enumerate(zip(layout[first].slots, layout[second].slots, strict=False)))
+    shared = [slot for slot, (a, b) in slots if a == b]
+    if not shared:
+        return None
+    height = packed_shape(layout[first], trace, sizes)[0] // len(layout[first].slots)
+    starts = [slot for slot in shared if slot - 1 not in shared]
+    ends = [slot + 1 for slot in shared if slot + 1 not in shared]
+    return Overlap(
+        first,
+        second,
+        names=tuple(layout[first].slots[slot] for slot in shared),
+        rows=tuple(slice(a * height, b * height) for a, b in zip(starts, ends, strict=True)),
+        whole=len(shared) == len(layout[first].slots) == len(layout[second].slots),
+    )

@@ -13,8 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import gatewright as gw
 from gatewright.backends.llvm import runner
 from gatewright.backends.llvm.active import ActiveLines
-from gatewright.backends.llvm.engine import Engine
-from gatewright.nn import Recurrent
+from gatewright.nn import Recurrent, sequence_function
 from gatewright.trace import trace_cell
 from tests.backends.llvm.dividing import Divide, by_rows, by_units
 from tests.parity.assertions import assert_parity
@@ -234,7 +233,7 @@ def test_cells_that_compute_something_of_their_parameters(
     name: str, kind: str, runs: list[ActiveLines | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the kernels, or of the sums that gradients are made of: that is done on packed parameters too."""
-    monkeypatch.delattr(Engine, "run")  # which is how tensors by name are served
+    monkeypatch.delattr(sequence_function, "run_named")  # which is how tensors by name are served
     check(*pair(name, 5, num_layers=2), 4, 3, kind)
     assert runs
 

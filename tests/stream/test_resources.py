@@ -57,7 +57,7 @@ def test_a_step_allocates_no_memory_for_numbers() -> None:
 
 def test_a_stream_that_nobody_needs_is_gone() -> None:
     stream = stream_of()
-    watched = weakref.ref(stream._script), weakref.ref(stream._sessions[0])
+    watched = weakref.ref(stream._script), weakref.ref(stream._layers[0])
     y = stream.step(np.ones(8))
     del stream
     gc.collect()
@@ -66,9 +66,9 @@ def test_a_stream_that_nobody_needs_is_gone() -> None:
 
 
 def test_streams_of_one_model_share_its_code() -> None:
-    first, second = stream_of()._sessions[0], stream_of()._sessions[0]
-    assert first._library is second._library
-    assert first._table is not second._table
+    first, second = stream_of()._layers[0], stream_of()._layers[0]
+    assert first.engine is second.engine
+    assert first._memory[0] is not second._memory[0]
 
 
 def test_streams_of_several_threads_are_independent() -> None:

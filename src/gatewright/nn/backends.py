@@ -17,10 +17,9 @@ from gatewright.axes import bind
 from gatewright.backends import torch_eager
 from gatewright.backends.torch_eager import Sequences
 from gatewright.errors import OptionError, TraceError
-from gatewright.nn import autograd, custom_ops, direct_autograd, onnx_operators, transforms
+from gatewright.nn import custom_ops, onnx_operators, sequence_function
 from gatewright.nn.calls import Call
 from gatewright.nn.differentiable import DTYPES, planned
-from gatewright.nn.direct import direct_of
 from gatewright.nn.dispatch import is_watched
 from gatewright.nn.looped import loop_of, run_looped, scanned, scripted
 from gatewright.nn.packed_cell import Asked, PackedCell, gate_name
@@ -128,10 +127,12 @@ def _plan_problem(trace: Trace) -> str | None:
 
 def run(chosen: Plan, call: Call) -> Sequences:
     """Run a cell over a sequence by the chosen backend."""
-    if chosen.backend != "torch" and call.active is None and not call.gates:
-        found = onnx_operators.run(call) if chosen.backend == "onnx" else _run_direct(call)
+    if chosen.backend == "onnx" and call.active is None and not call.gates:
+        found = onnx_operators.run(call)
         if found is not None:
             return found
+    if chosen.backend == "llvm" and call.active is None and _is_eager():
+        return _run_packed(call)
     ragged = call.ragged
     if ragged is None:
         return _run_padded(chosen, call)
@@ -141,19 +142,29 @@ def run(chosen: Plan, call: Call) -> Sequences:
     return Sequences(ragged.fill_padding(found.output), found.finals, found_gates)
 
 
-def _run_direct(call: Call) -> Sequences | None:
-    """By the engine, on the very tensors that there are; None where that cannot be."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or maybe_current_level() is not None or is_watched():
-        return None
-    direct = direct_of(call.cell, call.asked, call.like.dtype)
-    if direct is None:
-        return None
-    sequences, ragged = call.sequences, call.ragged
-    given = (*(sequences[name] for name in direct.inputs), *call.packed, *call.states.values())
-    if not direct.fits(given):
-        return None
-    output, *finals = direct_autograd.run(direct, given, None if ragged is None or ragged.is_whole else ragged)
-    return Sequences(output, {name: one[0] for name, one in zip(call.states, finals, strict=True)}, {})
+def _is_eager() -> bool:
+    """Whether operations run as they are called: nobody compiles, records, transforms or watches them."""
+    return not (
+        torch.compiler.is_compiling() or torch.jit.is_tracing() or maybe_current_level() is not None or is_watched()
+    )
+
+
+def _run_packed(call: Call) -> Sequences:
+    """By the engine, on the tensors that the layer holds."""
+    cell, sequences, ragged = call.cell, call.sequences, call.ragged
+    operation = cell.operation(call.asked, call.like.dtype)
+    if not operation.takes(call.packed):  # of another dtype or shape: converted, or refused, by name
+        return _run_named(call)
+    given = (*(sequences[name] for name in operation.inputs), *call.packed, *call.states.values())
+    results = sequence_function.run(operation, given, None if ragged is None or ragged.is_whole else ragged)
+    output, finals, emits = results[0], results[1 : 1 + len(call.states)], results[1 + len(call.states) :]
+    shapes = {name: (*call.like.shape[:2], *bind(gate.shape, cell.sizes)) for name, gate in cell.trace.gates}
+    gates = zip(shapes, emits, strict=True) if call.gates else ()
+    return Sequences(
+        output,
+        {name: one[0] for name, one in zip(call.states, finals, strict=True)},
+        {name: gate.expand(shapes[name]) for name, gate in gates},
+    )
 
 
 def _run_padded(chosen: Plan, call: Call) -> Sequences:
@@ -162,10 +173,8 @@ def _run_padded(chosen: Plan, call: Call) -> Sequences:
         return _run_looped(call)
     if chosen.backend == "torch":
         return _run_eager(call)
-    if call.active is None:
-        return _run_named(call)
-    masked = _with_mask(call, call.active)
-    return (None if call.gates else _run_direct(masked)) or _run_named(masked)
+    masked = call if call.active is None else _with_mask(call, call.active)
+    return _run_packed(masked) if _is_eager() else _run_named(masked)
 
 
 def _with_mask(call: Call, active: Tensor) -> Call:
@@ -246,8 +255,7 @@ def _run_engine(call: Call, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         saves = differentiated and not torch.compiler.is_exporting() and not torch.jit.is_tracing()
         key, given, names = _graph_call(cell, asked, dtype, saves)
         return dict(zip(names, custom_ops.run_op(key, [values[name] for name in given]), strict=False))
-    spec = cell.spec(asked, dtype)
-    return transforms.run(spec, values) if maybe_current_level() is not None else autograd.run(spec, values)
+    return sequence_function.run_named(cell.spec(asked, dtype), values)
 
 
 @torch.compiler.assume_constant_result

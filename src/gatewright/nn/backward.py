@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gatewright.axes import bind
 from gatewright.derive import adjoint, seed
-from gatewright.nn.differentiable import Differentiable, run_engine, sum_shape
+from gatewright.nn.differentiable import Differentiable, sum_shape
 from gatewright.trace.ir import Trace
 
 Run = Callable[[Differentiable, Mapping[str, Tensor]], dict[str, Tensor]]
@@ -32,15 +32,6 @@ class Backward:
         self.grads = {name: grad for name, grad in zip(spec.results, grads, strict=True) if grad is not None}
         self.seen = frozenset(state.name for state in self.trace.states if state.name in self.grads)
         self.like = next(iter(states.values()))
-
-    def fast(self, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """By kernels that are given what the forward run saved: by name, the gradient by everything that went in."""
-        halves = self.spec.halves(self.seen)
-        if not set(halves.pair.saved) <= set(saved):  # the loss sees other states than was expected
-            saved = run_engine(halves.forward, self.values, self.spec.dtype).emits
-        gradient = halves.pair.backward
-        outcome = run_engine(halves.backward, {**self.given(gradient), **saved}, self.spec.dtype)
-        return self.gathered(gradient, {**outcome.states, **outcome.emits, **outcome.sums})
 
     def differentiable(self, run: Run) -> dict[str, Tensor]:
         """As an operation of its own, which autograd follows."""

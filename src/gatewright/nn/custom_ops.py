@@ -31,7 +31,7 @@ from gatewright.nn.backward import Backward
 from gatewright.nn.differentiable import DTYPES, Differentiable, emit_shape, sum_shape
 from gatewright.nn.looped import loop_of, run_looped, scanned
 from gatewright.nn.mapped import mapped
-from gatewright.nn.transforms import compute
+from gatewright.nn.operation import operation_of_trace
 from gatewright.trace.text import parse, to_text
 
 _FORMAT = 1
@@ -118,11 +118,12 @@ def _given_saved(spec: Differentiable, seen: frozenset[str]) -> Differentiable:
 @torch.library.custom_op("gatewright::run", mutates_args=(), device_types="cpu")
 def run_op(key: str, values: list[Tensor]) -> list[Tensor]:
     """Run the kernels of a key on values; see the module."""
-    return compute(operation(key).ran, values)
+    ran = operation_of_trace(operation(key).ran)
+    return list(ran.results(ran.forward(values, saves=False)))
 
 
 def run(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """As gatewright.nn.autograd.run, in a graph."""
+    """As gatewright.nn.sequence_function.run_named, in a graph."""
     results = run_op(key_of(spec), [values[name] for name in spec.given])
     return dict(zip(spec.results, results, strict=True))
 

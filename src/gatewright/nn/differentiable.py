@@ -1,58 +1,25 @@
 """A Trace with sizes and a dtype, and all that is made from it once: its engines, and its gradient."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gatewright.axes import bind
-from gatewright.backends.base import execute, prepare
-from gatewright.backends.llvm.engine import Engine, Outcome
+from gatewright.backends.llvm.engine import Engine
 from gatewright.backends.llvm.vector_type import Dtype
-from gatewright.backends.torch_eager import rules
 from gatewright.derive import vjp
 from gatewright.schedule.outputs import output_shape
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Program
 from gatewright.schedule.residuals import Pair, save
-from gatewright.trace.ir import Equation, Trace
+from gatewright.trace.ir import Trace
+from gatewright.trace.mask import masked_trace
 from gatewright.trace.simplify import simplify
 
 DTYPES: Mapping[torch.dtype, Dtype] = {torch.float32: "float32", torch.float64: "float64"}
-
-
-class TorchArrays:
-    """The engine's memory, from torch."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        self._like = torch.empty((), dtype=dtype)
-
-    def empty(self, shape: tuple[int, ...]) -> Tensor:
-        """A tensor with anything in it."""
-        return self._like.new_empty(shape)
-
-    def zeros(self, shape: tuple[int, ...]) -> Tensor:
-        """A tensor of zeros."""
-        return self._like.new_zeros(shape)
-
-    def contiguous(self, array: Tensor) -> Tensor:
-        """The same numbers, one row after the other."""
-        if array.requires_grad:
-            array = array.detach()
-        same = array.dtype == self._like.dtype and array.is_contiguous()
-        return array if same else array.to(self._like.dtype).contiguous()
-
-    def address(self, array: Tensor) -> int:
-        """Where a tensor begins."""
-        return array.data_ptr()
-
-    def compute(self, equations: Sequence[Equation], values: dict[str, Any], sizes: Mapping[str, int]) -> None:
-        """Compute equations on parameters."""
-        if equations:
-            execute(prepare(equations, rules(self._like), sizes), values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +77,11 @@ class Differentiable:
         return self._derived[seen]
 
     @cached_property
+    def masked(self) -> "Differentiable":
+        """The same with a mask as an input: a row keeps its states where that is 0."""
+        return differentiable(masked_trace(self.trace), self.sizes, self.dtype, backwards=self.backwards)
+
+    @cached_property
     def given(self) -> tuple[str, ...]:
         """The names of all tensors that go in, in order: inputs with random values, parameters, states."""
         trace = self.trace
@@ -161,26 +133,6 @@ def differentiable(
     return _differentiable(trace, tuple(sorted(sizes.items())), dtype, backwards)
 
 
-def run_engine(engine: Engine, values: Mapping[str, Tensor], dtype: torch.dtype) -> Outcome:
-    """Run kernels on tensors by name."""
-    trace = engine.program.trace
-    inputs = {name: values[name] for name in (*(v.name for v in trace.inputs), *(n.var.name for n in trace.noises))}
-    params = {param.name: values[param.name] for param in trace.params}
-    states = {state.name: values[state.name].detach() for state in trace.states}
-    return engine.run(inputs, params, states, TorchArrays(dtype))
-
-
-def tensors_of(spec: Differentiable, outcome: Outcome) -> dict[str, Tensor]:
-    """What the engine gave, as tensors in their full shapes, by the names in `spec.results`."""
-    found: dict[str, Tensor] = dict(outcome.states)
-    like = next(iter(found.values()))
-    for name, _ in spec.trace.emits:
-        found[name] = _as_tensor(outcome.emits[name], like, emit_shape(spec, name, like))
-    for name, _ in spec.trace.sums:
-        found[name] = _as_tensor(outcome.sums[name], like, sum_shape(spec, name))
-    return found
-
-
 def emit_shape(spec: Differentiable, name: str, like: Tensor) -> tuple[int, ...]:
     """The shape of an emitted sequence; `like` is a state at every time."""
     shape = output_shape(spec.trace, name, dict(spec.trace.emits)[name])
@@ -190,7 +142,3 @@ def emit_shape(spec: Differentiable, name: str, like: Tensor) -> tuple[int, ...]
 def sum_shape(spec: Differentiable, name: str) -> tuple[int, ...]:
     """The shape of a sum."""
     return bind(output_shape(spec.trace, name, dict(spec.trace.sums)[name]), spec.sizes)
-
-
-def _as_tensor(value: Any, like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return value if isinstance(value, Tensor) else like.new_full(shape, value)

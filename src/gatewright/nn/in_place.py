@@ -17,18 +17,18 @@ class ChangeMarks:
     __slots__ = ("_counters", "_versions")
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
-        self._counters = [tensor.detach() for tensor in tensors]
-        for counter in self._counters:
+        self._counters: list[Tensor] = []
+        self._versions: list[int] = []
+        for tensor in tensors:
+            counter = tensor.detach()
             counter.data = _no_data(counter.device)
-        self._versions = self._now()
+            self._counters.append(counter)
+            self._versions.append(counter._version)  # pyright: ignore[reportPrivateUsage]
 
     @property
     def changed(self) -> bool:
         """Whether one was changed."""
-        return self._now() != self._versions
-
-    def _now(self) -> list[int]:
-        return [counter._version for counter in self._counters]  # pyright: ignore[reportPrivateUsage]
+        return [counter._version for counter in self._counters] != self._versions  # pyright: ignore[reportPrivateUsage]
 
 
 @cache

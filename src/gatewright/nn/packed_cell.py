@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from gatewright.nn.differentiable import Differentiable, differentiable
-from gatewright.packing import Layout, packed_shape, unpacked
+from gatewright.nn.operation import SequenceOperation
+from gatewright.packing import Layout, unpacked
 from gatewright.trace import Trace
 from gatewright.trace.mask import masked_trace
 from gatewright.trace.simplify import without_chance
@@ -17,16 +18,6 @@ from gatewright.trace.simplify import without_chance
 Asked = tuple[bool, bool, bool]
 """In which way a cell is run: random values as their means, rows may keep their states, gates are given out. (It is a
 plain tuple, which torch.compile takes for a constant.)"""
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two packed arrays that share parameters, which are the sums of their parts: torch's b_ih and b_hh."""
-
-    one: int
-    other: int
-    names: tuple[str, ...]
-    rows: tuple[slice, ...]  # where these lie in both
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,29 +41,6 @@ class PackedCell:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
-    @cached_property
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The shape of each packed array."""
-        return tuple(packed_shape(packed, self.trace, self.sizes) for packed in self.layout)
-
-    @cached_property
-    def pairs(self) -> tuple[Pair, ...]:
-        """All packed arrays that share parameters."""
-        numbered = list(enumerate(self.layout))
-        found = (self._pair(one, other) for one, _ in numbered for other, _ in numbered[one + 1 :])
-        return tuple(pair for pair in found if pair)
-
-    def _pair(self, one: int, other: int) -> Pair | None:
-        slots = list(enumerate(zip(self.layout[one].slots, self.layout[other].slots, strict=False)))
-        shared = [slot for slot, (a, b) in slots if a == b]
-        if not shared:
-            return None
-        height = self.shapes[one][0] // len(self.layout[one].slots)
-        starts = [slot for slot in shared if slot - 1 not in shared]
-        ends = [slot + 1 for slot in shared if slot + 1 not in shared]
-        rows = (slice(a * height, b * height) for a, b in zip(starts, ends, strict=True))
-        return Pair(one, other, tuple(self.layout[one].slots[slot] for slot in shared), tuple(rows))
-
     def unpack(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
         """Every parameter of the equations by name; autograd follows."""
         return unpacked(self.layout, tensors, self.trace, self.sizes)
@@ -83,6 +51,16 @@ class PackedCell:
         if key not in self.made:
             trace = _prepared(self.trace, asked)
             self.made[key] = differentiable(trace, self.sizes, dtype, backwards=self.backwards)
+        return self.made[key]
+
+    def operation(self, asked: Asked, dtype: torch.dtype) -> SequenceOperation:
+        """The operation that the engine runs on packed parameters.
+
+        Raises TraceError where the cell or its gradient has no schedule.
+        """
+        key = ("operation", asked, dtype)
+        if key not in self.made:
+            self.made[key] = SequenceOperation(self.spec(asked, dtype), self.layout)
         return self.made[key]
 
 

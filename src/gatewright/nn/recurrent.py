@@ -15,12 +15,12 @@ from gatewright.lang.cell import BIAS_SPACE
 from gatewright.nn import backends
 from gatewright.nn import init as initialisers
 from gatewright.nn.arguments import Given, no_tensor, read_arguments
+from gatewright.nn.compiled_call import compiled_call
 from gatewright.nn.dropout import check_per
 from gatewright.nn.fused_call import fused_or_reason, run_whole
 from gatewright.nn.levels import run_levels
 from gatewright.nn.options import as_cell, check_axes, check_options, check_stacked, constants_of, trace_of
 from gatewright.nn.packed_cell import PackedCell
-from gatewright.nn.plain_call import plain_call
 from gatewright.nn.plans import LayerPlan
 from gatewright.nn.recorded import no_packed_export, no_script, record_call
 from gatewright.nn.sequence import repack
@@ -157,9 +157,12 @@ class Recurrent(nn.Module):
 
     def packed_parameters(self, index: int) -> list[Tensor]:
         """The parameters of one direction of one layer, as they are now: some may be computed from others."""
-        held = self._parameters  # half the time of an attribute
-        found = [(name, held.get(name)) for name in self.packed_names[index]]
-        return [getattr(self, name) if one is None else one for name, one in found]
+        held, names = self._parameters, self.packed_names[index]  # half the time of an attribute
+        packed: list[Any] = []
+        for name in names:
+            tensor = held.get(name)
+            packed.append(getattr(self, name) if tensor is None else tensor)
+        return packed
 
     def _tensors(self, names: Sequence[str]) -> list[Tensor]:
         return [getattr(self, name) for name in names]
@@ -209,11 +212,12 @@ class Recurrent(nn.Module):
         torch.onnx.export by TorchScript passes every default by position, and a False as a tensor: so `return_gates`
         is None by default, and no argument is by keyword only.
         """
-        if lengths is None and mask is None and not return_gates:
-            plain = plain_call(self, input, hx) if isinstance(input, Tensor) else None
-            if plain is not None:
-                output, states = plain
-                return output, states[0] if len(states) == 1 else states
+        if mask is None and isinstance(input, Tensor):
+            results = compiled_call(self, input, hx, lengths, bool(return_gates))
+            if results is not None:
+                output, states, gates = results
+                h_n = states[0] if len(states) == 1 else states
+                return (output, h_n, gates) if return_gates else (output, h_n)
         if not torch.compiler.is_compiling():
             recorded = record_call(self, input, hx, {"lengths": lengths, "mask": mask, "return_gates": return_gates})
             if recorded is not None:

@@ -11,15 +11,13 @@ from numpy import ndarray
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewright.axes import INPUT, bind
-from gatewright.backends.base import execute, prepare
 from gatewright.backends.llvm.engine import Engine
 from gatewright.backends.llvm.script import Script
-from gatewright.backends.llvm.session import Session
 from gatewright.errors import GatewrightError, OptionError, ShapeError
 from gatewright.schedule.plan import plan
 from gatewright.stream.arguments import as_numbers, check_batch, common_dtype, shape_error
+from gatewright.stream.prepared_layer import PreparedLayer
 from gatewright.trace import Literal, Trace, flops
-from gatewright.trace.ir import Equation
 from gatewright.trace.mask import MASK
 from gatewright.trace.simplify import substitute
 
@@ -54,10 +52,10 @@ class Stream:
         self._dtype = common_dtype([array for layer in layers for array in layer.params.values()], dtype)
         self.batch = batch
         self.input_size = layers[0].sizes[INPUT]
-        self._sessions: list[Session] = []
+        self._layers: list[PreparedLayer] = []
         try:
             for layer in layers:
-                self._sessions.append(self._session(layer, self._sessions[-1].output if self._sessions else None))
+                self._layers.append(self._prepared(layer, self._layers[-1].output if self._layers else None))
         except (MemoryError, ValueError, OverflowError) as error:
             if isinstance(error, GatewrightError) or batch < MANY:
                 raise
@@ -65,11 +63,11 @@ class Stream:
                 "a stream was given a batch that there is no memory for", got=f"{batch:,} rows", do="give fewer"
             ) from error
         operations = batch * sum(flops(layer.trace, layer.sizes) for layer in layers)
-        calls = [call for session in self._sessions for call in session.calls()]
-        self._script = Script(calls, keep_lock=operations < SHORT, keep=self._sessions)
+        calls = [call for layer in self._layers for call in layer.calls]
+        self._script = Script(calls, keep_lock=operations < SHORT, keep=self._layers)
         self._perform = self._script.perform
-        self._all_inputs = self._sessions[0].inputs[layers[0].trace.inputs[0].name][0]
-        self._all_outputs = self._sessions[-1].output[0]
+        self._all_inputs = self._layers[0].inputs[layers[0].trace.inputs[0].name][0]
+        self._all_outputs = self._layers[-1].output[0]
         self._all_outputs.flags.writeable = False
         rows = 0 if batch == 1 else slice(None)
         self._inputs, self._outputs = self._all_inputs[rows], self._all_outputs[rows]
@@ -178,14 +176,14 @@ class Stream:
 
     def _states(self) -> dict[str, Array]:
         """The memory of every state, from which the next step starts."""
-        stacked = len(self._sessions) > 1
+        stacked = len(self._layers) > 1
         return {
             f"l{level}.{name}" if stacked else name: whole[0]
-            for level, session in enumerate(self._sessions)
-            for name, whole in session.states.items()
+            for level, layer in enumerate(self._layers)
+            for name, whole in layer.states.items()
         }
 
-    def _session(self, layer: Layer, below: Array | None) -> Session:
+    def _prepared(self, layer: Layer, below: Array | None) -> PreparedLayer:
         engine = _engine(layer.trace, tuple(sorted(layer.sizes.items())), self._dtype)
         trace = engine.program.trace
         first, *further = trace.inputs
@@ -199,10 +197,10 @@ class Stream:
                 )
             inputs[MASK] = np.ones((1, self.batch), self._dtype)  # every step is taken
         params = {param.name: layer.params[param.name].astype(self._dtype) for param in trace.params}
-        return Session(engine, params, batch=self.batch, execute=_execute, inputs=inputs)
+        return PreparedLayer(engine, params, batch=self.batch, inputs=inputs)
 
     def __repr__(self) -> str:
-        names = ", ".join(session.engine.program.trace.name for session in self._sessions)
+        names = ", ".join(layer.engine.program.trace.name for layer in self._layers)
         return f"Stream({names}: {self.input_size} -> {self.output_size}, batch={self.batch}, {self._dtype})"
 
 
@@ -211,13 +209,6 @@ def _engine(trace: Trace, sizes: tuple[tuple[str, int], ...], dtype: np.dtype[An
     """The engine of a layer, its random values taken as their means. Streams of one model share its code."""
     means = {noise.var.name: Literal(noise.probability) for noise in trace.noises}
     return Engine(plan(substitute(trace, means)), dict(sizes), "float32" if dtype == np.float32 else "float64")
-
-
-def _execute(equations: Sequence[Equation], values: dict[str, Any], sizes: Mapping[str, int]) -> None:
-    if equations:  # few cells have any, and the reference loads NumPy's random numbers
-        from gatewright.backends.numpy_ref import RULES
-
-        execute(prepare(equations, RULES, sizes), values)
 
 
 def _check_fit(layers: Sequence[Layer]) -> None:

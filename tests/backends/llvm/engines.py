@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.engine import Engine, Outcome
+from gatewright.backends.llvm.engine import Engine
+from gatewright.backends.llvm.executor import Outcome, run_by_name
 from gatewright.backends.llvm.target import named
 from gatewright.backends.llvm.vector_type import Dtype
 from gatewright.lang.ops import Op
@@ -55,7 +56,7 @@ def engine(given: Given, on: On = HERE) -> Engine:
 def run(given: Given, on: On = HERE, memory: Guarded | None = None) -> Results:
     """What the engine gives; nothing was written out of bounds."""
     arrays = memory or Guarded(on.dtype)
-    outcome = engine(given, on).run(given.sequences, given.params, given.states, arrays)
+    outcome = run_by_name(engine(given, on), arrays, given.sequences, given.params, given.states)
     arrays.check()
     return results(given, outcome, on.dtype)
 

@@ -21,6 +21,7 @@ class Guarded:
 
     def __init__(self, dtype: str) -> None:
         self.dtype = np.dtype(dtype)
+        self.itemsize = self.dtype.itemsize
         self._zones: list[tuple[np.ndarray, np.ndarray]] = []
         self._given: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -43,10 +44,22 @@ class Guarded:
         self._given.append((copied, copied.copy()))
         return copied
 
-    def address(self, array: np.ndarray) -> int:
-        assert array.dtype == self.dtype
-        assert array.flags.c_contiguous
-        return array.ctypes.data
+    def addresses(self, arrays: Sequence[np.ndarray]) -> list[int]:
+        assert all(array.flags.c_contiguous for array in arrays)
+        return [array.ctypes.data for array in arrays]
+
+    def view(self, array: np.ndarray, offset: int, shape: tuple[int, ...]) -> np.ndarray:
+        start = offset // self.itemsize
+        return array.reshape(-1)[start : start + int(np.prod(shape))].reshape(shape)
+
+    def fill(self, target: np.ndarray, value: Any) -> None:
+        target[...] = value
+
+    def take_workspace(self, size: int) -> np.ndarray:
+        return self.empty((-(-size // self.itemsize),)).view(np.uint8)
+
+    def give_back(self, block: np.ndarray) -> None:
+        """Nothing."""
 
     def compute(self, equations: Sequence[Equation], values: dict[str, Any], sizes: Mapping[str, int]) -> None:
         compute(equations, values, sizes)

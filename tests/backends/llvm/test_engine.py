@@ -11,6 +11,7 @@ import pytest
 
 from gatewright import cells
 from gatewright.backends.llvm.engine import Engine
+from gatewright.backends.llvm.executor import run_by_name
 from gatewright.backends.llvm.kernels import Kernels
 from gatewright.backends.llvm.target import named, runnable
 from gatewright.derive import vjp
@@ -207,7 +208,7 @@ def test_arrays_that_do_not_fit_reach_no_kernel(name: str, spoil: Callable[[Give
     given = given_for(pair_of("zoneout(lstm)")[0], (5, 3, 5, 17))
     spoil(given)
     with pytest.raises(ShapeError) as caught:
-        engine(given).run(given.sequences, given.params, given.states, Guarded("float32"))
+        run_by_name(engine(given), Guarded("float32"), given.sequences, given.params, given.states)
     expected, got = shapes.split("|")
     assert str(caught.value) == (
         f"the kernels of 'zoneout(0.3)(lstm)' were given {name} in a shape that does not fit\n"
@@ -245,7 +246,9 @@ def test_code_from_the_cache_gives_the_same() -> None:
         given = given_for(trace, (5, 3, 5, 17))
         first = engine(given)
         again = Engine(first.program, first.sizes, first.dtype, first.backwards, first.target)
-        want, got = (one.run(given.sequences, given.params, given.states, Guarded("float32")) for one in (first, again))
+        want, got = (
+            run_by_name(one, Guarded("float32"), given.sequences, given.params, given.states) for one in (first, again)
+        )
         assert again.kernels(5, 3)[1].from_cache
         for kind in ("states", "emits", "sums"):
             for name, array in getattr(want, kind).items():

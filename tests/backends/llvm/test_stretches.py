@@ -9,7 +9,7 @@ import torch
 import gatewright as gw
 from gatewright.backends.llvm import division, runner, stretches
 from gatewright.backends.llvm.engine import Engine
-from gatewright.backends.llvm.stretches import Stretch, Stretches
+from gatewright.backends.llvm.stretches import Stretch
 from tests.backends.llvm.dividing import Divide, by_rows, by_units
 from tests.backends.llvm.engines import check, engine, leaves, run
 from tests.backends.llvm.test_engine import given_for, pair_of
@@ -33,11 +33,13 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Engine], None]]:
         one._runners.clear()
 
 
-def test_stretches_follow_one_another() -> None:
-    forwards, back = Stretches(7, 3, backwards=False), Stretches(7, 3, backwards=True)
-    assert list(forwards) == [Stretch(0, 2), Stretch(2, 2), Stretch(4, 3)]
-    assert list(back) == list(forwards)[::-1]
-    assert forwards.longest == back.longest == 3
+def test_stretches_follow_one_another(cut: Callable[[Engine], None]) -> None:
+    forwards, back = (engine(given_for(trace, (1, 1, 3, 4))) for trace in pair_of("gru"))
+    cut(forwards)
+    cut(back)
+    found = [stretches.stretches_of(one.design(7, 100), 7, 100) for one in (forwards, back)]
+    assert found[0] == (Stretch(0, 1), Stretch(1, 2), Stretch(3, 2), Stretch(5, 2))
+    assert found[1] == found[0][::-1]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 33, 64, 85, 86, 100, 128, 129, 200, 255, 256, 1000])
@@ -60,7 +62,7 @@ def test_every_stretch_goes_on_where_the_one_before_ended(
         given = given_for(trace, shape)
         cut(engine(given))
         check(given)
-        assert engine(given).runner(*shape[:2])._stretches.count == count
+        assert len(engine(given).runner(*shape[:2])._stretches) == count
 
 
 @pytest.mark.parametrize("way", [by_rows, by_units])

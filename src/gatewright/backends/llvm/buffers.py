@@ -23,7 +23,7 @@ def outside_keys(program: Program) -> list[Key]:
 
 
 def inside_keys(program: Program) -> list[Key]:
-    """The buffers that only kernels use, next in the table; behind them come panels, sums, and what is spread."""
+    """The buffers that only kernels use, next in the table; behind them come panels and sums."""
     emitted, own = set(_emitted(program)), (Place.SEQUENCE, Place.ROW)
     return [(place, name) for name, place in program.places.items() if place in own and name not in emitted]
 
@@ -36,18 +36,6 @@ def sum_key(one: RowSum) -> Key:
 def sum_keys(program: Program) -> list[Key]:
     """The buffers of all sums."""
     return [sum_key(one) for one in program.row_sums]
-
-
-def spread_key(name: str) -> Key:
-    """The buffer of what is the same for all rows, and yet summed over them: repeated for every line."""
-    return ("spread", name)
-
-
-def spread_keys(program: Program) -> list[Key]:
-    """All buffers of that kind."""
-    operands = (value for one in program.row_sums for value in (one.left, one.right) if value is not None)
-    names = (value.name for value in operands if program.places[value.name] is Place.SHARED)
-    return [spread_key(name) for name in dict.fromkeys(names)]
 
 
 LINES: Key = ("active", "lines")

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
 
 from gatewright.backends.base import check_relabels
-from gatewright.backends.llvm.allocation import Allocation, Arrays, Given, Shapes
 from gatewright.backends.llvm.compile import compile_module, is_kept
 from gatewright.backends.llvm.kernels import Kernels
 from gatewright.backends.llvm.library import Library
@@ -18,23 +16,12 @@ from gatewright.backends.llvm.vector_type import Dtype
 from gatewright.errors import OptionError
 from gatewright.schedule.program import Program
 from gatewright.schedule.text import to_text
-from gatewright.trace.ir import Literal
 
 _ROW_COUNTS = (64, 16, 8, 6, 5, 4, 3, 2, 1)
 """Kernels are made for these numbers of rows; the largest that is not more than what is at hand is used."""
 
 _RUNNERS = 64
 """How many extents are remembered: batches of text have all manner of lengths."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a Program gave. States are (time + 1, batch, ...), sequences (time, batch, ...); what is the same number
-    everywhere is that number."""
-
-    states: dict[str, Any]
-    emits: dict[str, Any]
-    sums: dict[str, Any]
 
 
 class Found(StrEnum):
@@ -79,10 +66,6 @@ class Engine:
         return {}
 
     @cached_property
-    def _shapes(self) -> Shapes:
-        return Shapes(self.program, self.sizes)
-
-    @cached_property
     def key(self) -> str:
         """What decides the kernels, but for the machine and the number of rows."""
         sizes = ",".join(f"{axis}={size}" for axis, size in sorted(self.sizes.items()))
@@ -112,24 +95,6 @@ class Engine:
         key = f"{self.key} {kernels.layout}"
         kept = is_kept(kernels.emit, kernels.functions, key=key, target=kernels.target)
         return Found.ON_DISK if kept else Found.NOWHERE
-
-    def run(self, inputs: Given, params: Given, states: Given, arrays: Arrays) -> Outcome:
-        """Run over inputs (time, batch, ...) from states (batch, ...), which for a gradient are those after the end.
-
-        Raises ShapeError where an array has a shape that does not fit.
-        """
-        extent = self._shapes.extent(inputs, params, states)
-        memory = Allocation(self.program, self.sizes, self._shapes, arrays, extent, backwards=self.backwards)
-        memory.fill(inputs, params, states)
-        if all(extent):
-            runner = self.runner(*extent)
-            runner.run(memory.addresses(runner))
-        trace = self.program.trace
-        return Outcome(
-            states={state.name: memory.state(state.name) for state in trace.states},
-            emits={n: v.value if isinstance(v, Literal) else memory.sequence(v) for n, v in trace.emits},
-            sums=memory.sums(),
-        )
 
     def runner(self, steps: int, batch: int, *, ragged: bool = False) -> Runner:
         """What runs the kernels over so many steps and rows, of which there is at least one."""

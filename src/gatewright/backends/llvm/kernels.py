@@ -19,8 +19,6 @@ from gatewright.backends.llvm.buffers import (
     Memory,
     inside_keys,
     outside_keys,
-    spread_key,
-    spread_keys,
     sum_key,
     sum_keys,
 )
@@ -37,7 +35,7 @@ from gatewright.backends.llvm.stage import Design, StageEmitter
 from gatewright.backends.llvm.target import Target
 from gatewright.backends.llvm.tiles import Tile, Work, bundle, choose
 from gatewright.backends.llvm.vector_type import Dtype, Value
-from gatewright.schedule.program import Place, Program, RowSum, Stage
+from gatewright.schedule.program import Program, RowSum, Stage
 from gatewright.trace.ir import Var
 
 PASS_ARGUMENTS = {
@@ -104,7 +102,7 @@ class Kernels:
         bound = Bound(self.program, self.sizes, self.backwards)
         keys = (*outside_keys(self.program), *inside_keys(self.program), *(panel.key for panel in self.panels))
         active = (LINES, STARTS) if self.ragged else ()
-        for key in (*keys, *sum_keys(self.program), *spread_keys(self.program), *active):
+        for key in (*keys, *sum_keys(self.program), *active):
             bound.slot(key)
         return bound
 
@@ -323,7 +321,5 @@ class _Writer:
 
     def _operand(self, e: Emitter, memory: Memory, value: Var, batch: Any) -> Any:
         """Where the first line of a value lies that is summed."""
-        if self.kernels.program.places[value.name] is Place.SHARED:
-            return memory.pointer(spread_key(value.name))
         shift = self.bound.shift(value) * self.bound.width(value)
         return e.address(memory.pointer(self.bound.key(value)), e.mul_index(batch, shift))

@@ -17,8 +17,6 @@ from gatewright.backends.llvm.buffers import (
     Key,
     inside_keys,
     outside_keys,
-    spread_key,
-    spread_keys,
     sum_key,
 )
 from gatewright.backends.llvm.crowd import Crowd
@@ -27,7 +25,7 @@ from gatewright.backends.llvm.kernels import LOOP, PACK, WHOLE, Kernels
 from gatewright.backends.llvm.library import Library
 from gatewright.backends.llvm.meeting import Meeting, Phase, Phases
 from gatewright.backends.llvm.meeting_code import Kind
-from gatewright.backends.llvm.script import address_of
+from gatewright.backends.llvm.script import Call, address_of
 from gatewright.backends.llvm.stretches import stretches_of, stride_of
 from gatewright.backends.llvm.tables import TableSeries
 from gatewright.schedule.program import Place, Program
@@ -48,8 +46,8 @@ class Runner:
 
     A call is given the addresses of all buffers, in this order: those in `outside`; those that only the kernels use
     (`inside` are their places in one block of `inside_bytes`); the packed matrices (`panels`, `panel_bytes`); memory
-    for every sum of the Program; and the parameters in `spread`, repeated for every line. A table of these is the first
-    of several, one for each stretch of time, for which there has to be room behind it.
+    for every sum of the Program. A table of these is the first of several, one for each stretch of time, for which
+    there has to be room behind it.
     """
 
     def __init__(self, program: Program, kernels: Kernels, library: Library, steps: int, batch: int) -> None:
@@ -57,7 +55,6 @@ class Runner:
         self._program, self._bound = program, kernels.bound
         self._steps, self._batch = steps, batch
         self.outside = outside_keys(program)
-        self.spread = [name for _, name in spread_keys(program)]
         self._stretches = stretches_of(kernels, steps, batch)
         slots = sorted(self._bound.slots, key=self._bound.slots.__getitem__)
         self._tables = TableSeries(
@@ -88,6 +85,19 @@ class Runner:
             for number, stretch in enumerate(self._stretches):
                 at, goes_on = first + number * self._tables.bytes_of_one, number > 0
                 self._whole(at, stretch.steps, self._batch, goes_on or not pack, goes_on, 0)
+
+    def pack(self, table: Any) -> None:
+        """Pack the matrices that a table names."""
+        kernels = self.kernels
+        if kernels.panels:
+            self.library[PACK](table, self._steps, self._batch, 0, kernels.groups, 0)
+
+    def call(self, table: Any) -> Call:
+        """What runs all kernels for a single step by one thread, with matrices that are packed; a Script calls it."""
+        assert self._steps == 1
+        is_packed, adds = 1, 0
+        address = ctypes.addressof(table)
+        return Call(address_of(self._whole), address, self._steps, self._batch, is_packed, adds)
 
     def _run_together(self, table: Any, pack: bool, active: ActiveLines | None) -> bool:
         """Run all kernels on several threads, if that is worth it and there are any to be had."""
@@ -153,8 +163,6 @@ class Runner:
 
     def _operand(self, value: Var) -> tuple[int, int]:
         """A place in the table, and how many bytes behind it the first step of a value lies."""
-        if self._program.places[value.name] is Place.SHARED:
-            return self._bound.slots[spread_key(value.name)], 0
         shift = self._bound.shift(value) * self._batch * self._bound.width(value)
         return self._bound.slots[self._bound.key(value)], shift * self._item
 
@@ -164,7 +172,7 @@ class Runner:
 
     def _elements(self, key: Key) -> int:
         place, name = key
-        rows = self._batch if place == Place.ROW else self._stretches.longest * self._batch
+        rows = self._batch if place == Place.ROW else max(stretch.steps for stretch in self._stretches) * self._batch
         return rows * prod(bind(self._program.shapes[name], self._bound.sizes))
 
     def _offsets(self, elements: Sequence[int]) -> tuple[list[int], int]:

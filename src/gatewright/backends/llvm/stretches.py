@@ -4,8 +4,8 @@ So what one pass leaves for another is still in a cache when it is read, however
 is needed for one stretch only. The stretches of a gradient follow one another from the end to the beginning.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 
 import numpy as np
@@ -31,35 +31,17 @@ class Stretch:
     steps: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stretches:
-    """All `steps` in so many stretches, of which none is longer than another by more than one step."""
-
-    steps: int
-    count: int
-    backwards: bool
-
-    def __iter__(self) -> Iterator[Stretch]:
-        """The stretches in the order in which they are run."""
-        numbers = range(self.count)
-        for number in reversed(numbers) if self.backwards else numbers:
-            start, end = (self.steps * edge // self.count for edge in (number, number + 1))
-            yield Stretch(start, end - start)
-
-    @property
-    def longest(self) -> int:
-        """The steps of the longest stretch."""
-        return ceil(self.steps / self.count)
-
-
-def stretches_of(kernels: Kernels, steps: int, batch: int) -> Stretches:
-    """How a run is cut; one of a ragged batch, whose lines are listed, is not."""
+def stretches_of(kernels: Kernels, steps: int, batch: int) -> tuple[Stretch, ...]:
+    """The stretches of a run in the order in which they are run; none is longer than another by more than one step. A
+    ragged batch, whose lines are listed, is not cut."""
     keys = [*outside_keys(kernels.program), *inside_keys(kernels.program)]
     line = sum(_bytes_of(kernels, key) for key in keys if key[0] in _EVERY_STEP)
     length = max(max(_FEWEST_LINES, _BYTES // max(line, 1)) // batch, 1)
-    found = Stretches(steps, 1 if kernels.ragged else min(ceil(steps / length), _MOST), kernels.backwards)
+    count = 1 if kernels.ragged else min(ceil(steps / length), _MOST)
+    edges = [steps * number // count for number in range(count + 1)]
+    found = tuple(Stretch(start, end - start) for start, end in pairwise(edges))
     assert kernels.ragged or min(stretch.steps for stretch in found) * batch >= kernels.lines
-    return found
+    return found[::-1] if kernels.backwards else found
 
 
 def stride_of(kernels: Kernels, key: Key, batch: int) -> int:

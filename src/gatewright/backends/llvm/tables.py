@@ -3,15 +3,20 @@
 import ctypes
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from gatewright.backends.llvm.compile import compile_module
 from gatewright.backends.llvm.library import Library
 from gatewright.backends.llvm.machine_code import Signature
 from gatewright.backends.llvm.target import named
 
-Spot = tuple[int, int]
-"""A place in memory: the number of a block, and the bytes before it."""
+
+class Location(NamedTuple):
+    """Where a buffer begins: the number of a block of memory, and how many bytes into it."""
+
+    block: int
+    offset: int = 0
+
 
 _FUNCTIONS: dict[str, Signature] = {
     "fill": (*[ctypes.c_void_p] * 3, ctypes.c_int64),
@@ -82,13 +87,13 @@ end:
 
 
 class TablePlan:
-    """Fills tables: entry n is the address of `spots[n]`, which lies in one of `blocks` blocks of memory."""
+    """Fills tables: entry n is the address of `locations[n]`, which lies in one of `blocks` blocks of memory."""
 
-    def __init__(self, spots: Sequence[Spot], blocks: int) -> None:
-        self._count = len(spots)
+    def __init__(self, locations: Sequence[Location], blocks: int) -> None:
+        self._count = len(locations)
         self._bases = ctypes.c_void_p * blocks
         self._table = ctypes.c_void_p * self._count
-        self._spots = (ctypes.c_int64 * (2 * self._count))(*(number for spot in spots for number in spot))
+        self._spots = (ctypes.c_int64 * (2 * self._count))(*(number for one in locations for number in one))
         self._fill = _code()["fill"]
 
     def at(self, address: int, bases: Sequence[int]) -> Any:

@@ -17,7 +17,7 @@ LEAST_BYTES = 512 * 1024
 _KEPT = 2  # of threads that call one layer at the same time
 
 
-class Panels:
+class PackedWeights:
     """Memory for packed matrices, and the digest of the parameters that it was packed from."""
 
     __slots__ = ("block", "digest")
@@ -32,20 +32,20 @@ class Panels:
         return known
 
 
-class KeptPanels:
+class PackedWeightCache:
     """Panels of one layout. Threads may share this: who takes panels is alone with them."""
 
     def __init__(self) -> None:
-        self._idle: list[Panels] = []
+        self._idle: list[PackedWeights] = []
 
-    def take(self, size: int) -> Panels:
+    def take(self, size: int) -> PackedWeights:
         """Panels that an earlier call has left, or new ones."""
         try:
             return self._idle.pop()
         except IndexError:
-            return Panels(size)
+            return PackedWeights(size)
 
-    def give_back(self, panels: Panels) -> None:
+    def give_back(self, panels: PackedWeights) -> None:
         """Leave panels, packed, for a later call."""
         if len(self._idle) < _KEPT:
             self._idle.append(panels)

@@ -27,10 +27,10 @@ class _Block(NamedTuple):
     idle: int  # how many hold on to its storage when nobody uses it
 
 
-class Recycler:
+class BlockPool:
     """Gives out blocks of memory, and gives those again that nobody holds any more.
 
-    A block is in use for as long as any tensor or array shares its memory. Threads may share a Recycler: one that looks
+    A block is in use for as long as any tensor or array shares its memory. Threads may share a pool: one that looks
     at a block has taken it out.
     """
 

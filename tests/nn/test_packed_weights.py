@@ -10,7 +10,7 @@ from torch import Tensor
 
 import gatewright as gw
 from gatewright.backends.llvm.digest import digest
-from gatewright.nn import kept_panels
+from gatewright.nn import packed_weights
 
 UNITS = 160  # 6 matrices of 100 KiB
 
@@ -77,13 +77,13 @@ def test_a_change_of_the_parameters_is_seen(change: Callable[[gw.nn.GRU], None])
 def packings(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Of each call whether its matrices were packed already."""
     seen: list[bool] = []
-    holds = kept_panels.Panels.holds
+    holds = packed_weights.PackedWeights.holds
 
-    def noted(self: kept_panels.Panels, parameters: list[Tensor]) -> bool:
+    def noted(self: packed_weights.PackedWeights, parameters: list[Tensor]) -> bool:
         seen.append(holds(self, parameters))
         return seen[-1]
 
-    monkeypatch.setattr(kept_panels.Panels, "holds", noted)
+    monkeypatch.setattr(packed_weights.PackedWeights, "holds", noted)
     return seen
 
 

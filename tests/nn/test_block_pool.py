@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 import gatewright as gw
-from gatewright.nn import scratch
-from gatewright.nn.recycling import Recycler
+from gatewright.nn import workspace
+from gatewright.nn.block_pool import BlockPool
 
 LARGE = 1 << 20
 
 
 def test_a_block_is_given_again_when_nobody_holds_it() -> None:
-    recycler = Recycler()
+    recycler = BlockPool()
     first = recycler.take(LARGE)
     place = first.data_ptr()
     second = recycler.take(LARGE)
@@ -27,7 +27,7 @@ def test_a_block_is_given_again_when_nobody_holds_it() -> None:
 
 @pytest.mark.parametrize("hold", [lambda one: one[5:], lambda one: one.detach(), lambda one: one.numpy()])
 def test_whoever_shares_the_memory_holds_it(hold: Callable[[Tensor], Any]) -> None:
-    recycler = Recycler()
+    recycler = BlockPool()
     block = recycler.take(LARGE)
     place, held = block.data_ptr(), hold(block)
     del block
@@ -36,7 +36,7 @@ def test_whoever_shares_the_memory_holds_it(hold: Callable[[Tensor], Any]) -> No
 
 
 def test_a_block_that_is_too_small_or_much_too_large_is_not_given() -> None:
-    recycler = Recycler()
+    recycler = BlockPool()
     kept = [recycler.take(4 * LARGE)]
     place = kept.pop().data_ptr()
     assert recycler.take(3 * LARGE).data_ptr() == place
@@ -46,13 +46,13 @@ def test_a_block_that_is_too_small_or_much_too_large_is_not_given() -> None:
 
 
 def test_small_blocks_are_not_kept() -> None:
-    recycler = Recycler()
+    recycler = BlockPool()
     recycler.take(LARGE - 1)
     assert recycler._blocks == []
 
 
 def test_threads_never_have_the_same_block() -> None:
-    recycler, wrong = Recycler(), list[int]()
+    recycler, wrong = BlockPool(), list[int]()
 
     def use(number: int) -> None:
         for _ in range(200):
@@ -79,10 +79,10 @@ def test_graphs_that_are_held_at_the_same_time_do_not_share_what_they_saved() ->
 
 
 def test_scratch_is_one_caller_s_at_a_time() -> None:
-    first, second = scratch.take(1000), scratch.take(1000)
+    first, second = workspace.take(1000), workspace.take(1000)
     assert first.data_ptr() != second.data_ptr()
     place = first.data_ptr()
-    scratch.give_back(first)
-    assert scratch.take(500).data_ptr() == place
-    scratch.give_back(second)
-    assert scratch.take(10**6).numel() >= 10**6
+    workspace.give_back(first)
+    assert workspace.take(500).data_ptr() == place
+    workspace.give_back(second)
+    assert workspace.take(10**6).numel() >= 10**6

@@ -1,6 +1,9 @@
 """Calls that ask nothing anew give what the first call gave, and notice whatever has changed since."""
 
+import os
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ from torch.nn.utils.parametrizations import weight_norm
 import gatewright as gw
 from gatewright.errors import ShapeError
 from gatewright.nn import recurrent as recurrent_module
-from gatewright.nn.plain_call import plain_call
+from gatewright.nn.compiled_call import compiled_call
 
 Layer = gw.nn.Recurrent
 MAKERS: dict[str, Callable[[], Layer]] = {
@@ -32,9 +35,9 @@ def layer(request: pytest.FixtureRequest) -> Layer:
 
 
 def general(layer: Layer, *given: Any) -> Any:
-    """What the long way gives."""
+    """What the general path gives."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recurrent_module, "plain_call", lambda *_: None)
+        patch.setattr(recurrent_module, "compiled_call", lambda *_: None)
         return layer(*given)
 
 
@@ -43,16 +46,16 @@ def states_of(layer: Layer, rows: int) -> tuple[Tensor, ...]:
 
 
 @pytest.mark.parametrize("with_states", [False, True])
-def test_it_is_what_the_long_way_gives(layer: Layer, with_states: bool) -> None:
+def test_it_is_what_the_general_path_gives(layer: Layer, with_states: bool) -> None:
     x = torch.randn(4, 3, 5)
     states = states_of(layer, 4 if layer.batch_first else 3)
     hx = (states[0] if len(states) == 1 else states) if with_states else None
-    assert plain_call(layer, x, hx) is not None
+    assert compiled_call(layer, x, hx, None, False) is not None
     with torch.no_grad():
         torch.testing.assert_close(layer(x, hx), general(layer, x, hx), rtol=0, atol=0)
 
 
-def test_gradients_are_what_the_long_way_gives(layer: Layer) -> None:
+def test_gradients_are_what_the_general_path_gives(layer: Layer) -> None:
     x = torch.randn(4, 3, 5, requires_grad=True)
     states = [state.requires_grad_() for state in states_of(layer, 4 if layer.batch_first else 3)]
     hx = states[0] if len(states) == 1 else tuple(states)
@@ -98,14 +101,14 @@ def test_another_dtype_or_backend_is_noticed() -> None:
     assert layer(x.double())[0].dtype == torch.float64
     layer.float()
     layer.backend = "torch"
-    assert plain_call(layer, x, None) is None
+    assert compiled_call(layer, x, None, None, False) is None
 
 
 def test_whoever_watches_operations_sees_them() -> None:
     layer, x = gw.nn.GRU(5, 6), torch.randn(4, 3, 5)
     layer(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert plain_call(layer, x, None) is None
+        assert compiled_call(layer, x, None, None, False) is None
     mapped = torch.func.vmap(lambda one: layer(one)[0])(torch.stack([x, x]))
     torch.testing.assert_close(mapped[0], layer(x)[0])
     derived = torch.func.grad(lambda one: layer(one)[0].sum())(x)
@@ -139,14 +142,82 @@ def test_random_values_of_training_are_drawn_each_time() -> None:
     expected = layer(x)[0]
     torch.testing.assert_close(layer(x)[0], expected, rtol=0, atol=0)
     layer.train()
-    assert plain_call(layer, x, None) is None
+    assert compiled_call(layer, x, None, None, False) is None
     assert not torch.equal(layer(x)[0], layer(x)[0])
 
 
-def test_dropout_between_layers_is_drawn_as_on_the_long_way() -> None:
+def test_dropout_between_layers_is_drawn_as_on_the_general_path() -> None:
     layer, x = gw.nn.GRU(5, 6, num_layers=2, dropout=0.5), torch.randn(4, 3, 5)
     layer(x)
     torch.manual_seed(1)
     quick = layer(x)[0]
     torch.manual_seed(1)
     torch.testing.assert_close(quick, general(layer, x)[0], rtol=0, atol=0)
+
+
+def python_calls(call: Callable[[], Any]) -> int:
+    """How many functions of the package a call enters."""
+    entered: list[str] = []
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and f"{os.sep}gatewright{os.sep}" in frame.f_code.co_filename:
+            entered.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return sum(name != "python_calls" for name in entered)
+
+
+@pytest.mark.parametrize(("gates", "most"), [(False, 46), (True, 54)])
+def test_a_call_that_is_known_enters_few_functions(gates: bool, most: int) -> None:
+    layer, x = gw.nn.GRU(28, 64), torch.randn(35, 8, 28)
+    for _ in range(2):
+        layer(x, return_gates=gates)
+    assert 10 < python_calls(lambda: layer(x, return_gates=gates)) <= most
+
+
+@pytest.mark.parametrize("lengths", [None, [4, 2, 3]])
+def test_gates_are_those_of_the_general_path(layer: Layer, lengths: list[int] | None) -> None:
+    x = torch.randn(3, 4, 5) if layer.batch_first else torch.randn(4, 3, 5)
+    layer(x, lengths=lengths, return_gates=True)
+    got = layer(x, lengths=lengths, return_gates=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recurrent_module, "compiled_call", lambda *_: None)
+        want = layer(x, lengths=lengths, return_gates=True)
+    torch.testing.assert_close(got[0], want[0], rtol=0, atol=0)
+    assert got[2].keys() == want[2].keys()
+    for name, gate in got[2].items():
+        torch.testing.assert_close(gate, want[2][name], rtol=0, atol=0)
+
+
+def test_gates_have_gradients() -> None:
+    layer, x = gw.nn.GRU(3, 4).double(), torch.randn(4, 2, 3, dtype=torch.float64)
+    layer(x, return_gates=True)
+
+    def loss(backend: str) -> tuple[Tensor, ...]:
+        layer.backend = backend
+        output, last, gates = layer(x, lengths=[4, 3], return_gates=True)
+        value = (
+            output.sum()
+            + last.square().sum()
+            + sum((n + 1) * gate.sin().sum() for n, gate in enumerate(gates.values()))
+        )
+        return torch.autograd.grad(value, list(layer.parameters()))
+
+    for got, want in zip(loss("auto"), loss("torch"), strict=True):
+        torch.testing.assert_close(got, want)
+
+
+def test_a_gate_may_be_changed_in_place() -> None:
+    layer, x = gw.nn.GRU(3, 4), torch.randn(4, 2, 3)
+    grads: list[tuple[Tensor, ...]] = []
+    for changes in (False, True, True):
+        output, _, gates = layer(x, return_gates=True)
+        if changes:
+            gates["z"].zero_()
+        grads.append(torch.autograd.grad(output.sum(), list(layer.parameters())))
+    for got, want in zip(grads[2], grads[0], strict=True):
+        torch.testing.assert_close(got, want)

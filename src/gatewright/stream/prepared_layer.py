@@ -1,0 +1,56 @@
+"""One layer of a stream, made ready to take step after step: memory, packed parameters and addresses are found once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.axes import bind
+from gatewright.backends.llvm.engine import Engine
+from gatewright.backends.llvm.executor import Executor, bind_by_name
+from gatewright.backends.llvm.script import Call, Copy
+from gatewright.stream.numpy_arrays import NumpyArrays
+
+Array = NDArray[Any]
+
+
+class PreparedLayer:
+    """A Program with its parameters, for one step of `batch` rows.
+
+    `inputs` are arrays (1, batch, features): those that are given are read where they lie, such as the `output` of a
+    layer below. `states` are arrays (2, batch, features), before and after the step. Write to `inputs` and to slot 0 of
+    `states`, run the `calls` in a Script, and read slot 1. Parameters were copied.
+
+    A layer belongs to one thread at a time.
+    """
+
+    def __init__(
+        self, engine: Engine, params: Mapping[str, Array], *, batch: int, inputs: Mapping[str, Array] | None = None
+    ) -> None:
+        assert not engine.backwards
+        self.engine, self.batch = engine, batch
+        trace, arrays = engine.program.trace, NumpyArrays(np.dtype(engine.dtype))
+        self.inputs: dict[str, Array] = dict(inputs or {})
+        for leaf in trace.inputs:
+            shape = (1, batch, *bind(leaf.shape, engine.sizes))
+            given = self.inputs.setdefault(leaf.name, arrays.empty(shape))
+            assert given.shape == shape
+            assert given.dtype == engine.dtype
+            assert given.flags.c_contiguous
+        self.states = {state.name: arrays.zeros((2, batch, *bind(state.shape, engine.sizes))) for state in trace.states}
+        copied = [arrays.contiguous(params[param.name]) for param in trace.params]
+        executor = Executor(bind_by_name(engine), arrays, 1, batch)
+        read = [self.inputs[leaf.name] for leaf in trace.inputs]
+        self._call, self._memory = executor.prepare([*read, *copied, *self.states.values()])
+
+    @property
+    def calls(self) -> list[Call | Copy]:
+        """What takes a step, and then makes the new states those that the next step starts from."""
+        carried = (Copy(whole.ctypes.data, whole[1].ctypes.data, whole[0].nbytes) for whole in self.states.values())
+        return [self._call, *carried]
+
+    @property
+    def output(self) -> Array:
+        """What the layer emits, (1, batch, features): the first state."""
+        return self.states[self.engine.program.trace.states[0].name][1:]
