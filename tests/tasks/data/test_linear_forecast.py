@@ -37,7 +37,8 @@ def test_a_season_that_repeats_is_forecast_as_it_is() -> None:
     values = np.tile(season, 20)
     linear, cuts = fitted(values)
     held, wanted = windows_of(values, cuts.validation, cuts.test)
-    np.testing.assert_allclose(linear(held[..., np.newaxis], 0.05)[..., 0], wanted, atol=0.02)
+    error = np.abs(linear(held[..., np.newaxis], 0.05)[..., 0] - wanted).max()
+    assert error < 0.02 * season.std()
 
 
 def test_a_season_that_grows_is_forecast_with_its_growth() -> None:
@@ -63,8 +64,8 @@ def test_ends_hold_their_share_of_lopsided_errors() -> None:
     spread = np.maximum(held.std(1, keepdims=True), 0.05)
     away = (wanted - linear(held[..., np.newaxis], 0.05)[..., 0]) / spread / linear.residual[0]
     below, above = linear.ends[0]
-    assert (-away <= below).mean() == pytest.approx(0.9, abs=0.03)
-    assert (away <= above).mean() == pytest.approx(0.9, abs=0.03)
+    assert 0.87 < (-away <= below).mean() < 0.93
+    assert 0.87 < (away <= above).mean() < 0.93
     assert above > 1.5 * below
 
 
