@@ -23,7 +23,7 @@ from gatewright.tasks.forecast_signature import (
     times_from,
 )
 from gatewright.tasks.numbers import counted
-from gatewright.tasks.predict import Predictor
+from gatewright.tasks.predict import ANY_SCALE, Predictor
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -68,7 +68,7 @@ class ForecastPredictor(Predictor):
     options: ClassVar[Mapping[str, str]] = {
         "rolling": "the forecasts from each step of the test part, beside what came",
         "horizon": "how many steps to forecast, no more than were trained",
-        "any_scale": "accept numbers of another scale than those that the model was trained on",
+        **ANY_SCALE,
     }
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".svg")
 

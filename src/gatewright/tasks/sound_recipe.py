@@ -88,12 +88,9 @@ class SoundRecipe(SoundColumns, BidirectionalRecipe, Classifier):
                 do="give your sounds as data",
                 shell="give your sounds with --data",
             )
-        found = sound_source(source, self)
-        divided = sounds_in_parts(found, validation=self.held_out, test=self.held_out, seed=self.seed)
-        made = (
-            self if self.sample_rate else self.restored({**self.settings(), "sample_rate": usual_rate(divided.train)})
-        )
-        log_mel, classes = made.log_mel(), class_names(found)
+        sounds = sound_source(source, self)
+        divided = sounds_in_parts(sounds, validation=self.held_out, test=self.held_out, seed=self.seed)
+        log_mel, classes = self._log_mel_for(divided.train), class_names(sounds)
         train, seconds, cut = labelled(divided.train, log_mel, classes, longest=self.longest)
         scaling = Scaling.of(train.sequences.compact().values)
         measured = {
@@ -103,13 +100,11 @@ class SoundRecipe(SoundColumns, BidirectionalRecipe, Classifier):
         batches = SoundBatches(
             train, self.batch, seed=self.seed, scaling=scaling, variation=SoundVariation(self.augment, log_mel)
         )
-        remarks = (
-            *found.remarks,
-            f"{len(found):,} sounds of {len(classes)} classes at {log_mel.sample_rate:,} Hz",
-            f"{cut} sounds to train on are longer than {self.longest:g} seconds and were cut (longest=...)"
-            if cut
-            else "",
-        )
+        remarks = [f"{len(sounds):,} sounds of {len(classes)} classes at {log_mel.sample_rate:,} Hz"]
+        if cut:
+            remarks.append(
+                f"{cut} sounds to train on are longer than {self.longest:g} seconds and were cut (longest=...)"
+            )
         return Data(
             {"train": batches, **{name: MeasuredSounds(part) for name, part in measured.items()}},
             Sizes(log_mel.bands, len(classes), classes=classes, variables=band_names(log_mel)),
@@ -117,7 +112,7 @@ class SoundRecipe(SoundColumns, BidirectionalRecipe, Classifier):
             origin={"sounds": source_name(source), "classes": train.counts()},
             scaling=scaling,
             fitted={} if self.sample_rate else {"sample_rate": log_mel.sample_rate},
-            remarks=tuple(filter(None, remarks)),
+            remarks=(*filter(None, sounds.remarks), *remarks),
             signature={
                 "features": log_mel.signature(),
                 "scaling": {"mean": scaling.mean.tolist(), "deviation": scaling.deviation.tolist()},
@@ -126,25 +121,31 @@ class SoundRecipe(SoundColumns, BidirectionalRecipe, Classifier):
             },
         )
 
+    def _log_mel_for(self, train: SoundSource) -> LogMel:
+        """The features at the rate that is set, or at the usual one of the sounds to train on."""
+        if self.sample_rate:
+            return self.log_mel()
+        return self.restored({**self.settings(), "sample_rate": usual_rate(train)}).log_mel()
+
     def told_of(self, fitted: Mapping[str, Any]) -> str:
         """Nothing more: the remark on the data names the sample rate."""
         return ""
 
     def examples(self, source: object, model: "Model") -> Examples:
         """Every sound of a file, a folder, a table or of arrays, at the model's sample rate."""
-        found = sound_source(source, self, labelled=False)
-        features = features_of(found, LogMel.of_signature(model.signature["features"]))[0]
-        return Examples(features, {found.key: found.keys})
+        sounds = sound_source(source, self, labelled=False)
+        features = features_of(sounds, LogMel.of_signature(model.signature["features"]))[0]
+        return Examples(features, {sounds.key: sounds.keys})
 
     def evaluation(self, source: object, model: "Model") -> Data:
         """What the model was trained for; of other data every sound, in a part "test" where it has no parts."""
         if source is None:
             return super().evaluation(None, model)
-        found = sound_source(source, self)
+        sounds = sound_source(source, self)
         log_mel, classes = LogMel.of_signature(model.signature["features"]), model.sizes.classes or ()
-        parts = np.array(found.parts or ["test"] * len(found))
+        parts = np.array(sounds.parts or ["test"] * len(sounds))
         named = [name for name in ("train", "validation", "test") if name in parts]
-        sets: dict[str, SoundSource] = {name: found.select(np.flatnonzero(parts == name).tolist()) for name in named}
+        sets: dict[str, SoundSource] = {name: sounds.select(np.flatnonzero(parts == name).tolist()) for name in named}
         batches = {name: MeasuredSounds(labelled(part, log_mel, classes)[0]) for name, part in sets.items()}
         return Data(batches, model.sizes, measured=tuple(batches))
 

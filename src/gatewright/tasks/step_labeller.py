@@ -185,6 +185,10 @@ class StepLabeller(BidirectionalRecipe, StepColumns):
             return self.epochs
         return max(self.epochs, min(100, 1500 * self.batch // max(sequences, 1)))
 
+    def differing(self, decided: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the settings that the data decides that are not as they are set."""
+        return {name: value for name, value in decided.items() if getattr(self, name) != value}
+
     def told_of(self, fitted: Mapping[str, Any]) -> str:
         """Nothing: what the data decides is among its remarks."""
         del fitted

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,21 +71,7 @@ def channel_data(
     classes = _classes_of(recordings, source_name(source), roles.label or "label")
     values, labels = _joined(recordings.train, classes)
     scaling = Scaling.of(values.values)
-    cut = _train_windows(values, recipe.window)
-    train = RaggedBatches(
-        Ragged(values.values, *cut),
-        Ragged(labels.values, *cut),
-        recipe.batch,
-        seed=recipe.seed,
-        target_fill=Tags.padding,
-    )
-    decided = {
-        "inputs": "channels",
-        "scheme": "none",
-        "best_by": "accuracy",
-        "epochs": recipe.enough_epochs(len(cut[0])),
-    }
-    decided |= {"label": roles.label, "id": roles.id, "time": ",".join(roles.time)}
+    train = _train_batches(recipe, values, labels)
     measured = {
         name: window_batches(part, classes, recipe.window)
         for name, part in (("validation", recordings.validation), ("test", recordings.test))
@@ -96,7 +82,7 @@ def channel_data(
         measured=("validation", "test"),
         origin={"tagged": source_name(source), "rows": len(values.values), "classes": list(classes)},
         scaling=scaling,
-        fitted={name: value for name, value in decided.items() if getattr(recipe, name) != value},
+        fitted=recipe.differing(_decided(recipe, roles, windows=len(train.inputs))),
         remarks=tuple(filter(None, (*remarks, roles.remark, remark))),
         signature={
             "columns": {
@@ -111,6 +97,25 @@ def channel_data(
             "window": {"steps": recipe.window, "only read on each side": recipe.window // 4},
         },
     )
+
+
+def _train_batches(recipe: "StepLabeller", values: Ragged, labels: Ragged) -> RaggedBatches:
+    cut = _train_windows(values, recipe.window)
+    inputs, targets = Ragged(values.values, *cut), Ragged(labels.values, *cut)
+    return RaggedBatches(inputs, targets, recipe.batch, seed=recipe.seed, target_fill=Tags.padding)
+
+
+def _decided(recipe: "StepLabeller", roles: Roles, windows: int) -> dict[str, Any]:
+    """The settings that the data decides."""
+    return {
+        "inputs": "channels",
+        "scheme": "none",
+        "best_by": "accuracy",
+        "epochs": recipe.enough_epochs(windows),
+        "label": roles.label,
+        "id": roles.id,
+        "time": ",".join(roles.time),
+    }
 
 
 def _refuse_of_tokens(recipe: "StepLabeller") -> None:

@@ -35,7 +35,7 @@ class TokenData(Data):
 
 def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSentences], columns: TagColumns) -> Data:
     """The parts of sentences as batches, with all settings that the data decides."""
-    found, scheme = parts.train.scheme, _scheme(recipe, source, parts.train)
+    written, scheme = parts.train.scheme, _scheme(recipe, source, parts.train)
     parts = Parts(*(part.written_as(scheme) for part in parts))
     best_by, of_entities = _best_by(recipe, parts, scheme)
     vocabulary, vectors = _vocabulary(recipe, parts.train)
@@ -53,7 +53,7 @@ def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSenten
     }
     remarks = (
         columns.remark,
-        _said(found, scheme),
+        _told_of_scheme(written, scheme),
         *of_entities,
         _untrained(parts),
         _told_of_vectors(recipe, parts.train, vectors, vocabulary),
@@ -64,18 +64,24 @@ def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSenten
         Sizes(len(vocabulary), len(classes), vocabulary.symbols, classes),
         measured=("validation", "test"),
         origin={"tagged": source_name(source), "tags": parts.train.counts(), "sentences": len(parts.train)},
-        fitted={name: value for name, value in decided.items() if getattr(recipe, name) != value},
+        fitted=recipe.differing(decided),
         remarks=tuple(filter(None, remarks)),
-        signature={
-            "columns": {"text": columns.text, "label": columns.label},
-            "tokenise": divided.name,
-            "tokens": {"columns": list(FEATURES), **RULES},
-            "scheme": scheme,
-            "output": recipe.output,
-            **(_rules(classes, scheme) if recipe.output == "softmax" else {}),
-        },
+        signature=_signature(recipe, columns, divided.name, classes, scheme),
         vectors=vectors,
     )
+
+
+def _signature(
+    recipe: "StepLabeller", columns: TagColumns, tokenise: str, classes: Sequence[str], scheme: Scheme
+) -> dict[str, Any]:
+    return {
+        "columns": {"text": columns.text, "label": columns.label},
+        "tokenise": tokenise,
+        "tokens": {"columns": list(FEATURES), **RULES},
+        "scheme": scheme,
+        "output": recipe.output,
+        **(_rules(classes, scheme) if recipe.output == "softmax" else {}),
+    }
 
 
 def _scheme(recipe: "StepLabeller", source: object, train: TaggedSentences) -> Scheme:
@@ -255,7 +261,7 @@ def token_evaluation(
     return Data(batches, sizes, measured=tuple(batches))
 
 
-def _said(found: str, scheme: str) -> str:
+def _told_of_scheme(written: str, scheme: str) -> str:
     if scheme == "none":
-        return "" if found == "none" else "tags are taken as they are, and no entities are counted"
-    return f"tags mark entities: {found}" + (f", learned and answered as {scheme}" if scheme != found else "")
+        return "" if written == "none" else "tags are taken as they are, and no entities are counted"
+    return f"tags mark entities: {written}" + (f", learned and answered as {scheme}" if scheme != written else "")

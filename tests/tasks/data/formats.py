@@ -12,8 +12,10 @@ IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 MAT_HEADER = b"MATLAB 5.0 MAT-file, made by a test".ljust(124)
 
 
-def put(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
+def put(path: Path, content: str | bytes, encoding: str = "utf-8") -> Path:
+    """Write a file, in a new folder where it has none; text as it is, whatever ends its lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode(encoding) if isinstance(content, str) else content)
     return path
 
 

@@ -1,4 +1,4 @@
-"""Batches: streams that continue, windows that cover, orders that can be resumed."""
+"""Batches: streams that continue, orders that can be resumed."""
 
 import itertools
 import json
@@ -9,10 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gatewright.errors import DataError, OptionError, ShapeError
-from gatewright.tasks.data import Batch, RandomWindows, SequentialBatches, TokenBatches
+from gatewright.tasks.data import Batch, SequentialBatches
 
 TOKENS = np.arange(1000, dtype=np.uint16)
-KINDS = pytest.mark.parametrize("kind", [SequentialBatches, RandomWindows])
 
 
 def the_same(one: list[Batch], other: list[Batch]) -> bool:
@@ -65,52 +64,37 @@ def test_the_offset_differs_between_epochs_and_takes_every_value() -> None:
     assert {int(batches.batch(epoch, 0).inputs[0, 0]) for epoch in range(40)} == {0, 1, 2, 3, 4}
 
 
-@pytest.mark.parametrize("random_offset", [False, True])
-def test_an_epoch_of_windows_reads_each_token_at_most_once(random_offset: bool) -> None:
-    windows = RandomWindows(TOKENS, batch=3, steps=7, random_offset=random_offset)
-    for _ in range(3):
-        epoch = list(windows)
-        assert len(epoch) == len(windows) == (1000 - 1 - 6 * random_offset) // 7 // 3
-        assert all(np.array_equal(batch.targets, batch.inputs + 1) for batch in epoch)
-        starts = np.concatenate([batch.inputs[0] for batch in epoch])
-        assert len(set(starts.tolist())) == len(starts)
-        assert len({int(start) % 7 for start in starts}) == 1
-        assert all(np.array_equal(batch.inputs, batch.inputs[0] + np.arange(7)[:, None]) for batch in epoch)
-        assert max(int(batch.targets.max()) for batch in epoch) < 1000
-
-
-@KINDS
-def test_the_order_depends_on_seed_and_epoch_alone(kind: type[TokenBatches]) -> None:
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     def epochs(seed: int) -> list[list[Batch]]:
-        batches = kind(TOKENS, 4, 6, random_offset=True, seed=seed)
+        batches = SequentialBatches(TOKENS, 4, 6, random_offset=True, seed=seed)
         return [list(batches) for _ in range(3)]
 
     assert all(the_same(one, other) for one, other in zip(epochs(5), epochs(5), strict=True))
     first, second, third = epochs(5)
     assert not (the_same(first, second) and the_same(second, third))
     assert not all(the_same(one, other) for one, other in zip(epochs(5), epochs(6), strict=True))
-    assert the_same(second, [kind(TOKENS, 4, 6, random_offset=True, seed=5).batch(1, p) for p in range(len(second))])
+    assert the_same(
+        second, [SequentialBatches(TOKENS, 4, 6, random_offset=True, seed=5).batch(1, p) for p in range(len(second))]
+    )
 
 
-@KINDS
 @pytest.mark.parametrize("taken", [0, 1, 40, 41, 42, 100])
-def test_an_interrupted_run_goes_on_where_it_was(kind: type[TokenBatches], taken: int) -> None:
-    def endless(batches: TokenBatches) -> itertools.chain[Batch]:
+def test_an_interrupted_run_goes_on_where_it_was(taken: int) -> None:
+    def endless(batches: SequentialBatches) -> itertools.chain[Batch]:
         return itertools.chain.from_iterable(itertools.repeat(batches))
 
-    whole = list(itertools.islice(endless(kind(TOKENS, 4, 6, random_offset=True)), 130))
-    batches = kind(TOKENS, 4, 6, random_offset=True)
+    whole = list(itertools.islice(endless(SequentialBatches(TOKENS, 4, 6, random_offset=True)), 130))
+    batches = SequentialBatches(TOKENS, 4, 6, random_offset=True)
     before = list(itertools.islice(endless(batches), taken))
     kept = json.loads(json.dumps(batches.state))
-    resumed = kind(TOKENS, 4, 6, random_offset=True)
+    resumed = SequentialBatches(TOKENS, 4, 6, random_offset=True)
     resumed.restore(kept)
     after = list(itertools.islice(endless(resumed), 130 - taken))
     assert the_same(before + after, whole)
 
 
-@KINDS
-def test_the_state_names_the_batch_that_comes_next(kind: type[TokenBatches]) -> None:
-    batches = kind(np.arange(22), 2, 5, random_offset=False)
+def test_the_state_names_the_batch_that_comes_next() -> None:
+    batches = SequentialBatches(np.arange(22), 2, 5, random_offset=False)
     assert len(batches) == 2
     seen = [batches.state]
     seen += [batches.state for _ in batches]
@@ -118,10 +102,9 @@ def test_the_state_names_the_batch_that_comes_next(kind: type[TokenBatches]) -> 
     assert [batches.state for _ in batches] == [(1, 1), (2, 0)]
 
 
-@KINDS
-def test_a_batch_is_int64_and_its_own(kind: type[TokenBatches]) -> None:
+def test_a_batch_is_int64_and_its_own() -> None:
     tokens = np.arange(100)
-    batch = kind(tokens, 1, 5, random_offset=False).batch(0, 0)
+    batch = SequentialBatches(tokens, 1, 5, random_offset=False).batch(0, 0)
     for array in batch:
         assert array.shape == (5, 1)
         assert array.dtype == np.int64
@@ -130,18 +113,12 @@ def test_a_batch_is_int64_and_its_own(kind: type[TokenBatches]) -> None:
         assert not np.shares_memory(array, tokens)
 
 
-def test_only_streams_carry_state() -> None:
-    assert SequentialBatches(TOKENS, 4, 6).carries_state
-    assert not RandomWindows(TOKENS, 4, 6).carries_state
-
-
-@KINDS
 @pytest.mark.parametrize("random_offset", [False, True])
-def test_the_shortest_text_is_said_and_is_enough(kind: type[TokenBatches], random_offset: bool) -> None:
+def test_the_shortest_text_is_said_and_is_enough(random_offset: bool) -> None:
     needed = 4 * 6 + 1 + 5 * random_offset
-    assert len(kind(np.arange(needed), 4, 6, random_offset=random_offset)) == 1
+    assert len(SequentialBatches(np.arange(needed), 4, 6, random_offset=random_offset)) == 1
     with pytest.raises(DataError) as caught:
-        kind(np.arange(needed - 1), 4, 6, random_offset=random_offset)
+        SequentialBatches(np.arange(needed - 1), 4, 6, random_offset=random_offset)
     assert str(caught.value) == (
         "the text is too short for one batch\n"
         f"  expected: at least {needed} tokens for batch=4, steps=6\n"
@@ -159,18 +136,17 @@ def test_with_its_tail_a_shorter_text_is_enough(random_offset: bool) -> None:
         SequentialBatches(np.arange(needed - 1), 4, 6, random_offset=random_offset, keep_tail=True)
 
 
-@KINDS
-def test_wrong_tokens_and_options_are_errors(kind: type[TokenBatches]) -> None:
+def test_wrong_tokens_and_options_are_errors() -> None:
     with pytest.raises(ShapeError, match=r"got: shape \(10, 10\), int64"):
-        kind(np.zeros((10, 10), np.int64), 2, 2, random_offset=False, seed=0)
+        SequentialBatches(np.zeros((10, 10), np.int64), 2, 2, random_offset=False, seed=0)
     with pytest.raises(ShapeError, match=r"got: shape \(100,\), float64"):
-        kind(np.zeros(100), 2, 2, random_offset=False, seed=0)
+        SequentialBatches(np.zeros(100), 2, 2, random_offset=False, seed=0)
     with pytest.raises(OptionError, match="batch is too small\n  expected: at least 1\n  got: 0"):
-        kind(TOKENS, 0, 2, random_offset=False, seed=0)
+        SequentialBatches(TOKENS, 0, 2, random_offset=False, seed=0)
     with pytest.raises(OptionError, match="steps is too small"):
-        kind(TOKENS, 2, 0, random_offset=False, seed=0)
+        SequentialBatches(TOKENS, 2, 0, random_offset=False, seed=0)
     with pytest.raises(OptionError, match="seed is too small"):
-        kind(TOKENS, 2, 2, random_offset=False, seed=-1)
+        SequentialBatches(TOKENS, 2, 2, random_offset=False, seed=-1)
 
 
 @pytest.mark.parametrize("state", [(0, 41), (0, -1), (-1, 0)])

@@ -10,6 +10,7 @@ import pytest
 from gatewright.errors import DataError, GatewrightError
 from gatewright.tasks.columns import TextColumns
 from gatewright.tasks.data.labelled_texts import LabelledTexts, load_labelled_texts, read_texts
+from tests.tasks.data.formats import put
 
 COUNT = 20
 TEXTS = [f"a film to see {place}" for place in range(COUNT)]
@@ -23,11 +24,6 @@ def table(places: Sequence[int], names: Sequence[str] = NAMES, separator: str = 
     rows = zip(*(COLUMNS[place] for place in places), strict=True)
     first = f"{separator.join(names[place] for place in places)}\n" * header
     return first + "".join(f"{separator.join(map(str, row))}\n" for row in rows)
-
-
-def put(folder: Path, text: str, name: str = "texts.csv") -> Path:
-    (folder / name).write_text(text)
-    return folder / name
 
 
 def load(source: object, **settings: str) -> LabelledTexts:
@@ -60,7 +56,7 @@ EXPECTED = dict(zip(TEXTS, MOODS, strict=True))
     ],
 )
 def test_the_columns_of_texts_and_labels_are_told_apart(tmp_path: Path, text: str, remark: str) -> None:
-    read = load(put(tmp_path, text))
+    read = load(put(tmp_path / "texts.csv", text))
     assert read.remarks == (remark,)
     assert pairs(read) == EXPECTED
 
@@ -109,7 +105,7 @@ def test_what_is_ambiguous_is_asked_for_with_the_command(tmp_path: Path) -> None
     assert pairs(load(tmp_path / "texts.csv", label="kind")) == dict(zip(TEXTS, KINDS, strict=True))
     joined = load(tmp_path / "texts.csv", text="kind,review", label="mood")
     assert pairs(joined) == {f"{kind}\n{text}": EXPECTED[text] for kind, text in zip(KINDS, TEXTS, strict=True)}
-    header = put(tmp_path, table((0, 1), ("what they wrote", "mood")), "header.csv")
+    header = put(tmp_path / "header.csv", table((0, 1), ("what they wrote", "mood")))
     assert refusal(header) == (
         f"{header}: the first row may be a header or a row of values\n  got: what they wrote, mood\n"
         "  do: add --set header=yes, or --set header=no"
@@ -120,13 +116,13 @@ def test_what_is_ambiguous_is_asked_for_with_the_command(tmp_path: Path) -> None
 
 def test_wrong_labels_and_objects_are_refused(tmp_path: Path) -> None:
     for name in ("train.csv", "test.csv"):
-        put(tmp_path, table((0, 1)), name)
+        put(tmp_path / name, table((0, 1)))
     assert len(load(tmp_path).parts.test) == COUNT
-    put(tmp_path, table((0, 1)).replace("good", "fine"), "test.csv")
+    put(tmp_path / "test.csv", table((0, 1)).replace("good", "fine"))
     assert refusal(tmp_path) == (
         f"{tmp_path / 'test.csv'}, line 2: the label is unknown\n  expected: one of bad, good\n  got: 'fine'"
     )
-    numbers = put(tmp_path, table((0, 2), ("text", "", "label")), "numbers.csv")
+    numbers = put(tmp_path / "numbers.csv", table((0, 2), ("text", "", "label")))
     assert refusal(numbers).startswith(f"{numbers}, line 2: there are 20 different labels for 20 texts\n")
     assert refusal((TEXTS, MOODS[1:])) == "each text has a label\n  expected: 20 labels\n  got: 19"
     assert refusal(TEXTS).startswith("these are no labelled texts\n  expected: a path, a pandas DataFrame, or (texts,")
@@ -136,10 +132,10 @@ def test_wrong_labels_and_objects_are_refused(tmp_path: Path) -> None:
 
 
 def test_texts_without_labels_have_their_place(tmp_path: Path) -> None:
-    lines = read_texts(put(tmp_path, "good it is\n\nbad\n", "lines.txt"))
+    lines = read_texts(put(tmp_path / "lines.txt", "good it is\n\nbad\n"))
     assert (lines.texts, lines.keys) == (["good it is", "bad"], {"line": [1, 3]})
     for names in (NAMES, ("text", "label", "id", "by")):
-        whole = read_texts(put(tmp_path, table((1, 0, 3), names)))
+        whole = read_texts(put(tmp_path / "texts.csv", table((1, 0, 3), names)))
         assert whole.texts == TEXTS
         assert whole.keys == {"line": list(range(2, COUNT + 2))}
     assert read_texts(tmp_path / "texts.csv", TextColumns(text="by")).texts[0] == "user0"
@@ -148,7 +144,7 @@ def test_texts_without_labels_have_their_place(tmp_path: Path) -> None:
     assert read_texts(pd.Series(["a b", "c"])).texts == ["a b", "c"]
     assert read_texts(pd.DataFrame({"text": ["a", "b"]})).keys == {"row": [0, 1]}
     (tmp_path / "folder" / "inner").mkdir(parents=True)
-    put(tmp_path / "folder" / "inner", "some text\n", "a.txt")
+    put(tmp_path / "folder" / "inner" / "a.txt", "some text\n")
     assert read_texts(tmp_path / "folder").keys == {"file": ["inner/a.txt"]}
     with pytest.raises(DataError, match="the first row may be a header or a row of values\n  got: good it is"):
-        read_texts(put(tmp_path, "good it is\nbad it is\n", "one.csv"))
+        read_texts(put(tmp_path / "one.csv", "good it is\nbad it is\n"))

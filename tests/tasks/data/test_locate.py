@@ -14,6 +14,7 @@ from gatewright.errors import DataError
 from gatewright.tasks.data import registry
 from gatewright.tasks.data.data_set import DataFile, DataSet
 from gatewright.tasks.data.locate import cache_folder, locate
+from tests.tasks.data.formats import put
 
 CONTENT = b"It was the best of times\n"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -65,28 +66,22 @@ def server(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-def put(path: Path, content: bytes = CONTENT) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
-
-
 @pytest.mark.parametrize("place", ["tale/tale.txt", "twocities/tale.txt", "tale.txt"])
 def test_a_file_in_the_given_folder_is_found(folder: Path, place: str) -> None:
-    expected = put(folder / place)
+    expected = put(folder / place, CONTENT)
     assert locate("tale") == expected
     assert locate("twocities", "tale.txt") == expected
 
 
 def test_a_file_in_the_cache_is_found_without_the_downloader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
-    expected = put(cache_folder() / "tale" / "tale.txt")
+    expected = put(cache_folder() / "tale" / "tale.txt", CONTENT)
     assert locate("tale") == expected
 
 
 def test_the_right_one_of_two_files_is_taken(folder: Path) -> None:
     put(folder / "tale" / "tale.txt", b"no")
-    expected = put(folder / "tale.txt")
+    expected = put(folder / "tale.txt", CONTENT)
     assert locate("tale") == expected
 
 

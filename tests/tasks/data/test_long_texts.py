@@ -1,34 +1,27 @@
-"""Texts as numbers of characters, of words and of sentences, without the text being held."""
+"""Texts as numbers of words and of sentences, without the text being held."""
 
 import hashlib
 import io
 import tarfile
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gatewright.errors import DataError, OptionError
+from gatewright.errors import DataError
 from gatewright.tasks.data import (
-    CharacterText,
     CharVocabulary,
-    WordText,
     clean,
-    load_characters,
     load_sentences,
     load_words,
+    read_text,
     reading,
 )
 from gatewright.tasks.data import word_texts as module
+from tests.tasks.data.formats import put
 
 PARTS = {"train": " the cat sat \n the dog <unk> \n", "valid": " a cat ran \n", "test": " the end \n"}
-
-
-def put(path: Path, text: str) -> Path:
-    path.write_bytes(text.encode())
-    return path
 
 
 @pytest.fixture
@@ -176,49 +169,15 @@ def test_a_set_of_another_kind_is_no_text() -> None:
         load_sentences("nowhere")
 
 
-@pytest.mark.parametrize("cleaning", ["none", "d2l"])
-@pytest.mark.parametrize("piece", [3, 1 << 20])
-def test_characters_are_those_of_the_cleaned_text(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cleaning: str, piece: int
-) -> None:
-    monkeypatch.setattr(reading, "PIECE", piece)
-    text = "Das  ist, ein\n\nText é 🕰.\r\n über  zwei Zeilen"
-    found = load_characters(put(tmp_path / "mine.txt", text), cleaning)
-    cleaned = clean(text, cleaning)
-    assert found.vocabulary == CharVocabulary.from_text(cleaned, unknown=True)
-    assert found.vocabulary.decode(found.tokens) == cleaned
-    assert found.tokens.dtype == np.uint8
-    assert found.sha256 == hashlib.sha256(cleaned.encode()).hexdigest()
-
-
-def test_characters_of_another_text_in_symbols_that_are_known(tmp_path: Path) -> None:
-    path = put(tmp_path / "mine.txt", "abcab")
-    known = CharVocabulary("ab", unknown=True)
-    assert load_characters(path, vocabulary=known).tokens.tolist() == [1, 2, 0, 1, 2]
-    with pytest.raises(OptionError, match="the vocabulary has no number for what it does not know"):
-        load_characters(path, vocabulary=CharVocabulary("ab"))
-
-
-def test_a_text_of_which_nothing_is_left_is_an_error(tmp_path: Path) -> None:
-    path = put(tmp_path / "mine.txt", "123\n456\n")
-    with pytest.raises(DataError, match="mine.txt holds no characters after its cleaning"):
-        load_characters(path, "d2l")
-    with pytest.raises(DataError, match="is a folder\n  expected: a text file"):
-        load_characters(tmp_path)
-
-
-@pytest.mark.parametrize(("load", "held"), [(load_characters, 8.4e6), (load_words, 2.4e6 * (4 + 2))])
-def test_of_a_long_text_little_more_than_its_numbers_is_held(
-    tmp_path: Path, load: Callable[[Path], object], held: float
-) -> None:
-    path = put(tmp_path / "long.txt", "all work and no play\n" * 400_000)
+def test_of_a_long_text_little_more_than_its_numbers_is_held(tmp_path: Path) -> None:
+    path = put(tmp_path / "long.txt", b"all work and no play\n" * 400_000)
     tracemalloc.start()
-    found = load(path)
+    load_words(path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert isinstance(found, CharacterText | WordText)
-    pieces = 20 * reading.PIECE  # a piece, and the arrays by which its characters become numbers
-    assert peak < 1.02 * held + pieces + 15e6 * (load is load_words)
+    held = 2.4e6 * (4 + 2)
+    pieces = 20 * reading.PIECE  # a piece, and the arrays by which its words become numbers
+    assert peak < 1.02 * held + pieces + 15e6
 
 
 def test_the_penn_treebank_has_its_published_sizes(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,9 +201,9 @@ def test_the_time_machine_and_shakespeare_are_the_published_ones(
     shared_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATEWRIGHT_DATA", str(shared_data))
-    book = load_characters("timemachine", "d2l")
-    assert (len(book.tokens), len(book.vocabulary)) == (170_580, 28)
-    plays = load_characters("shakespeare")
-    assert (len(plays.tokens), len(plays.vocabulary)) == (1_115_394, 66)
-    assert plays.sha256 == "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
-    assert len(load_characters("python-docs").tokens) > 300_000
+    book = clean(read_text("timemachine"), "d2l")
+    assert (len(book), len(CharVocabulary.from_text(book, unknown=True))) == (170_580, 28)
+    plays = read_text("shakespeare")
+    assert (len(plays), len(CharVocabulary.from_text(plays, unknown=True))) == (1_115_394, 66)
+    assert hashlib.sha256(plays.encode()).hexdigest().startswith("86c4e6aa9db7c042")
+    assert len(read_text("python-docs")) > 300_000

@@ -15,6 +15,7 @@ from gatewright.tasks.data import IN_MEMORY, read_text, reading, source_name
 from gatewright.tasks.data.reading import Whole, member_names, member_pieces, stream_pieces, text_lines, text_pieces
 from gatewright.tasks.data.sources import existing
 from gatewright.untrusted.unpacking import DATA_LIMIT
+from tests.tasks.data.formats import put
 
 TEXT = "ein Wort\r\nzwei Wörter 🕰\n\n\u2028nicht getrennt\x0c\nohne Ende"
 
@@ -22,11 +23,6 @@ TEXT = "ein Wort\r\nzwei Wörter 🕰\n\n\u2028nicht getrennt\x0c\nohne Ende"
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "PIECE", 7)
-
-
-def put(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
 
 
 def archive(path: Path, members: dict[str, bytes], mode: str = "w:gz") -> Path:

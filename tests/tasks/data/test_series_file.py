@@ -8,6 +8,7 @@ import pytest
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.series_file import read_ts
+from tests.tasks.data.formats import put
 
 HEADER = """# made by a test
 @problemName Tiny
@@ -19,12 +20,6 @@ HEADER = """# made by a test
 @data
 """
 CASES = "1,2,3:4,5,6:low\n0.5:-1e-3:high\n"
-
-
-def put(path: Path, text: str, encoding: str = "utf-8") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode(encoding))
-    return path
 
 
 def test_steps_come_first_and_channels_after_them(tmp_path: Path) -> None:

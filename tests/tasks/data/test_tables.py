@@ -12,13 +12,9 @@ from gatewright.errors import DataError, OptionError
 from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data.series import read_series
 from gatewright.tasks.data.tables import open_table
+from tests.tasks.data.formats import put
 
 TABLE = "date,load,heat\n2020-01,1,2.5\n2020-02,-3e-1,4\n"
-
-
-def put(path: Path, text: str, encoding: str = "utf-8") -> Path:
-    path.write_bytes(text.encode(encoding))
-    return path
 
 
 @pytest.mark.parametrize(

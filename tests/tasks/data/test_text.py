@@ -10,11 +10,7 @@ from hypothesis import strategies as st
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data import CharVocabulary, clean, read_text, split
-
-
-def put(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
+from tests.tasks.data.formats import put
 
 
 @pytest.mark.parametrize(

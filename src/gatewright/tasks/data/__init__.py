@@ -1,9 +1,8 @@
 """Data by name or by path, and the batches that a network is trained on. Nothing here needs torch."""
 
 from gatewright.tasks.data.adding import addition_arrays, as_bits, from_bits, random_pairs
-from gatewright.tasks.data.batches import Batch, RandomWindows, SequentialBatches, TokenBatches
+from gatewright.tasks.data.batches import Batch, SequentialBatches
 from gatewright.tasks.data.buckets import RaggedBatches
-from gatewright.tasks.data.character_texts import CharacterText, load_characters
 from gatewright.tasks.data.digits import load_digits
 from gatewright.tasks.data.forecasting import (
     Cuts,
@@ -22,7 +21,7 @@ from gatewright.tasks.data.music_files import check_lengths, has_parts, load_mus
 from gatewright.tasks.data.notes import frames_of_notes, key_names, notes_of_frames
 from gatewright.tasks.data.piano_rolls import load_piano_rolls
 from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, held_out
-from gatewright.tasks.data.seasons import best_season, seasonal_naive, steps_back
+from gatewright.tasks.data.seasons import best_season, steps_back
 from gatewright.tasks.data.series import Series, SeriesCollection, load_series
 from gatewright.tasks.data.sources import IN_MEMORY, source_name
 from gatewright.tasks.data.streams import RaggedStreams
@@ -42,7 +41,6 @@ __all__ = [
     "UNKNOWN",
     "Batch",
     "CharVocabulary",
-    "CharacterText",
     "Cuts",
     "ForecastBatches",
     "ImageBatches",
@@ -52,14 +50,12 @@ __all__ = [
     "Ragged",
     "RaggedBatches",
     "RaggedStreams",
-    "RandomWindows",
     "Scaling",
     "SentenceText",
     "SequentialBatches",
     "Series",
     "SeriesCollection",
     "Span",
-    "TokenBatches",
     "WindowBatches",
     "WordText",
     "WordVocabulary",
@@ -76,7 +72,6 @@ __all__ = [
     "has_parts",
     "held_out",
     "key_names",
-    "load_characters",
     "load_digits",
     "load_images",
     "load_labelled_series",
@@ -95,7 +90,6 @@ __all__ = [
     "random_pairs",
     "read_midi",
     "read_text",
-    "seasonal_naive",
     "source_name",
     "split",
     "split_sentences",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.data.reading import text_lines
 from gatewright.tasks.data.series_cases import MISSING_TEXTS, SeriesCases, channel_names, joined
-from gatewright.tasks.data.series_file import values_of
+from gatewright.tasks.data.series_file import case_lines, channels_of, values_of
 
 _ATTRIBUTE = re.compile(r"""@attribute\s+('[^']*'|"[^"]*"|\S+)\s+(.*)""", re.IGNORECASE)
 _CASE = re.compile(r"""\s*(?:'([^']*)'|"([^"]*)")\s*(?:,\s*(.*))?$""")
@@ -51,9 +51,7 @@ def read_arff(path: Path) -> SeriesCases:
     cases: list[NDArray[np.float64]] = []
     labels: list[str] = []
     lines: list[int] = []
-    for number, line in numbered:
-        if not line.strip() or line.startswith("%"):
-            continue
+    for number, line in case_lines(path, numbered, "%"):
         where = f"{path}, line {number}"
         case, label = _relational(where, line, header) if header.relational else _univariate(where, line, header)
         if cases and case.shape[1] != cases[0].shape[1]:
@@ -62,8 +60,6 @@ def read_arff(path: Path) -> SeriesCases:
         cases.append(case)
         labels.append(_checked(where, label, header))
         lines.append(number)
-    if not cases:
-        raise DataError(f"{path} holds no cases", expected="a case a line behind @data")
     return SeriesCases(
         str(path),
         joined(cases),
@@ -111,13 +107,7 @@ def _relational(where: str, line: str, header: _Header) -> tuple[NDArray[np.floa
             got=repr(line[:60]),
         )
     channels = (parts[1] if parts[1] is not None else parts[2]).split("\\n")
-    rows = [values_of(where, channel, text.split(",")) for channel, text in enumerate(channels, 1)]
-    if len({len(row) for row in rows}) > 1:
-        got = ", ".join(str(len(row)) for row in rows)
-        raise DataError(
-            f"{where}: the channels of the case differ in length", expected=f"{len(rows[0])} steps", got=got
-        )
-    return np.array(rows).T, parts[3] or ""
+    return channels_of(where, channels), parts[3] or ""
 
 
 def _univariate(where: str, line: str, header: _Header) -> tuple[NDArray[np.float64], str]:

@@ -1,8 +1,7 @@
 """Batches of a long sequence of tokens, each the next token's prediction; every order can be resumed."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,38 +25,43 @@ class BatchState(NamedTuple):
     position: int
 
 
-class TokenBatches(ABC):
-    """Batches cut out of a sequence of tokens, the same for the same seed and epoch.
+class SequentialBatches:
+    """Truncated back-propagation through time: row r of each batch continues row r of the batch before it.
 
-    Iterating gives the rest of the present epoch, from `state` on, and then stands at the start of the next
-    one. While a batch is in use, `state` already names the one after it: what is saved after a step is where
-    to resume.
+    The tokens are cut into `batch` contiguous streams of equal length, and a batch is the next `steps` of every
+    stream, so a state can be carried from batch to batch; at position 0 it begins anew. With `random_offset` each
+    epoch starts at one of the first `steps` tokens, drawn from (seed, epoch). What does not fill a batch at a stream's
+    end is left out, or comes as a last, shorter batch with `keep_tail`.
+
+    Iterating gives the rest of the present epoch, from `state` on, and then stands at the start of the next one. While
+    a batch is in use, `state` already names the one after it: what is saved after a step is where to resume.
     """
 
-    carries_state: ClassVar[bool]  # whether a row continues the same row of the batch before it
+    carries_state = True
 
-    def __init__(self, tokens: Tokens, batch: int, steps: int, *, random_offset: bool, seed: int) -> None:
-        if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
-            got = f"shape {tokens.shape}, {tokens.dtype}"
-            raise ShapeError("tokens are one row of whole numbers", expected="shape (n,), integers", got=got)
-        for name, value, least in (
-            ("batch", batch, 1),
-            ("steps", steps, 1),
-            ("seed", seed, 0),
-        ):
-            if value < least:
-                raise OptionError(f"{name} is too small", expected=f"at least {least}", got=str(value))
+    def __init__(
+        self,
+        tokens: Tokens,
+        batch: int,
+        steps: int,
+        *,
+        random_offset: bool = False,
+        seed: int = 0,
+        keep_tail: bool = False,
+    ) -> None:
+        _check(tokens, batch=(batch, 1), steps=(steps, 1), seed=(seed, 0))
         self.tokens = tokens
         self._rows = batch
         self._steps = steps
         self.random_offset = random_offset
         self.seed = seed
+        self.keep_tail = keep_tail
         self._state = BatchState(0, 0)
         # What no epoch may count on as input: the last token, and those before the latest possible start.
         unusable = 1 + (steps - 1 if random_offset else 0)
-        self._usable = max(len(tokens) - unusable, 0)
+        self._stream_length = max(len(tokens) - unusable, 0) // batch
         if len(self) < 1:
-            needed = batch * self._fewest_steps + unusable
+            needed = batch * (1 if keep_tail else steps) + unusable
             raise DataError(
                 "the text is too short for one batch",
                 expected=f"at least {needed} tokens for batch={batch}, steps={steps}",
@@ -66,20 +70,23 @@ class TokenBatches(ABC):
                 shell="use a longer text, or smaller sizes: --set batch=... --set steps=...",
             )
 
-    @abstractmethod
     def __len__(self) -> int:
         """The number of batches in an epoch, the same in each."""
+        whole, rest = divmod(self._stream_length, self._steps)
+        return whole + (self.keep_tail and rest > 0)
 
-    @abstractmethod
     def batch(self, epoch: int, position: int) -> Batch:
-        """The batch at that place."""
+        """The steps of that position in every stream."""
+        start = self._offset(epoch)
+        steps = slice(position * self._steps, min((position + 1) * self._steps, self._stream_length))
+        return _batch(self._streams(start)[steps], self._streams(start + 1)[steps])
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self._state.epoch
         for position in range(self._state.position, len(self)):
-            found = self.batch(epoch, position)
+            batch = self.batch(epoch, position)
             self._state = self._after(epoch, position)
-            yield found
+            yield batch
 
     @property
     def state(self) -> BatchState:
@@ -101,95 +108,22 @@ class TokenBatches(ABC):
     def _after(self, epoch: int, position: int) -> BatchState:
         return BatchState(epoch, position + 1) if position + 1 < len(self) else BatchState(epoch + 1, 0)
 
-    @property
-    def _fewest_steps(self) -> int:
-        return self._steps
-
-    def _offset(self, random: np.random.Generator) -> int:
-        return int(random.integers(self._steps)) if self.random_offset else 0
-
-    def _random(self, epoch: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, epoch])
-
-
-class SequentialBatches(TokenBatches):
-    """Truncated back-propagation through time: row r of each batch continues row r of the batch before it.
-
-    The tokens are cut into `batch` contiguous streams of equal length, and a batch is the next
-    `steps` of every stream, so a state can be carried from batch to batch; at position 0 it begins anew.
-    With `random_offset` each epoch starts at one of the first `steps` tokens, drawn from (seed, epoch).
-    What does not fill a batch at a stream's end is left out, or comes as a last, shorter batch with
-    `keep_tail`.
-    """
-
-    carries_state = True
-
-    def __init__(
-        self,
-        tokens: Tokens,
-        batch: int,
-        steps: int,
-        *,
-        random_offset: bool = False,
-        seed: int = 0,
-        keep_tail: bool = False,
-    ) -> None:
-        self.keep_tail = keep_tail
-        super().__init__(tokens, batch, steps, random_offset=random_offset, seed=seed)
-
-    def __len__(self) -> int:
-        whole, rest = divmod(self._stream_length, self._steps)
-        return whole + (self.keep_tail and rest > 0)
-
-    def batch(self, epoch: int, position: int) -> Batch:
-        """The steps of that position in every stream."""
-        start = self._offset(self._random(epoch))
-        steps = slice(position * self._steps, min((position + 1) * self._steps, self._stream_length))
-        return _batch(self._streams(start)[steps], self._streams(start + 1)[steps])
-
-    @property
-    def _stream_length(self) -> int:
-        return self._usable // self._rows
+    def _offset(self, epoch: int) -> int:
+        return int(np.random.default_rng([self.seed, epoch]).integers(self._steps)) if self.random_offset else 0
 
     def _streams(self, start: int) -> Tokens:
         length = self._stream_length
         return self.tokens[start : start + length * self._rows].reshape(self._rows, length).T
 
-    @property
-    def _fewest_steps(self) -> int:
-        return 1 if self.keep_tail else self._steps
 
-
-class RandomWindows(TokenBatches):
-    """Independent windows in an order drawn from (seed, epoch); no state can be carried.
-
-    The tokens are cut into windows of `steps` that do not overlap, so an epoch reads every one of them
-    once; the cuts start at one of the first `steps` tokens, drawn too, so that they differ between
-    epochs. Windows that do not fill the last batch are left out of that epoch.
-    """
-
-    carries_state = False
-
-    def __init__(self, tokens: Tokens, batch: int, steps: int, *, random_offset: bool = True, seed: int = 0) -> None:
-        self._order: tuple[int, int, NDArray[np.int64]] | None = None
-        super().__init__(tokens, batch, steps, random_offset=random_offset, seed=seed)
-
-    def __len__(self) -> int:
-        return self._usable // self._steps // self._rows
-
-    def batch(self, epoch: int, position: int) -> Batch:
-        """The windows of that position in the epoch's order."""
-        offset, order = self._drawn(epoch)
-        starts = offset + self._steps * order[position * self._rows : (position + 1) * self._rows]
-        places = starts + np.arange(self._steps)[:, np.newaxis]  # (steps, batch)
-        return _batch(self.tokens[places], self.tokens[places + 1])
-
-    def _drawn(self, epoch: int) -> tuple[int, NDArray[np.int64]]:
-        if self._order is None or self._order[0] != epoch:
-            random = self._random(epoch)
-            offset = self._offset(random)
-            self._order = (epoch, offset, random.permutation(self._usable // self._steps))
-        return self._order[1:]
+def _check(tokens: Tokens, **sizes: tuple[int, int]) -> None:
+    """Refuse what is no row of tokens, and each size that is below its least."""
+    if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
+        got = f"shape {tokens.shape}, {tokens.dtype}"
+        raise ShapeError("tokens are one row of whole numbers", expected="shape (n,), integers", got=got)
+    for name, (value, least) in sizes.items():
+        if value < least:
+            raise OptionError(f"{name} is too small", expected=f"at least {least}", got=str(value))
 
 
 def _batch(inputs: Tokens, targets: Tokens) -> Batch:

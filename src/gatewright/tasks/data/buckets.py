@@ -79,11 +79,6 @@ class RaggedBatches:
             self._cut = drawn, self._batches_of(drawn)
         return self._cut[1]
 
-    def padding_share(self, epoch: int = 0) -> float:
-        """Which part of that epoch's batches is padding: from 0, where there is none, to 1."""
-        held = sum(int(self.inputs.lengths[rows].max()) * len(rows) for rows in self.rows(epoch))
-        return 1 - self.inputs.steps / held
-
     def _batches_of(self, epoch: int) -> list[Numbers]:
         order, lengths = self._order(epoch), self.inputs.lengths
         pools = (order[start : start + self._pool] for start in range(0, len(order), self._pool))

@@ -77,10 +77,6 @@ class Scaling:
         """Each variable with mean 0 and deviation 1 in the part that this is of."""
         return ((values - self.mean) / self.deviation).astype(np.float32)
 
-    def undo(self, scaled: Values) -> NDArray[np.float64]:
-        """The values again; the last axis is the variables."""
-        return scaled * self.deviation + self.mean
-
 
 class WindowBatches:
     """Windows of a series: `history` steps to read, (history, batch, variables), and the `horizon` steps after them.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.errors import DataError, OptionError
+from gatewright.errors import DataError
 from gatewright.tasks.data.forecasting import Values
 
 _COMPARED = 64
@@ -15,26 +15,13 @@ _AS_GOOD = 1.02
 """Of several seasons whose errors differ by no more than this, such as 7, 14 and 21, the shortest is taken."""
 
 
-def seasonal_naive(history: Values, season: int, horizon: int) -> Values:
-    """The forecast (horizon, batch, variables) that each season repeats the last one of (history, batch, variables)."""
-    if not 1 <= season <= len(history):
-        raise OptionError(
-            "the season is longer than the history that repeats it",
-            expected=f"1 to {len(history)} steps",
-            got=str(season),
-            do="take a shorter season, or a longer history",
-            shell="take a shorter season, or a longer history, with --set season=... or --set history=...",
-        )
-    return history[len(history) + np.arange(horizon) - steps_back(season, horizon)]
-
-
 def steps_back(season: int, horizon: int) -> NDArray[np.int64]:
     """How many steps before each step to come that lies which the naive forecast repeats: (horizon,)."""
     return season * (1 + np.arange(horizon, dtype=np.int64) // season)
 
 
 def best_season(series: Sequence[Values], horizon: int, longest: int) -> tuple[int, float]:
-    """The season, 1 to `longest`, with which seasonal_naive forecasts these series (steps, variables) best.
+    """The season, 1 to `longest`, with which the naive forecast of these series (steps, variables) best.
 
     Of those that are about as good it is the shortest: 1, which repeats the last value, where the steps do not come
     back. Beside it stands its mean absolute error, in deviations.

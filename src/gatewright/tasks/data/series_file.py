@@ -77,9 +77,7 @@ def read_ts(path: Path) -> SeriesCases:
     labels: list[str] = []
     lines: list[int] = []
     channels = header.channels
-    for number, line in numbered:
-        if not line.strip() or line.startswith("#"):
-            continue
+    for number, line in case_lines(path, numbered, "#"):
         where = f"{path}, line {number}"
         texts = line.strip().split(":")
         if header.task:
@@ -87,8 +85,6 @@ def read_ts(path: Path) -> SeriesCases:
         channels = len(texts) if channels is None else channels
         cases.append(_case(where, texts, channels, header.steps))
         lines.append(number)
-    if not cases:
-        raise DataError(f"{path} holds no cases", expected="a case a line behind @data")
     return SeriesCases(
         str(path),
         joined(cases),
@@ -139,6 +135,29 @@ def _case(where: str, texts: list[str], channels: int, steps: int | None) -> NDA
         raise DataError(
             f"{where}: the case has too many or too few channels", expected=str(channels), got=str(len(texts))
         )
+    case = channels_of(where, texts)
+    if steps is not None and len(case) != steps:
+        raise DataError(
+            f"{where}: the case is not as long as the file says",
+            expected=f"{steps} steps (@seriesLength {steps}, @equalLength true)",
+            got=f"{len(case)} steps",
+        )
+    return case
+
+
+def case_lines(path: Path, numbered: Iterator[tuple[int, str]], comment: str) -> Iterator[tuple[int, str]]:
+    """The lines that hold a case, with their numbers. Raises DataError where there are none."""
+    is_empty = True
+    for number, line in numbered:
+        if line.strip() and not line.startswith(comment):
+            is_empty = False
+            yield number, line
+    if is_empty:
+        raise DataError(f"{path} holds no cases", expected="a case a line behind @data")
+
+
+def channels_of(where: str, texts: Sequence[str]) -> NDArray[np.float64]:
+    """A case (steps, channels), of which each text is a channel. Raises DataError where these differ in length."""
     rows = [values_of(where, channel, text.split(",")) for channel, text in enumerate(texts, 1)]
     lengths = [len(row) for row in rows]
     if len(set(lengths)) > 1:
@@ -147,13 +166,7 @@ def _case(where: str, texts: list[str], channels: int, steps: int | None) -> NDA
             expected=f"{lengths[0]} steps",
             got=", ".join(map(str, lengths)),
         )
-    if steps is not None and lengths[0] != steps:
-        raise DataError(
-            f"{where}: the case is not as long as the file says",
-            expected=f"{steps} steps (@seriesLength {steps}, @equalLength true)",
-            got=f"{lengths[0]} steps",
-        )
-    return np.array(rows).T  # (steps, channels)
+    return np.array(rows).T
 
 
 def values_of(where: str, channel: int, texts: Sequence[str]) -> NDArray[np.float64]:
