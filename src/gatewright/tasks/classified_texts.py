@@ -34,6 +34,7 @@ from gatewright.tasks.signatures import TextSignature
 from gatewright.untrusted.kinds import Misfit, misfit_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import nn
 
     from gatewright.tasks.model import Model
@@ -165,7 +166,8 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
         if network.bag is not None:
             sizes = {"classes": data.sizes.outputs, "symbols": data.sizes.inputs, "buckets": self.buckets}
             validation = cast("RaggedBatches", data.parts["validation"])
-            train, tested = (data.symbols.sequences, data.symbols.labels), (validation.inputs, validation.targets)
+            train = data.symbols.sequences, data.symbols.labels
+            tested = validation.inputs, cast("NDArray[np.int64]", validation.targets)
             network.bag.take(fit_ngrams(train, tested, longest=self.longest_ngram, **sizes))
         if data.vectors is not None:
             begin_with(data.vectors, network.encode)
