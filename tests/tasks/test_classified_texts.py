@@ -117,7 +117,7 @@ def made_data():
 
 
 def test_texts_are_read_both_ways_and_forward_where_a_file_is_older(tmp_path: Path) -> None:
-    sizes = Sizes(40, 2)
+    sizes = Sizes(3, 2, ("<unk>", "good", "bad"))
     assert ClassifiedTexts(hidden=8).network(sizes, "gru").recurrent.bidirectional
     made = ClassifiedTexts.configured(["hidden=8", "directions=forward"])
     model = Model(made, sizes, made.network(sizes, "gru"), None)
