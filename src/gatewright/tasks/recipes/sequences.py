@@ -21,7 +21,7 @@ class Sequences(SeriesRecipe):
     about: ClassVar[str] = "classify time series, or tell a number of each: sensors, gestures, outlines, spectra"
     expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.97, seconds=40)}
     quick: ClassVar[str] = "epochs=3 updates=10"
-    search: ClassVar[str] = "rate=log:1e-3..1e-2 hidden=32,64,128 dropout=0..0.6 vary=0..2"
+    search: ClassVar[str] = "rate=log:1e-3..1e-2 hidden=32,64,128 dropout=0..0.6"
 
     hidden: int = 64
     dropout: float = 0.1
