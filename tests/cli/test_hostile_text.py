@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +56,13 @@ def test_samples_and_paths_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed[0].endswith("|one")
     assert printed[1].endswith(r"|\x1b[2Jtwo")
     assert printed[2] == f"model: {shown}"
+
+
+def test_warnings() -> None:
+    before = "import sys, warnings; sys.argv = ['gatewright', '--version']; import gatewright.cli as cli; "
+    program = before + f"cli.app = lambda **_: warnings.warn({HOSTILE!r}, stacklevel=1); cli.main()"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert b"UserWarning: [/x][bold]\\x1b]0;title\\x07\\x1b[2J\\x9b31m\\u202e\\x0d\n" in ended.stderr
 
 
 def test_outputs_of_a_graph(run: Callable[..., Said], tmp_path: Path) -> None:

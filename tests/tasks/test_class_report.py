@@ -11,6 +11,7 @@ from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_
 from gatewright.cli.class_table import show_classes
 from gatewright.tasks.class_report import ClassReport
 from gatewright.tasks.confusion import draw_confusion
+from gatewright.tasks.picture_text import picture_text
 from gatewright.terminal import Terminal
 
 
@@ -85,3 +86,10 @@ def test_the_picture(classes: int) -> None:
     blue = pixels[..., 2] - pixels[..., 0]
     assert blue.max() > 0.4  # the diagonal
     assert draw_confusion(report, "$x_", ".svg").startswith(b"<?xml")
+
+
+def test_names_that_would_steer_a_terminal_are_drawn_as_text() -> None:
+    """A letter without a picture is a warning of Matplotlib, which holds the letter."""
+    report = ClassReport(("\x1b[31mred", "tab\t$x_$\n\x9b"), np.eye(2, dtype=np.int64))
+    assert draw_confusion(report, "title").startswith(b"\x89PNG")
+    assert picture_text(report.classes[1]) == r"tab \$x_\$ \x9b"

@@ -6,6 +6,7 @@ imports a framework before a command that needs it has begun.
 
 import os
 import sys
+import warnings
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -16,7 +17,7 @@ import typer
 
 from gatewright.cli.shell import EXIT_CODES, Command, exit_code, messages, show_error
 from gatewright.errors import GatewrightError, OptionError
-from gatewright.untrusted.printable import print_text
+from gatewright.untrusted.printable import print_text, printable
 
 _FILES = (
     "catalogue",
@@ -107,9 +108,16 @@ def _prepare_streams() -> None:
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] (closed by the shell: >&-)
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
         raise OptionError("standard output is closed", do="send it to a file, or to nobody: > /dev/null")
+    warnings.formatwarning = _warning  # its text may hold names of somebody's data
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    return printable(f"{filename}:{lineno}: {category.__name__}: {message}") + "\n"
 
 
 def _lacks_memory(error: Exception) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.tasks.class_report import ClassReport
+from gatewright.tasks.picture_text import picture_text
 
 _WRITTEN = 20  # classes up to which each count is written into its cell
 _LABELLED = 40  # classes up to which each has its name beside its row; beyond, some have
@@ -53,6 +54,5 @@ def _write_counts(axes: Any, report: ClassReport, shares: Any) -> None:
 
 
 def _short(name: str) -> str:
-    """A name of a class as a label: no formula, and not too long."""
-    text = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
-    return text.replace("$", r"\$")
+    """A name of a class as a label that is not too long."""
+    return picture_text(name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gatewright.tasks.picture_text import picture_text
+
 if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import nn
@@ -39,7 +41,8 @@ def draw_forecasts(
         chosen = answers.query("variable == @name", local_dict={"name": names[place]})
         chosen = chosen.query("id == @id", local_dict={"id": window.id}) if "id" in chosen.columns else chosen
         _draw(axes, window, place, chosen, middle)
-        axes.set_title(f"{names[place]}, {window.id}" if window.id else names[place], fontsize=10)
+        title = f"{names[place]}, {window.id}" if window.id else names[place]
+        axes.set_title(picture_text(title), fontsize=10)
     for axes in panels[len(pairs) :]:
         axes.set_axis_off()
     left_out = len(windows) * len(names) - len(pairs)
@@ -100,7 +103,7 @@ def back_test(network: "nn.Module", data: "ForecastData", recipe: "Forecasting")
         axes.plot(after, middle, color=_COLOURS["forecast"], linewidth=1.5, label="forecast")
         axes.fill_between(after, low, high, color=_COLOURS["forecast"], alpha=0.2, linewidth=0)
         axes.set_xlabel("steps from the last test forecast on")
-        axes.set_ylabel((data.sizes.variables or ("",))[0])
+        axes.set_ylabel(picture_text((data.sizes.variables or ("",))[0]))
         axes.grid(visible=True, alpha=0.25)
         axes.legend(frameon=False, fontsize=8)
 

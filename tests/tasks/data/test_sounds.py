@@ -1,6 +1,8 @@
 """Sounds out of files, folders, tables, arrays and streams."""
 
 import io
+import os
+import re
 import wave
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from gatewright.errors import DataError, GatewrightError
 from gatewright.tasks.columns import SoundColumns
 from gatewright.tasks.data.labelled_sounds import features_of, sounds_in_parts
 from gatewright.tasks.data.log_mel import LogMel
-from gatewright.tasks.data.sound_files import SampleStream, Sound, at_rate, mono, read_sound
+from gatewright.tasks.data.sound_files import SampleStream, Sound, at_rate, mono, read_sound, sound_rate
 from gatewright.tasks.data.sound_sources import SoundSource, sound_source
 
 PLAIN = SoundColumns()
@@ -85,6 +87,23 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         assert problem in raised.value.problem
         assert str(tmp_path / f"{name}.wav") in raised.value.problem
         assert raised.value.got == got
+
+
+def test_heads_and_samples_of_damaged_files_are_not_believed(tmp_path: Path) -> None:
+    head = written(tmp_path / "whole.wav").read_bytes()
+    (tmp_path / "rate.wav").write_bytes(head[:24] + (0x7FFFFFFF).to_bytes(4, "little") + head[28:])
+    soundfile.write(tmp_path / "loud.wav", tone() * 1e30, 8000, subtype="FLOAT")
+    os.mkfifo(tmp_path / "pipe.wav")
+    for name, message in (
+        ("rate", "the sample rate is absurd\n  expected: 1 to 2,000,000 samples a second\n  got: 2,147,483,647"),
+        ("loud", "sample 50 is absurdly large\n  expected: numbers from -1 to 1\n  got: "),
+    ):
+        path = tmp_path / f"{name}.wav"
+        with pytest.raises(DataError, match=f"{re.escape(str(path))}: {message}"):
+            read_sound(path)
+    for reader in (read_sound, sound_rate, lambda path: sound_source(path, SoundColumns(), labelled=False)):
+        with pytest.raises(DataError, match="pipe.wav is no file\n  expected: a plain file\n  got: a device or pipe"):
+            reader(tmp_path / "pipe.wav")
 
 
 def test_a_sound_of_more_than_ten_minutes_is_sent_to_the_stream(tmp_path: Path) -> None:
@@ -209,6 +228,19 @@ def test_a_stream_is_pcm_or_a_wav_file() -> None:
     stream = SampleStream(io.BytesIO(packed.getvalue()), 8000)
     assert stream.rate == 16_000
     np.testing.assert_array_equal(stream.take(800), (numbers / 32768).astype(np.float32))
+
+
+def test_a_wav_file_on_standard_input_ends_with_its_samples(tmp_path: Path) -> None:
+    whole = written(tmp_path / "whole.wav").read_bytes()
+    stream = SampleStream(io.BytesIO(whole + b"LIST\4\0\0\0abcd"), 8000)
+    assert (len(stream.take(700)), len(stream.take(700)), len(stream.take(1))) == (700, 100, 0)
+    with pytest.raises(DataError) as raised:
+        SampleStream(io.BytesIO(whole[:-10]), 8000).take(900)
+    assert str(raised.value).splitlines()[:3] == [
+        "standard input ends early",
+        "  expected: all of the sound that its head tells of",
+        "  got: 10 bytes less",
+    ]
 
 
 @pytest.mark.parametrize(

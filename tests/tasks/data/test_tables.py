@@ -138,6 +138,8 @@ def test_a_first_row_that_may_be_either_is_asked_for(tmp_path: Path, text: str) 
             TABLE + '2020-03,"1,2\n',
             ", line 4: the row cannot be divided into fields\n.*\n  got: unexpected end of data",
         ),
+        (",,\n,,\n", " holds no values\n  got: empty fields in 2 rows"),
+        ("a,b\n1," + "2" * 131_073, ", line 2: the row cannot be .*\n.* within, of at most 131,072 characters each\n"),
         ("a,b\nNaN,2\n1,3\n", ", line 2, 'a': a value is missing\n.*\n  got: 'NaN'"),
     ],
 )
@@ -145,6 +147,26 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, message:
     path = put(tmp_path / "any.csv", text)
     with pytest.raises(DataError, match=re.escape(str(path)) + message):
         read_series(path)
+
+
+def test_half_of_a_character_is_no_text(tmp_path: Path) -> None:
+    path = put(tmp_path / "any.jsonl", '{"a": "b"}\n{"a": "x\\ud800"}\n')
+    with pytest.raises(DataError) as raised:
+        open_table(path)
+    assert str(raised.value).splitlines() == [
+        f"{path}, line 2, 'a': half of a character, which no text has",
+        "  got: \\ud800",
+        "  do: mend the row, or leave it out",
+    ]
+
+
+def test_columns_of_parquet_may_nest_or_be_bytes(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": ["x", "y"], "list": [["p", "q"], []], "bytes": ["ä".encode(), b"\xff"]})
+    frame.to_parquet(tmp_path / "any.parquet")
+    table = open_table(tmp_path / "any.parquet")
+    assert table.texts("a") == ["x", "y"]
+    assert table.texts("bytes") == ["ä", "\\xff"]
+    assert len(table.texts("list")) == 2
 
 
 @pytest.mark.parametrize("value", ["inf", "-Infinity", "much", "1_000", "1e999", "12%"])

@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
+from gatewright.tasks.data.reading import check_plain
 
 Samples = NDArray[np.float32]
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".w64", ".caf")
 LONGEST = 600  # seconds of one sound
+_LOUDEST = 1e9  # of numbers that may be samples, whose squares float32 holds
+_FASTEST = 2_000_000  # samples in a second; more need a filter as long, and are no sound
 _FORMAT_BYTES = 16  # that a WAV file has at least to say of its samples
 _UNKNOWN_SIZE = 0x7FFFF000  # what programs that write to a pipe put for a size, or more
 
@@ -28,6 +31,7 @@ def sound_rate(path: Path) -> int:
     """The sample rate that the head of a file names."""
     import soundfile
 
+    check_plain(path)
     try:
         return int(soundfile.info(path).samplerate)
     except (soundfile.LibsndfileError, OSError) as error:
@@ -41,9 +45,11 @@ def read_sound(path: Path) -> Sound:
     """
     import soundfile
 
+    check_plain(path)
     try:
         with soundfile.SoundFile(path) as opened:
             rate, frames = int(opened.samplerate), int(opened.frames)
+            check_rate(rate, str(path))
             if frames > LONGEST * rate:
                 raise DataError(
                     f"{path}: the sound is too long to be one example",
@@ -87,7 +93,26 @@ def mono(samples: NDArray[Any], name: str) -> Samples:
         raise DataError(
             f"{name}: sample {int(np.argmin(np.isfinite(mixed))):,} is no finite number", do="leave the sound out"
         )
+    loudest = int(np.argmax(np.abs(mixed)))
+    if abs(mixed[loudest]) > _LOUDEST:
+        raise DataError(
+            f"{name}: sample {loudest:,} is absurdly large",
+            expected="numbers from -1 to 1",
+            got=f"{mixed[loudest]:.4g}",
+            do="leave the sound out",
+        )
     return mixed
+
+
+def check_rate(rate: int, name: str) -> None:
+    """Refuse a sample rate that no sound has, as a damaged head may name."""
+    if not 0 < rate <= _FASTEST:
+        raise DataError(
+            f"{name}: the sample rate is absurd",
+            expected=f"1 to {_FASTEST:,} samples a second",
+            got=f"{rate:,}",
+            do="get the sound again, or leave it out",
+        )
 
 
 def at_rate(sound: Sound, rate: int) -> Samples:
@@ -108,13 +133,24 @@ class SampleStream:
         self._head = stream.read(4)
         self._stream = stream
         self.rate, self._channels, self._bytes = rate, 1, 2
+        self._left: int | None = None  # bytes of samples that are to come, where a head says so
         if self._head == b"RIFF":
             self._open_wave()
 
     def take(self, samples: int) -> Samples:
         """The next mono samples; fewer, or none, where the stream ends."""
         width = self._channels * self._bytes
-        content = self.read(samples * width)
+        size = samples * width if self._left is None else min(samples * width, self._left)
+        content = self.read(size)
+        if self._left is not None:  # what comes behind the samples of a file is no sound
+            self._left -= len(content)
+            if len(content) < size:
+                raise DataError(
+                    "standard input ends early",
+                    expected="all of the sound that its head tells of",
+                    got=f"{self._left:,} bytes less",
+                    do="send the whole file; the answers up to here are right",
+                )
         if len(content) % width:
             raise DataError(
                 "standard input ends within a sample",
@@ -136,6 +172,7 @@ class SampleStream:
         while True:
             name, size = self.read(4), int.from_bytes(self.read(4), "little")
             if name == b"data":
+                self._left = size if 0 < size < _UNKNOWN_SIZE else None
                 return
             content = self.read(size + size % 2)
             if len(content) < size or not name or (name == b"fmt " and size < _FORMAT_BYTES):
@@ -155,6 +192,7 @@ class SampleStream:
                 got=f"coding {coding} of {bits} bits, {channels} channels, {rate} Hz",
                 do="write 16-bit PCM, or give a file",
             )
+        check_rate(rate, "standard input")
         self.rate, self._channels = rate, channels
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from gatewright.errors import DataError
 from gatewright.tasks.columns import SoundColumns
+from gatewright.tasks.data.reading import check_plain
 from gatewright.tasks.data.sound_files import SUFFIXES, Sound, mono, read_sound, sound_rate
 from gatewright.tasks.data.sources import IN_MEMORY, source_name
 from gatewright.tasks.data.table_files import is_frame
@@ -115,6 +116,8 @@ def sound_source(source: object, columns: SoundColumns, *, labelled: bool = True
         return SoundSource(str(path), [path], "file", (str(path),))
     if path.is_file():
         return _of_table(_table(path, columns), path.parent, columns, labelled=labelled)
+    if not path.is_dir():
+        check_plain(path)
     if not labelled:
         return _all_in(path, columns)
     return _of_folder(path, columns)

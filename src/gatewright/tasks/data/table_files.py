@@ -73,6 +73,8 @@ def _delimited(path: Path, coding: FileEncoding, header: Header) -> TableContent
     start = list(islice(rows, _HEADER_ROWS))
     fields = [row.fields for row in start]
     present = [place for place in range(len(fields[0])) if any(row[place] for row in fields)]
+    if not present:
+        raise DataError(f"{path} holds no values", got=f"empty fields in {len(fields):,} rows")
     if len(present) < len(fields[0]):
         fields = [[row[place] for place in present] for row in fields]
     is_header, remark = has_header(str(path), fields[0], fields[1:], header)
@@ -163,7 +165,17 @@ def _json_object(path: Path, number: int, line: str) -> dict[str, str]:
             expected='an object such as {"text": "...", "label": "..."}',
             got=line.strip()[:60],
         )
-    return {str(key): _json_text(value) for key, value in cast("dict[str, object]", content).items()}
+    row = {str(key): _json_text(value) for key, value in cast("dict[str, object]", content).items()}
+    for key, text in row.items():
+        try:
+            (key + text).encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{path}, line {number}, {key!r}: half of a character, which no text has",
+                got=f"\\u{ord(error.object[error.start]):04x}",
+                do="mend the row, or leave it out",
+            ) from error
+    return row
 
 
 def _json_text(value: object) -> str:
@@ -243,4 +255,13 @@ def _of_series(column: Any) -> Columns:
         return column.to_numpy(np.int64 if whole else np.float64, na_value=None if whole else np.nan)
     if pd.api.types.is_datetime64_dtype(column.dtype):
         return column.to_numpy()
-    return ["" if pd.isna(value) else str(value) for value in column]
+    return [_frame_text(value) for value in column]
+
+
+def _frame_text(value: Any) -> str:
+    """A value as a field of a table; lists, arrays and mappings of a column that nests are written as such."""
+    import pandas as pd
+
+    if isinstance(value, bytes):  # texts that a Parquet file does not call texts
+        return value.decode(errors="backslashreplace")
+    return "" if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)

@@ -92,7 +92,7 @@ class Delimited:
             raise DataError(
                 f"{self._path}, line {line}: the row cannot be divided into fields",
                 expected=f"fields divided by {_SHOWN[separator]}, quotation marks around whole fields and doubled "
-                "within",
+                f"within, of at most {csv.field_size_limit():,} characters each",
                 got=str(error),
             ) from error
 
