@@ -1,13 +1,14 @@
 """What a command prints at its end can be pasted, and works as it was printed; what it shows fits 80 columns."""
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from gatewright.cli.results import argument, show_result, show_samples
+from gatewright.cli.results import argument, show_metrics, show_result, show_samples
 from gatewright.tasks.recipe import Expected
 from gatewright.tasks.recipes import RECIPES
 from gatewright.terminal import Terminal
@@ -131,3 +132,45 @@ def test_the_way_out_of_a_reset_that_a_framework_lacks(here: Path, invoke: Invok
         "  do: train the network again with --cell 'gru(reset=after)', which torch has; "
         "or write the model as ONNX: gatewright export RUN FILE.onnx"
     )
+
+
+def test_small_numbers_are_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    measures = dict.fromkeys(("loss", "mae", "mse", "naive_mae", "coverage", "width", "skill"), 5.575e-05)
+    show_metrics(Terminal(soft_wrap=True, width=80), {"validation": measures, "test": measures})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines][:2] == [
+        ["measure", "validation", "test"],
+        ["loss", "5.575e-05", "5.575e-05"],
+    ]
+    show_metrics(Terminal(soft_wrap=True, width=80), {"test": {"loss": 5.575e-05}})
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [["part", "loss"], ["test", "5.575e-05"]]
+
+
+def test_defaults_are_shown_as_they_are_set(invoke: Invoke) -> None:
+    _, out, _ = invoke("recipes", "sequences")
+    assert re.search(r"^linear +none ", out, re.MULTILINE)
+    _, out, _ = invoke("recipes", "series")
+    assert re.search(r"^calendar +no ", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("train", "Change settings: one KEY=VALUE or several."),
+        ("compare", "Change settings: one KEY=VALUE or several."),
+        ("tune", "Change settings that are not searched: one KEY=VALUE or several."),
+        ("predict", "Settings of columns or files for this data: one KEY=VALUE or several."),
+        ("evaluate", "Settings of columns or files for this data: one KEY=VALUE or several."),
+    ],
+)
+def test_several_settings_may_follow_one_option(command: str, told: str, invoke: Invoke) -> None:
+    _, out, _ = invoke(command, "--help")
+    assert told in " ".join(re.sub(r"[^\w=:. ]", " ", out).split())
+
+
+def test_sequences_ask_their_model(quick_run: QuickRun, capsys: pytest.CaptureFixture[str]) -> None:
+    result, folder = quick_run("sequences")
+    show_result(Terminal(soft_wrap=True, width=80), result, folder)
+    *_, last = capsys.readouterr().out.splitlines()
+    data = json.loads((folder / "run.json").read_text())["data"] or "japanese-vowels"
+    assert last == f"next:   gatewright predict {argument(folder / 'model.safetensors')} --data {argument(data)}"

@@ -65,6 +65,13 @@ def test_what_is_reported(run: tuple[Result, Path]) -> None:
     }
 
 
+def test_there_is_no_skill_where_the_naive_forecast_is_right() -> None:
+    objective = Series().objective()
+    assert objective.derived({"mae": 0.1, "naive_mae": 0.0}) == {}
+    assert objective.derived({"mae": 0.1, "naive_mae": 0.4}) == {"skill": 0.75}
+    assert objective.derived({"loss": 0.1}) == {}
+
+
 def test_the_error_of_each_variable(tmp_path: Path) -> None:
     result = train(configured("target=wave,five"), out=tmp_path / "run", source=waves(tmp_path), console=QUIET)
     for measured in result.metrics.values():

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or a run's folder.")]
 Reading = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A setting of columns or files for this data; may be given again."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Settings of columns or files for this data: one KEY=VALUE or several."
+    ),
 ]
 AnyScale = Annotated[
     bool, typer.Option("--any-scale", help="Accept numbers of another scale than the training data's.")

@@ -65,7 +65,7 @@ def show_recipe(kind: "type[Recipe]", *, as_json: bool) -> None:
         table.add_column("what it is")
         for setting in shown:
             choices = f" ({setting.kind.removeprefix('one of ')})" if setting.kind.startswith("one of ") else ""
-            table.add_row(setting.name, str(setting.default), setting.about + choices)
+            table.add_row(setting.name, _as_set(setting.default), setting.about + choices)
         console.print(f"\nSettings {title}, changed with --set NAME=VALUE:", style="bold")
         console.print(table)
     for name, preset in kind.presets.items():
@@ -78,6 +78,12 @@ def _data_lines(kind: "type[Recipe]") -> list[str]:
     if not kind.data_forms:
         return ["--data: none, for the recipe makes its own data"]
     return [f"--data: {kind.data_forms}, such as", *(f"    {line}" for line in kind.data_example.splitlines())]
+
+
+def _as_set(value: object) -> str:
+    """A value as --set takes it."""
+    words = {"True": "yes", "False": "no", "None": "none"}
+    return str(value) if isinstance(value, str) else words.get(str(value), str(value))
 
 
 def reach(expected: "Expected | None") -> str:

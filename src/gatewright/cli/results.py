@@ -19,7 +19,7 @@ _WIDTH = 80
 _LONGEST_TITLE = 40  # of a sample; a longer one has a line of its own
 
 
-_MEASURES_ACROSS = 7  # so that a table fits into 80 columns
+_UNBOUNDED = 10_000  # columns
 
 
 def show_result(console: Terminal, result: "Result", folder: Path) -> None:
@@ -76,13 +76,13 @@ def show_metrics(console: Terminal, metrics: Mapping[str, Mapping[str, float]]) 
     from gatewright.tasks.numbers import spell
 
     names = dict.fromkeys(name for measured in metrics.values() for name in measured)
-    if len(names) > _MEASURES_ACROSS:
-        _show_by_measure(console, "measure", metrics)
-        return
     table = Table("part", *names, box=None, pad_edge=False, header_style="bold")
     for part, measured in metrics.items():
         table.add_row(part, *(spell(measured[name]) if name in measured else "" for name in names))
-    console.print(table)
+    if console.measure(table, options=console.options.update_width(_UNBOUNDED)).maximum > console.width:
+        _show_by_measure(console, "measure", metrics)  # numbers would be cut
+    else:
+        console.print(table)
 
 
 def show_baselines(console: Terminal, baselines: Mapping[str, Mapping[str, float]]) -> None:

@@ -27,7 +27,7 @@ def train(
     data: Annotated[str | None, typer.Option(help="A data set by name, or a file or folder.")] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be given again."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change settings: one KEY=VALUE or several."),
     ] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Folder for the run; otherwise runs/RECIPE.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,

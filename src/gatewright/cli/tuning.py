@@ -31,7 +31,9 @@ def tune(
     data: Annotated[str | None, typer.Option(help="A data set by name, or a file or folder.")] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting that is not searched; may be given again."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change settings that are not searched: one KEY=VALUE or several."
+        ),
     ] = None,
     storage: Annotated[
         str | None, typer.Option(help="A database for many machines; otherwise study.db in the folder.")

@@ -30,7 +30,7 @@ from gatewright.tasks.data.word_vectors import WordVectors, read_word_vectors
 from gatewright.tasks.predict import Examples
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Direction, Encoding, Pooling, Sizes
 from gatewright.tasks.settings import setting
-from gatewright.tasks.signatures import TextSignature
+from gatewright.tasks.signatures import SOFTMAX, TextSignature
 from gatewright.untrusted.kinds import Misfit, misfit_of
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
             origin={"texts": source_name(source), "classes": train.counts(), "train": len(symbols)},
             fitted={**fitted, **({"embedding": vectors.dimension} if vectors else {})},
             remarks=(*loaded.remarks, *([self._told_of_vectors(vectors, vocabulary)] if vectors else [])),
-            signature={"tokenise": rule, "columns": loaded.columns, "probabilities": "the softmax of the outputs"},
+            signature={"tokenise": rule, "columns": loaded.columns, "probabilities": SOFTMAX},
             texts=loaded.parts,
             symbols=symbols,
             vectors=vectors,

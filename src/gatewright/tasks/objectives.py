@@ -132,7 +132,8 @@ class Forecasts(Objective):
     the loss: of "quantiles" the mean of the three quantile losses; of "gaussian" and "student" the negative logarithm
     of the density of a normal distribution, or of Student's with four degrees of freedom, that has this middle and an
     interval of this width. The last steps of the inputs are the naive forecast, beside which the error is reported:
-    `skill` is 0 where the two are as good, and 1 where there is no error.
+    `skill` is 0 where the two are as good, and 1 where there is no error. Where the naive forecast has no error, there
+    is no skill.
     """
 
     items = "forecasts"
@@ -178,11 +179,10 @@ class Forecasts(Objective):
         }
 
     def derived(self, means: Mapping[str, float]) -> Mapping[str, float]:
-        """What share of the naive forecast's error is gone."""
+        """What share of the naive forecast's error is gone; nothing where it had none."""
         mae, naive = means.get("mae"), means.get("naive_mae")
-        if mae is None or naive is None:  # of the training, where nothing but the loss is gathered
-            return {}
-        return {"skill": 1 - mae / naive if naive else -math.inf}
+        # In training nothing but the loss is gathered; and of an error of 0 there is no share.
+        return {} if mae is None or not naive else {"skill": 1 - mae / naive}
 
 
 @dataclass(frozen=True)

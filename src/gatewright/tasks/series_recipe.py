@@ -20,7 +20,7 @@ from gatewright.tasks.objectives import Classes, Objective, Targets
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Encoding, Pooling, Sizes
 from gatewright.tasks.series_baselines import reached
 from gatewright.tasks.settings import setting
-from gatewright.tasks.signatures import sequence_misfit
+from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, sequence_misfit
 from gatewright.untrusted.kinds import Misfit
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
         "these; or a folder for each class with CSV files of a series each. In Python also (arrays, labels) and a "
         "DataFrame"
     )
+    next_command: ClassVar[str] = "gatewright predict {model} --data {data}"
     data_example: ClassVar[str] = "id,time,ax,ay,label\n0,0,0.262,0.800,run\n0,1,0.640,0.603,run"
     earlier: ClassVar[Mapping[str, Any]] = {**BidirectionalRecipe.earlier, "patch": 1, "linear": 0}
 
@@ -203,6 +204,7 @@ def _signature(series: LabelledSeries, scaling: Scaling, missing: Missing) -> di
     signature: dict[str, Any] = {
         "columns": {"channels": list(series.channels), "targets": list(meaning.targets)},
         "variables": variable_scales(train.sequences.compact().values, series.channels),
+        "inputs": RAW_INPUTS,
         "scaling": {"mean": scaling.mean.tolist(), "deviation": scaling.deviation.tolist()},
         "missing": missing,
         "key": series.key,
@@ -211,6 +213,9 @@ def _signature(series: LabelledSeries, scaling: Scaling, missing: Missing) -> di
     if meaning.is_regression:
         target = Scaling.of(train.labels)
         signature["target_scaling"] = {"mean": target.mean.tolist(), "deviation": target.deviation.tolist()}
+        signature["outputs"] = "the targets, in the units of the data"
+    else:
+        signature["probabilities"] = SOFTMAX
     return signature
 
 

@@ -16,6 +16,10 @@ from gatewright.untrusted.kinds import Count, Finite, Misfit, Positive, Rule, mi
 if TYPE_CHECKING:
     from gatewright.tasks.recipe import Sizes
 
+# What has to be done to numbers before the network, and to what it gives.
+RAW_INPUTS = "as they are: the network scales them by itself"
+SOFTMAX = "the softmax of the outputs"
+
 _Size = Annotated[int, Rule("from 1 to 65,536", lambda size: 1 <= size <= 1 << 16)]
 
 

@@ -17,7 +17,7 @@ from gatewright.tasks.data.sound_sources import FORMS, SoundSource, sound_source
 from gatewright.tasks.predict import Examples
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Encoding, Pooling, Sizes
 from gatewright.tasks.settings import setting
-from gatewright.tasks.signatures import sound_misfit
+from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, sound_misfit
 from gatewright.untrusted.kinds import Misfit
 
 if TYPE_CHECKING:
@@ -115,9 +115,10 @@ class SoundRecipe(SoundColumns, BidirectionalRecipe, Classifier):
             remarks=(*filter(None, sounds.remarks), *remarks),
             signature={
                 "features": log_mel.signature(),
+                "inputs": RAW_INPUTS,
                 "scaling": {"mean": scaling.mean.tolist(), "deviation": scaling.deviation.tolist()},
                 "seconds": {"median": float(np.median(seconds)), "longest": float(seconds.max())},
-                "output": "scores of the classes; their softmax is the probabilities",
+                "probabilities": SOFTMAX,
             },
         )
 

@@ -15,6 +15,7 @@ from gatewright.tasks.data.step_tables import Recording
 from gatewright.tasks.data.table_roles import Roles
 from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.recipe import Data, Sizes
+from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX
 from gatewright.tasks.tags import Tags
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def channel_data(
                 "channels": list(roles.channels),
             },
             "scheme": "none",
+            "inputs": RAW_INPUTS,
+            "probabilities": SOFTMAX,
             "scaling": {"mean": scaling.mean.tolist(), "deviation": scaling.deviation.tolist()},
             "variables": variable_scales(values.values, roles.channels),
             "window": {"steps": recipe.window, "only read on each side": recipe.window // 4},

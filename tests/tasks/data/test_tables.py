@@ -331,3 +331,11 @@ def test_missing_values_are_filled_as_is_asked(tmp_path: Path) -> None:
     assert table.numbers("b", "interpolate").tolist() == [2, 2, 3, 4]
     with pytest.raises(DataError, match="line 2, 'b': a value is missing\n(.*\n)*  do: forward has no value before it"):
         table.numbers("b", "forward")
+
+
+def test_where_there_is_no_such_column_the_option_can_be_pasted(tmp_path: Path) -> None:
+    table = open_table(put(tmp_path / "any.csv", "the time,value\n0,1\n1,2\n"))
+    with pytest.raises(OptionError) as caught:
+        table.require(["machine"], "id")
+    assert caught.value.shell == "name one of its columns, as in --set 'id=the time'"
+    assert caught.value.do == "name one of its columns as id"

@@ -141,10 +141,14 @@ def test_a_stranger_reads_the_onnx_file_as_predict_answers(run: Run, regression:
         file = gw.export.onnx(trained.folder, tmp_path / "model.onnx", lengths=True)
         session = ort.InferenceSession(file.path)
         (outputs,) = session.run(None, {"input": series.swapaxes(0, 1), "lengths": ends})
-        classes = json.loads(session.get_modelmeta().custom_metadata_map.get("classes", "null"))
+        metadata = session.get_modelmeta().custom_metadata_map
+        signature, classes = json.loads(metadata["gatewright.signature"]), json.loads(metadata.get("classes", "null"))
+        assert signature["inputs"] == "as they are: the network scales them by itself"
         if classes is None:
+            assert signature["outputs"] == "the targets, in the units of the data"
             np.testing.assert_allclose(outputs[:, 0], answers["label"], rtol=1e-4)
             continue
+        assert signature["probabilities"] == "the softmax of the outputs"
         powers = np.exp(outputs - outputs.max(1, keepdims=True))
         probabilities = powers / powers.sum(1, keepdims=True)
         assert [classes[place] for place in probabilities.argmax(1)] == answers["class"].tolist()

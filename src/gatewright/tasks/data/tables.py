@@ -103,12 +103,13 @@ class Table:
             if column not in self.data:
                 lower = {name.lower(): name for name in self.columns}
                 near = [lower[name] for name in get_close_matches(column.lower(), lower, n=1)]
+                example = shlex.quote(f"{setting}={self.columns[0]}")
                 do = f"did you mean {near[0]!r}?" if near else f"name one of its columns as {setting}"
                 raise OptionError(
                     f"{self.name} has no column {column!r}",
                     expected="one of " + ", ".join(self.columns),
                     do=do if near or setting else None,
-                    shell=f"write --set {setting}=COLUMN with one of these" if setting and not near else None,
+                    shell=f"name one of its columns, as in --set {example}" if setting and not near else None,
                 )
 
     def texts(self, column: str) -> list[str]:
