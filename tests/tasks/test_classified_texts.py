@@ -3,11 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 from gatewright import model_file
 from gatewright.errors import DataError
+from gatewright.tasks.data.labelled_texts import read_texts
 from gatewright.tasks.evaluate import evaluate
 from gatewright.tasks.learner import Learner
 from gatewright.tasks.model import Model, load_model
@@ -208,3 +210,21 @@ def test_fewer_passes_over_many_texts() -> None:
         "there is little data, so that sizes are smaller: batch=16 (not batch=64); "
         "so many texts need fewer passes: epochs=8 (not 12)"
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "got"),
+    [({"a": "b"}, "dict"), ([1.5, 2.0], "float as text 1: 1.5"), (["fine", None], "NoneType as text 2: None")],
+)
+def test_what_is_no_text_is_not_written_as_one(source: object, got: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_texts(source)
+    assert str(caught.value) == (
+        "these are no texts\n"
+        "  expected: a path, a pandas DataFrame, or a list, array or pandas Series of strings\n"
+        f"  got: {got}"
+    )
+
+
+def test_a_series_of_pandas_is_texts() -> None:
+    assert list(read_texts(pd.Series(["a film", "a joy"], index=[7, 9])).texts) == ["a film", "a joy"]

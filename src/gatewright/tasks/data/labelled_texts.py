@@ -1,6 +1,7 @@
 """Texts with labels, such as reviews that are good or bad: from tables, folders, archives, or objects in memory."""
 
 import os
+import reprlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -290,7 +291,7 @@ def read_texts(source: object, columns: TextColumns | None = None, usual: Mappin
     """
     columns = columns or TextColumns()
     if not is_frame(source) and hasattr(source, "__len__") and not isinstance(source, str | bytes):
-        texts = [str(text) for text in cast("Sequence[object]", source)]
+        texts = _checked_texts(source)
         return Texts(texts, {"line": range(1, len(texts) + 1)})
     if not is_frame(source):
         path = existing(source, "labelled texts")
@@ -306,6 +307,25 @@ def read_texts(source: object, columns: TextColumns | None = None, usual: Mappin
     roles = text_roles(table, columns, labelled=False, usual=usual)
     keys = {table.place_word: [table.line(row) for row in range(len(table))]}
     return Texts(_joined(table, roles.text), keys, table.remarks)
+
+
+def _checked_texts(source: object) -> list[str]:
+    """The texts of a list, an array or a pandas Series; anything else is refused, not written as a text."""
+    if isinstance(source, Mapping | set | frozenset | bytearray | memoryview):
+        raise _no_texts(type(source).__name__)
+    texts = list(cast("Sequence[object]", source))
+    for row, text in enumerate(texts, 1):
+        if not isinstance(text, str):
+            raise _no_texts(f"{type(text).__name__} as text {row}: {reprlib.repr(text)}")
+    return cast("list[str]", texts)
+
+
+def _no_texts(got: str) -> DataError:
+    return DataError(
+        "these are no texts",
+        expected="a path, a pandas DataFrame, or a list, array or pandas Series of strings",
+        got=got,
+    )
 
 
 def _lines(path: Path) -> Texts:
