@@ -208,3 +208,31 @@ def test_short_series_train_with_the_defaults(count: int, tmp_path: Path) -> Non
     horizon = run.model.recipe.settings()["horizon"]
     assert len(run.predict()) == horizon
     assert run.predict()["time"].iloc[0] == pd.Timestamp("2000-01-01") + pd.DateOffset(months=count)
+
+
+def test_columns_that_are_called_otherwise_in_newer_data_are_named(run: Run, tmp_path: Path) -> None:
+    newer = monthly(60)
+    expected = run.predict(newer)
+    renamed = newer.rename(columns={"sales": "turnover", "stock": "store"})
+    pd.testing.assert_frame_equal(run.predict(renamed, target="turnover,store"), expected)
+    assert run.evaluate(renamed.assign(year=1), target="turnover,store") == run.evaluate(newer)
+    assert bool((run.predict(renamed, target="store,turnover", any_scale=True)["median"] != expected["median"]).all())
+
+
+@pytest.mark.parametrize("target", ["price,cost", "price"])
+def test_a_trained_model_forecasts_no_other_column(run: Run, target: str) -> None:
+    newer = monthly(60).assign(price=1.0, cost=2.0)
+    for ask in (run.predict, run.evaluate):
+        with pytest.raises(OptionError) as caught:
+            ask(newer, target=target)
+        assert str(caught.value) == (
+            "setting 'target' cannot be changed for a trained model\n"
+            "  expected: the columns of sales, stock\n"
+            f"  got: {target}\n"
+            "  do: leave it out; it is for data in which these columns are called otherwise"
+        )
+
+
+def test_without_data_no_column_can_be_named(run: Run) -> None:
+    with pytest.raises(OptionError, match="^setting 'target' cannot be changed for a trained model\n"):
+        run.predict(target="price,cost")

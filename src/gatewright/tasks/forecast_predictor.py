@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data import IN_MEMORY, Scaling, SeriesCollection, load_series, source_name
+from gatewright.tasks.data import IN_MEMORY, Scaling, SeriesCollection, source_name
 from gatewright.tasks.data.date_forms import spelled_date
 from gatewright.tasks.data.linear_forecast import Floats
 from gatewright.tasks.data.time_axis import TimeAxis
@@ -16,9 +16,10 @@ from gatewright.tasks.data.units import check_scales, variable_scales
 from gatewright.tasks.forecast_data import ForecastData, Known
 from gatewright.tasks.forecast_signature import (
     check_times,
+    check_unnamed,
     kept_of,
     known_from,
-    named_columns,
+    read_for,
     scaling_from,
     times_from,
 )
@@ -118,8 +119,9 @@ class ForecastPredictor(Predictor):
         """
         horizon = horizon or self.recipe.horizon
         if source is None:
+            check_unnamed(self.model, self.recipe)
             return [self.recent(one, horizon) for one in self.model.signature["series"]]
-        read = load_series(source, named_columns(self.recipe, self.model.signature))
+        read = read_for(self.model, self.recipe, source)
         _, known, scalings = kept_of(self.model, read)
         if not self._any_scale:
             given = variable_scales(np.concatenate([one.values for one in read.series]), read.names)

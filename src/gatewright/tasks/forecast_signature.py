@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gatewright.errors import DataError
-from gatewright.tasks.columns import SeriesColumns
-from gatewright.tasks.data import Scaling, Series, SeriesCollection
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data import Scaling, Series, SeriesCollection, load_series
+from gatewright.tasks.data.series import find_series_table
 from gatewright.tasks.data.time_axis import TimeAxis, frequency_in_words, same_distance
 from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.forecast_data import Known, Track
-from gatewright.tasks.settings import written_names
+from gatewright.tasks.settings import listed_names, written_names
 
 if TYPE_CHECKING:
     from gatewright.tasks.forecasts import Forecasting
@@ -107,11 +107,55 @@ def _are_dates(texts: Sequence[Any]) -> bool:
     return True
 
 
-def named_columns(recipe: "Forecasting", signature: Mapping[str, Any]) -> SeriesColumns:
-    """The recipe with the columns by name that its model was trained on, whether or not they were named then."""
-    columns = signature.get("columns", {})
-    lists = {name: columns.get(name) or [] for name in ("target", "covariates")}
-    return replace(recipe, **{name: written_names(names) for name, names in lists.items()})
+def read_for(model: "Model", recipe: "Forecasting", source: object) -> SeriesCollection:
+    """The series of a source, with the variables that a model was trained on, under their names in training.
+
+    A column that is called otherwise in the source is named by the recipe's `target` and `covariates`. Raises
+    OptionError where these name another number of columns, or where the table has those of the training as well.
+    """
+    trained, named = _columns_of(model, recipe)
+    columns = replace(recipe, **{role: written_names(names) for role, names in named.items()})
+    if named == trained:
+        return load_series(source, columns)
+    table = find_series_table(source, columns)
+    for role, names in trained.items():
+        if named[role] != names and (len(named[role]) != len(names) or not {*names}.isdisjoint(table.columns)):
+            raise _other_columns(role, names, named[role])
+    read = SeriesCollection.of(table, columns)
+    return replace(
+        read,
+        series=tuple(
+            replace(one, names=trained["target"], covariate_names=trained["covariates"]) for one in read.series
+        ),
+    )
+
+
+def check_unnamed(model: "Model", recipe: "Forecasting") -> None:
+    """Refuse other names of columns where no data is given in which they could be called so."""
+    trained, named = _columns_of(model, recipe)
+    for role, names in trained.items():
+        if named[role] != names:
+            raise _other_columns(role, names, named[role])
+
+
+def _other_columns(role: str, trained: Sequence[str], named: Sequence[str]) -> OptionError:
+    return OptionError(
+        f"setting {role!r} cannot be changed for a trained model",
+        expected=f"the columns of {', '.join(trained)}" if trained else "no setting",
+        got=written_names(named),
+        do="leave it out; it is for data in which these columns are called otherwise",
+    )
+
+
+def _columns_of(model: "Model", recipe: "Forecasting") -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+    """The columns of variables by role: as they were called in training, and as they are called in a source."""
+    trained = {role: tuple(model.signature["columns"].get(role) or ()) for role in ("target", "covariates")}
+    return trained, {role: _named(getattr(recipe, role), names) for role, names in trained.items()}
+
+
+def _named(text: str, trained: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that a setting names, or those of the training where it names none; a name may hold a comma."""
+    return trained if not text or (text,) == trained else listed_names(text)
 
 
 def kept_of(model: "Model", read: SeriesCollection) -> tuple[int, Known, list[Scaling]]:

@@ -13,7 +13,7 @@ from gatewright.tasks.data import Cuts, Scaling, Series, SeriesCollection, best_
 from gatewright.tasks.data.registry import find
 from gatewright.tasks.data.sources import source_name
 from gatewright.tasks.forecast_data import ForecastData, Known, Track, windows_of
-from gatewright.tasks.forecast_signature import kept_of, named_columns, signature_of
+from gatewright.tasks.forecast_signature import kept_of, read_for, signature_of
 from gatewright.tasks.numbers import counted
 from gatewright.tasks.objectives import ForecastKind, Forecasts
 from gatewright.tasks.recipe import Data, Recipe, Sizes
@@ -144,7 +144,7 @@ class Forecasting(Recipe, SeriesColumns):
         """
         name = model.source if source is None else source
         name = self.series if name is None else name
-        read = load_series(name, named_columns(self, model.signature))
+        read = read_for(model, self, name)
         self._check_long_enough(name, read)
         return self.data_of(read, name, [self.cuts_of(name, one) for one in read.series], *kept_of(model, read), {})
 

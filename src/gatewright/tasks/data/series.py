@@ -96,9 +96,14 @@ def load_series(source: object = "airline", columns: SeriesColumns | None = None
     sunspots (2,820 months).
     """
     columns = columns or SeriesColumns()
+    return SeriesCollection.of(find_series_table(source, columns), columns)
+
+
+def find_series_table(source: object, columns: SeriesColumns) -> Table:
+    """The table of a data set, of a file, or of a DataFrame."""
     if not is_frame(source):
         source = one_of(files_of(source, "series"), _FILES, "a series (*.csv)")
-    return SeriesCollection.of(series_table(source, columns), columns)
+    return series_table(source, columns)
 
 
 def series_table(source: object, columns: SeriesColumns) -> Table:
