@@ -213,6 +213,25 @@ def test_resuming_with_changed_data(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         resume(folder.path, console=QUIET)
 
 
+@pytest.mark.parametrize(("recipe", "settings"), [("texts", ["ngrams=0"]), ("sequences", ["linear=0"])])
+def test_resuming_with_a_value_changed(
+    recipe: str, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes, words and classes stay, so that nothing but the content tells."""
+    source, folder = tmp_path / "data.csv", RunFolder(tmp_path / "run")
+    lines = [f"good film {k % 5},good\nbad film {k % 5},bad\n" for k in range(20)]
+    series = [f"{k},{step},{k % 2 + step / 8:.3f},{'ab'[k % 2]}\n" for k in range(40) for step in range(8)]
+    text = "text,label\n" + "".join(lines) if recipe == "texts" else "id,time,x,label\n" + "".join(series)
+    source.write_text(text)
+    made = get(recipe).configured([*settings, "hidden=4", "epochs=4", "batch=4"])
+    with killed_before(5, monkeypatch):
+        train(made, out=folder.path, source=str(source), console=QUIET)
+    changed = text.replace("film 4,good", "good 4,good") if recipe == "texts" else text.replace("0.125", "0.126")
+    source.write_text(changed)
+    with pytest.raises(DataError, match=r"the data of the run in .* has changed"):
+        resume(folder.path, console=QUIET)
+
+
 @pytest.mark.parametrize(("keep", "epoch"), [("best", 1), ("last", 3)])
 def test_the_network_that_is_kept(
     keep: str, epoch: int, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch

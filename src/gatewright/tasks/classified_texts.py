@@ -23,6 +23,7 @@ from gatewright.tasks.data import (
     load_texts_to_measure,
     source_name,
 )
+from gatewright.tasks.data.digest import digest_of_labelled
 from gatewright.tasks.data.labelled_texts import read_texts, texts_of
 from gatewright.tasks.data.ngrams import FACTOR, MODULUS, fit_ngrams, tfidf_accuracies
 from gatewright.tasks.data.text_tokenisers import TEXT_TOKENISERS, TextTokeniser
@@ -147,7 +148,12 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
             self._batches(loaded.parts, symbols, vocabulary, fitted.get("batch", self.batch)),
             Sizes(len(vocabulary), len(train.classes), vocabulary.symbols, train.classes),
             measured=_PARTS,
-            origin={"texts": source_name(source), "classes": train.counts(), "train": len(symbols)},
+            origin={
+                "texts": source_name(source),
+                "classes": train.counts(),
+                "train": len(symbols),
+                "sha256": digest_of_labelled(loaded.parts),
+            },
             fitted={**fitted, **({"embedding": vectors.dimension} if vectors else {})},
             remarks=(*loaded.remarks, *([self._told_of_vectors(vectors, vocabulary)] if vectors else [])),
             signature={"tokenise": rule, "columns": loaded.columns, "probabilities": SOFTMAX},

@@ -9,6 +9,7 @@ import numpy as np
 
 from gatewright.errors import DataError
 from gatewright.tasks.data import LabelledSequences, Scaling
+from gatewright.tasks.data.digest import digest_of_labelled
 from gatewright.tasks.data.labelled_series import LabelledSeries, load_labelled_series
 from gatewright.tasks.data.linear_series import times_of
 from gatewright.tasks.data.series_batches import MeasuredSeries, SeriesBatches, Variation
@@ -120,6 +121,7 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
             {"train": batches, **{name: MeasuredSeries(part) for name, part in measured.items()}},
             Sizes(len(series.channels), meaning.outputs, classes=meaning.classes or None, variables=series.channels),
             measured=tuple(measured),
+            origin={"sha256": digest_of_labelled((train, *measured.values()))},
             scaling=scaling,
             fitted=fitted,
             remarks=series.remarks,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data import Parts, Ragged, RaggedBatches, Scaling, held_out
+from gatewright.tasks.data.digest import digest
 from gatewright.tasks.data.sources import source_name
 from gatewright.tasks.data.step_tables import Recording
 from gatewright.tasks.data.table_roles import Roles
@@ -81,7 +82,12 @@ def channel_data(
         {"train": train, **measured},
         Sizes(values.values.shape[1], len(classes), classes=classes, variables=roles.channels),
         measured=("validation", "test"),
-        origin={"tagged": source_name(source), "rows": len(values.values), "classes": list(classes)},
+        origin={
+            "tagged": source_name(source),
+            "rows": len(values.values),
+            "classes": list(classes),
+            "sha256": digest([[one.values, one.labels] for part in recordings for one in part]),
+        },
         scaling=scaling,
         fitted=recipe.differing(_decided(recipe, roles, windows=len(train.inputs))),
         remarks=tuple(filter(None, (*remarks, roles.remark, remark))),

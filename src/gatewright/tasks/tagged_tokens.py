@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.data import Parts, Ragged, RaggedBatches
+from gatewright.tasks.data.digest import digest
 from gatewright.tasks.data.sources import source_name
 from gatewright.tasks.data.tag_schemes import Scheme, Transitions, mark_entities
 from gatewright.tasks.data.tagged_sentences import TagColumns, TaggedSentences
@@ -63,7 +64,12 @@ def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSenten
         batches,
         Sizes(len(vocabulary), len(classes), vocabulary.symbols, classes),
         measured=("validation", "test"),
-        origin={"tagged": source_name(source), "tags": parts.train.counts(), "sentences": len(parts.train)},
+        origin={
+            "tagged": source_name(source),
+            "tags": parts.train.counts(),
+            "sentences": len(parts.train),
+            "sha256": digest([[part.tokens, part.tags] for part in parts]),
+        },
         fitted=recipe.differing(decided),
         remarks=tuple(filter(None, remarks)),
         signature=_signature(recipe, columns, divided.name, classes, scheme),

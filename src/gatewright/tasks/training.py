@@ -248,6 +248,8 @@ class _Session:
     def check_same(self, kept: dict[str, Any]) -> None:
         """Make sure that the data and the equations are still what the run began with."""
         now = self.description()
+        # A run of an earlier version has told less of its data, and is held to that.
+        now["origin"] = {name: value for name, value in now["origin"].items() if name in kept["origin"]}
         for key, what in (("origin", "data"), ("trace", "cell")):
             if kept[key] != now[key]:
                 raise DataError(

@@ -1,12 +1,13 @@
 """What tells whether data in memory is still the same."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from gatewright.errors import DataError
+from gatewright.tasks.data.ragged import LabelledSequences
 
 
 def digest(source: object) -> str:
@@ -17,6 +18,12 @@ def digest(source: object) -> str:
     state = hashlib.sha256()
     _add(state, source)
     return state.hexdigest()
+
+
+def digest_of_labelled(parts: Iterable[LabelledSequences | None]) -> str:
+    """The same of sequences and their labels, part by part."""
+    held = [part for part in parts if part is not None]
+    return digest([[one.sequences.lengths, one.sequences.compact().values, one.labels] for one in held])
 
 
 def _add(state: Any, source: object) -> None:
