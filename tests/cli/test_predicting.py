@@ -25,6 +25,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return gw.tasks.train("sentiment", data=small_reviews(folder), out=folder / "run", hidden=6, epochs=1, words=40)
 
 
+OTHER_COLUMN = "text: text\n"
+"""What is told where a table has not the column of the training."""
+
+
 @pytest.fixture
 def texts(tmp_path: Path) -> Path:
     path = tmp_path / "texts.csv"
@@ -34,14 +38,14 @@ def texts(tmp_path: Path) -> Path:
 
 def test_csv_is_what_python_gets(run: Run, texts: Path, invoke: Invoke) -> None:
     code, out, messages = invoke("predict", run.folder, "--data", texts)
-    assert (code, messages) == (0, "")
+    assert (code, messages) == (0, OTHER_COLUMN)
     printed, answers = pd.read_csv(io.StringIO(out), dtype={"class": str}), run.predict(texts)
     pd.testing.assert_frame_equal(printed, answers, check_dtype=False, rtol=1e-8)
 
 
 def test_json_lines(run: Run, texts: Path, invoke: Invoke) -> None:
     code, out, messages = invoke("predict", run.folder, "--data", texts, "--json", "--top", "1")
-    assert (code, messages) == (0, "")
+    assert (code, messages) == (0, OTHER_COLUMN)
     rows = [json.loads(line) for line in out.splitlines()]
     assert [list(row) for row in rows] == [["line", "class_1", "probability_1"]] * 2
 
@@ -50,7 +54,7 @@ def test_files_by_suffix(run: Run, texts: Path, invoke: Invoke) -> None:
     path = texts.with_name("answers.tsv")
     code, out, messages = invoke("predict", run.folder, "--data", texts, "--out", path)
     assert (code, out) == (0, "")
-    assert messages == f"{path}: 2 answers\n"
+    assert messages == f"{OTHER_COLUMN}{path}: 2 answers\n"
     assert list(pd.read_csv(path, sep="\t").columns) == ["line", "class", "probability", "p_0", "p_1"]
     code, _, messages = invoke("predict", run.folder, "--data", texts, "--out", "answers.png")
     assert code == 2

@@ -174,3 +174,40 @@ def test_sequences_ask_their_model(quick_run: QuickRun, capsys: pytest.CaptureFi
     *_, last = capsys.readouterr().out.splitlines()
     data = json.loads((folder / "run.json").read_text())["data"] or "japanese-vowels"
     assert last == f"next:   gatewright predict {argument(folder / 'model.safetensors')} --data {argument(data)}"
+
+
+def test_a_forecaster_with_covariates_is_asked_about_its_test_part(
+    tmp_path: Path, invoke: Invoke, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"2024-{1 + day // 28:02d}-{1 + day % 28:02d},{day % 7},{day % 2}" for day in range(240)]
+    Path("sales.csv").write_text("\n".join(["date,sales,promo", *rows]) + "\n")
+    settings = [
+        "target=sales",
+        "covariates=promo",
+        "missing=forward",
+        "history=14",
+        "horizon=7",
+        "epochs=1",
+        "hidden=4",
+    ]
+    code, out, messages = invoke("train", "series", "--data", "sales.csv", "--set", *settings, "epochs=1", "--out", "r")
+    assert code == 0, messages
+    words = typed(next(line for line in out.splitlines() if line.startswith("next:")).removeprefix("next:").strip())
+    assert words[-1] == "--rolling"
+    assert invoke(*words)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "advice"),
+    [
+        ("a.xlsx", "save the sheet as a CSV file, and give that"),
+        ("a.json", "write a JSON object a line, and name the file .jsonl"),
+        ("a.pdf", "save its text as a .txt or .csv file, and give that"),
+    ],
+)
+@pytest.mark.parametrize("recipe", ["texts", "series", "sequences"])
+def test_formats_that_no_recipe_reads(recipe: str, file: str, advice: str, invoke: Invoke) -> None:
+    Path(file).write_bytes(b"PK")
+    code, _, messages = invoke("train", recipe, "--data", file, "--out", "r")
+    assert code == 2
+    assert f"do: {advice}" in messages

@@ -9,6 +9,7 @@ import torch
 
 from gatewright import model_file
 from gatewright.errors import DataError
+from gatewright.tasks.columns import TextColumns
 from gatewright.tasks.data.labelled_texts import read_texts
 from gatewright.tasks.evaluate import evaluate
 from gatewright.tasks.learner import Learner
@@ -228,3 +229,11 @@ def test_what_is_no_text_is_not_written_as_one(source: object, got: str) -> None
 
 def test_a_series_of_pandas_is_texts() -> None:
     assert list(read_texts(pd.Series(["a film", "a joy"], index=[7, 9])).texts) == ["a film", "a joy"]
+
+
+def test_another_column_than_in_training_is_told(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("line,review\n1,a good one\n2,a bad one\n")
+    found = read_texts(tmp_path / "new.csv", TextColumns(), {"text": "mail"})
+    assert list(found.texts) == ["a good one", "a bad one"]
+    assert found.remarks[-1] == "text: review"
+    assert read_texts(tmp_path / "new.csv", TextColumns(), {"text": "review"}).remarks == ()

@@ -74,6 +74,8 @@ def _answer(
 
     with messages().status("predicting"):
         answers = predictor.predict(data, **options)
+    for remark in predictor.remarks:
+        print_line(messages(), remark)
     whole = answers.attrs
     if output is not None:
         _write(predictor, answers, output, data)

@@ -199,7 +199,7 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
         if not found.texts:
             raise DataError(f"{source_name(source)} holds no texts", expected="a text at least")
         symbols = [vocabulary.encode(self.tokeniser(text) or [UNKNOWN]) for text in found.texts]
-        return Examples(Ragged.join(symbols), found.keys)
+        return Examples(Ragged.join(symbols), found.keys, found.remarks)
 
     def evaluation(self, source: object, model: "Model") -> Data:
         """What the model was trained for; of other data every text, in a part "test" where it has no parts.

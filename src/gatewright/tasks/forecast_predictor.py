@@ -122,6 +122,7 @@ class ForecastPredictor(Predictor):
             check_unnamed(self.model, self.recipe)
             return [self.recent(one, horizon) for one in self.model.signature["series"]]
         read = read_for(self.model, self.recipe, source)
+        self.remarks = read.remarks
         _, known, scalings = kept_of(self.model, read)
         if not self._any_scale:
             given = variable_scales(np.concatenate([one.values for one in read.series]), read.names)

@@ -13,6 +13,7 @@ from gatewright.tasks.data.time_axis import TimeAxis, frequency_in_words, same_d
 from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.forecast_data import Known, Track
 from gatewright.tasks.settings import listed_names, written_names
+from gatewright.tasks.signatures import RAW_INPUTS
 
 if TYPE_CHECKING:
     from gatewright.tasks.forecasts import Forecasting
@@ -39,6 +40,9 @@ def signature_of(
         "season": season,
         "values": [f"quantile {level:g}" for level in recipe.objective().levels],
         "known scaling": _plain(known.scaling) if known.scaling else None,
+        # the network of a single series holds its scaling
+        "inputs": RAW_INPUTS if len(tracks) == 1 else "scaled by the mean and the deviation of their series",
+        "outputs": f"forecasts, {'in the units of the data' if len(tracks) == 1 else 'scaled as the inputs are'}",
         "variables": variable_scales(trained, read.names),
         "series": [
             {"id": track.id, "scaling": _plain(track.scaling), **_recent(one, recipe, known)}

@@ -47,7 +47,11 @@ class Forecasting(Recipe, SeriesColumns):
     on, beside the seasonal naive forecast. Errors are in deviations of the training part.
     """
 
-    next_command: ClassVar[str] = "gatewright predict {model}"
+    @property
+    def next_command(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] (of other recipes it is fixed)
+        """The forecast; where covariates are read, whose future nobody knows yet, those of the test part."""
+        return "gatewright predict {model}" + (" --rolling" if self.covariates else "")
+
     renamed: ClassVar[Mapping[str, str]] = {"variables": "target"}
 
     series: str = setting("airline", "the series, by name or path, where --data names none")

@@ -28,11 +28,13 @@ _ROWS = 100  # of a batch
 class Examples:
     """What a network is asked about: sequences as it reads them, and for each what identifies it in the answer.
 
-    `keys` are columns of the answer, such as `line`, `id` or `file`, with a value for each sequence.
+    `keys` are columns of the answer, such as `line`, `id` or `file`, with a value for each sequence. `remarks` are
+    lines for a person about how the data was read.
     """
 
     sequences: Ragged
     keys: Mapping[str, Sequence[Any]]
+    remarks: tuple[str, ...] = ()
 
 
 class Predictor(ABC):
@@ -44,6 +46,9 @@ class Predictor(ABC):
     """Files beside tables that `encode` can write, such as ".png"."""
     stream_remark: str = ""
     """How a stream is read, once its first answer is there: a line for a person, where something was inferred."""
+
+    remarks: tuple[str, ...] = ()
+    """How the latest data was read: lines for a person, where something was inferred."""
 
     def __init__(self, model: "Model") -> None:
         self.model = model
@@ -147,6 +152,7 @@ class ClassPredictor(Predictor):
         self._check_top(options.get("top"))
         self.needs_source(source)
         examples = self.examples(source)
+        self.remarks = examples.remarks
         if not options.get("any_scale"):
             self.check_scale(examples.sequences, source)
         columns = self._columns(self.probabilities(examples.sequences), options.get("top"))

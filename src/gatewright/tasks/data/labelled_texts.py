@@ -15,7 +15,7 @@ from gatewright.tasks.columns import TextColumns
 from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, check_classes, held_out
 from gatewright.tasks.data.reading import text_pieces
 from gatewright.tasks.data.reviews import read_reviews
-from gatewright.tasks.data.sources import existing, files_of, named, optional, source_name
+from gatewright.tasks.data.sources import conversion, existing, files_of, named, optional, source_name
 from gatewright.tasks.data.table_files import is_frame
 from gatewright.tasks.data.tables import Table, open_table
 from gatewright.tasks.data.text_roles import text_roles
@@ -159,7 +159,10 @@ def _tables(files: Mapping[str, Path], columns: TextColumns, usual: Mapping[str,
     parts["train"] = parts["train"] or optional(files, ".*" + _TABLE, "labelled texts (*.csv, *.tsv, *.jsonl)")
     if parts["train"] is None:
         raise DataError(
-            "there is no file of labelled texts", expected="*.csv, *.tsv or *.jsonl", got=", ".join(list(files)[:10])
+            "there is no file of labelled texts",
+            expected="*.csv, *.tsv or *.jsonl",
+            got=", ".join(list(files)[:10]),
+            do=conversion(files),
         )
     present = {name: path for name, path in parts.items() if path is not None}
     return {name: _of_table(text_table(path, columns), columns, usual) for name, path in present.items()}
@@ -306,7 +309,9 @@ def read_texts(source: object, columns: TextColumns | None = None, usual: Mappin
     table = text_table(source, columns)
     roles = text_roles(table, columns, labelled=False, usual=usual)
     keys = {table.place_word: [table.line(row) for row in range(len(table))]}
-    return Texts(_joined(table, roles.text), keys, table.remarks)
+    trained = (usual or {}).get("text") or ""
+    is_other = bool(trained) and written_names(roles.text) not in (columns.text, trained)
+    return Texts(_joined(table, roles.text), keys, (*table.remarks, *((roles.remark,) if is_other else ())))
 
 
 def _checked_texts(source: object) -> list[str]:

@@ -16,7 +16,7 @@ from gatewright.tasks.data.series_cases import MISSING_TEXTS, SeriesCases, Task,
 from gatewright.tasks.data.series_file import read_ts
 from gatewright.tasks.data.series_rows import Labels, first_fields, is_of_rows, read_line, read_rows
 from gatewright.tasks.data.series_tables import read_long
-from gatewright.tasks.data.sources import IN_MEMORY, Source, existing, files_of, named
+from gatewright.tasks.data.sources import IN_MEMORY, Source, conversion, existing, files_of, named
 from gatewright.tasks.data.table_files import is_frame
 from gatewright.tasks.settings import setting
 
@@ -148,7 +148,7 @@ def _of_files(files: Mapping[str, Path], reading: SeriesReading) -> Pair:
     if len(series) != 1:
         got = ", ".join(path.name for path in series[:10]) or ", ".join(list(files)[:10])
         problem = "there are several files of series" if series else "there is no file of series"
-        raise DataError(problem, expected=_FORMS, got=got, do="give the path of one file")
+        raise DataError(problem, expected=_FORMS, got=got, do=conversion(files) or "give the path of one file")
     return _of_file(series[0], reading)
 
 
@@ -163,7 +163,12 @@ def _of_file(path: Path, reading: SeriesReading) -> Pair:
     if suffix == ".npz":
         return read_npz(path, reading.layout)
     if suffix not in readers:
-        raise DataError(f"{path} is no file of series that is read", expected=_FORMS, got=suffix or "no suffix")
+        raise DataError(
+            f"{path} is no file of series that is read",
+            expected=_FORMS,
+            got=suffix or "no suffix",
+            do=conversion([path.name]),
+        )
     return readers[suffix](path), None
 
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gatewright.errors import DataError
@@ -78,11 +78,30 @@ def files_of(source: Source, *kinds: Kind) -> Files:
     return found
 
 
+_CONVERSIONS = {
+    (
+        ".xlsx",
+        ".xls",
+        ".xlsm",
+        ".ods",
+        ".numbers",
+    ): "save the sheet as a CSV file, and give that",
+    (".json",): "write a JSON object a line, and name the file .jsonl",
+    (".pdf", ".docx", ".doc", ".odt", ".rtf", ".html"): "save its text as a .txt or .csv file, and give that",
+}
+
+
+def conversion(files: Iterable[str]) -> str | None:
+    """What to do with files of a format that no recipe reads; None where there are others too."""
+    suffixes = {Path(name).suffix.lower() for name in files}
+    return next((advice for known, advice in _CONVERSIONS.items() if suffixes and suffixes <= {*known}), None)
+
+
 def one_of(files: Files, pattern: str, meaning: str) -> Path:
     """The one file whose whole name fits the pattern, whatever its case; an error says what was looked for."""
     found = optional(files, pattern, meaning)
     if found is None:
-        raise DataError(f"there is no file of {meaning}", got=", ".join(list(files)[:10]))
+        raise DataError(f"there is no file of {meaning}", got=", ".join(list(files)[:10]), do=conversion(files))
     return found
 
 
