@@ -27,7 +27,6 @@ SETTINGS = {field.name for kind in RECIPES.values() for field in dataclasses.fie
 ELSEWHERE = {  # these are met in Python alone, or quote Python that the user has written
     "convert/keras_files/reading.py": "a call in the user's own Keras code",
     "export/sources.py": "a command gives a path",
-    "tasks/data/character_texts.py": "recipes give a vocabulary that knows unknown characters",
     "tasks/data/vocabulary.py": "recipes make vocabularies that know unknown characters",
     "tasks/data/images.py": "recipes give pixel orders that fit",
 }
