@@ -289,3 +289,12 @@ def _not_alike(place: str, got: int, expected: int) -> Misfit | None:
 
 def _no_classes(sizes: "Sizes") -> Misfit | None:
     return None if sizes.classes else (f"classes: {sizes.outputs} names", None)
+
+
+def picture_misfit(signature: Mapping[str, Any], inputs: int | None) -> Misfit | None:
+    """What does not fit in the signature of a model of images; `inputs` is how many columns a network of rows reads."""
+    wrong = misfit_of(PictureSignature, signature)
+    columns = signature.get("columns", inputs)
+    if wrong or inputs is None or columns == inputs:
+        return wrong
+    return f"columns: {inputs}", columns

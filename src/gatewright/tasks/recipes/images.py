@@ -13,8 +13,8 @@ from gatewright.tasks.data.pictures import BRIGHTEST, Look, border_mean, load_pi
 from gatewright.tasks.predict import Examples
 from gatewright.tasks.recipe import Data, Expected, Pooling, Sizes
 from gatewright.tasks.settings import setting
-from gatewright.tasks.signatures import PictureSignature
-from gatewright.untrusted.kinds import Misfit, misfit_of
+from gatewright.tasks.signatures import picture_misfit
+from gatewright.untrusted.kinds import Misfit
 
 if TYPE_CHECKING:
     from gatewright.tasks.model import Model
@@ -47,7 +47,6 @@ class Images(Classifier):
     }
     quick: ClassVar[str] = "images=2000 validation=1000 epochs=3"
     search: ClassVar[str] = "rate=log:1e-3..1e-2 hidden=64,128,256 dropout=0..0.6"
-
     data_forms: ClassVar[str] = (
         "mnist, or a folder with the four idx files of its kind; to predict: a picture file (png, jpg, gif, bmp), a "
         "folder of them, an idx file, or in Python an array (items, rows, columns) of whole numbers from 0 to 255"
@@ -101,11 +100,7 @@ class Images(Classifier):
 
     def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
         """The size of the images, which sequences of rows have to have."""
-        wrong = misfit_of(PictureSignature, signature)
-        columns = signature.get("columns", sizes.inputs)
-        if wrong or self.order != "rows" or columns == sizes.inputs:
-            return wrong
-        return f"columns: {sizes.inputs}", columns
+        return picture_misfit(signature, sizes.inputs if self.order == "rows" else None)
 
     def _batches(self, part: LabelledImages, batch: int, *, seed: int | None = None) -> ImageBatches:
         by: Literal["rows", "pixels"] = "rows" if self.order == "rows" else "pixels"
