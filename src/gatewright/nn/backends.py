@@ -158,12 +158,10 @@ def _run_packed(call: Call) -> Sequences:
     given = (*(sequences[name] for name in operation.inputs), *call.packed, *call.states.values())
     results = sequence_function.run(operation, given, None if ragged is None or ragged.is_whole else ragged)
     output, finals, emits = results[0], results[1 : 1 + len(call.states)], results[1 + len(call.states) :]
-    shapes = {name: (*call.like.shape[:2], *bind(gate.shape, cell.sizes)) for name, gate in cell.trace.gates}
-    gates = zip(shapes, emits, strict=True) if call.gates else ()
     return Sequences(
         output,
         {name: one[0] for name, one in zip(call.states, finals, strict=True)},
-        {name: gate.expand(shapes[name]) for name, gate in gates},
+        cell.named_gates(emits) if call.gates else {},
     )
 
 

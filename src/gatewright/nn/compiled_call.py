@@ -130,8 +130,8 @@ def _joined(results: Sequence[Sequence[Tensor]]) -> Tensor:
 def _named_gates(layer: "Recurrent", results: Sequence[Sequence[Tensor]]) -> dict[str, Tensor]:
     """Every gate of every direction by its name."""
     named: dict[str, Tensor] = {}
-    for (level, suffix), result in zip(layer.directions(), results, strict=True):
+    for cell, (level, suffix), result in zip(layer.packed_cells, layer.directions(), results, strict=True):
         prefix = f"l{level}{suffix}." if len(results) > 1 else ""
-        for (name, _), gate in zip(layer.trace.gates, result[1 + len(layer.trace.states) :], strict=True):
-            named[prefix + name] = gate
+        gates = cell.named_gates(result[1 + len(layer.trace.states) :])
+        named |= {prefix + name: gate for name, gate in gates.items()}
     return named

@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from gatewright.axes import bind
 from gatewright.nn.differentiable import Differentiable, differentiable
 from gatewright.nn.operation import SequenceOperation
 from gatewright.packing import Layout, unpacked
@@ -52,6 +53,15 @@ class PackedCell:
             trace = _prepared(self.trace, asked)
             self.made[key] = differentiable(trace, self.sizes, dtype, backwards=self.backwards)
         return self.made[key]
+
+    def named_gates(self, emits: Sequence[Tensor]) -> dict[str, Tensor]:
+        """What an operation emits as gates, (time, batch, ...), by name; a number takes the gate's shape."""
+        named: dict[str, Tensor] = {}
+        for (name, gate), emitted in zip(self.trace.gates, emits, strict=True):
+            missing = 2 + len(gate.shape) - emitted.dim()
+            wide = emitted[(..., *(None,) * missing)] if missing else emitted
+            named[name] = wide.expand(*emitted.shape[:2], *bind(gate.shape, self.sizes)) if missing else wide
+        return named
 
     def operation(self, asked: Asked, dtype: torch.dtype) -> SequenceOperation:
         """The operation that the engine runs on packed parameters.
