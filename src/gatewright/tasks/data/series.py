@@ -13,9 +13,15 @@ from gatewright.tasks.data.series_roles import series_roles
 from gatewright.tasks.data.sources import files_of, one_of
 from gatewright.tasks.data.table_files import is_frame
 from gatewright.tasks.data.table_numbers import filled
-from gatewright.tasks.data.table_order import OrderedRows, dated_rows, in_order_of_time, with_usual_frequency
+from gatewright.tasks.data.table_order import (
+    OrderedRows,
+    dated_rows,
+    in_order_of_time,
+    open_dated,
+    with_usual_frequency,
+)
 from gatewright.tasks.data.table_roles import Roles
-from gatewright.tasks.data.tables import Table, open_table
+from gatewright.tasks.data.tables import Table
 from gatewright.tasks.data.time_axis import TimeAxis, same_distance
 from gatewright.tasks.numbers import counted
 
@@ -103,25 +109,13 @@ def find_series_table(source: object, columns: SeriesColumns) -> Table:
     """The table of a data set, of a file, or of a DataFrame."""
     if not is_frame(source):
         source = one_of(files_of(source, "series"), _FILES, "a series (*.csv)")
-    return series_table(source, columns)
-
-
-def series_table(source: object, columns: SeriesColumns) -> Table:
-    """The table of a source, read as those settings say."""
-    return open_table(
-        source,
-        encoding=columns.encoding,
-        header=columns.header,
-        decimal=columns.decimal,
-        dayfirst=columns.dayfirst,
-        zone=columns.zone,
-    )
+    return open_dated(source, columns)
 
 
 def read_series(source: object, columns: SeriesColumns | None = None) -> Series:
     """The one series of a table."""
     columns = columns or SeriesColumns()
-    return SeriesCollection.of(series_table(source, columns), columns).single()
+    return SeriesCollection.of(open_dated(source, columns), columns).single()
 
 
 def _check_distances(name: str, ordered: Mapping[str, OrderedRows]) -> None:

@@ -12,9 +12,9 @@ from gatewright.errors import DataError
 from gatewright.tasks.columns import LabelledSeriesColumns
 from gatewright.tasks.data.series_cases import SeriesCases, joined
 from gatewright.tasks.data.table_header import ID_NAMES, LABEL_NAMES
-from gatewright.tasks.data.table_order import dated_rows, in_order_of_time
+from gatewright.tasks.data.table_order import dated_rows, in_order_of_time, open_dated
 from gatewright.tasks.data.table_roles import TIMES, Role, Roles, TableKind, infer_roles
-from gatewright.tasks.data.tables import RowGroup, Table, open_table
+from gatewright.tasks.data.tables import RowGroup, Table
 
 Array = NDArray[Any]
 
@@ -68,14 +68,7 @@ def read_long(
     Raises DataError where a column's role is not clear, with the setting that names it, and where a label changes
     within a series.
     """
-    table = open_table(
-        source,
-        encoding=columns.encoding,
-        header=columns.header,
-        decimal=columns.decimal,
-        dayfirst=columns.dayfirst,
-        zone=columns.zone,
-    )
+    table = open_dated(source, columns)
     roles = _roles(table, columns, channels, labelled=labelled)
     table = dated_rows(table, roles.time, columns.undated)
     groups = [RowGroup(group.id or table.name, group.rows) for group in table.groups(roles.id)]

@@ -11,8 +11,9 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.sources import Source, files_of
-from gatewright.tasks.data.step_tables import Recording, open_steps
+from gatewright.tasks.data.step_tables import Recording
 from gatewright.tasks.data.table_encoding import encoded_lines, encoding_of
+from gatewright.tasks.data.table_order import open_dated
 from gatewright.tasks.data.tables import Table
 from gatewright.tasks.data.tagged_sentences import part_files
 
@@ -27,13 +28,13 @@ def step_tables_of(source: Source, columns: StepColumns, needed: Sequence[str] =
     A .tsv file is a table where no empty line stands between its rows.
     """
     if hasattr(source, "columns") and hasattr(source, "iloc"):
-        return {"train": open_steps(source, columns)}
+        return {"train": open_dated(source, columns)}
     if not isinstance(source, str | os.PathLike):
         return None
     files = part_files(files_of(source, "tagged texts"), needed)
     if not all(_is_table(path, columns.encoding) for path in files.values()):
         return None
-    return {part: open_steps(path, columns) for part, path in files.items()}
+    return {part: open_dated(path, columns) for part, path in files.items()}
 
 
 def _is_table(path: Path, encoding: str) -> bool:

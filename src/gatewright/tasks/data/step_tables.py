@@ -13,7 +13,7 @@ from gatewright.tasks.data.table_header import ID_NAMES
 from gatewright.tasks.data.table_header import LABEL_NAMES as TABLE_LABEL_NAMES
 from gatewright.tasks.data.table_order import dated_rows, in_order_of_time
 from gatewright.tasks.data.table_roles import TIMES, Role, Roles, TableKind, asks_for, infer_roles
-from gatewright.tasks.data.tables import RowGroup, Table, open_table
+from gatewright.tasks.data.tables import RowGroup, Table
 
 _LABELS = {*LABEL_NAMES, *TABLE_LABEL_NAMES, "activity", "state", "event", "phase", "stage", "gesture"} - {"y"}
 _SENTENCES = {"sentence", "sentence #", "sentence_id", "sent_id"}
@@ -52,18 +52,6 @@ class Recording:
     values: NDArray[np.float32]  # (steps, channels)
     labels: tuple[str, ...]  # none where the table has no labels
     times: tuple[str, ...]  # as they are written; none where the table has none
-
-
-def open_steps(source: object, columns: StepColumns) -> Table:
-    """The table of a file or a DataFrame, as the settings say."""
-    return open_table(
-        source,
-        encoding=columns.encoding,
-        header=columns.header,
-        decimal=columns.decimal,
-        dayfirst=columns.dayfirst,
-        zone=columns.zone,
-    )
 
 
 def step_roles(

@@ -5,19 +5,18 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
+from gatewright.tasks.columns import StepColumns, TimeColumns, Undated
 from gatewright.tasks.data.clock_changes import in_zone, put_back, put_forward
 from gatewright.tasks.data.table_times import Dates, ParsedDates
-from gatewright.tasks.data.tables import Table
+from gatewright.tasks.data.tables import Table, open_table
 from gatewright.tasks.data.time_axis import FEWEST_DATES, TimeAxis, offsets_in, regular_dates
 from gatewright.tasks.numbers import counted
-
-Undated = Literal["refuse", "drop"]
 
 _DAY = 86_400_000_000  # microseconds
 _NEARLY = 0.9
@@ -40,6 +39,18 @@ class OrderedRows:
 
     rows: NDArray[np.int64]
     times: TimeAxis
+
+
+def open_dated(source: object, columns: TimeColumns | StepColumns) -> Table:
+    """The table of a file or a DataFrame whose rows are steps in time, as the settings say."""
+    return open_table(
+        source,
+        encoding=columns.encoding,
+        header=columns.header,
+        decimal=columns.decimal,
+        dayfirst=columns.dayfirst,
+        zone=columns.zone,
+    )
 
 
 def time_values(table: Table, columns: tuple[str, ...]) -> ParsedDates | NDArray[Any]:
