@@ -1,7 +1,7 @@
 """Reads which modules a source imports, wherever in it the import stands."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,32 @@ def imports_of(source: str, importer: str, is_package: bool = False) -> list[Imp
         for node, deferred in _statements(ast.parse(source), False)
         for module, line in _targets(node, package)
     ]
+
+
+def graph_of(imports: Iterable[Import]) -> dict[str, set[str]]:
+    """The modules of the package that each module imports."""
+    graph: dict[str, set[str]] = {name: set() for name in MODULES}
+    for found in imports:
+        if found.module in MODULES and found.module != found.importer:
+            graph[found.importer].add(found.module)
+    return graph
+
+
+def cycles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """The groups of modules that reach each other, each sorted; a module that only imports itself is no group."""
+    reached = {name: _reached(name, graph) for name in graph}
+    groups = {tuple(sorted({name, *(other for other in reached[name] if name in reached[other])})) for name in graph}
+    return [list(group) for group in sorted(groups) if len(group) > 1]
+
+
+def _reached(start: str, graph: Mapping[str, set[str]]) -> set[str]:
+    reached: set[str] = set()
+    waiting = [start]
+    while waiting:
+        new = graph[waiting.pop()] - reached
+        reached |= new
+        waiting.extend(new)
+    return reached
 
 
 def _statements(tree: ast.AST, deferred: bool) -> Iterator[tuple[ast.AST, bool]]:

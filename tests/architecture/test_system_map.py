@@ -11,18 +11,25 @@ system_map = pytest.importorskip("tools.system_map", reason="the tools do not co
 # Longer than this, a line of the map is no line any more.
 LONGEST = 160
 FILES = package_files()
-NAMES = [path.relative_to(PACKAGE).as_posix() for path in FILES]
 
 
 def test_the_map_is_up_to_date() -> None:
     assert system_map.MAP.is_up_to_date(), "make docs"
 
 
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_a_file_says_in_one_sentence_what_it_is(path: Path) -> None:
-    line = system_map.sentence(path)
-    assert line.endswith((".", "?")), "the docstring does not begin with a sentence"
-    assert 10 < len(line) <= LONGEST
+def is_a_line(sentence: str) -> bool:
+    """Whether it is a sentence, and short enough for one line of the map."""
+    return sentence.endswith((".", "?")) and 10 < len(sentence) <= LONGEST
+
+
+def test_files_say_in_one_sentence_what_they_are() -> None:
+    found = {path.relative_to(PACKAGE).as_posix(): system_map.sentence(path) for path in FILES}
+    assert {name: sentence for name, sentence in found.items() if not is_a_line(sentence)} == {}
+
+
+@pytest.mark.parametrize("sentence", ["", "No sentence", "Too short.", "It is long" * 20 + "."])
+def test_what_is_no_line_of_the_map_is_seen(sentence: str) -> None:
+    assert not is_a_line(sentence)
 
 
 def test_every_file_is_on_the_map_once() -> None:

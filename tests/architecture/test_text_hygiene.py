@@ -40,13 +40,33 @@ def defects(text: str) -> list[str]:
     return found + ["does not end with one line end"] * (bool(text) and not re.search(r"[^\n]\n\Z", text))
 
 
+def defects_of_file(content: bytes) -> list[str]:
+    if b"\0" in content:
+        return ["a binary file"]
+    large = [f"{len(content)} bytes, at most {LARGEST}"] * (len(content) > LARGEST)
+    try:
+        return large + defects(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return [*large, f"not UTF-8: {error}"]
+
+
 @needs_git
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_a_committed_file_is_clean_text(path: Path) -> None:
-    content = path.read_bytes()
-    assert len(content) <= LARGEST
-    assert b"\0" not in content, "a binary file"
-    assert defects(content.decode("utf-8")) == []
+def test_committed_files_are_clean_text() -> None:
+    found = {path.relative_to(ROOT).as_posix(): defects_of_file(path.read_bytes()) for path in FILES}
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"a\0b\n", "a binary file"),
+        (b"one\n" * 125_001, "500004 bytes, at most 500000"),
+        (b"caf\xe9\n", "not UTF-8: "),
+    ],
+)
+def test_a_file_that_is_no_clean_text_is_found(content: bytes, found: str) -> None:
+    (defect,) = defects_of_file(content)
+    assert defect.startswith(found)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """No test of this project is written in one of the known ways that cannot fail."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
@@ -77,7 +76,10 @@ def test_every_rule_has_a_weak_test_above() -> None:
     assert [rule.__name__ for rule in RULES if not any(list(rule(node)) for node in nodes)] == []
 
 
-@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_this_project_has_no_weak_tests(path: Path) -> None:
-    found = [f"{path.relative_to(ROOT)}:{line}: {text}" for line, text in weaknesses(path.read_text(encoding="utf-8"))]
+def test_this_project_has_no_weak_tests() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for path in TEST_FILES
+        for line, text in weaknesses(path.read_text(encoding="utf-8"))
+    ]
     assert found == [], "\n".join(found)
