@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from gatewright.nn import Recurrent
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.feed import tensor_batch
-from gatewright.tasks.learner import OPTIMISERS
 from gatewright.tasks.network import Network, State, map_state
 from gatewright.tasks.recipe import Data, Recipe
+from gatewright.tasks.training.learner import OPTIMISERS
+from gatewright.tasks.training.tensor_batches import tensor_batch
 
 LAYERS = {"gru(reset=after)": nn.GRU, "lstm": nn.LSTM}
 """The layers of torch.nn by the cells that they are."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from gatewright.tasks.training import Result
+    from gatewright.tasks.training.session import Result
 
 QuickRun = Callable[[str], "tuple[Result, Path]"]
 
@@ -34,7 +34,7 @@ QUICKER = {
 def quick_run(tmp_path_factory: pytest.TempPathFactory) -> QuickRun:
     """`quick_run("digits")` gives the result of a finished run and its folder; nobody may write into it."""
     from gatewright.tasks import recipes
-    from gatewright.tasks.training import train
+    from gatewright.tasks.training.session import train
     from tests.tasks.own_data import OWN_DATA
     from tests.tasks.small import QUIET
 

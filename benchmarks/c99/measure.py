@@ -19,7 +19,7 @@ from gatewright.tasks import recipes
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipe import Sizes
-from gatewright.tasks.training import train
+from gatewright.tasks.training.session import train
 
 HERE = Path(__file__).parent
 KINDS = {"LSTM": "lstm", "GRU": "gru(reset=after)"}

@@ -49,7 +49,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from rich.console import Console
 
     from gatewright.tasks import recipes
-    from gatewright.tasks.training import train
+    from gatewright.tasks.training.session import train
 
     folder = tmp_path_factory.mktemp("runs")
     (folder / "words.txt").write_text(WORDS)

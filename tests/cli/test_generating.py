@@ -10,7 +10,7 @@ import pytest
 from gatewright.tasks.data import frames_of_notes, read_midi
 from gatewright.tasks.recipes.music import Music
 from gatewright.tasks.run import open_run
-from gatewright.tasks.training import train
+from gatewright.tasks.training.session import train
 from tests.cli.conftest import Said
 from tests.tasks.own_data import small_music
 from tests.tasks.recipes.test_music import QUICK

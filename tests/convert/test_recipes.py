@@ -15,7 +15,7 @@ from gatewright.errors import ConversionError
 from gatewright.tasks import recipes
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipe import Recipe
-from gatewright.tasks.training import train
+from gatewright.tasks.training.session import train
 from tests.tasks.own_data import small_images, small_music, small_reviews, small_series, small_table, small_words
 from tests.tasks.small import QUIET, small_text
 

@@ -18,7 +18,7 @@ from gatewright.tasks import recipes
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.model import Model
 from gatewright.tasks.recipe import Sizes
-from gatewright.tasks.training import train
+from gatewright.tasks.training.session import train
 from tests.backends.c99.compiled import build, run
 from tests.parity.assertions import assert_parity
 from tests.tasks.own_data import OWN_DATA

@@ -18,7 +18,7 @@ from gatewright.tasks.data import Scaling
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.series import Series
-from gatewright.tasks.training import train
+from gatewright.tasks.training.session import train
 from tests.export.running import Session
 from tests.export.running import onnx as package
 from tests.export.running import onnxruntime as runtime

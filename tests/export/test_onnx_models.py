@@ -23,7 +23,7 @@ from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.network import Network, Standardised
 from gatewright.tasks.recipe import Recipe, Sizes
 from gatewright.tasks.settings import setting
-from gatewright.tasks.training import train
+from gatewright.tasks.training.session import train
 from tests.export.running import Session
 from tests.export.running import onnx as package
 from tests.parity.assertions import assert_parity

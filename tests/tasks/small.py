@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from gatewright import model_file
-from gatewright.tasks.folder import RunFolder
-from gatewright.tasks.learner import Learner
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.recipes.text import Text
+from gatewright.tasks.training.learner import Learner
+from gatewright.tasks.training.run_folder import RunFolder
 
 WORDS = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs. "
 SETTINGS = (

@@ -7,10 +7,10 @@ import pytest
 
 from gatewright.cli.results import show_baselines
 from gatewright.cli.shell import out
-from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.recipe import Data
 from gatewright.tasks.recipes.text import Text
-from gatewright.tasks.training import read_result, resume, train
+from gatewright.tasks.training.run_folder import RunFolder
+from gatewright.tasks.training.session import read_result, resume, train
 from tests.tasks.small import QUIET, small_recipe, small_text
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gatewright.tasks.beginnings import beginnings_of_text, beginnings_of_words
+from gatewright.tasks.language.beginnings import beginnings_of_text, beginnings_of_words
 
 
 @pytest.mark.parametrize(

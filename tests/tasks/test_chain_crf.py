@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gatewright.tasks.chain_crf import ChainCrf
 from gatewright.tasks.data.tag_schemes import FORBIDDEN, Transitions, best_paths
+from gatewright.tasks.tagging.chain_crf import ChainCrf
 
 LENGTHS = torch.tensor([4, 1, 3])
 LABELS = torch.tensor([[0, 2, 0], [1, -100, 1], [2, -100, 2], [0, -100, -100]])

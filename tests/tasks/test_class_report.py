@@ -9,8 +9,8 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
 from gatewright.cli.class_table import show_classes
-from gatewright.tasks.class_report import ClassReport
-from gatewright.tasks.confusion import draw_confusion
+from gatewright.tasks.answers.class_report import ClassReport
+from gatewright.tasks.answers.confusion import draw_confusion
 from gatewright.tasks.picture_text import picture_text
 from gatewright.terminal import Terminal
 

@@ -9,14 +9,14 @@ import torch
 
 from gatewright import model_file
 from gatewright.errors import DataError
+from gatewright.tasks.answers.evaluate import evaluate
 from gatewright.tasks.columns import TextColumns
 from gatewright.tasks.data.labelled_texts import read_texts
-from gatewright.tasks.evaluate import evaluate
-from gatewright.tasks.learner import Learner
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.texts import ClassifiedTexts
-from gatewright.tasks.training import Result, train
+from gatewright.tasks.training.learner import Learner
+from gatewright.tasks.training.session import Result, train
 from tests.tasks.small import QUIET
 
 GOOD, BAD = "a fine film, it is good and warm and {}", "a dull film: it is bad {}"
@@ -112,8 +112,8 @@ def test_the_tutorial_is_followed() -> None:
 
 
 def made_data():
-    from gatewright.tasks.parts import ArrayBatches
     from gatewright.tasks.recipe import Data
+    from gatewright.tasks.synthetic.batches import ArrayBatches
 
     part = ArrayBatches(torch.zeros(3, 4).numpy(), torch.zeros(4).numpy(), 2)
     return Data({"train": part}, Sizes(100, 2), measured=())

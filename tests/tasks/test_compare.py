@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from gatewright.errors import GatewrightError, OptionError
-from gatewright.tasks import compare as comparing
-from gatewright.tasks.compare_curves import draw_over
-from gatewright.tasks.comparison import as_markdown, columns, comparison, keep, numbers, points
-from gatewright.tasks.engines import engine
-from gatewright.tasks.folder import RunFolder
-from gatewright.tasks.history import read_rows
-from gatewright.tasks.matching import count_parameters, matched
+from gatewright.tasks.comparing import runs as comparing
+from gatewright.tasks.comparing.engines import engine
+from gatewright.tasks.comparing.matching import count_parameters, matched
+from gatewright.tasks.comparing.pictures import draw_over
+from gatewright.tasks.comparing.table import as_markdown, columns, comparison, keep, numbers, points
 from gatewright.tasks.recipe import Recipe, Sizes
-from gatewright.tasks.training import Interrupted, train
-from gatewright.tasks.watch import Watch
+from gatewright.tasks.training.history import read_rows
+from gatewright.tasks.training.observer import Watch
+from gatewright.tasks.training.run_folder import RunFolder
+from gatewright.tasks.training.session import Interrupted, train
 from tests.tasks.small import QUIET, killed_before, small_recipe, small_text, weights
 
 SIZES = Sizes(30, 30)
@@ -221,7 +221,7 @@ def test_runs_with_other_settings_are_neither_taken_nor_lost(compared: list[comp
 
 
 def test_a_run_that_was_killed_goes_on(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, steps = small_recipe(), "gatewright.tasks.compare.train"
+    made, steps = small_recipe(), "gatewright.tasks.comparing.runs.train"
     runs = planned(tmp_path, source, "gru", made=made, seeds=1)
     with killed_before(7, monkeypatch):
         performed(runs, tmp_path)

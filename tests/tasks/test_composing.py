@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from gatewright.errors import OptionError
-from gatewright.tasks.composing import Composer
 from gatewright.tasks.data import frames_of_notes, midi_bytes, read_midi
 from gatewright.tasks.model import Model, load_model
+from gatewright.tasks.music.generator import Composer
 from gatewright.tasks.recipes.music import Music
 from gatewright.tasks.run import Run
-from gatewright.tasks.training import train
+from gatewright.tasks.training.session import train
 from tests.tasks.data.formats import put
 from tests.tasks.own_data import small_music, small_words
 from tests.tasks.recipes.test_music import QUICK

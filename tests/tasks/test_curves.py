@@ -9,7 +9,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from gatewright.tasks.curves import Kept, draw_curves
+from gatewright.tasks.training.curves import Kept, draw_curves
 
 LONG = [
     {"epoch": n, "iteration": 10 * n, "train_loss": 3 / n, "train_perplexity": 2.0**n}

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from gatewright.errors import DataError
-from gatewright.tasks.folder import RunFolder
-from gatewright.tasks.history import read_rows
-from gatewright.tasks.training import resume, train
+from gatewright.tasks.training.history import read_rows
+from gatewright.tasks.training.run_folder import RunFolder
+from gatewright.tasks.training.session import resume, train
 from tests.tasks.small import QUIET, killed_before, small_recipe, small_text
 
 RESTORE = "\n  do: put a copy of it in its place, or start again with --overwrite"

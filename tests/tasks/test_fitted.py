@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from gatewright.errors import DataError, GatewrightError, OptionError
-from gatewright.tasks.evaluate import evaluate
+from gatewright.tasks.answers.evaluate import evaluate
 from gatewright.tasks.model import load_model
 from gatewright.tasks.recipes.series import Series
 from gatewright.tasks.recipes.text import Text
 from gatewright.tasks.recipes.words import Words
-from gatewright.tasks.training import resume, train
+from gatewright.tasks.training.session import resume, train
 from tests.tasks.small import QUIET, WORDS
 
 

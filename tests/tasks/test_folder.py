@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.folder import RunFolder, absolute
+from gatewright.tasks.training.run_folder import RunFolder, absolute
 
 
 def filled(path: Path, *, finished: bool) -> RunFolder:

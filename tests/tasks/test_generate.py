@@ -7,7 +7,7 @@ import torch
 
 from gatewright.errors import OptionError
 from gatewright.tasks.data import UNKNOWN
-from gatewright.tasks.generate import Writer
+from gatewright.tasks.language.generator import Writer
 from gatewright.tasks.model import Model
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.digits import Digits

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gatewright.tasks.history import as_csv, read_rows
+from gatewright.tasks.training.history import as_csv, read_rows
 
 ROWS = [
     {"epoch": 1.0, "iteration": 10.0, "train_loss": 0.5},

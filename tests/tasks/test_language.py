@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.answers.evaluate import evaluate
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.data import END, END_OF_LINE, START, UNKNOWN
-from gatewright.tasks.evaluate import evaluate
-from gatewright.tasks.feed import tensor_batch
-from gatewright.tasks.generate import Writer
+from gatewright.tasks.language.generator import Writer
+from gatewright.tasks.language.symbols import Words as Script
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.objectives import Symbols
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.words import Words
-from gatewright.tasks.scripts import Words as Script
-from gatewright.tasks.training import Result, train
+from gatewright.tasks.training.session import Result, train
+from gatewright.tasks.training.tensor_batches import tensor_batch
 from tests.tasks.small import QUIET
 
 TEXT = "The quick brown fox jumps over the lazy dog. Pack my box with five dozen jugs!\nThe dog jumps. A fox?\n"

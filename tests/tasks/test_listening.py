@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from gatewright.errors import OptionError
-from gatewright.tasks import listening
+from gatewright.tasks.answers.evaluate import evaluate
 from gatewright.tasks.data import frames_of_notes, midi_bytes, notes_of_frames
-from gatewright.tasks.evaluate import evaluate
-from gatewright.tasks.listening import MusicPredictor
 from gatewright.tasks.model import Model, load_model
+from gatewright.tasks.music import predictor as listening
+from gatewright.tasks.music.predictor import MusicPredictor
 from gatewright.tasks.recipes.music import Music
 from gatewright.tasks.run import Run
-from gatewright.tasks.training import train
+from gatewright.tasks.training.session import train
 from tests.tasks.data.formats import put
 from tests.tasks.own_data import small_music
 from tests.tasks.recipes.test_music import QUICK

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gatewright.tasks import machine as described
+from gatewright.tasks.training import machine as described
 
 
 def test_what_a_result_says_of_the_machine() -> None:

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.addition import add
 from gatewright.tasks.data import addition_arrays, copy_arrays, marked_sums
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.recipes.adding import Adding
 from gatewright.tasks.recipes.longlag import LongLag
 from gatewright.tasks.run import Run
-from gatewright.tasks.training import train
+from gatewright.tasks.synthetic.addition import add
+from gatewright.tasks.training.session import train
 from tests.tasks.data.formats import put
 from tests.tasks.small import QUIET
 

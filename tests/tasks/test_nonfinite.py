@@ -7,12 +7,12 @@ import torch
 
 import gatewright as gw
 from gatewright.errors import NonFiniteError
-from gatewright.tasks import nonfinite
-from gatewright.tasks.feed import TensorBatch
-from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.network import Network, State
 from gatewright.tasks.recipe import Sizes
-from gatewright.tasks.training import train
+from gatewright.tasks.training import nonfinite
+from gatewright.tasks.training.run_folder import RunFolder
+from gatewright.tasks.training.session import train
+from gatewright.tasks.training.tensor_batches import TensorBatch
 from tests.tasks.small import QUIET, small_recipe, small_text
 
 ADVICE = (

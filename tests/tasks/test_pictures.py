@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 
 from gatewright.errors import DataError
+from gatewright.tasks.answers.evaluate import evaluate
 from gatewright.tasks.data.pictures import Look, border_mean, read_picture
-from gatewright.tasks.evaluate import evaluate
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.recipes.digits import Digits
 from gatewright.tasks.recipes.images import Images
 from gatewright.tasks.run import Run
-from gatewright.tasks.training import train
+from gatewright.tasks.training.session import train
 from tests.tasks.data.formats import idx, put
 from tests.tasks.own_data import small_images
 from tests.tasks.small import QUIET

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from gatewright import model_file
-from gatewright.tasks.folder import RunFolder
-from gatewright.tasks.training import resume, train
+from gatewright.tasks.training.run_folder import RunFolder
+from gatewright.tasks.training.session import resume, train
 from tests.tasks.small import QUIET, killed_before, small_recipe, small_text, weights
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from gatewright.errors import OptionError
-from gatewright.tasks.answer_files import FORMATS
+from gatewright.tasks.answers.files import FORMATS
+from gatewright.tasks.answers.predictor import ClassPredictor, Predictor, pooled_outputs
 from gatewright.tasks.data import Ragged
 from gatewright.tasks.model import load_model
-from gatewright.tasks.predict import ClassPredictor, Predictor, pooled_outputs
 from gatewright.tasks.recipes.texts import ClassifiedTexts
-from gatewright.tasks.training import train
+from gatewright.tasks.training.session import train
 from tests.tasks.own_data import small_reviews
 from tests.tasks.small import QUIET
 

@@ -14,10 +14,10 @@ import torch
 from gatewright import model_file
 from gatewright.errors import OptionError
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.feed import TensorBatch, tensor_batch
-from gatewright.tasks.folder import RunFolder
-from gatewright.tasks.processes import Processes, rows_of
 from gatewright.tasks.recipes import RECIPES
+from gatewright.tasks.training.processes import Processes, rows_of
+from gatewright.tasks.training.run_folder import RunFolder
+from gatewright.tasks.training.tensor_batches import TensorBatch, tensor_batch
 from tests.paths import subprocess_environment
 from tests.tasks.own_data import OWN_DATA
 from tests.tasks.small import SETTINGS, small_recipe, small_text, timeless, weights

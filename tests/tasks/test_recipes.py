@@ -9,16 +9,16 @@ import torch
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks import recipes
-from gatewright.tasks.addition import add
-from gatewright.tasks.evaluate import evaluate
+from gatewright.tasks.answers.evaluate import evaluate
 from gatewright.tasks.model import load_model
 from gatewright.tasks.objectives import Bits, Classes, Symbols
-from gatewright.tasks.parts import Rows
 from gatewright.tasks.recipes.adding import Adding
 from gatewright.tasks.recipes.digits import Digits
 from gatewright.tasks.recipes.text import Text
 from gatewright.tasks.settings import read_axes
-from gatewright.tasks.training import Result, train
+from gatewright.tasks.synthetic.addition import add
+from gatewright.tasks.synthetic.batches import Rows
+from gatewright.tasks.training.session import Result, train
 from tests.paths import ROOT
 from tests.quick_runs import QuickRun
 from tests.tasks.small import QUIET, WORDS, small_recipe, small_text

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.folder import RunFolder
-from gatewright.tasks.keeper import Keeper
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.recipes import get
-from gatewright.tasks.training import Interrupted, resume, train
+from gatewright.tasks.training.checkpoints import Keeper
+from gatewright.tasks.training.run_folder import RunFolder
+from gatewright.tasks.training.session import Interrupted, resume, train
 from tests.paths import subprocess_environment
 from tests.tasks.small import ITERATIONS, QUIET, SETTINGS, killed_before, small_recipe, small_text, timeless, weights
 
@@ -95,7 +95,7 @@ def test_killed_after_the_last_iteration(
 ) -> None:
     folder = RunFolder(tmp_path / "run")
     with monkeypatch.context() as patched:
-        patched.setattr("gatewright.tasks.training.draw_curves", lambda *_, **__: 1 / 0)
+        patched.setattr("gatewright.tasks.training.session.draw_curves", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(small_recipe(), out=folder.path, source=source, console=QUIET)
     assert not folder.finished
@@ -108,8 +108,8 @@ def test_early_stopping_is_not_forgotten(tmp_path: Path, source: str, monkeypatc
     measured = iter([{"loss": 1.0}, {"loss": 2.0}, {"loss": 3.0}])  # a fourth would be asked for in vain
     folder = RunFolder(tmp_path / "run")
     with monkeypatch.context() as patched:
-        patched.setattr("gatewright.tasks.history.measure", lambda *_: next(measured))
-        patched.setattr("gatewright.tasks.training.draw_curves", lambda *_, **__: 1 / 0)
+        patched.setattr("gatewright.tasks.training.history.measure", lambda *_: next(measured))
+        patched.setattr("gatewright.tasks.training.session.draw_curves", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(patient, out=folder.path, source=source, console=QUIET)
     result = resume(folder.path, console=QUIET)
@@ -239,7 +239,7 @@ def test_the_network_that_is_kept(
     steady = "schedule=constant"
     shorter = train(small_recipe(steady, f"epochs={epoch}"), out=tmp_path / "shorter", source=source, console=QUIET)
     measured = iter([1.0, 2.0, 3.0])
-    monkeypatch.setattr("gatewright.tasks.history.measure", lambda *_: {"loss": next(measured)})
+    monkeypatch.setattr("gatewright.tasks.training.history.measure", lambda *_: {"loss": next(measured)})
     result = train(small_recipe(steady, f"keep={keep}"), out=tmp_path / "run", source=source, console=QUIET)
     assert result.best_epoch == (1 if keep == "best" else None)
     assert result.metrics == shorter.metrics
@@ -249,7 +249,7 @@ def test_a_validation_that_is_no_number_is_never_the_best(
     tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured = iter([float("nan"), 3.0, 2.0])
-    monkeypatch.setattr("gatewright.tasks.history.measure", lambda *_: {"loss": next(measured)})
+    monkeypatch.setattr("gatewright.tasks.training.history.measure", lambda *_: {"loss": next(measured)})
     assert train(small_recipe(), out=tmp_path / "run", source=source, console=QUIET).best_epoch == 3
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gatewright.errors import NonFiniteError, OptionError
-from gatewright.tasks.sampling import Sampler, Sampling, beam_search, generate, probabilities
+from gatewright.tasks.language.sampling import Sampler, Sampling, beam_search, generate, probabilities
 
 SHARES = (0.4, 0.1, 0.3, 0.2)
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.evaluate import evaluate
+from gatewright.tasks.answers.evaluate import evaluate
+from gatewright.tasks.language.predictor import LanguagePredictor
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipes.words import Words
 from gatewright.tasks.run import Run
-from gatewright.tasks.scoring import LanguagePredictor
-from gatewright.tasks.training import train
+from gatewright.tasks.training.session import train
 from tests.tasks.data.formats import put
 from tests.tasks.own_data import small_words
 from tests.tasks.small import QUIET, WORDS, small_recipe, small_text

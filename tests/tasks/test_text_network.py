@@ -22,8 +22,8 @@ from gatewright.tasks.mixed_network import stacking_weights
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.texts import ClassifiedTexts
-from gatewright.tasks.text_network import NgramClassifier, TextNetwork
-from gatewright.tasks.training import train
+from gatewright.tasks.texts.network import NgramClassifier, TextNetwork
+from gatewright.tasks.training.session import train
 from tests.parity.assertions import assert_parity
 from tests.tasks.own_data import small_reviews
 from tests.tasks.small import QUIET

@@ -9,12 +9,12 @@ import pytest
 from optuna.trial import TrialState
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks import tune as tuning
-from gatewright.tasks import tuned
-from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.recipes import get
-from gatewright.tasks.search import read_space
-from gatewright.tasks.training import Interrupted
+from gatewright.tasks.training.run_folder import RunFolder
+from gatewright.tasks.training.session import Interrupted
+from gatewright.tasks.tuning import report as tuned
+from gatewright.tasks.tuning import study as tuning
+from gatewright.tasks.tuning.space import read_space
 from tests.tasks.own_data import small_series
 from tests.tasks.small import QUIET, killed_before, small_recipe, small_text
 

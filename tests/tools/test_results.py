@@ -15,11 +15,11 @@ pytest.importorskip("torch")
 pytest.importorskip("tools.results", reason="the tools do not come with an installed package")
 
 from gatewright.errors import DataError
-from gatewright.tasks import compare as comparing
+from gatewright.tasks.comparing import runs as comparing
 from gatewright.tasks.data.registry import find
-from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.recipes import RECIPES
-from gatewright.tasks.training import train
+from gatewright.tasks.training.run_folder import RunFolder
+from gatewright.tasks.training.session import train
 from tests.paths import ROOT
 from tests.tasks.small import QUIET
 from tools.results import __main__ as command

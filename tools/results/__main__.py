@@ -22,9 +22,9 @@ from rich.console import Console
 from benchmarks import files, networks
 from gatewright.errors import GatewrightError
 from gatewright.files import write_atomically
-from gatewright.tasks import compare as comparing
-from gatewright.tasks import engines
-from gatewright.tasks.folder import RunFolder
+from gatewright.tasks.comparing import engines
+from gatewright.tasks.comparing import runs as comparing
+from gatewright.tasks.training.run_folder import RunFolder
 from tests.paths import ROOT
 from tools.results.kept import load, merged, save
 from tools.results.page import page

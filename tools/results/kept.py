@@ -9,7 +9,7 @@ from typing import Any
 
 from gatewright.errors import DataError
 from gatewright.files import write_atomically
-from gatewright.tasks.folder import RunFolder
+from gatewright.tasks.training.run_folder import RunFolder
 from tools.results.row import Row
 
 Record = Mapping[str, Any]

@@ -7,7 +7,7 @@ from rich.table import Table
 from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
-    from gatewright.tasks.class_report import ClassReport
+    from gatewright.tasks.answers.class_report import ClassReport
 
 _MOST_ROWS = 12
 _LONGEST, _LONGEST_OTHER = 20, 12  # letters of names, so that the table has 80 columns at most

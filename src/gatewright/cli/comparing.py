@@ -13,7 +13,7 @@ from gatewright.errors import OptionError
 from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
-    from gatewright.tasks.comparison import Comparison
+    from gatewright.tasks.comparing.table import Comparison
 
 
 def compare(
@@ -52,8 +52,10 @@ def compare(
     """
     names, console = split_cells(cells), messages(quiet=as_json)
     with console.status("starting"):
-        from gatewright.tasks import compare as comparing
-        from gatewright.tasks import comparison, engines, recipes
+        from gatewright.tasks import recipes
+        from gatewright.tasks.comparing import engines
+        from gatewright.tasks.comparing import runs as comparing
+        from gatewright.tasks.comparing import table as comparison
 
         made = recipes.get(recipe).configured(assignments or [], quick=quick)
         folder = out_folder or Path("runs") / f"compare-{made.name}"
@@ -96,7 +98,7 @@ def split_cells(text: str) -> list[str]:
 
 
 def _show(console: Terminal, found: "Comparison", files: list[Path], jobs: int) -> None:
-    from gatewright.tasks.comparison import called, columns, numbers
+    from gatewright.tasks.comparing.table import called, columns, numbers
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     first, *others = columns(found)

@@ -65,7 +65,7 @@ def generate(
 ) -> None:
     """Let a model of a text or of music write on from a prompt; a text appears as it is written."""
     from gatewright.tasks.model import load_model
-    from gatewright.tasks.music_recipe import MusicRecipe
+    from gatewright.tasks.music.recipe import MusicRecipe
 
     given: dict[str, Any] = {"finish": finish or None, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     given |= {"beam": beam, "tempo": tempo, "seed": seed}
@@ -89,7 +89,7 @@ def generate(
 
 
 def _text(model: "Model", request: GenerationRequest) -> None:
-    from gatewright.tasks.generate import Writer
+    from gatewright.tasks.language.generator import Writer
 
     options = dict(request.options)
     beam = options.pop("beam", None)
@@ -128,8 +128,8 @@ def _music(model: "Model", request: GenerationRequest) -> None:
     """The prompt and what follows it: as a MIDI file, as JSON, or a line for each chord."""
     import numpy as np
 
-    from gatewright.tasks.composing import Composer
     from gatewright.tasks.data import notes_of_frames
+    from gatewright.tasks.music.generator import Composer
 
     options, out = dict(request.options), request.out
     tempo = options.pop("tempo", 120.0)

@@ -12,7 +12,7 @@ from gatewright.errors import OptionError
 from gatewright.untrusted.printable import print_text
 
 if TYPE_CHECKING:
-    from gatewright.tasks.evaluate import Evaluation
+    from gatewright.tasks.answers.evaluate import Evaluation
     from gatewright.tasks.model import Model
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or a run's folder.")]
@@ -56,7 +56,7 @@ def evaluate(
         expected = " or ".join(_PICTURES)
         raise OptionError(f"--confusion {confusion} is no picture", expected=expected, got=confusion.suffix)
     with messages(quiet=as_json).status("measuring"):
-        from gatewright.tasks.evaluate import evaluate as measured
+        from gatewright.tasks.answers.evaluate import evaluate as measured
 
         evaluation = measured(read_model(model, reading), data, any_scale=any_scale)
     if confusion is not None:
@@ -73,7 +73,7 @@ def evaluate(
 def _write_confusion(path: Path, evaluation: "Evaluation", title: str) -> None:
     """Of the last part, which is the test where there is one."""
     from gatewright.files import write_atomically
-    from gatewright.tasks.confusion import draw_confusion
+    from gatewright.tasks.answers.confusion import draw_confusion
 
     if not evaluation.reports:
         raise OptionError("the model tells no classes apart", do="leave out --confusion")
@@ -89,8 +89,8 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add two numbers with a network that learned it; the exit code is 1 where it is wrong."""
-    from gatewright.tasks.addition import add as added
     from gatewright.tasks.model import load_model
+    from gatewright.tasks.synthetic.addition import add as added
 
     answer, truth = added(load_model(model), first, second), first + second
     if as_json:

@@ -17,7 +17,7 @@ from gatewright.errors import OptionError
 from gatewright.untrusted.printable import print_text, printable_json
 
 if TYPE_CHECKING:
-    from gatewright.tasks.predict import Predictor
+    from gatewright.tasks.answers.predictor import Predictor
 
 STANDARD_INPUT = "-"
 
@@ -70,7 +70,7 @@ def predict(
 def _answer(
     predictor: "Predictor", data: str | None, options: Mapping[str, Any], output: Path | None, *, as_json: bool
 ) -> None:
-    from gatewright.tasks.answer_files import FORMATS
+    from gatewright.tasks.answers.files import FORMATS
 
     with messages().status("predicting"):
         answers = predictor.predict(data, **options)
@@ -101,7 +101,7 @@ def _answer_lines(predictor: "Predictor", options: Mapping[str, Any], output: Pa
         raise OptionError("standard input is closed", do="give a file with --data, or send lines: < FILE")
     rows = predictor.predict_stream(sys.stdin.buffer, **options)
     if output is not None:
-        from gatewright.tasks.answer_files import table_of
+        from gatewright.tasks.answers.files import table_of
 
         _write(predictor, table_of(rows), output, STANDARD_INPUT)
         return
@@ -128,7 +128,7 @@ def _cell(value: object) -> object:
 
 
 def _check_suffix(predictor: "Predictor", output: Path) -> None:
-    from gatewright.tasks.answer_files import FORMATS
+    from gatewright.tasks.answers.files import FORMATS
 
     suffixes = (*FORMATS, *predictor.suffixes)
     if output.suffix.lower() not in suffixes:
@@ -149,7 +149,7 @@ def _check_not_the_data(output: Path, data: str | None) -> None:
 
 def _write(predictor: "Predictor", answers: Any, output: Path, source: str | None) -> None:
     from gatewright.files import write_atomically
-    from gatewright.tasks.answer_files import FORMATS
+    from gatewright.tasks.answers.files import FORMATS
 
     suffix = output.suffix.lower()
     if suffix in FORMATS:

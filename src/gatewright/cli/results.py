@@ -13,7 +13,7 @@ from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
     from gatewright.tasks.recipe import Recipe
-    from gatewright.tasks.training import Result
+    from gatewright.tasks.training.session import Result
 
 _WIDTH = 80
 _LONGEST_TITLE = 40  # of a sample; a longer one has a line of its own
@@ -24,10 +24,10 @@ _UNBOUNDED = 10_000  # columns
 
 def show_result(console: Terminal, result: "Result", folder: Path) -> None:
     """How a run ended, what it leaves, and a command to try."""
-    from gatewright.tasks.class_report import ClassReport
-    from gatewright.tasks.folder import RunFolder
+    from gatewright.tasks.answers.class_report import ClassReport
     from gatewright.tasks.numbers import spell
     from gatewright.tasks.recipes import get
+    from gatewright.tasks.training.run_folder import RunFolder
 
     made, run = get(result.recipe).reopened(result.settings), RunFolder(folder)
     speed = ", ".join(f"{value:,} {unit}" for unit, value in result.speed.items())

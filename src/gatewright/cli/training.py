@@ -15,9 +15,9 @@ from gatewright.errors import GatewrightError, OptionError
 from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
-    from gatewright.tasks.processes import Processes
     from gatewright.tasks.recipe import Recipe
-    from gatewright.tasks.training import Result
+    from gatewright.tasks.training.processes import Processes
+    from gatewright.tasks.training.session import Result
 
 
 def train(
@@ -57,7 +57,7 @@ def train(
         raise OptionError("--resume keeps the run that --overwrite deletes", do="leave out one of them")
     console = messages(quiet=as_json)
     with console.status("starting"):
-        from gatewright.tasks.processes import Processes
+        from gatewright.tasks.training.processes import Processes
 
     processes = Processes(devices or 1, nodes or 1) if devices or nodes else None
     result = _run(made, folder, data, processes, resuming=resume, overwrite=overwrite, console=console)
@@ -83,8 +83,8 @@ def _run(
     overwrite: bool,
     console: Terminal,
 ) -> "Result":
-    from gatewright.tasks import training
-    from gatewright.tasks.processes import is_helper
+    from gatewright.tasks.training import session as training
+    from gatewright.tasks.training.processes import is_helper
 
     try:
         if resuming:

@@ -14,7 +14,7 @@ from gatewright.errors import OptionError
 from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
-    from gatewright.tasks.tune import Search, Study
+    from gatewright.tasks.tuning.study import Search, Study
 
 _SHOWN = 10  # trials in the table; all are in trials.csv
 
@@ -54,8 +54,8 @@ def tune(
     console = messages(quiet=as_json)
     with console.status("starting"):
         from gatewright.tasks import recipes
-        from gatewright.tasks import tune as tuning
-        from gatewright.tasks.search import read_space
+        from gatewright.tasks.tuning import study as tuning
+        from gatewright.tasks.tuning.space import read_space
 
         made = recipes.get(recipe).configured(assignments or [], quick=quick, cell=cell)
         searched = read_space(type(made), space or made.search)
@@ -79,8 +79,8 @@ def _check_apart(searched: list[str], assignments: list[str], cell: str | None) 
 
 
 def _tell(console: Terminal, search: "Search", study: "Study", *, as_json: bool) -> None:
-    from gatewright.tasks import tuned
-    from gatewright.tasks.tune import command, is_complete
+    from gatewright.tasks.tuning import report as tuned
+    from gatewright.tasks.tuning.study import command, is_complete
 
     trials, files = tuned.ranked(study), tuned.keep(search, study)
     best = trials[0] if is_complete(trials[0]) else None
@@ -99,9 +99,9 @@ def _tell(console: Terminal, search: "Search", study: "Study", *, as_json: bool)
 
 
 def _show(console: Terminal, search: "Search", study: "Study", files: list[Path]) -> None:
-    from gatewright.tasks import tuned
     from gatewright.tasks.numbers import spell
-    from gatewright.tasks.tune import is_complete, outcome, spelled
+    from gatewright.tasks.tuning import report as tuned
+    from gatewright.tasks.tuning.study import is_complete, outcome, spelled
 
     trials, importance = tuned.ranked(study), tuned.importance(study)
     table = Table("trial", *search.space, box=None, pad_edge=False, header_style="bold")

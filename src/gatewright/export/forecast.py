@@ -63,8 +63,8 @@ def forecast_of(recipe: object, tensors: Mapping[str, Array], signature: Mapping
 
     Raises KeyError for a tensor that is missing, and ModelFileError for a model of an earlier version.
     """
-    from gatewright.tasks.forecaster import SOFTPLUS_IS_1
-    from gatewright.tasks.forecasts import LEAST_SPREAD, Forecasting
+    from gatewright.tasks.forecasting.network import SOFTPLUS_IS_1
+    from gatewright.tasks.forecasting.recipe import LEAST_SPREAD, Forecasting
 
     if not isinstance(recipe, Forecasting):
         return None

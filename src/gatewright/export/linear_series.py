@@ -15,7 +15,7 @@ MOST = 1 << 20  # times
 
 @dataclass(frozen=True, slots=True)
 class LinearSeries:
-    """What `gatewright.tasks.series_network.ResampledLinear` explains; the output is a mean of these and the network's.
+    """See `gatewright.tasks.sequences.network.ResampledLinear`; the output is a mean of these and the network's.
 
     A row is read at equally spaced times, from its first step to its last; between steps a line is drawn.
     """

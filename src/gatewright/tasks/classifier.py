@@ -4,13 +4,13 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from gatewright.tasks.answers.predictor import Examples
 from gatewright.tasks.objectives import Classes
-from gatewright.tasks.predict import Examples
 from gatewright.tasks.recipe import Recipe
 
 if TYPE_CHECKING:
+    from gatewright.tasks.answers.predictor import Predictor
     from gatewright.tasks.model import Model
-    from gatewright.tasks.predict import Predictor
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,6 @@ class Classifier(Recipe):
 
     def predictor(self, model: "Model") -> "Predictor":
         """The class of each example and all probabilities."""
-        from gatewright.tasks.predict import ClassPredictor
+        from gatewright.tasks.answers.predictor import ClassPredictor
 
         return ClassPredictor(model)

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatewright.tasks.feed import tensor_batch
 from gatewright.tasks.network import Network, State
 from gatewright.tasks.recipe import Batches
+from gatewright.tasks.training.tensor_batches import tensor_batch
 
 Floats = NDArray[np.float64]
 

@@ -21,9 +21,9 @@ from gatewright.untrusted.kinds import Misfit, misfit_of
 if TYPE_CHECKING:
     from torch import nn
 
-    from gatewright.tasks.curves import Panel
+    from gatewright.tasks.answers.predictor import Predictor
     from gatewright.tasks.model import Model
-    from gatewright.tasks.predict import Predictor
+    from gatewright.tasks.training.curves import Panel
 
 Encoding = Literal["values", "standardised", "one-hot", "embedding", "embedding-sum"]
 Pooling = Literal["each step", "last", "mean", "max"]

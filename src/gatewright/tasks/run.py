@@ -9,14 +9,15 @@ import numpy as np
 
 from gatewright.errors import OptionError
 from gatewright.model_file import FILE_NAME
-from gatewright.tasks import recipes, training
+from gatewright.tasks import recipes
+from gatewright.tasks.answers.evaluate import Evaluation, evaluate
+from gatewright.tasks.answers.predictor import Predictor
 from gatewright.tasks.columns import reading_settings
-from gatewright.tasks.evaluate import Evaluation, evaluate
-from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.model import Model, load_model
-from gatewright.tasks.predict import Predictor
 from gatewright.tasks.recipe import Recipe
-from gatewright.tasks.training import Result
+from gatewright.tasks.training import session as training
+from gatewright.tasks.training.run_folder import RunFolder
+from gatewright.tasks.training.session import Result
 from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Run:
 
         A model of a text writes `length` characters or words, a str. Without a prompt it begins with what a sentence of
         its own text begins with. `finish=True` writes the last sentence to its end; the other options are those of
-        `gatewright.tasks.sampling.Sampling`: temperature, top_k, top_p, seed.
+        `gatewright.tasks.language.sampling.Sampling`: temperature, top_k, top_p, seed.
 
         A model of music gives `length` frames, an array (length, 88) of 0 and 1, uint8, from A0 to C8. The prompt is a
         MIDI file or notes such as "C4 E4 G4|C4 F4 A4"; without one it is the beginning of a piece of its own data.
@@ -92,16 +93,16 @@ class Run:
 
         Raises OptionError for a model of another recipe, and for options that it does not know.
         """
-        from gatewright.tasks.music_recipe import MusicRecipe
+        from gatewright.tasks.music.recipe import MusicRecipe
 
         if isinstance(self.model.recipe, MusicRecipe):
-            from gatewright.tasks.composing import Composer
+            from gatewright.tasks.music.generator import Composer
 
             return Composer(self.model).generate(prompt, length=length, **options)
         return self._written(prompt if prompt is None else str(prompt), length=length, **options)
 
     def _written(self, prompt: str | None, *, length: int, finish: bool = False, **options: Any) -> str:
-        from gatewright.tasks.generate import Writer
+        from gatewright.tasks.language.generator import Writer
 
         writer = Writer(self.model)
         if prompt is None and not self.model.prompts:
@@ -130,7 +131,7 @@ def train(
     runs/RECIPE-2, ... that is not there yet. Nothing is printed; `progress=True` shows the progress on standard error.
 
     Raises OptionError for a setting or folder that cannot be, DataError for data that cannot be read, and
-    `gatewright.tasks.training.Interrupted` where Ctrl-C stopped it: `resume` goes on from there.
+    `gatewright.tasks.training.session.Interrupted` where Ctrl-C stopped it: `resume` goes on from there.
     """
     configured = _configured(recipe, quick, settings)
     folder = _free_folder(configured.name) if out is None else Path(out)

@@ -256,7 +256,7 @@ def _series_misfit(place: str, series: Mapping[str, Any], targets: int, known: i
 
 def _times_misfit(place: str, series: Mapping[str, Any], said: Mapping[str, Any] | None) -> Misfit | None:
     """Whether pandas can read the times, and go on from them."""
-    from gatewright.tasks.forecast_signature import times_from
+    from gatewright.tasks.forecasting.signature import times_from
 
     texts = series["recent times"]
     if (texts is None) != (said is None):

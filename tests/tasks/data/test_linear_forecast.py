@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from gatewright.errors import DataError
 from gatewright.tasks.data.forecasting import Cuts
 from gatewright.tasks.data.linear_forecast import LinearForecast, Regressed, folds_of, linear_forecast
-from gatewright.tasks.forecast_baselines import PENALTIES, ridges
+from gatewright.tasks.forecasting.baselines import PENALTIES, ridges
 
 HOW = Regressed(history=24, horizon=6, season=12, least_spread=0.05)
 

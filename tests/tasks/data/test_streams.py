@@ -6,8 +6,8 @@ import torch
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data import Ragged, RaggedStreams
-from gatewright.tasks.feed import TensorBatch, tensor_batch
-from gatewright.tasks.processes import rows_of
+from gatewright.tasks.training.processes import rows_of
+from gatewright.tasks.training.tensor_batches import TensorBatch, tensor_batch
 
 LENGTHS = [5, 1, 12, 7, 23, 4, 4]
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.evaluate import evaluate
+from gatewright.tasks.answers.evaluate import evaluate
 from gatewright.tasks.model import load_model
 from gatewright.tasks.recipes.images import Images
-from gatewright.tasks.training import train
+from gatewright.tasks.training.session import train
 from tests.tasks.own_data import small_images, small_music
 from tests.tasks.small import QUIET
 

@@ -10,9 +10,9 @@ from gatewright.errors import OptionError
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.data import copy_arrays, marked_sums
 from gatewright.tasks.objectives import Numbers
-from gatewright.tasks.parts import Rows
 from gatewright.tasks.recipes.longlag import LongLag
-from gatewright.tasks.training import train
+from gatewright.tasks.synthetic.batches import Rows
+from gatewright.tasks.training.session import train
 from tests.tasks.small import QUIET
 
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from gatewright.errors import DataError
+from gatewright.tasks.answers.evaluate import evaluate, measure
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.data import RaggedStreams, frames_of_notes, load_piano_rolls, midi_bytes
-from gatewright.tasks.evaluate import evaluate, measure
-from gatewright.tasks.feed import tensor_batch
-from gatewright.tasks.folder import RunFolder
 from gatewright.tasks.model import load_model
-from gatewright.tasks.music_recipe import measured_pieces
+from gatewright.tasks.music.recipe import measured_pieces
 from gatewright.tasks.objectives import Keys
 from gatewright.tasks.recipes.music import Music
-from gatewright.tasks.training import resume, train
+from gatewright.tasks.training.run_folder import RunFolder
+from gatewright.tasks.training.session import resume, train
+from gatewright.tasks.training.tensor_batches import tensor_batch
 from tests.tasks.data.formats import put
 from tests.tasks.own_data import small_images, small_music
 from tests.tasks.small import killed_before, weights

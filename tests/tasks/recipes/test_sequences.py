@@ -17,7 +17,7 @@ from gatewright.tasks.network import Network, Standardised
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.sequences import Sequences
 from gatewright.tasks.run import Run
-from gatewright.tasks.series_network import SeriesNetwork
+from gatewright.tasks.sequences.network import SeriesNetwork
 from tests.tasks.data.test_series_file import put
 
 SMALL = {"hidden": 8, "epochs": 6, "updates": 20, "patch": 3, "rate": 0.02}

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from gatewright.errors import DataError
-from gatewright.tasks.evaluate import evaluate
+from gatewright.tasks.answers.evaluate import evaluate
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.network import Standardised
 from gatewright.tasks.recipes.speakers import Speakers
-from gatewright.tasks.training import Result, train
+from gatewright.tasks.training.session import Result, train
 from tests.tasks.own_data import CLASSES, small_series
 from tests.tasks.small import QUIET
 

@@ -17,10 +17,10 @@ from gatewright.errors import ConversionError, DataError, OptionError
 from gatewright.tasks.data.tag_schemes import best_paths, rewritten
 from gatewright.tasks.data.token_features import FEATURES, FeatureVocabulary, features_of
 from gatewright.tasks.data.tokens import TOKENISINGS, tokenising
-from gatewright.tasks.feed import TensorBatch
 from gatewright.tasks.recipes.tagging import Tagging
 from gatewright.tasks.run import Run
-from gatewright.tasks.tags import EntityTags
+from gatewright.tasks.tagging.objective import EntityTags
+from gatewright.tasks.training.tensor_batches import TensorBatch
 from tests.tasks.own_data import small_tags
 
 SENTENCES = [["Ada", "saw", "New", "York", "."], ["Zuse", "saw", "Rome"]]

@@ -11,7 +11,7 @@ import gatewright as gw
 from gatewright.errors import DataError
 from gatewright.tasks.recipes.tagging import Tagging
 from gatewright.tasks.run import Run
-from gatewright.tasks.tagged_channels import overlapping
+from gatewright.tasks.tagging.channels import overlapping
 
 SETTINGS = {"hidden": 6, "epochs": 12, "rate": 0.03, "window": 20, "batch": 8, "dropout": 0.0}
 

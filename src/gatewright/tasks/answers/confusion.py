@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewright.tasks.class_report import ClassReport
+from gatewright.tasks.answers.class_report import ClassReport
 from gatewright.tasks.picture_text import picture_text
 
 _WRITTEN = 20  # classes up to which each count is written into its cell

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from gatewright.errors import DataError
-from gatewright.tasks.class_report import ClassReport
+from gatewright.tasks.answers.class_report import ClassReport
 from gatewright.tasks.data.sources import IN_MEMORY, source_name
 from gatewright.tasks.data.units import check_scales
-from gatewright.tasks.feed import tensor_batch
-from gatewright.tasks.forecast_data import ForecastData
-from gatewright.tasks.forecast_signature import check_times
+from gatewright.tasks.forecasting.signature import check_times
+from gatewright.tasks.forecasting.windows import ForecastData
 from gatewright.tasks.model import Model
 from gatewright.tasks.network import State
 from gatewright.tasks.objectives import Classes, Objective
 from gatewright.tasks.recipe import Batches, Data
+from gatewright.tasks.training.tensor_batches import tensor_batch
 
 
 class Means:

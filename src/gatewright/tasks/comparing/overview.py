@@ -9,8 +9,8 @@ from datetime import timedelta
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from gatewright.tasks.folder import RunFolder
-from gatewright.tasks.history import read_rows
+from gatewright.tasks.training.history import read_rows
+from gatewright.tasks.training.run_folder import RunFolder
 from gatewright.terminal import Terminal
 
 _EVERY = 0.5  # seconds from one look to the next

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gatewright.tasks.curves import count_axis, measure_axis
-from gatewright.tasks.history import ITERATION, Row
+from gatewright.tasks.training.curves import count_axis, measure_axis
+from gatewright.tasks.training.history import ITERATION, Row
 
 Points = Mapping[str, Mapping[Any, Sequence[float]]]
 """By cell and value of a setting, what the runs have measured."""

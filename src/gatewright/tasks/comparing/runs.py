@@ -13,16 +13,16 @@ import joblib
 
 from gatewright.errors import GatewrightError, OptionError
 from gatewright.tasks.cell_spec import read_cell
+from gatewright.tasks.comparing.engines import engine
+from gatewright.tasks.comparing.matching import count_parameters, matched
+from gatewright.tasks.comparing.overview import Standing, overview, share_of
 from gatewright.tasks.data.registry import find
-from gatewright.tasks.engines import engine
-from gatewright.tasks.folder import RunFolder, absolute
-from gatewright.tasks.matching import count_parameters, matched
 from gatewright.tasks.numbers import spell
-from gatewright.tasks.overview import Standing, overview, share_of
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.settings import from_texts
-from gatewright.tasks.training import Interrupted, Result, read_result, resume, train
-from gatewright.tasks.watch import Watch
+from gatewright.tasks.training.observer import Watch
+from gatewright.tasks.training.run_folder import RunFolder, absolute
+from gatewright.tasks.training.session import Interrupted, Result, read_result, resume, train
 from gatewright.terminal import Terminal
 
 _STOP = ".stop"  # the file that asks every run of a comparison to stop, wherever it runs

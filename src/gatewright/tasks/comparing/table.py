@@ -10,11 +10,11 @@ from typing import Any
 
 from gatewright.errors import OptionError
 from gatewright.files import write_atomically
-from gatewright.tasks.compare import Outcome, headline
-from gatewright.tasks.compare_curves import Points, draw_comparison, draw_over
-from gatewright.tasks.history import read_rows
+from gatewright.tasks.comparing.pictures import Points, draw_comparison, draw_over
+from gatewright.tasks.comparing.runs import Outcome, headline
 from gatewright.tasks.numbers import spell
-from gatewright.tasks.training import Result
+from gatewright.tasks.training.history import read_rows
+from gatewright.tasks.training.session import Result
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.orders import EpochOrder
-from gatewright.tasks.parts import Rows
+from gatewright.tasks.synthetic.batches import Rows
 
 Values = NDArray[np.float32] | NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from gatewright.tasks.data.idx import read_idx
 from gatewright.tasks.data.orders import EpochOrder
 from gatewright.tasks.data.ragged import Parts, check_classes
 from gatewright.tasks.data.sources import Files, Source, files_of, one_of
-from gatewright.tasks.parts import Rows
+from gatewright.tasks.synthetic.batches import Rows
 
 _BRIGHTEST = 255
 _CLASSES = 10

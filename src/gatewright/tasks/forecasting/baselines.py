@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.tasks.forecast_data import ForecastData
-from gatewright.tasks.parts import Rows
+from gatewright.tasks.forecasting.windows import ForecastData
+from gatewright.tasks.synthetic.batches import Rows
 
 if TYPE_CHECKING:
     from gatewright.tasks.data import ForecastBatches
-    from gatewright.tasks.forecasts import Forecasting
+    from gatewright.tasks.forecasting.recipe import Forecasting
 
 Floats = NDArray[np.float64]
 

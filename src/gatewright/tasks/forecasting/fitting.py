@@ -11,10 +11,10 @@ from torch import Tensor
 
 from gatewright.tasks.data import Cuts, Scaling, best_season
 from gatewright.tasks.data.linear_forecast import Floats, LinearForecast, Regressed, linear_forecast
-from gatewright.tasks.feed import tensor_batch
-from gatewright.tasks.forecast_data import ForecastData
-from gatewright.tasks.forecaster import Forecaster, Located
-from gatewright.tasks.forecasts import LEAST_SPREAD, Forecasting
+from gatewright.tasks.forecasting.network import Forecaster, Located
+from gatewright.tasks.forecasting.recipe import LEAST_SPREAD, Forecasting
+from gatewright.tasks.forecasting.windows import ForecastData
+from gatewright.tasks.training.tensor_batches import tensor_batch
 
 if TYPE_CHECKING:
     from gatewright.tasks.recipe import Batches

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from gatewright.tasks.forecasts import LEAST_SPREAD, SIDES
+from gatewright.tasks.forecasting.recipe import LEAST_SPREAD, SIDES
 from gatewright.tasks.network import Network, Standardised, State
 from gatewright.tasks.objectives import ForecastKind
 from gatewright.tasks.recipe import Sizes

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import nn
 
-    from gatewright.tasks.curves import Panel
-    from gatewright.tasks.forecast_data import ForecastData
-    from gatewright.tasks.forecast_predictor import Window
-    from gatewright.tasks.forecasts import Forecasting
+    from gatewright.tasks.forecasting.predictor import Window
+    from gatewright.tasks.forecasting.recipe import Forecasting
+    from gatewright.tasks.forecasting.windows import ForecastData
+    from gatewright.tasks.training.curves import Panel
 
 _PANELS = 12  # at most, since more cannot be read
 _HISTORY = 4  # horizons of it

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor
 from gatewright.tasks.data import IN_MEMORY, Scaling, SeriesCollection, source_name
 from gatewright.tasks.data.date_forms import spelled_date
 from gatewright.tasks.data.linear_forecast import Floats
 from gatewright.tasks.data.time_axis import TimeAxis
 from gatewright.tasks.data.units import check_scales, variable_scales
-from gatewright.tasks.forecast_data import ForecastData, Known
-from gatewright.tasks.forecast_signature import (
+from gatewright.tasks.forecasting.signature import (
     check_times,
     check_unnamed,
     kept_of,
@@ -23,14 +23,14 @@ from gatewright.tasks.forecast_signature import (
     scaling_from,
     times_from,
 )
+from gatewright.tasks.forecasting.windows import ForecastData, Known
 from gatewright.tasks.numbers import counted
-from gatewright.tasks.predict import ANY_SCALE, Predictor
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from gatewright.tasks.forecaster import Forecaster
-    from gatewright.tasks.forecasts import Forecasting
+    from gatewright.tasks.forecasting.network import Forecaster
+    from gatewright.tasks.forecasting.recipe import Forecasting
     from gatewright.tasks.model import Model
 
 _SHOWN_VARIABLES, _SHOWN_STEPS = 3, 6
@@ -105,7 +105,7 @@ class ForecastPredictor(Predictor):
 
     def encode(self, answers: "DataFrame", suffix: str, source: object) -> bytes:
         """A picture of the recent history, the forecast and its interval."""
-        from gatewright.tasks.forecast_pictures import draw_forecasts
+        from gatewright.tasks.forecasting.pictures import draw_forecasts
 
         if "origin" in answers.columns:
             raise OptionError(f"forecasts of the past are a table, not a {suffix} file", do="write a .csv file")

@@ -12,8 +12,8 @@ from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data import Cuts, Scaling, Series, SeriesCollection, best_season, load_series
 from gatewright.tasks.data.registry import find
 from gatewright.tasks.data.sources import source_name
-from gatewright.tasks.forecast_data import ForecastData, Known, Track, windows_of
-from gatewright.tasks.forecast_signature import kept_of, read_for, signature_of
+from gatewright.tasks.forecasting.signature import kept_of, read_for, signature_of
+from gatewright.tasks.forecasting.windows import ForecastData, Known, Track, windows_of
 from gatewright.tasks.numbers import counted
 from gatewright.tasks.objectives import ForecastKind, Forecasts
 from gatewright.tasks.recipe import Data, Recipe, Sizes
@@ -24,9 +24,9 @@ from gatewright.untrusted.kinds import Misfit
 if TYPE_CHECKING:
     from torch import nn
 
-    from gatewright.tasks.curves import Panel
+    from gatewright.tasks.answers.predictor import Predictor
     from gatewright.tasks.model import Model
-    from gatewright.tasks.predict import Predictor
+    from gatewright.tasks.training.curves import Panel
 
 LEAST_SPREAD = 0.05
 """Of a window, in deviations of the training part, so that one that hardly moves is not blown up."""
@@ -75,13 +75,13 @@ class Forecasting(Recipe, SeriesColumns):
 
     def panels(self, network: "nn.Module", data: Data) -> "Sequence[Panel]":
         """The last forecast of the test part, beside what came."""
-        from gatewright.tasks.forecast_pictures import back_test
+        from gatewright.tasks.forecasting.pictures import back_test
 
         return [back_test(network, data, self)]  # pyright: ignore[reportArgumentType]
 
     def network_class(self) -> "Callable[..., nn.Module]":
         """A network that corrects a linear forecast."""
-        from gatewright.tasks.forecaster import Forecaster
+        from gatewright.tasks.forecasting.network import Forecaster
 
         return partial(Forecaster, history=self.history, horizon=self.horizon, kind=self.kind)
 
@@ -195,19 +195,19 @@ class Forecasting(Recipe, SeriesColumns):
 
     def prepare(self, network: "nn.Module", data: Data) -> None:
         """Hand it the scaling, the season, and the linear forecast."""
-        from gatewright.tasks.forecast_fitting import fit
+        from gatewright.tasks.forecasting.fitting import fit
 
         fit(network, data, self)  # pyright: ignore[reportArgumentType]
 
     def conclude(self, network: "nn.Module", data: Data) -> None:
         """Choose by the validation part what share of the correction is used, and how wide the intervals are."""
-        from gatewright.tasks.forecast_fitting import calibrate
+        from gatewright.tasks.forecasting.fitting import calibrate
 
         calibrate(network, data, self)  # pyright: ignore[reportArgumentType]
 
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
         """The errors of the seasonal naive forecast and of a linear autoregression."""
-        from gatewright.tasks.forecast_baselines import baselines
+        from gatewright.tasks.forecasting.baselines import baselines
 
         return baselines(data, self)  # pyright: ignore[reportArgumentType]
 
@@ -217,13 +217,13 @@ class Forecasting(Recipe, SeriesColumns):
 
     def predictor(self, model: "Model") -> "Predictor":
         """What forecasts with a model."""
-        from gatewright.tasks.forecast_predictor import ForecastPredictor
+        from gatewright.tasks.forecasting.predictor import ForecastPredictor
 
         return ForecastPredictor(model)
 
     def samples(self, model: "Model") -> Mapping[str, str]:
         """What comes after the series: the first steps of some variables, in their own units."""
-        from gatewright.tasks.forecast_predictor import first_steps
+        from gatewright.tasks.forecasting.predictor import first_steps
 
         return first_steps(model)
 

@@ -11,12 +11,12 @@ from gatewright.tasks.data import Scaling, Series, SeriesCollection, load_series
 from gatewright.tasks.data.series import find_series_table
 from gatewright.tasks.data.time_axis import TimeAxis, frequency_in_words, same_distance
 from gatewright.tasks.data.units import variable_scales
-from gatewright.tasks.forecast_data import Known, Track
+from gatewright.tasks.forecasting.windows import Known, Track
 from gatewright.tasks.settings import listed_names, written_names
 from gatewright.tasks.signatures import RAW_INPUTS
 
 if TYPE_CHECKING:
-    from gatewright.tasks.forecasts import Forecasting
+    from gatewright.tasks.forecasting.recipe import Forecasting
     from gatewright.tasks.model import Model
 
 

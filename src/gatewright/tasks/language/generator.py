@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from gatewright.errors import OptionError
-from gatewright.tasks.language import LanguageModel
+from gatewright.tasks.language.recipe import LanguageModel
+from gatewright.tasks.language.sampling import Sampling, beam_search, generate
 from gatewright.tasks.model import Model
 from gatewright.tasks.network import State, map_state
-from gatewright.tasks.sampling import Sampling, beam_search, generate
 
 
 class Writer:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.tasks.answers.predictor import Predictor
 from gatewright.tasks.data import (
     END,
     END_OF_LINE,
@@ -22,8 +23,7 @@ from gatewright.tasks.data import (
     split_sentences,
     tokeniser,
 )
-from gatewright.tasks.predict import Predictor
-from gatewright.tasks.scripts import check_known, vocabulary_of
+from gatewright.tasks.language.symbols import check_known, vocabulary_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.beginnings import beginnings_of_text, beginnings_of_words
 from gatewright.tasks.data import (
     END_OF_LINE,
     UNKNOWN,
@@ -28,16 +27,17 @@ from gatewright.tasks.data import (
     split,
     token_rule,
 )
+from gatewright.tasks.language.beginnings import beginnings_of_text, beginnings_of_words
+from gatewright.tasks.language.symbols import Characters, Script, Words, check_known, vocabulary_of
 from gatewright.tasks.objectives import Symbols
 from gatewright.tasks.recipe import Batches, Data, Encoding, Recipe, Sizes
-from gatewright.tasks.scripts import Characters, Script, Words, check_known, vocabulary_of
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import Signature, WordSignature
 from gatewright.untrusted.kinds import Misfit, misfit_of
 
 if TYPE_CHECKING:
+    from gatewright.tasks.answers.predictor import Predictor
     from gatewright.tasks.model import Model
-    from gatewright.tasks.predict import Predictor
 
 _MEASURED_ROWS = 8  # streams of a text that is measured; each begins without knowing what came before it
 _MEASURED_SENTENCES = 20
@@ -89,7 +89,7 @@ class LanguageModel(Recipe):
 
     def samples(self, model: "Model") -> Mapping[str, str]:
         """Some symbols after each of the prompts."""
-        from gatewright.tasks.generate import Writer
+        from gatewright.tasks.language.generator import Writer
 
         writer = Writer(model)
         options: dict[str, Any] = {"length": self.sample_length, "temperature": self.temperature, "seed": self.seed}
@@ -164,7 +164,7 @@ class CharacterModel(LanguageModel):
 
     def predictor(self, model: "Model") -> "Predictor":
         """The log-probability of each character."""
-        from gatewright.tasks.scoring import CharacterPredictor
+        from gatewright.tasks.language.predictor import CharacterPredictor
 
         return CharacterPredictor(model)
 
@@ -278,7 +278,7 @@ class WordModel(LanguageModel):
 
     def predictor(self, model: "Model") -> "Predictor":
         """The log-probability of each word."""
-        from gatewright.tasks.scoring import WordPredictor
+        from gatewright.tasks.language.predictor import WordPredictor
 
         return WordPredictor(model)
 

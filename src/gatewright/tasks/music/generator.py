@@ -15,7 +15,7 @@ from gatewright.files import write_atomically, writing
 from gatewright.tasks.data import KEYS, frames_of_notes, midi_bytes, read_midi
 from gatewright.tasks.data.midi import SUFFIXES
 from gatewright.tasks.model import Model
-from gatewright.tasks.music_recipe import MusicRecipe
+from gatewright.tasks.music.recipe import MusicRecipe
 
 Roll = NDArray[np.uint8]
 

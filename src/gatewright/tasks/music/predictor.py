@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.tasks.answers.predictor import Predictor
 from gatewright.tasks.data import frames_of_notes, load_pieces, notes_of_frames
 from gatewright.tasks.data.notes import BETWEEN_FRAMES
-from gatewright.tasks.predict import Predictor
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -29,8 +29,8 @@ from gatewright.tasks.signatures import MusicSignature
 from gatewright.untrusted.kinds import Misfit, misfit_of
 
 if TYPE_CHECKING:
+    from gatewright.tasks.answers.predictor import Predictor
     from gatewright.tasks.model import Model
-    from gatewright.tasks.predict import Predictor
 
 _MEASURED_FRAMES = 1 << 16  # in a batch of a part that is measured
 _PROMPT_FRAMES = 16
@@ -114,7 +114,7 @@ class MusicRecipe(Recipe):
 
     def predictor(self, model: "Model") -> "Predictor":
         """The log-likelihood of each frame, and the keys to come."""
-        from gatewright.tasks.listening import MusicPredictor
+        from gatewright.tasks.music.predictor import MusicPredictor
 
         return MusicPredictor(model)
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from gatewright.tasks.data import addition_arrays, random_pairs
 from gatewright.tasks.objectives import Bits
-from gatewright.tasks.parts import ArrayBatches, MadeBatches, Rows
 from gatewright.tasks.recipe import Data, Expected, Recipe, Schedule, Sizes
 from gatewright.tasks.settings import setting
+from gatewright.tasks.synthetic.batches import ArrayBatches, MadeBatches, Rows
 
 if TYPE_CHECKING:
+    from gatewright.tasks.answers.predictor import Predictor
     from gatewright.tasks.model import Model
-    from gatewright.tasks.predict import Predictor
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Adding(Recipe):
 
     def predictor(self, model: "Model") -> "Predictor":
         """The sum of each pair of numbers."""
-        from gatewright.tasks.addition import AdditionPredictor
+        from gatewright.tasks.synthetic.addition import AdditionPredictor
 
         return AdditionPredictor(model)
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.tasks.answers.predictor import Examples
 from gatewright.tasks.classifier import Classifier
 from gatewright.tasks.data import ImageBatches, LabelledImages, Ragged, load_images
 from gatewright.tasks.data.pictures import BRIGHTEST, Look, border_mean, load_pictures
-from gatewright.tasks.predict import Examples
 from gatewright.tasks.recipe import Data, Expected, Pooling, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import picture_misfit

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gatewright.tasks.data import COPY_SYMBOLS, copy_arrays, marked_sums
 from gatewright.tasks.objectives import Classes, Numbers, Objective
-from gatewright.tasks.parts import ArrayBatches, MadeBatches
 from gatewright.tasks.recipe import Data, Encoding, Expected, Pooling, Recipe, Sizes
 from gatewright.tasks.settings import setting
+from gatewright.tasks.synthetic.batches import ArrayBatches, MadeBatches
 from gatewright.trace import Trace, trace_cell
 from gatewright.trace.roles import gate_roles
 
 if TYPE_CHECKING:
+    from gatewright.tasks.answers.predictor import Predictor
     from gatewright.tasks.model import Model
-    from gatewright.tasks.predict import Predictor
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,6 @@ class LongLag(Recipe):
 
     def predictor(self, model: "Model") -> "Predictor":
         """The sum, or the symbols to repeat."""
-        from gatewright.tasks.lag_answers import LagPredictor
+        from gatewright.tasks.synthetic.long_lags import LagPredictor
 
         return LagPredictor(model)

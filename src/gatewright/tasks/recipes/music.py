@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gatewright.tasks.music_recipe import MusicRecipe
+from gatewright.tasks.music.recipe import MusicRecipe
 from gatewright.tasks.recipe import Expected
 
 _CHUNG = "optimiser=rmsprop rate=0.001 schedule=constant dropout=0 clip=1 batch=1 epochs=100"

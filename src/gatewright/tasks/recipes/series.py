@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gatewright.tasks.forecasts import Forecasting
+from gatewright.tasks.forecasting.recipe import Forecasting
 from gatewright.tasks.recipe import Expected, Schedule
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from gatewright.tasks.recipe import Expected
-from gatewright.tasks.sound_recipe import SoundRecipe
+from gatewright.tasks.sounds.recipe import SoundRecipe
 
 
 @dataclass(frozen=True)

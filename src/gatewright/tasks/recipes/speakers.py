@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from gatewright.tasks.recipe import Directions, Expected
-from gatewright.tasks.series_recipe import SeriesRecipe
+from gatewright.tasks.sequences.recipe import SeriesRecipe
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gatewright.tasks.recipe import Expected, Schedule
-from gatewright.tasks.step_labeller import StepLabeller
+from gatewright.tasks.tagging.recipe import StepLabeller
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gatewright.tasks.language import CharacterModel
+from gatewright.tasks.language.recipe import CharacterModel
 from gatewright.tasks.recipe import Expected, Schedule
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gatewright.tasks.classified_texts import TextClassifier
 from gatewright.tasks.recipe import Expected, Schedule
+from gatewright.tasks.texts.recipe import TextClassifier
 
 
 @dataclass(frozen=True)

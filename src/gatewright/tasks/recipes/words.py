@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gatewright.tasks.language import WordModel
+from gatewright.tasks.language.recipe import WordModel
 from gatewright.tasks.recipe import Expected, Schedule
 
 _ZAREMBA = "tied=no optimiser=sgd schedule=decay dropout_per=step weight_drop=0 batch=20 "

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from gatewright.errors import OptionError
+from gatewright.tasks.answers.predictor import ClassPredictor, Examples, pooled_outputs
 from gatewright.tasks.data import Ragged
 from gatewright.tasks.data.series_sources import (
     KnownSeries,
@@ -11,7 +12,6 @@ from gatewright.tasks.data.series_sources import (
     read_unlabelled,
     read_unlabelled_line,
 )
-from gatewright.tasks.predict import ClassPredictor, Examples, pooled_outputs
 
 if TYPE_CHECKING:
     from pandas import DataFrame

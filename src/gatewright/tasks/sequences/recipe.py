@@ -19,7 +19,7 @@ from gatewright.tasks.data.series_sources import SeriesReading, read_parts
 from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.objectives import Classes, Objective, Targets
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Encoding, Pooling, Sizes
-from gatewright.tasks.series_baselines import reached
+from gatewright.tasks.sequences.baselines import reached
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, sequence_misfit
 from gatewright.untrusted.kinds import Misfit
@@ -27,8 +27,8 @@ from gatewright.untrusted.kinds import Misfit
 if TYPE_CHECKING:
     from torch import nn
 
+    from gatewright.tasks.answers.predictor import Predictor
     from gatewright.tasks.model import Model
-    from gatewright.tasks.predict import Predictor
 
 _PATCHES = 48  # that the longest series is read in
 
@@ -84,7 +84,7 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
 
     def network_class(self) -> "Callable[..., nn.Module]":
         """One that answers in the units of the targets."""
-        from gatewright.tasks.series_network import SeriesNetwork
+        from gatewright.tasks.sequences.network import SeriesNetwork
 
         return SeriesNetwork
 
@@ -146,7 +146,7 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
 
     def prepare(self, network: "nn.Module", data: Data) -> None:
         """Hand it the scaling of the channels and that of the targets, and fit its linear model."""
-        from gatewright.tasks.series_network import SeriesNetwork
+        from gatewright.tasks.sequences.network import SeriesNetwork
 
         super().prepare(network, data)
         assert isinstance(network, SeriesNetwork)
@@ -159,7 +159,7 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
 
     def conclude(self, network: "nn.Module", data: Data) -> None:
         """Choose how much the network and its linear model count."""
-        from gatewright.tasks.series_network import SeriesNetwork
+        from gatewright.tasks.sequences.network import SeriesNetwork
 
         if isinstance(network, SeriesNetwork) and network.linear is not None:
             network.balance(data.parts.get("validation"))
@@ -188,7 +188,7 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
 
     def predictor(self, model: "Model") -> "Predictor":
         """The class of each series and all probabilities; or the numbers of its targets."""
-        from gatewright.tasks.series_predictor import SeriesPredictor
+        from gatewright.tasks.sequences.predictor import SeriesPredictor
 
         return SeriesPredictor(model)
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from gatewright.errors import OptionError
+from gatewright.tasks.answers.predictor import ClassPredictor
 from gatewright.tasks.data.log_mel import Samples, seconds_to_samples
 from gatewright.tasks.data.sound_files import SampleStream
-from gatewright.tasks.predict import ClassPredictor
 
 if TYPE_CHECKING:
-    from gatewright.tasks.sound_recipe import SoundRecipe
+    from gatewright.tasks.sounds.recipe import SoundRecipe
 
 
 class SoundPredictor(ClassPredictor):

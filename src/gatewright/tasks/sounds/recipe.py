@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.answers.predictor import Examples
 from gatewright.tasks.classifier import Classifier
 from gatewright.tasks.columns import SoundColumns
 from gatewright.tasks.data import LabelledSequences, Scaling, source_name
@@ -14,15 +15,14 @@ from gatewright.tasks.data.labelled_sounds import class_names, features_of, labe
 from gatewright.tasks.data.log_mel import LogMel, seconds_to_samples
 from gatewright.tasks.data.sound_batches import MeasuredSounds, SoundBatches, SoundVariation
 from gatewright.tasks.data.sound_sources import FORMS, SoundSource, sound_source
-from gatewright.tasks.predict import Examples
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Encoding, Pooling, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, sound_misfit
 from gatewright.untrusted.kinds import Misfit
 
 if TYPE_CHECKING:
+    from gatewright.tasks.answers.predictor import Predictor
     from gatewright.tasks.model import Model
-    from gatewright.tasks.predict import Predictor
 
 
 @dataclass(frozen=True)
@@ -156,13 +156,13 @@ class SoundRecipe(SoundColumns, BidirectionalRecipe, Classifier):
 
     def predictor(self, model: "Model") -> "Predictor":
         """The class of each sound, or of each window of a stream."""
-        from gatewright.tasks.sound_predictor import SoundPredictor
+        from gatewright.tasks.sounds.predictor import SoundPredictor
 
         return SoundPredictor(model)
 
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
         """A logistic regression on what is loud in the mean."""
-        from gatewright.tasks.sound_baselines import reached_by_levels
+        from gatewright.tasks.sounds.baselines import reached_by_levels
 
         parts: dict[str, Any] = {name: data.parts[name] for name in ("train", *data.measured)}
         sounds: dict[str, LabelledSequences] = {name: part.sounds for name, part in parts.items()}

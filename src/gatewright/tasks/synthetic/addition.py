@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.answers.predictor import Predictor
 from gatewright.tasks.data import addition_arrays, from_bits
 from gatewright.tasks.data.reading import text_lines
 from gatewright.tasks.data.sources import existing
 from gatewright.tasks.model import Model
-from gatewright.tasks.predict import Predictor
 from gatewright.tasks.recipes.adding import Adding
 
 if TYPE_CHECKING:

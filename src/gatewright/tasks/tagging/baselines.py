@@ -10,7 +10,7 @@ from gatewright.tasks.data import Ragged
 from gatewright.tasks.data.sklearn_fitting import bounded_iterations
 from gatewright.tasks.data.tag_schemes import entities_of
 from gatewright.tasks.recipe import Data
-from gatewright.tasks.tags import Tags
+from gatewright.tasks.tagging.objective import Tags
 
 Numbers = NDArray[np.int64]
 

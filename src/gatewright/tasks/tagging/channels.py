@@ -17,10 +17,10 @@ from gatewright.tasks.data.table_roles import Roles
 from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.recipe import Data, Sizes
 from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX
-from gatewright.tasks.tags import Tags
+from gatewright.tasks.tagging.objective import Tags
 
 if TYPE_CHECKING:
-    from gatewright.tasks.step_labeller import StepLabeller
+    from gatewright.tasks.tagging.recipe import StepLabeller
 
 Numbers = NDArray[np.int64]
 

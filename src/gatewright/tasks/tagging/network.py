@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from gatewright.tasks.chain_crf import ChainCrf
 from gatewright.tasks.data.tag_schemes import Scheme, Transitions
 from gatewright.tasks.network import Network
 from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.tagging.chain_crf import ChainCrf
 
 
 class TagNetwork(Network):

@@ -12,7 +12,7 @@ from gatewright.tasks.objectives import Classes
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from gatewright.tasks.chain_crf import ChainCrf
+    from gatewright.tasks.tagging.chain_crf import ChainCrf
 
 _RIGHT, _PREDICTED, _WANTED = "entities that are right", "entities that are predicted", "entities in the data"
 _UNTYPED = "entity"  # the name of the type of tags without one

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
+from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.sources import source_name
 from gatewright.tasks.data.step_sources import channel_names, recordings_in_memory, step_tables_of
@@ -17,9 +18,8 @@ from gatewright.tasks.data.tag_schemes import Transitions, best_paths, entities_
 from gatewright.tasks.data.token_features import FeatureVocabulary
 from gatewright.tasks.data.tokens import named_tokenising
 from gatewright.tasks.data.untagged import Sentences, read_sentences
-from gatewright.tasks.predict import ANY_SCALE, Predictor
-from gatewright.tasks.tagged_channels import overlapping
-from gatewright.tasks.tagged_tokens import encoded_tokens, measured_batches
+from gatewright.tasks.tagging.channels import overlapping
+from gatewright.tasks.tagging.tokens import encoded_tokens, measured_batches
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -21,16 +21,16 @@ from gatewright.tasks.data.token_features import FEATURES
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Direction, Encoding, Expected, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import channel_misfit, token_misfit
-from gatewright.tasks.tagged_channels import channel_data, channel_evaluation
-from gatewright.tasks.tagged_tokens import TokenData, token_data, token_evaluation
-from gatewright.tasks.tags import EntityTags, Tags
+from gatewright.tasks.tagging.channels import channel_data, channel_evaluation
+from gatewright.tasks.tagging.objective import EntityTags, Tags
+from gatewright.tasks.tagging.tokens import TokenData, token_data, token_evaluation
 from gatewright.untrusted.kinds import Misfit
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from gatewright.tasks.answers.predictor import Predictor
     from gatewright.tasks.model import Model
-    from gatewright.tasks.predict import Predictor
 
 _DECIDED = ("inputs", "text", "label", "id", "time", "scheme", "best_by")
 
@@ -88,7 +88,7 @@ class StepLabeller(BidirectionalRecipe, StepColumns):
 
     def network_class(self) -> "Callable[..., nn.Module]":
         """The network with a conditional random field behind it."""
-        from gatewright.tasks.tag_network import TagNetwork
+        from gatewright.tasks.tagging.network import TagNetwork
 
         return TagNetwork
 
@@ -154,7 +154,7 @@ class StepLabeller(BidirectionalRecipe, StepColumns):
         """Take over the scaling of channels, or the vectors of words."""
         super().prepare(network, data)
         if isinstance(data, TokenData) and data.vectors is not None:
-            from gatewright.tasks.word_embedding import begin_with
+            from gatewright.tasks.tagging.word_embedding import begin_with
 
             begin_with(data.vectors, network.get_submodule("encode"))
 
@@ -164,7 +164,7 @@ class StepLabeller(BidirectionalRecipe, StepColumns):
 
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
         """The most frequent label (of each token), and a logistic regression on the steps around."""
-        from gatewright.tasks.tag_baselines import channel_baselines, token_baselines
+        from gatewright.tasks.tagging.baselines import channel_baselines, token_baselines
 
         return channel_baselines(data) if self.inputs == "channels" else token_baselines(data)
 
@@ -175,7 +175,7 @@ class StepLabeller(BidirectionalRecipe, StepColumns):
 
     def predictor(self, model: "Model") -> "Predictor":
         """A label for each token or row."""
-        from gatewright.tasks.tag_predictor import ChannelPredictor, TokenPredictor
+        from gatewright.tasks.tagging.predictor import ChannelPredictor, TokenPredictor
 
         return ChannelPredictor(model) if self.inputs == "channels" else TokenPredictor(model)
 

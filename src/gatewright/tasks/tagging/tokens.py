@@ -18,10 +18,10 @@ from gatewright.tasks.data.token_features import FEATURES, RULES, FeatureVocabul
 from gatewright.tasks.data.tokens import tokenising
 from gatewright.tasks.data.word_vectors import WordVectors, read_lower_vectors
 from gatewright.tasks.recipe import Data, Sizes
-from gatewright.tasks.tags import Tags
+from gatewright.tasks.tagging.objective import Tags
 
 if TYPE_CHECKING:
-    from gatewright.tasks.step_labeller import StepLabeller
+    from gatewright.tasks.tagging.recipe import StepLabeller
 
 _MEASURED_ROWS = 100
 _LEARNED: Mapping[str, Scheme] = {"IOB1": "BIO", "BILOU": "BIOES", "BMES": "BIOES"}

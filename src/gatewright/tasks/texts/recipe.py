@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 import numpy as np
 
 from gatewright.errors import DataError
+from gatewright.tasks.answers.predictor import Examples
 from gatewright.tasks.classifier import Classifier
 from gatewright.tasks.columns import TextColumns
 from gatewright.tasks.data import (
@@ -28,7 +29,6 @@ from gatewright.tasks.data.labelled_texts import read_texts, texts_of
 from gatewright.tasks.data.ngrams import FACTOR, MODULUS, fit_ngrams, tfidf_accuracies
 from gatewright.tasks.data.text_tokenisers import TEXT_TOKENISERS, TextTokeniser
 from gatewright.tasks.data.word_vectors import WordVectors, read_word_vectors
-from gatewright.tasks.predict import Examples
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Direction, Encoding, Pooling, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import SOFTMAX, TextSignature
@@ -105,7 +105,7 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
 
     def network_class(self) -> "Callable[..., nn.Module]":
         """The network with a classifier of n-grams."""
-        from gatewright.tasks.text_network import TextNetwork
+        from gatewright.tasks.texts.network import TextNetwork
 
         return TextNetwork
 
@@ -164,8 +164,8 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
 
     def prepare(self, network: "nn.Module", data: Data) -> None:
         """Fit the classifier of n-grams to the training part, and take over the vectors of words."""
-        from gatewright.tasks.text_network import TextNetwork
-        from gatewright.tasks.word_embedding import begin_with
+        from gatewright.tasks.tagging.word_embedding import begin_with
+        from gatewright.tasks.texts.network import TextNetwork
 
         if not isinstance(network, TextNetwork) or not isinstance(data, TextData):
             return
@@ -180,7 +180,7 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
 
     def conclude(self, network: "nn.Module", data: Data) -> None:
         """Weigh the network and the classifier of n-grams by the validation part."""
-        from gatewright.tasks.text_network import TextNetwork
+        from gatewright.tasks.texts.network import TextNetwork
 
         if isinstance(network, TextNetwork) and network.bag is not None:
             network.balance(data.parts["validation"])

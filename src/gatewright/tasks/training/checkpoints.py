@@ -15,10 +15,10 @@ from torch import Tensor
 
 from gatewright.errors import DataError
 from gatewright.files import write_atomically
-from gatewright.tasks.folder import RESTORE, RunFolder
-from gatewright.tasks.history import History
-from gatewright.tasks.learner import KEPT, Learner
-from gatewright.tasks.watch import Watch
+from gatewright.tasks.training.history import History
+from gatewright.tasks.training.learner import KEPT, Learner
+from gatewright.tasks.training.observer import Watch
+from gatewright.tasks.training.run_folder import RESTORE, RunFolder
 from gatewright.untrusted.kinds import misfit
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from gatewright.tasks.history import ITERATION, Row
+from gatewright.tasks.training.history import ITERATION, Row
 
 _LABELS = {"train": "training", "validation": "validation"}
 _COLOURS = {"train": "#7f7f7f", "validation": "#1f5fa8"}

@@ -14,11 +14,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 from gatewright.errors import DataError
 from gatewright.files import write_atomically, writing
-from gatewright.tasks.evaluate import Means, measure
-from gatewright.tasks.folder import RESTORE, RunFolder
-from gatewright.tasks.learner import Learner
-from gatewright.tasks.processes import from_the_first
+from gatewright.tasks.answers.evaluate import Means, measure
 from gatewright.tasks.recipe import Batches
+from gatewright.tasks.training.learner import Learner
+from gatewright.tasks.training.processes import from_the_first
+from gatewright.tasks.training.run_folder import RESTORE, RunFolder
 
 Row = Mapping[str, float]
 ITERATION = "iteration"

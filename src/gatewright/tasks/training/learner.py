@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from gatewright.errors import NonFiniteError
-from gatewright.tasks import nonfinite
-from gatewright.tasks.evaluate import Means
-from gatewright.tasks.feed import Feed, TensorBatch
+from gatewright.tasks.answers.evaluate import Means
 from gatewright.tasks.network import State, map_state
-from gatewright.tasks.processes import from_every_process, rows_of, sum_over_processes
-from gatewright.tasks.random_numbers import random_numbers, set_random_numbers
 from gatewright.tasks.recipe import Data, Recipe
+from gatewright.tasks.training import nonfinite
+from gatewright.tasks.training.processes import from_every_process, rows_of, sum_over_processes
+from gatewright.tasks.training.random_numbers import random_numbers, set_random_numbers
+from gatewright.tasks.training.tensor_batches import Feed, TensorBatch
 
 OPTIMISERS = {
     # Fused, one pass over the weights takes the place of ten, which is most of an iteration with a large embedding.

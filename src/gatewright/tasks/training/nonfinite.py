@@ -12,9 +12,9 @@ from torch.utils.hooks import RemovableHandle
 
 from gatewright.errors import NonFiniteError
 from gatewright.nn import Recurrent
-from gatewright.tasks.feed import TensorBatch
 from gatewright.tasks.network import State
-from gatewright.tasks.random_numbers import random_numbers, set_random_numbers
+from gatewright.tasks.training.random_numbers import random_numbers, set_random_numbers
+from gatewright.tasks.training.tensor_batches import TensorBatch
 
 _ADVICE = (
     "lower the rate (--set rate=...), clip the gradients (--set clip=1), or look at the data; "

@@ -13,7 +13,7 @@ import torch
 from torch import distributed
 
 from gatewright.errors import OptionError
-from gatewright.tasks.feed import TensorBatch
+from gatewright.tasks.training.tensor_batches import TensorBatch
 
 _STARTED_BY = ("TORCHELASTIC_RUN_ID", "SLURM_PROCID")  # what torchrun and SLURM leave in the environment
 

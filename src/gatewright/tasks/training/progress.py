@@ -9,9 +9,9 @@ import lightning.pytorch as pl
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from gatewright.tasks.history import ITERATION, History, Row
-from gatewright.tasks.learner import Learner
 from gatewright.tasks.numbers import spell
+from gatewright.tasks.training.history import ITERATION, History, Row
+from gatewright.tasks.training.learner import Learner
 from gatewright.terminal import Terminal
 
 _SAME_ORDER = {"perplexity": "loss"}  # measures of which one says the same as the other

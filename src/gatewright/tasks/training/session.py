@@ -14,24 +14,24 @@ from gatewright.errors import DataError, GatewrightError, OptionError
 from gatewright.files import write_atomically
 from gatewright.nn import Recurrent, layer_records
 from gatewright.tasks import recipes
+from gatewright.tasks.answers.confusion import draw_confusion
+from gatewright.tasks.answers.evaluate import Evaluation, measure_parts
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.confusion import draw_confusion
-from gatewright.tasks.curves import Kept, draw_curves
 from gatewright.tasks.data.class_names import doubtful_classes
 from gatewright.tasks.data.digest import digest
 from gatewright.tasks.data.sources import IN_MEMORY
-from gatewright.tasks.evaluate import Evaluation, measure_parts
-from gatewright.tasks.folder import DESCRIPTION, RESTORE, RunFolder, absolute
-from gatewright.tasks.history import ITERATION, History
-from gatewright.tasks.keeper import Interrupted, Keeper, PlainCheckpoints, in_a_line
-from gatewright.tasks.learner import Learner
-from gatewright.tasks.machine import machine
 from gatewright.tasks.model import Model
-from gatewright.tasks.processes import Processes, from_the_first, part_at_the_end, was_lost
-from gatewright.tasks.progress import Progress
 from gatewright.tasks.recipe import Data, Recipe
-from gatewright.tasks.trainer import quiet, stopping, trainer
-from gatewright.tasks.watch import Watch
+from gatewright.tasks.training.checkpoints import Interrupted, Keeper, PlainCheckpoints, in_a_line
+from gatewright.tasks.training.curves import Kept, draw_curves
+from gatewright.tasks.training.history import ITERATION, History
+from gatewright.tasks.training.learner import Learner
+from gatewright.tasks.training.machine import machine
+from gatewright.tasks.training.observer import Watch
+from gatewright.tasks.training.processes import Processes, from_the_first, part_at_the_end, was_lost
+from gatewright.tasks.training.progress import Progress
+from gatewright.tasks.training.run_folder import DESCRIPTION, RESTORE, RunFolder, absolute
+from gatewright.tasks.training.trainer import quiet, stopping, trainer
 from gatewright.terminal import Terminal
 from gatewright.trace import Trace
 from gatewright.trace.parse import parse

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import lightning.pytorch as pl
 import torch
 
-from gatewright.tasks.keeper import Keeper, PlainCheckpoints
-from gatewright.tasks.processes import Processes
 from gatewright.tasks.recipe import Recipe
+from gatewright.tasks.training.checkpoints import Keeper, PlainCheckpoints
+from gatewright.tasks.training.processes import Processes
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

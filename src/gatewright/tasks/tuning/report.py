@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from gatewright.files import write_atomically
-from gatewright.tasks.tune import ENDED, Search, is_complete, outcome
+from gatewright.tasks.tuning.study import ENDED, Search, is_complete, outcome
 
 LEAST = 4  # trials to tell importance by
 _SHOWN = 3  # settings that get a panel of their own

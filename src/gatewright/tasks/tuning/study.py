@@ -17,14 +17,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from gatewright.errors import NonFiniteError, OptionError
-from gatewright.tasks.folder import RunFolder
-from gatewright.tasks.history import read_rows
+from gatewright.tasks.comparing.overview import Standing, overview, share_of
 from gatewright.tasks.numbers import spell
-from gatewright.tasks.overview import Standing, overview, share_of
 from gatewright.tasks.recipe import Recipe
-from gatewright.tasks.search import Space
-from gatewright.tasks.training import Interrupted, resume, train
-from gatewright.tasks.watch import Watch
+from gatewright.tasks.training.history import read_rows
+from gatewright.tasks.training.observer import Watch
+from gatewright.tasks.training.run_folder import RunFolder
+from gatewright.tasks.training.session import Interrupted, resume, train
+from gatewright.tasks.tuning.space import Space
 from gatewright.terminal import Terminal
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)

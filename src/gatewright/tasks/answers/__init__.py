@@ -1,0 +1,1 @@
+"""What a trained model answers for new data, and how its answers are measured."""

@@ -1,0 +1,1 @@
+"""Several cells on the same task: their runs, a table and pictures."""

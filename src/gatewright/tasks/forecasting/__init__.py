@@ -1,0 +1,1 @@
+"""Forecasts of a series: recipe, network, intervals, and answers."""

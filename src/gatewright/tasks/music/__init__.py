@@ -1,0 +1,1 @@
+"""Models of music: recipe, generation and scoring."""

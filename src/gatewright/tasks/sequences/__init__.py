@@ -1,0 +1,1 @@
+"""Labelled time series: recipe and network of their classes or numbers."""

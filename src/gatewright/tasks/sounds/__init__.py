@@ -1,0 +1,1 @@
+"""Labelled sounds: recipe, answers and a baseline."""

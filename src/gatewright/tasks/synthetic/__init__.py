@@ -1,0 +1,1 @@
+"""Tasks whose data is made from a seed: addition and long lags."""

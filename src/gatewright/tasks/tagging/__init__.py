@@ -1,0 +1,1 @@
+"""A label for each step, of tokens or of recordings: recipe, network and answers."""

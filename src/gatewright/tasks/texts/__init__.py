@@ -1,0 +1,1 @@
+"""Labelled texts: recipe and network of their classes."""
