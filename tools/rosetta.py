@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from gatewright import convert
+from gatewright.cell_config.config import Family
 from gatewright.convert import (
     Activation,
     AddInput,
     BatchNorm,
+    CellConfig,
     Dense,
     Embedding,
-    Equations,
     LayerNorm,
     Masking,
     Max,
@@ -29,7 +30,6 @@ from gatewright.convert import (
     Scale,
     Step,
 )
-from gatewright.convert.equations import Family
 from gatewright.convert.explain import LETTERS, mapping
 from gatewright.convert.heads import AROUND
 from gatewright.convert.layouts import Layout, Stored, layouts
@@ -44,7 +44,7 @@ def _layer(inputs: int = 2, directions: int = 1, **settings: Any) -> Recurrent:
     """A small LSTM, which every format has."""
     shapes = {"W": (2, inputs), "U": (2, 2), "b": (2,)}
     drawn = {f"{kind}.{gate}": np.full(shape, 0.5, np.float32) for kind, shape in shapes.items() for gate in "ifgo"}
-    return Recurrent(Equations("lstm"), (drawn,) * directions, **settings)
+    return Recurrent(CellConfig("lstm"), (drawn,) * directions, **settings)
 
 
 ONES = np.ones(2, np.float32)

@@ -12,7 +12,7 @@ ORDER = (
     ("lang",),
     ("cells",),
     ("trace",),
-    ("packing",),
+    ("packing", "cell_config"),
     ("model_file", "threads"),
     ("derive",),
     ("schedule",),

@@ -23,7 +23,7 @@ def network() -> Network:
         for gate in "rzn"
     }
     weight = generator.standard_normal((2, 2)).astype(np.float32)
-    return Network((Recurrent(convert.Equations("gru", reset="after"), (parameters,)), Dense(weight, weight[0])))
+    return Network((Recurrent(convert.CellConfig("gru", reset="after"), (parameters,)), Dense(weight, weight[0])))
 
 
 @dataclass(frozen=True)

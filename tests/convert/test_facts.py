@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gatewright import convert
-from gatewright.convert import Equations, Network, Recurrent
+from gatewright.convert import CellConfig, Network, Recurrent
 from gatewright.convert.facts import assumed
 from gatewright.convert.layouts import LAYOUTS, Layout
 from gatewright.convert.naming import NAMINGS
@@ -18,7 +18,7 @@ UNITS = 3
 SILENT = [row for row in LAYOUTS if row.framework in NAMINGS and assumed(row, row.equations, {})]
 
 
-def layer(equations: Equations) -> Recurrent:
+def layer(equations: CellConfig) -> Recurrent:
     """A layer with random parameters."""
     generator = np.random.default_rng(3)
     kinds = [("W", equations.gates), ("U", equations.gates), ("b", equations.gates)]
@@ -28,8 +28,8 @@ def layer(equations: Equations) -> Recurrent:
     return Recurrent(equations, ({name: generator.standard_normal(shape) for name, shape in shapes.items()},))
 
 
-def other(row: Layout) -> Equations:
-    """Equations of that layout of which nothing is what is taken for granted."""
+def other(row: Layout) -> CellConfig:
+    """The config of a layer of that layout, of which nothing is what is taken for granted."""
     facts: dict[str, Any] = {
         name: values[-1] for name, values in assumed(row, row.equations, {}).items() if len(values) > 1
     }
@@ -68,7 +68,7 @@ def test_where_the_defaults_are_right_nothing_has_to_be_given(row: Layout, tmp_p
 
 
 def test_layers_of_different_activations_are_refused_where_a_file_cannot_say_them(tmp_path: Path) -> None:
-    parts = tuple(layer(Equations("rnn", activation=name)) for name in ("tanh", "relu"))
+    parts = tuple(layer(CellConfig("rnn", activation=name)) for name in ("tanh", "relu"))
     convert.write(Network(parts), tmp_path / "own.safetensors", "gatewright")
     with pytest.raises(ConversionError) as refusal:
         convert.convert(tmp_path / "own.safetensors", tmp_path / "theirs.npz", target_layout="flax")
@@ -83,7 +83,7 @@ def test_layers_of_different_activations_are_refused_where_a_file_cannot_say_the
 
 def test_the_order_of_modules_is_told_where_their_names_do_not_say_it(tmp_path: Path) -> None:
     """Layers that PyTorch has in modules of their own, and that could all read the same input."""
-    parts = (layer(Equations("gru", reset="after")), layer(Equations("lstm")))
+    parts = (layer(CellConfig("gru", reset="after")), layer(CellConfig("lstm")))
     convert.write(Network(parts), tmp_path / "own.safetensors", "gatewright")
     report = convert.convert(tmp_path / "own.safetensors", tmp_path / "theirs.pt")
     told = (

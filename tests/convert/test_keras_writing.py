@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gatewright import convert
+from gatewright.cell_config.config import CellConfig
 from gatewright.convert import (
     Activation,
     BatchNorm,
@@ -26,7 +27,6 @@ from gatewright.convert import (
     Step,
     apply,
 )
-from gatewright.convert.equations import Equations
 from gatewright.convert.layouts import BY_KEY
 from gatewright.errors import ConversionError
 from tests.convert.keras_models import INPUTS, UNITS, drawn, kernels
@@ -224,7 +224,7 @@ UNSAID: dict[str, Network] = {
     "directions whose outputs are merged by sum": Network((made("lstm", both=True, merge="sum"),)),
     "a layer that reads backwards": Network((made("lstm", backwards=True),)),
     "directions of different equations": Network(
-        (made("lstm", both=True, second=Equations("lstm", activation="relu", output="relu")),)
+        (made("lstm", both=True, second=CellConfig("lstm", activation="relu", output="relu")),)
     ),
 }  # fmt: skip
 
@@ -298,4 +298,4 @@ def test_a_layer_between_recurrent_layers_is_not_dropped(tmp_path: Path) -> None
 def test_the_equations_of_a_bare_file_are_those_that_were_said(tmp_path: Path) -> None:
     convert.write(Network((changed("gru", activation="relu"),)), tmp_path / "m.weights.h5", "keras")
     found = convert.read(tmp_path / "m.weights.h5", activation="relu").recurrent[0].equations
-    assert found == Equations("gru", reset="after", activation="relu")
+    assert found == CellConfig("gru", reset="after", activation="relu")

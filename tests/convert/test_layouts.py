@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gatewright.cell_config.config import CellConfig, of_trace
 from gatewright.convert import apply, run
-from gatewright.convert.equations import Equations, of_trace
 from gatewright.convert.explain import explain, mapping, where
 from gatewright.convert.layouts import BY_KEY, LAYOUTS, Layout
 from gatewright.convert.network import Network, Parameters, Recurrent
@@ -34,13 +34,13 @@ def drawn(row: Layout) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def outputs(equations: Equations, parameters: Parameters) -> NDArray[np.float64]:
+def outputs(equations: CellConfig, parameters: Parameters) -> NDArray[np.float64]:
     """What a layer computes for one random input."""
     inputs = np.random.default_rng(6).standard_normal((6, 2, SIZES["input"]))
     return run(Network((Recurrent(equations, (parameters,)),)), inputs)
 
 
-def with_parameters(row: Layout, arrays: dict[str, NDArray[np.float64]]) -> tuple[Equations, Parameters]:
+def with_parameters(row: Layout, arrays: dict[str, NDArray[np.float64]]) -> tuple[CellConfig, Parameters]:
     """A layer of that layout; ONNX's has peepholes where there is a P."""
     parameters = apply.read(row, arrays)
     peepholes = any(name.startswith("p.") for name in parameters)

@@ -89,7 +89,7 @@ def network_of(*after: Any) -> Network:
     generator = np.random.default_rng(5)
     sizes = {"W": (HIDDEN, INPUTS), "U": (HIDDEN, HIDDEN), "b": (HIDDEN,)}
     parameters = {f"{kind}.{gate}": generator.standard_normal(size) for kind, size in sizes.items() for gate in "rzn"}
-    layer = Recurrent(convert.Equations("gru", reset="before"), (parameters,))
+    layer = Recurrent(convert.CellConfig("gru", reset="before"), (parameters,))
     return Network((Scale(np.full(INPUTS, 0.25), np.full(INPUTS, 2.0)), layer, *after))
 
 

@@ -12,9 +12,9 @@ from gatewright.convert import (
     Activation,
     AddInput,
     BatchNorm,
+    CellConfig,
     Dense,
     Embedding,
-    Equations,
     LayerNorm,
     Masking,
     Max,
@@ -35,7 +35,7 @@ UNITS = 4
 
 def layer(inputs: int = 3, family: Any = "lstm", *, both: bool = False, seed: int = 0, **settings: Any) -> Recurrent:
     """A layer with random weights."""
-    equations = Equations(family, reset="after" if family == "gru" else None)
+    equations = CellConfig(family, reset="after" if family == "gru" else None)
     generator = np.random.default_rng(seed)
     shapes = {"W": (UNITS, inputs), "U": (UNITS, UNITS), "b": (UNITS,)} | ({"bh": (UNITS,)} if family == "gru" else {})
     directions = tuple(

@@ -88,10 +88,10 @@ UNSAID: dict[str, tuple[Any, str]] = {
     "backwards": ({"backwards": True}, "every sample as it comes"),
     "last": ({"returns": "last"}, "every sample as it comes"),
     "relu": (
-        {"equations": convert.Equations("gru", reset="after", activation="relu")},
+        {"equations": convert.CellConfig("gru", reset="after", activation="relu")},
         "no layer of rtneural computes",
     ),
-    "before": ({"equations": convert.Equations("gru", reset="before")}, "no layer of rtneural computes"),
+    "before": ({"equations": convert.CellConfig("gru", reset="before")}, "no layer of rtneural computes"),
 }
 
 

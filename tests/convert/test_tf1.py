@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gatewright import convert
-from gatewright.convert import Equations, files
+from gatewright.convert import CellConfig, files
 from gatewright.errors import ConversionError
 from tests.convert import graphs
 
@@ -118,7 +118,7 @@ def test_peepholes_projection_and_clipping(peepholes: bool, projected: bool, tmp
     np.savez(tmp_path / "cell.npz", **{f"rnn/lstm_cell/{name}:0": array for name, array in arrays.items()})
     facts = {name: value for name, value in clips.items() if np.isfinite(value)}
     network = convert.read(tmp_path / "cell.npz", **facts)
-    assert network.recurrent[0].equations == Equations(
+    assert network.recurrent[0].equations == CellConfig(
         "lstm", forget_bias=1.0, peepholes=peepholes, projection=projected, **facts
     )
     np.testing.assert_allclose(convert.run(network, inputs), lstm_cell(arrays, inputs, **clips), atol=1e-12)

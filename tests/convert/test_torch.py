@@ -93,7 +93,7 @@ def mixed() -> convert.Network:
     parts: list[convert.Recurrent] = []
     generator = np.random.default_rng(0)
     for family, inputs, hidden, biased in (("gru", 3, 5, 1), ("gru", 5, 5, 1), ("gru", 5, 4, 1), ("lstm", 4, 4, 0)):
-        equations = convert.Equations(family, reset="after" if family == "gru" else None)
+        equations = convert.CellConfig(family, reset="after" if family == "gru" else None)
         shapes = {"W": (hidden, inputs), "U": (hidden, hidden)} | ({"b": (hidden,)} if biased else {})
         drawn = {f"{kind}.{gate}": generator.normal(size=s) for kind, s in shapes.items() for gate in equations.gates}
         parts.append(convert.Recurrent(equations, (drawn,)))

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from gatewright.cell_config.config import CellConfig
 from gatewright.convert import formats
-from gatewright.convert.equations import Equations
 from gatewright.convert.facts import needed, to_be_said, told
 from gatewright.convert.formats import FORMATS, format_of
 from gatewright.convert.formats import read as _read
@@ -51,9 +51,9 @@ __all__ = [
     "Activation",
     "AddInput",
     "BatchNorm",
+    "CellConfig",
     "Dense",
     "Embedding",
-    "Equations",
     "LayerNorm",
     "Layout",
     "Masking",
@@ -74,8 +74,9 @@ __all__ = [
     "write",
 ]
 
+Equations = CellConfig
+"""The earlier name of CellConfig."""
 Pathlike = str | os.PathLike[str]
-
 
 DTYPES = ("float32", "float64")
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.activations import HARD_SLOPES, ODD_ABOUT_HALF, odd_about_half, parsed
-from gatewright.convert.equations import Equations
+from gatewright.cell_config.activations import HARD_SLOPES, ODD_ABOUT_HALF, odd_about_half, parsed
+from gatewright.cell_config.config import CellConfig
 from gatewright.convert.layout import Layout, Stored
 from gatewright.convert.network import Parameters
 from gatewright.convert.patterns import AXES, Found, Pattern, Slot, infer, pack, pattern, unpack
@@ -17,7 +17,7 @@ from gatewright.errors import ConversionError
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def read(layout: Layout, arrays: Arrays, equations: Equations | None = None) -> Parameters:
+def read(layout: Layout, arrays: Arrays, equations: CellConfig | None = None) -> Parameters:
     """The parameters in arrays of that layout, by their names in the equations.
 
     `b.r` is the bias beside W, `bh.r` that beside U, where a layout keeps the two apart.
@@ -49,7 +49,7 @@ def read(layout: Layout, arrays: Arrays, equations: Equations | None = None) -> 
 _BIASES = ("b", "bh")
 
 
-def write(layout: Layout, parameters: Parameters, equations: Equations) -> dict[str, NDArray[Any]]:
+def write(layout: Layout, parameters: Parameters, equations: CellConfig) -> dict[str, NDArray[Any]]:
     """The arrays of a layout that computes the same as those parameters in those equations.
 
     Raises ConversionError, with the reason, where the framework's layer cannot compute the same.
@@ -116,7 +116,7 @@ def join_layers(layout: Layout, layers: Sequence[Arrays]) -> dict[str, NDArray[A
     return {name: np.concatenate([one[name] for one in layers]) for name in layers[0]}
 
 
-def plain(parameters: Parameters, equations: Equations) -> dict[str, NDArray[Any]]:
+def plain(parameters: Parameters, equations: CellConfig) -> dict[str, NDArray[Any]]:
     """The parameters as the cell of the catalogue names them: one bias for each gate, and `b.hn` inside of a reset."""
     cell_parameters: dict[str, NDArray[Any]] = {k: v for k, v in parameters.items() if not k.startswith(("b.", "bh."))}
     hidden = next(iter(v for k, v in parameters.items() if k.startswith("U."))).shape[0]
@@ -147,7 +147,7 @@ def _present(layout: Layout, arrays: Arrays) -> Iterator[tuple[str, Stored, tupl
             )
 
 
-def _refuse_other_functions(layout: Layout, equations: Equations) -> None:
+def _refuse_other_functions(layout: Layout, equations: CellConfig) -> None:
     """Refuse equations that the framework's layer does not have, whatever its weights are."""
     wrong: list[str] = []
     if layout.family != equations.family:
@@ -198,7 +198,7 @@ _ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
 
 
 def _with_biases(
-    layout: Layout, parts: Mapping[Slot, NDArray[Any]], equations: Equations, sizes: Mapping[str, int]
+    layout: Layout, parts: Mapping[Slot, NDArray[Any]], equations: CellConfig, sizes: Mapping[str, int]
 ) -> dict[Slot, NDArray[Any]]:
     """The parts with the biases that the layout has: added up where it has one, zero where ours has none."""
     held = {(kind, gate) for _, one, gates in layout.stored() for kind in one.kinds.split() for gate in gates}
@@ -238,14 +238,14 @@ def _inverted(parts: Mapping[Slot, NDArray[Any]], gate: str, key: str) -> dict[S
     return {slot: -part if slot[1] == "z" else part for slot, part in parts.items()}
 
 
-def invert_update(parameters: Parameters, equations: Equations) -> Parameters:
+def invert_update(parameters: Parameters, equations: CellConfig) -> Parameters:
     """Parameters of a GRU whose update gate of 1 replaces, as those of one in which it keeps; and back."""
     parts = {tuple(name.split(".", 1)): value for name, value in parameters.items()}
     turned = _inverted(parts, equations.gate, str(equations))  # pyright: ignore[reportArgumentType]
     return {f"{kind}.{gate}": value for (kind, gate), value in turned.items()}
 
 
-def with_slope(parameters: Parameters, equations: Equations, gate: str) -> tuple[Parameters, Equations]:
+def with_slope(parameters: Parameters, equations: CellConfig, gate: str) -> tuple[Parameters, CellConfig]:
     """Parameters for gates with a hard sigmoid of another slope: clip(a / 5 + 1/2) is clip((6/5 a) / 6 + 1/2)."""
     factor = HARD_SLOPES[equations.gate] / HARD_SLOPES[gate]
     gates = tuple(f".{name}" for name in equations.gates if name in ("r", "z", "i", "f", "o"))
@@ -256,7 +256,7 @@ def with_slope(parameters: Parameters, equations: Equations, gate: str) -> tuple
     return steeper, replace(equations, gate=gate, forget_bias=equations.forget_bias * factor)
 
 
-def equations_of(layout: Layout, **facts: Any) -> Equations:
+def equations_of(layout: Layout, **facts: Any) -> CellConfig:
     """What a layer of that layout computes, with what its file says of activations and constants.
 
     Raises ConversionError for a fact that contradicts the layout.

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply
-from gatewright.convert.equations import Equations
 from gatewright.convert.layouts import Layout, Stored, layouts
 from gatewright.convert.patterns import AXES, Pattern, pattern
 from gatewright.errors import ConversionError
@@ -112,7 +112,7 @@ def _times(count: int, letter: str) -> str:
     return "" if count == 0 else letter if count == 1 else f"{count}{letter}"
 
 
-def _instead(target: Layout, slot: str, equations: Equations) -> str:
+def _instead(target: Layout, slot: str, equations: CellConfig) -> str:
     """What becomes of a parameter for which the target has no place of its own."""
     kind, _, gate = slot.partition(".")
     if kind == "bh" and where(target, f"b.{gate}") and not (equations.reset == "after" and gate == "n"):
@@ -144,7 +144,7 @@ def _verdict(source: Layout, target: Layout) -> tuple[str, tuple[str, ...]]:
     return "", tuple(conditions)
 
 
-def _shared(source: Layout, target: Layout) -> Equations:
+def _shared(source: Layout, target: Layout) -> CellConfig:
     """What the source computes, with activations that both have where its default is none of the target's."""
     shared = {
         what: next((one for one in source.having(what) if one in target.having(what)), source.having(what)[0])

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations, product
 from typing import Any
 
-from gatewright.convert.activations import HARD_SLOPES
-from gatewright.convert.equations import Equations
+from gatewright.cell_config.activations import HARD_SLOPES
+from gatewright.cell_config.config import CellConfig
 from gatewright.convert.layout import Layout
 from gatewright.convert.network import Network
 from gatewright.errors import ConversionError
@@ -33,7 +33,7 @@ def unheeded(name: str, facts: Mapping[str, Any], heeded: frozenset[str]) -> Con
     )
 
 
-def assumed(layout: Layout, equations: Equations, facts: Mapping[str, Any]) -> Assumed:
+def assumed(layout: Layout, equations: CellConfig, facts: Mapping[str, Any]) -> Assumed:
     """What of the equations of that layout arrays cannot say, and nobody said."""
     having: dict[str, tuple[Any, ...]] = {
         what: getattr(layout, what) for what in _ACTIVATIONS if what == "activation" or layout.family != "rnn"

@@ -6,8 +6,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply, heads, reparametrized, whole
-from gatewright.convert.equations import Equations
 from gatewright.convert.facts import PREFIX, assumed
 from gatewright.convert.layouts import Layout
 from gatewright.convert.naming import Place
@@ -85,7 +85,7 @@ def _stack(
             yield prefix, layer
 
 
-def _levels(layer: tuple[Layout, Mapping[str, str]], arrays: Arrays, equations: Equations) -> list[Parameters]:
+def _levels(layer: tuple[Layout, Mapping[str, str]], arrays: Arrays, equations: CellConfig) -> list[Parameters]:
     """The parameters of the layers that lie in the arrays of one place: mostly one."""
     row, names = layer
     of_each = apply.split_layers(row, {name: arrays[full] for name, full in names.items()})

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply, heads
-from gatewright.convert.equations import Equations
 from gatewright.convert.layouts import Layout, layouts
 from gatewright.convert.naming import NAMINGS, Naming, Place, name_of
 from gatewright.convert.network import Network, Parameters, Part, Recurrent
@@ -96,7 +96,7 @@ def _gives_last(part: Part) -> bool:
     return isinstance(part, Recurrent) and part.returns == "last"
 
 
-def choose(framework: str, equations: Equations, parameters: Parameters) -> Layout:
+def choose(framework: str, equations: CellConfig, parameters: Parameters) -> Layout:
     """The first row of the framework that computes these equations.
 
     Raises ConversionError with the reasons of all rows where none does.
@@ -118,7 +118,7 @@ def choose(framework: str, equations: Equations, parameters: Parameters) -> Layo
     )
 
 
-def _way_out(framework: str, equations: Equations) -> str:
+def _way_out(framework: str, equations: CellConfig) -> str:
     """What to type where a framework has no such layer: a GRU can be trained with the reset that it has."""
     has = {row.reset for row in layouts(framework, equations.family) if row.reset}
     other = "; or write the model as ONNX: gatewright export RUN FILE.onnx"

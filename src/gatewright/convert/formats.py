@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.cell_config.config import CellConfig
 from gatewright.convert import (
     files,
     flat,
@@ -22,7 +23,6 @@ from gatewright.convert import (
     tensorflow_checkpoint,
     torch_run,
 )
-from gatewright.convert.equations import Equations
 from gatewright.convert.facts import DEQUANTISE, PREFIX, Facts, unheeded
 from gatewright.convert.naming import NAMINGS
 from gatewright.convert.network import Network, Part
@@ -80,7 +80,7 @@ _SUFFIXES = {
     "tf1": (*_FLAT_SUFFIXES, tables.ARCHIVE, tables.FOLDER),
     "tf1-block": (*_FLAT_SUFFIXES, tables.ARCHIVE, tables.FOLDER),
 }
-_EQUATIONS = frozenset(field.name for field in fields(Equations))
+_EQUATIONS = frozenset(field.name for field in fields(CellConfig))
 _LAYERS = _EQUATIONS | {PREFIX}
 _SAID = _LAYERS | {DEQUANTISE}
 _KERAS = frozenset({"reset", "gate", "activation", "output", PREFIX})

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.backends.numpy_ref import RULES
-from gatewright.convert.activations import HARD_SLOPES, numbers_of
+from gatewright.cell_config.activations import HARD_SLOPES, numbers_of
 from gatewright.errors import ConversionError
 from gatewright.lang.ops import Op
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.equations import Family
+from gatewright.cell_config.config import Family
 from gatewright.convert.network import Dense, Embedding, Mean, Network, OneHot, Part, Recurrent
 from gatewright.convert.patterns import Found, infer, pattern
 from gatewright.errors import ConversionError

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gatewright.convert.equations import Equations, Family, Reset
+from gatewright.cell_config.config import CellConfig, Family, Reset
 
 Update = Literal["keeps", "replaces"]
 
@@ -63,9 +63,9 @@ class Layout:
         return f"{self.framework}/{self.family}" + (f"-{self.variant}" if self.variant else "")
 
     @property
-    def equations(self) -> Equations:
+    def equations(self) -> CellConfig:
         """What such a layer computes by default."""
-        return Equations(
+        return CellConfig(
             self.family,
             reset=self.reset,
             gate=self.gate[0],

@@ -6,8 +6,8 @@ Both directions, and every pair of layouts, follow from these rows.
 from collections.abc import Mapping
 
 from gatewright.backends.onnx.operators import OPERATORS
+from gatewright.cell_config.config import Family
 from gatewright.convert import by_name
-from gatewright.convert.equations import Family
 from gatewright.convert.layout import Layout, Stored
 
 __all__ = ["BY_KEY", "LAYOUTS", "Layout", "Stored", "layouts"]

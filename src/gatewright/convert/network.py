@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.equations import Equations
+from gatewright.cell_config.config import CellConfig
 from gatewright.errors import ConversionError
 
 Returns = Literal["sequence", "last"]
@@ -25,17 +25,17 @@ peepholes p.i, projection P.h. An update gate of 1 keeps the old state."""
 class Recurrent:
     """One recurrent layer of one direction or two."""
 
-    equations: Equations  # of both directions, or of the first where `second` has those of the other
+    equations: CellConfig  # of both directions, or of the first where `second` has those of the other
     directions: tuple[Parameters, ...]
     backwards: bool = False  # its only direction reads from the end
     returns: Returns = "sequence"
     padding: Padding = "held"  # its outputs at masked steps: the state as it stays, or zeros
     initial: tuple[Mapping[str, NDArray[Any]], ...] = ()  # states to begin with, by direction: (1 or batch, hidden)
     merge: Merge = "concat"  # of the outputs of two directions: side by side, their sum, product or mean
-    second: Equations | None = None  # of the direction that reads backwards, where they are not those of the first
+    second: CellConfig | None = None  # of the direction that reads backwards, where they are not those of the first
 
     @property
-    def equations_of_directions(self) -> tuple[Equations, ...]:
+    def equations_of_directions(self) -> tuple[CellConfig, ...]:
         """The equations of each direction."""
         return (self.equations, self.second or self.equations)[: len(self.directions)]
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from gatewright import model_file
 from gatewright.axes import HIDDEN, INPUT
+from gatewright.cell_config.config import CellConfig, of_settings, of_trace
 from gatewright.convert import files, heads, own_parts
 from gatewright.convert.apply import invert_update, plain
-from gatewright.convert.equations import Equations, of_settings, of_trace
 from gatewright.convert.network import Merge, Network, Padding, Parameters, Part, Recurrent, Returns
 from gatewright.errors import ConversionError
 from gatewright.model_file import LayerRecord, ModelFile
@@ -165,7 +165,7 @@ def _levels(record: LayerRecord, model: ModelFile, said: Any) -> Iterator[Recurr
         yield Recurrent(equations, tuple(directions))
 
 
-def _chosen(record: LayerRecord, said: Any) -> tuple[Equations, bool] | None:
+def _chosen(record: LayerRecord, said: Any) -> tuple[CellConfig, bool] | None:
     """The choices that the file says, where the layer's Trace is really made by them.
 
     Raises ConversionError where what it says cannot be chosen.

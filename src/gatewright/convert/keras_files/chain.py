@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from gatewright.convert.activations import ACTIVATIONS
+from gatewright.cell_config.activations import ACTIVATIONS
 from gatewright.convert.functions import FUNCTIONS, known
 from gatewright.convert.keras_files import functions
 from gatewright.convert.keras_files.architecture import Layer, Version

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gatewright.convert.activations import spelled
+from gatewright.cell_config.activations import spelled
 from gatewright.convert.keras_files.architecture import Config, Layer, Version, layer_of
 from gatewright.errors import ConversionError
 

@@ -6,8 +6,8 @@ from typing import Any, get_args
 
 from numpy.typing import NDArray
 
+from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply
-from gatewright.convert.equations import Equations
 from gatewright.convert.facts import Assumed, assumed
 from gatewright.convert.keras_files.architecture import Config, Layer, Version, layer_of
 from gatewright.convert.keras_files.chain import CELLS, FAMILIES, Chain, function, unlike
@@ -163,7 +163,7 @@ def _row(layer: Layer, arrays: Arrays, version: Version) -> str:
     return f"{framework}/{family}{variant}"
 
 
-def _equations(layer: Layer, row: Layout, chain: Chain) -> Equations:
+def _equations(layer: Layer, row: Layout, chain: Chain) -> CellConfig:
     if layer.kind.startswith("CuDNN"):
         return row.equations
     activation = function(layer, chain, "activation", "tanh")

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.cell_config.activations import HARD_SLOPES
+from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply
-from gatewright.convert.activations import HARD_SLOPES
-from gatewright.convert.equations import Equations
 from gatewright.convert.flat_writing import choose
 from gatewright.convert.keras_files import functions, normalization
 from gatewright.convert.keras_files.architecture import Layer, Version, version_of
@@ -252,7 +252,7 @@ def _with_its_gate(layer: Recurrent, version: Version) -> Recurrent:
     return replace(layer, equations=equations[0], second=second, directions=tuple(one for one, _ in pairs))
 
 
-def _settings(layer: Recurrent, equations: Equations, row: Layout, writer: _Writer) -> dict[str, Any]:
+def _settings(layer: Recurrent, equations: CellConfig, row: Layout, writer: _Writer) -> dict[str, Any]:
     config: dict[str, Any] = {
         "units": layer.hidden,
         "activation": functions.name_of(equations.activation, writer.version),
@@ -268,7 +268,7 @@ def _settings(layer: Recurrent, equations: Equations, row: Layout, writer: _Writ
     return config
 
 
-def _one_activation(equations: Equations) -> None:
+def _one_activation(equations: CellConfig) -> None:
     if equations.activation != equations.output:
         raise ConversionError(
             "an LSTM of Keras has one activation for the candidate and the output",
@@ -321,7 +321,7 @@ def _keras1(layer: Recurrent) -> Layer:
     return Layer("Bidirectional" if both else kind, "", inner, arrays)
 
 
-def _biased(parameters: Mapping[str, NDArray[Any]], equations: Equations) -> dict[str, NDArray[Any]]:
+def _biased(parameters: Mapping[str, NDArray[Any]], equations: CellConfig) -> dict[str, NDArray[Any]]:
     """Parameters with a bias for each gate, as Keras 1 always has."""
     kernels = {name: one for name, one in parameters.items() if name.startswith("U.")}
     zero = np.zeros(next(iter(kernels.values())).shape[0], next(iter(kernels.values())).dtype)

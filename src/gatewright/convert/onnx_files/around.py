@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.activations import spelled
+from gatewright.cell_config.activations import spelled
 from gatewright.convert.network import (
     BatchNorm,
     Dense,

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.cell_config.activations import parsed, spelled
+from gatewright.cell_config.config import CellConfig, Family
 from gatewright.convert import apply
-from gatewright.convert.activations import parsed, spelled
-from gatewright.convert.equations import Equations, Family
 from gatewright.convert.layouts import Layout, layouts
 from gatewright.convert.network import Recurrent
 from gatewright.convert.onnx_files.values import shortest
@@ -122,7 +122,7 @@ def write(layer: Recurrent) -> tuple[str, dict[str, Any], dict[str, Array]]:
     return OPERATORS[equations.family], attributes, arrays
 
 
-def row_of(equations: Equations) -> Layout:
+def row_of(equations: CellConfig) -> Layout:
     """The operator's row in the table.
 
     Raises ConversionError where there is none.
@@ -133,14 +133,14 @@ def row_of(equations: Equations) -> Layout:
     raise ConversionError(f"ONNX has no operator for {equations}", expected="RNN, GRU or LSTM")
 
 
-def _equations(family: Family, attributes: Attributes, count: int, *, peepholes: bool) -> list[Equations]:
+def _equations(family: Family, attributes: Attributes, count: int, *, peepholes: bool) -> list[CellConfig]:
     """The equations of each direction, which may have activations of their own and nothing else."""
     reset = ("after" if attributes.get("linear_before_reset") else "before") if family == "gru" else None
     coupled = family == "lstm" and bool(attributes.get("input_forget"))
     clip = float(attributes.get("clip") or 0.0)
     if not np.isfinite(clip) or clip < 0:
         raise ConversionError("clip is no bound", expected="a number above 0", got=str(clip))
-    equations = Equations(family, reset=reset, coupled=coupled, peepholes=peepholes, clip=shortest(clip))
+    equations = CellConfig(family, reset=reset, coupled=coupled, peepholes=peepholes, clip=shortest(clip))
     names = _names(family, attributes, count)
     chosen: list[dict[str, Any]] = [dict(zip(SLOTS[family], one, strict=True)) for one in names]
     return [replace(equations, **one) for one in chosen] or [equations] * count
@@ -176,7 +176,7 @@ def _names(family: Family, attributes: Attributes, count: int) -> list[tuple[str
     return [tuple(ours[per * index : per * (index + 1)]) for index in range(count)]
 
 
-def _activations(each: Sequence[Equations], default: Equations) -> dict[str, Any]:
+def _activations(each: Sequence[CellConfig], default: CellConfig) -> dict[str, Any]:
     slots = SLOTS[default.family]
     used: list[str] = [getattr(equations, slot) for equations in each for slot in slots]
     if used == [getattr(default, slot) for slot in slots] * len(each):

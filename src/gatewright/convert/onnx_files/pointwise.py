@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.activations import spelled
+from gatewright.cell_config.activations import spelled
 from gatewright.convert.functions import FUNCTIONS, erf
 from gatewright.convert.functions import function as named
 from gatewright.convert.onnx_files.folding import FLOATS, INTEGERS

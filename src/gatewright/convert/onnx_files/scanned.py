@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.equations import Equations
+from gatewright.cell_config.config import CellConfig
 from gatewright.convert.network import Recurrent
 from gatewright.convert.onnx_files.tensors import Files, array_of
 from gatewright.errors import ConversionError
@@ -56,7 +56,7 @@ def scanned(path: Path, model: Any) -> tuple[Scanned, ...]:
 
 
 def _scanned(graph: Any, name: str, said: Mapping[str, Any], arrays: Mapping[str, Array]) -> Scanned:
-    equations = [Equations(**one) for one in said["equations"]]
+    equations = [CellConfig(**one) for one in said["equations"]]
     results = tuple(str(one) for one in said["results"])
     prefixes = (f"{name}.", f"{name}_reverse.")[: len(results)]
     directions = tuple(dict(_parameters(prefix, arrays)) for prefix in prefixes)

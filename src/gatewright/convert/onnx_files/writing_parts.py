@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.backends.onnx.graph import Graph, Kind, Tensor
-from gatewright.convert.activations import HARD_SLOPES, numbers_of
+from gatewright.cell_config.activations import HARD_SLOPES, numbers_of
 from gatewright.convert.network import BatchNorm, Dense, LayerNorm, Scale
 from gatewright.convert.onnx_files.around import CONSTANTS, OF_ROWS, PLAIN
 from gatewright.errors import ConversionError

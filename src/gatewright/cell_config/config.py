@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from gatewright import cells
-from gatewright.convert.activations import ACTIVATIONS, ODD_ABOUT_HALF, function
+from gatewright.cell_config.activations import ACTIVATIONS, ODD_ABOUT_HALF, function
 from gatewright.errors import ConversionError
 from gatewright.lang import Cell
 from gatewright.lang.ops import Op
@@ -26,7 +26,7 @@ GATES: Mapping[Family, tuple[str, ...]] = {"rnn": ("h",), "gru": ("r", "z", "n")
 
 
 @dataclass(frozen=True, slots=True)
-class Equations:
+class CellConfig:
     """The function of one recurrent layer. An update gate of 1 keeps the old state: `z * h + (1 - z) * n`."""
 
     family: Family
@@ -89,7 +89,7 @@ class Equations:
         return ", ".join(said)
 
 
-def of_settings(layer: str, settings: Any) -> Equations:
+def of_settings(layer: str, settings: Any) -> CellConfig:
     """The choices that a file lists for a layer.
 
     Raises ConversionError where one of them cannot be chosen.
@@ -101,7 +101,7 @@ def of_settings(layer: str, settings: Any) -> Equations:
         expected, fits = _CHOICES.get(name, (", ".join(_CHOICES), lambda _: False))
         if not fits(chosen.get(name)):
             raise _unfit(layer, f"cannot have this {name}", expected, chosen.get(name))
-    equations = Equations(**chosen)
+    equations = CellConfig(**chosen)
     if (equations.reset is None) == (equations.family == "gru"):
         expected = '"before" or "after" of a GRU, null of every other family'
         raise _unfit(layer, "cannot have this reset", expected, chosen.get("reset"))
@@ -130,7 +130,7 @@ _CHOICES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 """What a choice can be, in words and as a test."""
 
 
-def of_trace(trace: Trace) -> tuple[Equations, bool]:
+def of_trace(trace: Trace) -> tuple[CellConfig, bool]:
     """The choices that a Trace was made by, and whether its update gate replaces where ours keep.
 
     Raises ConversionError where it is no RNN, GRU or LSTM of those that frameworks have.
@@ -152,7 +152,7 @@ MOST_NUMBERS = 8
 """More numbers than these in its equations, and a cell is none of the catalogue's."""
 
 
-def _choices(trace: Trace) -> Iterator[Equations]:
+def _choices(trace: Trace) -> Iterator[CellConfig]:
     """Every choice that a Trace of these states, parameters, functions and numbers can stand for."""
     ops = {equation.op for equation in trace.equations}
     names = {param.name for param in trace.params}
@@ -169,15 +169,15 @@ def _choices(trace: Trace) -> Iterator[Equations]:
         biases = [0.0] if coupled else sorted({0.0, *numbers}, key=lambda one: (one in limits, -one in limits, not one))
         clips = product([*limits, 0.0], [*limits, 0.0] if projection else [0.0])  # the likely ones first
         for (cell, proj), bias in product(clips, biases):
-            one = Equations("lstm", peepholes=peepholes, coupled=coupled, projection=projection)
+            one = CellConfig("lstm", peepholes=peepholes, coupled=coupled, projection=projection)
             one = replace(one, forget_bias=bias, cell_clip=cell, proj_clip=proj)
             for gate, activation, output in product(gates, activations, activations):
                 yield replace(one, gate=gate, activation=activation, output=output)
     elif "W.z" in names:
         for reset, gate, activation in product(("before", "after"), gates, activations):
-            yield Equations("gru", reset=reset, gate=gate, activation=activation)
+            yield CellConfig("gru", reset=reset, gate=gate, activation=activation)
     else:
-        yield from (Equations("rnn", activation=one) for one in activations)
+        yield from (CellConfig("rnn", activation=one) for one in activations)
 
 
 @cache
