@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import gatewright as gw
-from gatewright.backends.llvm.digest import digest
+from gatewright.backends.llvm.runtime.digest import digest
 from gatewright.nn import packed_weights
 
 UNITS = 160  # 6 matrices of 100 KiB

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import gatewright as gw
-from gatewright.backends.llvm import cache
-from gatewright.backends.llvm.engine import Engine, Found
+from gatewright.backends.llvm.jit import kernel_cache as cache
+from gatewright.backends.llvm.runtime.engine import Engine, Found
 from gatewright.nn.differentiable import differentiable
 
 GRU = """\

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import gatewright as gw
-from gatewright.backends.llvm.target import named
+from gatewright.backends.llvm.jit.target import named
 from gatewright.errors import OptionError
 from gatewright.nn.differentiable import differentiable
 from gatewright.schedule.text import to_text

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from gatewright import cells
-from gatewright.backends.llvm.engine import Engine
-from gatewright.backends.llvm.runner import ALIGNMENT
-from gatewright.backends.llvm.script import Script
+from gatewright.backends.llvm.runtime.command_list import Script
+from gatewright.backends.llvm.runtime.engine import Engine
+from gatewright.backends.llvm.runtime.runner import ALIGNMENT
 from gatewright.backends.numpy_ref import run
 from gatewright.lang import layer_norm
 from gatewright.schedule.plan import plan

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.engine import Engine
-from gatewright.backends.llvm.vector_type import Dtype
+from gatewright.backends.llvm.emit.vector_type import Dtype
+from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.derive import vjp
 from gatewright.schedule.outputs import output_shape
 from gatewright.schedule.plan import plan

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.executor import Executor
+from gatewright.backends.llvm.runtime.executor import Executor
 from gatewright.errors import ShapeError
 from gatewright.nn.block_pool import BlockPool
 from gatewright.nn.differentiable import Differentiable

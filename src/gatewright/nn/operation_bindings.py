@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from math import prod
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.engine import Engine
-from gatewright.backends.llvm.executor import Binding, Slot
-from gatewright.backends.llvm.runner import ALIGNMENT
-from gatewright.backends.llvm.tables import Location
+from gatewright.backends.llvm.runtime.engine import Engine
+from gatewright.backends.llvm.runtime.executor import Binding, Slot
+from gatewright.backends.llvm.runtime.runner import ALIGNMENT
+from gatewright.backends.llvm.runtime.tables import Location
 from gatewright.derive import adjoint, seed
 from gatewright.nn.backward import order_of
 from gatewright.nn.differentiable import Differentiable

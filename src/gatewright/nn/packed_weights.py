@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gatewright.backends.llvm.digest import digest
+from gatewright.backends.llvm.runtime.digest import digest
 
 LEAST_BYTES = 512 * 1024
 """Smaller panels are packed sooner than it is found out whether they have to be."""

@@ -8,8 +8,8 @@ from math import prod
 import torch
 
 from gatewright.axes import HIDDEN, bind
-from gatewright.backends.llvm.division import divide
-from gatewright.backends.llvm.engine import Engine, Found
+from gatewright.backends.llvm.parallel.work_partition import divide
+from gatewright.backends.llvm.runtime.engine import Engine, Found
 from gatewright.nn import backends
 from gatewright.nn.differentiable import Differentiable, differentiable
 from gatewright.schedule.program import Program, Stage

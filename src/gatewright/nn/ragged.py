@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gatewright.backends.llvm.active import ActiveLines
+from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.nn.sequence import step_mask, zero_padding
 
 

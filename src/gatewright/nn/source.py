@@ -6,8 +6,8 @@ from functools import cached_property
 
 import torch
 
-from gatewright.backends.llvm.kernels import Kernels
-from gatewright.backends.llvm.library import Library
+from gatewright.backends.llvm.codegen.kernels import Kernels
+from gatewright.backends.llvm.jit.library import Library
 from gatewright.errors import OptionError
 from gatewright.nn.backends import Plan
 from gatewright.nn.differentiable import differentiable

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.backends.base import execute, prepare
-from gatewright.backends.llvm.runner import ALIGNMENT
+from gatewright.backends.llvm.runtime.runner import ALIGNMENT
 from gatewright.trace.ir import Equation
 
 Array = NDArray[Any]

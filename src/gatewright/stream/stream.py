@@ -11,8 +11,8 @@ from numpy import ndarray
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewright.axes import INPUT, bind
-from gatewright.backends.llvm.engine import Engine
-from gatewright.backends.llvm.script import Script
+from gatewright.backends.llvm.runtime.command_list import Script
+from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.errors import GatewrightError, OptionError, ShapeError
 from gatewright.schedule.plan import plan
 from gatewright.stream.arguments import as_numbers, check_batch, common_dtype, shape_error

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from gatewright.backends.llvm.division import Divided, Division
-from gatewright.backends.llvm.kernels import LOOP, Kernels
-from gatewright.backends.llvm.meeting_code import Kind
+from gatewright.backends.llvm.codegen.kernels import LOOP, Kernels
+from gatewright.backends.llvm.parallel.region_code import Kind
+from gatewright.backends.llvm.parallel.work_partition import Divided, Division
 
 Divide = Callable[[Kernels, tuple[int, int], int, int], Division]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from llvmlite import ir
 
-from gatewright.backends.llvm.emitter import INDEX, POINTER, Emitter
-from gatewright.backends.llvm.library import Library
-from gatewright.backends.llvm.machine_code import emit_object
-from gatewright.backends.llvm.target import Target
-from gatewright.backends.llvm.vector_type import Dtype, Value
+from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter
+from gatewright.backends.llvm.emit.vector_type import Dtype, Value
+from gatewright.backends.llvm.jit.library import Library
+from gatewright.backends.llvm.jit.machine_code import emit_object
+from gatewright.backends.llvm.jit.target import Target
 
 Function = Callable[[Emitter, Value], Value]
 KERNEL = {"apply": (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)}

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.engine import Engine
-from gatewright.backends.llvm.executor import Outcome, run_by_name
-from gatewright.backends.llvm.target import named
-from gatewright.backends.llvm.vector_type import Dtype
+from gatewright.backends.llvm.emit.vector_type import Dtype
+from gatewright.backends.llvm.jit.target import named
+from gatewright.backends.llvm.runtime.engine import Engine
+from gatewright.backends.llvm.runtime.executor import Outcome, run_by_name
 from gatewright.lang.ops import Op
 from gatewright.schedule.outputs import output_shape
 from gatewright.schedule.plan import plan

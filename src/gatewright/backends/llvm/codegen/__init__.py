@@ -1,0 +1,1 @@
+"""A Program as kernels: packed panels, register tiles, stages, passes and sums."""

@@ -1,0 +1,125 @@
+"""Emits the products of one tile: every sum is held in a register while the operands go by."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, product
+from math import ceil
+
+from gatewright.backends.llvm.codegen.buffers import Cursor, Memory
+from gatewright.backends.llvm.codegen.panels import Panel
+from gatewright.backends.llvm.codegen.tiles import Tile
+from gatewright.backends.llvm.emit.emitter import Emitter, Index
+from gatewright.backends.llvm.emit.vector_type import Value
+
+UNROLL = 4
+Sums = dict[tuple[int, int, int], Value]
+"""The sum of each product, row and block of a tile."""
+_Key = tuple[int, int, int, int]
+"""A partial sum: product, row, block, and one of the chains that take turns."""
+
+
+class Accumulator:
+    """Emits the products of a stage, tile by tile."""
+
+    def __init__(self, emitter: Emitter, memory: Memory, tile: Tile, panels: Sequence[Panel]) -> None:
+        self.emitter, self.memory, self.tile, self.panels = emitter, memory, tile, panels
+
+    def sums(self, group: Value, cursors: Sequence[Cursor], meanwhile: Callable[[Index], None]) -> Sums:
+        """All sums for a group of blocks and some rows: bundle after bundle, so that there are registers for each.
+
+        While the first panel goes by, `meanwhile` emits something else for each row.
+        """
+        found: Sums = {}
+        self._meanwhile = meanwhile
+        for _, panels in groupby(self.panels, key=lambda panel: panel.bundle):
+            found |= self._bundle(list(panels), group, cursors)
+        return found
+
+    def _bundle(self, panels: Sequence[Panel], group: Value, cursors: Sequence[Cursor]) -> Sums:
+        products = sorted({part.product for panel in panels for part in panel.parts})
+        tile, zero = self.tile, self.emitter.constant(0.0)
+        places = list(product(products, range(tile.rows), range(tile.blocks)))
+        partial: dict[_Key, Value] = {(*place, chain): zero for place in places for chain in range(tile.chains)}
+        for panel in panels:
+            partial |= self._walk(panel, group, cursors, partial)
+        total: Sums = {place: partial[(*place, 0)] for place in places}
+        for place, chain in product(places, range(1, tile.chains)):
+            total[place] = self.emitter.add(total[place], partial[(*place, chain)])
+        return total
+
+    def _walk(
+        self, panel: Panel, group: Value, cursors: Sequence[Cursor], partial: dict[_Key, Value]
+    ) -> dict[_Key, Value]:
+        """Multiply one vector with its panel, adding to the sums; those that it adds to are given back."""
+        e, tile = self.emitter, self.tile
+        base = e.address(self.memory.pointer(panel.key), e.mul_index(group, panel.depth * panel.step), "panel")
+        rows = [self.memory.of(panel.vector, cursor, 0) for cursor in cursors]
+        products = {part.product for part in panel.parts}
+        walk = _Walk(panel, base, rows, {key: f"sum{'.'.join(map(str, key))}" for key in partial if key[0] in products})
+        current = {key: partial[key] for key in walk.names}
+        whole = panel.depth - panel.depth % UNROLL
+        if whole and panel is self.panels[0]:
+            current = self._in_pieces(walk, whole, current)
+        elif whole:
+            current = self._range(walk, (0, whole), current)
+        for k in range(whole, panel.depth):
+            current |= self._multiply(walk, k, k % tile.chains, current)
+        return current
+
+    def _in_pieces(self, walk: "_Walk", whole: int, current: dict[_Key, Value]) -> dict[_Key, Value]:
+        """A range from 0, cut into a piece for each row of the tile."""
+        e, rows = self.emitter, self.tile.rows
+        piece = ceil(whole / UNROLL / rows) * UNROLL
+        with e.loop(0, rows, 1, "piece", walk.named(current)) as loop:
+            self._meanwhile(loop.index)
+            start = e.mul_index(loop.index, piece)
+            end = e.add_index(start, piece)
+            if piece * rows > whole:
+                end = e.smaller_index(end, whole)
+            loop.carry(walk.named(self._range(walk, (start, end), walk.keyed(loop.values))))
+        return walk.keyed(loop.values)
+
+    def _range(self, walk: "_Walk", span: tuple[Index, Index], current: dict[_Key, Value]) -> dict[_Key, Value]:
+        """Some elements of the vector, several in a turn."""
+        e = self.emitter
+        with e.loop(*span, UNROLL, "k", walk.named(current)) as loop:
+            current = walk.keyed(loop.values)
+            for u in range(UNROLL):
+                current |= self._multiply(walk, e.add_index(loop.index, u), u % self.tile.chains, current)
+            loop.carry(walk.named(current))
+        return walk.keyed(loop.values)
+
+    def _multiply(
+        self, walk: "_Walk", k: Index, chain: int, partial: dict[_Key, Value]
+    ) -> Iterator[tuple[_Key, Value]]:
+        """One element of the vector times one column of each matrix, added to one chain of the sums."""
+        e, panel = self.emitter, walk.panel
+        weights = e.address(walk.base, e.mul_index(k, panel.step), "weights")
+        loaded = {
+            (part.product, j): e.load(e.address(weights, (position * panel.blocks + j) * panel.lanes), "weight")
+            for position, part in enumerate(panel.parts)
+            for j in range(self.tile.blocks)
+        }
+        for r, row in enumerate(walk.rows):
+            element = e.broadcast(e.address(row, k), "element")
+            for (p, j), weight in loaded.items():
+                key = (p, r, j, chain)
+                yield key, e.fma(element, weight, partial[key], "sum")
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """One vector that is being multiplied: its panel, where it begins for each row, and the sums that grow."""
+
+    panel: Panel
+    base: Value
+    rows: list[Value]
+    names: dict[_Key, str]
+
+    def named(self, sums: dict[_Key, Value]) -> dict[str, Value]:
+        """The sums as a loop carries them."""
+        return {name: sums[key] for key, name in self.names.items()}
+
+    def keyed(self, values: Mapping[str, Value]) -> dict[_Key, Value]:
+        """The sums out of what a loop carries."""
+        return {key: values[name] for key, name in self.names.items()}

@@ -1,0 +1,325 @@
+"""A Program as a module of LLVM IR: one function for each pass, one to pack matrices, one for each sum over rows.
+
+What a caller must know of the kernels (which buffers, how large, how rows may be split) is known before any IR is
+written, so that code from the cache is run without writing it again.
+"""
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from llvmlite import ir
+
+from gatewright.backends.llvm.codegen.buffers import (
+    LINES,
+    STARTS,
+    Bound,
+    Memory,
+    inside_keys,
+    outside_keys,
+    sum_key,
+    sum_keys,
+)
+from gatewright.backends.llvm.codegen.pack_panels import emit_packing
+from gatewright.backends.llvm.codegen.panels import Panel, PanelDesign, matrix_key, panels_of
+from gatewright.backends.llvm.codegen.passes import PassEmitter, flipped
+from gatewright.backends.llvm.codegen.row_sums import Lines, OuterTile, Result, emit_outer, emit_sum
+from gatewright.backends.llvm.codegen.rows import AllRows, ListedRows, Rows
+from gatewright.backends.llvm.codegen.stage import Design, StageEmitter
+from gatewright.backends.llvm.codegen.tiles import Tile, Work, bundle, choose
+from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter, Index
+from gatewright.backends.llvm.emit.vector_type import Dtype, Value
+from gatewright.backends.llvm.jit.machine_code import Signature
+from gatewright.backends.llvm.jit.target import Target
+from gatewright.backends.llvm.parallel.thread_context import Seat
+from gatewright.backends.llvm.parallel.unit_partition import Shared, share_units
+from gatewright.schedule.program import Program, RowSum, Stage
+from gatewright.trace.ir import Var
+
+PASS_ARGUMENTS = {
+    "table": POINTER,
+    "steps": INDEX,
+    "batch": INDEX,
+    "first": INDEX,
+    "last": INDEX,
+    "seat": POINTER,
+}
+"""What a pass is called with: the table of buffers, the extent, the rows to do, and, where threads share the units of
+these rows, the seat of this thread among them. Packing is given groups of panels in place of rows."""
+SUM_ARGUMENTS = {
+    "left": POINTER,
+    "right": POINTER,
+    "result": POINTER,
+    "lines": INDEX,
+    "first": INDEX,
+    "last": INDEX,
+    "adds": INDEX,
+}
+"""What a sum is called with: its operands (a plain sum has no right one), which rows of the result to do, and whether
+it adds to what is there."""
+RAGGED_SUM_ARGUMENTS = {**SUM_ARGUMENTS, "active": POINTER}
+"""Where batches are ragged, a sum is told which lines there are."""
+PASS: Signature = (ctypes.c_void_p, *[ctypes.c_int64] * 4, ctypes.c_void_p)
+SUM: Signature = (*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 4)
+RAGGED_SUM: Signature = (*SUM, ctypes.c_void_p)
+
+LOOP = "loop"
+PACK = "pack"
+WHOLE = "whole"
+_LINES = 64  # for how many lines the tile of an outer product is chosen, however many there will be
+
+
+@dataclass(frozen=True, slots=True)
+class SumDesign:
+    """How a sum over rows is done: of vectors of `height`, or of their outer products with vectors of `width`."""
+
+    name: str
+    height: int
+    width: int
+    lanes: int
+    tile: OuterTile | None  # of outer products
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels of a Program bound to sizes, for `rows` rows a step or more, and `lines` rows over all steps or
+    more. Those for `ragged` batches are told which lines they go through, and take any number of rows."""
+
+    program: Program
+    sizes: Mapping[str, int]
+    dtype: Dtype
+    target: Target
+    backwards: bool
+    rows: int
+    lines: int
+    ragged: bool = False
+
+    @cached_property
+    def bound(self) -> Bound:
+        """The Program with its sizes and its table of buffers, in a fixed order."""
+        bound = Bound(self.program, self.sizes, self.backwards)
+        keys = (*outside_keys(self.program), *inside_keys(self.program), *(panel.key for panel in self.panels))
+        active = (LINES, STARTS) if self.ragged else ()
+        for key in (*keys, *sum_keys(self.program), *active):
+            bound.slot(key)
+        return bound
+
+    @cached_property
+    def designs(self) -> Mapping[str, tuple[Design, ...]]:
+        """The stages of every pass that has any."""
+        return {
+            name: tuple(self._design(stage, f"{name}{index}", name) for index, stage in enumerate(stages))
+            for name, stages in self.program.passes()
+            if stages
+        }
+
+    @property
+    def panels(self) -> list[Panel]:
+        """All packed matrices."""
+        return [panel for designs in self.designs.values() for design in designs for panel in design.panels]
+
+    @property
+    def groups(self) -> int:
+        """The groups of all panels together."""
+        return sum(panel.groups for panel in self.panels)
+
+    @cached_property
+    def shared(self) -> Mapping[str, Shared]:
+        """How threads share the units of each pass."""
+        sizes = Bound(self.program, self.sizes, self.backwards)
+        return {name: share_units(sizes, designs, repeats=name == LOOP) for name, designs in self.designs.items()}
+
+    def fewest(self, name: str) -> int:
+        """The fewest rows that a pass may be called with: its tallest tile."""
+        return max(design.tile.rows for design in self.designs[name])
+
+    @cached_property
+    def layout(self) -> str:
+        """Every choice of lanes and tiles, as text: `loop0 16 lanes, 4x2x1 of 3; ...` has tiles of 4 rows, 2 blocks and
+        1 chain of each of 3 products."""
+        stages = [
+            f"{name}{index} {one.lanes} lanes, {one.tile.rows}x{one.tile.blocks}x{one.tile.chains} of {one.bundle}"
+            for name, designs in self.designs.items()
+            for index, one in enumerate(designs)
+        ]
+        outer = [f"{one.name} {one.tile.rows}x{one.tile.blocks}" for one in self.sums if one.tile]
+        return "; ".join([*stages, *outer, *(["ragged"] if self.ragged else [])])
+
+    @property
+    def functions(self) -> Mapping[str, Signature]:
+        """The names of all kernels, and what they are called with."""
+        names = (*self.designs, *((PACK,) if self.panels else ()), WHOLE)
+        signature = RAGGED_SUM if self.ragged else SUM
+        return {**dict.fromkeys(names, PASS), **dict.fromkeys((one.name for one in self.sums), signature)}
+
+    @cached_property
+    def sums(self) -> tuple[SumDesign, ...]:
+        """How each sum over rows is done: sums of one shape share one kernel."""
+        return tuple(map(self._sum_design, self.program.row_sums))
+
+    def emit(self) -> str:
+        """The module as LLVM IR."""
+        writer = _Writer(self)
+        for name, designs in self.designs.items():
+            writer.write_pass(name, designs)
+        if self.panels:
+            writer.write_packing()
+        for design in dict.fromkeys(self.sums):
+            writer.write_sum(design)
+        writer.write_whole()
+        return str(writer.module)
+
+    def _design(self, stage: Stage, name: str, of_pass: str) -> Design:
+        sizes = Bound(self.program, self.sizes, self.backwards)
+        lanes = self._lanes(stage, sizes)
+        if not stage.products:
+            return Design(stage, lanes, Tile(1, 1), 0, ())
+        units = sizes.width(stage.products[0].target)
+        terms = [sizes.width(term.vector) for product in stage.products for term in product.terms]
+        work = Work(
+            products=bundle(len(stage.products), self.target.vector_registers),
+            depth=max(1, sum(terms) // len(stage.products)),
+            blocks=-(-units // lanes),
+            rows=self.rows if of_pass == LOOP else self.lines,
+        )
+        tile = choose(work, self.target.vector_registers, self.target.vector_bytes)
+        panels = panels_of(sizes, stage, name, PanelDesign(tile.blocks, lanes, work.products))
+        return Design(stage, lanes, tile, work.products, panels)
+
+    def _sum_design(self, one: RowSum) -> SumDesign:
+        height = self.bound.width(one.left)
+        if one.right is None:
+            return SumDesign(f"total_{height}", height, 1, self._lanes_of(height), None)
+        width = self.bound.width(one.right)
+        lanes = self._lanes_of(width)
+        work = Work(products=1, depth=_LINES, blocks=-(-width // lanes), rows=height)
+        tile = choose(work, self.target.vector_registers, self.target.vector_bytes)
+        return SumDesign(f"outer_{height}x{width}", height, width, lanes, OuterTile(tile.rows, tile.blocks))
+
+    def _lanes(self, stage: Stage, bound: Bound) -> int:
+        if stage.reductions:
+            return min(self._lanes_of(bound.width(one.vector)) for one in stage.reductions)
+        return self._lanes_of(self.sizes[stage.axis]) if stage.axis else 1
+
+    def _lanes_of(self, units: int) -> int:
+        """The widest vector that `units` fill at least once."""
+        lanes = self.target.lanes(self.dtype)
+        while lanes > max(units, 1):
+            lanes //= 2
+        return lanes
+
+
+class _Writer:
+    def __init__(self, kernels: Kernels) -> None:
+        self.kernels, self.bound = kernels, kernels.bound
+        self.module: Any = ir.Module(name=kernels.program.trace.name)
+        self._written: dict[str, Any] = {}
+
+    def _function(self, name: str, arguments: Mapping[str, Any]) -> tuple[Emitter, Any, dict[str, Any]]:
+        kind = ir.FunctionType(ir.VoidType(), list(arguments.values()))
+        function: Any = ir.Function(self.module, kind, name)
+        function.attributes.add("noinline")  # `whole` calls it, and needs no copy
+        self._written[name] = function
+        given = dict(zip(arguments, function.args, strict=True))
+        for key, argument in given.items():
+            argument.name = key
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        return Emitter(builder, self.kernels.dtype, 1), builder, given
+
+    def write_pass(self, name: str, designs: tuple[Design, ...]) -> None:
+        """One pass: the loop goes through the steps, the others take all rows of all steps as one step's."""
+        scalar, builder, given = self._function(name, PASS_ARGUMENTS)
+        memory = Memory(scalar, self.bound, given["table"])
+        stages = [StageEmitter(scalar, memory, design) for design in designs]
+        seat = Seat(scalar, given["seat"])
+        emitter = PassEmitter(scalar, stages, seat, self.kernels.shared[name])
+        zero, batch = scalar.index(0), given["batch"]
+        active = [memory.pointer(key) for key in (LINES, STARTS)] if self.kernels.ragged else []
+        if name == LOOP:
+            with scalar.loop(0, given["steps"], 1, "step", {"turned": zero}) as loop:
+                time = self._time(scalar, loop.index, given["steps"])
+                following = scalar.add_index(time, -1 if self.kernels.backwards else 1)
+                lines = [scalar.index(scalar.mul_index(one, batch, "line")) for one in (time, following)]
+                rows = self._rows_of_step(scalar, given, lines, time, active)
+                emitter.emit_step(rows, loop.values["turned"])
+                loop.carry({"turned": flipped(scalar, loop.values["turned"])})
+        else:
+            span = (given["first"], given["last"], batch, zero)
+            emitter.emit_step(ListedRows(active[0], zero, *span) if active else AllRows(*span), zero)
+        builder.ret_void()
+
+    def _rows_of_step(
+        self, e: Emitter, given: Mapping[str, Any], lines: Sequence[Value], time: Index, active: Sequence[Value]
+    ) -> Rows:
+        first, last, batch = given["first"], given["last"], given["batch"]
+        if not active:
+            return AllRows(first, last, batch, *lines)
+        start, end = (e.load_index(active[1], e.add_index(time, ahead), "start") for ahead in (0, 1))
+        count = e.add_index(end, e.mul_index(start, -1), "count")
+        return ListedRows(active[0], start, first, e.smaller_index(last, count, "last"), batch, *lines)
+
+    def _time(self, e: Emitter, index: Any, steps: Any) -> Any:
+        if not self.kernels.backwards:
+            return index
+        return e.add_index(e.add_index(steps, -1), e.mul_index(index, -1), "time")
+
+    def write_packing(self) -> None:
+        """The copy of matrices into their panels, for a range of the groups of all."""
+        scalar, builder, given = self._function(PACK, PASS_ARGUMENTS)
+        memory = Memory(scalar, self.bound, given["table"])
+        panels = self.kernels.panels
+        targets = [memory.pointer(panel.key) for panel in panels]
+        sources = [{p.matrix: memory.pointer(matrix_key(p.matrix)) for p in panel.parts} for panel in panels]
+        before = 0
+        for panel, matrices, target in zip(panels, sources, targets, strict=True):
+            first = scalar.larger_index(scalar.add_index(given["first"], -before), 0)
+            last = scalar.smaller_index(scalar.add_index(given["last"], -before), panel.groups)
+            emit_packing(scalar.with_width(panel.lanes), panel, matrices, target, (first, last))
+            before += panel.groups
+        builder.ret_void()
+
+    def write_sum(self, design: SumDesign) -> None:
+        """One sum over all rows of all steps."""
+        arguments = RAGGED_SUM_ARGUMENTS if self.kernels.ragged else SUM_ARGUMENTS
+        scalar, builder, given = self._function(design.name, arguments)
+        wide, active = scalar.with_width(design.lanes), given.get("active")
+        left, result = Lines(scalar, given["left"], design.height, active), Result(given["result"], given["adds"])
+        if design.tile is None:
+            emit_sum(wide, left, result, given["lines"])
+        else:
+            right, span = Lines(scalar, given["right"], design.width, active), (given["first"], given["last"])
+            emit_outer(wide, left, right, result, design.tile, given["lines"], span)
+        builder.ret_void()
+
+    def write_whole(self) -> None:
+        """All kernels one after the other, for all rows.
+
+        Where `first` is not 0 the panels are as they are; where `last` is not 0 sums are added to what is there.
+        """
+        scalar, builder, given = self._function(WHOLE, PASS_ARGUMENTS)
+        table, steps, batch, seat = given["table"], given["steps"], given["batch"], given["seat"]
+        zero, groups = scalar.index(0), scalar.index(self.kernels.groups)
+        memory = Memory(scalar, self.bound, table)
+        lines, active = scalar.mul_index(steps, batch, "lines"), []
+        if self.kernels.ragged:
+            lines, active = scalar.load_index(memory.pointer(STARTS), steps, "lines"), [memory.pointer(LINES)]
+        if self.kernels.panels:
+            with scalar.when(scalar.compare_index("==", given["first"], 0), "packing"):
+                builder.call(self._written[PACK], [table, steps, batch, zero, groups, seat])
+        for name in self.kernels.designs:
+            rows = batch if name == LOOP else lines
+            builder.call(self._written[name], [table, steps, batch, zero, rows, seat])
+        for one, design in zip(self.kernels.program.row_sums, self.kernels.sums, strict=True):
+            left = self._operand(scalar, memory, one.left, batch)
+            right = left if one.right is None else self._operand(scalar, memory, one.right, batch)
+            result = memory.pointer(sum_key(one))
+            height = scalar.index(design.height)
+            builder.call(self._written[design.name], [left, right, result, lines, zero, height, given["last"], *active])
+        builder.ret_void()
+
+    def _operand(self, e: Emitter, memory: Memory, value: Var, batch: Any) -> Any:
+        """Where the first line of a value lies that is summed."""
+        shift = self.bound.shift(value) * self.bound.width(value)
+        return e.address(memory.pointer(self.bound.key(value)), e.mul_index(batch, shift))

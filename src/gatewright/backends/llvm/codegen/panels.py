@@ -1,0 +1,100 @@
+"""Panels: the matrices of a stage, laid out in the order in which its tiles read them.
+
+[group of blocks][number of the operand's element][product][block][lane]: the inner loop walks through a panel from its
+beginning to its end.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from math import ceil
+
+from gatewright.backends.llvm.codegen.buffers import Bound, Key
+from gatewright.backends.llvm.emit.emitter import Emitter, Index
+from gatewright.schedule.program import Place, Stage
+from gatewright.trace.ir import Var
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One matrix of a panel: the product that it belongs to, and how it lies in memory."""
+
+    product: int
+    matrix: str
+    transposed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """All matrices of a stage that multiply one vector, for products that are accumulated at the same time."""
+
+    key: Key
+    bundle: int  # products of different bundles are accumulated one bundle after the other
+    vector: Var
+    depth: int  # elements of the vector
+    units: int  # rows of each product
+    parts: tuple[Part, ...]
+    blocks: int  # of a tile
+    lanes: int
+
+    @property
+    def groups(self) -> int:
+        """How many tiles lie side by side."""
+        return ceil(ceil(self.units / self.lanes) / self.blocks)
+
+    @property
+    def step(self) -> int:
+        """Elements of the panel for one element of the vector."""
+        return len(self.parts) * self.blocks * self.lanes
+
+    @property
+    def size(self) -> int:
+        """Elements of the whole panel."""
+        return self.groups * self.depth * self.step
+
+
+@dataclass(frozen=True, slots=True)
+class PanelDesign:
+    """How the panels of a stage are laid out: blocks of lanes to a tile, products to a bundle."""
+
+    blocks: int
+    lanes: int
+    bundle: int
+
+
+def panels_of(bound: Bound, stage: Stage, name: str, design: PanelDesign) -> tuple[Panel, ...]:
+    """The panels of a stage, bundle by bundle, one for each vector that is multiplied."""
+    parts: dict[tuple[int, Var, int], list[Part]] = {}
+    for index, product in enumerate(stage.products):
+        used: Counter[Var] = Counter()
+        for term in product.terms:
+            # a product that has two terms with one vector needs that vector twice
+            key = (index // design.bundle, term.vector, used[term.vector])
+            parts.setdefault(key, []).append(Part(index, term.matrix, term.transposed))
+            used[term.vector] += 1
+    return tuple(
+        Panel(
+            key=("panel", f"{name} {bundle} {vector.name} {again}"),
+            bundle=bundle,
+            vector=vector,
+            depth=bound.width(vector),
+            units=bound.width(stage.products[0].target),
+            parts=tuple(matrices),
+            blocks=design.blocks,
+            lanes=design.lanes,
+        )
+        for (bundle, vector, again), matrices in parts.items()
+    )
+
+
+def column_of(emitter: Emitter, block: Index, lanes: int, units: int) -> Index:
+    """The first unit of a block; the last block overlaps the one before it, so that no lane is left over."""
+    start = emitter.mul_index(block, lanes, "column")
+    last = units - lanes
+    if isinstance(start, int):
+        return min(start, last)
+    return start if units % lanes == 0 and last == 0 else emitter.smaller_index(start, last, "column")
+
+
+def matrix_key(name: str) -> Key:
+    """The buffer of a matrix."""
+    return (Place.SHARED, name)

@@ -1,0 +1,143 @@
+"""Emits one stage for some rows: sums accumulated in registers, and the cell's equations applied to them before
+anything is stored."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gatewright.backends.llvm.codegen.accumulate import Accumulator
+from gatewright.backends.llvm.codegen.buffers import Cursor, Memory
+from gatewright.backends.llvm.codegen.panels import Panel, column_of
+from gatewright.backends.llvm.codegen.tiles import Tile
+from gatewright.backends.llvm.emit.emitter import Emitter, Index
+from gatewright.backends.llvm.emit.rules import RULES
+from gatewright.backends.llvm.emit.vector_type import Value
+from gatewright.lang.ops import Op
+from gatewright.schedule.program import Place, Reduction, Stage
+from gatewright.trace.ir import Equation, Literal, Var
+
+_FAR = (Place.INPUT, Place.SEQUENCE)
+"""What is read where no step was before. States were just computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """How one stage is done."""
+
+    stage: Stage
+    lanes: int
+    tile: Tile
+    bundle: int  # products that are accumulated at the same time
+    panels: tuple[Panel, ...]
+
+
+class StageEmitter:
+    """Emits a stage for the rows of one tile."""
+
+    def __init__(self, scalar: Emitter, memory: Memory, design: Design) -> None:
+        self.emitter, self.bound, self.memory = scalar.with_width(design.lanes), memory.bound, memory
+        self.stage, self.lanes, self.tile, self.panels = design.stage, design.lanes, design.tile, design.panels
+        self.units = self.bound.sizes[self.stage.axis] if self.stage.axis else 1
+
+    def prepare(self) -> None:
+        """Load the pointers of all buffers that the stage uses."""
+        for panel in self.panels:
+            self.memory.pointer(panel.key)
+        for value in self.stage.reads():
+            if isinstance(value, Var) and value.name in self.bound.program.places:
+                self.memory.pointer(self.bound.key(value))
+        for store in self.stage.stores:
+            self.memory.pointer((store.place, store.name))
+
+    def emit_tile(
+        self, columns: Sequence[Index], cursors: Sequence[Cursor], group: Value, meanwhile: Callable[[Index], None]
+    ) -> None:
+        """Emit a stage with products for a group of blocks of some rows; `meanwhile` emits what else is to be done for
+        each row while sums are accumulated."""
+        sums = Accumulator(self.emitter, self.memory, self.tile, self.panels).sums(group, cursors, meanwhile)
+        for j, column in enumerate(columns):
+            shared = self._shared(column)
+            for r, cursor in enumerate(cursors):
+                own = {product.target.name: sums[p, r, j] for p, product in enumerate(self.stage.products)}
+                self._finish({**shared, **own}, cursor, column)
+
+    def emit_rows(self, cursors: Sequence[Cursor], blocks: tuple[Index, Index]) -> None:
+        """Emit a stage without products for some rows and a range of blocks of units."""
+        e = self.emitter
+        for reduction in self.stage.reductions:
+            self._reduce(reduction, cursors)
+        if self.stage.reductions:
+            return
+        with e.loop(*blocks, 1, "block") as block:
+            column = column_of(e, block.index, self.lanes, self.units)
+            shared = self._shared(column)
+            for cursor in cursors:
+                self._finish(dict(shared), cursor, column)
+
+    def emit_prefetch(self, cursor: Cursor, column: Index) -> None:
+        """Have what the equations read and write at one place brought close."""
+        read = [arg for equation in self.stage.equations for arg in equation.args]
+        for value in dict.fromkeys([*read, *(store.value for store in self.stage.stores)]):
+            if isinstance(value, Var) and value.shape and self.bound.program.places.get(value.name) in _FAR:
+                self.emitter.prefetch(self.memory.of(value, cursor, column))
+        for store in self.stage.stores:
+            if store.place is not Place.ROW and isinstance(store.value, Var) and store.value.shape:
+                self.emitter.prefetch(self.memory.of_store(store, self.units, cursor, column))
+
+    def _shared(self, column: Index) -> dict[str, Value]:
+        """What is the same for all rows, loaded once for a block."""
+        found: dict[str, Value] = {}
+        for value in self.stage.reads():
+            if isinstance(value, Var) and self.bound.program.places.get(value.name) is Place.SHARED:
+                pointer = self.memory.pointer(self.bound.key(value))
+                e = self.emitter
+                found[value.name] = (
+                    e.load(e.address(pointer, column), value.name) if value.shape else e.broadcast(pointer, value.name)
+                )
+        return found
+
+    def _finish(self, values: dict[str, Value], cursor: Cursor, column: Index) -> None:
+        for equation in self.stage.equations:
+            values[equation.target.name] = self._compute(equation, values, cursor, column)
+        for store in self.stage.stores:
+            value = self._value(store.value, values, cursor, column)
+            shape = store.value.shape if isinstance(store.value, Var) else self.bound.program.shapes[store.name]
+            if not shape:
+                place = self.memory.of_store(store, 1, cursor, 0)
+                self.emitter.with_width(1).store(self.emitter.lane(value, 0), place)
+            else:
+                self.emitter.store(value, self.memory.of_store(store, self.units, cursor, column))
+
+    def _compute(self, equation: Equation, values: dict[str, Value], cursor: Cursor, column: Index) -> Value:
+        args = [self._value(arg, values, cursor, column) for arg in equation.args]
+        with self.emitter.scope(equation.target.name):
+            return RULES[equation.op](self.emitter, *args, **dict(equation.attrs))
+
+    def _value(self, atom: Var | Literal, values: dict[str, Value], cursor: Cursor, column: Index) -> Value:
+        e = self.emitter
+        if isinstance(atom, Literal):
+            return e.constant(atom.value)
+        if atom.name not in values:
+            if atom.shape:
+                values[atom.name] = e.load(self.memory.of(atom, cursor, column), atom.name)
+            else:
+                values[atom.name] = e.broadcast(self.memory.of(atom, cursor, 0), atom.name)
+        return values[atom.name]
+
+    def _reduce(self, reduction: Reduction, cursors: Sequence[Cursor]) -> None:
+        """Sum the features of some rows: whole vectors, then what is left one by one."""
+        e, scalar = self.emitter, self.emitter.with_width(1)
+        width = self.bound.width(reduction.vector)
+        whole = width - width % self.lanes
+        rows = [self.memory.of(reduction.vector, cursor, 0) for cursor in cursors]
+        with e.loop(0, whole, self.lanes, "feature", {f"total{r}": e.constant(0.0) for r in range(len(rows))}) as loop:
+            vectors = [e.load(e.address(row, loop.index)) for row in rows]
+            loop.carry({name: e.add(value, v) for (name, value), v in zip(loop.values.items(), vectors, strict=True)})
+        for row, cursor, vector in zip(rows, cursors, loop.values.values(), strict=True):
+            total = e.sum_lanes(vector)
+            for index in range(whole, width):
+                total = scalar.add(total, scalar.load(scalar.address(row, index)))
+            if reduction.op is Op.MEAN:
+                total = scalar.div(total, float(width))
+            for store in self.stage.stores:
+                if isinstance(store.value, Var) and store.value.name == reduction.target.name:
+                    scalar.store(total, self.memory.of_store(store, 1, cursor, 0))

@@ -1,0 +1,119 @@
+"""Kernels from LLVM's language; what was compiled once on this machine is taken from disk."""
+
+import gc
+import json
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from gatewright import __version__
+from gatewright.backends.llvm.jit.kernel_cache import KernelCache, default_cache
+from gatewright.backends.llvm.jit.library import Library, Source
+from gatewright.backends.llvm.jit.machine_code import CompileError, Signature, emit_object, spell
+from gatewright.backends.llvm.jit.target import Target, named, require_runnable
+
+_GENERATOR = (
+    "axes.py",
+    "lang",
+    "trace",
+    "derive",
+    "schedule",
+    "backends/base.py",
+    "backends/coefficients.py",
+    "backends/decompose.py",
+    "backends/llvm",
+)
+"""What decides, with the key, which object code comes out."""
+
+
+def compile_module(
+    source: Source,
+    functions: Mapping[str, Signature],
+    *,
+    key: str,
+    target: Target | None = None,
+    kept: KernelCache | None = None,
+) -> Library:
+    """Compile a module for this machine, or take its object code from the cache, and make its functions callable.
+
+    `key` says what the module is for: the structural hash of the trace, the schedule, whatever decides what is
+    generated. The source may be a function that generates the module; it is then called only where the object code is
+    not at hand, and `key` has to tell apart whatever it may return.
+
+    Raises OptionError where the target does not run here, and CompileError where LLVM refuses the module.
+    """
+    target = target or named()
+    require_runnable(target)
+    kept = default_cache() if kept is None else kept
+    description = describe(source, functions, key, target)
+    code = kept.load(description)
+    if code is not None:
+        try:
+            return Library(source, functions, code, target, from_cache=True)
+        except CompileError as error:  # whole, but not what it should be: it is made again, and replaced
+            kept.reject(str(error.got))
+    code = emit_object(_text_of(source), functions, target)
+    library = Library(source, functions, code, target, from_cache=False)
+    kept.store(description, code)
+    return library
+
+
+def _text_of(source: Source) -> str:
+    if isinstance(source, str):
+        return source
+    with _collector_at_rest():
+        return source()
+
+
+@contextmanager
+def _collector_at_rest() -> Generator[None]:
+    """Have Python look for no garbage: ten thousand new objects would make it go through all that torch has loaded."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def is_kept(source: Source, functions: Mapping[str, Signature], *, key: str, target: Target) -> bool:
+    """Whether `compile_module` would find object code of these arguments on disk."""
+    return default_cache().holds(describe(source, functions, key, target))
+
+
+def describe(source: Source, functions: Mapping[str, Signature], key: str, target: Target) -> str:
+    """All that object code depends on, as one text."""
+    parts = {
+        "key": key,
+        "functions": {name: spell(signature) for name, signature in functions.items()},
+        "module": sha256(source.encode()).hexdigest() if isinstance(source, str) else "generated",
+        "generator": _generator(),
+        "gatewright": __version__,
+        "llvm": ".".join(map(str, llvm.llvm_version_info)),
+        "llvmlite": llvmlite.__version__,
+        "target": asdict(target),
+    }
+    return json.dumps(parts, sort_keys=True)
+
+
+@cache
+def _generator() -> str:
+    """A digest of the generator's own text: the version of the package stays the same while somebody works on it."""
+    package = Path(__file__).parents[3]
+    files = sorted(path for part in _GENERATOR for path in _modules(package / part))
+    digest = sha256()
+    for path in files:
+        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _modules(path: Path) -> list[Path]:
+    return [path] if path.is_file() else list(path.rglob("*.py"))

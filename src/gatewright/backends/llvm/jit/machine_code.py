@@ -1,0 +1,138 @@
+"""From LLVM's language to the machine's: check and emit.
+
+None of LLVM's passes that simplify a module is run. The generator writes vectors, hoists and unrolls by itself: they
+made no kernel faster, but a tenth of all compile time was theirs, and unrolling of short loops took many times that.
+"""
+
+import ctypes
+import os
+import struct
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite.binding import ffi
+
+from gatewright.backends.llvm.jit.target import Target, machine_for
+from gatewright.errors import GatewrightError
+
+Signature = Sequence[type[Any]]
+"""The ctypes of a function's arguments; kernels return nothing."""
+
+_LLVM_TYPES = {
+    ctypes.c_void_p: "ptr",
+    ctypes.c_int64: "i64",
+    ctypes.c_int32: "i32",
+    ctypes.c_float: "float",
+    ctypes.c_double: "double",
+}
+
+# LLVM itself turns loops and large copies into calls of these. Everything else kernels do themselves: a mathematical
+# function that the generator did not spell out would be taken from whatever library the process has loaded.
+_FOUND_ELSEWHERE = frozenset({"memcpy", "memmove", "memset"})
+_SYMBOL = struct.Struct("<IBBHQQ")  # of ELF with 64 bits: name, info, other, section, value, size
+
+
+class CompileError(GatewrightError, RuntimeError):
+    """A module that LLVM refuses, or that does not hold the functions that it should."""
+
+
+def emit_object(ir: str, functions: Mapping[str, Signature], target: Target) -> bytes:
+    """Object code of a module that defines these functions.
+
+    Raises CompileError where LLVM refuses the module, where one of the functions is missing or of another type, and
+    where the module calls what kernels may not call.
+    """
+    with _parsed(ir, target) as module:
+        for name, signature in functions.items():
+            _require_function(module, name, spell(signature))
+        code: bytes = machine_for(target).emit_object(module)
+    _require_complete(code, target)
+    return code
+
+
+def emit_assembly(ir: str, target: Target) -> str:
+    """The machine's instructions for a module, as text."""
+    with _parsed(ir, target) as module:
+        return machine_for(target).emit_assembly(module)
+
+
+def spell(signature: Signature) -> str:
+    """A signature as LLVM writes it: "void (ptr, i64)"."""
+    return f"void ({', '.join(_LLVM_TYPES[kind] for kind in signature)})"
+
+
+@cache
+def _layout(target: Target) -> str:
+    """How values of each type lie in memory, as LLVM writes it."""
+    return str(machine_for(target).target_data)
+
+
+@contextmanager
+def _parsed(ir: str, target: Target) -> Generator[llvm.ModuleRef, None, None]:
+    """A module in a context of its own, so that nothing of it stays.
+
+    It has to go before its context does, also on the way of an error that still refers to it.
+    """
+    with llvm.create_context() as context, _refusals(target), llvm.parse_assembly(ir, context) as module:
+        module.triple = target.triple
+        module.data_layout = _layout(target)
+        module.verify()
+        yield module
+
+
+@contextmanager
+def _refusals(target: Target) -> Generator[None, None, None]:
+    try:
+        yield
+    except CompileError:
+        raise
+    except RuntimeError as error:
+        raise CompileError(f"LLVM refuses the code that was generated for {target.name!r}", got=str(error)) from error
+
+
+def _require_function(module: llvm.ModuleRef, name: str, expected: str) -> None:
+    try:
+        function = module.get_function(name)
+    except NameError:
+        function = None
+    if function is None or function.is_declaration:
+        defined = [each.name for each in module.functions if not each.is_declaration]
+        raise CompileError(
+            f"the code that was generated lacks the function {name!r}", got=", ".join(defined) or "no function"
+        )
+    if str(function.global_value_type) != expected:
+        raise CompileError(
+            f"the function {name!r} that was generated has another type than its caller uses",
+            expected=expected,
+            got=str(function.global_value_type),
+        )
+
+
+def _require_complete(code: bytes, target: Target) -> None:
+    """Hold that object code calls nothing from elsewhere that it may not; what is not ELF is taken as it is."""
+    strange = sorted(_undefined(code) - _FOUND_ELSEWHERE)
+    if strange:
+        raise CompileError(
+            f"the code that was generated for {target.name!r} calls what is not part of it", got=", ".join(strange)
+        )
+
+
+def _undefined(code: bytes) -> set[str]:
+    with llvm.ObjectFileRef.from_data(code) as file:
+        sections = {section.name(): section.data() for section in file.sections()}
+    names, symbols = sections.get(b".strtab", b""), sections.get(b".symtab", b"")
+    starts = [name for name, _, _, section, _, _ in _SYMBOL.iter_unpack(symbols) if name and not section]
+    return {names[start : names.index(0, start)].decode() for start in starts}
+
+
+def _finish_before_forks() -> None:
+    """Let no process be forked while LLVM works in another thread: its locks would stay locked in the child."""
+    lock: Any = ffi.lib._lock  # pyright: ignore[reportPrivateUsage]
+    os.register_at_fork(before=lock.__enter__, after_in_parent=lock.__exit__, after_in_child=lock.__exit__)
+
+
+if hasattr(os, "register_at_fork"):
+    _finish_before_forks()

@@ -1,0 +1,1 @@
+"""Kernels on arrays: engines, buffers, command lists."""

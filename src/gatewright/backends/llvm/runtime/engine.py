@@ -1,0 +1,117 @@
+"""Runs a Program by compiled kernels: finds or compiles them, and gives them memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from hashlib import sha256
+
+from gatewright.backends.base import check_relabels
+from gatewright.backends.llvm.codegen.kernels import Kernels
+from gatewright.backends.llvm.emit.vector_type import Dtype
+from gatewright.backends.llvm.jit.compile import compile_module, is_kept
+from gatewright.backends.llvm.jit.library import Library
+from gatewright.backends.llvm.jit.target import Target, named
+from gatewright.backends.llvm.runtime.runner import Runner
+from gatewright.errors import OptionError
+from gatewright.schedule.program import Program
+from gatewright.schedule.text import to_text
+
+_ROW_COUNTS = (64, 16, 8, 6, 5, 4, 3, 2, 1)
+"""Kernels are made for these numbers of rows; the largest that is not more than what is at hand is used."""
+
+_RUNNERS = 64
+"""How many extents are remembered: batches of text have all manner of lengths."""
+
+
+class Found(StrEnum):
+    """Where kernels are found when they are called."""
+
+    IN_MEMORY = "in memory"
+    ON_DISK = "on disk"
+    NOWHERE = "compiled by the first call"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A Program bound to sizes, ready to run over any number of steps and rows.
+
+    Raises ShapeError where axes that the equations use for one another have different sizes, OptionError for a Program
+    with scans: a core that goes from step to step does less work.
+    """
+
+    program: Program
+    sizes: Mapping[str, int]
+    dtype: Dtype
+    backwards: bool = False
+    target: Target | None = None
+
+    def __post_init__(self) -> None:
+        check_relabels(self.program.trace, self.sizes)
+        scans = [scan.state.name for stage in self.program.scan for scan in stage.scans]
+        if scans:
+            raise OptionError(
+                f"the program of {self.program.trace.name!r} has scans, for which no kernels are made",
+                expected="a program that goes from step to step",
+                got=f"scans of {', '.join(scans)}",
+                do="plan(trace), without Choices(time=Time.SCAN)",
+            )
+
+    @cached_property
+    def _compiled(self) -> dict[tuple[int, int, bool], tuple[Kernels, Library]]:
+        return {}
+
+    @cached_property
+    def _runners(self) -> dict[tuple[int, int, bool], Runner]:
+        return {}
+
+    @cached_property
+    def key(self) -> str:
+        """What decides the kernels, but for the machine and the number of rows."""
+        sizes = ",".join(f"{axis}={size}" for axis, size in sorted(self.sizes.items()))
+        program = sha256(to_text(self.program).encode()).hexdigest()
+        return f"{program} {sizes} {self.dtype} backwards={self.backwards}"
+
+    def kernels(self, steps: int, batch: int, *, ragged: bool = False) -> tuple[Kernels, Library]:
+        """The kernels for an extent, from memory, from the cache on disk, or compiled now."""
+        extent = (*_row_counts(steps, batch), ragged)
+        if extent not in self._compiled:
+            kernels = self.design(steps, batch, ragged=ragged)
+            key = f"{self.key} {kernels.layout}"
+            library = compile_module(kernels.emit, kernels.functions, key=key, target=kernels.target)
+            self._compiled[extent] = (kernels, library)
+        return self._compiled[extent]
+
+    def design(self, steps: int, batch: int, *, ragged: bool = False) -> Kernels:
+        """What the kernels for an extent will be, before they are compiled."""
+        target, counts = self.target or named(), _row_counts(steps, batch)
+        return Kernels(self.program, self.sizes, self.dtype, target, self.backwards, *counts, ragged)
+
+    def found(self, steps: int, batch: int, *, ragged: bool = False) -> Found:
+        """Where a call would find the kernels for an extent now."""
+        if (*_row_counts(steps, batch), ragged) in self._compiled:
+            return Found.IN_MEMORY
+        kernels = self.design(steps, batch, ragged=ragged)
+        key = f"{self.key} {kernels.layout}"
+        kept = is_kept(kernels.emit, kernels.functions, key=key, target=kernels.target)
+        return Found.ON_DISK if kept else Found.NOWHERE
+
+    def runner(self, steps: int, batch: int, *, ragged: bool = False) -> Runner:
+        """What runs the kernels over so many steps and rows, of which there is at least one."""
+        extent = (steps, batch, ragged)
+        found = self._runners.get(extent)
+        if found is None:
+            if len(self._runners) >= _RUNNERS:
+                self._runners.clear()
+            made = self.kernels(steps, batch, ragged=ragged)
+            found = self._runners[extent] = Runner(self.program, *made, steps, batch)
+        return found
+
+
+def _row_counts(steps: int, batch: int) -> tuple[int, int]:
+    """The rows of a step, and of all steps, that kernels for an extent are made for."""
+    return _row_count(batch), _row_count(steps * batch)
+
+
+def _row_count(rows: int) -> int:
+    return next((count for count in _ROW_COUNTS if count <= rows), 1)
