@@ -1,4 +1,4 @@
-"""The machine code of meetings, in LLVM's language; `meeting.py` says what a meeting is, and keeps its memory."""
+"""The machine code of meetings, in LLVM's language; `region.py` says what a meeting is, and keeps its memory."""
 
 from enum import IntEnum
 
