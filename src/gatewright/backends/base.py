@@ -1,4 +1,4 @@
-"""What the backends that compute with arrays share: one prepared fold, the alignment of rows, and the checks of arrays.
+"""Shared by the backends that compute with arrays: `execute` runs equations by a table of rules; checks of arrays.
 
 A value of one row may be a scalar, a vector or a matrix. Its array has any number of leading axes in front: none for
 what depends on parameters only, (batch,) within a step, (time, batch) for what is done for all steps at once.

@@ -11,8 +11,8 @@ from gatewright.lang.functions import abs, exp, less, log, maximum, minimum, sig
 from gatewright.lang.ops import Op
 from gatewright.lang.symbol import Operand, Symbol
 from gatewright.trace.build import close
-from gatewright.trace.interpret import operand, symbol_of
 from gatewright.trace.ir import Equation, Trace
+from gatewright.trace.replay import operand, symbol_of
 from gatewright.trace.tracer import Tracer
 
 Decomposition = Callable[..., Operand]

@@ -10,8 +10,8 @@ from gatewright.derive.vjp import fit
 from gatewright.lang.ops import Op
 from gatewright.lang.symbol import Operand, Symbol
 from gatewright.trace.build import close
-from gatewright.trace.interpret import operand, replay, symbol_of
 from gatewright.trace.ir import Atom, Equation, Trace
+from gatewright.trace.replay import operand, replay, symbol_of
 from gatewright.trace.simplify import simplify
 from gatewright.trace.tracer import Tracer
 

@@ -18,8 +18,8 @@ from gatewright.lang.functions import sum as sum_of
 from gatewright.lang.ops import Op
 from gatewright.lang.symbol import Operand, Symbol
 from gatewright.trace.build import close
-from gatewright.trace.interpret import operand, replay, symbol_of
 from gatewright.trace.ir import Atom, Literal, Trace, Var
+from gatewright.trace.replay import operand, replay, symbol_of
 from gatewright.trace.simplify import simplify
 from gatewright.trace.tracer import Tracer
 

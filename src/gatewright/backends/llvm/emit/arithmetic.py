@@ -114,10 +114,6 @@ class Arithmetic:
         """Take a in the lanes of the mask, b in the others."""
         return self._builder.select(mask, self._value(a), self._value(b), self._name(name))
 
-    def keep_first(self, a: Operand, lanes: int, name: str = "") -> Value:
-        """Zero in all but the first lanes."""
-        return self.select(self.vector.first(lanes), a, 0.0, name)
-
     # The bits of numbers
 
     def bits(self, a: Operand, name: str = "") -> Value:
