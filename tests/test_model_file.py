@@ -76,7 +76,7 @@ def rewritten(path: Path, change: Mapping[str, Any], tensors: dict[str, np.ndarr
     described = json.loads(header_of(data)["__metadata__"][model_file.KEY]) | change
     described = {key: value for key, value in described.items() if value is not Ellipsis}
     text, kept = json.dumps(described), tensors if tensors is not None else read_safetensors(data)
-    checksum = model_file._checksum(text, kept)
+    checksum = model_file.checksum(text, kept)
     path.write_bytes(write_safetensors(kept, {model_file.KEY: text, model_file.CHECKSUM_KEY: checksum}))
 
 

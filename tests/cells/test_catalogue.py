@@ -36,7 +36,7 @@ def test_a_new_file_is_found_by_being_there(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "gatewright.cells.ours", ModuleType("ours"))
     monkeypatch.setattr(cells, "ours", None, raising=False)
     monkeypatch.delitem(sys.modules, "gatewright.cells.ours")
-    found = [module.__name__.rpartition(".")[2] for module in cells._modules()]
+    found = [module.__name__.rpartition(".")[2] for module in cells.modules()]
     assert sorted(found) == sorted([*MODULES, "ours"])
 
 

@@ -76,7 +76,7 @@ def test_a_state_dict_comes_back_bit_for_bit(tmp_path: Path) -> None:
     before, after = network.recurrent[0].directions[0], again.recurrent[0].directions[0]
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[name], after[name]) and after[name].dtype == np.float32 for name in before)
-    assert again.notes == (convert.formats.rtneural._UNKNOWN_ACTIVATIONS,)
+    assert again.notes == (convert.formats.rtneural.UNKNOWN_ACTIVATIONS,)
 
 
 def test_a_state_dict_cannot_say_an_activation(tmp_path: Path) -> None:

@@ -155,8 +155,8 @@ def draws_otherwise(x, h, U):
 
 
 def fails_in_a_helper(x, h, U):
-    return _helper(h)
+    return helper(h)
 
 
-def _helper(h):
+def helper(h):
     return gw.tanh(h) + "one"  # here

@@ -170,7 +170,7 @@ def _error(function: Callable[..., object], kind: type[GatewrightError] = CellEr
 
 def _marked(function: Callable[..., object]) -> tuple[str, int, str]:
     """File, number and text of the line that is marked `# here`, in the function or in its helper."""
-    for candidate in (function, wrong._helper):
+    for candidate in (function, wrong.helper):
         lines, first = getsourcelines(candidate)
         for number, line in enumerate(lines, first):
             if line.rstrip().endswith("# here"):

@@ -167,7 +167,7 @@ def gradient(
     random = _noise_sequences(trace, noises, sizes, steps, batch)
     seeds = {seed(name): value for name, value in d_outputs.items()}
     given = {name: np.asarray(a, forward.output.dtype) for name, a in {**inputs, **before, **random, **seeds}.items()}
-    backward = _derived(trace, tuple(d_outputs))
+    backward = derivative(trace, tuple(d_outputs))
     carried = {adjoint(name): value for name, value in (d_finals or {}).items()}
     cut = truncate or max(steps, 1)
     emitted = {name: np.zeros_like(given[name]) for name in inputs}
@@ -189,7 +189,8 @@ def gradient(
 
 
 @lru_cache(maxsize=64)
-def _derived(trace: Trace, outputs: tuple[str, ...]) -> Trace:
+def derivative(trace: Trace, outputs: tuple[str, ...]) -> Trace:
+    """The gradient's Trace; the last ones are kept."""
     return vjp(trace, outputs)
 
 

@@ -19,14 +19,15 @@ from gatewright.lang import Cell
 __all__ = ["ALIASES", "CATALOGUE", "FAMILIES", "get", "identity"]
 
 
-def _modules() -> Iterator[ModuleType]:
+def modules() -> Iterator[ModuleType]:
+    """The files of cells, imported."""
     for found in pkgutil.iter_modules(__path__):
         if not found.name.startswith("_"):
             yield importlib.import_module(f"{__name__}.{found.name}")
 
 
 _FOUND = sorted(
-    ((name, getattr(module, name), module) for module in _modules() for name in module.__all__),
+    ((name, getattr(module, name), module) for module in modules() for name in module.__all__),
     key=lambda found: found[0],
 )
 

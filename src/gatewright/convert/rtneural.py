@@ -42,7 +42,7 @@ _RECURRENT: Mapping[str, tuple[str, ...]] = {
     "gru": ("kernel", "recurrent_kernel", "bias"),
     "lstm": ("kernel", "recurrent_kernel", "bias"),
 }
-_UNKNOWN_ACTIVATIONS = "the file does not say which activations are behind dense layers: none, as they are read here"
+UNKNOWN_ACTIVATIONS = "the file does not say which activations are behind dense layers: none, as they are read here"
 
 
 def read(path: Path, facts: dict[str, Any]) -> Network:
@@ -192,7 +192,7 @@ def _state_dict(path: Path, content: Object, facts: dict[str, Any]) -> Network:
             got=", ".join(list(content)[:8]) or "nothing",
         )
     dense = sum(isinstance(part, Dense) for part in parts)
-    return Network(tuple(parts), "rtneural", notes=(_UNKNOWN_ACTIVATIONS,) if dense else ())
+    return Network(tuple(parts), "rtneural", notes=(UNKNOWN_ACTIVATIONS,) if dense else ())
 
 
 def _torch_layers(path: Path, prefix: str, arrays: Mapping[str, Array], facts: dict[str, Any]) -> tuple[Part, ...]:

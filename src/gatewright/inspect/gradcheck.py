@@ -159,10 +159,10 @@ def _compare(trace: Trace, point: Point, *, autograd: bool) -> Iterator[Row]:
         others: dict[str, Arrays] = {name: getattr(one, derivative)(trace, point) for name, one in methods.items()}
         ours: Arrays = getattr(derived, derivative)(trace, point)
         for against, other in others.items():
-            yield from _rows(derivative, against, ours, other)
+            yield from compared(derivative, against, ours, other)
 
 
-def _rows(derivative: str, against: str, ours: Arrays, other: Arrays) -> Iterator[Row]:
+def compared(derivative: str, against: str, ours: Arrays, other: Arrays) -> Iterator[Row]:
     """The worst element of each array."""
     floor = FLOOR[against] * max(map(_largest, (*ours.values(), *other.values())), default=0.0)
     for name, wanted in other.items():

@@ -49,7 +49,7 @@ def save(path: str | os.PathLike[str], model: ModelFile) -> Path:
     _check_shapes(path, model)
     try:
         text = description.write(model)
-        metadata = {KEY: text, CHECKSUM_KEY: _checksum(text, tensors)}
+        metadata = {KEY: text, CHECKSUM_KEY: checksum(text, tensors)}
     except (ValueError, TypeError, RecursionError) as error:
         raise ModelFileError(
             f"{path}: the settings cannot be kept: {error}",
@@ -88,11 +88,11 @@ def load(path: str | os.PathLike[str]) -> ModelFile:
     front = json.loads(data[LENGTH : LENGTH + int.from_bytes(data[:LENGTH], "little")])
     metadata: dict[str, str] = front.get("__metadata__") or {}
     header = _header(path, metadata)
-    if metadata.get(CHECKSUM_KEY) != _checksum(metadata[KEY], tensors):
+    if metadata.get(CHECKSUM_KEY) != checksum(metadata[KEY], tensors):
         raise ModelFileError(
             f"{path} is damaged: it is not as it was saved",
             expected=f"contents of SHA-256 {metadata.get(CHECKSUM_KEY)}",
-            got=_checksum(metadata[KEY], tensors),
+            got=checksum(metadata[KEY], tensors),
             do="copy or download the file again",
         )
     try:
@@ -161,7 +161,7 @@ def _plain(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
 
 
-def _checksum(text: str, tensors: Mapping[str, NDArray[Any]]) -> str:
+def checksum(text: str, tensors: Mapping[str, NDArray[Any]]) -> str:
     """The SHA-256 of everything that a file says."""
     total = hashlib.sha256(text.encode())
     for name in sorted(tensors):

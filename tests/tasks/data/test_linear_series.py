@@ -7,10 +7,10 @@ from sklearn.linear_model import Ridge
 from gatewright.tasks.data import LabelledSequences, Ragged, Scaling
 from gatewright.tasks.data.linear_series import (
     LinearSeries,
-    _ridge,  # pyright: ignore[reportPrivateUsage]
     fit_linear_series,
     flattened,
     resampled,
+    ridge,
     times_of,
 )
 
@@ -27,7 +27,7 @@ def test_answers_are_those_of_a_fit_without_the_series(series: int, features: in
     draw = np.random.default_rng(0)
     read, targets = draw.normal(size=(series, features)), draw.normal(size=(series, 2))
     targets[:, 1] += 3 * read[:, 0]
-    fit, left_out = _ridge(read, targets, jointly=False)
+    fit, left_out = ridge(read, targets, jointly=False)
     for target in range(2):
 
         def penalised(penalty: float, target: int = target) -> np.ndarray:

@@ -30,7 +30,7 @@ def known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> DataSet:
     """A data set of one file, an empty cache, and no folder given."""
     row = a_row()
     for name in row.names:
-        monkeypatch.setitem(registry._BY_ANY_NAME, name, row)
+        monkeypatch.setitem(registry.BY_ANY_NAME, name, row)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("GATEWRIGHT_DATA", raising=False)
@@ -99,7 +99,7 @@ def test_a_corrupt_file_is_an_error(folder: Path, wrong: bytes) -> None:
 
 
 def test_a_missing_file_is_downloaded_once(known: DataSet, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._BY_ANY_NAME, "tale", a_row(f"{server}/tale.txt"))
+    monkeypatch.setitem(registry.BY_ANY_NAME, "tale", a_row(f"{server}/tale.txt"))
     path = locate("tale")
     assert path == cache_folder() / "tale" / "tale.txt"
     assert path.read_bytes() == CONTENT
@@ -114,7 +114,7 @@ def test_a_failed_download_says_so(
     known: DataSet, server: str, monkeypatch: pytest.MonkeyPatch, address: str, reason: str
 ) -> None:
     url = f"{server}/{address}"
-    monkeypatch.setitem(registry._BY_ANY_NAME, "tale", a_row(url))
+    monkeypatch.setitem(registry.BY_ANY_NAME, "tale", a_row(url))
     with pytest.raises(DataError) as caught:
         locate("tale")
     assert (caught.value.got or "").startswith(reason)
@@ -127,7 +127,7 @@ def test_a_failed_download_says_so(
 
 
 def test_offline_the_way_out_names_the_given_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._BY_ANY_NAME, "tale", a_row("http://127.0.0.1:9/tale.txt"))
+    monkeypatch.setitem(registry.BY_ANY_NAME, "tale", a_row("http://127.0.0.1:9/tale.txt"))
     with pytest.raises(DataError) as caught:
         locate("tale")
     assert caught.value.problem == (
@@ -156,7 +156,7 @@ def test_a_given_folder_that_is_none_is_an_error(
 
 
 def test_the_file_must_be_one_of_the_set(known: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._BY_ANY_NAME, "tale", a_row(files=("one.txt", "two.txt")))
+    monkeypatch.setitem(registry.BY_ANY_NAME, "tale", a_row(files=("one.txt", "two.txt")))
     with pytest.raises(DataError, match="data set 'tale' has several files\n  expected: the name of one: one.txt"):
         locate("tale")
     with pytest.raises(DataError, match="data set 'tale' has no file 'three.txt'"):

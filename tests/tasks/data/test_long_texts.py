@@ -50,7 +50,7 @@ def test_words_of_three_parts(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, source: str, piece: int
 ) -> None:
     monkeypatch.setattr(reading, "PIECE", piece)
-    monkeypatch.setattr(module, "_STRETCH", 3)
+    monkeypatch.setattr(module, "BLOCK", 3)
     found = load_words(request.getfixturevalue(source))
     assert found.vocabulary.symbols == ("<unk>", "<eos>", "the", "cat", "dog", "sat")
     assert found.vocabulary.counts.tolist() == [1, 2, 2, 1, 1, 1]

@@ -47,7 +47,7 @@ def test_a_vocabulary_survives_json(text: str, unknown: bool) -> None:
 
 
 def test_pieces_of_a_long_text_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CHUNK", 7)
+    monkeypatch.setattr(module, "CHUNK", 7)
     text = "".join(chr(97 + place * place % 26) for place in range(100))
     vocabulary = CharVocabulary.from_text(text)
     assert vocabulary.symbols == tuple(sorted(set(text)))

@@ -86,9 +86,9 @@ class TestWriting:
         assert all(len(one.splitlines()) > 1 for one in texts)
         with torch.no_grad():
             writer = Writer(model)
-            start, _ = writer._step(torch.tensor([1]), None)
-            state = writer._step(torch.tensor([4]), None)[1]
-            again, _ = writer._step(torch.tensor([2]), state)
+            start, _ = writer.step(torch.tensor([1]), None)
+            state = writer.step(torch.tensor([4]), None)[1]
+            again, _ = writer.step(torch.tensor([2]), state)
         assert torch.equal(start, again)
 
     def test_a_search_ends_with_the_sentence(self) -> None:

@@ -39,7 +39,7 @@ def by_hand(model: Model, roll: np.ndarray) -> tuple[list[float], list[str]]:
 
 
 def test_frames_by_hand(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "_FRAMES", 3)  # several readings of one piece
+    monkeypatch.setattr(listening, "FRAMES", 3)  # several readings of one piece
     roll = frames_of_notes(NOTES)
     path = put(tmp_path / "a.mid", midi_bytes(roll, frames_per_beat=2))
     answers = Run(model).predict(path)

@@ -127,9 +127,9 @@ def test_the_pitch_moves_bands() -> None:
     log_mel = LogMel(8000, 400, 80, 20, 60.0, 4000.0)
     variation = SoundVariation(1.0, log_mel)
     low, high = (log_mel(tone(hertz, 0.3)) for hertz in (800, 1000))
-    moved = variation._warped(low, 1.0, 1.25)
+    moved = variation.warped(low, 1.0, 1.25)
     assert moved.mean(0).argmax() == high.mean(0).argmax() != low.mean(0).argmax()
-    assert len(variation._warped(low, 2.0, 1.0)) == round(len(low) / 2)
+    assert len(variation.warped(low, 2.0, 1.0)) == round(len(low) / 2)
 
 
 def test_bands_that_cannot_be(tmp_path: Path) -> None:

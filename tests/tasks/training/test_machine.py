@@ -23,12 +23,12 @@ def test_a_processor_is_called_by_its_name(
     text: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpuinfo").write_text(text)
-    monkeypatch.setattr(described, "_PROCESSORS", tmp_path / "cpuinfo")
+    monkeypatch.setattr(described, "PROCESSORS", tmp_path / "cpuinfo")
     assert described.processor() == name
 
 
 def test_a_system_that_tells_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(described, "_PROCESSORS", tmp_path / "nothing")
+    monkeypatch.setattr(described, "PROCESSORS", tmp_path / "nothing")
     monkeypatch.setattr(described.platform, "processor", lambda: "")
     monkeypatch.setattr(described.platform, "machine", lambda: "riscv64")
     assert described.processor() == "riscv64"

@@ -68,13 +68,13 @@ def fit_linear_series(series: LabelledSequences, times: int, scaling: Scaling) -
     read = flattened(series.sequences, times, scaling)
     if not series.classes:
         targets = series.labels.astype(np.float64)
-        fit, left_out = _ridge(read, targets, jointly=False)
+        fit, left_out = ridge(read, targets, jointly=False)
         return replace(
             fit, skill=_skill(np.square(left_out - targets).sum(0), np.square(targets - targets.mean(0)).sum(0))
         )
     targets = np.eye(len(series.classes))[series.labels]
     share = targets.mean(0)
-    fit, left_out = _ridge(read, targets, jointly=True)
+    fit, left_out = ridge(read, targets, jointly=True)
     prior = np.log(np.maximum(share, 1 / len(series) ** 2))
     surprises = [_surprise(one * (left_out - share) + prior, series.labels) for one in _SHARPNESS]
     best, sharpness = min(surprises), _SHARPNESS[int(np.argmin(surprises))]
@@ -98,7 +98,7 @@ def _surprise(scores: Floats, labels: NDArray[np.int64]) -> float:
     return float(losses[np.arange(len(labels)), labels].mean() + wrong)
 
 
-def _ridge(features: Floats, targets: Floats, *, jointly: bool) -> tuple[LinearSeries, Floats]:
+def ridge(features: Floats, targets: Floats, *, jointly: bool) -> tuple[LinearSeries, Floats]:
     """The regression, and its answers for each series from all others: (series, targets).
 
     A penalty is chosen for each target, or one for all of them `jointly`.

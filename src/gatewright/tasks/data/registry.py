@@ -10,12 +10,12 @@ from gatewright.tasks.data.published_texts import TEXTS
 
 _ROWS = TEXTS + NUMBERS + LABELLED_SERIES
 DATA_SETS: dict[str, DataSet] = {row.name: row for row in _ROWS}
-_BY_ANY_NAME: dict[str, DataSet] = {name: row for row in _ROWS for name in row.names}
+BY_ANY_NAME: dict[str, DataSet] = {name: row for row in _ROWS for name in row.names}
 
 
 def find(name: str) -> DataSet | None:
     """The data set of that name or alias; None where there is none."""
-    return _BY_ANY_NAME.get(name)
+    return BY_ANY_NAME.get(name)
 
 
 def data_set(name: str) -> DataSet:
@@ -33,6 +33,6 @@ def known_names(*kinds: Kind) -> str:
 
 def suggestion(name: str, *kinds: Kind) -> str | None:
     """What to do about a name that is none, if some known name is near to it."""
-    names = [known for known, row in _BY_ANY_NAME.items() if row.kind in kinds or not kinds]
+    names = [known for known, row in BY_ANY_NAME.items() if row.kind in kinds or not kinds]
     near = get_close_matches(name.lower(), names, n=2)
     return "did you mean " + " or ".join(repr(one) for one in near) + "?" if near else None

@@ -38,7 +38,7 @@ class SoundVariation:
     def apply(self, features: Features, mean: NDArray[np.float64], draw: np.random.Generator) -> Features:
         """Those features (frames, bands), changed; their number of frames may be another."""
         speed, pitch = np.exp(self.strength * np.array([self.speed, self.pitch]) * draw.normal(size=2))
-        changed = self._warped(features, speed, pitch) + self.strength * self.gain * draw.normal()
+        changed = self.warped(features, speed, pitch) + self.strength * self.gain * draw.normal()
         changed = self._surrounded(changed, draw)
         if draw.random() < 0.5 * min(self.strength, 1.0):
             changed = self._noisy(changed, draw)
@@ -46,7 +46,7 @@ class SoundVariation:
         self._mask(changed, mean, draw)
         return changed
 
-    def _warped(self, features: Features, speed: float, pitch: float) -> NDArray[np.float64]:
+    def warped(self, features: Features, speed: float, pitch: float) -> NDArray[np.float64]:
         """Read at other times and frequencies, between which it is linear."""
         frames, bands = features.shape
         times = np.linspace(0, frames - 1, max(1, round(frames / speed)))

@@ -10,7 +10,7 @@ from gatewright.errors import DataError, OptionError
 
 UNKNOWN = "<unk>"
 _CODE_POINTS = 0x110000
-_CHUNK = 1 << 20  # characters encoded at once: what bounds the memory for a long text
+CHUNK = 1 << 20  # characters encoded at once: what bounds the memory for a long text
 
 
 class CharVocabulary:
@@ -119,6 +119,6 @@ def _number_table(characters: Sequence[str], *, first: int) -> NDArray[np.int32]
 
 def _code_points(text: str) -> Iterator[tuple[int, NDArray[np.uint32]]]:
     """The code points of a text in pieces, each with the position where it starts."""
-    for start in range(0, len(text), _CHUNK):
-        piece = text[start : start + _CHUNK].encode("utf-32-le", "surrogatepass")
+    for start in range(0, len(text), CHUNK):
+        piece = text[start : start + CHUNK].encode("utf-32-le", "surrogatepass")
         yield start, np.frombuffer(piece, dtype="<u4")

@@ -20,7 +20,7 @@ from gatewright.tasks.data.words import END, END_OF_LINE, START, Tokeniser, Word
 
 Tokens = NDArray[np.integer[Any]]
 
-_STRETCH = 1 << 20
+BLOCK = 1 << 20
 
 # After a full stop, question mark or exclamation mark (and what closes behind it), and at an empty line.
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[.!?][\"'”’)])\s+|\n\s*\n")
@@ -155,7 +155,7 @@ class _Gathered:
         table = vocabulary.encode(list(self._numbers))
         found = np.empty(len(tokens), table.dtype)
         for place, piece in enumerate(_stretches(tokens)):
-            found[place * _STRETCH : place * _STRETCH + len(piece)] = table[piece]
+            found[place * BLOCK : place * BLOCK + len(piece)] = table[piece]
         return found
 
     def renumbered_sentences(self, sentences: Ragged, vocabulary: WordVocabulary) -> Ragged:
@@ -165,7 +165,7 @@ class _Gathered:
 
 def _stretches(tokens: Tokens) -> Iterator[Tokens]:
     """The tokens bit by bit: NumPy makes what it counts or looks up eight bytes wide first."""
-    return (tokens[start : start + _STRETCH] for start in range(0, len(tokens), _STRETCH))
+    return (tokens[start : start + BLOCK] for start in range(0, len(tokens), BLOCK))
 
 
 def _stretch(sentences: Ragged, places: Tokens) -> Ragged:

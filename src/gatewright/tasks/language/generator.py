@@ -40,7 +40,7 @@ class Writer:
         """
         self._check_known(prompt)
         sampling = Sampling(**options, forbidden=self._script.forbidden)
-        symbols = generate(self._step, self._script.read(prompt), length=length * (1 + finish), options=sampling)
+        symbols = generate(self.step, self._script.read(prompt), length=length * (1 + finish), options=sampling)
         pieces = self._script.write(symbols, prompt)
         return self._finished(pieces, length) if finish else pieces
 
@@ -66,7 +66,7 @@ class Writer:
         """The most probable continuation that a search with so many beams finds; at most up to a sentence's end."""
         self._check_known(prompt)
         found = beam_search(
-            self._step,
+            self.step,
             _select,
             self._script.read(prompt),
             length=length,
@@ -76,7 +76,8 @@ class Writer:
         )
         return "".join(self._script.write(found[0].symbols, prompt))
 
-    def _step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
+        """Scores of the next symbol; after the end of a sentence the state begins anew."""
         if self._script.end is not None and symbols.tolist() == [self._script.end]:
             symbols, state = torch.tensor([self._script.start]), None
         device = next(self._network.parameters()).device

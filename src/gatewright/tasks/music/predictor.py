@@ -13,7 +13,7 @@ from gatewright.tasks.data.notes import BETWEEN_FRAMES
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_FRAMES = 4096  # read at once
+FRAMES = 4096  # read at once
 
 
 class MusicPredictor(Predictor):
@@ -72,8 +72,8 @@ class MusicPredictor(Predictor):
         frames, state = torch.from_numpy(roll[:, None]).float().to(device), None
         scores, expected = np.full(len(roll), np.nan), np.zeros_like(roll)
         with torch.no_grad():
-            for start in range(0, len(roll), _FRAMES):
-                outputs, state = network(frames[start : start + _FRAMES], state)
+            for start in range(0, len(roll), FRAMES):
+                outputs, state = network(frames[start : start + FRAMES], state)
                 odds, targets = outputs[:, 0].double(), frames[start + 1 : start + 1 + len(outputs), 0].double()
                 losses = binary_cross_entropy_with_logits(odds[: len(targets)], targets, reduction="none").sum(1)
                 scores[start + 1 : start + 1 + len(targets)] = -losses.cpu().numpy()

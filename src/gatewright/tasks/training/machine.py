@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-_PROCESSORS = Path("/proc/cpuinfo")
+PROCESSORS = Path("/proc/cpuinfo")
 
 
 def machine() -> dict[str, Any]:
@@ -23,6 +23,6 @@ def machine() -> dict[str, Any]:
 
 def processor() -> str:
     """The processor's name, or its kind where the system does not tell more."""
-    lines = _PROCESSORS.read_text(encoding="utf-8").splitlines() if _PROCESSORS.exists() else []
+    lines = PROCESSORS.read_text(encoding="utf-8").splitlines() if PROCESSORS.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(filter(None, named), platform.processor() or platform.machine())

@@ -177,7 +177,7 @@ def _perform(search: Search, trial: Trial) -> float:
             raise TrialPruned
 
     try:
-        _train(made, folder, search.source, Watch(validated=validated))
+        train_trial(made, folder, search.source, Watch(validated=validated))
     except NonFiniteError as error:  # as bad as can be, which a sampler has to know
         trial.set_user_attr(_PROBLEM, error.problem)
         raise TrialPruned from error
@@ -188,7 +188,8 @@ def _perform(search: Search, trial: Trial) -> float:
     return min(values) if direction == "min" else max(values)
 
 
-def _train(made: Recipe, folder: RunFolder, source: str | None, watch: Watch) -> None:
+def train_trial(made: Recipe, folder: RunFolder, source: str | None, watch: Watch) -> None:
+    """Train one trial, or resume it where it was stopped."""
     quiet = Terminal(quiet=True)
     if folder.run.exists():
         folder.check_is(made.name, made.settings(), source)

@@ -91,10 +91,10 @@ def named(name: str | None = None) -> Target:
             got=repr(asked) + ("" if name else f", from the environment variable {VARIABLE}"),
         )
     level = _LEVELS[asked]
-    if not _can_emit(level.triple):
+    if not can_emit(level.triple):
         raise OptionError(
             f"the installed LLVM makes no code for {asked!r}",
-            expected="one of " + ", ".join(other for other in _LEVELS if _can_emit(_LEVELS[other].triple)),
+            expected="one of " + ", ".join(other for other in _LEVELS if can_emit(_LEVELS[other].triple)),
             got=repr(asked),
         )
     return _of_level(asked, level)
@@ -118,7 +118,7 @@ def host() -> Target:
 
 def runnable(target: Target) -> bool:
     """Whether code for a target runs on this machine."""
-    return _family(target.triple) == _family(llvm.get_process_triple()) and target.needs <= _host_has()
+    return _family(target.triple) == _family(llvm.get_process_triple()) and target.needs <= host_features()
 
 
 def require_runnable(target: Target) -> None:
@@ -128,7 +128,7 @@ def require_runnable(target: Target) -> None:
     """
     if not runnable(target):
         own = _family(llvm.get_process_triple())
-        missing = sorted(target.needs - _host_has()) if _family(target.triple) == own else [_family(target.triple)]
+        missing = sorted(target.needs - host_features()) if _family(target.triple) == own else [_family(target.triple)]
         raise OptionError(
             f"kernels for {target.name!r} do not run on this machine",
             expected=" or ".join(name for name in _LEVELS if runnable(named(name))) or "another backend",
@@ -160,14 +160,15 @@ def _of_level(name: str, level: _Level) -> Target:
 
 def _best_level() -> _Level:
     """The widest level that this machine reaches; one without vectors where it reaches none."""
-    family, has = _family(llvm.get_process_triple()), _host_has()
+    family, has = _family(llvm.get_process_triple()), host_features()
     reached = [level for level in _LEVELS.values() if level.family == family and has.issuperset(level.has)]
     baseline = _Level(family, "", (), 16, 16, "")
     return max(reached, key=lambda level: level.vector_bytes, default=baseline)
 
 
 @cache
-def _host_has() -> frozenset[str]:
+def host_features() -> frozenset[str]:
+    """What this machine's processor has, by LLVM's names."""
     told = {feature for feature, had in llvm.get_host_cpu_features().items() if had}
     always = {"neon"} if _family(llvm.get_process_triple()) == _ARM else set[str]()
     return frozenset(told | always)  # LLVM cannot ask every system
@@ -179,7 +180,8 @@ def _family(triple: str) -> str:
 
 
 @cache
-def _can_emit(triple: str) -> bool:
+def can_emit(triple: str) -> bool:
+    """Whether this build of LLVM has a backend for the triple."""
     try:
         _backend(triple)
     except RuntimeError:
