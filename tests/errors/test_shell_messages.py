@@ -27,8 +27,8 @@ SETTINGS = {field.name for kind in RECIPES.values() for field in dataclasses.fie
 ELSEWHERE = {  # these are met in Python alone, or quote Python that the user has written
     "convert/keras_files/reading.py": "a call in the user's own Keras code",
     "export/sources.py": "a command gives a path",
-    "tasks/data/vocabulary.py": "recipes make vocabularies that know unknown characters",
-    "tasks/data/images.py": "recipes give pixel orders that fit",
+    "tasks/data/texts/vocabulary.py": "recipes make vocabularies that know unknown characters",
+    "tasks/data/images/labelled.py": "recipes give pixel orders that fit",
 }
 
 

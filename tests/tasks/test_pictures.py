@@ -10,7 +10,7 @@ from PIL import Image
 
 from gatewright.errors import DataError
 from gatewright.tasks.answers.evaluate import evaluate
-from gatewright.tasks.data.pictures import Look, border_mean, read_picture
+from gatewright.tasks.data.images.pictures import Look, border_mean, read_picture
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.recipes.digits import Digits

@@ -16,7 +16,7 @@ pytest.importorskip("tools.results", reason="the tools do not come with an insta
 
 from gatewright.errors import DataError
 from gatewright.tasks.comparing import runs as comparing
-from gatewright.tasks.data.registry import find
+from gatewright.tasks.data.published.registry import find
 from gatewright.tasks.recipes import RECIPES
 from gatewright.tasks.training.run_folder import RunFolder
 from gatewright.tasks.training.session import train

@@ -16,7 +16,7 @@ _SIZES = ("longest", "buckets", "factor", "modulus")
 
 @dataclass(frozen=True, slots=True)
 class Ngrams:
-    """What `gatewright.tasks.data.ngrams` explains; the output is the mean of these scores and the network's own."""
+    """The mean of the network's own scores and those of `gatewright.tasks.data.texts.ngrams`."""
 
     longest: int
     symbols: int

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDic
 
 import numpy as np
 
-from gatewright.tasks.data.time_axis import TimeAxis
-from gatewright.tasks.data.tokens import TOKENISINGS
-from gatewright.tasks.data.words import TOKENISERS
+from gatewright.tasks.data.tables.time_axis import TimeAxis
+from gatewright.tasks.data.tags.tokens import TOKENISINGS
+from gatewright.tasks.data.texts.words import TOKENISERS
 from gatewright.untrusted.kinds import Count, Finite, Misfit, Positive, Rule, misfit_of
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from gatewright.errors import DataError
 from gatewright.tasks.data import IN_MEMORY, read_text, reading, source_name
+from gatewright.tasks.data.published.sources import existing
 from gatewright.tasks.data.reading import Whole, member_names, member_pieces, stream_pieces, text_lines, text_pieces
-from gatewright.tasks.data.sources import existing
 from gatewright.untrusted.unpacking import DATA_LIMIT
 from tests.tasks.data.formats import put
 

@@ -12,13 +12,13 @@ import gatewright as gw
 from gatewright.errors import DataError, OptionError
 from gatewright.export.onnx_check import differences
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.data.series_batches import Variation
+from gatewright.tasks.data.series.batches import Variation
 from gatewright.tasks.network import Network, Standardised
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.sequences import Sequences
 from gatewright.tasks.run import Run
 from gatewright.tasks.sequences.network import SeriesNetwork
-from tests.tasks.data.test_series_file import put
+from tests.tasks.data.series.test_ts_file import put
 
 SMALL = {"hidden": 8, "epochs": 6, "updates": 20, "patch": 3, "rate": 0.02}
 STEPS = 20

@@ -10,13 +10,13 @@ import soundfile
 import gatewright as gw
 from gatewright.errors import DataError, OptionError
 from gatewright.export.c_check import main_program
-from gatewright.tasks.data.log_mel import LogMel
-from gatewright.tasks.data.sound_batches import SoundVariation
+from gatewright.tasks.data.sounds.batches import SoundVariation
+from gatewright.tasks.data.sounds.log_mel import LogMel
 from gatewright.tasks.recipes.sounds import Sounds
 from gatewright.tasks.run import Run
 from tests.backends.c99.compiled import build, run
 from tests.quick_runs import QuickRun
-from tests.tasks.data.test_log_mel import c_features
+from tests.tasks.data.sounds.test_log_mel import c_features
 from tests.tasks.own_data import small_sounds
 
 

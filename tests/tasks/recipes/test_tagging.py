@@ -14,9 +14,9 @@ import torch
 
 import gatewright as gw
 from gatewright.errors import ConversionError, DataError, OptionError
-from gatewright.tasks.data.tag_schemes import best_paths, rewritten
-from gatewright.tasks.data.token_features import FEATURES, FeatureVocabulary, features_of
-from gatewright.tasks.data.tokens import TOKENISINGS, tokenising
+from gatewright.tasks.data.tags.schemes import best_paths, rewritten
+from gatewright.tasks.data.tags.token_features import FEATURES, FeatureVocabulary, features_of
+from gatewright.tasks.data.tags.tokens import TOKENISINGS, tokenising
 from gatewright.tasks.recipes.tagging import Tagging
 from gatewright.tasks.run import Run
 from gatewright.tasks.tagging.objective import EntityTags

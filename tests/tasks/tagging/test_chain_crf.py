@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gatewright.tasks.data.tag_schemes import FORBIDDEN, Transitions, best_paths
+from gatewright.tasks.data.tags.schemes import FORBIDDEN, Transitions, best_paths
 from gatewright.tasks.tagging.chain_crf import ChainCrf
 
 LENGTHS = torch.tensor([4, 1, 3])

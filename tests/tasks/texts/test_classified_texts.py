@@ -11,7 +11,7 @@ from gatewright import model_file
 from gatewright.errors import DataError
 from gatewright.tasks.answers.evaluate import evaluate
 from gatewright.tasks.columns import TextColumns
-from gatewright.tasks.data.labelled_texts import read_texts
+from gatewright.tasks.data.texts.labelled import read_texts
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.texts import ClassifiedTexts

@@ -17,7 +17,7 @@ from gatewright.export.network import read_network
 from gatewright.export.reading import run as read
 from gatewright.tasks import recipes
 from gatewright.tasks.data import Ragged, RaggedBatches
-from gatewright.tasks.data.ngrams import ngrams
+from gatewright.tasks.data.texts.ngrams import ngrams
 from gatewright.tasks.mixed_network import stacking_weights
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipe import Sizes

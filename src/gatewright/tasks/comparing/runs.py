@@ -16,7 +16,7 @@ from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.comparing.engines import engine
 from gatewright.tasks.comparing.matching import count_parameters, matched
 from gatewright.tasks.comparing.overview import Standing, overview, share_of
-from gatewright.tasks.data.registry import find
+from gatewright.tasks.data.published.registry import find
 from gatewright.tasks.numbers import spell
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.settings import from_texts

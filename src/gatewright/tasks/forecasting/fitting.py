@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.tasks.data import Cuts, Scaling, best_season
-from gatewright.tasks.data.linear_forecast import Floats, LinearForecast, Regressed, linear_forecast
+from gatewright.tasks.data.forecasting.linear import Floats, LinearForecast, Regressed, linear_forecast
 from gatewright.tasks.forecasting.network import Forecaster, Located
 from gatewright.tasks.forecasting.recipe import LEAST_SPREAD, Forecasting
 from gatewright.tasks.forecasting.windows import ForecastData

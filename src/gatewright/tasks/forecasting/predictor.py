@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor
 from gatewright.tasks.data import IN_MEMORY, Scaling, SeriesCollection, source_name
-from gatewright.tasks.data.date_forms import spelled_date
-from gatewright.tasks.data.linear_forecast import Floats
-from gatewright.tasks.data.time_axis import TimeAxis
+from gatewright.tasks.data.forecasting.linear import Floats
+from gatewright.tasks.data.tables.date_forms import spelled_date
+from gatewright.tasks.data.tables.time_axis import TimeAxis
 from gatewright.tasks.data.units import check_scales, variable_scales
 from gatewright.tasks.forecasting.signature import (
     check_times,

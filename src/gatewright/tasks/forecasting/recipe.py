@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gatewright.errors import DataError
 from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data import Cuts, Scaling, Series, SeriesCollection, best_season, load_series
-from gatewright.tasks.data.registry import find
-from gatewright.tasks.data.sources import source_name
+from gatewright.tasks.data.published.registry import find
+from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.forecasting.signature import kept_of, read_for, signature_of
 from gatewright.tasks.forecasting.windows import ForecastData, Known, Track, windows_of
 from gatewright.tasks.numbers import counted

@@ -8,8 +8,8 @@ import numpy as np
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data import Scaling, Series, SeriesCollection, load_series
-from gatewright.tasks.data.series import find_series_table
-from gatewright.tasks.data.time_axis import TimeAxis, frequency_in_words, same_distance
+from gatewright.tasks.data.forecasting.series import find_series_table
+from gatewright.tasks.data.tables.time_axis import TimeAxis, frequency_in_words, same_distance
 from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.forecasting.windows import Known, Track
 from gatewright.tasks.settings import listed_names, written_names

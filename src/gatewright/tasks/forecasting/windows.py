@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.data import Cuts, ForecastBatches, Scaling, Series, Span, WindowBatches, steps_back
-from gatewright.tasks.data.calendar_inputs import calendar_inputs, calendar_names
-from gatewright.tasks.data.linear_forecast import Floats
-from gatewright.tasks.data.time_axis import TimeAxis
+from gatewright.tasks.data.forecasting.calendar_inputs import calendar_inputs, calendar_names
+from gatewright.tasks.data.forecasting.linear import Floats
+from gatewright.tasks.data.tables.time_axis import TimeAxis
 from gatewright.tasks.numbers import counted
 from gatewright.tasks.recipe import Data
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.data import LabelledSequences, Scaling
-from gatewright.tasks.data.linear_series import flattened
+from gatewright.tasks.data.series.linear import flattened
 
 _LONGEST = 1000  # steps that are compared one by one
 _PENALTIES = np.logspace(-5, 5, 21)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gatewright.tasks.data import LabelledSequences, Scaling
-from gatewright.tasks.data.linear_series import LinearSeries, fit_linear_series
+from gatewright.tasks.data.series.linear import LinearSeries, fit_linear_series
 from gatewright.tasks.mixed_network import MixedNetwork
 from gatewright.tasks.network import State
 from gatewright.tasks.recipe import Sizes
@@ -48,7 +48,7 @@ class ResampledLinear(nn.Module):
     """Standardised series (time, rows, channels) -> outputs (rows, outputs), linear in the values at some times.
 
     The times are equally spaced from the first step of a row to its last; between steps a line is drawn. It is fitted
-    beforehand, not trained: see `gatewright.tasks.data.linear_series`.
+    beforehand, not trained: see `gatewright.tasks.data.series.linear`.
     """
 
     weight: Tensor

@@ -10,12 +10,12 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.data import LabelledSequences, Scaling
 from gatewright.tasks.data.digest import digest_of_labelled
-from gatewright.tasks.data.labelled_series import LabelledSeries, load_labelled_series
-from gatewright.tasks.data.linear_series import times_of
-from gatewright.tasks.data.series_batches import MeasuredSeries, SeriesBatches, Variation
-from gatewright.tasks.data.series_cases import Missing, SeriesCases
-from gatewright.tasks.data.series_labels import LabelMeaning, class_names
-from gatewright.tasks.data.series_sources import SeriesReading, read_parts
+from gatewright.tasks.data.series.batches import MeasuredSeries, SeriesBatches, Variation
+from gatewright.tasks.data.series.cases import Missing, SeriesCases
+from gatewright.tasks.data.series.labelled import LabelledSeries, load_labelled_series
+from gatewright.tasks.data.series.labels import LabelMeaning, class_names
+from gatewright.tasks.data.series.linear import times_of
+from gatewright.tasks.data.series.sources import SeriesReading, read_parts
 from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.objectives import Classes, Objective, Targets
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Encoding, Pooling, Sizes

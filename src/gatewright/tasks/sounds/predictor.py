@@ -7,8 +7,8 @@ import numpy as np
 
 from gatewright.errors import OptionError
 from gatewright.tasks.answers.predictor import ClassPredictor
-from gatewright.tasks.data.log_mel import Samples, seconds_to_samples
-from gatewright.tasks.data.sound_files import SampleStream
+from gatewright.tasks.data.sounds.files import SampleStream
+from gatewright.tasks.data.sounds.log_mel import Samples, seconds_to_samples
 
 if TYPE_CHECKING:
     from gatewright.tasks.sounds.recipe import SoundRecipe

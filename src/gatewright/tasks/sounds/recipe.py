@@ -11,10 +11,10 @@ from gatewright.tasks.answers.predictor import Examples
 from gatewright.tasks.classifier import Classifier
 from gatewright.tasks.columns import SoundColumns
 from gatewright.tasks.data import LabelledSequences, Scaling, source_name
-from gatewright.tasks.data.labelled_sounds import class_names, features_of, labelled, sounds_in_parts, usual_rate
-from gatewright.tasks.data.log_mel import LogMel, seconds_to_samples
-from gatewright.tasks.data.sound_batches import MeasuredSounds, SoundBatches, SoundVariation
-from gatewright.tasks.data.sound_sources import FORMS, SoundSource, sound_source
+from gatewright.tasks.data.sounds.batches import MeasuredSounds, SoundBatches, SoundVariation
+from gatewright.tasks.data.sounds.labelled import class_names, features_of, labelled, sounds_in_parts, usual_rate
+from gatewright.tasks.data.sounds.log_mel import LogMel, seconds_to_samples
+from gatewright.tasks.data.sounds.sources import FORMS, SoundSource, sound_source
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Encoding, Pooling, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, sound_misfit

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.tasks.data.orders import EpochOrder
+from gatewright.tasks.data.batches.orders import EpochOrder
 
 Array = NDArray[Any]
 

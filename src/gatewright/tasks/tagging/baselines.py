@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gatewright.tasks.data import Ragged
 from gatewright.tasks.data.sklearn_fitting import bounded_iterations
-from gatewright.tasks.data.tag_schemes import entities_of
+from gatewright.tasks.data.tags.schemes import entities_of
 from gatewright.tasks.recipe import Data
 from gatewright.tasks.tagging.objective import Tags
 

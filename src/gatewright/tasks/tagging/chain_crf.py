@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from gatewright.tasks.data.tag_schemes import Transitions
+from gatewright.tasks.data.tags.schemes import Transitions
 
 _SMALLEST = torch.finfo(torch.float64).tiny
 _LARGEST = 700.0  # whose exponential is a number in float64

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data import Parts, Ragged, RaggedBatches, Scaling, held_out
 from gatewright.tasks.data.digest import digest
-from gatewright.tasks.data.sources import source_name
-from gatewright.tasks.data.step_tables import Recording
-from gatewright.tasks.data.table_roles import Roles
+from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.tables.roles import Roles
+from gatewright.tasks.data.tags.step_tables import Recording
 from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.recipe import Data, Sizes
 from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX

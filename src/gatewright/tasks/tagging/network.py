@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gatewright.tasks.data.tag_schemes import Scheme, Transitions
+from gatewright.tasks.data.tags.schemes import Scheme, Transitions
 from gatewright.tasks.network import Network
 from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.tagging.chain_crf import ChainCrf

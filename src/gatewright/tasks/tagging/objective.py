@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from gatewright.tasks.data.tag_schemes import Scheme, Transitions, best_paths, entities_of
+from gatewright.tasks.data.tags.schemes import Scheme, Transitions, best_paths, entities_of
 from gatewright.tasks.objectives import Classes
 
 if TYPE_CHECKING:

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor
+from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import Ragged
-from gatewright.tasks.data.sources import source_name
-from gatewright.tasks.data.step_sources import channel_names, recordings_in_memory, step_tables_of
-from gatewright.tasks.data.step_tables import Recording, recordings_of, sentences_of, step_roles
-from gatewright.tasks.data.table_roles import Roles
-from gatewright.tasks.data.tag_schemes import Transitions, best_paths, entities_of
-from gatewright.tasks.data.token_features import FeatureVocabulary
-from gatewright.tasks.data.tokens import named_tokenising
-from gatewright.tasks.data.untagged import Sentences, read_sentences
+from gatewright.tasks.data.tables.roles import Roles
+from gatewright.tasks.data.tags.schemes import Transitions, best_paths, entities_of
+from gatewright.tasks.data.tags.step_sources import channel_names, recordings_in_memory, step_tables_of
+from gatewright.tasks.data.tags.step_tables import Recording, recordings_of, sentences_of, step_roles
+from gatewright.tasks.data.tags.token_features import FeatureVocabulary
+from gatewright.tasks.data.tags.tokens import named_tokenising
+from gatewright.tasks.data.tags.untagged import Sentences, read_sentences
 from gatewright.tasks.tagging.channels import overlapping
 from gatewright.tasks.tagging.tokens import encoded_tokens, measured_batches
 

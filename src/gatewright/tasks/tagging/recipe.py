@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns
-from gatewright.tasks.data.sources import source_name
-from gatewright.tasks.data.step_sources import channel_names, recordings_in_memory, step_tables_of
-from gatewright.tasks.data.step_tables import recordings_of, sentences_of, step_roles
-from gatewright.tasks.data.table_roles import Roles
-from gatewright.tasks.data.tagged_sentences import (
+from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.tables.roles import Roles
+from gatewright.tasks.data.tags.sentences import (
     TagColumns,
     load_tagged_sentences,
     load_to_measure,
     tagged,
     with_held_out,
 )
-from gatewright.tasks.data.token_features import FEATURES
+from gatewright.tasks.data.tags.step_sources import channel_names, recordings_in_memory, step_tables_of
+from gatewright.tasks.data.tags.step_tables import recordings_of, sentences_of, step_roles
+from gatewright.tasks.data.tags.token_features import FEATURES
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Direction, Encoding, Expected, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import channel_misfit, token_misfit

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.data import Parts, Ragged, RaggedBatches
 from gatewright.tasks.data.digest import digest
-from gatewright.tasks.data.sources import source_name
-from gatewright.tasks.data.tag_schemes import Scheme, Transitions, mark_entities
-from gatewright.tasks.data.tagged_sentences import TagColumns, TaggedSentences
-from gatewright.tasks.data.token_features import FEATURES, RULES, FeatureVocabulary, lowered
-from gatewright.tasks.data.tokens import tokenising
-from gatewright.tasks.data.word_vectors import WordVectors, read_lower_vectors
+from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.tags.schemes import Scheme, Transitions, mark_entities
+from gatewright.tasks.data.tags.sentences import TagColumns, TaggedSentences
+from gatewright.tasks.data.tags.token_features import FEATURES, RULES, FeatureVocabulary, lowered
+from gatewright.tasks.data.tags.tokens import tokenising
+from gatewright.tasks.data.texts.word_vectors import WordVectors, read_lower_vectors
 from gatewright.tasks.recipe import Data, Sizes
 from gatewright.tasks.tagging.objective import Tags
 

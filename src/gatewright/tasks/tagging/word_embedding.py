@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gatewright.tasks.data.word_vectors import WordVectors
+from gatewright.tasks.data.texts.word_vectors import WordVectors
 
 
 def begin_with(vectors: WordVectors, embedding: nn.Module) -> None:

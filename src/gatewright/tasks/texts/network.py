@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gatewright.tasks.data.ngrams import FACTOR, MODULUS, NgramScores
+from gatewright.tasks.data.texts.ngrams import FACTOR, MODULUS, NgramScores
 from gatewright.tasks.mixed_network import MixedNetwork
 from gatewright.tasks.recipe import Sizes
 
@@ -13,7 +13,7 @@ from gatewright.tasks.recipe import Sizes
 class NgramClassifier(nn.Module):
     """Symbols (time, batch) -> scores (batch, classes), linear in a bag of n-grams; fitted beforehand, not trained.
 
-    See `gatewright.tasks.data.ngrams` for the numbers of n-grams and for what the scores are.
+    See `gatewright.tasks.data.texts.ngrams` for the numbers of n-grams and for what the scores are.
     """
 
     weight: Tensor

@@ -25,10 +25,10 @@ from gatewright.tasks.data import (
     source_name,
 )
 from gatewright.tasks.data.digest import digest_of_labelled
-from gatewright.tasks.data.labelled_texts import read_texts, texts_of
-from gatewright.tasks.data.ngrams import FACTOR, MODULUS, fit_ngrams, tfidf_accuracies
-from gatewright.tasks.data.text_tokenisers import TEXT_TOKENISERS, TextTokeniser
-from gatewright.tasks.data.word_vectors import WordVectors, read_word_vectors
+from gatewright.tasks.data.texts.labelled import read_texts, texts_of
+from gatewright.tasks.data.texts.ngrams import FACTOR, MODULUS, fit_ngrams, tfidf_accuracies
+from gatewright.tasks.data.texts.tokenisers import TEXT_TOKENISERS, TextTokeniser
+from gatewright.tasks.data.texts.word_vectors import WordVectors, read_word_vectors
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Direction, Encoding, Pooling, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import SOFTMAX, TextSignature

@@ -9,8 +9,8 @@ from typing import Any
 from gatewright.errors import DataError, OptionError
 from gatewright.files import remove_parts, write_atomically
 from gatewright.model_file import FILE_NAME
-from gatewright.tasks.data.registry import find
-from gatewright.tasks.data.sources import IN_MEMORY, source_name
+from gatewright.tasks.data.published.registry import find
+from gatewright.tasks.data.published.sources import IN_MEMORY, source_name
 from gatewright.untrusted.json_text import parse_json
 from gatewright.untrusted.kinds import misfit
 

@@ -19,7 +19,7 @@ from gatewright.tasks.answers.evaluate import Evaluation, measure_parts
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.data.class_names import doubtful_classes
 from gatewright.tasks.data.digest import digest
-from gatewright.tasks.data.sources import IN_MEMORY
+from gatewright.tasks.data.published.sources import IN_MEMORY
 from gatewright.tasks.model import Model
 from gatewright.tasks.recipe import Data, Recipe
 from gatewright.tasks.training.checkpoints import Interrupted, Keeper, PlainCheckpoints, in_a_line

@@ -1,0 +1,1 @@
+"""Batches that a network is trained on, in orders that can be resumed."""

@@ -1,0 +1,1 @@
+"""Series to forecast: read from tables, cut into windows, and forecast linearly."""

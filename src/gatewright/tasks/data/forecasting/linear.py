@@ -1,0 +1,333 @@
+"""The linear forecast of a window: regressions on its steps, weighted by their errors on what was not fitted to."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from statistics import NormalDist
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError
+from gatewright.tasks.data.forecasting.windows import Cuts
+
+Floats = NDArray[np.float64]
+Outer = Callable[[Floats], Floats]
+
+_PENALTIES = 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0
+_FOLDS = tuple(place / 12 for place in range(6, 13))
+"""Shares of the training part that are fitted; what follows each is forecast."""
+_RECENT = 0.5
+"""How much a fold counts beside the next one, which lies nearer to what will be forecast, in choosing a regression."""
+_RECENT_ERRORS = 0.7
+"""The same in how wide an interval is, which takes more windows to tell."""
+_TRUST = 7.0
+"""How fast a regression's weight falls with its error: to 1/e where it is 1/7 above the least one."""
+_FREE = 1e3
+"""How large the constant is read: so large that the penalty leaves its weight free."""
+_LEAST_RESIDUAL = 1e-3
+_LEAST_END = 0.1
+_HALF_TRUST = 30  # independent windows at which half of what they say of each end by itself is believed
+_FITTED, _JUDGED = 1_000_000, 50_000
+"""Numbers in all windows that are fitted to, or that judge: of a longer series every n-th window is taken."""
+
+
+class _Regression(NamedTuple):
+    """One way to fit: what it reads, what it is pulled towards, and how strongly."""
+
+    full: bool  # it reads the level too; otherwise a window at another level is forecast at that level
+    towards: str
+    penalty: float
+
+
+_REGRESSIONS = tuple(
+    _Regression(full, towards, penalty)
+    for full, penalty, towards in product((False, True), _PENALTIES, ("naive", "last", "level", "seasons", "mean"))
+    if full or towards != "mean"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearForecast:
+    """`level + (window - level) @ weight + features @ rest` for each variable; all in the unit of the windows.
+
+    The level and the spread are the mean and the deviation of a window. `rest` multiplies the spread, the level and 1.
+    `residual` is the mean absolute error of each step ahead, in spreads, of windows that were not fitted to. Of their
+    errors the share that an interval should hold lies within `ends` residuals, below and above the forecast.
+    """
+
+    weight: Floats  # (variables, history, horizon)
+    rest: Floats  # (variables, 3, horizon)
+    residual: Floats  # (variables, horizon)
+    error: Floats  # (variables,): mean absolute error of windows that were not fitted to
+    ends: Floats  # (variables, 2)
+
+    def __call__(self, windows: Floats, least_spread: float) -> Floats:
+        """(windows, history, variables) -> (windows, horizon, variables)."""
+        parts = [
+            _forecasts(np.concatenate([weight, rest]), windows[..., place], least_spread)
+            for place, (weight, rest) in enumerate(zip(self.weight, self.rest, strict=True))
+        ]
+        return np.stack(parts, -1)
+
+
+class _Judged(NamedTuple):
+    """What every regression gave in a fold, the windows and targets that judge it, and how many folds come after."""
+
+    fits: Floats
+    windows: Floats
+    targets: Floats
+    later: int
+
+
+class Fold(NamedTuple):
+    """Up to `fitted` of each series is fitted to; windows are forecast whose first target lies from there to `next`.
+
+    All of their targets lie before `end`.
+    """
+
+    fitted: Sequence[int]
+    next: Sequence[int]
+    end: Sequence[int]
+
+
+def folds_of(cuts: Sequence[Cuts]) -> tuple[Fold, ...]:
+    """The training parts in growing shares, each with what follows it; the last is followed by the validation part."""
+    end = [cut.validation for cut in cuts]
+    fitted = [[round(share * cut.train) for cut in cuts] for share in _FOLDS]
+    return tuple(Fold(now, after, end) for now, after in zip(fitted, [*fitted[1:], end], strict=True))
+
+
+class Regressed(NamedTuple):
+    """How windows are cut and seen."""
+
+    history: int
+    horizon: int
+    season: int
+    least_spread: float
+    interval: float = 0.8  # share of the errors within the ends
+
+
+def linear_forecast(
+    series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed, outer: Sequence[Outer] | None = None
+) -> LinearForecast:
+    """The mean of ridge regressions, weighted by how they forecast what follows the steps that they were fitted to.
+
+    `series` are (steps, variables) each. Every regression gives all steps ahead at once from a window, and is pulled
+    towards a simple forecast: the seasonal naive one, the last value, the level, the mean season, or the mean of the
+    training part. Nothing behind the validation parts is read. `outer` turns each variable into the unit in which
+    errors are compared.
+    """
+    found = [
+        _variable([values[:, place] for values in series], cuts, how, outer[place] if outer else _as_it_is)
+        for place in range(series[0].shape[1])
+    ]
+    whole = np.stack([one.fit for one in found])
+    return LinearForecast(
+        whole[:, : how.history],
+        whole[:, how.history :],
+        np.stack([one.residual for one in found]),
+        np.array([one.error for one in found]),
+        np.stack([one.ends for one in found]),
+    )
+
+
+def _as_it_is(values: Floats) -> Floats:
+    return values
+
+
+class _Variable(NamedTuple):
+    """The forecast of one variable."""
+
+    fit: Floats
+    residual: Floats
+    error: float
+    ends: Floats
+
+
+def _variable(series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed, outer: Outer) -> _Variable:
+    judged = list(_judged(series, cuts, how))
+    counted = sum(_RECENT**one.later * len(one.targets) for one in judged)
+    errors = np.sum([_RECENT**one.later * _errors(one, how, outer) for one in judged], 0) / counted
+    trust = _trust(errors, how.horizon)
+    missed: list[Floats] = []
+    away: list[Floats] = []
+    for fits, held, wanted, _ in judged:
+        forecasts = _forecasts(_mixed(trust, fits), held, how.least_spread)
+        missed.append(np.abs(outer(forecasts) - outer(wanted)))
+        away.append((wanted - forecasts) / np.maximum(held.std(1, keepdims=True), how.least_spread))
+    every = _windows(series, _Span.before([cut.train for cut in cuts]), how, _FITTED)
+    weights = np.concatenate([np.full(len(one.targets), _RECENT_ERRORS**one.later) for one in judged])
+    weights /= weights.sum()
+    spreads = np.concatenate(away)
+    residual = np.maximum(weights @ np.abs(spreads), _LEAST_RESIDUAL)
+    ends = _ends(spreads / residual, weights, how)
+    return _Variable(_mixed(trust, _fits(*every, how)), residual, float(weights @ np.concatenate(missed).mean(1)), ends)
+
+
+def _judged(series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed) -> Iterator[_Judged]:
+    """The folds that have windows to fit to and windows that judge, of which there is one at least."""
+    folds = folds_of(cuts)
+    any_judged = False
+    for later, fold in zip(reversed(range(len(folds))), folds, strict=True):
+        fitted, targets = _windows(series, _Span.before(fold.fitted), how, _FITTED)
+        ends = [min(after + how.horizon - 1, end) for after, end in zip(fold.next, fold.end, strict=True)]
+        held, wanted = _windows(series, _Span(fold.fitted, ends), how, _JUDGED)
+        if len(fitted) > 1 and len(held):
+            any_judged = True
+            yield _Judged(_fits(fitted, targets, how), held, wanted, later)
+    if not any_judged:
+        raise DataError(
+            "the training part is too short for a linear forecast",
+            expected=f"more than {how.history + how.horizon} steps",
+            got=f"{max(cut.train for cut in cuts)} steps",
+            do="take a shorter history or horizon",
+            shell="take a shorter history or horizon, with --set history=... --set horizon=...",
+        )
+
+
+def _ends(ratios: Floats, weights: Floats, how: Regressed) -> Floats:
+    """How far below and above the forecast an interval ends, in residuals.
+
+    Errors are (windows, horizon) in residuals, windows count by `weights`, which sum to 1. Windows overlap, so that
+    there are no more independent ones than horizons. Where these are few, both ends are taken alike, and further out:
+    by as much as the interval of Student's distribution is wider than a normal one.
+    """
+    from scipy.special import stdtrit
+
+    independent = 1 / (weights**2).sum() / how.horizon
+    each = np.repeat(weights, how.horizon) / how.horizon
+    level = (1 + how.interval) / 2
+    alike = _quantile(np.abs(ratios).ravel(), each, how.interval)
+    apart = np.array([_quantile(-ratios.ravel(), each, level), _quantile(ratios.ravel(), each, level)])
+    trust = independent / (independent + _HALF_TRUST)
+    further = float(stdtrit(max(independent, 1.0), level)) / NormalDist().inv_cdf(level)
+    return np.maximum(trust * apart + (1 - trust) * alike, _LEAST_END) * further
+
+
+def _quantile(values: Floats, weights: Floats, level: float) -> float:
+    """The least value that has the share `level` of all weights at or below it."""
+    order = values.argsort()
+    place = np.searchsorted(weights[order].cumsum(), level)
+    return float(values[order][min(int(place), len(order) - 1)])
+
+
+class _Span(NamedTuple):
+    """Of each series the steps from start to end."""
+
+    starts: Sequence[int]
+    ends: Sequence[int]
+
+    @classmethod
+    def before(cls, ends: Sequence[int]) -> Self:
+        """All before the end."""
+        return cls([0] * len(ends), ends)
+
+
+def _windows(series: Sequence[Floats], span: _Span, how: Regressed, most: int) -> tuple[Floats, Floats]:
+    """Of all series the windows (windows, history) whose targets (windows, horizon) lie in the span."""
+    history, horizon = how.history, how.horizon
+    places = [np.arange(max(start, history), end - horizon + 1) for start, end in zip(*span, strict=True)]
+    stride = max(1, math.ceil(sum(map(len, places)) * history / most))
+    pairs = [
+        (
+            values[now[::stride, np.newaxis] + np.arange(-history, 0)],
+            values[now[::stride, np.newaxis] + np.arange(horizon)],
+        )
+        for values, now in zip(series, places, strict=True)
+    ]
+    read, targets = zip(*pairs, strict=True)
+    return np.concatenate(read), np.concatenate(targets)
+
+
+def _features(windows: Floats, least_spread: float) -> tuple[Floats, Floats, Floats]:
+    """What a regression reads: the window about its level, its spread, its level, and 1; and level and spread."""
+    level = windows.mean(1, keepdims=True)
+    spread = np.maximum(windows.std(1, keepdims=True), least_spread)
+    return np.concatenate([windows - level, spread, level, np.ones_like(level)], 1), level, spread
+
+
+def _forecasts(fit: Floats, windows: Floats, least_spread: float) -> Floats:
+    """(windows, history) -> (windows, horizon)."""
+    features, level, _ = _features(windows, least_spread)
+    return level + features @ fit
+
+
+def _trust(errors: Floats, horizon: int) -> Floats:
+    """How much each regression counts in each step ahead, (regressions, horizon): by its error there and in all steps.
+
+    Some are good one step ahead and others twelve; what a few steps alone say is left to chance, so that neighbours
+    are taken together.
+    """
+    ahead = np.arange(horizon)
+    near = np.abs(np.subtract.outer(ahead, ahead)) <= horizon // 4
+    here, whole = errors @ (near / near.sum(0)), errors.mean(1, keepdims=True)
+    above = sum(one / np.maximum(one.min(0), 1e-12) - 1 for one in (here, whole)) / 2
+    trust = np.exp(-_TRUST * above)
+    return trust / trust.sum(0)
+
+
+def _mixed(trust: Floats, fits: Floats) -> Floats:
+    """The mean of fits (regressions, history + 3, horizon), weighted by the trust in each (regressions, horizon)."""
+    return np.einsum("rh,rfh->fh", trust, fits)
+
+
+def _errors(judged: _Judged, how: Regressed, outer: Outer) -> Floats:
+    """The sum of the absolute errors of each fit in each step ahead: (regressions, horizon)."""
+    features, level, _ = _features(judged.windows, how.least_spread)
+    wanted = outer(judged.targets)
+    return np.array([np.abs(outer(level + features @ fit) - wanted).sum(0) for fit in judged.fits])
+
+
+def _fits(windows: Floats, targets: Floats, how: Regressed) -> Floats:
+    """Every regression's weights (regressions, history + 3, horizon)."""
+    history = how.history
+    features, level, _ = _features(windows, how.least_spread)
+    whole, wanted = features.T @ features / len(features), features.T @ (targets - level) / len(features)
+    found: dict[_Regression, Floats] = {}
+    for full in (False, True):
+        count = history + (3 if full else 1)
+        simple = dict(_simple_forecasts(how, full=full))
+        starts = np.stack([one[:count] for one in simple.values()])
+        solved = _ridge(whole[:count, :count], wanted[:count] - whole[:count, :count] @ starts, history)
+        fits = np.zeros((len(_PENALTIES), len(simple), len(whole), how.horizon))
+        fits[:, :, :count] = starts + solved
+        for (place, penalty), (nth, towards) in product(enumerate(_PENALTIES), enumerate(simple)):
+            found[_Regression(full, towards, penalty)] = fits[place, nth]
+    return np.stack([found[one] for one in _REGRESSIONS])
+
+
+def _ridge(gram: Floats, right: Floats, history: int) -> Floats:
+    """The weights (penalties, starts, features, horizon) for every penalty, of right sides (starts, features, horizon).
+
+    A single decomposition serves all penalties.
+    """
+    scale = np.ones(len(gram))
+    scale[history + 2 :] = _FREE
+    values, vectors = np.linalg.eigh(gram * np.outer(scale, scale))
+    turned = (vectors.T * scale) @ right
+    shrunk = turned / (values[:, np.newaxis] + np.array(_PENALTIES)[:, np.newaxis, np.newaxis, np.newaxis])
+    return (scale[:, np.newaxis] * vectors) @ shrunk
+
+
+def _simple_forecasts(how: Regressed, *, full: bool) -> Iterator[tuple[str, Floats]]:
+    """Weights of features (history + 3, horizon), by name: what a regression is pulled towards."""
+    history, horizon = how.history, how.horizon
+    season = how.season if how.season <= history else 1
+    steps, place = np.arange(horizon), history - season + np.arange(horizon) % season
+    naive, last, level, seasons, mean = (np.zeros((history + 3, horizon)) for _ in range(5))
+    naive[place, steps] = 1
+    last[history - 1] = 1
+    mean[history + 1] = -1  # of the level, which is added to all of them: what is left is the constant
+    if season > 1:  # the mean of each step over all seasons, about the level of each, at the level of the last season
+        whole = history // season
+        for back in range(whole):
+            begin = history - (back + 1) * season
+            seasons[place - back * season, steps] += 1 / whole
+            seasons[begin : begin + season] -= 1 / (whole * season)
+        seasons[history - season : history] += 1 / season
+    yield from (("naive", naive), ("last", last), ("level", level), ("seasons", seasons))
+    if full:
+        yield "mean", mean

@@ -1,0 +1,69 @@
+"""The season of a series, and the forecast that repeats it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError
+from gatewright.tasks.data.forecasting.windows import Values
+
+_COMPARED = 64
+"""Seasons that are compared step by step; all others forecast worse by the squares of their errors."""
+
+_AS_GOOD = 1.02
+"""Of several seasons whose errors differ by no more than this, such as 7, 14 and 21, the shortest is taken."""
+
+
+def steps_back(season: int, horizon: int) -> NDArray[np.int64]:
+    """How many steps before each step to come that lies which the naive forecast repeats: (horizon,)."""
+    return season * (1 + np.arange(horizon, dtype=np.int64) // season)
+
+
+def best_season(series: Sequence[Values], horizon: int, longest: int) -> tuple[int, float]:
+    """The season, 1 to `longest`, with which the naive forecast of these series (steps, variables) best.
+
+    Of those that are about as good it is the shortest: 1, which repeats the last value, where the steps do not come
+    back. Beside it stands its mean absolute error, in deviations.
+    """
+    scaled = [values / np.where(values.std(0) > 0, values.std(0), 1.0) for values in series]
+    steps = max(map(len, scaled))
+    if steps <= horizon + 1:
+        raise DataError(
+            "the series is too short to find its season",
+            expected=f"more than {horizon + 1} steps to train on",
+            got=f"{steps} steps",
+            do="name it, or forecast fewer steps",
+            shell="name it with --set season=..., or forecast fewer steps with --set horizon=...",
+        )
+    longest = min(longest, steps - horizon - 1)
+    squares = _squares(scaled, longest + horizon)
+    likely = sorted(range(1, longest + 1), key=lambda season: squares[steps_back(season, horizon)].sum())[:_COMPARED]
+    errors = {season: _error(scaled, steps_back(season, horizon)) for season in sorted(likely)}
+    least = min(errors.values())
+    season = next(season for season, error in errors.items() if error <= least * _AS_GOOD)
+    return season, errors[season]
+
+
+def _squares(series: Sequence[Values], lags: int) -> NDArray[np.float64]:
+    """The mean squared difference over each lag from 0 to `lags`, by a Fourier transform of the values."""
+    total, count = np.zeros(lags + 1), np.zeros(lags + 1)
+    for values in series:
+        steps, most = len(values), min(lags + 1, len(values))
+        size = 1 << (2 * steps - 1).bit_length()
+        spectrum = np.fft.rfft(values - values.mean(0), size, axis=0)
+        products = np.fft.irfft(np.abs(spectrum) ** 2, size, axis=0)[:most].sum(1)
+        sums = np.append(0.0, ((values - values.mean(0)) ** 2).sum(1).cumsum())
+        pairs = steps - np.arange(most)
+        total[:most] += sums[pairs] + sums[steps] - sums[steps - pairs] - 2 * products
+        count[:most] += pairs
+    return np.where(count > 0, total / np.maximum(count, 1), np.inf)
+
+
+def _error(scaled: Sequence[Values], lags: NDArray[np.int64]) -> float:
+    """The mean absolute error of repeating what lies so many steps back."""
+    errors = [
+        [float(np.abs(values[lag:] - values[:-lag]).mean()) for values in scaled if len(values) > lag]
+        for lag in lags.tolist()
+    ]
+    return float(np.mean([sum(each) / len(each) for each in errors]))

@@ -1,0 +1,128 @@
+"""Images with labels, read as sequences: row by row, or pixel by pixel in any order."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data.batches.orders import EpochOrder
+from gatewright.tasks.data.images.idx import read_idx
+from gatewright.tasks.data.published.sources import Files, Source, files_of, one_of
+from gatewright.tasks.data.ragged import Parts, check_classes
+from gatewright.tasks.synthetic.batches import Rows
+
+_BRIGHTEST = 255
+_CLASSES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Grey images (items, rows, columns), uint8, and the class of each (items,), int64."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, places: slice | NDArray[np.int64]) -> Self:
+        """Those images with their labels."""
+        return type(self)(self.images[places], self.labels[places])
+
+
+def load_images(source: Source = "mnist", *, validation: int = 5000, at_most: float = 1.0) -> Parts[LabelledImages]:
+    """Images in the four idx files of MNIST, by name or in a folder; the first `validation` of them are held out.
+
+    Of few images no more than the share `at_most` is held out.
+
+    MNIST has 60,000 images to train on and 10,000 to test with (LeCun, Bottou, Bengio, Haffner 1998,
+    http://yann.lecun.com/exdb/mnist/). TensorFlow's tutorials hold out the first 5,000, as is done here. Fashion-MNIST
+    and its like have the same files.
+    """
+    files = files_of(source, "images")
+    train, test = _read(files, "train"), _read(files, "t10k|test")
+    check_classes(source, train.labels, [str(number) for number in range(_CLASSES)])
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise DataError(
+            "the images to test with have another size",
+            expected=f"{train.images.shape[1:]}",
+            got=f"{test.images.shape[1:]}",
+        )
+    validation = min(validation, int(at_most * len(train))) if at_most < 1 else validation
+    if not 0 < validation < len(train):
+        raise OptionError("validation leaves a part empty", expected=f"1 to {len(train) - 1}", got=str(validation))
+    return Parts(train.select(slice(validation, None)), train.select(slice(validation)), test)
+
+
+def _read(files: Files, part: str) -> LabelledImages:
+    image_file = one_of(files, rf"({part})-images[.-]idx3-ubyte(\.gz)?", f"images ({part}-images-idx3-ubyte)")
+    label_file = one_of(files, rf"({part})-labels[.-]idx1-ubyte(\.gz)?", f"labels ({part}-labels-idx1-ubyte)")
+    images, labels = read_idx(image_file), read_idx(label_file)
+    for path, found, rank in ((image_file, images, 3), (label_file, labels, 1)):
+        if found.ndim != rank or found.dtype != np.uint8 or not found.size:
+            raise DataError(
+                f"{path} holds something else", expected=f"{rank} axes of bytes", got=f"{found.shape}, {found.dtype}"
+            )
+    if len(images) != len(labels):
+        raise DataError(f"{label_file} has a label for each image", expected=str(len(images)), got=str(len(labels)))
+    _check_labels(label_file, labels)
+    return LabelledImages(images, labels.astype(np.int64))
+
+
+def _check_labels(path: Path, labels: NDArray[np.uint8]) -> None:
+    unknown = labels >= _CLASSES
+    if unknown.any():
+        record = int(np.argmax(unknown))
+        raise DataError(
+            f"{path}, record {record}: the label is unknown",
+            expected=f"0 to {_CLASSES - 1}",
+            got=str(labels[record]),
+        )
+
+
+class ImageBatches:
+    """Batches of images as sequences, with values from 0 to 1: (steps, rows of the batch, features), float32.
+
+    "rows" reads a row of pixels a step, (rows, batch, columns); "pixels" reads one, (rows * columns, batch, 1), in the
+    order of `pixel_order` where it is given (a permutation for "permuted MNIST", Le, Jaitly, Hinton 2015,
+    https://arxiv.org/abs/1504.00941). Images become numbers when their batch is asked for, so 60,000 of them take the
+    47 MB that they have as bytes.
+    """
+
+    carries_state = False
+
+    def __init__(
+        self,
+        part: LabelledImages,
+        batch: int,
+        *,
+        by: Literal["rows", "pixels"] = "rows",
+        pixel_order: NDArray[np.int64] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        pixels = math.prod(part.images.shape[1:])
+        if batch < 1:
+            raise OptionError("batch is too small", expected="at least 1", got=str(batch))
+        if pixel_order is not None and (by != "pixels" or sorted(pixel_order.tolist()) != list(range(pixels))):
+            raise OptionError(
+                "pixel_order names each pixel once, where images are read pixel by pixel",
+                expected=f'by="pixels" and a permutation of 0 to {pixels - 1}',
+            )
+        self._part, self._batch, self._by, self._pixel_order = part, batch, by, pixel_order
+        self._order = EpochOrder(len(part), seed)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._part) / self._batch)
+
+    def batch(self, epoch: int, position: int) -> Rows:
+        """The images of that place in the epoch's order, and their labels."""
+        places = self._order(epoch)[position * self._batch : (position + 1) * self._batch]
+        found = self._part.images[places].astype(np.float32) / _BRIGHTEST
+        if self._by == "pixels":
+            flat = found.reshape(len(places), -1)
+            found = (flat if self._pixel_order is None else flat[:, self._pixel_order])[:, :, np.newaxis]
+        return Rows(np.ascontiguousarray(found.swapaxes(0, 1)), self._part.labels[places])

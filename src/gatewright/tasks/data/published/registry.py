@@ -1,0 +1,38 @@
+"""The data sets that Gatewright knows by name."""
+
+from difflib import get_close_matches
+
+from gatewright.errors import DataError
+from gatewright.tasks.data.published.data_set import DataSet, Kind
+from gatewright.tasks.data.published.labelled_series import LABELLED_SERIES
+from gatewright.tasks.data.published.numbers import NUMBERS
+from gatewright.tasks.data.published.texts import TEXTS
+
+_ROWS = TEXTS + NUMBERS + LABELLED_SERIES
+DATA_SETS: dict[str, DataSet] = {row.name: row for row in _ROWS}
+BY_ANY_NAME: dict[str, DataSet] = {name: row for row in _ROWS for name in row.names}
+
+
+def find(name: str) -> DataSet | None:
+    """The data set of that name or alias; None where there is none."""
+    return BY_ANY_NAME.get(name)
+
+
+def data_set(name: str) -> DataSet:
+    """The data set of that name or alias; a DataError with the nearest names where there is none."""
+    row = find(name)
+    if row is None:
+        raise DataError(f"there is no data set named {name!r}", expected=known_names(), do=suggestion(name))
+    return row
+
+
+def known_names(*kinds: Kind) -> str:
+    """The names of all data sets, or of those of some kinds, for a message."""
+    return "one of " + ", ".join(sorted(name for name, row in DATA_SETS.items() if row.kind in kinds or not kinds))
+
+
+def suggestion(name: str, *kinds: Kind) -> str | None:
+    """What to do about a name that is none, if some known name is near to it."""
+    names = [known for known, row in BY_ANY_NAME.items() if row.kind in kinds or not kinds]
+    near = get_close_matches(name.lower(), names, n=2)
+    return "did you mean " + " or ".join(repr(one) for one in near) + "?" if near else None

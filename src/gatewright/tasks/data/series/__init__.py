@@ -1,0 +1,1 @@
+"""Labelled time series: every usual form of file, and the linear model that a network is compared with."""

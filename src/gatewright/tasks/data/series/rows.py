@@ -1,0 +1,109 @@
+"""Series as rows of a text file, as in the UCR archive: the label first, then a value a step, without a header."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError
+from gatewright.tasks.data.reading import text_lines
+from gatewright.tasks.data.series.cases import MISSING_TEXTS, SeriesCases, channel_names, joined
+from gatewright.tasks.data.series.ts_file import values_of
+
+Labels = Literal["first", "none"]
+_FEWEST = 3  # fields of a row that can be a series
+
+
+class _Row(NamedTuple):
+    line: int
+    fields: list[str]
+
+
+def is_of_rows(path: Path) -> bool:
+    """Whether the first row of a text file is a series: all that stands behind its first field is numbers."""
+    fields = next((row.fields for row in _rows(path)), [])
+    return len(fields) >= _FEWEST and all(_is_value(text) for text in fields[1:])
+
+
+def read_rows(path: Path, labels: Labels = "first") -> SeriesCases:
+    """The series of a file, one a row, each known by its line; shorter ones are padded with NaN at their end.
+
+    Tabs, semicolons, commas or spaces divide the fields.
+    """
+    rows = list(_rows(path))
+    width = len(rows[0].fields) if rows else 0
+    if width < _FEWEST:
+        got = repr(" ".join(rows[0].fields)[:60]) if rows else "no row"
+        raise DataError(f"{path} holds no series", expected="a row for each: its label, and a value a step", got=got)
+    for row in rows:
+        if len(row.fields) != width:
+            raise DataError(
+                f"{path}, line {row.line}: the row is not as long as the first",
+                expected=f"{width} fields",
+                got=str(len(row.fields)),
+                do="pad shorter series with NaN at their end",
+            )
+    skipped = int(labels == "first")
+    values = [values_of(f"{path}, line {row.line}", 1, row.fields[skipped:])[:, np.newaxis] for row in rows]
+    names = np.array([row.fields[0] for row in rows])[:, np.newaxis] if skipped else None
+    if skipped:
+        _refuse_long_form(path, names, values)
+    remark = f"rows: each is a series of up to {width - skipped} steps{', behind its label' if skipped else ''}"
+    lines = tuple(row.line for row in rows)
+    return SeriesCases(str(path), joined(values), channel_names(1), "line", lines, names, remarks=(remark,))
+
+
+def first_fields(path: Path) -> tuple[list[str], int]:
+    """What stands first in each row, and how many fields the first row has."""
+    rows = list(_rows(path))
+    return [row.fields[0] for row in rows], len(rows[0].fields) if rows else 0
+
+
+def read_line(name: str, line: str, labelled_length: int | None) -> SeriesCases:
+    """The series of one such row, without its label.
+
+    A label stands first where the row has `labelled_length` fields, or begins with a word.
+    """
+    fields = _fields(line)
+    skipped = int(len(fields) > 1 and (len(fields) == labelled_length or not _is_value(fields[0])))
+    values = values_of(name, 1, fields[skipped:])[:, np.newaxis]
+    return SeriesCases(name, joined([values]), channel_names(1), "file", (name,))
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    for number, line in enumerate(text_lines(path), 1):
+        if line.strip():
+            yield _Row(number, _fields(line))
+
+
+def _fields(line: str) -> list[str]:
+    separator = next((sign for sign in "\t;," if sign in line), None)  # else spaces
+    return [text.strip() for text in line.split(separator)]
+
+
+def _is_value(text: str) -> bool:
+    if text.lower() in MISSING_TEXTS:
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_long_form(path: Path, names: NDArray[np.str_] | None, values: Sequence[NDArray[np.float64]]) -> None:
+    """Refuse rows that are steps: behind a name that repeats, a number that counts up until the next name."""
+    firsts = [] if names is None else names[:, 0].tolist()
+    seconds = [float(row[0, 0]) for row in values]
+    pairs = [(before, after) for before, after in pairwise(zip(firsts, seconds, strict=True)) if before[0] == after[0]]
+    counts = all(after[1] - before[1] > 0 and after[1] % 1 == before[1] % 1 == 0 for before, after in pairs)
+    if 2 * len(pairs) >= len(firsts) and counts:
+        raise DataError(
+            f"{path}: the rows look like steps, with an id and a time before their values",
+            expected="a header that names the columns, such as id,time,x,y,label; or a series in each row",
+            got=", ".join(f"{name} {second:g}" for name, second in islice(zip(firsts, seconds, strict=True), 3)),
+            do="write a header",
+        )

@@ -1,0 +1,1 @@
+"""Labelled sounds, and the log-mel features that a network reads of them."""

@@ -1,0 +1,1 @@
+"""Tasks that are made, so that every answer is known."""

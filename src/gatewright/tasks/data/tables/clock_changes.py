@@ -1,0 +1,103 @@
+"""Times of a clock that is put forward in spring and back in autumn, with the zone that it is of."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data.tables.table import Table
+from gatewright.tasks.data.tables.time_axis import offsets_in
+from gatewright.tasks.data.tables.times import Dates, ParsedDates
+
+_SUNDAY = 6
+_LAST_HOUR = 3  # of the night in which clocks change
+_FORWARD = (3, 4, 9, 10)  # months, in the north and in the south
+_BACK = {10: "Europe/Berlin", 11: "America/New_York", 3: "America/Asuncion", 4: "Australia/Sydney"}
+_EXAMPLES = {3: "Europe/Berlin", 4: "Africa/Cairo", 9: "America/Santiago", 10: "Australia/Sydney"}
+
+
+class ClockChange(NamedTuple):
+    """What a night does to times without a zone: for a person, with a zone in which it is so."""
+
+    told: str
+    zone: str
+
+
+def put_back(twice: Dates) -> ClockChange | None:
+    """Where all times that come twice lie in nights in which a clock shows an hour twice."""
+    if not _are_in_nights(twice, tuple(_BACK)):
+        return None
+    return ClockChange("in that night clocks are put back, and show an hour twice", _BACK[_month(twice)])
+
+
+def put_forward(absent: Dates) -> ClockChange | None:
+    """Where all times that are left out lie in nights in which a clock leaves out an hour."""
+    if not _are_in_nights(absent, _FORWARD):
+        return None
+    return ClockChange("in that night clocks are put forward, and leave out an hour", _EXAMPLES[_month(absent)])
+
+
+def _month(dates: Dates) -> int:
+    return int(dates[0].astype("datetime64[M]").astype(np.int64)) % 12 + 1
+
+
+def _are_in_nights(dates: Dates, months: tuple[int, ...]) -> bool:
+    days = dates.astype("datetime64[D]")
+    hours = (dates - days).astype("timedelta64[h]").astype(np.int64)
+    weekdays = (days.astype(np.int64) + 3) % 7
+    of_year = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    in_night = (hours <= _LAST_HOUR) & (weekdays == _SUNDAY) & np.isin(of_year, months)
+    has_clock = bool((dates != days.astype(dates.dtype)).any())
+    return bool(in_night.all()) and has_clock
+
+
+def in_zone(table: Table, column: str, parsed: ParsedDates, zone: str) -> ParsedDates:
+    """Dates on the clock of a zone: those with an offset are put on it, others are taken as its own.
+
+    Whole days stay what they are. Raises OptionError for an unknown zone, and DataError for a time that its clock
+    leaves out.
+    """
+    import pandas as pd
+
+    try:
+        pd.Timestamp(0, tz=zone)
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise OptionError(
+            f"there is no time zone {zone!r}",
+            expected="a name such as Europe/Berlin, America/New_York or UTC",
+            do="write zone='Europe/Berlin', for example",
+            shell="write --set zone=Europe/Berlin, for example",
+        ) from error
+    if parsed.offsets is not None:
+        instants = parsed.values - parsed.offsets.astype("timedelta64[s]")
+        offsets = offsets_in(zone, instants, in_utc=True)
+        return replace(parsed, values=instants + offsets.astype("timedelta64[s]"), offsets=offsets)
+    if not (parsed.values != parsed.values.astype("datetime64[D]")).any():
+        return parsed
+    index = pd.DatetimeIndex(parsed.values)
+    first = np.ones(len(index), bool)
+    left_out = np.flatnonzero(index.tz_localize(zone, ambiguous=first, nonexistent="NaT").isna())
+    if len(left_out):
+        row = int(left_out[0])
+        raise DataError(
+            f"{table.where(row, column)}: the clock of {zone} does not show this time",
+            expected="a time of that zone: in this night it is put forward",
+            got=repr(table.texts(column)[row]),
+            do="name the zone of the times, with zone=",
+            shell="name the zone of the times, with --set zone=...",
+        )
+    twice = index.tz_localize(zone, ambiguous="NaT").isna()
+    local = index.tz_localize(zone, ambiguous=first & ~(twice & _came_before(parsed.values)))
+    offsets = (parsed.values - local.tz_convert("UTC").tz_localize(None).to_numpy()).astype("timedelta64[s]")
+    return replace(parsed, values=parsed.values, offsets=offsets.astype(np.int64))
+
+
+def _came_before(values: Dates) -> NDArray[np.bool_]:
+    """Which times stand a second time; in a file whose newest row stands first, counted from its end."""
+    backwards = len(values) > 1 and bool((np.diff(values) < np.timedelta64(0)).mean() > 0.5)
+    ordered = values[::-1] if backwards else values
+    again = np.ones(len(values), bool)
+    again[np.unique(ordered, return_index=True)[1]] = False
+    return again[::-1] if backwards else again

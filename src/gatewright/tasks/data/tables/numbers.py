@@ -1,0 +1,167 @@
+"""Numbers out of the texts of a column: decimal points or commas, groups of thousands, values that are missing."""
+
+import re
+from collections.abc import Sequence
+from enum import Enum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.tasks.data.tables.number_marks import without_mark
+
+MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null", "none", "-", "<na>", "missing"})
+
+Values = NDArray[np.float64]
+Decimal = Literal["infer", ".", ","]
+
+_LOGICAL = {"true": 1.0, "false": 0.0}
+_PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
+_GROUPED = {sign: re.compile(rf"[+-]?\d{{1,3}}(\{sign}\d{{3}})+", re.ASCII) for sign in ",."}
+_SPACES = re.compile("(?<=\\d)[ '\u00a0\u2009\u202f\u2019](?=\\d{3}(?!\\d))")  # these divide thousands too
+
+
+class Notation(Enum):
+    """How the numbers of a column are written."""
+
+    POINT = "point"
+    COMMA = "comma"  # a decimal comma, and points between thousands
+    GROUPS = "groups"  # a decimal point, and commas between thousands
+    AMBIGUOUS = "ambiguous"  # 1,234 is 1.234 or 1234
+
+
+def is_missing(text: str) -> bool:
+    """Whether a field says that there is no value."""
+    return text.strip().lower() in MISSING
+
+
+def looks_like_number(text: str) -> bool:
+    """Whether a field alone may be a number, in some notation."""
+    plain = _SPACES.sub("", without_mark(text) or text.strip())
+    return bool(_PLAIN.fullmatch(plain) or _PLAIN.fullmatch(_with_point(plain)) or _with_commas_out(plain))
+
+
+def notation_of(texts: Sequence[str]) -> Notation:
+    """How a whole column writes its numbers, by the first of its values that shows it.
+
+    A value shows groups of thousands where it has two, or a point behind its commas; it shows a decimal comma where it
+    has one that three digits do not follow, a zero before it, or points before it. Where none shows anything, as in
+    1,234, the notation is ambiguous. A later value that contradicts is no number in the notation of the others.
+    """
+    if "," not in "\n".join(texts):
+        return _without_commas(texts)
+    marked = (_SPACES.sub("", text.strip()) for text in texts if "," in text)
+    shown = (notation for text in marked if (notation := _shown_by(text)) is not Notation.AMBIGUOUS)
+    return next(shown, Notation.AMBIGUOUS)
+
+
+def _without_commas(texts: Sequence[str]) -> Notation:
+    several = any(text.count(".") > 1 and _GROUPED["."].fullmatch(text.strip()) for text in texts)
+    return Notation.COMMA if several else Notation.POINT
+
+
+def _shown_by(text: str) -> Notation:
+    point, comma = text.rfind("."), text.rfind(",")
+    if point >= 0:
+        return Notation.GROUPS if point > comma else Notation.COMMA
+    if text.count(",") > 1:
+        return Notation.GROUPS
+    if _GROUPED[","].fullmatch(text) and text.lstrip("+-")[0] != "0":
+        return Notation.AMBIGUOUS
+    return Notation.COMMA
+
+
+def may_be_thousands(texts: Sequence[str]) -> bool:
+    """Whether the points of a column may all divide thousands, as in 1.234 and 567."""
+    pointed = [text for text in texts if "." in text]
+    whole = (text for text in texts if "." not in text)
+    return (
+        bool(pointed)
+        and all(_GROUPED["."].fullmatch(text.strip()) and text.strip().lstrip("+-")[0] != "0" for text in pointed)
+        and all(len(text.strip().lstrip("+-")) <= 3 for text in whole)
+    )
+
+
+def plain_numbers(texts: Sequence[str]) -> Values | None:
+    """The values of a column that has nothing but finite numbers with decimal points; None for any other."""
+    try:
+        values = np.fromiter(map(float, texts), np.float64, len(texts))
+    except ValueError:
+        return None
+    # Python's own reading takes "1_000", "nan" and digits of other scripts as well.
+    joined = "".join(texts)
+    return values if np.isfinite(values).all() and joined.isascii() and "_" not in joined else None
+
+
+def parsed_numbers(texts: Sequence[str], notation: Notation) -> tuple[Values, list[int]]:
+    """The values, NaN where they are missing, and the rows with a text that is no finite number."""
+    logical = _logical(texts)
+    if logical is not None:
+        return logical, []
+    if notation is Notation.COMMA and "." not in (joined := "\n".join(texts)) and "\n" not in "".join(texts):
+        plain = plain_numbers(joined.replace(",", ".").split("\n"))
+        if plain is not None:
+            return plain, []
+    values, wrong = np.full(len(texts), np.nan), list[int]()
+    for row, text in enumerate(texts):
+        value = _number(text.strip(), notation)
+        if value is not None:
+            values[row] = value
+        elif not is_missing(text):
+            wrong.append(row)
+    return values, wrong
+
+
+def _logical(texts: Sequence[str]) -> Values | None:
+    """1 and 0 for a column of true and false."""
+    if not texts or texts[0].strip().lower() not in _LOGICAL:
+        return None
+    values = [_LOGICAL.get(text.strip().lower()) for text in texts]
+    return None if None in values else np.array(values, np.float64)
+
+
+def _number(text: str, notation: Notation) -> float | None:
+    plain = _SPACES.sub("", text)
+    if notation is Notation.COMMA:
+        whole, comma, rest = plain.partition(",")
+        if "." in whole and not _GROUPED["."].fullmatch(whole):
+            return None
+        plain = whole.replace(".", "") + ("." if comma else "") + rest
+    elif notation is Notation.GROUPS and "," in plain:
+        plain = _with_commas_out(plain) or plain
+    if not _PLAIN.fullmatch(plain):
+        return None
+    value = float(plain)
+    return value if np.isfinite(value) else None
+
+
+def _with_commas_out(plain: str) -> str:
+    """`1,234.5` as 1234.5; nothing where commas do not divide thousands."""
+    whole, point, rest = plain.partition(".")
+    return whole.replace(",", "") + point + rest if _GROUPED[","].fullmatch(whole) else ""
+
+
+def _with_point(plain: str) -> str:
+    return plain.replace(".", "").replace(",", ".", 1)
+
+
+def is_infinite(text: str) -> bool:
+    """Whether a field is written as an infinity."""
+    return bool(_INFINITE.fullmatch(text.strip()))
+
+
+def filled(values: Values, how: str) -> Values:
+    """The values (steps,) without those that are missing.
+
+    "forward" repeats the value before them; what has none before it stays missing. "interpolate" draws a line between
+    the neighbours, and repeats the first known value before it and the last behind it.
+    """
+    present = np.flatnonzero(~np.isnan(values))
+    if not len(present):
+        return values
+    places = np.arange(len(values))
+    if how == "interpolate":
+        return np.interp(places, present, values[present])
+    before = np.searchsorted(present, places, side="right") - 1
+    return np.where(before >= 0, values[present[np.maximum(before, 0)]], np.nan)

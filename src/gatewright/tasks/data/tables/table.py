@@ -1,0 +1,398 @@
+"""Tables: CSV and its like, JSON lines, Parquet and pandas DataFrames, as columns that are read when asked for."""
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data.tables.files import Columns, read_columns
+from gatewright.tasks.data.tables.header import Header
+from gatewright.tasks.data.tables.number_marks import are_with_units, unmarked
+from gatewright.tasks.data.tables.numbers import (
+    Decimal,
+    Notation,
+    filled,
+    is_infinite,
+    may_be_thousands,
+    notation_of,
+    parsed_numbers,
+    plain_numbers,
+)
+from gatewright.tasks.data.tables.times import AmbiguousDatesError, DayFirst, ParsedDates, parsed_dates
+from gatewright.tasks.numbers import counted
+
+_FEW = 2  # rows of a table of which the first is no line of units
+
+Missing = str
+Rows = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+
+class RowGroup(NamedTuple):
+    """The rows of one series, text or sentence in a long table, in order of time where there is one."""
+
+    id: str
+    rows: Rows
+
+
+class _Numbers(NamedTuple):
+    """The values of a column, NaN where there are none, the rows that hold no numbers, and how they are written."""
+
+    values: Values
+    wrong: Sequence[int] | Rows
+    notation: Notation
+    told: str = ""  # for a person: how one of them was read, where that is no matter of course
+    mark: str = ""  # that stands beside them, such as %
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of texts, or of numbers and dates where the source had these; nothing is parsed before it is asked for.
+
+    `remarks` are lines for a person: what was inferred of the file.
+    """
+
+    name: str
+    data: Mapping[str, Columns]
+    places: Sequence[str] | NDArray[Any]  # what each row is called: its line, mostly
+    place_word: str = "line"
+    remarks: tuple[str, ...] = ()
+    decimal: Decimal = "infer"
+    dayfirst: DayFirst = "infer"
+    zone: str = ""  # of the times, where a setting names it
+    zones: Mapping[str, str] = field(default_factory=dict[str, str])  # of columns of dates that have one
+    rows: Rows | None = None
+    separator: str = ""  # of a delimited file
+    has_header: bool = True
+    cache: dict[Any, Any] = field(default_factory=dict[Any, Any])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, in the order of the file."""
+        return tuple(self.data)
+
+    def __len__(self) -> int:
+        return len(self.places) if self.rows is None else len(self.rows)
+
+    def take(self, rows: Any) -> Self:
+        """Those rows, in that order; errors still name their lines."""
+        places = np.asarray(rows, np.int64)
+        return replace(self, rows=places if self.rows is None else self.rows[places])  # with what was parsed already
+
+    def where(self, row: int, column: str) -> str:
+        """As in "sales.csv, line 17, 'price'"."""
+        return f"{self.place(row)}, {column!r}"
+
+    def place(self, row: int) -> str:
+        """As in "sales.csv, line 17"."""
+        place = self.places[row if self.rows is None else self.rows[row]]
+        return f"{self.name}, {self.place_word} {place}"
+
+    def line(self, row: int) -> int:
+        """The line in which a row begins, or its number in a table without lines."""
+        return int(self.places[row if self.rows is None else self.rows[row]])
+
+    def require(self, columns: Sequence[str], setting: str = "") -> None:
+        """Refuse a name that no column has, and say which one is nearest to it."""
+        for column in columns:
+            if column not in self.data:
+                lower = {name.lower(): name for name in self.columns}
+                near = [lower[name] for name in get_close_matches(column.lower(), lower, n=1)]
+                example = shlex.quote(f"{setting}={self.columns[0]}")
+                do = f"did you mean {near[0]!r}?" if near else f"name one of its columns as {setting}"
+                raise OptionError(
+                    f"{self.name} has no column {column!r}",
+                    expected="one of " + ", ".join(self.columns),
+                    do=do if near or setting else None,
+                    shell=f"name one of its columns, as in --set {example}" if setting and not near else None,
+                )
+
+    def texts(self, column: str) -> list[str]:
+        """The fields of a column as texts, a missing one as ""."""
+        self.require([column])
+        content = self.data[column]
+        if not isinstance(content, list):
+            content = _as_texts(content)
+        return content if self.rows is None else [content[row] for row in self.rows.tolist()]
+
+    def numbers(self, column: str, missing: Missing = "refuse") -> Values:
+        """The finite numbers of a column (rows,), float64.
+
+        `missing` says what becomes of a value that is not there: "refuse" is a DataError, "forward" repeats the one
+        before it, "interpolate" puts it on the line between its neighbours, "keep" gives NaN. A text that is no finite
+        number is a DataError with its line; so is a column of numbers such as 1,234 that may mean two things.
+        """
+        self.require([column])
+        values = self._parsed(column)
+        if missing == "keep" or not np.isnan(values).any():
+            return values
+        values = values if missing == "refuse" else filled(values, missing)
+        if np.isnan(values).any():
+            raise self.missing_value(column, values, missing)
+        return values
+
+    def missing_value(self, column: str, values: Values, missing: Missing) -> DataError:
+        """The error for values that are NaN after what `missing` did."""
+        absent = np.flatnonzero(np.isnan(values))
+        row = int(absent[0])
+        several = f", and in {counted(len(absent) - 1, 'more row')}" if len(absent) > 1 else ""
+        if missing == "refuse":
+            do = "missing='forward' or 'interpolate' fills values in", "add --set missing=interpolate, or forward"
+        else:
+            do = (
+                "forward has no value before it to repeat: fill in the value, or use missing='interpolate'",
+                "forward has no value before it to repeat: fill in the value, or add --set missing=interpolate",
+            )
+            if np.isnan(values).all():
+                option = shlex.quote(f"ignore={column}")
+                do = f"the column has no value: leave it out, with ignore={column!r}", f"add --set {option}"
+        got = self.texts(column)[row]
+        return DataError(
+            f"{self.where(row, column)}: a value is missing{several}",
+            expected="a number such as -12.5",
+            got=repr(got),
+            do=do[0],
+            shell=do[1],
+        )
+
+    def is_numeric(self, column: str) -> bool:
+        """Whether all fields of a column are numbers or missing, and one at least is a number."""
+        numbers = self._column(column)
+        return not len(numbers.wrong) and not bool(np.isnan(numbers.values).all())
+
+    def is_mostly_numeric(self, column: str) -> bool:
+        """Whether more than half of the fields are numbers: then the others are faults, and no names or classes."""
+        values = self._column(column).values
+        return 2 * int((~np.isnan(values)).sum()) > len(values)
+
+    def has_units(self, column: str) -> bool:
+        """Whether a column holds numbers with a unit behind them, which is not read."""
+        content = self.data[column]
+        return isinstance(content, list) and are_with_units(content)
+
+    def rows_without_number(self, column: str) -> list[int]:
+        """The rows in which a column has no finite number, or none at all."""
+        values = self._column(column).values
+        return np.flatnonzero(np.isnan(values if self.rows is None else values[self.rows])).tolist()
+
+    def _parsed(self, column: str) -> Values:
+        numbers = self._column(column)
+        if numbers.notation is Notation.AMBIGUOUS:
+            raise self._ambiguous_number(column)
+        values = numbers.values if self.rows is None else numbers.values[self.rows]
+        wrong = np.isin(np.arange(len(self)) if self.rows is None else self.rows, numbers.wrong)
+        if wrong.any():
+            raise self._no_number(column, int(wrong.argmax()))
+        return values
+
+    def _column(self, column: str) -> "_Numbers":
+        """The numbers of a column over all rows of the file, parsed once: its notation is that of the whole column."""
+        self.require([column])
+        if column not in self.cache:
+            self.cache[column] = self._read_numbers(self.data[column])
+        return self.cache[column]
+
+    def _read_numbers(self, content: Columns) -> "_Numbers":
+        if not isinstance(content, list):
+            if content.dtype.kind not in "iuf":
+                return _Numbers(np.full(len(content), np.nan), range(len(content)), Notation.POINT)
+            values = content.astype(np.float64)
+            return _Numbers(values, np.flatnonzero(np.isinf(values)), Notation.POINT)
+        plain = None if self.decimal == "," else plain_numbers(content)
+        if plain is not None and (self.separator in ",|" or self.decimal == "." or not may_be_thousands(content)):
+            return _Numbers(plain, (), Notation.POINT)
+        marked = unmarked(content)
+        texts = marked.texts if marked else content
+        notation = self._notation(texts)
+        values, wrong = parsed_numbers(texts, Notation.GROUPS if notation is Notation.AMBIGUOUS else notation)
+        if marked is None:
+            return _Numbers(values, wrong, notation, self._told_of_notation(texts, values, notation))
+        values[list(marked.wrong)] = np.nan
+        told = f"{content[marked.example].strip()!r} is read as {values[marked.example]:.12g}"
+        return _Numbers(values, sorted({*wrong, *marked.wrong}), notation, told, marked.mark)
+
+    def _told_of_notation(self, texts: Sequence[str], values: Values, notation: Notation) -> str:
+        """How a text that may mean two things was read by what stands around its column."""
+        if self.decimal != "infer" or notation is Notation.AMBIGUOUS or notation is notation_of(texts):
+            return ""
+        row = next((row for row, text in enumerate(texts) if "," in text or "." in text), None)
+        if row is None:
+            return ""
+        other = "." if notation is Notation.COMMA else ","
+        otherwise = parsed_numbers([texts[row]], Notation.COMMA if other == "," else Notation.GROUPS)[0][0]
+        return f"{texts[row].strip()!r} is read as {values[row]:.12g}; decimal={other!r} reads {otherwise:.12g}"
+
+    def told_of(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """Lines for a person: how the numbers of those columns were read, where it is no matter of course."""
+        told = ((column, self._column(column).told) for column in columns)
+        return tuple(f"{column}: {text}" for column, text in told if text)
+
+    def _notation(self, texts: Sequence[str]) -> Notation:
+        """By the setting `decimal`, by the column, or, where it may be read in two ways, by the others of the file."""
+        if self.decimal != "infer":
+            return Notation.COMMA if self.decimal == "," else Notation.GROUPS
+        notation = notation_of(texts)
+        if notation is Notation.POINT and self.separator not in ",|" and may_be_thousands(texts):
+            notation = Notation.AMBIGUOUS
+        if notation is not Notation.AMBIGUOUS:
+            return notation
+        if self.separator == ",":
+            return Notation.GROUPS  # quoted in a file that commas divide: nobody writes decimals so
+        return self._notation_of_others()
+
+    def _notation_of_others(self) -> Notation:
+        if "notation" not in self.cache:
+            columns = (content for content in self.data.values() if isinstance(content, list))
+            shown = {notation for content in columns if (notation := _clear_notation(content)) is not None}
+            self.cache["notation"] = shown.pop() if len(shown) == 1 else Notation.AMBIGUOUS
+        return self.cache["notation"]
+
+    def _ambiguous_number(self, column: str) -> DataError:
+        texts = self.texts(column)
+        row = next(row for row, text in enumerate(texts) if "," in text or "." in text)
+        text = texts[row].strip()
+        whole, decimal = text.replace(",", "").replace(".", ""), text.replace(",", ".")
+        return DataError(
+            f"{self.where(row, column)}: {text} may be {whole} or {decimal}, and no value of the column shows which",
+            do="say which sign stands before decimals: decimal=',' or decimal='.'; the other one divides thousands",
+            shell="say which sign stands before decimals: add --set decimal=, or --set decimal=. "
+            "(the other one divides thousands)",
+        )
+
+    def _no_number(self, column: str, row: int) -> DataError:
+        text = self.texts(column)[row]
+        known = "infinite values are refused" if is_infinite(text) else "mend the value"
+        mark, wrong = self._column(column).mark, self._column(column).wrong
+        rest = "name other columns", f"leave out the column with --set {shlex.quote(f'ignore={column}')}"
+        do, shell = (f"{known}, leave out the row, or {other}" for other in rest)
+        if row == 0 and self.rows is None and len(wrong) == 1 and len(self) > _FEW:
+            do = shell = f"{self.place_word} {self.line(0)} may hold the units, or a second header: leave it out"
+        return DataError(
+            f"{self.where(row, column)}: this is no finite number",
+            expected=f"a number with {mark!r}, as in other rows" if mark else "a number such as -12.5",
+            got=repr(text.strip()[:60]),
+            do=do,
+            shell=shell,
+        )
+
+    def dates(self, columns: Sequence[str], *, named: bool = False) -> ParsedDates | None:
+        """The dates that a column holds, or that several do together (year, month, day); None where it holds none.
+
+        `named` says that the column is asked for as one of times, so that 1987 is a year.
+        """
+        key = (*columns, named)
+        if key not in self.cache:
+            self.cache[key] = replace(self, rows=None)._read_dates(columns, named=named)
+        parsed: ParsedDates | None = self.cache[key]
+        return parsed if parsed is None or self.rows is None else parsed.take(self.rows)
+
+    def zone_of(self, column: str) -> str:
+        """The time zone of a column of dates: the one that is asked for, or its own; "" where there is none."""
+        return self.zone or self.zones.get(column, "")
+
+    def _read_dates(self, columns: Sequence[str], *, named: bool) -> ParsedDates | None:
+        self.require(columns)
+        content = self.data[columns[0]]
+        if len(columns) == 1 and not isinstance(content, list):
+            if content.dtype.kind != "M":
+                texts = [text.removesuffix(".0") for text in self.texts(columns[0])]
+                return parsed_dates(texts, named=named) if content.dtype.kind in "iuf" else None
+            has_clock = bool((content != content.astype("datetime64[D]")).any())
+            return ParsedDates(content.astype("datetime64[us]"), "%Y-%m-%d %H:%M:%S" if has_clock else "%Y-%m-%d")
+        parts = [self.texts(column) for column in columns]
+        texts = parts[0] if len(parts) == 1 else [_joined(fields) for fields in zip(*parts, strict=True)]
+        try:
+            return parsed_dates(texts, dayfirst=self.dayfirst, named=named or len(parts) > 1)
+        except AmbiguousDatesError as error:
+            raise DataError(
+                f"{self.name}, {columns[0]!r}: {error} does not show which is the day and which the month",
+                do="say it: dayfirst='yes' or dayfirst='no'",
+                shell="add --set dayfirst=yes, or --set dayfirst=no",
+            ) from error
+
+    def groups(self, id: str = "", order: Callable[[Self], Rows] | None = None) -> list[RowGroup]:
+        """The rows of each value of the column `id`, in the order in which they first appear; all rows without one.
+
+        `order` gives the places of the rows of a table in their order: see `table_order.in_order_of_time`.
+        """
+        if not id:
+            whole = [RowGroup("", np.arange(len(self)))]
+        else:
+            places: dict[str, list[int]] = {}
+            for row, key in enumerate(self.texts(id)):
+                places.setdefault(key.strip(), []).append(row)
+            if "" in places:
+                raise DataError(f"{self.where(places[''][0], id)}: the id is missing", do="fill it in")
+            whole = [RowGroup(key, np.array(rows, np.int64)) for key, rows in places.items()]
+        if order is None:
+            return whole
+        return [RowGroup(group.id, group.rows[order(self.take(group.rows))]) for group in whole]
+
+
+def open_table(
+    source: object,
+    *,
+    encoding: str = "",
+    header: Header = "infer",
+    decimal: Decimal = "infer",
+    dayfirst: DayFirst = "infer",
+    zone: str = "",
+) -> Table:
+    """The table of a file, or a pandas DataFrame.
+
+    A file is CSV, TSV or its like (divided by commas, tabs, semicolons or bars; gzip or not), JSON lines (.jsonl) or
+    Parquet. `encoding` names that of a text file, which is found otherwise; `header` says whether its first row holds
+    names; `decimal` which sign stands before decimals; `dayfirst` whether 01/02/2020 is in February; `zone` of which
+    time zone the times are.
+
+    Raises DataError with file, line and column for what is no table, and where the first row may be either.
+    """
+    content = read_columns(source, encoding=encoding, header=header)
+    return Table(
+        content.name,
+        content.columns,
+        content.places,
+        content.place_word,
+        content.remarks,
+        decimal,
+        dayfirst,
+        zone,
+        content.zones,
+        separator=content.separator,
+        has_header=content.has_header,
+    )
+
+
+def _clear_notation(texts: Sequence[str]) -> Notation | None:
+    """How a column of numbers writes decimals, where its values leave no doubt."""
+    if plain_numbers(texts) is not None:
+        return None if may_be_thousands(texts) or "." not in "".join(texts) else Notation.GROUPS
+    notation = notation_of(texts)
+    if notation in (Notation.AMBIGUOUS, Notation.POINT) or parsed_numbers(texts, notation)[1]:
+        return None
+    return notation
+
+
+def _joined(fields: Sequence[str]) -> str:
+    """Year, month and day, or a date and a time of day, as one text."""
+    whole = [text.strip().removesuffix(".0") for text in fields]
+    if not whole[0].isdecimal():
+        clock = whole[1:]
+        hours = f"{clock[0].zfill(2)}:00" if len(clock) == 1 and clock[0].isdecimal() else " ".join(clock)
+        return f"{whole[0]} {hours}"
+    date = "-".join(text.zfill(2) for text in whole[:3])
+    clock = ":".join(text.zfill(2) for text in whole[3:])
+    return f"{date} {clock}{':00' * (len(whole) == 4)}".strip()
+
+
+def _as_texts(content: NDArray[Any]) -> list[str]:
+    if content.dtype.kind == "f":
+        return ["" if np.isnan(value) else repr(value) for value in content.tolist()]
+    if content.dtype.kind == "M":
+        return ["" if text == "NaT" else text.replace("T", " ") for text in np.datetime_as_string(content).tolist()]
+    return [str(value) for value in content.tolist()]

@@ -1,0 +1,1 @@
+"""Sequences with a label for each step: tagged tokens, and recordings with a class for each moment."""

@@ -1,0 +1,148 @@
+"""Files of tokens in columns, one token a line, with an empty line behind each sentence: CoNLL's formats.
+
+CoNLL-2000 and CoNLL-2003 have columns with spaces or tabs between them and a line -DOCSTART- before each document
+(https://aclanthology.org/W03-0419). CoNLL-U has ten columns with tabs between them, comments that begin with #, tokens
+of several words (1-2) and empty nodes (1.1), which both are left out: https://universaldependencies.org/format.html.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatewright.errors import DataError
+from gatewright.tasks.data.tables.encoding import encoded_lines, encoding_of
+
+CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+TOKEN_NAMES = ("token", "tokens", "word", "words", "form", "text")
+LABEL_NAMES = ("label", "labels", "tag", "tags", "ner", "ner_tag", "ner_tags", "pos", "upos", "chunk")
+
+_DOCUMENT = "-DOCSTART-"
+_WORD_ID = re.compile(r"\d+")
+_COMMENT = re.compile(r"#\s*(?:[\w.-]+\s*=|newdoc\b|newpar\b)")
+_OTHER_ID = re.compile(r"\d+[-.]\d+")
+
+
+@dataclass(frozen=True)
+class ColumnFile:
+    """The sentences of a file: the rows of each, with all of their columns."""
+
+    path: Path
+    names: tuple[str, ...]  # of the columns: those of a header or of CoNLL-U, otherwise "1", "2", ...
+    sentences: tuple[tuple[tuple[str, ...], ...], ...]
+    lines: tuple[tuple[int, ...], ...]  # of each row, counted from 1
+    is_conllu: bool = False
+    remark: str = ""  # what was inferred of its encoding
+
+    def place(self, name: str) -> int:
+        """Which column that is, by its name or by its number from 1 on.
+
+        Raises DataError for a column that there is not.
+        """
+        if name in self.names:
+            return self.names.index(name)
+        if name.isdecimal() and 1 <= int(name) <= len(self.names):
+            return int(name) - 1
+        raise DataError(
+            f"{self.path} has no column {name!r}",
+            expected=f"one of {', '.join(self.names)}",
+            do="name another column with the settings text=... and label=...",
+            shell="name another column with --set text=... label=...",
+        )
+
+    def column(self, place: int) -> list[list[str]]:
+        """That column of each sentence. Raises DataError where a cell of it is empty."""
+        for rows, lines in zip(self.sentences, self.lines, strict=True):
+            for row, line in zip(rows, lines, strict=True):
+                if not row[place]:
+                    raise DataError(f"{self.path}, line {line}: column {self.names[place]} is empty")
+        return [[row[place] for row in rows] for rows in self.sentences]
+
+
+def read_columns(path: Path, *, encoding: str = "", header: str = "infer") -> ColumnFile:
+    """The file's sentences. `encoding` names that of the file, which is found otherwise.
+
+    `header` says whether the first row names the columns: "yes", "no", or "infer" by well-known names.
+    The columns are those of its first row: divided at tabs where it has one, and at white space where it has none or
+    where all rows have equally many columns only so. A line that begins with # and comes before the first row of a
+    sentence is a comment where the file is CoNLL-U, where it has another number of columns, or where it reads as one of
+    CoNLL-U, such as `# sent_id = 1`.
+    Raises DataError for a file without a row, and for a row with more or fewer columns.
+    """
+    found = encoding_of(path, encoding)
+    lines = [(number, line.rstrip("\n")) for number, line in enumerate(encoded_lines(path, found.name), 1)]
+    first = next((line for _, line in lines if line.strip() and not _is_aside(line)), "")
+    is_conllu = len(cells := _cells(first, "\t")) == len(CONLLU) and bool(_is_id(cells[0]))
+    separator = None if _is_divided_at_spaces(lines, first) else "\t"
+    width = len(_cells(first, separator))
+    sentences, numbers = list[tuple[tuple[str, ...], ...]](), list[tuple[int, ...]]()
+    for sentence in _sentences(path, lines, separator, width, is_conllu=is_conllu):
+        sentences.append(tuple(row for _, row in sentence))
+        numbers.append(tuple(line for line, _ in sentence))
+    names = CONLLU if is_conllu else tuple(str(number) for number in range(1, width + 1))
+    has_header = header == "yes" or (header == "infer" and bool(sentences) and _is_header(sentences[0][0]))
+    if sentences and not is_conllu and has_header:
+        names = tuple(sentences[0][0])
+        sentences[0], numbers[0] = sentences[0][1:], numbers[0][1:]
+        kept = [place for place, rows in enumerate(sentences) if rows]
+        sentences, numbers = [sentences[place] for place in kept], [numbers[place] for place in kept]
+    if not sentences:
+        raise DataError(
+            f"{path} holds no tokens",
+            expected="a token a line with its columns, and an empty line behind each sentence",
+            got="comments and empty lines" if lines else "an empty file",
+        )
+    return ColumnFile(path, names, tuple(sentences), tuple(numbers), is_conllu, found.remark)
+
+
+def _sentences(
+    path: Path, lines: Sequence[tuple[int, str]], separator: str | None, width: int, *, is_conllu: bool
+) -> Iterator[list[tuple[int, tuple[str, ...]]]]:
+    rows: list[tuple[int, tuple[str, ...]]] = []
+    for number, line in lines:
+        if not line.strip():
+            if rows:
+                yield rows
+                rows = []
+            continue
+        cells = _cells(line, separator)
+        is_comment = (
+            line.startswith("#") and not rows and (is_conllu or len(cells) != width or bool(_COMMENT.match(line)))
+        )
+        if is_comment or cells[0] == _DOCUMENT or (is_conllu and _OTHER_ID.fullmatch(cells[0])):
+            continue
+        if len(cells) != width:
+            raise DataError(
+                f"{path}, line {number}: a row has {len(cells)} {'column' if len(cells) == 1 else 'columns'}",
+                expected=f"{width}, as in the first row; an empty line stands between sentences",
+                got=repr(line[:100]),
+            )
+        rows.append((number, tuple(cells)))
+    if rows:
+        yield rows
+
+
+def _is_divided_at_spaces(lines: Sequence[tuple[int, str]], first: str) -> bool:
+    if "\t" not in first:
+        return True
+    rows = [line for _, line in lines if line.strip() and not _is_aside(line)]
+    at_tabs, at_spaces = ({len(_cells(row, separator)) for row in rows} for separator in ("\t", None))
+    return len(at_spaces) == 1 and (len(at_tabs) > 1 or min(at_spaces) > min(at_tabs))
+
+
+def _cells(line: str, separator: str | None) -> list[str]:
+    return [cell.strip() for cell in line.split(separator)] if separator else line.split()
+
+
+def _is_aside(line: str) -> bool:
+    return line.startswith(("# ", "#\t")) or line.split(maxsplit=1)[0] == _DOCUMENT
+
+
+def _is_id(cell: str) -> bool:
+    return bool(_WORD_ID.fullmatch(cell) or _OTHER_ID.fullmatch(cell))
+
+
+def _is_header(row: Sequence[str]) -> bool:
+    """Whether a first row names its columns: a name for tokens and one for labels."""
+    cells = [cell.lower() for cell in row]
+    return any(cell in TOKEN_NAMES for cell in cells) and any(cell in LABEL_NAMES for cell in cells)

@@ -1,0 +1,78 @@
+"""Sentences that wait for tags: from files in columns, from plain texts, and from lists in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gatewright.errors import DataError
+from gatewright.tasks.columns import StepColumns
+from gatewright.tasks.data.published.sources import existing
+from gatewright.tasks.data.tables.encoding import encoded_lines, encoding_of
+from gatewright.tasks.data.tags.conll_file import ColumnFile, read_columns
+from gatewright.tasks.data.tags.sentences import AS_USUAL
+from gatewright.tasks.data.tags.tokens import Tokenising
+
+_COLUMN_SUFFIXES = (".conll", ".conllu", ".iob", ".iob2", ".bio", ".bioes")
+_LOOKED_AT = 10_000  # lines that show whether a file has columns
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Sentences as tokens; `keys` say which each is: its number, its line, or its id."""
+
+    key: str
+    keys: tuple[int | str, ...]
+    tokens: tuple[tuple[str, ...], ...]
+
+
+def read_sentences(source: object, tokenising: Tokenising, text: str, reading: StepColumns = AS_USUAL) -> Sentences:
+    """The sentences of a path or a list; `text` is the column that tokens were in.
+
+    A file is in columns where its name ends in .conll, .conllu or the like, or where all of its lines have equally
+    many columns and an empty line stands between sentences; otherwise each of its lines is a text. A list holds
+    texts, or sentences as lists of tokens. Raises DataError for anything else, and for a sentence without a token.
+    """
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        return _in_memory(source, tokenising)
+    path = existing(source, "tagged texts")
+    encoding = encoding_of(path, reading.encoding).name
+    written = [line.rstrip() for line in encoded_lines(path, encoding)]
+    if path.suffix.lower() in _COLUMN_SUFFIXES or _has_columns(written):
+        file = read_columns(path, encoding=encoding, header=reading.header)
+        tokens = file.column(_token_place(file, text))
+        return Sentences("sentence", tuple(range(1, len(tokens) + 1)), tuple(map(tuple, tokens)))
+    lines = [(number, line) for number, line in enumerate(written, 1) if line]
+    if not lines:
+        raise DataError(f"{path} holds no text")
+    return Sentences(
+        "line", tuple(number for number, _ in lines), tuple(tuple(tokenising.divide(line)) for _, line in lines)
+    )
+
+
+def _has_columns(lines: Sequence[str]) -> bool:
+    lines = list(lines[:_LOOKED_AT])
+    while lines and not lines[-1]:
+        lines.pop()
+    written = [line for line in lines if line and not line.startswith(("# ", "-DOCSTART-"))]
+    widths = {len(line.split("\t" if any("\t" in one for one in written) else None)) for line in written}
+    return len(widths) == 1 and ("" in lines or any("\t" in line for line in written))
+
+
+def _token_place(file: ColumnFile, text: str) -> int:
+    """The column that the training's tokens were in; a file of tokens alone has no other."""
+    return 0 if len(file.names) == 1 or not text else file.place(text)
+
+
+def _in_memory(source: Sequence[Any], tokenising: Tokenising) -> Sentences:
+    tokens: list[tuple[str, ...]] = []
+    for place, one in enumerate(source):
+        is_tokens = isinstance(one, Sequence) and all(isinstance(token, str) for token in one)
+        divided: list[str] = tokenising.divide(one) if isinstance(one, str) else list(one) if is_tokens else []
+        if not divided:
+            raise DataError(
+                f"sentence {place} of the data in memory has no tokens",
+                expected='a text, or a list of tokens such as ["Ada", "writes"]',
+                got=f"{one!r:.100}",
+            )
+        tokens.append(tuple(divided))
+    return Sentences("sentence", tuple(range(1, len(tokens) + 1)), tuple(tokens))

@@ -1,0 +1,1 @@
+"""Texts as characters, words or n-grams, with labels or without."""

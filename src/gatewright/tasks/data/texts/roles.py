@@ -1,0 +1,54 @@
+"""Which columns of a table hold texts and their labels: as settings name them, or inferred where that is safe."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from gatewright.tasks.columns import TextColumns
+from gatewright.tasks.data.tables.header import LABEL_NAMES, TEXT_NAMES
+from gatewright.tasks.data.tables.roles import Role, Roles, TableKind, infer_roles, named_columns
+from gatewright.tasks.data.tables.table import Table
+
+
+def _of_few_values(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
+    return [column for column in columns if _is_of_few_values(table.texts(column))]
+
+
+def _is_of_few_values(texts: Sequence[str]) -> bool:
+    return len(set(texts)) <= max(2, len(texts) // 4)
+
+
+def _worded(table: Table, columns: Sequence[str], known: Roles) -> Sequence[str]:
+    """Those of several words in most rows; else the only one that is left."""
+    worded = [column for column in columns if _is_worded(table.texts(column))]
+    return worded or (columns if len(columns) == 1 and not _of_few_values(table, columns, known) else ())
+
+
+def _is_worded(texts: Sequence[str]) -> bool:
+    return len(set(texts)) > len(texts) // 4 and sum(" " in text.strip() for text in texts) * 2 > len(texts)
+
+
+def _longest_first(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
+    return sorted(columns, key=lambda column: -sum(map(len, table.texts(column))))
+
+
+def _fewest_values_first(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
+    return sorted(columns, key=lambda column: len(set(table.texts(column))))
+
+
+_TEXT = Role("text", TEXT_NAMES, candidates=_worded, likely=_longest_first)
+_LABEL = Role("label", LABEL_NAMES, candidates=_of_few_values, likely=_fewest_values_first)
+_LABELLED = TableKind((_TEXT, _LABEL), ("text", "label"))
+_UNLABELLED = TableKind((_TEXT,), ("text",))
+
+
+def text_roles(
+    table: Table, settings: TextColumns, *, labelled: bool = True, usual: Mapping[str, str] | None = None
+) -> Roles:
+    """The columns of texts and labels of a table.
+
+    They are those that settings name, or the `usual` ones of "text" and "label" where the table has them; else they are
+    inferred. Several columns of texts are joined.
+    """
+    known = {role: names for role, names in (usual or {}).items() if {*named_columns(table, names)} <= {*table.columns}}
+    asked = {role: getattr(settings, role) or known.get(role, "") for role in ("text", "label")}
+    return infer_roles(table, replace(settings, **asked), _LABELLED if labelled else _UNLABELLED)

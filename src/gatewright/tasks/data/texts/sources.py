@@ -1,0 +1,62 @@
+"""Where a text comes from, so that it can be read piece by piece, as often as it is needed."""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from gatewright.errors import DataError
+from gatewright.tasks.data.published.locate import locate
+from gatewright.tasks.data.published.sources import Files, Source, existing, files_of, named, one_of, optional
+from gatewright.tasks.data.ragged import Parts
+from gatewright.tasks.data.reading import Whole, member_names, member_pieces, text_pieces
+
+Pieces = Callable[[], Iterator[str]]  # from the beginning, each time it is called
+
+_NAMES = {"train": "train", "valid": "valid(ation)?|dev", "test": "test"}
+_ARCHIVE = r".*\.(tgz|tar|tar\.gz)"
+
+
+def text_source(source: Source, whole: Whole = "lines") -> Pieces:
+    """The pieces of one text: of a data set's, or of a file's."""
+    row = named(source, "text")
+    if row is not None and row.compose is not None:
+        compose = row.compose
+        return lambda: iter([compose()])
+    path = existing(source, "text") if row is None else locate(row.name)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder", expected="a text file", do="name one file in it")
+    return partial(text_pieces, path, whole)
+
+
+def parted_sources(source: Source, whole: Whole = "lines") -> Parts[Pieces] | None:
+    """The pieces of a text that comes in three parts; None where it is one.
+
+    Parts are those of a data set of words, the files *.train.txt, *.valid.txt and *.test.txt of a folder, or such files
+    in a tar archive, as in Mikolov's simple-examples.tgz.
+    """
+    row = named(source, "words", "text")
+    if row is not None and row.kind == "text":
+        return None
+    files = files_of(source, "words", "text")
+    archive = optional(files, _ARCHIVE, "texts (*.tgz)")
+    if archive is not None:
+        return _members(archive, whole)
+    if row is None and not existing(source).is_dir():
+        return None
+    return Parts(*(partial(text_pieces, _part(files, *names), whole) for names in _NAMES.items()))
+
+
+def _part(files: Files, name: str, pattern: str) -> Path:
+    return one_of(files, rf"(.*[._-])?({pattern})\.(txt|tokens)", f"the part {name!r} (such as ptb.{name}.txt)")
+
+
+def _members(archive: Path, whole: Whole) -> Parts[Pieces]:
+    listed, found = member_names(archive), list[Pieces]()
+    for name, pattern in _NAMES.items():
+        # the shortest: ptb.train.txt, not ptb.char.train.txt
+        fitting = sorted((one for one in listed if re.search(rf"(^|[/._-])({pattern})\.txt$", one)), key=len)
+        if not fitting:
+            raise DataError(f"{archive} has no part {name!r}", expected=f"a member such as ptb.{name}.txt")
+        found.append(partial(member_pieces, archive, fitting[0], whole))
+    return Parts(*found)

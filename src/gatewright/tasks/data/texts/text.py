@@ -1,0 +1,105 @@
+"""Texts: read exactly, cleaned on request, and split."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data.published.data_set import DataSet
+from gatewright.tasks.data.published.locate import locate
+from gatewright.tasks.data.published.registry import known_names, suggestion
+from gatewright.tasks.data.published.sources import Source, named, path_of
+from gatewright.tasks.data.reading import check_plain, decoded
+
+Tokens = NDArray[np.integer[Any]]
+
+
+def read_text(name_or_path: Source) -> str:
+    """The text of a data set, by its name, or of a file, by its path.
+
+    A name wins over a file that is called the same; `./name` is always the file. The bytes are decoded as
+    UTF-8, without a byte order mark, and nothing else is done to them: "\\r\\n" stays two characters. An empty
+    file, a folder, bytes that are not UTF-8, and NULs, which UTF-16 has, are errors.
+    """
+    row = named(name_or_path, "text")
+    if row is not None:
+        return _text_of(row)
+    path = path_of(name_or_path, "text")
+    if path.is_dir():
+        raise DataError(f"{path} is a folder", expected="a text file", do="name one file in it")
+    if not path.exists():
+        near = suggestion(str(name_or_path), "text")
+        names = f"{known_names('text')}, or the path of a text file"
+        raise DataError(f"{str(name_or_path)!r} is neither a data set nor a file", expected=names, do=near)
+    return _read_file(path)
+
+
+def _text_of(row: DataSet) -> str:
+    return row.compose() if row.compose is not None else _read_file(locate(row.name))
+
+
+def _read_file(path: Path) -> str:
+    check_plain(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read", got=f"{type(error).__name__}: {error}") from error
+    if not content:
+        raise DataError(f"{path} is empty", expected="a text")
+    return decoded(path, content)
+
+
+def keep_text(text: str) -> str:
+    """The text as it is."""
+    return text
+
+
+def only_letters(text: str) -> str:
+    """The cleaning of Dive into Deep Learning: lower-case letters of English and single spaces.
+
+    In each line every run of other characters becomes one space, the line's ends are stripped, and the lines
+    are joined with nothing between them, as that book does it (so a line's last word touches the next line's
+    first).
+    """
+    lines = re.finditer(r"[^\r\n]+", text)
+    return "".join(re.sub("[^A-Za-z]+", " ", line.group()).strip().lower() for line in lines)
+
+
+CLEANINGS: dict[str, Callable[[str], str]] = {"none": keep_text, "d2l": only_letters}
+
+
+def clean(text: str, how: str = "none") -> str:
+    """The text after the cleaning of that name: "none", or "d2l" (see only_letters)."""
+    if how not in CLEANINGS:
+        raise OptionError(
+            f"there is no cleaning named {how!r}", expected="one of " + ", ".join(CLEANINGS), got=repr(how)
+        )
+    return CLEANINGS[how](text)
+
+
+class Splits(NamedTuple):
+    """Three contiguous parts of a sequence of tokens, in the order in which they lie there."""
+
+    train: Tokens
+    validation: Tokens
+    test: Tokens
+
+
+def split(tokens: Tokens, *, validation: float = 0.05, test: float = 0.05) -> Splits:
+    """Cut a sequence into train, validation and test: the last fractions are held out, and all are views."""
+    for name, fraction in (("validation", validation), ("test", test)):
+        if not 0 <= fraction < 1:
+            raise OptionError(f"{name} is a fraction of the text", expected="0 <= fraction < 1", got=repr(fraction))
+    held_out, last = round(len(tokens) * (validation + test)), round(len(tokens) * test)
+    train_end, test_start = len(tokens) - held_out, len(tokens) - last
+    if train_end <= 0:
+        raise OptionError(
+            "nothing is left to train on",
+            expected="validation + test below 1, and a text long enough for them",
+            got=f"validation={validation}, test={test}, {len(tokens)} tokens",
+        )
+    return Splits(tokens[:train_end], tokens[train_end:test_start], tokens[test_start:])
