@@ -7,6 +7,9 @@ QUICK ?=
 DEMO_FLAGS ?= $(if $(QUICK),--quick)
 BENCH_FLAGS ?= $(if $(QUICK),--quick)
 TEXT_EPOCHS ?= $(if $(QUICK),3,16)
+# Processes that run tests: one for each processor, unless told otherwise.
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 # What depends on little and is needed by much: a fault there is found in under two minutes on two cores.
 QUICK_TESTS ?= $(addprefix tests/,lang trace derive cells errors meta stream test_model_file.py test_packing.py \
 	test_files.py tasks/data)
@@ -19,7 +22,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --e
 
 help:
 	@echo 'make demo     train a network to add, ask it for 1024 + 16; train one on text, let it write: under three minutes'
-	@echo 'make test     style, types and tests: a quarter of an hour and more'
+	@echo 'make test     style, types and tests: about twelve minutes on two cores'
 	@echo 'make quick    the tests that find most faults, in under two minutes'
 	@echo 'make lint     style and types'
 	@echo 'make golden   write the golden files anew; read what changed before you commit it'
@@ -62,10 +65,10 @@ lint: $(VENV)/.dev
 	$(BIN)/python -m pyright --pythonpath $(BIN)/python
 
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 quick: $(VENV)/.dev
-	$(BIN)/python -m pytest -q $(QUICK_TESTS)
+	$(PYTEST) -q $(QUICK_TESTS)
 
 golden: docs
 	$(BIN)/python -m pytest --update-golden

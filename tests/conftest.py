@@ -1,5 +1,6 @@
 """Fixtures and options of every test; CONTRIBUTING.md says how the tests are organised."""
 
+import os
 import shutil
 import signal
 import tempfile
@@ -40,6 +41,20 @@ def pytest_configure(config: pytest.Config) -> None:
         # a shell starts what runs in the background deaf to interrupts, and its children inherit that
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_GOLDEN_KEY] = GoldenFiles(GOLDEN, update=config.getoption("--update-golden"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: a worker for each processor that this process may use. Each loads torch, and takes about 1 GiB."""
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`--update-golden` runs the tests that have golden files, and no others."""
+    if config.getoption("--update-golden"):
+        golden = [item for item in items if "golden" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in golden])
+        items[:] = golden
 
 
 def pytest_unconfigure() -> None:

@@ -1,10 +1,14 @@
 """Golden files fail when a text changes, and are written only when that is asked for."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.golden_files import GoldenFiles
+from tests.paths import ROOT
 
 
 def test_an_equal_text_passes(tmp_path: Path) -> None:
@@ -41,3 +45,26 @@ def test_an_update_writes_what_differs_and_names_it(tmp_path: Path) -> None:
     golden.check("new/a.txt", "two\n")
     assert golden.updated == ["new/a.txt"]
     GoldenFiles(tmp_path).check("new/a.txt", "two\n")
+
+
+TWO_TESTS = """
+def test_with_a_golden_file(golden):
+    assert golden
+
+def test_without():
+    assert False
+"""
+
+
+def test_an_update_runs_the_tests_of_golden_files_alone(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(TWO_TESTS)
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.conftest", "--rootdir", ".", "--update-golden", "test_it.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 passed, 1 deselected" in run.stdout
+    assert run.returncode == pytest.ExitCode.OK
