@@ -6,7 +6,7 @@ import torch
 import gatewright as gw
 from gatewright.backends.llvm.jit import kernel_cache as cache
 from gatewright.backends.llvm.runtime.engine import Engine, Found
-from gatewright.nn.differentiable import differentiable
+from gatewright.nn.engine.differentiable import differentiable
 
 GRU = """\
 llvm: compiled for this processor

@@ -6,7 +6,7 @@ import torch
 import gatewright as gw
 from gatewright.backends.llvm.jit.target import named
 from gatewright.errors import OptionError
-from gatewright.nn.differentiable import differentiable
+from gatewright.nn.engine.differentiable import differentiable
 from gatewright.schedule.text import to_text
 
 

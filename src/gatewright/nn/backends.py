@@ -17,11 +17,12 @@ from gatewright.axes import bind
 from gatewright.backends import torch_eager
 from gatewright.backends.torch_eager import Sequences
 from gatewright.errors import OptionError, TraceError
-from gatewright.nn import custom_ops, onnx_operators, sequence_function
-from gatewright.nn.calls import Call
-from gatewright.nn.differentiable import DTYPES, planned
-from gatewright.nn.dispatch import is_watched
-from gatewright.nn.looped import loop_of, run_looped, scanned, scripted
+from gatewright.nn.calls.call import Call
+from gatewright.nn.engine import sequence_function
+from gatewright.nn.engine.differentiable import DTYPES, planned
+from gatewright.nn.graphs import custom_ops, onnx_operators
+from gatewright.nn.graphs.dispatch_modes import is_watched
+from gatewright.nn.graphs.looped import loop_of, run_looped, scanned, scripted
 from gatewright.nn.packed_cell import Asked, PackedCell, gate_name
 from gatewright.nn.torch_fused import Fused
 from gatewright.trace import Trace

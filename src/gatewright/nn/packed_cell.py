@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gatewright.axes import bind
-from gatewright.nn.differentiable import Differentiable, differentiable
-from gatewright.nn.operation import SequenceOperation
+from gatewright.nn.engine.differentiable import Differentiable, differentiable
+from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.packing import Layout, unpacked
 from gatewright.trace import Trace
 from gatewright.trace.mask import masked_trace

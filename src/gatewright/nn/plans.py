@@ -11,7 +11,7 @@ from gatewright.axes import HIDDEN, bind
 from gatewright.backends.llvm.parallel.work_partition import divide
 from gatewright.backends.llvm.runtime.engine import Engine, Found
 from gatewright.nn import backends
-from gatewright.nn.differentiable import Differentiable, differentiable
+from gatewright.nn.engine.differentiable import Differentiable, differentiable
 from gatewright.schedule.program import Program, Stage
 from gatewright.threads import get_num_threads
 from gatewright.trace import Trace, recurrence

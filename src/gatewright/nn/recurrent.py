@@ -14,15 +14,15 @@ from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
 from gatewright.nn import backends
 from gatewright.nn import init as initialisers
-from gatewright.nn.arguments import Given, no_tensor, read_arguments
-from gatewright.nn.compiled_call import compiled_call
+from gatewright.nn.calls.arguments import Given, no_tensor, read_arguments
+from gatewright.nn.calls.compiled_call import compiled_call
+from gatewright.nn.calls.fused_call import fused_or_reason, run_whole
+from gatewright.nn.calls.levels import run_levels
+from gatewright.nn.calls.recorded import no_packed_export, no_script, record_call
 from gatewright.nn.dropout import check_per
-from gatewright.nn.fused_call import fused_or_reason, run_whole
-from gatewright.nn.levels import run_levels
 from gatewright.nn.options import as_cell, check_axes, check_options, check_stacked, constants_of, trace_of
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plans import LayerPlan
-from gatewright.nn.recorded import no_packed_export, no_script, record_call
 from gatewright.nn.sequence import repack
 from gatewright.nn.source import Source, check_source, source_of
 from gatewright.nn.torch_fused import Fused

@@ -12,10 +12,10 @@ from gatewright.errors import ShapeError
 from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
 from gatewright.nn import backends
+from gatewright.nn.calls.recorded import no_script
 from gatewright.nn.layers import GRU_GATES, LSTM_GATES, RNN_GATES, Gates, elman_of_torch, layout_of_torch
 from gatewright.nn.options import check_backend, check_sizes, trace_of
 from gatewright.nn.packed_cell import PackedCell
-from gatewright.nn.recorded import no_script
 from gatewright.trace.simplify import without
 
 States = Tensor | Sequence[Tensor]

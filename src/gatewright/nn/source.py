@@ -10,7 +10,7 @@ from gatewright.backends.llvm.codegen.kernels import Kernels
 from gatewright.backends.llvm.jit.library import Library
 from gatewright.errors import OptionError
 from gatewright.nn.backends import Plan
-from gatewright.nn.differentiable import differentiable
+from gatewright.nn.engine.differentiable import differentiable
 from gatewright.schedule.text import to_text
 from gatewright.trace import Trace
 

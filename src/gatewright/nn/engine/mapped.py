@@ -17,8 +17,8 @@ from torch import Tensor
 from gatewright.axes import bind
 from gatewright.backends.base import execute, prepare
 from gatewright.backends.torch_eager import rules
-from gatewright.nn.backward import Run
-from gatewright.nn.differentiable import Differentiable, sum_shape
+from gatewright.nn.engine.backward import Run
+from gatewright.nn.engine.differentiable import Differentiable, sum_shape
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Program, RowSum
 from gatewright.trace.ir import Literal, Var

@@ -16,7 +16,7 @@ import gatewright as gw
 from gatewright import cells
 from gatewright.errors import GatewrightError, OptionError
 from gatewright.nn import Recurrent, backends
-from gatewright.nn.fused_call import fused_or_reason
+from gatewright.nn.calls.fused_call import fused_or_reason
 from tests.parity.assertions import assert_parity
 
 STEPS, BATCH, INPUT, HIDDEN = 4, 3, 2, 3

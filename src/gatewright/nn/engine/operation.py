@@ -17,12 +17,12 @@ from torch import Tensor
 from gatewright.axes import bind
 from gatewright.backends.llvm.runtime.executor import Executor
 from gatewright.errors import ShapeError
-from gatewright.nn.block_pool import BlockPool
-from gatewright.nn.differentiable import Differentiable
-from gatewright.nn.operation_bindings import Gradient, Numbering
-from gatewright.nn.packed_weights import LEAST_BYTES, PackedWeightCache
-from gatewright.nn.ragged import Ragged
-from gatewright.nn.torch_arrays import torch_arrays
+from gatewright.nn.engine.block_pool import BlockPool
+from gatewright.nn.engine.differentiable import Differentiable
+from gatewright.nn.engine.operation_bindings import Gradient, Numbering
+from gatewright.nn.engine.packed_weights import LEAST_BYTES, PackedWeightCache
+from gatewright.nn.engine.ragged import Ragged
+from gatewright.nn.engine.torch_arrays import torch_arrays
 from gatewright.packing import Layout, Overlap, Packed, unpacked
 from gatewright.trace.ir import Var
 from gatewright.trace.mask import MASK

@@ -3,7 +3,7 @@
 The gradient of a sequence is a sequence run the other way. Where nobody differentiates it further, it is run by kernels
 with what the forward run has saved. Else it is this operation again, with another Trace: so derivatives of any order,
 and any nesting of torch.func's transforms, come from one function. A graph of torch.compile or torch.export cannot
-hold a Python function; it has the operator of gatewright.nn.custom_ops instead.
+hold a Python function; it has the operator of gatewright.nn.graphs.custom_ops instead.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +18,13 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
 )
 from torch.autograd import Function
 
-from gatewright.nn.backward import Backward
-from gatewright.nn.batched_gradients import has_batches, run_batches
-from gatewright.nn.differentiable import Differentiable
-from gatewright.nn.in_place import ChangeMarks
-from gatewright.nn.mapped import mapped
-from gatewright.nn.operation import Given, Kept, SequenceOperation, operation_of_trace
-from gatewright.nn.ragged import Ragged
+from gatewright.nn.engine.backward import Backward
+from gatewright.nn.engine.batched_gradients import has_batches, run_batches
+from gatewright.nn.engine.change_marks import ChangeMarks
+from gatewright.nn.engine.differentiable import Differentiable
+from gatewright.nn.engine.mapped import mapped
+from gatewright.nn.engine.operation import Given, Kept, SequenceOperation, operation_of_trace
+from gatewright.nn.engine.ragged import Ragged
 
 
 def run(operation: SequenceOperation, given: Given, ragged: Ragged | None = None) -> tuple[Tensor, ...]:

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch._C._functorch import maybe_current_level  # pyright: ignore[reportMissingImports, reportPrivateUsage]
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from gatewright.nn.arguments import Given
 from gatewright.nn.backends import Plan, is_derived_by_transform
-from gatewright.nn.levels import LayerResults, run_levels
-from gatewright.nn.ragged import Ragged
-from gatewright.nn.second_derivatives import TwoWays
+from gatewright.nn.calls.arguments import Given
+from gatewright.nn.calls.levels import LayerResults, run_levels
+from gatewright.nn.calls.second_derivatives import TwoWays
+from gatewright.nn.engine.ragged import Ragged
 from gatewright.nn.sequence import order_states, repack, unpack
 from gatewright.nn.torch_fused import Fused, Results, fused_of, run_fused
 

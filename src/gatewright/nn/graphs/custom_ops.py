@@ -27,11 +27,11 @@ from torch._decomp import register_decomposition  # pyright: ignore[reportPrivat
 
 from gatewright.axes import bind
 from gatewright.errors import TraceError
-from gatewright.nn.backward import Backward
-from gatewright.nn.differentiable import DTYPES, Differentiable, emit_shape, sum_shape
-from gatewright.nn.looped import loop_of, run_looped, scanned
-from gatewright.nn.mapped import mapped
-from gatewright.nn.operation import operation_of_trace
+from gatewright.nn.engine.backward import Backward
+from gatewright.nn.engine.differentiable import DTYPES, Differentiable, emit_shape, sum_shape
+from gatewright.nn.engine.mapped import mapped
+from gatewright.nn.engine.operation import operation_of_trace
+from gatewright.nn.graphs.looped import loop_of, run_looped, scanned
 from gatewright.trace.text import parse, to_text
 
 _FORMAT = 1

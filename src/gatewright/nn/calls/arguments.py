@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.axes import bind
 from gatewright.errors import ShapeError
-from gatewright.nn.ragged import Ragged
+from gatewright.nn.engine.ragged import Ragged
 from gatewright.nn.sequence import row_lengths, unpack
 from gatewright.trace import Trace
 

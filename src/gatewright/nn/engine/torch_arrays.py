@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gatewright.backends.base import execute, prepare
 from gatewright.backends.torch_eager import rules
-from gatewright.nn import workspace
+from gatewright.nn.engine import workspace
 from gatewright.trace.ir import Equation
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import gatewright as gw
-from gatewright.nn import workspace
-from gatewright.nn.block_pool import BlockPool
+from gatewright.nn.engine import workspace
+from gatewright.nn.engine.block_pool import BlockPool
 
 LARGE = 1 << 20
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch._C._functorch import maybe_current_level  # pyright: ignore[reportMissingImports, reportPrivateUsage]
 
 from gatewright.nn.dropout import drop
-from gatewright.nn.operation import SequenceOperation
+from gatewright.nn.engine.operation import SequenceOperation
+from gatewright.nn.engine.ragged import Ragged
+from gatewright.nn.engine.sequence_function import run
 from gatewright.nn.packed_cell import Asked
-from gatewright.nn.ragged import Ragged
 from gatewright.nn.sequence import row_lengths
-from gatewright.nn.sequence_function import run
 
 if TYPE_CHECKING:
     from gatewright.nn.recurrent import Recurrent

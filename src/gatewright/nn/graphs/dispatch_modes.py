@@ -12,7 +12,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from gatewright.axes import bind
 from gatewright.lang.ops import Op
-from gatewright.nn.custom_ops import operation
+from gatewright.nn.graphs.custom_ops import operation
 
 
 def is_watched() -> bool:

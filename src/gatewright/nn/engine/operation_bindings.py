@@ -10,8 +10,8 @@ from gatewright.backends.llvm.runtime.executor import Binding, Slot
 from gatewright.backends.llvm.runtime.runner import ALIGNMENT
 from gatewright.backends.llvm.runtime.tables import Location
 from gatewright.derive import adjoint, seed
-from gatewright.nn.backward import order_of
-from gatewright.nn.differentiable import Differentiable
+from gatewright.nn.engine.backward import order_of
+from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.packing import Layout, Overlap, overlaps, packed_shape
 from gatewright.schedule.outputs import output_shape
 from gatewright.schedule.program import Place

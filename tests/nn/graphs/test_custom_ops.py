@@ -18,8 +18,9 @@ import gatewright as gw
 from gatewright import cells
 from gatewright.errors import OptionError, TraceError
 from gatewright.lang import Cell
-from gatewright.nn import Recurrent, custom_ops
-from gatewright.nn.differentiable import differentiable
+from gatewright.nn import Recurrent
+from gatewright.nn.engine.differentiable import differentiable
+from gatewright.nn.graphs import custom_ops
 from tests.parity.assertions import assert_parity
 
 INPUT, HIDDEN, STEPS, BATCH = 2, 3, 4, 2

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gatewright.backends import torch_eager
 from gatewright.nn import backends
-from gatewright.nn.arguments import Given, split_states
+from gatewright.nn.calls.arguments import Given, split_states
 from gatewright.nn.dropout import drop
 from gatewright.trace.mask import MASK
 

@@ -11,7 +11,7 @@ from gatewright.backends.onnx.native import activation_attributes
 from gatewright.backends.onnx.recognise import recognise
 from gatewright.backends.onnx.regroup import evaluated
 from gatewright.backends.torch_eager import Sequences
-from gatewright.nn.calls import Call
+from gatewright.nn.calls.call import Call
 from gatewright.nn.torch_fused import joined
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gatewright.axes import bind
 from gatewright.derive import adjoint, seed
-from gatewright.nn.differentiable import Differentiable, sum_shape
+from gatewright.nn.engine.differentiable import Differentiable, sum_shape
 from gatewright.trace.ir import Trace
 
 Run = Callable[[Differentiable, Mapping[str, Tensor]], dict[str, Tensor]]

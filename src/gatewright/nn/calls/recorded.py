@@ -16,8 +16,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from torch.overrides import has_torch_function_unary  # pyright: ignore[reportUnknownVariableType]
 
 from gatewright.errors import GatewrightError
-from gatewright.nn.arguments import read_arguments
-from gatewright.nn.looped import unrecorded
+from gatewright.nn.calls.arguments import read_arguments
+from gatewright.nn.graphs.looped import unrecorded
 from gatewright.nn.sequence import order_states
 from gatewright.nn.torch_fused import Fused, fused_of, run_fused
 

@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import weight_norm
 import gatewright as gw
 from gatewright.errors import ShapeError
 from gatewright.nn import recurrent as recurrent_module
-from gatewright.nn.compiled_call import compiled_call
+from gatewright.nn.calls.compiled_call import compiled_call
 
 Layer = gw.nn.Recurrent
 MAKERS: dict[str, Callable[[], Layer]] = {

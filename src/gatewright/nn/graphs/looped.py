@@ -24,7 +24,7 @@ from gatewright.backends.decompose import decompose
 from gatewright.backends.onnx.regroup import regrouped
 from gatewright.backends.torch_eager import rules
 from gatewright.lang.ops import Op
-from gatewright.nn.differentiable import Differentiable
+from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.trace.analysis import Split, reads, shared, split
 from gatewright.trace.ir import Atom, Literal, Trace, Var
 

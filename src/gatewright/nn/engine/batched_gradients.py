@@ -11,9 +11,9 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
     is_legacy_batchedtensor,  # pyright: ignore[reportPrivateUsage]
 )
 
-from gatewright.nn.backward import Run
-from gatewright.nn.differentiable import Differentiable
-from gatewright.nn.mapped import mapped
+from gatewright.nn.engine.backward import Run
+from gatewright.nn.engine.differentiable import Differentiable
+from gatewright.nn.engine.mapped import mapped
 
 
 def has_batches(tensors: Iterable[Tensor | None]) -> bool:

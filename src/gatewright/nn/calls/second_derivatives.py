@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gatewright.errors import GatewrightError
-from gatewright.nn.in_place import ChangeMarks
+from gatewright.nn.engine.change_marks import ChangeMarks
 
 Run = Callable[[Sequence[Tensor | None]], tuple[Tensor, ...]]
 

@@ -16,9 +16,9 @@ from gatewright.backends import torch_eager
 from gatewright.derive import vjp
 from gatewright.lang import Cell, cell, layer_norm, relu, tanh
 from gatewright.nn import Recurrent
-from gatewright.nn.backward import order_of
-from gatewright.nn.differentiable import Differentiable, differentiable
-from gatewright.nn.sequence_function import run_named as run
+from gatewright.nn.engine.backward import order_of
+from gatewright.nn.engine.differentiable import Differentiable, differentiable
+from gatewright.nn.engine.sequence_function import run_named as run
 from gatewright.trace import simplify, trace_cell
 from tests.backends.llvm.memory import growth, needs_proc
 from tests.parity.assertions import assert_parity

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import gatewright as gw
 from gatewright.errors import ShapeError
-from gatewright.nn.arguments import read_arguments, split_states
+from gatewright.nn.calls.arguments import read_arguments, split_states
 from tests.parity.assertions import assert_parity
 
 INPUT, HIDDEN, STEPS, BATCH = 3, 5, 7, 2

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gatewright.axes import bind
+from gatewright.nn.engine.ragged import Ragged
 from gatewright.nn.packed_cell import Asked, PackedCell
-from gatewright.nn.ragged import Ragged
 
 
 @dataclass(frozen=True, slots=True)
