@@ -9,11 +9,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from tests.nn.test_recorded import Calls, with_states
 from torch import Tensor, nn
 
 import gatewright as gw
 from gatewright import cells
+from tests.nn.calls.test_recorded import Calls, with_states
 from tests.parity.assertions import assert_parity
 
 INPUT, HIDDEN = 3, 4
