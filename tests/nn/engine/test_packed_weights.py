@@ -10,7 +10,7 @@ from torch import Tensor
 
 import gatewright as gw
 from gatewright.backends.llvm.runtime.digest import digest
-from gatewright.nn import packed_weights
+from gatewright.nn.engine import packed_weights
 
 UNITS = 160  # 6 matrices of 100 KiB
 

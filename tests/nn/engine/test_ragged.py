@@ -13,7 +13,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import gatewright as gw
 from gatewright.backends.llvm.runtime import runner
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
-from gatewright.nn import Recurrent, sequence_function
+from gatewright.nn import Recurrent
+from gatewright.nn.engine import sequence_function
 from gatewright.trace import trace_cell
 from tests.backends.llvm.dividing import Divide, by_rows, by_units
 from tests.parity.assertions import assert_parity
