@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tests.paths import PACKAGE, package_files
@@ -31,13 +32,14 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in package_files()}
 
 
-def imports_of_package() -> list[Import]:
+@cache
+def imports_of_package() -> tuple[Import, ...]:
     """Every import of every file of the package."""
-    return [
+    return tuple(
         found
         for name, path in MODULES.items()
         for found in imports_of(path.read_text(encoding="utf-8"), name, is_package=path.stem == "__init__")
-    ]
+    )
 
 
 def imports_of(source: str, importer: str, is_package: bool = False) -> list[Import]:
