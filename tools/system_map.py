@@ -1,4 +1,4 @@
-"""Writes the map of docs/system.md: a line for each file of the package, from the first sentence of its docstring.
+"""Writes the map of docs/system.md: an entry for each folder of the package, from the first sentence of its docstring.
 
     python -m tools.system_map            write the map
     python -m tools.system_map --check    fail if the map is not up to date
@@ -22,11 +22,9 @@ PARTS = [part for line in ORDER for part in line]
 
 
 def the_map() -> str:
-    """A heading for each folder, a line for each file."""
-    lines = [_heading(PACKAGE), "", *(_line(path) for path in _files(PACKAGE))]
-    for folder in _folders(PACKAGE):
-        lines += ["", _heading(folder), "", sentence(folder / "__init__.py"), "", *map(_line, _files(folder))]
-    return "\n".join(lines)
+    """An entry for each folder: what it is for, and its files."""
+    entries = [_entry(folder) for folder in (PACKAGE, *_folders(PACKAGE))]
+    return "\n\n".join(entries)
 
 
 def sentence(path: Path) -> str:
@@ -35,12 +33,14 @@ def sentence(path: Path) -> str:
     return (re.match(r".+?[.?!](?= |$)", text) or [text])[0]
 
 
-def _heading(folder: Path) -> str:
-    return f"### {folder.relative_to(PACKAGE.parent).as_posix()}/"
+def _entry(folder: Path) -> str:
+    name = folder.relative_to(PACKAGE.parent).as_posix()
+    files = ", ".join(f"[{path.stem}]({_link(path)})" for path in _files(folder))
+    return f"**[`{name}/`]({_link(folder)})**: {sentence(folder / '__init__.py')}\\\n{files}".removesuffix("\\\n")
 
 
-def _line(path: Path) -> str:
-    return f"- [`{path.name}`](../{path.relative_to(ROOT).as_posix()}): {sentence(path)}"
+def _link(path: Path) -> str:
+    return f"../{path.relative_to(ROOT).as_posix()}"
 
 
 def _folders(folder: Path) -> Iterator[Path]:

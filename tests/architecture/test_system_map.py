@@ -1,4 +1,4 @@
-"""docs/system.md has a line for every file of the package, and each says what the file says of itself."""
+"""docs/system.md has an entry for every folder of the package, with a link to every file."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.paths import PACKAGE, ROOT, package_files
 
 system_map = pytest.importorskip("tools.system_map", reason="the tools do not come with an installed package")
 
-# Longer than this, a line of the map is no line any more.
+# A summary must fit on one line.
 LONGEST = 160
 FILES = package_files()
 
@@ -18,7 +18,7 @@ def test_the_map_is_up_to_date() -> None:
 
 
 def is_a_line(sentence: str) -> bool:
-    """Whether it is a sentence, and short enough for one line of the map."""
+    """Whether it is one sentence of at most LONGEST characters."""
     return sentence.endswith((".", "?")) and 10 < len(sentence) <= LONGEST
 
 
@@ -39,9 +39,9 @@ def test_every_file_is_on_the_map_once() -> None:
 
 
 def test_the_map_has_the_order_of_the_parts() -> None:
-    headings = [line for line in system_map.the_map().splitlines() if line.startswith("### ")]
-    parts = [heading.split("/")[1] for heading in headings[1:]]
-    assert headings[0] == "### gatewright/"
+    folders = [line.split("`")[1] for line in system_map.the_map().splitlines() if line.startswith("**")]
+    parts = [folder.split("/")[1] for folder in folders[1:]]
+    assert folders[0] == "gatewright/"
     assert parts == sorted(parts, key=system_map.PARTS.index)
 
 
