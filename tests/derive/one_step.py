@@ -56,7 +56,7 @@ class OneStep:
     def push(self, directions: Arrays) -> Arrays:
         """Forward mode: how each output moves along the directions."""
         pushed = OneStep(jvp(self.trace), self.sizes)
-        order = order_of(pushed.trace)
+        order = tangent_order(pushed.trace)
         moved = _run(
             pushed.trace,
             self.sizes,
@@ -70,7 +70,7 @@ class OneStep:
     def pull(self, weights: Arrays) -> Arrays:
         """Reverse mode: the gradient by every leaf of what the weights weigh."""
         pulled = OneStep(vjp(self.trace, outputs=()), self.sizes)
-        order = order_of(pulled.trace)
+        order = pulled.trace.order
         given = dict(self.values)
         for leaf in pulled.trace.leaves():
             given.setdefault(leaf.name, np.zeros(bind(leaf.shape, self.sizes)))
@@ -97,8 +97,8 @@ class OneStep:
         return {name: (64 * one[name] - 20 * two[name] + four[name]) / 45 for name in one}
 
 
-def order_of(derivative: Trace) -> int:
-    """The order that a derivative's name tells: 2 of d2(d(d(elman)))."""
+def tangent_order(derivative: Trace) -> int:
+    """The order of a step with its tangents, as its name tells: 2 of t2(t(elman))."""
     return int(derivative.name[1 : derivative.name.index("(")] or 1)
 
 

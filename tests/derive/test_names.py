@@ -32,6 +32,27 @@ def test_the_names_are_those_of_the_functions() -> None:
     assert (adjoint("W.r"), seed("h"), tangent("h")) == ("d(W.r)", "d(h.out)", "t(h)")
 
 
+def test_a_gradient_knows_its_order_and_what_its_outputs_are_gradients_by() -> None:
+    first, second = vjp(LSTM), vjp(vjp(LSTM))
+    third = vjp(second)
+    assert [trace.order for trace in (LSTM, first, second, third, jvp(first))] == [0, 1, 1, 2, 1]
+    assert first.adjoint_of("d(W.f)") == "W.f"
+    assert second.adjoint_of("d(d(h.out))") == "d(h.out)"
+    assert third.adjoint_of("d2(x)") == "x"
+    for trace, name in ((LSTM, "d(x)"), (first, "d2(x)"), (first, "W.f"), (first, "d01(x)"), (first, "t(x)")):
+        assert trace.adjoint_of(name) is None
+    for trace in (first, second, third, jvp(first)):
+        assert parse(to_text(trace)).order == trace.order
+
+
+def test_a_cell_may_be_called_as_a_gradient_is() -> None:
+    @cell(name="d2(x)")
+    def odd(x, h, W):
+        return tanh(W.h @ x)
+
+    assert parse(to_text(trace_cell(odd))).order == trace_cell(odd).order == 0
+
+
 def test_the_loss_may_see_other_states() -> None:
     assert names(vjp(LSTM, outputs=["c"]).inputs) == ["x", "h", "c", "d(c.out)"]
     assert names(vjp(LSTM, outputs=["h", "c"]).inputs) == ["x", "h", "c", "d(h.out)", "d(c.out)"]

@@ -1,9 +1,10 @@
 """The text of a trace: what it looks like, and the whole message for each way in which it can be wrong."""
 
 import math
+import pickle
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -393,6 +394,15 @@ def test_the_gradient_has_a_text_too() -> None:
     text = to_text(vjp(trace_cell(gw.cells.sru)))
     assert "input d(h.out)(hidden)\n" in text
     assert "next d(h) = 0.0\n" in text
+
+
+def test_a_trace_that_was_pickled_without_an_order_is_of_a_step() -> None:
+    trace = trace_cell(gw.cells.gru)
+    state = [getattr(trace, field.name) for field in fields(trace) if field.name != "order"]
+    restored = Trace.__new__(Trace)
+    restored.__setstate__(state)
+    assert restored == trace
+    assert pickle.loads(pickle.dumps(vjp(trace))) == vjp(trace)
 
 
 def test_the_hash_is_of_what_is_computed() -> None:

@@ -73,6 +73,7 @@ def _decomposed(trace: Trace, lacking: Collection[Op]) -> Trace:
         emits={name: operand(value, values) for name, value in trace.emits},
         sums={name: operand(value, values) for name, value in trace.sums},
         gates={name: symbol_of(value.name, values) for name, value in trace.gates},
+        order=trace.order,
     )
 
 

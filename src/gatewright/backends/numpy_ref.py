@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.axes import bind
+from gatewright.axes import Shape, bind
 from gatewright.backends.base import ArrayRules, execute, infer_sizes, prepare, refuse_unknown, require
 from gatewright.derive import adjoint, seed, vjp
 from gatewright.errors import OptionError, ShapeError
 from gatewright.lang.ops import Op
+from gatewright.lang.symbol import Redraw
 from gatewright.trace.ir import Atom, Literal, Trace
 
 Array = NDArray[Any]
@@ -201,7 +202,7 @@ def draw(
     drawn: dict[str, Array] = {}
     for noise in trace.noises:
         shape = (batch, *bind(noise.var.shape, sizes))
-        count = steps if noise.per == "step" else 1
+        count = steps if noise.per == Redraw.STEP else 1
         values = generator.random((count, *shape)) < noise.probability
         drawn[noise.var.name] = np.broadcast_to(values.astype(np.float64), (steps, *shape))
     return drawn
@@ -265,27 +266,18 @@ class _Recorder:
 
     def __init__(self, trace: Trace, sizes: Mapping[str, int], steps: int, batch: int, dtype: np.dtype[Any]) -> None:
         self._trace, self._sizes, self._batch, self._dtype = trace, sizes, batch, dtype
-        self._sequences = {s.name: self._zeros(s, steps) for s in trace.states}
-        self._output = self._zeros(trace.states[0], steps)
-        self._emits = {name: self._zeros(self._declared(name, value), steps) for name, value in trace.emits}
-        self._gates = {name: self._zeros(value, steps) for name, value in trace.gates}
-        self._sums = {
-            name: np.zeros(bind(self._declared(name, value).shape, sizes), dtype) for name, value in trace.sums
-        }
+        self._sequences = {s.name: self._zeros(s.shape, steps) for s in trace.states}
+        self._output = self._zeros(trace.states[0].shape, steps)
+        self._emits = {name: self._zeros(trace.output_shape(name, value), steps) for name, value in trace.emits}
+        self._gates = {name: self._zeros(value.shape, steps) for name, value in trace.gates}
+        self._sums = {name: np.zeros(bind(trace.output_shape(name, v), sizes), dtype) for name, v in trace.sums}
 
-    def _declared(self, name: str, value: Atom) -> Atom:
-        """The leaf that an output is the adjoint of, where the output is the number 0 and so has no shape of its
-        own."""
-        if not isinstance(value, Literal):
-            return value
-        return next((leaf for leaf in self._trace.leaves() if adjoint(leaf.name) == name), value)
-
-    def _zeros(self, value: Atom, steps: int) -> Array:
-        return np.zeros((steps, self._batch, *bind(value.shape, self._sizes)), self._dtype)
+    def _zeros(self, shape: Shape, steps: int) -> Array:
+        return np.zeros((steps, self._batch, *bind(shape, self._sizes)), self._dtype)
 
     def initial(self, states: Arrays) -> dict[str, Array]:
         """Every state before the first step: as given, else zero."""
-        zeros = {s.name: self._zeros(s, 1)[0] for s in self._trace.states}
+        zeros = {s.name: self._zeros(s.shape, 1)[0] for s in self._trace.states}
         return {name: np.asarray(states.get(name, zero), self._dtype) for name, zero in zeros.items()}
 
     def record(self, t: int, values: Mapping[str, Any], before: Arrays, active: Array | None) -> dict[str, Array]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from gatewright.axes import bind
 from gatewright.backends.base import ArrayRules, Call, execute, prepare
 from gatewright.lang.ops import Op
+from gatewright.lang.symbol import Redraw
 from gatewright.trace.analysis import depends_on_state, shared
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
 
@@ -114,7 +115,7 @@ def draw(trace: Trace, sizes: Mapping[str, int], steps: int, batch: int, like: T
     """Draw every random value of a cell for a whole sequence with torch's generator: (time, batch, features)."""
     drawn: dict[str, Tensor] = {}
     for noise in trace.noises:
-        shape = (steps if noise.per == "step" else 1, batch, *bind(noise.var.shape, sizes))
+        shape = (steps if noise.per == Redraw.STEP else 1, batch, *bind(noise.var.shape, sizes))
         values = torch.rand(shape, dtype=like.dtype, device=like.device) < noise.probability
         drawn[noise.var.name] = values.to(like.dtype).expand(steps, *shape[1:])
     return drawn

@@ -4,13 +4,13 @@ Every input, state and parameter v gets a tangent t(v) beside it; so does every 
 reverse mode, which are their own transposes; linear ops are applied to the tangents.
 """
 
-from gatewright.derive.names import free_order, tangent
 from gatewright.derive.rules import LINEAR, RULES
 from gatewright.derive.vjp import fit
 from gatewright.lang.ops import Op
 from gatewright.lang.symbol import Operand, Symbol
 from gatewright.trace.build import close
 from gatewright.trace.ir import Atom, Equation, Trace
+from gatewright.trace.names import free_order, tangent
 from gatewright.trace.replay import operand, replay, symbol_of
 from gatewright.trace.simplify import simplify
 from gatewright.trace.tracer import Tracer
@@ -54,6 +54,7 @@ def jvp(trace: Trace) -> Trace:
             next_states=[*(operand(v, values) for v in trace.next_states), *map(moved, trace.next_states)],
             emits=doubled(trace.emits),
             sums=doubled(trace.sums),
+            order=trace.order,
         )
     )
 

@@ -11,7 +11,6 @@ The gradient of a cell is a cell run backwards in time. What it is given and wha
 from collections.abc import Iterable
 
 from gatewright.axes import Shape
-from gatewright.derive.names import adjoint, free_order, seed
 from gatewright.derive.rules import RULES
 from gatewright.errors import OptionError
 from gatewright.lang.functions import sum as sum_of
@@ -19,6 +18,7 @@ from gatewright.lang.ops import Op
 from gatewright.lang.symbol import Operand, Symbol
 from gatewright.trace.build import close
 from gatewright.trace.ir import Atom, Literal, Trace, Var
+from gatewright.trace.names import adjoint, free_order, seed
 from gatewright.trace.replay import operand, replay, symbol_of
 from gatewright.trace.simplify import simplify
 from gatewright.trace.tracer import Tracer
@@ -65,6 +65,7 @@ def vjp(trace: Trace, outputs: Iterable[str] | None = None) -> Trace:
             next_states=[adjoints.of(leaves[state.name]) for state in trace.states],
             emits={adjoint(value.name, order): adjoints.of(leaves[value.name]) for value in trace.inputs},
             sums={adjoint(param.name, order): adjoints.of(leaves[param.name]) for param in trace.params},
+            order=order,
         )
     )
 

@@ -14,6 +14,7 @@ from gatewright.errors import OptionError
 from gatewright.inspect.roles import Role, roles
 from gatewright.lang import Cell
 from gatewright.lang.ops import Op
+from gatewright.lang.param import Param
 from gatewright.trace import Trace, trace_cell
 from gatewright.trace.analysis import flops, parameter_count, reads
 from gatewright.trace.recurrence import recurrence
@@ -164,7 +165,7 @@ def _parameters(cell: Cell, trace: Trace, sizes: Mapping[str, int]) -> tuple[Par
             shape=bind(param.shape, sizes),
             count=prod(bind(param.shape, sizes)),
             role=found[param.name].text,
-            starts_at=cell.initial.get(param.name, cell.spaces[param.name.partition(".")[0]].initial),
+            starts_at=cell.initial.get(param.name, cell.spaces[Param.parse(param.name).space].initial),
         )
         for param in trace.params
     )

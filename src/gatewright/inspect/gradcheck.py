@@ -12,6 +12,7 @@ from gatewright.errors import GatewrightError, OptionError
 from gatewright.inspect.derivatives import derived, differences
 from gatewright.inspect.derivatives.point import Array, Arrays, Point, default_sizes, draw_point
 from gatewright.lang import Cell
+from gatewright.lang.param import Param
 from gatewright.trace import Trace, trace_cell
 
 GRADIENT, SECOND, FORWARD = "gradient", "second", "forward"
@@ -196,7 +197,7 @@ def _constants(cell: Cell) -> dict[str, float]:
     return {
         param.name: value
         for param in trace_cell(cell).params
-        if (value := cell.initial.get(param.name, cell.spaces[param.name.partition(".")[0]].initial)) is not None
+        if (value := cell.initial.get(param.name, cell.spaces[Param.parse(param.name).space].initial)) is not None
     }
 
 

@@ -5,7 +5,7 @@ A literal 0 in the equations means that nothing flows: `0 * a` is 0 in compiled 
 
 from gatewright.errors import CellError, OptionError
 from gatewright.lang.ops import AttrValue, Op
-from gatewright.lang.symbol import Operand, Symbol, freeze
+from gatewright.lang.symbol import Operand, Redraw, Symbol, freeze
 
 THEANO_SLOPE = 0.2
 KERAS3_SLOPE = 1 / 6
@@ -145,6 +145,6 @@ def bernoulli(probability: float, like: Symbol, per: str = "step") -> Symbol:
         raise OptionError(
             "gw.bernoulli has a probability that is not one", expected="from 0 to 1", got=repr(probability)
         )
-    if per not in ("step", "sequence"):
+    if per not in list(Redraw):
         raise OptionError("gw.bernoulli cannot draw so", expected='per="step" or per="sequence"', got=f"per={per!r}")
-    return like.recorder.noise(float(probability), like.shape, per)
+    return like.recorder.noise(float(probability), like.shape, Redraw(per))

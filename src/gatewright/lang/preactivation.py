@@ -2,6 +2,7 @@
 it."""
 
 from gatewright.lang.ops import Op
+from gatewright.lang.param import Param
 from gatewright.lang.symbol import Operand, Symbol
 
 Term = tuple[bool, Operand]
@@ -10,9 +11,12 @@ Term = tuple[bool, Operand]
 _LINEAR = frozenset({Op.ADD, Op.SUB, Op.NEG, Op.MUL, Op.DIV, Op.RELABEL})
 
 
-def is_parameter(value: Operand) -> bool:
-    """Whether a value is a parameter itself, such as `b.r`: a leaf with a dotted name."""
-    return isinstance(value, Symbol) and value.op is None and value.name is not None and "." in value.name
+def param_of(value: Operand) -> Param | None:
+    """The parameter that a value is, such as `b.r`: a leaf with a dotted name. None for other values."""
+    if not isinstance(value, Symbol) or value.op is not None or value.name is None:
+        return None
+    param = Param.parse(value.name)
+    return param if param.gate else None
 
 
 def terms(value: Operand, negative: bool = False) -> list[Term]:
@@ -41,7 +45,7 @@ def has_product(value: Operand) -> bool:
 def is_preactivation(value: Operand) -> bool:
     """Whether a value is a sum with a matrix product or a weighted vector (p.i * c, gain.r * ...) among its terms."""
     return any(
-        isinstance(part, Symbol) and (part.op is Op.MATMUL or (part.op is Op.MUL and any(map(is_parameter, part.args))))
+        isinstance(part, Symbol) and (part.op is Op.MATMUL or (part.op is Op.MUL and any(map(param_of, part.args))))
         for _, part in terms(value)
     )
 
@@ -53,7 +57,7 @@ def gate_name(value: Operand, variable: str | None = None) -> str | None:
     two gates, such as FastGRNN, tell them apart by their biases.
     """
     values = [value for _, value in terms(value)]
-    names = [_gate_of(value) for value in values if is_parameter(value)]
+    names = [param.gate for value in values if (param := param_of(value))]
     if not names:
         names = [name for name in map(_product_gate, values) if name]
         if variable and len(set(names)) > 1:  # sigmoid(W.p @ x + U.q @ h) is no more p than q
@@ -61,15 +65,11 @@ def gate_name(value: Operand, variable: str | None = None) -> str | None:
     return names[0] if names else variable
 
 
-def _gate_of(value: Operand) -> str | None:
-    return value.name.partition(".")[2] if isinstance(value, Symbol) and value.name is not None else None
-
-
 def _product_gate(value: Operand) -> str | None:
     """The gate of `W.r @ v`, `p.r * v` or `s * (U.r @ v)`."""
     if not isinstance(value, Symbol) or value.op not in (Op.MATMUL, Op.MUL):
         return None
     for arg in value.args:
-        if is_parameter(arg):
-            return _gate_of(arg)
+        if param := param_of(arg):
+            return param.gate
     return next((name for name in map(_product_gate, value.args) if name), None)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import NoReturn, Protocol
 
@@ -19,6 +20,13 @@ class Where:
     line: int
 
 
+class Redraw(StrEnum):
+    """How often a random value is drawn."""
+
+    STEP = "step"  # anew at every step
+    SEQUENCE = "sequence"  # once, and kept over all steps
+
+
 class Recorder(Protocol):
     """What symbols ask of the tracer. The tracer lives in `trace`, which this package must not import."""
 
@@ -30,7 +38,7 @@ class Recorder(Protocol):
         """The parameter `space.gate`, made at its first use."""
         ...
 
-    def noise(self, probability: float, shape: Shape, per: str) -> "Symbol":
+    def noise(self, probability: float, shape: Shape, per: Redraw) -> "Symbol":
         """A random 0/1 value."""
         ...
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewright.errors import OptionError
+from gatewright.lang.param import Param
 from gatewright.trace import Trace
 from gatewright.trace.roles import GateRoles, gate_roles
 
@@ -349,7 +350,7 @@ def _as_tuple(names: str | Sequence[str]) -> tuple[str, ...]:
 
 def _matrices(parameters: Parameters, spaces: str | Sequence[str]) -> list[Tensor]:
     wanted = _as_tuple(spaces)
-    return [t for name, t in parameters.items() if name.partition(".")[0] in wanted and t.dim() == 2]
+    return [t for name, t in parameters.items() if Param.parse(name).space in wanted and t.dim() == 2]
 
 
 def _bias(parameters: Parameters, gate: str, asker: str) -> Tensor:

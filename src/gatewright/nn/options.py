@@ -6,6 +6,7 @@ from gatewright import cells
 from gatewright.axes import HIDDEN, INPUT, bind
 from gatewright.errors import OptionError, OptionTypeError
 from gatewright.lang import Cell
+from gatewright.lang.param import Param
 from gatewright.trace import Trace, trace_cell
 
 BACKENDS = ("auto", "llvm", "torch-fused", "torch")
@@ -35,7 +36,7 @@ def constants_of(cell: Cell | Trace, trace: Trace) -> dict[str, float]:
     if isinstance(cell, Trace):
         return {}
     spaces = {name: space.initial for name, space in cell.spaces.items()}
-    starts = {param.name: spaces[param.name.partition(".")[0]] for param in trace.params} | dict(cell.initial)
+    starts = {param.name: spaces[Param.parse(param.name).space] for param in trace.params} | dict(cell.initial)
     return {param.name: start for param in trace.params if (start := starts[param.name]) is not None}
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from gatewright.axes import Shape, bind
 from gatewright.lang.ops import Op
-from gatewright.schedule.outputs import output_shape
 from gatewright.schedule.program import Place, Product, Program, Reduction, RowSum, Scan, Stage, Store
 from gatewright.trace.ir import Atom, Equation, Literal, Var
 
@@ -155,7 +154,7 @@ class _Machine:
     def emits(self) -> dict[str, Array]:
         """What is given out at every step."""
         trace = self.program.trace
-        return {name: self._whole(value, output_shape(trace, name, value)) for name, value in trace.emits}
+        return {name: self._whole(value, trace.output_shape(name, value)) for name, value in trace.emits}
 
     def _whole(self, value: Atom, shape: Shape) -> Array:
         loaded: Any = value.value if isinstance(value, Literal) else self._load(value, whole=True, t=0)
@@ -170,7 +169,7 @@ class _Machine:
         found: dict[str, Array] = {}
         for name, value in self.program.sums:
             total = value.value if isinstance(value, Literal) else values[value.name]
-            shape = bind(output_shape(self.program.trace, name, value), self.sizes)
+            shape = bind(self.program.trace.output_shape(name, value), self.sizes)
             found[name] = np.broadcast_to(np.asarray(total, self.dtype), shape)
         return found
 

@@ -29,7 +29,7 @@ from collections.abc import Iterable, Iterator
 
 from gatewright.axes import show_shape
 from gatewright.schedule.program import Place, Product, Program, Reduction, RowSum, Scan, Stage, Store, Work
-from gatewright.trace.ir import Atom, Equation, Literal, Var
+from gatewright.trace.ir import Atom, Equation, Literal, Role, Var
 
 _TITLES = {
     "before": "before the loop, for all steps at once",
@@ -48,9 +48,8 @@ def to_text(program: Program) -> str:
 def _lines(program: Program) -> Iterator[str]:
     trace = program.trace
     yield f"program {json.dumps(trace.name)}"
-    for kind, leaves in (("input", trace.inputs), ("state", trace.states), ("param", trace.params)):
-        yield from (f"{kind} {_declared(leaf)}" for leaf in leaves)
-    yield from (f"noise {_declared(noise.var)} {noise.probability!r} per {noise.per}" for noise in trace.noises)
+    yield from (f"{role} {_declared(leaf)}" for role, leaf in trace.roles() if role is not Role.NOISE)
+    yield from (f"{Role.NOISE} {_declared(noise.var)} {noise.probability!r} per {noise.per}" for noise in trace.noises)
     yield from _block("once", map(_work, program.prologue))
     for name, stages in program.passes():
         yield from _block(_TITLES[name], (line for stage in stages for line in _stage(stage)))

@@ -7,6 +7,7 @@ from itertools import count
 
 from gatewright.lang.cell import Cell
 from gatewright.lang.ops import ACTIVATIONS, Op
+from gatewright.lang.param import Param
 from gatewright.lang.preactivation import gate_name, is_preactivation
 from gatewright.lang.symbol import Operand, Symbol
 from gatewright.trace.check import check
@@ -25,7 +26,7 @@ def trace_cell(cell: Cell) -> Trace:
     """
     tracer, operands, new = run_cell(cell)
     order = {space: index for index, space in enumerate(cell.spaces)}
-    params = sorted(tracer.params.values(), key=lambda param: order[(param.name or "").partition(".")[0]])
+    params = sorted(tracer.params.values(), key=lambda param: order[Param.parse(param.name or "").space])
     return close(
         tracer,
         cell.label,
@@ -48,6 +49,7 @@ def close(
     emits: Mapping[str, Operand] | None = None,
     sums: Mapping[str, Operand] | None = None,
     gates: Mapping[str, Symbol] | None = None,
+    order: int = 0,
 ) -> Trace:
     """Write down the operations that the outputs need as a checked Trace. Parameters that none needs are left out."""
     emits, sums, gates = emits or {}, sums or {}, gates or {}
@@ -79,6 +81,7 @@ def close(
         emits=tuple((key, atom(value)) for key, value in emits.items()),
         sums=tuple((key, atom(value)) for key, value in sums.items()),
         gates=tuple((key, bound[id(value)]) for key, value in gates.items() if id(value) in bound),
+        order=order,
     )
     check(trace)
     return trace

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from gatewright.axes import OPEN, show_shape
 from gatewright.errors import TraceError
 from gatewright.lang.ops import OPS, UnfitShapesError, result_shape
+from gatewright.lang.symbol import Redraw
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
 
 
@@ -35,7 +36,7 @@ def _check_leaves(trace: Trace) -> dict[str, Var]:
             raise _fault(trace.name, f"{leaf.name} has an axis without a name", "named axes", str(leaf.shape))
         defined[leaf.name] = leaf
     for noise in trace.noises:
-        if not 0 <= noise.probability <= 1 or noise.per not in ("step", "sequence"):
+        if not 0 <= noise.probability <= 1 or noise.per not in list(Redraw):
             expected = "a probability from 0 to 1, per step or sequence"
             raise _fault(
                 trace.name, f"{noise.var.name} cannot be drawn", expected, f"{noise.probability} per {noise.per}"

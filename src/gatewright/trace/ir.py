@@ -1,11 +1,14 @@
 """The Trace: one time step of a cell, or of a cell's derivative, in single assignment."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
 
 from gatewright.axes import Shape
 from gatewright.lang.ops import Attrs, Op
-from gatewright.lang.symbol import Where
+from gatewright.lang.param import Param
+from gatewright.lang.symbol import Redraw, Where
+from gatewright.trace.names import split_adjoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,22 @@ class Equation:
     where: Where | None = field(default=None, compare=False)
 
 
+class Role(StrEnum):
+    """How a leaf of a Trace meets time; its value is its keyword in the text of a Trace."""
+
+    INPUT = "input"  # anew at every step
+    STATE = "state"  # from the step before
+    PARAM = "param"  # the same for all rows and steps
+    NOISE = "noise"  # drawn at random, for every row by itself
+
+
 @dataclass(frozen=True, slots=True)
 class Noise:
     """A value drawn at random, 1 with the given probability, else 0; in evaluation it is that probability."""
 
     var: Var
     probability: float
-    per: str  # "step" or "sequence"
+    per: Redraw  # compare with ==: layers that an older version pickled hold plain text here
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,8 @@ class Trace:
     - `emits` are further values given out at every step; `sums` are added up over all rows and steps. A cell has none
       of either; its gradient emits the gradient of the input and sums those of the parameters.
     - `gates` maps a gate's name to its value.
+    - `order` is 0 for a step. For a gradient it is the number in the names that the gradient added: 1 for d(h), 2 for
+      d2(h). A step with its tangents (`jvp`) keeps the order of the trace that it was made of.
     """
 
     name: str
@@ -71,17 +85,27 @@ class Trace:
     emits: tuple[tuple[str, Atom], ...] = ()
     sums: tuple[tuple[str, Atom], ...] = ()
     gates: tuple[tuple[str, Var], ...] = ()
+    order: int = 0
 
     def __hash__(self) -> int:
         """Of what is at hand at once: traces are the keys of caches that every call of a layer asks."""
         return hash((self.name, len(self.params), len(self.equations), len(self.emits)))
 
+    def __setstate__(self, state: list[object]) -> None:
+        """Unpickle. Layers that were pickled before `order` was a field hold traces of cells, of order 0."""
+        for known, value in zip(fields(self), [*state, 0], strict=False):
+            object.__setattr__(self, known.name, value)
+
+    def roles(self) -> Iterator[tuple[Role, Var]]:
+        """Every value that no equation defines, and how it meets time."""
+        yield from ((Role.INPUT, value) for value in self.inputs)
+        yield from ((Role.STATE, value) for value in self.states)
+        yield from ((Role.PARAM, value) for value in self.params)
+        yield from ((Role.NOISE, noise.var) for noise in self.noises)
+
     def leaves(self) -> Iterator[Var]:
         """Every value that no equation defines."""
-        yield from self.inputs
-        yield from self.states
-        yield from self.params
-        yield from (noise.var for noise in self.noises)
+        return (value for _, value in self.roles())
 
     def outputs(self) -> Iterator[Atom]:
         """Every value that leaves the step."""
@@ -98,5 +122,18 @@ class Trace:
         """The parameters by their space: {"W": (W.r, W.z), "U": ...}."""
         spaces: dict[str, list[Var]] = {}
         for param in self.params:
-            spaces.setdefault(param.name.partition(".")[0], []).append(param)
+            spaces.setdefault(Param.parse(param.name).space, []).append(param)
         return {space: tuple(params) for space, params in spaces.items()}
+
+    def adjoint_of(self, output: str) -> str | None:
+        """The name of the leaf that an output of a gradient is the gradient by: x, for d(x)."""
+        split = split_adjoint(output)
+        return split[0] if split is not None and split[1] == self.order else None
+
+    def output_shape(self, name: str, value: Atom) -> Shape:
+        """The shape of an output for one row.
+
+        It is the value's own, or, where a gradient is the plain number 0, that of the leaf which it is the gradient by.
+        """
+        of = self.adjoint_of(name) if isinstance(value, Literal) else None
+        return next((leaf.shape for leaf in self.leaves() if leaf.name == of), value.shape)

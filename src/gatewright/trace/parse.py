@@ -8,8 +8,10 @@ from typing import NoReturn
 from gatewright.axes import show_shape
 from gatewright.errors import TraceError
 from gatewright.lang.ops import AttrValue, Op, axes_of
+from gatewright.lang.symbol import Redraw
 from gatewright.trace.check import check, check_equation
-from gatewright.trace.ir import Atom, Equation, Literal, Noise, Trace, Var
+from gatewright.trace.ir import Atom, Equation, Literal, Noise, Role, Trace, Var
+from gatewright.trace.names import split_adjoint
 from gatewright.trace.spelling import FIRST_LINE, INFINITIES, NUMBER_STARTS, is_axis, is_name
 
 LONGEST_TEXT = 4_000_000
@@ -43,7 +45,7 @@ class _Reader:
         self.number = 1
         self.kind = ""
         self.name = ""
-        self.leaves: dict[str, list[Var]] = {"input": [], "state": [], "param": []}
+        self.leaves: dict[Role, list[Var]] = {Role.INPUT: [], Role.STATE: [], Role.PARAM: []}
         self.noises: list[Noise] = []
         self.equations: list[Equation] = []
         self.next_states: list[Atom] = []
@@ -73,18 +75,24 @@ class _Reader:
             self.fail("the text is cut short", "a last line `end`", "the end of the text")
         trace = Trace(
             name=self.name,
-            inputs=tuple(self.leaves["input"]),
-            states=tuple(self.leaves["state"]),
-            params=tuple(self.leaves["param"]),
+            inputs=tuple(self.leaves[Role.INPUT]),
+            states=tuple(self.leaves[Role.STATE]),
+            params=tuple(self.leaves[Role.PARAM]),
             noises=tuple(self.noises),
             equations=tuple(self.equations),
             next_states=tuple(self.next_states),
             emits=tuple(self.outputs["emit"].items()),
             sums=tuple(self.outputs["sum"].items()),
             gates=tuple((name, atom) for name, atom in self.outputs["gate"].items() if isinstance(atom, Var)),
+            order=self._order(),
         )
         check(trace)
         return trace
+
+    def _order(self) -> int:
+        """The order of a gradient: an output that is named as the adjoint of something tells it. 0 for a step."""
+        names = (*self.outputs["emit"], *self.outputs["sum"])
+        return next((split[1] for name in names if (split := split_adjoint(name))), 0)
 
     def cell(self, rest: str) -> None:
         """`"gru"`, as JSON."""
@@ -98,17 +106,17 @@ class _Reader:
 
     def leaf(self, rest: str) -> None:
         """`W.r(hidden, input)`."""
-        self.leaves[self.kind].append(self._defined(self._declared(rest)))
+        self.leaves[Role(self.kind)].append(self._defined(self._declared(rest)))
 
     def noise(self, rest: str) -> None:
         """`noise0(hidden) 0.5 per step`."""
         words = rest.rsplit(" ", 3)
-        if len(words) != 4 or words[2] != "per" or words[3] not in ("step", "sequence"):
+        if len(words) != 4 or words[2] != "per" or words[3] not in list(Redraw):
             self.fail("a random value cannot be read", "name(axis) probability per step|sequence", rest)
         probability = self._number(words[1])
         if not 0 <= probability <= 1:
             self.fail("this is no probability", "a number from 0 to 1", words[1])
-        self.noises.append(Noise(self._defined(self._declared(words[0])), probability, words[3]))
+        self.noises.append(Noise(self._defined(self._declared(words[0])), probability, Redraw(words[3])))
 
     def equation(self, rest: str) -> None:
         """`r(hidden) = hard_sigmoid %3 slope=0.2`."""
@@ -130,7 +138,7 @@ class _Reader:
     def next_state(self, rest: str) -> None:
         """`h = h'`."""
         name, value = self._given(rest)
-        states, index = self.leaves["state"], len(self.next_states)
+        states, index = self.leaves[Role.STATE], len(self.next_states)
         if index >= len(states) or states[index].name != name:
             expected = ", ".join(state.name for state in states[index:]) or "no further state"
             self.fail("the next states are in another order than the states", expected, name)
@@ -152,7 +160,7 @@ class _Reader:
         """Nothing."""
         if rest:
             self.fail("the last line holds more than `end`", "end", rest)
-        missing = self.leaves["state"][len(self.next_states) :]
+        missing = self.leaves[Role.STATE][len(self.next_states) :]
         if missing:
             self.fail("a next state is missing", f"next {missing[0].name} = ...", "end")
 
@@ -212,10 +220,10 @@ def _clipped(text: str) -> str:
 
 _RULES: Mapping[str, Callable[[_Reader, str], None]] = {
     "cell": _Reader.cell,
-    "input": _Reader.leaf,
-    "state": _Reader.leaf,
-    "param": _Reader.leaf,
-    "noise": _Reader.noise,
+    Role.INPUT: _Reader.leaf,
+    Role.STATE: _Reader.leaf,
+    Role.PARAM: _Reader.leaf,
+    Role.NOISE: _Reader.noise,
     "equation": _Reader.equation,
     "next": _Reader.next_state,
     "emit": _Reader.output,

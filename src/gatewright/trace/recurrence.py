@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from gatewright.lang.ops import Op
+from gatewright.lang.param import Param
 from gatewright.trace.analysis import reads
 from gatewright.trace.ir import Atom, Equation, Trace, Var
 
@@ -85,6 +86,6 @@ def _is_affine(equation: Equation, affine: Collection[str]) -> bool:
 
 def _spelled(equation: Equation) -> str:
     """An equation in a few words: "matmul U.r, line 12"."""
-    parameters = [arg.name for arg in equation.args if isinstance(arg, Var) and "." in arg.name]
+    parameters = [arg.name for arg in equation.args if isinstance(arg, Var) and Param.parse(arg.name).gate]
     line = f", line {equation.where.line}" if equation.where else ""
     return " ".join([equation.op, *parameters[:1]]) + line

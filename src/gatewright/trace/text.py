@@ -28,7 +28,7 @@ from dataclasses import replace
 from gatewright.axes import show_shape
 from gatewright.errors import TraceError
 from gatewright.lang.ops import AttrValue
-from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
+from gatewright.trace.ir import Atom, Equation, Literal, Role, Trace, Var
 from gatewright.trace.parse import parse
 from gatewright.trace.rename import renamed
 from gatewright.trace.spelling import FIRST_LINE, INFINITIES, LONGEST_NAME, is_axis, is_name
@@ -60,10 +60,8 @@ def structural_hash(trace: Trace) -> str:
 def _lines(trace: Trace) -> Iterator[str]:
     yield FIRST_LINE
     yield f"cell {json.dumps(trace.name)}"
-    yield from (f"input {_declared(value)}" for value in trace.inputs)
-    yield from (f"state {_declared(value)}" for value in trace.states)
-    yield from (f"param {_declared(value)}" for value in trace.params)
-    yield from (f"noise {_declared(one.var)} {_number(one.probability)} per {one.per}" for one in trace.noises)
+    yield from (f"{role} {_declared(value)}" for role, value in trace.roles() if role is not Role.NOISE)
+    yield from (f"{Role.NOISE} {_declared(n.var)} {_number(n.probability)} per {n.per}" for n in trace.noises)
     yield from map(_equation, trace.equations)
     for state, value in zip(trace.states, trace.next_states, strict=True):
         yield f"next {state.name} = {_atom(value)}"

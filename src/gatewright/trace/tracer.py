@@ -13,10 +13,12 @@ from gatewright.axes import OPEN, Shape, show_shape
 from gatewright.errors import CellError, GatewrightError
 from gatewright.lang.cell import Cell, Operands
 from gatewright.lang.ops import OPS, Attrs, Op, UnfitShapesError, result_shape
-from gatewright.lang.symbol import Operand, ParameterSpace, Rewrite, Symbol, Where
+from gatewright.lang.param import Param
+from gatewright.lang.preactivation import param_of
+from gatewright.lang.symbol import Operand, ParameterSpace, Redraw, Rewrite, Symbol, Where
 from gatewright.trace.frames import assigned_name, user_frame
 
-_Leaf = tuple[Symbol, float, str]
+_Leaf = tuple[Symbol, float, Redraw]
 
 
 class Tracer:
@@ -40,12 +42,12 @@ class Tracer:
 
     def parameter(self, space: str, gate: str) -> Symbol:
         """The parameter `space.gate`, made at its first use."""
-        name = f"{space}.{gate}"
+        name = str(Param(space, gate))
         if name not in self.params:
             self.params[name] = self.leaf(name, self._spaces[space])
         return self.params[name]
 
-    def noise(self, probability: float, shape: Shape, per: str) -> Symbol:
+    def noise(self, probability: float, shape: Shape, per: Redraw) -> Symbol:
         """A random 0/1 value, as a leaf."""
         number = next(n for n in count(len(self.noises)) if f"noise{n}" not in self._leaf_names)
         symbol = self.leaf(f"noise{number}", shape)
@@ -167,7 +169,7 @@ def _settle(op: Op, args: tuple[Operand, ...]) -> None:
 def _settled_elsewhere(args: tuple[Operand, ...], spaces: Mapping[str, Shape]) -> Symbol | None:
     """The parameter among the operands whose open axis an earlier use has fixed."""
     for arg in args:
-        if isinstance(arg, Symbol) and arg.op is None and arg.name and OPEN in spaces.get(arg.name.split(".")[0], ()):
+        if isinstance(arg, Symbol) and (param := param_of(arg)) and OPEN in spaces.get(param.space, ()):
             return arg
     return None
 

@@ -13,7 +13,6 @@ from gatewright.backends.llvm.jit.target import named
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.backends.llvm.runtime.executor import Outcome, run_by_name
 from gatewright.lang.ops import Op
-from gatewright.schedule.outputs import output_shape
 from gatewright.schedule.plan import plan
 from gatewright.trace import Atom, Trace
 from tests.backends.llvm.guarded import Guarded
@@ -65,7 +64,7 @@ def results(given: Given, outcome: Outcome, dtype: str) -> Results:
     """What came out, in the form of the reference's."""
 
     def whole(name: str, value: Atom, got: Any, *leading: int) -> np.ndarray:
-        shape = (*leading, *bind(output_shape(given.trace, name, value), given.sizes))
+        shape = (*leading, *bind(given.trace.output_shape(name, value), given.sizes))
         return np.broadcast_to(np.asarray(got, dtype if isinstance(got, float) else None), shape)
 
     trace = given.trace

@@ -16,7 +16,6 @@ from gatewright.backends import torch_eager
 from gatewright.derive import vjp
 from gatewright.lang import Cell, cell, layer_norm, relu, tanh
 from gatewright.nn import Recurrent
-from gatewright.nn.engine.backward import order_of
 from gatewright.nn.engine.differentiable import Differentiable, differentiable
 from gatewright.nn.engine.sequence_function import run_named as run
 from gatewright.trace import simplify, trace_cell
@@ -98,7 +97,7 @@ def test_third_derivatives_are_those_of_the_eager_backend() -> None:
 
 def test_the_order_of_a_gradient_is_told_by_its_name() -> None:
     once = vjp(simplify(trace_cell(cells.elman)))
-    assert [order_of(trace) for trace in (once, vjp(once), vjp(vjp(once)))] == [1, 1, 2]
+    assert [trace.order for trace in (once, vjp(once), vjp(vjp(once)))] == [1, 1, 2]
 
 
 @pytest.mark.parametrize("name", ["gru", "lstm", "layer_norm(gru)"])

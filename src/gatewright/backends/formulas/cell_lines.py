@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from gatewright.backends.formulas.naming import is_named, moving, named
 from gatewright.backends.formulas.tree import Apply, Form, Line, Mark, Name, Number, Sign, Time, Tree
 from gatewright.lang.ops import ELEMENTWISE, Op
+from gatewright.lang.symbol import Redraw
 from gatewright.trace.ir import Atom, Literal, Noise, Trace, Var
+from gatewright.trace.names import adjoint
 
 _MASKS = ("m", "k", "ξ")
 
@@ -34,7 +36,7 @@ def _over_time(tree: Tree) -> Tree:
 
 def _draw(noise: Noise, name: Name) -> Line:
     """The line that says how a random mask is drawn."""
-    remark = "once for the whole sequence" if noise.per == "sequence" else ""
+    remark = "once for the whole sequence" if noise.per == Redraw.SEQUENCE else ""
     return Line(name, Apply(Form.BERNOULLI, (Number(noise.probability),)), Sign.DRAWN, remark)
 
 
@@ -42,7 +44,8 @@ def names_of(trace: Trace) -> dict[str, Name]:
     """How every leaf and every named value of a step is written."""
     changing = moving(trace)
     carried = {state.name for state in trace.states}
-    given = {value.name for value in trace.inputs if f"d({value.name})" in carried}  # to a gradient: the states before
+    # a gradient is given the states before the step: those inputs of which it carries the adjoint
+    given = {value.name for value in trace.inputs if adjoint(value.name, trace.order) in carried}
     news = {f"{name}'" for name in carried | given}
     masks = _mask_names(trace)
     values = [*trace.leaves(), *(e.target for e in trace.equations if is_named(e.target.name))]

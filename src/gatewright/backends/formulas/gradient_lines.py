@@ -24,6 +24,7 @@ from gatewright.backends.formulas.tree import (
 )
 from gatewright.derive import adjoint
 from gatewright.lang.ops import ACTIVATIONS, Op
+from gatewright.lang.param import Param
 from gatewright.trace.ir import Trace, Var
 
 
@@ -100,7 +101,7 @@ def _common_index(tree: Tree, leaves: set[Name]) -> frozenset[str]:
     """The index that all parameters and gates share: r in U_r h + b_r; where there are none, all values but leaves."""
     names = {node for node in nodes(tree) if isinstance(node, Name)}
     of_gates = {name.identifier for name in names if Mark.INNER in name.marks}
-    of_gates |= {name.identifier.partition(".")[2] for name in names if "." in name.identifier}
+    of_gates |= {gate for name in names if (gate := Param.parse(name.identifier).gate)}
     found = of_gates or {name.identifier.partition("_")[2] for name in names - leaves}
     return frozenset(found if len(found) == 1 and "" not in found else ())
 
@@ -112,7 +113,7 @@ def _entered(back: Trace) -> dict[str, str]:
     for param, value in back.sums:
         inner = outers.get(value.name, value) if isinstance(value, Var) else value
         if isinstance(inner, Var):
-            entered.setdefault(inner.name, param[:-1].partition(".")[2])
+            entered.setdefault(inner.name, Param.parse(back.adjoint_of(param) or "").gate)
     return entered
 
 

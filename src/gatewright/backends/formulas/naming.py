@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from gatewright.lang.ops import Op
+from gatewright.lang.symbol import Redraw
 from gatewright.trace.ir import Equation, Trace, Var
 from gatewright.trace.rename import renamed
 
@@ -29,7 +30,7 @@ def named(trace: Trace) -> Trace:
 
 def moving(trace: Trace) -> frozenset[str]:
     """The values that are another at every time step."""
-    start = [*trace.inputs, *trace.states, *(noise.var for noise in trace.noises if noise.per == "step")]
+    start = [*trace.inputs, *trace.states, *(noise.var for noise in trace.noises if noise.per == Redraw.STEP)]
     return reach(trace, {value.name for value in start})
 
 

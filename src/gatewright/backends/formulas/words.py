@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from gatewright.lang.param import Param
+
 ACCENTS = ("tilde", "hat", "check")
 
 GREEK = {
@@ -27,8 +29,8 @@ class Word:
 
 def word(identifier: str) -> Word:
     """Take an identifier apart: forget_gate is "forget" with "gate" below, b.hn is "b" with "hn" below."""
-    space, dot, gate = identifier.partition(".")
-    if dot:
+    space, gate = Param.parse(identifier)
+    if gate:
         head = word(space)
         return Word(head.letters, head.accent, (*head.below, word(gate)))
     first, *rest = [part for part in identifier.split("_") if part] or [identifier]

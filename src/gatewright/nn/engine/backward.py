@@ -1,6 +1,5 @@
 """One gradient of a sequence: what its step is given, by which kernels it runs, and what it says of each input."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
@@ -40,7 +39,7 @@ class Backward:
 
     def given(self, gradient: Trace) -> dict[str, Tensor]:
         """What the step of the gradient is run on, but for what was saved."""
-        order, backwards = order_of(gradient), self.spec.backwards
+        order, backwards = gradient.order, self.spec.backwards
         before, after = (slice(1, None), slice(None, -1)) if backwards else (slice(None, -1), slice(1, None))
         found = dict(self.values)
         for name, whole in self.states.items():
@@ -60,7 +59,7 @@ class Backward:
 
     def gathered(self, gradient: Trace, results: Mapping[str, Tensor | float]) -> dict[str, Tensor]:
         """The gradient by everything that went in, by name, out of what the step of the gradient gave."""
-        order, start = order_of(gradient), -1 if self.spec.backwards else 0
+        order, start = gradient.order, -1 if self.spec.backwards else 0
         leaves = [*self.trace.inputs, *self.trace.params]
         found = {leaf.name: _fit(results[adjoint(leaf.name, order)], self.values[leaf.name]) for leaf in leaves}
         for state in self.trace.states:
@@ -69,13 +68,6 @@ class Backward:
             own = self.grads.get(state.name)  # the first slot of a state is what went in
             found[state.name] = carried[start] if own is None else carried[start] + own[start]
         return found
-
-
-def order_of(gradient: Trace) -> int:
-    """The order that the names of a gradient are of, as its own name tells: 2 of d2(d(gru))."""
-    spelled = re.match(r"d(\d*)\(", gradient.name)
-    assert spelled is not None, gradient.name
-    return int(spelled.group(1) or 1)
 
 
 def _fit(result: Tensor | float, of: Tensor) -> Tensor:

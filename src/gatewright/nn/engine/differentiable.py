@@ -11,7 +11,6 @@ from gatewright.axes import bind
 from gatewright.backends.llvm.emit.vector_type import Dtype
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.derive import vjp
-from gatewright.schedule.outputs import output_shape
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Program
 from gatewright.schedule.residuals import Pair, save
@@ -135,10 +134,10 @@ def differentiable(
 
 def emit_shape(spec: Differentiable, name: str, like: Tensor) -> tuple[int, ...]:
     """The shape of an emitted sequence; `like` is a state at every time."""
-    shape = output_shape(spec.trace, name, dict(spec.trace.emits)[name])
+    shape = spec.trace.output_shape(name, dict(spec.trace.emits)[name])
     return (like.shape[0] - 1, like.shape[1], *bind(shape, spec.sizes))
 
 
 def sum_shape(spec: Differentiable, name: str) -> tuple[int, ...]:
     """The shape of a sum."""
-    return bind(output_shape(spec.trace, name, dict(spec.trace.sums)[name]), spec.sizes)
+    return bind(spec.trace.output_shape(name, dict(spec.trace.sums)[name]), spec.sizes)

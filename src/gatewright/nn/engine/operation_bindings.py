@@ -10,12 +10,10 @@ from gatewright.backends.llvm.runtime.executor import Binding, Slot
 from gatewright.backends.llvm.runtime.runner import ALIGNMENT
 from gatewright.backends.llvm.runtime.tables import Location
 from gatewright.derive import adjoint, seed
-from gatewright.nn.engine.backward import order_of
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.packing import Layout, Overlap, overlaps, packed_shape
-from gatewright.schedule.outputs import output_shape
 from gatewright.schedule.program import Place
-from gatewright.trace.ir import Atom, Literal, Trace, Var
+from gatewright.trace.ir import Atom, Trace, Var
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class Numbering:
         spec = self.spec
         inputs = tuple(number for number in range(len(spec.trace.inputs)) if needed[number])
         packed = tuple(number for number in range(len(self.layout)) if needed[self.first_packed + number])
-        order = order_of(spec.halves(frozenset(seen)).pair.backward)
+        order = spec.halves(frozenset(seen)).pair.backward.order
         slots = {name for number in packed for name in self.layout[number].slots}
         wanted = {adjoint(name, order) for name in (*(self.inputs[number] for number in inputs), *slots)}
         engine = spec.gradient(frozenset(seen), frozenset(wanted))
@@ -82,7 +80,8 @@ class Numbering:
 
     def backward(self, gradient: Gradient, steps: int, batch: int) -> Binding:
         """A gradient."""
-        trace, order = gradient.engine.program.trace, order_of(gradient.engine.program.trace)
+        trace = gradient.engine.program.trace
+        order = trace.order
         given, number = self._kept(gradient, steps, batch), self.saved
         for name in (*(seed(name, order) for name in gradient.seen), *self.flows(order)):
             number += 1
@@ -185,4 +184,4 @@ def emits_of(trace: Trace, names: Sequence[str]) -> list[tuple[str, Atom]]:
 
 def _shape(spec: Differentiable, trace: Trace, name: str, value: Atom) -> tuple[int, ...]:
     """The shape of a result, for one row."""
-    return bind(output_shape(trace, name, value) if isinstance(value, Literal) else value.shape, spec.sizes)
+    return bind(trace.output_shape(name, value), spec.sizes)

@@ -15,7 +15,6 @@ from gatewright.backends.llvm.runtime.command_list import Call
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.backends.llvm.runtime.tables import Location
 from gatewright.errors import ShapeError
-from gatewright.schedule.outputs import output_shape
 from gatewright.schedule.program import Place, Program
 from gatewright.trace.ir import Atom, Literal, Var
 
@@ -122,7 +121,7 @@ def bind_by_name(engine: Engine) -> Binding:
     trace, sizes = engine.program.trace, engine.sizes
     leaves = [*trace.inputs, *(noise.var for noise in trace.noises), *trace.params, *trace.states]
     given = {leaf.name: Location(number) for number, leaf in enumerate(leaves)}
-    outputs = [(name, bind(output_shape(trace, name, value), sizes)) for name, value in (*trace.emits, *trace.sums)]
+    outputs = [(name, bind(trace.output_shape(name, value), sizes)) for name, value in (*trace.emits, *trace.sums)]
     slots = [Slot(Location(number), shape) for number, (_, shape) in enumerate(outputs, len(given))]
     emitted = {name: slot for (name, _), slot in zip(trace.emits, slots, strict=False)}
     summed = {name: slot for (name, _), slot in zip(trace.sums, slots[len(emitted) :], strict=True)}
