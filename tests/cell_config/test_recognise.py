@@ -1,11 +1,12 @@
-"""Which cells are ONNX's own operators, told by their equations."""
+"""Which cell config a Trace has, told by its equations."""
 
 import pytest
 
 import gatewright as gw
 from gatewright import cells
-from gatewright.backends.onnx.operators import Activation
-from gatewright.backends.onnx.recognise import recognise
+from gatewright.cell_config.config import CellConfig
+from gatewright.cell_config.recognise import config_of, recognise
+from gatewright.errors import ConversionError
 from gatewright.lang import Cell
 from gatewright.trace import trace_cell
 from gatewright.trace.ir import Literal, Var
@@ -83,46 +84,73 @@ def powers(x, h, b):
 def test_names_order_and_brackets_do_not_count() -> None:
     found = recognise(trace_cell(by_other_names))
     assert found is not None
-    assert (found.operator.name, found.operator.attributes) == ("GRU", {"linear_before_reset": 0})
-    assert found.activations == (Activation("Sigmoid"), Activation("Tanh"))
-    assert found.matrices == {
+    assert (found.config, found.inverted) == (CellConfig("gru", reset="before"), False)
+    matrices = {f"{space}.{gate}": found.matrix(f"{space}.{gate}") for space in ("W", "U") for gate in "zrn"}
+    assert matrices == {
         "W.z": "In.update", "W.r": "In.reset", "W.n": "In.new",
         "U.z": "Rec.update", "U.r": "Rec.reset", "U.n": "Rec.new",
     }  # fmt: skip
-    assert found.vectors["b.z"] == ((1, Var("bias.update", ("hidden",))),)
+    assert found.constants("b", "z") == ((1, Var("bias.update", ("hidden",))),)
 
 
 def test_all_that_is_added_to_a_gate_is_its_bias() -> None:
     found = recognise(trace_cell(two_biases))
     assert found is not None
-    assert found.operator.name == "LSTM"
+    assert found.config == CellConfig("lstm", forget_bias=1.0)
     vector = ("hidden",)
-    assert found.vectors["b.f"] == ((1, Var("b.f", vector)), (-1, Var("d.f", vector)), (1, Literal(1.0)))
-    assert found.vectors["b.g"] == ()
+    assert found.constants("b", "f") == ((1, Var("b.f", vector)), (-1, Var("d.f", vector)), (1, Literal(1.0)))
+    assert found.constants("b", "g") == ()
+    assert found.has_biases
 
 
-@pytest.mark.parametrize(
-    ("cell", "name", "gates", "activations"),
-    [
-        (cells.elman(activation=gw.softplus), "RNN", ("h",), (Activation("Softplus"),)),
-        (cells.elman(activation=cells.identity), "RNN", ("h",), (Activation("Affine", 1.0, 0.0),)),
-        (
-            cells.gru(update="replaces", gate=gw.hard_sigmoid_theano), "GRU", ("-z", "r", "n"),
-            (Activation("HardSigmoid", 0.2, 0.5), Activation("Tanh")),
-        ),
-        (cells.lstm(coupled=True), "LSTM", ("i", "o", "-i", "g"), (Activation("Sigmoid"), *[Activation("Tanh")] * 2)),
-        (
-            cells.lstm_peephole(candidate=gw.relu, output=cells.identity), "LSTM", ("i", "o", "f", "g"),
-            (Activation("Sigmoid"), Activation("Relu"), Activation("Affine", 1.0, 0.0)),
-        ),
-    ],
-)  # fmt: skip
-def test_activations_and_gates_that_are_turned_round(
-    cell: Cell, name: str, gates: tuple[str, ...], activations: tuple[Activation, ...]
-) -> None:
-    found = recognise(trace_cell(cell))
+def test_the_numbers_of_an_inverted_gate_are_negated() -> None:
+    found = recognise(trace_cell(cells.gru(update="replaces")))
     assert found is not None
-    assert (found.operator.name, found.operator.gates, found.activations) == (name, gates, activations)
+    assert found.inverted
+    assert [[(sign, atom.name) for sign, atom in found.constants("W", gate)] for gate in "zr"] == [
+        [(-1, "W.z")],
+        [(1, "W.r")],
+    ]
+
+
+def test_a_coupled_forget_gate_is_the_negated_input_gate() -> None:
+    found = recognise(trace_cell(cells.lstm_peephole(coupled=True)))
+    assert found is not None
+    assert [[(sign, atom.name) for sign, atom in found.constants(space, "f")] for space in "WUbp"] == [
+        [(-1, "W.i")], [(-1, "U.i")], [(-1, "b.i")], [(-1, "p.i")],
+    ]  # fmt: skip
+
+
+CONFIGS = [
+    CellConfig("rnn", activation="softplus"),
+    CellConfig("rnn", activation="identity"),
+    CellConfig("rnn", activation="softsign"),
+    CellConfig("gru", reset="before", gate="hard_sigmoid_theano", activation="relu"),
+    CellConfig("gru", reset="after", gate="hard_sigmoid(0.3,0.5)"),
+    CellConfig("lstm", gate="hard_sigmoid_keras3", forget_bias=1.0),
+    CellConfig("lstm", gate="sigmoid", activation="sigmoid", output="sigmoid"),
+    CellConfig("lstm", coupled=True, output="identity"),
+    CellConfig("lstm", forget_bias=2.0, cell_clip=2.0),
+    CellConfig("lstm", peepholes=True, activation="relu", output="identity", cell_clip=3.0),
+    CellConfig("lstm", peepholes=True, coupled=True, activation="softsign"),
+    CellConfig("lstm", projection=True, cell_clip=1.0, proj_clip=2.0),
+    CellConfig("lstm", projection=True, peepholes=True, forget_bias=-1.0, proj_clip=1.0),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_a_config_is_found_again_from_its_cell(config: CellConfig) -> None:
+    assert config_of(trace_cell(config.cell())) == (config, False)
+
+
+def test_an_update_gate_that_replaces_is_inverted() -> None:
+    cell = cells.gru(reset="after", update="replaces", gate=gw.hard_sigmoid_keras3)
+    assert config_of(trace_cell(cell)) == (CellConfig("gru", reset="after", gate="hard_sigmoid_keras3"), True)
+
+
+def test_a_config_is_given_for_the_usual_names_only() -> None:
+    with pytest.raises(ConversionError, match=r"cell 'by_other_names' is no RNN, GRU or LSTM as another"):
+        config_of(trace_cell(by_other_names))
 
 
 @pytest.mark.parametrize(
@@ -130,11 +158,10 @@ def test_activations_and_gates_that_are_turned_round(
     [
         two_kinds_of_gate, sum_of_both_sides, bias_of_the_input, computed_matrix, crossed, powers,
         cells.gru(update="replaces", gate=gw.tanh),  # 1 - tanh(a) is not tanh(-a)
-        cells.lstm(coupled=True, gate=gw.relu),
-        cells.elman(activation=gw.exp), cells.lstm_projected, cells.lstm_full_gates, gw.layer_norm(cells.gru),
+        cells.elman(activation=gw.exp), cells.lstm_full_gates, gw.layer_norm(cells.gru),
         cells.gru_update_only, cells.gru_reset_only, cells.lstm_peephole(input_gate=False), gw.residual(cells.elman),
     ],
     ids=lambda cell: cell.label,
 )  # fmt: skip
-def test_what_no_operator_computes(cell: Cell) -> None:
+def test_what_is_no_known_cell(cell: Cell) -> None:
     assert recognise(trace_cell(cell)) is None

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gatewright.cell_config.config import CellConfig, of_trace
+from gatewright.cell_config.config import CellConfig
+from gatewright.cell_config.recognise import config_of
 from gatewright.convert import apply, run
 from gatewright.convert.explain import explain, mapping, where
 from gatewright.convert.layouts import BY_KEY, LAYOUTS, Layout
@@ -120,8 +121,8 @@ def test_an_inverted_update_gate_is_negated() -> None:
         "bh.z",
     }
     cell = row.equations.cell()
-    assert of_trace(trace_cell(cell)) == (row.equations, False)
-    assert of_trace(trace_cell(cell(update="replaces"))) == (row.equations, True)
+    assert config_of(trace_cell(cell)) == (row.equations, False)
+    assert config_of(trace_cell(cell(update="replaces"))) == (row.equations, True)
 
 
 def test_axes_that_do_not_fit_are_named() -> None:

@@ -14,6 +14,7 @@ from gatewright import lang
 from gatewright.cells import identity
 from gatewright.errors import ConversionError
 from gatewright.lang.functions import KERAS3_SLOPE, THEANO_SLOPE
+from gatewright.lang.ops import Op
 
 Function = Callable[[Any], Any]
 
@@ -66,6 +67,20 @@ def spelled(kind: str, *numbers: float) -> str:
     if kind == "affine" and numbers == (1.0, 0.0):
         return "identity"
     return f"{kind}({','.join(map(repr, numbers))})"
+
+
+_OPS: Mapping[Op, str] = {
+    Op.SIGMOID: "sigmoid",
+    Op.TANH: "tanh",
+    Op.RELU: "relu",
+    Op.SOFTPLUS: "softplus",
+    Op.DIV: "softsign",  # as normal forms have it
+}
+
+
+def name_of(op: Op, attributes: Mapping[str, Any]) -> str | None:
+    """The name of the activation that an op is; None where it is none."""
+    return spelled("hard_sigmoid", float(attributes["slope"]), 0.5) if op is Op.HARD_SIGMOID else _OPS.get(op)
 
 
 def parsed(name: str) -> tuple[str, tuple[float, ...]]:

@@ -1,20 +1,15 @@
 """What a framework's layer computes, as the choices by which frameworks differ; and the cell that does the same."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cache
-from itertools import product
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
 from gatewright import cells
-from gatewright.cell_config.activations import ACTIVATIONS, ODD_ABOUT_HALF, function
+from gatewright.cell_config.activations import Function, function
 from gatewright.errors import ConversionError
 from gatewright.lang import Cell
-from gatewright.lang.ops import Op
-from gatewright.trace import Trace, structural_hash, trace_cell
-from gatewright.trace.ir import Literal as Constant
 
 Family = Literal["rnn", "gru", "lstm"]
 Reset = Literal["before", "after"]
@@ -23,6 +18,12 @@ MOST = float(np.finfo(np.float32).max)
 """The largest number that an equation can hold in every dtype that layers compute in."""
 GATES: Mapping[Family, tuple[str, ...]] = {"rnn": ("h",), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o")}
 """The gates of each family, in the order in which the equations name them."""
+ACTIVATION_FIELDS: Mapping[Family, tuple[str, ...]] = {
+    "rnn": ("activation",),
+    "gru": ("gate", "activation"),
+    "lstm": ("gate", "activation", "output"),
+}
+"""The activations of each family, by their fields in CellConfig."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class CellConfig:
     clip: float = 0.0  # what gates and candidate are functions of is cut off at -clip and clip; 0 leaves it
 
     @property
+    def activations(self) -> tuple[str, ...]:
+        """The names of the activations that the cell has."""
+        return tuple(getattr(self, field) for field in ACTIVATION_FIELDS[self.family])
+
+    @property
     def gates(self) -> tuple[str, ...]:
         """The gates that have weights."""
         return tuple(gate for gate in GATES[self.family] if not (self.coupled and gate == "f"))
@@ -53,7 +59,13 @@ class CellConfig:
         Raises ConversionError where there is none.
         """
         gate, activation = (function(name, self.clip) for name in (self.gate, self.activation))
-        output = function(self.output)
+        return self.cell_with(gate, activation, function(self.output))
+
+    def cell_with(self, gate: Function, activation: Function, output: Function) -> Cell:
+        """The same cell, with other activations.
+
+        Raises ConversionError where there is none.
+        """
         match self.family:
             case "rnn":
                 return cells.elman(activation=activation)
@@ -128,61 +140,3 @@ _CHOICES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("forget_bias", "cell_clip", "proj_clip", "clip"), _NUMBER),
 }
 """What a choice can be, in words and as a test."""
-
-
-def of_trace(trace: Trace) -> tuple[CellConfig, bool]:
-    """The choices that a Trace was made by, and whether its update gate replaces where ours keep.
-
-    Raises ConversionError where it is no RNN, GRU or LSTM of those that frameworks have.
-    """
-    wanted = structural_hash(trace)
-    for equations in _choices(trace):
-        if structural_hash(trace_cell(equations.cell())) == wanted:
-            return equations, False
-        if equations.family == "gru" and structural_hash(trace_cell(equations.cell()(update="replaces"))) == wanted:
-            return equations, True
-    raise ConversionError(
-        f"cell {trace.name!r} is no RNN, GRU or LSTM as another framework has it",
-        expected="elman, gru, lstm, lstm_peephole or lstm_projected, with any of their options",
-        do="export its equations to ONNX or C instead: gatewright export MODEL OUT",
-    )
-
-
-MOST_NUMBERS = 8
-"""More numbers than these in its equations, and a cell is none of the catalogue's."""
-
-
-def _choices(trace: Trace) -> Iterator[CellConfig]:
-    """Every choice that a Trace of these states, parameters, functions and numbers can stand for."""
-    ops = {equation.op for equation in trace.equations}
-    names = {param.name for param in trace.params}
-    numbers = {one.value for equation in trace.equations for one in equation.args if isinstance(one, Constant)}
-    if len(numbers) > MOST_NUMBERS:
-        return
-    activations = [name for name in ACTIVATIONS if _ops_of(name) <= ops]
-    gates = [name for name in activations if name in ODD_ABOUT_HALF]
-    if len(trace.states) > 1:
-        peepholes, coupled, projection = "p.i" in names, "W.f" not in names, "P.h" in names
-        if coupled and projection:
-            return
-        limits = sorted(number for number in numbers if number > 0 and -number in numbers)
-        biases = [0.0] if coupled else sorted({0.0, *numbers}, key=lambda one: (one in limits, -one in limits, not one))
-        clips = product([*limits, 0.0], [*limits, 0.0] if projection else [0.0])  # the likely ones first
-        for (cell, proj), bias in product(clips, biases):
-            one = CellConfig("lstm", peepholes=peepholes, coupled=coupled, projection=projection)
-            one = replace(one, forget_bias=bias, cell_clip=cell, proj_clip=proj)
-            for gate, activation, output in product(gates, activations, activations):
-                yield replace(one, gate=gate, activation=activation, output=output)
-    elif "W.z" in names:
-        for reset, gate, activation in product(("before", "after"), gates, activations):
-            yield CellConfig("gru", reset=reset, gate=gate, activation=activation)
-    else:
-        yield from (CellConfig("rnn", activation=one) for one in activations)
-
-
-@cache
-def _ops_of(activation: str) -> frozenset[Op]:
-    """The operations without which that activation cannot be."""
-    used = (trace_cell(cells.elman(activation=ACTIVATIONS[one])).equations for one in (activation, "identity"))
-    with_it, without = ({equation.op for equation in equations} for equations in used)
-    return frozenset(with_it - without)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gatewright.lang.ops import ACTIVATIONS, Attrs, Op
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
 
-MOST_PARTS = 8  # a sum or product of more is none that an operator computes
+MOST_PARTS = 8  # no known cell has a sum or product of more
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,19 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Activated:
-    """An activation."""
+    """An activation. Softsign is several ops, and `Op.DIV` stands for it here."""
 
     op: Op
     attrs: Attrs
+    argument: "Sum"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """The larger or the smaller of a value and a number."""
+
+    op: Op
+    bound: float
     argument: "Sum"
 
 
@@ -45,10 +54,10 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Strange:
-    """What no operator computes: it is equal to nothing."""
+    """What no known cell computes: it is equal to nothing."""
 
 
-Term = Leaf | Matrix | Activated | Times | Strange
+Term = Leaf | Matrix | Activated | Bounded | Times | Strange
 Constants = tuple[tuple[int, Atom], ...]
 """Parameters and numbers that are added, with their signs."""
 
@@ -87,7 +96,13 @@ def _form(equation: Equation, values: Mapping[str, Sum]) -> Sum:
             if not args[0].terms and len(matrix) == 1 and isinstance(matrix[0][1], Var) and matrix[0][0] == 1:
                 return _single(Matrix(matrix[0][1].name, args[1]))
             return STRANGE
-        case op if op in ACTIVATIONS:
+        case Op.MAXIMUM | Op.MINIMUM:
+            numbers = [_number(arg) for arg in args]
+            bound, argument = (numbers[0], args[1]) if numbers[1] is None else (numbers[1], args[0])
+            return STRANGE if bound is None else _single(Bounded(equation.op, bound, argument))
+        case Op.DIV if args[1] == Sum(((1, Activated(Op.ABS, (), args[0])),), ((1, Literal(1.0)),)):
+            return _single(Activated(Op.DIV, (), args[0]))
+        case op if op in ACTIVATIONS or op is Op.ABS:
             return _single(Activated(op, equation.attrs, args[0]))
         case _:
             return STRANGE
@@ -95,6 +110,15 @@ def _form(equation: Equation, values: Mapping[str, Sum]) -> Sum:
 
 def _value(atom: Atom, values: Mapping[str, Sum]) -> Sum:
     return Sum((), ((1, atom),)) if isinstance(atom, Literal) else values[atom.name]
+
+
+def _number(value: Sum) -> float | None:
+    """The number that a value is, if it is one."""
+    match value:
+        case Sum((), ((sign, Literal(number)),)):
+            return sign * number
+        case _:
+            return None
 
 
 def _single(term: Term) -> Sum:

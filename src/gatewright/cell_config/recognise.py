@@ -1,13 +1,20 @@
-"""Which operator of ONNX computes a cell, told by its equations: whoever wrote them, and under whatever names."""
+"""From a Trace to its cell config: told by the equations, whoever wrote them and under whatever names.
+
+The normal forms of a Trace are matched with those of one cell for each structure (`_structures`). The match says which
+activations it has, and which parameters stand for those of the config's own cell.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, lru_cache
-from itertools import permutations
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import permutations, product
 from typing import Any
 
-from gatewright.backends.onnx.normal_form import (
+from gatewright.cell_config.activations import name_of, odd_about_half
+from gatewright.cell_config.config import CellConfig
+from gatewright.cell_config.normal_form import (
     Activated,
+    Bounded,
     Constants,
     Leaf,
     Matrix,
@@ -16,69 +23,130 @@ from gatewright.backends.onnx.normal_form import (
     Times,
     normal_forms,
 )
-from gatewright.backends.onnx.operators import (
-    IDENTITY,
-    OPERATORS,
-    SLOTS,
-    SYMMETRIC,
-    Activation,
-    Operator,
-    activation,
-)
+from gatewright.errors import ConversionError
+from gatewright.lang import exp, sigmoid, tanh
+from gatewright.lang.ops import Op
 from gatewright.trace.build import trace_cell
 from gatewright.trace.ir import Literal, Trace, Var
 
-Bound = Mapping[str, Any]
-"""What the names of an operator's cell stand for: a matrix's name, constants, or (op, activation) of a slot."""
+MOST_LIMITS = 4
+"""More bounds than these in a Trace, and it is none of the cells that are known: every pair of them is tried."""
+_FIELDS: Mapping[Op, str] = {Op.SIGMOID: "gate", Op.TANH: "activation", Op.EXP: "output"}
+"""Placeholders: where these ops stand in the cell of a structure, the Trace may have any activation.
+
+Its name becomes the value of that field of the config.
+"""
+Bindings = Mapping[str, str | Constants]
+"""What the match has found: an activation by the field, a matrix or constants by the name in the config's own cell."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recognised:
-    """A cell as an operator: what its parameters are there."""
+class RecognisedCell:
+    """The cell config of a Trace, and what the Trace calls the parameters of that config's cell."""
 
-    operator: Operator
-    activations: tuple[Activation, ...]
-    matrices: Mapping[str, str]  # the operator's W.z -> the parameter's name
-    vectors: Mapping[str, Constants]  # the operator's b.z -> parameters and numbers to be added
+    config: CellConfig
+    inverted: bool  # a GRU whose update gate of 1 replaces the state, so that the numbers of z change their sign
+    bindings: Bindings
+
+    def constants(self, space: str, gate: str) -> Constants:
+        """What stands for a parameter of the config's cell: parameters and numbers that are added, with their signs.
+
+        `bh` are biases beside U that cannot be added to those beside W, as in a GRU that resets after the product. The
+        forget gate of coupled gates is 1 - i, which is that of the negated input gate. There is nothing where the Trace
+        has nothing.
+        """
+        coupled = self.config.coupled and gate == "f"
+        name = f"{space}.{'i' if coupled else gate}" if space != "bh" else f"b.h{gate}"
+        bound = self.bindings.get(name, ())
+        constants = ((1, Var(bound, ())),) if isinstance(bound, str) else bound
+        negated = coupled or (self.inverted and gate == "z")
+        return tuple((-sign, atom) for sign, atom in constants) if negated else constants
+
+    def of_gates(self, space: str, gates: Sequence[str]) -> list[Constants]:
+        """The constants of several gates, in that order."""
+        return [self.constants(space, gate) for gate in gates]
+
+    def matrix(self, name: str) -> str | None:
+        """What the Trace calls a matrix of the config's cell; None where it has none."""
+        bound = self.bindings.get(name)
+        return bound if isinstance(bound, str) else None
 
     @property
     def has_biases(self) -> bool:
         """Whether anything is added to a gate."""
-        return any(self.per_gate("b")) or any(self.recurrent_biases())
+        return any(self.constants(space, gate) for space in ("b", "bh") for gate in self.config.gates)
 
-    def per_gate(self, space: str) -> list[Constants]:
-        """What the gates have in a space, W, U, b or p, in the operator's order: parameters and numbers to be added."""
-        row = self.operator
-        return [self._signed(gate, f"{space}.{_name(gate)}") for gate in (row.peepholes if space == "p" else row.gates)]
-
-    def recurrent_biases(self) -> list[Constants]:
-        """The second bias of each gate; () for a gate that has none."""
-        own = self.operator.recurrent_biases
-        return [self._signed(gate, own[gate]) if gate in own else () for gate in self.operator.gates]
-
-    def _signed(self, gate: str, name: str) -> Constants:
-        matrix = self.matrices.get(name)
-        constants = self.vectors.get(name, ()) if matrix is None else ((1, Var(matrix, ())),)
-        return tuple((-sign, atom) for sign, atom in constants) if gate.startswith("-") else constants
+    @property
+    def has_own_names(self) -> bool:
+        """Whether every parameter has the name that it has in the config's own cell."""
+        return all(
+            bound in (name, ()) or (isinstance(bound, tuple) and _is_alone(name, bound))
+            for name, bound in self.bindings.items()
+            if name not in _FIELDS.values()
+        )
 
 
-def _name(gate: str) -> str:
-    return gate.removeprefix("-")
+def _is_alone(name: str, constants: Constants) -> bool:
+    """Whether constants are the parameter of that name; a forget gate's may have a number beside it."""
+    kept = [(sign, atom) for sign, atom in constants if not (name == "b.f" and isinstance(atom, Literal))]
+    return [(sign, atom.name) for sign, atom in kept if isinstance(atom, Var)] == [(1, name)] and len(kept) == 1
 
 
 @lru_cache(maxsize=256)
-def recognise(trace: Trace, operators: tuple[Operator, ...] = OPERATORS) -> Recognised | None:
-    """The operator that computes an evaluated trace, if there is one: of ONNX, or of those that are given."""
-    given = normal_forms(trace)
-    for operator in operators:
-        wanted = _forms(operator)
-        if len(wanted) != len(given) or _extents(trace) != _extents(trace_cell(operator.cell)):
+def recognise(trace: Trace) -> RecognisedCell | None:
+    """The cell config of an evaluated Trace, whatever its parameters are called; None where it has none."""
+    return next(_matches(trace), None)
+
+
+def config_of(trace: Trace) -> tuple[CellConfig, bool]:
+    """The cell config of a Trace whose parameters have the usual names, and whether its update gate is inverted.
+
+    Raises ConversionError where it is no RNN, GRU or LSTM of those that frameworks have.
+    """
+    for cell in _matches(trace):
+        if cell.has_own_names:
+            return cell.config, cell.inverted
+    raise ConversionError(
+        f"cell {trace.name!r} is no RNN, GRU or LSTM as another framework has it",
+        expected="elman, gru, lstm, lstm_peephole or lstm_projected, with any of their options",
+        do="export its equations to ONNX or C instead: gatewright export MODEL OUT",
+    )
+
+
+def _matches(trace: Trace) -> Iterator[RecognisedCell]:
+    forms = normal_forms(trace)
+    for config, inverted in _structures(trace):
+        template = _template(config, inverted)
+        if _extents(template) != _extents(trace) or len(template.inputs) != len(trace.inputs):
             continue
-        for bound in _all(list(zip(wanted, given, strict=True)), {}):
-            found = _recognised(operator, bound)
-            if found is not None:
-                return found
-    return None
+        for bindings in _all_agree(list(zip(normal_forms(template), forms, strict=True)), {}):
+            found = _with_activations(config, bindings)
+            if not inverted or odd_about_half(found.gate):  # otherwise no weights of z invert it
+                yield RecognisedCell(found, inverted, bindings)
+
+
+def _structures(trace: Trace) -> Iterator[tuple[CellConfig, bool]]:
+    """Every structure that the Trace may have, and whether its update gate is inverted."""
+    if len(trace.states) == 1:
+        yield CellConfig("rnn"), False
+        for reset, inverted in product(("before", "after"), (False, True)):
+            yield CellConfig("gru", reset=reset), inverted
+        return
+    numbers = {arg.value for equation in trace.equations for arg in equation.args if isinstance(arg, Literal)}
+    limits = sorted(number for number in numbers if number > 0 and -number in numbers)
+    limits = [*limits[:MOST_LIMITS], 0.0]
+    for peepholes, coupled, cell_clip in product((False, True), (False, True), limits):
+        yield CellConfig("lstm", peepholes=peepholes, coupled=coupled, cell_clip=cell_clip), False
+    for peepholes, cell_clip, proj_clip in product((False, True), limits, limits):
+        config = CellConfig("lstm", peepholes=peepholes, projection=True, cell_clip=cell_clip, proj_clip=proj_clip)
+        yield config, False
+
+
+@lru_cache(maxsize=128)
+def _template(config: CellConfig, inverted: bool) -> Trace:
+    """The cell of a structure, with a placeholder for each of its activations."""
+    cell = config.cell_with(sigmoid, tanh, exp)
+    return trace_cell(cell(update="replaces") if inverted else cell)
 
 
 def _extents(trace: Trace) -> list[int]:
@@ -87,95 +155,83 @@ def _extents(trace: Trace) -> list[int]:
     return [shapes.index(shape) for shape in shapes]
 
 
-@cache
-def _forms(operator: Operator) -> tuple[Sum, ...]:
-    return normal_forms(trace_cell(operator.cell))
+def _with_activations(config: CellConfig, bindings: Bindings) -> CellConfig:
+    """The config of a structure with the activations that were found, and the number beside the forget gate's bias."""
+    fields: dict[str, Any] = {field: bindings[field] for field in _FIELDS.values() if field in bindings}
+    beside_forget_gate = bindings.get("b.f", ())
+    numbers = [sign * atom.value for sign, atom in beside_forget_gate if isinstance(atom, Literal)]
+    return replace(config, **fields, forget_bias=float(sum(numbers)))
 
 
-def _recognised(operator: Operator, bound: Bound) -> Recognised | None:
-    slots = [bound[slot] for slot in operator.activations]
-    if operator.turned and bound["gate"][0] not in SYMMETRIC:
-        return None
-    return Recognised(
-        operator,
-        activations=tuple(found for _, found in slots),
-        matrices={name: one for name, one in bound.items() if isinstance(one, str)},
-        vectors={name: one for name, one in bound.items() if not isinstance(one, str) and name not in SLOTS.values()},
-    )
-
-
-def _all(pairs: Sequence[tuple[Sum, Sum]], bound: Bound) -> Iterator[Bound]:
-    """Every way in which all pairs agree at once."""
+def _all_agree(pairs: Sequence[tuple[Sum, Sum]], bindings: Bindings) -> Iterator[Bindings]:
+    """Every way in which all pairs agree at once. The first of a pair is the template's, here and below."""
     if not pairs:
-        yield bound
+        yield bindings
         return
-    for more in _sum(*pairs[0], bound):
-        yield from _all(pairs[1:], more)
+    for more in _agree(*pairs[0], bindings):
+        yield from _all_agree(pairs[1:], more)
 
 
-def _sum(wanted: Sum, given: Sum, bound: Bound) -> Iterator[Bound]:
-    yield from _same_terms(wanted, given, bound)
-    slot = _slot(wanted)
-    if slot is not None:  # a place for an activation, where the cell has none
-        more = _bind(bound, SLOTS[slot.op], (None, IDENTITY))
-        yield from _sum(slot.argument, given, more) if more is not None else ()
+def _agree(wanted: Sum, got: Sum, bindings: Bindings) -> Iterator[Bindings]:
+    yield from _same_terms(wanted, got, bindings)
+    placeholder = wanted.terms[0][1] if len(wanted.terms) == 1 and not wanted.constants else None
+    if isinstance(placeholder, Activated):  # where the Trace has no activation at all
+        more = _bind(bindings, _FIELDS[placeholder.op], "identity")
+        yield from _agree(placeholder.argument, got, more) if more is not None else ()
 
 
-def _slot(wanted: Sum) -> Activated | None:
-    term = wanted.terms[0][1] if len(wanted.terms) == 1 and not wanted.constants else None
-    return term if isinstance(term, Activated) else None
-
-
-def _same_terms(wanted: Sum, given: Sum, bound: Bound) -> Iterator[Bound]:
-    start = _constants(wanted.constants, given.constants, bound)
-    if start is None or len(wanted.terms) != len(given.terms):
+def _same_terms(wanted: Sum, got: Sum, bindings: Bindings) -> Iterator[Bindings]:
+    start = _same_constants(wanted.constants, got.constants, bindings)
+    if start is None or len(wanted.terms) != len(got.terms):
         return
-    for order in permutations(given.terms):
-        if all(one[0] == other[0] for one, other in zip(wanted.terms, order, strict=True)):
-            pairs = [(one[1], other[1]) for one, other in zip(wanted.terms, order, strict=True)]
-            yield from _terms(pairs, start)
+    for order in permutations(got.terms):
+        if all(ours[0] == theirs[0] for ours, theirs in zip(wanted.terms, order, strict=True)):
+            pairs = [(ours[1], theirs[1]) for ours, theirs in zip(wanted.terms, order, strict=True)]
+            yield from _all_terms(pairs, start)
 
 
-def _terms(pairs: Sequence[tuple[Term, Term]], bound: Bound) -> Iterator[Bound]:
+def _all_terms(pairs: Sequence[tuple[Term, Term]], bindings: Bindings) -> Iterator[Bindings]:
     if not pairs:
-        yield bound
+        yield bindings
         return
-    for more in _term(*pairs[0], bound):
-        yield from _terms(pairs[1:], more)
+    for more in _same_term(*pairs[0], bindings):
+        yield from _all_terms(pairs[1:], more)
 
 
-def _term(wanted: Term, given: Term, bound: Bound) -> Iterator[Bound]:
-    match wanted, given:
-        case Leaf(), Leaf() if wanted == given:
-            yield bound
+def _same_term(wanted: Term, got: Term, bindings: Bindings) -> Iterator[Bindings]:
+    match wanted, got:
+        case Leaf(), Leaf() if wanted == got:
+            yield bindings
         case Matrix(), Matrix():
-            more = _bind(bound, wanted.name, given.name)
-            yield from _sum(wanted.vector, given.vector, more) if more is not None else ()
+            more = _bind(bindings, wanted.name, got.name)
+            yield from _agree(wanted.vector, got.vector, more) if more is not None else ()
         case Activated(), Activated():
-            found = activation(given.op, dict(given.attrs))
-            more = _bind(bound, SLOTS[wanted.op], (given.op, found)) if found else None
-            yield from _sum(wanted.argument, given.argument, more) if more is not None else ()
-        case Times(), Times() if len(wanted.factors) == len(given.factors):
-            for order in permutations(given.factors):
-                yield from _all(list(zip(wanted.factors, order, strict=True)), bound)
+            name = name_of(got.op, dict(got.attrs))
+            more = _bind(bindings, _FIELDS[wanted.op], name) if name else None
+            yield from _agree(wanted.argument, got.argument, more) if more is not None else ()
+        case Bounded(), Bounded() if (wanted.op, wanted.bound) == (got.op, got.bound):
+            yield from _agree(wanted.argument, got.argument, bindings)
+        case Times(), Times() if len(wanted.factors) == len(got.factors):
+            for order in permutations(got.factors):
+                yield from _all_agree(list(zip(wanted.factors, order, strict=True)), bindings)
         case _:
             return
 
 
-def _constants(wanted: Constants, given: Constants, bound: Bound) -> Bound | None:
-    """A parameter of the operator's cell takes any sum of constants, none of them too; a number itself alone."""
+def _same_constants(wanted: Constants, got: Constants, bindings: Bindings) -> Bindings | None:
+    """A parameter of the template takes any sum of constants, none of them too; a number itself alone."""
     match wanted:
         case ():
-            return None if given else bound
+            return None if got else bindings
         case ((1, Var(name)),):
-            return _bind(bound, name, given)
+            return _bind(bindings, name, got)
         case ((sign, Literal(value)),):
-            numbers = [own * atom.value for own, atom in given if isinstance(atom, Literal)]
-            return bound if len(numbers) == len(given) and numbers == [sign * value] else None
+            numbers = [own * atom.value for own, atom in got if isinstance(atom, Literal)]
+            return bindings if len(numbers) == len(got) and numbers == [sign * value] else None
         case _:
             return None
 
 
-def _bind(bound: Bound, name: str, what: object) -> Bound | None:
+def _bind(bindings: Bindings, name: str, bound: str | Constants) -> Bindings | None:
     """With one more name bound; None where it stands for something else already."""
-    return {**bound, name: what} if bound.get(name, what) == what else None
+    return {**bindings, name: bound} if bindings.get(name, bound) == bound else None

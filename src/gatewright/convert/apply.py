@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.cell_config.activations import HARD_SLOPES, ODD_ABOUT_HALF, odd_about_half, parsed
-from gatewright.cell_config.config import CellConfig
+from gatewright.cell_config.config import ACTIVATION_FIELDS, CellConfig
 from gatewright.convert.layout import Layout, Stored
 from gatewright.convert.network import Parameters
 from gatewright.convert.patterns import AXES, Found, Pattern, Slot, infer, pack, pattern, unpack
@@ -157,7 +157,7 @@ def _refuse_other_functions(layout: Layout, equations: CellConfig) -> None:
             f"it resets the state {layout.reset} the recurrent product, and these weights {equations.reset} it: "
             "two functions, which no weights make equal"
         )
-    for what in _ACTIVATIONS[equations.family]:
+    for what in ACTIVATION_FIELDS[equations.family]:
         has, wanted = getattr(layout, what) or (equations.activation,), getattr(equations, what)
         wrong += (
             []
@@ -186,15 +186,8 @@ def _refuse_other_functions(layout: Layout, equations: CellConfig) -> None:
 
 def has_activations(layout: Layout, facts: Mapping[str, Any]) -> bool:
     """Whether the framework's layer can have the activations that were said of it."""
-    asked = [what for what in _ACTIVATIONS[layout.family] if facts.get(what) is not None]
+    asked = [what for what in ACTIVATION_FIELDS[layout.family] if facts.get(what) is not None]
     return all(facts[what] in layout.having(what) for what in asked)
-
-
-_ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
-    "rnn": ("activation",),
-    "gru": ("gate", "activation"),
-    "lstm": ("gate", "activation", "output"),
-}
 
 
 def _with_biases(

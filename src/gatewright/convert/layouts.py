@@ -48,11 +48,8 @@ _ONNX_FUNCTIONS = (
     "affine", "elu", "hard_sigmoid", "leaky_relu", "scaled_tanh", "thresholded_relu",
 )  # fmt: skip
 _ONNX_TANH = ("tanh", *(one for one in _ONNX_FUNCTIONS if one != "tanh"))
-_ONNX_ROWS = [row for row in OPERATORS if not row.turned]
-_ONNX_RNN, _ONNX_GRU, _ONNX_LSTM = (
-    next(" ".join(row.gates) for row in _ONNX_ROWS if row.name == name) for name in ("RNN", "GRU", "LSTM")
-)
-_ONNX_LOOKS = next(" ".join(row.peepholes) for row in _ONNX_ROWS if row.peepholes)
+_ONNX_RNN, _ONNX_GRU, _ONNX_LSTM = (" ".join(OPERATORS[family].gates) for family in ("rnn", "gru", "lstm"))
+_ONNX_LOOKS = " ".join(OPERATORS["lstm"].peepholes)
 _ONNX_PEEPHOLES = Stored("P", "p", "(gate hidden)", _ONNX_LOOKS, optional=True)
 _ONNX_ARRAYS = (
     Stored("W", "W", "(gate hidden) input"),

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from gatewright import model_file
 from gatewright.axes import HIDDEN, INPUT
-from gatewright.cell_config.config import CellConfig, of_settings, of_trace
+from gatewright.cell_config.config import CellConfig, of_settings
+from gatewright.cell_config.recognise import config_of
 from gatewright.convert import files, heads, own_parts
 from gatewright.convert.apply import invert_update, plain
 from gatewright.convert.network import Merge, Network, Padding, Parameters, Part, Recurrent, Returns
@@ -150,7 +151,7 @@ def _side_by_side(layer: Recurrent) -> bool:
 
 
 def _levels(record: LayerRecord, model: ModelFile, said: Any) -> Iterator[Recurrent]:
-    equations, inverted = _chosen(record, said) or of_trace(without_chance(record.trace))
+    equations, inverted = _chosen(record, said) or config_of(without_chance(record.trace))
     prefix = f"{record.name}." if record.name else ""
     for level in range(record.num_layers):
         directions: list[Parameters] = []

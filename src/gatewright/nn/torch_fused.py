@@ -14,11 +14,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from gatewright import cells
-from gatewright.backends.onnx.normal_form import Constants
-from gatewright.backends.onnx.operators import Operator
-from gatewright.backends.onnx.recognise import Recognised, recognise
-from gatewright.lang import exp
+from gatewright.cell_config.config import GATES, CellConfig
+from gatewright.cell_config.normal_form import Constants
+from gatewright.cell_config.recognise import RecognisedCell, recognise
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.trace.ir import Literal, Trace, Var
 from gatewright.trace.mask import MASK
@@ -27,31 +25,13 @@ from gatewright.trace.simplify import substitute, without_chance
 Results = tuple[Tensor, tuple[Tensor, ...]]
 """The output, and every final state, (num_layers * num_directions, batch, size)."""
 
-_LSTM_GATES = ("i", "f", "g", "o")
-_LSTM_ACTIVATIONS = ("gate", "candidate", "output")
-_OPERATORS = (
-    Operator("RNN", cells.elman, gates=("h",), activations=("candidate",)),
-    *(
-        Operator(
-            "GRU",
-            cells.gru(reset="after", update=update),
-            gates=("r", "z" if update == "keeps" else "-z", "n"),
-            activations=("gate", "candidate"),
-            recurrent_biases={"n": "b.hn"},
-        )
-        for update in ("keeps", "replaces")
-    ),
-    *(
-        Operator("LSTM", cell(output=exp), gates=_LSTM_GATES, activations=_LSTM_ACTIVATIONS)
-        for cell in (cells.lstm, cells.lstm_projected)
-    ),
-)
 _FUNCTIONS: Mapping[tuple[str, ...], str] = {
-    ("RNN", "Tanh"): "rnn_tanh",
-    ("RNN", "Relu"): "rnn_relu",
-    ("GRU", "Sigmoid", "Tanh"): "gru",
-    ("LSTM", "Sigmoid", "Tanh", "Tanh"): "lstm",
+    ("rnn", "tanh"): "rnn_tanh",
+    ("rnn", "relu"): "rnn_relu",
+    ("gru", "sigmoid", "tanh"): "gru",
+    ("lstm", "sigmoid", "tanh", "tanh"): "lstm",
 }
+"""torch's functions by family and activations. Their gates are in the order of `cell_config.config.GATES`."""
 
 
 class Layer(Protocol):
@@ -76,25 +56,29 @@ class Fused:
     """One of torch's fused functions, as what computes a cell."""
 
     name: str  # "rnn_tanh", "rnn_relu", "gru" or "lstm"
-    matches: Recognised
+    cell: RecognisedCell
 
     @cached_property
     def has_biases(self) -> bool:
         """Whether the cell adds anything to its gates; the function is given two biases of each gate, or none."""
-        return self.matches.has_biases
+        return self.cell.has_biases
+
+    def _of_gates(self, *spaces: str) -> list[list[Constants]]:
+        """What the gates have in some spaces, in torch's order."""
+        return [self.cell.of_gates(space, GATES[self.cell.config.family]) for space in spaces]
 
     @cached_property
     def own_layout(self) -> tuple[tuple[str, ...], ...]:
         """The packing of the parameters that the function can take as they are."""
-        first, second = self.matches.per_gate("b"), self.matches.recurrent_biases()
+        first, second = self._of_gates("b", "bh")
         # torch adds two biases for each gate, and a layer of its kind has the same parameter in both
         biases = [first, [own or other for own, other in zip(second, first, strict=True)]]
-        arrays = [self.matches.per_gate("W"), self.matches.per_gate("U"), *(biases if self.has_biases else [])]
+        arrays = [*self._of_gates("W", "U"), *(biases if self.has_biases else [])]
         return (*map(_names, arrays), *([(self._projection,)] if self._projection else []))
 
     @property
     def _projection(self) -> str | None:
-        return self.matches.matrices.get("P.h")
+        return self.cell.matrix("P.h")
 
     @property
     def projects(self) -> bool:
@@ -109,9 +93,8 @@ class Fused:
         if tuple(array.slots for array in cell.layout) == self.own_layout:
             return list(packed)
         params = cell.unpack(packed)
-        arrays = [joined(self.matches.per_gate(space), params) for space in ("W", "U")]
-        if self.has_biases:
-            arrays += [joined(gates, params) for gates in (self.matches.per_gate("b"), self.matches.recurrent_biases())]
+        spaces = ("W", "U", "b", "bh") if self.has_biases else ("W", "U")
+        arrays = [joined(gates, params) for gates in self._of_gates(*spaces)]
         return [*arrays, *([params[self._projection]] if self._projection else [])]
 
 
@@ -167,11 +150,18 @@ def _recognise_once(cell: PackedCell) -> bool:
 @lru_cache(maxsize=256)
 def _recognised(trace: Trace) -> Fused | None:
     every_step = substitute(without_chance(trace), {MASK: Literal(1.0)})
-    matches = recognise(replace(every_step, inputs=every_step.inputs[:1]), _OPERATORS)
-    if matches is None or any(leaf.name != MASK for leaf in trace.inputs[1:]):
+    cell = recognise(replace(every_step, inputs=every_step.inputs[:1]))
+    if cell is None or any(leaf.name != MASK for leaf in trace.inputs[1:]):
         return None
-    name = _FUNCTIONS.get((matches.operator.name, *(activation.name for activation in matches.activations)))
-    return Fused(name, matches) if name else None
+    name = _function_of(cell.config)
+    return Fused(name, cell) if name else None
+
+
+def _function_of(config: CellConfig) -> str | None:
+    """Torch's function for a cell; None for what it has not: other activations, peepholes, coupled gates, clipping."""
+    if config.reset == "before" or config.peepholes or config.coupled or config.cell_clip or config.proj_clip:
+        return None
+    return _FUNCTIONS.get((config.family, *config.activations))
 
 
 def run_fused(

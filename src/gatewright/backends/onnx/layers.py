@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from gatewright.backends.onnx import native
 from gatewright.backends.onnx.graph import Graph, Kind, Tensor
-from gatewright.backends.onnx.recognise import Recognised, recognise
+from gatewright.backends.onnx.operators import OPERATORS, operator_cell
 from gatewright.backends.onnx.regroup import evaluated
 from gatewright.backends.onnx.steps import Direction, Ends, Given, Outcome, steps_of
+from gatewright.cell_config.recognise import RecognisedCell
 from gatewright.trace.ir import Trace
 
 Params = Mapping[str, NDArray[Any]]
@@ -65,25 +66,25 @@ def stack(
     has none, so that a Scan is taken.
     """
     trace = evaluated(trace)
-    found = recognise(trace) if operators and graph.dtype == np.float32 else None
+    cell = operator_cell(trace) if operators and graph.dtype == np.float32 else None
     finals: dict[str, list[Tensor]] = {state.name: [] for state in trace.states}
     for place, level in enumerate(levels):
         count = len(level.directions)
         starts = {name: _some(graph, whole, place * count, count, len(levels)) for name, whole in states.items()}
         given, at = Given(x, starts, ends), f"{prefix}l{place}"
-        if found:
-            outcome = native.run(graph, trace, found, level.directions, given, f"{at}.")
+        if cell:
+            outcome = native.run(graph, trace, cell, level.directions, given, f"{at}.")
         else:
             outcome = _scanned(graph, trace, level, given, at)
         x = outcome.output
         for name, final in outcome.finals.items():
             finals[name].append(final)
-    return Stack(x, {name: _joined(graph, parts, 0) for name, parts in finals.items()}, _named(graph, found))
+    return Stack(x, {name: _joined(graph, parts, 0) for name, parts in finals.items()}, _named(graph, cell))
 
 
-def _named(graph: Graph, found: Recognised | None) -> str:
-    if found:
-        return found.operator.name
+def _named(graph: Graph, cell: RecognisedCell | None) -> str:
+    if cell:
+        return OPERATORS[cell.config.family].name
     return "Scan" if any(node.op == "Scan" for node in graph.main.nodes) else ""
 
 

@@ -7,31 +7,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.backends.onnx.graph import Graph, Kind, Tensor
-from gatewright.backends.onnx.normal_form import Constants
-from gatewright.backends.onnx.operators import Activation
-from gatewright.backends.onnx.recognise import Recognised
+from gatewright.backends.onnx.operators import OPERATORS, attributes_of
 from gatewright.backends.onnx.steps import Ends, Given, Outcome, steps_of
+from gatewright.cell_config.normal_form import Constants
+from gatewright.cell_config.recognise import RecognisedCell
 from gatewright.trace.ir import Literal, Trace
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 
 
-def packed(found: Recognised, params: Arrays, units: int) -> dict[str, Array]:
-    """The operator's W, R, B and P of one direction, as its row says; B and P where the cell has any."""
+def packed(cell: RecognisedCell, params: Arrays, units: int) -> dict[str, Array]:
+    """The operator's W, R, B and P of one direction; B and P where the cell has any."""
+    operator = OPERATORS[cell.config.family]
     nothing = np.zeros(units, np.result_type(*params.values()))
-    arrays = {"W": _joined(found.per_gate("W"), params), "R": _joined(found.per_gate("U"), params)}
-    if found.has_biases:
-        arrays["B"] = _joined([*found.per_gate("b"), *found.recurrent_biases()], params, nothing)
-    if found.operator.peepholes:
-        arrays["P"] = _joined(found.per_gate("p"), params, nothing)
+    arrays = {ours: _joined(cell.of_gates(space, operator.gates), params) for ours, space in (("W", "W"), ("R", "U"))}
+    if cell.has_biases:
+        both = [*cell.of_gates("b", operator.gates), *cell.of_gates("bh", operator.gates)]
+        arrays["B"] = _joined(both, params, nothing)
+    if cell.config.peepholes:
+        arrays["P"] = _joined(cell.of_gates("p", operator.peepholes), params, nothing)
     return arrays
 
 
 def run(
     graph: Graph,
     trace: Trace,
-    found: Recognised,
+    cell: RecognisedCell,
     directions: Sequence[Arrays],
     given: Given,
     prefix: str,
@@ -40,10 +42,10 @@ def run(
 
     `directions` has the numbers of each, by their names in the equations.
     """
-    row, count = found.operator, len(directions)
+    operator, count = OPERATORS[cell.config.family], len(directions)
     (units,) = {array.shape[0] for array in directions[0].values() if array.ndim == 2}
-    arrays = [packed(found, params, units) for params in directions]
-    doc = f"gates {', '.join(row.gates)} of {trace.name}"
+    arrays = [packed(cell, params, units) for params in directions]
+    doc = f"gates {', '.join(operator.gates)} of {trace.name}"
     weights = {
         name: graph.initialiser(f"{prefix}{name}", np.stack([one[name] for one in arrays]), doc) for name in arrays[0]
     }
@@ -54,8 +56,7 @@ def run(
         attributes = {
             "hidden_size": units,
             **({"direction": "bidirectional"} if count * times > 1 else {}),
-            **activation_attributes(found.activations * count * times),
-            **row.attributes,
+            **attributes_of(cell.config, count * times),
         }
         held = [weights["W"], weights["R"], weights.get("B"), *states, weights.get("P")]
         if times > 1:
@@ -63,7 +64,7 @@ def run(
         operands = [given.x, *held[:3], lengths, *held[3:]]
         while operands[-1] is None:
             operands.pop()
-        return graph.emit_many(row.name, operands, [4, *(3 for _ in trace.states)], attributes=attributes)
+        return graph.emit_many(operator.name, operands, [4, *(3 for _ in trace.states)], attributes=attributes)
 
     output, *finals = results(_lengths(graph, given))
     steps = _side_by_side(graph, output, count, units)
@@ -136,14 +137,6 @@ def _kept(graph: Graph, final: Tensor, state: str, given: Given) -> Tensor:
     steps = graph.unsqueeze(given.ends.lengths, 1) if given.ends else graph.slice(graph.shape(given.x), 0, 1)
     empty = graph.emit("Equal", steps, graph.count(0), kind=Kind.TRUTH)
     return graph.emit("Where", empty, initial, final)
-
-
-def activation_attributes(used: Sequence[Activation]) -> dict[str, Any]:
-    """The attributes that name the activations, for each direction anew."""
-    alphas = tuple(one.alpha for one in used if one.alpha is not None)
-    betas = tuple(one.beta for one in used if one.beta is not None)
-    constants = {"activation_alpha": alphas, "activation_beta": betas} if alphas else {}
-    return {"activations": tuple(one.name for one in used), **constants}
 
 
 def _joined(gates: Sequence[Constants], params: Arrays, nothing: Array | float = 0.0) -> Array:

@@ -1,96 +1,92 @@
-"""The recurrent operators of ONNX as rows: which cell each computes, and how its numbers are laid out.
+"""The recurrent operators of ONNX: which cells they compute, the order of their gates, and their activations.
 
-Nothing is written per operator but its row; recognising, packing and unpacking go by it.
+Writing, reading and packing go by these tables. A GRU's update gate of 1 keeps the state in ONNX, as in CellConfig.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from gatewright import cells
-from gatewright.lang import Cell, exp
-from gatewright.lang.ops import Op
-
-Attributes = Mapping[str, Any]
-
-SLOTS: Mapping[Op, str] = {Op.SIGMOID: "gate", Op.TANH: "candidate", Op.EXP: "output"}
-"""The activations of a row's cell stand for any that the operator can have: these ops mark their places."""
-
-SYMMETRIC = frozenset({Op.SIGMOID, Op.HARD_SIGMOID})
-"""Activations of which 1 - f(a) is f(-a): a gate is turned round by the sign of its numbers."""
+from gatewright.cell_config.activations import HARD_SLOPES, odd_about_half, parsed
+from gatewright.cell_config.config import CellConfig, Family
+from gatewright.cell_config.recognise import RecognisedCell, recognise
+from gatewright.trace.ir import Trace
 
 
 @dataclass(frozen=True, slots=True)
-class Activation:
-    """What ONNX calls an activation, and its two constants where it has them."""
+class Operator:
+    """A recurrent operator: its gates in the order of W, R and both halves of B, and those in P."""
 
     name: str
+    gates: tuple[str, ...]
+    peepholes: tuple[str, ...] = ()
+
+
+OPERATORS: Mapping[Family, Operator] = {
+    "rnn": Operator("RNN", ("h",)),
+    "gru": Operator("GRU", ("z", "r", "n")),
+    "lstm": Operator("LSTM", ("i", "o", "f", "g"), peepholes=("i", "o", "f")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorActivation:
+    """An activation of ONNX: our name, and alpha and beta where a node does not give them; None where it has none."""
+
+    ours: str
     alpha: float | None = None
     beta: float | None = None
 
 
-IDENTITY = Activation("Affine", 1.0, 0.0)
+ACTIVATIONS: Mapping[str, OperatorActivation] = {
+    "Affine": OperatorActivation("affine", 1.0, 0.0),
+    "Elu": OperatorActivation("elu", 1.0),
+    "HardSigmoid": OperatorActivation("hard_sigmoid", 0.2, 0.5),
+    "LeakyRelu": OperatorActivation("leaky_relu", 0.01),
+    "Relu": OperatorActivation("relu"),
+    "ScaledTanh": OperatorActivation("scaled_tanh", 1.0, 1.0),
+    "Sigmoid": OperatorActivation("sigmoid"),
+    "Softplus": OperatorActivation("softplus"),
+    "Softsign": OperatorActivation("softsign"),
+    "Tanh": OperatorActivation("tanh"),
+    "ThresholdedRelu": OperatorActivation("thresholded_relu", 1.0),
+}
+_OF_OURS = {activation.ours: name for name, activation in ACTIVATIONS.items()}
 
 
-def activation(op: Op, attributes: Attributes) -> Activation | None:
-    """The activation of ONNX that an op is; None where it has none."""
-    if op is Op.HARD_SIGMOID:
-        return Activation("HardSigmoid", float(attributes["slope"]), 0.5)
-    names = {Op.SIGMOID: "Sigmoid", Op.TANH: "Tanh", Op.RELU: "Relu", Op.SOFTPLUS: "Softplus"}
-    return Activation(names[op]) if op in names else None
+def operator_cell(trace: Trace) -> RecognisedCell | None:
+    """The cell of an evaluated Trace where an operator computes it; None where ONNX has none."""
+    cell = recognise(trace)
+    return cell if cell is not None and _is_computed(cell.config) else None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Operator:
-    """A recurrent operator, as one cell of the catalogue.
+def _is_computed(config: CellConfig) -> bool:
+    """Whether the operator of its family computes a cell that was recognised.
 
-    - `gates`: the cell's gates in the operator's order, in W and R and the first half of B: W.r, U.r and b.r. A minus
-      turns a gate round: what is `1 - z` in the cell is `z` in the operator, so that its numbers change their sign.
-    - `recurrent_biases`: the cell's vectors in the second half of B, by gate; where there is none, 0 stands.
-    - `peepholes`: the gates in P, whose vectors are p.i.
-    - `activations`: which of `SLOTS` stand in the operator's list of activations, in order.
+    Coupled gates are written as two gates, of which f has the negated numbers of i: runtimes read this where they know
+    nothing of `input_forget`. That needs a gate for which 1 - f(a) is f(-a).
     """
-
-    name: str
-    cell: Cell
-    gates: tuple[str, ...]
-    activations: tuple[str, ...]
-    peepholes: tuple[str, ...] = ()
-    recurrent_biases: Mapping[str, str] = field(default_factory=dict[str, str])
-    attributes: Attributes = field(default_factory=dict[str, Any])
-
-    @property
-    def turned(self) -> bool:
-        """Whether a gate is turned round, which only symmetric activations allow."""
-        return any(gate.startswith("-") for gate in self.gates)
+    return not (config.projection or config.cell_clip or (config.coupled and not odd_about_half(config.gate)))
 
 
-def _gru(*, reset: str, update: str) -> Operator:
-    after = reset == "after"
-    return Operator(
-        "GRU",
-        cells.gru(reset=reset, update=update),
-        gates=("z" if update == "keeps" else "-z", "r", "n"),
-        activations=("gate", "candidate"),
-        recurrent_biases={"n": "b.hn"} if after else {},
-        attributes={"linear_before_reset": int(after)},
-    )
+def attributes_of(config: CellConfig, directions: int = 1) -> dict[str, Any]:
+    """The attributes that tell which function an operator computes in each of its directions."""
+    reset = {"linear_before_reset": int(config.reset == "after")} if config.reset else {}
+    return {**activation_attributes(config.activations * directions), **reset}
 
 
-def _lstm(cell: Cell, *, coupled: bool, peepholes: bool) -> Operator:
-    f = "-i" if coupled else "f"  # f = 1 - i: runtimes read this where they know nothing of `input_forget`
-    return Operator(
-        "LSTM",
-        cell(coupled=coupled, output=exp),
-        gates=("i", "o", f, "g"),
-        activations=("gate", "candidate", "output"),
-        peepholes=("i", "o", f) if peepholes else (),
-    )
+def activation_attributes(names: Sequence[str]) -> dict[str, Any]:
+    """The attributes that tell the activations of all directions, which have our names."""
+    pairs = [_spelled_out(name) for name in names]
+    alphas = tuple(numbers[0] for _, numbers in pairs if numbers)
+    betas = tuple(numbers[1] for _, numbers in pairs if len(numbers) > 1)
+    found: dict[str, Any] = {"activations": tuple(_OF_OURS[kind] for kind, _ in pairs)}
+    found |= {"activation_alpha": alphas} if alphas else {}
+    return found | ({"activation_beta": betas} if betas else {})
 
 
-OPERATORS: tuple[Operator, ...] = (
-    Operator("RNN", cells.elman, gates=("h",), activations=("candidate",)),
-    *(_gru(reset=reset, update=update) for reset in ("before", "after") for update in ("keeps", "replaces")),
-    *(_lstm(cells.lstm, coupled=coupled, peepholes=False) for coupled in (False, True)),
-    *(_lstm(cells.lstm_peephole, coupled=coupled, peepholes=True) for coupled in (False, True)),
-)
+def _spelled_out(name: str) -> tuple[str, tuple[float, ...]]:
+    """The kind and the numbers of an activation, where ONNX has numbers that we leave out of the name."""
+    if name in HARD_SLOPES:
+        return "hard_sigmoid", (HARD_SLOPES[name], 0.5)
+    return ("affine", (1.0, 0.0)) if name == "identity" else parsed(name)

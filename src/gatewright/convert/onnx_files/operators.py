@@ -1,68 +1,32 @@
 """The recurrent operators: attributes and arrays of a node, and the layer that they are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.cell_config.activations import parsed, spelled
-from gatewright.cell_config.config import CellConfig, Family
+from gatewright.backends.onnx.operators import ACTIVATIONS, OPERATORS, activation_attributes
+from gatewright.cell_config.activations import spelled
+from gatewright.cell_config.config import ACTIVATION_FIELDS, CellConfig, Family
 from gatewright.convert import apply
 from gatewright.convert.layouts import Layout, layouts
 from gatewright.convert.network import Recurrent
 from gatewright.convert.onnx_files.values import shortest
 from gatewright.errors import ConversionError
-from gatewright.lang.functions import KERAS3_SLOPE, THEANO_SLOPE
 
 Array = NDArray[Any]
 Attributes = Mapping[str, Any]
 
-FAMILIES: Mapping[str, Family] = {"RNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
-OPERATORS: Mapping[Family, str] = {family: name for name, family in FAMILIES.items()}
+FAMILIES: Mapping[str, Family] = {operator.name: family for family, operator in OPERATORS.items()}
 OPERANDS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 ARRAYS = ("W", "R", "B", "P")
-SLOTS: Mapping[Family, tuple[str, ...]] = {
-    "rnn": ("activation",),
-    "gru": ("gate", "activation"),
-    "lstm": ("gate", "activation", "output"),
-}
-"""What each family's activations are of, in the operator's order."""
 _DIRECTIONS = ("forward", "reverse", "bidirectional")
 _MEANT = {
     "activations", "activation_alpha", "activation_beta", "clip", "direction", "hidden_size", "input_forget", "layout",
     "linear_before_reset",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """An activation of ONNX: ours, and alpha and beta as they are where they are not given; None where it has none."""
-
-    ours: str
-    alpha: float | None = None
-    beta: float | None = None
-
-
-FUNCTIONS: Mapping[str, Function] = {
-    "Affine": Function("affine", 1.0, 0.0),
-    "Elu": Function("elu", 1.0),
-    "HardSigmoid": Function("hard_sigmoid", 0.2, 0.5),
-    "LeakyRelu": Function("leaky_relu", 0.01),
-    "Relu": Function("relu"),
-    "ScaledTanh": Function("scaled_tanh", 1.0, 1.0),
-    "Sigmoid": Function("sigmoid"),
-    "Softplus": Function("softplus"),
-    "Softsign": Function("softsign"),
-    "Tanh": Function("tanh"),
-    "ThresholdedRelu": Function("thresholded_relu", 1.0),
-}
-_PLAIN = {
-    "identity": "affine(1.0,0.0)",
-    "hard_sigmoid_theano": f"hard_sigmoid({THEANO_SLOPE!r},0.5)",
-    "hard_sigmoid_keras3": f"hard_sigmoid({KERAS3_SLOPE!r},0.5)",
-}
 
 
 def read(
@@ -119,7 +83,7 @@ def write(layer: Recurrent) -> tuple[str, dict[str, Any], dict[str, Array]]:
     if equations.clip:
         attributes["clip"] = equations.clip
     attributes |= _activations(each, row.equations)
-    return OPERATORS[equations.family], attributes, arrays
+    return OPERATORS[equations.family].name, attributes, arrays
 
 
 def row_of(equations: CellConfig) -> Layout:
@@ -142,7 +106,7 @@ def _equations(family: Family, attributes: Attributes, count: int, *, peepholes:
         raise ConversionError("clip is no bound", expected="a number above 0", got=str(clip))
     equations = CellConfig(family, reset=reset, coupled=coupled, peepholes=peepholes, clip=shortest(clip))
     names = _names(family, attributes, count)
-    chosen: list[dict[str, Any]] = [dict(zip(SLOTS[family], one, strict=True)) for one in names]
+    chosen: list[dict[str, Any]] = [dict(zip(ACTIVATION_FIELDS[family], one, strict=True)) for one in names]
     return [replace(equations, **one) for one in chosen] or [equations] * count
 
 
@@ -151,17 +115,17 @@ def _names(family: Family, attributes: Attributes, count: int) -> list[tuple[str
     names = attributes.get("activations")
     if not names:
         return []
-    per = len(SLOTS[family])
+    per = len(ACTIVATION_FIELDS[family])
     if len(names) != per * count:
         raise ConversionError(
             "there are more or fewer activations than the operator has", expected=str(per * count), got=str(len(names))
         )
     alphas, betas = (list(attributes.get(f"activation_{one}", ())) for one in ("alpha", "beta"))
-    known = {name.lower(): one for name, one in FUNCTIONS.items()}
+    known = {name.lower(): one for name, one in ACTIVATIONS.items()}
     ours: list[str] = []
     for name in names:
         if name.lower() not in known:
-            raise ConversionError(f"activation {name!r} is none of ONNX's", expected=", ".join(FUNCTIONS))
+            raise ConversionError(f"activation {name!r} is none of ONNX's", expected=", ".join(ACTIVATIONS))
         one = known[name.lower()]
         numbers = [
             shortest(given.pop(0)) if given else default
@@ -177,17 +141,9 @@ def _names(family: Family, attributes: Attributes, count: int) -> list[tuple[str
 
 
 def _activations(each: Sequence[CellConfig], default: CellConfig) -> dict[str, Any]:
-    slots = SLOTS[default.family]
-    used: list[str] = [getattr(equations, slot) for equations in each for slot in slots]
-    if used == [getattr(default, slot) for slot in slots] * len(each):
-        return {}
-    theirs = {one.ours: name for name, one in FUNCTIONS.items()}
-    chosen = [parsed(_PLAIN.get(ours, ours)) for ours in used]
-    alphas = [alpha for _, numbers in chosen for alpha in numbers[:1]]
-    betas = [beta for _, numbers in chosen for beta in numbers[1:]]
-    found: dict[str, Any] = {"activations": [theirs[kind] for kind, _ in chosen]}
-    found |= {"activation_alpha": alphas} if alphas else {}
-    return found | ({"activation_beta": betas} if betas else {})
+    """The attributes of activations; none where they are the operator's own."""
+    names = [name for config in each for name in config.activations]
+    return {} if names == [*default.activations] * len(each) else activation_attributes(names)
 
 
 def _checked(arrays: Mapping[str, Array], count: int) -> Mapping[str, Array]:

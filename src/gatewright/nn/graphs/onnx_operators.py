@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.onnx import ops
 
 from gatewright.axes import HIDDEN
-from gatewright.backends.onnx.native import activation_attributes
-from gatewright.backends.onnx.recognise import recognise
+from gatewright.backends.onnx.operators import OPERATORS, attributes_of, operator_cell
 from gatewright.backends.onnx.regroup import evaluated
 from gatewright.backends.torch_eager import Sequences
 from gatewright.nn.calls.call import Call
@@ -24,13 +23,14 @@ def run(call: Call) -> Sequences | None:
     like, cell = call.like, call.cell
     if torch.jit.is_tracing() or like.dtype != torch.float32 or call.noises:
         return None
-    found = recognise(evaluated(cell.trace))
+    found = operator_cell(evaluated(cell.trace))
     if found is None:
         return None
-    params, row = cell.unpack(call.packed), found.operator
-    weights = [joined(found.per_gate(space), params) for space in ("W", "U")]
-    biases = joined([*found.per_gate("b"), *found.recurrent_biases()], params) if found.has_biases else None
-    looks = joined(found.per_gate("p"), params) if row.peepholes else None
+    params, config, operator = cell.unpack(call.packed), found.config, OPERATORS[found.config.family]
+    weights = [joined(found.of_gates(space, operator.gates), params) for space in ("W", "U")]
+    both = [constants for space in ("b", "bh") for constants in found.of_gates(space, operator.gates)]
+    biases = joined(both, params) if found.has_biases else None
+    looks = joined(found.of_gates("p", operator.peepholes), params) if config.peepholes else None
     lengths = None if call.ragged is None else call.ragged.lengths.to(torch.int32)
     states = [call.states[state.name] for state in cell.trace.states]
     operands: list[Tensor | None] = [like, *(_of_one(one) for one in (*weights, biases)), lengths]
@@ -40,13 +40,12 @@ def run(call: Call) -> Sequences | None:
     attributes: dict[str, Any] = {
         "hidden_size": cell.sizes[HIDDEN],
         "direction": "reverse" if cell.backwards else "forward",
-        **activation_attributes(found.activations),
-        **row.attributes,
+        **attributes_of(config),
     }
     steps, rows = like.shape[:2]
     shapes = [(steps, 1, rows, cell.sizes[HIDDEN]), *[(1, rows, cell.sizes[HIDDEN])] * len(states)]
     output, *ends = ops.symbolic_multi_out(
-        row.name, operands, attributes, dtypes=[like.dtype] * len(shapes), shapes=shapes
+        operator.name, operands, attributes, dtypes=[like.dtype] * len(shapes), shapes=shapes
     )
     finals = {state.name: _kept(end[0], call, state.name) for state, end in zip(cell.trace.states, ends, strict=True)}
     return Sequences(output.squeeze(1), finals, {})
