@@ -158,8 +158,8 @@ def _extents(trace: Trace) -> list[int]:
 def _with_activations(config: CellConfig, bindings: Bindings) -> CellConfig:
     """The config of a structure with the activations that were found, and the number beside the forget gate's bias."""
     fields: dict[str, Any] = {field: bindings[field] for field in _FIELDS.values() if field in bindings}
-    beside_forget_gate = bindings.get("b.f", ())
-    numbers = [sign * atom.value for sign, atom in beside_forget_gate if isinstance(atom, Literal)]
+    bias = bindings.get("b.f", ())
+    numbers = [sign * atom.value for sign, atom in bias if isinstance(atom, Literal)] if isinstance(bias, tuple) else []
     return replace(config, **fields, forget_bias=float(sum(numbers)))
 
 

@@ -5,7 +5,7 @@ import pytest
 from gatewright import cells
 from gatewright.backends.onnx.operators import OPERATORS, attributes_of, operator_cell
 from gatewright.convert.layouts import BY_KEY
-from gatewright.lang import Cell, exp, hard_sigmoid_theano, relu, softplus, tanh
+from gatewright.lang import Cell, exp, hard_sigmoid_theano, relu, softplus, softsign, tanh
 from gatewright.trace import trace_cell
 
 
@@ -62,6 +62,7 @@ def test_a_cell_is_an_operator_with_these_attributes(cell: Cell, attributes: dic
         cells.gru(update="replaces", gate=tanh),  # 1 - tanh(a) is not tanh(-a)
         cells.lstm(coupled=True, gate=relu),
         cells.lstm(cell_clip=3.0),
+        cells.elman(activation=softsign),
         cells.lstm_projected,
         cells.elman(activation=exp),
     ],

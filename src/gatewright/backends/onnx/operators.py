@@ -61,12 +61,14 @@ def operator_cell(trace: Trace) -> RecognisedCell | None:
 
 
 def _is_computed(config: CellConfig) -> bool:
-    """Whether the operator of its family computes a cell that was recognised.
-
-    Coupled gates are written as two gates, of which f has the negated numbers of i: runtimes read this where they know
-    nothing of `input_forget`. That needs a gate for which 1 - f(a) is f(-a).
-    """
-    return not (config.projection or config.cell_clip or (config.coupled and not odd_about_half(config.gate)))
+    """Whether the operator of its family computes a cell that was recognised."""
+    if config.projection or config.cell_clip:
+        return False
+    if "softsign" in config.activations:  # exported as the ops that the cell is made of, with or without a loop
+        return False
+    # The numbers of f are those of i, negated: runtimes read that where they know nothing of `input_forget`. It needs
+    # 1 - gate(a) to be gate(-a).
+    return not config.coupled or odd_about_half(config.gate)
 
 
 def attributes_of(config: CellConfig, directions: int = 1) -> dict[str, Any]:
