@@ -48,7 +48,9 @@ def test_a_block_that_is_too_small_or_much_too_large_is_not_given() -> None:
 def test_small_blocks_are_not_kept() -> None:
     recycler = BlockPool()
     recycler.take(LARGE - 1)
-    assert recycler._blocks == []
+    assert recycler.nbytes == 0
+    recycler.take(LARGE)
+    assert recycler.nbytes == LARGE
 
 
 def test_threads_never_have_the_same_block() -> None:

@@ -37,6 +37,11 @@ class BlockPool:
     def __init__(self) -> None:
         self._blocks: list[_Block] = []
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the blocks that it knows, in use or not."""
+        return sum(block.whole.numel() for block in self._blocks)
+
     def take(self, size: int) -> Tensor:
         """Memory of so many bytes, with anything in it."""
         if size < _LEAST_BYTES or _holders is None:

@@ -230,7 +230,7 @@ def test_what_was_used_last_is_kept(folder: Path) -> None:
     names = [f"cell {number}" for number in range(5)]
     for age, name in enumerate(reversed(names[:4])):
         kept.store(name, bytes(2000))
-        _age(cache._path(folder, name), 100 + age)
+        _age(cache.entry_path(folder, name), 100 + age)
     assert kept.load("cell 0") == bytes(2000)  # the oldest, until now
     kept.store("cell 4", bytes(2000))
     assert [name for name in names if kept.load(name) is not None] == ["cell 0", "cell 2", "cell 3", "cell 4"]
@@ -246,12 +246,14 @@ def test_what_is_larger_than_all_that_may_be_kept_is_dropped(folder: Path) -> No
 
 def test_parts_that_a_killed_process_left_are_removed_in_time(kept: KernelCache, folder: Path) -> None:
     folder.mkdir(mode=0o700)
-    left, growing = (folder / f"{cache._path(folder, 'lstm').stem}.{name}.part" for name in ("abc_d123", "x1y2z3_4"))
+    left, growing = (
+        folder / f"{cache.entry_path(folder, 'lstm').stem}.{name}.part" for name in ("abc_d123", "x1y2z3_4")
+    )
     for path in (left, growing):
         path.write_bytes(b"half an entry")
     _age(left, 2 * 3600)
     kept.store("gru", b"code")
-    assert entries(folder) == sorted([growing, cache._path(folder, "gru")])
+    assert entries(folder) == sorted([growing, cache.entry_path(folder, "gru")])
 
 
 def test_a_process_that_is_killed_leaves_a_part_that_is_known(
@@ -265,7 +267,7 @@ def test_a_process_that_is_killed_leaves_a_part_that_is_known(
     (part,) = entries(folder)
     _age(part, 2 * 3600)
     kept.store("lstm", b"code")
-    assert entries(folder) == [cache._path(folder, "lstm")]
+    assert entries(folder) == [cache.entry_path(folder, "lstm")]
 
 
 FOREIGN = ("notes.txt", "film.mkv.part", "tmpabc123.part", "linux.kernel", f"{'0' * 63}.kernel", f"{'0' * 64}.part")

@@ -18,7 +18,7 @@ from gatewright.backends.llvm.jit.library import Library, Source
 from gatewright.backends.llvm.jit.machine_code import CompileError, Signature, emit_object, spell
 from gatewright.backends.llvm.jit.target import Target, named, require_runnable
 
-_GENERATOR = (
+GENERATOR_PARTS = (
     "axes.py",
     "lang",
     "trace",
@@ -95,7 +95,7 @@ def describe(source: Source, functions: Mapping[str, Signature], key: str, targe
         "key": key,
         "functions": {name: spell(signature) for name, signature in functions.items()},
         "module": sha256(source.encode()).hexdigest() if isinstance(source, str) else "generated",
-        "generator": _generator(),
+        "generator": generator_digest(),
         "gatewright": __version__,
         "llvm": ".".join(map(str, llvm.llvm_version_info)),
         "llvmlite": llvmlite.__version__,
@@ -105,10 +105,10 @@ def describe(source: Source, functions: Mapping[str, Signature], key: str, targe
 
 
 @cache
-def _generator() -> str:
+def generator_digest() -> str:
     """A digest of the generator's own text: the version of the package stays the same while somebody works on it."""
     package = Path(__file__).parents[3]
-    files = sorted(path for part in _GENERATOR for path in _modules(package / part))
+    files = sorted(path for part in GENERATOR_PARTS for path in _modules(package / part))
     digest = sha256()
     for path in files:
         digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")

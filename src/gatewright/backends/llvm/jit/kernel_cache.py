@@ -87,7 +87,7 @@ class KernelCache:
     def holds(self, description: str) -> bool:
         """Whether there is an entry of this description, to be trusted or not."""
         try:
-            return self._folder is not None and _path(self._folder, description).is_file()
+            return self._folder is not None and entry_path(self._folder, description).is_file()
         except OSError:
             return False
 
@@ -148,7 +148,8 @@ def _cache_in(place: str) -> KernelCache:
     return KernelCache(None if place == "off" else Path(place) / "kernels")
 
 
-def _path(folder: Path, description: str) -> Path:
+def entry_path(folder: Path, description: str) -> Path:
+    """The file of one kernel's object code."""
     return folder / (sha256(description.encode()).hexdigest() + _ENTRY)
 
 
@@ -162,7 +163,7 @@ def _read(folder: Path, description: str) -> bytes:
 
     It is checked and read through one descriptor, so nobody can exchange it in between.
     """
-    path = _path(folder, description)
+    path = entry_path(folder, description)
     try:
         with open(path, "rb", opener=_open_to_read) as file:
             info = os.fstat(file.fileno())
@@ -197,7 +198,7 @@ def _write(folder: Path, description: str, code: bytes) -> None:
     text = description.encode()
     digest = sha256(text + code).digest()
     entry = b"".join([_MAGIC, _FRAME.pack(len(text), len(code), digest), text, code])
-    path = _path(folder, description)
+    path = entry_path(folder, description)
     # new, and readable by its owner alone
     descriptor, part = tempfile.mkstemp(prefix=f"{path.stem}.", suffix=_PART, dir=folder)
     try:
