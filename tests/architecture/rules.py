@@ -17,6 +17,7 @@ ORDER = (
     ("derive",),
     ("schedule",),
     ("backends",),
+    ("network",),
     ("nn",),
     ("convert",),
     ("tasks",),

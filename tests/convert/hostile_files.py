@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from gatewright import convert
-from gatewright.convert.network import Dense, Network, Recurrent
 from gatewright.errors import ConversionError, ModelFileError
+from gatewright.network import Dense, Network, RecurrentPart
 
 
 def network() -> Network:
@@ -23,7 +23,7 @@ def network() -> Network:
         for gate in "rzn"
     }
     weight = generator.standard_normal((2, 2)).astype(np.float32)
-    return Network((Recurrent(convert.CellConfig("gru", reset="after"), (parameters,)), Dense(weight, weight[0])))
+    return Network((RecurrentPart(convert.CellConfig("gru", reset="after"), (parameters,)), Dense(weight, weight[0])))
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def test_biases_that_only_one_direction_has_are_zero_in_the_other(tmp_path: Path
 
 def with_gate(gate: str, row: str = "lstm") -> Recurrent:
     layer = made(row)
-    return replace(layer, equations=replace(layer.equations, gate=gate))
+    return replace(layer, cell=replace(layer.equations, gate=gate))
 
 
 @pytest.mark.parametrize("row", ["gru", "gru-before", "lstm"])
@@ -183,7 +183,7 @@ def test_deviations_come_back_to_the_bit(tmp_path: Path) -> None:
 
 def changed(row: str, **equations: Any) -> Recurrent:
     layer = made(row)
-    return replace(layer, equations=replace(layer.equations, **equations))
+    return replace(layer, cell=replace(layer.equations, **equations))
 
 
 REFUSED: dict[str, tuple[str, str, Network]] = {

@@ -11,9 +11,9 @@ from gatewright.cell_config.recognise import config_of
 from gatewright.convert import apply, run
 from gatewright.convert.explain import explain, mapping, where
 from gatewright.convert.layouts import BY_KEY, LAYOUTS, Layout
-from gatewright.convert.network import Network, Parameters, Recurrent
 from gatewright.convert.patterns import AXES, pattern
 from gatewright.errors import ConversionError
+from gatewright.network import Network, Parameters, RecurrentPart
 from gatewright.trace import trace_cell
 
 SIZES = {"input": 2, "hidden": 3, "state": 3}
@@ -38,7 +38,7 @@ def drawn(row: Layout) -> dict[str, NDArray[np.float64]]:
 def outputs(equations: CellConfig, parameters: Parameters) -> NDArray[np.float64]:
     """What a layer computes for one random input."""
     inputs = np.random.default_rng(6).standard_normal((6, 2, SIZES["input"]))
-    return run(Network((Recurrent(equations, (parameters,)),)), inputs)
+    return run(Network((RecurrentPart(equations, (parameters,)),)), inputs)
 
 
 def with_parameters(row: Layout, arrays: dict[str, NDArray[np.float64]]) -> tuple[CellConfig, Parameters]:

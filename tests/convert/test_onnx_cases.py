@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from gatewright import convert
-from gatewright.convert.run import run_layer
+from gatewright.network import run_layer
 from tests.convert.onnx_models import saved, with_constants
 
 Array = NDArray[Any]

@@ -11,8 +11,8 @@ import torch
 
 from gatewright import convert
 from gatewright.convert import onnx_files
-from gatewright.convert.network import Activation, BatchNorm, Dense, LayerNorm, Network, Recurrent, Reverse, Scale
 from gatewright.errors import ConversionError
+from gatewright.network import Activation, BatchNorm, Dense, LayerNorm, Network, RecurrentPart, Reverse, Scale
 from tests.convert.onnx_models import arrays_of, model_of, saved
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
@@ -89,7 +89,7 @@ def network_of(*after: Any) -> Network:
     generator = np.random.default_rng(5)
     sizes = {"W": (HIDDEN, INPUTS), "U": (HIDDEN, HIDDEN), "b": (HIDDEN,)}
     parameters = {f"{kind}.{gate}": generator.standard_normal(size) for kind, size in sizes.items() for gate in "rzn"}
-    layer = Recurrent(convert.CellConfig("gru", reset="before"), (parameters,))
+    layer = RecurrentPart(convert.CellConfig("gru", reset="before"), (parameters,))
     return Network((Scale(np.full(INPUTS, 0.25), np.full(INPUTS, 2.0)), layer, *after))
 
 

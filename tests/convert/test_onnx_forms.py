@@ -10,18 +10,18 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gatewright import convert
 from gatewright.convert import onnx_files
-from gatewright.convert.network import (
+from gatewright.errors import ConversionError
+from gatewright.network import (
     Activation,
     BatchNorm,
     Dense,
     Embedding,
     LayerNorm,
-    Recurrent,
+    RecurrentPart,
     Reshape,
     Reverse,
-    Step,
+    TakeStep,
 )
-from gatewright.errors import ConversionError
 from tests.convert.onnx_models import HIDDEN, INPUTS, arrays_of, saved
 from tests.convert.test_onnx_operators import runtime
 
@@ -130,19 +130,19 @@ BOTH_ENDS = [
 ]
 WHOLE: dict[str, tuple[onnx.ModelProto, list[type[Any]]]] = {
     "the last step up to an int32": (
-        graph(node("last = Slice(steps, i_-1, end, i_0)"), node("y = Squeeze(last, i_0)")), [Recurrent],
+        graph(node("last = Slice(steps, i_-1, end, i_0)"), node("y = Squeeze(last, i_0)")), [RecurrentPart],
     ),
-    "the third step": (graph(node("y = Gather(steps, place)", axis=0)), [Recurrent, Step]),
+    "the third step": (graph(node("y = Gather(steps, place)", axis=0)), [RecurrentPart, TakeStep]),
     "the last step behind a turn": (
         graph(
             node("turned = Slice(steps, i_-1, start, i_0, i_-1)"), node("last = Slice(turned, i_-1, end, i_0)"),
             node("y = Squeeze(last, i_0)"),
         ),
-        [Recurrent, Reverse, Step],
+        [RecurrentPart, Reverse, TakeStep],
     ),
     "the first step of a layer that goes backwards": (
         graph(node("first = Slice(steps, i_0, i_1, i_0)"), node("y = Squeeze(first, i_0)"), direction="reverse"),
-        [Recurrent],
+        [RecurrentPart],
     ),
     "both ends of two directions": (
         graph(
@@ -151,40 +151,40 @@ WHOLE: dict[str, tuple[onnx.ModelProto, list[type[Any]]]] = {
             node("other_end = Slice(other_steps, i_0, i_1, i_0)"), node("other_last = Squeeze(other_end, i_0)"),
             node("y = Concat(one_last, other_last)", axis=1), direction="bidirectional",
         ),
-        [Recurrent],
+        [RecurrentPart],
     ),
     "the sum of two directions": (
-        graph(*BOTH_ENDS, node("y = Add(one_steps, other_steps)"), direction="bidirectional"), [Recurrent],
+        graph(*BOTH_ENDS, node("y = Add(one_steps, other_steps)"), direction="bidirectional"), [RecurrentPart],
     ),
     "the mean of two directions": (
         graph(
             *BOTH_ENDS, node("sum = Add(other_steps, one_steps)"), node("y = Mul(sum, half_each)"),
             direction="bidirectional",
         ),
-        [Recurrent],
+        [RecurrentPart],
     ),
     "the product of two directions": (
-        graph(*BOTH_ENDS, node("y = Mul(one_steps, other_steps)"), direction="bidirectional"), [Recurrent],
+        graph(*BOTH_ENDS, node("y = Mul(one_steps, other_steps)"), direction="bidirectional"), [RecurrentPart],
     ),
-    "a dense layer of all steps below one another": (graph(*TENSORDOT), [Recurrent, Dense]),
+    "a dense layer of all steps below one another": (graph(*TENSORDOT), [RecurrentPart, Dense]),
     "the same of fixed sizes": (
         graph(
             node("below = Reshape(steps, rows)"), node("product = MatMul(below, matrix)"),
             node("again = Reshape(product, back)"), node("y = Relu(again)"), fixed=True,
         ),
-        [Recurrent, Dense],
+        [RecurrentPart, Dense],
     ),
     "steps side by side": (
         graph(node("turned = Transpose(steps)", perm=[1, 0, 2]), node("y = Flatten(turned)"), fixed=True),
-        [Recurrent, Reshape],
+        [RecurrentPart, Reshape],
     ),
     "steps side by side, by a Reshape": (
         graph(node("turned = Transpose(steps)", perm=[1, 0, 2]), node("y = Reshape(turned, flat)"), fixed=True),
-        [Recurrent, Reshape],
+        [RecurrentPart, Reshape],
     ),
     "steps in reverse by a Slice": (
         graph(node("b = Slice(x, i_-1, start, i_0, i_-1)"), node("y = Identity(steps)"), x="b"),
-        [Reverse, Recurrent],
+        [Reverse, RecurrentPart],
     ),
     "steps in reverse by ReverseSequence": (
         graph(
@@ -193,13 +193,14 @@ WHOLE: dict[str, tuple[onnx.ModelProto, list[type[Any]]]] = {
             node("before_all = Expand(before_count, before_rows)"),
             node("b = ReverseSequence(x, before_all)", time_axis=0, batch_axis=1), node("y = Identity(steps)"), x="b",
         ),
-        [Reverse, Recurrent],
+        [Reverse, RecurrentPart],
     ),
     "outputs in reverse": (
-        graph(node("y = ReverseSequence(steps, lengths)", time_axis=0, batch_axis=1), fixed=True), [Recurrent, Reverse],
+        graph(node("y = ReverseSequence(steps, lengths)", time_axis=0, batch_axis=1), fixed=True),
+        [RecurrentPart, Reverse],
     ),
     "a scale and a shift": (
-        graph(node("scaled = Mul(steps, gain)"), node("y = Add(scaled, shift)")), [Recurrent, BatchNorm],
+        graph(node("scaled = Mul(steps, gain)"), node("y = Add(scaled, shift)")), [RecurrentPart, BatchNorm],
     ),
     "a batch normalisation": (
         graph(
@@ -207,18 +208,18 @@ WHOLE: dict[str, tuple[onnx.ModelProto, list[type[Any]]]] = {
             node("norm = BatchNormalization(turned, gain, shift, shift, spread)", epsilon=1e-3),
             node("y = Transpose(norm)", perm=[2, 0, 1]),
         ),
-        [Recurrent, BatchNorm],
+        [RecurrentPart, BatchNorm],
     ),
     "a layer normalisation": (
-        graph(node("y = LayerNormalization(steps, gain, shift)", epsilon=1e-3)), [Recurrent, LayerNorm],
+        graph(node("y = LayerNormalization(steps, gain, shift)", epsilon=1e-3)), [RecurrentPart, LayerNorm],
     ),
-    "a GELU of several nodes": (graph(*GELU), [Recurrent, Activation]),
+    "a GELU of several nodes": (graph(*GELU), [RecurrentPart, Activation]),
     "a SiLU of two nodes": (
-        graph(node("gate = Sigmoid(steps)"), node("y = Mul(steps, gate)")), [Recurrent, Activation],
+        graph(node("gate = Sigmoid(steps)"), node("y = Mul(steps, gate)")), [RecurrentPart, Activation],
     ),
     "a hard sigmoid of several nodes": (
         graph(node("more = Add(steps, three)"), node("kept = Clip(more, zero, six)"), node("y = Div(kept, six)")),
-        [Recurrent, Activation],
+        [RecurrentPart, Activation],
     ),
 }  # fmt: skip
 CONSTANTS |= {"sides": np.array([0, 0, 2 * HIDDEN]), "zero": np.array(0.0), "half_each": np.full(HIDDEN, 0.5)}

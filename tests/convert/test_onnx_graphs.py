@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gatewright import convert
 from gatewright.convert import onnx_files
-from gatewright.convert.network import (
+from gatewright.errors import ConversionError
+from gatewright.network import (
     Activation,
     BatchNorm,
     Dense,
@@ -21,12 +22,11 @@ from gatewright.convert.network import (
     LayerNorm,
     Network,
     OneHot,
-    Recurrent,
+    RecurrentPart,
     Reshape,
     Reverse,
-    Step,
+    TakeStep,
 )
-from gatewright.errors import ConversionError
 from tests.convert.onnx_models import HIDDEN, INPUTS, arrays_of, saved
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
@@ -168,20 +168,20 @@ def network_of(*around: str) -> Network:
         "symbols": Embedding(random(7, INPUTS)),
         "units": OneHot(INPUTS),
         "first": Dense(random(INPUTS, INPUTS), random(INPUTS), "tanh"),
-        "both": Recurrent(convert.CellConfig("gru", reset="after"), directions),
-        "backwards": Recurrent(convert.CellConfig("gru", reset="before"), directions[:1], backwards=True),
-        "last": Recurrent(convert.CellConfig("gru", reset="before"), directions, returns="last"),
+        "both": RecurrentPart(convert.CellConfig("gru", reset="after"), directions),
+        "backwards": RecurrentPart(convert.CellConfig("gru", reset="before"), directions[:1], backwards=True),
+        "last": RecurrentPart(convert.CellConfig("gru", reset="before"), directions, returns="last"),
         "softmax": Dense(random(5, 8), None, "softmax"),
         "elu": Dense(random(5, 4), random(5), "elu"),
         "hard": Dense(random(5, 4), random(5), "hard_sigmoid_theano"),
         "relu": Activation("relu"),
         "slow": Activation("hard_sigmoid_keras3"),
         "turn": Reverse(),
-        "middle": Step(2),
+        "middle": TakeStep(2),
         "flat": Reshape((6 * 8,)),
         "behind": Dense(random(2, 6 * 8), random(2)),
-        "sum": Recurrent(convert.CellConfig("gru", reset="after"), directions, merge="sum"),
-        "mean": Recurrent(convert.CellConfig("gru", reset="after"), directions, merge="ave", returns="last"),
+        "sum": RecurrentPart(convert.CellConfig("gru", reset="after"), directions, merge="sum"),
+        "mean": RecurrentPart(convert.CellConfig("gru", reset="after"), directions, merge="ave", returns="last"),
         "scale": BatchNorm(random(8), random(8) ** 2, 1e-3, random(8), random(8)),
         "norm": LayerNorm(1e-3, random(8), random(8)),
     }
@@ -327,7 +327,7 @@ def test_the_last_step_of_two_directions_is_not_their_last_states(tmp_path: Path
     model = Model("GRU", bidirectional=True, last="step")
     path = exported(tmp_path / "model.onnx", model, torch.from_numpy(FEATURES))
     network = convert.read(path)
-    assert Step(-1) in network.parts
+    assert TakeStep(-1) in network.parts
     wanted = model(torch.from_numpy(FEATURES)).detach().numpy()
     np.testing.assert_allclose(convert.run(network, FEATURES), wanted, atol=1e-6)
     convert.write(network, tmp_path / "again.onnx")

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from gatewright import convert
-from gatewright.convert.network import Dense, Network, Recurrent
 from gatewright.errors import ConversionError
+from gatewright.network import Dense, Network, RecurrentPart
 
 MODELS = ("gru", "gru_1d", "gru_torch", "lstm", "lstm_1d", "lstm_torch")
 
@@ -88,10 +88,10 @@ UNSAID: dict[str, tuple[Any, str]] = {
     "backwards": ({"backwards": True}, "every sample as it comes"),
     "last": ({"returns": "last"}, "every sample as it comes"),
     "relu": (
-        {"equations": convert.CellConfig("gru", reset="after", activation="relu")},
+        {"cell": convert.CellConfig("gru", reset="after", activation="relu")},
         "no layer of rtneural computes",
     ),
-    "before": ({"equations": convert.CellConfig("gru", reset="before")}, "no layer of rtneural computes"),
+    "before": ({"cell": convert.CellConfig("gru", reset="before")}, "no layer of rtneural computes"),
 }
 
 
@@ -99,9 +99,9 @@ UNSAID: dict[str, tuple[Any, str]] = {
 def test_what_rtneural_does_not_compute_is_refused(case: str, tmp_path: Path) -> None:
     changes, reason = UNSAID[case]
     (layer,) = random_network("gru").recurrent
-    fields = {"equations": layer.equations, "directions": layer.directions} | changes
+    fields = {"cell": layer.equations, "directions": layer.directions} | changes
     with pytest.raises(ConversionError, match=reason):
-        convert.write(Network((Recurrent(**fields),)), tmp_path / "model.json")
+        convert.write(Network((RecurrentPart(**fields),)), tmp_path / "model.json")
 
 
 @pytest.mark.parametrize("layout", ["rtneural", "rtneural-torch"])

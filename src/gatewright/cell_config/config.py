@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gatewright import cells
 from gatewright.cell_config.activations import Function, function
 from gatewright.errors import ConversionError
 from gatewright.lang import Cell
+from gatewright.trace import Trace, trace_cell
 
 Family = Literal["rnn", "gru", "lstm"]
 Reset = Literal["before", "after"]
@@ -85,6 +88,27 @@ class CellConfig:
                     )
                 return cells.lstm_projected(peepholes=self.peepholes, proj_clip=self.proj_clip, **options)
 
+    @property
+    def trace(self) -> Trace:
+        """The equations of one step.
+
+        Raises ConversionError where there is no such cell.
+        """
+        return _trace_of(self)
+
+    def parameters(self, canonical: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Parameters by kind and gate as the cell names them: one bias for each gate, and `b.hn` inside of a reset."""
+        named = {name: array for name, array in canonical.items() if not name.startswith(("b.", "bh."))}
+        hidden = next(array.shape[0] for name, array in canonical.items() if name.startswith("U."))
+        zero = np.zeros(hidden, next(iter(canonical.values())).dtype)
+        for gate in self.gates:
+            outside, inside = canonical.get(f"b.{gate}", zero), canonical.get(f"bh.{gate}", zero)
+            if self.reset == "after" and gate == "n":
+                named |= {"b.n": outside, "b.hn": inside}
+            else:
+                named[f"b.{gate}"] = outside + inside
+        return named
+
     def __str__(self) -> str:
         said = [self.family.upper()]
         said += [f"reset {self.reset} the product"] if self.reset else []
@@ -99,6 +123,11 @@ class CellConfig:
         said += [f"output activation {self.output}"] if self.output != "tanh" else []
         said += [f"gates and candidate clipped at {self.clip:g}"] if self.clip else []
         return ", ".join(said)
+
+
+@cache
+def _trace_of(config: CellConfig) -> Trace:
+    return trace_cell(config.cell())
 
 
 def of_settings(layer: str, settings: Any) -> CellConfig:

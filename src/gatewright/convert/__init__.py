@@ -22,7 +22,10 @@ from gatewright.convert.facts import needed, to_be_said, told
 from gatewright.convert.formats import FORMATS, format_of
 from gatewright.convert.formats import read as _read
 from gatewright.convert.layouts import LAYOUTS, Layout
-from gatewright.convert.network import (
+from gatewright.convert.proof import compare, in_framework, kind_of
+from gatewright.errors import ConversionError
+from gatewright.model_file import in_folder
+from gatewright.network import (
     Activation,
     AddInput,
     BatchNorm,
@@ -34,16 +37,14 @@ from gatewright.convert.network import (
     Mean,
     Network,
     OneHot,
-    Recurrent,
+    RecurrentPart,
     Reshape,
     Reverse,
     Scale,
-    Step,
+    TakeStep,
+    run,
+    run_layer,
 )
-from gatewright.convert.proof import compare, in_framework, kind_of
-from gatewright.convert.run import run, run_layer
-from gatewright.errors import ConversionError
-from gatewright.model_file import in_folder
 
 __all__ = [
     "FORMATS",
@@ -62,11 +63,13 @@ __all__ = [
     "Network",
     "OneHot",
     "Recurrent",
+    "RecurrentPart",
     "Report",
     "Reshape",
     "Reverse",
     "Scale",
     "Step",
+    "TakeStep",
     "convert",
     "read",
     "run",
@@ -74,8 +77,7 @@ __all__ = [
     "write",
 ]
 
-Equations = CellConfig
-"""The earlier name of CellConfig."""
+Equations, Recurrent, Step = CellConfig, RecurrentPart, TakeStep  # the earlier names
 Pathlike = str | os.PathLike[str]
 
 DTYPES = ("float32", "float64")
@@ -165,7 +167,7 @@ def convert(
 def _left_out(network: Network, again: Network) -> tuple[str, ...]:
     """What there was to tell of, and is no more."""
     kept = {kind_of(part) for part in again.parts}
-    lost = [type(part).__name__ for part in network.parts if kind_of(part) not in kept]
+    lost = [part.kind for part in network.parts if kind_of(part) not in kept]
     ends = [one.recurrent[-1].returns == "last" for one in (network, again)]
     lost += ["that only the last output is given"] if ends == [True, False] else []
     notes = [f"the file has no place for these, and they were left out: {', '.join(lost)}"] if lost else []
@@ -196,8 +198,8 @@ def _shortened(arrays: Mapping[str, Any]) -> str:
 
 
 def _described(part: Any) -> str:
-    if isinstance(part, Recurrent):
+    if isinstance(part, RecurrentPart):
         arrows = "both directions, " if len(part.directions) == 2 else "backwards, " if part.backwards else ""
         second = f" and, backwards, {part.second}" if part.second else ""
         return f"{part.equations}{second}, {arrows}{part.inputs} to {part.hidden}"
-    return type(part).__name__
+    return part.kind

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from gatewright.cell_config.activations import HARD_SLOPES, ODD_ABOUT_HALF, odd_about_half, parsed
 from gatewright.cell_config.config import ACTIVATION_FIELDS, CellConfig
 from gatewright.convert.layout import Layout, Stored
-from gatewright.convert.network import Parameters
 from gatewright.convert.patterns import AXES, Found, Pattern, Slot, infer, pack, pattern, unpack
 from gatewright.errors import ConversionError
+from gatewright.network import Parameters
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -114,20 +114,6 @@ def join_layers(layout: Layout, layers: Sequence[Arrays]) -> dict[str, NDArray[A
             f"{layout.title} has layers of one shape", expected=f"{shapes[0]} for each layer", got=f"{shapes}"
         )
     return {name: np.concatenate([one[name] for one in layers]) for name in layers[0]}
-
-
-def plain(parameters: Parameters, equations: CellConfig) -> dict[str, NDArray[Any]]:
-    """The parameters as the cell of the catalogue names them: one bias for each gate, and `b.hn` inside of a reset."""
-    cell_parameters: dict[str, NDArray[Any]] = {k: v for k, v in parameters.items() if not k.startswith(("b.", "bh."))}
-    hidden = next(iter(v for k, v in parameters.items() if k.startswith("U."))).shape[0]
-    zero = np.zeros(hidden, next(iter(parameters.values())).dtype)
-    for gate in equations.gates:
-        outside, inside = parameters.get(f"b.{gate}", zero), parameters.get(f"bh.{gate}", zero)
-        if equations.reset == "after" and gate == "n":
-            cell_parameters |= {"b.n": outside, "b.hn": inside}
-        else:
-            cell_parameters[f"b.{gate}"] = outside + inside
-    return cell_parameters
 
 
 def _square(layout: Layout, one: Stored) -> Pattern:

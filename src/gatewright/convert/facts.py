@@ -7,8 +7,8 @@ from typing import Any
 from gatewright.cell_config.activations import HARD_SLOPES
 from gatewright.cell_config.config import CellConfig
 from gatewright.convert.layout import Layout
-from gatewright.convert.network import Network
 from gatewright.errors import ConversionError
+from gatewright.network import Network
 
 PREFIX = "prefix"
 """The fact that is none of the equations: which layers of a file are meant, in their order."""

@@ -11,10 +11,10 @@ from gatewright.convert import apply, heads, reparametrized, whole
 from gatewright.convert.facts import PREFIX, assumed
 from gatewright.convert.layouts import Layout
 from gatewright.convert.naming import Place
-from gatewright.convert.network import Network, Parameters, Part, Recurrent
 from gatewright.convert.places import NoLayerError, Reading, ordered, reading
 from gatewright.convert.whole import NotWholeError
 from gatewright.errors import ConversionError
+from gatewright.network import Network, Parameters, Part, RecurrentPart
 
 __all__ = ["NoLayerError", "NotWholeError", "read"]
 
@@ -57,7 +57,7 @@ def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
 
 def _stack(
     found: Reading, places: Iterable[Place], arrays: Arrays, facts: Mapping[str, Any]
-) -> Iterator[tuple[str, Recurrent]]:
+) -> Iterator[tuple[str, RecurrentPart]]:
     """The layers from the bottom to the top, both directions of each together, with their prefix."""
     before = 0
     for (prefix, _), both in groupby(places, key=lambda one: (one.prefix, one.layer)):
@@ -73,7 +73,7 @@ def _stack(
         equations = apply.equations_of(row, **facts)
         of_each = [_levels(found.layers[place], arrays, equations) for place in pair]
         for directions in zip(*of_each, strict=True):
-            layer = Recurrent(equations, directions, backwards=len(pair) == 1 and pair[0].backwards)
+            layer = RecurrentPart(equations, directions, backwards=len(pair) == 1 and pair[0].backwards)
             if before not in (0, layer.inputs):
                 raise ConversionError(
                     f"layer {prefix!r} does not follow the one before it",

@@ -11,8 +11,8 @@ from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply, heads
 from gatewright.convert.layouts import Layout, layouts
 from gatewright.convert.naming import NAMINGS, Naming, Place, name_of
-from gatewright.convert.network import Network, Parameters, Part, Recurrent
 from gatewright.errors import ConversionError
+from gatewright.network import Network, Parameters, Part, RecurrentPart
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -55,7 +55,7 @@ def _with_all(directions: list[dict[str, NDArray[Any]]]) -> list[dict[str, NDArr
     return [{name: one.get(name, np.zeros_like(array)) for name, array in either.items()} for one in directions]
 
 
-def _modules(stack: Sequence[Recurrent], rows: Sequence[Layout], arrays: Sequence[Sequence[Arrays]]) -> list[int]:
+def _modules(stack: Sequence[RecurrentPart], rows: Sequence[Layout], arrays: Sequence[Sequence[Arrays]]) -> list[int]:
     """Of which module each layer is, where those of one module are alike but for what the first of them reads."""
     keys = [
         (
@@ -80,9 +80,9 @@ def _refuse_between(network: Network, framework: str) -> None:
             got=f"merge {merged.merge!r}",
             do="write .keras, or a model file of Gatewright's own",
         )
-    places = [index for index, part in enumerate(network.parts) if isinstance(part, Recurrent)]
+    places = [index for index, part in enumerate(network.parts) if isinstance(part, RecurrentPart)]
     between = network.parts[places[0] : places[-1]]
-    others = [type(part).__name__ for part in between if not isinstance(part, Recurrent)]
+    others = [part.kind for part in between if not isinstance(part, RecurrentPart)]
     others += ["a layer that gives its last output alone" for part in between if _gives_last(part)]
     if others:
         raise ConversionError(
@@ -93,7 +93,7 @@ def _refuse_between(network: Network, framework: str) -> None:
 
 
 def _gives_last(part: Part) -> bool:
-    return isinstance(part, Recurrent) and part.returns == "last"
+    return isinstance(part, RecurrentPart) and part.returns == "last"
 
 
 def choose(framework: str, equations: CellConfig, parameters: Parameters) -> Layout:

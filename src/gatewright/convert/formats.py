@@ -25,8 +25,8 @@ from gatewright.convert import (
 )
 from gatewright.convert.facts import DEQUANTISE, PREFIX, Facts, unheeded
 from gatewright.convert.naming import NAMINGS
-from gatewright.convert.network import Network, Part
 from gatewright.errors import ConversionError, ModelFileError
+from gatewright.network import Network, Part
 
 
 @dataclass(frozen=True, slots=True)

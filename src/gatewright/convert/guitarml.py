@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatewright.convert.network import AddInput, Dense, Network
 from gatewright.errors import ConversionError
+from gatewright.network import AddInput, Dense, Network
 
 _MODEL = "SimpleRNN"
 

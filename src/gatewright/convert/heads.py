@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.cell_config.config import Family
-from gatewright.convert.network import Dense, Embedding, Mean, Network, OneHot, Part, Recurrent
 from gatewright.convert.patterns import Found, infer, pattern
 from gatewright.errors import ConversionError
+from gatewright.network import Dense, Embedding, Mean, Network, OneHot, Part, RecurrentPart
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -56,7 +56,7 @@ def around(framework: str, family: Family) -> Around | None:
 
 
 def read(
-    row: Around, layers: tuple[Recurrent, ...], arrays: Arrays
+    row: Around, layers: tuple[RecurrentPart, ...], arrays: Arrays
 ) -> tuple[tuple[Part, ...], set[str], tuple[str, ...]]:
     """All parts in order, which arrays those around the layers were made of, and a note of what is not there.
 
@@ -92,7 +92,7 @@ def read(
 
 def write(row: Around, network: Network) -> dict[str, NDArray[Any]] | None:
     """The arrays around the layers; None where the framework has other parts there."""
-    where = [index for index, part in enumerate(network.parts) if isinstance(part, Recurrent)]
+    where = [index for index, part in enumerate(network.parts) if isinstance(part, RecurrentPart)]
     before, after = network.parts[: where[0]], network.parts[where[-1] + 1 :]
     kinds = [type(part) for part in (*before, *after)]
     if network.recurrent[-1].returns == "last" or (row.one_hot and kinds not in ([], [OneHot, Dense])):

@@ -11,8 +11,8 @@ from typing import Any
 from gatewright.convert import files, flat, flat_writing
 from gatewright.convert.heads import AROUND
 from gatewright.convert.layouts import Layout, layouts
-from gatewright.convert.network import Network
 from gatewright.errors import ConversionError
+from gatewright.network import Network
 
 BOOK = "d2l"
 

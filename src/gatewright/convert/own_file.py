@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright import model_file
-from gatewright.axes import HIDDEN, INPUT
+from gatewright.axes import INPUT
 from gatewright.cell_config.config import CellConfig, of_settings
 from gatewright.cell_config.recognise import config_of
 from gatewright.convert import files, heads, own_parts
-from gatewright.convert.apply import invert_update, plain
-from gatewright.convert.network import Merge, Network, Padding, Parameters, Part, Recurrent, Returns
+from gatewright.convert.apply import invert_update
 from gatewright.errors import ConversionError
 from gatewright.model_file import LayerRecord, ModelFile
 from gatewright.model_file.converted import PARTS, RECURRENT, TASK
+from gatewright.network import Merge, Network, Padding, Parameters, Part, RecurrentPart, Returns, checked
 from gatewright.packing import layout_of, parts, tensor_name
-from gatewright.trace import structural_hash, trace_cell
+from gatewright.trace import structural_hash
 from gatewright.trace.simplify import without_chance
 
 _EQUATIONS = "equations"  # the choices of each layer by its name: activations may have numbers, which cannot be guessed
@@ -55,7 +55,7 @@ def _network(model: ModelFile) -> Network:
     own = {name for record in model.layers for name in record.tensor_shapes()}
     rest = {name: array for name, array in model.tensors.items() if name not in own}
     if model.task == TASK and PARTS in said:
-        return Network(own_parts.checked(tuple(_listed(said[PARTS], layers, rest))), "gatewright")
+        return Network(checked(tuple(_listed(said[PARTS], layers, rest))), "gatewright")
     stack = list(layers.values())
     alone = Network(tuple(stack), "gatewright", rest)
     if "forecasts" in said:
@@ -79,7 +79,7 @@ def _network(model: ModelFile) -> Network:
 
 
 def _listed(
-    said: Any, layers: Mapping[tuple[str, int], Recurrent], tensors: Mapping[str, NDArray[Any]]
+    said: Any, layers: Mapping[tuple[str, int], RecurrentPart], tensors: Mapping[str, NDArray[Any]]
 ) -> Iterator[Part]:
     """The parts that a file lists, with the layers that it keeps by name and level."""
     if not isinstance(said, list) or not said or not all(isinstance(one, dict) for one in cast("list[Any]", said)):
@@ -131,12 +131,12 @@ def write(network: Network, path: Path) -> None:
     model_file.save(path, ModelFile(tensors, tuple(records), TASK, settings))
 
 
-def _stacks(parts: Sequence[Part]) -> list[Part | list[Recurrent]]:
+def _stacks(parts: Sequence[Part]) -> list[Part | list[RecurrentPart]]:
     """The parts, with layers that are alike and follow one another in one list."""
-    found: list[Part | list[Recurrent]] = []
+    found: list[Part | list[RecurrentPart]] = []
     for part in parts:
         stack = found[-1] if found else None
-        if not isinstance(part, Recurrent):
+        if not isinstance(part, RecurrentPart):
             found.append(part)
         elif isinstance(stack, list) and _side_by_side(stack[-1]) and _alike(stack[-1]) == _alike(part):
             stack.append(part)
@@ -145,12 +145,12 @@ def _stacks(parts: Sequence[Part]) -> list[Part | list[Recurrent]]:
     return found
 
 
-def _side_by_side(layer: Recurrent) -> bool:
+def _side_by_side(layer: RecurrentPart) -> bool:
     """Whether another layer of the same stack can follow, which reads all steps and both directions."""
     return layer.returns == "sequence" and layer.merge == "concat"
 
 
-def _levels(record: LayerRecord, model: ModelFile, said: Any) -> Iterator[Recurrent]:
+def _levels(record: LayerRecord, model: ModelFile, said: Any) -> Iterator[RecurrentPart]:
     equations, inverted = _chosen(record, said) or config_of(without_chance(record.trace))
     prefix = f"{record.name}." if record.name else ""
     for level in range(record.num_layers):
@@ -163,7 +163,7 @@ def _levels(record: LayerRecord, model: ModelFile, said: Any) -> Iterator[Recurr
                 for name, part in parts(packed, array, record.trace, {**record.sizes, INPUT: width}).items():
                     found[_canonical(name, found)] = part
             directions.append(invert_update(found, equations) if inverted else found)
-        yield Recurrent(equations, tuple(directions))
+        yield RecurrentPart(equations, tuple(directions))
 
 
 def _chosen(record: LayerRecord, said: Any) -> tuple[CellConfig, bool] | None:
@@ -177,7 +177,7 @@ def _chosen(record: LayerRecord, said: Any) -> tuple[CellConfig, bool] | None:
     if chosen is None:
         return None
     equations = of_settings(record.name, chosen)
-    made = structural_hash(trace_cell(equations.cell()))
+    made = structural_hash(equations.trace)
     return (equations, False) if made == structural_hash(record.trace) else None
 
 
@@ -188,26 +188,25 @@ def _canonical(name: str, found: Parameters) -> str:
     return name.replace("b.", "bh.", 1) if name in found else name
 
 
-def _alike(layer: Recurrent) -> tuple[Any, ...]:
+def _alike(layer: RecurrentPart) -> tuple[Any, ...]:
     return layer.equations, layer.hidden, heads.width(layer.directions[0]), len(layer.directions)
 
 
-def _record(name: str, stack: list[Recurrent], tensors: dict[str, NDArray[Any]]) -> LayerRecord:
+def _record(name: str, stack: list[RecurrentPart], tensors: dict[str, NDArray[Any]]) -> LayerRecord:
     """The record of layers that differ in their weights only; their tensors are added."""
     first = stack[0]
-    trace = trace_cell(first.equations.cell())
+    trace = first.equations.trace
     layout = layout_of(trace)
     for level, layer in enumerate(stack):
         for backwards, parameters in enumerate(layer.directions):
-            values = plain(parameters, layer.equations)
+            values = layer.equations.parameters(parameters)
             for packed in layout:
                 key = f"{name}.{tensor_name(packed, level, bool(backwards))}"
                 tensors[key] = np.concatenate([np.atleast_1d(values[slot]) for slot in packed.slots])
-    projected = {"projection": first.directions[0]["P.h"].shape[0]} if first.equations.projection else {}
     return LayerRecord(
         name=name,
         trace=trace,
-        sizes={INPUT: first.inputs, HIDDEN: first.hidden, **projected},
+        sizes=first.sizes,
         layout=layout,
         num_layers=len(stack),
         bidirectional=len(first.directions) == 2,

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.functions import known
-from gatewright.convert.network import (
+from gatewright.errors import ConversionError
+from gatewright.model_file import ENCODERS
+from gatewright.network import (
     Activation,
     AddInput,
     BatchNorm,
@@ -20,19 +21,19 @@ from gatewright.convert.network import (
     Mean,
     OneHot,
     Part,
-    Recurrent,
+    RecurrentPart,
     Reshape,
     Reverse,
     Scale,
-    Step,
+    TakeStep,
+    checked,
 )
-from gatewright.errors import ConversionError
-from gatewright.model_file import ENCODERS
+from gatewright.network.functions import known
 
 Arrays = Mapping[str, NDArray[Any]]
 Said = Mapping[str, Any]
-KINDS: Mapping[str, type[Any]] = {
-    kind.__name__: kind
+KINDS: Mapping[str, type[Part]] = {
+    kind.kind: kind
     for kind in (
         Activation,
         AddInput,
@@ -47,7 +48,7 @@ KINDS: Mapping[str, type[Any]] = {
         Reshape,
         Reverse,
         Scale,
-        Step,
+        TakeStep,
     )
 }
 _RANKS = {"weight": 2, "bias": 1, "mean": 1, "deviation": 1, "variance": 1, "gain": 1}  # of the arrays of parts
@@ -69,7 +70,7 @@ _POOLS = {"mean": Mean, "max": Max}
 
 def described(part: Part, prefix: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """A part that is no recurrent layer as settings and as tensors, whose names begin with the prefix."""
-    said: dict[str, Any] = {"part": type(part).__name__}
+    said: dict[str, Any] = {"part": part.kind}
     tensors: dict[str, NDArray[Any]] = {}
     for field in fields(part):
         value = getattr(part, field.name)
@@ -96,16 +97,16 @@ def read(said: Said, prefix: str, tensors: Arrays) -> Part:
             found[field.name] = _array(f"{prefix}.{field.name}", tensors)
         elif field.name in said and field.name in _VALID:
             if not _VALID[field.name](said[field.name]):
-                raise ConversionError(f"{prefix}: {field.name} of a {kind.__name__} cannot be {said[field.name]!r}")
+                raise ConversionError(f"{prefix}: {field.name} of a {kind.kind} cannot be {said[field.name]!r}")
             value = said[field.name]
             found[field.name] = tuple(value) if isinstance(value, list) else value
     try:
         return kind(**found)
     except TypeError as error:
-        raise ConversionError(f"{prefix} is a {kind.__name__} that lacks something: {error}") from error
+        raise ConversionError(f"{prefix} is a {kind.kind} that lacks something: {error}") from error
 
 
-def of_recipe(settings: Said, layers: Sequence[Recurrent], tensors: Arrays) -> tuple[tuple[Part, ...], set[str]]:
+def of_recipe(settings: Said, layers: Sequence[RecurrentPart], tensors: Arrays) -> tuple[tuple[Part, ...], set[str]]:
     """All parts of a recipe's network, and the tensors that those around its layers are made of.
 
     Raises ConversionError where the settings and tensors make no such network.
@@ -145,75 +146,6 @@ def _encoder(encoding: str, arrays: Sequence[NDArray[Any]], settings: Said) -> l
             return [OneHot(settings["inputs"])]
         case _:
             return []
-
-
-def checked(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """The same parts, if each can read what the one before gives.
-
-    Raises ConversionError where one cannot.
-    """
-    given: tuple[int | None, bool | None] = None, None  # features, and whether there are steps, where that is known
-    for index, part in enumerate(parts):
-        reads, steps = _reads(part)
-        fits = (given[0] in (None, reads) or reads is None) and _fits_together(part)
-        if not fits or (steps and given[1] is False) or (index and isinstance(part, Embedding | OneHot)):
-            raise ConversionError(
-                f"part {index}, {type(part).__name__}, does not fit what it reads",
-                expected=f"{'steps of ' if steps else ''}{reads} features",
-                got=f"{given[0]}" if not fits else "symbols" if given[1] is not False else "no steps",
-            )
-        given = _gives(part, given)
-    return parts
-
-
-def _reads(part: Part) -> tuple[int | None, bool]:
-    """How many features a part must read, and whether it must read steps."""
-    match part:
-        case Recurrent():
-            return part.inputs, True
-        case Dense():
-            return part.weight.shape[1], False
-        case Scale() | BatchNorm():
-            return len(part.mean), False
-        case LayerNorm():
-            return next((len(one) for one in (part.gain, part.bias) if one is not None), None), False
-        case _:
-            return None, not isinstance(part, Activation | Reshape)
-
-
-def _fits_together(part: Part) -> bool:
-    """Whether the arrays of a part are of the same features."""
-    match part:
-        case Dense():
-            return part.bias is None or len(part.bias) == len(part.weight)
-        case Scale():
-            return part.mean.shape == part.deviation.shape and bool(part.deviation.all())
-        case BatchNorm():
-            widths = {one.shape for one in (part.mean, part.variance, part.gain, part.bias) if one is not None}
-            return len(widths) == 1 and bool((part.variance + part.epsilon > 0).all())
-        case LayerNorm():
-            return part.gain is None or part.bias is None or part.gain.shape == part.bias.shape
-        case _:
-            return True
-
-
-def _gives(part: Part, given: tuple[int | None, bool | None]) -> tuple[int | None, bool | None]:
-    features, steps = given
-    match part:
-        case Recurrent():
-            return part.outputs, part.returns == "sequence"
-        case Embedding():
-            return part.weight.shape[1], True
-        case OneHot():
-            return part.symbols, True
-        case Dense():
-            return len(part.weight), steps
-        case Mean() | Max() | Step():
-            return features, False
-        case Reshape():
-            return part.shape[-1] if part.shape[-1] > 0 else None, len(part.shape) > 1
-        case _:
-            return given
 
 
 def _is_shape(said: list[Any]) -> bool:

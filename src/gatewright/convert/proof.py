@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.formats import Format
-from gatewright.convert.network import Embedding, Masking, Network, OneHot, Part, Recurrent, Reshape
-from gatewright.convert.run import run
 from gatewright.errors import ConversionError, GatewrightError
+from gatewright.network import Embedding, Masking, Network, OneHot, Part, RecurrentPart, Reshape, run
 
 STEPS, BATCH = 11, 3  # of the random input, where a network takes any number
 IN_FLOAT32 = 1e-4  # as a share of the largest output: what single precision may lose in a few steps
@@ -124,7 +123,7 @@ def kind_of(part: Part) -> type[Part]:
     return Embedding if isinstance(part, OneHot) else type(part)
 
 
-def _all_steps(layer: Recurrent) -> Recurrent:
+def _all_steps(layer: RecurrentPart) -> RecurrentPart:
     """A layer that gives out every step, as every layout has it."""
     return replace(layer, returns="sequence")
 

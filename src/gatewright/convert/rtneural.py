@@ -16,9 +16,9 @@ from gatewright.convert import apply, flat, flat_writing, guitarml
 from gatewright.convert.facts import unheeded
 from gatewright.convert.files import check_finite
 from gatewright.convert.layouts import BY_KEY
-from gatewright.convert.network import Dense, Network, Part, Recurrent
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
+from gatewright.network import Dense, Network, Part, RecurrentPart
 from gatewright.untrusted.json_text import parse_json
 
 Array = NDArray[Any]
@@ -80,7 +80,7 @@ def write_torch(network: Network, path: Path) -> None:
     """
     content: dict[str, Any] = {}
     for index, part in enumerate(_streaming(network)):
-        if isinstance(part, Recurrent):
+        if isinstance(part, RecurrentPart):
             arrays = flat_writing.write(Network((part,)), "torch")
             flat_writing.choose("rtneural", part.equations, part.directions[0])  # which raises where it has no such
         else:
@@ -90,7 +90,7 @@ def write_torch(network: Network, path: Path) -> None:
                     do="write RTNeural's own kind: --to rtneural",
                 )
             arrays = {"weight": part.weight, "bias": _bias(part)}
-        kind = part.equations.family if isinstance(part, Recurrent) else "dense"
+        kind = part.equations.family if isinstance(part, RecurrentPart) else "dense"
         content |= {f"{kind}{index}.{name}": array.tolist() for name, array in arrays.items()}
     _write(path, content)
 
@@ -139,7 +139,7 @@ def _layers(path: Path, content: Object) -> Iterator[Part]:
         yield before
 
 
-def _layer(path: Path, where: str, kind: str, layer: Object, before: Part | None) -> Dense | Recurrent:
+def _layer(path: Path, where: str, kind: str, layer: Object, before: Part | None) -> Dense | RecurrentPart:
     activation = layer.get("activation", "")
     if kind == "activation" and isinstance(before, Dense) and before.activation == "identity":
         return replace(before, activation=_activation(path, where, activation))
@@ -165,7 +165,7 @@ def _layer(path: Path, where: str, kind: str, layer: Object, before: Part | None
             raise ConversionError(
                 f"{path}: {where}: {error.problem}", expected=error.expected, got=error.got
             ) from error
-        return Recurrent(row.equations, (parameters,))
+        return RecurrentPart(row.equations, (parameters,))
     raise ConversionError(
         f"{path}: {where}: a network here has no such layer",
         expected=", ".join((*_DENSE, *_RECURRENT)),
@@ -185,7 +185,7 @@ def _state_dict(path: Path, content: Object, facts: dict[str, Any]) -> Network:
             parts.append(_dense(path, prefix, arrays))
         else:
             parts += _torch_layers(path, prefix, arrays, facts)
-    if not any(isinstance(part, Recurrent) for part in parts):
+    if not any(isinstance(part, RecurrentPart) for part in parts):
         raise ConversionError(
             f"{path} holds no recurrent layer",
             expected="RTNeural's layers, or a PyTorch state dict",
@@ -302,14 +302,14 @@ def _activation(path: Path, where: str, name: Any) -> str:
     return ACTIVATIONS[name]
 
 
-def _streaming(network: Network) -> Iterator[Dense | Recurrent]:
+def _streaming(network: Network) -> Iterator[Dense | RecurrentPart]:
     """The parts, as RTNeural runs them: on every sample, as it comes."""
     if not network.recurrent:
         raise ConversionError("there is no recurrent layer to write")
     for part in network.parts:
-        if not isinstance(part, Dense | Recurrent):
-            raise ConversionError("RTNeural has dense and recurrent layers here", got=type(part).__name__)
-        if isinstance(part, Recurrent) and (part.backwards or len(part.directions) > 1 or part.returns == "last"):
+        if not isinstance(part, Dense | RecurrentPart):
+            raise ConversionError("RTNeural has dense and recurrent layers here", got=part.kind)
+        if isinstance(part, RecurrentPart) and (part.backwards or len(part.directions) > 1 or part.returns == "last"):
             raise ConversionError(
                 "RTNeural runs on every sample as it comes",
                 expected="layers that read forwards and give every step",
@@ -318,7 +318,7 @@ def _streaming(network: Network) -> Iterator[Dense | Recurrent]:
         yield part
 
 
-def _written(part: Dense | Recurrent) -> dict[str, Any]:
+def _written(part: Dense | RecurrentPart) -> dict[str, Any]:
     if isinstance(part, Dense):
         theirs = {ours: name for name, ours in ACTIVATIONS.items() if name != "linear"}
         if part.activation not in theirs:

@@ -16,8 +16,8 @@ from gatewright.convert.keras_files.architecture import Layer, version_of
 from gatewright.convert.keras_files.bare import network_of_weights
 from gatewright.convert.keras_files.containers import Model
 from gatewright.convert.naming import in_order
-from gatewright.convert.network import Network
 from gatewright.errors import ConversionError
+from gatewright.network import Network
 
 Arrays = Mapping[str, NDArray[Any]]
 SUFFIX = ".index"

@@ -10,9 +10,9 @@ import numpy as np
 
 from gatewright.convert.layouts import Layout, layouts
 from gatewright.convert.naming import Place, module_of, numbers_of, path_of, territory
-from gatewright.convert.network import Recurrent
 from gatewright.convert.places import Group, Reading, cell_of, shown, unordered
 from gatewright.errors import ConversionError
+from gatewright.network import RecurrentPart
 
 _COMMON = re.compile(r"\w|[WUb]x|b_\w|bias|kernel|projection/kernel")
 """Names of arrays that layers of other kinds have too: alone they are no sign of a recurrent layer."""
@@ -84,7 +84,7 @@ def check_rest(found: Reading, places: Sequence[Place], used: Set[str]) -> None:
 
 
 def check_stack(
-    found: Reading, stack: Sequence[tuple[str, Recurrent]], places: Sequence[Place], *, chosen: bool
+    found: Reading, stack: Sequence[tuple[str, RecurrentPart]], places: Sequence[Place], *, chosen: bool
 ) -> tuple[str, ...]:
     """What to tell of layers that were taken for a stack: by the numbers in their names, where the user named none.
 

@@ -15,9 +15,9 @@ from gatewright.convert.keras_files import containers, storing, writing
 from gatewright.convert.keras_files.architecture import Version, version_of
 from gatewright.convert.keras_files.bare import network_of_weights
 from gatewright.convert.keras_files.reading import input_shape, network_of, network_of_some
-from gatewright.convert.network import Activation, Dense, Embedding, Masking, Network
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
+from gatewright.network import Activation, Dense, Embedding, Masking, Network
 
 BACKEND = "KERAS_BACKEND"  # what Keras computes with, read when it is imported
 WEIGHTS_SUFFIX = ".weights.h5"

@@ -13,8 +13,8 @@ from gatewright.convert.keras_files.containers import Model
 from gatewright.convert.keras_files.groups import kind_of
 from gatewright.convert.keras_files.recurrence import guessed
 from gatewright.convert.naming import in_order
-from gatewright.convert.network import Network, Recurrent
 from gatewright.errors import ConversionError
+from gatewright.network import Network, RecurrentPart
 
 MOST_LAYERS = 7  # whose orders are tried
 _TURNED = ("flatten", "reshape", "permute", "repeat_vector")  # layers without weights that change a width
@@ -25,7 +25,7 @@ def network_of_weights(path: Path, model: Model, facts: Mapping[str, Any]) -> Ne
 
     Raises ConversionError where there are none, where their order cannot be known, and where they are no stack.
     """
-    recurrent: dict[str, Recurrent] = {}
+    recurrent: dict[str, RecurrentPart] = {}
     assumed: dict[str, Assumed] = {}
     rest: dict[str, NDArray[Any]] = {}
     for layer in model.layers:
@@ -49,7 +49,7 @@ def network_of_weights(path: Path, model: Model, facts: Mapping[str, Any]) -> Ne
     )
 
 
-def _named(path: Path, prefix: str | Sequence[str], recurrent: Mapping[str, Recurrent]) -> list[str]:
+def _named(path: Path, prefix: str | Sequence[str], recurrent: Mapping[str, RecurrentPart]) -> list[str]:
     """The layers that are named, in that order."""
     names = [name.rstrip("./") for name in ([prefix] if isinstance(prefix, str) else prefix)]
     unknown = [name for name in names if name not in recurrent]
@@ -60,7 +60,7 @@ def _named(path: Path, prefix: str | Sequence[str], recurrent: Mapping[str, Recu
     return names
 
 
-def _stack(path: Path, model: Model, recurrent: Mapping[str, Recurrent]) -> list[str]:
+def _stack(path: Path, model: Model, recurrent: Mapping[str, RecurrentPart]) -> list[str]:
     """All recurrent layers, in their order, if nothing with weights stands between them."""
     layers = [layer for layer in model.layers if layer.arrays]
     names = [layer.name for layer in layers]
@@ -81,7 +81,7 @@ def _stack(path: Path, model: Model, recurrent: Mapping[str, Recurrent]) -> list
     return [name for name in names if name in recurrent]
 
 
-def _possibly_between(layers: Sequence[Layer], recurrent: Mapping[str, Recurrent]) -> list[str]:
+def _possibly_between(layers: Sequence[Layer], recurrent: Mapping[str, RecurrentPart]) -> list[str]:
     """The layers through which the features of one recurrent layer may reach the next."""
     others = {layer.name: _widths(layer, None) for layer in layers if layer.name not in recurrent}
     for one, _ in pairwise(recurrent.values()):
@@ -95,7 +95,7 @@ def _possibly_between(layers: Sequence[Layer], recurrent: Mapping[str, Recurrent
     return []
 
 
-def _check_fits(path: Path, layers: Sequence[tuple[str, Recurrent]]) -> None:
+def _check_fits(path: Path, layers: Sequence[tuple[str, RecurrentPart]]) -> None:
     for (below, one), (name, two) in pairwise(layers):
         if one.outputs != two.inputs:
             raise ConversionError(
@@ -106,7 +106,7 @@ def _check_fits(path: Path, layers: Sequence[tuple[str, Recurrent]]) -> None:
             )
 
 
-def _order(path: Path, layers: Sequence[Layer], recurrent: Mapping[str, Recurrent]) -> Sequence[str]:
+def _order(path: Path, layers: Sequence[Layer], recurrent: Mapping[str, RecurrentPart]) -> Sequence[str]:
     """The only order in which each layer can read the one before it; Keras 3 tells that of layers of a kind alone."""
     widths = {layer.name: _widths(layer, recurrent.get(layer.name)) for layer in layers if layer.arrays}
     known = {name: width for name, width in widths.items() if width is not None}
@@ -134,7 +134,7 @@ def _fitting(widths: Mapping[str, tuple[int, int]]) -> Iterator[tuple[str, ...]]
             yield order
 
 
-def _widths(layer: Layer, recurrent: Recurrent | None) -> tuple[int, int] | None:
+def _widths(layer: Layer, recurrent: RecurrentPart | None) -> tuple[int, int] | None:
     """How many features a layer reads and gives; an embedding reads none that another layer gives."""
     if recurrent is not None:
         return recurrent.inputs, recurrent.outputs

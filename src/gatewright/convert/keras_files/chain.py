@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gatewright.cell_config.activations import ACTIVATIONS
-from gatewright.convert.functions import FUNCTIONS, known
 from gatewright.convert.keras_files import functions
 from gatewright.convert.keras_files.architecture import Layer, Version
 from gatewright.convert.keras_files.functional import Mask
 from gatewright.errors import ConversionError
+from gatewright.network.functions import FUNCTIONS, known
 
 FAMILIES = {"SimpleRNN": "rnn", "GRU": "gru", "LSTM": "lstm", "CuDNNGRU": "gru", "CuDNNLSTM": "lstm"}
 CELLS = {"SimpleRNNCell": "SimpleRNN", "GRUCell": "GRU", "LSTMCell": "LSTM"}

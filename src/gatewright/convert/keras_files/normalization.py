@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from gatewright.convert.keras_files.architecture import Layer
 from gatewright.convert.keras_files.chain import Chain, unlike
-from gatewright.convert.network import BatchNorm, LayerNorm, Part, Scale
 from gatewright.errors import ConversionError
+from gatewright.network import BatchNorm, LayerNorm, Part, Scale
 
 LEAST = 1e-7  # no deviation is smaller in Keras
 

@@ -13,7 +13,8 @@ from gatewright.convert.keras_files.architecture import Layer, Version
 from gatewright.convert.keras_files.chain import FAMILIES, Chain, function, unlike
 from gatewright.convert.keras_files.functional import PLAIN, Mask
 from gatewright.convert.keras_files.recurrence import bidirectional, recurrent
-from gatewright.convert.network import (
+from gatewright.errors import ConversionError
+from gatewright.network import (
     Activation,
     Dense,
     Embedding,
@@ -22,12 +23,11 @@ from gatewright.convert.network import (
     Mean,
     Network,
     Part,
-    Recurrent,
+    RecurrentPart,
     Reshape,
-    Step,
+    TakeStep,
+    checked,
 )
-from gatewright.convert.own_parts import checked
-from gatewright.errors import ConversionError
 
 POOLS: Mapping[str, type[Mean | Max]] = {"GlobalAveragePooling1D": Mean, "GlobalMaxPooling1D": Max}
 Arrays = Mapping[str, NDArray[Any]]
@@ -58,7 +58,7 @@ def network_of(layers: Sequence[Layer], version: Version, where: str) -> Network
                 got=f"{type(error).__name__}: {error}",
                 do="save the model with Keras 3 as .keras, or choose other layers with prefix",
             ) from error
-    if not any(isinstance(part, Recurrent) for part in parts):
+    if not any(isinstance(part, RecurrentPart) for part in parts):
         raise ConversionError(
             f"{where} has no recurrent layer", got=", ".join(dict.fromkeys(layer.kind for layer in layers))
         )
@@ -186,7 +186,7 @@ def _step(layer: Layer, chain: Chain) -> list[Part]:
             chain.shape and len(chain.shape) == 2
         ):
             chain.mask, chain.shape = None, chain.shape[1:]
-            return [Step(index)]
+            return [TakeStep(index)]
         case _:
             shown = ", ".join(map(str, items)) or key
             raise unlike(layer, chain, "index", "one step of a sequence, as in x[:, -1]", f"x[{shown}]")

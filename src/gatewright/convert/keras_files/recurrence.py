@@ -12,8 +12,8 @@ from gatewright.convert.facts import Assumed, assumed
 from gatewright.convert.keras_files.architecture import Config, Layer, Version, layer_of
 from gatewright.convert.keras_files.chain import CELLS, FAMILIES, Chain, function, unlike
 from gatewright.convert.layouts import BY_KEY, Layout, layouts
-from gatewright.convert.network import Merge, Part, Recurrent, Reverse
 from gatewright.errors import ConversionError
+from gatewright.network import Merge, Part, RecurrentPart, Reverse
 
 Arrays = Mapping[str, NDArray[Any]]
 DIRECTIONS = ("forward/", "backward/")
@@ -77,7 +77,7 @@ def bidirectional(layer: Layer, chain: Chain) -> list[Part]:
     return _after(made, chain)
 
 
-def _state_of_two(layer: Layer, inner: Layer, both: tuple[Recurrent, Recurrent], chain: Chain) -> Recurrent:
+def _state_of_two(layer: Layer, inner: Layer, both: tuple[RecurrentPart, RecurrentPart], chain: Chain) -> RecurrentPart:
     """The direction whose final state a layer of two directions gives as one of its tensors."""
     states = 2 if both[0].equations.family == "lstm" else 1
     if not inner.config.get("return_state") or layer.call.output not in (1, 1 + states):
@@ -123,7 +123,7 @@ def _of_cell(arrays: Arrays, index: int) -> Arrays:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def _one_direction(layer: Layer, arrays: Arrays, chain: Chain) -> Recurrent:
+def _one_direction(layer: Layer, arrays: Arrays, chain: Chain) -> RecurrentPart:
     config = layer.config
     if config.get("time_major"):
         raise unlike(layer, chain, "time_major", "false", True)
@@ -142,7 +142,7 @@ def _one_direction(layer: Layer, arrays: Arrays, chain: Chain) -> Recurrent:
         ) from error
     more = arrays.keys() - {name for name, *_ in row.stored()}
     units = config.get("units", config.get("output_dim"))
-    made = Recurrent(equations, (parameters,), returns="sequence" if config.get("return_sequences") else "last")
+    made = RecurrentPart(equations, (parameters,), returns="sequence" if config.get("return_sequences") else "last")
     if more or units not in (None, made.hidden):
         got = f"{made.hidden} units" + (f", and {', '.join(sorted(more))}" if more else "")
         raise unlike(layer, chain, "arrays", f"those of {units} units in {row.title}", got)
@@ -175,7 +175,9 @@ def _equations(layer: Layer, row: Layout, chain: Chain) -> CellConfig:
     return apply.equations_of(row, gate=gate, activation=activation, output=output)
 
 
-def guessed(arrays: Arrays, name: str, version: Version, facts: Mapping[str, Any]) -> tuple[Recurrent, Assumed] | None:
+def guessed(
+    arrays: Arrays, name: str, version: Version, facts: Mapping[str, Any]
+) -> tuple[RecurrentPart, Assumed] | None:
     """A recurrent layer by its arrays alone, and what was taken for granted; None where it is another layer.
 
     Raises ConversionError where they can be understood in two ways.
@@ -201,7 +203,7 @@ def guessed(arrays: Arrays, name: str, version: Version, facts: Mapping[str, Any
     gate = facts.get("gate") or (version.gate if version.gate in row.gate else None)
     said = {key: facts.get(key) for key in ("activation", "output") if key == "activation" or row.family == "lstm"}
     equations = apply.equations_of(row, gate=gate, **said)
-    made = Recurrent(equations, tuple(apply.read(row, one, equations) for one in both))
+    made = RecurrentPart(equations, tuple(apply.read(row, one, equations) for one in both))
     return made, assumed(row, equations, facts)
 
 
@@ -224,7 +226,7 @@ def directions_of(arrays: Arrays) -> tuple[Arrays, ...]:
     )
 
 
-def _after(made: Recurrent, chain: Chain) -> list[Part]:
+def _after(made: RecurrentPart, chain: Chain) -> list[Part]:
     features = made.outputs
     expected = chain.shape[-1] if chain.shape else None
     if expected not in (None, made.inputs):

@@ -18,7 +18,8 @@ from gatewright.convert.keras_files.reading import POOLS
 from gatewright.convert.keras_files.recurrence import DIRECTIONS
 from gatewright.convert.keras_files.storing import OPERATION
 from gatewright.convert.layouts import Layout
-from gatewright.convert.network import (
+from gatewright.errors import ConversionError
+from gatewright.network import (
     Activation,
     AddInput,
     BatchNorm,
@@ -31,13 +32,12 @@ from gatewright.convert.network import (
     Network,
     OneHot,
     Part,
-    Recurrent,
+    RecurrentPart,
     Reshape,
     Reverse,
     Scale,
-    Step,
+    TakeStep,
 )
-from gatewright.errors import ConversionError
 
 CLASSES = {"rnn": "SimpleRNN", "gru": "GRU", "lstm": "LSTM"}
 
@@ -79,9 +79,9 @@ def check_weights_alone(network: Network) -> None:
 
     Raises ConversionError with the reason.
     """
-    places = [index for index, part in enumerate(network.parts) if isinstance(part, Recurrent)]
+    places = [index for index, part in enumerate(network.parts) if isinstance(part, RecurrentPart)]
     between = network.parts[places[0] : places[-1]] if places else ()
-    unsaid = [f"{type(part).__name__} between recurrent layers" for part in between if not isinstance(part, Recurrent)]
+    unsaid = [f"{part.kind} between recurrent layers" for part in between if not isinstance(part, RecurrentPart)]
     for layer in network.recurrent:
         unsaid += [f"directions whose outputs are merged by {layer.merge}"] if layer.merge != "concat" else []
         unsaid += ["directions of different equations"] if layer.second else []
@@ -116,21 +116,21 @@ def _write(part: Part, following: Part | None, before: Part | None, writer: _Wri
             _reverse(before)
         case Dense():
             _dense(part, writer)
-        case Recurrent():
+        case RecurrentPart():
             _recurrent(part, following, writer)
         case Mean() | Max():
             _pool(part, writer)
-        case Scale() | LayerNorm() | BatchNorm() | Step() | AddInput():
+        case Scale() | LayerNorm() | BatchNorm() | TakeStep() | AddInput():
             _other(part, writer)
 
 
-def _other(part: Scale | LayerNorm | BatchNorm | Step | AddInput, writer: _Writer) -> None:
+def _other(part: Scale | LayerNorm | BatchNorm | TakeStep | AddInput, writer: _Writer) -> None:
     match part:
         case Scale():
             writer.add("Normalization", *normalization.written(part, bare=writer.bare))
         case LayerNorm() | BatchNorm():
             writer.add(*normalization.written_with(part))
-        case Step():
+        case TakeStep():
             _step(part, writer)
         case AddInput():
             raise ConversionError(
@@ -139,7 +139,7 @@ def _other(part: Scale | LayerNorm | BatchNorm | Step | AddInput, writer: _Write
             )
 
 
-def _step(part: Step, writer: _Writer) -> None:
+def _step(part: TakeStep, writer: _Writer) -> None:
     """An operation, which makes the model a functional one."""
     if writer.bare:
         raise ConversionError("a file of weights has no place for one step of a sequence", do="write .keras")
@@ -178,10 +178,10 @@ def _reshape(part: Reshape, writer: _Writer) -> None:
 
 
 def _reverse(before: Part | None) -> None:
-    if not (isinstance(before, Recurrent) and before.backwards and before.returns == "sequence"):
+    if not (isinstance(before, RecurrentPart) and before.backwards and before.returns == "sequence"):
         raise ConversionError(
             "Keras turns steps round only behind a layer that goes backwards",
-            got=type(before).__name__ if before else "the input",
+            got=before.kind if before else "the input",
         )
 
 
@@ -204,7 +204,7 @@ def _dense(part: Dense, writer: _Writer) -> None:
         _activation(part.activation, writer)
 
 
-def _recurrent(layer: Recurrent, following: Part | None, writer: _Writer) -> None:
+def _recurrent(layer: RecurrentPart, following: Part | None, writer: _Writer) -> None:
     both, sequence = len(layer.directions) == 2, layer.returns == "sequence"
     if sequence and layer.backwards and not isinstance(following, Reverse):
         raise ConversionError(
@@ -239,7 +239,7 @@ def _recurrent(layer: Recurrent, following: Part | None, writer: _Writer) -> Non
     writer.masked = writer.masked and sequence
 
 
-def _with_its_gate(layer: Recurrent, version: Version) -> Recurrent:
+def _with_its_gate(layer: RecurrentPart, version: Version) -> RecurrentPart:
     """A layer whose hard gates have the slope of that version, by their weights."""
     pairs = [
         (parameters, equations)
@@ -249,10 +249,10 @@ def _with_its_gate(layer: Recurrent, version: Version) -> Recurrent:
     ]
     equations = [each for _, each in pairs]
     second = equations[-1] if equations[-1] != equations[0] else None
-    return replace(layer, equations=equations[0], second=second, directions=tuple(one for one, _ in pairs))
+    return replace(layer, cell=equations[0], second=second, directions=tuple(one for one, _ in pairs))
 
 
-def _settings(layer: Recurrent, equations: CellConfig, row: Layout, writer: _Writer) -> dict[str, Any]:
+def _settings(layer: RecurrentPart, equations: CellConfig, row: Layout, writer: _Writer) -> dict[str, Any]:
     config: dict[str, Any] = {
         "units": layer.hidden,
         "activation": functions.name_of(equations.activation, writer.version),
@@ -297,14 +297,14 @@ def keras1(network: Network) -> list[Layer]:
             case Dense():
                 bias = {} if part.bias is None else {"b": part.bias}
                 found.append(Layer("Dense", "", {}, {"W": part.weight.T, **bias}))
-            case Recurrent():
+            case RecurrentPart():
                 found.append(_keras1(part))
             case _:
                 pass  # layers without weights are in no file of weights
     return found
 
 
-def _keras1(layer: Recurrent) -> Layer:
+def _keras1(layer: RecurrentPart) -> Layer:
     layer = _with_its_gate(layer, version_of("1"))
     row = choose("keras1", layer.equations, layer.directions[0])
     if row.family == "lstm":

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.facts import DEQUANTISE
-from gatewright.convert.network import Network
 from gatewright.convert.onnx_files.graph import Reader, Reading
 from gatewright.convert.onnx_files.session import session_of
 from gatewright.convert.onnx_files.tensors import load
@@ -16,6 +15,7 @@ from gatewright.convert.onnx_files.values import DIRECTIONS
 from gatewright.convert.onnx_files.writing import Writer
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
+from gatewright.network import Network
 
 __all__ = ["fixed_sizes", "read", "run", "write"]
 

@@ -9,19 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.cell_config.activations import spelled
-from gatewright.convert.network import (
-    BatchNorm,
-    Dense,
-    LayerNorm,
-    Max,
-    Mean,
-    Merge,
-    Part,
-    Recurrent,
-    Reshape,
-    Reverse,
-    Scale,
-)
 from gatewright.convert.onnx_files.folding import axes_of
 from gatewright.convert.onnx_files.parts import SEQUENCE, Parts, constant, vector
 from gatewright.convert.onnx_files.pointwise import clip_bounds
@@ -39,6 +26,19 @@ from gatewright.convert.onnx_files.values import (
 )
 from gatewright.errors import ConversionError
 from gatewright.lang.functions import THEANO_SLOPE
+from gatewright.network import (
+    BatchNorm,
+    Dense,
+    LayerNorm,
+    Max,
+    Mean,
+    Merge,
+    Part,
+    RecurrentPart,
+    Reshape,
+    Reverse,
+    Scale,
+)
 
 Array = NDArray[Any]
 Attributes = Mapping[str, Any]
@@ -115,7 +115,7 @@ def multiply(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
     gain = _of_features(parts, factor, value)
     if (gain == 1).all():
         return value
-    if isinstance(last, Recurrent) and last.merge == "sum" and (gain == 0.5).all():
+    if isinstance(last, RecurrentPart) and last.merge == "sum" and (gain == 0.5).all():
         parts.found[-1] = replace(last, merge="ave")
     else:
         parts.found.append(BatchNorm(np.zeros_like(gain), np.ones_like(gain), 0.0, gain=gain))
@@ -126,13 +126,13 @@ def _merged(parts: Parts, operands: Operands, merge: Merge) -> Value:
     """Both directions of a layer as one."""
     halves = [each for each in operands if isinstance(each, Stream)]
     last = _last(parts)
-    if sorted(str(each.half) for each in halves) != ["0", "1"] or not isinstance(last, Recurrent):
+    if sorted(str(each.half) for each in halves) != ["0", "1"] or not isinstance(last, RecurrentPart):
         raise ConversionError("it joins what are not the two directions of one layer", expected="a constant, or those")
     first, second = sorted(halves, key=lambda each: each.half or 0)
     place = len(parts.found) - 1
     stream = parts.take(first.joined_with(second))
     layer = parts.found[place]
-    assert isinstance(layer, Recurrent)
+    assert isinstance(layer, RecurrentPart)
     parts.found[place] = replace(layer, merge=merge)
     return parts.changed(stream)
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.network import Network, Recurrent
 from gatewright.convert.onnx_files import operators, quantised
 from gatewright.convert.onnx_files.around import COMPUTING, turned, turns
 from gatewright.convert.onnx_files.folding import FOLDS
@@ -36,6 +35,7 @@ from gatewright.convert.onnx_files.values import (
     Value,
 )
 from gatewright.errors import ConversionError
+from gatewright.network import Network, RecurrentPart
 
 Array = NDArray[Any]
 SPARE = 2**20
@@ -138,7 +138,7 @@ class Reader:
 
     def _output(self) -> tuple[str, Stream]:
         """The output that everything leads to."""
-        if not any(isinstance(part, Recurrent) for part in self.parts.found):
+        if not any(isinstance(part, RecurrentPart) for part in self.parts.found):
             loop = next((node for node in self.graph.node if node.op_type in ("Loop", "Scan")), None)
             if loop is not None:
                 raise self._refusal(title(loop), ConversionError(_OWN_LOOP, expected="GRU, LSTM or RNN", do=_ADVICE))

@@ -12,9 +12,9 @@ from gatewright.cell_config.activations import spelled
 from gatewright.cell_config.config import ACTIVATION_FIELDS, CellConfig, Family
 from gatewright.convert import apply
 from gatewright.convert.layouts import Layout, layouts
-from gatewright.convert.network import Recurrent
 from gatewright.convert.onnx_files.values import shortest
 from gatewright.errors import ConversionError
+from gatewright.network import RecurrentPart
 
 Array = NDArray[Any]
 Attributes = Mapping[str, Any]
@@ -31,7 +31,7 @@ _MEANT = {
 
 def read(
     op: str, attributes: Attributes, arrays: Mapping[str, Array], initial: Mapping[str, Array]
-) -> tuple[Recurrent, tuple[str, ...]]:
+) -> tuple[RecurrentPart, tuple[str, ...]]:
     """The layer that a node is, and what to tell of it. `initial` are states (directions, batch, hidden).
 
     Raises ConversionError where an attribute or array does not fit, or there is no such layer.
@@ -59,10 +59,10 @@ def read(
     if equations.coupled and any(np.any(array) for array in _unread(row, arrays)):
         notes += ("input_forget: f is 1 - i, and the forget gate's own weights are not read",)
     begin = _initial(initial, count, hidden)
-    return Recurrent(equations, directions, direction == "reverse", initial=begin, second=second), notes
+    return RecurrentPart(equations, directions, direction == "reverse", initial=begin, second=second), notes
 
 
-def write(layer: Recurrent) -> tuple[str, dict[str, Any], dict[str, Array]]:
+def write(layer: RecurrentPart) -> tuple[str, dict[str, Any], dict[str, Array]]:
     """The operator, attributes and arrays of a layer: W, R, and B and P where it has any.
 
     Raises ConversionError where there is no such operator.

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.network import Activation, Dense, Embedding, Lengths, Part, Recurrent, Reverse, Step
 from gatewright.convert.onnx_files import operators
 from gatewright.convert.onnx_files.pointwise import name_of, symbols_of
 from gatewright.convert.onnx_files.scanned import Scanned
@@ -26,6 +25,7 @@ from gatewright.convert.onnx_files.values import (
     Value,
 )
 from gatewright.errors import ConversionError
+from gatewright.network import Activation, Dense, Embedding, Lengths, Part, RecurrentPart, Reverse, TakeStep
 
 Array = NDArray[Any]
 Attributes = Mapping[str, Any]
@@ -72,14 +72,14 @@ class Parts:
         """Only what there is after the last step is read of a layer: that is what it gives from here on."""
         if not stream.last:
             return
-        index = max(i for i, part in enumerate(self.found) if isinstance(part, Recurrent))
+        index = max(i for i, part in enumerate(self.found) if isinstance(part, RecurrentPart))
         layer = self.found[index]
-        assert isinstance(layer, Recurrent)
+        assert isinstance(layer, RecurrentPart)
         if STEP in stream.labels:
             raise ConversionError("it reads an axis of one step")
-        index = max(i for i, part in enumerate(self.found) if isinstance(part, Recurrent))
+        index = max(i for i, part in enumerate(self.found) if isinstance(part, RecurrentPart))
         layer = self.found[index]
-        assert isinstance(layer, Recurrent)
+        assert isinstance(layer, RecurrentPart)
         in_order = not any(isinstance(part, Reverse) for part in self.found[index:])
         ends = stream.last == "final" or (stream.last == "both ends" and not self.lengths and in_order)
         if stream.last == "step" and in_order and len(layer.directions) == 1:
@@ -87,7 +87,7 @@ class Parts:
         if ends:
             self.found[index] = replace(layer, returns="last")
         elif stream.last == "step":
-            self.found.append(Step(stream.step))
+            self.found.append(TakeStep(stream.step))
         else:
             raise ConversionError("it reads the last step of a layer whose last states are elsewhere")
 
@@ -152,16 +152,21 @@ class Parts:
         self.last_made = made.version
         return self._given_by(layer, made, time, batch, batch_first)[: attributes["outputs"]]
 
-    def _beside_last(self, value: Value | None, attributes: Attributes) -> Recurrent | None:
+    def _beside_last(self, value: Value | None, attributes: Attributes) -> RecurrentPart | None:
         """The layer just before, if this node reads what that one reads, and goes the other way: they are one layer."""
         last = self.found[-1] if self.found else None
-        if not isinstance(value, Stream) or not isinstance(last, Recurrent) or len(last.directions) > 1 or value.last:
+        if (
+            not isinstance(value, Stream)
+            or not isinstance(last, RecurrentPart)
+            or len(last.directions) > 1
+            or value.last
+        ):
             return None
         directions = {attributes.get("direction", "forward"), "reverse" if last.backwards else "forward"}
         same = (value.version, self.version) == (self.last_read, self.last_made) and value.half is None
         return last if same and directions == {"forward", "reverse"} and value.source == self.source else None
 
-    def _pair(self, last: Recurrent, layer: Recurrent) -> int:
+    def _pair(self, last: RecurrentPart, layer: RecurrentPart) -> int:
         """Make a layer of two directions of two; which of them the second one is."""
         one, other = (layer, last) if last.backwards else (last, layer)
         if operators.row_of(one.equations) != operators.row_of(other.equations) or one.hidden != other.hidden:
@@ -199,7 +204,7 @@ class Parts:
 
     def _set_lengths(self, value: Value | None, time: Axis, batch: Axis) -> None:
         lengths = self._lengths(value, time, batch)
-        if any(isinstance(part, Recurrent) for part in self.found) and lengths != self.lengths:
+        if any(isinstance(part, RecurrentPart) for part in self.found) and lengths != self.lengths:
             raise ConversionError(
                 "its rows end elsewhere than those of the layers below",
                 expected="the same sequence_lens for all layers, or none",
@@ -207,7 +212,9 @@ class Parts:
             )
         self.lengths = lengths
 
-    def _given_by(self, layer: Recurrent, stream: Stream, time: Axis, batch: Axis, batch_first: bool) -> list[Value]:
+    def _given_by(
+        self, layer: RecurrentPart, stream: Stream, time: Axis, batch: Axis, batch_first: bool
+    ) -> list[Value]:
         """Y, Y_h and Y_c."""
         directions, features = Axis(DIRECTIONS, len(layer.directions)), Axis(FEATURES, layer.hidden)
         every = (batch, time, directions, features) if batch_first else (time, directions, batch, features)

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.cell_config.activations import spelled
-from gatewright.convert.functions import FUNCTIONS, erf
-from gatewright.convert.functions import function as named
 from gatewright.convert.onnx_files.folding import FLOATS, INTEGERS
 from gatewright.convert.onnx_files.values import Filled, Known, Pointwise, Stream, Value, shortest
 from gatewright.errors import ConversionError
+from gatewright.network.functions import FUNCTIONS, erf
+from gatewright.network.functions import function as named
 
 Array = NDArray[Any]
 BOOLEAN = 9  # TensorProto.BOOL

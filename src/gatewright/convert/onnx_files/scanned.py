@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.cell_config.config import CellConfig
-from gatewright.convert.network import Recurrent
 from gatewright.convert.onnx_files.tensors import Files, array_of
 from gatewright.errors import ConversionError
+from gatewright.network import RecurrentPart
 from gatewright.untrusted.json_text import parse_json
 
 Array = NDArray[Any]
@@ -26,7 +26,7 @@ _PARAMETER = re.compile(r"(W|U|P|b|bh|p)\.\w+")
 class Scanned:
     """A layer that is a loop, and where in the graph it stands."""
 
-    layer: Recurrent
+    layer: RecurrentPart
     source: str  # the value that it reads
     results: tuple[str, ...]  # what each direction gives
     lengths: str  # the value that they are; empty without
@@ -62,7 +62,7 @@ def _scanned(graph: Any, name: str, said: Mapping[str, Any], arrays: Mapping[str
     directions = tuple(dict(_parameters(prefix, arrays)) for prefix in prefixes)
     states = {state: arrays[f"{name}.initial_{state}"] for state in said["initial"]}
     initial = tuple({state: array[place] for state, array in states.items()} for place in range(len(results)))
-    layer = Recurrent(
+    layer = RecurrentPart(
         equations[0],
         directions,
         bool(said["backwards"]),

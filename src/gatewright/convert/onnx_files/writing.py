@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright import __version__
-from gatewright.axes import HIDDEN, INPUT
 from gatewright.backends.onnx import layers
 from gatewright.backends.onnx.graph import Graph, Kind, Tensor
 from gatewright.backends.onnx.regroup import evaluated
 from gatewright.backends.onnx.steps import Given
-from gatewright.convert.apply import plain
-from gatewright.convert.network import (
+from gatewright.convert.onnx_files import operators, writing_parts
+from gatewright.convert.onnx_files.scanned import SCANNED
+from gatewright.errors import ConversionError
+from gatewright.network import (
     Activation,
     AddInput,
     BatchNorm,
@@ -31,17 +32,12 @@ from gatewright.convert.network import (
     Network,
     OneHot,
     Part,
-    Recurrent,
+    RecurrentPart,
     Reshape,
     Reverse,
     Scale,
-    Step,
-    arrays_of,
+    TakeStep,
 )
-from gatewright.convert.onnx_files import operators, writing_parts
-from gatewright.convert.onnx_files.scanned import SCANNED
-from gatewright.errors import ConversionError
-from gatewright.trace import trace_cell
 
 Array = NDArray[Any]
 OPSET, WITH_GELU = 17, 20
@@ -52,7 +48,7 @@ _FIRST = np.iinfo(np.int64).min  # where a slice ends that goes backwards and ta
 class _Loop:
     """A layer that is written as a Scan, and the values around it, which have their names when all is written."""
 
-    layer: Recurrent
+    layer: RecurrentPart
     source: Tensor
     results: tuple[Tensor, ...]
     lengths: Tensor | None
@@ -76,7 +72,9 @@ class Writer:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.dtype = np.result_type(np.float32, *(array.dtype for part in network.parts for array in arrays_of(part)))
+        self.dtype = np.result_type(
+            np.float32, *(array.dtype for part in network.parts for array in part.arrays().values())
+        )
         functions = {getattr(part, name, "") for part in network.parts for name in ("function", "activation")}
         self.graph = Graph("network", self.dtype, WITH_GELU if functions & {"gelu", "gelu_tanh"} else OPSET)
         self.lengths: Tensor | None = None
@@ -97,7 +95,7 @@ class Writer:
         elif self.network.lengths:
             self.lengths = graph.initialiser("lengths", np.array(self.network.lengths, np.int32))
         for index, part in enumerate(self.network.parts):
-            name = f"{type(part).__name__.lower()}{index}"
+            name = f"{part.kind.lower()}{index}"
             value = self._part(part, value, name)
             value.name = value.name or name
         leading = axes if value.ndim == 3 else ("batch",)
@@ -113,13 +111,13 @@ class Writer:
                 return self._rows(part, value, name)
             case Dense():
                 return writing_parts.dense(graph, part, value, name)
-            case Recurrent():
+            case RecurrentPart():
                 return self._recurrent(part, value, name)
             case Activation():
                 return writing_parts.activation(graph, part.function, value)
             case Scale() | BatchNorm() | LayerNorm():
                 return writing_parts.normalised(graph, part, value, name)
-            case Mean() | Max() | Step() | Reverse() | Reshape():
+            case Mean() | Max() | TakeStep() | Reverse() | Reshape():
                 return self._moved(part, value)
             case Masking():
                 raise _no_mask(part)
@@ -136,7 +134,7 @@ class Writer:
         held = self.graph.initialiser(f"{name}.{'rows' if isinstance(part, OneHot) else 'weight'}", rows)
         return self.graph.emit("Gather", held, symbols, ndim=3, axis=0)
 
-    def _moved(self, part: Mean | Max | Step | Reverse | Reshape, value: Tensor) -> Tensor:
+    def _moved(self, part: Mean | Max | TakeStep | Reverse | Reshape, value: Tensor) -> Tensor:
         match part:
             case Reshape():
                 return self._flat(part, value)
@@ -147,15 +145,15 @@ class Writer:
 
     def _steps(self, part: Any, value: Tensor) -> Tensor:
         if value.ndim != 3:
-            raise ConversionError(f"there are no steps left that a {type(part).__name__} could be of")
+            raise ConversionError(f"there are no steps left that a {part.kind} could be of")
         return value
 
-    def _pool(self, part: Mean | Max | Step, value: Tensor) -> Tensor:
+    def _pool(self, part: Mean | Max | TakeStep, value: Tensor) -> Tensor:
         steps = self._steps(part, value)
-        if isinstance(part, Step):
+        if isinstance(part, TakeStep):
             return self.graph.emit("Gather", steps, self.graph.count(part.index), ndim=2, axis=0)
         if self.lengths:
-            raise ConversionError(f"a {type(part).__name__} of rows of several lengths has no operator in ONNX")
+            raise ConversionError(f"a {part.kind} of rows of several lengths has no operator in ONNX")
         return self.graph.reduce("ReduceMax" if isinstance(part, Max) else "ReduceMean", steps, (0,))
 
     def _flat(self, part: Reshape, value: Tensor) -> Tensor:
@@ -168,7 +166,7 @@ class Writer:
         rows = self.graph.transpose(value, 1, 0, 2) if value.ndim == 3 else value
         return self.graph.emit("Reshape", rows, self.graph.counts(0, *part.shape), ndim=2)
 
-    def _recurrent(self, part: Recurrent, value: Tensor, name: str) -> Tensor:
+    def _recurrent(self, part: RecurrentPart, value: Tensor, name: str) -> Tensor:
         if value.ndim != 3:
             raise ConversionError("a layer reads a sequence, and the one below gives its last step only")
         states = {state: self._state(part, state, value, name) for state in ("h", "c")}
@@ -192,7 +190,7 @@ class Writer:
                 half = self.graph.initialiser(f"{name}.half", np.full(part.hidden, 0.5))
                 return self.graph.emit("Mul", self.graph.emit("Add", *halves), half)
 
-    def _operator(self, part: Recurrent, value: Tensor, states: dict[str, Tensor], name: str) -> list[Tensor]:
+    def _operator(self, part: RecurrentPart, value: Tensor, states: dict[str, Tensor], name: str) -> list[Tensor]:
         """The directions of a layer that is one of ONNX's operators, each (time, batch, hidden) or (batch, hidden)."""
         graph = self.graph
         op, attributes, arrays = operators.write(part)
@@ -207,7 +205,7 @@ class Writer:
             return [graph.squeeze(taken, axis)]
         return [graph.emit("Gather", taken, graph.count(place), ndim=taken.ndim - 1, axis=axis) for place in (0, 1)]
 
-    def _scan(self, part: Recurrent, value: Tensor, states: dict[str, Tensor], name: str) -> list[Tensor]:
+    def _scan(self, part: RecurrentPart, value: Tensor, states: dict[str, Tensor], name: str) -> list[Tensor]:
         """The directions of a layer as loops over its equations."""
         graph = self.graph
         value.name = value.name or f"{name}.input"
@@ -217,15 +215,17 @@ class Writer:
             zip(part.equations_of_directions, part.directions, strict=True)
         ):
             at = f"{name}_reverse." if place else f"{name}."
-            params = {key: graph.initialiser(f"{at}{key}", one) for key, one in plain(parameters, equations).items()}
+            params = {
+                key: graph.initialiser(f"{at}{key}", one) for key, one in equations.parameters(parameters).items()
+            }
             single = {
                 state: graph.emit("Gather", whole, graph.count(place), ndim=2, axis=0)
                 for state, whole in states.items()
             }
             outcome = layers.directed(
                 graph,
-                evaluated(trace_cell(equations.cell())),
-                _sizes(part),
+                evaluated(equations.trace),
+                part.sizes,
                 params,
                 Given(value, single, ends),
                 at,
@@ -236,7 +236,7 @@ class Writer:
         self.scanned[name] = _Loop(part, value, tuple(results), self.lengths, tuple(sorted(states)))
         return results
 
-    def _state(self, part: Recurrent, state: str, value: Tensor, name: str) -> Tensor | None:
+    def _state(self, part: RecurrentPart, state: str, value: Tensor, name: str) -> Tensor | None:
         """What a layer begins with, (directions, batch, hidden), for every row; None where that is zero."""
         graph = self.graph
         if not any(state in one for one in part.initial):
@@ -256,14 +256,9 @@ class Writer:
 def _no_mask(part: Masking | Embedding) -> ConversionError:
     return ConversionError(
         "ONNX's operators know no mask",
-        got=type(part).__name__,
+        got=part.kind,
         do="leave it out, and give the lengths of the rows instead",
     )
-
-
-def _sizes(part: Recurrent) -> dict[str, int]:
-    projected = {"projection": part.directions[0]["P.h"].shape[0]} if part.equations.projection else {}
-    return {INPUT: part.inputs, HIDDEN: part.hidden, **projected}
 
 
 def _inputs(network: Network) -> int:
@@ -271,7 +266,7 @@ def _inputs(network: Network) -> int:
         match part:
             case Dense():
                 return part.weight.shape[1]
-            case Recurrent():
+            case RecurrentPart():
                 return part.inputs
             case Scale() | BatchNorm():
                 return len(part.mean)
@@ -286,7 +281,7 @@ def _outputs(network: Network) -> int | str:
         match part:
             case Dense():
                 width = len(part.weight)
-            case Recurrent():
+            case RecurrentPart():
                 width = part.outputs
             case Reshape():
                 width = part.shape[-1] if part.shape[-1] > 0 else "features"

@@ -1,0 +1,227 @@
+"""Parts that read each step by itself: symbols, dense layers, functions, normalisation."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gatewright.errors import ConversionError
+from gatewright.network.functions import function
+from gatewright.network.part import Array, Flow, Part, Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding(Part):
+    """Symbols as rows of a matrix (symbols, features)."""
+
+    kind: ClassVar[str] = "Embedding"
+    reads_symbols: ClassVar[bool] = True
+    weight: Array
+    masks_zero: bool = False  # symbol 0 is padding
+
+    def apply(self, signal: Signal) -> Signal:
+        """(time, batch) -> (time, batch, features)."""
+        symbols = signal.values.astype(np.int64)
+        mask = symbols != 0 if self.masks_zero else signal.mask
+        return replace(signal, values=self.weight.astype(signal.dtype)[symbols], mask=mask)
+
+    def gives(self, given: Flow) -> Flow:
+        """Rows of the matrix."""
+        return Flow(self.weight.shape[1], True)
+
+
+@dataclass(frozen=True, slots=True)
+class OneHot(Part):
+    """Symbols as unit vectors."""
+
+    kind: ClassVar[str] = "OneHot"
+    reads_symbols: ClassVar[bool] = True
+    symbols: int
+
+    def apply(self, signal: Signal) -> Signal:
+        """(time, batch) -> (time, batch, symbols)."""
+        symbols = signal.values.astype(np.int64)
+        vectors = np.zeros((*symbols.shape, self.symbols), signal.dtype)  # an identity matrix may be far larger
+        np.put_along_axis(vectors, symbols[..., None], 1, axis=-1)
+        return signal.with_values(vectors)
+
+    def gives(self, given: Flow) -> Flow:
+        """A feature for each symbol."""
+        return Flow(self.symbols, True)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale(Part):
+    """`(x - mean) / deviation`, feature by feature."""
+
+    kind: ClassVar[str] = "Scale"
+    mean: Array
+    deviation: Array
+
+    def apply(self, signal: Signal) -> Signal:
+        """Features with mean 0 and deviation 1."""
+        dtype = signal.dtype
+        return signal.with_values(
+            (signal.values.astype(dtype) - self.mean.astype(dtype)) / self.deviation.astype(dtype)
+        )
+
+    @property
+    def width(self) -> int:
+        """As many as it has means."""
+        return len(self.mean)
+
+    def is_consistent(self) -> bool:
+        """A deviation of 0 divides by 0."""
+        return self.mean.shape == self.deviation.shape and bool(self.deviation.all())
+
+
+@dataclass(frozen=True, slots=True)
+class Masking(Part):
+    """Steps in which every feature is `value` are padding: states pass them unchanged."""
+
+    kind: ClassVar[str] = "Masking"
+    value: float
+
+    def apply(self, signal: Signal) -> Signal:
+        """A mask, and zeros there for whatever does not heed one."""
+        present = (signal.values != self.value).any(axis=-1)
+        return replace(signal, values=signal.values * present[..., None], mask=present)
+
+
+@dataclass(frozen=True, slots=True)
+class Dense(Part):
+    """`activation(weight @ x + bias)`, with weight (outputs, inputs)."""
+
+    kind: ClassVar[str] = "Dense"
+    needs_steps: ClassVar[bool] = False
+    weight: Array
+    bias: Array | None = None
+    activation: str = "identity"
+
+    def apply(self, signal: Signal) -> Signal:
+        """Of each step, or of the only row of features."""
+        dtype = signal.dtype
+        product = signal.values.astype(dtype) @ self.weight.astype(dtype).T
+        value = product if self.bias is None else product + self.bias.astype(dtype)
+        return signal.with_values(function(self.activation)(value))
+
+    @property
+    def width(self) -> int:
+        """The columns of the matrix."""
+        return self.weight.shape[1]
+
+    def gives(self, given: Flow) -> Flow:
+        """The rows of the matrix."""
+        return Flow(len(self.weight), given.has_steps)
+
+    def is_consistent(self) -> bool:
+        """A bias for each output."""
+        return self.bias is None or len(self.bias) == len(self.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Activation(Part):
+    """A function of each number; softmax, of each row of features."""
+
+    kind: ClassVar[str] = "Activation"
+    needs_steps: ClassVar[bool] = False
+    function: str
+
+    def apply(self, signal: Signal) -> Signal:
+        """The function of the values."""
+        return signal.with_values(function(self.function)(signal.values.astype(signal.dtype)))
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm(Part):
+    """`(x - mean) / sqrt(variance + epsilon) * gain + bias`, with the mean and variance of each row of features.
+
+    Ba, Kiros and Hinton, "Layer normalization" (2016). Without a gain it is 1, without a bias 0.
+    """
+
+    kind: ClassVar[str] = "LayerNorm"
+    epsilon: float
+    gain: Array | None = None
+    bias: Array | None = None
+
+    def apply(self, signal: Signal) -> Signal:
+        """Each row of features by itself."""
+        value = signal.values.astype(signal.dtype)
+        mean, variance = value.mean(axis=-1, keepdims=True), value.var(axis=-1, keepdims=True)
+        return signal.with_values(_normalised(self, value, mean, variance))
+
+    @property
+    def width(self) -> int | None:
+        """As many as it has gains or biases."""
+        return next((len(array) for array in (self.gain, self.bias) if array is not None), None)
+
+    def is_consistent(self) -> bool:
+        """Gains and biases of the same features."""
+        return self.gain is None or self.bias is None or self.gain.shape == self.bias.shape
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm(Part):
+    """`(x - mean) / sqrt(variance + epsilon) * gain + bias`, feature by feature, with the statistics of training.
+
+    Ioffe and Szegedy, "Batch normalization" (2015), as it is once training is over. Without a gain it is 1, without a
+    bias 0.
+    """
+
+    kind: ClassVar[str] = "BatchNorm"
+    mean: Array
+    variance: Array
+    epsilon: float
+    gain: Array | None = None
+    bias: Array | None = None
+
+    def apply(self, signal: Signal) -> Signal:
+        """Feature by feature."""
+        dtype = signal.dtype
+        value, mean, variance = (one.astype(dtype) for one in (signal.values, self.mean, self.variance))
+        return signal.with_values(_normalised(self, value, mean, variance))
+
+    @property
+    def width(self) -> int:
+        """As many as it has means."""
+        return len(self.mean)
+
+    def is_consistent(self) -> bool:
+        """Statistics, gains and biases of the same features; what is divided by is positive."""
+        arrays = (self.mean, self.variance, self.gain, self.bias)
+        same = len({array.shape for array in arrays if array is not None}) == 1
+        return same and bool((self.variance + self.epsilon > 0).all())
+
+
+def _normalised(part: LayerNorm | BatchNorm, value: Array, mean: Array, variance: Array) -> Array:
+    dtype: Any = value.dtype
+    value = (value - mean) / np.sqrt(variance + dtype.type(part.epsilon))
+    value = value if part.gain is None else value * part.gain.astype(dtype)
+    return value if part.bias is None else value + part.bias.astype(dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class AddInput(Part):
+    """What the network reads, step by step, is added to what it gives: the first `features` of it, or one to all.
+
+    The skip connection of models of guitar amplifiers: Wright, Damskagg, Juvela and Valimaki, "Real-time guitar
+    amplifier emulation with deep learning" (2020).
+    """
+
+    kind: ClassVar[str] = "AddInput"
+    features: int
+
+    def apply(self, signal: Signal) -> Signal:
+        """The values and the inputs.
+
+        Raises ConversionError where the two are not of the same steps and features.
+        """
+        value, inputs = signal.values, signal.inputs
+        same_steps = value.ndim == inputs.ndim == 3 and value.shape[:2] == inputs.shape[:2]
+        if not same_steps or self.features not in (1, value.shape[-1]) or self.features > inputs.shape[-1]:
+            raise ConversionError(
+                "the input cannot be added to the output",
+                expected=f"outputs at every step, of {self.features} features, and as many inputs",
+                got=f"inputs {inputs.shape}, outputs {value.shape}",
+            )
+        return signal.with_values(value + inputs[..., : self.features].astype(signal.dtype))

@@ -1,0 +1,191 @@
+"""The recurrent part: any cell, over a sequence, in one direction or two."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from gatewright.axes import HIDDEN, INPUT, bind
+from gatewright.backends import numpy_ref
+from gatewright.cell_config.config import CellConfig
+from gatewright.errors import ConversionError
+from gatewright.network.part import Array, Arrays, Flow, Part, Signal
+from gatewright.trace import Trace
+from gatewright.trace.mask import MASK, masked_trace
+
+Returns = Literal["sequence", "last"]
+Padding = Literal["held", "zeros"]
+Merge = Literal["concat", "sum", "mul", "ave"]
+Parameters = Mapping[str, Array]
+"""Parameters of one direction. Of a framework's cell they are by kind and gate: W.r, U.r, the biases b.r (beside W) and
+bh.r (beside U), peepholes p.i, projection P.h; an update gate of 1 keeps the old state. Of any other cell they have
+their names in the equations; bh.r is a part of b.r that is kept apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecurrentPart(Part):
+    """One recurrent layer of one direction or two."""
+
+    kind: ClassVar[str] = "Recurrent"
+    cell: CellConfig | Trace  # of both directions, or of the first where `second` is that of the other
+    directions: tuple[Parameters, ...]
+    backwards: bool = False  # its only direction reads from the end
+    returns: Returns = "sequence"
+    padding: Padding = "held"  # its outputs at masked steps: the state as it stays, or zeros
+    initial: tuple[Arrays, ...] = ()  # states to begin with, by direction: (1 or batch, hidden)
+    merge: Merge = "concat"  # of the outputs of two directions: side by side, their sum, product or mean
+    second: CellConfig | None = None  # of the direction that reads backwards, where it is not that of the first
+    axes: Mapping[str, int] = field(default_factory=dict[str, int])  # sizes that a Trace's parameters do not tell
+
+    @property
+    def equations(self) -> CellConfig:
+        """The configuration of a framework's cell.
+
+        Raises ConversionError for any other cell.
+        """
+        if isinstance(self.cell, CellConfig):
+            return self.cell
+        raise ConversionError(
+            f"cell {self.cell.name!r} is no RNN, GRU or LSTM as another framework has it",
+            expected="elman, gru, lstm, lstm_peephole or lstm_projected, with any of their options",
+            do="export its equations to ONNX or C instead: gatewright export MODEL OUT",
+        )
+
+    @property
+    def equations_of_directions(self) -> tuple[CellConfig, ...]:
+        """The configuration of each direction's cell."""
+        return (self.equations, self.second or self.equations)[: len(self.directions)]
+
+    @property
+    def traces(self) -> tuple[Trace, ...]:
+        """The equations of one step, of each direction."""
+        cells = (self.cell, self.second or self.cell)[: len(self.directions)]
+        return tuple(cell if isinstance(cell, Trace) else cell.trace for cell in cells)
+
+    def cell_parameters(self, dtype: Any = None) -> tuple[dict[str, Array], ...]:
+        """The parameters of each direction, by their names in the equations; biases are added up in a given dtype."""
+        cells = (self.cell, self.second or self.cell)
+        return tuple(
+            _summed(parameters) if isinstance(cell, Trace) else cell.parameters(parameters)
+            for cell, parameters in zip(cells, _cast(self.directions, dtype), strict=False)
+        )
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The size of every axis of the equations."""
+        first = self.directions[0]
+        if isinstance(self.cell, CellConfig):
+            projected = {"projection": first["P.h"].shape[0]} if self.cell.projection else {}
+            return {INPUT: _extent(first, "W.", 1), HIDDEN: _extent(first, "U.", 0), **projected}
+        shapes = {param.name: param.shape for param in self.cell.params if param.name in first}
+        told = {axis: size for name, axes in shapes.items() for axis, size in zip(axes, first[name].shape, strict=True)}
+        return {**self.axes, **told}
+
+    @property
+    def hidden(self) -> int:
+        """Units in each direction."""
+        return self.sizes[HIDDEN]
+
+    @property
+    def inputs(self) -> int:
+        """Features that it reads."""
+        if isinstance(self.cell, CellConfig):
+            return self.sizes[INPUT]
+        return bind(self.cell.inputs[0].shape, self.sizes)[0]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Features that each direction gives."""
+        if isinstance(self.cell, CellConfig):
+            return tuple(_extent(parameters, "U.", 1) for parameters in self.directions)
+        return bind(self.cell.states[0].shape, self.sizes) * len(self.directions)
+
+    @property
+    def outputs(self) -> int:
+        """Features that it gives: those of both directions side by side, where they are not merged into one."""
+        return sum(self.widths) if self.merge == "concat" else self.widths[0]
+
+    @property
+    def width(self) -> int:
+        """Features that it reads."""
+        return self.inputs
+
+    def arrays(self) -> Mapping[str, Array]:
+        """Its parameters and initial states, numbered by direction."""
+        groups = (("", self.directions), ("initial.", self.initial))
+        return {
+            f"{index}.{group}{name}": array
+            for group, directions in groups
+            for index, arrays in enumerate(directions)
+            for name, array in arrays.items()
+        }
+
+    def gives(self, given: Flow) -> Flow:
+        """A sequence, or the last state alone."""
+        return Flow(self.outputs, self.returns == "sequence")
+
+    def apply(self, signal: Signal) -> Signal:
+        """Outputs (time, batch, features), or (batch, features) where the last alone are given."""
+        runs = self.run(signal)
+        first = self.traces[0].states[0].name
+        outputs = [run.finals[first] if self.returns == "last" else run.output for run in runs]
+        output = _merged(outputs, self.merge)
+        if signal.mask is not None and self.padding == "zeros" and self.returns == "sequence":
+            output = output * signal.mask[..., None]
+        return replace(signal.with_values(output), finals=(*signal.finals, *(run.finals for run in runs)))
+
+    def run(self, signal: Signal) -> list[numpy_ref.Run]:
+        """What each direction gives: outputs after every step, and the final states."""
+        dtype, value, mask = signal.dtype, signal.values, signal.mask
+        lengths: Any = None if mask is not None or signal.lengths is None else list(signal.lengths)
+        runs: list[numpy_ref.Run] = []
+        for index, (plain, parameters) in enumerate(zip(self.traces, self.cell_parameters(dtype), strict=True)):
+            inputs = {plain.inputs[0].name: np.asarray(value, dtype)}
+            trace = plain if mask is None else masked_trace(plain)
+            if any(leaf.name == MASK for leaf in trace.inputs):
+                inputs[MASK] = (np.ones(value.shape[:2]) if mask is None else mask).astype(dtype)
+            begin = {name: array.astype(dtype) for name, array in self.initial[index].items()} if self.initial else {}
+            runs.append(
+                numpy_ref.run(
+                    trace,
+                    inputs,
+                    parameters,
+                    {name: np.broadcast_to(array, (value.shape[1], array.shape[-1])) for name, array in begin.items()},
+                    lengths=lengths,
+                    backwards=bool(index) or self.backwards,
+                )
+            )
+        return runs
+
+
+def _cast(directions: Sequence[Parameters], dtype: Any) -> list[Parameters]:
+    return [{k: v if dtype is None else v.astype(dtype) for k, v in one.items()} for one in directions]
+
+
+def _extent(parameters: Parameters, space: str, axis: int) -> int:
+    return next(array.shape[axis] for name, array in parameters.items() if name.startswith(space))
+
+
+def _summed(parameters: Parameters) -> dict[str, Array]:
+    """The parameters of a Trace, with biases that are kept apart added up."""
+    apart = {name for name in parameters if name.startswith("bh.") and name.replace("bh.", "b.", 1) in parameters}
+    return {
+        name: array + parameters[name.replace("b.", "bh.", 1)] if name.replace("b.", "bh.", 1) in apart else array
+        for name, array in parameters.items()
+        if name not in apart
+    }
+
+
+def _merged(outputs: Sequence[Array], merge: Merge) -> Array:
+    """What a layer gives of the outputs of its directions."""
+    if merge == "concat":
+        return np.concatenate(outputs, axis=-1)
+    first, second = outputs
+    match merge:
+        case "sum":
+            return first + second
+        case "mul":
+            return first * second
+        case "ave":
+            return (first + second) / 2
