@@ -15,6 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from gatewright.convert import mxnet_params, state_dicts, tables
+from gatewright.convert.refusals import read_whole
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
 from gatewright.untrusted.npy import read_npy
@@ -63,20 +64,12 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
         )
     if not exists(path):
         raise ConversionError(f"there is no file {path}", do="give the path of a file of weights")
-    try:
+    advice = "copy or download the file again; what was pickled must be saved anew as plain arrays"
+    with read_whole(path, f"a complete {kind} file of numbers", advice):
         arrays = {
             name: array.astype(np.float32) if array.dtype == np.float16 else array
             for name, array in reader(path).items()
         }
-    except ConversionError:
-        raise
-    except Exception as error:  # a damaged file fails in as many ways as it can be damaged
-        raise ConversionError(
-            f"{path} cannot be read",
-            expected=f"a complete {kind} file of numbers",
-            got=f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}",
-            do="copy or download the file again; what was pickled must be saved anew as plain arrays",
-        ) from error
     for name, array in arrays.items():
         check_finite(path, name, array)
     return arrays

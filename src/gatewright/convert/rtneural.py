@@ -16,6 +16,7 @@ from gatewright.convert import apply, flat, flat_writing, guitarml
 from gatewright.convert.facts import unheeded
 from gatewright.convert.files import check_finite
 from gatewright.convert.layouts import BY_KEY
+from gatewright.convert.refusals import check_exists, located, read_whole
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
 from gatewright.network import Dense, Network, Part, RecurrentPart
@@ -96,20 +97,11 @@ def write_torch(network: Network, path: Path) -> None:
 
 
 def _loaded(path: Path) -> Any:
-    if not path.is_file():
-        raise ConversionError(f"there is no file {path}", do="give the path of an RTNeural .json file")
+    check_exists(path, "an RTNeural .json file")
     if path.stat().st_size > MOST_BYTES:
         raise ConversionError(f"{path} is too large for a file of RTNeural", expected=f"{MOST_BYTES:,} bytes at most")
-
-    try:
+    with read_whole(path, "a complete JSON file"):
         return parse_json(path.read_bytes(), finite=True)
-    except ValueError as error:  # what is no JSON, no text, or nested too deeply
-        raise ConversionError(
-            f"{path} cannot be read",
-            expected="a complete JSON file",
-            got=f"{type(error).__name__}: {str(error)[:200]}",
-            do="copy or download the file again",
-        ) from error
 
 
 def _layers(path: Path, content: Object) -> Iterator[Part]:
@@ -159,13 +151,8 @@ def _layer(path: Path, where: str, kind: str, layer: Object, before: Part | None
         arrays = _weights(path, where, layer, (2, 2, 2 if kind == "gru" else 1))
         if len(arrays) != len(_RECURRENT[kind]):
             raise ConversionError(f"{path}: {where}: it has {len(arrays)} arrays", expected=", ".join(_RECURRENT[kind]))
-        try:
-            parameters = apply.read(row, dict(zip(_RECURRENT[kind], arrays, strict=True)))
-        except ConversionError as error:
-            raise ConversionError(
-                f"{path}: {where}: {error.problem}", expected=error.expected, got=error.got
-            ) from error
-        return RecurrentPart(row.equations, (parameters,))
+        with located(f"{path}: {where}"):
+            return RecurrentPart(row.equations, (apply.read(row, dict(zip(_RECURRENT[kind], arrays, strict=True))),))
     raise ConversionError(
         f"{path}: {where}: a network here has no such layer",
         expected=", ".join((*_DENSE, *_RECURRENT)),
@@ -196,13 +183,11 @@ def _state_dict(path: Path, content: Object, facts: dict[str, Any]) -> Network:
 
 
 def _torch_layers(path: Path, prefix: str, arrays: Mapping[str, Array], facts: dict[str, Any]) -> tuple[Part, ...]:
-    try:
-        found = flat.read(arrays, "torch", facts)
-    except ConversionError as error:
-        raise ConversionError(f"{path}: {prefix!r} is no layer of PyTorch's: {error.problem}", got=error.got) from error
-    if found.rest:
-        raise ConversionError(f"{path}: {prefix!r} has arrays that belong to no layer", got=", ".join(found.rest))
-    return found.parts
+    with located(f"{path}: {prefix!r} is no layer of PyTorch's"):
+        network = flat.read(arrays, "torch", facts)
+    if network.rest:
+        raise ConversionError(f"{path}: {prefix!r} has arrays that belong to no layer", got=", ".join(network.rest))
+    return network.parts
 
 
 def _dense(path: Path, prefix: str, arrays: Mapping[str, Array]) -> Dense:

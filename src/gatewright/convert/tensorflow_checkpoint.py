@@ -16,6 +16,7 @@ from gatewright.convert.keras_files.architecture import Layer, version_of
 from gatewright.convert.keras_files.bare import network_of_weights
 from gatewright.convert.keras_files.containers import Model
 from gatewright.convert.naming import in_order
+from gatewright.convert.refusals import check_exists, read_whole
 from gatewright.errors import ConversionError
 from gatewright.network import Network
 
@@ -50,8 +51,7 @@ def write(network: Network, path: Path) -> None:
 
 def variables(path: Path) -> dict[str, NDArray[Any]]:
     """The variables of a checkpoint that are floating-point numbers, by name."""
-    if not path.is_file():
-        raise ConversionError(f"there is no file {path}", do="give the .index file of a checkpoint")
+    check_exists(path, "the .index file of a checkpoint")
     try:
         from tensorflow import train
     except ImportError as error:
@@ -59,7 +59,8 @@ def variables(path: Path) -> dict[str, NDArray[Any]]:
             f"{path} is a checkpoint of TensorFlow, and TensorFlow is not installed",
             do="pip install 'gatewright[tensorflow]', or save the model as .keras or .h5 where it was made",
         ) from error
-    try:
+    expected = "the .index file of a checkpoint, with its .data files beside it"
+    with read_whole(path, expected, "copy or download all files of the checkpoint again"):
         reader = train.load_checkpoint(str(path.with_suffix("")))
         kinds = {name: kind for name, kind in reader.get_variable_to_dtype_map().items() if kind.is_floating}
         shapes = reader.get_variable_to_shape_map()
@@ -68,13 +69,6 @@ def variables(path: Path) -> dict[str, NDArray[Any]]:
         if claimed > held:
             raise ValueError(f"{claimed:,} bytes of numbers in {held:,} bytes of data")
         arrays = {name: reader.get_tensor(name) for name in kinds}
-    except Exception as error:  # a damaged file fails in as many ways as it can be damaged
-        raise ConversionError(
-            f"{path} cannot be read",
-            expected="the .index file of a checkpoint, with its .data files beside it",
-            got=f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}",
-            do="copy or download all files of the checkpoint again",
-        ) from error
     for name, array in arrays.items():
         check_finite(path, name, array)
     return arrays

@@ -21,6 +21,7 @@ from gatewright.convert.keras_files.groups import group_names, kind_of
 from gatewright.convert.keras_files.hdf5 import Tree, opened
 from gatewright.convert.keras_files.recurrence import DIRECTIONS
 from gatewright.convert.naming import in_order
+from gatewright.convert.refusals import check_exists, read_whole
 from gatewright.errors import ConversionError
 from gatewright.untrusted.unpacking import WEIGHTS_LIMIT
 
@@ -63,8 +64,7 @@ def read(path: Path, *, connected: bool = True) -> Model:
 
     Raises ConversionError where the file is damaged or of another kind, and where a connected model is no chain.
     """
-    if not path.is_file():
-        raise ConversionError(f"there is no file {path}", do="give the path of a file of weights")
+    check_exists(path, "a file of weights")
     with path.open("rb") as file:
         if file.read(4) == b"PK\x03\x04":
             return _read_zip(path, connected=connected)
@@ -86,21 +86,12 @@ def read(path: Path, *, connected: bool = True) -> Model:
 
 
 def _read_zip(path: Path, *, connected: bool) -> Model:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            config = parsed(_member(path, archive, CONFIG).decode("utf-8"), str(path))
-            told = parsed(_member(path, archive, METADATA).decode("utf-8"), str(path))
-            weights = _member(path, archive, WEIGHTS)
-    except ConversionError:
-        raise
-    except Exception as error:  # a damaged file fails in as many ways as it can be damaged
-        raise ConversionError(
-            f"{path} cannot be read",
-            expected=f"a .keras file with {CONFIG}, {METADATA} and {WEIGHTS}",
-            got=f"{type(error).__name__}: {str(error)[:200]}",
-            do="copy or download the file again",
-        ) from error
-    version = version_of(str(told.get("keras_version")) if isinstance(told, Mapping) else None)
+    expected = f"a .keras file with {CONFIG}, {METADATA} and {WEIGHTS}"
+    with read_whole(path, expected), zipfile.ZipFile(path) as archive:
+        config = parsed(_member(path, archive, CONFIG).decode("utf-8"), str(path))
+        metadata = parsed(_member(path, archive, METADATA).decode("utf-8"), str(path))
+        weights = _member(path, archive, WEIGHTS)
+    version = version_of(str(metadata.get("keras_version")) if isinstance(metadata, Mapping) else None)
     with opened(path, weights) as root:
         layers = layers_of(config, str(path)) if connected else every_layer(config, str(path))
         return Model(tuple(replace(one, arrays=_of_layer(root, one)) for one in layers), version, described=True)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gatewright.convert.files import check_finite
 from gatewright.convert.keras_files.raw import Content, check_lengths, largest_heap
+from gatewright.convert.refusals import read_whole
 from gatewright.errors import ConversionError
 from gatewright.untrusted.unpacking import WEIGHTS_LIMIT
 
@@ -187,20 +188,12 @@ def opened(path: Path, content: bytes | None = None) -> Generator[Tree]:
     Raises ConversionError for whatever goes wrong while it is read.
     """
     h5py = library(path)
-    try:
-        with _bytes_of(path) if content is None else nullcontext(content) as raw:
-            budget = _Budget(path, raw)
-            with h5py.File(path if content is None else io.BytesIO(content), "r") as file:
-                yield Tree(file, budget)
-    except ConversionError:
-        raise
-    except Exception as error:  # a damaged file fails in as many ways as it can be damaged
-        raise ConversionError(
-            f"{path} cannot be read",
-            expected="a complete HDF5 file of Keras",
-            got=f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}",
-            do="copy or download the file again",
-        ) from error
+    with (
+        read_whole(path, "a complete HDF5 file of Keras"),
+        _bytes_of(path) if content is None else nullcontext(content) as raw,
+        h5py.File(path if content is None else io.BytesIO(content), "r") as file,
+    ):
+        yield Tree(file, _Budget(path, raw))
 
 
 def library(path: Path) -> Any:

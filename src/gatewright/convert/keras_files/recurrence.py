@@ -12,11 +12,13 @@ from gatewright.convert.facts import Assumed, assumed
 from gatewright.convert.keras_files.architecture import Config, Layer, Version, layer_of
 from gatewright.convert.keras_files.chain import CELLS, FAMILIES, Chain, function, unlike
 from gatewright.convert.layouts import BY_KEY, Layout, layouts
+from gatewright.convert.refusals import located
 from gatewright.errors import ConversionError
 from gatewright.network import Merge, Part, RecurrentPart, Reverse
 
 Arrays = Mapping[str, NDArray[Any]]
 DIRECTIONS = ("forward/", "backward/")
+_OTHER_WEIGHTS = "look whether these are the weights of this model, and each layer reads what the one before gives"
 _AROUND_CELLS = ("time_major", "stateful", "return_sequences")  # what a layer says of how its cell is run
 
 
@@ -131,15 +133,8 @@ def _one_direction(layer: Layer, arrays: Arrays, chain: Chain) -> RecurrentPart:
         chain.notes.append(f"layer {layer.name!r} is stateful: here its state begins at zero at each call")
     row = BY_KEY[_row(layer, arrays, chain.version)]
     equations = _equations(layer, row, chain)
-    try:
+    with located(f"{chain.where}: layer {layer.name!r}", _OTHER_WEIGHTS):
         parameters = apply.read(row, arrays, equations)
-    except ConversionError as error:
-        raise ConversionError(
-            f"{chain.where}: layer {layer.name!r}: {error.problem}",
-            expected=error.expected,
-            got=error.got,
-            do="look whether these are the weights of this model, and each layer reads what the one before gives",
-        ) from error
     more = arrays.keys() - {name for name, *_ in row.stored()}
     units = config.get("units", config.get("output_dim"))
     made = RecurrentPart(equations, (parameters,), returns="sequence" if config.get("return_sequences") else "last")
@@ -232,7 +227,7 @@ def _after(made: RecurrentPart, chain: Chain) -> list[Part]:
     if expected not in (None, made.inputs):
         raise ConversionError(
             f"{chain.where}: a layer reads {made.inputs} features, and what it reads has {expected}",
-            do="look whether these are the weights of this model, and each layer reads what the one before gives",
+            do=_OTHER_WEIGHTS,
         )
     steps = chain.shape[0] if chain.shape and len(chain.shape) == 2 else None
     chain.shape = (steps, features) if made.returns == "sequence" else (features,)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.files import check_finite
+from gatewright.convert.refusals import check_exists, read_whole
 from gatewright.errors import ConversionError
 
 Array = NDArray[Any]
@@ -41,17 +42,9 @@ def load(path: Path) -> Any:
     """
     import onnx
 
-    if not path.is_file():
-        raise ConversionError(f"there is no file {path}", do="give the path of an .onnx file")
-    try:
+    check_exists(path, "an .onnx file")
+    with read_whole(path, "a complete .onnx file"):
         model = onnx.load_model_from_string(path.read_bytes())
-    except Exception as error:  # protobuf has several, one for each of its implementations
-        raise ConversionError(
-            f"{path} cannot be read",
-            expected="a complete .onnx file",
-            got=f"{type(error).__name__}: {str(error)[:200]}",
-            do="copy or download the file again",
-        ) from error
     if not all(isinstance(one, str) for one in _names(model)):
         raise ConversionError(f"{path} is damaged: a name in it is no text", do="copy or download the file again")
     opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), None)
