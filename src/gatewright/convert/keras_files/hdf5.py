@@ -188,12 +188,11 @@ def opened(path: Path, content: bytes | None = None) -> Generator[Tree]:
     Raises ConversionError for whatever goes wrong while it is read.
     """
     h5py = library(path)
-    with (
-        read_whole(path, "a complete HDF5 file of Keras"),
-        _bytes_of(path) if content is None else nullcontext(content) as raw,
-        h5py.File(path if content is None else io.BytesIO(content), "r") as file,
-    ):
-        yield Tree(file, _Budget(path, raw))
+    complete = read_whole(path, "a complete HDF5 file of Keras")
+    with complete, _bytes_of(path) if content is None else nullcontext(content) as raw:
+        budget = _Budget(path, raw)  # looks at the heaps of texts before the library does
+        with h5py.File(path if content is None else io.BytesIO(content), "r") as file:
+            yield Tree(file, budget)
 
 
 def library(path: Path) -> Any:
