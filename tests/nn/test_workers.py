@@ -53,8 +53,11 @@ def test_workers_of_a_loader_run_layers(start: str, monkeypatch: pytest.MonkeyPa
     gw.set_num_threads(2)
     try:
         want = [computed(layer, seed) for seed in range(4)]
-        loader = DataLoader(Encoded(layer), batch_size=None, num_workers=2, multiprocessing_context=start, timeout=120)
-        for _ in range(2 if start == "fork" else 1):
+        workers = 2 if start == "fork" else 1  # one that is spawned imports torch
+        loader = DataLoader(
+            Encoded(layer), batch_size=None, num_workers=workers, multiprocessing_context=start, timeout=120
+        )
+        for _ in range(workers):
             got = list(loader)
             assert len(got) == len(want)
             assert all(torch.equal(one, other) for one, other in zip(got, want, strict=True))
@@ -108,11 +111,11 @@ def told(process: subprocess.Popen[str]) -> list[str]:
 def test_training_without_a_place_for_kernels_and_with_one_place_for_many(tmp_path: Path) -> None:
     """Where nothing can be kept every process compiles for itself, and `status` says why."""
     (tmp_path / "file").write_text("no folder")
-    together = [start_training(tmp_path / "shared") for _ in range(3)]
+    together = [start_training(tmp_path / "shared") for _ in range(2)]
     apart = start_training(tmp_path / "file")
-    first, *others = [told(process) for process in together]
+    first, second = (told(process) for process in together)
     assert first[1] == "None"
-    assert all(other == first for other in others)
+    assert first == second
     value, problem = told(apart)
     assert value == first[0]
     assert problem == f"cannot write to {tmp_path / 'file' / 'kernels'}: Not a directory"
