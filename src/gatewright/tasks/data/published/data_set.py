@@ -21,6 +21,11 @@ class DataFile:
     instead: tuple["DataFile", ...] = ()
 
 
+def files_at(folder: str, *files: tuple[str, int, str]) -> tuple[DataFile, ...]:
+    """The files (name, size, sha256) that are published in a folder, which is a URL."""
+    return tuple(DataFile(name, f"{folder}/{name}", sha256, size) for name, size, sha256 in files)
+
+
 @dataclass(frozen=True)
 class DataSet:
     """One data set.

@@ -1,6 +1,6 @@
 """The images, music and series to forecast that Gatewright knows by name."""
 
-from gatewright.tasks.data.published.data_set import DataFile, DataSet
+from gatewright.tasks.data.published.data_set import DataSet, files_at
 
 _GITHUB = "https://raw.githubusercontent.com"
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist"
@@ -14,31 +14,20 @@ NUMBERS = (
         about="70,000 handwritten digits of 28 x 28 pixels (LeCun, Cortes and Burges 1998)",
         licence="CC BY-SA 3.0, as it is generally distributed",
         kind="images",
-        files=(
-            DataFile(
-                name="train-images-idx3-ubyte.gz",
-                url=f"{_MNIST}/train-images-idx3-ubyte.gz",
-                sha256="440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-                size=9_912_422,
+        files=files_at(
+            _MNIST,
+            (
+                "train-images-idx3-ubyte.gz",
+                9_912_422,
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
             ),
-            DataFile(
-                name="train-labels-idx1-ubyte.gz",
-                url=f"{_MNIST}/train-labels-idx1-ubyte.gz",
-                sha256="3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-                size=28_881,
+            ("train-labels-idx1-ubyte.gz", 28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+            (
+                "t10k-images-idx3-ubyte.gz",
+                1_648_877,
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
             ),
-            DataFile(
-                name="t10k-images-idx3-ubyte.gz",
-                url=f"{_MNIST}/t10k-images-idx3-ubyte.gz",
-                sha256="8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-                size=1_648_877,
-            ),
-            DataFile(
-                name="t10k-labels-idx1-ubyte.gz",
-                url=f"{_MNIST}/t10k-labels-idx1-ubyte.gz",
-                sha256="f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-                size=4_542,
-            ),
+            ("t10k-labels-idx1-ubyte.gz", 4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
         ),
     ),
     DataSet(
@@ -47,13 +36,9 @@ NUMBERS = (
         licence="the chorales are in the public domain; the files are under MIT",
         kind="piano rolls",
         folder="polymusic",
-        files=(
-            DataFile(
-                name="JSB_Chorales.mat",
-                url=f"{_TCN}/JSB_Chorales.mat",
-                sha256="ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4",
-                size=96_095,
-            ),
+        files=files_at(
+            _TCN,
+            ("JSB_Chorales.mat", 96_095, "ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4"),
         ),
     ),
     DataSet(
@@ -62,13 +47,9 @@ NUMBERS = (
         licence="traditional tunes; the files are under MIT",
         kind="piano rolls",
         folder="polymusic",
-        files=(
-            DataFile(
-                name="Nottingham.mat",
-                url=f"{_TCN}/Nottingham.mat",
-                sha256="d154f7ca2e90799dc1dc011d8fc048f2fc6ef3f7c69d974b9cf27a471634fbea",
-                size=371_688,
-            ),
+        files=files_at(
+            _TCN,
+            ("Nottingham.mat", 371_688, "d154f7ca2e90799dc1dc011d8fc048f2fc6ef3f7c69d974b9cf27a471634fbea"),
         ),
     ),
     DataSet(
@@ -77,13 +58,9 @@ NUMBERS = (
         licence="CCARH, for research; the files are under MIT",
         kind="piano rolls",
         folder="polymusic",
-        files=(
-            DataFile(
-                name="MuseData.mat",
-                url=f"{_TCN}/MuseData.mat",
-                sha256="e8d9eb422ec3833c25f43a9f854d4ee0b9118a20b45f2c183395cdc30ffa14ff",
-                size=947_219,
-            ),
+        files=files_at(
+            _TCN,
+            ("MuseData.mat", 947_219, "e8d9eb422ec3833c25f43a9f854d4ee0b9118a20b45f2c183395cdc30ffa14ff"),
         ),
     ),
     DataSet(
@@ -92,13 +69,9 @@ NUMBERS = (
         licence="CC BY-SA 3.0 DE (Piano-midi.de); the files are under MIT",
         kind="piano rolls",
         folder="polymusic",
-        files=(
-            DataFile(
-                name="Piano_midi.mat",
-                url=f"{_TCN}/Piano_midi.mat",
-                sha256="990a8a71d5764a7eaa3e78d9e5023d1470380fe2db3a1448265a97a24c8b1c34",
-                size=223_732,
-            ),
+        files=files_at(
+            _TCN,
+            ("Piano_midi.mat", 223_732, "990a8a71d5764a7eaa3e78d9e5023d1470380fe2db3a1448265a97a24c8b1c34"),
         ),
     ),
     DataSet(
@@ -107,13 +80,9 @@ NUMBERS = (
         licence="CC BY-ND 4.0",
         kind="series",
         aliases=("ett",),
-        files=(
-            DataFile(
-                name="ETTh1.csv",
-                url=f"{_ETT}/ETTh1.csv",
-                sha256="f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
-                size=2_589_657,
-            ),
+        files=files_at(
+            _ETT,
+            ("ETTh1.csv", 2_589_657, "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066"),
         ),
     ),
     DataSet(
@@ -122,13 +91,9 @@ NUMBERS = (
         licence="CC BY-ND 4.0",
         kind="series",
         folder="ett",
-        files=(
-            DataFile(
-                name="ETTh2.csv",
-                url=f"{_ETT}/ETTh2.csv",
-                sha256="a3dc2c597b9218c7ce1cd55eb77b283fd459a1d09d753063f944967dd6b9218b",
-                size=2_417_960,
-            ),
+        files=files_at(
+            _ETT,
+            ("ETTh2.csv", 2_417_960, "a3dc2c597b9218c7ce1cd55eb77b283fd459a1d09d753063f944967dd6b9218b"),
         ),
     ),
     DataSet(
@@ -137,13 +102,9 @@ NUMBERS = (
         licence="from a public collection (Time Series Data Library), no explicit licence",
         kind="series",
         folder="series",
-        files=(
-            DataFile(
-                name="airline-passengers.csv",
-                url=f"{_BROWNLEE}/airline-passengers.csv",
-                sha256="8cb51be753a718d9be5d76d7e238cc224792754676adc21faa59e954b0201621",
-                size=2_180,
-            ),
+        files=files_at(
+            _BROWNLEE,
+            ("airline-passengers.csv", 2_180, "8cb51be753a718d9be5d76d7e238cc224792754676adc21faa59e954b0201621"),
         ),
     ),
     DataSet(
@@ -152,13 +113,9 @@ NUMBERS = (
         licence="from a public collection (Time Series Data Library), no explicit licence",
         kind="series",
         folder="series",
-        files=(
-            DataFile(
-                name="monthly-sunspots.csv",
-                url=f"{_BROWNLEE}/monthly-sunspots.csv",
-                sha256="c4ec8cc57d9f6fb6ecdb3e1f37f25b6f4badd5124c55931052b0cd2fc3bc71f3",
-                size=45_039,
-            ),
+        files=files_at(
+            _BROWNLEE,
+            ("monthly-sunspots.csv", 45_039, "c4ec8cc57d9f6fb6ecdb3e1f37f25b6f4badd5124c55931052b0cd2fc3bc71f3"),
         ),
     ),
 )

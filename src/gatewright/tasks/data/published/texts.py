@@ -1,6 +1,6 @@
 """The texts that Gatewright knows by name: letters, words, and texts with labels."""
 
-from gatewright.tasks.data.published.data_set import DataFile, DataSet
+from gatewright.tasks.data.published.data_set import DataFile, DataSet, files_at
 from gatewright.tasks.data.published.python_texts import python_docs, python_docstrings, python_prose
 
 _GITHUB = "https://raw.githubusercontent.com"
@@ -11,32 +11,27 @@ _TREC = f"{_GITHUB}/noise-learning/SelfMix/be5d8137bf0c6ac3f29e0a3973a8f89481674
 _SMS = f"{_GITHUB}/justmarkham/pycon-2016-tutorial/5339710562cc46c4a32a369d63f1e8751a18a54e"
 _SST2 = f"{_GITHUB}/clairett/pytorch-sentiment-classification/457ffd83de90a9d6d472d8ffc31bbffe40a8b236"
 
+_LABELLED_REVIEWS = DataFile(  # without the reviews that have no label
+    "aclImdb_labeled.tar.gz", "", "b2f4a96a504e435ff722ce5e9378d10dc1a7603474265c1e7871e1e5fd2fae47", 28_091_273
+)
 
 TEXTS = (
     DataSet(
         name="timemachine",
         about="The Time Machine by H. G. Wells (1895), the text that Dive into Deep Learning trains on",
         licence="public domain (the author died in 1946; Project Gutenberg eBook 35)",
-        files=(
-            DataFile(
-                name="timemachine.txt",
-                url="https://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt",
-                sha256="8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516",
-                size=178_979,
-            ),
+        files=files_at(
+            "https://d2l-data.s3-accelerate.amazonaws.com",
+            ("timemachine.txt", 178_979, "8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516"),
         ),
     ),
     DataSet(
         name="shakespeare",
         about="a megabyte of Shakespeare's plays, as char-rnn made it",
         licence="public domain",
-        files=(
-            DataFile(
-                name="input.txt",
-                url=f"{_CHAR_RNN}/data/tinyshakespeare/input.txt",
-                sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-                size=1_115_394,
-            ),
+        files=files_at(
+            f"{_CHAR_RNN}/data/tinyshakespeare",
+            ("input.txt", 1_115_394, "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"),
         ),
         aliases=("tinyshakespeare",),
     ),
@@ -57,25 +52,11 @@ TEXTS = (
         about="a million words of the Wall Street Journal, 10,000 different ones, as Mikolov prepared them (2010)",
         licence="derived from LDC Treebank-3 (LDC99T42, text (c) Dow Jones): not openly licensed, for research",
         kind="words",
-        files=(
-            DataFile(
-                name="ptb.train.txt",
-                url=f"{_ZAREMBA}/data/ptb.train.txt",
-                sha256="fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
-                size=5_101_618,
-            ),
-            DataFile(
-                name="ptb.valid.txt",
-                url=f"{_ZAREMBA}/data/ptb.valid.txt",
-                sha256="c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
-                size=399_782,
-            ),
-            DataFile(
-                name="ptb.test.txt",
-                url=f"{_ZAREMBA}/data/ptb.test.txt",
-                sha256="dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
-                size=449_945,
-            ),
+        files=files_at(
+            f"{_ZAREMBA}/data",
+            ("ptb.train.txt", 5_101_618, "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf"),
+            ("ptb.valid.txt", 399_782, "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2"),
+            ("ptb.test.txt", 449_945, "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0"),
         ),
     ),
     DataSet(
@@ -85,18 +66,11 @@ TEXTS = (
         kind="labelled texts",
         files=(
             DataFile(
-                name="aclImdb_v1.tar.gz",
-                url="https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
-                sha256="c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
-                size=84_125_825,
-                instead=(
-                    DataFile(
-                        name="aclImdb_labeled.tar.gz",  # without the reviews that have no label
-                        url="",
-                        sha256="b2f4a96a504e435ff722ce5e9378d10dc1a7603474265c1e7871e1e5fd2fae47",
-                        size=28_091_273,
-                    ),
-                ),
+                "aclImdb_v1.tar.gz",
+                "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+                "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
+                84_125_825,
+                instead=(_LABELLED_REVIEWS,),
             ),
         ),
     ),
@@ -105,25 +79,11 @@ TEXTS = (
         about="9,613 sentences about films, good or bad: the Stanford Sentiment Treebank (Socher et al. 2013)",
         licence="released for research, without an explicit licence; text from rottentomatoes.com",
         kind="labelled texts",
-        files=(
-            DataFile(
-                name="train.tsv",
-                url=f"{_SST2}/data/SST2/train.tsv",
-                sha256="ec192f833a64da08f475488a77b0d0b47db47acd0f458bd18433fc793b569920",
-                size=720_259,
-            ),
-            DataFile(
-                name="dev.tsv",
-                url=f"{_SST2}/data/SST2/dev.tsv",
-                sha256="eddea6b39e601dd4e7a672b53cc40fdf6019fa80522f351206c24340ca5d9359",
-                size=92_057,
-            ),
-            DataFile(
-                name="test.tsv",
-                url=f"{_SST2}/data/SST2/test.tsv",
-                sha256="831169c7e2e429d6026e1bdbb542f33b636e3e596caad9602ebc953c205928b7",
-                size=188_749,
-            ),
+        files=files_at(
+            f"{_SST2}/data/SST2",
+            ("train.tsv", 720_259, "ec192f833a64da08f475488a77b0d0b47db47acd0f458bd18433fc793b569920"),
+            ("dev.tsv", 92_057, "eddea6b39e601dd4e7a672b53cc40fdf6019fa80522f351206c24340ca5d9359"),
+            ("test.tsv", 188_749, "831169c7e2e429d6026e1bdbb542f33b636e3e596caad9602ebc953c205928b7"),
         ),
     ),
     DataSet(
@@ -132,19 +92,10 @@ TEXTS = (
         "5 an abbreviation (Li and Roth 2002), in lower case without punctuation",
         licence="released for research, without an explicit licence",
         kind="labelled texts",
-        files=(
-            DataFile(
-                name="train.csv",
-                url=f"{_TREC}/data/trec/train.csv",
-                sha256="da72d018557a59ac0bd190ee240f741e102fb08468f46106481b7c4008b42ec1",
-                size=285_995,
-            ),
-            DataFile(
-                name="test.csv",
-                url=f"{_TREC}/data/trec/test.csv",
-                sha256="3787bd768f42935d17d795e3970094ee2275bb3976646c8aeab06cbcfebfc527",
-                size=18_944,
-            ),
+        files=files_at(
+            f"{_TREC}/data/trec",
+            ("train.csv", 285_995, "da72d018557a59ac0bd190ee240f741e102fb08468f46106481b7c4008b42ec1"),
+            ("test.csv", 18_944, "3787bd768f42935d17d795e3970094ee2275bb3976646c8aeab06cbcfebfc527"),
         ),
     ),
     DataSet(
@@ -152,13 +103,9 @@ TEXTS = (
         about="5,574 text messages in English, 747 of them spam (Almeida, Hidalgo and Yamakami 2011)",
         licence="CC BY 4.0",
         kind="labelled texts",
-        files=(
-            DataFile(
-                name="sms.tsv",
-                url=f"{_SMS}/data/sms.tsv",
-                sha256="7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d",
-                size=477_907,
-            ),
+        files=files_at(
+            f"{_SMS}/data",
+            ("sms.tsv", 477_907, "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"),
         ),
     ),
     DataSet(
@@ -173,13 +120,11 @@ TEXTS = (
         about="English Web Treebank of Universal Dependencies: weblogs, newsgroups, e-mails, reviews and answers, with "
         "the part of speech of each token; 12,544, 2,001 and 2,077 sentences (Silveira et al. 2014)",
         licence="CC BY-SA 4.0",
-        files=tuple(
-            DataFile(name=f"en_ewt-ud-{part}.conllu", url=f"{_EWT}/en_ewt-ud-{part}.conllu", sha256=sha256, size=size)
-            for part, sha256, size in (
-                ("train", "3fb78e2b55482c8ee00caa653af436c88c9e5bc9a73ce26e4ae3ddc79d2b7e7b", 14_203_025),
-                ("dev", "531a54ff90d6ab12201c5a50c3e78e6ddac4de69abc4bce5d275d3cd29efe2b6", 1_805_545),
-                ("test", "e266e515a0a7547657ed3d90d9ba46487d6bd251f27ad4269d4e8a427c8555cd", 1_804_515),
-            )
+        files=files_at(
+            _EWT,
+            ("en_ewt-ud-train.conllu", 14_203_025, "3fb78e2b55482c8ee00caa653af436c88c9e5bc9a73ce26e4ae3ddc79d2b7e7b"),
+            ("en_ewt-ud-dev.conllu", 1_805_545, "531a54ff90d6ab12201c5a50c3e78e6ddac4de69abc4bce5d275d3cd29efe2b6"),
+            ("en_ewt-ud-test.conllu", 1_804_515, "e266e515a0a7547657ed3d90d9ba46487d6bd251f27ad4269d4e8a427c8555cd"),
         ),
         aliases=("ud-english-ewt",),
         kind="tagged texts",
