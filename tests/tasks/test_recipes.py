@@ -10,6 +10,7 @@ import torch
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks import recipes
 from gatewright.tasks.answers.evaluate import evaluate
+from gatewright.tasks.data.batches.arrays import Rows
 from gatewright.tasks.model import load_model
 from gatewright.tasks.objectives import Bits, Classes, Symbols
 from gatewright.tasks.recipes.adding import Adding
@@ -17,7 +18,6 @@ from gatewright.tasks.recipes.digits import Digits
 from gatewright.tasks.recipes.text import Text
 from gatewright.tasks.settings import read_axes
 from gatewright.tasks.synthetic.addition import add
-from gatewright.tasks.synthetic.batches import Rows
 from gatewright.tasks.training.session import Result, train
 from tests.paths import ROOT
 from tests.quick_runs import QuickRun

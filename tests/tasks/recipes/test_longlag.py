@@ -9,9 +9,9 @@ import torch
 from gatewright.errors import OptionError
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.data import copy_arrays, marked_sums
+from gatewright.tasks.data.batches.arrays import Rows
 from gatewright.tasks.objectives import Numbers
 from gatewright.tasks.recipes.longlag import LongLag
-from gatewright.tasks.synthetic.batches import Rows
 from gatewright.tasks.training.session import train
 from tests.tasks.small import QUIET
 

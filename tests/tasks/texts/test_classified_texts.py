@@ -112,8 +112,8 @@ def test_the_tutorial_is_followed() -> None:
 
 
 def made_data():
+    from gatewright.tasks.data.batches.arrays import ArrayBatches
     from gatewright.tasks.recipe import Data
-    from gatewright.tasks.synthetic.batches import ArrayBatches
 
     part = ArrayBatches(torch.zeros(3, 4).numpy(), torch.zeros(4).numpy(), 2)
     return Data({"train": part}, Sizes(100, 2), measured=())

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.tasks.data.batches.arrays import Rows
 from gatewright.tasks.forecasting.windows import ForecastData
-from gatewright.tasks.synthetic.batches import Rows
 
 if TYPE_CHECKING:
     from gatewright.tasks.data import ForecastBatches

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from gatewright.tasks.data import addition_arrays, random_pairs
+from gatewright.tasks.data.batches.arrays import ArrayBatches, MadeBatches, Rows
 from gatewright.tasks.objectives import Bits
 from gatewright.tasks.recipe import Data, Expected, Recipe, Schedule, Sizes
 from gatewright.tasks.settings import setting
-from gatewright.tasks.synthetic.batches import ArrayBatches, MadeBatches, Rows
 
 if TYPE_CHECKING:
     from gatewright.tasks.answers.predictor import Predictor

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gatewright.tasks.data import COPY_SYMBOLS, copy_arrays, marked_sums
+from gatewright.tasks.data.batches.arrays import ArrayBatches, MadeBatches
 from gatewright.tasks.objectives import Classes, Numbers, Objective
 from gatewright.tasks.recipe import Data, Encoding, Expected, Pooling, Recipe, Sizes
 from gatewright.tasks.settings import setting
-from gatewright.tasks.synthetic.batches import ArrayBatches, MadeBatches
 from gatewright.trace import Trace, trace_cell
 from gatewright.trace.roles import gate_roles
 

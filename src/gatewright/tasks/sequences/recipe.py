@@ -9,8 +9,9 @@ import numpy as np
 
 from gatewright.errors import DataError
 from gatewright.tasks.data import LabelledSequences, Scaling
+from gatewright.tasks.data.batches.examples import MeasuredExamples
 from gatewright.tasks.data.digest import digest_of_labelled
-from gatewright.tasks.data.series.batches import MeasuredSeries, SeriesBatches, Variation
+from gatewright.tasks.data.series.batches import SeriesBatches, Variation
 from gatewright.tasks.data.series.cases import Missing, SeriesCases
 from gatewright.tasks.data.series.labelled import LabelledSeries, load_labelled_series
 from gatewright.tasks.data.series.labels import LabelMeaning, class_names
@@ -118,7 +119,7 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
         variation = Variation(fitted.get("vary", self.vary))
         batches = SeriesBatches(train, self.batch, self.updates, seed=self.seed, scaling=scaling, variation=variation)
         return Data(
-            {"train": batches, **{name: MeasuredSeries(part) for name, part in measured.items()}},
+            {"train": batches, **{name: MeasuredExamples(part) for name, part in measured.items()}},
             Sizes(len(series.channels), meaning.outputs, classes=meaning.classes or None, variables=series.channels),
             measured=tuple(measured),
             origin={"sha256": digest_of_labelled((train, *measured.values()))},
@@ -155,7 +156,7 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
             scaling = data.signature["target_scaling"]
             network.unscaled.take(Scaling(np.array(scaling["mean"]), np.array(scaling["deviation"])))
         train: Any = data.parts["train"]
-        network.fit_linear(train.series, data.scaling)
+        network.fit_linear(train.examples, data.scaling)
 
     def conclude(self, network: "nn.Module", data: Data) -> None:
         """Choose how much the network and its linear model count."""
@@ -177,7 +178,7 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
         labelled = {
             name: LabelledSequences(one.sequences, meaning.encoded(one), meaning.classes) for name, one in parts.items()
         }
-        batches = {name: MeasuredSeries(part) for name, part in labelled.items()}
+        batches = {name: MeasuredExamples(part) for name, part in labelled.items()}
         steps = np.concatenate([part.sequences.compact().values for part in labelled.values()])
         signature = {"variables": variable_scales(steps, channels)}
         return Data(batches, model.sizes, measured=tuple(batches), signature=signature)
@@ -195,7 +196,7 @@ class SeriesRecipe(SeriesReading, BidirectionalRecipe):
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
         """A ridge regression, and the nearest neighbour or the mean."""
         parts: dict[str, Any] = {name: data.parts[name] for name in ("train", *data.measured)}
-        series: dict[str, LabelledSequences] = {name: part.series for name, part in parts.items()}
+        series: dict[str, LabelledSequences] = {name: part.examples for name, part in parts.items()}
         assert data.scaling is not None
         return reached(series.pop("train"), series, data.scaling)
 

@@ -11,7 +11,8 @@ from gatewright.tasks.answers.predictor import Examples
 from gatewright.tasks.classifier import Classifier
 from gatewright.tasks.columns import SoundColumns
 from gatewright.tasks.data import LabelledSequences, Scaling, source_name
-from gatewright.tasks.data.sounds.batches import MeasuredSounds, SoundBatches, SoundVariation
+from gatewright.tasks.data.batches.examples import MeasuredExamples
+from gatewright.tasks.data.sounds.batches import SoundBatches, SoundVariation
 from gatewright.tasks.data.sounds.labelled import class_names, features_of, labelled, sounds_in_parts, usual_rate
 from gatewright.tasks.data.sounds.log_mel import LogMel, seconds_to_samples
 from gatewright.tasks.data.sounds.sources import FORMS, SoundSource, sound_source
@@ -106,7 +107,7 @@ class SoundRecipe(SoundColumns, BidirectionalRecipe, Classifier):
                 f"{cut} sounds to train on are longer than {self.longest:g} seconds and were cut (longest=...)"
             )
         return Data(
-            {"train": batches, **{name: MeasuredSounds(part) for name, part in measured.items()}},
+            {"train": batches, **{name: MeasuredExamples(part) for name, part in measured.items()}},
             Sizes(log_mel.bands, len(classes), classes=classes, variables=band_names(log_mel)),
             measured=tuple(measured),
             origin={"sounds": source_name(source), "classes": train.counts()},
@@ -147,7 +148,7 @@ class SoundRecipe(SoundColumns, BidirectionalRecipe, Classifier):
         parts = np.array(sounds.parts or ["test"] * len(sounds))
         named = [name for name in ("train", "validation", "test") if name in parts]
         sets: dict[str, SoundSource] = {name: sounds.select(np.flatnonzero(parts == name).tolist()) for name in named}
-        batches = {name: MeasuredSounds(labelled(part, log_mel, classes)[0]) for name, part in sets.items()}
+        batches = {name: MeasuredExamples(labelled(part, log_mel, classes)[0]) for name, part in sets.items()}
         return Data(batches, model.sizes, measured=tuple(batches))
 
     def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
@@ -165,7 +166,7 @@ class SoundRecipe(SoundColumns, BidirectionalRecipe, Classifier):
         from gatewright.tasks.sounds.baselines import reached_by_levels
 
         parts: dict[str, Any] = {name: data.parts[name] for name in ("train", *data.measured)}
-        sounds: dict[str, LabelledSequences] = {name: part.sounds for name, part in parts.items()}
+        sounds: dict[str, LabelledSequences] = {name: part.examples for name, part in parts.items()}
         return reached_by_levels(sounds.pop("train"), sounds)
 
 

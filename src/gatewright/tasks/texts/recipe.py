@@ -143,7 +143,7 @@ class TextClassifier(TextColumns, BidirectionalRecipe, Classifier):
         vectors = read_word_vectors(Path(self.vectors).expanduser(), vocabulary) if self.vectors else None
         symbols = self._chosen(encode_texts(train, self.tokeniser, vocabulary), source_name(source))
         fitted = self.fitted(batch=_batch_for(len(symbols)), epochs=_epochs_for(len(symbols)))
-        rule = {"name": self.tokenise, **self.tokeniser.rule(), "syntax": "Python re, Unicode", "unknown": UNKNOWN}
+        rule = {"name": self.tokenise, **self.tokeniser.rule, "syntax": "Python re, Unicode", "unknown": UNKNOWN}
         return TextData(
             self._batches(loaded.parts, symbols, vocabulary, fitted.get("batch", self.batch)),
             Sizes(len(vocabulary), len(train.classes), vocabulary.symbols, train.classes),

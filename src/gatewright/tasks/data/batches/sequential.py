@@ -1,6 +1,5 @@
-"""Batches of a long sequence of tokens, each the next token's prediction; every order can be resumed."""
+"""Batches of a long sequence of tokens, each the next token's prediction."""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,13 +17,6 @@ class Batch(NamedTuple):
     targets: NDArray[np.int64]
 
 
-class BatchState(NamedTuple):
-    """Which batch comes next. Two plain numbers, so that a checkpoint can keep them."""
-
-    epoch: int
-    position: int
-
-
 class SequentialBatches:
     """Truncated back-propagation through time: row r of each batch continues row r of the batch before it.
 
@@ -32,9 +24,6 @@ class SequentialBatches:
     stream, so a state can be carried from batch to batch; at position 0 it begins anew. With `random_offset` each
     epoch starts at one of the first `steps` tokens, drawn from (seed, epoch). What does not fill a batch at a stream's
     end is left out, or comes as a last, shorter batch with `keep_tail`.
-
-    Iterating gives the rest of the present epoch, from `state` on, and then stands at the start of the next one. While
-    a batch is in use, `state` already names the one after it: what is saved after a step is where to resume.
     """
 
     carries_state = True
@@ -56,7 +45,6 @@ class SequentialBatches:
         self.random_offset = random_offset
         self.seed = seed
         self.keep_tail = keep_tail
-        self._state = BatchState(0, 0)
         # What no epoch may count on as input: the last token, and those before the latest possible start.
         unusable = 1 + (steps - 1 if random_offset else 0)
         self._stream_length = max(len(tokens) - unusable, 0) // batch
@@ -80,33 +68,6 @@ class SequentialBatches:
         start = self._offset(epoch)
         steps = slice(position * self._steps, min((position + 1) * self._steps, self._stream_length))
         return _batch(self._streams(start)[steps], self._streams(start + 1)[steps])
-
-    def __iter__(self) -> Iterator[Batch]:
-        epoch = self._state.epoch
-        for position in range(self._state.position, len(self)):
-            batch = self.batch(epoch, position)
-            self._state = self._after(epoch, position)
-            yield batch
-
-    @property
-    def state(self) -> BatchState:
-        """Which batch comes next."""
-        return self._state
-
-    def restore(self, state: tuple[int, int]) -> None:
-        """Go on from a state that was kept."""
-        epoch, position = state
-        if epoch < 0 or not 0 <= position < len(self):
-            raise OptionError(
-                "these batches have no such place",
-                expected=f"epoch >= 0, 0 <= position < {len(self)}",
-                got=f"epoch {epoch}, position {position}",
-                do="resume with the text, batch and steps of the interrupted run",
-            )
-        self._state = BatchState(epoch, position)
-
-    def _after(self, epoch: int, position: int) -> BatchState:
-        return BatchState(epoch, position + 1) if position + 1 < len(self) else BatchState(epoch + 1, 0)
 
     def _offset(self, epoch: int) -> int:
         return int(np.random.default_rng([self.seed, epoch]).integers(self._steps)) if self.random_offset else 0

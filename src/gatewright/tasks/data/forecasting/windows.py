@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data.batches.arrays import Rows
 from gatewright.tasks.data.batches.orders import EpochOrder
-from gatewright.tasks.synthetic.batches import Rows
 
 Values = NDArray[np.float32] | NDArray[np.float64]
 

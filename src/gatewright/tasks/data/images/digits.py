@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data.ragged import Parts
 
 _BRIGHTEST = 16  # the pixels are whole numbers from 0 to this
 
@@ -17,16 +18,8 @@ class LabelledRows(NamedTuple):
     labels: NDArray[np.int64]
 
 
-class DigitSplits(NamedTuple):
-    """The 1,797 digits in three parts, with about the same share of each digit in every part."""
-
-    train: LabelledRows
-    validation: LabelledRows
-    test: LabelledRows
-
-
-def load_digits(*, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> DigitSplits:
-    """The digits, split at random but the same for the same seed."""
+def load_digits(*, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Parts[LabelledRows]:
+    """The 1,797 digits, split at random by the seed, with about the same share of each digit in every part."""
     if min(validation, test) < 0.01 or validation + test > 0.9:
         raise OptionError(
             "every part of the digits must hold each digit",
@@ -56,4 +49,4 @@ def load_digits(*, validation: float = 0.1, test: float = 0.2, seed: int = 0) ->
 
     rest, test_rows = parted(np.arange(len(labels)), test)
     train_rows, validation_rows = parted(rest, validation)
-    return DigitSplits(examples(train_rows), examples(validation_rows), examples(test_rows))
+    return Parts(examples(train_rows), examples(validation_rows), examples(test_rows))

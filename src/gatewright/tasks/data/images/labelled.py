@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data.batches.arrays import Rows
 from gatewright.tasks.data.batches.orders import EpochOrder
 from gatewright.tasks.data.images.idx import read_idx
 from gatewright.tasks.data.published.sources import Files, Source, files_of, one_of
 from gatewright.tasks.data.ragged import Parts, check_classes
-from gatewright.tasks.synthetic.batches import Rows
 
 _BRIGHTEST = 255
 _CLASSES = 10

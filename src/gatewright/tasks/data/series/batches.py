@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.data.batches.buckets import RaggedBatch, RaggedBatches
+from gatewright.tasks.data.batches.examples import interpolated
 from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.ragged import LabelledSequences
 
@@ -31,7 +32,7 @@ class Variation:
     def apply(self, series: NDArray[np.float32], deviation: NDArray[np.float64], draw: np.random.Generator) -> None:
         """Change that series (steps, channels) in place."""
         steps, channels = series.shape
-        moved = _interpolated(series, self._times(steps, draw)) if steps > 1 else series
+        moved = interpolated(series, self._times(steps, draw)) if steps > 1 else series
         factors = np.exp(self.strength * self.scale * draw.normal(size=channels))
         noise = self.strength * self.noise * deviation * draw.normal(size=series.shape)
         series[...] = moved * factors + noise
@@ -43,12 +44,6 @@ class Variation:
         warped = np.interp(np.linspace(0, 1, steps), np.linspace(0, 1, _KNOTS), knots)
         moved = self.strength * self.shift * draw.uniform(-1, 1)
         return np.clip(warped + moved, 0, 1) * (steps - 1)
-
-
-def _interpolated(series: NDArray[np.float32], times: NDArray[np.float64]) -> NDArray[np.float64]:
-    before = np.minimum(times.astype(np.int64), len(series) - 2)
-    share = (times - before)[:, np.newaxis]
-    return series[before] * (1 - share) + series[before + 1] * share
 
 
 class SeriesBatches:
@@ -70,7 +65,7 @@ class SeriesBatches:
         scaling: Scaling,
         variation: Variation,
     ) -> None:
-        self.series = series
+        self.examples = series
         self._batches = RaggedBatches(series.sequences, series.labels, batch, seed=seed)
         self._passes = math.ceil(least / len(self._batches))
         self._seed, self._deviation, self._variation = seed, scaling.deviation, variation
@@ -87,11 +82,3 @@ class SeriesBatches:
             for row, length in enumerate(varied.lengths):
                 self._variation.apply(varied.inputs[:length, row], self._deviation, draw)
         return varied
-
-
-class MeasuredSeries(RaggedBatches):
-    """Batches of series that are only measured, from short to long."""
-
-    def __init__(self, series: LabelledSequences, batch: int = 100) -> None:
-        super().__init__(series.sequences, series.labels, batch)
-        self.series = series

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.data.batches.buckets import RaggedBatch, RaggedBatches
+from gatewright.tasks.data.batches.examples import interpolated
 from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.ragged import LabelledSequences
 from gatewright.tasks.data.sounds.log_mel import LogMel, hertz_to_mel
@@ -53,7 +54,7 @@ class SoundVariation:
         inner = self.log_mel.edges[1:-1]
         mels = hertz_to_mel(np.array([inner[0], inner[-1]]))
         places = (hertz_to_mel(inner / pitch) - mels[0]) / max(mels[1] - mels[0], 1e-9) * (bands - 1)
-        return _between(_between(features, times).T, np.clip(places, 0, bands - 1)).T
+        return interpolated(interpolated(features, times).T, np.clip(places, 0, bands - 1)).T
 
     def _surrounded(self, features: NDArray[np.float64], draw: np.random.Generator) -> NDArray[np.float64]:
         """With frames like its quietest ones before and behind."""
@@ -85,14 +86,6 @@ class SoundVariation:
                 features[:, start : start + width] = mean[start : start + width]
 
 
-def _between(rows: NDArray[np.floating], places: NDArray[np.float64]) -> NDArray[np.float64]:
-    if len(rows) == 1:
-        return np.repeat(rows.astype(np.float64), len(places), 0)
-    before = np.minimum(places.astype(np.int64), len(rows) - 2)
-    share = (places - before)[:, np.newaxis]
-    return rows[before] * (1 - share) + rows[before + 1] * share
-
-
 class SoundBatches:
     """Batches to train on, of about equally long sounds, each changed anew by (seed, epoch, position)."""
 
@@ -101,7 +94,7 @@ class SoundBatches:
     def __init__(
         self, sounds: LabelledSequences, batch: int, *, seed: int, scaling: Scaling, variation: SoundVariation
     ) -> None:
-        self.sounds = sounds
+        self.examples = sounds
         self._batches = RaggedBatches(sounds.sequences, sounds.labels, batch, seed=seed)
         self._seed, self._mean, self._variation = seed, scaling.mean, variation
 
@@ -114,17 +107,9 @@ class SoundBatches:
             return self._batches.batch(epoch, position)
         draw = np.random.default_rng([self._seed, epoch, position, 2])
         rows = self._batches.rows(epoch)[position]
-        changed = [self._variation.apply(self.sounds.sequences[row], self._mean, draw) for row in rows.tolist()]
-        lengths = np.array([len(one) for one in changed], np.int64)
+        changed = [self._variation.apply(self.examples.sequences[row], self._mean, draw) for row in rows.tolist()]
+        lengths = np.array([len(features) for features in changed], np.int64)
         inputs = np.zeros((lengths.max(), len(rows), changed[0].shape[1]), np.float32)
         for place, features in enumerate(changed):
             inputs[: len(features), place] = features
-        return RaggedBatch(inputs, self.sounds.labels[rows], lengths)
-
-
-class MeasuredSounds(RaggedBatches):
-    """Batches of sounds that are only measured, from short to long."""
-
-    def __init__(self, sounds: LabelledSequences, batch: int = 100) -> None:
-        super().__init__(sounds.sequences, sounds.labels, batch)
-        self.sounds = sounds
+        return RaggedBatch(inputs, self.examples.labels[rows], lengths)

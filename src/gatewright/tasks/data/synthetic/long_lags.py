@@ -3,7 +3,7 @@
 import numpy as np
 
 from gatewright.errors import OptionError
-from gatewright.tasks.synthetic.batches import Rows
+from gatewright.tasks.data.batches.arrays import Rows
 
 COPIED = 10  # symbols to repeat
 COPY_SYMBOLS = 10  # 0 is blank, 1 to 8 are repeated, 9 says that it is time to

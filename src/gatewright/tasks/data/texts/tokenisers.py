@@ -2,8 +2,7 @@
 
 import re
 import unicodedata
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,76 +34,55 @@ _EXPRESSION = "|".join(
 )
 
 
+_WORD = re.compile(_EXPRESSION)
+_BREAK = re.compile(_MARKUP, re.IGNORECASE)
+
+
 @dataclass(frozen=True)
-class TextTokeniser(ABC):
-    """A way to divide a text into symbols."""
+class TextTokeniser:
+    """A way to divide a text into symbols, and its rule: steps that a program in any language can follow, for JSON."""
 
     name: str
+    divide: Callable[[str], list[str]]
+    rule: Mapping[str, Any]
 
-    @abstractmethod
     def __call__(self, text: str) -> list[str]:
         """The symbols of a text, in their order."""
-
-    @abstractmethod
-    def rule(self) -> Mapping[str, Any]:
-        """What it does, in steps that a program in any language can follow; ready for JSON."""
+        return self.divide(text)
 
 
-class UnicodeWords(TextTokeniser):
+def unicode_words(text: str) -> list[str]:
     """Lower-case words of any script, each with its accents and vowel signs; signs and emoji one by one.
 
-    Where a script has no spaces between words (Chinese, Japanese, Thai, ...), each letter is a symbol. The line breaks
-    of web pages (<br />) are white space.
+    `It's 5 o'clock 👍🏽!` gives `it's`, `5`, `o'clock`, `👍🏽`, `!`. Where a script has no spaces between words, as
+    Chinese, Japanese and Thai have none, each letter is a symbol. Line breaks of web pages (<br />) are white space.
     """
-
-    _WORD = re.compile(_EXPRESSION)
-    _MARKUP = re.compile(_MARKUP, re.IGNORECASE)
-
-    def __call__(self, text: str) -> list[str]:
-        """`It's 5 o'clock 👍🏽!` gives `it's`, `5`, `o'clock`, `👍🏽`, `!`."""
-        return self._WORD.findall(self._MARKUP.sub(" ", unicodedata.normalize("NFC", text)).lower())
-
-    def rule(self) -> Mapping[str, Any]:
-        """Normalise, replace, lower, find all."""
-        return {"normalise": "NFC", "replace by a space": _MARKUP, "lower": True, "find all": _EXPRESSION}
+    return _WORD.findall(_BREAK.sub(" ", unicodedata.normalize("NFC", text)).lower())
 
 
-class Characters(TextTokeniser):
+def characters(text: str) -> list[str]:
     """Every character, upper and lower case apart, white space of any length as one space."""
-
-    def __call__(self, text: str) -> list[str]:
-        """`Hi  there` gives `H`, `i`, ` `, `t`, ..."""
-        return list(" ".join(unicodedata.normalize("NFC", text).split()))
-
-    def rule(self) -> Mapping[str, Any]:
-        """Normalise, join what white space divides, find all."""
-        return {"normalise": "NFC", "white space": "one space, none at the ends", "lower": False, "find all": "."}
-
-
-class Spaces(TextTokeniser):
-    """What stands between white space, as it is: for texts that others have divided."""
-
-    def __call__(self, text: str) -> list[str]:
-        """`it 's fine` gives `it`, `'s`, `fine`."""
-        return divided_by_spaces(text)
-
-    def rule(self) -> Mapping[str, Any]:
-        """Find all."""
-        return {"lower": False, "find all": r"\S+"}
-
-
-class PlainWords(TextTokeniser):
-    """Lower-case words of letters and digits and single signs: the rule of earlier versions."""
-
-    def __call__(self, text: str) -> list[str]:
-        """`It's 5 o'clock!` gives `it's`, `5`, `o'clock`, `!`."""
-        return plain_words(text)
-
-    def rule(self) -> Mapping[str, Any]:
-        """Replace, lower, find all."""
-        return {"replace by a space": _MARKUP, "lower": True, "find all": r"\w+(?:['’]\w+)*|[^\w\s]"}
+    return list(" ".join(unicodedata.normalize("NFC", text).split()))
 
 
 TEXT_TOKENISERS: Mapping[str, TextTokeniser] = {
-    one.name: one for one in (UnicodeWords("unicode"), Characters("characters"), Spaces("spaces"), PlainWords("words"))
+    tokeniser.name: tokeniser
+    for tokeniser in (
+        TextTokeniser(
+            "unicode",
+            unicode_words,
+            {"normalise": "NFC", "replace by a space": _MARKUP, "lower": True, "find all": _EXPRESSION},
+        ),
+        TextTokeniser(
+            "characters",
+            characters,
+            {"normalise": "NFC", "white space": "one space, none at the ends", "lower": False, "find all": "."},
+        ),
+        TextTokeniser("spaces", divided_by_spaces, {"lower": False, "find all": r"\S+"}),
+        TextTokeniser(  # the rule of earlier versions
+            "words",
+            plain_words,
+            {"replace by a space": _MARKUP, "lower": True, "find all": r"\w+(?:['’]\w+)*|[^\w\s]"},
+        ),
+    )
 }

@@ -1,6 +1,6 @@
 """Characters to numbers and back."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +13,31 @@ _CODE_POINTS = 0x110000
 CHUNK = 1 << 20  # characters encoded at once: what bounds the memory for a long text
 
 
-class CharVocabulary:
+class Vocabulary:
+    """Symbols by number; two of a kind are equal where their symbols are."""
+
+    symbols: tuple[str, ...]
+    kind = "symbol"  # what a message calls one of them
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def __eq__(self, other: object) -> bool:
+        return self.symbols == other.symbols if isinstance(other, type(self)) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.symbols)
+
+    def symbols_of(self, numbers: Iterable[int]) -> list[str]:
+        """The symbols of those numbers. Raises DataError for a number that no symbol has."""
+        listed = [int(number) for number in numbers]
+        wrong = next((number for number in listed if not 0 <= number < len(self)), None)
+        if wrong is not None:
+            raise DataError(f"no {self.kind} has that number", expected=f"0 to {len(self) - 1}", got=str(wrong))
+        return [self.symbols[number] for number in listed]
+
+
+class CharVocabulary(Vocabulary):
     """The symbols of a text, numbered; a symbol is one character (one Unicode code point).
 
     `CharVocabulary.from_text(text)` numbers a text's characters in the order of their code points, so the
@@ -23,15 +47,15 @@ class CharVocabulary:
 
     def __init__(self, characters: Iterable[str], *, unknown: bool = False) -> None:
         listed = tuple(characters)
-        long = next((one for one in listed if len(one) != 1), None)
+        long = next((character for character in listed if len(character) != 1), None)
         if long is not None:
             raise OptionError("a symbol of a CharVocabulary is one character", got=repr(long))
         if len(set(listed)) != len(listed):
-            twice = next(one for one in listed if listed.count(one) > 1)
+            twice = next(character for character in listed if listed.count(character) > 1)
             raise OptionError("the symbols of a CharVocabulary differ from each other", got=f"{twice!r} twice")
         if not listed:
             raise OptionError("a CharVocabulary needs at least one character")
-        self.symbols: tuple[str, ...] = ((UNKNOWN,) if unknown else ()) + listed
+        self.symbols = ((UNKNOWN,) if unknown else ()) + listed
         self.unknown = unknown
         self._numbers = _number_table(listed, first=int(unknown))
         self.dtype = np.min_scalar_type(len(self.symbols) - 1)  # of the numbers: the smallest that holds them
@@ -44,17 +68,6 @@ class CharVocabulary:
             seen[codes] = True
         return cls(map(chr, np.flatnonzero(seen).tolist()), unknown=unknown)
 
-    def __len__(self) -> int:
-        return len(self.symbols)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, CharVocabulary):
-            return NotImplemented
-        return self.symbols == other.symbols
-
-    def __hash__(self) -> int:
-        return hash(self.symbols)
-
     def __repr__(self) -> str:
         return f"CharVocabulary({len(self)} symbols{', unknown=True' if self.unknown else ''})"
 
@@ -63,39 +76,15 @@ class CharVocabulary:
         numbers = np.empty(len(text), dtype=self.dtype)
         for start, codes in _code_points(text):
             # Whatever lies beyond the table is as unknown as the table's last entry.
-            found = self._numbers[np.minimum(codes, len(self._numbers) - 1)]
-            if not self.unknown and found.min(initial=0) < 0:
-                raise self._not_a_symbol(text, start + int(np.argmax(found < 0)))
-            numbers[start : start + len(codes)] = np.maximum(found, 0)
+            known = self._numbers[np.minimum(codes, len(self._numbers) - 1)]
+            if not self.unknown and known.min(initial=0) < 0:
+                raise self._not_a_symbol(text, start + int(np.argmax(known < 0)))
+            numbers[start : start + len(codes)] = np.maximum(known, 0)
         return numbers
 
     def decode(self, numbers: Iterable[int]) -> str:
         """The text of those numbers; the symbol for the unknown is written "<unk>"."""
-        listed = [int(one) for one in numbers]
-        wrong = next((one for one in listed if not 0 <= one < len(self)), None)
-        if wrong is not None:
-            raise DataError("no symbol has that number", expected=f"0 to {len(self) - 1}", got=str(wrong))
-        return "".join([self.symbols[one] for one in listed])
-
-    def to_json(self) -> dict[str, Any]:
-        """What a model file keeps of the vocabulary: strings and a truth value."""
-        return {
-            "kind": "characters",
-            "symbols": list(self.symbols[int(self.unknown) :]),
-            "unknown": self.unknown,
-        }
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> Self:
-        """The vocabulary that to_json() wrote."""
-        symbols, unknown = saved.get("symbols"), saved.get("unknown")
-        if saved.get("kind") != "characters" or not isinstance(symbols, Sequence) or not isinstance(unknown, bool):
-            raise DataError(
-                "this is not a saved vocabulary of characters",
-                expected='{"kind": "characters", "symbols": [...], "unknown": true or false}',
-                got=f"{dict(saved)!r:.200}",
-            )
-        return cls(symbols, unknown=unknown)
+        return "".join(self.symbols_of(numbers))
 
     def _not_a_symbol(self, text: str, position: int) -> DataError:
         character = text[position]
@@ -111,7 +100,7 @@ class CharVocabulary:
 
 def _number_table(characters: Sequence[str], *, first: int) -> NDArray[np.int32]:
     """By code point the number of a character; -1 where there is none, as in the last entry, one past all."""
-    codes = np.array([ord(one) for one in characters])
+    codes = np.array([ord(character) for character in characters])
     table = np.full(codes.max() + 2, -1, dtype=np.int32)
     table[codes] = np.arange(first, first + len(codes))
     return table

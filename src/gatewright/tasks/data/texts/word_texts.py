@@ -74,7 +74,7 @@ def load_words(
         pieces = text_source(source, "words")
         found = gathered.stream(pieces(), divide, end_of_line=end_of_line)
         _check_not_empty(source, found)
-        parts = Parts(*split(found, validation=validation, test=test))
+        parts = split(found, validation=validation, test=test)
     _check_not_empty(source, parts.train)
     vocabulary = gathered.vocabulary(parts.train, size, special=())
     return WordText(vocabulary, Parts(*(gathered.renumbered(part, vocabulary) for part in parts)), chosen)

@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data.texts.vocabulary import UNKNOWN
+from gatewright.errors import OptionError
+from gatewright.tasks.data.texts.vocabulary import UNKNOWN, Vocabulary
 
 END_OF_LINE, START, END = "<eos>", "<s>", "</s>"
 
@@ -56,16 +56,18 @@ def token_rule(name: str) -> dict[str, Any]:
     return {"read_as_space": "", "lower_case": False, "tokens": r"\S+"}
 
 
-class WordVocabulary:
+class WordVocabulary(Vocabulary):
     """The words that have a number; 0 is "<unk>", which stands for all others.
 
     `counts` says how often each occurred in the text that the vocabulary was made of, (words,), int64; those that were
     left out are counted with "<unk>".
     """
 
+    kind = "word"
+
     def __init__(self, words: Iterable[str], counts: Sequence[int] | NDArray[np.int64] | None = None) -> None:
-        self.symbols: tuple[str, ...] = (UNKNOWN, *words)
-        self._numbers = _Numbers(zip(self.symbols, range(len(self.symbols)), strict=True))
+        self.symbols = (UNKNOWN, *words)
+        self._numbers = _NumbersOfWords(zip(self.symbols, range(len(self.symbols)), strict=True))
         if len(self._numbers) != len(self.symbols):
             twice, _ = Counter(self.symbols).most_common(1)[0]
             raise OptionError("the words of a vocabulary differ from each other", got=f"{twice!r} twice")
@@ -93,17 +95,6 @@ class WordVocabulary:
         known = [counts.get(word, 0) for word in (*first, *chosen)]
         return cls((*first, *chosen), [sum(counts.values()) - sum(known), *known])
 
-    def __len__(self) -> int:
-        return len(self.symbols)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, WordVocabulary):
-            return NotImplemented
-        return self.symbols == other.symbols
-
-    def __hash__(self) -> int:
-        return hash(self.symbols)
-
     def __repr__(self) -> str:
         return f"WordVocabulary({len(self)} words)"
 
@@ -120,34 +111,10 @@ class WordVocabulary:
 
     def decode(self, numbers: Iterable[int]) -> str:
         """The words of those numbers, a space between each two."""
-        listed = [int(one) for one in numbers]
-        wrong = next((one for one in listed if not 0 <= one < len(self)), None)
-        if wrong is not None:
-            raise DataError("no word has that number", expected=f"0 to {len(self) - 1}", got=str(wrong))
-        return " ".join(self.symbols[one] for one in listed)
-
-    def to_json(self) -> dict[str, Any]:
-        """What a model file keeps of the vocabulary: strings."""
-        return {"kind": "words", "symbols": list(self.symbols[1:])}
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> Self:
-        """The vocabulary that to_json() wrote, without its counts."""
-        symbols: Any = saved.get("symbols")
-        if (
-            saved.get("kind") != "words"
-            or not isinstance(symbols, list)
-            or not all(isinstance(s, str) for s in symbols)
-        ):
-            raise DataError(
-                "this is not a saved vocabulary of words",
-                expected='{"kind": "words", "symbols": [...]}',
-                got=f"{dict(saved)!r:.200}",
-            )
-        return cls(symbols)
+        return " ".join(self.symbols_of(numbers))
 
 
-class _Numbers(dict[str, int]):
+class _NumbersOfWords(dict[str, int]):
     """A word that is missing has the number of the unknown."""
 
     def __missing__(self, word: str) -> int:
