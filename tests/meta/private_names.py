@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 PRIVATE = re.compile(r"_[^_]\w*")
-# Of namedtuples; of modules of torch, whose layers ours imitate; of torch's own modules.
+# Of namedtuples; of torch's modules, which our layers imitate, and storages; of os and ctypes.
 NOT_OURS = {
     "_replace",
     "_all_weights",
@@ -15,6 +15,7 @@ NOT_OURS = {
     "_replicate_for_data_parallel",
     "_cdata",
     "_exit",
+    "_flags_",
 }
 FRAMEWORKS = {"torch"}
 PATCHES = {"setattr", "delattr", "getattr", "hasattr", "object"}

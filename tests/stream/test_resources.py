@@ -6,16 +6,19 @@ import threading
 import time
 import tracemalloc
 import weakref
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
 
 import gatewright as gw
 from gatewright import cells
+from gatewright.stream.prepared_layer import PreparedLayer
 from gatewright.trace import trace_cell
 from tests.stream.cases import draw
 
-KEEPS_LOCK = 4  # ctypes marks functions of Python's own interface by it
+module = import_module("gatewright.stream.stream")
 
 
 def stream_of(cell=cells.lstm, batch: int = 1, input: int = 8, hidden: int = 16) -> "gw.stream.Stream":
@@ -56,19 +59,29 @@ def test_a_step_allocates_no_memory_for_numbers() -> None:
 
 
 def test_a_stream_that_nobody_needs_is_gone() -> None:
+    gc.collect()
+    before = prepared_layers()
     stream = stream_of()
-    watched = weakref.ref(stream._script), weakref.ref(stream._layers[0])
-    y = stream.step(np.ones(8))
+    assert prepared_layers() == before + 1
+    watched, y = weakref.ref(stream), stream.step(np.ones(8))
     del stream
     gc.collect()
-    assert [one() for one in watched] == [None, None]
+    assert watched() is None
+    assert prepared_layers() == before
     assert np.isfinite(y).all()  # the numbers stay for as long as somebody refers to them
 
 
-def test_streams_of_one_model_share_its_code() -> None:
-    first, second = stream_of()._layers[0], stream_of()._layers[0]
-    assert first.engine is second.engine
-    assert first._memory[0] is not second._memory[0]
+def prepared_layers() -> int:
+    return sum(type(each) is PreparedLayer for each in gc.get_objects())
+
+
+def test_streams_of_one_model_share_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    real = module.Engine
+    monkeypatch.setattr(module, "Engine", lambda *given: made.append(real(*given)) or made[-1])
+    first, second = stream_of(hidden=23), stream_of(hidden=23)
+    assert len(made) == 1
+    assert not np.shares_memory(first.step(np.ones(8)), second.step(np.ones(8)))
 
 
 def test_streams_of_several_threads_are_independent() -> None:
@@ -91,10 +104,20 @@ def test_streams_of_several_threads_are_independent() -> None:
 
 
 @pytest.mark.parametrize(("hidden", "lets_others_run"), [(16, False), (1200, True)])
-def test_only_a_long_step_lets_other_threads_run(hidden: int, lets_others_run: bool) -> None:
+def test_only_a_long_step_lets_other_threads_run(
+    hidden: int, lets_others_run: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A short one keeps Python's lock, so that no other thread can take it in the middle of a step."""
-    stream = stream_of(hidden=hidden)
-    assert bool(stream._perform._flags_ & KEEPS_LOCK) is not lets_others_run
+    keeps: list[bool] = []
+    real = module.Script
+
+    def script(calls: Any, *, keep_lock: bool, keep: Any) -> Any:
+        keeps.append(keep_lock)
+        return real(calls, keep_lock=keep_lock, keep=keep)
+
+    monkeypatch.setattr(module, "Script", script)
+    stream_of(hidden=hidden)
+    assert keeps == [not lets_others_run]
 
 
 def test_a_chunk_lets_other_threads_run() -> None:

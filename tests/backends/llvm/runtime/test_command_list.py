@@ -9,6 +9,8 @@ import pytest
 
 from gatewright.backends.llvm.runtime.command_list import Copy, Script
 
+KEEPS_LOCK = 4  # ctypes marks functions of Python's own interface by it
+
 
 def buffers(*values: int) -> list[ctypes.c_int64]:
     return [ctypes.c_int64(value) for value in values]
@@ -21,8 +23,10 @@ def copy(target: ctypes.c_int64, source: ctypes.c_int64) -> Copy:
 @pytest.mark.parametrize("keep_lock", [False, True])
 def test_a_script_is_done_in_order(keep_lock: bool) -> None:
     a, b, c = buffers(1, 2, 3)
-    Script([copy(a, b), copy(b, c), copy(c, a)], keep_lock=keep_lock, keep=[]).perform()
+    script = Script([copy(a, b), copy(b, c), copy(c, a)], keep_lock=keep_lock, keep=[])
+    script.perform()
     assert [one.value for one in (a, b, c)] == [2, 3, 2]
+    assert bool(script.perform._flags_ & KEEPS_LOCK) is keep_lock
 
 
 def test_a_script_of_nothing_does_nothing() -> None:
