@@ -78,6 +78,21 @@ def write(layout: Layout, parameters: Parameters, equations: CellConfig) -> dict
     return arrays
 
 
+def write_directions(
+    layout: Layout, directions: Sequence[Parameters], configs: Sequence[CellConfig]
+) -> list[dict[str, NDArray[Any]]]:
+    """The arrays of each direction of a layer, with zeros for those that the other direction alone has.
+
+    Raises ConversionError, with the reason, where the framework's layer cannot compute the same.
+    """
+    written = [write(layout, parameters, config) for parameters, config in zip(directions, configs, strict=True)]
+    samples = {name: array for arrays in written for name, array in arrays.items()}
+    names = [name for name, *_ in layout.stored() if name in samples]
+    return [
+        {name: arrays[name] if name in arrays else np.zeros_like(samples[name]) for name in names} for arrays in written
+    ]
+
+
 def split_layers(layout: Layout, arrays: Arrays) -> list[Arrays]:
     """The arrays of each layer, of a layout that has those of all layers in one.
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.cell_config.config import CellConfig
@@ -28,7 +27,7 @@ def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:
     _refuse_between(network, framework)
     rows = [choose(framework, layer.equations, layer.directions[0]) for layer in stack]
     of_each = [
-        _with_all([apply.write(row, parameters, layer.equations) for parameters in layer.directions])
+        apply.write_directions(row, layer.directions, layer.equations_of_directions)
         for layer, row in zip(stack, rows, strict=True)
     ]
     if rows[0].stacked and not any(layer.backwards or len(layer.directions) == 2 for layer in stack):
@@ -47,12 +46,6 @@ def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:
             arrays |= {name_of(array, place, naming): value for array, value in values.items()}
     around = heads.around(framework, stack[0].equations.family)
     return arrays if around is None else arrays | (heads.write(around, network) or {})
-
-
-def _with_all(directions: list[dict[str, NDArray[Any]]]) -> list[dict[str, NDArray[Any]]]:
-    """The arrays of both directions, with zeros for biases that one of them alone has."""
-    either = {name: array for one in directions for name, array in one.items()}
-    return [{name: one.get(name, np.zeros_like(array)) for name, array in either.items()} for one in directions]
 
 
 def _modules(stack: Sequence[RecurrentPart], rows: Sequence[Layout], arrays: Sequence[Sequence[Arrays]]) -> list[int]:

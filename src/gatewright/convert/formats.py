@@ -302,21 +302,19 @@ def _understood(file: _File, candidates: Sequence[Format], facts: Facts) -> list
 
 def _same(one: Network, other: Network) -> bool:
     """Whether two readings of a file are the same function."""
-    return len(one.parts) == len(other.parts) and all(map(_same_part, one.parts, other.parts))
+    return _content(one.parts) == _content(other.parts)
 
 
-def _same_part(one: Part, other: Part) -> bool:
-    """Whether they are of one kind, and hold the same."""
-    if type(one) is not type(other):
-        return False
-    pairs = [(getattr(one, field.name), getattr(other, field.name)) for field in fields(one)]
-    return all(_same_value(left, right) for left, right in pairs)
-
-
-def _same_value(one: Any, other: Any) -> bool:
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        mine, theirs = cast("Mapping[str, Any]", one), cast("Mapping[str, Any]", other)
-        return mine.keys() == theirs.keys() and all(np.array_equal(mine[name], theirs[name]) for name in mine)
-    if isinstance(one, tuple) and isinstance(other, tuple):
-        return len(one) == len(other) and all(map(_same_value, one, other))
-    return np.array_equal(one, other) if isinstance(one, np.ndarray) else bool(one == other)
+def _content(value: Any) -> Any:
+    """Parts with all that they hold, so that they can be compared."""
+    match value:
+        case np.ndarray():
+            return value.shape, value.tolist()
+        case Mapping():
+            return {name: _content(held) for name, held in cast("Mapping[str, Any]", value).items()}
+        case tuple():
+            return [_content(held) for held in cast("tuple[Any, ...]", value)]
+        case Part():
+            return value.kind, [_content(getattr(value, field.name)) for field in fields(value)]
+        case _:
+            return value

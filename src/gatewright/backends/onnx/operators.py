@@ -37,6 +37,12 @@ class OperatorActivation:
     alpha: float | None = None
     beta: float | None = None
 
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        """Its numbers by the names of their attributes."""
+        pairs = (("alpha", self.alpha), ("beta", self.beta))
+        return {name: number for name, number in pairs if number is not None}
+
 
 ACTIVATIONS: Mapping[str, OperatorActivation] = {
     "Affine": OperatorActivation("affine", 1.0, 0.0),

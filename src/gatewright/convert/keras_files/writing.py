@@ -1,6 +1,6 @@
 """A network as the layers of a Keras model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -217,10 +217,10 @@ def _recurrent(layer: RecurrentPart, following: Part | None, writer: _Writer) ->
         )
     layer = _with_its_gate(layer, writer.version)
     row = choose("keras", layer.equations, layer.directions[0])
-    pairs = [*zip(layer.equations_of_directions, layer.directions, strict=True)]
-    given = [_biased(one, each) if writer.bare else one for each, one in pairs]
-    written = _with_bias([apply.write(row, one, each) for (each, _), one in zip(pairs, given, strict=True)], row)
-    config, *second = (_settings(layer, each, row, writer) | {"use_bias": "bias" in written[0]} for each, _ in pairs)
+    configs = layer.equations_of_directions
+    directions = [_biased(one, layer.equations) if writer.bare else one for one in layer.directions]
+    written = apply.write_directions(row, directions, configs)
+    config, *second = (_settings(layer, one, row, writer) | {"use_bias": "bias" in written[0]} for one in configs)
     kind = CLASSES[row.family]
     if both:
         arrays = {
@@ -274,14 +274,6 @@ def _one_activation(equations: CellConfig) -> None:
             "an LSTM of Keras has one activation for the candidate and the output",
             got=f"{equations.activation} and {equations.output}",
         )
-
-
-def _with_bias(written: Sequence[dict[str, NDArray[Any]]], row: Layout) -> list[dict[str, NDArray[Any]]]:
-    """Biases of both directions, if one of them has any."""
-    shapes = [one["bias"].shape for one in written if "bias" in one]
-    if shapes:
-        written = [{"bias": np.zeros(shapes[0], one["kernel"].dtype), **one} for one in written]
-    return [{name: one[name] for name, *_ in row.stored() if name in one} for one in written]
 
 
 def keras1(network: Network) -> list[Layer]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.backends.onnx.operators import ACTIVATIONS
 from gatewright.cell_config.activations import spelled
 from gatewright.convert.onnx_files.folding import axes_of
 from gatewright.convert.onnx_files.parts import SEQUENCE, Parts, constant, vector
@@ -25,7 +26,6 @@ from gatewright.convert.onnx_files.values import (
     shortest,
 )
 from gatewright.errors import ConversionError
-from gatewright.lang.functions import THEANO_SLOPE
 from gatewright.network import (
     BatchNorm,
     Dense,
@@ -45,20 +45,15 @@ Attributes = Mapping[str, Any]
 Operands = Sequence[Value | None]
 
 PLAIN: Mapping[str, str] = {
+    **{name: function.ours for name, function in ACTIVATIONS.items() if not function.numbers},
     "LogSoftmax": "log_softmax",
-    "Relu": "relu",
-    "Sigmoid": "sigmoid",
     "Softmax": "softmax",
-    "Softplus": "softplus",
-    "Softsign": "softsign",
-    "Tanh": "tanh",
 }
 """Outside of recurrent layers: ONNX's operator, and our function."""
 CONSTANTS: Mapping[str, tuple[str, Mapping[str, float]]] = {
-    "Elu": ("elu", {"alpha": 1.0}),
-    "HardSigmoid": ("hard_sigmoid", {"alpha": THEANO_SLOPE, "beta": 0.5}),
-    "LeakyRelu": ("leaky_relu", {"alpha": 0.01}),
-    "ThresholdedRelu": ("thresholded_relu", {"alpha": 1.0}),
+    name: (function.ours, function.numbers)
+    for name, function in ACTIVATIONS.items()
+    if function.numbers and name not in ("Affine", "ScaledTanh")  # which are no operators by themselves
 }
 """The same of those with numbers: their attributes, as they are where the node does not say them."""
 OF_ROWS = ("LogSoftmax", "Softmax")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gatewright.convert.onnx_files import operators, quantised
 from gatewright.convert.onnx_files.around import COMPUTING, turned, turns
-from gatewright.convert.onnx_files.folding import FOLDS
+from gatewright.convert.onnx_files.folding import FOLDS, folded
 from gatewright.convert.onnx_files.parts import Parts
 from gatewright.convert.onnx_files.pointwise import ELEMENTWISE, composed
 from gatewright.convert.onnx_files.scanned import scanned
@@ -41,7 +41,7 @@ Array = NDArray[Any]
 SPARE = 2**20
 FOLDED = 16
 """Nodes may put arrays together and apart to so many times the file's size, and some spare bytes."""
-_PIECES = ("Cast", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
+_PIECES = tuple(op for op in FOLDS if op != "Concat")
 _READ = frozenset((*COMPUTING, *MOVES, *operators.FAMILIES))
 _OWN_LOOP = "its layer is a loop over nodes, and none of ONNX's recurrent operators"
 _ADVICE = "convert the file that the graph was made from: a .keras file, or a state dict"
@@ -232,7 +232,7 @@ class Reader:
             return self._flowing(op, attributes, operands)
         if op == "Gather" and isinstance(operands[0], Stacked):
             return of_stacked(operands[0], attributes, operands[1])
-        return self._still(op, attributes, operands)
+        return self._still(node, attributes, operands)
 
     def _quantised(self, attributes: Mapping[str, Any], operands: list[Value | None]) -> list[Value]:
         if not self.dequantise:
@@ -257,14 +257,16 @@ class Reader:
             return MOVES[op](Moved(operands, attributes, self.parts.roles.get("time")))
         raise ConversionError("it is no part of a network that can be read")
 
-    def _still(self, op: str, attributes: Mapping[str, Any], operands: list[Value | None]) -> Value | list[Value]:
+    def _still(self, node: Any, attributes: Mapping[str, Any], operands: list[Value | None]) -> Value | list[Value]:
         """A node that reads constants, sizes, or what the graph is given besides."""
+        op: str = node.op_type
         given = [one for one in operands if one is not None]
         if op in FOLDS and operands[:1] == [None]:
             raise ConversionError("it reads nothing")
         if op in FOLDS and given and all(isinstance(one, Known) for one in given):
             arrays = [one.array if isinstance(one, Known) else None for one in operands]
-            return self._folded(op, arrays, attributes)
+            self._spend(sum(one.nbytes for one in arrays if one is not None) * (2 if op == "Cast" else 1))
+            return [Known(one) for one in folded(node, arrays, self.opset)]
         if op == "Expand" and isinstance(operands[0], Known):
             array = operands[0].array  # an initial state: a number, or one row for the whole batch
             if array.size > 1:
@@ -283,10 +285,6 @@ class Reader:
                 array = np.asarray(attributes[name])
                 return Known(array.astype(np.float32) if name.startswith("value_float") else array)
         raise ConversionError("it holds no numbers")
-
-    def _folded(self, op: str, arrays: list[Array | None], attributes: Mapping[str, Any]) -> list[Value]:
-        self._spend(sum(one.nbytes for one in arrays if one is not None) * (2 if op == "Cast" else 1))
-        return [Known(one) for one in FOLDS[op](arrays, attributes)]  # pyright: ignore[reportArgumentType]
 
     def _spend(self, size: int) -> None:
         self.budget -= size

@@ -1,6 +1,6 @@
 """The recurrent operators: attributes and arrays of a node, and the layer that they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -69,10 +69,9 @@ def write(layer: RecurrentPart) -> tuple[str, dict[str, Any], dict[str, Array]]:
     """
     equations = layer.equations
     row = row_of(equations)
-    each = layer.equations_of_directions
-    written = [apply.write(row, parameters, one) for one, parameters in zip(each, layer.directions, strict=True)]
-    names = [name for name, *_ in row.stored() if any(name in one for one in written)]
-    arrays = {name: np.stack([one.get(name, _like(name, written)) for one in written]) for name in names}
+    configs = layer.equations_of_directions
+    written = apply.write_directions(row, layer.directions, configs)
+    arrays = {name: np.stack([one[name] for one in written]) for name in written[0]}
     attributes: dict[str, Any] = {"hidden_size": layer.hidden}
     if layer.backwards or len(layer.directions) == 2:
         attributes["direction"] = _DIRECTIONS[1 if layer.backwards else 2]
@@ -82,7 +81,9 @@ def write(layer: RecurrentPart) -> tuple[str, dict[str, Any], dict[str, Array]]:
         attributes["input_forget"] = 1
     if equations.clip:
         attributes["clip"] = equations.clip
-    attributes |= _activations(each, row.equations)
+    names = [name for config in configs for name in config.activations]
+    if names != [*row.equations.activations] * len(configs):  # a file need not say the operator's own
+        attributes |= activation_attributes(names)
     return OPERATORS[equations.family].name, attributes, arrays
 
 
@@ -140,12 +141,6 @@ def _names(family: Family, attributes: Attributes, count: int) -> list[tuple[str
     return [tuple(ours[per * index : per * (index + 1)]) for index in range(count)]
 
 
-def _activations(each: Sequence[CellConfig], default: CellConfig) -> dict[str, Any]:
-    """The attributes of activations; none where they are the operator's own."""
-    names = [name for config in each for name in config.activations]
-    return {} if names == [*default.activations] * len(each) else activation_attributes(names)
-
-
 def _checked(arrays: Mapping[str, Array], count: int) -> Mapping[str, Array]:
     for name, array in arrays.items():
         if array.ndim != (2 if name in ("B", "P") else 3) or array.shape[0] != count or array.dtype.kind != "f":
@@ -181,7 +176,3 @@ def _initial(initial: Mapping[str, Array], count: int, hidden: int) -> tuple[Map
 def _rows(state: Array) -> Array:
     """One row where all are the same."""
     return state[:1] if (state == state[:1]).all() else state
-
-
-def _like(name: str, written: Sequence[Mapping[str, Array]]) -> Array:
-    return np.zeros_like(next(one[name] for one in written if name in one))

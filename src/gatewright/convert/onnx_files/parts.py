@@ -72,9 +72,6 @@ class Parts:
         """Only what there is after the last step is read of a layer: that is what it gives from here on."""
         if not stream.last:
             return
-        index = max(i for i, part in enumerate(self.found) if isinstance(part, RecurrentPart))
-        layer = self.found[index]
-        assert isinstance(layer, RecurrentPart)
         if STEP in stream.labels:
             raise ConversionError("it reads an axis of one step")
         index = max(i for i, part in enumerate(self.found) if isinstance(part, RecurrentPart))
