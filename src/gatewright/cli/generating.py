@@ -128,7 +128,7 @@ def _music(model: "Model", request: GenerationRequest) -> None:
     """The prompt and what follows it: as a MIDI file, as JSON, or a line for each chord."""
     import numpy as np
 
-    from gatewright.tasks.data import notes_of_frames
+    from gatewright.tasks.data.music.notes import notes_of_frames
     from gatewright.tasks.music.generator import Composer
 
     options, out = dict(request.options), request.out

@@ -52,7 +52,7 @@ def show_result(console: Terminal, result: "Result", folder: Path) -> None:
 
 def _next_command(made: "Recipe", model: str, source: str | None) -> str | None:
     """What to try with the model; None where that needs data that nothing has but the process that trained it."""
-    from gatewright.tasks.data import IN_MEMORY
+    from gatewright.tasks.data.published.sources import IN_MEMORY
 
     if source == IN_MEMORY:
         return None

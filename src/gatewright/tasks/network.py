@@ -14,7 +14,7 @@ from gatewright.nn import init as initialisers
 from gatewright.nn.dropout import Dropout
 from gatewright.nn.heads import Pool
 from gatewright.nn.patches import Patches
-from gatewright.tasks.data import Scaling
+from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.recipe import Directions, Encoding, Pooling, Sizes
 
 State = Any  # what a recurrent layer returns: a tensor (layers, batch, hidden), or a tuple of such tensors

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data import Scaling, source_name
+from gatewright.tasks.data.forecasting.windows import Scaling
+from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.numbers import spell
 from gatewright.tasks.objectives import Objective
 from gatewright.tasks.settings import from_plain, from_texts, of_network, of_training, read_axes, setting

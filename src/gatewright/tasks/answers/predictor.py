@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import GatewrightError, OptionError
-from gatewright.tasks.data import Ragged, RaggedBatches, source_name
+from gatewright.tasks.data.batches.buckets import RaggedBatches
+from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.units import check_scales, variable_scales
 
 if TYPE_CHECKING:

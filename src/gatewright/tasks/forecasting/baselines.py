@@ -10,7 +10,7 @@ from gatewright.tasks.data.batches.arrays import Rows
 from gatewright.tasks.forecasting.windows import ForecastData
 
 if TYPE_CHECKING:
-    from gatewright.tasks.data import ForecastBatches
+    from gatewright.tasks.data.forecasting.windows import ForecastBatches
     from gatewright.tasks.forecasting.recipe import Forecasting
 
 Floats = NDArray[np.float64]

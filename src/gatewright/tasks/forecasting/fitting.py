@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatewright.tasks.data import Cuts, Scaling, best_season
 from gatewright.tasks.data.forecasting.linear import Floats, LinearForecast, Regressed, linear_forecast
+from gatewright.tasks.data.forecasting.seasons import best_season
+from gatewright.tasks.data.forecasting.windows import Cuts, Scaling
 from gatewright.tasks.forecasting.network import Forecaster, Located
 from gatewright.tasks.forecasting.recipe import LEAST_SPREAD, Forecasting
 from gatewright.tasks.forecasting.windows import ForecastData

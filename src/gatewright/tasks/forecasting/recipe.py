@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gatewright.errors import DataError
 from gatewright.tasks.columns import SeriesColumns
-from gatewright.tasks.data import Cuts, Scaling, Series, SeriesCollection, best_season, load_series
+from gatewright.tasks.data.forecasting.seasons import best_season
+from gatewright.tasks.data.forecasting.series import Series, SeriesCollection, load_series
+from gatewright.tasks.data.forecasting.windows import Cuts, Scaling
 from gatewright.tasks.data.published.registry import find
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.forecasting.signature import kept_of, read_for, signature_of

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data import Scaling, Series, SeriesCollection, load_series
-from gatewright.tasks.data.forecasting.series import find_series_table
+from gatewright.tasks.data.forecasting.series import Series, SeriesCollection, find_series_table, load_series
+from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.tables.time_axis import TimeAxis, frequency_in_words, same_distance
 from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.forecasting.windows import Known, Track

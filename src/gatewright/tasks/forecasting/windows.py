@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data import Cuts, ForecastBatches, Scaling, Series, Span, WindowBatches, steps_back
 from gatewright.tasks.data.forecasting.calendar_inputs import calendar_inputs, calendar_names
 from gatewright.tasks.data.forecasting.linear import Floats
+from gatewright.tasks.data.forecasting.seasons import steps_back
+from gatewright.tasks.data.forecasting.series import Series
+from gatewright.tasks.data.forecasting.windows import Cuts, ForecastBatches, Scaling, Span, WindowBatches
 from gatewright.tasks.data.tables.time_axis import TimeAxis
 from gatewright.tasks.numbers import counted
 from gatewright.tasks.recipe import Data

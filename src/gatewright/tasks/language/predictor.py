@@ -11,18 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.answers.predictor import Predictor
-from gatewright.tasks.data import (
-    END,
-    END_OF_LINE,
-    START,
-    UNKNOWN,
-    CharVocabulary,
-    clean,
-    read_text,
-    source_name,
-    split_sentences,
-    tokeniser,
-)
+from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.texts.text import clean, read_text
+from gatewright.tasks.data.texts.vocabulary import UNKNOWN, CharVocabulary
+from gatewright.tasks.data.texts.word_texts import split_sentences
+from gatewright.tasks.data.texts.words import END, END_OF_LINE, START, tokeniser
 from gatewright.tasks.language.symbols import check_known, vocabulary_of
 
 if TYPE_CHECKING:

@@ -10,23 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data import (
-    END_OF_LINE,
-    UNKNOWN,
-    CharVocabulary,
-    Ragged,
-    RaggedBatches,
-    SentenceText,
-    SequentialBatches,
-    WordText,
-    clean,
-    load_sentences,
-    load_words,
-    read_text,
-    source_name,
-    split,
-    token_rule,
-)
+from gatewright.tasks.data.batches.buckets import RaggedBatches
+from gatewright.tasks.data.batches.sequential import SequentialBatches
+from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.ragged import Ragged
+from gatewright.tasks.data.texts.text import clean, read_text, split
+from gatewright.tasks.data.texts.vocabulary import UNKNOWN, CharVocabulary
+from gatewright.tasks.data.texts.word_texts import SentenceText, WordText, load_sentences, load_words
+from gatewright.tasks.data.texts.words import END_OF_LINE, token_rule
 from gatewright.tasks.language.beginnings import beginnings_of_text, beginnings_of_words
 from gatewright.tasks.language.symbols import Characters, Script, Words, check_known, vocabulary_of
 from gatewright.tasks.objectives import Symbols

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data import END, END_OF_LINE, START, UNKNOWN, CharVocabulary, WordVocabulary, tokeniser
+from gatewright.tasks.data.texts.vocabulary import UNKNOWN, CharVocabulary
+from gatewright.tasks.data.texts.words import END, END_OF_LINE, START, WordVocabulary, tokeniser
 from gatewright.tasks.recipe import Sizes
 
 _LINE_ENDS = (END_OF_LINE, END)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gatewright.errors import OptionError
 from gatewright.files import write_atomically, writing
-from gatewright.tasks.data import KEYS, frames_of_notes, midi_bytes, read_midi
-from gatewright.tasks.data.music.midi import SUFFIXES
+from gatewright.tasks.data.music.midi import KEYS, SUFFIXES, midi_bytes, read_midi
+from gatewright.tasks.data.music.notes import frames_of_notes
 from gatewright.tasks.model import Model
 from gatewright.tasks.music.recipe import MusicRecipe
 

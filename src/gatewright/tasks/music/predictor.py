@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.answers.predictor import Predictor
-from gatewright.tasks.data import frames_of_notes, load_pieces, notes_of_frames
-from gatewright.tasks.data.music.notes import BETWEEN_FRAMES
+from gatewright.tasks.data.music.files import load_pieces
+from gatewright.tasks.data.music.notes import BETWEEN_FRAMES, frames_of_notes, notes_of_frames
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.tasks.data import (
-    KEYS,
-    Parts,
-    Ragged,
-    RaggedBatches,
-    RaggedStreams,
-    check_lengths,
-    has_parts,
-    key_names,
-    load_music,
-    load_pieces,
-    notes_of_frames,
-    source_name,
-)
+from gatewright.tasks.data.batches.buckets import RaggedBatches
+from gatewright.tasks.data.batches.streams import RaggedStreams
+from gatewright.tasks.data.music.files import check_lengths, has_parts, load_music, load_pieces
+from gatewright.tasks.data.music.midi import KEYS
+from gatewright.tasks.data.music.notes import key_names, notes_of_frames
+from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.ragged import Parts, Ragged
 from gatewright.tasks.objectives import Keys
 from gatewright.tasks.recipe import Batches, Data, Recipe, Sizes
 from gatewright.tasks.settings import setting

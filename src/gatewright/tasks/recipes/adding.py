@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from gatewright.tasks.data import addition_arrays, random_pairs
 from gatewright.tasks.data.batches.arrays import ArrayBatches, MadeBatches, Rows
+from gatewright.tasks.data.synthetic.adding import addition_arrays, random_pairs
 from gatewright.tasks.objectives import Bits
 from gatewright.tasks.recipe import Data, Expected, Recipe, Schedule, Sizes
 from gatewright.tasks.settings import setting

@@ -9,9 +9,10 @@ import numpy as np
 
 from gatewright.tasks.answers.predictor import Examples
 from gatewright.tasks.classifier import Classifier
-from gatewright.tasks.data import Ragged, load_digits
 from gatewright.tasks.data.batches.arrays import ArrayBatches
+from gatewright.tasks.data.images.digits import load_digits
 from gatewright.tasks.data.images.pictures import BRIGHTEST, Look, load_pictures
+from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.recipe import Data, Expected, Pooling, Schedule, Sizes
 
 if TYPE_CHECKING:

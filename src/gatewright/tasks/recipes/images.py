@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from gatewright.tasks.answers.predictor import Examples
 from gatewright.tasks.classifier import Classifier
-from gatewright.tasks.data import ImageBatches, LabelledImages, Ragged, load_images
+from gatewright.tasks.data.images.labelled import ImageBatches, LabelledImages, load_images
 from gatewright.tasks.data.images.pictures import BRIGHTEST, Look, border_mean, load_pictures
+from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.recipe import Data, Expected, Pooling, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import picture_misfit

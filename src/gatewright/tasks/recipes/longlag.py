@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from gatewright.tasks.data import COPY_SYMBOLS, copy_arrays, marked_sums
 from gatewright.tasks.data.batches.arrays import ArrayBatches, MadeBatches
+from gatewright.tasks.data.synthetic.long_lags import COPY_SYMBOLS, copy_arrays, marked_sums
 from gatewright.tasks.objectives import Classes, Numbers, Objective
 from gatewright.tasks.recipe import Data, Encoding, Expected, Pooling, Recipe, Sizes
 from gatewright.tasks.settings import setting

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.tasks.data import LabelledSequences, Scaling
+from gatewright.tasks.data.forecasting.windows import Scaling
+from gatewright.tasks.data.ragged import LabelledSequences
 from gatewright.tasks.data.series.linear import flattened
 
 _LONGEST = 1000  # steps that are compared one by one

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gatewright.tasks.data import LabelledSequences, Scaling
+from gatewright.tasks.data.forecasting.windows import Scaling
+from gatewright.tasks.data.ragged import LabelledSequences
 from gatewright.tasks.data.series.linear import LinearSeries, fit_linear_series
 from gatewright.tasks.mixed_network import MixedNetwork
 from gatewright.tasks.network import State

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gatewright.errors import OptionError
 from gatewright.tasks.answers.predictor import ClassPredictor, Examples, pooled_outputs
-from gatewright.tasks.data import Ragged
+from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.series.sources import (
     KnownSeries,
     SeriesReading,

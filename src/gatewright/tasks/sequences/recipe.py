@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from gatewright.errors import DataError
-from gatewright.tasks.data import LabelledSequences, Scaling
 from gatewright.tasks.data.batches.examples import MeasuredExamples
 from gatewright.tasks.data.digest import digest_of_labelled
+from gatewright.tasks.data.forecasting.windows import Scaling
+from gatewright.tasks.data.ragged import LabelledSequences
 from gatewright.tasks.data.series.batches import SeriesBatches, Variation
 from gatewright.tasks.data.series.cases import Missing, SeriesCases
 from gatewright.tasks.data.series.labelled import LabelledSeries, load_labelled_series

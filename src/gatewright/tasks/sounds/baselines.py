@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.tasks.data import LabelledSequences
+from gatewright.tasks.data.ragged import LabelledSequences
 
 
 def reached_by_levels(

@@ -10,9 +10,9 @@ import torch
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.answers.predictor import Predictor
-from gatewright.tasks.data import addition_arrays, from_bits
 from gatewright.tasks.data.published.sources import existing
 from gatewright.tasks.data.reading import text_lines
+from gatewright.tasks.data.synthetic.adding import addition_arrays, from_bits
 from gatewright.tasks.model import Model
 from gatewright.tasks.recipes.adding import Adding
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.answers.predictor import Predictor, pooled_outputs
-from gatewright.tasks.data import COPY_SYMBOLS, Ragged
-from gatewright.tasks.data.synthetic.long_lags import COPIED
+from gatewright.tasks.data.ragged import Ragged
+from gatewright.tasks.data.synthetic.long_lags import COPIED, COPY_SYMBOLS
 from gatewright.tasks.data.tables.table import Table, open_table
 
 if TYPE_CHECKING:

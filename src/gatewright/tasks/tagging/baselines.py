@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.tasks.data import Ragged
+from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.sklearn_fitting import bounded_iterations
 from gatewright.tasks.data.tags.schemes import entities_of
 from gatewright.tasks.recipe import Data

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data import Parts, Ragged, RaggedBatches, Scaling, held_out
+from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.digest import digest
+from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.ragged import Parts, Ragged, held_out
 from gatewright.tasks.data.tables.roles import Roles
 from gatewright.tasks.data.tags.step_tables import Recording
 from gatewright.tasks.data.units import variable_scales

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data import Parts, Ragged, RaggedBatches
+from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.digest import digest
 from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.ragged import Parts, Ragged
 from gatewright.tasks.data.tags.schemes import Scheme, Transitions, mark_entities
 from gatewright.tasks.data.tags.sentences import TagColumns, TaggedSentences
 from gatewright.tasks.data.tags.token_features import FEATURES, RULES, FeatureVocabulary, lowered

@@ -11,24 +11,23 @@ from gatewright.errors import DataError
 from gatewright.tasks.answers.predictor import Examples
 from gatewright.tasks.classifier import Classifier
 from gatewright.tasks.columns import TextColumns
-from gatewright.tasks.data import (
-    UNKNOWN,
-    LabelledSequences,
-    Parts,
-    Ragged,
-    RaggedBatches,
-    WordVocabulary,
+from gatewright.tasks.data.batches.buckets import RaggedBatches
+from gatewright.tasks.data.digest import digest_of_labelled
+from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged
+from gatewright.tasks.data.texts.labelled import (
     count_words,
     encode_texts,
     load_labelled_texts,
     load_texts_to_measure,
-    source_name,
+    read_texts,
+    texts_of,
 )
-from gatewright.tasks.data.digest import digest_of_labelled
-from gatewright.tasks.data.texts.labelled import read_texts, texts_of
 from gatewright.tasks.data.texts.ngrams import FACTOR, MODULUS, fit_ngrams, tfidf_accuracies
 from gatewright.tasks.data.texts.tokenisers import TEXT_TOKENISERS, TextTokeniser
+from gatewright.tasks.data.texts.vocabulary import UNKNOWN
 from gatewright.tasks.data.texts.word_vectors import WordVectors, read_word_vectors
+from gatewright.tasks.data.texts.words import WordVocabulary
 from gatewright.tasks.recipe import BidirectionalRecipe, Data, Direction, Encoding, Pooling, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import SOFTMAX, TextSignature
