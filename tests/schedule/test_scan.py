@@ -15,7 +15,7 @@ from gatewright.schedule.interpret import scanned
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Program, Scan
 from gatewright.schedule.residuals import save
-from gatewright.schedule.scan import look_ahead
+from gatewright.schedule.scan import find_scans
 from gatewright.schedule.text import to_text
 from gatewright.trace import Literal, Trace, Var, recurrence, simplify, trace_cell
 from tests.parity.assertions import assert_parity
@@ -183,7 +183,7 @@ def test_each_state_comes_after_those_that_it_depends_on() -> None:
     assert [scan.state.name for scan in scans_of(plan(step(chain), SCANS))] == ["c", "m", "h"]
     program = plan(step(mixed), SCANS)
     assert [scan.state.name for scan in scans_of(program)] == ["c"]
-    assert [store.name for stage in program.loop for store in stage.stores if store.place == "state"] == ["h", "n"]
+    assert [store.name for stage in program.loop for store in stage.stores if store.storage == "state"] == ["h", "n"]
     assert [len(stage.products) for stage in program.scan] == [0, 1]  # U.c @ c', for all steps at once
 
 
@@ -194,20 +194,20 @@ def test_a_state_that_is_new_at_every_step_needs_no_scan() -> None:
 
 
 def coefficients(made: Cell) -> list[tuple[str, object, object]]:
-    ahead = look_ahead(step(made))
+    scanned = find_scans(step(made))
 
     def told(atom: Var | Literal) -> object:
         return atom.value if isinstance(atom, Literal) else atom.name
 
-    return [(scan.state.name, told(scan.slope), told(scan.offset)) for scan in ahead.scans]
+    return [(scan.state.name, told(scan.slope), told(scan.offset)) for scan in scanned.scans]
 
 
 def test_coefficients_are_those_of_the_equations_where_they_have_them() -> None:
     """No equation is added to what a cell computes already."""
     for made in (cells.mingru, cells.minlstm, cells.sru, cells.qrnn, cells.hgrn, cells.scrn):
         trace = step(made)
-        ahead = look_ahead(trace)
-        assert len(ahead.trace.equations) == len(trace.equations) - len(ahead.scans)
+        scanned = find_scans(trace)
+        assert len(scanned.trace.equations) == len(trace.equations) - len(scanned.scans)
     assert coefficients(cells.mingru) == [("h", "%3", "%5")]
     assert coefficients(cells.sru) == [("c", "f", "%7")]
     assert coefficients(cells.scrn) == [("s", 0.95, "%1")]

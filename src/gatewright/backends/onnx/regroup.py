@@ -7,9 +7,9 @@ from gatewright.backends.decompose import decompose
 from gatewright.errors import OptionError
 from gatewright.lang.ops import Op
 from gatewright.schedule.gather import gather
-from gatewright.schedule.phases import phases
+from gatewright.schedule.passes import phases
 from gatewright.schedule.program import Product, Reduction, Scan, Work
-from gatewright.schedule.scan import Ahead
+from gatewright.schedule.scan import ScannedStates
 from gatewright.trace.analysis import shared
 from gatewright.trace.check import check
 from gatewright.trace.ir import Equation, Literal, Trace, Var
@@ -51,7 +51,7 @@ def regrouped(trace: Trace, ops: Collection[Op]) -> Trace:
     }
     values = [*trace.params, *(one.target for one in trace.equations)]
     matrices = {value.name: value for value in values}
-    gathered = gather(trace, trace.next_states, phases(Ahead(trace)))
+    gathered = gather(trace, trace.next_states, phases(ScannedStates(trace)))
     equations = [one for one in trace.equations if one.target.name in once]
     for work in gathered.works:
         equations += _equations(work, matrices, transposed)
