@@ -155,8 +155,10 @@ def convert(
         read_so = ((source, read_network, facts or {}), (attempt, again, facts_needed))
         proofs = [in_framework(FORMATS[one.layout], path, one, said) for path, one, said in read_so]
         attempt.replace(target)
-    differences = {"both files, read here": difference} | {what: far for one in proofs for what, far in one.differences}
-    unproved = (note for one in proofs for note in one.notes)
+    differences = {"both files, read here": difference} | {
+        what: far for proof in proofs for what, far in proof.differences
+    }
+    unproved = (note for proof in proofs for note in proof.notes)
     unsaid = to_be_said(facts_needed, target.name)
     notes = (*_unused(source, network), *network.notes, *again.notes, *unsaid, *unproved, *_left_out(network, again))
     unused = {name: np.shape(array) for name, array in network.rest.items()}

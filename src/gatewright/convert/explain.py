@@ -43,7 +43,7 @@ def explain(source: str, target: str) -> tuple[Mapping, ...]:
         if not layouts(name):
             known = dict.fromkeys(row.framework for row in layouts())
             raise ConversionError(f"there is no layout {name!r}", expected=", ".join(known))
-    found = tuple(mapping(one, other) for one in layouts(source) for other in layouts(target, one.family))
+    found = tuple(mapping(row, other) for row in layouts(source) for other in layouts(target, row.family))
     if not found:
         raise ConversionError(f"{source} and {target} have no kind of layer in common")
     return found
@@ -69,21 +69,21 @@ def mapping(source: Layout, target: Layout) -> Mapping:
 def where(layout: Layout, parameter: str) -> str:
     """Where a parameter lies in that layout, as NumPy would cut it out; empty where there is none."""
     kind, _, gate = parameter.partition(".")
-    for name, one, gates in layout.stored():
-        if kind in one.kinds.split() and gate in gates:
+    for name, stored, gates in layout.stored():
+        if kind in stored.kinds.split() and gate in gates:
             negated = "-" if layout.update == "replaces" and gate == "z" else ""
-            return negated + _cut(name, one, kind, gates.index(gate), len(gates))
+            return negated + _cut(name, stored, kind, gates.index(gate), len(gates))
     return ""
 
 
-def _cut(name: str, one: Stored, kind: str, gate: int, gates: int) -> str:
-    axes, kinds = pattern(one.axes), one.kinds.split()
+def _cut(name: str, stored: Stored, kind: str, gate: int, gates: int) -> str:
+    axes, kinds = pattern(stored.axes), stored.kinds.split()
     cuts = [_along(axes, index, kinds, kind, gate, gates) for index in range(len(axes.groups))]
     while cuts and cuts[-1] == ":":
         cuts.pop()
     order = [axis for group in axes.groups for axis in group if axis in AXES[kind]]
-    if one.buffer:
-        return f"{name}[{', '.join(cuts)}].reshape({', '.join(LETTERS[axis] for axis in one.buffer.split())})"
+    if stored.buffer:
+        return f"{name}[{', '.join(cuts)}].reshape({', '.join(LETTERS[axis] for axis in stored.buffer.split())})"
     turned = ".T" if order == list(reversed(AXES[kind])) and len(order) == 2 else ""
     return f"{name}[{', '.join(cuts)}]{turned}" if cuts else f"{name}{turned}"
 
@@ -124,8 +124,8 @@ def _verdict(source: Layout, target: Layout) -> tuple[str, tuple[str, ...]]:
     """Why not, or under which conditions: by trying it, with zeros where a condition is in doubt."""
     zeros = {
         f"{kind}.{gate}": np.zeros((2,) * len(AXES[kind]))
-        for _, one, gates in source.stored()
-        for kind in one.kinds.split()
+        for _, stored, gates in source.stored()
+        for kind in stored.kinds.split()
         for gate in gates
     }
     candidate = _shared(source, target)

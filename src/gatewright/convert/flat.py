@@ -46,7 +46,7 @@ def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
         parts, around, lacking = heads.read(row, layers, arrays)
         used, notes = used | around, (*notes, *lacking)
     whole.check_rest(found, places, used)
-    rest = {name: one for name, one in arrays.items() if name not in used}
+    rest = {name: array for name, array in arrays.items() if name not in used}
     taken = {
         name: values
         for place, layer in zip(places, layers, strict=False)
@@ -60,7 +60,7 @@ def _stack(
 ) -> Iterator[tuple[str, RecurrentPart]]:
     """The layers from the bottom to the top, both directions of each together, with their prefix."""
     before = 0
-    for (prefix, _), both in groupby(places, key=lambda one: (one.prefix, one.layer)):
+    for (prefix, _), both in groupby(places, key=lambda place: (place.prefix, place.layer)):
         pair = list(both)
         if len(pair) == 1 and pair[0].paired:
             raise ConversionError(
@@ -81,7 +81,7 @@ def _stack(
                     got=f"{layer.inputs}",
                     do="name those that are meant with prefix, or convert them one by one",
                 )
-            before = sum(heads.width(one) for one in directions)
+            before = sum(heads.width(parameters) for parameters in directions)
             yield prefix, layer
 
 

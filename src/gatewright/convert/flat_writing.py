@@ -56,7 +56,7 @@ def _modules(stack: Sequence[RecurrentPart], rows: Sequence[Layout], arrays: Seq
             layer.equations,
             layer.hidden,
             layer.backwards,
-            [(len(one), heads.width(each)) for one, each in zip(written, layer.directions, strict=False)],
+            [(len(one), heads.width(parameters)) for one, parameters in zip(written, layer.directions, strict=False)],
         )
         for layer, row, written in zip(stack, rows, arrays, strict=False)
     ]

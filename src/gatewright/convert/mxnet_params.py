@@ -33,7 +33,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
     names = [content.text() for _ in range(content.count())]
     if len(names) != len(arrays):
         raise ConversionError(f"{path}: {len(arrays)} arrays have {len(names)} names", do="save them by name")
-    return {name.removeprefix("arg:").removeprefix("aux:"): one for name, one in zip(names, arrays, strict=True)}
+    return {name.removeprefix("arg:").removeprefix("aux:"): array for name, array in zip(names, arrays, strict=True)}
 
 
 def write(arrays: Mapping[str, NDArray[Any]]) -> bytes:

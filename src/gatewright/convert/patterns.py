@@ -85,10 +85,13 @@ def infer(found: Sequence[Found]) -> dict[str, int]:
         for one in found:
             for index in range(len(one.shape)):
                 sizes |= _learned(one, index, sizes)
-    for one in found:
-        known = {**sizes, **one.counts}
-        if any(axis not in known for group in one.axes.groups for axis in group) or one.axes.shape(known) != one.shape:
-            raise _misfit(one, sizes)
+    for match in found:
+        known = {**sizes, **match.counts}
+        if (
+            any(axis not in known for group in match.axes.groups for axis in group)
+            or match.axes.shape(known) != match.shape
+        ):
+            raise _misfit(match, sizes)
     return sizes
 
 
@@ -151,9 +154,9 @@ def _lengths(kinds: Sequence[str], gates: Sequence[str], sizes: Mapping[str, int
 
 
 @cache
-def _only(one: Pattern, axis: str) -> Pattern:
+def _only(axes: Pattern, axis: str) -> Pattern:
     """The pattern of one piece of a sum."""
-    return Pattern(one.text, tuple((axis,) if i == one.joined else group for i, group in enumerate(one.groups)))
+    return Pattern(axes.text, tuple((axis,) if i == axes.joined else group for i, group in enumerate(axes.groups)))
 
 
 def _misfit(one: Found, sizes: Mapping[str, int]) -> ConversionError:

@@ -96,11 +96,13 @@ def _misfit(nothing_read: Reading) -> ConversionError | None:
     found: list[ConversionError] = []
     for names in (group.names for group in nothing_read.groups.values()):
         for row in layouts(nothing_read.framework):
-            if not all(one.optional or name in names for name, one, _ in row.stored()):
+            if not all(stored.optional or name in names for name, stored, _ in row.stored()):
                 continue
             try:
-                for one in apply.split_layers(row, {name: nothing_read.arrays[full] for name, full in names.items()}):
-                    apply.read(row, one)
+                for split_layer in apply.split_layers(
+                    row, {name: nothing_read.arrays[full] for name, full in names.items()}
+                ):
+                    apply.read(row, split_layer)
             except ConversionError as error:
                 found.append(error)
             else:
@@ -118,8 +120,8 @@ def _best(
             continue
         names = {name: group[name] for name, *_ in row.stored() if name in group}
         try:
-            for one in apply.split_layers(row, {name: arrays[full] for name, full in names.items()}):
-                apply.read(row, one)
+            for split_layer in apply.split_layers(row, {name: arrays[full] for name, full in names.items()}):
+                apply.read(row, split_layer)
         except ConversionError:
             continue
         fitting.append((len(names), row, names))
@@ -153,29 +155,29 @@ def ordered(found: Reading, prefix: str | Sequence[str] | None) -> list[Place]:
 
     Raises ConversionError where there are none of a prefix, or their order is not known.
     """
-    places = sorted(found.layers, key=lambda one: (in_order(one.prefix), one.layer, one.backwards))
+    places = sorted(found.layers, key=lambda layer: (in_order(layer.prefix), layer.layer, layer.backwards))
     if prefix is not None:
         wanted = [path_of(one, found.framework) for one in ([prefix] if isinstance(prefix, str) else prefix)]
         of_each = [_of_prefix(found, places, name) for name in wanted]
         if not all(of_each):
             raise ConversionError(
                 f"no layer has prefix {wanted[of_each.index([])]!r}",
-                expected=" or ".join(dict.fromkeys(repr(found.module(one)) for one in places)),
+                expected=" or ".join(dict.fromkeys(repr(found.module(place)) for place in places)),
             )
         for name, some in zip(wanted, of_each, strict=True):
             if len({(one.prefix, one.paired) for one in some}) > 1:
                 raise unordered(found, some, f"several modules have names that begin with {name!r}")
         return [place for some in of_each for place in some]
-    layers = {(one.prefix, one.layer) for one in places}
-    kinds = {(one.prefix, one.layer, one.paired, one.scope) for one in places}
-    if len({unnumbered(one.prefix) for one in places}) > 1 or len(kinds) > len(layers):
+    layers = {(place.prefix, place.layer) for place in places}
+    kinds = {(place.prefix, place.layer, place.paired, place.scope) for place in places}
+    if len({unnumbered(place.prefix) for place in places}) > 1 or len(kinds) > len(layers):
         raise unordered(found, places, "the names of these layers do not tell in which order they follow one another")
     return places
 
 
 def unordered(found: Reading, places: Iterable[Place], problem: str) -> UnorderedError:
     """The error that asks which layers are meant, in which order."""
-    names = tuple(dict.fromkeys(found.module(one) for one in places))
+    names = tuple(dict.fromkeys(found.module(place) for place in places))
     some = names[:2]
     error = UnorderedError(
         problem,
@@ -190,10 +192,10 @@ def unordered(found: Reading, places: Iterable[Place], problem: str) -> Unordere
 def _of_prefix(found: Reading, places: Sequence[Place], wanted: str) -> list[Place]:
     """The places that have that name, or else those whose names begin with it."""
     name = wanted.rstrip(_ENDS)
-    exact = [one for one in places if wanted == one.prefix] or [
-        one for one in places if name in (one.prefix.rstrip(_ENDS), found.module(one).rstrip(_ENDS))
+    exact = [place for place in places if wanted == place.prefix] or [
+        place for place in places if name in (place.prefix.rstrip(_ENDS), found.module(place).rstrip(_ENDS))
     ]
-    return exact or [one for one in places if re.match(rf"{re.escape(name)}[{_ENDS}]", one.prefix)]
+    return exact or [place for place in places if re.match(rf"{re.escape(name)}[{_ENDS}]", place.prefix)]
 
 
 def shown(arrays: Arrays) -> str:

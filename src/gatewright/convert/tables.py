@@ -108,8 +108,8 @@ class _Table:
 
 def _archive_of(path: Path) -> Path | None:
     """The archive that the path names, or leads into."""
-    found = (one for one in (path, *path.parents) if one.name.endswith(ARCHIVE))
-    return next((one for one in found if one.is_file()), None)
+    found = (parent for parent in (path, *path.parents) if parent.name.endswith(ARCHIVE))
+    return next((match for match in found if match.is_file()), None)
 
 
 def _files(path: Path) -> Iterator[tuple[str, Readable, _Budget]]:

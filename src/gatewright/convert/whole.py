@@ -47,7 +47,7 @@ def check(found: Reading, places: Sequence[Place], *, chosen: bool) -> None:
         of_one = list(layers)
         if found.groups[of_one[0]].naming.modules:
             _refuse_unlike(found, of_one)
-        if {one for one in found.layers if one.prefix == prefix} == set(of_one):
+        if {layer for layer in found.layers if layer.prefix == prefix} == set(of_one):
             _refuse_gaps(found, of_one)
 
 
@@ -57,8 +57,8 @@ def check_rest(found: Reading, places: Sequence[Place], used: Set[str]) -> None:
     Raises NotWholeError, which names the arrays.
     """
     paths = {name: path_of(name, found.framework) for name in found.arrays}
-    beside = {name for one in places for name in found.groups[one].names.values()}
-    inside = {territory(one, found.groups[one].naming) for one in places}
+    beside = {name for place in places for name in found.groups[place].names.values()}
+    inside = {territory(place, found.groups[place].naming) for place in places}
     alone = "" in inside and found.framework in ("torch", "equinox")  # the module is the whole file
     lengths = sorted({len(one) for one in inside if one})
     shapes = {paths[name]: np.shape(found.arrays[name]) for name in used}
@@ -97,7 +97,9 @@ def check_stack(
         return notes
     numbers = [numbers_of(prefix) for prefix in modules]
     longest = max(map(len, numbers))
-    steps = zip(*((*one, *[0] * (longest - len(one))) for one in numbers), strict=True)  # the first may have none
+    steps = zip(
+        *((*number, *[0] * (longest - len(number))) for number in numbers), strict=True
+    )  # the first may have none
     counts = {place: column for place, column in enumerate(steps) if len(set(column)) > 1}
     place, column = next(iter(counts.items()))
     if len(counts) > 1 or list(column) != list(range(column[0], column[0] + len(modules))):
@@ -136,7 +138,7 @@ def _different(found: Reading, places: Sequence[Place]) -> tuple[str, ...]:
     kinds: dict[str, dict[str, list[str]]] = {}
     for place in places:
         row, names = found.layers[place]
-        biased = any(one.kinds in _BIASES and name in names for name, one, _ in row.stored())
+        biased = any(stored.kinds in _BIASES and name in names for name, stored, _ in row.stored())
         kind = row.title + ("" if biased else " without biases")
         kinds.setdefault(row.family, {}).setdefault(kind, []).append(_label(found, place))
     return tuple(
@@ -177,7 +179,7 @@ def _broken(found: Reading, place: Place, group: Group) -> NotWholeError:
 def _refuse_half(found: Reading, place: Place) -> None:
     """Refuse a layer with a part of its biases."""
     row, names = found.layers[place]
-    biases = [name for name, one, _ in row.stored() if one.optional and one.kinds in _BIASES]
+    biases = [name for name, stored, _ in row.stored() if stored.optional and stored.kinds in _BIASES]
     missing = [name for name in biases if name not in names]
     if 0 < len(missing) < len(biases):
         raise _error(
@@ -218,7 +220,7 @@ def _refuse_unlike(found: Reading, places: Sequence[Place]) -> None:
 def _units(found: Reading, place: Place) -> dict[str, Any]:
     """The shapes of a layer's arrays; of the weights of its input, which alone may differ, the rows."""
     row, names = found.layers[place]
-    inputs = {name for name, one, _ in row.stored() if one.kinds == "W"}
+    inputs = {name for name, stored, _ in row.stored() if stored.kinds == "W"}
     shapes = {name: np.shape(found.arrays[full]) for name, full in names.items()}
     return {name: (shape[0], "...") if name in inputs else shape for name, shape in shapes.items()}
 
@@ -229,7 +231,7 @@ def _refuse_gaps(found: Reading, places: Sequence[Place]) -> None:
     naming = found.groups[places[0]].naming
     if "{layer}" not in naming.template:
         return
-    numbers = sorted({one.layer for one in places})
+    numbers = sorted({place.layer for place in places})
     before = [module_of(replace(places[0], layer=number), naming) for number in range(numbers[0])]
     taken = [any(path_of(name, found.framework).startswith(one) for name in found.arrays) for one in before]
     if numbers[-1] - numbers[0] >= len(numbers) or not all(taken) or (before and naming.modules):

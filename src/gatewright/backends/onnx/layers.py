@@ -101,10 +101,10 @@ def _scanned(graph: Graph, trace: Trace, level: Level, given: Given, at: str) ->
         of_one = Given(given.x, single, given.ends)
         outcomes.append(directed(graph, trace, level.sizes, named, of_one, prefix, backwards=bool(place)))
     finals = {
-        state.name: _joined(graph, [graph.unsqueeze(one.finals[state.name], 0) for one in outcomes], 0)
+        state.name: _joined(graph, [graph.unsqueeze(outcome.finals[state.name], 0) for outcome in outcomes], 0)
         for state in trace.states
     }
-    return Outcome(_joined(graph, [one.output for one in outcomes], 2), finals)
+    return Outcome(_joined(graph, [outcome.output for outcome in outcomes], 2), finals)
 
 
 def directed(

@@ -47,7 +47,8 @@ def run(
     arrays = [packed(cell, params, units) for params in directions]
     doc = f"gates {', '.join(operator.gates)} of {trace.name}"
     weights = {
-        name: graph.initialiser(f"{prefix}{name}", np.stack([one[name] for one in arrays]), doc) for name in arrays[0]
+        name: graph.initialiser(f"{prefix}{name}", np.stack([array[name] for array in arrays]), doc)
+        for name in arrays[0]
     }
     states = [given.states.get(state.name) for state in trace.states]
 
@@ -84,7 +85,7 @@ def _doubled(
     """
     output, *finals = results(_lengths(graph, given), 2)
     steps = graph.emit("Gather", output, graph.count(0), ndim=3, axis=1)
-    return steps, [graph.slice(one, 0, 1) for one in finals]
+    return steps, [graph.slice(final, 0, 1) for final in finals]
 
 
 def _cut(

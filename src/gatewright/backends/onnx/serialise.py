@@ -97,7 +97,7 @@ class _Writer:
 
     def graph(self, scope: Scope) -> onnx.GraphProto:
         """The nodes of a scope with what goes in and comes out, and the numbers that they read."""
-        ins, outs = ([self._value(one) for one in values] for values in (scope.inputs, scope.outputs))
+        ins, outs = ([self._value(value) for value in values] for values in (scope.inputs, scope.outputs))
         own = self._numbers_of(scope)
         nodes = [self._node(one, own) for one in self.nodes[scope]]
         return helper.make_graph(
@@ -107,10 +107,10 @@ class _Writer:
     def _numbers_of(self, scope: Scope) -> dict[Tensor, str]:
         """The numbers of the file that the nodes of a scope itself read, by the names that they have there."""
         values = [*(one for node in self.nodes[scope] for one in node.inputs), *scope.outputs]
-        read = {one for one in values if one in self.numbers}
+        read = {value for value in values if value in self.numbers}
         if not scope.depth:
-            return {one: self.names.of(one) for one in self.numbers if one in read}
-        return {one: self.names.another(one) for one in self.numbers if one in read}
+            return {number: self.names.of(number) for number in self.numbers if number in read}
+        return {number: self.names.another(number) for number in self.numbers if number in read}
 
     def _value(self, value: Tensor) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(
@@ -122,7 +122,7 @@ class _Writer:
         return helper.make_node(
             node.op,
             [own.get(one) or self.names.of(one) if one else "" for one in node.inputs],
-            [self.names.of(one) if self._is_wanted(one, node) else "" for one in node.outputs],
+            [self.names.of(output) if self._is_wanted(output, node) else "" for output in node.outputs],
             name=self.names.of_node(node),
             **attributes,
         )

@@ -124,7 +124,7 @@ class Direction:
         ranks = [2] * len(self.carried) + [2 + len(var.shape) for var in kept.values()]
         attributes = {"body": body, "num_scan_inputs": len(whole)}
         results = graph.emit_many("Scan", operands, ranks, attributes=attributes)
-        self.finals = {state.name: one for state, one in zip(self.carried, results, strict=False)}
+        self.finals = {state.name: result for state, result in zip(self.carried, results, strict=False)}
         self.sequences = dict(zip(kept, results[len(self.carried) :], strict=True))
 
     def _read_by_loop(self) -> list[Var]:
@@ -138,7 +138,7 @@ class Direction:
         atoms.append(self.trace.next_states[0])
         pairs = zip(self.trace.states, self.trace.next_states, strict=True)
         atoms += [new for state, new in pairs if state not in self.carried]
-        return {one.name: one for one in atoms if isinstance(one, Var) and one.name in known}
+        return {atom.name: atom for atom in atoms if isinstance(atom, Var) and atom.name in known}
 
     def _initial(self, state: Var) -> Tensor:
         """A state before the first step: zero where none is given."""

@@ -123,8 +123,10 @@ def _environment(name: str, value: str | None) -> Generator[None]:
 
 def _changed_since(network: Network, version: Version) -> str:
     """What of a network of that version Keras 3 would compute otherwise, if anything."""
-    equations = [one for layer in network.recurrent for one in layer.equations_of_directions]
-    functions = {function for one in equations for function in (one.gate, one.activation, one.output)}
+    equations = [config for layer in network.recurrent for config in layer.equations_of_directions]
+    functions = {
+        function for equation in equations for function in (equation.gate, equation.activation, equation.output)
+    }
     functions |= {part.activation for part in network.parts if isinstance(part, Dense)}
     functions |= {part.function for part in network.parts if isinstance(part, Activation)}
     if version.major < 3 and version.hard_sigmoid in functions:

@@ -94,7 +94,7 @@ def _read_zip(path: Path, *, connected: bool) -> Model:
     version = version_of(str(metadata.get("keras_version")) if isinstance(metadata, Mapping) else None)
     with opened(path, weights) as root:
         layers = layers_of(config, str(path)) if connected else every_layer(config, str(path))
-        return Model(tuple(replace(one, arrays=_of_layer(root, one)) for one in layers), version, described=True)
+        return Model(tuple(replace(layer, arrays=_of_layer(root, layer)) for layer in layers), version, described=True)
 
 
 def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
@@ -129,7 +129,7 @@ def _grouped(
     of_each = _shared_out(path, everything, groups)
     arrays = {one.path: _keyed(path, one, of_each[one.path], version) for one in everything}
     layers = layers_of(model, str(path)) if connected else everything
-    return Model(tuple(replace(one, arrays=arrays.get(one.path, {})) for one in layers), version, described=True)
+    return Model(tuple(replace(layer, arrays=arrays.get(layer.path, {})) for layer in layers), version, described=True)
 
 
 def _shared_out(path: Path, layers: Sequence[Layer], groups: Mapping[str, Labelled]) -> dict[tuple[str, ...], Labelled]:
@@ -218,13 +218,13 @@ def _of_layer(root: Tree, layer: Layer) -> dict[str, NDArray[Any]]:
         top = next((one for one in ROOTS if root.group(f"{path}{one}/{group}")), ROOTS[0])
         path += f"{top}/{group}/"
     names = NAMES.get(kind_of(layer.groups[-1]), NAMES[""])
-    names = [one for one in names if layer.config.get(_OPTIONAL.get(one, ""), True)]
+    names = [name for name in names if layer.config.get(_OPTIONAL.get(name, ""), True)]
     cells = layer.inner("cell")
     listed = cells.config.get("cells") if cells else None
     if not isinstance(listed, Sequence):
         return _numbered(root, path.rstrip("/"), names)
     arrays: dict[str, NDArray[Any]] = {}
-    for index, group in enumerate(group_names([str(one["class_name"]) for one in listed])):
+    for index, group in enumerate(group_names([str(entry["class_name"]) for entry in listed])):
         own = _numbered(root, f"{path}cell/cells/{group}", NAMES["cell"])
         arrays |= {f"cell{index}/{name}": array for name, array in own.items()}
     return arrays

@@ -142,7 +142,7 @@ class Graph:
             raise ConversionError(
                 f"{self.where}: layer {tensor.layer!r} ({kind}) reads more than the output of one layer",
                 expected="one input, and a state that begins at zero",
-                got=", ".join(f"{one.layer}, tensor {one.index}" for one in sources) or "nothing",
+                got=", ".join(f"{source.layer}, tensor {source.index}" for source in sources) or "nothing",
                 do="choose layers with prefix",
             )
         mask = others.pop("mask", None)
@@ -158,7 +158,7 @@ class Graph:
         raise ConversionError(
             f"{self.where}: the mask of layer {layer!r} is not the one that its layers make",
             expected="that of a Masking layer or an Embedding before it",
-            got=", ".join(one.layer for one in found) or str(given)[:80],
+            got=", ".join(match.layer for match in found) or str(given)[:80],
         )
 
     def _before(self, kind: str, read: list[Tensor]) -> tuple[list[Tensor], dict[str, Any]]:
@@ -184,8 +184,8 @@ def tensors(listed: Any) -> Iterator[Tensor]:
             case [str(layer), int(node), int(index), *_]:
                 yield Tensor(layer, node, index)
             case _:
-                for one in listed:
-                    yield from tensors(one)
+                for entry in listed:
+                    yield from tensors(entry)
 
 
 def _arguments(node: Any) -> tuple[Any, dict[str, Any]]:
@@ -198,4 +198,6 @@ def _arguments(node: Any) -> tuple[Any, dict[str, Any]]:
         whole = node if node and isinstance(node[0], str) else node[0] if node else ()
         others = dict(whole[3]) if len(whole) > 3 else {}
     training = others.pop("training", None)
-    return given, {name: one for name, one in others.items() if one is not None} | ({"training": 1} if training else {})
+    return given, {name: other for name, other in others.items() if other is not None} | (
+        {"training": 1} if training else {}
+    )

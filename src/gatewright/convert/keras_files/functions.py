@@ -70,7 +70,7 @@ def name_of(name: str, version: Version) -> str:
     if name not in theirs or (name in _NEW and version.major < 3):
         raise ConversionError(
             f"Keras {version.major} has no function {name!r}",
-            expected=", ".join(one for one in theirs if one not in _NEW or version.major >= 3),
+            expected=", ".join(name for name in theirs if name not in _NEW or version.major >= 3),
         )
     return theirs[name]
 

@@ -135,7 +135,7 @@ class Tree:
                 expected=f"at most {MOST_TEXT:,} bytes",
             )
         found = np.asarray(self._group.attrs[name]).ravel().tolist()
-        return [one.decode("utf-8") if isinstance(one, bytes) else str(one) for one in found]
+        return [match.decode("utf-8") if isinstance(match, bytes) else str(match) for match in found]
 
     def _member(self, path: str) -> Any:
         """What lies under a path, every step of which must be a plain link."""

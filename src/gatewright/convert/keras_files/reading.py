@@ -84,16 +84,16 @@ def network_of_some(layers: Sequence[Layer], prefix: str | Sequence[str], versio
     """
     chosen: list[Layer] = []
     for name in [prefix] if isinstance(prefix, str) else prefix:
-        named = [one for one in layers if name.rstrip("./") in (one.name, "/".join(one.path))]
+        named = [layer for layer in layers if name.rstrip("./") in (layer.name, "/".join(layer.path))]
         if len(named) != 1:
             raise ConversionError(
                 f"{where} has {'no layer' if not named else 'several layers'} {name!r}",
-                expected=", ".join("/".join(one.path) for one in layers if one.kind not in NOTHING),
+                expected=", ".join("/".join(layer.path) for layer in layers if layer.kind not in NOTHING),
             )
         chosen.append(replace(named[0], call=PLAIN))
     network = network_of(chosen, version, where)
     taken = {one.path for one in chosen}
-    others = ["/".join(one.path) for one in layers if one.path not in taken and one.kind not in NOTHING]
+    others = ["/".join(layer.path) for layer in layers if layer.path not in taken and layer.kind not in NOTHING]
     left = f"layers were chosen by name, and the others were left out: {', '.join(others)}"
     return replace(network, parts=checked(network.parts)).noting(*([left] if others else []))
 
@@ -230,9 +230,9 @@ def _reshape(layer: Layer, chain: Chain) -> list[Part]:
         raise unlike(layer, chain, "target_shape", "one or two numbers", target)
     sizes = tuple(int(one) for one in target)
     if sizes.count(-1) == 1 and chain.shape and None not in chain.shape:
-        rest = prod(one for one in chain.shape if one is not None) // max(1, -prod(sizes))
-        sizes = tuple(rest if one == -1 else one for one in sizes)
-    chain.shape = tuple(None if one < 0 else one for one in sizes)
+        rest = prod(size for size in chain.shape if size is not None) // max(1, -prod(sizes))
+        sizes = tuple(rest if size == -1 else size for size in sizes)
+    chain.shape = tuple(None if size < 0 else size for size in sizes)
     _end_of_mask(layer, chain)
     return [Reshape(sizes)]
 

@@ -104,7 +104,9 @@ def _cells(layer: Layer, chain: Chain) -> list[Layer]:
         return [layer]
     cell = layer.inner("cell")
     listed = cell.config.get("cells") if cell and cell.kind == "StackedRNNCells" else None
-    cells = [layer_of(one, chain.where) for one in listed] if isinstance(listed, Sequence) else [cell] if cell else []
+    cells = (
+        [layer_of(entry, chain.where) for entry in listed] if isinstance(listed, Sequence) else [cell] if cell else []
+    )
     if not cells or any(one.kind not in CELLS for one in cells):
         kinds = ", ".join(one.kind for one in cells) or "none"
         raise unlike(layer, chain, "cell", f"{', '.join(CELLS)}, or StackedRNNCells of these", kinds)
@@ -216,7 +218,7 @@ def directions_of(arrays: Arrays) -> tuple[Arrays, ...]:
     if not any(name.startswith(DIRECTIONS) for name in arrays):
         return (arrays,)
     return tuple(
-        {name.removeprefix(prefix): one for name, one in arrays.items() if name.startswith(prefix)}
+        {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
         for prefix in DIRECTIONS
     )
 

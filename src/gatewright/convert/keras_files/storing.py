@@ -56,8 +56,8 @@ def grouped(path: Path, layers: Sequence[Layer], dtype: str) -> bytes:
     """An .h5 file of Keras 2, with the model's configuration."""
     named = _named(layers)
     settings = [{"name": layer.name, "dtype": dtype, **layer.config} for layer in named]
-    settings = [_with_backward_layer(one) if "backward_layer" in one else one for one in settings]
-    listed = [_serialised(layer.kind, one) for layer, one in zip(named, settings, strict=True)]
+    settings = [_with_backward_layer(setting) if "backward_layer" in setting else setting for setting in settings]
+    listed = [_serialised(layer.kind, setting) for layer, setting in zip(named, settings, strict=True)]
     model = _model(named, listed, _read_by_place)
     content = io.BytesIO()
     with library(path).File(content, "w") as file:

@@ -97,7 +97,9 @@ def check_weights_alone(network: Network) -> None:
 
 
 def dtype_of(network: Network) -> str:
-    arrays = [one for layer in network.recurrent for parameters in layer.directions for one in parameters.values()]
+    arrays = [
+        parameter for layer in network.recurrent for parameters in layer.directions for parameter in parameters.values()
+    ]
     return str(np.result_type(*arrays))
 
 
@@ -218,7 +220,9 @@ def _recurrent(layer: RecurrentPart, following: Part | None, writer: _Writer) ->
     layer = _with_its_gate(layer, writer.version)
     row = choose("keras", layer.equations, layer.directions[0])
     configs = layer.equations_of_directions
-    directions = [_biased(one, layer.equations) if writer.bare else one for one in layer.directions]
+    directions = [
+        _biased(parameters, layer.equations) if writer.bare else parameters for parameters in layer.directions
+    ]
     written = apply.write_directions(row, directions, configs)
     config, *second = (_settings(layer, one, row, writer) | {"use_bias": "bias" in written[0]} for one in configs)
     kind = CLASSES[row.family]
@@ -302,7 +306,9 @@ def _keras1(layer: RecurrentPart) -> Layer:
     if row.family == "lstm":
         _one_activation(layer.equations)
     place = {gate: index for index, gate in enumerate(row.gates.split())}
-    by_gate = sorted(row.stored(), key=lambda one: place[one[2][0]])  # as Keras 1 lists them: W_i, U_i, b_i, W_c ...
+    by_gate = sorted(
+        row.stored(), key=lambda stored: place[stored[2][0]]
+    )  # as Keras 1 lists them: W_i, U_i, b_i, W_c ...
     kind = CLASSES[row.family]
     both = len(layer.directions) == 2
     arrays: dict[str, NDArray[Any]] = {}
@@ -315,6 +321,6 @@ def _keras1(layer: RecurrentPart) -> Layer:
 
 def _biased(parameters: Mapping[str, NDArray[Any]], equations: CellConfig) -> dict[str, NDArray[Any]]:
     """Parameters with a bias for each gate, as Keras 1 always has."""
-    kernels = {name: one for name, one in parameters.items() if name.startswith("U.")}
+    kernels = {name: parameter for name, parameter in parameters.items() if name.startswith("U.")}
     zero = np.zeros(next(iter(kernels.values())).shape[0], next(iter(kernels.values())).dtype)
     return {**{f"b.{gate}": zero for gate in equations.gates}, **parameters}

@@ -78,7 +78,7 @@ def run(
     if found.quantised:
         raise ConversionError("it rounds to eight bits what it multiplies the weights of eight bits with")
     session = session_of(path)
-    wanted = {each.name: each for each in session.get_inputs()}
+    wanted = {value.name: value for value in session.get_inputs()}
     order = np.argsort([int(found.time.label), int(found.batch.label)])
     steps, rows = inputs.shape[:2]
     given = {found.source: inputs.transpose([*order, *range(2, inputs.ndim)])}

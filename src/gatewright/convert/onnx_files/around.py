@@ -88,7 +88,7 @@ def _dense(parts: Parts, value: Value | None, weight: Array, bias: Array | None 
 
 def add(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
     """The bias of a dense layer, what each feature is moved by, or the sum of both directions."""
-    if all(isinstance(each, Stream) for each in operands):
+    if all(isinstance(operand, Stream) for operand in operands):
         return _merged(parts, operands, "sum")
     stream, bias = operands if isinstance(operands[0], Stream) else (operands[1], operands[0])
     value, last = parts.take(stream), _last(parts)
@@ -103,7 +103,7 @@ def add(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
 
 def multiply(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
     """What each feature is multiplied by, or the product of both directions."""
-    if all(isinstance(each, Stream) for each in operands):
+    if all(isinstance(operand, Stream) for operand in operands):
         return _merged(parts, operands, "mul")
     stream, factor = operands if isinstance(operands[0], Stream) else (operands[1], operands[0])
     value, last = parts.take(stream), _last(parts)
@@ -119,11 +119,11 @@ def multiply(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
 
 def _merged(parts: Parts, operands: Operands, merge: Merge) -> Value:
     """Both directions of a layer as one."""
-    halves = [each for each in operands if isinstance(each, Stream)]
+    halves = [operand for operand in operands if isinstance(operand, Stream)]
     last = _last(parts)
-    if sorted(str(each.half) for each in halves) != ["0", "1"] or not isinstance(last, RecurrentPart):
+    if sorted(str(half.half) for half in halves) != ["0", "1"] or not isinstance(last, RecurrentPart):
         raise ConversionError("it joins what are not the two directions of one layer", expected="a constant, or those")
-    first, second = sorted(halves, key=lambda each: each.half or 0)
+    first, second = sorted(halves, key=lambda half: half.half or 0)
     place = len(parts.found) - 1
     stream = parts.take(first.joined_with(second))
     layer = parts.found[place]
@@ -163,7 +163,7 @@ def batch_norm(parts: Parts, attributes: Attributes, operands: Operands) -> Valu
     if len(stream.axes) < 2 or stream.labels[1] != FEATURES:
         raise ConversionError("its second axis is not that of features", got=", ".join(stream.labels))
     size = stream.axes[1].size
-    given = [constant(each, "statistics") for each in operands[1:5]]
+    given = [constant(operand, "statistics") for operand in operands[1:5]]
     gain, bias, mean, variance = (vector(each, each.size if size is None else size) for each in given)
     epsilon = float(attributes.get("epsilon", 1e-5))
     parts.found.append(BatchNorm(mean, variance, epsilon, gain, bias))
@@ -177,8 +177,10 @@ def layer_norm(parts: Parts, attributes: Attributes, operands: Operands) -> Valu
     if attributes.get("axis", -1) not in (-1, len(stream.axes) - 1) or attributes["outputs"] > 1:
         raise ConversionError("it is along more than the last axis, or gives its statistics too")
     size = stream.axes[-1].size
-    arrays = [None if each is None else constant(each, "gain and bias") for each in (*operands[1:], None, None)[:2]]
-    gain, bias = (None if each is None else vector(each, each.size if size is None else size) for each in arrays)
+    arrays = [
+        None if operand is None else constant(operand, "gain and bias") for operand in (*operands[1:], None, None)[:2]
+    ]
+    gain, bias = (None if array is None else vector(array, array.size if size is None else size) for array in arrays)
     parts.found.append(LayerNorm(float(attributes.get("epsilon", 1e-5)), gain, bias))
     return parts.changed(stream)
 
@@ -186,7 +188,7 @@ def layer_norm(parts: Parts, attributes: Attributes, operands: Operands) -> Valu
 def pool(parts: Parts, attributes: Attributes, operands: Operands, *, part: type[Mean | Max]) -> Value:
     """The mean or the maximum of all steps."""
     stream = parts.take(operands[0])
-    axes = axes_of(attributes, [each.array if isinstance(each, Known) else None for each in operands])
+    axes = axes_of(attributes, [operand.array if isinstance(operand, Known) else None for operand in operands])
     along = [stream.labels[each] for each in axes or ()]
     if along != [parts.roles.get("time")] or attributes.get("keepdims", 1):
         raise ConversionError(

@@ -70,7 +70,7 @@ class Reader:
     def __init__(self, path: Path, model: Any, *, dequantise: bool = True) -> None:
         self.dequantise = dequantise
         self.path, self.graph = path, model.graph
-        self.opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+        self.opset = next(opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx"))
         self.budget = FOLDED * path.stat().st_size + SPARE
         self.parts = Parts(path, self.opset)
         self.values: dict[str, Value] = {}
@@ -79,12 +79,12 @@ class Reader:
         for tensor in self.graph.initializer:
             self.values[tensor.name] = Known(array_of(path, tensor, files=beside))
         self.readers = Counter(name for node in self.graph.node if node.op_type != "Shape" for name in node.input)
-        self.declared = {one.name: _declared(one) for one in self.graph.input if one.name not in self.values}
+        self.declared = {value.name: _declared(value) for value in self.graph.input if value.name not in self.values}
         self.values |= {name: Stream(name, axes, 0) for name, axes in self.declared.items()}
 
     def read(self) -> Reading:
         """All nodes, and what the first output is."""
-        parts_of_loops = {place for one in self.loops for place in one.nodes}
+        parts_of_loops = {place for loop in self.loops for place in loop.nodes}
         for place, node in enumerate(self.graph.node):
             if place in parts_of_loops:
                 self._loop(place)
@@ -142,7 +142,7 @@ class Reader:
             loop = next((node for node in self.graph.node if node.op_type in ("Loop", "Scan")), None)
             if loop is not None:
                 raise self._refusal(title(loop), ConversionError(_OWN_LOOP, expected="GRU, LSTM or RNN", do=_ADVICE))
-            unread = [one.reason for one in self.values.values() if isinstance(one, Unknown)]
+            unread = [value.reason for value in self.values.values() if isinstance(value, Unknown)]
             if unread:
                 raise unread[0]
             raise ConversionError(
@@ -150,7 +150,7 @@ class Reader:
                 expected="GRU, LSTM or RNN",
                 got=", ".join(sorted({node.op_type for node in self.graph.node})[:12]) or "no node",
             )
-        names = [one.name for one in self.graph.output]
+        names = [value.name for value in self.graph.output]
         found = [(name, self.parts.current(self.values.get(name))) for name in names]
         if found and isinstance(first := found[0][1], Unknown):
             raise first.reason
@@ -179,9 +179,9 @@ class Reader:
             return [Unknown(self._refusal(title(node), nobody))] * len(node.output)
         self.values |= {name: self.parts.current(self.values[name]) for name in node.input if name}
         operands = [self.values[name] if name else None for name in node.input]
-        for one in operands:
-            if isinstance(one, Unknown):
-                return [one] * len(node.output)
+        for operand in operands:
+            if isinstance(operand, Unknown):
+                return [operand] * len(node.output)
         try:
             found = self._composed(node, operands) or self._compute(node, self._settled(node))
         except ConversionError as error:
@@ -200,9 +200,9 @@ class Reader:
         """A node that is a part of one function of each number, which several nodes are together."""
         op = node.op_type
         shared = any(isinstance(self.values.get(name), Stream) and self.readers[name] > 1 for name in node.input)
-        shared = shared or any(isinstance(one, Known) and not one.array.ndim for one in operands)
-        inside = any(isinstance(one, Pointwise) for one in operands)
-        flows = any(isinstance(one, Stream) for one in operands)
+        shared = shared or any(isinstance(operand, Known) and not operand.array.ndim for operand in operands)
+        inside = any(isinstance(operand, Pointwise) for operand in operands)
+        flows = any(isinstance(operand, Stream) for operand in operands)
         begins = op in ELEMENTWISE and flows and (shared or op not in COMPUTING)
         if node.domain not in ("", "ai.onnx") or not (begins or (inside and (op in ELEMENTWISE or op == "Cast"))):
             return None
@@ -228,7 +228,7 @@ class Reader:
             return self._constant(attributes)
         if op in operators.FAMILIES:
             return self.parts.recurrent(op, attributes, operands)
-        if any(isinstance(one, Stream | Pointwise) for one in operands):
+        if any(isinstance(operand, Stream | Pointwise) for operand in operands):
             return self._flowing(op, attributes, operands)
         if op == "Gather" and isinstance(operands[0], Stacked):
             return of_stacked(operands[0], attributes, operands[1])
@@ -260,11 +260,11 @@ class Reader:
     def _still(self, node: Any, attributes: Mapping[str, Any], operands: list[Value | None]) -> Value | list[Value]:
         """A node that reads constants, sizes, or what the graph is given besides."""
         op: str = node.op_type
-        given = [one for one in operands if one is not None]
+        given = [operand for operand in operands if operand is not None]
         if op in FOLDS and operands[:1] == [None]:
             raise ConversionError("it reads nothing")
         if op in FOLDS and given and all(isinstance(one, Known) for one in given):
-            arrays = [one.array if isinstance(one, Known) else None for one in operands]
+            arrays = [operand.array if isinstance(operand, Known) else None for operand in operands]
             self._spend(sum(one.nbytes for one in arrays if one is not None) * (2 if op == "Cast" else 1))
             return [Known(one) for one in folded(node, arrays, self.opset)]
         if op == "Expand" and isinstance(operands[0], Known):
@@ -272,7 +272,11 @@ class Reader:
             if array.size > 1:
                 return operands[0]
             return Filled(array.reshape(()).item())
-        if op in _PIECES and isinstance(operands[0], Given) and not any(isinstance(one, Given) for one in operands[1:]):
+        if (
+            op in _PIECES
+            and isinstance(operands[0], Given)
+            and not any(isinstance(operand, Given) for operand in operands[1:])
+        ):
             return list[Value]([operands[0]] * attributes["outputs"])
         found = of_sizes(op, attributes, operands)
         if found is None:
@@ -296,6 +300,6 @@ def _declared(value: Any) -> tuple[Axis, ...]:
     """The axes of an input of the graph, with the sizes that the file gives them."""
     dims = value.type.tensor_type.shape.dim
     return tuple(
-        Axis(str(index), int(one.dim_value) if one.WhichOneof("value") == "dim_value" else None)
-        for index, one in enumerate(dims)
+        Axis(str(index), int(size.dim_value) if size.WhichOneof("value") == "dim_value" else None)
+        for index, size in enumerate(dims)
     )

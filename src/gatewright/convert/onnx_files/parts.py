@@ -308,7 +308,7 @@ def _fixed(lengths: Array, time: Axis, batch: Axis) -> tuple[int, ...] | None:
             expected=f"from 1 to {time.size or 'all'}",
             got=str(lengths[:8]),
         )
-    return None if (lengths == time.size).all() else tuple(int(each) for each in lengths)
+    return None if (lengths == time.size).all() else tuple(int(length) for length in lengths)
 
 
 def vector(bias: Array, size: int) -> Array:

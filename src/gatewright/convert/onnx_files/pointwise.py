@@ -63,18 +63,18 @@ def composed(op: str, attributes: Mapping[str, Any], operands: Sequence[Value | 
     if op == "Clip":
         low, high = clip_bounds(attributes, operands)
         called, operands = partial(np.clip, a_min=low, a_max=high), operands[:1]
-    functions = [_function(each) for each in operands]
-    streams = [each.stream if isinstance(each, Pointwise) else each for each in operands]
-    flowing = [each for each in streams if isinstance(each, Stream)]
+    functions = [_function(operand) for operand in operands]
+    streams = [operand.stream if isinstance(operand, Pointwise) else operand for operand in operands]
+    flowing = [stream for stream in streams if isinstance(stream, Stream)]
     if None in functions or not flowing or any(_place(each) != _place(flowing[0]) for each in flowing):
         return None
     if op in ELEMENTWISE and op != "Clip" and len(functions) != _OPERANDS.get(op, getattr(called, "nin", 1)):
         raise ConversionError("it has more or fewer operands than the operator", got=str(len(functions)))
-    nodes = 1 + sum(each.nodes for each in operands if isinstance(each, Pointwise))
+    nodes = 1 + sum(operand.nodes for operand in operands if isinstance(operand, Pointwise))
     if nodes > MOST_NODES:
         raise ConversionError("it is one of too many nodes that are one function", expected=f"{MOST_NODES} at most")
     called = called or _cast(attributes)
-    return Pointwise(flowing[0], lambda x: called(*(each(x) for each in functions if each)), nodes)
+    return Pointwise(flowing[0], lambda x: called(*(function(x) for function in functions if function)), nodes)
 
 
 def name_of(function: Pointwise) -> str:
@@ -109,7 +109,7 @@ def _candidates(points: Array, values: Array) -> Iterator[str]:
     if not np.isfinite(values).all():
         return
     bounds = float(values.min()), float(values.max())
-    low, high = (shortest(each) if abs(each) < points.max() else math.copysign(math.inf, each) for each in bounds)
+    low, high = (shortest(bound) if abs(bound) < points.max() else math.copysign(math.inf, bound) for bound in bounds)
     yield spelled("clip", low, high)
     at_minus_one, at_zero, at_one = map(float, np.interp([-1.0, 0.0, 1.0], points, values))
     yield spelled("leaky_relu", shortest(-at_minus_one))

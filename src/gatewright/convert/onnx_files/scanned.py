@@ -38,7 +38,7 @@ def scanned(path: Path, model: Any) -> tuple[Scanned, ...]:
 
     Raises ConversionError where the description does not fit the graph.
     """
-    text = next((one.value for one in model.metadata_props if one.key == SCANNED), "")
+    text = next((entry.value for entry in model.metadata_props if entry.key == SCANNED), "")
     if not text:
         return ()
     try:
@@ -89,9 +89,9 @@ def _arrays(path: Path, graph: Any) -> Iterator[tuple[str, Array]]:
     for tensor in graph.initializer:
         yield tensor.name, array_of(path, tensor, files=beside)
     for node in graph.node:
-        for one in node.attribute:
-            if one.type == _GRAPH:
-                yield from ((tensor.name, array_of(path, tensor, files=beside)) for tensor in one.g.initializer)
+        for attribute in node.attribute:
+            if attribute.type == _GRAPH:
+                yield from ((tensor.name, array_of(path, tensor, files=beside)) for tensor in attribute.g.initializer)
 
 
 _GRAPH = 5  # AttributeProto.GRAPH
@@ -109,5 +109,5 @@ def _nodes(graph: Any, results: Sequence[str], source: str) -> frozenset[int]:
         if name == source or place is None or place in found:
             continue
         found.add(place)
-        left += [one for one in graph.node[place].input if one]
+        left += [value for value in graph.node[place].input if value]
     return frozenset(found)

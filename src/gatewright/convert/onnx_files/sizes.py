@@ -18,13 +18,13 @@ def of_sizes(op: str, attributes: Attributes, operands: Operands) -> Sizes | Fil
         value = attributes.get("value")
         return Filled(0.0 if value is None else float(value.reshape(-1)[0]))
     if isinstance(first, Filled):
-        same = all(one == first for one in operands)
+        same = all(operand == first for operand in operands)
         return first if op in _MOVED or (op == "Concat" and same) else None
-    items = [_items(one) for one in operands]
-    if op == "Concat" and all(one is not None for one in items):
-        return Sizes(tuple(each for one in items for each in one or ()))
-    if op == "Mul" and all(one is not None for one in items):
-        return _product(*(one or () for one in items))
+    items = [_items(operand) for operand in operands]
+    if op == "Concat" and all(item is not None for item in items):
+        return Sizes(tuple(each for item in items for each in item or ()))
+    if op == "Mul" and all(item is not None for item in items):
+        return _product(*(item or () for item in items))
     return _piece(op, first, attributes, operands) if isinstance(first, Sizes) else None
 
 
@@ -41,7 +41,7 @@ def _piece(op: str, sizes: Sizes, attributes: Attributes, operands: Operands) ->
         return sizes
     if op == "ReduceProd":
         return Sizes((product_of(sizes.items),))
-    arrays = [one.array if isinstance(one, Known) else None for one in operands]
+    arrays = [operand.array if isinstance(operand, Known) else None for operand in operands]
     if op == "Gather" and (which := arrays[1]) is not None:
         return Sizes(tuple(sizes.items[int(one)] for one in which.reshape(-1)))
     if op == "Slice":

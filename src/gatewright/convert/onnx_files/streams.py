@@ -59,7 +59,7 @@ class Moved:
 
     def arrays(self) -> list[Any]:
         """The operands as arrays; None in the place of the stream."""
-        return [one.array if isinstance(one, Known) else None for one in self.operands]
+        return [operand.array if isinstance(operand, Known) else None for operand in self.operands]
 
 
 def transpose(node: Moved) -> Stream:
@@ -78,7 +78,7 @@ def squeeze(node: Moved) -> Stream:
     rank = len(stream.axes)
     if axes is None:
         raise ConversionError("it does not say which axes it takes away")
-    for index in sorted({_axis(one, rank) for one in axes}, reverse=True):
+    for index in sorted({_axis(axis, rank) for axis in axes}, reverse=True):
         if stream.axes[index].size != 1:
             raise ConversionError(f"axis {index} may have more than one element")
         stream = stream.without(index)
@@ -89,7 +89,7 @@ def unsqueeze(node: Moved) -> Stream:
     """With new axes of one element."""
     axes = axes_of(node.attributes, node.arrays()) or ()
     rank = len(node.stream.axes) + len(axes)
-    places = {_axis(one, rank) for one in axes}
+    places = {_axis(axis, rank) for axis in axes}
     old = iter(node.stream.axes)
     return replace(
         node.stream, axes=tuple(Axis(f"new {index}", 1) if index in places else next(old) for index in range(rank))
@@ -174,7 +174,7 @@ def concat(node: Moved) -> Stream | Stacked:
     if not others and isinstance(first, Stream):
         return first
     axis = _axis(node.attributes.get("axis", 0), len(node.stream.axes))
-    both = [one for one in node.operands if isinstance(one, Stream)]
+    both = [operand for operand in node.operands if isinstance(operand, Stream)]
     halves = [one.half for one in both]
     of_layers = all(one.last == "final" and one.labels[axis] == DIRECTIONS for one in both)
     if len(both) == len(node.operands) and of_layers and halves != [0, 1]:
