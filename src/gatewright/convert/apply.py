@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gatewright.cell_config.activations import HARD_SLOPES, ODD_ABOUT_HALF, odd_about_half, parsed
 from gatewright.cell_config.config import ACTIVATION_FIELDS, CellConfig
 from gatewright.convert.layout import Layout, Stored
-from gatewright.convert.patterns import AXES, Found, Pattern, Slot, infer, pack, pattern, unpack
+from gatewright.convert.patterns import AXES, Pattern, ShapedArray, Slot, infer, pack, pattern, unpack
 from gatewright.errors import ConversionError
 from gatewright.network import Parameters
 
@@ -28,7 +28,7 @@ def read(layout: Layout, arrays: Arrays, equations: CellConfig | None = None) ->
     present = [(name, stored, stored.kinds.split(), gates) for name, stored, gates in _present(layout, arrays)]
     sizes = infer(
         [
-            Found(name, _square(layout, one), {"side": len(kinds), "gate": len(gates)}, np.shape(arrays[name]))
+            ShapedArray(name, _square(layout, one), {"side": len(kinds), "gate": len(gates)}, np.shape(arrays[name]))
             for name, one, kinds, gates in present
         ]
     )

@@ -15,7 +15,7 @@ _COUNTS = ("side", "gate")
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class ParameterMove:
     """One parameter of a gate: where it lies in two layouts, as NumPy would cut it out."""
 
     parameter: str
@@ -24,17 +24,17 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
+class LayoutMapping:
     """Two layouts of the same kind of layer."""
 
     source: Layout
     target: Layout
     refused: str  # the reason, where one cannot compute what the other does
     conditions: tuple[str, ...]  # what must be so for the conversion to be exact
-    moved: tuple[Moved, ...]
+    moved: tuple[ParameterMove, ...]
 
 
-def explain(source: str, target: str) -> tuple[Mapping, ...]:
+def explain(source: str, target: str) -> tuple[LayoutMapping, ...]:
     """The mappings between all layers of two frameworks that are of one kind.
 
     Raises ConversionError where a framework is unknown, or the two have no kind of layer in common.
@@ -49,7 +49,7 @@ def explain(source: str, target: str) -> tuple[Mapping, ...]:
     return found
 
 
-def mapping(source: Layout, target: Layout) -> Mapping:
+def mapping(source: Layout, target: Layout) -> LayoutMapping:
     """What becomes of each parameter of a layer of the first layout in the second."""
     equations = source.equations
     refused, conditions = _verdict(source, target)
@@ -60,10 +60,10 @@ def mapping(source: Layout, target: Layout) -> Mapping:
         if where(source, f"{kind}.{gate}") or where(target, f"{kind}.{gate}")
     ]
     moved = tuple(
-        Moved(slot, where(source, slot) or "zero", where(target, slot) or _instead(target, slot, equations))
+        ParameterMove(slot, where(source, slot) or "zero", where(target, slot) or _instead(target, slot, equations))
         for slot in slots
     )
-    return Mapping(source, target, refused, conditions, () if refused else moved)
+    return LayoutMapping(source, target, refused, conditions, () if refused else moved)
 
 
 def where(layout: Layout, parameter: str) -> str:

@@ -10,8 +10,8 @@ from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply, heads, reparametrized, whole
 from gatewright.convert.facts import PREFIX, assumed
 from gatewright.convert.layouts import Layout
-from gatewright.convert.naming import Place
-from gatewright.convert.places import NoLayerError, Reading, ordered, reading
+from gatewright.convert.naming import LayerPlace
+from gatewright.convert.places import LayerIndex, NoLayerError, ordered, reading
 from gatewright.convert.whole import NotWholeError
 from gatewright.errors import ConversionError
 from gatewright.network import Network, Parameters, Part, RecurrentPart
@@ -56,7 +56,7 @@ def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
 
 
 def _stack(
-    found: Reading, places: Iterable[Place], arrays: Arrays, facts: Mapping[str, Any]
+    found: LayerIndex, places: Iterable[LayerPlace], arrays: Arrays, facts: Mapping[str, Any]
 ) -> Iterator[tuple[str, RecurrentPart]]:
     """The layers from the bottom to the top, both directions of each together, with their prefix."""
     before = 0

@@ -193,7 +193,8 @@ def write(network: Network, path: Path, file_format: Format) -> None:
         )
     if not file_format.second and any(layer.second for layer in network.recurrent):
         raise ConversionError(
-            f"the two directions of a layer have different equations, and files of {file_format.name} have the same for both",
+            "the two directions of a layer have different equations, and files of "
+            f"{file_format.name} have the same for both",
             got="; ".join(
                 f"{layer.equations}, and backwards {layer.second}" for layer in network.recurrent if layer.second
             ),

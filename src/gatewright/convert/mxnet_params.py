@@ -25,7 +25,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
 
     Raises ConversionError where it is no such file, or cut short.
     """
-    content = _Content(path)
+    content = _ParamsContent(path)
     if content.number("<Q") != _LIST:
         raise ConversionError(f"{path} is no file of MXNet's arrays")
     content.number("<Q")
@@ -54,7 +54,7 @@ def write(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return b"".join(parts)
 
 
-class _Content:
+class _ParamsContent:
     """A file's bytes, from the first to the last; nothing is read beyond them."""
 
     def __init__(self, path: Path) -> None:

@@ -63,7 +63,7 @@ def pattern(text: str) -> Pattern:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ShapedArray:
     """An array that was found, before its sizes are known; `counts` are the axes whose length the layout tells."""
 
     name: str
@@ -72,7 +72,7 @@ class Found:
     shape: tuple[int, ...]
 
 
-def infer(found: Sequence[Found]) -> dict[str, int]:
+def infer(found: Sequence[ShapedArray]) -> dict[str, int]:
     """The sizes of all named axes.
 
     Raises ConversionError, which names the array, where no sizes fit.
@@ -95,7 +95,7 @@ def infer(found: Sequence[Found]) -> dict[str, int]:
     return sizes
 
 
-def _learned(one: Found, index: int, sizes: Mapping[str, int]) -> dict[str, int]:
+def _learned(one: ShapedArray, index: int, sizes: Mapping[str, int]) -> dict[str, int]:
     """The size of the only unknown axis in one group of axes."""
     known = {**sizes, **one.counts}
     group, length = one.axes.groups[index], one.shape[index]
@@ -159,7 +159,7 @@ def _only(axes: Pattern, axis: str) -> Pattern:
     return Pattern(axes.text, tuple((axis,) if i == axes.joined else group for i, group in enumerate(axes.groups)))
 
 
-def _misfit(one: Found, sizes: Mapping[str, int]) -> ConversionError:
+def _misfit(one: ShapedArray, sizes: Mapping[str, int]) -> ConversionError:
     known = ", ".join(f"{axis} {size}" for axis, size in {**one.counts, **sizes}.items())
     return ConversionError(
         f"array {one.name!r} does not fit its layout",

@@ -15,7 +15,7 @@ LARGEST = 2**31 - 1
 """Bytes that one file of the format can hold."""
 
 
-class _Names:
+class _ValueNames:
     """One name for each value: its own, or a number; nobody else's in the whole model."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ def serialised(graph: Graph, *, producer_version: str, doc: str, metadata: Mappi
             expected=f"{LARGEST:,} bytes at most",
             got=f"{bytes_held:,} bytes",
         )
-    proto = _Writer(graph).graph(graph.main)
+    proto = _ProtoWriter(graph).graph(graph.main)
     opset = helper.make_opsetid("", graph.opset)
     model = helper.make_model(
         proto,
@@ -80,7 +80,7 @@ def serialised(graph: Graph, *, producer_version: str, doc: str, metadata: Mappi
     return model.SerializeToString(deterministic=True)
 
 
-class _Writer:
+class _ProtoWriter:
     """The parts of the format. A body holds the numbers that it reads: OpenVINO loads no Scan that reads others."""
 
     def __init__(self, graph: Graph) -> None:
@@ -92,7 +92,7 @@ class _Writer:
             Kind.SHORT_COUNT: TensorProto.INT32,
         }
         self.nodes, self.read = graph.live()
-        self.names = _Names()
+        self.names = _ValueNames()
         self.names.reserve((*graph.main.inputs, *graph.main.outputs))
 
     def graph(self, scope: Scope) -> onnx.GraphProto:

@@ -24,7 +24,7 @@ class Ends:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class LayerInputs:
     """What a layer, or one direction of it, reads."""
 
     x: Tensor  # (time, batch, features)
@@ -33,7 +33,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class LayerOutputs:
     """What a layer, or one direction of it, gives."""
 
     output: Tensor  # (time, batch, features)
@@ -58,7 +58,7 @@ class Direction:
         trace: Trace,
         sizes: Mapping[str, int],
         params: Mapping[str, Tensor],
-        given: Given,
+        given: LayerInputs,
         prefix: str,
     ) -> None:
         self.graph, self.sizes, self.prefix = graph, sizes, prefix
@@ -73,7 +73,7 @@ class Direction:
         self.sequences: dict[str, Tensor] = {}  # of what the loop computes
         self.finals: dict[str, Tensor] = {}
 
-    def add(self) -> Outcome:
+    def add(self) -> LayerOutputs:
         """Add everything to the graph: what is known before the loop, the loop, what is known after it."""
         graph, trace = self.graph, self.trace
         compute(graph, self.parts.before, self.values, self.sizes, self.prefix)
@@ -87,7 +87,7 @@ class Direction:
         output = self._whole(trace.next_states[0], later, trace.states[0])
         if self.ends:
             output = graph.emit("Where", self.ends.active[(..., None)], output, 0.0)
-        return Outcome(output, self.finals)
+        return LayerOutputs(output, self.finals)
 
     def _loop(self) -> None:
         graph, sizes = self.graph, self.sizes

@@ -73,7 +73,7 @@ def _names(model: Any) -> Iterator[Any]:
     yield from (opset.domain for opset in model.opset_import)
 
 
-class Files:
+class ExternalFiles:
     """The files of weights beside a graph, each of whose bytes are read so often and no more."""
 
     OFTEN = 2
@@ -112,7 +112,7 @@ class Files:
             return opened.read(length)
 
 
-def array_of(path: Path, tensor: Any, name: str = "", files: Files | None = None) -> Array:
+def array_of(path: Path, tensor: Any, name: str = "", files: ExternalFiles | None = None) -> Array:
     """The numbers of a tensor in a file.
 
     Raises ConversionError where there are more or fewer than its shape says, or they are no numbers.
@@ -127,7 +127,7 @@ def array_of(path: Path, tensor: Any, name: str = "", files: Files | None = None
     stored, field = _TYPES[tensor.data_type]
     raw = tensor.raw_data
     if tensor.external_data or tensor.data_location:
-        raw = (files or Files(path)).bytes_of(tensor, name)
+        raw = (files or ExternalFiles(path)).bytes_of(tensor, name)
     if len(raw) % np.dtype(stored).itemsize:
         raise ConversionError(f"{path}: array {name!r} ends within a number", got=f"{len(raw)} bytes of {stored}")
     flat = np.frombuffer(raw, stored) if raw or not field else _listed(tensor, stored, field)
