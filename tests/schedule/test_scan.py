@@ -25,6 +25,7 @@ from tests.schedule.running import Arrays, Given, Results, check, draw, interpre
 SCANS = Choices(time=Time.SCAN)
 STEPS = [0, 1, 2, 7, 33]
 PARALLEL = [name for name, made in CELLS.items() if recurrence(trace_cell(made)).is_parallel]
+IN_CATALOGUE = [name for name in PARALLEL if name in cells.CATALOGUE]
 BATCH = 3
 
 
@@ -72,9 +73,10 @@ def test_the_cells_that_are_meant_are_among_them() -> None:
     assert {"mingru", "minlstm", "sru", "qrnn", "hgrn", "masked(sru)", "zoneout(sru)"} <= set(PARALLEL)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(
-    ("name", "steps"), [(name, steps) for name in PARALLEL for steps in (STEPS if name in cells.CATALOGUE else [7])]
+    ("name", "steps", "dtype"),
+    [(name, steps, dtype) for name in IN_CATALOGUE for steps in STEPS for dtype in ("float64", "float32")]
+    + [(name, 7, "float64") for name in PARALLEL if name not in IN_CATALOGUE],
 )
 def test_scans_are_the_loop(name: str, steps: int, dtype: str, rng: np.random.Generator) -> None:
     for trace in (traces := traces_of(CELLS[name])).values():
@@ -113,8 +115,14 @@ def in_chunks(given: Given, bounds: Sequence[int]) -> Results:
     return {**joined, "sums": sums}
 
 
-@pytest.mark.parametrize("bounds", [(0, 1, 2, 17), (0, 8, 8, 16, 17), (0, 17)])
-@pytest.mark.parametrize("name", PARALLEL)
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [
+        (name, bounds)
+        for name in PARALLEL
+        for bounds in ([(0, 1, 2, 17), (0, 8, 8, 16, 17)] if name in IN_CATALOGUE else [(0, 3, 3, 7)])
+    ],
+)
 def test_chunks_with_carried_states_are_the_whole(name: str, bounds: tuple[int, ...], rng: np.random.Generator) -> None:
     for trace in (traces := traces_of(CELLS[name])).values():
         given = draw(trace, sizes_for(traces["step"]), bounds[-1], BATCH, rng)
