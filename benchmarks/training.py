@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from gatewright.nn import Recurrent
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.network import Network, State, map_state
-from gatewright.tasks.recipe import Data, Recipe
-from gatewright.tasks.training.learner import OPTIMISERS
+from gatewright.tasks.network import RecipeNetwork, State, map_state
+from gatewright.tasks.recipe import Recipe
+from gatewright.tasks.run_data import Data
 from gatewright.tasks.training.tensor_batches import tensor_batch
+from gatewright.tasks.training.training_module import OPTIMISERS
 
 LAYERS = {"gru(reset=after)": nn.GRU, "lstm": nn.LSTM}
 """The layers of torch.nn by the cells that they are."""
@@ -61,7 +62,7 @@ class Training:
 
     made: Recipe
     data: Data
-    network: Network
+    network: RecipeNetwork
     place: int = 0
     state: State = None
     optimiser: Any = field(init=False)
@@ -75,7 +76,7 @@ class Training:
         """At its beginning."""
         torch.manual_seed(made.seed)
         network = made.network(data.sizes, read_cell(made.cell))
-        if not isinstance(network, Network):
+        if not isinstance(network, RecipeNetwork):
             raise TypeError(f"the network of {made.name!r} is one of its own")
         return cls(made, data, network)
 

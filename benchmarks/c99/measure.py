@@ -18,7 +18,7 @@ from gatewright.export.c_reading import loss, run
 from gatewright.tasks import recipes
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.model import Model, load_model
-from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.run_data import Sizes
 from gatewright.tasks.training.session import train
 
 HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ from gatewright.export import c_check, onnx_check
 from gatewright.model_file import save
 from gatewright.tasks import recipes
 from gatewright.tasks.model import Model
-from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.run_data import Sizes
 from tests.backends.c99.compiled import compiler
 from tests.export.running import model_of
 

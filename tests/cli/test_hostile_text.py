@@ -14,7 +14,7 @@ from gatewright.cli.results import print_line, show_samples
 from gatewright.cli.shell import out
 from gatewright.tasks import recipes
 from gatewright.tasks.model import Model
-from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.run_data import Sizes
 from tests.cli.conftest import Said
 from tests.convert.onnx_models import arrays_of, model_of
 

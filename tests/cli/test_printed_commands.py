@@ -158,7 +158,7 @@ def test_defaults_are_shown_as_they_are_set(invoke: Invoke) -> None:
     [
         ("train", "Change settings: one KEY=VALUE or several."),
         ("compare", "Change settings: one KEY=VALUE or several."),
-        ("tune", "Change settings that are not searched: one KEY=VALUE or several."),
+        ("tune", "Change settings: one KEY=VALUE or several."),
         ("predict", "Settings of columns or files for this data: one KEY=VALUE or several."),
         ("evaluate", "Settings of columns or files for this data: one KEY=VALUE or several."),
     ],

@@ -17,7 +17,7 @@ from gatewright.export.sources import as_model_file
 from gatewright.tasks import recipes
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.model import Model
-from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.run_data import Sizes
 from gatewright.tasks.training.session import train
 from tests.backends.c99.compiled import build, run
 from tests.parity.assertions import assert_parity

@@ -15,7 +15,7 @@ from gatewright.model_file import ModelFile, save
 from gatewright.nn.records import layer_records
 from gatewright.tasks import recipes
 from gatewright.tasks.model import Model
-from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.run_data import Sizes
 from tests.export.running import model_of
 
 

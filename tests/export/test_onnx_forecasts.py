@@ -14,10 +14,10 @@ from gatewright.export.network import read_network
 from gatewright.export.reading import run as read
 from gatewright.model_file import ModelFile
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.data import Scaling
+from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.model import Model, load_model
-from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.series import Series
+from gatewright.tasks.run_data import Sizes
 from gatewright.tasks.training.session import train
 from tests.export.running import Session
 from tests.export.running import onnx as package

@@ -18,10 +18,11 @@ from gatewright.export import onnx
 from gatewright.export.network import read_network
 from gatewright.export.reading import run as read
 from gatewright.tasks import recipes
-from gatewright.tasks.data import Scaling
+from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.model import Model, load_model
-from gatewright.tasks.network import Network, Standardised
-from gatewright.tasks.recipe import Recipe, Sizes
+from gatewright.tasks.network import RecipeNetwork, Standardised
+from gatewright.tasks.recipe import Recipe
+from gatewright.tasks.run_data import Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.training.session import train
 from tests.export.running import Session
@@ -169,7 +170,7 @@ def test_every_pool_and_encoding_with_empty_rows(
 
 def test_a_tied_embedding_is_in_the_file_once(tmp_path: Path) -> None:
     sizes = Sizes(7, 7)
-    network = Network("gru", sizes, encode="embedding", pool="each step", hidden=5, tied=True)
+    network = RecipeNetwork("gru", sizes, encode="embedding", pool="each step", hidden=5, tied=True)
     made = recipes.get("words").configured(["hidden=5", "tied=yes"])
     written = onnx(Model(made, sizes, network.eval()), tmp_path / "m.onnx")
     held = [one.name for one in package.load(written.path).graph.initializer]

@@ -12,8 +12,8 @@ from rich.console import Console
 from gatewright import model_file
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.recipes.text import Text
-from gatewright.tasks.training.learner import Learner
 from gatewright.tasks.training.run_folder import RunFolder
+from gatewright.tasks.training.training_module import TrainingModule
 
 WORDS = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs. "
 SETTINGS = (
@@ -54,15 +54,15 @@ class Killed(BaseException):
 @contextmanager
 def killed_before(iteration: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The process ends as the step of that iteration begins, so what it left in memory is lost."""
-    step = Learner.training_step
+    step = TrainingModule.training_step
 
-    def until(learner: Learner, *arguments: object) -> object:
-        if learner.global_step == iteration:
+    def until(module: TrainingModule, *arguments: object) -> object:
+        if module.global_step == iteration:
             raise Killed
-        return step(learner, *arguments)
+        return step(module, *arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Learner, "training_step", until)
+        patched.setattr(TrainingModule, "training_step", until)
         with pytest.raises(Killed):
             yield
 

@@ -7,8 +7,8 @@ import pytest
 
 from gatewright.cli.results import show_baselines
 from gatewright.cli.shell import out
-from gatewright.tasks.recipe import Data
 from gatewright.tasks.recipes.text import Text
+from gatewright.tasks.run_data import Data
 from gatewright.tasks.training.run_folder import RunFolder
 from gatewright.tasks.training.session import read_result, resume, train
 from tests.tasks.small import QUIET, small_recipe, small_text

@@ -13,9 +13,9 @@ from gatewright.errors import OptionError
 from gatewright.nn import Recurrent
 from gatewright.nn.dropout import Dropout
 from gatewright.tasks.model import Model, load_model
-from gatewright.tasks.network import Network
-from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.network import RecipeNetwork
 from gatewright.tasks.recipes.words import Words
+from gatewright.tasks.run_data import Sizes
 from tests.parity.assertions import assert_parity
 
 VOCABULARY = ("<unk>", *"abcdef")
@@ -27,10 +27,10 @@ def echo(x, h, W):
     return W.h @ x
 
 
-def made(**options: Any) -> Network:
+def made(**options: Any) -> RecipeNetwork:
     sizes = Sizes(len(VOCABULARY), len(VOCABULARY), VOCABULARY)
     given: dict[str, Any] = {"encode": "embedding", "pool": "each step", "hidden": 5, **options}
-    return Network(given.pop("cell", "lstm"), sizes, **given)
+    return RecipeNetwork(given.pop("cell", "lstm"), sizes, **given)
 
 
 def symbols() -> Tensor:

@@ -12,7 +12,7 @@ from gatewright.tasks import recipes
 from gatewright.tasks.answers.evaluate import evaluate
 from gatewright.tasks.data.batches.arrays import Rows
 from gatewright.tasks.model import load_model
-from gatewright.tasks.objectives import Bits, Classes, Symbols
+from gatewright.tasks.objectives import Bits, Classes, NextSymbols
 from gatewright.tasks.recipes.adding import Adding
 from gatewright.tasks.recipes.digits import Digits
 from gatewright.tasks.recipes.text import Text
@@ -180,8 +180,8 @@ class TestObjectives:
         assert len(Classes().scores(outputs, Rows(None, targets))["accuracy"]) == 10
 
     def test_perplexity(self) -> None:
-        assert Symbols().derived({"loss": 1.0}) == {"perplexity": pytest.approx(np.e)}
-        assert Symbols().derived({"loss": 1e4}) == {"perplexity": np.inf}
+        assert NextSymbols().derived({"loss": 1.0}) == {"perplexity": pytest.approx(np.e)}
+        assert NextSymbols().derived({"loss": 1e4}) == {"perplexity": np.inf}
 
     @pytest.mark.parametrize(("loss", "one", "zero"), [("squared", 0.9, 0.2), ("cross-entropy", 0.3, -0.3)])
     def test_one_wrong_bit_is_a_wrong_number(self, loss: str, one: float, zero: float) -> None:

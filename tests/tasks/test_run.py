@@ -9,8 +9,8 @@ import pytest
 
 import gatewright as gw
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data import IN_MEMORY
 from gatewright.tasks.data.digest import digest
+from gatewright.tasks.data.published.sources import IN_MEMORY
 from gatewright.tasks.recipes.texts import ClassifiedTexts
 from gatewright.tasks.run import Run
 from tests.tasks.own_data import small_reviews

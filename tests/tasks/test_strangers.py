@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gatewright.export import onnx
-from gatewright.tasks.data import midi_bytes
+from gatewright.tasks.data.music.midi import midi_bytes
 from gatewright.tasks.model import load_model
 from gatewright.tasks.run import open_run
 from tests.quick_runs import QuickRun

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from gatewright.cli.options import AsJson, HiddenSize, InputSize
 from gatewright.cli.shell import Command, out, print_json
 from gatewright.errors import OptionError
 from gatewright.untrusted.printable import print_text
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from gatewright.inspect.card import Card
     from gatewright.lang import Cell
 
-InputSize = Annotated[int, typer.Option("--input", min=1, help="Numbers in the input of a step.")]
-HiddenSize = Annotated[int, typer.Option("--hidden", min=1, help="Units.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON, and nothing else.")]
 WIDTH = 80
 WIDTHS = {"cell": 19, "states": 9, "gates": 15}
 LONGEST = 26  # of a paper's authors and year

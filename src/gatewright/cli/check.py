@@ -1,14 +1,14 @@
 """`gatewright check`: derivatives held to numbers."""
 
 import dataclasses
-import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from gatewright.cli.options import AsJson, HiddenSize, InputSize
 from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
 
@@ -27,13 +27,13 @@ def check(
     ] = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="Every cell of the catalogue.")] = False,
-    input_size: Annotated[int, typer.Option("--input", min=1, help="Features of the input.")] = 3,
-    hidden_size: Annotated[int, typer.Option("--hidden", min=1, help="Units.")] = 4,
+    input_size: InputSize = 3,
+    hidden_size: HiddenSize = 4,
     steps: Annotated[int, typer.Option(min=1, help="Time steps of the longest row.")] = 5,
     batch: Annotated[int, typer.Option(min=1, help="Rows, each with a length of its own.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the numbers.")] = 0,
     autograd: Annotated[bool, typer.Option(help="Compare with torch's autograd too.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare the gradient that is derived of a cell with central differences and with torch's autograd.
 
@@ -62,7 +62,9 @@ def check(
             )
     passed = all(report.passed for report in reports)
     if as_json:
-        print_json({"passed": passed, "cells": [_plain(report) for report in reports]})
+        print_json(
+            {"passed": passed, "cells": [{"passed": report.passed, **dataclasses.asdict(report)} for report in reports]}
+        )
     else:
         _show(reports)
     if not passed:
@@ -82,15 +84,6 @@ def _names(asked: list[str], every: bool) -> list[str]:
     from gatewright.cells import CATALOGUE
 
     return list(CATALOGUE)
-
-
-def _plain(report: "GradcheckReport") -> dict[str, Any]:
-    """The report for JSON, which has no infinity: null stands for what is not finite."""
-    rows = [
-        {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
-        for row in map(dataclasses.asdict, report.rows)
-    ]
-    return {"passed": report.passed, **dataclasses.asdict(report), "rows": rows}
 
 
 def _show(reports: "list[GradcheckReport]") -> None:

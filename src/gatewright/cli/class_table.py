@@ -15,7 +15,7 @@ _LONGEST, _LONGEST_OTHER = 20, 12  # letters of names, so that the table has 80 
 
 def show_classes(console: Terminal, report: "ClassReport", part: str) -> None:
     """A row for each class and one for their averages; of many classes those with the lowest F1."""
-    from gatewright.tasks.numbers import spell
+    from gatewright.tasks.formatting import spell
 
     names = list(report.scores)
     if len(names) > _MOST_ROWS:

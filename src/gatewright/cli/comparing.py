@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from gatewright.cli.options import AsJson, Assignments, DataSource, Quick, RecipeName
 from gatewright.cli.results import print_line, show_samples
 from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def compare(
-    recipe: Annotated[str, typer.Argument(help="A recipe; `gatewright recipes` lists them.")],
+    recipe: RecipeName,
     *,
     cells: Annotated[str, typer.Option(help="Cells, with commas between: gru,lstm.")],
     seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Runs of each cell, with the seeds 0, 1, ...")] = 3,
@@ -30,19 +31,16 @@ def compare(
     measure: Annotated[
         str | None, typer.Option(help="What to compare, such as 'test accuracy'; otherwise what says most.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="A data set by name, or a file or folder.")] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change settings: one KEY=VALUE or several."),
-    ] = None,
+    data: DataSource = None,
+    assignments: Assignments = None,
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Folder for the runs; otherwise runs/compare-RECIPE.")
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time; otherwise one for each core.")] = None,
     engine: Annotated[str, typer.Option(help="Where runs go: processes, ray or dask.")] = "processes",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete these runs in the folder first.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="A small size: the whole way in seconds.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+    quick: Quick = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a recipe with several cells and seeds, and put what they reach side by side.
 

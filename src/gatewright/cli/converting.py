@@ -8,12 +8,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from gatewright.cli.options import AsJson
 from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
 
 if TYPE_CHECKING:
     from gatewright.convert import Report
-    from gatewright.convert.explain import LayoutMapping
+    from gatewright.convert.explain import Mapping
 
 
 def _fact(what: str) -> typer.models.OptionInfo:
@@ -50,7 +51,7 @@ def convert(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Print what lies where in two layouts.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Convert weights exactly, and prove it, or say why that cannot be.
 
@@ -115,7 +116,7 @@ def _explain(source: str, target: str, *, as_json: bool) -> None:
         console.print("  H units, I features; as NumPy would cut it out; matrices are (hidden, input)\n", style="dim")
 
 
-def _plain(one: "LayoutMapping") -> dict[str, Any]:
+def _plain(one: "Mapping") -> dict[str, Any]:
     return {
         "source": one.source.key,
         "target": one.target.key,

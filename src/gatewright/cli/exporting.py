@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from gatewright.cli.models import AsJson, ModelPath
+from gatewright.cli.options import AsJson, ModelPath
 from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
 
 
 @dataclass(frozen=True)
-class Wish:
+class ExportRequest:
     """What is asked of an export, whatever the format."""
 
     model: Path
@@ -23,7 +23,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Report:
+class ExportOutcome:
     """What became of it: facts for JSON, lines for a person, and whether the file computes what the model does."""
 
     facts: Mapping[str, Any]
@@ -32,10 +32,10 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Format:
+class ExportFormat:
     """A kind of file, told by its suffix: what writes it, and which options it knows."""
 
-    write: Callable[[Wish], Report]
+    write: Callable[[ExportRequest], ExportOutcome]
     options: frozenset[str]
 
 
@@ -80,7 +80,7 @@ def export(
     if unknown:
         raise OptionError(f"a {file.suffix} file has no option --{unknown[0]}", got=str(file), do="leave it out")
     with messages(quiet=as_json).status("exporting"):
-        report = format_.write(Wish(model, file, layer, chosen))
+        report = format_.write(ExportRequest(model, file, layer, chosen))
     if as_json:
         print_json(report.facts)
     else:
@@ -90,7 +90,7 @@ def export(
         raise typer.Exit(1)
 
 
-def _format_of(file: Path) -> Format:
+def _format_of(file: Path) -> ExportFormat:
     found = FORMATS.get(file.suffix.lower())
     if found is None:
         raise OptionError(
@@ -102,7 +102,7 @@ def _format_of(file: Path) -> Format:
     return found
 
 
-def _onnx(wish: Wish) -> Report:
+def _onnx(wish: ExportRequest) -> ExportOutcome:
     from gatewright.export import onnx
 
     written = onnx(wish.model, wish.file, name=wish.layer, **wish.options)
@@ -120,14 +120,14 @@ def _onnx(wish: Wish) -> Report:
         if error.name != "onnxruntime":
             raise
         advice = "not compared with the model: pip install onnxruntime, and it will be"
-        return Report({**facts, "differences": None}, (*lines, advice))
+        return ExportOutcome({**facts, "differences": None}, (*lines, advice))
     lines.append("beside the NumPy reference, the worst difference as a share of the largest number:")
     lines += [f"{one.steps:>4} steps, {one.batch} rows: {one.worst:.1e}" for one in found]
     right = all(one.fits for one in found)
-    return Report({**facts, "differences": [asdict(one) for one in found], "right": right}, tuple(lines), right)
+    return ExportOutcome({**facts, "differences": [asdict(one) for one in found], "right": right}, tuple(lines), right)
 
 
-def _c99(wish: Wish) -> Report:
+def _c99(wish: ExportRequest) -> ExportOutcome:
     from gatewright.export import c99
     from gatewright.export.c_check import difference
 
@@ -150,19 +150,19 @@ def _c99(wish: Wish) -> Report:
     }
     found = difference(written.stack, written.source)
     if found is None:
-        return Report(
+        return ExportOutcome(
             {**facts, "difference": None}, (*lines, "not compared with the model: there is no C compiler here")
         )
     lines.append(
         f"compiled by {found.compiler} and run beside the NumPy reference, {found.steps} steps: "
         f"the worst difference as a share of the largest number is {found.worst:.1e}"
     )
-    return Report({**facts, "difference": asdict(found), "right": found.fits}, tuple(lines), found.fits)
+    return ExportOutcome({**facts, "difference": asdict(found), "right": found.fits}, tuple(lines), found.fits)
 
 
-_C99 = Format(_c99, frozenset({"name", "dtype", "weights", "math"}))
-FORMATS: Mapping[str, Format] = {
-    ".onnx": Format(_onnx, frozenset({"states", "lengths", "opset", "dtype"})),
+_C99 = ExportFormat(_c99, frozenset({"name", "dtype", "weights", "math"}))
+FORMATS: Mapping[str, ExportFormat] = {
+    ".onnx": ExportFormat(_onnx, frozenset({"states", "lengths", "opset", "dtype"})),
     ".c": _C99,
     ".h": _C99,
 }

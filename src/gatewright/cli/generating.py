@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gatewright.cli.models import AsJson, ModelPath
+from gatewright.cli.options import AsJson, ModelPath
 from gatewright.cli.results import argument, print_line
 from gatewright.cli.shell import Command, messages, print_json
 from gatewright.errors import OptionError
@@ -65,7 +65,7 @@ def generate(
 ) -> None:
     """Let a model of a text or of music write on from a prompt; a text appears as it is written."""
     from gatewright.tasks.model import load_model
-    from gatewright.tasks.music.recipe import MusicRecipe
+    from gatewright.tasks.recipes.music import Music
 
     given: dict[str, Any] = {"finish": finish or None, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     given |= {"beam": beam, "tempo": tempo, "seed": seed}
@@ -79,7 +79,7 @@ def generate(
             do="leave one of the two out",
         )
     loaded = load_model(model)
-    music = isinstance(loaded.recipe, MusicRecipe)
+    music = isinstance(loaded.recipe, Music)
     wrong = next((name for name in (_OF_TEXT if music else _OF_MUSIC) if name in chosen), None)
     if wrong is not None:
         kind = "music" if music else "a text"
@@ -89,11 +89,11 @@ def generate(
 
 
 def _text(model: "Model", request: GenerationRequest) -> None:
-    from gatewright.tasks.language.generator import Writer
+    from gatewright.tasks.language.generator import TextGenerator
 
     options = dict(request.options)
     beam = options.pop("beam", None)
-    writer = Writer(model)
+    writer = TextGenerator(model)
     prompt = _prompt(model) if request.prompt is None else request.prompt
     unknown = writer.unknown(prompt)
     if beam is not None:
@@ -129,11 +129,11 @@ def _music(model: "Model", request: GenerationRequest) -> None:
     import numpy as np
 
     from gatewright.tasks.data.music.notes import notes_of_frames
-    from gatewright.tasks.music.generator import Composer
+    from gatewright.tasks.music.generator import MusicGenerator
 
     options, out = dict(request.options), request.out
     tempo = options.pop("tempo", 120.0)
-    composer = Composer(model)
+    composer = MusicGenerator(model)
     prompt = composer.prompt(request.prompt)
     written = composer.compose(prompt, length=request.length, **options)
     roll, frames = np.concatenate([prompt, written]), composer.frames_per_beat

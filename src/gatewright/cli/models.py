@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gatewright.cli.class_table import show_classes
+from gatewright.cli.options import AnyScale, AsJson, ModelPath, Reading
 from gatewright.cli.results import show_metrics
 from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
@@ -14,18 +15,6 @@ from gatewright.untrusted.printable import print_text
 if TYPE_CHECKING:
     from gatewright.tasks.answers.evaluate import Evaluation
     from gatewright.tasks.model import Model
-
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or a run's folder.")]
-Reading = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Settings of columns or files for this data: one KEY=VALUE or several."
-    ),
-]
-AnyScale = Annotated[
-    bool, typer.Option("--any-scale", help="Accept numbers of another scale than the training data's.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 
 
 def read_model(path: Path, reading: list[str] | None) -> "Model":

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gatewright.cli.models import AnyScale, ModelPath, Reading, read_model
+from gatewright.cli.models import read_model
+from gatewright.cli.options import AnyScale, ModelPath, Reading
 from gatewright.cli.results import print_line
 from gatewright.cli.shell import Command, messages
 from gatewright.errors import OptionError
@@ -90,7 +91,7 @@ def _answer(
 
 
 def _shown(value: object) -> str:
-    from gatewright.tasks.numbers import spell
+    from gatewright.tasks.formatting import spell
 
     return spell(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 

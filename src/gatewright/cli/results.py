@@ -25,7 +25,7 @@ _UNBOUNDED = 10_000  # columns
 def show_result(console: Terminal, result: "Result", folder: Path) -> None:
     """How a run ended, what it leaves, and a command to try."""
     from gatewright.tasks.answers.class_report import ClassReport
-    from gatewright.tasks.numbers import spell
+    from gatewright.tasks.formatting import spell
     from gatewright.tasks.recipes import get
     from gatewright.tasks.training.run_folder import RunFolder
 
@@ -63,7 +63,7 @@ def _next_command(made: "Recipe", model: str, source: str | None) -> str | None:
 
 
 def _kept(result: "Result", measure: str) -> str:
-    from gatewright.tasks.numbers import spell
+    from gatewright.tasks.formatting import spell
 
     if result.best_epoch is None:
         return f"kept the network of the last epoch, {result.epochs}"
@@ -73,7 +73,7 @@ def _kept(result: "Result", measure: str) -> str:
 
 def show_metrics(console: Terminal, metrics: Mapping[str, Mapping[str, float]]) -> None:
     """A table: a row for each part of the data, or for each measure where there are many."""
-    from gatewright.tasks.numbers import spell
+    from gatewright.tasks.formatting import spell
 
     names = dict.fromkeys(name for measured in metrics.values() for name in measured)
     table = Table("part", *names, box=None, pad_edge=False, header_style="bold")
@@ -92,7 +92,7 @@ def show_baselines(console: Terminal, baselines: Mapping[str, Mapping[str, float
 
 
 def _show_by_measure(console: Terminal, title: str, parts: Mapping[str, Mapping[str, float]]) -> None:
-    from gatewright.tasks.numbers import spell
+    from gatewright.tasks.formatting import spell
 
     names = dict.fromkeys(name for reached in parts.values() for name in reached)
     table = Table(title, *parts, box=None, pad_edge=False, header_style="bold")

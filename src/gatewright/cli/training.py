@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.table import Table
 
+from gatewright.cli.options import AsJson, Assignments, CellText, DataSource, Quick, RecipeName
 from gatewright.cli.recipe_page import RecipeHelp, reach, show_recipe
 from gatewright.cli.results import argument, print_line, show_result
 from gatewright.cli.shell import Command, messages, out, print_json, show_error
@@ -21,14 +22,11 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe; `gatewright recipes` lists them.")],
+    recipe: RecipeName,
     *,
-    cell: Annotated[str | None, typer.Option(help="A cell: lstm, 'gru(reset=after)', my_cells.py:my_cell.")] = None,
-    data: Annotated[str | None, typer.Option(help="A data set by name, or a file or folder.")] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change settings: one KEY=VALUE or several."),
-    ] = None,
+    cell: CellText = None,
+    data: DataSource = None,
+    assignments: Assignments = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Folder for the run; otherwise runs/RECIPE.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     precision: Annotated[
@@ -40,8 +38,8 @@ def train(
     nodes: Annotated[int | None, typer.Option(min=1, help="Machines, on each of which torchrun starts this.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run in the folder first.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="A small size: the whole way in seconds.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+    quick: Quick = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a network as a recipe says, and keep it with its curves.
 
@@ -116,7 +114,7 @@ def _say_how_to_resume(console: Terminal, name: str, folder: Path, signal_number
 def recipes(
     recipe: Annotated[str | None, typer.Argument(help="Show this one with its settings.")] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the recipes, or one with everything that can be set."""
     from gatewright.tasks.recipes import RECIPES, get

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from gatewright.cli.options import AsJson, Assignments, CellText, DataSource, Quick, RecipeName
 from gatewright.cli.results import print_line
 from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
@@ -20,21 +21,16 @@ _SHOWN = 10  # trials in the table; all are in trials.csv
 
 
 def tune(
-    recipe: Annotated[str, typer.Argument(help="A recipe; `gatewright recipes` lists them.")],
+    recipe: RecipeName,
     *,
     trials: Annotated[int, typer.Option(min=1, help="Trials in all, with those that are there.")] = 20,
     space: Annotated[
         str | None,
         typer.Option("--search", help="What to try: 'rate=log:1e-4..1e-1 hidden=64,128'; otherwise the recipe's own."),
     ] = None,
-    cell: Annotated[str | None, typer.Option(help="A cell: lstm, 'gru(reset=after)', my_cells.py:my_cell.")] = None,
-    data: Annotated[str | None, typer.Option(help="A data set by name, or a file or folder.")] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change settings that are not searched: one KEY=VALUE or several."
-        ),
-    ] = None,
+    cell: CellText = None,
+    data: DataSource = None,
+    assignments: Assignments = None,
     storage: Annotated[
         str | None, typer.Option(help="A database for many machines; otherwise study.db in the folder.")
     ] = None,
@@ -42,8 +38,8 @@ def tune(
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Folder for the runs; otherwise runs/tune-RECIPE.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A small size: the whole way in seconds.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+    quick: Quick = False,
+    as_json: AsJson = False,
 ) -> None:
     """Search for the settings with the best validation; poor trials are pruned early.
 
@@ -99,7 +95,7 @@ def _tell(console: Terminal, search: "Search", study: "Study", *, as_json: bool)
 
 
 def _show(console: Terminal, search: "Search", study: "Study", files: list[Path]) -> None:
-    from gatewright.tasks.numbers import spell
+    from gatewright.tasks.formatting import spell
     from gatewright.tasks.tuning import report as tuned
     from gatewright.tasks.tuning.study import is_complete, outcome, spelled
 

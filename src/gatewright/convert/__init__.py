@@ -53,7 +53,6 @@ __all__ = [
     "AddInput",
     "BatchNorm",
     "CellConfig",
-    "ConversionReport",
     "Dense",
     "Embedding",
     "LayerNorm",
@@ -85,7 +84,7 @@ DTYPES = ("float32", "float64")
 
 
 @dataclass(frozen=True, slots=True)
-class ConversionReport:
+class Report:
     """What a conversion did."""
 
     layers: tuple[str, ...]  # of what was read, from the bottom to the top
@@ -95,10 +94,6 @@ class ConversionReport:
     scale: float  # the largest output
     notes: tuple[str, ...]
     unused: Mapping[str, tuple[int, ...]]  # the shapes of the source's arrays that are no part of the network, by name
-
-
-Report = ConversionReport
-"""The earlier name of ConversionReport."""
 
 
 def read(path: Pathlike, layout: str | None = None, **facts: Any) -> Network:
@@ -129,7 +124,7 @@ def convert(
     target_layout: str | None = None,
     facts: Mapping[str, Any] | None = None,
     dtype: str | None = None,
-) -> ConversionReport:
+) -> Report:
     """Convert a file of weights, read the result again, and compare the outputs of both for random inputs.
 
     `source` may be the folder of a run, for the model in it. Where a framework that can run one of the files is
@@ -160,15 +155,13 @@ def convert(
         read_so = ((source, read_network, facts or {}), (attempt, again, facts_needed))
         proofs = [in_framework(FORMATS[one.layout], path, one, said) for path, one, said in read_so]
         attempt.replace(target)
-    differences = {"both files, read here": difference} | {
-        what: far for proof in proofs for what, far in proof.differences
-    }
-    unproved = (note for proof in proofs for note in proof.notes)
+    differences = {"both files, read here": difference} | {what: far for one in proofs for what, far in one.differences}
+    unproved = (note for one in proofs for note in one.notes)
     unsaid = to_be_said(facts_needed, target.name)
     notes = (*_unused(source, network), *network.notes, *again.notes, *unsaid, *unproved, *_left_out(network, again))
     unused = {name: np.shape(array) for name, array in network.rest.items()}
     layers = tuple(map(_described, network.parts))
-    return ConversionReport(layers, network.layout, wanted.name, differences, scale, notes, unused)
+    return Report(layers, network.layout, wanted.name, differences, scale, notes, unused)
 
 
 def _left_out(network: Network, again: Network) -> tuple[str, ...]:

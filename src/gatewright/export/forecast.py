@@ -64,9 +64,10 @@ def forecast_of(recipe: object, tensors: Mapping[str, Array], signature: Mapping
     Raises KeyError for a tensor that is missing, and ModelFileError for a model of an earlier version.
     """
     from gatewright.tasks.forecasting.network import SOFTPLUS_IS_1
-    from gatewright.tasks.forecasting.recipe import LEAST_SPREAD, Forecasting
+    from gatewright.tasks.forecasting.windows import LEAST_SPREAD
+    from gatewright.tasks.recipes.series import Series
 
-    if not isinstance(recipe, Forecasting):
+    if not isinstance(recipe, Series):
         return None
     if "season" in tensors and "weight" not in tensors:
         raise ModelFileError(

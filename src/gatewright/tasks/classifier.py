@@ -1,15 +1,16 @@
 """What recipes that tell the class of an example have in common."""
 
 from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from gatewright.tasks.answers.predictor import Examples
+from gatewright.errors import DataError
+from gatewright.tasks.answers.predictor import ClassPredictor, Examples
 from gatewright.tasks.objectives import Classes
 from gatewright.tasks.recipe import Recipe
 
 if TYPE_CHECKING:
-    from gatewright.tasks.answers.predictor import Predictor
     from gatewright.tasks.model import Model
 
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 class Classifier(Recipe):
     """One class for each example. `Sizes.classes` of its data are the names of the classes, in their order."""
 
+    predictor_class = ClassPredictor
     next_command: ClassVar[str] = "gatewright predict {model} --data {data}"
     reads_lines: ClassVar[bool] = False  # whether `examples` takes a list of texts, so that a line is an example
 
@@ -31,8 +33,28 @@ class Classifier(Recipe):
         """Cross entropy of the classes."""
         return Classes()
 
-    def predictor(self, model: "Model") -> "Predictor":
-        """The class of each example and all probabilities."""
-        from gatewright.tasks.answers.predictor import ClassPredictor
 
-        return ClassPredictor(model)
+def check_known_labels(source: str, labels: Iterable[str], classes: Sequence[str]) -> None:
+    """Refuse data with labels that a model does not know, with both lists."""
+    present = sorted(set(labels))
+    unknown = [label for label in present if label not in classes]
+    if unknown:
+        raise DataError(
+            f"{source} has labels that the model does not know: {', '.join(unknown[:10])}",
+            expected=f"the model's: {', '.join(classes)}",
+            got=", ".join(present[:50]) + (", ..." if len(present) > 50 else ""),
+            do="give data with the model's labels, or name their column with label=...",
+            shell="give data with the model's labels, or name their column with --set label=...",
+        )
+
+
+def check_two_labels(source: str, item: str, labels: Iterable[str]) -> None:
+    """Refuse data to train on in which every item has the same label."""
+    present = set(labels)
+    if len(present) < 2:
+        raise DataError(
+            f"{source}: every {item} has the label {''.join(present)!r}",
+            expected="two different labels at least",
+            do="name the column of the labels: label='COLUMN'",
+            shell="name the column of the labels: --set label=COLUMN",
+        )

@@ -30,17 +30,23 @@ class TextColumns(FileSettings):
 
 
 @dataclass(frozen=True)
-class TimeColumns(FileSettings):
-    """The columns of a table whose rows are steps in time."""
+class StepTables(FileSettings):
+    """The columns of a table whose rows are steps."""
 
     time: str = of_columns("", "the column of times, or several, as in year,month,day; inferred where safe")
-    target: str = of_columns("", "the columns to forecast or to predict, with commas between; inferred where safe")
-    id: str = of_columns("", "the column that tells several series in one table apart")
+    id: str = of_columns("", "the column that tells several series, sentences or recordings in one table apart")
     ignore: str = of_columns("", "columns to leave out, with commas between")
     missing: MissingValues = of_columns("refuse", "missing values and times: refuse them, or fill them in so")
     dayfirst: Literal["infer", "yes", "no"] = of_columns("infer", "whether 01/02/2020 is the first of February")
     zone: str = of_columns("", "the time zone of the times, such as Europe/Berlin, where the file does not show it")
     undated: Undated = of_columns("refuse", "rows whose time is no date, such as a total: refuse them, or drop them")
+
+
+@dataclass(frozen=True)
+class TimeColumns(StepTables):
+    """The columns of a table whose rows are steps in time, with numbers to forecast or to predict."""
+
+    target: str = of_columns("", "the columns to forecast or to predict, with commas between; inferred where safe")
 
 
 @dataclass(frozen=True)
@@ -58,18 +64,11 @@ class LabelledSeriesColumns(TimeColumns):
 
 
 @dataclass(frozen=True)
-class StepColumns(FileSettings):
+class StepColumns(StepTables):
     """The columns of labelled steps: of tokens, or of rows of sensors."""
 
     text: str = of_columns("", "the column of tokens, by its name or its number from 1 on; inferred where safe")
     label: str = of_columns("", "the column of labels, by its name or its number from 1 on; inferred where safe")
-    id: str = of_columns("", "tables: the column that tells sentences or recordings apart")
-    time: str = of_columns("", "tables: the column of times, or several; inferred where safe")
-    ignore: str = of_columns("", "tables: columns to leave out, with commas between")
-    missing: MissingValues = of_columns("refuse", "tables: missing values of channels: refuse them, or fill them in so")
-    dayfirst: Literal["infer", "yes", "no"] = of_columns("infer", "tables: whether 01/02/2020 is the first of February")
-    zone: str = of_columns("", "tables: the time zone of the times, such as Europe/Berlin")
-    undated: Undated = of_columns("refuse", "tables: rows whose time is no date: refuse them, or drop them")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatewright.tasks.network import Network, State
-from gatewright.tasks.recipe import Batches
+from gatewright.tasks.network import RecipeNetwork, State
+from gatewright.tasks.run_data import Batches
 from gatewright.tasks.training.tensor_batches import tensor_batch
 
 Floats = NDArray[np.float64]
@@ -17,7 +17,7 @@ _LOWEST = -30.0  # below the highest score of an example: of classes that the li
 _HALF_TRUST = 20  # rows of numbers at which half of what they say is believed
 
 
-class MixedNetwork(Network):
+class MixedNetwork(RecipeNetwork):
     """A Network beside a linear model: in evaluation it gives the mean of both, in training its own outputs alone.
 
     So it learns as if it were alone. A linear model is better where there are few examples, a recurrent one where there

@@ -15,7 +15,8 @@ from gatewright.model_file import ModelFile
 from gatewright.nn import layer_records
 from gatewright.tasks import recipes
 from gatewright.tasks.columns import reading_settings
-from gatewright.tasks.recipe import Recipe, Sizes
+from gatewright.tasks.recipe import Recipe
+from gatewright.tasks.run_data import Sizes
 from gatewright.tasks.training.run_folder import absolute
 from gatewright.untrusted.kinds import MISSING, Count, Misfit, misfit
 

@@ -15,12 +15,13 @@ from gatewright.nn.dropout import Dropout
 from gatewright.nn.heads import Pool
 from gatewright.nn.patches import Patches
 from gatewright.tasks.data.forecasting.windows import Scaling
-from gatewright.tasks.recipe import Directions, Encoding, Pooling, Sizes
+from gatewright.tasks.data.texts.word_vectors import WordVectors
+from gatewright.tasks.run_data import Directions, Encoding, Pooling, Sizes
 
 State = Any  # what a recurrent layer returns: a tensor (layers, batch, hidden), or a tuple of such tensors
 
 
-class OneHot(nn.Module):
+class OneHotEncoding(nn.Module):
     """Symbols (time, batch) -> (time, batch, symbols), 1 at the symbol's place."""
 
     def __init__(self, symbols: int) -> None:
@@ -55,8 +56,8 @@ class SummedEmbedding(nn.Embedding):
         return super().forward(input).sum(-2)
 
 
-class Standardised(nn.Module):
-    """Features (time, batch, features), each less its mean and over its deviation; both stay with the weights."""
+class KeptScaling(nn.Module):
+    """A mean and a deviation for each feature, which stay with the weights."""
 
     mean: Tensor
     deviation: Tensor
@@ -67,16 +68,20 @@ class Standardised(nn.Module):
         self.register_buffer("deviation", torch.ones(features))
 
     def take(self, scaling: Scaling) -> None:
-        """Standardise by these from now on."""
+        """Use this scaling from now on."""
         self.mean.copy_(torch.from_numpy(scaling.mean))
         self.deviation.copy_(torch.from_numpy(scaling.deviation))
+
+
+class Standardised(KeptScaling):
+    """Features (time, batch, features), each less its mean and over its deviation."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The features with mean 0 and deviation 1 in what the scaling is of."""
         return (inputs - self.mean) / self.deviation
 
 
-class Network(nn.Module):
+class RecipeNetwork(nn.Module):
     """inputs (time, batch[, features]) -> outputs, (time, batch, outputs) or one row an example where time is pooled.
 
     `cell` is what `gw.nn.Recurrent` takes: a cell, the name of one, or a Trace out of a model file. With
@@ -177,7 +182,7 @@ def _encoder(encode: Encoding, sizes: Sizes, embedding: int, word_dropout: float
         case "standardised":
             return Standardised(sizes.inputs), sizes.inputs
         case "one-hot":
-            return OneHot(sizes.inputs), sizes.inputs
+            return OneHotEncoding(sizes.inputs), sizes.inputs
         case "embedding":
             return nn.Embedding(sizes.inputs, embedding), embedding
         case "embedding-sum":
@@ -217,6 +222,13 @@ def map_state(change: Callable[[Tensor], Tensor], state: State) -> State:
     if state is None:
         return None
     return change(state) if isinstance(state, Tensor) else tuple(change(one) for one in state)
+
+
+def load_vectors(embedding: nn.Module, vectors: WordVectors) -> None:
+    """Put vectors of words that others have trained in the rows of their words."""
+    with torch.no_grad():
+        weight: Any = embedding.get_parameter("weight")
+        weight[torch.from_numpy(vectors.numbers)] = torch.from_numpy(vectors.values)
 
 
 def standardise(network: nn.Module, scaling: Scaling | None) -> None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 ForecastKind = Literal["quantiles", "student", "gaussian"]
+SIDES: Mapping[ForecastKind, int] = {"quantiles": 2, "student": 1, "gaussian": 1}
+"""In how many numbers a network gives the width of an interval: on each side of the middle, or on both together."""
 
 LEAST_WIDTH = 2e-3
 """Of the interval of a density, in deviations of the training part, so that no density is infinite."""
@@ -75,7 +77,7 @@ class Classes(Objective):
         return pairs.bincount(minlength=classes**2).reshape(classes, classes)
 
 
-class Symbols(Classes):
+class NextSymbols(Classes):
     """The next symbol of a text: cross entropy, and the perplexity that follows from it."""
 
     items = "tokens"
@@ -186,7 +188,7 @@ class Forecasts(Objective):
 
 
 @dataclass(frozen=True)
-class Numbers(Objective):
+class NumberTargets(Objective):
     """Squared error of numbers, outputs and targets (batch, numbers): the loss is its mean, the MSE.
 
     A row is right where each of its numbers is within `close` of the target, which the accuracy counts.

@@ -7,14 +7,15 @@ class variables and methods say what the trainer cannot know. Nothing here needs
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data.forecasting.windows import Scaling
+from gatewright.tasks.answers.predictor import Predictor
 from gatewright.tasks.data.published.sources import source_name
-from gatewright.tasks.numbers import spell
+from gatewright.tasks.formatting import spell
 from gatewright.tasks.objectives import Objective
+from gatewright.tasks.run_data import Data, Directions, Encoding, Pooling, Sizes
 from gatewright.tasks.settings import from_plain, from_texts, of_network, of_training, read_axes, setting
 from gatewright.tasks.signatures import Signature
 from gatewright.untrusted.kinds import Misfit, misfit_of
@@ -22,80 +23,11 @@ from gatewright.untrusted.kinds import Misfit, misfit_of
 if TYPE_CHECKING:
     from torch import nn
 
-    from gatewright.tasks.answers.predictor import Predictor
     from gatewright.tasks.model import Model
     from gatewright.tasks.training.curves import Panel
 
-Encoding = Literal["values", "standardised", "one-hot", "embedding", "embedding-sum"]
-Pooling = Literal["each step", "last", "mean", "max"]
-Directions = Literal["both", "forward"]
 Direction = Literal["min", "max"]
 Schedule = Literal["constant", "cosine", "one-cycle", "decay"]
-
-
-class Batches(Protocol):
-    """One part of a data set, as batches that can be asked for by their place, so that any order can be resumed.
-
-    A batch has `inputs` and `targets`, time first, and `lengths` where its rows are ragged. Where only some of its rows
-    go on with the state of the batch before, `continues` says which, (rows,).
-    """
-
-    @property
-    def carries_state(self) -> bool:
-        """Whether row r of a batch continues row r of the one before it (position 0 starts anew)."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def batch(self, epoch: int, position: int) -> Any:
-        """The batch at that place."""
-        ...
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What a network must know of its data: features or symbols in, values or classes out, and their names."""
-
-    inputs: int
-    outputs: int
-    vocabulary: tuple[str, ...] | None = None  # of the symbols
-    classes: tuple[str, ...] | None = None
-    variables: tuple[str, ...] | None = None  # the names of the inputs' columns, in their order
-
-    def named_as(self, other: "Sizes") -> "Sizes":
-        """These sizes without the names that the others lack, as those of a model of an earlier version do."""
-        unnamed = [name for name in ("classes", "variables") if getattr(other, name) is None]
-        return replace(self, **dict.fromkeys(unnamed))
-
-    def beside(self, other: "Sizes") -> str:
-        """What a person is told of these sizes where they are not the other's: nothing but what differs."""
-        told = {
-            "inputs": f"{self.inputs} inputs",
-            "outputs": f"{self.outputs} outputs",
-            "vocabulary": f"a vocabulary of {len(self.vocabulary or ()):,} symbols",
-            "classes": f"the classes {', '.join(self.classes or ())}" if self.classes else "classes without names",
-            "variables": f"the variables {', '.join(self.variables)}" if self.variables else "variables without names",
-        }
-        return "; ".join(text for name, text in told.items() if getattr(self, name) != getattr(other, name))[:300]
-
-
-@dataclass(frozen=True)
-class Data:
-    """The data of one run: "train", "validation" where there is one, and parts that are measured at the end."""
-
-    parts: Mapping[str, Batches]
-    sizes: Sizes
-    measured: tuple[str, ...]  # the parts that a finished network is measured on
-    origin: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what it was read from, to check a resumed run
-    scaling: Scaling | None = None  # of the features in the training part, for a network that standardises them
-    fitted: Mapping[str, Any] = field(default_factory=dict[str, Any])  # settings that follow from this data
-    prompts: tuple[str, ...] = ()  # what a model of a text may be given to continue
-    remarks: tuple[str, ...] = ()  # lines for a person: what was inferred of the data, such as "time: Date (daily)"
-    measures: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
-    """What is true of a part before it is measured, such as the share of words that a model does not know."""
-    signature: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What inputs and outputs mean, ready for JSON: names, tokenisation, scaling, frequency. It stays with the model,
-    so that a stranger can prepare inputs and read outputs."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +66,8 @@ class Recipe(ABC):
     quick: ClassVar[str] = ""  # what --quick sets: the whole way, in a few seconds
     search: ClassVar[str] = "rate=log:1e-4..1e-1 hidden=32,64,128,256 dropout=0..0.5"  # what `tune` tries
     next_command: ClassVar[str] = "gatewright evaluate {model}"  # what to try with a trained model; {data} is its data
+    predictor_class: ClassVar[type[Predictor] | None] = None  # what answers for new data with a model
+    signature_type: ClassVar[type[Signature]] = Signature  # what a model file's signature has to hold
     data_forms: ClassVar[str] = ""  # what --data may be, for `--help`; nothing where a recipe makes its own data
     data_example: ClassVar[str] = ""  # three lines of such a file, or the paths of three such files
 
@@ -246,9 +180,9 @@ class Recipe(ABC):
 
     def network_class(self) -> "Callable[..., nn.Module]":
         """What makes the network of a cell, sizes and options."""
-        from gatewright.tasks.network import Network
+        from gatewright.tasks.network import RecipeNetwork
 
-        return Network
+        return RecipeNetwork
 
     def network_options(self) -> Mapping[str, Any]:
         """What this recipe asks of its network beyond the settings that all recipes have."""
@@ -275,7 +209,7 @@ class Recipe(ABC):
     def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
         """The entry of a model file's signature that cannot be read: what it should be, and what it is."""
         del sizes
-        return misfit_of(Signature, signature)
+        return misfit_of(self.signature_type, signature)
 
     def default_source(self) -> str | None:
         """The name of the data that is read where no source is given; None where that has no name or path."""
@@ -297,9 +231,10 @@ class Recipe(ABC):
         del data
         return {}
 
-    def predictor(self, model: "Model") -> "Predictor":
+    def predictor(self, model: "Model") -> Predictor:
         """What answers for new data with a model of this recipe."""
-        del model
+        if self.predictor_class is not None:
+            return self.predictor_class(model)
         raise OptionError(
             f"a model of the recipe {self.name!r} has no answers to predict",
             do="measure it: run.evaluate()",

@@ -93,18 +93,18 @@ class Run:
 
         Raises OptionError for a model of another recipe, and for options that it does not know.
         """
-        from gatewright.tasks.music.recipe import MusicRecipe
+        from gatewright.tasks.recipes.music import Music
 
-        if isinstance(self.model.recipe, MusicRecipe):
-            from gatewright.tasks.music.generator import Composer
+        if isinstance(self.model.recipe, Music):
+            from gatewright.tasks.music.generator import MusicGenerator
 
-            return Composer(self.model).generate(prompt, length=length, **options)
+            return MusicGenerator(self.model).generate(prompt, length=length, **options)
         return self._written(prompt if prompt is None else str(prompt), length=length, **options)
 
     def _written(self, prompt: str | None, *, length: int, finish: bool = False, **options: Any) -> str:
-        from gatewright.tasks.language.generator import Writer
+        from gatewright.tasks.language.generator import TextGenerator
 
-        writer = Writer(self.model)
+        writer = TextGenerator(self.model)
         if prompt is None and not self.model.prompts:
             raise OptionError("the model has no prompt of its own", do="give one")
         begin = self.model.prompts[0] if prompt is None else prompt

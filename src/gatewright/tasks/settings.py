@@ -64,7 +64,7 @@ of_training = partial(setting, group="training")
 
 
 @dataclasses.dataclass(frozen=True)
-class Described:
+class SettingDescription:
     """One setting as a person is shown it."""
 
     name: str
@@ -74,12 +74,12 @@ class Described:
     group: str
 
 
-def described(recipe: type[Any]) -> list[Described]:
+def described(recipe: type[Any]) -> list[SettingDescription]:
     """Every setting of a recipe, in the order in which they are declared."""
     kinds = get_type_hints(recipe)
     listed = ((field, _facts(recipe, field.name)) for field in dataclasses.fields(recipe))
     return [
-        Described(field.name, _spell(kinds[field.name]), field.default, facts["about"], facts["group"])
+        SettingDescription(field.name, _spell(kinds[field.name]), field.default, facts["about"], facts["group"])
         for field, facts in listed
     ]
 

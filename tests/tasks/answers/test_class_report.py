@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_
 from gatewright.cli.class_table import show_classes
 from gatewright.tasks.answers.class_report import ClassReport
 from gatewright.tasks.answers.confusion import draw_confusion
-from gatewright.tasks.picture_text import picture_text
+from gatewright.tasks.formatting import picture_text
 from gatewright.terminal import Terminal
 
 

@@ -9,7 +9,7 @@ import torch
 from gatewright.errors import OptionError
 from gatewright.tasks.answers.files import FORMATS
 from gatewright.tasks.answers.predictor import ClassPredictor, Predictor, pooled_outputs
-from gatewright.tasks.data import Ragged
+from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.model import load_model
 from gatewright.tasks.recipes.texts import ClassifiedTexts
 from gatewright.tasks.training.session import train

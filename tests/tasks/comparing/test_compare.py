@@ -14,9 +14,10 @@ from gatewright.tasks.comparing.engines import engine
 from gatewright.tasks.comparing.matching import count_parameters, matched
 from gatewright.tasks.comparing.pictures import draw_over
 from gatewright.tasks.comparing.table import as_markdown, columns, comparison, keep, numbers, points
-from gatewright.tasks.recipe import Recipe, Sizes
+from gatewright.tasks.recipe import Recipe
+from gatewright.tasks.run_data import Sizes
+from gatewright.tasks.training.checkpoints import RunObserver
 from gatewright.tasks.training.history import read_rows
-from gatewright.tasks.training.observer import Watch
 from gatewright.tasks.training.run_folder import RunFolder
 from gatewright.tasks.training.session import Interrupted, train
 from tests.tasks.small import QUIET, killed_before, small_recipe, small_text, weights
@@ -29,23 +30,25 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> str:
     return small_text(tmp_path_factory.mktemp("text"))
 
 
-def planned(out: Path, source: str, *cells: str, made: Recipe | None = None, seeds: int = 2) -> list[comparing.Run]:
+def planned(
+    out: Path, source: str, *cells: str, made: Recipe | None = None, seeds: int = 2
+) -> list[comparing.ComparedRun]:
     return comparing.plan(made or small_recipe("epochs=2"), cells, range(seeds), out=out, source=source)
 
 
-def performed(runs: Sequence[comparing.Run], out: Path, jobs: int = 1) -> list[comparing.Outcome]:
+def performed(runs: Sequence[comparing.ComparedRun], out: Path, jobs: int = 1) -> list[comparing.RunOutcome]:
     return comparing.compare(runs, out=out, jobs=jobs, console=QUIET)
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory, source: str) -> list[comparing.Outcome]:
+def compared(tmp_path_factory: pytest.TempPathFactory, source: str) -> list[comparing.RunOutcome]:
     """Two cells and two seeds, in two processes."""
     out = tmp_path_factory.mktemp("compared")
     return performed(planned(out, source, "gru", "gru(reset=after)"), out, jobs=2)
 
 
 def test_a_run_of_a_comparison_is_the_run_that_train_makes(
-    compared: list[comparing.Outcome], source: str, tmp_path: Path
+    compared: list[comparing.RunOutcome], source: str, tmp_path: Path
 ) -> None:
     assert [one.run.folder.path.name for one in compared] == [
         "gru-0",
@@ -60,14 +63,14 @@ def test_a_run_of_a_comparison_is_the_run_that_train_makes(
     assert compared[-1].result.metrics == alone.metrics
 
 
-def test_finished_runs_are_kept(compared: list[comparing.Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_runs_are_kept(compared: list[comparing.RunOutcome], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparing, "train", lambda *_, **__: pytest.fail("trained again"))
     runs = [one.run for one in compared]
     again = performed(runs, runs[0].folder.path.parent)
     assert [one.result for one in again] == [one.result for one in compared]
 
 
-def test_what_is_told(compared: list[comparing.Outcome], tmp_path: Path) -> None:
+def test_what_is_told(compared: list[comparing.RunOutcome], tmp_path: Path) -> None:
     found = comparison(compared)
     assert (found.measure, found.items, dict(found.problems)) == ("test perplexity", "tokens", {})
     first = found.rows[0]
@@ -101,7 +104,7 @@ def test_matched_parameters_are_the_closest(cell: str, hidden: int) -> None:
     assert distance(found.hidden) <= min(distance(found.hidden - 1), distance(found.hidden + 1))
 
 
-def test_parameters_are_those_of_the_run(compared: list[comparing.Outcome], source: str) -> None:
+def test_parameters_are_those_of_the_run(compared: list[comparing.RunOutcome], source: str) -> None:
     made, result = compared[0].run.made, compared[0].result
     assert result is not None
     assert count_parameters(made, made.data(source).sizes) == result.parameters
@@ -114,14 +117,14 @@ def test_a_plan_with_matched_parameters(source: str, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def varied(tmp_path_factory: pytest.TempPathFactory, source: str) -> list[comparing.Outcome]:
+def varied(tmp_path_factory: pytest.TempPathFactory, source: str) -> list[comparing.RunOutcome]:
     """Two cells at two sizes of a batch."""
-    out, over = tmp_path_factory.mktemp("varied"), comparing.Over("batch", (2, 4))
+    out, over = tmp_path_factory.mktemp("varied"), comparing.VariedSetting("batch", (2, 4))
     made = small_recipe("epochs=1")
     return performed(comparing.plan(made, ["gru", "elman"], [0], out=out, source=source, over=over), out)
 
 
-def test_a_setting_is_varied_for_each_cell(varied: list[comparing.Outcome]) -> None:
+def test_a_setting_is_varied_for_each_cell(varied: list[comparing.RunOutcome]) -> None:
     assert [one.run.folder.path.name for one in varied] == [
         "gru-batch-2-0",
         "gru-batch-4-0",
@@ -132,7 +135,7 @@ def test_a_setting_is_varied_for_each_cell(varied: list[comparing.Outcome]) -> N
     assert [one.result.settings["batch"] for one in varied if one.result is not None] == [2, 4, 2, 4]
 
 
-def test_what_is_told_of_a_setting(varied: list[comparing.Outcome], tmp_path: Path) -> None:
+def test_what_is_told_of_a_setting(varied: list[comparing.RunOutcome], tmp_path: Path) -> None:
     found = comparison(varied)
     assert (found.over, [(row.cell, row.value) for row in found.rows]) == (
         "batch",
@@ -153,7 +156,7 @@ def test_what_is_told_of_a_setting(varied: list[comparing.Outcome], tmp_path: Pa
     assert (tmp_path / "comparison.csv").read_text().startswith("cell,hidden,batch,parameters,")
 
 
-def test_another_measure_can_be_asked_for(varied: list[comparing.Outcome], tmp_path: Path) -> None:
+def test_another_measure_can_be_asked_for(varied: list[comparing.RunOutcome], tmp_path: Path) -> None:
     asked = [replace(one, run=replace(one.run, measure="validation accuracy")) for one in varied]
     found = comparison(asked)
     assert varied[0].result is not None
@@ -169,7 +172,7 @@ def test_another_measure_can_be_asked_for(varied: list[comparing.Outcome], tmp_p
     )
 
 
-def test_units_that_are_varied_are_told_once(varied: list[comparing.Outcome]) -> None:
+def test_units_that_are_varied_are_told_once(varied: list[comparing.RunOutcome]) -> None:
     found = replace(comparison(varied), over="hidden")
     assert columns(found)[:3] == ("cell", "units", "parameters")
     assert len(numbers(found, found.rows[0])) == len(columns(found)) - 1
@@ -198,7 +201,7 @@ def test_what_cannot_be_varied(text: str) -> None:
 
 def test_the_values_of_a_setting_are_read_as_it_is() -> None:
     kind = type(small_recipe())
-    assert comparing.read_over(kind, "tokens=100, none") == comparing.Over("tokens", (100, None))
+    assert comparing.read_over(kind, "tokens=100, none") == comparing.VariedSetting("tokens", (100, None))
     with pytest.raises(OptionError, match="setting 'dropout' is out of range"):
         comparing.read_over(kind, "dropout=0.5,1.5")
 
@@ -209,7 +212,7 @@ def test_cells_are_different_ones(cells: tuple[str, ...], source: str, tmp_path:
         planned(tmp_path, source, *cells)
 
 
-def test_runs_with_other_settings_are_neither_taken_nor_lost(compared: list[comparing.Outcome], source: str) -> None:
+def test_runs_with_other_settings_are_neither_taken_nor_lost(compared: list[comparing.RunOutcome], source: str) -> None:
     out = compared[0].run.folder.path.parent
     with pytest.raises(OptionError) as caught:
         performed(planned(out, source, "gru", made=small_recipe("epochs=2", "hidden=7")), out)
@@ -236,7 +239,7 @@ def test_one_that_is_asked_to_stop_stops_them_all(source: str, tmp_path: Path, m
     runs = planned(tmp_path, source, "gru", "elman")
     perform = comparing.perform
 
-    def interrupting(run: comparing.Run, stop: Path) -> comparing.Outcome:
+    def interrupting(run: comparing.ComparedRun, stop: Path) -> comparing.RunOutcome:
         if run is runs[1]:
             signal.raise_signal(signal.SIGTERM)
         return perform(run, stop)
@@ -254,7 +257,13 @@ def test_one_that_is_asked_to_stop_stops_them_all(source: str, tmp_path: Path, m
 def test_a_stopped_run_keeps_its_state(source: str, tmp_path: Path) -> None:
     asked = iter([False] * 4 + [True])
     with pytest.raises(Interrupted):
-        train(small_recipe(), out=tmp_path / "run", source=source, console=QUIET, watch=Watch(stop=lambda: next(asked)))
+        train(
+            small_recipe(),
+            out=tmp_path / "run",
+            source=source,
+            console=QUIET,
+            observer=RunObserver(stop=lambda: next(asked)),
+        )
     assert len(read_rows(tmp_path / "run/metrics.csv")) == 1
     assert (tmp_path / "run/last.ckpt").exists()
 

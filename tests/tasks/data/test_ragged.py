@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gatewright.errors import DataError, OptionError, ShapeError
-from gatewright.tasks.data import LabelledSequences, Ragged, held_out, load_labelled_texts
+from gatewright.tasks.data.ragged import LabelledSequences, Ragged, held_out
+from gatewright.tasks.data.texts.labelled import load_labelled_texts
 
 LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=20)
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewright.errors import DataError
-from gatewright.tasks.data import IN_MEMORY, read_text, reading, source_name
-from gatewright.tasks.data.published.sources import existing
+from gatewright.tasks.data import reading
+from gatewright.tasks.data.published.sources import IN_MEMORY, existing, source_name
 from gatewright.tasks.data.reading import Whole, member_names, member_pieces, stream_pieces, text_lines, text_pieces
+from gatewright.tasks.data.texts.text import read_text
 from gatewright.untrusted.unpacking import DATA_LIMIT
 from tests.tasks.data.formats import put
 

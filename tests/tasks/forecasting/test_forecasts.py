@@ -9,13 +9,14 @@ import torch
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.answers.evaluate import evaluate
-from gatewright.tasks.data import Cuts, Scaling, load_series
 from gatewright.tasks.data.batches.arrays import Rows
+from gatewright.tasks.data.forecasting.series import load_series
+from gatewright.tasks.data.forecasting.windows import Cuts, Scaling
 from gatewright.tasks.forecasting.fitting import calibrate
 from gatewright.tasks.model import load_model
 from gatewright.tasks.objectives import Forecasts, half_width
-from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.series import Series
+from gatewright.tasks.run_data import Sizes
 from gatewright.tasks.training.session import Result, train
 from tests.parity.assertions import assert_parity
 from tests.tasks.small import QUIET

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from gatewright.errors import OptionError
-from gatewright.tasks.data import UNKNOWN
-from gatewright.tasks.language.generator import Writer
+from gatewright.tasks.data.texts.vocabulary import UNKNOWN
+from gatewright.tasks.language.generator import TextGenerator
 from gatewright.tasks.model import Model
-from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.digits import Digits
 from gatewright.tasks.recipes.text import Text
+from gatewright.tasks.run_data import Sizes
 
 LETTERS = "abc "
 
@@ -34,13 +34,13 @@ def log_probability(model: Model, prompt: str, text: str) -> float:
 
 
 def test_only_characters_are_written(model: Model) -> None:
-    text = "".join(Writer(model).stream("ab", length=200))
+    text = "".join(TextGenerator(model).stream("ab", length=200))
     assert len(text) == 200
     assert set(text) <= set(LETTERS)
 
 
 def test_a_prompt_may_hold_what_the_model_never_saw(model: Model) -> None:
-    writer = Writer(model)
+    writer = TextGenerator(model)
     assert writer.unknown("Ωa?Ω") == ("Ω", "?")
     assert len("".join(writer.stream("Ωa?", length=3))) == 3
     for write in (lambda: writer.stream("Ω?", length=3), lambda: writer.search("Ω?", length=3, beams=2)):
@@ -54,19 +54,19 @@ def test_a_prompt_may_hold_what_the_model_never_saw(model: Model) -> None:
 
 
 def test_the_seed_decides(model: Model) -> None:
-    first, again, other = ("".join(Writer(model).stream("a", length=60, seed=seed)) for seed in (1, 1, 2))
+    first, again, other = ("".join(TextGenerator(model).stream("a", length=60, seed=seed)) for seed in (1, 1, 2))
     assert first == again != other
 
 
 def test_dropout_is_off(model: Model) -> None:
     model.network.train()
     model.network.dropout.p = 0.9
-    texts = {"".join(Writer(model).stream("a", length=20, temperature=0.0)) for _ in range(3)}
+    texts = {"".join(TextGenerator(model).stream("a", length=20, temperature=0.0)) for _ in range(3)}
     assert len(texts) == 1
 
 
 def test_beams_find_what_is_likelier(model: Model) -> None:
-    writer = Writer(model)
+    writer = TextGenerator(model)
     greedy = "".join(writer.stream("ab", length=4, temperature=0.0))
     searched = writer.search("ab", length=4, beams=4**4)
     assert writer.search("ab", length=4, beams=1) == greedy
@@ -80,7 +80,7 @@ def test_a_model_without_characters() -> None:
     made = Digits(hidden=4)
     sizes = Sizes(8, 10)
     with pytest.raises(OptionError) as caught:
-        Writer(Model(made, sizes, made.network(sizes, "gru")))
+        TextGenerator(Model(made, sizes, made.network(sizes, "gru")))
     assert str(caught.value) == (
         "this model was made by the recipe 'digits', and knows no language\n  expected: the model of a text"
     )

@@ -11,13 +11,14 @@ import torch
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.answers.evaluate import evaluate
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.data import END, END_OF_LINE, START, UNKNOWN
-from gatewright.tasks.language.generator import Writer
-from gatewright.tasks.language.symbols import Words as Script
+from gatewright.tasks.data.texts.vocabulary import UNKNOWN
+from gatewright.tasks.data.texts.words import END, END_OF_LINE, START
+from gatewright.tasks.language.generator import TextGenerator
+from gatewright.tasks.language.symbols import WordCodec
 from gatewright.tasks.model import Model, load_model
-from gatewright.tasks.objectives import Symbols
-from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.objectives import NextSymbols
 from gatewright.tasks.recipes.words import Words
+from gatewright.tasks.run_data import Sizes
 from gatewright.tasks.training.session import Result, train
 from gatewright.tasks.training.tensor_batches import tensor_batch
 from tests.tasks.small import QUIET
@@ -51,28 +52,28 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return train(made, out=folder / "run", source=text(folder), console=QUIET), folder
 
 
-class TestScript:
+class TestWordCodec:
     def test_a_prompt_is_read_from_a_beginning(self) -> None:
-        assert Script(Sizes(6, 6, LINE)).read("The dog") == [1, 2, 3]
-        assert Script(Sizes(7, 7, SENTENCE)).read("") == [1]
-        assert Script(Sizes(3, 3, (UNKNOWN, "the", "dog"))).read("dog") == [2]
+        assert WordCodec(Sizes(6, 6, LINE)).read("The dog") == [1, 2, 3]
+        assert WordCodec(Sizes(7, 7, SENTENCE)).read("") == [1]
+        assert WordCodec(Sizes(3, 3, (UNKNOWN, "the", "dog"))).read("dog") == [2]
 
     def test_a_word_is_looked_for_as_it_stands_then_small_then_by_its_parts(self) -> None:
-        script = Script(Sizes(7, 7, (*LINE, "Dog")))
-        assert script.read("Dog THE") == [1, 6, 2]
-        assert script.read("dog. cat <unk>") == [1, 3, 5, 0, 0]
+        codec = WordCodec(Sizes(7, 7, (*LINE, "Dog")))
+        assert codec.read("Dog THE") == [1, 6, 2]
+        assert codec.read("dog. cat <unk>") == [1, 3, 5, 0, 0]
 
     @pytest.mark.parametrize(
         ("prompt", "want"), [("", "the dog\nthe ."), ("a ", "the dog\nthe ."), ("a", " the dog\nthe .")]
     )
     def test_words_are_written_with_spaces(self, prompt: str, want: str) -> None:
-        assert "".join(Script(Sizes(6, 6, LINE)).write([2, 3, 1, 2, 5], prompt)) == want
+        assert "".join(WordCodec(Sizes(6, 6, LINE)).write([2, 3, 1, 2, 5], prompt)) == want
 
 
 class TestWriting:
     @pytest.mark.parametrize("vocabulary", [LINE, SENTENCE])
     def test_the_unknown_is_never_written(self, vocabulary: tuple[str, ...]) -> None:
-        writer = Writer(untrained(vocabulary, (UNKNOWN, *vocabulary[1:2], "dog")))
+        writer = TextGenerator(untrained(vocabulary, (UNKNOWN, *vocabulary[1:2], "dog")))
         pieces = list(writer.stream("the cat", length=40))
         assert len(pieces) == 40
         assert UNKNOWN not in "".join(pieces)
@@ -82,17 +83,17 @@ class TestWriting:
     def test_after_a_sentence_the_next_begins_from_nothing(self) -> None:
         model = untrained(SENTENCE, ("dog", END))
         model.network.output.bias.data[SENTENCE.index("dog")] = 27.0  # about as probable
-        texts = ["".join(islice(Writer(model).stream("", length=200, seed=seed), 200)) for seed in (0, 1)]
+        texts = ["".join(islice(TextGenerator(model).stream("", length=200, seed=seed), 200)) for seed in (0, 1)]
         assert all(len(one.splitlines()) > 1 for one in texts)
         with torch.no_grad():
-            writer = Writer(model)
+            writer = TextGenerator(model)
             start, _ = writer.step(torch.tensor([1]), None)
             state = writer.step(torch.tensor([4]), None)[1]
             again, _ = writer.step(torch.tensor([2]), state)
         assert torch.equal(start, again)
 
     def test_a_search_ends_with_the_sentence(self) -> None:
-        assert Writer(untrained(SENTENCE, (END,))).search("the", length=9, beams=2) == "\n"
+        assert TextGenerator(untrained(SENTENCE, (END,))).search("the", length=9, beams=2) == "\n"
 
 
 class TestData:
@@ -111,7 +112,7 @@ class TestData:
             assert words[batch.inputs[0, row]] == START
             assert words[batch.targets[length - 1, row]] == END
             np.testing.assert_array_equal(batch.inputs[1:length, row], batch.targets[: length - 1, row])
-            assert (batch.targets[length:, row] == Symbols.padding).all()
+            assert (batch.targets[length:, row] == NextSymbols.padding).all()
 
     def test_long_sentences_are_cut(self, tmp_path: Path) -> None:
         data = Words.configured([*SMALL, "read=sentences", "steps=3"]).data(text(tmp_path))
@@ -208,4 +209,4 @@ def test_the_rate_of_zaremba(tmp_path: Path) -> None:
 
 def test_a_prompt_of_nothing_needs_a_beginning() -> None:
     with pytest.raises(OptionError, match="the prompt is empty"):
-        list(Writer(untrained((UNKNOWN, "the", "dog"), ("dog",))).stream("", length=2))
+        list(TextGenerator(untrained((UNKNOWN, "the", "dog"), ("dog",))).stream("", length=2))

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from gatewright.errors import OptionError
-from gatewright.tasks.data import frames_of_notes, midi_bytes, read_midi
+from gatewright.tasks.data.music.midi import midi_bytes, read_midi
+from gatewright.tasks.data.music.notes import frames_of_notes
 from gatewright.tasks.model import Model, load_model
-from gatewright.tasks.music.generator import Composer
+from gatewright.tasks.music.generator import MusicGenerator
 from gatewright.tasks.recipes.music import Music
 from gatewright.tasks.run import Run
 from gatewright.tasks.training.session import train
@@ -38,7 +39,7 @@ def by_hand(model: Model, prompt: np.ndarray, length: int) -> np.ndarray:
 
 
 def test_frames_follow_from_those_before(model: Model) -> None:
-    composer = Composer(model)
+    composer = MusicGenerator(model)
     prompt = composer.prompt()
     assert len(prompt) == 5  # the first piece of the data, which the model's file keeps
     np.testing.assert_array_equal(composer.compose(prompt, length=9, temperature=0), by_hand(model, prompt, 9))
@@ -52,7 +53,7 @@ def test_frames_follow_from_those_before(model: Model) -> None:
 
 def test_keys_are_drawn_with_the_odds_of_the_network(model: Model) -> None:
     """1,000 first frames: how often a key sounds is its probability, sharper where the temperature is lower."""
-    composer, prompt = Composer(model), frames_of_notes("C4|C#4")
+    composer, prompt = MusicGenerator(model), frames_of_notes("C4|C#4")
     with torch.no_grad():
         odds = model.network(torch.from_numpy(prompt[:, None]).float())[0][-1, 0].double()
     for temperature in (1.0, 0.5):
@@ -65,7 +66,7 @@ def test_keys_are_drawn_with_the_odds_of_the_network(model: Model) -> None:
 
 
 def test_the_file_plays_what_was_drawn(model: Model, tmp_path: Path) -> None:
-    composer = Composer(model)
+    composer = MusicGenerator(model)
     roll = composer.compose(composer.prompt("C4 E4|C4 E4"), length=40, seed=3)
     roll[0, 0] = roll[-1, 87] = 1
     path = tmp_path / "new" / "tune.mid"
@@ -75,19 +76,19 @@ def test_the_file_plays_what_was_drawn(model: Model, tmp_path: Path) -> None:
 
 
 def test_prompts(model: Model, tmp_path: Path) -> None:
-    composer = Composer(model)
+    composer = MusicGenerator(model)
     assert composer.frames_per_beat == 2
     wanted = frames_of_notes("C4|E4|E4")
     path = put(tmp_path / "start.MID", midi_bytes(wanted, frames_per_beat=2))
     np.testing.assert_array_equal(composer.prompt(path), wanted)
     np.testing.assert_array_equal(composer.prompt("C4|E4|E4"), wanted)
-    nothing = Composer(Model(model.recipe, model.sizes, model.network))  # of a file of an earlier version
+    nothing = MusicGenerator(Model(model.recipe, model.sizes, model.network))  # of a file of an earlier version
     assert nothing.prompt().shape == (1, 88)
     assert not nothing.prompt().any()
 
 
 def test_from_python(model: Model, tmp_path: Path) -> None:
-    run, composer = Run(model), Composer(model)
+    run, composer = Run(model), MusicGenerator(model)
     frames = run.generate("C4 E4|C4 F4", length=20, temperature=0.8, seed=4, out=tmp_path / "a.mid", tempo=90)
     prompt = frames_of_notes("C4 E4|C4 F4")
     np.testing.assert_array_equal(frames, composer.compose(prompt, length=20, temperature=0.8, seed=4))
@@ -108,8 +109,8 @@ def test_what_cannot_be_composed(model: Model, tmp_path: Path) -> None:
         r"one frame at least\n  got: temperature -1, length 3, prompt \(1, 88\)$"
     )
     with pytest.raises(OptionError, match=message):
-        Composer(model).compose(frames_of_notes("C4"), length=3, temperature=-1)
+        MusicGenerator(model).compose(frames_of_notes("C4"), length=3, temperature=-1)
     small_words(tmp_path)
     train(small_recipe("epochs=1"), out=tmp_path / "run", source=small_text(tmp_path))
     with pytest.raises(OptionError, match=r"^this model was made by the recipe 'text', and knows no music\n"):
-        Composer(load_model(tmp_path / "run"))
+        MusicGenerator(load_model(tmp_path / "run"))

@@ -8,9 +8,9 @@ import torch
 
 from gatewright.errors import OptionError
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.data import copy_arrays, marked_sums
 from gatewright.tasks.data.batches.arrays import Rows
-from gatewright.tasks.objectives import Numbers
+from gatewright.tasks.data.synthetic.long_lags import copy_arrays, marked_sums
+from gatewright.tasks.objectives import NumberTargets
 from gatewright.tasks.recipes.longlag import LongLag
 from gatewright.tasks.training.session import train
 from tests.tasks.small import QUIET
@@ -63,7 +63,7 @@ def test_sequences_are_new_in_each_iteration_and_the_same_for_a_seed(task: str, 
 def test_a_sum_is_right_within_four_hundredths() -> None:
     outputs, batch = torch.tensor([[1.0], [0.5], [1.2]]), Rows(None, torch.tensor([[1.03], [0.55], [1.2]]))
     objective = LongLag().objective()
-    assert isinstance(objective, Numbers)
+    assert isinstance(objective, NumberTargets)
     assert objective.scores(outputs, batch)["accuracy"].tolist() == [True, False, True]
     torch.testing.assert_close(objective.losses(outputs, batch).mean(), torch.tensor((0.03**2 + 0.05**2) / 3))
 

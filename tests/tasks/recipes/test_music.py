@@ -10,11 +10,13 @@ import torch
 from gatewright.errors import DataError
 from gatewright.tasks.answers.evaluate import evaluate, measure
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.data import RaggedStreams, frames_of_notes, load_piano_rolls, midi_bytes
+from gatewright.tasks.data.batches.streams import RaggedStreams
+from gatewright.tasks.data.music.midi import midi_bytes
+from gatewright.tasks.data.music.notes import frames_of_notes
+from gatewright.tasks.data.music.piano_rolls import load_piano_rolls
 from gatewright.tasks.model import load_model
-from gatewright.tasks.music.recipe import measured_pieces
 from gatewright.tasks.objectives import Keys
-from gatewright.tasks.recipes.music import Music
+from gatewright.tasks.recipes.music import Music, measured_pieces
 from gatewright.tasks.training.run_folder import RunFolder
 from gatewright.tasks.training.session import resume, train
 from gatewright.tasks.training.tensor_batches import tensor_batch

@@ -13,11 +13,11 @@ from gatewright.errors import DataError, OptionError
 from gatewright.export.onnx_check import differences
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.data.series.batches import Variation
-from gatewright.tasks.network import Network, Standardised
-from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.network import RecipeNetwork, Standardised
 from gatewright.tasks.recipes.sequences import Sequences
 from gatewright.tasks.run import Run
-from gatewright.tasks.sequences.network import SeriesNetwork
+from gatewright.tasks.run_data import Sizes
+from gatewright.tasks.sequences.network import SequencesNetwork
 from tests.tasks.data.series.test_ts_file import put
 
 SMALL = {"hidden": 8, "epochs": 6, "updates": 20, "patch": 3, "rate": 0.02}
@@ -90,7 +90,7 @@ def test_the_onnx_file_gives_the_same_answers(run: Run, regression: Run, tmp_pat
 
 def test_the_answer_is_a_mean_of_the_network_and_of_a_linear_model(regression: Run) -> None:
     network = regression.model.network
-    assert isinstance(network, SeriesNetwork)
+    assert isinstance(network, SequencesNetwork)
     assert network.linear is not None
     assert network.unscaled is not None
     series = waves(3, np.random.default_rng(4))[0][..., :1]
@@ -100,7 +100,7 @@ def test_the_answer_is_a_mean_of_the_network_and_of_a_linear_model(regression: R
     inputs = torch.from_numpy(series.swapaxes(0, 1).copy())
     with torch.no_grad():
         both = network(inputs)[0]
-        own = Network.forward(network, inputs)[0]
+        own = RecipeNetwork.forward(network, inputs)[0]
         torch.testing.assert_close(both, (network.unscaled(own) + linear) / 2)
         network.train()
         try:
@@ -244,6 +244,7 @@ def test_classes_that_the_model_does_not_know(run: Run) -> None:
     with pytest.raises(DataError) as caught:
         run.evaluate((series, ["slow", "fast", "still", "slow"]))
     assert str(caught.value) == (
-        "data in memory has classes that the model does not know\n  expected: fast, slow\n  got: fast, slow, still\n"
-        "  do: give series of the classes that the model was trained on"
+        "data in memory has labels that the model does not know: still\n"
+        "  expected: the model's: fast, slow\n  got: fast, slow, still\n"
+        "  do: give data with the model's labels, or name their column with label=..."
     )

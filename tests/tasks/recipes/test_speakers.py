@@ -48,8 +48,9 @@ def test_other_series_of_the_same_classes_are_measured(run: tuple[Result, Model,
     with pytest.raises(DataError) as caught:
         evaluate(run[1], other)
     assert str(caught.value) == (
-        f"{other} has classes that the model does not know\n  expected: high, low\n  got: low, upper\n"
-        "  do: give series of the classes that the model was trained on"
+        f"{other} has labels that the model does not know: upper\n"
+        "  expected: the model's: high, low\n  got: low, upper\n"
+        "  do: give data with the model's labels, or name their column with label=..."
     )
 
 

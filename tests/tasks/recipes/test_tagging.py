@@ -233,10 +233,10 @@ def test_other_tags_are_refused_with_both_lists(run: Run) -> None:
     with pytest.raises(DataError) as caught:
         run.evaluate([(["Ada", "left"], ["B-PER", "B-ORG"])])
     assert str(caught.value) == (
-        "data in memory has tags that the model does not know: B-ORG\n"
+        "data in memory has labels that the model does not know: B-ORG\n"
         "  expected: the model's: B-LOC, B-PER, I-LOC, I-PER, O\n"
         "  got: B-ORG, B-PER\n"
-        "  do: give data with the model's tags, or name their column with the setting label=..."
+        "  do: give data with the model's labels, or name their column with label=..."
     )
     inside = [(["Ada", "Lovelace"], ["I-PER", "I-PER"])]  # IOB1, which is rewritten
     assert run.evaluate(inside)["test"]["recall"] in (0.0, 1.0)

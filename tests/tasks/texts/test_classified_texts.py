@@ -13,10 +13,10 @@ from gatewright.tasks.answers.evaluate import evaluate
 from gatewright.tasks.columns import TextColumns
 from gatewright.tasks.data.texts.labelled import read_texts
 from gatewright.tasks.model import Model, load_model
-from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.texts import ClassifiedTexts
-from gatewright.tasks.training.learner import Learner
+from gatewright.tasks.run_data import Sizes
 from gatewright.tasks.training.session import Result, train
+from gatewright.tasks.training.training_module import TrainingModule
 from tests.tasks.small import QUIET
 
 GOOD, BAD = "a fine film, it is good and warm and {}", "a dull film: it is bad {}"
@@ -97,8 +97,8 @@ def test_the_tutorial_is_followed() -> None:
     made = ClassifiedTexts.configured(["preset=tutorial"])
     torch.manual_seed(0)
     network = made.network(Sizes(100, 2), "gru")
-    learner = Learner(made, network, made_data())
-    optimiser = learner.configure_optimizers()
+    module = TrainingModule(made, network, made_data())
+    optimiser = module.configure_optimizers()
     assert isinstance(optimiser, torch.optim.Adadelta)
     assert (optimiser.defaults["lr"], optimiser.defaults["rho"], optimiser.defaults["eps"]) == (1, 0.95, 1e-6)
     assert (made.hidden, made.batch, made.longest, made.dropout) == (128, 16, 99, 0.5)
@@ -113,7 +113,7 @@ def test_the_tutorial_is_followed() -> None:
 
 def made_data():
     from gatewright.tasks.data.batches.arrays import ArrayBatches
-    from gatewright.tasks.recipe import Data
+    from gatewright.tasks.run_data import Data
 
     part = ArrayBatches(torch.zeros(3, 4).numpy(), torch.zeros(4).numpy(), 2)
     return Data({"train": part}, Sizes(100, 2), measured=())

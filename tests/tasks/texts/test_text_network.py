@@ -16,12 +16,13 @@ from gatewright.errors import ModelFileError, OptionError
 from gatewright.export.network import read_network
 from gatewright.export.reading import run as read
 from gatewright.tasks import recipes
-from gatewright.tasks.data import Ragged, RaggedBatches
+from gatewright.tasks.data.batches.buckets import RaggedBatches
+from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.texts.ngrams import ngrams
 from gatewright.tasks.mixed_network import stacking_weights
 from gatewright.tasks.model import Model, load_model
-from gatewright.tasks.recipe import Sizes
 from gatewright.tasks.recipes.texts import ClassifiedTexts
+from gatewright.tasks.run_data import Sizes
 from gatewright.tasks.texts.network import NgramClassifier, TextNetwork
 from gatewright.tasks.training.session import train
 from tests.parity.assertions import assert_parity

@@ -7,8 +7,8 @@ import torch
 
 import gatewright as gw
 from gatewright.errors import NonFiniteError
-from gatewright.tasks.network import Network, State
-from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.network import RecipeNetwork, State
+from gatewright.tasks.run_data import Sizes
 from gatewright.tasks.training import nonfinite
 from gatewright.tasks.training.run_folder import RunFolder
 from gatewright.tasks.training.session import train
@@ -30,8 +30,10 @@ def exploding(x, h, W, U, b):
     return calm * gw.tanh(e) + gw.minimum(e, e * calm)
 
 
-def network(cell: gw.Cell | str = "gru", *, layers: int = 1) -> Network:
-    return Network(cell, Sizes(FEATURES, 1), encode="values", pool="each step", hidden=4, layers=layers, dropout=0.5)
+def network(cell: gw.Cell | str = "gru", *, layers: int = 1) -> RecipeNetwork:
+    return RecipeNetwork(
+        cell, Sizes(FEATURES, 1), encode="values", pool="each step", hidden=4, layers=layers, dropout=0.5
+    )
 
 
 def batch(*, large_at: int | None = None, value: float = 1e4) -> TensorBatch:
@@ -41,7 +43,7 @@ def batch(*, large_at: int | None = None, value: float = 1e4) -> TensorBatch:
     return TensorBatch(inputs, torch.zeros(STEPS, ROWS, 1), None, continues=False)
 
 
-def of_loss(made: Network, given: TensorBatch, state: State = None) -> str:
+def of_loss(made: RecipeNetwork, given: TensorBatch, state: State = None) -> str:
     return str(nonfinite.of_loss(made, given, state, value=float("nan"), iteration=17))
 
 

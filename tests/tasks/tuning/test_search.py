@@ -9,9 +9,10 @@ pytest.importorskip("torch")
 from gatewright.errors import OptionError
 from gatewright.tasks.answers.evaluate import measure
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.recipe import Data, Recipe
+from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.recipes import RECIPES
 from gatewright.tasks.recipes.text import Text
+from gatewright.tasks.run_data import Data
 from gatewright.tasks.tuning.space import Choice, Range, read_space
 from tests.tasks.own_data import OWN_DATA
 

@@ -81,13 +81,13 @@ def test_it_goes_on(searched: tuple[tuning.Search, optuna.Study]) -> None:
 def test_a_stopped_trial_goes_on_where_it_was(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     search = search_in(tmp_path / "search", source)
     with monkeypatch.context() as patched:
-        real = tuning.train_trial
+        real = tuning.train_or_resume
 
-        def stopped(made, folder, source, watch):  # type: ignore[no-untyped-def]
+        def stopped(made, folder, source, observer):  # type: ignore[no-untyped-def]
             asked = iter([False] * 5 + [True])
-            real(made, folder, source, replace(watch, stop=lambda: next(asked)))
+            real(made, folder, source, replace(observer, stop=lambda: next(asked)))
 
-        patched.setattr(tuning, "train_trial", stopped)
+        patched.setattr(tuning, "train_or_resume", stopped)
         with pytest.raises(Interrupted):
             tuning.tune(search, 1, QUIET)
     first = tuning.open_study(search).trials

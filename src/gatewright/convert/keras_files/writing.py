@@ -12,8 +12,8 @@ from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply
 from gatewright.convert.flat_writing import choose
 from gatewright.convert.keras_files import functions, normalization
-from gatewright.convert.keras_files.architecture import KerasLayer, KerasVersion, version_of
-from gatewright.convert.keras_files.functional import LayerCall
+from gatewright.convert.keras_files.architecture import Layer, Version, version_of
+from gatewright.convert.keras_files.functional import Call
 from gatewright.convert.keras_files.reading import POOLS
 from gatewright.convert.keras_files.recurrence import DIRECTIONS
 from gatewright.convert.keras_files.storing import OPERATION
@@ -43,26 +43,26 @@ CLASSES = {"rnn": "SimpleRNN", "gru": "GRU", "lstm": "LSTM"}
 
 
 @dataclass
-class _KerasWriter:
+class _Writer:
     """What has been written, and whether a mask goes along with it."""
 
-    version: KerasVersion
+    version: Version
     bare: bool
     masked: bool = False
-    layers: list[KerasLayer] = field(default_factory=list[KerasLayer])
+    layers: list[Layer] = field(default_factory=list[Layer])
 
     def add(self, kind: str, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
-        self.layers.append(KerasLayer(kind, "", config, arrays or {}))
+        self.layers.append(Layer(kind, "", config, arrays or {}))
 
 
-def layers_of(network: Network, version: KerasVersion, *, bare: bool = False) -> list[KerasLayer]:
+def layers_of(network: Network, version: Version, *, bare: bool = False) -> list[Layer]:
     """The layers of a sequential model that computes what a network does, without their names.
 
     Those of `bare` weights have a bias each, by whose shape a GRU tells where it resets.
 
     Raises ConversionError, with the reason, where Keras has no such layer.
     """
-    writer = _KerasWriter(version, bare)
+    writer = _Writer(version, bare)
     shape = [None, *network.reads]
     symbols = isinstance(network.parts[0], Embedding | OneHot)
     key = "batch_shape" if version.major >= 3 else "batch_input_shape"
@@ -97,13 +97,11 @@ def check_weights_alone(network: Network) -> None:
 
 
 def dtype_of(network: Network) -> str:
-    arrays = [
-        parameter for layer in network.recurrent for parameters in layer.directions for parameter in parameters.values()
-    ]
+    arrays = [one for layer in network.recurrent for parameters in layer.directions for one in parameters.values()]
     return str(np.result_type(*arrays))
 
 
-def _write(part: Part, following: Part | None, before: Part | None, writer: _KerasWriter) -> None:
+def _write(part: Part, following: Part | None, before: Part | None, writer: _Writer) -> None:
     match part:
         case Embedding() | OneHot():
             _embedding(part, writer)
@@ -124,11 +122,9 @@ def _write(part: Part, following: Part | None, before: Part | None, writer: _Ker
             _pool(part, writer)
         case Scale() | LayerNorm() | BatchNorm() | TakeStep() | AddInput():
             _other(part, writer)
-        case _:
-            raise ConversionError(f"Keras has no layer that is a {part.kind}")
 
 
-def _other(part: Scale | LayerNorm | BatchNorm | TakeStep | AddInput, writer: _KerasWriter) -> None:
+def _other(part: Scale | LayerNorm | BatchNorm | TakeStep | AddInput, writer: _Writer) -> None:
     match part:
         case Scale():
             writer.add("Normalization", *normalization.written(part, bare=writer.bare))
@@ -143,28 +139,28 @@ def _other(part: Scale | LayerNorm | BatchNorm | TakeStep | AddInput, writer: _K
             )
 
 
-def _step(part: TakeStep, writer: _KerasWriter) -> None:
+def _step(part: TakeStep, writer: _Writer) -> None:
     """An operation, which makes the model a functional one."""
     if writer.bare:
         raise ConversionError("a file of weights has no place for one step of a sequence", do="write .keras")
     writer.masked = False
     ends = {"start": None, "stop": None, "step": None}
     if writer.version.major >= 3:
-        call = LayerCall(arguments={"1": [{"class_name": "__slice__", "config": ends}, part.index]})
-        writer.layers.append(KerasLayer(OPERATION, "", {}, call=call))
+        call = Call(arguments={"1": [{"class_name": "__slice__", "config": ends}, part.index]})
+        writer.layers.append(Layer(OPERATION, "", {}, call=call))
     else:
-        call = LayerCall(arguments={"slice_spec": [ends, part.index]})
-        writer.layers.append(KerasLayer("SlicingOpLambda", "", {"function": "__operators__.getitem"}, call=call))
+        call = Call(arguments={"slice_spec": [ends, part.index]})
+        writer.layers.append(Layer("SlicingOpLambda", "", {"function": "__operators__.getitem"}, call=call))
 
 
-def _embedding(part: Embedding | OneHot, writer: _KerasWriter) -> None:
+def _embedding(part: Embedding | OneHot, writer: _Writer) -> None:
     weight = part.weight if isinstance(part, Embedding) else np.eye(part.symbols, dtype=np.float32)
     writer.masked = isinstance(part, Embedding) and part.masks_zero
     config = {"input_dim": weight.shape[0], "output_dim": weight.shape[1], "mask_zero": writer.masked}
     writer.add("Embedding", config, {"embeddings": weight})
 
 
-def _pool(part: Mean | Max, writer: _KerasWriter) -> None:
+def _pool(part: Mean | Max, writer: _Writer) -> None:
     if writer.masked and isinstance(part, Max):
         raise ConversionError(
             "the maximum over all steps in Keras takes in those that are padding", got="steps that are masked"
@@ -174,7 +170,7 @@ def _pool(part: Mean | Max, writer: _KerasWriter) -> None:
     writer.add(name, {"data_format": "channels_last", "keepdims": False})
 
 
-def _reshape(part: Reshape, writer: _KerasWriter) -> None:
+def _reshape(part: Reshape, writer: _Writer) -> None:
     if writer.masked and writer.version.major < 3:
         raise ConversionError("Keras 2 has no mask before a Reshape", do="write .keras, for Keras 3")
     writer.masked = False
@@ -189,7 +185,7 @@ def _reverse(before: Part | None) -> None:
         )
 
 
-def _activation(name: str, writer: _KerasWriter) -> None:
+def _activation(name: str, writer: _Writer) -> None:
     """A function as a layer: one of its own, where it has numbers."""
     own = functions.written(name, writer.version)
     if own is None:
@@ -198,7 +194,7 @@ def _activation(name: str, writer: _KerasWriter) -> None:
         writer.add(*own)
 
 
-def _dense(part: Dense, writer: _KerasWriter) -> None:
+def _dense(part: Dense, writer: _Writer) -> None:
     arrays = {"kernel": part.weight.T} | ({} if part.bias is None else {"bias": part.bias})
     apart = functions.written(part.activation, writer.version) is not None
     function = functions.name_of("identity" if apart else part.activation, writer.version)
@@ -208,7 +204,7 @@ def _dense(part: Dense, writer: _KerasWriter) -> None:
         _activation(part.activation, writer)
 
 
-def _recurrent(layer: RecurrentPart, following: Part | None, writer: _KerasWriter) -> None:
+def _recurrent(layer: RecurrentPart, following: Part | None, writer: _Writer) -> None:
     both, sequence = len(layer.directions) == 2, layer.returns == "sequence"
     if sequence and layer.backwards and not isinstance(following, Reverse):
         raise ConversionError(
@@ -222,9 +218,7 @@ def _recurrent(layer: RecurrentPart, following: Part | None, writer: _KerasWrite
     layer = _with_its_gate(layer, writer.version)
     row = choose("keras", layer.equations, layer.directions[0])
     configs = layer.equations_of_directions
-    directions = [
-        _biased(parameters, layer.equations) if writer.bare else parameters for parameters in layer.directions
-    ]
+    directions = [_biased(one, layer.equations) if writer.bare else one for one in layer.directions]
     written = apply.write_directions(row, directions, configs)
     config, *second = (_settings(layer, one, row, writer) | {"use_bias": "bias" in written[0]} for one in configs)
     kind = CLASSES[row.family]
@@ -245,7 +239,7 @@ def _recurrent(layer: RecurrentPart, following: Part | None, writer: _KerasWrite
     writer.masked = writer.masked and sequence
 
 
-def _with_its_gate(layer: RecurrentPart, version: KerasVersion) -> RecurrentPart:
+def _with_its_gate(layer: RecurrentPart, version: Version) -> RecurrentPart:
     """A layer whose hard gates have the slope of that version, by their weights."""
     pairs = [
         (parameters, equations)
@@ -258,7 +252,7 @@ def _with_its_gate(layer: RecurrentPart, version: KerasVersion) -> RecurrentPart
     return replace(layer, cell=equations[0], second=second, directions=tuple(one for one, _ in pairs))
 
 
-def _settings(layer: RecurrentPart, equations: CellConfig, row: Layout, writer: _KerasWriter) -> dict[str, Any]:
+def _settings(layer: RecurrentPart, equations: CellConfig, row: Layout, writer: _Writer) -> dict[str, Any]:
     config: dict[str, Any] = {
         "units": layer.hidden,
         "activation": functions.name_of(equations.activation, writer.version),
@@ -282,19 +276,19 @@ def _one_activation(equations: CellConfig) -> None:
         )
 
 
-def keras1(network: Network) -> list[KerasLayer]:
+def keras1(network: Network) -> list[Layer]:
     """The layers of a network that have weights, with their arrays as Keras 1 has them, in its order.
 
     Raises ConversionError, with the reason, where Keras 1 has no such layer.
     """
-    found: list[KerasLayer] = []
+    found: list[Layer] = []
     for part in network.parts:
         match part:
             case Embedding():
-                found.append(KerasLayer("Embedding", "", {}, {"W": part.weight}))
+                found.append(Layer("Embedding", "", {}, {"W": part.weight}))
             case Dense():
                 bias = {} if part.bias is None else {"b": part.bias}
-                found.append(KerasLayer("Dense", "", {}, {"W": part.weight.T, **bias}))
+                found.append(Layer("Dense", "", {}, {"W": part.weight.T, **bias}))
             case RecurrentPart():
                 found.append(_keras1(part))
             case _:
@@ -302,15 +296,13 @@ def keras1(network: Network) -> list[KerasLayer]:
     return found
 
 
-def _keras1(layer: RecurrentPart) -> KerasLayer:
+def _keras1(layer: RecurrentPart) -> Layer:
     layer = _with_its_gate(layer, version_of("1"))
     row = choose("keras1", layer.equations, layer.directions[0])
     if row.family == "lstm":
         _one_activation(layer.equations)
     place = {gate: index for index, gate in enumerate(row.gates.split())}
-    by_gate = sorted(
-        row.stored(), key=lambda stored: place[stored[2][0]]
-    )  # as Keras 1 lists them: W_i, U_i, b_i, W_c ...
+    by_gate = sorted(row.stored(), key=lambda one: place[one[2][0]])  # as Keras 1 lists them: W_i, U_i, b_i, W_c ...
     kind = CLASSES[row.family]
     both = len(layer.directions) == 2
     arrays: dict[str, NDArray[Any]] = {}
@@ -318,11 +310,11 @@ def _keras1(layer: RecurrentPart) -> KerasLayer:
         written = apply.write(row, _biased(parameters, layer.equations), layer.equations)
         arrays |= {f"{prefix}{name}": written[name] for name, *_ in by_gate}
     inner = {"layer": {"class_name": kind, "config": {}}} if both else {}
-    return KerasLayer("Bidirectional" if both else kind, "", inner, arrays)
+    return Layer("Bidirectional" if both else kind, "", inner, arrays)
 
 
 def _biased(parameters: Mapping[str, NDArray[Any]], equations: CellConfig) -> dict[str, NDArray[Any]]:
     """Parameters with a bias for each gate, as Keras 1 always has."""
-    kernels = {name: parameter for name, parameter in parameters.items() if name.startswith("U.")}
+    kernels = {name: one for name, one in parameters.items() if name.startswith("U.")}
     zero = np.zeros(next(iter(kernels.values())).shape[0], next(iter(kernels.values())).dtype)
     return {**{f"b.{gate}": zero for gate in equations.gates}, **parameters}

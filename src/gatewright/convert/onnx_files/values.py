@@ -33,35 +33,35 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ConstantValue:
+class Known:
     """Numbers that stand in the file, or follow from such."""
 
     array: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class FilledValue:
+class Filled:
     """The same number everywhere, in a shape that may depend on the input; a label stands for its axis's size."""
 
     value: float | str
 
 
 @dataclass(frozen=True, slots=True)
-class AxisSizes:
+class Sizes:
     """Sizes of axes, by number or by the axis's label."""
 
     items: tuple[int | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class ExtraInput:
+class Given:
     """A part of what the graph is given besides its main input: initial states, lengths."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadableValue:
+class Unknown:
     """What cannot be read, and why."""
 
     reason: ConversionError
@@ -72,7 +72,7 @@ Last = Literal["", "step", "both ends", "final"]
 
 
 @dataclass(frozen=True, slots=True)
-class FlowValue:
+class Stream:
     """What flows through the network: what the graph is given, and what each part makes of it."""
 
     source: str  # the graph's input
@@ -88,11 +88,11 @@ class FlowValue:
         """The axes by label."""
         return tuple(axis.label for axis in self.axes)
 
-    def without(self, index: int) -> "FlowValue":
+    def without(self, index: int) -> "Stream":
         """The same without an axis."""
         return replace(self, axes=(*self.axes[:index], *self.axes[index + 1 :]))
 
-    def joined_with(self, other: "FlowValue") -> "FlowValue":
+    def joined_with(self, other: "Stream") -> "Stream":
         """Both directions of a layer, of which this is the first, as if they were one.
 
         Raises ConversionError where they are not of one layer, or not of the same steps.
@@ -106,35 +106,33 @@ class FlowValue:
             raise ConversionError("it joins what are not the two directions of one layer, forwards first")
         return replace(self, half=None, last=last)
 
-    def side_by_side(self) -> "FlowValue":
+    def side_by_side(self) -> "Stream":
         """The same with both directions of each step as features of it, where they are its last axes."""
         *others, directions, features = (Axis(""), *self.axes)
         if directions.label != DIRECTIONS or None in (directions.size, features.size):
             return self
         return replace(self, axes=(*others[1:], Axis(FEATURES, (directions.size or 0) * (features.size or 0))))
 
-    def with_features(self, size: int) -> "FlowValue":
+    def with_features(self, size: int) -> "Stream":
         """The same with other features."""
         return replace(self, axes=(*self.axes[:-1], Axis(FEATURES, size)))
 
 
 @dataclass(frozen=True, slots=True)
-class StackedStates:
+class Stacked:
     """The last states of several layers, as PyTorch gives them: each a direction of a stream, along an axis."""
 
-    pieces: tuple[tuple[FlowValue, int], ...]
+    pieces: tuple[tuple[Stream, int], ...]
     axis: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PointwiseValue:
+class Pointwise:
     """A function of every number of a stream, that several nodes are together."""
 
-    stream: FlowValue
+    stream: Stream
     evaluate: Callable[[NDArray[Any]], NDArray[Any]]
     nodes: int = 1
 
 
-Value = (
-    ConstantValue | FilledValue | AxisSizes | ExtraInput | UnreadableValue | FlowValue | StackedStates | PointwiseValue
-)
+Value = Known | Filled | Sizes | Given | Unknown | Stream | Stacked | Pointwise

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.tasks.answers.class_report import ClassReport
-from gatewright.tasks.picture_text import picture_text
+from gatewright.tasks.formatting import picture_text
 
 _WRITTEN = 20  # classes up to which each count is written into its cell
 _LABELLED = 40  # classes up to which each has its name beside its row; beyond, some have

@@ -17,11 +17,11 @@ from gatewright.tasks.forecasting.windows import ForecastData
 from gatewright.tasks.model import Model
 from gatewright.tasks.network import State
 from gatewright.tasks.objectives import Classes, Objective
-from gatewright.tasks.recipe import Batches, Data
+from gatewright.tasks.run_data import Batches, Data
 from gatewright.tasks.training.tensor_batches import tensor_batch
 
 
-class Means:
+class RunningMeans:
     """Sums over items, and their means."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ def measure(
     The answers are counted in `confusion` (true classes, predicted classes), where it is given. The network is left in
     the mode (training or evaluation) in which it was.
     """
-    means, was_training, device = Means(), network.training, next(network.parameters()).device
+    means, was_training, device = RunningMeans(), network.training, next(network.parameters()).device
     state: State = None
     objective = objective.with_network(network)
     network.eval()

@@ -16,7 +16,7 @@ from gatewright.tasks.data.units import check_scales, variable_scales
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-    from torch import nn
+    from torch import Tensor, nn
 
     from gatewright.tasks.model import Model
 
@@ -151,34 +151,30 @@ class ClassPredictor(Predictor):
         """
         import pandas as pd
 
-        self._check_top(options.get("top"))
+        self.check_top(options.get("top"))
         self.needs_source(source)
         examples = self.examples(source)
         self.remarks = examples.remarks
         if not options.get("any_scale"):
             self.check_scale(examples.sequences, source)
-        columns = self._columns(self.probabilities(examples.sequences), options.get("top"))
-        return pd.DataFrame({**{name: list(values) for name, values in examples.keys.items()}, **columns})
+        answers = self.answers(examples.sequences, options.get("top"))
+        return pd.DataFrame({**{name: list(values) for name, values in examples.keys.items()}, **answers})
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The same for one line, which is one example, where the recipe reads texts."""
-        if not _classifier(self.model).reads_lines:
+        if not self._recipe.reads_lines:
             return super().predict_line(line)
-        self._check_top(options.get("top"))
-        columns = self._columns(self.probabilities(self.examples([line]).sequences), options.get("top"))
-        return {name: values[0] for name, values in columns.items()}
+        self.check_top(options.get("top"))
+        answers = self.answers(self.examples([line]).sequences, options.get("top"))
+        return {name: values[0] for name, values in answers.items()}
 
     def examples(self, source: object) -> Examples:
         """The examples of a source, as the recipe reads them for this model."""
-        return _classifier(self.model).examples(source, self.model)
+        return self._recipe.examples(source, self.model)
 
-    def probabilities(self, sequences: Ragged) -> NDArray[np.float64]:
-        """(examples, classes): the softmax of what the network gives."""
-        outputs = pooled_outputs(self.model.network, sequences)
-        powers = np.exp(outputs - outputs.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)
-
-    def _columns(self, probabilities: NDArray[np.float64], top: int | None) -> dict[str, list[Any]]:
+    def answers(self, sequences: Ragged, top: int | None) -> dict[str, list[Any]]:
+        """The columns of the answer, one value for each sequence."""
+        probabilities = self._probabilities(sequences)
         ranked = np.argsort(-probabilities, axis=1, kind="stable")
         columns: dict[str, list[Any]] = {}
         for rank in range(top or 1):
@@ -190,7 +186,8 @@ class ClassPredictor(Predictor):
             columns |= {f"p_{name}": probabilities[:, place].tolist() for place, name in enumerate(self.classes)}
         return columns
 
-    def _check_top(self, top: int | None) -> None:
+    def check_top(self, top: int | None) -> None:
+        """Refuse to give more classes than there are."""
         if top is not None and not 1 <= top <= len(self.classes):
             raise OptionError(
                 "option 'top' is out of range",
@@ -198,14 +195,16 @@ class ClassPredictor(Predictor):
                 got=str(top),
             )
 
+    def _probabilities(self, sequences: Ragged) -> NDArray[np.float64]:
+        """(examples, classes): the softmax of what the network gives."""
+        outputs = pooled_outputs(self.model.network, sequences)
+        powers = np.exp(outputs - outputs.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True)
 
-def _classifier(model: "Model") -> Any:
-    """The recipe of a model, which has to be a Classifier."""
-    from gatewright.tasks.classifier import Classifier
-
-    if not isinstance(model.recipe, Classifier):
-        raise OptionError(f"the recipe {model.recipe.name!r} has no classes")
-    return model.recipe
+    @property
+    def _recipe(self) -> Any:
+        """The recipe, a `Classifier`."""
+        return self.model.recipe
 
 
 def pooled_outputs(network: "nn.Module", sequences: Ragged) -> NDArray[np.float64]:
@@ -213,17 +212,22 @@ def pooled_outputs(network: "nn.Module", sequences: Ragged) -> NDArray[np.float6
 
     Sequences are read in batches of about equally long ones, whose padding has no effect.
     """
+    outputs: NDArray[np.float64] | None = None
+    for rows, _, values in evaluated(network, RaggedBatches(sequences, np.zeros(len(sequences), np.int64), _ROWS)):
+        outputs = np.empty((len(sequences), values.shape[1])) if outputs is None else outputs
+        outputs[rows] = values.cpu().numpy()
+    return outputs if outputs is not None else np.empty((0, 0))
+
+
+def evaluated(network: "nn.Module", batches: RaggedBatches) -> "Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]":
+    """For each batch its rows, their lengths, and the network's outputs in float64, on the network's device."""
     import torch
 
     device = next(network.parameters()).device
-    batches = RaggedBatches(sequences, np.zeros(len(sequences), np.int64), _ROWS)
-    outputs: NDArray[np.float64] | None = None
     network.eval()
-    with torch.no_grad():
-        for position, rows in enumerate(batches.rows(0)):
-            batch = batches.batch(0, position)
-            inputs, lengths = (torch.as_tensor(one).to(device) for one in (batch.inputs, batch.lengths))
-            values = network(inputs, None, lengths)[0].double().cpu().numpy()
-            outputs = np.empty((len(sequences), values.shape[1])) if outputs is None else outputs
-            outputs[rows] = values
-    return outputs if outputs is not None else np.empty((0, 0))
+    for position, rows in enumerate(batches.rows(0)):
+        batch = batches.batch(0, position)
+        inputs, lengths = (torch.as_tensor(values).to(device) for values in (batch.inputs, batch.lengths))
+        with torch.no_grad():  # not around the yield: it would hold for the caller's code too
+            outputs = network(inputs, None, lengths)[0].double()
+        yield rows, lengths, outputs

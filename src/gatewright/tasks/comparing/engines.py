@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Literal, get_args
@@ -11,6 +10,7 @@ import joblib
 import torch
 
 from gatewright.errors import GatewrightError, OptionError
+from gatewright.tasks.training.trainer import handling
 
 Engine = Literal["processes", "ray", "dask"]
 ENGINES: tuple[str, ...] = get_args(Engine)
@@ -51,22 +51,10 @@ def _processes(jobs: int) -> Generator[None]:
     inner = {} if jobs == 1 else {"inner_max_num_threads": threads}  # a single job runs in this very process
     with joblib.parallel_config(backend="loky", n_jobs=jobs, **inner):
         if jobs > 1:
-            with _deaf_to_interrupts():
+            # Processes that start now inherit that Ctrl-C, which a terminal sends to all of them, ends none.
+            with handling(signal.SIG_IGN, signal.SIGINT):
                 joblib.Parallel()(joblib.delayed(os.getpid)() for _ in range(jobs))
         yield
-
-
-@contextmanager
-def _deaf_to_interrupts() -> Generator[None]:
-    """Processes that start now inherit that Ctrl-C, which a terminal sends to all of them, ends none."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.recipe import Recipe, Sizes
+from gatewright.tasks.recipe import Recipe
+from gatewright.tasks.run_data import Sizes
 
 
 def count_parameters(made: Recipe, sizes: Sizes) -> int:

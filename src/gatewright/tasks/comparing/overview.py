@@ -17,7 +17,7 @@ _EVERY = 0.5  # seconds from one look to the next
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunsProgress:
     """How far the runs are: the share of all their work that is done, and a line for each that has ended."""
 
     share: float
@@ -36,9 +36,9 @@ def share_of(folder: RunFolder, epochs: int) -> float:
 
 
 @contextmanager
-def overview(console: Terminal, look: Callable[[], Standing]) -> Generator[None]:
+def overview(console: Terminal, look: Callable[[], RunsProgress]) -> Generator[None]:
     """Show what `look` sees, again and again, from a thread of its own, until the body is done."""
-    shown, ended = _Shown(console, look), threading.Event()
+    shown, ended = _ProgressDisplay(console, look), threading.Event()
 
     def keep_looking() -> None:
         while not ended.wait(_EVERY):
@@ -55,8 +55,8 @@ def overview(console: Terminal, look: Callable[[], Standing]) -> Generator[None]
             shown.update()
 
 
-class _Shown:
-    def __init__(self, console: Terminal, look: Callable[[], Standing]) -> None:
+class _ProgressDisplay:
+    def __init__(self, console: Terminal, look: Callable[[], RunsProgress]) -> None:
         self._console, self._look = console, look
         first = look()
         self._before, self._started, self._told = first.share, time.perf_counter(), set(first.ended)

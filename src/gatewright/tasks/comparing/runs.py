@@ -15,14 +15,15 @@ from gatewright.errors import GatewrightError, OptionError
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.comparing.engines import engine
 from gatewright.tasks.comparing.matching import count_parameters, matched
-from gatewright.tasks.comparing.overview import Standing, overview, share_of
+from gatewright.tasks.comparing.overview import RunsProgress, overview, share_of
 from gatewright.tasks.data.published.registry import find
-from gatewright.tasks.numbers import spell
+from gatewright.tasks.formatting import spell
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.settings import from_texts
-from gatewright.tasks.training.observer import Watch
+from gatewright.tasks.training.checkpoints import RunObserver
 from gatewright.tasks.training.run_folder import RunFolder, absolute
-from gatewright.tasks.training.session import Interrupted, Result, read_result, resume, train
+from gatewright.tasks.training.session import Interrupted, Result, read_result, train_or_resume
+from gatewright.tasks.training.trainer import STOP_SIGNALS, handling
 from gatewright.terminal import Terminal
 
 _STOP = ".stop"  # the file that asks every run of a comparison to stop, wherever it runs
@@ -30,7 +31,7 @@ _ONE_AT_A_TIME = threading.Lock()  # a run seeds the random numbers of its proce
 
 
 @dataclass(frozen=True)
-class Run:
+class ComparedRun:
     """One run of a comparison; its folder is that of an ordinary run."""
 
     made: Recipe
@@ -56,23 +57,23 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """What became of a run: a result, a reason why there is none, or neither where it was stopped."""
 
-    run: Run
+    run: ComparedRun
     result: Result | None = None
     problem: str | None = None
 
 
 @dataclass(frozen=True)
-class Over:
+class VariedSetting:
     """A setting that is varied, and its values."""
 
     setting: str
     values: tuple[Any, ...]
 
 
-def read_over(kind: type[Recipe], text: str) -> Over:
+def read_over(kind: type[Recipe], text: str) -> VariedSetting:
     """What a text such as lag=50,100,200 says is varied.
 
     Raises OptionError for a text that cannot be read, or a value that the setting cannot have.
@@ -88,7 +89,7 @@ def read_over(kind: type[Recipe], text: str) -> Over:
     found = tuple(from_texts(kind, [f"{name}={value}"])[name] for value in texts)
     for value in found:
         kind.restored({name: value})
-    return Over(name, found)
+    return VariedSetting(name, found)
 
 
 def plan(
@@ -99,9 +100,9 @@ def plan(
     out: Path,
     source: str | None,
     match: bool = False,
-    over: Over | None = None,
+    over: VariedSetting | None = None,
     measure: str | None = None,
-) -> list[Run]:
+) -> list[ComparedRun]:
     """The runs: for each cell every seed, and with `over` for each value of that setting.
 
     With `match` each cell gets the hidden size that brings its number of parameters closest to the first cell's.
@@ -120,7 +121,9 @@ def plan(
     varied = [made] if over is None else [_with(made, **{over.setting: value}) for value in over.values]
     by_value = [_of_cells(one, cells, source, match=match) for one in varied]
     return [
-        Run(_with(one, seed=seed), absolute(source), RunFolder(out / _folder(one, setting, seed)), setting, measure)
+        ComparedRun(
+            _with(one, seed=seed), absolute(source), RunFolder(out / _folder(one, setting, seed)), setting, measure
+        )
         for of_cell in zip(*by_value, strict=True)
         for one in of_cell
         for seed in seeds
@@ -148,8 +151,14 @@ def slug(cell: str) -> str:
 
 
 def compare(
-    runs: Sequence[Run], *, out: Path, jobs: int, console: Terminal, where: str = "processes", overwrite: bool = False
-) -> list[Outcome]:
+    runs: Sequence[ComparedRun],
+    *,
+    out: Path,
+    jobs: int,
+    console: Terminal,
+    where: str = "processes",
+    overwrite: bool = False,
+) -> list[RunOutcome]:
     """Train what is not trained yet, `jobs` at a time, and go on with what was stopped.
 
     Raises Interrupted where it was asked to stop; every run then has its state kept.
@@ -170,7 +179,7 @@ def compare(
     return [done[path] if (path := run.folder.path) in done else perform(run, stop) for run in runs]
 
 
-def _perform_all(runs: Sequence[Run], stop: Path, jobs: int, where: str) -> list[Outcome]:
+def _perform_all(runs: Sequence[ComparedRun], stop: Path, jobs: int, where: str) -> list[RunOutcome]:
     try:
         with engine(where, min(jobs, len(runs))):
             performed: Any = joblib.Parallel()(joblib.delayed(perform)(run, stop) for run in runs)
@@ -185,28 +194,26 @@ def _perform_all(runs: Sequence[Run], stop: Path, jobs: int, where: str) -> list
         ) from error
 
 
-def perform(run: Run, stop: Path) -> Outcome:
+def perform(run: ComparedRun, stop: Path) -> RunOutcome:
     """Train, go on, or read the result, in whichever process; an error is told, so that it ends no other run."""
-    watch, quiet = Watch(stop=stop.exists), Terminal(quiet=True)
+    observer = RunObserver(stop=stop.exists)
     with _ONE_AT_A_TIME:
         if stop.exists():
-            return Outcome(run)
+            return RunOutcome(run)
         try:
-            if run.folder.run.exists():
-                return Outcome(run, resume(run.folder.path, console=quiet, watch=watch))
-            return Outcome(run, train(run.made, out=run.folder.path, source=run.source, console=quiet, watch=watch))
+            return RunOutcome(run, train_or_resume(run.made, run.folder, run.source, observer))
         except Interrupted:
             stop.touch()  # whoever was interrupted, it is meant for all
-            return Outcome(run)
+            return RunOutcome(run)
         except GatewrightError as error:
-            return Outcome(run, problem=error.in_shell())
+            return RunOutcome(run, problem=error.in_shell())
 
 
 def _with(made: Recipe, **changes: Any) -> Recipe:
     return replace(made, **changes)
 
 
-def _check_kept(run: Run, *, overwrite: bool) -> None:
+def _check_kept(run: ComparedRun, *, overwrite: bool) -> None:
     """A run that is there already is this one, or is deleted where that is asked for."""
     if overwrite:
         if run.folder.path.exists():
@@ -216,19 +223,19 @@ def _check_kept(run: Run, *, overwrite: bool) -> None:
         run.folder.check_is(run.made.name, run.made.settings(), run.source)
 
 
-def _standing(runs: Sequence[Run]) -> Standing:
+def _standing(runs: Sequence[ComparedRun]) -> RunsProgress:
     ended = [run for run in runs if run.folder.finished]
     share = sum(share_of(run.folder, run.made.epochs) for run in runs) / len(runs)
-    return Standing(share, tuple(map(_told, ended)), f"{len(ended)} of {len(runs)} runs")
+    return RunsProgress(share, tuple(map(_told, ended)), f"{len(ended)} of {len(runs)} runs")
 
 
-def _told(run: Run) -> str:
+def _told(run: ComparedRun) -> str:
     result = read_result(run.folder)
     part, metric = headline(run, result)
     return f"{run.title}: {part} {metric} {spell(result.metrics[part][metric])}, {result.seconds:,.0f} s"
 
 
-def headline(run: Run, result: Result) -> tuple[str, str]:
+def headline(run: ComparedRun, result: Result) -> tuple[str, str]:
     """The part and the measure that are asked for, or else say most: what the recipe promises, or the last part's."""
     part, _, metric = (run.measure or "").rpartition(" ")
     if metric in result.metrics.get(part, ()):
@@ -251,12 +258,5 @@ def _stopping(stop: Path) -> Generator[list[int]]:
         asked.append(number)
         stop.touch()
 
-    if threading.current_thread() is not threading.main_thread():
+    with handling(handle, *STOP_SIGNALS):
         yield asked
-        return
-    before = {one: signal.signal(one, handle) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)

@@ -1,7 +1,5 @@
 """What a comparison says: a row for each cell, as CSV and as Markdown."""
 
-import csv
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,14 +9,14 @@ from typing import Any
 from gatewright.errors import OptionError
 from gatewright.files import write_atomically
 from gatewright.tasks.comparing.pictures import Points, draw_comparison, draw_over
-from gatewright.tasks.comparing.runs import Outcome, headline
-from gatewright.tasks.numbers import spell
+from gatewright.tasks.comparing.runs import RunOutcome, headline
+from gatewright.tasks.formatting import csv_text, spell
 from gatewright.tasks.training.history import read_rows
 from gatewright.tasks.training.session import Result
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """A cell, at one value of what is varied: the mean over its seeds, and how far they are apart."""
 
     cell: str
@@ -48,7 +46,7 @@ class Comparison:
     measure: str  # such as "test accuracy"
     items: str  # what is counted in the speed
     over: str | None  # the setting that is varied, where one is
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
     problems: Mapping[str, str]  # by run: why it has no result
     remarks: tuple[str, ...] = ()  # of sizes that were smaller than asked for
 
@@ -57,9 +55,9 @@ class Comparison:
         return asdict(self)
 
 
-def comparison(outcomes: Sequence[Outcome]) -> Comparison:
+def comparison(outcomes: Sequence[RunOutcome]) -> Comparison:
     """What came of the runs, cell by cell."""
-    groups: dict[str, list[Outcome]] = {}
+    groups: dict[str, list[RunOutcome]] = {}
     for outcome in outcomes:
         groups.setdefault(outcome.run.group, []).append(outcome)
     made = outcomes[0].run.made
@@ -77,7 +75,7 @@ def comparison(outcomes: Sequence[Outcome]) -> Comparison:
     )
 
 
-def _remark(outcome: Outcome) -> str:
+def _remark(outcome: RunOutcome) -> str:
     """What the run's settings are in the end, where they are not what was asked for."""
     made, result = outcome.run.made, outcome.result
     differing = {} if result is None else {k: v for k, v in result.settings.items() if v != getattr(made, k)}
@@ -95,10 +93,10 @@ def _check_measured(wanted: str | None, found: str, result: Result | None) -> No
         )
 
 
-def _row(outcomes: Sequence[Outcome], part: str, metric: str) -> Row:
+def _row(outcomes: Sequence[RunOutcome], part: str, metric: str) -> ComparisonRow:
     made, results = outcomes[0].run.made, [one.result for one in outcomes if one.result is not None]
     values = [one.metrics[part][metric] for one in results]
-    return Row(
+    return ComparisonRow(
         cell=made.cell,
         value=outcomes[0].run.value,
         hidden=made.hidden,
@@ -116,7 +114,7 @@ def _speed(result: Result) -> float:
     return next(iter(result.speed.values()))
 
 
-def keep(outcomes: Sequence[Outcome], out: Path) -> list[Path]:
+def keep(outcomes: Sequence[RunOutcome], out: Path) -> list[Path]:
     """Write the table and the curves into the folder, and say which files those are."""
     found = comparison(outcomes)
     files = {
@@ -139,7 +137,7 @@ def keep(outcomes: Sequence[Outcome], out: Path) -> list[Path]:
     return list(files)
 
 
-def points(outcomes: Sequence[Outcome]) -> Points:
+def points(outcomes: Sequence[RunOutcome]) -> Points:
     """By cell and value of what is varied, what each run that came to its end has measured."""
     found: dict[str, dict[Any, list[float]]] = {}
     for run, result in ((one.run, one.result) for one in outcomes if one.result is not None):
@@ -164,10 +162,10 @@ def as_csv(found: Comparison) -> str:
         }
         for row in found.rows
     ]
-    return _csv(lines)
+    return csv_text(lines, list(dict.fromkeys(name for line in lines for name in line)))
 
 
-def runs_as_csv(outcomes: Sequence[Outcome]) -> str:
+def runs_as_csv(outcomes: Sequence[RunOutcome]) -> str:
     """A line for each run that came to its end, with everything that was measured."""
     lines: list[dict[str, Any]] = []
     for run, result in ((one.run, one.result) for one in outcomes if one.result is not None):
@@ -176,15 +174,7 @@ def runs_as_csv(outcomes: Sequence[Outcome]) -> str:
         own = {"cell": result.cell, "seed": result.seed, "hidden": result.settings["hidden"], **varied}
         length = {"parameters": result.parameters, "epochs": result.epochs, "best epoch": result.best_epoch}
         lines.append({**own, **length, **measured, "seconds": result.seconds, **result.speed})
-    return _csv(lines)
-
-
-def _csv(lines: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    return csv_text(lines, list(dict.fromkeys(name for line in lines for name in line)))
 
 
 def as_markdown(found: Comparison) -> str:
@@ -212,7 +202,7 @@ def columns(found: Comparison) -> tuple[str, ...]:
     return "cell", *over, "units", "parameters", found.measure, "seconds", f"{found.items}/s"
 
 
-def numbers(found: Comparison, row: Row) -> tuple[str, ...]:
+def numbers(found: Comparison, row: ComparisonRow) -> tuple[str, ...]:
     """The row's numbers as a person reads them, under the columns after the first."""
     own = (str(row.hidden),) if found.over in (None, "hidden") else (str(row.value), str(row.hidden))
     if row.parameters is None or row.seconds is None or row.speed is None:
@@ -220,6 +210,6 @@ def numbers(found: Comparison, row: Row) -> tuple[str, ...]:
     return *own, f"{row.parameters:,}", row.measured, f"{row.seconds:,.0f}", f"{row.speed:,.0f}"
 
 
-def called(found: Comparison, row: Row) -> str:
+def called(found: Comparison, row: ComparisonRow) -> str:
     """What to call the row's samples: the cell, and the value of what is varied."""
     return row.cell if found.over is None else f"{row.cell}, {found.over}={row.value}"

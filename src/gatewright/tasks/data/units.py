@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.numbers import spell
+from gatewright.tasks.formatting import spell
 
 Scales = Mapping[str, Mapping[str, float]]
 

@@ -12,13 +12,13 @@ from torch import Tensor
 from gatewright.tasks.data.forecasting.linear import Floats, LinearForecast, Regressed, linear_forecast
 from gatewright.tasks.data.forecasting.seasons import best_season
 from gatewright.tasks.data.forecasting.windows import Cuts, Scaling
-from gatewright.tasks.forecasting.network import Forecaster, Located
-from gatewright.tasks.forecasting.recipe import LEAST_SPREAD, Forecasting
-from gatewright.tasks.forecasting.windows import ForecastData
+from gatewright.tasks.forecasting.network import Forecaster, LocatedForecast
+from gatewright.tasks.forecasting.windows import LEAST_SPREAD, ForecastData
 from gatewright.tasks.training.tensor_batches import tensor_batch
 
 if TYPE_CHECKING:
-    from gatewright.tasks.recipe import Batches
+    from gatewright.tasks.recipes.series import Series
+    from gatewright.tasks.run_data import Batches
 
 SHARES = 0.0, 0.25, 0.5, 0.75, 1.0
 _GAIN = 0.02  # share of the error that the correction must save on one validation window; less on more of them
@@ -26,7 +26,7 @@ _HALF_SHARE, _HALF_TRUST = 2, 20  # independent validation windows at which half
 _EFFECT_PENALTY = 1e-2
 
 
-def fit(network: Forecaster, data: ForecastData, recipe: Forecasting) -> None:
+def fit(network: Forecaster, data: ForecastData, recipe: "Series") -> None:
     """Fit the linear forecast to the training parts, and hand it to the network with what it needs beside it.
 
     Of three forms each variable has the one with the least error on what follows the steps that were fitted to: as it
@@ -110,7 +110,7 @@ def _effects(values: Sequence[Floats], known: Sequence[Floats], cuts: Sequence[C
     return np.pad(effects, ((0, known[0].shape[1] - covariates), (0, 0)))
 
 
-def calibrate(network: Forecaster, data: ForecastData, recipe: Forecasting) -> None:
+def calibrate(network: Forecaster, data: ForecastData, recipe: "Series") -> None:
     """Choose by the validation part what share of the correction is used, and how wide the intervals are.
 
     Windows overlap, so that a part holds no more independent ones than horizons. The fewer they are, the less of what
@@ -130,7 +130,7 @@ def calibrate(network: Forecaster, data: ForecastData, recipe: Forecasting) -> N
     network.widening.mul_(torch.stack(ratios) ** trust)
 
 
-def _seen(network: Forecaster, batches: "Batches") -> Iterator[tuple[Located, Tensor, Tensor]]:
+def _seen(network: Forecaster, batches: "Batches") -> Iterator[tuple[LocatedForecast, Tensor, Tensor]]:
     """What it forecasts of each batch of a part, the targets, and the effect of what is known."""
     network.eval()
     with torch.no_grad():

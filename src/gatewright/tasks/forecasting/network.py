@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from gatewright.tasks.forecasting.recipe import LEAST_SPREAD, SIDES
-from gatewright.tasks.network import Network, Standardised, State
-from gatewright.tasks.objectives import ForecastKind
-from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.forecasting.windows import LEAST_SPREAD
+from gatewright.tasks.network import RecipeNetwork, Standardised, State
+from gatewright.tasks.objectives import SIDES, ForecastKind
+from gatewright.tasks.run_data import Sizes
 
 SOFTPLUS_IS_1 = 0.541324854612918
 """The number whose softplus is 1: intervals begin as wide as the linear forecast was wrong."""
 
 
-class Located(NamedTuple):
+class LocatedForecast(NamedTuple):
     """A forecast by its middle, how far both ends lie from it, and the linear one; all (horizon, batch, variables)."""
 
     middle: Tensor
@@ -28,7 +28,7 @@ class Located(NamedTuple):
     linear: Tensor
 
 
-class Forecaster(Network):
+class Forecaster(RecipeNetwork):
     """inputs (history + horizon, batch, variables + known) -> (horizon, batch, variables, 3): low, middle, high.
 
     Inputs and outputs are in deviations of the training part. Of the last `horizon` steps the variables are not read.
@@ -94,7 +94,9 @@ class Forecaster(Network):
         outputs = self(inputs)[0].to(history.dtype)
         return outputs * self.scaling.deviation[:, None] + self.scaling.mean[:, None]
 
-    def located(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Located, State]:
+    def located(
+        self, inputs: Tensor, state: State = None, lengths: Tensor | None = None
+    ) -> tuple[LocatedForecast, State]:
         """The forecast without effects, in the units of `into`, and the state after the last step."""
         variables = len(self.weight)
         past, known = self.into(inputs[: self.history, :, :variables]), inputs[..., variables:]
@@ -111,7 +113,7 @@ class Forecaster(Network):
         learned = softplus(self.trust * changes[..., 1:] + SOFTPLUS_IS_1)
         widths = spread[..., None] * self.residual.T[:, None, :, None] * learned
         below, above = widths.expand(*widths.shape[:-1], 2).unbind(-1)
-        return Located(middle, below * self.widening[0], above * self.widening[1], base), state
+        return LocatedForecast(middle, below * self.widening[0], above * self.widening[1], base), state
 
     def effect_of(self, inputs: Tensor) -> Tensor:
         """What the known inputs add to the variables: (history + horizon, batch, variables)."""

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gatewright.tasks.picture_text import picture_text
+from gatewright.tasks.formatting import picture_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import nn
 
-    from gatewright.tasks.forecasting.predictor import Window
-    from gatewright.tasks.forecasting.recipe import Forecasting
-    from gatewright.tasks.forecasting.windows import ForecastData
+    from gatewright.tasks.forecasting.windows import ForecastData, SeriesWindow
+    from gatewright.tasks.recipes.series import Series
     from gatewright.tasks.training.curves import Panel
 
 _PANELS = 12  # at most, since more cannot be read
@@ -23,7 +22,7 @@ _COLOURS = {"history": "#333333", "forecast": "#1f5fa8", "naive": "#b06000"}
 
 
 def draw_forecasts(
-    windows: Sequence["Window"], answers: "DataFrame", middle: str, signature: Mapping[str, Any], suffix: str
+    windows: "Sequence[SeriesWindow]", answers: "DataFrame", middle: str, signature: Mapping[str, Any], suffix: str
 ) -> bytes:
     """A PNG or SVG with a panel for each variable of each series, the first ones where there are many."""
     from matplotlib import rc_context
@@ -55,7 +54,7 @@ def draw_forecasts(
     return picture.getvalue()
 
 
-def _draw(axes: Any, window: "Window", place: int, rows: "DataFrame", middle: str) -> None:
+def _draw(axes: Any, window: "SeriesWindow", place: int, rows: "DataFrame", middle: str) -> None:
     steps = len(rows)
     kept = min(len(window.values), max(_HISTORY * steps, 1))
     past = window.values[-kept:, place]
@@ -79,7 +78,7 @@ def _draw(axes: Any, window: "Window", place: int, rows: "DataFrame", middle: st
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
-def back_test(network: "nn.Module", data: "ForecastData", recipe: "Forecasting") -> "Panel":
+def back_test(network: "nn.Module", data: "ForecastData", recipe: "Series") -> "Panel":
     """A panel with the last forecast of the first variable in the test part, and with what came."""
     import torch
 

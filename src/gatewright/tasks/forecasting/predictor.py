@@ -1,7 +1,6 @@
 """What a forecaster answers: the steps behind a series, or those behind each step of its test part."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,9 +14,9 @@ from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.published.sources import IN_MEMORY, source_name
 from gatewright.tasks.data.tables.date_forms import spelled_date
 from gatewright.tasks.data.tables.time_axis import TimeAxis
-from gatewright.tasks.data.units import check_scales, variable_scales
+from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.forecasting.signature import (
-    check_times,
+    check_same_kind,
     check_unnamed,
     kept_of,
     known_from,
@@ -25,36 +24,18 @@ from gatewright.tasks.forecasting.signature import (
     scaling_from,
     times_from,
 )
-from gatewright.tasks.forecasting.windows import ForecastData, Known
-from gatewright.tasks.numbers import counted
+from gatewright.tasks.forecasting.windows import ForecastData, KnownInputs, SeriesWindow
+from gatewright.tasks.formatting import counted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from gatewright.tasks.forecasting.network import Forecaster
-    from gatewright.tasks.forecasting.recipe import Forecasting
     from gatewright.tasks.model import Model
+    from gatewright.tasks.recipes.series import Series
 
 _SHOWN_VARIABLES, _SHOWN_STEPS = 3, 6
 _ROWS = 256
-
-
-@dataclass(frozen=True, eq=False)
-class Window:
-    """The last steps of a series: `values` (history, variables) as measured.
-
-    `known` (history + horizon, known) is scaled.
-    """
-
-    values: Floats
-    known: Floats
-    scaling: Scaling
-    times: TimeAxis | None = None
-    id: str = ""
-
-    def times_to_come(self, steps: int) -> TimeAxis:
-        """Dates at the frequency of the series, numbers at their distance, or how many steps after the last one."""
-        return TimeAxis(np.arange(1, steps + 1)) if self.times is None else self.times.continued(steps)
 
 
 class ForecastPredictor(Predictor):
@@ -83,7 +64,7 @@ class ForecastPredictor(Predictor):
             )
         self._any_scale = False
         self._form = ""  # of the dates of the latest answers
-        self.recipe: Forecasting = model.recipe  # pyright: ignore[reportAttributeAccessIssue]
+        self.recipe: Series = model.recipe  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def middle(self) -> str:
@@ -114,7 +95,7 @@ class ForecastPredictor(Predictor):
         horizon = int((answers["variable"] == answers["variable"].iloc[0]).sum())
         return draw_forecasts(self.windows(source, horizon), answers, self.middle, self.model.signature, suffix)
 
-    def windows(self, source: object, horizon: int | None = None) -> list[Window]:
+    def windows(self, source: object, horizon: int | None = None) -> list[SeriesWindow]:
         """The last steps of each series, of the source or of the model's own data.
 
         `known` needs to go on for `horizon` steps; those behind them, which these do not depend on, repeat the last.
@@ -128,21 +109,21 @@ class ForecastPredictor(Predictor):
         _, known, scalings = kept_of(self.model, read)
         if not self._any_scale:
             given = variable_scales(np.concatenate([one.values for one in read.series]), read.names)
-            check_scales(self.model.signature["variables"], given, source_name(source))
-            check_times(self.model.signature, {one.id: one.times for one in read.series}, source_name(source))
+            times = {series.id: series.times for series in read.series}
+            check_same_kind(self.model.signature, given, times, source_name(source))
         return self._last_windows(read, known, scalings, horizon)
 
     def _last_windows(
-        self, read: SeriesCollection, known: Known, scalings: Sequence[Scaling], horizon: int
-    ) -> list[Window]:
+        self, read: SeriesCollection, known: KnownInputs, scalings: Sequence[Scaling], horizon: int
+    ) -> list[SeriesWindow]:
         history = self.recipe.history
-        windows: list[Window] = []
+        windows: list[SeriesWindow] = []
         for one, scaling in zip(read.series, scalings, strict=True):
             self._check_length(one.id, len(one))
             start = len(one) - history
             beside = self._whole(known.scaled(known.of_series(one, horizon))[start:])
             times = one.times.take(slice(start, None)) if one.times else None
-            windows.append(Window(one.values[start:], beside, scaling, times, one.id))
+            windows.append(SeriesWindow(one.values[start:], beside, scaling, times, one.id))
         return windows
 
     def _whole(self, known: Floats) -> Floats:
@@ -161,7 +142,7 @@ class ForecastPredictor(Predictor):
                 shell="give data without it, with --data" if name else None,
             )
 
-    def recent(self, one: Mapping[str, Any], horizon: int) -> Window:
+    def recent(self, one: Mapping[str, Any], horizon: int) -> SeriesWindow:
         """The last steps of one series of the training data, as the model's signature holds it."""
         self._check_length(one["id"], len(one["recent"]))
         known = known_from(self.model.signature)
@@ -169,21 +150,15 @@ class ForecastPredictor(Predictor):
         if known.names:
             kept = one["recent known"]
             if kept is None or len(kept) < self.recipe.history + horizon:
-                raise DataError(
-                    "the future of the covariates is needed to forecast",
-                    expected=f"{', '.join(known.columns)} for {counted(horizon, 'step')} after the last value",
-                    got=f"{counted(len(kept) - self.recipe.history, 'step')} in the data of the training"
-                    if kept
-                    else "data that ended with its last value",
-                    do="give a table whose last rows have the covariates, and no value of what is forecast",
-                    shell="give a table whose last rows have the covariates, and no value of what is forecast, "
-                    "with --data",
+                steps = (
+                    f"{counted(len(kept) - self.recipe.history, 'step')} in the data of the training" if kept else ""
                 )
+                raise known.lacks_future("", horizon, steps or "data that ended with its last value")
             beside = self._whole(known.scaled(np.array(kept)))
         times = times_from(self.model.signature, one)
-        return Window(np.array(one["recent"], np.float64), beside, scaling_from(one["scaling"]), times, one["id"])
+        return SeriesWindow(np.array(one["recent"], np.float64), beside, scaling_from(one["scaling"]), times, one["id"])
 
-    def forecasts(self, windows: Sequence[Window]) -> Floats:
+    def forecasts(self, windows: Sequence[SeriesWindow]) -> Floats:
         """(windows, horizon, variables, 3): low, middle and high in the units of the data."""
         values = np.stack([(one.values - one.scaling.mean) / one.scaling.deviation for one in windows], 1)
         to_come = np.zeros((self.recipe.horizon, *values.shape[1:]))
@@ -227,7 +202,7 @@ class ForecastPredictor(Predictor):
         ]
         return _joined(tables)
 
-    def _table(self, ends: Floats, times: TimeAxis, window: Window, **columns: Any) -> "DataFrame":
+    def _table(self, ends: Floats, times: TimeAxis, window: SeriesWindow, **columns: Any) -> "DataFrame":
         """The rows of a forecast (steps, variables, 3), a variable after the other."""
         import pandas as pd
 
@@ -258,28 +233,15 @@ class ForecastPredictor(Predictor):
         data: ForecastData = self.recipe.evaluation(source, self.model)  # pyright: ignore[reportAssignmentType]
         if not self._any_scale:
             name = source_name(self.model.source if source is None else source)
-            check_scales(self.model.signature["variables"], data.signature["variables"], name)
-            check_times(self.model.signature, {track.id: track.times for track in data.tracks}, name)
+            times = {track.id: track.times for track in data.tracks}
+            check_same_kind(self.model.signature, data.signature["variables"], times, name)
         self._form = track.times.form if (track := data.tracks[0]).times and track.times.is_dated else ""
         history, tables = self.recipe.history, list["DataFrame"]()
         for track in data.tracks:
-            windows = [
-                Window(
-                    track.values[now - history : now],
-                    track.known[now - history : now + self.recipe.horizon],
-                    track.scaling,
-                    track.times,
-                    track.id,
-                )
-                for now in range(max(track.cuts.validation, history), track.cuts.test - self.recipe.horizon + 1)
-            ]
-            if not windows:
-                continue
-            first = max(track.cuts.validation, history)
+            origins = range(max(track.cuts.validation, history), track.cuts.test - self.recipe.horizon + 1)
+            windows = [track.window(now, history, self.recipe.horizon) for now in origins]
             times = track.times or TimeAxis(np.arange(1, len(track.values) + 1))
-            for now, ends, window in zip(
-                range(first, first + len(windows)), self.forecasts(windows), windows, strict=True
-            ):
+            for now, ends, window in zip(origins, self.forecasts(windows) if windows else (), windows, strict=True):
                 (origin,) = times.take(slice(now - 1, now)).for_pandas()
                 table = self._table(ends[:horizon], times.take(slice(now, now + horizon)), window, origin=origin)
                 table["actual"] = track.values[now : now + horizon].T.ravel()

@@ -10,18 +10,18 @@ from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.forecasting.series import Series, SeriesCollection, find_series_table, load_series
 from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.tables.time_axis import TimeAxis, frequency_in_words, same_distance
-from gatewright.tasks.data.units import variable_scales
-from gatewright.tasks.forecasting.windows import Known, Track
+from gatewright.tasks.data.units import check_scales, variable_scales
+from gatewright.tasks.forecasting.windows import KnownInputs, Track
 from gatewright.tasks.settings import listed_names, written_names
-from gatewright.tasks.signatures import RAW_INPUTS
+from gatewright.tasks.signatures import RAW_INPUTS, plain_scaling
 
 if TYPE_CHECKING:
-    from gatewright.tasks.forecasting.recipe import Forecasting
     from gatewright.tasks.model import Model
+    from gatewright.tasks.recipes.series import Series
 
 
 def signature_of(
-    recipe: "Forecasting", read: SeriesCollection, tracks: Sequence[Track], season: int, known: Known
+    recipe: "Series", read: SeriesCollection, tracks: Sequence[Track], season: int, known: KnownInputs
 ) -> dict[str, Any]:
     """Names, units, frequency, and the last steps of each series with what is known of the steps behind them."""
     first = read.series[0]
@@ -39,23 +39,19 @@ def signature_of(
         "horizon": recipe.horizon,
         "season": season,
         "values": [f"quantile {level:g}" for level in recipe.objective().levels],
-        "known scaling": _plain(known.scaling) if known.scaling else None,
+        "known scaling": plain_scaling(known.scaling) if known.scaling else None,
         # the network of a single series holds its scaling
         "inputs": RAW_INPUTS if len(tracks) == 1 else "scaled by the mean and the deviation of their series",
         "outputs": f"forecasts, {'in the units of the data' if len(tracks) == 1 else 'scaled as the inputs are'}",
         "variables": variable_scales(trained, read.names),
         "series": [
-            {"id": track.id, "scaling": _plain(track.scaling), **_recent(one, recipe, known)}
+            {"id": track.id, "scaling": plain_scaling(track.scaling), **_recent(one, recipe, known)}
             for one, track in zip(read.series, tracks, strict=True)
         ],
     }
 
 
-def _plain(scaling: Scaling) -> dict[str, list[float]]:
-    return {"mean": scaling.mean.tolist(), "deviation": scaling.deviation.tolist()}
-
-
-def _recent(series: Series, recipe: "Forecasting", known: Known) -> dict[str, Any]:
+def _recent(series: Series, recipe: "Series", known: KnownInputs) -> dict[str, Any]:
     start = max(0, len(series) - recipe.history)
     # Where the table ends with the last value, or soon after, who forecasts has to give the future.
     ahead = min(recipe.horizon, len(series.covariates) - len(series)) if known.columns else recipe.horizon
@@ -76,11 +72,11 @@ def scaling_from(plain: Mapping[str, Any]) -> Scaling:
     return Scaling(np.array(plain["mean"], np.float64), np.array(plain["deviation"], np.float64))
 
 
-def known_from(signature: Mapping[str, Any]) -> Known:
+def known_from(signature: Mapping[str, Any]) -> KnownInputs:
     """What the inputs are whose future is known."""
     plain = signature["known scaling"]
     columns = tuple(signature["columns"]["covariates"])
-    return Known(columns, tuple(signature["calendar"]), scaling_from(plain) if plain else None)
+    return KnownInputs(columns, tuple(signature["calendar"]), scaling_from(plain) if plain else None)
 
 
 def times_from(signature: Mapping[str, Any], series: Mapping[str, Any]) -> TimeAxis | None:
@@ -111,7 +107,7 @@ def _are_dates(texts: Sequence[Any]) -> bool:
     return True
 
 
-def read_for(model: "Model", recipe: "Forecasting", source: object) -> SeriesCollection:
+def read_for(model: "Model", recipe: "Series", source: object) -> SeriesCollection:
     """The series of a source, with the variables that a model was trained on, under their names in training.
 
     A column that is called otherwise in the source is named by the recipe's `target` and `covariates`. Raises
@@ -134,7 +130,7 @@ def read_for(model: "Model", recipe: "Forecasting", source: object) -> SeriesCol
     )
 
 
-def check_unnamed(model: "Model", recipe: "Forecasting") -> None:
+def check_unnamed(model: "Model", recipe: "Series") -> None:
     """Refuse other names of columns where no data is given in which they could be called so."""
     trained, named = _columns_of(model, recipe)
     for role, names in trained.items():
@@ -151,7 +147,7 @@ def _other_columns(role: str, trained: Sequence[str], named: Sequence[str]) -> O
     )
 
 
-def _columns_of(model: "Model", recipe: "Forecasting") -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+def _columns_of(model: "Model", recipe: "Series") -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
     """The columns of variables by role: as they were called in training, and as they are called in a source."""
     trained = {role: tuple(model.signature["columns"].get(role) or ()) for role in ("target", "covariates")}
     return trained, {role: _named(getattr(recipe, role), names) for role, names in trained.items()}
@@ -162,7 +158,7 @@ def _named(text: str, trained: tuple[str, ...]) -> tuple[str, ...]:
     return trained if not text or (text,) == trained else listed_names(text)
 
 
-def kept_of(model: "Model", read: SeriesCollection) -> tuple[int, Known, list[Scaling]]:
+def kept_of(model: "Model", read: SeriesCollection) -> tuple[int, KnownInputs, list[Scaling]]:
     """Season, known inputs and the scaling of each series, as the model has them.
 
     A series that the model does not know is scaled by its own values. Raises DataError where other variables were read.
@@ -191,6 +187,14 @@ def check_variables(signature: Mapping[str, Any], read: SeriesCollection) -> Non
             do="give data of the kind that the model was trained on",
             shell="give data of the kind that the model was trained on, with --data",
         )
+
+
+def check_same_kind(
+    signature: Mapping[str, Any], given: Mapping[str, Any], times: Mapping[str, TimeAxis | None], name: str
+) -> None:
+    """Refuse variables of another scale than in training, and steps of another kind; `given` are scales by variable."""
+    check_scales(signature["variables"], given, name)
+    check_times(signature, times, name)
 
 
 def check_times(signature: Mapping[str, Any], given: Mapping[str, TimeAxis | None], name: str) -> None:

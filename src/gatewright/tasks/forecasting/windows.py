@@ -14,14 +14,16 @@ from gatewright.tasks.data.forecasting.seasons import steps_back
 from gatewright.tasks.data.forecasting.series import Series
 from gatewright.tasks.data.forecasting.windows import Cuts, ForecastBatches, Scaling, Span, WindowBatches
 from gatewright.tasks.data.tables.time_axis import TimeAxis
-from gatewright.tasks.numbers import counted
-from gatewright.tasks.recipe import Data
+from gatewright.tasks.formatting import counted
+from gatewright.tasks.run_data import Data
 
 MEASURED_ROWS = 256
+LEAST_SPREAD = 0.05
+"""The least spread of a window, in deviations of the training part: a window that hardly moves is not blown up."""
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class KnownInputs:
     """What is known beforehand: columns of the table and of the calendar, with the scaling of the training parts."""
 
     columns: tuple[str, ...] = ()
@@ -34,7 +36,7 @@ class Known:
         return self.columns + self.calendar
 
     @classmethod
-    def of(cls, several: Sequence[Series], cuts: Sequence[Cuts], *, calendar: bool) -> "Known":
+    def of(cls, several: Sequence[Series], cuts: Sequence[Cuts], *, calendar: bool) -> "KnownInputs":
         """What is known of all these series."""
         times = [one.times for one in several]
         usable = calendar and all(one is not None and one.is_dated and one.frequency for one in times)
@@ -58,14 +60,7 @@ class Known:
         steps = len(series) + more
         parts = [series.covariates[:steps] if self.columns and more else series.covariates] if self.columns else []
         if self.columns and len(series.covariates) < steps:
-            name = f" of {series.id!r}" if series.id else ""
-            raise DataError(
-                f"the future of the covariates{name} is needed to forecast",
-                expected=f"{', '.join(self.columns)} for {counted(more, 'step')} after the last value",
-                got=counted(len(series.covariates) - len(series), "step"),
-                do="give a table whose last rows have the covariates, and no value of what is forecast",
-                shell="give a table whose last rows have the covariates, and no value of what is forecast, with --data",
-            )
+            raise self.lacks_future(series.id, more, counted(len(series.covariates) - len(series), "step"))
         length = steps if more or not self.columns else len(series.covariates)
         if self.calendar:
             assert series.times is not None
@@ -73,9 +68,38 @@ class Known:
             parts.append(calendar_inputs(times.astype("datetime64[us]"), self.calendar))
         return np.concatenate(parts, 1) if parts else np.zeros((length, 0))
 
+    def lacks_future(self, name: str, steps: int, got: str) -> DataError:
+        """The error for covariates of the series `name` that end before the steps to forecast."""
+        advice = "give a table whose last rows have the covariates, and no value of what is forecast"
+        return DataError(
+            f"the future of the covariates{f' of {name!r}' if name else ''} is needed to forecast",
+            expected=f"{', '.join(self.columns)} for {counted(steps, 'step')} after the last value",
+            got=got,
+            do=advice,
+            shell=f"{advice}, with --data",
+        )
+
     def scaled(self, values: Floats) -> Floats:
         """As a network reads them."""
         return values if self.scaling is None else (values - self.scaling.mean) / self.scaling.deviation
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesWindow:
+    """The steps that a forecast reads: `values` (history, variables) as measured.
+
+    `known` (history + horizon, known) is scaled. `times` are those of the last steps, or of the whole series.
+    """
+
+    values: Floats
+    known: Floats
+    scaling: Scaling
+    times: TimeAxis | None = None
+    id: str = ""
+
+    def times_to_come(self, steps: int) -> TimeAxis:
+        """Dates at the frequency of the series, numbers at their distance, or how many steps after the last one."""
+        return TimeAxis(np.arange(1, steps + 1)) if self.times is None else self.times.continued(steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +122,11 @@ class Track:
         """The values in deviations of the training part."""
         return self.scaling.apply(self.values)
 
+    def window(self, now: int, history: int, horizon: int) -> SeriesWindow:
+        """What is read to forecast from the step `now` on."""
+        known = self.known[now - history : now + horizon]
+        return SeriesWindow(self.values[now - history : now], known, self.scaling, self.times, self.id)
+
 
 @dataclass(frozen=True)
 class ForecastData(Data):
@@ -105,7 +134,7 @@ class ForecastData(Data):
 
     tracks: tuple[Track, ...] = ()
     season: int = 1
-    known: Known = Known()
+    known: KnownInputs = KnownInputs()
 
 
 def windows_of(

@@ -7,30 +7,30 @@ import torch
 from torch import Tensor
 
 from gatewright.errors import OptionError
-from gatewright.tasks.language.recipe import LanguageModel
 from gatewright.tasks.language.sampling import Sampling, beam_search, generate
+from gatewright.tasks.language.symbols import HasCodec
 from gatewright.tasks.model import Model
 from gatewright.tasks.network import State, map_state
 
 
-class Writer:
+class TextGenerator:
     """Writes with a model of characters or of words; the symbol for unknown ones is never written.
 
     After the end of a sentence, where a model has one, the next begins from nothing.
     """
 
     def __init__(self, model: Model) -> None:
-        if not isinstance(model.recipe, LanguageModel) or model.sizes.vocabulary is None:
+        if not isinstance(model.recipe, HasCodec) or model.sizes.vocabulary is None:
             raise OptionError(
                 f"this model was made by the recipe {model.recipe.name!r}, and knows no language",
                 expected="the model of a text",
             )
         self._network = model.network.eval()
-        self._script = model.recipe.script(model.sizes)
+        self._codec = model.recipe.codec(model.sizes)
 
     def unknown(self, prompt: str) -> tuple[str, ...]:
         """The characters or words of a prompt that the model does not know, each once, and reads as the unknown one."""
-        return tuple(part for part in dict.fromkeys(self._script.parts(prompt)) if not self._script.knows(part))
+        return tuple(part for part in dict.fromkeys(self._codec.parts(prompt)) if not self._codec.knows(part))
 
     def stream(self, prompt: str, *, length: int, finish: bool = False, **options: Any) -> Iterator[str]:
         """One symbol after the other, chosen by `Sampling(**options)`; the prompt is read first, and not given.
@@ -39,21 +39,21 @@ class Writer:
         Raises OptionError for a prompt of which the model knows nothing.
         """
         self._check_known(prompt)
-        sampling = Sampling(**options, forbidden=self._script.forbidden)
-        symbols = generate(self.step, self._script.read(prompt), length=length * (1 + finish), options=sampling)
-        pieces = self._script.write(symbols, prompt)
+        sampling = Sampling(**options, forbidden=self._codec.forbidden)
+        symbols = generate(self.step, self._codec.read(prompt), length=length * (1 + finish), options=sampling)
+        pieces = self._codec.write(symbols, prompt)
         return self._finished(pieces, length) if finish else pieces
 
     def _finished(self, pieces: Iterator[str], length: int) -> Iterator[str]:
         before = ""
         for count, piece in enumerate(pieces):
-            if count >= length and self._script.ends_sentence(before, piece):
+            if count >= length and self._codec.ends_sentence(before, piece):
                 return
             yield piece
             before = piece
 
     def _check_known(self, prompt: str) -> None:
-        parts = {part for part in self._script.parts(prompt) if not part.isspace()}
+        parts = {part for part in self._codec.parts(prompt) if not part.isspace()}
         if parts and parts <= set(self.unknown(prompt)):
             raise OptionError(
                 "the model knows nothing of the prompt",
@@ -68,18 +68,18 @@ class Writer:
         found = beam_search(
             self.step,
             _select,
-            self._script.read(prompt),
+            self._codec.read(prompt),
             length=length,
             beams=beams,
-            forbidden=self._script.forbidden,
-            stop=() if self._script.end is None else (self._script.end,),
+            forbidden=self._codec.forbidden,
+            stop=() if self._codec.end is None else (self._codec.end,),
         )
-        return "".join(self._script.write(found[0].symbols, prompt))
+        return "".join(self._codec.write(found[0].symbols, prompt))
 
     def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
-        """Scores of the next symbol; after the end of a sentence the state begins anew."""
-        if self._script.end is not None and symbols.tolist() == [self._script.end]:
-            symbols, state = torch.tensor([self._script.start]), None
+        """One step for each row: the logits, and the state; after the end of a sentence the state is begun anew."""
+        if self._codec.end is not None and symbols.tolist() == [self._codec.end]:
+            symbols, state = torch.tensor([self._codec.start]), None
         device = next(self._network.parameters()).device
         outputs, state = self._network(symbols[None].to(device), state)
         return outputs[0], state

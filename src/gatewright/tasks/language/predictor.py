@@ -27,7 +27,7 @@ Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredText:
     """The tokens of a text, and how probable each is after those before it.
 
     `log_probabilities` (tokens,) are natural logarithms, NaN for a token that has nothing before it; `known` (tokens,)
@@ -44,7 +44,7 @@ class Scored:
         return summary([self])
 
 
-def summary(texts: Sequence[Scored]) -> dict[str, Any]:
+def summary(texts: Sequence[ScoredText]) -> dict[str, Any]:
     """The number of predicted tokens, their log-probability, the perplexity, and so on, of texts taken together."""
     scores = np.concatenate([one.log_probabilities[~np.isnan(one.log_probabilities)] for one in texts])
     characters, total = sum(one.characters for one in texts), float(scores.sum())
@@ -98,7 +98,7 @@ class LanguagePredictor(Predictor):
         del options
         return self.score(line, "the line").summary()
 
-    def score(self, text: str, name: str = "the text") -> Scored:
+    def score(self, text: str, name: str = "the text") -> ScoredText:
         """The tokens of a text and how probable each is.
 
         Raises DataError where the model knows none of them but white space.
@@ -112,7 +112,7 @@ class LanguagePredictor(Predictor):
         known = np.array([number > 0 or token == UNKNOWN for token, number in zip(tokens, joined, strict=True)], bool)
         check_known(name, tokens, known)
         characters = self.characters(text, tokens)
-        return Scored(tuple(tokens), np.concatenate(scores) if scores else np.zeros(0), known, characters)
+        return ScoredText(tuple(tokens), np.concatenate(scores) if scores else np.zeros(0), known, characters)
 
     @abstractmethod
     def parts(self, text: str) -> Iterator[tuple[int | None, list[str]]]:

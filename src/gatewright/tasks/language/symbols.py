@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,14 +10,14 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.data.texts.vocabulary import UNKNOWN, CharVocabulary
 from gatewright.tasks.data.texts.words import END, END_OF_LINE, START, WordVocabulary, tokeniser
-from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.run_data import Sizes
 
 _LINE_ENDS = (END_OF_LINE, END)
 _MARKS = (".", "!", "?", "…")
 _WIDE_MARKS = ("。", "！", "？")
 
 
-class Script(ABC):
+class SymbolCodec(ABC):
     """Between a text and the numbers of its symbols; the symbol for what is unknown is never to be written."""
 
     forbidden: tuple[int, ...] = ()  # numbers that are never written
@@ -44,7 +45,16 @@ class Script(ABC):
         """The text of each symbol, as it goes on after the prompt."""
 
 
-class Characters(Script):
+@runtime_checkable
+class HasCodec(Protocol):
+    """A recipe whose models write texts."""
+
+    def codec(self, sizes: Sizes) -> SymbolCodec:
+        """How prompts are read, and how symbols are written."""
+        ...
+
+
+class CharacterCodec(SymbolCodec):
     """Each character is a symbol."""
 
     def __init__(self, sizes: Sizes) -> None:
@@ -74,7 +84,7 @@ class Characters(Script):
         return (self.vocabulary.symbols[one] for one in symbols)
 
 
-class Words(Script):
+class WordCodec(SymbolCodec):
     """Each word is a symbol, and so is the end of a line or of a sentence, which is written as a new line.
 
     A prompt is read from the start of a line or sentence on. A word of it that is unknown as it stands is looked for in

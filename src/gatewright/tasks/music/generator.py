@@ -15,21 +15,21 @@ from gatewright.files import write_atomically, writing
 from gatewright.tasks.data.music.midi import KEYS, SUFFIXES, midi_bytes, read_midi
 from gatewright.tasks.data.music.notes import frames_of_notes
 from gatewright.tasks.model import Model
-from gatewright.tasks.music.recipe import MusicRecipe
+from gatewright.tasks.recipes.music import Music
 
 Roll = NDArray[np.uint8]
 
 _FRAMES_PER_BEAT = 2  # of a model file that does not say it
 
 
-class Composer:
+class MusicGenerator:
     """Writes on from the frames of a piece: each key of the next frame is drawn by itself, as the model has its odds.
 
     Frames are rows of 88 keys, 0 or 1, from A0 to C8.
     """
 
     def __init__(self, model: Model) -> None:
-        if not isinstance(model.recipe, MusicRecipe):
+        if not isinstance(model.recipe, Music):
             raise OptionError(
                 f"this model was made by the recipe {model.recipe.name!r}, and knows no music",
                 expected="a model of the recipe 'music'",

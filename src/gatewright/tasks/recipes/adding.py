@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from gatewright.tasks.data.batches.arrays import ArrayBatches, MadeBatches, Rows
 from gatewright.tasks.data.synthetic.adding import addition_arrays, random_pairs
 from gatewright.tasks.objectives import Bits
-from gatewright.tasks.recipe import Data, Expected, Recipe, Schedule, Sizes
+from gatewright.tasks.recipe import Expected, Recipe, Schedule
+from gatewright.tasks.run_data import Data, Sizes
 from gatewright.tasks.settings import setting
-
-if TYPE_CHECKING:
-    from gatewright.tasks.answers.predictor import Predictor
-    from gatewright.tasks.model import Model
+from gatewright.tasks.synthetic.addition import AdditionPredictor
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,7 @@ class Adding(Recipe):
     }
     quick: ClassVar[str] = "epochs=10"
     search: ClassVar[str] = "rate=log:1e-3..1e-1 hidden=8..32 noise=0..0.3"
+    predictor_class = AdditionPredictor
     next_command: ClassVar[str] = "gatewright add {model} 1024 16"
 
     hidden: int = 16
@@ -63,12 +62,6 @@ class Adding(Recipe):
         }
         sizes = Sizes(inputs=2, outputs=1, variables=("first", "second"))
         return Data({**trained, **measured}, sizes, measured=tuple(measured), signature=signature)
-
-    def predictor(self, model: "Model") -> "Predictor":
-        """The sum of each pair of numbers."""
-        from gatewright.tasks.synthetic.addition import AdditionPredictor
-
-        return AdditionPredictor(model)
 
     def _draw(self, seed: int) -> Rows:
         inputs, targets = _pairs(self.batch, self.bits, seed if self.fresh else self.seed)

@@ -13,7 +13,8 @@ from gatewright.tasks.data.batches.arrays import ArrayBatches
 from gatewright.tasks.data.images.digits import load_digits
 from gatewright.tasks.data.images.pictures import BRIGHTEST, Look, load_pictures
 from gatewright.tasks.data.ragged import Ragged
-from gatewright.tasks.recipe import Data, Expected, Pooling, Schedule, Sizes
+from gatewright.tasks.recipe import Expected, Schedule
+from gatewright.tasks.run_data import Data, Pooling, Sizes
 
 if TYPE_CHECKING:
     from gatewright.tasks.model import Model

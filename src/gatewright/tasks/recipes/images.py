@@ -12,7 +12,8 @@ from gatewright.tasks.classifier import Classifier
 from gatewright.tasks.data.images.labelled import ImageBatches, LabelledImages, load_images
 from gatewright.tasks.data.images.pictures import BRIGHTEST, Look, border_mean, load_pictures
 from gatewright.tasks.data.ragged import Ragged
-from gatewright.tasks.recipe import Data, Expected, Pooling, Sizes
+from gatewright.tasks.recipe import Expected
+from gatewright.tasks.run_data import Data, Pooling, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import picture_misfit
 from gatewright.untrusted.kinds import Misfit

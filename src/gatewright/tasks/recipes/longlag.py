@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from gatewright.tasks.data.batches.arrays import ArrayBatches, MadeBatches
 from gatewright.tasks.data.synthetic.long_lags import COPY_SYMBOLS, copy_arrays, marked_sums
-from gatewright.tasks.objectives import Classes, Numbers, Objective
-from gatewright.tasks.recipe import Data, Encoding, Expected, Pooling, Recipe, Sizes
+from gatewright.tasks.objectives import Classes, NumberTargets, Objective
+from gatewright.tasks.recipe import Expected, Recipe
+from gatewright.tasks.run_data import Data, Encoding, Pooling, Sizes
 from gatewright.tasks.settings import setting
+from gatewright.tasks.synthetic.long_lags import LagPredictor
 from gatewright.trace import Trace, trace_cell
 from gatewright.trace.roles import gate_roles
-
-if TYPE_CHECKING:
-    from gatewright.tasks.answers.predictor import Predictor
-    from gatewright.tasks.model import Model
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,7 @@ class LongLag(Recipe):
     about: ClassVar[str] = "add two marked numbers of 600, or repeat ten symbols after 1,000 steps"
     expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "loss", at_most=5.3e-5, seconds=320)}
     presets: ClassVar[Mapping[str, str]] = {"copy": "task=copy lag=1000"}
+    predictor_class = LagPredictor
     quick: ClassVar[str] = "lag=20 hidden=32 epochs=4 iterations=50"
     search: ClassVar[str] = "rate=log:1e-3..2e-2 hidden=32,64,128 clip=log:0.1..10"
 
@@ -47,7 +46,7 @@ class LongLag(Recipe):
 
     def objective(self) -> Objective:
         """The squared error of the sum, or cross entropy of the symbols to repeat."""
-        return Numbers(close=0.04) if self.task == "adding" else Classes()
+        return NumberTargets(close=0.04) if self.task == "adding" else Classes()
 
     def input_encoding(self) -> Encoding:
         """Numbers and their marks, or symbols one-hot."""
@@ -84,9 +83,3 @@ class LongLag(Recipe):
                 "output": "a score for each symbol; those of the last ten steps repeat the first ten",
             }
         return Data(parts, sizes, measured=("validation", "test"), signature=signature)
-
-    def predictor(self, model: "Model") -> "Predictor":
-        """The sum, or the symbols to repeat."""
-        from gatewright.tasks.synthetic.long_lags import LagPredictor
-
-        return LagPredictor(model)

@@ -1,17 +1,39 @@
 """Music as piano rolls: which keys sound in the next frame."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from gatewright.tasks.music.recipe import MusicRecipe
-from gatewright.tasks.recipe import Expected
+import numpy as np
+from numpy.typing import NDArray
 
+from gatewright.tasks.data.batches.buckets import RaggedBatches
+from gatewright.tasks.data.batches.streams import RaggedStreams
+from gatewright.tasks.data.music.files import check_lengths, has_parts, load_music, load_pieces
+from gatewright.tasks.data.music.midi import KEYS
+from gatewright.tasks.data.music.notes import key_names, notes_of_frames
+from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.ragged import Parts, Ragged
+from gatewright.tasks.music.predictor import MusicPredictor
+from gatewright.tasks.objectives import Keys
+from gatewright.tasks.recipe import Expected, Recipe
+from gatewright.tasks.run_data import Batches, Data, Sizes
+from gatewright.tasks.settings import setting
+from gatewright.tasks.signatures import MusicSignature
+
+if TYPE_CHECKING:
+    from gatewright.tasks.model import Model
+
+_MEASURED_FRAMES = 1 << 16  # in a batch of a part that is measured
+_PROMPT_FRAMES = 16
+
+Frames = NDArray[np.float64]
 _CHUNG = "optimiser=rmsprop rate=0.001 schedule=constant dropout=0 clip=1 batch=1 epochs=100"
 
 
 @dataclass(frozen=True)
-class Music(MusicRecipe):
+class Music(Recipe):
     """Each frame but a piece's first is predicted from those before it.
 
     The loss is the negative log likelihood of a frame, in nats: summed over its 88 keys, and averaged over all
@@ -24,6 +46,14 @@ class Music(MusicRecipe):
 
     name: ClassVar[str] = "music"
     about: ClassVar[str] = "predict the next notes of chorales, folk tunes or MIDI files, and write more of them"
+    predictor_class = MusicPredictor
+    signature_type = MusicSignature
+    data_forms: ClassVar[str] = (
+        "a MIDI file, a folder of MIDI files (with folders train, valid and test, or without), a MATLAB file with the "
+        "cells traindata, validdata and testdata, or jsb, nottingham, musedata or piano-midi; in Python also arrays "
+        "(frames, 88) of 0 and 1"
+    )
+    data_example: ClassVar[str] = "tunes/first.mid\ntunes/second.mid\ntunes/third.mid"
     expected: ClassVar[Mapping[str, Expected]] = {
         "": Expected("test", "loss", at_most=8.43, seconds=90),
         "nottingham": Expected("test", "loss", at_most=3.46, seconds=550),
@@ -47,3 +77,109 @@ class Music(MusicRecipe):
     dropout: float = 0.4
     clip: float = 1.0
     patience: int = 20
+    steps: int = setting(
+        200, "frames that gradients go back through; longer pieces are read in chunks, with the state carried", least=1
+    )
+    music: str = setting("jsb", "the piano rolls, by name or path, where --data names none")
+    frames_per_beat: int | None = setting(
+        None, "frames in a quarter note; none: 4 of MIDI files, else as the data set has it", least=1, below=97
+    )
+    held_out: float = setting(
+        0.1, "share of MIDI files without parts for validation, and again for the test", least=0.01, below=0.5
+    )
+
+    def objective(self) -> Keys:
+        """The negative log likelihood of a frame."""
+        return Keys()
+
+    def data(self, source: object) -> Data:
+        """The parts that the source has or is divided into."""
+        source = self.music if source is None else source
+        loaded = load_music(source, frames_per_beat=self.frames_per_beat, held_out=self.held_out, seed=self.seed)
+        music = loaded.parts
+        parts: dict[str, Batches] = {
+            "train": self._trained(music.train),
+            "validation": measured_pieces(music.validation),
+            "test": measured_pieces(music.test),
+        }
+        return Data(
+            parts,
+            Sizes(KEYS, KEYS, variables=key_names()),
+            measured=("validation", "test"),
+            origin={"music": source_name(source), "sha256": _digest(music)},
+            prompts=tuple(dict.fromkeys(_beginning(music.train[place]) for place in range(min(2, len(music.train))))),
+            remarks=loaded.remarks,
+            signature={
+                "input": "a frame of a piano roll: 1 for each key that sounds, else 0",
+                "output": "the log-odds of each key in the next frame",
+                "lowest_midi_number": 21,
+                "frames_per_beat": loaded.frames_per_beat,
+            },
+        )
+
+    def _trained(self, pieces: Ragged) -> RaggedBatches | RaggedStreams:
+        """Whole pieces, of about equal length in a batch; where there are long ones, chunks."""
+        inputs, targets = pieces.without_last(), pieces.without_first()
+        if inputs.lengths.max() <= self.steps:
+            return RaggedBatches(inputs, targets, self.batch, seed=self.seed, pool=4)
+        return RaggedStreams(inputs, targets, self.batch, self.steps, seed=self.seed)
+
+    def evaluation(self, source: object, model: "Model") -> Data:
+        """The parts that were held out; of another source the parts that it has, or else all of it."""
+        if source is None:
+            return self.data(model.source)
+        frames = model.signature.get("frames_per_beat", self.frames_per_beat)
+        if has_parts(source):
+            return replace(self, frames_per_beat=frames).data(source)
+        music = load_pieces(source, frames_per_beat=frames)
+        check_lengths(source, music)
+        return Data({"music": measured_pieces(music.pieces)}, model.sizes, measured=("music",))
+
+    def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
+        """The loss of what knows how often each key sounds, and of what knows that and the frame before.
+
+        Both take each key by itself. The second is a logistic regression on the key's own last value, which two
+        frequencies solve: after silence, and after sound.
+        """
+        counts = np.zeros((2, 2, KEYS))  # by the value of a key before, and its value now
+        for inputs, targets in _frames(data.parts["train"]):
+            counts += [[((inputs == a) & (targets == b)).sum(0) for b in (0, 1)] for a in (0, 1)]
+        counts += 0.5  # so that nothing is impossible
+        alone, after = np.log(counts.sum(0) / counts.sum((0, 1))), np.log(counts / counts.sum(1, keepdims=True))
+        reached: dict[str, dict[str, float]] = {}
+        for part in data.measured:
+            sums = np.zeros(3)
+            for inputs, targets in _frames(data.parts[part]):
+                now, before = targets.astype(np.int64), inputs.astype(np.int64)
+                keys = np.arange(KEYS)
+                sums += [-alone[now, keys].sum(), -after[before, now, keys].sum(), len(targets)]
+            reached[part] = {
+                "loss of key frequencies": float(sums[0] / sums[2]),
+                "loss of logistic regression on the last frame": float(sums[1] / sums[2]),
+            }
+        return reached
+
+
+def measured_pieces(pieces: Ragged) -> RaggedBatches:
+    """Whole pieces, so few at a time that their frames stay few."""
+    rows = max(1, min(50, _MEASURED_FRAMES // max(1, int(pieces.lengths.max()))))
+    return RaggedBatches(pieces.without_last(), pieces.without_first(), rows)
+
+
+def _frames(batches: Batches) -> Iterator[tuple[Frames, Frames]]:
+    """What is read and what is to be predicted, (frames, 88) each, batch by batch."""
+    for position in range(len(batches)):
+        batch: Any = batches.batch(0, position)
+        present = np.arange(len(batch.inputs))[:, None] < batch.lengths
+        yield batch.inputs[present], batch.targets[present]
+
+
+def _digest(parts: Parts[Ragged]) -> str:
+    digest = hashlib.sha256()
+    for one in parts:
+        digest.update(one.lengths.tobytes() + one.compact().values.tobytes())
+    return digest.hexdigest()
+
+
+def _beginning(piece: NDArray[np.uint8]) -> str:
+    return notes_of_frames(piece[:_PROMPT_FRAMES])

@@ -1,25 +1,58 @@
 """Forecasts of any series of numbers."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from gatewright.tasks.forecasting.recipe import Forecasting
-from gatewright.tasks.recipe import Expected, Schedule
+from gatewright.errors import DataError
+from gatewright.tasks.columns import SeriesColumns
+from gatewright.tasks.data.forecasting.seasons import best_season
+from gatewright.tasks.data.forecasting.series import Series as SeriesData
+from gatewright.tasks.data.forecasting.series import SeriesCollection, load_series
+from gatewright.tasks.data.forecasting.windows import Cuts, Scaling
+from gatewright.tasks.data.published.registry import find
+from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.forecasting.baselines import baselines
+from gatewright.tasks.forecasting.predictor import ForecastPredictor, first_steps
+from gatewright.tasks.forecasting.signature import kept_of, read_for, signature_of
+from gatewright.tasks.forecasting.signature_check import forecast_misfit
+from gatewright.tasks.forecasting.windows import ForecastData, KnownInputs, Track, windows_of
+from gatewright.tasks.formatting import counted
+from gatewright.tasks.objectives import SIDES, ForecastKind, Forecasts
+from gatewright.tasks.recipe import Expected, Recipe, Schedule
+from gatewright.tasks.run_data import Data, Sizes
+from gatewright.tasks.settings import setting
+from gatewright.untrusted.kinds import Misfit
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gatewright.tasks.model import Model
+    from gatewright.tasks.training.curves import Panel
+
+_ETT = ("etth1", "etth2")
+_TOLD_VARIABLES = 20
+_LONGER = 0.9  # of the error of the best season within the history: a longer season that is this good is read whole
 
 
 @dataclass(frozen=True)
-class Series(Forecasting):
-    """A sensible setting for a short series, by default the passengers of airlines; `--data` names any table.
+class Series(Recipe, SeriesColumns):
+    """Some steps of every variable from the steps before them, each with an interval that should hold it.
 
-    The presets are settings for longer ones. Errors are in deviations of the training part, and so are those of the two
-    baselines that every run is reported beside. `skill` is the share of the seasonal naive forecast's error that is
-    gone, `coverage` the share of the values that the intervals hold, which should be `interval`, `width` how wide they
-    are.
+    The first part of the series is trained on, and scaled by; the parts after it are forecast from each of their steps
+    on. The settings suit a short series, by default the passengers of airlines; the presets are for longer ones.
+    Errors are in deviations of the training part, and so are those of the two baselines. `skill` is the share of the
+    seasonal naive forecast's error that is gone, `coverage` the share of the values that the intervals hold, which
+    should be `interval`, `width` how wide they are.
     """
 
     name: ClassVar[str] = "series"
     about: ClassVar[str] = "forecast a series, several steps ahead and with intervals, from its own past"
+    renamed: ClassVar[Mapping[str, str]] = {"variables": "target"}
+    predictor_class = ForecastPredictor
     expected: ClassVar[Mapping[str, Expected]] = {
         "": Expected("test", "skill", at_least=0.65, seconds=20),
         "sunspots": Expected("test", "skill", at_least=0.25, seconds=40),
@@ -43,3 +76,181 @@ class Series(Forecasting):
     schedule: Schedule = "one-cycle"
     dropout: float = 0.3
     clip: float = 1.0
+    series: str = setting("airline", "the series, by name or path, where --data names none")
+    history: int = setting(36, "steps to read", least=1)
+    horizon: int = setting(12, "steps to forecast", least=1)
+    season: int = setting(0, "steps that the naive forecast repeats; 0: what fits the training part best", least=0)
+    calendar: bool = setting(False, "dates give the time of the year, the week and the day as inputs")
+    kind: ForecastKind = setting("quantiles", "the loss: of quantiles, or the density of student or gaussian")
+    interval: float = setting(0.8, "share of the values that the intervals should hold", least=0.01, below=1)
+    validation: float = setting(0.1, "share of the series to validate with, before the test's", least=0.001, below=1)
+    test: float = setting(0.2, "share of the series, its last steps, to test with", least=0.001, below=1)
+
+    @property
+    def next_command(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] (of other recipes it is fixed)
+        """The forecast; where covariates are read, whose future nobody knows yet, those of the test part."""
+        return "gatewright predict {model}" + (" --rolling" if self.covariates else "")
+
+    def objective(self) -> Forecasts:
+        """As `kind` says."""
+        return Forecasts(self.kind, self.interval)
+
+    def measured_by(self, sizes: Sizes) -> Forecasts:
+        """With the error of each variable, where there are several and not very many."""
+        variables = (sizes.variables or ())[: sizes.outputs // (1 + SIDES[self.kind])]
+        return replace(self.objective(), variables=variables if 1 < len(variables) <= _TOLD_VARIABLES else ())
+
+    def panels(self, network: "nn.Module", data: Data) -> "Sequence[Panel]":
+        """The last forecast of the test part, beside what came."""
+        from gatewright.tasks.forecasting.pictures import back_test
+
+        return [back_test(network, data, self)]  # pyright: ignore[reportArgumentType]
+
+    def network_class(self) -> "Callable[..., nn.Module]":
+        """A network that corrects a linear forecast."""
+        from gatewright.tasks.forecasting.network import Forecaster
+
+        return partial(Forecaster, history=self.history, horizon=self.horizon, kind=self.kind)
+
+    def described(self) -> dict[str, Any]:
+        """That the network around the layers is in a forecast's."""
+        return {
+            **super().described(),
+            "forecasts": {"history": self.history, "horizon": self.horizon, "kind": self.kind},
+        }
+
+    def data(self, source: object) -> ForecastData:
+        """Windows of the three parts; those of ETTh1 and ETTh2 are cut as in the papers."""
+        name = self.series if source is None else source
+        read = load_series(name, self)
+        cuts = [self.cuts_of(name, one) for one in read.series]
+        fitted = self.fitted_to(sorted(cuts)[len(cuts) // 2])
+        made = replace(self, **fitted)
+        season, longer = made.season_of(read, cuts)
+        if longer and self.is_own("history"):
+            fitted |= {"history": season}
+        known = KnownInputs.of(read.series, cuts, calendar=self.calendar)
+        scalings = [Scaling.of(one.values[: cut.train]) for one, cut in zip(read.series, cuts, strict=True)]
+        return replace(self, **fitted).data_of(read, name, cuts, season, known, scalings, fitted)
+
+    def data_of(
+        self,
+        read: SeriesCollection,
+        name: object,
+        cuts: Sequence[Cuts],
+        season: int,
+        known: KnownInputs,
+        scalings: Sequence[Scaling],
+        fitted: Mapping[str, int],
+    ) -> ForecastData:
+        """Those series, cut and scaled so."""
+        tracks = tuple(
+            Track(one.values, known.scaled(known.of_series(one)[: len(one)]), cut, scaling, one.times, one.id)
+            for one, cut, scaling in zip(read.series, cuts, scalings, strict=True)
+        )
+        variables = len(read.names)
+        digest = hashlib.sha256(b"".join(track.values.tobytes() for track in tracks)).hexdigest()
+        return ForecastData(
+            windows_of(tracks, self.history, self.horizon, season, self.batch, self.seed),
+            Sizes(
+                variables + len(known.names),
+                variables * (1 + SIDES[self.kind]),
+                variables=(*read.names, *known.names),
+            ),
+            measured=("validation", "test"),
+            origin={"series": source_name(name), "variables": list(read.names), "season": season, "sha256": digest},
+            scaling=tracks[0].scaling if len(tracks) == 1 else None,
+            fitted=fitted,
+            remarks=read.remarks,
+            signature=signature_of(self, read, tracks, season, known),
+            tracks=tracks,
+            season=season,
+            known=known,
+        )
+
+    def evaluation(self, source: object, model: "Model") -> Data:
+        """The data to measure a model on, in the units of the model's own training part.
+
+        Raises DataError where it has other variables, or where its values lie far from all that was trained on.
+        """
+        name = model.source if source is None else source
+        name = self.series if name is None else name
+        read = read_for(model, self, name)
+        self._check_long_enough(name, read)
+        return self.data_of(read, name, [self.cuts_of(name, one) for one in read.series], *kept_of(model, read), {})
+
+    def _check_long_enough(self, name: object, read: SeriesCollection) -> None:
+        """Refuse series of which none has a window in each of its parts, with how many steps that takes."""
+        longest = max(read.series, key=len)
+        if self._has_windows(self.cuts_of(name, longest)):
+            return
+        steps = next(steps for steps in count(len(longest)) if self._has_windows(self._shares(steps)))
+        raise DataError(
+            f"{source_name(name)} is too short to evaluate the model on",
+            expected=f"at least {steps} steps, of which each part has {self.history} to read and {self.horizon} to "
+            "forecast",
+            got=counted(len(longest), "step"),
+            do=f"give a longer series; predict needs {counted(self.history, 'step')}",
+        )
+
+    def _has_windows(self, cuts: Cuts) -> bool:
+        train, validation, test = cuts
+        return self.history + self.horizon <= train and self.horizon <= min(validation - train, test - validation)
+
+    def _shares(self, steps: int) -> Cuts:
+        return Cuts.shares(steps, validation=self.validation, test=self.test)
+
+    def cuts_of(self, name: object, series: SeriesData) -> Cuts:
+        """Where the parts of a series end."""
+        known = find(name) if isinstance(name, str) else None
+        if known is not None and known.name in _ETT:
+            return Cuts.ett_hourly()
+        return self._shares(len(series))
+
+    def fitted_to(self, cuts: Cuts) -> dict[str, int]:
+        """Smaller history and horizon where a part has no window, or few are trained on, and nobody asked for these."""
+        fitted = self.fitted(horizon=min(cuts.train // 4, cuts.validation - cuts.train, cuts.test - cuts.validation))
+        return fitted | self.fitted(history=(cuts.train - fitted.get("horizon", self.horizon)) // 2)
+
+    def told_of(self, fitted: Mapping[str, int]) -> str:
+        """A line for a person, where settings were made smaller, or the history as long as a season."""
+        smaller = {name: size for name, size in fitted.items() if size < getattr(self, name)}
+        lines = [super().told_of(smaller)]
+        if fitted.get("history", 0) > self.history:
+            lines.append(f"history={fitted['history']} (not {self.history}), so that a season is read whole")
+        return "; ".join(filter(None, lines))
+
+    def prepare(self, network: "nn.Module", data: Data) -> None:
+        """Hand it the scaling, the season, and the linear forecast."""
+        from gatewright.tasks.forecasting.fitting import fit
+
+        fit(network, data, self)  # pyright: ignore[reportArgumentType]
+
+    def conclude(self, network: "nn.Module", data: Data) -> None:
+        """Choose by the validation part what share of the correction is used, and how wide the intervals are."""
+        from gatewright.tasks.forecasting.fitting import calibrate
+
+        calibrate(network, data, self)  # pyright: ignore[reportArgumentType]
+
+    def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
+        """The errors of the seasonal naive forecast and of a linear autoregression."""
+        return baselines(data, self)  # pyright: ignore[reportArgumentType]
+
+    def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
+        """Variables, scalings, times, and the last steps of each series."""
+        return forecast_misfit(signature, sizes, self.history, self.horizon)
+
+    def samples(self, model: "Model") -> Mapping[str, str]:
+        """What comes after the series: the first steps of some variables, in their own units."""
+        return first_steps(model)
+
+    def season_of(self, read: SeriesCollection, cuts: Sequence[Cuts]) -> tuple[int, bool]:
+        """Of the naive forecast: as it is set, or what fits the training parts best; and whether to read it whole."""
+        if self.season:
+            return self.season, False
+        trained = [one.values[: cut.train] for one, cut in zip(read.series, cuts, strict=True)]
+        longest = max(map(len, trained)) // 2
+        season, error = best_season(trained, self.horizon, longest)
+        if season <= self.history or 3 * season + self.horizon > longest * 2:
+            return season, False
+        return season, error < _LONGER * best_season(trained, self.horizon, self.history)[1]

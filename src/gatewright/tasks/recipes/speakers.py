@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gatewright.tasks.recipe import Directions, Expected
-from gatewright.tasks.sequences.recipe import SeriesRecipe
+from gatewright.tasks.recipe import Expected
+from gatewright.tasks.recipes.sequences import Sequences
+from gatewright.tasks.run_data import Directions
 
 
 @dataclass(frozen=True)
-class Speakers(SeriesRecipe):
+class Speakers(Sequences):
     """The greatest values over a series' own steps say its class.
 
     There are few series to learn from, so that much is dropped: of the states, and of what the recurrent matrices read.
@@ -32,3 +33,9 @@ class Speakers(SeriesRecipe):
     schedule: Literal["constant", "cosine", "one-cycle", "decay"] = "one-cycle"
     batch: int = 16
     dropout: float = 0.5
+    updates: int = 1
+    vary: float | None = 0.0
+    linear: int | None = 0
+    optimiser: Literal["adam", "adamw", "rmsprop", "adadelta", "sgd"] = "adam"
+    weight_decay: float = 0.0
+    clip: float = 0.0

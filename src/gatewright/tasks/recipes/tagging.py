@@ -1,22 +1,53 @@
 """A label for each step: parts of speech, names, phrases; or what a sensor shows in each row."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from gatewright.tasks.recipe import Expected, Schedule
-from gatewright.tasks.tagging.recipe import StepLabeller
+from gatewright.errors import DataError
+from gatewright.tasks.columns import StepColumns
+from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.tables.roles import Roles
+from gatewright.tasks.data.tags.sentences import (
+    TagColumns,
+    load_tagged_sentences,
+    load_to_measure,
+    tagged,
+    with_held_out,
+)
+from gatewright.tasks.data.tags.step_sources import channel_names, recordings_in_memory, step_tables_of
+from gatewright.tasks.data.tags.step_tables import recordings_of, sentences_of, step_roles
+from gatewright.tasks.data.tags.token_features import FEATURES
+from gatewright.tasks.recipe import BidirectionalRecipe, Direction, Expected, Schedule
+from gatewright.tasks.run_data import Data, Encoding, Sizes
+from gatewright.tasks.settings import setting
+from gatewright.tasks.signatures import channel_misfit, token_misfit
+from gatewright.tasks.tagging.channels import channel_data, channel_evaluation
+from gatewright.tasks.tagging.objective import EntityTags, Tags
+from gatewright.tasks.tagging.tokens import TokenData, token_data, token_evaluation
+from gatewright.untrusted.kinds import Misfit
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gatewright.tasks.answers.predictor import Predictor
+    from gatewright.tasks.model import Model
+
+_DECIDED = ("inputs", "text", "label", "id", "time", "scheme", "best_by")
 
 
 @dataclass(frozen=True)
-class Tagging(StepLabeller):
-    """A sensible setting for thousands of sentences.
+class Tagging(BidirectionalRecipe, StepColumns):
+    """A label for each step. A network reads each token with its beginnings, endings and shape.
 
-    Tokens that occur less than `least` times are unknown, so that the network learns to tag new ones by the rest.
+    The settings suit thousands of sentences. Tokens that occur less than `least` times are unknown, so that the network
+    learns to tag new ones by the rest.
     """
 
     name: ClassVar[str] = "tagging"
     about: ClassVar[str] = "a label for each step: parts of speech, named entities (BIO), rows of sensors"
+    monitor: ClassVar[tuple[str, Direction]] = ("accuracy", "max")
+    earlier: ClassVar[Mapping[str, Any]] = {"output": "softmax", "best_by": "accuracy"}
     expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.95, seconds=75)}
     data_forms: ClassVar[str] = (
         "a file with a token and its label in each line and an empty line behind each sentence (CoNLL, CoNLL-U), or a "
@@ -36,3 +67,162 @@ class Tagging(StepLabeller):
     dropout: float = 0.5
     input_dropout: float = 0.3
     clip: float = 1.0
+    tagged: str = setting("ewt", "the data, by name or path, where --data names none")
+    inputs: Literal["infer", "tokens", "channels"] = setting("infer", "what a step is: a token, or a row of numbers")
+    scheme: Literal["infer", "none", "BIO", "BIOES"] = setting("infer", "how labels mark entities; none: they do not")
+    output: Literal["softmax", "crf"] = setting(
+        "softmax", "tokens: labels one by one, or those of a sentence together in a conditional random field"
+    )
+    best_by: Literal["infer", "f1", "accuracy"] = setting("infer", "which measure of the validation the best one has")
+    least: int = setting(2, "how often a token, beginning, ending or shape occurs that is known", least=1)
+    embedding: int = setting(64, "features that a token is read as", least=1)
+    embedding_init: str = setting("normal(0.1)", "initialiser of the embeddings")
+    vectors: str = setting(
+        "", "tokens: a .vec or GloVe text file, packed or not, whose vectors the embedding begins with"
+    )
+    vector_words: int = setting(
+        50_000, "vectors: how many of the file's first words are known beside those of the training part", least=0
+    )
+    word_dropout: float = setting(0.1, "share of the tokens that are unknown in training", least=0, below=1)
+    window: int = setting(200, "steps of a sequence to train on at once", least=2)
+    held_out: float = setting(0.1, "share for validation, and for a test, where there is none", least=0.001, below=0.5)
+
+    def default_source(self) -> str:
+        """The data that is set."""
+        return self.tagged
+
+    def objective(self) -> Tags:
+        """Cross entropy of each step's tag."""
+        return self.objective_of(Sizes(0, 0))
+
+    def objective_of(self, sizes: Sizes) -> Tags:
+        """The same, and the entities that the tags of those classes mark."""
+        if self.scheme in ("infer", "none"):
+            return Tags(sizes.classes or ())
+        return EntityTags(sizes.classes or (), self.scheme)
+
+    def monitored(self) -> tuple[str, Direction]:
+        """F1 of entities where labels mark them, otherwise accuracy."""
+        if self.best_by == "f1" or (self.best_by == "infer" and self.scheme in ("BIO", "BIOES")):
+            return "f1", "max"
+        return self.monitor
+
+    def input_encoding(self) -> Encoding:
+        """Tokens as a sum of embeddings; channels standardised."""
+        return "standardised" if self.inputs == "channels" else "embedding-sum"
+
+    def network_class(self) -> "Callable[..., nn.Module]":
+        """The network with a conditional random field behind it."""
+        from gatewright.tasks.tagging.network import TagNetwork
+
+        return TagNetwork
+
+    def network_options(self) -> Mapping[str, Any]:
+        """How tokens are read, and what decides on labels."""
+        return {
+            "output": self.output,
+            "scheme": "none" if self.scheme == "infer" else self.scheme,
+            "embedding": self.embedding,
+            "embedding_init": self.embedding_init,
+            "word_dropout": self.word_dropout,
+        }
+
+    def described(self) -> dict[str, Any]:
+        """Beside encoding and pooling, what the symbols of a step are."""
+        return {**super().described(), **({"columns": FEATURES} if self.inputs != "channels" else {})}
+
+    def data(self, source: object) -> Data:
+        """The parts of the data; what it lacks of them is held out by seed: whole sentences, or stretches of rows."""
+        source = self.tagged if source is None else source
+        recordings = recordings_in_memory(source) if self.inputs != "tokens" else None
+        if recordings is not None:
+            roles = Roles(channels=channel_names(recordings))
+            return channel_data(self, source, {"train": recordings}, roles)
+        tables = step_tables_of(source, self)
+        share, seed = self.held_out, self.seed
+        if tables is None:
+            parts, columns = load_tagged_sentences(source, self, validation=share, test=share, seed=seed)
+            return token_data(self, source, parts, columns)
+        roles = step_roles(tables["train"], self)
+        if roles.text:
+            sentences = {part: tagged(*sentences_of(table, roles)[:2]) for part, table in tables.items()}
+            columns = TagColumns(roles.text[0], roles.label, roles.remark)
+            return token_data(self, source, with_held_out(sentences, share, share, seed), columns)
+        remarks = tables["train"].remarks
+        parts = {part: recordings_of(table, roles, self) for part, table in tables.items()}
+        return channel_data(self, source, parts, roles, remarks)
+
+    def evaluation(self, source: object, model: "Model") -> Data:
+        """The parts of the data; of other data all of it, in what the model knows."""
+        if source is None:
+            return super().evaluation(None, model)
+        classes, sizes = model.sizes.classes or (), model.sizes
+        recordings = recordings_in_memory(source) if self.inputs == "channels" else None
+        if recordings is not None:
+            return channel_evaluation(source, {"test": recordings}, sizes, self.window)
+        tables = step_tables_of(source, self, needed=())
+        if tables is None and self.inputs == "channels":
+            raise _needs_table(source)
+        if tables is None:
+            sentences = load_to_measure(source, self)
+            return token_evaluation(source, sentences, classes, sizes, self.scheme)
+        tables = {"test": next(iter(tables.values()))} if len(tables) == 1 else tables
+        known = sizes.variables if self.inputs == "channels" else None
+        roles = {part: step_roles(table, self, channels=known) for part, table in tables.items()}
+        if self.inputs == "channels":
+            parts = {part: recordings_of(table, roles[part], self) for part, table in tables.items()}
+            return channel_evaluation(source, parts, sizes, self.window)
+        sentences = {part: tagged(*sentences_of(table, roles[part])[:2]) for part, table in tables.items()}
+        return token_evaluation(source, sentences, classes, sizes, self.scheme)
+
+    def prepare(self, network: "nn.Module", data: Data) -> None:
+        """Take over the scaling of channels, or the vectors of words."""
+        super().prepare(network, data)
+        if isinstance(data, TokenData) and data.vectors is not None:
+            from gatewright.tasks.network import load_vectors
+
+            load_vectors(network.get_submodule("encode"), data.vectors)
+
+    def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
+        """How tokens or windows are read."""
+        return channel_misfit(signature, sizes) if self.inputs == "channels" else token_misfit(signature, sizes)
+
+    def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
+        """The most frequent label (of each token), and a logistic regression on the steps around."""
+        from gatewright.tasks.tagging.baselines import channel_baselines, token_baselines
+
+        return channel_baselines(data) if self.inputs == "channels" else token_baselines(data)
+
+    def expectation(self) -> Expected | None:
+        """Of settings that the data decides, any value is the recipe's own."""
+        own = replace(self, **{name: type(self).__dataclass_fields__[name].default for name in _DECIDED})
+        return super(Tagging, own).expectation()
+
+    def predictor(self, model: "Model") -> "Predictor":
+        """A label for each token or row."""
+        from gatewright.tasks.tagging.predictor import ChannelPredictor, TokenPredictor
+
+        return ChannelPredictor(model) if self.inputs == "channels" else TokenPredictor(model)
+
+    def enough_epochs(self, sequences: int) -> int:
+        """As it is set; of little data more, for about 1,500 iterations, but no more than 100 epochs."""
+        if self.preset or self.epochs != type(self).epochs:
+            return self.epochs
+        return max(self.epochs, min(100, 1500 * self.batch // max(sequences, 1)))
+
+    def differing(self, decided: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the settings that the data decides that are not as they are set."""
+        return {name: value for name, value in decided.items() if getattr(self, name) != value}
+
+    def told_of(self, fitted: Mapping[str, Any]) -> str:
+        """Nothing: what the data decides is among its remarks."""
+        del fitted
+        return ""
+
+
+def _needs_table(source: object) -> DataError:
+    return DataError(
+        f"{source_name(source)} is no table of channels, which is what the model reads",
+        expected="a CSV, TSV, JSON lines or Parquet file, a DataFrame, or arrays with labels",
+        do="give the channels as a table",
+    )

@@ -1,25 +1,40 @@
 """A language model of the characters of any text."""
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from gatewright.tasks.language.recipe import CharacterModel
+from gatewright.errors import OptionError
+from gatewright.tasks.data.batches.sequential import SequentialBatches
+from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.texts.text import clean, read_text, split
+from gatewright.tasks.data.texts.vocabulary import CharVocabulary
+from gatewright.tasks.language.beginnings import beginnings_of_text
+from gatewright.tasks.language.predictor import CharacterPredictor
+from gatewright.tasks.language.recipe import LOOKED_AT, LanguageModel, measured_stream
+from gatewright.tasks.language.symbols import CharacterCodec, check_known, vocabulary_of
 from gatewright.tasks.recipe import Expected, Schedule
+from gatewright.tasks.run_data import Data, Encoding, Sizes
+from gatewright.tasks.settings import setting
+
+if TYPE_CHECKING:
+    from gatewright.tasks.model import Model
 
 
 @dataclass(frozen=True)
-class Text(CharacterModel):
-    """A sensible setting for texts of about a megabyte.
+class Text(LanguageModel):
+    """The next character of a text, which is read in parallel streams with the state carried from batch to batch.
 
-    The preset "d2l" is the setting of Dive into Deep Learning's chapter on the GRU: its perplexity is that of the
-    training text, of which the network sees nothing but 10,000 characters, 500 times; the book prints 1.1, with one
-    decimal. "shakespeare" is two layers for Tiny Shakespeare, of which the minGRU paper (Feng et al. 2024, 2410.01201)
-    has a validation loss of 1.548.
+    The settings suit texts of about a megabyte. The preset "d2l" is the setting of Dive into Deep Learning's chapter on
+    the GRU: its perplexity is that of the training text, of which the network sees nothing but 10,000 characters, 500
+    times; the book prints 1.1, with one decimal. "shakespeare" is two layers for Tiny Shakespeare, of which the minGRU
+    paper (Feng et al. 2024, 2410.01201) has a validation loss of 1.548.
     """
 
     name: ClassVar[str] = "text"
     about: ClassVar[str] = "predict the next character of a text, and write more of it"
+    predictor_class = CharacterPredictor
     expected: ClassVar[Mapping[str, Expected]] = {
         "": Expected("test", "perplexity", at_most=3.0, seconds=120),
         "d2l": Expected("train", "perplexity", at_most=1.15, seconds=150),
@@ -43,3 +58,71 @@ class Text(CharacterModel):
     dropout: float = 0.1
     clip: float = 1.0
     patience: int = 3
+    cleaning: Literal["none", "d2l"] = setting("none", "d2l keeps lower-case letters and single spaces")
+    tokens: int | None = setting(None, "train on so many tokens at the start only", least=1)
+    symbols: Literal["embedding", "one-hot"] = setting("embedding", "how characters reach the recurrent layers")
+
+    def codec(self, sizes: Sizes) -> CharacterCodec:
+        """Characters."""
+        return CharacterCodec(sizes)
+
+    def input_encoding(self) -> Encoding:
+        """As it is set."""
+        return self.symbols
+
+    def data(self, source: object) -> Data:
+        """The beginning of the text to train on, its last shares for the validation and the test.
+
+        Without a share held out the training part itself is measured.
+        """
+        source = self.text if source is None else source
+        name, text = source_name(source), clean(read_text(source), self.cleaning)
+        vocabulary = CharVocabulary.from_text(text, unknown=True)
+        found = split(vocabulary.encode(text), validation=self.held_out, test=self.held_out)
+        held_out = {"validation": found.validation, "test": found.test} if self.held_out else {}
+        self.check_held_out(name, held_out, len(text))
+        fitted = self.fitted(tokens=len(found.train))
+        fitted |= self.fitted_to_stream(self._tokens_of(name, len(found.train), fitted))
+        made = replace(self, **fitted)
+        train = SequentialBatches(
+            found.train[: made.tokens], made.batch, made.steps, random_offset=True, seed=self.seed
+        )
+        measured = {part: measured_stream(tokens, made.steps) for part, tokens in held_out.items()}
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return Data(
+            {"train": train, **measured},
+            Sizes(len(vocabulary), len(vocabulary), vocabulary.symbols),
+            measured=tuple(measured) or ("train",),
+            origin={"text": name, "sha256": digest},
+            fitted=fitted,
+            prompts=self.chosen_prompts(beginnings_of_text(text)),
+            signature={
+                "input": "numbers of characters (Unicode code points), as the vocabulary has them",
+                "output": "a score for each character to come next; softmax gives probabilities",
+                "tokenise": "characters",
+                "cleaning": self.cleaning,
+                "unknown": 0,
+            },
+        )
+
+    def _tokens_of(self, name: str, there: int, fitted: Mapping[str, int]) -> int:
+        """How many characters are trained on, of those that are there."""
+        wanted = fitted.get("tokens", self.tokens) or there
+        if wanted > there:
+            raise OptionError(
+                f"setting 'tokens' is more than {name} has to train on",
+                expected=f"1 to {there}, or none for all",
+                got=str(wanted),
+            )
+        return wanted
+
+    def evaluation(self, source: object, model: "Model") -> Data:
+        """What was held out; of another text all of it, in the symbols that the model knows."""
+        if source is None:
+            return super().evaluation(None, model)
+        text = clean(read_text(source), self.cleaning)
+        tokens = vocabulary_of(model.sizes).encode(text)
+        known = tokens > 0
+        check_known(source_name(source), list(text[:LOOKED_AT]), known[:LOOKED_AT])
+        parts = {"text": measured_stream(tokens, self.steps)}
+        return Data(parts, model.sizes, measured=("text",), measures={"text": {"unknown": float(1 - known.mean())}})

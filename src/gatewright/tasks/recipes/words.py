@@ -1,18 +1,42 @@
 """A language model of the words of any text."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from gatewright.tasks.language.recipe import WordModel
+import numpy as np
+
+from gatewright.tasks.data.batches.buckets import RaggedBatches
+from gatewright.tasks.data.batches.sequential import SequentialBatches
+from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.ragged import Ragged
+from gatewright.tasks.data.texts.vocabulary import UNKNOWN
+from gatewright.tasks.data.texts.word_texts import SentenceText, WordText, load_sentences, load_words
+from gatewright.tasks.data.texts.words import END_OF_LINE, token_rule
+from gatewright.tasks.language.beginnings import beginnings_of_words
+from gatewright.tasks.language.predictor import WordPredictor
+from gatewright.tasks.language.recipe import LOOKED_AT, LanguageModel, Tokens, measured_stream
+from gatewright.tasks.language.symbols import WordCodec, check_known
+from gatewright.tasks.objectives import NextSymbols
 from gatewright.tasks.recipe import Expected, Schedule
+from gatewright.tasks.run_data import Batches, Data, Encoding, Sizes
+from gatewright.tasks.settings import setting
+from gatewright.tasks.signatures import WordSignature
+
+if TYPE_CHECKING:
+    from gatewright.tasks.model import Model
+
+_MEASURED_SENTENCES = 20
 
 _ZAREMBA = "tied=no optimiser=sgd schedule=decay dropout_per=step weight_drop=0 batch=20 "
 
 
 @dataclass(frozen=True)
-class Words(WordModel):
-    """A sensible setting for texts of about a million words, by default the Penn Treebank.
+class Words(LanguageModel):
+    """The next word of a text, which is read in parallel streams with the state carried, or sentence by sentence.
+
+    The settings suit texts of about a million words, by default the Penn Treebank.
 
     - "wildml": Britz 2015, a GRU that writes sentences; its RMSprop has its constant outside of the square root.
     - "small", "medium": Zaremba, Sutskever & Vinyals 2014, 1409.2329. They sum the loss over the steps and not over the
@@ -23,6 +47,9 @@ class Words(WordModel):
 
     name: ClassVar[str] = "words"
     about: ClassVar[str] = "predict the next word of a text, and write more of it"
+    sample_length: ClassVar[int] = 20
+    predictor_class = WordPredictor
+    signature_type = WordSignature
     expected: ClassVar[Mapping[str, Expected]] = {
         "": Expected("test", "perplexity", at_most=95.0, seconds=3300),
         "small": Expected("test", "perplexity", at_most=114.5, seconds=4000),
@@ -51,9 +78,110 @@ class Words(WordModel):
     epochs: int = 12
     rate: float = 4e-3
     schedule: Schedule = "one-cycle"
-    tied: bool = True
     dropout: float = 0.3
     input_dropout: float = 0.3
     dropout_per: Literal["step", "sequence"] = "sequence"
     weight_drop: float = 0.1
     clip: float = 0.25
+    text: str = "ptb"
+    steps: int = 35
+    words: int | None = setting(None, "size of the vocabulary, other words are unknown; none: all words", least=4)
+    read: Literal["stream", "sentences"] = setting("stream", "one stream, or sentences apart, the longest cut to steps")
+    tied: bool = setting(True, "the matrix of the embedding is that of the output")
+    embedding_init: str = setting("uniform(0.1)", "initialiser of the embedding")
+
+    def codec(self, sizes: Sizes) -> WordCodec:
+        """Words."""
+        return WordCodec(sizes)
+
+    def input_encoding(self) -> Encoding:
+        """Numbers of words."""
+        return "embedding"
+
+    def network_options(self) -> Mapping[str, Any]:
+        """What it does with its words."""
+        return {"tied": self.tied, "embedding_init": self.embedding_init}
+
+    def data(self, source: object) -> Data:
+        """The parts of the text, or its last shares held out; what has no held out part is measured itself."""
+        source = self.text if source is None else source
+        name, held = source_name(source), self.held_out
+        loaded, found = self._loaded(source, size=self.words, validation=held, test=held)
+        vocabulary = loaded.vocabulary
+        words = found["train"].values if isinstance(found["train"], Ragged) else found["train"]
+        held_out = {part: one for part, one in found.items() if part != "train"}
+        self.check_held_out(name, held_out, len(words) + sum(map(len, held_out.values())))
+        fitted = self.fitted_to_stream(len(words)) if self.read == "stream" else {}
+        made = replace(self, **fitted)
+        parts = {part: made.batches_of(one, trained=part == "train") for part, one in found.items()}
+        digest = hashlib.sha256("\n".join(vocabulary.symbols).encode())
+        for one in found.values():
+            digest.update(one.values.tobytes() if isinstance(one, Ragged) else one.tobytes())
+        return Data(
+            parts,
+            Sizes(len(vocabulary), len(vocabulary), vocabulary.symbols),
+            measured=tuple(held_out) or ("train",),
+            origin={"text": name, "sha256": digest.hexdigest()},
+            fitted=fitted,
+            prompts=self.chosen_prompts(beginnings_of_words(words, vocabulary.symbols)),
+            signature={
+                "input": "numbers of words, as the vocabulary has them",
+                "output": "a score for each word to come next; softmax gives probabilities",
+                "tokenise": loaded.tokenise,
+                "token_rule": token_rule(loaded.tokenise),
+                "read": self.read,
+                **_divisions(loaded),
+                "unknown": 0,
+            },
+        )
+
+    def evaluation(self, source: object, model: "Model") -> Data:
+        """What was held out; of another text all of it, or each of its parts, in the words that the model knows."""
+        if source is None:
+            return super().evaluation(None, model)
+        tokenise = model.signature.get("tokenise")  # None in a file of an earlier version
+        ends = {"end_of_line": model.signature.get("end_of_line", END_OF_LINE) is not None}
+        options = ends if self.read == "stream" else {}
+        loaded, found = self._loaded(source, tokenise=tokenise, validation=0.0, test=0.0, **options)
+        symbols = loaded.vocabulary.symbols
+        numbers = self.codec(model.sizes).vocabulary.encode(symbols)
+        known = {
+            part: Ragged(numbers[one.values], one.starts, one.lengths) if isinstance(one, Ragged) else numbers[one]
+            for part, one in found.items()
+        }
+        known = {part if len(known) > 1 else "text": one for part, one in known.items()}
+        names = zip(known, found.values(), strict=True)
+        shares = {part: self._unknown(source_name(source), symbols, one, numbers) for part, one in names}
+        parts = {part: self.batches_of(one, trained=False) for part, one in known.items()}
+        return Data(parts, model.sizes, measured=tuple(parts), measures=shares)
+
+    def _unknown(self, name: str, symbols: Sequence[str], part: Tokens | Ragged, numbers: Tokens) -> dict[str, float]:
+        """The share of words that the model does not know."""
+        words = part.values if isinstance(part, Ragged) else part
+        known = (numbers > 0) | (np.array(symbols) == UNKNOWN)
+        check_known(name, [symbols[int(word)] for word in words[:LOOKED_AT]], known[words[:LOOKED_AT]])
+        return {"unknown": float(1 - known[words].mean())}
+
+    def _loaded(self, source: object, **options: Any) -> tuple[WordText | SentenceText, dict[str, Tokens | Ragged]]:
+        """The text, and those of its parts that hold anything."""
+        loaded = (load_words if self.read == "stream" else load_sentences)(source, **options)
+        parts: Iterable[tuple[str, Tokens | Ragged]] = loaded.parts._asdict().items()
+        return loaded, {part: one for part, one in parts if len(one)}
+
+    def batches_of(self, part: Tokens | Ragged, *, trained: bool) -> Batches:
+        """A part of the text as batches, to train on or to measure."""
+        if isinstance(part, Ragged):
+            part = part.shortened(self.steps + 1)
+            rows, seed = (self.batch, self.seed) if trained else (_MEASURED_SENTENCES, None)
+            padding = NextSymbols.padding
+            return RaggedBatches(part.without_last(), part.without_first(), rows, seed=seed, target_fill=padding)
+        if trained:
+            return SequentialBatches(part, self.batch, self.steps, random_offset=True, seed=self.seed)
+        return measured_stream(part, self.steps)
+
+
+def _divisions(text: WordText | SentenceText) -> dict[str, str | None]:
+    """What ends sentences or lines; a text of one line knows no end of lines."""
+    if isinstance(text, SentenceText):
+        return {"sentences": text.divided}
+    return {"end_of_line": END_OF_LINE if END_OF_LINE in text.vocabulary else None}

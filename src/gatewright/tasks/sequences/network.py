@@ -10,33 +10,20 @@ from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.ragged import LabelledSequences
 from gatewright.tasks.data.series.linear import LinearSeries, fit_linear_series
 from gatewright.tasks.mixed_network import MixedNetwork
-from gatewright.tasks.network import State
-from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.network import KeptScaling, State
+from gatewright.tasks.run_data import Sizes
 
 _NETWORK_LOSS = 0.1
 """That is supposed of a network, beside the loss of an answer that is the same for all series. Chosen on four sets
 whose test numbers were known by then."""
 
 
-class Unscaled(nn.Module):
-    """Numbers of mean 0 and deviation 1 -> the units of what they stand for; both stay with the weights.
+class Unscaled(KeptScaling):
+    """Numbers of mean 0 and deviation 1 -> the units of what they stand for.
 
     The gradient of a squared error in those units is made that of standardised numbers, so that rates, and the small
     numbers in optimisers, mean the same for targets of any unit.
     """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, numbers: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(numbers))
-        self.register_buffer("deviation", torch.ones(numbers))
-
-    def take(self, scaling: Scaling) -> None:
-        """Give the units of these from now on."""
-        self.mean.copy_(torch.from_numpy(scaling.mean))
-        self.deviation.copy_(torch.from_numpy(scaling.deviation))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The numbers in their units."""
@@ -84,7 +71,7 @@ class ResampledLinear(nn.Module):
         return values.transpose(0, 1).flatten(1) @ self.weight + self.bias
 
 
-class SeriesNetwork(MixedNetwork):
+class SequencesNetwork(MixedNetwork):
     """A Network of series beside a linear model of their values at `linear` times; 0 is without one.
 
     Outputs that are no scores of classes are in the units of their targets.

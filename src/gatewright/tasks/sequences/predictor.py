@@ -1,7 +1,7 @@
 """What a network of labelled time series answers: the class of each series, or the numbers of its targets."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from gatewright.errors import OptionError
 from gatewright.tasks.answers.predictor import ClassPredictor, Examples, pooled_outputs
@@ -13,33 +13,13 @@ from gatewright.tasks.data.series.sources import (
     read_unlabelled_line,
 )
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
-
-class SeriesPredictor(ClassPredictor):
+class SequencesPredictor(ClassPredictor):
     """The class of each series with its probabilities, or a column for each target.
 
     Series come in the forms that the recipe reads, with labels or without, which are ignored; a key says which is
     which: its `id`, `line`, `file` or `row`. Channels are found by their names.
     """
-
-    def predict(self, source: object, **options: Any) -> "DataFrame":
-        """A row for each series.
-
-        Raises OptionError for an option that there is not, and DataError where the data cannot be read.
-        """
-        if self.model.sizes.classes:
-            return super().predict(source, **options)
-        import pandas as pd
-
-        self._refuse_top(options)
-        self.needs_source(source)
-        examples = self.examples(source)
-        if not options.get("any_scale"):
-            self.check_scale(examples.sequences, source)
-        columns = self._numbers(examples.sequences)
-        return pd.DataFrame({**{name: list(values) for name, values in examples.keys.items()}, **columns})
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The answer for a line with a series of one channel: a value a step, with or without a label before them.
@@ -57,13 +37,8 @@ class SeriesPredictor(ClassPredictor):
         sequences = read_unlabelled_line(line, recipe, self._known()).sequences
         if not options.get("any_scale"):
             self.check_scale(sequences, "the line")
-        if model.sizes.classes:
-            self._check_top(options.get("top"))
-            columns = self._columns(self.probabilities(sequences), options.get("top"))
-        else:
-            self._refuse_top(options)
-            columns = self._numbers(sequences)
-        return {name: values[0] for name, values in columns.items()}
+        self.check_top(options.get("top"))
+        return {name: values[0] for name, values in self.answers(sequences, options.get("top")).items()}
 
     def examples(self, source: object) -> Examples:
         """The series of a source, as they were read in training."""
@@ -75,12 +50,17 @@ class SeriesPredictor(ClassPredictor):
         longest = model.signature.get("lengths", {}).get("longest")
         return KnownSeries(model.sizes.variables, model.signature.get("key", ""), longest, model.sizes.classes or ())
 
-    def _numbers(self, sequences: Ragged) -> dict[str, list[float]]:
-        """The targets of each series, by their names."""
+    def answers(self, sequences: Ragged, top: int | None) -> dict[str, list[Any]]:
+        """The columns of classes; of a regression a column for each target, by its name."""
+        if self.model.sizes.classes:
+            return super().answers(sequences, top)
         outputs = pooled_outputs(self.model.network, sequences)
         targets: list[str] = self.model.signature["columns"]["targets"]
         return {name: outputs[:, place].tolist() for place, name in enumerate(targets)}
 
-    def _refuse_top(self, options: Mapping[str, Any]) -> None:
-        if options.get("top") is not None:
+    def check_top(self, top: int | None) -> None:
+        """Refuse more classes than there are, and any of a regression."""
+        if self.model.sizes.classes:
+            super().check_top(top)
+        elif top is not None:
             raise OptionError("option 'top' is of classes, and the model tells numbers", do="leave it out")

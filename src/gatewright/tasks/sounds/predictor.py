@@ -1,7 +1,7 @@
 """What a network of sounds answers: the class of each sound, or of each window of a stream."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -9,9 +9,6 @@ from gatewright.errors import OptionError
 from gatewright.tasks.answers.predictor import ClassPredictor
 from gatewright.tasks.data.sounds.files import SampleStream
 from gatewright.tasks.data.sounds.log_mel import Samples, seconds_to_samples
-
-if TYPE_CHECKING:
-    from gatewright.tasks.sounds.recipe import SoundRecipe
 
 
 class SoundPredictor(ClassPredictor):
@@ -29,7 +26,7 @@ class SoundPredictor(ClassPredictor):
         stream; its answer is that of `predict((samples, rate))`, behind its `start` and `end` in seconds. A stream that
         is shorter than a window is answered as it is; else samples behind the last whole window are not answered.
         """
-        self._check_top(options.get("top"))
+        self.check_top(options.get("top"))
         sounds = SampleStream(stream, self._recipe.stream_rate or self._recipe.sample_rate)
         rate = sounds.rate
         window, hop = (seconds_to_samples(seconds, rate) for seconds in self.stream_seconds())
@@ -61,6 +58,6 @@ class SoundPredictor(ClassPredictor):
         return {"start": start / rate, "end": (start + len(samples)) / rate, **answer}
 
     @property
-    def _recipe(self) -> "SoundRecipe":
-        recipe: Any = self.model.recipe
-        return recipe
+    def _recipe(self) -> Any:
+        """The recipe with its settings of streams: `stream_window`, `stream_hop`, `stream_rate`."""
+        return self.model.recipe

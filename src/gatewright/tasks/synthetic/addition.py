@@ -6,27 +6,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import index
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
-
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.answers.predictor import Predictor
 from gatewright.tasks.data.published.sources import existing
 from gatewright.tasks.data.reading import text_lines
 from gatewright.tasks.data.synthetic.adding import addition_arrays, from_bits
-from gatewright.tasks.model import Model
-from gatewright.tasks.recipes.adding import Adding
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from gatewright.tasks.model import Model
 
 _PAIR = re.compile(r"\s*(\d+)\s*[\s,;+]\s*(\d+)\s*", re.ASCII)
 _DIGITS = 1000  # in a number
 _ROWS = 1000  # of a batch
 
 
-def add(model: Model, first: int, second: int) -> int:
+def add(model: "Model", first: int, second: int) -> int:
     """What the network takes the sum to be; the numbers may have any number of bits."""
-    if not isinstance(model.recipe, Adding):
+    if model.recipe.name != "adding":
         raise OptionError(
             f"this model was made by the recipe {model.recipe.name!r}, and cannot add",
             expected="a model of the recipe 'adding'",
@@ -35,9 +33,11 @@ def add(model: Model, first: int, second: int) -> int:
     return from_bits(bits_of_sums(model, [(first, second)])[0])
 
 
-def bits_of_sums(model: Model, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
+def bits_of_sums(model: "Model", pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
     """The bits, the lowest first, that the network gives for each sum; one more than the sum needs."""
-    decide = cast("Adding", model.recipe).objective().decide
+    import torch
+
+    objective: Any = model.recipe.objective()
     sizes = [(first + second).bit_length() + 1 for first, second in pairs]
     bits: list[list[int]] = [[] for _ in pairs]
     device = next(model.network.parameters()).device
@@ -49,7 +49,7 @@ def bits_of_sums(model: Model, pairs: Sequence[tuple[int, int]]) -> list[list[in
             inputs, _ = addition_arrays([pairs[row] for row in some], size)
             with torch.no_grad():
                 outputs, _ = model.network(torch.from_numpy(inputs).to(device))
-            for row, own in zip(some, decide(outputs)[:, :, 0].T.tolist(), strict=True):
+            for row, own in zip(some, objective.decide(outputs)[:, :, 0].T.tolist(), strict=True):
                 bits[row] = [int(bit) for bit in own]
     return bits
 

@@ -15,8 +15,6 @@ from gatewright.tasks.data.tables.table import Table, open_table
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from gatewright.tasks.recipes.longlag import LongLag
-
 Array = NDArray[Any]
 _OWN = {"adding": ("value", "mark"), "copy": ("symbol",)}
 
@@ -36,7 +34,8 @@ class LagPredictor(Predictor):
 
         del options
         self.needs_source(source)
-        task = cast("LongLag", self.model.recipe).task
+        recipe: Any = self.model.recipe
+        task: str = recipe.task
         sequences = _sequences(source, _OWN[task])
         for name, one in sequences.items():
             _check_sum(name, one) if task == "adding" else _check_copy(name, one)

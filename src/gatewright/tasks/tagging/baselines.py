@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.sklearn_fitting import bounded_iterations
 from gatewright.tasks.data.tags.schemes import entities_of
-from gatewright.tasks.recipe import Data
+from gatewright.tasks.run_data import Data
 from gatewright.tasks.tagging.objective import Tags
 
 Numbers = NDArray[np.int64]

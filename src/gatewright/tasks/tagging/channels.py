@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.classifier import check_known_labels, check_two_labels
 from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.digest import digest
 from gatewright.tasks.data.forecasting.windows import Scaling
@@ -17,12 +18,12 @@ from gatewright.tasks.data.ragged import Parts, Ragged, held_out
 from gatewright.tasks.data.tables.roles import Roles
 from gatewright.tasks.data.tags.step_tables import Recording
 from gatewright.tasks.data.units import variable_scales
-from gatewright.tasks.recipe import Data, Sizes
-from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX
+from gatewright.tasks.run_data import Data, Sizes
+from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, plain_scaling
 from gatewright.tasks.tagging.objective import Tags
 
 if TYPE_CHECKING:
-    from gatewright.tasks.tagging.recipe import StepLabeller
+    from gatewright.tasks.recipes.tagging import Tagging
 
 Numbers = NDArray[np.int64]
 
@@ -63,7 +64,7 @@ def overlapping(lengths: Sequence[int], window: int) -> Windows:
 
 
 def channel_data(
-    recipe: "StepLabeller",
+    recipe: "Tagging",
     source: object,
     parts: Mapping[str, Sequence[Recording]],
     roles: Roles,
@@ -103,20 +104,20 @@ def channel_data(
             "scheme": "none",
             "inputs": RAW_INPUTS,
             "probabilities": SOFTMAX,
-            "scaling": {"mean": scaling.mean.tolist(), "deviation": scaling.deviation.tolist()},
+            "scaling": plain_scaling(scaling),
             "variables": variable_scales(values.values, roles.channels),
             "window": {"steps": recipe.window, "only read on each side": recipe.window // 4},
         },
     )
 
 
-def _train_batches(recipe: "StepLabeller", values: Ragged, labels: Ragged) -> RaggedBatches:
+def _train_batches(recipe: "Tagging", values: Ragged, labels: Ragged) -> RaggedBatches:
     cut = _train_windows(values, recipe.window)
     inputs, targets = Ragged(values.values, *cut), Ragged(labels.values, *cut)
     return RaggedBatches(inputs, targets, recipe.batch, seed=recipe.seed, target_fill=Tags.padding)
 
 
-def _decided(recipe: "StepLabeller", roles: Roles, windows: int) -> dict[str, Any]:
+def _decided(recipe: "Tagging", roles: Roles, windows: int) -> dict[str, Any]:
     """The settings that the data decides."""
     return {
         "inputs": "channels",
@@ -129,7 +130,7 @@ def _decided(recipe: "StepLabeller", roles: Roles, windows: int) -> dict[str, An
     }
 
 
-def _refuse_of_tokens(recipe: "StepLabeller") -> None:
+def _refuse_of_tokens(recipe: "Tagging") -> None:
     for name, usual, others in (("output", "softmax", "crf"), ("best_by", "accuracy", "f1")):
         if (asked := getattr(recipe, name)) == others:
             raise OptionError(
@@ -151,26 +152,15 @@ def _classes_of(parts: Parts[Sequence[Recording]], source: str, column: str) -> 
             do="name the column of the labels: label='COLUMN'",
             shell="name the column of the labels: add --set label=COLUMN",
         )
-    if len(counts) < 2:
-        raise DataError(
-            f"{source}: every row has the label {next(iter(counts))!r}", expected="two different labels at least"
-        )
+    check_two_labels(source, "row", counts)
     return tuple(sorted(counts, key=int if all(name.isdecimal() for name in counts) else str))
 
 
 def channel_evaluation(source: object, parts: Mapping[str, Sequence[Recording]], sizes: Sizes, window: int) -> Data:
     """Other recordings, all of each part. Raises DataError for labels that the model does not know."""
     classes = sizes.classes or ()
-    labels = sorted({label for part in parts.values() for one in part for label in one.labels})
-    unknown = [label for label in labels if label not in classes]
-    if unknown:
-        raise DataError(
-            f"{source_name(source)} has labels that the model does not know: {', '.join(unknown[:10])}",
-            expected=f"the model's: {', '.join(classes)}",
-            got=", ".join(labels[:50]),
-            do="give data with the model's labels, or name their column with label=...",
-            shell="give data with the model's labels, or name their column with --set label=...",
-        )
+    labels = (label for part in parts.values() for recording in part for label in recording.labels)
+    check_known_labels(source_name(source), labels, classes)
     batches = {name: window_batches(part, classes, window) for name, part in parts.items()}
     values = np.concatenate([one.values for part in parts.values() for one in part])
     signature = {"variables": variable_scales(values, sizes.variables or ())}
@@ -210,7 +200,7 @@ def _train_windows(values: Ragged, window: int) -> tuple[Numbers, Numbers]:
     return starts, lengths
 
 
-class _Stretch(NamedTuple):
+class _RowRange(NamedTuple):
     """Rows of a recording, from `start` to the one before `stop`."""
 
     recording: int
@@ -218,9 +208,7 @@ class _Stretch(NamedTuple):
     stop: int
 
 
-def _held_out(
-    parts: Mapping[str, Sequence[Recording]], recipe: "StepLabeller"
-) -> tuple[Parts[Sequence[Recording]], str]:
+def _held_out(parts: Mapping[str, Sequence[Recording]], recipe: "Tagging") -> tuple[Parts[Sequence[Recording]], str]:
     """The three parts, and what a person is told of those that were held out."""
     lacking = [name for name in ("test", "validation") if name not in parts]
     train, by_stretches = parts["train"], len(parts["train"]) < _FEWEST
@@ -236,17 +224,17 @@ def _held_out(
     return Parts(_rows(train, left), whole["validation"], whole["test"]), remark
 
 
-def _stretches(place: int, one: Recording, window: int, by_stretches: bool) -> list[_Stretch]:
+def _stretches(place: int, one: Recording, window: int, by_stretches: bool) -> list[_RowRange]:
     """A recording as a whole, or in stretches of about a window, at least ten of them."""
     length = len(one.values)
     count = min(length, max(_FEWEST, length // window)) if by_stretches else 1
     edges = [part * length // count for part in range(count + 1)]
-    return [_Stretch(place, start, stop) for start, stop in pairwise(edges)]
+    return [_RowRange(place, start, stop) for start, stop in pairwise(edges)]
 
 
-def _rows(recordings: Sequence[Recording], stretches: Sequence[_Stretch]) -> list[Recording]:
+def _rows(recordings: Sequence[Recording], stretches: Sequence[_RowRange]) -> list[Recording]:
     """The rows of stretches; those that lie one after the other are one recording again."""
-    joined: list[_Stretch] = []
+    joined: list[_RowRange] = []
     for stretch in sorted(stretches):
         before = joined[-1] if joined else None
         if before is not None and (before.recording, before.stop) == (stretch.recording, stretch.start):

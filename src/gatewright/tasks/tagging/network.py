@@ -3,13 +3,13 @@
 from typing import Any
 
 from gatewright.tasks.data.tags.schemes import Scheme, Transitions
-from gatewright.tasks.network import Network
-from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.network import RecipeNetwork
+from gatewright.tasks.run_data import Sizes
 from gatewright.tasks.tagging.chain_crf import ChainCrf
 
 
-class TagNetwork(Network):
-    """A `Network` whose outputs are the emissions of `crf`, a conditional random field, where `output` is "crf".
+class TagNetwork(RecipeNetwork):
+    """A `RecipeNetwork` whose outputs are the emissions of `crf`, a conditional random field, where `output` is "crf".
 
     With "softmax" the outputs are logits of each step's label, and `crf` is None.
     """

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor
+from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor, evaluated
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.tables.roles import Roles
@@ -197,19 +197,13 @@ def step_scores(network: "nn.Module", sequences: Ragged, *, symbols: bool) -> li
     """
     import torch
 
-    device = next(network.parameters()).device
     targets = Ragged(np.zeros(len(sequences.values), np.int64), sequences.starts, sequences.lengths)
-    batches = measured_batches(sequences, targets, symbols=symbols)
     scores: dict[int, StepScores] = {}
     crf = getattr(network, "crf", None)
-    network.eval()
-    with torch.no_grad():
-        for position, rows in enumerate(batches.rows(0)):
-            batch = batches.batch(0, position)
-            inputs, lengths = (torch.as_tensor(one).to(device) for one in (batch.inputs, batch.lengths))
-            outputs = network(inputs, None, lengths)[0].double()
-            told = outputs.log_softmax(-1) if crf is None else crf.log_marginals(outputs, lengths)
-            both = outputs.cpu().numpy(), told.cpu().numpy()
-            for place, row in enumerate(rows.tolist()):
-                scores[row] = StepScores(*(one[: batch.lengths[place], place] for one in both))
+    for rows, lengths, outputs in evaluated(network, measured_batches(sequences, targets, symbols=symbols)):
+        with torch.no_grad():
+            log_probabilities = outputs.log_softmax(-1) if crf is None else crf.log_marginals(outputs, lengths)
+        both = outputs.cpu().numpy(), log_probabilities.cpu().numpy()
+        for place, (row, length) in enumerate(zip(rows.tolist(), lengths.tolist(), strict=True)):
+            scores[row] = StepScores(*(values[:length, place] for values in both))
     return [scores[row] for row in range(len(sequences))]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
+from gatewright.tasks.classifier import check_known_labels, check_two_labels
 from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.digest import digest
 from gatewright.tasks.data.published.sources import source_name
@@ -18,11 +19,11 @@ from gatewright.tasks.data.tags.sentences import TagColumns, TaggedSentences
 from gatewright.tasks.data.tags.token_features import FEATURES, RULES, FeatureVocabulary, lowered
 from gatewright.tasks.data.tags.tokens import tokenising
 from gatewright.tasks.data.texts.word_vectors import WordVectors, read_lower_vectors
-from gatewright.tasks.recipe import Data, Sizes
+from gatewright.tasks.run_data import Data, Sizes
 from gatewright.tasks.tagging.objective import Tags
 
 if TYPE_CHECKING:
-    from gatewright.tasks.tagging.recipe import StepLabeller
+    from gatewright.tasks.recipes.tagging import Tagging
 
 _MEASURED_ROWS = 100
 _LEARNED: Mapping[str, Scheme] = {"IOB1": "BIO", "BILOU": "BIOES", "BMES": "BIOES"}
@@ -35,7 +36,7 @@ class TokenData(Data):
     vectors: WordVectors | None = field(kw_only=True)
 
 
-def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSentences], columns: TagColumns) -> Data:
+def token_data(recipe: "Tagging", source: object, parts: Parts[TaggedSentences], columns: TagColumns) -> Data:
     """The parts of sentences as batches, with all settings that the data decides."""
     written, scheme = parts.train.scheme, _scheme(recipe, source, parts.train)
     parts = Parts(*(part.written_as(scheme) for part in parts))
@@ -79,7 +80,7 @@ def token_data(recipe: "StepLabeller", source: object, parts: Parts[TaggedSenten
 
 
 def _signature(
-    recipe: "StepLabeller", columns: TagColumns, tokenise: str, classes: Sequence[str], scheme: Scheme
+    recipe: "Tagging", columns: TagColumns, tokenise: str, classes: Sequence[str], scheme: Scheme
 ) -> dict[str, Any]:
     return {
         "columns": {"text": columns.text, "label": columns.label},
@@ -91,7 +92,7 @@ def _signature(
     }
 
 
-def _scheme(recipe: "StepLabeller", source: object, train: TaggedSentences) -> Scheme:
+def _scheme(recipe: "Tagging", source: object, train: TaggedSentences) -> Scheme:
     """The scheme to learn: as it is set, or BIO or BIOES, whichever has the letters of the data."""
     scheme = _LEARNED.get(train.scheme, train.scheme) if recipe.scheme == "infer" else recipe.scheme
     if train.scheme == "none" != scheme:
@@ -108,18 +109,12 @@ def _scheme(recipe: "StepLabeller", source: object, train: TaggedSentences) -> S
 def _classes(source: object, parts: Parts[TaggedSentences]) -> tuple[str, ...]:
     """All tags, in the order of their letters."""
     classes = tuple(sorted({tag for part in parts for tags in part.tags for tag in tags}))
-    if len(classes) < 2:
-        raise DataError(
-            f"{source_name(source)}: every token has the label {''.join(classes)!r}",
-            expected="two different labels at least",
-            do="name the column of the labels: label='COLUMN'",
-            shell="name the column of the labels: --set label=COLUMN",
-        )
+    check_two_labels(source_name(source), "token", classes)
     return classes
 
 
 def _batches(
-    recipe: "StepLabeller",
+    recipe: "Tagging",
     parts: Parts[TaggedSentences],
     vocabulary: FeatureVocabulary,
     classes: Sequence[str],
@@ -133,7 +128,7 @@ def _batches(
     return {"train": train, **{part: measured_batches(*read[part], symbols=True) for part in ("validation", "test")}}
 
 
-def _vocabulary(recipe: "StepLabeller", train: TaggedSentences) -> tuple[FeatureVocabulary, WordVectors | None]:
+def _vocabulary(recipe: "Tagging", train: TaggedSentences) -> tuple[FeatureVocabulary, WordVectors | None]:
     """The symbols that are known, and the vectors of those that a file of vectors has, in lower case."""
     if not recipe.vectors:
         return FeatureVocabulary.from_sentences(train.tokens, least=recipe.least), None
@@ -150,7 +145,7 @@ def _vocabulary(recipe: "StepLabeller", train: TaggedSentences) -> tuple[Feature
 
 
 def _told_of_vectors(
-    recipe: "StepLabeller", train: TaggedSentences, vectors: WordVectors | None, vocabulary: FeatureVocabulary
+    recipe: "Tagging", train: TaggedSentences, vectors: WordVectors | None, vocabulary: FeatureVocabulary
 ) -> str:
     if vectors is None:
         return ""
@@ -168,7 +163,7 @@ def _rules(classes: Sequence[str], scheme: Scheme) -> dict[str, Any]:
     return {} if scheme == "none" else {"transitions": Transitions.of(classes, scheme).kept()}
 
 
-def _best_by(recipe: "StepLabeller", parts: Parts[TaggedSentences], scheme: Scheme) -> tuple[str, list[str]]:
+def _best_by(recipe: "Tagging", parts: Parts[TaggedSentences], scheme: Scheme) -> tuple[str, list[str]]:
     """What chooses the best network, and a line for each part that F1 is undefined of.
 
     Raises DataError where F1 is asked for and undefined.
@@ -252,16 +247,9 @@ def token_evaluation(
         for name, part in parts.items()
     }
     parts = {name: part.written_as(scheme) for name, part in read.items()}
-    tags = sorted({tag for part in parts.values() for one in part.tags for tag in one})
-    unknown = [tag for tag in tags if tag not in classes]
-    if unknown:
-        raise DataError(
-            f"{source_name(source)} has tags that the model does not know: {', '.join(unknown[:10])}",
-            expected=f"the model's: {', '.join(classes)}",
-            got=", ".join(tags[:50]) + (", ..." if len(tags) > 50 else ""),
-            do="give data with the model's tags, or name their column with the setting label=...",
-            shell="give data with the model's tags",
-        )
+    check_known_labels(
+        source_name(source), (tag for part in parts.values() for tags in part.tags for tag in tags), classes
+    )
     vocabulary = FeatureVocabulary(sizes.vocabulary or ())
     encoded = {name: _encoded(part, vocabulary, classes) for name, part in parts.items()}
     batches = {name: measured_batches(*pair, symbols=True) for name, pair in encoded.items()}

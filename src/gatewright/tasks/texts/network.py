@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from gatewright.tasks.data.texts.ngrams import FACTOR, MODULUS, NgramScores
 from gatewright.tasks.mixed_network import MixedNetwork
-from gatewright.tasks.recipe import Sizes
+from gatewright.tasks.run_data import Sizes
 
 
 class NgramClassifier(nn.Module):

@@ -4,6 +4,7 @@ import io
 import math
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,20 @@ from torch import Tensor
 from gatewright.errors import DataError
 from gatewright.files import write_atomically
 from gatewright.tasks.training.history import History
-from gatewright.tasks.training.learner import KEPT, Learner
-from gatewright.tasks.training.observer import Watch
 from gatewright.tasks.training.run_folder import RESTORE, RunFolder
+from gatewright.tasks.training.training_module import KEPT, TrainingModule
 from gatewright.untrusted.kinds import misfit
+
+
+@dataclass(frozen=True)
+class RunObserver:
+    """`validated` is called after each validation, and ends the run if it raises.
+
+    `stop` is asked after each iteration whether the run is to stop, as by Ctrl-C: with its state kept.
+    """
+
+    validated: Callable[[int, Mapping[str, float]], None] = lambda *_: None
+    stop: Callable[[], bool] = lambda: False
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing failed
@@ -77,7 +88,7 @@ class PlainCheckpoints(TorchCheckpointIO):
         return checkpoint
 
 
-class Keeper(Checkpoint):
+class CheckpointCallback(Checkpoint):
     """Writes a checkpoint every so many iterations, and the model file whenever the validation is the best so far.
 
     The best network lies in the checkpoint too. Where there is none, since there is no validation part or the last
@@ -86,17 +97,27 @@ class Keeper(Checkpoint):
     """
 
     def __init__(
-        self, learner: Learner, folder: RunFolder, history: History, save_model: Callable[[], None], watch: Watch
+        self,
+        module: TrainingModule,
+        folder: RunFolder,
+        history: History,
+        save_model: Callable[[], None],
+        observer: RunObserver,
     ) -> None:
         self.best: dict[str, Tensor] = {}
         self.best_score: float | None = None
         self.best_epoch = 0
         self._worse = 0  # validations since the best one
-        self._learner, self._folder, self._history, self._save_model = learner, folder, history, save_model
-        self._watch = watch
+        self.module, self._folder, self._history, self._save_model = module, folder, history, save_model
+        self._observer = observer
         self.started = False  # whether training goes on from what was restored
         self._saved_at = 0
         self._stop_signal: int | None = None
+
+    @property
+    def state_key(self) -> str:
+        """Its entry in a checkpoint: the name that the class had in the versions which wrote the first ones."""
+        return "Keeper"
 
     @property
     def kept_epoch(self) -> int | None:
@@ -126,7 +147,7 @@ class Keeper(Checkpoint):
 
         Raises ValueError where the best network is none of the run's, or a number is none.
         """
-        best, own = dict(state_dict["best"]), self._learner.network.state_dict()
+        best, own = dict(state_dict["best"]), self.module.network.state_dict()
         if best and {key: one.shape for key, one in best.items()} != {key: one.shape for key, one in own.items()}:
             raise ValueError("the best network has other weights than the run's")
         numbers = {key: state_dict[key] for key in ("best_score", "best_epoch", "worse")}
@@ -138,13 +159,13 @@ class Keeper(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """A resumed run may have been about to stop early."""
         self.started = True
-        self._saved_at = self._learner.global_step
+        self._saved_at = self.module.global_step
         self._stop_early(trainer)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """Keep the state where it is due, inside an epoch."""
         if not trainer.is_last_batch:
-            self._keep(trainer)
+            self.save_if_due(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """Judge the network, then keep the state."""
@@ -152,17 +173,17 @@ class Keeper(Checkpoint):
         if self._history.validation is not None:
             self._judge(self._history.validation, epoch, writing=trainer.is_global_zero)
             self._stop_early(trainer)
-        self._keep(trainer, now=trainer.should_stop or epoch == self._learner.recipe.epochs)
+        self.save_if_due(trainer, now=trainer.should_stop or epoch == self.module.recipe.epochs)
         if self._history.validation is not None:
-            self._watch.validated(epoch, self._history.validation)
+            self._observer.validated(epoch, self._history.validation)
 
     def _judge(self, validation: Mapping[str, float], epoch: int, *, writing: bool) -> None:
-        metric, direction = self._learner.recipe.monitored()
+        metric, direction = self.module.recipe.monitored()
         score, sign = validation[metric], 1 if direction == "min" else -1
         if math.isfinite(score) and (self.best_score is None or sign * score < sign * self.best_score):
             self.best_score, self.best_epoch, self._worse = score, epoch, 0
-            if self._learner.recipe.keep == "best":
-                weights = self._learner.network.state_dict()
+            if self.module.recipe.keep == "best":
+                weights = self.module.network.state_dict()
                 self.best = {name: one.detach().cpu().clone() for name, one in weights.items()}
                 if writing:
                     self._save_model()
@@ -170,15 +191,16 @@ class Keeper(Checkpoint):
             self._worse += 1
 
     def _stop_early(self, trainer: pl.Trainer) -> None:
-        if 0 < self._learner.recipe.patience <= self._worse:
+        if 0 < self.module.recipe.patience <= self._worse:
             trainer.should_stop = True
 
-    def _keep(self, trainer: pl.Trainer, *, now: bool = False) -> None:
-        wanted = self._stop_signal is not None or self._watch.stop()
+    def save_if_due(self, trainer: pl.Trainer, *, now: bool = False) -> None:
+        """Save a checkpoint where one is due or the run is to stop, and raise Interrupted in the latter case."""
+        wanted = self._stop_signal is not None or self._observer.stop()
         if trainer.strategy.reduce_boolean_decision(wanted, all=False) and self._stop_signal is None:
             self._stop_signal = signal.SIGINT  # another process was asked, and all stop at the same iteration
-        reached = self._learner.global_step
-        due = reached - self._saved_at >= self._learner.recipe.checkpoint_every
+        reached = self.module.global_step
+        due = reached - self._saved_at >= self.module.recipe.checkpoint_every
         if due or now or self._stop_signal is not None:
             trainer.save_checkpoint(self._folder.checkpoint)
             self._saved_at = reached

@@ -19,14 +19,16 @@ Panel = Callable[[Any], None]
 """What draws into the axes that it is given."""
 
 
-class Kept(NamedTuple):
+class KeptEpoch(NamedTuple):
     """The network that was kept, where that is not the last one."""
 
     epoch: int
     iteration: int
 
 
-def draw_curves(rows: Sequence[Row], title: str, *, kept: Kept | None = None, panels: Sequence[Panel] = ()) -> bytes:
+def draw_curves(
+    rows: Sequence[Row], title: str, *, kept: KeptEpoch | None = None, panels: Sequence[Panel] = ()
+) -> bytes:
     """The loss, and beside it each further measure that changes, against the iterations: a PNG.
 
     A thin line marks the network that was kept. Further `panels` stand behind these.
@@ -63,7 +65,7 @@ def _measures(rows: Sequence[Row]) -> list[str]:
     return drawn[1:] if "perplexity" in drawn else drawn
 
 
-def _draw(axes: Any, rows: Sequence[Row], measure: str, kept: Kept | None) -> None:
+def _draw(axes: Any, rows: Sequence[Row], measure: str, kept: KeptEpoch | None) -> None:
     for part, label in _LABELS.items():
         points = [
             (row[ITERATION], row[name]) for row in rows if math.isfinite(row.get(name := f"{part}_{measure}", math.nan))

@@ -1,7 +1,6 @@
 """The record of a run: one row an epoch, as CSV and for TensorBoard."""
 
 import csv
-import io
 import math
 import statistics
 import time
@@ -14,11 +13,12 @@ from torch.utils.tensorboard import SummaryWriter
 
 from gatewright.errors import DataError
 from gatewright.files import write_atomically, writing
-from gatewright.tasks.answers.evaluate import Means, measure
-from gatewright.tasks.recipe import Batches
-from gatewright.tasks.training.learner import Learner
+from gatewright.tasks.answers.evaluate import RunningMeans, measure
+from gatewright.tasks.formatting import csv_text
+from gatewright.tasks.run_data import Batches
 from gatewright.tasks.training.processes import from_the_first
 from gatewright.tasks.training.run_folder import RESTORE, RunFolder
+from gatewright.tasks.training.training_module import TrainingModule
 
 Row = Mapping[str, float]
 ITERATION = "iteration"
@@ -62,13 +62,9 @@ def _row(texts: Mapping[Any, Any]) -> dict[str, float] | None:
 
 
 def as_csv(rows: list[dict[str, float]], columns: list[str], *, header: bool = True) -> bytes:
-    """The rows as lines of CSV; a row that lacks a column is empty there."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows({name: f"{value:.10g}" for name, value in row.items()} for row in rows)
-    return text.getvalue().encode()
+    """The rows as lines of CSV, with ten figures."""
+    texts = ({name: f"{value:.10g}" for name, value in row.items()} for row in rows)
+    return csv_text(texts, columns, header=header).encode()
 
 
 class History(pl.Callback):
@@ -77,10 +73,10 @@ class History(pl.Callback):
     The CSV file is the record itself: a resumed run reads it, and leaves out what came after the checkpoint.
     """
 
-    def __init__(self, learner: Learner, folder: RunFolder, validation: Batches | None) -> None:
+    def __init__(self, module: TrainingModule, folder: RunFolder, validation: Batches | None) -> None:
         self.rows: list[dict[str, float]] = []
         self.validation: dict[str, float] | None = None  # of the epoch that has just ended, if it was measured
-        self._learner, self._folder, self._validation_part = learner, folder, validation
+        self._module, self._folder, self._validation_part = module, folder, validation
         self._seconds_before = 0.0  # of earlier sessions
         self._resumed_at: int | None = None  # the iteration of the checkpoint
         self._started: float | None = None  # when this one began to train
@@ -100,7 +96,7 @@ class History(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"seconds": self.seconds, "iteration": self._learner.global_step}
+        return {"seconds": self.seconds, "iteration": self._module.global_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Read what earlier sessions wrote, up to the checkpoint.
@@ -109,7 +105,7 @@ class History(pl.Callback):
         """
         self._seconds_before, self._resumed_at = float(state_dict["seconds"]), state_dict["iteration"]
         self.rows = read_rows(self._folder.metrics, until=state_dict["iteration"])
-        epochs = state_dict["iteration"] * self._learner.recipe.epochs // self._learner.total_iterations
+        epochs = state_dict["iteration"] * self._module.recipe.epochs // self._module.total_iterations
         if [row["epoch"] for row in self.rows] != list(range(1, epochs + 1)):
             raise DataError(
                 f"{self._folder.metrics} does not have the rows that the checkpoint goes on from",
@@ -123,17 +119,17 @@ class History(pl.Callback):
 
         Raises DataError where training would go on from another iteration than that of the checkpoint.
         """
-        if self._resumed_at not in (None, self._learner.global_step):
+        if self._resumed_at not in (None, self._module.global_step):
             raise DataError(
                 f"the checkpoint {self._folder.checkpoint} does not fit the run",
                 expected=f"loops at iteration {self._resumed_at}",
-                got=f"iteration {self._learner.global_step}",
+                got=f"iteration {self._module.global_step}",
                 do=RESTORE,
             )
         self._started = self._epoch_started = time.perf_counter()  # a resumed epoch is not begun again
-        self._items_before = self._learner.means.items("loss")
+        self._items_before = self._module.means.items("loss")
         if trainer.is_global_zero:
-            place, step = str(self._folder.tensorboard), self._learner.global_step
+            place, step = str(self._folder.tensorboard), self._module.global_step
             self._tensorboard = SummaryWriter(place, purge_step=step + 1)
 
     def on_train_epoch_start(self, *_: Any, **__: Any) -> None:
@@ -142,28 +138,28 @@ class History(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """Measure, and write the row."""
-        learner, epoch = self._learner, trainer.current_epoch + 1
-        speed = (learner.means.items("loss") - self._items_before) / (time.perf_counter() - self._epoch_started)
+        module, epoch = self._module, trainer.current_epoch + 1
+        speed = (module.means.items("loss") - self._items_before) / (time.perf_counter() - self._epoch_started)
         self.validation = None
         if self._validation_part is not None and self._is_due(epoch):
             part = self._validation_part
             self.validation = from_the_first(
-                lambda: measure(learner.network, learner.objective, part), is_first=trainer.is_global_zero
+                lambda: measure(module.network, module.objective, part), is_first=trainer.is_global_zero
             )
         self.rows.append(
             {
                 "epoch": epoch,
-                ITERATION: learner.global_step,
+                ITERATION: module.global_step,
                 "seconds": self.seconds,
                 "rate": trainer.optimizers[0].param_groups[0]["lr"],
-                f"{learner.objective.items}{SPEED}": speed,
-                **_named("train", learner.means.metrics(learner.objective)),
+                f"{module.objective.items}{SPEED}": speed,
+                **_named("train", module.means.metrics(module.objective)),
                 **_named("validation", self.validation or {}),
             }
         )
         if trainer.is_global_zero:
             self._write(self.rows[-1])
-        learner.means, self._items_before = Means(), 0
+        module.means, self._items_before = RunningMeans(), 0
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Close the log."""
@@ -175,7 +171,7 @@ class History(pl.Callback):
         self.on_train_end()
 
     def _is_due(self, epoch: int) -> bool:
-        recipe = self._learner.recipe
+        recipe = self._module.recipe
         return epoch % recipe.validate_every == 0 or epoch == recipe.epochs
 
     def _write(self, row: dict[str, float]) -> None:

@@ -22,7 +22,7 @@ _ADVICE = (
 )
 
 
-class Call(NamedTuple):
+class ModuleCall(NamedTuple):
     """One module's part in a forward pass."""
 
     name: str
@@ -34,7 +34,7 @@ class Call(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Place:
+class NonFinitePlace:
     """Where a value is not finite: the text names it, `step` is None where there is no time axis."""
 
     what: str
@@ -80,29 +80,29 @@ def of_gradient(network: nn.Module, *, iteration: int) -> NonFiniteError:
     )
 
 
-def _in_parameters(network: nn.Module) -> Place | None:
+def _in_parameters(network: nn.Module) -> NonFinitePlace | None:
     """A parameter that an earlier update broke; of a recurrent layer, the matrix or bias of one gate."""
     for name, module in network.named_modules():
         if isinstance(module, Recurrent):
             for gate, tensor in module.gate_parameters().items():
                 if (value := _worst(tensor)) is not None:
-                    return Place(f"parameter {gate} of {name}, which an earlier update broke", None, value)
+                    return NonFinitePlace(f"parameter {gate} of {name}, which an earlier update broke", None, value)
     for name, tensor in network.named_parameters():
         if (value := _worst(tensor)) is not None:
-            return Place(f"parameter {name}, which an earlier update broke", None, value)
+            return NonFinitePlace(f"parameter {name}, which an earlier update broke", None, value)
     return None
 
 
-def _in_inputs(batch: TensorBatch, state: State) -> Place | None:
+def _in_inputs(batch: TensorBatch, state: State) -> NonFinitePlace | None:
     for what, tensor in (("the inputs", batch.inputs), ("the targets", batch.targets)):
         if (step := _first_step(tensor)) is not None:
-            return Place(what, step, _worst(tensor) or 0.0)
+            return NonFinitePlace(what, step, _worst(tensor) or 0.0)
     states = [state] if isinstance(state, Tensor) else state or ()
     values = [value for one in states if (value := _worst(one)) is not None]
-    return Place("the state carried from the batch before", None, values[0]) if values else None
+    return NonFinitePlace("the state carried from the batch before", None, values[0]) if values else None
 
 
-def _in_pass(network: nn.Module, batch: TensorBatch, state: State) -> Place | None:
+def _in_pass(network: nn.Module, batch: TensorBatch, state: State) -> NonFinitePlace | None:
     """The first module, in the order in which they run, whose output is not finite; within it the first gate."""
     with torch.no_grad():
         for call in _calls(network, batch, state):
@@ -110,13 +110,13 @@ def _in_pass(network: nn.Module, batch: TensorBatch, state: State) -> Place | No
                 return place
             output = call.output[0] if isinstance(call.output, tuple) else call.output
             if (step := _first_step(output)) is not None:
-                return Place(f"what {call.name} gives out", step, _worst(output) or 0.0)
+                return NonFinitePlace(f"what {call.name} gives out", step, _worst(output) or 0.0)
     return None
 
 
-def _calls(network: nn.Module, batch: TensorBatch, state: State) -> list[Call]:
+def _calls(network: nn.Module, batch: TensorBatch, state: State) -> list[ModuleCall]:
     """Run the batch, and tell of each recurrent layer and each module without parts, in the order in which they ran."""
-    calls: list[Call] = []
+    calls: list[ModuleCall] = []
     drawn: dict[nn.Module, list[Tensor]] = {}
 
     def watch(name: str, module: nn.Module) -> list[RemovableHandle]:
@@ -124,7 +124,7 @@ def _calls(network: nn.Module, batch: TensorBatch, state: State) -> list[Call]:
             drawn[module] = random_numbers()
 
         def after(_: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any], output: Any) -> None:
-            calls.append(Call(name, module, arguments, options, drawn[module], output))
+            calls.append(ModuleCall(name, module, arguments, options, drawn[module], output))
 
         return [
             module.register_forward_pre_hook(before),
@@ -141,7 +141,7 @@ def _calls(network: nn.Module, batch: TensorBatch, state: State) -> list[Call]:
     return calls
 
 
-def _in_gates(call: Call) -> Place | None:
+def _in_gates(call: ModuleCall) -> NonFinitePlace | None:
     """The first gate that is not finite: at the earliest step, there in the lowest layer, there in equation order.
 
     A gate depends only on earlier steps, lower layers and gates before it, so the first is the origin. Where layers
@@ -150,7 +150,7 @@ def _in_gates(call: Call) -> Place | None:
     set_random_numbers(call.drawn)
     _, _, gates = call.module(*call.arguments, **{**call.options, "return_gates": True})
     both = any("_reverse" in name for name in gates)
-    found: list[tuple[tuple[str, int, int], Place]] = []
+    found: list[tuple[tuple[str, int, int], NonFinitePlace]] = []
     for place, (name, values) in enumerate(gates.items()):
         layer, _, gate = name.rpartition(".")
         backwards = layer.endswith("_reverse")
@@ -158,7 +158,7 @@ def _in_gates(call: Call) -> Place | None:
             order = (layer if both else "", step, place)
             at = len(values) - 1 - step if backwards else step
             where = f"layer {layer.removeprefix('l') or 0} of {call.name}, gate {gate}"
-            found.append((order, Place(where, at, _worst(values[at]) or 0.0)))
+            found.append((order, NonFinitePlace(where, at, _worst(values[at]) or 0.0)))
     return min(found, key=lambda one: one[0])[1] if found else None
 
 

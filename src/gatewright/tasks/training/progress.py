@@ -9,9 +9,9 @@ import lightning.pytorch as pl
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from gatewright.tasks.numbers import spell
+from gatewright.tasks.formatting import spell
 from gatewright.tasks.training.history import ITERATION, History, Row
-from gatewright.tasks.training.learner import Learner
+from gatewright.tasks.training.training_module import TrainingModule
 from gatewright.terminal import Terminal
 
 _SAME_ORDER = {"perplexity": "loss"}  # measures of which one says the same as the other
@@ -28,11 +28,11 @@ def summary(rows: Sequence[Row], headline: str, decides: str) -> str:
     return f"{part} " + ", ".join(f"{one} {spell(row[key])}" for one in shown if (key := f"{part}_{one}") in row)
 
 
-class Progress(pl.Callback):
+class ProgressCallback(pl.Callback):
     """A live bar on a terminal; elsewhere a line at each tenth of the run."""
 
-    def __init__(self, learner: Learner, history: History, console: Terminal) -> None:
-        self._learner, self._history, self._console = learner, history, console
+    def __init__(self, module: TrainingModule, history: History, console: Terminal) -> None:
+        self._module, self._history, self._console = module, history, console
         self._bar = Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
@@ -50,19 +50,19 @@ class Progress(pl.Callback):
 
     def on_train_start(self, *_: Any, **__: Any) -> None:
         """Show the bar, from where a resumed run stands."""
-        self._first, self._started = self._learner.global_step, time.perf_counter()
+        self._first, self._started = self._module.global_step, time.perf_counter()
         self._last_line = self._first
-        self._bar.update(self._task, total=self._learner.total_iterations, completed=self._first)
+        self._bar.update(self._task, total=self._module.total_iterations, completed=self._first)
         self._bar.start()
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         """Move on."""
-        self._bar.update(self._task, completed=self._learner.global_step)
+        self._bar.update(self._task, completed=self._module.global_step)
 
     def on_train_epoch_end(self, *_: Any, **__: Any) -> None:
         """Show the epoch's figures."""
-        row, total = self._history.rows[-1], self._learner.total_iterations
-        told = summary(self._history.rows, self._learner.objective.headline, self._learner.recipe.monitored()[0])
+        row, total = self._history.rows[-1], self._module.total_iterations
+        told = summary(self._history.rows, self._module.objective.headline, self._module.recipe.monitored()[0])
         self._bar.update(self._task, description=told)
         done = int(row[ITERATION])
         due = (done - self._last_line) * _LINES >= total or done == total

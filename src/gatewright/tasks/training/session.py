@@ -21,17 +21,23 @@ from gatewright.tasks.data.class_names import doubtful_classes
 from gatewright.tasks.data.digest import digest
 from gatewright.tasks.data.published.sources import IN_MEMORY
 from gatewright.tasks.model import Model
-from gatewright.tasks.recipe import Data, Recipe
-from gatewright.tasks.training.checkpoints import Interrupted, Keeper, PlainCheckpoints, in_a_line
-from gatewright.tasks.training.curves import Kept, draw_curves
+from gatewright.tasks.recipe import Recipe
+from gatewright.tasks.run_data import Data
+from gatewright.tasks.training.checkpoints import (
+    CheckpointCallback,
+    Interrupted,
+    PlainCheckpoints,
+    RunObserver,
+    in_a_line,
+)
+from gatewright.tasks.training.curves import KeptEpoch, draw_curves
 from gatewright.tasks.training.history import ITERATION, History
-from gatewright.tasks.training.learner import Learner
 from gatewright.tasks.training.machine import machine
-from gatewright.tasks.training.observer import Watch
 from gatewright.tasks.training.processes import Processes, from_the_first, part_at_the_end, was_lost
-from gatewright.tasks.training.progress import Progress
+from gatewright.tasks.training.progress import ProgressCallback
 from gatewright.tasks.training.run_folder import DESCRIPTION, RESTORE, RunFolder, absolute
-from gatewright.tasks.training.trainer import quiet, stopping, trainer
+from gatewright.tasks.training.trainer import STOP_SIGNALS, handling, quiet, trainer
+from gatewright.tasks.training.training_module import TrainingModule
 from gatewright.terminal import Terminal
 from gatewright.trace import Trace
 from gatewright.trace.parse import parse
@@ -74,7 +80,7 @@ def train(
     overwrite: bool = False,
     processes: Processes = ALONE,
     console: Terminal | None = None,
-    watch: Watch | None = None,
+    observer: RunObserver | None = None,
 ) -> Result:
     """Train the recipe on its own data, or on that of a name, a path or an object in memory, into the folder `out`.
 
@@ -86,10 +92,10 @@ def train(
     folder = RunFolder(out)
     processes.check()
     if not processes.is_first:
-        return _Session(folder, made, source, processes, None, watch).run(from_checkpoint=False)
+        return _Session(folder, made, source, processes, None, observer).run(from_checkpoint=False)
     with folder.locked():
         folder.check_new(overwrite=overwrite)
-        session = _Session(folder, made, source, processes, console, watch)
+        session = _Session(folder, made, source, processes, console, observer)
         folder.write(folder.run, session.description())
         return session.run(from_checkpoint=False)
 
@@ -101,7 +107,7 @@ def resume(
     source: object = None,
     processes: Processes | None = None,
     console: Terminal | None = None,
-    watch: Watch | None = None,
+    observer: RunObserver | None = None,
 ) -> Result:
     """Go on with the run in the folder `out`, from its last checkpoint; of a finished run, read the result.
 
@@ -137,9 +143,18 @@ def resume(
         # The trace holds the equations; with which weights they begin, before there is a checkpoint, the cell knows.
         trace = trace if folder.checkpoint.exists() else None
         data = source if kept["data"] == IN_MEMORY else kept["data"]
-        session = _Session(folder, made, data, own, console, watch, trace)
+        session = _Session(folder, made, data, own, console, observer, trace)
         session.check_same(kept)
         return session.run(from_checkpoint=trace is not None)
+
+
+def train_or_resume(made: Recipe, folder: RunFolder, source: str | None, observer: RunObserver) -> Result:
+    """Train quietly into the folder, or go on with the run that is there; OptionError where that is another one."""
+    console = Terminal(quiet=True)
+    if folder.run.exists():
+        folder.check_is(made.name, made.settings(), source)
+        return resume(folder.path, console=console, observer=observer)
+    return train(made, out=folder.path, source=source, console=console, observer=observer)
 
 
 def read_result(folder: RunFolder) -> Result:
@@ -209,7 +224,7 @@ class _Session:
         source: object,
         processes: Processes,
         console: Terminal | None,
-        watch: Watch | None,
+        observer: RunObserver | None,
         trace: Trace | None = None,
     ) -> None:
         torch.manual_seed(made.seed)
@@ -225,10 +240,10 @@ class _Session:
         network = made.network(self.data.sizes, trace or read_cell(made.cell))
         made.prepare(network, self.data)
         self.model = Model(made, self.data.sizes, network, source, self.data.prompts, self.data.signature)
-        self.learner = Learner(made, self.model.network, self.data)
-        self.history = History(self.learner, folder, self.data.parts.get("validation"))
-        self.keeper = Keeper(
-            self.learner, folder, self.history, lambda: self.model.save(folder.model), watch or Watch()
+        self.module = TrainingModule(made, self.model.network, self.data)
+        self.history = History(self.module, folder, self.data.parts.get("validation"))
+        self.checkpoint_callback = CheckpointCallback(
+            self.module, folder, self.history, lambda: self.model.save(folder.model), observer or RunObserver()
         )
 
     def description(self) -> dict[str, Any]:
@@ -261,18 +276,23 @@ class _Session:
 
     def run(self, *, from_checkpoint: bool) -> Result:
         """Train to the end, from the checkpoint or from the start."""
-        callbacks: list[Callback] = [self.history, Progress(self.learner, self.history, self.console), self.keeper]
+        callbacks: list[Callback] = [
+            self.history,
+            ProgressCallback(self.module, self.history, self.console),
+            self.checkpoint_callback,
+        ]
         checkpoints = PlainCheckpoints()
         lightning = trainer(self.made, self.processes, callbacks, checkpoints)
         if self.processes.total > 1:
             part_at_the_end()
         self._say_what_is_trained()
         try:
-            with quiet(), stopping(self.keeper), self._restoring(checkpoints):
-                lightning.fit(self.learner, ckpt_path=self.folder.checkpoint if from_checkpoint else None)
+            stop = self.checkpoint_callback.request_stop
+            with quiet(), handling(lambda number, _: stop(number), *STOP_SIGNALS), self._restoring(checkpoints):
+                lightning.fit(self.module, ckpt_path=self.folder.checkpoint if from_checkpoint else None)
             return from_the_first(self._finish, is_first=self.processes.is_first)
         except BaseException as error:
-            if self.keeper.started:  # otherwise the run stays as it was
+            if self.checkpoint_callback.started:  # otherwise the run stays as it was
                 self._draw()
             if self.processes.total > 1 and was_lost(error):
                 raise GatewrightError(
@@ -289,7 +309,7 @@ class _Session:
             yield
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             others = isinstance(error, GatewrightError | torch.OutOfMemoryError)
-            if others or not checkpoints.loaded or self.keeper.started:
+            if others or not checkpoints.loaded or self.checkpoint_callback.started:
                 raise
             path = self.folder.checkpoint
             raise DataError(f"the checkpoint {path} does not fit the run", got=in_a_line(error), do=RESTORE) from error
@@ -320,8 +340,10 @@ class _Session:
 
     def _draw(self) -> None:
         if self.history.rows and self.processes.is_first:
-            rows, epoch = self.history.rows, self.keeper.kept_epoch
-            kept = next((Kept(int(one["epoch"]), int(one[ITERATION])) for one in rows if one["epoch"] == epoch), None)
+            rows, epoch = self.history.rows, self.checkpoint_callback.kept_epoch
+            kept = next(
+                (KeptEpoch(int(one["epoch"]), int(one[ITERATION])) for one in rows if one["epoch"] == epoch), None
+            )
             panels = self.made.panels(self.model.network, self.data)
             write_atomically(self.folder.curves, draw_curves(rows, self._title, kept=kept, panels=panels))
 
@@ -335,7 +357,7 @@ class _Session:
             write_atomically(self.folder.confusion, draw_confusion(report, f"{self._title}\n{part}"))
 
     def _keep_best(self) -> None:
-        self.model.network.load_state_dict(self.keeper.best or self.model.network.state_dict())
+        self.model.network.load_state_dict(self.checkpoint_callback.best or self.model.network.state_dict())
         self.made.conclude(self.model.network, self.data)
         self.model.save(self.folder.model)
 
@@ -351,14 +373,14 @@ class _Session:
             seed=self.made.seed,
             metrics=evaluation.metrics,
             epochs=int(last["epoch"]),
-            best_epoch=self.keeper.kept_epoch,
+            best_epoch=self.checkpoint_callback.kept_epoch,
             iterations=int(last[ITERATION]),
             seconds=round(self.history.seconds, 3),
             speed={f"{objective.items} per second": round(self.history.speed)},
             samples=dict(self.made.samples(self.model)),
             settings=self.made.settings(),
             machine=machine(),
-            best_score=None if self.keeper.kept_epoch is None else self.keeper.best_score,
+            best_score=None if self.checkpoint_callback.kept_epoch is None else self.checkpoint_callback.best_score,
             baselines={part: dict(reached) for part, reached in self.made.baselines(self.data).items()},
             classes={part: report.kept() for part, report in evaluation.reports.items()},
         )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gatewright.tasks.network import State, map_state
-from gatewright.tasks.recipe import Batches
+from gatewright.tasks.run_data import Batches
 
 
 class TensorBatch(NamedTuple):
@@ -48,7 +48,7 @@ def tensor_batch(batches: Batches, epoch: int, position: int) -> TensorBatch:
     )
 
 
-class Feed:
+class BatchLoader:
     """What Lightning iterates over once an epoch: the batches from the iteration on that `reached` names.
 
     `take` says what of a batch this process takes.

@@ -4,17 +4,19 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 
 from gatewright.tasks.recipe import Recipe
-from gatewright.tasks.training.checkpoints import Keeper, PlainCheckpoints
+from gatewright.tasks.training.checkpoints import PlainCheckpoints
 from gatewright.tasks.training.processes import Processes
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What asks a run to stop with its state kept: Ctrl-C, and the signal that asks a process to end."""
 
 
 def trainer(
@@ -56,14 +58,14 @@ def quiet() -> Generator[None]:
 
 
 @contextmanager
-def stopping(keeper: Keeper) -> Generator[None]:
-    """Let Ctrl-C, and the signal that asks a process to end, stop the run with its state kept."""
+def handling(handler: Callable[[int, Any], Any] | signal.Handlers, *signals: signal.Signals) -> Generator[None]:
+    """Handle these signals so meanwhile; outside of the main thread, where Python allows no handlers, do nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {one: signal.signal(one, lambda number, _: keeper.request_stop(number)) for one in _STOP_SIGNALS}
+    before = {number: signal.signal(number, handler) for number in signals}
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

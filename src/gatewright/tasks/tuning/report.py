@@ -1,6 +1,5 @@
 """What a search has found: its trials, the best of them, and which settings matter."""
 
-import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from gatewright.files import write_atomically
+from gatewright.tasks.formatting import csv_text
 from gatewright.tasks.tuning.study import ENDED, Search, is_complete, outcome
 
 LEAST = 4  # trials to tell importance by
@@ -44,12 +44,8 @@ def keep(search: Search, study: optuna.Study) -> list[Path]:
 
 def as_csv(search: Search, trials: Sequence[FrozenTrial]) -> str:
     """A line for each trial."""
-    text = io.StringIO(newline="")
     names = ["trial", search.measure, "outcome", "epochs", *search.space, "folder"]
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row(search, one) for one in trials)
-    return text.getvalue()
+    return csv_text((row(search, trial) for trial in trials), names)
 
 
 def row(search: Search, trial: FrozenTrial) -> dict[str, Any]:

@@ -17,13 +17,13 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from gatewright.errors import NonFiniteError, OptionError
-from gatewright.tasks.comparing.overview import Standing, overview, share_of
-from gatewright.tasks.numbers import spell
+from gatewright.tasks.comparing.overview import RunsProgress, overview, share_of
+from gatewright.tasks.formatting import spell
 from gatewright.tasks.recipe import Recipe
+from gatewright.tasks.training.checkpoints import RunObserver
 from gatewright.tasks.training.history import read_rows
-from gatewright.tasks.training.observer import Watch
 from gatewright.tasks.training.run_folder import RunFolder
-from gatewright.tasks.training.session import Interrupted, resume, train
+from gatewright.tasks.training.session import Interrupted, train_or_resume
 from gatewright.tasks.tuning.space import Space
 from gatewright.terminal import Terminal
 
@@ -177,7 +177,7 @@ def _perform(search: Search, trial: Trial) -> float:
             raise TrialPruned
 
     try:
-        train_trial(made, folder, search.source, Watch(validated=validated))
+        train_or_resume(made, folder, search.source, RunObserver(validated=validated))
     except NonFiniteError as error:  # as bad as can be, which a sampler has to know
         trial.set_user_attr(_PROBLEM, error.problem)
         raise TrialPruned from error
@@ -188,17 +188,7 @@ def _perform(search: Search, trial: Trial) -> float:
     return min(values) if direction == "min" else max(values)
 
 
-def train_trial(made: Recipe, folder: RunFolder, source: str | None, watch: Watch) -> None:
-    """Train one trial, or resume it where it was stopped."""
-    quiet = Terminal(quiet=True)
-    if folder.run.exists():
-        folder.check_is(made.name, made.settings(), source)
-        resume(folder.path, console=quiet, watch=watch)
-    else:
-        train(made, out=folder.path, source=source, console=quiet, watch=watch)
-
-
-def _standing(search: Search, study: Study, trials: int) -> Standing:
+def _standing(search: Search, study: Study, trials: int) -> RunsProgress:
     found = study.get_trials(deepcopy=False)
     ended = [one for one in found if one.state in ENDED]
     running = [one for one in found if one.state == TrialState.RUNNING]
@@ -206,7 +196,7 @@ def _standing(search: Search, study: Study, trials: int) -> Standing:
     values = [one.value for one in ended if is_complete(one) and one.value is not None]
     best = (min if search.made.monitored()[1] == "min" else max)(values, default=None)
     title = f"{len(ended)} of {trials} trials" + ("" if best is None else f", best {spell(best)}")
-    return Standing(min(share / trials, 1.0), tuple(told(one, search.measure) for one in ended), title)
+    return RunsProgress(min(share / trials, 1.0), tuple(told(one, search.measure) for one in ended), title)
 
 
 def told(trial: FrozenTrial, measure: str) -> str:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewright.errors import DataError, OptionError, ShapeError
-from gatewright.tasks.data import Ragged, RaggedBatches
-from gatewright.tasks.data.batches.buckets import RaggedBatch
+from gatewright.tasks.data.batches.buckets import RaggedBatch, RaggedBatches
+from gatewright.tasks.data.ragged import Ragged
 
 RNG = np.random.default_rng(0)
 # As reviews are: most short, some very long.

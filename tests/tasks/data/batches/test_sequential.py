@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gatewright.errors import DataError, OptionError, ShapeError
-from gatewright.tasks.data import Batch, SequentialBatches
+from gatewright.tasks.data.batches.sequential import Batch, SequentialBatches
 
 TOKENS = np.arange(1000, dtype=np.uint16)
 

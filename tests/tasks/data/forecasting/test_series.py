@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data import Cuts, Scaling, WindowBatches, load_series, steps_back
+from gatewright.tasks.data.forecasting.seasons import steps_back
+from gatewright.tasks.data.forecasting.series import load_series
+from gatewright.tasks.data.forecasting.windows import Cuts, Scaling, WindowBatches
 
 
 def test_a_name_of_another_kind_lists_the_series() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data import load_digits
+from gatewright.tasks.data.images.digits import load_digits
 
 
 def test_rows_are_steps_and_pixels_are_shares() -> None:

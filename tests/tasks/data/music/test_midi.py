@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data import (
-    frames_of_notes,
-    key_names,
-    load_music,
-    load_pieces,
-    midi_bytes,
-    notes_of_frames,
-    read_midi,
-)
+from gatewright.tasks.data.music.files import load_music, load_pieces
+from gatewright.tasks.data.music.midi import midi_bytes, read_midi
+from gatewright.tasks.data.music.notes import frames_of_notes, key_names, notes_of_frames
 from tests.tasks.data.formats import put
 
 BEAT = 96  # ticks

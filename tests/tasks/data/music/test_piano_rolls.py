@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data import load_piano_rolls
 from gatewright.tasks.data.music.mat_file import read_cells
+from gatewright.tasks.data.music.piano_rolls import load_piano_rolls
 from tests.tasks.data.formats import cells, element, mat, matrix, numbers, packed, put
 
 ROLLS = [np.eye(4, 88, place, dtype=np.uint8) for place in range(3)]

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from gatewright.errors import DataError
-from gatewright.tasks.data import load_labelled_texts
 from gatewright.tasks.data.published.data_set import DataSet
 from gatewright.tasks.data.published.python_texts import python_docs, python_docstrings, python_prose
 from gatewright.tasks.data.published.registry import DATA_SETS, data_set
-from gatewright.tasks.data.texts.labelled import texts_of
+from gatewright.tasks.data.texts.labelled import load_labelled_texts, texts_of
 
 
 @pytest.mark.parametrize("row", DATA_SETS.values(), ids=lambda row: row.name)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data import load_labelled_series
+from gatewright.tasks.data.series.labelled import load_labelled_series
 from gatewright.tasks.data.series.sources import KnownSeries, SeriesReading, read_unlabelled
 from tests.tasks.data.series.test_ts_file import CASES, HEADER, put
 

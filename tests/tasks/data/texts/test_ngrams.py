@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from gatewright.tasks.data import Ragged
+from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.sklearn_fitting import Labelled, validated_regression
 from gatewright.tasks.data.texts.ngrams import FACTOR, MODULUS, fit_ngrams, ngrams, tfidf_accuracies
 

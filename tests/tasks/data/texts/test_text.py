@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data import CharVocabulary, clean, read_text, split
+from gatewright.tasks.data.texts.text import clean, read_text, split
+from gatewright.tasks.data.texts.vocabulary import CharVocabulary
 from tests.tasks.data.formats import put
 
 

@@ -10,15 +10,11 @@ import numpy as np
 import pytest
 
 from gatewright.errors import DataError
-from gatewright.tasks.data import (
-    CharVocabulary,
-    clean,
-    load_sentences,
-    load_words,
-    read_text,
-    reading,
-)
+from gatewright.tasks.data import reading
 from gatewright.tasks.data.texts import word_texts as module
+from gatewright.tasks.data.texts.text import clean, read_text
+from gatewright.tasks.data.texts.vocabulary import CharVocabulary
+from gatewright.tasks.data.texts.word_texts import load_sentences, load_words
 from tests.tasks.data.formats import put
 
 PARTS = {"train": " the cat sat \n the dog <unk> \n", "valid": " a cat ran \n", "test": " the end \n"}

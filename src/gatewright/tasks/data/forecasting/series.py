@@ -23,7 +23,7 @@ from gatewright.tasks.data.tables.order import (
 from gatewright.tasks.data.tables.roles import Roles
 from gatewright.tasks.data.tables.table import Table
 from gatewright.tasks.data.tables.time_axis import TimeAxis, same_distance
-from gatewright.tasks.numbers import counted
+from gatewright.tasks.formatting import counted
 
 Values = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.tables.numbers import filled as filled_values
-from gatewright.tasks.numbers import counted
+from gatewright.tasks.formatting import counted
 
 Missing = Literal["refuse", "forward", "interpolate"]
 Task = Literal["infer", "classification", "regression"]

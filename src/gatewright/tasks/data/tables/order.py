@@ -16,7 +16,7 @@ from gatewright.tasks.data.tables.clock_changes import in_zone, put_back, put_fo
 from gatewright.tasks.data.tables.table import Table, open_table
 from gatewright.tasks.data.tables.time_axis import FEWEST_DATES, TimeAxis, offsets_in, regular_dates
 from gatewright.tasks.data.tables.times import Dates, ParsedDates
-from gatewright.tasks.numbers import counted
+from gatewright.tasks.formatting import counted
 
 _DAY = 86_400_000_000  # microseconds
 _NEARLY = 0.9

@@ -24,7 +24,7 @@ from gatewright.tasks.data.tables.numbers import (
     plain_numbers,
 )
 from gatewright.tasks.data.tables.times import AmbiguousDatesError, DayFirst, ParsedDates, parsed_dates
-from gatewright.tasks.numbers import counted
+from gatewright.tasks.formatting import counted
 
 _FEW = 2  # rows of a table of which the first is no line of units
 

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from gatewright.errors import NonFiniteError
-from gatewright.tasks.answers.evaluate import Means
+from gatewright.tasks.answers.evaluate import RunningMeans
 from gatewright.tasks.network import State, map_state
-from gatewright.tasks.recipe import Data, Recipe
+from gatewright.tasks.recipe import Recipe
+from gatewright.tasks.run_data import Data
 from gatewright.tasks.training import nonfinite
 from gatewright.tasks.training.processes import from_every_process, rows_of, sum_over_processes
 from gatewright.tasks.training.random_numbers import random_numbers, set_random_numbers
-from gatewright.tasks.training.tensor_batches import Feed, TensorBatch
+from gatewright.tasks.training.tensor_batches import BatchLoader, TensorBatch
 
 OPTIMISERS = {
     # Fused, one pass over the weights takes the place of ten, which is most of an iteration with a large embedding.
@@ -30,7 +31,7 @@ OPTIMISERS = {
 KEPT = "gatewright"  # our part of a checkpoint
 
 
-class Learner(pl.LightningModule):
+class TrainingModule(pl.LightningModule):
     """A recipe's network while it is trained.
 
     Its checkpoint holds, besides Lightning's own, the carried state, the losses of the unfinished epoch and the
@@ -42,7 +43,7 @@ class Learner(pl.LightningModule):
         super().__init__()
         self.recipe, self.network = recipe, network
         self.objective = recipe.objective_of(data.sizes).with_network(network)
-        self.means = Means()
+        self.means = RunningMeans()
         self._batches = data.parts["train"]
         self._state: State = None
         self._random_numbers: list[Tensor] | None = None  # of a checkpoint, until training starts
@@ -52,9 +53,9 @@ class Learner(pl.LightningModule):
         """How many iterations the run has when nothing stops it early."""
         return self.recipe.epochs * len(self._batches)
 
-    def train_dataloader(self) -> Feed:
+    def train_dataloader(self) -> BatchLoader:
         """The training data, from the iteration on that is reached when an epoch begins."""
-        return Feed(self._batches, lambda: self.global_step, self._own_rows)
+        return BatchLoader(self._batches, lambda: self.global_step, self._own_rows)
 
     def training_step(self, batch: TensorBatch, _: int) -> Tensor:
         """The mean loss of a batch. Raises NonFiniteError, with the place of its origin, when it is not finite."""
