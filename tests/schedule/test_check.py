@@ -11,7 +11,7 @@ from gatewright.lang.ops import Op
 from gatewright.schedule.check import ProgramError, check
 from gatewright.schedule.choices import Choices, Time
 from gatewright.schedule.plan import plan
-from gatewright.schedule.program import Place, Program, RowSum, Stage, Store, Term
+from gatewright.schedule.program import Program, RowSum, Stage, Storage, Store, Term
 from gatewright.trace import Equation, Literal, Var, simplify, trace_cell
 
 GRU = plan(simplify(trace_cell(cells.gru)))
@@ -67,21 +67,21 @@ WRONG: dict[str, Callable[[], Program]] = {
     "'gru', the end: what was stored|row %9, row z, sequence %12+0.0, sequence %3+0.0, sequence %7+0.0, state h"
     "|row %9, row z, sequence %12+0.0, sequence %3+0.0, sequence %7+0.0": lambda: without_store(GRU, "loop", 1, "h"),
     "'gru', stage 1 of the pass 'loop': state h|to be stored once|": lambda: with_stores(
-        GRU, "loop", 1, Store(GRU.trace.next_states[0], "h", Place.STATE)
+        GRU, "loop", 1, Store(GRU.trace.next_states[0], "h", Storage.STATE)
     ),
     "'gru', stage 1 of the pass 'loop': the new h|the trace's own|": lambda: replace(
-        GRU, loop=(GRU.loop[0], replace(GRU.loop[1], stores=(Store(H, "h", Place.STATE),)))
+        GRU, loop=(GRU.loop[0], replace(GRU.loop[1], stores=(Store(H, "h", Storage.STATE),)))
     ),
     "'gru', stage 0 of the pass 'loop': where z is stored|row|sequence": lambda: change(
         GRU, "loop", 0,
-        stores=tuple(replace(one, place=Place.SEQUENCE) if one.name == "z" else one for one in GRU.loop[0].stores),
+        stores=tuple(replace(one, storage=Storage.SEQUENCE) if one.name == "z" else one for one in GRU.loop[0].stores),
     ),
     "'gru', stage 1 of the pass 'loop': where n is stored|None|sequence": lambda: with_stores(
-        GRU, "loop", 1, Store(Var("n", ("hidden",)), "n", Place.SEQUENCE)
+        GRU, "loop", 1, Store(Var("n", ("hidden",)), "n", Storage.SEQUENCE)
     ),
     "'gru', stage 0 of the pass 'before': where %3+0.0 is stored|row|row": lambda: replace(
-        change(GRU, "before", 0, stores=tuple(replace(one, place=Place.ROW) for one in GRU.before[0].stores)),
-        places={**GRU.places, "%3+0.0": Place.ROW},
+        change(GRU, "before", 0, stores=tuple(replace(one, storage=Storage.ROW) for one in GRU.before[0].stores)),
+        storage={**GRU.storage, "%3+0.0": Storage.ROW},
     ),
     "'gru', stage 0 of the pass 'loop': %1|values that can be read there|r": lambda: with_term(
         Term("U.r", False, Var("r", ("hidden",)))
@@ -116,8 +116,8 @@ WRONG: dict[str, Callable[[], Program]] = {
     "'gru', stage 0 of the pass 'before': %1|values that can be read there|%9": lambda: change(
         GRU, "before", 0, products=(replace(GRU.loop[0].products[0], terms=GRU.loop[1].products[0].terms),)
     ),
-    "'gru', what is done once: the place of x|that of a leaf|": lambda: replace(
-        GRU, places={**GRU.places, "x": Place.ROW}
+    "'gru', what is done once: the storage of x|that of a leaf|": lambda: replace(
+        GRU, storage={**GRU.storage, "x": Storage.ROW}
     ),
     "'gru', what is done once: the shape of b.r|(hidden)|(input)": lambda: replace(
         GRU, shapes={**GRU.shapes, "b.r": ("input",)}

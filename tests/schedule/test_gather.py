@@ -6,15 +6,15 @@ from gatewright.errors import TraceError
 from gatewright.lang import cell, exp, mean, relabel, sigmoid, tanh
 from gatewright.lang.ops import Op
 from gatewright.schedule.gather import Gathered, gather
-from gatewright.schedule.phases import AFTER, BEFORE, LOOP, phases
-from gatewright.schedule.program import Product, Reduction, Term
-from gatewright.schedule.scan import Ahead
+from gatewright.schedule.passes import phases
+from gatewright.schedule.program import Phase, Product, Reduction, Term
+from gatewright.schedule.scan import ScannedStates
 from gatewright.trace import Equation, Trace, Var, parse, simplify, trace_cell
 from tests.derive.one_op import outer
 
 
 def gathered(trace: Trace) -> Gathered:
-    return gather(trace, trace.outputs(), phases(Ahead(trace)))
+    return gather(trace, trace.outputs(), phases(ScannedStates(trace)))
 
 
 def of_cell(function) -> tuple[Trace, Gathered]:
@@ -23,7 +23,7 @@ def of_cell(function) -> tuple[Trace, Gathered]:
 
 
 def spelled(found: Gathered) -> list[str]:
-    """Works as short lines: `0: a = W.a @ x`, with the number of the phase."""
+    """Works as short lines: `before: a = W.a @ x`, with the phase."""
     lines: list[str] = []
     for work in found.works:
         if isinstance(work, Product):
@@ -43,11 +43,11 @@ def elman(x, h, W, U, b):
 def test_what_is_known_before_the_loop_is_added_up_before_it() -> None:
     _, found = of_cell(elman)
     assert spelled(found) == [
-        "0: %0 = W.a @ x",
-        "0: %3+0.0 = add %0 b.a",
-        "1: %1 = U.a @ h",
-        "1: %3 = add %1 %3+0.0",
-        "1: h' = tanh %3",
+        "before: %0 = W.a @ x",
+        "before: %3+0.0 = add %0 b.a",
+        "loop: %1 = U.a @ h",
+        "loop: %3 = add %1 %3+0.0",
+        "loop: h' = tanh %3",
     ]
 
 
@@ -71,11 +71,11 @@ def test_a_negative_product_is_subtracted() -> None:
 
     _, found = of_cell(negative)
     assert spelled(found) == [
-        "0: %0 = W.a @ x",
-        "0: %3+0.0 = neg %0",
-        "1: %2 = U.a @ h",
-        "1: %3 = sub %3+0.0 %2",
-        "1: h' = tanh %3",
+        "before: %0 = W.a @ x",
+        "before: %3+0.0 = neg %0",
+        "loop: %2 = U.a @ h",
+        "loop: %3 = sub %3+0.0 %2",
+        "loop: h' = tanh %3",
     ]
 
 
@@ -85,7 +85,7 @@ def test_a_sum_that_is_used_twice_stays() -> None:
         return tanh(s + b.a) * sigmoid(s + b.b)
 
     _, found = of_cell(twice)
-    assert "1: s = add %1 %0" in spelled(found)
+    assert "loop: s = add %1 %0" in spelled(found)
     assert sum(isinstance(work, Product) for work in found.works) == 2
 
 
@@ -94,7 +94,7 @@ def test_a_transposed_parameter_is_read_as_it_lies() -> None:
         return tanh(U.a.T @ h)
 
     _, found = of_cell(transposed)
-    assert spelled(found)[0] == "1: %1 = U.a.T @ h"
+    assert spelled(found)[0] == "loop: %1 = U.a.T @ h"
 
 
 def test_what_only_parameters_go_into_is_no_work() -> None:
@@ -120,12 +120,16 @@ def test_what_needs_the_states_only_comes_after_the_loop() -> None:
         return sigmoid(U.b @ new), new
 
     _, found = of_cell(read_out)
-    assert {name: found.phases[name] for name in ("%1", "c'", "h'")} == {"%1": BEFORE, "c'": LOOP, "h'": AFTER}
+    assert {name: found.phases[name] for name in ("%1", "c'", "h'")} == {
+        "%1": Phase.BEFORE,
+        "c'": Phase.LOOP,
+        "h'": Phase.AFTER,
+    }
 
 
 def test_only_what_is_asked_for_is_done() -> None:
     trace = simplify(trace_cell(cell(elman)))
-    known = phases(Ahead(trace))
+    known = phases(ScannedStates(trace))
     assert gather(trace, [], known).works == ()
     (first,) = gather(trace, [trace.equations[0].target], known).works
     assert isinstance(first, Product)
@@ -136,7 +140,7 @@ def test_numbers_are_added_before_the_loop() -> None:
         return tanh(U.a @ h + 1.0)
 
     _, found = of_cell(shifted)
-    assert spelled(found) == ["1: %0 = U.a @ h", "1: %1 = add %0 1.0", "1: h' = tanh %1"]
+    assert spelled(found) == ["loop: %0 = U.a @ h", "loop: %1 = add %0 1.0", "loop: h' = tanh %1"]
 
 
 @cell
@@ -194,4 +198,4 @@ param W.a(hidden, input)
 next h = %1
 end
 """
-    assert spelled(gathered(parse(text))) == ["0: %0 = W.a @ x", "0: %1 = neg %0"]
+    assert spelled(gathered(parse(text))) == ["before: %0 = W.a @ x", "before: %1 = neg %0"]

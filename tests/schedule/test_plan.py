@@ -13,7 +13,7 @@ from gatewright import cells, layer_norm, masked, residual
 from gatewright.derive import vjp
 from gatewright.lang import Cell, cell, relabel, sigmoid, tanh
 from gatewright.schedule.plan import plan
-from gatewright.schedule.program import Place, Program
+from gatewright.schedule.program import Program, Storage
 from gatewright.schedule.residuals import save
 from gatewright.schedule.text import to_text
 from gatewright.trace import Literal, Trace, Var, simplify, trace_cell
@@ -44,8 +44,8 @@ def counts(program: Program) -> list[tuple[str, int, int, int]]:
     ]
 
 
-def kept(program: Program, place: Place) -> list[str]:
-    return [name for name, own in program.places.items() if own is place]
+def kept(program: Program, place: Storage) -> list[str]:
+    return [name for name, own in program.storage.items() if own is place]
 
 
 @pytest.mark.parametrize("name", SHOWN)
@@ -90,16 +90,16 @@ def test_cells_whose_state_meets_no_matrix_have_none_in_the_loop(name: str) -> N
 
 def test_what_is_kept_within_a_step_and_for_all_steps() -> None:
     forward, backward = (plan(trace) for trace in (step(cells.gru), save(trace_cell(cells.gru)).backward))
-    assert kept(forward, Place.ROW) == ["z", "%9"]
-    assert kept(forward, Place.SEQUENCE) == ["%3+0.0", "%7+0.0", "%12+0.0"]
-    assert kept(backward, Place.ROW) == ["%28"]
-    assert kept(backward, Place.SEQUENCE) == ["%9", "%23", "%35", "%46", "%53"]
+    assert kept(forward, Storage.ROW) == ["z", "%9"]
+    assert kept(forward, Storage.SEQUENCE) == ["%3+0.0", "%7+0.0", "%12+0.0"]
+    assert kept(backward, Storage.ROW) == ["%28"]
+    assert kept(backward, Storage.SEQUENCE) == ["%9", "%23", "%35", "%46", "%53"]
 
 
 def test_a_state_s_new_value_is_kept_as_that_state() -> None:
     program = plan(save(trace_cell(cells.elman)).forward)
-    assert program.news == {"h'": "h"}
-    assert program.places["h'"] is Place.NEW
+    assert program.new_values == {"h'": "h"}
+    assert program.storage["h'"] is Storage.NEW
     assert [store.name for stage in program.loop for store in stage.stores] == ["h"]
 
 
@@ -109,7 +109,7 @@ def test_what_is_cheap_is_computed_again() -> None:
         return tanh(U.b @ a + 2.0 * h + 1.0) * a
 
     program = plan(step(cell(doubled)))
-    assert kept(program, Place.ROW) == ["a"]
+    assert kept(program, Storage.ROW) == ["a"]
     assert [one.op for one in program.loop[0].equations] == ["tanh"]
     assert [one.op for one in program.loop[1].equations] == ["mul", "add", "add", "tanh", "mul"]
 
@@ -121,7 +121,7 @@ def test_one_source_is_kept_in_place_of_several_cheap_values() -> None:
         return tanh(U.b @ b + U.c @ (b * h)) * (a + 1.0) * (a - 1.0)
 
     program = plan(step(cell(several)))
-    assert kept(program, Place.ROW) == ["a", "b", "%2"]
+    assert kept(program, Storage.ROW) == ["a", "b", "%2"]
 
 
 @cell
@@ -173,7 +173,7 @@ def test_a_plan_does_not_depend_on_what_values_are_called(name: str, rng: np.ran
             return re.sub(r"v(\d{3})", lambda found: other[int(found.group(1))], text)
 
         assert spelled(to_text(first)) == to_text(second)
-        assert [spelled(value) for value in first.places] == list(second.places)
+        assert [spelled(value) for value in first.storage] == list(second.storage)
 
 
 def named(trace: Trace, names: list[str]) -> dict[str, str]:
@@ -190,7 +190,7 @@ for cell in CATALOGUE.values():
     pair = save(trace_cell(cell))
     for trace in (pair.forward, pair.backward):
         program = plan(trace)
-        print(to_text(program), list(program.places), list(program.shapes), list(program.news))
+        print(to_text(program), list(program.storage), list(program.shapes), list(program.new_values))
 """
 
 

@@ -35,7 +35,7 @@ ODD_ABOUT_HALF = ("sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ActivationKind:
     """A family of activations: the function of a value and some numbers, and what these are by default."""
 
     function: Callable[..., Any]
@@ -48,13 +48,15 @@ def _hard_sigmoid(a: Any, slope: float, offset: float) -> Any:
     return lang.maximum(lang.minimum(slope * a + offset, 1.0), 0.0)
 
 
-KINDS: Mapping[str, Kind] = {
-    "affine": Kind(lambda a, scale, offset: scale * a + offset, (1.0, 0.0)),
-    "elu": Kind(lambda a, scale: lang.where(a < 0.0, scale * (lang.exp(lang.minimum(a, 0.0)) - 1.0), a), (1.0,)),
-    "hard_sigmoid": Kind(_hard_sigmoid, (THEANO_SLOPE, 0.5)),
-    "leaky_relu": Kind(lambda a, slope: lang.where(a < 0.0, slope * a, a), (0.01,)),
-    "scaled_tanh": Kind(lambda a, scale, slope: scale * lang.tanh(slope * a), (1.0, 1.0)),
-    "thresholded_relu": Kind(lambda a, above: lang.where(lang.less(above, a), a, 0.0), (1.0,)),
+KINDS: Mapping[str, ActivationKind] = {
+    "affine": ActivationKind(lambda a, scale, offset: scale * a + offset, (1.0, 0.0)),
+    "elu": ActivationKind(
+        lambda a, scale: lang.where(a < 0.0, scale * (lang.exp(lang.minimum(a, 0.0)) - 1.0), a), (1.0,)
+    ),
+    "hard_sigmoid": ActivationKind(_hard_sigmoid, (THEANO_SLOPE, 0.5)),
+    "leaky_relu": ActivationKind(lambda a, slope: lang.where(a < 0.0, slope * a, a), (0.01,)),
+    "scaled_tanh": ActivationKind(lambda a, scale, slope: scale * lang.tanh(slope * a), (1.0, 1.0)),
+    "thresholded_relu": ActivationKind(lambda a, above: lang.where(lang.less(above, a), a, 0.0), (1.0,)),
 }
 
 

@@ -20,11 +20,11 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
+class MatrixProduct:
     """A parameter times a vector."""
 
     name: str
-    vector: "Sum"
+    vector: "NormalForm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Activated:
 
     op: Op
     attrs: Attrs
-    argument: "Sum"
+    argument: "NormalForm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +42,40 @@ class Bounded:
 
     op: Op
     bound: float
-    argument: "Sum"
+    argument: "NormalForm"
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class ElementProduct:
     """A product, element by element."""
 
-    factors: tuple["Sum", ...]
+    factors: tuple["NormalForm", ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Strange:
+class Unmatched:
     """What no known cell computes: it is equal to nothing."""
 
 
-Term = Leaf | Matrix | Activated | Bounded | Times | Strange
+FormTerm = Leaf | MatrixProduct | Activated | Bounded | ElementProduct | Unmatched
 Constants = tuple[tuple[int, Atom], ...]
 """Parameters and numbers that are added, with their signs."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
+class NormalForm:
     """Terms with their signs, and the parameters and numbers among them."""
 
-    terms: tuple[tuple[int, Term], ...]
+    terms: tuple[tuple[int, FormTerm], ...]
     constants: Constants = ()
 
 
-STRANGE = Sum(((1, Strange()),))
+UNMATCHED = NormalForm(((1, Unmatched()),))
 
 
-def normal_forms(trace: Trace) -> tuple[Sum, ...]:
+def normal_forms(trace: Trace) -> tuple[NormalForm, ...]:
     """What the new value of each state is, in terms of inputs, states and parameters."""
-    values: dict[str, Sum] = {param.name: Sum((), ((1, param),)) for param in trace.params}
+    values: dict[str, NormalForm] = {param.name: NormalForm((), ((1, param),)) for param in trace.params}
     for kind, leaves in (("input", trace.inputs), ("state", trace.states)):
         values |= {leaf.name: _single(Leaf(f"{kind} {place}")) for place, leaf in enumerate(leaves)}
     for equation in trace.equations:
@@ -83,7 +83,7 @@ def normal_forms(trace: Trace) -> tuple[Sum, ...]:
     return tuple(_value(new, values) for new in trace.next_states)
 
 
-def _form(equation: Equation, values: Mapping[str, Sum]) -> Sum:
+def _form(equation: Equation, values: Mapping[str, NormalForm]) -> NormalForm:
     args = [_value(arg, values) for arg in equation.args]
     match equation.op:
         case Op.ADD | Op.SUB | Op.NEG:
@@ -94,51 +94,51 @@ def _form(equation: Equation, values: Mapping[str, Sum]) -> Sum:
         case Op.MATMUL:
             matrix = args[0].constants
             if not args[0].terms and len(matrix) == 1 and isinstance(matrix[0][1], Var) and matrix[0][0] == 1:
-                return _single(Matrix(matrix[0][1].name, args[1]))
-            return STRANGE
+                return _single(MatrixProduct(matrix[0][1].name, args[1]))
+            return UNMATCHED
         case Op.MAXIMUM | Op.MINIMUM:
             numbers = [_number(arg) for arg in args]
             bound, argument = (numbers[0], args[1]) if numbers[1] is None else (numbers[1], args[0])
-            return STRANGE if bound is None else _single(Bounded(equation.op, bound, argument))
-        case Op.DIV if args[1] == Sum(((1, Activated(Op.ABS, (), args[0])),), ((1, Literal(1.0)),)):
+            return UNMATCHED if bound is None else _single(Bounded(equation.op, bound, argument))
+        case Op.DIV if args[1] == NormalForm(((1, Activated(Op.ABS, (), args[0])),), ((1, Literal(1.0)),)):
             return _single(Activated(Op.DIV, (), args[0]))
         case op if op in ACTIVATIONS or op is Op.ABS:
             return _single(Activated(op, equation.attrs, args[0]))
         case _:
-            return STRANGE
+            return UNMATCHED
 
 
-def _value(atom: Atom, values: Mapping[str, Sum]) -> Sum:
-    return Sum((), ((1, atom),)) if isinstance(atom, Literal) else values[atom.name]
+def _value(atom: Atom, values: Mapping[str, NormalForm]) -> NormalForm:
+    return NormalForm((), ((1, atom),)) if isinstance(atom, Literal) else values[atom.name]
 
 
-def _number(value: Sum) -> float | None:
+def _number(value: NormalForm) -> float | None:
     """The number that a value is, if it is one."""
     match value:
-        case Sum((), ((sign, Literal(number)),)):
+        case NormalForm((), ((sign, Literal(number)),)):
             return sign * number
         case _:
             return None
 
 
-def _single(term: Term) -> Sum:
-    return Sum(((1, term),))
+def _single(term: FormTerm) -> NormalForm:
+    return NormalForm(((1, term),))
 
 
-def _added(parts: list[tuple[int, Sum]]) -> Sum:
+def _added(parts: list[tuple[int, NormalForm]]) -> NormalForm:
     terms = tuple((sign * own, term) for sign, part in parts for own, term in part.terms)
     constants = tuple((sign * own, atom) for sign, part in parts for own, atom in part.constants)
-    return Sum(terms, constants) if len(terms) + len(constants) <= MOST_PARTS else STRANGE
+    return NormalForm(terms, constants) if len(terms) + len(constants) <= MOST_PARTS else UNMATCHED
 
 
-def _multiplied(args: list[Sum]) -> Sum:
+def _multiplied(args: list[NormalForm]) -> NormalForm:
     """A product; one that is a factor is taken apart, and a sign goes before the whole."""
-    sign, factors = 1, list[Sum]()
+    sign, factors = 1, list[NormalForm]()
     for arg in args:
         if len(arg.terms) == 1 and not arg.constants:
             ((own, term),) = arg.terms
             sign *= own
-            factors += term.factors if isinstance(term, Times) else (_single(term),)
+            factors += term.factors if isinstance(term, ElementProduct) else (_single(term),)
         else:
             factors.append(arg)
-    return Sum(((sign, Times(tuple(factors))),)) if len(factors) <= MOST_PARTS else STRANGE
+    return NormalForm(((sign, ElementProduct(tuple(factors))),)) if len(factors) <= MOST_PARTS else UNMATCHED

@@ -16,11 +16,11 @@ from gatewright.cell_config.normal_form import (
     Activated,
     Bounded,
     Constants,
+    ElementProduct,
+    FormTerm,
     Leaf,
-    Matrix,
-    Sum,
-    Term,
-    Times,
+    MatrixProduct,
+    NormalForm,
     normal_forms,
 )
 from gatewright.errors import ConversionError
@@ -163,7 +163,7 @@ def _with_activations(config: CellConfig, bindings: Bindings) -> CellConfig:
     return replace(config, **fields, forget_bias=float(sum(numbers)))
 
 
-def _all_agree(pairs: Sequence[tuple[Sum, Sum]], bindings: Bindings) -> Iterator[Bindings]:
+def _all_agree(pairs: Sequence[tuple[NormalForm, NormalForm]], bindings: Bindings) -> Iterator[Bindings]:
     """Every way in which all pairs agree at once. The first of a pair is the template's, here and below."""
     if not pairs:
         yield bindings
@@ -172,7 +172,7 @@ def _all_agree(pairs: Sequence[tuple[Sum, Sum]], bindings: Bindings) -> Iterator
         yield from _all_agree(pairs[1:], more)
 
 
-def _agree(wanted: Sum, got: Sum, bindings: Bindings) -> Iterator[Bindings]:
+def _agree(wanted: NormalForm, got: NormalForm, bindings: Bindings) -> Iterator[Bindings]:
     yield from _same_terms(wanted, got, bindings)
     placeholder = wanted.terms[0][1] if len(wanted.terms) == 1 and not wanted.constants else None
     if isinstance(placeholder, Activated):  # where the Trace has no activation at all
@@ -180,7 +180,7 @@ def _agree(wanted: Sum, got: Sum, bindings: Bindings) -> Iterator[Bindings]:
         yield from _agree(placeholder.argument, got, more) if more is not None else ()
 
 
-def _same_terms(wanted: Sum, got: Sum, bindings: Bindings) -> Iterator[Bindings]:
+def _same_terms(wanted: NormalForm, got: NormalForm, bindings: Bindings) -> Iterator[Bindings]:
     start = _same_constants(wanted.constants, got.constants, bindings)
     if start is None or len(wanted.terms) != len(got.terms):
         return
@@ -190,7 +190,7 @@ def _same_terms(wanted: Sum, got: Sum, bindings: Bindings) -> Iterator[Bindings]
             yield from _all_terms(pairs, start)
 
 
-def _all_terms(pairs: Sequence[tuple[Term, Term]], bindings: Bindings) -> Iterator[Bindings]:
+def _all_terms(pairs: Sequence[tuple[FormTerm, FormTerm]], bindings: Bindings) -> Iterator[Bindings]:
     if not pairs:
         yield bindings
         return
@@ -198,11 +198,11 @@ def _all_terms(pairs: Sequence[tuple[Term, Term]], bindings: Bindings) -> Iterat
         yield from _all_terms(pairs[1:], more)
 
 
-def _same_term(wanted: Term, got: Term, bindings: Bindings) -> Iterator[Bindings]:
+def _same_term(wanted: FormTerm, got: FormTerm, bindings: Bindings) -> Iterator[Bindings]:
     match wanted, got:
         case Leaf(), Leaf() if wanted == got:
             yield bindings
-        case Matrix(), Matrix():
+        case MatrixProduct(), MatrixProduct():
             more = _bind(bindings, wanted.name, got.name)
             yield from _agree(wanted.vector, got.vector, more) if more is not None else ()
         case Activated(), Activated():
@@ -211,7 +211,7 @@ def _same_term(wanted: Term, got: Term, bindings: Bindings) -> Iterator[Bindings
             yield from _agree(wanted.argument, got.argument, more) if more is not None else ()
         case Bounded(), Bounded() if (wanted.op, wanted.bound) == (got.op, got.bound):
             yield from _agree(wanted.argument, got.argument, bindings)
-        case Times(), Times() if len(wanted.factors) == len(got.factors):
+        case ElementProduct(), ElementProduct() if len(wanted.factors) == len(got.factors):
             for order in permutations(got.factors):
                 yield from _all_agree(list(zip(wanted.factors, order, strict=True)), bindings)
         case _:

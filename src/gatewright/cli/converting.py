@@ -14,7 +14,7 @@ from gatewright.errors import OptionError
 
 if TYPE_CHECKING:
     from gatewright.convert import Report
-    from gatewright.convert.explain import Mapping
+    from gatewright.convert.explain import LayoutMapping
 
 
 def _fact(what: str) -> typer.models.OptionInfo:
@@ -116,7 +116,7 @@ def _explain(source: str, target: str, *, as_json: bool) -> None:
         console.print("  H units, I features; as NumPy would cut it out; matrices are (hidden, input)\n", style="dim")
 
 
-def _plain(one: "Mapping") -> dict[str, Any]:
+def _plain(one: "LayoutMapping") -> dict[str, Any]:
     return {
         "source": one.source.key,
         "target": one.target.key,

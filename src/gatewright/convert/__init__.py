@@ -53,6 +53,7 @@ __all__ = [
     "AddInput",
     "BatchNorm",
     "CellConfig",
+    "ConversionReport",
     "Dense",
     "Embedding",
     "LayerNorm",
@@ -84,7 +85,7 @@ DTYPES = ("float32", "float64")
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ConversionReport:
     """What a conversion did."""
 
     layers: tuple[str, ...]  # of what was read, from the bottom to the top
@@ -94,6 +95,10 @@ class Report:
     scale: float  # the largest output
     notes: tuple[str, ...]
     unused: Mapping[str, tuple[int, ...]]  # the shapes of the source's arrays that are no part of the network, by name
+
+
+Report = ConversionReport
+"""The earlier name of ConversionReport."""
 
 
 def read(path: Pathlike, layout: str | None = None, **facts: Any) -> Network:
@@ -124,7 +129,7 @@ def convert(
     target_layout: str | None = None,
     facts: Mapping[str, Any] | None = None,
     dtype: str | None = None,
-) -> Report:
+) -> ConversionReport:
     """Convert a file of weights, read the result again, and compare the outputs of both for random inputs.
 
     `source` may be the folder of a run, for the model in it. Where a framework that can run one of the files is
@@ -155,13 +160,15 @@ def convert(
         read_so = ((source, read_network, facts or {}), (attempt, again, facts_needed))
         proofs = [in_framework(FORMATS[one.layout], path, one, said) for path, one, said in read_so]
         attempt.replace(target)
-    differences = {"both files, read here": difference} | {what: far for one in proofs for what, far in one.differences}
-    unproved = (note for one in proofs for note in one.notes)
+    differences = {"both files, read here": difference} | {
+        what: far for proof in proofs for what, far in proof.differences
+    }
+    unproved = (note for proof in proofs for note in proof.notes)
     unsaid = to_be_said(facts_needed, target.name)
     notes = (*_unused(source, network), *network.notes, *again.notes, *unsaid, *unproved, *_left_out(network, again))
     unused = {name: np.shape(array) for name, array in network.rest.items()}
     layers = tuple(map(_described, network.parts))
-    return Report(layers, network.layout, wanted.name, differences, scale, notes, unused)
+    return ConversionReport(layers, network.layout, wanted.name, differences, scale, notes, unused)
 
 
 def _left_out(network: Network, again: Network) -> tuple[str, ...]:

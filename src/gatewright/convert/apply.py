@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gatewright.cell_config.activations import HARD_SLOPES, ODD_ABOUT_HALF, odd_about_half, parsed
 from gatewright.cell_config.config import ACTIVATION_FIELDS, CellConfig
 from gatewright.convert.layout import Layout, Stored
-from gatewright.convert.patterns import AXES, Found, Pattern, Slot, infer, pack, pattern, unpack
+from gatewright.convert.patterns import AXES, Pattern, ShapedArray, Slot, infer, pack, pattern, unpack
 from gatewright.errors import ConversionError
 from gatewright.network import Parameters
 
@@ -25,10 +25,10 @@ def read(layout: Layout, arrays: Arrays, equations: CellConfig | None = None) ->
     Raises ConversionError where an array is missing or does not fit.
     """
     equations = equations or layout.equations
-    present = [(name, one, one.kinds.split(), gates) for name, one, gates in _present(layout, arrays)]
+    present = [(name, stored, stored.kinds.split(), gates) for name, stored, gates in _present(layout, arrays)]
     sizes = infer(
         [
-            Found(name, _square(layout, one), {"side": len(kinds), "gate": len(gates)}, np.shape(arrays[name]))
+            ShapedArray(name, _square(layout, one), {"side": len(kinds), "gate": len(gates)}, np.shape(arrays[name]))
             for name, one, kinds, gates in present
         ]
     )
@@ -65,16 +65,16 @@ def write(layout: Layout, parameters: Parameters, equations: CellConfig) -> dict
         parts = _inverted(parts, equations.gate, layout.key)
     biased = any(kind in _BIASES for kind, _ in parts)  # a framework's layer has all of its biases, or none
     arrays: dict[str, NDArray[Any]] = {}
-    for name, one, gates in layout.stored():
-        slots = [(kind, gate) for kind in one.kinds.split() for gate in gates]
+    for name, stored, gates in layout.stored():
+        slots = [(kind, gate) for kind in stored.kinds.split() for gate in gates]
         missing = [slot for slot in slots if slot not in parts]
-        if one.optional and len(missing) == len(slots) and not (biased and one.kinds in _BIASES):
+        if stored.optional and len(missing) == len(slots) and not (biased and stored.kinds in _BIASES):
             continue
         zero = {slot: np.zeros([sizes[axis] for axis in AXES[slot[0]]], _dtype(parts)) for slot in missing}
         whole = {**parts, **zero}
-        if one.buffer:
+        if stored.buffer:
             whole |= {slot: whole[slot].reshape(whole[slot].T.shape).T for slot in slots}
-        arrays[name] = pack(whole, pattern(one.axes), one.kinds.split(), gates, sizes)
+        arrays[name] = pack(whole, pattern(stored.axes), stored.kinds.split(), gates, sizes)
     return arrays
 
 
@@ -98,15 +98,15 @@ def split_layers(layout: Layout, arrays: Arrays) -> list[Arrays]:
 
     Raises ConversionError where the arrays are not of the same number of layers.
     """
-    gates = {name: len(held) for name, one, held in layout.stored() if name in arrays and one.layers}
+    gates = {name: len(held) for name, stored, held in layout.stored() if name in arrays and stored.layers}
     if not gates:
         return [arrays]
-    counts = {divmod(np.shape(arrays[name])[0] if np.ndim(arrays[name]) else 0, each) for name, each in gates.items()}
+    counts = {divmod(np.shape(arrays[name])[0] if np.ndim(arrays[name]) else 0, gate) for name, gate in gates.items()}
     layers, left = max(counts)
     if len(counts) > 1 or left or not layers:
         raise ConversionError(
             f"{layout.key}: the arrays are not of the same number of layers",
-            expected=", ".join(f"{each} entries of {name} for each layer" for name, each in gates.items()),
+            expected=", ".join(f"{gate} entries of {name} for each layer" for name, gate in gates.items()),
             got=", ".join(f"{name} of shape {np.shape(arrays[name])}" for name in gates),
         )
     return [
@@ -123,24 +123,24 @@ def join_layers(layout: Layout, layers: Sequence[Arrays]) -> dict[str, NDArray[A
 
     Raises ConversionError where the layers differ in shape.
     """
-    shapes = [{name: array.shape for name, array in one.items()} for one in layers]
-    if any(one != shapes[0] for one in shapes):
+    shapes = [{name: array.shape for name, array in layer.items()} for layer in layers]
+    if any(shape != shapes[0] for shape in shapes):
         raise ConversionError(
             f"{layout.title} has layers of one shape", expected=f"{shapes[0]} for each layer", got=f"{shapes}"
         )
-    return {name: np.concatenate([one[name] for one in layers]) for name in layers[0]}
+    return {name: np.concatenate([layer[name] for layer in layers]) for name in layers[0]}
 
 
-def _square(layout: Layout, one: Stored) -> Pattern:
+def _square(layout: Layout, stored: Stored) -> Pattern:
     """The axes of an array; without a projection there are as many states as units."""
-    return pattern(one.axes if layout.projection else one.axes.replace("state", "hidden"))
+    return pattern(stored.axes if layout.projection else stored.axes.replace("state", "hidden"))
 
 
 def _present(layout: Layout, arrays: Arrays) -> Iterator[tuple[str, Stored, tuple[str, ...]]]:
-    for name, one, gates in layout.stored():
+    for name, stored, gates in layout.stored():
         if name in arrays:
-            yield name, one, gates
-        elif not one.optional:
+            yield name, stored, gates
+        elif not stored.optional:
             raise ConversionError(
                 f"{layout.key}: array {name!r} is missing",
                 expected=", ".join(name for name, *_ in layout.stored()),
@@ -165,7 +165,7 @@ def _refuse_other_functions(layout: Layout, equations: CellConfig) -> None:
             if wanted in has or parsed(wanted)[0] in has
             else [f"its {what} activation is {' or '.join(has)}, and not {wanted}"]
         )
-    optional = {one.kinds for one in layout.arrays if one.optional}
+    optional = {array.kinds for array in layout.arrays if array.optional}
     if equations.peepholes and not (layout.peepholes or "p" in optional):
         wrong.append("it has no peepholes")
     if layout.coupled != equations.coupled:
@@ -195,7 +195,7 @@ def _with_biases(
     layout: Layout, parts: Mapping[Slot, NDArray[Any]], equations: CellConfig, sizes: Mapping[str, int]
 ) -> dict[Slot, NDArray[Any]]:
     """The parts with the biases that the layout has: added up where it has one, zero where ours has none."""
-    held = {(kind, gate) for _, one, gates in layout.stored() for kind in one.kinds.split() for gate in gates}
+    held = {(kind, gate) for _, stored, gates in layout.stored() for kind in stored.kinds.split() for gate in gates}
     found = dict(parts)
     zero = np.zeros(sizes["hidden"], _dtype(parts))
     if equations.forget_bias != layout.forget_bias:
@@ -268,7 +268,7 @@ def equations_of(layout: Layout, **facts: Any) -> CellConfig:
 
 def fits(layout: Layout, facts: Mapping[str, Any]) -> bool:
     """Whether the facts that no weights change are those of the layout."""
-    optional = {one.kinds for one in layout.arrays if one.optional}
+    optional = {array.kinds for array in layout.arrays if array.optional}
     free = {"peepholes"} if "p" in optional else set[str]()
     asked = [name for name in _STRUCTURE if facts.get(name) is not None and name not in free]
     return all(getattr(layout, name) == facts[name] for name in asked)

@@ -15,7 +15,7 @@ _COUNTS = ("side", "gate")
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class ParameterMove:
     """One parameter of a gate: where it lies in two layouts, as NumPy would cut it out."""
 
     parameter: str
@@ -24,17 +24,17 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
+class LayoutMapping:
     """Two layouts of the same kind of layer."""
 
     source: Layout
     target: Layout
     refused: str  # the reason, where one cannot compute what the other does
     conditions: tuple[str, ...]  # what must be so for the conversion to be exact
-    moved: tuple[Moved, ...]
+    moved: tuple[ParameterMove, ...]
 
 
-def explain(source: str, target: str) -> tuple[Mapping, ...]:
+def explain(source: str, target: str) -> tuple[LayoutMapping, ...]:
     """The mappings between all layers of two frameworks that are of one kind.
 
     Raises ConversionError where a framework is unknown, or the two have no kind of layer in common.
@@ -43,13 +43,13 @@ def explain(source: str, target: str) -> tuple[Mapping, ...]:
         if not layouts(name):
             known = dict.fromkeys(row.framework for row in layouts())
             raise ConversionError(f"there is no layout {name!r}", expected=", ".join(known))
-    found = tuple(mapping(one, other) for one in layouts(source) for other in layouts(target, one.family))
+    found = tuple(mapping(row, other) for row in layouts(source) for other in layouts(target, row.family))
     if not found:
         raise ConversionError(f"{source} and {target} have no kind of layer in common")
     return found
 
 
-def mapping(source: Layout, target: Layout) -> Mapping:
+def mapping(source: Layout, target: Layout) -> LayoutMapping:
     """What becomes of each parameter of a layer of the first layout in the second."""
     equations = source.equations
     refused, conditions = _verdict(source, target)
@@ -60,30 +60,30 @@ def mapping(source: Layout, target: Layout) -> Mapping:
         if where(source, f"{kind}.{gate}") or where(target, f"{kind}.{gate}")
     ]
     moved = tuple(
-        Moved(slot, where(source, slot) or "zero", where(target, slot) or _instead(target, slot, equations))
+        ParameterMove(slot, where(source, slot) or "zero", where(target, slot) or _instead(target, slot, equations))
         for slot in slots
     )
-    return Mapping(source, target, refused, conditions, () if refused else moved)
+    return LayoutMapping(source, target, refused, conditions, () if refused else moved)
 
 
 def where(layout: Layout, parameter: str) -> str:
     """Where a parameter lies in that layout, as NumPy would cut it out; empty where there is none."""
     kind, _, gate = parameter.partition(".")
-    for name, one, gates in layout.stored():
-        if kind in one.kinds.split() and gate in gates:
+    for name, stored, gates in layout.stored():
+        if kind in stored.kinds.split() and gate in gates:
             negated = "-" if layout.update == "replaces" and gate == "z" else ""
-            return negated + _cut(name, one, kind, gates.index(gate), len(gates))
+            return negated + _cut(name, stored, kind, gates.index(gate), len(gates))
     return ""
 
 
-def _cut(name: str, one: Stored, kind: str, gate: int, gates: int) -> str:
-    axes, kinds = pattern(one.axes), one.kinds.split()
+def _cut(name: str, stored: Stored, kind: str, gate: int, gates: int) -> str:
+    axes, kinds = pattern(stored.axes), stored.kinds.split()
     cuts = [_along(axes, index, kinds, kind, gate, gates) for index in range(len(axes.groups))]
     while cuts and cuts[-1] == ":":
         cuts.pop()
     order = [axis for group in axes.groups for axis in group if axis in AXES[kind]]
-    if one.buffer:
-        return f"{name}[{', '.join(cuts)}].reshape({', '.join(LETTERS[axis] for axis in one.buffer.split())})"
+    if stored.buffer:
+        return f"{name}[{', '.join(cuts)}].reshape({', '.join(LETTERS[axis] for axis in stored.buffer.split())})"
     turned = ".T" if order == list(reversed(AXES[kind])) and len(order) == 2 else ""
     return f"{name}[{', '.join(cuts)}]{turned}" if cuts else f"{name}{turned}"
 
@@ -124,8 +124,8 @@ def _verdict(source: Layout, target: Layout) -> tuple[str, tuple[str, ...]]:
     """Why not, or under which conditions: by trying it, with zeros where a condition is in doubt."""
     zeros = {
         f"{kind}.{gate}": np.zeros((2,) * len(AXES[kind]))
-        for _, one, gates in source.stored()
-        for kind in one.kinds.split()
+        for _, stored, gates in source.stored()
+        for kind in stored.kinds.split()
         for gate in gates
     }
     candidate = _shared(source, target)

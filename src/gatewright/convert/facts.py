@@ -101,7 +101,10 @@ def needed(
                 do="convert the layers one by one, or choose a layout whose files say it, such as gatewright or onnx",
             )
         others = stranger.assumed.get(name, ())[1:] if wanted[0] in HARD_SLOPES else ()
-        differing[name] = (wanted[0], *(one for one in others if one in HARD_SLOPES))  # whose slope weights can change
+        differing[name] = (
+            wanted[0],
+            *(other for other in others if other in HARD_SLOPES),
+        )  # whose slope weights can change
     failed: ConversionError | None = None
     for count in range(len(differing), -1, -1):  # a writer may have put a difference into the weights
         for chosen in _choices(differing, count):

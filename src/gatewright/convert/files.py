@@ -146,9 +146,9 @@ def _read_torch(path: Path) -> Arrays:
     if zipfile.is_zipfile(path):
         _refuse_bomb(path)
     tensors = state_dicts.load(path)
-    _refuse_repeated(path, {name: one.numel() * one.element_size() for name, one in tensors.items()})
+    _refuse_repeated(path, {name: tensor.numel() * tensor.element_size() for name, tensor in tensors.items()})
     return {  # NumPy itself has no bfloat16
-        name: (one.float() if one.dtype == torch.bfloat16 else one).numpy() for name, one in tensors.items()
+        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy() for name, tensor in tensors.items()
     }
 
 

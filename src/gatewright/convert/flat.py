@@ -10,8 +10,8 @@ from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply, heads, reparametrized, whole
 from gatewright.convert.facts import PREFIX, assumed
 from gatewright.convert.layouts import Layout
-from gatewright.convert.naming import Place
-from gatewright.convert.places import NoLayerError, Reading, ordered, reading
+from gatewright.convert.naming import LayerPlace
+from gatewright.convert.places import LayerIndex, NoLayerError, ordered, reading
 from gatewright.convert.whole import NotWholeError
 from gatewright.errors import ConversionError
 from gatewright.network import Network, Parameters, Part, RecurrentPart
@@ -46,7 +46,7 @@ def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
         parts, around, lacking = heads.read(row, layers, arrays)
         used, notes = used | around, (*notes, *lacking)
     whole.check_rest(found, places, used)
-    rest = {name: one for name, one in arrays.items() if name not in used}
+    rest = {name: array for name, array in arrays.items() if name not in used}
     taken = {
         name: values
         for place, layer in zip(places, layers, strict=False)
@@ -56,11 +56,11 @@ def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
 
 
 def _stack(
-    found: Reading, places: Iterable[Place], arrays: Arrays, facts: Mapping[str, Any]
+    found: LayerIndex, places: Iterable[LayerPlace], arrays: Arrays, facts: Mapping[str, Any]
 ) -> Iterator[tuple[str, RecurrentPart]]:
     """The layers from the bottom to the top, both directions of each together, with their prefix."""
     before = 0
-    for (prefix, _), both in groupby(places, key=lambda one: (one.prefix, one.layer)):
+    for (prefix, _), both in groupby(places, key=lambda place: (place.prefix, place.layer)):
         pair = list(both)
         if len(pair) == 1 and pair[0].paired:
             raise ConversionError(
@@ -81,7 +81,7 @@ def _stack(
                     got=f"{layer.inputs}",
                     do="name those that are meant with prefix, or convert them one by one",
                 )
-            before = sum(heads.width(one) for one in directions)
+            before = sum(heads.width(parameters) for parameters in directions)
             yield prefix, layer
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply, heads
 from gatewright.convert.layouts import Layout, layouts
-from gatewright.convert.naming import NAMINGS, Naming, Place, name_of
+from gatewright.convert.naming import NAMINGS, LayerPlace, Naming, name_of
 from gatewright.errors import ConversionError
 from gatewright.network import Network, Parameters, Part, RecurrentPart
 
@@ -42,7 +42,7 @@ def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:
         if naming.modules and modules[-1] > 0:
             prefix, number = f"{modules[index]}.", index - modules.index(modules[index])
         for direction, values in enumerate(directions):
-            place = Place(prefix, number, bool(direction) or layer.backwards, scope)
+            place = LayerPlace(prefix, number, bool(direction) or layer.backwards, scope)
             arrays |= {name_of(array, place, naming): value for array, value in values.items()}
     around = heads.around(framework, stack[0].equations.family)
     return arrays if around is None else arrays | (heads.write(around, network) or {})
@@ -56,7 +56,7 @@ def _modules(stack: Sequence[RecurrentPart], rows: Sequence[Layout], arrays: Seq
             layer.equations,
             layer.hidden,
             layer.backwards,
-            [(len(one), heads.width(each)) for one, each in zip(written, layer.directions, strict=False)],
+            [(len(one), heads.width(parameters)) for one, parameters in zip(written, layer.directions, strict=False)],
         )
         for layer, row, written in zip(stack, rows, arrays, strict=False)
     ]

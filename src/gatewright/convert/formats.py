@@ -149,13 +149,15 @@ def format_of(path: Path, name: str | None, *, writing: bool = False) -> list[Fo
         raise ConversionError(f"there is no layout {name!r}", expected=", ".join(FORMATS))
     kind = files.kind_of(path)
     found = [
-        one
-        for one in FORMATS.values()
-        if kind in one.suffixes and (name == one.name or (name is None and not one.named_only))
+        file_format
+        for file_format in FORMATS.values()
+        if kind in file_format.suffixes and (name == file_format.name or (name is None and not file_format.named_only))
     ]
     if not found:
         suffixes = (
-            FORMATS[name].suffixes if name else sorted({one for each in FORMATS.values() for one in each.suffixes})
+            FORMATS[name].suffixes
+            if name
+            else sorted({suffix for file_format in FORMATS.values() for suffix in file_format.suffixes})
         )
         raise ConversionError(
             f"{path} has no suffix of {name or 'a file of weights'}",
@@ -165,39 +167,40 @@ def format_of(path: Path, name: str | None, *, writing: bool = False) -> list[Fo
     if writing and len(found) > 1:
         raise ConversionError(
             f"{path} may be written in several layouts",
-            expected="one of " + ", ".join(one.name for one in found),
+            expected="one of " + ", ".join(match.name for match in found),
             do="name it with --to",
         )
     return found
 
 
-def write(network: Network, path: Path, one: Format) -> None:
+def write(network: Network, path: Path, file_format: Format) -> None:
     """Write a network in that format.
 
     Raises ConversionError, with the reason, where it cannot compute the same.
     """
-    if not one.initial and any(layer.initial for layer in network.recurrent):
+    if not file_format.initial and any(layer.initial for layer in network.recurrent):
         raise ConversionError(
-            f"a layer begins with states of its own, and files of {one.name} keep none",
+            f"a layer begins with states of its own, and files of {file_format.name} keep none",
             expected="states that are zero in the beginning",
             do="write ONNX, or take the states away and give them to the layer when it runs",
         )
-    if not one.fixed_lengths and isinstance(network.lengths, tuple):
+    if not file_format.fixed_lengths and isinstance(network.lengths, tuple):
         raise ConversionError(
-            f"the lengths of the rows stand in the file, and files of {one.name} keep none",
+            f"the lengths of the rows stand in the file, and files of {file_format.name} keep none",
             expected="lengths that are an input of the graph, or none",
             got=f"rows of {', '.join(map(str, network.lengths))} steps",
             do="write ONNX, or make sequence_lens an input of the graph",
         )
-    if not one.second and any(layer.second for layer in network.recurrent):
+    if not file_format.second and any(layer.second for layer in network.recurrent):
         raise ConversionError(
-            f"the two directions of a layer have different equations, and files of {one.name} have the same for both",
+            "the two directions of a layer have different equations, and files of "
+            f"{file_format.name} have the same for both",
             got="; ".join(
                 f"{layer.equations}, and backwards {layer.second}" for layer in network.recurrent if layer.second
             ),
             do="write ONNX",
         )
-    one.write(network, path)
+    file_format.write(network, path)
 
 
 def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Network:
@@ -216,8 +219,8 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
     if not files.exists(path):
         raise ConversionError(f"there is no file {path}", do="give the path of a file of weights")
     found = _understood(file, candidates, dict(facts or {}))
-    fewest = min(len(one.rest) for one in found)
-    best = [one for one in found if len(one.rest) == fewest]
+    fewest = min(len(match.rest) for match in found)
+    best = [match for match in found if len(match.rest) == fewest]
     different = [one for one in best[1:] if not _same(one, best[0])]
     if different:
         raise ConversionError(
@@ -230,16 +233,16 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
     return best[0] if best[0].layout == "gatewright" else best[0].noting(guessed)  # a file of ours says so itself
 
 
-def _read_as(one: Format, file: _File, facts: Facts) -> Network:
+def _read_as(file_format: Format, file: _File, facts: Facts) -> Network:
     """The network in a file of that format, with what was said of it.
 
     Raises ConversionError where something was said that such files say themselves, or do not have.
     """
-    source = file.arrays if one.of_arrays else file.path
+    source = file.arrays if file_format.of_arrays else file.path
     try:
-        network = one.read(source, {name: value for name, value in facts.items() if name in one.facts})
-        if facts.keys() - one.facts:
-            raise unheeded(one.name, facts, one.facts)
+        network = file_format.read(source, {name: value for name, value in facts.items() if name in file_format.facts})
+        if facts.keys() - file_format.facts:
+            raise unheeded(file_format.name, facts, file_format.facts)
         _refuse_whole_numbers(network)
     except ConversionError as error:
         if str(file.path) not in error.problem:
@@ -251,7 +254,7 @@ def _read_as(one: Format, file: _File, facts: Facts) -> Network:
 def _refuse_whole_numbers(network: Network) -> None:
     """Refuse quantised weights: without their scale, whole numbers compute something else."""
     for place, layer in enumerate(network.recurrent):
-        for name, array in ((name, array) for held in layer.directions for name, array in held.items()):
+        for name, array in ((name, array) for parameters in layer.directions for name, array in parameters.items()):
             if array.dtype.kind != "f":
                 raise ConversionError(
                     f"recurrent layer {place} has weights that are whole numbers",
@@ -270,24 +273,24 @@ def _understood(file: _File, candidates: Sequence[Format], facts: Facts) -> list
     reasons: list[str] = []
     strangers: list[str] = []
     broken: list[flat.NotWholeError] = []
-    for one in candidates:
-        if one.of_arrays:
+    for candidate in candidates:
+        if candidate.of_arrays:
             _ = file.arrays  # a file that cannot be opened says so itself
         try:
-            found.append(_read_as(one, file, facts))
+            found.append(_read_as(candidate, file, facts))
         except flat.NoLayerError:
-            strangers.append(one.name)
+            strangers.append(candidate.name)
         except (ConversionError, ModelFileError) as error:
-            if one.name == "gatewright" and isinstance(error, ConversionError):
+            if candidate.name == "gatewright" and isinstance(error, ConversionError):
                 raise  # a file of ours, which another layout would only guess at
             broken += [error] if isinstance(error, flat.NotWholeError) else []
             fits = f" (expected {error.expected}, got {error.got})" if error.expected and error.got else ""
             problem = error.problem.removeprefix(f"{file.path}: ")
-            reasons.append(f"{one.name}: {problem}{fits}")
+            reasons.append(f"{candidate.name}: {problem}{fits}")
         else:
-            if one.name == "gatewright":
+            if candidate.name == "gatewright":
                 return found
-    known = max((len(file.arrays) - len(one.rest) for one in found), default=0)
+    known = max((len(file.arrays) - len(match.rest) for match in found), default=0)
     worst = max(broken, key=lambda one: one.known, default=None)
     if worst is not None and worst.known > known:
         raise worst

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.cell_config.config import Family
-from gatewright.convert.patterns import Found, infer, pattern
+from gatewright.convert.patterns import ShapedArray, infer, pattern
 from gatewright.errors import ConversionError
 from gatewright.network import Dense, Embedding, Mean, Network, OneHot, Part, RecurrentPart
 
@@ -139,7 +139,7 @@ def _ending(name: str, arrays: Arrays) -> Iterator[str]:
 def _matrix(
     name: str, axes: str, wanted: tuple[str, str], array: NDArray[Any], sizes: Mapping[str, int]
 ) -> NDArray[Any]:
-    infer([Found(name, pattern(axes), sizes, np.shape(array))])
+    infer([ShapedArray(name, pattern(axes), sizes, np.shape(array))])
     return np.ascontiguousarray(array if tuple(axes.split()) == wanted else np.asarray(array).T)
 
 

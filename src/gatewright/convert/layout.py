@@ -55,7 +55,7 @@ class Layout:
     @property
     def stacked(self) -> bool:
         """Whether one array holds all layers."""
-        return any(one.layers for one in self.arrays)
+        return any(array.layers for array in self.arrays)
 
     @property
     def key(self) -> str:
@@ -84,15 +84,15 @@ class Layout:
     def by_gate(self) -> tuple[str, ...]:
         """The names of its arrays, all of one gate before those of the next."""
         gates = [self.theirs.get(gate, gate) for gate in self.gates.split()]
-        return tuple(one.name.format(gate=gate) for gate in gates for one in self.arrays)
+        return tuple(array.name.format(gate=gate) for gate in gates for array in self.arrays)
 
     def stored(self) -> tuple[tuple[str, Stored, tuple[str, ...]], ...]:
         """Every array by its name, with the gates that it holds."""
         found: list[tuple[str, Stored, tuple[str, ...]]] = []
-        for one in self.arrays:
-            gates = tuple((one.gates or self.gates).split())
-            if "{gate}" in one.name:
-                found += [(one.name.format(gate=self.theirs.get(gate, gate)), one, (gate,)) for gate in gates]
+        for array in self.arrays:
+            gates = tuple((array.gates or self.gates).split())
+            if "{gate}" in array.name:
+                found += [(array.name.format(gate=self.theirs.get(gate, gate)), array, (gate,)) for gate in gates]
             else:
-                found.append((one.name, one, gates))
+                found.append((array.name, array, gates))
         return tuple(found)

@@ -25,7 +25,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
 
     Raises ConversionError where it is no such file, or cut short.
     """
-    content = _Content(path)
+    content = _ParamsContent(path)
     if content.number("<Q") != _LIST:
         raise ConversionError(f"{path} is no file of MXNet's arrays")
     content.number("<Q")
@@ -33,7 +33,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
     names = [content.text() for _ in range(content.count())]
     if len(names) != len(arrays):
         raise ConversionError(f"{path}: {len(arrays)} arrays have {len(names)} names", do="save them by name")
-    return {name.removeprefix("arg:").removeprefix("aux:"): one for name, one in zip(names, arrays, strict=True)}
+    return {name.removeprefix("arg:").removeprefix("aux:"): array for name, array in zip(names, arrays, strict=True)}
 
 
 def write(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -54,7 +54,7 @@ def write(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return b"".join(parts)
 
 
-class _Content:
+class _ParamsContent:
     """A file's bytes, from the first to the last; nothing is read beyond them."""
 
     def __init__(self, path: Path) -> None:

@@ -25,7 +25,7 @@ class Naming:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LayerPlace:
     """Whose an array is."""
 
     prefix: str
@@ -97,7 +97,7 @@ def path_of(name: str, framework: str) -> str:
     return separator.join(steps[:-1] if steps[-1:] == ["value"] else steps)
 
 
-def locate(name: str, naming: Naming, arrays: Sequence[str]) -> tuple[Place, str] | None:
+def locate(name: str, naming: Naming, arrays: Sequence[str]) -> tuple[LayerPlace, str] | None:
     """Whose the array of that name is, and which; None where the name is not made so."""
     found = _expression(naming, tuple(arrays)).fullmatch(name) if len(name) <= LONGEST else None
     if found is None:
@@ -107,7 +107,7 @@ def locate(name: str, naming: Naming, arrays: Sequence[str]) -> tuple[Place, str
     if "scope" in read and "layer" not in read:
         read["prefix"] += f"{scope}/"
     backwards = naming.directions is not None and read["direction"] == naming.directions[BACKWARDS]
-    place = Place(read["prefix"], int(read.get("layer") or 0), backwards, scope, naming.tells_direction)
+    place = LayerPlace(read["prefix"], int(read.get("layer") or 0), backwards, scope, naming.tells_direction)
     return place, read["array"]
 
 
@@ -125,7 +125,7 @@ def _expression(naming: Naming, arrays: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("".join(words.get(part, re.escape(part)) for part in parts))
 
 
-def name_of(array: str, place: Place, naming: Naming) -> str:
+def name_of(array: str, place: LayerPlace, naming: Naming) -> str:
     """What an array is called there."""
     direction = naming.directions[place.backwards] if naming.directions else ""
     return naming.template.format(
@@ -133,13 +133,13 @@ def name_of(array: str, place: Place, naming: Naming) -> str:
     )
 
 
-def territory(place: Place, naming: Naming) -> str:
+def territory(place: LayerPlace, naming: Naming) -> str:
     """What every name of the module begins with in which a layer's arrays lie."""
     before = naming.template.partition("{array}")[0]
     return name_of("", place, replace(naming, template=before)) if before else ""
 
 
-def module_of(place: Place, naming: Naming) -> str:
+def module_of(place: LayerPlace, naming: Naming) -> str:
     """The name by which a layer can be chosen: its prefix, and its number where that follows right away."""
     before, numbered, _ = naming.template.partition("{layer}")
     if not numbered or "{array}" in before or "{direction}" in before:

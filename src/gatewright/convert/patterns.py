@@ -63,7 +63,7 @@ def pattern(text: str) -> Pattern:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ShapedArray:
     """An array that was found, before its sizes are known; `counts` are the axes whose length the layout tells."""
 
     name: str
@@ -72,7 +72,7 @@ class Found:
     shape: tuple[int, ...]
 
 
-def infer(found: Sequence[Found]) -> dict[str, int]:
+def infer(found: Sequence[ShapedArray]) -> dict[str, int]:
     """The sizes of all named axes.
 
     Raises ConversionError, which names the array, where no sizes fit.
@@ -85,14 +85,17 @@ def infer(found: Sequence[Found]) -> dict[str, int]:
         for one in found:
             for index in range(len(one.shape)):
                 sizes |= _learned(one, index, sizes)
-    for one in found:
-        known = {**sizes, **one.counts}
-        if any(axis not in known for group in one.axes.groups for axis in group) or one.axes.shape(known) != one.shape:
-            raise _misfit(one, sizes)
+    for match in found:
+        known = {**sizes, **match.counts}
+        if (
+            any(axis not in known for group in match.axes.groups for axis in group)
+            or match.axes.shape(known) != match.shape
+        ):
+            raise _misfit(match, sizes)
     return sizes
 
 
-def _learned(one: Found, index: int, sizes: Mapping[str, int]) -> dict[str, int]:
+def _learned(one: ShapedArray, index: int, sizes: Mapping[str, int]) -> dict[str, int]:
     """The size of the only unknown axis in one group of axes."""
     known = {**sizes, **one.counts}
     group, length = one.axes.groups[index], one.shape[index]
@@ -151,12 +154,12 @@ def _lengths(kinds: Sequence[str], gates: Sequence[str], sizes: Mapping[str, int
 
 
 @cache
-def _only(one: Pattern, axis: str) -> Pattern:
+def _only(axes: Pattern, axis: str) -> Pattern:
     """The pattern of one piece of a sum."""
-    return Pattern(one.text, tuple((axis,) if i == one.joined else group for i, group in enumerate(one.groups)))
+    return Pattern(axes.text, tuple((axis,) if i == axes.joined else group for i, group in enumerate(axes.groups)))
 
 
-def _misfit(one: Found, sizes: Mapping[str, int]) -> ConversionError:
+def _misfit(one: ShapedArray, sizes: Mapping[str, int]) -> ConversionError:
     known = ", ".join(f"{axis} {size}" for axis, size in {**one.counts, **sizes}.items())
     return ConversionError(
         f"array {one.name!r} does not fit its layout",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gatewright.convert import apply
 from gatewright.convert.facts import UnorderedError
 from gatewright.convert.layouts import Layout, layouts
-from gatewright.convert.naming import NAMINGS, Naming, Place, in_order, locate, module_of, path_of, unnumbered
+from gatewright.convert.naming import NAMINGS, LayerPlace, Naming, in_order, locate, module_of, path_of, unnumbered
 from gatewright.errors import ConversionError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -23,7 +23,7 @@ class NoLayerError(ConversionError):
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class NamedArrays:
     """The arrays at one place: their names in the file by their names in the table, as that naming has them."""
 
     naming: Naming
@@ -31,20 +31,22 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LayerIndex:
     """Which of a file's arrays are whose."""
 
     framework: str
     arrays: Arrays
-    groups: Mapping[Place, Group]  # of all arrays that have a name of the framework
-    layers: Mapping[Place, tuple[Layout, dict[str, str]]]  # of those that are whole; names in the file by the table's
+    groups: Mapping[LayerPlace, NamedArrays]  # of all arrays that have a name of the framework
+    layers: Mapping[
+        LayerPlace, tuple[Layout, dict[str, str]]
+    ]  # of those that are whole; names in the file by the table's
 
-    def module(self, place: Place) -> str:
+    def module(self, place: LayerPlace) -> str:
         """The name by which a layer can be chosen."""
         return module_of(place, self.groups[place].naming)
 
 
-def reading(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Reading:
+def reading(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> LayerIndex:
     """Which arrays belong to which layer: each by the most telling naming that its name has.
 
     Raises ConversionError where no layer is among them.
@@ -52,7 +54,7 @@ def reading(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Reading
     rows = layouts(framework)
     groups = _groups(arrays, framework)
     fitting = {place: list(_best(rows, place, group.names, arrays, facts)) for place, group in groups.items()}
-    found = Reading(framework, arrays, groups, {place: best[0] for place, best in fitting.items() if best})
+    found = LayerIndex(framework, arrays, groups, {place: best[0] for place, best in fitting.items() if best})
     if found.layers:
         return found
     misfit = _misfit(found)
@@ -69,9 +71,9 @@ def reading(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Reading
     )
 
 
-def _groups(arrays: Arrays, framework: str) -> dict[Place, Group]:
+def _groups(arrays: Arrays, framework: str) -> dict[LayerPlace, NamedArrays]:
     known = tuple(dict.fromkeys(name for row in layouts(framework) for name, *_ in row.stored()))
-    groups: dict[Place, tuple[Naming, dict[str, str]]] = {}
+    groups: dict[LayerPlace, tuple[Naming, dict[str, str]]] = {}
     last_steps = {re.escape(name.rpartition("/")[2]) for name in known}
     likely = re.compile("|".join(last_steps))  # most names of a large file are told apart by this one search
     for name in arrays:
@@ -88,19 +90,21 @@ def _groups(arrays: Arrays, framework: str) -> dict[Place, Group]:
                 raise ConversionError(f"{names[array]!r} and {name!r} are one array of {framework} by two names")
             names[array] = name
             break
-    return {place: Group(naming, names) for place, (naming, names) in groups.items()}
+    return {place: NamedArrays(naming, names) for place, (naming, names) in groups.items()}
 
 
-def _misfit(nothing_read: Reading) -> ConversionError | None:
+def _misfit(nothing_read: LayerIndex) -> ConversionError | None:
     """Which array it is, where all of a layer's are there by name, and no row has the shapes that they have."""
     found: list[ConversionError] = []
     for names in (group.names for group in nothing_read.groups.values()):
         for row in layouts(nothing_read.framework):
-            if not all(one.optional or name in names for name, one, _ in row.stored()):
+            if not all(stored.optional or name in names for name, stored, _ in row.stored()):
                 continue
             try:
-                for one in apply.split_layers(row, {name: nothing_read.arrays[full] for name, full in names.items()}):
-                    apply.read(row, one)
+                for split_layer in apply.split_layers(
+                    row, {name: nothing_read.arrays[full] for name, full in names.items()}
+                ):
+                    apply.read(row, split_layer)
             except ConversionError as error:
                 found.append(error)
             else:
@@ -109,7 +113,7 @@ def _misfit(nothing_read: Reading) -> ConversionError | None:
 
 
 def _best(
-    rows: Iterable[Layout], place: Place, group: Mapping[str, str], arrays: Arrays, facts: Mapping[str, Any]
+    rows: Iterable[Layout], place: LayerPlace, group: Mapping[str, str], arrays: Arrays, facts: Mapping[str, Any]
 ) -> Iterator[tuple[Layout, dict[str, str]]]:
     """The row that explains the most arrays of one layer, if any explains them."""
     fitting: list[tuple[int, Layout, dict[str, str]]] = []
@@ -118,8 +122,8 @@ def _best(
             continue
         names = {name: group[name] for name, *_ in row.stored() if name in group}
         try:
-            for one in apply.split_layers(row, {name: arrays[full] for name, full in names.items()}):
-                apply.read(row, one)
+            for split_layer in apply.split_layers(row, {name: arrays[full] for name, full in names.items()}):
+                apply.read(row, split_layer)
         except ConversionError:
             continue
         fitting.append((len(names), row, names))
@@ -137,45 +141,45 @@ def _best(
     yield best[0]
 
 
-def cell_of(place: Place) -> str:
+def cell_of(place: LayerPlace) -> str:
     """The name of the cell there, without the number that tells it from others."""
     return re.sub(r"_\d+$", "", place.scope)
 
 
-def _is_meant(row: Layout, place: Place, facts: Mapping[str, Any]) -> bool:
+def _is_meant(row: Layout, place: LayerPlace, facts: Mapping[str, Any]) -> bool:
     """Whether a row may be that of a layer, by the name of its cell and by what was said of it."""
     named = not row.scopes or cell_of(place) in row.scopes or facts.get("family") is not None
     return named and apply.fits(row, facts) and apply.has_activations(row, facts)
 
 
-def ordered(found: Reading, prefix: str | Sequence[str] | None) -> list[Place]:
+def ordered(found: LayerIndex, prefix: str | Sequence[str] | None) -> list[LayerPlace]:
     """The places of the layers that are meant, from the bottom to the top: those of each prefix, or all.
 
     Raises ConversionError where there are none of a prefix, or their order is not known.
     """
-    places = sorted(found.layers, key=lambda one: (in_order(one.prefix), one.layer, one.backwards))
+    places = sorted(found.layers, key=lambda layer: (in_order(layer.prefix), layer.layer, layer.backwards))
     if prefix is not None:
         wanted = [path_of(one, found.framework) for one in ([prefix] if isinstance(prefix, str) else prefix)]
         of_each = [_of_prefix(found, places, name) for name in wanted]
         if not all(of_each):
             raise ConversionError(
                 f"no layer has prefix {wanted[of_each.index([])]!r}",
-                expected=" or ".join(dict.fromkeys(repr(found.module(one)) for one in places)),
+                expected=" or ".join(dict.fromkeys(repr(found.module(place)) for place in places)),
             )
         for name, some in zip(wanted, of_each, strict=True):
             if len({(one.prefix, one.paired) for one in some}) > 1:
                 raise unordered(found, some, f"several modules have names that begin with {name!r}")
         return [place for some in of_each for place in some]
-    layers = {(one.prefix, one.layer) for one in places}
-    kinds = {(one.prefix, one.layer, one.paired, one.scope) for one in places}
-    if len({unnumbered(one.prefix) for one in places}) > 1 or len(kinds) > len(layers):
+    layers = {(place.prefix, place.layer) for place in places}
+    kinds = {(place.prefix, place.layer, place.paired, place.scope) for place in places}
+    if len({unnumbered(place.prefix) for place in places}) > 1 or len(kinds) > len(layers):
         raise unordered(found, places, "the names of these layers do not tell in which order they follow one another")
     return places
 
 
-def unordered(found: Reading, places: Iterable[Place], problem: str) -> UnorderedError:
+def unordered(found: LayerIndex, places: Iterable[LayerPlace], problem: str) -> UnorderedError:
     """The error that asks which layers are meant, in which order."""
-    names = tuple(dict.fromkeys(found.module(one) for one in places))
+    names = tuple(dict.fromkeys(found.module(place) for place in places))
     some = names[:2]
     error = UnorderedError(
         problem,
@@ -187,13 +191,13 @@ def unordered(found: Reading, places: Iterable[Place], problem: str) -> Unordere
     return error
 
 
-def _of_prefix(found: Reading, places: Sequence[Place], wanted: str) -> list[Place]:
+def _of_prefix(found: LayerIndex, places: Sequence[LayerPlace], wanted: str) -> list[LayerPlace]:
     """The places that have that name, or else those whose names begin with it."""
     name = wanted.rstrip(_ENDS)
-    exact = [one for one in places if wanted == one.prefix] or [
-        one for one in places if name in (one.prefix.rstrip(_ENDS), found.module(one).rstrip(_ENDS))
+    exact = [place for place in places if wanted == place.prefix] or [
+        place for place in places if name in (place.prefix.rstrip(_ENDS), found.module(place).rstrip(_ENDS))
     ]
-    return exact or [one for one in places if re.match(rf"{re.escape(name)}[{_ENDS}]", one.prefix)]
+    return exact or [place for place in places if re.match(rf"{re.escape(name)}[{_ENDS}]", place.prefix)]
 
 
 def shown(arrays: Arrays) -> str:

@@ -70,36 +70,36 @@ class Proof:
     notes: tuple[str, ...] = ()
 
 
-def in_framework(one: Format, path: Path, network: Network, facts: Mapping[str, Any]) -> Proof:
+def in_framework(file_format: Format, path: Path, network: Network, facts: Mapping[str, Any]) -> Proof:
     """Run a file by its framework, and hold the outputs to our reading of it with those facts.
 
     Where that cannot be, a note says why.
 
     Raises ConversionError where the difference is more than single precision can explain.
     """
-    if one.run is None and one.name == "gatewright":
+    if file_format.run is None and file_format.name == "gatewright":
         return Proof()  # nobody else runs these
-    if one.run is None:
-        return Proof(notes=(f"{path.name}: not proved by {one.name} itself: Gatewright cannot run it there",))
+    if file_format.run is None:
+        return Proof(notes=(f"{path.name}: not proved by {file_format.name} itself: Gatewright cannot run it there",))
     try:
-        steps, batch = one.fixed_sizes(path) if one.fixed_sizes else (None, None)
+        steps, batch = file_format.fixed_sizes(path) if file_format.fixed_sizes else (None, None)
         inputs = _example(network, steps or STEPS, batch or _batch(network), np.random.default_rng(0))
         # Numbers that half precision has too, so that every type computes with the same.
         inputs = inputs.astype(np.float16).astype(np.float32) if inputs.dtype.kind == "f" else inputs
         lengths = _lengths(network, inputs)
-        got = one.run(path, inputs, dict(facts), **({} if lengths is None else {"lengths": lengths}))
+        got = file_format.run(path, inputs, dict(facts), **({} if lengths is None else {"lengths": lengths}))
     except Exception as error:  # noqa: BLE001 - whatever a framework fails at, our own proof stands
-        return Proof(notes=(f"{path.name}: not proved by {one.runtime}: {_reason(error, path)}",))
+        return Proof(notes=(f"{path.name}: not proved by {file_format.runtime}: {_reason(error, path)}",))
     wanted, allowed = run(network, inputs, lengths=lengths), IN_FLOAT16 if got.dtype == np.float16 else IN_FLOAT32
     difference = float(np.abs(wanted - got).max(initial=0.0)) if wanted.shape == got.shape else np.inf
     if not difference <= allowed * max(float(np.abs(wanted).max(initial=0.0)), 1.0):
         raise ConversionError(
-            f"{one.runtime} computes something else with {path.name} than was read here",
+            f"{file_format.runtime} computes something else with {path.name} than was read here",
             expected=f"outputs of shape {wanted.shape} within {allowed:g}",
             got=f"shape {got.shape}, a difference of {difference:.3g}",
             do="please report it with the file",
         )
-    return Proof(((f"{path.name}, run by {one.runtime}", difference),))
+    return Proof(((f"{path.name}, run by {file_format.runtime}", difference),))
 
 
 def _reason(error: Exception, path: Path) -> str:
@@ -167,4 +167,6 @@ def _rounding(network: Network) -> float:
 
 
 def _types(network: Network) -> set[Any]:
-    return {array.dtype for layer in network.recurrent for one in layer.directions for array in one.values()}
+    return {
+        array.dtype for layer in network.recurrent for parameters in layer.directions for array in parameters.values()
+    }

@@ -38,7 +38,7 @@ def folded(arrays: Arrays) -> tuple[Arrays, tuple[str, ...]]:
     if not stored:
         return arrays, ()
     sources = {name for parts in stored.values() for name in parts.values()}
-    whole = {name: one for name, one in arrays.items() if name not in sources}
+    whole = {name: array for name, array in arrays.items() if name not in sources}
     notes: dict[str, list[str]] = {}
     for target, parts in stored.items():
         how, value = _value(target, {part: np.asarray(arrays[name]) for part, name in parts.items()}, parts)

@@ -72,4 +72,4 @@ def _tensors(content: Mapping[Any, Any], depth: int) -> "dict[str, torch.Tensor]
     inner = {name: tensors for name, tensors in inner.items() if tensors}
     if len(inner) == 1 and not own:
         return next(iter(inner.values()))
-    return own | {f"{where}.{name}": one for where, tensors in inner.items() for name, one in tensors.items()}
+    return own | {f"{where}.{name}": tensor for where, tensors in inner.items() for name, tensor in tensors.items()}

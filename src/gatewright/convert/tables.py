@@ -66,7 +66,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
 
 
 @dataclass
-class _Budget:
+class _NumberBudget:
     """How many numbers an archive or folder may still give: trained numbers take a byte each, however packed."""
 
     where: Path
@@ -108,20 +108,20 @@ class _Table:
 
 def _archive_of(path: Path) -> Path | None:
     """The archive that the path names, or leads into."""
-    found = (one for one in (path, *path.parents) if one.name.endswith(ARCHIVE))
-    return next((one for one in found if one.is_file()), None)
+    found = (parent for parent in (path, *path.parents) if parent.name.endswith(ARCHIVE))
+    return next((match for match in found if match.is_file()), None)
 
 
-def _files(path: Path) -> Iterator[tuple[str, Readable, _Budget]]:
+def _files(path: Path) -> Iterator[tuple[str, Readable, _NumberBudget]]:
     for file in sorted(path.rglob("*")):
         if file.suffix in _SUFFIXES and file.is_file() and not file.is_symlink():
             with file.open("rb") as opened:
-                yield file.relative_to(path).as_posix(), opened, _Budget(file, file.stat().st_size)
+                yield file.relative_to(path).as_posix(), opened, _NumberBudget(file, file.stat().st_size)
 
 
-def _members(archive: Path, path: Path) -> Iterator[tuple[str, Readable, _Budget]]:
+def _members(archive: Path, path: Path) -> Iterator[tuple[str, Readable, _NumberBudget]]:
     inside, length = PurePosixPath(path.relative_to(archive).as_posix()), archive.stat().st_size
-    budget = _Budget(archive, length)
+    budget = _NumberBudget(archive, length)
     with closing(gzip.open(archive)) as unpacked:
         for member in tar_members(BoundedReader(cast("Readable", unpacked), DATA_LIMIT.of(length))):
             name = PurePosixPath(member.name)
@@ -129,7 +129,7 @@ def _members(archive: Path, path: Path) -> Iterator[tuple[str, Readable, _Budget
                 yield name.relative_to(inside).as_posix(), member, budget
 
 
-def _table(file: str, source: Readable, budget: _Budget) -> _Table:
+def _table(file: str, source: Readable, budget: _NumberBudget) -> _Table:
     """The numbers of a table, read piece by piece: never more text is held than a piece and a row."""
     table, rest = _Table(), b""
     try:
@@ -148,7 +148,7 @@ def _table(file: str, source: Readable, budget: _Budget) -> _Table:
     return table
 
 
-def _add_rows(table: _Table, text: bytes, budget: _Budget) -> None:
+def _add_rows(table: _Table, text: bytes, budget: _NumberBudget) -> None:
     for line in text.split():
         row = line.split(b",")
         budget.spend(len(row))

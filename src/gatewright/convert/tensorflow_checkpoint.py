@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from gatewright.convert import flat
 from gatewright.convert.facts import PREFIX
 from gatewright.convert.files import check_finite
-from gatewright.convert.keras_files.architecture import Layer, version_of
+from gatewright.convert.keras_files.architecture import KerasLayer, version_of
 from gatewright.convert.keras_files.bare import network_of_weights
-from gatewright.convert.keras_files.containers import Model
+from gatewright.convert.keras_files.containers import KerasFile
 from gatewright.convert.naming import in_order
 from gatewright.convert.refusals import check_exists, read_whole
 from gatewright.errors import ConversionError
@@ -103,8 +103,8 @@ def network_of(path: Path, arrays: Arrays, facts: Mapping[str, Any]) -> Network:
             got=", ".join(recurrent),
             do="name those that are meant with prefix, in their order",
         )
-    listed = tuple(Layer("", name, {}, own, path=(name,)) for name, own in layers.items())
-    network = network_of_weights(path, Model(listed, _KERAS, described=False), facts)
+    listed = tuple(KerasLayer("", name, {}, own, path=(name,)) for name, own in layers.items())
+    network = network_of_weights(path, KerasFile(listed, _KERAS, described=False), facts)
     return replace(network, layout="tf2", rest={**network.rest, **rest})
 
 

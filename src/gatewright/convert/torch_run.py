@@ -64,19 +64,19 @@ def _prefixes(arrays: Arrays, wanted: str | Sequence[str] | None) -> list[str]:
     chosen: list[str] = []
     for name in [wanted] if isinstance(wanted, str) else wanted:
         stem = name.rstrip(".")
-        chosen += [one for one in modules if one.rstrip(".") == stem] or [
-            one for one in modules if one.startswith(f"{stem}.")
+        chosen += [module for module in modules if module.rstrip(".") == stem] or [
+            module for module in modules if module.startswith(f"{stem}.")
         ]
     return chosen
 
 
 def _state(arrays: Arrays, prefix: str) -> Arrays:
     """All of a module's own arrays; where the module is the whole model, those that are in no other module."""
-    own = {name.removeprefix(prefix): one for name, one in arrays.items() if name.startswith(prefix)}
+    own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     if prefix:
         return own
     matches = {name: _NAME.fullmatch(name) for name in own}
-    return {name: own[name] for name, one in matches.items() if "." not in name or (one and not _module_of(one))}
+    return {name: own[name] for name, match in matches.items() if "." not in name or (match and not _module_of(match))}
 
 
 def _module_of(match: re.Match[str]) -> str:
@@ -102,7 +102,10 @@ def _module(state: Arrays, activation: str) -> Any:
     options: dict[str, Any] = {"dtype": torch.from_numpy(np.empty(0, dtype)).dtype, "bias": f"bias_ih{first}" in shapes}
     options |= {"nonlinearity": activation} if name == "RNN" else {}
     if numbers:
-        options |= {"num_layers": max(numbers) + 1, "bidirectional": any(one.endswith("_reverse") for one in shapes)}
+        options |= {
+            "num_layers": max(numbers) + 1,
+            "bidirectional": any(shape.endswith("_reverse") for shape in shapes),
+        }
         options |= {"proj_size": projection[0]} if projection else {}
     module = getattr(torch.nn, name if numbers else f"{name}Cell")(inputs, hidden, **options)
     for match, array in _matched(state):

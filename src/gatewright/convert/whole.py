@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gatewright.convert.layouts import Layout, layouts
-from gatewright.convert.naming import Place, module_of, numbers_of, path_of, territory
-from gatewright.convert.places import Group, Reading, cell_of, shown, unordered
+from gatewright.convert.naming import LayerPlace, module_of, numbers_of, path_of, territory
+from gatewright.convert.places import LayerIndex, NamedArrays, cell_of, shown, unordered
 from gatewright.errors import ConversionError
 from gatewright.network import RecurrentPart
 
@@ -27,7 +27,7 @@ class NotWholeError(ConversionError):
     known: int = 0
 
 
-def check(found: Reading, places: Sequence[Place], *, chosen: bool) -> None:
+def check(found: LayerIndex, places: Sequence[LayerPlace], *, chosen: bool) -> None:
     """Refuse layers that are not whole: an array, a direction or a number of theirs is missing, or has another shape.
 
     `chosen` says whether the user named the layers: then what else is in the file does not matter.
@@ -47,18 +47,18 @@ def check(found: Reading, places: Sequence[Place], *, chosen: bool) -> None:
         of_one = list(layers)
         if found.groups[of_one[0]].naming.modules:
             _refuse_unlike(found, of_one)
-        if {one for one in found.layers if one.prefix == prefix} == set(of_one):
+        if {layer for layer in found.layers if layer.prefix == prefix} == set(of_one):
             _refuse_gaps(found, of_one)
 
 
-def check_rest(found: Reading, places: Sequence[Place], used: Set[str]) -> None:
+def check_rest(found: LayerIndex, places: Sequence[LayerPlace], used: Set[str]) -> None:
     """Refuse arrays that are none of a layer's, and have names as if they were.
 
     Raises NotWholeError, which names the arrays.
     """
     paths = {name: path_of(name, found.framework) for name in found.arrays}
-    beside = {name for one in places for name in found.groups[one].names.values()}
-    inside = {territory(one, found.groups[one].naming) for one in places}
+    beside = {name for place in places for name in found.groups[place].names.values()}
+    inside = {territory(place, found.groups[place].naming) for place in places}
     alone = "" in inside and found.framework in ("torch", "equinox")  # the module is the whole file
     lengths = sorted({len(one) for one in inside if one})
     shapes = {paths[name]: np.shape(found.arrays[name]) for name in used}
@@ -84,7 +84,7 @@ def check_rest(found: Reading, places: Sequence[Place], used: Set[str]) -> None:
 
 
 def check_stack(
-    found: Reading, stack: Sequence[tuple[str, RecurrentPart]], places: Sequence[Place], *, chosen: bool
+    found: LayerIndex, stack: Sequence[tuple[str, RecurrentPart]], places: Sequence[LayerPlace], *, chosen: bool
 ) -> tuple[str, ...]:
     """What to tell of layers that were taken for a stack: by the numbers in their names, where the user named none.
 
@@ -97,7 +97,9 @@ def check_stack(
         return notes
     numbers = [numbers_of(prefix) for prefix in modules]
     longest = max(map(len, numbers))
-    steps = zip(*((*one, *[0] * (longest - len(one))) for one in numbers), strict=True)  # the first may have none
+    steps = zip(
+        *((*number, *[0] * (longest - len(number))) for number in numbers), strict=True
+    )  # the first may have none
     counts = {place: column for place, column in enumerate(steps) if len(set(column)) > 1}
     place, column = next(iter(counts.items()))
     if len(counts) > 1 or list(column) != list(range(column[0], column[0] + len(modules))):
@@ -118,7 +120,7 @@ def _up_to_number(prefix: str, place: int) -> str:
     return prefix[: ends[place]] if place < len(ends) else prefix
 
 
-def _between(found: Reading, numbered: Sequence[str], places: Sequence[Place]) -> list[str]:
+def _between(found: LayerIndex, numbered: Sequence[str], places: Sequence[LayerPlace]) -> list[str]:
     """Arrays of no recurrent layer within the numbered modules, such as those of a normalisation between them."""
     used = {name for place in places for name in found.layers[place][1].values()}
     paths = {name: path_of(name, found.framework) for name in found.arrays}
@@ -131,12 +133,12 @@ def _between(found: Reading, numbered: Sequence[str], places: Sequence[Place]) -
     ]
 
 
-def _different(found: Reading, places: Sequence[Place]) -> tuple[str, ...]:
+def _different(found: LayerIndex, places: Sequence[LayerPlace]) -> tuple[str, ...]:
     """What to tell where layers of one family are of several kinds: with biases and without, projected and not."""
     kinds: dict[str, dict[str, list[str]]] = {}
     for place in places:
         row, names = found.layers[place]
-        biased = any(one.kinds in _BIASES and name in names for name, one, _ in row.stored())
+        biased = any(stored.kinds in _BIASES and name in names for name, stored, _ in row.stored())
         kind = row.title + ("" if biased else " without biases")
         kinds.setdefault(row.family, {}).setdefault(kind, []).append(_label(found, place))
     return tuple(
@@ -147,7 +149,7 @@ def _different(found: Reading, places: Sequence[Place]) -> tuple[str, ...]:
     )
 
 
-def _is_telling(row: Layout, place: Place, group: Group) -> bool:
+def _is_telling(row: Layout, place: LayerPlace, group: NamedArrays) -> bool:
     """Whether names are a sign of a recurrent layer of that row."""
     own = [name for name, *_ in row.stored() if name in group.names]
     return cell_of(place) in row.scopes if row.scopes and own else any(not _COMMON.fullmatch(one) for one in own)
@@ -159,7 +161,7 @@ def _is_harmless(path: str, shape: tuple[int, ...], used: Mapping[str, tuple[int
     return used.get(weight) == shape or (_GENERATORS in weight.split("/") and bool(step))
 
 
-def _broken(found: Reading, place: Place, group: Group) -> NotWholeError:
+def _broken(found: LayerIndex, place: LayerPlace, group: NamedArrays) -> NotWholeError:
     rows = [row for row in layouts(found.framework) if any(name in group.names for name, *_ in row.stored())]
     known = [[name for name, *_ in row.stored()] for row in rows]
     closest = max(known, key=lambda names: sum(name in group.names for name in names) - len(names) / 100)
@@ -174,10 +176,10 @@ def _broken(found: Reading, place: Place, group: Group) -> NotWholeError:
     )
 
 
-def _refuse_half(found: Reading, place: Place) -> None:
+def _refuse_half(found: LayerIndex, place: LayerPlace) -> None:
     """Refuse a layer with a part of its biases."""
     row, names = found.layers[place]
-    biases = [name for name, one, _ in row.stored() if one.optional and one.kinds in _BIASES]
+    biases = [name for name, stored, _ in row.stored() if stored.optional and stored.kinds in _BIASES]
     missing = [name for name in biases if name not in names]
     if 0 < len(missing) < len(biases):
         raise _error(
@@ -189,7 +191,7 @@ def _refuse_half(found: Reading, place: Place) -> None:
         )
 
 
-def _refuse_unlike(found: Reading, places: Sequence[Place]) -> None:
+def _refuse_unlike(found: LayerIndex, places: Sequence[LayerPlace]) -> None:
     """Refuse layers and directions of one module that have not the same arrays."""
     first = places[0]
     if len({(one.layer, one.backwards) for one in places}) != (
@@ -215,21 +217,21 @@ def _refuse_unlike(found: Reading, places: Sequence[Place]) -> None:
             )
 
 
-def _units(found: Reading, place: Place) -> dict[str, Any]:
+def _units(found: LayerIndex, place: LayerPlace) -> dict[str, Any]:
     """The shapes of a layer's arrays; of the weights of its input, which alone may differ, the rows."""
     row, names = found.layers[place]
-    inputs = {name for name, one, _ in row.stored() if one.kinds == "W"}
+    inputs = {name for name, stored, _ in row.stored() if stored.kinds == "W"}
     shapes = {name: np.shape(found.arrays[full]) for name, full in names.items()}
     return {name: (shape[0], "...") if name in inputs else shape for name, shape in shapes.items()}
 
 
-def _refuse_gaps(found: Reading, places: Sequence[Place]) -> None:
+def _refuse_gaps(found: LayerIndex, places: Sequence[LayerPlace]) -> None:
     """Refuse numbers of layers that do not follow one another; before the first, others may be of layers that are not
     recurrent."""
     naming = found.groups[places[0]].naming
     if "{layer}" not in naming.template:
         return
-    numbers = sorted({one.layer for one in places})
+    numbers = sorted({place.layer for place in places})
     before = [module_of(replace(places[0], layer=number), naming) for number in range(numbers[0])]
     taken = [any(path_of(name, found.framework).startswith(one) for name in found.arrays) for one in before]
     if numbers[-1] - numbers[0] >= len(numbers) or not all(taken) or (before and naming.modules):
@@ -243,13 +245,13 @@ def _refuse_gaps(found: Reading, places: Sequence[Place]) -> None:
         )
 
 
-def _label(found: Reading, place: Place) -> str:
+def _label(found: LayerIndex, place: LayerPlace) -> str:
     naming = found.groups[place].naming
     numbered = f"layer {place.layer} of " if "{layer}" in naming.template else ""
     return f"{numbered}{place.prefix!r}" + (", the direction that reads backwards," if place.backwards else "")
 
 
-def _error(found: Reading, problem: str, **more: str) -> NotWholeError:
+def _error(found: LayerIndex, problem: str, **more: str) -> NotWholeError:
     error = NotWholeError(problem, **more)
     error.known = sum(len(group.names) for group in found.groups.values())
     return error

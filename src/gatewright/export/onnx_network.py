@@ -81,7 +81,7 @@ class _Builder:
         self.graph.output(made, "output", extents, doc)
         return result.operator
 
-    def _layers(self, x: Tensor, states: Mapping[str, Tensor], ends: Ends | None) -> layers.Stack:
+    def _layers(self, x: Tensor, states: Mapping[str, Tensor], ends: Ends | None) -> layers.StackOutputs:
         network = self.network
         return layers.stack(
             self.graph, network.layer.trace, network.levels, x, states, ends, self.prefix, operators=self.operators

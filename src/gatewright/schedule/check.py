@@ -6,12 +6,12 @@ from gatewright.axes import Shape, show_shape
 from gatewright.errors import GatewrightError
 from gatewright.lang.ops import ELEMENTWISE, Op, UnfitShapesError, result_shape
 from gatewright.schedule.passes import axis_classes
-from gatewright.schedule.program import Place, Product, Program, Reduction, Scan, Stage, Store
+from gatewright.schedule.program import Phase, Product, Program, Reduction, Scan, Stage, Storage, Store
 from gatewright.trace.ir import Atom, Equation, Literal, Var
 
 _IN_A_STAGE = ELEMENTWISE | {Op.EXPAND, Op.RELABEL}
-_KEPT = frozenset({Place.SEQUENCE, Place.ROW})
-_GIVEN = frozenset({Place.INPUT, Place.STATE, Place.SHARED})
+_KEPT = frozenset({Storage.SEQUENCE, Storage.ROW})
+_GIVEN = frozenset({Storage.INPUT, Storage.STATE, Storage.SHARED})
 
 
 class ProgramError(GatewrightError, RuntimeError):
@@ -25,15 +25,15 @@ def check(program: Program) -> None:
     - Operands of products and reductions are whole: no value of their own stage.
     - A state is read in the loop or after it, or behind the stage before the loop that gives it for all steps.
     - All that a stage computes lies along its axis, by operations on single elements.
-    - Every store goes where `places` says; everything that has a place is stored once, and so is every state.
+    - Every store goes where `storage` says; everything that is kept is stored once, and so is every state.
     - What is given out and summed is there at the end.
 
     Raises ProgramError, which names the stage.
     """
     checker = _Checker(program)
-    for name, stages in program.passes():
+    for phase, stages in program.passes():
         for index, stage in enumerate(stages):
-            checker.check_stage(name, index, stage)
+            checker.check_stage(phase, index, stage)
         checker.leave_pass()
     checker.check_end()
 
@@ -45,21 +45,21 @@ class _Checker:
         self.program, self.here = program, "what is done once"
         self.next = {s.name: new for s, new in zip(program.trace.states, program.trace.next_states, strict=True)}
         self.next |= {scan.state.name: scan.target for stage in program.scan for scan in stage.scans}
-        self.ahead: set[str] = set()
-        self.late = {one.name for stage in program.after for one in stage.stores if one.place is Place.STATE}
+        self.early: set[str] = set()  # states whose new values are stored before the loop
+        self.late = {store.name for stage in program.after for store in stage.stores if store.storage is Storage.STATE}
         self.classes = axis_classes(program.trace)
-        self.stored: set[tuple[Place, str]] = set()
+        self.stored: set[tuple[Storage, str]] = set()
         self.visible = {leaf.name: leaf for leaf in program.trace.leaves()}
         for equation in program.prologue:
             self._check_equation(equation, self.visible)
             self.visible[equation.target.name] = equation.target
         for value in self.visible.values():
-            self._require(program.places.get(value.name) in _GIVEN, f"the place of {value.name}", "that of a leaf")
+            self._require(program.storage.get(value.name) in _GIVEN, f"the storage of {value.name}", "that of a leaf")
             self._check_shape(value.name, program.shapes.get(value.name, ("nowhere",)), value.shape)
 
-    def check_stage(self, pass_name: str, index: int, stage: Stage) -> None:
+    def check_stage(self, phase: Phase, index: int, stage: Stage) -> None:
         """Hold the rules of one stage; what it stores can be read from then on."""
-        self.here = f"stage {index} of the pass {pass_name!r}"
+        self.here = f"stage {index} of the pass '{phase}'"
         for product in stage.products:
             self._check_product(product, stage)
         for reduction in stage.reductions:
@@ -71,30 +71,30 @@ class _Checker:
             values[equation.target.name] = equation.target
         for value in stage.reads():
             if isinstance(value, Var) and value.name in self.next:
-                looped = pass_name in ("loop", "after") and value.name not in self.late
-                known = looped or (pass_name == "scan" and value.name in self.ahead)
+                looped = phase in (Phase.LOOP, Phase.AFTER) and value.name not in self.late
+                known = looped or (phase is Phase.SCAN and value.name in self.early)
                 self._require(known, f"the state {value.name}", "read in the loop or after it, and written by then")
         for scan in stage.scans:
-            self._check_scan(scan, stage, values, pass_name)
+            self._check_scan(scan, stage, values, phase)
         values |= {scan.target.name: scan.target for scan in stage.scans}
         for store in stage.stores:
-            self._check_store(store, values, in_loop=pass_name == "loop")
-        if pass_name in ("before", "scan"):
-            self.ahead |= {store.name for store in stage.stores if store.place is Place.STATE}
+            self._check_store(store, values, in_loop=phase is Phase.LOOP)
+        if phase in (Phase.BEFORE, Phase.SCAN):
+            self.early |= {store.name for store in stage.stores if store.storage is Storage.STATE}
 
     def leave_pass(self) -> None:
         """What was kept within a step is gone after it."""
-        places = self.program.places
-        self.visible = {name: value for name, value in self.visible.items() if places[name] is not Place.ROW}
+        storage = self.program.storage
+        self.visible = {name: value for name, value in self.visible.items() if storage[name] is not Storage.ROW}
 
     def check_end(self) -> None:
         """Hold that all was stored, and that what is asked for is there."""
         program, self.here = self.program, "the end"
-        wanted = {(Place.STATE, name) for name in self.next}
-        wanted |= {(place, name) for name, place in program.places.items() if place in _KEPT}
+        wanted = {(Storage.STATE, name) for name in self.next}
+        wanted |= {(storage, name) for name, storage in program.storage.items() if storage in _KEPT}
         self._require(self.stored == wanted, "what was stored", _listed(wanted), _listed(self.stored))
         self._check_defined("what is emitted", [value for _, value in program.trace.emits], self.visible)
-        totals = {name: value for name, value in self.visible.items() if program.places[name] is Place.SHARED}
+        totals = {name: value for name, value in self.visible.items() if program.storage[name] is Storage.SHARED}
         for one in program.row_sums:
             operands = [one.left] if one.right is None else [one.left, one.right]
             self._check_defined(one.target.name, operands, self.visible)
@@ -111,7 +111,7 @@ class _Checker:
         for term in product.terms:
             self._check_defined(name, [term.vector], self.visible)
             matrix = self.visible.get(term.matrix)
-            given = matrix is not None and self.program.places[term.matrix] is Place.SHARED
+            given = matrix is not None and self.program.storage[term.matrix] is Storage.SHARED
             self._require(given, f"the matrix {term.matrix} of {name}", "a matrix of parameters")
             shape = () if matrix is None else matrix.shape[:: -1 if term.transposed else 1]
             self._check_shape(term.matrix, shape, (*product.target.shape, *term.vector.shape))
@@ -123,10 +123,12 @@ class _Checker:
         alone = stage.axis is None and not stage.products and not stage.equations
         self._require(alone and len(reduction.vector.shape) == 1, name, "a stage of nothing but sums of vectors")
 
-    def _check_scan(self, scan: Scan, stage: Stage, values: Mapping[str, Var], pass_name: str) -> None:
+    def _check_scan(self, scan: Scan, stage: Stage, values: Mapping[str, Var], phase: Phase) -> None:
         name, state = scan.target.name, scan.state
-        self._require(pass_name == "scan", f"the scan of {state.name}", "in the pass 'scan'", pass_name)
-        self._require(self.program.news.get(name) == state.name, f"the scan of {state.name}", "to give its new value")
+        self._require(phase is Phase.SCAN, f"the scan of {state.name}", "in the pass 'scan'", phase)
+        self._require(
+            self.program.new_values.get(name) == state.name, f"the scan of {state.name}", "to give its new value"
+        )
         self._check_defined(name, [scan.slope, scan.offset], values)
         along = (stage.axis,) if stage.axis else ()
         for value in (state, scan.target):
@@ -153,16 +155,17 @@ class _Checker:
 
     def _check_store(self, store: Store, values: Mapping[str, Var], *, in_loop: bool) -> None:
         self._check_defined(f"what is stored as {store.name}", [store.value], values)
-        key = (store.place, store.name)
-        self._require(key not in self.stored, f"{store.place} {store.name}", "to be stored once")
+        key = (store.storage, store.name)
+        self._require(key not in self.stored, f"{store.storage} {store.name}", "to be stored once")
         self.stored.add(key)
-        if store.place is Place.STATE:
+        if store.storage is Storage.STATE:
             self._require(self.next.get(store.name) == store.value, f"the new {store.name}", "the trace's own")
-            seen = isinstance(store.value, Var) and self.program.news.get(store.value.name) == store.name
+            seen = isinstance(store.value, Var) and self.program.new_values.get(store.value.name) == store.name
         else:
-            own, place = getattr(store.value, "name", None) == store.name, self.program.places.get(store.name)
-            there = own and place is store.place and (place is Place.SEQUENCE or (place is Place.ROW and in_loop))
-            self._require(there, f"where {store.name} is stored", str(place), str(store.place))
+            own, storage = getattr(store.value, "name", None) == store.name, self.program.storage.get(store.name)
+            kept = storage is Storage.SEQUENCE or (storage is Storage.ROW and in_loop)
+            there = own and storage is store.storage and kept
+            self._require(there, f"where {store.name} is stored", str(storage), str(store.storage))
             seen = True
         if seen and isinstance(store.value, Var):
             self.visible[store.value.name] = store.value
@@ -185,5 +188,5 @@ class _Checker:
         return ProgramError(f"program of {self.program.trace.name!r}, {self.here}: {what}", expected=expected, got=got)
 
 
-def _listed(stores: Iterable[tuple[Place, str]]) -> str:
-    return ", ".join(f"{place} {name}" for place, name in sorted(stores))
+def _listed(stores: Iterable[tuple[Storage, str]]) -> str:
+    return ", ".join(f"{storage} {name}" for storage, name in sorted(stores))

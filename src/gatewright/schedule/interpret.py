@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gatewright.axes import Shape, bind
 from gatewright.lang.ops import Op
-from gatewright.schedule.program import Place, Product, Program, Reduction, RowSum, Scan, Stage, Store
+from gatewright.schedule.program import Product, Program, Reduction, RowSum, Scan, Stage, Storage, Store
 from gatewright.trace.ir import Atom, Equation, Literal, Var
 
 Array = NDArray[Any]
@@ -72,8 +72,8 @@ class _Machine:
         self.states = {s.name: self._poisoned(self.steps + 1, s) for s in program.trace.states}
         self.sequences = {
             name: self._poisoned(self.steps, Var(name, program.shapes[name]))
-            for name, place in program.places.items()
-            if place is Place.SEQUENCE
+            for name, storage in program.storage.items()
+            if storage is Storage.SEQUENCE
         }
         self.rows: dict[str, Array] = {}
 
@@ -96,25 +96,25 @@ class _Machine:
                 self._store(store, values, whole, t)
 
     def _is_kept(self, value: Var) -> bool:
-        place = self.program.places.get(value.name)
-        return value.name in self.rows if place is Place.ROW else place is not None
+        storage = self.program.storage.get(value.name)
+        return value.name in self.rows if storage is Storage.ROW else storage is not None
 
     def _load(self, value: Var, whole: bool, t: int) -> Array:
-        place = self.program.places[value.name]
-        if place is Place.SHARED:
+        storage = self.program.storage[value.name]
+        if storage is Storage.SHARED:
             return self.shared[value.name]
-        if place is Place.ROW:
+        if storage is Storage.ROW:
             return self.rows[value.name]
-        array, shift = self._array(value.name, place)
+        array, shift = self._array(value.name, storage)
         return array[shift : shift + self.steps] if whole else array[t + shift]
 
-    def _array(self, name: str, place: Place) -> tuple[Array, int]:
-        if place is Place.INPUT:
+    def _array(self, name: str, storage: Storage) -> tuple[Array, int]:
+        if storage is Storage.INPUT:
             return self.inputs[name], 0
-        if place is Place.STATE:
+        if storage is Storage.STATE:
             return self.states[name], self.before
-        if place is Place.NEW:
-            return self.states[self.program.news[name]], self.after
+        if storage is Storage.NEW:
+            return self.states[self.program.new_values[name]], self.after
         return self.sequences[name], 0
 
     def _product(self, product: Product, values: Mapping[str, Array]) -> Array:
@@ -140,10 +140,10 @@ class _Machine:
 
     def _store(self, store: Store, values: Mapping[str, Any], whole: bool, t: int) -> None:
         value: Any = store.value.value if isinstance(store.value, Literal) else values[store.value.name]
-        if store.place is Place.ROW:
+        if store.storage is Storage.ROW:
             self.rows[store.name] = value
             return
-        is_state = store.place is Place.STATE
+        is_state = store.storage is Storage.STATE
         array = self.states[store.name] if is_state else self.sequences[store.name]
         shift = self.after if is_state else 0
         if whole:

@@ -1,35 +1,65 @@
-"""Which pass computes each value, and which axes one stage can go along."""
+"""When each value of a trace is known, which pass computes it, and which axes one stage can go along."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from gatewright.lang.ops import Op
-from gatewright.schedule.phases import AFTER, BEFORE, SCAN
-from gatewright.schedule.program import Work, needs_whole, operands
+from gatewright.schedule.program import Phase, Work, needs_whole, operands
+from gatewright.schedule.scan import ScannedStates
+from gatewright.trace.analysis import needed, reached, reads, split
 from gatewright.trace.ir import Trace, Var
 
 
-def choose_passes(works: Sequence[Work], phases: Mapping[str, int], ahead: Iterable[str], rest: int) -> dict[str, int]:
-    """The pass of each value; of `ahead`, the new values of states that are known before the loop, an early one.
+def phases(scanned: ScannedStates) -> dict[str, Phase]:
+    """When each value is known that depends on more than parameters.
 
-    Elementwise work goes into the pass `rest`: the loop, where its operands are at hand anyway; or what is after it,
-    where there is none. But it goes before it where it dresses a product that does, or is needed there; and after it
-    where it needs a product that comes after the loop.
+    What depends on scanned states, and serves no other scan and no loop, is computed after the loop.
+    """
+    trace = scanned.trace
+    parts, of_scans = split(trace), reached(trace.equations, scanned.known)
+    serving = needed(trace.equations, _needed_early(scanned))
+    early = [equation.target.name for equation in parts.before]
+    known = {
+        name: Phase.BEFORE if name not in of_scans else Phase.SCAN if name in serving else Phase.AFTER for name in early
+    }
+    known |= {equation.target.name: Phase.LOOP for equation in parts.loop}
+    known |= {equation.target.name: Phase.AFTER for equation in parts.after}
+    known |= dict.fromkeys(scanned.known, Phase.SCAN)
+    return known | {state.name: Phase.LOOP for state in trace.states}
+
+
+def _needed_early(scanned: ScannedStates) -> list[str]:
+    """The values that scans are made of, and those that the loop carries."""
+    trace = scanned.trace
+    read = reads(trace)
+    values = [new for state, new in zip(trace.states, trace.next_states, strict=True) if state.name in read]
+    values += [*scanned.new_values.values(), *scanned.coefficients()]
+    return [value.name for value in values if isinstance(value, Var)]
+
+
+def choose_passes(
+    works: Sequence[Work], phases: Mapping[str, Phase], early: Iterable[str], default: Phase
+) -> dict[str, Phase]:
+    """The pass of each value. The values in `early`, new values of scanned states, are computed before the loop.
+
+    Elementwise work goes into the pass `default`: the loop, where its operands are in registers anyway; or the pass
+    after it, where there is no loop. There are two exceptions. It goes before the loop where it is added to a product
+    that is computed there, or is needed there; and after the loop where it needs a product that is computed there.
     """
     wide: set[str] = set()
     late: set[str] = set()
     for work in works:
         name, phase = work.target.name, phases[work.target.name]
         used = {value.name for value in operands(work) if isinstance(value, Var)}
-        if phase in (BEFORE, SCAN) and (needs_whole(work) or used & wide):
+        if phase in (Phase.BEFORE, Phase.SCAN) and (needs_whole(work) or used & wide):
             wide.add(name)
-        if (phase == AFTER and needs_whole(work)) or used & late:
+        if (phase is Phase.AFTER and needs_whole(work)) or used & late:
             late.add(name)
-    early = wide | set(ahead)
+    before = wide | set(early)
     for work in reversed(works):
-        if work.target.name in early:
-            early |= {value.name for value in operands(work) if isinstance(value, Var)}
+        if work.target.name in before:
+            before |= {value.name for value in operands(work) if isinstance(value, Var)}
     names = [work.target.name for work in works]
-    return {name: AFTER if name in late else phases[name] if name in early else rest for name in names}
+    return {name: Phase.AFTER if name in late else phases[name] if name in before else default for name in names}
 
 
 def axis_classes(trace: Trace) -> dict[str, str]:

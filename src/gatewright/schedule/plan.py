@@ -2,32 +2,31 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from gatewright.axes import Shape
 from gatewright.schedule.check import check
 from gatewright.schedule.choices import Choices, Time
 from gatewright.schedule.gather import gather
-from gatewright.schedule.keep import Home, choose_kept
-from gatewright.schedule.passes import axis_classes, choose_passes
-from gatewright.schedule.phases import AFTER, BEFORE, IN_TIME, LOOP, SCAN, phases
+from gatewright.schedule.keep import StageKey, StageKind, choose_kept
+from gatewright.schedule.passes import axis_classes, choose_passes, phases
 from gatewright.schedule.program import (
-    Place,
+    Phase,
     Product,
     Program,
     Reduction,
     Scan,
     Stage,
+    Storage,
     Store,
     Work,
     needs_whole,
     operands,
 )
-from gatewright.schedule.scan import Ahead, in_order, look_ahead
+from gatewright.schedule.scan import ScannedStates, find_scans, in_order
 from gatewright.schedule.sums import Lifted, lift_sums
 from gatewright.trace.analysis import shared
 from gatewright.trace.ir import Atom, Equation, Trace, Var
-
-_REDUCES, _SCALARS, _VECTORS = 0, 1, 2
 
 
 def plan(trace: Trace, choices: Choices | None = None) -> Program:
@@ -38,11 +37,11 @@ def plan(trace: Trace, choices: Choices | None = None) -> Program:
 
     Raises TraceError for what no schedule can do: matrices of single rows that are not summed.
     """
-    ahead = look_ahead(trace) if (choices or Choices()).time is Time.SCAN else Ahead(trace)
-    lifted = lift_sums(ahead.trace)
+    scanned = find_scans(trace) if (choices or Choices()).time is Time.SCAN else ScannedStates(trace)
+    lifted = lift_sums(scanned.trace)
     kept: list[Atom] = [value for _, value in trace.emits]
-    kept += [operand for one in lifted.row_sums for operand in (one.left, one.right) if operand is not None]
-    return _Planner(trace, ahead, lifted, kept).program()
+    kept += [operand for total in lifted.row_sums for operand in (total.left, total.right) if operand is not None]
+    return _StagePlanner(trace, scanned, lifted, kept).program()
 
 
 @dataclass(slots=True)
@@ -53,61 +52,63 @@ class _Draft:
     stores: list[Store]
 
 
-class _Planner:
-    def __init__(self, trace: Trace, ahead: Ahead, lifted: Lifted, kept: Sequence[Atom]) -> None:
-        self.trace, self.ahead, self.lifted = trace, ahead, lifted
+class _StagePlanner:
+    def __init__(self, trace: Trace, scanned: ScannedStates, lifted: Lifted, kept: Sequence[Atom]) -> None:
+        self.trace, self.scanned, self.lifted = trace, scanned, lifted
         self.kept = {value.name: value for value in kept if isinstance(value, Var)}
         self.states = {state.name: state for state in trace.states}
         self.next = {s.name: new for s, new in zip(trace.states, trace.next_states, strict=True)}
-        self.next.update(ahead.news)
-        coefficients = (value for scan in ahead.scans for value in (scan.slope, scan.offset))
-        gathered = gather(ahead.trace, [*self.next.values(), *kept, *coefficients], phases(ahead))
-        works = in_order(gathered.works, ahead) if ahead.news else gathered.works
+        self.next.update(scanned.new_values)
+        roots = [*self.next.values(), *kept, *scanned.coefficients()]
+        gathered = gather(scanned.trace, roots, phases(scanned))
+        works = in_order(gathered.works, scanned) if scanned.new_values else gathered.works
         self.works = {work.target.name: work for work in works}
         self.order = {name: index for index, name in enumerate(self.works)}
-        self.shared = shared(ahead.trace)
+        self.shared = shared(scanned.trace)
         self.alias = axis_classes(trace)
-        has_loop = not ahead.news or any(gathered.phases[name] == LOOP for name in self.works)
-        self.rest = LOOP if has_loop else AFTER
-        known = (value.name for value in ahead.news.values() if isinstance(value, Var))
-        self.passes = choose_passes(works, gathered.phases, known, self.rest)
-        self.news = {
+        has_loop = not scanned.new_values or any(gathered.phases[name] is Phase.LOOP for name in self.works)
+        self.default_pass = Phase.LOOP if has_loop else Phase.AFTER
+        early = (value.name for value in scanned.new_values.values() if isinstance(value, Var))
+        self.passes = choose_passes(works, gathered.phases, early, self.default_pass)
+        # in reverse, so that a value which is the new value of two states belongs to the first of them
+        self.new_values = {
             value.name: name
             for name, value in reversed(self.next.items())
             if isinstance(value, Var) and value.name in self.works
-        } | {scan.target.name: scan.state.name for scan in ahead.scans}
-        self.homes: dict[str, Home] = {}
+        } | {scan.target.name: scan.state.name for scan in scanned.scans}
+        self.keys: dict[str, StageKey] = {}
         self.stored: dict[str, Var] = {}
-        self.drafts: dict[Home, _Draft] = {}
+        self.drafts: dict[StageKey, _Draft] = {}
 
     def program(self) -> Program:
         """Fill all stages and write the Program down."""
         for name, work in self.works.items():
-            self.homes[name] = self._home(work)
-            self.drafts.setdefault(self.homes[name], _Draft({}, [])).works[name] = work
-        news = (value.name for value in self.next.values() if isinstance(value, Var))
-        self.stored = choose_kept(self.works, self.homes, [*self.kept, *news])
+            self.keys[name] = self._key(work)
+            self.drafts.setdefault(self.keys[name], _Draft({}, [])).works[name] = work
+        new_states = (value.name for value in self.next.values() if isinstance(value, Var))
+        self.stored = choose_kept(self.works, self.keys, [*self.kept, *new_states])
         for draft in self.drafts.values():
             self._recompute_in(draft)
             self._prune(draft)
         prologue = self._prologue()
         once = [*self.trace.params, *(equation.target for equation in prologue)]
-        places = self._places(once)
-        self._add_stores(places)
-        stages: dict[int, list[Stage]] = {phase: [] for phase in IN_TIME}
-        for home in sorted(home for home, draft in self.drafts.items() if draft.stores):
-            stages[home[0]].append(self._stage(home))
+        storage = self._storage(once)
+        self._add_stores(storage)
+        stages: dict[Phase, list[Stage]] = {phase: [] for phase in Phase}
+        filled = (key for key, draft in self.drafts.items() if draft.stores)
+        for key in sorted(filled, key=attrgetter("level", "kind", "axis")):
+            stages[key.phase].append(self._stage(key))
         known = [*self.trace.leaves(), *once, *self.stored.values()]
         program = Program(
             trace=self.trace,
-            places=places,
+            storage=storage,
             shapes={value.name: value.shape for value in known},
-            news=self.news,
+            new_values=self.new_values,
             prologue=prologue,
-            before=tuple(stages[BEFORE]),
-            scan=tuple(stages[SCAN]),
-            loop=tuple(stages[LOOP]),
-            after=tuple(stages[AFTER]),
+            before=tuple(stages[Phase.BEFORE]),
+            scan=tuple(stages[Phase.SCAN]),
+            loop=tuple(stages[Phase.LOOP]),
+            after=tuple(stages[Phase.AFTER]),
             row_sums=tuple(self.lifted.row_sums),
             epilogue=tuple(self.lifted.epilogue),
             sums=tuple(self.lifted.sums),
@@ -118,76 +119,78 @@ class _Planner:
     def _prologue(self) -> tuple[Equation, ...]:
         """The equations on parameters whose results are used; a transposed matrix is read as it lies."""
         used = [value for work in self.works.values() for value in operands(work)]
-        used += [arg for one in self.lifted.epilogue for arg in one.args]
+        used += [arg for equation in self.lifted.epilogue for arg in equation.args]
         used += [*self.next.values(), *self.kept.values()]
         needed = {value.name for value in used if isinstance(value, Var)}
         needed |= {term.matrix for work in self.works.values() if isinstance(work, Product) for term in work.terms}
         chosen: list[Equation] = []
-        for equation in reversed(self.ahead.trace.equations):
+        for equation in reversed(self.scanned.trace.equations):
             if equation.target.name in self.shared and equation.target.name in needed:
                 needed |= {arg.name for arg in equation.args if isinstance(arg, Var)}
                 chosen.append(equation)
         return tuple(reversed(chosen))
 
-    def _home(self, work: Work) -> Home:
-        now = self.passes[work.target.name]
-        level = max((self._after(work, value, now) for value in operands(work)), default=0)
+    def _key(self, work: Work) -> StageKey:
+        phase = self.passes[work.target.name]
+        level = max((self._first_level(work, value, phase) for value in operands(work)), default=0)
         if isinstance(work, Reduction):
-            return now, level, _REDUCES, ""
-        axis = self._axis(work.target.shape)
-        return now, level, _VECTORS if axis else _SCALARS, axis
+            return StageKey(phase, level, StageKind.REDUCTIONS, "")
+        return self._key_along(work.target.shape, phase, level)
 
-    def _after(self, work: Work, value: Atom, now: int) -> int:
-        """The first level of pass `now` that may compute `work`, as far as this operand goes."""
+    def _key_along(self, shape: Shape, phase: Phase, level: int) -> StageKey:
+        axis = self.alias.get(shape[0], shape[0]) if shape else ""
+        return StageKey(phase, level, StageKind.VECTORS if axis else StageKind.SCALARS, axis)
+
+    def _first_level(self, work: Work, value: Atom, phase: Phase) -> int:
+        """The first level of the pass `phase` that may compute `work`, as far as this operand goes."""
         if not isinstance(value, Var):
             return 0
-        of_other_steps = now == SCAN and value.name in self.ahead.given
-        home = self._home_of_new(value.name) if value.name in self.ahead.news else self.homes.get(value.name)
-        if home is None or home[0] != now:
+        is_scanned = value.name in self.scanned.new_values
+        key = self._key_of_new_state(value.name) if is_scanned else self.keys.get(value.name)
+        if key is None or key.phase is not phase:
             return 0
-        return home[1] + (1 if needs_whole(work) or of_other_steps else 0)
+        # a scan must have gone over all steps before another work of the pass can use its result at any step
+        of_other_steps = phase is Phase.SCAN and value.name in self.scanned.known
+        return key.level + (1 if needs_whole(work) or of_other_steps else 0)
 
-    def _home_of_new(self, state: str) -> Home:
-        """The stage that gives a state its new value. One that is a leaf may become a number, or another leaf."""
-        value = self.next[state]
+    def _key_of_new_state(self, state: str) -> StageKey:
+        """The stage that gives a state its new value. That value may be a number, or a leaf."""
+        value, shape = self.next[state], self.states[state].shape
         name = value.name if isinstance(value, Var) else ""
-        if name in self.homes:
-            return self.homes[name]
-        axis = self._axis(self.states[state].shape)
-        kind = _VECTORS if axis else _SCALARS
-        if state not in self.ahead.news:
-            return self.rest, 0, kind, axis
-        if name not in self.ahead.news:
-            return BEFORE, 0, kind, axis
-        now, level, *_ = self._home_of_new(name)
-        return SCAN, level + 1 if now == SCAN else 0, kind, axis
+        if name in self.keys:
+            return self.keys[name]
+        if state not in self.scanned.new_values:
+            return self._key_along(shape, self.default_pass, 0)
+        if name not in self.scanned.new_values:
+            return self._key_along(shape, Phase.BEFORE, 0)
+        source = self._key_of_new_state(name)
+        return self._key_along(shape, Phase.SCAN, source.level + 1 if source.phase is Phase.SCAN else 0)
 
-    def _axis(self, shape: Shape) -> str:
-        return self.alias.get(shape[0], shape[0]) if shape else ""
-
-    def _places(self, once: Iterable[Var]) -> dict[str, Place]:
+    def _storage(self, once: Iterable[Var]) -> dict[str, Storage]:
         trace = self.trace
-        places = dict.fromkeys((v.name for v in trace.inputs), Place.INPUT)
-        places |= dict.fromkeys((noise.var.name for noise in trace.noises), Place.INPUT)
-        places |= dict.fromkeys((v.name for v in trace.states), Place.STATE)
-        places |= dict.fromkeys((v.name for v in once), Place.SHARED)
-        readers: dict[str, set[int]] = {}
-        for home, draft in self.drafts.items():
+        storage = dict.fromkeys((v.name for v in trace.inputs), Storage.INPUT)
+        storage |= dict.fromkeys((noise.var.name for noise in trace.noises), Storage.INPUT)
+        storage |= dict.fromkeys((v.name for v in trace.states), Storage.STATE)
+        storage |= dict.fromkeys((v.name for v in once), Storage.SHARED)
+        readers: dict[str, set[Phase]] = {}
+        for key, draft in self.drafts.items():
             for value in (value for work in draft.works.values() for value in operands(work)):
                 if isinstance(value, Var):
-                    readers.setdefault(value.name, set()).add(home[0])
+                    readers.setdefault(value.name, set()).add(key.phase)
         for name in self.stored:
-            within = self.passes[name] == LOOP and readers.get(name, set()) <= {LOOP} and name not in self.kept
-            places[name] = Place.NEW if name in self.news else Place.ROW if within else Place.SEQUENCE
-        return places
+            loop_only = self.passes[name] is Phase.LOOP and readers.get(name, set()) <= {Phase.LOOP}
+            within_step = loop_only and name not in self.kept
+            is_new = name in self.new_values
+            storage[name] = Storage.NEW if is_new else Storage.ROW if within_step else Storage.SEQUENCE
+        return storage
 
-    def _add_stores(self, places: Mapping[str, Place]) -> None:
+    def _add_stores(self, storage: Mapping[str, Storage]) -> None:
         for name, value in self.stored.items():
-            if name not in self.news:
-                self.drafts[self.homes[name]].stores.append(Store(value, name, places[name]))
+            if name not in self.new_values:
+                self.drafts[self.keys[name]].stores.append(Store(value, name, storage[name]))
         for state, value in self.next.items():
-            draft = self.drafts.setdefault(self._home_of_new(state), _Draft({}, []))
-            draft.stores.append(Store(value, state, Place.STATE))
+            draft = self.drafts.setdefault(self._key_of_new_state(state), _Draft({}, []))
+            draft.stores.append(Store(value, state, Storage.STATE))
 
     def _recompute_in(self, draft: _Draft) -> None:
         """Add to a stage the cheap equations whose results it needs and that are not kept."""
@@ -212,10 +215,10 @@ class _Planner:
             name: draft.works[name] for name in sorted(draft.works, key=self.order.__getitem__) if name in needed
         }
 
-    def _stage(self, home: Home) -> Stage:
-        draft = self.drafts[home]
+    def _stage(self, key: StageKey) -> Stage:
+        draft = self.drafts[key]
         return Stage(
-            axis=home[3] or None,
+            axis=key.axis or None,
             products=tuple(work for work in draft.works.values() if isinstance(work, Product)),
             equations=tuple(work for work in draft.works.values() if isinstance(work, Equation)),
             reductions=tuple(work for work in draft.works.values() if isinstance(work, Reduction)),

@@ -15,7 +15,16 @@ from gatewright.lang.ops import Op
 from gatewright.trace.ir import Atom, Equation, Trace, Var
 
 
-class Place(StrEnum):
+class Phase(StrEnum):
+    """When a value is known, and the pass that computes it. The members are in the order of time."""
+
+    BEFORE = "before"  # for all steps at once, before the loop
+    SCAN = "scan"  # for all steps at once, by scans or from what scans give
+    LOOP = "loop"  # step by step
+    AFTER = "after"  # for all steps at once, after the loop
+
+
+class Storage(StrEnum):
     """Where a value is found."""
 
     INPUT = "input"  # given for every step: (time, batch, ...)
@@ -89,7 +98,7 @@ class Store:
 
     value: Atom
     name: str
-    place: Place
+    storage: Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +140,9 @@ class Program:
     """A Trace laid out over a sequence."""
 
     trace: Trace
-    places: Mapping[str, Place]  # of every leaf, of what the prologue computes, and of every value that is kept
+    storage: Mapping[str, Storage]  # of every leaf, of what the prologue computes, and of every value that is kept
     shapes: Mapping[str, Shape]  # of the same values
-    news: Mapping[str, str]  # the states whose new values are found under NEW
+    new_values: Mapping[str, str]  # for every value with storage NEW, the state that it is the new value of
     prologue: tuple[Equation, ...]  # of parameters only, once
     before: tuple[Stage, ...]
     loop: tuple[Stage, ...]
@@ -143,9 +152,9 @@ class Program:
     sums: tuple[tuple[str, Atom], ...]
     scan: tuple[Stage, ...] = ()
 
-    def passes(self) -> Iterator[tuple[str, tuple[Stage, ...]]]:
-        """The passes by name."""
-        yield "before", self.before
-        yield "scan", self.scan
-        yield "loop", self.loop
-        yield "after", self.after
+    def passes(self) -> Iterator[tuple[Phase, tuple[Stage, ...]]]:
+        """The passes, in the order in which they run."""
+        yield Phase.BEFORE, self.before
+        yield Phase.SCAN, self.scan
+        yield Phase.LOOP, self.loop
+        yield Phase.AFTER, self.after

@@ -4,7 +4,7 @@ Nobody writes that form. An update is taken apart equation by equation, each of 
 values that are affine in the state; `recurrence` says of which states this holds, and in which order.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -17,26 +17,29 @@ from gatewright.trace.recurrence import recurrence
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
-    """A trace, and the states of it that are known for all steps before its loop.
+class ScannedStates:
+    """A trace, and the states of it that are computed for all steps before its loop.
 
-    - `trace`: the one to be planned. The states that are known ahead are among its inputs, and so are their new values,
-      as far as scans give them.
+    - `trace`: the one to be planned. The scanned states are among its inputs, and so are the targets of the scans.
     - `scans`: each after those whose states its coefficients depend on.
-    - `news`: the new value of each state that is known ahead; without a scan where it does not depend on the old one.
+    - `new_values`: the new value of each scanned state; it needs no scan where it does not depend on the old one.
     """
 
     trace: Trace
     scans: tuple[Scan, ...] = ()
-    news: Mapping[str, Atom] = field(default_factory=dict[str, Atom])
+    new_values: Mapping[str, Atom] = field(default_factory=dict[str, Atom])
+
+    def coefficients(self) -> Iterator[Atom]:
+        """The slopes and offsets of all scans."""
+        return (value for scan in self.scans for value in (scan.slope, scan.offset))
 
     @property
-    def given(self) -> frozenset[str]:
+    def known(self) -> frozenset[str]:
         """The names of what is known at every step once all scans are done."""
-        return frozenset(self.news) | {scan.target.name for scan in self.scans}
+        return frozenset(self.new_values) | {scan.target.name for scan in self.scans}
 
 
-def look_ahead(trace: Trace) -> Ahead:
+def find_scans(trace: Trace) -> ScannedStates:
     """Find the states that scans can compute, and the coefficients of these scans."""
     finder = _Finder(trace)
     for state in recurrence(trace).order:
@@ -44,14 +47,14 @@ def look_ahead(trace: Trace) -> Ahead:
     return finder.result()
 
 
-def in_order(works: Sequence[Work], ahead: Ahead) -> list[Work]:
+def in_order(works: Sequence[Work], scanned: ScannedStates) -> list[Work]:
     """Works and scans, each behind what it needs; the old value of a state needs the scan that gives it."""
-    by_name = {work.target.name: work for work in (*works, *ahead.scans)}
+    by_name = {work.target.name: work for work in (*works, *scanned.scans)}
     ordered: dict[str, Work] = {}
     todo = list(reversed(by_name))
     while todo:
         work = by_name[todo[-1]]
-        sources = (_source(value, ahead.news) for value in operands(work))
+        sources = (_source(value, scanned.new_values) for value in operands(work))
         missing = [name for name in sources if name in by_name and name not in ordered]
         if missing:
             todo += missing
@@ -60,10 +63,10 @@ def in_order(works: Sequence[Work], ahead: Ahead) -> list[Work]:
     return list(ordered.values())
 
 
-def _source(value: Atom, news: Mapping[str, Atom]) -> str:
-    """The name of what gives a value: of a state that is known ahead, its new value."""
-    while isinstance(value, Var) and value.name in news:
-        value = news[value.name]
+def _source(value: Atom, new_values: Mapping[str, Atom]) -> str:
+    """The name of what a value comes from: a scanned state comes from its new value."""
+    while isinstance(value, Var) and value.name in new_values:
+        value = new_values[value.name]
     return value.name if isinstance(value, Var) else ""
 
 
@@ -78,7 +81,7 @@ class _Finder:
         self._new: list[Equation] = []
         self._before: dict[str, tuple[Equation, ...]] = {}  # what stands in the place of an equation that is scanned
         self._scans: list[Scan] = []
-        self._news: dict[str, Atom] = {}
+        self._new_values: dict[str, Atom] = {}
 
     def solve(self, name: str) -> None:
         """Take the update of a state apart; all that it depends on beside the state is known."""
@@ -90,7 +93,7 @@ class _Finder:
             if moving and equation.target.name in inside:
                 affine[equation.target.name] = self._taken_apart(equation, affine)
         if not isinstance(new, Var) or new.name not in affine:
-            self._news[name] = new
+            self._new_values[name] = new
             return
         slope, offset = affine[new.name]
         target = Var(self._free(f"{name}'"), state.shape)
@@ -99,21 +102,21 @@ class _Finder:
             self._before[new.name] = tuple(self._new)
             self._new.clear()
         self._scans.append(Scan(target, state, slope, offset))
-        self._news[name] = target
+        self._new_values[name] = target
 
-    def result(self) -> Ahead:
-        """All that was found."""
-        trace, known = self.trace, self._news
+    def result(self) -> ScannedStates:
+        """The scans, and the trace that is left to be planned."""
+        trace, known = self.trace, self._new_values
         pairs = [(s, new) for s, new in zip(trace.states, trace.next_states, strict=True) if s.name not in known]
-        given = [*(self._states[name] for name in known), *(scan.target for scan in self._scans)]
+        computed = [*(self._states[name] for name in known), *(scan.target for scan in self._scans)]
         left = replace(
             trace,
-            inputs=(*trace.inputs, *given),
+            inputs=(*trace.inputs, *computed),
             states=tuple(state for state, _ in pairs),
             next_states=tuple(new for _, new in pairs),
             equations=tuple(new for one in trace.equations for new in self._before.get(one.target.name, (one,))),
         )
-        return Ahead(left, tuple(self._scans), known)
+        return ScannedStates(left, tuple(self._scans), known)
 
     def _taken_apart(self, equation: Equation, affine: Mapping[str, tuple[Atom, Atom]]) -> tuple[Atom, Atom]:
         """The slope and the offset of an equation's result. What scales or chooses does so to both of them."""
@@ -129,13 +132,13 @@ class _Finder:
 
     def _made(self, op: Op, args: Iterable[Atom], attrs: Attrs) -> Atom:
         """The atom that an operation gives: of what is there already, or of a new equation."""
-        found = simplest(self._definition, Call(op, tuple(Value(arg, arg.shape) for arg in args), attrs))
-        if isinstance(found, Value):
-            return found.atom
-        atoms = tuple(arg.atom for arg in found.args)
-        shape = result_shape(found.op, tuple(atom.shape for atom in atoms), found.attrs)
+        simple = simplest(self._definition, Call(op, tuple(Value(arg, arg.shape) for arg in args), attrs))
+        if isinstance(simple, Value):
+            return simple.atom
+        atoms = tuple(arg.atom for arg in simple.args)
+        shape = result_shape(simple.op, tuple(atom.shape for atom in atoms), simple.attrs)
         target = Var(self._free(next(name for n in self._numbers if (name := f"%{n}") not in self._taken)), shape)
-        self._new.append(Equation(target, found.op, atoms, found.attrs))
+        self._new.append(Equation(target, simple.op, atoms, simple.attrs))
         self._define[target.name] = self._new[-1]
         return target
 

@@ -28,14 +28,14 @@ import json
 from collections.abc import Iterable, Iterator
 
 from gatewright.axes import show_shape
-from gatewright.schedule.program import Place, Product, Program, Reduction, RowSum, Scan, Stage, Store, Work
+from gatewright.schedule.program import Phase, Product, Program, Reduction, RowSum, Scan, Stage, Storage, Store, Work
 from gatewright.trace.ir import Atom, Equation, Literal, Role, Var
 
 _TITLES = {
-    "before": "before the loop, for all steps at once",
-    "scan": "by scans over all steps",
-    "loop": "step by step",
-    "after": "after the loop, for all steps at once",
+    Phase.BEFORE: "before the loop, for all steps at once",
+    Phase.SCAN: "by scans over all steps",
+    Phase.LOOP: "step by step",
+    Phase.AFTER: "after the loop, for all steps at once",
 }
 _INDENT = "  "
 
@@ -51,8 +51,8 @@ def _lines(program: Program) -> Iterator[str]:
     yield from (f"{role} {_declared(leaf)}" for role, leaf in trace.roles() if role is not Role.NOISE)
     yield from (f"{Role.NOISE} {_declared(noise.var)} {noise.probability!r} per {noise.per}" for noise in trace.noises)
     yield from _block("once", map(_work, program.prologue))
-    for name, stages in program.passes():
-        yield from _block(_TITLES[name], (line for stage in stages for line in _stage(stage)))
+    for phase, stages in program.passes():
+        yield from _block(_TITLES[phase], (line for stage in stages for line in _stage(stage)))
     yield from _block("sums over rows and steps", map(_row_sum, program.row_sums))
     totals = [*map(_work, program.epilogue), *(f"sum {name} = {_atom(value)}" for name, value in program.sums)]
     yield from _block("once, of the sums", totals)
@@ -99,9 +99,9 @@ def _row_sum(one: RowSum) -> str:
 
 
 def _store(store: Store) -> str:
-    if store.place is Place.STATE:
+    if store.storage is Storage.STATE:
         return f"next {store.name} = {_atom(store.value)}"
-    return f"{'keep' if store.place is Place.SEQUENCE else 'hold'} {store.name}"
+    return f"{'keep' if store.storage is Storage.SEQUENCE else 'hold'} {store.name}"
 
 
 def _declared(value: Var) -> str:

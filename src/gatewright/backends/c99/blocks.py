@@ -10,8 +10,7 @@ from gatewright.backends.c99.parts import Part
 from gatewright.lang.ops import Op
 from gatewright.schedule.gather import gather
 from gatewright.schedule.passes import axis_classes
-from gatewright.schedule.phases import LOOP
-from gatewright.schedule.program import Product, Reduction, Work, operands
+from gatewright.schedule.program import Phase, Product, Reduction, Work, operands
 from gatewright.trace.ir import Atom, Equation, Trace, Var
 from gatewright.trace.rename import renamed
 
@@ -89,11 +88,11 @@ class _Planner:
         self.trace = trace = _with_gates_named(part.trace)
         self.kept = part.kept()
         written = list(dict.fromkeys((trace.states[0], *self.kept)))
-        news = dict(zip(trace.states, trace.next_states, strict=True))
-        self.news = {state: news[state] for state in written}
+        new_values = dict(zip(trace.states, trace.next_states, strict=True))
+        self.new_values = {state: new_values[state] for state in written}
         names = [*trace.leaves(), *(equation.target for equation in trace.equations)]
         changing = {value.name for value in names} - {param.name for param in trace.params}
-        works = gather(trace, self.news.values(), dict.fromkeys(changing, LOOP), matrices=True).works
+        works = gather(trace, self.new_values.values(), dict.fromkeys(changing, Phase.LOOP), matrices=True).works
         self.works = {work.target.name: work for work in works}
         self.classes = axis_classes(trace)
         self.keys: dict[str, Key] = {}
@@ -146,7 +145,7 @@ class _Planner:
         for name, work in self.works.items():
             for read in _named(read_by(work)):
                 users.setdefault(read, []).append(name)
-        wanted = set(_named(self.news.values()))
+        wanted = set(_named(self.new_values.values()))
         for name, work in reversed(self.works.items()):
             if not isinstance(work, Equation) or is_sum(work) or is_named(name) or name in wanted:
                 continue
@@ -159,14 +158,14 @@ class _Planner:
 
     def _place_stores(self, blocks: dict[Key, Block]) -> list[Store]:
         """Put each new value into the loop that computes it; what has to wait for the end of the step is returned."""
-        homes = {state: self._store_key(state, value) for state, value in self.news.items()}
+        homes = {state: self._store_key(state, value) for state, value in self.new_values.items()}
         for key in filter(None, homes.values()):
             blocks.setdefault(key, Block(key[1], key[2]))
         places = {key: place for place, key in enumerate(sorted(blocks, key=lambda key: key[:2]))}
         last_read = {name: places[key] for key in places for name in _named(blocks[key].reads())}
-        wanted_late = {value for state, value in self.news.items() if homes[state] is None}
+        wanted_late = {value for state, value in self.new_values.items() if homes[state] is None}
         late: list[Store] = []
-        for state, value in self.news.items():
+        for state, value in self.new_values.items():
             key = homes[state]
             waits = key is None or state in wanted_late or last_read.get(state.name, -1) > places[key]
             if value != state:

@@ -152,8 +152,8 @@ class Graph:
         values = tuple(one if one is None or isinstance(one, Tensor) else self.number(one) for one in inputs)
         attributes = attributes or {}
         key = (op, tuple(map(id, values)), repr(sorted(attributes.items(), key=lambda item: item[0])))
-        if key not in self._made or any(isinstance(one, Scope) for one in attributes.values()):
-            present = [one for one in values if one is not None]
+        if key not in self._made or any(isinstance(attribute, Scope) for attribute in attributes.values()):
+            present = [value for value in values if value is not None]
             widest = max((one.ndim for one in present), default=0)
             scope = max((one.scope for one in present), key=lambda one: one.depth, default=self.main)
             wanted = tuple(widest if rank is None else rank for rank in ranks)
@@ -244,4 +244,4 @@ def _visit(scope: Scope, read: set[Tensor], nodes: dict[Scope, list[Node]]) -> N
 
 def bodies(node: Node) -> Iterator[Scope]:
     """The bodies of a node."""
-    return (one for one in node.attributes.values() if isinstance(one, Scope))
+    return (attribute for attribute in node.attributes.values() if isinstance(attribute, Scope))

@@ -11,7 +11,7 @@ from gatewright.backends.onnx import native
 from gatewright.backends.onnx.graph import Graph, Kind, Tensor
 from gatewright.backends.onnx.operators import OPERATORS, operator_cell
 from gatewright.backends.onnx.regroup import evaluated
-from gatewright.backends.onnx.steps import Direction, Ends, Given, Outcome, steps_of
+from gatewright.backends.onnx.steps import Direction, Ends, LayerInputs, LayerOutputs, steps_of
 from gatewright.cell_config.recognise import RecognisedCell
 from gatewright.trace.ir import Trace
 
@@ -35,7 +35,7 @@ class Level(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
+class StackOutputs:
     """What all levels together give. States are (levels * directions, batch, features)."""
 
     output: Tensor  # (time, batch, directions * features)
@@ -59,7 +59,7 @@ def stack(
     prefix: str,
     *,
     operators: bool = True,
-) -> Stack:
+) -> StackOutputs:
     """All levels of a layer, one above the other, over x (time, batch, input).
 
     The operator that ONNX has for the cell is taken where it has one and `operators` allows it. In float64 ONNX Runtime
@@ -71,7 +71,7 @@ def stack(
     for place, level in enumerate(levels):
         count = len(level.directions)
         starts = {name: _some(graph, whole, place * count, count, len(levels)) for name, whole in states.items()}
-        given, at = Given(x, starts, ends), f"{prefix}l{place}"
+        given, at = LayerInputs(x, starts, ends), f"{prefix}l{place}"
         if cell:
             outcome = native.run(graph, trace, cell, level.directions, given, f"{at}.")
         else:
@@ -79,7 +79,7 @@ def stack(
         x = outcome.output
         for name, final in outcome.finals.items():
             finals[name].append(final)
-    return Stack(x, {name: _joined(graph, parts, 0) for name, parts in finals.items()}, _named(graph, cell))
+    return StackOutputs(x, {name: _joined(graph, parts, 0) for name, parts in finals.items()}, _named(graph, cell))
 
 
 def _named(graph: Graph, cell: RecognisedCell | None) -> str:
@@ -88,9 +88,9 @@ def _named(graph: Graph, cell: RecognisedCell | None) -> str:
     return "Scan" if any(node.op == "Scan" for node in graph.main.nodes) else ""
 
 
-def _scanned(graph: Graph, trace: Trace, level: Level, given: Given, at: str) -> Outcome:
+def _scanned(graph: Graph, trace: Trace, level: Level, given: LayerInputs, at: str) -> LayerOutputs:
     """One level without an operator: each direction by itself."""
-    outcomes: list[Outcome] = []
+    outcomes: list[LayerOutputs] = []
     for place, params in enumerate(level.directions):
         prefix = f"{at}_reverse." if place else f"{at}."
         named = {name: graph.initialiser(f"{prefix}{name}", array) for name, array in params.items()}
@@ -98,13 +98,13 @@ def _scanned(graph: Graph, trace: Trace, level: Level, given: Given, at: str) ->
             name: graph.emit("Gather", whole, graph.count(place), ndim=2, axis=0)
             for name, whole in given.states.items()
         }
-        of_one = Given(given.x, single, given.ends)
+        of_one = LayerInputs(given.x, single, given.ends)
         outcomes.append(directed(graph, trace, level.sizes, named, of_one, prefix, backwards=bool(place)))
     finals = {
-        state.name: _joined(graph, [graph.unsqueeze(one.finals[state.name], 0) for one in outcomes], 0)
+        state.name: _joined(graph, [graph.unsqueeze(outcome.finals[state.name], 0) for outcome in outcomes], 0)
         for state in trace.states
     }
-    return Outcome(_joined(graph, [one.output for one in outcomes], 2), finals)
+    return LayerOutputs(_joined(graph, [outcome.output for outcome in outcomes], 2), finals)
 
 
 def directed(
@@ -112,16 +112,16 @@ def directed(
     trace: Trace,
     sizes: Mapping[str, int],
     params: Mapping[str, Tensor],
-    given: Given,
+    given: LayerInputs,
     prefix: str,
     *,
     backwards: bool,
-) -> Outcome:
+) -> LayerOutputs:
     """One direction of one level as a Scan of the evaluated equations; backwards, from each row's last step."""
     x = _reversed(graph, given.x, given.ends) if backwards else given.x
-    outcome = Direction(graph, trace, sizes, params, Given(x, given.states, given.ends), prefix).add()
+    outcome = Direction(graph, trace, sizes, params, LayerInputs(x, given.states, given.ends), prefix).add()
     output = _reversed(graph, outcome.output, given.ends) if backwards else outcome.output
-    return Outcome(output, outcome.finals)
+    return LayerOutputs(output, outcome.finals)
 
 
 def _reversed(graph: Graph, values: Tensor, ends: Ends | None) -> Tensor:

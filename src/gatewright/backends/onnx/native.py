@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gatewright.backends.onnx.graph import Graph, Kind, Tensor
 from gatewright.backends.onnx.operators import OPERATORS, attributes_of
-from gatewright.backends.onnx.steps import Ends, Given, Outcome, steps_of
+from gatewright.backends.onnx.steps import Ends, LayerInputs, LayerOutputs, steps_of
 from gatewright.cell_config.normal_form import Constants
 from gatewright.cell_config.recognise import RecognisedCell
 from gatewright.trace.ir import Literal, Trace
@@ -35,9 +35,9 @@ def run(
     trace: Trace,
     cell: RecognisedCell,
     directions: Sequence[Arrays],
-    given: Given,
+    given: LayerInputs,
     prefix: str,
-) -> Outcome:
+) -> LayerOutputs:
     """All directions of a layer, whose states are (directions, batch, hidden).
 
     `directions` has the numbers of each, by their names in the equations.
@@ -47,7 +47,8 @@ def run(
     arrays = [packed(cell, params, units) for params in directions]
     doc = f"gates {', '.join(operator.gates)} of {trace.name}"
     weights = {
-        name: graph.initialiser(f"{prefix}{name}", np.stack([one[name] for one in arrays]), doc) for name in arrays[0]
+        name: graph.initialiser(f"{prefix}{name}", np.stack([array[name] for array in arrays]), doc)
+        for name in arrays[0]
     }
     states = [given.states.get(state.name) for state in trace.states]
 
@@ -72,11 +73,11 @@ def run(
         memory = len(trace.states) > 1 and bool(given.states)
         steps, finals = _doubled(graph, results, given) if memory else _cut(graph, results, given.ends, given)
     kept = zip(trace.states, finals, strict=True)
-    return Outcome(steps, {state.name: _kept(graph, one, state.name, given) for state, one in kept})
+    return LayerOutputs(steps, {state.name: _kept(graph, one, state.name, given) for state, one in kept})
 
 
 def _doubled(
-    graph: Graph, results: Callable[[Tensor | None, int], tuple[Tensor, ...]], given: Given
+    graph: Graph, results: Callable[[Tensor | None, int], tuple[Tensor, ...]], given: LayerInputs
 ) -> tuple[Tensor, list[Tensor]]:
     """The steps and final states of one direction, as the first of two: OpenVINO heeds the lengths of such an operator.
 
@@ -84,11 +85,11 @@ def _doubled(
     """
     output, *finals = results(_lengths(graph, given), 2)
     steps = graph.emit("Gather", output, graph.count(0), ndim=3, axis=1)
-    return steps, [graph.slice(one, 0, 1) for one in finals]
+    return steps, [graph.slice(final, 0, 1) for final in finals]
 
 
 def _cut(
-    graph: Graph, results: Callable[[Tensor | None, int], tuple[Tensor, ...]], ends: Ends, given: Given
+    graph: Graph, results: Callable[[Tensor | None, int], tuple[Tensor, ...]], ends: Ends, given: LayerInputs
 ) -> tuple[Tensor, list[Tensor]]:
     """The steps and final states of one direction whose rows end early.
 
@@ -106,7 +107,7 @@ def _cut(
     return cut, [graph.unsqueeze(final, 0), *others[1:]]
 
 
-def _lengths(graph: Graph, given: Given) -> Tensor | None:
+def _lengths(graph: Graph, given: LayerInputs) -> Tensor | None:
     """The operator's lengths. In a stream they are always there: a chunk may have no step, for which ONNX Runtime ends
     the process where its GRU is given no lengths."""
     if given.ends:
@@ -114,7 +115,7 @@ def _lengths(graph: Graph, given: Given) -> Tensor | None:
     return _whole(graph, given) if given.states else None
 
 
-def _whole(graph: Graph, given: Given) -> Tensor:
+def _whole(graph: Graph, given: LayerInputs) -> Tensor:
     """Lengths of rows that have all steps."""
     shape = graph.shape(given.x)
     steps, rows = graph.slice(shape, 0, 1), graph.slice(shape, 1, 2)
@@ -129,7 +130,7 @@ def _side_by_side(graph: Graph, output: Tensor, directions: int, units: int) -> 
     return graph.emit("Reshape", rows, graph.counts(0, 0, directions * units), ndim=3)
 
 
-def _kept(graph: Graph, final: Tensor, state: str, given: Given) -> Tensor:
+def _kept(graph: Graph, final: Tensor, state: str, given: LayerInputs) -> Tensor:
     """A final state; a row without any step keeps what it began with, which ONNX Runtime replaces by zero."""
     initial = given.states.get(state)
     if initial is None:

@@ -7,9 +7,9 @@ from gatewright.backends.decompose import decompose
 from gatewright.errors import OptionError
 from gatewright.lang.ops import Op
 from gatewright.schedule.gather import gather
-from gatewright.schedule.phases import phases
+from gatewright.schedule.passes import phases
 from gatewright.schedule.program import Product, Reduction, Scan, Work
-from gatewright.schedule.scan import Ahead
+from gatewright.schedule.scan import ScannedStates
 from gatewright.trace.analysis import shared
 from gatewright.trace.check import check
 from gatewright.trace.ir import Equation, Literal, Trace, Var
@@ -42,17 +42,17 @@ def regrouped(trace: Trace, ops: Collection[Op]) -> Trace:
     """
     trace = replace(decompose(trace, ops), gates=())
     once = shared(trace)
-    if any(len(one.target.shape) > 1 and one.target.name not in once for one in trace.equations):
+    if any(len(equation.target.shape) > 1 and equation.target.name not in once for equation in trace.equations):
         return trace
     transposed = {
-        one.args[0].name: one.target.name
-        for one in trace.equations
-        if one.op is Op.TRANSPOSE and isinstance(one.args[0], Var) and one.target.name in once
+        equation.args[0].name: equation.target.name
+        for equation in trace.equations
+        if equation.op is Op.TRANSPOSE and isinstance(equation.args[0], Var) and equation.target.name in once
     }
-    values = [*trace.params, *(one.target for one in trace.equations)]
+    values = [*trace.params, *(equation.target for equation in trace.equations)]
     matrices = {value.name: value for value in values}
-    gathered = gather(trace, trace.next_states, phases(Ahead(trace)))
-    equations = [one for one in trace.equations if one.target.name in once]
+    gathered = gather(trace, trace.next_states, phases(ScannedStates(trace)))
+    equations = [equation for equation in trace.equations if equation.target.name in once]
     for work in gathered.works:
         equations += _equations(work, matrices, transposed)
     result = replace(trace, equations=tuple(equations))

@@ -16,7 +16,7 @@ Rule = Callable[..., Operand]
 
 
 def _elementwise(op: str) -> Rule:
-    return lambda graph, *args: graph.emit(op, *(graph.number(one) for one in args))
+    return lambda graph, *args: graph.emit(op, *(graph.number(arg) for arg in args))
 
 
 def _less(graph: Graph, a: Operand, b: Operand) -> Tensor:

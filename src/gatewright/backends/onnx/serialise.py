@@ -15,7 +15,7 @@ LARGEST = 2**31 - 1
 """Bytes that one file of the format can hold."""
 
 
-class _Names:
+class _ValueNames:
     """One name for each value: its own, or a number; nobody else's in the whole model."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ def serialised(graph: Graph, *, producer_version: str, doc: str, metadata: Mappi
             expected=f"{LARGEST:,} bytes at most",
             got=f"{bytes_held:,} bytes",
         )
-    proto = _Writer(graph).graph(graph.main)
+    proto = _ProtoWriter(graph).graph(graph.main)
     opset = helper.make_opsetid("", graph.opset)
     model = helper.make_model(
         proto,
@@ -80,7 +80,7 @@ def serialised(graph: Graph, *, producer_version: str, doc: str, metadata: Mappi
     return model.SerializeToString(deterministic=True)
 
 
-class _Writer:
+class _ProtoWriter:
     """The parts of the format. A body holds the numbers that it reads: OpenVINO loads no Scan that reads others."""
 
     def __init__(self, graph: Graph) -> None:
@@ -92,12 +92,12 @@ class _Writer:
             Kind.SHORT_COUNT: TensorProto.INT32,
         }
         self.nodes, self.read = graph.live()
-        self.names = _Names()
+        self.names = _ValueNames()
         self.names.reserve((*graph.main.inputs, *graph.main.outputs))
 
     def graph(self, scope: Scope) -> onnx.GraphProto:
         """The nodes of a scope with what goes in and comes out, and the numbers that they read."""
-        ins, outs = ([self._value(one) for one in values] for values in (scope.inputs, scope.outputs))
+        ins, outs = ([self._value(value) for value in values] for values in (scope.inputs, scope.outputs))
         own = self._numbers_of(scope)
         nodes = [self._node(one, own) for one in self.nodes[scope]]
         return helper.make_graph(
@@ -107,10 +107,10 @@ class _Writer:
     def _numbers_of(self, scope: Scope) -> dict[Tensor, str]:
         """The numbers of the file that the nodes of a scope itself read, by the names that they have there."""
         values = [*(one for node in self.nodes[scope] for one in node.inputs), *scope.outputs]
-        read = {one for one in values if one in self.numbers}
+        read = {value for value in values if value in self.numbers}
         if not scope.depth:
-            return {one: self.names.of(one) for one in self.numbers if one in read}
-        return {one: self.names.another(one) for one in self.numbers if one in read}
+            return {number: self.names.of(number) for number in self.numbers if number in read}
+        return {number: self.names.another(number) for number in self.numbers if number in read}
 
     def _value(self, value: Tensor) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(
@@ -122,7 +122,7 @@ class _Writer:
         return helper.make_node(
             node.op,
             [own.get(one) or self.names.of(one) if one else "" for one in node.inputs],
-            [self.names.of(one) if self._is_wanted(one, node) else "" for one in node.outputs],
+            [self.names.of(output) if self._is_wanted(output, node) else "" for output in node.outputs],
             name=self.names.of_node(node),
             **attributes,
         )

@@ -24,7 +24,7 @@ class Ends:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class LayerInputs:
     """What a layer, or one direction of it, reads."""
 
     x: Tensor  # (time, batch, features)
@@ -33,7 +33,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class LayerOutputs:
     """What a layer, or one direction of it, gives."""
 
     output: Tensor  # (time, batch, features)
@@ -58,7 +58,7 @@ class Direction:
         trace: Trace,
         sizes: Mapping[str, int],
         params: Mapping[str, Tensor],
-        given: Given,
+        given: LayerInputs,
         prefix: str,
     ) -> None:
         self.graph, self.sizes, self.prefix = graph, sizes, prefix
@@ -73,7 +73,7 @@ class Direction:
         self.sequences: dict[str, Tensor] = {}  # of what the loop computes
         self.finals: dict[str, Tensor] = {}
 
-    def add(self) -> Outcome:
+    def add(self) -> LayerOutputs:
         """Add everything to the graph: what is known before the loop, the loop, what is known after it."""
         graph, trace = self.graph, self.trace
         compute(graph, self.parts.before, self.values, self.sizes, self.prefix)
@@ -87,7 +87,7 @@ class Direction:
         output = self._whole(trace.next_states[0], later, trace.states[0])
         if self.ends:
             output = graph.emit("Where", self.ends.active[(..., None)], output, 0.0)
-        return Outcome(output, self.finals)
+        return LayerOutputs(output, self.finals)
 
     def _loop(self) -> None:
         graph, sizes = self.graph, self.sizes
@@ -124,7 +124,7 @@ class Direction:
         ranks = [2] * len(self.carried) + [2 + len(var.shape) for var in kept.values()]
         attributes = {"body": body, "num_scan_inputs": len(whole)}
         results = graph.emit_many("Scan", operands, ranks, attributes=attributes)
-        self.finals = {state.name: one for state, one in zip(self.carried, results, strict=False)}
+        self.finals = {state.name: result for state, result in zip(self.carried, results, strict=False)}
         self.sequences = dict(zip(kept, results[len(self.carried) :], strict=True))
 
     def _read_by_loop(self) -> list[Var]:
@@ -138,7 +138,7 @@ class Direction:
         atoms.append(self.trace.next_states[0])
         pairs = zip(self.trace.states, self.trace.next_states, strict=True)
         atoms += [new for state, new in pairs if state not in self.carried]
-        return {one.name: one for one in atoms if isinstance(one, Var) and one.name in known}
+        return {atom.name: atom for atom in atoms if isinstance(atom, Var) and atom.name in known}
 
     def _initial(self, state: Var) -> Tensor:
         """A state before the first step: zero where none is given."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gatewright.convert.facts import PREFIX, unheeded
 from gatewright.convert.keras_files import containers, storing, writing
-from gatewright.convert.keras_files.architecture import Version, version_of
+from gatewright.convert.keras_files.architecture import KerasVersion, version_of
 from gatewright.convert.keras_files.bare import network_of_weights
 from gatewright.convert.keras_files.reading import input_shape, network_of, network_of_some
 from gatewright.errors import ConversionError
@@ -121,10 +121,12 @@ def _environment(name: str, value: str | None) -> Generator[None]:
             os.environ[name] = before
 
 
-def _changed_since(network: Network, version: Version) -> str:
+def _changed_since(network: Network, version: KerasVersion) -> str:
     """What of a network of that version Keras 3 would compute otherwise, if anything."""
-    equations = [one for layer in network.recurrent for one in layer.equations_of_directions]
-    functions = {function for one in equations for function in (one.gate, one.activation, one.output)}
+    equations = [config for layer in network.recurrent for config in layer.equations_of_directions]
+    functions = {
+        function for equation in equations for function in (equation.gate, equation.activation, equation.output)
+    }
     functions |= {part.activation for part in network.parts if isinstance(part, Dense)}
     functions |= {part.function for part in network.parts if isinstance(part, Activation)}
     if version.major < 3 and version.hard_sigmoid in functions:

@@ -14,12 +14,12 @@ from gatewright.errors import ConversionError
 from gatewright.untrusted.json_text import parse_json
 
 Config = Mapping[str, Any]
-MODELS = ("Sequential", "Functional", "Model")
+MODELS = ("Sequential", "Functional", "KerasFile")
 _PACKAGES = ("keras", "tf_keras", "tensorflow")
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class KerasVersion:
     """Which Keras wrote a file; `hybrid` is TensorFlow's own Keras 2."""
 
     number: tuple[int, ...]
@@ -46,15 +46,15 @@ class Version:
         return self.major >= 3 or self.hybrid
 
 
-def version_of(text: str | None) -> Version:
+def version_of(text: str | None) -> KerasVersion:
     """A version by its text; Keras 1 wrote none beside bare weights."""
     found = re.match(r"(\d+)(?:\.(\d+))?", text or "1")
     number = tuple(int(part) for part in (found.groups() if found else ("1",)) if part is not None)
-    return Version(number, hybrid="-tf" in (text or "") or (2, 4) <= number < (3,))
+    return KerasVersion(number, hybrid="-tf" in (text or "") or (2, 4) <= number < (3,))
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class KerasLayer:
     """One call of one layer: its class, its name, its settings, and its arrays by their names in the table of layouts.
 
     A layer of two directions has the arrays of both, as `forward/kernel` and `backward/kernel`; one of several cells
@@ -65,24 +65,24 @@ class Layer:
     name: str
     config: Config
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
-    call: functional.Call = functional.PLAIN
+    call: functional.LayerCall = functional.PLAIN
     path: tuple[str, ...] = ()  # the names of the models that hold it, and its own
     groups: tuple[str, ...] = ()  # the same in a file of Keras 3
 
-    def inner(self, which: str = "layer") -> "Layer | None":
+    def inner(self, which: str = "layer") -> "KerasLayer | None":
         """The layer, or the cell, that a wrapper holds."""
         held = self.config.get(which)
         return layer_of(held, self.name) if isinstance(held, Mapping) else None
 
 
-def layer_of(entry: Config, where: str) -> Layer:
+def layer_of(entry: Config, where: str) -> KerasLayer:
     """A layer by its entry in a configuration.
 
     Raises ConversionError for a class that is not Keras's own: it may compute anything, whatever it is called.
     """
     config = entry.get("config")
     settings = config if isinstance(config, Mapping) else {"layers": config}  # Sequential of Keras 1 and 2 is a list
-    layer = Layer(str(entry.get("class_name")), str(entry.get("name") or settings.get("name")), settings)
+    layer = KerasLayer(str(entry.get("class_name")), str(entry.get("name") or settings.get("name")), settings)
     module = entry.get("module", _PACKAGES[0])
     if str(module).partition(".")[0] not in _PACKAGES or ">" in layer.kind:
         raise ConversionError(
@@ -94,7 +94,7 @@ def layer_of(entry: Config, where: str) -> Layer:
     return layer
 
 
-def layers_of(config: Any, where: str) -> list[Layer]:
+def layers_of(config: Any, where: str) -> list[KerasLayer]:
     """The layers of a model that is a chain, from the input to the output; those of models in it in their places.
 
     Raises ConversionError where it is none.
@@ -103,7 +103,7 @@ def layers_of(config: Any, where: str) -> list[Layer]:
         return [*_in_turn(_model(config, where), where, None)]
 
 
-def every_layer(config: Any, where: str) -> list[Layer]:
+def every_layer(config: Any, where: str) -> list[KerasLayer]:
     """All layers of a model and of the models in it, however they are connected.
 
     Raises ConversionError where it is no model.
@@ -128,7 +128,7 @@ def _understood(where: str) -> Generator[None]:
         ) from error
 
 
-def _model(config: Any, where: str) -> Layer:
+def _model(config: Any, where: str) -> KerasLayer:
     if not isinstance(config, Mapping) or "class_name" not in config:
         raise ConversionError(f"{where}: its configuration is no model of Keras", expected="class_name and config")
     model = replace(layer_of(config, where), path=(), groups=())
@@ -139,7 +139,7 @@ def _model(config: Any, where: str) -> Layer:
     return model
 
 
-def _in_turn(model: Layer, where: str, output: int | None) -> Iterator[Layer]:
+def _in_turn(model: KerasLayer, where: str, output: int | None) -> Iterator[KerasLayer]:
     """The layers of a model in the order in which they read one another."""
     placed = _placed(model, where)
     if model.kind == "Sequential":
@@ -147,17 +147,19 @@ def _in_turn(model: Layer, where: str, output: int | None) -> Iterator[Layer]:
     else:
         entries = {str(entry.get("name")): entry for entry in model.config["layers"]}
         models = frozenset(name for name, layer in placed.items() if layer.kind in MODELS)
-        calls = functional.Graph(entries, where, model.path, models).chain(model.config, output)
+        calls = functional.FunctionalGraph(entries, where, model.path, models).chain(model.config, output)
     for name, call in calls:
         layer = replace(placed[name], call=call)
         if layer.kind in MODELS:
-            yield Layer("InputLayer", name, {}, call=replace(call, output=0))  # what it is given: a mask, arguments
+            yield KerasLayer(
+                "InputLayer", name, {}, call=replace(call, output=0)
+            )  # what it is given: a mask, arguments
             yield from _in_turn(layer, where, call.output)
         else:
             yield layer
 
 
-def _all(model: Layer, where: str) -> Iterator[Layer]:
+def _all(model: KerasLayer, where: str) -> Iterator[KerasLayer]:
     for layer in _placed(model, where).values():
         if layer.kind in MODELS:
             yield from _all(layer, where)
@@ -165,7 +167,7 @@ def _all(model: Layer, where: str) -> Iterator[Layer]:
             yield layer
 
 
-def _placed(model: Layer, where: str) -> dict[str, Layer]:
+def _placed(model: KerasLayer, where: str) -> dict[str, KerasLayer]:
     """The layers of a model by their names, and where each lies."""
     listed = model.config.get("layers")
     if not isinstance(listed, Sequence) or not all(isinstance(entry, Mapping) for entry in listed):

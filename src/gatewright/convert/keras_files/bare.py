@@ -8,8 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gatewright.convert.facts import PREFIX, Assumed
-from gatewright.convert.keras_files.architecture import Layer
-from gatewright.convert.keras_files.containers import Model
+from gatewright.convert.keras_files.architecture import KerasLayer
+from gatewright.convert.keras_files.containers import KerasFile
 from gatewright.convert.keras_files.groups import kind_of
 from gatewright.convert.keras_files.recurrence import guessed
 from gatewright.convert.naming import in_order
@@ -20,7 +20,7 @@ MOST_LAYERS = 7  # whose orders are tried
 _TURNED = ("flatten", "reshape", "permute", "repeat_vector")  # layers without weights that change a width
 
 
-def network_of_weights(path: Path, model: Model, facts: Mapping[str, Any]) -> Network:
+def network_of_weights(path: Path, model: KerasFile, facts: Mapping[str, Any]) -> Network:
     """The recurrent layers among bare weights, or those that `prefix` names; what else there is, is kept by its name.
 
     Raises ConversionError where there are none, where their order cannot be known, and where they are no stack.
@@ -60,7 +60,7 @@ def _named(path: Path, prefix: str | Sequence[str], recurrent: Mapping[str, Recu
     return names
 
 
-def _stack(path: Path, model: Model, recurrent: Mapping[str, RecurrentPart]) -> list[str]:
+def _stack(path: Path, model: KerasFile, recurrent: Mapping[str, RecurrentPart]) -> list[str]:
     """All recurrent layers, in their order, if nothing with weights stands between them."""
     layers = [layer for layer in model.layers if layer.arrays]
     names = [layer.name for layer in layers]
@@ -81,7 +81,7 @@ def _stack(path: Path, model: Model, recurrent: Mapping[str, RecurrentPart]) -> 
     return [name for name in names if name in recurrent]
 
 
-def _possibly_between(layers: Sequence[Layer], recurrent: Mapping[str, RecurrentPart]) -> list[str]:
+def _possibly_between(layers: Sequence[KerasLayer], recurrent: Mapping[str, RecurrentPart]) -> list[str]:
     """The layers through which the features of one recurrent layer may reach the next."""
     others = {layer.name: _widths(layer, None) for layer in layers if layer.name not in recurrent}
     for one, _ in pairwise(recurrent.values()):
@@ -106,7 +106,7 @@ def _check_fits(path: Path, layers: Sequence[tuple[str, RecurrentPart]]) -> None
             )
 
 
-def _order(path: Path, layers: Sequence[Layer], recurrent: Mapping[str, RecurrentPart]) -> Sequence[str]:
+def _order(path: Path, layers: Sequence[KerasLayer], recurrent: Mapping[str, RecurrentPart]) -> Sequence[str]:
     """The only order in which each layer can read the one before it; Keras 3 tells that of layers of a kind alone."""
     widths = {layer.name: _widths(layer, recurrent.get(layer.name)) for layer in layers if layer.arrays}
     known = {name: width for name, width in widths.items() if width is not None}
@@ -134,7 +134,7 @@ def _fitting(widths: Mapping[str, tuple[int, int]]) -> Iterator[tuple[str, ...]]
             yield order
 
 
-def _widths(layer: Layer, recurrent: RecurrentPart | None) -> tuple[int, int] | None:
+def _widths(layer: KerasLayer, recurrent: RecurrentPart | None) -> tuple[int, int] | None:
     """How many features a layer reads and gives; an embedding reads none that another layer gives."""
     if recurrent is not None:
         return recurrent.inputs, recurrent.outputs

@@ -5,8 +5,8 @@ from typing import Any
 
 from gatewright.cell_config.activations import ACTIVATIONS
 from gatewright.convert.keras_files import functions
-from gatewright.convert.keras_files.architecture import Layer, Version
-from gatewright.convert.keras_files.functional import Mask
+from gatewright.convert.keras_files.architecture import KerasLayer, KerasVersion
+from gatewright.convert.keras_files.functional import MaskSource
 from gatewright.errors import ConversionError
 from gatewright.network.functions import FUNCTIONS, known
 
@@ -16,13 +16,13 @@ CELLS = {"SimpleRNNCell": "SimpleRNN", "GRUCell": "GRU", "LSTMCell": "LSTM"}
 
 
 @dataclass
-class Chain:
+class ChainState:
     """What is known of the values between two layers while a model is read from its input to its output."""
 
-    version: Version
+    version: KerasVersion
     where: str
     shape: tuple[int | None, ...] | None = None  # of one row of the batch
-    mask: Mask | None = None  # which steps are padding
+    mask: MaskSource | None = None  # which steps are padding
     notes: list[str] = field(default_factory=list[str])
 
     @property
@@ -31,7 +31,7 @@ class Chain:
         return self.mask is not None
 
 
-def function(layer: Layer, chain: Chain, which: str, default: str = "identity") -> str:
+def function(layer: KerasLayer, chain: ChainState, which: str, default: str = "identity") -> str:
     """A function by its name in the settings."""
     said = layer.config.get(which)
     if said is None:
@@ -46,7 +46,7 @@ def function(layer: Layer, chain: Chain, which: str, default: str = "identity") 
     return name
 
 
-def unlike(layer: Layer, chain: Chain, what: str, expected: str, got: Any) -> ConversionError:
+def unlike(layer: KerasLayer, chain: ChainState, what: str, expected: str, got: Any) -> ConversionError:
     return ConversionError(
         f"{chain.where}: the {what} of layer {layer.name!r} ({layer.kind}) has no counterpart",
         expected=expected,

@@ -10,15 +10,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gatewright.convert.keras_files.architecture import (
-    Layer,
-    Version,
+    KerasLayer,
+    KerasVersion,
     every_layer,
     layers_of,
     parsed,
     version_of,
 )
 from gatewright.convert.keras_files.groups import group_names, kind_of
-from gatewright.convert.keras_files.hdf5 import Tree, opened
+from gatewright.convert.keras_files.hdf5 import HdfGroup, opened
 from gatewright.convert.keras_files.recurrence import DIRECTIONS
 from gatewright.convert.naming import in_order
 from gatewright.convert.refusals import check_exists, read_whole
@@ -51,15 +51,15 @@ _KERAS1 = re.compile(r"(?:.*_)?((?:W|U|b)(?:_[a-z])?)")
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class KerasFile:
     """What a file holds: its layers in order, where it tells them; otherwise layers by the names of their groups."""
 
-    layers: tuple[Layer, ...]
-    version: Version
+    layers: tuple[KerasLayer, ...]
+    version: KerasVersion
     described: bool
 
 
-def read(path: Path, *, connected: bool = True) -> Model:
+def read(path: Path, *, connected: bool = True) -> KerasFile:
     """The layers of a file of Keras, with their arrays: as they are connected, or all that there are.
 
     Raises ConversionError where the file is damaged or of another kind, and where a connected model is no chain.
@@ -77,7 +77,7 @@ def read(path: Path, *, connected: bool = True) -> Model:
             labelled = {name: _labelled(path, weights, name) for name in names}
             return _grouped(path, labelled, config, version_of(version), connected=connected)
         if any(root.group(one) for one in ROOTS):
-            return Model(tuple(_unnamed(path, root)), version_of("3"), described=False)
+            return KerasFile(tuple(_unnamed(path, root)), version_of("3"), described=False)
         raise ConversionError(
             f"{path} holds no weights of Keras",
             expected="the attribute layer_names (Keras 1 and 2) or the group layers (Keras 3)",
@@ -85,7 +85,7 @@ def read(path: Path, *, connected: bool = True) -> Model:
         )
 
 
-def _read_zip(path: Path, *, connected: bool) -> Model:
+def _read_zip(path: Path, *, connected: bool) -> KerasFile:
     expected = f"a .keras file with {CONFIG}, {METADATA} and {WEIGHTS}"
     with read_whole(path, expected), zipfile.ZipFile(path) as archive:
         config = parsed(_member(path, archive, CONFIG).decode("utf-8"), str(path))
@@ -94,7 +94,9 @@ def _read_zip(path: Path, *, connected: bool) -> Model:
     version = version_of(str(metadata.get("keras_version")) if isinstance(metadata, Mapping) else None)
     with opened(path, weights) as root:
         layers = layers_of(config, str(path)) if connected else every_layer(config, str(path))
-        return Model(tuple(replace(one, arrays=_of_layer(root, one)) for one in layers), version, described=True)
+        return KerasFile(
+            tuple(replace(layer, arrays=_of_layer(root, layer)) for layer in layers), version, described=True
+        )
 
 
 def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
@@ -107,7 +109,7 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
     return found
 
 
-def _labelled(path: Path, weights: Tree, name: str) -> Labelled:
+def _labelled(path: Path, weights: HdfGroup, name: str) -> Labelled:
     """The arrays of a layer, or of a model among the layers, with their labels, in order."""
     group = weights.group(name)
     labels = group.texts("weight_names") if group else None
@@ -117,22 +119,26 @@ def _labelled(path: Path, weights: Tree, name: str) -> Labelled:
 
 
 def _grouped(
-    path: Path, groups: Mapping[str, Labelled], config: str | None, version: Version, *, connected: bool
-) -> Model:
+    path: Path, groups: Mapping[str, Labelled], config: str | None, version: KerasVersion, *, connected: bool
+) -> KerasFile:
     """A file of Keras 1 or 2: a group for each layer, labelled with the names of its arrays in order."""
     if config is None:
-        alone = [Layer("", name, {}, path=(name,)) for name in groups]
+        alone = [KerasLayer("", name, {}, path=(name,)) for name in groups]
         found = [replace(one, arrays=_keyed(path, one, groups[one.name], version)) for one in alone]
-        return Model(tuple(found), version, described=False)
+        return KerasFile(tuple(found), version, described=False)
     model = parsed(config, str(path))
     everything = every_layer(model, str(path))
     of_each = _shared_out(path, everything, groups)
     arrays = {one.path: _keyed(path, one, of_each[one.path], version) for one in everything}
     layers = layers_of(model, str(path)) if connected else everything
-    return Model(tuple(replace(one, arrays=arrays.get(one.path, {})) for one in layers), version, described=True)
+    return KerasFile(
+        tuple(replace(layer, arrays=arrays.get(layer.path, {})) for layer in layers), version, described=True
+    )
 
 
-def _shared_out(path: Path, layers: Sequence[Layer], groups: Mapping[str, Labelled]) -> dict[tuple[str, ...], Labelled]:
+def _shared_out(
+    path: Path, layers: Sequence[KerasLayer], groups: Mapping[str, Labelled]
+) -> dict[tuple[str, ...], Labelled]:
     """The arrays of each layer; those of a model among the layers lie in one group, and are told by their labels."""
     found: dict[tuple[str, ...], Labelled] = {layer.path: [] for layer in layers}
     inside: dict[str, dict[str, list[tuple[str, ...]]]] = {}  # by the model's name, and that of a layer in it
@@ -154,7 +160,7 @@ def _shared_out(path: Path, layers: Sequence[Layer], groups: Mapping[str, Labell
     return found
 
 
-def _keyed(path: Path, layer: Layer, labelled: Labelled, version: Version) -> dict[str, NDArray[Any]]:
+def _keyed(path: Path, layer: KerasLayer, labelled: Labelled, version: KerasVersion) -> dict[str, NDArray[Any]]:
     """The arrays of one layer by their names; those of a second direction or cell have the same names again."""
     runs: list[dict[str, NDArray[Any]]] = [{}]
     for label, array in labelled:
@@ -174,14 +180,14 @@ def _keyed(path: Path, layer: Layer, labelled: Labelled, version: Version) -> di
     return {f"{prefix}{key}": array for prefix, run in zip(prefixes, runs, strict=True) for key, array in run.items()}
 
 
-def _has_directions(layer: Layer, labels: Sequence[str], runs: int) -> bool:
+def _has_directions(layer: KerasLayer, labels: Sequence[str], runs: int) -> bool:
     """Whether a layer has two directions: by its class, or by what the second half of its arrays is called."""
     if layer.kind:
         return layer.kind == "Bidirectional" and runs > 1
     return runs == len(DIRECTIONS) and all("backward" in label for label in labels[len(labels) // 2 :])
 
 
-def _key(label: str, version: Version) -> str:
+def _key(label: str, version: KerasVersion) -> str:
     """What an array is, by its label: W_i of lstm_1_W_i:0, kernel of lstm_1/kernel:0."""
     last = re.sub(r":\d+$", "", label).rpartition("/")[2]
     if version.major == 1:
@@ -190,9 +196,9 @@ def _key(label: str, version: Version) -> str:
     return last
 
 
-def _unnamed(path: Path, root: Tree) -> list[Layer]:
+def _unnamed(path: Path, root: HdfGroup) -> list[KerasLayer]:
     """The layers of a file of Keras 3 that holds weights alone, by kind and number; it tells no other order."""
-    found: list[Layer] = []
+    found: list[KerasLayer] = []
     for top in ROOTS:
         group = root.group(top)
         for name in sorted(group.names(), key=in_order) if group else ():
@@ -205,11 +211,11 @@ def _unnamed(path: Path, root: Tree) -> list[Layer]:
                     do="save the model as .keras",
                 )
             arrays = _numbered(root, f"{top}/{name}", NAMES.get(kind_of(name), NAMES[""]))
-            found.append(Layer("", name, {}, arrays, path=(name,)))
+            found.append(KerasLayer("", name, {}, arrays, path=(name,)))
     return found
 
 
-def _of_layer(root: Tree, layer: Layer) -> dict[str, NDArray[Any]]:
+def _of_layer(root: HdfGroup, layer: KerasLayer) -> dict[str, NDArray[Any]]:
     """The arrays of a layer of a model of Keras 3."""
     if not layer.groups:
         return {}
@@ -218,19 +224,19 @@ def _of_layer(root: Tree, layer: Layer) -> dict[str, NDArray[Any]]:
         top = next((one for one in ROOTS if root.group(f"{path}{one}/{group}")), ROOTS[0])
         path += f"{top}/{group}/"
     names = NAMES.get(kind_of(layer.groups[-1]), NAMES[""])
-    names = [one for one in names if layer.config.get(_OPTIONAL.get(one, ""), True)]
+    names = [name for name in names if layer.config.get(_OPTIONAL.get(name, ""), True)]
     cells = layer.inner("cell")
     listed = cells.config.get("cells") if cells else None
     if not isinstance(listed, Sequence):
         return _numbered(root, path.rstrip("/"), names)
     arrays: dict[str, NDArray[Any]] = {}
-    for index, group in enumerate(group_names([str(one["class_name"]) for one in listed])):
+    for index, group in enumerate(group_names([str(entry["class_name"]) for entry in listed])):
         own = _numbered(root, f"{path}cell/cells/{group}", NAMES["cell"])
         arrays |= {f"cell{index}/{name}": array for name, array in own.items()}
     return arrays
 
 
-def _numbered(root: Tree, path: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _numbered(root: HdfGroup, path: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """The arrays of one layer of Keras 3, which are numbered."""
     arrays: dict[str, NDArray[Any]] = {}
     for place, prefix in PLACES.items():

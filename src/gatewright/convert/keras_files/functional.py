@@ -15,7 +15,7 @@ _MASKS = ("NotEqual", "Any", "Cast")  # operations by which Keras 3 writes out w
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class KerasTensor:
     """What a call gives."""
 
     layer: str
@@ -24,11 +24,11 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Mask:
+class MaskSource:
     """Steps are padding where all of a tensor is this value; a chain without calls tells the value alone."""
 
     value: Any
-    tensor: Tensor | None = None
+    tensor: KerasTensor | None = None
     model: tuple[str, ...] = ()  # the models that hold that tensor, by their names
 
     def __str__(self) -> str:
@@ -36,21 +36,21 @@ class Mask:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class LayerCall:
     """One call of a layer."""
 
-    source: Tensor | None = None
+    source: KerasTensor | None = None
     output: int = 0  # which of the tensors that it gives is read
-    mask: Mask | None = None  # that it is given by name; otherwise it takes that of what it reads
+    mask: MaskSource | None = None  # that it is given by name; otherwise it takes that of what it reads
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what else it is called with
 
 
-PLAIN = Call()
+PLAIN = LayerCall()
 """That of a layer in a sequential model."""
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class FunctionalGraph:
     """The layers of a functional model by their names, and how a reader speaks of them."""
 
     entries: Mapping[str, Entry]
@@ -58,7 +58,7 @@ class Graph:
     path: tuple[str, ...] = ()
     models: frozenset[str] = frozenset()  # those of its layers that are models themselves
 
-    def chain(self, model: Entry, output: int | None) -> list[tuple[str, Call]]:
+    def chain(self, model: Entry, output: int | None) -> list[tuple[str, LayerCall]]:
         """The calls from the input to one output, the only one where no number is given.
 
         Raises ConversionError where the model is no chain.
@@ -71,9 +71,9 @@ class Graph:
                 got=f"{', '.join(one.layer for one in starts)} and {', '.join(one.layer for one in ends)}",
                 do="choose layers with prefix",
             )
-        calls: list[tuple[str, Call]] = []
+        calls: list[tuple[str, LayerCall]] = []
         used: set[tuple[str, int]] = set()
-        tensor: Tensor | None = ends[output or 0]
+        tensor: KerasTensor | None = ends[output or 0]
         while tensor is not None:
             place = tensor.layer, self._node(tensor)
             if place in used:
@@ -103,7 +103,7 @@ class Graph:
                 do="choose layers with prefix",
             )
 
-    def _node(self, tensor: Tensor) -> int:
+    def _node(self, tensor: KerasTensor) -> int:
         """Which call of its layer a tensor is of."""
         entry = self.entries.get(tensor.layer)
         if entry is None:
@@ -119,7 +119,7 @@ class Graph:
             )
         return tensor.node
 
-    def _only_node(self, tensor: Tensor, count: int) -> int:
+    def _only_node(self, tensor: KerasTensor, count: int) -> int:
         """That of a model, whose making Keras counts as its first call in some places and in others not."""
         if count > 1:
             raise ConversionError(
@@ -131,10 +131,10 @@ class Graph:
             )
         return 0
 
-    def _call(self, tensor: Tensor) -> Call:
+    def _call(self, tensor: KerasTensor) -> LayerCall:
         nodes = self.entries[tensor.layer].get("inbound_nodes") or ()
         if not nodes:
-            return Call(output=tensor.index)
+            return LayerCall(output=tensor.index)
         given, others = _arguments(nodes[self._node(tensor)])
         sources = [*tensors(given)]
         if len(sources) != 1:
@@ -142,26 +142,26 @@ class Graph:
             raise ConversionError(
                 f"{self.where}: layer {tensor.layer!r} ({kind}) reads more than the output of one layer",
                 expected="one input, and a state that begins at zero",
-                got=", ".join(f"{one.layer}, tensor {one.index}" for one in sources) or "nothing",
+                got=", ".join(f"{source.layer}, tensor {source.index}" for source in sources) or "nothing",
                 do="choose layers with prefix",
             )
         mask = others.pop("mask", None)
-        return Call(sources[0], tensor.index, None if mask is None else self._mask(mask, tensor.layer), others)
+        return LayerCall(sources[0], tensor.index, None if mask is None else self._mask(mask, tensor.layer), others)
 
-    def _mask(self, given: Any, layer: str) -> Mask:
+    def _mask(self, given: Any, layer: str) -> MaskSource:
         """The mask that a layer is given, if it is one that Masking or an Embedding makes."""
         found, others = self._before("Any", [*tensors(given)])
         found, others = self._before("NotEqual", found)
         if len(found) == 1 and list(others) == ["1"]:
             (source,), _ = self._before("Cast", found)  # to the precision that a layer computes with
-            return Mask(others["1"], source, self.path)
+            return MaskSource(others["1"], source, self.path)
         raise ConversionError(
             f"{self.where}: the mask of layer {layer!r} is not the one that its layers make",
             expected="that of a Masking layer or an Embedding before it",
-            got=", ".join(one.layer for one in found) or str(given)[:80],
+            got=", ".join(match.layer for match in found) or str(given)[:80],
         )
 
-    def _before(self, kind: str, read: list[Tensor]) -> tuple[list[Tensor], dict[str, Any]]:
+    def _before(self, kind: str, read: list[KerasTensor]) -> tuple[list[KerasTensor], dict[str, Any]]:
         """What an operation of that kind reads where it makes the tensor, and what it is called with."""
         entry = self.entries.get(read[0].layer, {}) if len(read) == 1 else {}
         if entry.get("class_name") != kind:
@@ -170,7 +170,7 @@ class Graph:
         return [*tensors(source)], others
 
 
-def tensors(listed: Any) -> Iterator[Tensor]:
+def tensors(listed: Any) -> Iterator[KerasTensor]:
     """The tensors in a list of places, or in the arguments of a call, however deep they lie."""
     if isinstance(listed, Mapping):
         inside = listed.get("config")
@@ -182,10 +182,10 @@ def tensors(listed: Any) -> Iterator[Tensor]:
     elif isinstance(listed, Sequence) and not isinstance(listed, str):
         match listed:
             case [str(layer), int(node), int(index), *_]:
-                yield Tensor(layer, node, index)
+                yield KerasTensor(layer, node, index)
             case _:
-                for one in listed:
-                    yield from tensors(one)
+                for entry in listed:
+                    yield from tensors(entry)
 
 
 def _arguments(node: Any) -> tuple[Any, dict[str, Any]]:
@@ -198,4 +198,6 @@ def _arguments(node: Any) -> tuple[Any, dict[str, Any]]:
         whole = node if node and isinstance(node[0], str) else node[0] if node else ()
         others = dict(whole[3]) if len(whole) > 3 else {}
     training = others.pop("training", None)
-    return given, {name: one for name, one in others.items() if one is not None} | ({"training": 1} if training else {})
+    return given, {name: other for name, other in others.items() if other is not None} | (
+        {"training": 1} if training else {}
+    )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gatewright.cell_config.activations import spelled
-from gatewright.convert.keras_files.architecture import Config, Layer, Version, layer_of
+from gatewright.convert.keras_files.architecture import Config, KerasLayer, KerasVersion, layer_of
 from gatewright.errors import ConversionError
 
 INF = float("inf")
@@ -15,7 +15,7 @@ LAYERS = ("ReLU", "LeakyReLU", "ELU", "ThresholdedReLU", "Softmax")
 """Layers that are one function; those with weights are none."""
 
 
-def named(said: Any, version: Version, where: str) -> str | None:
+def named(said: Any, version: KerasVersion, where: str) -> str | None:
     """Our name of a function in the settings of a layer; None where it is of another kind than Keras's own.
 
     Raises ConversionError where it is a layer that is not Keras's own.
@@ -34,7 +34,7 @@ def named(said: Any, version: Version, where: str) -> str | None:
     return {"linear": "identity", "hard_sigmoid": version.hard_sigmoid}.get(name, name)
 
 
-def of_layer(layer: Layer, rank: int) -> str | None:
+def of_layer(layer: KerasLayer, rank: int) -> str | None:
     """The function that such a layer is, of inputs with so many axes beside that of the batch; None for another one."""
     config = layer.config
     match layer.kind:
@@ -53,7 +53,7 @@ def of_layer(layer: Layer, rank: int) -> str | None:
             return "softmax" if config.get("axis", -1) in (-1, rank) else None
 
 
-def name_of(name: str, version: Version) -> str:
+def name_of(name: str, version: KerasVersion) -> str:
     """What Keras calls a function.
 
     Raises ConversionError where it has none such.
@@ -70,12 +70,12 @@ def name_of(name: str, version: Version) -> str:
     if name not in theirs or (name in _NEW and version.major < 3):
         raise ConversionError(
             f"Keras {version.major} has no function {name!r}",
-            expected=", ".join(one for one in theirs if one not in _NEW or version.major >= 3),
+            expected=", ".join(name for name in theirs if name not in _NEW or version.major >= 3),
         )
     return theirs[name]
 
 
-def written(name: str, version: Version) -> tuple[str, dict[str, Any]] | None:
+def written(name: str, version: KerasVersion) -> tuple[str, dict[str, Any]] | None:
     """The layer that is a function with numbers of its own; None where it is none of these."""
     kind, _, inside = name.partition("(")
     numbers = [float(one) for one in inside.removesuffix(")").split(",")] if inside else []

@@ -28,7 +28,7 @@ _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}  # those that every HDF5 l
 
 
 @dataclass
-class _Budget:
+class _ReadBudget:
     """How much of a file may be read; its length stands for all that it can honestly hold."""
 
     path: Path
@@ -51,10 +51,10 @@ class _Budget:
             )
 
 
-class Tree:
+class HdfGroup:
     """A group of an HDF5 file."""
 
-    def __init__(self, group: Any, budget: _Budget) -> None:
+    def __init__(self, group: Any, budget: _ReadBudget) -> None:
         self._group = group
         self._budget = budget
 
@@ -70,12 +70,12 @@ class Tree:
             raise ConversionError(f"{self.where} holds {len(self._group):,} names", expected=f"at most {MOST_NAMES:,}")
         return list(self._group)
 
-    def group(self, path: str) -> "Tree | None":
+    def group(self, path: str) -> "HdfGroup | None":
         """The group of that name below this one, or None."""
         import h5py
 
         found = self._member(path)
-        return Tree(found, self._budget) if isinstance(found, h5py.Group) else None
+        return HdfGroup(found, self._budget) if isinstance(found, h5py.Group) else None
 
     def array(self, path: str) -> NDArray[Any]:
         """The array of that name.
@@ -135,7 +135,7 @@ class Tree:
                 expected=f"at most {MOST_TEXT:,} bytes",
             )
         found = np.asarray(self._group.attrs[name]).ravel().tolist()
-        return [one.decode("utf-8") if isinstance(one, bytes) else str(one) for one in found]
+        return [match.decode("utf-8") if isinstance(match, bytes) else str(match) for match in found]
 
     def _member(self, path: str) -> Any:
         """What lies under a path, every step of which must be a plain link."""
@@ -182,7 +182,7 @@ class Tree:
 
 
 @contextmanager
-def opened(path: Path, content: bytes | None = None) -> Generator[Tree]:
+def opened(path: Path, content: bytes | None = None) -> Generator[HdfGroup]:
     """The root of an HDF5 file, or of one that lies in another file.
 
     Raises ConversionError for whatever goes wrong while it is read.
@@ -190,9 +190,9 @@ def opened(path: Path, content: bytes | None = None) -> Generator[Tree]:
     h5py = library(path)
     complete = read_whole(path, "a complete HDF5 file of Keras")
     with complete, _bytes_of(path) if content is None else nullcontext(content) as raw:
-        budget = _Budget(path, raw)  # looks at the heaps of texts before the library does
+        budget = _ReadBudget(path, raw)  # looks at the heaps of texts before the library does
         with h5py.File(path if content is None else io.BytesIO(content), "r") as file:
-            yield Tree(file, budget)
+            yield HdfGroup(file, budget)
 
 
 def library(path: Path) -> Any:

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.keras_files.architecture import Layer
-from gatewright.convert.keras_files.chain import Chain, unlike
+from gatewright.convert.keras_files.architecture import KerasLayer
+from gatewright.convert.keras_files.chain import ChainState, unlike
 from gatewright.errors import ConversionError
 from gatewright.network import BatchNorm, LayerNorm, Part, Scale
 
 LEAST = 1e-7  # no deviation is smaller in Keras
 
 
-def read(layer: Layer, chain: Chain) -> list[Part]:
+def read(layer: KerasLayer, chain: ChainState) -> list[Part]:
     """The layer, whether it was told mean and variance or took them from data."""
     _check_axis(layer, chain)
     if layer.config.get("invert"):
@@ -35,7 +35,7 @@ def read(layer: Layer, chain: Chain) -> list[Part]:
     return [Scale(mean, np.maximum(np.sqrt(variance), np.asarray(LEAST, dtype)))]
 
 
-def batch(layer: Layer, chain: Chain) -> list[Part]:
+def batch(layer: KerasLayer, chain: ChainState) -> list[Part]:
     """What BatchNormalization does once training is over, with the statistics that it gathered."""
     if chain.version.major < 2:
         raise unlike(layer, chain, "statistics", "those of Keras 2 or 3", "those of Keras 1")
@@ -48,7 +48,7 @@ def batch(layer: Layer, chain: Chain) -> list[Part]:
     return [BatchNorm(mean, variance, float(layer.config.get("epsilon", 1e-3)), gain, bias)]
 
 
-def by_layer(layer: Layer, chain: Chain) -> list[Part]:
+def by_layer(layer: KerasLayer, chain: ChainState) -> list[Part]:
     """LayerNormalization of the features of each step."""
     if layer.config.get("rms_scaling"):
         raise unlike(layer, chain, "rms_scaling", "false", True)
@@ -56,7 +56,7 @@ def by_layer(layer: Layer, chain: Chain) -> list[Part]:
     return [LayerNorm(float(layer.config.get("epsilon", 1e-3)), gain, bias)]
 
 
-def _arrays(layer: Layer, chain: Chain, needed: tuple[str, ...]) -> list[NDArray[Any] | None]:
+def _arrays(layer: KerasLayer, chain: ChainState, needed: tuple[str, ...]) -> list[NDArray[Any] | None]:
     """The arrays that are needed, then gain and bias where the settings have them."""
     _check_axis(layer, chain)
     had = [name for name, setting in (("gamma", "scale"), ("beta", "center")) if layer.config.get(setting, True)]
@@ -71,7 +71,7 @@ def _arrays(layer: Layer, chain: Chain, needed: tuple[str, ...]) -> list[NDArray
     return [layer.arrays.get(name) for name in (*needed, "gamma", "beta")]
 
 
-def _check_axis(layer: Layer, chain: Chain) -> None:
+def _check_axis(layer: KerasLayer, chain: ChainState) -> None:
     axis = layer.config.get("axis", -1)
     along = list(axis) if isinstance(axis, Sequence) else [axis]
     if along != [-1] and not (chain.shape and along == [len(chain.shape)]):
@@ -105,7 +105,7 @@ def written(part: Scale, *, bare: bool) -> tuple[dict[str, Any], dict[str, NDArr
     return {"axis": -1, "invert": False, "mean": part.mean.tolist(), "variance": variance.tolist()}, {}
 
 
-def _numbers(layer: Layer, chain: Chain, name: str) -> NDArray[Any]:
+def _numbers(layer: KerasLayer, chain: ChainState, name: str) -> NDArray[Any]:
     said = layer.config.get(name)
     try:
         found = np.asarray(layer.arrays.get(name) if said is None else said)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.keras_files import functions, normalization
-from gatewright.convert.keras_files.architecture import Layer, Version
-from gatewright.convert.keras_files.chain import FAMILIES, Chain, function, unlike
-from gatewright.convert.keras_files.functional import PLAIN, Mask
+from gatewright.convert.keras_files.architecture import KerasLayer, KerasVersion
+from gatewright.convert.keras_files.chain import FAMILIES, ChainState, function, unlike
+from gatewright.convert.keras_files.functional import PLAIN, MaskSource
 from gatewright.convert.keras_files.recurrence import bidirectional, recurrent
 from gatewright.errors import ConversionError
 from gatewright.network import (
@@ -38,12 +38,12 @@ NOTHING = (
 """Layers that give what they read, once training is over."""
 
 
-def network_of(layers: Sequence[Layer], version: Version, where: str) -> Network:
+def network_of(layers: Sequence[KerasLayer], version: KerasVersion, where: str) -> Network:
     """The network that a model computes when it is not being trained.
 
     Raises ConversionError for a layer that has no counterpart, by its name.
     """
-    chain = Chain(version, where)
+    chain = ChainState(version, where)
     parts: list[Part] = []
     for layer in layers:
         chain.shape = chain.shape or _declared(layer)
@@ -65,7 +65,7 @@ def network_of(layers: Sequence[Layer], version: Version, where: str) -> Network
     return Network(_folded(parts), notes=tuple(dict.fromkeys(chain.notes)))
 
 
-def _precision(layer: Layer) -> list[str]:
+def _precision(layer: KerasLayer) -> list[str]:
     """What there is to tell of a layer that computes with other numbers than its weights are."""
     said = layer.config.get("dtype")
     inside = said.get("config") if isinstance(said, Mapping) else None
@@ -77,28 +77,30 @@ def _precision(layer: Layer) -> list[str]:
     ]
 
 
-def network_of_some(layers: Sequence[Layer], prefix: str | Sequence[str], version: Version, where: str) -> Network:
+def network_of_some(
+    layers: Sequence[KerasLayer], prefix: str | Sequence[str], version: KerasVersion, where: str
+) -> Network:
     """The network of some layers of a model, by their names in the order in which they read one another.
 
     Raises ConversionError where there is no such layer, or one does not fit the one before.
     """
-    chosen: list[Layer] = []
+    chosen: list[KerasLayer] = []
     for name in [prefix] if isinstance(prefix, str) else prefix:
-        named = [one for one in layers if name.rstrip("./") in (one.name, "/".join(one.path))]
+        named = [layer for layer in layers if name.rstrip("./") in (layer.name, "/".join(layer.path))]
         if len(named) != 1:
             raise ConversionError(
                 f"{where} has {'no layer' if not named else 'several layers'} {name!r}",
-                expected=", ".join("/".join(one.path) for one in layers if one.kind not in NOTHING),
+                expected=", ".join("/".join(layer.path) for layer in layers if layer.kind not in NOTHING),
             )
         chosen.append(replace(named[0], call=PLAIN))
     network = network_of(chosen, version, where)
     taken = {one.path for one in chosen}
-    others = ["/".join(one.path) for one in layers if one.path not in taken and one.kind not in NOTHING]
+    others = ["/".join(layer.path) for layer in layers if layer.path not in taken and layer.kind not in NOTHING]
     left = f"layers were chosen by name, and the others were left out: {', '.join(others)}"
     return replace(network, parts=checked(network.parts)).noting(*([left] if others else []))
 
 
-def _read(layer: Layer, chain: Chain) -> list[Part]:
+def _read(layer: KerasLayer, chain: ChainState) -> list[Part]:
     reader = _READERS.get(layer.kind)
     if reader is None and layer.kind not in NOTHING:
         called = layer.config.get("function")
@@ -132,22 +134,22 @@ def _read(layer: Layer, chain: Chain) -> list[Part]:
     return reader(layer, chain) if reader else []
 
 
-def _embedding(layer: Layer, chain: Chain) -> list[Part]:
+def _embedding(layer: KerasLayer, chain: ChainState) -> list[Part]:
     (weight,) = _taken(layer, chain, ("embeddings",), (2,))
-    chain.mask = Mask(0, layer.call.source, layer.path[:-1]) if layer.config.get("mask_zero") else None
+    chain.mask = MaskSource(0, layer.call.source, layer.path[:-1]) if layer.config.get("mask_zero") else None
     chain.shape = (*(chain.shape or (None,))[:1], weight.shape[1])
     return [Embedding(weight, chain.masked)]
 
 
-def _masking(layer: Layer, chain: Chain) -> list[Part]:
+def _masking(layer: KerasLayer, chain: ChainState) -> list[Part]:
     value = layer.config.get("mask_value", 0.0)
     if not isinstance(value, int | float):
         raise unlike(layer, chain, "mask_value", "a number", value)
-    chain.mask = Mask(value, layer.call.source, layer.path[:-1])
+    chain.mask = MaskSource(value, layer.call.source, layer.path[:-1])
     return [Masking(float(value))]
 
 
-def _dense(layer: Layer, chain: Chain) -> list[Part]:
+def _dense(layer: KerasLayer, chain: ChainState) -> list[Part]:
     bias = layer.config.get("use_bias", layer.config.get("bias", True))
     found = _taken(layer, chain, ("kernel", "bias") if bias else ("kernel",), (2, 1))
     weight = np.ascontiguousarray(found[0].T)
@@ -157,18 +159,18 @@ def _dense(layer: Layer, chain: Chain) -> list[Part]:
     return [Dense(weight, found[1] if bias else None, function(layer, chain, "activation"))]
 
 
-def _distributed(layer: Layer, chain: Chain) -> list[Part]:
+def _distributed(layer: KerasLayer, chain: ChainState) -> list[Part]:
     inner = layer.inner()
     if inner is None or inner.kind != "Dense":
         raise unlike(layer, chain, "TimeDistributed layer", "Dense", inner and inner.kind)
     return _dense(replace(inner, name=layer.name, arrays=layer.arrays), chain)
 
 
-def _activation(layer: Layer, chain: Chain) -> list[Part]:
+def _activation(layer: KerasLayer, chain: ChainState) -> list[Part]:
     return [Activation(function(layer, chain, "activation"))]
 
 
-def _function(layer: Layer, chain: Chain) -> list[Part]:
+def _function(layer: KerasLayer, chain: ChainState) -> list[Part]:
     name = functions.of_layer(layer, len(chain.shape) if chain.shape else 0)
     if name is None:
         raise unlike(layer, chain, "axis", "the last one, that of the features", layer.config.get("axis"))
@@ -177,7 +179,7 @@ def _function(layer: Layer, chain: Chain) -> list[Part]:
     return [Activation(name)]
 
 
-def _step(layer: Layer, chain: Chain) -> list[Part]:
+def _step(layer: KerasLayer, chain: ChainState) -> list[Part]:
     """`x[:, index]`, an operation in Keras 3, and a layer for it in Keras 2."""
     key = layer.call.arguments.get("1", layer.call.arguments.get("slice_spec"))
     items = [_item(one) for one in key] if isinstance(key, list) else []
@@ -203,7 +205,7 @@ def _item(said: Any) -> int | str:
     return ":" if ends == [None] * 3 else ":".join("" if end is None else str(end) for end in ends)
 
 
-def _pool(layer: Layer, chain: Chain) -> list[Part]:
+def _pool(layer: KerasLayer, chain: ChainState) -> list[Part]:
     for what, expected in (("data_format", "channels_last"), ("keepdims", False)):
         if (got := layer.config.get(what, expected)) != expected:
             raise unlike(layer, chain, what, str(expected), got)
@@ -217,39 +219,39 @@ def _pool(layer: Layer, chain: Chain) -> list[Part]:
     return [part]
 
 
-def _flatten(layer: Layer, chain: Chain) -> list[Part]:
+def _flatten(layer: KerasLayer, chain: ChainState) -> list[Part]:
     known = chain.shape is not None and None not in chain.shape
     chain.shape = (prod(one for one in chain.shape or () if one is not None) if known else None,)
     _end_of_mask(layer, chain)
     return [Reshape((chain.shape[0] or -1,))]
 
 
-def _reshape(layer: Layer, chain: Chain) -> list[Part]:
+def _reshape(layer: KerasLayer, chain: ChainState) -> list[Part]:
     target = layer.config.get("target_shape")
     if not isinstance(target, Sequence) or not 1 <= len(target) <= 2 or not all(isinstance(one, int) for one in target):
         raise unlike(layer, chain, "target_shape", "one or two numbers", target)
     sizes = tuple(int(one) for one in target)
     if sizes.count(-1) == 1 and chain.shape and None not in chain.shape:
-        rest = prod(one for one in chain.shape if one is not None) // max(1, -prod(sizes))
-        sizes = tuple(rest if one == -1 else one for one in sizes)
-    chain.shape = tuple(None if one < 0 else one for one in sizes)
+        rest = prod(size for size in chain.shape if size is not None) // max(1, -prod(sizes))
+        sizes = tuple(rest if size == -1 else size for size in sizes)
+    chain.shape = tuple(None if size < 0 else size for size in sizes)
     _end_of_mask(layer, chain)
     return [Reshape(sizes)]
 
 
-def _end_of_mask(layer: Layer, chain: Chain) -> None:
+def _end_of_mask(layer: KerasLayer, chain: ChainState) -> None:
     if chain.masked and chain.version.major < 3:
         raise unlike(layer, chain, "mask", "none, which this layer cannot heed", "a mask")
     chain.mask = None
 
 
-def _declared(layer: Layer) -> tuple[int | None, ...] | None:
+def _declared(layer: KerasLayer) -> tuple[int | None, ...] | None:
     """The shape of one row that a layer says it reads."""
     shape = input_shape(layer)
     return tuple(shape[1:]) or None if shape is not None else None
 
 
-def input_shape(layer: Layer) -> Sequence[int | None] | None:
+def input_shape(layer: KerasLayer) -> Sequence[int | None] | None:
     """The shape that a layer says it reads, with the rows of a batch first; None where it says nothing."""
     said = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
     if not isinstance(said, Sequence) or not said or not all(one is None or isinstance(one, int) for one in said):
@@ -257,7 +259,7 @@ def input_shape(layer: Layer) -> Sequence[int | None] | None:
     return said
 
 
-def _taken(layer: Layer, chain: Chain, names: tuple[str, ...], ranks: tuple[int, ...]) -> list[NDArray[Any]]:
+def _taken(layer: KerasLayer, chain: ChainState, names: tuple[str, ...], ranks: tuple[int, ...]) -> list[NDArray[Any]]:
     """The arrays of a layer by what they are called from Keras 2 on, or in Keras 1."""
     older = {"W": "embeddings" if "embeddings" in names else "kernel", "b": "bias"}
     arrays = {older.get(name, name): array for name, array in layer.arrays.items()}
@@ -279,7 +281,7 @@ def _folded(parts: Sequence[Part]) -> tuple[Part, ...]:
     return tuple(found)
 
 
-_READERS: Mapping[str, Callable[[Layer, Chain], list[Part]]] = {
+_READERS: Mapping[str, Callable[[KerasLayer, ChainState], list[Part]]] = {
     "Embedding": _embedding,
     "Masking": _masking,
     "Dense": _dense,

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply
 from gatewright.convert.facts import Assumed, assumed
-from gatewright.convert.keras_files.architecture import Config, Layer, Version, layer_of
-from gatewright.convert.keras_files.chain import CELLS, FAMILIES, Chain, function, unlike
+from gatewright.convert.keras_files.architecture import Config, KerasLayer, KerasVersion, layer_of
+from gatewright.convert.keras_files.chain import CELLS, FAMILIES, ChainState, function, unlike
 from gatewright.convert.layouts import BY_KEY, Layout, layouts
 from gatewright.convert.refusals import located
 from gatewright.errors import ConversionError
@@ -22,7 +22,7 @@ _OTHER_WEIGHTS = "look whether these are the weights of this model, and each lay
 _AROUND_CELLS = ("time_major", "stateful", "return_sequences")  # what a layer says of how its cell is run
 
 
-def recurrent(layer: Layer, chain: Chain) -> list[Part]:
+def recurrent(layer: KerasLayer, chain: ChainState) -> list[Part]:
     """A layer of one direction: of one cell, or of several, one above the other."""
     config = layer.config
     cells = _cells(layer, chain)
@@ -43,7 +43,7 @@ def recurrent(layer: Layer, chain: Chain) -> list[Part]:
     return [*parts, *([Reverse()] if backwards and sequence else [])]
 
 
-def bidirectional(layer: Layer, chain: Chain) -> list[Part]:
+def bidirectional(layer: KerasLayer, chain: ChainState) -> list[Part]:
     """A layer of two directions; one direction of it, where its final state alone is read."""
     inner = layer.inner()
     if inner is None or inner.kind not in (*FAMILIES, "RNN"):
@@ -79,7 +79,9 @@ def bidirectional(layer: Layer, chain: Chain) -> list[Part]:
     return _after(made, chain)
 
 
-def _state_of_two(layer: Layer, inner: Layer, both: tuple[RecurrentPart, RecurrentPart], chain: Chain) -> RecurrentPart:
+def _state_of_two(
+    layer: KerasLayer, inner: KerasLayer, both: tuple[RecurrentPart, RecurrentPart], chain: ChainState
+) -> RecurrentPart:
     """The direction whose final state a layer of two directions gives as one of its tensors."""
     states = 2 if both[0].equations.family == "lstm" else 1
     if not inner.config.get("return_state") or layer.call.output not in (1, 1 + states):
@@ -88,7 +90,7 @@ def _state_of_two(layer: Layer, inner: Layer, both: tuple[RecurrentPart, Recurre
     return replace(both[backwards], returns="last", backwards=backwards)
 
 
-def _no_state(layer: Layer, chain: Chain, expected: str) -> ConversionError:
+def _no_state(layer: KerasLayer, chain: ChainState, expected: str) -> ConversionError:
     return ConversionError(
         f"{chain.where}: tensor {layer.call.output} of layer {layer.name!r} ({layer.kind}) is read, and no part here "
         "gives it",
@@ -98,19 +100,21 @@ def _no_state(layer: Layer, chain: Chain, expected: str) -> ConversionError:
     )
 
 
-def _cells(layer: Layer, chain: Chain) -> list[Layer]:
+def _cells(layer: KerasLayer, chain: ChainState) -> list[KerasLayer]:
     """What runs at each step, as layers of one cell each, from the bottom to the top."""
     if layer.kind in FAMILIES:
         return [layer]
     cell = layer.inner("cell")
     listed = cell.config.get("cells") if cell and cell.kind == "StackedRNNCells" else None
-    cells = [layer_of(one, chain.where) for one in listed] if isinstance(listed, Sequence) else [cell] if cell else []
+    cells = (
+        [layer_of(entry, chain.where) for entry in listed] if isinstance(listed, Sequence) else [cell] if cell else []
+    )
     if not cells or any(one.kind not in CELLS for one in cells):
         kinds = ", ".join(one.kind for one in cells) or "none"
         raise unlike(layer, chain, "cell", f"{', '.join(CELLS)}, or StackedRNNCells of these", kinds)
     around = {name: one for name, one in layer.config.items() if name in _AROUND_CELLS}
     return [
-        Layer(
+        KerasLayer(
             CELLS[one.kind],
             layer.name,
             {**one.config, **around},
@@ -125,7 +129,7 @@ def _of_cell(arrays: Arrays, index: int) -> Arrays:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def _one_direction(layer: Layer, arrays: Arrays, chain: Chain) -> RecurrentPart:
+def _one_direction(layer: KerasLayer, arrays: Arrays, chain: ChainState) -> RecurrentPart:
     config = layer.config
     if config.get("time_major"):
         raise unlike(layer, chain, "time_major", "false", True)
@@ -144,7 +148,7 @@ def _one_direction(layer: Layer, arrays: Arrays, chain: Chain) -> RecurrentPart:
     return made
 
 
-def _row(layer: Layer, arrays: Arrays, version: Version) -> str:
+def _row(layer: KerasLayer, arrays: Arrays, version: KerasVersion) -> str:
     """The row of the table that a layer's class and settings name."""
     family = FAMILIES[layer.kind]
     framework = "keras1" if version.major == 1 else "keras"
@@ -158,7 +162,7 @@ def _row(layer: Layer, arrays: Arrays, version: Version) -> str:
     return f"{framework}/{family}{variant}"
 
 
-def _equations(layer: Layer, row: Layout, chain: Chain) -> CellConfig:
+def _equations(layer: KerasLayer, row: Layout, chain: ChainState) -> CellConfig:
     if layer.kind.startswith("CuDNN"):
         return row.equations
     activation = function(layer, chain, "activation", "tanh")
@@ -171,7 +175,7 @@ def _equations(layer: Layer, row: Layout, chain: Chain) -> CellConfig:
 
 
 def guessed(
-    arrays: Arrays, name: str, version: Version, facts: Mapping[str, Any]
+    arrays: Arrays, name: str, version: KerasVersion, facts: Mapping[str, Any]
 ) -> tuple[RecurrentPart, Assumed] | None:
     """A recurrent layer by its arrays alone, and what was taken for granted; None where it is another layer.
 
@@ -216,12 +220,12 @@ def directions_of(arrays: Arrays) -> tuple[Arrays, ...]:
     if not any(name.startswith(DIRECTIONS) for name in arrays):
         return (arrays,)
     return tuple(
-        {name.removeprefix(prefix): one for name, one in arrays.items() if name.startswith(prefix)}
+        {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
         for prefix in DIRECTIONS
     )
 
 
-def _after(made: RecurrentPart, chain: Chain) -> list[Part]:
+def _after(made: RecurrentPart, chain: ChainState) -> list[Part]:
     features = made.outputs
     expected = chain.shape[-1] if chain.shape else None
     if expected not in (None, made.inputs):
@@ -239,7 +243,7 @@ def _padding(config: Config) -> Any:
     return "zeros" if config.get("zero_output_for_mask") else "held"
 
 
-def _essence(layer: Layer) -> tuple[Any, ...]:
+def _essence(layer: KerasLayer) -> tuple[Any, ...]:
     """The settings that two directions must share."""
     keys = ("units", "reset_after", "return_sequences", "zero_output_for_mask")
     cell = layer.inner("cell")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.keras_files.architecture import Layer
+from gatewright.convert.keras_files.architecture import KerasLayer
 from gatewright.convert.keras_files.chain import FAMILIES
 from gatewright.convert.keras_files.containers import CONFIG, METADATA, NAMES, PLACES, WEIGHTS
 from gatewright.convert.keras_files.groups import group_names, snake_case
@@ -22,7 +22,7 @@ _MODULES = {OPERATION: "keras.src.ops.numpy", "SlicingOpLambda": "keras.src.laye
 KERAS2, KERAS3 = "2.15.0", "3.3.0"  # what files say of who wrote them
 
 
-def zipped(path: Path, layers: Sequence[Layer], dtype: str) -> bytes:
+def zipped(path: Path, layers: Sequence[KerasLayer], dtype: str) -> bytes:
     """A .keras file."""
     named = _named(layers)
     listed = [
@@ -38,7 +38,7 @@ def zipped(path: Path, layers: Sequence[Layer], dtype: str) -> bytes:
     return content.getvalue()
 
 
-def weights(path: Path, layers: Sequence[Layer]) -> bytes:
+def weights(path: Path, layers: Sequence[KerasLayer]) -> bytes:
     """A .weights.h5 file, or what lies in a .keras file."""
     content = io.BytesIO()
     with library(path).File(content, "w") as file:
@@ -52,12 +52,12 @@ def weights(path: Path, layers: Sequence[Layer]) -> bytes:
     return content.getvalue()
 
 
-def grouped(path: Path, layers: Sequence[Layer], dtype: str) -> bytes:
+def grouped(path: Path, layers: Sequence[KerasLayer], dtype: str) -> bytes:
     """An .h5 file of Keras 2, with the model's configuration."""
     named = _named(layers)
     settings = [{"name": layer.name, "dtype": dtype, **layer.config} for layer in named]
-    settings = [_with_backward_layer(one) if "backward_layer" in one else one for one in settings]
-    listed = [_serialised(layer.kind, one) for layer, one in zip(named, settings, strict=True)]
+    settings = [_with_backward_layer(setting) if "backward_layer" in setting else setting for setting in settings]
+    listed = [_serialised(layer.kind, setting) for layer, setting in zip(named, settings, strict=True)]
     model = _model(named, listed, _read_by_place)
     content = io.BytesIO()
     with library(path).File(content, "w") as file:
@@ -71,7 +71,7 @@ def grouped(path: Path, layers: Sequence[Layer], dtype: str) -> bytes:
     return content.getvalue()
 
 
-def keras1(path: Path, layers: Sequence[Layer]) -> bytes:
+def keras1(path: Path, layers: Sequence[KerasLayer]) -> bytes:
     """An .h5 file of weights of Keras 1."""
     content = io.BytesIO()
     with library(path).File(content, "w") as file:
@@ -79,7 +79,7 @@ def keras1(path: Path, layers: Sequence[Layer]) -> bytes:
     return content.getvalue()
 
 
-def _model(layers: Sequence[Layer], listed: Sequence[dict[str, Any]], call: Callable[..., Any]) -> dict[str, Any]:
+def _model(layers: Sequence[KerasLayer], listed: Sequence[dict[str, Any]], call: Callable[..., Any]) -> dict[str, Any]:
     """The configuration of a model: a sequential one, unless an operation is among its layers."""
     if not any(layer.call.arguments for layer in layers):
         config = {"name": "converted", "layers": list(listed)}
@@ -105,7 +105,7 @@ def _read_by_place(before: str, arguments: Mapping[str, Any]) -> list[Any]:
     return place if arguments else [place]
 
 
-def _groups(root: Any, layers: Sequence[Layer], label: str, label_of_two: str) -> None:
+def _groups(root: Any, layers: Sequence[KerasLayer], label: str, label_of_two: str) -> None:
     """A group for each layer, labelled with the names of its arrays in order, as Keras 1 and 2 have it."""
     root.attrs["layer_names"] = np.array([layer.name.encode() for layer in layers])
     for layer in layers:
@@ -124,7 +124,7 @@ def _groups(root: Any, layers: Sequence[Layer], label: str, label_of_two: str) -
         group.attrs["weight_names"] = np.array(labels) if labels else np.zeros(0)
 
 
-def _named(layers: Sequence[Layer], suffix: str = "") -> list[Layer]:
+def _named(layers: Sequence[KerasLayer], suffix: str = "") -> list[KerasLayer]:
     """Layers with names, and with those of the layers in them."""
     names = group_names([layer.kind for layer in layers])
     return [
@@ -166,7 +166,7 @@ def _serialised(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return {"module": module, "class_name": kind, "config": config, "registered_name": registered}
 
 
-def _numbered(layer: Layer) -> Iterator[tuple[str, str, NDArray[Any]]]:
+def _numbered(layer: KerasLayer) -> Iterator[tuple[str, str, NDArray[Any]]]:
     """Where the arrays of a layer lie below its group in Keras 3, and their numbers."""
     cell = "cell" if layer.kind in FAMILIES or layer.kind == "Bidirectional" else ""
     known = NAMES.get(snake_case(layer.kind), NAMES[cell])

@@ -12,8 +12,8 @@ from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply
 from gatewright.convert.flat_writing import choose
 from gatewright.convert.keras_files import functions, normalization
-from gatewright.convert.keras_files.architecture import Layer, Version, version_of
-from gatewright.convert.keras_files.functional import Call
+from gatewright.convert.keras_files.architecture import KerasLayer, KerasVersion, version_of
+from gatewright.convert.keras_files.functional import LayerCall
 from gatewright.convert.keras_files.reading import POOLS
 from gatewright.convert.keras_files.recurrence import DIRECTIONS
 from gatewright.convert.keras_files.storing import OPERATION
@@ -43,26 +43,26 @@ CLASSES = {"rnn": "SimpleRNN", "gru": "GRU", "lstm": "LSTM"}
 
 
 @dataclass
-class _Writer:
+class _KerasWriter:
     """What has been written, and whether a mask goes along with it."""
 
-    version: Version
+    version: KerasVersion
     bare: bool
     masked: bool = False
-    layers: list[Layer] = field(default_factory=list[Layer])
+    layers: list[KerasLayer] = field(default_factory=list[KerasLayer])
 
     def add(self, kind: str, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
-        self.layers.append(Layer(kind, "", config, arrays or {}))
+        self.layers.append(KerasLayer(kind, "", config, arrays or {}))
 
 
-def layers_of(network: Network, version: Version, *, bare: bool = False) -> list[Layer]:
+def layers_of(network: Network, version: KerasVersion, *, bare: bool = False) -> list[KerasLayer]:
     """The layers of a sequential model that computes what a network does, without their names.
 
     Those of `bare` weights have a bias each, by whose shape a GRU tells where it resets.
 
     Raises ConversionError, with the reason, where Keras has no such layer.
     """
-    writer = _Writer(version, bare)
+    writer = _KerasWriter(version, bare)
     shape = [None, *network.reads]
     symbols = isinstance(network.parts[0], Embedding | OneHot)
     key = "batch_shape" if version.major >= 3 else "batch_input_shape"
@@ -97,11 +97,13 @@ def check_weights_alone(network: Network) -> None:
 
 
 def dtype_of(network: Network) -> str:
-    arrays = [one for layer in network.recurrent for parameters in layer.directions for one in parameters.values()]
+    arrays = [
+        parameter for layer in network.recurrent for parameters in layer.directions for parameter in parameters.values()
+    ]
     return str(np.result_type(*arrays))
 
 
-def _write(part: Part, following: Part | None, before: Part | None, writer: _Writer) -> None:
+def _write(part: Part, following: Part | None, before: Part | None, writer: _KerasWriter) -> None:
     match part:
         case Embedding() | OneHot():
             _embedding(part, writer)
@@ -122,9 +124,11 @@ def _write(part: Part, following: Part | None, before: Part | None, writer: _Wri
             _pool(part, writer)
         case Scale() | LayerNorm() | BatchNorm() | TakeStep() | AddInput():
             _other(part, writer)
+        case _:
+            raise ConversionError(f"Keras has no layer that is a {part.kind}")
 
 
-def _other(part: Scale | LayerNorm | BatchNorm | TakeStep | AddInput, writer: _Writer) -> None:
+def _other(part: Scale | LayerNorm | BatchNorm | TakeStep | AddInput, writer: _KerasWriter) -> None:
     match part:
         case Scale():
             writer.add("Normalization", *normalization.written(part, bare=writer.bare))
@@ -139,28 +143,28 @@ def _other(part: Scale | LayerNorm | BatchNorm | TakeStep | AddInput, writer: _W
             )
 
 
-def _step(part: TakeStep, writer: _Writer) -> None:
+def _step(part: TakeStep, writer: _KerasWriter) -> None:
     """An operation, which makes the model a functional one."""
     if writer.bare:
         raise ConversionError("a file of weights has no place for one step of a sequence", do="write .keras")
     writer.masked = False
     ends = {"start": None, "stop": None, "step": None}
     if writer.version.major >= 3:
-        call = Call(arguments={"1": [{"class_name": "__slice__", "config": ends}, part.index]})
-        writer.layers.append(Layer(OPERATION, "", {}, call=call))
+        call = LayerCall(arguments={"1": [{"class_name": "__slice__", "config": ends}, part.index]})
+        writer.layers.append(KerasLayer(OPERATION, "", {}, call=call))
     else:
-        call = Call(arguments={"slice_spec": [ends, part.index]})
-        writer.layers.append(Layer("SlicingOpLambda", "", {"function": "__operators__.getitem"}, call=call))
+        call = LayerCall(arguments={"slice_spec": [ends, part.index]})
+        writer.layers.append(KerasLayer("SlicingOpLambda", "", {"function": "__operators__.getitem"}, call=call))
 
 
-def _embedding(part: Embedding | OneHot, writer: _Writer) -> None:
+def _embedding(part: Embedding | OneHot, writer: _KerasWriter) -> None:
     weight = part.weight if isinstance(part, Embedding) else np.eye(part.symbols, dtype=np.float32)
     writer.masked = isinstance(part, Embedding) and part.masks_zero
     config = {"input_dim": weight.shape[0], "output_dim": weight.shape[1], "mask_zero": writer.masked}
     writer.add("Embedding", config, {"embeddings": weight})
 
 
-def _pool(part: Mean | Max, writer: _Writer) -> None:
+def _pool(part: Mean | Max, writer: _KerasWriter) -> None:
     if writer.masked and isinstance(part, Max):
         raise ConversionError(
             "the maximum over all steps in Keras takes in those that are padding", got="steps that are masked"
@@ -170,7 +174,7 @@ def _pool(part: Mean | Max, writer: _Writer) -> None:
     writer.add(name, {"data_format": "channels_last", "keepdims": False})
 
 
-def _reshape(part: Reshape, writer: _Writer) -> None:
+def _reshape(part: Reshape, writer: _KerasWriter) -> None:
     if writer.masked and writer.version.major < 3:
         raise ConversionError("Keras 2 has no mask before a Reshape", do="write .keras, for Keras 3")
     writer.masked = False
@@ -185,7 +189,7 @@ def _reverse(before: Part | None) -> None:
         )
 
 
-def _activation(name: str, writer: _Writer) -> None:
+def _activation(name: str, writer: _KerasWriter) -> None:
     """A function as a layer: one of its own, where it has numbers."""
     own = functions.written(name, writer.version)
     if own is None:
@@ -194,7 +198,7 @@ def _activation(name: str, writer: _Writer) -> None:
         writer.add(*own)
 
 
-def _dense(part: Dense, writer: _Writer) -> None:
+def _dense(part: Dense, writer: _KerasWriter) -> None:
     arrays = {"kernel": part.weight.T} | ({} if part.bias is None else {"bias": part.bias})
     apart = functions.written(part.activation, writer.version) is not None
     function = functions.name_of("identity" if apart else part.activation, writer.version)
@@ -204,7 +208,7 @@ def _dense(part: Dense, writer: _Writer) -> None:
         _activation(part.activation, writer)
 
 
-def _recurrent(layer: RecurrentPart, following: Part | None, writer: _Writer) -> None:
+def _recurrent(layer: RecurrentPart, following: Part | None, writer: _KerasWriter) -> None:
     both, sequence = len(layer.directions) == 2, layer.returns == "sequence"
     if sequence and layer.backwards and not isinstance(following, Reverse):
         raise ConversionError(
@@ -218,7 +222,9 @@ def _recurrent(layer: RecurrentPart, following: Part | None, writer: _Writer) ->
     layer = _with_its_gate(layer, writer.version)
     row = choose("keras", layer.equations, layer.directions[0])
     configs = layer.equations_of_directions
-    directions = [_biased(one, layer.equations) if writer.bare else one for one in layer.directions]
+    directions = [
+        _biased(parameters, layer.equations) if writer.bare else parameters for parameters in layer.directions
+    ]
     written = apply.write_directions(row, directions, configs)
     config, *second = (_settings(layer, one, row, writer) | {"use_bias": "bias" in written[0]} for one in configs)
     kind = CLASSES[row.family]
@@ -239,7 +245,7 @@ def _recurrent(layer: RecurrentPart, following: Part | None, writer: _Writer) ->
     writer.masked = writer.masked and sequence
 
 
-def _with_its_gate(layer: RecurrentPart, version: Version) -> RecurrentPart:
+def _with_its_gate(layer: RecurrentPart, version: KerasVersion) -> RecurrentPart:
     """A layer whose hard gates have the slope of that version, by their weights."""
     pairs = [
         (parameters, equations)
@@ -252,7 +258,7 @@ def _with_its_gate(layer: RecurrentPart, version: Version) -> RecurrentPart:
     return replace(layer, cell=equations[0], second=second, directions=tuple(one for one, _ in pairs))
 
 
-def _settings(layer: RecurrentPart, equations: CellConfig, row: Layout, writer: _Writer) -> dict[str, Any]:
+def _settings(layer: RecurrentPart, equations: CellConfig, row: Layout, writer: _KerasWriter) -> dict[str, Any]:
     config: dict[str, Any] = {
         "units": layer.hidden,
         "activation": functions.name_of(equations.activation, writer.version),
@@ -276,19 +282,19 @@ def _one_activation(equations: CellConfig) -> None:
         )
 
 
-def keras1(network: Network) -> list[Layer]:
+def keras1(network: Network) -> list[KerasLayer]:
     """The layers of a network that have weights, with their arrays as Keras 1 has them, in its order.
 
     Raises ConversionError, with the reason, where Keras 1 has no such layer.
     """
-    found: list[Layer] = []
+    found: list[KerasLayer] = []
     for part in network.parts:
         match part:
             case Embedding():
-                found.append(Layer("Embedding", "", {}, {"W": part.weight}))
+                found.append(KerasLayer("Embedding", "", {}, {"W": part.weight}))
             case Dense():
                 bias = {} if part.bias is None else {"b": part.bias}
-                found.append(Layer("Dense", "", {}, {"W": part.weight.T, **bias}))
+                found.append(KerasLayer("Dense", "", {}, {"W": part.weight.T, **bias}))
             case RecurrentPart():
                 found.append(_keras1(part))
             case _:
@@ -296,13 +302,15 @@ def keras1(network: Network) -> list[Layer]:
     return found
 
 
-def _keras1(layer: RecurrentPart) -> Layer:
+def _keras1(layer: RecurrentPart) -> KerasLayer:
     layer = _with_its_gate(layer, version_of("1"))
     row = choose("keras1", layer.equations, layer.directions[0])
     if row.family == "lstm":
         _one_activation(layer.equations)
     place = {gate: index for index, gate in enumerate(row.gates.split())}
-    by_gate = sorted(row.stored(), key=lambda one: place[one[2][0]])  # as Keras 1 lists them: W_i, U_i, b_i, W_c ...
+    by_gate = sorted(
+        row.stored(), key=lambda stored: place[stored[2][0]]
+    )  # as Keras 1 lists them: W_i, U_i, b_i, W_c ...
     kind = CLASSES[row.family]
     both = len(layer.directions) == 2
     arrays: dict[str, NDArray[Any]] = {}
@@ -310,11 +318,11 @@ def _keras1(layer: RecurrentPart) -> Layer:
         written = apply.write(row, _biased(parameters, layer.equations), layer.equations)
         arrays |= {f"{prefix}{name}": written[name] for name, *_ in by_gate}
     inner = {"layer": {"class_name": kind, "config": {}}} if both else {}
-    return Layer("Bidirectional" if both else kind, "", inner, arrays)
+    return KerasLayer("Bidirectional" if both else kind, "", inner, arrays)
 
 
 def _biased(parameters: Mapping[str, NDArray[Any]], equations: CellConfig) -> dict[str, NDArray[Any]]:
     """Parameters with a bias for each gate, as Keras 1 always has."""
-    kernels = {name: one for name, one in parameters.items() if name.startswith("U.")}
+    kernels = {name: parameter for name, parameter in parameters.items() if name.startswith("U.")}
     zero = np.zeros(next(iter(kernels.values())).shape[0], next(iter(kernels.values())).dtype)
     return {**{f"b.{gate}": zero for gate in equations.gates}, **parameters}

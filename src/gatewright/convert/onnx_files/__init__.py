@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.facts import DEQUANTISE
-from gatewright.convert.onnx_files.graph import Reader, Reading
+from gatewright.convert.onnx_files.graph import GraphNetwork, GraphReader
 from gatewright.convert.onnx_files.session import session_of
 from gatewright.convert.onnx_files.tensors import load
 from gatewright.convert.onnx_files.values import DIRECTIONS
@@ -29,12 +29,12 @@ def read(path: Path, facts: dict[str, Any]) -> Network:
     return reading(path, dequantise=bool(facts.get(DEQUANTISE))).network
 
 
-def reading(path: Path, *, dequantise: bool = True) -> Reading:
+def reading(path: Path, *, dequantise: bool = True) -> GraphNetwork:
     """The network that a graph is, and the names and axes of what goes in and comes out.
 
     Raises ConversionError where it is none.
     """
-    return Reader(path, load(path), dequantise=dequantise).read()
+    return GraphReader(path, load(path), dequantise=dequantise).read()
 
 
 def write(network: Network, path: Path) -> None:
@@ -78,7 +78,7 @@ def run(
     if found.quantised:
         raise ConversionError("it rounds to eight bits what it multiplies the weights of eight bits with")
     session = session_of(path)
-    wanted = {each.name: each for each in session.get_inputs()}
+    wanted = {value.name: value for value in session.get_inputs()}
     order = np.argsort([int(found.time.label), int(found.batch.label)])
     steps, rows = inputs.shape[:2]
     given = {found.source: inputs.transpose([*order, *range(2, inputs.ndim)])}
@@ -105,7 +105,7 @@ def _state_shape(declared: Sequence[int | str | None], rows: int) -> list[int]:
     return [size if isinstance(size, int) else rows for size in declared]
 
 
-def _in_order(output: NDArray[Any], found: Reading) -> NDArray[Any]:
+def _in_order(output: NDArray[Any], found: GraphNetwork) -> NDArray[Any]:
     """The output with time before the batch before both directions."""
     wanted = [one.label for one in (found.time, found.batch) if one.label in found.axes]
     order = [found.axes.index(one) for one in (*wanted, *([DIRECTIONS] if DIRECTIONS in found.axes else []))]

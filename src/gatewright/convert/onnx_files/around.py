@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from gatewright.backends.onnx.operators import ACTIVATIONS
 from gatewright.cell_config.activations import spelled
 from gatewright.convert.onnx_files.folding import axes_of
-from gatewright.convert.onnx_files.parts import SEQUENCE, Parts, constant, vector
+from gatewright.convert.onnx_files.parts import SEQUENCE, NetworkBuilder, constant, vector
 from gatewright.convert.onnx_files.pointwise import clip_bounds
-from gatewright.convert.onnx_files.streams import Moved, items_of, reshape
+from gatewright.convert.onnx_files.streams import MoveNode, items_of, reshape
 from gatewright.convert.onnx_files.values import (
     DIRECTIONS,
     FEATURES,
     Axis,
-    Filled,
-    Known,
-    Stream,
+    ConstantValue,
+    FilledValue,
+    FlowValue,
     Value,
     product_of,
     shortest,
@@ -61,12 +61,12 @@ SOFTMAX_LAST = 13
 """The first version of the operators whose softmax is along the last axis unless it says otherwise."""
 
 
-def matmul(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+def matmul(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
     """A dense layer without a bias."""
     return _dense(parts, operands[0], constant(operands[1], "matrix").T)
 
 
-def gemm(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+def gemm(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
     """A dense layer."""
     if (attributes.get("alpha", 1.0), attributes.get("beta", 1.0), attributes.get("transA", 0)) != (1.0, 1.0, 0):
         raise ConversionError("it scales or transposes what it reads")
@@ -76,7 +76,7 @@ def gemm(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
     return _dense(parts, operands[0], weight, None if bias is None else vector(bias, weight.shape[0]))
 
 
-def _dense(parts: Parts, value: Value | None, weight: Array, bias: Array | None = None) -> Value:
+def _dense(parts: NetworkBuilder, value: Value | None, weight: Array, bias: Array | None = None) -> Value:
     stream = parts.take(value)
     if weight.ndim != 2 or weight.dtype.kind != "f" or stream.labels[-1] in parts.roles.values():
         raise ConversionError("it multiplies by what is no matrix", got=f"shape {weight.shape}")
@@ -86,11 +86,11 @@ def _dense(parts: Parts, value: Value | None, weight: Array, bias: Array | None 
     return parts.changed(stream.with_features(weight.shape[0]))
 
 
-def add(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+def add(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
     """The bias of a dense layer, what each feature is moved by, or the sum of both directions."""
-    if all(isinstance(each, Stream) for each in operands):
+    if all(isinstance(operand, FlowValue) for operand in operands):
         return _merged(parts, operands, "sum")
-    stream, bias = operands if isinstance(operands[0], Stream) else (operands[1], operands[0])
+    stream, bias = operands if isinstance(operands[0], FlowValue) else (operands[1], operands[0])
     value, last = parts.take(stream), _last(parts)
     plain = not isinstance(last, Dense) or last.activation == "identity"
     if isinstance(last, Dense | BatchNorm | LayerNorm) and last.bias is None and plain:
@@ -101,11 +101,11 @@ def add(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
     return parts.changed(value)
 
 
-def multiply(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+def multiply(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
     """What each feature is multiplied by, or the product of both directions."""
-    if all(isinstance(each, Stream) for each in operands):
+    if all(isinstance(operand, FlowValue) for operand in operands):
         return _merged(parts, operands, "mul")
-    stream, factor = operands if isinstance(operands[0], Stream) else (operands[1], operands[0])
+    stream, factor = operands if isinstance(operands[0], FlowValue) else (operands[1], operands[0])
     value, last = parts.take(stream), _last(parts)
     gain = _of_features(parts, factor, value)
     if (gain == 1).all():
@@ -117,13 +117,13 @@ def multiply(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
     return parts.changed(value)
 
 
-def _merged(parts: Parts, operands: Operands, merge: Merge) -> Value:
+def _merged(parts: NetworkBuilder, operands: Operands, merge: Merge) -> Value:
     """Both directions of a layer as one."""
-    halves = [each for each in operands if isinstance(each, Stream)]
+    halves = [operand for operand in operands if isinstance(operand, FlowValue)]
     last = _last(parts)
-    if sorted(str(each.half) for each in halves) != ["0", "1"] or not isinstance(last, RecurrentPart):
+    if sorted(str(half.half) for half in halves) != ["0", "1"] or not isinstance(last, RecurrentPart):
         raise ConversionError("it joins what are not the two directions of one layer", expected="a constant, or those")
-    first, second = sorted(halves, key=lambda each: each.half or 0)
+    first, second = sorted(halves, key=lambda half: half.half or 0)
     place = len(parts.found) - 1
     stream = parts.take(first.joined_with(second))
     layer = parts.found[place]
@@ -132,7 +132,7 @@ def _merged(parts: Parts, operands: Operands, merge: Merge) -> Value:
     return parts.changed(stream)
 
 
-def less(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+def less(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
     """What each feature is lessened by before it is scaled."""
     value = parts.take(operands[0])
     mean = _of_features(parts, operands[1], value)
@@ -140,7 +140,7 @@ def less(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
     return parts.changed(value.with_features(len(mean)))
 
 
-def divide(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+def divide(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
     """What each feature is divided by."""
     value, last = parts.take(operands[0]), _last(parts)
     deviation = _of_features(parts, operands[1], value)
@@ -153,7 +153,7 @@ def divide(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
     return parts.changed(value.with_features(len(deviation)))
 
 
-def batch_norm(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+def batch_norm(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
     """Features scaled by the statistics of training; they are the second axis."""
     stream = parts.take(operands[0])
     if attributes.get("training_mode") or attributes["outputs"] > 1:
@@ -163,30 +163,32 @@ def batch_norm(parts: Parts, attributes: Attributes, operands: Operands) -> Valu
     if len(stream.axes) < 2 or stream.labels[1] != FEATURES:
         raise ConversionError("its second axis is not that of features", got=", ".join(stream.labels))
     size = stream.axes[1].size
-    given = [constant(each, "statistics") for each in operands[1:5]]
+    given = [constant(operand, "statistics") for operand in operands[1:5]]
     gain, bias, mean, variance = (vector(each, each.size if size is None else size) for each in given)
     epsilon = float(attributes.get("epsilon", 1e-5))
     parts.found.append(BatchNorm(mean, variance, epsilon, gain, bias))
     return parts.changed(stream)
 
 
-def layer_norm(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+def layer_norm(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
     """Each row of features scaled by its own mean and variance."""
     stream = parts.take(operands[0])
     _check_features(parts, stream)
     if attributes.get("axis", -1) not in (-1, len(stream.axes) - 1) or attributes["outputs"] > 1:
         raise ConversionError("it is along more than the last axis, or gives its statistics too")
     size = stream.axes[-1].size
-    arrays = [None if each is None else constant(each, "gain and bias") for each in (*operands[1:], None, None)[:2]]
-    gain, bias = (None if each is None else vector(each, each.size if size is None else size) for each in arrays)
+    arrays = [
+        None if operand is None else constant(operand, "gain and bias") for operand in (*operands[1:], None, None)[:2]
+    ]
+    gain, bias = (None if array is None else vector(array, array.size if size is None else size) for array in arrays)
     parts.found.append(LayerNorm(float(attributes.get("epsilon", 1e-5)), gain, bias))
     return parts.changed(stream)
 
 
-def pool(parts: Parts, attributes: Attributes, operands: Operands, *, part: type[Mean | Max]) -> Value:
+def pool(parts: NetworkBuilder, attributes: Attributes, operands: Operands, *, part: type[Mean | Max]) -> Value:
     """The mean or the maximum of all steps."""
     stream = parts.take(operands[0])
-    axes = axes_of(attributes, [each.array if isinstance(each, Known) else None for each in operands])
+    axes = axes_of(attributes, [operand.array if isinstance(operand, ConstantValue) else None for operand in operands])
     along = [stream.labels[each] for each in axes or ()]
     if along != [parts.roles.get("time")] or attributes.get("keepdims", 1):
         raise ConversionError(
@@ -200,7 +202,7 @@ def pool(parts: Parts, attributes: Attributes, operands: Operands, *, part: type
     return parts.changed(stream.without(stream.labels.index(along[0])))
 
 
-def activation(parts: Parts, attributes: Attributes, operands: Operands, *, op: str) -> Value:
+def activation(parts: NetworkBuilder, attributes: Attributes, operands: Operands, *, op: str) -> Value:
     """The activation of a dense layer, or one by itself."""
     function = _function(op, attributes, operands)
     stream = parts.take(operands[0])
@@ -228,7 +230,7 @@ def _function(op: str, attributes: Attributes, operands: Operands) -> str:
     return "elu" if (kind, *given) == ("elu", 1.0) else spelled(kind, *given)
 
 
-def reverse_sequence(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+def reverse_sequence(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
     """All steps from the last to the first."""
     stream = parts.take(operands[0])
     if len(stream.axes) < SEQUENCE - 1 or DIRECTIONS in stream.labels:
@@ -237,8 +239,8 @@ def reverse_sequence(parts: Parts, attributes: Attributes, operands: Operands) -
         stream.axes[attributes.get(name, default)] for name, default in (("time_axis", 0), ("batch_axis", 1))
     )
     lengths = operands[1]
-    whole = isinstance(lengths, Filled) and lengths.value in (time.label, time.size)
-    if not whole and not (isinstance(lengths, Known) and time.size and (lengths.array == time.size).all()):
+    whole = isinstance(lengths, FilledValue) and lengths.value in (time.label, time.size)
+    if not whole and not (isinstance(lengths, ConstantValue) and time.size and (lengths.array == time.size).all()):
         raise ConversionError(
             "it turns round a part of each row", expected="as many steps as there are", do="leave the lengths out"
         )
@@ -247,15 +249,15 @@ def reverse_sequence(parts: Parts, attributes: Attributes, operands: Operands) -
     return parts.changed(stream)
 
 
-def turns(node: Moved) -> bool:
+def turns(node: MoveNode) -> bool:
     """Whether a Slice goes backwards."""
     return any(taken.step == -1 for taken in node.bounds().values())
 
 
-def turned(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+def turned(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
     """All steps from the last to the first, where a Slice goes backwards along one axis."""
     stream = parts.take(operands[0])
-    node = Moved(operands, attributes, parts.roles.get("time"))
+    node = MoveNode(operands, attributes, parts.roles.get("time"))
     ((axis, taken),) = node.bounds().items()
     size = stream.axes[axis].size
     whole = taken.start in (-1, (size or 0) - 1) or (taken.start or 0) >= (size or 2**31 - 1)
@@ -267,15 +269,15 @@ def turned(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
     return parts.changed(stream)
 
 
-def flatten(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+def flatten(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
     """All steps of a row side by side."""
     stream = operands[0]
-    if isinstance(stream, Stream) and attributes.get("axis", 1) % max(len(stream.axes), 1) == 1:
+    if isinstance(stream, FlowValue) and attributes.get("axis", 1) % max(len(stream.axes), 1) == 1:
         return stream if len(stream.axes) == 2 else _flat(parts, stream.side_by_side())
     raise ConversionError("it joins other axes than those behind the first")
 
 
-def _flat(parts: Parts, stream: Stream) -> Value:
+def _flat(parts: NetworkBuilder, stream: FlowValue) -> Value:
     batch, *others = parts.take(stream).axes
     if [batch.label, *(axis.label for axis in others)] != [parts.roles.get("batch"), parts.roles.get("time"), FEATURES]:
         raise ConversionError(
@@ -287,9 +289,9 @@ def _flat(parts: Parts, stream: Stream) -> Value:
     return parts.changed(replace(stream, axes=(batch, Axis(FEATURES, features)), last=""))
 
 
-def reshaped(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
+def reshaped(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
     """Steps side by side, or axes joined and taken apart without moving a number."""
-    node = Moved(operands, attributes, parts.roles.get("time"))
+    node = MoveNode(operands, attributes, parts.roles.get("time"))
     stream, items = node.stream.side_by_side(), items_of(node)
     in_order = [parts.roles.get("batch"), parts.roles.get("time"), FEATURES]
     if len(items) == 2 and list(stream.labels) == in_order and not stream.apart:
@@ -306,20 +308,20 @@ def reshaped(parts: Parts, attributes: Attributes, operands: Operands) -> Value:
         raise ConversionError(error.problem, expected=error.expected, got=f"axes {axes} to {items}") from error
 
 
-def _last(parts: Parts) -> Part | None:
+def _last(parts: NetworkBuilder) -> Part | None:
     return parts.found[-1] if parts.found else None
 
 
-def _check_features(parts: Parts, stream: Stream) -> None:
+def _check_features(parts: NetworkBuilder, stream: FlowValue) -> None:
     if stream.labels[-1] in parts.roles.values() or DIRECTIONS in stream.labels or len(stream.axes) < SEQUENCE - 1:
         raise ConversionError("it scales what are no features", got=", ".join(stream.labels))
 
 
-def _of_features(parts: Parts, value: Value | None, stream: Stream) -> Array:
+def _of_features(parts: NetworkBuilder, value: Value | None, stream: FlowValue) -> Array:
     """A number for each feature; one number stands for all, where their count is known."""
     size = stream.axes[-1].size
-    if isinstance(value, Filled) and isinstance(value.value, float):
-        value = Known(np.asarray(value.value, np.float32))
+    if isinstance(value, FilledValue) and isinstance(value.value, float):
+        value = ConstantValue(np.asarray(value.value, np.float32))
     array = constant(value, "operand")
     _check_features(parts, stream)
     if array.size == 1 and array.dtype.kind == "f" and size is not None:
@@ -327,7 +329,7 @@ def _of_features(parts: Parts, value: Value | None, stream: Stream) -> Array:
     return vector(array, array.size if size is None else size)
 
 
-Compute = Callable[[Parts, Attributes, Operands], Value]
+Compute = Callable[[NetworkBuilder, Attributes, Operands], Value]
 COMPUTING: Mapping[str, Compute] = {
     "Add": add,
     "BatchNormalization": batch_norm,

@@ -60,8 +60,9 @@ def folded(node: Any, operands: Sequence[Array | None], opset: int) -> list[Arra
     given = {f"operand {index}": array for index, array in enumerate(operands) if array is not None}
     names = [f"operand {index}" if array is not None else "" for index, array in enumerate(operands)]
     results = [f"result {index}" for index in range(len(node.output))]
-    infos = ([ValueInfoProto(name=name) for name in each] for each in (given, results))
-    graph = helper.make_graph([helper.make_node(node.op_type, names, results, **attributes)], "folded", *infos)
+    nodes = [helper.make_node(node.op_type, names, results, **attributes)]
+    inputs, outputs = ([ValueInfoProto(name=name) for name in values] for values in (given, results))
+    graph = helper.make_graph(nodes, "folded", inputs, outputs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     try:
         return [np.asarray(array) for array in ReferenceEvaluator(model).run(None, given)]

@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 from gatewright.convert.onnx_files import operators, quantised
 from gatewright.convert.onnx_files.around import COMPUTING, turned, turns
 from gatewright.convert.onnx_files.folding import FOLDS, folded
-from gatewright.convert.onnx_files.parts import Parts
+from gatewright.convert.onnx_files.parts import NetworkBuilder
 from gatewright.convert.onnx_files.pointwise import ELEMENTWISE, composed
 from gatewright.convert.onnx_files.scanned import scanned
 from gatewright.convert.onnx_files.sizes import of_sizes
-from gatewright.convert.onnx_files.streams import MOVES, Moved, of_stacked
-from gatewright.convert.onnx_files.tensors import Files, array_of, attributes_of, title
+from gatewright.convert.onnx_files.streams import MOVES, MoveNode, of_stacked
+from gatewright.convert.onnx_files.tensors import ExternalFiles, array_of, attributes_of, title
 from gatewright.convert.onnx_files.values import (
     DIRECTIONS,
     FEATURES,
     Axis,
-    Filled,
-    Given,
-    Known,
-    Pointwise,
-    Stacked,
-    Stream,
-    Unknown,
+    ConstantValue,
+    ExtraInput,
+    FilledValue,
+    FlowValue,
+    PointwiseValue,
+    StackedStates,
+    UnreadableValue,
     Value,
 )
 from gatewright.errors import ConversionError
@@ -49,7 +49,7 @@ _FROM_GRAPH = "a node that computes on constants"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class GraphNetwork:
     """A network, and where in the graph it begins and ends."""
 
     network: Network
@@ -64,27 +64,27 @@ class Reading:
     quantised: bool  # whether weights are of eight bits
 
 
-class Reader:
+class GraphReader:
     """The values of a graph by name, and the parts found so far."""
 
     def __init__(self, path: Path, model: Any, *, dequantise: bool = True) -> None:
         self.dequantise = dequantise
         self.path, self.graph = path, model.graph
-        self.opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+        self.opset = next(opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx"))
         self.budget = FOLDED * path.stat().st_size + SPARE
-        self.parts = Parts(path, self.opset)
+        self.parts = NetworkBuilder(path, self.opset)
         self.values: dict[str, Value] = {}
         self.loops = scanned(path, model)
-        beside = Files(path)
+        beside = ExternalFiles(path)
         for tensor in self.graph.initializer:
-            self.values[tensor.name] = Known(array_of(path, tensor, files=beside))
+            self.values[tensor.name] = ConstantValue(array_of(path, tensor, files=beside))
         self.readers = Counter(name for node in self.graph.node if node.op_type != "Shape" for name in node.input)
-        self.declared = {one.name: _declared(one) for one in self.graph.input if one.name not in self.values}
-        self.values |= {name: Stream(name, axes, 0) for name, axes in self.declared.items()}
+        self.declared = {value.name: _declared(value) for value in self.graph.input if value.name not in self.values}
+        self.values |= {name: FlowValue(name, axes, 0) for name, axes in self.declared.items()}
 
-    def read(self) -> Reading:
+    def read(self) -> GraphNetwork:
         """All nodes, and what the first output is."""
-        parts_of_loops = {place for one in self.loops for place in one.nodes}
+        parts_of_loops = {place for loop in self.loops for place in loop.nodes}
         for place, node in enumerate(self.graph.node):
             if place in parts_of_loops:
                 self._loop(place)
@@ -103,7 +103,7 @@ class Reader:
         network = Network(tuple(parts.found), "onnx", notes=tuple(parts.notes), lengths=parts.lengths)
         axes = {axis.label: axis for axis in self.declared[parts.source]}
         states = tuple(name for name in parts.given if name != parts.lengths_from)
-        return Reading(
+        return GraphNetwork(
             network,
             parts.source,
             axes[time],
@@ -131,18 +131,18 @@ class Reader:
         """Make a part of what the graph's output is a function of several nodes of."""
         value = self.values.get(name)
         try:
-            if isinstance(value, Pointwise):
+            if isinstance(value, PointwiseValue):
                 self.values[name] = self.parts.pointwise(value)
         except ConversionError as error:
-            self.values[name] = Unknown(self._refusal(f"output {name!r}", error))
+            self.values[name] = UnreadableValue(self._refusal(f"output {name!r}", error))
 
-    def _output(self) -> tuple[str, Stream]:
+    def _output(self) -> tuple[str, FlowValue]:
         """The output that everything leads to."""
         if not any(isinstance(part, RecurrentPart) for part in self.parts.found):
             loop = next((node for node in self.graph.node if node.op_type in ("Loop", "Scan")), None)
             if loop is not None:
                 raise self._refusal(title(loop), ConversionError(_OWN_LOOP, expected="GRU, LSTM or RNN", do=_ADVICE))
-            unread = [one.reason for one in self.values.values() if isinstance(one, Unknown)]
+            unread = [value.reason for value in self.values.values() if isinstance(value, UnreadableValue)]
             if unread:
                 raise unread[0]
             raise ConversionError(
@@ -150,11 +150,11 @@ class Reader:
                 expected="GRU, LSTM or RNN",
                 got=", ".join(sorted({node.op_type for node in self.graph.node})[:12]) or "no node",
             )
-        names = [one.name for one in self.graph.output]
+        names = [value.name for value in self.graph.output]
         found = [(name, self.parts.current(self.values.get(name))) for name in names]
-        if found and isinstance(first := found[0][1], Unknown):
+        if found and isinstance(first := found[0][1], UnreadableValue):
             raise first.reason
-        ends = [(name, one) for name, one in found if isinstance(one, Stream) and one.version == self.parts.version]
+        ends = [(name, one) for name, one in found if isinstance(one, FlowValue) and one.version == self.parts.version]
         if not ends:
             raise ConversionError(
                 f"{self.path}: no output of the graph is what its last layer gives",
@@ -163,7 +163,7 @@ class Reader:
         self.parts.notes |= {f"output {name!r} is not read": None for name, _ in found if name != ends[0][0]}
         return ends[0]
 
-    def _end(self, result: str, stream: Stream) -> None:
+    def _end(self, result: str, stream: FlowValue) -> None:
         try:
             if stream.half is not None:
                 raise ConversionError("it is one of two directions")
@@ -176,19 +176,19 @@ class Reader:
         missing = next((name for name in node.input if name and name not in self.values), None)
         if missing is not None:
             nobody = ConversionError(f"it reads {missing!r}, which nothing before it gives")
-            return [Unknown(self._refusal(title(node), nobody))] * len(node.output)
+            return [UnreadableValue(self._refusal(title(node), nobody))] * len(node.output)
         self.values |= {name: self.parts.current(self.values[name]) for name in node.input if name}
         operands = [self.values[name] if name else None for name in node.input]
-        for one in operands:
-            if isinstance(one, Unknown):
-                return [one] * len(node.output)
+        for operand in operands:
+            if isinstance(operand, UnreadableValue):
+                return [operand] * len(node.output)
         try:
             found = self._composed(node, operands) or self._compute(node, self._settled(node))
         except ConversionError as error:
-            return [Unknown(self._refusal(title(node), error))] * len(node.output)
+            return [UnreadableValue(self._refusal(title(node), error))] * len(node.output)
         except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
             wrong = ConversionError(f"its operands do not fit: {str(error)[:100]}")
-            return [Unknown(self._refusal(title(node), wrong))] * len(node.output)
+            return [UnreadableValue(self._refusal(title(node), wrong))] * len(node.output)
         return found if isinstance(found, list) else [found]
 
     def _refusal(self, where: str, error: ConversionError) -> ConversionError:
@@ -196,13 +196,13 @@ class Reader:
             f"{self.path}: {where}: {error.problem}", expected=error.expected, got=error.got, do=error.do
         )
 
-    def _composed(self, node: Any, operands: list[Value | None]) -> Pointwise | None:
+    def _composed(self, node: Any, operands: list[Value | None]) -> PointwiseValue | None:
         """A node that is a part of one function of each number, which several nodes are together."""
         op = node.op_type
-        shared = any(isinstance(self.values.get(name), Stream) and self.readers[name] > 1 for name in node.input)
-        shared = shared or any(isinstance(one, Known) and not one.array.ndim for one in operands)
-        inside = any(isinstance(one, Pointwise) for one in operands)
-        flows = any(isinstance(one, Stream) for one in operands)
+        shared = any(isinstance(self.values.get(name), FlowValue) and self.readers[name] > 1 for name in node.input)
+        shared = shared or any(isinstance(operand, ConstantValue) and not operand.array.ndim for operand in operands)
+        inside = any(isinstance(operand, PointwiseValue) for operand in operands)
+        flows = any(isinstance(operand, FlowValue) for operand in operands)
         begins = op in ELEMENTWISE and flows and (shared or op not in COMPUTING)
         if node.domain not in ("", "ai.onnx") or not (begins or (inside and (op in ELEMENTWISE or op == "Cast"))):
             return None
@@ -214,7 +214,7 @@ class Reader:
             return [self.values[name] if name else None for name in node.input]
         for name in node.input:
             value = self.values.get(name)
-            if isinstance(value, Pointwise) and not (node.op_type == "Gather" and name == node.input[1]):
+            if isinstance(value, PointwiseValue) and not (node.op_type == "Gather" and name == node.input[1]):
                 self.values[name] = self.parts.pointwise(value)
         return [self.values[name] if name else None for name in node.input]
 
@@ -228,9 +228,9 @@ class Reader:
             return self._constant(attributes)
         if op in operators.FAMILIES:
             return self.parts.recurrent(op, attributes, operands)
-        if any(isinstance(one, Stream | Pointwise) for one in operands):
+        if any(isinstance(operand, FlowValue | PointwiseValue) for operand in operands):
             return self._flowing(op, attributes, operands)
-        if op == "Gather" and isinstance(operands[0], Stacked):
+        if op == "Gather" and isinstance(operands[0], StackedStates):
             return of_stacked(operands[0], attributes, operands[1])
         return self._still(node, attributes, operands)
 
@@ -249,30 +249,38 @@ class Reader:
         """A node that reads what flows through the network."""
         if op in COMPUTING:
             return COMPUTING[op](self.parts, attributes, operands)
-        if op == "Slice" and isinstance(operands[0], Stream) and turns(Moved(operands, attributes, None)):
+        if op == "Slice" and isinstance(operands[0], FlowValue) and turns(MoveNode(operands, attributes, None)):
             return turned(self.parts, attributes, operands)
-        if op == "Gather" and isinstance(operands[0], Known) and isinstance(operands[1], Stream | Pointwise):
+        if (
+            op == "Gather"
+            and isinstance(operands[0], ConstantValue)
+            and isinstance(operands[1], FlowValue | PointwiseValue)
+        ):
             return self.parts.embedding(attributes, operands[0], operands[1])
-        if op in MOVES and isinstance(operands[0], Stream):
-            return MOVES[op](Moved(operands, attributes, self.parts.roles.get("time")))
+        if op in MOVES and isinstance(operands[0], FlowValue):
+            return MOVES[op](MoveNode(operands, attributes, self.parts.roles.get("time")))
         raise ConversionError("it is no part of a network that can be read")
 
     def _still(self, node: Any, attributes: Mapping[str, Any], operands: list[Value | None]) -> Value | list[Value]:
         """A node that reads constants, sizes, or what the graph is given besides."""
         op: str = node.op_type
-        given = [one for one in operands if one is not None]
+        given = [operand for operand in operands if operand is not None]
         if op in FOLDS and operands[:1] == [None]:
             raise ConversionError("it reads nothing")
-        if op in FOLDS and given and all(isinstance(one, Known) for one in given):
-            arrays = [one.array if isinstance(one, Known) else None for one in operands]
+        if op in FOLDS and given and all(isinstance(one, ConstantValue) for one in given):
+            arrays = [operand.array if isinstance(operand, ConstantValue) else None for operand in operands]
             self._spend(sum(one.nbytes for one in arrays if one is not None) * (2 if op == "Cast" else 1))
-            return [Known(one) for one in folded(node, arrays, self.opset)]
-        if op == "Expand" and isinstance(operands[0], Known):
+            return [ConstantValue(one) for one in folded(node, arrays, self.opset)]
+        if op == "Expand" and isinstance(operands[0], ConstantValue):
             array = operands[0].array  # an initial state: a number, or one row for the whole batch
             if array.size > 1:
                 return operands[0]
-            return Filled(array.reshape(()).item())
-        if op in _PIECES and isinstance(operands[0], Given) and not any(isinstance(one, Given) for one in operands[1:]):
+            return FilledValue(array.reshape(()).item())
+        if (
+            op in _PIECES
+            and isinstance(operands[0], ExtraInput)
+            and not any(isinstance(operand, ExtraInput) for operand in operands[1:])
+        ):
             return list[Value]([operands[0]] * attributes["outputs"])
         found = of_sizes(op, attributes, operands)
         if found is None:
@@ -283,7 +291,7 @@ class Reader:
         for name in ("value", "value_float", "value_floats", "value_int", "value_ints"):
             if attributes.get(name) is not None:
                 array = np.asarray(attributes[name])
-                return Known(array.astype(np.float32) if name.startswith("value_float") else array)
+                return ConstantValue(array.astype(np.float32) if name.startswith("value_float") else array)
         raise ConversionError("it holds no numbers")
 
     def _spend(self, size: int) -> None:
@@ -296,6 +304,6 @@ def _declared(value: Any) -> tuple[Axis, ...]:
     """The axes of an input of the graph, with the sizes that the file gives them."""
     dims = value.type.tensor_type.shape.dim
     return tuple(
-        Axis(str(index), int(one.dim_value) if one.WhichOneof("value") == "dim_value" else None)
-        for index, one in enumerate(dims)
+        Axis(str(index), int(size.dim_value) if size.WhichOneof("value") == "dim_value" else None)
+        for index, size in enumerate(dims)
     )

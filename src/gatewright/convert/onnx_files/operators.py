@@ -107,7 +107,7 @@ def _equations(family: Family, attributes: Attributes, count: int, *, peepholes:
         raise ConversionError("clip is no bound", expected="a number above 0", got=str(clip))
     equations = CellConfig(family, reset=reset, coupled=coupled, peepholes=peepholes, clip=shortest(clip))
     names = _names(family, attributes, count)
-    chosen: list[dict[str, Any]] = [dict(zip(ACTIVATION_FIELDS[family], one, strict=True)) for one in names]
+    chosen: list[dict[str, Any]] = [dict(zip(ACTIVATION_FIELDS[family], name, strict=True)) for name in names]
     return [replace(equations, **one) for one in chosen] or [equations] * count
 
 

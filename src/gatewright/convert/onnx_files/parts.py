@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from gatewright.convert.onnx_files import operators
 from gatewright.convert.onnx_files.pointwise import name_of, symbols_of
-from gatewright.convert.onnx_files.scanned import Scanned
+from gatewright.convert.onnx_files.scanned import ScannedLayer
 from gatewright.convert.onnx_files.values import (
     DIRECTIONS,
     FEATURES,
     STEP,
     Axis,
-    Filled,
-    Given,
-    Known,
-    Pointwise,
-    Stream,
-    Unknown,
+    ConstantValue,
+    ExtraInput,
+    FilledValue,
+    FlowValue,
+    PointwiseValue,
+    UnreadableValue,
     Value,
 )
 from gatewright.errors import ConversionError
@@ -36,7 +36,7 @@ SEQUENCE = 3
 """Axes of what a layer reads: time, batch, features."""
 
 
-class Parts:
+class NetworkBuilder:
     """The parts found so far, which axes are time and batch, and what to tell of it all."""
 
     def __init__(self, path: Path, opset: int) -> None:
@@ -54,9 +54,9 @@ class Parts:
         self.halves: dict[int, tuple[int, int]] = {}  # versions of layers that became one of two directions, and which
         self.version = 1  # of the network: what a node gives stands for the network as it was then
 
-    def take(self, value: Value | None) -> Stream:
+    def take(self, value: Value | None) -> FlowValue:
         """What flows into a part: all that the part before gives."""
-        if not isinstance(value, Stream):
+        if not isinstance(value, FlowValue):
             raise ConversionError("it does not read what flows through the network")
         if value.version not in (self.version, 0 if self.version == 1 else self.version):
             raise ConversionError("it reads what another part reads too: the network branches here")
@@ -68,7 +68,7 @@ class Parts:
         self.source = value.source
         return self.changed(value) if value.last else value
 
-    def keep_last(self, stream: Stream) -> None:
+    def keep_last(self, stream: FlowValue) -> None:
         """Only what there is after the last step is read of a layer: that is what it gives from here on."""
         if not stream.last:
             return
@@ -88,25 +88,25 @@ class Parts:
         else:
             raise ConversionError("it reads the last step of a layer whose last states are elsewhere")
 
-    def changed(self, stream: Stream) -> Stream:
+    def changed(self, stream: FlowValue) -> FlowValue:
         """What flows behind a change to the network: nothing made before it may be read any more."""
         self.version += 1
         return replace(stream, version=self.version, last="", step=0)
 
-    def embedding(self, attributes: Attributes, table: Known, value: Stream | Pointwise) -> Value:
+    def embedding(self, attributes: Attributes, table: ConstantValue, value: FlowValue | PointwiseValue) -> Value:
         """Rows of a matrix, by symbols, or by what several nodes make of them."""
-        stream = self.take(value.stream if isinstance(value, Pointwise) else value)
+        stream = self.take(value.stream if isinstance(value, PointwiseValue) else value)
         if attributes.get("axis", 0) != 0 or table.array.ndim != 2 or self.found or len(stream.axes) != 2:
             raise ConversionError("it is no embedding: rows of a matrix, for symbols (time, batch)")
         rows = table.array
-        self.found.append(Embedding(rows[symbols_of(value, len(rows))] if isinstance(value, Pointwise) else rows))
+        self.found.append(Embedding(rows[symbols_of(value, len(rows))] if isinstance(value, PointwiseValue) else rows))
         return self.changed(replace(stream, axes=(*stream.axes, Axis(FEATURES, rows.shape[1]))))
 
-    def pointwise(self, function: Pointwise) -> Stream:
+    def pointwise(self, function: PointwiseValue) -> FlowValue:
         """A function of each number, behind a dense layer or by itself."""
         return self.activated(function.stream, name_of(function))
 
-    def activated(self, value: Value | None, function: str) -> Stream:
+    def activated(self, value: Value | None, function: str) -> FlowValue:
         """The activation of a dense layer, or one by itself."""
         stream, last = self.take(value), self.found[-1] if self.found else None
         if function == "identity":
@@ -121,7 +121,9 @@ class Parts:
         """A recurrent layer: every step, and the states after the last."""
         named: dict[str, Value | None] = dict(zip(operators.OPERANDS, operands, strict=False))
         arrays = {
-            name: constant(named[name], name) for name in operators.ARRAYS if named.get(name) not in (None, Filled(0.0))
+            name: constant(named[name], name)
+            for name in operators.ARRAYS
+            if named.get(name) not in (None, FilledValue(0.0))
         }
         if not {"W", "R"} <= arrays.keys():
             raise ConversionError("it has no W or no R")
@@ -129,7 +131,7 @@ class Parts:
         self.batch_first |= batch_first
         value = named.get("X")
         beside = self._beside_last(value, attributes)
-        stream = replace(value, version=self.version) if beside and isinstance(value, Stream) else self.take(value)
+        stream = replace(value, version=self.version) if beside and isinstance(value, FlowValue) else self.take(value)
         time, batch = self._roles(stream, batch_first)
         shape = (arrays["W"].shape[0], 1, arrays["R"].shape[-1])
         begin = {name[-1]: self._initial(named.get(name), shape, batch_first) for name in ("initial_h", "initial_c")}
@@ -153,7 +155,7 @@ class Parts:
         """The layer just before, if this node reads what that one reads, and goes the other way: they are one layer."""
         last = self.found[-1] if self.found else None
         if (
-            not isinstance(value, Stream)
+            not isinstance(value, FlowValue)
             or not isinstance(last, RecurrentPart)
             or len(last.directions) > 1
             or value.last
@@ -179,12 +181,12 @@ class Parts:
 
     def current(self, value: Value | None) -> Value | None:
         """A value as it stands now: what a layer gave may have become one of two directions since."""
-        if isinstance(value, Stream) and value.version in self.halves:
+        if isinstance(value, FlowValue) and value.version in self.halves:
             version, half = self.halves[value.version]
             return replace(value, version=version, half=half)
         return value
 
-    def scanned(self, found: Scanned, value: Value, lengths: Value | None) -> list[Value]:
+    def scanned(self, found: ScannedLayer, value: Value, lengths: Value | None) -> list[Value]:
         """A layer that is a loop: what each of its directions gives."""
         stream, layer = self.take(value), found.layer
         time, batch = self._roles(stream, batch_first=False)
@@ -210,16 +212,16 @@ class Parts:
         self.lengths = lengths
 
     def _given_by(
-        self, layer: RecurrentPart, stream: Stream, time: Axis, batch: Axis, batch_first: bool
+        self, layer: RecurrentPart, stream: FlowValue, time: Axis, batch: Axis, batch_first: bool
     ) -> list[Value]:
         """Y, Y_h and Y_c."""
         directions, features = Axis(DIRECTIONS, len(layer.directions)), Axis(FEATURES, layer.hidden)
         every = (batch, time, directions, features) if batch_first else (time, directions, batch, features)
         final = (batch, directions, features) if batch_first else (directions, batch, features)
-        memory = Unknown(ConversionError(f"{self.path}: what reads the last memory of an LSTM cannot be read"))
+        memory = UnreadableValue(ConversionError(f"{self.path}: what reads the last memory of an LSTM cannot be read"))
         return [replace(stream, axes=every, last=""), replace(stream, axes=final, last="final"), memory]
 
-    def _roles(self, stream: Stream, batch_first: bool) -> tuple[Axis, Axis]:
+    def _roles(self, stream: FlowValue, batch_first: bool) -> tuple[Axis, Axis]:
         """Which axis is time, and which the batch: the same as for the layers below."""
         if len(stream.axes) != SEQUENCE or DIRECTIONS in stream.labels:
             raise ConversionError("it does not read (time, batch, features)", got=", ".join(stream.labels))
@@ -240,11 +242,11 @@ class Parts:
         match value:
             case None:
                 return None
-            case Filled(float(number)):
+            case FilledValue(float(number)):
                 return np.full(shape, number, np.float32) if number else None
-            case Known():
+            case ConstantValue():
                 return value.array.swapaxes(0, 1) if batch_first and value.array.ndim == 3 else value.array
-            case Given() | Stream(version=0):
+            case ExtraInput() | FlowValue(version=0):
                 name = self._beside(value)
                 self.notes[f"initial states are given to the graph as {name!r}: they are zero here"] = None
                 return None
@@ -256,11 +258,11 @@ class Parts:
         match value:
             case None:
                 return None
-            case Filled(filled) if filled in (time.label, time.size):
+            case FilledValue(filled) if filled in (time.label, time.size):
                 return None
-            case Known():
+            case ConstantValue():
                 return _fixed(value.array, time, batch)
-            case Stream(version=0) if len(value.axes) == 1:
+            case FlowValue(version=0) if len(value.axes) == 1:
                 name = self._beside(value)
                 if self.lengths_from not in ("", name):
                     raise ConversionError(
@@ -276,9 +278,9 @@ class Parts:
                     do="make sequence_lens an input of the graph",
                 )
 
-    def _beside(self, value: Given | Stream) -> str:
+    def _beside(self, value: ExtraInput | FlowValue) -> str:
         """The name of an input besides the main one."""
-        name = value.name if isinstance(value, Given) else value.source
+        name = value.name if isinstance(value, ExtraInput) else value.source
         if name == self.source:
             raise ConversionError(f"its states or lengths come from {name!r}, which the layers read too")
         self.given[name] = None
@@ -287,7 +289,7 @@ class Parts:
 
 def constant(value: Value | None, name: str) -> Array:
     """The numbers of an operand that stands in the file. Raises ConversionError where it does not."""
-    if not isinstance(value, Known):
+    if not isinstance(value, ConstantValue):
         raise ConversionError(
             f"its {name} is no constant of the file",
             expected="an initialiser",
@@ -308,7 +310,7 @@ def _fixed(lengths: Array, time: Axis, batch: Axis) -> tuple[int, ...] | None:
             expected=f"from 1 to {time.size or 'all'}",
             got=str(lengths[:8]),
         )
-    return None if (lengths == time.size).all() else tuple(int(each) for each in lengths)
+    return None if (lengths == time.size).all() else tuple(int(length) for length in lengths)
 
 
 def vector(bias: Array, size: int) -> Array:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gatewright.cell_config.activations import spelled
 from gatewright.convert.onnx_files.folding import FLOATS, INTEGERS
-from gatewright.convert.onnx_files.values import Filled, Known, Pointwise, Stream, Value, shortest
+from gatewright.convert.onnx_files.values import ConstantValue, FilledValue, FlowValue, PointwiseValue, Value, shortest
 from gatewright.errors import ConversionError
 from gatewright.network.functions import FUNCTIONS, erf
 from gatewright.network.functions import function as named
@@ -57,27 +57,27 @@ ELEMENTWISE: Mapping[str, Callable[..., Array]] = {
 }
 
 
-def composed(op: str, attributes: Mapping[str, Any], operands: Sequence[Value | None]) -> Pointwise | None:
+def composed(op: str, attributes: Mapping[str, Any], operands: Sequence[Value | None]) -> PointwiseValue | None:
     """A node as a function of every number of the one stream that it reads; None where it is no such."""
     called = ELEMENTWISE.get(op)
     if op == "Clip":
         low, high = clip_bounds(attributes, operands)
         called, operands = partial(np.clip, a_min=low, a_max=high), operands[:1]
-    functions = [_function(each) for each in operands]
-    streams = [each.stream if isinstance(each, Pointwise) else each for each in operands]
-    flowing = [each for each in streams if isinstance(each, Stream)]
+    functions = [_function(operand) for operand in operands]
+    streams = [operand.stream if isinstance(operand, PointwiseValue) else operand for operand in operands]
+    flowing = [stream for stream in streams if isinstance(stream, FlowValue)]
     if None in functions or not flowing or any(_place(each) != _place(flowing[0]) for each in flowing):
         return None
     if op in ELEMENTWISE and op != "Clip" and len(functions) != _OPERANDS.get(op, getattr(called, "nin", 1)):
         raise ConversionError("it has more or fewer operands than the operator", got=str(len(functions)))
-    nodes = 1 + sum(each.nodes for each in operands if isinstance(each, Pointwise))
+    nodes = 1 + sum(operand.nodes for operand in operands if isinstance(operand, PointwiseValue))
     if nodes > MOST_NODES:
         raise ConversionError("it is one of too many nodes that are one function", expected=f"{MOST_NODES} at most")
     called = called or _cast(attributes)
-    return Pointwise(flowing[0], lambda x: called(*(each(x) for each in functions if each)), nodes)
+    return PointwiseValue(flowing[0], lambda x: called(*(function(x) for function in functions if function)), nodes)
 
 
-def name_of(function: Pointwise) -> str:
+def name_of(function: PointwiseValue) -> str:
     """Which of our functions it is, told by its values over all sizes of numbers.
 
     Raises ConversionError where it is none.
@@ -96,7 +96,7 @@ def name_of(function: Pointwise) -> str:
     )
 
 
-def _evaluated(function: Pointwise, points: Array) -> Array:
+def _evaluated(function: PointwiseValue, points: Array) -> Array:
     try:
         return function.evaluate(points)
     except (TypeError, ValueError, ArithmeticError) as error:
@@ -109,7 +109,7 @@ def _candidates(points: Array, values: Array) -> Iterator[str]:
     if not np.isfinite(values).all():
         return
     bounds = float(values.min()), float(values.max())
-    low, high = (shortest(each) if abs(each) < points.max() else math.copysign(math.inf, each) for each in bounds)
+    low, high = (shortest(bound) if abs(bound) < points.max() else math.copysign(math.inf, bound) for bound in bounds)
     yield spelled("clip", low, high)
     at_minus_one, at_zero, at_one = map(float, np.interp([-1.0, 0.0, 1.0], points, values))
     yield spelled("leaky_relu", shortest(-at_minus_one))
@@ -118,7 +118,7 @@ def _candidates(points: Array, values: Array) -> Iterator[str]:
     yield spelled("affine", shortest(at_one - at_zero), shortest(at_zero))
 
 
-def symbols_of(function: Pointwise, count: int) -> Array:
+def symbols_of(function: PointwiseValue, count: int) -> Array:
     """The symbols that those below `count` are made.
 
     Raises ConversionError where they are none.
@@ -134,9 +134,9 @@ def clip_bounds(attributes: Mapping[str, Any], operands: Sequence[Value | None])
     bounds: list[float] = []
     for index, (name, default) in enumerate((("min", -np.inf), ("max", np.inf)), 1):
         match operands[index] if index < len(operands) else None:
-            case Filled(float() | int() as number):
+            case FilledValue(float() | int() as number):
                 bounds.append(float(number))
-            case Known() as given if given.array.size == 1:
+            case ConstantValue() as given if given.array.size == 1:
                 bounds.append(float(given.array.reshape(())))
             case None:
                 bounds.append(float(attributes.get(name, default)))
@@ -150,20 +150,20 @@ def clip_bounds(attributes: Mapping[str, Any], operands: Sequence[Value | None])
 
 def _function(value: Value | None) -> Callable[[Array], Array] | None:
     match value:
-        case Pointwise():
+        case PointwiseValue():
             return value.evaluate
-        case Stream():
+        case FlowValue():
             return lambda x: x
-        case Known() if value.array.size == 1:
+        case ConstantValue() if value.array.size == 1:
             number = value.array.reshape(())
             return lambda x: number.astype(np.float64) if number.dtype.kind == "f" else number
-        case Filled(float() | int() as number):
+        case FilledValue(float() | int() as number):
             return lambda x: np.asarray(number)
         case _:
             return None
 
 
-def _place(stream: Stream) -> Stream:
+def _place(stream: FlowValue) -> FlowValue:
     """What of a stream must be the same for two to be of the same numbers."""
     return replace(stream, axes=tuple(replace(axis, size=None) for axis in stream.axes))
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.onnx_files.values import Known, Value
+from gatewright.convert.onnx_files.values import ConstantValue, Value
 from gatewright.errors import ConversionError
 
 Array = NDArray[Any]
@@ -21,10 +21,10 @@ def dequantised(operands: Sequence[Value | None]) -> list[Value | None]:
     Raises ConversionError where the scales do not fit.
     """
     held = [*operands, *[None] * 12][:12]
-    numbers = [each.array if isinstance(each, Known) else None for each in held]
+    numbers = [each.array if isinstance(each, ConstantValue) else None for each in held]
     made: list[Value | None] = list(held[:BEFORE_SCALES])
     for place, scales in ((1, numbers[8:10]), (2, numbers[10:12])):
-        made[place] = Known(_matrix("W" if place == 1 else "R", numbers[place], *scales))
+        made[place] = ConstantValue(_matrix("W" if place == 1 else "R", numbers[place], *scales))
     return made
 
 

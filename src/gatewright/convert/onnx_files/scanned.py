@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.cell_config.config import CellConfig
-from gatewright.convert.onnx_files.tensors import Files, array_of
+from gatewright.convert.onnx_files.tensors import ExternalFiles, array_of
 from gatewright.errors import ConversionError
 from gatewright.network import RecurrentPart
 from gatewright.untrusted.json_text import parse_json
@@ -23,7 +23,7 @@ _PARAMETER = re.compile(r"(W|U|P|b|bh|p)\.\w+")
 
 
 @dataclass(frozen=True, slots=True)
-class Scanned:
+class ScannedLayer:
     """A layer that is a loop, and where in the graph it stands."""
 
     layer: RecurrentPart
@@ -33,12 +33,12 @@ class Scanned:
     nodes: frozenset[int]  # of which it consists, by their places in the graph
 
 
-def scanned(path: Path, model: Any) -> tuple[Scanned, ...]:
+def scanned(path: Path, model: Any) -> tuple[ScannedLayer, ...]:
     """The layers of a file that its metadata describes.
 
     Raises ConversionError where the description does not fit the graph.
     """
-    text = next((one.value for one in model.metadata_props if one.key == SCANNED), "")
+    text = next((entry.value for entry in model.metadata_props if entry.key == SCANNED), "")
     if not text:
         return ()
     try:
@@ -55,7 +55,7 @@ def scanned(path: Path, model: Any) -> tuple[Scanned, ...]:
         ) from error
 
 
-def _scanned(graph: Any, name: str, said: Mapping[str, Any], arrays: Mapping[str, Array]) -> Scanned:
+def _scanned(graph: Any, name: str, said: Mapping[str, Any], arrays: Mapping[str, Array]) -> ScannedLayer:
     equations = [CellConfig(**one) for one in said["equations"]]
     results = tuple(str(one) for one in said["results"])
     prefixes = (f"{name}.", f"{name}_reverse.")[: len(results)]
@@ -71,7 +71,7 @@ def _scanned(graph: Any, name: str, said: Mapping[str, Any], arrays: Mapping[str
         second=equations[1] if len(equations) > 1 and equations[1] != equations[0] else None,
     )
     source = str(said["input"])
-    return Scanned(layer, source, results, str(said["lengths"]), _nodes(graph, results, source))
+    return ScannedLayer(layer, source, results, str(said["lengths"]), _nodes(graph, results, source))
 
 
 def _parameters(prefix: str, arrays: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
@@ -85,13 +85,13 @@ def _parameters(prefix: str, arrays: Mapping[str, Array]) -> Iterator[tuple[str,
 
 def _arrays(path: Path, graph: Any) -> Iterator[tuple[str, Array]]:
     """The arrays of a graph and of the bodies of its loops, by name."""
-    beside = Files(path)
+    beside = ExternalFiles(path)
     for tensor in graph.initializer:
         yield tensor.name, array_of(path, tensor, files=beside)
     for node in graph.node:
-        for one in node.attribute:
-            if one.type == _GRAPH:
-                yield from ((tensor.name, array_of(path, tensor, files=beside)) for tensor in one.g.initializer)
+        for attribute in node.attribute:
+            if attribute.type == _GRAPH:
+                yield from ((tensor.name, array_of(path, tensor, files=beside)) for tensor in attribute.g.initializer)
 
 
 _GRAPH = 5  # AttributeProto.GRAPH
@@ -109,5 +109,5 @@ def _nodes(graph: Any, results: Sequence[str], source: str) -> frozenset[int]:
         if name == source or place is None or place in found:
             continue
         found.add(place)
-        left += [one for one in graph.node[place].input if one]
+        left += [value for value in graph.node[place].input if value]
     return frozenset(found)

@@ -13,11 +13,11 @@ from gatewright.convert.onnx_files.values import (
     ROWS,
     STEP,
     Axis,
-    Given,
-    Known,
-    Sizes,
-    Stacked,
-    Stream,
+    AxisSizes,
+    ConstantValue,
+    ExtraInput,
+    FlowValue,
+    StackedStates,
     Value,
     product_of,
 )
@@ -29,7 +29,7 @@ LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class MoveNode:
     """One use of an operator: its operands, and which axis of the input is time, where that is known already."""
 
     operands: Operands
@@ -37,10 +37,10 @@ class Moved:
     time: str | None
 
     @property
-    def stream(self) -> Stream:
+    def stream(self) -> FlowValue:
         """The first operand."""
         first = self.operands[0]
-        if not isinstance(first, Stream):
+        if not isinstance(first, FlowValue):
             raise ConversionError("it does not read what flows through the network")
         return first
 
@@ -49,7 +49,7 @@ class Moved:
         if index >= len(self.operands) or self.operands[index] is None:
             return None
         found = self.operands[index]
-        if not isinstance(found, Known):
+        if not isinstance(found, ConstantValue):
             raise ConversionError(f"operand {index} is no constant")
         return tuple(int(one) for one in np.atleast_1d(found.array))
 
@@ -59,10 +59,10 @@ class Moved:
 
     def arrays(self) -> list[Any]:
         """The operands as arrays; None in the place of the stream."""
-        return [one.array if isinstance(one, Known) else None for one in self.operands]
+        return [operand.array if isinstance(operand, ConstantValue) else None for operand in self.operands]
 
 
-def transpose(node: Moved) -> Stream:
+def transpose(node: MoveNode) -> FlowValue:
     """The axes in another order."""
     axes = node.stream.axes
     order = node.attributes.get("perm") or tuple(reversed(range(len(axes))))
@@ -71,42 +71,42 @@ def transpose(node: Moved) -> Stream:
     return replace(node.stream, axes=tuple(axes[index] for index in order))
 
 
-def squeeze(node: Moved) -> Stream:
+def squeeze(node: MoveNode) -> FlowValue:
     """Without axes of one element."""
     stream = node.stream
     axes = axes_of(node.attributes, node.arrays())
     rank = len(stream.axes)
     if axes is None:
         raise ConversionError("it does not say which axes it takes away")
-    for index in sorted({_axis(one, rank) for one in axes}, reverse=True):
+    for index in sorted({_axis(axis, rank) for axis in axes}, reverse=True):
         if stream.axes[index].size != 1:
             raise ConversionError(f"axis {index} may have more than one element")
         stream = stream.without(index)
     return stream
 
 
-def unsqueeze(node: Moved) -> Stream:
+def unsqueeze(node: MoveNode) -> FlowValue:
     """With new axes of one element."""
     axes = axes_of(node.attributes, node.arrays()) or ()
     rank = len(node.stream.axes) + len(axes)
-    places = {_axis(one, rank) for one in axes}
+    places = {_axis(axis, rank) for axis in axes}
     old = iter(node.stream.axes)
     return replace(
         node.stream, axes=tuple(Axis(f"new {index}", 1) if index in places else next(old) for index in range(rank))
     )
 
 
-def items_of(node: Moved) -> tuple[int | str, ...]:
+def items_of(node: MoveNode) -> tuple[int | str, ...]:
     """The sizes of the axes that a Reshape makes, by number or label."""
     target = node.operands[1]
-    if isinstance(target, Known):
+    if isinstance(target, ConstantValue):
         return tuple(int(one) for one in np.atleast_1d(target.array))
-    if isinstance(target, Sizes):
+    if isinstance(target, AxisSizes):
         return target.items
     raise ConversionError("its shape is no constant and no sizes of its input")
 
 
-def reshape(node: Moved) -> Stream:
+def reshape(node: MoveNode) -> FlowValue:
     """Both directions of each step side by side, all steps of all rows below one another, or the axes as they were."""
     stream, items = node.stream, items_of(node)
     for made in _regrouped(stream):
@@ -120,32 +120,32 @@ def reshape(node: Moved) -> Stream:
     )
 
 
-def gather(node: Moved) -> Stream | Given:
+def gather(node: MoveNode) -> FlowValue | ExtraInput:
     """One direction, or the last step."""
     stream = node.stream
     if not stream.version:
-        return Given(stream.source)
+        return ExtraInput(stream.source)
     axis = _axis(node.attributes.get("axis", 0), len(stream.axes))
     which = node.operands[1]
-    if not isinstance(which, Known) or which.array.size != 1:
+    if not isinstance(which, ConstantValue) or which.array.size != 1:
         raise ConversionError("it takes what is no constant")
     taken = _taken(stream, axis, int(which.array.reshape(())), node.time)
     return taken.without(axis) if which.array.ndim == 0 else taken
 
 
-def of_stacked(stacked: Stacked, attributes: Attributes, which: Value | None) -> Stream:
+def of_stacked(stacked: StackedStates, attributes: Attributes, which: Value | None) -> FlowValue:
     """The last states of one direction of one layer, out of those of all."""
-    if not isinstance(which, Known) or which.array.ndim or attributes.get("axis", 0) != stacked.axis:
+    if not isinstance(which, ConstantValue) or which.array.ndim or attributes.get("axis", 0) != stacked.axis:
         raise ConversionError("it takes more than one of the last states")
     stream, direction = stacked.pieces[int(which.array)]
     return _taken(stream, stacked.axis, direction, None).without(stacked.axis)
 
 
-def slices(node: Moved) -> Stream | Given:
+def slices(node: MoveNode) -> FlowValue | ExtraInput:
     """One direction, or the last step, with its axis kept."""
     stream = node.stream
     if not stream.version:
-        return Given(stream.source)
+        return ExtraInput(stream.source)
     for axis, taken in node.bounds().items():
         start, stop, size = taken.start, taken.stop, stream.axes[axis].size
         if taken.step == 1 and start == 0 and stop is not None and stop >= (size or LARGEST):
@@ -157,10 +157,10 @@ def slices(node: Moved) -> Stream | Given:
     return stream
 
 
-def split(node: Moved) -> list[Value]:
+def split(node: MoveNode) -> list[Value]:
     """The two directions apart."""
     if not node.stream.version:
-        return [Given(node.stream.source)] * int(node.attributes["outputs"])
+        return [ExtraInput(node.stream.source)] * int(node.attributes["outputs"])
     axis = _axis(node.attributes.get("axis", 0), len(node.stream.axes))
     sizes = node.attributes.get("split") or node.numbers(1) or (1, 1)
     if node.stream.axes[axis] != Axis(DIRECTIONS, 2) or sizes != (1, 1):
@@ -168,17 +168,17 @@ def split(node: Moved) -> list[Value]:
     return [_taken(node.stream, axis, index, node.time) for index in (0, 1)]
 
 
-def concat(node: Moved) -> Stream | Stacked:
+def concat(node: MoveNode) -> FlowValue | StackedStates:
     """The two directions of one layer side by side, or the last states of several layers one below the other."""
     first, *others = node.operands
-    if not others and isinstance(first, Stream):
+    if not others and isinstance(first, FlowValue):
         return first
     axis = _axis(node.attributes.get("axis", 0), len(node.stream.axes))
-    both = [one for one in node.operands if isinstance(one, Stream)]
+    both = [operand for operand in node.operands if isinstance(operand, FlowValue)]
     halves = [one.half for one in both]
     of_layers = all(one.last == "final" and one.labels[axis] == DIRECTIONS for one in both)
     if len(both) == len(node.operands) and of_layers and halves != [0, 1]:
-        return Stacked(tuple((one, index) for one in both for index in range(one.axes[axis].size or 0)), axis)
+        return StackedStates(tuple((one, index) for one in both for index in range(one.axes[axis].size or 0)), axis)
     if len(both) != 2 or len(node.operands) != 2:
         raise ConversionError("it joins what are not the two directions of one layer, forwards first")
     joined = both[0].joined_with(both[1])
@@ -189,29 +189,29 @@ def concat(node: Moved) -> Stream | Stacked:
     return joined.with_features(2 * (joined.axes[-1].size or 0))
 
 
-def cast(node: Moved) -> Stream:
+def cast(node: MoveNode) -> FlowValue:
     """The same numbers in another type."""
     if node.attributes.get("to") not in FLOATS and (node.attributes.get("to") not in INTEGERS or node.stream.version):
         raise ConversionError("it rounds what flows through the network")
     return node.stream
 
 
-def dropout(node: Moved) -> Stream:
+def dropout(node: MoveNode) -> FlowValue:
     """What flows, unchanged: dropout is for training."""
     training = node.operands[2] if len(node.operands) > 2 else None
-    if training is not None and not (isinstance(training, Known) and not training.array.any()):
+    if training is not None and not (isinstance(training, ConstantValue) and not training.array.any()):
         raise ConversionError("it leaves out values at random", do="export the model in evaluation: model.eval()")
     return node.stream
 
 
-def shape(node: Moved) -> Sizes:
+def shape(node: MoveNode) -> AxisSizes:
     """The sizes of the axes."""
     axes = node.stream.axes
     taken = axes[slice(node.attributes.get("start"), node.attributes.get("end"))]
-    return Sizes(tuple(axis.label if axis.size is None else axis.size for axis in taken))
+    return AxisSizes(tuple(axis.label if axis.size is None else axis.size for axis in taken))
 
 
-MOVES: Mapping[str, Callable[[Moved], Value | list[Value]]] = {
+MOVES: Mapping[str, Callable[[MoveNode], Value | list[Value]]] = {
     "Cast": cast,
     "Concat": concat,
     "Dropout": dropout,
@@ -233,7 +233,7 @@ def _axis(index: int, rank: int) -> int:
     return index % rank
 
 
-def _taken(stream: Stream, axis: int, index: int, time: str | None) -> Stream:
+def _taken(stream: FlowValue, axis: int, index: int, time: str | None) -> FlowValue:
     """The stream with one element of an axis, which stays."""
     label, size = stream.axes[axis].label, stream.axes[axis].size
     axes = list(stream.axes)
@@ -247,7 +247,7 @@ def _taken(stream: Stream, axis: int, index: int, time: str | None) -> Stream:
     raise ConversionError(f"it takes element {index} of axis {label}, which is neither a direction nor a step")
 
 
-def _regrouped(stream: Stream) -> list[Stream]:
+def _regrouped(stream: FlowValue) -> list[FlowValue]:
     """The stream as it may be called after a reshape that moves nothing."""
     axes = stream.axes
     if stream.apart:
@@ -264,7 +264,7 @@ def _regrouped(stream: Stream) -> list[Stream]:
     return found
 
 
-def _at(stream: Stream, count: int) -> list[Axis | None]:
+def _at(stream: FlowValue, count: int) -> list[Axis | None]:
     return [*stream.axes, *[None] * count][:count]
 
 

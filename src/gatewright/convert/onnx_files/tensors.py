@@ -45,7 +45,7 @@ def load(path: Path) -> Any:
     check_exists(path, "an .onnx file")
     with read_whole(path, "a complete .onnx file"):
         model = onnx.load_model_from_string(path.read_bytes())
-    if not all(isinstance(one, str) for one in _names(model)):
+    if not all(isinstance(name, str) for name in _names(model)):
         raise ConversionError(f"{path} is damaged: a name in it is no text", do="copy or download the file again")
     opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), None)
     if opset is None or opset < OLDEST_OPSET:
@@ -64,16 +64,16 @@ def _names(model: Any) -> Iterator[Any]:
     for one in (*graph.input, *graph.output, *graph.initializer):
         yield one.name
     for tensor in graph.initializer:
-        yield from (text for one in tensor.external_data for text in (one.key, one.value))
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
     for node in graph.node:
         yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
-        for one in node.attribute:
-            yield one.name
-            yield from (text for each in one.t.external_data for text in (each.key, each.value))
-    yield from (one.domain for one in model.opset_import)
+        for attribute in node.attribute:
+            yield attribute.name
+            yield from (text for entry in attribute.t.external_data for text in (entry.key, entry.value))
+    yield from (opset.domain for opset in model.opset_import)
 
 
-class Files:
+class ExternalFiles:
     """The files of weights beside a graph, each of whose bytes are read so often and no more."""
 
     OFTEN = 2
@@ -87,7 +87,7 @@ class Files:
 
         Raises ConversionError where that is not beside the graph, or has fewer bytes.
         """
-        said = {one.key: one.value for one in tensor.external_data}
+        said = {entry.key: entry.value for entry in tensor.external_data}
         location = said.get("location", "")
         file = self.path.parent / location
         if not location or Path(location).name != location or file.is_symlink() or not file.is_file():
@@ -112,7 +112,7 @@ class Files:
             return opened.read(length)
 
 
-def array_of(path: Path, tensor: Any, name: str = "", files: Files | None = None) -> Array:
+def array_of(path: Path, tensor: Any, name: str = "", files: ExternalFiles | None = None) -> Array:
     """The numbers of a tensor in a file.
 
     Raises ConversionError where there are more or fewer than its shape says, or they are no numbers.
@@ -127,11 +127,11 @@ def array_of(path: Path, tensor: Any, name: str = "", files: Files | None = None
     stored, field = _TYPES[tensor.data_type]
     raw = tensor.raw_data
     if tensor.external_data or tensor.data_location:
-        raw = (files or Files(path)).bytes_of(tensor, name)
+        raw = (files or ExternalFiles(path)).bytes_of(tensor, name)
     if len(raw) % np.dtype(stored).itemsize:
         raise ConversionError(f"{path}: array {name!r} ends within a number", got=f"{len(raw)} bytes of {stored}")
     flat = np.frombuffer(raw, stored) if raw or not field else _listed(tensor, stored, field)
-    shape = tuple(int(one) for one in tensor.dims)
+    shape = tuple(int(size) for size in tensor.dims)
     if min(shape, default=0) < 0 or prod(shape) != flat.size:
         raise ConversionError(
             f"{path}: array {name!r} does not hold what its shape says",
@@ -157,28 +157,28 @@ def _listed(tensor: Any, stored: str, field: str) -> Array:
 def attributes_of(path: Path, node: Any) -> dict[str, Any]:
     """The attributes of a node by name, as numbers, texts, tuples and arrays; graphs as None."""
     found: dict[str, Any] = {}
-    for one in node.attribute:
-        match one.type:
+    for attribute in node.attribute:
+        match attribute.type:
             case 1:
-                found[one.name] = float(one.f)
+                found[attribute.name] = float(attribute.f)
             case 2:
-                found[one.name] = int(one.i)
+                found[attribute.name] = int(attribute.i)
             case 3:
-                found[one.name] = one.s.decode(errors="replace")
+                found[attribute.name] = attribute.s.decode(errors="replace")
             case 4:
-                found[one.name] = array_of(path, one.t, f"{one.name} of a constant")
+                found[attribute.name] = array_of(path, attribute.t, f"{attribute.name} of a constant")
             case 6:
-                found[one.name] = tuple(float(each) for each in one.floats)
+                found[attribute.name] = tuple(float(each) for each in attribute.floats)
             case 7:
-                found[one.name] = tuple(int(each) for each in one.ints)
+                found[attribute.name] = tuple(int(each) for each in attribute.ints)
             case 8:
-                found[one.name] = tuple(each.decode(errors="replace") for each in one.strings)
+                found[attribute.name] = tuple(string.decode(errors="replace") for string in attribute.strings)
             case _:
-                found[one.name] = None
+                found[attribute.name] = None
     return found
 
 
 def title(node: Any) -> str:
     """What to call a node: its name, or what it gives."""
-    name = node.name or next((one for one in node.output if one), "")
+    name = node.name or next((value for value in node.output if value), "")
     return f"node {name!r} ({node.op_type})"

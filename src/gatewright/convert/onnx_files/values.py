@@ -33,35 +33,35 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Known:
+class ConstantValue:
     """Numbers that stand in the file, or follow from such."""
 
     array: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class FilledValue:
     """The same number everywhere, in a shape that may depend on the input; a label stands for its axis's size."""
 
     value: float | str
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class AxisSizes:
     """Sizes of axes, by number or by the axis's label."""
 
     items: tuple[int | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ExtraInput:
     """A part of what the graph is given besides its main input: initial states, lengths."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class UnreadableValue:
     """What cannot be read, and why."""
 
     reason: ConversionError
@@ -72,7 +72,7 @@ Last = Literal["", "step", "both ends", "final"]
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class FlowValue:
     """What flows through the network: what the graph is given, and what each part makes of it."""
 
     source: str  # the graph's input
@@ -88,11 +88,11 @@ class Stream:
         """The axes by label."""
         return tuple(axis.label for axis in self.axes)
 
-    def without(self, index: int) -> "Stream":
+    def without(self, index: int) -> "FlowValue":
         """The same without an axis."""
         return replace(self, axes=(*self.axes[:index], *self.axes[index + 1 :]))
 
-    def joined_with(self, other: "Stream") -> "Stream":
+    def joined_with(self, other: "FlowValue") -> "FlowValue":
         """Both directions of a layer, of which this is the first, as if they were one.
 
         Raises ConversionError where they are not of one layer, or not of the same steps.
@@ -106,33 +106,35 @@ class Stream:
             raise ConversionError("it joins what are not the two directions of one layer, forwards first")
         return replace(self, half=None, last=last)
 
-    def side_by_side(self) -> "Stream":
+    def side_by_side(self) -> "FlowValue":
         """The same with both directions of each step as features of it, where they are its last axes."""
         *others, directions, features = (Axis(""), *self.axes)
         if directions.label != DIRECTIONS or None in (directions.size, features.size):
             return self
         return replace(self, axes=(*others[1:], Axis(FEATURES, (directions.size or 0) * (features.size or 0))))
 
-    def with_features(self, size: int) -> "Stream":
+    def with_features(self, size: int) -> "FlowValue":
         """The same with other features."""
         return replace(self, axes=(*self.axes[:-1], Axis(FEATURES, size)))
 
 
 @dataclass(frozen=True, slots=True)
-class Stacked:
+class StackedStates:
     """The last states of several layers, as PyTorch gives them: each a direction of a stream, along an axis."""
 
-    pieces: tuple[tuple[Stream, int], ...]
+    pieces: tuple[tuple[FlowValue, int], ...]
     axis: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pointwise:
+class PointwiseValue:
     """A function of every number of a stream, that several nodes are together."""
 
-    stream: Stream
+    stream: FlowValue
     evaluate: Callable[[NDArray[Any]], NDArray[Any]]
     nodes: int = 1
 
 
-Value = Known | Filled | Sizes | Given | Unknown | Stream | Stacked | Pointwise
+Value = (
+    ConstantValue | FilledValue | AxisSizes | ExtraInput | UnreadableValue | FlowValue | StackedStates | PointwiseValue
+)

@@ -15,7 +15,7 @@ from gatewright import __version__
 from gatewright.backends.onnx import layers
 from gatewright.backends.onnx.graph import Graph, Kind, Tensor
 from gatewright.backends.onnx.regroup import evaluated
-from gatewright.backends.onnx.steps import Given
+from gatewright.backends.onnx.steps import LayerInputs
 from gatewright.convert.onnx_files import operators, writing_parts
 from gatewright.convert.onnx_files.scanned import SCANNED
 from gatewright.errors import ConversionError
@@ -227,7 +227,7 @@ class Writer:
                 evaluated(equations.trace),
                 part.sizes,
                 params,
-                Given(value, single, ends),
+                LayerInputs(value, single, ends),
                 at,
                 backwards=bool(place) or part.backwards,
             )

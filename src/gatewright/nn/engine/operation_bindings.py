@@ -12,7 +12,7 @@ from gatewright.backends.llvm.runtime.tables import Location
 from gatewright.derive import adjoint, seed
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.packing import Layout, Overlap, overlaps, packed_shape
-from gatewright.schedule.program import Place
+from gatewright.schedule.program import Storage
 from gatewright.trace.ir import Atom, Trace, Var
 
 
@@ -144,7 +144,7 @@ class Numbering:
         slots: dict[str, Slot] = {}
         end = 0
         for name, value in program.trace.emits:
-            if name in results or not isinstance(value, Var) or program.places[value.name] is not Place.SEQUENCE:
+            if name in results or not isinstance(value, Var) or program.storage[value.name] is not Storage.SEQUENCE:
                 continue
             if value.name not in taken:
                 shape = bind(value.shape, self.spec.sizes)
@@ -166,7 +166,7 @@ class Numbering:
             if value.name in binding.written:
                 given[name] = binding.written[value.name]
             else:
-                number = self.states.index(program.news[value.name])
+                number = self.states.index(program.new_values[value.name])
                 given[name] = self._in_state(number, self.state_shapes[number], batch, after=True)
         return given
 

@@ -4,49 +4,54 @@ buffer."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from gatewright.axes import bind
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
 from gatewright.backends.llvm.emit.vector_type import Value
-from gatewright.schedule.program import Place, Program, RowSum, Store
+from gatewright.schedule.program import Program, RowSum, Storage, Store
 from gatewright.trace.ir import Var
 
-Key = tuple[str, str]
-"""A buffer: what kind it is, and its name."""
+
+class BufferId(NamedTuple):
+    """A buffer: what kind it is (a Storage, "panel", "sum" or "active"), and the name of what it holds."""
+
+    kind: str
+    name: str
 
 
-def outside_keys(program: Program) -> list[Key]:
+def outside_buffers(program: Program) -> list[BufferId]:
     """The buffers that a caller gives, first in the table: what goes in, the states, and what is emitted."""
-    given = [name for name, place in program.places.items() if place in (Place.INPUT, Place.SHARED, Place.STATE)]
-    return [(program.places[name], name) for name in (*given, *_emitted(program))]
+    given = (Storage.INPUT, Storage.SHARED, Storage.STATE)
+    names = [name for name, storage in program.storage.items() if storage in given]
+    return [BufferId(program.storage[name], name) for name in (*names, *_emitted(program))]
 
 
-def inside_keys(program: Program) -> list[Key]:
+def inside_buffers(program: Program) -> list[BufferId]:
     """The buffers that only kernels use, next in the table; behind them come panels and sums."""
-    emitted, own = set(_emitted(program)), (Place.SEQUENCE, Place.ROW)
-    return [(place, name) for name, place in program.places.items() if place in own and name not in emitted]
+    emitted, own = set(_emitted(program)), (Storage.SEQUENCE, Storage.ROW)
+    return [BufferId(kind, name) for name, kind in program.storage.items() if kind in own and name not in emitted]
 
 
-def sum_key(one: RowSum) -> Key:
+def sum_buffer(total: RowSum) -> BufferId:
     """The buffer that a sum goes to."""
-    return ("sum", one.target.name)
+    return BufferId("sum", total.target.name)
 
 
-def sum_keys(program: Program) -> list[Key]:
+def sum_buffers(program: Program) -> list[BufferId]:
     """The buffers of all sums."""
-    return [sum_key(one) for one in program.row_sums]
+    return [sum_buffer(total) for total in program.row_sums]
 
 
-LINES: Key = ("active", "lines")
+LINES = BufferId("active", "lines")
 """The numbers of the lines that kernels for ragged batches go through, step by step; behind all others in the table."""
-STARTS: Key = ("active", "starts")
+STARTS = BufferId("active", "starts")
 """Where in LINES each step begins, and where the last one ends."""
 
 
 def _emitted(program: Program) -> list[str]:
     values = (value.name for _, value in program.trace.emits if isinstance(value, Var))
-    return [name for name in dict.fromkeys(values) if program.places[name] is Place.SEQUENCE]
+    return [name for name in dict.fromkeys(values) if program.storage[name] is Storage.SEQUENCE]
 
 
 @dataclass(slots=True)
@@ -56,7 +61,7 @@ class Bound:
     program: Program
     sizes: Mapping[str, int]
     backwards: bool
-    slots: dict[Key, int] = field(default_factory=dict[Key, int])
+    slots: dict[BufferId, int] = field(default_factory=dict[BufferId, int])
 
     def width(self, value: Var) -> int:
         """How many elements one row of a value has."""
@@ -66,23 +71,23 @@ class Bound:
         """How many elements one row of the value of that name has."""
         return prod(bind(self.program.shapes[name], self.sizes))
 
-    def slot(self, key: Key) -> int:
+    def slot(self, key: BufferId) -> int:
         """The place of a buffer in the table of pointers."""
         return self.slots.setdefault(key, len(self.slots))
 
-    def key(self, value: Var) -> Key:
+    def buffer_of(self, value: Var) -> BufferId:
         """The buffer that a value is read from."""
-        place = self.program.places[value.name]
-        if place is Place.NEW:
-            return (Place.STATE, self.program.news[value.name])
-        return (place, value.name)
+        storage = self.program.storage[value.name]
+        if storage is Storage.NEW:
+            return BufferId(Storage.STATE, self.program.new_values[value.name])
+        return BufferId(storage, value.name)
 
     def shift(self, value: Var) -> int:
         """How many steps a value lies ahead in its buffer: states have a slot before the first step."""
-        place = self.program.places[value.name]
-        if place is Place.STATE:
+        storage = self.program.storage[value.name]
+        if storage is Storage.STATE:
             return 1 if self.backwards else 0
-        return self.new_shift if place is Place.NEW else 0
+        return self.new_shift if storage is Storage.NEW else 0
 
     @property
     def new_shift(self) -> int:
@@ -110,7 +115,7 @@ class Memory:
         self._table = table
         self._pointers: dict[int, Value] = {}
 
-    def pointer(self, key: Key) -> Value:
+    def pointer(self, key: BufferId) -> Value:
         """The start of a buffer. Ask for all of them before the first loop begins: they are loaded where first asked
         for."""
         slot = self.bound.slot(key)
@@ -120,27 +125,27 @@ class Memory:
 
     def of(self, value: Var, cursor: Cursor, column: Index) -> Value:
         """Where a value lies."""
-        place = self.bound.program.places[value.name]
-        pointer = self.pointer(self.bound.key(value))
-        if place is Place.SHARED:
+        storage = self.bound.program.storage[value.name]
+        pointer = self.pointer(self.bound.buffer_of(value))
+        if storage is Storage.SHARED:
             return self._scalar.address(pointer, column)
-        return self._in_row(pointer, place, self.bound.shift(value), self.bound.width(value), cursor, column)
+        return self._in_row(pointer, storage, self.bound.shift(value), self.bound.width(value), cursor, column)
 
     def of_store(self, store: Store, width: int, cursor: Cursor, column: Index) -> Value:
         """Where a value is stored."""
-        pointer = self.pointer((store.place, store.name))
-        shift = self.bound.new_shift if store.place is Place.STATE else 0
-        return self._in_row(pointer, store.place, shift, width, cursor, column)
+        pointer = self.pointer(BufferId(store.storage, store.name))
+        shift = self.bound.new_shift if store.storage is Storage.STATE else 0
+        return self._in_row(pointer, store.storage, shift, width, cursor, column)
 
-    def _in_row(self, pointer: Value, place: Place, shift: int, width: int, cursor: Cursor, column: Index) -> Value:
-        key = (place is Place.ROW, shift, width, column if isinstance(column, int) else f"value {id(column)}")
+    def _in_row(self, pointer: Value, storage: Storage, shift: int, width: int, cursor: Cursor, column: Index) -> Value:
+        key = (storage is Storage.ROW, shift, width, column if isinstance(column, int) else f"value {id(column)}")
         if key not in cursor.offsets:
-            cursor.offsets[key] = self._scalar.add_index(self._start(place, shift, width, cursor), column)
+            cursor.offsets[key] = self._scalar.add_index(self._start(storage, shift, width, cursor), column)
         return self._scalar.address(pointer, cursor.offsets[key])
 
-    def _start(self, place: Place, shift: int, width: int, cursor: Cursor) -> Index:
+    def _start(self, storage: Storage, shift: int, width: int, cursor: Cursor) -> Index:
         """Where a row begins."""
-        line: Index = cursor.row if place is Place.ROW else cursor.line
+        line: Index = cursor.row if storage is Storage.ROW else cursor.line
         if shift:
             line = self._scalar.add_index(line, cursor.batch)
         return self._scalar.mul_index(line, width)

@@ -17,13 +17,13 @@ from gatewright.backends.llvm.codegen.buffers import (
     STARTS,
     Bound,
     Memory,
-    inside_keys,
-    outside_keys,
-    sum_key,
-    sum_keys,
+    inside_buffers,
+    outside_buffers,
+    sum_buffer,
+    sum_buffers,
 )
 from gatewright.backends.llvm.codegen.pack_panels import emit_packing
-from gatewright.backends.llvm.codegen.panels import Panel, PanelDesign, matrix_key, panels_of
+from gatewright.backends.llvm.codegen.panels import Panel, PanelDesign, matrix_buffer, panels_of
 from gatewright.backends.llvm.codegen.passes import PassEmitter, flipped
 from gatewright.backends.llvm.codegen.row_sums import Lines, OuterTile, Result, emit_outer, emit_sum
 from gatewright.backends.llvm.codegen.rows import AllRows, ListedRows, Rows
@@ -35,7 +35,7 @@ from gatewright.backends.llvm.jit.machine_code import Signature
 from gatewright.backends.llvm.jit.target import Target
 from gatewright.backends.llvm.parallel.thread_context import Seat
 from gatewright.backends.llvm.parallel.unit_partition import Shared, share_units
-from gatewright.schedule.program import Program, RowSum, Stage
+from gatewright.schedule.program import Phase, Program, RowSum, Stage
 from gatewright.trace.ir import Var
 
 PASS_ARGUMENTS = {
@@ -65,7 +65,7 @@ PASS: Signature = (ctypes.c_void_p, *[ctypes.c_int64] * 4, ctypes.c_void_p)
 SUM: Signature = (*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 4)
 RAGGED_SUM: Signature = (*SUM, ctypes.c_void_p)
 
-LOOP = "loop"
+LOOP = Phase.LOOP
 PACK = "pack"
 WHOLE = "whole"
 _LINES = 64  # for how many lines the tile of an outer product is chosen, however many there will be
@@ -100,9 +100,9 @@ class Kernels:
     def bound(self) -> Bound:
         """The Program with its sizes and its table of buffers, in a fixed order."""
         bound = Bound(self.program, self.sizes, self.backwards)
-        keys = (*outside_keys(self.program), *inside_keys(self.program), *(panel.key for panel in self.panels))
+        keys = (*outside_buffers(self.program), *inside_buffers(self.program), *(panel.key for panel in self.panels))
         active = (LINES, STARTS) if self.ragged else ()
-        for key in (*keys, *sum_keys(self.program), *active):
+        for key in (*keys, *sum_buffers(self.program), *active):
             bound.slot(key)
         return bound
 
@@ -271,7 +271,7 @@ class _Writer:
         memory = Memory(scalar, self.bound, given["table"])
         panels = self.kernels.panels
         targets = [memory.pointer(panel.key) for panel in panels]
-        sources = [{p.matrix: memory.pointer(matrix_key(p.matrix)) for p in panel.parts} for panel in panels]
+        sources = [{p.matrix: memory.pointer(matrix_buffer(p.matrix)) for p in panel.parts} for panel in panels]
         before = 0
         for panel, matrices, target in zip(panels, sources, targets, strict=True):
             first = scalar.larger_index(scalar.add_index(given["first"], -before), 0)
@@ -314,7 +314,7 @@ class _Writer:
         for one, design in zip(self.kernels.program.row_sums, self.kernels.sums, strict=True):
             left = self._operand(scalar, memory, one.left, batch)
             right = left if one.right is None else self._operand(scalar, memory, one.right, batch)
-            result = memory.pointer(sum_key(one))
+            result = memory.pointer(sum_buffer(one))
             height = scalar.index(design.height)
             builder.call(self._written[design.name], [left, right, result, lines, zero, height, given["last"], *active])
         builder.ret_void()
@@ -322,4 +322,4 @@ class _Writer:
     def _operand(self, e: Emitter, memory: Memory, value: Var, batch: Any) -> Any:
         """Where the first line of a value lies that is summed."""
         shift = self.bound.shift(value) * self.bound.width(value)
-        return e.address(memory.pointer(self.bound.key(value)), e.mul_index(batch, shift))
+        return e.address(memory.pointer(self.bound.buffer_of(value)), e.mul_index(batch, shift))

@@ -8,9 +8,9 @@ from collections import Counter
 from dataclasses import dataclass
 from math import ceil
 
-from gatewright.backends.llvm.codegen.buffers import Bound, Key
+from gatewright.backends.llvm.codegen.buffers import Bound, BufferId
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
-from gatewright.schedule.program import Place, Stage
+from gatewright.schedule.program import Stage, Storage
 from gatewright.trace.ir import Var
 
 
@@ -27,7 +27,7 @@ class Part:
 class Panel:
     """All matrices of a stage that multiply one vector, for products that are accumulated at the same time."""
 
-    key: Key
+    key: BufferId
     bundle: int  # products of different bundles are accumulated one bundle after the other
     vector: Var
     depth: int  # elements of the vector
@@ -73,7 +73,7 @@ def panels_of(bound: Bound, stage: Stage, name: str, design: PanelDesign) -> tup
             used[term.vector] += 1
     return tuple(
         Panel(
-            key=("panel", f"{name} {bundle} {vector.name} {again}"),
+            key=BufferId("panel", f"{name} {bundle} {vector.name} {again}"),
             bundle=bundle,
             vector=vector,
             depth=bound.width(vector),
@@ -95,6 +95,6 @@ def column_of(emitter: Emitter, block: Index, lanes: int, units: int) -> Index:
     return start if units % lanes == 0 and last == 0 else emitter.smaller_index(start, last, "column")
 
 
-def matrix_key(name: str) -> Key:
+def matrix_buffer(name: str) -> BufferId:
     """The buffer of a matrix."""
-    return (Place.SHARED, name)
+    return BufferId(Storage.SHARED, name)

@@ -5,17 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gatewright.backends.llvm.codegen.accumulate import Accumulator
-from gatewright.backends.llvm.codegen.buffers import Cursor, Memory
+from gatewright.backends.llvm.codegen.buffers import BufferId, Cursor, Memory
 from gatewright.backends.llvm.codegen.panels import Panel, column_of
 from gatewright.backends.llvm.codegen.tiles import Tile
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
 from gatewright.backends.llvm.emit.rules import RULES
 from gatewright.backends.llvm.emit.vector_type import Value
 from gatewright.lang.ops import Op
-from gatewright.schedule.program import Place, Reduction, Stage
+from gatewright.schedule.program import Reduction, Stage, Storage
 from gatewright.trace.ir import Equation, Literal, Var
 
-_FAR = (Place.INPUT, Place.SEQUENCE)
+_FAR = (Storage.INPUT, Storage.SEQUENCE)
 """What is read where no step was before. States were just computed."""
 
 
@@ -43,10 +43,10 @@ class StageEmitter:
         for panel in self.panels:
             self.memory.pointer(panel.key)
         for value in self.stage.reads():
-            if isinstance(value, Var) and value.name in self.bound.program.places:
-                self.memory.pointer(self.bound.key(value))
+            if isinstance(value, Var) and value.name in self.bound.program.storage:
+                self.memory.pointer(self.bound.buffer_of(value))
         for store in self.stage.stores:
-            self.memory.pointer((store.place, store.name))
+            self.memory.pointer(BufferId(store.storage, store.name))
 
     def emit_tile(
         self, columns: Sequence[Index], cursors: Sequence[Cursor], group: Value, meanwhile: Callable[[Index], None]
@@ -77,18 +77,18 @@ class StageEmitter:
         """Have what the equations read and write at one place brought close."""
         read = [arg for equation in self.stage.equations for arg in equation.args]
         for value in dict.fromkeys([*read, *(store.value for store in self.stage.stores)]):
-            if isinstance(value, Var) and value.shape and self.bound.program.places.get(value.name) in _FAR:
+            if isinstance(value, Var) and value.shape and self.bound.program.storage.get(value.name) in _FAR:
                 self.emitter.prefetch(self.memory.of(value, cursor, column))
         for store in self.stage.stores:
-            if store.place is not Place.ROW and isinstance(store.value, Var) and store.value.shape:
+            if store.storage is not Storage.ROW and isinstance(store.value, Var) and store.value.shape:
                 self.emitter.prefetch(self.memory.of_store(store, self.units, cursor, column))
 
     def _shared(self, column: Index) -> dict[str, Value]:
         """What is the same for all rows, loaded once for a block."""
         found: dict[str, Value] = {}
         for value in self.stage.reads():
-            if isinstance(value, Var) and self.bound.program.places.get(value.name) is Place.SHARED:
-                pointer = self.memory.pointer(self.bound.key(value))
+            if isinstance(value, Var) and self.bound.program.storage.get(value.name) is Storage.SHARED:
+                pointer = self.memory.pointer(self.bound.buffer_of(value))
                 e = self.emitter
                 found[value.name] = (
                     e.load(e.address(pointer, column), value.name) if value.shape else e.broadcast(pointer, value.name)

@@ -11,7 +11,7 @@ from math import ceil
 
 from gatewright.backends.llvm.codegen.buffers import Bound
 from gatewright.backends.llvm.codegen.stage import Design
-from gatewright.schedule.program import Place, Program, Stage, needs_whole, operands
+from gatewright.schedule.program import Program, Stage, Storage, needs_whole, operands
 from gatewright.trace.ir import Var
 
 
@@ -84,34 +84,33 @@ class _Use:
 
     def __init__(self, program: Program, stage: Stage, cut: Cut | None) -> None:
         self._cut = cut
-        places, news = program.places, program.news
         computed = {work.target.name for work in stage.works()}
-        self._whole: set[tuple[Place, str]] = set()  # of which each unit needs all units
-        self._own: set[tuple[Place, str]] = set()
+        self._whole: set[tuple[Storage, str]] = set()  # of which each unit needs all units
+        self._own: set[tuple[Storage, str]] = set()
         reads = [(needs_whole(work), value) for work in stage.works() for value in operands(work)]
         reads += [(False, store.value) for store in stage.stores]
         for whole, value in reads:
-            if isinstance(value, Var) and value.name in places and (whole or value.name not in computed):
-                place = places[value.name]
-                key = (place, news[value.name] if place is Place.NEW else value.name)
+            storage = program.storage.get(value.name) if isinstance(value, Var) else None
+            if isinstance(value, Var) and storage and (whole or value.name not in computed):
+                key = (storage, program.new_values[value.name] if storage is Storage.NEW else value.name)
                 # a number that one thread computes for all is as far away as a whole vector
                 (self._whole if whole or not value.shape else self._own).add(key)
-        self._stores = {(store.place, store.name) for store in stage.stores}
+        self._stores = {(store.storage, store.name) for store in stage.stores}
 
     def waits_for(self, earlier: "_Use") -> bool:
         """Whether another thread may read too early what it stores itself, within one step."""
-        stored = {(Place.NEW if place is Place.STATE else place, name) for place, name in earlier._stores}
+        stored = {(Storage.NEW if storage is Storage.STATE else storage, name) for storage, name in earlier._stores}
         return self._far(earlier, stored)
 
     def waits_for_last(self, earlier: "_Use") -> bool:
         """The same for a stage of the step before; and what lives for one step only must not be stored again while
         another thread still reads it."""
-        again = {key for key in self._stores if key[0] is Place.ROW}
+        again = {key for key in self._stores if key[0] is Storage.ROW}
         if again & (earlier._whole | earlier._own | earlier._stores):
             return True
-        return self._far(earlier, {key for key in earlier._stores if key[0] is Place.STATE})
+        return self._far(earlier, {key for key in earlier._stores if key[0] is Storage.STATE})
 
-    def _far(self, earlier: "_Use", stored: set[tuple[Place, str]]) -> bool:
+    def _far(self, earlier: "_Use", stored: set[tuple[Storage, str]]) -> bool:
         if earlier._cut is None:
             return False  # every thread has done all of it
         return bool(stored & self._whole) or (self._cut != earlier._cut and bool(stored & self._own))

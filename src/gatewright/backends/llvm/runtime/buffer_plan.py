@@ -3,7 +3,7 @@
 import ctypes
 from collections.abc import Mapping, Sequence
 
-from gatewright.backends.llvm.codegen.buffers import LINES, STARTS, Key, inside_keys
+from gatewright.backends.llvm.codegen.buffers import LINES, STARTS, BufferId, inside_buffers
 from gatewright.backends.llvm.codegen.panels import Panel
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.backends.llvm.runtime.command_list import Call
@@ -23,11 +23,11 @@ class BufferPlan:
     Nothing here allocates: the caller owns all memory, so that it may come from torch, NumPy or anywhere else.
     """
 
-    def __init__(self, runner: Runner, places: Mapping[Key, Location], arrays: int) -> None:
+    def __init__(self, runner: Runner, places: Mapping[BufferId, Location], arrays: int) -> None:
         kernels = runner.kernels
         workspace, packed, lines, starts = range(arrays, arrays + 4)
         table_bytes = _aligned(runner.table_entries * POINTER_BYTES)
-        inside = zip(inside_keys(kernels.program), runner.inside, strict=True)
+        inside = zip(inside_buffers(kernels.program), runner.inside, strict=True)
         panels = zip(kernels.panels, runner.panels, strict=True)
         located = {
             **places,

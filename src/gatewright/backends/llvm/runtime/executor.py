@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.codegen.buffers import Key, outside_keys, sum_key
+from gatewright.backends.llvm.codegen.buffers import BufferId, outside_buffers, sum_buffer
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.backends.llvm.runtime.arrays import Arrays
 from gatewright.backends.llvm.runtime.buffer_plan import BufferPlan
@@ -15,7 +15,7 @@ from gatewright.backends.llvm.runtime.command_list import Call
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.backends.llvm.runtime.tables import Location
 from gatewright.errors import ShapeError
-from gatewright.schedule.program import Place, Program
+from gatewright.schedule.program import Program, Storage
 from gatewright.trace.ir import Atom, Literal, Var
 
 Locations = Mapping[str, Location]
@@ -57,7 +57,7 @@ class Binding:
         found: dict[str, Location] = {}
         for name, slot in self.emitted.items():
             value = self._emits[name]
-            if isinstance(value, Var) and self.program.places[value.name] is Place.SEQUENCE:
+            if isinstance(value, Var) and self.program.storage[value.name] is Storage.SEQUENCE:
                 found.setdefault(value.name, slot.location)
         return found
 
@@ -99,12 +99,12 @@ class Binding:
         loose = [one.target.name for one in self.program.row_sums if one.target.name not in self.sums]
         return {name: Location(self.arrays + number) for number, name in enumerate([*made, *loose])}
 
-    def places(self) -> dict[Key, Location]:
+    def places(self) -> dict[BufferId, Location]:
         """Where each buffer lies that kernels share with their caller."""
         known = {**self.given, **self.written, **self.computed}
         sums = {**self.sums, **self.computed}
-        found = {key: known[key[1]] for key in outside_keys(self.program)}
-        return found | {sum_key(one): sums[one.target.name] for one in self.program.row_sums}
+        found = {key: known[key[1]] for key in outside_buffers(self.program)}
+        return found | {sum_buffer(one): sums[one.target.name] for one in self.program.row_sums}
 
     @cached_property
     def _emits(self) -> dict[str, Atom]:
@@ -288,14 +288,14 @@ class Executor:
         if isinstance(value, Literal):
             return value.value
         binding, (steps, batch) = self.binding, self._extent
-        place = binding.program.places[value.name]
+        storage = binding.program.storage[value.name]
         places = {**binding.given, **binding.written, **binding.computed}
         own = bind(value.shape, binding.engine.sizes)
-        if place is Place.SHARED:
+        if storage is Storage.SHARED:
             return self._view(arrays, places[value.name], own)
-        location = places[binding.program.news.get(value.name, value.name)]
-        later = (place is Place.NEW) != binding.engine.backwards  # states have one slot more than there are steps
-        if place in (Place.NEW, Place.STATE) and later:
+        location = places[binding.program.new_values.get(value.name, value.name)]
+        later = (storage is Storage.NEW) != binding.engine.backwards  # states have one slot more than there are steps
+        if storage in (Storage.NEW, Storage.STATE) and later:
             location = Location(location.block, location.offset + batch * prod(own) * self._arrays.itemsize)
         return _widened(self._view(arrays, location, (steps, batch, *own)), shape)
 

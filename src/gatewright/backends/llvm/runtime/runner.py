@@ -13,10 +13,10 @@ import numpy as np
 from gatewright.axes import bind
 from gatewright.backends.llvm.codegen.buffers import (
     LINES,
-    Key,
-    inside_keys,
-    outside_keys,
-    sum_key,
+    BufferId,
+    inside_buffers,
+    outside_buffers,
+    sum_buffer,
 )
 from gatewright.backends.llvm.codegen.kernels import LOOP, PACK, WHOLE, Kernels
 from gatewright.backends.llvm.jit.library import Library
@@ -28,7 +28,7 @@ from gatewright.backends.llvm.parallel.work_partition import Division, divide, i
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.backends.llvm.runtime.command_list import Call, address_of
 from gatewright.backends.llvm.runtime.tables import TableSeries
-from gatewright.schedule.program import Place, Program
+from gatewright.schedule.program import Program, Storage
 from gatewright.threads import get_num_threads, run_together
 from gatewright.trace.ir import Var
 
@@ -54,14 +54,14 @@ class Runner:
         self.kernels, self.library = kernels, library
         self._program, self._bound = program, kernels.bound
         self._steps, self._batch = steps, batch
-        self.outside = outside_keys(program)
+        self.outside = outside_buffers(program)
         self._stretches = stretches_of(kernels, steps, batch)
         slots = sorted(self._bound.slots, key=self._bound.slots.__getitem__)
         self._tables = TableSeries(
             [stride_of(kernels, key, batch) for key in slots], [stretch.start for stretch in self._stretches]
         )
         self.table_entries = self._tables.entries
-        self.inside, self.inside_bytes = self._offsets([self._elements(key) for key in inside_keys(program)])
+        self.inside, self.inside_bytes = self._offsets([self._elements(key) for key in inside_buffers(program)])
         self.panels, self.panel_bytes = self._offsets([panel.size for panel in kernels.panels])
         self._whole: Kernel = library[WHOLE]
         self._pack = (address_of(library[PACK]), kernels.groups) if kernels.panels else (0, 0)
@@ -156,7 +156,7 @@ class Runner:
                 before_left=left[1],
                 right=right[0],
                 before_right=right[1],
-                result=self._bound.slots[sum_key(one)],
+                result=self._bound.slots[sum_buffer(one)],
                 lines=lines,
                 listed=self._bound.slots[LINES] if self.kernels.ragged else -1,
             )
@@ -164,15 +164,15 @@ class Runner:
     def _operand(self, value: Var) -> tuple[int, int]:
         """A place in the table, and how many bytes behind it the first step of a value lies."""
         shift = self._bound.shift(value) * self._batch * self._bound.width(value)
-        return self._bound.slots[self._bound.key(value)], shift * self._item
+        return self._bound.slots[self._bound.buffer_of(value)], shift * self._item
 
     @property
     def _item(self) -> int:
         return np.dtype(self.kernels.dtype).itemsize
 
-    def _elements(self, key: Key) -> int:
-        place, name = key
-        rows = self._batch if place == Place.ROW else max(stretch.steps for stretch in self._stretches) * self._batch
+    def _elements(self, key: BufferId) -> int:
+        kind, name = key
+        rows = self._batch if kind == Storage.ROW else max(stretch.steps for stretch in self._stretches) * self._batch
         return rows * prod(bind(self._program.shapes[name], self._bound.sizes))
 
     def _offsets(self, elements: Sequence[int]) -> tuple[list[int], int]:
