@@ -94,7 +94,7 @@ def parsed(name: str) -> tuple[str, tuple[float, ...]]:
         return name, ()
     kind, numbers = numbers_of(name)
     if kind not in KINDS or len(numbers) != len(KINDS[kind].defaults) or not np.isfinite(numbers).all():
-        known = (f"{one}({','.join(map(str, kind.defaults))})" for one, kind in KINDS.items())
+        known = (f"{known_name}({','.join(map(str, kind.defaults))})" for known_name, kind in KINDS.items())
         raise ConversionError(
             f"activation {name!r} is none that a cell can have", expected=", ".join((*ACTIVATIONS, *known))
         )
@@ -105,7 +105,7 @@ def numbers_of(name: str) -> tuple[str, tuple[float, ...]]:
     """The two halves of a name such as `leaky_relu(0.3)`; no numbers where there are none."""
     kind, _, inside = name.partition("(")
     try:
-        return kind, tuple(float(one) for one in inside.removesuffix(")").split(",")) if inside else ()
+        return kind, tuple(float(number) for number in inside.removesuffix(")").split(",")) if inside else ()
     except ValueError:
         return kind, ()
 
@@ -117,8 +117,8 @@ def function(name: str, clip: float = 0.0) -> Function:
     Raises ConversionError where there is no such activation.
     """
     kind, numbers = parsed(name)
-    made = ACTIVATIONS[kind] if kind in ACTIVATIONS else partial(_of_kind, kind, numbers)
-    return partial(_clipped, made, clip) if clip else made
+    computed = ACTIVATIONS[kind] if kind in ACTIVATIONS else partial(_of_kind, kind, numbers)
+    return partial(_clipped, computed, clip) if clip else computed
 
 
 def odd_about_half(name: str) -> bool:
@@ -131,5 +131,5 @@ def _of_kind(kind: str, numbers: tuple[float, ...], a: Any) -> Any:
     return KINDS[kind].function(a, *numbers)
 
 
-def _clipped(made: Function, clip: float, a: Any) -> Any:
-    return made(lang.maximum(lang.minimum(a, clip), -clip))
+def _clipped(computed: Function, clip: float, a: Any) -> Any:
+    return computed(lang.maximum(lang.minimum(a, clip), -clip))

@@ -110,19 +110,19 @@ class CellConfig:
         return named
 
     def __str__(self) -> str:
-        said = [self.family.upper()]
-        said += [f"reset {self.reset} the product"] if self.reset else []
-        said += ["coupled gates"] if self.coupled else []
-        said += ["peepholes"] if self.peepholes else []
-        said += ["a projection"] if self.projection else []
-        said += [f"forget bias {self.forget_bias:g}"] if self.forget_bias else []
-        said += [f"memory clipped at {self.cell_clip:g}"] if self.cell_clip else []
-        said += [f"projection clipped at {self.proj_clip:g}"] if self.proj_clip else []
-        said += [f"{self.gate} gates"] if self.family != "rnn" and self.gate != "sigmoid" else []
-        said += [f"activation {self.activation}"] if self.activation != "tanh" else []
-        said += [f"output activation {self.output}"] if self.output != "tanh" else []
-        said += [f"gates and candidate clipped at {self.clip:g}"] if self.clip else []
-        return ", ".join(said)
+        words = [self.family.upper()]
+        words += [f"reset {self.reset} the product"] if self.reset else []
+        words += ["coupled gates"] if self.coupled else []
+        words += ["peepholes"] if self.peepholes else []
+        words += ["a projection"] if self.projection else []
+        words += [f"forget bias {self.forget_bias:g}"] if self.forget_bias else []
+        words += [f"memory clipped at {self.cell_clip:g}"] if self.cell_clip else []
+        words += [f"projection clipped at {self.proj_clip:g}"] if self.proj_clip else []
+        words += [f"{self.gate} gates"] if self.family != "rnn" and self.gate != "sigmoid" else []
+        words += [f"activation {self.activation}"] if self.activation != "tanh" else []
+        words += [f"output activation {self.output}"] if self.output != "tanh" else []
+        words += [f"gates and candidate clipped at {self.clip:g}"] if self.clip else []
+        return ", ".join(words)
 
 
 @cache
@@ -158,12 +158,15 @@ def _unfit(layer: str, problem: str, expected: str, got: Any) -> ConversionError
     )
 
 
-_FUNCTION = ("the name of a function, such as sigmoid", lambda one: isinstance(one, str))
-_YES_OR_NO = ("true or false", lambda one: isinstance(one, bool))
-_NUMBER = ("a finite number", lambda one: isinstance(one, int | float) and type(one) is not bool and abs(one) <= MOST)
+_FUNCTION = ("the name of a function, such as sigmoid", lambda choice: isinstance(choice, str))
+_YES_OR_NO = ("true or false", lambda choice: isinstance(choice, bool))
+_NUMBER = (
+    "a finite number",
+    lambda choice: isinstance(choice, int | float) and type(choice) is not bool and abs(choice) <= MOST,
+)
 _CHOICES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "family": (", ".join(GATES), lambda one: isinstance(one, str) and one in GATES),
-    "reset": ('"before", "after" or null', lambda one: one in (None, *get_args(Reset))),
+    "family": (", ".join(GATES), lambda choice: isinstance(choice, str) and choice in GATES),
+    "reset": ('"before", "after" or null', lambda choice: choice in (None, *get_args(Reset))),
     **dict.fromkeys(("gate", "activation", "output"), _FUNCTION),
     **dict.fromkeys(("peepholes", "coupled", "projection"), _YES_OR_NO),
     **dict.fromkeys(("forget_bias", "cell_clip", "proj_clip", "clip"), _NUMBER),

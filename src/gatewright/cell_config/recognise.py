@@ -120,9 +120,9 @@ def _matches(trace: Trace) -> Iterator[RecognisedCell]:
         if _extents(template) != _extents(trace) or len(template.inputs) != len(trace.inputs):
             continue
         for bindings in _all_agree(list(zip(normal_forms(template), forms, strict=True)), {}):
-            found = _with_activations(config, bindings)
-            if not inverted or odd_about_half(found.gate):  # otherwise no weights of z invert it
-                yield RecognisedCell(found, inverted, bindings)
+            recognised = _with_activations(config, bindings)
+            if not inverted or odd_about_half(recognised.gate):  # otherwise no weights of z invert it
+                yield RecognisedCell(recognised, inverted, bindings)
 
 
 def _structures(trace: Trace) -> Iterator[tuple[CellConfig, bool]]:

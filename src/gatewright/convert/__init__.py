@@ -152,13 +152,16 @@ def convert(
         formats.write(network, attempt, wanted)
         facts_needed, again = needed(
             network,
-            lambda said: _read(attempt, wanted.name, said),
-            lambda one: compare(network, one),
+            lambda overrides: _read(attempt, wanted.name, overrides),
+            lambda read_back: compare(network, read_back),
             wanted.facts,
         )
         difference, scale = compare(network, again)
         read_so = ((source, read_network, facts or {}), (attempt, again, facts_needed))
-        proofs = [in_framework(FORMATS[one.layout], path, one, said) for path, one, said in read_so]
+        proofs = [
+            in_framework(FORMATS[read_back.layout], path, read_back, overrides)
+            for path, read_back, overrides in read_so
+        ]
         attempt.replace(target)
     differences = {"both files, read here": difference} | {
         what: far for proof in proofs for what, far in proof.differences
@@ -175,7 +178,7 @@ def _left_out(network: Network, again: Network) -> tuple[str, ...]:
     """What there was to tell of, and is no more."""
     kept = {kind_of(part) for part in again.parts}
     lost = [part.kind for part in network.parts if kind_of(part) not in kept]
-    ends = [one.recurrent[-1].returns == "last" for one in (network, again)]
+    ends = [side.recurrent[-1].returns == "last" for side in (network, again)]
     lost += ["that only the last output is given"] if ends == [True, False] else []
     notes = [f"the file has no place for these, and they were left out: {', '.join(lost)}"] if lost else []
     if network.lengths and not again.lengths:

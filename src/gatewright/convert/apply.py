@@ -28,15 +28,15 @@ def read(layout: Layout, arrays: Arrays, equations: CellConfig | None = None) ->
     present = [(name, stored, stored.kinds.split(), gates) for name, stored, gates in _present(layout, arrays)]
     sizes = infer(
         [
-            ShapedArray(name, _square(layout, one), {"side": len(kinds), "gate": len(gates)}, np.shape(arrays[name]))
-            for name, one, kinds, gates in present
+            ShapedArray(name, _square(layout, stored), {"side": len(kinds), "gate": len(gates)}, np.shape(arrays[name]))
+            for name, stored, kinds, gates in present
         ]
     )
     sizes.setdefault("state", sizes["hidden"])
     parts: dict[Slot, NDArray[Any]] = {}
-    for name, one, kinds, gates in present:
-        found = unpack(np.asarray(arrays[name]), pattern(one.axes), kinds, gates, sizes)
-        parts |= {slot: part.T.reshape(part.shape) for slot, part in found.items()} if one.buffer else found
+    for name, stored, kinds, gates in present:
+        unpacked = unpack(np.asarray(arrays[name]), pattern(stored.axes), kinds, gates, sizes)
+        parts |= {slot: part.T.reshape(part.shape) for slot, part in unpacked.items()} if stored.buffer else unpacked
     if layout.update == "replaces":
         parts = _inverted(parts, equations.gate, layout.key)
     return {
@@ -98,7 +98,7 @@ def split_layers(layout: Layout, arrays: Arrays) -> list[Arrays]:
 
     Raises ConversionError where the arrays are not of the same number of layers.
     """
-    gates = {name: len(held) for name, stored, held in layout.stored() if name in arrays and stored.layers}
+    gates = {name: len(of_array) for name, stored, of_array in layout.stored() if name in arrays and stored.layers}
     if not gates:
         return [arrays]
     counts = {divmod(np.shape(arrays[name])[0] if np.ndim(arrays[name]) else 0, gate) for name, gate in gates.items()}
@@ -195,24 +195,24 @@ def _with_biases(
     layout: Layout, parts: Mapping[Slot, NDArray[Any]], equations: CellConfig, sizes: Mapping[str, int]
 ) -> dict[Slot, NDArray[Any]]:
     """The parts with the biases that the layout has: added up where it has one, zero where ours has none."""
-    held = {(kind, gate) for _, stored, gates in layout.stored() for kind in stored.kinds.split() for gate in gates}
-    found = dict(parts)
+    slots = {(kind, gate) for _, stored, gates in layout.stored() for kind in stored.kinds.split() for gate in gates}
+    with_biases = dict(parts)
     zero = np.zeros(sizes["hidden"], _dtype(parts))
     if equations.forget_bias != layout.forget_bias:
         constant = np.asarray(equations.forget_bias - layout.forget_bias, zero.dtype)
-        found["b", "f"] = found.get(("b", "f"), zero) + constant
+        with_biases["b", "f"] = with_biases.get(("b", "f"), zero) + constant
     for gate in equations.gates:
-        outside, inside = found.get(("b", gate)), found.get(("bh", gate))
-        if inside is not None and ("bh", gate) not in held:
+        outside, inside = with_biases.get(("b", gate)), with_biases.get(("bh", gate))
+        if inside is not None and ("bh", gate) not in slots:
             if equations.reset == "after" and gate == "n" and inside.any():
                 raise _no_bias(layout, "bias of the candidate inside of the reset (PyTorch's b_hn)")
-            found["b", gate] = (zero if outside is None else outside) + (
+            with_biases["b", gate] = (zero if outside is None else outside) + (
                 0 if gate == "n" and equations.reset == "after" else inside
             )
-            del found["bh", gate]
-        if ("b", gate) in found and ("b", gate) not in held and found["b", gate].any():
+            del with_biases["bh", gate]
+        if ("b", gate) in with_biases and ("b", gate) not in slots and with_biases["b", gate].any():
             raise _no_bias(layout, f"bias of gate {gate}")
-    return found
+    return with_biases
 
 
 def _no_bias(layout: Layout, what: str) -> ConversionError:
@@ -235,8 +235,8 @@ def _inverted(parts: Mapping[Slot, NDArray[Any]], gate: str, key: str) -> dict[S
 def invert_update(parameters: Parameters, equations: CellConfig) -> Parameters:
     """Parameters of a GRU whose update gate of 1 replaces, as those of one in which it keeps; and back."""
     parts = {tuple(name.split(".", 1)): value for name, value in parameters.items()}
-    turned = _inverted(parts, equations.gate, str(equations))  # pyright: ignore[reportArgumentType]
-    return {f"{kind}.{gate}": value for (kind, gate), value in turned.items()}
+    inverted = _inverted(parts, equations.gate, str(equations))  # pyright: ignore[reportArgumentType]
+    return {f"{kind}.{gate}": value for (kind, gate), value in inverted.items()}
 
 
 def with_slope(parameters: Parameters, equations: CellConfig, gate: str) -> tuple[Parameters, CellConfig]:

@@ -43,10 +43,10 @@ def explain(source: str, target: str) -> tuple[LayoutMapping, ...]:
         if not layouts(name):
             known = dict.fromkeys(row.framework for row in layouts())
             raise ConversionError(f"there is no layout {name!r}", expected=", ".join(known))
-    found = tuple(mapping(row, other) for row in layouts(source) for other in layouts(target, row.family))
-    if not found:
+    mappings = tuple(mapping(row, other) for row in layouts(source) for other in layouts(target, row.family))
+    if not mappings:
         raise ConversionError(f"{source} and {target} have no kind of layer in common")
-    return found
+    return mappings
 
 
 def mapping(source: Layout, target: Layout) -> LayoutMapping:
@@ -84,8 +84,8 @@ def _cut(name: str, stored: Stored, kind: str, gate: int, gates: int) -> str:
     order = [axis for group in axes.groups for axis in group if axis in AXES[kind]]
     if stored.buffer:
         return f"{name}[{', '.join(cuts)}].reshape({', '.join(LETTERS[axis] for axis in stored.buffer.split())})"
-    turned = ".T" if order == list(reversed(AXES[kind])) and len(order) == 2 else ""
-    return f"{name}[{', '.join(cuts)}]{turned}" if cuts else f"{name}{turned}"
+    transposed = ".T" if order == list(reversed(AXES[kind])) and len(order) == 2 else ""
+    return f"{name}[{', '.join(cuts)}]{transposed}" if cuts else f"{name}{transposed}"
 
 
 def _along(axes: Pattern, index: int, kinds: list[str], kind: str, gate: int, gates: int) -> str:
@@ -147,7 +147,7 @@ def _verdict(source: Layout, target: Layout) -> tuple[str, tuple[str, ...]]:
 def _shared(source: Layout, target: Layout) -> CellConfig:
     """What the source computes, with activations that both have where its default is none of the target's."""
     shared = {
-        what: next((one for one in source.having(what) if one in target.having(what)), source.having(what)[0])
+        what: next((name for name in source.having(what) if name in target.having(what)), source.having(what)[0])
         for what in ("gate", "activation", "output")
     }
     if not source.output:

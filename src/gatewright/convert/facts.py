@@ -28,7 +28,7 @@ def unheeded(name: str, facts: Mapping[str, Any], heeded: frozenset[str]) -> Con
     return ConversionError(
         f"{' and '.join(refused)} cannot be said of a file of {name}",
         expected=", ".join(sorted(heeded)) or "nothing: the file says everything itself",
-        got=", ".join(f"{one}={facts[one]!r}" for one in refused),
+        got=", ".join(f"{fact}={facts[fact]!r}" for fact in refused),
         do="leave it out",
     )
 
@@ -45,7 +45,7 @@ def assumed(layout: Layout, equations: CellConfig, facts: Mapping[str, Any]) -> 
     free |= {"cell_clip": ()} if layout.clips else {}
     free |= {"proj_clip": ()} if layout.clips and layout.projection else {}
     taken = {name: getattr(equations, name) for name in free if facts.get(name) is None}
-    return {name: (value, *(one for one in free[name] if one != value)) for name, value in taken.items()}
+    return {name: (value, *(other for other in free[name] if other != value)) for name, value in taken.items()}
 
 
 def told(network: Network) -> tuple[str, ...]:
@@ -61,13 +61,13 @@ def to_be_said(facts: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """A note of what has to be said when a written file is read."""
     if not facts:
         return ()
-    given = [
+    options = [
         f"--{fact.replace('_', '-')} {_shown(value)}"
         for fact, values in facts.items()
         for value in (values if isinstance(values, tuple) else (values,))
     ]
     python = ", ".join(f"{fact}={value!r}" for fact, value in facts.items())
-    return (f"not in {name}, and to be given when it is read: {' '.join(given)}, or {python} in Python",)
+    return (f"not in {name}, and to be given when it is read: {' '.join(options)}, or {python} in Python",)
 
 
 def needed(
@@ -90,7 +90,7 @@ def needed(
     pairs = list(zip(network.recurrent, stranger.recurrent, strict=False))
     differing: dict[str, tuple[Any, ...]] = {}
     for name in names:
-        wanted = [getattr(one.equations, name) for one, _ in pairs]
+        wanted = [getattr(layer.equations, name) for layer, _ in pairs]
         if wanted == [getattr(other.equations, name) for _, other in pairs]:
             continue
         if len(set(wanted)) > 1:
@@ -108,14 +108,14 @@ def needed(
     failed: ConversionError | None = None
     for count in range(len(differing), -1, -1):  # a writer may have put a difference into the weights
         for chosen in _choices(differing, count):
-            said = facts | chosen
+            overrides = facts | chosen
             try:
-                again = read(said) if chosen else stranger
+                again = read(overrides) if chosen else stranger
                 prove(again)
             except ConversionError as error:
                 failed = failed or error
             else:
-                return said, again
+                return overrides, again
     raise failed or ConversionError("what was written cannot be read")
 
 

@@ -128,7 +128,7 @@ def _refuse_bomb(path: Path) -> None:
 def _read_safetensors(path: Path) -> Arrays:
     from safetensors import deserialize
 
-    return {name: _of_safetensors(path, name, **held) for name, held in deserialize(path.read_bytes())}
+    return {name: _of_safetensors(path, name, **entry) for name, entry in deserialize(path.read_bytes())}
 
 
 def _of_safetensors(path: Path, name: str, dtype: str, shape: list[int], data: bytes) -> NDArray[Any]:
@@ -154,11 +154,13 @@ def _read_torch(path: Path) -> Arrays:
 
 def _refuse_repeated(path: Path, sizes: Mapping[str, int]) -> None:
     """Refuse tensors that take the same numbers of their file again and again: a number may stand for millions."""
-    held = path.stat().st_size
+    file_size = path.stat().st_size
     for name, size in sizes.items():
-        if size > held:
-            raise ConversionError(f"{path}: array {name!r} is larger than its file", got=f"{size:,} bytes of {held:,}")
-    if sum(sizes.values()) > MOST_SHARED * held:
+        if size > file_size:
+            raise ConversionError(
+                f"{path}: array {name!r} is larger than its file", got=f"{size:,} bytes of {file_size:,}"
+            )
+    if sum(sizes.values()) > MOST_SHARED * file_size:
         raise ConversionError(f"{path} says that it holds more than it can")
 
 

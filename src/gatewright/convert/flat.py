@@ -33,30 +33,30 @@ def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
     facts = dict(facts)
     prefix = facts.pop(PREFIX, None)
     arrays, notes = reparametrized.folded(arrays) if framework == "torch" else (arrays, ())
-    found = reading(arrays, framework, facts)
-    places = ordered(found, prefix)
-    whole.check(found, places, chosen=prefix is not None)
-    stack = list(_stack(found, places, arrays, facts))
+    index = reading(arrays, framework, facts)
+    places = ordered(index, prefix)
+    whole.check(index, places, chosen=prefix is not None)
+    stack = list(_stack(index, places, arrays, facts))
     layers = tuple(layer for _, layer in stack)
-    notes = (*notes, *whole.check_stack(found, stack, places, chosen=prefix is not None))
+    notes = (*notes, *whole.check_stack(index, stack, places, chosen=prefix is not None))
     parts: tuple[Part, ...] = layers
-    used = {name for place in places for name in found.layers[place][1].values()}
+    used = {name for place in places for name in index.layers[place][1].values()}
     row = heads.around(framework, layers[0].equations.family)
     if row is not None:
         parts, around, lacking = heads.read(row, layers, arrays)
         used, notes = used | around, (*notes, *lacking)
-    whole.check_rest(found, places, used)
-    rest = {name: array for name, array in arrays.items() if name not in used}
+    whole.check_rest(index, places, used)
+    unused = {name: array for name, array in arrays.items() if name not in used}
     taken = {
         name: values
         for place, layer in zip(places, layers, strict=False)
-        for name, values in assumed(found.layers[place][0], layer.equations, facts).items()
+        for name, values in assumed(index.layers[place][0], layer.equations, facts).items()
     }
-    return Network(parts, framework, rest, notes, assumed=taken)
+    return Network(parts, framework, unused, notes, assumed=taken)
 
 
 def _stack(
-    found: LayerIndex, places: Iterable[LayerPlace], arrays: Arrays, facts: Mapping[str, Any]
+    index: LayerIndex, places: Iterable[LayerPlace], arrays: Arrays, facts: Mapping[str, Any]
 ) -> Iterator[tuple[str, RecurrentPart]]:
     """The layers from the bottom to the top, both directions of each together, with their prefix."""
     before = 0
@@ -67,11 +67,11 @@ def _stack(
                 f"layer {prefix!r} reads in one direction, and by its name it is one of two",
                 do="look whether the file holds the other direction",
             )
-        row, other = (found.layers[place][0] for place in (pair[0], pair[-1]))
+        row, other = (index.layers[place][0] for place in (pair[0], pair[-1]))
         if row is not other:
             raise ConversionError(f"the directions of layer {prefix!r} are of two kinds: {row.title}, {other.title}")
         equations = apply.equations_of(row, **facts)
-        of_each = [_levels(found.layers[place], arrays, equations) for place in pair]
+        of_each = [_levels(index.layers[place], arrays, equations) for place in pair]
         for directions in zip(*of_each, strict=True):
             layer = RecurrentPart(equations, directions, backwards=len(pair) == 1 and pair[0].backwards)
             if before not in (0, layer.inputs):
@@ -89,4 +89,4 @@ def _levels(layer: tuple[Layout, Mapping[str, str]], arrays: Arrays, equations: 
     """The parameters of the layers that lie in the arrays of one place: mostly one."""
     row, names = layer
     of_each = apply.split_layers(row, {name: arrays[full] for name, full in names.items()})
-    return [apply.read(row, one, equations) for one in of_each]
+    return [apply.read(row, of_layer, equations) for of_layer in of_each]

@@ -31,7 +31,7 @@ def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:
         for layer, row in zip(stack, rows, strict=True)
     ]
     if rows[0].stacked and not any(layer.backwards or len(layer.directions) == 2 for layer in stack):
-        of_each = [[apply.join_layers(rows[0], [one for (one,) in of_each])]]
+        of_each = [[apply.join_layers(rows[0], [of_layer for (of_layer,) in of_each])]]
     arrays: dict[str, NDArray[Any]] = {}
     modules = _modules(stack, rows, of_each)
     for index, (layer, row, directions) in enumerate(zip(stack, rows, of_each, strict=False)):
@@ -56,11 +56,14 @@ def _modules(stack: Sequence[RecurrentPart], rows: Sequence[Layout], arrays: Seq
             layer.equations,
             layer.hidden,
             layer.backwards,
-            [(len(one), heads.width(parameters)) for one, parameters in zip(written, layer.directions, strict=False)],
+            [
+                (len(before), heads.width(parameters))
+                for before, parameters in zip(written, layer.directions, strict=False)
+            ],
         )
         for layer, row, written in zip(stack, rows, arrays, strict=False)
     ]
-    return [*accumulate((one != other for one, other in pairwise(keys)), initial=0)]
+    return [*accumulate((before != other for before, other in pairwise(keys)), initial=0)]
 
 
 def _refuse_between(network: Network, framework: str) -> None:

@@ -148,12 +148,12 @@ def format_of(path: Path, name: str | None, *, writing: bool = False) -> list[Fo
     if name is not None and name not in FORMATS:
         raise ConversionError(f"there is no layout {name!r}", expected=", ".join(FORMATS))
     kind = files.kind_of(path)
-    found = [
+    fitting = [
         file_format
         for file_format in FORMATS.values()
         if kind in file_format.suffixes and (name == file_format.name or (name is None and not file_format.named_only))
     ]
-    if not found:
+    if not fitting:
         suffixes = (
             FORMATS[name].suffixes
             if name
@@ -164,13 +164,13 @@ def format_of(path: Path, name: str | None, *, writing: bool = False) -> list[Fo
             expected=", ".join(suffixes),
             got=kind or "none",
         )
-    if writing and len(found) > 1:
+    if writing and len(fitting) > 1:
         raise ConversionError(
             f"{path} may be written in several layouts",
-            expected="one of " + ", ".join(match.name for match in found),
+            expected="one of " + ", ".join(file_format.name for file_format in fitting),
             do="name it with --to",
         )
-    return found
+    return fitting
 
 
 def write(network: Network, path: Path, file_format: Format) -> None:
@@ -212,7 +212,7 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
         raise ConversionError(
             f"equations have nothing that is called {' or '.join(unknown)}", expected=", ".join(sorted(_SAID))
         )
-    candidates = list({one.read: one for one in format_of(path, name)}.values())
+    candidates = list({reading.read: reading for reading in format_of(path, name)}.values())
     file = _File(path)
     if len(candidates) == 1:
         return _read_as(candidates[0], file, dict(facts or {}))
@@ -221,14 +221,14 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
     found = _understood(file, candidates, dict(facts or {}))
     fewest = min(len(match.rest) for match in found)
     best = [match for match in found if len(match.rest) == fewest]
-    different = [one for one in best[1:] if not _same(one, best[0])]
+    different = [reading for reading in best[1:] if not _same(reading, best[0])]
     if different:
         raise ConversionError(
             f"{path} fits several layouts, which would compute different things",
-            expected="one of " + ", ".join(one.layout for one in (best[0], *different)),
+            expected="one of " + ", ".join(reading.layout for reading in (best[0], *different)),
             do="name it with --from",
         )
-    also = [one.layout for one in best[1:]]
+    also = [reading.layout for reading in best[1:]]
     guessed = f"the layout was guessed: {best[0].layout}" + (f" (the same as {', '.join(also)})" if also else "")
     return best[0] if best[0].layout == "gatewright" else best[0].noting(guessed)  # a file of ours says so itself
 
@@ -269,7 +269,7 @@ def _understood(file: _File, candidates: Sequence[Format], facts: Facts) -> list
 
     Raises ConversionError where none does, or the one that knows the most arrays misses something.
     """
-    found: list[Network] = []
+    readings: list[Network] = []
     reasons: list[str] = []
     strangers: list[str] = []
     broken: list[flat.NotWholeError] = []
@@ -277,7 +277,7 @@ def _understood(file: _File, candidates: Sequence[Format], facts: Facts) -> list
         if candidate.of_arrays:
             _ = file.arrays  # a file that cannot be opened says so itself
         try:
-            found.append(_read_as(candidate, file, facts))
+            readings.append(_read_as(candidate, file, facts))
         except flat.NoLayerError:
             strangers.append(candidate.name)
         except (ConversionError, ModelFileError) as error:
@@ -289,13 +289,13 @@ def _understood(file: _File, candidates: Sequence[Format], facts: Facts) -> list
             reasons.append(f"{candidate.name}: {problem}{fits}")
         else:
             if candidate.name == "gatewright":
-                return found
-    known = max((len(file.arrays) - len(match.rest) for match in found), default=0)
+                return readings
+    known = max((len(file.arrays) - len(network.rest) for network in readings), default=0)
     worst = max(broken, key=lambda one: one.known, default=None)
     if worst is not None and worst.known > known:
         raise worst
-    if found:
-        return found
+    if readings:
+        return readings
     raise ConversionError(
         f"{file.path} has no layout that the table knows",
         got="; ".join(reasons + ([f"no layer of {', '.join(strangers)}"] if strangers else [])),
@@ -303,9 +303,9 @@ def _understood(file: _File, candidates: Sequence[Format], facts: Facts) -> list
     )
 
 
-def _same(one: Network, other: Network) -> bool:
+def _same(network: Network, other: Network) -> bool:
     """Whether two readings of a file are the same function."""
-    return _content(one.parts) == _content(other.parts)
+    return _content(network.parts) == _content(other.parts)
 
 
 def _content(value: Any) -> Any:
@@ -314,9 +314,9 @@ def _content(value: Any) -> Any:
         case np.ndarray():
             return value.shape, value.tolist()
         case Mapping():
-            return {name: _content(held) for name, held in cast("Mapping[str, Any]", value).items()}
+            return {name: _content(item) for name, item in cast("Mapping[str, Any]", value).items()}
         case tuple():
-            return [_content(held) for held in cast("tuple[Any, ...]", value)]
+            return [_content(item) for item in cast("tuple[Any, ...]", value)]
         case Part():
             return value.kind, [_content(getattr(value, field.name)) for field in fields(value)]
         case _:

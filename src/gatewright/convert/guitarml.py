@@ -15,14 +15,17 @@ from gatewright.network import AddInput, Dense, Network
 _MODEL = "SimpleRNN"
 
 
-def checked(path: Path, network: Network, said: Mapping[str, Any]) -> Network:
+def checked(path: Path, network: Network, model_data: Mapping[str, Any]) -> Network:
     """The network of a state dict, held to what the file says of it, with the input added where it says so.
 
     Raises ConversionError where the file says something else, or is of another model.
     """
-    if said.get("model", _MODEL) != _MODEL:
+    if model_data.get("model", _MODEL) != _MODEL:
         raise ConversionError(
-            f"{path}: its model is another one", expected=_MODEL, got=str(said["model"])[:40], do="name another file"
+            f"{path}: its model is another one",
+            expected=_MODEL,
+            got=str(model_data["model"])[:40],
+            do="name another file",
         )
     first, last = network.recurrent[0], network.parts[-1]
     width = len(last.weight) if isinstance(last, Dense) else network.recurrent[-1].outputs
@@ -34,7 +37,7 @@ def checked(path: Path, network: Network, said: Mapping[str, Any]) -> Network:
         "output_size": width,
         "bias_fl": any(name.startswith("b.") for name in first.directions[0]),
     }
-    wrong = {name: said[name] for name, value in has.items() if name in said and said[name] != value}
+    wrong = {name: model_data[name] for name, value in has.items() if name in model_data and model_data[name] != value}
     if wrong:
         raise ConversionError(
             f"{path}: its weights are not what its model_data says",
@@ -42,7 +45,7 @@ def checked(path: Path, network: Network, said: Mapping[str, Any]) -> Network:
             got=", ".join(f"{name} {has[name]}" for name in wrong),
             do="export the model again",
         )
-    return replace(with_input(path, network, said.get("skip", 0)), notes=())  # its dense layer has no activation
+    return replace(with_input(path, network, model_data.get("skip", 0)), notes=())  # its dense layer has no activation
 
 
 def with_input(path: Path, network: Network, skip: Any) -> Network:

@@ -88,11 +88,11 @@ class Layout:
 
     def stored(self) -> tuple[tuple[str, Stored, tuple[str, ...]], ...]:
         """Every array by its name, with the gates that it holds."""
-        found: list[tuple[str, Stored, tuple[str, ...]]] = []
-        for array in self.arrays:
-            gates = tuple((array.gates or self.gates).split())
-            if "{gate}" in array.name:
-                found += [(array.name.format(gate=self.theirs.get(gate, gate)), array, (gate,)) for gate in gates]
+        listed: list[tuple[str, Stored, tuple[str, ...]]] = []
+        for stored in self.arrays:
+            gates = tuple((stored.gates or self.gates).split())
+            if "{gate}" in stored.name:
+                listed += [(stored.name.format(gate=self.theirs.get(gate, gate)), stored, (gate,)) for gate in gates]
             else:
-                found.append((array.name, array, gates))
-        return tuple(found)
+                listed.append((stored.name, stored, gates))
+        return tuple(listed)

@@ -40,14 +40,14 @@ _KERAS1_ARRAYS = (
     Stored("b_{gate}", "b", "hidden"),
 )
 _KERAS1_FUSED = tuple(
-    Stored(name, one.kinds, one.axes) for name, one in zip("WUb", (*_KERAS_MATRICES, _KERAS_BIAS), strict=True)
+    Stored(name, array.kinds, array.axes) for name, array in zip("WUb", (*_KERAS_MATRICES, _KERAS_BIAS), strict=True)
 )
 _ONNX = "https://onnx.ai/onnx/operators/onnx__"
 _ONNX_FUNCTIONS = (
     "sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3", "tanh", "relu", "identity", "softplus", "softsign",
     "affine", "elu", "hard_sigmoid", "leaky_relu", "scaled_tanh", "thresholded_relu",
 )  # fmt: skip
-_ONNX_TANH = ("tanh", *(one for one in _ONNX_FUNCTIONS if one != "tanh"))
+_ONNX_TANH = ("tanh", *(array for array in _ONNX_FUNCTIONS if array != "tanh"))
 _ONNX_RNN, _ONNX_GRU, _ONNX_LSTM = (" ".join(OPERATORS[family].gates) for family in ("rnn", "gru", "lstm"))
 _ONNX_LOOKS = " ".join(OPERATORS["lstm"].peepholes)
 _ONNX_PEEPHOLES = Stored("P", "p", "(gate hidden)", _ONNX_LOOKS, optional=True)

@@ -48,5 +48,5 @@ def write(network: Network, path: Path) -> None:
 
 def _names(row: Layout) -> tuple[str, ...]:
     """The names in the order of the list."""
-    head = next(one for one in AROUND if one.framework == BOOK)
+    head = next(head_row for head_row in AROUND if head_row.framework == BOOK)
     return (*row.by_gate(), *((head.weight[0], head.bias) if head.weight else ()))

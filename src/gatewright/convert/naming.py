@@ -99,10 +99,10 @@ def path_of(name: str, framework: str) -> str:
 
 def locate(name: str, naming: Naming, arrays: Sequence[str]) -> tuple[LayerPlace, str] | None:
     """Whose the array of that name is, and which; None where the name is not made so."""
-    found = _expression(naming, tuple(arrays)).fullmatch(name) if len(name) <= LONGEST else None
-    if found is None:
+    match = _expression(naming, tuple(arrays)).fullmatch(name) if len(name) <= LONGEST else None
+    if match is None:
         return None
-    read = found.groupdict()
+    read = match.groupdict()
     scope = read.get("scope", "")
     if "scope" in read and "layer" not in read:
         read["prefix"] += f"{scope}/"

@@ -72,81 +72,81 @@ class ShapedArray:
     shape: tuple[int, ...]
 
 
-def infer(found: Sequence[ShapedArray]) -> dict[str, int]:
+def infer(arrays: Sequence[ShapedArray]) -> dict[str, int]:
     """The sizes of all named axes.
 
     Raises ConversionError, which names the array, where no sizes fit.
     """
     sizes: dict[str, int] = {}
-    for one in found:
-        if len(one.shape) != len(one.axes.groups):
-            raise _misfit(one, sizes)
-    for _ in found:  # each pass knows at least one axis more, or nothing is left to learn
-        for one in found:
-            for index in range(len(one.shape)):
-                sizes |= _learned(one, index, sizes)
-    for match in found:
-        known = {**sizes, **match.counts}
+    for array in arrays:
+        if len(array.shape) != len(array.axes.groups):
+            raise _misfit(array, sizes)
+    for _ in arrays:  # each pass knows at least one axis more, or nothing is left to learn
+        for array in arrays:
+            for index in range(len(array.shape)):
+                sizes |= _learned(array, index, sizes)
+    for array in arrays:
+        known = {**sizes, **array.counts}
         if (
-            any(axis not in known for group in match.axes.groups for axis in group)
-            or match.axes.shape(known) != match.shape
+            any(axis not in known for group in array.axes.groups for axis in group)
+            or array.axes.shape(known) != array.shape
         ):
-            raise _misfit(match, sizes)
+            raise _misfit(array, sizes)
     return sizes
 
 
-def _learned(one: ShapedArray, index: int, sizes: Mapping[str, int]) -> dict[str, int]:
+def _learned(array: ShapedArray, index: int, sizes: Mapping[str, int]) -> dict[str, int]:
     """The size of the only unknown axis in one group of axes."""
-    known = {**sizes, **one.counts}
-    group, length = one.axes.groups[index], one.shape[index]
+    known = {**sizes, **array.counts}
+    group, length = array.axes.groups[index], array.shape[index]
     unknown = [axis for axis in group if axis not in known]
     if len(unknown) != 1:
         return {}
     others = [known[axis] for axis in group if axis in known]
-    if index == one.axes.joined:
+    if index == array.axes.joined:
         size = length - sum(others)
     else:
         size, left = divmod(length, prod(others))
         size = -1 if left else size
     if size < 1:
-        raise _misfit(one, sizes)
+        raise _misfit(array, sizes)
     return {unknown[0]: size}
 
 
 def unpack(
-    array: Array, one: Pattern, kinds: Sequence[str], gates: Sequence[str], sizes: Mapping[str, int]
+    array: Array, axes: Pattern, kinds: Sequence[str], gates: Sequence[str], sizes: Mapping[str, int]
 ) -> dict[Slot, Array]:
     """The parts of an array by what they are, each with the axes that the equations give it."""
-    if one.joined is not None:
-        ends = np.cumsum([sizes[axis] for axis in one.groups[one.joined]])[:-1]
-        pieces = np.split(array, ends, axis=one.joined)
+    if axes.joined is not None:
+        ends = np.cumsum([sizes[axis] for axis in axes.groups[axes.joined]])[:-1]
+        pieces = np.split(array, ends, axis=axes.joined)
         parts: dict[Slot, Array] = {}
-        for axis, kind, piece in zip(one.groups[one.joined], kinds, pieces, strict=True):
-            parts |= unpack(piece, _only(one, axis), (kind,), gates, sizes)
+        for axis, kind, piece in zip(axes.groups[axes.joined], kinds, pieces, strict=True):
+            parts |= unpack(piece, _only(axes, axis), (kind,), gates, sizes)
         return parts
     lengths = _lengths(kinds, gates, sizes)
-    axes = [axis for group in one.groups for axis in group]
-    apart = np.asarray(array).reshape([lengths[axis] for axis in axes])
-    order = [axis for axis in (*_COUNTED, *AXES[kinds[0]]) if axis in axes]
-    apart = apart.transpose([axes.index(axis) for axis in order])
+    in_order = [axis for group in axes.groups for axis in group]
+    apart = np.asarray(array).reshape([lengths[axis] for axis in in_order])
+    order = [axis for axis in (*_COUNTED, *AXES[kinds[0]]) if axis in in_order]
+    apart = apart.transpose([in_order.index(axis) for axis in order])
     apart = apart.reshape(len(kinds), len(gates), *(lengths[axis] for axis in AXES[kinds[0]]))
     return {(kind, gate): apart[i, j] for i, kind in enumerate(kinds) for j, gate in enumerate(gates)}
 
 
 def pack(
-    parts: Mapping[Slot, Array], one: Pattern, kinds: Sequence[str], gates: Sequence[str], sizes: Mapping[str, int]
+    parts: Mapping[Slot, Array], axes: Pattern, kinds: Sequence[str], gates: Sequence[str], sizes: Mapping[str, int]
 ) -> Array:
     """An array out of its parts: the reverse of `unpack`."""
-    if one.joined is not None:
-        pairs = zip(one.groups[one.joined], kinds, strict=True)
-        pieces = [pack(parts, _only(one, axis), (kind,), gates, sizes) for axis, kind in pairs]
-        return np.concatenate(pieces, axis=one.joined)
+    if axes.joined is not None:
+        pairs = zip(axes.groups[axes.joined], kinds, strict=True)
+        pieces = [pack(parts, _only(axes, axis), (kind,), gates, sizes) for axis, kind in pairs]
+        return np.concatenate(pieces, axis=axes.joined)
     lengths = _lengths(kinds, gates, sizes)
     together = np.stack([np.stack([parts[kind, gate] for gate in gates]) for kind in kinds])
-    axes = [axis for group in one.groups for axis in group]
-    order = [axis for axis in (*_COUNTED, *AXES[kinds[0]]) if axis in axes]
-    together = together.reshape([lengths[axis] for axis in order]).transpose([order.index(axis) for axis in axes])
-    return np.ascontiguousarray(together).reshape(one.shape(lengths))
+    in_order = [axis for group in axes.groups for axis in group]
+    order = [axis for axis in (*_COUNTED, *AXES[kinds[0]]) if axis in in_order]
+    together = together.reshape([lengths[axis] for axis in order]).transpose([order.index(axis) for axis in in_order])
+    return np.ascontiguousarray(together).reshape(axes.shape(lengths))
 
 
 def _lengths(kinds: Sequence[str], gates: Sequence[str], sizes: Mapping[str, int]) -> dict[str, int]:
@@ -159,11 +159,11 @@ def _only(axes: Pattern, axis: str) -> Pattern:
     return Pattern(axes.text, tuple((axis,) if i == axes.joined else group for i, group in enumerate(axes.groups)))
 
 
-def _misfit(one: ShapedArray, sizes: Mapping[str, int]) -> ConversionError:
-    known = ", ".join(f"{axis} {size}" for axis, size in {**one.counts, **sizes}.items())
+def _misfit(array: ShapedArray, sizes: Mapping[str, int]) -> ConversionError:
+    known = ", ".join(f"{axis} {size}" for axis, size in {**array.counts, **sizes}.items())
     return ConversionError(
-        f"array {one.name!r} does not fit its layout",
-        expected=f"axes {one.axes.text}" + (f" with {known}" if known else ""),
-        got=f"shape {one.shape}",
+        f"array {array.name!r} does not fit its layout",
+        expected=f"axes {array.axes.text}" + (f" with {known}" if known else ""),
+        got=f"shape {array.shape}",
         do="name the layout with --from, or look whether the file is of another cell",
     )

@@ -54,10 +54,10 @@ def reading(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> LayerIn
     rows = layouts(framework)
     groups = _groups(arrays, framework)
     fitting = {place: list(_best(rows, place, group.names, arrays, facts)) for place, group in groups.items()}
-    found = LayerIndex(framework, arrays, groups, {place: best[0] for place, best in fitting.items() if best})
-    if found.layers:
-        return found
-    misfit = _misfit(found)
+    index = LayerIndex(framework, arrays, groups, {place: best[0] for place, best in fitting.items() if best})
+    if index.layers:
+        return index
+    misfit = _misfit(index)
     none = f"no recurrent layer of {framework} is among these arrays"
     if misfit is not None:
         raise ConversionError(f"{none}: {misfit.problem}", expected=misfit.expected, got=misfit.got, do=misfit.do)
@@ -81,10 +81,10 @@ def _groups(arrays: Arrays, framework: str) -> dict[LayerPlace, NamedArrays]:
             continue
         path = path_of(name, framework)
         located = ((naming, locate(path, naming, known)) for naming in NAMINGS[framework])
-        for naming, one in located:
-            if one is None:
+        for naming, place_and_array in located:
+            if place_and_array is None:
                 continue
-            place, array = one
+            place, array = place_and_array
             names = groups.setdefault(place, (naming, {}))[1]
             if array in names:
                 raise ConversionError(f"{names[array]!r} and {name!r} are one array of {framework} by two names")
@@ -95,7 +95,7 @@ def _groups(arrays: Arrays, framework: str) -> dict[LayerPlace, NamedArrays]:
 
 def _misfit(nothing_read: LayerIndex) -> ConversionError | None:
     """Which array it is, where all of a layer's are there by name, and no row has the shapes that they have."""
-    found: list[ConversionError] = []
+    errors: list[ConversionError] = []
     for names in (group.names for group in nothing_read.groups.values()):
         for row in layouts(nothing_read.framework):
             if not all(stored.optional or name in names for name, stored, _ in row.stored()):
@@ -106,10 +106,10 @@ def _misfit(nothing_read: LayerIndex) -> ConversionError | None:
                 ):
                     apply.read(row, split_layer)
             except ConversionError as error:
-                found.append(error)
+                errors.append(error)
             else:
                 return None
-    return found[0] if found else None
+    return errors[0] if errors else None
 
 
 def _best(
@@ -152,50 +152,50 @@ def _is_meant(row: Layout, place: LayerPlace, facts: Mapping[str, Any]) -> bool:
     return named and apply.fits(row, facts) and apply.has_activations(row, facts)
 
 
-def ordered(found: LayerIndex, prefix: str | Sequence[str] | None) -> list[LayerPlace]:
+def ordered(index: LayerIndex, prefix: str | Sequence[str] | None) -> list[LayerPlace]:
     """The places of the layers that are meant, from the bottom to the top: those of each prefix, or all.
 
     Raises ConversionError where there are none of a prefix, or their order is not known.
     """
-    places = sorted(found.layers, key=lambda layer: (in_order(layer.prefix), layer.layer, layer.backwards))
+    places = sorted(index.layers, key=lambda layer: (in_order(layer.prefix), layer.layer, layer.backwards))
     if prefix is not None:
-        wanted = [path_of(one, found.framework) for one in ([prefix] if isinstance(prefix, str) else prefix)]
-        of_each = [_of_prefix(found, places, name) for name in wanted]
+        wanted = [path_of(one, index.framework) for one in ([prefix] if isinstance(prefix, str) else prefix)]
+        of_each = [_of_prefix(index, places, name) for name in wanted]
         if not all(of_each):
             raise ConversionError(
                 f"no layer has prefix {wanted[of_each.index([])]!r}",
-                expected=" or ".join(dict.fromkeys(repr(found.module(place)) for place in places)),
+                expected=" or ".join(dict.fromkeys(repr(index.module(place)) for place in places)),
             )
         for name, some in zip(wanted, of_each, strict=True):
             if len({(one.prefix, one.paired) for one in some}) > 1:
-                raise unordered(found, some, f"several modules have names that begin with {name!r}")
+                raise unordered(index, some, f"several modules have names that begin with {name!r}")
         return [place for some in of_each for place in some]
     layers = {(place.prefix, place.layer) for place in places}
     kinds = {(place.prefix, place.layer, place.paired, place.scope) for place in places}
     if len({unnumbered(place.prefix) for place in places}) > 1 or len(kinds) > len(layers):
-        raise unordered(found, places, "the names of these layers do not tell in which order they follow one another")
+        raise unordered(index, places, "the names of these layers do not tell in which order they follow one another")
     return places
 
 
-def unordered(found: LayerIndex, places: Iterable[LayerPlace], problem: str) -> UnorderedError:
+def unordered(index: LayerIndex, places: Iterable[LayerPlace], problem: str) -> UnorderedError:
     """The error that asks which layers are meant, in which order."""
-    names = tuple(dict.fromkeys(found.module(place) for place in places))
+    names = tuple(dict.fromkeys(index.module(place) for place in places))
     some = names[:2]
     error = UnorderedError(
         problem,
         got=", ".join(map(repr, names)),
         do=f"name those that are meant, in their order, as in prefix={some!r}",
-        shell=f"name those that are meant, in their order, as in {' '.join(f'--prefix {one}' for one in some)}",
+        shell=f"name those that are meant, in their order, as in {' '.join(f'--prefix {name}' for name in some)}",
     )
     error.modules = names
     return error
 
 
-def _of_prefix(found: LayerIndex, places: Sequence[LayerPlace], wanted: str) -> list[LayerPlace]:
+def _of_prefix(index: LayerIndex, places: Sequence[LayerPlace], wanted: str) -> list[LayerPlace]:
     """The places that have that name, or else those whose names begin with it."""
     name = wanted.rstrip(_ENDS)
     exact = [place for place in places if wanted == place.prefix] or [
-        place for place in places if name in (place.prefix.rstrip(_ENDS), found.module(place).rstrip(_ENDS))
+        place for place in places if name in (place.prefix.rstrip(_ENDS), index.module(place).rstrip(_ENDS))
     ]
     return exact or [place for place in places if re.match(rf"{re.escape(name)}[{_ENDS}]", place.prefix)]
 

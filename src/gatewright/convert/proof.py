@@ -19,7 +19,7 @@ IN_FLOAT16 = 8e-3
 
 
 def compare(
-    one: Network, other: Network, *, steps: int = STEPS, batch: int = BATCH, seed: int = 0
+    network: Network, again: Network, *, steps: int = STEPS, batch: int = BATCH, seed: int = 0
 ) -> tuple[float, float]:
     """The largest difference between outputs of two networks, and the largest output, both in float64.
 
@@ -28,16 +28,16 @@ def compare(
     Raises ConversionError where it is more than rounding can explain.
     """
     generator = np.random.default_rng(seed)
-    batch = _batch(one, batch)
+    batch = _batch(network, batch)
     pairs = [
         (Network((_all_steps(left),)), Network((_all_steps(right),)))
-        for left, right in zip_longest(one.recurrent, other.recurrent)
+        for left, right in zip_longest(network.recurrent, again.recurrent)
         if left is not None and right is not None
     ]
-    if _outline(one) == _outline(other):
-        pairs.append((one, other))
+    if _outline(network) == _outline(again):
+        pairs.append((network, again))
     difference = scale = 0.0
-    steps = max(steps, *one.lengths) if isinstance(one.lengths, tuple) else steps
+    steps = max(steps, *network.lengths) if isinstance(network.lengths, tuple) else steps
     for left, right in pairs:
         inputs = _example(left, steps, batch, generator)
         lengths = _lengths(left, inputs)
@@ -45,13 +45,13 @@ def compare(
         alike = wanted.shape == got.shape
         difference = max(difference, float(np.abs(wanted - got).max(initial=0.0)) if alike else np.inf)
         scale = max(scale, float(np.abs(wanted).max(initial=0.0)))
-    same = len(one.recurrent) == len(other.recurrent)
-    half = np.dtype(np.float16) in _types(one)
-    if not same or not difference <= _rounding(one) * max(scale, 1.0):
+    same = len(network.recurrent) == len(again.recurrent)
+    half = np.dtype(np.float16) in _types(network)
+    if not same or not difference <= _rounding(network) * max(scale, 1.0):
         raise ConversionError(
             "what was written computes something else",
-            expected=f"a difference below {_rounding(one):.1g}",
-            got=f"{difference:.3g}" if same else f"{len(other.recurrent)} layers of {len(one.recurrent)}",
+            expected=f"a difference below {_rounding(network):.1g}",
+            got=f"{difference:.3g}" if same else f"{len(again.recurrent)} layers of {len(network.recurrent)}",
             do="write float32, where sums of biases are exact enough, with dtype='float32'"
             if same and half
             else "please report it with both files",
@@ -163,7 +163,7 @@ def _batch(network: Network, batch: int = BATCH) -> int:
 
 def _rounding(network: Network) -> float:
     """What the coarsest numbers of a network may lose; half precision, no more than single."""
-    return 64 * max(float(np.finfo(np.result_type(one, np.float32)).eps) for one in _types(network) or {np.float32})
+    return 64 * max(float(np.finfo(np.result_type(dtype, np.float32)).eps) for dtype in _types(network) or {np.float32})
 
 
 def _types(network: Network) -> set[Any]:

@@ -32,7 +32,7 @@ def folded(arrays: Arrays) -> tuple[Arrays, tuple[str, ...]]:
     """
     stored: dict[str, dict[str, str]] = {}
     for name in arrays:
-        match = next((one for one in (form.fullmatch(name[:LONGEST]) for form in _STORED) if one), None)
+        match = next((found for found in (form.fullmatch(name[:LONGEST]) for form in _STORED) if found), None)
         if match is not None:
             stored.setdefault(match["prefix"] + match["array"], {})[match["part"]] = name
     if not stored:
@@ -69,7 +69,7 @@ def _value(target: str, parts: Arrays, names: Mapping[str, str]) -> tuple[str, N
     raise ConversionError(
         f"{target!r} is stored as {', '.join(names.values())}: {_named(kinds)}",
         expected="the weight itself, or weight norm's g and v, or pruning's orig and mask",
-        got=", ".join(f"{names[part]} {one.shape}" for part, one in parts.items()),
+        got=", ".join(f"{names[part]} {array.shape}" for part, array in parts.items()),
         do="load the model, remove what parametrizes its weights (torch.nn.utils.parametrize.remove_parametrizations, "
         "or remove_spectral_norm), and save its state dict again",
     )

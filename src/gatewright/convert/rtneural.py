@@ -113,20 +113,20 @@ def _layers(path: Path, content: Object) -> Iterator[Part]:
     for index, layer in enumerate(cast("list[Any]", layers)):
         kind = str(_object(path, layer, f"layer {index}").get("type"))[:40]
         where = f"layer {index} ({kind})"
-        made = _layer(path, where, kind, layer, before)
-        if made is not before and before is not None:
+        part = _layer(path, where, kind, layer, before)
+        if part is not before and before is not None:
             yield before
-        before = made
-        weight = made.weight.shape if isinstance(made, Dense) else (made.hidden, made.inputs)
-        said = _last(path, layer.get("shape"), f"shape of layer {index}")
-        if weight[0] != said or (kind != "activation" and weight[1] != size):
+        before = part
+        weight = part.weight.shape if isinstance(part, Dense) else (part.hidden, part.inputs)
+        declared = _last(path, layer.get("shape"), f"shape of layer {index}")
+        if weight[0] != declared or (kind != "activation" and weight[1] != size):
             raise ConversionError(
                 f"{path}: {where}: its weights do not fit its shape",
-                expected=f"{size} to {said}, as the file says",
+                expected=f"{size} to {declared}, as the file says",
                 got=f"weights of {weight[1]} to {weight[0]}",
                 do="export the model again: RTNeural would read beyond such weights, or leave some out",
             )
-        size = said
+        size = declared
     if before is not None:
         yield before
 
@@ -138,7 +138,7 @@ def _layer(path: Path, where: str, kind: str, layer: Object, before: Part | None
     if kind in _DENSE:
         weight, *bias = _weights(path, where, layer, (2, 1))
         if len(bias) != 1 or bias[0].shape != weight.shape[1:]:
-            raise ConversionError(f"{path}: {where}: its bias does not fit", got=f"{[one.shape for one in bias]}")
+            raise ConversionError(f"{path}: {where}: its bias does not fit", got=f"{[array.shape for array in bias]}")
         return Dense(np.ascontiguousarray(weight.T), bias[0], _activation(path, where, activation))
     if kind in _RECURRENT:
         if activation not in ("", "tanh"):
@@ -203,11 +203,12 @@ def _dense(path: Path, prefix: str, arrays: Mapping[str, Array]) -> Dense:
 
 
 def _weights(path: Path, where: str, layer: Object, ranks: tuple[int, ...]) -> list[Array]:
-    found = layer.get("weights")
-    if not isinstance(found, list):
+    weights = layer.get("weights")
+    if not isinstance(weights, list):
         raise ConversionError(f"{path}: {where}: it has no list of weights")
     arrays = [
-        _array(path, f"{where}, array {i}", one) for i, one in enumerate(cast("list[Any]", found)[: len(ranks) + 1])
+        _array(path, f"{where}, array {i}", value)
+        for i, value in enumerate(cast("list[Any]", weights)[: len(ranks) + 1])
     ]
     for index, (array, rank) in enumerate(zip(arrays, ranks, strict=False)):
         if array.ndim != rank:
@@ -257,8 +258,8 @@ def _flatten(value: Any, shape: list[int], numbers: list[float]) -> bool:
     if not isinstance(value, list) or len(cast("list[Any]", value)) != shape[0]:
         return False
     if len(shape) > 1:
-        return all(_flatten(one, shape[1:], numbers) for one in cast("list[Any]", value))
-    if not all(type(one) is float or (type(one) is int and abs(one) < 2**53) for one in cast("list[Any]", value)):
+        return all(_flatten(item, shape[1:], numbers) for item in cast("list[Any]", value))
+    if not all(type(item) is float or (type(item) is int and abs(item) < 2**53) for item in cast("list[Any]", value)):
         return False
     numbers.extend(map(float, cast("list[Any]", value)))
     return True

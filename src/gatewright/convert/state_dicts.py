@@ -63,11 +63,11 @@ def _tensors(content: Mapping[Any, Any], depth: int) -> "dict[str, torch.Tensor]
     """The tensors of a mapping and of those in it, by name."""
     import torch
 
-    own = {str(name): one.detach() for name, one in content.items() if isinstance(one, torch.Tensor)}
+    own = {str(name): value.detach() for name, value in content.items() if isinstance(value, torch.Tensor)}
     inner = {
-        str(name): _tensors(one, depth - 1)  # pyright: ignore[reportUnknownArgumentType]
-        for name, one in content.items()
-        if depth and isinstance(one, Mapping)
+        str(name): _tensors(value, depth - 1)  # pyright: ignore[reportUnknownArgumentType]
+        for name, value in content.items()
+        if depth and isinstance(value, Mapping)
     }
     inner = {name: tensors for name, tensors in inner.items() if tensors}
     if len(inner) == 1 and not own:

@@ -108,8 +108,8 @@ class _Table:
 
 def _archive_of(path: Path) -> Path | None:
     """The archive that the path names, or leads into."""
-    found = (parent for parent in (path, *path.parents) if parent.name.endswith(ARCHIVE))
-    return next((match for match in found if match.is_file()), None)
+    archives = (parent for parent in (path, *path.parents) if parent.name.endswith(ARCHIVE))
+    return next((archive for archive in archives if archive.is_file()), None)
 
 
 def _files(path: Path) -> Iterator[tuple[str, Readable, _NumberBudget]]:
@@ -131,16 +131,16 @@ def _members(archive: Path, path: Path) -> Iterator[tuple[str, Readable, _Number
 
 def _table(file: str, source: Readable, budget: _NumberBudget) -> _Table:
     """The numbers of a table, read piece by piece: never more text is held than a piece and a row."""
-    table, rest = _Table(), b""
+    table, remainder = _Table(), b""
     try:
         while piece := source.read(_PIECE):
-            text = rest + piece
+            text = remainder + piece
             end = max(map(text.rfind, (b"\n", b"\r", b" ", b"\t"))) + 1
-            rest = text[end:]
-            if len(rest) > _LONGEST_ROW:
+            remainder = text[end:]
+            if len(remainder) > _LONGEST_ROW:
                 raise ConversionError(f"{file} has a row of more than {_LONGEST_ROW:,} bytes")
             _add_rows(table, text[:end], budget)
-        _add_rows(table, rest, budget)
+        _add_rows(table, remainder, budget)
     except ValueError as error:
         if isinstance(error, ConversionError):
             raise

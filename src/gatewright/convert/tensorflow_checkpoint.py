@@ -65,9 +65,9 @@ def variables(path: Path) -> dict[str, NDArray[Any]]:
         kinds = {name: kind for name, kind in reader.get_variable_to_dtype_map().items() if kind.is_floating}
         shapes = reader.get_variable_to_shape_map()
         claimed = sum(kind.size * prod(shapes[name]) for name, kind in kinds.items())
-        held = sum(one.stat().st_size for one in path.parent.glob(f"{path.stem}.data-*"))
-        if claimed > held:
-            raise ValueError(f"{claimed:,} bytes of numbers in {held:,} bytes of data")
+        stored = sum(file.stat().st_size for file in path.parent.glob(f"{path.stem}.data-*"))
+        if claimed > stored:
+            raise ValueError(f"{claimed:,} bytes of numbers in {stored:,} bytes of data")
         arrays = {name: reader.get_tensor(name) for name in kinds}
     for name, array in arrays.items():
         check_finite(path, name, array)
@@ -87,13 +87,13 @@ def network_of(path: Path, arrays: Arrays, facts: Mapping[str, Any]) -> Network:
     if not named:
         return flat.read(arrays, "tf1", facts)
     layers: dict[str, dict[str, NDArray[Any]]] = {}
-    rest: dict[str, NDArray[Any]] = {}
+    unused: dict[str, NDArray[Any]] = {}
     for name in sorted(named, key=in_order):
-        found = _PATH.fullmatch(name)
-        if found is None or name.startswith("optimizer/"):
-            rest[name] = named[name]
+        match = _PATH.fullmatch(name)
+        if match is None or name.startswith("optimizer/"):
+            unused[name] = named[name]
             continue
-        layer, direction, cell, last = found.groups()
+        layer, direction, cell, last = match.groups()
         key = f"{direction}/{last}" if direction else last
         layers.setdefault(f"{layer}/cell{cell}" if cell else layer, {})[key] = named[name]
     recurrent = [name for name, own in layers.items() if any("recurrent_kernel" in key for key in own)]
@@ -105,7 +105,7 @@ def network_of(path: Path, arrays: Arrays, facts: Mapping[str, Any]) -> Network:
         )
     listed = tuple(KerasLayer("", name, {}, own, path=(name,)) for name, own in layers.items())
     network = network_of_weights(path, KerasFile(listed, _KERAS, described=False), facts)
-    return replace(network, layout="tf2", rest={**network.rest, **rest})
+    return replace(network, layout="tf2", rest={**network.rest, **unused})
 
 
 def _in_one_model(names: list[str]) -> bool:

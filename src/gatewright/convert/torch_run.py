@@ -47,13 +47,13 @@ def run(path: Path, inputs: NDArray[Any], facts: Mapping[str, Any]) -> NDArray[A
 
 def _without_weight_drop(arrays: Arrays) -> Arrays:
     """The arrays with raw weights in the place of those that dropout draws from them."""
-    found = {name: one for name, one in arrays.items() if not name.endswith("_raw")}
-    for name in arrays.keys() - found.keys():
+    renamed = {name: value for name, value in arrays.items() if not name.endswith("_raw")}
+    for name in arrays.keys() - renamed.keys():
         module, _, array = name.removesuffix("_raw").rpartition(".")
         inside = f"{module}.module.".removeprefix(".")
         wrapped = any(other.startswith(inside) for other in arrays)
-        found[f"{inside if wrapped else f'{module}.'.removeprefix('.')}{array}"] = arrays[name]
-    return found
+        renamed[f"{inside if wrapped else f'{module}.'.removeprefix('.')}{array}"] = arrays[name]
+    return renamed
 
 
 def _prefixes(arrays: Arrays, wanted: str | Sequence[str] | None) -> list[str]:
@@ -87,7 +87,7 @@ def _module(state: Arrays, activation: str) -> Any:
     """A layer or cell of the shapes of a state dict, with all that is in it and nothing else."""
     import torch
 
-    shapes = {match["array"]: one.shape for match, one in _matched(state) if match["part"] in _WHOLE}
+    shapes = {match["array"]: array.shape for match, array in _matched(state) if match["part"] in _WHOLE}
     numbers = [int(match["layer"]) for match, _ in _matched(state) if match["layer"] is not None]
     first = "_l0" if numbers else ""
     if f"weight_hh{first}" not in shapes or f"weight_ih{first}" not in shapes:

@@ -27,72 +27,72 @@ class NotWholeError(ConversionError):
     known: int = 0
 
 
-def check(found: LayerIndex, places: Sequence[LayerPlace], *, chosen: bool) -> None:
+def check(index: LayerIndex, places: Sequence[LayerPlace], *, chosen: bool) -> None:
     """Refuse layers that are not whole: an array, a direction or a number of theirs is missing, or has another shape.
 
     `chosen` says whether the user named the layers: then what else is in the file does not matter.
 
     Raises NotWholeError, which names the arrays.
     """
-    modules = {found.module(one) for one in places}
-    for place, group in found.groups.items():
-        if place in found.layers:
+    modules = {index.module(place) for place in places}
+    for place, group in index.groups.items():
+        if place in index.layers:
             continue
-        telling = not chosen and any(_is_telling(row, place, group) for row in layouts(found.framework))
-        if telling or found.module(place) in modules:
-            raise _broken(found, place, group)
+        telling = not chosen and any(_is_telling(row, place, group) for row in layouts(index.framework))
+        if telling or index.module(place) in modules:
+            raise _broken(index, place, group)
     for place in places:
-        _refuse_half(found, place)
-    for prefix, layers in groupby(places, key=lambda one: one.prefix):
+        _refuse_half(index, place)
+    for prefix, layers in groupby(places, key=lambda place: place.prefix):
         of_one = list(layers)
-        if found.groups[of_one[0]].naming.modules:
-            _refuse_unlike(found, of_one)
-        if {layer for layer in found.layers if layer.prefix == prefix} == set(of_one):
-            _refuse_gaps(found, of_one)
+        if index.groups[of_one[0]].naming.modules:
+            _refuse_unlike(index, of_one)
+        if {layer for layer in index.layers if layer.prefix == prefix} == set(of_one):
+            _refuse_gaps(index, of_one)
 
 
-def check_rest(found: LayerIndex, places: Sequence[LayerPlace], used: Set[str]) -> None:
+def check_rest(index: LayerIndex, places: Sequence[LayerPlace], used: Set[str]) -> None:
     """Refuse arrays that are none of a layer's, and have names as if they were.
 
     Raises NotWholeError, which names the arrays.
     """
-    paths = {name: path_of(name, found.framework) for name in found.arrays}
-    beside = {name for place in places for name in found.groups[place].names.values()}
-    inside = {territory(place, found.groups[place].naming) for place in places}
-    alone = "" in inside and found.framework in ("torch", "equinox")  # the module is the whole file
-    lengths = sorted({len(one) for one in inside if one})
-    shapes = {paths[name]: np.shape(found.arrays[name]) for name in used}
+    paths = {name: path_of(name, index.framework) for name in index.arrays}
+    beside = {name for place in places for name in index.groups[place].names.values()}
+    inside = {territory(place, index.groups[place].naming) for place in places}
+    alone = "" in inside and index.framework in ("torch", "equinox")  # the module is the whole file
+    lengths = sorted({len(path) for path in inside if path})
+    shapes = {paths[name]: np.shape(index.arrays[name]) for name in used}
     strays = [
         name
-        for name in found.arrays
+        for name in index.arrays
         if name not in used
         and (
             name in beside
             or any(paths[name][:length] in inside for length in lengths)
             or (alone and not re.search(r"[./]", paths[name]))
         )
-        and not _is_harmless(paths[name], np.shape(found.arrays[name]), shapes)
+        and not _is_harmless(paths[name], np.shape(index.arrays[name]), shapes)
     ]
     if strays:
         raise _error(
-            found,
-            f"arrays lie beside those of a layer of {found.framework}, and belong to none",
+            index,
+            f"arrays lie beside those of a layer of {index.framework}, and belong to none",
             expected="nothing else in the layer's module: with other arrays it computes something else",
-            got=shown({name: found.arrays[name] for name in strays}),
+            got=shown({name: index.arrays[name] for name in strays}),
             do="look what the model does with them; where that is nothing, save the file again without them",
         )
 
 
 def check_stack(
-    found: LayerIndex, stack: Sequence[tuple[str, RecurrentPart]], places: Sequence[LayerPlace], *, chosen: bool
+    index: LayerIndex, stack: Sequence[tuple[str, RecurrentPart]], places: Sequence[LayerPlace], *, chosen: bool
 ) -> tuple[str, ...]:
     """What to tell of layers that were taken for a stack: by the numbers in their names, where the user named none.
 
     Raises ConversionError, which asks for their order, where they may as well be something else: a number is missing
     between them, other arrays lie between them, or all of them can read the same input.
     """
-    notes = _different(found, places)
-    modules = {prefix: [layer for _, layer in layers] for prefix, layers in groupby(stack, key=lambda one: one[0])}
+    notes = _different(index, places)
+    modules = {prefix: [layer for _, layer in layers] for prefix, layers in groupby(stack, key=lambda entry: entry[0])}
     if chosen or len(modules) < 2:
         return notes
     numbers = [numbers_of(prefix) for prefix in modules]
@@ -103,44 +103,44 @@ def check_stack(
     counts = {place: column for place, column in enumerate(steps) if len(set(column)) > 1}
     place, column = next(iter(counts.items()))
     if len(counts) > 1 or list(column) != list(range(column[0], column[0] + len(modules))):
-        raise unordered(found, places, "the numbers of these modules do not follow one another")
-    if others := _between(found, [_up_to_number(prefix, place) for prefix in modules], places):
+        raise unordered(index, places, "the numbers of these modules do not follow one another")
+    if others := _between(index, [_up_to_number(prefix, place) for prefix in modules], places):
         raise unordered(
-            found, places, f"with these modules lie other arrays, such as {others[0]}, which may act on them"
+            index, places, f"with these modules lie other arrays, such as {others[0]}, which may act on them"
         )
     inputs = {layers[0].inputs for layers in modules.values()}
     if len(inputs) == 1:
-        raise unordered(found, places, "these modules may be one above the other, or side by side")
+        raise unordered(index, places, "these modules may be one above the other, or side by side")
     return (*notes, f"taken for layers one above the other, by their numbers and sizes: {', '.join(modules)}")
 
 
 def _up_to_number(prefix: str, place: int) -> str:
     """A prefix up to one of the numbers in it, or all of it where it has not so many."""
-    ends = [one.end() for one in re.finditer(r"\d{1,9}", prefix)]
+    ends = [match.end() for match in re.finditer(r"\d{1,9}", prefix)]
     return prefix[: ends[place]] if place < len(ends) else prefix
 
 
-def _between(found: LayerIndex, numbered: Sequence[str], places: Sequence[LayerPlace]) -> list[str]:
+def _between(index: LayerIndex, numbered: Sequence[str], places: Sequence[LayerPlace]) -> list[str]:
     """Arrays of no recurrent layer within the numbered modules, such as those of a normalisation between them."""
-    used = {name for place in places for name in found.layers[place][1].values()}
-    paths = {name: path_of(name, found.framework) for name in found.arrays}
-    shapes = {paths[name]: np.shape(found.arrays[name]) for name in used}
+    used = {name for place in places for name in index.layers[place][1].values()}
+    paths = {name: path_of(name, index.framework) for name in index.arrays}
+    shapes = {paths[name]: np.shape(index.arrays[name]) for name in used}
     within = re.compile(f"(?:{'|'.join(map(re.escape, numbered))})(?!\\d).*", re.DOTALL)
     return [
         name
         for name, path in paths.items()
-        if name not in used and within.fullmatch(path) and not _is_harmless(path, np.shape(found.arrays[name]), shapes)
+        if name not in used and within.fullmatch(path) and not _is_harmless(path, np.shape(index.arrays[name]), shapes)
     ]
 
 
-def _different(found: LayerIndex, places: Sequence[LayerPlace]) -> tuple[str, ...]:
+def _different(index: LayerIndex, places: Sequence[LayerPlace]) -> tuple[str, ...]:
     """What to tell where layers of one family are of several kinds: with biases and without, projected and not."""
     kinds: dict[str, dict[str, list[str]]] = {}
     for place in places:
-        row, names = found.layers[place]
+        row, names = index.layers[place]
         biased = any(stored.kinds in _BIASES and name in names for name, stored, _ in row.stored())
         kind = row.title + ("" if biased else " without biases")
-        kinds.setdefault(row.family, {}).setdefault(kind, []).append(_label(found, place))
+        kinds.setdefault(row.family, {}).setdefault(kind, []).append(_label(index, place))
     return tuple(
         "these layers are of several kinds: "
         + "; ".join(f"{' and '.join(labels)}: {kind}" for kind, labels in of_family.items())
@@ -152,7 +152,7 @@ def _different(found: LayerIndex, places: Sequence[LayerPlace]) -> tuple[str, ..
 def _is_telling(row: Layout, place: LayerPlace, group: NamedArrays) -> bool:
     """Whether names are a sign of a recurrent layer of that row."""
     own = [name for name, *_ in row.stored() if name in group.names]
-    return cell_of(place) in row.scopes if row.scopes and own else any(not _COMMON.fullmatch(one) for one in own)
+    return cell_of(place) in row.scopes if row.scopes and own else any(not _COMMON.fullmatch(name) for name in own)
 
 
 def _is_harmless(path: str, shape: tuple[int, ...], used: Mapping[str, tuple[int, ...]]) -> bool:
@@ -161,82 +161,82 @@ def _is_harmless(path: str, shape: tuple[int, ...], used: Mapping[str, tuple[int
     return used.get(weight) == shape or (_GENERATORS in weight.split("/") and bool(step))
 
 
-def _broken(found: LayerIndex, place: LayerPlace, group: NamedArrays) -> NotWholeError:
-    rows = [row for row in layouts(found.framework) if any(name in group.names for name, *_ in row.stored())]
+def _broken(index: LayerIndex, place: LayerPlace, group: NamedArrays) -> NotWholeError:
+    rows = [row for row in layouts(index.framework) if any(name in group.names for name, *_ in row.stored())]
     known = [[name for name, *_ in row.stored()] for row in rows]
     closest = max(known, key=lambda names: sum(name in group.names for name in names) - len(names) / 100)
     missing = [name for name in closest if name not in group.names]
     what = f"without {' and '.join(missing)}" if missing else "with arrays that do not fit each other"
     return _error(
-        found,
-        f"{_label(found, place)} is no whole layer: it is {what}",
+        index,
+        f"{_label(index, place)} is no whole layer: it is {what}",
         expected=", ".join(closest),
-        got=shown({full: found.arrays[full] for full in group.names.values()}),
+        got=shown({full: index.arrays[full] for full in group.names.values()}),
         do=f"look whether the file is complete; {_OTHERS}",
     )
 
 
-def _refuse_half(found: LayerIndex, place: LayerPlace) -> None:
+def _refuse_half(index: LayerIndex, place: LayerPlace) -> None:
     """Refuse a layer with a part of its biases."""
-    row, names = found.layers[place]
+    row, names = index.layers[place]
     biases = [name for name, stored, _ in row.stored() if stored.optional and stored.kinds in _BIASES]
     missing = [name for name in biases if name not in names]
     if 0 < len(missing) < len(biases):
         raise _error(
-            found,
-            f"{_label(found, place)} has a part of its biases",
+            index,
+            f"{_label(index, place)} has a part of its biases",
             expected=f"{' and '.join(biases)}, or none",
             got=", ".join(names[name] for name in biases if name in names),
             do="look whether the file is complete; a bias that is zero must be there as zeros",
         )
 
 
-def _refuse_unlike(found: LayerIndex, places: Sequence[LayerPlace]) -> None:
+def _refuse_unlike(index: LayerIndex, places: Sequence[LayerPlace]) -> None:
     """Refuse layers and directions of one module that have not the same arrays."""
     first = places[0]
-    if len({(one.layer, one.backwards) for one in places}) != (
-        len({one.layer for one in places}) * len({one.backwards for one in places})
+    if len({(other.layer, other.backwards) for other in places}) != (
+        len({other.layer for other in places}) * len({other.backwards for other in places})
     ):
-        lone = next(one for one in places if replace(one, backwards=not one.backwards) not in found.layers)
+        lone = next(other for other in places if replace(other, backwards=not other.backwards) not in index.layers)
         raise _error(
-            found,
-            f"{_label(found, lone)} has no other direction, and another layer of its module has both",
+            index,
+            f"{_label(index, lone)} has no other direction, and another layer of its module has both",
             expected="both directions of every layer",
-            got=shown({name: found.arrays[name] for name in found.layers[lone][1].values()}),
+            got=shown({name: index.arrays[name] for name in index.layers[lone][1].values()}),
             do="look whether the file is complete",
         )
     for place in places:
-        wanted, got = (_units(found, one) for one in (first, place))
+        wanted, got = (_units(index, other) for other in (first, place))
         if wanted != got:
             raise _error(
-                found,
-                f"{_label(found, place)} is not like {_label(found, first)}, which is of the same module",
+                index,
+                f"{_label(index, place)} is not like {_label(index, first)}, which is of the same module",
                 expected=", ".join(f"{name} {shape}" for name, shape in wanted.items()),
                 got=", ".join(f"{name} {shape}" for name, shape in got.items()),
                 do="look whether the file is complete",
             )
 
 
-def _units(found: LayerIndex, place: LayerPlace) -> dict[str, Any]:
+def _units(index: LayerIndex, place: LayerPlace) -> dict[str, Any]:
     """The shapes of a layer's arrays; of the weights of its input, which alone may differ, the rows."""
-    row, names = found.layers[place]
+    row, names = index.layers[place]
     inputs = {name for name, stored, _ in row.stored() if stored.kinds == "W"}
-    shapes = {name: np.shape(found.arrays[full]) for name, full in names.items()}
+    shapes = {name: np.shape(index.arrays[full]) for name, full in names.items()}
     return {name: (shape[0], "...") if name in inputs else shape for name, shape in shapes.items()}
 
 
-def _refuse_gaps(found: LayerIndex, places: Sequence[LayerPlace]) -> None:
+def _refuse_gaps(index: LayerIndex, places: Sequence[LayerPlace]) -> None:
     """Refuse numbers of layers that do not follow one another; before the first, others may be of layers that are not
     recurrent."""
-    naming = found.groups[places[0]].naming
+    naming = index.groups[places[0]].naming
     if "{layer}" not in naming.template:
         return
     numbers = sorted({place.layer for place in places})
     before = [module_of(replace(places[0], layer=number), naming) for number in range(numbers[0])]
-    taken = [any(path_of(name, found.framework).startswith(one) for name in found.arrays) for one in before]
+    taken = [any(path_of(name, index.framework).startswith(module) for name in index.arrays) for module in before]
     if numbers[-1] - numbers[0] >= len(numbers) or not all(taken) or (before and naming.modules):
         raise _error(
-            found,
+            index,
             f"the layers of {places[0].prefix!r} do not follow one another",
             expected=f"numbers from 0 to {len(numbers) - 1}",
             got=", ".join(map(str, numbers)),
@@ -245,13 +245,13 @@ def _refuse_gaps(found: LayerIndex, places: Sequence[LayerPlace]) -> None:
         )
 
 
-def _label(found: LayerIndex, place: LayerPlace) -> str:
-    naming = found.groups[place].naming
+def _label(index: LayerIndex, place: LayerPlace) -> str:
+    naming = index.groups[place].naming
     numbered = f"layer {place.layer} of " if "{layer}" in naming.template else ""
     return f"{numbered}{place.prefix!r}" + (", the direction that reads backwards," if place.backwards else "")
 
 
-def _error(found: LayerIndex, problem: str, **more: str) -> NotWholeError:
+def _error(index: LayerIndex, problem: str, **more: str) -> NotWholeError:
     error = NotWholeError(problem, **more)
-    error.known = sum(len(group.names) for group in found.groups.values())
+    error.known = sum(len(group.names) for group in index.groups.values())
     return error

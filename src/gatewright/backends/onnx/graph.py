@@ -98,8 +98,8 @@ class Graph:
     ) -> None:
         """Give a value out. One that is given out already, or comes from outside, is given out as a copy."""
         scope = scope or self.main
-        given = [*scope.outputs, *scope.inputs, *self.initialisers]
-        if value.scope is not scope or any(value is one for one in given):
+        existing = [*scope.outputs, *scope.inputs, *self.initialisers]
+        if value.scope is not scope or any(value is other for other in existing):
             (value,) = self._node("Identity", (value,), {}, (value.ndim,), value.kind, scope)
         value.name, value.extents, value.doc = name, tuple(extents), doc
         scope.outputs.append(value)
@@ -149,13 +149,15 @@ class Graph:
         attributes: Mapping[str, Any] | None = None,
     ) -> tuple[Tensor, ...]:
         """All results of an operator."""
-        values = tuple(one if one is None or isinstance(one, Tensor) else self.number(one) for one in inputs)
+        values = tuple(
+            operand if operand is None or isinstance(operand, Tensor) else self.number(operand) for operand in inputs
+        )
         attributes = attributes or {}
         key = (op, tuple(map(id, values)), repr(sorted(attributes.items(), key=lambda item: item[0])))
         if key not in self._made or any(isinstance(attribute, Scope) for attribute in attributes.values()):
             present = [value for value in values if value is not None]
-            widest = max((one.ndim for one in present), default=0)
-            scope = max((one.scope for one in present), key=lambda one: one.depth, default=self.main)
+            widest = max((operand.ndim for operand in present), default=0)
+            scope = max((operand.scope for operand in present), key=lambda operand: operand.depth, default=self.main)
             wanted = tuple(widest if rank is None else rank for rank in ranks)
             self._made[key] = self._node(op, values, attributes, wanted, kind, scope)
         return self._made[key]
@@ -235,7 +237,7 @@ def _visit(scope: Scope, read: set[Tensor], nodes: dict[Scope, list[Node]]) -> N
         if read.isdisjoint(node.outputs):
             continue
         kept.append(node)
-        read.update(one for one in node.inputs if one is not None)
+        read.update(operand for operand in node.inputs if operand is not None)
         for body in bodies(node):
             read.update(body.outputs)
             _visit(body, read, nodes)

@@ -71,11 +71,11 @@ def stack(
     for place, level in enumerate(levels):
         count = len(level.directions)
         starts = {name: _some(graph, whole, place * count, count, len(levels)) for name, whole in states.items()}
-        given, at = LayerInputs(x, starts, ends), f"{prefix}l{place}"
+        inputs, at = LayerInputs(x, starts, ends), f"{prefix}l{place}"
         if cell:
-            outcome = native.run(graph, trace, cell, level.directions, given, f"{at}.")
+            outcome = native.run(graph, trace, cell, level.directions, inputs, f"{at}.")
         else:
-            outcome = _scanned(graph, trace, level, given, at)
+            outcome = _scanned(graph, trace, level, inputs, at)
         x = outcome.output
         for name, final in outcome.finals.items():
             finals[name].append(final)
@@ -88,7 +88,7 @@ def _named(graph: Graph, cell: RecognisedCell | None) -> str:
     return "Scan" if any(node.op == "Scan" for node in graph.main.nodes) else ""
 
 
-def _scanned(graph: Graph, trace: Trace, level: Level, given: LayerInputs, at: str) -> LayerOutputs:
+def _scanned(graph: Graph, trace: Trace, level: Level, inputs: LayerInputs, at: str) -> LayerOutputs:
     """One level without an operator: each direction by itself."""
     outcomes: list[LayerOutputs] = []
     for place, params in enumerate(level.directions):
@@ -96,9 +96,9 @@ def _scanned(graph: Graph, trace: Trace, level: Level, given: LayerInputs, at: s
         named = {name: graph.initialiser(f"{prefix}{name}", array) for name, array in params.items()}
         single = {
             name: graph.emit("Gather", whole, graph.count(place), ndim=2, axis=0)
-            for name, whole in given.states.items()
+            for name, whole in inputs.states.items()
         }
-        of_one = LayerInputs(given.x, single, given.ends)
+        of_one = LayerInputs(inputs.x, single, inputs.ends)
         outcomes.append(directed(graph, trace, level.sizes, named, of_one, prefix, backwards=bool(place)))
     finals = {
         state.name: _joined(graph, [graph.unsqueeze(outcome.finals[state.name], 0) for outcome in outcomes], 0)
@@ -112,15 +112,15 @@ def directed(
     trace: Trace,
     sizes: Mapping[str, int],
     params: Mapping[str, Tensor],
-    given: LayerInputs,
+    inputs: LayerInputs,
     prefix: str,
     *,
     backwards: bool,
 ) -> LayerOutputs:
     """One direction of one level as a Scan of the evaluated equations; backwards, from each row's last step."""
-    x = _reversed(graph, given.x, given.ends) if backwards else given.x
-    outcome = Direction(graph, trace, sizes, params, LayerInputs(x, given.states, given.ends), prefix).add()
-    output = _reversed(graph, outcome.output, given.ends) if backwards else outcome.output
+    x = _reversed(graph, inputs.x, inputs.ends) if backwards else inputs.x
+    outcome = Direction(graph, trace, sizes, params, LayerInputs(x, inputs.states, inputs.ends), prefix).add()
+    output = _reversed(graph, outcome.output, inputs.ends) if backwards else outcome.output
     return LayerOutputs(output, outcome.finals)
 
 

@@ -35,7 +35,7 @@ def run(
     trace: Trace,
     cell: RecognisedCell,
     directions: Sequence[Arrays],
-    given: LayerInputs,
+    inputs: LayerInputs,
     prefix: str,
 ) -> LayerOutputs:
     """All directions of a layer, whose states are (directions, batch, hidden).
@@ -50,7 +50,7 @@ def run(
         name: graph.initialiser(f"{prefix}{name}", np.stack([array[name] for array in arrays]), doc)
         for name in arrays[0]
     }
-    states = [given.states.get(state.name) for state in trace.states]
+    states = [inputs.states.get(state.name) for state in trace.states]
 
     def results(lengths: Tensor | None, times: int = 1) -> tuple[Tensor, ...]:
         """The operator's; with all of its directions so many times."""
@@ -59,37 +59,39 @@ def run(
             **({"direction": "bidirectional"} if count * times > 1 else {}),
             **attributes_of(cell.config, count * times),
         }
-        held = [weights["W"], weights["R"], weights.get("B"), *states, weights.get("P")]
+        constants = [weights["W"], weights["R"], weights.get("B"), *states, weights.get("P")]
         if times > 1:
-            held = [one and graph.emit("Concat", *(one,) * times, ndim=one.ndim, axis=0) for one in held]
-        operands = [given.x, *held[:3], lengths, *held[3:]]
+            constants = [
+                final and graph.emit("Concat", *(final,) * times, ndim=final.ndim, axis=0) for final in constants
+            ]
+        operands = [inputs.x, *constants[:3], lengths, *constants[3:]]
         while operands[-1] is None:
             operands.pop()
         return graph.emit_many(operator.name, operands, [4, *(3 for _ in trace.states)], attributes=attributes)
 
-    output, *finals = results(_lengths(graph, given))
+    output, *finals = results(_lengths(graph, inputs))
     steps = _side_by_side(graph, output, count, units)
-    if given.ends and count == 1:
-        memory = len(trace.states) > 1 and bool(given.states)
-        steps, finals = _doubled(graph, results, given) if memory else _cut(graph, results, given.ends, given)
+    if inputs.ends and count == 1:
+        memory = len(trace.states) > 1 and bool(inputs.states)
+        steps, finals = _doubled(graph, results, inputs) if memory else _cut(graph, results, inputs.ends, inputs)
     kept = zip(trace.states, finals, strict=True)
-    return LayerOutputs(steps, {state.name: _kept(graph, one, state.name, given) for state, one in kept})
+    return LayerOutputs(steps, {state.name: _kept(graph, final, state.name, inputs) for state, final in kept})
 
 
 def _doubled(
-    graph: Graph, results: Callable[[Tensor | None, int], tuple[Tensor, ...]], given: LayerInputs
+    graph: Graph, results: Callable[[Tensor | None, int], tuple[Tensor, ...]], inputs: LayerInputs
 ) -> tuple[Tensor, list[Tensor]]:
     """The steps and final states of one direction, as the first of two: OpenVINO heeds the lengths of such an operator.
 
     The second reads the same weights, so that the file is no larger; what it gives is not read.
     """
-    output, *finals = results(_lengths(graph, given), 2)
+    output, *finals = results(_lengths(graph, inputs), 2)
     steps = graph.emit("Gather", output, graph.count(0), ndim=3, axis=1)
     return steps, [graph.slice(final, 0, 1) for final in finals]
 
 
 def _cut(
-    graph: Graph, results: Callable[[Tensor | None, int], tuple[Tensor, ...]], ends: Ends, given: LayerInputs
+    graph: Graph, results: Callable[[Tensor | None, int], tuple[Tensor, ...]], ends: Ends, inputs: LayerInputs
 ) -> tuple[Tensor, list[Tensor]]:
     """The steps and final states of one direction whose rows end early.
 
@@ -97,27 +99,27 @@ def _cut(
     and what it gives there is taken away. A memory is not among what it gives of every step: it is
     that of an operator of two directions.
     """
-    steps = graph.squeeze(results(_whole(graph, given), 1)[0], 1)
+    steps = graph.squeeze(results(_whole(graph, inputs), 1)[0], 1)
     before = graph.emit("Sub", ends.lengths, graph.count(1), kind=Kind.COUNT)
-    places = graph.unsqueeze(steps_of(graph, given.x), 1)
+    places = graph.unsqueeze(steps_of(graph, inputs.x), 1)
     is_last = graph.emit("Equal", places, graph.unsqueeze(before, 0), kind=Kind.TRUTH)
     final = graph.reduce("ReduceSum", graph.emit("Where", is_last[(..., None)], steps, 0.0), (0,))
-    _, others = _doubled(graph, results, given)
+    _, others = _doubled(graph, results, inputs)
     cut = graph.emit("Where", ends.active[(..., None)], steps, 0.0)
     return cut, [graph.unsqueeze(final, 0), *others[1:]]
 
 
-def _lengths(graph: Graph, given: LayerInputs) -> Tensor | None:
+def _lengths(graph: Graph, inputs: LayerInputs) -> Tensor | None:
     """The operator's lengths. In a stream they are always there: a chunk may have no step, for which ONNX Runtime ends
     the process where its GRU is given no lengths."""
-    if given.ends:
-        return graph.cast(given.ends.lengths, Kind.SHORT_COUNT)
-    return _whole(graph, given) if given.states else None
+    if inputs.ends:
+        return graph.cast(inputs.ends.lengths, Kind.SHORT_COUNT)
+    return _whole(graph, inputs) if inputs.states else None
 
 
-def _whole(graph: Graph, given: LayerInputs) -> Tensor:
+def _whole(graph: Graph, inputs: LayerInputs) -> Tensor:
     """Lengths of rows that have all steps."""
-    shape = graph.shape(given.x)
+    shape = graph.shape(inputs.x)
     steps, rows = graph.slice(shape, 0, 1), graph.slice(shape, 1, 2)
     return graph.cast(graph.emit("Expand", steps, rows, ndim=1, kind=Kind.COUNT), Kind.SHORT_COUNT)
 
@@ -130,12 +132,12 @@ def _side_by_side(graph: Graph, output: Tensor, directions: int, units: int) -> 
     return graph.emit("Reshape", rows, graph.counts(0, 0, directions * units), ndim=3)
 
 
-def _kept(graph: Graph, final: Tensor, state: str, given: LayerInputs) -> Tensor:
+def _kept(graph: Graph, final: Tensor, state: str, inputs: LayerInputs) -> Tensor:
     """A final state; a row without any step keeps what it began with, which ONNX Runtime replaces by zero."""
-    initial = given.states.get(state)
+    initial = inputs.states.get(state)
     if initial is None:
         return final
-    steps = graph.unsqueeze(given.ends.lengths, 1) if given.ends else graph.slice(graph.shape(given.x), 0, 1)
+    steps = graph.unsqueeze(inputs.ends.lengths, 1) if inputs.ends else graph.slice(graph.shape(inputs.x), 0, 1)
     empty = graph.emit("Equal", steps, graph.count(0), kind=Kind.TRUTH)
     return graph.emit("Where", empty, initial, final)
 

@@ -88,9 +88,9 @@ def activation_attributes(names: Sequence[str]) -> dict[str, Any]:
     pairs = [_spelled_out(name) for name in names]
     alphas = tuple(numbers[0] for _, numbers in pairs if numbers)
     betas = tuple(numbers[1] for _, numbers in pairs if len(numbers) > 1)
-    found: dict[str, Any] = {"activations": tuple(_OF_OURS[kind] for kind, _ in pairs)}
-    found |= {"activation_alpha": alphas} if alphas else {}
-    return found | ({"activation_beta": betas} if betas else {})
+    attributes: dict[str, Any] = {"activations": tuple(_OF_OURS[kind] for kind, _ in pairs)}
+    attributes |= {"activation_alpha": alphas} if alphas else {}
+    return attributes | ({"activation_beta": betas} if betas else {})
 
 
 def _spelled_out(name: str) -> tuple[str, tuple[float, ...]]:

@@ -99,14 +99,14 @@ class _ProtoWriter:
         """The nodes of a scope with what goes in and comes out, and the numbers that they read."""
         ins, outs = ([self._value(value) for value in values] for values in (scope.inputs, scope.outputs))
         own = self._numbers_of(scope)
-        nodes = [self._node(one, own) for one in self.nodes[scope]]
+        nodes = [self._node(item, own) for item in self.nodes[scope]]
         return helper.make_graph(
-            nodes, scope.name, ins, outs, [_tensor(self.numbers[one], name, one.doc) for one, name in own.items()]
+            nodes, scope.name, ins, outs, [_tensor(self.numbers[item], name, item.doc) for item, name in own.items()]
         )
 
     def _numbers_of(self, scope: Scope) -> dict[Tensor, str]:
         """The numbers of the file that the nodes of a scope itself read, by the names that they have there."""
-        values = [*(one for node in self.nodes[scope] for one in node.inputs), *scope.outputs]
+        values = [*(operand for node in self.nodes[scope] for operand in node.inputs), *scope.outputs]
         read = {value for value in values if value in self.numbers}
         if not scope.depth:
             return {number: self.names.of(number) for number in self.numbers if number in read}
@@ -121,7 +121,7 @@ class _ProtoWriter:
         attributes = {name: self._attribute(value) for name, value in node.attributes.items()}
         return helper.make_node(
             node.op,
-            [own.get(one) or self.names.of(one) if one else "" for one in node.inputs],
+            [own.get(operand) or self.names.of(operand) if operand else "" for operand in node.inputs],
             [self.names.of(output) if self._is_wanted(output, node) else "" for output in node.outputs],
             name=self.names.of_node(node),
             **attributes,
@@ -138,6 +138,6 @@ class _ProtoWriter:
 
 
 def _tensor(array: Any, name: str, doc: str) -> onnx.TensorProto:
-    made = numpy_helper.from_array(np.array(array, order="C"), name)
-    made.doc_string = doc
-    return made
+    tensor = numpy_helper.from_array(np.array(array, order="C"), name)
+    tensor.doc_string = doc
+    return tensor

@@ -58,18 +58,18 @@ class Direction:
         trace: Trace,
         sizes: Mapping[str, int],
         params: Mapping[str, Tensor],
-        given: LayerInputs,
+        inputs: LayerInputs,
         prefix: str,
     ) -> None:
         self.graph, self.sizes, self.prefix = graph, sizes, prefix
-        self.x, self.states, self.ends = given.x, dict(given.states), given.ends
-        self.trace = trace = regrouped(masked_trace(trace) if given.ends else trace, ops_of(graph.dtype))
+        self.x, self.states, self.ends = inputs.x, dict(inputs.states), inputs.ends
+        self.trace = trace = regrouped(masked_trace(trace) if inputs.ends else trace, ops_of(graph.dtype))
         self.parts = split(trace)
         read = reads(trace)
         self.carried = {s: new for s, new in zip(trace.states, trace.next_states, strict=True) if s.name in read}
-        self.values: dict[str, Any] = {**params, trace.inputs[0].name: given.x}
-        if given.ends:
-            self.values[MASK] = given.ends.active
+        self.values: dict[str, Any] = {**params, trace.inputs[0].name: inputs.x}
+        if inputs.ends:
+            self.values[MASK] = inputs.ends.active
         self.sequences: dict[str, Tensor] = {}  # of what the loop computes
         self.finals: dict[str, Tensor] = {}
 
@@ -94,8 +94,8 @@ class Direction:
         body = Scope(f"{self.prefix}step", depth=1)
         once = shared(self.trace)
         inner = {equation.target.name for equation in self.parts.loop}
-        given = {v.name: v for v in self._read_by_loop() if v.name not in inner and v.name not in once}
-        elements = {name: v for name, v in given.items() if v not in self.carried}
+        read = {v.name: v for v in self._read_by_loop() if v.name not in inner and v.name not in once}
+        elements = {name: v for name, v in read.items() if v not in self.carried}
         values: dict[str, Any] = {name: self.values[name] for name in self.values if name in once}
         for state in self.carried:
             values[state.name] = graph.input(f"{self.prefix}{state.name}", self._row(state), scope=body)
@@ -129,7 +129,7 @@ class Direction:
 
     def _read_by_loop(self) -> list[Var]:
         atoms: list[Atom] = [arg for equation in self.parts.loop for arg in equation.args]
-        return [one for one in (*atoms, *self.carried.values()) if isinstance(one, Var)]
+        return [atom for atom in (*atoms, *self.carried.values()) if isinstance(atom, Var)]
 
     def _read_after(self) -> dict[str, Var]:
         """What the loop computes or carries, and must be known of every step."""
@@ -155,10 +155,10 @@ class Direction:
 
     def _whole(self, value: Atom, values: Mapping[str, Any], state: Var) -> Tensor:
         """The new value of a state at every step, (time, batch, features)."""
-        found = _operand(value, values)
-        if isinstance(found, Tensor) and found.ndim == 3:
-            return self.graph.number(found)
-        return self.graph.expand(found, self._extents(2, state), ndim=3)
+        operand = _operand(value, values)
+        if isinstance(operand, Tensor) and operand.ndim == 3:
+            return self.graph.number(operand)
+        return self.graph.expand(operand, self._extents(2, state), ndim=3)
 
     def _extents(self, leading: int, state: Var) -> Tensor:
         """The shape of a state of every row, or of every step and row, as a vector."""

@@ -105,7 +105,7 @@ def _library() -> Any:
 def backend(environment: Mapping[str, str], installed: Callable[[str], bool]) -> str | None:
     """What Keras computes with: what was chosen, or the first that is installed; None leaves it to Keras."""
     chosen = environment.get(BACKEND)
-    return chosen or next((one for one in ("tensorflow", "torch", "jax") if installed(one)), None)
+    return chosen or next((name for name in ("tensorflow", "torch", "jax") if installed(name)), None)
 
 
 @contextmanager

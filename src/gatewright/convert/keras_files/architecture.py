@@ -14,7 +14,7 @@ from gatewright.errors import ConversionError
 from gatewright.untrusted.json_text import parse_json
 
 Config = Mapping[str, Any]
-MODELS = ("Sequential", "Functional", "KerasFile")
+MODELS = ("Sequential", "Functional", "Model")
 _PACKAGES = ("keras", "tf_keras", "tensorflow")
 
 
@@ -48,8 +48,8 @@ class KerasVersion:
 
 def version_of(text: str | None) -> KerasVersion:
     """A version by its text; Keras 1 wrote none beside bare weights."""
-    found = re.match(r"(\d+)(?:\.(\d+))?", text or "1")
-    number = tuple(int(part) for part in (found.groups() if found else ("1",)) if part is not None)
+    match = re.match(r"(\d+)(?:\.(\d+))?", text or "1")
+    number = tuple(int(part) for part in (match.groups() if match else ("1",)) if part is not None)
     return KerasVersion(number, hybrid="-tf" in (text or "") or (2, 4) <= number < (3,))
 
 
@@ -71,8 +71,8 @@ class KerasLayer:
 
     def inner(self, which: str = "layer") -> "KerasLayer | None":
         """The layer, or the cell, that a wrapper holds."""
-        held = self.config.get(which)
-        return layer_of(held, self.name) if isinstance(held, Mapping) else None
+        wrapped = self.config.get(which)
+        return layer_of(wrapped, self.name) if isinstance(wrapped, Mapping) else None
 
 
 def layer_of(entry: Config, where: str) -> KerasLayer:

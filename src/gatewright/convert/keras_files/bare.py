@@ -27,23 +27,23 @@ def network_of_weights(path: Path, model: KerasFile, facts: Mapping[str, Any]) -
     """
     recurrent: dict[str, RecurrentPart] = {}
     assumed: dict[str, Assumed] = {}
-    rest: dict[str, NDArray[Any]] = {}
+    unused: dict[str, NDArray[Any]] = {}
     for layer in model.layers:
-        found = guessed(layer.arrays, layer.name, model.version, facts) if layer.arrays else None
-        if found is None:
-            rest |= {f"{layer.name}/{name}": array for name, array in layer.arrays.items()}
+        guess = guessed(layer.arrays, layer.name, model.version, facts) if layer.arrays else None
+        if guess is None:
+            unused |= {f"{layer.name}/{name}": array for name, array in layer.arrays.items()}
         else:
-            recurrent[layer.name], assumed[layer.name] = found
+            recurrent[layer.name], assumed[layer.name] = guess
     if not recurrent:
-        raise ConversionError(f"{path} has no recurrent layer", got=", ".join(rest) or "no arrays")
+        raise ConversionError(f"{path} has no recurrent layer", got=", ".join(unused) or "no arrays")
     prefix = facts.get(PREFIX)
     names = _named(path, prefix, recurrent) if prefix is not None else _stack(path, model, recurrent)
     for layer in model.layers:
         if layer.name in recurrent and layer.name not in names:
-            rest |= {f"{layer.name}/{name}": array for name, array in layer.arrays.items()}
+            unused |= {f"{layer.name}/{name}": array for name, array in layer.arrays.items()}
     _check_fits(path, [(name, recurrent[name]) for name in names])
     taken = {fact: values for name in names for fact, values in assumed[name].items()}
-    return Network(tuple(recurrent[name] for name in names), rest=rest, assumed=taken).noting(
+    return Network(tuple(recurrent[name] for name in names), rest=unused, assumed=taken).noting(
         "the file holds weights alone: what its other layers compute is not in it; recurrent layers are taken to "
         "follow one another, to read forwards or in both directions side by side, and to give every step"
     )
@@ -84,24 +84,24 @@ def _stack(path: Path, model: KerasFile, recurrent: Mapping[str, RecurrentPart])
 def _possibly_between(layers: Sequence[KerasLayer], recurrent: Mapping[str, RecurrentPart]) -> list[str]:
     """The layers through which the features of one recurrent layer may reach the next."""
     others = {layer.name: _widths(layer, None) for layer in layers if layer.name not in recurrent}
-    for one, _ in pairwise(recurrent.values()):
-        reached = {one.outputs}
+    for lower, _ in pairwise(recurrent.values()):
+        reached = {lower.outputs}
         for _ in others:
             reached |= {pair[1] for pair in others.values() if pair and pair[0] in reached}
         through = [name for name, pair in others.items() if pair is None or pair[0] in reached]
-        back = [name for name in through if (pair := others[name]) is None or pair[1] == one.outputs]
+        back = [name for name in through if (pair := others[name]) is None or pair[1] == lower.outputs]
         if back:
             return through
     return []
 
 
 def _check_fits(path: Path, layers: Sequence[tuple[str, RecurrentPart]]) -> None:
-    for (below, one), (name, two) in pairwise(layers):
-        if one.outputs != two.inputs:
+    for (below, lower), (name, upper) in pairwise(layers):
+        if lower.outputs != upper.inputs:
             raise ConversionError(
                 f"{path} holds weights alone, and its layers are no stack: {name!r} does not follow {below!r}",
-                expected=f"a layer that reads the {one.outputs} features that {below!r} gives",
-                got=", ".join(f"{each} from {layer.inputs} to {layer.outputs}" for each, layer in layers),
+                expected=f"a layer that reads the {lower.outputs} features that {below!r} gives",
+                got=", ".join(f"{title} from {layer.inputs} to {layer.outputs}" for title, layer in layers),
                 do=f"name those that are meant in their order, as in prefix={below!r}",
             )
 
@@ -111,8 +111,8 @@ def _order(path: Path, layers: Sequence[KerasLayer], recurrent: Mapping[str, Rec
     widths = {layer.name: _widths(layer, recurrent.get(layer.name)) for layer in layers if layer.arrays}
     known = {name: width for name, width in widths.items() if width is not None}
     fitting: list[tuple[str, ...]] = []
-    turned = [layer.name for layer in layers if kind_of(layer.name) in _TURNED]
-    if len(known) == len(widths) <= MOST_LAYERS and not turned:
+    reshaping = [layer.name for layer in layers if kind_of(layer.name) in _TURNED]
+    if len(known) == len(widths) <= MOST_LAYERS and not reshaping:
         fitting = list(islice(_fitting(known), 2))
     if len(fitting) != 1:
         raise ConversionError(
@@ -126,11 +126,11 @@ def _order(path: Path, layers: Sequence[KerasLayer], recurrent: Mapping[str, Rec
 def _fitting(widths: Mapping[str, tuple[int, int]]) -> Iterator[tuple[str, ...]]:
     for order in permutations(widths):
         in_turn = all(
-            kind_of(one) != kind_of(two) or in_order(one) < in_order(two)
-            for index, one in enumerate(order)
-            for two in order[index + 1 :]
+            kind_of(lower) != kind_of(upper) or in_order(lower) < in_order(upper)
+            for index, lower in enumerate(order)
+            for upper in order[index + 1 :]
         )
-        if in_turn and all(widths[one][1] == widths[two][0] for one, two in pairwise(order)):
+        if in_turn and all(widths[lower][1] == widths[upper][0] for lower, upper in pairwise(order)):
             yield order
 
 

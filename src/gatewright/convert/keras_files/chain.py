@@ -33,16 +33,16 @@ class ChainState:
 
 def function(layer: KerasLayer, chain: ChainState, which: str, default: str = "identity") -> str:
     """A function by its name in the settings."""
-    said = layer.config.get(which)
-    if said is None:
+    setting = layer.config.get(which)
+    if setting is None:
         return default
-    if said == "hard_sigmoid" and chain.version.major < 3:
+    if setting == "hard_sigmoid" and chain.version.major < 3:
         chain.notes.append(
             "hard_sigmoid is that of Keras 1 and 2, max(0, min(1, x/5 + 1/2)); Keras 3 would open the file with x/6"
         )
-    name = functions.named(said, chain.version, chain.where)
+    name = functions.named(setting, chain.version, chain.where)
     if name is None or not (name in ACTIVATIONS if layer.kind in FAMILIES else known(name)):
-        raise unlike(layer, chain, which, ", ".join(ACTIVATIONS if layer.kind in FAMILIES else FUNCTIONS), said)
+        raise unlike(layer, chain, which, ", ".join(ACTIVATIONS if layer.kind in FAMILIES else FUNCTIONS), setting)
     return name
 
 

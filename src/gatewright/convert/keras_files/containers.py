@@ -76,7 +76,7 @@ def read(path: Path, *, connected: bool = True) -> KerasFile:
         if names is not None:
             labelled = {name: _labelled(path, weights, name) for name in names}
             return _grouped(path, labelled, config, version_of(version), connected=connected)
-        if any(root.group(one) for one in ROOTS):
+        if any(root.group(root_name) for root_name in ROOTS):
             return KerasFile(tuple(_unnamed(path, root)), version_of("3"), described=False)
         raise ConversionError(
             f"{path} holds no weights of Keras",
@@ -103,10 +103,10 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
     """One file in a .keras file, if it is not larger than that allows."""
     most = WEIGHTS_LIMIT.of(path.stat().st_size)
     with archive.open(name) as content:
-        found = content.read(most + 1)
-    if len(found) > most:
+        member = content.read(most + 1)
+    if len(member) > most:
         raise ConversionError(f"{path}: {name} is larger than it can be", expected=f"at most {most:,} bytes")
-    return found
+    return member
 
 
 def _labelled(path: Path, weights: HdfGroup, name: str) -> Labelled:
@@ -124,12 +124,12 @@ def _grouped(
     """A file of Keras 1 or 2: a group for each layer, labelled with the names of its arrays in order."""
     if config is None:
         alone = [KerasLayer("", name, {}, path=(name,)) for name in groups]
-        found = [replace(one, arrays=_keyed(path, one, groups[one.name], version)) for one in alone]
+        found = [replace(layer, arrays=_keyed(path, layer, groups[layer.name], version)) for layer in alone]
         return KerasFile(tuple(found), version, described=False)
     model = parsed(config, str(path))
     everything = every_layer(model, str(path))
     of_each = _shared_out(path, everything, groups)
-    arrays = {one.path: _keyed(path, one, of_each[one.path], version) for one in everything}
+    arrays = {layer.path: _keyed(path, layer, of_each[layer.path], version) for layer in everything}
     layers = layers_of(model, str(path)) if connected else everything
     return KerasFile(
         tuple(replace(layer, arrays=arrays.get(layer.path, {})) for layer in layers), version, described=True
@@ -140,24 +140,24 @@ def _shared_out(
     path: Path, layers: Sequence[KerasLayer], groups: Mapping[str, Labelled]
 ) -> dict[tuple[str, ...], Labelled]:
     """The arrays of each layer; those of a model among the layers lie in one group, and are told by their labels."""
-    found: dict[tuple[str, ...], Labelled] = {layer.path: [] for layer in layers}
+    shares: dict[tuple[str, ...], Labelled] = {layer.path: [] for layer in layers}
     inside: dict[str, dict[str, list[tuple[str, ...]]]] = {}  # by the model's name, and that of a layer in it
     for layer in layers:
         if len(layer.path) == 1:
-            found[layer.path] = groups.get(layer.name, [])
+            shares[layer.path] = groups.get(layer.name, [])
         else:
             inside.setdefault(layer.path[0], {}).setdefault(layer.name, []).append(layer.path)
     for name, named in inside.items():
         for label, array in groups.get(name, ()):
-            owners = [one for piece in {*label.split("/")[:-1]} for one in named.get(piece, ())]
+            owners = [owner for piece in {*label.split("/")[:-1]} for owner in named.get(piece, ())]
             if len(owners) != 1:
                 raise ConversionError(
                     f"{path}: the label of array {label!r} does not tell of which layer of model {name!r} it is",
                     expected=f"the name of one layer in it: {', '.join(named)}",
                     do="save the model as .keras with Keras 3",
                 )
-            found[owners[0]].append((label, array))
-    return found
+            shares[owners[0]].append((label, array))
+    return shares
 
 
 def _keyed(path: Path, layer: KerasLayer, labelled: Labelled, version: KerasVersion) -> dict[str, NDArray[Any]]:
@@ -191,14 +191,14 @@ def _key(label: str, version: KerasVersion) -> str:
     """What an array is, by its label: W_i of lstm_1_W_i:0, kernel of lstm_1/kernel:0."""
     last = re.sub(r":\d+$", "", label).rpartition("/")[2]
     if version.major == 1:
-        found = _KERAS1.fullmatch(last)
-        return found.group(1) if found else last
+        match = _KERAS1.fullmatch(last)
+        return match.group(1) if match else last
     return last
 
 
 def _unnamed(path: Path, root: HdfGroup) -> list[KerasLayer]:
     """The layers of a file of Keras 3 that holds weights alone, by kind and number; it tells no other order."""
-    found: list[KerasLayer] = []
+    layers: list[KerasLayer] = []
     for top in ROOTS:
         group = root.group(top)
         for name in sorted(group.names(), key=in_order) if group else ():
@@ -211,8 +211,8 @@ def _unnamed(path: Path, root: HdfGroup) -> list[KerasLayer]:
                     do="save the model as .keras",
                 )
             arrays = _numbered(root, f"{top}/{name}", NAMES.get(kind_of(name), NAMES[""]))
-            found.append(KerasLayer("", name, {}, arrays, path=(name,)))
-    return found
+            layers.append(KerasLayer("", name, {}, arrays, path=(name,)))
+    return layers
 
 
 def _of_layer(root: HdfGroup, layer: KerasLayer) -> dict[str, NDArray[Any]]:
@@ -221,7 +221,7 @@ def _of_layer(root: HdfGroup, layer: KerasLayer) -> dict[str, NDArray[Any]]:
         return {}
     path = ""
     for group in layer.groups:
-        top = next((one for one in ROOTS if root.group(f"{path}{one}/{group}")), ROOTS[0])
+        top = next((root_name for root_name in ROOTS if root.group(f"{path}{root_name}/{group}")), ROOTS[0])
         path += f"{top}/{group}/"
     names = NAMES.get(kind_of(layer.groups[-1]), NAMES[""])
     names = [name for name in names if layer.config.get(_OPTIONAL.get(name, ""), True)]

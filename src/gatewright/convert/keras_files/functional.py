@@ -68,7 +68,7 @@ class FunctionalGraph:
             raise ConversionError(
                 f"{self.where} has several inputs or outputs",
                 expected="one of each",
-                got=f"{', '.join(one.layer for one in starts)} and {', '.join(one.layer for one in ends)}",
+                got=f"{', '.join(end.layer for end in starts)} and {', '.join(end.layer for end in ends)}",
                 do="choose layers with prefix",
             )
         calls: list[tuple[str, LayerCall]] = []
@@ -135,8 +135,8 @@ class FunctionalGraph:
         nodes = self.entries[tensor.layer].get("inbound_nodes") or ()
         if not nodes:
             return LayerCall(output=tensor.index)
-        given, others = _arguments(nodes[self._node(tensor)])
-        sources = [*tensors(given)]
+        operand, others = _arguments(nodes[self._node(tensor)])
+        sources = [*tensors(operand)]
         if len(sources) != 1:
             kind = self.entries[tensor.layer].get("class_name")
             raise ConversionError(
@@ -148,17 +148,17 @@ class FunctionalGraph:
         mask = others.pop("mask", None)
         return LayerCall(sources[0], tensor.index, None if mask is None else self._mask(mask, tensor.layer), others)
 
-    def _mask(self, given: Any, layer: str) -> MaskSource:
+    def _mask(self, mask: Any, layer: str) -> MaskSource:
         """The mask that a layer is given, if it is one that Masking or an Embedding makes."""
-        found, others = self._before("Any", [*tensors(given)])
-        found, others = self._before("NotEqual", found)
-        if len(found) == 1 and list(others) == ["1"]:
-            (source,), _ = self._before("Cast", found)  # to the precision that a layer computes with
-            return MaskSource(others["1"], source, self.path)
+        sources, others = self._before("Any", [*tensors(mask)])
+        sources, others = self._before("NotEqual", sources)
+        if len(sources) == 1 and list(others) == ["1"]:
+            (tensor,), _ = self._before("Cast", sources)  # to the precision that a layer computes with
+            return MaskSource(others["1"], tensor, self.path)
         raise ConversionError(
             f"{self.where}: the mask of layer {layer!r} is not the one that its layers make",
             expected="that of a Masking layer or an Embedding before it",
-            got=", ".join(match.layer for match in found) or str(given)[:80],
+            got=", ".join(source.layer for source in sources) or str(mask)[:80],
         )
 
     def _before(self, kind: str, read: list[KerasTensor]) -> tuple[list[KerasTensor], dict[str, Any]]:
@@ -177,8 +177,8 @@ def tensors(listed: Any) -> Iterator[KerasTensor]:
         if listed.get("class_name") == "__keras_tensor__" and isinstance(inside, Mapping):
             yield from tensors(inside.get("keras_history"))
         elif "class_name" not in listed:
-            for one in listed.values():
-                yield from tensors(one)
+            for value in listed.values():
+                yield from tensors(value)
     elif isinstance(listed, Sequence) and not isinstance(listed, str):
         match listed:
             case [str(layer), int(node), int(index), *_]:
@@ -191,13 +191,13 @@ def tensors(listed: Any) -> Iterator[KerasTensor]:
 def _arguments(node: Any) -> tuple[Any, dict[str, Any]]:
     """What a call reads, and what else it is called with: by name, or by place where it has none."""
     if isinstance(node, Mapping):
-        given, *more = node.get("args") or [None]
-        others = {str(place): one for place, one in enumerate(more, 1)} | dict(node.get("kwargs") or {})
+        operand, *more = node.get("args") or [None]
+        others = {str(place): argument for place, argument in enumerate(more, 1)} | dict(node.get("kwargs") or {})
     else:
-        given = node
+        operand = node
         whole = node if node and isinstance(node[0], str) else node[0] if node else ()
         others = dict(whole[3]) if len(whole) > 3 else {}
     training = others.pop("training", None)
-    return given, {name: other for name, other in others.items() if other is not None} | (
+    return operand, {name: other for name, other in others.items() if other is not None} | (
         {"training": 1} if training else {}
     )

@@ -15,18 +15,18 @@ LAYERS = ("ReLU", "LeakyReLU", "ELU", "ThresholdedReLU", "Softmax")
 """Layers that are one function; those with weights are none."""
 
 
-def named(said: Any, version: KerasVersion, where: str) -> str | None:
+def named(setting: Any, version: KerasVersion, where: str) -> str | None:
     """Our name of a function in the settings of a layer; None where it is of another kind than Keras's own.
 
     Raises ConversionError where it is a layer that is not Keras's own.
     """
-    if isinstance(said, Mapping):  # a layer, or a function, as Keras 3 writes those that it cannot name
-        inside = said.get("config")
-        layer = layer_of(said, where)
+    if isinstance(setting, Mapping):  # a layer, or a function, as Keras 3 writes those that it cannot name
+        inside = setting.get("config")
+        layer = layer_of(setting, where)
         if layer.kind in LAYERS and isinstance(inside, Mapping):
             return of_layer(layer, 1)
-        said = inside if isinstance(inside, str) and layer.kind == "function" else layer.kind
-    name = str(said)
+        setting = inside if isinstance(inside, str) and layer.kind == "function" else layer.kind
+    name = str(setting)
     if name == "relu6":
         return spelled("clip", 0.0, 6.0)
     if name == "leaky_relu":
@@ -66,7 +66,7 @@ def name_of(name: str, version: KerasVersion) -> str:
             got=f"max(0, min(1, {slopes[name]} + 1/2))" if name in slopes else name,
             do="write .h5 for that of Keras 2, .keras for that of Keras 3; gates are converted",
         )
-    theirs = {"identity": "linear", version.hard_sigmoid: "hard_sigmoid"} | {one: one for one in NAMES}
+    theirs = {"identity": "linear", version.hard_sigmoid: "hard_sigmoid"} | {same: same for same in NAMES}
     if name not in theirs or (name in _NEW and version.major < 3):
         raise ConversionError(
             f"Keras {version.major} has no function {name!r}",
@@ -78,7 +78,7 @@ def name_of(name: str, version: KerasVersion) -> str:
 def written(name: str, version: KerasVersion) -> tuple[str, dict[str, Any]] | None:
     """The layer that is a function with numbers of its own; None where it is none of these."""
     kind, _, inside = name.partition("(")
-    numbers = [float(one) for one in inside.removesuffix(")").split(",")] if inside else []
+    numbers = [float(number) for number in inside.removesuffix(")").split(",")] if inside else []
     match kind, numbers:
         case "leaky_relu", [slope]:
             return "LeakyReLU", {"negative_slope" if version.major >= 3 else "alpha": slope}
@@ -103,5 +103,5 @@ def _relu(slope: float, threshold: float, most: float) -> str:
 
 
 def _number(config: Config, name: str, default: float) -> float:
-    said = config.get(name)
-    return default if said is None else float(said)
+    setting = config.get(name)
+    return default if setting is None else float(setting)

@@ -74,8 +74,8 @@ class HdfGroup:
         """The group of that name below this one, or None."""
         import h5py
 
-        found = self._member(path)
-        return HdfGroup(found, self._budget) if isinstance(found, h5py.Group) else None
+        member = self._member(path)
+        return HdfGroup(member, self._budget) if isinstance(member, h5py.Group) else None
 
     def array(self, path: str) -> NDArray[Any]:
         """The array of that name.
@@ -84,12 +84,12 @@ class HdfGroup:
         """
         import h5py
 
-        found = self._member(path)
-        if not isinstance(found, h5py.Dataset):
+        member = self._member(path)
+        if not isinstance(member, h5py.Dataset):
             raise ConversionError(f"{self.where} has no array {path!r}", got=", ".join(self.names()[:12]) or "nothing")
-        self._check(found, path)
-        array = found[()]
-        check_finite(self._budget.path, str(found.name), array)
+        self._check(member, path)
+        array = member[()]
+        check_finite(self._budget.path, str(member.name), array)
         return array
 
     def labelled(self, name: str) -> bool:
@@ -98,8 +98,8 @@ class HdfGroup:
 
     def text(self, name: str) -> str | None:
         """A text that the group is labelled with, or None."""
-        found = self._attribute(name)
-        return found[0] if found is not None and len(found) == 1 else None
+        texts = self._attribute(name)
+        return texts[0] if texts is not None and len(texts) == 1 else None
 
     def texts(self, name: str) -> list[str] | None:
         """A list of texts that the group is labelled with, in one piece or in numbered ones, or None."""
@@ -134,25 +134,25 @@ class HdfGroup:
                 f"{self.where}: attribute {name!r} is a list of texts that could be larger than its file",
                 expected=f"at most {MOST_TEXT:,} bytes",
             )
-        found = np.asarray(self._group.attrs[name]).ravel().tolist()
-        return [match.decode("utf-8") if isinstance(match, bytes) else str(match) for match in found]
+        texts = np.asarray(self._group.attrs[name]).ravel().tolist()
+        return [text.decode("utf-8") if isinstance(text, bytes) else str(text) for text in texts]
 
     def _member(self, path: str) -> Any:
         """What lies under a path, every step of which must be a plain link."""
         import h5py
 
-        found = self._group
+        member = self._group
         for step in path.strip("/").split("/"):
-            if not isinstance(found, h5py.Group) or step in ("", ".", "..") or step not in found:
+            if not isinstance(member, h5py.Group) or step in ("", ".", "..") or step not in member:
                 return None
-            if not isinstance(found.get(step, getlink=True), h5py.HardLink):
+            if not isinstance(member.get(step, getlink=True), h5py.HardLink):
                 raise ConversionError(
                     f"{self.where}: {path!r} is a link to another place",
                     expected="weights that lie in the file itself",
                     do="save the weights again with Keras",
                 )
-            found = found[step]
-        return found
+            member = member[step]
+        return member
 
     def _check(self, dataset: Any, path: str) -> None:
         """Refuse an array that is not simply there, or is larger than its file can hold."""
@@ -164,7 +164,7 @@ class HdfGroup:
             raise ConversionError(f"{self.where}: array {path!r} holds no numbers", got=str(dataset.dtype))
         settings = dataset.id.get_create_plist()
         filters = [settings.get_filter(index)[0] for index in range(settings.get_nfilters())]
-        unknown = [str(one) for one in filters if one not in _FILTERS]
+        unknown = [str(number) for number in filters if number not in _FILTERS]
         if unknown:
             raise ConversionError(
                 f"{self.where}: array {path!r} is packed in a way that needs a plug-in",

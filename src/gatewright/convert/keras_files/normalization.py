@@ -106,11 +106,11 @@ def written(part: Scale, *, bare: bool) -> tuple[dict[str, Any], dict[str, NDArr
 
 
 def _numbers(layer: KerasLayer, chain: ChainState, name: str) -> NDArray[Any]:
-    said = layer.config.get(name)
+    setting = layer.config.get(name)
     try:
-        found = np.asarray(layer.arrays.get(name) if said is None else said)
+        numbers = np.asarray(layer.arrays.get(name) if setting is None else setting)
     except ValueError:  # lists in lists of several lengths
-        found = np.empty(0)
-    if found.dtype.kind not in "fiu" or found.ndim != 1 or not found.size or not np.isfinite(found).all():
-        raise unlike(layer, chain, name, "one number for each feature", f"shape {found.shape} of {found.dtype}")
-    return found
+        numbers = np.empty(0)
+    if numbers.dtype.kind not in "fiu" or numbers.ndim != 1 or not numbers.size or not np.isfinite(numbers).all():
+        raise unlike(layer, chain, name, "one number for each feature", f"shape {numbers.shape} of {numbers.dtype}")
+    return numbers

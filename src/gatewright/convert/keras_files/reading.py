@@ -67,9 +67,9 @@ def network_of(layers: Sequence[KerasLayer], version: KerasVersion, where: str) 
 
 def _precision(layer: KerasLayer) -> list[str]:
     """What there is to tell of a layer that computes with other numbers than its weights are."""
-    said = layer.config.get("dtype")
-    inside = said.get("config") if isinstance(said, Mapping) else None
-    policy = str(inside.get("name") if isinstance(inside, Mapping) else said)
+    setting = layer.config.get("dtype")
+    inside = setting.get("config") if isinstance(setting, Mapping) else None
+    policy = str(inside.get("name") if isinstance(inside, Mapping) else setting)
     if not policy.startswith("mixed"):
         return []
     return [
@@ -94,7 +94,7 @@ def network_of_some(
             )
         chosen.append(replace(named[0], call=PLAIN))
     network = network_of(chosen, version, where)
-    taken = {one.path for one in chosen}
+    taken = {layer.path for layer in chosen}
     others = ["/".join(layer.path) for layer in layers if layer.path not in taken and layer.kind not in NOTHING]
     left = f"layers were chosen by name, and the others were left out: {', '.join(others)}"
     return replace(network, parts=checked(network.parts)).noting(*([left] if others else []))
@@ -151,12 +151,12 @@ def _masking(layer: KerasLayer, chain: ChainState) -> list[Part]:
 
 def _dense(layer: KerasLayer, chain: ChainState) -> list[Part]:
     bias = layer.config.get("use_bias", layer.config.get("bias", True))
-    found = _taken(layer, chain, ("kernel", "bias") if bias else ("kernel",), (2, 1))
-    weight = np.ascontiguousarray(found[0].T)
-    if bias and found[1].shape != weight.shape[:1]:
-        raise unlike(layer, chain, "bias", f"shape {weight.shape[:1]}", found[1].shape)
+    arrays = _taken(layer, chain, ("kernel", "bias") if bias else ("kernel",), (2, 1))
+    weight = np.ascontiguousarray(arrays[0].T)
+    if bias and arrays[1].shape != weight.shape[:1]:
+        raise unlike(layer, chain, "bias", f"shape {weight.shape[:1]}", arrays[1].shape)
     chain.shape = (*chain.shape[:-1], len(weight)) if chain.shape else None
-    return [Dense(weight, found[1] if bias else None, function(layer, chain, "activation"))]
+    return [Dense(weight, arrays[1] if bias else None, function(layer, chain, "activation"))]
 
 
 def _distributed(layer: KerasLayer, chain: ChainState) -> list[Part]:
@@ -182,7 +182,7 @@ def _function(layer: KerasLayer, chain: ChainState) -> list[Part]:
 def _step(layer: KerasLayer, chain: ChainState) -> list[Part]:
     """`x[:, index]`, an operation in Keras 3, and a layer for it in Keras 2."""
     key = layer.call.arguments.get("1", layer.call.arguments.get("slice_spec"))
-    items = [_item(one) for one in key] if isinstance(key, list) else []
+    items = [_item(item) for item in key] if isinstance(key, list) else []
     match items:
         case [":", int(index)] | [":", int(index), ":"] | ["...", int(index), ":"] if (
             chain.shape and len(chain.shape) == 2
@@ -194,13 +194,13 @@ def _step(layer: KerasLayer, chain: ChainState) -> list[Part]:
             raise unlike(layer, chain, "index", "one step of a sequence, as in x[:, -1]", f"x[{shown}]")
 
 
-def _item(said: Any) -> int | str:
+def _item(setting: Any) -> int | str:
     """One item of an index: a number, or `:` and `...` as they are written."""
-    if type(said) is int:
-        return said
-    if isinstance(said, Mapping) and said.get("class_name") == "__ellipsis__":
+    if type(setting) is int:
+        return setting
+    if isinstance(setting, Mapping) and setting.get("class_name") == "__ellipsis__":
         return "..."
-    inside = said.get("config", said) if isinstance(said, Mapping) else {"start": said}
+    inside = setting.get("config", setting) if isinstance(setting, Mapping) else {"start": setting}
     ends = [inside.get(end) for end in ("start", "stop", "step")]
     return ":" if ends == [None] * 3 else ":".join("" if end is None else str(end) for end in ends)
 
@@ -221,19 +221,23 @@ def _pool(layer: KerasLayer, chain: ChainState) -> list[Part]:
 
 def _flatten(layer: KerasLayer, chain: ChainState) -> list[Part]:
     known = chain.shape is not None and None not in chain.shape
-    chain.shape = (prod(one for one in chain.shape or () if one is not None) if known else None,)
+    chain.shape = (prod(size for size in chain.shape or () if size is not None) if known else None,)
     _end_of_mask(layer, chain)
     return [Reshape((chain.shape[0] or -1,))]
 
 
 def _reshape(layer: KerasLayer, chain: ChainState) -> list[Part]:
     target = layer.config.get("target_shape")
-    if not isinstance(target, Sequence) or not 1 <= len(target) <= 2 or not all(isinstance(one, int) for one in target):
+    if (
+        not isinstance(target, Sequence)
+        or not 1 <= len(target) <= 2
+        or not all(isinstance(size, int) for size in target)
+    ):
         raise unlike(layer, chain, "target_shape", "one or two numbers", target)
-    sizes = tuple(int(one) for one in target)
+    sizes = tuple(int(size) for size in target)
     if sizes.count(-1) == 1 and chain.shape and None not in chain.shape:
-        rest = prod(size for size in chain.shape if size is not None) // max(1, -prod(sizes))
-        sizes = tuple(rest if size == -1 else size for size in sizes)
+        remaining = prod(size for size in chain.shape if size is not None) // max(1, -prod(sizes))
+        sizes = tuple(remaining if size == -1 else size for size in sizes)
     chain.shape = tuple(None if size < 0 else size for size in sizes)
     _end_of_mask(layer, chain)
     return [Reshape(sizes)]
@@ -253,10 +257,14 @@ def _declared(layer: KerasLayer) -> tuple[int | None, ...] | None:
 
 def input_shape(layer: KerasLayer) -> Sequence[int | None] | None:
     """The shape that a layer says it reads, with the rows of a batch first; None where it says nothing."""
-    said = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
-    if not isinstance(said, Sequence) or not said or not all(one is None or isinstance(one, int) for one in said):
+    declared = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
+    if (
+        not isinstance(declared, Sequence)
+        or not declared
+        or not all(size is None or isinstance(size, int) for size in declared)
+    ):
         return None
-    return said
+    return declared
 
 
 def _taken(layer: KerasLayer, chain: ChainState, names: tuple[str, ...], ranks: tuple[int, ...]) -> list[NDArray[Any]]:
@@ -271,14 +279,14 @@ def _taken(layer: KerasLayer, chain: ChainState, names: tuple[str, ...], ranks: 
 
 def _folded(parts: Sequence[Part]) -> tuple[Part, ...]:
     """A dense layer without an activation takes that of the layer behind it."""
-    found: list[Part] = []
+    folded: list[Part] = []
     for part in parts:
-        before = found[-1] if found else None
+        before = folded[-1] if folded else None
         if isinstance(part, Activation) and isinstance(before, Dense) and before.activation == "identity":
-            found[-1] = replace(before, activation=part.function)
+            folded[-1] = replace(before, activation=part.function)
         else:
-            found.append(part)
-    return tuple(found)
+            folded.append(part)
+    return tuple(folded)
 
 
 _READERS: Mapping[str, Callable[[KerasLayer, ChainState], list[Part]]] = {

@@ -39,7 +39,7 @@ def recurrent(layer: KerasLayer, chain: ChainState) -> list[Part]:
     stack[-1] = replace(stack[-1], returns="sequence" if sequence else "last", padding=padding)
     if backwards and sequence and chain.masked:
         raise unlike(layer, chain, "mask", "none, since the outputs are turned round and their mask is not", "a mask")
-    parts = [part for made in stack for part in _after(made, chain)]
+    parts = [part for stacked in stack for part in _after(stacked, chain)]
     return [*parts, *([Reverse()] if backwards and sequence else [])]
 
 
@@ -66,17 +66,17 @@ def bidirectional(layer: KerasLayer, chain: ChainState) -> list[Part]:
     if len(both) != 2:
         raise unlike(layer, chain, "arrays", "those of two directions", ", ".join(layer.arrays) or "none")
     ahead, back = cells[0], _cells(other or inner, chain)[0]
-    one, two = (
+    forwards, backwards = (
         _one_direction(replace(cell, name=layer.name), arrays, chain)
         for cell, arrays in zip((ahead, back), both, strict=True)
     )
     if layer.call.output:
-        return _after(_state_of_two(layer, inner, (one, two), chain), chain)
+        return _after(_state_of_two(layer, inner, (forwards, backwards), chain), chain)
     padding = "zeros" if chain.version.zeroes_both else _padding(inner.config)
-    made = replace(one, directions=(*one.directions, *two.directions), padding=padding, merge=merge)
-    if two.equations != one.equations:
-        made = replace(made, second=two.equations)
-    return _after(made, chain)
+    part = replace(forwards, directions=(*forwards.directions, *backwards.directions), padding=padding, merge=merge)
+    if backwards.equations != forwards.equations:
+        part = replace(part, second=backwards.equations)
+    return _after(part, chain)
 
 
 def _state_of_two(
@@ -109,18 +109,18 @@ def _cells(layer: KerasLayer, chain: ChainState) -> list[KerasLayer]:
     cells = (
         [layer_of(entry, chain.where) for entry in listed] if isinstance(listed, Sequence) else [cell] if cell else []
     )
-    if not cells or any(one.kind not in CELLS for one in cells):
-        kinds = ", ".join(one.kind for one in cells) or "none"
+    if not cells or any(inner.kind not in CELLS for inner in cells):
+        kinds = ", ".join(inner.kind for inner in cells) or "none"
         raise unlike(layer, chain, "cell", f"{', '.join(CELLS)}, or StackedRNNCells of these", kinds)
-    around = {name: one for name, one in layer.config.items() if name in _AROUND_CELLS}
+    around = {name: inner for name, inner in layer.config.items() if name in _AROUND_CELLS}
     return [
         KerasLayer(
-            CELLS[one.kind],
+            CELLS[inner.kind],
             layer.name,
-            {**one.config, **around},
+            {**inner.config, **around},
             _of_cell(layer.arrays, index) if len(cells) > 1 else layer.arrays,
         )
-        for index, one in enumerate(cells)
+        for index, inner in enumerate(cells)
     ]
 
 
@@ -141,11 +141,11 @@ def _one_direction(layer: KerasLayer, arrays: Arrays, chain: ChainState) -> Recu
         parameters = apply.read(row, arrays, equations)
     more = arrays.keys() - {name for name, *_ in row.stored()}
     units = config.get("units", config.get("output_dim"))
-    made = RecurrentPart(equations, (parameters,), returns="sequence" if config.get("return_sequences") else "last")
-    if more or units not in (None, made.hidden):
-        got = f"{made.hidden} units" + (f", and {', '.join(sorted(more))}" if more else "")
+    part = RecurrentPart(equations, (parameters,), returns="sequence" if config.get("return_sequences") else "last")
+    if more or units not in (None, part.hidden):
+        got = f"{part.hidden} units" + (f", and {', '.join(sorted(more))}" if more else "")
         raise unlike(layer, chain, "arrays", f"those of {units} units in {row.title}", got)
-    return made
+    return part
 
 
 def _row(layer: KerasLayer, arrays: Arrays, version: KerasVersion) -> str:
@@ -187,7 +187,7 @@ def guessed(
         row
         for row in layouts(framework)
         if facts.get("reset") in (None, row.reset) or row.reset is None
-        if all(_fits(row, one) for one in both)
+        if all(_fits(row, of_direction) for of_direction in both)
     ]
     if not fitting:
         return None
@@ -200,10 +200,10 @@ def guessed(
         )
     row = fitting[0]
     gate = facts.get("gate") or (version.gate if version.gate in row.gate else None)
-    said = {key: facts.get(key) for key in ("activation", "output") if key == "activation" or row.family == "lstm"}
-    equations = apply.equations_of(row, gate=gate, **said)
-    made = RecurrentPart(equations, tuple(apply.read(row, one, equations) for one in both))
-    return made, assumed(row, equations, facts)
+    functions = {key: facts.get(key) for key in ("activation", "output") if key == "activation" or row.family == "lstm"}
+    equations = apply.equations_of(row, gate=gate, **functions)
+    part = RecurrentPart(equations, tuple(apply.read(row, of_direction, equations) for of_direction in both))
+    return part, assumed(row, equations, facts)
 
 
 def _fits(row: Layout, arrays: Arrays) -> bool:
@@ -225,18 +225,18 @@ def directions_of(arrays: Arrays) -> tuple[Arrays, ...]:
     )
 
 
-def _after(made: RecurrentPart, chain: ChainState) -> list[Part]:
-    features = made.outputs
+def _after(part: RecurrentPart, chain: ChainState) -> list[Part]:
+    features = part.outputs
     expected = chain.shape[-1] if chain.shape else None
-    if expected not in (None, made.inputs):
+    if expected not in (None, part.inputs):
         raise ConversionError(
-            f"{chain.where}: a layer reads {made.inputs} features, and what it reads has {expected}",
+            f"{chain.where}: a layer reads {part.inputs} features, and what it reads has {expected}",
             do=_OTHER_WEIGHTS,
         )
     steps = chain.shape[0] if chain.shape and len(chain.shape) == 2 else None
-    chain.shape = (steps, features) if made.returns == "sequence" else (features,)
-    chain.mask = chain.mask if made.returns == "sequence" else None
-    return [made]
+    chain.shape = (steps, features) if part.returns == "sequence" else (features,)
+    chain.mask = chain.mask if part.returns == "sequence" else None
+    return [part]
 
 
 def _padding(config: Config) -> Any:

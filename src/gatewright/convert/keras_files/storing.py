@@ -155,8 +155,8 @@ def _with_backward_layer(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def _serialised(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """A layer's settings with what Keras 3 wants to know beside them, in its own files and in wrappers of others."""
     inner = {
-        key: _serialised(held["class_name"], {"dtype": config["dtype"], **held["config"]})
-        for key, held in config.items()
+        key: _serialised(inside["class_name"], {"dtype": config["dtype"], **inside["config"]})
+        for key, inside in config.items()
         if key in ("layer", "backward_layer")
     }
     config = {**config, **inner}
@@ -175,5 +175,5 @@ def _numbered(layer: KerasLayer) -> Iterator[tuple[str, str, NDArray[Any]]]:
         place = next(
             place for place, prefix in PLACES.items() if prefix == direction + slash and place.endswith(cell or place)
         )
-        names = [one for one in known if direction + slash + one in layer.arrays]
+        names = [candidate for candidate in known if direction + slash + candidate in layer.arrays]
         yield f"{place}/" if place else "", str(names.index(last)), array

@@ -226,18 +226,20 @@ def _recurrent(layer: RecurrentPart, following: Part | None, writer: _KerasWrite
         _biased(parameters, layer.equations) if writer.bare else parameters for parameters in layer.directions
     ]
     written = apply.write_directions(row, directions, configs)
-    config, *second = (_settings(layer, one, row, writer) | {"use_bias": "bias" in written[0]} for one in configs)
+    config, *second = (
+        _settings(layer, direction, row, writer) | {"use_bias": "bias" in written[0]} for direction in configs
+    )
     kind = CLASSES[row.family]
     if both:
         arrays = {
-            f"{prefix}{name}": one
-            for prefix, each in zip(DIRECTIONS, written, strict=True)
-            for name, one in each.items()
+            f"{prefix}{name}": direction
+            for prefix, arrays_of_direction in zip(DIRECTIONS, written, strict=True)
+            for name, direction in arrays_of_direction.items()
         }
-        held = {"layer": {"class_name": kind, "config": config}, "merge_mode": layer.merge}
+        wrapper = {"layer": {"class_name": kind, "config": config}, "merge_mode": layer.merge}
         if layer.second:
-            held["backward_layer"] = {"class_name": kind, "config": second[0]}
-        writer.add("Bidirectional", held, arrays)
+            wrapper["backward_layer"] = {"class_name": kind, "config": second[0]}
+        writer.add("Bidirectional", wrapper, arrays)
     else:
         if layer.padding == "zeros" and sequence:  # otherwise Keras gives zeros for a row that ends in padding
             config["zero_output_for_mask"] = True
@@ -253,9 +255,9 @@ def _with_its_gate(layer: RecurrentPart, version: KerasVersion) -> RecurrentPart
         else apply.with_slope(parameters, equations, version.hard_sigmoid)
         for parameters, equations in zip(layer.directions, layer.equations_of_directions, strict=True)
     ]
-    equations = [each for _, each in pairs]
+    equations = [config for _, config in pairs]
     second = equations[-1] if equations[-1] != equations[0] else None
-    return replace(layer, cell=equations[0], second=second, directions=tuple(one for one, _ in pairs))
+    return replace(layer, cell=equations[0], second=second, directions=tuple(parameters for parameters, _ in pairs))
 
 
 def _settings(layer: RecurrentPart, equations: CellConfig, row: Layout, writer: _KerasWriter) -> dict[str, Any]:
@@ -287,19 +289,19 @@ def keras1(network: Network) -> list[KerasLayer]:
 
     Raises ConversionError, with the reason, where Keras 1 has no such layer.
     """
-    found: list[KerasLayer] = []
+    layers: list[KerasLayer] = []
     for part in network.parts:
         match part:
             case Embedding():
-                found.append(KerasLayer("Embedding", "", {}, {"W": part.weight}))
+                layers.append(KerasLayer("Embedding", "", {}, {"W": part.weight}))
             case Dense():
                 bias = {} if part.bias is None else {"b": part.bias}
-                found.append(KerasLayer("Dense", "", {}, {"W": part.weight.T, **bias}))
+                layers.append(KerasLayer("Dense", "", {}, {"W": part.weight.T, **bias}))
             case RecurrentPart():
-                found.append(_keras1(part))
+                layers.append(_keras1(part))
             case _:
                 pass  # layers without weights are in no file of weights
-    return found
+    return layers
 
 
 def _keras1(layer: RecurrentPart) -> KerasLayer:

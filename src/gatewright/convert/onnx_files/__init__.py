@@ -52,9 +52,9 @@ def fixed_sizes(path: Path) -> tuple[int | None, int | None]:
 
     Raises ConversionError where the graph cannot be read.
     """
-    found = reading(path)
-    rows = found.network.lengths
-    return found.time.size, len(rows) if isinstance(rows, tuple) else found.batch.size
+    graph = reading(path)
+    rows = graph.network.lengths
+    return graph.time.size, len(rows) if isinstance(rows, tuple) else graph.batch.size
 
 
 def run(
@@ -72,21 +72,21 @@ def run(
     unknown size.
     """
     del facts  # the file says all
-    found = reading(path)
-    if found.batch_first:
+    graph = reading(path)
+    if graph.batch_first:
         raise ConversionError("it does not run recurrent operators of layout=1, the batch first")
-    if found.quantised:
+    if graph.quantised:
         raise ConversionError("it rounds to eight bits what it multiplies the weights of eight bits with")
     session = session_of(path)
     wanted = {value.name: value for value in session.get_inputs()}
-    order = np.argsort([int(found.time.label), int(found.batch.label)])
+    order = np.argsort([int(graph.time.label), int(graph.batch.label)])
     steps, rows = inputs.shape[:2]
-    given = {found.source: inputs.transpose([*order, *range(2, inputs.ndim)])}
-    given |= {found.lengths: np.full(rows, steps) if lengths is None else np.asarray(lengths)} if found.lengths else {}
-    given |= {name: np.zeros(_state_shape(wanted[name].shape, rows)) for name in found.states}
-    feed = {name: array.astype(_TYPES[wanted[name].type]) for name, array in given.items()}
-    output = session.run([found.result], feed)[0]
-    return _in_order(np.asarray(output), found)
+    arrays = {graph.source: inputs.transpose([*order, *range(2, inputs.ndim)])}
+    arrays |= {graph.lengths: np.full(rows, steps) if lengths is None else np.asarray(lengths)} if graph.lengths else {}
+    arrays |= {name: np.zeros(_state_shape(wanted[name].shape, rows)) for name in graph.states}
+    feed = {name: array.astype(_TYPES[wanted[name].type]) for name, array in arrays.items()}
+    output = session.run([graph.result], feed)[0]
+    return _in_order(np.asarray(output), graph)
 
 
 _TYPES = {
@@ -105,9 +105,9 @@ def _state_shape(declared: Sequence[int | str | None], rows: int) -> list[int]:
     return [size if isinstance(size, int) else rows for size in declared]
 
 
-def _in_order(output: NDArray[Any], found: GraphNetwork) -> NDArray[Any]:
+def _in_order(output: NDArray[Any], graph: GraphNetwork) -> NDArray[Any]:
     """The output with time before the batch before both directions."""
-    wanted = [one.label for one in (found.time, found.batch) if one.label in found.axes]
-    order = [found.axes.index(one) for one in (*wanted, *([DIRECTIONS] if DIRECTIONS in found.axes else []))]
+    wanted = [axis.label for axis in (graph.time, graph.batch) if axis.label in graph.axes]
+    order = [graph.axes.index(axis) for axis in (*wanted, *([DIRECTIONS] if DIRECTIONS in graph.axes else []))]
     output = output.transpose([*order, output.ndim - 1])
     return output.reshape(*output.shape[: len(wanted)], -1)

@@ -163,8 +163,8 @@ def batch_norm(parts: NetworkBuilder, attributes: Attributes, operands: Operands
     if len(stream.axes) < 2 or stream.labels[1] != FEATURES:
         raise ConversionError("its second axis is not that of features", got=", ".join(stream.labels))
     size = stream.axes[1].size
-    given = [constant(operand, "statistics") for operand in operands[1:5]]
-    gain, bias, mean, variance = (vector(each, each.size if size is None else size) for each in given)
+    statistics = [constant(operand, "statistics") for operand in operands[1:5]]
+    gain, bias, mean, variance = (vector(array, array.size if size is None else size) for array in statistics)
     epsilon = float(attributes.get("epsilon", 1e-5))
     parts.found.append(BatchNorm(mean, variance, epsilon, gain, bias))
     return parts.changed(stream)
@@ -189,7 +189,7 @@ def pool(parts: NetworkBuilder, attributes: Attributes, operands: Operands, *, p
     """The mean or the maximum of all steps."""
     stream = parts.take(operands[0])
     axes = axes_of(attributes, [operand.array if isinstance(operand, ConstantValue) else None for operand in operands])
-    along = [stream.labels[each] for each in axes or ()]
+    along = [stream.labels[axis] for axis in axes or ()]
     if along != [parts.roles.get("time")] or attributes.get("keepdims", 1):
         raise ConversionError(
             "it goes along another axis than time, or keeps it", expected="axes: [time], keepdims: 0", got=str(axes)
@@ -226,8 +226,8 @@ def _function(op: str, attributes: Attributes, operands: Operands) -> str:
     if op == "Gelu":
         return "gelu_tanh" if attributes.get("approximate", "none") == "tanh" else "gelu"
     kind, numbers = CONSTANTS[op]
-    given = [shortest(float(attributes.get(name, default))) for name, default in numbers.items()]
-    return "elu" if (kind, *given) == ("elu", 1.0) else spelled(kind, *given)
+    spelled_numbers = [shortest(float(attributes.get(name, default))) for name, default in numbers.items()]
+    return "elu" if (kind, *spelled_numbers) == ("elu", 1.0) else spelled(kind, *spelled_numbers)
 
 
 def reverse_sequence(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:

@@ -23,8 +23,8 @@ def axes_of(attributes: Attributes, operands: Sequence[Array | None], index: int
     """Axes that are an attribute in old versions of an operator, and an operand in newer ones."""
     if "axes" in attributes:
         return tuple(attributes["axes"])
-    given = operand(operands, index)
-    return None if given is None else tuple(int(one) for one in np.atleast_1d(given))
+    axes = operand(operands, index)
+    return None if axes is None else tuple(int(axis) for axis in np.atleast_1d(axes))
 
 
 def bounds(attributes: Attributes, operands: Sequence[Array | None], rank: int) -> dict[int, slice]:
@@ -34,17 +34,17 @@ def bounds(attributes: Attributes, operands: Sequence[Array | None], rank: int) 
         axes, steps = attributes.get("axes"), None
     else:
         starts, ends, axes, steps = (
-            None if one is None else tuple(int(each) for each in np.atleast_1d(one))
-            for one in (operand(operands, index) for index in (1, 2, 3, 4))
+            None if values is None else tuple(int(number) for number in np.atleast_1d(values))
+            for values in (operand(operands, index) for index in (1, 2, 3, 4))
         )
     starts, ends = starts or (), ends or ()
     axes, steps = axes or tuple(range(len(starts))), steps or (1,) * len(starts)
-    found: dict[int, slice] = {}
+    taken: dict[int, slice] = {}
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         if not -rank <= axis < rank:
             raise ValueError(f"axis {axis} of {rank}")
-        found[axis % rank] = slice(start, None if step < 0 and end <= -(2**31) else end, step)
-    return found
+        taken[axis % rank] = slice(start, None if step < 0 and end <= -(2**31) else end, step)
+    return taken
 
 
 def folded(node: Any, operands: Sequence[Array | None], opset: int) -> list[Array]:
@@ -57,15 +57,15 @@ def folded(node: Any, operands: Sequence[Array | None], opset: int) -> list[Arra
 
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     _check_bounded(node.op_type, attributes, operands)
-    given = {f"operand {index}": array for index, array in enumerate(operands) if array is not None}
+    arrays = {f"operand {index}": array for index, array in enumerate(operands) if array is not None}
     names = [f"operand {index}" if array is not None else "" for index, array in enumerate(operands)]
     results = [f"result {index}" for index in range(len(node.output))]
     nodes = [helper.make_node(node.op_type, names, results, **attributes)]
-    inputs, outputs = ([ValueInfoProto(name=name) for name in values] for values in (given, results))
+    inputs, outputs = ([ValueInfoProto(name=name) for name in values] for values in (arrays, results))
     graph = helper.make_graph(nodes, "folded", inputs, outputs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     try:
-        return [np.asarray(array) for array in ReferenceEvaluator(model).run(None, given)]
+        return [np.asarray(array) for array in ReferenceEvaluator(model).run(None, arrays)]
     except Exception as error:  # of whatever kind an operator fails with
         raise ValueError(str(error)) from error
 

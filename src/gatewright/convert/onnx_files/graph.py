@@ -91,7 +91,7 @@ class GraphReader:
                 continue
             for name, value in zip(node.output, self._results(node), strict=False):
                 self.values[name] = value
-        for name in (one.name for one in self.graph.output[:1]):
+        for name in (output.name for output in self.graph.output[:1]):
             self._finish(name)
         result, stream = self._output()
         self._end(result, stream)
@@ -118,14 +118,14 @@ class GraphReader:
 
     def _loop(self, place: int) -> None:
         """The layer whose last node this is, if there is one."""
-        for found in self.loops:
-            if max(found.nodes) == place:
+        for loop in self.loops:
+            if max(loop.nodes) == place:
                 try:
-                    lengths = self.values[found.lengths] if found.lengths else None
-                    given = self.parts.scanned(found, self.values[found.source], lengths)
+                    lengths = self.values[loop.lengths] if loop.lengths else None
+                    values = self.parts.scanned(loop, self.values[loop.source], lengths)
                 except ConversionError as error:
                     raise self._refusal(title(self.graph.node[place]), error) from error
-                self.values |= dict(zip(found.results, given, strict=True))
+                self.values |= dict(zip(loop.results, values, strict=True))
 
     def _finish(self, name: str) -> None:
         """Make a part of what the graph's output is a function of several nodes of."""
@@ -151,16 +151,20 @@ class GraphReader:
                 got=", ".join(sorted({node.op_type for node in self.graph.node})[:12]) or "no node",
             )
         names = [value.name for value in self.graph.output]
-        found = [(name, self.parts.current(self.values.get(name))) for name in names]
-        if found and isinstance(first := found[0][1], UnreadableValue):
+        outputs = [(name, self.parts.current(self.values.get(name))) for name in names]
+        if outputs and isinstance(first := outputs[0][1], UnreadableValue):
             raise first.reason
-        ends = [(name, one) for name, one in found if isinstance(one, FlowValue) and one.version == self.parts.version]
+        ends = [
+            (name, value)
+            for name, value in outputs
+            if isinstance(value, FlowValue) and value.version == self.parts.version
+        ]
         if not ends:
             raise ConversionError(
                 f"{self.path}: no output of the graph is what its last layer gives",
                 got=", ".join(names) or "no output",
             )
-        self.parts.notes |= {f"output {name!r} is not read": None for name, _ in found if name != ends[0][0]}
+        self.parts.notes |= {f"output {name!r} is not read": None for name, _ in outputs if name != ends[0][0]}
         return ends[0]
 
     def _end(self, result: str, stream: FlowValue) -> None:
@@ -183,13 +187,13 @@ class GraphReader:
             if isinstance(operand, UnreadableValue):
                 return [operand] * len(node.output)
         try:
-            found = self._composed(node, operands) or self._compute(node, self._settled(node))
+            result = self._composed(node, operands) or self._compute(node, self._settled(node))
         except ConversionError as error:
             return [UnreadableValue(self._refusal(title(node), error))] * len(node.output)
         except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
             wrong = ConversionError(f"its operands do not fit: {str(error)[:100]}")
             return [UnreadableValue(self._refusal(title(node), wrong))] * len(node.output)
-        return found if isinstance(found, list) else [found]
+        return result if isinstance(result, list) else [result]
 
     def _refusal(self, where: str, error: ConversionError) -> ConversionError:
         return ConversionError(
@@ -264,13 +268,13 @@ class GraphReader:
     def _still(self, node: Any, attributes: Mapping[str, Any], operands: list[Value | None]) -> Value | list[Value]:
         """A node that reads constants, sizes, or what the graph is given besides."""
         op: str = node.op_type
-        given = [operand for operand in operands if operand is not None]
+        present = [operand for operand in operands if operand is not None]
         if op in FOLDS and operands[:1] == [None]:
             raise ConversionError("it reads nothing")
-        if op in FOLDS and given and all(isinstance(one, ConstantValue) for one in given):
+        if op in FOLDS and present and all(isinstance(item, ConstantValue) for item in present):
             arrays = [operand.array if isinstance(operand, ConstantValue) else None for operand in operands]
-            self._spend(sum(one.nbytes for one in arrays if one is not None) * (2 if op == "Cast" else 1))
-            return [ConstantValue(one) for one in folded(node, arrays, self.opset)]
+            self._spend(sum(item.nbytes for item in arrays if item is not None) * (2 if op == "Cast" else 1))
+            return [ConstantValue(item) for item in folded(node, arrays, self.opset)]
         if op == "Expand" and isinstance(operands[0], ConstantValue):
             array = operands[0].array  # an initial state: a number, or one row for the whole batch
             if array.size > 1:
@@ -282,10 +286,10 @@ class GraphReader:
             and not any(isinstance(operand, ExtraInput) for operand in operands[1:])
         ):
             return list[Value]([operands[0]] * attributes["outputs"])
-        found = of_sizes(op, attributes, operands)
-        if found is None:
+        known = of_sizes(op, attributes, operands)
+        if known is None:
             raise ConversionError("it is no part of a network that can be read")
-        return found
+        return known
 
     def _constant(self, attributes: Mapping[str, Any]) -> Value:
         for name in ("value", "value_float", "value_floats", "value_int", "value_ints"):

@@ -43,11 +43,11 @@ def read(
     if direction not in _DIRECTIONS:
         raise ConversionError(f"direction {direction!r} is none", expected=", ".join(_DIRECTIONS))
     count = 1 + (direction == "bidirectional")
-    each = _equations(FAMILIES[op], attributes, count, peepholes="P" in arrays)
-    equations, second = each[0], each[-1] if each[-1] != each[0] else None
+    configs = _equations(FAMILIES[op], attributes, count, peepholes="P" in arrays)
+    equations, second = configs[0], configs[-1] if configs[-1] != configs[0] else None
     row = row_of(equations)
     directions = tuple(
-        apply.read(row, {name: array[index] for name, array in _checked(arrays, count).items()}, each[index])
+        apply.read(row, {name: array[index] for name, array in _checked(arrays, count).items()}, configs[index])
         for index in range(count)
     )
     hidden = directions[0]["U." + equations.gates[0]].shape[0]
@@ -71,7 +71,7 @@ def write(layer: RecurrentPart) -> tuple[str, dict[str, Any], dict[str, Array]]:
     row = row_of(equations)
     configs = layer.equations_of_directions
     written = apply.write_directions(row, layer.directions, configs)
-    arrays = {name: np.stack([one[name] for one in written]) for name in written[0]}
+    arrays = {name: np.stack([arrays_of_direction[name] for arrays_of_direction in written]) for name in written[0]}
     attributes: dict[str, Any] = {"hidden_size": layer.hidden}
     if layer.backwards or len(layer.directions) == 2:
         attributes["direction"] = _DIRECTIONS[1 if layer.backwards else 2]
@@ -108,7 +108,7 @@ def _equations(family: Family, attributes: Attributes, count: int, *, peepholes:
     equations = CellConfig(family, reset=reset, coupled=coupled, peepholes=peepholes, clip=shortest(clip))
     names = _names(family, attributes, count)
     chosen: list[dict[str, Any]] = [dict(zip(ACTIVATION_FIELDS[family], name, strict=True)) for name in names]
-    return [replace(equations, **one) for one in chosen] or [equations] * count
+    return [replace(equations, **functions) for functions in chosen] or [equations] * count
 
 
 def _names(family: Family, attributes: Attributes, count: int) -> list[tuple[str, ...]]:
@@ -121,19 +121,19 @@ def _names(family: Family, attributes: Attributes, count: int) -> list[tuple[str
         raise ConversionError(
             "there are more or fewer activations than the operator has", expected=str(per * count), got=str(len(names))
         )
-    alphas, betas = (list(attributes.get(f"activation_{one}", ())) for one in ("alpha", "beta"))
-    known = {name.lower(): one for name, one in ACTIVATIONS.items()}
+    alphas, betas = (list(attributes.get(f"activation_{function}", ())) for function in ("alpha", "beta"))
+    known = {name.lower(): function for name, function in ACTIVATIONS.items()}
     ours: list[str] = []
     for name in names:
         if name.lower() not in known:
             raise ConversionError(f"activation {name!r} is none of ONNX's", expected=", ".join(ACTIVATIONS))
-        one = known[name.lower()]
+        function = known[name.lower()]
         numbers = [
-            shortest(given.pop(0)) if given else default
-            for given, default in ((alphas, one.alpha), (betas, one.beta))
+            shortest(queue.pop(0)) if queue else default
+            for queue, default in ((alphas, function.alpha), (betas, function.beta))
             if default is not None
         ]
-        ours.append(spelled(one.ours, *numbers) if numbers else one.ours)
+        ours.append(spelled(function.ours, *numbers) if numbers else function.ours)
     if alphas or betas:
         raise ConversionError(
             "activation_alpha or activation_beta has numbers that no activation reads", got=f"{alphas} and {betas}"

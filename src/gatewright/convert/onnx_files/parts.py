@@ -136,8 +136,8 @@ class NetworkBuilder:
         shape = (arrays["W"].shape[0], 1, arrays["R"].shape[-1])
         begin = {name[-1]: self._initial(named.get(name), shape, batch_first) for name in ("initial_h", "initial_c")}
         self._set_lengths(named.get("sequence_lens"), time, batch)
-        given = {state: array for state, array in begin.items() if array is not None}
-        layer, notes = operators.read(op, attributes, arrays, given)
+        initial = {state: array for state, array in begin.items() if array is not None}
+        layer, notes = operators.read(op, attributes, arrays, initial)
         if stream.axes[-1].size not in (None, layer.inputs):
             raise ConversionError("its W does not fit what it reads", got=f"{layer.inputs} features")
         self.notes |= dict.fromkeys(notes)
@@ -145,11 +145,11 @@ class NetworkBuilder:
         if not beside:
             self.found.append(layer)
             self.last_read = stream.version
-        made = replace(self.changed(stream), half=half)
+        output = replace(self.changed(stream), half=half)
         if half is not None:
-            self.halves[self.last_made] = (made.version, 1 - half)
-        self.last_made = made.version
-        return self._given_by(layer, made, time, batch, batch_first)[: attributes["outputs"]]
+            self.halves[self.last_made] = (output.version, 1 - half)
+        self.last_made = output.version
+        return self._given_by(layer, output, time, batch, batch_first)[: attributes["outputs"]]
 
     def _beside_last(self, value: Value | None, attributes: Attributes) -> RecurrentPart | None:
         """The layer just before, if this node reads what that one reads, and goes the other way: they are one layer."""
@@ -167,15 +167,15 @@ class NetworkBuilder:
 
     def _pair(self, last: RecurrentPart, layer: RecurrentPart) -> int:
         """Make a layer of two directions of two; which of them the second one is."""
-        one, other = (layer, last) if last.backwards else (last, layer)
-        if operators.row_of(one.equations) != operators.row_of(other.equations) or one.hidden != other.hidden:
+        first, second = (layer, last) if last.backwards else (last, layer)
+        if operators.row_of(first.equations) != operators.row_of(second.equations) or first.hidden != second.hidden:
             raise ConversionError("it reads what a layer of another kind or size reads: the network branches here")
-        kept = [each.initial[0] if each.initial else {} for each in (one, other)]
+        kept = [direction.initial[0] if direction.initial else {} for direction in (first, second)]
         self.found[-1] = replace(
-            one,
-            directions=(*one.directions, *other.directions),
+            first,
+            directions=(*first.directions, *second.directions),
             initial=tuple(kept) if any(kept) else (),
-            second=None if other.equations == one.equations else other.equations,
+            second=None if second.equations == first.equations else second.equations,
         )
         return 0 if last.backwards else 1
 
@@ -186,9 +186,9 @@ class NetworkBuilder:
             return replace(value, version=version, half=half)
         return value
 
-    def scanned(self, found: ScannedLayer, value: Value, lengths: Value | None) -> list[Value]:
+    def scanned(self, loop: ScannedLayer, value: Value, lengths: Value | None) -> list[Value]:
         """A layer that is a loop: what each of its directions gives."""
-        stream, layer = self.take(value), found.layer
+        stream, layer = self.take(value), loop.layer
         time, batch = self._roles(stream, batch_first=False)
         self._set_lengths(lengths, time, batch)
         if stream.axes[-1].size not in (None, layer.inputs):
@@ -196,10 +196,10 @@ class NetworkBuilder:
         self.found.append(layer)
         last = layer.returns == "last"
         axes = (batch, Axis(FEATURES, layer.outputs // len(layer.directions)))
-        given = replace(self.changed(stream), axes=axes if last else (time, *axes), last="final" if last else "")
+        output = replace(self.changed(stream), axes=axes if last else (time, *axes), last="final" if last else "")
         if len(layer.directions) == 1:
-            return [given]
-        return [replace(given, half=place) for place in range(len(layer.directions))]
+            return [output]
+        return [replace(output, half=place) for place in range(len(layer.directions))]
 
     def _set_lengths(self, value: Value | None, time: Axis, batch: Axis) -> None:
         lengths = self._lengths(value, time, batch)

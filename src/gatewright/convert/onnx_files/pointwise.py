@@ -66,7 +66,7 @@ def composed(op: str, attributes: Mapping[str, Any], operands: Sequence[Value | 
     functions = [_function(operand) for operand in operands]
     streams = [operand.stream if isinstance(operand, PointwiseValue) else operand for operand in operands]
     flowing = [stream for stream in streams if isinstance(stream, FlowValue)]
-    if None in functions or not flowing or any(_place(each) != _place(flowing[0]) for each in flowing):
+    if None in functions or not flowing or any(_place(stream) != _place(flowing[0]) for stream in flowing):
         return None
     if op in ELEMENTWISE and op != "Clip" and len(functions) != _OPERANDS.get(op, getattr(called, "nin", 1)):
         raise ConversionError("it has more or fewer operands than the operator", got=str(len(functions)))
@@ -123,10 +123,10 @@ def symbols_of(function: PointwiseValue, count: int) -> Array:
 
     Raises ConversionError where they are none.
     """
-    made = np.asarray(_evaluated(function, np.arange(count)))
-    if made.dtype.kind not in "iu" or made.min(initial=0) < -count or made.max(initial=0) >= count:
-        raise ConversionError("it computes what are no symbols of the embedding", got=str(made[:8]))
-    return made
+    symbols = np.asarray(_evaluated(function, np.arange(count)))
+    if symbols.dtype.kind not in "iu" or symbols.min(initial=0) < -count or symbols.max(initial=0) >= count:
+        raise ConversionError("it computes what are no symbols of the embedding", got=str(symbols[:8]))
+    return symbols
 
 
 def clip_bounds(attributes: Mapping[str, Any], operands: Sequence[Value | None]) -> tuple[float, float]:

@@ -20,24 +20,24 @@ def dequantised(operands: Sequence[Value | None]) -> list[Value | None]:
 
     Raises ConversionError where the scales do not fit.
     """
-    held = [*operands, *[None] * 12][:12]
-    numbers = [each.array if isinstance(each, ConstantValue) else None for each in held]
-    made: list[Value | None] = list(held[:BEFORE_SCALES])
+    padded = [*operands, *[None] * 12][:12]
+    numbers = [value.array if isinstance(value, ConstantValue) else None for value in padded]
+    dense: list[Value | None] = list(padded[:BEFORE_SCALES])
     for place, scales in ((1, numbers[8:10]), (2, numbers[10:12])):
-        made[place] = ConstantValue(_matrix("W" if place == 1 else "R", numbers[place], *scales))
-    return made
+        dense[place] = ConstantValue(_matrix("W" if place == 1 else "R", numbers[place], *scales))
+    return dense
 
 
 def _matrix(name: str, weight: Array | None, scale: Array | None, zero: Array | None) -> Array:
     if weight is None or scale is None or zero is None or weight.ndim != 3 or weight.dtype.kind not in "iu":
         raise ConversionError(f"its {name}, or the scale or zero point of that, is no constant of the file")
-    for each in (scale, zero):
-        if each.shape not in (weight.shape[:1], (weight.shape[0], 1), (weight.shape[0], weight.shape[2])):
+    for array in (scale, zero):
+        if array.shape not in (weight.shape[:1], (weight.shape[0], 1), (weight.shape[0], weight.shape[2])):
             raise ConversionError(
                 f"a scale or zero point does not fit its {name}",
                 expected=f"{weight.shape[:1]} or {(weight.shape[0], weight.shape[2])}",
-                got=str(each.shape),
+                got=str(array.shape),
             )
-    factor, offset = (each.reshape(len(weight), 1, -1) for each in (scale, zero))
+    factor, offset = (array.reshape(len(weight), 1, -1) for array in (scale, zero))
     exact = (weight.astype(np.float32) - offset.astype(np.float32)) * factor.astype(np.float32)
     return np.ascontiguousarray(exact.swapaxes(1, 2))

@@ -42,9 +42,9 @@ def scanned(path: Path, model: Any) -> tuple[ScannedLayer, ...]:
     if not text:
         return ()
     try:
-        said = cast("dict[str, Any]", parse_json(text))
+        described = cast("dict[str, Any]", parse_json(text))
         arrays = dict(_arrays(path, model.graph))
-        return tuple(_scanned(model.graph, name, one, arrays) for name, one in said.items())
+        return tuple(_scanned(model.graph, name, settings, arrays) for name, settings in described.items())
     except ConversionError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
@@ -55,32 +55,32 @@ def scanned(path: Path, model: Any) -> tuple[ScannedLayer, ...]:
         ) from error
 
 
-def _scanned(graph: Any, name: str, said: Mapping[str, Any], arrays: Mapping[str, Array]) -> ScannedLayer:
-    equations = [CellConfig(**one) for one in said["equations"]]
-    results = tuple(str(one) for one in said["results"])
+def _scanned(graph: Any, name: str, settings: Mapping[str, Any], arrays: Mapping[str, Array]) -> ScannedLayer:
+    equations = [CellConfig(**item) for item in settings["equations"]]
+    results = tuple(str(item) for item in settings["results"])
     prefixes = (f"{name}.", f"{name}_reverse.")[: len(results)]
     directions = tuple(dict(_parameters(prefix, arrays)) for prefix in prefixes)
-    states = {state: arrays[f"{name}.initial_{state}"] for state in said["initial"]}
+    states = {state: arrays[f"{name}.initial_{state}"] for state in settings["initial"]}
     initial = tuple({state: array[place] for state, array in states.items()} for place in range(len(results)))
     layer = RecurrentPart(
         equations[0],
         directions,
-        bool(said["backwards"]),
-        "last" if said["returns"] == "last" else "sequence",
+        bool(settings["backwards"]),
+        "last" if settings["returns"] == "last" else "sequence",
         initial=initial if states else (),
         second=equations[1] if len(equations) > 1 and equations[1] != equations[0] else None,
     )
-    source = str(said["input"])
-    return ScannedLayer(layer, source, results, str(said["lengths"]), _nodes(graph, results, source))
+    source = str(settings["input"])
+    return ScannedLayer(layer, source, results, str(settings["lengths"]), _nodes(graph, results, source))
 
 
 def _parameters(prefix: str, arrays: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
     for full, array in arrays.items():
         name = full.removeprefix(prefix)
-        turned = name.endswith(TRANSPOSED)
+        transposed = name.endswith(TRANSPOSED)
         name = name.removesuffix(TRANSPOSED)
         if full.startswith(prefix) and _PARAMETER.fullmatch(name):
-            yield "bh.n" if name == "b.hn" else name, np.ascontiguousarray(array.T) if turned else array
+            yield "bh.n" if name == "b.hn" else name, np.ascontiguousarray(array.T) if transposed else array
 
 
 def _arrays(path: Path, graph: Any) -> Iterator[tuple[str, Array]]:
@@ -100,14 +100,14 @@ _GRAPH = 5  # AttributeProto.GRAPH
 def _nodes(graph: Any, results: Sequence[str], source: str) -> frozenset[int]:
     """The nodes between a layer's input and what it gives, by their places."""
     makers = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
-    left, found = [name for name in results if name in makers], set[int]()
+    left, nodes = [name for name in results if name in makers], set[int]()
     if len(left) < len(results):
         raise LookupError(f"no node gives {', '.join(sorted(set(results) - set(left)))}")
     while left:
         name = left.pop()
         place = makers.get(name)
-        if name == source or place is None or place in found:
+        if name == source or place is None or place in nodes:
             continue
-        found.add(place)
+        nodes.add(place)
         left += [value for value in graph.node[place].input if value]
-    return frozenset(found)
+    return frozenset(nodes)

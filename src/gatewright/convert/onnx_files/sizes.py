@@ -22,7 +22,7 @@ def of_sizes(op: str, attributes: Attributes, operands: Operands) -> AxisSizes |
         return first if op in _MOVED or (op == "Concat" and same) else None
     items = [_items(operand) for operand in operands]
     if op == "Concat" and all(item is not None for item in items):
-        return AxisSizes(tuple(each for item in items for each in item or ()))
+        return AxisSizes(tuple(size for item in items for size in item or ()))
     if op == "Mul" and all(item is not None for item in items):
         return _product(*(item or () for item in items))
     return _piece(op, first, attributes, operands) if isinstance(first, AxisSizes) else None
@@ -30,8 +30,8 @@ def of_sizes(op: str, attributes: Attributes, operands: Operands) -> AxisSizes |
 
 def _product(left: tuple[int | str, ...], right: tuple[int | str, ...]) -> AxisSizes | None:
     pairs = list(zip(left, right, strict=True))
-    made = [a * b for a, b in pairs if isinstance(a, int) and isinstance(b, int)]
-    return AxisSizes(tuple(made)) if len(made) == len(pairs) else None
+    products = [a * b for a, b in pairs if isinstance(a, int) and isinstance(b, int)]
+    return AxisSizes(tuple(products)) if len(products) == len(pairs) else None
 
 
 def _piece(op: str, sizes: AxisSizes, attributes: Attributes, operands: Operands) -> AxisSizes | FilledValue | None:
@@ -43,7 +43,7 @@ def _piece(op: str, sizes: AxisSizes, attributes: Attributes, operands: Operands
         return AxisSizes((product_of(sizes.items),))
     arrays = [operand.array if isinstance(operand, ConstantValue) else None for operand in operands]
     if op == "Gather" and (which := arrays[1]) is not None:
-        return AxisSizes(tuple(sizes.items[int(one)] for one in which.reshape(-1)))
+        return AxisSizes(tuple(sizes.items[int(place)] for place in which.reshape(-1)))
     if op == "Slice":
         return AxisSizes(sizes.items[bounds(attributes, arrays, 1).get(0, slice(None))])
     return None
@@ -53,5 +53,5 @@ def _items(value: Value | None) -> tuple[int | str, ...] | None:
     if isinstance(value, AxisSizes):
         return value.items
     if isinstance(value, ConstantValue) and value.array.dtype.kind in "iu" and value.array.size <= 8:
-        return tuple(int(one) for one in value.array.reshape(-1))
+        return tuple(int(number) for number in value.array.reshape(-1))
     return None

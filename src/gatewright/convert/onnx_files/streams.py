@@ -48,10 +48,10 @@ class MoveNode:
         """A later operand, which must be numbers; None where it is left out."""
         if index >= len(self.operands) or self.operands[index] is None:
             return None
-        found = self.operands[index]
-        if not isinstance(found, ConstantValue):
+        value = self.operands[index]
+        if not isinstance(value, ConstantValue):
             raise ConversionError(f"operand {index} is no constant")
-        return tuple(int(one) for one in np.atleast_1d(found.array))
+        return tuple(int(number) for number in np.atleast_1d(value.array))
 
     def bounds(self) -> dict[int, slice]:
         """What a Slice takes, by axis."""
@@ -100,7 +100,7 @@ def items_of(node: MoveNode) -> tuple[int | str, ...]:
     """The sizes of the axes that a Reshape makes, by number or label."""
     target = node.operands[1]
     if isinstance(target, ConstantValue):
-        return tuple(int(one) for one in np.atleast_1d(target.array))
+        return tuple(int(number) for number in np.atleast_1d(target.array))
     if isinstance(target, AxisSizes):
         return target.items
     raise ConversionError("its shape is no constant and no sizes of its input")
@@ -109,10 +109,10 @@ def items_of(node: MoveNode) -> tuple[int | str, ...]:
 def reshape(node: MoveNode) -> FlowValue:
     """Both directions of each step side by side, all steps of all rows below one another, or the axes as they were."""
     stream, items = node.stream, items_of(node)
-    for made in _regrouped(stream):
-        axes = made.axes
+    for regrouped in _regrouped(stream):
+        axes = regrouped.axes
         if len(axes) == len(items) and items.count(-1) <= 1 and all(map(_fits, items, axes, _at(stream, len(items)))):
-            return made
+            return regrouped
     raise ConversionError(
         "it does more than to join the two directions",
         expected="(time, batch, features)",
@@ -175,10 +175,12 @@ def concat(node: MoveNode) -> FlowValue | StackedStates:
         return first
     axis = _axis(node.attributes.get("axis", 0), len(node.stream.axes))
     both = [operand for operand in node.operands if isinstance(operand, FlowValue)]
-    halves = [one.half for one in both]
-    of_layers = all(one.last == "final" and one.labels[axis] == DIRECTIONS for one in both)
+    halves = [stream.half for stream in both]
+    of_layers = all(stream.last == "final" and stream.labels[axis] == DIRECTIONS for stream in both)
     if len(both) == len(node.operands) and of_layers and halves != [0, 1]:
-        return StackedStates(tuple((one, index) for one in both for index in range(one.axes[axis].size or 0)), axis)
+        return StackedStates(
+            tuple((stream, index) for stream in both for index in range(stream.axes[axis].size or 0)), axis
+        )
     if len(both) != 2 or len(node.operands) != 2:
         raise ConversionError("it joins what are not the two directions of one layer, forwards first")
     joined = both[0].joined_with(both[1])
@@ -253,15 +255,15 @@ def _regrouped(stream: FlowValue) -> list[FlowValue]:
     if stream.apart:
         return [replace(stream, axes=(*stream.apart, *axes[1:]), apart=()), stream]
     without = tuple(axis for axis in axes if (axis.label, axis.size) not in ((DIRECTIONS, 1), (STEP, 1)))
-    found = [stream, replace(stream, axes=without)]
+    candidates = [stream, replace(stream, axes=without)]
     joined = stream.side_by_side()
-    found += [joined] if joined != stream else []
+    candidates += [joined] if joined != stream else []
     if len(joined.axes) == 3 and DIRECTIONS not in joined.labels and STEP not in joined.labels:
         leading, features = joined.axes[:2], joined.axes[2]
         count = product_of([axis.label if axis.size is None else axis.size for axis in leading])
         rows = Axis(ROWS, count) if isinstance(count, int) else Axis(count)
-        found.append(replace(joined, axes=(rows, features), apart=leading))
-    return found
+        candidates.append(replace(joined, axes=(rows, features), apart=leading))
+    return candidates
 
 
 def _at(stream: FlowValue, count: int) -> list[Axis | None]:

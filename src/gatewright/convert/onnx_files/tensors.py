@@ -47,7 +47,7 @@ def load(path: Path) -> Any:
         model = onnx.load_model_from_string(path.read_bytes())
     if not all(isinstance(name, str) for name in _names(model)):
         raise ConversionError(f"{path} is damaged: a name in it is no text", do="copy or download the file again")
-    opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), None)
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
     if opset is None or opset < OLDEST_OPSET:
         raise ConversionError(
             f"{path} is of an old version of ONNX's operators, or no ONNX file",
@@ -61,8 +61,8 @@ def load(path: Path) -> Any:
 def _names(model: Any) -> Iterator[Any]:
     """All names in a model: the package gives bytes for those that are no text."""
     graph = model.graph
-    for one in (*graph.input, *graph.output, *graph.initializer):
-        yield one.name
+    for named in (*graph.input, *graph.output, *graph.initializer):
+        yield named.name
     for tensor in graph.initializer:
         yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
     for node in graph.node:
@@ -87,8 +87,8 @@ class ExternalFiles:
 
         Raises ConversionError where that is not beside the graph, or has fewer bytes.
         """
-        said = {entry.key: entry.value for entry in tensor.external_data}
-        location = said.get("location", "")
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
         file = self.path.parent / location
         if not location or Path(location).name != location or file.is_symlink() or not file.is_file():
             raise ConversionError(
@@ -98,13 +98,15 @@ class ExternalFiles:
                 do="put the file of weights beside the graph, or save the model with its weights inside",
             )
         size = file.stat().st_size
-        offset, length = (_count(said.get(key, default)) for key, default in (("offset", "0"), ("length", str(size))))
+        offset, length = (
+            _count(entries.get(key, default)) for key, default in (("offset", "0"), ("length", str(size)))
+        )
         left = self.left.setdefault(file, self.OFTEN * size)
         if offset is None or length is None or offset + length > size or length > left:
             raise ConversionError(
                 f"{self.path}: array {name!r} is not in {location} where it should be",
                 expected=f"at most {size} bytes",
-                got=f"{said.get('length')} bytes from {said.get('offset', '0')}",
+                got=f"{entries.get('length')} bytes from {entries.get('offset', '0')}",
             )
         self.left[file] = left - length
         with file.open("rb") as opened:
@@ -156,26 +158,26 @@ def _listed(tensor: Any, stored: str, field: str) -> Array:
 
 def attributes_of(path: Path, node: Any) -> dict[str, Any]:
     """The attributes of a node by name, as numbers, texts, tuples and arrays; graphs as None."""
-    found: dict[str, Any] = {}
+    attributes: dict[str, Any] = {}
     for attribute in node.attribute:
         match attribute.type:
             case 1:
-                found[attribute.name] = float(attribute.f)
+                attributes[attribute.name] = float(attribute.f)
             case 2:
-                found[attribute.name] = int(attribute.i)
+                attributes[attribute.name] = int(attribute.i)
             case 3:
-                found[attribute.name] = attribute.s.decode(errors="replace")
+                attributes[attribute.name] = attribute.s.decode(errors="replace")
             case 4:
-                found[attribute.name] = array_of(path, attribute.t, f"{attribute.name} of a constant")
+                attributes[attribute.name] = array_of(path, attribute.t, f"{attribute.name} of a constant")
             case 6:
-                found[attribute.name] = tuple(float(each) for each in attribute.floats)
+                attributes[attribute.name] = tuple(float(number) for number in attribute.floats)
             case 7:
-                found[attribute.name] = tuple(int(each) for each in attribute.ints)
+                attributes[attribute.name] = tuple(int(number) for number in attribute.ints)
             case 8:
-                found[attribute.name] = tuple(string.decode(errors="replace") for string in attribute.strings)
+                attributes[attribute.name] = tuple(string.decode(errors="replace") for string in attribute.strings)
             case _:
-                found[attribute.name] = None
-    return found
+                attributes[attribute.name] = None
+    return attributes
 
 
 def title(node: Any) -> str:
