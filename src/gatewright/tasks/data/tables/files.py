@@ -27,7 +27,7 @@ class TableContent(NamedTuple):
     """The columns of a source by their names."""
 
     name: str
-    columns: Mapping[str, Columns]
+    data: Mapping[str, Columns]
     places: Sequence[Any] | NDArray[Any]
     place_word: str = "line"
     remarks: tuple[str, ...] = ()

@@ -121,7 +121,7 @@ def _of_words(name: str, first: Sequence[str], rest: Sequence[Sequence[str]]) ->
     if len({text.lower() for text in names}) < len(names):
         return is_known, ""  # a header with a name that comes twice is refused, too
     values = [[row[place].strip() for row in rest] for place in range(len(first))]
-    few = [place for place, column in enumerate(values) if _is_of_few_values(column)]
+    few = [place for place, column in enumerate(values) if has_few_values(column)]
     if any(names[place] in set(values[place]) for place in few):
         return False, ""
     if is_known:
@@ -135,7 +135,8 @@ def _of_words(name: str, first: Sequence[str], rest: Sequence[Sequence[str]]) ->
     return False, ""
 
 
-def _is_of_few_values(column: Sequence[str]) -> bool:
+def has_few_values(column: Sequence[str]) -> bool:
+    """Whether a column may hold labels: each of its values stands in four rows on average, or there are only two."""
     return len(set(column)) <= max(2, len(column) // 4)
 
 

@@ -12,17 +12,9 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.tables.files import Columns, read_columns
 from gatewright.tasks.data.tables.header import Header
-from gatewright.tasks.data.tables.number_marks import are_with_units, unmarked
-from gatewright.tasks.data.tables.numbers import (
-    Decimal,
-    Notation,
-    filled,
-    is_infinite,
-    may_be_thousands,
-    notation_of,
-    parsed_numbers,
-    plain_numbers,
-)
+from gatewright.tasks.data.tables.number_columns import NumberColumn, numbers_of_array, read_numbers, shared_notation
+from gatewright.tasks.data.tables.number_marks import are_with_units
+from gatewright.tasks.data.tables.numbers import Decimal, Notation, filled, is_infinite
 from gatewright.tasks.data.tables.times import AmbiguousDatesError, DayFirst, ParsedDates, parsed_dates
 from gatewright.tasks.formatting import counted
 
@@ -40,16 +32,6 @@ class RowGroup(NamedTuple):
     rows: Rows
 
 
-class _Numbers(NamedTuple):
-    """The values of a column, NaN where there are none, the rows that hold no numbers, and how they are written."""
-
-    values: Values
-    wrong: Sequence[int] | Rows
-    notation: Notation
-    told: str = ""  # for a person: how one of them was read, where that is no matter of course
-    mark: str = ""  # that stands beside them, such as %
-
-
 @dataclass(frozen=True, eq=False)
 class Table:
     """Columns of texts, or of numbers and dates where the source had these; nothing is parsed before it is asked for.
@@ -62,13 +44,13 @@ class Table:
     places: Sequence[str] | NDArray[Any]  # what each row is called: its line, mostly
     place_word: str = "line"
     remarks: tuple[str, ...] = ()
+    separator: str = ""  # of a delimited file
+    has_header: bool = True
+    zones: Mapping[str, str] = field(default_factory=dict[str, str])  # of columns of dates that have one
     decimal: Decimal = "infer"
     dayfirst: DayFirst = "infer"
     zone: str = ""  # of the times, where a setting names it
-    zones: Mapping[str, str] = field(default_factory=dict[str, str])  # of columns of dates that have one
     rows: Rows | None = None
-    separator: str = ""  # of a delimited file
-    has_header: bool = True
     cache: dict[Any, Any] = field(default_factory=dict[Any, Any])
 
     @property
@@ -190,67 +172,28 @@ class Table:
             raise self._no_number(column, int(wrong.argmax()))
         return values
 
-    def _column(self, column: str) -> "_Numbers":
+    def _column(self, column: str) -> NumberColumn:
         """The numbers of a column over all rows of the file, parsed once: its notation is that of the whole column."""
         self.require([column])
         if column not in self.cache:
-            self.cache[column] = self._read_numbers(self.data[column])
+            content = self.data[column]
+            self.cache[column] = (
+                read_numbers(content, self.decimal, self.separator, self._usual_notation)
+                if isinstance(content, list)
+                else numbers_of_array(content)
+            )
         return self.cache[column]
 
-    def _read_numbers(self, content: Columns) -> "_Numbers":
-        if not isinstance(content, list):
-            if content.dtype.kind not in "iuf":
-                return _Numbers(np.full(len(content), np.nan), range(len(content)), Notation.POINT)
-            values = content.astype(np.float64)
-            return _Numbers(values, np.flatnonzero(np.isinf(values)), Notation.POINT)
-        plain = None if self.decimal == "," else plain_numbers(content)
-        if plain is not None and (self.separator in ",|" or self.decimal == "." or not may_be_thousands(content)):
-            return _Numbers(plain, (), Notation.POINT)
-        marked = unmarked(content)
-        texts = marked.texts if marked else content
-        notation = self._notation(texts)
-        values, wrong = parsed_numbers(texts, Notation.GROUPS if notation is Notation.AMBIGUOUS else notation)
-        if marked is None:
-            return _Numbers(values, wrong, notation, self._told_of_notation(texts, values, notation))
-        values[list(marked.wrong)] = np.nan
-        told = f"{content[marked.example].strip()!r} is read as {values[marked.example]:.12g}"
-        return _Numbers(values, sorted({*wrong, *marked.wrong}), notation, told, marked.mark)
-
-    def _told_of_notation(self, texts: Sequence[str], values: Values, notation: Notation) -> str:
-        """How a text that may mean two things was read by what stands around its column."""
-        if self.decimal != "infer" or notation is Notation.AMBIGUOUS or notation is notation_of(texts):
-            return ""
-        row = next((row for row, text in enumerate(texts) if "," in text or "." in text), None)
-        if row is None:
-            return ""
-        other = "." if notation is Notation.COMMA else ","
-        otherwise = parsed_numbers([texts[row]], Notation.COMMA if other == "," else Notation.GROUPS)[0][0]
-        return f"{texts[row].strip()!r} is read as {values[row]:.12g}; decimal={other!r} reads {otherwise:.12g}"
+    def _usual_notation(self) -> Notation:
+        """How the columns that leave no doubt write decimals."""
+        if "notation" not in self.cache:
+            self.cache["notation"] = shared_notation(text for text in self.data.values() if isinstance(text, list))
+        return self.cache["notation"]
 
     def told_of(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Lines for a person: how the numbers of those columns were read, where it is no matter of course."""
-        told = ((column, self._column(column).told) for column in columns)
-        return tuple(f"{column}: {text}" for column, text in told if text)
-
-    def _notation(self, texts: Sequence[str]) -> Notation:
-        """By the setting `decimal`, by the column, or, where it may be read in two ways, by the others of the file."""
-        if self.decimal != "infer":
-            return Notation.COMMA if self.decimal == "," else Notation.GROUPS
-        notation = notation_of(texts)
-        if notation is Notation.POINT and self.separator not in ",|" and may_be_thousands(texts):
-            notation = Notation.AMBIGUOUS
-        if notation is not Notation.AMBIGUOUS:
-            return notation
-        if self.separator == ",":
-            return Notation.GROUPS  # quoted in a file that commas divide: nobody writes decimals so
-        return self._notation_of_others()
-
-    def _notation_of_others(self) -> Notation:
-        if "notation" not in self.cache:
-            columns = (content for content in self.data.values() if isinstance(content, list))
-            shown = {notation for content in columns if (notation := _clear_notation(content)) is not None}
-            self.cache["notation"] = shown.pop() if len(shown) == 1 else Notation.AMBIGUOUS
-        return self.cache["notation"]
+        remarks = ((column, self._column(column).remark) for column in columns)
+        return tuple(f"{column}: {remark}" for column, remark in remarks if remark)
 
     def _ambiguous_number(self, column: str) -> DataError:
         texts = self.texts(column)
@@ -353,29 +296,7 @@ def open_table(
     Raises DataError with file, line and column for what is no table, and where the first row may be either.
     """
     content = read_columns(source, encoding=encoding, header=header)
-    return Table(
-        content.name,
-        content.columns,
-        content.places,
-        content.place_word,
-        content.remarks,
-        decimal,
-        dayfirst,
-        zone,
-        content.zones,
-        separator=content.separator,
-        has_header=content.has_header,
-    )
-
-
-def _clear_notation(texts: Sequence[str]) -> Notation | None:
-    """How a column of numbers writes decimals, where its values leave no doubt."""
-    if plain_numbers(texts) is not None:
-        return None if may_be_thousands(texts) or "." not in "".join(texts) else Notation.GROUPS
-    notation = notation_of(texts)
-    if notation in (Notation.AMBIGUOUS, Notation.POINT) or parsed_numbers(texts, notation)[1]:
-        return None
-    return notation
+    return Table(**content._asdict(), decimal=decimal, dayfirst=dayfirst, zone=zone)
 
 
 def _joined(fields: Sequence[str]) -> str:

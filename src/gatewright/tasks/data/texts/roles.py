@@ -4,17 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gatewright.tasks.columns import TextColumns
-from gatewright.tasks.data.tables.header import LABEL_NAMES, TEXT_NAMES
+from gatewright.tasks.data.tables.header import LABEL_NAMES, TEXT_NAMES, has_few_values
 from gatewright.tasks.data.tables.roles import Role, Roles, TableKind, infer_roles, named_columns
 from gatewright.tasks.data.tables.table import Table
 
 
 def _of_few_values(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
-    return [column for column in columns if _is_of_few_values(table.texts(column))]
-
-
-def _is_of_few_values(texts: Sequence[str]) -> bool:
-    return len(set(texts)) <= max(2, len(texts) // 4)
+    return [column for column in columns if has_few_values(table.texts(column))]
 
 
 def _worded(table: Table, columns: Sequence[str], known: Roles) -> Sequence[str]:
