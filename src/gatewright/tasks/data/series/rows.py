@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.reading import text_lines
+from gatewright.tasks.data.series.archive_cases import values_of
 from gatewright.tasks.data.series.cases import MISSING_TEXTS, SeriesCases, channel_names, joined
-from gatewright.tasks.data.series.ts_file import values_of
 
 Labels = Literal["first", "none"]
 _FEWEST = 3  # fields of a row that can be a series
