@@ -11,7 +11,7 @@ _NAMES_OF_MODULES = {
     "batches.sequential": "Batch SequentialBatches",
     "batches.streams": "RaggedStreams",
     "forecasting.seasons": "best_season steps_back",
-    "forecasting.series": "Series SeriesCollection load_series",
+    "forecasting.series": "SeriesCollection TimeSeries load_series",
     "forecasting.windows": "Cuts ForecastBatches Scaling Span WindowBatches",
     "images.digits": "load_digits",
     "images.labelled": "ImageBatches LabelledImages load_images",
@@ -21,7 +21,7 @@ _NAMES_OF_MODULES = {
     "music.piano_rolls": "load_piano_rolls",
     "published.locate": "locate",
     "published.sources": "IN_MEMORY source_name",
-    "ragged": "LabelledSequences Parts Ragged held_out",
+    "ragged": "LabelledSequences Ragged Splits held_out",
     "series.labelled": "load_labelled_series",
     "sounds.log_mel": "LogMel",
     "synthetic.adding": "addition_arrays as_bits from_bits random_pairs",
@@ -32,11 +32,13 @@ _NAMES_OF_MODULES = {
     "texts.word_texts": "SentenceText WordText load_sentences load_words split_sentences",
     "texts.words": "END END_OF_LINE START TOKENISERS WordVocabulary token_rule tokeniser",
 }
+_RENAMED = {"Parts": "Splits", "Series": "TimeSeries"}  # names of earlier versions
 _MODULES = {name: module for module, names in _NAMES_OF_MODULES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
     """A name of one of the modules."""
+    name = _RENAMED.get(name, name)
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -148,7 +148,7 @@ def check_classes(source: object, labels: Numbers, names: Sequence[str]) -> None
         )
 
 
-class Parts(NamedTuple, Generic[Kind]):
+class Splits(NamedTuple, Generic[Kind]):
     """A data set in its three parts."""
 
     train: Kind

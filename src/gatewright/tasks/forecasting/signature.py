@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data.forecasting.series import Series, SeriesCollection, find_series_table, load_series
+from gatewright.tasks.data.forecasting.series import SeriesCollection, TimeSeries, find_series_table, load_series
 from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.tables.time_axis import TimeAxis, frequency_in_words, same_distance
 from gatewright.tasks.data.units import check_scales, variable_scales
@@ -51,7 +51,7 @@ def signature_of(
     }
 
 
-def _recent(series: Series, recipe: "Series", known: KnownInputs) -> dict[str, Any]:
+def _recent(series: TimeSeries, recipe: "Series", known: KnownInputs) -> dict[str, Any]:
     start = max(0, len(series) - recipe.history)
     # Where the table ends with the last value, or soon after, who forecasts has to give the future.
     ahead = min(recipe.horizon, len(series.covariates) - len(series)) if known.columns else recipe.horizon

@@ -11,7 +11,7 @@ from gatewright.errors import DataError
 from gatewright.tasks.data.forecasting.calendar_inputs import calendar_inputs, calendar_names
 from gatewright.tasks.data.forecasting.linear import Floats
 from gatewright.tasks.data.forecasting.seasons import steps_back
-from gatewright.tasks.data.forecasting.series import Series
+from gatewright.tasks.data.forecasting.series import TimeSeries
 from gatewright.tasks.data.forecasting.windows import Cuts, ForecastBatches, Scaling, Span, WindowBatches
 from gatewright.tasks.data.tables.time_axis import TimeAxis
 from gatewright.tasks.formatting import counted
@@ -36,7 +36,7 @@ class KnownInputs:
         return self.columns + self.calendar
 
     @classmethod
-    def of(cls, several: Sequence[Series], cuts: Sequence[Cuts], *, calendar: bool) -> "KnownInputs":
+    def of(cls, several: Sequence[TimeSeries], cuts: Sequence[Cuts], *, calendar: bool) -> "KnownInputs":
         """What is known of all these series."""
         times = [one.times for one in several]
         usable = calendar and all(one is not None and one.is_dated and one.frequency for one in times)
@@ -52,7 +52,7 @@ class KnownInputs:
         mean, deviation = np.where(of_table, scaling.mean, 0.0), np.where(of_table, scaling.deviation, 1.0)
         return cls(found.columns, found.calendar, Scaling(mean, deviation))
 
-    def of_series(self, series: Series, more: int = 0) -> Floats:
+    def of_series(self, series: TimeSeries, more: int = 0) -> Floats:
         """(steps + future, known) of a series as they were measured, with `more` steps to come at least.
 
         Raises DataError where columns end before.

@@ -14,7 +14,7 @@ from gatewright.tasks.data.music.files import check_lengths, has_parts, load_mus
 from gatewright.tasks.data.music.midi import KEYS
 from gatewright.tasks.data.music.notes import key_names, notes_of_frames
 from gatewright.tasks.data.published.sources import source_name
-from gatewright.tasks.data.ragged import Parts, Ragged
+from gatewright.tasks.data.ragged import Ragged, Splits
 from gatewright.tasks.music.predictor import MusicPredictor
 from gatewright.tasks.objectives import Keys
 from gatewright.tasks.recipe import Expected, Recipe
@@ -174,7 +174,7 @@ def _frames(batches: Batches) -> Iterator[tuple[Frames, Frames]]:
         yield batch.inputs[present], batch.targets[present]
 
 
-def _digest(parts: Parts[Ragged]) -> str:
+def _digest(parts: Splits[Ragged]) -> str:
     digest = hashlib.sha256()
     for one in parts:
         digest.update(one.lengths.tobytes() + one.compact().values.tobytes())

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gatewright.errors import DataError
 from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data.forecasting.seasons import best_season
-from gatewright.tasks.data.forecasting.series import Series as SeriesData
-from gatewright.tasks.data.forecasting.series import SeriesCollection, load_series
+from gatewright.tasks.data.forecasting.series import SeriesCollection, TimeSeries, load_series
 from gatewright.tasks.data.forecasting.windows import Cuts, Scaling
 from gatewright.tasks.data.published.registry import find
 from gatewright.tasks.data.published.sources import source_name
@@ -200,7 +199,7 @@ class Series(Recipe, SeriesColumns):
     def _shares(self, steps: int) -> Cuts:
         return Cuts.shares(steps, validation=self.validation, test=self.test)
 
-    def cuts_of(self, name: object, series: SeriesData) -> Cuts:
+    def cuts_of(self, name: object, series: TimeSeries) -> Cuts:
         """Where the parts of a series end."""
         known = find(name) if isinstance(name, str) else None
         if known is not None and known.name in _ETT:

@@ -14,7 +14,7 @@ from gatewright.tasks.columns import TextColumns
 from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.digest import digest_of_labelled
 from gatewright.tasks.data.published.sources import source_name
-from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged
+from gatewright.tasks.data.ragged import LabelledSequences, Ragged, Splits
 from gatewright.tasks.data.texts.labelled import (
     count_words,
     encode_texts,
@@ -49,7 +49,7 @@ _PARTS = ("train", "validation", "test")
 class TextData(Data):
     """Labelled texts as batches, and what the classifier of n-grams, the embedding and the baseline are made of."""
 
-    texts: Parts[LabelledSequences] = field(kw_only=True)  # in bytes
+    texts: Splits[LabelledSequences] = field(kw_only=True)  # in bytes
     symbols: LabelledSequences = field(kw_only=True)  # the training part
     vectors: WordVectors | None = field(kw_only=True)
 
@@ -267,7 +267,7 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
         return f"vectors: {self.vectors}, {vectors.dimension} numbers each, for {known}"
 
     def _batches(
-        self, parts: Parts[LabelledSequences], train: LabelledSequences, vocabulary: WordVocabulary, batch: int
+        self, parts: Splits[LabelledSequences], train: LabelledSequences, vocabulary: WordVocabulary, batch: int
     ) -> dict[str, RaggedBatches]:
         measured = {name: self._measured(getattr(parts, name), vocabulary) for name in _PARTS[1:]}
         return {"train": RaggedBatches(train.sequences, train.labels, batch, seed=self.seed), **measured}
@@ -305,7 +305,7 @@ def _vocabulary(model: "Model") -> WordVocabulary:
     return WordVocabulary((model.sizes.vocabulary or ())[1:])
 
 
-def _in_classes_of(model: "Model", parts: Parts[LabelledSequences], name: str) -> Parts[LabelledSequences]:
+def _in_classes_of(model: "Model", parts: Splits[LabelledSequences], name: str) -> Splits[LabelledSequences]:
     """The parts with the numbers of the model's classes.
 
     Raises DataError where there are others.
@@ -319,4 +319,4 @@ def _in_classes_of(model: "Model", parts: Parts[LabelledSequences], name: str) -
             do="give texts of the model's classes, or train another model on these",
         )
     numbers = np.array([classes.index(one) for one in parts.train.classes])
-    return Parts(*(LabelledSequences(part.sequences, numbers[part.labels], classes) for part in parts))
+    return Splits(*(LabelledSequences(part.sequences, numbers[part.labels], classes) for part in parts))

@@ -14,7 +14,7 @@ from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.digest import digest
 from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.published.sources import source_name
-from gatewright.tasks.data.ragged import Parts, Ragged, held_out
+from gatewright.tasks.data.ragged import Ragged, Splits, held_out
 from gatewright.tasks.data.tables.roles import Roles
 from gatewright.tasks.data.tags.step_tables import Recording
 from gatewright.tasks.data.units import variable_scales
@@ -140,7 +140,7 @@ def _refuse_of_tokens(recipe: "Tagging") -> None:
             )
 
 
-def _classes_of(parts: Parts[Sequence[Recording]], source: str, column: str) -> tuple[str, ...]:
+def _classes_of(parts: Splits[Sequence[Recording]], source: str, column: str) -> tuple[str, ...]:
     """All labels, in the order of their numbers or letters; a DataError where they are too many or too few."""
     counts = Counter(label for part in parts for one in part for label in one.labels)
     rows = counts.total()
@@ -208,7 +208,7 @@ class _RowRange(NamedTuple):
     stop: int
 
 
-def _held_out(parts: Mapping[str, Sequence[Recording]], recipe: "Tagging") -> tuple[Parts[Sequence[Recording]], str]:
+def _held_out(parts: Mapping[str, Sequence[Recording]], recipe: "Tagging") -> tuple[Splits[Sequence[Recording]], str]:
     """The three parts, and what a person is told of those that were held out."""
     lacking = [name for name in ("test", "validation") if name not in parts]
     train, by_stretches = parts["train"], len(parts["train"]) < _FEWEST
@@ -221,7 +221,7 @@ def _held_out(parts: Mapping[str, Sequence[Recording]], recipe: "Tagging") -> tu
         whole[name], left = _rows(train, [left[place] for place in out]), [left[place] for place in kept]
     what = "stretches of rows" if by_stretches else "whole recordings"
     remark = f"held out for {' and '.join(reversed(lacking))}: {what}, at random by seed" if lacking else ""
-    return Parts(_rows(train, left), whole["validation"], whole["test"]), remark
+    return Splits(_rows(train, left), whole["validation"], whole["test"]), remark
 
 
 def _stretches(place: int, one: Recording, window: int, by_stretches: bool) -> list[_RowRange]:

@@ -13,7 +13,7 @@ from gatewright.tasks.classifier import check_known_labels, check_two_labels
 from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.digest import digest
 from gatewright.tasks.data.published.sources import source_name
-from gatewright.tasks.data.ragged import Parts, Ragged
+from gatewright.tasks.data.ragged import Ragged, Splits
 from gatewright.tasks.data.tags.schemes import Scheme, Transitions, mark_entities
 from gatewright.tasks.data.tags.sentences import TagColumns, TaggedSentences
 from gatewright.tasks.data.tags.token_features import FEATURES, RULES, FeatureVocabulary, lowered
@@ -36,10 +36,10 @@ class TokenData(Data):
     vectors: WordVectors | None = field(kw_only=True)
 
 
-def token_data(recipe: "Tagging", source: object, parts: Parts[TaggedSentences], columns: TagColumns) -> Data:
+def token_data(recipe: "Tagging", source: object, parts: Splits[TaggedSentences], columns: TagColumns) -> Data:
     """The parts of sentences as batches, with all settings that the data decides."""
     written, scheme = parts.train.scheme, _scheme(recipe, source, parts.train)
-    parts = Parts(*(part.written_as(scheme) for part in parts))
+    parts = Splits(*(part.written_as(scheme) for part in parts))
     best_by, of_entities = _best_by(recipe, parts, scheme)
     vocabulary, vectors = _vocabulary(recipe, parts.train)
     classes = _classes(source, parts)
@@ -106,7 +106,7 @@ def _scheme(recipe: "Tagging", source: object, train: TaggedSentences) -> Scheme
     return scheme
 
 
-def _classes(source: object, parts: Parts[TaggedSentences]) -> tuple[str, ...]:
+def _classes(source: object, parts: Splits[TaggedSentences]) -> tuple[str, ...]:
     """All tags, in the order of their letters."""
     classes = tuple(sorted({tag for part in parts for tags in part.tags for tag in tags}))
     check_two_labels(source_name(source), "token", classes)
@@ -115,7 +115,7 @@ def _classes(source: object, parts: Parts[TaggedSentences]) -> tuple[str, ...]:
 
 def _batches(
     recipe: "Tagging",
-    parts: Parts[TaggedSentences],
+    parts: Splits[TaggedSentences],
     vocabulary: FeatureVocabulary,
     classes: Sequence[str],
     continues: NDArray[np.bool_],
@@ -163,7 +163,7 @@ def _rules(classes: Sequence[str], scheme: Scheme) -> dict[str, Any]:
     return {} if scheme == "none" else {"transitions": Transitions.of(classes, scheme).kept()}
 
 
-def _best_by(recipe: "Tagging", parts: Parts[TaggedSentences], scheme: Scheme) -> tuple[str, list[str]]:
+def _best_by(recipe: "Tagging", parts: Splits[TaggedSentences], scheme: Scheme) -> tuple[str, list[str]]:
     """What chooses the best network, and a line for each part that F1 is undefined of.
 
     Raises DataError where F1 is asked for and undefined.
@@ -184,7 +184,7 @@ def _best_by(recipe: "Tagging", parts: Parts[TaggedSentences], scheme: Scheme) -
     return recipe.best_by if recipe.best_by != "infer" else "f1" if is_defined else "accuracy", remarks
 
 
-def _untrained(parts: Parts[TaggedSentences]) -> str:
+def _untrained(parts: Splits[TaggedSentences]) -> str:
     """What a person is told of tags that the network cannot learn."""
     known = set(parts.train.counts())
     strange = sorted({tag for part in (parts.validation, parts.test) for tag in part.counts()} - known)

@@ -31,7 +31,7 @@ _FILES = r".*\.(csv|tsv|txt|tab|jsonl|ndjson|parquet|pq|gz)"
 
 
 @dataclass(frozen=True, eq=False)
-class Series:
+class TimeSeries:
     """One series: values (steps, variables), float64, the names of the variables, and the times of the steps.
 
     `covariates` (steps + future, covariates) are known beforehand; they may go on after the last value.
@@ -57,7 +57,7 @@ class Series:
 class SeriesCollection:
     """The series of a table, all with the same variables and covariates, and lines that say how it was read."""
 
-    series: tuple[Series, ...]
+    series: tuple[TimeSeries, ...]
     remarks: tuple[str, ...] = ()
 
     @property
@@ -65,7 +65,7 @@ class SeriesCollection:
         """The variables."""
         return self.series[0].names
 
-    def single(self) -> Series:
+    def single(self) -> TimeSeries:
         """The series, where there is one; several are a DataError."""
         if len(self.series) > 1:
             raise DataError(
@@ -112,7 +112,7 @@ def find_series_table(source: object, columns: SeriesColumns) -> Table:
     return open_dated(source, columns)
 
 
-def read_series(source: object, columns: SeriesColumns | None = None) -> Series:
+def read_series(source: object, columns: SeriesColumns | None = None) -> TimeSeries:
     """The one series of a table."""
     columns = columns or SeriesColumns()
     return SeriesCollection.of(open_dated(source, columns), columns).single()
@@ -140,14 +140,14 @@ def _ordered(table: Table, roles: Roles, id: str, *, fill: bool) -> OrderedRows:
     return OrderedRows(np.arange(len(table)), TimeAxis(np.arange(len(table), dtype=np.float64)))
 
 
-def _series(table: Table, roles: Roles, missing: str, id: str, ordered: OrderedRows) -> Series:
+def _series(table: Table, roles: Roles, missing: str, id: str, ordered: OrderedRows) -> TimeSeries:
     covariates = _values(table, roles.covariates, ordered, missing)
     raw = _values(table, roles.target, ordered, "keep")
     steps = _known_steps(raw) if roles.covariates else len(raw)
     known = OrderedRows(ordered.rows[:steps], ordered.times.take(slice(0, steps)))
     values = _values(table, roles.target, known, missing)
     times = known.times if roles.time else None
-    return Series(values, roles.target, times, covariates, roles.covariates, id)
+    return TimeSeries(values, roles.target, times, covariates, roles.covariates, id)
 
 
 def _known_steps(values: Values) -> int:
@@ -171,7 +171,7 @@ def _values(table: Table, names: tuple[str, ...], ordered: OrderedRows, missing:
 
 
 def _told_of_filled(
-    missing: str, tables: Sequence[tuple[str, Table]], ordered: Sequence[OrderedRows], several: Sequence[Series]
+    missing: str, tables: Sequence[tuple[str, Table]], ordered: Sequence[OrderedRows], several: Sequence[TimeSeries]
 ) -> str:
     """How much was filled in, as in "missing=interpolate: 3 times and 1 value filled in"."""
     times = values = 0
@@ -183,7 +183,7 @@ def _told_of_filled(
     return f"missing={missing}: {counted(times, 'time')} and {counted(values, 'value')} filled in"
 
 
-def _told_of(roles: Roles, several: tuple[Series, ...]) -> str:
+def _told_of(roles: Roles, several: tuple[TimeSeries, ...]) -> str:
     """As in "time: Date (daily), forecast: sales"."""
     first = several[0]
     parts = [f"time: {first.times.described}" if first.times else "time: none, the rows are in order"]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data.ragged import Parts
+from gatewright.tasks.data.ragged import Splits
 
 _BRIGHTEST = 16  # the pixels are whole numbers from 0 to this
 
@@ -18,7 +18,7 @@ class LabelledRows(NamedTuple):
     labels: NDArray[np.int64]
 
 
-def load_digits(*, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Parts[LabelledRows]:
+def load_digits(*, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Splits[LabelledRows]:
     """The 1,797 digits, split at random by the seed, with about the same share of each digit in every part."""
     if min(validation, test) < 0.01 or validation + test > 0.9:
         raise OptionError(
@@ -49,4 +49,4 @@ def load_digits(*, validation: float = 0.1, test: float = 0.2, seed: int = 0) ->
 
     rest, test_rows = parted(np.arange(len(labels)), test)
     train_rows, validation_rows = parted(rest, validation)
-    return Parts(examples(train_rows), examples(validation_rows), examples(test_rows))
+    return Splits(examples(train_rows), examples(validation_rows), examples(test_rows))

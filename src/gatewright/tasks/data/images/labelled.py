@@ -13,7 +13,7 @@ from gatewright.tasks.data.batches.arrays import Rows
 from gatewright.tasks.data.batches.orders import EpochOrder
 from gatewright.tasks.data.images.idx import read_idx
 from gatewright.tasks.data.published.sources import Files, Source, files_of, one_of
-from gatewright.tasks.data.ragged import Parts, check_classes
+from gatewright.tasks.data.ragged import Splits, check_classes
 
 _BRIGHTEST = 255
 _CLASSES = 10
@@ -34,7 +34,7 @@ class LabelledImages:
         return type(self)(self.images[places], self.labels[places])
 
 
-def load_images(source: Source = "mnist", *, validation: int = 5000, at_most: float = 1.0) -> Parts[LabelledImages]:
+def load_images(source: Source = "mnist", *, validation: int = 5000, at_most: float = 1.0) -> Splits[LabelledImages]:
     """Images in the four idx files of MNIST, by name or in a folder; the first `validation` of them are held out.
 
     Of few images no more than the share `at_most` is held out.
@@ -55,7 +55,7 @@ def load_images(source: Source = "mnist", *, validation: int = 5000, at_most: fl
     validation = min(validation, int(at_most * len(train))) if at_most < 1 else validation
     if not 0 < validation < len(train):
         raise OptionError("validation leaves a part empty", expected=f"1 to {len(train) - 1}", got=str(validation))
-    return Parts(train.select(slice(validation, None)), train.select(slice(validation)), test)
+    return Splits(train.select(slice(validation, None)), train.select(slice(validation)), test)
 
 
 def _read(files: Files, part: str) -> LabelledImages:

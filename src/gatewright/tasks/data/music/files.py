@@ -11,7 +11,7 @@ from gatewright.errors import DataError
 from gatewright.tasks.data.music.midi import SUFFIXES, read_midi
 from gatewright.tasks.data.music.piano_rolls import check_piece, load_piano_rolls
 from gatewright.tasks.data.published.sources import Source, named, path_of, source_name
-from gatewright.tasks.data.ragged import Parts, Ragged
+from gatewright.tasks.data.ragged import Ragged, Splits
 
 MIDI_FRAMES = 4
 """Frames in a beat of MIDI files: one is a sixteenth note."""
@@ -22,7 +22,7 @@ _FEW = 10  # pieces; of fewer, each gives a share of its own frames
 
 
 @dataclass(frozen=True, eq=False)
-class Music:
+class PieceCollection:
     """Pieces (frames, 88) of 0 and 1 with their names, and how many frames a beat (quarter note) has."""
 
     pieces: Ragged
@@ -35,7 +35,7 @@ class Music:
 class PartedMusic:
     """The pieces of a data set in its three parts, and what a person should know of how they came about."""
 
-    parts: Parts[Ragged]
+    parts: Splits[Ragged]
     frames_per_beat: int
     remarks: tuple[str, ...] = ()
 
@@ -54,7 +54,7 @@ def load_music(source: Source, *, frames_per_beat: int | None, held_out: float, 
     frames = frames_per_beat or MIDI_FRAMES
     if (folders := _parted(source)) is not None:
         loaded = [load_pieces(folder, frames_per_beat=frames) for folder in folders]
-        parts, how = Parts(*(one.pieces for one in loaded)), "parts as the folders have them"
+        parts, how = Splits(*(one.pieces for one in loaded)), "parts as the folders have them"
     else:
         loaded = [load_pieces(source, frames_per_beat=frames)]
         parts, how = _divided(source, loaded[0].pieces, held_out, seed)
@@ -63,7 +63,7 @@ def load_music(source: Source, *, frames_per_beat: int | None, held_out: float, 
     return PartedMusic(parts, frames, tuple(_remarks(source, parts, how, frames, sum(one.left_out for one in loaded))))
 
 
-def load_pieces(source: Source, *, frames_per_beat: int | None) -> Music:
+def load_pieces(source: Source, *, frames_per_beat: int | None) -> PieceCollection:
     """All pieces of a source, in the order of their names; of a MATLAB file those of all of its parts.
 
     Sources are a data set's name, a MATLAB file, a MIDI file, a folder with MIDI files, and arrays in memory, (frames,
@@ -73,14 +73,14 @@ def load_pieces(source: Source, *, frames_per_beat: int | None) -> Music:
         parts = load_piano_rolls(source)._asdict().items()
         names = [f"{part} {place}" for part, pieces in parts for place in range(1, len(pieces) + 1)]
         joined = Ragged.join([piece for _, pieces in parts for piece in (pieces[one] for one in range(len(pieces)))])
-        return Music(joined, tuple(names), frames_per_beat or _FRAMES_OF_MATLAB)
+        return PieceCollection(joined, tuple(names), frames_per_beat or _FRAMES_OF_MATLAB)
     frames = frames_per_beat or MIDI_FRAMES
     if (arrays := _arrays(source)) is not None:
-        return Music(Ragged.join(arrays), tuple(f"{place}" for place in range(1, len(arrays) + 1)), frames)
+        return PieceCollection(Ragged.join(arrays), tuple(f"{place}" for place in range(1, len(arrays) + 1)), frames)
     paths = _midi_files(path_of(source, "piano rolls"))
     read = [read_midi(path, frames) for path in paths]
     rolls = Ragged.join([roll for roll, _ in read])
-    return Music(rolls, tuple(path.name for path in paths), frames, sum(left_out for _, left_out in read))
+    return PieceCollection(rolls, tuple(path.name for path in paths), frames, sum(left_out for _, left_out in read))
 
 
 def _is_matlab(source: Source) -> bool:
@@ -103,7 +103,7 @@ def _midi_files(path: Path) -> list[Path]:
     return sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
 
 
-def _parted(source: Source) -> Parts[Path] | None:
+def _parted(source: Source) -> Splits[Path] | None:
     """The folders of the three parts; None where the source has none of them."""
     if not isinstance(source, str | Path) or not Path(source).expanduser().is_dir():
         return None
@@ -119,7 +119,7 @@ def _parted(source: Source) -> Parts[Path] | None:
             expected="the folders train, valid and test with MIDI files, or none of the three",
             got=", ".join(sorted(folders)),
         )
-    return Parts(*there.values())
+    return Splits(*there.values())
 
 
 def _arrays(source: Source) -> list[Any] | None:
@@ -140,7 +140,7 @@ def has_parts(source: Source) -> bool:
     return _is_matlab(source) or _parted(source) is not None
 
 
-def check_lengths(source: Source, music: Music) -> None:
+def check_lengths(source: Source, music: PieceCollection) -> None:
     """Of a piece of one frame there is nothing to predict."""
     if (shortest := int(music.pieces.lengths.min())) < 2:
         name = music.names[int(np.argmin(music.pieces.lengths))]
@@ -152,12 +152,12 @@ def check_lengths(source: Source, music: Music) -> None:
         )
 
 
-def _divided(source: Source, pieces: Ragged, share: float, seed: int) -> tuple[Parts[Ragged], str]:
+def _divided(source: Source, pieces: Ragged, share: float, seed: int) -> tuple[Splits[Ragged], str]:
     count = len(pieces)
     if count >= _FEW:
         order, held = np.random.default_rng(seed).permutation(count), max(1, round(share * count))
         cuts = np.split(order, [count - 2 * held, count - held])
-        return Parts(
+        return Splits(
             *(pieces.select(np.sort(one)) for one in cuts)
         ), f"{held} each for validation and test, by the seed"
     held = np.maximum(np.round(share * pieces.lengths).astype(np.int64), 2)
@@ -171,7 +171,7 @@ def _divided(source: Source, pieces: Ragged, share: float, seed: int) -> tuple[P
             do="give more pieces, or set frames_per_beat higher",
             shell="give more pieces, or shorter frames with --set frames_per_beat=8",
         )
-    parts = Parts(
+    parts = Splits(
         Ragged(pieces.values, pieces.starts, train),
         Ragged(pieces.values, pieces.starts + train, held),
         Ragged(pieces.values, pieces.starts + train + held, held),
@@ -179,7 +179,7 @@ def _divided(source: Source, pieces: Ragged, share: float, seed: int) -> tuple[P
     return parts, f"of each piece the last {share:.0%} are the test, and as much before it the validation"
 
 
-def _remarks(source: Source, parts: Parts[Ragged], how: str, frames_per_beat: int, left_out: int) -> list[str]:
+def _remarks(source: Source, parts: Splits[Ragged], how: str, frames_per_beat: int, left_out: int) -> list[str]:
     pieces = {part: len(one) for part, one in cast("Mapping[str, Ragged]", parts._asdict()).items()}
     listed = ", ".join(f"{part} {count}" for part, count in pieces.items())
     told = [f"{source_name(source)}: pieces in {listed} ({how}); {frames_per_beat} frames a quarter note"]

@@ -59,11 +59,11 @@ def read_cells(path: Path) -> dict[str, list[Array]]:
             got=repr(content[:24]),
             do="save it in MATLAB with: save('name.mat', '-v7')",
         )
-    reader = _Reader(path, order, DATA_LIMIT.of(len(content)))
+    reader = _MatReader(path, order, DATA_LIMIT.of(len(content)))
     return {found.name: reader.cells(found) for found in reader.variables(memoryview(content)[128:])}
 
 
-class _Reader:
+class _MatReader:
     """Reads elements in the byte order of their file."""
 
     def __init__(self, path: Path, order: Literal["<", ">"], most: int) -> None:

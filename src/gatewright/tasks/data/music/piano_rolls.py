@@ -11,14 +11,14 @@ from gatewright.errors import DataError
 from gatewright.tasks.data.music.mat_file import read_cells
 from gatewright.tasks.data.music.midi import KEYS
 from gatewright.tasks.data.published.sources import Source, files_of, one_of
-from gatewright.tasks.data.ragged import Parts, Ragged
+from gatewright.tasks.data.ragged import Ragged, Splits
 
 Array = NDArray[Any]
 
 _VARIABLES = ("traindata", "validdata", "testdata")
 
 
-def load_piano_rolls(source: Source = "jsb") -> Parts[Ragged]:
+def load_piano_rolls(source: Source = "jsb") -> Splits[Ragged]:
     """Pieces of music, each (frames, 88) of 0 and 1, uint8, in the parts that their file has.
 
     The files are MATLAB 5 files with the cells traindata, validdata and testdata, as the TCN comparison made them of
@@ -28,7 +28,7 @@ def load_piano_rolls(source: Source = "jsb") -> Parts[Ragged]:
     """
     path = one_of(files_of(source, "piano rolls"), r".*\.mat", "piano rolls (*.mat)")
     cells = read_cells(path)
-    return Parts(*(_part(path, name, cells) for name in _VARIABLES))
+    return Splits(*(_part(path, name, cells) for name in _VARIABLES))
 
 
 def _part(path: Path, name: str, cells: Mapping[str, list[Array]]) -> Ragged:

@@ -7,7 +7,7 @@ import numpy as np
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.published.sources import Source
-from gatewright.tasks.data.ragged import LabelledSequences, Parts, check_classes, held_out
+from gatewright.tasks.data.ragged import LabelledSequences, Splits, check_classes, held_out
 from gatewright.tasks.data.series.cases import SeriesCases
 from gatewright.tasks.data.series.labels import LabelMeaning, meaning_of
 from gatewright.tasks.data.series.sources import SeriesReading, read_parts
@@ -19,7 +19,7 @@ _ENOUGH = {"classes": 100, "numbers": 20}  # series to train on, of which a shar
 class LabelledSeries:
     """Series in parts, with what their labels and channels are called; `validation` may be empty."""
 
-    parts: Parts[LabelledSequences]
+    parts: Splits[LabelledSequences]
     channels: tuple[str, ...]
     key: str  # what a person finds a series by
     meaning: LabelMeaning
@@ -69,7 +69,7 @@ def load_labelled_series(
         remark = "" if validation else f"no validation: {len(train)} series are few (validation=0.2 holds a fifth out)"
     kept, out = _divided(train, validation, seed) if validation else (np.arange(len(train)), np.arange(0))
     remarks = dict.fromkeys((*series.remarks, *(tested.remarks if tested else ()), meaning.remark, remark))
-    parts = Parts(train.select(kept), train.select(out), other)
+    parts = Splits(train.select(kept), train.select(out), other)
     return LabelledSeries(parts, series.channels, series.key, meaning, tuple(filter(None, remarks)))
 
 

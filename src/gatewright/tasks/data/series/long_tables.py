@@ -13,7 +13,7 @@ from gatewright.tasks.columns import LabelledSeriesColumns
 from gatewright.tasks.data.series.cases import SeriesCases, joined
 from gatewright.tasks.data.tables.header import ID_NAMES, LABEL_NAMES
 from gatewright.tasks.data.tables.order import dated_rows, in_order_of_time, open_dated
-from gatewright.tasks.data.tables.roles import TIMES, Role, Roles, TableKind, infer_roles
+from gatewright.tasks.data.tables.roles import TIMES, ColumnRole, Roles, TableKind, infer_roles
 from gatewright.tasks.data.tables.table import RowGroup, Table
 
 Array = NDArray[Any]
@@ -48,8 +48,8 @@ def _words_first(table: Table, columns: Sequence[str], _known: Roles) -> Sequenc
     return [column for column in columns if not table.is_numeric(column)] or columns
 
 
-_ID = Role("id", ID_NAMES, suggested=_ID_SUGGESTED, likely=_in_runs_first)
-_LABEL = Role("label", LABEL_NAMES, fits=_of_series, candidates=_words_first, suggested=_LABEL_SUGGESTED)
+_ID = ColumnRole("id", ID_NAMES, suggested=_ID_SUGGESTED, likely=_in_runs_first)
+_LABEL = ColumnRole("label", LABEL_NAMES, fits=_of_series, candidates=_words_first, suggested=_LABEL_SUGGESTED)
 _LABELLED = TableKind(
     (_ID, TIMES, _LABEL),
     ("id", "label"),
@@ -115,6 +115,6 @@ def _label(rows: Table, column: str, id: str) -> str:
 
 def _roles(table: Table, columns: LabelledSeriesColumns, channels: Sequence[str] | None, *, labelled: bool) -> Roles:
     """Those of a table; for a model that has its channels, a table without ids is one series."""
-    answer = ((Role("target") if columns.target else _LABEL),) if labelled else ()
+    answer = ((ColumnRole("target") if columns.target else _LABEL),) if labelled else ()
     needed = [*(["id"] if channels is None else []), *(role.setting for role in answer)]
     return infer_roles(table, columns, replace(_LABELLED, roles=(_ID, TIMES, *answer), needed=tuple(needed)), channels)

@@ -9,7 +9,7 @@ import numpy as np
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.columns import LabelledSeriesColumns, SeriesColumns
-from gatewright.tasks.data.forecasting.series import Series, read_series
+from gatewright.tasks.data.forecasting.series import TimeSeries, read_series
 from gatewright.tasks.data.published.sources import IN_MEMORY, Source, conversion, existing, files_of, named
 from gatewright.tasks.data.series.arff_file import read_arff
 from gatewright.tasks.data.series.arrays import Layout, read_npz, series_of_arrays
@@ -233,7 +233,7 @@ def _of_tables(name: str, files: list[Path], reading: SeriesReading) -> SeriesCa
     return SeriesCases(name, joined(values), names, "file", tuple(map(str, files)))
 
 
-def _ordered(file: Path, table: Series, names: tuple[str, ...], first: Path) -> np.ndarray:
+def _ordered(file: Path, table: TimeSeries, names: tuple[str, ...], first: Path) -> np.ndarray:
     if set(table.names) != set(names):
         raise DataError(
             f"{file} has other channels than {first}", expected=", ".join(names), got=", ".join(table.names)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, check_classes, held_out
+from gatewright.tasks.data.ragged import LabelledSequences, Ragged, Splits, check_classes, held_out
 from gatewright.tasks.data.sounds.files import Sound, at_rate
 from gatewright.tasks.data.sounds.log_mel import LogMel
 from gatewright.tasks.data.sounds.sources import SoundSource
@@ -21,7 +21,7 @@ _HIGHEST_RATE = 16_000  # that is chosen where nobody asks for another
 Numbers = NDArray[np.int64]
 
 
-def sounds_in_parts(source: SoundSource, *, validation: float, test: float, seed: int) -> Parts[SoundSource]:
+def sounds_in_parts(source: SoundSource, *, validation: float, test: float, seed: int) -> Splits[SoundSource]:
     """The sounds to train on, to validate and to test with: as the source says, and what it lacks held out by seed.
 
     Where groups are known, such as speakers, all sounds of some are held out; else the same share of each class.
@@ -37,7 +37,7 @@ def sounds_in_parts(source: SoundSource, *, validation: float, test: float, seed
         if not chosen[name]:
             kept, out = _held_out(source.select(train), share, seed)
             train, chosen[name] = [train[place] for place in kept], [train[place] for place in out]
-    return Parts(*(source.select(places) for places in (train, chosen["validation"], chosen["test"])))
+    return Splits(*(source.select(places) for places in (train, chosen["validation"], chosen["test"])))
 
 
 def class_names(source: SoundSource) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from gatewright.tasks.data.reading import check_plain
 from gatewright.tasks.data.sounds.files import SUFFIXES, Sound, mono, read_sound, sound_rate
 from gatewright.tasks.data.tables.files import is_frame
 from gatewright.tasks.data.tables.header import LABEL_NAMES
-from gatewright.tasks.data.tables.roles import Role, Roles, TableKind, all_columns, infer_roles
+from gatewright.tasks.data.tables.roles import ColumnRole, Roles, TableKind, all_columns, infer_roles
 from gatewright.tasks.data.tables.table import Table, open_table
 
 FORMS = (
@@ -48,9 +48,11 @@ def _of_parts(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[s
     return [column for column in columns if {text.lower() for text in table.texts(column)} <= set(_PARTS)]
 
 
-_FILE = Role("file", _FILE_NAMES, fits=_of_sound_files, candidates=all_columns)
-_LABEL = Role("label", LABEL_NAMES, candidates=all_columns)
-_LABELLED = TableKind((_FILE, Role("id"), Role("part", _PART_NAMES, fits=_of_parts), _LABEL), ("file", "label"))
+_FILE = ColumnRole("file", _FILE_NAMES, fits=_of_sound_files, candidates=all_columns)
+_LABEL = ColumnRole("label", LABEL_NAMES, candidates=all_columns)
+_LABELLED = TableKind(
+    (_FILE, ColumnRole("id"), ColumnRole("part", _PART_NAMES, fits=_of_parts), _LABEL), ("file", "label")
+)
 _UNLABELLED = TableKind((_FILE,), ("file",))
 _TABLES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet", ".pq")
 

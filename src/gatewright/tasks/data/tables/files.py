@@ -15,7 +15,7 @@ from gatewright.errors import DataError
 from gatewright.tasks.data.reading import check_plain
 from gatewright.tasks.data.tables.encoding import FileEncoding, encoded_lines, encoding_of
 from gatewright.tasks.data.tables.header import Header, has_header
-from gatewright.tasks.data.tables.rows import Delimited, Row
+from gatewright.tasks.data.tables.rows import Delimited, TableRow
 from gatewright.untrusted.json_text import parse_json
 
 Columns = list[str] | NDArray[Any]
@@ -93,7 +93,7 @@ def _delimited(path: Path, coding: FileEncoding, header: Header) -> TableContent
     return TableContent(str(path), content, lines, "line", remarks, table.separator, is_header)
 
 
-def _gathered(rows: Iterator[Row], width: int) -> tuple[list[list[str]], list[int]]:
+def _gathered(rows: Iterator[TableRow], width: int) -> tuple[list[list[str]], list[int]]:
     columns: list[list[str]] = [[] for _ in range(width)]
     lines: list[int] = []
     while part := list(islice(rows, 4096)):  # columns are put together from parts, which is quicker than by rows

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gatewright.tasks.data.tables.number_marks import unmarked
 from gatewright.tasks.data.tables.numbers import (
     Decimal,
-    Notation,
+    NumberNotation,
     Values,
     may_be_thousands,
     notation_of,
@@ -23,7 +23,7 @@ class NumberColumn(NamedTuple):
 
     values: Values
     wrong: Sequence[int] | NDArray[np.int64]
-    notation: Notation
+    notation: NumberNotation
     remark: str = ""  # for a person: how one of them was read, where that is not obvious
     mark: str = ""  # that stands beside them, such as %
 
@@ -31,13 +31,13 @@ class NumberColumn(NamedTuple):
 def numbers_of_array(content: NDArray[Any]) -> NumberColumn:
     """A column that the source has as an array: infinite values are wrong, and so is all that is no number."""
     if content.dtype.kind not in "iuf":
-        return NumberColumn(np.full(len(content), np.nan), range(len(content)), Notation.POINT)
+        return NumberColumn(np.full(len(content), np.nan), range(len(content)), NumberNotation.POINT)
     values = content.astype(np.float64)
-    return NumberColumn(values, np.flatnonzero(np.isinf(values)), Notation.POINT)
+    return NumberColumn(values, np.flatnonzero(np.isinf(values)), NumberNotation.POINT)
 
 
 def read_numbers(
-    content: list[str], decimal: Decimal, separator: str, usual_notation: Callable[[], Notation]
+    content: list[str], decimal: Decimal, separator: str, usual_notation: Callable[[], NumberNotation]
 ) -> NumberColumn:
     """A column of texts of a file whose fields are divided by that separator.
 
@@ -45,11 +45,11 @@ def read_numbers(
     """
     plain = None if decimal == "," else plain_numbers(content)
     if plain is not None and (separator in ",|" or decimal == "." or not may_be_thousands(content)):
-        return NumberColumn(plain, (), Notation.POINT)
+        return NumberColumn(plain, (), NumberNotation.POINT)
     marked = unmarked(content)
     texts = marked.texts if marked else content
     notation = _notation(texts, decimal, separator, usual_notation)
-    values, wrong = parsed_numbers(texts, Notation.GROUPS if notation is Notation.AMBIGUOUS else notation)
+    values, wrong = parsed_numbers(texts, NumberNotation.GROUPS if notation is NumberNotation.AMBIGUOUS else notation)
     if marked is None:
         remark = _remark(texts, values, notation) if decimal == "infer" else ""
         return NumberColumn(values, wrong, notation, remark)
@@ -59,43 +59,43 @@ def read_numbers(
 
 
 def _notation(
-    texts: Sequence[str], decimal: Decimal, separator: str, usual_notation: Callable[[], Notation]
-) -> Notation:
+    texts: Sequence[str], decimal: Decimal, separator: str, usual_notation: Callable[[], NumberNotation]
+) -> NumberNotation:
     """By the setting, by the column, or, where it may be read in two ways, by the others of the file."""
     if decimal != "infer":
-        return Notation.COMMA if decimal == "," else Notation.GROUPS
+        return NumberNotation.COMMA if decimal == "," else NumberNotation.GROUPS
     notation = notation_of(texts)
-    if notation is Notation.POINT and separator not in ",|" and may_be_thousands(texts):
-        notation = Notation.AMBIGUOUS
-    if notation is not Notation.AMBIGUOUS:
+    if notation is NumberNotation.POINT and separator not in ",|" and may_be_thousands(texts):
+        notation = NumberNotation.AMBIGUOUS
+    if notation is not NumberNotation.AMBIGUOUS:
         return notation
     # A field with a comma is quoted in a file that commas divide: nobody writes decimals so.
-    return Notation.GROUPS if separator == "," else usual_notation()
+    return NumberNotation.GROUPS if separator == "," else usual_notation()
 
 
-def _remark(texts: Sequence[str], values: Values, notation: Notation) -> str:
+def _remark(texts: Sequence[str], values: Values, notation: NumberNotation) -> str:
     """How a text that may mean two things was read by what stands around its column."""
-    if notation is Notation.AMBIGUOUS or notation is notation_of(texts):
+    if notation is NumberNotation.AMBIGUOUS or notation is notation_of(texts):
         return ""
     row = next((row for row, text in enumerate(texts) if "," in text or "." in text), None)
     if row is None:
         return ""
-    other = "." if notation is Notation.COMMA else ","
-    otherwise = parsed_numbers([texts[row]], Notation.COMMA if other == "," else Notation.GROUPS)[0][0]
+    other = "." if notation is NumberNotation.COMMA else ","
+    otherwise = parsed_numbers([texts[row]], NumberNotation.COMMA if other == "," else NumberNotation.GROUPS)[0][0]
     return f"{texts[row].strip()!r} is read as {values[row]:.12g}; decimal={other!r} reads {otherwise:.12g}"
 
 
-def shared_notation(columns: Iterable[Sequence[str]]) -> Notation:
+def shared_notation(columns: Iterable[Sequence[str]]) -> NumberNotation:
     """The notation of all columns that leave no doubt; ambiguous where they differ, or where there are none."""
     notations = {notation for texts in columns if (notation := _clear_notation(texts)) is not None}
-    return notations.pop() if len(notations) == 1 else Notation.AMBIGUOUS
+    return notations.pop() if len(notations) == 1 else NumberNotation.AMBIGUOUS
 
 
-def _clear_notation(texts: Sequence[str]) -> Notation | None:
+def _clear_notation(texts: Sequence[str]) -> NumberNotation | None:
     """How a column of numbers writes decimals, where its values leave no doubt."""
     if plain_numbers(texts) is not None:
-        return None if may_be_thousands(texts) or "." not in "".join(texts) else Notation.GROUPS
+        return None if may_be_thousands(texts) or "." not in "".join(texts) else NumberNotation.GROUPS
     notation = notation_of(texts)
-    if notation in (Notation.AMBIGUOUS, Notation.POINT) or parsed_numbers(texts, notation)[1]:
+    if notation in (NumberNotation.AMBIGUOUS, NumberNotation.POINT) or parsed_numbers(texts, notation)[1]:
         return None
     return notation

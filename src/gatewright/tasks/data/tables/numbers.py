@@ -22,7 +22,7 @@ _GROUPED = {sign: re.compile(rf"[+-]?\d{{1,3}}(\{sign}\d{{3}})+", re.ASCII) for 
 _SPACES = re.compile("(?<=\\d)[ '\u00a0\u2009\u202f\u2019](?=\\d{3}(?!\\d))")  # these divide thousands too
 
 
-class Notation(Enum):
+class NumberNotation(Enum):
     """How the numbers of a column are written."""
 
     POINT = "point"
@@ -42,7 +42,7 @@ def looks_like_number(text: str) -> bool:
     return bool(_PLAIN.fullmatch(plain) or _PLAIN.fullmatch(_with_point(plain)) or _with_commas_out(plain))
 
 
-def notation_of(texts: Sequence[str]) -> Notation:
+def notation_of(texts: Sequence[str]) -> NumberNotation:
     """How a whole column writes its numbers, by the first of its values that shows it.
 
     A value shows groups of thousands where it has two, or a point behind its commas; it shows a decimal comma where it
@@ -52,24 +52,24 @@ def notation_of(texts: Sequence[str]) -> Notation:
     if "," not in "\n".join(texts):
         return _without_commas(texts)
     marked = (_SPACES.sub("", text.strip()) for text in texts if "," in text)
-    shown = (notation for text in marked if (notation := _shown_by(text)) is not Notation.AMBIGUOUS)
-    return next(shown, Notation.AMBIGUOUS)
+    shown = (notation for text in marked if (notation := _shown_by(text)) is not NumberNotation.AMBIGUOUS)
+    return next(shown, NumberNotation.AMBIGUOUS)
 
 
-def _without_commas(texts: Sequence[str]) -> Notation:
+def _without_commas(texts: Sequence[str]) -> NumberNotation:
     several = any(text.count(".") > 1 and _GROUPED["."].fullmatch(text.strip()) for text in texts)
-    return Notation.COMMA if several else Notation.POINT
+    return NumberNotation.COMMA if several else NumberNotation.POINT
 
 
-def _shown_by(text: str) -> Notation:
+def _shown_by(text: str) -> NumberNotation:
     point, comma = text.rfind("."), text.rfind(",")
     if point >= 0:
-        return Notation.GROUPS if point > comma else Notation.COMMA
+        return NumberNotation.GROUPS if point > comma else NumberNotation.COMMA
     if text.count(",") > 1:
-        return Notation.GROUPS
+        return NumberNotation.GROUPS
     if _GROUPED[","].fullmatch(text) and text.lstrip("+-")[0] != "0":
-        return Notation.AMBIGUOUS
-    return Notation.COMMA
+        return NumberNotation.AMBIGUOUS
+    return NumberNotation.COMMA
 
 
 def may_be_thousands(texts: Sequence[str]) -> bool:
@@ -94,12 +94,12 @@ def plain_numbers(texts: Sequence[str]) -> Values | None:
     return values if np.isfinite(values).all() and joined.isascii() and "_" not in joined else None
 
 
-def parsed_numbers(texts: Sequence[str], notation: Notation) -> tuple[Values, list[int]]:
+def parsed_numbers(texts: Sequence[str], notation: NumberNotation) -> tuple[Values, list[int]]:
     """The values, NaN where they are missing, and the rows with a text that is no finite number."""
     logical = _logical(texts)
     if logical is not None:
         return logical, []
-    if notation is Notation.COMMA and "." not in (joined := "\n".join(texts)) and "\n" not in "".join(texts):
+    if notation is NumberNotation.COMMA and "." not in (joined := "\n".join(texts)) and "\n" not in "".join(texts):
         plain = plain_numbers(joined.replace(",", ".").split("\n"))
         if plain is not None:
             return plain, []
@@ -121,14 +121,14 @@ def _logical(texts: Sequence[str]) -> Values | None:
     return None if None in values else np.array(values, np.float64)
 
 
-def _number(text: str, notation: Notation) -> float | None:
+def _number(text: str, notation: NumberNotation) -> float | None:
     plain = _SPACES.sub("", text)
-    if notation is Notation.COMMA:
+    if notation is NumberNotation.COMMA:
         whole, comma, rest = plain.partition(",")
         if "." in whole and not _GROUPED["."].fullmatch(whole):
             return None
         plain = whole.replace(".", "") + ("." if comma else "") + rest
-    elif notation is Notation.GROUPS and "," in plain:
+    elif notation is NumberNotation.GROUPS and "," in plain:
         plain = _with_commas_out(plain) or plain
     if not _PLAIN.fullmatch(plain):
         return None

@@ -76,7 +76,7 @@ def no_columns(_table: Table, _columns: Sequence[str], _known: Roles) -> Sequenc
 
 
 @dataclass(frozen=True)
-class Role:
+class ColumnRole:
     """How the column of a role is known where no setting names it.
 
     It is the only column with one of the well-known `names` that `fits`; of several such columns, or where there is
@@ -119,7 +119,7 @@ def _holds_dates(table: Table, column: str) -> bool:
     return parsed is not None and (parsed.form == "%Y%m%d" or not table.is_numeric(column))
 
 
-TIMES = Role("time", TIME_NAMES, candidates=_dated)
+TIMES = ColumnRole("time", TIME_NAMES, candidates=_dated)
 """The times of the steps of a recording or series."""
 
 
@@ -131,7 +131,7 @@ class TableKind:
     tables.
     """
 
-    roles: tuple[Role, ...]
+    roles: tuple[ColumnRole, ...]
     needed: tuple[str, ...]
     has_channels: bool = False
     expected: str | None = None
@@ -148,7 +148,11 @@ def infer_roles(table: Table, settings: Any, kind: TableKind, channels: Sequence
     if channels is not None:
         require_channels(table.name, table.columns, channels)
         known = replace(known, channels=tuple(channels))
-    for choice in (Role.called, Role.by_content, Role.by_content):  # twice: what is left for one depends on the others
+    for choice in (
+        ColumnRole.called,
+        ColumnRole.by_content,
+        ColumnRole.by_content,
+    ):  # twice: what is left for one depends on the others
         for role in kind.roles:
             if not known.of(role.setting) and len(columns := choice(role, table, known)) == 1:
                 known = known.given(role.setting, columns)

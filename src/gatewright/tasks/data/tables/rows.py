@@ -19,7 +19,7 @@ _SHOWN = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars"}
 Lines = Callable[[], Iterable[str]]  # begins a reading of the file anew
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """The fields of one row, and the line in which it begins."""
 
     line: int
@@ -55,7 +55,7 @@ class Delimited:
     def _lines(self) -> Iterable[str]:
         return islice(self._all_lines(), self._skipped, None)
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[TableRow]:
         """All rows, each as wide as the first; empty lines are passed over."""
         width: int | None = None
         for row in self._parsed(self._lines(), self.separator, self._quoting):
@@ -66,7 +66,7 @@ class Delimited:
         if width is None:
             raise DataError(f"{self._path} holds no rows")
 
-    def _wrong_width(self, row: Row, width: int) -> DataError:
+    def _wrong_width(self, row: TableRow, width: int) -> DataError:
         decimal = self.separator == "," and len(row.fields) > width > 1
         has_title = width == 1 and row.line <= _LOOKED_AT
         return DataError(
@@ -80,13 +80,13 @@ class Delimited:
             else "mend the row, or leave it out",
         )
 
-    def _parsed(self, lines: Iterable[str], separator: str, quoting: int) -> Iterator[Row]:
+    def _parsed(self, lines: Iterable[str], separator: str, quoting: int) -> Iterator[TableRow]:
         reader = csv.reader(lines, delimiter=separator, quoting=quoting, quotechar=_QUOTE, strict=True)  # pyright: ignore[reportArgumentType]
         line = 1 + self._skipped
         try:
             for fields in reader:
                 if fields:
-                    yield Row(line, fields)
+                    yield TableRow(line, fields)
                 line = reader.line_num + 1 + self._skipped
         except csv.Error as error:
             raise DataError(

@@ -14,7 +14,7 @@ from gatewright.tasks.data.tables.files import Columns, read_columns
 from gatewright.tasks.data.tables.header import Header
 from gatewright.tasks.data.tables.number_columns import NumberColumn, numbers_of_array, read_numbers, shared_notation
 from gatewright.tasks.data.tables.number_marks import are_with_units
-from gatewright.tasks.data.tables.numbers import Decimal, Notation, filled, is_infinite
+from gatewright.tasks.data.tables.numbers import Decimal, NumberNotation, filled, is_infinite
 from gatewright.tasks.data.tables.times import AmbiguousDatesError, DayFirst, ParsedDates, parsed_dates
 from gatewright.tasks.formatting import counted
 
@@ -164,7 +164,7 @@ class Table:
 
     def _parsed(self, column: str) -> Values:
         numbers = self._column(column)
-        if numbers.notation is Notation.AMBIGUOUS:
+        if numbers.notation is NumberNotation.AMBIGUOUS:
             raise self._ambiguous_number(column)
         values = numbers.values if self.rows is None else numbers.values[self.rows]
         wrong = np.isin(np.arange(len(self)) if self.rows is None else self.rows, numbers.wrong)
@@ -184,7 +184,7 @@ class Table:
             )
         return self.cache[column]
 
-    def _usual_notation(self) -> Notation:
+    def _usual_notation(self) -> NumberNotation:
         """How the columns that leave no doubt write decimals."""
         if "notation" not in self.cache:
             self.cache["notation"] = shared_notation(text for text in self.data.values() if isinstance(text, list))

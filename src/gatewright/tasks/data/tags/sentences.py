@@ -13,7 +13,7 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.published.sources import Files, Source, files_of
-from gatewright.tasks.data.ragged import Parts, held_out
+from gatewright.tasks.data.ragged import Splits, held_out
 from gatewright.tasks.data.tags.conll_file import LABEL_NAMES, ColumnFile, read_columns
 from gatewright.tasks.data.tags.schemes import OUTSIDE, Scheme, recognised_scheme, rewritten
 
@@ -74,7 +74,7 @@ class TagColumns:
 
 def load_tagged_sentences(
     source: Source, reading: StepColumns = AS_USUAL, *, validation: float = 0.1, test: float = 0.2, seed: int = 0
-) -> tuple[Parts[TaggedSentences], TagColumns]:
+) -> tuple[Splits[TaggedSentences], TagColumns]:
     """Sentences with tags, and the columns that they came from.
 
     A source is a file; a folder with files whose names say train, dev (valid, testa) and test (testb); or sentences
@@ -246,7 +246,7 @@ def _is_sentence(value: object) -> bool:
 
 def with_held_out(
     parts: dict[str, TaggedSentences], validation: float, test: float, seed: int
-) -> Parts[TaggedSentences]:
+) -> Splits[TaggedSentences]:
     """The three parts; those that lack are held out, whole sentences by seed. All have the scheme of the first."""
     scheme = parts["train"].scheme
     # Entities are read alike in all of them, and a small part may look like one of another scheme.
@@ -266,4 +266,4 @@ def with_held_out(
             marked = [scheme != "none" and any(tag != OUTSIDE for tag in tags) for tags in train.tags]
             kept, out = held_out(np.array(marked, np.int64), share, seed)  # so that a small part has entities too
             parts, train = {**parts, part: train.select(out)}, train.select(kept)
-    return Parts(train, parts["validation"], parts["test"])
+    return Splits(train, parts["validation"], parts["test"])

@@ -11,7 +11,7 @@ from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.tables.header import ID_NAMES
 from gatewright.tasks.data.tables.header import LABEL_NAMES as TABLE_LABEL_NAMES
 from gatewright.tasks.data.tables.order import dated_rows, in_order_of_time
-from gatewright.tasks.data.tables.roles import TIMES, Role, Roles, TableKind, asks_for, infer_roles
+from gatewright.tasks.data.tables.roles import TIMES, ColumnRole, Roles, TableKind, asks_for, infer_roles
 from gatewright.tasks.data.tables.table import RowGroup, Table
 from gatewright.tasks.data.tags.conll_file import LABEL_NAMES, TOKEN_NAMES
 
@@ -33,9 +33,9 @@ def _last_first(_table: Table, columns: Sequence[str], _known: Roles) -> Sequenc
     return columns[::-1]
 
 
-_TEXT = Role("text", TOKEN_NAMES)
-_OF_ROWS = (Role("id", _IDS), TIMES)
-_LABEL = Role("label", _LABELS, candidates=_only_words, suggested={"y"}, likely=_last_first)
+_TEXT = ColumnRole("text", TOKEN_NAMES)
+_OF_ROWS = (ColumnRole("id", _IDS), TIMES)
+_LABEL = ColumnRole("label", _LABELS, candidates=_only_words, suggested={"y"}, likely=_last_first)
 _STEPS = TableKind(
     (_TEXT, *_OF_ROWS, _LABEL),
     ("label",),

@@ -13,7 +13,7 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.columns import TextColumns
 from gatewright.tasks.data.published.sources import conversion, existing, files_of, named, optional, source_name
-from gatewright.tasks.data.ragged import LabelledSequences, Parts, Ragged, check_classes, held_out
+from gatewright.tasks.data.ragged import LabelledSequences, Ragged, Splits, check_classes, held_out
 from gatewright.tasks.data.reading import text_pieces
 from gatewright.tasks.data.tables.files import is_frame
 from gatewright.tasks.data.tables.table import Table, open_table
@@ -33,7 +33,7 @@ _PARTS = {"train": "train|training", "validation": "dev|valid|validation|val", "
 class LabelledTexts:
     """Texts in three parts, each (bytes,) of UTF-8, and what was inferred of their source, in lines for a person."""
 
-    parts: Parts[LabelledSequences]
+    parts: Splits[LabelledSequences]
     remarks: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
     """The names of the columns of "text" and "label", where the source is a table."""
@@ -253,14 +253,14 @@ def _with_held_out(
     validation: float,
     test: float,
     seed: int,
-) -> Parts[LabelledSequences]:
+) -> Splits[LabelledSequences]:
     if tested is None:
         kept, out = held_out(train.labels, test, seed)
         train, tested = train.select(kept), train.select(out)
     if validated is None:
         kept, out = held_out(train.labels, validation, seed)
         train, validated = train.select(kept), train.select(out)
-    return Parts(train, validated, tested)
+    return Splits(train, validated, tested)
 
 
 def _classes(part: _TextPart) -> tuple[str, ...]:

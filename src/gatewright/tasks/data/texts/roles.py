@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from gatewright.tasks.columns import TextColumns
 from gatewright.tasks.data.tables.header import LABEL_NAMES, TEXT_NAMES, has_few_values
-from gatewright.tasks.data.tables.roles import Role, Roles, TableKind, infer_roles, named_columns
+from gatewright.tasks.data.tables.roles import ColumnRole, Roles, TableKind, infer_roles, named_columns
 from gatewright.tasks.data.tables.table import Table
 
 
@@ -31,8 +31,8 @@ def _fewest_values_first(table: Table, columns: Sequence[str], _known: Roles) ->
     return sorted(columns, key=lambda column: len(set(table.texts(column))))
 
 
-_TEXT = Role("text", TEXT_NAMES, candidates=_worded, likely=_longest_first)
-_LABEL = Role("label", LABEL_NAMES, candidates=_of_few_values, likely=_fewest_values_first)
+_TEXT = ColumnRole("text", TEXT_NAMES, candidates=_worded, likely=_longest_first)
+_LABEL = ColumnRole("label", LABEL_NAMES, candidates=_of_few_values, likely=_fewest_values_first)
 _LABELLED = TableKind((_TEXT, _LABEL), ("text", "label"))
 _UNLABELLED = TableKind((_TEXT,), ("text",))
 

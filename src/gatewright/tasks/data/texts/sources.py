@@ -8,7 +8,7 @@ from pathlib import Path
 from gatewright.errors import DataError
 from gatewright.tasks.data.published.locate import locate
 from gatewright.tasks.data.published.sources import Files, Source, existing, files_of, named, one_of, optional
-from gatewright.tasks.data.ragged import Parts
+from gatewright.tasks.data.ragged import Splits
 from gatewright.tasks.data.reading import Whole, member_names, member_pieces, text_pieces
 
 Pieces = Callable[[], Iterator[str]]  # from the beginning, each time it is called
@@ -29,7 +29,7 @@ def text_source(source: Source, whole: Whole = "lines") -> Pieces:
     return partial(text_pieces, path, whole)
 
 
-def parted_sources(source: Source, whole: Whole = "lines") -> Parts[Pieces] | None:
+def parted_sources(source: Source, whole: Whole = "lines") -> Splits[Pieces] | None:
     """The pieces of a text that comes in three parts; None where it is one.
 
     Parts are those of a data set of words, the files *.train.txt, *.valid.txt and *.test.txt of a folder, or such files
@@ -44,14 +44,14 @@ def parted_sources(source: Source, whole: Whole = "lines") -> Parts[Pieces] | No
         return _members(archive, whole)
     if row is None and not existing(source).is_dir():
         return None
-    return Parts(*(partial(text_pieces, _part(files, *names), whole) for names in _NAMES.items()))
+    return Splits(*(partial(text_pieces, _part(files, *names), whole) for names in _NAMES.items()))
 
 
 def _part(files: Files, name: str, pattern: str) -> Path:
     return one_of(files, rf"(.*[._-])?({pattern})\.(txt|tokens)", f"the part {name!r} (such as ptb.{name}.txt)")
 
 
-def _members(archive: Path, whole: Whole) -> Parts[Pieces]:
+def _members(archive: Path, whole: Whole) -> Splits[Pieces]:
     listed, found = member_names(archive), list[Pieces]()
     for name, pattern in _NAMES.items():
         # the shortest: ptb.train.txt, not ptb.char.train.txt
@@ -59,4 +59,4 @@ def _members(archive: Path, whole: Whole) -> Parts[Pieces]:
         if not fitting:
             raise DataError(f"{archive} has no part {name!r}", expected=f"a member such as ptb.{name}.txt")
         found.append(partial(member_pieces, archive, fitting[0], whole))
-    return Parts(*found)
+    return Splits(*found)

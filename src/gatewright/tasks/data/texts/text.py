@@ -13,7 +13,7 @@ from gatewright.tasks.data.published.data_set import DataSet
 from gatewright.tasks.data.published.locate import locate
 from gatewright.tasks.data.published.registry import known_names, suggestion
 from gatewright.tasks.data.published.sources import Source, named, path_of
-from gatewright.tasks.data.ragged import Parts
+from gatewright.tasks.data.ragged import Splits
 from gatewright.tasks.data.reading import check_plain, decoded
 
 Tokens = NDArray[np.integer[Any]]
@@ -82,7 +82,7 @@ def clean(text: str, how: str = "none") -> str:
     return CLEANINGS[how](text)
 
 
-def split(tokens: Tokens, *, validation: float = 0.05, test: float = 0.05) -> Parts[Tokens]:
+def split(tokens: Tokens, *, validation: float = 0.05, test: float = 0.05) -> Splits[Tokens]:
     """Cut a sequence into train, validation and test: the last fractions are held out, and all are views."""
     for name, fraction in (("validation", validation), ("test", test)):
         if not 0 <= fraction < 1:
@@ -95,4 +95,4 @@ def split(tokens: Tokens, *, validation: float = 0.05, test: float = 0.05) -> Pa
             expected="validation + test below 1, and a text long enough for them",
             got=f"validation={validation}, test={test}, {len(tokens)} tokens",
         )
-    return Parts(tokens[:train_end], tokens[train_end:test_start], tokens[test_start:])
+    return Splits(tokens[:train_end], tokens[train_end:test_start], tokens[test_start:])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.published.sources import Source
-from gatewright.tasks.data.ragged import Parts, Ragged
+from gatewright.tasks.data.ragged import Ragged, Splits
 from gatewright.tasks.data.texts.sources import parted_sources, text_source
 from gatewright.tasks.data.texts.text import split
 from gatewright.tasks.data.texts.words import END, END_OF_LINE, START, Tokeniser, WordVocabulary, tokeniser
@@ -31,7 +31,7 @@ class WordText:
     """A text as numbers of words, (words,) for each part: uint16, or int32 for more than 65,536 different words."""
 
     vocabulary: WordVocabulary
-    parts: Parts[Tokens]
+    parts: Splits[Tokens]
     tokenise: str  # how it was divided into words
 
 
@@ -40,7 +40,7 @@ class SentenceText:
     """Sentences as numbers of words, each from "<s>" to "</s>"."""
 
     vocabulary: WordVocabulary
-    parts: Parts[Ragged]
+    parts: Splits[Ragged]
     tokenise: str  # how it was divided into words
     divided: Literal["lines", "marks"]  # and into sentences
 
@@ -69,7 +69,7 @@ def load_words(
     chosen = _chosen(tokenise, parted=given is not None)
     divide, gathered = tokeniser(chosen), _Gathered()
     if given is not None:
-        parts = Parts(*(gathered.stream(pieces(), divide, end_of_line=end_of_line) for pieces in given))
+        parts = Splits(*(gathered.stream(pieces(), divide, end_of_line=end_of_line) for pieces in given))
     else:
         pieces = text_source(source, "words")
         found = gathered.stream(pieces(), divide, end_of_line=end_of_line)
@@ -77,7 +77,7 @@ def load_words(
         parts = split(found, validation=validation, test=test)
     _check_not_empty(source, parts.train)
     vocabulary = gathered.vocabulary(parts.train, size, special=())
-    return WordText(vocabulary, Parts(*(gathered.renumbered(part, vocabulary) for part in parts)), chosen)
+    return WordText(vocabulary, Splits(*(gathered.renumbered(part, vocabulary) for part in parts)), chosen)
 
 
 def load_sentences(
@@ -101,15 +101,15 @@ def load_sentences(
     divide, gathered = tokeniser(chosen), _Gathered()
     by_lines = given is not None if divided is None else divided == "lines"
     if given is not None:
-        parts = Parts(*(gathered.sentences(_sentences(pieces(), by_lines=by_lines), divide) for pieces in given))
+        parts = Splits(*(gathered.sentences(_sentences(pieces(), by_lines=by_lines), divide) for pieces in given))
     else:
         found = gathered.sentences(_sentences(text_source(source)(), by_lines=by_lines), divide)
         _check_not_empty(source, found.values)
         places = split(np.arange(len(found)), validation=validation, test=test)
-        parts = Parts(*(_stretch(found, part) for part in places))
+        parts = Splits(*(_stretch(found, part) for part in places))
     _check_not_empty(source, parts.train.values)
     vocabulary = gathered.vocabulary(parts.train.values, size, special=(START, END))
-    numbered = Parts(*(gathered.renumbered_sentences(part, vocabulary) for part in parts))
+    numbered = Splits(*(gathered.renumbered_sentences(part, vocabulary) for part in parts))
     return SentenceText(vocabulary, numbered, chosen, "lines" if by_lines else "marks")
 
 
