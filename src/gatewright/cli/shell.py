@@ -16,11 +16,11 @@ from gatewright.terminal import Terminal
 from gatewright.untrusted.printable import print_text, printable, printable_json
 
 EXIT_CODES = {
-    0: "done",
-    1: "begun, and failed in whole or in part: a wrong result, a loss that is not finite, a full disk",
-    2: "asked for what cannot be, or with data, a model or a package that is missing or damaged; nothing was done",
-    130: "stopped by Ctrl-C; what trains keeps a state to go on from",
-    143: "stopped by the system's signal to end, in the same way",
+    0: "success",
+    1: "the command started and failed: a wrong result, a loss that is not finite, a full disk",
+    2: "the command did not start: an invalid option, or data, a model or a package that is missing or damaged",
+    130: "stopped by Ctrl-C; training keeps a checkpoint",
+    143: "stopped by SIGTERM; training keeps a checkpoint",
 }
 
 
