@@ -52,7 +52,7 @@ class Practical:
     inputs: np.ndarray
     targets: np.ndarray
 
-    def run(self) -> numpy_ref.Run:
+    def run(self) -> numpy_ref.ReferenceRun:
         return numpy_ref.run(trace_cell(cells.elman), {"x": self.inputs[:, None]}, self.params)
 
     @property

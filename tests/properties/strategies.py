@@ -46,7 +46,7 @@ class Problem:
     states: Arrays
     noises: Arrays | None  # None: the cell is evaluated with their means
 
-    def run(self, trace: Trace | None = None) -> numpy_ref.Run:
+    def run(self, trace: Trace | None = None) -> numpy_ref.ReferenceRun:
         """What the reference makes of a trace, by default the problem's own, on these arrays."""
         return numpy_ref.run(trace or self.trace, self.inputs, self.params, self.states, noises=self.noises)
 

@@ -80,7 +80,7 @@ def test_a_space_that_is_not_there_can_be_left_out(cell) -> None:
     assert without(trace, "nothing") == simplify(trace)
 
 
-def _assert_equal(got: numpy_ref.Run, want: numpy_ref.Run) -> None:
+def _assert_equal(got: numpy_ref.ReferenceRun, want: numpy_ref.ReferenceRun) -> None:
     np.testing.assert_array_equal(got.output, want.output, strict=True)
     for name, values in want.sequences.items():
         np.testing.assert_array_equal(got.sequences[name], values, strict=True)

@@ -12,7 +12,7 @@ from gatewright.lang import cell, exp, maximum, mean, tanh
 from gatewright.lang.ops import Op
 from gatewright.schedule.choices import Choices, Save, Time
 from gatewright.schedule.plan import plan
-from gatewright.schedule.residuals import Pair, save, saved
+from gatewright.schedule.residuals import StepPair, save, saved
 from gatewright.trace import Var, simplify, trace_cell
 from tests.parity.assertions import assert_parity
 from tests.parity.matrix import CELLS, MODELS, Problem, problem
@@ -26,7 +26,7 @@ VARIED = [
 
 
 def gradient_of(
-    given: Problem, pair: Pair, seen: tuple[str, ...], seeds: Arrays, choices: Choices | None = None
+    given: Problem, pair: StepPair, seen: tuple[str, ...], seeds: Arrays, choices: Choices | None = None
 ) -> Results:
     """The gradient by two Programs: one that saves, and one that is given what was saved."""
     given = replace(given, trace=pair.forward)
@@ -54,7 +54,7 @@ def gradient_of(
     }
 
 
-def check(given: Problem, seen: tuple[str, ...], rng: np.random.Generator, choices: Choices | None = None) -> Pair:
+def check(given: Problem, seen: tuple[str, ...], rng: np.random.Generator, choices: Choices | None = None) -> StepPair:
     """Hold a saving pair to the reference's gradient by the states in `seen`."""
     trace = simplify(given.trace)
     given = replace(given, trace=trace, params={v.name: given.params[v.name] for v in trace.params})
@@ -90,7 +90,7 @@ def test_a_gradient_by_scans(name: str, save_: Save, rng: np.random.Generator, s
         check(given, seen, rng, Choices(save_, Time.SCAN))
 
 
-def assert_nothing_is_saved_in_vain(pair: Pair) -> None:
+def assert_nothing_is_saved_in_vain(pair: StepPair) -> None:
     inputs = {value.name for value in pair.backward.inputs}
     used = {arg.name for one in pair.backward.equations for arg in one.args if isinstance(arg, Var)}
     used |= {value.name for value in pair.backward.outputs() if isinstance(value, Var)}

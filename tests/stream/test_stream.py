@@ -13,7 +13,7 @@ from tests.stream.cases import CELLS, draw, sizes_of, trace_named
 STEPS = 9
 
 
-def reference(trace: Trace, params, xs: np.ndarray, states=None) -> numpy_ref.Run:
+def reference(trace: Trace, params, xs: np.ndarray, states=None) -> numpy_ref.ReferenceRun:
     """The float64 numbers."""
     inputs = {trace.inputs[0].name: xs.astype("float64")}
     if len(trace.inputs) > 1:

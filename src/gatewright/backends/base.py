@@ -5,7 +5,7 @@ what depends on parameters only, (batch,) within a step, (time, batch) for what 
 """
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -20,20 +20,20 @@ ArrayRules = Mapping[Op, Callable[..., Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class PreparedEquation:
     """One equation made ready: the rule, where its operands come from, and how they are aligned."""
 
     target: str
     rule: Callable[..., Any]
     args: tuple[str | float, ...]
-    widen: tuple[tuple[int, int, int], ...]  # (operand, its rank, axes to add behind)
-    static: Mapping[str, Any]
+    widen: tuple[tuple[int, int, int], ...] = ()  # (operand, its rank, axes to add behind)
+    static: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def prepare(equations: Iterable[Equation], rules: ArrayRules, sizes: Mapping[str, int]) -> list[Call]:
+def prepare(equations: Iterable[Equation], rules: ArrayRules, sizes: Mapping[str, int]) -> list[PreparedEquation]:
     """Make equations ready to be computed many times with the same sizes."""
     return [
-        Call(
+        PreparedEquation(
             target=equation.target.name,
             rule=rules[equation.op],
             args=tuple(arg.value if isinstance(arg, Literal) else arg.name for arg in equation.args),
@@ -44,7 +44,7 @@ def prepare(equations: Iterable[Equation], rules: ArrayRules, sizes: Mapping[str
     ]
 
 
-def execute(calls: Iterable[Call], values: MutableMapping[str, Any]) -> None:
+def execute(calls: Iterable[PreparedEquation], values: MutableMapping[str, Any]) -> None:
     """Compute prepared equations in order. `values` holds arrays by name; the results are added to it."""
     for call in calls:
         args: list[Any] = [values[arg] if isinstance(arg, str) else arg for arg in call.args]

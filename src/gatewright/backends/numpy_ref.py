@@ -82,7 +82,7 @@ RULES: ArrayRules = {
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ReferenceRun:
     """What a Trace gave over a sequence. Sequences are (time, batch, features)."""
 
     output: Array  # what a layer emits: the first state after every step, 0 where a row's length is over
@@ -111,7 +111,7 @@ def run(
     lengths: Sequence[int] | None = None,
     noises: Arrays | None = None,
     backwards: bool = False,
-) -> Run:
+) -> ReferenceRun:
     """Run a Trace over a sequence, one step after the other.
 
     `inputs` are (time, batch, features), `params` have the shapes of the cell, `states` are (batch, features) and zero
@@ -229,7 +229,7 @@ def _floating(inputs: Arrays, params: Arrays) -> np.dtype[Any]:
     return dtype if np.issubdtype(dtype, np.floating) else np.dtype(np.float64)
 
 
-def _states_before(trace: Trace, forward: Run, states: Arrays, steps: int) -> dict[str, Array]:
+def _states_before(trace: Trace, forward: ReferenceRun, states: Arrays, steps: int) -> dict[str, Array]:
     """The value of every state before every step."""
     before: dict[str, Array] = {}
     for state in trace.states:
@@ -304,10 +304,10 @@ class _Recorder:
     def _still(self, rows: Array, active: Array | None) -> Array:
         return rows if active is None else np.where(_expanded(active, rows), rows, 0)
 
-    def result(self, current: dict[str, Array]) -> Run:
+    def result(self, current: dict[str, Array]) -> ReferenceRun:
         """Everything that was kept, in memory of its own."""
         finals = {name: np.array(state) for name, state in current.items()}
-        return Run(self._output, self._sequences, finals, self._emits, self._sums, self._gates)
+        return ReferenceRun(self._output, self._sequences, finals, self._emits, self._sums, self._gates)
 
 
 def _expanded(active: Array, rows: Array) -> Array:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gatewright.axes import bind
-from gatewright.backends.base import ArrayRules, Call, execute, prepare
+from gatewright.backends.base import ArrayRules, PreparedEquation, execute, prepare
 from gatewright.lang.ops import Op
 from gatewright.lang.symbol import Redraw
 from gatewright.trace.analysis import depends_on_state, shared
@@ -24,7 +24,7 @@ Tensors = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Sequences:
+class EagerRun:
     """What a cell gave over a sequence. Sequences are (time, batch, features)."""
 
     output: Tensor  # the first state after every step
@@ -88,7 +88,7 @@ def run(
     noises: Tensors | None = None,
     active: Tensor | None = None,
     gates: bool = False,
-) -> Sequences:
+) -> EagerRun:
     """Run a cell over a sequence. Its gradient is autograd's.
 
     `inputs` are (time, batch, features) and `states` (batch, features). `noises` are random values by name, drawn by
@@ -108,7 +108,7 @@ def run(
     calls = [calls for part in (before, inside) for calls in _joined(part, fixed, table, sizes)]
     stacked_before, once, stacked_inside, each = calls
     execute([*stacked_before, *once, *stacked_inside], values)
-    return _Loop(trace, each, values, sizes, like.shape[:2], gates).run(states, active)
+    return _EagerLoop(trace, each, values, sizes, like.shape[:2], gates).run(states, active)
 
 
 def draw(trace: Trace, sizes: Mapping[str, int], steps: int, batch: int, like: Tensor) -> dict[str, Tensor]:
@@ -130,13 +130,13 @@ def _widened(rows: Tensor, rank: int) -> Tensor:
     return rows[(..., *(None,) * (rank - rows.dim()))]
 
 
-class _Loop:
+class _EagerLoop:
     """The part that goes step by step."""
 
     def __init__(
         self,
         trace: Trace,
-        calls: list[Call],
+        calls: list[PreparedEquation],
         values: dict[str, Any],
         sizes: Mapping[str, int],
         extent: Sequence[int],
@@ -153,7 +153,7 @@ class _Loop:
         self.timed = {name: values[name].unbind(0) for name in timed & read}
         self.fixed = {name: value for name, value in values.items() if name not in timed}
 
-    def run(self, states: Tensors, active: Tensor | None) -> Sequences:
+    def run(self, states: Tensors, active: Tensor | None) -> EagerRun:
         """All steps, one after the other."""
         current = dict(states)
         first = self.trace.states[0]
@@ -170,7 +170,7 @@ class _Loop:
                     history[name].append(values[value.name])
         like = current[first.name]
         output = torch.stack(outputs) if outputs else like.new_zeros((0, *like.shape))
-        return Sequences(output, current, {name: self._gate(value, history.get(name)) for name, value in self.shown})
+        return EagerRun(output, current, {name: self._gate(value, history.get(name)) for name, value in self.shown})
 
     def _gate(self, gate: Var, steps: list[Tensor] | None) -> Tensor:
         """One gate at every step, whether it was computed in the loop or for all steps at once."""
@@ -196,14 +196,14 @@ class _Loop:
 
 def _joined(
     equations: list[Equation], fixed: Collection[str], table: ArrayRules, sizes: Mapping[str, int]
-) -> tuple[list[Call], list[Call]]:
+) -> tuple[list[PreparedEquation], list[PreparedEquation]]:
     """Prepared equations in which products of one vector with several matrices have become one product.
 
     The matrices are stacked by the first list of calls, which is to run once, before the second.
     """
     groups = _groups(equations, fixed)
-    stacks: list[Call] = []
-    calls: list[Call] = []
+    stacks: list[PreparedEquation] = []
+    calls: list[PreparedEquation] = []
     for equation, call in zip(equations, prepare(equations, table, sizes), strict=True):
         group = groups.get(equation.target.name)
         if group is None:
@@ -212,7 +212,7 @@ def _joined(
             stack, product = _product(group)
             stacks.append(stack)
             calls.append(product)
-            calls += [Call(e.target.name, itemgetter(i), (product.target,), (), {}) for i, e in enumerate(group)]
+            calls += [PreparedEquation(e.target.name, itemgetter(i), (product.target,)) for i, e in enumerate(group)]
     return stacks, calls
 
 
@@ -229,17 +229,12 @@ def _groups(equations: list[Equation], fixed: Collection[str]) -> dict[str, list
     return {one.target.name: group for group in groups.values() if len(group) > 1 for one in group}
 
 
-def _product(group: list[Equation]) -> tuple[Call, Call]:
+def _product(group: list[Equation]) -> tuple[PreparedEquation, PreparedEquation]:
     count, vector = len(group), _name(group[0].args[1])
     name = f"{' '.join(_name(one.args[0]) for one in group)} @ {vector}"
-    stack = Call(
-        f"stacked {name}",
-        lambda *matrices: torch.cat(matrices),
-        tuple(_name(e.args[0]) for e in group),
-        (),
-        {},
-    )
-    product = Call(name, lambda matrix, v: F.linear(v, matrix).chunk(count, -1), (stack.target, vector), (), {})
+    matrices = tuple(_name(equation.args[0]) for equation in group)
+    stack = PreparedEquation(f"stacked {name}", lambda *matrices: torch.cat(matrices), matrices)
+    product = PreparedEquation(name, lambda matrix, v: F.linear(v, matrix).chunk(count, -1), (stack.target, vector))
     return stack, product
 
 

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from gatewright.backends.c99.parts import Stack
+from gatewright.backends.c99.parts import CellStack
 from gatewright.errors import GatewrightError
 from gatewright.export.c_reading import drawn, run
 
@@ -52,7 +52,7 @@ class Difference:
         return self.worst <= self.allowed
 
 
-def difference(stack: Stack, source: Path) -> Difference | None:
+def difference(stack: CellStack, source: Path) -> Difference | None:
     """Compare the files of a stack with the reference on random inputs; None where no compiler is here.
 
     Raises GatewrightError where the compiler does not take the files.
@@ -83,7 +83,7 @@ def difference(stack: Stack, source: Path) -> Difference | None:
     return Difference(Path(compiler).name, len(want), worst, ALLOWED[stack.dtype])
 
 
-def main_program(stack: Stack) -> str:
+def main_program(stack: CellStack) -> str:
     """A program that reads inputs and writes outputs, as bytes."""
     upper = stack.name.upper()
     declared, address = ("int x", "&x") if stack.symbols else (f"{stack.real} x[{upper}_INPUT]", "x")

@@ -10,7 +10,7 @@ import numpy as np
 
 from gatewright.axes import INPUT
 from gatewright.backends.base import execute, prepare
-from gatewright.backends.c99.parts import Constant, Part, Symbols
+from gatewright.backends.c99.parts import CellPart, Constant, SymbolInput
 from gatewright.backends.c99.quantised import quantised
 from gatewright.backends.formulas.naming import is_named
 from gatewright.backends.numpy_ref import RULES
@@ -74,12 +74,12 @@ _PATCH = _DENSE.replace("output", "features").replace("dense layer", "patch of s
 _POOLS = {"mean": _MEAN, "max": _MAX}
 
 
-def parts_of(network: Network) -> tuple[Part, ...]:
+def parts_of(network: Network) -> tuple[CellPart, ...]:
     """The parts from the bottom to the top.
 
     Raises OptionError for what cannot be run step by step, and for numbers that are not finite.
     """
-    record, parts = network.layer, list[Part]()
+    record, parts = network.layer, list[CellPart]()
     _refuse_whole_sequences(network)
     if network.encode == "standardised" and network.encoder:
         repeated = {name: np.tile(one, network.patch) for name, one in network.encoder.items()}
@@ -88,9 +88,9 @@ def parts_of(network: Network) -> tuple[Part, ...]:
         parts.append(_plain("patch", _PATCH, {"W": network.patches["weight"], "b": network.patches["bias"]}))
     for index, level in enumerate(network.levels):
         trace, constants = folded(record.trace, level.directions[0], level.sizes)
-        parts.append(Part(f"l{index}" if len(network.levels) > 1 else "", trace, constants, level.sizes))
+        parts.append(CellPart(f"l{index}" if len(network.levels) > 1 else "", trace, constants, level.sizes))
     if network.pool in _POOLS:
-        parts.append(Part("pool", parse(_POOLS[network.pool]), {}, {INPUT: parts[-1].output_size}))
+        parts.append(CellPart("pool", parse(_POOLS[network.pool]), {}, {INPUT: parts[-1].output_size}))
     if network.head:
         parts.append(_plain("head", _DENSE, {"W": network.head["weight"], "b": network.head["bias"]}))
     for part in parts:
@@ -144,14 +144,14 @@ def _refuse_whole_sequences(network: Network) -> None:
         )
 
 
-def symbols_of(network: Network) -> Symbols | None:
+def symbols_of(network: Network) -> SymbolInput | None:
     """How symbols become numbers, where the network reads symbols."""
     if not network.reads_symbols:
         return None
     if network.encode == "embedding" and network.encoder:
         _require_finite(network.encoder)
-        return Symbols(len(network.encoder["weight"]), np.asarray(network.encoder["weight"], np.float64))
-    return Symbols(network.symbols)
+        return SymbolInput(len(network.encoder["weight"]), np.asarray(network.encoder["weight"], np.float64))
+    return SymbolInput(network.symbols)
 
 
 def folded(trace: Trace, params: Arrays, sizes: Mapping[str, int]) -> tuple[Trace, dict[str, Array]]:
@@ -191,7 +191,7 @@ def _with_named_constants(trace: Trace) -> Trace:
     return renamed(trace, dict(zip(unnamed, free, strict=False)))
 
 
-def with_whole_numbers(part: Part, dtype: str) -> Part:
+def with_whole_numbers(part: CellPart, dtype: str) -> CellPart:
     """The part with its matrices as whole numbers: those that multiply vectors and do nothing else."""
     trace = part.trace
     factors = {one.args[0] for one in trace.equations if one.op is Op.MATMUL}
@@ -204,12 +204,12 @@ def with_whole_numbers(part: Part, dtype: str) -> Part:
     return replace(part, constants=constants)
 
 
-def _plain(name: str, text: str, arrays: Arrays) -> Part:
+def _plain(name: str, text: str, arrays: Arrays) -> CellPart:
     trace = parse(text)
     sizes: dict[str, int] = {}
     for param in trace.params:
         sizes |= dict(zip(param.shape, arrays[param.name].shape, strict=True))
-    return Part(name, trace, {key: np.asarray(one, np.float64) for key, one in arrays.items()}, sizes)
+    return CellPart(name, trace, {key: np.asarray(one, np.float64) for key, one in arrays.items()}, sizes)
 
 
 def _require_finite(constants: Mapping[str, Any]) -> None:

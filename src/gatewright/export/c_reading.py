@@ -7,7 +7,7 @@ import numpy as np
 
 from gatewright.axes import bind
 from gatewright.backends import numpy_ref
-from gatewright.backends.c99.parts import Constant, Stack
+from gatewright.backends.c99.parts import CellStack, Constant
 from gatewright.backends.c99.quantised import Quantised
 from gatewright.export.network import Array
 
@@ -34,7 +34,7 @@ class Loss:
         )
 
 
-def run(stack: Stack, inputs: Array) -> Array:
+def run(stack: CellStack, inputs: Array) -> Array:
     """The outputs (time, batch, features) for numbers (time, batch, features) or symbols (time, batch)."""
     values = _read(stack, inputs)
     for part in stack.parts:
@@ -45,7 +45,7 @@ def run(stack: Stack, inputs: Array) -> Array:
     return values
 
 
-def loss(exact: Stack, coarse: Stack, sample: Array | None) -> Loss:
+def loss(exact: CellStack, coarse: CellStack, sample: Array | None) -> Loss:
     """Compare two stacks, on a sample (time, batch, ...) or on random inputs."""
     inputs = drawn(exact) if sample is None else sample
     want, got = run(exact, inputs), run(coarse, inputs)
@@ -61,7 +61,7 @@ def loss(exact: Stack, coarse: Stack, sample: Array | None) -> Loss:
     )
 
 
-def drawn(stack: Stack) -> Array:
+def drawn(stack: CellStack) -> Array:
     """Random inputs: each symbol as probable as the others; numbers of mean 0 and deviation 1, or as standardised."""
     generator = np.random.default_rng(0)
     if stack.symbols:
@@ -73,7 +73,7 @@ def drawn(stack: Stack) -> Array:
     return numbers
 
 
-def _read(stack: Stack, inputs: Array) -> Array:
+def _read(stack: CellStack, inputs: Array) -> Array:
     if stack.symbols is None:
         return np.asarray(inputs, np.float64)
     table = stack.symbols.table

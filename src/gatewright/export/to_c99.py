@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 
 from gatewright.backends.c99.names import KEYWORDS, identifier
 from gatewright.backends.c99.own_math import LARGEST_ERRORS
-from gatewright.backends.c99.pair import Pair, Remarks, pair
-from gatewright.backends.c99.parts import Math, Stack
+from gatewright.backends.c99.pair import CSources, Remarks, pair
+from gatewright.backends.c99.parts import CellStack, Math
 from gatewright.backends.c99.quantised import quantised
 from gatewright.errors import OptionError
 from gatewright.export.c_parts import parts_of, symbols_of, with_whole_numbers
@@ -47,7 +47,7 @@ class CFiles:
     state_bytes: int
     constant_bytes: int
     loss: Loss | None  # of accuracy, by weights of eight bits
-    stack: Stack  # what they compute
+    stack: CellStack  # what they compute
 
 
 def c99(
@@ -86,7 +86,7 @@ def c99(
     _check_file(target.stem)
     network = read_network(as_model_file(model), layer)
     name = _name_of(target.stem) if name is None else _name(name)
-    exact = Stack(name, parts_of(network), symbols_of(network), dtype, math, target.stem)  # pyright: ignore[reportArgumentType]
+    exact = CellStack(name, parts_of(network), symbols_of(network), dtype, math, target.stem)  # pyright: ignore[reportArgumentType]
     stack, lost = exact, None
     if weights == "int8":
         stack = _coarse(exact)
@@ -144,7 +144,7 @@ def _name(given: str) -> str:
     return given
 
 
-def _coarse(exact: Stack) -> Stack:
+def _coarse(exact: CellStack) -> CellStack:
     """The stack with weights of eight bits."""
     symbols = exact.symbols
     if symbols is not None and isinstance(symbols.table, np.ndarray):
@@ -153,13 +153,13 @@ def _coarse(exact: Stack) -> Stack:
     return replace(exact, parts=parts, symbols=symbols)
 
 
-def _write(texts: Pair, header: Path, source: Path) -> None:
+def _write(texts: CSources, header: Path, source: Path) -> None:
     with writing(source):
         header.parent.mkdir(parents=True, exist_ok=True)
     write_together({header: texts.header.encode(), source: texts.source.encode()})
 
 
-def _remarks(network: Network, stack: Stack, lost: Loss | None) -> Remarks:
+def _remarks(network: Network, stack: CellStack, lost: Loss | None) -> Remarks:
     about = network.about or {}
     levels = len(network.levels)
     task = f"the model of the recipe {about['task']}, " if about.get("task") else ""
@@ -184,7 +184,7 @@ def _remarks(network: Network, stack: Stack, lost: Loss | None) -> Remarks:
     )
 
 
-def _input(network: Network, stack: Stack) -> str:
+def _input(network: Network, stack: CellStack) -> str:
     if stack.symbols:
         return f"the number of a symbol, from 0 to {stack.symbols.count - 1}; no other is allowed"
     raw = " as they were measured" if network.encode == "standardised" else ""
@@ -201,7 +201,7 @@ def _numbers(count: int) -> str:
     return "1 number" if count == 1 else f"{count} numbers"
 
 
-def _output(network: Network, stack: Stack) -> str:
+def _output(network: Network, stack: CellStack) -> str:
     numbers = _numbers(stack.parts[-1].output_size)
     if not network.head:
         return f"{numbers}, the state {network.layer.trace.states[0].name} after the step"
@@ -231,7 +231,7 @@ def _quoted(value: Any) -> str:
     return json.dumps(value).replace("/", "\\u002f")
 
 
-def _notes(stack: Stack, lost: Loss | None) -> list[str]:
+def _notes(stack: CellStack, lost: Loss | None) -> list[str]:
     notes = ["Made by Gatewright. Change the model and export it again, not this file."]
     if stack.math == "own":
         errors = ", ".join(f"{name} {error:g}" for name, error in LARGEST_ERRORS.items())

@@ -9,7 +9,7 @@ from typing import Any
 
 from gatewright.axes import HIDDEN, INPUT, bind
 from gatewright.backends.formulas import latex, unicode
-from gatewright.backends.formulas.tree import Name, Time
+from gatewright.backends.formulas.tree import Name, StepIndex
 from gatewright.errors import OptionError
 from gatewright.inspect.roles import Role, roles
 from gatewright.lang import Cell
@@ -176,7 +176,7 @@ def _states(trace: Trace, sizes: Mapping[str, int]) -> tuple[State, ...]:
     return tuple(
         State(
             state.name,
-            unicode.spell(Name(state.name, time=Time.NOW)),
+            unicode.spell(Name(state.name, time=StepIndex.NOW)),
             prod(bind(state.shape, sizes)),
             emitted=not index,
             read=state.name in read,

@@ -49,7 +49,7 @@ def run_layer(
     dtype: Any = np.float64,
     lengths: Sequence[int] | None = None,
     mask: Array | None = None,
-) -> list[numpy_ref.Run]:
+) -> list[numpy_ref.ReferenceRun]:
     """What each direction of a layer gives: outputs after every step, and the final states.
 
     `mask` (time, batch) is false where a step is padding, wherever that lies; `lengths` say the same of rows that are

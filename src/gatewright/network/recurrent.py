@@ -135,11 +135,11 @@ class RecurrentPart(Part):
             output = output * signal.mask[..., None]
         return replace(signal.with_values(output), finals=(*signal.finals, *(run.finals for run in runs)))
 
-    def run(self, signal: Signal) -> list[numpy_ref.Run]:
+    def run(self, signal: Signal) -> list[numpy_ref.ReferenceRun]:
         """What each direction gives: outputs after every step, and the final states."""
         dtype, value, mask = signal.dtype, signal.values, signal.mask
         lengths: Any = None if mask is not None or signal.lengths is None else list(signal.lengths)
-        runs: list[numpy_ref.Run] = []
+        runs: list[numpy_ref.ReferenceRun] = []
         for index, (plain, parameters) in enumerate(zip(self.traces, self.cell_parameters(dtype), strict=True)):
             inputs = {plain.inputs[0].name: np.asarray(value, dtype)}
             trace = plain if mask is None else masked_trace(plain)

@@ -15,7 +15,7 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
 
 from gatewright.axes import bind
 from gatewright.backends import torch_eager
-from gatewright.backends.torch_eager import Sequences
+from gatewright.backends.torch_eager import EagerRun
 from gatewright.errors import OptionError, TraceError
 from gatewright.nn.calls.call import Call
 from gatewright.nn.engine import sequence_function
@@ -126,7 +126,7 @@ def _plan_problem(trace: Trace) -> str | None:
     return None
 
 
-def run(chosen: Plan, call: Call) -> Sequences:
+def run(chosen: Plan, call: Call) -> EagerRun:
     """Run a cell over a sequence by the chosen backend."""
     if chosen.backend == "onnx" and call.active is None and not call.gates:
         found = onnx_operators.run(call)
@@ -140,7 +140,7 @@ def run(chosen: Plan, call: Call) -> Sequences:
     active = ragged.mask() if call.active is None else call.active
     found = _run_padded(chosen, replace(call, active=active, ragged=None))
     found_gates = {name: ragged.fill_padding(gate) for name, gate in found.gates.items()}
-    return Sequences(ragged.fill_padding(found.output), found.finals, found_gates)
+    return EagerRun(ragged.fill_padding(found.output), found.finals, found_gates)
 
 
 def _is_eager() -> bool:
@@ -150,7 +150,7 @@ def _is_eager() -> bool:
     )
 
 
-def _run_packed(call: Call) -> Sequences:
+def _run_packed(call: Call) -> EagerRun:
     """By the engine, on the tensors that the layer holds."""
     cell, sequences, ragged = call.cell, call.sequences, call.ragged
     operation = cell.operation(call.asked, call.like.dtype)
@@ -159,14 +159,14 @@ def _run_packed(call: Call) -> Sequences:
     given = (*(sequences[name] for name in operation.inputs), *call.packed, *call.states.values())
     results = sequence_function.run(operation, given, None if ragged is None or ragged.is_whole else ragged)
     output, finals, emits = results[0], results[1 : 1 + len(call.states)], results[1 + len(call.states) :]
-    return Sequences(
+    return EagerRun(
         output,
         {name: one[0] for name, one in zip(call.states, finals, strict=True)},
         cell.named_gates(emits) if call.gates else {},
     )
 
 
-def _run_padded(chosen: Plan, call: Call) -> Sequences:
+def _run_padded(chosen: Plan, call: Call) -> EagerRun:
     """All steps of all rows; a row keeps its states where it is not active."""
     if chosen.backend == "onnx" or (chosen.backend == "torch" and torch.jit.is_tracing()):
         return _run_looped(call)
@@ -185,7 +185,7 @@ def _with_mask(call: Call, active: Tensor) -> Call:
     return replace(call, inputs=inputs | {MASK: inputs[MASK] * mask if MASK in inputs else mask})
 
 
-def _run_eager(call: Call) -> Sequences:
+def _run_eager(call: Call) -> EagerRun:
     """Operation by operation; a cell that goes backwards is given its sequence the other way round."""
     cell = call.cell
 
@@ -202,10 +202,10 @@ def _run_eager(call: Call) -> Sequences:
         active=None if call.active is None else flip({MASK: call.active})[MASK],
         gates=call.gates,
     )
-    return Sequences(flip({MASK: found.output})[MASK], found.finals, flip(found.gates))
+    return EagerRun(flip({MASK: found.output})[MASK], found.finals, flip(found.gates))
 
 
-def _run_looped(call: Call) -> Sequences:
+def _run_looped(call: Call) -> EagerRun:
     """As a loop in a graph that is to run without the engine, for any number of steps."""
     cell = call.cell
     call = call if call.active is None else _with_mask(call, call.active)
@@ -213,7 +213,7 @@ def _run_looped(call: Call) -> Sequences:
     values = {**call.sequences, **cell.unpack(call.packed), **call.starts}
     found = run_looped(loop, values, scripted if torch.jit.is_tracing() else scanned)
     gates = {name: found.emits[gate_name(name)] for name, _ in cell.trace.gates} if call.gates else {}
-    return Sequences(found.states[cell.trace.states[0].name], found.finals, gates)
+    return EagerRun(found.states[cell.trace.states[0].name], found.finals, gates)
 
 
 def exports_onnx() -> bool:
@@ -226,13 +226,13 @@ def _is_in_onnx_export() -> bool:
     return torch.onnx.is_in_onnx_export()
 
 
-def _run_named(call: Call) -> Sequences:
+def _run_named(call: Call) -> EagerRun:
     """By the engine, on parameters that are named as in the equations."""
     cell, like = call.cell, call.like
     results = _run_engine(call, {**call.sequences, **cell.unpack(call.packed), **call.starts})
     shapes = {name: (*like.shape[:2], *bind(gate.shape, cell.sizes)) for name, gate in cell.trace.gates}
     steps, end = (slice(None, -1), 0) if cell.backwards else (slice(1, None), -1)
-    return Sequences(
+    return EagerRun(
         output=_own(results[cell.trace.states[0].name][steps]),
         finals={state.name: results[state.name][end] for state in cell.trace.states},
         gates={n: _own(results[gate_name(n)].expand(shape)) for n, shape in shapes.items()} if call.gates else {},

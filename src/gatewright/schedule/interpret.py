@@ -21,7 +21,7 @@ Execute = Callable[[tuple[Equation, ...], dict[str, Any], Mapping[str, int]], No
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ProgramResult:
     """What a Program gave."""
 
     states: dict[str, Array]  # (time + 1, batch, ...)
@@ -38,7 +38,7 @@ def interpret(
     sizes: Mapping[str, int],
     execute: Execute,
     backwards: bool = False,
-) -> Result:
+) -> ProgramResult:
     """Run a Program over (time, batch, ...) inputs from (batch, ...) states."""
     machine = _Machine(program, inputs, params, sizes, execute, backwards)
     for name, state in states.items():
@@ -50,7 +50,7 @@ def interpret(
         machine.run_pass(program.loop, whole=False, t=t)
     machine.rows = {}
     machine.run_pass(program.after, whole=True)
-    return Result(machine.states, machine.emits(), machine.sums())
+    return ProgramResult(machine.states, machine.emits(), machine.sums())
 
 
 class _Machine:

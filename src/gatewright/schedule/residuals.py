@@ -16,7 +16,7 @@ from gatewright.trace.simplify import simplify
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class StepPair:
     """A step that saves, and its gradient that is given what was saved."""
 
     forward: Trace  # emits what is saved, under the names that the gradient's inputs have
@@ -29,18 +29,18 @@ def saved(name: str) -> str:
     return f"saved({name})"
 
 
-def save(trace: Trace, outputs: tuple[str, ...] | None = None, choices: Choices | None = None) -> Pair:
+def save(trace: Trace, outputs: tuple[str, ...] | None = None, choices: Choices | None = None) -> StepPair:
     """Choose what is saved between a step and its gradient by the states named in `outputs`."""
     trace = simplify(trace)
     backward = vjp(trace, outputs)
     if (choices or Choices()).save is Save.NOTHING:
-        return Pair(trace, backward, ())
+        return StepPair(trace, backward, ())
     repeated = _repeated(trace, backward)
     # a value is saved under its name in the step, which is the same for every gradient of the step
     sources = {name: repeated[name] for name in _chosen(backward, repeated)}
     emits = {saved(value.name): value for value in sources.values()}
     cut = {name: Var(saved(value.name), value.shape) for name, value in sources.items()}
-    return Pair(
+    return StepPair(
         forward=replace(trace, emits=(*trace.emits, *emits.items())),
         backward=simplify(_given(backward, cut)),
         saved=tuple(emits),

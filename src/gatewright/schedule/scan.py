@@ -11,7 +11,7 @@ from itertools import count
 from gatewright.lang.ops import Attrs, Op, result_shape
 from gatewright.schedule.program import Scan, Work, operands
 from gatewright.trace.analysis import needed
-from gatewright.trace.identities import Call, Value, simplest
+from gatewright.trace.identities import OpCall, Value, simplest
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
 from gatewright.trace.recurrence import recurrence
 
@@ -132,7 +132,7 @@ class _Finder:
 
     def _made(self, op: Op, args: Iterable[Atom], attrs: Attrs) -> Atom:
         """The atom that an operation gives: of what is there already, or of a new equation."""
-        simple = simplest(self._definition, Call(op, tuple(Value(arg, arg.shape) for arg in args), attrs))
+        simple = simplest(self._definition, OpCall(op, tuple(Value(arg, arg.shape) for arg in args), attrs))
         if isinstance(simple, Value):
             return simple.atom
         atoms = tuple(arg.atom for arg in simple.args)

@@ -56,7 +56,7 @@ def close(
     outputs = [*next_states, *emits.values(), *sums.values()]
     used = reached(tracer, outputs)
     needed = {id(arg) for symbol in used for arg in symbol.args} | {id(value) for value in outputs}
-    names = _Names([*inputs, *states, *(symbol for symbol, _, _ in tracer.noises)])
+    names = _SymbolNames([*inputs, *states, *(symbol for symbol, _, _ in tracer.noises)])
     leaves = {id(symbol): _leaf(symbol) for symbol in [*inputs, *states, *tracer.params.values(), *params]}
     leaves |= {id(symbol): _leaf(symbol) for symbol, _, _ in tracer.noises}
     states = list(states)
@@ -103,7 +103,7 @@ def _leaf(symbol: Symbol) -> Var:
     return Var(symbol.name or "", symbol.shape)
 
 
-class _Names:
+class _SymbolNames:
     """Gives every value a name of its own, the user's where there is one."""
 
     def __init__(self, reserved: Iterable[Symbol]) -> None:

@@ -23,7 +23,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class OpCall:
     """An operation that may have a simpler form."""
 
     op: Op
@@ -34,7 +34,7 @@ class Call:
 Define = Callable[[Value], Equation | None]
 """The equation that makes a value, or None for leaves and numbers."""
 
-Rule = Callable[[Define, Call], Value | Call | None]
+Rule = Callable[[Define, OpCall], Value | OpCall | None]
 _ZERO = Value(Literal(0.0), ())
 
 
@@ -44,85 +44,85 @@ def _negated(define: Define, value: Value) -> Value | None:
     return Value(equation.args[0], value.shape) if equation and equation.op is Op.NEG else None
 
 
-def _neg(define: Define, call: Call) -> Value | Call | None:
+def _neg(define: Define, call: OpCall) -> Value | OpCall | None:
     (a,) = call.args
     equation = define(a)
     if equation and equation.op is Op.SUB:
         left, right = equation.args
-        return Call(Op.SUB, (Value(right, a.shape), Value(left, a.shape)))
+        return OpCall(Op.SUB, (Value(right, a.shape), Value(left, a.shape)))
     return _negated(define, a)
 
 
-def _add(define: Define, call: Call) -> Value | Call | None:
+def _add(define: Define, call: OpCall) -> Value | OpCall | None:
     a, b = call.args
     if a.is_number(0) or b.is_number(0):
         return b if a.is_number(0) else a
     if negated := _negated(define, b):
-        return Call(Op.SUB, (a, negated))
+        return OpCall(Op.SUB, (a, negated))
     if negated := _negated(define, a):
-        return Call(Op.SUB, (b, negated))
+        return OpCall(Op.SUB, (b, negated))
     return None
 
 
-def _sub(define: Define, call: Call) -> Value | Call | None:
+def _sub(define: Define, call: OpCall) -> Value | OpCall | None:
     a, b = call.args
     if a.is_number(0):
-        return Call(Op.NEG, (b,))
+        return OpCall(Op.NEG, (b,))
     negated = _negated(define, b)
-    return a if b.is_number(0) else Call(Op.ADD, (a, negated)) if negated else None
+    return a if b.is_number(0) else OpCall(Op.ADD, (a, negated)) if negated else None
 
 
-def _mul(define: Define, call: Call) -> Value | Call | None:
+def _mul(define: Define, call: OpCall) -> Value | OpCall | None:
     for value, other in (call.args, call.args[::-1]):
         if value.is_number(0):
             return _ZERO
         if value.is_number(1):
             return other
         if value.is_number(-1):
-            return Call(Op.NEG, (other,))
+            return OpCall(Op.NEG, (other,))
     return None
 
 
-def _div(define: Define, call: Call) -> Value | Call | None:
+def _div(define: Define, call: OpCall) -> Value | OpCall | None:
     a, b = call.args
     if b.is_number(1) or b.is_number(-1):
-        return a if b.is_number(1) else Call(Op.NEG, (a,))
+        return a if b.is_number(1) else OpCall(Op.NEG, (a,))
     return _ZERO if a.is_number(0) and not b.is_number(0) else None
 
 
-def _where(define: Define, call: Call) -> Value | Call | None:
+def _where(define: Define, call: OpCall) -> Value | OpCall | None:
     condition, a, b = call.args
     if isinstance(condition.atom, Literal):
         return b if condition.is_number(0) else a
     return a if a.atom == b.atom else None
 
 
-def _product(define: Define, call: Call) -> Value | Call | None:
+def _product(define: Define, call: OpCall) -> Value | OpCall | None:
     return _ZERO if any(arg.is_number(0) for arg in call.args) else None
 
 
-def _total(define: Define, call: Call) -> Value | Call | None:
+def _total(define: Define, call: OpCall) -> Value | OpCall | None:
     (a,) = call.args
     return a if not a.shape or a.is_number(0) else None
 
 
-def _transpose(define: Define, call: Call) -> Value | Call | None:
+def _transpose(define: Define, call: OpCall) -> Value | OpCall | None:
     (a,) = call.args
     equation = define(a)
     inner = equation.args[0] if equation and equation.op is Op.TRANSPOSE else None
     return Value(inner, inner.shape) if inner else a if not a.atom.shape else None
 
 
-def _relabel(define: Define, call: Call) -> Value | Call | None:
+def _relabel(define: Define, call: OpCall) -> Value | OpCall | None:
     (a,) = call.args
     return a if not a.atom.shape or a.shape == axes_of(str(dict(call.attrs)["axes"])) else None
 
 
-def _size(define: Define, call: Call) -> Value | Call | None:
+def _size(define: Define, call: OpCall) -> Value | OpCall | None:
     return None if dict(call.attrs)["axes"] else Value(Literal(1.0), ())
 
 
-def _expand(define: Define, call: Call) -> Value | Call | None:
+def _expand(define: Define, call: OpCall) -> Value | OpCall | None:
     return call.args[0]  # elementwise ops repeat a scalar by themselves; others ask for its full shape
 
 
@@ -144,10 +144,10 @@ IDENTITIES: Mapping[Op, Rule] = {
 }
 
 
-def simplest(define: Define, call: Call) -> Value | Call:
+def simplest(define: Define, call: OpCall) -> Value | OpCall:
     """The value that a call comes to by all identities, one after the other; or the call that is left to be done."""
-    found: Value | Call | None = call
-    while isinstance(found, Call):
+    found: Value | OpCall | None = call
+    while isinstance(found, OpCall):
         call = found
         rule = IDENTITIES.get(call.op)
         found = rule(define, call) if rule else None

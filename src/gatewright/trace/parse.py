@@ -27,7 +27,7 @@ def parse(text: str) -> Trace:
 
     Raises TraceError, which names the line, what was expected and what came.
     """
-    reader = _Reader()
+    reader = _TraceReader()
     if len(text) > LONGEST_TEXT:
         reader.fail("the text is too long", f"at most {LONGEST_TEXT} characters", f"{len(text)} characters")
     first, *lines = text.removesuffix("\n").split("\n")
@@ -38,7 +38,7 @@ def parse(text: str) -> Trace:
     return reader.finished()
 
 
-class _Reader:
+class _TraceReader:
     """Reads line after line; `number` is that of the line being read."""
 
     def __init__(self) -> None:
@@ -218,18 +218,18 @@ def _clipped(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-_RULES: Mapping[str, Callable[[_Reader, str], None]] = {
-    "cell": _Reader.cell,
-    Role.INPUT: _Reader.leaf,
-    Role.STATE: _Reader.leaf,
-    Role.PARAM: _Reader.leaf,
-    Role.NOISE: _Reader.noise,
-    "equation": _Reader.equation,
-    "next": _Reader.next_state,
-    "emit": _Reader.output,
-    "sum": _Reader.output,
-    "gate": _Reader.output,
-    "end": _Reader.end,
+_RULES: Mapping[str, Callable[[_TraceReader, str], None]] = {
+    "cell": _TraceReader.cell,
+    Role.INPUT: _TraceReader.leaf,
+    Role.STATE: _TraceReader.leaf,
+    Role.PARAM: _TraceReader.leaf,
+    Role.NOISE: _TraceReader.noise,
+    "equation": _TraceReader.equation,
+    "next": _TraceReader.next_state,
+    "emit": _TraceReader.output,
+    "sum": _TraceReader.output,
+    "gate": _TraceReader.output,
+    "end": _TraceReader.end,
 }
 _ORDER = tuple(_RULES)
 _OPS = {str(op): op for op in Op}

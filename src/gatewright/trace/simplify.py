@@ -12,7 +12,7 @@ from dataclasses import replace
 from gatewright.lang.ops import ELEMENTWISE, Attrs, Op, result_shape
 from gatewright.lang.symbol import Where
 from gatewright.trace.check import check
-from gatewright.trace.identities import Call, Value, simplest
+from gatewright.trace.identities import OpCall, Value, simplest
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
 from gatewright.trace.rename import renamed
 
@@ -75,7 +75,7 @@ class _Rewriter:
     def rewrite(self, equation: Equation) -> None:
         """Find what the value of an old equation becomes."""
         target = equation.target
-        call = Call(equation.op, tuple(map(self._value, equation.args)), equation.attrs)
+        call = OpCall(equation.op, tuple(map(self._value, equation.args)), equation.attrs)
         atom = self._make(call, target.name, equation.where)
         self._values[target.name] = Value(atom, target.shape, target.name)
         if isinstance(atom, Var) and atom.shape == target.shape and atom.name in self._made:
@@ -97,7 +97,7 @@ class _Rewriter:
     def _value(self, old: Atom) -> Value:
         return Value(old, ()) if isinstance(old, Literal) else self._values[old.name]
 
-    def _make(self, call: Call, name: str, where: Where | None) -> Atom:
+    def _make(self, call: OpCall, name: str, where: Where | None) -> Atom:
         """The atom that holds the result of a call."""
         found = simplest(self.definition, call)
         if isinstance(found, Value):

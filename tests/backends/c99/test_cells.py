@@ -10,7 +10,7 @@ import gatewright as gw
 from gatewright import cells
 from gatewright.axes import bind
 from gatewright.backends.c99.pair import Remarks, pair
-from gatewright.backends.c99.parts import Part, Stack
+from gatewright.backends.c99.parts import CellPart, CellStack
 from gatewright.backends.c99.rules import RULES
 from gatewright.export.c_check import main_program
 from gatewright.export.c_parts import folded, with_whole_numbers
@@ -58,19 +58,19 @@ CASES |= {name: (trace_cell(cell), SQUARE) for name, cell in (ODD | VARIED).item
 FEW = ("gru", "lstm", "slstm", "all_functions", "matrix_of_each_row", "layer_norm(lstm)")
 
 
-def stack_of(name: str, rng: np.random.Generator, **options) -> Stack:
+def stack_of(name: str, rng: np.random.Generator, **options) -> CellStack:
     trace, sizes = CASES[name]
-    return Stack("model", (part_of(trace, sizes, rng),), **options)
+    return CellStack("model", (part_of(trace, sizes, rng),), **options)
 
 
-def part_of(trace: Trace, sizes: Mapping[str, int], rng: np.random.Generator, name: str = "") -> Part:
+def part_of(trace: Trace, sizes: Mapping[str, int], rng: np.random.Generator, name: str = "") -> CellPart:
     large = 4 if trace.name == "matrix_of_each_row" else 2  # its products of products enlarge what rounding leaves
     params = {v.name: rng.normal(size=bind(v.shape, sizes)) / large for v in trace.params}
     small, constants = folded(trace, params, sizes)
-    return Part(name, small, constants, sizes)
+    return CellPart(name, small, constants, sizes)
 
 
-def written(stack: Stack, folder: Path) -> Path:
+def written(stack: CellStack, folder: Path) -> Path:
     texts = pair(stack, Remarks("a test"))
     (folder / f"{stack.name}.h").write_text(texts.header)
     (folder / f"{stack.name}.c").write_text(texts.source)
@@ -78,7 +78,7 @@ def written(stack: Stack, folder: Path) -> Path:
     return folder / f"{stack.name}.c"
 
 
-def check(stack: Stack, folder: Path, rng: np.random.Generator, **building) -> None:
+def check(stack: CellStack, folder: Path, rng: np.random.Generator, **building) -> None:
     """Hold what C gives to the reference: by rounding, and in float32 to a millionth."""
     program = build(folder, written(stack, folder), folder / "main.c", **building)
     xs = rng.normal(size=(STEPS, 1, stack.parts[0].input_size)).astype(stack.dtype)
@@ -130,7 +130,7 @@ def test_it_may_be_compiled_to_be_fast(math: str, tmp_path: Path, rng: np.random
 @pytest.mark.parametrize("name", FEW)
 def test_weights_of_eight_bits_give_what_their_numbers_say(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
     exact = stack_of(name, rng)
-    check(Stack("model", tuple(with_whole_numbers(part, "float32") for part in exact.parts)), tmp_path, rng)
+    check(CellStack("model", tuple(with_whole_numbers(part, "float32") for part in exact.parts)), tmp_path, rng)
 
 
 def test_several_layers_are_one_above_the_other(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -138,13 +138,13 @@ def test_several_layers_are_one_above_the_other(tmp_path: Path, rng: np.random.G
     lower = part_of(trace_cell(cells.lstm), sizes, rng, "l0")
     middle = part_of(trace_cell(cells.sru), {"input": 5, "hidden": 5}, rng, "l1")
     upper = part_of(trace_cell(cells.gru), {"input": 5, "hidden": 4}, rng, "l2")
-    check(Stack("model", (lower, middle, upper)), tmp_path, rng)
+    check(CellStack("model", (lower, middle, upper)), tmp_path, rng)
 
 
 def test_two_models_are_linked_into_one_program(tmp_path: Path, rng: np.random.Generator) -> None:
     """Neither defines a name of the other's, even where both are one file."""
     stacks = [
-        Stack(name, (part_of(trace_cell(cells.gru), {"input": 2, "hidden": size}, rng),))
+        CellStack(name, (part_of(trace_cell(cells.gru), {"input": 2, "hidden": size}, rng),))
         for name, size in (("first", 3), ("second", 5))
     ]
     sources = [written(stack, tmp_path) for stack in stacks]
@@ -170,8 +170,10 @@ def test_the_code_of_a_small_gru(golden) -> None:
         for place, v in enumerate(trace.params)
     }
     for name, math, whole in (("gru", "own", False), ("gru_int8_libm", "libm", True)):
-        part = Part("", *folded(trace, params, sizes), sizes)
+        part = CellPart("", *folded(trace, params, sizes), sizes)
         part = with_whole_numbers(part, "float32") if whole else part
-        texts = pair(Stack("gru", (part,), math=math), Remarks("a small one", input="2 numbers", output="3 numbers"))
+        texts = pair(
+            CellStack("gru", (part,), math=math), Remarks("a small one", input="2 numbers", output="3 numbers")
+        )
         golden(f"c99/{name}.h", texts.header)
         golden(f"c99/{name}.c", texts.source)

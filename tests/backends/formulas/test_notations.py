@@ -4,13 +4,13 @@ import pytest
 
 from gatewright.backends.formulas import latex, unicode
 from gatewright.backends.formulas.numbers import written
-from gatewright.backends.formulas.tree import Apply, Form, Mark, Name, Number, Time, Tree
+from gatewright.backends.formulas.tree import Apply, Form, Mark, Name, Number, StepIndex, Tree
 from gatewright.backends.formulas.typeset import write
 from gatewright.lang.ops import OPS, Op
 
 VECTOR, MATRIX = ("hidden",), ("hidden", "hidden")
-H, Z, N = (Name(letter, VECTOR, Time.NOW) for letter in "hzn")
-BEFORE = Name("h", VECTOR, Time.BEFORE)
+H, Z, N = (Name(letter, VECTOR, StepIndex.NOW) for letter in "hzn")
+BEFORE = Name("h", VECTOR, StepIndex.BEFORE)
 U, S = Name("U.r", MATRIX), Name("a.zeta")
 
 
@@ -168,16 +168,16 @@ def test_an_identifier_is_written_as_mathematicians_would(identifier: str, plain
 
 A, I = Mark.ADJOINT, Mark.INNER  # noqa: E741
 MARKED = [
-    (Name("h", time=Time.BEFORE), "hₜ₋₁", "h_{t-1}"),
-    (Name("log_f", time=Time.NOW), "log_fₜ", r"\mathrm{log}_{f,t}"),
-    (Name("h", time=Time.BEFORE, marks=(A,)), "∂hₜ₋₁", r"\bar{h}_{t-1}"),
+    (Name("h", time=StepIndex.BEFORE), "hₜ₋₁", "h_{t-1}"),
+    (Name("log_f", time=StepIndex.NOW), "log_fₜ", r"\mathrm{log}_{f,t}"),
+    (Name("h", time=StepIndex.BEFORE, marks=(A,)), "∂hₜ₋₁", r"\bar{h}_{t-1}"),
     (Name("W.r", marks=(A,)), "∂W_r", r"\bar{W}_r"),
-    (Name("c_tilde", time=Time.NOW, marks=(A,)), "∂c\u0303ₜ", r"\bar{\tilde{c}}_t"),
-    (Name("kept", time=Time.NOW, marks=(A,)), "∂keptₜ", r"\overline{\mathrm{kept}}_t"),
-    (Name("h", time=Time.NOW, marks=(A, A)), "∂∂hₜ", r"\bar{\bar{h}}_t"),
-    (Name("h", time=Time.NOW, marks=(Mark.TANGENT,)), "dhₜ", r"\dot{h}_t"),
-    (Name("r", time=Time.NOW, marks=(I,)), "δ_rₜ", r"\delta_{r,t}"),
-    (Name("skip", time=Time.NOW, marks=(I,)), "δ_skipₜ", r"\delta_{\mathrm{skip},t}"),
+    (Name("c_tilde", time=StepIndex.NOW, marks=(A,)), "∂c\u0303ₜ", r"\bar{\tilde{c}}_t"),
+    (Name("kept", time=StepIndex.NOW, marks=(A,)), "∂keptₜ", r"\overline{\mathrm{kept}}_t"),
+    (Name("h", time=StepIndex.NOW, marks=(A, A)), "∂∂hₜ", r"\bar{\bar{h}}_t"),
+    (Name("h", time=StepIndex.NOW, marks=(Mark.TANGENT,)), "dhₜ", r"\dot{h}_t"),
+    (Name("r", time=StepIndex.NOW, marks=(I,)), "δ_rₜ", r"\delta_{r,t}"),
+    (Name("skip", time=StepIndex.NOW, marks=(I,)), "δ_skipₜ", r"\delta_{\mathrm{skip},t}"),
 ]
 
 

@@ -7,11 +7,13 @@ import numpy as np
 
 from gatewright.backends.c99.expressions import number
 from gatewright.backends.c99.lines import WIDTH
-from gatewright.backends.c99.parts import Array, Constant, Stack
+from gatewright.backends.c99.parts import Array, CellStack, Constant
 from gatewright.backends.c99.quantised import Quantised
 
 
-def definition(stack: Stack, name: str, constant: Constant, bounds: tuple[str, ...], *, by_column: bool = True) -> str:
+def definition(
+    stack: CellStack, name: str, constant: Constant, bounds: tuple[str, ...], *, by_column: bool = True
+) -> str:
     """A constant array; `bounds` names the sizes of its axes. Matrices lie column by column, or as they are."""
     turn = -1 if by_column else 1
     brackets = "".join(f"[{bound}]" for bound in bounds[::turn])
@@ -23,7 +25,7 @@ def definition(stack: Stack, name: str, constant: Constant, bounds: tuple[str, .
     return _array(f"static const {stack.real} {name}{brackets}", numbers.T if by_column else numbers, stack.dtype)
 
 
-def byte_count(stack: Stack, constant: Constant) -> int:
+def byte_count(stack: CellStack, constant: Constant) -> int:
     """How much memory an array takes."""
     size = np.dtype(stack.dtype).itemsize
     if isinstance(constant, Quantised):

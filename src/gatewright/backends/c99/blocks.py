@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from gatewright.axes import Shape
-from gatewright.backends.c99.parts import Part
+from gatewright.backends.c99.parts import CellPart
 from gatewright.lang.ops import Op
 from gatewright.schedule.gather import gather
 from gatewright.schedule.passes import axis_classes
@@ -15,7 +15,7 @@ from gatewright.trace.ir import Atom, Equation, Trace, Var
 from gatewright.trace.rename import renamed
 
 
-class Kind(IntEnum):
+class BlockKind(IntEnum):
     """What a block computes. Of one level, blocks come in this order."""
 
     PRODUCTS = 0
@@ -26,7 +26,7 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class StateUpdate:
     """The new value of a state, put in the place of the old one."""
 
     state: Var
@@ -39,10 +39,10 @@ class Block:
     after them.
     """
 
-    kind: Kind
+    kind: BlockKind
     shape: Shape
     works: list[Work] = field(default_factory=list[Work])
-    stores: list[Store] = field(default_factory=list[Store])
+    stores: list[StateUpdate] = field(default_factory=list[StateUpdate])
 
     def reads(self) -> Iterator[Atom]:
         """Every value that is used here."""
@@ -52,7 +52,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BlockPlan:
     """A step's blocks in order; which values are arrays, and which are written only where they are used."""
 
     trace: Trace
@@ -60,7 +60,7 @@ class Plan:
     arrays: frozenset[str]
     inlined: frozenset[str]
     stored: frozenset[str]  # values that only become a state's
-    late: tuple[Store, ...]  # in the end: of values whose states are needed until then, or that no loop computes
+    late: tuple[StateUpdate, ...]  # in the end: of values whose states are needed until then, or that no loop computes
 
 
 def read_by(work: Work) -> Iterator[Atom]:
@@ -75,16 +75,16 @@ def is_sum(work: Work) -> bool:
     return isinstance(work, Reduction) or (isinstance(work, Equation) and work.op in (Op.SUM, Op.MEAN))
 
 
-def plan(part: Part) -> Plan:
+def plan(part: CellPart) -> BlockPlan:
     """Lay out one step of a cell."""
-    return _Planner(part).plan()
+    return _BlockPlanner(part).plan()
 
 
-Key = tuple[int, Kind, Shape]
+Key = tuple[int, BlockKind, Shape]
 
 
-class _Planner:
-    def __init__(self, part: Part) -> None:
+class _BlockPlanner:
+    def __init__(self, part: CellPart) -> None:
         self.trace = trace = _with_gates_named(part.trace)
         self.kept = part.kept()
         written = list(dict.fromkeys((trace.states[0], *self.kept)))
@@ -100,7 +100,7 @@ class _Planner:
             self.keys[name] = self._key(work)
         self._defer()
 
-    def plan(self) -> Plan:
+    def plan(self) -> BlockPlan:
         blocks: dict[Key, Block] = {}
         for name, work in self.works.items():
             key = self.keys[name]
@@ -118,16 +118,16 @@ class _Planner:
         }
         stored = frozenset(once & single)
         inlined = frozenset(name for name in once - stored if not is_named(name))
-        return Plan(self.trace, tuple(ordered), frozenset(arrays), inlined, stored, tuple(late))
+        return BlockPlan(self.trace, tuple(ordered), frozenset(arrays), inlined, stored, tuple(late))
 
     def _key(self, work: Work) -> Key:
         level = max((self._after(work, value) for value in read_by(work)), default=0)
         shape = work.target.shape
         if isinstance(work, Product):
-            return level, Kind.PRODUCTS, ()
+            return level, BlockKind.PRODUCTS, ()
         if is_sum(work):
-            return level, Kind.SUMS, ()
-        return level, Kind(Kind.SCALARS + len(shape)), self._class(shape)
+            return level, BlockKind.SUMS, ()
+        return level, BlockKind(BlockKind.SCALARS + len(shape)), self._class(shape)
 
     def _after(self, work: Work, value: Atom) -> int:
         """The first level in which `work` may stand, as far as this operand goes."""
@@ -136,7 +136,7 @@ class _Planner:
             return 0
         level, kind, _ = found
         if is_sum(work):
-            return level + (kind > Kind.SUMS)
+            return level + (kind > BlockKind.SUMS)
         return level + (isinstance(work, Product) or (isinstance(work, Equation) and work.op is Op.TRANSPOSE))
 
     def _defer(self) -> None:
@@ -156,7 +156,7 @@ class _Planner:
     def _class(self, shape: Shape) -> Shape:
         return tuple(self.classes.get(axis, axis) for axis in shape)
 
-    def _place_stores(self, blocks: dict[Key, Block]) -> list[Store]:
+    def _place_stores(self, blocks: dict[Key, Block]) -> list[StateUpdate]:
         """Put each new value into the loop that computes it; what has to wait for the end of the step is returned."""
         homes = {state: self._store_key(state, value) for state, value in self.new_values.items()}
         for key in filter(None, homes.values()):
@@ -164,12 +164,12 @@ class _Planner:
         places = {key: place for place, key in enumerate(sorted(blocks, key=lambda key: key[:2]))}
         last_read = {name: places[key] for key in places for name in _named(blocks[key].reads())}
         wanted_late = {value for state, value in self.new_values.items() if homes[state] is None}
-        late: list[Store] = []
+        late: list[StateUpdate] = []
         for state, value in self.new_values.items():
             key = homes[state]
             waits = key is None or state in wanted_late or last_read.get(state.name, -1) > places[key]
             if value != state:
-                (late if key is None or waits else blocks[key].stores).append(Store(state, value))
+                (late if key is None or waits else blocks[key].stores).append(StateUpdate(state, value))
         return late
 
     def _store_key(self, state: Var, value: Atom) -> Key | None:
@@ -177,9 +177,9 @@ class _Planner:
         if not isinstance(value, Var) or value.name not in self.keys or value.shape != state.shape:
             return None
         level, _, _ = self.keys[value.name]
-        return level, Kind(Kind.SCALARS + len(state.shape)), self._class(state.shape)
+        return level, BlockKind(BlockKind.SCALARS + len(state.shape)), self._class(state.shape)
 
-    def _uses(self, blocks: list[Block], late: list[Store]) -> tuple[Counter[str], set[str]]:
+    def _uses(self, blocks: list[Block], late: list[StateUpdate]) -> tuple[Counter[str], set[str]]:
         """How often each value is used, and which are used outside of the loop that computes them."""
         uses: Counter[str] = Counter()
         outside = set(_named(store.value for store in late))

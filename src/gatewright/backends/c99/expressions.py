@@ -6,7 +6,7 @@ from enum import IntEnum
 import numpy as np
 
 
-class Binding(IntEnum):
+class CPrecedence(IntEnum):
     """How tightly the outermost operator of an expression binds."""
 
     CHOICE = 0
@@ -22,9 +22,9 @@ class Expression:
     """A text, and what may stand around it without parentheses."""
 
     text: str
-    binding: Binding = Binding.ATOM
+    binding: CPrecedence = CPrecedence.ATOM
 
-    def within(self, binding: Binding) -> str:
+    def within(self, binding: CPrecedence) -> str:
         """The text for a place where only what binds at least so tightly may stand."""
         return self.text if self.binding >= binding else f"({self.text})"
 
@@ -35,11 +35,13 @@ def number(value: float, dtype: str) -> Expression:
     suffix = "f" if dtype == "float32" else ""
     if not np.isfinite(given):  # math.h, which has names for these, may not be there
         above = "0.0" if np.isnan(given) else "1.0" if given > 0 else "-1.0"
-        return Expression(f"{above}{suffix} / 0.0{suffix}", Binding.PRODUCT)
+        return Expression(f"{above}{suffix} / 0.0{suffix}", CPrecedence.PRODUCT)
     usual = given == 0 or 1e-4 <= abs(given) < 1e7
     text = (
         np.format_float_positional(given, trim="0")
         if usual
         else np.format_float_scientific(given, trim="0", exp_digits=1)
     )
-    return Expression(text.replace("e+", "e") + suffix, Binding.SIGN if given < 0 or text[0] == "-" else Binding.ATOM)
+    return Expression(
+        text.replace("e+", "e") + suffix, CPrecedence.SIGN if given < 0 or text[0] == "-" else CPrecedence.ATOM
+    )

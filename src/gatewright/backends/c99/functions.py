@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gatewright.backends.c99.own_math import OWN, Numbers
+from gatewright.backends.c99.own_math import OWN, MathConstants
 from gatewright.backends.c99.parts import Math
 from gatewright.lang.ops import Op
 
@@ -107,7 +107,7 @@ class Functions:
             **{word: literal.format(number) for word, number in _NUMBERS.items()},
             **{word: self._libm(function) for word, function in _LIBM_MACROS.items()},
         }
-        return Numbers.of(self.dtype).filled(text, words).replace("NAME_", f"{self.name}_")
+        return MathConstants.of(self.dtype).filled(text, words).replace("NAME_", f"{self.name}_")
 
     def _libm(self, function: str) -> str:
         return f"{function}f" if self.dtype == "float32" else function

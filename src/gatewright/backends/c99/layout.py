@@ -8,8 +8,8 @@ import numpy as np
 from gatewright.backends.c99.arrays import byte_count
 from gatewright.backends.c99.functions import DEFINED, Functions
 from gatewright.backends.c99.names import Names, identifier
-from gatewright.backends.c99.parts import Constant, Part, Stack
-from gatewright.backends.c99.steps import Step
+from gatewright.backends.c99.parts import CellPart, CellStack, Constant
+from gatewright.backends.c99.steps import StepWriter
 from gatewright.lang.ops import Op
 
 
@@ -22,10 +22,10 @@ class Placed:
     by_column: bool
 
 
-class Layout:
+class StackNames:
     """A stack with a name for everything; `steps` holds the statements of each part."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: CellStack) -> None:
         self.stack = stack
         self.functions = Functions(stack.name, stack.dtype, stack.math)
         self.sizes: dict[str, int] = {}
@@ -48,7 +48,7 @@ class Layout:
         """The name of the array of an embedding."""
         return f"{self.stack.name}_embedding"
 
-    def looks_up(self, part: Part) -> bool:
+    def looks_up(self, part: CellPart) -> bool:
         """Whether a symbol's number chooses a column of each matrix, and no vector is needed."""
         symbols, x = self.stack.symbols, part.trace.inputs[0]
         if symbols is None or symbols.table is not None or part is not self.stack.parts[0]:
@@ -59,11 +59,11 @@ class Layout:
         """Whether the step is that of the only part, and needs no functions of its own."""
         return len(self.stack.parts) == 1 and (self.stack.symbols is None or self.looks_up(self.stack.parts[0]))
 
-    def keeps_output(self, part: Part) -> bool:
+    def keeps_output(self, part: CellPart) -> bool:
         """Whether what a part gives lies in its state."""
         return part.trace.states[0] in part.kept()
 
-    def given(self, part: Part) -> str:
+    def given(self, part: CellPart) -> str:
         """Where what a part gives lies once it was computed."""
         if self.keeps_output(part):
             return f"state->{self.fields[part.name][part.trace.states[0].name]}"
@@ -108,8 +108,8 @@ class Layout:
         self.sizes[self.size(name)] = size
         return self.size(name)
 
-    def _step(self, part: Part) -> Step:
-        return Step(
+    def _step(self, part: CellPart) -> StepWriter:
+        return StepWriter(
             part,
             self.functions,
             bounds=self.bounds[part.name],

@@ -8,7 +8,7 @@ from textwrap import wrap
 WIDTH = 100
 
 
-class Lines:
+class CodeLines:
     """Collects the lines of a function's body."""
 
     def __init__(self, depth: int = 1) -> None:

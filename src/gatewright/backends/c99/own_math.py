@@ -193,7 +193,7 @@ static inline REAL NAME_softplus(REAL a)
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class MathConstants:
     """What the words in capitals stand for in one dtype."""
 
     dtype: Dtype
@@ -201,10 +201,10 @@ class Numbers:
     series: Mapping[str, Sequence[float]]
 
     @staticmethod
-    def of(dtype: str) -> "Numbers":
+    def of(dtype: str) -> "MathConstants":
         """The numbers of a dtype."""
         known: Dtype = "float32" if dtype == "float32" else "float64"
-        return Numbers(known, _words(known), _series(known))
+        return MathConstants(known, _words(known), _series(known))
 
     def filled(self, text: str, words: Mapping[str, str]) -> str:
         """A function's text with its numbers."""

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gatewright.backends.c99.layout import Layout
+from gatewright.backends.c99.layout import StackNames
 from gatewright.backends.c99.lines import comment, wrapped
-from gatewright.backends.c99.parts import Stack
+from gatewright.backends.c99.parts import CellStack
 from gatewright.backends.c99.source import signature, source
 
 
@@ -22,7 +22,7 @@ class Remarks:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class CSources:
     """The texts of NAME.h and NAME.c."""
 
     header: str
@@ -31,11 +31,11 @@ class Pair:
     constant_bytes: int
 
 
-def pair(stack: Stack, remarks: Remarks) -> Pair:
+def pair(stack: CellStack, remarks: Remarks) -> CSources:
     """A stack as C."""
-    layout = Layout(stack)
+    layout = StackNames(stack)
     code = source(layout)
-    return Pair(_header(layout, remarks, code), code, layout.state_bytes(), layout.constant_bytes())
+    return CSources(_header(layout, remarks, code), code, layout.state_bytes(), layout.constant_bytes())
 
 
 _HEADER = """{remarks}
@@ -69,7 +69,7 @@ void {name}_reset({name}_state *state);
 """
 
 
-def _header(layout: Layout, remarks: Remarks, code: str) -> str:
+def _header(layout: StackNames, remarks: Remarks, code: str) -> str:
     name = layout.stack.name
     states = "\n".join(_states(layout)) or "    char nothing;"
     always = {layout.size("input"), layout.size("symbols"), layout.size("output")}
@@ -85,11 +85,11 @@ def _header(layout: Layout, remarks: Remarks, code: str) -> str:
     )
 
 
-def _given(layout: Layout) -> str:
+def _given(layout: StackNames) -> str:
     return "symbol" if layout.stack.symbols else "x"
 
 
-def _states(layout: Layout) -> list[str]:
+def _states(layout: StackNames) -> list[str]:
     """The members of the struct."""
     return [
         f"    {layout.stack.real} {layout.fields[part.name][state.name]}"
@@ -100,7 +100,7 @@ def _states(layout: Layout) -> list[str]:
     ]
 
 
-def _remarks(layout: Layout, remarks: Remarks) -> list[str]:
+def _remarks(layout: StackNames, remarks: Remarks) -> list[str]:
     name, real, given = layout.stack.name, layout.stack.real, _given(layout)
     lines = [f"{name}: {remarks.title}", ""]
     for title, equations in remarks.equations.items():

@@ -18,7 +18,7 @@ Math = Literal["own", "libm"]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CellPart:
     """A cell with its numbers. What it gives is its first state.
 
     Its trace has one input and no random values, and every value in it depends on the input or on a state: what depends
@@ -45,7 +45,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Symbols:
+class SymbolInput:
     """The input is the number of a symbol: a row of a table, or one-hot where there is none."""
 
     count: int
@@ -53,12 +53,12 @@ class Symbols:
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
+class CellStack:
     """Parts from the bottom to the top."""
 
     name: str  # an identifier of C
-    parts: tuple[Part, ...]
-    symbols: Symbols | None = None
+    parts: tuple[CellPart, ...]
+    symbols: SymbolInput | None = None
     dtype: Literal["float32", "float64"] = "float32"
     math: Math = "own"
     file: str = ""  # what the two files are called, where that is not the name

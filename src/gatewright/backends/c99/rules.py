@@ -7,7 +7,7 @@ operands: they are accumulated in a loop.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gatewright.backends.c99.expressions import Binding, Expression
+from gatewright.backends.c99.expressions import CPrecedence, Expression
 from gatewright.lang.ops import Op
 
 Indices = tuple[str, ...]
@@ -42,30 +42,30 @@ class Counted:
     """Known from the sizes alone."""
 
 
-def _infix(sign: str, binding: Binding) -> Write:
+def _infix(sign: str, binding: CPrecedence) -> Write:
     """An operator that C reads from the left: what stands to its right binds more tightly."""
 
     def write(args: Sequence[Expression]) -> Expression:
         left, right = args
-        return Expression(f"{left.within(binding)} {sign} {right.within(Binding(binding + 1))}", binding)
+        return Expression(f"{left.within(binding)} {sign} {right.within(CPrecedence(binding + 1))}", binding)
 
     return write
 
 
 def _negated(args: Sequence[Expression]) -> Expression:
-    return Expression(f"-{args[0].within(Binding.ATOM)}", Binding.SIGN)
+    return Expression(f"-{args[0].within(CPrecedence.ATOM)}", CPrecedence.SIGN)
 
 
 def _chosen(args: Sequence[Expression]) -> Expression:
-    condition, yes, no = (arg.within(Binding.SUM) for arg in args)
-    return Expression(f"{condition} != 0 ? {yes} : {no}", Binding.CHOICE)
+    condition, yes, no = (arg.within(CPrecedence.SUM) for arg in args)
+    return Expression(f"{condition} != 0 ? {yes} : {no}", CPrecedence.CHOICE)
 
 
 def _moved(args: Sequence[Expression]) -> Expression:
     return args[0]
 
 
-_TIMES = _infix("*", Binding.PRODUCT)
+_TIMES = _infix("*", CPrecedence.PRODUCT)
 
 Rule = Element | Called | Accumulated | Counted
 RULES: Mapping[Op, Rule] = {
@@ -80,10 +80,10 @@ RULES: Mapping[Op, Rule] = {
     Op.RELU: Called(),
     Op.HARD_SIGMOID: Called(),
     Op.SOFTPLUS: Called(),
-    Op.ADD: Element(_infix("+", Binding.SUM)),
-    Op.SUB: Element(_infix("-", Binding.SUM)),
+    Op.ADD: Element(_infix("+", CPrecedence.SUM)),
+    Op.SUB: Element(_infix("-", CPrecedence.SUM)),
     Op.MUL: Element(_TIMES),
-    Op.DIV: Element(_infix("/", Binding.PRODUCT)),
+    Op.DIV: Element(_infix("/", CPrecedence.PRODUCT)),
     Op.MAXIMUM: Called(),
     Op.MINIMUM: Called(),
     Op.LESS: Called(),

@@ -3,11 +3,11 @@
 import re
 
 from gatewright.backends.c99.arrays import definition
-from gatewright.backends.c99.layout import Layout
+from gatewright.backends.c99.layout import StackNames
 from gatewright.backends.c99.lines import comment, function, loop
-from gatewright.backends.c99.parts import Part
+from gatewright.backends.c99.parts import CellPart
 from gatewright.backends.c99.quantised import Quantised
-from gatewright.backends.c99.steps import Step
+from gatewright.backends.c99.steps import StepWriter
 
 _ROLLED = """/* gcc unrolls a loop of few turns before it looks for vectors, and then finds slow ones. */
 #if defined(__GNUC__) && !defined(__clang__)
@@ -18,7 +18,7 @@ _ROLLED = """/* gcc unrolls a loop of few turns before it looks for vectors, and
 """
 
 
-def source(layout: Layout) -> str:
+def source(layout: StackNames) -> str:
     """Constants, functions, the step of each part, and what can be called."""
     functions = layout.functions.text({op for step in layout.steps for op in step.values.ops})
     steps = zip(layout.stack.parts, layout.steps, strict=True)
@@ -30,14 +30,14 @@ def source(layout: Layout) -> str:
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def signature(layout: Layout) -> str:
+def signature(layout: StackNames) -> str:
     """The head of the function that takes a step."""
     name, real = layout.stack.name, layout.stack.real
     given = "int symbol" if layout.stack.symbols else f"const {real} x[{layout.size('input')}]"
     return f"void {name}_step({name}_state *state, {given}, {real} y[{layout.size('output')}])"
 
 
-def _includes(layout: Layout, code: str) -> list[str]:
+def _includes(layout: StackNames, code: str) -> list[str]:
     lines = [f'#include "{layout.stack.header}"', ""]
     if re.search(r"\bu?int(32|64)_t\b", code):
         lines += ["#include <stdint.h>", ""]
@@ -46,7 +46,7 @@ def _includes(layout: Layout, code: str) -> list[str]:
     return lines
 
 
-def _constants(layout: Layout) -> str:
+def _constants(layout: StackNames) -> str:
     placed = layout.constants
     if not placed:
         return ""
@@ -62,7 +62,7 @@ def _constants(layout: Layout) -> str:
     return "\n".join([comment(note), *texts]) + "\n"
 
 
-def _part(layout: Layout, part: Part, step: Step) -> str:
+def _part(layout: StackNames, part: CellPart, step: StepWriter) -> str:
     """The function of one part. Its output is in its state, or goes to y."""
     real = layout.stack.real
     parameters = [f"{layout.stack.name}_state *state"] if part.kept() else []
@@ -71,11 +71,11 @@ def _part(layout: Layout, part: Part, step: Step) -> str:
     return function(f"static void {_name(layout, part)}({', '.join(parameters)})", step.lines.lines)
 
 
-def _name(layout: Layout, part: Part) -> str:
+def _name(layout: StackNames, part: CellPart) -> str:
     return f"{layout.stack.name}_{part.name or 'layer'}"
 
 
-def _reset(layout: Layout) -> str:
+def _reset(layout: StackNames) -> str:
     name = layout.stack.name
     zero = "0.0f" if layout.stack.real == "float" else "0.0"
     lines: list[str] = []
@@ -89,7 +89,7 @@ def _reset(layout: Layout) -> str:
     return function(f"void {name}_reset({name}_state *state)", lines or ["    state->nothing = 0;"])
 
 
-def _step(layout: Layout) -> str:
+def _step(layout: StackNames) -> str:
     lines = list(layout.steps[0].lines.lines) if layout.is_inline() else _calls(layout)
     last = layout.stack.parts[-1]
     if layout.keeps_output(last):
@@ -97,7 +97,7 @@ def _step(layout: Layout) -> str:
     return function(signature(layout), lines)
 
 
-def _calls(layout: Layout) -> list[str]:
+def _calls(layout: StackNames) -> list[str]:
     """One part after the other, each on what the one below gave."""
     below, declared, lines = _encoded(layout)
     for part, step in zip(layout.stack.parts, layout.steps, strict=True):
@@ -113,7 +113,7 @@ def _calls(layout: Layout) -> list[str]:
     return [*declared, *([""] if declared else []), *lines]
 
 
-def _encoded(layout: Layout) -> tuple[str, list[str], list[str]]:
+def _encoded(layout: StackNames) -> tuple[str, list[str], list[str]]:
     """Where the input of the first part lies; what is declared for that, and what brings it there."""
     symbols, real = layout.stack.symbols, layout.stack.real
     if symbols is None or layout.steps[0].one_hot:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from math import prod
 
 from gatewright.axes import Shape, bind
-from gatewright.backends.c99.blocks import Block, Kind, Store, plan
+from gatewright.backends.c99.blocks import Block, BlockKind, StateUpdate, plan
 from gatewright.backends.c99.functions import Functions
-from gatewright.backends.c99.lines import Lines
+from gatewright.backends.c99.lines import CodeLines
 from gatewright.backends.c99.names import identifier
-from gatewright.backends.c99.parts import Part
+from gatewright.backends.c99.parts import CellPart
 from gatewright.backends.c99.quantised import Quantised
 from gatewright.backends.c99.rules import RULES, Accumulated, Indices
 from gatewright.backends.c99.values import Values, index
@@ -25,7 +25,7 @@ SHORT = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
+class TermSum:
     """The array in which a term is added up: that of its product, or one of its own that is to be scaled by rows."""
 
     name: str
@@ -34,7 +34,7 @@ class Sum:
     scale: str = ""  # an array
 
 
-class Step:
+class StepWriter:
     """Writes the statements of one part; `lines` holds them.
 
     `bounds` names the size of each axis, `constants` each array, `fields` each state in the struct. The input is `x`,
@@ -43,7 +43,7 @@ class Step:
 
     def __init__(
         self,
-        part: Part,
+        part: CellPart,
         functions: Functions,
         *,
         bounds: Mapping[str, str],
@@ -54,13 +54,13 @@ class Step:
         self.part, self.functions, self.bounds, self.one_hot = part, functions, bounds, one_hot
         self.plan = plan(part)
         self.values = Values(part, self.plan, functions, bounds=bounds, constants=constants, fields=fields)
-        self.lines = Lines()
+        self.lines = CodeLines()
         self._write()
 
     def _write(self) -> None:
         for block in self.plan.blocks:
             self.lines.gap()
-            {Kind.PRODUCTS: self._products, Kind.SUMS: self._sums, Kind.SCALARS: self._scalars}.get(
+            {BlockKind.PRODUCTS: self._products, BlockKind.SUMS: self._sums, BlockKind.SCALARS: self._scalars}.get(
                 block.kind, self._elements
             )(block)
         self._late(self.plan.late)
@@ -73,21 +73,21 @@ class Step:
             self._product(vector, [one for one in every if one.term.vector == vector])
         self._scale({target: found for target, found in sums.items() if any(one.scale for one in found)})
 
-    def _sums_of(self, product: Product) -> list[Sum]:
+    def _sums_of(self, product: Product) -> list[TermSum]:
         quantised = {
             term.matrix for term in product.terms if isinstance(self.part.constants.get(term.matrix), Quantised)
         }
         if not quantised:
             name = self.values.product(product.target)
-            return [Sum(name, term, product.target) for term in product.terms]
-        sums: list[Sum] = []
+            return [TermSum(name, term, product.target) for term in product.terms]
+        sums: list[TermSum] = []
         for term in product.terms:
             name = self.values.new(f"{identifier(term.matrix)}_{self.values.short(term.vector)}")
             scale = f"{self.values.constant(term.matrix)}_scale" if term.matrix in quantised else ""
-            sums.append(Sum(name, term, product.target, scale))
+            sums.append(TermSum(name, term, product.target, scale))
         return sums
 
-    def _product(self, vector: Var, sums: Sequence[Sum]) -> None:
+    def _product(self, vector: Var, sums: Sequence[TermSum]) -> None:
         """All products with one vector."""
         j = self.values.columns
         if self.one_hot and vector == self.values.input:
@@ -98,7 +98,7 @@ class Step:
             self.lines.add(f"const {self.functions.real} {factor} = {self.values.element(vector, (j,)).text};")
             self._additions(sums, j, f" * {factor}")
 
-    def _additions(self, sums: Sequence[Sum], column: str, factor: str = "") -> None:
+    def _additions(self, sums: Sequence[TermSum], column: str, factor: str = "") -> None:
         i = self.values.rows
         for axis in dict.fromkeys(one.target.shape[0] for one in sums):
             with self._along(i, axis):
@@ -108,7 +108,7 @@ class Step:
                         element = self.values.element(Var(one.term.matrix, ("", "")), at).text
                         self.lines.add(f"{one.name}[{i}] += {element}{factor};")
 
-    def _scale(self, sums: Mapping[Var, Sequence[Sum]]) -> None:
+    def _scale(self, sums: Mapping[Var, Sequence[TermSum]]) -> None:
         """Products out of their terms, where rows of a matrix are to be multiplied."""
         if not sums:
             return
@@ -197,7 +197,7 @@ class Step:
                 f"{self.values.place(store.state)}{index(at)} = {self.values.element(store.value, at).text};"
             )
 
-    def _late(self, stores: Sequence[Store]) -> None:
+    def _late(self, stores: Sequence[StateUpdate]) -> None:
         """States whose old values were needed until now. What is only moved from state to state is taken out first."""
         states = set(self.plan.trace.states)
         moved = {store.value for store in stores if store.value in states}

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from math import prod
 
 from gatewright.axes import Shape, bind
-from gatewright.backends.c99.blocks import Plan, is_named
+from gatewright.backends.c99.blocks import BlockPlan, is_named
 from gatewright.backends.c99.expressions import Expression, number
 from gatewright.backends.c99.functions import Functions
 from gatewright.backends.c99.names import PARAMETERS, Names, identifier
-from gatewright.backends.c99.parts import Part
+from gatewright.backends.c99.parts import CellPart
 from gatewright.backends.c99.rules import RULES, Accumulated, Called, Counted, Indices
 from gatewright.lang.ops import Op, axes_of
 from gatewright.schedule.program import Work
@@ -20,8 +20,8 @@ class Values:
 
     def __init__(
         self,
-        part: Part,
-        plan: Plan,
+        part: CellPart,
+        plan: BlockPlan,
         functions: Functions,
         *,
         bounds: Mapping[str, str],
@@ -154,7 +154,7 @@ def index(at: Indices) -> str:
     return "".join(f"[{one}]" for one in at)
 
 
-def _gate_names(plan: Plan) -> dict[str, str]:
+def _gate_names(plan: BlockPlan) -> dict[str, str]:
     """For unnamed values, the named one that they are summed up for."""
     names: dict[str, str] = {}
     works = [work for block in plan.blocks for work in block.works]

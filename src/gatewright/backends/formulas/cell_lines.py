@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from gatewright.backends.formulas.naming import is_named, moving, named
-from gatewright.backends.formulas.tree import Apply, Form, Line, Mark, Name, Number, Sign, Time, Tree
+from gatewright.backends.formulas.tree import Apply, Form, Line, Mark, Name, Number, Sign, StepIndex, Tree
 from gatewright.lang.ops import ELEMENTWISE, Op
 from gatewright.lang.symbol import Redraw
 from gatewright.trace.ir import Atom, Literal, Noise, Trace, Var
@@ -25,8 +25,8 @@ def cell_lines(trace: Trace) -> tuple[Line, ...]:
     for state, value in zip(trace.states, trace.next_states, strict=True):
         if value != Var(f"{state.name}'", state.shape):
             lines.append(Line(_marked(state.name, state, _after(state.name)), spell(value)))
-    lines += [Line(_marked(name, value, Time.NOW), spell(value)) for name, value in trace.emits]
-    lines += [Line(_marked(name, value, Time.NONE), _over_time(spell(value))) for name, value in trace.sums]
+    lines += [Line(_marked(name, value, StepIndex.NOW), spell(value)) for name, value in trace.emits]
+    lines += [Line(_marked(name, value, StepIndex.NONE), _over_time(spell(value))) for name, value in trace.sums]
     return tuple(lines)
 
 
@@ -53,23 +53,23 @@ def names_of(trace: Trace) -> dict[str, Name]:
     def name(value: Var) -> Name:
         if value.name in news:
             return _marked(value.name[:-1], value, _after(value.name))
-        time = Time.NONE if value.name not in changing else Time.NOW
+        time = StepIndex.NONE if value.name not in changing else StepIndex.NOW
         time = _before(value.name) if value.name in carried | given else time
         return _marked(masks.get(value.name, value.name), value, time)
 
     return {value.name: name(value) for value in values}
 
 
-def _before(state: str) -> Time:
+def _before(state: str) -> StepIndex:
     """The step that a carried value comes from: the one before; adjoints are carried the other way."""
-    return Time.NOW if state.count("d(") % 2 else Time.BEFORE
+    return StepIndex.NOW if state.count("d(") % 2 else StepIndex.BEFORE
 
 
-def _after(state: str) -> Time:
-    return Time.BEFORE if _before(state) is Time.NOW else Time.NOW
+def _after(state: str) -> StepIndex:
+    return StepIndex.BEFORE if _before(state) is StepIndex.NOW else StepIndex.NOW
 
 
-def _marked(identifier: str, value: Atom, time: Time) -> Name:
+def _marked(identifier: str, value: Atom, time: StepIndex) -> Name:
     """The name of a value; d(h) is h with a mark for its adjoint, t(h) for its tangent."""
     marks: list[Mark] = []
     while match := re.fullmatch(r"([dt])\((.*)\)(\.out)?", identifier):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from gatewright.axes import Shape
 from gatewright.backends.formulas.cell_lines import Speller, names_of
 from gatewright.backends.formulas.naming import Letters, is_named, named, repeated
-from gatewright.backends.formulas.probes import Gradient, gradient_of
+from gatewright.backends.formulas.probes import ProbedGradient, gradient_of
 from gatewright.backends.formulas.reading import by_hand, sum_of, sum_terms
 from gatewright.backends.formulas.tree import (
     Apply,
@@ -17,7 +17,7 @@ from gatewright.backends.formulas.tree import (
     Name,
     Number,
     Sign,
-    Time,
+    StepIndex,
     Tree,
     nodes,
     substitute,
@@ -46,11 +46,11 @@ def gradient_lines(trace: Trace) -> tuple[Line, ...]:
     return tuple(_inlined(lines, made_up))
 
 
-def _marked(identifier: str, shape: Shape, time: Time = Time.NOW, mark: Mark = Mark.ADJOINT) -> Name:
+def _marked(identifier: str, shape: Shape, time: StepIndex = StepIndex.NOW, mark: Mark = Mark.ADJOINT) -> Name:
     return Name(identifier, shape, time, (mark,))
 
 
-def _totals(step: Trace, gradient: Gradient) -> dict[str, Name]:
+def _totals(step: Trace, gradient: ProbedGradient) -> dict[str, Name]:
     """The adjoints of the new states: what is carried, and all that this step adds to it."""
     totals: dict[str, Name] = {}
     for state, value in zip(step.states, step.next_states, strict=True):
@@ -60,7 +60,7 @@ def _totals(step: Trace, gradient: Gradient) -> dict[str, Name]:
     return totals
 
 
-def _inner(step: Trace, gradient: Gradient) -> dict[str, Name]:
+def _inner(step: Trace, gradient: ProbedGradient) -> dict[str, Name]:
     """The adjoints of what the gates squash, called as their gates are."""
     equations = {equation.target.name: equation for equation in step.equations}
     inner: dict[str, Name] = {}
@@ -76,7 +76,7 @@ def _inner(step: Trace, gradient: Gradient) -> dict[str, Name]:
     return inner
 
 
-def _repeated(step: Trace, gradient: Gradient, names: dict[str, Name]) -> Iterator[str]:
+def _repeated(step: Trace, gradient: ProbedGradient, names: dict[str, Name]) -> Iterator[str]:
     """Give a name to what would otherwise be written out again and again; yield the values whose names are made up."""
     of = {value: name for name, value in gradient.adjoints.items() if is_named(name)}
     entered = _entered(gradient.trace)
@@ -93,7 +93,7 @@ def _repeated(step: Trace, gradient: Gradient, names: dict[str, Name]) -> Iterat
             names[value] = _marked(gate, shape, mark=Mark.INNER)
         else:
             tree = Speller(gradient.trace, names).result(value)
-            names[value] = Name(letters.next(_common_index(tree, leaves)), shape, Time.NOW)
+            names[value] = Name(letters.next(_common_index(tree, leaves)), shape, StepIndex.NOW)
             yield value
 
 
@@ -118,7 +118,7 @@ def _entered(back: Trace) -> dict[str, str]:
 
 
 def _values(
-    gradient: Gradient,
+    gradient: ProbedGradient,
     names: Mapping[str, Name],
     totals: Mapping[str, Name],
     spell: Speller,
@@ -144,7 +144,7 @@ def _inlined(lines: list[Line], made_up: set[Name]) -> list[Line]:
     return [replace(line, right=by_hand(substitute(line.right, once))) for line in lines if line.left not in once]
 
 
-def _outputs(step: Trace, gradient: Gradient, spell: Speller) -> Iterator[Line]:
+def _outputs(step: Trace, gradient: ProbedGradient, spell: Speller) -> Iterator[Line]:
     """The lines of what a step of the gradient gives: to the step before, to the input, to the parameters."""
     back = gradient.trace
     emitted, summed = dict(back.emits), dict(back.sums)
@@ -155,9 +155,9 @@ def _outputs(step: Trace, gradient: Gradient, spell: Speller) -> Iterator[Line]:
             yield Line(left, right, sign)
 
     for state, value in zip(step.states, back.next_states, strict=True):
-        yield from line(_marked(state.name, state.shape, Time.BEFORE), spell(value), Sign.ADDS)
+        yield from line(_marked(state.name, state.shape, StepIndex.BEFORE), spell(value), Sign.ADDS)
     for given in step.inputs:
         yield from line(_marked(given.name, given.shape), spell(emitted[adjoint(given.name)]))
     for param in step.params:
-        left = _marked(param.name, param.shape, Time.NONE)
+        left = _marked(param.name, param.shape, StepIndex.NONE)
         yield from line(left, Apply(Form.OVER_TIME, (spell(summed[adjoint(param.name)]),), param.shape))

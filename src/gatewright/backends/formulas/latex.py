@@ -8,8 +8,8 @@ from gatewright.backends.formulas.cell_lines import cell_lines
 from gatewright.backends.formulas.gradient_lines import gradient_lines
 from gatewright.backends.formulas.layout import Breaks, rows
 from gatewright.backends.formulas.signs import Definitions, Signs, definitions, number_of, rules_of
-from gatewright.backends.formulas.tree import Form, Line, Mark, Name, Sign, Time
-from gatewright.backends.formulas.typeset import Binding, Notation, Pen, Rule, Text, fence, iverson, write
+from gatewright.backends.formulas.tree import Form, Line, Mark, Name, Sign, StepIndex
+from gatewright.backends.formulas.typeset import Formula, Notation, Pen, Precedence, Rule, fence, iverson, write
 from gatewright.backends.formulas.words import GREEK, Word, word
 from gatewright.lang.ops import Op
 from gatewright.trace.ir import Trace
@@ -17,7 +17,7 @@ from gatewright.trace.ir import Trace
 _COMMANDS = {"exp", "log", "max", "min", "tanh"}
 _TALL = re.compile(r"\\(frac|begin|sum|sqrt)")
 _WIDTH = 100  # printed letters in a line; longer sums are broken
-_TIMES = {Time.NONE: "", Time.NOW: "t", Time.BEFORE: "t-1"}
+_TIMES = {StepIndex.NONE: "", StepIndex.NOW: "t", StepIndex.BEFORE: "t-1"}
 _SIGNS = {Sign.EQUALS: "=", Sign.ADDS: r"\mathrel{+}=", Sign.DRAWN: r"\sim"}
 _DEFINITIONS: Definitions = {
     Op.HARD_SIGMOID: r"\operatorname{hardsigmoid}(a;\, s) &= \min(\max(s a + 0.5,\, 0),\, 1)",
@@ -40,7 +40,7 @@ def gradient(trace: Trace) -> str:
 def _notes(trace: Trace, lines: tuple[Line, ...]) -> list[str]:
     """What the signs mean."""
     inner = any(Mark.INNER in line.left.marks for line in lines)
-    first, *others = [Name(state.name, time=Time.NOW) for state in trace.states]
+    first, *others = [Name(state.name, time=StepIndex.NOW) for state in trace.states]
     adjoints = [spell(replace(name, marks=(Mark.ADJOINT,))) for name in (first, *others)]
     sums = r"\text{, and } \delta_g \text{ for that by the sum which } W_g, U_g, b_g \text{ enter}" if inner else ""
     zeros = "".join(rf",\ {one} \text{{ as }} 0" for one in adjoints[1:])
@@ -129,11 +129,11 @@ def _group(text: str) -> str:
     return rf"\left({text}\right)" if _TALL.search(text) else f"({text})"
 
 
-def _where(pen: Pen) -> Text:
+def _where(pen: Pen) -> Formula:
     condition = iverson(pen, SIGNS.unequal)
     yes, no = pen.args[1].text, pen.args[2].text
     cases = rf"\begin{{cases}} {yes} & \text{{if }} {condition} \\ {no} & \text{{otherwise}} \end{{cases}}"
-    return Text(cases, Binding.CHOICE)
+    return Formula(cases, Precedence.CHOICE)
 
 
 def _function(name: str) -> str:
@@ -159,14 +159,14 @@ SIGNS = Signs(
     over_time=r"\sum_t ",
     infinity=r"\infty",
     function=_function,
-    fraction=lambda above, below: Text(rf"\tfrac{{{above}}}{{{below}}}"),
-    power_of_ten=lambda exponent: Text(f"10^{{{exponent}}}", Binding.POWER),
+    fraction=lambda above, below: Formula(rf"\tfrac{{{above}}}{{{below}}}"),
+    power_of_ten=lambda exponent: Formula(f"10^{{{exponent}}}", Precedence.POWER),
     count=lambda axis: f"n{_lowered(_index(word(axis)))}",
     ones=_ones,
 )
 RULES: Mapping[Op | Form, Rule] = {
     **rules_of(SIGNS),
-    Op.DIV: lambda pen: Text(rf"\frac{{{pen.args[0].text}}}{{{pen.args[1].text}}}", Binding.PRODUCT),
+    Op.DIV: lambda pen: Formula(rf"\frac{{{pen.args[0].text}}}{{{pen.args[1].text}}}", Precedence.PRODUCT),
     Op.SQRT: fence(r"\sqrt{{{0}}}"),
     Op.WHERE: _where,
 }

@@ -18,7 +18,7 @@ _SPACE = "?"  # no user can have a parameter space of this name
 
 
 @dataclass(frozen=True, slots=True)
-class Gradient:
+class ProbedGradient:
     """`trace` computes adjoints alone: what it needs of the forward step are leaves or unnamed.
 
     `adjoints` maps a value of the step to the value of `trace` that is its adjoint; it is left out where nothing flows.
@@ -28,7 +28,7 @@ class Gradient:
     adjoints: Mapping[str, str]
 
 
-def gradient_of(step: Trace) -> Gradient:
+def gradient_of(step: Trace) -> ProbedGradient:
     """The gradient of a step whose values to be shown are named."""
     back = without(vjp(_probed(step), outputs=()), _SPACE)  # what the loss says of a state comes with what is carried
     found = {name: value for name, value in back.sums if name.startswith(adjoint(f"{_SPACE}.")[:-1])}
@@ -40,7 +40,7 @@ def gradient_of(step: Trace) -> Gradient:
     sums = tuple(pair for pair in back.sums if pair[0] not in found)
     lone = simplify(replace(back, sums=sums))
     narrowed = {name: f"%{name}" for name in _forward(step, lone) if name not in _forward(step, lone, whole=True)}
-    return Gradient(_without_forward(renamed(lone, narrowed), step), adjoints)
+    return ProbedGradient(_without_forward(renamed(lone, narrowed), step), adjoints)
 
 
 def _probe(name: str) -> str:

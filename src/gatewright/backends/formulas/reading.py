@@ -9,7 +9,7 @@ U.h @ (-g)                -(U.h @ g)
 from dataclasses import replace
 from functools import reduce
 
-from gatewright.backends.formulas.terms import Term, total
+from gatewright.backends.formulas.terms import Factors, total
 from gatewright.backends.formulas.tree import INDICATORS, Apply, Form, Number, Tree
 from gatewright.lang.ops import Op
 
@@ -49,45 +49,45 @@ def _negated(tree: Tree) -> Tree:
     return Apply(Op.NEG, (tree,), tree.shape)
 
 
-def _terms(tree: Tree) -> list[Term]:
+def _terms(tree: Tree) -> list[Factors]:
     """The terms of a sum, each as a product; equal ones are added up."""
-    numbers: dict[Term, float] = {}
+    numbers: dict[Factors, float] = {}
     for term in map(_term, sum_terms(tree)):
         for one in _opened(term):
             key = replace(one, number=1.0)
             numbers[key] = numbers.get(key, 0.0) + one.number
-    return [replace(term, number=number) for term, number in numbers.items() if number] or [Term(0.0)]
+    return [replace(term, number=number) for term, number in numbers.items() if number] or [Factors(0.0)]
 
 
-def _opened(term: Term) -> list[Term]:
+def _opened(term: Factors) -> list[Factors]:
     """The terms of -(a - b): a sum that stands alone needs no brackets."""
     match term.factors:
         case (Apply(op=Op.ADD | Op.SUB) as inner,) if abs(term.number) == 1 and not term.divisors:
-            return [one.times(Term(term.number)) for one in _terms(inner)]
+            return [one.times(Factors(term.number)) for one in _terms(inner)]
         case _:
             return [term]
 
 
-def _term(tree: Tree) -> Term:
+def _term(tree: Tree) -> Factors:
     """One term as a product."""
     match tree:
         case Number(value):
-            return Term(value)
+            return Factors(value)
         case Apply(op=op) if op in _LINEAR:
             return _linear(tree)
         case Apply(op=op) if op in _PRODUCTS:
             return _step(tree) or _product(tree)
         case Apply(op=op) if op in _SUMS:
             read = by_hand(tree)  # it may turn out to be a product
-            return Term(factors=(read,)) if isinstance(read, Apply) and read.op in _SUMS else _term(read)
+            return Factors(factors=(read,)) if isinstance(read, Apply) and read.op in _SUMS else _term(read)
         case _:
-            return Term(factors=(by_hand(tree),))
+            return Factors(factors=(by_hand(tree),))
 
 
-def _product(tree: Apply) -> Term:
+def _product(tree: Apply) -> Factors:
     match tree.op, tree.args:
         case Op.NEG, (a,):
-            return Term(-1.0).times(_term(a))
+            return Factors(-1.0).times(_term(a))
         case Op.MUL, (a, b):
             return _term(a).times(_term(b))
         case Op.DIV, (a, b):
@@ -95,14 +95,14 @@ def _product(tree: Apply) -> Term:
         case Form.SQUARE, (a,):
             return _term(a).times(_term(a))
         case Op.WHERE, (condition, a, Number(0.0)):
-            return _term(a).times(Term(factors=(_indicator(condition),)))
+            return _term(a).times(Factors(factors=(_indicator(condition),)))
         case Op.WHERE, (condition, Number(0.0), b):
-            return _term(b).times(Term(factors=(_complement(condition),)))
+            return _term(b).times(Factors(factors=(_complement(condition),)))
         case _:
-            return Term(factors=(replace(tree, args=tuple(map(by_hand, tree.args))),))
+            return Factors(factors=(replace(tree, args=tuple(map(by_hand, tree.args))),))
 
 
-def _linear(tree: Apply) -> Term:
+def _linear(tree: Apply) -> Factors:
     """Numbers stand in front of what is linear; of a sum over features all that is the same for every feature does."""
     if tree.op in (Op.SUM, Op.MEAN):
         return _over_features(tree)
@@ -110,26 +110,26 @@ def _linear(tree: Apply) -> Term:
     number = reduce(lambda a, b: a * b, (number for number, _ in scaled))
     match replace(tree, args=tuple(arg for _, arg in scaled)):
         case Apply(op=Op.TRANSPOSE, args=(Apply(op=Op.OUTER, args=(a, b)),)):
-            return Term(number, (Apply(Op.OUTER, (b, a), tree.shape),))
+            return Factors(number, (Apply(Op.OUTER, (b, a), tree.shape),))
         case plain:
-            return Term(number, (plain,))
+            return Factors(number, (plain,))
 
 
-def _over_features(tree: Apply) -> Term:
+def _over_features(tree: Apply) -> Factors:
     terms = _terms(tree.args[0])
-    shared, inside = _split(terms[0]) if len(terms) == 1 else (Term(), None)
+    shared, inside = _split(terms[0]) if len(terms) == 1 else (Factors(), None)
     inner = total([inside], tree.args[0].shape) if inside else by_hand(tree.args[0])
-    return shared.times(Term(factors=(replace(tree, args=(inner,)),)))
+    return shared.times(Factors(factors=(replace(tree, args=(inner,)),)))
 
 
-def _split(term: Term) -> tuple[Term, Term]:
+def _split(term: Factors) -> tuple[Factors, Factors]:
     """What of a term is one number for all features, and the rest."""
-    scalars = Term(
+    scalars = Factors(
         term.number,
         tuple(factor for factor in term.factors if not factor.shape),
         tuple(divisor for divisor in term.divisors if not divisor.shape),
     )
-    vectors = Term(
+    vectors = Factors(
         1.0,
         tuple(factor for factor in term.factors if factor.shape),
         tuple(divisor for divisor in term.divisors if divisor.shape),
@@ -149,14 +149,14 @@ def _scaled(tree: Tree) -> tuple[float, Tree]:
             return 1.0, tree
 
 
-def _step(tree: Apply) -> Term | None:
+def _step(tree: Apply) -> Factors | None:
     """Half of what the larger of two takes: 0.5 * ([b < a] + 1 - [a < b]) is a step at a = b."""
     match tree:
         case Apply(op=Op.MUL, args=(Number(0.5), Apply(op=Op.SUB, args=(Apply(op=Op.ADD, args=(above, one)), below)))):
             match above, one, below:
                 case Apply(op=Op.LESS, args=(b, a)), Number(1.0), Apply(op=Op.LESS, args=(c, d)) if (a, b) == (c, d):
                     difference = by_hand(Apply(Op.SUB, (a, b), tree.shape))
-                    return Term(factors=(Apply(Form.STEP, (difference,), tree.shape),))
+                    return Factors(factors=(Apply(Form.STEP, (difference,), tree.shape),))
                 case _:
                     return None
         case _:

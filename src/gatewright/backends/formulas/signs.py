@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from gatewright.backends.formulas.numbers import written
 from gatewright.backends.formulas.tree import Form, Line, ops_of
 from gatewright.backends.formulas.typeset import (
-    Binding,
+    Formula,
     Pen,
+    Precedence,
     Rule,
-    Text,
     call,
     fence,
     infix,
@@ -43,8 +43,8 @@ class Signs:
     over_time: str  # the sum over all steps
     infinity: str
     function: Callable[[str], str]  # its name
-    fraction: Callable[[str, str], Text]
-    power_of_ten: Callable[[int], Text]
+    fraction: Callable[[str, str], Formula]
+    power_of_ten: Callable[[int], Formula]
     count: Callable[[str], str]  # how many there are along an axis
     ones: Callable[[Sequence[str]], str]  # a one for every place along axes
 
@@ -55,18 +55,18 @@ def definitions(lines: tuple[Line, ...], known: Definitions) -> list[str]:
     return [text for op, text in known.items() if op in used]
 
 
-def number_of(signs: Signs) -> Callable[[float], Text]:
+def number_of(signs: Signs) -> Callable[[float], Formula]:
     """How numbers are written."""
 
-    def number(value: float) -> Text:
+    def number(value: float) -> Formula:
         found = written(value)
-        size = Text(found.digits.replace("∞", signs.infinity))
+        size = Formula(found.digits.replace("∞", signs.infinity))
         if found.denominator:
             size = signs.fraction(size.text, found.denominator)
         if found.exponent:
             power = signs.power_of_ten(found.exponent)
-            size = power if size.text == "1" else Text(f"{size.text}{signs.dot}{power.text}", Binding.PRODUCT)
-        return Text(signs.minus + size.text, Binding.SUM) if found.negative else size
+            size = power if size.text == "1" else Formula(f"{size.text}{signs.dot}{power.text}", Precedence.PRODUCT)
+        return Formula(signs.minus + size.text, Precedence.SUM) if found.negative else size
 
     return number
 
@@ -80,11 +80,11 @@ def rules_of(signs: Signs) -> dict[Op | Form, Rule]:
         Op.ABS: fence("|{0}|"),
         Op.SIGMOID: call(signs.sigma),
         Op.HARD_SIGMOID: _hard_sigmoid(signs),
-        Op.ADD: infix(" + ", Binding.SUM),
-        Op.SUB: infix(f" {signs.minus} ", Binding.SUM, Binding.QUOTIENT),
+        Op.ADD: infix(" + ", Precedence.SUM),
+        Op.SUB: infix(f" {signs.minus} ", Precedence.SUM, Precedence.QUOTIENT),
         Op.MUL: product(signs.times, signs.dot),
         Op.LESS: relation("<", ">"),
-        Op.MATMUL: infix(" ", Binding.APPLICATION),
+        Op.MATMUL: infix(" ", Precedence.APPLICATION),
         Op.TRANSPOSE: suffix(signs.transposed),
         Op.OUTER: _outer(signs),
         Op.EXPAND: _expand(signs),
@@ -95,7 +95,7 @@ def rules_of(signs: Signs) -> dict[Op | Form, Rule]:
         Form.BETWEEN: fence("[{0} < {1} < {2}]"),
         Form.NONZERO: fence(f"[{{0}} {signs.unequal} 0]"),
         Form.ZERO: fence("[{0} = 0]"),
-        Form.OVER_TIME: lambda pen: Text(f"{signs.over_time}{pen.arg(0, Binding.PRODUCT)}", Binding.PRODUCT),
+        Form.OVER_TIME: lambda pen: Formula(f"{signs.over_time}{pen.arg(0, Precedence.PRODUCT)}", Precedence.PRODUCT),
     }
 
 
@@ -118,32 +118,32 @@ _FUNCTIONS: Mapping[Op | Form, str] = {
 def _hard_sigmoid(signs: Signs) -> Rule:
     number, name = number_of(signs), signs.function("hardsigmoid")
 
-    def rule(pen: Pen) -> Text:
+    def rule(pen: Pen) -> Formula:
         slope = number(float(pen.attrs["slope"])).text
-        return Text(f"{name}{pen.group(f'{pen.args[0].text};{signs.space}{slope}')}")
+        return Formula(f"{name}{pen.group(f'{pen.args[0].text};{signs.space}{slope}')}")
 
     return rule
 
 
 def _outer(signs: Signs) -> Rule:
-    def rule(pen: Pen) -> Text:
-        left, right = pen.arg(0, Binding.APPLICATION), pen.arg(1, Binding.ATOM)
-        return Text(f"{left} {right}{signs.transposed}", Binding.APPLICATION)
+    def rule(pen: Pen) -> Formula:
+        left, right = pen.arg(0, Precedence.APPLICATION), pen.arg(1, Precedence.ATOM)
+        return Formula(f"{left} {right}{signs.transposed}", Precedence.APPLICATION)
 
     return rule
 
 
 def _expand(signs: Signs) -> Rule:
-    def rule(pen: Pen) -> Text:
+    def rule(pen: Pen) -> Formula:
         axes = axes_of(str(pen.attrs["axes"]))
-        return Text(f"{pen.arg(0, Binding.APPLICATION)} {signs.ones(axes)}", Binding.APPLICATION)
+        return Formula(f"{pen.arg(0, Precedence.APPLICATION)} {signs.ones(axes)}", Precedence.APPLICATION)
 
     return rule
 
 
 def _size(signs: Signs) -> Rule:
-    def rule(pen: Pen) -> Text:
+    def rule(pen: Pen) -> Formula:
         counts = [signs.count(axis) for axis in axes_of(str(pen.attrs["axes"]))]
-        return Text(signs.dot.join(counts) or "1", Binding.PRODUCT if len(counts) > 1 else Binding.ATOM)
+        return Formula(signs.dot.join(counts) or "1", Precedence.PRODUCT if len(counts) > 1 else Precedence.ATOM)
 
     return rule

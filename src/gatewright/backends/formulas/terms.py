@@ -11,37 +11,37 @@ from gatewright.lang.ops import Op
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
+class Factors:
     """number * factors / divisors"""
 
     number: float = 1.0
     factors: tuple[Tree, ...] = ()
     divisors: tuple[Tree, ...] = ()
 
-    def times(self, other: "Term") -> "Term":
-        return Term(self.number * other.number, self.factors + other.factors, self.divisors + other.divisors)
+    def times(self, other: "Factors") -> "Factors":
+        return Factors(self.number * other.number, self.factors + other.factors, self.divisors + other.divisors)
 
-    def over(self, other: "Term") -> "Term":
-        return Term(self.number / other.number, self.factors + other.divisors, self.divisors + other.factors)
+    def over(self, other: "Factors") -> "Factors":
+        return Factors(self.number / other.number, self.factors + other.divisors, self.divisors + other.factors)
 
 
-def total(terms: list[Term], shape: Shape) -> Tree:
+def total(terms: list[Factors], shape: Shape) -> Tree:
     """The sum of terms, with what they share taken out in front."""
     if len(terms) == 1:
         return _sum(terms, shape)
-    common = Term(
+    common = Factors(
         -1.0 if all(term.number < 0 for term in terms) else 1.0,
         _common([term.factors for term in terms]),
         _common([term.divisors for term in terms]),
     )
     if common.factors or common.divisors:
         rest = [_without(term, common) for term in terms]
-        inner = Term(factors=(total(rest, _widest(rest)),))
+        inner = Factors(factors=(total(rest, _widest(rest)),))
         return _sum([common.times(inner)], shape)
     return _sum(_grouped(terms), shape)
 
 
-def _grouped(terms: list[Term]) -> list[Term]:
+def _grouped(terms: list[Factors]) -> list[Factors]:
     """Terms that share an adjoint as one: g * a - g * b + c is g * (a - b) + c."""
     counts = Counter(factor for term in terms for factor in dict.fromkeys(term.factors) if _is_adjoint(factor))
     shared = next((factor for factor, count in counts.items() if count > 1), None)
@@ -50,7 +50,7 @@ def _grouped(terms: list[Term]) -> list[Term]:
     inside = [term for term in terms if shared in term.factors]
     first = terms.index(inside[0])
     shape = _widest(inside)
-    together = Term(factors=(total(inside, shape),))
+    together = Factors(factors=(total(inside, shape),))
     rest = [term for term in terms if shared not in term.factors]
     return _grouped([*rest[:first], together, *rest[first:]])
 
@@ -64,34 +64,34 @@ def _common(parts: list[tuple[Tree, ...]]) -> tuple[Tree, ...]:
     return tuple(shared)
 
 
-def _without(term: Term, common: Term) -> Term:
+def _without(term: Factors, common: Factors) -> Factors:
     factors, divisors = list(term.factors), list(term.divisors)
     for factor in common.factors:
         factors.remove(factor)
     for divisor in common.divisors:
         divisors.remove(divisor)
-    return Term(term.number * common.number, tuple(factors), tuple(divisors))
+    return Factors(term.number * common.number, tuple(factors), tuple(divisors))
 
 
-def _widest(terms: Iterable[Term]) -> Shape:
+def _widest(terms: Iterable[Factors]) -> Shape:
     return max((tree.shape for term in terms for tree in (*term.factors, *term.divisors)), key=len, default=())
 
 
-def _averaged(term: Term) -> Term:
+def _averaged(term: Factors) -> Factors:
     """A sum over features, divided by their number, is their mean."""
     for factor in term.factors:
         if isinstance(factor, Apply) and factor.op is Op.SUM:
             count = Apply(Op.SIZE, (), (), (("axes", ",".join(factor.args[0].shape)),))
             if count in term.divisors:
                 mean = replace(factor, op=Op.MEAN)
-                swapped = Term(
+                swapped = Factors(
                     term.number, tuple(mean if one is factor else one for one in term.factors), term.divisors
                 )
-                return _averaged(_without(swapped, Term(divisors=(count,))))
+                return _averaged(_without(swapped, Factors(divisors=(count,))))
     return term
 
 
-def _sum(terms: list[Term], shape: Shape) -> Tree:
+def _sum(terms: list[Factors], shape: Shape) -> Tree:
     """Terms added up, a positive one first."""
     terms = list(map(_averaged, terms))
     first = next((index for index, term in enumerate(terms) if term.number >= 0), 0)
@@ -103,7 +103,7 @@ def _sum(terms: list[Term], shape: Shape) -> Tree:
     return result
 
 
-def _product(term: Term, shape: Shape) -> Tree:
+def _product(term: Factors, shape: Shape) -> Tree:
     """A term without its sign: numbers first, then scalars, then adjoints, then what they are multiplied by."""
     over = _multiplied(_squared(term.factors))
     number = abs(term.number)

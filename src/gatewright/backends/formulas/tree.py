@@ -21,7 +21,7 @@ class Form(StrEnum):
     BERNOULLI = "bernoulli"  # the distribution of a random mask
 
 
-class Time(Enum):
+class StepIndex(Enum):
     """Which step a name is of."""
 
     NONE = "the same at every step"
@@ -44,7 +44,7 @@ class Name:
 
     identifier: str
     shape: Shape = ()
-    time: Time = Time.NONE
+    time: StepIndex = StepIndex.NONE
     marks: tuple[Mark, ...] = ()  # the innermost first
 
 

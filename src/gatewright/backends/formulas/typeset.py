@@ -9,7 +9,7 @@ from gatewright.backends.formulas.tree import INDICATORS, Apply, Form, Name, Num
 from gatewright.lang.ops import ACTIVATIONS, Op
 
 
-class Binding(IntEnum):
+class Precedence(IntEnum):
     """How tightly a text holds together, the loosest first."""
 
     CHOICE = 0  # a where c, else b
@@ -22,21 +22,21 @@ class Binding(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Formula:
     """A formula, written, and how tightly it holds together."""
 
     text: str
-    binding: Binding = Binding.ATOM
+    binding: Precedence = Precedence.ATOM
 
 
 class Pen:
     """What a rule writes one operation with."""
 
-    def __init__(self, tree: Apply, args: tuple[Text, ...], group: Callable[[str], str]) -> None:
+    def __init__(self, tree: Apply, args: tuple[Formula, ...], group: Callable[[str], str]) -> None:
         self.tree, self.args, self.group = tree, args, group
         self.attrs = dict(tree.attrs)
 
-    def arg(self, index: int, needed: Binding) -> str:
+    def arg(self, index: int, needed: Precedence) -> str:
         """An operand, in parentheses where it holds together less tightly than needed."""
         text = self.args[index]
         return text.text if text.binding >= needed else self.group(text.text)
@@ -50,7 +50,7 @@ class Pen:
         return isinstance(self.tree.args[index], Number)
 
 
-Rule = Callable[[Pen], Text]
+Rule = Callable[[Pen], Formula]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +59,14 @@ class Notation:
 
     rules: Mapping[Op | Form, Rule]
     name: Callable[[Name], str]
-    number: Callable[[float], Text]
+    number: Callable[[float], Formula]
     group: Callable[[str], str]
 
 
-def write(tree: Tree, notation: Notation) -> Text:
+def write(tree: Tree, notation: Notation) -> Formula:
     """Write a tree. The one fold of both notations."""
     if isinstance(tree, Name):
-        return Text(notation.name(tree))
+        return Formula(notation.name(tree))
     if isinstance(tree, Number):
         return notation.number(tree.value)
     args = tuple(write(arg, notation) for arg in tree.args)
@@ -75,44 +75,44 @@ def write(tree: Tree, notation: Notation) -> Text:
 
 def prefix(sign: str) -> Rule:
     """-a"""
-    return lambda pen: Text(f"{sign}{pen.arg(0, Binding.QUOTIENT)}", Binding.SUM)
+    return lambda pen: Formula(f"{sign}{pen.arg(0, Precedence.QUOTIENT)}", Precedence.SUM)
 
 
-def infix(sign: str, binding: Binding, right: Binding | None = None) -> Rule:
+def infix(sign: str, binding: Precedence, right: Precedence | None = None) -> Rule:
     """The rule of a + b; `right` is what the right side needs where that is more than the left."""
-    return lambda pen: Text(f"{pen.arg(0, binding)}{sign}{pen.arg(1, right or binding)}", binding)
+    return lambda pen: Formula(f"{pen.arg(0, binding)}{sign}{pen.arg(1, right or binding)}", binding)
 
 
 def call(name: str, separator: str = ", ") -> Rule:
     """name(a, b)"""
-    return lambda pen: Text(f"{name}{pen.group(separator.join(arg.text for arg in pen.args))}")
+    return lambda pen: Formula(f"{name}{pen.group(separator.join(arg.text for arg in pen.args))}")
 
 
 def fence(text: str) -> Rule:
     """A text with its own brackets, {0} and {1} in it standing for the operands."""
-    return lambda pen: Text(text.format(*(arg.text for arg in pen.args)))
+    return lambda pen: Formula(text.format(*(arg.text for arg in pen.args)))
 
 
 def suffix(sign: str) -> Rule:
     """The rule of a sign behind or above a, as for a transpose."""
-    return lambda pen: Text(f"{pen.arg(0, Binding.ATOM)}{sign}", Binding.POWER)
+    return lambda pen: Formula(f"{pen.arg(0, Precedence.ATOM)}{sign}", Precedence.POWER)
 
 
 def square(sign: str) -> Rule:
     """The rule of a squared. A function's sign stands before its operand: tanh²(c)."""
 
-    def rule(pen: Pen) -> Text:
-        base, text = pen.tree.args[0], pen.arg(0, Binding.ATOM)
+    def rule(pen: Pen) -> Formula:
+        base, text = pen.tree.args[0], pen.arg(0, Precedence.ATOM)
         if isinstance(base, Apply) and base.op in ACTIVATIONS and "(" in text:
             bracket = text.index("(")
             name = text[:bracket].removesuffix("\\left")
-            return Text(f"{name}{sign}{text[len(name) :]}", Binding.POWER)
-        return Text(f"{text}{sign}", Binding.POWER)
+            return Formula(f"{name}{sign}{text[len(name) :]}", Precedence.POWER)
+        return Formula(f"{text}{sign}", Precedence.POWER)
 
     return rule
 
 
-def through(pen: Pen) -> Text:
+def through(pen: Pen) -> Formula:
     """The operand as it is."""
     return pen.args[0]
 
@@ -120,11 +120,11 @@ def through(pen: Pen) -> Text:
 def product(elementwise: str, scalar: str) -> Rule:
     """The rule of a * b: one sign for two vectors, another where one is a scalar, none after a number."""
 
-    def rule(pen: Pen) -> Text:
+    def rule(pen: Pen) -> Formula:
         sign = elementwise if pen.shape(0) and pen.shape(1) else scalar
         if pen.is_number(0) and not pen.is_number(1):
             sign = " "
-        return Text(f"{pen.arg(0, Binding.PRODUCT)}{sign}{pen.arg(1, Binding.PRODUCT)}", Binding.PRODUCT)
+        return Formula(f"{pen.arg(0, Precedence.PRODUCT)}{sign}{pen.arg(1, Precedence.PRODUCT)}", Precedence.PRODUCT)
 
     return rule
 
@@ -132,9 +132,9 @@ def product(elementwise: str, scalar: str) -> Rule:
 def relation(sign: str, turned: str) -> Rule:
     """[a < b]: 1 where it holds, else 0. A number stands on the right: [b > 0] for [0 < b]."""
 
-    def rule(pen: Pen) -> Text:
+    def rule(pen: Pen) -> Formula:
         a, b = (text.text for text in pen.args)
-        return Text(f"[{b} {turned} {a}]" if pen.is_number(0) else f"[{a} {sign} {b}]")
+        return Formula(f"[{b} {turned} {a}]" if pen.is_number(0) else f"[{a} {sign} {b}]")
 
     return rule
 
@@ -144,4 +144,4 @@ def iverson(pen: Pen, unequal: str) -> str:
     condition = pen.tree.args[0]
     if isinstance(condition, Apply) and condition.op in INDICATORS:
         return pen.args[0].text[1:-1]
-    return f"{pen.arg(0, Binding.SUM)} {unequal} 0"
+    return f"{pen.arg(0, Precedence.SUM)} {unequal} 0"

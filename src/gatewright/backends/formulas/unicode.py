@@ -7,14 +7,14 @@ from gatewright.backends.formulas.cell_lines import cell_lines
 from gatewright.backends.formulas.gradient_lines import gradient_lines
 from gatewright.backends.formulas.layout import Breaks, columns, rows
 from gatewright.backends.formulas.signs import Definitions, Signs, definitions, number_of, rules_of
-from gatewright.backends.formulas.tree import Apply, Form, Line, Mark, Name, Sign, Time
-from gatewright.backends.formulas.typeset import Binding, Notation, Pen, Rule, Text, infix, iverson, write
+from gatewright.backends.formulas.tree import Apply, Form, Line, Mark, Name, Sign, StepIndex
+from gatewright.backends.formulas.typeset import Formula, Notation, Pen, Precedence, Rule, infix, iverson, write
 from gatewright.backends.formulas.words import GREEK, Word, word
 from gatewright.lang.ops import Op
 from gatewright.trace.ir import Trace
 
 WIDTH = 80
-_TIMES = {Time.NONE: "", Time.NOW: "ₜ", Time.BEFORE: "ₜ₋₁"}
+_TIMES = {StepIndex.NONE: "", StepIndex.NOW: "ₜ", StepIndex.BEFORE: "ₜ₋₁"}
 _SIGNS = {Sign.EQUALS: "=", Sign.ADDS: "+=", Sign.DRAWN: "∼"}
 _ACCENTS = {"tilde": "\u0303", "hat": "\u0302", "check": "\u030c"}
 _BELOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -35,8 +35,8 @@ def equations(trace: Trace, width: int = WIDTH) -> str:
 def gradient(trace: Trace, width: int = WIDTH) -> str:
     """The gradient of a cell: back-propagation through time, derived as by hand."""
     lines = gradient_lines(trace)
-    steps = tuple(line for line in lines if line.left.time is not Time.NONE)
-    sums = tuple(line for line in lines if line.left.time is Time.NONE)
+    steps = tuple(line for line in lines if line.left.time is not StepIndex.NONE)
+    sums = tuple(line for line in lines if line.left.time is StepIndex.NONE)
     parts = [
         "\n".join(wrap(_notes(trace, lines), width)),
         f"For t = T, ..., 1:\n{page(steps, width)}",
@@ -49,7 +49,7 @@ def gradient(trace: Trace, width: int = WIDTH) -> str:
 def _notes(trace: Trace, lines: tuple[Line, ...]) -> str:
     """What the signs mean."""
     inner = any(Mark.INNER in line.left.marks for line in lines)
-    first, *others = [spell(Name(state.name, time=Time.NOW)) for state in trace.states]
+    first, *others = [spell(Name(state.name, time=StepIndex.NOW)) for state in trace.states]
     begins = "".join(f", ∂{other} as 0" for other in others)
     return (
         "∂v stands for ∂L/∂v, the derivative of the loss by v"
@@ -120,9 +120,9 @@ def _group(text: str) -> str:
     return f"({text})"
 
 
-def _where(pen: Pen) -> Text:
-    yes, no = (pen.arg(index, Binding.SUM) for index in (1, 2))
-    return Text(f"{yes} if {iverson(pen, SIGNS.unequal)} else {no}", Binding.CHOICE)
+def _where(pen: Pen) -> Formula:
+    yes, no = (pen.arg(index, Precedence.SUM) for index in (1, 2))
+    return Formula(f"{yes} if {iverson(pen, SIGNS.unequal)} else {no}", Precedence.CHOICE)
 
 
 SIGNS = Signs(
@@ -139,15 +139,15 @@ SIGNS = Signs(
     over_time="Σₜ ",
     infinity="∞",
     function=str,
-    fraction=lambda above, below: Text(f"{above}/{below}", Binding.QUOTIENT),
-    power_of_ten=lambda exponent: Text(f"10{str(exponent).translate(_ABOVE)}"),
+    fraction=lambda above, below: Formula(f"{above}/{below}", Precedence.QUOTIENT),
+    power_of_ten=lambda exponent: Formula(f"10{str(exponent).translate(_ABOVE)}"),
     count=lambda axis: f"n_{axis}",
     ones=lambda axes: f"𝟏_{'×'.join(axes)}",
 )
 RULES: Mapping[Op | Form, Rule] = {
     **rules_of(SIGNS),
-    Op.DIV: infix(" / ", Binding.QUOTIENT, Binding.APPLICATION),
-    Op.SQRT: lambda pen: Text(f"√{pen.arg(0, Binding.ATOM)}"),
+    Op.DIV: infix(" / ", Precedence.QUOTIENT, Precedence.APPLICATION),
+    Op.SQRT: lambda pen: Formula(f"√{pen.arg(0, Precedence.ATOM)}"),
     Op.WHERE: _where,
 }
 

@@ -37,7 +37,7 @@ def run_levels(
     """Run a layer by the engine or operation by operation; `packed` are the parameters of every direction."""
     values = given.values
     directions = 2 if layer.bidirectional else 1
-    pieces: list[torch_eager.Sequences] = []
+    pieces: list[torch_eager.EagerRun] = []
     for level in range(layer.num_layers):
         if level and layer.dropout:
             values = drop(values, layer.dropout, layer.training, layer.dropout_per)
@@ -61,7 +61,7 @@ def _run_direction(
     given: Given,
     packed: Sequence[Tensor],
     gates: bool,
-) -> torch_eager.Sequences:
+) -> torch_eager.EagerRun:
     """One direction of one level, over (time, batch, features)."""
     cell, trace = layer.packed_cells[index], layer.trace
     steps, batch = values.shape[:2]

@@ -13,7 +13,7 @@ from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.derive import vjp
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Program
-from gatewright.schedule.residuals import Pair, save
+from gatewright.schedule.residuals import StepPair, save
 from gatewright.trace.ir import Trace
 from gatewright.trace.mask import masked_trace
 from gatewright.trace.simplify import simplify
@@ -104,7 +104,7 @@ class Differentiable:
 class Halves:
     """A step that saves, and its gradient."""
 
-    pair: Pair
+    pair: StepPair
     forward: Engine
     backward: Engine
 

@@ -9,12 +9,12 @@ from torch.onnx import ops
 from gatewright.axes import HIDDEN
 from gatewright.backends.onnx.operators import OPERATORS, attributes_of, operator_cell
 from gatewright.backends.onnx.regroup import evaluated
-from gatewright.backends.torch_eager import Sequences
+from gatewright.backends.torch_eager import EagerRun
 from gatewright.nn.calls.call import Call
 from gatewright.nn.torch_fused import joined
 
 
-def run(call: Call) -> Sequences | None:
+def run(call: Call) -> EagerRun | None:
     """Run a cell over a sequence, without a mask or gates, by ONNX's operator; None where there is none.
 
     The graph holds its node, and the numbers that it has in torch are zeros: it is for files only. ONNX Runtime has the
@@ -48,7 +48,7 @@ def run(call: Call) -> Sequences | None:
         operator.name, operands, attributes, dtypes=[like.dtype] * len(shapes), shapes=shapes
     )
     finals = {state.name: _kept(end[0], call, state.name) for state, end in zip(cell.trace.states, ends, strict=True)}
-    return Sequences(output.squeeze(1), finals, {})
+    return EagerRun(output.squeeze(1), finals, {})
 
 
 def _of_one(value: Tensor | None) -> Tensor | None:

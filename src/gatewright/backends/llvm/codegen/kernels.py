@@ -25,10 +25,10 @@ from gatewright.backends.llvm.codegen.buffers import (
 from gatewright.backends.llvm.codegen.pack_panels import emit_packing
 from gatewright.backends.llvm.codegen.panels import Panel, PanelDesign, matrix_buffer, panels_of
 from gatewright.backends.llvm.codegen.passes import PassEmitter, flipped
-from gatewright.backends.llvm.codegen.row_sums import Lines, OuterTile, Result, emit_outer, emit_sum
+from gatewright.backends.llvm.codegen.row_sums import OperandLines, OuterTile, SumResult, emit_outer, emit_sum
 from gatewright.backends.llvm.codegen.rows import AllRows, ListedRows, Rows
 from gatewright.backends.llvm.codegen.stage import Design, StageEmitter
-from gatewright.backends.llvm.codegen.tiles import Tile, Work, bundle, choose
+from gatewright.backends.llvm.codegen.tiles import Tile, TileWork, bundle, choose
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter, Index
 from gatewright.backends.llvm.emit.vector_type import Dtype, Value
 from gatewright.backends.llvm.jit.machine_code import Signature
@@ -161,7 +161,7 @@ class Kernels:
 
     def emit(self) -> str:
         """The module as LLVM IR."""
-        writer = _Writer(self)
+        writer = _ModuleWriter(self)
         for name, designs in self.designs.items():
             writer.write_pass(name, designs)
         if self.panels:
@@ -178,7 +178,7 @@ class Kernels:
             return Design(stage, lanes, Tile(1, 1), 0, ())
         units = sizes.width(stage.products[0].target)
         terms = [sizes.width(term.vector) for product in stage.products for term in product.terms]
-        work = Work(
+        work = TileWork(
             products=bundle(len(stage.products), self.target.vector_registers),
             depth=max(1, sum(terms) // len(stage.products)),
             blocks=-(-units // lanes),
@@ -194,7 +194,7 @@ class Kernels:
             return SumDesign(f"total_{height}", height, 1, self._lanes_of(height), None)
         width = self.bound.width(one.right)
         lanes = self._lanes_of(width)
-        work = Work(products=1, depth=_LINES, blocks=-(-width // lanes), rows=height)
+        work = TileWork(products=1, depth=_LINES, blocks=-(-width // lanes), rows=height)
         tile = choose(work, self.target.vector_registers, self.target.vector_bytes)
         return SumDesign(f"outer_{height}x{width}", height, width, lanes, OuterTile(tile.rows, tile.blocks))
 
@@ -211,7 +211,7 @@ class Kernels:
         return lanes
 
 
-class _Writer:
+class _ModuleWriter:
     def __init__(self, kernels: Kernels) -> None:
         self.kernels, self.bound = kernels, kernels.bound
         self.module: Any = ir.Module(name=kernels.program.trace.name)
@@ -285,11 +285,14 @@ class _Writer:
         arguments = RAGGED_SUM_ARGUMENTS if self.kernels.ragged else SUM_ARGUMENTS
         scalar, builder, given = self._function(design.name, arguments)
         wide, active = scalar.with_width(design.lanes), given.get("active")
-        left, result = Lines(scalar, given["left"], design.height, active), Result(given["result"], given["adds"])
+        left, result = (
+            OperandLines(scalar, given["left"], design.height, active),
+            SumResult(given["result"], given["adds"]),
+        )
         if design.tile is None:
             emit_sum(wide, left, result, given["lines"])
         else:
-            right, span = Lines(scalar, given["right"], design.width, active), (given["first"], given["last"])
+            right, span = OperandLines(scalar, given["right"], design.width, active), (given["first"], given["last"])
             emit_outer(wide, left, right, result, design.tile, given["lines"], span)
         builder.ret_void()
 

@@ -15,7 +15,7 @@ from gatewright.trace.ir import Var
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PanelPart:
     """One matrix of a panel: the product that it belongs to, and how it lies in memory."""
 
     product: int
@@ -32,7 +32,7 @@ class Panel:
     vector: Var
     depth: int  # elements of the vector
     units: int  # rows of each product
-    parts: tuple[Part, ...]
+    parts: tuple[PanelPart, ...]
     blocks: int  # of a tile
     lanes: int
 
@@ -63,13 +63,13 @@ class PanelDesign:
 
 def panels_of(bound: Bound, stage: Stage, name: str, design: PanelDesign) -> tuple[Panel, ...]:
     """The panels of a stage, bundle by bundle, one for each vector that is multiplied."""
-    parts: dict[tuple[int, Var, int], list[Part]] = {}
+    parts: dict[tuple[int, Var, int], list[PanelPart]] = {}
     for index, product in enumerate(stage.products):
         used: Counter[Var] = Counter()
         for term in product.terms:
             # a product that has two terms with one vector needs that vector twice
             key = (index // design.bundle, term.vector, used[term.vector])
-            parts.setdefault(key, []).append(Part(index, term.matrix, term.transposed))
+            parts.setdefault(key, []).append(PanelPart(index, term.matrix, term.transposed))
             used[term.vector] += 1
     return tuple(
         Panel(

@@ -19,7 +19,7 @@ class OuterTile:
     blocks: int
 
 
-class Lines:
+class OperandLines:
     """The lines of an operand: one for each step and row, or those in the list `active`."""
 
     def __init__(self, emitter: Emitter, pointer: Value, width: int, active: Value | None = None) -> None:
@@ -35,7 +35,7 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class SumResult:
     """Where a sum goes, and whether it is added to what is there already: where `adds` is not 0."""
 
     pointer: Value
@@ -43,7 +43,13 @@ class Result:
 
 
 def emit_outer(
-    e: Emitter, left: Lines, right: Lines, result: Result, tile: OuterTile, lines: Value, span: tuple[Index, Index]
+    e: Emitter,
+    left: OperandLines,
+    right: OperandLines,
+    result: SumResult,
+    tile: OuterTile,
+    lines: Value,
+    span: tuple[Index, Index],
 ) -> None:
     """result[m, n] = the sum over all lines (one or more) of left[m] * right[n], for the m of `span`.
 
@@ -80,7 +86,9 @@ def _emit_rows(
 class _Outer:
     """One range of lines of an outer product."""
 
-    def __init__(self, e: Emitter, left: Lines, right: Lines, result: Result, lines: tuple[Index, Index]) -> None:
+    def __init__(
+        self, e: Emitter, left: OperandLines, right: OperandLines, result: SumResult, lines: tuple[Index, Index]
+    ) -> None:
         self.e, self.left, self.right, self.result, self.lines = e, left, right, result, lines
         earlier = e.larger_index(e.index(lines[0]), result.adds)
         self.is_first = e.compare_index("==", earlier, 0, "first_lines")
@@ -105,7 +113,7 @@ class _Outer:
             e.store_first(e.add(before, line.values[name]), address, lanes)
 
 
-def emit_sum(e: Emitter, operand: Lines, result: Result, lines: Value) -> None:
+def emit_sum(e: Emitter, operand: OperandLines, result: SumResult, lines: Value) -> None:
     """result[m] = the sum over all lines of operand[m]; chunks of lines are summed first, for the rounding."""
     lanes = e.vector.width
     whole = operand.width - operand.width % lanes
@@ -115,7 +123,9 @@ def emit_sum(e: Emitter, operand: Lines, result: Result, lines: Value) -> None:
         _emit_columns(e, operand, result, lines, (whole, operand.width - whole))
 
 
-def _emit_columns(e: Emitter, operand: Lines, result: Result, lines: Value, columns: tuple[Index, int]) -> None:
+def _emit_columns(
+    e: Emitter, operand: OperandLines, result: SumResult, lines: Value, columns: tuple[Index, int]
+) -> None:
     column, lanes = columns
     address, zero = e.address(result.pointer, column), e.constant(0.0)
     adds = e.compare_index("!=", result.adds, 0, "adds")

@@ -35,7 +35,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class TileWork:
     """What a tile is chosen for."""
 
     products: int  # sums that are accumulated at the same time
@@ -51,14 +51,14 @@ def bundle(products: int, registers: int) -> int:
 
 
 @lru_cache(maxsize=1024)
-def choose(work: Work, registers: int, vector_bytes: int) -> Tile:
+def choose(work: TileWork, registers: int, vector_bytes: int) -> Tile:
     """The tile that the model finds fastest; the smallest of equals, since it is code that must be compiled."""
     if work.products == 0:
         return Tile(1, 1)
     return min(_candidates(work, registers), key=lambda tile: (_cycles(tile, work, vector_bytes), _code(tile)))
 
 
-def _candidates(work: Work, registers: int) -> Iterator[Tile]:
+def _candidates(work: TileWork, registers: int) -> Iterator[Tile]:
     for rows in (r for r in _ROWS if r <= work.rows):
         for blocks in (b for b in _BLOCKS if b <= work.blocks):
             for chains in (c for c in _CHAINS if c <= work.depth):
@@ -67,7 +67,7 @@ def _candidates(work: Work, registers: int) -> Iterator[Tile]:
                     yield tile
 
 
-def _cycles(tile: Tile, work: Work, vector_bytes: int) -> float:
+def _cycles(tile: Tile, work: TileWork, vector_bytes: int) -> float:
     """Cycles for one whole stage of one step."""
     vectors = tile.blocks * work.products
     multiply = tile.rows * vectors / FMA_PER_CYCLE
