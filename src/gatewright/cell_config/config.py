@@ -12,6 +12,7 @@ from gatewright import cells
 from gatewright.cell_config.activations import Function, function
 from gatewright.errors import ConversionError
 from gatewright.lang import Cell
+from gatewright.lang.param import in_space
 from gatewright.trace import Trace, trace_cell
 
 Family = Literal["rnn", "gru", "lstm"]
@@ -98,8 +99,9 @@ class CellConfig:
 
     def parameters(self, canonical: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Parameters by kind and gate as the cell names them: one bias for each gate, and `b.hn` inside of a reset."""
-        named = {name: array for name, array in canonical.items() if not name.startswith(("b.", "bh."))}
-        hidden = next(array.shape[0] for name, array in canonical.items() if name.startswith("U."))
+        biases = in_space(canonical, "b", "bh")
+        named = {name: array for name, array in canonical.items() if name not in biases}
+        hidden = next(iter(in_space(canonical, "U").values())).shape[0]
         zero = np.zeros(hidden, next(iter(canonical.values())).dtype)
         for gate in self.gates:
             outside, inside = canonical.get(f"b.{gate}", zero), canonical.get(f"bh.{gate}", zero)

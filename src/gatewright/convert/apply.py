@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from gatewright.cell_config.activations import HARD_SLOPES, ODD_ABOUT_HALF, odd_about_half, parsed
 from gatewright.cell_config.config import ACTIVATION_FIELDS, CellConfig
 from gatewright.convert.layout import Layout, Stored
-from gatewright.convert.patterns import AXES, Pattern, ShapedArray, Slot, infer, pack, pattern, unpack
+from gatewright.convert.patterns import AXES, Pattern, ShapedArray, infer, pack, pattern, unpack
 from gatewright.errors import ConversionError
+from gatewright.lang.param import Param
 from gatewright.network import Parameters
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -33,16 +34,16 @@ def read(layout: Layout, arrays: Arrays, equations: CellConfig | None = None) ->
         ]
     )
     sizes.setdefault("state", sizes["hidden"])
-    parts: dict[Slot, NDArray[Any]] = {}
+    parts: dict[Param, NDArray[Any]] = {}
     for name, stored, kinds, gates in present:
         unpacked = unpack(np.asarray(arrays[name]), pattern(stored.axes), kinds, gates, sizes)
         parts |= {slot: part.T.reshape(part.shape) for slot, part in unpacked.items()} if stored.buffer else unpacked
     if layout.update == "replaces":
         parts = _inverted(parts, equations.gate, layout.key)
     return {
-        f"{kind}.{gate}": np.ascontiguousarray(part)
-        for (kind, gate), part in parts.items()
-        if not (equations.coupled and gate == "f")  # its place in the arrays, which nothing reads
+        str(param): np.ascontiguousarray(part)
+        for param, part in parts.items()
+        if not (equations.coupled and param.gate == "f")  # its place in the arrays, which nothing reads
     }
 
 
@@ -55,22 +56,19 @@ def write(layout: Layout, parameters: Parameters, equations: CellConfig) -> dict
     Raises ConversionError, with the reason, where the framework's layer cannot compute the same.
     """
     _refuse_other_functions(layout, equations)
-    parts: dict[Slot, NDArray[Any]] = {}
-    for name, value in parameters.items():
-        kind, _, gate = name.partition(".")
-        parts[kind, gate] = np.asarray(value)
+    parts: dict[Param, NDArray[Any]] = {Param.parse(name): np.asarray(value) for name, value in parameters.items()}
     sizes = _sizes(parts)
     parts = _with_biases(layout, parts, equations, sizes)
     if layout.update == "replaces":
         parts = _inverted(parts, equations.gate, layout.key)
-    biased = any(kind in _BIASES for kind, _ in parts)  # a framework's layer has all of its biases, or none
+    biased = any(param.space in _BIASES for param in parts)  # a framework's layer has all of its biases, or none
     arrays: dict[str, NDArray[Any]] = {}
     for name, stored, gates in layout.stored():
-        slots = [(kind, gate) for kind in stored.kinds.split() for gate in gates]
+        slots = [Param(kind, gate) for kind in stored.kinds.split() for gate in gates]
         missing = [slot for slot in slots if slot not in parts]
         if stored.optional and len(missing) == len(slots) and not (biased and stored.kinds in _BIASES):
             continue
-        zero = {slot: np.zeros([sizes[axis] for axis in AXES[slot[0]]], _dtype(parts)) for slot in missing}
+        zero = {slot: np.zeros([sizes[axis] for axis in AXES[slot.space]], _dtype(parts)) for slot in missing}
         whole = {**parts, **zero}
         if stored.buffer:
             whole |= {slot: whole[slot].reshape(whole[slot].T.shape).T for slot in slots}
@@ -192,25 +190,29 @@ def has_activations(layout: Layout, facts: Mapping[str, Any]) -> bool:
 
 
 def _with_biases(
-    layout: Layout, parts: Mapping[Slot, NDArray[Any]], equations: CellConfig, sizes: Mapping[str, int]
-) -> dict[Slot, NDArray[Any]]:
+    layout: Layout, parts: Mapping[Param, NDArray[Any]], equations: CellConfig, sizes: Mapping[str, int]
+) -> dict[Param, NDArray[Any]]:
     """The parts with the biases that the layout has: added up where it has one, zero where ours has none."""
-    slots = {(kind, gate) for _, stored, gates in layout.stored() for kind in stored.kinds.split() for gate in gates}
+    slots = {
+        Param(kind, gate) for _, stored, gates in layout.stored() for kind in stored.kinds.split() for gate in gates
+    }
     with_biases = dict(parts)
     zero = np.zeros(sizes["hidden"], _dtype(parts))
     if equations.forget_bias != layout.forget_bias:
         constant = np.asarray(equations.forget_bias - layout.forget_bias, zero.dtype)
-        with_biases["b", "f"] = with_biases.get(("b", "f"), zero) + constant
+        forget = Param("b", "f")
+        with_biases[forget] = with_biases.get(forget, zero) + constant
     for gate in equations.gates:
-        outside, inside = with_biases.get(("b", gate)), with_biases.get(("bh", gate))
-        if inside is not None and ("bh", gate) not in slots:
+        outer, inner = Param("b", gate), Param("bh", gate)
+        outside, inside = with_biases.get(outer), with_biases.get(inner)
+        if inside is not None and inner not in slots:
             if equations.reset == "after" and gate == "n" and inside.any():
                 raise _no_bias(layout, "bias of the candidate inside of the reset (PyTorch's b_hn)")
-            with_biases["b", gate] = (zero if outside is None else outside) + (
+            with_biases[outer] = (zero if outside is None else outside) + (
                 0 if gate == "n" and equations.reset == "after" else inside
             )
-            del with_biases["bh", gate]
-        if ("b", gate) in with_biases and ("b", gate) not in slots and with_biases["b", gate].any():
+            del with_biases[inner]
+        if outer in with_biases and outer not in slots and with_biases[outer].any():
             raise _no_bias(layout, f"bias of gate {gate}")
     return with_biases
 
@@ -223,20 +225,20 @@ def _no_bias(layout: Layout, what: str) -> ConversionError:
     )
 
 
-def _inverted(parts: Mapping[Slot, NDArray[Any]], gate: str, key: str) -> dict[Slot, NDArray[Any]]:
+def _inverted(parts: Mapping[Param, NDArray[Any]], gate: str, key: str) -> dict[Param, NDArray[Any]]:
     """The update gate with the other side: 1 - sigmoid(a) is sigmoid(-a)."""
     if not odd_about_half(gate):
         raise ConversionError(
             f"{key}: an update gate of {gate} cannot be turned by its weights", expected=", ".join(ODD_ABOUT_HALF)
         )
-    return {slot: -part if slot[1] == "z" else part for slot, part in parts.items()}
+    return {param: -part if param.gate == "z" else part for param, part in parts.items()}
 
 
 def invert_update(parameters: Parameters, equations: CellConfig) -> Parameters:
     """Parameters of a GRU whose update gate of 1 replaces, as those of one in which it keeps; and back."""
-    parts = {tuple(name.split(".", 1)): value for name, value in parameters.items()}
-    inverted = _inverted(parts, equations.gate, str(equations))  # pyright: ignore[reportArgumentType]
-    return {f"{kind}.{gate}": value for (kind, gate), value in inverted.items()}
+    parts: dict[Param, NDArray[Any]] = {Param.parse(name): value for name, value in parameters.items()}
+    inverted = _inverted(parts, equations.gate, str(equations))
+    return {str(param): value for param, value in inverted.items()}
 
 
 def with_slope(parameters: Parameters, equations: CellConfig, gate: str) -> tuple[Parameters, CellConfig]:
@@ -277,12 +279,12 @@ def fits(layout: Layout, facts: Mapping[str, Any]) -> bool:
 _STRUCTURE = ("family", "reset", "peepholes", "coupled", "projection")
 
 
-def _sizes(parts: Mapping[Slot, NDArray[Any]]) -> dict[str, int]:
+def _sizes(parts: Mapping[Param, NDArray[Any]]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for (kind, _), part in parts.items():
         sizes |= dict(zip(AXES[kind], part.shape, strict=True))
     return sizes
 
 
-def _dtype(parts: Mapping[Slot, NDArray[Any]]) -> Any:
+def _dtype(parts: Mapping[Param, NDArray[Any]]) -> Any:
     return np.result_type(*(part.dtype for part in parts.values()))

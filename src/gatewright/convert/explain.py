@@ -9,6 +9,7 @@ from gatewright.convert import apply
 from gatewright.convert.layouts import Layout, Stored, layouts
 from gatewright.convert.patterns import AXES, Pattern, pattern
 from gatewright.errors import ConversionError
+from gatewright.lang.param import Param
 
 LETTERS = {"hidden": "H", "state": "H", "input": "I"}
 _COUNTS = ("side", "gate")
@@ -68,7 +69,7 @@ def mapping(source: Layout, target: Layout) -> LayoutMapping:
 
 def where(layout: Layout, parameter: str) -> str:
     """Where a parameter lies in that layout, as NumPy would cut it out; empty where there is none."""
-    kind, _, gate = parameter.partition(".")
+    kind, gate = Param.parse(parameter)
     for name, stored, gates in layout.stored():
         if kind in stored.kinds.split() and gate in gates:
             negated = "-" if layout.update == "replaces" and gate == "z" else ""
@@ -114,7 +115,7 @@ def _times(count: int, letter: str) -> str:
 
 def _instead(target: Layout, slot: str, equations: CellConfig) -> str:
     """What becomes of a parameter for which the target has no place of its own."""
-    kind, _, gate = slot.partition(".")
+    kind, gate = Param.parse(slot)
     if kind == "bh" and where(target, f"b.{gate}") and not (equations.reset == "after" and gate == "n"):
         return f"added to b.{gate}"
     return "must be zero"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewright.errors import ConversionError
+from gatewright.lang.param import in_space
 from gatewright.network import AddInput, Dense, Network
 
 _MODEL = "SimpleRNN"
@@ -35,7 +36,7 @@ def checked(path: Path, network: Network, model_data: Mapping[str, Any]) -> Netw
         "hidden_size": first.hidden,
         "input_size": first.inputs,
         "output_size": width,
-        "bias_fl": any(name.startswith("b.") for name in first.directions[0]),
+        "bias_fl": bool(in_space(first.directions[0], "b")),
     }
     wrong = {name: model_data[name] for name, value in has.items() if name in model_data and model_data[name] != value}
     if wrong:

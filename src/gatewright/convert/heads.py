@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gatewright.cell_config.config import Family
 from gatewright.convert.patterns import ShapedArray, infer, pattern
 from gatewright.errors import ConversionError
+from gatewright.lang.param import in_space
 from gatewright.network import Dense, Embedding, Mean, Network, OneHot, Part, RecurrentPart
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -114,7 +115,7 @@ def write(row: Around, network: Network) -> dict[str, NDArray[Any]] | None:
 
 def width(parameters: Mapping[str, NDArray[Any]]) -> int:
     """How many features a layer of these parameters gives."""
-    return next(value.shape[1] for name, value in parameters.items() if name.startswith("U."))
+    return next(iter(in_space(parameters, "U").values())).shape[1]
 
 
 def _head(row: Around, head: Dense, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:

@@ -15,6 +15,7 @@ from gatewright.cell_config.recognise import config_of
 from gatewright.convert import files, heads, own_parts
 from gatewright.convert.apply import invert_update
 from gatewright.errors import ConversionError
+from gatewright.lang.param import Param
 from gatewright.model_file import LayerRecord, ModelFile
 from gatewright.model_file.converted import PARTS, RECURRENT, TASK
 from gatewright.network import Merge, Network, Padding, Parameters, Part, RecurrentPart, Returns, checked
@@ -159,7 +160,8 @@ def _levels(record: LayerRecord, model: ModelFile, said: Any) -> Iterator[Recurr
             found: dict[str, NDArray[Any]] = {}
             for packed in record.layout:
                 array = model.tensors[prefix + tensor_name(packed, level, backwards)]
-                width = array.shape[-1] if array.ndim == 2 and packed.slots[0].startswith("W.") else record.sizes[INPUT]
+                reads_input = array.ndim == 2 and Param.parse(packed.slots[0]).space == "W"
+                width = array.shape[-1] if reads_input else record.sizes[INPUT]
                 for name, part in parts(packed, array, record.trace, {**record.sizes, INPUT: width}).items():
                     found[_canonical(name, found)] = part
             directions.append(invert_update(found, equations) if inverted else found)

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import ConversionError
+from gatewright.lang.param import Param
 
 Array = NDArray[Any]
-Slot = tuple[str, str]
-"""What one part of an array is, and of which gate: ("W", "r")."""
 
 AXES: Mapping[str, tuple[str, ...]] = {
     "W": ("hidden", "input"),
@@ -115,12 +114,12 @@ def _learned(array: ShapedArray, index: int, sizes: Mapping[str, int]) -> dict[s
 
 def unpack(
     array: Array, axes: Pattern, kinds: Sequence[str], gates: Sequence[str], sizes: Mapping[str, int]
-) -> dict[Slot, Array]:
+) -> dict[Param, Array]:
     """The parts of an array by what they are, each with the axes that the equations give it."""
     if axes.joined is not None:
         ends = np.cumsum([sizes[axis] for axis in axes.groups[axes.joined]])[:-1]
         pieces = np.split(array, ends, axis=axes.joined)
-        parts: dict[Slot, Array] = {}
+        parts: dict[Param, Array] = {}
         for axis, kind, piece in zip(axes.groups[axes.joined], kinds, pieces, strict=True):
             parts |= unpack(piece, _only(axes, axis), (kind,), gates, sizes)
         return parts
@@ -130,11 +129,11 @@ def unpack(
     order = [axis for axis in (*_COUNTED, *AXES[kinds[0]]) if axis in in_order]
     apart = apart.transpose([in_order.index(axis) for axis in order])
     apart = apart.reshape(len(kinds), len(gates), *(lengths[axis] for axis in AXES[kinds[0]]))
-    return {(kind, gate): apart[i, j] for i, kind in enumerate(kinds) for j, gate in enumerate(gates)}
+    return {Param(kind, gate): apart[i, j] for i, kind in enumerate(kinds) for j, gate in enumerate(gates)}
 
 
 def pack(
-    parts: Mapping[Slot, Array], axes: Pattern, kinds: Sequence[str], gates: Sequence[str], sizes: Mapping[str, int]
+    parts: Mapping[Param, Array], axes: Pattern, kinds: Sequence[str], gates: Sequence[str], sizes: Mapping[str, int]
 ) -> Array:
     """An array out of its parts: the reverse of `unpack`."""
     if axes.joined is not None:
@@ -142,7 +141,7 @@ def pack(
         pieces = [pack(parts, _only(axes, axis), (kind,), gates, sizes) for axis, kind in pairs]
         return np.concatenate(pieces, axis=axes.joined)
     lengths = _lengths(kinds, gates, sizes)
-    together = np.stack([np.stack([parts[kind, gate] for gate in gates]) for kind in kinds])
+    together = np.stack([np.stack([parts[Param(kind, gate)] for gate in gates]) for kind in kinds])
     in_order = [axis for group in axes.groups for axis in group]
     order = [axis for axis in (*_COUNTED, *AXES[kinds[0]]) if axis in in_order]
     together = together.reshape([lengths[axis] for axis in order]).transpose([order.index(axis) for axis in in_order])

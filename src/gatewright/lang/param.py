@@ -1,6 +1,9 @@
 """The name of a parameter: `W.r` belongs to the space `W` and serves the gate `r`."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar
+
+Value = TypeVar("Value")
 
 
 class Param(NamedTuple):
@@ -21,3 +24,8 @@ class Param(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.space}.{self.gate}" if self.gate else self.space
+
+
+def in_space(parameters: Mapping[str, Value], *spaces: str) -> dict[str, Value]:
+    """Those of some parameters, by name, that belong to the given spaces."""
+    return {name: value for name, value in parameters.items() if Param.parse(name).space in spaces}

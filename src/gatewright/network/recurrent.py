@@ -10,6 +10,7 @@ from gatewright.axes import HIDDEN, INPUT, bind
 from gatewright.backends import numpy_ref
 from gatewright.cell_config.config import CellConfig
 from gatewright.errors import ConversionError
+from gatewright.lang.param import Param, in_space
 from gatewright.network.part import Array, Arrays, Flow, Part, Signal
 from gatewright.trace import Trace
 from gatewright.trace.mask import MASK, masked_trace
@@ -77,7 +78,7 @@ class RecurrentPart(Part):
         first = self.directions[0]
         if isinstance(self.cell, CellConfig):
             projected = {"projection": first["P.h"].shape[0]} if self.cell.projection else {}
-            return {INPUT: _extent(first, "W.", 1), HIDDEN: _extent(first, "U.", 0), **projected}
+            return {INPUT: _extent(first, "W", 1), HIDDEN: _extent(first, "U", 0), **projected}
         shapes = {param.name: param.shape for param in self.cell.params if param.name in first}
         told = {axis: size for name, axes in shapes.items() for axis, size in zip(axes, first[name].shape, strict=True)}
         return {**self.axes, **told}
@@ -98,7 +99,7 @@ class RecurrentPart(Part):
     def widths(self) -> tuple[int, ...]:
         """Features that each direction gives."""
         if isinstance(self.cell, CellConfig):
-            return tuple(_extent(parameters, "U.", 1) for parameters in self.directions)
+            return tuple(_extent(parameters, "U", 1) for parameters in self.directions)
         return bind(self.cell.states[0].shape, self.sizes) * len(self.directions)
 
     @property
@@ -164,17 +165,17 @@ def _cast(directions: Sequence[Parameters], dtype: Any) -> list[Parameters]:
 
 
 def _extent(parameters: Parameters, space: str, axis: int) -> int:
-    return next(array.shape[axis] for name, array in parameters.items() if name.startswith(space))
+    return next(iter(in_space(parameters, space).values())).shape[axis]
 
 
 def _summed(parameters: Parameters) -> dict[str, Array]:
     """The parameters of a Trace, with biases that are kept apart added up."""
-    apart = {name for name in parameters if name.startswith("bh.") and name.replace("bh.", "b.", 1) in parameters}
-    return {
-        name: array + parameters[name.replace("b.", "bh.", 1)] if name.replace("b.", "bh.", 1) in apart else array
-        for name, array in parameters.items()
-        if name not in apart
-    }
+    summed = dict(parameters)
+    for inner in in_space(parameters, "bh"):
+        outer = str(Param.parse(inner)._replace(space="b"))
+        if outer in summed:
+            summed[outer] = summed[outer] + summed.pop(inner)
+    return summed
 
 
 def _merged(outputs: Sequence[Array], merge: Merge) -> Array:

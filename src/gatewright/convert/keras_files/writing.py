@@ -19,6 +19,7 @@ from gatewright.convert.keras_files.recurrence import DIRECTIONS
 from gatewright.convert.keras_files.storing import OPERATION
 from gatewright.convert.layouts import Layout
 from gatewright.errors import ConversionError
+from gatewright.lang.param import Param, in_space
 from gatewright.network import (
     Activation,
     AddInput,
@@ -325,6 +326,6 @@ def _keras1(layer: RecurrentPart) -> KerasLayer:
 
 def _biased(parameters: Mapping[str, NDArray[Any]], equations: CellConfig) -> dict[str, NDArray[Any]]:
     """Parameters with a bias for each gate, as Keras 1 always has."""
-    kernels = {name: parameter for name, parameter in parameters.items() if name.startswith("U.")}
-    zero = np.zeros(next(iter(kernels.values())).shape[0], next(iter(kernels.values())).dtype)
-    return {**{f"b.{gate}": zero for gate in equations.gates}, **parameters}
+    kernel = next(iter(in_space(parameters, "U").values()))
+    zero = np.zeros(kernel.shape[0], kernel.dtype)
+    return {**{str(Param("b", gate)): zero for gate in equations.gates}, **parameters}
