@@ -1,6 +1,6 @@
 """Sequences of different lengths in one flat array, sets of them with labels, and sets in three parts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
@@ -49,7 +49,7 @@ class Ragged:
         """Those arrays, (steps, ...) each, in one."""
         if not sequences:
             raise OptionError("there is no sequence to join")
-        return cls.from_lengths(np.concatenate(sequences), [len(one) for one in sequences])
+        return cls.from_lengths(np.concatenate(sequences), [len(sequence) for sequence in sequences])
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -79,14 +79,11 @@ class Ragged:
         """Each sequence up to its last step but one: what a network reads to predict the next."""
         return type(self)(self.values, self.starts, self._one_less())
 
-    def shortened(self, limit: int, *, keep: str = "start") -> Self:
-        """Each sequence's first steps, or its last ones with keep="end", `limit` at most."""
-        if limit < 1 or keep not in {"start", "end"}:
-            raise OptionError(
-                "sequences cannot be shortened so", expected="limit >= 1, start or end", got=f"{limit}, {keep}"
-            )
-        lengths = np.minimum(self.lengths, limit)
-        return type(self)(self.values, self.starts + (self.lengths - lengths) * (keep == "end"), lengths)
+    def shortened(self, limit: int) -> Self:
+        """Each sequence's first steps, `limit` at most."""
+        if limit < 1:
+            raise OptionError("sequences cannot be shortened so", expected="limit >= 1", got=str(limit))
+        return type(self)(self.values, self.starts, np.minimum(self.lengths, limit))
 
     def compact(self) -> Self:
         """The same sequences one after the other in values of their own, which hold nothing else."""
@@ -99,9 +96,9 @@ class Ragged:
         starts, lengths = self.starts[places], self.lengths[places]
         steps = np.arange(lengths.max(initial=0))[:, np.newaxis]  # (longest, 1)
         present = steps < lengths
-        found = self.values[np.where(present, starts + steps, 0)].astype(dtype or self.values.dtype, copy=False)
-        found[~present] = fill
-        return found
+        padded = self.values[np.where(present, starts + steps, 0)].astype(dtype or self.values.dtype, copy=False)
+        padded[~present] = fill
+        return padded
 
     def _one_less(self) -> Numbers:
         if self.lengths.min(initial=1) < 1:
@@ -131,10 +128,15 @@ class LabelledSequences:
         """Those sequences with their labels."""
         return type(self)(self.sequences.select(places), self.labels[places], self.classes)
 
+    def divided(self, share: float, seed: int) -> tuple[Self, Self]:
+        """What is kept, and the share of each class that is held out: see `held_out`."""
+        kept, out = held_out(self.labels, share, seed)
+        return self.select(kept), self.select(out)
+
     def counts(self) -> dict[str, int]:
         """How many sequences each class has."""
-        found = np.bincount(self.labels, minlength=len(self.classes)).tolist()
-        return dict(zip(self.classes, found, strict=True))
+        counts = np.bincount(self.labels, minlength=len(self.classes)).tolist()
+        return dict(zip(self.classes, counts, strict=True))
 
 
 def check_classes(source: object, labels: Numbers, names: Sequence[str]) -> None:
@@ -154,6 +156,20 @@ class Splits(NamedTuple, Generic[Kind]):
     train: Kind
     validation: Kind
     test: Kind
+
+
+def completed(
+    parts: Mapping[str, Kind], validation: float, test: float, divide: Callable[[Kind, float], tuple[Kind, Kind]]
+) -> Splits[Kind]:
+    """The three parts; those that a source lacks are shares of the training part, the test part the first of them.
+
+    `divide` gives what is kept of a part, and the share of it that is held out.
+    """
+    whole = dict(parts)
+    for name, share in (("test", test), ("validation", validation)):
+        if name not in whole:
+            whole["train"], whole[name] = divide(whole["train"], share)
+    return Splits(whole["train"], whole["validation"], whole["test"])
 
 
 def held_out(labels: Numbers, share: float, seed: int) -> tuple[Numbers, Numbers]:

@@ -83,7 +83,7 @@ class WindowBatches:
 
     Of the part [start, end) each window whose targets lie in it comes once an epoch, in an order drawn from
     (seed, epoch), or in time without a seed. What is read may lie before `start`, as in the literature: a forecast for
-    the first step of the test part knows the end of the validation part. `stride` leaves steps between windows out.
+    the first step of the test part knows the end of the validation part.
     Where `values` are several series, one after the other, `spans` says where the part of each lies, and no window
     reaches from one series into the next.
     """
@@ -99,12 +99,11 @@ class WindowBatches:
         *,
         start: int = 0,
         end: int | None = None,
-        stride: int = 1,
         seed: int | None = None,
         spans: Sequence[Span] | None = None,
         part: str = "part",
     ) -> None:
-        for name, value in (("history", history), ("horizon", horizon), ("batch", batch), ("stride", stride)):
+        for name, value in (("history", history), ("horizon", horizon), ("batch", batch)):
             if value < 1:
                 raise OptionError(f"{name} is too small", expected="at least 1", got=str(value))
         end = len(values) if end is None else end
@@ -114,7 +113,7 @@ class WindowBatches:
             )
         self._values, self._history, self._horizon, self._batch = values, history, horizon, batch
         spans = (Span(0, start, end),) if spans is None else spans
-        found = [np.arange(max(s.start, s.begin + history), s.end - horizon + 1, stride) for s in spans]
+        found = [np.arange(max(s.start, s.begin + history), s.end - horizon + 1) for s in spans]
         self.targets = np.concatenate(found)  # the first step that each window forecasts
         if not len(self.targets):
             longest = max(spans, key=lambda span: span.end - span.start)

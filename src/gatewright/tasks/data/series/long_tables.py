@@ -3,21 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.columns import LabelledSeriesColumns
 from gatewright.tasks.data.series.cases import SeriesCases, joined
 from gatewright.tasks.data.tables.header import ID_NAMES, LABEL_NAMES
-from gatewright.tasks.data.tables.order import dated_rows, in_order_of_time, open_dated
+from gatewright.tasks.data.tables.order import dated_rows, group_in_order, open_dated
 from gatewright.tasks.data.tables.roles import TIMES, ColumnRole, Roles, TableKind, infer_roles
 from gatewright.tasks.data.tables.table import RowGroup, Table
-
-Array = NDArray[Any]
-
 
 _ID_SUGGESTED = {"device", "subject", "session", "trial", "recording", "user", "sample", "run", "case", "person"}
 _LABEL_SUGGESTED = {"activity", "state", "event", "outcome", "type", "kind", "condition", "gesture", "status", "fault"}
@@ -75,7 +70,8 @@ def read_long(
     values = np.stack([table.numbers(name, "keep") for name in roles.channels], 1)
     # A row of NaN behind the last is what a time that is left out has, whose place is -1.
     padded = np.concatenate([values, np.full((1, len(roles.channels)), np.nan)])
-    series = [padded[_ordered(table, group, roles, columns)] for group in groups]
+    fill = columns.missing != "refuse"
+    series = [padded[group_in_order(table, group, roles.time, fill=fill)] for group in groups]
     answers = roles.target or roles.of("label")
     labels = [[_label(table.take(group.rows), name, group.id) for name in answers] for group in groups]
     return SeriesCases(
@@ -89,14 +85,6 @@ def read_long(
         "regression" if columns.target else "classification" if columns.label else "infer",
         remarks=(*table.remarks, *table.told_of(roles.channels), roles.remark),
     )
-
-
-def _ordered(table: Table, group: RowGroup, roles: Roles, columns: LabelledSeriesColumns) -> NDArray[np.int64]:
-    """The rows of a series in order of time; -1 is a time that is left out, where these are filled in."""
-    if not roles.time:
-        return group.rows
-    places = in_order_of_time(table.take(group.rows), roles.time, fill=columns.missing != "refuse", id=group.id).rows
-    return np.where(places < 0, -1, group.rows[places])
 
 
 def _label(rows: Table, column: str, id: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.ragged import LabelledSequences, Ragged, Splits, check_classes, held_out
+from gatewright.tasks.data.ragged import LabelledSequences, Ragged, Splits, check_classes, completed, held_out
 from gatewright.tasks.data.sounds.files import Sound, at_rate
 from gatewright.tasks.data.sounds.log_mel import LogMel
 from gatewright.tasks.data.sounds.sources import SoundSource
@@ -27,17 +27,11 @@ def sounds_in_parts(source: SoundSource, *, validation: float, test: float, seed
     Where groups are known, such as speakers, all sounds of some are held out; else the same share of each class.
     """
     check_classes(source.name, _numbered(source, class_names(source)), class_names(source))
-    parts = np.array(source.parts or [""] * len(source))
-    train = np.flatnonzero((parts == "train") | (parts == "")).tolist()
-    if not train:
-        raise DataError(f"{source.name} has no sounds to train on", got=", ".join(sorted(set(parts.tolist()))))
-    chosen: dict[str, list[int]] = {}
-    for name, share in (("test", test), ("validation", validation)):
-        chosen[name] = np.flatnonzero(parts == name).tolist()
-        if not chosen[name]:
-            kept, out = _held_out(source.select(train), share, seed)
-            train, chosen[name] = [train[place] for place in kept], [train[place] for place in out]
-    return Splits(*(source.select(places) for places in (train, chosen["validation"], chosen["test"])))
+    named = [part or "train" for part in source.parts or [""] * len(source)]
+    if "train" not in named:
+        raise DataError(f"{source.name} has no sounds to train on", got=", ".join(sorted(set(named))))
+    parts = {part: source.select([place for place, name in enumerate(named) if name == part]) for part in set(named)}
+    return completed(parts, validation, test, lambda part, share: _divided(part, share, seed))
 
 
 def class_names(source: SoundSource) -> tuple[str, ...]:
@@ -96,10 +90,10 @@ def _numbered(source: SoundSource, classes: Sequence[str]) -> Numbers:
     return np.array([numbers[label] for label in labels], np.int64)
 
 
-def _held_out(source: SoundSource, share: float, seed: int) -> tuple[list[int], list[int]]:
+def _divided(source: SoundSource, share: float, seed: int) -> tuple[SoundSource, SoundSource]:
     if source.groups is None:
         kept, out = held_out(_numbered(source, class_names(source)), share, seed)
-        return kept.tolist(), out.tolist()
+        return source.select(kept.tolist()), source.select(out.tolist())
     names = sorted(set(source.groups))
     if len(names) < 2:
         raise DataError(
@@ -110,5 +104,5 @@ def _held_out(source: SoundSource, share: float, seed: int) -> tuple[list[int], 
         )
     count = min(math.ceil(share * len(names)), len(names) - 1)
     chosen = {names[place] for place in np.random.default_rng(seed).permutation(len(names))[:count]}
-    out = [place for place, group in enumerate(source.groups) if group in chosen]
-    return [place for place, group in enumerate(source.groups) if group not in chosen], out
+    out = [group in chosen for group in source.groups]
+    return source.select(np.flatnonzero(np.logical_not(out)).tolist()), source.select(np.flatnonzero(out).tolist())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns, TimeColumns, Undated
 from gatewright.tasks.data.tables.clock_changes import in_zone, put_back, put_forward
-from gatewright.tasks.data.tables.table import Table, open_table
+from gatewright.tasks.data.tables.table import RowGroup, Table, open_table
 from gatewright.tasks.data.tables.time_axis import FEWEST_DATES, TimeAxis, offsets_in, regular_dates
 from gatewright.tasks.data.tables.times import Dates, ParsedDates
 from gatewright.tasks.formatting import counted
@@ -149,6 +149,14 @@ def in_order_of_time(table: Table, columns: tuple[str, ...], *, fill: bool = Fal
     axis = TimeAxis(values[order], column=name)
     _check_twice(table, axis, order, id)
     return OrderedRows(order, axis)
+
+
+def group_in_order(table: Table, group: RowGroup, columns: tuple[str, ...], *, fill: bool) -> NDArray[np.int64]:
+    """The rows of a group in order of time; -1 is a time that is left out, where `fill` makes it a step."""
+    if not columns:
+        return group.rows
+    places = in_order_of_time(table.take(group.rows), columns, fill=fill, id=group.id).rows
+    return np.where(places < 0, -1, group.rows[places])
 
 
 def _dated(table: Table, axis: TimeAxis, *, fill: bool, id: str) -> OrderedRows:

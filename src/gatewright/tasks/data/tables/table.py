@@ -1,7 +1,7 @@
 """Tables: CSV and its like, JSON lines, Parquet and pandas DataFrames, as columns that are read when asked for."""
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, NamedTuple, Self
@@ -26,7 +26,7 @@ Values = NDArray[np.float64]
 
 
 class RowGroup(NamedTuple):
-    """The rows of one series, text or sentence in a long table, in order of time where there is one."""
+    """The rows of one series, text or sentence in a long table."""
 
     id: str
     rows: Rows
@@ -258,23 +258,16 @@ class Table:
                 shell="add --set dayfirst=yes, or --set dayfirst=no",
             ) from error
 
-    def groups(self, id: str = "", order: Callable[[Self], Rows] | None = None) -> list[RowGroup]:
-        """The rows of each value of the column `id`, in the order in which they first appear; all rows without one.
-
-        `order` gives the places of the rows of a table in their order: see `table_order.in_order_of_time`.
-        """
+    def groups(self, id: str = "") -> list[RowGroup]:
+        """The rows of each value of the column `id`, in the order in which they first appear; all rows without one."""
         if not id:
-            whole = [RowGroup("", np.arange(len(self)))]
-        else:
-            places: dict[str, list[int]] = {}
-            for row, key in enumerate(self.texts(id)):
-                places.setdefault(key.strip(), []).append(row)
-            if "" in places:
-                raise DataError(f"{self.where(places[''][0], id)}: the id is missing", do="fill it in")
-            whole = [RowGroup(key, np.array(rows, np.int64)) for key, rows in places.items()]
-        if order is None:
-            return whole
-        return [RowGroup(group.id, group.rows[order(self.take(group.rows))]) for group in whole]
+            return [RowGroup("", np.arange(len(self)))]
+        places: dict[str, list[int]] = {}
+        for row, key in enumerate(self.texts(id)):
+            places.setdefault(key.strip(), []).append(row)
+        if "" in places:
+            raise DataError(f"{self.where(places[''][0], id)}: the id is missing", do="fill it in")
+        return [RowGroup(key, np.array(rows, np.int64)) for key, rows in places.items()]
 
 
 def open_table(

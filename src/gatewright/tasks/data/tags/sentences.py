@@ -13,7 +13,7 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.published.sources import Files, Source, files_of
-from gatewright.tasks.data.ragged import Splits, held_out
+from gatewright.tasks.data.ragged import Splits, completed, held_out
 from gatewright.tasks.data.tags.conll_file import LABEL_NAMES, ColumnFile, read_columns
 from gatewright.tasks.data.tags.schemes import OUTSIDE, Scheme, recognised_scheme, rewritten
 
@@ -261,9 +261,11 @@ def with_held_out(
             got=f"{len(train)} of {tokens:,} {'token' if tokens == 1 else 'tokens'} in all",
             do="give more sentences, or a folder with files for train, dev and test",
         )
-    for part, share in (("test", test), ("validation", validation)):
-        if part not in parts:
-            marked = [scheme != "none" and any(tag != OUTSIDE for tag in tags) for tags in train.tags]
-            kept, out = held_out(np.array(marked, np.int64), share, seed)  # so that a small part has entities too
-            parts, train = {**parts, part: train.select(out)}, train.select(kept)
-    return Splits(train, parts["validation"], parts["test"])
+
+    def divide(part: TaggedSentences, share: float) -> tuple[TaggedSentences, TaggedSentences]:
+        # Sentences with entities and those without give the same share, so that a small part has entities too.
+        marked = [scheme != "none" and any(tag != OUTSIDE for tag in tags) for tags in part.tags]
+        kept, out = held_out(np.array(marked, np.int64), share, seed)
+        return part.select(kept), part.select(out)
+
+    return completed(parts, validation, test, divide)

@@ -10,9 +10,9 @@ from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.tables.header import ID_NAMES
 from gatewright.tasks.data.tables.header import LABEL_NAMES as TABLE_LABEL_NAMES
-from gatewright.tasks.data.tables.order import dated_rows, in_order_of_time
+from gatewright.tasks.data.tables.order import dated_rows, group_in_order
 from gatewright.tasks.data.tables.roles import TIMES, ColumnRole, Roles, TableKind, asks_for, infer_roles
-from gatewright.tasks.data.tables.table import RowGroup, Table
+from gatewright.tasks.data.tables.table import Table
 from gatewright.tasks.data.tags.conll_file import LABEL_NAMES, TOKEN_NAMES
 
 _LABELS = {*LABEL_NAMES, *TABLE_LABEL_NAMES, "activity", "state", "event", "phase", "stage", "gesture"} - {"y"}
@@ -82,15 +82,11 @@ def recordings_of(table: Table, roles: Roles, columns: StepColumns) -> list[Reco
     Raises DataError for a value that is missing or no number, and for a row without a label.
     """
     table = dated_rows(table, roles.time, columns.undated)
-    groups = table.groups(roles.id)
-    return [_recording(table.take(_ordered(table, group, roles)), group.id, roles, columns) for group in groups]
-
-
-def _ordered(table: Table, group: RowGroup, roles: Roles) -> NDArray[np.int64]:
-    if not roles.time:
-        return group.rows
-    places = in_order_of_time(table.take(group.rows), roles.time, fill=True, id=group.id).rows
-    return group.rows[places[places >= 0]]
+    recordings: list[Recording] = []
+    for group in table.groups(roles.id):
+        rows = group_in_order(table, group, roles.time, fill=True)
+        recordings.append(_recording(table.take(rows[rows >= 0]), group.id, roles, columns))
+    return recordings
 
 
 def _recording(rows: Table, id: str, roles: Roles, columns: StepColumns) -> Recording:

@@ -13,7 +13,7 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.columns import TextColumns
 from gatewright.tasks.data.published.sources import conversion, existing, files_of, named, optional, source_name
-from gatewright.tasks.data.ragged import LabelledSequences, Ragged, Splits, check_classes, held_out
+from gatewright.tasks.data.ragged import LabelledSequences, Ragged, Splits, check_classes, completed
 from gatewright.tasks.data.reading import text_pieces
 from gatewright.tasks.data.tables.files import is_frame
 from gatewright.tasks.data.tables.table import Table, open_table
@@ -97,8 +97,13 @@ def load_labelled_texts(
     if archive is not None:
         train, tested = read_reviews(archive)
         check_classes(source_name(source), train.labels, train.classes)
-        return LabelledTexts(_with_held_out(train, None, tested, validation, test, seed))
-    return _finished(source, given, validation, test, seed)
+        numbered = {"train": train, "test": tested}
+        return LabelledTexts(completed(numbered, validation, test, lambda part, share: part.divided(share, seed)))
+    train = given["train"].numbered()
+    check_classes(source_name(source), train.labels, train.classes)
+    numbered = {name: train if name == "train" else part.numbered(train.classes) for name, part in given.items()}
+    parts = completed(numbered, validation, test, lambda part, share: part.divided(share, seed))
+    return LabelledTexts(parts, given["train"].remarks, given["train"].columns)
 
 
 def load_texts_to_measure(
@@ -232,35 +237,6 @@ def _class_folders(path: Path) -> _TextPart | None:
     texts = ["".join(text_pieces(file)).strip() for _, file in files]
     remark = f"text: *.txt files, label: the {len({name for name, _ in files})} folders that hold them"
     return _TextPart(texts, [name for name, _ in files], lambda row: str(files[row][1]), (remark,))
-
-
-def _finished(
-    source: object, given: Mapping[str, _TextPart], validation: float, test: float, seed: int
-) -> LabelledTexts:
-    train = given["train"].numbered()
-    check_classes(source_name(source), train.labels, train.classes)
-    validated, tested = (
-        given[name].numbered(train.classes) if name in given else None for name in ("validation", "test")
-    )
-    parts = _with_held_out(train, validated, tested, validation, test, seed)
-    return LabelledTexts(parts, given["train"].remarks, given["train"].columns)
-
-
-def _with_held_out(
-    train: LabelledSequences,
-    validated: LabelledSequences | None,
-    tested: LabelledSequences | None,
-    validation: float,
-    test: float,
-    seed: int,
-) -> Splits[LabelledSequences]:
-    if tested is None:
-        kept, out = held_out(train.labels, test, seed)
-        train, tested = train.select(kept), train.select(out)
-    if validated is None:
-        kept, out = held_out(train.labels, validation, seed)
-        train, validated = train.select(kept), train.select(out)
-    return Splits(train, validated, tested)
 
 
 def _classes(part: _TextPart) -> tuple[str, ...]:
