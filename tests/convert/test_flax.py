@@ -111,7 +111,7 @@ def test_weights_of_another_framework(layout: str, run: Any, models: Any, name: 
         arrays["l0_h2h_bias"][10:] = 0
     np.savez(tmp_path / "gluon.npz", **arrays)
     facts = {"activation": "tanh"} if name == "rnn" else {}
-    convert.convert(tmp_path / "gluon.npz", tmp_path / "theirs.npz", target_layout=layout, facts=facts)
+    convert.convert(tmp_path / "gluon.npz", tmp_path / "theirs.npz", target_layout=layout, overrides=facts)
     _, outputs = run(models[name](), files.read_arrays(tmp_path / "theirs.npz"))
     wanted = convert.run(convert.read(tmp_path / "gluon.npz", "gluon", **facts), INPUTS)
     np.testing.assert_allclose(outputs, wanted, atol=ROUNDING, rtol=0)

@@ -42,7 +42,7 @@ def test_weights_of_eight_bits_are_read_where_that_is_asked_for(
     wanted = runtime(small, X=GIVEN)[0].swapaxes(1, 2).reshape(7, 2, -1)
     far = np.abs(convert.run(network, GIVEN) - wanted).max()
     assert 1e-5 < far < 0.05  # the runtime rounds what it multiplies with
-    report = convert.convert(small, tmp_path / "again.onnx", facts={"dequantise": True})
+    report = convert.convert(small, tmp_path / "again.onnx", overrides={"dequantise": True})
     assert "again.onnx, run by ONNX Runtime" in report.differences
     assert report.notes[0] == "weights of eight bits are read as the numbers that they stand for"
     unproved = "it rounds to eight bits what it multiplies the weights of eight bits with"

@@ -8,9 +8,9 @@ import pytest
 
 from gatewright import convert
 from gatewright.convert import CellConfig, Network, Recurrent
-from gatewright.convert.facts import assumed
 from gatewright.convert.layouts import LAYOUTS, Layout
 from gatewright.convert.naming import NAMINGS
+from gatewright.convert.overrides import assumed
 from gatewright.convert.patterns import AXES
 from gatewright.errors import ConversionError
 
@@ -86,8 +86,8 @@ def test_the_order_of_modules_is_told_where_their_names_do_not_say_it(tmp_path: 
     parts = (layer(CellConfig("gru", reset="after")), layer(CellConfig("lstm")))
     convert.write(Network(parts), tmp_path / "own.safetensors", "gatewright")
     report = convert.convert(tmp_path / "own.safetensors", tmp_path / "theirs.pt")
-    told = (
+    assumption_notes = (
         "not in theirs.pt, and to be given when it is read: --prefix 0. --prefix 1., or prefix=('0.', '1.') in Python"
     )
-    assert told in report.notes
+    assert assumption_notes in report.notes
     assert "theirs.pt, run by PyTorch" in report.differences

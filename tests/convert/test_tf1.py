@@ -125,7 +125,9 @@ def test_peepholes_projection_and_clipping(peepholes: bool, projected: bool, tmp
     convert.write(network, tmp_path / "again.npz", "tf1")
     again = convert.read(tmp_path / "again.npz", "tf1", **facts)
     np.testing.assert_array_equal(convert.run(again, inputs), convert.run(network, inputs))
-    own = convert.convert(tmp_path / "cell.npz", tmp_path / "own.safetensors", target_layout="gatewright", facts=facts)
+    own = convert.convert(
+        tmp_path / "cell.npz", tmp_path / "own.safetensors", target_layout="gatewright", overrides=facts
+    )
     assert max(own.differences.values()) == 0
     assert convert.read(tmp_path / "own.safetensors").recurrent[0].equations == network.recurrent[0].equations
 

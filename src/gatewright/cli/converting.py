@@ -72,7 +72,7 @@ def convert(
         from gatewright import convert as conversion
 
         report = conversion.convert(
-            source, target, source_layout=source_layout, target_layout=target_layout, facts=facts, dtype=dtype
+            source, target, source_layout=source_layout, target_layout=target_layout, overrides=facts, dtype=dtype
         )
     if as_json:
         print_json(dataclasses.asdict(report))

@@ -18,10 +18,10 @@ import numpy as np
 
 from gatewright.cell_config.config import CellConfig
 from gatewright.convert import formats
-from gatewright.convert.facts import needed, to_be_said, told
 from gatewright.convert.formats import FORMATS, format_of
 from gatewright.convert.formats import read as _read
 from gatewright.convert.layouts import LAYOUTS, Layout
+from gatewright.convert.overrides import assumption_notes, declaration_notes, overrides_for
 from gatewright.convert.proof import compare, in_framework, kind_of
 from gatewright.errors import ConversionError
 from gatewright.model_file import in_folder
@@ -101,16 +101,16 @@ Report = ConversionReport
 """The earlier name of ConversionReport."""
 
 
-def read(path: Pathlike, layout: str | None = None, **facts: Any) -> Network:
+def read(path: Pathlike, layout: str | None = None, **overrides: Any) -> Network:
     """The network in a file of weights.
 
-    `layout` is a framework of the table; without it, the one that explains the file. `facts` say what the file does
+    `layout` is a framework of the table; without it, the one that explains the file. `overrides` say what the file does
     not: `activation="relu"`, `gate="hard_sigmoid_theano"`, `forget_bias=0.0`.
 
     Raises ConversionError where the file is damaged, or fits no layout, or several.
     """
-    network = _read(in_folder(Path(path)), layout, facts)
-    return network.noting(*told(network))
+    network = _read(in_folder(Path(path)), layout, overrides)
+    return network.noting(*assumption_notes(network))
 
 
 def write(network: Network, path: Pathlike, layout: str | None = None) -> None:
@@ -127,14 +127,15 @@ def convert(
     *,
     source_layout: str | None = None,
     target_layout: str | None = None,
-    facts: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     dtype: str | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> ConversionReport:
     """Convert a file of weights, read the result again, and compare the outputs of both for random inputs.
 
     `source` may be the folder of a run, for the model in it. Where a framework that can run one of the files is
     installed, it is asked too, and held to our reading. With a `dtype`, "float32" or "float64", the numbers are rounded
-    to that on the way.
+    to that on the way. `overrides` say what the source does not, as in `read`; `facts` is their earlier name.
 
     Raises ConversionError where it cannot be done exactly. `target` is put in place when all is proved: until then, and
     whatever happens, what was there stays.
@@ -143,32 +144,39 @@ def convert(
     wanted = format_of(target, target_layout, writing=True)[0]
     if dtype not in (None, *DTYPES):
         raise ConversionError(f"there is no precision {dtype!r} to convert to", expected=" or ".join(DTYPES))
-    read_network = read(source, source_layout, **(facts or {}))
+    overrides = {**(facts or {}), **(overrides or {})}
+    read_network = read(source, source_layout, **overrides)
     network = read_network.of_type(dtype) if dtype else read_network
     if not target.parent.is_dir():
         raise ConversionError(f"there is no folder {target.parent}", do="make it, or give a path in another one")
     with TemporaryDirectory(dir=target.parent, prefix=".converting-") as folder:
         attempt = Path(folder) / target.name
         formats.write(network, attempt, wanted)
-        facts_needed, again = needed(
+        declared, again = overrides_for(
             network,
-            lambda overrides: _read(attempt, wanted.name, overrides),
-            lambda read_back: compare(network, read_back),
-            wanted.facts,
+            lambda tried: _read(attempt, wanted.name, tried),
+            lambda reading: compare(network, reading),
+            wanted.overrides,
         )
         difference, scale = compare(network, again)
-        read_so = ((source, read_network, facts or {}), (attempt, again, facts_needed))
         proofs = [
-            in_framework(FORMATS[read_back.layout], path, read_back, overrides)
-            for path, read_back, overrides in read_so
+            in_framework(FORMATS[read_network.layout], source, read_network, overrides),
+            in_framework(FORMATS[again.layout], attempt, again, declared),
         ]
         attempt.replace(target)
     differences = {"both files, read here": difference} | {
         what: far for proof in proofs for what, far in proof.differences
     }
     unproved = (note for proof in proofs for note in proof.notes)
-    unsaid = to_be_said(facts_needed, target.name)
-    notes = (*_unused(source, network), *network.notes, *again.notes, *unsaid, *unproved, *_left_out(network, again))
+    to_declare = declaration_notes(declared, target.name)
+    notes = (
+        *_unused(source, network),
+        *network.notes,
+        *again.notes,
+        *undeclared,
+        *unproved,
+        *_left_out(network, again),
+    )
     unused = {name: np.shape(array) for name, array in network.rest.items()}
     layers = tuple(map(_described, network.parts))
     return ConversionReport(layers, network.layout, wanted.name, differences, scale, notes, unused)

@@ -183,10 +183,10 @@ def _refuse_other_functions(layout: Layout, equations: CellConfig) -> None:
         )
 
 
-def has_activations(layout: Layout, facts: Mapping[str, Any]) -> bool:
+def has_activations(layout: Layout, overrides: Mapping[str, Any]) -> bool:
     """Whether the framework's layer can have the activations that were said of it."""
-    asked = [what for what in ACTIVATION_FIELDS[layout.family] if facts.get(what) is not None]
-    return all(facts[what] in layout.having(what) for what in asked)
+    asked = [what for what in ACTIVATION_FIELDS[layout.family] if overrides.get(what) is not None]
+    return all(overrides[what] in layout.having(what) for what in asked)
 
 
 def _with_biases(
@@ -252,28 +252,28 @@ def with_slope(parameters: Parameters, equations: CellConfig, gate: str) -> tupl
     return steeper, replace(equations, gate=gate, forget_bias=equations.forget_bias * factor)
 
 
-def equations_of(layout: Layout, **facts: Any) -> CellConfig:
+def equations_of(layout: Layout, **overrides: Any) -> CellConfig:
     """What a layer of that layout computes, with what its file says of activations and constants.
 
-    Raises ConversionError for a fact that contradicts the layout.
+    Raises ConversionError for an override that contradicts the layout.
     """
-    facts = {name: value for name, value in facts.items() if value is not None}
-    if not layout.output and "activation" in facts:
-        facts.setdefault("output", facts["activation"])
-    equations = replace(layout.equations, **facts)
-    if not fits(layout, facts) or (not layout.output and equations.output != equations.activation):
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    if not layout.output and "activation" in overrides:
+        overrides.setdefault("output", overrides["activation"])
+    equations = replace(layout.equations, **overrides)
+    if not fits(layout, overrides) or (not layout.output and equations.output != equations.activation):
         raise ConversionError(
             f"{layout.title} is not what was said of it", expected=str(layout.equations), got=str(equations)
         )
     return equations
 
 
-def fits(layout: Layout, facts: Mapping[str, Any]) -> bool:
-    """Whether the facts that no weights change are those of the layout."""
+def fits(layout: Layout, overrides: Mapping[str, Any]) -> bool:
+    """Whether the overrides that no weights change are those of the layout."""
     optional = {array.kinds for array in layout.arrays if array.optional}
     free = {"peepholes"} if "p" in optional else set[str]()
-    asked = [name for name in _STRUCTURE if facts.get(name) is not None and name not in free]
-    return all(getattr(layout, name) == facts[name] for name in asked)
+    asked = [name for name in _STRUCTURE if overrides.get(name) is not None and name not in free]
+    return all(getattr(layout, name) == overrides[name] for name in asked)
 
 
 _STRUCTURE = ("family", "reset", "peepholes", "coupled", "projection")

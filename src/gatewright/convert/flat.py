@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply, heads, reparametrized, whole
-from gatewright.convert.facts import PREFIX, assumed
 from gatewright.convert.layouts import Layout
 from gatewright.convert.naming import LayerPlace
+from gatewright.convert.overrides import PREFIX, assumed
 from gatewright.convert.places import LayerIndex, NoLayerError, ordered, reading
 from gatewright.convert.whole import NotWholeError
 from gatewright.errors import ConversionError
@@ -21,22 +21,22 @@ __all__ = ["NoLayerError", "NotWholeError", "read"]
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
+def read(arrays: Arrays, framework: str, overrides: Mapping[str, Any]) -> Network:
     """The recurrent layers among arrays of that framework, and what the framework keeps around them.
 
-    `facts` are what its layers compute where the arrays do not say it, and `prefix`, of one layer or of several in
+    `overrides` are what its layers compute where the arrays do not say it, and `prefix`, of one layer or of several in
     their order, which of the layers are meant.
 
     Raises ConversionError where there are none, where they are not whole, where the arrays can be understood in two
     ways, or where the layers do not follow one another.
     """
-    facts = dict(facts)
-    prefix = facts.pop(PREFIX, None)
+    overrides = dict(overrides)
+    prefix = overrides.pop(PREFIX, None)
     arrays, notes = reparametrized.folded(arrays) if framework == "torch" else (arrays, ())
-    index = reading(arrays, framework, facts)
+    index = reading(arrays, framework, overrides)
     places = ordered(index, prefix)
     whole.check(index, places, chosen=prefix is not None)
-    stack = list(_stack(index, places, arrays, facts))
+    stack = list(_stack(index, places, arrays, overrides))
     layers = tuple(layer for _, layer in stack)
     notes = (*notes, *whole.check_stack(index, stack, places, chosen=prefix is not None))
     parts: tuple[Part, ...] = layers
@@ -50,13 +50,13 @@ def read(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> Network:
     taken = {
         name: values
         for place, layer in zip(places, layers, strict=False)
-        for name, values in assumed(index.layers[place][0], layer.equations, facts).items()
+        for name, values in assumed(index.layers[place][0], layer.equations, overrides).items()
     }
     return Network(parts, framework, unused, notes, assumed=taken)
 
 
 def _stack(
-    index: LayerIndex, places: Iterable[LayerPlace], arrays: Arrays, facts: Mapping[str, Any]
+    index: LayerIndex, places: Iterable[LayerPlace], arrays: Arrays, overrides: Mapping[str, Any]
 ) -> Iterator[tuple[str, RecurrentPart]]:
     """The layers from the bottom to the top, both directions of each together, with their prefix."""
     before = 0
@@ -70,7 +70,7 @@ def _stack(
         row, other = (index.layers[place][0] for place in (pair[0], pair[-1]))
         if row is not other:
             raise ConversionError(f"the directions of layer {prefix!r} are of two kinds: {row.title}, {other.title}")
-        equations = apply.equations_of(row, **facts)
+        equations = apply.equations_of(row, **overrides)
         of_each = [_levels(index.layers[place], arrays, equations) for place in pair]
         for directions in zip(*of_each, strict=True):
             layer = RecurrentPart(equations, directions, backwards=len(pair) == 1 and pair[0].backwards)

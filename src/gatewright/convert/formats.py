@@ -23,8 +23,8 @@ from gatewright.convert import (
     tensorflow_checkpoint,
     torch_run,
 )
-from gatewright.convert.facts import DEQUANTISE, PREFIX, Facts, unheeded
 from gatewright.convert.naming import NAMINGS
+from gatewright.convert.overrides import DEQUANTISE, PREFIX, Overrides, refused_overrides
 from gatewright.errors import ConversionError, ModelFileError
 from gatewright.network import Network, Part
 
@@ -33,20 +33,20 @@ from gatewright.network import Network, Part
 class Format:
     """A framework's files.
 
-    `run` computes outputs of (time, batch, features) in the framework itself: of a path, inputs and the facts that the
-    file was read with, and of `lengths` where the network is given such. It may raise anything: the first line of that
+    `run` computes outputs of (time, batch, features) in the framework itself: of a path, inputs and the overrides that
+    the file was read with, and of `lengths` where the network is given such. It may raise anything: the first line of that
     is the reason why there is no proof by that framework.
     """
 
     name: str
     suffixes: tuple[str, ...]
-    read: Callable[[Any, Facts], Network]  # of a path, or of arrays by name where `of_arrays` says so
+    read: Callable[[Any, Overrides], Network]  # of a path, or of arrays by name where `of_arrays` says so
     write: Callable[[Network, Path], None]
     run: Callable[..., NDArray[Any]] | None = None
     runtime: str = ""  # the program that `run` asks, as reports name it
     fixed_sizes: Callable[[Path], tuple[int | None, int | None]] | None = None
     """The steps and the rows of a batch that `run` demands for a file; None where it takes any number."""
-    facts: frozenset[str] = frozenset()  # what `read` heeds of what the user says; all else is refused
+    overrides: frozenset[str] = frozenset()  # what `read` heeds of what the user says; all else is refused
     of_arrays: bool = False
     named_only: bool = False  # never guessed: another format reads such files too, and writes them by default
     initial: bool = False  # whether layers may begin with states of their own
@@ -65,8 +65,8 @@ class _File:
         return files.read_arrays(self.path)
 
 
-def _read_flat(framework: str, arrays: files.Arrays, facts: Facts) -> Network:
-    return flat.read(arrays, framework, facts)
+def _read_flat(framework: str, arrays: files.Arrays, overrides: Overrides) -> Network:
+    return flat.read(arrays, framework, overrides)
 
 
 def _write_flat(framework: str, network: Network, path: Path) -> None:
@@ -96,7 +96,7 @@ FORMATS: Mapping[str, Format] = {
             onnx_files.run,
             "ONNX Runtime",
             onnx_files.fixed_sizes,
-            facts=frozenset({DEQUANTISE}),
+            overrides=frozenset({DEQUANTISE}),
             initial=True,
             fixed_lengths=True,
             second=True,
@@ -109,19 +109,21 @@ FORMATS: Mapping[str, Format] = {
             keras_files.run,
             "Keras",
             keras_files.fixed_sizes,
-            facts=_KERAS,
+            overrides=_KERAS,
             second=True,
         ),
-        Format("keras1", keras_files.SUFFIXES, keras_files.read, keras_files.write_keras1, facts=_KERAS),
+        Format("keras1", keras_files.SUFFIXES, keras_files.read, keras_files.write_keras1, overrides=_KERAS),
         Format(
             "tf2",
             (tensorflow_checkpoint.SUFFIX,),
             tensorflow_checkpoint.read,
             tensorflow_checkpoint.write,
-            facts=_LAYERS,
+            overrides=_LAYERS,
         ),
-        Format("rtneural", (".json",), rtneural.read, rtneural.write, facts=_EQUATIONS),
-        Format("rtneural-torch", (".json",), rtneural.read, rtneural.write_torch, facts=_EQUATIONS, named_only=True),
+        Format("rtneural", (".json",), rtneural.read, rtneural.write, overrides=_EQUATIONS),
+        Format(
+            "rtneural-torch", (".json",), rtneural.read, rtneural.write_torch, overrides=_EQUATIONS, named_only=True
+        ),
         *(
             Format(
                 name,
@@ -130,12 +132,12 @@ FORMATS: Mapping[str, Format] = {
                 partial(_write_flat, name),
                 torch_run.run if name == "torch" else None,
                 "PyTorch" if name == "torch" else "",
-                facts=_LAYERS,
+                overrides=_LAYERS,
                 of_arrays=True,
             )
             for name in NAMINGS
         ),
-        Format("d2l-list", (".npz",), listed.read, listed.write, facts=_EQUATIONS, of_arrays=True),
+        Format("d2l-list", (".npz",), listed.read, listed.write, overrides=_EQUATIONS, of_arrays=True),
     )
 }
 
@@ -203,22 +205,22 @@ def write(network: Network, path: Path, file_format: Format) -> None:
     file_format.write(network, path)
 
 
-def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Network:
+def read(path: Path, name: str | None = None, overrides: Overrides | None = None) -> Network:
     """The network in a file, of the layout that is named, or of the one that explains the most of it.
 
     Raises ConversionError where no layout fits, or several fit and would compute different things.
     """
-    if unknown := [name for name in facts or {} if name not in _SAID]:
+    if unknown := [name for name in overrides or {} if name not in _SAID]:
         raise ConversionError(
             f"equations have nothing that is called {' or '.join(unknown)}", expected=", ".join(sorted(_SAID))
         )
     candidates = list({reading.read: reading for reading in format_of(path, name)}.values())
     file = _File(path)
     if len(candidates) == 1:
-        return _read_as(candidates[0], file, dict(facts or {}))
+        return _read_as(candidates[0], file, dict(overrides or {}))
     if not files.exists(path):
         raise ConversionError(f"there is no file {path}", do="give the path of a file of weights")
-    found = _understood(file, candidates, dict(facts or {}))
+    found = _understood(file, candidates, dict(overrides or {}))
     fewest = min(len(match.rest) for match in found)
     best = [match for match in found if len(match.rest) == fewest]
     different = [reading for reading in best[1:] if not _same(reading, best[0])]
@@ -233,16 +235,18 @@ def read(path: Path, name: str | None = None, facts: Facts | None = None) -> Net
     return best[0] if best[0].layout == "gatewright" else best[0].noting(guessed)  # a file of ours says so itself
 
 
-def _read_as(file_format: Format, file: _File, facts: Facts) -> Network:
+def _read_as(file_format: Format, file: _File, overrides: Overrides) -> Network:
     """The network in a file of that format, with what was said of it.
 
     Raises ConversionError where something was said that such files say themselves, or do not have.
     """
     source = file.arrays if file_format.of_arrays else file.path
     try:
-        network = file_format.read(source, {name: value for name, value in facts.items() if name in file_format.facts})
-        if facts.keys() - file_format.facts:
-            raise unheeded(file_format.name, facts, file_format.facts)
+        network = file_format.read(
+            source, {name: value for name, value in overrides.items() if name in file_format.overrides}
+        )
+        if overrides.keys() - file_format.overrides:
+            raise refused_overrides(file_format.name, overrides, file_format.overrides)
         _refuse_whole_numbers(network)
     except ConversionError as error:
         if str(file.path) not in error.problem:
@@ -264,7 +268,7 @@ def _refuse_whole_numbers(network: Network) -> None:
                 )
 
 
-def _understood(file: _File, candidates: Sequence[Format], facts: Facts) -> list[Network]:
+def _understood(file: _File, candidates: Sequence[Format], overrides: Overrides) -> list[Network]:
     """What the file is to each of the formats that understand it; to ours alone, where it is one of ours.
 
     Raises ConversionError where none does, or the one that knows the most arrays misses something.
@@ -277,7 +281,7 @@ def _understood(file: _File, candidates: Sequence[Format], facts: Facts) -> list
         if candidate.of_arrays:
             _ = file.arrays  # a file that cannot be opened says so itself
         try:
-            readings.append(_read_as(candidate, file, facts))
+            readings.append(_read_as(candidate, file, overrides))
         except flat.NoLayerError:
             strangers.append(candidate.name)
         except (ConversionError, ModelFileError) as error:

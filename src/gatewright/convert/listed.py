@@ -17,7 +17,7 @@ from gatewright.network import Network
 BOOK = "d2l"
 
 
-def read(arrays: files.Arrays, facts: dict[str, Any]) -> Network:
+def read(arrays: files.Arrays, overrides: dict[str, Any]) -> Network:
     """The network in such a list, which its length tells.
 
     Raises ConversionError where no layer has so many arrays.
@@ -27,7 +27,7 @@ def read(arrays: files.Arrays, facts: dict[str, Any]) -> Network:
         for count in (len(names), len(row.by_gate())):
             if arrays.keys() == {f"arr_{index}" for index in range(count)}:
                 by_name = {name: arrays[f"arr_{index}"] for index, name in enumerate(names[:count])}
-                return replace(flat.read(by_name, BOOK, facts), layout=f"{BOOK}-list")
+                return replace(flat.read(by_name, BOOK, overrides), layout=f"{BOOK}-list")
     raise ConversionError(
         "this is no list of a layer's parameters",
         expected=" or ".join(f"{len(_names(row))} arrays ({row.title})" for row in layouts(BOOK)),

@@ -1,4 +1,4 @@
-"""What a file does not say of its layers: what was taken for granted, and what must be said when it is read."""
+"""What a file does not state of its layers: overrides that the user gives, and the values assumed without them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations, product
@@ -11,29 +11,29 @@ from gatewright.errors import ConversionError
 from gatewright.network import Network
 
 PREFIX = "prefix"
-"""The fact that is none of the equations: which layers of a file are meant, in their order."""
+"""The override that is no field of a cell config: which layers of a file are meant, in their order."""
 DEQUANTISE = "dequantise"
 """Whether weights of eight bits are to be read as the numbers that they stand for."""
 _ACTIVATIONS = ("gate", "activation", "output")
 _CHANGED_BY_WEIGHTS = "forget_bias"  # a writer adds what is missing to the bias
 
-Facts = dict[str, Any]
+Overrides = dict[str, Any]
 Assumed = Mapping[str, tuple[Any, ...]]
-"""What was taken for granted, by the name of the fact, and what else the framework could have there."""
+"""The value that was assumed for each override that nobody gave, followed by the other values of the framework."""
 
 
-def unheeded(name: str, facts: Mapping[str, Any], heeded: frozenset[str]) -> ConversionError:
-    """The error for facts that a file of that format says itself, or does not have."""
-    refused = sorted(facts.keys() - heeded)
+def refused_overrides(name: str, overrides: Mapping[str, Any], heeded: frozenset[str]) -> ConversionError:
+    """The error for overrides that files of that format state themselves, or do not have."""
+    refused = sorted(overrides.keys() - heeded)
     return ConversionError(
         f"{' and '.join(refused)} cannot be said of a file of {name}",
         expected=", ".join(sorted(heeded)) or "nothing: the file says everything itself",
-        got=", ".join(f"{fact}={facts[fact]!r}" for fact in refused),
+        got=", ".join(f"{fact}={overrides[fact]!r}" for fact in refused),
         do="leave it out",
     )
 
 
-def assumed(layout: Layout, equations: CellConfig, facts: Mapping[str, Any]) -> Assumed:
+def assumed(layout: Layout, equations: CellConfig, overrides: Mapping[str, Any]) -> Assumed:
     """What of the equations of that layout arrays cannot say, and nobody said."""
     having: dict[str, tuple[Any, ...]] = {
         what: getattr(layout, what) for what in _ACTIVATIONS if what == "activation" or layout.family != "rnn"
@@ -44,11 +44,11 @@ def assumed(layout: Layout, equations: CellConfig, facts: Mapping[str, Any]) -> 
     free |= {"forget_bias": ()} if layout.forget_bias else {}
     free |= {"cell_clip": ()} if layout.clips else {}
     free |= {"proj_clip": ()} if layout.clips and layout.projection else {}
-    taken = {name: getattr(equations, name) for name in free if facts.get(name) is None}
+    taken = {name: getattr(equations, name) for name in free if overrides.get(name) is None}
     return {name: (value, *(other for other in free[name] if other != value)) for name, value in taken.items()}
 
 
-def told(network: Network) -> tuple[str, ...]:
+def assumption_notes(network: Network) -> tuple[str, ...]:
     """A note of what was taken for granted in reading a file, and how to say otherwise."""
     if not network.assumed:
         return ()
@@ -57,35 +57,35 @@ def told(network: Network) -> tuple[str, ...]:
     return (f"not in the file, and taken for granted: {taken}; where that is wrong, give {options}",)
 
 
-def to_be_said(facts: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def declaration_notes(overrides: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """A note of what has to be said when a written file is read."""
-    if not facts:
+    if not overrides:
         return ()
     options = [
         f"--{fact.replace('_', '-')} {_shown(value)}"
-        for fact, values in facts.items()
+        for fact, values in overrides.items()
         for value in (values if isinstance(values, tuple) else (values,))
     ]
-    python = ", ".join(f"{fact}={value!r}" for fact, value in facts.items())
+    python = ", ".join(f"{fact}={value!r}" for fact, value in overrides.items())
     return (f"not in {name}, and to be given when it is read: {' '.join(options)}, or {python} in Python",)
 
 
-def needed(
-    network: Network, read: Callable[[Facts], Network], prove: Callable[[Network], Any], heeded: frozenset[str]
-) -> tuple[Facts, Network]:
+def overrides_for(
+    network: Network, read: Callable[[Overrides], Network], prove: Callable[[Network], Any], heeded: frozenset[str]
+) -> tuple[Overrides, Network]:
     """What must be said of a file that a network was written to, and what it is read as then.
 
     It is read as a stranger would first, with nothing said. `prove` raises ConversionError for a reading that computes
     something else.
 
-    Raises ConversionError where no facts make it the same, or they are not the same for all layers.
+    Raises ConversionError where no overrides make it the same, or they are not the same for all layers.
     """
-    facts: Facts = {}
+    overrides: Overrides = {}
     try:
         stranger = read({})
     except UnorderedError as error:
-        facts = {PREFIX: error.modules}
-        stranger = read(facts)
+        overrides = {PREFIX: error.modules}
+        stranger = read(overrides)
     names = [name for name in stranger.assumed or _ACTIVATIONS if name in heeded and name != _CHANGED_BY_WEIGHTS]
     pairs = list(zip(network.recurrent, stranger.recurrent, strict=False))
     differing: dict[str, tuple[Any, ...]] = {}
@@ -108,19 +108,19 @@ def needed(
     failed: ConversionError | None = None
     for count in range(len(differing), -1, -1):  # a writer may have put a difference into the weights
         for chosen in _choices(differing, count):
-            overrides = facts | chosen
+            declared = overrides | chosen
             try:
-                again = read(overrides) if chosen else stranger
+                again = read(declared) if chosen else stranger
                 prove(again)
             except ConversionError as error:
                 failed = failed or error
             else:
-                return overrides, again
+                return declared, again
     raise failed or ConversionError("what was written cannot be read")
 
 
-def _choices(values: Mapping[str, tuple[Any, ...]], count: int) -> Iterator[Facts]:
-    """So many of the facts, each with one of its values."""
+def _choices(values: Mapping[str, tuple[Any, ...]], count: int) -> Iterator[Overrides]:
+    """Every choice of that many overrides, each with one of its values."""
     for names in combinations(values, count):
         for chosen in product(*(values[name] for name in names)):
             yield dict(zip(names, chosen, strict=True))

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert import apply
-from gatewright.convert.facts import UnorderedError
 from gatewright.convert.layouts import Layout, layouts
 from gatewright.convert.naming import NAMINGS, LayerPlace, Naming, in_order, locate, module_of, path_of, unnumbered
+from gatewright.convert.overrides import UnorderedError
 from gatewright.errors import ConversionError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -46,14 +46,14 @@ class LayerIndex:
         return module_of(place, self.groups[place].naming)
 
 
-def reading(arrays: Arrays, framework: str, facts: Mapping[str, Any]) -> LayerIndex:
+def reading(arrays: Arrays, framework: str, overrides: Mapping[str, Any]) -> LayerIndex:
     """Which arrays belong to which layer: each by the most telling naming that its name has.
 
     Raises ConversionError where no layer is among them.
     """
     rows = layouts(framework)
     groups = _groups(arrays, framework)
-    fitting = {place: list(_best(rows, place, group.names, arrays, facts)) for place, group in groups.items()}
+    fitting = {place: list(_best(rows, place, group.names, arrays, overrides)) for place, group in groups.items()}
     index = LayerIndex(framework, arrays, groups, {place: best[0] for place, best in fitting.items() if best})
     if index.layers:
         return index
@@ -113,12 +113,12 @@ def _misfit(nothing_read: LayerIndex) -> ConversionError | None:
 
 
 def _best(
-    rows: Iterable[Layout], place: LayerPlace, group: Mapping[str, str], arrays: Arrays, facts: Mapping[str, Any]
+    rows: Iterable[Layout], place: LayerPlace, group: Mapping[str, str], arrays: Arrays, overrides: Mapping[str, Any]
 ) -> Iterator[tuple[Layout, dict[str, str]]]:
     """The row that explains the most arrays of one layer, if any explains them."""
     fitting: list[tuple[int, Layout, dict[str, str]]] = []
     for row in rows:
-        if not _is_meant(row, place, facts):
+        if not _is_meant(row, place, overrides):
             continue
         names = {name: group[name] for name, *_ in row.stored() if name in group}
         try:
@@ -146,10 +146,10 @@ def cell_of(place: LayerPlace) -> str:
     return re.sub(r"_\d+$", "", place.scope)
 
 
-def _is_meant(row: Layout, place: LayerPlace, facts: Mapping[str, Any]) -> bool:
+def _is_meant(row: Layout, place: LayerPlace, overrides: Mapping[str, Any]) -> bool:
     """Whether a row may be that of a layer, by the name of its cell and by what was said of it."""
-    named = not row.scopes or cell_of(place) in row.scopes or facts.get("family") is not None
-    return named and apply.fits(row, facts) and apply.has_activations(row, facts)
+    named = not row.scopes or cell_of(place) in row.scopes or overrides.get("family") is not None
+    return named and apply.fits(row, overrides) and apply.has_activations(row, overrides)
 
 
 def ordered(index: LayerIndex, prefix: str | Sequence[str] | None) -> list[LayerPlace]:

@@ -70,8 +70,8 @@ class Proof:
     notes: tuple[str, ...] = ()
 
 
-def in_framework(file_format: Format, path: Path, network: Network, facts: Mapping[str, Any]) -> Proof:
-    """Run a file by its framework, and hold the outputs to our reading of it with those facts.
+def in_framework(file_format: Format, path: Path, network: Network, overrides: Mapping[str, Any]) -> Proof:
+    """Run a file by its framework, and hold the outputs to our reading of it with those overrides.
 
     Where that cannot be, a note says why.
 
@@ -87,7 +87,7 @@ def in_framework(file_format: Format, path: Path, network: Network, facts: Mappi
         # Numbers that half precision has too, so that every type computes with the same.
         inputs = inputs.astype(np.float16).astype(np.float32) if inputs.dtype.kind == "f" else inputs
         lengths = _lengths(network, inputs)
-        got = file_format.run(path, inputs, dict(facts), **({} if lengths is None else {"lengths": lengths}))
+        got = file_format.run(path, inputs, dict(overrides), **({} if lengths is None else {"lengths": lengths}))
     except Exception as error:  # noqa: BLE001 - whatever a framework fails at, our own proof stands
         return Proof(notes=(f"{path.name}: not proved by {file_format.runtime}: {_reason(error, path)}",))
     wanted, allowed = run(network, inputs, lengths=lengths), IN_FLOAT16 if got.dtype == np.float16 else IN_FLOAT32

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert import apply, flat, flat_writing, guitarml
-from gatewright.convert.facts import unheeded
 from gatewright.convert.files import check_finite
 from gatewright.convert.layouts import BY_KEY
+from gatewright.convert.overrides import refused_overrides
 from gatewright.convert.refusals import check_exists, located, read_whole
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
@@ -46,7 +46,7 @@ _RECURRENT: Mapping[str, tuple[str, ...]] = {
 UNKNOWN_ACTIVATIONS = "the file does not say which activations are behind dense layers: none, as they are read here"
 
 
-def read(path: Path, facts: dict[str, Any]) -> Network:
+def read(path: Path, overrides: dict[str, Any]) -> Network:
     """The network in a file of either kind.
 
     Raises ConversionError, which names the layer, where the file is damaged or has a layer that a network here cannot
@@ -54,13 +54,13 @@ def read(path: Path, facts: dict[str, Any]) -> Network:
     """
     content = _object(path, _loaded(path), "the file")
     if "layers" in content:
-        if facts:
-            raise unheeded("rtneural", facts, frozenset())
+        if overrides:
+            raise refused_overrides("rtneural", overrides, frozenset())
         return guitarml.with_input(path, Network(tuple(_layers(path, content)), "rtneural"), content.get("in_skip", 0))
     if isinstance(content.get("state_dict"), dict):
-        network = _state_dict(path, content["state_dict"], facts)
+        network = _state_dict(path, content["state_dict"], overrides)
         return guitarml.checked(path, network, _object(path, content.get("model_data", {}), "model_data"))
-    return _state_dict(path, content, facts)
+    return _state_dict(path, content, overrides)
 
 
 def write(network: Network, path: Path) -> None:
@@ -160,7 +160,7 @@ def _layer(path: Path, where: str, kind: str, layer: Object, before: Part | None
     )
 
 
-def _state_dict(path: Path, content: Object, facts: dict[str, Any]) -> Network:
+def _state_dict(path: Path, content: Object, overrides: dict[str, Any]) -> Network:
     """The layers of a state dict, in the order in which it names them."""
     groups: dict[str, dict[str, Array]] = {}
     for name, value in content.items():
@@ -171,7 +171,7 @@ def _state_dict(path: Path, content: Object, facts: dict[str, Any]) -> Network:
         if set(arrays) in ({"weight"}, {"weight", "bias"}):
             parts.append(_dense(path, prefix, arrays))
         else:
-            parts += _torch_layers(path, prefix, arrays, facts)
+            parts += _torch_layers(path, prefix, arrays, overrides)
     if not any(isinstance(part, RecurrentPart) for part in parts):
         raise ConversionError(
             f"{path} holds no recurrent layer",
@@ -182,9 +182,9 @@ def _state_dict(path: Path, content: Object, facts: dict[str, Any]) -> Network:
     return Network(tuple(parts), "rtneural", notes=(UNKNOWN_ACTIVATIONS,) if dense else ())
 
 
-def _torch_layers(path: Path, prefix: str, arrays: Mapping[str, Array], facts: dict[str, Any]) -> tuple[Part, ...]:
+def _torch_layers(path: Path, prefix: str, arrays: Mapping[str, Array], overrides: dict[str, Any]) -> tuple[Part, ...]:
     with located(f"{path}: {prefix!r} is no layer of PyTorch's"):
-        network = flat.read(arrays, "torch", facts)
+        network = flat.read(arrays, "torch", overrides)
     if network.rest:
         raise ConversionError(f"{path}: {prefix!r} has arrays that belong to no layer", got=", ".join(network.rest))
     return network.parts

@@ -10,12 +10,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gatewright.convert import flat
-from gatewright.convert.facts import PREFIX
 from gatewright.convert.files import check_finite
 from gatewright.convert.keras_files.architecture import KerasLayer, version_of
 from gatewright.convert.keras_files.bare import network_of_weights
 from gatewright.convert.keras_files.containers import KerasFile
 from gatewright.convert.naming import in_order
+from gatewright.convert.overrides import PREFIX
 from gatewright.convert.refusals import check_exists, read_whole
 from gatewright.errors import ConversionError
 from gatewright.network import Network
@@ -29,12 +29,12 @@ _PATH = re.compile(r"(.+?)(?:/(forward|backward)_layer)?(?:/cell(/cells/\d+)?)?/
 _KERAS = version_of("2.15.0-tf")
 
 
-def read(path: Path, facts: Mapping[str, Any]) -> Network:
+def read(path: Path, overrides: Mapping[str, Any]) -> Network:
     """The recurrent layers of a checkpoint: of a Keras model, or of variables by name as TensorFlow 1 has them.
 
     Raises ConversionError where TensorFlow is not installed, and where the file is damaged.
     """
-    return network_of(path, variables(path), facts)
+    return network_of(path, variables(path), overrides)
 
 
 def write(network: Network, path: Path) -> None:
@@ -74,7 +74,7 @@ def variables(path: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def network_of(path: Path, arrays: Arrays, facts: Mapping[str, Any]) -> Network:
+def network_of(path: Path, arrays: Arrays, overrides: Mapping[str, Any]) -> Network:
     """The recurrent layers among the variables of a checkpoint, by their names there.
 
     Raises ConversionError where there are none, or their names do not tell in which order they are.
@@ -85,7 +85,7 @@ def network_of(path: Path, arrays: Arrays, facts: Mapping[str, Any]) -> Network:
         if name.endswith(_VARIABLE) and _SLOT not in name
     }
     if not named:
-        return flat.read(arrays, "tf1", facts)
+        return flat.read(arrays, "tf1", overrides)
     layers: dict[str, dict[str, NDArray[Any]]] = {}
     unused: dict[str, NDArray[Any]] = {}
     for name in sorted(named, key=in_order):
@@ -97,14 +97,14 @@ def network_of(path: Path, arrays: Arrays, facts: Mapping[str, Any]) -> Network:
         key = f"{direction}/{last}" if direction else last
         layers.setdefault(f"{layer}/cell{cell}" if cell else layer, {})[key] = named[name]
     recurrent = [name for name, own in layers.items() if any("recurrent_kernel" in key for key in own)]
-    if facts.get(PREFIX) is None and len(recurrent) > 1 and not _in_one_model(recurrent):
+    if overrides.get(PREFIX) is None and len(recurrent) > 1 and not _in_one_model(recurrent):
         raise ConversionError(
             f"{path}: the names of these layers do not tell in which order they follow one another",
             got=", ".join(recurrent),
             do="name those that are meant with prefix, in their order",
         )
     listed = tuple(KerasLayer("", name, {}, own, path=(name,)) for name, own in layers.items())
-    network = network_of_weights(path, KerasFile(listed, _KERAS, described=False), facts)
+    network = network_of_weights(path, KerasFile(listed, _KERAS, described=False), overrides)
     return replace(network, layout="tf2", rest={**network.rest, **unused})
 
 

@@ -25,7 +25,7 @@ _NAME = re.compile(
 )
 
 
-def run(path: Path, inputs: NDArray[Any], facts: Mapping[str, Any]) -> NDArray[Any]:
+def run(path: Path, inputs: NDArray[Any], overrides: Mapping[str, Any]) -> NDArray[Any]:
     """What `torch.nn.RNN`, `GRU`, `LSTM` and their cells compute, one after the other, for inputs (time, batch,
     features).
 
@@ -38,8 +38,8 @@ def run(path: Path, inputs: NDArray[Any], facts: Mapping[str, Any]) -> NDArray[A
     value = torch.from_numpy(inputs)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the older weight_norm is deprecated, and files of it are not
-        for prefix in _prefixes(arrays, facts.get("prefix")):
-            module = _module(_state(arrays, prefix), str(facts.get("activation") or "tanh"))
+        for prefix in _prefixes(arrays, overrides.get("prefix")):
+            module = _module(_state(arrays, prefix), str(overrides.get("activation") or "tanh"))
             value = value.to(next(module.parameters()).dtype)
             value = module(value)[0] if hasattr(module, "num_layers") else torch.stack(list(_steps(module, value)))
     return value.numpy()

@@ -10,11 +10,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gatewright.convert.facts import PREFIX, unheeded
 from gatewright.convert.keras_files import containers, storing, writing
 from gatewright.convert.keras_files.architecture import KerasVersion, version_of
 from gatewright.convert.keras_files.bare import network_of_weights
 from gatewright.convert.keras_files.reading import input_shape, network_of, network_of_some
+from gatewright.convert.overrides import PREFIX, refused_overrides
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
 from gatewright.network import Activation, Dense, Embedding, Masking, Network
@@ -24,17 +24,19 @@ WEIGHTS_SUFFIX = ".weights.h5"
 SUFFIXES = (".h5", ".hdf5")
 
 
-def read(path: Path, facts: Mapping[str, Any]) -> Network:
-    """The network in a file of Keras, whose version it tells; facts of equations count where it holds weights alone.
+def read(path: Path, overrides: Mapping[str, Any]) -> Network:
+    """The network in a file of Keras, whose version it tells.
+
+    Overrides of the cell config count where the file holds weights alone.
 
     Raises ConversionError where the file is damaged, or holds what has no counterpart.
     """
-    prefix = facts.get(PREFIX)
+    prefix = overrides.get(PREFIX)
     model = containers.read(path, connected=prefix is None)
     if not model.described:
-        network = network_of_weights(path, model, facts)
-    elif facts.keys() - {PREFIX}:
-        raise unheeded("keras that holds a whole model", facts, frozenset({PREFIX}))
+        network = network_of_weights(path, model, overrides)
+    elif overrides.keys() - {PREFIX}:
+        raise refused_overrides("keras that holds a whole model", overrides, frozenset({PREFIX}))
     elif prefix is None:
         network = network_of(model.layers, model.version, str(path))
     else:
@@ -69,20 +71,20 @@ def write_keras1(network: Network, path: Path) -> None:
     write_atomically(path, storing.keras1(path, writing.keras1(network)))
 
 
-def run(path: Path, inputs: NDArray[Any], facts: Mapping[str, Any] | None = None) -> NDArray[Any]:
+def run(path: Path, inputs: NDArray[Any], overrides: Mapping[str, Any] | None = None) -> NDArray[Any]:
     """What Keras computes with the model in a file, for inputs as `gatewright.convert.run` takes them.
 
     Raises ImportError where no Keras is installed that computes what the file says, and ConversionError for a file that
     holds no model, or of which some layers were chosen.
     """
     keras = _library()
-    facts = facts or {}
+    overrides = overrides or {}
     model = containers.read(path, connected=False)
     if not model.described:
         raise ConversionError(f"{path} holds weights alone, and Keras needs a model to run them in")
-    if facts.get(PREFIX) is not None:
+    if overrides.get(PREFIX) is not None:
         raise ConversionError(f"layers of {path} were chosen, and Keras runs the whole model")
-    known = read(path, facts)
+    known = read(path, overrides)
     if reason := _changed_since(known, model.version):
         raise ImportError(f"{path} has {reason} of Keras {model.version.major}, and this is Keras {keras.__version__}")
     loaded: Any = keras.saving.load_model(path, compile=False)

@@ -7,12 +7,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gatewright.convert.facts import PREFIX, Assumed
 from gatewright.convert.keras_files.architecture import KerasLayer
 from gatewright.convert.keras_files.containers import KerasFile
 from gatewright.convert.keras_files.groups import kind_of
 from gatewright.convert.keras_files.recurrence import guessed
 from gatewright.convert.naming import in_order
+from gatewright.convert.overrides import PREFIX, Assumed
 from gatewright.errors import ConversionError
 from gatewright.network import Network, RecurrentPart
 
@@ -20,7 +20,7 @@ MOST_LAYERS = 7  # whose orders are tried
 _TURNED = ("flatten", "reshape", "permute", "repeat_vector")  # layers without weights that change a width
 
 
-def network_of_weights(path: Path, model: KerasFile, facts: Mapping[str, Any]) -> Network:
+def network_of_weights(path: Path, model: KerasFile, overrides: Mapping[str, Any]) -> Network:
     """The recurrent layers among bare weights, or those that `prefix` names; what else there is, is kept by its name.
 
     Raises ConversionError where there are none, where their order cannot be known, and where they are no stack.
@@ -29,14 +29,14 @@ def network_of_weights(path: Path, model: KerasFile, facts: Mapping[str, Any]) -
     assumed: dict[str, Assumed] = {}
     unused: dict[str, NDArray[Any]] = {}
     for layer in model.layers:
-        guess = guessed(layer.arrays, layer.name, model.version, facts) if layer.arrays else None
+        guess = guessed(layer.arrays, layer.name, model.version, overrides) if layer.arrays else None
         if guess is None:
             unused |= {f"{layer.name}/{name}": array for name, array in layer.arrays.items()}
         else:
             recurrent[layer.name], assumed[layer.name] = guess
     if not recurrent:
         raise ConversionError(f"{path} has no recurrent layer", got=", ".join(unused) or "no arrays")
-    prefix = facts.get(PREFIX)
+    prefix = overrides.get(PREFIX)
     names = _named(path, prefix, recurrent) if prefix is not None else _stack(path, model, recurrent)
     for layer in model.layers:
         if layer.name in recurrent and layer.name not in names:

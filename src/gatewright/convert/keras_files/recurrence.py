@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply
-from gatewright.convert.facts import Assumed, assumed
 from gatewright.convert.keras_files.architecture import Config, KerasLayer, KerasVersion, layer_of
 from gatewright.convert.keras_files.chain import CELLS, FAMILIES, ChainState, function, unlike
 from gatewright.convert.layouts import BY_KEY, Layout, layouts
+from gatewright.convert.overrides import Assumed, assumed
 from gatewright.convert.refusals import located
 from gatewright.errors import ConversionError
 from gatewright.network import Merge, Part, RecurrentPart, Reverse
@@ -175,7 +175,7 @@ def _equations(layer: KerasLayer, row: Layout, chain: ChainState) -> CellConfig:
 
 
 def guessed(
-    arrays: Arrays, name: str, version: KerasVersion, facts: Mapping[str, Any]
+    arrays: Arrays, name: str, version: KerasVersion, overrides: Mapping[str, Any]
 ) -> tuple[RecurrentPart, Assumed] | None:
     """A recurrent layer by its arrays alone, and what was taken for granted; None where it is another layer.
 
@@ -186,7 +186,7 @@ def guessed(
     fitting = [
         row
         for row in layouts(framework)
-        if facts.get("reset") in (None, row.reset) or row.reset is None
+        if overrides.get("reset") in (None, row.reset) or row.reset is None
         if all(_fits(row, of_direction) for of_direction in both)
     ]
     if not fitting:
@@ -199,11 +199,13 @@ def guessed(
             shell="save the whole model, or say which: --reset before or --reset after",
         )
     row = fitting[0]
-    gate = facts.get("gate") or (version.gate if version.gate in row.gate else None)
-    functions = {key: facts.get(key) for key in ("activation", "output") if key == "activation" or row.family == "lstm"}
+    gate = overrides.get("gate") or (version.gate if version.gate in row.gate else None)
+    functions = {
+        key: overrides.get(key) for key in ("activation", "output") if key == "activation" or row.family == "lstm"
+    }
     equations = apply.equations_of(row, gate=gate, **functions)
     part = RecurrentPart(equations, tuple(apply.read(row, of_direction, equations) for of_direction in both))
-    return part, assumed(row, equations, facts)
+    return part, assumed(row, equations, overrides)
 
 
 def _fits(row: Layout, arrays: Arrays) -> bool:

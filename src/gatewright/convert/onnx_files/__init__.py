@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.facts import DEQUANTISE
 from gatewright.convert.onnx_files.graph import GraphNetwork, GraphReader
 from gatewright.convert.onnx_files.session import session_of
 from gatewright.convert.onnx_files.tensors import load
 from gatewright.convert.onnx_files.values import DIRECTIONS
 from gatewright.convert.onnx_files.writing import Writer
+from gatewright.convert.overrides import DEQUANTISE
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
 from gatewright.network import Network
@@ -20,13 +20,13 @@ from gatewright.network import Network
 __all__ = ["fixed_sizes", "read", "run", "write"]
 
 
-def read(path: Path, facts: dict[str, Any]) -> Network:
+def read(path: Path, overrides: dict[str, Any]) -> Network:
     """The network that a graph is. The file says all; but weights of eight bits are read as the numbers that they stand
-    for only where `facts` have "dequantise".
+    for only where `overrides` have "dequantise".
 
     Raises ConversionError, which names the node, where the graph is none or holds what a network cannot.
     """
-    return reading(path, dequantise=bool(facts.get(DEQUANTISE))).network
+    return reading(path, dequantise=bool(overrides.get(DEQUANTISE))).network
 
 
 def reading(path: Path, *, dequantise: bool = True) -> GraphNetwork:
@@ -60,7 +60,7 @@ def fixed_sizes(path: Path) -> tuple[int | None, int | None]:
 def run(
     path: Path,
     inputs: NDArray[Any],
-    facts: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     lengths: Sequence[int] | None = None,
 ) -> NDArray[Any]:
     """What ONNX Runtime computes for inputs (time, batch, features), or symbols (time, batch).
@@ -71,7 +71,7 @@ def run(
     Raises ImportError without ONNX Runtime, ConversionError where it cannot run the graph, or the graph wants states of
     unknown size.
     """
-    del facts  # the file says all
+    del overrides  # the file says all
     graph = reading(path)
     if graph.batch_first:
         raise ConversionError("it does not run recurrent operators of layout=1, the batch first")
