@@ -33,9 +33,9 @@ from gatewright.network import Network, Part
 class Format:
     """A framework's files.
 
-    `run` computes outputs of (time, batch, features) in the framework itself: of a path, inputs and the overrides that
-    the file was read with, and of `lengths` where the network is given such. It may raise anything: the first line of that
-    is the reason why there is no proof by that framework.
+    `run` computes outputs of (time, batch, features) in the framework itself. Its arguments are a path, inputs, the
+    overrides that the file was read with, and `lengths` where the network is given such. It may raise anything: the
+    first line of that is the reason why there is no proof by that framework.
     """
 
     name: str
