@@ -173,7 +173,7 @@ def convert(
         *_unused(source, network),
         *network.notes,
         *again.notes,
-        *undeclared,
+        *to_declare,
         *unproved,
         *_left_out(network, again),
     )
