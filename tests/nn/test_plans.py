@@ -5,7 +5,7 @@ import torch
 
 import gatewright as gw
 from gatewright.backends.llvm.jit import kernel_cache as cache
-from gatewright.backends.llvm.runtime.engine import Engine, Found
+from gatewright.backends.llvm.runtime.engine import Engine, KernelOrigin
 from gatewright.nn.engine.differentiable import differentiable
 
 GRU = """\
@@ -126,10 +126,10 @@ def test_where_kernels_are_found() -> None:
     layer = gw.nn.Recurrent("elman", 5, 13, dtype=torch.float64)  # no other test compiles it
     plan = layer.plan()
     engine = differentiable(plan.trace, plan.sizes[0], torch.float64).alone
-    assert engine.found(3, 2) is Found.NOWHERE
+    assert engine.origin(3, 2) is KernelOrigin.NOWHERE
     engine.kernels(3, 2)
-    assert engine.found(3, 2) is Found.IN_MEMORY
-    assert Engine(engine.program, engine.sizes, engine.dtype).found(3, 2) is Found.ON_DISK
+    assert engine.origin(3, 2) is KernelOrigin.IN_MEMORY
+    assert Engine(engine.program, engine.sizes, engine.dtype).origin(3, 2) is KernelOrigin.ON_DISK
     kernels = plan.kernels(3, 2)
     assert kernels is not None
     assert str(kernels.found) == "in memory"
@@ -143,7 +143,7 @@ def test_a_run_uses_the_kernels_that_are_told() -> None:
     after = layer.plan().kernels(3, 2)
     assert before is not None
     assert after is not None
-    assert (before.found, after.found) == (Found.NOWHERE, Found.IN_MEMORY)
+    assert (before.found, after.found) == (KernelOrigin.NOWHERE, KernelOrigin.IN_MEMORY)
 
 
 def test_nothing_is_compiled_but_what_runs() -> None:

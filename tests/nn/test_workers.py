@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 import gatewright as gw
-from gatewright.backends.llvm.parallel import work_partition as division
+from gatewright.backends.llvm.parallel import work_partition
 from gatewright.nn import GRU, Recurrent
 from tests.paths import subprocess_environment
 
@@ -38,7 +38,7 @@ class Encoded(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Tensor:
         gw.set_num_threads(2)
-        division.WORTH_A_THREAD = 1
+        work_partition.THREAD_COST = 1
         return computed(self.layer, index)
 
 
@@ -48,7 +48,7 @@ def test_workers_of_a_loader_run_layers(start: str, monkeypatch: pytest.MonkeyPa
     """The parent has used threads and kernels before: nothing of them may be expected in a worker."""
     if start == "fork" and not hasattr(os, "fork"):
         pytest.skip("this system does not fork")
-    monkeypatch.setattr(division, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(work_partition, "THREAD_COST", 1)
     layer = GRU(WIDE, UNITS, backend="llvm")
     gw.set_num_threads(2)
     try:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gatewright import cells
-from gatewright.backends.llvm.runtime.command_list import Script
+from gatewright.backends.llvm.runtime.command_list import CommandList
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.backends.llvm.runtime.runner import ALIGNMENT
 from gatewright.backends.numpy_ref import run
@@ -27,11 +27,11 @@ def layer_of(cell, rng: np.random.Generator, dtype="float64", sizes=SIZES, **opt
 
 def outputs(layers: list[PreparedLayer], xs: np.ndarray) -> np.ndarray:
     """What the last of several layers emits at every step."""
-    script = Script([call for layer in layers for call in layer.calls], keep_lock=True, keep=layers)
+    commands = CommandList([call for layer in layers for call in layer.calls], keep_lock=True, keep=layers)
     emitted: list[np.ndarray] = []
     for x in xs:
         layers[0].inputs["x"][0] = x
-        script.perform()
+        commands.perform()
         emitted.append(layers[-1].output[0].copy())
     return np.stack(emitted)
 

@@ -8,8 +8,8 @@ from math import prod
 import torch
 
 from gatewright.axes import HIDDEN, bind
-from gatewright.backends.llvm.parallel.work_partition import divide
-from gatewright.backends.llvm.runtime.engine import Engine, Found
+from gatewright.backends.llvm.parallel.work_partition import partition_work
+from gatewright.backends.llvm.runtime.engine import Engine, KernelOrigin
 from gatewright.nn import backends
 from gatewright.nn.engine.differentiable import Differentiable, differentiable
 from gatewright.schedule.program import Program, Stage
@@ -37,7 +37,7 @@ class KernelPlan:
     vector_bits: int
     threads: int
     divided: str
-    found: Found
+    found: KernelOrigin
 
     def __str__(self) -> str:
         threads = f"{self.threads} threads ({self.divided})" if self.threads > 1 else "1 thread"
@@ -110,14 +110,15 @@ class LayerPlan:
         spec = self._spec(layer)
         engine = _backward(spec) if gradient else spec.alone
         designed = engine.design(steps, batch, ragged=ragged)
-        target, division = designed.target, divide(designed, (steps, batch), get_num_threads(), steps * batch)
+        target = designed.target
+        partition = partition_work(designed.cost, (steps, batch), get_num_threads(), steps * batch)
         return KernelPlan(
             layout=designed.layout,
             target=f"{target.name} ({target.cpu})",
             vector_bits=8 * target.vector_bytes,
-            threads=division.threads,
-            divided=str(division),
-            found=engine.found(steps, batch, ragged=ragged),
+            threads=partition.threads,
+            divided=str(partition),
+            found=engine.origin(steps, batch, ragged=ragged),
         )
 
     def __str__(self) -> str:

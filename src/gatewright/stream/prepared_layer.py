@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.runtime.command_list import Call, Copy
+from gatewright.backends.llvm.runtime.command_list import KernelCall, MemoryCopy
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.backends.llvm.runtime.executor import Executor, bind_by_name
 from gatewright.stream.numpy_arrays import NumpyArrays
@@ -20,7 +20,7 @@ class PreparedLayer:
 
     `inputs` are arrays (1, batch, features): those that are given are read where they lie, such as the `output` of a
     layer below. `states` are arrays (2, batch, features), before and after the step. Write to `inputs` and to slot 0 of
-    `states`, run the `calls` in a Script, and read slot 1. Parameters were copied.
+    `states`, run the `calls` in a CommandList, and read slot 1. Parameters were copied.
 
     A layer belongs to one thread at a time.
     """
@@ -45,9 +45,11 @@ class PreparedLayer:
         self._call, self._memory = executor.prepare([*read, *copied, *self.states.values()])
 
     @property
-    def calls(self) -> list[Call | Copy]:
+    def calls(self) -> list[KernelCall | MemoryCopy]:
         """What takes a step, and then makes the new states those that the next step starts from."""
-        carried = (Copy(whole.ctypes.data, whole[1].ctypes.data, whole[0].nbytes) for whole in self.states.values())
+        carried = (
+            MemoryCopy(whole.ctypes.data, whole[1].ctypes.data, whole[0].nbytes) for whole in self.states.values()
+        )
         return [self._call, *carried]
 
     @property

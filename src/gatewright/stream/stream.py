@@ -11,7 +11,7 @@ from numpy import ndarray
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gatewright.axes import INPUT, bind
-from gatewright.backends.llvm.runtime.command_list import Script
+from gatewright.backends.llvm.runtime.command_list import CommandList
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.errors import GatewrightError, OptionError, ShapeError
 from gatewright.schedule.plan import plan
@@ -64,8 +64,8 @@ class Stream:
             ) from error
         operations = batch * sum(flops(layer.trace, layer.sizes) for layer in layers)
         calls = [call for layer in self._layers for call in layer.calls]
-        self._script = Script(calls, keep_lock=operations < SHORT, keep=self._layers)
-        self._perform = self._script.perform
+        self._commands = CommandList(calls, keep_lock=operations < SHORT, keep=self._layers)
+        self._perform = self._commands.perform
         self._all_inputs = self._layers[0].inputs[layers[0].trace.inputs[0].name][0]
         self._all_outputs = self._layers[-1].output[0]
         self._all_outputs.flags.writeable = False
@@ -121,7 +121,7 @@ class Stream:
         result = np.empty((len(numbers), *(self._outputs if single else self._all_outputs).shape), self._dtype)
         numbers = np.ascontiguousarray(numbers)
         into, out = self._all_inputs, self._all_outputs
-        self._script.repeat(
+        self._commands.repeat(
             len(numbers),
             into.ctypes.data,
             numbers.ctypes.data,

@@ -10,8 +10,9 @@ import numpy as np
 from gatewright.axes import bind
 from gatewright.backends.llvm.emit.vector_type import Dtype
 from gatewright.backends.llvm.jit.target import named
+from gatewright.backends.llvm.runtime.arrays import Arrays
 from gatewright.backends.llvm.runtime.engine import Engine
-from gatewright.backends.llvm.runtime.executor import Outcome, run_by_name
+from gatewright.backends.llvm.runtime.executor import Executor, bind_by_name
 from gatewright.lang.ops import Op
 from gatewright.schedule.plan import plan
 from gatewright.trace import Atom, Trace
@@ -55,12 +56,31 @@ def engine(given: Given, on: On = HERE) -> Engine:
 def run(given: Given, on: On = HERE, memory: Guarded | None = None) -> Results:
     """What the engine gives; nothing was written out of bounds."""
     arrays = memory or Guarded(on.dtype)
-    outcome = run_by_name(engine(given, on), arrays, given.sequences, given.params, given.states)
+    states, emits, sums = run_by_name(engine(given, on), arrays, given)
     arrays.check()
-    return results(given, outcome, on.dtype)
+    return results(given, states, emits, sums, on.dtype)
 
 
-def results(given: Given, outcome: Outcome, dtype: str) -> Results:
+def run_by_name(engine: Engine, arrays: Arrays, given: Given) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """States (time + 1, batch, ...), sequences (time, batch, ...) and sums of a run, each by name."""
+    binding, trace = bind_by_name(engine), engine.program.trace
+    extent = given.steps, given.batch
+    random = [noise.var for noise in trace.noises]
+    read = [arrays.contiguous(given.sequences[leaf.name]) for leaf in (*trace.inputs, *random)]
+    read += [arrays.contiguous(given.params[leaf.name]) for leaf in trace.params]
+    shapes = {state.name: bind(state.shape, engine.sizes) for state in trace.states}
+    states = {name: arrays.empty((given.steps + 1, given.batch, *shape)) for name, shape in shapes.items()}
+    for name, whole in states.items():
+        arrays.fill(whole[-1 if engine.backwards else 0], given.states[name])
+    emits = {name: arrays.empty((*extent, *slot.shape)) for name, slot in binding.emitted.items()}
+    sums = {name: arrays.zeros(slot.shape) for name, slot in binding.summed.items()}
+    Executor(binding, arrays, *extent).run([*read, *states.values(), *emits.values(), *sums.values()])
+    return states, emits, sums
+
+
+def results(
+    given: Given, states: Mapping[str, Any], emits: Mapping[str, Any], sums: Mapping[str, Any], dtype: str
+) -> Results:
     """What came out, in the form of the reference's."""
 
     def whole(name: str, value: Atom, got: Any, *leading: int) -> np.ndarray:
@@ -69,9 +89,9 @@ def results(given: Given, outcome: Outcome, dtype: str) -> Results:
 
     trace = given.trace
     return {
-        "states": {name: after(array, given.backwards) for name, array in outcome.states.items()},
-        "emits": {n: whole(n, value, outcome.emits[n], given.steps, given.batch) for n, value in trace.emits},
-        "sums": {n: whole(n, value, outcome.sums[n]) for n, value in trace.sums},
+        "states": {name: after(array, given.backwards) for name, array in states.items()},
+        "emits": {n: whole(n, value, emits[n], given.steps, given.batch) for n, value in trace.emits},
+        "sums": {n: whole(n, value, sums[n]) for n, value in trace.sums},
     }
 
 

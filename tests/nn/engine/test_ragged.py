@@ -11,12 +11,13 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import gatewright as gw
+from gatewright.backends.llvm.parallel.work_partition import RunCost
 from gatewright.backends.llvm.runtime import runner
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.nn import Recurrent
 from gatewright.nn.engine import sequence_function
 from gatewright.trace import trace_cell
-from tests.backends.llvm.dividing import Divide, by_rows, by_units
+from tests.backends.llvm.partitions import PartitionWork, by_rows, by_units
 from tests.parity.assertions import assert_parity
 from tests.parity.matrix import CELLS
 
@@ -48,13 +49,13 @@ def _poison() -> Generator[None]:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[ActiveLines | None]:
     """The lines that kernels were told to go through, run by run."""
     seen: list[ActiveLines | None] = []
-    run = runner.Runner.run_table
+    run = runner.Runner.run
 
     def noted(self: Any, *given: Any, active: ActiveLines | None = None, **options: Any) -> None:
         seen.append(active)
         run(self, *given, active=active, **options)
 
-    monkeypatch.setattr(runner.Runner, "run_table", noted)
+    monkeypatch.setattr(runner.Runner, "run", noted)
     return seen
 
 
@@ -193,12 +194,12 @@ def test_packed_sequences(enforce_sorted: bool, runs: list[ActiveLines | None]) 
 
 @pytest.mark.parametrize(("way", "hidden"), [(by_rows, 18), (by_units, 35)], ids=["rows", "units"])
 def test_results_do_not_depend_on_threads_or_on_other_rows(
-    way: Divide, hidden: int, monkeypatch: pytest.MonkeyPatch
+    way: PartitionWork, hidden: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "divide", way)
-    monkeypatch.setattr(runner, "is_small", lambda kernels, lines: False)
-    monkeypatch.setattr(runner, "_PATIENCE", (10**7, 10**7))
-    monkeypatch.setattr(runner.crowd, "keeps_apart", lambda: False)
+    monkeypatch.setattr(runner, "partition_work", way)
+    monkeypatch.setattr(RunCost, "is_small", lambda cost, lines: False)
+    monkeypatch.setattr(runner, "SPIN_LIMITS", (10**7, 10**7))
+    monkeypatch.setattr(runner.contention, "runs_alone", lambda: False)
     compiled, _ = pair("layer_norm(gru)", hidden, bidirectional=True)
     values, starts = torch.randn(7, 17, INPUT, dtype=torch.float64), states_of(compiled, 17)
     lengths = lengths_of("any", 7, 17)
@@ -257,6 +258,6 @@ def test_active_lines_and_their_division() -> None:
     active = ActiveLines(np.array([1, 3, 0, 2, 3]), 4)
     assert active.lines.tolist() == [1, 4, 3, 0, 6, 9, 8, 11, 14]
     assert active.starts.tolist() == [0, 4, 7, 9, 9]
-    assert active.edges(1, 1) == [0, 5]
-    assert active.edges(1, 2) == [0, 2, 5]  # 6 of 9 steps are those of the first two rows
-    assert active.edges(4, 2) == [0, 5]
+    assert list(active.edges(1)) == [0, 5]
+    assert list(active.edges(2)) == [0, 2, 5]  # 6 of 9 steps are those of the first two rows
+    assert active.edges(0) is None

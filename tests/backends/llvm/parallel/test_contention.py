@@ -1,10 +1,10 @@
-"""Threads stay apart for a while where a run was kept from its processor."""
+"""Threads stay alone for a while where a run was kept from its processor."""
 
 import time
 
 import pytest
 
-from gatewright.backends.llvm.parallel.contention import Crowd
+from gatewright.backends.llvm.parallel.contention import ContentionMonitor
 
 
 class Clock:
@@ -21,27 +21,27 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def run(crowd: Crowd, clock: Clock, used: float) -> int:
+def run(monitor: ContentionMonitor, clock: Clock, used: float) -> int:
     """A run of a second, of which a part had a processor; how many runs after it are for one thread."""
-    with crowd.watched():
+    with monitor.watched():
         clock.now += 1.0
         clock.used += used
-    apart = 0
-    while crowd.keeps_apart():
-        apart += 1
-    return apart
+    alone = 0
+    while monitor.runs_alone():
+        alone += 1
+    return alone
 
 
 def test_who_has_a_processor_stays_together(clock: Clock) -> None:
-    crowd = Crowd()
-    assert [run(crowd, clock, used) for used in (1.0, 0.9, 0.75)] == [0, 0, 0]
+    monitor = ContentionMonitor()
+    assert [run(monitor, clock, used) for used in (1.0, 0.9, 0.75)] == [0, 0, 0]
 
 
-def test_after_a_crowded_run_threads_stay_apart_for_longer_and_longer(clock: Clock) -> None:
-    crowd = Crowd()
-    assert [run(crowd, clock, 0.5) for _ in range(8)] == [8, 16, 32, 64, 128, 256, 512, 512]
-    assert [run(crowd, clock, 1.0) for _ in range(3)] == [0, 0, 0]
-    assert run(crowd, clock, 0.1) == 64
+def test_after_a_contended_run_threads_stay_alone_for_longer_and_longer(clock: Clock) -> None:
+    monitor = ContentionMonitor()
+    assert [run(monitor, clock, 0.5) for _ in range(8)] == [8, 16, 32, 64, 128, 256, 512, 512]
+    assert [run(monitor, clock, 1.0) for _ in range(3)] == [0, 0, 0]
+    assert run(monitor, clock, 0.1) == 64
 
 
 def test_a_clock_that_is_too_coarse_tells_nothing(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,17 +49,17 @@ def test_a_clock_that_is_too_coarse_tells_nothing(clock: Clock, monkeypatch: pyt
         resolution = 0.015
 
     monkeypatch.setattr(time, "get_clock_info", lambda name: Coarse)
-    assert run(Crowd(), clock, 0.0) == 0
+    assert run(ContentionMonitor(), clock, 0.0) == 0
 
 
 def test_an_interrupted_run_tells_nothing(clock: Clock) -> None:
-    crowd = Crowd()
+    monitor = ContentionMonitor()
 
     def interrupted() -> None:
-        with crowd.watched():
+        with monitor.watched():
             clock.now += 1.0
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert not crowd.keeps_apart()
+    assert not monitor.runs_alone()

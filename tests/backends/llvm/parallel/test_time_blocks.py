@@ -1,4 +1,4 @@
-"""Runs that are cut into stretches of time give what whole ones give."""
+"""Runs that are cut into blocks of time give what whole ones give."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,13 +7,13 @@ import pytest
 import torch
 
 import gatewright as gw
-from gatewright.backends.llvm.parallel import time_blocks as stretches
-from gatewright.backends.llvm.parallel import work_partition as division
-from gatewright.backends.llvm.parallel.time_blocks import Stretch
+from gatewright.backends.llvm.parallel import time_blocks as blocks
+from gatewright.backends.llvm.parallel.time_blocks import TimeBlock, time_blocks
+from gatewright.backends.llvm.parallel.work_partition import RunCost, partition_work
 from gatewright.backends.llvm.runtime import runner
 from gatewright.backends.llvm.runtime.engine import Engine
-from tests.backends.llvm.dividing import Divide, by_rows, by_units
 from tests.backends.llvm.engines import check, engine, leaves, run
+from tests.backends.llvm.partitions import PartitionWork, by_rows, by_units
 from tests.backends.llvm.runtime.test_engine import given_for, pair_of
 
 NAMES = ["gru", "lstm", "layer_norm(gru)", "mingru", "sru", "lstm_projected", "masked(lstm_projected)", "slstm"]
@@ -21,72 +21,69 @@ NAMES = ["gru", "lstm", "layer_norm(gru)", "mingru", "sru", "lstm_projected", "m
 
 @pytest.fixture
 def cut(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Engine], None]]:
-    """Have the runs of an engine cut into stretches of few lines."""
+    """Have the runs of an engine cut into blocks of few lines."""
     changed: list[Engine] = []
-    monkeypatch.setattr(stretches, "_BYTES", 0)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 0)
 
     def use(one: Engine) -> None:
-        one._runners.clear()
+        one.runners.clear()
         changed.append(one)
 
     yield use
     gw.set_num_threads(None)
     for one in changed:
-        one._runners.clear()
+        one.runners.clear()
 
 
-def test_stretches_follow_one_another(cut: Callable[[Engine], None]) -> None:
-    forwards, back = (engine(given_for(trace, (1, 1, 3, 4))) for trace in pair_of("gru"))
-    cut(forwards)
-    cut(back)
-    found = [stretches.stretches_of(one.design(7, 100), 7, 100) for one in (forwards, back)]
-    assert found[0] == (Stretch(0, 1), Stretch(1, 2), Stretch(3, 2), Stretch(5, 2))
-    assert found[1] == found[0][::-1]
+def test_blocks_follow_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 0)
+    forwards, back = (time_blocks(7, 100, 64, backwards=backwards) for backwards in (False, True))
+    assert forwards == (TimeBlock(0, 1), TimeBlock(1, 2), TimeBlock(3, 2), TimeBlock(5, 2))
+    assert back == forwards[::-1]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 33, 64, 85, 86, 100, 128, 129, 200, 255, 256, 1000])
-def test_no_stretch_has_fewer_lines_than_kernels_are_made_for(batch: int, cut: Callable[[Engine], None]) -> None:
+def test_no_block_has_fewer_lines_than_kernels_are_made_for(batch: int, cut: Callable[[Engine], None]) -> None:
     one = engine(given_for(pair_of("gru")[0], (1, 1, 3, 4)))
     cut(one)
     for steps in (*range(1, 30), 255, 256, 257, 511, 513, 5000):
-        kernels = one.design(steps, batch)
-        found = list(stretches.stretches_of(kernels, steps, batch))
-        assert sum(stretch.steps for stretch in found) == steps
-        assert min(stretch.steps for stretch in found) * batch >= min(64, steps * batch)
+        parts = time_blocks(steps, batch, 64, backwards=False)
+        assert sum(block.steps for block in parts) == steps
+        assert min(block.steps for block in parts) * batch >= one.design(steps, batch).lines
 
 
 @pytest.mark.parametrize(("shape", "count"), [((600, 1, 5, 17), 3), ((40, 17, 16, 16), 3), ((3, 200, 4, 5), 3)])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_stretch_goes_on_where_the_one_before_ended(
+def test_every_block_goes_on_where_the_one_before_ended(
     name: str, shape: tuple[int, int, int, int], count: int, cut: Callable[[Engine], None]
 ) -> None:
     for trace in pair_of(name):
         given = given_for(trace, shape)
         cut(engine(given))
         check(given)
-        assert len(engine(given).runner(*shape[:2])._stretches) == count
+        assert len(engine(given).runner(*shape[:2]).time_blocks) == count
 
 
 @pytest.mark.parametrize("way", [by_rows, by_units])
 @pytest.mark.parametrize("name", ["gru", "layer_norm(gru)", "sru"])
 def test_results_do_not_depend_on_threads(
-    name: str, way: Divide, cut: Callable[[Engine], None], monkeypatch: pytest.MonkeyPatch
+    name: str, way: PartitionWork, cut: Callable[[Engine], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "is_small", lambda kernels, lines: False)
-    monkeypatch.setattr(runner.crowd, "keeps_apart", lambda: False)
-    monkeypatch.setattr(runner, "_PATIENCE", (10**7, 10**7))
+    monkeypatch.setattr(RunCost, "is_small", lambda cost, lines: False)
+    monkeypatch.setattr(runner.contention, "runs_alone", lambda: False)
+    monkeypatch.setattr(runner, "SPIN_LIMITS", (10**7, 10**7))
     for trace in pair_of(name):
         given = given_for(trace, (100, 7, 16, 33))
         cut(engine(given))
         gw.set_num_threads(1)
         want = leaves(run(given))
-        monkeypatch.setattr(runner, "divide", way)
-        engine(given)._runners.clear()
+        monkeypatch.setattr(runner, "partition_work", way)
+        engine(given).runners.clear()
         for threads in (2, 3):
             gw.set_num_threads(threads)
             for _ in range(5):
                 assert all(np.array_equal(a, b) for a, b in zip(want, leaves(run(given)), strict=True))
-        monkeypatch.setattr(runner, "divide", division.divide)
+        monkeypatch.setattr(runner, "partition_work", partition_work)
 
 
 @pytest.mark.parametrize("name", ["gru", "mingru", "lstm"])
@@ -108,4 +105,4 @@ def test_memory_for_what_passes_leave_does_not_grow_with_time() -> None:
         one = engine(given_for(trace, (1, 1, 32, 64)))
         short, long = (one.runner(steps, 1).inside_bytes for steps in (3_000, 12_000))
         assert long < 1.3 * short
-    assert one.runner(12_000, 1).inside_bytes < stretches._BYTES
+    assert one.runner(12_000, 1).inside_bytes < blocks.BLOCK_BYTES

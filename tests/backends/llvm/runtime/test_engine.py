@@ -13,7 +13,6 @@ from gatewright import cells
 from gatewright.backends.llvm.codegen.kernels import Kernels
 from gatewright.backends.llvm.jit.target import named, runnable
 from gatewright.backends.llvm.runtime.engine import Engine
-from gatewright.backends.llvm.runtime.executor import run_by_name
 from gatewright.derive import vjp
 from gatewright.errors import OptionError, ShapeError
 from gatewright.lang import Cell, cell, relabel, tanh
@@ -21,7 +20,7 @@ from gatewright.schedule.choices import Choices, Time
 from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import save
 from gatewright.trace import Literal, Trace, simplify, trace_cell
-from tests.backends.llvm.engines import On, check, engine, leaves, run, sizes_of
+from tests.backends.llvm.engines import On, check, engine, leaves, run, run_by_name, sizes_of
 from tests.backends.llvm.guarded import Guarded
 from tests.parity.assertions import assert_parity
 from tests.parity.matrix import CELLS
@@ -203,19 +202,6 @@ WRONG: list[tuple[str, Callable[[Given], None], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "spoil", "shapes"), WRONG, ids=[name for name, _, _ in WRONG])
-def test_arrays_that_do_not_fit_reach_no_kernel(name: str, spoil: Callable[[Given], None], shapes: str) -> None:
-    given = given_for(pair_of("zoneout(lstm)")[0], (5, 3, 5, 17))
-    spoil(given)
-    with pytest.raises(ShapeError) as caught:
-        run_by_name(engine(given), Guarded("float32"), given.sequences, given.params, given.states)
-    expected, got = shapes.split("|")
-    assert str(caught.value) == (
-        f"the kernels of 'zoneout(0.3)(lstm)' were given {name} in a shape that does not fit\n"
-        f"  expected: {expected}\n  got: {got}"
-    )
-
-
 def test_axes_that_are_used_for_one_another_have_one_size() -> None:
     trace = simplify(trace_cell(CELLS["residual(gru)"]))
     with pytest.raises(ShapeError, match="input = 3, hidden = 4"):
@@ -246,13 +232,11 @@ def test_code_from_the_cache_gives_the_same() -> None:
         given = given_for(trace, (5, 3, 5, 17))
         first = engine(given)
         again = Engine(first.program, first.sizes, first.dtype, first.backwards, first.target)
-        want, got = (
-            run_by_name(one, Guarded("float32"), given.sequences, given.params, given.states) for one in (first, again)
-        )
+        want, got = (run_by_name(one, Guarded("float32"), given) for one in (first, again))
         assert again.kernels(5, 3)[1].from_cache
-        for kind in ("states", "emits", "sums"):
-            for name, array in getattr(want, kind).items():
-                np.testing.assert_array_equal(getattr(got, kind)[name], array)
+        for arrays, arrays_again in zip(want, got, strict=True):
+            for name, array in arrays.items():
+                np.testing.assert_array_equal(arrays_again[name], array)
 
 
 EMIT = """

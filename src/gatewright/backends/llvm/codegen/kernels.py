@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 
 from gatewright.backends.llvm.codegen.buffers import (
     LINES,
     STARTS,
     Bound,
+    BufferId,
     Memory,
     inside_buffers,
     outside_buffers,
@@ -33,9 +35,10 @@ from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter, Index
 from gatewright.backends.llvm.emit.vector_type import Dtype, Value
 from gatewright.backends.llvm.jit.machine_code import Signature
 from gatewright.backends.llvm.jit.target import Target
-from gatewright.backends.llvm.parallel.thread_context import Seat
-from gatewright.backends.llvm.parallel.unit_partition import Shared, share_units
-from gatewright.schedule.program import Phase, Program, RowSum, Stage
+from gatewright.backends.llvm.parallel.thread_context import ThreadContext
+from gatewright.backends.llvm.parallel.unit_partition import StageTiles, UnitPartition, partition_units
+from gatewright.backends.llvm.parallel.work_partition import PassCost, RunCost
+from gatewright.schedule.program import Phase, Program, RowSum, Stage, Storage
 from gatewright.trace.ir import Var
 
 PASS_ARGUMENTS = {
@@ -44,10 +47,14 @@ PASS_ARGUMENTS = {
     "batch": INDEX,
     "first": INDEX,
     "last": INDEX,
-    "seat": POINTER,
+    "context": POINTER,
+    "adds": INDEX,
 }
-"""What a pass is called with: the table of buffers, the extent, the rows to do, and, where threads share the units of
-these rows, the seat of this thread among them. Packing is given groups of panels in place of rows."""
+"""What every kernel is called with: the table of buffers, the extent, the rows to compute, the context of this thread
+where threads share the units of these rows, and whether sums are added to what is there.
+
+Packing is given groups of panels in place of rows, a sum the rows of its result. `whole` is given in place of `first`
+whether the panels are packed already."""
 SUM_ARGUMENTS = {
     "left": POINTER,
     "right": POINTER,
@@ -57,18 +64,18 @@ SUM_ARGUMENTS = {
     "last": INDEX,
     "adds": INDEX,
 }
-"""What a sum is called with: its operands (a plain sum has no right one), which rows of the result to do, and whether
-it adds to what is there."""
+"""What the code that all sums of one shape share is called with: operands (a plain sum has no right one), which rows of
+the result to compute, and whether it adds to what is there."""
 RAGGED_SUM_ARGUMENTS = {**SUM_ARGUMENTS, "active": POINTER}
 """Where batches are ragged, a sum is told which lines there are."""
-PASS: Signature = (ctypes.c_void_p, *[ctypes.c_int64] * 4, ctypes.c_void_p)
-SUM: Signature = (*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 4)
-RAGGED_SUM: Signature = (*SUM, ctypes.c_void_p)
+PASS: Signature = (ctypes.c_void_p, *[ctypes.c_int64] * 4, ctypes.c_void_p, ctypes.c_int64)
 
 LOOP = Phase.LOOP
 PACK = "pack"
 WHOLE = "whole"
 _LINES = 64  # for how many lines the tile of an outer product is chosen, however many there will be
+_OPERATIONS_PER_EQUATION = 16
+_PASSED_ON = (Storage.INPUT, Storage.STATE, Storage.SEQUENCE)  # buffers with room for every step
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +133,43 @@ class Kernels:
         return sum(panel.groups for panel in self.panels)
 
     @cached_property
-    def shared(self) -> Mapping[str, Shared]:
+    def units(self) -> Mapping[str, UnitPartition]:
         """How threads share the units of each pass."""
-        sizes = Bound(self.program, self.sizes, self.backwards)
-        return {name: share_units(sizes, designs, repeats=name == LOOP) for name, designs in self.designs.items()}
+        return {
+            name: partition_units(
+                self.program,
+                self.sizes,
+                [StageTiles(one.stage, one.lanes, one.tile.blocks if one.panels else None) for one in designs],
+                repeats=name == LOOP,
+            )
+            for name, designs in self.designs.items()
+        }
 
-    def fewest(self, name: str) -> int:
-        """The fewest rows that a pass may be called with: its tallest tile."""
-        return max(design.tile.rows for design in self.designs[name])
+    @cached_property
+    def cost(self) -> RunCost:
+        """What a run costs, for those who partition it."""
+        sums = sum(2 * one.height * one.width for one in self.sums)
+        return RunCost({name: self._pass_cost(name) for name in self.designs}, sums)
+
+    def _pass_cost(self, name: str) -> PassCost:
+        designs = self.designs[name]
+        equations = sum(len(design.stage.equations) for design in designs) * max(self.sizes.values())
+        products = sum(2 * panel.size for design in designs for panel in design.panels)
+        return PassCost(
+            operations=products + _OPERATIONS_PER_EQUATION * equations,
+            min_rows=max(design.tile.rows for design in designs),  # tiles overlap, but reach back to no other part
+            units=self.units[name],
+            in_loop=name == LOOP,
+        )
+
+    def line_bytes(self, key: BufferId) -> int:
+        """The size of one row at one step in a buffer that has room for every step, else 0."""
+        return self.bound.width_of(key.name) * np.dtype(self.dtype).itemsize if key.kind in _PASSED_ON else 0
+
+    @property
+    def sum_names(self) -> list[str]:
+        """The name of each sum's kernel."""
+        return [f"sum{number}" for number in range(len(self.sums))]
 
     @cached_property
     def layout(self) -> str:
@@ -150,9 +186,7 @@ class Kernels:
     @property
     def functions(self) -> Mapping[str, Signature]:
         """The names of all kernels, and what they are called with."""
-        names = (*self.designs, *((PACK,) if self.panels else ()), WHOLE)
-        signature = RAGGED_SUM if self.ragged else SUM
-        return {**dict.fromkeys(names, PASS), **dict.fromkeys((one.name for one in self.sums), signature)}
+        return dict.fromkeys((*self.designs, *((PACK,) if self.panels else ()), *self.sum_names, WHOLE), PASS)
 
     @cached_property
     def sums(self) -> tuple[SumDesign, ...]:
@@ -167,7 +201,9 @@ class Kernels:
         if self.panels:
             writer.write_packing()
         for design in dict.fromkeys(self.sums):
-            writer.write_sum(design)
+            writer.write_sum_code(design)
+        for name, row_sum, design in zip(self.sum_names, self.program.row_sums, self.sums, strict=True):
+            writer.write_sum(name, row_sum, design)
         writer.write_whole()
         return str(writer.module)
 
@@ -233,8 +269,8 @@ class _ModuleWriter:
         scalar, builder, given = self._function(name, PASS_ARGUMENTS)
         memory = Memory(scalar, self.bound, given["table"])
         stages = [StageEmitter(scalar, memory, design) for design in designs]
-        seat = Seat(scalar, given["seat"])
-        emitter = PassEmitter(scalar, stages, seat, self.kernels.shared[name])
+        context = ThreadContext(scalar, given["context"])
+        emitter = PassEmitter(scalar, stages, context, self.kernels.units[name])
         zero, batch = scalar.index(0), given["batch"]
         active = [memory.pointer(key) for key in (LINES, STARTS)] if self.kernels.ragged else []
         if name == LOOP:
@@ -280,8 +316,8 @@ class _ModuleWriter:
             before += panel.groups
         builder.ret_void()
 
-    def write_sum(self, design: SumDesign) -> None:
-        """One sum over all rows of all steps."""
+    def write_sum_code(self, design: SumDesign) -> None:
+        """The code of all sums of one shape over all rows of all steps."""
         arguments = RAGGED_SUM_ARGUMENTS if self.kernels.ragged else SUM_ARGUMENTS
         scalar, builder, given = self._function(design.name, arguments)
         wide, active = scalar.with_width(design.lanes), given.get("active")
@@ -296,31 +332,43 @@ class _ModuleWriter:
             emit_outer(wide, left, right, result, design.tile, given["lines"], span)
         builder.ret_void()
 
-    def write_whole(self) -> None:
-        """All kernels one after the other, for all rows.
+    def write_sum(self, name: str, row_sum: RowSum, design: SumDesign) -> None:
+        """One sum, with its operands and its result out of the table."""
+        scalar, builder, given = self._function(name, PASS_ARGUMENTS)
+        memory, batch = Memory(scalar, self.bound, given["table"]), given["batch"]
+        left = self._operand(scalar, memory, row_sum.left, batch)
+        right = left if row_sum.right is None else self._operand(scalar, memory, row_sum.right, batch)
+        active = [memory.pointer(LINES)] if self.kernels.ragged else []
+        span = (self._lines(scalar, memory, given), given["first"], given["last"])
+        operands = (left, right, memory.pointer(sum_buffer(row_sum)))
+        builder.call(self._written[design.name], [*operands, *span, given["adds"], *active])
+        builder.ret_void()
 
-        Where `first` is not 0 the panels are as they are; where `last` is not 0 sums are added to what is there.
-        """
+    def write_whole(self) -> None:
+        """All kernels one after the other, for all rows, by one thread."""
         scalar, builder, given = self._function(WHOLE, PASS_ARGUMENTS)
-        table, steps, batch, seat = given["table"], given["steps"], given["batch"], given["seat"]
-        zero, groups = scalar.index(0), scalar.index(self.kernels.groups)
+        table, zero = given["table"], scalar.index(0)
         memory = Memory(scalar, self.bound, table)
-        lines, active = scalar.mul_index(steps, batch, "lines"), []
-        if self.kernels.ragged:
-            lines, active = scalar.load_index(memory.pointer(STARTS), steps, "lines"), [memory.pointer(LINES)]
+        lines = self._lines(scalar, memory, given)
+
+        def call(name: str, rows: Any) -> None:
+            extent = (given["steps"], given["batch"])
+            builder.call(self._written[name], [table, *extent, zero, rows, given["context"], given["adds"]])
+
         if self.kernels.panels:
             with scalar.when(scalar.compare_index("==", given["first"], 0), "packing"):
-                builder.call(self._written[PACK], [table, steps, batch, zero, groups, seat])
+                call(PACK, scalar.index(self.kernels.groups))
         for name in self.kernels.designs:
-            rows = batch if name == LOOP else lines
-            builder.call(self._written[name], [table, steps, batch, zero, rows, seat])
-        for one, design in zip(self.kernels.program.row_sums, self.kernels.sums, strict=True):
-            left = self._operand(scalar, memory, one.left, batch)
-            right = left if one.right is None else self._operand(scalar, memory, one.right, batch)
-            result = memory.pointer(sum_buffer(one))
-            height = scalar.index(design.height)
-            builder.call(self._written[design.name], [left, right, result, lines, zero, height, given["last"], *active])
+            call(name, given["batch"] if name == LOOP else lines)
+        for name, design in zip(self.kernels.sum_names, self.kernels.sums, strict=True):
+            call(name, scalar.index(design.height))
         builder.ret_void()
+
+    def _lines(self, e: Emitter, memory: Memory, given: Mapping[str, Any]) -> Value:
+        """How many rows there are over all steps."""
+        if self.kernels.ragged:
+            return e.load_index(memory.pointer(STARTS), given["steps"], "lines")
+        return e.index(e.mul_index(given["steps"], given["batch"], "lines"))
 
     def _operand(self, e: Emitter, memory: Memory, value: Var, batch: Any) -> Any:
         """Where the first line of a value lies that is summed."""

@@ -13,23 +13,25 @@ from gatewright.backends.llvm.codegen.rows import Rows
 from gatewright.backends.llvm.codegen.stage import StageEmitter
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
 from gatewright.backends.llvm.emit.vector_type import Value
-from gatewright.backends.llvm.parallel.thread_context import Seat
-from gatewright.backends.llvm.parallel.unit_partition import Cut, Shared
+from gatewright.backends.llvm.parallel.thread_context import ThreadContext
+from gatewright.backends.llvm.parallel.unit_partition import ColumnPieces, UnitPartition
 
 _OPERAND_BYTES = 256 * 1024
 """How much of the vectors that are multiplied is gone through for each group: the second cache holds it."""
 
 
 class PassEmitter:
-    """Emits the stages of a pass for some rows of a step, and for the units of one seat."""
+    """Emits the stages of a pass for some rows of a step, and for the units of one thread."""
 
-    def __init__(self, scalar: Emitter, stages: Sequence[StageEmitter], seat: Seat, shared: Shared) -> None:
-        self._scalar, self._seat, self._shared = scalar, seat, shared
+    def __init__(
+        self, scalar: Emitter, stages: Sequence[StageEmitter], context: ThreadContext, units: UnitPartition
+    ) -> None:
+        self._scalar, self._context, self._units = scalar, context, units
         self._parts = [list(part) for _, part in groupby(stages, key=lambda one: id(one) if one.panels else None)]
         for stage in stages:
             stage.prepare()
-        self._meets = {id(stages[number]) for number in shared.before}
-        self._ranges = {id(stage): self._range(stage, cut) for stage, cut in zip(stages, shared.cuts, strict=True)}
+        self._after_barrier = {id(stages[number]) for number in units.barriers_before}
+        self._ranges = {id(stage): self._range(stage, own) for stage, own in zip(stages, units.columns, strict=True)}
 
     def emit_step(self, rows: Rows, turned: Value) -> None:
         """Emit all stages of one step.
@@ -38,25 +40,25 @@ class PassEmitter:
         first: what was used last in one step is what is used first in the next.
         """
         for number, part in enumerate(self._parts):
-            if id(part[0]) in self._meets:
-                self._seat.meet()
+            if id(part[0]) in self._after_barrier:
+                self._context.barrier()
             if part[0].panels:
                 self._tiles(number, rows, turned)
             else:
                 self._rows(part, rows)
-        if self._shared.at_end:
-            self._seat.meet()
+        if self._units.barrier_at_end:
+            self._context.barrier()
 
-    def _range(self, stage: StageEmitter, cut: Cut | None) -> tuple[Index, Index]:
+    def _range(self, stage: StageEmitter, columns: ColumnPieces | None) -> tuple[Index, Index]:
         """The groups of a stage's panels that are done here, or where it has none, its blocks."""
         blocks = -(-stage.units // stage.lanes)
-        if cut is None:
+        if columns is None:
             return 0, blocks
-        first, last = self._seat.range_of(cut.pieces)
+        first, last = self._context.range_of(columns.pieces)
         if stage.panels:
             return first, last
         e = self._scalar
-        first, last = (e.smaller_index(e.mul_index(piece, cut.blocks), blocks) for piece in (first, last))
+        first, last = (e.smaller_index(e.mul_index(piece, columns.blocks), blocks) for piece in (first, last))
         return first, last
 
     def _tiles(self, number: int, rows: Rows, turned: Value) -> None:
@@ -109,8 +111,8 @@ class PassEmitter:
         with e.loop(rows.first, rows.last, height, "rows") as loop:
             start = rows.start(e, loop.index, limit)
             for stage in stages:
-                if stage is not stages[0] and id(stage) in self._meets:
-                    self._seat.meet()
+                if stage is not stages[0] and id(stage) in self._after_barrier:
+                    self._context.barrier()
                 cursors = [rows.cursor(e, start, r, limit) for r in range(height)]
                 stage.emit_rows(cursors, self._ranges[id(stage)])
 

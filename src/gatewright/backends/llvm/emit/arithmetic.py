@@ -133,6 +133,13 @@ class Arithmetic:
     def or_bits(self, a: Bits, b: Bits, name: str = "") -> Value:
         return self._builder.or_(self._integer(a), self._integer(b), self._name(name))
 
+    def xor_bits(self, a: Bits, b: Bits, name: str = "") -> Value:
+        return self._builder.xor(self._integer(a), self._integer(b), self._name(name))
+
+    def mul_bits(self, a: Bits, b: Bits, name: str = "") -> Value:
+        """The product, of which as many bits are kept as a number has."""
+        return self._builder.mul(self._integer(a), self._integer(b), self._name(name))
+
     def shift_left(self, a: Bits, count: Bits, name: str = "") -> Value:
         return self._builder.shl(self._integer(a), self._integer(count), self._name(name))
 

@@ -84,7 +84,7 @@ def _collector_at_rest() -> Generator[None]:
         gc.enable()
 
 
-def is_kept(source: Source, functions: Mapping[str, Signature], *, key: str, target: Target) -> bool:
+def is_stored(source: Source, functions: Mapping[str, Signature], *, key: str, target: Target) -> bool:
     """Whether `compile_module` would find object code of these arguments on disk."""
     return default_cache().holds(describe(source, functions, key, target))
 

@@ -29,7 +29,7 @@ class Library:
         self.target = target
         self.from_cache = from_cache
         try:
-            loaded = _Loaded(code, list(functions), target)
+            loaded = _LoadedCode(code, list(functions), target)
         except RuntimeError as error:
             raise CompileError(
                 f"the code that was generated for {target.name!r} cannot be loaded", got=str(error)
@@ -55,12 +55,8 @@ class Library:
         """The machine's instructions. They are made when they are first asked for."""
         return emit_assembly(self.ir, self.target)
 
-    def release(self) -> None:
-        """Give up the functions. What nobody else refers to leaves memory now."""
-        self._functions = {}
 
-
-class _Loaded:
+class _LoadedCode:
     """Object code in executable memory, until this is no longer referred to.
 
     Each has a linker of its own, which takes a millisecond to make: one that were shared would never give back all that
@@ -85,3 +81,10 @@ class _Loaded:
 def _unload(tracker: llvm.ResourceTracker, linker: llvm.LLJIT) -> None:
     tracker.close()
     linker.close()
+
+
+def address_of(function: Callable[..., None]) -> int:
+    """Where the code of a compiled function begins."""
+    address = ctypes.cast(function, ctypes.c_void_p).value  # pyright: ignore[reportArgumentType]
+    assert address is not None
+    return address

@@ -1,9 +1,8 @@
-"""Several threads in one run of kernels: how they come together, take their parts, and wait for one another.
+"""A parallel region: threads that run the kernels of one call together.
 
-Whoever comes is a member until the number is settled: when all have come that were wanted, or when those who are there
-have waited long enough. So nobody ever waits for a thread that has not begun, however busy the machine is. Until then
-members pack matrices, group by group. What they wait for is seen in memory; a thread that waits for long lets others
-have its processor.
+Helpers are asked to come, and the caller begins at once. Whoever comes is a member until the membership is closed: when
+all have come that were expected, or when those who are there have reached their spin limit. So nobody ever waits for a
+thread that has not begun, however busy the machine is. Until then members pack matrices. docs/parallel.md tells more.
 """
 
 import ctypes
@@ -12,103 +11,76 @@ from functools import cache
 from typing import Any
 
 from gatewright.backends.llvm.jit.compile import compile_module
-from gatewright.backends.llvm.jit.library import Library
+from gatewright.backends.llvm.jit.library import Library, address_of
 from gatewright.backends.llvm.jit.machine_code import Signature
 from gatewright.backends.llvm.jit.target import named
-from gatewright.backends.llvm.parallel.region_code import source_for
-from gatewright.backends.llvm.runtime.command_list import address_of
+from gatewright.backends.llvm.parallel.region_code import Phase, RegionMemory, source_for
 
-_FUNCTIONS: dict[str, Signature] = {"join": (ctypes.c_void_p,), "settle": (ctypes.c_void_p,)}
-
-
-class Phase(ctypes.Structure):
-    """A kernel that the members of a meeting run together.
-
-    `size` rows are cut at multiples of `multiple` among `most` members at most, beginning with another member each
-    `turn`. After it the members meet, if `meets`. The operands of a sum are numbers of table entries, and bytes behind
-    these; so is the list of lines, if it goes through a list. A sum `adds` to what is there. The table of a phase lies
-    some bytes behind the meeting's.
-    """
-
-    _fields_ = [
-        ("kind", ctypes.c_int64),
-        ("kernel", ctypes.c_void_p),
-        *[(name, ctypes.c_int64) for name in ("size", "multiple", "most", "turn", "meets")],
-        *[(name, ctypes.c_int64) for name in ("left", "before_left", "right", "before_right", "result", "lines")],
-        ("listed", ctypes.c_int64),
-        ("edges", ctypes.c_void_p),
-        *[(name, ctypes.c_int64) for name in ("steps", "before_table", "adds")],
-    ]
-
-    def cut(self, edges: Sequence[int]) -> None:
-        """Cut the rows there, into pieces that take about the same time, and not into equal ones."""
-        self._kept = (ctypes.c_int64 * len(edges))(*edges)
-        self.edges, self.size = ctypes.addressof(self._kept), len(edges) - 1
+_FUNCTIONS: dict[str, Signature] = {"join": (ctypes.c_void_p,), "close": (ctypes.c_void_p,)}
 
 
-class Phases:
-    """Phases one behind the other, as a meeting takes them."""
+class PhaseList:
+    """The phases of a region in order, for `threads` threads at most. Any number of regions may use one."""
 
-    def __init__(self, phases: Sequence[Phase]) -> None:
-        self._kept = phases
-        self._array = (Phase * (len(phases) + 1))(*phases)  # the last one is empty
+    def __init__(self, phases: Sequence[Phase], threads: int) -> None:
+        self.threads, self.count = threads, len(phases)
+        self.pieces = max((phase.pieces for phase in phases), default=0)  # into which a ragged run cuts its rows
+        self._array = (Phase * self.count)(*phases)
         self.address = ctypes.addressof(self._array)
 
 
-class _Words(ctypes.Structure):
-    _fields_ = [
-        *[(name, ctypes.c_int64 * 8) for name in ("state", "claimed", "arrived", "finished")],
-        ("wanted", ctypes.c_int64),
-        ("patience", ctypes.c_int64),
-        ("give_way", ctypes.c_void_p),
-        ("tables", ctypes.c_void_p),
-        ("batch", ctypes.c_int64),
-        ("pack", ctypes.c_void_p),
-        ("groups", ctypes.c_int64),
-        ("phases", ctypes.c_void_p),
-    ]
+class ParallelRegion:
+    """One run of phases over tables of buffers, for the threads that join it.
 
-
-class Meeting:
-    """One run of phases over tables of buffers, for the threads that join it; see `gatewright.threads.Meeting`.
-
-    `patience` is for how many turns those who are there wait for the others; `pack` is the function that packs, and for
-    how many groups it is called. Phases end with one that is empty.
+    `tables` is the address of the tables. `pack` is the address of the function that packs matrices, and for how many
+    groups it is called. `spin_limit` is for how many turns members wait for others to come. `lines` and `edges` are
+    those of this run, see `Phase`.
     """
 
-    def __init__(self, tables: Any, batch: int, phases: Phases, pack: tuple[int, int], patience: int) -> None:
+    def __init__(
+        self,
+        phases: PhaseList,
+        tables: int,
+        batch: int,
+        pack: tuple[int, int],
+        spin_limit: int,
+        lines: int,
+        edges: Any = None,
+    ) -> None:
         code = _code()
-        self._kept = (tables, phases, code)
-        self._words = words = _Words()
-        words.patience, words.give_way = patience, _give_way()
-        words.tables, words.phases = ctypes.addressof(tables), phases.address
-        words.batch = batch
-        words.pack, words.groups = pack
-        self._address = ctypes.addressof(words)
-        self._join, self._settle = code["join"], code["settle"]
+        self._kept = (phases, edges, code)
+        self.memory = memory = RegionMemory()
+        memory.spin_limit, memory.yield_processor = spin_limit, _yield_processor()
+        memory.tables, memory.batch, memory.lines = tables, batch, lines
+        memory.pack, memory.groups = pack
+        memory.phases, memory.phase_count = phases.address, phases.count
+        if edges is not None:
+            memory.edges = ctypes.addressof(edges)
+        self._address = ctypes.addressof(memory)
+        self._join, self._close = code["join"], code["close"]
 
     def expect(self, threads: int) -> None:
         """Say how many threads are to come; before any does."""
-        self._words.wanted = threads
+        self.memory.expected = threads
 
     def join(self) -> None:
-        """Take part, unless it is settled already who does."""
+        """Take part until all phases are done; return at once if the membership is closed."""
         self._join(self._address)
 
-    def settle(self) -> None:
-        """Let nobody join any more, and wait until all who take part are done."""
-        self._settle(self._address)
+    def close(self) -> None:
+        """Let nobody join any more, and wait until all members are done."""
+        self._close(self._address)
 
 
 @cache
 def _code() -> Library:
     target = named()
-    return compile_module(source_for(target), _FUNCTIONS, key="meeting", target=target)
+    return compile_module(lambda: source_for(target), _FUNCTIONS, key="parallel region", target=target)
 
 
 @cache
-def _give_way() -> int:
-    """Where the function of the system lies that lets others have the processor."""
+def _yield_processor() -> int:
+    """The address of the system's function by which a thread lets others have its processor."""
     windows: Any = getattr(ctypes, "windll", None)
     function: Any = windows.kernel32.SwitchToThread if windows else ctypes.CDLL(None).sched_yield
     return address_of(function)

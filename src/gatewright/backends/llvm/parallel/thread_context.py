@@ -1,4 +1,4 @@
-"""The seat of a thread among those that share a kernel: which part it does, and how it meets the others."""
+"""The context of a thread among those that share the units of a kernel: which part it computes, and its barrier."""
 
 from typing import Any
 
@@ -7,23 +7,24 @@ from llvmlite import ir
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter, Index
 from gatewright.backends.llvm.emit.vector_type import Value
 
-SEAT: Any = ir.LiteralStructType([POINTER, INDEX, INDEX])
-"""The function by which threads meet, called with the seat itself; the number of this part; how many there are."""
+CONTEXT: Any = ir.LiteralStructType([POINTER, INDEX, INDEX])
+"""The barrier, a function that is called with the context itself; the number of this thread's part; how many parts
+there are. `region_code.ThreadMemory` begins with these fields."""
 
 
-class Seat:
-    """Emits what depends on a seat; a kernel that is called without one does everything."""
+class ThreadContext:
+    """Emits what depends on the thread. A kernel that is called without a context computes all parts."""
 
-    def __init__(self, emitter: Emitter, given: Value) -> None:
-        self._emitter, self._given = emitter, given
-        place = emitter.or_constant(given, SEAT, (None, 0, 1), "alone")
-        self._meet = emitter.load_field(place, SEAT, 0, "meet")
-        self._part = emitter.load_field(place, SEAT, 1, "part")
-        self._parts = emitter.load_field(place, SEAT, 2, "parts")
+    def __init__(self, emitter: Emitter, pointer: Value) -> None:
+        self._emitter, self._pointer = emitter, pointer
+        context = emitter.or_constant(pointer, CONTEXT, (None, 0, 1), "alone")
+        self._barrier = emitter.load_field(context, CONTEXT, 0, "barrier")
+        self._part = emitter.load_field(context, CONTEXT, 1, "part")
+        self._parts = emitter.load_field(context, CONTEXT, 2, "parts")
         self._ranges: dict[int, tuple[Index, Index]] = {}
 
     def range_of(self, pieces: int) -> tuple[Index, Index]:
-        """The pieces that this thread does. Ask for them before the first loop begins."""
+        """The pieces that this thread computes. Ask for them before the first loop begins."""
         if pieces not in self._ranges:
             e = self._emitter
             following = e.add_index(self._part, 1)
@@ -34,8 +35,8 @@ class Seat:
             self._ranges[pieces] = (first, last)
         return self._ranges[pieces]
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Wait until all threads have come here."""
         e = self._emitter
-        with e.when(e.compare_index("!=", self._parts, 1), "meet"):
-            e.call_pointer(self._meet, [self._given])
+        with e.when(e.compare_index("!=", self._parts, 1), "barrier"):
+            e.call_pointer(self._barrier, [self._pointer])

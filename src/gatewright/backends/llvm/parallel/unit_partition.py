@@ -1,23 +1,29 @@
-"""How threads share the units of a pass: which columns each computes, and where they have to meet.
+"""How threads share the units of a pass: which columns each computes, and where they need a barrier.
 
-Every thread goes through all steps and rows, but computes its own columns only. It may go on without waiting for as
-long as it reads nothing that another one computes. Sums of features are cheap, so every thread computes all of them
-for itself.
+Every thread goes through all steps and rows, but computes its own columns only. It needs no barrier for as long as it
+reads nothing that another one computes. Sums of features are cheap, so every thread computes all of them for itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from gatewright.backends.llvm.codegen.buffers import Bound
-from gatewright.backends.llvm.codegen.stage import Design
 from gatewright.schedule.program import Program, Stage, Storage, needs_whole, operands
 from gatewright.trace.ir import Var
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """A stage's columns in pieces of `blocks` vectors, of which every thread has a range. Stages with equal cuts are
+class StageTiles:
+    """A stage, the lanes of its vectors, and how many of these a tile is wide, or None for a stage without products."""
+
+    stage: Stage
+    lanes: int
+    blocks: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPieces:
+    """A stage's columns in pieces of `blocks` vectors; every thread has a range of them. Stages with equal pieces are
     shared in the same way."""
 
     axis: str
@@ -26,66 +32,74 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """How the units of a pass are shared: the cut of every stage, or None where every thread does the whole; the
-    stages before which all threads meet, and how many of these meet in every row; and whether they meet at the end of a
-    step."""
+class UnitPartition:
+    """How threads share the units of a pass.
 
-    cuts: tuple[Cut | None, ...]
-    before: frozenset[int]
+    - `columns`: of each stage, or None where every thread computes the whole.
+    - `barriers_before`: the stages before which all threads wait for one another, and `in_rows` how many of these do so
+      in every row.
+    - `barrier_at_end`: whether they do at the end of a step.
+    """
+
+    columns: tuple[ColumnPieces | None, ...]
+    barriers_before: frozenset[int]
     in_rows: int
-    at_end: bool
+    barrier_at_end: bool
 
     @property
     def pieces(self) -> int:
         """How many threads have something to do."""
-        return max((cut.pieces for cut in self.cuts if cut), default=1)
+        return max((columns.pieces for columns in self.columns if columns), default=1)
 
     @property
-    def meetings(self) -> int:
-        """How often threads meet in a step of one row."""
-        return len(self.before) + self.at_end
+    def barriers(self) -> int:
+        """How many barriers a step of one row has."""
+        return len(self.barriers_before) + self.barrier_at_end
 
 
-def share_units(bound: Bound, designs: Sequence[Design], *, repeats: bool) -> Shared:
+def partition_units(
+    program: Program, sizes: Mapping[str, int], stages: Sequence[StageTiles], *, repeats: bool
+) -> UnitPartition:
     """How threads share the units of a pass, which `repeats` in every step if it is the loop."""
-    cuts = _cuts(bound, designs)
-    users = [_Use(bound.program, one.stage, cut) for one, cut in zip(designs, cuts, strict=True)]
+    columns = _columns(sizes, stages)
+    accesses = [_StageAccess(program, one.stage, own) for one, own in zip(stages, columns, strict=True)]
     before: set[int] = set()
-    since: list[_Use] = []  # what was done since the last meeting
-    for number, user in enumerate(users):
-        if any(user.waits_for(earlier) for earlier in since):
+    since: list[_StageAccess] = []  # the stages after the last barrier
+    for number, access in enumerate(accesses):
+        if any(access.must_wait_for(earlier) for earlier in since):
             before.add(number)
             since = []
-        since.append(user)
-    first = users[: min(before, default=len(users))]
-    at_end = repeats and any(user.waits_for_last(earlier) for user in first for earlier in since)
-    in_rows = [number for number in before if number and not designs[number - 1].panels and not designs[number].panels]
-    return Shared(cuts, frozenset(before), len(in_rows), at_end)
+        since.append(access)
+    # The next step begins with the stages before the first barrier, while other threads may still be in this step's
+    # stages after the last one.
+    first = accesses[: min(before, default=len(accesses))]
+    at_end = repeats and any(access.must_wait_for_last_step(earlier) for access in first for earlier in since)
+    in_rows = [n for n in before if n and stages[n - 1].blocks is None and stages[n].blocks is None]
+    return UnitPartition(columns, frozenset(before), len(in_rows), at_end)
 
 
-def _cuts(bound: Bound, designs: Sequence[Design]) -> tuple[Cut | None, ...]:
-    blocks = {one.stage.axis: one.tile.blocks for one in reversed(designs) if one.panels}
-    found: list[Cut | None] = []
-    for one in designs:
+def _columns(sizes: Mapping[str, int], stages: Sequence[StageTiles]) -> tuple[ColumnPieces | None, ...]:
+    blocks = {one.stage.axis: one.blocks for one in reversed(stages) if one.blocks}
+    columns: list[ColumnPieces | None] = []
+    for one in stages:
         axis = one.stage.axis
         if axis is None or one.stage.reductions:
-            found.append(None)
+            columns.append(None)
             continue
-        if one.panels:
-            blocks[axis] = one.tile.blocks  # what follows is cut as these products are
-        of_piece = blocks.get(axis, 1)
-        found.append(Cut(axis, of_piece, ceil(ceil(bound.sizes[axis] / one.lanes) / of_piece)))
-    return tuple(found)
+        if one.blocks:
+            blocks[axis] = one.blocks  # the stages that follow are cut as these products are
+        width = blocks.get(axis, 1)
+        columns.append(ColumnPieces(axis, width, ceil(ceil(sizes[axis] / one.lanes) / width)))
+    return tuple(columns)
 
 
-class _Use:
-    """What a stage reads and stores, and which columns of it one thread does."""
+class _StageAccess:
+    """What a stage reads and stores, and which columns of it one thread computes."""
 
-    def __init__(self, program: Program, stage: Stage, cut: Cut | None) -> None:
-        self._cut = cut
+    def __init__(self, program: Program, stage: Stage, columns: ColumnPieces | None) -> None:
+        self._columns = columns
         computed = {work.target.name for work in stage.works()}
-        self._whole: set[tuple[Storage, str]] = set()  # of which each unit needs all units
+        self._whole: set[tuple[Storage, str]] = set()  # each unit needs all units of these
         self._own: set[tuple[Storage, str]] = set()
         reads = [(needs_whole(work), value) for work in stage.works() for value in operands(work)]
         reads += [(False, store.value) for store in stage.stores]
@@ -97,20 +111,23 @@ class _Use:
                 (self._whole if whole or not value.shape else self._own).add(key)
         self._stores = {(store.storage, store.name) for store in stage.stores}
 
-    def waits_for(self, earlier: "_Use") -> bool:
-        """Whether another thread may read too early what it stores itself, within one step."""
+    def must_wait_for(self, earlier: "_StageAccess") -> bool:
+        """Whether this stage reads what another thread may not have stored yet, within one step."""
         stored = {(Storage.NEW if storage is Storage.STATE else storage, name) for storage, name in earlier._stores}
-        return self._far(earlier, stored)
+        return self._reads_from_others(earlier, stored)
 
-    def waits_for_last(self, earlier: "_Use") -> bool:
-        """The same for a stage of the step before; and what lives for one step only must not be stored again while
-        another thread still reads it."""
-        again = {key for key in self._stores if key[0] is Storage.ROW}
-        if again & (earlier._whole | earlier._own | earlier._stores):
+    def must_wait_for_last_step(self, earlier: "_StageAccess") -> bool:
+        """The same for a stage of the step before.
+
+        Also whether this stage overwrites what another thread may still read: a buffer that lives for one step has the
+        same memory in every step.
+        """
+        overwritten = {key for key in self._stores if key[0] is Storage.ROW}
+        if overwritten & (earlier._whole | earlier._own | earlier._stores):
             return True
-        return self._far(earlier, {key for key in earlier._stores if key[0] is Storage.STATE})
+        return self._reads_from_others(earlier, {key for key in earlier._stores if key[0] is Storage.STATE})
 
-    def _far(self, earlier: "_Use", stored: set[tuple[Storage, str]]) -> bool:
-        if earlier._cut is None:
-            return False  # every thread has done all of it
-        return bool(stored & self._whole) or (self._cut != earlier._cut and bool(stored & self._own))
+    def _reads_from_others(self, earlier: "_StageAccess", stored: set[tuple[Storage, str]]) -> bool:
+        if earlier._columns is None:
+            return False  # every thread has computed all of it
+        return bool(stored & self._whole) or (self._columns != earlier._columns and bool(stored & self._own))

@@ -1,16 +1,13 @@
 """Where kernels find their buffers: in the arrays that a call brings, and in a workspace. Worked out once an extent."""
 
-import ctypes
 from collections.abc import Mapping, Sequence
 
 from gatewright.backends.llvm.codegen.buffers import LINES, STARTS, BufferId, inside_buffers
 from gatewright.backends.llvm.codegen.panels import Panel
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
-from gatewright.backends.llvm.runtime.command_list import Call
-from gatewright.backends.llvm.runtime.runner import ALIGNMENT, Runner
-from gatewright.backends.llvm.runtime.tables import Location, TablePlan
-
-POINTER_BYTES = ctypes.sizeof(ctypes.c_void_p)
+from gatewright.backends.llvm.runtime.command_list import KernelCall
+from gatewright.backends.llvm.runtime.runner import Runner, aligned
+from gatewright.backends.llvm.runtime.tables import AddressTables, Location, table_bytes
 
 
 class BufferPlan:
@@ -18,7 +15,7 @@ class BufferPlan:
 
     A call brings arrays, numbered from 0. `places` says where in them each buffer begins that the caller sees: inputs,
     parameters, states, what is emitted, and sums. All other buffers belong to the kernels. They lie in a workspace of
-    `workspace_bytes`, behind the table of addresses, and packed matrices in a block of `packed_bytes`.
+    `workspace_bytes`, behind the tables of addresses, and packed matrices in a block of `packed_bytes`.
 
     Nothing here allocates: the caller owns all memory, so that it may come from torch, NumPy or anywhere else.
     """
@@ -26,21 +23,26 @@ class BufferPlan:
     def __init__(self, runner: Runner, places: Mapping[BufferId, Location], arrays: int) -> None:
         kernels = runner.kernels
         workspace, packed, lines, starts = range(arrays, arrays + 4)
-        table_bytes = _aligned(runner.table_entries * POINTER_BYTES)
+        slots = kernels.bound.slots
+        keys = sorted(slots, key=slots.__getitem__)
+        tables = aligned(table_bytes(len(keys)) * len(runner.time_blocks))
         inside = zip(inside_buffers(kernels.program), runner.inside, strict=True)
         panels = zip(kernels.panels, runner.panels, strict=True)
         located = {
             **places,
-            **{key: Location(workspace, table_bytes + offset) for key, offset in inside},
+            **{key: Location(workspace, tables + offset) for key, offset in inside},
             **{panel.key: Location(packed, offset) for panel, offset in panels},
             LINES: Location(lines),
             STARTS: Location(starts),
         }
-        slots = kernels.bound.slots
         self._runner = runner
-        self._blocks = arrays + (4 if kernels.ragged else 2)
-        self._table = TablePlan([located[key] for key in sorted(slots, key=slots.__getitem__)], self._blocks)
-        self.workspace_bytes = table_bytes + runner.inside_bytes
+        self._tables = AddressTables(
+            [located[key] for key in keys],
+            arrays + (4 if kernels.ragged else 2),
+            [runner.stride(key) for key in keys],
+            [block.start for block in runner.time_blocks],
+        )
+        self.workspace_bytes = tables + runner.inside_bytes
         self.packed_bytes = runner.panel_bytes
 
     @property
@@ -67,18 +69,14 @@ class BufferPlan:
         `is_packed` says that the packed matrices are there already. Kernels for ragged batches need the `active` lines.
         """
         listed = active.addresses if active is not None else ()
-        table = self._table.at(workspace, [*arrays, workspace, packed, *listed])
-        self._runner.run_table(table, pack=not is_packed, active=active)
+        self._tables.fill(workspace, [*arrays, workspace, packed, *listed])
+        self._runner.run(workspace, is_packed=is_packed, active=active)
 
-    def prepare(self, arrays: Sequence[int], workspace: int, packed: int) -> Call:
+    def prepare(self, arrays: Sequence[int], workspace: int, packed: int) -> KernelCall:
         """Pack the matrices, and give the call that runs the kernels from then on, where all memory stays as it is.
 
         One thread runs it.
         """
-        table = self._table.at(workspace, [*arrays, workspace, packed])
-        self._runner.pack(table)
-        return self._runner.call(table)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+        self._tables.fill(workspace, [*arrays, workspace, packed])
+        self._runner.pack(workspace)
+        return self._runner.call(workspace)

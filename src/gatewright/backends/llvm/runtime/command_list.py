@@ -1,144 +1,101 @@
-"""Several kernel calls as one: they are written down once, and gone through without Python in between."""
+"""Kernel calls as a command list: they are written down once, and run without Python in between."""
 
 import ctypes
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
+from gatewright.backends.llvm.emit.emitter import INDEX, POINTER
+from gatewright.backends.llvm.emit.native import NULL, NativeModule, StructMemory
 from gatewright.backends.llvm.jit.compile import compile_module
+from gatewright.backends.llvm.jit.library import address_of
 from gatewright.backends.llvm.jit.machine_code import Signature
 from gatewright.backends.llvm.jit.target import named
 
 _FUNCTIONS: dict[str, Signature] = {
-    "bind": (ctypes.c_void_p,),
+    "bind": (ctypes.c_void_p, ctypes.c_int64),
     "perform": (),
     "repeat": (ctypes.c_int64, *[ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64] * 2),
-    "copy": (ctypes.c_void_p, *[ctypes.c_int64] * 4, ctypes.c_void_p),
-}
-# A call without arguments costs half as much as one with a single argument, so a script is bound to its code: every
-# script has this module for itself. A copy looks like a kernel, whose arguments it takes for its own.
-_MODULE = """
-%call = type { ptr, ptr, i64, i64, i64, i64 }
-
-@calls = internal global ptr null
-
-declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
-
-define void @bind(ptr %first) {
-  store ptr %first, ptr @calls
-  ret void
+    "copy": (ctypes.c_void_p, *[ctypes.c_int64] * 4, ctypes.c_void_p, ctypes.c_int64),
 }
 
-define void @copy(ptr %to, i64 %from, i64 %bytes, i64 %unused.0, i64 %unused.1, ptr %unused.2) {
-  %source = inttoptr i64 %from to ptr
-  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %source, i64 %bytes, i1 false)
-  ret void
-}
 
-define void @perform() {
-entry:
-  %first = load ptr, ptr @calls
-  br label %next
-next:
-  %call = phi ptr [ %first, %entry ], [ %following, %do ]
-  %kernel = load ptr, ptr %call
-  %ended = icmp eq ptr %kernel, null
-  br i1 %ended, label %end, label %do
-do:
-  %table.at = getelementptr %call, ptr %call, i64 0, i32 1
-  %steps.at = getelementptr %call, ptr %call, i64 0, i32 2
-  %batch.at = getelementptr %call, ptr %call, i64 0, i32 3
-  %first.at = getelementptr %call, ptr %call, i64 0, i32 4
-  %last.at = getelementptr %call, ptr %call, i64 0, i32 5
-  %table = load ptr, ptr %table.at
-  %steps = load i64, ptr %steps.at
-  %batch = load i64, ptr %batch.at
-  %first.row = load i64, ptr %first.at
-  %last.row = load i64, ptr %last.at
-  call void %kernel(ptr %table, i64 %steps, i64 %batch, i64 %first.row, i64 %last.row, ptr null)
-  %following = getelementptr %call, ptr %call, i64 1
-  br label %next
-end:
-  ret void
-}
-
-define void @repeat(i64 %times, ptr %input, ptr %sources, i64 %in.bytes, ptr %targets, ptr %output, i64 %out.bytes) {
-entry:
-  br label %next
-next:
-  %time = phi i64 [ 0, %entry ], [ %later, %do ]
-  %more = icmp slt i64 %time, %times
-  br i1 %more, label %do, label %end
-do:
-  %in.at = mul i64 %time, %in.bytes
-  %source = getelementptr i8, ptr %sources, i64 %in.at
-  call void @llvm.memcpy.p0.p0.i64(ptr %input, ptr %source, i64 %in.bytes, i1 false)
-  call void @perform()
-  %out.at = mul i64 %time, %out.bytes
-  %target = getelementptr i8, ptr %targets, i64 %out.at
-  call void @llvm.memcpy.p0.p0.i64(ptr %target, ptr %output, i64 %out.bytes, i1 false)
-  %later = add i64 %time, 1
-  br label %next
-end:
-  ret void
-}
-"""
-
-
-class Call(ctypes.Structure):
-    """One call of a kernel without a seat, as the script keeps it; see `kernels.PASS_ARGUMENTS`."""
+class KernelCall(ctypes.Structure):
+    """One call of a kernel by one thread; see `kernels.PASS_ARGUMENTS`."""
 
     _fields_ = [
         ("kernel", ctypes.c_void_p),
         ("table", ctypes.c_void_p),
-        ("steps", ctypes.c_int64),
-        ("batch", ctypes.c_int64),
-        ("first", ctypes.c_int64),
-        ("last", ctypes.c_int64),
+        *[(name, ctypes.c_int64) for name in ("steps", "batch", "first", "last")],
     ]
 
 
-class Script:
+class MemoryCopy:
+    """A copy of memory between the calls of a command list."""
+
+    def __init__(self, target: int, source: int, size: int) -> None:
+        self.target, self.source, self.size = target, source, size
+
+    def as_call(self, copy: int) -> KernelCall:
+        """The copy in the form of a kernel's call."""
+        return KernelCall(copy, self.target, self.source, self.size, 0, 0)
+
+
+class CommandList:
     """Kernel calls, one after the other, by one call from Python.
 
-    `perform()` goes through them once. With `keep_lock` it keeps Python's lock meanwhile: giving it up and taking it
-    again costs more than a small kernel, and milliseconds where another thread takes it in between. `repeat(times,
-    input, sources, input_bytes, targets, output, output_bytes)` goes through them again and again without that lock:
-    before each turn the next part of `sources` is copied to `input`, and after it `output` to the next part of
-    `targets`; all of them are addresses.
+    `perform()` runs them once. With `keep_lock` it keeps Python's lock meanwhile: giving it up and taking it again
+    costs more than a small kernel, and milliseconds where another thread takes it in between.
+
+    `repeat(times, input, sources, input_bytes, targets, output, output_bytes)` runs them again and again without that
+    lock: before each turn the next part of `sources` is copied to `input`, and after it `output` to the next part of
+    `targets`; all are addresses.
 
     The memory and code that the calls use have to live for as long as one of the two functions; `keep` are objects that
     they hold on to for that purpose.
     """
 
-    def __init__(self, calls: Sequence["Call | Copy"], *, keep_lock: bool, keep: Sequence[object]) -> None:
-        library = compile_module(_MODULE, _FUNCTIONS, key="script", target=named())
+    def __init__(self, calls: Sequence[KernelCall | MemoryCopy], *, keep_lock: bool, keep: Sequence[object]) -> None:
+        # A call without arguments costs half as much as one with a single argument, so every command list has this
+        # module for itself, and is bound to it.
+        library = compile_module(_source, _FUNCTIONS, key="command list", target=named())
         copy = address_of(library["copy"])
-        entries = [call.as_call(copy) if isinstance(call, Copy) else call for call in calls]
-        kept = (Call * (len(entries) + 1))(*entries)  # the last one is empty, which ends the script
-        library["bind"](ctypes.addressof(kept))
+        entries = [call.as_call(copy) if isinstance(call, MemoryCopy) else call for call in calls]
+        array = (KernelCall * len(entries))(*entries)
+        library["bind"](ctypes.addressof(array), len(entries))
         perform: Any = library["perform"]
         repeat: Any = library["repeat"]
         if keep_lock:
             locked: Any = ctypes.PYFUNCTYPE(None)(address_of(perform))
             locked.code, perform = perform, locked
-        perform.keep = repeat.keep = (kept, *keep)
+        perform.keep = repeat.keep = (array, *keep)
         self.perform: Callable[[], None] = perform
         self.repeat: Callable[..., None] = repeat
 
 
-class Copy:
-    """A copy of memory between the calls of a script."""
-
-    def __init__(self, target: int, source: int, size: int) -> None:
-        self.target, self.source, self.size = target, source, size
-
-    def as_call(self, copy: int) -> Call:
-        """The copy in the form of a kernel's call."""
-        return Call(copy, self.target, self.source, self.size, 0, 0)
-
-
-def address_of(function: Callable[..., None]) -> int:
-    """Where the code of a compiled function begins."""
-    address = ctypes.cast(function, ctypes.c_void_p).value  # pyright: ignore[reportArgumentType]
-    assert address is not None
-    return address
+@cache
+def _source() -> str:
+    module = NativeModule()
+    calls, count = (module.variable(name, kind) for name, kind in (("calls", POINTER), ("count", INDEX)))
+    with module.function("bind", first=POINTER, number=INDEX) as (e, given):
+        e.store_word(given.first, calls)
+        e.store_word(given.number, count)
+    unused = {"unused_last": INDEX, "unused_context": POINTER, "unused_adds": INDEX}
+    with module.function("copy", to=POINTER, source=INDEX, size=INDEX, unused_first=INDEX, **unused) as (e, given):
+        e.copy_memory(given.to, e.as_pointer(given.source), given.size)
+    with module.function("perform") as (e, _):
+        first = e.load_word(calls, POINTER, "first")
+        with e.loop(0, e.load_word(count, INDEX, "count"), 1, "call") as loop:
+            at = e.byte(first, e.mul_index(loop.index, ctypes.sizeof(KernelCall)))
+            call = StructMemory(e, KernelCall, at)
+            numbers = [call.load(name) for name in ("table", "steps", "batch", "first", "last")]
+            e.call_pointer(call.load("kernel"), [*numbers, NULL, e.index(0)])
+    places = {"input": POINTER, "sources": POINTER, "input_bytes": INDEX}
+    places |= {"targets": POINTER, "output": POINTER, "output_bytes": INDEX}
+    with module.function("repeat", times=INDEX, **places) as (e, given), e.loop(0, given.times, 1, "turn") as turn:
+        source = e.byte(given.sources, e.mul_index(turn.index, given.input_bytes))
+        e.copy_memory(given.input, source, given.input_bytes)
+        e.call(module["perform"], [])
+        target = e.byte(given.targets, e.mul_index(turn.index, given.output_bytes))
+        e.copy_memory(target, given.output, given.output_bytes)
+    return str(module)

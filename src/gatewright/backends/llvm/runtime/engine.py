@@ -9,7 +9,7 @@ from hashlib import sha256
 from gatewright.backends.base import check_relabels
 from gatewright.backends.llvm.codegen.kernels import Kernels
 from gatewright.backends.llvm.emit.vector_type import Dtype
-from gatewright.backends.llvm.jit.compile import compile_module, is_kept
+from gatewright.backends.llvm.jit.compile import compile_module, is_stored
 from gatewright.backends.llvm.jit.library import Library
 from gatewright.backends.llvm.jit.target import Target, named
 from gatewright.backends.llvm.runtime.runner import Runner
@@ -20,12 +20,12 @@ from gatewright.schedule.text import to_text
 _ROW_COUNTS = (64, 16, 8, 6, 5, 4, 3, 2, 1)
 """Kernels are made for these numbers of rows; the largest that is not more than what is at hand is used."""
 
-_RUNNERS = 64
+_MAX_RUNNERS = 64
 """How many extents are remembered: batches of text have all manner of lengths."""
 
 
-class Found(StrEnum):
-    """Where kernels are found when they are called."""
+class KernelOrigin(StrEnum):
+    """Where the next call gets its kernels from."""
 
     IN_MEMORY = "in memory"
     ON_DISK = "on disk"
@@ -62,7 +62,8 @@ class Engine:
         return {}
 
     @cached_property
-    def _runners(self) -> dict[tuple[int, int, bool], Runner]:
+    def runners(self) -> dict[tuple[int, int, bool], Runner]:
+        """What was made for each extent: steps, rows, whether the batch is ragged."""
         return {}
 
     @cached_property
@@ -77,8 +78,7 @@ class Engine:
         extent = (*_row_counts(steps, batch), ragged)
         if extent not in self._compiled:
             kernels = self.design(steps, batch, ragged=ragged)
-            key = f"{self.key} {kernels.layout}"
-            library = compile_module(kernels.emit, kernels.functions, key=key, target=kernels.target)
+            library = compile_module(kernels.emit, kernels.functions, key=self._key_of(kernels), target=kernels.target)
             self._compiled[extent] = (kernels, library)
         return self._compiled[extent]
 
@@ -87,25 +87,27 @@ class Engine:
         target, counts = self.target or named(), _row_counts(steps, batch)
         return Kernels(self.program, self.sizes, self.dtype, target, self.backwards, *counts, ragged)
 
-    def found(self, steps: int, batch: int, *, ragged: bool = False) -> Found:
-        """Where a call would find the kernels for an extent now."""
+    def origin(self, steps: int, batch: int, *, ragged: bool = False) -> KernelOrigin:
+        """Where a call for an extent would get its kernels from now."""
         if (*_row_counts(steps, batch), ragged) in self._compiled:
-            return Found.IN_MEMORY
+            return KernelOrigin.IN_MEMORY
         kernels = self.design(steps, batch, ragged=ragged)
-        key = f"{self.key} {kernels.layout}"
-        kept = is_kept(kernels.emit, kernels.functions, key=key, target=kernels.target)
-        return Found.ON_DISK if kept else Found.NOWHERE
+        stored = is_stored(kernels.emit, kernels.functions, key=self._key_of(kernels), target=kernels.target)
+        return KernelOrigin.ON_DISK if stored else KernelOrigin.NOWHERE
+
+    def _key_of(self, kernels: Kernels) -> str:
+        return f"{self.key} {kernels.layout}"
 
     def runner(self, steps: int, batch: int, *, ragged: bool = False) -> Runner:
         """What runs the kernels over so many steps and rows, of which there is at least one."""
         extent = (steps, batch, ragged)
-        found = self._runners.get(extent)
-        if found is None:
-            if len(self._runners) >= _RUNNERS:
-                self._runners.clear()
-            made = self.kernels(steps, batch, ragged=ragged)
-            found = self._runners[extent] = Runner(self.program, *made, steps, batch)
-        return found
+        runner = self.runners.get(extent)
+        if runner is None:
+            if len(self.runners) >= _MAX_RUNNERS:
+                self.runners.clear()
+            kernels, library = self.kernels(steps, batch, ragged=ragged)
+            runner = self.runners[extent] = Runner(self.program, kernels, library, steps, batch)
+        return runner
 
 
 def _row_counts(steps: int, batch: int) -> tuple[int, int]:

@@ -11,10 +11,9 @@ from gatewright.backends.llvm.codegen.buffers import BufferId, outside_buffers, 
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.backends.llvm.runtime.arrays import Arrays
 from gatewright.backends.llvm.runtime.buffer_plan import BufferPlan
-from gatewright.backends.llvm.runtime.command_list import Call
+from gatewright.backends.llvm.runtime.command_list import KernelCall
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.backends.llvm.runtime.tables import Location
-from gatewright.errors import ShapeError
 from gatewright.schedule.program import Program, Storage
 from gatewright.trace.ir import Atom, Literal, Var
 
@@ -128,68 +127,6 @@ def bind_by_name(engine: Engine) -> Binding:
     return Binding(engine, given, emitted, summed, len(given) + len(outputs))
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a Program gave, by name: states (time + 1, batch, ...), sequences (time, batch, ...), sums."""
-
-    states: dict[str, Any]
-    emits: dict[str, Any]
-    sums: dict[str, Any]
-
-
-def run_by_name(
-    engine: Engine,
-    arrays: Arrays,
-    sequences: Mapping[str, Any],
-    params: Mapping[str, Any],
-    states: Mapping[str, Any],
-) -> Outcome:
-    """Run an engine over inputs with random values (time, batch, ...) from states (batch, ...); for a gradient these
-    are the states after the end.
-
-    Raises ShapeError where an array has a shape that does not fit.
-    """
-    binding = bind_by_name(engine)
-    trace, steps, batch = engine.program.trace, *_extent(engine, sequences, params, states)
-    random = [noise.var for noise in trace.noises]
-    read = [arrays.contiguous(sequences[leaf.name]) for leaf in (*trace.inputs, *random)]
-    read += [arrays.contiguous(params[leaf.name]) for leaf in trace.params]
-    wholes = [arrays.empty((steps + 1, batch, *bind(state.shape, engine.sizes))) for state in trace.states]
-    for state, whole in zip(trace.states, wholes, strict=True):
-        arrays.fill(whole[-1 if engine.backwards else 0], states[state.name])
-    emits = [arrays.empty((steps, batch, *slot.shape)) for slot in binding.emitted.values()]
-    sums = [arrays.zeros(slot.shape) for slot in binding.summed.values()]
-    Executor(binding, arrays, steps, batch).run([*read, *wholes, *emits, *sums])
-    return Outcome(
-        states={state.name: whole for state, whole in zip(trace.states, wholes, strict=True)},
-        emits=dict(zip(binding.emitted, emits, strict=True)),
-        sums=dict(zip(binding.summed, sums, strict=True)),
-    )
-
-
-def _extent(
-    engine: Engine, sequences: Mapping[str, Any], params: Mapping[str, Any], states: Mapping[str, Any]
-) -> tuple[int, int]:
-    """How many steps and rows there are. Kernels trust shapes, so they are held before any runs."""
-    trace, shapes = engine.program.trace, engine.program.shapes
-    steps, batch = sequences[trace.inputs[0].name].shape[:2]
-    random = [noise.var for noise in trace.noises]
-    for leaves, given, leading in (
-        ((*trace.inputs, *random), sequences, (steps, batch)),
-        (trace.params, params, ()),
-        (trace.states, states, (batch,)),
-    ):
-        for name in (leaf.name for leaf in leaves):
-            expected = (*leading, *bind(shapes[name], engine.sizes))
-            if tuple(given[name].shape) != expected:
-                raise ShapeError(
-                    f"the kernels of {trace.name!r} were given {name} in a shape that does not fit",
-                    expected=str(expected),
-                    got=str(tuple(given[name].shape)),
-                )
-    return steps, batch
-
-
 class Executor:
     """Runs an engine over one extent, on arrays that its caller holds."""
 
@@ -246,7 +183,7 @@ class Executor:
         buffers.run(addresses, workspace, panels, is_packed=is_packed, active=active)
         memory.give_back(block)
 
-    def prepare(self, arrays: Sequence[Any]) -> tuple[Call, list[Any]]:
+    def prepare(self, arrays: Sequence[Any]) -> tuple[KernelCall, list[Any]]:
         """The call that runs the kernels again and again on these very arrays, and the memory that has to live as long.
 
         Parameters are read, and matrices packed, now: of these the memory is not needed any more. Nothing is emitted or
