@@ -20,6 +20,7 @@ WITHOUT_PYTHON = {
     "commands.md",
     "decisions.md",
     "exercises.md",
+    "parallel.md",
     "results.md",
     "system.md",
     "tagging.md",

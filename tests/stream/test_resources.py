@@ -109,13 +109,13 @@ def test_only_a_long_step_lets_other_threads_run(
 ) -> None:
     """A short one keeps Python's lock, so that no other thread can take it in the middle of a step."""
     keeps: list[bool] = []
-    real = module.Script
+    real = module.CommandList
 
-    def script(calls: Any, *, keep_lock: bool, keep: Any) -> Any:
+    def commands(calls: Any, *, keep_lock: bool, keep: Any) -> Any:
         keeps.append(keep_lock)
         return real(calls, keep_lock=keep_lock, keep=keep)
 
-    monkeypatch.setattr(module, "Script", script)
+    monkeypatch.setattr(module, "CommandList", commands)
     stream_of(hidden=hidden)
     assert keeps == [not lets_others_run]
 

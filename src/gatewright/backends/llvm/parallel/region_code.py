@@ -198,8 +198,9 @@ class _Region:
                 self._call(phase, e.load_index(table, low, "first"), e.load_index(table, high, "last"), NULL)
             with e.when(e.compare_index("<=", edges, 0), "equal"):
                 # What the multiple leaves over goes to the last part.
-                is_last, whole = e.compare_index("==", following, parts), e.mul_index(high, multiple)
-                self._call(phase, e.mul_index(low, multiple), e.choose_index(is_last, size, whole, "last"), NULL)
+                first, whole = (e.index(e.mul_index(piece, multiple)) for piece in (low, high))
+                last = e.choose_index(e.compare_index("==", following, parts), size, whole, "last")
+                self._call(phase, first, last, NULL)
 
     def _call(self, phase: StructMemory, first: Value, last: Value, context: Value) -> None:
         """Call the kernel of a phase, unless there are no rows."""
