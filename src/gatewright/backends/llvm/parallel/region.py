@@ -14,7 +14,7 @@ from gatewright.backends.llvm.jit.compile import compile_module
 from gatewright.backends.llvm.jit.library import Library, address_of
 from gatewright.backends.llvm.jit.machine_code import Signature
 from gatewright.backends.llvm.jit.target import named
-from gatewright.backends.llvm.parallel.region_code import Phase, RegionMemory, source_for
+from gatewright.backends.llvm.parallel.region_code import RegionMemory, RegionPhase, source_for
 
 _FUNCTIONS: dict[str, Signature] = {"join": (ctypes.c_void_p,), "close": (ctypes.c_void_p,)}
 
@@ -22,10 +22,10 @@ _FUNCTIONS: dict[str, Signature] = {"join": (ctypes.c_void_p,), "close": (ctypes
 class PhaseList:
     """The phases of a region in order, for `threads` threads at most. Any number of regions may use one."""
 
-    def __init__(self, phases: Sequence[Phase], threads: int) -> None:
+    def __init__(self, phases: Sequence[RegionPhase], threads: int) -> None:
         self.threads, self.count = threads, len(phases)
         self.pieces = max((phase.pieces for phase in phases), default=0)  # into which a ragged run cuts its rows
-        self._array = (Phase * self.count)(*phases)
+        self._array = (RegionPhase * self.count)(*phases)
         self.address = ctypes.addressof(self._array)
 
 
@@ -34,7 +34,7 @@ class ParallelRegion:
 
     `tables` is the address of the tables. `pack` is the address of the function that packs matrices, and for how many
     groups it is called. `spin_limit` is for how many turns members wait for others to come. `lines` and `edges` are
-    those of this run, see `Phase`.
+    those of this run, see `RegionPhase`.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ _PACK_PIECES = 4
 """Into how many pieces a member the packing is cut: who comes late finds some left."""
 
 
-class Phase(ctypes.Structure):
+class RegionPhase(ctypes.Structure):
     """A kernel that the members of a region run together, on a part each.
 
     - `table_offset`: how far behind the region's first table of buffers the table of its time block lies.
@@ -101,8 +101,8 @@ class _Region:
             e.call(barrier, [context.pointer])
             phases = region.load("phases")
             with e.loop(0, region.load("phase_count"), 1, "phase") as loop:
-                at = e.byte(phases, e.mul_index(loop.index, ctypes.sizeof(Phase)))
-                phase = StructMemory(e, Phase, at)
+                at = e.byte(phases, e.mul_index(loop.index, ctypes.sizeof(RegionPhase)))
+                phase = StructMemory(e, RegionPhase, at)
                 self._run_phase(phase, context)
                 with e.when(e.compare_index("!=", phase.load("barrier"), 0), "together"):
                     e.call(barrier, [context.pointer])

@@ -12,7 +12,7 @@ from gatewright.backends.llvm.codegen.kernels import LOOP, PACK, WHOLE, Kernels
 from gatewright.backends.llvm.jit.library import Library, address_of
 from gatewright.backends.llvm.parallel.contention import ContentionMonitor
 from gatewright.backends.llvm.parallel.region import ParallelRegion, PhaseList
-from gatewright.backends.llvm.parallel.region_code import Phase
+from gatewright.backends.llvm.parallel.region_code import RegionPhase
 from gatewright.backends.llvm.parallel.thread_pool import run_together
 from gatewright.backends.llvm.parallel.time_blocks import TimeBlock, time_blocks
 from gatewright.backends.llvm.parallel.work_partition import PartitionAxis, WorkPartition, partition_work
@@ -112,7 +112,7 @@ class Runner:
         return phases
 
     def _make_phases(self, threads: int, lines: int | None) -> PhaseList:
-        most, phases = 1, list[Phase]()
+        most, phases = 1, list[RegionPhase]()
         for number, block in enumerate(self.time_blocks):
             extent = (block.steps, self._batch)
             partition = partition_work(self.kernels.cost, extent, threads, lines or block.steps * self._batch)
@@ -125,11 +125,11 @@ class Runner:
         phases[-1].barrier = 0  # the end of the region is one
         return PhaseList(phases if most > 1 else [], most)
 
-    def _pass_phases(self, partition: WorkPartition, steps: int) -> Iterator[Phase]:
+    def _pass_phases(self, partition: WorkPartition, steps: int) -> Iterator[RegionPhase]:
         """The passes. There is a barrier after each: the next one reads what all threads have stored."""
         ragged = self.kernels.ragged
         for name, part in partition.passes.items():
-            phase = Phase(kernel=address_of(self.library[name]), multiple=1, parts=part.parts, barrier=1)
+            phase = RegionPhase(kernel=address_of(self.library[name]), multiple=1, parts=part.parts, barrier=1)
             phase.by_units = part.axis is PartitionAxis.UNITS
             if name == LOOP:
                 phase.size = self._batch
@@ -139,10 +139,10 @@ class Runner:
                 phase.size = _ALL_LINES if ragged else steps * self._batch
             yield phase
 
-    def _sum_phases(self, partition: WorkPartition) -> Iterator[Phase]:
+    def _sum_phases(self, partition: WorkPartition) -> Iterator[RegionPhase]:
         """The sums, which need no barrier between them. Those that are not divided go to one thread after the other."""
         for number, (name, design) in enumerate(zip(self.kernels.sum_names, self.kernels.sums, strict=True)):
-            yield Phase(
+            yield RegionPhase(
                 kernel=address_of(self.library[name]),
                 size=design.height,
                 multiple=design.tile.rows if design.tile and design.height >= design.tile.rows else design.height,
