@@ -68,8 +68,8 @@ class Training:
     optimiser: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        make: Any = OPTIMISERS[self.made.optimiser]
-        self.optimiser = make(self.network.parameters(), lr=self.made.rate, weight_decay=self.made.weight_decay)
+        make: Any = OPTIMISERS[self.recipe.optimiser]
+        self.optimiser = make(self.network.parameters(), lr=self.recipe.rate, weight_decay=self.recipe.weight_decay)
 
     @classmethod
     def of(cls, made: Recipe, data: Data) -> Self:
@@ -87,7 +87,7 @@ class Training:
         outputs, state = self.network(batch.inputs, self.state if batch.continues else None, batch.lengths)
         self.state = map_state(Tensor.detach, state) if batches.carries_state else None
         self.place = (self.place + 1) % len(batches)
-        return self.made.objective().losses(outputs, batch).mean()
+        return self.recipe.objective().losses(outputs, batch).mean()
 
     def derive(self) -> float:
         """The loss; its gradients are left in the parameters."""
@@ -99,8 +99,8 @@ class Training:
     def iterate(self) -> None:
         """One iteration."""
         self.derive()
-        if self.made.clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.made.clip)
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimiser.step()
 
     def items_of_a_batch(self) -> int:
@@ -110,7 +110,7 @@ class Training:
     def on_torch(self) -> Self:
         """The same at its beginning, with torch.nn's layer in place of ours."""
         network = copy.deepcopy(self.network)
-        network.recurrent = OfTorch(network.recurrent, LAYERS[self.made.cell])
+        network.recurrent = OfTorch(network.recurrent, LAYERS[self.recipe.cell])
         return replace(self, network=network, place=0, state=None)
 
     def gradients(self) -> dict[str, Tensor]:

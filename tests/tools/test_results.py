@@ -39,7 +39,7 @@ TABLE = (SMALL, OTHER)
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run of the first row, under its name."""
     folder = tmp_path_factory.mktemp("runs")
-    train(SMALL.made(), out=folder / SMALL.name, console=QUIET)
+    train(SMALL.recipe(), out=folder / SMALL.name, console=QUIET)
     return folder
 
 
@@ -232,7 +232,7 @@ def measures(row: Row) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_a_row_is_of_a_recipe_as_it_is(row: Row) -> None:
-    made = row.made()
+    made = row.recipe()
     assert made.seed == row.seed
     assert not row.differences(row.recipe, made.settings(), row.data)
     assert row.data is None or find(row.data) is not None
@@ -246,7 +246,7 @@ def test_the_rows_cover_every_recipe_and_preset() -> None:
     assert {row.recipe for row in ROWS} == set(RECIPES) - without_data
     names = [row.name for row in ROWS]
     assert len(set(names)) == len(names)
-    presets = {(row.recipe, row.made().preset) for row in ROWS}
+    presets = {(row.recipe, row.recipe().preset) for row in ROWS}
     wanted = {(name, preset) for name, kind in RECIPES.items() for preset in kind.presets if name not in without_data}
     assert wanted - presets == {("adding", "text")}
 

@@ -24,23 +24,23 @@ LONGEST = 26  # of a paper's authors and year
 
 
 def cells(*, input_size: InputSize = 128, hidden_size: HiddenSize = 256, as_json: AsJson = False) -> None:
-    """List the cells of the catalogue: their states, their gates, and how many numbers each learns."""
+    """List the cells of the catalogue: their states, their gates, and their number of parameters."""
     from gatewright.cells import ALIASES, CATALOGUE, FAMILIES
     from gatewright.inspect.card import card
 
     cards = {name: card(cell, _sizes(input_size, hidden_size)) for name, cell in CATALOGUE.items()}
     if as_json:
-        print_json({name: asdict(one) for name, one in cards.items()})
+        print_json({name: asdict(card) for name, card in cards.items()})
         return
-    console, numbers = out(), max(len(f"{one.parameter_count:,}") for one in cards.values())
+    console, numbers = out(), max(len(f"{card.parameter_count:,}") for card in cards.values())
     console.print(_table((), numbers))
     for family, names in FAMILIES.items():
         console.print("", *wrap(family, WIDTH), sep="\n", style="bold")
         console.print(_table([cards[name] for name in names], numbers))
     aliases = ", ".join(f"{alias} is {name}" for alias, name in ALIASES.items())
-    said = f"Numbers are the weights and biases with input = {input_size} and hidden = {hidden_size}; {aliases}."
+    note = f"Numbers are the weights and biases with input = {input_size} and hidden = {hidden_size}; {aliases}."
     examples = ("gatewright show gru", "gatewright show 'zoneout(0.1)(lstm)'")
-    console.print("", *wrap(said, WIDTH), "Everything about one, or about a variation of one:", sep="\n")
+    console.print("", *wrap(note, WIDTH), "Everything about one, or about a variation of one:", sep="\n")
     console.print(*(f"    {example}" for example in examples), sep="\n")
 
 
@@ -51,9 +51,9 @@ def _table(cards: "Sequence[Card]", numbers: int) -> Table:
         table.add_column(name, width=width)
     table.add_column("numbers", min_width=max(numbers, len("numbers")), justify="right")
     table.add_column("paper")
-    for one in cards:
-        states, gates = (" ".join(part.name for part in parts) for parts in (one.states, one.gates))
-        table.add_row(one.name, states, gates, f"{one.parameter_count:,}", _who(one.paper))
+    for card in cards:
+        states, gates = (" ".join(part.name for part in parts) for parts in (card.states, card.gates))
+        table.add_row(card.name, states, gates, f"{card.parameter_count:,}", _who(card.paper))
     return table
 
 
@@ -83,10 +83,10 @@ def show(
     ] = None,
     latex: Annotated[bool, typer.Option("--latex", help="The equations as LaTeX.")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="One step, operation by operation.")] = False,
-    gradient: Annotated[bool, typer.Option("--gradient", help="The gradient, as derived by hand.")] = False,
+    gradient: Annotated[bool, typer.Option("--gradient", help="The gradient, as derived from the equations.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a cell: its equations, each weight and bias, how many numbers it learns, its gates, options and cost.
+    """Show a cell: its equations, each weight and bias, its number of parameters, its gates, options and cost.
 
     With --gradient, --latex and --trace show the gradient in their own way.
     """
@@ -94,17 +94,17 @@ def show(
         raise OptionError("--latex and --trace are two ways to write a cell", do="ask for one of them, or for --json")
     from gatewright.tasks.cell_spec import read_cell
 
-    found, sizes = read_cell(cell), {**_sizes(input_size, hidden_size), **dict(map(_axis, axes or []))}
+    target, sizes = read_cell(cell), {**_sizes(input_size, hidden_size), **dict(map(_axis, axes or []))}
     if as_json:
-        print_json(_everything(found, sizes, trace=trace, gradient=gradient))
+        print_json(_everything(target, sizes, trace=trace, gradient=gradient))
     elif latex or trace:
-        text = _latex(found, gradient=gradient) if latex else _trace(found, gradient=gradient)
+        text = _latex(target, gradient=gradient) if latex else _trace(target, gradient=gradient)
         print_text(text.removesuffix("\n"))
     else:
         from gatewright.inspect.card import card
         from gatewright.inspect.card_text import card_text, gradient_text
 
-        out().print(gradient_text(found) if gradient else card_text(card(found, sizes)), soft_wrap=True)
+        out().print(gradient_text(target) if gradient else card_text(card(target, sizes)), soft_wrap=True)
 
 
 def _sizes(input_size: int, hidden_size: int) -> dict[str, int]:

@@ -30,15 +30,15 @@ def check(
     input_size: InputSize = 3,
     hidden_size: HiddenSize = 4,
     steps: Annotated[int, typer.Option(min=1, help="Time steps of the longest row.")] = 5,
-    batch: Annotated[int, typer.Option(min=1, help="Rows, each with a length of its own.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the numbers.")] = 0,
-    autograd: Annotated[bool, typer.Option(help="Compare with torch's autograd too.")] = True,
+    batch: Annotated[int, typer.Option(min=1, help="Rows of the batch, each with its own length.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")] = 0,
+    autograd: Annotated[bool, typer.Option(help="Also compare with torch's autograd.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the gradient that is derived of a cell with central differences and with torch's autograd.
+    """Compare the derived gradient of a cell with central differences and with torch's autograd.
 
-    In float64, by every input, parameter and initial state, through every output; then the gradient of the gradient,
-    and forward mode. The exit code is 1 where a relative error is above 1e-6.
+    In float64, for every input, parameter and initial state; then the gradient of the gradient, and forward mode. The
+    exit code is 1 if a relative error is above 1e-6.
     """
     names = _names(cells or [], every)
     console = messages(quiet=as_json)

@@ -27,11 +27,13 @@ def show_classes(console: Terminal, report: "ClassReport", part: str) -> None:
     table.add_column("most often taken for", no_wrap=True)
     for name in names:
         scores, (mistaken, times) = report.scores[name], report.mistaken_for(name)
-        other = f"{_short(mistaken, _LONGEST_OTHER)} ({times:,})" if times else ""
+        confused_with = f"{_short(mistaken, _LONGEST_OTHER)} ({times:,})" if times else ""
         values = (spell(scores[score]) for score in ("precision", "recall", "f1"))
-        table.add_row(_short(name), *values, f"{int(scores['examples']):,}", other)
+        table.add_row(_short(name), *values, f"{int(scores['examples']):,}", confused_with)
     averages = (spell(report.macro[score]) for score in ("precision", "recall", "f1"))
-    table.add_row("macro average", *averages, f"{sum(int(one['examples']) for one in report.scores.values()):,}", "")
+    table.add_row(
+        "macro average", *averages, f"{sum(int(scores['examples']) for scores in report.scores.values()):,}", ""
+    )
     console.print(table)
     if len(names) < len(report.classes):
         console.print(f"shown are the {len(names)} classes of {len(report.scores)} with the lowest F1")

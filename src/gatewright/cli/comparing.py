@@ -20,33 +20,36 @@ if TYPE_CHECKING:
 def compare(
     recipe: RecipeName,
     *,
-    cells: Annotated[str, typer.Option(help="Cells, with commas between: gru,lstm.")],
+    cells: Annotated[str, typer.Option(help="Cells, separated by commas: gru,lstm.")],
     seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Runs of each cell, with the seeds 0, 1, ...")] = 3,
     match: Annotated[
-        bool, typer.Option("--match-parameters", help="Give each about as many parameters as the first cell has.")
+        bool,
+        typer.Option(
+            "--match-parameters", help="Choose hidden sizes that give all cells as many parameters as the first."
+        ),
     ] = False,
     over: Annotated[
-        str | None, typer.Option(help="Vary a setting too, with a row for each value: lag=50,100,200.")
+        str | None, typer.Option(help="Also vary a setting, one row for each value: lag=50,100,200.")
     ] = None,
     measure: Annotated[
-        str | None, typer.Option(help="What to compare, such as 'test accuracy'; otherwise what says most.")
+        str | None, typer.Option(help="Measure to compare, such as 'test accuracy'; default: the recipe's main one.")
     ] = None,
     data: DataSource = None,
     assignments: Assignments = None,
     out_folder: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the runs; otherwise runs/compare-RECIPE.")
+        Path | None, typer.Option("--out", help="Folder for the runs; default: runs/compare-RECIPE.")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time; otherwise one for each core.")] = None,
-    engine: Annotated[str, typer.Option(help="Where runs go: processes, ray or dask.")] = "processes",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at the same time; default: one for each core.")] = None,
+    engine: Annotated[str, typer.Option(help="What executes the runs: processes, ray or dask.")] = "processes",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete these runs in the folder first.")] = False,
     quick: Quick = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a recipe with several cells and seeds, and put what they reach side by side.
+    """Train a recipe with several cells and seeds, and compare the results.
 
-    Runs that are finished are kept, and those that were stopped go on, when the same command is given again. The
-    folder gets a folder for each run, comparison.md, comparison.csv, runs.csv and curves.png; with --over a picture
-    of the measure against the setting as well.
+    The same command given again keeps finished runs and continues stopped ones. The folder gets a folder for each
+    run, comparison.md, comparison.csv, runs.csv and curves.png; with --over also a picture of the measure against
+    the setting.
     """
     names, console = split_cells(cells), messages(quiet=as_json)
     with console.status("starting"):
@@ -55,11 +58,11 @@ def compare(
         from gatewright.tasks.comparing import runs as comparing
         from gatewright.tasks.comparing import table as comparison
 
-        made = recipes.get(recipe).configured(assignments or [], quick=quick)
-        folder = out_folder or Path("runs") / f"compare-{made.name}"
-        varied = comparing.read_over(type(made), over) if over else None
+        configured = recipes.get(recipe).configured(assignments or [], quick=quick)
+        folder = out_folder or Path("runs") / f"compare-{configured.name}"
+        varied = comparing.read_over(type(configured), over) if over else None
         runs = comparing.plan(
-            made, names, range(seeds), out=folder, source=data, match=match, over=varied, measure=measure
+            configured, names, range(seeds), out=folder, source=data, match=match, over=varied, measure=measure
         )
     at_a_time = jobs or engines.default_jobs()
     try:
@@ -69,12 +72,12 @@ def compare(
     except comparing.Interrupted as stop:
         console.print("stopped; the same command, without --overwrite, goes on", soft_wrap=True)
         raise typer.Exit(128 + (stop.signal_number or signal.SIGINT)) from None
-    files, found = comparison.keep(outcomes, folder), comparison.comparison(outcomes)
+    files, result = comparison.keep(outcomes, folder), comparison.comparison(outcomes)
     if as_json:
-        print_json({**found.as_dict(), "folder": str(folder), "jobs": at_a_time})
+        print_json({**result.as_dict(), "folder": str(folder), "jobs": at_a_time})
     else:
-        _show(out(), found, files, at_a_time)
-    if found.problems:
+        _show(out(), result, files, at_a_time)
+    if result.problems:
         raise typer.Exit(1)
 
 
@@ -87,33 +90,33 @@ def split_cells(text: str) -> list[str]:
             parts.append("")
         else:
             parts[-1] += letter
-    found = [part.strip() for part in parts]
-    if depth or not all(found):
+    cells = [part.strip() for part in parts]
+    if depth or not all(cells):
         raise OptionError(
             "--cells cannot be read", expected="cells with commas between, as in gru,lstm", got=repr(text)
         )
-    return found
+    return cells
 
 
-def _show(console: Terminal, found: "Comparison", files: list[Path], jobs: int) -> None:
+def _show(console: Terminal, result: "Comparison", files: list[Path], jobs: int) -> None:
     from gatewright.tasks.comparing.table import called, columns, numbers
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    first, *others = columns(found)
+    first, *others = columns(result)
     table.add_column(first, overflow="fold")
     for name in others:
         table.add_column(name, justify="right")
-    for row in found.rows:
-        table.add_row(row.cell, *numbers(found, row))
+    for row in result.rows:
+        table.add_row(row.cell, *numbers(result, row))
     console.print(table)
-    runs = max(row.runs for row in found.rows)
+    runs = max(row.runs for row in result.rows)
     spread = f"mean ± standard deviation of {runs} runs" if runs > 1 else "one run each"
     console.print(f"{spread}; {jobs} at a time share the machine" if jobs > 1 else spread)
-    for remark in found.remarks:
+    for remark in result.remarks:
         print_line(console, remark)
-    for row in found.rows:
-        show_samples(console, {f"{called(found, row)}: {title}": text for title, text in row.samples.items()})
-    for run, problem in found.problems.items():
+    for row in result.rows:
+        show_samples(console, {f"{called(result, row)}: {title}": text for title, text in row.samples.items()})
+    for run, problem in result.problems.items():
         print_line(console, f"failed: {run}: {problem}")
     for path in files:
         print_line(console, str(path))

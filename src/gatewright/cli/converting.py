@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _fact(what: str) -> typer.models.OptionInfo:
-    return typer.Option(help=f"{what}, where IN does not tell.")
+    return typer.Option(help=f"{what}, if IN does not say.")
 
 
 def convert(
@@ -27,40 +27,42 @@ def convert(
     ],
     target: Annotated[str, typer.Argument(metavar="OUT", help="The file to write; with --explain, a layout.")],
     *,
-    source_layout: Annotated[str | None, typer.Option("--from", help="The layout of IN; guessed without.")] = None,
-    target_layout: Annotated[str | None, typer.Option("--to", help="The layout of OUT; its suffix's without.")] = None,
-    gate: Annotated[str | None, _fact("The gates' activation")] = None,
-    activation: Annotated[str | None, _fact("That of the candidate")] = None,
-    output: Annotated[str | None, _fact("That of an LSTM's memory")] = None,
-    forget_bias: Annotated[float | None, typer.Option(help="A constant that the LSTM of IN adds to f.")] = None,
-    cell_clip: Annotated[float | None, typer.Option(help="Where the LSTM of IN cuts off its memory.")] = None,
-    proj_clip: Annotated[float | None, typer.Option(help="Where it cuts off what it projects.")] = None,
-    reset: Annotated[
-        str | None, typer.Option(help="Whether a GRU resets before or after the product, where IN does not tell.")
+    source_layout: Annotated[
+        str | None, typer.Option("--from", help="Layout of IN; default: inferred from the file.")
     ] = None,
-    family: Annotated[str | None, typer.Option(help="rnn, gru or lstm, where IN does not tell.")] = None,
+    target_layout: Annotated[str | None, typer.Option("--to", help="Layout of OUT; default: by its suffix.")] = None,
+    gate: Annotated[str | None, _fact("The gates' activation")] = None,
+    activation: Annotated[str | None, _fact("The candidate's activation")] = None,
+    output: Annotated[str | None, _fact("The activation of an LSTM's cell state")] = None,
+    forget_bias: Annotated[
+        float | None, typer.Option(help="Constant that the LSTM of IN adds to the forget gate.")
+    ] = None,
+    cell_clip: Annotated[float | None, typer.Option(help="Bound at which the LSTM of IN clips its cell state.")] = None,
+    proj_clip: Annotated[float | None, typer.Option(help="Bound at which it clips its projection.")] = None,
+    reset: Annotated[
+        str | None, typer.Option(help="Whether a GRU resets before or after the product, if IN does not say.")
+    ] = None,
+    family: Annotated[str | None, typer.Option(help="rnn, gru or lstm, if IN does not say.")] = None,
     prefix: Annotated[
         list[str] | None,
-        typer.Option(help="What the names of the layer to convert begin with; again for each layer of a stack."),
+        typer.Option(help="Prefix of the names of the layer to convert; once for each layer of a stack."),
     ] = None,
-    dequantise: Annotated[
-        bool, typer.Option("--dequantise", help="Read ONNX Runtime's weights of eight bits as what they stand for.")
-    ] = False,
+    dequantise: Annotated[bool, typer.Option("--dequantise", help="Dequantise ONNX Runtime's 8-bit weights.")] = False,
     dtype: Annotated[
         str | None, typer.Option(help="Round all numbers to float32 or float64.", show_default="as they are in IN")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Print what lies where in two layouts.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Print how two layouts map to each other.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Convert weights exactly, and prove it, or say why that cannot be.
+    """Convert weights exactly and check the result, or say why that is impossible.
 
     Both files are run on the same random input, and the largest difference is printed. Activations are named relu,
     tanh, sigmoid, identity, hard_sigmoid_theano (slope 0.2: Keras 1 and 2, Theano) or hard_sigmoid_keras3 (1/6).
     """
-    given = {"gate": gate, "activation": activation, "output": output, "forget_bias": forget_bias}
-    given |= {"cell_clip": cell_clip, "proj_clip": proj_clip, "reset": reset, "family": family}
-    facts: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    options = {"gate": gate, "activation": activation, "output": output, "forget_bias": forget_bias}
+    options |= {"cell_clip": cell_clip, "proj_clip": proj_clip, "reset": reset, "family": family}
+    facts: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     facts |= {"prefix": tuple(prefix)} if prefix else {}
     facts |= {"dequantise": True} if dequantise else {}
     if explain:
@@ -97,32 +99,32 @@ def _explain(source: str, target: str, *, as_json: bool) -> None:
 
     mappings = explain(source, target)
     if as_json:
-        print_json({"mappings": [_plain(one) for one in mappings]})
+        print_json({"mappings": [_plain(mapping) for mapping in mappings]})
         return
     console = out()
-    for one in mappings:
-        console.print(Text.assemble((one.source.title, "bold"), "  ->  ", (one.target.title, "bold")))
-        if one.refused:
-            console.print(f"  cannot be converted: {one.refused}\n")
+    for mapping in mappings:
+        console.print(Text.assemble((mapping.source.title, "bold"), "  ->  ", (mapping.target.title, "bold")))
+        if mapping.refused:
+            console.print(f"  cannot be converted: {mapping.refused}\n")
             continue
-        for condition in one.conditions:
+        for condition in mapping.conditions:
             console.print(f"  {condition}")
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="")
-        for title in ("", one.source.key, one.target.key):
+        for title in ("", mapping.source.key, mapping.target.key):
             table.add_column(title, overflow="fold")
-        for moved in one.moved:
+        for moved in mapping.moved:
             table.add_row(moved.parameter, moved.source, moved.target)
         console.print(table)
         console.print("  H units, I features; as NumPy would cut it out; matrices are (hidden, input)\n", style="dim")
 
 
-def _plain(one: "LayoutMapping") -> dict[str, Any]:
+def _plain(mapping: "LayoutMapping") -> dict[str, Any]:
     return {
-        "source": one.source.key,
-        "target": one.target.key,
-        "refused": one.refused or None,
-        "conditions": list(one.conditions),
-        "parameters": {moved.parameter: [moved.source, moved.target] for moved in one.moved},
+        "source": mapping.source.key,
+        "target": mapping.target.key,
+        "refused": mapping.refused or None,
+        "conditions": list(mapping.conditions),
+        "parameters": {moved.parameter: [moved.source, moved.target] for moved in mapping.moved},
     }
 
 

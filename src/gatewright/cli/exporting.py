@@ -45,14 +45,14 @@ def export(
         Path, typer.Argument(metavar="FILE", help="The file to write; its suffix says which: .onnx or .c.")
     ],
     *,
-    layer: Annotated[str | None, typer.Option(help="One recurrent layer alone, by its name.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Export only this recurrent layer, by its name.")] = None,
     states: Annotated[
         bool, typer.Option("--states", help="ONNX: states as inputs and outputs, for chunks of a stream.")
     ] = False,
     lengths: Annotated[bool, typer.Option("--lengths", help="ONNX: an input with the length of each row.")] = False,
     opset: Annotated[int | None, typer.Option(help="ONNX: the version of the operators.", show_default="13")] = None,
     name: Annotated[
-        str | None, typer.Option(help="C: what all names in the files begin with.", show_default="the file's name")
+        str | None, typer.Option(help="C: prefix of all names in the files.", show_default="the file's name")
     ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="float32 or float64.", show_default="ONNX: the model's; C: float32")
@@ -65,17 +65,17 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a saved model as a file for other runtimes, and hold it to the model.
+    """Write a saved model as a file for other runtimes, and compare it with the model.
 
-    FILE.onnx has the whole of a recipe's model: ONNX's GRU, LSTM or RNN where the equations are one, else the
-    equations in a Scan. FILE.c and FILE.h have it as C code that runs step by step and needs nothing. Where
-    onnxruntime, or a C compiler, is installed the file is run on random numbers beside the NumPy reference; the exit
-    code is 1 where the two differ by more than rounding.
+    FILE.onnx holds the whole model of a recipe: as the operator GRU, LSTM or RNN where the equations allow it,
+    otherwise as the equations in a Scan. FILE.c and FILE.h hold it as C code without dependencies that runs step by
+    step. If onnxruntime or a C compiler is installed, the file is run on random inputs and compared with the NumPy
+    reference; the exit code is 1 if they differ by more than rounding.
     """
     format_ = _format_of(file)
-    given: dict[str, Any] = {"states": states or None, "lengths": lengths or None, "opset": opset}
-    given |= {"name": name, "dtype": dtype, "weights": weights, "math": math}
-    chosen = {name: value for name, value in given.items() if value is not None}
+    options: dict[str, Any] = {"states": states or None, "lengths": lengths or None, "opset": opset}
+    options |= {"name": name, "dtype": dtype, "weights": weights, "math": math}
+    chosen = {name: value for name, value in options.items() if value is not None}
     unknown = sorted(set(chosen) - format_.options)
     if unknown:
         raise OptionError(f"a {file.suffix} file has no option --{unknown[0]}", got=str(file), do="leave it out")
@@ -91,15 +91,15 @@ def export(
 
 
 def _format_of(file: Path) -> ExportFormat:
-    found = FORMATS.get(file.suffix.lower())
-    if found is None:
+    export_format = FORMATS.get(file.suffix.lower())
+    if export_format is None:
         raise OptionError(
             f"the suffix of {str(file)!r} says nothing of a kind of file that can be written",
             expected=" or ".join(FORMATS),
             got=file.suffix or "no suffix",
             do=f"name the file {file.stem}{next(iter(FORMATS))}",
         )
-    return found
+    return export_format
 
 
 def _onnx(wish: ExportRequest) -> ExportOutcome:
@@ -115,16 +115,20 @@ def _onnx(wish: ExportRequest) -> ExportOutcome:
     try:
         from gatewright.export.onnx_check import differences
 
-        found = differences(wish.model, wish.file, name=wish.layer)
+        runs = differences(wish.model, wish.file, name=wish.layer)
     except ModuleNotFoundError as error:
         if error.name != "onnxruntime":
             raise
         advice = "not compared with the model: pip install onnxruntime, and it will be"
         return ExportOutcome({**facts, "differences": None}, (*lines, advice))
     lines.append("beside the NumPy reference, the worst difference as a share of the largest number:")
-    lines += [f"{one.steps:>4} steps, {one.batch} rows: {one.worst:.1e}" for one in found]
-    right = all(one.fits for one in found)
-    return ExportOutcome({**facts, "differences": [asdict(one) for one in found], "right": right}, tuple(lines), right)
+    lines += [f"{run.steps:>4} steps, {run.batch} rows: {run.worst:.1e}" for run in runs]
+    right = all(run.fits for run in runs)
+    return ExportOutcome(
+        {**facts, "differences": [asdict(run) for run in runs], "right": right},
+        tuple(lines),
+        right,
+    )
 
 
 def _c99(wish: ExportRequest) -> ExportOutcome:
@@ -132,11 +136,11 @@ def _c99(wish: ExportRequest) -> ExportOutcome:
     from gatewright.export.c_check import difference
 
     written = c99(wish.model, wish.file, layer=wish.layer, **wish.options)
-    given = "symbol" if written.stack.symbols else "x"
+    input_name = "symbol" if written.stack.symbols else "x"
     sizes = f"{written.constant_bytes:,} bytes of constants, {written.state_bytes:,} a state"
     lines = [
         f"{written.source} and {written.header.name}  {sizes}",
-        f"{given}: {written.input}",
+        f"{input_name}: {written.input}",
         f"y: {written.output}",
         *([str(written.loss)] if written.loss else []),
     ]
@@ -148,16 +152,16 @@ def _c99(wish: ExportRequest) -> ExportOutcome:
         "constant_bytes": written.constant_bytes,
         "loss": written.loss and asdict(written.loss),
     }
-    found = difference(written.stack, written.source)
-    if found is None:
+    run = difference(written.stack, written.source)
+    if run is None:
         return ExportOutcome(
             {**facts, "difference": None}, (*lines, "not compared with the model: there is no C compiler here")
         )
     lines.append(
-        f"compiled by {found.compiler} and run beside the NumPy reference, {found.steps} steps: "
-        f"the worst difference as a share of the largest number is {found.worst:.1e}"
+        f"compiled by {run.compiler} and run beside the NumPy reference, {run.steps} steps: "
+        f"the worst difference as a share of the largest number is {run.worst:.1e}"
     )
-    return ExportOutcome({**facts, "difference": asdict(found), "right": found.fits}, tuple(lines), found.fits)
+    return ExportOutcome({**facts, "difference": asdict(run), "right": run.fits}, tuple(lines), run.fits)
 
 
 _C99 = ExportFormat(_c99, frozenset({"name", "dtype", "weights", "math"}))

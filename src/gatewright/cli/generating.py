@@ -42,34 +42,37 @@ def generate(
     prompt: Annotated[
         str | None,
         typer.Option(
-            help="What the model continues: a text, or of music a MIDI file or notes such as 'C4 E4 G4|C4 F4 A4'; "
-            "otherwise a beginning of its own data."
+            help="What to continue: a text; for music a MIDI file, or notes such as 'C4 E4 G4|C4 F4 A4'. "
+            "Default: a beginning from the training data."
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write it to this file: of music a MIDI file, of a text the text.")
+        Path | None, typer.Option(help="File for the result: a MIDI file for music, otherwise a text file.")
     ] = None,
-    length: Annotated[int, typer.Option(min=0, help="Characters, words, or frames of music to write.")] = _LENGTH,
-    finish: Annotated[bool, typer.Option("--finish", help="Write on to the end of the sentence.")] = False,
+    length: Annotated[int, typer.Option(min=0, help="Characters, words, or frames of music to generate.")] = _LENGTH,
+    finish: Annotated[bool, typer.Option("--finish", help="Continue to the end of the sentence.")] = False,
     temperature: Annotated[
-        float | None, typer.Option(min=0, help="Below 1 plays safe, 0 takes the most probable.", show_default="1.0")
+        float | None,
+        typer.Option(min=0, help="Sampling temperature; 0 takes the most probable symbol.", show_default="1.0"),
     ] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Choose among the k most probable.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Sample among the k most probable symbols.")] = None,
     top_p: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Choose among the fewest that hold this share.")
+        float | None, typer.Option(min=0, max=1, help="Sample among the fewest symbols with this total probability.")
     ] = None,
-    beam: Annotated[int | None, typer.Option(min=1, help="Search with so many beams instead of drawing.")] = None,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="Beam search with this many beams, instead of sampling.")
+    ] = None,
     tempo: Annotated[float | None, typer.Option(help="Music: quarter notes a minute.", show_default="120")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the choices.", show_default="0")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the sampling.", show_default="0")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a model of a text or of music write on from a prompt; a text appears as it is written."""
+    """Continue a prompt with a model of text or of music; text is printed while it is generated."""
     from gatewright.tasks.model import load_model
     from gatewright.tasks.recipes.music import Music
 
-    given: dict[str, Any] = {"finish": finish or None, "temperature": temperature, "top_k": top_k, "top_p": top_p}
-    given |= {"beam": beam, "tempo": tempo, "seed": seed}
-    chosen = {name: value for name, value in given.items() if value is not None}
+    options: dict[str, Any] = {"finish": finish or None, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+    options |= {"beam": beam, "tempo": tempo, "seed": seed}
+    chosen = {name: value for name, value in options.items() if value is not None}
     drawing = [name for name in chosen if name in _OF_DRAWING]
     if beam is not None and drawing:
         raise OptionError(

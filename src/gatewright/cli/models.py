@@ -34,13 +34,13 @@ def evaluate(
     *,
     data: Annotated[str | None, typer.Option(help="Other data, by name or path.")] = None,
     confusion: Annotated[
-        Path | None, typer.Option(help="Classifiers: a picture of the confusion matrix, .png or .svg.")
+        Path | None, typer.Option(help="Classifiers: draw the confusion matrix into this file, .png or .svg.")
     ] = None,
     reading: Reading = None,
     any_scale: AnyScale = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a saved model, on the data that it was trained for or on other data."""
+    """Measure a saved model, on the data of its training or on other data."""
     if confusion is not None and confusion.suffix.lower() not in _PICTURES:
         expected = " or ".join(_PICTURES)
         raise OptionError(f"--confusion {confusion} is no picture", expected=expected, got=confusion.suffix)
@@ -72,12 +72,12 @@ def _write_confusion(path: Path, evaluation: "Evaluation", title: str) -> None:
 
 def add(
     model: ModelPath,
-    first: Annotated[int, typer.Argument(min=0, help="A number of any size.")],
-    second: Annotated[int, typer.Argument(min=0, help="Another.")],
+    first: Annotated[int, typer.Argument(min=0, help="A whole number of any size.")],
+    second: Annotated[int, typer.Argument(min=0, help="Another whole number.")],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Add two numbers with a network that learned it; the exit code is 1 where it is wrong."""
+    """Add two numbers with a network that has learned to; the exit code is 1 if the sum is wrong."""
     from gatewright.tasks.model import load_model
     from gatewright.tasks.synthetic.addition import add as added
 

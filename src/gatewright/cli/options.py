@@ -11,9 +11,9 @@ DataSource = Annotated[str | None, typer.Option("--data", help="A data set by na
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change settings: one KEY=VALUE or several.")
 ]
-Quick = Annotated[bool, typer.Option("--quick", help="A small size: the whole way in seconds.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Small sizes: a whole run in seconds.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or a run's folder.")]
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors file, or the folder of a run.")]
 Reading = Annotated[
     list[str] | None,
     typer.Option(
@@ -21,7 +21,7 @@ Reading = Annotated[
     ),
 ]
 AnyScale = Annotated[
-    bool, typer.Option("--any-scale", help="Accept numbers of another scale than the training data's.")
+    bool, typer.Option("--any-scale", help="Accept values on another scale than in the training data.")
 ]
-InputSize = Annotated[int, typer.Option("--input", min=1, help="Features of the input.")]
-HiddenSize = Annotated[int, typer.Option("--hidden", min=1, help="Units.")]
+InputSize = Annotated[int, typer.Option("--input", min=1, help="Input size: features of each step.")]
+HiddenSize = Annotated[int, typer.Option("--hidden", min=1, help="Hidden size: units of the layer.")]

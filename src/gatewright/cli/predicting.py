@@ -32,10 +32,10 @@ def predict(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="A file for the answers: .csv, .tsv, .jsonl or .parquet; series: .png, .svg; tags: .conll."
+            "--out", help="File for the predictions: .csv, .tsv, .jsonl or .parquet; series: .png, .svg; tags: .conll."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line, in place of CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines instead of CSV.")] = False,
     top: Annotated[int | None, typer.Option(min=1, help="Classes: the K most probable ones.", metavar="K")] = None,
     rolling: Annotated[
         bool, typer.Option("--rolling", help="Series: forecasts from each step of the test part.")
@@ -44,10 +44,10 @@ def predict(
     reading: Reading = None,
     any_scale: AnyScale = False,
 ) -> None:
-    """Answer for new data with a saved model: the class of each text, the next values of a series, and so on.
+    """Predict for new data with a saved model: the class of each text, the next values of a series, and so on.
 
-    Answers go to standard output as CSV with a header, or into the file that --out names. With --data - each line is
-    answered as it comes; a model of sounds reads a WAV file, or 16-bit PCM, and answers window by window.
+    Predictions go to standard output as CSV with a header, or into the file that --out names. With --data - each line
+    is answered at once; a model of sounds reads a WAV file or 16-bit PCM, and answers for each window.
     """
     asked = {"top": top, "rolling": rolling or None, "horizon": horizon, "any_scale": any_scale or None}
     options = {name: value for name, value in asked.items() if value is not None}
@@ -86,8 +86,8 @@ def _answer(
     if whole and as_json:  # not among the answers, whose lines all have the same entries
         print_line(messages(), printable_json(json.dumps(whole, ensure_ascii=False)))
     elif whole:
-        told = (f"{str(name).replace('_', ' ')} {_shown(value)}" for name, value in whole.items() if value is not None)
-        print_line(messages(), ", ".join(told))
+        shown = (f"{str(name).replace('_', ' ')} {_shown(value)}" for name, value in whole.items() if value is not None)
+        print_line(messages(), ", ".join(shown))
 
 
 def _shown(value: object) -> str:
@@ -116,7 +116,7 @@ def _answer_lines(predictor: "Predictor", options: Mapping[str, Any], output: Pa
             writer = csv.DictWriter(line, row, lineterminator="\n")
             if number == 0:
                 writer.writeheader()
-            writer.writerow({name: _cell(one) for name, one in row.items()})
+            writer.writerow({name: _cell(value) for name, value in row.items()})
             print_text(line.getvalue(), end="")
 
 
@@ -124,7 +124,9 @@ def _cell(value: object) -> object:
     """A value of a row of CSV: a list of texts with spaces between, any other list as JSON."""
     if isinstance(value, list):
         texts: list[Any] = value
-        return " ".join(texts) if all(isinstance(one, str) for one in texts) else json.dumps(texts, ensure_ascii=False)
+        return (
+            " ".join(texts) if all(isinstance(word, str) for word in texts) else json.dumps(texts, ensure_ascii=False)
+        )
     return f"{value:.9g}" if isinstance(value, float) else value
 
 

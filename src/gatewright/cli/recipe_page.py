@@ -28,7 +28,9 @@ class RecipeHelp(SettingsCommand):
         if {"--help", "-h"} & set(args):
             from gatewright.tasks.recipes import get, known
 
-            flags = {option for each in self.params if getattr(each, "is_flag", False) for option in each.opts}
+            flags = {
+                option for parameter in self.params if getattr(parameter, "is_flag", False) for option in parameter.opts
+            }
             places = (word for before, word in pairwise(["", *args]) if before in flags or not before.startswith("-"))
             name = next((word for word in places if known(word)), None)
             if name is not None:

@@ -29,13 +29,13 @@ def show_result(console: Terminal, result: "Result", folder: Path) -> None:
     from gatewright.tasks.recipes import get
     from gatewright.tasks.training.run_folder import RunFolder
 
-    made, run = get(result.recipe).reopened(result.settings), RunFolder(folder)
+    recipe, run = get(result.recipe).reopened(result.settings), RunFolder(folder)
     speed = ", ".join(f"{value:,} {unit}" for unit, value in result.speed.items())
     console.print(f"{result.iterations:,} iterations in {result.seconds:,.0f} s, {speed}")
-    console.print(_kept(result, made.monitored()[0]))
+    console.print(_kept(result, recipe.monitored()[0]))
     show_metrics(console, result.metrics)
     show_baselines(console, result.baselines)
-    if (expected := made.expectation()) is not None and run.read(run.run)["data"] is None:
+    if (expected := recipe.expectation()) is not None and run.read(run.run)["data"] is None:
         value = result.metrics[expected.part][expected.metric]
         reached = "reached" if expected.met(value) else "not reached"
         console.print(f"{reached}: {expected}; it is {spell(value)}")
@@ -45,21 +45,21 @@ def show_result(console: Terminal, result: "Result", folder: Path) -> None:
     for name, path in (("model", run.model), ("curves", run.curves), ("confusion", run.confusion)):
         if path.exists():
             print_line(console, f"{name + ':':<8}{' ' * (len(name) > 6)}{path}")
-    command = _next_command(made, argument(run.model), run.read(run.run)["data"])
+    command = _next_command(recipe, argument(run.model), run.read(run.run)["data"])
     if command is not None:
         print_line(console, f"next:   {command}")
 
 
-def _next_command(made: "Recipe", model: str, source: str | None) -> str | None:
+def _next_command(recipe: "Recipe", model: str, source: str | None) -> str | None:
     """What to try with the model; None where that needs data that nothing has but the process that trained it."""
     from gatewright.tasks.data.published.sources import IN_MEMORY
 
     if source == IN_MEMORY:
         return None
-    source = made.default_source() if source is None else source
-    if source is None and "{data}" in made.next_command:
+    source = recipe.default_source() if source is None else source
+    if source is None and "{data}" in recipe.next_command:
         return f"gatewright evaluate {model}"
-    return made.next_command.format(model=model, data=argument(source or ""))
+    return recipe.next_command.format(model=model, data=argument(source or ""))
 
 
 def _kept(result: "Result", measure: str) -> str:

@@ -59,7 +59,7 @@ class Command:
     @property
     def epilog(self) -> str:
         """The examples, at the end of the help."""
-        return "\n\n".join(("Examples:", *(f"    {one}" for one in self.examples)))
+        return "\n\n".join(("Examples:", *(f"    {example}" for example in self.examples)))
 
 
 FAILURES = (NonFiniteError, WriteError)
@@ -88,9 +88,9 @@ def print_json(content: Mapping[str, Any]) -> None:
 
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [_finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

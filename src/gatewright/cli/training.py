@@ -27,30 +27,32 @@ def train(
     cell: CellText = None,
     data: DataSource = None,
     assignments: Assignments = None,
-    out_folder: Annotated[Path | None, typer.Option("--out", help="Folder for the run; otherwise runs/RECIPE.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    out_folder: Annotated[Path | None, typer.Option("--out", help="Folder for the run; default: runs/RECIPE.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None,
     precision: Annotated[
         str | None, typer.Option(help="bf16: products in bfloat16, weights in float32.", show_default="float32")
     ] = None,
     devices: Annotated[
-        int | None, typer.Option(min=1, help="Processes on this machine; each takes its rows of a batch.")
+        int | None, typer.Option(min=1, help="Processes on this machine; each trains on its share of a batch.")
     ] = None,
-    nodes: Annotated[int | None, typer.Option(min=1, help="Machines, on each of which torchrun starts this.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    nodes: Annotated[
+        int | None, typer.Option(min=1, help="Number of machines; torchrun starts this command on each.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run in the folder first.")] = False,
     quick: Quick = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a network as a recipe says, and keep it with its curves.
+    """Train a recipe; save the model, its metrics and a picture of the curves.
 
-    The folder gets model.safetensors, metrics.csv, curves.png, TensorBoard's log and checkpoints. Ctrl-C stops
-    with the state kept, and --resume goes on as if nothing had happened. `train RECIPE --help` lists what a recipe
-    can be set to, and what its data may look like.
+    The folder gets model.safetensors, metrics.csv, curves.png, a TensorBoard log and checkpoints. Ctrl-C stops the
+    run and keeps its state; --resume continues it with the same result as a run that was never stopped.
+    `train RECIPE --help` lists the settings of a recipe and the forms of its data.
     """
     from gatewright.tasks.recipes import get
 
-    made = get(recipe).configured(assignments or [], quick=quick, cell=cell, seed=seed, precision=precision)
-    folder = out_folder or _default_folder(made)
+    configured = get(recipe).configured(assignments or [], quick=quick, cell=cell, seed=seed, precision=precision)
+    folder = out_folder or _default_folder(configured)
     if resume and overwrite:
         raise OptionError("--resume keeps the run that --overwrite deletes", do="leave out one of them")
     console = messages(quiet=as_json)
@@ -58,21 +60,21 @@ def train(
         from gatewright.tasks.training.processes import Processes
 
     processes = Processes(devices or 1, nodes or 1) if devices or nodes else None
-    result = _run(made, folder, data, processes, resuming=resume, overwrite=overwrite, console=console)
+    result = _run(configured, folder, data, processes, resuming=resume, overwrite=overwrite, console=console)
     if as_json:
         print_json({**dataclasses.asdict(result), "folder": str(folder)})
     else:
         show_result(out(), result, folder)
 
 
-def _default_folder(made: "Recipe") -> Path:
-    own = next(one.default for one in dataclasses.fields(made) if one.name == "cell")
-    name = "".join(one if one.isalnum() else "-" for one in f"{made.name}-{made.cell}").rstrip("-")
-    return Path("runs") / (made.name if made.cell == own else name)
+def _default_folder(recipe: "Recipe") -> Path:
+    own = next(field.default for field in dataclasses.fields(recipe) if field.name == "cell")
+    name = "".join(letter if letter.isalnum() else "-" for letter in f"{recipe.name}-{recipe.cell}").rstrip("-")
+    return Path("runs") / (recipe.name if recipe.cell == own else name)
 
 
 def _run(
-    made: "Recipe",
+    recipe: "Recipe",
     folder: Path,
     data: str | None,
     processes: "Processes | None",
@@ -86,16 +88,16 @@ def _run(
 
     try:
         if resuming:
-            result = training.resume(folder, asked=made, source=data, processes=processes, console=console)
+            result = training.resume(folder, asked=recipe, source=data, processes=processes, console=console)
         else:
             several = processes or training.ALONE
             result = training.train(
-                made, out=folder, source=data, overwrite=overwrite, processes=several, console=console
+                recipe, out=folder, source=data, overwrite=overwrite, processes=several, console=console
             )
     except training.Interrupted as stop:
         if is_helper():
             raise typer.Exit from stop  # the first process says it, and has the exit code
-        _say_how_to_resume(console, made.name, folder, stop.signal_number)
+        _say_how_to_resume(console, recipe.name, folder, stop.signal_number)
     except GatewrightError as error:
         if not is_helper():
             raise
@@ -112,21 +114,21 @@ def _say_how_to_resume(console: Terminal, name: str, folder: Path, signal_number
 
 
 def recipes(
-    recipe: Annotated[str | None, typer.Argument(help="Show this one with its settings.")] = None,
+    recipe: Annotated[str | None, typer.Argument(help="The recipe to show with its settings.")] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List the recipes, or one with everything that can be set."""
+    """List the recipes, or show one with all its settings."""
     from gatewright.tasks.recipes import RECIPES, get
 
     if recipe is not None:
         show_recipe(get(recipe), as_json=as_json)
     elif as_json:
-        print_json({name: one.about for name, one in RECIPES.items()})
+        print_json({name: kind.about for name, kind in RECIPES.items()})
     else:
         table = Table("recipe", "what it does", "what it reaches", box=None, pad_edge=False, header_style="bold")
-        for name, one in RECIPES.items():
-            table.add_row(name, one.about, reach(one.expected.get("")))
+        for name, kind in RECIPES.items():
+            table.add_row(name, kind.about, reach(kind.expected.get("")))
         out().print(table)
 
 

@@ -23,29 +23,29 @@ _SHOWN = 10  # trials in the table; all are in trials.csv
 def tune(
     recipe: RecipeName,
     *,
-    trials: Annotated[int, typer.Option(min=1, help="Trials in all, with those that are there.")] = 20,
+    trials: Annotated[int, typer.Option(min=1, help="Number of trials, including those of earlier calls.")] = 20,
     space: Annotated[
         str | None,
-        typer.Option("--search", help="What to try: 'rate=log:1e-4..1e-1 hidden=64,128'; otherwise the recipe's own."),
+        typer.Option("--search", help="Values to try: 'rate=log:1e-4..1e-1 hidden=64,128'; default: the recipe's own."),
     ] = None,
     cell: CellText = None,
     data: DataSource = None,
     assignments: Assignments = None,
     storage: Annotated[
-        str | None, typer.Option(help="A database for many machines; otherwise study.db in the folder.")
+        str | None, typer.Option(help="A database for many machines; default: study.db in the folder.")
     ] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study in the database.", show_default="RECIPE")] = None,
     out_folder: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the runs; otherwise runs/tune-RECIPE.")
+        Path | None, typer.Option("--out", help="Folder for the runs; default: runs/tune-RECIPE.")
     ] = None,
     quick: Quick = False,
     as_json: AsJson = False,
 ) -> None:
-    """Search for the settings with the best validation; poor trials are pruned early.
+    """Search for the settings with the best validation result; poor trials are pruned early.
 
-    The same command goes on with a search that was stopped. With the same --storage it can be given on many
-    machines, or many times on one. The folder gets a folder for each trial and trials.csv; from four trials on that
-    came to their end, importance.png too.
+    The same command continues a search that was stopped. With the same --storage it can run on many machines, or
+    several times on one. The folder gets a folder for each trial and trials.csv; after four complete trials also
+    importance.png.
     """
     console = messages(quiet=as_json)
     with console.status("starting"):
@@ -53,22 +53,22 @@ def tune(
         from gatewright.tasks.tuning import study as tuning
         from gatewright.tasks.tuning.space import read_space
 
-        made = recipes.get(recipe).configured(assignments or [], quick=quick, cell=cell)
-        searched = read_space(type(made), space or made.search)
+        configured = recipes.get(recipe).configured(assignments or [], quick=quick, cell=cell)
+        searched = read_space(type(configured), space or configured.search)
         _check_apart(list(searched), assignments or [], cell)
-        folder = out_folder or Path("runs") / f"tune-{made.name}"
-        search = tuning.Search(made, searched, data, folder, storage, study or made.name)
+        folder = out_folder or Path("runs") / f"tune-{configured.name}"
+        search = tuning.Search(configured, searched, data, folder, storage, study or configured.name)
     try:
-        found = tuning.tune(search, trials, console)
+        finished = tuning.tune(search, trials, console)
     except tuning.Interrupted as stop:
         console.print("stopped; the same command goes on", soft_wrap=True)
         raise typer.Exit(128 + (stop.signal_number or signal.SIGINT)) from None
-    _tell(out(), search, found, as_json=as_json)
+    _tell(out(), search, finished, as_json=as_json)
 
 
 def _check_apart(searched: list[str], assignments: list[str], cell: str | None) -> None:
-    given = [one.partition("=")[0].strip() for one in assignments] + ["cell"] * (cell is not None)
-    if twice := [name for name in given if name in searched]:
+    settings = [assignment.partition("=")[0].strip() for assignment in assignments] + ["cell"] * (cell is not None)
+    if twice := [name for name in settings if name in searched]:
         raise OptionError(
             f"{twice[0]} is both set and searched", do="leave out one of the two; --search says what is searched"
         )
@@ -82,8 +82,8 @@ def _tell(console: Terminal, search: "Search", study: "Study", *, as_json: bool)
     best = trials[0] if is_complete(trials[0]) else None
     line = shlex.join(command(search, best.params)) if best is not None else None
     if as_json:
-        about = {"recipe": search.made.name, "measure": search.measure, "command": line}
-        rows = [tuned.row(search, one) for one in trials]
+        about = {"recipe": search.recipe.name, "measure": search.measure, "command": line}
+        rows = [tuned.row(search, trial) for trial in trials]
         print_json({**about, "importance": tuned.importance(study), "trials": rows, "folder": str(search.out)})
     else:
         _show(console, search, study, files)
@@ -102,12 +102,12 @@ def _show(console: Terminal, search: "Search", study: "Study", files: list[Path]
     trials, importance = tuned.ranked(study), tuned.importance(study)
     table = Table("trial", *search.space, box=None, pad_edge=False, header_style="bold")
     table.add_column(search.measure, justify="right")
-    for one in trials[:_SHOWN]:
-        value = spell(one.value or 0.0) if is_complete(one) else outcome(one)
-        settings = (spelled(one.params[name]) if name in one.params else "" for name in search.space)
-        table.add_row(str(one.number), *settings, value)
+    for trial in trials[:_SHOWN]:
+        value = spell(trial.value or 0.0) if is_complete(trial) else outcome(trial)
+        settings = (spelled(trial.params[name]) if name in trial.params else "" for name in search.space)
+        table.add_row(str(trial.number), *settings, value)
     console.print(table)
-    pruned = sum(not is_complete(one) for one in trials)
+    pruned = sum(not is_complete(trial) for trial in trials)
     shown = f"the best {_SHOWN} of " if len(trials) > _SHOWN else ""
     console.print(f"{shown}{len(trials)} trials, {pruned} of them pruned")
     if importance:

@@ -17,11 +17,12 @@ from gatewright.errors import GatewrightError, OptionError
 from gatewright.lang import Cell
 
 _VARIATIONS: dict[str, Callable[..., Any]] = {
-    one.__name__: one for one in (lang.masked, lang.zoneout, lang.recurrent_dropout, lang.layer_norm, lang.residual)
+    variation.__name__: variation
+    for variation in (lang.masked, lang.zoneout, lang.recurrent_dropout, lang.layer_norm, lang.residual)
 }
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    one.__name__: one
-    for one in (
+    function.__name__: function
+    for function in (
         lang.sigmoid,
         lang.tanh,
         lang.relu,
@@ -49,10 +50,10 @@ def read_cell(text: str) -> Cell:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
         raise _unreadable(text) from error
-    found = _read(tree, text)
-    if not isinstance(found, Cell):
+    cell = _read(tree, text)
+    if not isinstance(cell, Cell):
         raise OptionError(f"{text!r} is no cell but makes one of another", expected=f"a cell in it, as in {text}(gru)")
-    return found
+    return cell
 
 
 def _read(tree: ast.expr, text: str) -> Any:
@@ -61,31 +62,31 @@ def _read(tree: ast.expr, text: str) -> Any:
         return _VARIATIONS.get(tree.id) or cells.get(tree.id)
     if not isinstance(tree, ast.Call):
         raise _unreadable(text)
-    made, arguments = _read(tree.func, text), [_read_argument(one, text) for one in tree.args]
-    options = {one.arg: _read_value(one.value, text) for one in tree.keywords if one.arg is not None}
-    if len(options) < len(tree.keywords) or (isinstance(made, Cell) and arguments):
+    maker, arguments = _read(tree.func, text), [_read_argument(argument, text) for argument in tree.args]
+    options = {option.arg: _read_value(option.value, text) for option in tree.keywords if option.arg is not None}
+    if len(options) < len(tree.keywords) or (isinstance(maker, Cell) and arguments):
         raise _unreadable(text)
-    _check_functions(made, options)
+    _check_functions(maker, options)
     try:
-        return made(*arguments, **options)
+        return maker(*arguments, **options)
     except GatewrightError:
         raise
     except TypeError as error:
         raise OptionError(
             f"{text!r} cannot be made: {ast.unparse(tree.func)} is given too much, too little or what it does not know",
-            expected=f"{ast.unparse(tree.func)}({', '.join(signature(made).parameters)})",
+            expected=f"{ast.unparse(tree.func)}({', '.join(signature(maker).parameters)})",
         ) from error
 
 
-def _check_functions(made: Any, options: Mapping[str, Any]) -> None:
+def _check_functions(maker: Any, options: Mapping[str, Any]) -> None:
     """An option that is a function, such as a gate's, is given one."""
     functions = (
-        {key for key, value in made.defaults.items() if callable(value)} if isinstance(made, Cell) else set[str]()
+        {key for key, value in maker.defaults.items() if callable(value)} if isinstance(maker, Cell) else set[str]()
     )
     wrong = next((key for key, value in options.items() if key in functions and not callable(value)), None)
     if wrong is not None:
         raise OptionError(
-            f"option {wrong!r} of cell {made.name!r} is a function",
+            f"option {wrong!r} of cell {maker.name!r} is a function",
             expected="one of " + ", ".join(_FUNCTIONS),
             got=str(options[wrong]),
         )
@@ -130,16 +131,16 @@ def _from_file(path: Path, name: str) -> Cell:
             got=f"{type(error).__name__} in line {_line(error, path)}: {error}",
             do=f"mend the file; python {shlex.quote(str(path))} shows where it stops",
         ) from error
-    found = getattr(module, name, None)
-    if not isinstance(found, Cell):
+    cell = getattr(module, name, None)
+    if not isinstance(cell, Cell):
         there = [key for key, value in vars(module).items() if isinstance(value, Cell)]
         raise OptionError(
             f"{path} has no cell named {name!r}",
             expected="one of " + ", ".join(there) if there else "a function with @gw.cell",
-            got=f"{name} is a {type(found).__name__} that is no cell" if found is not None else None,
-            do="put @gw.cell above the function" if callable(found) else None,
+            got=f"{name} is a {type(cell).__name__} that is no cell" if cell is not None else None,
+            do="put @gw.cell above the function" if callable(cell) else None,
         )
-    return found
+    return cell
 
 
 def _line(error: Exception, path: Path) -> int:

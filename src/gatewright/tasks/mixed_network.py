@@ -59,8 +59,8 @@ class MixedNetwork(RecipeNetwork):
             else:
                 weights = stacking_weights(own, linear, targets.astype(np.int64), prior)
         for factor, parameters in zip(2 * weights, (self.output.parameters(), self.linear_parameters()), strict=True):
-            for one in parameters:
-                one.mul_(float(factor))
+            for parameter in parameters:
+                parameter.mul_(float(factor))
 
     def _both(self, batches: Batches, position: int) -> tuple[Tensor, Tensor, Tensor]:
         batch = tensor_batch(batches, 0, position).to(self.output.weight.device)
@@ -75,7 +75,7 @@ class MixedNetwork(RecipeNetwork):
         return targets
 
 
-def stacking_weights(one: Floats, other: Floats, labels: NDArray[np.int64], prior: Floats | None = None) -> Floats:
+def stacking_weights(own: Floats, linear: Floats, labels: NDArray[np.int64], prior: Floats | None = None) -> Floats:
     """The factors, 0 at least, of two scores (rows, classes) whose sum makes the labels (rows,) most likely.
 
     A weak prior, at one half each where none is given, keeps them finite where few rows, all of them right, would have
@@ -83,7 +83,7 @@ def stacking_weights(one: Floats, other: Floats, labels: NDArray[np.int64], prio
     """
     from scipy.optimize import minimize
 
-    both = np.stack([np.maximum(part - part.max(1, keepdims=True), _LOWEST) for part in (one, other)])
+    both = np.stack([np.maximum(part - part.max(1, keepdims=True), _LOWEST) for part in (own, linear)])
     prior = np.full(2, 0.5) if prior is None else prior
     wanted = both[:, np.arange(len(labels)), labels]  # (2, rows)
 
@@ -99,13 +99,15 @@ def stacking_weights(one: Floats, other: Floats, labels: NDArray[np.int64], prio
     return result.x
 
 
-def averaging_weights(one: Floats, other: Floats, targets: Floats, prior: Floats) -> Floats:
+def averaging_weights(own_answers: Floats, linear_answers: Floats, targets: Floats, prior: Floats) -> Floats:
     """The weights, 0 to 1, of the mean of two answers (rows, numbers) that is nearest to the targets.
 
     The fewer the rows, the nearer to the prior.
     """
-    apart = one - other
-    share = np.clip((apart * (targets - other)).sum() / max(np.square(apart).sum(), np.finfo(np.float64).tiny), 0, 1)
+    apart = own_answers - linear_answers
+    share = np.clip(
+        (apart * (targets - linear_answers)).sum() / max(np.square(apart).sum(), np.finfo(np.float64).tiny), 0, 1
+    )
     trust = len(targets) / (len(targets) + _HALF_TRUST)
     own = trust * share + (1 - trust) * prior[0]
     return np.array([own, 1 - own])

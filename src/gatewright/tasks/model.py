@@ -55,7 +55,7 @@ class Model:
 
     def kept(self) -> ModelFile:
         """What the model file holds."""
-        tensors = {name: one.detach().cpu().numpy() for name, one in self.network.state_dict().items()}
+        tensors = {name: tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()}
         settings = {
             "recipe": self.recipe.settings(),
             "inputs": self.sizes.inputs,
@@ -104,12 +104,12 @@ def load_model(path: Path) -> Model:
     wrong = misfit(kept.settings, _KINDS, optional=_LATER)
     if wrong is None:
         try:
-            made, sizes = recipes.get(kept.task).reopened(kept.settings["recipe"]), _sizes(kept)
+            recipe, sizes = recipes.get(kept.task).reopened(kept.settings["recipe"]), _sizes(kept)
             signature = kept.settings.get("signature", {})
-            wrong = _sizes_misfit(sizes) or _layers_misfit(made, kept) or made.misfit(signature, sizes)
+            wrong = _sizes_misfit(sizes) or _layers_misfit(recipe, kept) or recipe.misfit(signature, sizes)
             if wrong is None:
-                network = _network(made, sizes, kept)
-                return Model(made, sizes, network, kept.settings.get("data"), _prompts(made, kept), signature)
+                network = _network(recipe, sizes, kept)
+                return Model(recipe, sizes, network, kept.settings.get("data"), _prompts(recipe, kept), signature)
         except _BUILDING as error:
             raise _cannot_be_rebuilt(path, None, f"task {kept.task!r}, gatewright {kept.version}: {error}") from error
     expected, got = wrong
@@ -146,13 +146,13 @@ def _sizes_misfit(sizes: Sizes) -> Misfit | None:
     return None
 
 
-def _layers_misfit(made: Recipe, kept: ModelFile) -> Misfit | None:
+def _layers_misfit(recipe: Recipe, kept: ModelFile) -> Misfit | None:
     """Other layers than the file holds; they would be made before it is seen that the weights do not fit them."""
     numbers = [layer.num_layers for layer in kept.layers]
-    return None if numbers == [made.layers] else (f"layers: {made.layers} in a row", numbers)
+    return None if numbers == [recipe.layers] else (f"layers: {recipe.layers} in a row", numbers)
 
 
-def _network(made: Recipe, sizes: Sizes, kept: ModelFile) -> nn.Module:
+def _network(recipe: Recipe, sizes: Sizes, kept: ModelFile) -> nn.Module:
     """The network with the weights of the file.
 
     It is made without memory first: a file could ask for more than there is. Raises RuntimeError where weights do not
@@ -160,17 +160,17 @@ def _network(made: Recipe, sizes: Sizes, kept: ModelFile) -> nn.Module:
     """
     trace = kept.layers[0].trace
     with torch.device("meta"):
-        shapes = {name: tuple(one.shape) for name, one in made.network(sizes, trace).state_dict().items()}
-    given = {name: one.shape for name, one in kept.tensors.items()}
-    wrong = next((name for name in {**shapes, **given} if shapes.get(name) != given.get(name)), None)
+        shapes = {name: tuple(tensor.shape) for name, tensor in recipe.network(sizes, trace).state_dict().items()}
+    stored = {name: tensor.shape for name, tensor in kept.tensors.items()}
+    wrong = next((name for name in {**shapes, **stored} if shapes.get(name) != stored.get(name)), None)
     if wrong is not None:
-        raise RuntimeError(f"the shape of {wrong!r} is {given.get(wrong)} and not {shapes.get(wrong)}")
-    network = made.network(sizes, trace)
-    network.load_state_dict({name: torch.from_numpy(one) for name, one in kept.tensors.items()})
+        raise RuntimeError(f"the shape of {wrong!r} is {stored.get(wrong)} and not {shapes.get(wrong)}")
+    network = recipe.network(sizes, trace)
+    network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in kept.tensors.items()})
     return network.eval()
 
 
-def _prompts(made: Recipe, kept: ModelFile) -> tuple[str, ...]:
+def _prompts(recipe: Recipe, kept: ModelFile) -> tuple[str, ...]:
     """Those of the file; a file of an earlier version has them among the recipe's settings."""
-    earlier = str(getattr(made, "prompts", "")).split("|")
+    earlier = str(getattr(recipe, "prompts", "")).split("|")
     return tuple(kept.settings.get("prompts", ())) or tuple(filter(None, earlier))

@@ -161,7 +161,9 @@ class RecipeNetwork(nn.Module):
             read, lengths = self.patch(read, lengths)
         read = self.input_dropout(read)
         if self.training and self.weight_drop:
-            dropped = {k: functional.dropout(one, self.weight_drop) for k, one in self._recurrent_matrices().items()}
+            dropped = {
+                k: functional.dropout(matrix, self.weight_drop) for k, matrix in self._recurrent_matrices().items()
+            }
             hidden, state = functional_call(self.recurrent, dropped, (read, state), {"lengths": lengths})
         else:
             hidden, state = self.recurrent(read, state, lengths=lengths)
@@ -171,7 +173,7 @@ class RecipeNetwork(nn.Module):
     def _recurrent_matrices(self) -> dict[str, nn.Parameter]:
         """The packed matrices that multiply a state, of every layer."""
         named = self.recurrent.named_parameters()
-        return {name: one for name, one in named if name.startswith("U") and one.dim() > 1}
+        return {name: parameter for name, parameter in named if name.startswith("U") and parameter.dim() > 1}
 
 
 def _encoder(encode: Encoding, sizes: Sizes, embedding: int, word_dropout: float) -> tuple[nn.Module, int]:
@@ -206,11 +208,11 @@ def _shared(encode: nn.Module, output: nn.Linear) -> nn.Parameter:
     """The matrix of an embedding, for the output."""
     shared = encode.weight if isinstance(encode, nn.Embedding) else None
     if not isinstance(shared, nn.Parameter) or shared.shape != output.weight.shape:
-        held = "no embedding" if shared is None else tuple(shared.shape)
+        got = "no embedding" if shared is None else tuple(shared.shape)
         raise OptionError(
             "input and output cannot share a matrix",
             expected=f"an embedding of shape {tuple(output.weight.shape)}, as the output's matrix",
-            got=str(held),
+            got=str(got),
             do="leave out tied",
             shell="leave them apart, with --set tied=no",
         )
@@ -221,7 +223,7 @@ def map_state(change: Callable[[Tensor], Tensor], state: State) -> State:
     """The state with every tensor of it changed."""
     if state is None:
         return None
-    return change(state) if isinstance(state, Tensor) else tuple(change(one) for one in state)
+    return change(state) if isinstance(state, Tensor) else tuple(change(tensor) for tensor in state)
 
 
 def load_vectors(embedding: nn.Module, vectors: WordVectors) -> None:

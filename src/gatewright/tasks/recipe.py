@@ -300,7 +300,7 @@ class Recipe(ABC):
 
     def is_own(self, name: str) -> bool:
         """Whether a setting is as the recipe or --quick has it, so that nobody has asked for its value."""
-        own = next(one.default for one in fields(self) if one.name == name)
+        own = next(field.default for field in fields(self) if field.name == name)
         quick = from_texts(type(self), shlex.split(self.quick))
         return not self.preset and getattr(self, name) in (own, quick.get(name, own))
 

@@ -164,7 +164,7 @@ def open_run(path: PathLike) -> Run:
 
 
 def _configured(recipe: str | Recipe, quick: bool, settings: dict[str, Any]) -> Recipe:
-    plain = {name: one.item() if isinstance(one, np.generic) else one for name, one in settings.items()}
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()}
     if isinstance(recipe, str):
         return recipes.get(recipe).composed(plain, quick=quick)
     if quick or settings:

@@ -40,21 +40,21 @@ class Sizes:
     classes: tuple[str, ...] | None = None
     variables: tuple[str, ...] | None = None  # the names of the inputs' columns, in their order
 
-    def named_as(self, other: "Sizes") -> "Sizes":
+    def named_as(self, model_sizes: "Sizes") -> "Sizes":
         """These sizes without the names that the others lack, as those of a model of an earlier version do."""
-        unnamed = [name for name in ("classes", "variables") if getattr(other, name) is None]
+        unnamed = [name for name in ("classes", "variables") if getattr(model_sizes, name) is None]
         return replace(self, **dict.fromkeys(unnamed))
 
     def beside(self, other: "Sizes") -> str:
         """What a person is told of these sizes where they are not the other's: nothing but what differs."""
-        told = {
+        texts = {
             "inputs": f"{self.inputs} inputs",
             "outputs": f"{self.outputs} outputs",
             "vocabulary": f"a vocabulary of {len(self.vocabulary or ()):,} symbols",
             "classes": f"the classes {', '.join(self.classes or ())}" if self.classes else "classes without names",
             "variables": f"the variables {', '.join(self.variables)}" if self.variables else "variables without names",
         }
-        return "; ".join(text for name, text in told.items() if getattr(self, name) != getattr(other, name))[:300]
+        return "; ".join(text for name, text in texts.items() if getattr(self, name) != getattr(other, name))[:300]
 
 
 @dataclass(frozen=True)

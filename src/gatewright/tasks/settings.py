@@ -89,14 +89,14 @@ def from_texts(recipe: type[Any], assignments: Iterable[str]) -> dict[str, Any]:
 
     Raises OptionError for a text without "=", a key that is no setting, or a value of another type.
     """
-    kinds, found = get_type_hints(recipe), dict[str, Any]()
+    kinds, settings = get_type_hints(recipe), dict[str, Any]()
     for assignment in assignments:
         key, equals, text = (part.strip() for part in assignment.partition("="))
         if not equals:
             raise OptionError(f"--set {assignment} gives no value", expected="key=value", do=f"write --set {key}=...")
         _check_known(recipe, [key])
-        found[key] = _read(kinds[key], text, key)
-    return found
+        settings[key] = _read(kinds[key], text, key)
+    return settings
 
 
 def from_plain(recipe: type[Settings], values: Mapping[str, Any]) -> Settings:
@@ -232,10 +232,10 @@ def _spell(kind: Any) -> str:
 
 def read_axes(text: str) -> dict[str, int]:
     """`projection=64, context=40` as {"projection": 64, "context": 40}."""
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for part in filter(None, map(str.strip, text.split(","))):
         name, _, size = map(str.strip, part.partition("="))
         if not size.isdecimal():
             raise OptionError(f"setting 'axes' cannot be read at {part!r}", expected="name=size, as in projection=64")
-        found[name] = int(size)
-    return found
+        sizes[name] = int(size)
+    return sizes

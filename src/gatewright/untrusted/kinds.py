@@ -70,7 +70,7 @@ def _misfit_at(place: str, kind: Any, value: Any) -> Misfit | None:
             return wrong and (f"{place}.{wrong[0]}", wrong[1])
         if get_origin(member) is list and isinstance(value, list):
             (entry,) = get_args(member)
-            at_fault = next(number for number, one in enumerate(value) if not fits(entry, one))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            at_fault = next(number for number, item in enumerate(value) if not fits(entry, item))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
             return _misfit_at(f"{place}[{at_fault}]", entry, value[at_fault])
     return f"{place}: {spelled(kind)}", value
 

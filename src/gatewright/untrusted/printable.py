@@ -25,7 +25,7 @@ def printable(text: str) -> str:
 
 def printable_json(text: str) -> str:
     r"""JSON that says the same without such characters: they stand only within its strings, where `\u001b` is one."""
-    return _STEERING.sub(lambda found: _escaped_for_json(found[0]), text)
+    return _STEERING.sub(lambda match: _escaped_for_json(match[0]), text)
 
 
 def print_text(text: str, *, end: str = "\n") -> None:
@@ -34,8 +34,8 @@ def print_text(text: str, *, end: str = "\n") -> None:
     sys.stdout.flush()
 
 
-def _escaped(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 

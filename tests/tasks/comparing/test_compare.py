@@ -105,15 +105,15 @@ def test_matched_parameters_are_the_closest(cell: str, hidden: int) -> None:
 
 
 def test_parameters_are_those_of_the_run(compared: list[comparing.RunOutcome], source: str) -> None:
-    made, result = compared[0].run.made, compared[0].result
+    made, result = compared[0].run.recipe, compared[0].result
     assert result is not None
     assert count_parameters(made, made.data(source).sizes) == result.parameters
 
 
 def test_a_plan_with_matched_parameters(source: str, tmp_path: Path) -> None:
     runs = comparing.plan(small_recipe(), ["gru", "elman"], [0], out=tmp_path, source=source, match=True)
-    assert runs[0].made.hidden == 6
-    assert runs[1].made.hidden > 6
+    assert runs[0].recipe.hidden == 6
+    assert runs[1].recipe.hidden > 6
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +270,7 @@ def test_a_stopped_run_keeps_its_state(source: str, tmp_path: Path) -> None:
 
 def test_a_run_that_fails_ends_no_other(source: str, tmp_path: Path) -> None:
     runs = planned(tmp_path, source, "elman", "gru", seeds=1)
-    broken = replace(runs[0], made=replace(runs[0].made, rate=1e30, optimiser="sgd", clip=0.0, cell="indrnn"))
+    broken = replace(runs[0], recipe=replace(runs[0].recipe, rate=1e30, optimiser="sgd", clip=0.0, cell="indrnn"))
     outcomes = performed([broken, runs[1]], tmp_path)
     found = comparison(outcomes)
     assert [row.measured == "failed" for row in found.rows] == [True, False]

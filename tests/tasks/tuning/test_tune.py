@@ -56,7 +56,7 @@ def test_the_command_trains_the_best(searched: tuple[tuning.Search, optuna.Study
     words = tuning.command(search, best.params)
     assert words[:5] == ["gatewright", "train", "text", "--data", source]
     made = get("text").configured(words[6::2])
-    assert made == replace(search.made, **best.params)
+    assert made == replace(search.recipe, **best.params)
 
 
 def test_what_is_kept(searched: tuple[tuning.Search, optuna.Study]) -> None:

@@ -76,7 +76,7 @@ def evaluate(model: Model, source: object = None, *, any_scale: bool = False) ->
         )
     data = model.recipe.evaluation(source, model)
     if not any_scale:
-        scales = (one.get("variables", {}) for one in (model.signature, data.signature))
+        scales = (signature.get("variables", {}) for signature in (model.signature, data.signature))
         name = source_name(model.source if source is None else source)
         check_scales(*scales, source=name)
         if isinstance(data, ForecastData) and "series" in model.signature:
@@ -120,8 +120,8 @@ def measure(
                 batch = tensor_batch(batches, 0, position).to(device)
                 outputs, state = network(batch.inputs, batch.begins_with(state), batch.lengths)
                 values = {"loss": objective.losses(outputs, batch), **objective.scores(outputs, batch)}
-                for name, found in values.items():
-                    means.add(name, found.double().sum().item(), found.numel())
+                for name, scores in values.items():
+                    means.add(name, scores.double().sum().item(), scores.numel())
                 if confusion is not None and isinstance(objective, Classes):
                     confusion += objective.confusion(outputs, batch, len(confusion)).cpu().numpy()
     finally:

@@ -10,32 +10,32 @@ from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.run_data import Sizes
 
 
-def count_parameters(made: Recipe, sizes: Sizes) -> int:
+def count_parameters(recipe: Recipe, sizes: Sizes) -> int:
     """How many numbers the recipe's network learns; it is built without memory for them."""
     with torch.device("meta"):
-        network = made.network(sizes, read_cell(made.cell))
-    return sum(one.numel() for one in network.parameters())
+        network = recipe.network(sizes, read_cell(recipe.cell))
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
-def matched(made: Recipe, sizes: Sizes, parameters: int) -> Recipe:
+def matched(recipe: Recipe, sizes: Sizes, parameters: int) -> Recipe:
     """The recipe with the hidden size that brings its number of parameters closest to `parameters`.
 
     That number grows with the size. Of two sizes that are equally close the smaller one is taken.
     """
     below, above = 1, 2
-    while _count(made, sizes, above) < parameters:
+    while _count(recipe, sizes, above) < parameters:
         below, above = above, 2 * above
     while above - below > 1:
         middle = (below + above) // 2
-        below, above = (middle, above) if _count(made, sizes, middle) < parameters else (below, middle)
-    hidden = min((below, above), key=lambda size: abs(_count(made, sizes, size) - parameters))
-    return _sized(made, hidden)
+        below, above = (middle, above) if _count(recipe, sizes, middle) < parameters else (below, middle)
+    hidden = min((below, above), key=lambda size: abs(_count(recipe, sizes, size) - parameters))
+    return _sized(recipe, hidden)
 
 
-def _count(made: Recipe, sizes: Sizes, hidden: int) -> int:
-    return count_parameters(_sized(made, hidden), sizes)
+def _count(recipe: Recipe, sizes: Sizes, hidden: int) -> int:
+    return count_parameters(_sized(recipe, hidden), sizes)
 
 
-def _sized(made: Recipe, hidden: int) -> Recipe:
+def _sized(recipe: Recipe, hidden: int) -> Recipe:
     change: dict[str, Any] = {"hidden": hidden}
-    return replace(made, **change)
+    return replace(recipe, **change)

@@ -79,7 +79,7 @@ class _ProgressDisplay:
         now = self._look()
         left = self._left(now.share)
         self.bar.update(self._task, description=now.title, completed=now.share, left=left)
-        for line in (one for one in now.ended if one not in self._told):
+        for line in (line for line in now.ended if line not in self._told):
             where = "" if self._console.is_terminal else f" ({now.title}{', ' if left else ''}{left})"
             self._console.print(f"{line}{where}", soft_wrap=True)
         self._told.update(now.ended)

@@ -48,7 +48,7 @@ def _column(curves: Mapping[str, Sequence[Sequence[Row]]], measure: str) -> str:
     """What is drawn: the measure, or the loss where it was not taken."""
     there = {name for runs in curves.values() for rows in runs for row in rows for name in row}
     wanted = (f"validation_{measure}", f"train_{measure}", "validation_loss")
-    return next((one for one in wanted if one in there), "train_loss")
+    return next((name for name in wanted if name in there), "train_loss")
 
 
 def _draw(axes: Any, runs: Sequence[Sequence[Row]], across: str, column: str, *, colour: str, label: str) -> None:
@@ -57,15 +57,15 @@ def _draw(axes: Any, runs: Sequence[Sequence[Row]], across: str, column: str, *,
         epochs.setdefault(row["epoch"], []).append(row)
     if not epochs:
         return
-    found = [epochs[epoch] for epoch in sorted(epochs)]
-    places = [statistics.fmean(row[across] for row in rows) for rows in found]
-    values = [[row[column] for row in rows] for rows in found]
+    by_epoch = [epochs[epoch] for epoch in sorted(epochs)]
+    places = [statistics.fmean(row[across] for row in rows) for rows in by_epoch]
+    values = [[row[column] for row in rows] for rows in by_epoch]
     marker = "o" if len(places) < 30 else None
     axes.plot(places, list(map(statistics.fmean, values)), color=colour, label=label, marker=marker, markersize=3)
     axes.fill_between(places, list(map(min, values)), list(map(max, values)), color=colour, alpha=0.15, linewidth=0)
 
 
-def draw_over(found: Points, setting: str, measure: str, *, title: str, kind: str = "png") -> bytes:
+def draw_over(points: Points, setting: str, measure: str, *, title: str, kind: str = "png") -> bytes:
     """A measure against a setting, a line for each cell, as PNG or SVG.
 
     Values that are no numbers stand side by side.
@@ -77,7 +77,7 @@ def draw_over(found: Points, setting: str, measure: str, *, title: str, kind: st
     figure = Figure(figsize=(6.4, 4.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes: Any = figure.subplots()
-    _draw_over(axes, found)
+    _draw_over(axes, points)
     measure_axis(axes, measure.rpartition(" ")[2])
     axes.set_xlabel(setting.replace("_", " "))
     axes.set_ylabel(measure.replace("_", " "))
@@ -90,10 +90,10 @@ def draw_over(found: Points, setting: str, measure: str, *, title: str, kind: st
     return _without_ends(picture.getvalue()) if kind == "svg" else picture.getvalue()
 
 
-def _draw_over(axes: Any, found: Points) -> None:
-    values = sorted({value for by_value in found.values() for value in by_value}, key=_in_order)
+def _draw_over(axes: Any, points: Points) -> None:
+    values = sorted({value for by_value in points.values() for value in by_value}, key=_in_order)
     places = dict(zip(values, values if all(map(_is_number, values)) else range(len(values)), strict=True))
-    for place, (cell, by_value) in enumerate(found.items()):
+    for place, (cell, by_value) in enumerate(points.items()):
         there = [value for value in values if value in by_value]
         means, across = [statistics.fmean(by_value[value]) for value in there], [places[value] for value in there]
         ends = [[end(by_value[value]) for value in there] for end in (min, max)]

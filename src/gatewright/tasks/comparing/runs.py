@@ -34,7 +34,7 @@ _ONE_AT_A_TIME = threading.Lock()  # a run seeds the random numbers of its proce
 class ComparedRun:
     """One run of a comparison; its folder is that of an ordinary run."""
 
-    made: Recipe
+    recipe: Recipe
     source: str | None
     folder: RunFolder
     over: str | None = None  # the setting that is varied, where one is
@@ -43,17 +43,17 @@ class ComparedRun:
     @property
     def value(self) -> Any:
         """Of the setting that is varied; None where none is."""
-        return None if self.over is None else getattr(self.made, self.over)
+        return None if self.over is None else getattr(self.recipe, self.over)
 
     @property
     def group(self) -> str:
         """What to call it together with its other seeds."""
-        return self.made.cell if self.over is None else f"{self.made.cell}, {self.over}={self.value}"
+        return self.recipe.cell if self.over is None else f"{self.recipe.cell}, {self.over}={self.value}"
 
     @property
     def title(self) -> str:
         """What to call it."""
-        return f"{self.group}, seed {self.made.seed}"
+        return f"{self.group}, seed {self.recipe.seed}"
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,14 @@ def read_over(kind: type[Recipe], text: str) -> VariedSetting:
             expected="a setting other than cell, seed and preset, with different values, as in hidden=64,128",
             got=repr(text),
         )
-    found = tuple(from_texts(kind, [f"{name}={value}"])[name] for value in texts)
-    for value in found:
+    varied = tuple(from_texts(kind, [f"{name}={value}"])[name] for value in texts)
+    for value in varied:
         kind.restored({name: value})
-    return VariedSetting(name, found)
+    return VariedSetting(name, varied)
 
 
 def plan(
-    made: Recipe,
+    recipe: Recipe,
     cells: Sequence[str],
     seeds: Sequence[int],
     *,
@@ -116,37 +116,41 @@ def plan(
     for cell in cells:
         read_cell(cell)
     if source is not None and find(source) is None:
-        made.data(source)  # what is wrong with it is said once, and before there are any folders
+        recipe.data(source)  # what is wrong with it is said once, and before there are any folders
     setting = None if over is None else over.setting
-    varied = [made] if over is None else [_with(made, **{over.setting: value}) for value in over.values]
-    by_value = [_of_cells(one, cells, source, match=match) for one in varied]
+    varied = [recipe] if over is None else [_with(recipe, **{over.setting: value}) for value in over.values]
+    by_value = [_of_cells(variant, cells, source, match=match) for variant in varied]
     return [
         ComparedRun(
-            _with(one, seed=seed), absolute(source), RunFolder(out / _folder(one, setting, seed)), setting, measure
+            _with(variant, seed=seed),
+            absolute(source),
+            RunFolder(out / _folder(variant, setting, seed)),
+            setting,
+            measure,
         )
         for of_cell in zip(*by_value, strict=True)
-        for one in of_cell
+        for variant in of_cell
         for seed in seeds
     ]
 
 
-def _of_cells(made: Recipe, cells: Sequence[str], source: str | None, *, match: bool) -> list[Recipe]:
-    given = [_with(made, cell=cell) for cell in cells]
+def _of_cells(recipe: Recipe, cells: Sequence[str], source: str | None, *, match: bool) -> list[Recipe]:
+    variants = [_with(recipe, cell=cell) for cell in cells]
     if not match:
-        return given
-    sizes = made.data(source).sizes
-    parameters = count_parameters(given[0], sizes)
-    return [given[0], *(matched(one, sizes, parameters) for one in given[1:])]
+        return variants
+    sizes = recipe.data(source).sizes
+    parameters = count_parameters(variants[0], sizes)
+    return [variants[0], *(matched(variant, sizes, parameters) for variant in variants[1:])]
 
 
-def _folder(made: Recipe, setting: str | None, seed: int) -> str:
-    varied = "" if setting is None else f"-{slug(f'{setting}={getattr(made, setting)}')}"
-    return f"{slug(made.cell)}{varied}-{seed}"
+def _folder(recipe: Recipe, setting: str | None, seed: int) -> str:
+    varied = "" if setting is None else f"-{slug(f'{setting}={getattr(recipe, setting)}')}"
+    return f"{slug(recipe.cell)}{varied}-{seed}"
 
 
 def slug(cell: str) -> str:
     """A cell's text as the name of a folder: gru-reset-after for gru(reset=after)."""
-    words = "".join(one if one.isalnum() else " " for one in cell).split()
+    words = "".join(letter if letter.isalnum() else " " for letter in cell).split()
     return "-".join(words)
 
 
@@ -201,7 +205,7 @@ def perform(run: ComparedRun, stop: Path) -> RunOutcome:
         if stop.exists():
             return RunOutcome(run)
         try:
-            return RunOutcome(run, train_or_resume(run.made, run.folder, run.source, observer))
+            return RunOutcome(run, train_or_resume(run.recipe, run.folder, run.source, observer))
         except Interrupted:
             stop.touch()  # whoever was interrupted, it is meant for all
             return RunOutcome(run)
@@ -209,8 +213,8 @@ def perform(run: ComparedRun, stop: Path) -> RunOutcome:
             return RunOutcome(run, problem=error.in_shell())
 
 
-def _with(made: Recipe, **changes: Any) -> Recipe:
-    return replace(made, **changes)
+def _with(recipe: Recipe, **changes: Any) -> Recipe:
+    return replace(recipe, **changes)
 
 
 def _check_kept(run: ComparedRun, *, overwrite: bool) -> None:
@@ -220,12 +224,12 @@ def _check_kept(run: ComparedRun, *, overwrite: bool) -> None:
             run.folder.check_new(overwrite=True)
         return
     if run.folder.run.exists():
-        run.folder.check_is(run.made.name, run.made.settings(), run.source)
+        run.folder.check_is(run.recipe.name, run.recipe.settings(), run.source)
 
 
 def _standing(runs: Sequence[ComparedRun]) -> RunsProgress:
     ended = [run for run in runs if run.folder.finished]
-    share = sum(share_of(run.folder, run.made.epochs) for run in runs) / len(runs)
+    share = sum(share_of(run.folder, run.recipe.epochs) for run in runs) / len(runs)
     return RunsProgress(share, tuple(map(_told, ended)), f"{len(ended)} of {len(runs)} runs")
 
 
@@ -240,11 +244,11 @@ def headline(run: ComparedRun, result: Result) -> tuple[str, str]:
     part, _, metric = (run.measure or "").rpartition(" ")
     if metric in result.metrics.get(part, ()):
         return part, metric
-    made = run.made
-    expected = made.expected.get(made.preset)
+    recipe = run.recipe
+    expected = recipe.expected.get(recipe.preset)
     if expected is not None and expected.metric in result.metrics.get(expected.part, ()):
         return expected.part, expected.metric
-    return list(result.metrics)[-1], made.objective().headline
+    return list(result.metrics)[-1], recipe.objective().headline
 
 
 @contextmanager

@@ -60,32 +60,32 @@ def comparison(outcomes: Sequence[RunOutcome]) -> Comparison:
     groups: dict[str, list[RunOutcome]] = {}
     for outcome in outcomes:
         groups.setdefault(outcome.run.group, []).append(outcome)
-    made = outcomes[0].run.made
-    result = next((one.result for one in outcomes if one.result is not None), None)
-    part, metric = ("", made.objective().headline) if result is None else headline(outcomes[0].run, result)
+    recipe = outcomes[0].run.recipe
+    result = next((outcome.result for outcome in outcomes if outcome.result is not None), None)
+    part, metric = ("", recipe.objective().headline) if result is None else headline(outcomes[0].run, result)
     _check_measured(outcomes[0].run.measure, f"{part} {metric}", result)
     return Comparison(
-        recipe=made.name,
+        recipe=recipe.name,
         measure=f"{part} {metric}".strip(),
-        items=made.objective().items,
+        items=recipe.objective().items,
         over=outcomes[0].run.over,
-        rows=tuple(_row(found, part, metric) for found in groups.values()),
-        problems={one.run.title: one.problem for one in outcomes if one.problem is not None},
+        rows=tuple(_row(group, part, metric) for group in groups.values()),
+        problems={outcome.run.title: outcome.problem for outcome in outcomes if outcome.problem is not None},
         remarks=tuple(dict.fromkeys(filter(None, map(_remark, outcomes)))),
     )
 
 
 def _remark(outcome: RunOutcome) -> str:
     """What the run's settings are in the end, where they are not what was asked for."""
-    made, result = outcome.run.made, outcome.result
-    differing = {} if result is None else {k: v for k, v in result.settings.items() if v != getattr(made, k)}
-    return made.told_of(differing)
+    recipe, result = outcome.run.recipe, outcome.result
+    differing = {} if result is None else {k: v for k, v in result.settings.items() if v != getattr(recipe, k)}
+    return recipe.told_of(differing)
 
 
-def _check_measured(wanted: str | None, found: str, result: Result | None) -> None:
+def _check_measured(wanted: str | None, measured_name: str, result: Result | None) -> None:
     """What was asked for was measured, or nothing was."""
-    if result is not None and wanted not in (None, found):
-        measured = [f"{part} {name}" for part, one in result.metrics.items() for name in one]
+    if result is not None and wanted not in (None, measured_name):
+        measured = [f"{part} {name}" for part, measures in result.metrics.items() for name in measures]
         raise OptionError(
             f"{wanted!r} is not measured by recipe {result.recipe!r}",
             expected="one of " + ", ".join(measured),
@@ -94,18 +94,18 @@ def _check_measured(wanted: str | None, found: str, result: Result | None) -> No
 
 
 def _row(outcomes: Sequence[RunOutcome], part: str, metric: str) -> ComparisonRow:
-    made, results = outcomes[0].run.made, [one.result for one in outcomes if one.result is not None]
-    values = [one.metrics[part][metric] for one in results]
+    recipe, results = outcomes[0].run.recipe, [outcome.result for outcome in outcomes if outcome.result is not None]
+    values = [result.metrics[part][metric] for result in results]
     return ComparisonRow(
-        cell=made.cell,
+        cell=recipe.cell,
         value=outcomes[0].run.value,
-        hidden=made.hidden,
+        hidden=recipe.hidden,
         parameters=results[0].parameters if results else None,
         runs=len(results),
         mean=statistics.fmean(values) if values else None,
         spread=statistics.stdev(values) if len(values) > 1 else None,
-        seconds=statistics.fmean(one.seconds for one in results) if results else None,
-        speed=statistics.fmean(_speed(one) for one in results) if results else None,
+        seconds=statistics.fmean(result.seconds for result in results) if results else None,
+        speed=statistics.fmean(_speed(result) for result in results) if results else None,
         samples=results[0].samples if results else {},
     )
 
@@ -116,22 +116,22 @@ def _speed(result: Result) -> float:
 
 def keep(outcomes: Sequence[RunOutcome], out: Path) -> list[Path]:
     """Write the table and the curves into the folder, and say which files those are."""
-    found = comparison(outcomes)
+    table = comparison(outcomes)
     files = {
-        out / "comparison.csv": as_csv(found).encode(),
-        out / "comparison.md": as_markdown(found).encode(),
+        out / "comparison.csv": as_csv(table).encode(),
+        out / "comparison.md": as_markdown(table).encode(),
         out / "runs.csv": runs_as_csv(outcomes).encode(),
     }
     curves: dict[str, list[list[dict[str, float]]]] = {}
-    for one in outcomes:
-        if rows := read_rows(one.run.folder.metrics):
-            curves.setdefault(one.run.group, []).append(rows)
-    title = f"{found.recipe}, by cell"
+    for outcome in outcomes:
+        if rows := read_rows(outcome.run.folder.metrics):
+            curves.setdefault(outcome.run.group, []).append(rows)
+    title = f"{table.recipe}, by cell"
     if curves:
-        files[out / "curves.png"] = draw_comparison(curves, outcomes[0].run.made.objective().headline, title=title)
-    if found.over is not None:
+        files[out / "curves.png"] = draw_comparison(curves, outcomes[0].run.recipe.objective().headline, title=title)
+    if table.over is not None:
         for kind in ("png", "svg"):
-            files[out / f"over.{kind}"] = draw_over(points(outcomes), found.over, found.measure, title=title, kind=kind)
+            files[out / f"over.{kind}"] = draw_over(points(outcomes), table.over, table.measure, title=title, kind=kind)
     for path, content in files.items():
         write_atomically(path, content)
     return list(files)
@@ -139,28 +139,28 @@ def keep(outcomes: Sequence[RunOutcome], out: Path) -> list[Path]:
 
 def points(outcomes: Sequence[RunOutcome]) -> Points:
     """By cell and value of what is varied, what each run that came to its end has measured."""
-    found: dict[str, dict[Any, list[float]]] = {}
-    for run, result in ((one.run, one.result) for one in outcomes if one.result is not None):
+    values: dict[str, dict[Any, list[float]]] = {}
+    for run, result in ((outcome.run, outcome.result) for outcome in outcomes if outcome.result is not None):
         part, metric = headline(run, result)
-        found.setdefault(run.made.cell, {}).setdefault(run.value, []).append(result.metrics[part][metric])
-    return found
+        values.setdefault(run.recipe.cell, {}).setdefault(run.value, []).append(result.metrics[part][metric])
+    return values
 
 
-def as_csv(found: Comparison) -> str:
+def as_csv(table: Comparison) -> str:
     """A line for each cell."""
     lines = [
         {
             "cell": row.cell,
             "hidden": row.hidden,
-            **({} if found.over is None else {found.over: row.value}),
+            **({} if table.over is None else {table.over: row.value}),
             "parameters": row.parameters,
             "runs": row.runs,
-            f"{found.measure} mean": row.mean,
-            f"{found.measure} standard deviation": row.spread,
+            f"{table.measure} mean": row.mean,
+            f"{table.measure} standard deviation": row.spread,
             "seconds": row.seconds,
-            f"{found.items} per second": row.speed,
+            f"{table.items} per second": row.speed,
         }
-        for row in found.rows
+        for row in table.rows
     ]
     return csv_text(lines, list(dict.fromkeys(name for line in lines for name in line)))
 
@@ -168,48 +168,50 @@ def as_csv(found: Comparison) -> str:
 def runs_as_csv(outcomes: Sequence[RunOutcome]) -> str:
     """A line for each run that came to its end, with everything that was measured."""
     lines: list[dict[str, Any]] = []
-    for run, result in ((one.run, one.result) for one in outcomes if one.result is not None):
+    for run, result in ((outcome.run, outcome.result) for outcome in outcomes if outcome.result is not None):
         varied = {} if run.over is None else {run.over: run.value}
-        measured = {f"{part} {name}": value for part, one in result.metrics.items() for name, value in one.items()}
+        measured = {
+            f"{part} {name}": value for part, measures in result.metrics.items() for name, value in measures.items()
+        }
         own = {"cell": result.cell, "seed": result.seed, "hidden": result.settings["hidden"], **varied}
         length = {"parameters": result.parameters, "epochs": result.epochs, "best epoch": result.best_epoch}
         lines.append({**own, **length, **measured, "seconds": result.seconds, **result.speed})
     return csv_text(lines, list(dict.fromkeys(name for line in lines for name in line)))
 
 
-def as_markdown(found: Comparison) -> str:
+def as_markdown(table: Comparison) -> str:
     """The table, then what each cell's first run wrote."""
-    head = columns(found)
+    head = columns(table)
     lines = [
         "| " + " | ".join(head) + " |",
         "|---|" + "---:|" * (len(head) - 1),
-        *(f"| `{row.cell}` | " + " | ".join(numbers(found, row)) + " |" for row in found.rows),
+        *(f"| `{row.cell}` | " + " | ".join(numbers(table, row)) + " |" for row in table.rows),
     ]
-    for row in found.rows:
+    for row in table.rows:
         for prompt, text in row.samples.items():
             lines += [
                 "",
-                f"`{called(found, row)}`, {prompt.strip() or 'sample'}:",
+                f"`{called(table, row)}`, {prompt.strip() or 'sample'}:",
                 "",
-                *(f"    {one}" for one in text.split("\n")),
+                *(f"    {line}" for line in text.split("\n")),
             ]
     return "\n".join(lines) + "\n"
 
 
-def columns(found: Comparison) -> tuple[str, ...]:
+def columns(table: Comparison) -> tuple[str, ...]:
     """The head of the table."""
-    over = () if found.over is None or found.over == "hidden" else (found.over,)
-    return "cell", *over, "units", "parameters", found.measure, "seconds", f"{found.items}/s"
+    over = () if table.over is None or table.over == "hidden" else (table.over,)
+    return "cell", *over, "units", "parameters", table.measure, "seconds", f"{table.items}/s"
 
 
-def numbers(found: Comparison, row: ComparisonRow) -> tuple[str, ...]:
+def numbers(table: Comparison, row: ComparisonRow) -> tuple[str, ...]:
     """The row's numbers as a person reads them, under the columns after the first."""
-    own = (str(row.hidden),) if found.over in (None, "hidden") else (str(row.value), str(row.hidden))
+    own = (str(row.hidden),) if table.over in (None, "hidden") else (str(row.value), str(row.hidden))
     if row.parameters is None or row.seconds is None or row.speed is None:
         return *own, "", row.measured, "", ""
     return *own, f"{row.parameters:,}", row.measured, f"{row.seconds:,.0f}", f"{row.speed:,.0f}"
 
 
-def called(found: Comparison, row: ComparisonRow) -> str:
+def called(table: Comparison, row: ComparisonRow) -> str:
     """What to call the row's samples: the cell, and the value of what is varied."""
-    return row.cell if found.over is None else f"{row.cell}, {found.over}={row.value}"
+    return row.cell if table.over is None else f"{row.cell}, {table.over}={row.value}"

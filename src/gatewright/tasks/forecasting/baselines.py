@@ -31,16 +31,16 @@ def baselines(data: ForecastData, recipe: "Series") -> dict[str, dict[str, float
     measured = {name: _all(windows[name]) for name in data.measured}
     regressed = _autoregression(_all(windows["train"], _WINDOWS), measured, recipe.history)
     naive = f"seasonal naive ({data.season})"
-    found: dict[str, dict[str, float]] = {}
+    errors: dict[str, dict[str, float]] = {}
     for name, rows in measured.items():
         variables = rows.targets.shape[-1]
         by_method = {naive: rows.inputs[recipe.history :, :, :variables], "linear autoregression": regressed[name]}
-        found[name] = {
+        errors[name] = {
             f"{measure} of {method}": value
             for method, forecasts in by_method.items()
             for measure, value in _errors(forecasts, rows.targets)
         }
-    return found
+    return errors
 
 
 def _errors(forecasts: Floats, targets: Floats) -> Iterator[tuple[str, float]]:

@@ -46,7 +46,7 @@ def fit(network: Forecaster, data: ForecastData, recipe: "Series") -> None:
     effect, logarithm = np.zeros((network.known, variables)), np.zeros(variables, bool)
     if data.known.columns:
         effects = _effects(values, [track.known for track in tracks], cuts, len(data.known.columns))
-        without = [one - track.known[: len(one)] @ effects for one, track in zip(values, tracks, strict=True)]
+        without = [series - track.known[: len(series)] @ effects for series, track in zip(values, tracks, strict=True)]
         linear, better = _better(linear_forecast(without, cuts, how), linear)
         effect = np.where(better, effects, 0)
     least = np.ones(variables)
@@ -92,18 +92,18 @@ def _lowest(data: ForecastData) -> Floats:
 
 
 def _better(
-    one: LinearForecast, other: LinearForecast, allowed: NDArray[np.bool_] | None = None
+    first: LinearForecast, second: LinearForecast, allowed: NDArray[np.bool_] | None = None
 ) -> tuple[LinearForecast, NDArray[np.bool_]]:
     """For each variable the one of two with the smaller error, and where it is the first."""
-    better = (one.error < other.error) & (True if allowed is None else allowed)
-    pairs = zip(vars(one).values(), vars(other).values(), strict=True)
+    better = (first.error < second.error) & (True if allowed is None else allowed)
+    pairs = zip(vars(first).values(), vars(second).values(), strict=True)
     return LinearForecast(*(np.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs)), better
 
 
 def _effects(values: Sequence[Floats], known: Sequence[Floats], cuts: Sequence[Cuts], covariates: int) -> Floats:
     """How much a variable goes along with each covariate, (known, variables): a regression of their changes."""
-    changes = [np.diff(one[: cut.train, :], axis=0) for one, cut in zip(values, cuts, strict=True)]
-    causes = [np.diff(one[: cut.train, :covariates], axis=0) for one, cut in zip(known, cuts, strict=True)]
+    changes = [np.diff(series[: cut.train, :], axis=0) for series, cut in zip(values, cuts, strict=True)]
+    causes = [np.diff(series[: cut.train, :covariates], axis=0) for series, cut in zip(known, cuts, strict=True)]
     cause, change = np.concatenate(causes), np.concatenate(changes)
     gram = cause.T @ cause / len(cause) + _EFFECT_PENALTY * np.eye(covariates)
     effects: Floats = np.linalg.solve(gram, cause.T @ change / len(cause)).astype(np.float64)
@@ -126,7 +126,7 @@ def calibrate(network: Forecaster, data: ForecastData, recipe: "Series") -> None
     network.share.fill_(best * independent / (independent + _HALF_SHARE) if is_gain else 0.0)
     network.trust.fill_(trust)
     level = recipe.objective().levels[2]
-    ratios = [_widening(found, level) for found in _ratios(network, batches)]
+    ratios = [_widening(side, level) for side in _ratios(network, batches)]
     network.widening.mul_(torch.stack(ratios) ** trust)
 
 
@@ -136,18 +136,18 @@ def _seen(network: Forecaster, batches: "Batches") -> Iterator[tuple[LocatedFore
     with torch.no_grad():
         for position in range(len(batches)):
             batch = tensor_batch(batches, 0, position).to(network.share.device)
-            found, _ = network.located(batch.inputs)
-            yield found, batch.targets, network.effect_of(batch.inputs)[network.history :]
+            forecast, _ = network.located(batch.inputs)
+            yield forecast, batch.targets, network.effect_of(batch.inputs)[network.history :]
 
 
 def _errors(network: Forecaster, batches: "Batches") -> dict[float, float]:
     """The mean absolute error by the share of the correction that is used; the network uses all of it."""
     errors = dict.fromkeys(SHARES, 0.0)
     count = 0
-    for found, targets, effect in _seen(network, batches):
+    for forecast, targets, effect in _seen(network, batches):
         count += targets.numel()
         for share in SHARES:
-            middle = torch.lerp(found.linear, found.middle, share)
+            middle = torch.lerp(forecast.linear, forecast.middle, share)
             errors[share] += (network.outer(middle + effect) - targets).abs().sum().item()
     return {share: error / count for share, error in errors.items()}
 
@@ -161,7 +161,7 @@ def _widening(ratios: Tensor, level: float) -> Tensor:
 def _ratios(network: Forecaster, batches: "Batches") -> tuple[Tensor, Tensor]:
     """How far each target of the part lies below and above its forecast, beside the ends of its interval."""
     pairs: list[tuple[Tensor, Tensor]] = []
-    for found, targets, effect in _seen(network, batches):
-        away = network.into(targets) - effect - found.middle
-        pairs.append(((-away / found.below).flatten(0, 1), (away / found.above).flatten(0, 1)))
-    return torch.cat([one for one, _ in pairs]), torch.cat([other for _, other in pairs])
+    for forecast, targets, effect in _seen(network, batches):
+        away = network.into(targets) - effect - forecast.middle
+        pairs.append(((-away / forecast.below).flatten(0, 1), (away / forecast.above).flatten(0, 1)))
+    return torch.cat([below for below, _ in pairs]), torch.cat([above for _, above in pairs])

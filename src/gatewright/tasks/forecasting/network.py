@@ -76,10 +76,10 @@ class Forecaster(RecipeNetwork):
 
     def forward(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """The forecast, and the state after the last step."""
-        found, state = self.located(inputs, state, lengths)
+        forecast, state = self.located(inputs, state, lengths)
         effect = self.effect_of(inputs)[self.history :]
-        ends = [found.middle - found.below, found.middle, found.middle + found.above]
-        return torch.stack([self.outer(one + effect) for one in ends], -1), state
+        ends = [forecast.middle - forecast.below, forecast.middle, forecast.middle + forecast.above]
+        return torch.stack([self.outer(end + effect) for end in ends], -1), state
 
     def forecast(self, history: Tensor, known: Tensor | None = None) -> Tensor:
         """What comes after (history, batch, variables): (horizon, batch, variables, 3), both as they were measured.

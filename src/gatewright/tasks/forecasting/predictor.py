@@ -103,14 +103,14 @@ class ForecastPredictor(Predictor):
         horizon = horizon or self.recipe.horizon
         if source is None:
             check_unnamed(self.model, self.recipe)
-            return [self.recent(one, horizon) for one in self.model.signature["series"]]
+            return [self.recent(series, horizon) for series in self.model.signature["series"]]
         read = read_for(self.model, self.recipe, source)
         self.remarks = read.remarks
         _, known, scalings = kept_of(self.model, read)
         if not self._any_scale:
-            given = variable_scales(np.concatenate([one.values for one in read.series]), read.names)
+            scales = variable_scales(np.concatenate([series.values for series in read.series]), read.names)
             times = {series.id: series.times for series in read.series}
-            check_same_kind(self.model.signature, given, times, source_name(source))
+            check_same_kind(self.model.signature, scales, times, source_name(source))
         return self._last_windows(read, known, scalings, horizon)
 
     def _last_windows(
@@ -118,12 +118,12 @@ class ForecastPredictor(Predictor):
     ) -> list[SeriesWindow]:
         history = self.recipe.history
         windows: list[SeriesWindow] = []
-        for one, scaling in zip(read.series, scalings, strict=True):
-            self._check_length(one.id, len(one))
-            start = len(one) - history
-            beside = self._whole(known.scaled(known.of_series(one, horizon))[start:])
-            times = one.times.take(slice(start, None)) if one.times else None
-            windows.append(SeriesWindow(one.values[start:], beside, scaling, times, one.id))
+        for series, scaling in zip(read.series, scalings, strict=True):
+            self._check_length(series.id, len(series))
+            start = len(series) - history
+            beside = self._whole(known.scaled(known.of_series(series, horizon))[start:])
+            times = series.times.take(slice(start, None)) if series.times else None
+            windows.append(SeriesWindow(series.values[start:], beside, scaling, times, series.id))
         return windows
 
     def _whole(self, known: Floats) -> Floats:
@@ -142,31 +142,33 @@ class ForecastPredictor(Predictor):
                 shell="give data without it, with --data" if name else None,
             )
 
-    def recent(self, one: Mapping[str, Any], horizon: int) -> SeriesWindow:
+    def recent(self, series: Mapping[str, Any], horizon: int) -> SeriesWindow:
         """The last steps of one series of the training data, as the model's signature holds it."""
-        self._check_length(one["id"], len(one["recent"]))
+        self._check_length(series["id"], len(series["recent"]))
         known = known_from(self.model.signature)
         beside = np.zeros((self.recipe.history + self.recipe.horizon, 0))
         if known.names:
-            kept = one["recent known"]
+            kept = series["recent known"]
             if kept is None or len(kept) < self.recipe.history + horizon:
                 steps = (
                     f"{counted(len(kept) - self.recipe.history, 'step')} in the data of the training" if kept else ""
                 )
                 raise known.lacks_future("", horizon, steps or "data that ended with its last value")
             beside = self._whole(known.scaled(np.array(kept)))
-        times = times_from(self.model.signature, one)
-        return SeriesWindow(np.array(one["recent"], np.float64), beside, scaling_from(one["scaling"]), times, one["id"])
+        times = times_from(self.model.signature, series)
+        return SeriesWindow(
+            np.array(series["recent"], np.float64), beside, scaling_from(series["scaling"]), times, series["id"]
+        )
 
     def forecasts(self, windows: Sequence[SeriesWindow]) -> Floats:
         """(windows, horizon, variables, 3): low, middle and high in the units of the data."""
-        values = np.stack([(one.values - one.scaling.mean) / one.scaling.deviation for one in windows], 1)
+        values = np.stack([(window.values - window.scaling.mean) / window.scaling.deviation for window in windows], 1)
         to_come = np.zeros((self.recipe.horizon, *values.shape[1:]))
-        known = np.stack([one.known for one in windows], 1)
+        known = np.stack([window.known for window in windows], 1)
         inputs = np.concatenate([np.concatenate([values, to_come]), known], -1).astype(np.float32)
         outputs = np.moveaxis(self._outputs(inputs), 1, 0)
         mean, deviation = (
-            np.stack([getattr(one.scaling, name) for one in windows])[:, None, :, None]
+            np.stack([getattr(window.scaling, name) for window in windows])[:, None, :, None]
             for name in ("mean", "deviation")
         )
         return outputs * deviation + mean
@@ -194,11 +196,11 @@ class ForecastPredictor(Predictor):
 
     def _ahead(self, source: object, horizon: int) -> "DataFrame":
         windows = self.windows(source, horizon)
-        times = [one.times_to_come(horizon) for one in windows]
+        times = [window.times_to_come(horizon) for window in windows]
         self._form = times[0].form if times[0].is_dated else ""
         tables = [
-            self._table(ends[:horizon], to_come, one)
-            for one, to_come, ends in zip(windows, times, self.forecasts(windows), strict=True)
+            self._table(ends[:horizon], to_come, window)
+            for window, to_come, ends in zip(windows, times, self.forecasts(windows), strict=True)
         ]
         return _joined(tables)
 

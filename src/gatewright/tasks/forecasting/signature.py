@@ -45,8 +45,8 @@ def signature_of(
         "outputs": f"forecasts, {'in the units of the data' if len(tracks) == 1 else 'scaled as the inputs are'}",
         "variables": variable_scales(trained, read.names),
         "series": [
-            {"id": track.id, "scaling": plain_scaling(track.scaling), **_recent(one, recipe, known)}
-            for one, track in zip(read.series, tracks, strict=True)
+            {"id": track.id, "scaling": plain_scaling(track.scaling), **_recent(series, recipe, known)}
+            for series, track in zip(read.series, tracks, strict=True)
         ],
     }
 
@@ -125,7 +125,7 @@ def read_for(model: "Model", recipe: "Series", source: object) -> SeriesCollecti
     return replace(
         read,
         series=tuple(
-            replace(one, names=trained["target"], covariate_names=trained["covariates"]) for one in read.series
+            replace(series, names=trained["target"], covariate_names=trained["covariates"]) for series in read.series
         ),
     )
 
@@ -165,13 +165,13 @@ def kept_of(model: "Model", read: SeriesCollection) -> tuple[int, KnownInputs, l
     """
     signature = model.signature
     check_variables(signature, read)
-    scalings = {one["id"]: scaling_from(one["scaling"]) for one in signature["series"]}
+    scalings = {series["id"]: scaling_from(series["scaling"]) for series in signature["series"]}
     if len(scalings) == 1 and len(read.series) == 1:
         return signature["season"], known_from(signature), list(scalings.values())
     return (
         signature["season"],
         known_from(signature),
-        [scalings.get(one.id) or Scaling.of(one.values) for one in read.series],
+        [scalings.get(series.id) or Scaling.of(series.values) for series in read.series],
     )
 
 
@@ -190,24 +190,24 @@ def check_variables(signature: Mapping[str, Any], read: SeriesCollection) -> Non
 
 
 def check_same_kind(
-    signature: Mapping[str, Any], given: Mapping[str, Any], times: Mapping[str, TimeAxis | None], name: str
+    signature: Mapping[str, Any], scales: Mapping[str, Any], times: Mapping[str, TimeAxis | None], name: str
 ) -> None:
     """Refuse variables of another scale than in training, and steps of another kind; `given` are scales by variable."""
-    check_scales(signature["variables"], given, name)
+    check_scales(signature["variables"], scales, name)
     check_times(signature, times, name)
 
 
-def check_times(signature: Mapping[str, Any], given: Mapping[str, TimeAxis | None], name: str) -> None:
+def check_times(signature: Mapping[str, Any], times: Mapping[str, TimeAxis | None], name: str) -> None:
     """Refuse steps of another kind than in training: numbers in place of dates, or hours in place of days.
 
     `given` are the times of each series by its id. Distances are medians, so that holidays and months of unequal
     lengths make no difference.
     """
-    known = [axis for one in signature["series"] if (axis := times_from(signature, one)) is not None]
+    known = [axis for series in signature["series"] if (axis := times_from(signature, series)) is not None]
     measured = [axis for axis in known if axis.distance is not None]
-    for id, axis in given.items():
+    for id, axis in times.items():
         steps = f"{name}: the steps{f' of {id!r}' if id else ''}"
-        if any(one.is_dated for one in known) and (axis is None or not axis.is_dated):
+        if any(axis.is_dated for axis in known) and (axis is None or not axis.is_dated):
             raise DataError(
                 f"{steps} have no dates, and those of the training data had",
                 expected=f"dates in {known[0].column!r}, {frequency_in_words(known[0].frequency)}",
@@ -216,7 +216,7 @@ def check_times(signature: Mapping[str, Any], given: Mapping[str, TimeAxis | Non
                 shell="give the dates, or accept any steps with --any-scale",
             )
         distance = axis.distance if axis else None
-        if axis and distance and measured and not any(same_distance(one.distance or 0, distance) for one in measured):
+        if axis and distance and measured and not any(same_distance(axis.distance or 0, distance) for axis in measured):
             raise DataError(
                 f"{steps} are not as far apart as in training",
                 expected=measured[0].described_distance,

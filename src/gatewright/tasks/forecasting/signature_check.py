@@ -103,19 +103,19 @@ def _series_misfit(place: str, series: Mapping[str, Any], targets: int, known: i
     )
 
 
-def _times_misfit(place: str, series: Mapping[str, Any], said: Mapping[str, Any] | None) -> Misfit | None:
+def _times_misfit(place: str, series: Mapping[str, Any], declared: Mapping[str, Any] | None) -> Misfit | None:
     """Whether pandas can read the times, and go on from them."""
     texts = series["recent times"]
-    if (texts is None) != (said is None):
+    if (texts is None) != (declared is None):
         return f"{place}.recent times: as many as steps where there is a column of times", texts
     try:
-        times: TimeAxis | None = times_from({"times": said}, series)
+        times: TimeAxis | None = times_from({"times": declared}, series)
         if times is not None:
             to_come = times.continued(1)
             to_come.spelled()
             to_come.for_pandas()
     except (ValueError, TypeError, LookupError, OverflowError) as error:
-        return f"times: times that go on, such as dates with the frequency D: {error}", said
+        return f"times: times that go on, such as dates with the frequency D: {error}", declared
     return None
 
 

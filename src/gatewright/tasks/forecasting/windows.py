@@ -38,19 +38,21 @@ class KnownInputs:
     @classmethod
     def of(cls, several: Sequence[TimeSeries], cuts: Sequence[Cuts], *, calendar: bool) -> "KnownInputs":
         """What is known of all these series."""
-        times = [one.times for one in several]
-        usable = calendar and all(one is not None and one.is_dated and one.frequency for one in times)
+        times = [series.times for series in several]
+        usable = calendar and all(axis is not None and axis.is_dated and axis.frequency for axis in times)
         names: tuple[str, ...] = ()
         if usable and times[0] is not None:
             names = calendar_names(times[0].values[: cuts[0].train])
-        found = cls(several[0].covariate_names, names)
-        if not found.names:
-            return found
-        trained = np.concatenate([found.of_series(one)[: cut.train] for one, cut in zip(several, cuts, strict=True)])
+        inputs = cls(several[0].covariate_names, names)
+        if not inputs.names:
+            return inputs
+        trained = np.concatenate(
+            [inputs.of_series(series)[: cut.train] for series, cut in zip(several, cuts, strict=True)]
+        )
         scaling = Scaling.of(trained)
-        of_table = np.arange(len(found.names)) < len(found.columns)
+        of_table = np.arange(len(inputs.names)) < len(inputs.columns)
         mean, deviation = np.where(of_table, scaling.mean, 0.0), np.where(of_table, scaling.deviation, 1.0)
-        return cls(found.columns, found.calendar, Scaling(mean, deviation))
+        return cls(inputs.columns, inputs.calendar, Scaling(mean, deviation))
 
     def of_series(self, series: TimeSeries, more: int = 0) -> Floats:
         """(steps + future, known) of a series as they were measured, with `more` steps to come at least.

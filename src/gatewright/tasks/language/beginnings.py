@@ -29,10 +29,10 @@ def beginnings_of_text(text: str) -> tuple[str, ...]:
     Chinese. Lines stand for sentences where there are none.
     """
     start = text[:_LOOKED_AT]
-    found = Counter(map(_cut, _SENTENCE.findall(start)))
-    if len(found) < _WANTED:
-        found.update(map(_cut, _LINE.findall(start)))
-    return tuple(word for word, _ in found.most_common(_WANTED)) or (start[:1],)
+    counts = Counter(map(_cut, _SENTENCE.findall(start)))
+    if len(counts) < _WANTED:
+        counts.update(map(_cut, _LINE.findall(start)))
+    return tuple(word for word, _ in counts.most_common(_WANTED)) or (start[:1],)
 
 
 def beginnings_of_words(words: NDArray[np.integer[Any]], symbols: Sequence[str]) -> tuple[str, ...]:
@@ -41,8 +41,8 @@ def beginnings_of_words(words: NDArray[np.integer[Any]], symbols: Sequence[str])
     start = words[:_LOOKED_AT]
     counts = np.bincount(start[1:][np.isin(start[:-1], ends)], minlength=len(symbols))
     ranked = (symbols[place] for place in np.argsort(-counts, kind="stable") if counts[place])
-    found = [word for word in ranked if word not in _NO_BEGINNINGS and word[0].isalnum()]
-    return tuple(f"{word} " for word in found[:_WANTED]) or (f"{symbols[int(start[0])]} ",)
+    words_found = [word for word in ranked if word not in _NO_BEGINNINGS and word[0].isalnum()]
+    return tuple(f"{word} " for word in words_found[:_WANTED]) or (f"{symbols[int(start[0])]} ",)
 
 
 def _cut(word: str) -> str:

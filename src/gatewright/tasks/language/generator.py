@@ -65,7 +65,7 @@ class TextGenerator:
     def search(self, prompt: str, *, length: int, beams: int) -> str:
         """The most probable continuation that a search with so many beams finds; at most up to a sentence's end."""
         self._check_known(prompt)
-        found = beam_search(
+        continuations = beam_search(
             self.step,
             _select,
             self._codec.read(prompt),
@@ -74,7 +74,7 @@ class TextGenerator:
             forbidden=self._codec.forbidden,
             stop=() if self._codec.end is None else (self._codec.end,),
         )
-        return "".join(self._codec.write(found[0].symbols, prompt))
+        return "".join(self._codec.write(continuations[0].symbols, prompt))
 
     def step(self, symbols: Tensor, state: State) -> tuple[Tensor, State]:
         """One step for each row: the logits, and the state; after the end of a sentence the state is begun anew."""
@@ -86,4 +86,4 @@ class TextGenerator:
 
 
 def _select(state: State, rows: Tensor) -> State:
-    return map_state(lambda one: torch.index_select(one, 1, rows.to(one.device)), state)
+    return map_state(lambda tensor: torch.index_select(tensor, 1, rows.to(tensor.device)), state)

@@ -46,12 +46,12 @@ class ScoredText:
 
 def summary(texts: Sequence[ScoredText]) -> dict[str, Any]:
     """The number of predicted tokens, their log-probability, the perplexity, and so on, of texts taken together."""
-    scores = np.concatenate([one.log_probabilities[~np.isnan(one.log_probabilities)] for one in texts])
-    characters, total = sum(one.characters for one in texts), float(scores.sum())
+    scores = np.concatenate([text.log_probabilities[~np.isnan(text.log_probabilities)] for text in texts])
+    characters, total = sum(text.characters for text in texts), float(scores.sum())
     mean = -total / len(scores) if len(scores) else math.nan
     return {
         "tokens": len(scores),
-        "unknown": int(sum((~one.known).sum() for one in texts)),
+        "unknown": int(sum((~text.known).sum() for text in texts)),
         "log_probability": total,
         "perplexity": (math.exp(mean) if mean < 700 else math.inf) if len(scores) else None,
         "bits_per_character": -total / math.log(2) / characters if characters and len(scores) else None,
@@ -82,13 +82,13 @@ class LanguagePredictor(Predictor):
         name = "the text" if several else source_name(source)
         scored = [self.score(text, f"{name} {place}" if several else name) for place, text in enumerate(texts, 1)]
         columns = {
-            "position": [place for one in scored for place in range(1, len(one.tokens) + 1)],
-            "token": [token for one in scored for token in one.tokens],
-            "log_probability": [value for one in scored for value in one.log_probabilities.tolist()],
-            "known": [known for one in scored for known in one.known.tolist()],
+            "position": [place for text in scored for place in range(1, len(text.tokens) + 1)],
+            "token": [token for text in scored for token in text.tokens],
+            "log_probability": [value for text in scored for value in text.log_probabilities.tolist()],
+            "known": [known for text in scored for known in text.known.tolist()],
         }
         if several:
-            columns = {"text": [place for place, one in enumerate(scored, 1) for _ in one.tokens], **columns}
+            columns = {"text": [place for place, text in enumerate(scored, 1) for _ in text.tokens], **columns}
         answers = pd.DataFrame(columns)
         answers.attrs |= summary(scored) if scored else {}
         return answers

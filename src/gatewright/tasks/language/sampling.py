@@ -153,7 +153,7 @@ def beam_search(
             logits, state = _read_rows(step, [beam.symbols[-1] for beam in growing], state)
         scores = _forbid(torch.log_softmax(_checked(logits), dim=-1), forbidden)
         candidates = [*((beam, None) for beam in ended), *_extended(growing, scores, beams)]
-        candidates = sorted(candidates, key=lambda one: -one[0].log_probability)[:beams]
+        candidates = sorted(candidates, key=lambda candidate: -candidate[0].log_probability)[:beams]
         live = [(beam, row) for beam, row in candidates if row is not None and beam.symbols[-1] not in stop]
         growing = [beam for beam, _ in live]
         ended = [beam for beam, _ in candidates if beam not in growing]

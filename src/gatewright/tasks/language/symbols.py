@@ -81,7 +81,7 @@ class CharacterCodec(SymbolCodec):
     def write(self, symbols: Iterable[int], prompt: str) -> Iterator[str]:
         """The characters."""
         del prompt
-        return (self.vocabulary.symbols[one] for one in symbols)
+        return (self.vocabulary.symbols[symbol] for symbol in symbols)
 
 
 class WordCodec(SymbolCodec):
@@ -125,7 +125,7 @@ class WordCodec(SymbolCodec):
             begins = ends
 
     def _numbers(self, word: str) -> list[int]:
-        whole = next((one for one in (word, word.lower()) if one in self.vocabulary), None)
+        whole = next((form for form in (word, word.lower()) if form in self.vocabulary), None)
         if whole is not None or word == UNKNOWN:
             return [self.vocabulary.number(whole or word)]
         return self.vocabulary.encode(tokeniser("words")(word)).tolist()

@@ -37,16 +37,16 @@ class MusicGenerator:
         self._network, self._prompts = model.network.eval(), model.prompts
         self.frames_per_beat = int(model.signature.get("frames_per_beat", _FRAMES_PER_BEAT))
 
-    def prompt(self, given: str | os.PathLike[str] | None = None) -> Roll:
+    def prompt(self, source: str | os.PathLike[str] | None = None) -> Roll:
         """The frames (frames, 88) to begin with: of a MIDI file, or of notes such as "C4 E4 G4|C4 F4 A4".
 
         Without either it is the beginning of a piece that the model was trained on, which its file keeps.
         """
-        if given is None:
+        if source is None:
             return frames_of_notes(self._prompts[0]) if self._prompts else np.zeros((1, KEYS), np.uint8)
-        if os.fspath(given).lower().endswith(SUFFIXES):
-            return read_midi(Path(given).expanduser(), self.frames_per_beat)[0]
-        return frames_of_notes(os.fspath(given))
+        if os.fspath(source).lower().endswith(SUFFIXES):
+            return read_midi(Path(source).expanduser(), self.frames_per_beat)[0]
+        return frames_of_notes(os.fspath(source))
 
     def generate(
         self,

@@ -8,16 +8,16 @@ from difflib import get_close_matches
 from gatewright.errors import OptionError
 from gatewright.tasks.recipe import Recipe
 
-_MODULES = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
+_MODULES = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
 
 RECIPES: Mapping[str, type[Recipe]] = {
-    one.name: one
+    kind.name: kind
     for module in _MODULES
-    for one in vars(module).values()
-    if isinstance(one, type) and issubclass(one, Recipe) and one.__module__ == module.__name__
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, Recipe) and kind.__module__ == module.__name__
 }
 
-ALIASES: Mapping[str, str] = {alias: one.name for one in RECIPES.values() for alias in one.aliases}
+ALIASES: Mapping[str, str] = {alias: kind.name for kind in RECIPES.values() for alias in kind.aliases}
 """Other names of recipes, which earlier versions had."""
 
 

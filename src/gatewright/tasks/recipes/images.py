@@ -68,16 +68,16 @@ class Images(Classifier):
     def data(self, source: object) -> Data:
         """MNIST, or the four idx files of a folder."""
         at_most = _HELD_OUT_AT_MOST if self.is_own("validation") else 1.0
-        found = load_images("mnist" if source is None else source, validation=self.validation, at_most=at_most)
-        rows, columns = found.train.images.shape[1:]
-        train = found.train.select(slice(self.images))
+        images = load_images("mnist" if source is None else source, validation=self.validation, at_most=at_most)
+        rows, columns = images.train.images.shape[1:]
+        train = images.train.select(slice(self.images))
         parts = {
             "train": self._batches(train, self.batch, seed=self.seed),
-            "validation": self._batches(found.validation, 500),
-            "test": self._batches(found.test, 500),
+            "validation": self._batches(images.validation, 500),
+            "test": self._batches(images.test, 500),
         }
         sizes = Sizes(inputs=columns if self.order == "rows" else 1, outputs=10, classes=CLASSES)
-        origin, fitted = {"images": [len(train), rows, columns]}, self.fitted(validation=len(found.validation))
+        origin, fitted = {"images": [len(train), rows, columns]}, self.fitted(validation=len(images.validation))
         pixel_order = self._pixel_order(rows * columns)
         signature = {
             "input": "a row of pixels a step, from the top" if self.order == "rows" else "a pixel a step",

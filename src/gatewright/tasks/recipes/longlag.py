@@ -67,9 +67,9 @@ class LongLag(Recipe):
         self.needs_no_data(source)
         make = marked_sums if self.task == "adding" else copy_arrays
         drawn = MadeBatches(lambda seed: make(self.batch, self.lag, seed), self.iterations, seed=self.seed)
-        held = {part: make(1000, self.lag, seed) for seed, part in enumerate(("validation", "test"))}
+        measured = {part: make(1000, self.lag, seed) for seed, part in enumerate(("validation", "test"))}
         timed = self.task == "copy"
-        parts = {"train": drawn, **{part: ArrayBatches(*rows, 100, timed=timed) for part, rows in held.items()}}
+        parts = {"train": drawn, **{part: ArrayBatches(*rows, 100, timed=timed) for part, rows in measured.items()}}
         if self.task == "adding":
             sizes = Sizes(2, 1, variables=("value", "mark"))
             signature = {

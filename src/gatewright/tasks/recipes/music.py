@@ -176,8 +176,8 @@ def _frames(batches: Batches) -> Iterator[tuple[Frames, Frames]]:
 
 def _digest(parts: Splits[Ragged]) -> str:
     digest = hashlib.sha256()
-    for one in parts:
-        digest.update(one.lengths.tobytes() + one.compact().values.tobytes())
+    for part in parts:
+        digest.update(part.lengths.tobytes() + part.compact().values.tobytes())
     return digest.hexdigest()
 
 

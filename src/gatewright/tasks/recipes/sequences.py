@@ -200,12 +200,13 @@ class Sequences(SeriesReading, BidirectionalRecipe):
         first, second = read_parts(source, self)
         sets = {"test": first} if second is None else {"train": first, "test": second}
         channels, meaning = model.sizes.variables or first.channels, _meaning_of(model)
-        for one in sets.values():
+        for cases in sets.values():
             if not meaning.is_regression:
-                check_known_labels(one.name, class_names(one), meaning.classes)
-        parts = {name: one.with_channels(channels) for name, one in sets.items()}
+                check_known_labels(cases.name, class_names(cases), meaning.classes)
+        parts = {name: cases.with_channels(channels) for name, cases in sets.items()}
         labelled = {
-            name: LabelledSequences(one.sequences, meaning.encoded(one), meaning.classes) for name, one in parts.items()
+            name: LabelledSequences(cases.sequences, meaning.encoded(cases), meaning.classes)
+            for name, cases in parts.items()
         }
         batches = {name: MeasuredExamples(part) for name, part in labelled.items()}
         steps = np.concatenate([part.sequences.compact().values for part in labelled.values()])

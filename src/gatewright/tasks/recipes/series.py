@@ -122,14 +122,14 @@ class Series(Recipe, SeriesColumns):
         """Windows of the three parts; those of ETTh1 and ETTh2 are cut as in the papers."""
         name = self.series if source is None else source
         read = load_series(name, self)
-        cuts = [self.cuts_of(name, one) for one in read.series]
+        cuts = [self.cuts_of(name, series) for series in read.series]
         fitted = self.fitted_to(sorted(cuts)[len(cuts) // 2])
-        made = replace(self, **fitted)
-        season, longer = made.season_of(read, cuts)
+        recipe = replace(self, **fitted)
+        season, longer = recipe.season_of(read, cuts)
         if longer and self.is_own("history"):
             fitted |= {"history": season}
         known = KnownInputs.of(read.series, cuts, calendar=self.calendar)
-        scalings = [Scaling.of(one.values[: cut.train]) for one, cut in zip(read.series, cuts, strict=True)]
+        scalings = [Scaling.of(series.values[: cut.train]) for series, cut in zip(read.series, cuts, strict=True)]
         return replace(self, **fitted).data_of(read, name, cuts, season, known, scalings, fitted)
 
     def data_of(
@@ -144,8 +144,15 @@ class Series(Recipe, SeriesColumns):
     ) -> ForecastData:
         """Those series, cut and scaled so."""
         tracks = tuple(
-            Track(one.values, known.scaled(known.of_series(one)[: len(one)]), cut, scaling, one.times, one.id)
-            for one, cut, scaling in zip(read.series, cuts, scalings, strict=True)
+            Track(
+                series.values,
+                known.scaled(known.of_series(series)[: len(series)]),
+                cut,
+                scaling,
+                series.times,
+                series.id,
+            )
+            for series, cut, scaling in zip(read.series, cuts, scalings, strict=True)
         )
         variables = len(read.names)
         digest = hashlib.sha256(b"".join(track.values.tobytes() for track in tracks)).hexdigest()
@@ -176,7 +183,9 @@ class Series(Recipe, SeriesColumns):
         name = self.series if name is None else name
         read = read_for(model, self, name)
         self._check_long_enough(name, read)
-        return self.data_of(read, name, [self.cuts_of(name, one) for one in read.series], *kept_of(model, read), {})
+        return self.data_of(
+            read, name, [self.cuts_of(name, series) for series in read.series], *kept_of(model, read), {}
+        )
 
     def _check_long_enough(self, name: object, read: SeriesCollection) -> None:
         """Refuse series of which none has a window in each of its parts, with how many steps that takes."""
@@ -247,7 +256,7 @@ class Series(Recipe, SeriesColumns):
         """Of the naive forecast: as it is set, or what fits the training parts best; and whether to read it whole."""
         if self.season:
             return self.season, False
-        trained = [one.values[: cut.train] for one, cut in zip(read.series, cuts, strict=True)]
+        trained = [series.values[: cut.train] for series, cut in zip(read.series, cuts, strict=True)]
         longest = max(map(len, trained)) // 2
         season, error = best_season(trained, self.horizon, longest)
         if season <= self.history or 3 * season + self.horizon > longest * 2:

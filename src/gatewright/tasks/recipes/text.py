@@ -78,16 +78,16 @@ class Text(LanguageModel):
         source = self.text if source is None else source
         name, text = source_name(source), clean(read_text(source), self.cleaning)
         vocabulary = CharVocabulary.from_text(text, unknown=True)
-        found = split(vocabulary.encode(text), validation=self.held_out, test=self.held_out)
-        held_out = {"validation": found.validation, "test": found.test} if self.held_out else {}
+        parts = split(vocabulary.encode(text), validation=self.held_out, test=self.held_out)
+        held_out = {"validation": parts.validation, "test": parts.test} if self.held_out else {}
         self.check_held_out(name, held_out, len(text))
-        fitted = self.fitted(tokens=len(found.train))
-        fitted |= self.fitted_to_stream(self._tokens_of(name, len(found.train), fitted))
-        made = replace(self, **fitted)
+        fitted = self.fitted(tokens=len(parts.train))
+        fitted |= self.fitted_to_stream(self._tokens_of(name, len(parts.train), fitted))
+        recipe = replace(self, **fitted)
         train = SequentialBatches(
-            found.train[: made.tokens], made.batch, made.steps, random_offset=True, seed=self.seed
+            parts.train[: recipe.tokens], recipe.batch, recipe.steps, random_offset=True, seed=self.seed
         )
-        measured = {part: measured_stream(tokens, made.steps) for part, tokens in held_out.items()}
+        measured = {part: measured_stream(tokens, recipe.steps) for part, tokens in held_out.items()}
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         return Data(
             {"train": train, **measured},

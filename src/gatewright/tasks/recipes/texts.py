@@ -226,11 +226,11 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
 
     def examples(self, source: object, model: "Model") -> Examples:
         """The texts of a list, a table or a file of lines, as numbers of the symbols that are known."""
-        found, vocabulary = read_texts(source, self, model.signature.get("columns")), _vocabulary(model)
-        if not found.texts:
+        texts, vocabulary = read_texts(source, self, model.signature.get("columns")), _vocabulary(model)
+        if not texts.texts:
             raise DataError(f"{source_name(source)} holds no texts", expected="a text at least")
-        symbols = [vocabulary.encode(self.tokeniser(text) or [UNKNOWN]) for text in found.texts]
-        return Examples(Ragged.join(symbols), found.keys, found.remarks)
+        symbols = [vocabulary.encode(self.tokeniser(text) or [UNKNOWN]) for text in texts.texts]
+        return Examples(Ragged.join(symbols), texts.keys, texts.remarks)
 
     def evaluation(self, source: object, model: "Model") -> Data:
         """What the model was trained for; of other data every text, in a part "test" where it has no parts.
@@ -318,5 +318,5 @@ def _in_classes_of(model: "Model", parts: Splits[LabelledSequences], name: str) 
             got=", ".join(parts.train.classes),
             do="give texts of the model's classes, or train another model on these",
         )
-    numbers = np.array([classes.index(one) for one in parts.train.classes])
+    numbers = np.array([classes.index(name) for name in parts.train.classes])
     return Splits(*(LabelledSequences(part.sequences, numbers[part.labels], classes) for part in parts))

@@ -105,18 +105,18 @@ class Words(LanguageModel):
     def data(self, source: object) -> Data:
         """The parts of the text, or its last shares held out; what has no held out part is measured itself."""
         source = self.text if source is None else source
-        name, held = source_name(source), self.held_out
-        loaded, found = self._loaded(source, size=self.words, validation=held, test=held)
+        name, share = source_name(source), self.held_out
+        loaded, read = self._loaded(source, size=self.words, validation=share, test=share)
         vocabulary = loaded.vocabulary
-        words = found["train"].values if isinstance(found["train"], Ragged) else found["train"]
-        held_out = {part: one for part, one in found.items() if part != "train"}
+        words = read["train"].values if isinstance(read["train"], Ragged) else read["train"]
+        held_out = {part: tokens for part, tokens in read.items() if part != "train"}
         self.check_held_out(name, held_out, len(words) + sum(map(len, held_out.values())))
         fitted = self.fitted_to_stream(len(words)) if self.read == "stream" else {}
-        made = replace(self, **fitted)
-        parts = {part: made.batches_of(one, trained=part == "train") for part, one in found.items()}
+        recipe = replace(self, **fitted)
+        parts = {part: recipe.batches_of(tokens, trained=part == "train") for part, tokens in read.items()}
         digest = hashlib.sha256("\n".join(vocabulary.symbols).encode())
-        for one in found.values():
-            digest.update(one.values.tobytes() if isinstance(one, Ragged) else one.tobytes())
+        for tokens in read.values():
+            digest.update(tokens.values.tobytes() if isinstance(tokens, Ragged) else tokens.tobytes())
         return Data(
             parts,
             Sizes(len(vocabulary), len(vocabulary), vocabulary.symbols),
@@ -142,17 +142,19 @@ class Words(LanguageModel):
         tokenise = model.signature.get("tokenise")  # None in a file of an earlier version
         ends = {"end_of_line": model.signature.get("end_of_line", END_OF_LINE) is not None}
         options = ends if self.read == "stream" else {}
-        loaded, found = self._loaded(source, tokenise=tokenise, validation=0.0, test=0.0, **options)
+        loaded, read = self._loaded(source, tokenise=tokenise, validation=0.0, test=0.0, **options)
         symbols = loaded.vocabulary.symbols
         numbers = self.codec(model.sizes).vocabulary.encode(symbols)
         known = {
-            part: Ragged(numbers[one.values], one.starts, one.lengths) if isinstance(one, Ragged) else numbers[one]
-            for part, one in found.items()
+            part: Ragged(numbers[tokens.values], tokens.starts, tokens.lengths)
+            if isinstance(tokens, Ragged)
+            else numbers[tokens]
+            for part, tokens in read.items()
         }
-        known = {part if len(known) > 1 else "text": one for part, one in known.items()}
-        names = zip(known, found.values(), strict=True)
-        shares = {part: self._unknown(source_name(source), symbols, one, numbers) for part, one in names}
-        parts = {part: self.batches_of(one, trained=False) for part, one in known.items()}
+        known = {part if len(known) > 1 else "text": tokens for part, tokens in known.items()}
+        names = zip(known, read.values(), strict=True)
+        shares = {part: self._unknown(source_name(source), symbols, tokens, numbers) for part, tokens in names}
+        parts = {part: self.batches_of(tokens, trained=False) for part, tokens in known.items()}
         return Data(parts, model.sizes, measured=tuple(parts), measures=shares)
 
     def _unknown(self, name: str, symbols: Sequence[str], part: Tokens | Ragged, numbers: Tokens) -> dict[str, float]:
@@ -166,7 +168,7 @@ class Words(LanguageModel):
         """The text, and those of its parts that hold anything."""
         loaded = (load_words if self.read == "stream" else load_sentences)(source, **options)
         parts: Iterable[tuple[str, Tokens | Ragged]] = loaded.parts._asdict().items()
-        return loaded, {part: one for part, one in parts if len(one)}
+        return loaded, {part: tokens for part, tokens in parts if len(tokens)}
 
     def batches_of(self, part: Tokens | Ragged, *, trained: bool) -> Batches:
         """A part of the text as batches, to train on or to measure."""

@@ -98,7 +98,7 @@ class SequencesNetwork(MixedNetwork):
         fitted = fit_linear_series(series, self.linear.times, scaling)
         self.own_share = (1 - fitted.skill) / (1 - fitted.skill + _NETWORK_LOSS)
         if self.unscaled is not None:  # it answers before the units are given back
-            mean, deviation = (one.double().numpy() for one in (self.unscaled.mean, self.unscaled.deviation))
+            mean, deviation = (values.double().numpy() for values in (self.unscaled.mean, self.unscaled.deviation))
             fitted = LinearSeries(fitted.weight / deviation, (fitted.bias - mean) / deviation)
         self.linear.take(fitted)
 

@@ -26,5 +26,5 @@ def reached_by_levels(
 
 def _levels(sounds: LabelledSequences) -> NDArray[np.float64]:
     """(sounds, 2 * bands)."""
-    found = [sounds.sequences[place].astype(np.float64) for place in range(len(sounds))]
-    return np.array([np.concatenate([one.mean(0), one.std(0)]) for one in found])
+    features = [sounds.sequences[place].astype(np.float64) for place in range(len(sounds))]
+    return np.array([np.concatenate([sound.mean(0), sound.std(0)]) for sound in features])

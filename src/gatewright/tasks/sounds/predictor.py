@@ -40,12 +40,12 @@ class SoundPredictor(ClassPredictor):
             f"stream: {rate:,} samples a second, windows of {window / rate:.4g} seconds every {hop / rate:.4g} "
             "(stream_rate, stream_window, stream_hop)"
         )
-        held, start = sounds.take(window), 0
-        while len(held) == window:
-            yield self._answer(held, start, rate, options)
-            held, start = np.concatenate([held[hop:], sounds.take(hop)]), start + hop
-        if start == 0 and len(held):
-            yield self._answer(held, 0, rate, options)
+        samples, start = sounds.take(window), 0
+        while len(samples) == window:
+            yield self._answer(samples, start, rate, options)
+            samples, start = np.concatenate([samples[hop:], sounds.take(hop)]), start + hop
+        if start == 0 and len(samples):
+            yield self._answer(samples, 0, rate, options)
 
     def stream_seconds(self) -> tuple[float, float]:
         """The seconds of a window, and from one to the next."""

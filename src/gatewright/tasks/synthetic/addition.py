@@ -70,7 +70,7 @@ class AdditionPredictor(Predictor):
         self.needs_source(source)
         pairs = _pairs(source)
         answers = [self._answer(pair, bits) for pair, bits in zip(pairs.values(), self._bits(pairs), strict=True)]
-        return pd.DataFrame([{"line": line, **one} for line, one in zip(pairs, answers, strict=True)])
+        return pd.DataFrame([{"line": line, **answer} for line, answer in zip(pairs, answers, strict=True)])
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The sum of the two numbers of a line."""
@@ -95,10 +95,10 @@ class AdditionPredictor(Predictor):
 
 def _read(line: str) -> tuple[int, int] | None:
     """The two numbers of a line; None where it has others, or none."""
-    found = _PAIR.fullmatch(line)
-    if found is None or max(map(len, found.groups())) > _DIGITS:
+    match = _PAIR.fullmatch(line)
+    if match is None or max(map(len, match.groups())) > _DIGITS:
         return None
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def _pairs(source: object) -> dict[int, tuple[int, int]]:
@@ -123,7 +123,7 @@ def _pairs(source: object) -> dict[int, tuple[int, int]]:
 
 def _whole(number: int, row: Any) -> tuple[int, int]:
     try:
-        first, second = (index(one) for one in row)
+        first, second = (index(number) for number in row)
     except (TypeError, ValueError):
         raise _wrong(f"pair {number}", str(row)) from None
     if min(first, second) < 0:

@@ -37,12 +37,12 @@ class LagPredictor(Predictor):
         recipe: Any = self.model.recipe
         task: str = recipe.task
         sequences = _sequences(source, _OWN[task])
-        for name, one in sequences.items():
-            _check_sum(name, one) if task == "adding" else _check_copy(name, one)
+        for name, sequence in sequences.items():
+            _check_sum(name, sequence) if task == "adding" else _check_copy(name, sequence)
         if task == "adding":
-            joined = Ragged.join([np.asarray(one, np.float32) for one in sequences.values()])
+            joined = Ragged.join([np.asarray(sequence, np.float32) for sequence in sequences.values()])
             return pd.DataFrame({"id": list(sequences), "sum": pooled_outputs(self.model.network, joined)[:, 0]})
-        return pd.DataFrame([row for name, one in sequences.items() for row in self._copied(name, one[:, 0])])
+        return pd.DataFrame([row for name, sequence in sequences.items() for row in self._copied(name, sequence[:, 0])])
 
     def _copied(self, name: str, symbols: Array) -> list[dict[str, Any]]:
         """What follows the last signs that it is time to repeat."""
@@ -56,30 +56,35 @@ class LagPredictor(Predictor):
         classes = self.model.sizes.classes or tuple(map(str, range(self.model.sizes.outputs)))
         first = len(symbols) - COPIED + 1
         return [
-            {"id": name, "step": step, "class": classes[one.argmax()], "probability": float(one.max())}
-            for step, one in enumerate(chances, first)
+            {
+                "id": name,
+                "step": step,
+                "class": classes[step_chances.argmax()],
+                "probability": float(step_chances.max()),
+            }
+            for step, step_chances in enumerate(chances, first)
         ]
 
 
 def _sequences(source: object, columns: tuple[str, ...]) -> Mapping[str, Array]:
     """By its name each sequence, (steps, columns), float64."""
     if isinstance(source, list | tuple):
-        listed = [np.asarray(one, np.float64) for one in cast("Sequence[Any]", source)]
+        listed = [np.asarray(sequence, np.float64) for sequence in cast("Sequence[Any]", source)]
     elif isinstance(source, np.ndarray):
         array = np.asarray(source, np.float64)
         single = array.ndim == (1 if len(columns) == 1 else 2)
         listed = [array] if single else list(array)
     else:
         return _of_table(open_table(source), columns)
-    shaped = [one[:, None] if one.ndim == 1 and len(columns) == 1 else one for one in listed]
-    for place, one in enumerate(shaped, 1):
-        if one.ndim != 2 or one.shape[1] != len(columns) or not len(one):
+    shaped = [sequence[:, None] if sequence.ndim == 1 and len(columns) == 1 else sequence for sequence in listed]
+    for place, sequence in enumerate(shaped, 1):
+        if sequence.ndim != 2 or sequence.shape[1] != len(columns) or not len(sequence):
             raise DataError(
                 f"sequence {place} has another shape",
                 expected=f"steps x {len(columns)}: {', '.join(columns)}",
-                got=" x ".join(map(str, one.shape)),
+                got=" x ".join(map(str, sequence.shape)),
             )
-    return {str(place): one for place, one in enumerate(shaped, 1)}
+    return {str(place): sequence for place, sequence in enumerate(shaped, 1)}
 
 
 def _of_table(table: Table, columns: tuple[str, ...]) -> Mapping[str, Array]:

@@ -55,9 +55,9 @@ def token_baselines(data: Data) -> Mapping[str, Mapping[str, float]]:
     return {
         name: {
             f"{measure} of {method}": _measured(measure, predicted, steps[name], classes)
-            for method, predicted in found.items()
+            for method, predicted in predictions.items()
         }
-        for name, found in answers.items()
+        for name, predictions in answers.items()
     }
 
 
@@ -98,11 +98,15 @@ def _with_neighbours(part: _Steps) -> Numbers:
 def _measured(measure: str, predicted: Numbers, part: _Steps, classes: Sequence[str]) -> float:
     if measure == "accuracy":
         return float((predicted == part.tags).mean())
-    right = found = wanted = 0
-    for guess, tags in zip(*(_sequences(one, part.lengths) for one in (predicted, part.tags)), strict=True):
+    right = guesses = wanted = 0
+    for guess, tags in zip(*(_sequences(values, part.lengths) for values in (predicted, part.tags)), strict=True):
         guessed, present = set(entities_of(_named(guess, classes))), set(entities_of(_named(tags, classes)))
-        right, found, wanted = right + len(guessed & present), found + len(guessed), wanted + len(present)
-    return 2 * right / (found + wanted) if found + wanted else 0.0
+        right, guesses, wanted = (
+            right + len(guessed & present),
+            guesses + len(guessed),
+            wanted + len(present),
+        )
+    return 2 * right / (guesses + wanted) if guesses + wanted else 0.0
 
 
 def _named(tags: Sequence[int], classes: Sequence[str]) -> list[str]:
@@ -118,14 +122,14 @@ def channel_baselines(data: Data) -> Mapping[str, Mapping[str, float]]:
     """By part: the accuracy of the most frequent label, and of multinomial logistic regression on the rows around."""
     train = _rows_around(data.parts["train"], data.scaling)
     most, regression = int(np.bincount(train[1]).argmax()), _logistic(*train)
-    found: dict[str, dict[str, float]] = {}
+    accuracies: dict[str, dict[str, float]] = {}
     for name in data.measured:
         rows, labels = _rows_around(data.parts[name], data.scaling)
-        found[name] = {
+        accuracies[name] = {
             "accuracy of most frequent label": float((labels == most).mean()),
             "accuracy of logistic regression": float((regression(rows) == labels).mean()),
         }
-    return found
+    return accuracies
 
 
 def _logistic(rows: NDArray[np.float32], labels: Numbers) -> Any:
@@ -144,7 +148,7 @@ def _rows_around(batches: Any, scaling: Any) -> tuple[NDArray[np.float32], Numbe
     """Of each row that has a label: its channels, standardised, and those of rows around it in its window."""
     inputs, targets = batches.inputs.compact(), batches.targets.compact().values
     values = scaling.apply(inputs.values)
-    first, last = (np.repeat(one, inputs.lengths) for one in (inputs.starts, inputs.starts + inputs.lengths - 1))
+    first, last = (np.repeat(places, inputs.lengths) for places in (inputs.starts, inputs.starts + inputs.lengths - 1))
     steps = np.arange(len(values))
     around = [values[np.clip(steps + place, first, last)] for place in _ROWS_AROUND]
     answered = targets != _PADDING

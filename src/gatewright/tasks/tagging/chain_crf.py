@@ -33,7 +33,7 @@ class ChainCrf(nn.Module):
     def transitions(self) -> Transitions:
         """The scores of now, as NumPy arrays."""
         scores = (self.first, self.next, self.last)
-        return Transitions(*(one.detach().float().cpu().numpy() for one in scores))
+        return Transitions(*(matrix.detach().float().cpu().numpy() for matrix in scores))
 
     def negative_log_likelihood(self, emissions: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
         """-log p of the labels (time, batch) of each row, (batch,). What is behind the end of a row has no effect."""
@@ -80,8 +80,8 @@ class _LogPartition(torch.autograd.Function):
         behind = (backward[1:] + top - total[None, :, None]).clamp(max=_LARGEST).exp().where(present[1:], 0)
         pairs = next.double().exp() * (before.flatten(0, 1).T @ behind.flatten(0, 1))
         ends = (lengths - 1)[None, :, None].expand(1, -1, len(next))
-        found = (single, single[0].sum(0), pairs, single.gather(0, ends)[0].sum(0))
-        return *(one.to(next.dtype) for one in found), None
+        counts = (single, single[0].sum(0), pairs, single.gather(0, ends)[0].sum(0))
+        return *(count.to(next.dtype) for count in counts), None
 
 
 def _both_ways(
@@ -95,7 +95,7 @@ def _both_ways(
     steps, _, labels = emissions.shape
     mirrored = (lengths[None] - 1 - torch.arange(steps, device=lengths.device)[:, None]).clamp(min=0)
     mirrored = mirrored[:, :, None].expand(-1, -1, labels)
-    emissions, first, next, last = (one.double() for one in (emissions, first, next, last))
+    emissions, first, next, last = (tensor.double() for tensor in (emissions, first, next, last))
     read = torch.stack([emissions, emissions.gather(0, mirrored)], 1)  # (time, 2, batch, labels)
     moves = torch.stack([next, next.T]).exp()
     sums = [torch.stack([first, last])[:, None] + read[0]]

@@ -89,7 +89,7 @@ def channel_data(
             "tagged": source_name(source),
             "rows": len(values.values),
             "classes": list(classes),
-            "sha256": digest([[one.values, one.labels] for part in recordings for one in part]),
+            "sha256": digest([[recording.values, recording.labels] for part in recordings for recording in part]),
         },
         scaling=scaling,
         fitted=recipe.differing(_decided(recipe, roles, windows=len(train.inputs))),
@@ -142,7 +142,7 @@ def _refuse_of_tokens(recipe: "Tagging") -> None:
 
 def _classes_of(parts: Splits[Sequence[Recording]], source: str, column: str) -> tuple[str, ...]:
     """All labels, in the order of their numbers or letters; a DataError where they are too many or too few."""
-    counts = Counter(label for part in parts for one in part for label in one.labels)
+    counts = Counter(label for part in parts for recording in part for label in recording.labels)
     rows = counts.total()
     if len(counts) > min(_MOST_LABELS, max(2, rows // 2)):
         raise DataError(
@@ -162,7 +162,7 @@ def channel_evaluation(source: object, parts: Mapping[str, Sequence[Recording]],
     labels = (label for part in parts.values() for recording in part for label in recording.labels)
     check_known_labels(source_name(source), labels, classes)
     batches = {name: window_batches(part, classes, window) for name, part in parts.items()}
-    values = np.concatenate([one.values for part in parts.values() for one in part])
+    values = np.concatenate([recording.values for part in parts.values() for recording in part])
     signature = {"variables": variable_scales(values, sizes.variables or ())}
     return Data(batches, sizes, measured=tuple(batches), signature=signature)
 
@@ -175,7 +175,7 @@ def window_batches(recordings: Sequence[Recording], classes: Sequence[str], wind
     read = Ragged(values.values, starts, windows.length).compact()
     targets = Ragged(labels.values, starts, windows.length).compact()
     place = np.arange(len(targets.values)) - np.repeat(targets.starts, targets.lengths)
-    first, end = (np.repeat(one, windows.length) for one in (windows.first, windows.first + windows.answered))
+    first, end = (np.repeat(places, windows.length) for places in (windows.first, windows.first + windows.answered))
     answers = np.where((place >= first) & (place < end), targets.values, Tags.padding)
     answered = Ragged(answers, targets.starts, targets.lengths)
     return RaggedBatches(read, answered, _MEASURED_ROWS, target_fill=Tags.padding)
@@ -183,9 +183,9 @@ def window_batches(recordings: Sequence[Recording], classes: Sequence[str], wind
 
 def _joined(recordings: Sequence[Recording], classes: Sequence[str]) -> tuple[Ragged, Ragged]:
     numbers = {name: number for number, name in enumerate(classes)}
-    labels = np.array([numbers[label] for one in recordings for label in one.labels], np.int64)
-    lengths = [len(one.values) for one in recordings]
-    return Ragged.join([one.values for one in recordings]), Ragged.from_lengths(labels, lengths)
+    labels = np.array([numbers[label] for recording in recordings for label in recording.labels], np.int64)
+    lengths = [len(recording.values) for recording in recordings]
+    return Ragged.join([recording.values for recording in recordings]), Ragged.from_lengths(labels, lengths)
 
 
 def _train_windows(values: Ragged, window: int) -> tuple[Numbers, Numbers]:
@@ -195,8 +195,8 @@ def _train_windows(values: Ragged, window: int) -> tuple[Numbers, Numbers]:
         np.unique(np.append(np.arange(0, length - window, stride), max(0, length - window)))
         for length in values.lengths.tolist()
     ]
-    starts = np.concatenate([start + one for start, one in zip(values.starts.tolist(), begins, strict=True)])
-    lengths = np.repeat(np.minimum(values.lengths, window), [len(one) for one in begins])
+    starts = np.concatenate([start + offsets for start, offsets in zip(values.starts.tolist(), begins, strict=True)])
+    lengths = np.repeat(np.minimum(values.lengths, window), [len(offsets) for offsets in begins])
     return starts, lengths
 
 
@@ -213,7 +213,9 @@ def _held_out(parts: Mapping[str, Sequence[Recording]], recipe: "Tagging") -> tu
     lacking = [name for name in ("test", "validation") if name not in parts]
     train, by_stretches = parts["train"], len(parts["train"]) < _FEWEST
     left = [
-        stretch for place, one in enumerate(train) for stretch in _stretches(place, one, recipe.window, by_stretches)
+        stretch
+        for place, recording in enumerate(train)
+        for stretch in _stretches(place, recording, recipe.window, by_stretches)
     ]
     whole = dict(parts)
     for name in lacking:
@@ -224,9 +226,9 @@ def _held_out(parts: Mapping[str, Sequence[Recording]], recipe: "Tagging") -> tu
     return Splits(_rows(train, left), whole["validation"], whole["test"]), remark
 
 
-def _stretches(place: int, one: Recording, window: int, by_stretches: bool) -> list[_RowRange]:
+def _stretches(place: int, recording: Recording, window: int, by_stretches: bool) -> list[_RowRange]:
     """A recording as a whole, or in stretches of about a window, at least ten of them."""
-    length = len(one.values)
+    length = len(recording.values)
     count = min(length, max(_FEWEST, length // window)) if by_stretches else 1
     edges = [part * length // count for part in range(count + 1)]
     return [_RowRange(place, start, stop) for start, stop in pairwise(edges)]
@@ -243,6 +245,10 @@ def _rows(recordings: Sequence[Recording], stretches: Sequence[_RowRange]) -> li
             joined.append(stretch)
     rows: list[Recording] = []
     for place, start, stop in joined:
-        one = recordings[place]
-        rows.append(Recording(one.id, one.values[start:stop], one.labels[start:stop], one.times[start:stop]))
+        recording = recordings[place]
+        rows.append(
+            Recording(
+                recording.id, recording.values[start:stop], recording.labels[start:stop], recording.times[start:stop]
+            )
+        )
     return rows

@@ -103,7 +103,7 @@ class EntityTags(Tags):
         right: list[bool] = []
         counts: list[tuple[int, int, int]] = []
         for path, wanted in self._tags(outputs, batch):
-            right += [one == other for one, other in zip(path, wanted, strict=True)]
+            right += [predicted_tag == true_tag for predicted_tag, true_tag in zip(path, wanted, strict=True)]
             predicted, present = set(entities_of(path)), set(entities_of(wanted))
             counts.append((len(predicted & present), len(predicted), len(present)))
         columns = torch.tensor(counts, dtype=torch.float64).reshape(-1, 3).unbind(1)
@@ -125,7 +125,9 @@ class EntityTags(Tags):
         counts = torch.zeros(classes, classes, dtype=torch.int64)
         places = {kind: place for place, kind in enumerate(self.kinds)}
         for path, wanted in self._tags(outputs, batch):
-            predicted, present = ({one[1:]: places[one.kind] for one in entities_of(tags)} for tags in (path, wanted))
+            predicted, present = (
+                {entity[1:]: places[entity.kind] for entity in entities_of(tags)} for tags in (path, wanted)
+            )
             for span in {**predicted, **present}:
                 counts[present.get(span, classes - 1), predicted.get(span, classes - 1)] += 1
         return counts

@@ -79,7 +79,9 @@ class TokenPredictor(Predictor):
         answer = {"tokens": tokens, "labels": labels}
         if self.model.signature["scheme"] == "none":
             return answer
-        entities = [{"type": one.kind, "text": " ".join(tokens[one.start : one.end])} for one in entities_of(labels)]
+        entities = [
+            {"type": entity.kind, "text": " ".join(tokens[entity.start : entity.end])} for entity in entities_of(labels)
+        ]
         return {**answer, "entities": entities}
 
     def encode(self, answers: "DataFrame", suffix: str, source: object) -> bytes:
@@ -143,16 +145,16 @@ class ChannelPredictor(Predictor):
         if not options.get("any_scale"):
             self.check_scale(values, source)
         scores = self._scores(values)
-        places = [one.argmax(-1) for one in scores]
-        classes, lengths = self.model.sizes.classes or (), [len(one) for one in scores]
+        places = [rows.argmax(-1) for rows in scores]
+        classes, lengths = self.model.sizes.classes or (), [len(rows) for rows in scores]
         columns: dict[str, list[Any]] = {}
         if roles.id:
-            columns[roles.id] = [one.id for one in recordings for _ in one.values]
+            columns[roles.id] = [recording.id for recording in recordings for _ in recording.values]
         if roles.time:
-            columns[",".join(roles.time)] = [time for one in recordings for time in one.times]
+            columns[",".join(roles.time)] = [time for recording in recordings for time in recording.times]
         columns["step"] = [step for length in lengths for step in range(1, length + 1)]
-        columns["label"] = [classes[place] for one in places for place in one]
-        columns["probability"] = np.exp(np.concatenate([one.max(-1) for one in scores])).tolist()
+        columns["label"] = [classes[place] for row in places for place in row]
+        columns["probability"] = np.exp(np.concatenate([rows.max(-1) for rows in scores])).tolist()
         return pd.DataFrame(columns)
 
     def _recordings(self, source: object) -> tuple[list[Recording], Roles]:
@@ -185,8 +187,10 @@ class ChannelPredictor(Predictor):
         read = Ragged(values.values, values.starts[windows.sequence] + windows.start, windows.length)
         scores: list[list[Scores]] = [[] for _ in range(len(values))]
         answers = step_scores(self.model.network, read, symbols=False)
-        for sequence, first, count, one in zip(windows.sequence, windows.first, windows.answered, answers, strict=True):
-            scores[sequence].append(one.log_probabilities[first : first + count])
+        for sequence, first, count, answer in zip(
+            windows.sequence, windows.first, windows.answered, answers, strict=True
+        ):
+            scores[sequence].append(answer.log_probabilities[first : first + count])
         return [np.concatenate(parts) for parts in scores]
 
 

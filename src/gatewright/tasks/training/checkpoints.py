@@ -60,6 +60,10 @@ _CHECKPOINT: Mapping[str, Any] = {
 _CALLBACKS: Mapping[str, Any] = dict.fromkeys(("History", "Keeper"), dict[str, Any])
 
 
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: weight.shape for name, weight in weights.items()}
+
+
 class PlainCheckpoints(TorchCheckpointIO):
     """Checkpoints that are whole at any time, and that load without unpickling."""
 
@@ -79,9 +83,9 @@ class PlainCheckpoints(TorchCheckpointIO):
         except Exception as error:  # a damaged file fails in as many ways as it can be damaged
             got = in_a_line(error) if Path(path).stat().st_size else "an empty file"
             raise DataError(f"the checkpoint {path} cannot be read", got=got, do=RESTORE) from error
-        found = misfit(checkpoint, _CHECKPOINT) or misfit(checkpoint["callbacks"], _CALLBACKS)
-        if found is not None:  # of what is missing Lightning would begin anew without a word
-            expected, got = found
+        wrong = misfit(checkpoint, _CHECKPOINT) or misfit(checkpoint["callbacks"], _CALLBACKS)
+        if wrong is not None:  # of what is missing Lightning would begin anew without a word
+            expected, got = wrong
             kind = got if isinstance(got, str) else type(got).__name__
             raise DataError(f"the checkpoint {path} is none of a run", expected=expected, got=kind, do=RESTORE)
         self.loaded = True
@@ -148,11 +152,11 @@ class CheckpointCallback(Checkpoint):
         Raises ValueError where the best network is none of the run's, or a number is none.
         """
         best, own = dict(state_dict["best"]), self.module.network.state_dict()
-        if best and {key: one.shape for key, one in best.items()} != {key: one.shape for key, one in own.items()}:
+        if best and _shapes(best) != _shapes(own):
             raise ValueError("the best network has other weights than the run's")
         numbers = {key: state_dict[key] for key in ("best_score", "best_epoch", "worse")}
-        if found := misfit(numbers, {"best_score": float | None, "best_epoch": int, "worse": int}):
-            raise ValueError(f"{found[0]} was expected, not {found[1]!r}")
+        if wrong := misfit(numbers, {"best_score": float | None, "best_epoch": int, "worse": int}):
+            raise ValueError(f"{wrong[0]} was expected, not {wrong[1]!r}")
         self.best, self.best_score = best, state_dict["best_score"]
         self.best_epoch, self._worse = state_dict["best_epoch"], state_dict["worse"]
 
@@ -184,7 +188,7 @@ class CheckpointCallback(Checkpoint):
             self.best_score, self.best_epoch, self._worse = score, epoch, 0
             if self.module.recipe.keep == "best":
                 weights = self.module.network.state_dict()
-                self.best = {name: one.detach().cpu().clone() for name, one in weights.items()}
+                self.best = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
                 if writing:
                     self._save_model()
         else:

@@ -55,12 +55,12 @@ def draw_curves(
 
 def _measures(rows: Sequence[Row]) -> list[str]:
     """What is drawn: the loss, or the perplexity, which says the same; then whatever else was measured and changes."""
-    found: dict[str, set[float]] = {}
+    values_by_measure: dict[str, set[float]] = {}
     for part, measure, value in ((*name.partition("_")[::2], value) for row in rows for name, value in row.items()):
         if part in _LABELS:
-            found.setdefault(measure, set()).add(value)
-    one = len(rows) == 1  # where nothing can have changed yet
-    changing = [name for name, values in found.items() if len(values) > 1 or name in _SHARES or one]
+            values_by_measure.setdefault(measure, set()).add(value)
+    is_single = len(rows) == 1  # where nothing can have changed yet
+    changing = [name for name, values in values_by_measure.items() if len(values) > 1 or name in _SHARES or is_single]
     drawn = list(dict.fromkeys(["loss", *changing]))
     return drawn[1:] if "perplexity" in drawn else drawn
 

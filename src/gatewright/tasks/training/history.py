@@ -179,7 +179,7 @@ class History(pl.Callback):
             with writing(self._folder.metrics), self._folder.metrics.open("ab") as opened:
                 opened.write(as_csv([row], self._columns, header=False))
         else:
-            self._columns = list(dict.fromkeys(name for one in self.rows for name in one))
+            self._columns = list(dict.fromkeys(name for row in self.rows for name in row))
             write_atomically(self._folder.metrics, as_csv(self.rows, self._columns))
         if self._tensorboard is not None:
             for name, value in row.items():

@@ -69,13 +69,13 @@ def elsewhere(*, value: float, iteration: int) -> NonFiniteError:
 
 def of_gradient(network: nn.Module, *, iteration: int) -> NonFiniteError:
     """The error for gradients whose norm is not finite although the loss is."""
-    gradients = {name: one.grad for name, one in network.named_parameters() if one.grad is not None}
-    wrong = [name for name, one in gradients.items() if not one.isfinite().all()]
-    found = ", ".join(wrong) if wrong else "none alone, only the norm of all of them together"
+    gradients = {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
+    wrong = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
+    names = ", ".join(wrong) if wrong else "none alone, only the norm of all of them together"
     return NonFiniteError(
         f"the gradient is not finite at iteration {iteration}, although the loss is",
         expected="finite gradients of all parameters",
-        got=f"not finite: {found}",
+        got=f"not finite: {names}",
         do=_ADVICE,
     )
 
@@ -98,7 +98,7 @@ def _in_inputs(batch: TensorBatch, state: State) -> NonFinitePlace | None:
         if (step := _first_step(tensor)) is not None:
             return NonFinitePlace(what, step, _worst(tensor) or 0.0)
     states = [state] if isinstance(state, Tensor) else state or ()
-    values = [value for one in states if (value := _worst(one)) is not None]
+    values = [value for tensor in states if (value := _worst(tensor)) is not None]
     return NonFinitePlace("the state carried from the batch before", None, values[0]) if values else None
 
 
@@ -150,7 +150,7 @@ def _in_gates(call: ModuleCall) -> NonFinitePlace | None:
     set_random_numbers(call.drawn)
     _, _, gates = call.module(*call.arguments, **{**call.options, "return_gates": True})
     both = any("_reverse" in name for name in gates)
-    found: list[tuple[tuple[str, int, int], NonFinitePlace]] = []
+    places: list[tuple[tuple[str, int, int], NonFinitePlace]] = []
     for place, (name, values) in enumerate(gates.items()):
         layer, _, gate = name.rpartition(".")
         backwards = layer.endswith("_reverse")
@@ -158,8 +158,8 @@ def _in_gates(call: ModuleCall) -> NonFinitePlace | None:
             order = (layer if both else "", step, place)
             at = len(values) - 1 - step if backwards else step
             where = f"layer {layer.removeprefix('l') or 0} of {call.name}, gate {gate}"
-            found.append((order, NonFinitePlace(where, at, _worst(values[at]) or 0.0)))
-    return min(found, key=lambda one: one[0])[1] if found else None
+            places.append((order, NonFinitePlace(where, at, _worst(values[at]) or 0.0)))
+    return min(places, key=lambda candidate: candidate[0])[1] if places else None
 
 
 def _first_step(values: Tensor) -> int | None:

@@ -99,17 +99,17 @@ def from_every_process(own: Any) -> list[Any]:
     """What each process has, in their order."""
     if not distributed.is_initialized():
         return [own]
-    found: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(found, own)
-    return found
+    objects: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(objects, own)
+    return objects
 
 
 def from_the_first(make: Callable[[], Any], *, is_first: bool) -> Any:
     """What the first process makes, in all of them; the others wait."""
-    found = [make() if is_first else None]
+    shared = [make() if is_first else None]
     if distributed.is_initialized():
-        distributed.broadcast_object_list(found, src=0)
-    return found[0]
+        distributed.broadcast_object_list(shared, src=0)
+    return shared[0]
 
 
 def is_helper() -> bool:

@@ -25,7 +25,9 @@ def summary(rows: Sequence[Row], headline: str, decides: str) -> str:
     if f"{part}_{headline}" not in row:
         return f"train loss {spell(row['train_loss'])}"
     shown = [headline] if decides in (headline, _SAME_ORDER.get(headline)) else [headline, decides]
-    return f"{part} " + ", ".join(f"{one} {spell(row[key])}" for one in shown if (key := f"{part}_{one}") in row)
+    return f"{part} " + ", ".join(
+        f"{measure} {spell(row[key])}" for measure in shown if (key := f"{part}_{measure}") in row
+    )
 
 
 class ProgressCallback(pl.Callback):
@@ -62,13 +64,13 @@ class ProgressCallback(pl.Callback):
     def on_train_epoch_end(self, *_: Any, **__: Any) -> None:
         """Show the epoch's figures."""
         row, total = self._history.rows[-1], self._module.total_iterations
-        told = summary(self._history.rows, self._module.objective.headline, self._module.recipe.monitored()[0])
-        self._bar.update(self._task, description=told)
+        figures = summary(self._history.rows, self._module.objective.headline, self._module.recipe.monitored()[0])
+        self._bar.update(self._task, description=figures)
         done = int(row[ITERATION])
         due = (done - self._last_line) * _LINES >= total or done == total
         if due and not self._console.is_terminal:
             self._last_line = done
-            self._write_line(int(row["epoch"]), done, total, told)
+            self._write_line(int(row["epoch"]), done, total, figures)
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Take the bar away."""
@@ -78,7 +80,7 @@ class ProgressCallback(pl.Callback):
         """Take the bar away."""
         self._bar.stop()
 
-    def _write_line(self, epoch: int, done: int, total: int, told: str) -> None:
+    def _write_line(self, epoch: int, done: int, total: int, figures: str) -> None:
         seconds = time.perf_counter() - self._started
         left = timedelta(seconds=round(seconds * (total - done) / max(1, done - self._first)))
-        self._console.print(f"epoch {epoch}, iteration {done}/{total}: {told}, left {left}", soft_wrap=True)
+        self._console.print(f"epoch {epoch}, iteration {done}/{total}: {figures}, left {left}", soft_wrap=True)

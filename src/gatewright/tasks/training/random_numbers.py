@@ -13,4 +13,4 @@ def set_random_numbers(states: list[Tensor]) -> None:
     """Go on from the states that `random_numbers` gave."""
     torch.set_rng_state(states[0].cpu())
     if len(states) > 1:
-        torch.cuda.set_rng_state_all([one.cpu() for one in states[1:]])
+        torch.cuda.set_rng_state_all([state.cpu() for state in states[1:]])

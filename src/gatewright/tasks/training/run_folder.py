@@ -84,9 +84,9 @@ class RunFolder:
 
         Raises DataError where one is missing or of another.
         """
-        found = misfit(content, kinds, optional=optional)
-        if found is not None:
-            expected, got = found
+        wrong = misfit(content, kinds, optional=optional)
+        if wrong is not None:
+            expected, got = wrong
             raise DataError(f"{path} is damaged", expected=expected, got=repr(got)[:80], do=RESTORE)
         return content
 
@@ -110,7 +110,7 @@ class RunFolder:
         if "\0" in str(self.path):
             raise OptionError(f"{str(self.path)!r} cannot be a folder: it holds a NUL", do="name another with --out")
         lock = self.path / ".lock"
-        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        created = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with FileLock(lock, blocking=False):
@@ -121,7 +121,7 @@ class RunFolder:
                     if not self.run.exists():  # nothing came of it, so nothing is left of it
                         lock.unlink()
                         with suppress(OSError):  # by now another run may be beside it
-                            for folder in made:
+                            for folder in created:
                                 folder.rmdir()
         except Timeout:
             raise OptionError(

@@ -73,7 +73,7 @@ class Result:
 
 
 def train(
-    made: Recipe,
+    recipe: Recipe,
     *,
     out: Path,
     source: object = None,
@@ -92,10 +92,10 @@ def train(
     folder = RunFolder(out)
     processes.check()
     if not processes.is_first:
-        return _Session(folder, made, source, processes, None, observer).run(from_checkpoint=False)
+        return _Session(folder, recipe, source, processes, None, observer).run(from_checkpoint=False)
     with folder.locked():
         folder.check_new(overwrite=overwrite)
-        session = _Session(folder, made, source, processes, console, observer)
+        session = _Session(folder, recipe, source, processes, console, observer)
         folder.write(folder.run, session.description())
         return session.run(from_checkpoint=False)
 
@@ -133,7 +133,7 @@ def resume(
             do=f"give the same data again: gatewright.tasks.resume({str(out)!r}, data=...)",
             shell="go on with it in Python, where the data is; a command cannot be given data in memory",
         )
-    made, trace = _described(folder, kept)
+    recipe, trace = _described(folder, kept)
     own = Processes(kept["devices"], kept["nodes"])
     own.check()
     with folder.locked() if own.is_first else nullcontext():
@@ -143,18 +143,18 @@ def resume(
         # The trace holds the equations; with which weights they begin, before there is a checkpoint, the cell knows.
         trace = trace if folder.checkpoint.exists() else None
         data = source if kept["data"] == IN_MEMORY else kept["data"]
-        session = _Session(folder, made, data, own, console, observer, trace)
+        session = _Session(folder, recipe, data, own, console, observer, trace)
         session.check_same(kept)
         return session.run(from_checkpoint=trace is not None)
 
 
-def train_or_resume(made: Recipe, folder: RunFolder, source: str | None, observer: RunObserver) -> Result:
+def train_or_resume(recipe: Recipe, folder: RunFolder, source: str | None, observer: RunObserver) -> Result:
     """Train quietly into the folder, or go on with the run that is there; OptionError where that is another one."""
     console = Terminal(quiet=True)
     if folder.run.exists():
-        folder.check_is(made.name, made.settings(), source)
+        folder.check_is(recipe.name, recipe.settings(), source)
         return resume(folder.path, console=console, observer=observer)
-    return train(made, out=folder.path, source=source, console=console, observer=observer)
+    return train(recipe, out=folder.path, source=source, console=console, observer=observer)
 
 
 def read_result(folder: RunFolder) -> Result:
@@ -220,27 +220,27 @@ class _Session:
     def __init__(
         self,
         folder: RunFolder,
-        made: Recipe,
+        recipe: Recipe,
         source: object,
         processes: Processes,
         console: Terminal | None,
         observer: RunObserver | None,
         trace: Trace | None = None,
     ) -> None:
-        torch.manual_seed(made.seed)
+        torch.manual_seed(recipe.seed)
         self.folder, self.source, self.processes = folder, absolute(source), processes
         source = source if self.source == IN_MEMORY else self.source
         self.console = (console or Terminal(stderr=True)) if processes.is_first else Terminal(quiet=True)
         self.digest = {"in_memory": digest(source)} if self.source == IN_MEMORY else {}
-        self.data: Data = made.data(source)
-        self.asked = {name: getattr(made, name) for name in self.data.fitted}
-        told = (*doubtful_classes(self.data.sizes.classes or ()), made.told_of(self.data.fitted))
-        self.remarks = tuple(filter(None, (*self.data.remarks, *told)))
-        self.made = made = replace(made, **self.data.fitted)
-        network = made.network(self.data.sizes, trace or read_cell(made.cell))
-        made.prepare(network, self.data)
-        self.model = Model(made, self.data.sizes, network, source, self.data.prompts, self.data.signature)
-        self.module = TrainingModule(made, self.model.network, self.data)
+        self.data: Data = recipe.data(source)
+        self.asked = {name: getattr(recipe, name) for name in self.data.fitted}
+        notes = (*doubtful_classes(self.data.sizes.classes or ()), recipe.told_of(self.data.fitted))
+        self.remarks = tuple(filter(None, (*self.data.remarks, *notes)))
+        self.recipe = recipe = replace(recipe, **self.data.fitted)
+        network = recipe.network(self.data.sizes, trace or read_cell(recipe.cell))
+        recipe.prepare(network, self.data)
+        self.model = Model(recipe, self.data.sizes, network, source, self.data.prompts, self.data.signature)
+        self.module = TrainingModule(recipe, self.model.network, self.data)
         self.history = History(self.module, folder, self.data.parts.get("validation"))
         self.checkpoint_callback = CheckpointCallback(
             self.module, folder, self.history, lambda: self.model.save(folder.model), observer or RunObserver()
@@ -249,8 +249,8 @@ class _Session:
     def description(self) -> dict[str, Any]:
         """What `run.json` says: all that is needed to go on."""
         return {
-            "recipe": self.made.name,
-            "settings": self.made.settings(),
+            "recipe": self.recipe.name,
+            "settings": self.recipe.settings(),
             "asked": self.asked,
             "data": self.source,
             "origin": {**self.data.origin, **self.digest},
@@ -282,7 +282,7 @@ class _Session:
             self.checkpoint_callback,
         ]
         checkpoints = PlainCheckpoints()
-        lightning = trainer(self.made, self.processes, callbacks, checkpoints)
+        lightning = trainer(self.recipe, self.processes, callbacks, checkpoints)
         if self.processes.total > 1:
             part_at_the_end()
         self._say_what_is_trained()
@@ -323,33 +323,35 @@ class _Session:
 
     @property
     def _parameters(self) -> int:
-        return sum(one.numel() for one in self.model.network.parameters())
+        return sum(parameter.numel() for parameter in self.model.network.parameters())
 
     def _say_what_is_trained(self) -> None:
-        made, total = self.made, self.processes.total
+        recipe, total = self.recipe, self.processes.total
         several = f", {total} processes" if total > 1 else ""
-        self.console.print(f"{made.name}, {made.cell}, {self._parameters:,} parameters, seed {made.seed}{several}")
+        self.console.print(
+            f"{recipe.name}, {recipe.cell}, {self._parameters:,} parameters, seed {recipe.seed}{several}"
+        )
         for remark in self.remarks:
             self.console.print(remark, soft_wrap=True)
-        if made.precision == "bf16":
+        if recipe.precision == "bf16":
             kind = next(self.model.network.parameters()).device.type if not torch.cuda.is_available() else "cuda"
             with torch.autocast(kind, torch.bfloat16):
-                layers = [one for one in self.model.network.modules() if isinstance(one, Recurrent)]
-                plans = dict.fromkeys(f"{plan.backend}: {plan.reason}" for plan in (one.plan() for one in layers))
+                layers = [layer for layer in self.model.network.modules() if isinstance(layer, Recurrent)]
+                plans = dict.fromkeys(f"{plan.backend}: {plan.reason}" for plan in (layer.plan() for layer in layers))
             self.console.print("bf16, recurrent layers on " + "; ".join(plans), soft_wrap=True)
 
     def _draw(self) -> None:
         if self.history.rows and self.processes.is_first:
             rows, epoch = self.history.rows, self.checkpoint_callback.kept_epoch
             kept = next(
-                (KeptEpoch(int(one["epoch"]), int(one[ITERATION])) for one in rows if one["epoch"] == epoch), None
+                (KeptEpoch(int(row["epoch"]), int(row[ITERATION])) for row in rows if row["epoch"] == epoch), None
             )
-            panels = self.made.panels(self.model.network, self.data)
+            panels = self.recipe.panels(self.model.network, self.data)
             write_atomically(self.folder.curves, draw_curves(rows, self._title, kept=kept, panels=panels))
 
     @property
     def _title(self) -> str:
-        return f"{self.made.name}: {self.made.cell}, {self.made.hidden} units, seed {self.made.seed}"
+        return f"{self.recipe.name}: {self.recipe.cell}, {self.recipe.hidden} units, seed {self.recipe.seed}"
 
     def _draw_confusion(self, evaluation: Evaluation) -> None:
         """What the last part, which is the test where there is one, has been taken for."""
@@ -358,29 +360,29 @@ class _Session:
 
     def _keep_best(self) -> None:
         self.model.network.load_state_dict(self.checkpoint_callback.best or self.model.network.state_dict())
-        self.made.conclude(self.model.network, self.data)
+        self.recipe.conclude(self.model.network, self.data)
         self.model.save(self.folder.model)
 
     def _result(self) -> Result:
         """Measure the network that was kept, and say how the run went."""
-        objective, last = self.made.measured_by(self.data.sizes), self.history.rows[-1]
+        objective, last = self.recipe.measured_by(self.data.sizes), self.history.rows[-1]
         evaluation = measure_parts(self.model.network, objective, self.data)
         self._draw_confusion(evaluation)
         return Result(
-            recipe=self.made.name,
-            cell=self.made.cell,
+            recipe=self.recipe.name,
+            cell=self.recipe.cell,
             parameters=self._parameters,
-            seed=self.made.seed,
+            seed=self.recipe.seed,
             metrics=evaluation.metrics,
             epochs=int(last["epoch"]),
             best_epoch=self.checkpoint_callback.kept_epoch,
             iterations=int(last[ITERATION]),
             seconds=round(self.history.seconds, 3),
             speed={f"{objective.items} per second": round(self.history.speed)},
-            samples=dict(self.made.samples(self.model)),
-            settings=self.made.settings(),
+            samples=dict(self.recipe.samples(self.model)),
+            settings=self.recipe.settings(),
             machine=machine(),
             best_score=None if self.checkpoint_callback.kept_epoch is None else self.checkpoint_callback.best_score,
-            baselines={part: dict(reached) for part, reached in self.made.baselines(self.data).items()},
+            baselines={part: dict(reached) for part, reached in self.recipe.baselines(self.data).items()},
             classes={part: report.kept() for part, report in evaluation.reports.items()},
         )

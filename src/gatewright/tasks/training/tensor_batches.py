@@ -33,16 +33,16 @@ class TensorBatch(NamedTuple):
         if isinstance(self.continues, bool) or before is None:
             return before if self.continues is True else None
         rows = self.continues
-        return map_state(lambda one: torch.where(rows.view(1, -1, *[1] * (one.dim() - 2)), one, 0.0), before)
+        return map_state(lambda tensor: torch.where(rows.view(1, -1, *[1] * (tensor.dim() - 2)), tensor, 0.0), before)
 
 
 def tensor_batch(batches: Batches, epoch: int, position: int) -> TensorBatch:
     """The batch at that place."""
-    found = batches.batch(epoch, position)
-    lengths, continues = getattr(found, "lengths", None), getattr(found, "continues", None)
+    batch = batches.batch(epoch, position)
+    lengths, continues = getattr(batch, "lengths", None), getattr(batch, "continues", None)
     return TensorBatch(
-        torch.as_tensor(found.inputs),
-        torch.as_tensor(found.targets),
+        torch.as_tensor(batch.inputs),
+        torch.as_tensor(batch.targets),
         None if lengths is None else torch.as_tensor(lengths),
         batches.carries_state and position > 0 if continues is None else torch.as_tensor(continues),
     )

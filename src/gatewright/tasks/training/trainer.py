@@ -20,7 +20,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def trainer(
-    made: Recipe, processes: Processes, callbacks: list[pl.Callback], checkpoints: PlainCheckpoints
+    recipe: Recipe, processes: Processes, callbacks: list[pl.Callback], checkpoints: PlainCheckpoints
 ) -> pl.Trainer:
     """The trainer of a run."""
     with quiet():
@@ -29,8 +29,8 @@ def trainer(
             devices=processes.devices,
             num_nodes=processes.nodes,
             strategy="ddp" if processes.total > 1 else "auto",
-            precision="bf16-mixed" if made.precision == "bf16" else "32-true",
-            max_epochs=made.epochs,
+            precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+            max_epochs=recipe.epochs,
             callbacks=callbacks,
             plugins=[checkpoints],
             logger=False,
@@ -45,16 +45,16 @@ def trainer(
 def quiet() -> Generator[None]:
     """Without Lightning's banners and advice, which speak of choices that are made here."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.ERROR)
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*")
             yield
     finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

@@ -100,7 +100,7 @@ class TrainingModule(pl.LightningModule):
         if self.recipe.clip:
             norm = clip_grad_norm_(parameters, self.recipe.clip)
         else:
-            norm = get_total_norm([one.grad for one in parameters if one.grad is not None])
+            norm = get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
         if not math.isfinite(norm.item()):
             raise nonfinite.of_gradient(self.network, iteration=self.global_step)
 
@@ -129,7 +129,7 @@ class TrainingModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of. All of it is tensors and plain values: nothing is pickled."""
-        state = map_state(lambda one: one.cpu(), self._state)
+        state = map_state(lambda tensor: tensor.cpu(), self._state)
         checkpoint[KEPT] = {
             "means": self.means.sums,
             "processes": from_every_process({"state": state, "random numbers": random_numbers()}),
@@ -139,7 +139,7 @@ class TrainingModule(pl.LightningModule):
         """Take it back; the random numbers once more when training starts, since more may be drawn until then."""
         kept = checkpoint[KEPT]
         own = kept["processes"][self.global_rank]
-        self._state = map_state(lambda one: one.cpu(), own["state"])
+        self._state = map_state(lambda tensor: tensor.cpu(), own["state"])
         self.means.sums = {name: (total, items) for name, (total, items) in kept["means"].items()}
         self._random_numbers = own["random numbers"]
         set_random_numbers(own["random numbers"])
@@ -148,7 +148,7 @@ class TrainingModule(pl.LightningModule):
         """Go on with the random numbers of the checkpoint; without one, each process draws its own."""
         if self._random_numbers is not None:
             set_random_numbers(self._random_numbers)
-            self._state = map_state(lambda one: one.to(self.device), self._state)
+            self._state = map_state(lambda tensor: tensor.to(self.device), self._state)
         elif self.global_rank:
             seeds = np.random.SeedSequence([self.recipe.seed, self.global_rank])
             torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))

@@ -20,14 +20,14 @@ def ranked(study: optuna.Study) -> list[FrozenTrial]:
     """The trials that have ended: the best first, those that were pruned last."""
     ended = study.get_trials(states=ENDED)
     sign = 1 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1
-    done, pruned = (list(filter(is_complete, ended)), [one for one in ended if not is_complete(one)])
-    return [*sorted(done, key=lambda one: sign * (one.value or 0.0)), *pruned]
+    done, pruned = (list(filter(is_complete, ended)), [trial for trial in ended if not is_complete(trial)])
+    return [*sorted(done, key=lambda trial: sign * (trial.value or 0.0)), *pruned]
 
 
 def importance(study: optuna.Study) -> dict[str, float]:
     """How much of the differences between trials each setting accounts for; nothing where they are too few."""
     done = study.get_trials(states=(TrialState.COMPLETE,))
-    if len(done) < LEAST or len({one.value for one in done}) < 2:
+    if len(done) < LEAST or len({trial.value for trial in done}) < 2:
         return {}
     return optuna.importance.get_param_importances(study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0))
 
@@ -35,8 +35,8 @@ def importance(study: optuna.Study) -> dict[str, float]:
 def keep(search: Search, study: optuna.Study) -> list[Path]:
     """Write the trials as CSV and the picture of importance, and say which files those are."""
     files = {search.out / "trials.csv": as_csv(search, ranked(study)).encode()}
-    if found := importance(study):
-        files[search.out / "importance.png"] = draw_importance(search, ranked(study), found)
+    if importances := importance(study):
+        files[search.out / "importance.png"] = draw_importance(search, ranked(study), importances)
     for path, content in files.items():
         write_atomically(path, content)
     return list(files)
@@ -61,16 +61,16 @@ def row(search: Search, trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
-def draw_importance(search: Search, trials: Sequence[FrozenTrial], found: dict[str, float]) -> bytes:
+def draw_importance(search: Search, trials: Sequence[FrozenTrial], importances: dict[str, float]) -> bytes:
     """The importance of each setting, and for those that matter most the measure against their value: a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names, done = list(found)[:_SHOWN], list(filter(is_complete, trials))
+    names, done = list(importances)[:_SHOWN], list(filter(is_complete, trials))
     figure = Figure(figsize=(4.2 + 2.9 * len(names), 3.6), dpi=120, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     first, *others = figure.subplots(1, 1 + len(names), width_ratios=[1.2, *(1 for _ in names)])
-    first.barh(list(found), list(found.values()), color="#1f5fa8")
+    first.barh(list(importances), list(importances.values()), color="#1f5fa8")
     first.invert_yaxis()
     first.set_xlabel("importance")
     first.set_xlim(0, 1)
@@ -81,7 +81,7 @@ def draw_importance(search: Search, trials: Sequence[FrozenTrial], found: dict[s
         axes.label_outer()
     if others:
         others[0].set_ylabel(search.measure)
-    figure.suptitle(f"{search.made.name}: which settings matter, by {len(done)} trials; red is the best", fontsize=11)
+    figure.suptitle(f"{search.recipe.name}: which settings matter, by {len(done)} trials; red is the best", fontsize=11)
     picture = io.BytesIO()
     canvas.print_png(picture)
     return picture.getvalue()
@@ -89,15 +89,15 @@ def draw_importance(search: Search, trials: Sequence[FrozenTrial], found: dict[s
 
 def _draw_values(axes: Any, done: Sequence[FrozenTrial], name: str) -> None:
     """Trials by the value of a setting; the best one is filled with another colour."""
-    values = [one.params[name] for one in done]
-    numeric = all(isinstance(one, int | float) for one in values)
+    values = [trial.params[name] for trial in done]
+    numeric = all(isinstance(value, int | float) for value in values)
     places: list[Any] = values if numeric else list(map(str, values))
     colours = ["#d1495b", *("#7f7f7f" for _ in done[1:])]
-    axes.scatter(places, [one.value for one in done], c=colours, s=18)
+    axes.scatter(places, [trial.value for trial in done], c=colours, s=18)
     if numeric and _is_wide(places):
         axes.set_xscale("log")
         _label_plainly(axes.xaxis)
-    if _is_wide([one.value for one in done]):
+    if _is_wide([trial.value for trial in done]):
         axes.set_yscale("log")
         _label_plainly(axes.yaxis)
     axes.set_xlabel(name)

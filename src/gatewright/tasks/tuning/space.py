@@ -66,9 +66,9 @@ def _read(kind: type[Recipe], name: str, text: str) -> Choice | Range:
     if not dots:
         if log:
             raise _unreadable(f"{name}={text}", "log: stands before a range")
-        return Choice(tuple(_value(kind, name, one) for one in text.split(",")))
+        return Choice(tuple(_value(kind, name, value) for value in text.split(",")))
     first, last = _value(kind, name, low), _value(kind, name, high)
-    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in (first, last)):
+    if not all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in (first, last)):
         raise _unreadable(f"{name}={text}", "is a range of what are no numbers")
     if first >= last or (log and first <= 0):
         raise _unreadable(f"{name}={text}", "goes from the lower number to the higher, above 0 where it is log:")

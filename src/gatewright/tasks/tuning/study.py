@@ -37,7 +37,7 @@ _FOLDER, _PROBLEM, _ABOUT = "folder", "problem", "gatewright"  # what trials and
 class Search:
     """What is searched, and where its trials are kept: `storage` is a database address, None a file in the folder."""
 
-    made: Recipe
+    recipe: Recipe
     space: Space
     source: str | None
     out: Path
@@ -52,13 +52,13 @@ class Search:
     @property
     def measure(self) -> str:
         """What is made as good as possible."""
-        return f"validation {self.made.monitored()[0]}"
+        return f"validation {self.recipe.monitored()[0]}"
 
     def about(self) -> dict[str, Any]:
         """What the study remembers, so that nobody goes on with another search under its name."""
-        settings = {key: value for key, value in self.made.settings().items() if key not in self.space}
-        searched = {key: str(one) for key, one in self.space.items()}
-        return {"recipe": self.made.name, **settings, "data": self.source, **searched}
+        settings = {key: value for key, value in self.recipe.settings().items() if key not in self.space}
+        searched = {key: str(choice) for key, choice in self.space.items()}
+        return {"recipe": self.recipe.name, **settings, "data": self.source, **searched}
 
     def of_trial(self, trial: FrozenTrial) -> RunFolder:
         """The folder of a trial's run; one that was begun again has that of its first time."""
@@ -70,16 +70,16 @@ def tune(search: Search, trials: int, console: Terminal) -> Study:
 
     Raises Interrupted where it was asked to stop; the trial that was at work is then the next one's to go on with.
     """
-    data = search.made.data(search.source)
+    data = search.recipe.data(search.source)
     if "validation" not in data.parts:
-        share = "validation" if hasattr(search.made, "validation") else "held_out"
+        share = "validation" if hasattr(search.recipe, "validation") else "held_out"
         raise OptionError(
             "the data has no validation part to tell good settings by",
             do=f"hold out a part of it: {share}=0.2",
             shell=f"hold out a part of it, with --set {share}=0.2",
         )
     if data.fitted:
-        console.print(search.made.told_of(data.fitted), soft_wrap=True)
+        console.print(search.recipe.told_of(data.fitted), soft_wrap=True)
     study = open_study(search)
     at_work: list[int] = []
 
@@ -115,7 +115,7 @@ def open_study(search: Search) -> Study:
         study = optuna.create_study(
             storage=storage,
             study_name=search.name,
-            direction="minimize" if search.made.monitored()[1] == "min" else "maximize",
+            direction="minimize" if search.recipe.monitored()[1] == "min" else "maximize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_UNTOUCHED),
             load_if_exists=True,
         )
@@ -134,9 +134,9 @@ def open_study(search: Search) -> Study:
 def _seed(study: Study, search: Search) -> int | None:
     """The same for the same search; another where it goes on; none where others may draw at the same time."""
     there = study.get_trials(deepcopy=False)
-    if search.storage is not None or any(one.state == TrialState.RUNNING for one in there):
+    if search.storage is not None or any(trial.state == TrialState.RUNNING for trial in there):
         return None
-    return int(np.random.SeedSequence([search.made.seed, len(there)]).generate_state(1)[0])
+    return int(np.random.SeedSequence([search.recipe.seed, len(there)]).generate_state(1)[0])
 
 
 def _check_same(study: Study, search: Search) -> None:
@@ -163,11 +163,11 @@ def _go_on_later(study: Study, trial: FrozenTrial) -> None:
 
 def _perform(search: Search, trial: Trial) -> float:
     """Train as the trial proposes; the best validation, or TrialPruned."""
-    drawn = {name: one.draw(trial, name) for name, one in search.space.items()}
-    made = search.made.restored({**search.made.settings(), **drawn})
+    drawn = {name: choice.draw(trial, name) for name, choice in search.space.items()}
+    recipe = search.recipe.restored({**search.recipe.settings(), **drawn})
     folder = RunFolder(search.out / trial.user_attrs.get(_FOLDER, f"trial-{trial.number:04d}"))
     trial.set_user_attr(_FOLDER, folder.path.name)
-    metric, direction = made.monitored()
+    metric, direction = recipe.monitored()
 
     def validated(epoch: int, validation: Mapping[str, float]) -> None:
         with warnings.catch_warnings():  # a trial that goes on may repeat what it has reported
@@ -177,7 +177,7 @@ def _perform(search: Search, trial: Trial) -> float:
             raise TrialPruned
 
     try:
-        train_or_resume(made, folder, search.source, RunObserver(validated=validated))
+        train_or_resume(recipe, folder, search.source, RunObserver(validated=validated))
     except NonFiniteError as error:  # as bad as can be, which a sampler has to know
         trial.set_user_attr(_PROBLEM, error.problem)
         raise TrialPruned from error
@@ -189,14 +189,14 @@ def _perform(search: Search, trial: Trial) -> float:
 
 
 def _standing(search: Search, study: Study, trials: int) -> RunsProgress:
-    found = study.get_trials(deepcopy=False)
-    ended = [one for one in found if one.state in ENDED]
-    running = [one for one in found if one.state == TrialState.RUNNING]
-    share = len(ended) + sum(share_of(search.of_trial(one), search.made.epochs) for one in running)
-    values = [one.value for one in ended if is_complete(one) and one.value is not None]
-    best = (min if search.made.monitored()[1] == "min" else max)(values, default=None)
+    all_trials = study.get_trials(deepcopy=False)
+    ended = [trial for trial in all_trials if trial.state in ENDED]
+    running = [trial for trial in all_trials if trial.state == TrialState.RUNNING]
+    share = len(ended) + sum(share_of(search.of_trial(trial), search.recipe.epochs) for trial in running)
+    values = [trial.value for trial in ended if is_complete(trial) and trial.value is not None]
+    best = (min if search.recipe.monitored()[1] == "min" else max)(values, default=None)
     title = f"{len(ended)} of {trials} trials" + ("" if best is None else f", best {spell(best)}")
-    return RunsProgress(min(share / trials, 1.0), tuple(told(one, search.measure) for one in ended), title)
+    return RunsProgress(min(share / trials, 1.0), tuple(told(trial, search.measure) for trial in ended), title)
 
 
 def told(trial: FrozenTrial, measure: str) -> str:
@@ -223,8 +223,8 @@ def spelled(value: Any) -> str:
 
 def command(search: Search, params: Mapping[str, Any]) -> list[str]:
     """The command that trains with these settings."""
-    settings = {**search.made.changed(), **params}
-    words = ["gatewright", "train", search.made.name]
+    settings = {**search.recipe.changed(), **params}
+    words = ["gatewright", "train", search.recipe.name]
     if search.source is not None:
         words += ["--data", search.source]
     for name, value in settings.items():
