@@ -12,11 +12,11 @@ from gatewright.backends.llvm.parallel.work_partition import partition_work
 from gatewright.backends.llvm.runtime.engine import Engine, KernelOrigin
 from gatewright.nn import backends
 from gatewright.nn.engine.differentiable import Differentiable, differentiable
-from gatewright.schedule.program import Program, Stage
+from gatewright.schedule.program import Phase, Program, Stage
 from gatewright.threads import get_num_threads
-from gatewright.trace import Trace, recurrence
+from gatewright.trace import Trace, Var, recurrence
 
-_PASSES = {"before": "before the loop", "loop": "in the loop", "after": "after the loop"}
+_PASSES = {Phase.BEFORE: "before the loop", Phase.LOOP: "in the loop", Phase.AFTER: "after the loop"}
 _WIDTH = 17  # of the first column
 
 
@@ -92,11 +92,9 @@ class LayerPlan:
         if self.backend != "llvm":
             return {}
         spec = self._spec(0)
-        shapes = dict(spec.halves(spec.first).pair.forward.emits)
-        return {
-            name.removeprefix("saved(").removesuffix(")"): prod(bind(shapes[name].shape, spec.sizes))
-            for name in spec.halves(spec.first).pair.saved
-        }
+        pair = spec.halves(spec.first).pair
+        values = (value for name, value in pair.forward.emits if name in pair.saved)
+        return {value.name: prod(bind(value.shape, spec.sizes)) for value in values if isinstance(value, Var)}
 
     def kernels(
         self, steps: int, batch: int, *, gradient: bool = False, layer: int = 0, ragged: bool = False
@@ -124,10 +122,10 @@ class LayerPlan:
     def __str__(self) -> str:
         lines = [str(self.choice)]
         if self.program and self.gradient:
-            done = {name: _done(stages) for name, stages in self.program.passes() if stages}
-            if "loop" in done and recurrence(self.program.trace).is_parallel:
-                done["loop"] += "; elementwise, a scan may compute it"
-            lines += [f"  {_PASSES[name]:{_WIDTH}}{told}" for name, told in done.items()]
+            done = {phase: _done(stages) for phase, stages in self.program.passes() if stages}
+            if Phase.LOOP in done and recurrence(self.program.trace).is_parallel:
+                done[Phase.LOOP] += "; elementwise, a scan may compute it"
+            lines += [f"  {_PASSES[phase]:{_WIDTH}}{text}" for phase, text in done.items()]
             lines += [f"  {'gradient':{_WIDTH}}{_gradient_done(self.gradient)}"]
             lines += [f"  {'saved for it':{_WIDTH}}{self._saved()}"]
         return "\n".join(lines)

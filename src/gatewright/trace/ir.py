@@ -8,7 +8,7 @@ from gatewright.axes import Shape
 from gatewright.lang.ops import Attrs, Op
 from gatewright.lang.param import Param
 from gatewright.lang.symbol import Redraw, Where
-from gatewright.trace.names import split_adjoint
+from gatewright.trace.names import split_derived
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +127,8 @@ class Trace:
 
     def adjoint_of(self, output: str) -> str | None:
         """The name of the leaf that an output of a gradient is the gradient by: x, for d(x)."""
-        split = split_adjoint(output)
-        return split[0] if split is not None and split[1] == self.order else None
+        name = split_derived(output)
+        return name.of if name is not None and name.is_adjoint and name.order == self.order else None
 
     def output_shape(self, name: str, value: Atom) -> Shape:
         """The shape of an output for one row.

@@ -11,7 +11,7 @@ from gatewright.lang.ops import AttrValue, Op, axes_of
 from gatewright.lang.symbol import Redraw
 from gatewright.trace.check import check, check_equation
 from gatewright.trace.ir import Atom, Equation, Literal, Noise, Role, Trace, Var
-from gatewright.trace.names import split_adjoint
+from gatewright.trace.names import split_derived
 from gatewright.trace.spelling import FIRST_LINE, INFINITIES, NUMBER_STARTS, is_axis, is_name
 
 LONGEST_TEXT = 4_000_000
@@ -92,7 +92,7 @@ class _TraceReader:
     def _order(self) -> int:
         """The order of a gradient: an output that is named as the adjoint of something tells it. 0 for a step."""
         names = (*self.outputs["emit"], *self.outputs["sum"])
-        return next((split[1] for name in names if (split := split_adjoint(name))), 0)
+        return next((name.order for name in map(split_derived, names) if name and name.is_adjoint), 0)
 
     def cell(self, rest: str) -> None:
         """`"gru"`, as JSON."""

@@ -1,6 +1,5 @@
 """The lines that write down one step of a cell."""
 
-import re
 from collections.abc import Mapping
 
 from gatewright.backends.formulas.naming import is_named, moving, named
@@ -8,7 +7,7 @@ from gatewright.backends.formulas.tree import Apply, Form, Line, Mark, Name, Num
 from gatewright.lang.ops import ELEMENTWISE, Op
 from gatewright.lang.symbol import Redraw
 from gatewright.trace.ir import Atom, Literal, Noise, Trace, Var
-from gatewright.trace.names import adjoint
+from gatewright.trace.names import adjoint, split_derived
 
 _MASKS = ("m", "k", "ξ")
 
@@ -72,9 +71,13 @@ def _after(state: str) -> StepIndex:
 def _marked(identifier: str, value: Atom, time: StepIndex) -> Name:
     """The name of a value; d(h) is h with a mark for its adjoint, t(h) for its tangent."""
     marks: list[Mark] = []
-    while match := re.fullmatch(r"([dt])\((.*)\)(\.out)?", identifier):
-        marks.append(Mark.ADJOINT if match[1] == "d" else Mark.TANGENT)
-        identifier = f"{match[2]}{(match[3] or '').replace('.', '_')}"
+    while True:
+        is_seed = identifier.endswith(").out")
+        derived = split_derived(identifier.removesuffix(".out") if is_seed else identifier)
+        if derived is None or derived.order > 1:
+            break
+        marks.append(Mark.ADJOINT if derived.is_adjoint else Mark.TANGENT)
+        identifier = f"{derived.of}_out" if is_seed else derived.of
     return Name(identifier, value.shape, time, tuple(reversed(marks)))
 
 
