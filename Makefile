@@ -10,9 +10,6 @@ TEXT_EPOCHS ?= $(if $(QUICK),3,16)
 # Processes that run tests: one for each processor, unless told otherwise.
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
-# What depends on little and is needed by much: a fault there is found in under two minutes on two cores.
-QUICK_TESTS ?= $(addprefix tests/,lang trace derive cells errors meta stream test_model_file.py test_packing.py \
-	test_files.py tasks/data)
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
@@ -68,7 +65,7 @@ test: lint
 	$(PYTEST)
 
 quick: $(VENV)/.dev
-	$(PYTEST) -q $(QUICK_TESTS)
+	$(PYTEST) -q @tests/quick.txt
 
 golden: docs
 	$(BIN)/python -m pytest --update-golden
