@@ -14,7 +14,7 @@ from gatewright.export.network import read_network
 from gatewright.export.reading import run as read
 from gatewright.model_file import ModelFile
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.data.forecasting.windows import Scaling
+from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipes.series import Series
 from gatewright.tasks.run_data import Sizes

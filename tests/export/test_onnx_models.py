@@ -18,7 +18,7 @@ from gatewright.export import onnx
 from gatewright.export.network import read_network
 from gatewright.export.reading import run as read
 from gatewright.tasks import recipes
-from gatewright.tasks.data.forecasting.windows import Scaling
+from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.network import RecipeNetwork, Standardised
 from gatewright.tasks.recipe import Recipe

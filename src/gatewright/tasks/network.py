@@ -14,7 +14,7 @@ from gatewright.nn import init as initialisers
 from gatewright.nn.dropout import Dropout
 from gatewright.nn.heads import Pool
 from gatewright.nn.patches import Patches
-from gatewright.tasks.data.forecasting.windows import Scaling
+from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.data.texts.word_vectors import WordVectors
 from gatewright.tasks.run_data import Directions, Encoding, Pooling, Sizes
 

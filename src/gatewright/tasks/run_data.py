@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from gatewright.tasks.data.forecasting.windows import Scaling
+from gatewright.tasks.data.scaling import Scaling
 
 Encoding = Literal["values", "standardised", "one-hot", "embedding", "embedding-sum"]
 Pooling = Literal["each step", "last", "mean", "max"]

@@ -6,7 +6,7 @@ A file may come from anywhere, so that this is checked before anything reads it.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDict
 
-from gatewright.tasks.data.forecasting.windows import Scaling
+from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.data.tags.tokens import TOKENISINGS
 from gatewright.tasks.data.texts.words import TOKENISERS
 from gatewright.untrusted.kinds import Count, Finite, Misfit, Positive, Rule, misfit_of

@@ -11,7 +11,8 @@ from gatewright.errors import DataError, OptionError
 from gatewright.tasks.answers.evaluate import evaluate
 from gatewright.tasks.data.batches.arrays import Rows
 from gatewright.tasks.data.forecasting.series import load_series
-from gatewright.tasks.data.forecasting.windows import Cuts, Scaling
+from gatewright.tasks.data.forecasting.windows import Cuts
+from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.forecasting.fitting import calibrate
 from gatewright.tasks.model import load_model
 from gatewright.tasks.objectives import Forecasts, half_width

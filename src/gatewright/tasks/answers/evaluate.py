@@ -11,7 +11,7 @@ from torch import nn
 from gatewright.errors import DataError
 from gatewright.tasks.answers.class_report import ClassReport
 from gatewright.tasks.data.published.sources import IN_MEMORY, source_name
-from gatewright.tasks.data.units import check_scales
+from gatewright.tasks.data.scaling import check_scales
 from gatewright.tasks.forecasting.signature import check_times
 from gatewright.tasks.forecasting.windows import ForecastData
 from gatewright.tasks.model import Model

@@ -12,7 +12,7 @@ from gatewright.errors import GatewrightError, OptionError
 from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import Ragged
-from gatewright.tasks.data.units import check_scales, variable_scales
+from gatewright.tasks.data.scaling import check_scales, variable_scales
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from gatewright.tasks.data.forecasting.linear import Floats, LinearForecast, Regressed, linear_forecast
 from gatewright.tasks.data.forecasting.seasons import best_season
-from gatewright.tasks.data.forecasting.windows import Cuts, Scaling
+from gatewright.tasks.data.forecasting.windows import Cuts
+from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.forecasting.network import Forecaster, LocatedForecast
 from gatewright.tasks.forecasting.windows import LEAST_SPREAD, ForecastData
 from gatewright.tasks.training.tensor_batches import tensor_batch

@@ -10,11 +10,10 @@ from gatewright.errors import DataError, OptionError
 from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor
 from gatewright.tasks.data.forecasting.linear import Floats
 from gatewright.tasks.data.forecasting.series import SeriesCollection
-from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.published.sources import IN_MEMORY, source_name
+from gatewright.tasks.data.scaling import Scaling, variable_scales
 from gatewright.tasks.data.tables.date_forms import spelled_date
 from gatewright.tasks.data.tables.time_axis import TimeAxis
-from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.forecasting.signature import (
     check_same_kind,
     check_unnamed,

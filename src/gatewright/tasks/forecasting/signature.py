@@ -8,9 +8,8 @@ import numpy as np
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.forecasting.series import SeriesCollection, TimeSeries, find_series_table, load_series
-from gatewright.tasks.data.forecasting.windows import Scaling
+from gatewright.tasks.data.scaling import Scaling, check_scales, variable_scales
 from gatewright.tasks.data.tables.time_axis import TimeAxis, frequency_in_words, same_distance
-from gatewright.tasks.data.units import check_scales, variable_scales
 from gatewright.tasks.forecasting.windows import KnownInputs, Track
 from gatewright.tasks.settings import listed_names, written_names
 from gatewright.tasks.signatures import RAW_INPUTS, plain_scaling

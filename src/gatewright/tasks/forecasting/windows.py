@@ -12,7 +12,8 @@ from gatewright.tasks.data.forecasting.calendar_inputs import calendar_inputs, c
 from gatewright.tasks.data.forecasting.linear import Floats
 from gatewright.tasks.data.forecasting.seasons import steps_back
 from gatewright.tasks.data.forecasting.series import TimeSeries
-from gatewright.tasks.data.forecasting.windows import Cuts, ForecastBatches, Scaling, Span, WindowBatches
+from gatewright.tasks.data.forecasting.windows import Cuts, ForecastBatches, Span, WindowBatches
+from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.data.tables.time_axis import TimeAxis
 from gatewright.tasks.formatting import counted
 from gatewright.tasks.run_data import Data

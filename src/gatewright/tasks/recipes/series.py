@@ -11,9 +11,10 @@ from gatewright.errors import DataError
 from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data.forecasting.seasons import best_season
 from gatewright.tasks.data.forecasting.series import SeriesCollection, TimeSeries, load_series
-from gatewright.tasks.data.forecasting.windows import Cuts, Scaling
+from gatewright.tasks.data.forecasting.windows import Cuts
 from gatewright.tasks.data.published.registry import find
 from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.forecasting.baselines import baselines
 from gatewright.tasks.forecasting.predictor import ForecastPredictor, first_steps
 from gatewright.tasks.forecasting.signature import kept_of, read_for, signature_of

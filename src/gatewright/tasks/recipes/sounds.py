@@ -11,9 +11,9 @@ from gatewright.tasks.answers.predictor import Examples
 from gatewright.tasks.classifier import Classifier
 from gatewright.tasks.columns import SoundColumns
 from gatewright.tasks.data.batches.examples import MeasuredExamples
-from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import LabelledSequences
+from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.data.sounds.batches import SoundBatches, SoundVariation
 from gatewright.tasks.data.sounds.labelled import class_names, features_of, labelled, sounds_in_parts, usual_rate
 from gatewright.tasks.data.sounds.log_mel import LogMel, seconds_to_samples

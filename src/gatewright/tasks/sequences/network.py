@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.ragged import LabelledSequences
+from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.data.series.linear import LinearSeries, fit_linear_series
 from gatewright.tasks.mixed_network import MixedNetwork
 from gatewright.tasks.network import KeptScaling, State

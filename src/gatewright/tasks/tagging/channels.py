@@ -12,12 +12,11 @@ from gatewright.errors import DataError, OptionError
 from gatewright.tasks.classifier import check_known_labels, check_two_labels
 from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.digest import digest
-from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import Ragged, Splits, held_out
+from gatewright.tasks.data.scaling import Scaling, variable_scales
 from gatewright.tasks.data.tables.roles import Roles
 from gatewright.tasks.data.tags.step_tables import Recording
-from gatewright.tasks.data.units import variable_scales
 from gatewright.tasks.run_data import Data, Sizes
 from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, plain_scaling
 from gatewright.tasks.tagging.objective import Tags

@@ -9,7 +9,8 @@ import pytest
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.forecasting.seasons import steps_back
 from gatewright.tasks.data.forecasting.series import load_series
-from gatewright.tasks.data.forecasting.windows import Cuts, Scaling, WindowBatches
+from gatewright.tasks.data.forecasting.windows import Cuts, WindowBatches
+from gatewright.tasks.data.scaling import Scaling
 
 
 def test_a_name_of_another_kind_lists_the_series() -> None:

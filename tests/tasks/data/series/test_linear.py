@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.ragged import LabelledSequences, Ragged
+from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.data.series.linear import (
     LinearSeries,
     fit_linear_series,

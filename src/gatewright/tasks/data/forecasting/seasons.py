@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.forecasting.windows import Values
+from gatewright.tasks.data.scaling import Values
 
 _COMPARED = 64
 """Seasons that are compared step by step; all others forecast worse by the squares of their errors."""

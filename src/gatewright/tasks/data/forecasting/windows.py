@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -48,34 +47,6 @@ class Span(NamedTuple):
     begin: int
     start: int
     end: int
-
-
-ROUNDING = 16 * float(np.finfo(np.float64).eps)
-
-
-@dataclass(frozen=True, eq=False)
-class Scaling:
-    """Mean and standard deviation of each variable, (variables,); a variable that never changes has deviation 1.
-
-    Changes within the rounding of float64, of 4e-15 beside the variable's largest number, are none.
-    """
-
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, values: Values) -> Self:
-        """Of those steps, (steps, variables): of the training part, and of nothing that is forecast."""
-        if not len(values):
-            raise DataError("there are no steps to scale by")
-        deviation = values.std(0, dtype=np.float64)
-        # The mean of a constant is off by its rounding, and so is each difference from it: that is no deviation.
-        rounding = ROUNDING * np.abs(values).max(0)
-        return cls(values.mean(0, dtype=np.float64), np.where(deviation > rounding, deviation, 1.0))
-
-    def apply(self, values: Values) -> NDArray[np.float32]:
-        """Each variable with mean 0 and deviation 1 in the part that this is of."""
-        return ((values - self.mean) / self.deviation).astype(np.float32)
 
 
 class WindowBatches:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from gatewright.tasks.data.batches.buckets import RaggedBatch, RaggedBatches
 from gatewright.tasks.data.batches.examples import interpolated
-from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.ragged import LabelledSequences
+from gatewright.tasks.data.scaling import Scaling
 
 _KNOTS = 7  # between which time runs at one speed
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.ragged import LabelledSequences, Ragged
+from gatewright.tasks.data.scaling import Scaling
 
 Floats = NDArray[np.float64]
 

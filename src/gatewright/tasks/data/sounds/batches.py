@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from gatewright.tasks.data.batches.buckets import RaggedBatch, RaggedBatches
 from gatewright.tasks.data.batches.examples import interpolated
-from gatewright.tasks.data.forecasting.windows import Scaling
 from gatewright.tasks.data.ragged import LabelledSequences
+from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.data.sounds.log_mel import LogMel, hertz_to_mel
 
 Features = NDArray[np.float32]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.units import check_scales, variable_scales
+from gatewright.tasks.data.scaling import check_scales, variable_scales
 
 DRAWN = np.random.default_rng(0).normal(size=(400, 1))
 

@@ -1,7 +1,8 @@
-"""The scale of each variable, kept with a model, so that numbers in other units are not taken for its own."""
+"""Scaling of variables, and what a model keeps of their scales, so that numbers in other units are refused."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +10,39 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.formatting import spell
 
+Values = NDArray[np.float32] | NDArray[np.float64]
 Scales = Mapping[str, Mapping[str, float]]
 
 _FAR = 20  # deviations between two means; a series that grows, or a sensor at rest, stays far below
 _WIDER = 50  # times the deviation; grams for kilograms are 1,000, percent for shares 100
+
+
+_ROUNDING = 16 * float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """Mean and standard deviation of each variable, (variables,); a variable that never changes has deviation 1.
+
+    Changes within the rounding of float64, of 4e-15 beside the variable's largest number, are none.
+    """
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, values: Values) -> Self:
+        """Of those steps, (steps, variables): of the training part, and of nothing that is forecast."""
+        if not len(values):
+            raise DataError("there are no steps to scale by")
+        deviation = values.std(0, dtype=np.float64)
+        # The mean of a constant is off by its rounding, and so is each difference from it: that is no deviation.
+        rounding = _ROUNDING * np.abs(values).max(0)
+        return cls(values.mean(0, dtype=np.float64), np.where(deviation > rounding, deviation, 1.0))
+
+    def apply(self, values: Values) -> NDArray[np.float32]:
+        """Each variable with mean 0 and deviation 1 in the part that this is of."""
+        return ((values - self.mean) / self.deviation).astype(np.float32)
 
 
 def variable_scales(values: NDArray[Any], names: Sequence[str]) -> dict[str, dict[str, float]]:
