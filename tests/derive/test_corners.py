@@ -30,7 +30,7 @@ def flows(build: Build, values: tuple[float, ...], g: float = G) -> tuple[float,
 
     back = vjp(trace_cell(corner))
     names = ("u", "v", "w")
-    operands = dict(zip(names, (*values, 0.0, 0.0), strict=False))
+    operands = dict.fromkeys(names, 0.0) | dict(zip(names[: len(values)], values, strict=True))
     given = {name: np.array([[value]]) for name, value in operands.items()}
     given |= {"x": np.zeros((1, 1)), "d(u.out)": np.array([[g]])} | {f"d({name})": np.zeros((1, 1)) for name in names}
     with np.errstate(all="ignore"):

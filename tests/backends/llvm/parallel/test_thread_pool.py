@@ -40,8 +40,8 @@ class Gathering:
         self.part, self.all_come = part, all_come
         self.expected = 0
         self.joined: list[int] = []
+        self.left = 0  # how many are done
         self.closed = threading.Event()
-        self._inside = threading.Semaphore(0)
         self._entering = threading.Lock()
         self._there = threading.Condition()
 
@@ -60,13 +60,15 @@ class Gathering:
                     assert self._there.wait_for(lambda: len(self.joined) == self.expected, timeout=30)
             self.part()
         finally:
-            self._inside.release()
+            with self._there:
+                self.left += 1
+                self._there.notify_all()
 
     def close(self) -> None:
         with self._entering:
             self.closed.set()
-        for _ in self.joined:
-            assert self._inside.acquire(timeout=30)
+        with self._there:
+            assert self._there.wait_for(lambda: self.left == len(self.joined), timeout=30)
 
 
 @pytest.fixture
@@ -224,7 +226,7 @@ class Interruptible(Gathering):
 
     def close(self) -> None:
         self.closed.set()
-        while self._inside._value < len(self.joined):
+        while self.left < len(self.joined):
             time.sleep(0.001)
 
 
