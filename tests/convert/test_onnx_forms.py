@@ -310,9 +310,9 @@ def test_symbols_that_the_graph_compares_are_symbols(tmp_path: Path) -> None:
 
 REFUSED: dict[str, tuple[onnx.ModelProto, str]] = {
     "a part of each row turned round": (
-        graph(node("y = ReverseSequence(steps, some)", time_axis=0, batch_axis=1)), "turns round a part of each row",
+        graph(node("y = ReverseSequence(steps, some)", time_axis=0, batch_axis=1)), "reverses a part of each row",
     ),
-    "some steps turned round": (graph(node("y = Slice(steps, i_-1, i_1, i_0, i_-1)")), "turns round what are not all"),
+    "some steps reversed": (graph(node("y = Slice(steps, i_-1, i_1, i_0, i_-1)")), "it reverses a part of the steps"),
     "rows mixed": (graph(node("y = Flatten(steps)"), fixed=True), "mixes rows of the batch"),
     "statistics of the batch": (
         graph(

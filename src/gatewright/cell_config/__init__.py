@@ -1,1 +1,1 @@
-"""What a recurrent cell computes, as the choices by which frameworks differ: named, and told from a Trace."""
+"""Cell configs: the choices by which recurrent layers of frameworks differ, and how a Trace is recognised as one."""

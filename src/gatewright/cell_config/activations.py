@@ -36,7 +36,7 @@ ODD_ABOUT_HALF = ("sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3")
 
 @dataclass(frozen=True, slots=True)
 class ActivationKind:
-    """A family of activations: the function of a value and some numbers, and what these are by default."""
+    """A family of activations: the function of a value and some numbers, and the default numbers."""
 
     function: Callable[..., Any]
     defaults: tuple[float, ...]
@@ -102,7 +102,7 @@ def parsed(name: str) -> tuple[str, tuple[float, ...]]:
 
 
 def numbers_of(name: str) -> tuple[str, tuple[float, ...]]:
-    """The two halves of a name such as `leaky_relu(0.3)`; no numbers where there are none."""
+    """The kind and the numbers of a name such as `leaky_relu(0.3)`."""
     kind, _, inside = name.partition("(")
     try:
         return kind, tuple(float(number) for number in inside.removesuffix(")").split(",")) if inside else ()
@@ -112,7 +112,7 @@ def numbers_of(name: str) -> tuple[str, tuple[float, ...]]:
 
 @cache
 def function(name: str, clip: float = 0.0) -> Function:
-    """What an activation computes; of its argument cut off at -clip and clip, where that is not 0.
+    """The function of an activation. With a `clip` other than 0 its argument is clipped to [-clip, clip].
 
     Raises ConversionError where there is no such activation.
     """

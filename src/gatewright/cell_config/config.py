@@ -1,4 +1,4 @@
-"""What a framework's layer computes, as the choices by which frameworks differ; and the cell that does the same."""
+"""The config of a cell: the choices by which the layers of frameworks differ, and the cell that computes the same."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Reset = Literal["before", "after"]
 MOST = float(np.finfo(np.float32).max)
 """The largest number that an equation can hold in every dtype that layers compute in."""
 GATES: Mapping[Family, tuple[str, ...]] = {"rnn": ("h",), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o")}
-"""The gates of each family, in the order in which the equations name them."""
+"""The gates of each family, in the order of the equations. torch's fused functions have the same order."""
 ACTIVATION_FIELDS: Mapping[Family, tuple[str, ...]] = {
     "rnn": ("activation",),
     "gru": ("gate", "activation"),
@@ -39,13 +39,13 @@ class CellConfig:
     gate: str = "sigmoid"
     activation: str = "tanh"  # of the candidate
     output: str = "tanh"  # of an LSTM's memory, where it is emitted
-    forget_bias: float = 0.0  # added in the equation, and no parameter
+    forget_bias: float = 0.0  # a constant of the equation, not a parameter
     peepholes: bool = False
     coupled: bool = False  # f = 1 - i
     projection: bool = False
-    cell_clip: float = 0.0  # where an LSTM's memory is cut off, at this number and its negative; 0 is nowhere
-    proj_clip: float = 0.0  # the same for what was projected
-    clip: float = 0.0  # what gates and candidate are functions of is cut off at -clip and clip; 0 leaves it
+    cell_clip: float = 0.0  # an LSTM's memory is clipped to [-cell_clip, cell_clip]; 0 for no clipping
+    proj_clip: float = 0.0  # the same for the projected output
+    clip: float = 0.0  # the pre-activations of gates and candidate are clipped to [-clip, clip]; 0 for no clipping
 
     @property
     def activations(self) -> tuple[str, ...]:
@@ -173,4 +173,4 @@ _CHOICES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("peepholes", "coupled", "projection"), _YES_OR_NO),
     **dict.fromkeys(("forget_bias", "cell_clip", "proj_clip", "clip"), _NUMBER),
 }
-"""What a choice can be, in words and as a test."""
+"""The values that a choice may have, in words and as a test."""

@@ -54,7 +54,7 @@ class ElementProduct:
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """What no known cell computes: it is equal to nothing."""
+    """A term that no known cell has. It matches nothing."""
 
 
 FormTerm = Leaf | MatrixProduct | Activated | Bounded | ElementProduct | Unmatched
@@ -74,7 +74,7 @@ UNMATCHED = NormalForm(((1, Unmatched()),))
 
 
 def normal_forms(trace: Trace) -> tuple[NormalForm, ...]:
-    """What the new value of each state is, in terms of inputs, states and parameters."""
+    """The new value of each state, in terms of inputs, states and parameters."""
     values: dict[str, NormalForm] = {param.name: NormalForm((), ((1, param),)) for param in trace.params}
     for kind, leaves in (("input", trace.inputs), ("state", trace.states)):
         values |= {leaf.name: _single(Leaf(f"{kind} {place}")) for place, leaf in enumerate(leaves)}

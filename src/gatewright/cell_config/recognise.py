@@ -30,30 +30,30 @@ from gatewright.trace.build import trace_cell
 from gatewright.trace.ir import Literal, Trace, Var
 
 MOST_LIMITS = 4
-"""More bounds than these in a Trace, and it is none of the cells that are known: every pair of them is tried."""
+"""A Trace with more bounds is none of the known cells. It limits the work: every pair of bounds is tried."""
 _FIELDS: Mapping[Op, str] = {Op.SIGMOID: "gate", Op.TANH: "activation", Op.EXP: "output"}
 """Placeholders: where these ops stand in the cell of a structure, the Trace may have any activation.
 
 Its name becomes the value of that field of the config.
 """
 Bindings = Mapping[str, str | Constants]
-"""What the match has found: an activation by the field, a matrix or constants by the name in the config's own cell."""
+"""The result of a match: activations by field, matrices and constants by their names in the config's own cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecognisedCell:
-    """The cell config of a Trace, and what the Trace calls the parameters of that config's cell."""
+    """The cell config of a Trace, and the names that the Trace has for the parameters of the config's own cell."""
 
     config: CellConfig
-    inverted: bool  # a GRU whose update gate of 1 replaces the state, so that the numbers of z change their sign
+    inverted: bool  # a GRU whose update gate of 1 replaces the state: the numbers of z change their sign
     bindings: Bindings
 
     def constants(self, space: str, gate: str) -> Constants:
-        """What stands for a parameter of the config's cell: parameters and numbers that are added, with their signs.
+        """The value of a parameter of the config's own cell, as a signed sum of parameters of the Trace and numbers.
 
-        `bh` are biases beside U that cannot be added to those beside W, as in a GRU that resets after the product. The
-        forget gate of coupled gates is 1 - i, which is that of the negated input gate. There is nothing where the Trace
-        has nothing.
+        `bh` is the bias beside U of a GRU that resets after the product; it cannot be added to the bias beside W. The
+        forget gate of coupled gates is 1 - i: the input gate with negated numbers. The sum is empty where the Trace has
+        no such parameter.
         """
         coupled = self.config.coupled and gate == "f"
         name = f"{space}.{'i' if coupled else gate}" if space != "bh" else f"b.h{gate}"
@@ -67,7 +67,7 @@ class RecognisedCell:
         return [self.constants(space, gate) for gate in gates]
 
     def matrix(self, name: str) -> str | None:
-        """What the Trace calls a matrix of the config's cell; None where it has none."""
+        """The name that the Trace has for a matrix of the config's own cell; None where it has no such matrix."""
         bound = self.bindings.get(name)
         return bound if isinstance(bound, str) else None
 
@@ -164,7 +164,7 @@ def _with_activations(config: CellConfig, bindings: Bindings) -> CellConfig:
 
 
 def _all_agree(pairs: Sequence[tuple[NormalForm, NormalForm]], bindings: Bindings) -> Iterator[Bindings]:
-    """Every way in which all pairs agree at once. The first of a pair is the template's, here and below."""
+    """Every match of all pairs at once. The first of a pair is always the template's."""
     if not pairs:
         yield bindings
         return
@@ -219,7 +219,7 @@ def _same_term(wanted: FormTerm, got: FormTerm, bindings: Bindings) -> Iterator[
 
 
 def _same_constants(wanted: Constants, got: Constants, bindings: Bindings) -> Bindings | None:
-    """A parameter of the template takes any sum of constants, none of them too; a number itself alone."""
+    """A parameter of the template matches any sum of constants, an empty one too; a number matches only itself."""
     match wanted:
         case ():
             return None if got else bindings

@@ -86,12 +86,12 @@ DTYPES = ("float32", "float64")
 
 @dataclass(frozen=True, slots=True)
 class ConversionReport:
-    """What a conversion did."""
+    """The result of a conversion."""
 
-    layers: tuple[str, ...]  # of what was read, from the bottom to the top
+    layers: tuple[str, ...]  # of the source, from the bottom to the top
     source: str  # layouts
     target: str
-    differences: Mapping[str, float]  # the largest between outputs for the same random inputs, by what was run
+    differences: Mapping[str, float]  # largest difference of outputs for the same random inputs, by what was run
     scale: float  # the largest output
     notes: tuple[str, ...]
     unused: Mapping[str, tuple[int, ...]]  # the shapes of the source's arrays that are no part of the network, by name
@@ -183,7 +183,7 @@ def convert(
 
 
 def _left_out(network: Network, again: Network) -> tuple[str, ...]:
-    """What there was to tell of, and is no more."""
+    """Notes of what the source has and the target has not."""
     kept = {kind_of(part) for part in again.parts}
     lost = [part.kind for part in network.parts if kind_of(part) not in kept]
     ends = [side.recurrent[-1].returns == "last" for side in (network, again)]
@@ -205,7 +205,7 @@ MOST_NAMES = 12
 
 
 def _shortened(arrays: Mapping[str, Any]) -> str:
-    """Arrays by name and shape; where there are many, by what stands before the last part of their names."""
+    """Arrays by name and shape; many of them are counted by the first part of their names."""
     if len(arrays) <= MOST_NAMES:
         return ", ".join(f"{name} {np.shape(array)}" for name, array in arrays.items())
     groups = Counter(re.split(r"[./]", name)[0] for name in arrays)

@@ -1,4 +1,4 @@
-"""Parameters out of arrays and back, as a row of the table says; what cannot be said there exactly is refused."""
+"""Parameters from arrays and back, by a row of the table of layouts. What a layout cannot express is refused."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -229,13 +229,13 @@ def _inverted(parts: Mapping[Param, NDArray[Any]], gate: str, key: str) -> dict[
     """The update gate with the other side: 1 - sigmoid(a) is sigmoid(-a)."""
     if not odd_about_half(gate):
         raise ConversionError(
-            f"{key}: an update gate of {gate} cannot be turned by its weights", expected=", ".join(ODD_ABOUT_HALF)
+            f"{key}: an update gate of {gate} cannot be inverted by its weights", expected=", ".join(ODD_ABOUT_HALF)
         )
     return {param: -part if param.gate == "z" else part for param, part in parts.items()}
 
 
 def invert_update(parameters: Parameters, equations: CellConfig) -> Parameters:
-    """Parameters of a GRU whose update gate of 1 replaces, as those of one in which it keeps; and back."""
+    """Parameters of a GRU whose update gate of 1 replaces, converted to one whose gate of 1 keeps, or back."""
     parts: dict[Param, NDArray[Any]] = {Param.parse(name): value for name, value in parameters.items()}
     inverted = _inverted(parts, equations.gate, str(equations))
     return {str(param): value for param, value in inverted.items()}
@@ -253,7 +253,7 @@ def with_slope(parameters: Parameters, equations: CellConfig, gate: str) -> tupl
 
 
 def equations_of(layout: Layout, **overrides: Any) -> CellConfig:
-    """What a layer of that layout computes, with what its file says of activations and constants.
+    """The cell config of a layer of that layout, with overrides of activations and constants.
 
     Raises ConversionError for an override that contradicts the layout.
     """

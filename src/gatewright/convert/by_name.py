@@ -1,4 +1,4 @@
-"""The rows of frameworks whose weights are kept as arrays by name, in whatever kind of file."""
+"""The rows of frameworks that keep weights as arrays by name, in any kind of file."""
 
 from gatewright.convert.layout import Layout, Stored
 

@@ -1,4 +1,4 @@
-"""Where each parameter lies in each layout, and what happens to it between two: the table of layouts, read aloud."""
+"""The table of layouts in words: where each parameter lies in a layout, and how it moves between two layouts."""
 
 from dataclasses import dataclass, replace
 
@@ -30,8 +30,8 @@ class LayoutMapping:
 
     source: Layout
     target: Layout
-    refused: str  # the reason, where one cannot compute what the other does
-    conditions: tuple[str, ...]  # what must be so for the conversion to be exact
+    refused: str  # the reason where the target cannot compute the same
+    conditions: tuple[str, ...]  # under which the conversion is exact
     moved: tuple[ParameterMove, ...]
 
 
@@ -51,7 +51,7 @@ def explain(source: str, target: str) -> tuple[LayoutMapping, ...]:
 
 
 def mapping(source: Layout, target: Layout) -> LayoutMapping:
-    """What becomes of each parameter of a layer of the first layout in the second."""
+    """Where each parameter of a layer of the first layout goes in the second."""
     equations = source.equations
     refused, conditions = _verdict(source, target)
     slots = [
@@ -90,7 +90,7 @@ def _cut(name: str, stored: Stored, kind: str, gate: int, gates: int) -> str:
 
 
 def _along(axes: Pattern, index: int, kinds: list[str], kind: str, gate: int, gates: int) -> str:
-    """What is cut out along one axis of the array."""
+    """The slice along one axis of the array."""
     group = axes.groups[index]
     if index == axes.joined:
         first = LETTERS[group[0]]
@@ -114,7 +114,7 @@ def _times(count: int, letter: str) -> str:
 
 
 def _instead(target: Layout, slot: str, equations: CellConfig) -> str:
-    """What becomes of a parameter for which the target has no place of its own."""
+    """What is done with a parameter that has no place of its own in the target."""
     kind, gate = Param.parse(slot)
     if kind == "bh" and where(target, f"b.{gate}") and not (equations.reset == "after" and gate == "n"):
         return f"added to b.{gate}"
@@ -146,7 +146,7 @@ def _verdict(source: Layout, target: Layout) -> tuple[str, tuple[str, ...]]:
 
 
 def _shared(source: Layout, target: Layout) -> CellConfig:
-    """What the source computes, with activations that both have where its default is none of the target's."""
+    """The source's config, with activations that both have where the target lacks the source's default."""
     shared = {
         what: next((name for name in source.having(what) if name in target.having(what)), source.having(what)[0])
         for what in ("gate", "activation", "output")

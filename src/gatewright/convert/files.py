@@ -1,4 +1,4 @@
-"""Files that hold arrays by name, opened without running anybody's code: what they say of themselves is not believed.
+"""Files of arrays by name, read without running code from them. No size that a file states is trusted.
 
 An .npz is read array by array, and none may say that it is larger than its file can hold; objects are refused.
 """
@@ -41,7 +41,7 @@ MOST_SHARED = 16  # tensors of one file may share their numbers, as tied weights
 
 
 def kind_of(path: Path) -> str:
-    """The suffix by which a file's reader is found, or what stands for it."""
+    """The suffix that selects the reader of a file, or the kind of a folder or archive of tables."""
     return tables.kind_of(path) or path.suffix
 
 
@@ -51,7 +51,7 @@ def exists(path: Path) -> bool:
 
 
 def read_arrays(path: str | os.PathLike[str]) -> Arrays:
-    """The arrays of a file, by name; half precision, in which sums of biases would be rounded, as float32.
+    """The arrays of a file, by name. Half precision becomes float32, as sums of biases would be rounded in it.
 
     Raises ConversionError for a file that is missing, cut short, of another kind, or holds what are no numbers.
     """
@@ -90,7 +90,7 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]
 
 
 def check_finite(path: Path, name: str, array: NDArray[Any]) -> None:
-    """Refuse what is no finite number, which no conversion can be checked with."""
+    """Refuse arrays that are not numbers, or not finite: no conversion could be checked with them."""
     if array.dtype.kind not in "fiub":
         raise ConversionError(f"{path}: array {name!r} holds no numbers", expected="numbers", got=f"{array.dtype}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():

@@ -1,4 +1,4 @@
-"""Files that hold arrays by name: a network of the recurrent layers among them, and of what is kept around these."""
+"""Reading arrays by name: the recurrent layers among them, and the embedding and head that some frameworks keep."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
@@ -22,7 +22,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def read(arrays: Arrays, framework: str, overrides: Mapping[str, Any]) -> Network:
-    """The recurrent layers among arrays of that framework, and what the framework keeps around them.
+    """The recurrent layers among arrays of a framework, and the parts that it keeps around them.
 
     `overrides` are what its layers compute where the arrays do not say it, and `prefix`, of one layer or of several in
     their order, which of the layers are meant.

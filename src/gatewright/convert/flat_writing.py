@@ -1,4 +1,4 @@
-"""Arrays by name out of a network: its recurrent layers, and what the framework keeps around them."""
+"""Writing a network as arrays by name: its recurrent layers, and the parts that the framework keeps around them."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
@@ -17,7 +17,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:
-    """The arrays of that framework's layers, by name, and of what it keeps around them.
+    """The arrays of the framework's layers, by name, and of the parts that it keeps around them.
 
     Raises ConversionError, with the reason, where they cannot compute the same.
     """
@@ -49,7 +49,7 @@ def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:
 
 
 def _modules(stack: Sequence[RecurrentPart], rows: Sequence[Layout], arrays: Sequence[Sequence[Arrays]]) -> list[int]:
-    """Of which module each layer is, where those of one module are alike but for what the first of them reads."""
+    """The module of each layer, by number. Layers of one module are alike, but for the input size of the first."""
     keys = [
         (
             row.key,
@@ -67,7 +67,7 @@ def _modules(stack: Sequence[RecurrentPart], rows: Sequence[Layout], arrays: Seq
 
 
 def _refuse_between(network: Network, framework: str) -> None:
-    """Refuse what stands between recurrent layers, and directions that are merged: arrays of a stack say neither."""
+    """Refuse parts between recurrent layers, and merged directions: arrays of a stack cannot express them."""
     merged = next((layer for layer in network.recurrent if layer.merge != "concat"), None)
     if merged is not None:
         raise ConversionError(
@@ -115,7 +115,7 @@ def choose(framework: str, equations: CellConfig, parameters: Parameters) -> Lay
 
 
 def _way_out(framework: str, equations: CellConfig) -> str:
-    """What to type where a framework has no such layer: a GRU can be trained with the reset that it has."""
+    """The command to type where a framework has no such layer. A GRU can be trained again with the other reset."""
     has = {row.reset for row in layouts(framework, equations.family) if row.reset}
     other = "; or write the model as ONNX: gatewright export RUN FILE.onnx"
     if equations.reset and has and equations.reset not in has:

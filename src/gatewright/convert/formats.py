@@ -46,16 +46,16 @@ class Format:
     runtime: str = ""  # the program that `run` asks, as reports name it
     fixed_sizes: Callable[[Path], tuple[int | None, int | None]] | None = None
     """The steps and the rows of a batch that `run` demands for a file; None where it takes any number."""
-    overrides: frozenset[str] = frozenset()  # what `read` heeds of what the user says; all else is refused
+    overrides: frozenset[str] = frozenset()  # those that `read` takes; all others are refused
     of_arrays: bool = False
-    named_only: bool = False  # never guessed: another format reads such files too, and writes them by default
+    named_only: bool = False  # never guessed: another format reads such files too, and is their default
     initial: bool = False  # whether layers may begin with states of their own
     fixed_lengths: bool = False  # whether the lengths of the rows may stand in the file
     second: bool = False  # whether the direction that reads backwards may have equations of its own
 
 
 class _File:
-    """A file whose arrays are read once, however many formats look at them."""
+    """A file whose arrays are read once for all formats that are tried."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -236,7 +236,7 @@ def read(path: Path, name: str | None = None, overrides: Overrides | None = None
 
 
 def _read_as(file_format: Format, file: _File, overrides: Overrides) -> Network:
-    """The network in a file of that format, with what was said of it.
+    """The network in a file of that format, with the user's overrides.
 
     Raises ConversionError where something was said that such files say themselves, or do not have.
     """
@@ -269,7 +269,7 @@ def _refuse_whole_numbers(network: Network) -> None:
 
 
 def _understood(file: _File, candidates: Sequence[Format], overrides: Overrides) -> list[Network]:
-    """What the file is to each of the formats that understand it; to ours alone, where it is one of ours.
+    """The network in the file by each format that can read it. A file of our own is read as such only.
 
     Raises ConversionError where none does, or the one that knows the most arrays misses something.
     """

@@ -1,4 +1,4 @@
-"""What GuitarML's and Automated-GuitarAmpModelling's JSON says beside the state dict: sizes, and what skips the layers.
+"""What GuitarML's and Automated-GuitarAmpModelling's JSON has beside the state dict: sizes, and a skip connection.
 
 `model_data` describes `SimpleRNN`: a recurrent layer `rec`, a linear one `lin`, and, where `skip` is not 0, that many
 features of the input added to the output. Proteus and AIDA-X read such files.
@@ -17,7 +17,7 @@ _MODEL = "SimpleRNN"
 
 
 def checked(path: Path, network: Network, model_data: Mapping[str, Any]) -> Network:
-    """The network of a state dict, held to what the file says of it, with the input added where it says so.
+    """The network of a state dict, checked against the sizes in the file, with its skip connection.
 
     Raises ConversionError where the file says something else, or is of another model.
     """

@@ -1,4 +1,4 @@
-"""What a row of the table of layouts says."""
+"""The rows of the table of layouts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -48,9 +48,9 @@ class Layout:
     peepholes: bool = False
     coupled: bool = False
     projection: bool = False
-    clip: bool = False  # whether what its gates and candidate read can be cut off at a bound
-    clips: bool = False  # whether its memory, and what it projects, can be clipped
-    scopes: tuple[str, ...] = ()  # what its arrays stand under, where their own names are too common to tell
+    clip: bool = False  # whether pre-activations can be clipped
+    clips: bool = False  # whether its memory and its projection can be clipped
+    scopes: tuple[str, ...] = ()  # names of its cell in a path, where those of its arrays are too common
 
     @property
     def stacked(self) -> bool:
@@ -64,7 +64,7 @@ class Layout:
 
     @property
     def equations(self) -> CellConfig:
-        """What such a layer computes by default."""
+        """The config of such a layer with the framework's defaults."""
         return CellConfig(
             self.family,
             reset=self.reset,

@@ -1,4 +1,4 @@
-"""One row for each layout of weights: what its arrays are called, and what lies in them where.
+"""The table of layouts: for each kind of layer the names of its arrays, and where each parameter lies in them.
 
 Both directions, and every pair of layouts, follow from these rows.
 """

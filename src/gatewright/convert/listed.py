@@ -1,4 +1,4 @@
-"""Files in which arrays have no names but their order: Dive into Deep Learning's list of parameters.
+"""Files of arrays in order, without names: Dive into Deep Learning's list of parameters.
 
 `numpy.savez(path, *params)` calls them arr_0, arr_1, ...; the book's GRU has eleven: for each gate W_x, W_h and b, then
 those of the head, W_hq and b_q.
@@ -18,7 +18,7 @@ BOOK = "d2l"
 
 
 def read(arrays: files.Arrays, overrides: dict[str, Any]) -> Network:
-    """The network in such a list, which its length tells.
+    """The network in such a list. Its length tells the layer.
 
     Raises ConversionError where no layer has so many arrays.
     """

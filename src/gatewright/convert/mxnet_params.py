@@ -70,7 +70,7 @@ class _ParamsContent:
         return struct.unpack(kind, self.take(struct.calcsize(kind)))[0]
 
     def count(self) -> int:
-        """A number of things of which each takes at least eight bytes."""
+        """A count of items, each of at least eight bytes."""
         count = self.number("<Q")
         if count > (len(self.bytes) - self.at) // 8:
             raise ConversionError(f"{self.path} is cut short", do="copy or download the file again")

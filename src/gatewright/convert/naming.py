@@ -1,4 +1,4 @@
-"""What the arrays of each layer and direction are called in files that hold arrays by name."""
+"""Names of arrays in files of arrays by name: how they tell the layer and the direction."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ class Naming:
 
     template: str
     directions: tuple[str, str] | None = None  # the words for forwards and backwards
-    prefix: str = ""  # what is written where nothing else is known
+    prefix: str = ""  # of written names
     reads_only: bool = False  # names that are understood, and that nothing is written by
     modules: bool = False  # whether layers that are not of one shape are modules of their own: 0.name, 1.name
 
@@ -26,7 +26,7 @@ class Naming:
 
 @dataclass(frozen=True, slots=True)
 class LayerPlace:
-    """Whose an array is."""
+    """The layer and direction that an array belongs to, by its name."""
 
     prefix: str
     layer: int
@@ -98,7 +98,7 @@ def path_of(name: str, framework: str) -> str:
 
 
 def locate(name: str, naming: Naming, arrays: Sequence[str]) -> tuple[LayerPlace, str] | None:
-    """Whose the array of that name is, and which; None where the name is not made so."""
+    """The layer that an array belongs to by its name, and the array's own name; None for names of another form."""
     match = _expression(naming, tuple(arrays)).fullmatch(name) if len(name) <= LONGEST else None
     if match is None:
         return None
@@ -126,7 +126,7 @@ def _expression(naming: Naming, arrays: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def name_of(array: str, place: LayerPlace, naming: Naming) -> str:
-    """What an array is called there."""
+    """The full name of an array."""
     direction = naming.directions[place.backwards] if naming.directions else ""
     return naming.template.format(
         prefix=place.prefix, layer=place.layer, direction=direction, scope=place.scope, array=array
@@ -134,13 +134,13 @@ def name_of(array: str, place: LayerPlace, naming: Naming) -> str:
 
 
 def territory(place: LayerPlace, naming: Naming) -> str:
-    """What every name of the module begins with in which a layer's arrays lie."""
+    """The beginning that all names in a layer's module share."""
     before = naming.template.partition("{array}")[0]
     return name_of("", place, replace(naming, template=before)) if before else ""
 
 
 def module_of(place: LayerPlace, naming: Naming) -> str:
-    """The name by which a layer can be chosen: its prefix, and its number where that follows right away."""
+    """The name by which a user chooses a layer: its prefix, and its number where that follows at once."""
     before, numbered, _ = naming.template.partition("{layer}")
     if not numbered or "{array}" in before or "{direction}" in before:
         return place.prefix
@@ -153,11 +153,11 @@ def numbers_of(prefix: str) -> tuple[int, ...]:
 
 
 def in_order(prefix: str) -> tuple[tuple[bool, int, str], ...]:
-    """A key by which cell_2 comes before cell_10."""
+    """A sort key that puts cell_2 before cell_10."""
     parts = [part for part in re.split(r"(\d+)", prefix) if part]
     return tuple((part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts)
 
 
 def unnumbered(prefix: str) -> str:
-    """The prefix without its numbers: what layers of one stack have in common."""
+    """The prefix without its numbers. Layers of one stack have the same."""
     return re.sub(r"_?\d+", "", prefix)

@@ -34,7 +34,7 @@ def refused_overrides(name: str, overrides: Mapping[str, Any], heeded: frozenset
 
 
 def assumed(layout: Layout, equations: CellConfig, overrides: Mapping[str, Any]) -> Assumed:
-    """What of the equations of that layout arrays cannot say, and nobody said."""
+    """The fields of the config that arrays cannot tell and that were not overridden, with their values."""
     having: dict[str, tuple[Any, ...]] = {
         what: getattr(layout, what) for what in _ACTIVATIONS if what == "activation" or layout.family != "rnn"
     }
@@ -49,7 +49,7 @@ def assumed(layout: Layout, equations: CellConfig, overrides: Mapping[str, Any])
 
 
 def assumption_notes(network: Network) -> tuple[str, ...]:
-    """A note of what was taken for granted in reading a file, and how to say otherwise."""
+    """A note of the values that were assumed in reading a file, and how to override them."""
     if not network.assumed:
         return ()
     taken = ", ".join(f"{name} {_shown(value)}" for name, (value, *_) in network.assumed.items())
@@ -58,7 +58,7 @@ def assumption_notes(network: Network) -> tuple[str, ...]:
 
 
 def declaration_notes(overrides: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """A note of what has to be said when a written file is read."""
+    """A note of the overrides that a written file needs when it is read."""
     if not overrides:
         return ()
     options = [
@@ -73,7 +73,7 @@ def declaration_notes(overrides: Mapping[str, Any], name: str) -> tuple[str, ...
 def overrides_for(
     network: Network, read: Callable[[Overrides], Network], prove: Callable[[Network], Any], heeded: frozenset[str]
 ) -> tuple[Overrides, Network]:
-    """What must be said of a file that a network was written to, and what it is read as then.
+    """The overrides that a written file needs when it is read, and the network that it is then.
 
     It is read as a stranger would first, with nothing said. `prove` raises ConversionError for a reading that computes
     something else.
@@ -104,7 +104,7 @@ def overrides_for(
         differing[name] = (
             wanted[0],
             *(other for other in others if other in HARD_SLOPES),
-        )  # whose slope weights can change
+        )  # weights can change its slope
     failed: ConversionError | None = None
     for count in range(len(differing), -1, -1):  # a writer may have put a difference into the weights
         for chosen in _choices(differing, count):
@@ -127,7 +127,7 @@ def _choices(values: Mapping[str, tuple[Any, ...]], count: int) -> Iterator[Over
 
 
 class UnorderedError(ConversionError):
-    """Several modules whose names do not say which are meant, in which order."""
+    """Several modules, and their names tell neither which are meant nor their order."""
 
     modules: tuple[str, ...] = ()
 

@@ -30,7 +30,7 @@ AXES: Mapping[str, tuple[str, ...]] = {
 """The axes of each kind of parameter, as the equations have them."""
 
 _TOKEN = re.compile(r"\(([^()]*)\)|([^\s()]+)")
-_COUNTED = ("side", "gate")  # axes whose length the row of a layout tells
+_COUNTED = ("side", "gate")  # axes with a length known from the row of a layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def pattern(text: str) -> Pattern:
 
 @dataclass(frozen=True, slots=True)
 class ShapedArray:
-    """An array that was found, before its sizes are known; `counts` are the axes whose length the layout tells."""
+    """An array of a file, before its sizes are known. `counts` are the lengths of axes that the layout tells."""
 
     name: str
     axes: Pattern
@@ -115,7 +115,7 @@ def _learned(array: ShapedArray, index: int, sizes: Mapping[str, int]) -> dict[s
 def unpack(
     array: Array, axes: Pattern, kinds: Sequence[str], gates: Sequence[str], sizes: Mapping[str, int]
 ) -> dict[Param, Array]:
-    """The parts of an array by what they are, each with the axes that the equations give it."""
+    """The parameters in an array, by kind and gate, each with its axes in the equations."""
     if axes.joined is not None:
         ends = np.cumsum([sizes[axis] for axis in axes.groups[axes.joined]])[:-1]
         pieces = np.split(array, ends, axis=axes.joined)

@@ -1,4 +1,4 @@
-"""Whose the arrays of a file are: the places of its layers, by the names that a framework gives, and their order."""
+"""The layers of a file of arrays: which arrays belong to which layer, by name, and the order of the layers."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,11 +15,11 @@ from gatewright.convert.overrides import UnorderedError
 from gatewright.errors import ConversionError
 
 Arrays = Mapping[str, NDArray[Any]]
-_ENDS = "./_"  # what separates a module's name from what follows
+_ENDS = "./_"  # characters that may follow the name of a module
 
 
 class NoLayerError(ConversionError):
-    """Arrays of which none is called as one of the framework's."""
+    """No array has a name of the framework's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class NamedArrays:
 
 @dataclass(frozen=True, slots=True)
 class LayerIndex:
-    """Which of a file's arrays are whose."""
+    """The arrays of a file by layer."""
 
     framework: str
     arrays: Arrays
@@ -42,7 +42,7 @@ class LayerIndex:
     ]  # of those that are whole; names in the file by the table's
 
     def module(self, place: LayerPlace) -> str:
-        """The name by which a layer can be chosen."""
+        """The name by which a user chooses a layer."""
         return module_of(place, self.groups[place].naming)
 
 
@@ -94,7 +94,7 @@ def _groups(arrays: Arrays, framework: str) -> dict[LayerPlace, NamedArrays]:
 
 
 def _misfit(nothing_read: LayerIndex) -> ConversionError | None:
-    """Which array it is, where all of a layer's are there by name, and no row has the shapes that they have."""
+    """The error of the array that does not fit, where all names of a layer are there, and no row has their shapes."""
     errors: list[ConversionError] = []
     for names in (group.names for group in nothing_read.groups.values()):
         for row in layouts(nothing_read.framework):
@@ -147,7 +147,7 @@ def cell_of(place: LayerPlace) -> str:
 
 
 def _is_meant(row: Layout, place: LayerPlace, overrides: Mapping[str, Any]) -> bool:
-    """Whether a row may be that of a layer, by the name of its cell and by what was said of it."""
+    """Whether a row may be that of a layer, by the name of its cell and the overrides."""
     named = not row.scopes or cell_of(place) in row.scopes or overrides.get("family") is not None
     return named and apply.fits(row, overrides) and apply.has_activations(row, overrides)
 
@@ -178,7 +178,7 @@ def ordered(index: LayerIndex, prefix: str | Sequence[str] | None) -> list[Layer
 
 
 def unordered(index: LayerIndex, places: Iterable[LayerPlace], problem: str) -> UnorderedError:
-    """The error that asks which layers are meant, in which order."""
+    """The error that asks for the layers and their order."""
     names = tuple(dict.fromkeys(index.module(place) for place in places))
     some = names[:2]
     error = UnorderedError(
@@ -192,7 +192,7 @@ def unordered(index: LayerIndex, places: Iterable[LayerPlace], problem: str) -> 
 
 
 def _of_prefix(index: LayerIndex, places: Sequence[LayerPlace], wanted: str) -> list[LayerPlace]:
-    """The places that have that name, or else those whose names begin with it."""
+    """The layers with that name, or else those with names that begin with it."""
     name = wanted.rstrip(_ENDS)
     exact = [place for place in places if wanted == place.prefix] or [
         place for place in places if name in (place.prefix.rstrip(_ENDS), index.module(place).rstrip(_ENDS))

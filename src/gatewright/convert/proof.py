@@ -14,7 +14,7 @@ from gatewright.errors import ConversionError, GatewrightError
 from gatewright.network import Embedding, Masking, Network, OneHot, Part, RecurrentPart, Reshape, run
 
 STEPS, BATCH = 11, 3  # of the random input, where a network takes any number
-IN_FLOAT32 = 1e-4  # as a share of the largest output: what single precision may lose in a few steps
+IN_FLOAT32 = 1e-4  # of the largest output: what single precision loses in a few steps
 IN_FLOAT16 = 8e-3
 
 
@@ -64,7 +64,7 @@ def compare(
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a framework had to say of a file: the largest difference from our reading, or why it did not run it."""
+    """The proof of a file by its framework: the largest difference from our reading, or why it was not run."""
 
     differences: tuple[tuple[str, float], ...] = ()
     notes: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ def in_framework(file_format: Format, path: Path, network: Network, overrides: M
     Raises ConversionError where the difference is more than single precision can explain.
     """
     if file_format.run is None and file_format.name == "gatewright":
-        return Proof()  # nobody else runs these
+        return Proof()  # no other program runs these
     if file_format.run is None:
         return Proof(notes=(f"{path.name}: not proved by {file_format.name} itself: Gatewright cannot run it there",))
     try:
@@ -114,12 +114,12 @@ def _reason(error: Exception, path: Path) -> str:
 
 
 def _outline(network: Network) -> list[tuple[Any, ...]]:
-    """What of a network not every kind of file can say."""
+    """The kinds of the parts, and what recurrent ones return: not every kind of file has both."""
     return [(kind_of(part), getattr(part, "returns", None)) for part in network.parts]
 
 
 def kind_of(part: Part) -> type[Part]:
-    """What a part is; symbols one-hot may come back as an embedding, of unit vectors."""
+    """The kind of a part. OneHot counts as an Embedding: it may be read back as one of unit vectors."""
     return Embedding if isinstance(part, OneHot) else type(part)
 
 
@@ -129,7 +129,7 @@ def _all_steps(layer: RecurrentPart) -> RecurrentPart:
 
 
 def _example(network: Network, steps: int, batch: int, generator: np.random.Generator) -> NDArray[Any]:
-    """Random inputs that a network can read, some of whose steps are padding."""
+    """Random inputs for a network. Where it masks steps, some are padding."""
     shape = network.reads
     match network.parts[0]:
         case Embedding() as first:
@@ -146,7 +146,7 @@ def _example(network: Network, steps: int, batch: int, generator: np.random.Gene
 
 
 def _lengths(network: Network, inputs: NDArray[Any]) -> list[int] | None:
-    """Lengths of rows, of which one is whole, where the network is given such."""
+    """Lengths of rows where the network reads them. One row is whole."""
     if network.lengths != "given":
         return None
     steps, rows = inputs.shape[:2]
@@ -154,7 +154,7 @@ def _lengths(network: Network, inputs: NDArray[Any]) -> list[int] | None:
 
 
 def _batch(network: Network, batch: int = BATCH) -> int:
-    """The rows of a batch: those of whose lengths or first states the network has its own, or else that many."""
+    """The rows of a batch: the number for which the network holds lengths or initial states, or else `batch`."""
     if isinstance(network.lengths, tuple):
         return len(network.lengths)
     rows = [len(state) for layer in network.recurrent for part in layer.initial for state in part.values()]
@@ -162,7 +162,7 @@ def _batch(network: Network, batch: int = BATCH) -> int:
 
 
 def _rounding(network: Network) -> float:
-    """What the coarsest numbers of a network may lose; half precision, no more than single."""
+    """The rounding that is allowed for the least precise numbers of a network; for half precision, that of single."""
     return 64 * max(float(np.finfo(np.result_type(dtype, np.float32)).eps) for dtype in _types(network) or {np.float32})
 
 

@@ -1,4 +1,4 @@
-"""What all readers of files refuse in the same words: files that are missing or damaged."""
+"""Errors that all readers of files share: missing and damaged files, and the place of an error."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ def read_whole(path: Path, expected: str, do: str = "copy or download the file a
 
 @contextmanager
 def located(where: str, do: str | None = None) -> Generator[None]:
-    """A block whose errors say where they were found, such as the file and the layer, and perhaps other advice."""
+    """A block that puts a place, such as the file and the layer, before its errors, and may replace their advice."""
     try:
         yield
     except ConversionError as error:

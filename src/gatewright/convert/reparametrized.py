@@ -1,4 +1,4 @@
-"""Weights that PyTorch keeps in parts: weight norm, pruning and weight drop, folded into what a layer computes with.
+"""Weights that PyTorch keeps in parts (weight norm, pruning, weight drop), folded into the weights of the layer.
 
 What cannot be computed from the file alone, such as another parametrization, is refused by name.
 """
@@ -22,7 +22,7 @@ LONGEST = 400  # characters of a name that is looked at
 
 
 def folded(arrays: Arrays) -> tuple[Arrays, tuple[str, ...]]:
-    """The arrays of a state dict with each weight as a layer has it in evaluation, and what was done for that.
+    """The arrays of a state dict with each weight as in evaluation, and notes of what was folded.
 
     - `weight_norm`, old and new: g v / |v|, with |v| over all axes along which g has one number.
     - `torch.nn.utils.prune`: the weight times its mask.

@@ -26,7 +26,7 @@ Array = NDArray[Any]
 Object = Mapping[str, Any]
 
 MOST_BYTES = 2**26
-"""RTNeural is made for networks that run on every sample of a sound: larger files are none of these."""
+"""RTNeural runs networks on every sample of a sound: no such network needs a larger file."""
 MOST_RANK = 4
 ACTIVATIONS: Mapping[str, str] = {
     "": "identity",
@@ -83,7 +83,9 @@ def write_torch(network: Network, path: Path) -> None:
     for index, part in enumerate(_streaming(network)):
         if isinstance(part, RecurrentPart):
             arrays = flat_writing.write(Network((part,)), "torch")
-            flat_writing.choose("rtneural", part.equations, part.directions[0])  # which raises where it has no such
+            flat_writing.choose(
+                "rtneural", part.equations, part.directions[0]
+            )  # raises where RTNeural has no such layer
         else:
             if part.activation != "identity":
                 raise ConversionError(
@@ -161,7 +163,7 @@ def _layer(path: Path, where: str, kind: str, layer: Object, before: Part | None
 
 
 def _state_dict(path: Path, content: Object, overrides: dict[str, Any]) -> Network:
-    """The layers of a state dict, in the order in which it names them."""
+    """The layers of a state dict, in its order."""
     groups: dict[str, dict[str, Array]] = {}
     for name, value in content.items():
         prefix, _, array = name.rpartition(".")
@@ -217,7 +219,7 @@ def _weights(path: Path, where: str, layer: Object, ranks: tuple[int, ...]) -> l
 
 
 def _array(path: Path, where: str, value: Any) -> Array:
-    """Numbers out of lists of lists, in float32 where the decimals are of such."""
+    """An array from nested lists; float32 where the decimals are those of float32 numbers."""
     shape: list[int] = []
     inner = value
     while isinstance(inner, list) and len(shape) <= MOST_RANK:

@@ -11,7 +11,7 @@ from gatewright.errors import ConversionError
 if TYPE_CHECKING:
     import torch
 
-DEPTH = 2  # mappings within mappings in which tensors are looked for: {"checkpoint": {"model": state_dict}}
+DEPTH = 2  # of nested mappings that are searched: {"checkpoint": {"model": state_dict}}
 
 
 def load(path: Path) -> "dict[str, torch.Tensor]":

@@ -41,7 +41,7 @@ def kind_of(path: Path) -> str | None:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is such a folder, or an archive that the path leads into."""
+    """Whether there is a folder at the path, or an archive that it leads into."""
     return path.is_dir() or _archive_of(path) is not None
 
 
@@ -92,7 +92,7 @@ class _NumberBudget:
 
 @dataclass
 class _Table:
-    """The numbers of a table, and what its rows say of its shape."""
+    """The numbers of a table, and its shape as far as its rows tell it."""
 
     numbers: "array[float]" = field(default_factory=lambda: array("d"))
     rows: int = 0

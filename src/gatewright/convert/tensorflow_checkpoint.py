@@ -24,7 +24,7 @@ Arrays = Mapping[str, NDArray[Any]]
 SUFFIX = ".index"
 _VARIABLE = "/.ATTRIBUTES/VARIABLE_VALUE"  # behind the name of each variable that an object keeps
 _SLOT = "/.OPTIMIZER_SLOT/"
-_NUMBERED = "layer_with_weights-"  # what Keras calls the layers of a model, by their places in it
+_NUMBERED = "layer_with_weights-"  # Keras's name of a layer, by its place in the model
 _PATH = re.compile(r"(.+?)(?:/(forward|backward)_layer)?(?:/cell(/cells/\d+)?)?/([^/]+)")
 _KERAS = version_of("2.15.0-tf")
 

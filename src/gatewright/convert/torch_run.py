@@ -1,4 +1,4 @@
-"""PyTorch's own layers, run with the arrays of a state dict: what a conversion from or to PyTorch is held to.
+"""Running a state dict by PyTorch's own layers, to prove a conversion from or to PyTorch.
 
 The file is read here as PyTorch reads it, and not as `flat` does: modules are made by the names and shapes that are in
 it, and have to take all of the state dict, `strict=True`. So a layer that one of the two overlooks is seen.
@@ -26,8 +26,7 @@ _NAME = re.compile(
 
 
 def run(path: Path, inputs: NDArray[Any], overrides: Mapping[str, Any]) -> NDArray[Any]:
-    """What `torch.nn.RNN`, `GRU`, `LSTM` and their cells compute, one after the other, for inputs (time, batch,
-    features).
+    """Outputs of `torch.nn.RNN`, `GRU`, `LSTM` and their cells in a row, for inputs (time, batch, features).
 
     Raises ImportError without PyTorch, and ConversionError or RuntimeError where a state dict is not the whole of a
     layer.
@@ -57,7 +56,7 @@ def _without_weight_drop(arrays: Arrays) -> Arrays:
 
 
 def _prefixes(arrays: Arrays, wanted: str | Sequence[str] | None) -> list[str]:
-    """What the names of each module begin with: of those that are wanted, or of all."""
+    """The prefix of each module: of those that are wanted, or of all."""
     modules = sorted({_module_of(match) for match in map(_NAME.fullmatch, arrays) if match}, key=in_order)
     if wanted is None:
         return modules
@@ -139,7 +138,7 @@ def _parametrize(module: Any, array: str, part: str | None, shape: tuple[int, ..
 
 
 def _steps(cell: Any, inputs: Any) -> Iterator[Any]:
-    """What a cell gives, step by step."""
+    """The outputs of a cell, step by step."""
     state = None
     for step in inputs:
         state = cell(step, state)

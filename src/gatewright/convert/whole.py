@@ -1,4 +1,4 @@
-"""Whether layers were read as a whole: what lies beside them in a file, and belongs to none of them, is refused."""
+"""Checks that layers were read as a whole: arrays beside them that belong to no layer are refused."""
 
 import re
 from collections.abc import Mapping, Sequence, Set
@@ -22,7 +22,7 @@ _OTHERS = "to convert the other layers alone, name them with --prefix, or prefix
 
 
 class NotWholeError(ConversionError):
-    """Layers that lack something, or beside which lies what belongs to none; `known` arrays have names of theirs."""
+    """Layers that lack an array, or arrays that belong to none. `known` counts arrays with names of the framework."""
 
     known: int = 0
 
@@ -52,7 +52,7 @@ def check(index: LayerIndex, places: Sequence[LayerPlace], *, chosen: bool) -> N
 
 
 def check_rest(index: LayerIndex, places: Sequence[LayerPlace], used: Set[str]) -> None:
-    """Refuse arrays that are none of a layer's, and have names as if they were.
+    """Refuse arrays that have names of a layer's module and belong to no layer.
 
     Raises NotWholeError, which names the arrays.
     """
@@ -86,7 +86,7 @@ def check_rest(index: LayerIndex, places: Sequence[LayerPlace], used: Set[str]) 
 def check_stack(
     index: LayerIndex, stack: Sequence[tuple[str, RecurrentPart]], places: Sequence[LayerPlace], *, chosen: bool
 ) -> tuple[str, ...]:
-    """What to tell of layers that were taken for a stack: by the numbers in their names, where the user named none.
+    """Notes of layers that were taken for a stack: by the numbers in their names, where the user named none.
 
     Raises ConversionError, which asks for their order, where they may as well be something else: a number is missing
     between them, other arrays lie between them, or all of them can read the same input.
@@ -121,7 +121,7 @@ def _up_to_number(prefix: str, place: int) -> str:
 
 
 def _between(index: LayerIndex, numbered: Sequence[str], places: Sequence[LayerPlace]) -> list[str]:
-    """Arrays of no recurrent layer within the numbered modules, such as those of a normalisation between them."""
+    """Arrays in the numbered modules that belong to no recurrent layer, such as a normalisation between them."""
     used = {name for place in places for name in index.layers[place][1].values()}
     paths = {name: path_of(name, index.framework) for name in index.arrays}
     shapes = {paths[name]: np.shape(index.arrays[name]) for name in used}
@@ -134,7 +134,7 @@ def _between(index: LayerIndex, numbered: Sequence[str], places: Sequence[LayerP
 
 
 def _different(index: LayerIndex, places: Sequence[LayerPlace]) -> tuple[str, ...]:
-    """What to tell where layers of one family are of several kinds: with biases and without, projected and not."""
+    """A note where layers of one family differ: with biases and without, projected and not."""
     kinds: dict[str, dict[str, list[str]]] = {}
     for place in places:
         row, names = index.layers[place]

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 AXES_ARE_OPERANDS = 18
-"""The first version of the operators in which the axes of a mean or maximum are an operand, as those of a sum are."""
+"""First opset in which ReduceMean and ReduceMax take their axes as an operand; ReduceSum has since 13."""
 
 Extent = int | str
 """The size of an axis, or the name of one that is known when the graph runs."""
 
 
 class Kind(StrEnum):
-    """What the elements of a value are."""
+    """The kind of a value's elements."""
 
     NUMBER = "number"  # of the graph's floating-point type
     TRUTH = "truth"
@@ -37,7 +37,7 @@ class Tensor:
     ndim: int
     kind: Kind = Kind.NUMBER
     name: str = ""
-    extents: tuple[Extent, ...] | None = None  # of what goes in and comes out
+    extents: tuple[Extent, ...] | None = None  # of inputs and outputs of the graph or of a body
     doc: str = ""
 
     def __getitem__(self, key: tuple[Any, ...]) -> "Tensor":
@@ -70,7 +70,7 @@ class Scope:
 
 
 class Graph:
-    """A main graph with its initialisers. `emit` is the one way in which nodes come about."""
+    """A main graph with its initialisers. All nodes are made by `emit`."""
 
     def __init__(self, name: str, dtype: np.dtype[Any], opset: int) -> None:
         self.main = Scope(name)
@@ -137,7 +137,7 @@ class Graph:
     def emit(
         self, op: str, *inputs: Operand | None, ndim: int | None = None, kind: Kind = Kind.NUMBER, **attributes: Any
     ) -> Tensor:
-        """The result of an operator; of the largest rank among its operands where none is given."""
+        """The result of an operator. Without `ndim` it has the largest rank of the operands."""
         return self.emit_many(op, inputs, [ndim], kind, attributes)[0]
 
     def emit_many(
@@ -176,7 +176,7 @@ class Graph:
         return outputs
 
     def cast(self, value: Tensor, kind: Kind) -> Tensor:
-        """A value whose elements are of another kind; a number is true where it is not 0."""
+        """The value cast to another kind. A number is true where it is not 0."""
         if value.kind is kind:
             return value
         if kind is Kind.TRUTH:
@@ -207,7 +207,7 @@ class Graph:
         return self.emit("Slice", value, *bounds, ndim=value.ndim, kind=value.kind)
 
     def reduce(self, op: str, value: Tensor, axes: tuple[int, ...]) -> Tensor:
-        """A value with some axes taken together, by "ReduceSum" or its like."""
+        """A value reduced along some axes, by "ReduceSum" for example."""
         if not axes:
             return value
         ndim, as_operand = value.ndim - len(axes), op == "ReduceSum" or self.opset >= AXES_ARE_OPERANDS

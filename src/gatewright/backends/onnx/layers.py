@@ -36,11 +36,11 @@ class Level(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StackOutputs:
-    """What all levels together give. States are (levels * directions, batch, features)."""
+    """The outputs of all levels. Final states are (levels * directions, batch, features)."""
 
     output: Tensor  # (time, batch, directions * features)
     finals: Mapping[str, Tensor]
-    operator: str  # what computes it: "GRU", "LSTM", "RNN", "Scan", or none where no loop is left
+    operator: str  # "GRU", "LSTM", "RNN", "Scan", or "" where the cell needs no loop
 
 
 def ends_of(graph: Graph, x: Tensor, lengths: Tensor) -> Ends:
@@ -62,8 +62,8 @@ def stack(
 ) -> StackOutputs:
     """All levels of a layer, one above the other, over x (time, batch, input).
 
-    The operator that ONNX has for the cell is taken where it has one and `operators` allows it. In float64 ONNX Runtime
-    has none, so that a Scan is taken.
+    A cell that ONNX has an operator for becomes that operator, unless `operators` is False. Every other cell becomes a
+    Scan. ONNX Runtime has the recurrent operators in float32 only, so a float64 graph uses Scan too.
     """
     trace = evaluated(trace)
     cell = operator_cell(trace) if operators and graph.dtype == np.float32 else None

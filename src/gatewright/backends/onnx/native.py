@@ -38,7 +38,7 @@ def run(
     inputs: LayerInputs,
     prefix: str,
 ) -> LayerOutputs:
-    """All directions of a layer, whose states are (directions, batch, hidden).
+    """All directions of a layer as one node. Its states are (directions, batch, hidden).
 
     `directions` has the numbers of each, by their names in the equations.
     """
@@ -53,7 +53,7 @@ def run(
     states = [inputs.states.get(state.name) for state in trace.states]
 
     def results(lengths: Tensor | None, times: int = 1) -> tuple[Tensor, ...]:
-        """The operator's; with all of its directions so many times."""
+        """The results of the operator, with all of its directions repeated `times` times."""
         attributes = {
             "hidden_size": units,
             **({"direction": "bidirectional"} if count * times > 1 else {}),
@@ -81,9 +81,10 @@ def run(
 def _doubled(
     graph: Graph, results: Callable[[Tensor | None, int], tuple[Tensor, ...]], inputs: LayerInputs
 ) -> tuple[Tensor, list[Tensor]]:
-    """The steps and final states of one direction, as the first of two: OpenVINO heeds the lengths of such an operator.
+    """The steps and final states of one direction, computed as the first direction of a bidirectional operator.
 
-    The second reads the same weights, so that the file is no larger; what it gives is not read.
+    OpenVINO ignores the lengths of an operator of one direction, but not those of a bidirectional one. The second
+    direction reads the same weights, so the file is no larger, and its results are not read.
     """
     output, *finals = results(_lengths(graph, inputs), 2)
     steps = graph.emit("Gather", output, graph.count(0), ndim=3, axis=1)
@@ -95,9 +96,9 @@ def _cut(
 ) -> tuple[Tensor, list[Tensor]]:
     """The steps and final states of one direction whose rows end early.
 
-    OpenVINO does not heed the lengths of an operator of one direction. So the operator goes on behind the end of a row,
-    and what it gives there is taken away. A memory is not among what it gives of every step: it is
-    that of an operator of two directions.
+    OpenVINO ignores the lengths of an operator of one direction. So the operator runs to the end of the padding, and
+    its outputs behind the end of a row are set to zero. Y has no memory of each step: the final memory comes from a
+    bidirectional operator (`_doubled`).
     """
     steps = graph.squeeze(results(_whole(graph, inputs), 1)[0], 1)
     before = graph.emit("Sub", ends.lengths, graph.count(1), kind=Kind.COUNT)
@@ -110,8 +111,11 @@ def _cut(
 
 
 def _lengths(graph: Graph, inputs: LayerInputs) -> Tensor | None:
-    """The operator's lengths. In a stream they are always there: a chunk may have no step, for which ONNX Runtime ends
-    the process where its GRU is given no lengths."""
+    """The operator's lengths.
+
+    A stream always gives them: a chunk may have no steps, and ONNX Runtime's GRU without lengths then aborts the
+    process.
+    """
     if inputs.ends:
         return graph.cast(inputs.ends.lengths, Kind.SHORT_COUNT)
     return _whole(graph, inputs) if inputs.states else None
@@ -133,7 +137,7 @@ def _side_by_side(graph: Graph, output: Tensor, directions: int, units: int) -> 
 
 
 def _kept(graph: Graph, final: Tensor, state: str, inputs: LayerInputs) -> Tensor:
-    """A final state; a row without any step keeps what it began with, which ONNX Runtime replaces by zero."""
+    """A final state. A row of no steps keeps its initial state, which ONNX Runtime would replace by zero."""
     initial = inputs.states.get(state)
     if initial is None:
         return final
@@ -143,7 +147,7 @@ def _kept(graph: Graph, final: Tensor, state: str, inputs: LayerInputs) -> Tenso
 
 
 def _joined(gates: Sequence[Constants], params: Arrays, nothing: Array | float = 0.0) -> Array:
-    """What stands for each gate, one below the other: sums of parameters and numbers."""
+    """The gates one below the other, each the sum of its parameters and numbers."""
     sums: list[Any] = []
     for constants in gates:
         values = (sign * (atom.value if isinstance(atom, Literal) else params[atom.name]) for sign, atom in constants)

@@ -1,4 +1,4 @@
-"""A Trace made ready for a Scan: evaluated, in the ops of a type, with all that can be out of the loop taken out."""
+"""A Trace made ready for a Scan: evaluated, in the ops of a type, with as much as possible moved out of the loop."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace

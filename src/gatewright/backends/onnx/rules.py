@@ -12,7 +12,7 @@ from gatewright.lang.ops import Op
 from gatewright.trace.ir import Equation
 
 Rule = Callable[..., Operand]
-"""A function of the graph and the operands; by keyword comes what `backends.base` gives to rules of arrays."""
+"""A function of the graph and the operands. Keywords are those that `backends.base` gives to rules of arrays."""
 
 
 def _elementwise(op: str) -> Rule:
@@ -93,20 +93,20 @@ RULES: Mapping[Op, Rule] = {
 }
 
 WITHOUT_DOUBLE = frozenset({Op.HARD_SIGMOID, Op.SOFTPLUS})
-"""What ONNX Runtime computes in float32 only, so that it is made of simpler ops in float64."""
+"""Ops that ONNX Runtime has in float32 only. In float64 they are decomposed into simpler ops."""
 
 
 def ops_of(dtype: np.dtype[Any]) -> frozenset[Op]:
-    """The ops whose operators can be run with numbers of that type."""
+    """The ops whose operators ONNX Runtime can run with that type."""
     return frozenset(RULES) - (WITHOUT_DOUBLE if dtype == np.float64 else frozenset())
 
 
 def compute(
     graph: Graph, equations: tuple[Equation, ...], values: dict[str, Any], sizes: Mapping[str, int], prefix: str
 ) -> None:
-    """Add the operators of equations to the graph. `values` holds what is known by name; the results are added to it.
+    """Add the operators of equations to the graph. `values` has the operands by name; the results are added to it.
 
-    What the user named is called by that name, behind the prefix.
+    A value that the user named keeps its name, behind the prefix.
     """
     rules = {op: partial(rule, graph) for op, rule in RULES.items()}
     for equation, call in zip(equations, prepare(equations, rules, sizes), strict=True):
@@ -117,6 +117,6 @@ def compute(
 
 
 def prefixed(prefix: str, name: str, other: str = "") -> str:
-    """What a value of the equations is called in a graph: `other` where the user gave it no name."""
+    """The name of a value in a graph: `other` where the user gave it no name."""
     spelled = other if "%" in name else name.replace("'", "_new").replace("?", "")
     return f"{prefix}{spelled}" if spelled else ""

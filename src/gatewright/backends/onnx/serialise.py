@@ -16,7 +16,7 @@ LARGEST = 2**31 - 1
 
 
 class _ValueNames:
-    """One name for each value: its own, or a number; nobody else's in the whole model."""
+    """Names of values, each used once in the whole model."""
 
     def __init__(self) -> None:
         self._names: dict[Tensor | Scope | Node, str] = {}
@@ -40,7 +40,7 @@ class _ValueNames:
         return self._free(value.name or "value")
 
     def of_node(self, node: Node) -> str:
-        """The name of a node: its operator's, behind what its first result is called."""
+        """The name of a node: that of its first result, then its operator."""
         return self._free(f"{self.of(node.outputs[0])}/{node.op}")
 
     def _free(self, name: str) -> str:
@@ -81,7 +81,7 @@ def serialised(graph: Graph, *, producer_version: str, doc: str, metadata: Mappi
 
 
 class _ProtoWriter:
-    """The parts of the format. A body holds the numbers that it reads: OpenVINO loads no Scan that reads others."""
+    """The parts of the format. A body holds the numbers that it reads: OpenVINO loads no Scan that reads outer ones."""
 
     def __init__(self, graph: Graph) -> None:
         self.numbers = graph.initialisers
@@ -96,7 +96,7 @@ class _ProtoWriter:
         self.names.reserve((*graph.main.inputs, *graph.main.outputs))
 
     def graph(self, scope: Scope) -> onnx.GraphProto:
-        """The nodes of a scope with what goes in and comes out, and the numbers that they read."""
+        """A scope as a graph: its inputs, outputs, nodes, and the numbers that they read."""
         ins, outs = ([self._value(value) for value in values] for values in (scope.inputs, scope.outputs))
         own = self._numbers_of(scope)
         nodes = [self._node(item, own) for item in self.nodes[scope]]
@@ -128,7 +128,7 @@ class _ProtoWriter:
         )
 
     def _is_wanted(self, value: Tensor, node: Node) -> bool:
-        """Whether a result has to have a name: what nobody reads is left out, but for the results of a Scan."""
+        """Whether a result needs a name: those that are not read have none, except those of a Scan, which needs all."""
         return value in self.read or node.op == "Scan"
 
     def _attribute(self, value: Any) -> Any:

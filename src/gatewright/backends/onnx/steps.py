@@ -1,4 +1,8 @@
-"""Any cell over a sequence: what no state reaches for all steps at once, and a Scan of the rest."""
+"""Any cell over a sequence: what depends on no state is computed for all steps at once, the rest by a Scan.
+
+Scan and not Loop: it slices the inputs and stacks the outputs of the steps by itself, and the length of the sequence
+is its number of steps.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +29,7 @@ class Ends:
 
 @dataclass(frozen=True, slots=True)
 class LayerInputs:
-    """What a layer, or one direction of it, reads."""
+    """The inputs of a layer, or of one direction of it."""
 
     x: Tensor  # (time, batch, features)
     states: Mapping[str, Tensor]  # (batch, features), by their names; zeros where they are left out
@@ -34,7 +38,7 @@ class LayerInputs:
 
 @dataclass(frozen=True, slots=True)
 class LayerOutputs:
-    """What a layer, or one direction of it, gives."""
+    """The outputs of a layer, or of one direction of it."""
 
     output: Tensor  # (time, batch, features)
     finals: Mapping[str, Tensor]  # (batch, features), by the names of the states
@@ -70,11 +74,11 @@ class Direction:
         self.values: dict[str, Any] = {**params, trace.inputs[0].name: inputs.x}
         if inputs.ends:
             self.values[MASK] = inputs.ends.active
-        self.sequences: dict[str, Tensor] = {}  # of what the loop computes
+        self.sequences: dict[str, Tensor] = {}  # computed by the loop, for every step
         self.finals: dict[str, Tensor] = {}
 
     def add(self) -> LayerOutputs:
-        """Add everything to the graph: what is known before the loop, the loop, what is known after it."""
+        """Add everything to the graph: the operators before the loop, the loop, and those after it."""
         graph, trace = self.graph, self.trace
         compute(graph, self.parts.before, self.values, self.sizes, self.prefix)
         if self.carried:
@@ -111,7 +115,7 @@ class Direction:
         self._close(body, values, whole)
 
     def _close(self, body: Scope, values: Mapping[str, Any], whole: list[Tensor]) -> None:
-        """What a step gives out, and the Scan around it."""
+        """The outputs of a step, and the Scan around it."""
         graph = self.graph
         for state, new in self.carried.items():
             value = self._spread(_operand(new, values), values[state.name])
@@ -132,7 +136,7 @@ class Direction:
         return [atom for atom in (*atoms, *self.carried.values()) if isinstance(atom, Var)]
 
     def _read_after(self) -> dict[str, Var]:
-        """What the loop computes or carries, and must be known of every step."""
+        """Values of the loop that are read after it, and so must be kept for every step."""
         known = {equation.target.name for equation in self.parts.loop} | {state.name for state in self.carried}
         atoms: list[Atom] = [arg for equation in self.parts.after for arg in equation.args]
         atoms.append(self.trace.next_states[0])
@@ -141,13 +145,13 @@ class Direction:
         return {atom.name: atom for atom in atoms if isinstance(atom, Var) and atom.name in known}
 
     def _initial(self, state: Var) -> Tensor:
-        """A state before the first step: zero where none is given."""
+        """A state before the first step: zeros unless it is an input."""
         if state.name not in self.states:
             self.states[state.name] = self.graph.expand(0.0, self._extents(1, state), ndim=2)
         return self.states[state.name]
 
     def _last(self, state: Var, sequence: Tensor) -> Tensor:
-        """What a state is after the last step; where there is none, what it was before the first."""
+        """A state after the last step. A sequence of no steps leaves the initial state."""
         graph = self.graph
         first = graph.unsqueeze(self._initial(state), 0)
         joined = graph.emit("Concat", first, sequence, ndim=3, axis=0)
@@ -167,7 +171,7 @@ class Direction:
         return graph.emit("Concat", rows, graph.counts(*bind(state.shape, self.sizes)), ndim=1, kind=Kind.COUNT, axis=0)
 
     def _spread(self, value: Operand, like: Tensor) -> Tensor:
-        """A value of each row, where it may be the same for all of them."""
+        """A value of each row, expanded where it is one for all of them."""
         if isinstance(value, Tensor) and value.ndim == like.ndim:
             return self.graph.number(value)
         return self.graph.expand(value, self.graph.shape(like), ndim=like.ndim)

@@ -19,7 +19,7 @@ from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
 from gatewright.network import Activation, Dense, Embedding, Masking, Network
 
-BACKEND = "KERAS_BACKEND"  # what Keras computes with, read when it is imported
+BACKEND = "KERAS_BACKEND"  # the variable that selects its backend; Keras reads it when it is imported
 WEIGHTS_SUFFIX = ".weights.h5"
 SUFFIXES = (".h5", ".hdf5")
 
@@ -63,7 +63,7 @@ def write(network: Network, path: Path) -> None:
 
 
 def write_keras1(network: Network, path: Path) -> None:
-    """Write the weights of layers of Keras 1, in the order in which it makes them.
+    """Write the weights of layers of Keras 1, in the order in which Keras 1 creates them.
 
     Raises ConversionError, with the reason, where Keras 1 cannot compute the same.
     """
@@ -72,7 +72,7 @@ def write_keras1(network: Network, path: Path) -> None:
 
 
 def run(path: Path, inputs: NDArray[Any], overrides: Mapping[str, Any] | None = None) -> NDArray[Any]:
-    """What Keras computes with the model in a file, for inputs as `gatewright.convert.run` takes them.
+    """Outputs of the model in a file, computed by Keras, for inputs as `gatewright.convert.run` takes them.
 
     Raises ImportError where no Keras is installed that computes what the file says, and ConversionError for a file that
     holds no model, or of which some layers were chosen.
@@ -98,14 +98,14 @@ def run(path: Path, inputs: NDArray[Any], overrides: Mapping[str, Any] | None = 
 
 
 def _library() -> Any:
-    """Keras, on a backend that is installed where nobody chose one: its own default needs TensorFlow."""
+    """Keras. Where no backend is selected, one that is installed: its default needs TensorFlow."""
     with _environment(BACKEND, backend(os.environ, lambda name: find_spec(name) is not None)):
         import keras
     return keras
 
 
 def backend(environment: Mapping[str, str], installed: Callable[[str], bool]) -> str | None:
-    """What Keras computes with: what was chosen, or the first that is installed; None leaves it to Keras."""
+    """The backend of Keras: the selected one, or the first that is installed; None leaves it to Keras."""
     chosen = environment.get(BACKEND)
     return chosen or next((name for name in ("tensorflow", "torch", "jax") if installed(name)), None)
 
@@ -124,7 +124,7 @@ def _environment(name: str, value: str | None) -> Generator[None]:
 
 
 def _changed_since(network: Network, version: KerasVersion) -> str:
-    """What of a network of that version Keras 3 would compute otherwise, if anything."""
+    """The part of a network of that version that Keras 3 computes differently; empty where there is none."""
     equations = [config for layer in network.recurrent for config in layer.equations_of_directions]
     functions = {
         function for equation in equations for function in (equation.gate, equation.activation, equation.output)

@@ -1,4 +1,4 @@
-"""What Keras says of a model, version by version: its layers in order, each with its settings."""
+"""The configuration of a Keras model, for each version of Keras: its layers in order, each with its settings."""
 
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ class KerasVersion:
 
     @property
     def gate(self) -> str:
-        """What gates are by default."""
+        """The default activation of gates."""
         return "sigmoid" if self.major >= 3 or self.hybrid else "hard_sigmoid_theano"
 
     @property
@@ -140,7 +140,7 @@ def _model(config: Any, where: str) -> KerasLayer:
 
 
 def _in_turn(model: KerasLayer, where: str, output: int | None) -> Iterator[KerasLayer]:
-    """The layers of a model in the order in which they read one another."""
+    """The layers of a model in the order of the chain."""
     placed = _placed(model, where)
     if model.kind == "Sequential":
         calls = [(name, functional.PLAIN) for name in placed]
@@ -153,7 +153,7 @@ def _in_turn(model: KerasLayer, where: str, output: int | None) -> Iterator[Kera
         if layer.kind in MODELS:
             yield KerasLayer(
                 "InputLayer", name, {}, call=replace(call, output=0)
-            )  # what it is given: a mask, arguments
+            )  # the call of the model: its mask and arguments
             yield from _in_turn(layer, where, call.output)
         else:
             yield layer

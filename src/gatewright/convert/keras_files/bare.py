@@ -1,4 +1,4 @@
-"""Files of Keras that hold weights alone: which layers are recurrent, and in which order they are."""
+"""Files of Keras that hold weights alone: finding the recurrent layers and their order."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, pairwise, permutations
@@ -16,12 +16,12 @@ from gatewright.convert.overrides import PREFIX, Assumed
 from gatewright.errors import ConversionError
 from gatewright.network import Network, RecurrentPart
 
-MOST_LAYERS = 7  # whose orders are tried
-_TURNED = ("flatten", "reshape", "permute", "repeat_vector")  # layers without weights that change a width
+MOST_LAYERS = 7  # of which all orders are tried
+_RESHAPING = ("flatten", "reshape", "permute", "repeat_vector")  # layers without weights that change a width
 
 
 def network_of_weights(path: Path, model: KerasFile, overrides: Mapping[str, Any]) -> Network:
-    """The recurrent layers among bare weights, or those that `prefix` names; what else there is, is kept by its name.
+    """The recurrent layers among bare weights, or those that `prefix` names. Other arrays are kept by name.
 
     Raises ConversionError where there are none, where their order cannot be known, and where they are no stack.
     """
@@ -107,11 +107,11 @@ def _check_fits(path: Path, layers: Sequence[tuple[str, RecurrentPart]]) -> None
 
 
 def _order(path: Path, layers: Sequence[KerasLayer], recurrent: Mapping[str, RecurrentPart]) -> Sequence[str]:
-    """The only order in which each layer can read the one before it; Keras 3 tells that of layers of a kind alone."""
+    """The only order in which each layer fits the one before it. Keras 3 numbers only layers of the same class."""
     widths = {layer.name: _widths(layer, recurrent.get(layer.name)) for layer in layers if layer.arrays}
     known = {name: width for name, width in widths.items() if width is not None}
     fitting: list[tuple[str, ...]] = []
-    reshaping = [layer.name for layer in layers if kind_of(layer.name) in _TURNED]
+    reshaping = [layer.name for layer in layers if kind_of(layer.name) in _RESHAPING]
     if len(known) == len(widths) <= MOST_LAYERS and not reshaping:
         fitting = list(islice(_fitting(known), 2))
     if len(fitting) != 1:
@@ -140,7 +140,7 @@ def _widths(layer: KerasLayer, recurrent: RecurrentPart | None) -> tuple[int, in
         return recurrent.inputs, recurrent.outputs
     matrix = next(iter(layer.arrays.values()))
     if all(array.ndim == 1 and array.shape == matrix.shape for array in layer.arrays.values()):
-        return matrix.shape[0], matrix.shape[0]  # what normalises
+        return matrix.shape[0], matrix.shape[0]  # a layer that normalises
     if matrix.ndim != 2:
         return None
     return (0 if "embeddings" in layer.arrays else matrix.shape[0]), matrix.shape[1]

@@ -1,4 +1,4 @@
-"""What the readers of all layers share: what is known between two layers, functions by their names, refusals."""
+"""Shared by the readers of all layers: the state between two layers, functions by name, refusals."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ CELLS = {"SimpleRNNCell": "SimpleRNN", "GRUCell": "GRU", "LSTMCell": "LSTM"}
 
 @dataclass
 class ChainState:
-    """What is known of the values between two layers while a model is read from its input to its output."""
+    """What is known of the values between two layers, while a model is read from its input to its output."""
 
     version: KerasVersion
     where: str

@@ -35,7 +35,7 @@ NAMES = {
     "layer_normalization": ("gamma", "beta"),
     "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
 }
-"""What the numbered arrays are, of a layer with a cell, of layers of some classes, and of any other layer."""
+"""The names of the numbered arrays: of a layer with a cell, of layers of some classes, and of any other layer ("")."""
 _OPTIONAL = {"gamma": "scale", "beta": "center"}  # arrays that a setting takes away
 PLACES = {
     "": "",
@@ -44,7 +44,7 @@ PLACES = {
     "forward_layer/cell": DIRECTIONS[0],
     "backward_layer/cell": DIRECTIONS[1],
 }
-"""Below a layer of Keras 3, where its arrays lie, and of which direction they are."""
+"""The groups below a layer of Keras 3 that hold its arrays, and the direction of each."""
 _KNOWN = {"vars", "seed_generator", *(place.partition("/")[0] for place in PLACES if place)}
 Labelled = list[tuple[str, NDArray[Any]]]
 _KERAS1 = re.compile(r"(?:.*_)?((?:W|U|b)(?:_[a-z])?)")
@@ -52,7 +52,7 @@ _KERAS1 = re.compile(r"(?:.*_)?((?:W|U|b)(?:_[a-z])?)")
 
 @dataclass(frozen=True, slots=True)
 class KerasFile:
-    """What a file holds: its layers in order, where it tells them; otherwise layers by the names of their groups."""
+    """The layers of a file: in order where it has the configuration, else by the names of their groups."""
 
     layers: tuple[KerasLayer, ...]
     version: KerasVersion
@@ -181,14 +181,14 @@ def _keyed(path: Path, layer: KerasLayer, labelled: Labelled, version: KerasVers
 
 
 def _has_directions(layer: KerasLayer, labels: Sequence[str], runs: int) -> bool:
-    """Whether a layer has two directions: by its class, or by what the second half of its arrays is called."""
+    """Whether a layer has two directions: by its class, or by the names of the second half of its arrays."""
     if layer.kind:
         return layer.kind == "Bidirectional" and runs > 1
     return runs == len(DIRECTIONS) and all("backward" in label for label in labels[len(labels) // 2 :])
 
 
 def _key(label: str, version: KerasVersion) -> str:
-    """What an array is, by its label: W_i of lstm_1_W_i:0, kernel of lstm_1/kernel:0."""
+    """The name of an array from its label: W_i of lstm_1_W_i:0, kernel of lstm_1/kernel:0."""
     last = re.sub(r":\d+$", "", label).rpartition("/")[2]
     if version.major == 1:
         match = _KERAS1.fullmatch(last)

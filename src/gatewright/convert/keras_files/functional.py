@@ -1,4 +1,4 @@
-"""The calls of a functional model of Keras: which tensor of which call of which layer each layer reads.
+"""The calls of a functional model of Keras: the tensor that each layer reads, by layer, call and output.
 
 Keras 1 and 2 write a call as a list `[layer, node, tensor, arguments]`, Keras 3 as arguments with tensors in them,
 whose history is `[layer, node, tensor]`. `node` counts the calls of a layer, `tensor` what one call gives.
@@ -11,12 +11,12 @@ from typing import Any
 from gatewright.errors import ConversionError
 
 Entry = Mapping[str, Any]
-_MASKS = ("NotEqual", "Any", "Cast")  # operations by which Keras 3 writes out where a mask comes from
+_MASKS = ("NotEqual", "Any", "Cast")  # operations that Keras 3 lists for the origin of a mask
 
 
 @dataclass(frozen=True, slots=True)
 class KerasTensor:
-    """What a call gives."""
+    """One output of a call of a layer."""
 
     layer: str
     node: int
@@ -41,8 +41,8 @@ class LayerCall:
 
     source: KerasTensor | None = None
     output: int = 0  # which of the tensors that it gives is read
-    mask: MaskSource | None = None  # that it is given by name; otherwise it takes that of what it reads
-    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what else it is called with
+    mask: MaskSource | None = None  # passed by name; otherwise the layer takes the mask of its input
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])  # its further arguments
 
 
 PLAIN = LayerCall()
@@ -120,7 +120,7 @@ class FunctionalGraph:
         return tensor.node
 
     def _only_node(self, tensor: KerasTensor, count: int) -> int:
-        """That of a model, whose making Keras counts as its first call in some places and in others not."""
+        """The call of a model. Keras counts the creation of a model as a call in some places, and in others not."""
         if count > 1:
             raise ConversionError(
                 f"{self.where}: model {tensor.layer!r} is called more than once, and its file does not tell which call "
@@ -162,7 +162,7 @@ class FunctionalGraph:
         )
 
     def _before(self, kind: str, read: list[KerasTensor]) -> tuple[list[KerasTensor], dict[str, Any]]:
-        """What an operation of that kind reads where it makes the tensor, and what it is called with."""
+        """The inputs and arguments of the operation that made a tensor, if it is of that kind."""
         entry = self.entries.get(read[0].layer, {}) if len(read) == 1 else {}
         if entry.get("class_name") != kind:
             return read, {}
@@ -189,7 +189,7 @@ def tensors(listed: Any) -> Iterator[KerasTensor]:
 
 
 def _arguments(node: Any) -> tuple[Any, dict[str, Any]]:
-    """What a call reads, and what else it is called with: by name, or by place where it has none."""
+    """The input of a call and its further arguments: by name, or by position where they have none."""
     if isinstance(node, Mapping):
         operand, *more = node.get("args") or [None]
         others = {str(place): argument for place, argument in enumerate(more, 1)} | dict(node.get("kwargs") or {})

@@ -35,7 +35,7 @@ def named(setting: Any, version: KerasVersion, where: str) -> str | None:
 
 
 def of_layer(layer: KerasLayer, rank: int) -> str | None:
-    """The function that such a layer is, of inputs with so many axes beside that of the batch; None for another one."""
+    """The function of such a layer, for inputs of `rank` axes beside the batch; None where it is along another axis."""
     config = layer.config
     match layer.kind:
         case "ReLU":
@@ -54,7 +54,7 @@ def of_layer(layer: KerasLayer, rank: int) -> str | None:
 
 
 def name_of(name: str, version: KerasVersion) -> str:
-    """What Keras calls a function.
+    """The name that Keras has for a function.
 
     Raises ConversionError where it has none such.
     """
@@ -76,7 +76,7 @@ def name_of(name: str, version: KerasVersion) -> str:
 
 
 def written(name: str, version: KerasVersion) -> tuple[str, dict[str, Any]] | None:
-    """The layer that is a function with numbers of its own; None where it is none of these."""
+    """The layer for a function with numbers, and its settings; None for any other function."""
     kind, _, inside = name.partition("(")
     numbers = [float(number) for number in inside.removesuffix(")").split(",")] if inside else []
     match kind, numbers:

@@ -1,4 +1,4 @@
-"""What Keras 3 calls the groups of a model's layers in a file: `lstm`, `dense`, `lstm_1`, by class and number."""
+"""Names of the groups of layers in a file of Keras 3: `lstm`, `dense`, `lstm_1`, by class and number."""
 
 import re
 from collections.abc import Sequence

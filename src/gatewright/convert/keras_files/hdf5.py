@@ -1,4 +1,4 @@
-"""HDF5 files of Keras, read with h5py alone: what they say of themselves is not believed.
+"""HDF5 files of Keras, read with h5py alone. No size that a file states is trusted.
 
 Links that leave the place where they lie, arrays that are made of other files, and arrays that would need more memory
 than a few times the file are refused, before anything is read.
@@ -65,7 +65,7 @@ class HdfGroup:
         return f"{self._budget.path}" + (f", group {name}" if name != "/" else "")
 
     def names(self) -> list[str]:
-        """What the group holds."""
+        """The names in the group."""
         if len(self._group) > MOST_NAMES:
             raise ConversionError(f"{self.where} holds {len(self._group):,} names", expected=f"at most {MOST_NAMES:,}")
         return list(self._group)
@@ -115,7 +115,7 @@ class HdfGroup:
         return pieces
 
     def _attribute(self, name: str) -> list[str] | None:
-        """The texts of an attribute, unless many of them could be one and the same long one; None for what is none."""
+        """The texts of an attribute; None where it holds none. A list that could repeat one long text is refused."""
         import h5py
 
         if name not in self._group.attrs:
@@ -138,7 +138,7 @@ class HdfGroup:
         return [text.decode("utf-8") if isinstance(text, bytes) else str(text) for text in texts]
 
     def _member(self, path: str) -> Any:
-        """What lies under a path, every step of which must be a plain link."""
+        """The member at a path. Every step must be a plain link within the file."""
         import h5py
 
         member = self._group

@@ -1,5 +1,8 @@
-"""What standardises features in Keras, which keeps variances where we have deviations: in binary the root of a square
-is the number itself, to the bit."""
+"""Layers of Keras that normalise features.
+
+Keras keeps variances where we have deviations. In binary floating point the root of a square is the number itself, to
+the bit, so both ways are exact.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +39,7 @@ def read(layer: KerasLayer, chain: ChainState) -> list[Part]:
 
 
 def batch(layer: KerasLayer, chain: ChainState) -> list[Part]:
-    """What BatchNormalization does once training is over, with the statistics that it gathered."""
+    """BatchNormalization in inference, with the statistics of training."""
     if chain.version.major < 2:
         raise unlike(layer, chain, "statistics", "those of Keras 2 or 3", "those of Keras 1")
     for setting in ("renorm", "virtual_batch_size", "adjustment"):

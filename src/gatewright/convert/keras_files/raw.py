@@ -1,7 +1,9 @@
-"""The bytes of an HDF5 file, looked at before the library believes them.
+"""Checks of the bytes of an HDF5 file, made before the library opens it.
 
-The library asks for as much memory as a text says that it is long, and goes through a heap of texts by the sizes that
-stand in it. Everything else that it reads it holds against the end of the file.
+The HDF5 library allocates as much memory as a text claims to be long, and walks a heap of texts by the sizes in it: a
+hostile file can take all memory or hang the process. All else that it reads it checks against the end of the file. So
+these two are checked here. The alternative is h5py in a child process with limits. It costs the start of an interpreter
+for every file, Windows has no such limits, and the arrays have to be passed back: more code than these two walks.
 """
 
 import mmap
@@ -17,7 +19,7 @@ _VARYING = 9  # the class of types of varying length
 
 
 def largest_heap(path: Path, content: Content) -> int:
-    """The size of the largest heap of texts, than which no text is longer.
+    """The size of the largest heap of texts. No text can be longer.
 
     Raises ConversionError for a heap in which a reader would not come to an end, and for a file of unusual numbers.
     """
@@ -50,7 +52,7 @@ def check_lengths(path: Path, content: Content, name: str, most: int) -> None:
 
 
 def _data(content: Content, start: int, name: int, length: int) -> tuple[int, int]:
-    """Where the texts of varying length of an attribute lie, and how many there are; none where it is no such one."""
+    """Offset and count of an attribute's texts of varying length; (0, 0) where these bytes are no such attribute."""
     version = _number(content, start, 1) if start >= 0 else 0
     if version not in ((1, 2) if name - start == 8 else (3,)) or _number(content, start + 2, 2) != length:
         return 0, 0
@@ -69,7 +71,7 @@ def _walk(path: Path, heap: bytes) -> None:
     at = 16
     while at + 16 <= len(heap):
         index, size = _number(heap, at, 2), _number(heap, at + 8, 8)
-        step = size if index == 0 else 16 + (size + 7) // 8 * 8  # the first is what is free
+        step = size if index == 0 else 16 + (size + 7) // 8 * 8  # object 0 is the free space
         if step < 16 or step > len(heap) - at:
             raise ConversionError(f"{path} cannot be read", got="a heap of texts whose sizes are wrong")
         at += step

@@ -35,7 +35,7 @@ _OPERATIONS = ("GetItem", "SlicingOpLambda")
 NOTHING = (
     "InputLayer", "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "ActivityRegularization"
 )  # fmt: skip
-"""Layers that give what they read, once training is over."""
+"""Layers that do nothing in inference."""
 
 
 def network_of(layers: Sequence[KerasLayer], version: KerasVersion, where: str) -> Network:
@@ -66,7 +66,7 @@ def network_of(layers: Sequence[KerasLayer], version: KerasVersion, where: str) 
 
 
 def _precision(layer: KerasLayer) -> list[str]:
-    """What there is to tell of a layer that computes with other numbers than its weights are."""
+    """A note of a layer that computes in another precision than that of its weights."""
     setting = layer.config.get("dtype")
     inside = setting.get("config") if isinstance(setting, Mapping) else None
     policy = str(inside.get("name") if isinstance(inside, Mapping) else setting)
@@ -80,7 +80,7 @@ def _precision(layer: KerasLayer) -> list[str]:
 def network_of_some(
     layers: Sequence[KerasLayer], prefix: str | Sequence[str], version: KerasVersion, where: str
 ) -> Network:
-    """The network of some layers of a model, by their names in the order in which they read one another.
+    """The network of some layers of a model, named in the order of the chain.
 
     Raises ConversionError where there is no such layer, or one does not fit the one before.
     """
@@ -268,7 +268,7 @@ def input_shape(layer: KerasLayer) -> Sequence[int | None] | None:
 
 
 def _taken(layer: KerasLayer, chain: ChainState, names: tuple[str, ...], ranks: tuple[int, ...]) -> list[NDArray[Any]]:
-    """The arrays of a layer by what they are called from Keras 2 on, or in Keras 1."""
+    """The arrays of a layer, by the names of Keras 2 and later, or those of Keras 1."""
     older = {"W": "embeddings" if "embeddings" in names else "kernel", "b": "bias"}
     arrays = {older.get(name, name): array for name, array in layer.arrays.items()}
     if arrays.keys() != set(names) or any(arrays[n].ndim != r for n, r in zip(names, ranks, strict=False)):

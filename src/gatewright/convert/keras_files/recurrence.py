@@ -19,7 +19,7 @@ from gatewright.network import Merge, Part, RecurrentPart, Reverse
 Arrays = Mapping[str, NDArray[Any]]
 DIRECTIONS = ("forward/", "backward/")
 _OTHER_WEIGHTS = "look whether these are the weights of this model, and each layer reads what the one before gives"
-_AROUND_CELLS = ("time_major", "stateful", "return_sequences")  # what a layer says of how its cell is run
+_AROUND_CELLS = ("time_major", "stateful", "return_sequences")  # settings of how a layer runs its cell
 
 
 def recurrent(layer: KerasLayer, chain: ChainState) -> list[Part]:
@@ -38,7 +38,7 @@ def recurrent(layer: KerasLayer, chain: ChainState) -> list[Part]:
         raise unlike(layer, chain, "zero_output_for_mask", "false, where the last output alone is read", True)
     stack[-1] = replace(stack[-1], returns="sequence" if sequence else "last", padding=padding)
     if backwards and sequence and chain.masked:
-        raise unlike(layer, chain, "mask", "none, since the outputs are turned round and their mask is not", "a mask")
+        raise unlike(layer, chain, "mask", "none, since the outputs are reversed and their mask is not", "a mask")
     parts = [part for stacked in stack for part in _after(stacked, chain)]
     return [*parts, *([Reverse()] if backwards and sequence else [])]
 
@@ -82,7 +82,7 @@ def bidirectional(layer: KerasLayer, chain: ChainState) -> list[Part]:
 def _state_of_two(
     layer: KerasLayer, inner: KerasLayer, both: tuple[RecurrentPart, RecurrentPart], chain: ChainState
 ) -> RecurrentPart:
-    """The direction whose final state a layer of two directions gives as one of its tensors."""
+    """One direction of a layer of two, where only its final state is read, which is one of the layer's outputs."""
     states = 2 if both[0].equations.family == "lstm" else 1
     if not inner.config.get("return_state") or layer.call.output not in (1, 1 + states):
         raise _no_state(layer, chain, f"1 or {1 + states}, the state of a direction that is its output")
@@ -101,7 +101,7 @@ def _no_state(layer: KerasLayer, chain: ChainState, expected: str) -> Conversion
 
 
 def _cells(layer: KerasLayer, chain: ChainState) -> list[KerasLayer]:
-    """What runs at each step, as layers of one cell each, from the bottom to the top."""
+    """The cells that run at each step, as layers of one cell each, from the bottom to the top."""
     if layer.kind in FAMILIES:
         return [layer]
     cell = layer.inner("cell")
@@ -177,7 +177,7 @@ def _equations(layer: KerasLayer, row: Layout, chain: ChainState) -> CellConfig:
 def guessed(
     arrays: Arrays, name: str, version: KerasVersion, overrides: Mapping[str, Any]
 ) -> tuple[RecurrentPart, Assumed] | None:
-    """A recurrent layer by its arrays alone, and what was taken for granted; None where it is another layer.
+    """A recurrent layer by its arrays alone, and the assumed values; None where it is another layer.
 
     Raises ConversionError where they can be understood in two ways.
     """

@@ -19,7 +19,7 @@ from gatewright.convert.keras_files.hdf5 import library
 
 OPERATION = "GetItem"
 _MODULES = {OPERATION: "keras.src.ops.numpy", "SlicingOpLambda": "keras.src.layers.core.tf_op_layer"}
-KERAS2, KERAS3 = "2.15.0", "3.3.0"  # what files say of who wrote them
+KERAS2, KERAS3 = "2.15.0", "3.3.0"  # the versions that written files claim
 
 
 def zipped(path: Path, layers: Sequence[KerasLayer], dtype: str) -> bytes:
@@ -39,7 +39,7 @@ def zipped(path: Path, layers: Sequence[KerasLayer], dtype: str) -> bytes:
 
 
 def weights(path: Path, layers: Sequence[KerasLayer]) -> bytes:
-    """A .weights.h5 file, or what lies in a .keras file."""
+    """A .weights.h5 file; a .keras file contains one too."""
     content = io.BytesIO()
     with library(path).File(content, "w") as file:
         file.create_group("vars")
@@ -95,12 +95,12 @@ def _model(layers: Sequence[KerasLayer], listed: Sequence[dict[str, Any]], call:
 
 def _called(before: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """A call in Keras 3, by its arguments."""
-    config = {"shape": [None], "dtype": "float32", "keras_history": [before, 0, 0]}  # of which the history is read
+    config = {"shape": [None], "dtype": "float32", "keras_history": [before, 0, 0]}  # only the history is read
     return {"args": [{"class_name": "__keras_tensor__", "config": config}, *arguments.values()], "kwargs": {}}
 
 
 def _read_by_place(before: str, arguments: Mapping[str, Any]) -> list[Any]:
-    """A call in Keras 2, by the place of what it reads: alone for an operation, otherwise in a list."""
+    """A call in Keras 2, by its input: alone for an operation, otherwise in a list."""
     place = [before, 0, 0, dict(arguments)]
     return place if arguments else [place]
 
@@ -153,7 +153,7 @@ def _with_backward_layer(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _serialised(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A layer's settings with what Keras 3 wants to know beside them, in its own files and in wrappers of others."""
+    """A layer's settings with the further entries that Keras 3 needs, in its own files and in wrappers of others."""
     inner = {
         key: _serialised(inside["class_name"], {"dtype": config["dtype"], **inside["config"]})
         for key, inside in config.items()
@@ -161,7 +161,7 @@ def _serialised(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     }
     config = {**config, **inner}
     if kind == OPERATION:
-        del config["dtype"]  # which an operation takes from what it reads
+        del config["dtype"]  # an operation takes it from its input
     module, registered = _MODULES.get(kind, "keras.layers"), kind if kind in _MODULES else None
     return {"module": module, "class_name": kind, "config": config, "registered_name": registered}
 

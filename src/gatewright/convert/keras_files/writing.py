@@ -45,7 +45,7 @@ CLASSES = {"rnn": "SimpleRNN", "gru": "GRU", "lstm": "LSTM"}
 
 @dataclass
 class _KerasWriter:
-    """What has been written, and whether a mask goes along with it."""
+    """The layers written so far, and whether a mask passes through them."""
 
     version: KerasVersion
     bare: bool
@@ -57,7 +57,7 @@ class _KerasWriter:
 
 
 def layers_of(network: Network, version: KerasVersion, *, bare: bool = False) -> list[KerasLayer]:
-    """The layers of a sequential model that computes what a network does, without their names.
+    """The layers of a sequential model that computes the same as a network, without their names.
 
     Those of `bare` weights have a bias each, by whose shape a GRU tells where it resets.
 
@@ -76,7 +76,7 @@ def layers_of(network: Network, version: KerasVersion, *, bare: bool = False) ->
 
 
 def check_weights_alone(network: Network) -> None:
-    """Refuse what a file of weights does not say: it is read as a stack of layers that follow one another.
+    """Refuse networks that a file of weights cannot express: it is read as a stack of recurrent layers.
 
     Raises ConversionError with the reason.
     """
@@ -185,7 +185,7 @@ def _reshape(part: Reshape, writer: _KerasWriter) -> None:
 def _reverse(before: Part | None) -> None:
     if not (isinstance(before, RecurrentPart) and before.backwards and before.returns == "sequence"):
         raise ConversionError(
-            "Keras turns steps round only behind a layer that goes backwards",
+            "Keras reverses steps only behind a layer that goes backwards",
             got=before.kind if before else "the input",
         )
 
@@ -249,7 +249,7 @@ def _recurrent(layer: RecurrentPart, following: Part | None, writer: _KerasWrite
 
 
 def _with_its_gate(layer: RecurrentPart, version: KerasVersion) -> RecurrentPart:
-    """A layer whose hard gates have the slope of that version, by their weights."""
+    """The layer with hard gates of that version's slope: their weights are scaled to compute the same."""
     pairs = [
         (parameters, equations)
         if equations.gate not in HARD_SLOPES or equations.gate == version.hard_sigmoid

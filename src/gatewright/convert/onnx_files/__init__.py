@@ -30,7 +30,7 @@ def read(path: Path, overrides: dict[str, Any]) -> Network:
 
 
 def reading(path: Path, *, dequantise: bool = True) -> GraphNetwork:
-    """The network that a graph is, and the names and axes of what goes in and comes out.
+    """A graph as a network, with the names and axes of its inputs and outputs.
 
     Raises ConversionError where it is none.
     """
@@ -63,7 +63,7 @@ def run(
     overrides: Mapping[str, Any] | None = None,
     lengths: Sequence[int] | None = None,
 ) -> NDArray[Any]:
-    """What ONNX Runtime computes for inputs (time, batch, features), or symbols (time, batch).
+    """Outputs of a graph, computed by ONNX Runtime, for inputs (time, batch, features) or symbols (time, batch).
 
     Rows of a graph that is given lengths have all steps where none are given here. States that a graph is given are
     zero, as they are read.
@@ -99,7 +99,7 @@ _TYPES = {
 
 
 def _state_shape(declared: Sequence[int | str | None], rows: int) -> list[int]:
-    """The shape of a state, of which the batch alone may be of any size."""
+    """The shape of a state. Only its batch may be of unknown size."""
     if sum(not isinstance(size, int) for size in declared) > 1:
         raise ConversionError("the graph is given states whose sizes it does not say", got=str(list(declared)))
     return [size if isinstance(size, int) else rows for size in declared]

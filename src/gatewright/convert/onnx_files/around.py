@@ -58,7 +58,7 @@ CONSTANTS: Mapping[str, tuple[str, Mapping[str, float]]] = {
 """The same of those with numbers: their attributes, as they are where the node does not say them."""
 OF_ROWS = ("LogSoftmax", "Softmax")
 SOFTMAX_LAST = 13
-"""The first version of the operators whose softmax is along the last axis unless it says otherwise."""
+"""First opset whose Softmax is along the last axis by default; before it the default was axis 1."""
 
 
 def matmul(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
@@ -87,7 +87,7 @@ def _dense(parts: NetworkBuilder, value: Value | None, weight: Array, bias: Arra
 
 
 def add(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
-    """The bias of a dense layer, what each feature is moved by, or the sum of both directions."""
+    """The bias of a dense layer, a shift of each feature, or the sum of both directions."""
     if all(isinstance(operand, FlowValue) for operand in operands):
         return _merged(parts, operands, "sum")
     stream, bias = operands if isinstance(operands[0], FlowValue) else (operands[1], operands[0])
@@ -102,7 +102,7 @@ def add(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Va
 
 
 def multiply(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
-    """What each feature is multiplied by, or the product of both directions."""
+    """A factor of each feature, or the product of both directions."""
     if all(isinstance(operand, FlowValue) for operand in operands):
         return _merged(parts, operands, "mul")
     stream, factor = operands if isinstance(operands[0], FlowValue) else (operands[1], operands[0])
@@ -133,7 +133,7 @@ def _merged(parts: NetworkBuilder, operands: Operands, merge: Merge) -> Value:
 
 
 def less(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
-    """What each feature is lessened by before it is scaled."""
+    """The mean that is subtracted from each feature."""
     value = parts.take(operands[0])
     mean = _of_features(parts, operands[1], value)
     parts.found.append(Scale(mean, np.ones_like(mean)))
@@ -141,7 +141,7 @@ def less(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> V
 
 
 def divide(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
-    """What each feature is divided by."""
+    """The deviation that each feature is divided by."""
     value, last = parts.take(operands[0]), _last(parts)
     deviation = _of_features(parts, operands[1], value)
     if not deviation.all():
@@ -216,7 +216,7 @@ def activation(parts: NetworkBuilder, attributes: Attributes, operands: Operands
 
 
 def _function(op: str, attributes: Attributes, operands: Operands) -> str:
-    """What an activation computes, by our name."""
+    """Our name of an activation."""
     if op in PLAIN:
         return PLAIN[op]
     if op == "Clip":
@@ -242,19 +242,19 @@ def reverse_sequence(parts: NetworkBuilder, attributes: Attributes, operands: Op
     whole = isinstance(lengths, FilledValue) and lengths.value in (time.label, time.size)
     if not whole and not (isinstance(lengths, ConstantValue) and time.size and (lengths.array == time.size).all()):
         raise ConversionError(
-            "it turns round a part of each row", expected="as many steps as there are", do="leave the lengths out"
+            "it reverses a part of each row", expected="as many steps as there are", do="leave the lengths out"
         )
     parts.set_roles(time, batch)
     parts.found.append(Reverse())
     return parts.changed(stream)
 
 
-def turns(node: MoveNode) -> bool:
+def is_reversing(node: MoveNode) -> bool:
     """Whether a Slice goes backwards."""
     return any(taken.step == -1 for taken in node.bounds().values())
 
 
-def turned(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
+def reversed_slice(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
     """All steps from the last to the first, where a Slice goes backwards along one axis."""
     stream = parts.take(operands[0])
     node = MoveNode(operands, attributes, parts.roles.get("time"))
@@ -263,7 +263,7 @@ def turned(parts: NetworkBuilder, attributes: Attributes, operands: Operands) ->
     whole = taken.start in (-1, (size or 0) - 1) or (taken.start or 0) >= (size or 2**31 - 1)
     others = [index for index in range(len(stream.axes)) if index != axis][:1]
     if not whole or taken.stop is not None or taken.step != -1 or len(stream.axes) < SEQUENCE - 1 or axis > 1:
-        raise ConversionError("it turns round what are not all steps")
+        raise ConversionError("it reverses a part of the steps")
     parts.set_roles(stream.axes[axis], stream.axes[others[0]])
     parts.found.append(Reverse())
     return parts.changed(stream)
@@ -346,4 +346,4 @@ COMPUTING: Mapping[str, Compute] = {
     "Sub": less,
     **{op: partial(activation, op=op) for op in (*PLAIN, *CONSTANTS, "Clip", "Gelu")},
 }
-"""What a node adds to the network, by its operator."""
+"""The parts that nodes add to the network, by operator."""

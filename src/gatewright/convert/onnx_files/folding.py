@@ -1,4 +1,4 @@
-"""Nodes whose operands stand in the file: exporters put weights together and take them apart with them."""
+"""Nodes on constants of the file, by which exporters join and split weights."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ def axes_of(attributes: Attributes, operands: Sequence[Array | None], index: int
 
 
 def bounds(attributes: Attributes, operands: Sequence[Array | None], rank: int) -> dict[int, slice]:
-    """What a Slice takes, by axis."""
+    """The bounds of a Slice, by axis."""
     if "starts" in attributes:
         starts, ends = attributes["starts"], attributes["ends"]
         axes, steps = attributes.get("axes"), None
@@ -48,7 +48,7 @@ def bounds(attributes: Attributes, operands: Sequence[Array | None], rank: int) 
 
 
 def folded(node: Any, operands: Sequence[Array | None], opset: int) -> list[Array]:
-    """What a node of FOLDS gives, as onnx's reference computes it.
+    """The results of a node of FOLDS, computed by onnx's reference implementation.
 
     No result is larger than the operands together, but for what a Cast widens and a Gather takes twice.
     """
@@ -71,7 +71,7 @@ def folded(node: Any, operands: Sequence[Array | None], opset: int) -> list[Arra
 
 
 def _check_bounded(op: str, attributes: Attributes, operands: Sequence[Array | None]) -> None:
-    """Refuse what would be far larger than the operands, or no numbers that are read."""
+    """Refuse results far larger than the operands, and types that are not read."""
     array = operands[0]
     indices = operand(operands, 1)
     if op == "Cast" and attributes["to"] not in (*FLOATS, *INTEGERS):
@@ -87,4 +87,4 @@ def _check_bounded(op: str, attributes: Attributes, operands: Sequence[Array | N
 FOLDS = (
     "Cast", "Concat", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 )  # fmt: skip
-"""Operators by which exporters put weights together and take them apart."""
+"""Operators that are computed where all operands are constants."""

@@ -1,6 +1,6 @@
-"""A graph of ONNX read as a network: one node after the other, each by what is known of its operands.
+"""Reading an ONNX graph as a network: node by node, from what is known of the operands.
 
-What cannot be read is kept with the reason, and refused where the graph's output depends on it.
+A node that cannot be read gives UnreadableValue with the reason, which is raised where the output depends on it.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.onnx_files import operators, quantised
-from gatewright.convert.onnx_files.around import COMPUTING, turned, turns
+from gatewright.convert.onnx_files.around import COMPUTING, is_reversing, reversed_slice
 from gatewright.convert.onnx_files.folding import FOLDS, folded
 from gatewright.convert.onnx_files.parts import NetworkBuilder
 from gatewright.convert.onnx_files.pointwise import ELEMENTWISE, composed
@@ -83,7 +83,7 @@ class GraphReader:
         self.values |= {name: FlowValue(name, axes, 0) for name, axes in self.declared.items()}
 
     def read(self) -> GraphNetwork:
-        """All nodes, and what the first output is."""
+        """Read all nodes, and tell what the first output is."""
         parts_of_loops = {place for loop in self.loops for place in loop.nodes}
         for place, node in enumerate(self.graph.node):
             if place in parts_of_loops:
@@ -117,7 +117,7 @@ class GraphReader:
         )
 
     def _loop(self, place: int) -> None:
-        """The layer whose last node this is, if there is one."""
+        """Read the layer that ends with this node, if there is one."""
         for loop in self.loops:
             if max(loop.nodes) == place:
                 try:
@@ -128,7 +128,7 @@ class GraphReader:
                 self.values |= dict(zip(loop.results, values, strict=True))
 
     def _finish(self, name: str) -> None:
-        """Make a part of what the graph's output is a function of several nodes of."""
+        """If the output is a function of several nodes, make it a part of the network."""
         value = self.values.get(name)
         try:
             if isinstance(value, PointwiseValue):
@@ -176,7 +176,7 @@ class GraphReader:
             raise self._refusal(f"output {result!r}", error) from error
 
     def _results(self, node: Any) -> list[Value]:
-        """What a node gives; a value that cannot be read, with the reason, for each output."""
+        """The results of a node; UnreadableValue with the reason for each where it cannot be read."""
         missing = next((name for name in node.input if name and name not in self.values), None)
         if missing is not None:
             nobody = ConversionError(f"it reads {missing!r}, which nothing before it gives")
@@ -213,7 +213,7 @@ class GraphReader:
         return composed(op, attributes_of(self.path, node), operands)
 
     def _settled(self, node: Any) -> list[Value | None]:
-        """What a node reads, with functions of several nodes as parts of the network; symbols stay what they are."""
+        """The operands of a node. Functions of several nodes become parts of the network, except those of symbols."""
         if node.op_type not in _READ:
             return [self.values[name] if name else None for name in node.input]
         for name in node.input:
@@ -250,11 +250,11 @@ class GraphReader:
         return self.parts.recurrent("LSTM", attributes, quantised.dequantised(operands))
 
     def _flowing(self, op: str, attributes: Mapping[str, Any], operands: list[Value | None]) -> Value | list[Value]:
-        """A node that reads what flows through the network."""
+        """A node that reads a value of the network."""
         if op in COMPUTING:
             return COMPUTING[op](self.parts, attributes, operands)
-        if op == "Slice" and isinstance(operands[0], FlowValue) and turns(MoveNode(operands, attributes, None)):
-            return turned(self.parts, attributes, operands)
+        if op == "Slice" and isinstance(operands[0], FlowValue) and is_reversing(MoveNode(operands, attributes, None)):
+            return reversed_slice(self.parts, attributes, operands)
         if (
             op == "Gather"
             and isinstance(operands[0], ConstantValue)
@@ -266,7 +266,7 @@ class GraphReader:
         raise ConversionError("it is no part of a network that can be read")
 
     def _still(self, node: Any, attributes: Mapping[str, Any], operands: list[Value | None]) -> Value | list[Value]:
-        """A node that reads constants, sizes, or what the graph is given besides."""
+        """A node that reads constants, sizes, or further inputs of the graph."""
         op: str = node.op_type
         present = [operand for operand in operands if operand is not None]
         if op in FOLDS and operands[:1] == [None]:

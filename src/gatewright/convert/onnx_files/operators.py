@@ -32,7 +32,7 @@ _MEANT = {
 def read(
     op: str, attributes: Attributes, arrays: Mapping[str, Array], initial: Mapping[str, Array]
 ) -> tuple[RecurrentPart, tuple[str, ...]]:
-    """The layer that a node is, and what to tell of it. `initial` are states (directions, batch, hidden).
+    """A node as a layer, and notes for the user. `initial` are states (directions, batch, hidden).
 
     Raises ConversionError where an attribute or array does not fit, or there is no such layer.
     """
@@ -153,7 +153,7 @@ def _checked(arrays: Mapping[str, Array], count: int) -> Mapping[str, Array]:
 
 
 def _unread(row: Layout, arrays: Mapping[str, Array]) -> list[Array]:
-    """What a coupled operator's arrays hold in the place of the forget gate."""
+    """The arrays of the forget gate of coupled gates, which nothing reads."""
     gates = row.gates.split()
     place = gates.index("f")
     return [np.split(arrays[name], len(gates), axis=1)[place] for name in ("W", "R")]

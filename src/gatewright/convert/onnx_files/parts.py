@@ -1,4 +1,4 @@
-"""The parts of a network that a graph is, in order, and its recurrent layers; what is around these is in around.py."""
+"""Building a network from a graph: the parts in order, and the recurrent layers. Other parts are in around.py."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -33,11 +33,11 @@ Operands = Sequence[Value | None]
 
 _NOT_HEEDED = "which OpenVINO 2026.4 does not heed in layers of one direction"
 SEQUENCE = 3
-"""Axes of what a layer reads: time, batch, features."""
+"""Number of axes that a layer reads: time, batch, features."""
 
 
 class NetworkBuilder:
-    """The parts found so far, which axes are time and batch, and what to tell of it all."""
+    """The parts found so far, the axes that are time and batch, and notes for the user."""
 
     def __init__(self, path: Path, opset: int) -> None:
         self.path, self.opset = path, opset
@@ -50,12 +50,12 @@ class NetworkBuilder:
         self.lengths_from = ""  # the graph's input that they are
         self.batch_first = False  # whether an operator is of the layout that ONNX Runtime does not run
         self.quantised = False  # whether weights are of eight bits
-        self.last_read = self.last_made = -1  # versions of what the last layer read, and gave
+        self.last_read = self.last_made = -1  # versions of the last layer's input and output
         self.halves: dict[int, tuple[int, int]] = {}  # versions of layers that became one of two directions, and which
-        self.version = 1  # of the network: what a node gives stands for the network as it was then
+        self.version = 1  # of the network; the version of a value says which parts it has passed
 
     def take(self, value: Value | None) -> FlowValue:
-        """What flows into a part: all that the part before gives."""
+        """The input of a new part, which must be the whole output of the last one."""
         if not isinstance(value, FlowValue):
             raise ConversionError("it does not read what flows through the network")
         if value.version not in (self.version, 0 if self.version == 1 else self.version):
@@ -69,7 +69,7 @@ class NetworkBuilder:
         return self.changed(value) if value.last else value
 
     def keep_last(self, stream: FlowValue) -> None:
-        """Only what there is after the last step is read of a layer: that is what it gives from here on."""
+        """Where only the last step of a layer is read, make the layer give that alone."""
         if not stream.last:
             return
         if STEP in stream.labels:
@@ -89,12 +89,12 @@ class NetworkBuilder:
             raise ConversionError("it reads the last step of a layer whose last states are elsewhere")
 
     def changed(self, stream: FlowValue) -> FlowValue:
-        """What flows behind a change to the network: nothing made before it may be read any more."""
+        """The value behind a new part. No part may read an earlier value any more."""
         self.version += 1
         return replace(stream, version=self.version, last="", step=0)
 
     def embedding(self, attributes: Attributes, table: ConstantValue, value: FlowValue | PointwiseValue) -> Value:
-        """Rows of a matrix, by symbols, or by what several nodes make of them."""
+        """Rows of a matrix, by symbols or by a function of symbols."""
         stream = self.take(value.stream if isinstance(value, PointwiseValue) else value)
         if attributes.get("axis", 0) != 0 or table.array.ndim != 2 or self.found or len(stream.axes) != 2:
             raise ConversionError("it is no embedding: rows of a matrix, for symbols (time, batch)")
@@ -152,7 +152,7 @@ class NetworkBuilder:
         return self._given_by(layer, output, time, batch, batch_first)[: attributes["outputs"]]
 
     def _beside_last(self, value: Value | None, attributes: Attributes) -> RecurrentPart | None:
-        """The layer just before, if this node reads what that one reads, and goes the other way: they are one layer."""
+        """The layer just before, if this node has the same input and the other direction: the two are one layer."""
         last = self.found[-1] if self.found else None
         if (
             not isinstance(value, FlowValue)
@@ -180,14 +180,14 @@ class NetworkBuilder:
         return 0 if last.backwards else 1
 
     def current(self, value: Value | None) -> Value | None:
-        """A value as it stands now: what a layer gave may have become one of two directions since."""
+        """A value as it is now: the output of a layer may have become one of two directions since."""
         if isinstance(value, FlowValue) and value.version in self.halves:
             version, half = self.halves[value.version]
             return replace(value, version=version, half=half)
         return value
 
     def scanned(self, loop: ScannedLayer, value: Value, lengths: Value | None) -> list[Value]:
-        """A layer that is a loop: what each of its directions gives."""
+        """A layer that is a loop: the outputs of its directions."""
         stream, layer = self.take(value), loop.layer
         time, batch = self._roles(stream, batch_first=False)
         self._set_lengths(lengths, time, batch)

@@ -58,7 +58,7 @@ ELEMENTWISE: Mapping[str, Callable[..., Array]] = {
 
 
 def composed(op: str, attributes: Mapping[str, Any], operands: Sequence[Value | None]) -> PointwiseValue | None:
-    """A node as a function of every number of the one stream that it reads; None where it is no such."""
+    """A node as an elementwise function of the one value that it reads; None where it is none."""
     called = ELEMENTWISE.get(op)
     if op == "Clip":
         low, high = clip_bounds(attributes, operands)
@@ -104,7 +104,7 @@ def _evaluated(function: PointwiseValue, points: Array) -> Array:
 
 
 def _candidates(points: Array, values: Array) -> Iterator[str]:
-    """Functions by name that it may be; those with numbers, by what it is at some points."""
+    """Names of functions that it may be. The numbers of a name are told by the values at some points."""
     yield from (name for name in FUNCTIONS if name not in _OF_ROWS)
     if not np.isfinite(values).all():
         return
@@ -164,7 +164,7 @@ def _function(value: Value | None) -> Callable[[Array], Array] | None:
 
 
 def _place(stream: FlowValue) -> FlowValue:
-    """What of a stream must be the same for two to be of the same numbers."""
+    """The value without the sizes of its axes, to compare two of them."""
     return replace(stream, axes=tuple(replace(axis, size=None) for axis in stream.axes))
 
 

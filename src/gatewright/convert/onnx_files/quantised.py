@@ -1,4 +1,4 @@
-"""ONNX Runtime's own LSTM with weights of eight bits, as one of ONNX whose weights are what those bits stand for."""
+"""ONNX Runtime's LSTM with weights of eight bits, read as ONNX's LSTM with dequantised weights."""
 
 from collections.abc import Sequence
 from typing import Any

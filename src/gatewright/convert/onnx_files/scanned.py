@@ -1,4 +1,4 @@
-"""Layers that a file has as loops, of which its metadata says what they compute: those that writing.py writes."""
+"""Layers that are loops in a file, described by its metadata: those that we write."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,9 +28,9 @@ class ScannedLayer:
 
     layer: RecurrentPart
     source: str  # the value that it reads
-    results: tuple[str, ...]  # what each direction gives
+    results: tuple[str, ...]  # outputs of the directions
     lengths: str  # the value that they are; empty without
-    nodes: frozenset[int]  # of which it consists, by their places in the graph
+    nodes: frozenset[int]  # its nodes, by their places in the graph
 
 
 def scanned(path: Path, model: Any) -> tuple[ScannedLayer, ...]:
@@ -98,7 +98,7 @@ _GRAPH = 5  # AttributeProto.GRAPH
 
 
 def _nodes(graph: Any, results: Sequence[str], source: str) -> frozenset[int]:
-    """The nodes between a layer's input and what it gives, by their places."""
+    """The nodes between a layer's input and its outputs, by their places."""
     makers = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
     left, nodes = [name for name in results if name in makers], set[int]()
     if len(left) < len(results):

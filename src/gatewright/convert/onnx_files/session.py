@@ -11,7 +11,7 @@ ERRORS = 3
 
 
 def session_of(path: Path) -> "InferenceSession":
-    """What runs a file on the processor. Raises ModuleNotFoundError where onnxruntime is missing."""
+    """A session that runs a file on the CPU. Raises ModuleNotFoundError where onnxruntime is missing."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -12,7 +12,7 @@ _MOVED = ("Cast", "Expand", "Identity", "Slice", "Squeeze", "Transpose", "Unsque
 
 
 def of_sizes(op: str, attributes: Attributes, operands: Operands) -> AxisSizes | FilledValue | None:
-    """What follows from sizes or from one number everywhere; None where nothing is known to."""
+    """The result of a node on sizes, or on one number everywhere; None where it is unknown."""
     first = operands[0] if operands else None
     if op == "ConstantOfShape":
         value = attributes.get("value")

@@ -1,4 +1,4 @@
-"""Nodes that move what flows through a network without computing: which axes it has afterwards."""
+"""Nodes that move values without computing: the axes of their results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -54,7 +54,7 @@ class MoveNode:
         return tuple(int(number) for number in np.atleast_1d(value.array))
 
     def bounds(self) -> dict[int, slice]:
-        """What a Slice takes, by axis."""
+        """The bounds of a Slice, by axis."""
         return bounds(self.attributes, self.arrays(), len(self.stream.axes))
 
     def arrays(self) -> list[Any]:
@@ -199,7 +199,7 @@ def cast(node: MoveNode) -> FlowValue:
 
 
 def dropout(node: MoveNode) -> FlowValue:
-    """What flows, unchanged: dropout is for training."""
+    """The input, unchanged: dropout is for training."""
     training = node.operands[2] if len(node.operands) > 2 else None
     if training is not None and not (isinstance(training, ConstantValue) and not training.array.any()):
         raise ConversionError("it leaves out values at random", do="export the model in evaluation: model.eval()")
@@ -271,7 +271,7 @@ def _at(stream: FlowValue, count: int) -> list[Axis | None]:
 
 
 def _fits(item: int | str, axis: Axis, before: Axis | None) -> bool:
-    """Whether an axis of the target is that one; 0 copies what is in its place before."""
+    """Whether an axis of the target is that one. 0 copies the axis at the same place."""
     if item == 0:
         return before == axis
     return item in (-1, axis.label) or (axis.size is not None and item == axis.size)

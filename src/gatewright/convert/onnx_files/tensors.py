@@ -1,4 +1,4 @@
-"""ONNX files opened with distrust: no array is larger than its bytes, and no file is read but those beside it.
+"""Opening ONNX files: no array is larger than its bytes, and only files beside the graph are read.
 
 Large models keep their weights in a file in the same folder.
 """
@@ -74,7 +74,7 @@ def _names(model: Any) -> Iterator[Any]:
 
 
 class ExternalFiles:
-    """The files of weights beside a graph, each of whose bytes are read so often and no more."""
+    """The files of weights beside a graph. The bytes read of each are bounded, as tensors may overlap."""
 
     OFTEN = 2
 
@@ -181,6 +181,6 @@ def attributes_of(path: Path, node: Any) -> dict[str, Any]:
 
 
 def title(node: Any) -> str:
-    """What to call a node: its name, or what it gives."""
+    """How errors name a node: its name, or that of its first result."""
     name = node.name or next((value for value in node.output if value), "")
     return f"node {name!r} ({node.op_type})"

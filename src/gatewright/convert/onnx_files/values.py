@@ -1,4 +1,4 @@
-"""What is known of a value in a graph before it is run: its numbers, its sizes, or where in the network it stands."""
+"""What is known of a value in a graph that is not run: its numbers, its sizes, or its place in the network."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ DIRECTIONS, FEATURES, STEP, ROWS = "directions", "features", "last step", "steps
 
 
 def product_of(sizes: Sequence[int | str]) -> int | str:
-    """The product of sizes of axes, as a number or as what stands for it."""
+    """The product of sizes of axes: a number, or a text where a size is unknown."""
     numbers = [size for size in sizes if isinstance(size, int)]
     return prod(numbers) if len(numbers) == len(sizes) else " * ".join(map(str, sizes))
 
@@ -34,7 +34,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConstantValue:
-    """Numbers that stand in the file, or follow from such."""
+    """Numbers of the file, or computed from such."""
 
     array: NDArray[Any]
 
@@ -55,14 +55,14 @@ class AxisSizes:
 
 @dataclass(frozen=True, slots=True)
 class ExtraInput:
-    """A part of what the graph is given besides its main input: initial states, lengths."""
+    """A further input of the graph, or a part of one: initial states, lengths."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadableValue:
-    """What cannot be read, and why."""
+    """A value that cannot be read, and why."""
 
     reason: ConversionError
 
@@ -73,7 +73,7 @@ Last = Literal["", "step", "both ends", "final"]
 
 @dataclass(frozen=True, slots=True)
 class FlowValue:
-    """What flows through the network: what the graph is given, and what each part makes of it."""
+    """A value of the network: its input, or the output of a part."""
 
     source: str  # the graph's input
     axes: tuple[Axis, ...]
@@ -93,7 +93,7 @@ class FlowValue:
         return replace(self, axes=(*self.axes[:index], *self.axes[index + 1 :]))
 
     def joined_with(self, other: "FlowValue") -> "FlowValue":
-        """Both directions of a layer, of which this is the first, as if they were one.
+        """Both directions of a layer as one value; this is the first of them.
 
         Raises ConversionError where they are not of one layer, or not of the same steps.
         """
