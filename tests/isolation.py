@@ -43,7 +43,6 @@ def isolated_environment(folder: Path) -> dict[str, str]:
         "MPLBACKEND": "Agg",
         "NO_PROXY": "localhost,127.0.0.1",
         "no_proxy": "localhost,127.0.0.1",
-        "TOKENIZERS_PARALLELISM": "false",
         "COLUMNS": "80",
     }
     return {**ONE_THREAD, **proxies, **settings, **{variable: str(path) for variable, path in paths.items()}}

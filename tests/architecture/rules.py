@@ -36,10 +36,8 @@ ANYWHERE = ("",)
 THIRD_PARTY = {
     "numpy": ANYWHERE,
     "llvmlite": ("backends.llvm",),
-    "torch": ("backends.torch_eager", "backends.triton", "nn", "tasks", "inspect"),
-    "triton": ("backends.triton",),
+    "torch": ("backends.torch_eager", "nn", "tasks", "inspect"),
     "lightning": ("tasks",),
-    "tokenizers": ("tasks",),
     "pooch": ("tasks",),
     "filelock": ("tasks",),
     "sklearn": ("tasks",),
@@ -61,7 +59,7 @@ THIRD_PARTY = {
     "onnx": ("backends.onnx",),
 }
 # Inside functions, or for types only, also here.
-DEFERRED = dict.fromkeys(("torch", "onnx", "h5py", "keras", "flax", "tensorflow"), ("convert",)) | dict.fromkeys(
+DEFERRED = dict.fromkeys(("torch", "onnx", "h5py", "keras", "tensorflow"), ("convert",)) | dict.fromkeys(
     ("matplotlib", "ray", "dask", "distributed"), ("tasks",)
 )
 DEFERRED["onnxruntime"] = ("convert", "export")

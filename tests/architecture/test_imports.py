@@ -14,6 +14,10 @@ from tests.paths import ROOT
 # Modules in a cycle through imports inside functions or for types. This number only falls.
 STILL_IN_CYCLES = 24
 # Where the name to install differs from the name to import.
+NEEDED = {
+    "tensorboard": "torch.utils.tensorboard writes what is trained",
+    "pyarrow": "pandas reads Parquet with it",
+}
 INSTALLED_AS = {"sklearn": "scikit-learn", "charset_normalizer": "charset-normalizer", "PIL": "pillow"}
 
 
@@ -41,6 +45,21 @@ def test_every_third_party_import_is_a_declared_dependency() -> None:
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
     declared = {re.match(r"[\w-]+", requirement)[0] for group in groups for requirement in group}
     assert {INSTALLED_AS.get(name, name) for name in THIRD_PARTY | DEFERRED} <= declared
+
+
+def test_every_requirement_is_imported_or_needed_by_what_is() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {name: names for name, names in project["optional-dependencies"].items() if name not in {"dev", "bench"}}
+    groups = [project["dependencies"], *extras.values()]
+    required = {re.match(r"[\w-]+", requirement)[0] for group in groups for requirement in group}
+    imported = {found.module.partition(".")[0] for found in imports_of_package()}
+    imported = {INSTALLED_AS.get(name, name) for name in imported} | {"gatewright"}
+    assert required - imported == NEEDED.keys()
+
+
+def test_every_rule_is_of_a_package_that_is_imported() -> None:
+    imported = {found.module.partition(".")[0] for found in imports_of_package()}
+    assert (THIRD_PARTY | DEFERRED).keys() - imported == set()
 
 
 def unpickling(source: str) -> Iterator[str]:

@@ -87,7 +87,6 @@ def test_the_command_line_starts_without_a_framework() -> None:
         "matplotlib",
         "sklearn",
         "optuna",
-        "tokenizers",
         "pooch",
     }
 
