@@ -16,9 +16,9 @@ from gatewright.trace import Trace
 from gatewright.trace.mask import masked_trace
 from gatewright.trace.simplify import without_chance
 
-Asked = tuple[bool, bool, bool]
-"""In which way a cell is run: random values as their means, rows may keep their states, gates are given out. (It is a
-plain tuple, which torch.compile takes for a constant.)"""
+RunMode = tuple[bool, bool, bool]
+"""How a cell is run: random values as their means, with a mask, with gates. (A plain tuple is a constant to
+torch.compile.)"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +46,11 @@ class PackedCell:
         """Every parameter of the equations by name; autograd follows."""
         return unpacked(self.layout, tensors, self.trace, self.sizes)
 
-    def spec(self, asked: Asked, dtype: torch.dtype) -> Differentiable:
+    def spec(self, mode: RunMode, dtype: torch.dtype) -> Differentiable:
         """What the engine runs."""
-        key = (asked, dtype)
+        key = (mode, dtype)
         if key not in self.made:
-            trace = _prepared(self.trace, asked)
+            trace = _prepared(self.trace, mode)
             self.made[key] = differentiable(trace, self.sizes, dtype, backwards=self.backwards)
         return self.made[key]
 
@@ -63,14 +63,14 @@ class PackedCell:
             named[name] = wide.expand(*emitted.shape[:2], *bind(gate.shape, self.sizes)) if missing else wide
         return named
 
-    def operation(self, asked: Asked, dtype: torch.dtype) -> SequenceOperation:
+    def operation(self, mode: RunMode, dtype: torch.dtype) -> SequenceOperation:
         """The operation that the engine runs on packed parameters.
 
         Raises TraceError where the cell or its gradient has no schedule.
         """
-        key = ("operation", asked, dtype)
+        key = ("operation", mode, dtype)
         if key not in self.made:
-            self.made[key] = SequenceOperation(self.spec(asked, dtype), self.layout)
+            self.made[key] = SequenceOperation(self.spec(mode, dtype), self.layout)
         return self.made[key]
 
 
@@ -80,9 +80,9 @@ def gate_name(name: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _prepared(trace: Trace, asked: Asked) -> Trace:
+def _prepared(trace: Trace, mode: RunMode) -> Trace:
     """The trace that the engine runs: random values as their means, states that may stay, gates given out."""
-    expected, masked, gates = asked
+    expected, masked, gates = mode
     if gates:
         trace = replace(trace, emits=tuple((gate_name(name), value) for name, value in trace.gates))
     if expected:

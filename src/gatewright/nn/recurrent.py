@@ -14,10 +14,9 @@ from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
 from gatewright.nn import backends
 from gatewright.nn import init as initialisers
-from gatewright.nn.calls.arguments import Given, no_tensor, read_arguments
-from gatewright.nn.calls.compiled_call import compiled_call
-from gatewright.nn.calls.fused_call import fused_or_reason, run_whole
-from gatewright.nn.calls.levels import run_levels
+from gatewright.nn.calls.arguments import CallArguments, no_tensor, read_arguments
+from gatewright.nn.calls.fused_call import call_fused, fused_or_reason
+from gatewright.nn.calls.layer_call import call_fast, call_generic
 from gatewright.nn.calls.recorded import no_packed_export, no_script, record_call
 from gatewright.nn.dropout import check_per
 from gatewright.nn.options import as_cell, check_axes, check_options, check_stacked, constants_of, trace_of
@@ -213,10 +212,10 @@ class Recurrent(nn.Module):
         is None by default, and no argument is by keyword only.
         """
         if mask is None and isinstance(input, Tensor):
-            results = compiled_call(self, input, hx, lengths, bool(return_gates))
+            results = call_fast(self, input, hx, lengths, bool(return_gates))
             if results is not None:
-                output, states, gates = results
-                h_n = states[0] if len(states) == 1 else states
+                output, finals, gates = results
+                h_n = finals[0] if len(finals) == 1 else finals
                 return (output, h_n, gates) if return_gates else (output, h_n)
         if not torch.compiler.is_compiling():
             recorded = record_call(self, input, hx, {"lengths": lengths, "mask": mask, "return_gates": return_gates})
@@ -249,27 +248,27 @@ class Recurrent(nn.Module):
         stay_packed = plan.backend == "torch-fused"
         if isinstance(input, PackedSequence) and not stay_packed and torch.compiler.is_exporting():
             raise no_packed_export(self)
-        given = read_arguments(self, input, hx, lengths, mask, stay_packed=stay_packed)
+        arguments = read_arguments(self, input, hx, lengths, mask, stay_packed=stay_packed)
         packed = [self.packed_parameters(index) for index in range(len(self.packed_cells))]
         if isinstance(fused, Fused) and plan.backend == "torch-fused":
-            results = run_whole(self, fused, given, packed)
+            results = call_fused(self, fused, arguments, packed)
         else:
-            results = run_levels(self, plan, given, packed, gates=bool(return_gates))
-        output = self._output_as_called(results.output, given, stay_packed)
-        finals = results.finals if given.batched else tuple(final.squeeze(1) for final in results.finals)
+            results = call_generic(self, plan.backend, arguments, packed, gates=bool(return_gates))
+        output = self._output_as_called(results.output, arguments, stay_packed)
+        finals = results.finals if arguments.batched else tuple(final.squeeze(1) for final in results.finals)
         h_n = finals[0] if len(finals) == 1 else finals
         if not return_gates:
             return output, h_n
-        return output, h_n, {name: self._as_called(gate, given) for name, gate in results.gates.items()}
+        return output, h_n, {name: self._as_called(gate, arguments) for name, gate in results.gates.items()}
 
-    def _output_as_called(self, output: Tensor, given: Given, stay_packed: bool) -> Tensor | PackedSequence:
-        if given.packed is None:
-            return self._as_called(output, given)
-        return PackedSequence(output, *given.packed[1:]) if stay_packed else repack(output, given.packed)
+    def _output_as_called(self, output: Tensor, arguments: CallArguments, stay_packed: bool) -> Tensor | PackedSequence:
+        if arguments.packed is None:
+            return self._as_called(output, arguments)
+        return PackedSequence(output, *arguments.packed[1:]) if stay_packed else repack(output, arguments.packed)
 
-    def _as_called(self, values: Tensor, given: Given) -> Tensor:
+    def _as_called(self, values: Tensor, arguments: CallArguments) -> Tensor:
         """A time-major sequence with the axes that the caller's input had."""
-        if not given.batched:
+        if not arguments.batched:
             return values.squeeze(1)
         return values.transpose(0, 1) if self.batch_first else values
 

@@ -12,6 +12,7 @@ from gatewright.errors import ShapeError
 from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
 from gatewright.nn import backends
+from gatewright.nn.calls.cell_call import CellCall, run_cell
 from gatewright.nn.calls.recorded import no_script
 from gatewright.nn.layers import GRU_GATES, LSTM_GATES, RNN_GATES, Gates, elman_of_torch, layout_of_torch
 from gatewright.nn.options import check_backend, check_sizes, trace_of
@@ -60,9 +61,8 @@ class _OneStep(nn.RNNCellBase):
             return super().forward(input, hx)
         (name, values), *states = self._read(input, hx).items()
         packed = [getattr(self, packed.name) for packed in self._cell.layout]
-        result = backends.run(plan, backends.Call(self._cell, {name: values.unsqueeze(0)}, packed, dict(states)))
-        ends = tuple(result.finals[state.name] for state in self.trace.states)
-        ends = ends if input.dim() == 2 else tuple(end.squeeze(0) for end in ends)
+        _, *finals = run_cell(plan.backend, CellCall(self._cell, {name: values.unsqueeze(0)}, packed, dict(states)))
+        ends = tuple(final[0] if input.dim() == 2 else final[0, 0] for final in finals)
         return ends[0] if len(ends) == 1 else ends
 
     def _read(self, input: Tensor, hx: States | None) -> dict[str, Tensor]:

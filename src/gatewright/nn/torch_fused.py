@@ -13,11 +13,13 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.cell_config.config import GATES, CellConfig
 from gatewright.cell_config.normal_form import Constants
 from gatewright.cell_config.recognise import RecognisedCell, recognise
 from gatewright.nn.packed_cell import PackedCell
+from gatewright.nn.sequence import order_states
 from gatewright.trace.ir import Literal, Trace, Var
 from gatewright.trace.mask import MASK
 from gatewright.trace.simplify import substitute, without_chance
@@ -34,7 +36,7 @@ _FUNCTIONS: Mapping[tuple[str, ...], str] = {
 """torch's functions by family and activations. Their gates are in the order of `cell_config.config.GATES`."""
 
 
-class Layer(Protocol):
+class FusibleLayer(Protocol):
     """What has to be known of a layer."""
 
     trace: Trace
@@ -122,7 +124,7 @@ def _sum(constants: Constants, params: Mapping[str, Tensor], matrix: Tensor) -> 
     return total + number if number else total
 
 
-def fused_of(layer: Layer) -> Fused | None:
+def fused_of(layer: FusibleLayer) -> Fused | None:
     """The function of torch's that computes a layer as it is now, in training or not; None where there is none.
 
     It is asked of the equations only. Masks, gates that are given out, and lengths of rows that are not packed are
@@ -166,7 +168,7 @@ def _function_of(config: CellConfig) -> str | None:
 
 def run_fused(
     fused: Fused,
-    layer: Layer,
+    layer: FusibleLayer,
     values: Tensor,
     states: Sequence[Tensor] | None,
     *,
@@ -197,3 +199,23 @@ def run_fused(
     else:
         output, *finals = call(values, batch_sizes, hx, weights, *options)
     return output, tuple(finals)
+
+
+def run_fused_packed(
+    fused: Fused,
+    layer: FusibleLayer,
+    data: Tensor,
+    like: PackedSequence,
+    states: Sequence[Tensor] | None,
+    *,
+    packed: Sequence[Sequence[Tensor]] | None = None,
+) -> Results:
+    """As `run_fused`, on `data` packed as `like` is; states are in the caller's order of rows.
+
+    The output is the data of a PackedSequence of the same form.
+    """
+    _, sizes, order, order_back = like
+    if states is not None:
+        states = [order_states(state, order) for state in states]
+    output, finals = run_fused(fused, layer, data, states, packed=packed, batch_sizes=sizes)
+    return output, tuple(order_states(state, order_back) for state in finals)

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import gatewright as gw
 from gatewright.errors import ShapeError
-from gatewright.nn.calls.arguments import read_arguments, split_states
+from gatewright.nn.calls.arguments import read_arguments
 from tests.parity.assertions import assert_parity
 
 INPUT, HIDDEN, STEPS, BATCH = 3, 5, 7, 2
@@ -47,7 +47,7 @@ def test_states_that_are_not_given_are_zero_and_of_the_state_s_size(backend: str
     module = gw.nn.Recurrent("lstm_projected", INPUT, HIDDEN, **options)
     values = x().double()
     given = read_arguments(module, values, None, None, None)
-    assert split_states(module, given, 0) == {"h": None, "c": None}
+    assert given.states_of(0) is None
     zeros = torch.zeros(1, BATCH, 2, dtype=torch.float64), torch.zeros(1, BATCH, HIDDEN, dtype=torch.float64)
     (got, _), (want, _) = module(values), module(values, zeros)
     assert torch.equal(got, want)
@@ -59,8 +59,7 @@ def test_states_are_split_by_layer_and_direction() -> None:
     for states in ((h, c), [h, c]):
         given = read_arguments(module, x(), states, None, None)  # type: ignore[arg-type]
         for index in range(4):
-            assert torch.equal(split_states(module, given, index)["h"], h[index])
-            assert torch.equal(split_states(module, given, index)["c"], c[index])
+            torch.testing.assert_close(given.states_of(index), [h[index], c[index]], rtol=0, atol=0)
 
 
 def test_a_mask_may_be_an_array_of_any_kind_of_number() -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import gatewright as gw
-from gatewright.nn.engine import workspace
 from gatewright.nn.engine.block_pool import BlockPool
+from gatewright.nn.engine.torch_arrays import torch_arrays
 
 LARGE = 1 << 20
 
@@ -80,11 +80,12 @@ def test_graphs_that_are_held_at_the_same_time_do_not_share_what_they_saved() ->
     torch.testing.assert_close(together, alone, rtol=0, atol=0)
 
 
-def test_scratch_is_one_caller_s_at_a_time() -> None:
-    first, second = workspace.take(1000), workspace.take(1000)
+def test_a_workspace_belongs_to_one_caller_at_a_time() -> None:
+    arrays = torch_arrays(torch.float32)
+    first, second = arrays.take_workspace(1000), arrays.take_workspace(1000)
     assert first.data_ptr() != second.data_ptr()
     place = first.data_ptr()
-    workspace.give_back(first)
-    assert workspace.take(500).data_ptr() == place
-    workspace.give_back(second)
-    assert workspace.take(10**6).numel() >= 10**6
+    arrays.give_back(first)
+    assert arrays.take_workspace(500).data_ptr() == place
+    arrays.give_back(second)
+    assert arrays.take_workspace(10**6).numel() >= 10**6

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 import gatewright as gw
-from gatewright.nn.engine.change_marks import ChangeMarks
+from gatewright.nn.engine.autograd import ChangeMarks
 from tests.parity.assertions import assert_parity
 
 STEPS, BATCH, INPUT, HIDDEN = 5, 2, 3, 4

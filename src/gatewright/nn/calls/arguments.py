@@ -10,12 +10,11 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.axes import bind
 from gatewright.errors import ShapeError
-from gatewright.nn.engine.ragged import Ragged
-from gatewright.nn.sequence import row_lengths, unpack
+from gatewright.nn.sequence import Ragged, row_lengths, unpack
 from gatewright.trace import Trace
 
 
-class Layer(Protocol):
+class CalledLayer(Protocol):
     """What reading the arguments needs to know of a layer."""
 
     trace: Trace
@@ -34,8 +33,8 @@ class Layer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """The arguments of one call."""
+class CallArguments:
+    """The arguments of one call of a layer."""
 
     values: Tensor  # (time, batch, input_size); the data of `packed` where it was to stay packed
     states: tuple[Tensor, ...] | None  # each (num_layers * num_directions, batch, size)
@@ -44,16 +43,20 @@ class Given:
     packed: PackedSequence | None  # what the output is to be packed like
     batched: bool
 
+    def states_of(self, index: int) -> list[Tensor] | None:
+        """The initial states of one direction of one level, each (batch, size); None where none were given."""
+        return None if self.states is None else [state[index] for state in self.states]
+
 
 def read_arguments(
-    layer: Layer,
+    layer: CalledLayer,
     input: Tensor | PackedSequence,
     hx: Tensor | tuple[Tensor, ...] | None,
     lengths: Tensor | Sequence[int] | None,
     mask: Tensor | None,
     *,
     stay_packed: bool = False,
-) -> Given:
+) -> CallArguments:
     """Bring the arguments of a call into one form; a PackedSequence stays one where that is asked for.
 
     Raises ShapeError where one does not fit the layer.
@@ -78,7 +81,7 @@ def read_arguments(
         # a copy, since the gradient reads them again
         ragged = Ragged(row_lengths(lengths, steps=steps, batch=batch, device=values.device).clone(), steps)
     active = None if mask is None else _active(layer, ragged, mask, values, batched)
-    return Given(
+    return CallArguments(
         values=values,
         states=_states(layer, hx, batch, batched),
         ragged=ragged,
@@ -97,7 +100,7 @@ def _require_no_lengths(lengths: Tensor | Sequence[int] | None) -> None:
         )
 
 
-def _check_dtype(layer: Layer, what: str, given: Tensor) -> None:
+def _check_dtype(layer: CalledLayer, what: str, given: Tensor) -> None:
     """Hold that a tensor has the parameters' dtype, where torch does not convert both by itself."""
     parameter = next(iter(layer.parameters()), given)
     if given.dtype == parameter.dtype or torch.is_autocast_enabled(given.device.type):
@@ -112,19 +115,11 @@ def _check_dtype(layer: Layer, what: str, given: Tensor) -> None:
     )
 
 
-def split_states(layer: Layer, given: Given, index: int) -> dict[str, Tensor | None]:
-    """The initial states of one direction of one layer; None where none were given."""
-    states = layer.trace.states
-    if given.states is None:
-        return dict.fromkeys(state.name for state in states)
-    return {state.name: whole[index] for state, whole in zip(states, given.states, strict=True)}
-
-
-def _name(layer: Layer) -> str:
+def _name(layer: CalledLayer) -> str:
     return f"{type(layer).__name__}({layer.trace.name})"
 
 
-def no_tensor(layer: Layer, input: object) -> ShapeError:
+def no_tensor(layer: CalledLayer, input: object) -> ShapeError:
     """What is raised for an input that is no tensor."""
     return ShapeError(
         f"{_name(layer)} was given an input that is no tensor",
@@ -134,7 +129,7 @@ def no_tensor(layer: Layer, input: object) -> ShapeError:
     )
 
 
-def _time_major(layer: Layer, input: Tensor) -> tuple[Tensor, bool]:
+def _time_major(layer: CalledLayer, input: Tensor) -> tuple[Tensor, bool]:
     if not isinstance(input, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise no_tensor(layer, input)
     if input.dim() == 2:
@@ -151,7 +146,7 @@ def _time_major(layer: Layer, input: Tensor) -> tuple[Tensor, bool]:
 
 
 def _states(
-    layer: Layer, hx: Tensor | tuple[Tensor, ...] | None, batch: int, batched: bool
+    layer: CalledLayer, hx: Tensor | tuple[Tensor, ...] | None, batch: int, batched: bool
 ) -> tuple[Tensor, ...] | None:
     if hx is None:
         return None
@@ -179,7 +174,7 @@ def _states(
     return states if batched else tuple(given.unsqueeze(1) for given in states)
 
 
-def _active(layer: Layer, ragged: Ragged | None, mask: Tensor, values: Tensor, batched: bool) -> Tensor:
+def _active(layer: CalledLayer, ragged: Ragged | None, mask: Tensor, values: Tensor, batched: bool) -> Tensor:
     """Where a row takes a step: within its length, and where the mask is not 0."""
     steps, batch = values.shape[:2]
     given = torch.as_tensor(mask, device=values.device)

@@ -18,8 +18,7 @@ from torch.overrides import has_torch_function_unary  # pyright: ignore[reportUn
 from gatewright.errors import GatewrightError
 from gatewright.nn.calls.arguments import read_arguments
 from gatewright.nn.graphs.looped import unrecorded
-from gatewright.nn.sequence import order_states
-from gatewright.nn.torch_fused import Fused, fused_of, run_fused
+from gatewright.nn.torch_fused import Fused, fused_of, run_fused, run_fused_packed
 
 if TYPE_CHECKING:
     from gatewright.nn.recurrent import Recurrent
@@ -50,7 +49,8 @@ def _trace(
         read_arguments(layer, input, hx, options["lengths"], options["mask"])
     fused = _fused_for_trace(layer, input) if plain else None
     if fused and isinstance(input, PackedSequence):
-        return _run_packed(fused, layer, input, hx)
+        data, finals = run_fused_packed(fused, layer, input.data, input, None if hx is None else _states(hx))
+        return PackedSequence(data, *input[1:]), _as_called(finals)
     if fused and isinstance(input, Tensor):
         return _run_dense(fused, layer, input, hx)
     with warnings.catch_warnings():
@@ -133,15 +133,6 @@ def _run_dense(fused: Fused, layer: "Recurrent", input: Tensor, hx: Any) -> tupl
     if not batched:
         output, finals = output.squeeze(0 if layer.batch_first else 1), tuple(one.squeeze(1) for one in finals)
     return output, _as_called(finals)
-
-
-def _run_packed(fused: Fused, layer: "Recurrent", input: PackedSequence, hx: Any) -> tuple[PackedSequence, States]:
-    """A PackedSequence by torch's function; states go in and come out in the caller's order of rows."""
-    data, sizes, order, order_back = input
-    states = None if hx is None else [order_states(one, order) for one in _states(hx)]
-    output, finals = run_fused(fused, layer, data, states, batch_sizes=sizes)
-    ends = tuple(order_states(one, order_back) for one in finals)
-    return PackedSequence(output, sizes, order, order_back), _as_called(ends)
 
 
 def _as_called(finals: Sequence[Tensor]) -> States:

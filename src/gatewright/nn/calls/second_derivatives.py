@@ -1,7 +1,7 @@
-"""An operation whose gradient cannot be differentiated, with another one that computes the same for whoever asks.
+"""A function without second derivatives, beside one that computes the same results and has them.
 
-cuDNN's recurrent functions have a gradient and no second one. They are run here for the numbers and the gradient; a
-gradient that is to be differentiated itself is computed by the other operation.
+cuDNN's recurrent functions have no second derivative. They compute results and first gradients; where a gradient is to
+be differentiated itself (create_graph=True), it is computed through the other function.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,105 +12,88 @@ import torch
 from torch import Tensor
 
 from gatewright.errors import GatewrightError
-from gatewright.nn.engine.change_marks import ChangeMarks
+from gatewright.nn.engine.autograd import ChangeMarks, gradients_where_needed, views_of
 
 Run = Callable[[Sequence[Tensor | None]], tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class TwoWays:
-    """Two operations that compute the same: `run`, and `run_again` whose gradient can be differentiated.
+class TwiceDifferentiable:
+    """Calls `run`; its second derivatives are those of `run_operations`, which computes the same.
 
-    `obstacle` says why neither can be run again with the same numbers, as where both draw random ones.
+    `obstacle` says why neither can be run again with the same numbers: where they draw random ones.
     """
 
     run: Run
-    run_again: Run
+    run_operations: Run
     obstacle: str | None = None
 
-    def __call__(self, given: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
-        """The results of `run`; their gradients of every order."""
-        if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given):
-            return _Operation.apply(self, *given)
-        return self.run(given)
+    def __call__(self, tensors: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+        """The results of `run`, differentiable to any order."""
+        if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
+            return _TwiceDifferentiableFunction.apply(self, *tensors)
+        return self.run(tensors)
 
-    def require_again(self, why: str) -> None:
-        """Hold that the operation can be run again.
-
-        Raises GatewrightError.
-        """
+    def require_repeatable(self, problem: str) -> None:
+        """Raise GatewrightError if the functions cannot be run again."""
         if self.obstacle:
             raise GatewrightError(
-                f"{why}, and backend 'torch-fused' cannot compute it",
+                f"{problem}, and backend 'torch-fused' cannot compute it",
                 got=self.obstacle,
                 do="make the layer with backend='torch'",
             )
 
 
-class _Operation(torch.autograd.Function):
-    """One operation to autograd, whose gradient is that of whichever of both ways serves."""
+class _TwiceDifferentiableFunction(torch.autograd.Function):
+    """One node of autograd's graph around a graph of its own, which `run` has made."""
 
     @staticmethod
-    def forward(ctx: Any, ways: TwoWays, *given: Tensor | None) -> tuple[Tensor, ...]:
-        """Run the first way, with a graph of its own."""
-        ctx.ways = ways
+    def forward(ctx: Any, functions: TwiceDifferentiable, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        """Call `run`, and keep its graph."""
+        ctx.functions = functions
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*given)
-        ctx.leaves, ctx.results = _recorded(ways.run, given)
-        # no views, which autograd would not let anybody change in place
-        handed_out = tuple(result.new_empty(0).set_(result.detach()) for result in ctx.results)  # pyright: ignore[reportArgumentType]
-        ctx.marks, ctx.autocast = ChangeMarks(handed_out), _autocast_of(ctx.results[0].device.type)
-        return handed_out
+        ctx.save_for_backward(*tensors)
+        ctx.leaves, ctx.results = _run_from_leaves(functions.run, tensors)
+        # Not views: autograd would not let a caller change those in place.
+        returned = tuple(result.new_empty(0).set_(result.detach()) for result in ctx.results)  # pyright: ignore[reportArgumentType]
+        ctx.marks, ctx.autocast = ChangeMarks(returned), _autocast_of(ctx.results[0].device.type)
+        return returned
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        """The gradient, by the second way where it is to be differentiated itself."""
-        given, ways = ctx.saved_tensors, ctx.ways
-        leaves, results = ctx.leaves, ctx.results
-        again = torch.is_grad_enabled()
-        if again:
-            ways.require_again("a gradient of this layer is to be differentiated itself")
+        """The gradient; through `run_operations` where it is to be differentiated itself."""
+        functions, leaves, results = ctx.functions, ctx.leaves, ctx.results
+        tensors = ctx.saved_tensors
+        differentiated = torch.is_grad_enabled()
+        if differentiated:
+            functions.require_repeatable("a gradient of this layer is to be differentiated itself")
         elif ctx.marks.changed:
-            ways.require_again("an output of this layer was changed in place before its gradient was taken")
-        if again or ctx.marks.changed:
-            with torch.autocast(**ctx.autocast):
-                leaves, results = _viewed(ways.run_again, given) if again else _recorded(ways.run, given)
-        seen = [(result, grad) for result, grad in zip(results, grads, strict=True) if grad is not None]
-        wanted = [
-            leaf for leaf, needed in zip(leaves, ctx.needs_input_grad[1:], strict=True) if leaf is not None and needed
-        ]
-        flows = [grad for _, grad in seen]
-        found = iter(
-            torch.autograd.grad(
-                [result for result, _ in seen],
-                wanted,
-                flows,
-                retain_graph=True,
-                create_graph=again,
-                allow_unused=True,
-            )
-            if seen
-            else [None] * len(wanted)
+            functions.require_repeatable("an output of this layer was changed in place before its gradient was taken")
+        with torch.autocast(**ctx.autocast):
+            if differentiated:
+                leaves, results = _run_from_views(functions.run_operations, tensors)
+            elif ctx.marks.changed:  # the graph of the first run has saved what was changed
+                leaves, results = _run_from_leaves(functions.run, tensors)
+        return (
+            None,
+            *gradients_where_needed(
+                results, grads, leaves, ctx.needs_input_grad[1:], create_graph=differentiated, retain_graph=True
+            ),
         )
-        return (None, *(next(found) if needed else None for needed in ctx.needs_input_grad[1:]))
 
 
-Recorded = tuple[list[Tensor | None], tuple[Tensor, ...]]
-"""What a run was given, as leaves of its graph, and its results."""
-
-
-def _recorded(run: Run, given: Sequence[Tensor | None]) -> Recorded:
-    """A run with a graph that ends at what it was given."""
-    leaves = [one if one is None else one.detach().requires_grad_(one.requires_grad) for one in given]
+def _run_from_leaves(run: Run, tensors: Sequence[Tensor | None]) -> tuple[list[Tensor | None], tuple[Tensor, ...]]:
+    """The leaves and the results of a run with a graph of its own."""
+    leaves = [x if x is None else x.detach().requires_grad_(x.requires_grad) for x in tensors]
     with torch.enable_grad():
         return leaves, run(leaves)
 
 
-def _viewed(run: Run, given: Sequence[Tensor | None]) -> Recorded:
-    """A run with a graph that goes on; views, so that nothing is derived by a tensor that another one was made of."""
+def _run_from_views(run: Run, tensors: Sequence[Tensor | None]) -> tuple[list[Tensor | None], tuple[Tensor, ...]]:
+    """Views of the operands, and the results of a run whose graph continues that of the operands."""
     with torch.enable_grad():
-        leaves = [one if one is None else one.view_as(one) for one in given]
-        return leaves, run(leaves)
+        views = views_of(tensors)
+        return views, run(views)
 
 
 def _autocast_of(device: str) -> dict[str, Any]:

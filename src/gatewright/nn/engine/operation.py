@@ -21,8 +21,8 @@ from gatewright.nn.engine.block_pool import BlockPool
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.nn.engine.operation_bindings import Gradient, Numbering
 from gatewright.nn.engine.packed_weights import LEAST_BYTES, PackedWeightCache
-from gatewright.nn.engine.ragged import Ragged
 from gatewright.nn.engine.torch_arrays import torch_arrays
+from gatewright.nn.sequence import Ragged
 from gatewright.packing import Layout, Overlap, Packed, unpacked
 from gatewright.trace.ir import Var
 from gatewright.trace.mask import MASK

@@ -18,13 +18,13 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
 )
 from torch.autograd import Function
 
+from gatewright.nn.engine.autograd import ChangeMarks, gradients_where_needed, views_of
 from gatewright.nn.engine.backward import Backward
 from gatewright.nn.engine.batched_gradients import has_batches, run_batches
-from gatewright.nn.engine.change_marks import ChangeMarks
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.nn.engine.mapped import mapped
 from gatewright.nn.engine.operation import Given, Kept, SequenceOperation, operation_of_trace
-from gatewright.nn.engine.ragged import Ragged
+from gatewright.nn.sequence import Ragged
 
 
 def run(operation: SequenceOperation, given: Given, ragged: Ragged | None = None) -> tuple[Tensor, ...]:
@@ -147,21 +147,13 @@ def _derived_named(
 def _derived(
     call: _Call, given: Given, kept: Sequence[Tensor], needed: Sequence[bool], grads: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
-    """The gradients of a layer's operation, by operations on values by name: the run is repeated for them."""
+    """The gradients of a layer's operation, through operations on values by name: the run is repeated as these."""
     operation, ragged = call.operation, call.ragged
-    again = torch.is_grad_enabled()
+    differentiated = torch.is_grad_enabled()
     with torch.enable_grad():
-        # views, so that nothing is derived by a tensor that another one was made of
-        fresh = [one.view_as(one) if one is not None and need else one for one, need in zip(given, needed, strict=True)]
+        views = views_of(given)
         spec = operation.spec if ragged is None else operation.spec.masked
-        outputs = operation.results_of(run_named(spec, operation.named(fresh, ragged)), ragged)
-        seen = [(output, grad) for output, grad in zip(outputs, grads, strict=True) if grad is not None]
-        wanted = [one for one, need in zip(fresh, needed, strict=True) if one is not None and need]
-        if not seen:
-            return [None] * len(given)
-        found = iter(
-            torch.autograd.grad(
-                [one for one, _ in seen], wanted, [grad for _, grad in seen], create_graph=again, allow_unused=True
-            )
+        outputs = operation.results_of(run_named(spec, operation.named(views, ragged)), ragged)
+        return gradients_where_needed(
+            outputs, grads, views, needed, create_graph=differentiated, retain_graph=differentiated
         )
-    return [next(found) if need else None for need in needed]

@@ -1,4 +1,7 @@
-"""The memory that the engine computes in, from torch."""
+"""The memory that the engine computes in, from torch.
+
+Kernels write to a workspace. It is kept from one call to the next, since the first write to new memory is slow.
+"""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -10,8 +13,13 @@ from torch import Tensor
 
 from gatewright.backends.base import execute, prepare
 from gatewright.backends.torch_eager import rules
-from gatewright.nn.engine import workspace
 from gatewright.trace.ir import Equation
+
+_MOST_BYTES = 256 * 1024 * 1024
+"""A larger workspace is returned to the system."""
+_MOST_BLOCKS = 4
+idle: list[Tensor] = []
+"""Workspaces that no call uses. Threads share the list: one that pops a block has it alone."""
 
 
 class TorchArrays:
@@ -20,7 +28,6 @@ class TorchArrays:
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype, self.itemsize = dtype, dtype.itemsize
         self._like = torch.empty((), dtype=dtype)
-        self.take_workspace, self.give_back = workspace.take, workspace.give_back
 
     def empty(self, shape: tuple[int, ...]) -> Tensor:
         """A tensor with anything in it."""
@@ -29,6 +36,19 @@ class TorchArrays:
     def zeros(self, shape: tuple[int, ...]) -> Tensor:
         """A tensor of zeros."""
         return torch.zeros(shape, dtype=self.dtype)
+
+    def take_workspace(self, size: int) -> Tensor:
+        """A block of at least so many bytes, with anything in it."""
+        try:
+            block = idle.pop()
+        except IndexError:
+            return torch.empty(size, dtype=torch.uint8)
+        return block if block.numel() >= size else torch.empty(size, dtype=torch.uint8)
+
+    def give_back(self, block: Tensor) -> None:
+        """Let other calls have a workspace."""
+        if block.numel() <= _MOST_BYTES and len(idle) < _MOST_BLOCKS:
+            idle.append(block)
 
     def addresses(self, arrays: Sequence[Tensor]) -> list[int]:
         """Where each of some tensors begins."""

@@ -16,17 +16,20 @@ emits, what is summed, and, where it saves, what its gradient is to be given. Ti
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._decomp import register_decomposition  # pyright: ignore[reportPrivateUsage]
+from torch.utils.flop_counter import register_flop_formula
 
 from gatewright.axes import bind
 from gatewright.errors import TraceError
+from gatewright.lang.ops import Op
 from gatewright.nn.engine.backward import Backward
 from gatewright.nn.engine.differentiable import DTYPES, Differentiable, emit_shape, sum_shape
 from gatewright.nn.engine.mapped import mapped
@@ -190,3 +193,17 @@ def _(key: str, values: list[Tensor]) -> list[Tensor]:
     order = -1 if spec.backwards else 1
     states = [torch.cat([first[s.name], found.states[s.name]][::order]) for s in spec.trace.states]
     return [*states, *(found.emits[name] for name, _ in spec.trace.emits)]
+
+
+@register_flop_formula(torch.ops.gatewright.run)
+def products(key: str, values: Sequence[torch.Size], *_: Any, **__: Any) -> int:
+    """The floating point operations of the products that `gatewright::run` computes, for FlopCounterMode.
+
+    A product of a matrix and a vector has two for each number of the matrix, in every step of every row; so has the
+    gradient by a matrix, a sum of outer products. `values` are shapes; the first is that of a sequence.
+    """
+    ran = operation(key).ran
+    steps, batch = values[0][:2]
+    counted = (equation for equation in ran.trace.equations if equation.op in (Op.MATMUL, Op.OUTER))
+    matrices = (equation.args[0] if equation.op is Op.MATMUL else equation.target for equation in counted)
+    return sum(2 * steps * batch * prod(bind(matrix.shape, ran.sizes)) for matrix in matrices)

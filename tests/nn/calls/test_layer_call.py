@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from itertools import groupby
 from types import FrameType
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.nn.utils.parametrizations import weight_norm
 import gatewright as gw
 from gatewright.errors import ShapeError
 from gatewright.nn import recurrent as recurrent_module
-from gatewright.nn.calls.compiled_call import compiled_call
+from gatewright.nn.calls.layer_call import call_fast
 
 Layer = gw.nn.Recurrent
 MAKERS: dict[str, Callable[[], Layer]] = {
@@ -37,7 +38,7 @@ def layer(request: pytest.FixtureRequest) -> Layer:
 def general(layer: Layer, *given: Any) -> Any:
     """What the general path gives."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recurrent_module, "compiled_call", lambda *_: None)
+        patch.setattr(recurrent_module, "call_fast", lambda *_: None)
         return layer(*given)
 
 
@@ -50,7 +51,7 @@ def test_it_is_what_the_general_path_gives(layer: Layer, with_states: bool) -> N
     x = torch.randn(4, 3, 5)
     states = states_of(layer, 4 if layer.batch_first else 3)
     hx = (states[0] if len(states) == 1 else states) if with_states else None
-    assert compiled_call(layer, x, hx, None, False) is not None
+    assert call_fast(layer, x, hx, None, False) is not None
     with torch.no_grad():
         torch.testing.assert_close(layer(x, hx), general(layer, x, hx), rtol=0, atol=0)
 
@@ -101,14 +102,14 @@ def test_another_dtype_or_backend_is_noticed() -> None:
     assert layer(x.double())[0].dtype == torch.float64
     layer.float()
     layer.backend = "torch"
-    assert compiled_call(layer, x, None, None, False) is None
+    assert call_fast(layer, x, None, None, False) is None
 
 
 def test_whoever_watches_operations_sees_them() -> None:
     layer, x = gw.nn.GRU(5, 6), torch.randn(4, 3, 5)
     layer(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert compiled_call(layer, x, None, None, False) is None
+        assert call_fast(layer, x, None, None, False) is None
     mapped = torch.func.vmap(lambda one: layer(one)[0])(torch.stack([x, x]))
     torch.testing.assert_close(mapped[0], layer(x)[0])
     derived = torch.func.grad(lambda one: layer(one)[0].sum())(x)
@@ -142,7 +143,7 @@ def test_random_values_of_training_are_drawn_each_time() -> None:
     expected = layer(x)[0]
     torch.testing.assert_close(layer(x)[0], expected, rtol=0, atol=0)
     layer.train()
-    assert compiled_call(layer, x, None, None, False) is None
+    assert call_fast(layer, x, None, None, False) is None
     assert not torch.equal(layer(x)[0], layer(x)[0])
 
 
@@ -155,28 +156,37 @@ def test_dropout_between_layers_is_drawn_as_on_the_general_path() -> None:
     torch.testing.assert_close(quick, general(layer, x)[0], rtol=0, atol=0)
 
 
-def python_calls(call: Callable[[], Any]) -> int:
-    """How many functions of the package a call enters."""
-    entered: list[str] = []
+def files_entered(call: Callable[[], Any]) -> list[str]:
+    """The file of every function of the package that a call enters, in order."""
+    files: list[str] = []
 
     def note(frame: FrameType, event: str, _: Any) -> None:
-        if event == "call" and f"{os.sep}gatewright{os.sep}" in frame.f_code.co_filename:
-            entered.append(frame.f_code.co_name)
+        if event == "call" and f"{os.sep}src{os.sep}gatewright{os.sep}" in frame.f_code.co_filename:
+            files.append(frame.f_code.co_filename)
 
     sys.setprofile(note)
     try:
         call()
     finally:
         sys.setprofile(None)
-    return sum(name != "python_calls" for name in entered)
+    return files
 
 
 @pytest.mark.parametrize(("gates", "most"), [(False, 46), (True, 54)])
 def test_a_call_that_is_known_enters_few_functions(gates: bool, most: int) -> None:
-    layer, x = gw.nn.GRU(28, 64), torch.randn(35, 8, 28)
+    layer, x = gw.nn.GRU(28, 256), torch.randn(35, 32, 28)
     for _ in range(2):
         layer(x, return_gates=gates)
-    assert 10 < python_calls(lambda: layer(x, return_gates=gates)) <= most
+    assert 10 < len(files_entered(lambda: layer(x, return_gates=gates))) <= most
+
+
+@pytest.mark.parametrize("options", [{}, {"return_gates": True}], ids=["plain", "gates"])
+def test_a_call_that_is_known_moves_between_files_at_most_30_times(options: dict[str, Any]) -> None:
+    layer, x = gw.nn.GRU(28, 256), torch.randn(35, 32, 28)
+    for _ in range(2):
+        layer(x, **options)
+    moves = [file for file, _ in groupby(files_entered(lambda: layer(x, **options)))]
+    assert 10 < len(moves) <= 30, "\n".join(moves)
 
 
 @pytest.mark.parametrize("lengths", [None, [4, 2, 3]])
@@ -185,7 +195,7 @@ def test_gates_are_those_of_the_general_path(layer: Layer, lengths: list[int] | 
     layer(x, lengths=lengths, return_gates=True)
     got = layer(x, lengths=lengths, return_gates=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recurrent_module, "compiled_call", lambda *_: None)
+        patch.setattr(recurrent_module, "call_fast", lambda *_: None)
         want = layer(x, lengths=lengths, return_gates=True)
     torch.testing.assert_close(got[0], want[0], rtol=0, atol=0)
     assert got[2].keys() == want[2].keys()

@@ -1,0 +1,199 @@
+"""One direction of one level of a layer, run by any backend: the generic path."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gatewright.axes import bind
+from gatewright.backends import torch_eager
+from gatewright.nn.engine import sequence_function
+from gatewright.nn.graphs import custom_ops, onnx_operators
+from gatewright.nn.graphs.looped import loop_of, run_looped, scanned, scripted
+from gatewright.nn.modes import is_eager, is_transformed, is_watched
+from gatewright.nn.packed_cell import PackedCell, RunMode, gate_name
+from gatewright.nn.sequence import Ragged
+from gatewright.trace.mask import MASK
+
+CellResults = tuple[Tensor, ...]
+"""The output (time, batch, size), every state after the last step (1, batch, size), every gate that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellCall:
+    """A cell over a sequence.
+
+    - `inputs`: every input of the cell by name, (time, batch, ...).
+    - `packed`: the parameters, in the order of the cell's layout.
+    - `states`: every initial state by name and in the cell's order, (batch, ...); None is zeros.
+    - `noises`: random values by name, (time, batch, ...); without them their means are used.
+    - `active` (time, batch): rows keep their states where it is False. It includes the ends of ragged rows.
+    - `ragged`: rows end before the last step; what is emitted behind the end is 0.
+    - `gates`: return every gate.
+    """
+
+    cell: PackedCell
+    inputs: Mapping[str, Tensor]
+    packed: Sequence[Tensor]
+    states: Mapping[str, Tensor | None]
+    noises: Mapping[str, Tensor] | None = None
+    active: Tensor | None = None
+    ragged: Ragged | None = None
+    gates: bool = False
+
+    @property
+    def like(self) -> Tensor:
+        """The sequence that the cell reads."""
+        return next(iter(self.inputs.values()))
+
+    @property
+    def mode(self) -> RunMode:
+        """How the cell is run."""
+        return not self.noises, self.active is not None, self.gates
+
+    @property
+    def sequences(self) -> dict[str, Tensor]:
+        """Everything that differs from step to step, by name."""
+        return {**self.inputs, **(self.noises or {})}
+
+    @property
+    def initial_states(self) -> dict[str, Tensor]:
+        """The initial states, zeros where none are given."""
+        like, sizes = self.like, self.cell.sizes
+        shapes = {state.name: bind(state.shape, sizes) for state in self.cell.trace.states}
+        return {
+            name: like.new_zeros(like.shape[1], *shapes[name]) if state is None else state
+            for name, state in self.states.items()
+        }
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """Every value that the equations read, by name."""
+        return {**self.sequences, **self.cell.unpack(self.packed), **self.initial_states}
+
+
+def run_cell(backend: str, call: CellCall) -> CellResults:
+    """Run a cell over a sequence by a backend of gatewright.nn.backends."""
+    if backend == "onnx" and call.active is None and not call.gates and not call.noises:
+        lengths = None if call.ragged is None else call.ragged.lengths
+        results = onnx_operators.run(call.cell, call.like, call.packed, tuple(call.states.values()), lengths)
+        if results is not None:
+            return results
+    if backend == "llvm" and call.active is None and is_eager():
+        return _run_packed(call)
+    ragged = call.ragged
+    if ragged is None:
+        return _run_padded(backend, call)
+    active = ragged.mask() if call.active is None else call.active
+    output, *others = _run_padded(backend, replace(call, active=active, ragged=None))
+    finals, gates = others[: len(call.states)], others[len(call.states) :]
+    return (ragged.fill_padding(output), *finals, *map(ragged.fill_padding, gates))
+
+
+def _run_packed(call: CellCall) -> CellResults:
+    """By the engine, on the tensors that the layer holds."""
+    operation = call.cell.operation(call.mode, call.like.dtype)
+    if not operation.takes(call.packed):  # the unpacked parameters are converted, or refused with an error
+        return _run_by_name(call)
+    sequences, ragged = call.sequences, call.ragged
+    tensors = (*(sequences[name] for name in operation.inputs), *call.packed, *call.states.values())
+    return sequence_function.run(operation, tensors, None if ragged is None or ragged.is_whole else ragged)
+
+
+def _run_padded(backend: str, call: CellCall) -> CellResults:
+    """All steps of all rows; a row keeps its states where it is not active."""
+    if backend == "torch" and not torch.jit.is_tracing():
+        return _run_eager(call)
+    masked = call if call.active is None else _with_mask(call, call.active)
+    if backend in ("onnx", "torch"):
+        return _run_looped(masked)
+    return _run_packed(masked) if is_eager() else _run_by_name(masked)
+
+
+def _with_mask(call: CellCall, active: Tensor) -> CellCall:
+    """The call with the mask as an input.
+
+    Inputs are set to 0 where no step is taken: a NaN there would come back in a gradient, as 0 * NaN.
+    """
+    idle, mask = ~active.unsqueeze(-1), active.to(call.like.dtype)
+    inputs = {name: x.masked_fill(idle, 0) if x.dim() == 3 else x for name, x in call.inputs.items()}
+    return replace(call, inputs=inputs | {MASK: inputs[MASK] * mask if MASK in inputs else mask})
+
+
+def _run_eager(call: CellCall) -> CellResults:
+    """Operation by operation; a cell that goes backwards reads its sequence in reverse."""
+    cell = call.cell
+
+    def in_time(sequence: Tensor) -> Tensor:
+        return sequence.flip(0) if cell.backwards else sequence
+
+    results = torch_eager.run(
+        cell.trace,
+        {name: in_time(x) for name, x in call.inputs.items()},
+        cell.unpack(call.packed),
+        call.initial_states,
+        sizes=cell.sizes,
+        noises=call.noises,
+        active=None if call.active is None else in_time(call.active),
+        gates=call.gates,
+    )
+    finals = [_as_final(results.finals[state.name]) for state in cell.trace.states]
+    return (in_time(results.output), *finals, *map(in_time, results.gates.values()))
+
+
+def _run_looped(call: CellCall) -> CellResults:
+    """As a loop in a graph that is to run without the engine, for any number of steps."""
+    trace = call.cell.trace
+    loop = loop_of(call.cell.spec(call.mode, call.like.dtype))
+    results = run_looped(loop, call.values, scripted if torch.jit.is_tracing() else scanned)
+    finals = [_as_final(results.finals[state.name]) for state in trace.states]
+    gates = [results.emits[gate_name(name)] for name, _ in trace.gates] if call.gates else []
+    return (results.states[trace.states[0].name], *finals, *gates)
+
+
+def _as_final(state: Tensor) -> Tensor:
+    """A last state (1, batch, ...) in memory of its own: callers may change it in place."""
+    return state.unsqueeze(0).clone()
+
+
+def _run_by_name(call: CellCall) -> CellResults:
+    """By the engine, on parameters named as in the equations: for graphs, transforms and masks within them."""
+    cell, like = call.cell, call.like
+    results = _run_engine(call, call.values)
+    steps, end = (slice(None, -1), 0) if cell.backwards else (slice(1, None), -1)
+    names = [state.name for state in cell.trace.states]
+    gates: list[Tensor] = []
+    for name, gate in cell.trace.gates if call.gates else ():
+        shape = (*like.shape[:2], *bind(gate.shape, cell.sizes))
+        gates.append(_own(results[gate_name(name)].expand(shape)))
+    return (_own(results[names[0]][steps]), *(_as_final(results[name][end]) for name in names), *gates)
+
+
+def _own(sequence: Tensor) -> Tensor:
+    """A sequence that a caller may change in place before its gradient is taken, which reads the states and gates."""
+    if torch.jit.is_tracing():  # a recorded graph serves calls with gradients and without
+        return sequence.clone()
+    return sequence.clone() if torch.is_grad_enabled() and not torch.compiler.is_compiling() else sequence
+
+
+def _run_engine(call: CellCall, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Run the engine as an operator where a graph or a TorchDispatchMode has to see it, else as an autograd function,
+    which transforms of torch.func can follow.
+    """
+    cell, mode, dtype = call.cell, call.mode, call.like.dtype
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or (is_watched() and not is_transformed()):
+        differentiated = torch.is_grad_enabled() and any(value.requires_grad for value in values.values())
+        saves = differentiated and not torch.compiler.is_exporting() and not torch.jit.is_tracing()
+        key, given, names = _graph_call(cell, mode, dtype, saves)
+        return dict(zip(names, custom_ops.run_op(key, [values[name] for name in given]), strict=False))
+    return sequence_function.run_named(cell.spec(mode, dtype), values)
+
+
+@torch.compiler.assume_constant_result
+def _graph_call(
+    cell: PackedCell, mode: RunMode, dtype: torch.dtype, saves: bool
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The key of the operation that a graph holds, and the names of its operands and results."""
+    spec = cell.spec(mode, dtype)
+    return custom_ops.key_of(spec, saves), spec.given, spec.results

@@ -1,0 +1,191 @@
+"""A call of a whole layer: level by level, direction by direction.
+
+`call_fast` serves padded sequences on the engine. Everything but the numbers is looked up there: the operations of the
+layer by (dtype, gates), and the plan of each operation by its extent. `call_generic` serves every call by any backend.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._C._functorch import maybe_current_level  # pyright: ignore[reportMissingImports, reportPrivateUsage]
+
+from gatewright.backends import torch_eager
+from gatewright.nn.calls.arguments import CallArguments
+from gatewright.nn.calls.cell_call import CellCall, CellResults, run_cell
+from gatewright.nn.dropout import drop
+from gatewright.nn.engine.operation import SequenceOperation
+from gatewright.nn.engine.sequence_function import run
+from gatewright.nn.sequence import Ragged, row_lengths
+from gatewright.trace.mask import MASK
+
+if TYPE_CHECKING:
+    from gatewright.nn.recurrent import Recurrent
+
+_ENGINE = ("auto", "llvm")  # the backends by which the engine may run
+
+
+class LayerResults(NamedTuple):
+    """The results of a whole layer.
+
+    - `output`: (time, batch, features); the data of a PackedSequence that stayed packed.
+    - `finals`: every final state, (num_layers * num_directions, batch, size).
+    - `gates`: every gate that was asked for by its name, (time, batch, size).
+    """
+
+    output: Tensor
+    finals: tuple[Tensor, ...]
+    gates: dict[str, Tensor]
+
+
+def call_fast(
+    layer: "Recurrent",
+    input: Tensor,
+    hx: Tensor | Sequence[Tensor] | None,
+    lengths: Tensor | Sequence[int] | None,
+    gates: bool,
+) -> LayerResults | None:
+    """Fast path: a batch of sequences without a mask, once the generic path has made the operations for this (dtype,
+    gates). Returns None to fall back to the generic path, which also raises the errors for arguments that do not fit.
+
+    The results have the axes of the input, batch first or not.
+    """
+    if type(input) is not Tensor or input.dim() != 3 or not input.is_cpu or not _is_plain():
+        return None
+    if input.shape[-1] != layer.input_size or layer.backend not in _ENGINE or (layer.training and layer.trace.noises):
+        return None
+    operations = _operations(layer, input.dtype, gates)
+    values = input.transpose(0, 1) if layer.batch_first else input
+    steps, batch = values.shape[:2]
+    states = _initial_states(layer, hx, values)
+    if operations is None or states is None or not steps * batch:
+        return None
+    packed: list[list[Tensor]] = []
+    for index, operation in enumerate(operations):
+        packed.append(layer.packed_parameters(index))
+        if not operation.takes(packed[index]):
+            return None
+    ragged = None
+    if lengths is not None:  # a copy: the gradient reads them again
+        ragged = Ragged(row_lengths(lengths, steps=steps, batch=batch).clone(), steps)
+        ragged = None if ragged.is_whole else ragged
+    results = _run_directions(
+        layer, values, lambda index, x: run(operations[index], (x, *packed[index], *states[index]), ragged), gates
+    )
+    if not layer.batch_first:
+        return results
+    named = {name: gate.transpose(0, 1) for name, gate in results.gates.items()}
+    return LayerResults(results.output.transpose(0, 1), results.finals, named)
+
+
+def _is_plain() -> bool:
+    """Whether a call needs nothing but numbers and their gradient: no mode of torch changes or observes operations.
+
+    The same tests as in gatewright.nn.modes, in one function: each Python call here is felt by a layer of few units.
+    """
+    return not (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or maybe_current_level() is not None
+        or torch.is_autocast_enabled("cpu")
+        or torch._C._len_torch_dispatch_stack() > 0  # pyright: ignore[reportPrivateUsage]
+        or torch.autograd.forward_ad._current_level >= 0  # pyright: ignore[reportPrivateUsage]
+    )
+
+
+def _operations(layer: "Recurrent", dtype: torch.dtype, gates: bool) -> list[SequenceOperation] | None:
+    """The operation of every direction of every level; None where the generic path has not made one yet."""
+    cells = layer.packed_cells
+    operations = cells[0].made.get((dtype, gates))
+    if operations is None:
+        made = [cell.made.get(("operation", (True, False, gates), dtype)) for cell in cells]
+        if any(operation is None or len(operation.inputs) > 1 for operation in made):
+            return None
+        operations = cells[0].made[dtype, gates] = made
+    return operations
+
+
+def _initial_states(
+    layer: "Recurrent", hx: Tensor | Sequence[Tensor] | None, values: Tensor
+) -> Sequence[Sequence[Tensor | None]] | None:
+    """The initial states of every direction of every level, or None where they do not fit."""
+    shapes, count = layer.state_shapes, len(layer.packed_cells)
+    if hx is None:
+        return [(None,) * len(shapes)] * count
+    states = [hx] if isinstance(hx, Tensor) else list(hx)
+    if len(states) != len(shapes):
+        return None
+    for state, shape in zip(states, shapes, strict=True):
+        fits = isinstance(state, Tensor) and state.is_cpu and state.dtype is values.dtype  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not fits or state.shape != (count, values.shape[1], *shape):
+            return None
+    return [[state[index] for state in states] for index in range(count)]
+
+
+def call_generic(
+    layer: "Recurrent",
+    backend: str,
+    arguments: CallArguments,
+    packed: Sequence[Sequence[Tensor]],
+    *,
+    gates: bool = False,
+) -> LayerResults:
+    """Generic path: any arguments by any backend; `packed` are the parameters of every direction."""
+    trace = layer.trace
+    names = [state.name for state in trace.states]
+
+    def run_direction(index: int, values: Tensor) -> CellResults:
+        cell, (steps, batch) = layer.packed_cells[index], values.shape[:2]
+        inputs = {trace.inputs[0].name: values}
+        if any(leaf.name == MASK for leaf in trace.inputs):
+            inputs[MASK] = values.new_ones(steps, batch)
+        call = CellCall(
+            cell,
+            inputs,
+            packed[index],
+            dict(zip(names, arguments.states_of(index) or [None] * len(names), strict=True)),
+            noises=torch_eager.draw(trace, cell.sizes, steps, batch, values) if layer.training else None,
+            active=arguments.active,
+            ragged=arguments.ragged,
+            gates=gates,
+        )
+        return run_cell(backend, call)
+
+    return _run_directions(layer, arguments.values, run_direction, gates)
+
+
+def _run_directions(
+    layer: "Recurrent", values: Tensor, run_direction: Callable[[int, Tensor], CellResults], gates: bool
+) -> LayerResults:
+    """Run all directions, given by their index, of all levels; each level reads the output of the one below it."""
+    across = 2 if layer.bidirectional else 1
+    results: list[CellResults] = []
+    for index in range(len(layer.packed_cells)):
+        if index and index % across == 0:
+            values = _side_by_side(results[-across:])
+            if layer.dropout:
+                values = drop(values, layer.dropout, layer.training, layer.dropout_per)
+        results.append(run_direction(index, values))
+    end = 1 + len(layer.state_shapes)
+    if len(results) == 1:
+        output, finals = results[0][0], results[0][1:end]
+    else:
+        output = _side_by_side(results[-across:])
+        finals = tuple([torch.cat([result[number] for result in results]) for number in range(1, end)])
+    return LayerResults(output, finals, _named_gates(layer, results) if gates else {})
+
+
+def _side_by_side(results: Sequence[CellResults]) -> Tensor:
+    """The output of a level: the features of its directions beside each other."""
+    return results[0][0] if len(results) == 1 else torch.cat([result[0] for result in results], -1)
+
+
+def _named_gates(layer: "Recurrent", results: Sequence[CellResults]) -> dict[str, Tensor]:
+    """Every gate of every direction by its name."""
+    named: dict[str, Tensor] = {}
+    for cell, (level, suffix), result in zip(layer.packed_cells, layer.directions(), results, strict=True):
+        prefix = f"l{level}{suffix}." if len(results) > 1 else ""
+        gates = cell.named_gates(result[1 + len(layer.state_shapes) :])
+        named |= {prefix + name: gate for name, gate in gates.items()}
+    return named

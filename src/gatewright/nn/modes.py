@@ -1,0 +1,49 @@
+"""Which of torch's modes and transforms are at work: they decide which path a call takes.
+
+torch.compile evaluates the functions marked `assume_constant_result` while it compiles, since it cannot trace them.
+"""
+
+import torch
+from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
+    TransformType,  # pyright: ignore[reportPrivateUsage]
+    get_interpreter_stack,  # pyright: ignore[reportPrivateUsage]
+    maybe_current_level,  # pyright: ignore[reportPrivateUsage]
+)
+
+
+def is_eager() -> bool:
+    """Whether operations run as they are called: nothing compiles, records, transforms or watches them."""
+    return not (
+        torch.compiler.is_compiling() or torch.jit.is_tracing() or maybe_current_level() is not None or is_watched()
+    )
+
+
+def is_watched() -> bool:
+    """Whether a TorchDispatchMode is active, such as torch.utils.flop_counter.FlopCounterMode."""
+    return torch._C._len_torch_dispatch_stack() > 0  # pyright: ignore[reportPrivateUsage]
+
+
+def is_transformed() -> bool:
+    """Whether a transform of torch.func is at work."""
+    return maybe_current_level() is not None
+
+
+def is_forward_mode() -> bool:
+    """Whether forward-mode derivatives are being computed."""
+    return torch.autograd.forward_ad._current_level >= 0  # pyright: ignore[reportPrivateUsage]
+
+
+@torch.compiler.assume_constant_result
+def is_derived_by_transform() -> bool:
+    """Whether torch.compile is tracing a derivative by torch.func."""
+    return any(level.key() != TransformType.Vmap for level in get_interpreter_stack() or ())
+
+
+def exports_onnx() -> bool:
+    """Whether torch.onnx.export records what is called."""
+    return (torch.compiler.is_exporting() or torch.jit.is_tracing()) and _is_in_onnx_export()
+
+
+@torch.compiler.assume_constant_result
+def _is_in_onnx_export() -> bool:
+    return torch.onnx.is_in_onnx_export()
