@@ -40,7 +40,7 @@ def test_the_plan_of_every_cell_is_short(name: str) -> None:
 def test_what_is_saved_is_what_a_training_step_holds() -> None:
     layer = gw.nn.LSTM(3, 7, proj_size=2)
     spec = differentiable(layer.trace, layer.sizes(), torch.float32)
-    emitted = dict(spec.halves(spec.first).pair.forward.emits)
+    emitted = dict(spec.engines(spec.output_state).pair.forward.emits)
     assert len(layer.plan().saved) == len(emitted)
     assert sum(layer.plan().saved.values()) == 5 * 7
 
@@ -125,7 +125,7 @@ def test_how_threads_divide_an_extent() -> None:
 def test_where_kernels_are_found() -> None:
     layer = gw.nn.Recurrent("elman", 5, 13, dtype=torch.float64)  # no other test compiles it
     plan = layer.plan()
-    engine = differentiable(plan.trace, plan.sizes[0], torch.float64).alone
+    engine = differentiable(plan.trace, plan.sizes[0], torch.float64).inference
     assert engine.origin(3, 2) is KernelOrigin.NOWHERE
     engine.kernels(3, 2)
     assert engine.origin(3, 2) is KernelOrigin.IN_MEMORY

@@ -1,4 +1,4 @@
-"""Ragged batches: against torch's own packing, by properties, and by the exact words of each error."""
+"""RaggedRows batches: against torch's own packing, by properties, and by the exact words of each error."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,7 @@
 """Look into cells: are their derivatives right?"""
 
-from gatewright.inspect.gradcheck import GradcheckError, GradcheckReport, Row, gradcheck
+from gatewright.inspect.gradcheck import ComparedDerivative, GradcheckError, GradcheckReport, gradcheck
 
-__all__ = ["GradcheckError", "GradcheckReport", "Row", "gradcheck"]
+Row = ComparedDerivative  # its name in earlier versions
+
+__all__ = ["ComparedDerivative", "GradcheckError", "GradcheckReport", "Row", "gradcheck"]

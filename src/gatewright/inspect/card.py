@@ -11,7 +11,7 @@ from gatewright.axes import HIDDEN, INPUT, bind
 from gatewright.backends.formulas import latex, unicode
 from gatewright.backends.formulas.tree import Name, StepIndex
 from gatewright.errors import OptionError
-from gatewright.inspect.roles import Role, roles
+from gatewright.inspect.roles import ParameterUse, roles
 from gatewright.lang import Cell
 from gatewright.lang.ops import Op
 from gatewright.lang.param import Param
@@ -156,7 +156,7 @@ def _description(cell: Cell) -> str:
 
 
 def _parameters(cell: Cell, trace: Trace, sizes: Mapping[str, int]) -> tuple[Parameter, ...]:
-    found: dict[str, Role] = roles(trace)
+    found: dict[str, ParameterUse] = roles(trace)
     return tuple(
         Parameter(
             name=param.name,

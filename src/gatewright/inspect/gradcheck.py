@@ -31,7 +31,7 @@ class GradcheckError(GatewrightError, AssertionError):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ComparedDerivative:
     """The worst element of one comparison by one leaf: an input, a parameter, an initial state, a weight of the loss.
 
     `error` is |derived - other| / max(|derived|, |other|, floor), where `floor` is 1e-4 (against differences) or 1e-7
@@ -59,7 +59,7 @@ class GradcheckReport:
     """What a gradient check found: for each derivative, each other method and each leaf the worst element."""
 
     cell: str
-    rows: tuple[Row, ...]
+    rows: tuple[ComparedDerivative, ...]
     threshold: float
     sizes: Mapping[str, int]
     lengths: tuple[int, ...]
@@ -67,7 +67,7 @@ class GradcheckReport:
     redrawn: tuple[str, ...]  # why points before it could not be used
 
     @property
-    def failures(self) -> tuple[Row, ...]:
+    def failures(self) -> tuple[ComparedDerivative, ...]:
         """The rows above the threshold: the gradient's before what follows from it, and the worst first."""
         wrong = [row for row in self.rows if not row.error <= self.threshold]
         return tuple(sorted(wrong, key=lambda row: (DERIVATIVES.index(row.derivative), -row.error)))
@@ -77,7 +77,7 @@ class GradcheckReport:
         """Whether every derivative was compared and agrees."""
         return bool(self.rows) and not self.failures
 
-    def worst(self, derivative: str, against: str) -> Row | None:
+    def worst(self, derivative: str, against: str) -> ComparedDerivative | None:
         """The row with the largest error of one kind; None where that was not compared."""
         rows = [row for row in self.rows if (row.derivative, row.against) == (derivative, against)]
         return max(rows, key=lambda row: row.error, default=None)
@@ -150,7 +150,7 @@ def gradcheck(
     raise _no_point(trace, redrawn)
 
 
-def _compare(trace: Trace, point: Point, *, autograd: bool) -> Iterator[Row]:
+def _compare(trace: Trace, point: Point, *, autograd: bool) -> Iterator[ComparedDerivative]:
     methods = {DIFFERENCES: differences}
     if autograd:
         from gatewright.inspect.derivatives import autograd as torch_autograd
@@ -163,7 +163,7 @@ def _compare(trace: Trace, point: Point, *, autograd: bool) -> Iterator[Row]:
             yield from compared(derivative, against, ours, other)
 
 
-def compared(derivative: str, against: str, ours: Arrays, other: Arrays) -> Iterator[Row]:
+def compared(derivative: str, against: str, ours: Arrays, other: Arrays) -> Iterator[ComparedDerivative]:
     """The worst element of each array."""
     floor = FLOOR[against] * max(map(_largest, (*ours.values(), *other.values())), default=0.0)
     for name, wanted in other.items():
@@ -171,13 +171,13 @@ def compared(derivative: str, against: str, ours: Arrays, other: Arrays) -> Iter
         leaf = name.partition(" -> ")[0]
         if found is None or found.shape != wanted.shape:
             problem = "is missing" if found is None else f"has shape {found.shape} instead of {wanted.shape}"
-            yield Row(derivative, against, leaf, f"{name}, which {problem}", nan, nan, inf)
+            yield ComparedDerivative(derivative, against, leaf, f"{name}, which {problem}", nan, nan, inf)
         elif found.size:
             errors = _errors(found, wanted, floor)
             index = np.unravel_index(int(np.argmax(errors)), errors.shape)
             where = f"{name}[{', '.join(str(int(i)) for i in index)}]" if index else name
             numbers = (float(array[index]) for array in (found, wanted, errors))
-            yield Row(derivative, against, leaf, where, *numbers)
+            yield ComparedDerivative(derivative, against, leaf, where, *numbers)
 
 
 def _largest(array: Array) -> float:

@@ -14,20 +14,20 @@ _LONGEST = 16  # of a formula within a sentence
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
+class ParameterUse:
     """A parameter's letter in formulas, and what it does in a few words."""
 
     symbol: str
     text: str
 
 
-def roles(trace: Trace) -> dict[str, Role]:
+def roles(trace: Trace) -> dict[str, ParameterUse]:
     """For every parameter by its name: what it weighs or shifts, and in which equation."""
     names, lines = names_of(trace), cell_lines(trace)
-    found: dict[str, Role] = {}
+    found: dict[str, ParameterUse] = {}
     for param in trace.params:
         uses = dict.fromkeys(use for line in lines for use in _uses(names[param.name], line))
-        found[param.name] = Role(unicode.spell(names[param.name]), _joined(list(uses)))
+        found[param.name] = ParameterUse(unicode.spell(names[param.name]), _joined(list(uses)))
     return found
 
 

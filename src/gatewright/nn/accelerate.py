@@ -44,7 +44,7 @@ class _Place:
 
 
 @dataclass(frozen=True, slots=True)
-class _OnEngine:
+class _EngineForward:
     """A layer of a class of somebody's own, which stays where it is: what is to run its torch.nn's forward."""
 
     layer: Recurrent
@@ -143,7 +143,7 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
     for owner, name, path, module in seats:
         new = made[id(module)]  # one module in two places stays one module
         kind = _kind(module)
-        if isinstance(new, _OnEngine):
+        if isinstance(new, _EngineForward):
             reason = f"{new.layer.plan().choice}; it stays a {kind}, whose calls of torch's forward run so"
             swaps.append(Swap(path, kind, swapped=True, reason=reason))
             if module not in derived:
@@ -237,7 +237,7 @@ def _rebind_hooks(module: nn.Module) -> None:
             hook.module = weakref.ref(module)
 
 
-def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Swapped | _OnEngine | str:
+def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Swapped | _EngineForward | str:
     """What is to run a module, with the same parameters and hooks, or why there is nothing."""
     obstacle = _obstacle(module, owner, backend)
     if obstacle is not None:
@@ -251,7 +251,7 @@ def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Sw
         return plan.reason  # torch's own would run it
     if type(module) not in _SWAPS:
         assert isinstance(layer, Recurrent)
-        return _OnEngine(layer)
+        return _EngineForward(layer)
     for name, value in vars(module).items():
         if "_hook" in name:  # the very same, so that handles remove from both
             setattr(layer, name, value)

@@ -27,7 +27,7 @@ _READ_BY_FORWARD = (
 """What torch's forward asks of a layer, and the engine does not."""
 
 
-class _OnEngine(nn.Module):
+class _TorchLayerOnEngine(nn.Module):
     """What stands between a class of somebody's own and torch.nn's."""
 
     def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> Any:
@@ -44,19 +44,19 @@ class _OnEngine(nn.Module):
         return _restore, (type(self).__mro__[1],), self.__getstate__()  # pyright: ignore[reportAttributeAccessIssue]
 
 
-class _RNNOnEngine(_OnEngine, nn.RNN):
+class _RNNOnEngine(_TorchLayerOnEngine, nn.RNN):
     pass
 
 
-class _GRUOnEngine(_OnEngine, nn.GRU):
+class _GRUOnEngine(_TorchLayerOnEngine, nn.GRU):
     pass
 
 
-class _LSTMOnEngine(_OnEngine, nn.LSTM):
+class _LSTMOnEngine(_TorchLayerOnEngine, nn.LSTM):
     pass
 
 
-_BETWEEN: Mapping[type[nn.RNNBase], type[_OnEngine]] = {
+_BETWEEN: Mapping[type[nn.RNNBase], type[_TorchLayerOnEngine]] = {
     nn.RNN: _RNNOnEngine,
     nn.GRU: _GRUOnEngine,
     nn.LSTM: _LSTMOnEngine,
@@ -70,7 +70,7 @@ def base_of(module: nn.Module) -> type[nn.RNNBase] | None:
 
 def is_on_engine(module: nn.Module) -> bool:
     """Whether a layer was put on the engine."""
-    return isinstance(module, _OnEngine)
+    return isinstance(module, _TorchLayerOnEngine)
 
 
 def obstacle_of(module: nn.Module) -> str | None:

@@ -79,7 +79,7 @@ class LayerPlan:
     @cached_property
     def program(self) -> Program | None:
         """The forward run."""
-        return self._spec(0).alone.program if self.backend == "llvm" else None
+        return self._spec(0).inference.program if self.backend == "llvm" else None
 
     @cached_property
     def gradient(self) -> Program | None:
@@ -92,7 +92,7 @@ class LayerPlan:
         if self.backend != "llvm":
             return {}
         spec = self._spec(0)
-        pair = spec.halves(spec.first).pair
+        pair = spec.engines(spec.output_state).pair
         values = (value for name, value in pair.forward.emits if name in pair.saved)
         return {value.name: prod(bind(value.shape, spec.sizes)) for value in values if isinstance(value, Var)}
 
@@ -106,7 +106,7 @@ class LayerPlan:
         if self.backend != "llvm":
             return None
         spec = self._spec(layer)
-        engine = _backward(spec) if gradient else spec.alone
+        engine = _backward(spec) if gradient else spec.inference
         designed = engine.design(steps, batch, ragged=ragged)
         target = designed.target
         partition = partition_work(designed.cost, (steps, batch), get_num_threads(), steps * batch)
@@ -142,7 +142,7 @@ class LayerPlan:
 
 
 def _backward(spec: Differentiable) -> Engine:
-    return spec.halves(spec.first).backward
+    return spec.engines(spec.output_state).backward
 
 
 def _gradient_done(program: Program) -> str:

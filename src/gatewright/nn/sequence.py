@@ -145,7 +145,7 @@ def zero_padding(values: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Ragged:
+class RaggedRows:
     """A batch of which row b takes the first `lengths[b]` of all `steps`, and then stays as it is.
 
     What kernels need is found once for all layers. torch.compile cannot follow that, and needs the mask only.

@@ -85,5 +85,5 @@ def source_of(
 ) -> Source:
     """The code for a cell, or for its gradient, over so many steps and rows; it is compiled if it was not before."""
     spec = differentiable(trace, sizes, dtype)
-    engine = spec.halves(spec.first).backward if gradient else spec.alone
+    engine = spec.engines(spec.output_state).backward if gradient else spec.inference
     return Source(engine.program.trace.name, *engine.kernels(steps, batch))

@@ -36,11 +36,11 @@ def made(name: str, dtype: torch.dtype = torch.float64, steps: int = STEPS) -> t
 def leaves(given: Problem, spec: Differentiable) -> list[Tensor]:
     """All that goes in, in order; a mask is compared with 0, which has no derivative."""
     values = {**given.inputs, **given.noises, **given.params, **given.states}
-    return [torch.tensor(values[name], dtype=spec.dtype).requires_grad_(name != "mask") for name in spec.given]
+    return [torch.tensor(values[name], dtype=spec.dtype).requires_grad_(name != "mask") for name in spec.operands]
 
 
 def by_name(spec: Differentiable, tensors: list[Tensor]) -> dict[str, Tensor]:
-    return dict(zip(spec.given, tensors, strict=True))
+    return dict(zip(spec.operands, tensors, strict=True))
 
 
 def states_of(spec: Differentiable) -> Callable[..., tuple[Tensor, ...]]:
@@ -141,7 +141,7 @@ def test_the_state_that_went_in_is_seen_too() -> None:
     given, spec = made("gru")
     tensors = leaves(given, spec)
     whole = run(spec, by_name(spec, tensors))["h"]
-    flows = zip(spec.given, grad(whole[0].sum(), tensors), strict=True)
+    flows = zip(spec.operands, grad(whole[0].sum(), tensors), strict=True)
     assert all(torch.equal(flow, torch.full_like(flow, name == "h")) for name, flow in flows)
 
 
@@ -157,7 +157,7 @@ def test_one_value_may_come_out_in_several_places() -> None:
     emits = {"new": new, "again": new, "x": trace.inputs[0], "old": trace.states[0], "total": total, "twice": total}
     spec = differentiable(replace(trace, emits=tuple(emits.items())), {"input": 2, "hidden": 3}, torch.float64)
     shapes = {"x": (STEPS, BATCH, 2), "h": (BATCH, 3), "W.a": (3, 2), "U.a": (3, 3), "b.a": (3,), "b.c": (3,)}
-    tensors = [torch.randn(shapes[name], dtype=torch.float64, requires_grad=True) for name in spec.given]
+    tensors = [torch.randn(shapes[name], dtype=torch.float64, requires_grad=True) for name in spec.operands]
 
     def call(*given: Tensor) -> tuple[Tensor, ...]:
         return tuple(run(spec, by_name(spec, list(given))).values())
@@ -173,7 +173,7 @@ def test_one_value_may_come_out_in_several_places() -> None:
 def test_by_one_input_only(only: str) -> None:
     given, spec = made("gru")
     everything = leaves(given, spec)
-    want = dict(zip(spec.given, grad(run(spec, by_name(spec, everything))["h"].sum(), everything), strict=True))
+    want = dict(zip(spec.operands, grad(run(spec, by_name(spec, everything))["h"].sum(), everything), strict=True))
     values = {name: tensor.detach() for name, tensor in by_name(spec, everything).items()}
     values[only].requires_grad_()
     run(spec, values)["h"].sum().backward()

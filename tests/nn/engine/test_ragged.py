@@ -1,4 +1,4 @@
-"""Ragged batches on the engine: kernels go through the steps that rows take, and through nothing else."""
+"""RaggedRows batches on the engine: kernels go through the steps that rows take, and through nothing else."""
 
 from collections.abc import Generator
 from typing import Any

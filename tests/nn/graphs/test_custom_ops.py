@@ -180,7 +180,7 @@ def operation(cell: Cell, saves: bool) -> tuple[str, list[Tensor]]:
     sizes = module.sizes()
     for param in spec.trace.params:
         values[param.name] = torch.randn([sizes[axis] for axis in param.shape], dtype=torch.float64)
-    return custom_ops.key_of(spec, saves), [values[name].requires_grad_() for name in spec.given]
+    return custom_ops.key_of(spec, saves), [values[name].requires_grad_() for name in spec.operands]
 
 
 @pytest.mark.parametrize("saves", [False, True])

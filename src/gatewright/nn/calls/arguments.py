@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.axes import bind
 from gatewright.errors import ShapeError
-from gatewright.nn.sequence import Ragged, row_lengths, unpack
+from gatewright.nn.sequence import RaggedRows, row_lengths, unpack
 from gatewright.trace import Trace
 
 
@@ -38,7 +38,7 @@ class CallArguments:
 
     values: Tensor  # (time, batch, input_size); the data of `packed` where it was to stay packed
     states: tuple[Tensor, ...] | None  # each (num_layers * num_directions, batch, size)
-    ragged: Ragged | None  # where rows have lengths
+    ragged: RaggedRows | None  # where rows have lengths
     active: Tensor | None  # where there is a mask: (time, batch), False where a row keeps its states
     packed: PackedSequence | None  # what the output is to be packed like
     batched: bool
@@ -79,7 +79,7 @@ def read_arguments(
     ragged = None
     if lengths is not None:
         # a copy, since the gradient reads them again
-        ragged = Ragged(row_lengths(lengths, steps=steps, batch=batch, device=values.device).clone(), steps)
+        ragged = RaggedRows(row_lengths(lengths, steps=steps, batch=batch, device=values.device).clone(), steps)
     active = None if mask is None else _active(layer, ragged, mask, values, batched)
     return CallArguments(
         values=values,
@@ -174,7 +174,7 @@ def _states(
     return states if batched else tuple(given.unsqueeze(1) for given in states)
 
 
-def _active(layer: CalledLayer, ragged: Ragged | None, mask: Tensor, values: Tensor, batched: bool) -> Tensor:
+def _active(layer: CalledLayer, ragged: RaggedRows | None, mask: Tensor, values: Tensor, batched: bool) -> Tensor:
     """Where a row takes a step: within its length, and where the mask is not 0."""
     steps, batch = values.shape[:2]
     given = torch.as_tensor(mask, device=values.device)

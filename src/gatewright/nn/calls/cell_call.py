@@ -13,7 +13,7 @@ from gatewright.nn.graphs import custom_ops, onnx_operators
 from gatewright.nn.graphs.looped import loop_of, run_looped, scanned, scripted
 from gatewright.nn.modes import is_eager, is_transformed, is_watched
 from gatewright.nn.packed_cell import PackedCell, RunMode, gate_name
-from gatewright.nn.sequence import Ragged
+from gatewright.nn.sequence import RaggedRows
 from gatewright.trace.mask import MASK
 
 CellResults = tuple[Tensor, ...]
@@ -39,7 +39,7 @@ class CellCall:
     states: Mapping[str, Tensor | None]
     noises: Mapping[str, Tensor] | None = None
     active: Tensor | None = None
-    ragged: Ragged | None = None
+    ragged: RaggedRows | None = None
     gates: bool = False
 
     @property
@@ -196,4 +196,4 @@ def _graph_call(
 ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """The key of the operation that a graph holds, and the names of its operands and results."""
     spec = cell.spec(mode, dtype)
-    return custom_ops.key_of(spec, saves), spec.given, spec.results
+    return custom_ops.key_of(spec, saves), spec.operands, spec.results

@@ -12,7 +12,7 @@ from gatewright.nn.calls.arguments import CallArguments
 from gatewright.nn.calls.layer_call import LayerResults, call_generic
 from gatewright.nn.calls.second_derivatives import TwiceDifferentiable
 from gatewright.nn.modes import is_derived_by_transform, is_transformed
-from gatewright.nn.sequence import Ragged, repack, unpack
+from gatewright.nn.sequence import RaggedRows, repack, unpack
 from gatewright.nn.torch_fused import Fused, Results, fused_of, run_fused, run_fused_packed
 
 if TYPE_CHECKING:
@@ -98,6 +98,6 @@ def _run_operations(layer: "Recurrent", arguments: CallArguments, packed: Sequen
     if arguments.packed is None:
         return call_generic(layer, "torch", arguments, packed)
     values, lengths = unpack(PackedSequence(arguments.values, *arguments.packed[1:]))
-    ragged = Ragged(lengths.to(values.device), values.shape[0])
+    ragged = RaggedRows(lengths.to(values.device), values.shape[0])
     results = call_generic(layer, "torch", replace(arguments, values=values, ragged=ragged), packed)
     return results._replace(output=repack(results.output, arguments.packed).data)

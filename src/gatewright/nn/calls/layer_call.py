@@ -17,7 +17,7 @@ from gatewright.nn.calls.cell_call import CellCall, CellResults, run_cell
 from gatewright.nn.dropout import drop
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.sequence_function import run
-from gatewright.nn.sequence import Ragged, row_lengths
+from gatewright.nn.sequence import RaggedRows, row_lengths
 from gatewright.trace.mask import MASK
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def call_fast(
             return None
     ragged = None
     if lengths is not None:  # a copy: the gradient reads them again
-        ragged = Ragged(row_lengths(lengths, steps=steps, batch=batch).clone(), steps)
+        ragged = RaggedRows(row_lengths(lengths, steps=steps, batch=batch).clone(), steps)
         ragged = None if ragged.is_whole else ragged
     results = _run_directions(
         layer, values, lambda index, x: run(operations[index], (x, *packed[index], *states[index]), ragged), gates

@@ -1,4 +1,4 @@
-"""One gradient of a sequence: what its step is given, by which kernels it runs, and what it says of each input."""
+"""The gradient of a sequence as a sequence run the other way: its operands, and the gradients among its results."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,10 +14,10 @@ Run = Callable[[Differentiable, Mapping[str, Tensor]], dict[str, Tensor]]
 
 
 class Backward:
-    """The gradient of one run, about to be computed.
+    """The gradient of one run as a run of its own, over values by name.
 
-    `values` are what went into the run, `states` the states that came out, `grads` what the loss says of each of
-    `spec.results`, None where it says nothing.
+    `values` are the operands of the run, `states` its states at every time, `grads` the gradients by `spec.results`,
+    where None is zeros.
     """
 
     def __init__(
@@ -29,51 +29,51 @@ class Backward:
     ) -> None:
         self.spec, self.trace, self.values, self.states = spec, spec.trace, values, states
         self.grads = {name: grad for name, grad in zip(spec.results, grads, strict=True) if grad is not None}
-        self.seen = frozenset(state.name for state in self.trace.states if state.name in self.grads)
+        self.seeded = frozenset(state.name for state in self.trace.states if state.name in self.grads)
         self.like = next(iter(states.values()))
 
     def differentiable(self, run: Run) -> dict[str, Tensor]:
-        """As an operation of its own, which autograd follows."""
-        derived = self.spec.derived(self.seen)
-        return self.gathered(derived.trace, run(derived, self.given(derived.trace)))
+        """The gradient by every operand, by an operation that autograd can follow again."""
+        derived = self.spec.derived(self.seeded)
+        return self.gradients(derived.trace, run(derived, self.operands(derived.trace)))
 
-    def given(self, gradient: Trace) -> dict[str, Tensor]:
-        """What the step of the gradient is run on, but for what was saved."""
+    def operands(self, gradient: Trace) -> dict[str, Tensor]:
+        """The operands of a gradient's run, without what was saved for it."""
         order, backwards = gradient.order, self.spec.backwards
         before, after = (slice(1, None), slice(None, -1)) if backwards else (slice(None, -1), slice(1, None))
-        found = dict(self.values)
+        operands = dict(self.values)
         for name, whole in self.states.items():
-            found[name] = whole[before]
-            found[adjoint(name, order)] = whole.new_zeros(whole.shape[1:])
-            if name in self.seen:
-                found[seed(name, order)] = self.grads[name][after]
+            operands[name] = whole[before]
+            operands[adjoint(name, order)] = whole.new_zeros(whole.shape[1:])
+            if name in self.seeded:
+                operands[seed(name, order)] = self.grads[name][after]
         steps, batch = self.like.shape[0] - 1, self.like.shape[1]
         for name, value in self.trace.emits:
             shape = (steps, batch, *bind(value.shape, self.spec.sizes))
-            found[seed(name, order)] = self.grads[name] if name in self.grads else self.like.new_zeros(shape)
+            operands[seed(name, order)] = self.grads[name] if name in self.grads else self.like.new_zeros(shape)
         for name, _ in self.trace.sums:
             grad = self.grads.get(name)
             shape = sum_shape(self.spec, name)
-            found[adjoint(name, order)] = self.like.new_zeros(shape) if grad is None else grad
-        return found
+            operands[adjoint(name, order)] = self.like.new_zeros(shape) if grad is None else grad
+        return operands
 
-    def gathered(self, gradient: Trace, results: Mapping[str, Tensor | float]) -> dict[str, Tensor]:
-        """The gradient by everything that went in, by name, out of what the step of the gradient gave."""
+    def gradients(self, gradient: Trace, results: Mapping[str, Tensor | float]) -> dict[str, Tensor]:
+        """The gradient by every operand by its name, from the results of the gradient's run."""
         order, start = gradient.order, -1 if self.spec.backwards else 0
         leaves = [*self.trace.inputs, *self.trace.params]
-        found = {leaf.name: _fit(results[adjoint(leaf.name, order)], self.values[leaf.name]) for leaf in leaves}
+        by = {leaf.name: _widened(results[adjoint(leaf.name, order)], self.values[leaf.name]) for leaf in leaves}
         for state in self.trace.states:
             carried = results[adjoint(state.name, order)]
             assert isinstance(carried, Tensor)
-            own = self.grads.get(state.name)  # the first slot of a state is what went in
-            found[state.name] = carried[start] if own is None else carried[start] + own[start]
-        return found
+            whole = self.grads.get(state.name)  # its first slot is the initial state itself
+            by[state.name] = carried[start] if whole is None else carried[start] + whole[start]
+        return by
 
 
-def _fit(result: Tensor | float, of: Tensor) -> Tensor:
-    """A gradient in the shape of what it is a gradient of; where it is 0 throughout, it may be narrower."""
-    if not isinstance(result, Tensor):
-        return of.new_full(of.shape, result)
-    if result.shape == of.shape:
-        return result
-    return result[(..., *(None,) * (of.dim() - result.dim()))].expand(of.shape)
+def _widened(gradient: Tensor | float, like: Tensor) -> Tensor:
+    """A gradient in the shape of its operand: it may be a number, or lack axes along which it is the same."""
+    if not isinstance(gradient, Tensor):
+        return like.new_full(like.shape, gradient)
+    if gradient.shape == like.shape:
+        return gradient
+    return gradient[(..., *(None,) * (like.dim() - gradient.dim()))].expand(like.shape)

@@ -31,8 +31,8 @@ def run_batches(run: Run, spec: Differentiable, values: Mapping[str, Tensor], le
     shown = {name: _show_axis(value, level) for name, value in values.items() if has_batches([value])}
     count = max(value.shape[0] for value in shown.values())
     shown = {name: value.expand(count, *value.shape[1:]) for name, value in shown.items()}
-    dims = [0 if name in shown else None for name in spec.given]
-    tensors = [shown.get(name, values[name]) for name in spec.given]
+    dims = [0 if name in shown else None for name in spec.operands]
+    tensors = [shown.get(name, values[name]) for name in spec.operands]
     results, places = mapped(run_below, spec, count, dims, tensors)
     hidden = (torch._add_batch_dim(one, place, level) for one, place in zip(results, places, strict=True))  # pyright: ignore[reportPrivateUsage]
     return dict(zip(spec.results, hidden, strict=True))

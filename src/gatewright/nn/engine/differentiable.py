@@ -18,62 +18,66 @@ from gatewright.trace.ir import Trace
 from gatewright.trace.mask import masked_trace
 from gatewright.trace.simplify import simplify
 
+Names = frozenset[str]
 DTYPES: Mapping[torch.dtype, Dtype] = {torch.float32: "float32", torch.float64: "float64"}
 
 
 @dataclass(frozen=True, eq=False)
 class Differentiable:
-    """A Trace with sizes and a dtype, its direction in time, and everything that is made from it once."""
+    """A Trace with sizes and a dtype, its direction in time, and everything that is made from it once.
+
+    A gradient is taken by all results. Only by states at every step may there be nothing to take it by: `seeded` names
+    those by which there is, and each set of them has a gradient of its own.
+    """
 
     trace: Trace
     sizes: Mapping[str, int]
     dtype: torch.dtype
     backwards: bool = False
-    _pairs: dict[frozenset[str], "Halves"] = field(default_factory=dict[frozenset[str], "Halves"])
-    _gradients: dict[tuple[frozenset[str], frozenset[str]], Engine] = field(
-        default_factory=dict[tuple[frozenset[str], frozenset[str]], Engine]
-    )
-    _derived: dict[frozenset[str], "Differentiable"] = field(default_factory=dict[frozenset[str], "Differentiable"])
+    _engines: dict[Names, "GradientEngines"] = field(default_factory=dict[Names, "GradientEngines"])
+    _gradients: dict[tuple[Names, Names], Engine] = field(default_factory=dict[tuple[Names, Names], Engine])
+    _derived: dict[Names, "Differentiable"] = field(default_factory=dict[Names, "Differentiable"])
 
     @cached_property
-    def alone(self) -> Engine:
-        """The engine that saves nothing."""
+    def inference(self) -> Engine:
+        """The engine of a run that saves nothing."""
         return self._engine(self.trace, backwards=self.backwards)
 
     @cached_property
-    def first(self) -> frozenset[str]:
-        """The state that a layer emits: the forward run saves what the gradient by it alone needs."""
+    def output_state(self) -> Names:
+        """The state that a layer emits: a forward run saves what the gradient by it alone needs."""
         return frozenset({self.trace.states[0].name})
 
-    def halves(self, seen: frozenset[str]) -> "Halves":
-        """The engines of the step that saves, and of its gradient by the states in `seen`."""
-        if seen not in self._pairs:
-            pair = save(self.trace, self._in_order(seen))
+    def engines(self, seeded: Names) -> "GradientEngines":
+        """The engines of the step that saves, and of its gradient."""
+        if seeded not in self._engines:
+            pair = save(self.trace, self._in_order(seeded))
             forward = self._engine(pair.forward, backwards=self.backwards)
             backward = self._engine(pair.backward, backwards=not self.backwards)
-            self._pairs[seen] = Halves(pair, forward, backward)
-        return self._pairs[seen]
+            self._engines[seeded] = GradientEngines(pair, forward, backward)
+        return self._engines[seeded]
 
-    def gradient(self, seen: frozenset[str], wanted: frozenset[str]) -> Engine:
-        """The engine of the gradient by the states in `seen`, of which only some results are wanted, by their names."""
-        key = (seen, wanted)
+    def gradient(self, seeded: Names, wanted: Names) -> Engine:
+        """The engine of the gradient without those of its results that are not `wanted`."""
+        key = (seeded, wanted)
         if key not in self._gradients:
-            halves = self.halves(seen)
-            trace = halves.pair.backward
-            emits = tuple(one for one in trace.emits if one[0] in wanted)
-            sums = tuple(one for one in trace.sums if one[0] in wanted)
-            whole = len(emits) == len(trace.emits) and len(sums) == len(trace.sums)
-            fewer = trace if whole else simplify(replace(trace, emits=emits, sums=sums))
-            engine = halves.backward if whole else self._engine(fewer, backwards=not self.backwards)
+            engines = self.engines(seeded)
+            trace = engines.pair.backward
+            emits = tuple((name, value) for name, value in trace.emits if name in wanted)
+            sums = tuple((name, value) for name, value in trace.sums if name in wanted)
+            if len(emits) == len(trace.emits) and len(sums) == len(trace.sums):
+                engine = engines.backward
+            else:
+                engine = self._engine(simplify(replace(trace, emits=emits, sums=sums)), backwards=not self.backwards)
             self._gradients[key] = engine
         return self._gradients[key]
 
-    def derived(self, seen: frozenset[str]) -> "Differentiable":
-        """The gradient by the states in `seen`, itself to be differentiated."""
-        if seen not in self._derived:
-            gradient = vjp(self.trace, self._in_order(seen))
-            self._derived[seen] = Differentiable(gradient, self.sizes, self.dtype, not self.backwards)
-        return self._derived[seen]
+    def derived(self, seeded: Names) -> "Differentiable":
+        """The gradient, itself to be differentiated."""
+        if seeded not in self._derived:
+            gradient = vjp(self.trace, self._in_order(seeded))
+            self._derived[seeded] = Differentiable(gradient, self.sizes, self.dtype, not self.backwards)
+        return self._derived[seeded]
 
     @cached_property
     def masked(self) -> "Differentiable":
@@ -81,28 +85,28 @@ class Differentiable:
         return differentiable(masked_trace(self.trace), self.sizes, self.dtype, backwards=self.backwards)
 
     @cached_property
-    def given(self) -> tuple[str, ...]:
-        """The names of all tensors that go in, in order: inputs with random values, parameters, states."""
+    def operands(self) -> tuple[str, ...]:
+        """The names of all operands in order: inputs with random values, parameters, states."""
         trace = self.trace
         random = (noise.var for noise in trace.noises)
         return tuple(value.name for value in (*trace.inputs, *random, *trace.params, *trace.states))
 
     @cached_property
     def results(self) -> tuple[str, ...]:
-        """The names of all tensors that come out, in order: states, what is emitted, what is summed."""
+        """The names of all results in order: states, what is emitted, what is summed."""
         trace = self.trace
         return (*(v.name for v in trace.states), *(n for n, _ in trace.emits), *(n for n, _ in trace.sums))
 
-    def _in_order(self, seen: frozenset[str]) -> tuple[str, ...]:
-        return tuple(state.name for state in self.trace.states if state.name in seen)
+    def _in_order(self, seeded: Names) -> tuple[str, ...]:
+        return tuple(state.name for state in self.trace.states if state.name in seeded)
 
     def _engine(self, trace: Trace, *, backwards: bool) -> Engine:
         return Engine(planned(trace), self.sizes, DTYPES[self.dtype], backwards)
 
 
 @dataclass(frozen=True, slots=True)
-class Halves:
-    """A step that saves, and its gradient."""
+class GradientEngines:
+    """A step that saves, and its gradient, which reads what was saved."""
 
     pair: StepPair
     forward: Engine

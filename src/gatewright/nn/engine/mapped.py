@@ -31,10 +31,10 @@ def mapped(
 ) -> tuple[list[Tensor], list[int]]:
     """All results for a further axis of `count` elements, which lies at `dims` of `tensors`, and where it lies in them.
 
-    `tensors` are in the order of `spec.given`, results in that of `spec.results`; `run` runs what comes of it.
+    `tensors` are in the order of `spec.operands`, results in that of `spec.results`; `run` runs what comes of it.
     """
-    values = dict(zip(spec.given, tensors, strict=True))
-    places = dict(zip(spec.given, dims, strict=True))
+    values = dict(zip(spec.operands, tensors, strict=True))
+    places = dict(zip(spec.operands, dims, strict=True))
     if any(places[param.name] is not None for param in spec.trace.params):
         results = _one_by_one(run, spec, count, places, values)
         return [results[name] for name in spec.results], [0] * len(spec.results)
@@ -63,9 +63,9 @@ def _folded(
         return _fold(values[name], places[name], count, 0 if name in states else 1)
 
     apart = _summed_apart(spec)
-    whole = {name: values[name] if name in params else fold(name) for name in spec.given}
+    whole = {name: values[name] if name in params else fold(name) for name in spec.operands}
     rows = whole[spec.trace.inputs[0].name].shape[1] // count
-    results = run(apart.spec, {name: whole[name] for name in apart.spec.given})
+    results = run(apart.spec, {name: whole[name] for name in apart.spec.operands})
     unfolded = {name: result.unflatten(1, (count, rows)) for name, result in results.items()}
     return unfolded | apart.sums(unfolded, whole, count)
 

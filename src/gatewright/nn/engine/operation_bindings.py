@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from math import prod
 
 from gatewright.axes import bind
@@ -18,22 +19,21 @@ from gatewright.trace.ir import Atom, Trace, Var
 
 @dataclass(frozen=True, slots=True)
 class Gradient:
-    """A gradient by some of what went in: which inputs and packed parameters, of which some may overlap."""
+    """A gradient by some of the inputs and packed parameters, given by their numbers."""
 
     engine: Engine
-    seen: tuple[str, ...]  # the states whose value at every step the loss sees
+    seeded: tuple[str, ...]  # the states by whose value at every step there is a gradient
     inputs: tuple[int, ...]
     packed: tuple[int, ...]
-    overlaps: tuple[Overlap, ...]
+    overlaps: tuple[Overlap, ...]  # between those packed parameters
 
 
-class Numbering:
-    """The tensors of a call, numbered in this order: inputs with random values, packed parameters, sums of those that
-    overlap, states at every time, what is emitted, what is saved.
+class TensorNumbering:
+    """The tensors of a call have numbers, in this order: inputs with random values, packed parameters, sums of those
+    that overlap, states at every time, what is emitted, what is saved.
 
-    A run that sums has its sums behind them. A gradient has there: what the loss says of the states that it sees, of
-    what is emitted, and of what is summed; the adjoints of the states at every time; the gradients by inputs, and by
-    packed parameters.
+    A run that sums has its sums behind them. A gradient has behind them: the gradients by seeded states, by what is
+    emitted, and by sums; the adjoints of the states at every time; the gradients by inputs, and by packed parameters.
     """
 
     def __init__(self, spec: Differentiable, layout: Layout) -> None:
@@ -51,57 +51,46 @@ class Numbering:
         self.saved = self.first_emit + len(trace.emits)
 
     def forward(self, engine: Engine, steps: int, batch: int) -> Binding:
-        """A run by an engine, which may save."""
+        """The binding of a run, which may save."""
         trace = engine.program.trace
-        emitted = {
-            name: Slot(Location(self.first_emit + number), _shape(self.spec, trace, name, value))
-            for number, (name, value) in enumerate(self.spec.trace.emits)
-        }
+        emitted = self._result_slots(trace, self.spec.trace.emits, self.first_emit)
         saved, size = self._saved_slots(engine, steps, batch)
         states = {name: Location(self.first_state + number) for number, name in enumerate(self.states)}
-        summed = {
-            name: Slot(Location(self.saved + 1 + number), _shape(self.spec, trace, name, value))
-            for number, (name, value) in enumerate(trace.sums)
-        }
-        given = {**self._given(), **states}
+        summed = self._result_slots(trace, trace.sums, self.saved + 1)
+        given = {**self._operands(), **states}
         return Binding(engine, given, {**emitted, **saved}, summed, self.saved + 1 + len(summed), size)
 
-    def gradient(self, seen: tuple[str, ...], needed: Sequence[bool]) -> Gradient:
-        """The gradient by those that are needed of inputs and packed parameters."""
+    def gradient(self, seeded: tuple[str, ...], needed: Sequence[bool]) -> Gradient:
+        """The gradient by those inputs and packed parameters that are needed."""
         spec = self.spec
         inputs = tuple(number for number in range(len(spec.trace.inputs)) if needed[number])
         packed = tuple(number for number in range(len(self.layout)) if needed[self.first_packed + number])
-        order = spec.halves(frozenset(seen)).pair.backward.order
-        slots = {name for number in packed for name in self.layout[number].slots}
-        wanted = {adjoint(name, order) for name in (*(self.inputs[number] for number in inputs), *slots)}
-        engine = spec.gradient(frozenset(seen), frozenset(wanted))
+        order = spec.engines(frozenset(seeded)).pair.backward.order
+        names = [*(self.inputs[number] for number in inputs), *(n for i in packed for n in self.layout[i].slots)]
+        engine = spec.gradient(frozenset(seeded), frozenset(adjoint(name, order) for name in names))
         shared = tuple(overlap for overlap in self.overlaps if {overlap.first, overlap.second} <= set(packed))
-        return Gradient(engine, seen, inputs, packed, shared)
+        return Gradient(engine, seeded, inputs, packed, shared)
 
     def backward(self, gradient: Gradient, steps: int, batch: int) -> Binding:
-        """A gradient."""
+        """The binding of a gradient."""
         trace = gradient.engine.program.trace
-        order = trace.order
-        given, number = self._kept(gradient, steps, batch), self.saved
-        for name in (*(seed(name, order) for name in gradient.seen), *self.flows(order)):
-            number += 1
-            given[name] = Location(number)
-        for name in self.states:
-            number += 1
-            given[adjoint(name, order)] = Location(number)
-        emitted: dict[str, Slot] = {}
-        for name, value in emits_of(trace, [adjoint(self.inputs[i], order) for i in gradient.inputs]):
-            number += 1
-            emitted[name] = Slot(Location(number), _shape(self.spec, trace, name, value))
+        order, own = trace.order, self.spec.trace
+        numbers = count(self.saved + 1)
+        given = self._kept(steps, batch)
+        seeds = [*gradient.seeded, *(name for name, value in own.emits if isinstance(value, Var))]
+        sums = [name for name, value in own.sums if isinstance(value, Var)]
+        for name in (*(seed(n, order) for n in seeds), *(adjoint(n, order) for n in (*sums, *self.states))):
+            given[name] = Location(next(numbers))
+        emits, names = dict(trace.emits), [adjoint(self.inputs[number], order) for number in gradient.inputs]
+        emitted = {name: Slot(Location(next(numbers)), self._result_shape(trace, name, emits[name])) for name in names}
         slots: dict[str, Slot] = {}
         for packed in gradient.packed:
-            number += 1
-            slots = self._slots(packed, number) | slots  # the first of those that overlap gets the sum
+            slots = self._packed_slots(packed, next(numbers)) | slots  # the first of those that overlap gets the sum
         summed = {adjoint(name, order): slot for name, slot in slots.items()}
-        return Binding(gradient.engine, given, emitted, summed, number + 1)
+        return Binding(gradient.engine, given, emitted, summed, next(numbers))
 
-    def shapes_of_given(self, steps: int, batch: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """The name and shape of everything that a run on values by name is given."""
+    def operand_shapes(self, steps: int, batch: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """The name and shape of every operand of a run whose parameters are tensors of their own."""
         trace, sizes = self.spec.trace, self.spec.sizes
         for leaf in (*trace.inputs, *(noise.var for noise in trace.noises)):
             yield leaf.name, (steps, batch, *bind(leaf.shape, sizes))
@@ -110,78 +99,71 @@ class Numbering:
         for leaf in trace.states:
             yield leaf.name, (batch, *bind(leaf.shape, sizes))
 
-    def flows(self, order: int) -> list[str]:
-        """The names under which a gradient is given what the loss says of what is emitted and summed."""
-        trace = self.spec.trace
-        emitted = [seed(name, order) for name, value in trace.emits if isinstance(value, Var)]
-        return emitted + [adjoint(name, order) for name, value in trace.sums if isinstance(value, Var)]
+    def _result_slots(self, trace: Trace, results: Sequence[tuple[str, Atom]], first: int) -> dict[str, Slot]:
+        """A tensor for each result, numbered from `first`."""
+        return {
+            name: Slot(Location(number), self._result_shape(trace, name, value))
+            for number, (name, value) in enumerate(results, first)
+        }
 
-    def _given(self) -> dict[str, Location]:
-        """Where inputs and parameters lie; a parameter that lies in two packed tensors is their sum."""
+    def _result_shape(self, trace: Trace, name: str, value: Atom) -> tuple[int, ...]:
+        """The shape of a result, for one row."""
+        return bind(trace.output_shape(name, value), self.spec.sizes)
+
+    def _operands(self) -> dict[str, Location]:
+        """Where inputs and parameters are; a parameter that is in two packed tensors is their sum."""
         given = {name: Location(number) for number, name in enumerate(self.inputs)}
-        for number in range(len(self.layout)):
-            slots = self._slots(number, self.first_packed + number)
+        for packed in range(len(self.layout)):
+            slots = self._packed_slots(packed, self.first_packed + packed)
             given |= {name: slot.location for name, slot in slots.items()}
         for number, overlap in enumerate(self.overlaps):
-            both = self._slots(overlap.first, self.count + number)
-            given |= {name: both[name].location for name in overlap.names}
+            summed = self._packed_slots(overlap.first, self.count + number)
+            given |= {name: summed[name].location for name in overlap.names}
         return given
 
-    def _slots(self, packed: int, tensor: int) -> dict[str, Slot]:
-        """Where each part of a packed tensor lies, in the tensor of that number."""
+    def _packed_slots(self, packed: int, tensor: int) -> dict[str, Slot]:
+        """Where each part of a packed parameter is, in the tensor of that number."""
         names, (rows, *columns) = self.layout[packed].slots, self.shapes[packed]
         shape = (rows // len(names), *columns)
         size = prod(shape) * self.spec.dtype.itemsize
         return {name: Slot(Location(tensor, slot * size), shape) for slot, name in enumerate(names)}
 
     def _saved_slots(self, engine: Engine, steps: int, batch: int) -> tuple[dict[str, Slot], int]:
-        """Where what is saved lies, all in one tensor, and how many bytes that has.
+        """Where everything that is saved is, all in one tensor, and the bytes of that.
 
-        What is a result or a state as well is found there.
+        What is a result or a state as well is not among it: a gradient reads it there.
         """
         program, results = engine.program, dict(self.spec.trace.emits)
-        taken = {value.name for value in results.values() if isinstance(value, Var)}
+        emitted = {value.name for value in results.values() if isinstance(value, Var)}
         slots: dict[str, Slot] = {}
         end = 0
         for name, value in program.trace.emits:
             if name in results or not isinstance(value, Var) or program.storage[value.name] is not Storage.SEQUENCE:
                 continue
-            if value.name not in taken:
+            if value.name not in emitted:
                 shape = bind(value.shape, self.spec.sizes)
                 slots[name] = Slot(Location(self.saved, end), shape)
                 end += -(-steps * batch * prod(shape) * self.spec.dtype.itemsize // ALIGNMENT) * ALIGNMENT
         return slots, end
 
-    def _kept(self, gradient: Gradient, steps: int, batch: int) -> dict[str, Location]:
-        """Where a gradient finds what went into the run and what came out of it, by its own names for that."""
-        given = self._given()
-        for number, (name, shape) in enumerate(zip(self.states, self.state_shapes, strict=True)):
-            given[name] = self._in_state(number, shape, batch, after=False)
-        halves = self.spec.halves(self.spec.first)
-        binding = self.forward(halves.forward, steps, batch)
-        program = halves.forward.program
-        for name in halves.pair.saved:
-            value = dict(program.trace.emits)[name]
+    def _kept(self, steps: int, batch: int) -> dict[str, Location]:
+        """Where a gradient finds the operands of the run and what it has written, by its own names for these."""
+        given = self._operands()
+        for number, name in enumerate(self.states):
+            given[name] = self._in_state(number, batch, after=False)
+        engines = self.spec.engines(self.spec.output_state)
+        written, program = self.forward(engines.forward, steps, batch).written, engines.forward.program
+        emits = dict(program.trace.emits)
+        for name in engines.pair.saved:
+            value = emits[name]
             assert isinstance(value, Var), name
-            if value.name in binding.written:
-                given[name] = binding.written[value.name]
+            if value.name in written:
+                given[name] = written[value.name]
             else:
-                number = self.states.index(program.new_values[value.name])
-                given[name] = self._in_state(number, self.state_shapes[number], batch, after=True)
+                given[name] = self._in_state(self.states.index(program.new_values[value.name]), batch, after=True)
         return given
 
-    def _in_state(self, number: int, shape: Sequence[int], batch: int, *, after: bool) -> Location:
+    def _in_state(self, number: int, batch: int, *, after: bool) -> Location:
         """A state before or after every step, within that state at every time."""
-        step = batch * prod(shape) * self.spec.dtype.itemsize
+        step = batch * prod(self.state_shapes[number]) * self.spec.dtype.itemsize
         return Location(self.first_state + number, step if after != self.spec.backwards else 0)
-
-
-def emits_of(trace: Trace, names: Sequence[str]) -> list[tuple[str, Atom]]:
-    """What a trace emits under some names."""
-    emits = dict(trace.emits)
-    return [(name, emits[name]) for name in names]
-
-
-def _shape(spec: Differentiable, trace: Trace, name: str, value: Atom) -> tuple[int, ...]:
-    """The shape of a result, for one row."""
-    return bind(trace.output_shape(name, value), spec.sizes)

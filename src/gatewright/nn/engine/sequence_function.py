@@ -1,9 +1,9 @@
 """Autograd over the compiled engine: a Trace over a sequence as one differentiable operation.
 
-The gradient of a sequence is a sequence run the other way. Where nobody differentiates it further, it is run by kernels
-with what the forward run has saved. Else it is this operation again, with another Trace: so derivatives of any order,
-and any nesting of torch.func's transforms, come from one function. A graph of torch.compile or torch.export cannot
-hold a Python function; it has the operator of gatewright.nn.graphs.custom_ops instead.
+The gradient of a sequence is a sequence run the other way. A gradient that is not differentiated itself is run by
+kernels, with what the forward run has saved. Otherwise it is this operation again, with another Trace: so derivatives
+of any order, and any nesting of torch.func's transforms, come from one function. A graph of torch.compile or
+torch.export cannot hold a Python function; it has the operator of gatewright.nn.graphs.custom_ops instead.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,17 +23,19 @@ from gatewright.nn.engine.backward import Backward
 from gatewright.nn.engine.batched_gradients import has_batches, run_batches
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.nn.engine.mapped import mapped
-from gatewright.nn.engine.operation import Given, Kept, SequenceOperation, operation_of_trace
-from gatewright.nn.sequence import Ragged
+from gatewright.nn.engine.operation import Operands, RunOutputs, SequenceOperation, operation_of_trace
+from gatewright.nn.sequence import RaggedRows
+from gatewright.packing import unpacked
+from gatewright.trace.mask import MASK
 
 
-def run(operation: SequenceOperation, given: Given, ragged: Ragged | None = None) -> tuple[Tensor, ...]:
+def run(operation: SequenceOperation, operands: Operands, ragged: RaggedRows | None = None) -> tuple[Tensor, ...]:
     """The results of an operation on a layer's own tensors; see `SequenceOperation`."""
     if torch.is_grad_enabled():
-        for tensor in given:
+        for tensor in operands:
             if tensor is not None and tensor.requires_grad:
-                return _apply(_Call(operation, ragged, saves=True), *given)
-    return operation.results(operation.forward(given, ragged, saves=False), ragged)
+                return _apply(_Call(operation, ragged, saves=True), *operands)
+    return operation.results(operation.forward(operands, ragged, saves=False), ragged)
 
 
 def run_named(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -42,71 +44,71 @@ def run_named(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, T
     `values` are the inputs (time, batch, ...), parameters, and states (batch, ...). Any transform of torch.func and any
     order of derivative may be at work.
     """
-    given = [values[name] for name in spec.given]
-    if has_batches(given):
+    operands = [values[name] for name in spec.operands]
+    if has_batches(operands):
         return run_batches(run_named, spec, values)
     operation = operation_of_trace(spec)
     if maybe_current_level() is None:
-        results = run(operation, given)
+        results = run(operation, operands)
     else:
-        results = _SequenceFunction.apply(_Call(operation, None, saves=False), *given)
+        results = _SequenceFunction.apply(_Call(operation, None, saves=False), *operands)
     return dict(zip(spec.results, results, strict=True))
 
 
 @dataclass(eq=False, slots=True)
 class _Call:
-    """An operation that is called. What its run keeps for the gradient stays here until autograd has taken it."""
+    """An operation that is being called. `outputs` pass from forward to setup_context, where autograd saves them."""
 
     operation: SequenceOperation
-    ragged: Ragged | None
+    ragged: RaggedRows | None
     saves: bool
-    kept: Kept | None = None
+    outputs: RunOutputs | None = None
 
 
 class _SequenceFunction(Function):
     """A Trace over a sequence."""
 
     @staticmethod
-    def forward(call: _Call, *given: Tensor | None) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(call: _Call, *operands: Tensor | None) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Run the kernels."""
         operation = call.operation
-        kept = operation.forward(given, call.ragged, saves=call.saves)
-        results = operation.results(kept, call.ragged)
+        outputs = operation.forward(operands, call.ragged, saves=call.saves)
+        results = operation.results(outputs, call.ragged)
         if call.saves:
-            call.kept = kept
+            call.outputs = outputs
         if operation.whole_states:
             return results
-        return tuple(map(_apart, results))
+        return tuple(map(_without_base, results))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        """Keep what the gradient needs."""
-        call, *given = inputs
+        """Save what the gradient needs."""
+        call, *operands = inputs
         operation: SequenceOperation = call.operation
         ctx.call = call
         ctx.set_materialize_grads(False)
-        if call.kept is None:
-            ctx.save_for_backward(*given, *output[: len(operation.numbering.states)])
+        if call.outputs is None:
+            ctx.save_for_backward(*operands, *output[: len(operation.numbering.states)])
             return
-        kept, call.kept = call.kept.for_gradient, None
+        kept, call.outputs = call.outputs.for_gradient, None
         ctx.marks = None if operation.whole_states else ChangeMarks(output)
-        ctx.save_for_backward(*given, *kept)
+        ctx.save_for_backward(*operands, *kept)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Run the kernels of the gradient; where it is to be derived or mapped itself, this operation on its step."""
+        """Run the kernels of the gradient; where it is differentiated or mapped itself, this operation on its step."""
         call: _Call = ctx.call
         operation = call.operation
-        tensors = ctx.saved_tensors  # asked for once: a checkpoint computes them then
+        tensors = ctx.saved_tensors  # read once: an activation checkpoint computes them each time
         count = operation.count + len(operation.numbering.states)
-        given, kept = tensors[:count], tensors[count:]
+        operands, kept = tensors[:count], tensors[count:]
         needed: tuple[bool, ...] = ctx.needs_input_grad[1:]
-        if not _is_plain(grads) or not call.saves or not operation.can_use_saved(grads):
-            derive = _derived_named if operation.whole_states else _derived
-            return (None, *derive(call, given, kept, needed, grads))
-        if ctx.marks and ctx.marks.changed:  # a result that was changed is a part of what is kept: it is computed again
-            kept = operation.forward(given, call.ragged, saves=True).for_gradient
-        return (None, *operation.backward(given, kept, grads, needed, call.ragged))
+        if not _is_first_order(grads) or not call.saves or not operation.can_use_saved(grads):
+            derive = _derived_by_name if operation.whole_states else _derived
+            return (None, *derive(call, operands, kept, needed, grads))
+        if ctx.marks and ctx.marks.changed:  # the output is the first state: what is kept was changed with it
+            kept = operation.forward(operands, call.ragged, saves=True).for_gradient
+        return (None, *operation.backward(operands, kept, grads, needed, call.ragged))
 
     @staticmethod
     def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -117,43 +119,66 @@ class _SequenceFunction(Function):
         return tuple(results), tuple(dims)
 
 
-# `Function.apply` looks at the signature of `forward` in every call, which takes longer than a small kernel
+# `Function.apply` inspects the signature of `forward` at every call, which takes longer than a small kernel
 _apply: Callable[..., tuple[Tensor, ...]] = getattr(super(Function, _SequenceFunction), "apply")  # noqa: B009 (unknown to the checker)
 
 
-def _apart(result: Tensor) -> Tensor:
-    """The same memory in a tensor that is no view, which autograd would not let anybody change in place."""
+def _without_base(result: Tensor) -> Tensor:
+    """The same memory in a tensor that is no view: autograd refuses to change returned views in place."""
     return result.new_empty(0).set_(result)  # pyright: ignore[reportArgumentType]
 
 
-def _is_plain(grads: Sequence[Tensor | None]) -> bool:
+def _is_first_order(grads: Sequence[Tensor | None]) -> bool:
     """Whether a gradient is neither differentiated nor mapped."""
     if torch.is_grad_enabled() or has_batches(grads):
         return False
     return not any(grad is not None and is_functorch_wrapped_tensor(grad) for grad in grads)
 
 
-def _derived_named(
-    call: _Call, given: Given, kept: Sequence[Tensor], needed: Sequence[bool], grads: Sequence[Tensor | None]
+def _derived_by_name(
+    call: _Call, operands: Operands, kept: Sequence[Tensor], needed: Sequence[bool], grads: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
-    """The gradients of an operation on values by name, by the derived step as such an operation."""
+    """The gradients of an operation on values by name: its derived step as another such operation."""
     spec = call.operation.spec
-    values = {name: one for name, one in zip(spec.given, given, strict=True) if one is not None}
+    values = {name: x for name, x in zip(spec.operands, operands, strict=True) if x is not None}
     states = dict(zip(call.operation.numbering.states, kept, strict=False))
-    results = Backward(spec, values, states, grads).differentiable(run_named)
-    return [results.get(name) if need else None for name, need in zip(spec.given, needed, strict=True)]
+    gradients = Backward(spec, values, states, grads).differentiable(run_named)
+    return [gradients.get(name) if need else None for name, need in zip(spec.operands, needed, strict=True)]
 
 
 def _derived(
-    call: _Call, given: Given, kept: Sequence[Tensor], needed: Sequence[bool], grads: Sequence[Tensor | None]
+    call: _Call, operands: Operands, kept: Sequence[Tensor], needed: Sequence[bool], grads: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
-    """The gradients of a layer's operation, through operations on values by name: the run is repeated as these."""
+    """The gradients of a layer's operation: the run is repeated on values by name, and autograd follows it."""
     operation, ragged = call.operation, call.ragged
+    spec = operation.spec if ragged is None else operation.spec.masked
     differentiated = torch.is_grad_enabled()
     with torch.enable_grad():
-        views = views_of(given)
-        spec = operation.spec if ragged is None else operation.spec.masked
-        outputs = operation.results_of(run_named(spec, operation.named(views, ragged)), ragged)
+        views = views_of(operands)
+        named = run_named(spec, _by_name(operation, views, ragged))
+        states = [named[name] for name in operation.numbering.states]
+        emits = [named[name] for name, _ in operation.spec.trace.emits]
+        output, *finals = operation.results(RunOutputs(states, [], states[0], []))
+        if ragged is not None:
+            output, *emits = map(ragged.fill_padding, (output, *emits))
         return gradients_where_needed(
-            outputs, grads, views, needed, create_graph=differentiated, retain_graph=differentiated
+            (output, *finals, *emits), grads, views, needed, create_graph=differentiated, retain_graph=differentiated
         )
+
+
+def _by_name(operation: SequenceOperation, operands: Operands, ragged: RaggedRows | None) -> dict[str, Tensor]:
+    """The operands by the names in the equations, with a mask for a ragged batch; autograd follows."""
+    spec, numbering, like = operation.spec, operation.numbering, operands[0]
+    assert like is not None
+    values: dict[str, Tensor] = {}
+    for name, x in zip(operation.inputs, operands, strict=False):
+        assert x is not None
+        values[name] = x if ragged is None else ragged.fill_padding(x)
+    if ragged is not None:
+        values[MASK] = ragged.mask().to(like.dtype) * values.get(MASK, 1)
+    packed = [tensor for tensor in operands[operation.parameters] if tensor is not None]
+    params = unpacked(operation.layout, packed, spec.trace, spec.sizes)
+    values |= {param.name: params[param.name] for param in spec.trace.params}
+    for name, shape, state in zip(numbering.states, numbering.state_shapes, operands[operation.count :], strict=True):
+        values[name] = like.new_zeros(like.shape[1], *shape) if state is None else state
+    return values

@@ -43,12 +43,26 @@ _DTYPES = {name: dtype for dtype, name in DTYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class GraphOperation:
     """What a key stands for."""
 
     spec: Differentiable
     saves: bool
     ran: Differentiable  # spec, or the step of it that saves
+
+    def gradients(
+        self, values: Mapping[str, Tensor], results: Mapping[str, Tensor], flows: Mapping[str, Tensor | None]
+    ) -> dict[str, Tensor]:
+        """The gradient by every operand by its name; `flows` are the gradients by the results."""
+        states = {state.name: results[state.name] for state in self.spec.trace.states}
+        saved = {name: result for name, result in results.items() if name not in self.spec.results}
+        if any(flows[name] is not None for name in saved):  # a second derivative: the first has read what was saved
+            return Backward(self.ran, values, states, list(flows.values())).differentiable(run)
+        backward = Backward(self.spec, values, states, [flows[name] for name in self.spec.results])
+        if not self.saves or not set(self.spec.engines(backward.seeded).pair.saved) <= set(saved):
+            return backward.differentiable(run)
+        derived = _reading_saved(self.spec, backward.seeded)
+        return backward.gradients(derived.trace, run(derived, {**backward.operands(derived.trace), **saved}))
 
 
 @lru_cache(maxsize=1024)
@@ -68,7 +82,7 @@ def key_of(spec: Differentiable, saves: bool = False) -> str:
 
 
 @lru_cache(maxsize=1024)
-def operation(key: str) -> Operation:
+def operation(key: str) -> GraphOperation:
     """What a key stands for, made anew from its text.
 
     Raises TraceError where the key is damaged, or was written by a version that this one cannot read.
@@ -78,7 +92,7 @@ def operation(key: str) -> Operation:
     spec = Differentiable(parse(text), sizes, dtype, backwards)
     if any(axis not in sizes for axis in spec.trace.axes()):
         raise _damaged("a size for every axis of the trace", str(sizes))
-    return Operation(spec, saves, _saving(spec) if saves else spec)
+    return GraphOperation(spec, saves, _saving(spec) if saves else spec)
 
 
 def _read_head(line: str) -> tuple[dict[str, int], torch.dtype, bool, bool]:
@@ -109,13 +123,15 @@ def _damaged(expected: str, got: str) -> TraceError:
 
 
 def _saving(spec: Differentiable) -> Differentiable:
-    return Differentiable(spec.halves(spec.first).pair.forward, spec.sizes, spec.dtype, spec.backwards)
+    """The step that saves."""
+    trace = spec.engines(spec.output_state).pair.forward
+    return Differentiable(trace, spec.sizes, spec.dtype, spec.backwards)
 
 
 @lru_cache(maxsize=1024)
-def _given_saved(spec: Differentiable, seen: frozenset[str]) -> Differentiable:
-    """The gradient by the states in `seen` that is given what the forward run saved."""
-    return Differentiable(spec.halves(seen).pair.backward, spec.sizes, spec.dtype, not spec.backwards)
+def _reading_saved(spec: Differentiable, seeded: frozenset[str]) -> Differentiable:
+    """The gradient that reads what the forward run has saved."""
+    return Differentiable(spec.engines(seeded).pair.backward, spec.sizes, spec.dtype, not spec.backwards)
 
 
 @torch.library.custom_op("gatewright::run", mutates_args=(), device_types="cpu")
@@ -126,8 +142,8 @@ def run_op(key: str, values: list[Tensor]) -> list[Tensor]:
 
 
 def run(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """As gatewright.nn.sequence_function.run_named, in a graph."""
-    results = run_op(key_of(spec), [values[name] for name in spec.given])
+    """As gatewright.nn.engine.sequence_function.run_named, as a node of a graph."""
+    results = run_op(key_of(spec), [values[name] for name in spec.operands])
     return dict(zip(spec.results, results, strict=True))
 
 
@@ -150,27 +166,12 @@ def _keep(ctx: Any, inputs: tuple[str, list[Tensor]], output: list[Tensor]) -> N
 
 
 def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple[None, list[Tensor | None]]:
-    this = operation(ctx.key)
-    values = dict(zip(this.ran.given, ctx.saved_tensors, strict=False))
-    results = dict(zip(this.ran.results, ctx.saved_tensors[len(values) :], strict=True))
-    flows = dict(zip(this.ran.results, grads, strict=True))
-    found = _gradient(this, values, results, flows)
-    wanted = zip(this.ran.given, ctx.needs_input_grad[1], strict=True)
-    return None, [found.get(name) if needed else None for name, needed in wanted]
-
-
-def _gradient(
-    this: Operation, values: Mapping[str, Tensor], results: Mapping[str, Tensor], flows: Mapping[str, Tensor | None]
-) -> dict[str, Tensor]:
-    states = {state.name: results[state.name] for state in this.spec.trace.states}
-    saved = {name: result for name, result in results.items() if name not in this.spec.results}
-    if any(flows[name] is not None for name in saved):  # the gradient is differentiated, and it has used these
-        return Backward(this.ran, values, states, list(flows.values())).differentiable(run)
-    call = Backward(this.spec, values, states, [flows[name] for name in this.spec.results])
-    if not this.saves or not set(this.spec.halves(call.seen).pair.saved) <= set(saved):
-        return call.differentiable(run)
-    derived = _given_saved(this.spec, call.seen)
-    return call.gathered(derived.trace, run(derived, {**call.given(derived.trace), **saved}))
+    called = operation(ctx.key)
+    values = dict(zip(called.ran.operands, ctx.saved_tensors, strict=False))
+    results = dict(zip(called.ran.results, ctx.saved_tensors[len(values) :], strict=True))
+    gradients = called.gradients(values, results, dict(zip(called.ran.results, grads, strict=True)))
+    wanted = zip(called.ran.operands, ctx.needs_input_grad[1], strict=True)
+    return None, [gradients.get(name) if needed else None for name, needed in wanted]
 
 
 run_op.register_autograd(_backward, setup_context=_keep)
@@ -187,7 +188,7 @@ def _(key: str, values: list[Tensor]) -> list[Tensor]:
     if not torch.onnx.is_in_onnx_export():
         return _shaped(key, values)  # fake tensors of unknown sizes ask here too
     spec = operation(key).ran
-    named = dict(zip(spec.given, values, strict=True))
+    named = dict(zip(spec.operands, values, strict=True))
     found = run_looped(loop_of(spec, all_states=True), named, scanned)
     first = {name: named[name][None] for name in found.finals}
     order = -1 if spec.backwards else 1

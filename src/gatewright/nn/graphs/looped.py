@@ -44,12 +44,12 @@ _OPS = frozenset(rules(torch.empty(()))) - {Op.SOFTPLUS}  # torch.logaddexp is n
 Tensors = list[Tensor]
 Step = Callable[[Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
 """(states, what comes anew at each step, what stays) to (states, what is kept of each step)."""
-Drive = Callable[["Loop", Step, Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
+Drive = Callable[["StepLoop", Step, Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
 """All steps: (states, sequences, what stays) to (the last states, what was kept as sequences)."""
 
 
 @dataclass(frozen=True)
-class Loop:
+class StepLoop:
     """A spec as a loop: what it carries, reads and keeps, by name.
 
     - `trace`: the step, with sums taken apart by when their terms are known; `parts` are its equations.
@@ -68,7 +68,7 @@ class Loop:
 
 
 @lru_cache(maxsize=256)
-def loop_of(spec: Differentiable, *, all_states: bool = False) -> Loop:
+def loop_of(spec: Differentiable, *, all_states: bool = False) -> StepLoop:
     """A spec as a loop, which gives the first state at every step, or all states."""
     trace = decompose(spec.trace, _OPS)
     if not trace.emits:
@@ -85,10 +85,10 @@ def loop_of(spec: Differentiable, *, all_states: bool = False) -> Loop:
     later += [value for _, value in trace.emits]
     kept = {one.name: bind(one.shape, spec.sizes) for one in later if isinstance(one, Var) and one.name in inner}
     timed, fixed = ([name for name in outside if (name in once) is is_fixed] for is_fixed in (False, True))
-    return Loop(spec, trace, parts, carried, timed, fixed, kept)
+    return StepLoop(spec, trace, parts, carried, timed, fixed, kept)
 
 
-def _step_of(loop: Loop, like: Tensor) -> Step:
+def _step_of(loop: StepLoop, like: Tensor) -> Step:
     """One step as a function; what it gives is as large as its rows are many. torch's scan has to follow it."""
     calls = prepare(loop.parts.loop, rules(like), loop.spec.sizes)
     names = [*loop.carried, *loop.timed, *loop.fixed]
@@ -122,7 +122,7 @@ def _full(value: Any, like: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Run:
+class LoopOutputs:
     """What a loop gave: states after each step, (time, batch, ...), every state after the last one, what is emitted."""
 
     states: dict[str, Tensor]
@@ -130,7 +130,7 @@ class Run:
     emits: dict[str, Tensor]
 
 
-def run_looped(loop: Loop, values: Mapping[str, Tensor], drive: Drive) -> Run:
+def run_looped(loop: StepLoop, values: Mapping[str, Tensor], drive: Drive) -> LoopOutputs:
     """Run a spec on values by name, in its direction in time: inputs (time, batch, ...), parameters, first states."""
     trace, sizes = loop.trace, loop.spec.sizes
     parts = loop.parts
@@ -161,10 +161,10 @@ def run_looped(loop: Loop, values: Mapping[str, Tensor], drive: Drive) -> Run:
     for name in first.keys() - finals.keys():
         ordered = [states[name], first[name][None]] if loop.spec.backwards else [first[name][None], states[name]]
         finals[name] = torch.cat(ordered)[0 if loop.spec.backwards else -1]
-    return Run(states, finals, {name: sequence(value, value.shape) for name, value in trace.emits})
+    return LoopOutputs(states, finals, {name: sequence(value, value.shape) for name, value in trace.emits})
 
 
-def scanned(loop: Loop, step: Step, states: Tensors, sequences: Tensors, fixed: Tensors) -> tuple[Tensors, Tensors]:
+def scanned(loop: StepLoop, step: Step, states: Tensors, sequences: Tensors, fixed: Tensors) -> tuple[Tensors, Tensors]:
     """By torch's operator scan, one node in a graph. It refuses tensors that share memory, as slices do."""
     states, sequences, own = ([one.clone() for one in tensors] for tensors in (states, sequences, fixed))
 
@@ -181,11 +181,13 @@ def scanned(loop: Loop, step: Step, states: Tensors, sequences: Tensors, fixed: 
     return list(results[: counts[0]]), _in_order(loop, results[counts[0] :])
 
 
-def _in_order(loop: Loop, sequences: Sequence[Tensor]) -> Tensors:
+def _in_order(loop: StepLoop, sequences: Sequence[Tensor]) -> Tensors:
     return [one.flip(0) if loop.spec.backwards else one for one in sequences]
 
 
-def scripted(loop: Loop, step: Step, states: Tensors, sequences: Tensors, fixed: Tensors) -> tuple[Tensors, Tensors]:
+def scripted(
+    loop: StepLoop, step: Step, states: Tensors, sequences: Tensors, fixed: Tensors
+) -> tuple[Tensors, Tensors]:
     """By a loop of TorchScript, which torch.jit.trace records as a loop."""
     counts = (len(states), len(sequences), len(fixed))
     key = (loop.spec, states[0].dtype, states[0].device)
@@ -202,7 +204,7 @@ _SCRIPTS: dict[Any, Any] = {}
 """Compiled loops by spec, dtype and device, for good: a graph that calls one does not keep it alive."""
 
 
-def _scripted(loop: Loop, step: Step, examples: Tensors, counts: tuple[int, int, int]) -> Any:
+def _scripted(loop: StepLoop, step: Step, examples: Tensors, counts: tuple[int, int, int]) -> Any:
     states, sequences, fixed = ([f"{kind}{place}" for place in range(n)] for kind, n in zip("hxp", counts, strict=True))
     kept = [f"y{place}" for place in range(len(loop.kept))]
 
