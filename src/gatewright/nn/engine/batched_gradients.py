@@ -1,6 +1,7 @@
-"""Gradients in batches, as torch.autograd.grad(is_grads_batched=True) and functional.jacobian(vectorize=True) ask for.
+"""Batched gradients: torch.autograd.grad(is_grads_batched=True) and functional.jacobian(vectorize=True).
 
-Both run the backward pass once, over tensors of an older kind than torch.func.vmap's, which hide an axis in front.
+Both run the backward pass once, over batched tensors of an older kind than torch.func.vmap's. These hide an axis, and
+a Python autograd function cannot see it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,12 +18,12 @@ from gatewright.nn.engine.mapped import mapped
 
 
 def has_batches(tensors: Iterable[Tensor | None]) -> bool:
-    """Whether any tensor hides an axis."""
+    """Whether any tensor is batched in this way."""
     return any(tensor is not None and is_legacy_batchedtensor(tensor) for tensor in tensors)
 
 
 def run_batches(run: Run, spec: Differentiable, values: Mapping[str, Tensor], level: int = 0) -> dict[str, Tensor]:
-    """As `run`, which cannot see hidden axes: once for all elements of each. Axes may be hidden at several levels."""
+    """As `run`, for batched tensors: the hidden axis is mapped as by vmap. There may be axes at several levels."""
     level = level or _innermost_level()
 
     def run_below(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -34,12 +35,12 @@ def run_batches(run: Run, spec: Differentiable, values: Mapping[str, Tensor], le
     dims = [0 if name in shown else None for name in spec.operands]
     tensors = [shown.get(name, values[name]) for name in spec.operands]
     results, places = mapped(run_below, spec, count, dims, tensors)
-    hidden = (torch._add_batch_dim(one, place, level) for one, place in zip(results, places, strict=True))  # pyright: ignore[reportPrivateUsage]
+    hidden = (torch._add_batch_dim(x, place, level) for x, place in zip(results, places, strict=True))  # pyright: ignore[reportPrivateUsage]
     return dict(zip(spec.results, hidden, strict=True))
 
 
 def _show_axis(value: Tensor, level: int) -> Tensor:
-    """The tensor with the axis that it hides at a level in front; of one element where it hides none there."""
+    """The tensor with the axis of a level in front; of one element if it has none there."""
     return torch._remove_batch_dim(value, level, 1, 0)  # pyright: ignore[reportPrivateUsage]
 
 

@@ -1,7 +1,8 @@
-"""Large memory that is used again when nobody holds it any more.
+"""Large blocks of memory that are reused as soon as no tensor refers to them.
 
-What a forward run saves lives until the gradient is computed, and the next run needs as much. The system would take it
-back in between, and give out pages that have to be cleared one by one: a tenth of the time of a training step.
+What a forward run saves lives until the gradient is computed, and the next run needs as much. Without the pool the
+system would take the memory back in between, and clear every page before it is used again: a tenth of the time of a
+training step.
 """
 
 from collections.abc import Callable
@@ -11,27 +12,26 @@ import torch
 from torch import Tensor
 
 _LEAST_BYTES = 1 << 20
-"""Smaller blocks are kept at hand by the allocator."""
-_KEPT = 2  # blocks: the graph of one step may still be held while the next one is made
-_holders: Callable[[int], int] | None = getattr(
+"""The allocator itself reuses smaller blocks."""
+_MOST_BLOCKS = 2  # the graph of one step may still be alive while the next one is built
+_use_count: Callable[[int], int] | None = getattr(
     torch._C,  # pyright: ignore[reportPrivateUsage]
     "_storage_Use_Count",
     None,
 )
-"""How many hold on to a storage. Where torch does not tell, every block is a new one."""
+"""The reference count of a storage. Without it every block is a new one."""
 
 
 class _Block(NamedTuple):
     whole: Tensor
     storage: int
-    idle: int  # how many hold on to its storage when nobody uses it
+    idle: int  # the reference count when only the pool refers to it
 
 
 class BlockPool:
-    """Gives out blocks of memory, and gives those again that nobody holds any more.
+    """Blocks of memory, each in use for as long as any tensor or array shares it.
 
-    A block is in use for as long as any tensor or array shares its memory. Threads may share a pool: one that looks
-    at a block has taken it out.
+    Threads may share a pool: a thread takes a block out before it looks at it.
     """
 
     def __init__(self) -> None:
@@ -44,32 +44,32 @@ class BlockPool:
 
     def take(self, size: int) -> Tensor:
         """Memory of so many bytes, with anything in it."""
-        if size < _LEAST_BYTES or _holders is None:
+        if size < _LEAST_BYTES or _use_count is None:
             return torch.empty(size, dtype=torch.uint8)
-        block = self._idle(size, _holders) or _new_block(size, _holders)
-        given = block.whole[:size]
+        block = self._idle(size, _use_count) or _new_block(size, _use_count)
+        memory = block.whole[:size]
         self._blocks.append(block)
-        del self._blocks[:-_KEPT]
-        return given
+        del self._blocks[:-_MOST_BLOCKS]
+        return memory
 
-    def _idle(self, size: int, holders: Callable[[int], int]) -> _Block | None:
-        """A block that nobody uses, and that is large enough but not much too large."""
+    def _idle(self, size: int, use_count: Callable[[int], int]) -> _Block | None:
+        """A block that is not in use, large enough and not much too large."""
         busy: list[_Block] = []
-        found = None
-        while found is None and self._blocks:
+        idle = None
+        while idle is None and self._blocks:
             try:
                 block = self._blocks.pop()
             except IndexError:  # another thread was quicker
                 break
-            if holders(block.storage) > block.idle:
+            if use_count(block.storage) > block.idle:
                 busy.append(block)
             elif size <= block.whole.numel() <= 2 * size:
-                found = block
+                idle = block
         self._blocks[:0] = busy
-        return found
+        return idle
 
 
-def _new_block(size: int, holders: Callable[[int], int]) -> _Block:
+def _new_block(size: int, use_count: Callable[[int], int]) -> _Block:
     whole = torch.empty(size, dtype=torch.uint8)
     storage = whole.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]
-    return _Block(whole, storage, holders(storage))
+    return _Block(whole, storage, use_count(storage))

@@ -1,8 +1,8 @@
-"""A sequence with one more axis over it, as torch.func.vmap asks for it.
+"""torch.func.vmap over a sequence: one more axis over its operands.
 
-Where the parameters are shared, the axis is folded into the batch: one run, whatever its size. What is summed over rows
-must then be summed apart for every element: the run gives out the factors of each sum at every step instead, which is
-as much memory again as the states of a gradient, and the sums are batched matrix products. Where the axis reaches a
+If the parameters are shared, the axis is folded into the batch: one run, whatever the size of the axis. Sums over rows
+are then needed separately for every element: the run emits the factors of each sum at every step instead, which takes
+as much memory again as the states of a gradient, and the sums are batched matrix products. If the axis is in a
 parameter (an ensemble), there is one run for each element.
 """
 
@@ -29,9 +29,10 @@ Dims = Sequence[int | None]
 def mapped(
     run: Run, spec: Differentiable, count: int, dims: Dims, tensors: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[int]]:
-    """All results for a further axis of `count` elements, which lies at `dims` of `tensors`, and where it lies in them.
+    """The results for an axis of `count` elements that is at `dims` of `tensors`, and its place in each result.
 
-    `tensors` are in the order of `spec.operands`, results in that of `spec.results`; `run` runs what comes of it.
+    `tensors` are in the order of `spec.operands`, results in that of `spec.results`. `run` runs
+    a spec without the axis.
     """
     values = dict(zip(spec.operands, tensors, strict=True))
     places = dict(zip(spec.operands, dims, strict=True))
@@ -50,7 +51,7 @@ def _one_by_one(
         return {n: v if (place := places[n]) is None else v.select(place, index) for n, v in values.items()}
 
     runs = [run(spec, element(index)) for index in range(count)]
-    return {name: torch.stack([one[name] for one in runs]) for name in spec.results}
+    return {name: torch.stack([results[name] for results in runs]) for name in spec.results}
 
 
 def _folded(
@@ -62,16 +63,16 @@ def _folded(
     def fold(name: str) -> Tensor:
         return _fold(values[name], places[name], count, 0 if name in states else 1)
 
-    apart = _summed_apart(spec)
-    whole = {name: values[name] if name in params else fold(name) for name in spec.operands}
-    rows = whole[spec.trace.inputs[0].name].shape[1] // count
-    results = run(apart.spec, {name: whole[name] for name in apart.spec.operands})
+    unsummed = _unsummed(spec)
+    folded = {name: values[name] if name in params else fold(name) for name in spec.operands}
+    rows = folded[spec.trace.inputs[0].name].shape[1] // count
+    results = run(unsummed.spec, {name: folded[name] for name in unsummed.spec.operands})
     unfolded = {name: result.unflatten(1, (count, rows)) for name, result in results.items()}
-    return unfolded | apart.sums(unfolded, whole, count)
+    return unfolded | unsummed.sums(unfolded, folded, count)
 
 
 def _fold(tensor: Tensor, place: int | None, count: int, axis: int) -> Tensor:
-    """A tensor with the further axis as a part of its axis of rows."""
+    """A tensor with the axis of vmap as a part of its axis of rows."""
     if place is not None:
         return tensor.movedim(place, axis).flatten(axis, axis + 1)
     wide = tensor.unsqueeze(axis)
@@ -79,25 +80,27 @@ def _fold(tensor: Tensor, place: int | None, count: int, axis: int) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class _SummedApart:
-    """A step that sums nothing, but gives out what is to be summed."""
+class _Unsummed:
+    """A step without sums over rows: it emits their factors."""
 
     spec: Differentiable
     whole: Differentiable
     program: Program  # of the whole
 
     def sums(self, sequences: Mapping[str, Tensor], params: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
-        """The sums of every element, (count, ...), out of sequences (time, count, batch, ...)."""
+        """The sums of every element, (count, ...), from sequences (time, count, batch, ...)."""
         if not self.whole.trace.sums:
             return {}
         like = next(iter(sequences.values()))
         fixed: dict[str, Any] = {param.name: params[param.name] for param in self.whole.trace.params}
         self._compute(self.program.prologue, fixed, like)
-        rows = {one.target.name: _sum_rows(one, sequences) for one in self.program.row_sums}
-        each = [self._of_one({**fixed, **{n: v[index] for n, v in rows.items()}}, like) for index in range(count)]
-        return {name: torch.stack([one[name] for one in each]) for name, _ in self.whole.trace.sums}
+        rows = {row_sum.target.name: _sum_rows(row_sum, sequences) for row_sum in self.program.row_sums}
+        elements = [
+            self._sums_of_element({**fixed, **{n: v[index] for n, v in rows.items()}}, like) for index in range(count)
+        ]
+        return {name: torch.stack([sums[name] for sums in elements]) for name, _ in self.whole.trace.sums}
 
-    def _of_one(self, values: dict[str, Any], like: Tensor) -> dict[str, Tensor]:
+    def _sums_of_element(self, values: dict[str, Any], like: Tensor) -> dict[str, Tensor]:
         self._compute(self.program.epilogue, values, like)
         return {
             name: like.new_full(sum_shape(self.whole, name), value.value)
@@ -112,24 +115,25 @@ class _SummedApart:
 
 
 @lru_cache(maxsize=256)
-def _summed_apart(spec: Differentiable) -> _SummedApart:
+def _unsummed(spec: Differentiable) -> _Unsummed:
     program = plan(spec.trace)
-    terms = {value.name: value for one in program.row_sums for value in _operands(one)}
-    emits = (*spec.trace.emits, *((_term(name), value) for name, value in terms.items()))
+    factors = {value.name: value for row_sum in program.row_sums for value in _factors(row_sum)}
+    emits = (*spec.trace.emits, *((_factor(name), value) for name, value in factors.items()))
     trace = replace(spec.trace, emits=emits, sums=())
-    return _SummedApart(Differentiable(trace, spec.sizes, spec.dtype, spec.backwards), spec, program)
+    return _Unsummed(Differentiable(trace, spec.sizes, spec.dtype, spec.backwards), spec, program)
 
 
-def _operands(one: RowSum) -> tuple[Var, ...]:
-    return (one.left,) if one.right is None else (one.left, one.right)
+def _factors(row_sum: RowSum) -> tuple[Var, ...]:
+    return (row_sum.left,) if row_sum.right is None else (row_sum.left, row_sum.right)
 
 
-def _term(name: str) -> str:
-    return f"term({name})"
+def _factor(name: str) -> str:
+    """The name under which a factor is emitted."""
+    return f"factor({name})"
 
 
-def _sum_rows(one: RowSum, sequences: Mapping[str, Tensor]) -> Tensor:
-    left = sequences[_term(one.left.name)]
-    if one.right is None:
+def _sum_rows(row_sum: RowSum, sequences: Mapping[str, Tensor]) -> Tensor:
+    left = sequences[_factor(row_sum.left.name)]
+    if row_sum.right is None:
         return left.sum((0, 2))
-    return torch.einsum("tnbi,tnbj->nij", left, sequences[_term(one.right.name)])
+    return torch.einsum("tnbi,tnbj->nij", left, sequences[_factor(row_sum.right.name)])

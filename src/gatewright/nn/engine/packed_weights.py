@@ -1,8 +1,8 @@
-"""Packed matrices, kept from one call to the next for as long as the parameters are the same.
+"""The packed-weight cache: packed matrices, reused by later calls for as long as the parameters are the same.
 
-Where a call takes few steps of few rows, packing takes longer than all the rest. Whether parameters have changed is
-seen by reading them, since they can change in ways that leave no other trace: through `.data`, or an array that shares
-their memory.
+In a call with few steps of few rows, packing takes longer than everything else. A digest of the parameters tells
+whether they have changed. Version counters would not: parameters also change through `.data`, or through an array that
+shares their memory.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from torch import Tensor
 from gatewright.backends.llvm.runtime.digest import digest
 
 LEAST_BYTES = 512 * 1024
-"""Smaller panels are packed sooner than it is found out whether they have to be."""
-_KEPT = 2  # of threads that call one layer at the same time
+"""Smaller matrices take longer to compare than to pack."""
+_MOST_BLOCKS = 2  # threads may call one layer at the same time
 
 
 class PackedWeights:
@@ -26,26 +26,26 @@ class PackedWeights:
         self.block, self.digest = torch.empty(size, dtype=torch.uint8), b""
 
     def holds(self, parameters: Sequence[Tensor]) -> bool:
-        """Whether it is packed from these very numbers; from now on it is expected to be."""
-        now = digest((one.data_ptr(), one.numel() * one.element_size()) for one in parameters)
-        known, self.digest = self.digest == now, now
-        return known
+        """Whether the block was packed from these numbers. The caller packs it from them if not."""
+        now = digest((x.data_ptr(), x.numel() * x.element_size()) for x in parameters)
+        is_same, self.digest = self.digest == now, now
+        return is_same
 
 
 class PackedWeightCache:
-    """Panels of one layout. Threads may share this: who takes panels is alone with them."""
+    """Packed matrices of one layout. Threads may share a cache: a thread that takes a block has it alone."""
 
     def __init__(self) -> None:
         self._idle: list[PackedWeights] = []
 
     def take(self, size: int) -> PackedWeights:
-        """Panels that an earlier call has left, or new ones."""
+        """The block of an earlier call, or a new one."""
         try:
             return self._idle.pop()
         except IndexError:
             return PackedWeights(size)
 
-    def give_back(self, panels: PackedWeights) -> None:
-        """Leave panels, packed, for a later call."""
-        if len(self._idle) < _KEPT:
-            self._idle.append(panels)
+    def give_back(self, weights: PackedWeights) -> None:
+        """Keep a packed block for a later call."""
+        if len(self._idle) < _MOST_BLOCKS:
+            self._idle.append(weights)

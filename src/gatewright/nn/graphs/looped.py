@@ -1,9 +1,9 @@
-"""A cell over a sequence as a loop of torch's own operations that a graph holds, for any number of steps.
+"""A cell over a sequence as a loop of torch's own operations within a graph, for any number of steps.
 
-It is for graphs that are to run without the engine: ONNX files, and what torch.jit.trace records of a layer that the
-engine cannot run. The equations are computed as elsewhere: what no state reaches for all steps at once, the loop, and
-what only needs the states for all steps at once. What drives the loop is torch's `scan` in a graph of torch.export, and
-a loop of TorchScript, compiled once for a cell, in a graph of torch.jit.trace.
+It serves graphs that are to run without the engine: ONNX files, and traces of torch.jit.trace with backend="torch".
+What depends on no state is computed for all steps before the loop, and what only reads states for all steps after it.
+The loop is torch's `scan` in a graph of torch.export, and a loop of TorchScript, compiled once for a cell, in a graph of
+torch.jit.trace.
 """
 
 import linecache
@@ -31,7 +31,7 @@ from gatewright.trace.ir import Atom, Literal, Trace, Var
 
 @contextmanager
 def unrecorded() -> Generator[None, None, None]:
-    """What torch.jit.trace does not see: sizes are plain numbers here, which can be compared."""
+    """Hide operations from torch.jit.trace. Sizes are plain numbers within, and can be compared."""
     state = torch._C._get_tracing_state()  # pyright: ignore[reportPrivateUsage]
     torch._C._set_tracing_state(None)  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
     try:
@@ -40,22 +40,22 @@ def unrecorded() -> Generator[None, None, None]:
         torch._C._set_tracing_state(state)  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
 
 
-_OPS = frozenset(rules(torch.empty(()))) - {Op.SOFTPLUS}  # torch.logaddexp is none of ONNX's operators
+_OPS = frozenset(rules(torch.empty(()))) - {Op.SOFTPLUS}  # ONNX has no operator for torch.logaddexp
 Tensors = list[Tensor]
 Step = Callable[[Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
-"""(states, what comes anew at each step, what stays) to (states, what is kept of each step)."""
+"""(states, elements of the sequences, fixed values) to (new states, kept values of this step)."""
 Drive = Callable[["StepLoop", Step, Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
-"""All steps: (states, sequences, what stays) to (the last states, what was kept as sequences)."""
+"""Runs all steps: (states, sequences, fixed values) to (the last states, kept values as sequences)."""
 
 
 @dataclass(frozen=True)
 class StepLoop:
-    """A spec as a loop: what it carries, reads and keeps, by name.
+    """A spec as a loop, by names.
 
-    - `trace`: the step, with sums taken apart by when their terms are known; `parts` are its equations.
+    - `trace`: the step, in which sums are split by when their terms are known; `parts` are its equations.
     - `carried`: the new value of every state whose old value is read.
-    - `timed` and `fixed`: what the loop reads that comes anew at each step, and that is the same at each step.
-    - `kept`: what the loop computes, or a state before a step, that is needed of every step, with its shape.
+    - `timed` and `fixed`: what the loop reads, different at each step or the same.
+    - `kept`: values of the loop and states before a step that are needed after the loop, with their shapes.
     """
 
     spec: Differentiable
@@ -69,7 +69,7 @@ class StepLoop:
 
 @lru_cache(maxsize=256)
 def loop_of(spec: Differentiable, *, all_states: bool = False) -> StepLoop:
-    """A spec as a loop, which gives the first state at every step, or all states."""
+    """A spec as a loop that returns the first state at every step, or all states."""
     trace = decompose(spec.trace, _OPS)
     if not trace.emits:
         trace = regrouped(trace, _OPS)
@@ -78,26 +78,26 @@ def loop_of(spec: Differentiable, *, all_states: bool = False) -> StepLoop:
     carried = {state.name: new for state, new in pairs if state.name in read}
     inner = {equation.target.name for equation in parts.loop} | set(carried)
     atoms = [*(arg for equation in parts.loop for arg in equation.args), *carried.values()]
-    outside = dict.fromkeys(one.name for one in atoms if isinstance(one, Var) and one.name not in inner)
+    outside = dict.fromkeys(atom.name for atom in atoms if isinstance(atom, Var) and atom.name not in inner)
     later = [arg for equation in parts.after for arg in equation.args]
     later += [*trace.next_states] if all_states else [trace.next_states[0]]
     later += [new for state, new in zip(trace.states, trace.next_states, strict=True) if state.name not in carried]
     later += [value for _, value in trace.emits]
-    kept = {one.name: bind(one.shape, spec.sizes) for one in later if isinstance(one, Var) and one.name in inner}
+    kept = {atom.name: bind(atom.shape, spec.sizes) for atom in later if isinstance(atom, Var) and atom.name in inner}
     timed, fixed = ([name for name in outside if (name in once) is is_fixed] for is_fixed in (False, True))
     return StepLoop(spec, trace, parts, carried, timed, fixed, kept)
 
 
 def _step_of(loop: StepLoop, like: Tensor) -> Step:
-    """One step as a function; what it gives is as large as its rows are many. torch's scan has to follow it."""
+    """One step as a function that torch's scan can trace. Its results have one row for each row of the batch."""
     calls = prepare(loop.parts.loop, rules(like), loop.spec.sizes)
     names = [*loop.carried, *loop.timed, *loop.fixed]
     news = [new.value if isinstance(new, Literal) else new.name for new in loop.carried.values()]
     kept = list(loop.kept.items())
 
     def step(states: Tensors, elements: Tensors, fixed: Tensors) -> tuple[Tensors, Tensors]:
-        given = [*states, *(elements if loop.timed else []), *fixed]  # an input that only counts the steps has no name
-        values: dict[str, Any] = dict(zip(names, given))  # noqa: B905
+        operands = [*states, *(elements if loop.timed else []), *fixed]  # a sequence that only counts steps has no name
+        values: dict[str, Any] = dict(zip(names, operands))  # noqa: B905
         execute(calls, values)
         rows = states[0].flatten(1)[:, 0]
         ends = [
@@ -123,7 +123,7 @@ def _full(value: Any, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LoopOutputs:
-    """What a loop gave: states after each step, (time, batch, ...), every state after the last one, what is emitted."""
+    """The states after each step (time, batch, ...), every state after the last step, what is emitted."""
 
     states: dict[str, Tensor]
     finals: dict[str, Tensor]
@@ -131,7 +131,7 @@ class LoopOutputs:
 
 
 def run_looped(loop: StepLoop, values: Mapping[str, Tensor], drive: Drive) -> LoopOutputs:
-    """Run a spec on values by name, in its direction in time: inputs (time, batch, ...), parameters, first states."""
+    """Run a spec on values by name, in its direction in time: inputs (time, batch, ...), parameters, states."""
     trace, sizes = loop.trace, loop.spec.sizes
     parts = loop.parts
     like = values[trace.inputs[0].name]
@@ -165,43 +165,43 @@ def run_looped(loop: StepLoop, values: Mapping[str, Tensor], drive: Drive) -> Lo
 
 
 def scanned(loop: StepLoop, step: Step, states: Tensors, sequences: Tensors, fixed: Tensors) -> tuple[Tensors, Tensors]:
-    """By torch's operator scan, one node in a graph. It refuses tensors that share memory, as slices do."""
-    states, sequences, own = ([one.clone() for one in tensors] for tensors in (states, sequences, fixed))
+    """Run all steps by torch's operator scan, one node in a graph. It refuses tensors that share memory."""
+    states, sequences, own = ([x.clone() for x in tensors] for tensors in (states, sequences, fixed))
 
     counts = (len(states), len(states) + len(sequences))
 
-    def combine(*given: Tensor) -> Tensors:
-        carried, elements, fixed = given[: counts[0]], given[counts[0] : counts[1]], given[counts[1] :]
+    def combine(*operands: Tensor) -> Tensors:
+        carried, elements, fixed = operands[: counts[0]], operands[counts[0] : counts[1]], operands[counts[1] :]
         ends, results = step(list(carried), list(elements), list(fixed))
         return [*ends, *results]
 
-    # torch's `scan` compiles its function, and uses again what it compiled for the fixed sizes of an earlier export:
-    # the file would hold those sizes. The operator that `scan` calls is traced anew each time.
+    # torch's public `scan` caches what it has compiled for the fixed sizes of an earlier export, and a file would hold
+    # those sizes. The operator behind it is traced at each call.
     results = scan_op(combine, states, _in_order(loop, sequences), tuple(own))
     return list(results[: counts[0]]), _in_order(loop, results[counts[0] :])
 
 
 def _in_order(loop: StepLoop, sequences: Sequence[Tensor]) -> Tensors:
-    return [one.flip(0) if loop.spec.backwards else one for one in sequences]
+    return [x.flip(0) if loop.spec.backwards else x for x in sequences]
 
 
 def scripted(
     loop: StepLoop, step: Step, states: Tensors, sequences: Tensors, fixed: Tensors
 ) -> tuple[Tensors, Tensors]:
-    """By a loop of TorchScript, which torch.jit.trace records as a loop."""
+    """Run all steps by a loop of TorchScript, which torch.jit.trace records as a loop."""
     counts = (len(states), len(sequences), len(fixed))
     key = (loop.spec, states[0].dtype, states[0].device)
     if key not in _SCRIPTS:
         with unrecorded(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript, which the caller has been told
-            examples = [one.detach() for one in (*states, *(whole[0] for whole in sequences), *fixed)]
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit.trace has shown it
+            examples = [x.detach() for x in (*states, *(whole[0] for whole in sequences), *fixed)]
             _SCRIPTS[key] = _scripted(loop, step, examples, counts)
     results = _SCRIPTS[key](*states, *sequences, *fixed)
     return list(results[: counts[0]]), list(results[counts[0] :])
 
 
 _SCRIPTS: dict[Any, Any] = {}
-"""Compiled loops by spec, dtype and device, for good: a graph that calls one does not keep it alive."""
+"""Compiled loops by spec, dtype and device. Never removed: a graph that calls one does not keep it alive."""
 
 
 def _scripted(loop: StepLoop, step: Step, examples: Tensors, counts: tuple[int, int, int]) -> Any:
@@ -213,11 +213,11 @@ def _scripted(loop: StepLoop, step: Step, examples: Tensors, counts: tuple[int, 
         news, results = step(list(tensors[: counts[0]]), list(tensors[counts[0] : last]), list(tensors[last:]))
         return (*news, *results)
 
-    flat.__name__ = f"step_{len(_SCRIPTS)}"  # a saved file knows functions by their names
+    flat.__name__ = f"step_{len(_SCRIPTS)}"  # a saved file refers to functions by name
     traced = torch.jit.trace(flat, tuple(examples), check_trace=False)
     name = f"loop_{len(_SCRIPTS)}"
     time = "steps - 1 - step" if loop.spec.backwards else "step"
-    elements = [f"{one}[{time}]" for one in sequences]
+    elements = [f"{name}[{time}]" for name in sequences]
     flip = ".flip(0)" if loop.spec.backwards else ""
     lines = [
         f"def {name}({', '.join(f'{name}: Tensor' for name in (*states, *sequences, *fixed))}):",
@@ -229,7 +229,12 @@ def _scripted(loop: StepLoop, step: Step, examples: Tensors, counts: tuple[int, 
         f"    return ({', '.join((*states, *(f'torch.stack(all_{name}){flip}' for name in kept)))},)",
     ]
     file = f"<{name} of gatewright>"
-    linecache.cache[file] = (0, None, [f"{line}\n" for line in lines], file)  # where torch looks for a function's text
-    known: dict[str, Any] = {"__name__": __name__, "traced": traced, "torch": torch, "Tensor": Tensor}
-    exec(compile("\n".join(lines), file, "exec"), known)
-    return torch.jit.script(known[name])
+    linecache.cache[file] = (
+        0,
+        None,
+        [f"{line}\n" for line in lines],
+        file,
+    )  # torch.jit.script reads it
+    namespace: dict[str, Any] = {"__name__": __name__, "traced": traced, "torch": torch, "Tensor": Tensor}
+    exec(compile("\n".join(lines), file, "exec"), namespace)
+    return torch.jit.script(namespace[name])
