@@ -1,4 +1,4 @@
-"""`accelerate`: swap every recurrent layer of a model, whoever wrote it, for one that runs on the compiled engine."""
+"""`accelerate`: replace every recurrent layer of a model by one that runs on the compiled engine."""
 
 import weakref
 from collections.abc import Callable, Iterator
@@ -17,10 +17,10 @@ from gatewright.nn.layers import GRU, LSTM, RNN
 from gatewright.nn.recurrent import Recurrent
 from gatewright.nn.single_steps import TORCH_IS_FASTER, GRUCell, LSTMCell, RNNCell
 
-Swapped = Recurrent | RNNCell | GRUCell | LSTMCell
+Replacement = Recurrent | RNNCell | GRUCell | LSTMCell
 _CELL = ("input_size", "hidden_size", "bias")
 _LAYER = (*_CELL, "num_layers", "batch_first", "dropout", "bidirectional")
-_SWAPS: dict[type[nn.Module], tuple[Callable[..., Swapped], tuple[str, ...]]] = {
+_SWAPS: dict[type[nn.Module], tuple[Callable[..., Replacement], tuple[str, ...]]] = {
     nn.RNN: (RNN, (*_LAYER, "nonlinearity")),
     nn.GRU: (GRU, _LAYER),
     nn.LSTM: (LSTM, (*_LAYER, "proj_size")),
@@ -33,26 +33,26 @@ _COMPUTED = "its weights are not parameters of its own (weight norm, weight drop
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a layer was swapped: who holds it under which name, its path, and what stood and stands there."""
+class _Swapped:
+    """A layer that was replaced: its owner and name there, its path in the model, the old and the new layer."""
 
     owner: nn.Module
     name: str
     path: str
     old: nn.Module
-    new: Swapped
+    new: Replacement
 
 
 @dataclass(frozen=True, slots=True)
 class _EngineForward:
-    """A layer of a class of somebody's own, which stays where it is: what is to run its torch.nn's forward."""
+    """For a layer of a derived class, which stays in its place: the layer that will run torch.nn's forward."""
 
     layer: Recurrent
 
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """What became of one recurrent module: `swapped`, or left as it was for a `reason`."""
+    """What happened to one recurrent module: `swapped`, or left as it was, and the `reason`."""
 
     name: str
     kind: str
@@ -70,42 +70,42 @@ class Report:
     """What `accelerate` did. `undo()` puts every module back; the parameters were the same all along."""
 
     swaps: tuple[Swap, ...]
-    _places: list[_Place] = field(default_factory=list[_Place], repr=False)
+    _swapped: list[_Swapped] = field(default_factory=list[_Swapped], repr=False)
     _derived: list[nn.Module] = field(default_factory=list[nn.Module], repr=False)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.swaps)) or "the model has no recurrent layer"
 
     def undo(self) -> None:
-        """Put the layers that were swapped out back in their places, with the parameters that are there now.
+        """Put the old layers back in their places, with the parameters that the new ones have now.
 
-        Raises OptionError, with the model as it was, where something else stands in such a place by now, or where its
-        weights are computed from others by now (weight norm, pruning).
+        Raises OptionError, with the model as it was, where another layer has replaced a new one since, or where its
+        weights are computed from others now (weight norm, pruning).
         """
-        for place in self._places:
-            _require_as_left(place)
-        while self._places:
-            place = self._places.pop()
-            for name, parameter in _parameters(place.new):
-                if getattr(place.old, name) is not parameter:  # load_state_dict(assign=True), for one
-                    setattr(place.old, name, parameter)
-            _rebind_hooks(place.old)
-            place.old.train(place.new.training)
-            setattr(place.owner, place.name, place.old)
+        for swapped in self._swapped:
+            _require_as_left(swapped)
+        while self._swapped:
+            swapped = self._swapped.pop()
+            for name, parameter in _parameters(swapped.new):
+                if getattr(swapped.old, name) is not parameter:  # replaced, as by load_state_dict(assign=True)
+                    setattr(swapped.old, name, parameter)
+            _rebind_hooks(swapped.old)
+            swapped.old.train(swapped.new.training)
+            setattr(swapped.owner, swapped.name, swapped.old)
         while self._derived:
             take_off_engine(self._derived.pop())
 
 
-def _require_as_left(place: _Place) -> None:
-    now = getattr(place.owner, place.name, None)
-    if now is not place.new:
+def _require_as_left(swapped: _Swapped) -> None:
+    now = getattr(swapped.owner, swapped.name, None)
+    if now is not swapped.new:
         problem, do = f"{type(now).__name__} stands there by now", "put the layer of gatewright.nn back"
-    elif sorted(name for name, _ in _parameters(place.new)) != sorted(_names_of(place.old)):
+    elif sorted(name for name, _ in _parameters(swapped.new)) != sorted(_names_of(swapped.old)):
         problem, do = "its weights are not parameters of its own by now", "remove weight norm, pruning or the like"
     else:
         return
     raise OptionError(
-        f"the layer {place.path!r} cannot be put back",
+        f"the layer {swapped.path!r} cannot be put back",
         expected="it as accelerate left it",
         got=problem,
         do=f"{do} first",
@@ -134,14 +134,14 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
     torch.onnx.export record it for any number of steps and rows; torch.jit.script cannot, so undo() first. Another
     process that loads such a trace or program needs `import gatewright.nn` where the graph holds gatewright::run.
     """
-    seats = list(_recurrent_modules(model))
-    # everything is made before anything is put in its place: an error leaves the model as it was
-    made = {id(module): _replacement(module, owner, backend) for owner, _, _, module in seats}
+    modules = list(_recurrent_modules(model))
+    # All replacements are made before any is put in its place: an error leaves the model as it was.
+    replacements = {id(module): _replacement(module, owner, backend) for owner, _, _, module in modules}
     swaps: list[Swap] = []
-    places: list[_Place] = []
+    replaced: list[_Swapped] = []
     derived: list[nn.Module] = []
-    for owner, name, path, module in seats:
-        new = made[id(module)]  # one module in two places stays one module
+    for owner, name, path, module in modules:
+        new = replacements[id(module)]  # one module in two places stays one module
         kind = _kind(module)
         if isinstance(new, _EngineForward):
             reason = f"{new.layer.plan().choice}; it stays a {kind}, whose calls of torch's forward run so"
@@ -152,20 +152,20 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
         elif isinstance(new, str) or owner is None:
             swaps.append(Swap(path, kind, swapped=False, reason=str(new)))
         else:
-            places.append(_Place(owner, name, path, module, new))
+            replaced.append(_Swapped(owner, name, path, module, new))
             setattr(owner, name, new)
             _rebind_hooks(new)
             plan = new.plan()
             swaps.append(Swap(path, kind, swapped=True, reason=f"{plan.backend}: {plan.reason}"))
-    return Report(tuple(swaps), places, derived)
+    return Report(tuple(swaps), replaced, derived)
 
 
 def _recurrent_modules(model: nn.Module) -> Iterator[tuple[nn.Module | None, str, str, nn.Module]]:
-    """Every recurrent module of torch's, with the module that holds it, its name there, and its path."""
+    """Every recurrent module of torch's, with its owner, its name there, and its path."""
     if _is_torchs(model):
         yield None, "", "", model
     for path, owner in model.named_modules():
-        # not by named_children(), which tells of a child under one of its names
+        # named_children() would list a child under one of its names only.
         for name, child in owner._modules.items():  # pyright: ignore[reportPrivateUsage]
             if child is not None and _is_torchs(child):
                 yield owner, name, f"{path}.{name}" if path else name, child
@@ -174,7 +174,8 @@ def _recurrent_modules(model: nn.Module) -> Iterator[tuple[nn.Module | None, str
 def _is_torchs(module: nn.Module) -> bool:
     if isinstance(module, torch.jit.ScriptModule):
         return _kind(module) in {kind.__name__ for kind in _SWAPS}
-    return isinstance(module, RNNBase | RNNCellBase) and not isinstance(module, Swapped) and not is_on_engine(module)
+    is_recurrent = isinstance(module, RNNBase | RNNCellBase)
+    return is_recurrent and not isinstance(module, Replacement) and not is_on_engine(module)
 
 
 def _kind(module: nn.Module) -> str:
@@ -208,7 +209,7 @@ def _obstacle_to_replace(module: nn.Module, owner: nn.Module | None) -> str | No
 
 
 def _names_of(module: nn.Module) -> list[str]:
-    """The parameters that a module of torch's has where nothing was done to it."""
+    """The names of the parameters that an unaltered module of torch's has."""
     if isinstance(module, RNNCellBase):
         return ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if module.bias else [])]
     return [name for names in getattr(module, "_all_weights", []) for name in names]
@@ -216,12 +217,12 @@ def _names_of(module: nn.Module) -> list[str]:
 
 def _parameters(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
     """The parameters of a module itself, each under all of its names."""
-    found = module.named_parameters(recurse=False, remove_duplicate=False)
-    return [(name, one) for name, one in found if isinstance(one, nn.Parameter)]  # pyright: ignore[reportUnnecessaryIsInstance]
+    named = module.named_parameters(recurse=False, remove_duplicate=False)
+    return [(name, parameter) for name, parameter in named if isinstance(parameter, nn.Parameter)]  # pyright: ignore[reportUnnecessaryIsInstance]
 
 
 def _added(module: nn.Module) -> list[str]:
-    """The attributes that somebody has given to a module of torch's."""
+    """The attributes that were added to a module of torch's."""
     return [name for name in vars(module) if name not in _attributes(type(module))]
 
 
@@ -231,14 +232,14 @@ def _attributes(kind: type[nn.Module]) -> frozenset[str]:
 
 
 def _rebind_hooks(module: nn.Module) -> None:
-    """Let hooks that are called with the module they were registered on be called with this one."""
+    """Hooks that are called with the module they were registered on are called with this one from now on."""
     for hook in module._load_state_dict_pre_hooks.values():  # pyright: ignore[reportPrivateUsage]
         if isinstance(hook, _WrappedHook) and hook.with_module:
             hook.module = weakref.ref(module)
 
 
-def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Swapped | _EngineForward | str:
-    """What is to run a module, with the same parameters and hooks, or why there is nothing."""
+def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Replacement | _EngineForward | str:
+    """The layer that will run a module, with the same parameters and hooks, or why there is none."""
     obstacle = _obstacle(module, owner, backend)
     if obstacle is not None:
         return obstacle

@@ -1,7 +1,7 @@
-"""Layers that somebody derived from torch.nn's: all that is their own stays, and torch's forward runs on the engine.
+"""Layers of classes derived from torch.nn's: torch's forward runs on the engine, everything else stays.
 
-A layer stays the object that it is, with its parameters, hooks and attributes; it becomes one of a class between its
-own and torch.nn's, so that `super().forward(...)`, or a forward that was not overridden, meets the engine.
+The layer remains the same object with its parameters, hooks and attributes. Its class becomes one that has a class of
+ours between its own and torch.nn's: `super().forward(...)`, or a forward that was not overridden, finds the engine.
 """
 
 from collections.abc import Mapping
@@ -24,23 +24,23 @@ _READ_BY_FORWARD = (
     "permute_hidden",
     "__getattr__",
 )
-"""What torch's forward asks of a layer, and the engine does not."""
+"""What torch's forward calls, and the engine does not: an override would be ignored."""
 
 
 class _TorchLayerOnEngine(nn.Module):
-    """What stands between a class of somebody's own and torch.nn's."""
+    """The class between a derived class and torch.nn's."""
 
     def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> Any:
         """As torch.nn's, by the layer that shares the parameters."""
         layer: Recurrent = self.__dict__[_LAYER]
         layer.training, layer.dropout = self.training, cast("float", self.dropout)
         for name in (name for names in layer.packed_names for name in names):
-            if name not in layer._parameters:  # computed from others by now  # pyright: ignore[reportPrivateUsage]
+            if name not in layer._parameters:  # computed from others now  # pyright: ignore[reportPrivateUsage]
                 layer.__dict__[name] = getattr(self, name)
         return layer(input, hx)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        """For pickle and copy: the class between was made here, and has no place where it could be imported from."""
+        """For pickle and copy: the class was created here, and cannot be imported by a name."""
         return _restore, (type(self).__mro__[1],), self.__getstate__()  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -99,14 +99,14 @@ def _derived(kind: type[nn.Module]) -> type[nn.Module]:
 
 
 def _restore(kind: type[nn.Module]) -> nn.Module:
-    made = _derived(kind)
-    return made.__new__(made)
+    derived = _derived(kind)
+    return derived.__new__(derived)
 
 
 def put_on_engine(module: nn.Module, layer: Recurrent) -> None:
-    """Let a layer's forward run by another one, which has its parameters."""
-    layer._parameters = module._parameters  # the same: what is put in place of one is in both  # pyright: ignore[reportPrivateUsage]
-    module.__dict__[_LAYER] = layer  # no child: the parameters are the module's own
+    """Let `layer`, which gets the module's parameters, run its forward."""
+    layer._parameters = module._parameters  # the same dict: both see a parameter that is replaced  # pyright: ignore[reportPrivateUsage]
+    module.__dict__[_LAYER] = layer  # not a child: the parameters would be listed twice
     module.__class__ = _derived(type(module))
 
 

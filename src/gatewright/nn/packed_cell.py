@@ -1,4 +1,4 @@
-"""What one direction of a layer runs: a cell with its sizes, its packed parameters, and its way through time."""
+"""One direction of a layer: a cell with its sizes, the packing of its parameters, and its direction in time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,9 +23,9 @@ torch.compile.)"""
 
 @dataclass(frozen=True, eq=False)
 class PackedCell:
-    """A cell with its sizes, the packing of its parameters, and its way through time.
+    """A cell with its sizes, the packing of its parameters, and its direction in time.
 
-    What is made from it is made once, and is no part of it: a copy shares it, and a pickle leaves it out.
+    `made` caches everything that is made from it. Copies share the cache, and a pickle leaves it out.
     """
 
     trace: Trace
@@ -33,7 +33,7 @@ class PackedCell:
     sizes: Mapping[str, int]
     backwards: bool = False
     made: dict[Any, Any] = field(default_factory=dict[Any, Any], repr=False)
-    # apart from `made`: torch.compile reads this, and compiles again when what it has read has grown
+    # Separate, because torch.compile reads it: a dict that has grown since makes it compile again.
     made_for_graphs: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class PackedCell:
         return unpacked(self.layout, tensors, self.trace, self.sizes)
 
     def spec(self, mode: RunMode, dtype: torch.dtype) -> Differentiable:
-        """What the engine runs."""
+        """The trace that the engine runs in a mode, with what is made from it."""
         key = (mode, dtype)
         if key not in self.made:
             trace = _prepared(self.trace, mode)
@@ -55,7 +55,7 @@ class PackedCell:
         return self.made[key]
 
     def named_gates(self, emits: Sequence[Tensor]) -> dict[str, Tensor]:
-        """What an operation emits as gates, (time, batch, ...), by name; a number takes the gate's shape."""
+        """Emitted gates by name, (time, batch, ...): a gate gets the axes along which it is the same."""
         named: dict[str, Tensor] = {}
         for (name, gate), emitted in zip(self.trace.gates, emits, strict=True):
             missing = 2 + len(gate.shape) - emitted.dim()
@@ -75,13 +75,13 @@ class PackedCell:
 
 
 def gate_name(name: str) -> str:
-    """The name under which a gate is given out."""
+    """The name under which a gate is emitted."""
     return f"gate({name})"
 
 
 @lru_cache(maxsize=256)
 def _prepared(trace: Trace, mode: RunMode) -> Trace:
-    """The trace that the engine runs: random values as their means, states that may stay, gates given out."""
+    """The trace that the engine runs in a mode."""
     expected, masked, gates = mode
     if gates:
         trace = replace(trace, emits=tuple((gate_name(name), value) for name, value in trace.gates))

@@ -1,4 +1,4 @@
-"""Patches: several steps of a sequence become one, before a recurrent layer reads it."""
+"""Patches: several steps of a sequence become one before a recurrent layer reads it."""
 
 import torch
 from torch import Tensor, nn
@@ -11,19 +11,18 @@ from gatewright.nn.sequence import step_mask
 class Patches(nn.Module):
     """A dense layer on each `steps` consecutive steps: y[t] = W @ [x[steps * t], ..., x[steps * t + steps - 1]] + b.
 
-    (time, batch, in_features) -> (ceil(time / steps), batch, out_features). A layer behind it has that many steps less
-    to remember. The last patch of a row is filled up with zeros behind the row's end. Nie et al. 2022, 2211.14730,
-    without overlap.
+    (time, batch, in_features) -> (ceil(time / steps), batch, out_features). The layer above has fewer steps to
+    remember. The last patch of a row is filled up with zeros. Nie et al. 2022, 2211.14730, without overlap.
 
-    `weight` is of the values and `weight_changes` of the changes within a patch, from the second step on, times 3; both
-    are (out_features, steps * in_features), the features of the first step first. Together they are no more than one
-    matrix of the values, `folded()`, which is easier to learn so: what tells smooth series apart is mostly their slope.
+    `weight` multiplies the values, `weight_changes` the changes within a patch from the second step on, times 3. Both
+    are (out_features, steps * in_features), the features of the first step first. They amount to a single matrix of the
+    values, `folded()`. It is learned more easily in this form: smooth series differ mostly in their slopes.
     """
 
     def __init__(self, in_features: int, out_features: int, steps: int) -> None:
         super().__init__()
         self.in_features, self.steps = in_features, steps
-        dense = nn.Linear(2 * steps * in_features, out_features)  # which draws the numbers to begin with
+        dense = nn.Linear(2 * steps * in_features, out_features)  # draws the initial values
         values, changes = dense.weight.detach().chunk(2, 1)
         self.weight, self.weight_changes = nn.Parameter(values.clone()), nn.Parameter(changes.clone())
         self.bias = dense.bias

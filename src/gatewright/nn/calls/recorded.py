@@ -1,8 +1,8 @@
-"""Calls that are recorded rather than computed: by torch.jit.trace, by torch.fx, by objects that stand for tensors.
+"""Calls that are recorded: by torch.jit.trace, by torch.fx, by objects with `__torch_function__`.
 
-torch.fx records a layer as one node, as it does a layer of torch.nn. Where torch has a function of its own for the
-equations, torch.jit.trace and objects with `__torch_function__` see that function: a file then holds what the file of
-torch.nn's layer holds, and needs no Gatewright to be run.
+torch.fx records a layer as one node, like a layer of torch.nn. If torch has a fused function for the equations,
+torch.jit.trace and objects with `__torch_function__` record that function: a file then holds what the file of
+torch.nn's layer would hold, and runs without Gatewright.
 """
 
 import warnings
@@ -27,11 +27,12 @@ States = Tensor | tuple[Tensor, ...]
 
 
 def record_call(layer: "Recurrent", input: Any, hx: Any, options: Mapping[str, Any]) -> Any | None:
-    """What a layer gives where its call is recorded as one operation; None where its operations are recorded.
+    """The results of a call that is being recorded. None if nothing records it, or if torch.compile or torch.export do:
+    these record the operations themselves.
 
     `options` are the keyword arguments of the call. Raises GatewrightError where torch.fx cannot record it.
     """
-    proxy = next((one for one in (input, *_states(hx), *options.values()) if isinstance(one, Proxy)), None)
+    proxy = next((value for value in (input, *_states(hx), *options.values()) if isinstance(value, Proxy)), None)
     if proxy is not None:
         return _record_leaf(layer, proxy, (input, hx), options)
     plain = all(option is None or option is False for option in options.values())
@@ -44,7 +45,7 @@ def record_call(layer: "Recurrent", input: Any, hx: Any, options: Mapping[str, A
 def _trace(
     layer: "Recurrent", input: Tensor | PackedSequence, hx: Any, options: Mapping[str, Any], *, plain: bool
 ) -> Any:
-    """The operations of a call for torch.jit.trace, which serve any number of steps and rows."""
+    """Run a call so that what torch.jit.trace records serves any number of steps and rows."""
     with unrecorded():
         read_arguments(layer, input, hx, options["lengths"], options["mask"])
     fused = _fused_for_trace(layer, input) if plain else None
@@ -54,7 +55,7 @@ def _trace(
     if fused and isinstance(input, Tensor):
         return _run_dense(fused, layer, input, hx)
     with warnings.catch_warnings():
-        # sizes are tensors here, and are compared once more: those that the graph depends on were recorded
+        # Sizes are tensors here. Comparing them warns, but read_arguments above has compared them already.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         if isinstance(input, PackedSequence):
             return _run_padded(layer, input, hx, options)
@@ -62,9 +63,9 @@ def _trace(
 
 
 def _fused_for_trace(layer: "Recurrent", input: Tensor | PackedSequence) -> Fused | None:
-    """Torch's function where a trace is to hold it, unless another backend was asked for by name.
+    """Torch's fused function if a trace is to hold it: not if another backend was asked for by name.
 
-    What becomes an ONNX file holds it where there is an operator for it that ONNX Runtime has.
+    A trace that becomes an ONNX file holds it if ONNX Runtime has an operator for it, in float32 without a projection.
     """
     if not torch.onnx.is_in_onnx_export():
         return fused_of(layer) if layer.backend in {"auto", "torch-fused"} else None
@@ -85,7 +86,7 @@ def _run_padded(layer: "Recurrent", input: PackedSequence, hx: Any, options: Map
 
 
 def no_script(layer: nn.Module, cell: str) -> GatewrightError:
-    """Why torch.jit.script has no layer and no cell, and what does the same."""
+    """The error of torch.jit.script, which cannot compile a layer or cell."""
     return GatewrightError(
         f"torch.jit.script cannot compile the layer {type(layer).__name__}({cell})",
         expected="torch.jit.trace, which records a layer for any number of steps and rows",
@@ -95,7 +96,7 @@ def no_script(layer: nn.Module, cell: str) -> GatewrightError:
 
 
 def no_packed_export(layer: "Recurrent") -> GatewrightError:
-    """Why torch.export has no layer that is called with a PackedSequence, and what does the same."""
+    """The error of torch.export, which cannot record a call with a PackedSequence."""
     return GatewrightError(
         f"torch.export cannot record the layer {type(layer).__name__}({layer.trace.name}) with a PackedSequence",
         expected="a padded sequence and its lengths",
@@ -109,7 +110,7 @@ def _states(hx: Any) -> tuple[Any, ...]:
 
 
 def _record_leaf(layer: "Recurrent", proxy: Proxy, args: tuple[Any, ...], options: Mapping[str, Any]) -> Proxy:
-    """A node of torch.fx's graph that calls the layer."""
+    """A node in the graph of torch.fx that calls the layer."""
     tracer: Any = proxy.tracer
     name = tracer.path_of_module(layer) if hasattr(tracer, "path_of_module") else ""
     hooks = layer._forward_hooks or layer._forward_pre_hooks  # pyright: ignore[reportPrivateUsage]
@@ -120,21 +121,21 @@ def _record_leaf(layer: "Recurrent", proxy: Proxy, args: tuple[Any, ...], option
             got=f"forward hooks on {name!r}" if hooks else "the layer by itself",
             do="remove the hooks before tracing" if hooks else "put it into a module: torch.nn.Sequential(layer)",
         )
-    given = {name: value for name, value in options.items() if value is not None and value is not False}
-    return proxy.tracer.create_proxy("call_module", name, args if args[1] is not None else args[:1], given)
+    kwargs = {name: value for name, value in options.items() if value is not None and value is not False}
+    return proxy.tracer.create_proxy("call_module", name, args if args[1] is not None else args[:1], kwargs)
 
 
 def _run_dense(fused: Fused, layer: "Recurrent", input: Tensor, hx: Any) -> tuple[Tensor, States]:
     """A dense sequence, with a batch axis or without, by torch's function."""
     batched = input.dim() == 3
     values = input if batched else input.unsqueeze(0 if layer.batch_first else 1)
-    states = None if hx is None else [one if batched else one.unsqueeze(1) for one in _states(hx)]
+    states = None if hx is None else [state if batched else state.unsqueeze(1) for state in _states(hx)]
     output, finals = run_fused(fused, layer, values, states, batch_first=layer.batch_first)
     if not batched:
-        output, finals = output.squeeze(0 if layer.batch_first else 1), tuple(one.squeeze(1) for one in finals)
+        output, finals = output.squeeze(0 if layer.batch_first else 1), tuple(final.squeeze(1) for final in finals)
     return output, _as_called(finals)
 
 
 def _as_called(finals: Sequence[Tensor]) -> States:
-    """The final states as a layer gives them: a cell of a single state has no tuple of them."""
+    """The final states as a layer returns them: a single one without a tuple."""
     return finals[0] if len(finals) == 1 else tuple(finals)

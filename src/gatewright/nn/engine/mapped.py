@@ -31,8 +31,8 @@ def mapped(
 ) -> tuple[list[Tensor], list[int]]:
     """The results for an axis of `count` elements that is at `dims` of `tensors`, and its place in each result.
 
-    `tensors` are in the order of `spec.operands`, results in that of `spec.results`. `run` runs
-    a spec without the axis.
+    `tensors` are in the order of `spec.operands`, results in that of `spec.results`. `run` runs a spec
+    without the axis.
     """
     values = dict(zip(spec.operands, tensors, strict=True))
     places = dict(zip(spec.operands, dims, strict=True))

@@ -2,8 +2,8 @@
 
 It serves graphs that are to run without the engine: ONNX files, and traces of torch.jit.trace with backend="torch".
 What depends on no state is computed for all steps before the loop, and what only reads states for all steps after it.
-The loop is torch's `scan` in a graph of torch.export, and a loop of TorchScript, compiled once for a cell, in a graph of
-torch.jit.trace.
+The loop is torch's `scan` in a graph of torch.export. In a graph of torch.jit.trace it is a loop of TorchScript,
+compiled once for a cell.
 """
 
 import linecache
