@@ -156,15 +156,15 @@ def _description(cell: Cell) -> str:
 
 
 def _parameters(cell: Cell, trace: Trace, sizes: Mapping[str, int]) -> tuple[Parameter, ...]:
-    found: dict[str, ParameterUse] = roles(trace)
+    uses: dict[str, ParameterUse] = roles(trace)
     return tuple(
         Parameter(
             name=param.name,
-            symbol=found[param.name].symbol,
+            symbol=uses[param.name].symbol,
             axes=param.shape,
             shape=bind(param.shape, sizes),
             count=prod(bind(param.shape, sizes)),
-            role=found[param.name].text,
+            role=uses[param.name].text,
             starts_at=cell.initial.get(param.name, cell.spaces[Param.parse(param.name).space].initial),
         )
         for param in trace.params

@@ -57,7 +57,7 @@ def section(title: str, lines: Iterable[str]) -> Text:
 
 
 def _sections(card: Card, width: int) -> list[Text]:
-    found = {
+    sections = {
         "States": [line for state in card.states for line in _filled([_state(state)], width)],
         "Gates": _filled([", ".join(map(_gate, card.gates))], width),
         "Convention": _filled([card.convention], width),
@@ -65,7 +65,7 @@ def _sections(card: Card, width: int) -> list[Text]:
         "Options": _options(card, width),
         "Cost": _filled(_cost(card), width),
     }
-    return [section(title, lines) for title, lines in found.items() if lines]
+    return [section(title, lines) for title, lines in sections.items() if lines]
 
 
 def _legend(card: Card) -> str:
@@ -73,11 +73,11 @@ def _legend(card: Card) -> str:
     (name, size), *others = card.inputs.items()
     first = card.states[0]
     after = f"{first.symbol} is the state after it, {_numbers(first.size)}, and {first.symbol}₋₁ the one before"
-    said = [f"{name}ₜ is the input of step t, {_numbers(size)}; {after}."]
-    said += [f"{other}ₜ is a further input, {_numbers(count)}." for other, count in others]
+    sentences = [f"{name}ₜ is the input of step t, {_numbers(size)}; {after}."]
+    sentences += [f"{other}ₜ is a further input, {_numbers(count)}." for other, count in others]
     if product := _PRODUCT.search(card.equations):
-        said.append(f"{product[0]} is a matrix times a vector.")
-    return " ".join([*said, *(text for sign, text in _LEGEND.items() if sign in card.equations)])
+        sentences.append(f"{product[0]} is a matrix times a vector.")
+    return " ".join([*sentences, *(text for sign, text in _LEGEND.items() if sign in card.equations)])
 
 
 def _numbers(count: int) -> str:
@@ -86,13 +86,13 @@ def _numbers(count: int) -> str:
 
 def _parameters(card: Card, width: int) -> list[str]:
     """A row for each weight and bias."""
-    rows = [(one.symbol, " × ".join(map(str, one.shape)) or "1", f"{one.count:,}") for one in card.parameters]
+    rows = [(p.symbol, " × ".join(map(str, p.shape)) or "1", f"{p.count:,}") for p in card.parameters]
     symbol, shape, count = (max((len(row[column]) for row in rows), default=0) for column in range(3))
     sizes = ", ".join(f"{axis} = {size:,}" for axis, size in card.sizes.items())
     lines = [*_filled([f"with {sizes}:"], width)]
-    for (name, axes, numbers), one in zip(rows, card.parameters, strict=True):
+    for (name, axes, numbers), parameter in zip(rows, card.parameters, strict=True):
         left = f"{name:<{symbol}}  {axes:>{shape}}  {numbers:>{count}}  "
-        first, *others = wrap(_role(one), width - len(left))
+        first, *others = wrap(_role(parameter), width - len(left))
         lines += [left + first, *(" " * len(left) + other for other in others)]
     return lines
 
@@ -132,8 +132,8 @@ def _options(card: Card, width: int) -> list[str]:
 
 
 def _choice(option: Option) -> str:
-    quoted = [f'"{one}"' if option.default.startswith('"') else one for one in option.choices]
-    others = [one for one in quoted if one != option.value]
+    quoted = [f'"{choice}"' if option.default.startswith('"') else choice for choice in option.choices]
+    others = [choice for choice in quoted if choice != option.value]
     if not quoted and option.value != option.default:
         others = [option.default]
     return option.value + (f"   (or {', '.join(others)})" if others else "")

@@ -127,8 +127,8 @@ def gradcheck(
     point can be found.
     """
     if min(input_size, hidden_size, steps, batch) < 1:
-        given = f"input_size={input_size}, hidden_size={hidden_size}, steps={steps}, batch={batch}"
-        raise OptionError("a gradient check needs something to check", expected="sizes of 1 or more", got=given)
+        sizes_text = f"input_size={input_size}, hidden_size={hidden_size}, steps={steps}, batch={batch}"
+        raise OptionError("a gradient check needs something to check", expected="sizes of 1 or more", got=sizes_text)
     if autograd and find_spec("torch") is None:
         raise OptionError(
             "torch is not installed, and its autograd is half of the gradient check",
@@ -157,7 +157,9 @@ def _compare(trace: Trace, point: Point, *, autograd: bool) -> Iterator[Compared
 
         methods[AUTOGRAD] = torch_autograd
     for derivative in DERIVATIVES:
-        others: dict[str, Arrays] = {name: getattr(one, derivative)(trace, point) for name, one in methods.items()}
+        others: dict[str, Arrays] = {
+            name: getattr(method, derivative)(trace, point) for name, method in methods.items()
+        }
         ours: Arrays = getattr(derived, derivative)(trace, point)
         for against, other in others.items():
             yield from compared(derivative, against, ours, other)
@@ -167,16 +169,16 @@ def compared(derivative: str, against: str, ours: Arrays, other: Arrays) -> Iter
     """The worst element of each array."""
     floor = FLOOR[against] * max(map(_largest, (*ours.values(), *other.values())), default=0.0)
     for name, wanted in other.items():
-        found = ours.get(name)
+        mine = ours.get(name)
         leaf = name.partition(" -> ")[0]
-        if found is None or found.shape != wanted.shape:
-            problem = "is missing" if found is None else f"has shape {found.shape} instead of {wanted.shape}"
+        if mine is None or mine.shape != wanted.shape:
+            problem = "is missing" if mine is None else f"has shape {mine.shape} instead of {wanted.shape}"
             yield ComparedDerivative(derivative, against, leaf, f"{name}, which {problem}", nan, nan, inf)
-        elif found.size:
-            errors = _errors(found, wanted, floor)
+        elif mine.size:
+            errors = _errors(mine, wanted, floor)
             index = np.unravel_index(int(np.argmax(errors)), errors.shape)
             where = f"{name}[{', '.join(str(int(i)) for i in index)}]" if index else name
-            numbers = (float(array[index]) for array in (found, wanted, errors))
+            numbers = (float(array[index]) for array in (mine, wanted, errors))
             yield ComparedDerivative(derivative, against, leaf, where, *numbers)
 
 

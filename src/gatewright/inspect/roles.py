@@ -24,11 +24,11 @@ class ParameterUse:
 def roles(trace: Trace) -> dict[str, ParameterUse]:
     """For every parameter by its name: what it weighs or shifts, and in which equation."""
     names, lines = names_of(trace), cell_lines(trace)
-    found: dict[str, ParameterUse] = {}
+    by_name: dict[str, ParameterUse] = {}
     for param in trace.params:
         uses = dict.fromkeys(use for line in lines for use in _uses(names[param.name], line))
-        found[param.name] = ParameterUse(unicode.spell(names[param.name]), _joined(list(uses)))
-    return found
+        by_name[param.name] = ParameterUse(unicode.spell(names[param.name]), _joined(list(uses)))
+    return by_name
 
 
 def _joined(uses: list[tuple[str, str]]) -> str:

@@ -136,8 +136,8 @@ class Pool(nn.Module):
             present = mask.to(values.device) != 0
             return present.T if self.batch_first else present
         if lengths is not None:
-            found = row_lengths(lengths, steps=steps, batch=batch, device=values.device)
-            return step_mask(found, steps, torch.bool)
+            counts = row_lengths(lengths, steps=steps, batch=batch, device=values.device)
+            return step_mask(counts, steps, torch.bool)
         return values.new_ones((steps, batch), dtype=torch.bool)
 
     def pool(self, values: Tensor, present: Tensor) -> Tensor:

@@ -165,5 +165,5 @@ def _products(stages: Sequence[Stage]) -> str:
     return _counted(_count(stages), "product", "products")
 
 
-def _counted(number: int, one: str, several: str) -> str:
-    return f"{number} {one if number == 1 else several}"
+def _counted(number: int, singular: str, plural: str) -> str:
+    return f"{number} {singular if number == 1 else plural}"

@@ -156,10 +156,10 @@ class Recurrent(nn.Module):
 
     def packed_parameters(self, index: int) -> list[Tensor]:
         """The parameters of one direction of one layer, as they are now: some may be computed from others."""
-        held, names = self._parameters, self.packed_names[index]  # half the time of an attribute
+        parameters, names = self._parameters, self.packed_names[index]  # half the time of an attribute
         packed: list[Any] = []
         for name in names:
-            tensor = held.get(name)
+            tensor = parameters.get(name)
             packed.append(getattr(self, name) if tensor is None else tensor)
         return packed
 

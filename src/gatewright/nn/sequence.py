@@ -35,16 +35,16 @@ def row_lengths(lengths: Lengths, *, steps: int, batch: int, device: torch.devic
     Any order is allowed, and so is 0. Raises ShapeError when a length is missing, left over, not a whole
     number, negative, or longer than `steps`.
     """
-    found = _as_tensor(lengths)
-    if found.shape != (batch,):
+    counts = _as_tensor(lengths)
+    if counts.shape != (batch,):
         raise ShapeError(
             "lengths do not fit the batch",
             expected=f"shape ({batch},), one length for each row of the batch",
-            got=f"shape {tuple(found.shape)}",
+            got=f"shape {tuple(counts.shape)}",
             do="pass one length for each row; with batch_first=True rows are the first axis of the input",
         )
-    _check_range(found, steps)
-    return found if device is None else found.to(device)
+    _check_range(counts, steps)
+    return counts if device is None else counts.to(device)
 
 
 def _check_range(lengths: Tensor, steps: int) -> None:
@@ -67,12 +67,12 @@ def _check_range(lengths: Tensor, steps: int) -> None:
 
 def _as_tensor(lengths: Lengths) -> Tensor:
     try:
-        found = torch.as_tensor(lengths, device=None if isinstance(lengths, Tensor) else "cpu").detach()
+        counts = torch.as_tensor(lengths, device=None if isinstance(lengths, Tensor) else "cpu").detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise _not_whole_numbers(repr(lengths)) from error
-    if found.numel() and (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool):
-        raise _not_whole_numbers(f"values of {found.dtype}")
-    return found.to(torch.int64)
+    if counts.numel() and (counts.is_floating_point() or counts.is_complex() or counts.dtype == torch.bool):
+        raise _not_whole_numbers(f"values of {counts.dtype}")
+    return counts.to(torch.int64)
 
 
 def _not_whole_numbers(got: str) -> ShapeError:

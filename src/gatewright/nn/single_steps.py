@@ -70,19 +70,19 @@ class _OneStep(nn.RNNCellBase):
         names = [self.trace.inputs[0].name, *(state.name for state in self.trace.states)]
         if hx is None:
             hx = [input.new_zeros(*input.shape[:-1], self.hidden_size)] * (len(names) - 1)
-        given = [input, *([hx] if isinstance(hx, Tensor) else hx)]
+        tensors = [input, *([hx] if isinstance(hx, Tensor) else hx)]
         sizes = [self.input_size, *[self.hidden_size] * (len(names) - 1)]
         wanted = [(*input.shape[:-1], size) for size in sizes]
-        fits = input.dim() in (1, 2) and [tuple(one.shape) for one in given] == wanted
-        if not fits or any(one.dtype != self.weight_ih.dtype for one in given):
-            shown = ", ".join(f"{tuple(one.shape)} of {one.dtype}" for one in given)
+        fits = input.dim() in (1, 2) and [tuple(tensor.shape) for tensor in tensors] == wanted
+        if not fits or any(tensor.dtype != self.weight_ih.dtype for tensor in tensors):
+            shown = ", ".join(f"{tuple(tensor.shape)} of {tensor.dtype}" for tensor in tensors)
             raise ShapeError(
                 f"{type(self).__name__} was given what does not fit",
                 expected=", ".join(f"{name} (batch, {size})" for name, size in zip(names, sizes, strict=True))
                 + f", each of {self.weight_ih.dtype}; or all of them without the batch",
                 got=shown,
             )
-        rows = given if input.dim() == 2 else [one.unsqueeze(0) for one in given]
+        rows = tensors if input.dim() == 2 else [tensor.unsqueeze(0) for tensor in tensors]
         return dict(zip(names, rows, strict=True))
 
 

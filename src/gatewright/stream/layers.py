@@ -28,31 +28,34 @@ def open(
     batch: int = 1,
     dtype: DTypeLike | None = None,
 ) -> Stream:
-    """The recurrent layer of a model file, all its levels one above the other, made ready for `batch` rows. The folder
-    of a run stands for the model file in it.
+    """Open a stream of the recurrent layer of a model file, with all its levels, for `batch` rows.
 
-    Where the file has several layers, `name` chooses one, or gives the names of a stack from the bottom to the top: the
-    file of a trained model does not tell what lies between them. `dtype` is float32 or float64; without it, that of the
-    parameters. What else a trained model has, such as an embedding or a head, is among the tensors that
-    `gw.model_file.load` gives. A converted file tells all that its network computes: its layer runs alone only where
-    that is all, or by its name.
+    - `model`: a model file, its path, or the folder of a run, which contains one.
+    - `name`: which layer, if the file has several; or the names of a stack from the bottom to the top. (The file of a
+      trained model does not say what is between its layers.)
+    - `dtype`: float32 or float64; that of the parameters by default.
 
-    Raises ModelFileError for a file that cannot be read, and OptionError where there is no such layer, where it is
-    bidirectional (its output needs the end of the sequence), where the layers do not fit one another, or where a
-    converted network has something else that would not be run.
+    Other parts of a trained model, such as an embedding or a head, are not run; `gw.model_file.load` has their tensors.
+    A converted file describes everything that its network computes. Its layer is opened without a `name` only if the
+    network has no other parts.
+
+    Raises ModelFileError for a file that cannot be read. Raises OptionError if there is no such layer, if it is
+    bidirectional (its output needs the end of the sequence), if the layers do not fit one another, or if a converted
+    network has other parts that would not be run.
     """
-    found = model if isinstance(model, ModelFile) else model_file.load(model)
-    layers = [layer for record in _chosen(found, name) for layer in _levels(record, found.tensors)]
+    file = model if isinstance(model, ModelFile) else model_file.load(model)
+    layers = [layer for record in _chosen(file, name) for layer in _levels(record, file.tensors)]
     return Stream(layers, batch=batch, dtype=dtype)
 
 
 def from_parameters(
     cell: Cell | Trace, params: Params | Sequence[Params], *, batch: int = 1, dtype: DTypeLike | None = None
 ) -> Stream:
-    """A cell with its parameters, by the names in its equations: {"W.r": (hidden, input), ...}. A sequence of them is
-    a stack, from the bottom to the top.
+    """Open a stream of a cell with its parameters by name: {"W.r": (hidden, input), ...}.
 
-    Raises ShapeError where a parameter is missing, unknown, or does not fit.
+    A sequence of such mappings is a stack, from the bottom to the top.
+
+    Raises ShapeError if a parameter is missing, unknown, or does not fit.
     """
     trace = cell if isinstance(cell, Trace) else trace_cell(cell)
     levels = [params] if isinstance(params, Mapping) else list(params)
@@ -82,15 +85,15 @@ def _chosen(model: ModelFile, name: str | Sequence[str] | None) -> list[LayerRec
             got=known,
             do="give name='...', or the names of layers that feed one another, from the bottom to the top",
         )
-    for one in names:
-        if one not in records:
-            raise OptionError(f"the model file has no recurrent layer {one!r}", expected=known)
+    for wanted in names:
+        if wanted not in records:
+            raise OptionError(f"the model file has no recurrent layer {wanted!r}", expected=known)
     _refuse_parts(model, names, all_parts=name is None)
-    return [records[one] for one in names]
+    return [records[wanted] for wanted in names]
 
 
 def _refuse_parts(model: ModelFile, names: Sequence[str], *, all_parts: bool) -> None:
-    """Refuse a converted network with parts that would not be run; of layers by name, with such between them."""
+    """Raise OptionError if a converted network has parts that would not be run: any, or those between the layers."""
     parts = parts_besides(model) if all_parts else parts_between(model, names)
     bidirectional = any(record.bidirectional for record in model.layers if record.name in names)
     if parts and not bidirectional:  # that has an error of its own

@@ -1,4 +1,4 @@
-"""The memory that a stream computes in, from NumPy."""
+"""The memory of a stream, from NumPy."""
 
 from collections.abc import Mapping, Sequence
 from math import prod

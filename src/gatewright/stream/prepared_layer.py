@@ -1,4 +1,4 @@
-"""One layer of a stream, made ready to take step after step: memory, packed parameters and addresses are found once."""
+"""One layer of a stream, ready to run step after step: its memory, packed parameters and addresses stay the same."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 class PreparedLayer:
     """A Program with its parameters, for one step of `batch` rows.
 
-    `inputs` are arrays (1, batch, features): those that are given are read where they lie, such as the `output` of a
+    `inputs` are arrays (1, batch, features): those passed in are read in place, such as the `output` of a
     layer below. `states` are arrays (2, batch, features), before and after the step. Write to `inputs` and to slot 0 of
     `states`, run the `calls` in a CommandList, and read slot 1. Parameters were copied.
 
@@ -34,10 +34,10 @@ class PreparedLayer:
         self.inputs: dict[str, Array] = dict(inputs or {})
         for leaf in trace.inputs:
             shape = (1, batch, *bind(leaf.shape, engine.sizes))
-            given = self.inputs.setdefault(leaf.name, arrays.empty(shape))
-            assert given.shape == shape
-            assert given.dtype == engine.dtype
-            assert given.flags.c_contiguous
+            memory = self.inputs.setdefault(leaf.name, arrays.empty(shape))
+            assert memory.shape == shape
+            assert memory.dtype == engine.dtype
+            assert memory.flags.c_contiguous
         self.states = {state.name: arrays.zeros((2, batch, *bind(state.shape, engine.sizes))) for state in trace.states}
         copied = [arrays.contiguous(params[param.name]) for param in trace.params]
         executor = Executor(bind_by_name(engine), arrays, 1, batch)
@@ -46,7 +46,7 @@ class PreparedLayer:
 
     @property
     def calls(self) -> list[KernelCall | MemoryCopy]:
-        """What takes a step, and then makes the new states those that the next step starts from."""
+        """The kernels of one step, and the copies of new states to where the next step reads them."""
         carried = (
             MemoryCopy(whole.ctypes.data, whole[1].ctypes.data, whole[0].nbytes) for whole in self.states.values()
         )

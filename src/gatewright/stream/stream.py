@@ -23,10 +23,10 @@ from gatewright.trace.simplify import substitute
 
 Array = NDArray[Any]
 SHORT = 1_000_000
-"""Steps of fewer operations keep Python's lock: they are over before another thread could make use of it."""
+"""Steps of fewer operations keep Python's lock: they end before another thread could use it."""
 
 MANY = 1_000_000
-"""Rows for which there may be no memory; of an error with fewer, their number is not the cause."""
+"""For fewer rows than this, an error while memory is allocated has another cause than their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,8 @@ class Layer:
 class Stream:
     """A recurrent stack that carries its state from step to step.
 
-    A step allocates nothing, and whole == in chunks == step by step, to the bit. What a model does in training only
-    (dropout, random masks) it does not do here. Calls must not overlap: a stream belongs to one thread at a time. Each
-    thread may have a stream of its own.
+    A step allocates nothing. A whole sequence, its chunks and its single steps give the same bits. Dropout and random
+    masks, which belong to training, are off. A stream belongs to one thread at a time; each thread may open its own.
     """
 
     def __init__(self, layers: Sequence[Layer], *, batch: int = 1, dtype: DTypeLike | None = None) -> None:
@@ -75,19 +74,19 @@ class Stream:
 
     @property
     def output_size(self) -> int:
-        """The features that a step gives."""
+        """The features of an output."""
         return self._all_outputs.shape[1]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What the stream computes with, and gives."""
+        """The dtype of parameters, states and outputs."""
         return self._dtype
 
     def step(self, x: ArrayLike) -> Array:
         """Take one step: x (batch, input) -> (batch, output), or x (input,) -> (output,) for a batch of one.
 
-        The result is a view, not to be written to, of memory that the next step writes over: copy what is to last.
-        Numbers of another dtype are converted. Raises ShapeError where x does not fit.
+        The result is a read-only view of memory that the next step overwrites: copy what you keep. Numbers of another
+        dtype are converted. Raises ShapeError if x does not fit.
         """
         if type(x) is not ndarray or x.shape != self._shape or x.dtype is not self._dtype:
             return self._step_converted(x)
@@ -96,7 +95,7 @@ class Stream:
         return self._outputs
 
     def _step_converted(self, x: ArrayLike) -> Array:
-        """A step from anything but an array as the kernels have it."""
+        """A step on anything but an array of the stream's own dtype and shape."""
         numbers = as_numbers(x, self._dtype, "stream.step")
         if numbers.shape == self._shape:
             self._inputs[...] = numbers
@@ -110,9 +109,9 @@ class Stream:
 
     def run(self, xs: ArrayLike) -> Array:
         """Take many steps: xs (time, batch, input) -> (time, batch, output), or (time, input) -> (time, output) for a
-        batch of one. The result is the caller's own.
+        batch of one. The result is a new array.
 
-        Raises ShapeError where xs does not fit.
+        Raises ShapeError if xs does not fit.
         """
         numbers = as_numbers(xs, self._dtype, "stream.run")
         if numbers.ndim == 0 or numbers.shape[1:] not in (self._shape, self._all_inputs.shape):
@@ -164,7 +163,7 @@ class Stream:
             state[...] = numbers[name]
 
     def reset(self) -> None:
-        """Begin anew: every state is 0, as it was when the stream was opened."""
+        """Set every state to 0, as it was when the stream was opened."""
         for state in self._states().values():
             state[...] = 0
 
@@ -175,7 +174,7 @@ class Stream:
         )
 
     def _states(self) -> dict[str, Array]:
-        """The memory of every state, from which the next step starts."""
+        """The memory that the next step reads the states from."""
         stacked = len(self._layers) > 1
         return {
             f"l{level}.{name}" if stacked else name: whole[0]
@@ -215,11 +214,11 @@ def _check_fit(layers: Sequence[Layer]) -> None:
     if not layers:
         raise OptionError("a stream was given no layers", expected="at least one")
     for below, above in pairwise(layers):
-        (given,) = bind(below.trace.states[0].shape, below.sizes)
-        if given != above.sizes[INPUT]:
+        (features,) = bind(below.trace.states[0].shape, below.sizes)
+        if features != above.sizes[INPUT]:
             raise OptionError(
                 f"layer {above.trace.name!r} cannot stand on layer {below.trace.name!r}",
                 expected=f"an output of size {above.sizes[INPUT]}",
-                got=f"an output of size {given}",
+                got=f"an output of size {features}",
                 do="give the names of layers that feed one another, from the bottom to the top",
             )

@@ -79,10 +79,10 @@ def _weighed(outputs: Tensors, weights: Tensors) -> Tensor:
 def _gradients(total: Tensor, values: Tensors, *, again: bool = False) -> Tensors:
     if not total.requires_grad:  # no value reaches it
         return {name: torch.zeros_like(tensor) for name, tensor in values.items()}
-    found = torch.autograd.grad(
+    gradients = torch.autograd.grad(
         total, list(values.values()), create_graph=again, allow_unused=True, materialize_grads=True
     )
-    return dict(zip(values, found, strict=True))
+    return dict(zip(values, gradients, strict=True))
 
 
 def _arrays(tensors: Tensors) -> Arrays:

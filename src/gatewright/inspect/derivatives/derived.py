@@ -20,7 +20,7 @@ def second(trace: Trace, point: Point) -> Arrays:
     """
     names = [value.name for value in trace.states]
     backward = vjp(trace, outputs=names)
-    given, carried = _swept_back(trace, backward, point)
+    operands, carried = _swept_back(trace, backward, point)
     # The gradient runs backwards in time, so its own gradient runs forwards again.
     twice = vjp(backward, outputs=())
     along = point.direction
@@ -28,7 +28,7 @@ def second(trace: Trace, point: Point) -> Arrays:
     summed = {adjoint(adjoint(name)): along[name] for name in point.params}
     started = {adjoint(adjoint(name)): along[name] for name in names}
     wanted = {value.name for value in twice.inputs}
-    inputs = {name: array for name, array in {**given, **carried, **seeds}.items() if name in wanted}
+    inputs = {name: array for name, array in {**operands, **carried, **seeds}.items() if name in wanted}
     swept = numpy_ref.run(twice, inputs, {**point.params, **summed}, started, lengths=point.lengths)
     # What the backward sweep says of a state before a step, the forward sweep gave out at the step before.
     at = {name: swept.emits[adjoint(name)] for name in names}
@@ -46,10 +46,10 @@ def _swept_back(trace: Trace, backward: Trace, point: Point) -> tuple[Arrays, Ar
     """What every step of the backward sweep was given, and the adjoints that it was handed by the step after."""
     forward = numpy_ref.run(trace, point.inputs, point.params, point.states, lengths=point.lengths, noises=point.noises)
     before = {n: np.concatenate([first[None], forward.sequences[n][:-1]]) for n, first in point.states.items()}
-    given = {**point.inputs, **before, **point.noises, **{seed(n): array for n, array in point.d_outputs.items()}}
+    operands = {**point.inputs, **before, **point.noises, **{seed(n): array for n, array in point.d_outputs.items()}}
     finals = {adjoint(name): array for name, array in point.d_finals.items()}
-    swept = numpy_ref.run(backward, given, point.params, finals, lengths=point.lengths, backwards=True)
-    return given, {n: np.concatenate([swept.sequences[n][1:], last[None]]) for n, last in finals.items()}
+    swept = numpy_ref.run(backward, operands, point.params, finals, lengths=point.lengths, backwards=True)
+    return operands, {n: np.concatenate([swept.sequences[n][1:], last[None]]) for n, last in finals.items()}
 
 
 def forward(trace: Trace, point: Point) -> Arrays:
@@ -73,7 +73,7 @@ def forward(trace: Trace, point: Point) -> Arrays:
 
 
 def _gradient(trace: Trace, point: Point, d_outputs: Arrays, d_finals: Arrays) -> Arrays:
-    found = numpy_ref.gradient(
+    results = numpy_ref.gradient(
         trace,
         point.inputs,
         point.params,
@@ -83,4 +83,4 @@ def _gradient(trace: Trace, point: Point, d_outputs: Arrays, d_finals: Arrays) -
         lengths=point.lengths,
         noises=point.noises,
     )
-    return {**found.inputs, **found.params, **found.states}
+    return {**results.inputs, **results.params, **results.states}

@@ -78,11 +78,11 @@ def through(leaf: str, output: str) -> str:
 def switches(trace: Trace) -> frozenset[str]:
     """The inputs that only choose, such as a mask: conditions of `where` and nothing else. They have no derivative."""
     inputs = {value.name for value in trace.inputs}
-    conditions = {_name(one.args[0]) for one in trace.equations if one.op is Op.WHERE}
+    conditions = {_name(equation.args[0]) for equation in trace.equations if equation.op is Op.WHERE}
     others = {
         _name(arg)
-        for one in trace.equations
-        for arg in (one.args[1:] if one.op is Op.WHERE else one.args)
+        for equation in trace.equations
+        for arg in (equation.args[1:] if equation.op is Op.WHERE else equation.args)
         if isinstance(arg, Var)
     }
     return frozenset((inputs & conditions) - others - {_name(value) for value in trace.outputs()})
@@ -101,10 +101,12 @@ def default_sizes(trace: Trace, input_size: int, hidden_size: int) -> dict[str, 
     for axis in trace.axes():
         if axis not in sizes:
             sizes[axis] = next(free)
-    pairs = [(one.args[0].shape[0], one.target.shape[0]) for one in trace.equations if one.op is Op.RELABEL]
+    relabels = [equation for equation in trace.equations if equation.op is Op.RELABEL]
+    pairs = [(equation.args[0].shape[0], equation.target.shape[0]) for equation in relabels]
     for _ in pairs:  # a chain of n axes settles in n rounds at most
-        for one, other in pairs:
-            sizes[one] = sizes[other] = sizes[HIDDEN] if HIDDEN in (one, other) else min(sizes[one], sizes[other])
+        for first, second in pairs:
+            smaller = min(sizes[first], sizes[second])
+            sizes[first] = sizes[second] = sizes[HIDDEN] if HIDDEN in (first, second) else smaller
     return sizes
 
 

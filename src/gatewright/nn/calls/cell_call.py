@@ -185,8 +185,8 @@ def _run_engine(call: CellCall, values: Mapping[str, Tensor]) -> dict[str, Tenso
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or (is_watched() and not is_transformed()):
         differentiated = torch.is_grad_enabled() and any(value.requires_grad for value in values.values())
         saves = differentiated and not torch.compiler.is_exporting() and not torch.jit.is_tracing()
-        key, given, names = _graph_call(cell, mode, dtype, saves)
-        return dict(zip(names, custom_ops.run_op(key, [values[name] for name in given]), strict=False))
+        key, operands, names = _graph_call(cell, mode, dtype, saves)
+        return dict(zip(names, custom_ops.run_op(key, [values[name] for name in operands]), strict=False))
     return sequence_function.run_named(cell.spec(mode, dtype), values)
 
 

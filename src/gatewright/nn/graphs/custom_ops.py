@@ -189,11 +189,11 @@ def _(key: str, values: list[Tensor]) -> list[Tensor]:
         return _shaped(key, values)  # fake tensors of unknown sizes ask here too
     spec = operation(key).ran
     named = dict(zip(spec.operands, values, strict=True))
-    found = run_looped(loop_of(spec, all_states=True), named, scanned)
-    first = {name: named[name][None] for name in found.finals}
+    outputs = run_looped(loop_of(spec, all_states=True), named, scanned)
+    first = {name: named[name][None] for name in outputs.finals}
     order = -1 if spec.backwards else 1
-    states = [torch.cat([first[s.name], found.states[s.name]][::order]) for s in spec.trace.states]
-    return [*states, *(found.emits[name] for name, _ in spec.trace.emits)]
+    states = [torch.cat([first[s.name], outputs.states[s.name]][::order]) for s in spec.trace.states]
+    return [*states, *(outputs.emits[name] for name, _ in spec.trace.emits)]
 
 
 @register_flop_formula(torch.ops.gatewright.run)
