@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Mapping
 from gatewright.errors import TraceError
 from gatewright.lang.functions import abs, exp, less, log, maximum, minimum, sigmoid, size, sum, where
 from gatewright.lang.ops import Op
-from gatewright.lang.symbol import Operand, Symbol
+from gatewright.lang.symbol import Operand
 from gatewright.trace.build import close
-from gatewright.trace.ir import Equation, Trace
-from gatewright.trace.replay import operand, symbol_of
+from gatewright.trace.ir import Trace
+from gatewright.trace.replay import operand, replay, symbol_of
 from gatewright.trace.tracer import Tracer
 
 Decomposition = Callable[..., Operand]
@@ -56,18 +56,15 @@ def decompose(trace: Trace, ops: Collection[Op]) -> Trace:
 def _decomposed(trace: Trace, lacking: Collection[Op]) -> Trace:
     """The trace after one rule for each equation that needs one."""
     tracer = Tracer(trace.name)
-    values: dict[str, Operand] = {leaf.name: tracer.leaf(leaf.name, leaf.shape) for leaf in trace.leaves()}
-    tracer.params = {param.name: symbol_of(param.name, values) for param in trace.params}
-    tracer.noises = [(symbol_of(one.var.name, values), one.probability, one.per) for one in trace.noises]
-    for equation in trace.equations:
-        args = tuple(operand(arg, values) for arg in equation.args)
-        with tracer.at(equation.where):
-            values[equation.target.name] = _recorded(tracer, equation, args, lacking)
+    leaves = {leaf.name: tracer.leaf(leaf.name, leaf.shape) for leaf in trace.leaves()}
+    tracer.params = {param.name: leaves[param.name] for param in trace.params}
+    tracer.noises = [(leaves[noise.var.name], noise.probability, noise.per) for noise in trace.noises]
+    values = replay(trace, tracer, leaves, {op: DECOMPOSITIONS[op] for op in lacking})
     return close(
         tracer,
         trace.name,
-        inputs=[symbol_of(value.name, values) for value in trace.inputs],
-        states=[symbol_of(value.name, values) for value in trace.states],
+        inputs=[leaves[value.name] for value in trace.inputs],
+        states=[leaves[value.name] for value in trace.states],
         params=tracer.params.values(),
         next_states=[operand(value, values) for value in trace.next_states],
         emits={name: operand(value, values) for name, value in trace.emits},
@@ -75,13 +72,3 @@ def _decomposed(trace: Trace, lacking: Collection[Op]) -> Trace:
         gates={name: symbol_of(value.name, values) for name, value in trace.gates},
         order=trace.order,
     )
-
-
-def _recorded(tracer: Tracer, equation: Equation, args: tuple[Operand, ...], lacking: Collection[Op]) -> Operand:
-    if equation.op in lacking:
-        value = DECOMPOSITIONS[equation.op](*args, **dict(equation.attrs))
-    else:
-        value = tracer.emit(equation.op, args, equation.attrs)
-    if isinstance(value, Symbol) and not equation.target.name.startswith("%"):
-        value.name = equation.target.name
-    return value

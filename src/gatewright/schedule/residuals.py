@@ -11,7 +11,8 @@ from gatewright.derive import vjp
 from gatewright.schedule.choices import Choices, Save
 from gatewright.schedule.keep import CHEAPER_THAN_MEMORY
 from gatewright.trace.analysis import shared
-from gatewright.trace.ir import Atom, Literal, Trace, Var
+from gatewright.trace.ir import Literal, Trace, Var
+from gatewright.trace.rename import with_uses
 from gatewright.trace.simplify import simplify
 
 
@@ -98,17 +99,6 @@ def _needed(backward: Trace, repeated: Collection[str]) -> set[str]:
 
 def _given(backward: Trace, cut: Mapping[str, Var]) -> Trace:
     """The gradient with values taken as inputs instead of computed."""
-
-    def atom(value: Atom) -> Atom:
-        return cut.get(value.name, value) if isinstance(value, Var) else value
-
-    return replace(
-        backward,
-        inputs=(*backward.inputs, *cut.values()),
-        equations=tuple(
-            replace(one, args=tuple(map(atom, one.args))) for one in backward.equations if one.target.name not in cut
-        ),
-        next_states=tuple(map(atom, backward.next_states)),
-        emits=tuple((name, atom(value)) for name, value in backward.emits),
-        sums=tuple((name, atom(value)) for name, value in backward.sums),
-    )
+    left = tuple(equation for equation in backward.equations if equation.target.name not in cut)
+    fewer = replace(backward, inputs=(*backward.inputs, *cut.values()), equations=left)
+    return with_uses(fewer, lambda value: cut.get(value.name, value))

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from gatewright.lang.ops import ELEMENTWISE, Attrs, Op, result_shape
 from gatewright.lang.symbol import Where
+from gatewright.trace.analysis import needed
 from gatewright.trace.check import check
 from gatewright.trace.identities import OpCall, Value, simplest
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
@@ -25,17 +26,12 @@ def simplify(trace: Trace) -> Trace:
     Inputs and states stay, and every output under its name and in its shape. Parameters and random values
     that no output needs are dropped, and so is a gate that has become a number.
     """
-    return _simplified(trace, {})
+    return substitute(trace, {})
 
 
 def without(trace: Trace, space: str) -> Trace:
     """The trace with every parameter of a space taken as 0, simplified: `without(trace, "b")` has no bias."""
-    return _simplified(trace, {param.name: Literal(0.0) for param in trace.spaces().get(space, ())})
-
-
-def substitute(trace: Trace, values: Mapping[str, Literal]) -> Trace:
-    """The trace with some of its leaves taken as numbers, simplified."""
-    return _simplified(trace, values)
+    return substitute(trace, {param.name: Literal(0.0) for param in trace.spaces().get(space, ())})
 
 
 def without_chance(trace: Trace) -> Trace:
@@ -43,8 +39,9 @@ def without_chance(trace: Trace) -> Trace:
     return substitute(trace, {noise.var.name: Literal(noise.probability) for noise in trace.noises})
 
 
-def _simplified(trace: Trace, known: Mapping[str, Literal]) -> Trace:
-    rewriter = _Rewriter(trace, known)
+def substitute(trace: Trace, values: Mapping[str, Literal]) -> Trace:
+    """The trace with some of its leaves taken as numbers, simplified."""
+    rewriter = _Rewriter(trace, values)
     for equation in trace.equations:
         rewriter.rewrite(equation)
     gates = [(name, rewriter.output(value, number=True)) for name, value in trace.gates]
@@ -134,13 +131,10 @@ class _Rewriter:
 def _live(trace: Trace) -> Trace:
     """The trace without equations, parameters and random values that no output or gate needs."""
     outputs = [*trace.outputs(), *(value for _, value in trace.gates)]
-    needed = {value.name for value in outputs if isinstance(value, Var)}
-    for equation in reversed(trace.equations):
-        if equation.target.name in needed:
-            needed |= {arg.name for arg in equation.args if isinstance(arg, Var)}
+    used = needed(trace.equations, (value.name for value in outputs if isinstance(value, Var)))
     return replace(
         trace,
-        params=tuple(param for param in trace.params if param.name in needed),
-        noises=tuple(noise for noise in trace.noises if noise.var.name in needed),
-        equations=tuple(equation for equation in trace.equations if equation.target.name in needed),
+        params=tuple(param for param in trace.params if param.name in used),
+        noises=tuple(noise for noise in trace.noises if noise.var.name in used),
+        equations=tuple(equation for equation in trace.equations if equation.target.name in used),
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from gatewright.lang.ops import Op
 from gatewright.lang.symbol import Redraw
+from gatewright.trace.analysis import reached
 from gatewright.trace.ir import Equation, Trace, Var
 from gatewright.trace.rename import renamed
 
@@ -31,16 +32,7 @@ def named(trace: Trace) -> Trace:
 def moving(trace: Trace) -> frozenset[str]:
     """The values that are another at every time step."""
     start = [*trace.inputs, *trace.states, *(noise.var for noise in trace.noises if noise.per == Redraw.STEP)]
-    return reach(trace, {value.name for value in start})
-
-
-def reach(trace: Trace, start: Iterable[str]) -> frozenset[str]:
-    """The values that depend on those of `start`, and those themselves."""
-    found = set(start)
-    for equation in trace.equations:
-        if found & {value.name for value in _operands(equation)}:
-            found.add(equation.target.name)
-    return frozenset(found)
+    return reached(trace.equations, (value.name for value in start))
 
 
 def _of_gates(trace: Trace) -> dict[str, str]:

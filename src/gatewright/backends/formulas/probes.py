@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from gatewright.backends.formulas.naming import is_named
 from gatewright.derive import adjoint, vjp
 from gatewright.lang.ops import Op
-from gatewright.trace.ir import Atom, Equation, Trace, Var
-from gatewright.trace.rename import renamed
+from gatewright.trace.ir import Equation, Trace, Var
+from gatewright.trace.rename import renamed, with_uses
 from gatewright.trace.simplify import simplify, without
 
 _SPACE = "?"  # no user can have a parameter space of this name
@@ -52,23 +52,12 @@ def _probed(step: Trace) -> Trace:
     seen = {e.target: Var(f"%{e.target.name}", e.target.shape) for e in step.equations}
     probes = {e.target: Var(_probe(e.target.name), e.target.shape) for e in step.equations}
 
-    def probed(atom: Atom) -> Atom:
-        return seen.get(atom, atom) if isinstance(atom, Var) else atom
-
+    step = with_uses(step, lambda value: seen.get(value, value))
     equations: list[Equation] = []
     for equation in step.equations:
         target = equation.target
-        equations.append(replace(equation, args=tuple(map(probed, equation.args))))
-        equations.append(Equation(seen[target], Op.ADD, (target, probes[target])))
-    return replace(
-        step,
-        params=(*step.params, *probes.values()),
-        equations=tuple(equations),
-        next_states=tuple(map(probed, step.next_states)),
-        emits=tuple((name, probed(value)) for name, value in step.emits),
-        sums=tuple((name, probed(value)) for name, value in step.sums),
-        gates=(),
-    )
+        equations += [equation, Equation(seen[target], Op.ADD, (target, probes[target]))]
+    return replace(step, params=(*step.params, *probes.values()), equations=tuple(equations), gates=())
 
 
 def _forward(step: Trace, back: Trace, whole: bool = False) -> set[str]:
