@@ -22,8 +22,8 @@ def digest(source: object) -> str:
 
 def digest_of_labelled(parts: Iterable[LabelledSequences | None]) -> str:
     """The same of sequences and their labels, part by part."""
-    held = [part for part in parts if part is not None]
-    return digest([[one.sequences.lengths, one.sequences.compact().values, one.labels] for one in held])
+    present = [part for part in parts if part is not None]
+    return digest([[part.sequences.lengths, part.sequences.compact().values, part.labels] for part in present])
 
 
 def _add(state: Any, source: object) -> None:
@@ -38,8 +38,8 @@ def _add(state: Any, source: object) -> None:
             _add(state, value)
     elif isinstance(source, list | tuple):
         _write(state, "list", str(len(source)))
-        for one in source:
-            _add(state, one)
+        for item in source:
+            _add(state, item)
     elif hasattr(source, "iloc"):
         _add_pandas(state, source)
     elif source is None or isinstance(source, bool | int | float):
@@ -70,8 +70,8 @@ def _add_array(state: Any, source: object) -> None:
                 expected="a pandas DataFrame, arrays, texts, or lists of these",
             )
         _write(state, "objects", repr(array.shape))
-        for one in array.reshape(-1).tolist():
-            _add(state, one)
+        for item in array.reshape(-1).tolist():
+            _add(state, item)
     else:
         _write(state, array.dtype.str, repr(array.shape), np.ascontiguousarray(array).tobytes())
 

@@ -84,9 +84,9 @@ def text_pieces(path: Path, whole: Whole = "lines") -> Iterator[str]:
 def member_pieces(path: Path, member: str, whole: Whole = "lines") -> Iterator[str]:
     """The same of one file in a tar archive, which is read as a stream; nothing is unpacked to disk."""
     with opened(path) as source:
-        for found in tar_members(source):
-            if found.name == member:
-                yield from stream_pieces(found, f"{path}, member {member}", whole)
+        for packed in tar_members(source):
+            if packed.name == member:
+                yield from stream_pieces(packed, f"{path}, member {member}", whole)
                 return
     raise DataError(f"{path} has no member {member!r}")
 
@@ -94,22 +94,22 @@ def member_pieces(path: Path, member: str, whole: Whole = "lines") -> Iterator[s
 def member_names(path: Path) -> list[str]:
     """The names of the files in a tar archive."""
     with opened(path) as source:
-        return [found.name for found in tar_members(source)]
+        return [packed.name for packed in tar_members(source)]
 
 
 def stream_pieces(source: Readable, name: Path | str, whole: Whole) -> Iterator[str]:
     """The pieces of what comes out of an opened file of that name."""
     offset, line = 0, 1
-    held: list[bytes] = []  # joined once for each piece, so that a line of any length takes linear time
+    pending: list[bytes] = []  # joined once for each piece, so that a line of any length takes linear time
     while read := source.read(PIECE):
         end = _end_of_whole(read, whole)
         if not end:
-            held.append(read)
+            pending.append(read)
             continue
-        piece = b"".join((*held, read[:end]))
+        piece = b"".join((*pending, read[:end]))
         yield decoded(name, piece, offset, line)
-        offset, line, held = offset + len(piece), line + piece.count(b"\n"), [read[end:]]
-    yield decoded(name, b"".join(held), offset, line)
+        offset, line, pending = offset + len(piece), line + piece.count(b"\n"), [read[end:]]
+    yield decoded(name, b"".join(pending), offset, line)
 
 
 def _end_of_whole(read: bytes, whole: Whole) -> int:

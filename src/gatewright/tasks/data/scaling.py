@@ -64,13 +64,13 @@ def variable_scales(values: NDArray[Any], names: Sequence[str]) -> dict[str, dic
     return scales
 
 
-def check_scales(trained: Scales, given: Scales, source: str) -> None:
+def check_scales(trained: Scales, scales: Scales, source: str) -> None:
     """Refuse data whose numbers cannot be in the units that the model was trained on.
 
     A variable is refused where its mean is more than 20 deviations of the training part from that part's mean, where
     its deviation is more than 50 times as large, or where mean and deviation are both less than a fiftieth.
     """
-    for name, scale in given.items():
+    for name, scale in scales.items():
         if name in trained and _is_absurd(trained[name], scale):
             raise DataError(
                 f"{source}: the numbers of {name!r} are of another scale than those that the model was trained on",
@@ -81,11 +81,11 @@ def check_scales(trained: Scales, given: Scales, source: str) -> None:
             )
 
 
-def _is_absurd(trained: Mapping[str, float], given: Mapping[str, float]) -> bool:
+def _is_absurd(trained: Mapping[str, float], scale: Mapping[str, float]) -> bool:
     deviation = trained["deviation"] or abs(trained["mean"]) or 1.0
-    far = abs(given["mean"] - trained["mean"]) > _FAR * deviation
-    wider = given["deviation"] > _WIDER * deviation
-    smaller = all(_WIDER * abs(given[name]) < abs(trained[name]) for name in ("mean", "deviation"))
+    far = abs(scale["mean"] - trained["mean"]) > _FAR * deviation
+    wider = scale["deviation"] > _WIDER * deviation
+    smaller = all(_WIDER * abs(scale[name]) < abs(trained[name]) for name in ("mean", "deviation"))
     return far or wider or (smaller and abs(trained["mean"]) > trained["deviation"])
 
 

@@ -83,11 +83,13 @@ class RaggedBatches:
         order, lengths = self._order(epoch), self.inputs.lengths
         pools = (order[start : start + self._pool] for start in range(0, len(order), self._pool))
         by_length = [pool[np.argsort(lengths[pool], kind="stable")] for pool in pools]
-        found = [rows[start : start + self._batch] for rows in by_length for start in range(0, len(rows), self._batch)]
+        batches = [
+            rows[start : start + self._batch] for rows in by_length for start in range(0, len(rows), self._batch)
+        ]
         if self._seed is None:
-            return found
+            return batches
         # A stream of its own: the order of batches has nothing to do with the order of sequences.
-        return [found[place] for place in np.random.default_rng([self._seed, epoch, 1]).permutation(len(found))]
+        return [batches[place] for place in np.random.default_rng([self._seed, epoch, 1]).permutation(len(batches))]
 
 
 def check_sequences(inputs: Ragged, targets: Ragged | Array, **sizes: int) -> None:

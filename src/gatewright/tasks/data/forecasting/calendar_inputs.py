@@ -29,8 +29,8 @@ def calendar_names(dates: Dates) -> tuple[str, ...]:
     if len(dates) < 2:
         return ()
     step, whole = float(np.median(np.diff(dates)) / _DAY), float((dates[-1] - dates[0]) / _DAY)
-    seen = [one for one in _PERIODS if step <= one.step and whole >= _LEAST_PERIODS * one.days]
-    return tuple(f"{wave} {one.name}" for one in seen for wave in ("sin", "cos"))
+    seen = [period for period in _PERIODS if step <= period.step and whole >= _LEAST_PERIODS * period.days]
+    return tuple(f"{wave} {period.name}" for period in seen for wave in ("sin", "cos"))
 
 
 def calendar_inputs(dates: Dates, names: tuple[str, ...]) -> Floats:

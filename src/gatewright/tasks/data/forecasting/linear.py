@@ -120,17 +120,17 @@ def linear_forecast(
     training part. Nothing behind the validation parts is read. `outer` turns each variable into the unit in which
     errors are compared.
     """
-    found = [
+    variables = [
         _variable([values[:, place] for values in series], cuts, how, outer[place] if outer else _as_it_is)
         for place in range(series[0].shape[1])
     ]
-    whole = np.stack([one.fit for one in found])
+    whole = np.stack([variable.fit for variable in variables])
     return LinearForecast(
         whole[:, : how.history],
         whole[:, how.history :],
-        np.stack([one.residual for one in found]),
-        np.array([one.error for one in found]),
-        np.stack([one.ends for one in found]),
+        np.stack([variable.residual for variable in variables]),
+        np.array([variable.error for variable in variables]),
+        np.stack([variable.ends for variable in variables]),
     )
 
 
@@ -149,17 +149,17 @@ class _Variable(NamedTuple):
 
 def _variable(series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed, outer: Outer) -> _Variable:
     judged = list(_judged(series, cuts, how))
-    counted = sum(_RECENT**one.later * len(one.targets) for one in judged)
-    errors = np.sum([_RECENT**one.later * _errors(one, how, outer) for one in judged], 0) / counted
+    counted = sum(_RECENT**fold.later * len(fold.targets) for fold in judged)
+    errors = np.sum([_RECENT**fold.later * _errors(fold, how, outer) for fold in judged], 0) / counted
     trust = _trust(errors, how.horizon)
     missed: list[Floats] = []
     away: list[Floats] = []
-    for fits, held, wanted, _ in judged:
-        forecasts = _forecasts(_mixed(trust, fits), held, how.least_spread)
+    for fits, windows, wanted, _ in judged:
+        forecasts = _forecasts(_mixed(trust, fits), windows, how.least_spread)
         missed.append(np.abs(outer(forecasts) - outer(wanted)))
-        away.append((wanted - forecasts) / np.maximum(held.std(1, keepdims=True), how.least_spread))
+        away.append((wanted - forecasts) / np.maximum(windows.std(1, keepdims=True), how.least_spread))
     every = _windows(series, _Span.before([cut.train for cut in cuts]), how, _FITTED)
-    weights = np.concatenate([np.full(len(one.targets), _RECENT_ERRORS**one.later) for one in judged])
+    weights = np.concatenate([np.full(len(fold.targets), _RECENT_ERRORS**fold.later) for fold in judged])
     weights /= weights.sum()
     spreads = np.concatenate(away)
     residual = np.maximum(weights @ np.abs(spreads), _LEAST_RESIDUAL)
@@ -174,10 +174,10 @@ def _judged(series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed) -> I
     for later, fold in zip(reversed(range(len(folds))), folds, strict=True):
         fitted, targets = _windows(series, _Span.before(fold.fitted), how, _FITTED)
         ends = [min(after + how.horizon - 1, end) for after, end in zip(fold.next, fold.end, strict=True)]
-        held, wanted = _windows(series, _Span(fold.fitted, ends), how, _JUDGED)
-        if len(fitted) > 1 and len(held):
+        judging, wanted = _windows(series, _Span(fold.fitted, ends), how, _JUDGED)
+        if len(fitted) > 1 and len(judging):
             any_judged = True
-            yield _Judged(_fits(fitted, targets, how), held, wanted, later)
+            yield _Judged(_fits(fitted, targets, how), judging, wanted, later)
     if not any_judged:
         raise DataError(
             "the training part is too short for a linear forecast",
@@ -264,7 +264,7 @@ def _trust(errors: Floats, horizon: int) -> Floats:
     ahead = np.arange(horizon)
     near = np.abs(np.subtract.outer(ahead, ahead)) <= horizon // 4
     here, whole = errors @ (near / near.sum(0)), errors.mean(1, keepdims=True)
-    above = sum(one / np.maximum(one.min(0), 1e-12) - 1 for one in (here, whole)) / 2
+    above = sum(error / np.maximum(error.min(0), 1e-12) - 1 for error in (here, whole)) / 2
     trust = np.exp(-_TRUST * above)
     return trust / trust.sum(0)
 
@@ -286,17 +286,17 @@ def _fits(windows: Floats, targets: Floats, how: Regressed) -> Floats:
     history = how.history
     features, level, _ = _features(windows, how.least_spread)
     whole, wanted = features.T @ features / len(features), features.T @ (targets - level) / len(features)
-    found: dict[_Regression, Floats] = {}
+    weights: dict[_Regression, Floats] = {}
     for full in (False, True):
         count = history + (3 if full else 1)
         simple = dict(_simple_forecasts(how, full=full))
-        starts = np.stack([one[:count] for one in simple.values()])
+        starts = np.stack([start[:count] for start in simple.values()])
         solved = _ridge(whole[:count, :count], wanted[:count] - whole[:count, :count] @ starts, history)
         fits = np.zeros((len(_PENALTIES), len(simple), len(whole), how.horizon))
         fits[:, :, :count] = starts + solved
         for (place, penalty), (nth, towards) in product(enumerate(_PENALTIES), enumerate(simple)):
-            found[_Regression(full, towards, penalty)] = fits[place, nth]
-    return np.stack([found[one] for one in _REGRESSIONS])
+            weights[_Regression(full, towards, penalty)] = fits[place, nth]
+    return np.stack([weights[regression] for regression in _REGRESSIONS])
 
 
 def _ridge(gram: Floats, right: Floats, history: int) -> Floats:

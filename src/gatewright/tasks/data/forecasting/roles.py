@@ -57,7 +57,7 @@ def _with_targets(table: Table, known: Roles) -> Roles:
     targets = [column for column in left if column not in (*ids, *parts) and table.is_numeric(column)]
     rows = [column for column in ids if counts_rows(table, column)]
     texts = [column for column in left if column not in (*parts, *targets, *rows)]
-    for column in (one for one in texts if table.is_mostly_numeric(one) or table.has_units(one)):
+    for column in (text for text in texts if table.is_mostly_numeric(text) or table.has_units(text)):
         table.numbers(column, "keep")  # raises: it names the first value that is no number
     if texts and not targets:
         table.numbers(texts[-1], "keep")  # raises: there is nothing else to forecast

@@ -71,7 +71,7 @@ class SeriesCollection:
             raise DataError(
                 f"the table holds {len(self.series)} series",
                 expected="one",
-                got=", ".join(one.id for one in self.series)[:100],
+                got=", ".join(series.id for series in self.series)[:100],
             )
         return next(iter(self.series))
 
@@ -158,7 +158,7 @@ def _known_steps(values: Values) -> int:
 
 def _values(table: Table, names: tuple[str, ...], ordered: OrderedRows, missing: str) -> Values:
     """The columns in order of time, (steps, columns); times that are left out are filled as missing values are."""
-    found = np.empty((len(ordered.rows), len(names)))
+    filled_in = np.empty((len(ordered.rows), len(names)))
     for place, name in enumerate(names):
         values = np.append(table.numbers(name, "keep"), np.nan)[ordered.rows]  # -1 is the row behind the last
         if missing in ("forward", "interpolate"):
@@ -166,8 +166,8 @@ def _values(table: Table, names: tuple[str, ...], ordered: OrderedRows, missing:
         if missing != "keep" and np.isnan(values).any():
             inside = table.take(np.maximum(ordered.rows, 0))
             raise inside.missing_value(name, values, missing)
-        found[:, place] = values
-    return found
+        filled_in[:, place] = values
+    return filled_in
 
 
 def _told_of_filled(

@@ -32,8 +32,8 @@ class Cuts(NamedTuple):
                 expected="validation and test above 0, together below 1",
                 got=f"{validation}, {test}",
             )
-        held = round(steps * test)
-        return cls(steps - held - round(steps * validation), steps - held, steps)
+        tested = round(steps * test)
+        return cls(steps - tested - round(steps * validation), steps - tested, steps)
 
     @classmethod
     def ett_hourly(cls) -> Self:
@@ -84,8 +84,8 @@ class WindowBatches:
             )
         self._values, self._history, self._horizon, self._batch = values, history, horizon, batch
         spans = (Span(0, start, end),) if spans is None else spans
-        found = [np.arange(max(s.start, s.begin + history), s.end - horizon + 1) for s in spans]
-        self.targets = np.concatenate(found)  # the first step that each window forecasts
+        targets = [np.arange(max(s.start, s.begin + history), s.end - horizon + 1) for s in spans]
+        self.targets = np.concatenate(targets)  # the first step that each window forecasts
         if not len(self.targets):
             longest = max(spans, key=lambda span: span.end - span.start)
             raise DataError(

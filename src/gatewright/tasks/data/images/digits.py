@@ -34,8 +34,8 @@ def load_digits(*, validation: float = 0.1, test: float = 0.2, seed: int = 0) ->
             got=str(error),
             do='pip install "gatewright[train]"',
         ) from error
-    found: Any = datasets.load_digits()
-    labels: NDArray[np.int64] = np.asarray(found.target, np.int64)
+    digits: Any = datasets.load_digits()
+    labels: NDArray[np.int64] = np.asarray(digits.target, np.int64)
 
     def parted(rows: NDArray[np.int64], share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         parts: Any = model_selection.train_test_split(
@@ -44,7 +44,7 @@ def load_digits(*, validation: float = 0.1, test: float = 0.2, seed: int = 0) ->
         return parts[0], parts[1]
 
     def examples(rows: NDArray[np.int64]) -> LabelledRows:
-        pixels = np.asarray(found.images[rows] / _BRIGHTEST, np.float32)  # (examples, row, pixel)
+        pixels = np.asarray(digits.images[rows] / _BRIGHTEST, np.float32)  # (examples, row, pixel)
         return LabelledRows(np.ascontiguousarray(pixels.transpose(1, 0, 2)), labels[rows])
 
     rest, test_rows = parted(np.arange(len(labels)), test)

@@ -26,8 +26,8 @@ def read_idx(path: Path) -> NDArray[Any]:
     start, size = 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
     if len(content) - start != size:
         raise _wrong_size(path, shape, len(content) - start, size)
-    found = np.frombuffer(content, dtype, offset=start).reshape(shape)
-    return found.astype(dtype.newbyteorder("="))
+    numbers = np.frombuffer(content, dtype, offset=start).reshape(shape)
+    return numbers.astype(dtype.newbyteorder("="))
 
 
 def _header(path: Path, content: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
@@ -45,16 +45,16 @@ def _header(path: Path, content: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]
     return np.dtype(_TYPES[content[2]]), struct.unpack_from(f">{rank}I", content, 4)
 
 
-def _wrong_size(path: Path, shape: tuple[int, ...], found: int, size: int) -> DataError:
+def _wrong_size(path: Path, shape: tuple[int, ...], present: int, size: int) -> DataError:
     shown = " x ".join(map(str, shape))
-    if found > size:
+    if present > size:
         return DataError(
-            f"{path} goes on behind its last record", expected=f"{size} bytes for {shown}", got=f"{found} bytes"
+            f"{path} goes on behind its last record", expected=f"{size} bytes for {shown}", got=f"{present} bytes"
         )
-    record = found * shape[0] // size
+    record = present * shape[0] // size
     return DataError(
         f"{path} is cut short within record {record} of {shape[0]}",
         expected=f"{size} bytes for {shown}",
-        got=f"{found} bytes",
+        got=f"{present} bytes",
         do="get the file again",
     )

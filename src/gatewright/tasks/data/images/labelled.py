@@ -62,10 +62,10 @@ def _read(files: Files, part: str) -> LabelledImages:
     image_file = one_of(files, rf"({part})-images[.-]idx3-ubyte(\.gz)?", f"images ({part}-images-idx3-ubyte)")
     label_file = one_of(files, rf"({part})-labels[.-]idx1-ubyte(\.gz)?", f"labels ({part}-labels-idx1-ubyte)")
     images, labels = read_idx(image_file), read_idx(label_file)
-    for path, found, rank in ((image_file, images, 3), (label_file, labels, 1)):
-        if found.ndim != rank or found.dtype != np.uint8 or not found.size:
+    for path, array, rank in ((image_file, images, 3), (label_file, labels, 1)):
+        if array.ndim != rank or array.dtype != np.uint8 or not array.size:
             raise DataError(
-                f"{path} holds something else", expected=f"{rank} axes of bytes", got=f"{found.shape}, {found.dtype}"
+                f"{path} holds something else", expected=f"{rank} axes of bytes", got=f"{array.shape}, {array.dtype}"
             )
     if len(images) != len(labels):
         raise DataError(f"{label_file} has a label for each image", expected=str(len(images)), got=str(len(labels)))
@@ -121,8 +121,8 @@ class ImageBatches:
     def batch(self, epoch: int, position: int) -> Rows:
         """The images of that place in the epoch's order, and their labels."""
         places = self._order(epoch)[position * self._batch : (position + 1) * self._batch]
-        found = self._part.images[places].astype(np.float32) / _BRIGHTEST
+        pixels = self._part.images[places].astype(np.float32) / _BRIGHTEST
         if self._by == "pixels":
-            flat = found.reshape(len(places), -1)
-            found = (flat if self._pixel_order is None else flat[:, self._pixel_order])[:, :, np.newaxis]
-        return Rows(np.ascontiguousarray(found.swapaxes(0, 1)), self._part.labels[places])
+            flat = pixels.reshape(len(places), -1)
+            pixels = (flat if self._pixel_order is None else flat[:, self._pixel_order])[:, :, np.newaxis]
+        return Rows(np.ascontiguousarray(pixels.swapaxes(0, 1)), self._part.labels[places])

@@ -70,19 +70,19 @@ def load_pictures(source: object, look: Look, *, brightest: int = BRIGHTEST) -> 
         idx = [path for name, path in files_of(row.name, "images").items() if re.match("(t10k|test)-images", name)]
         return _of_idx(idx, look)
     path = existing(source, "images")
-    paths = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else [path]
-    files = [one for one in paths if one.suffix.lower() in SUFFIXES]
-    idx = [one for one in paths if re.search(r"idx3-ubyte(\.gz)?$", one.name)]
+    paths = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    files = [file for file in paths if file.suffix.lower() in SUFFIXES]
+    idx = [file for file in paths if re.search(r"idx3-ubyte(\.gz)?$", file.name)]
     if not files and not idx:
         raise DataError(
             f"{path} holds no pictures" if path.is_dir() else f"{path} is no picture",
             expected=f"{', '.join(SUFFIXES)}, or ...-idx3-ubyte",
-            got=", ".join(one.name for one in paths[:5]) or "an empty folder",
+            got=", ".join(file.name for file in paths[:5]) or "an empty folder",
         )
     if not files:
         return _of_idx(idx, look)
-    read = [read_picture(one, look) for one in files]
-    keys = {"file": [one.name for one in files], "changed": [changed for _, changed in read]}
+    read = [read_picture(file, look) for file in files]
+    keys = {"file": [file.name for file in files], "changed": [changed for _, changed in read]}
     return Pictures(np.stack([grey for grey, _ in read]), keys)
 
 

@@ -54,13 +54,15 @@ def load_music(source: Source, *, frames_per_beat: int | None, held_out: float, 
     frames = frames_per_beat or MIDI_FRAMES
     if (folders := _parted(source)) is not None:
         loaded = [load_pieces(folder, frames_per_beat=frames) for folder in folders]
-        parts, how = Splits(*(one.pieces for one in loaded)), "parts as the folders have them"
+        parts, how = Splits(*(music.pieces for music in loaded)), "parts as the folders have them"
     else:
         loaded = [load_pieces(source, frames_per_beat=frames)]
         parts, how = _divided(source, loaded[0].pieces, held_out, seed)
-    for one in loaded:
-        check_lengths(source, one)
-    return PartedMusic(parts, frames, tuple(_remarks(source, parts, how, frames, sum(one.left_out for one in loaded))))
+    for music in loaded:
+        check_lengths(source, music)
+    return PartedMusic(
+        parts, frames, tuple(_remarks(source, parts, how, frames, sum(music.left_out for music in loaded)))
+    )
 
 
 def load_pieces(source: Source, *, frames_per_beat: int | None) -> PieceCollection:
@@ -72,7 +74,7 @@ def load_pieces(source: Source, *, frames_per_beat: int | None) -> PieceCollecti
     if _is_matlab(source):
         parts = load_piano_rolls(source)._asdict().items()
         names = [f"{part} {place}" for part, pieces in parts for place in range(1, len(pieces) + 1)]
-        joined = Ragged.join([piece for _, pieces in parts for piece in (pieces[one] for one in range(len(pieces)))])
+        joined = Ragged.join([pieces[place] for _, pieces in parts for place in range(len(pieces))])
         return PieceCollection(joined, tuple(names), frames_per_beat or _FRAMES_OF_MATLAB)
     frames = frames_per_beat or MIDI_FRAMES
     if (arrays := _arrays(source)) is not None:
@@ -100,14 +102,14 @@ def _has_midi(folder: Path) -> bool:
 def _midi_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    return sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+    return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
 def _parted(source: Source) -> Splits[Path] | None:
     """The folders of the three parts; None where the source has none of them."""
     if not isinstance(source, str | Path) or not Path(source).expanduser().is_dir():
         return None
-    folders = {one.name.lower(): one for one in Path(source).expanduser().iterdir() if one.is_dir()}
+    folders = {folder.name.lower(): folder for folder in Path(source).expanduser().iterdir() if folder.is_dir()}
     chosen = {part: next((folders[n] for n in names if n in folders), None) for part, names in _PART_FOLDERS.items()}
     there = {part: folder for part, folder in chosen.items() if folder is not None}
     if not there:
@@ -132,7 +134,7 @@ def _arrays(source: Source) -> list[Any] | None:
         return None
     if not listed:
         raise DataError("there is no piece of music", expected="arrays (frames, 88) of 0 and 1", got="an empty list")
-    return [check_piece(f"piece {place}", np.asarray(one)) for place, one in enumerate(listed, 1)]
+    return [check_piece(f"piece {place}", np.asarray(piece)) for place, piece in enumerate(listed, 1)]
 
 
 def has_parts(source: Source) -> bool:
@@ -155,13 +157,13 @@ def check_lengths(source: Source, music: PieceCollection) -> None:
 def _divided(source: Source, pieces: Ragged, share: float, seed: int) -> tuple[Splits[Ragged], str]:
     count = len(pieces)
     if count >= _FEW:
-        order, held = np.random.default_rng(seed).permutation(count), max(1, round(share * count))
-        cuts = np.split(order, [count - 2 * held, count - held])
+        order, held_frames = np.random.default_rng(seed).permutation(count), max(1, round(share * count))
+        cuts = np.split(order, [count - 2 * held_frames, count - held_frames])
         return Splits(
-            *(pieces.select(np.sort(one)) for one in cuts)
-        ), f"{held} each for validation and test, by the seed"
-    held = np.maximum(np.round(share * pieces.lengths).astype(np.int64), 2)
-    train = pieces.lengths - 2 * held
+            *(pieces.select(np.sort(places)) for places in cuts)
+        ), f"{held_frames} each for validation and test, by the seed"
+    held_frames = np.maximum(np.round(share * pieces.lengths).astype(np.int64), 2)
+    train = pieces.lengths - 2 * held_frames
     if train.min() < 2:
         shortest = int(np.argmin(train))
         raise DataError(
@@ -173,16 +175,16 @@ def _divided(source: Source, pieces: Ragged, share: float, seed: int) -> tuple[S
         )
     parts = Splits(
         Ragged(pieces.values, pieces.starts, train),
-        Ragged(pieces.values, pieces.starts + train, held),
-        Ragged(pieces.values, pieces.starts + train + held, held),
+        Ragged(pieces.values, pieces.starts + train, held_frames),
+        Ragged(pieces.values, pieces.starts + train + held_frames, held_frames),
     )
     return parts, f"of each piece the last {share:.0%} are the test, and as much before it the validation"
 
 
 def _remarks(source: Source, parts: Splits[Ragged], how: str, frames_per_beat: int, left_out: int) -> list[str]:
-    pieces = {part: len(one) for part, one in cast("Mapping[str, Ragged]", parts._asdict()).items()}
-    listed = ", ".join(f"{part} {count}" for part, count in pieces.items())
-    told = [f"{source_name(source)}: pieces in {listed} ({how}); {frames_per_beat} frames a quarter note"]
+    counts = {part: len(rolls) for part, rolls in cast("Mapping[str, Ragged]", parts._asdict()).items()}
+    listed = ", ".join(f"{part} {count}" for part, count in counts.items())
+    remarks = [f"{source_name(source)}: pieces in {listed} ({how}); {frames_per_beat} frames a quarter note"]
     if left_out:
-        told.append(f"{left_out:,} notes below A0 or above C8 are left out")
-    return told
+        remarks.append(f"{left_out:,} notes below A0 or above C8 are left out")
+    return remarks

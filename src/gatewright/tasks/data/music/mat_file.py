@@ -60,7 +60,7 @@ def read_cells(path: Path) -> dict[str, list[Array]]:
             do="save it in MATLAB with: save('name.mat', '-v7')",
         )
     reader = _MatReader(path, order, DATA_LIMIT.of(len(content)))
-    return {found.name: reader.cells(found) for found in reader.variables(memoryview(content)[128:])}
+    return {matrix.name: reader.cells(matrix) for matrix in reader.variables(memoryview(content)[128:])}
 
 
 class _MatReader:
@@ -72,9 +72,9 @@ class _MatReader:
 
     def variables(self, content: memoryview) -> Iterator[_Matrix]:
         """The cell arrays of a file."""
-        for place, found in enumerate(self._elements("the file", content), 1):
+        for place, outer in enumerate(self._elements("the file", content), 1):
             where = f"variable {place}"
-            element = self._element(where, self._unpacked(where, found)) if found.kind == _COMPRESSED else found
+            element = self._element(where, self._unpacked(where, outer)) if outer.kind == _COMPRESSED else outer
             if element.kind == _MATRIX:
                 matrix = self._matrix(where, element.content)
                 if matrix.kind == _CELLS:
@@ -82,13 +82,13 @@ class _MatReader:
 
     def cells(self, matrix: _Matrix) -> list[Array]:
         """The matrices of numbers in a cell array, each (rows, columns, ...)."""
-        found = [
+        matrices = [
             self._numbers(f"{matrix.name}, cell {place}", element)
             for place, element in enumerate(self._elements(matrix.name, matrix.content), 1)
         ]
-        if len(found) != math.prod(matrix.shape):
-            raise self._damaged(matrix.name, f"{len(found)} cells of {math.prod(matrix.shape)}")
-        return found
+        if len(matrices) != math.prod(matrix.shape):
+            raise self._damaged(matrix.name, f"{len(matrices)} cells of {math.prod(matrix.shape)}")
+        return matrices
 
     def _numbers(self, where: str, element: _Element) -> Array:
         if element.kind != _MATRIX:
@@ -136,13 +136,13 @@ class _MatReader:
     def _unpacked(self, where: str, element: _Element) -> memoryview:
         unpacker = zlib.decompressobj()
         try:
-            found = unpacker.decompress(element.content, self._left + 1)
+            unpacked = unpacker.decompress(element.content, self._left + 1)
         except zlib.error as error:
             raise self._damaged(where, str(error)) from error
-        self._left -= len(found)
+        self._left -= len(unpacked)
         if self._left < 0 or not unpacker.eof:
-            raise self._damaged(where, f"no end within {len(found)} unpacked bytes")
-        return memoryview(found)
+            raise self._damaged(where, f"no end within {len(unpacked)} unpacked bytes")
+        return memoryview(unpacked)
 
     def _damaged(self, where: str, what: str) -> DataError:
         return DataError(f"{self._path} is cut short or damaged in {where}", got=what, do="get the file again")

@@ -38,21 +38,23 @@ def _part(path: Path, name: str, cells: Mapping[str, list[Array]]) -> Ragged:
             expected="a cell array of pieces in each of " + ", ".join(_VARIABLES),
             got=", ".join(cells) or "no cell array",
         )
-    return Ragged.join([check_piece(f"{path}, {name}, piece {place}", one) for place, one in enumerate(cells[name], 1)])
+    return Ragged.join(
+        [check_piece(f"{path}, {name}, piece {place}", piece) for place, piece in enumerate(cells[name], 1)]
+    )
 
 
-def check_piece(where: str, found: Array) -> NDArray[np.uint8]:
+def check_piece(where: str, piece: Array) -> NDArray[np.uint8]:
     """A piece, (frames, 88), as bytes; a DataError that says where it is no piano roll."""
-    if found.ndim != 2 or found.shape[1] != KEYS or not len(found):
+    if piece.ndim != 2 or piece.shape[1] != KEYS or not len(piece):
         raise DataError(
-            f"{where} is no piano roll", expected=f"frames x {KEYS} keys", got=" x ".join(map(str, found.shape))
+            f"{where} is no piano roll", expected=f"frames x {KEYS} keys", got=" x ".join(map(str, piece.shape))
         )
-    wrong = (found != 0) & (found != 1)  # NaN too
+    wrong = (piece != 0) & (piece != 1)  # NaN too
     if wrong.any():
         frame, key = np.argwhere(wrong)[0].tolist()
         raise DataError(
             f"{where}, frame {frame + 1}, key {key + 1}: a key sounds or does not",
             expected="0 or 1",
-            got=str(found[frame, key]),
+            got=str(piece[frame, key]),
         )
-    return found.astype(np.uint8)
+    return piece.astype(np.uint8)

@@ -42,14 +42,14 @@ def cache_folder() -> Path:
 
 
 def _file_of(row: DataSet, file: str | None) -> DataFile:
-    names = ", ".join(one.name for one in row.files)
+    names = ", ".join(data_file.name for data_file in row.files)
     if not row.files:
         raise DataError(f"data set {row.name!r} has no files", do="read its text with read_text")
     if file is None and len(row.files) > 1:
         raise DataError(f"data set {row.name!r} has several files", expected=f"the name of one: {names}")
-    for one in row.files:
-        if file in (None, one.name):
-            return one
+    for data_file in row.files:
+        if file in (None, data_file.name):
+            return data_file
     raise DataError(f"data set {row.name!r} has no file {file!r}", expected=f"one of {names}")
 
 

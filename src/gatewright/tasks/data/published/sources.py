@@ -72,10 +72,10 @@ def files_of(source: Source, *kinds: Kind) -> Files:
     path = existing(source, *kinds)
     if not path.is_dir():
         return {path.name: path}
-    found = {one.name: one for one in sorted(path.iterdir()) if one.is_file() and not one.name.startswith(".")}
-    if not found:
+    files = {file.name: file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")}
+    if not files:
         raise DataError(f"the folder {path} holds no files")
-    return found
+    return files
 
 
 _CONVERSIONS = {
@@ -99,10 +99,10 @@ def conversion(files: Iterable[str]) -> str | None:
 
 def one_of(files: Files, pattern: str, meaning: str) -> Path:
     """The one file whose whole name fits the pattern, whatever its case; an error says what was looked for."""
-    found = optional(files, pattern, meaning)
-    if found is None:
+    file = optional(files, pattern, meaning)
+    if file is None:
         raise DataError(f"there is no file of {meaning}", got=", ".join(list(files)[:10]), do=conversion(files))
-    return found
+    return file
 
 
 def optional(files: Files, pattern: str, meaning: str) -> Path | None:

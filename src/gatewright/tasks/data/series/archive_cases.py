@@ -53,10 +53,10 @@ class ArchiveHeader(ABC):
         )
 
 
-def check_width(where: str, found: int, channels: int | None) -> None:
+def check_width(where: str, width: int, channels: int | None) -> None:
     """Refuse a case with another number of channels than the first."""
-    if channels is not None and found != channels:
-        raise DataError(f"{where}: the case has too many or too few channels", expected=str(channels), got=str(found))
+    if channels is not None and width != channels:
+        raise DataError(f"{where}: the case has too many or too few channels", expected=str(channels), got=str(width))
 
 
 def channels_of(where: str, texts: Sequence[str]) -> NDArray[np.float64]:

@@ -81,15 +81,15 @@ def _cut(name: str, row: int, case: Array, end: int) -> Array:
 def _labels(name: str, labels: Any, count: int) -> tuple[Array | None, tuple[str, ...]]:
     if labels is None:
         return None, ("label",)
-    held = np.asarray(labels)
-    if held.dtype == object:
-        held = np.array([str(label) for label in held.tolist()])
-    if held.ndim not in (1, 2) or len(held) != count:
-        expected, got = f"(cases,) or (cases, targets) of {count} cases", f"shape {held.shape}"
+    array = np.asarray(labels)
+    if array.dtype == object:
+        array = np.array([str(label) for label in array.tolist()])
+    if array.ndim not in (1, 2) or len(array) != count:
+        expected, got = f"(cases,) or (cases, targets) of {count} cases", f"shape {array.shape}"
         raise DataError(f"{name}: each series has a label", expected=expected, got=got)
-    held = held.reshape(count, -1)
-    width = held.shape[1]
-    return held, ("label",) if width == 1 else tuple(f"target {place}" for place in range(1, width + 1))
+    array = array.reshape(count, -1)
+    width = array.shape[1]
+    return array, ("label",) if width == 1 else tuple(f"target {place}" for place in range(1, width + 1))
 
 
 def read_npz(path: Path, layout: Layout = "infer") -> tuple[SeriesCases, SeriesCases | None]:
@@ -98,7 +98,7 @@ def read_npz(path: Path, layout: Layout = "infer") -> tuple[SeriesCases, SeriesC
     It holds x and y, or X_train, y_train, X_test and y_test, as `series_of_arrays` takes them; and may hold `channels`,
     names, and `lengths` (`lengths_train`, `lengths_test`). Python objects, which would be unpickled, are refused.
     """
-    arrays = {name.lower(): one for name, one in _arrays(path).items()}
+    arrays = {name.lower(): array for name, array in _arrays(path).items()}
     channels = [str(name) for name in arrays.get("channels", np.array([])).tolist()]
     parts = [
         series_of_arrays(

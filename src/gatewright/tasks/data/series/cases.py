@@ -86,7 +86,7 @@ def channel_names(count: int) -> tuple[str, ...]:
 
 def joined(arrays: Sequence[NDArray[Any]]) -> Ragged:
     """Series of (steps, channels), each up to the last step that has a value, which is how padding with NaN ends."""
-    return Ragged.join([np.asarray(one[: _end(one)], np.float32) for one in arrays])
+    return Ragged.join([np.asarray(array[: _end(array)], np.float32) for array in arrays])
 
 
 def _end(series: NDArray[Any]) -> int:
@@ -109,10 +109,10 @@ def filled(series: SeriesCases, rule: Missing) -> SeriesCases:
         raise _missing(series, holed[0], f"{count} in {len(holed)} series in all")
     sequences = series.sequences.compact()
     for place in holed:
-        one = sequences[place]  # a view of values of their own
-        for channel in range(one.shape[1]):
-            one[:, channel] = filled_values(one[:, channel], rule)
-        if np.isnan(one).any():
+        values = sequences[place]  # a view of values of their own
+        for channel in range(values.shape[1]):
+            values[:, channel] = filled_values(values[:, channel], rule)
+        if np.isnan(values).any():
             raise _begins_without(replace(series, sequences=sequences), place)
     remark = f"missing={rule}: {counted(count, 'value')} of {len(holed)} series filled in"
     return replace(series, sequences=sequences, remarks=(*series.remarks, remark))
@@ -120,17 +120,17 @@ def filled(series: SeriesCases, rule: Missing) -> SeriesCases:
 
 def _check_filled(series: SeriesCases) -> None:
     for place in range(len(series)):
-        one = series.sequences[place]
-        if not len(one):
+        values = series.sequences[place]
+        if not len(values):
             raise DataError(f"{series.where(place)}: the series has no step", do="leave it out")
-        if np.isinf(one).any():
-            step, channel = np.argwhere(np.isinf(one))[0]
+        if np.isinf(values).any():
+            step, channel = np.argwhere(np.isinf(values))[0]
             raise DataError(
                 f"{series.where(place)}: this is no finite number",
                 expected="a finite number",
-                got=f"{one[step, channel]} in {_spot(series, step, channel)}",
+                got=f"{values[step, channel]} in {_spot(series, step, channel)}",
             )
-        empty = np.flatnonzero(np.isnan(one).all(0))
+        empty = np.flatnonzero(np.isnan(values).all(0))
         if len(empty):
             raise DataError(
                 f"{series.where(place)}: {series.channels[int(empty[0])]!r} has no value at all",

@@ -76,7 +76,7 @@ def fit_linear_series(series: LabelledSequences, times: int, scaling: Scaling) -
     share = targets.mean(0)
     fit, left_out = ridge(read, targets, jointly=True)
     prior = np.log(np.maximum(share, 1 / len(series) ** 2))
-    surprises = [_surprise(one * (left_out - share) + prior, series.labels) for one in _SHARPNESS]
+    surprises = [_surprise(sharpness * (left_out - share) + prior, series.labels) for sharpness in _SHARPNESS]
     best, sharpness = min(surprises), _SHARPNESS[int(np.argmin(surprises))]
     same = _surprise(np.broadcast_to(prior, targets.shape), series.labels)
     return LinearSeries(sharpness * fit.weight, sharpness * (fit.bias - share) + prior, _skill(best, same))

@@ -143,7 +143,7 @@ def _of_files(files: Mapping[str, Path], reading: SeriesReading) -> Pair:
             part = _PART.fullmatch(path.name)
             if part and path.suffix.lower() == suffix:
                 parts[part[2].lower()].append(path)
-        if all(len(found) == 1 for found in parts.values()):
+        if all(len(files_of_part) == 1 for files_of_part in parts.values()):
             return _of_file(parts["train"][0], reading)[0], _of_file(parts["test"][0], reading)[0]
     if len(series) != 1:
         got = ", ".join(path.name for path in series[:10]) or ", ".join(list(files)[:10])
@@ -184,7 +184,7 @@ def _is_of_rows(path: Path) -> bool:
 
 def _refuse_columns(path: Path, reading: SeriesReading) -> None:
     """Refuse names of columns for a file that has none."""
-    own = {one.name: one.default for one in fields(LabelledSeriesColumns)}
+    own = {field.name: field.default for field in fields(LabelledSeriesColumns)}
     for name in ("time", "target", "id", "ignore", "label"):
         if getattr(reading, name) != own[name]:
             raise OptionError(
@@ -225,7 +225,7 @@ def _tables_in(path: Path, reading: SeriesReading) -> SeriesCases:
 
 def _of_tables(name: str, files: list[Path], reading: SeriesReading) -> SeriesCases:
     """Series of CSV files, each of one, with the channels of the first by their names."""
-    shared = {one.name for one in fields(SeriesColumns)} & {one.name for one in fields(LabelledSeriesColumns)}
+    shared = {field.name for field in fields(SeriesColumns)} & {field.name for field in fields(LabelledSeriesColumns)}
     columns = SeriesColumns(**{name: getattr(reading, name) for name in shared - {"target", "id"}})
     tables = [read_series(file, columns) for file in files]
     names = tables[0].names

@@ -96,7 +96,7 @@ class SoundSource:
 
     def usual_rate(self) -> int:
         """The sample rate that most sounds have; of two the higher one."""
-        rates = Counter(sound_rate(one) if isinstance(one, Path) else one.rate for one in self.sounds)
+        rates = Counter(sound_rate(sound) if isinstance(sound, Path) else sound.rate for sound in self.sounds)
         return max(rates, key=lambda rate: (rates[rate], rate))
 
 
@@ -167,7 +167,7 @@ def _of_folder(path: Path, columns: SoundColumns) -> SoundSource:
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(one for one in path.iterdir() if one.is_dir() and one.name[0] not in "._")
+    return sorted(folder for folder in path.iterdir() if folder.is_dir() and folder.name[0] not in "._")
 
 
 def _classes(path: Path) -> list[tuple[Path, str]]:
@@ -206,7 +206,7 @@ def _of_table(table: Table, folder: Path, columns: SoundColumns, *, labelled: bo
     roles = infer_roles(table, columns, _LABELLED if labelled else _UNLABELLED)
     file, label = roles.file, roles.label
     files = [folder / text for text in table.texts(file)]
-    absent = next((place for place, one in enumerate(files) if not one.is_file()), None)
+    absent = next((place for place, sound_file in enumerate(files) if not sound_file.is_file()), None)
     if absent is not None:
         raise DataError(
             f"{table.where(absent, file)}: there is no such file",

@@ -21,7 +21,7 @@ _EXAMPLES = {3: "Europe/Berlin", 4: "Africa/Cairo", 9: "America/Santiago", 10: "
 class ClockChange(NamedTuple):
     """What a night does to times without a zone: for a person, with a zone in which it is so."""
 
-    told: str
+    explanation: str
     zone: str
 
 

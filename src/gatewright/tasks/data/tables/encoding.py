@@ -85,7 +85,7 @@ def _of_one_byte(path: Path, sample: bytes) -> str:
 def encoded_lines(path: Path, encoding: str) -> Iterator[str]:
     """The lines of a text file, which end with "\\n", without a byte order mark; a wrong byte is a DataError."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    line, held = 1, list[str]()  # parts of a line, joined once, so that a line of any length takes linear time
+    line, pending = 1, list[str]()  # parts of a line, joined once, so that a line of any length takes linear time
     returns: bool | None = None  # whether lines end with a carriage return alone, as on an old Macintosh
     with opened(path) as source:
         while True:
@@ -99,14 +99,14 @@ def encoded_lines(path: Path, encoding: str) -> Iterator[str]:
             if returns is None:
                 text, returns = text.removeprefix("\ufeff"), "\r" in text and "\n" not in text
             first, *others = (text.replace("\r", "\n") if returns else text).split("\n")
-            held.append(first)
+            pending.append(first)
             for other in others:
-                yield "".join(held).removesuffix("\r") + "\n"
-                held = [other]
+                yield "".join(pending).removesuffix("\r") + "\n"
+                pending = [other]
             line += len(others)
             if not piece:
                 break
-    if rest := "".join(held):
+    if rest := "".join(pending):
         yield f"{rest}\n"
 
 

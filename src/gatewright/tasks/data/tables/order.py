@@ -242,7 +242,7 @@ def _check_twice(table: Table, axis: TimeAxis, order: NDArray[np.int64], id: str
     raise DataError(
         f"{table.place(second)}: the time {text}{of} comes twice, also in {table.place_word} {table.line(first)}",
         expected="one row for each time",
-        got=f"{counted(len(twice), 'row')} with a time that came before{f'; {change.told}' if change else ''}",
+        got=f"{counted(len(twice), 'row')} with a time that came before{f'; {change.explanation}' if change else ''}",
         do=f"name the zone of the times, as in zone={change.zone!r}"
         if change
         else leave_out + "name the column that tells them apart" * (not id),
@@ -332,7 +332,7 @@ def _gap(table: Table, axis: TimeAxis, absent: TimeAxis, order: NDArray[np.int64
         f"{table.name}, {axis.column!r}: {count} left out: {absent.spelled()[0]} is the first, after "
         f"{table.place_word} {table.line(int(order[before]))}",
         expected=f"a row for each time of {axis.described}",
-        got=change.told if change else None,
+        got=change.explanation if change else None,
         do=f"name the zone of the times, as in zone={change.zone!r}; otherwise, {fills}" if change else fills,
         shell=f"name the zone of the times: add --set zone={change.zone}, or the zone that it is; otherwise, {in_shell}"
         if change

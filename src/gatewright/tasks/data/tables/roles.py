@@ -54,8 +54,8 @@ class Roles:
     @property
     def remark(self) -> str:
         """What a person is told of the choice, as in "text: review, label: class"."""
-        told = {role.replace("_", " "): self.of(role) for role in _NAMES if role != "ignore"}
-        return ", ".join(f"{role}: {', '.join(columns)}" for role, columns in told.items() if columns)
+        roles = {role.replace("_", " "): self.of(role) for role in _NAMES if role != "ignore"}
+        return ", ".join(f"{role}: {', '.join(columns)}" for role, columns in roles.items() if columns)
 
 
 _NAMES = tuple(field.name for field in fields(Roles))
@@ -209,8 +209,10 @@ def _check_clear(table: Table, kind: TableKind, named: Roles, known: Roles) -> N
         words = [column for column in whole.left(table) if not table.is_mostly_numeric(column)]
         add |= {"ignore": (*known.ignore, *words)} if words else {}
     several = {role.setting: role.called(table, known) for role in unclear}
-    told = [f"{role} ({' or '.join(columns)})" if len(columns) > 1 else role for role, columns in several.items()]
-    problem = f"{table.name} does not show which column is the {' and which the '.join(told)}"
+    unclear_roles = [
+        f"{role} ({' or '.join(columns)})" if len(columns) > 1 else role for role, columns in several.items()
+    ]
+    problem = f"{table.name} does not show which column is the {' and which the '.join(unclear_roles)}"
     raise asks_for(table, problem, add, expected=kind.expected)
 
 

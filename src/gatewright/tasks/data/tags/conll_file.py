@@ -69,8 +69,8 @@ def read_columns(path: Path, *, encoding: str = "", header: str = "infer") -> Co
     CoNLL-U, such as `# sent_id = 1`.
     Raises DataError for a file without a row, and for a row with more or fewer columns.
     """
-    found = encoding_of(path, encoding)
-    lines = [(number, line.rstrip("\n")) for number, line in enumerate(encoded_lines(path, found.name), 1)]
+    coding = encoding_of(path, encoding)
+    lines = [(number, line.rstrip("\n")) for number, line in enumerate(encoded_lines(path, coding.name), 1)]
     first = next((line for _, line in lines if line.strip() and not _is_aside(line)), "")
     is_conllu = len(cells := _cells(first, "\t")) == len(CONLLU) and bool(_is_id(cells[0]))
     separator = None if _is_divided_at_spaces(lines, first) else "\t"
@@ -92,7 +92,7 @@ def read_columns(path: Path, *, encoding: str = "", header: str = "infer") -> Co
             expected="a token a line with its columns, and an empty line behind each sentence",
             got="comments and empty lines" if lines else "an empty file",
         )
-    return ColumnFile(path, names, tuple(sentences), tuple(numbers), is_conllu, found.remark)
+    return ColumnFile(path, names, tuple(sentences), tuple(numbers), is_conllu, coding.remark)
 
 
 def _sentences(

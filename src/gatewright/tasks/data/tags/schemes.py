@@ -143,7 +143,7 @@ def best_paths(
     `scores` (time, batch, tags) are what a network gives, or their log-probabilities, which differ by the same for all
     tags of a step. The result has, for each row, (length,) numbers of tags.
     """
-    if not any(one.any() for one in transitions):
+    if not any(scores_of_place.any() for scores_of_place in transitions):
         return [scores[:length, row].argmax(-1) for row, length in enumerate(lengths)]
     behind = np.zeros(scores.shape, np.int64)  # the best tag before, for each tag
     best = scores[0] + transitions.first

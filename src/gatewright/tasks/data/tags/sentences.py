@@ -209,7 +209,9 @@ def tagged_rows(file: ColumnFile, columns: TagColumns) -> TaggedSentences:
 def tagged(tokens: Sequence[Sequence[str]], tags: Sequence[Sequence[str]]) -> TaggedSentences:
     """Those sentences, with the scheme of their tags."""
     return TaggedSentences(
-        tuple(tuple(one) for one in tokens), tuple(tuple(one) for one in tags), recognised_scheme(tags)
+        tuple(tuple(sentence) for sentence in tokens),
+        tuple(tuple(sentence) for sentence in tags),
+        recognised_scheme(tags),
     )
 
 
@@ -224,7 +226,7 @@ def sentences_in_memory(source: Sequence[Any]) -> TaggedSentences:
     else:
         pairs = list(source)
     for place, pair in enumerate(pairs):
-        fits = isinstance(pair, Sequence) and len(pair) == 2 and all(_is_sentence(one) for one in pair)
+        fits = isinstance(pair, Sequence) and len(pair) == 2 and all(_is_sentence(sentence) for sentence in pair)
         if not fits or len(pair[0]) != len(pair[1]) or not len(pair[0]):
             raise DataError(
                 f"sentence {place} is no pair of tokens and tags",
@@ -241,7 +243,7 @@ def _are_sentences(source: Sequence[Any]) -> bool:
 
 
 def _is_sentence(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(token, str) for token in value)
 
 
 def with_held_out(
@@ -250,7 +252,7 @@ def with_held_out(
     """The three parts; those that lack are held out, whole sentences by seed. All have the scheme of the first."""
     scheme = parts["train"].scheme
     # Entities are read alike in all of them, and a small part may look like one of another scheme.
-    parts = {part: replace(one, scheme=scheme) for part, one in parts.items()}
+    parts = {part: replace(sentences, scheme=scheme) for part, sentences in parts.items()}
     train = parts["train"]
     lacking = [part for part in ("validation", "test") if part not in parts]
     if len(train) <= len(lacking):

@@ -61,7 +61,7 @@ def recordings_in_memory(source: object, *, labelled: bool = True) -> list[Recor
     first = items[0][0] if _is_pair(items[0]) else items[0]
     if not isinstance(first, np.ndarray):
         return None
-    pairs = [one if _is_pair(one) else (one, ()) for one in items]
+    pairs = [item if _is_pair(item) else (item, ()) for item in items]
     return [_recording(place, values, labels, labelled=labelled) for place, (values, labels) in enumerate(pairs)]
 
 
@@ -85,7 +85,7 @@ def _recording(place: int, values: Any, labels: Any, *, labelled: bool) -> Recor
 
 def channel_names(recordings: Sequence[Recording]) -> tuple[str, ...]:
     """Names for the channels of arrays. Raises DataError where recordings have different numbers of them."""
-    widths: Mapping[int, int] = {one.values.shape[1]: place for place, one in enumerate(recordings)}
+    widths: Mapping[int, int] = {recording.values.shape[1]: place for place, recording in enumerate(recordings)}
     if len(widths) > 1:
         (first, _), (other, place), *_ = widths.items()
         raise DataError(

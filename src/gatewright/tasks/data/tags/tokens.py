@@ -29,8 +29,8 @@ class Tokenising:
 
 
 TOKENISINGS: Mapping[str, Tokenising] = {
-    one.name: one
-    for one in (
+    way.name: way
+    for way in (
         Tokenising("spaces", "at white space", str.split),
         Tokenising("signs", "into words and single signs", _WORDS.findall),
         Tokenising("contractions", "into words and single signs, and do n't, it 's, we 'll", _PARTED.findall),

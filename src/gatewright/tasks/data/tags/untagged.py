@@ -54,7 +54,7 @@ def _has_columns(lines: Sequence[str]) -> bool:
     while lines and not lines[-1]:
         lines.pop()
     written = [line for line in lines if line and not line.startswith(("# ", "-DOCSTART-"))]
-    widths = {len(line.split("\t" if any("\t" in one for one in written) else None)) for line in written}
+    widths = {len(line.split("\t" if any("\t" in other for other in written) else None)) for line in written}
     return len(widths) == 1 and ("" in lines or any("\t" in line for line in written))
 
 
@@ -65,14 +65,14 @@ def _token_place(file: ColumnFile, text: str) -> int:
 
 def _in_memory(source: Sequence[Any], tokenising: Tokenising) -> Sentences:
     tokens: list[tuple[str, ...]] = []
-    for place, one in enumerate(source):
-        is_tokens = isinstance(one, Sequence) and all(isinstance(token, str) for token in one)
-        divided: list[str] = tokenising.divide(one) if isinstance(one, str) else list(one) if is_tokens else []
+    for place, item in enumerate(source):
+        is_tokens = isinstance(item, Sequence) and all(isinstance(token, str) for token in item)
+        divided: list[str] = tokenising.divide(item) if isinstance(item, str) else list(item) if is_tokens else []
         if not divided:
             raise DataError(
                 f"sentence {place} of the data in memory has no tokens",
                 expected='a text, or a list of tokens such as ["Ada", "writes"]',
-                got=f"{one!r:.100}",
+                got=f"{item!r:.100}",
             )
         tokens.append(tuple(divided))
     return Sentences("sentence", tuple(range(1, len(tokens) + 1)), tuple(tokens))

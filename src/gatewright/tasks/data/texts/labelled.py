@@ -93,17 +93,17 @@ def load_labelled_texts(
     sms-spam: 5,574 messages (Almeida et al. 2011, https://doi.org/10.1145/2034691.2034742).
     python-docstrings: 3,500 paragraphs of Python's docstrings by package, which need no download.
     """
-    archive, given = _given(source, columns or TextColumns(), usual)
+    archive, read = _given(source, columns or TextColumns(), usual)
     if archive is not None:
         train, tested = read_reviews(archive)
         check_classes(source_name(source), train.labels, train.classes)
         numbered = {"train": train, "test": tested}
         return LabelledTexts(completed(numbered, validation, test, lambda part, share: part.divided(share, seed)))
-    train = given["train"].numbered()
+    train = read["train"].numbered()
     check_classes(source_name(source), train.labels, train.classes)
-    numbered = {name: train if name == "train" else part.numbered(train.classes) for name, part in given.items()}
+    numbered = {name: train if name == "train" else part.numbered(train.classes) for name, part in read.items()}
     parts = completed(numbered, validation, test, lambda part, share: part.divided(share, seed))
-    return LabelledTexts(parts, given["train"].remarks, given["train"].columns)
+    return LabelledTexts(parts, read["train"].remarks, read["train"].columns)
 
 
 def load_texts_to_measure(
@@ -117,15 +117,15 @@ def load_texts_to_measure(
 
     Labels are among `classes`, of which some may be missing. Raises DataError for others.
     """
-    archive, given = _given(source, columns or TextColumns(), usual)
+    archive, read = _given(source, columns or TextColumns(), usual)
     if archive is not None:
         train, tested = read_reviews(archive)
         _check_known(source, train.classes, classes)
         numbers = np.array([classes.index(name) for name in train.classes])
         parts = {"train": train, "test": tested}
         return {name: LabelledSequences(part.sequences, numbers[part.labels], classes) for name, part in parts.items()}
-    _check_known(source, {label for part in given.values() for label in part.labels if label}, classes)
-    numbered = {name: part.numbered(classes) for name, part in given.items()}
+    _check_known(source, {label for part in read.values() for label in part.labels if label}, classes)
+    numbered = {name: part.numbered(classes) for name, part in read.items()}
     return {"test": numbered["train"]} if len(numbered) == 1 else numbered
 
 
@@ -202,14 +202,14 @@ def _in_memory(source: object, columns: TextColumns, usual: Mapping[str, str] | 
     if is_frame(source):
         return _of_table(text_table(source, columns), columns, usual)
     pair = list(cast("Sequence[object]", source)) if isinstance(source, tuple | list) else []
-    sized = len(pair) == 2 and all(hasattr(one, "__len__") and not isinstance(one, str) for one in pair)
+    sized = len(pair) == 2 and all(hasattr(items, "__len__") and not isinstance(items, str) for items in pair)
     if not sized:
         raise DataError(
             "these are no labelled texts",
             expected="a path, a pandas DataFrame, or (texts, labels)",
             got=type(source).__name__,
         )
-    texts, labels = ([str(item).strip() for item in cast("Sequence[object]", one)] for one in pair)
+    texts, labels = ([str(item).strip() for item in cast("Sequence[object]", items)] for items in pair)
     if len(texts) != len(labels) or not texts:
         raise DataError("each text has a label", expected=f"{len(texts)} labels", got=str(len(labels)))
     return _TextPart(texts, labels, lambda row: f"text {row}")
@@ -230,7 +230,7 @@ def _part_folder(path: Path, name: str) -> Path | None:
 
 
 def _class_folders(path: Path) -> _TextPart | None:
-    folders = sorted(one for one in path.iterdir() if one.is_dir() and not one.name.startswith("."))
+    folders = sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
     files = [(folder.name, file) for folder in folders for file in sorted(folder.glob("*.txt"))]
     if not files:
         return None
@@ -330,7 +330,7 @@ def count_words(texts: Ragged, divide: Tokeniser) -> Counter[str]:
 
 def encode_texts(texts: LabelledSequences, divide: Tokeniser, vocabulary: WordVocabulary) -> LabelledSequences:
     """The same texts as numbers of words, each (words,); a text without a word becomes one "<unk>"."""
-    found = [
+    symbols = [
         vocabulary.encode(divide(texts.sequences[place].tobytes().decode()) or [UNKNOWN]) for place in range(len(texts))
     ]
-    return LabelledSequences(Ragged.join(found), texts.labels, texts.classes)
+    return LabelledSequences(Ragged.join(symbols), texts.labels, texts.classes)

@@ -78,10 +78,10 @@ def fit_ngrams(
     return NgramScores(weight, (frequency**2).astype(np.float32), bias)
 
 
-def _counts(found: tuple[Numbers, Numbers], texts: int, total: int) -> Any:
+def _counts(numbered: tuple[Numbers, Numbers], texts: int, total: int) -> Any:
     from scipy import sparse
 
-    numbers, owners = found
+    numbers, owners = numbered
     return sparse.csr_matrix((np.ones(len(numbers)), (owners, numbers)), (texts, total))
 
 

@@ -66,13 +66,13 @@ def read_reviews(path: Path) -> tuple[LabelledSequences, LabelledSequences]:
 def _reviews(path: Path) -> Iterator[_Review]:
     with opened(path) as source:
         for member in tar_members(source):
-            found = _REVIEW.fullmatch(member.name)
-            if found is None or found[2] in _PASSED_OVER:
+            named = _REVIEW.fullmatch(member.name)
+            if named is None or named[2] in _PASSED_OVER:
                 continue
             where = f"{path}, member {member.name}"
-            if found[2] not in CLASSES:
-                raise DataError(f"{where}: the class is unknown", expected="one of " + ", ".join(CLASSES), got=found[2])
-            yield _Review(found[1], CLASSES.index(found[2]), _text(where, member))
+            if named[2] not in CLASSES:
+                raise DataError(f"{where}: the class is unknown", expected="one of " + ", ".join(CLASSES), got=named[2])
+            yield _Review(named[1], CLASSES.index(named[2]), _text(where, member))
 
 
 def _text(where: str, member: TarMember) -> bytes:

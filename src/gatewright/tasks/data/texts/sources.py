@@ -52,11 +52,11 @@ def _part(files: Files, name: str, pattern: str) -> Path:
 
 
 def _members(archive: Path, whole: Whole) -> Splits[Pieces]:
-    listed, found = member_names(archive), list[Pieces]()
+    listed, parts = member_names(archive), list[Pieces]()
     for name, pattern in _NAMES.items():
         # the shortest: ptb.train.txt, not ptb.char.train.txt
-        fitting = sorted((one for one in listed if re.search(rf"(^|[/._-])({pattern})\.txt$", one)), key=len)
+        fitting = sorted((member for member in listed if re.search(rf"(^|[/._-])({pattern})\.txt$", member)), key=len)
         if not fitting:
             raise DataError(f"{archive} has no part {name!r}", expected=f"a member such as ptb.{name}.txt")
-        found.append(partial(member_pieces, archive, fitting[0], whole))
-    return Splits(*found)
+        parts.append(partial(member_pieces, archive, fitting[0], whole))
+    return Splits(*parts)

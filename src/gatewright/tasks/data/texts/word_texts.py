@@ -65,16 +65,16 @@ def load_words(
     bytes a word while they are gathered, and 2 or 4 in the end) and about 40 MB. Measured: 216 MB beside NumPy's own
     for a text of 100 MB with 28 million words.
     """
-    given = parted_sources(source, "words")
-    chosen = _chosen(tokenise, parted=given is not None)
+    sources = parted_sources(source, "words")
+    chosen = _chosen(tokenise, parted=sources is not None)
     divide, gathered = tokeniser(chosen), _Gathered()
-    if given is not None:
-        parts = Splits(*(gathered.stream(pieces(), divide, end_of_line=end_of_line) for pieces in given))
+    if sources is not None:
+        parts = Splits(*(gathered.stream(pieces(), divide, end_of_line=end_of_line) for pieces in sources))
     else:
         pieces = text_source(source, "words")
-        found = gathered.stream(pieces(), divide, end_of_line=end_of_line)
-        _check_not_empty(source, found)
-        parts = split(found, validation=validation, test=test)
+        stream = gathered.stream(pieces(), divide, end_of_line=end_of_line)
+        _check_not_empty(source, stream)
+        parts = split(stream, validation=validation, test=test)
     _check_not_empty(source, parts.train)
     vocabulary = gathered.vocabulary(parts.train, size, special=())
     return WordText(vocabulary, Splits(*(gathered.renumbered(part, vocabulary) for part in parts)), chosen)
@@ -96,17 +96,17 @@ def load_sentences(
     Sentences without a word are left out. The numbers are as for `load_words`; "<unk>" is 0, "<s>" 1, "</s>" 2, and
     `size` counts these three.
     """
-    given = parted_sources(source)
-    chosen = _chosen(tokenise, parted=given is not None)
+    sources = parted_sources(source)
+    chosen = _chosen(tokenise, parted=sources is not None)
     divide, gathered = tokeniser(chosen), _Gathered()
-    by_lines = given is not None if divided is None else divided == "lines"
-    if given is not None:
-        parts = Splits(*(gathered.sentences(_sentences(pieces(), by_lines=by_lines), divide) for pieces in given))
+    by_lines = sources is not None if divided is None else divided == "lines"
+    if sources is not None:
+        parts = Splits(*(gathered.sentences(_sentences(pieces(), by_lines=by_lines), divide) for pieces in sources))
     else:
-        found = gathered.sentences(_sentences(text_source(source)(), by_lines=by_lines), divide)
-        _check_not_empty(source, found.values)
-        places = split(np.arange(len(found)), validation=validation, test=test)
-        parts = Splits(*(_stretch(found, part) for part in places))
+        sentences = gathered.sentences(_sentences(text_source(source)(), by_lines=by_lines), divide)
+        _check_not_empty(source, sentences.values)
+        places = split(np.arange(len(sentences)), validation=validation, test=test)
+        parts = Splits(*(_stretch(sentences, part) for part in places))
     _check_not_empty(source, parts.train.values)
     vocabulary = gathered.vocabulary(parts.train.values, size, special=(START, END))
     numbered = Splits(*(gathered.renumbered_sentences(part, vocabulary) for part in parts))
@@ -126,20 +126,20 @@ class _Gathered:
 
     def stream(self, pieces: Iterable[str], divide: Tokeniser, *, end_of_line: bool) -> NDArray[np.int32]:
         """The numbers of a text's words."""
-        found = array("i")
+        numbers = array("i")
         for words in _words(pieces, divide, end_of_line=end_of_line):
-            found.extend(map(self._numbers.__getitem__, words))
-        return np.frombuffer(found, np.int32)
+            numbers.extend(map(self._numbers.__getitem__, words))
+        return np.frombuffer(numbers, np.int32)
 
     def sentences(self, sentences: Iterable[str], divide: Tokeniser) -> Ragged:
         """The numbers of the words of each sentence, with its start and end."""
-        found, lengths = array("i"), array("q")
+        numbers, lengths = array("i"), array("q")
         for sentence in sentences:
             words = divide(sentence)
             if words:
-                found.extend(map(self._numbers.__getitem__, (START, *words, END)))
+                numbers.extend(map(self._numbers.__getitem__, (START, *words, END)))
                 lengths.append(len(words) + 2)
-        return Ragged.from_lengths(np.frombuffer(found, np.int32), np.frombuffer(lengths, np.int64))
+        return Ragged.from_lengths(np.frombuffer(numbers, np.int32), np.frombuffer(lengths, np.int64))
 
     def vocabulary(self, trained: Tokens, size: int | None, special: Sequence[str]) -> WordVocabulary:
         """The words of that part, the most frequent first."""
@@ -153,10 +153,10 @@ class _Gathered:
     def renumbered(self, tokens: Tokens, vocabulary: WordVocabulary) -> Tokens:
         """The same words by the numbers of that vocabulary."""
         table = vocabulary.encode(list(self._numbers))
-        found = np.empty(len(tokens), table.dtype)
+        numbers = np.empty(len(tokens), table.dtype)
         for place, piece in enumerate(_stretches(tokens)):
-            found[place * BLOCK : place * BLOCK + len(piece)] = table[piece]
-        return found
+            numbers[place * BLOCK : place * BLOCK + len(piece)] = table[piece]
+        return numbers
 
     def renumbered_sentences(self, sentences: Ragged, vocabulary: WordVocabulary) -> Ragged:
         """The same sentences by the numbers of that vocabulary."""
@@ -178,12 +178,12 @@ def _stretch(sentences: Ragged, places: Tokens) -> Ragged:
 def _words(pieces: Iterable[str], divide: Tokeniser, *, end_of_line: bool) -> Iterator[list[str]]:
     for piece in pieces:
         *lines, last = piece.split("\n") if end_of_line else [piece]
-        found: list[str] = []
+        words: list[str] = []
         for line in lines:
-            found += divide(line)
-            found.append(END_OF_LINE)
-        found += divide(last)
-        yield found
+            words += divide(line)
+            words.append(END_OF_LINE)
+        words += divide(last)
+        yield words
 
 
 def _sentences(pieces: Iterable[str], *, by_lines: bool) -> Iterator[str]:
