@@ -11,7 +11,8 @@ from typing import Any
 
 from gatewright.errors import ConversionError
 from gatewright.lang.param import in_space
-from gatewright.network import AddInput, Dense, Network
+from gatewright.network import AddInput, Network
+from gatewright.network.part import Flow
 
 _MODEL = "SimpleRNN"
 
@@ -28,8 +29,7 @@ def checked(path: Path, network: Network, model_data: Mapping[str, Any]) -> Netw
             got=str(model_data["model"])[:40],
             do="name another file",
         )
-    first, last = network.recurrent[0], network.parts[-1]
-    width = len(last.weight) if isinstance(last, Dense) else network.recurrent[-1].outputs
+    first, width = network.recurrent[0], network.parts[-1].gives(Flow()).features
     has = {
         "unit_type": first.equations.family.upper(),
         "num_layers": len(network.recurrent),
@@ -54,9 +54,7 @@ def with_input(path: Path, network: Network, skip: Any) -> Network:
 
     Raises ConversionError where that is no number, or does not fit.
     """
-    first, last = network.parts[0], network.parts[-1]
-    width = len(last.weight) if isinstance(last, Dense) else network.recurrent[-1].outputs
-    inputs = first.weight.shape[1] if isinstance(first, Dense) else network.recurrent[0].inputs
+    width, inputs = network.parts[-1].gives(Flow()).features, network.parts[0].width or 0
     if not isinstance(skip, int) or not 0 <= skip <= inputs or skip not in (0, 1, width):
         raise ConversionError(
             f"{path}: the input that skips the layers does not fit",

@@ -46,18 +46,15 @@ def compare(
         difference = max(difference, float(np.abs(wanted - got).max(initial=0.0)) if alike else np.inf)
         scale = max(scale, float(np.abs(wanted).max(initial=0.0)))
     same = len(network.recurrent) == len(again.recurrent)
-    half = np.dtype(np.float16) in _types(network)
     if not same or not difference <= _rounding(network) * max(scale, 1.0):
+        rounded = same and np.dtype(np.float16) in _types(network)
+        advice = "write float32, where sums of biases are exact enough, with"
         raise ConversionError(
             "what was written computes something else",
             expected=f"a difference below {_rounding(network):.1g}",
             got=f"{difference:.3g}" if same else f"{len(again.recurrent)} layers of {len(network.recurrent)}",
-            do="write float32, where sums of biases are exact enough, with dtype='float32'"
-            if same and half
-            else "please report it with both files",
-            shell="write float32, where sums of biases are exact enough, with --dtype float32"
-            if same and half
-            else None,
+            do=f"{advice} dtype='float32'" if rounded else "please report it with both files",
+            shell=f"{advice} --dtype float32" if rounded else None,
         )
     return difference, scale
 

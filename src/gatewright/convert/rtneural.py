@@ -69,9 +69,7 @@ def write(network: Network, path: Path) -> None:
     Raises ConversionError where RTNeural has no such layer.
     """
     layers = [_written(part) for part in _streaming(network)]
-    first = network.parts[0]
-    inputs = first.weight.shape[1] if isinstance(first, Dense) else network.recurrent[0].inputs
-    _write(path, {"in_shape": [None, None, inputs], "layers": layers})
+    _write(path, {"in_shape": [None, None, network.parts[0].width], "layers": layers})
 
 
 def write_torch(network: Network, path: Path) -> None:

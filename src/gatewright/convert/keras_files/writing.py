@@ -1,6 +1,6 @@
 """A network as the layers of a Keras model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -50,6 +50,8 @@ class _KerasWriter:
     version: KerasVersion
     bare: bool
     masked: bool = False
+    before: Part | None = None  # of the part that is written
+    following: Part | None = None
     layers: list[KerasLayer] = field(default_factory=list[KerasLayer])
 
     def add(self, kind: str, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
@@ -68,10 +70,12 @@ def layers_of(network: Network, version: KerasVersion, *, bare: bool = False) ->
     symbols = isinstance(network.parts[0], Embedding | OneHot)
     key = "batch_shape" if version.major >= 3 else "batch_input_shape"
     writer.add("InputLayer", {key: shape, "dtype": "int32" if symbols else dtype_of(network)})
-    parts = list(network.parts)
-    for index, part in enumerate(parts):
-        following = parts[index + 1] if index + 1 < len(parts) else None
-        _write(part, following, parts[index - 1] if index else None, writer)
+    for before, part, following in zip((None, *network.parts), network.parts, (*network.parts[1:], None), strict=False):
+        write = _WRITERS.get(type(part))
+        if write is None:
+            raise ConversionError(f"Keras has no layer that is a {part.kind}")
+        writer.before, writer.following = before, following
+        write(part, writer)
     return writer.layers
 
 
@@ -102,46 +106,6 @@ def dtype_of(network: Network) -> str:
         parameter for layer in network.recurrent for parameters in layer.directions for parameter in parameters.values()
     ]
     return str(np.result_type(*arrays))
-
-
-def _write(part: Part, following: Part | None, before: Part | None, writer: _KerasWriter) -> None:
-    match part:
-        case Embedding() | OneHot():
-            _embedding(part, writer)
-        case Masking():
-            writer.masked = True
-            writer.add("Masking", {"mask_value": part.value})
-        case Activation():
-            _activation(part.function, writer)
-        case Reshape():
-            _reshape(part, writer)
-        case Reverse():
-            _reverse(before)
-        case Dense():
-            _dense(part, writer)
-        case RecurrentPart():
-            _recurrent(part, following, writer)
-        case Mean() | Max():
-            _pool(part, writer)
-        case Scale() | LayerNorm() | BatchNorm() | TakeStep() | AddInput():
-            _other(part, writer)
-        case _:
-            raise ConversionError(f"Keras has no layer that is a {part.kind}")
-
-
-def _other(part: Scale | LayerNorm | BatchNorm | TakeStep | AddInput, writer: _KerasWriter) -> None:
-    match part:
-        case Scale():
-            writer.add("Normalization", *normalization.written(part, bare=writer.bare))
-        case LayerNorm() | BatchNorm():
-            writer.add(*normalization.written_with(part))
-        case TakeStep():
-            _step(part, writer)
-        case AddInput():
-            raise ConversionError(
-                "the input is added to the output, and the models of Keras that are written here are chains of layers",
-                do="write Gatewright's own file: --to gatewright",
-            )
 
 
 def _step(part: TakeStep, writer: _KerasWriter) -> None:
@@ -182,12 +146,25 @@ def _reshape(part: Reshape, writer: _KerasWriter) -> None:
     writer.add("Reshape", {"target_shape": list(part.shape)})
 
 
-def _reverse(before: Part | None) -> None:
+def _reverse(_: Reverse, writer: _KerasWriter) -> None:
+    before = writer.before
     if not (isinstance(before, RecurrentPart) and before.backwards and before.returns == "sequence"):
         raise ConversionError(
             "Keras reverses steps only behind a layer that goes backwards",
             got=before.kind if before else "the input",
         )
+
+
+def _masking(part: Masking, writer: _KerasWriter) -> None:
+    writer.masked = True
+    writer.add("Masking", {"mask_value": part.value})
+
+
+def _no_skip(_: AddInput, writer: _KerasWriter) -> None:
+    raise ConversionError(
+        "the input is added to the output, and the models of Keras that are written here are chains of layers",
+        do="write Gatewright's own file: --to gatewright",
+    )
 
 
 def _activation(name: str, writer: _KerasWriter) -> None:
@@ -209,9 +186,9 @@ def _dense(part: Dense, writer: _KerasWriter) -> None:
         _activation(part.activation, writer)
 
 
-def _recurrent(layer: RecurrentPart, following: Part | None, writer: _KerasWriter) -> None:
+def _recurrent(layer: RecurrentPart, writer: _KerasWriter) -> None:
     both, sequence = len(layer.directions) == 2, layer.returns == "sequence"
-    if sequence and layer.backwards and not isinstance(following, Reverse):
+    if sequence and layer.backwards and not isinstance(writer.following, Reverse):
         raise ConversionError(
             "Keras gives the outputs of a layer that goes backwards in the order in which it made them",
             expected="a layer of two directions, or the last output alone",
@@ -283,6 +260,25 @@ def _one_activation(equations: CellConfig) -> None:
             "an LSTM of Keras has one activation for the candidate and the output",
             got=f"{equations.activation} and {equations.output}",
         )
+
+
+_WRITERS: Mapping[type[Part], Callable[[Any, _KerasWriter], None]] = {
+    Embedding: _embedding,
+    OneHot: _embedding,
+    Masking: _masking,
+    Activation: lambda part, writer: _activation(part.function, writer),
+    Reshape: _reshape,
+    Reverse: _reverse,
+    Dense: _dense,
+    RecurrentPart: _recurrent,
+    Mean: _pool,
+    Max: _pool,
+    Scale: lambda part, writer: writer.add("Normalization", *normalization.written(part, bare=writer.bare)),
+    LayerNorm: lambda part, writer: writer.add(*normalization.written_with(part)),
+    BatchNorm: lambda part, writer: writer.add(*normalization.written_with(part)),
+    TakeStep: _step,
+    AddInput: _no_skip,
+}
 
 
 def keras1(network: Network) -> list[KerasLayer]:

@@ -73,16 +73,20 @@ def run(
     """
     del overrides  # the file says all
     graph = reading(path)
-    if graph.batch_first:
+    if graph.builder.batch_first:
         raise ConversionError("it does not run recurrent operators of layout=1, the batch first")
-    if graph.quantised:
+    if graph.builder.quantised:
         raise ConversionError("it rounds to eight bits what it multiplies the weights of eight bits with")
     session = session_of(path)
     wanted = {value.name: value for value in session.get_inputs()}
     order = np.argsort([int(graph.time.label), int(graph.batch.label)])
     steps, rows = inputs.shape[:2]
     arrays = {graph.source: inputs.transpose([*order, *range(2, inputs.ndim)])}
-    arrays |= {graph.lengths: np.full(rows, steps) if lengths is None else np.asarray(lengths)} if graph.lengths else {}
+    arrays |= (
+        {graph.builder.lengths_from: np.full(rows, steps) if lengths is None else np.asarray(lengths)}
+        if graph.builder.lengths_from
+        else {}
+    )
     arrays |= {name: np.zeros(_state_shape(wanted[name].shape, rows)) for name in graph.states}
     feed = {name: array.astype(_TYPES[wanted[name].type]) for name, array in arrays.items()}
     output = session.run([graph.result], feed)[0]

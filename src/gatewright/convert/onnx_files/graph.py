@@ -59,9 +59,7 @@ class GraphNetwork:
     result: str  # the graph's output
     axes: tuple[str, ...]  # of the output
     states: tuple[str, ...]  # further inputs
-    lengths: str  # the input that they are; empty without
-    batch_first: bool  # whether an operator is of the layout that ONNX Runtime does not run
-    quantised: bool  # whether weights are of eight bits
+    builder: NetworkBuilder
 
 
 class GraphReader:
@@ -103,18 +101,7 @@ class GraphReader:
         network = Network(tuple(parts.found), "onnx", notes=tuple(parts.notes), lengths=parts.lengths)
         axes = {axis.label: axis for axis in self.declared[parts.source]}
         states = tuple(name for name in parts.given if name != parts.lengths_from)
-        return GraphNetwork(
-            network,
-            parts.source,
-            axes[time],
-            axes[batch],
-            result,
-            labels,
-            states,
-            parts.lengths_from,
-            parts.batch_first,
-            parts.quantised,
-        )
+        return GraphNetwork(network, parts.source, axes[time], axes[batch], result, labels, states, parts)
 
     def _loop(self, place: int) -> None:
         """Read the layer that ends with this node, if there is one."""
