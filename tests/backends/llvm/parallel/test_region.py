@@ -13,7 +13,9 @@ from gatewright.backends.llvm.parallel.region import ParallelRegion
 from gatewright.backends.llvm.parallel.work_partition import RunCost
 from gatewright.backends.llvm.runtime import runner
 from gatewright.backends.llvm.runtime.engine import Engine
+from gatewright.trace import simplify, trace_cell
 from tests.backends.llvm.engines import engine, leaves, run
+from tests.backends.llvm.parallel.test_unit_partition import activated_state
 from tests.backends.llvm.partitions import PartitionWork, by_rows, by_units
 from tests.backends.llvm.runtime.test_engine import given_for, pair_of
 
@@ -57,6 +59,20 @@ def test_results_do_not_depend_on_threads(
             gw.set_num_threads(threads)
             for _ in range(3):
                 assert all(np.array_equal(a, b) for a, b in zip(want, leaves(run(given)), strict=True))
+
+
+def test_a_buffer_of_one_step_is_read_by_all_before_it_is_stored_again(
+    partitioned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but that buffer makes the threads of this cell wait for one another at the end of a step."""
+    monkeypatch.setattr(runner, "SPIN_LIMITS", (10**7, 10**7))
+    given = given_for(simplify(trace_cell(activated_state)), (60, 1, 33, 300))
+    gw.set_num_threads(1)
+    want = leaves(run(given))
+    partitioned(by_units, engine(given))
+    gw.set_num_threads(2)
+    for _ in range(20):
+        assert all(np.array_equal(a, b) for a, b in zip(want, leaves(run(given)), strict=True))
 
 
 def test_a_run_with_fewer_members_than_are_expected_is_the_same(partitioned, monkeypatch: pytest.MonkeyPatch) -> None:

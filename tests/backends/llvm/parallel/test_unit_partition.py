@@ -2,7 +2,9 @@
 
 import pytest
 
+import gatewright as gw
 from gatewright.backends.llvm.codegen.kernels import LOOP
+from gatewright.trace import trace_cell
 from tests.backends.llvm.parallel.test_work_partition import kernels_of
 from tests.backends.llvm.runtime.test_engine import pair_of
 
@@ -29,3 +31,16 @@ def test_where_threads_that_share_units_have_barriers(name: str, before: set[int
     else:
         assert units.barriers_before == before
         assert not units.in_rows
+
+
+@gw.cell
+def activated_state(x, h, W, U, b):
+    return W.h @ x + U.h @ gw.tanh(h) + b.h
+
+
+def test_a_buffer_of_one_step_is_not_overwritten_while_others_read_it() -> None:
+    """Each thread reads its own units of the state only, but all units of tanh(h): the next step must not store that
+    before everybody has multiplied it."""
+    units = kernels_of(trace_cell(activated_state), 64, 1, 64).units[LOOP]
+    assert units.barriers_before == {1}
+    assert units.barrier_at_end
