@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gatewright.cli.class_table import show_classes
 from gatewright.cli.options import AnyScale, AsJson, ModelPath, Reading
-from gatewright.cli.results import show_metrics
+from gatewright.cli.results import show_classes, show_metrics
 from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
 from gatewright.untrusted.printable import print_text

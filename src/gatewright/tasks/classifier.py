@@ -19,6 +19,7 @@ class Classifier(Recipe):
     """One class for each example. `Sizes.classes` of its data are the names of the classes, in their order."""
 
     predictor_class = ClassPredictor
+    objective_class = Classes
     next_command: ClassVar[str] = "gatewright predict {model} --data {data}"
     reads_lines: ClassVar[bool] = False  # whether `examples` takes a list of texts, so that a line is an example
 
@@ -28,10 +29,6 @@ class Classifier(Recipe):
 
         Raises DataError where the source does not fit the model.
         """
-
-    def objective(self) -> Classes:
-        """Cross entropy of the classes."""
-        return Classes()
 
 
 def check_known_labels(source: str, labels: Iterable[str], classes: Sequence[str]) -> None:

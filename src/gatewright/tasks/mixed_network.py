@@ -34,6 +34,11 @@ class MixedNetwork(RecipeNetwork):
         linear = None if self.training else self.linear_outputs(inputs, lengths)
         return outputs if linear is None else (outputs + linear) / 2, state
 
+    @property
+    def has_linear_model(self) -> bool:
+        """Whether there is a linear model beside the network."""
+        raise NotImplementedError
+
     def linear_outputs(self, inputs: Tensor, lengths: Tensor | None) -> Tensor | None:
         """What the linear model gives, (rows, outputs); None where there is none."""
         raise NotImplementedError
@@ -47,8 +52,11 @@ class MixedNetwork(RecipeNetwork):
         """Scale both so that the targets of these batches are as likely as possible (stacking, Wolpert 1992).
 
         A network that has learned its training part by heart is too sure of itself, and would outvote the linear model.
-        Without batches both count as `own_share` says. Targets that are whole numbers are classes.
+        Without batches both count as `own_share` says. Targets that are whole numbers are classes. Where there is no
+        linear model nothing is done.
         """
+        if not self.has_linear_model:
+            return
         parts = [] if batches is None else [self._both(batches, position) for position in range(len(batches))]
         prior = np.array([self.own_share, 1 - self.own_share])
         weights = prior

@@ -89,28 +89,21 @@ class NextSymbols(Classes):
         return {"perplexity": math.exp(loss) if loss < 700 else math.inf}
 
 
-@dataclass(frozen=True)
 class Bits(Objective):
     """A row of bits, (time, batch, 1): right when every bit is, so one wrong bit of 64 counts as a wrong answer.
 
-    "squared" is sum(0.5 * (output - bit) ** 2) of a row, a bit being 1 above 0.5; "cross-entropy" takes the output
-    for a log-odds, a bit being 1 above 0.
+    The loss is sum(0.5 * (output - bit) ** 2) of a row; a bit is 1 above 0.5.
     """
 
     headline = "exact"
-    loss: Literal["squared", "cross-entropy"]
 
     def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":
         """The loss of each row, summed over its bits."""
-        from torch.nn.functional import binary_cross_entropy_with_logits
-
-        if self.loss == "squared":
-            return (0.5 * (outputs - batch.targets) ** 2).sum((0, 2))
-        return binary_cross_entropy_with_logits(outputs, batch.targets, reduction="none").sum((0, 2))
+        return (0.5 * (outputs - batch.targets) ** 2).sum((0, 2))
 
     def decide(self, outputs: "Tensor") -> "Tensor":
         """The bits that the outputs mean, as truth values."""
-        return outputs > (0.5 if self.loss == "squared" else 0.0)
+        return outputs > 0.5
 
     def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
         """Exact: 1 where all bits of a row are right."""
@@ -187,27 +180,8 @@ class Forecasts(Objective):
         return {} if mae is None or not naive else {"skill": 1 - mae / naive}
 
 
-@dataclass(frozen=True)
-class NumberTargets(Objective):
-    """Squared error of numbers, outputs and targets (batch, numbers): the loss is its mean, the MSE.
-
-    A row is right where each of its numbers is within `close` of the target, which the accuracy counts.
-    """
-
-    headline = "accuracy"
-    close: float
-
-    def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":
-        """The squared error of each number."""
-        return (outputs - batch.targets) ** 2
-
-    def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
-        """Accuracy: 1 where a row's numbers are all close."""
-        return {"accuracy": ((outputs - batch.targets).abs() < self.close).all(-1)}
-
-
 class Targets(Objective):
-    """Squared error of numbers to be told, outputs and targets (rows, targets), in the units of the targets."""
+    """Squared error of numbers, outputs and targets (rows, targets), in the units of the targets."""
 
     headline = "rmse"
 
@@ -222,6 +196,23 @@ class Targets(Objective):
     def derived(self, means: Mapping[str, float]) -> Mapping[str, float]:
         """The root of the mean squared error."""
         return {"rmse": math.sqrt(means["loss"])}
+
+
+@dataclass(frozen=True)
+class NumberTargets(Targets):
+    """The same, where a row is right if each of its numbers is within `close` of the target; the accuracy counts."""
+
+    headline = "accuracy"
+    close: float
+
+    def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
+        """Accuracy: 1 where a row's numbers are all close."""
+        return {"accuracy": ((outputs - batch.targets).abs() < self.close).all(-1)}
+
+    def derived(self, means: Mapping[str, float]) -> Mapping[str, float]:
+        """Nothing more: the loss is the mean squared error."""
+        del means
+        return {}
 
 
 class Keys(Objective):

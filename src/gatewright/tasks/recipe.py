@@ -57,7 +57,11 @@ class Recipe(ABC):
     name: ClassVar[str]
     about: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()  # further names, such as those that earlier versions had
-    pool: ClassVar[Pooling] = "each step"
+    encode: ClassVar[Encoding] = "values"  # what `input_encoding` gives where no setting decides
+    pool: ClassVar[Pooling] = "each step"  # what `pooling` gives where no setting decides
+    pool_setting: ClassVar[str] = ""  # the setting that is the pool
+    source_setting: ClassVar[str] = ""  # the setting that names the data which is read where no source is given
+    objective_class: ClassVar[type[Objective] | None] = None  # what `objective` makes
     monitor: ClassVar[tuple[str, Direction]] = ("loss", "min")  # what `monitored` gives where no setting decides
     expected: ClassVar[Mapping[str, Expected]] = {}  # by preset; "" for the settings as they are
     presets: ClassVar[Mapping[str, str]] = {}  # named settings, as they are written after --set, with spaces between
@@ -105,9 +109,10 @@ class Recipe(ABC):
     def data(self, source: object) -> Data:
         """The data: of a name, a path or an object in memory, or the recipe's own where `source` is None."""
 
-    @abstractmethod
     def objective(self) -> Objective:
         """What is made small, and what is reported."""
+        assert self.objective_class is not None, "a recipe names its objective, or makes it"
+        return self.objective_class()
 
     def objective_of(self, sizes: Sizes) -> Objective:
         """The same for data of those sizes, where it has to know the names of the classes."""
@@ -129,11 +134,11 @@ class Recipe(ABC):
 
     def input_encoding(self) -> Encoding:
         """How the inputs reach the recurrent layers: as the numbers that they are, or as symbols."""
-        return "values"
+        return self.encode
 
     def pooling(self) -> Pooling:
         """What of the states reaches the output layer."""
-        return self.pool
+        return getattr(self, self.pool_setting) if self.pool_setting else self.pool
 
     def reads(self) -> Directions:
         """Whether the recurrent layers read forward alone, or both ways."""
@@ -176,7 +181,9 @@ class Recipe(ABC):
 
     def conclude(self, network: "nn.Module", data: Data) -> None:
         """Set what of a trained network is chosen by the validation part. It is called once, before it is measured."""
-        del network, data
+        balance: Any = getattr(network, "balance", None)  # of a network beside a linear model
+        if balance is not None:
+            balance(data.parts.get("validation"))
 
     def network_class(self) -> "Callable[..., nn.Module]":
         """What makes the network of a cell, sizes and options."""
@@ -213,7 +220,7 @@ class Recipe(ABC):
 
     def default_source(self) -> str | None:
         """The name of the data that is read where no source is given; None where that has no name or path."""
-        return None
+        return getattr(self, self.source_setting) if self.source_setting else None
 
     def needs_no_data(self, source: object) -> None:
         """Refuse a source, in a recipe that makes its own data."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
-from gatewright.cli.class_table import show_classes
+from gatewright.cli.results import show_classes
 from gatewright.tasks.answers.class_report import ClassReport
 from gatewright.tasks.answers.confusion import draw_confusion
 from gatewright.tasks.formatting import picture_text

@@ -1,5 +1,6 @@
 """The hidden size with which a cell has about as many parameters as another."""
 
+from bisect import bisect_left
 from dataclasses import replace
 from typing import Any
 
@@ -22,20 +23,16 @@ def matched(recipe: Recipe, sizes: Sizes, parameters: int) -> Recipe:
 
     That number grows with the size. Of two sizes that are equally close the smaller one is taken.
     """
-    below, above = 1, 2
-    while _count(recipe, sizes, above) < parameters:
-        below, above = above, 2 * above
-    while above - below > 1:
-        middle = (below + above) // 2
-        below, above = (middle, above) if _count(recipe, sizes, middle) < parameters else (below, middle)
-    hidden = min((below, above), key=lambda size: abs(_count(recipe, sizes, size) - parameters))
-    return _sized(recipe, hidden)
 
+    def count(size: int) -> int:
+        return count_parameters(sized(size), sizes)
 
-def _count(recipe: Recipe, sizes: Sizes, hidden: int) -> int:
-    return count_parameters(_sized(recipe, hidden), sizes)
+    def sized(size: int) -> Recipe:
+        change: dict[str, Any] = {"hidden": size}
+        return replace(recipe, **change)
 
-
-def _sized(recipe: Recipe, hidden: int) -> Recipe:
-    change: dict[str, Any] = {"hidden": hidden}
-    return replace(recipe, **change)
+    above = 2
+    while count(above) < parameters:
+        above *= 2
+    enough = bisect_left(range(above), parameters, lo=2, key=count)  # the smallest size with as many parameters
+    return sized(min((enough - 1, enough), key=lambda size: abs(count(size) - parameters)))

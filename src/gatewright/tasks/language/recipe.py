@@ -33,6 +33,7 @@ Tokens = NDArray[np.integer[Any]]
 class LanguageModel(Recipe):
     """The next symbol of a text."""
 
+    objective_class = NextSymbols
     next_command: ClassVar[str] = "gatewright generate {model}"
     sample_length: ClassVar[int] = 50  # symbols
 
@@ -63,10 +64,6 @@ class LanguageModel(Recipe):
                 got=f"{symbols} symbols in all",
                 do="take a longer text, or hold out nothing, with --set held_out=0",
             )
-
-    def objective(self) -> NextSymbols:
-        """Cross entropy of the next symbol."""
-        return NextSymbols()
 
     def samples(self, model: "Model") -> Mapping[str, str]:
         """Some symbols after each of the prompts."""

@@ -25,6 +25,7 @@ class Adding(Recipe):
 
     name: ClassVar[str] = "adding"
     about: ClassVar[str] = "learn to add 5-bit numbers bit by bit, then add numbers of any length"
+    objective_class = Bits
     expected: ClassVar[Mapping[str, Expected]] = {"": Expected("64 bits", "exact", at_least=1.0, seconds=30)}
     presets: ClassVar[Mapping[str, str]] = {
         "text": "cell=gru(update=replaces) init=truncated_normal(0.01) output_init=truncated_normal(0.01) rate=0.001 "
@@ -43,10 +44,6 @@ class Adding(Recipe):
     bits: int = setting(5, "bits of the numbers to train on", least=2)
     noise: float = setting(0.1, "standard deviation of the noise on the bits to train on", least=0)
     fresh: bool = setting(True, "other pairs in each iteration; or always the same")
-
-    def objective(self) -> Bits:
-        """Half the squared error, summed over the bits of a number."""
-        return Bits("squared")
 
     def data(self, source: object) -> Data:
         """Pairs made from the seed, 100 iterations an epoch; and 1,000 pairs of each length to measure on."""

@@ -46,6 +46,7 @@ class Music(Recipe):
 
     name: ClassVar[str] = "music"
     about: ClassVar[str] = "predict the next notes of chorales, folk tunes or MIDI files, and write more of them"
+    objective_class = Keys
     predictor_class = MusicPredictor
     signature_type = MusicSignature
     data_forms: ClassVar[str] = (
@@ -87,10 +88,6 @@ class Music(Recipe):
     held_out: float = setting(
         0.1, "share of MIDI files without parts for validation, and again for the test", least=0.01, below=0.5
     )
-
-    def objective(self) -> Keys:
-        """The negative log likelihood of a frame."""
-        return Keys()
 
     def data(self, source: object) -> Data:
         """The parts that the source has or is divided into."""

@@ -20,7 +20,7 @@ from gatewright.tasks.data.series.linear import times_of
 from gatewright.tasks.data.series.sources import SeriesReading, read_parts
 from gatewright.tasks.objectives import Classes, Objective, Targets
 from gatewright.tasks.recipe import BidirectionalRecipe, Expected
-from gatewright.tasks.run_data import Data, Encoding, Pooling, Sizes
+from gatewright.tasks.run_data import Data, Sizes
 from gatewright.tasks.sequences.baselines import reached
 from gatewright.tasks.sequences.predictor import SequencesPredictor
 from gatewright.tasks.settings import setting
@@ -48,6 +48,8 @@ class Sequences(SeriesReading, BidirectionalRecipe):
 
     name: ClassVar[str] = "sequences"
     about: ClassVar[str] = "classify time series, or tell a number of each: sensors, gestures, outlines, spectra"
+    encode = "standardised"
+    pool_setting = "read"
     predictor_class = SequencesPredictor
     data_forms: ClassVar[str] = (
         "series with a label each: a table with a row for each step and the columns id, time, channels and label; a "
@@ -101,14 +103,6 @@ class Sequences(SeriesReading, BidirectionalRecipe):
     def objective(self) -> Objective:
         """Cross entropy of the classes; of numbers the squared error."""
         return Targets() if self.task == "regression" else Classes()
-
-    def input_encoding(self) -> Encoding:
-        """Channels as they are, each standardised."""
-        return "standardised"
-
-    def pooling(self) -> Pooling:
-        """As it is set."""
-        return self.read
 
     def network_class(self) -> "Callable[..., nn.Module]":
         """One that answers in the units of the targets."""
@@ -184,13 +178,6 @@ class Sequences(SeriesReading, BidirectionalRecipe):
             network.unscaled.take(Scaling(np.array(scaling["mean"]), np.array(scaling["deviation"])))
         train: Any = data.parts["train"]
         network.fit_linear(train.examples, data.scaling)
-
-    def conclude(self, network: "nn.Module", data: Data) -> None:
-        """Choose how much the network and its linear model count."""
-        from gatewright.tasks.sequences.network import SequencesNetwork
-
-        if isinstance(network, SequencesNetwork) and network.linear is not None:
-            network.balance(data.parts.get("validation"))
 
     def evaluation(self, source: object, model: "Model") -> Data:
         """What the model was trained for; of other data every series, in a part "test" where it has no parts."""

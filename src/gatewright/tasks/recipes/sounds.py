@@ -19,10 +19,10 @@ from gatewright.tasks.data.sounds.labelled import class_names, features_of, labe
 from gatewright.tasks.data.sounds.log_mel import LogMel, seconds_to_samples
 from gatewright.tasks.data.sounds.sources import FORMS, SoundSource, sound_source
 from gatewright.tasks.recipe import BidirectionalRecipe, Expected
-from gatewright.tasks.run_data import Data, Encoding, Pooling, Sizes
+from gatewright.tasks.run_data import Data, Sizes
+from gatewright.tasks.sequences.baselines import reached_by_levels
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, plain_scaling, sound_misfit
-from gatewright.tasks.sounds.baselines import reached_by_levels
 from gatewright.tasks.sounds.predictor import SoundPredictor
 from gatewright.untrusted.kinds import Misfit
 
@@ -39,6 +39,8 @@ class Sounds(SoundColumns, BidirectionalRecipe, Classifier):
 
     name: ClassVar[str] = "sounds"
     about: ClassVar[str] = "tell sounds apart: spoken words, animals, machines; files, folders and streams"
+    encode = "standardised"
+    pool_setting = "read"
     predictor_class = SoundPredictor
     data_forms: ClassVar[str] = (
         "a folder with a folder of .wav or .flac files for each class (in train, validation and test, or with "
@@ -79,14 +81,6 @@ class Sounds(SoundColumns, BidirectionalRecipe, Classifier):
     def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
         """The features of sounds."""
         return sound_misfit(signature, sizes)
-
-    def input_encoding(self) -> Encoding:
-        """Each band with mean 0 and deviation 1."""
-        return "standardised"
-
-    def pooling(self) -> Pooling:
-        """As it is set."""
-        return self.read
 
     def log_mel(self) -> LogMel:
         """The features, once the sample rate is known.

@@ -46,6 +46,7 @@ class Tagging(BidirectionalRecipe, StepColumns):
 
     name: ClassVar[str] = "tagging"
     about: ClassVar[str] = "a label for each step: parts of speech, named entities (BIO), rows of sensors"
+    source_setting = "tagged"
     monitor: ClassVar[tuple[str, Direction]] = ("accuracy", "max")
     earlier: ClassVar[Mapping[str, Any]] = {"output": "softmax", "best_by": "accuracy"}
     expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.95, seconds=75)}
@@ -86,10 +87,6 @@ class Tagging(BidirectionalRecipe, StepColumns):
     word_dropout: float = setting(0.1, "share of the tokens that are unknown in training", least=0, below=1)
     window: int = setting(200, "steps of a sequence to train on at once", least=2)
     held_out: float = setting(0.1, "share for validation, and for a test, where there is none", least=0.001, below=0.5)
-
-    def default_source(self) -> str:
-        """The data that is set."""
-        return self.tagged
 
     def objective(self) -> Tags:
         """Cross entropy of each step's tag."""

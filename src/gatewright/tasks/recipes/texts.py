@@ -29,7 +29,7 @@ from gatewright.tasks.data.texts.vocabulary import UNKNOWN
 from gatewright.tasks.data.texts.word_vectors import WordVectors, read_word_vectors
 from gatewright.tasks.data.texts.words import WordVocabulary
 from gatewright.tasks.recipe import BidirectionalRecipe, Direction, Expected, Schedule
-from gatewright.tasks.run_data import Data, Encoding, Pooling, Sizes
+from gatewright.tasks.run_data import Data, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import SOFTMAX, TextSignature
 from gatewright.untrusted.kinds import Misfit
@@ -69,6 +69,9 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
     name: ClassVar[str] = "texts"
     aliases: ClassVar[tuple[str, ...]] = ("sentiment",)
     about: ClassVar[str] = "tell labelled texts apart by their class, such as good reviews from bad ones"
+    encode = "embedding"
+    pool_setting = "read"
+    source_setting = "texts"
     reads_lines: ClassVar[bool] = True
     signature_type = TextSignature
     data_forms: ClassVar[str] = "a CSV or TSV file with a text and its class in each row, or a folder of such files"
@@ -121,18 +124,6 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
     buckets: int = setting(
         1 << 18, "numbers that n-grams of two and more symbols share by a hash", least=1, below=1 << 24
     )
-
-    def default_source(self) -> str:
-        """The texts that are set."""
-        return self.texts
-
-    def input_encoding(self) -> Encoding:
-        """Numbers of symbols."""
-        return "embedding"
-
-    def pooling(self) -> Pooling:
-        """As it is set."""
-        return self.read
 
     def network_class(self) -> "Callable[..., nn.Module]":
         """The network with a classifier of n-grams."""
@@ -208,13 +199,6 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
             network.bag.take(fit_ngrams(train, tested, longest=self.longest_ngram, **sizes))
         if data.vectors is not None:
             load_vectors(network.encode, data.vectors)
-
-    def conclude(self, network: "nn.Module", data: Data) -> None:
-        """Weigh the network and the classifier of n-grams by the validation part."""
-        from gatewright.tasks.texts.network import TextNetwork
-
-        if isinstance(network, TextNetwork) and network.bag is not None:
-            network.balance(data.parts["validation"])
 
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
         """TF-IDF of words and pairs of words with logistic regression."""

@@ -20,7 +20,7 @@ from gatewright.tasks.language.recipe import LOOKED_AT, LanguageModel, Tokens, m
 from gatewright.tasks.language.symbols import WordCodec, check_known
 from gatewright.tasks.objectives import NextSymbols
 from gatewright.tasks.recipe import Expected, Schedule
-from gatewright.tasks.run_data import Batches, Data, Encoding, Sizes
+from gatewright.tasks.run_data import Batches, Data, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import WordSignature
 
@@ -47,6 +47,7 @@ class Words(LanguageModel):
 
     name: ClassVar[str] = "words"
     about: ClassVar[str] = "predict the next word of a text, and write more of it"
+    encode = "embedding"
     sample_length: ClassVar[int] = 20
     predictor_class = WordPredictor
     signature_type = WordSignature
@@ -93,10 +94,6 @@ class Words(LanguageModel):
     def codec(self, sizes: Sizes) -> WordCodec:
         """Words."""
         return WordCodec(sizes)
-
-    def input_encoding(self) -> Encoding:
-        """Numbers of words."""
-        return "embedding"
 
     def network_options(self) -> Mapping[str, Any]:
         """What it does with its words."""

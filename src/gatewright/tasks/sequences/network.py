@@ -102,6 +102,11 @@ class SequencesNetwork(MixedNetwork):
             fitted = LinearSeries(fitted.weight / deviation, (fitted.bias - mean) / deviation)
         self.linear.take(fitted)
 
+    @property
+    def has_linear_model(self) -> bool:
+        """Whether values at some times are read by a linear model."""
+        return self.linear is not None
+
     def linear_outputs(self, inputs: Tensor, lengths: Tensor | None) -> Tensor | None:
         """Those of the linear model."""
         return None if self.linear is None else self.linear(self.encode(inputs), lengths)

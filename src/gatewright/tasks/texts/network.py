@@ -62,6 +62,11 @@ class TextNetwork(MixedNetwork):
         if freeze:
             self.encode.requires_grad_(False)
 
+    @property
+    def has_linear_model(self) -> bool:
+        """Whether n-grams are scored."""
+        return self.bag is not None
+
     def linear_outputs(self, inputs: Tensor, lengths: Tensor | None) -> Tensor | None:
         """The scores of the n-grams."""
         return None if self.bag is None else self.bag(inputs, lengths)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from gatewright.errors import NonFiniteError
 from gatewright.nn import Recurrent
@@ -116,23 +115,18 @@ def _in_pass(network: nn.Module, batch: TensorBatch, state: State) -> NonFiniteP
 
 def _calls(network: nn.Module, batch: TensorBatch, state: State) -> list[ModuleCall]:
     """Run the batch, and tell of each recurrent layer and each module without parts, in the order in which they ran."""
+    names = {m: n for n, m in network.named_modules() if isinstance(m, Recurrent) or not list(m.children())}
     calls: list[ModuleCall] = []
     drawn: dict[nn.Module, list[Tensor]] = {}
 
-    def watch(name: str, module: nn.Module) -> list[RemovableHandle]:
-        def before(_: nn.Module, __: Any) -> None:
-            drawn[module] = random_numbers()
+    def before(module: nn.Module, _: Any) -> None:
+        drawn[module] = random_numbers()
 
-        def after(_: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any], output: Any) -> None:
-            calls.append(ModuleCall(name, module, arguments, options, drawn[module], output))
+    def after(module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any], output: Any) -> None:
+        calls.append(ModuleCall(names[module], module, arguments, options, drawn[module], output))
 
-        return [
-            module.register_forward_pre_hook(before),
-            module.register_forward_hook(after, with_kwargs=True),
-        ]
-
-    watched = [(n, m) for n, m in network.named_modules() if isinstance(m, Recurrent) or not list(m.children())]
-    handles = [handle for name, module in watched for handle in watch(name, module)]
+    handles = [module.register_forward_pre_hook(before) for module in names]
+    handles += [module.register_forward_hook(after, with_kwargs=True) for module in names]
     try:
         network(batch.inputs, state, batch.lengths)
     finally:
