@@ -19,6 +19,7 @@ from gatewright.tasks.recipes.text import Text
 from gatewright.tasks.settings import read_axes
 from gatewright.tasks.synthetic.addition import add
 from gatewright.tasks.training.session import Result, train
+from tests.architecture.imports import imports_of
 from tests.paths import ROOT
 from tests.quick_runs import QuickRun
 from tests.tasks.small import QUIET, WORDS, small_recipe, small_text
@@ -61,8 +62,11 @@ def test_a_recipe_says_what_it_reaches(name: str) -> None:
             assert replace(made, seed=3).expectation() == expected
             assert replace(made, hidden=7).expectation() is None
     assert kind().expectation() is not None
-    lines = (ROOT / "src/gatewright/tasks/recipes" / f"{name}.py").read_text().splitlines()
-    assert len(lines) <= 110, "a recipe repeats nothing of the trainer"
+    module = f"gatewright.tasks.recipes.{name}"
+    source = (ROOT / "src" / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
+    loaded = [found.module for found in imports_of(source, module) if not found.deferred]
+    of_trainer = ("torch", "lightning", "gatewright.tasks.training")
+    assert [one for one in loaded if one.startswith(of_trainer)] == [], "a recipe repeats nothing of the trainer"
 
 
 def test_what_is_not_there() -> None:
