@@ -7,12 +7,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gatewright.cell_config.config import CellConfig
-from gatewright.convert import apply, heads, reparametrized, whole
+from gatewright.convert import apply, completeness, heads, reparametrized
+from gatewright.convert.completeness import NotWholeError
+from gatewright.convert.layer_index import LayerIndex, NoLayerError, ordered, reading
 from gatewright.convert.layouts import Layout
 from gatewright.convert.naming import LayerPlace
 from gatewright.convert.overrides import PREFIX, assumed
-from gatewright.convert.places import LayerIndex, NoLayerError, ordered, reading
-from gatewright.convert.whole import NotWholeError
 from gatewright.errors import ConversionError
 from gatewright.network import Network, Parameters, Part, RecurrentPart
 
@@ -35,17 +35,17 @@ def read(arrays: Arrays, framework: str, overrides: Mapping[str, Any]) -> Networ
     arrays, notes = reparametrized.folded(arrays) if framework == "torch" else (arrays, ())
     index = reading(arrays, framework, overrides)
     places = ordered(index, prefix)
-    whole.check(index, places, chosen=prefix is not None)
+    completeness.check(index, places, chosen=prefix is not None)
     stack = list(_stack(index, places, arrays, overrides))
     layers = tuple(layer for _, layer in stack)
-    notes = (*notes, *whole.check_stack(index, stack, places, chosen=prefix is not None))
+    notes = (*notes, *completeness.check_stack(index, stack, places, chosen=prefix is not None))
     parts: tuple[Part, ...] = layers
     used = {name for place in places for name in index.layers[place][1].values()}
     row = heads.around(framework, layers[0].equations.family)
     if row is not None:
         parts, around, lacking = heads.read(row, layers, arrays)
         used, notes = used | around, (*notes, *lacking)
-    whole.check_rest(index, places, used)
+    completeness.check_rest(index, places, used)
     unused = {name: array for name, array in arrays.items() if name not in used}
     taken = {
         name: values

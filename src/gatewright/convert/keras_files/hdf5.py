@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.files import check_finite
-from gatewright.convert.keras_files.raw import Content, check_lengths, largest_heap
+from gatewright.convert.keras_files.hdf5_bytes import Content, check_lengths, largest_heap
 from gatewright.convert.refusals import read_whole
 from gatewright.errors import ConversionError
 from gatewright.untrusted.unpacking import WEIGHTS_LIMIT

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.keras_files.architecture import KerasLayer
-from gatewright.convert.keras_files.chain import ChainState, unlike
+from gatewright.convert.keras_files.chain_state import ChainState, unlike
 from gatewright.errors import ConversionError
 from gatewright.network import BatchNorm, LayerNorm, Part, Scale
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gatewright.convert.keras_files import functions, normalization
 from gatewright.convert.keras_files.architecture import KerasLayer, KerasVersion
-from gatewright.convert.keras_files.chain import FAMILIES, ChainState, function, unlike
+from gatewright.convert.keras_files.chain_state import FAMILIES, ChainState, function, unlike
 from gatewright.convert.keras_files.functional import PLAIN, MaskSource
 from gatewright.convert.keras_files.recurrence import bidirectional, recurrent
 from gatewright.errors import ConversionError

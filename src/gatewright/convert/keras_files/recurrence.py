@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply
 from gatewright.convert.keras_files.architecture import Config, KerasLayer, KerasVersion, layer_of
-from gatewright.convert.keras_files.chain import CELLS, FAMILIES, ChainState, function, unlike
+from gatewright.convert.keras_files.chain_state import CELLS, FAMILIES, ChainState, function, unlike
 from gatewright.convert.layouts import BY_KEY, Layout, layouts
 from gatewright.convert.overrides import Assumed, assumed
 from gatewright.convert.refusals import located

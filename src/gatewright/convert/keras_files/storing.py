@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.keras_files.architecture import KerasLayer
-from gatewright.convert.keras_files.chain import FAMILIES
+from gatewright.convert.keras_files.chain_state import FAMILIES
 from gatewright.convert.keras_files.containers import CONFIG, METADATA, NAMES, PLACES, WEIGHTS
 from gatewright.convert.keras_files.groups import group_names, snake_case
 from gatewright.convert.keras_files.hdf5 import library

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.onnx_files import operators, quantised
-from gatewright.convert.onnx_files.around import COMPUTING, is_reversing, reversed_slice
-from gatewright.convert.onnx_files.folding import FOLDS, folded
-from gatewright.convert.onnx_files.parts import NetworkBuilder
+from gatewright.convert.onnx_files.constants import FOLDS, folded
+from gatewright.convert.onnx_files.moves import MOVES, MoveNode, of_stacked
+from gatewright.convert.onnx_files.network_builder import NetworkBuilder
 from gatewright.convert.onnx_files.pointwise import ELEMENTWISE, composed
 from gatewright.convert.onnx_files.scanned import scanned
+from gatewright.convert.onnx_files.simple_parts import COMPUTING, is_reversing, reversed_slice
 from gatewright.convert.onnx_files.sizes import of_sizes
-from gatewright.convert.onnx_files.streams import MOVES, MoveNode, of_stacked
 from gatewright.convert.onnx_files.tensors import ExternalFiles, array_of, attributes_of, title
 from gatewright.convert.onnx_files.values import (
     DIRECTIONS,

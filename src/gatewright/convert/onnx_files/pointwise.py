@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.cell_config.activations import spelled
-from gatewright.convert.onnx_files.folding import FLOATS, INTEGERS
+from gatewright.convert.onnx_files.constants import FLOATS, INTEGERS
 from gatewright.convert.onnx_files.values import ConstantValue, FilledValue, FlowValue, PointwiseValue, Value, shortest
 from gatewright.errors import ConversionError
 from gatewright.network.functions import FUNCTIONS, erf

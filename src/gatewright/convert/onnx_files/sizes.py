@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gatewright.convert.onnx_files.folding import bounds
+from gatewright.convert.onnx_files.constants import bounds
 from gatewright.convert.onnx_files.values import AxisSizes, ConstantValue, FilledValue, Value, product_of
 
 Attributes = Mapping[str, Any]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gatewright.backends.onnx.graph import Graph, Kind, Tensor
 from gatewright.cell_config.activations import HARD_SLOPES, numbers_of
-from gatewright.convert.onnx_files.around import CONSTANTS, OF_ROWS, PLAIN
+from gatewright.convert.onnx_files.simple_parts import CONSTANTS, OF_ROWS, PLAIN
 from gatewright.errors import ConversionError
 from gatewright.network import BatchNorm, Dense, LayerNorm, Scale
 

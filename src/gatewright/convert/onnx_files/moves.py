@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewright.convert.onnx_files.folding import FLOATS, INTEGERS, axes_of, bounds
+from gatewright.convert.onnx_files.constants import FLOATS, INTEGERS, axes_of, bounds
 from gatewright.convert.onnx_files.values import (
     DIRECTIONS,
     FEATURES,

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gatewright.convert.layer_index import LayerIndex, NamedArrays, cell_of, shown, unordered
 from gatewright.convert.layouts import Layout, layouts
 from gatewright.convert.naming import LayerPlace, module_of, numbers_of, path_of, territory
-from gatewright.convert.places import LayerIndex, NamedArrays, cell_of, shown, unordered
 from gatewright.errors import ConversionError
 from gatewright.network import RecurrentPart
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from gatewright.backends.onnx.operators import ACTIVATIONS
 from gatewright.cell_config.activations import spelled
-from gatewright.convert.onnx_files.folding import axes_of
-from gatewright.convert.onnx_files.parts import SEQUENCE, NetworkBuilder, constant, vector
+from gatewright.convert.onnx_files.constants import axes_of
+from gatewright.convert.onnx_files.moves import MoveNode, items_of, reshape
+from gatewright.convert.onnx_files.network_builder import SEQUENCE, NetworkBuilder, constant, vector
 from gatewright.convert.onnx_files.pointwise import clip_bounds
-from gatewright.convert.onnx_files.streams import MoveNode, items_of, reshape
 from gatewright.convert.onnx_files.values import (
     DIRECTIONS,
     FEATURES,

@@ -1,4 +1,4 @@
-"""Building a network from a graph: the parts in order, and the recurrent layers. Other parts are in around.py."""
+"""Building a network from a graph: the parts in order, and the recurrent layers. Other parts are in simple_parts.py."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
