@@ -16,7 +16,7 @@ pytest.importorskip("tools.results", reason="the tools do not come with an insta
 
 from gatewright.errors import DataError
 from gatewright.tasks.comparing import runs as comparing
-from gatewright.tasks.data.published.registry import find
+from gatewright.tasks.data.published.registry import find_data_set
 from gatewright.tasks.recipes import RECIPES
 from gatewright.tasks.training.run_folder import RunFolder
 from gatewright.tasks.training.session import train
@@ -235,7 +235,7 @@ def test_a_row_is_of_a_recipe_as_it_is(row: Row) -> None:
     made = row.recipe()
     assert made.seed == row.seed
     assert not row.differences(row.recipe, made.settings(), row.data)
-    assert row.data is None or find(row.data) is not None
+    assert row.data is None or find_data_set(row.data) is not None
     assert all(goal.source is not None for goal in row.goals if goal.kind != "shown")
     expected = made.expectation()
     assert expected is None or (expected.part, expected.metric) in measures(row)

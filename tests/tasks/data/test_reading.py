@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gatewright.errors import DataError
 from gatewright.tasks.data import reading
-from gatewright.tasks.data.published.sources import IN_MEMORY, existing, source_name
+from gatewright.tasks.data.published.sources import IN_MEMORY, existing_path, source_name
 from gatewright.tasks.data.reading import Whole, member_names, member_pieces, stream_pieces, text_lines, text_pieces
 from gatewright.tasks.data.texts.text import read_text
 from gatewright.untrusted.unpacking import DATA_LIMIT
@@ -169,7 +169,7 @@ def test_a_device_is_no_file() -> None:
 
 def test_an_object_that_no_reader_takes() -> None:
     with pytest.raises(DataError) as caught:
-        existing([1, 2], "images")
+        existing_path([1, 2], "images")
     assert str(caught.value) == (
         "this data cannot be read from an object of the type list\n  expected: one of mnist, or a path"
     )

@@ -14,7 +14,7 @@ import torch
 
 import gatewright as gw
 from gatewright.errors import ConversionError, DataError, OptionError
-from gatewright.tasks.data.tags.schemes import best_paths, rewritten
+from gatewright.tasks.data.tags.schemes import best_paths, converted_tags
 from gatewright.tasks.data.tags.token_features import FEATURES, FeatureVocabulary, features_of
 from gatewright.tasks.data.tags.tokens import TOKENISINGS, tokenising
 from gatewright.tasks.recipes.tagging import Tagging
@@ -145,7 +145,7 @@ def test_answers_are_those_of_the_network(run: Run) -> None:
             for step, place in enumerate(places)
         ]
         np.testing.assert_allclose(rows["probability"], wanted, rtol=1e-5)
-        assert rows["label"].tolist() == rewritten(rows["label"].tolist(), "BIO")
+        assert rows["label"].tolist() == converted_tags(rows["label"].tolist(), "BIO")
     assert answers["label"].tolist()[:5] == ["B-PER", "O", "B-LOC", "I-LOC", "O"]
 
 

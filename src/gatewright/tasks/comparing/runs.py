@@ -16,7 +16,7 @@ from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.comparing.engines import engine
 from gatewright.tasks.comparing.matching import count_parameters, matched
 from gatewright.tasks.comparing.overview import RunsProgress, overview, share_of
-from gatewright.tasks.data.published.registry import find
+from gatewright.tasks.data.published.registry import find_data_set
 from gatewright.tasks.formatting import spell
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.settings import from_texts
@@ -115,7 +115,7 @@ def plan(
         raise OptionError("cells to compare are different ones", got=f"{twice} twice" if twice else "none")
     for cell in cells:
         read_cell(cell)
-    if source is not None and find(source) is None:
+    if source is not None and find_data_set(source) is None:
         recipe.data(source)  # what is wrong with it is said once, and before there are any folders
     setting = None if over is None else over.setting
     varied = [recipe] if over is None else [_with(recipe, **{over.setting: value}) for value in over.values]

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatewright.tasks.data.forecasting.linear import Floats, LinearForecast, Regressed, linear_forecast
+from gatewright.tasks.data.forecasting.linear import Floats, LinearForecast, RegressionSettings, linear_forecast
 from gatewright.tasks.data.forecasting.seasons import best_season
 from gatewright.tasks.data.forecasting.windows import Cuts
 from gatewright.tasks.data.scaling import Scaling
@@ -40,7 +40,7 @@ def fit(network: Forecaster, data: ForecastData, recipe: "Series") -> None:
     if season > recipe.history:
         scaled = [track.scaled[: track.cuts.train].astype(np.float64) for track in tracks]
         season, _ = best_season(scaled, recipe.horizon, recipe.history)
-    how = Regressed(recipe.history, recipe.horizon, season, LEAST_SPREAD, recipe.interval)
+    how = RegressionSettings(recipe.history, recipe.horizon, season, LEAST_SPREAD, recipe.interval)
     values = [(track.values - track.scaling.mean) / track.scaling.deviation for track in tracks]
     linear = linear_forecast(values, cuts, how)
     variables = len(linear.error)

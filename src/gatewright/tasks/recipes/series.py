@@ -12,7 +12,7 @@ from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data.forecasting.seasons import best_season
 from gatewright.tasks.data.forecasting.series import SeriesCollection, TimeSeries, load_series
 from gatewright.tasks.data.forecasting.windows import Cuts
-from gatewright.tasks.data.published.registry import find
+from gatewright.tasks.data.published.registry import find_data_set
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.forecasting.baselines import baselines
@@ -211,7 +211,7 @@ class Series(Recipe, SeriesColumns):
 
     def cuts_of(self, name: object, series: TimeSeries) -> Cuts:
         """Where the parts of a series end."""
-        known = find(name) if isinstance(name, str) else None
+        known = find_data_set(name) if isinstance(name, str) else None
         if known is not None and known.name in _ETT:
             return Cuts.ett_hourly()
         return self._shares(len(series))

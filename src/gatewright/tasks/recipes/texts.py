@@ -17,11 +17,11 @@ from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import LabelledSequences, Ragged, Splits
 from gatewright.tasks.data.texts.labelled import (
     count_words,
+    decoded_texts,
     encode_texts,
     load_labelled_texts,
     load_texts_to_measure,
     read_texts,
-    texts_of,
 )
 from gatewright.tasks.data.texts.ngrams import FACTOR, MODULUS, fit_ngrams, tfidf_accuracies
 from gatewright.tasks.data.texts.tokenisers import TEXT_TOKENISERS, TextTokeniser
@@ -204,7 +204,7 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
         """TF-IDF of words and pairs of words with logistic regression."""
         if not isinstance(data, TextData):
             return {}
-        train, validation, test = ((texts_of(part), part.labels) for part in data.texts)
+        train, validation, test = ((decoded_texts(part), part.labels) for part in data.texts)
         reached = tfidf_accuracies(train, validation, {"validation": validation, "test": test})
         return {part: {_BASELINE: value} for part, value in reached.items()}
 

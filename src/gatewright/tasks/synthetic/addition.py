@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.answers.predictor import Predictor
-from gatewright.tasks.data.published.sources import existing
+from gatewright.tasks.data.published.sources import existing_path
 from gatewright.tasks.data.reading import text_lines
 from gatewright.tasks.data.synthetic.adding import addition_arrays, from_bits
 
@@ -105,7 +105,7 @@ def _pairs(source: object) -> dict[int, tuple[int, int]]:
     """The pairs of a source, each by its line or its place from 1."""
     pairs: dict[int, tuple[int, int]] = {}
     if isinstance(source, str | os.PathLike):
-        path = existing(source)
+        path = existing_path(source)
         for number, line in enumerate(text_lines(path), 1):
             pair = _read(line)
             if pair is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from gatewright.errors import DataError, OptionError
 from gatewright.files import remove_parts, write_atomically
 from gatewright.model_file import FILE_NAME
-from gatewright.tasks.data.published.registry import find
+from gatewright.tasks.data.published.registry import find_data_set
 from gatewright.tasks.data.published.sources import IN_MEMORY, source_name
 from gatewright.untrusted.json_text import parse_json
 from gatewright.untrusted.kinds import misfit
@@ -18,7 +18,7 @@ from gatewright.untrusted.kinds import misfit
 def absolute(source: object) -> str | None:
     """What is kept of a source: a path that holds from every folder, a data set's name as it is, or `IN_MEMORY`."""
     name = None if source is None else source_name(source)
-    if name is None or name == IN_MEMORY or find(name) is not None or not Path(name).exists():
+    if name is None or name == IN_MEMORY or find_data_set(name) is not None or not Path(name).exists():
         return name
     return str(Path(name).resolve())
 

@@ -5,19 +5,21 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.forecasting.linear import LinearForecast, Regressed, folds_of, linear_forecast
+from gatewright.tasks.data.forecasting.linear import LinearForecast, RegressionSettings, folds_of, linear_forecast
 from gatewright.tasks.data.forecasting.windows import Cuts
 from gatewright.tasks.forecasting.baselines import PENALTIES, ridges
 
-HOW = Regressed(history=24, horizon=6, season=12, least_spread=0.05)
+HOW = RegressionSettings(history=24, horizon=6, season=12, least_spread=0.05)
 
 
-def fitted(values: np.ndarray, how: Regressed = HOW) -> tuple[LinearForecast, Cuts]:
+def fitted(values: np.ndarray, how: RegressionSettings = HOW) -> tuple[LinearForecast, Cuts]:
     cuts = Cuts.shares(len(values))
     return linear_forecast([values[:, np.newaxis]], [cuts], how), cuts
 
 
-def windows_of(values: np.ndarray, start: int, end: int, how: Regressed = HOW) -> tuple[np.ndarray, np.ndarray]:
+def windows_of(
+    values: np.ndarray, start: int, end: int, how: RegressionSettings = HOW
+) -> tuple[np.ndarray, np.ndarray]:
     first = np.arange(start, end - how.horizon + 1)[:, np.newaxis]
     return values[first + np.arange(-how.history, 0)], values[first + np.arange(how.horizon)]
 
@@ -59,8 +61,8 @@ def test_folds_judge_every_window_after_what_they_fit() -> None:
 def test_ends_hold_their_share_of_lopsided_errors() -> None:
     random = np.random.default_rng(2)
     values = np.where(random.random(4000) < 0.6, 0, random.gamma(2, 3, 4000)) / 4
-    linear, cuts = fitted(values, Regressed(8, 2, 1, 0.05, interval=0.8))
-    held, wanted = windows_of(values, cuts.validation, cuts.test, Regressed(8, 2, 1, 0.05))
+    linear, cuts = fitted(values, RegressionSettings(8, 2, 1, 0.05, interval=0.8))
+    held, wanted = windows_of(values, cuts.validation, cuts.test, RegressionSettings(8, 2, 1, 0.05))
     spread = np.maximum(held.std(1, keepdims=True), 0.05)
     away = (wanted - linear(held[..., np.newaxis], 0.05)[..., 0]) / spread / linear.residual[0]
     below, above = linear.ends[0]

@@ -11,7 +11,7 @@ from gatewright.errors import DataError
 from gatewright.tasks.data.published.data_set import DataSet
 from gatewright.tasks.data.published.python_texts import python_docs, python_docstrings, python_prose
 from gatewright.tasks.data.published.registry import DATA_SETS, data_set
-from gatewright.tasks.data.texts.labelled import load_labelled_texts, texts_of
+from gatewright.tasks.data.texts.labelled import decoded_texts, load_labelled_texts
 
 
 @pytest.mark.parametrize("row", DATA_SETS.values(), ids=lambda row: row.name)
@@ -82,7 +82,7 @@ def test_python_docstrings_are_told_apart_by_package() -> None:
     assert loaded.columns == {"text": "text", "label": "package"}
     assert {"asyncio", "email", "unittest", "xml"} < set(train.classes)
     assert len(train) + len(validation) + len(test) > 2500
-    texts = texts_of(train)
+    texts = decoded_texts(train)
     assert len(set(texts)) == len(texts)
     assert all(">>>" not in text and "\t" not in text for text in texts)
 

@@ -9,9 +9,9 @@ from gatewright.tasks.data.tags.schemes import (
     Entity,
     Transitions,
     best_paths,
+    converted_tags,
     entities_of,
     recognised_scheme,
-    rewritten,
     tags_of,
 )
 
@@ -46,8 +46,8 @@ def test_a_scheme_is_recognised(tags: list[str], scheme: str) -> None:
 @pytest.mark.parametrize("tags", [BIO, IOB1, BIOES, BILOU])
 def test_entities_are_the_same_in_every_scheme(tags: list[str]) -> None:
     assert entities_of(tags) == ENTITIES
-    assert rewritten(tags, "BIO") == BIO
-    assert rewritten(tags, "BIOES") == BIOES
+    assert converted_tags(tags, "BIO") == BIO
+    assert converted_tags(tags, "BIOES") == BIOES
 
 
 def test_entities_without_a_type() -> None:
@@ -68,7 +68,7 @@ def test_the_best_path_is_that_of_all_paths(scheme: str, rng: np.random.Generato
         allowed = [
             tags
             for tags in itertools.product(range(len(classes)), repeat=int(steps))
-            if (names := [classes[tag] for tag in tags]) == rewritten(names, scheme)  # type: ignore[arg-type]
+            if (names := [classes[tag] for tag in tags]) == converted_tags(names, scheme)  # type: ignore[arg-type]
         ]
         values = [scores[np.arange(steps), row, list(tags)].sum() for tags in allowed]
         assert tuple(path.tolist()) == allowed[int(np.argmax(values))]

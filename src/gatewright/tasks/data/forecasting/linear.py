@@ -14,7 +14,7 @@ from gatewright.errors import DataError
 from gatewright.tasks.data.forecasting.windows import Cuts
 
 Floats = NDArray[np.float64]
-Outer = Callable[[Floats], Floats]
+ToUnits = Callable[[Floats], Floats]
 
 _PENALTIES = 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0
 _FOLDS = tuple(place / 12 for place in range(6, 13))
@@ -73,7 +73,7 @@ class LinearForecast:
         return np.stack(parts, -1)
 
 
-class _Judged(NamedTuple):
+class _FoldForecasts(NamedTuple):
     """What every regression gave in a fold, the windows and targets that judge it, and how many folds come after."""
 
     fits: Floats
@@ -100,7 +100,7 @@ def folds_of(cuts: Sequence[Cuts]) -> tuple[Fold, ...]:
     return tuple(Fold(now, after, end) for now, after in zip(fitted, [*fitted[1:], end], strict=True))
 
 
-class Regressed(NamedTuple):
+class RegressionSettings(NamedTuple):
     """How windows are cut and seen."""
 
     history: int
@@ -111,7 +111,7 @@ class Regressed(NamedTuple):
 
 
 def linear_forecast(
-    series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed, outer: Sequence[Outer] | None = None
+    series: Sequence[Floats], cuts: Sequence[Cuts], how: RegressionSettings, outer: Sequence[ToUnits] | None = None
 ) -> LinearForecast:
     """The mean of ridge regressions, weighted by how they forecast what follows the steps that they were fitted to.
 
@@ -147,8 +147,8 @@ class _Variable(NamedTuple):
     ends: Floats
 
 
-def _variable(series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed, outer: Outer) -> _Variable:
-    judged = list(_judged(series, cuts, how))
+def _variable(series: Sequence[Floats], cuts: Sequence[Cuts], how: RegressionSettings, outer: ToUnits) -> _Variable:
+    judged = list(_fold_forecasts(series, cuts, how))
     counted = sum(_RECENT**fold.later * len(fold.targets) for fold in judged)
     errors = np.sum([_RECENT**fold.later * _errors(fold, how, outer) for fold in judged], 0) / counted
     trust = _trust(errors, how.horizon)
@@ -167,7 +167,9 @@ def _variable(series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed, ou
     return _Variable(_mixed(trust, _fits(*every, how)), residual, float(weights @ np.concatenate(missed).mean(1)), ends)
 
 
-def _judged(series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed) -> Iterator[_Judged]:
+def _fold_forecasts(
+    series: Sequence[Floats], cuts: Sequence[Cuts], how: RegressionSettings
+) -> Iterator[_FoldForecasts]:
     """The folds that have windows to fit to and windows that judge, of which there is one at least."""
     folds = folds_of(cuts)
     any_judged = False
@@ -177,7 +179,7 @@ def _judged(series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed) -> I
         judging, wanted = _windows(series, _Span(fold.fitted, ends), how, _JUDGED)
         if len(fitted) > 1 and len(judging):
             any_judged = True
-            yield _Judged(_fits(fitted, targets, how), judging, wanted, later)
+            yield _FoldForecasts(_fits(fitted, targets, how), judging, wanted, later)
     if not any_judged:
         raise DataError(
             "the training part is too short for a linear forecast",
@@ -188,7 +190,7 @@ def _judged(series: Sequence[Floats], cuts: Sequence[Cuts], how: Regressed) -> I
         )
 
 
-def _ends(ratios: Floats, weights: Floats, how: Regressed) -> Floats:
+def _ends(ratios: Floats, weights: Floats, how: RegressionSettings) -> Floats:
     """How far below and above the forecast an interval ends, in residuals.
 
     Errors are (windows, horizon) in residuals, windows count by `weights`, which sum to 1. Windows overlap, so that
@@ -226,7 +228,7 @@ class _Span(NamedTuple):
         return cls([0] * len(ends), ends)
 
 
-def _windows(series: Sequence[Floats], span: _Span, how: Regressed, most: int) -> tuple[Floats, Floats]:
+def _windows(series: Sequence[Floats], span: _Span, how: RegressionSettings, most: int) -> tuple[Floats, Floats]:
     """Of all series the windows (windows, history) whose targets (windows, horizon) lie in the span."""
     history, horizon = how.history, how.horizon
     places = [np.arange(max(start, history), end - horizon + 1) for start, end in zip(*span, strict=True)]
@@ -274,14 +276,14 @@ def _mixed(trust: Floats, fits: Floats) -> Floats:
     return np.einsum("rh,rfh->fh", trust, fits)
 
 
-def _errors(judged: _Judged, how: Regressed, outer: Outer) -> Floats:
+def _errors(judged: _FoldForecasts, how: RegressionSettings, outer: ToUnits) -> Floats:
     """The sum of the absolute errors of each fit in each step ahead: (regressions, horizon)."""
     features, level, _ = _features(judged.windows, how.least_spread)
     wanted = outer(judged.targets)
     return np.array([np.abs(outer(level + features @ fit) - wanted).sum(0) for fit in judged.fits])
 
 
-def _fits(windows: Floats, targets: Floats, how: Regressed) -> Floats:
+def _fits(windows: Floats, targets: Floats, how: RegressionSettings) -> Floats:
     """Every regression's weights (regressions, history + 3, horizon)."""
     history = how.history
     features, level, _ = _features(windows, how.least_spread)
@@ -312,7 +314,7 @@ def _ridge(gram: Floats, right: Floats, history: int) -> Floats:
     return (scale[:, np.newaxis] * vectors) @ shrunk
 
 
-def _simple_forecasts(how: Regressed, *, full: bool) -> Iterator[tuple[str, Floats]]:
+def _simple_forecasts(how: RegressionSettings, *, full: bool) -> Iterator[tuple[str, Floats]]:
     """Weights of features (history + 3, horizon), by name: what a regression is pulled towards."""
     history, horizon = how.history, how.horizon
     season = how.season if how.season <= history else 1

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data.forecasting.roles import series_roles
-from gatewright.tasks.data.published.sources import files_of, one_of
+from gatewright.tasks.data.published.sources import files_of, required_file
 from gatewright.tasks.data.tables.files import is_frame
-from gatewright.tasks.data.tables.numbers import filled
+from gatewright.tasks.data.tables.numbers import filled_values
 from gatewright.tasks.data.tables.order import (
     OrderedRows,
     dated_rows,
@@ -108,7 +108,7 @@ def load_series(source: object = "airline", columns: SeriesColumns | None = None
 def find_series_table(source: object, columns: SeriesColumns) -> Table:
     """The table of a data set, of a file, or of a DataFrame."""
     if not is_frame(source):
-        source = one_of(files_of(source, "series"), _FILES, "a series (*.csv)")
+        source = required_file(files_of(source, "series"), _FILES, "a series (*.csv)")
     return open_dated(source, columns)
 
 
@@ -162,7 +162,7 @@ def _values(table: Table, names: tuple[str, ...], ordered: OrderedRows, missing:
     for place, name in enumerate(names):
         values = np.append(table.numbers(name, "keep"), np.nan)[ordered.rows]  # -1 is the row behind the last
         if missing in ("forward", "interpolate"):
-            values = filled(values, missing)
+            values = filled_values(values, missing)
         if missing != "keep" and np.isnan(values).any():
             inside = table.take(np.maximum(ordered.rows, 0))
             raise inside.missing_value(name, values, missing)

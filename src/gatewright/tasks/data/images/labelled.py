@@ -12,7 +12,7 @@ from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.batches.arrays import Rows
 from gatewright.tasks.data.batches.orders import EpochOrder
 from gatewright.tasks.data.images.idx import read_idx
-from gatewright.tasks.data.published.sources import Files, Source, files_of, one_of
+from gatewright.tasks.data.published.sources import Files, Source, files_of, required_file
 from gatewright.tasks.data.ragged import Splits, check_classes
 
 _BRIGHTEST = 255
@@ -59,8 +59,8 @@ def load_images(source: Source = "mnist", *, validation: int = 5000, at_most: fl
 
 
 def _read(files: Files, part: str) -> LabelledImages:
-    image_file = one_of(files, rf"({part})-images[.-]idx3-ubyte(\.gz)?", f"images ({part}-images-idx3-ubyte)")
-    label_file = one_of(files, rf"({part})-labels[.-]idx1-ubyte(\.gz)?", f"labels ({part}-labels-idx1-ubyte)")
+    image_file = required_file(files, rf"({part})-images[.-]idx3-ubyte(\.gz)?", f"images ({part}-images-idx3-ubyte)")
+    label_file = required_file(files, rf"({part})-labels[.-]idx1-ubyte(\.gz)?", f"labels ({part}-labels-idx1-ubyte)")
     images, labels = read_idx(image_file), read_idx(label_file)
     for path, array, rank in ((image_file, images, 3), (label_file, labels, 1)):
         if array.ndim != rank or array.dtype != np.uint8 or not array.size:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.images.idx import read_idx
-from gatewright.tasks.data.published.sources import existing, files_of, named
+from gatewright.tasks.data.published.sources import existing_path, files_of, named_data_set
 from gatewright.tasks.data.reading import opened
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
@@ -66,10 +66,10 @@ def load_pictures(source: object, look: Look, *, brightest: int = BRIGHTEST) -> 
     if not isinstance(source, str | Path):
         images = _checked("the array", _array(source, look), look, brightest)
         return Pictures(images, {"image": range(1, len(images) + 1)})
-    if (row := named(source, "images")) is not None:
+    if (row := named_data_set(source, "images")) is not None:
         idx = [path for name, path in files_of(row.name, "images").items() if re.match("(t10k|test)-images", name)]
         return _of_idx(idx, look)
-    path = existing(source, "images")
+    path = existing_path(source, "images")
     paths = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
     files = [file for file in paths if file.suffix.lower() in SUFFIXES]
     idx = [file for file in paths if re.search(r"idx3-ubyte(\.gz)?$", file.name)]

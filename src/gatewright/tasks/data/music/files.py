@@ -10,7 +10,7 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.data.music.midi import SUFFIXES, read_midi
 from gatewright.tasks.data.music.piano_rolls import check_piece, load_piano_rolls
-from gatewright.tasks.data.published.sources import Source, named, path_of, source_name
+from gatewright.tasks.data.published.sources import Source, named_data_set, path_of, source_name
 from gatewright.tasks.data.ragged import Ragged, Splits
 
 MIDI_FRAMES = 4
@@ -48,7 +48,7 @@ def load_music(source: Source, *, frames_per_beat: int | None, held_out: float, 
     it to the test, and as much before it to the validation.
     """
     if _is_matlab(source):
-        row = named(source, "piano rolls")
+        row = named_data_set(source, "piano rolls")
         own = _FRAMES_OF_MATLAB if row is None else _FRAMES_OF_SETS.get(row.name, _FRAMES_OF_MATLAB)
         return PartedMusic(load_piano_rolls(source), frames_per_beat or own)
     frames = frames_per_beat or MIDI_FRAMES
@@ -89,7 +89,7 @@ def _is_matlab(source: Source) -> bool:
     """Whether the source is a data set, a MATLAB file or a folder with one; what is not there is refused there too."""
     if _arrays(source) is not None:
         return False
-    if named(source, "piano rolls") is not None:
+    if named_data_set(source, "piano rolls") is not None:
         return True
     path = path_of(source, "piano rolls")
     return not path.exists() or not (path.suffix.lower() in SUFFIXES or (path.is_dir() and _has_midi(path)))

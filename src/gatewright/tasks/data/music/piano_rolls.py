@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.data.music.mat_file import read_cells
 from gatewright.tasks.data.music.midi import KEYS
-from gatewright.tasks.data.published.sources import Source, files_of, one_of
+from gatewright.tasks.data.published.sources import Source, files_of, required_file
 from gatewright.tasks.data.ragged import Ragged, Splits
 
 Array = NDArray[Any]
@@ -26,7 +26,7 @@ def load_piano_rolls(source: Source = "jsb") -> Splits[Ragged]:
     and 77 pieces, Nottingham 694, 173 and 170, MuseData 524, 135 and 124, Piano-midi.de 87, 12 and 25. Key 0 is the
     piano's lowest, A0. What a network reads of a piece is `without_last()`, what it predicts `without_first()`.
     """
-    path = one_of(files_of(source, "piano rolls"), r".*\.mat", "piano rolls (*.mat)")
+    path = required_file(files_of(source, "piano rolls"), r".*\.mat", "piano rolls (*.mat)")
     cells = read_cells(path)
     return Splits(*(_part(path, name, cells) for name in _VARIABLES))
 

@@ -13,14 +13,14 @@ DATA_SETS: dict[str, DataSet] = {row.name: row for row in _ROWS}
 BY_ANY_NAME: dict[str, DataSet] = {name: row for row in _ROWS for name in row.names}
 
 
-def find(name: str) -> DataSet | None:
+def find_data_set(name: str) -> DataSet | None:
     """The data set of that name or alias; None where there is none."""
     return BY_ANY_NAME.get(name)
 
 
 def data_set(name: str) -> DataSet:
     """The data set of that name or alias; a DataError with the nearest names where there is none."""
-    row = find(name)
+    row = find_data_set(name)
     if row is None:
         raise DataError(f"there is no data set named {name!r}", expected=known_names(), do=suggestion(name))
     return row

@@ -8,7 +8,7 @@ from pathlib import Path
 from gatewright.errors import DataError
 from gatewright.tasks.data.published.data_set import DataSet, Kind
 from gatewright.tasks.data.published.locate import locate
-from gatewright.tasks.data.published.registry import find, known_names, suggestion
+from gatewright.tasks.data.published.registry import find_data_set, known_names, suggestion
 
 Source = object
 """What data is read from: the name of a data set, a path, or an object in memory where the reader takes one."""
@@ -17,12 +17,12 @@ IN_MEMORY = "data in memory"
 Files = Mapping[str, Path]
 
 
-def named(source: Source, *kinds: Kind) -> DataSet | None:
+def named_data_set(source: Source, *kinds: Kind) -> DataSet | None:
     """The data set of that name, which has to be of one of those kinds; None where the source is a path.
 
     A name wins over a file that is called the same; `./name` is always the file.
     """
-    row = find(source) if isinstance(source, str) else None
+    row = find_data_set(source) if isinstance(source, str) else None
     if row is not None and row.kind not in kinds:
         raise DataError(
             f"data set {row.name!r} is of another kind",
@@ -47,7 +47,7 @@ def path_of(source: Source, *kinds: Kind) -> Path:
     return Path(source).expanduser()
 
 
-def existing(source: Source, *kinds: Kind) -> Path:
+def existing_path(source: Source, *kinds: Kind) -> Path:
     """The path of a file or folder that is there."""
     path = path_of(source, *kinds)
     try:
@@ -65,11 +65,11 @@ def existing(source: Source, *kinds: Kind) -> Path:
 
 def files_of(source: Source, *kinds: Kind) -> Files:
     """The files of a data set, of a folder, or that one file, each by its name."""
-    row = named(source, *kinds)
+    row = named_data_set(source, *kinds)
     if row is not None:
         located = [locate(row.name, file.name) for file in row.files]
         return {path.name: path for path in located}
-    path = existing(source, *kinds)
+    path = existing_path(source, *kinds)
     if not path.is_dir():
         return {path.name: path}
     files = {file.name: file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")}
@@ -97,15 +97,15 @@ def conversion(files: Iterable[str]) -> str | None:
     return next((advice for known, advice in _CONVERSIONS.items() if suffixes and suffixes <= {*known}), None)
 
 
-def one_of(files: Files, pattern: str, meaning: str) -> Path:
+def required_file(files: Files, pattern: str, meaning: str) -> Path:
     """The one file whose whole name fits the pattern, whatever its case; an error says what was looked for."""
-    file = optional(files, pattern, meaning)
+    file = optional_file(files, pattern, meaning)
     if file is None:
         raise DataError(f"there is no file of {meaning}", got=", ".join(list(files)[:10]), do=conversion(files))
     return file
 
 
-def optional(files: Files, pattern: str, meaning: str) -> Path | None:
+def optional_file(files: Files, pattern: str, meaning: str) -> Path | None:
     """The same, or None where there is none."""
     fitting = [name for name in files if re.fullmatch(pattern, name, re.IGNORECASE)]
     if len(fitting) > 1:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.ragged import Ragged
-from gatewright.tasks.data.tables.numbers import filled as filled_values
+from gatewright.tasks.data.tables.numbers import filled_values
 from gatewright.tasks.formatting import counted
 
 Missing = Literal["refuse", "forward", "interpolate"]
@@ -94,10 +94,10 @@ def _end(series: NDArray[Any]) -> int:
     return int(present[-1]) + 1 if len(present) else len(series)
 
 
-def filled(series: SeriesCases, rule: Missing) -> SeriesCases:
+def filled_series(series: SeriesCases, rule: Missing) -> SeriesCases:
     """The series without missing values; a remark says how many were filled in.
 
-    How is said by `table_numbers.filled`. Raises DataError for "refuse", for "forward" where a series begins without a
+    The rules are those of `filled_values`. Raises DataError for "refuse", for "forward" where a series begins without a
     value, for an infinite number, an empty series, or a channel without any value.
     """
     _check_filled(series)

@@ -10,10 +10,17 @@ import numpy as np
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.columns import LabelledSeriesColumns, SeriesColumns
 from gatewright.tasks.data.forecasting.series import TimeSeries, read_series
-from gatewright.tasks.data.published.sources import IN_MEMORY, Source, conversion, existing, files_of, named
+from gatewright.tasks.data.published.sources import (
+    IN_MEMORY,
+    Source,
+    conversion,
+    existing_path,
+    files_of,
+    named_data_set,
+)
 from gatewright.tasks.data.series.arff_file import read_arff
 from gatewright.tasks.data.series.arrays import Layout, read_npz, series_of_arrays
-from gatewright.tasks.data.series.cases import MISSING_TEXTS, SeriesCases, Task, filled, joined
+from gatewright.tasks.data.series.cases import MISSING_TEXTS, SeriesCases, Task, filled_series, joined
 from gatewright.tasks.data.series.long_tables import read_long
 from gatewright.tasks.data.series.rows import Labels, first_fields, is_of_rows, read_line, read_rows
 from gatewright.tasks.data.series.ts_file import read_ts
@@ -52,7 +59,7 @@ class KnownSeries:
 def read_parts(source: Source, reading: SeriesReading) -> Pair:
     """The series of a source without gaps, and those to test with where it has them apart."""
     train, tested = _read(source, reading)
-    return filled(train, reading.missing), None if tested is None else filled(tested, reading.missing)
+    return filled_series(train, reading.missing), None if tested is None else filled_series(tested, reading.missing)
 
 
 def read_unlabelled(source: Source, reading: SeriesReading, known: KnownSeries) -> SeriesCases:
@@ -76,7 +83,7 @@ def read_unlabelled(source: Source, reading: SeriesReading, known: KnownSeries) 
                 expected="the series of one part",
                 do="give the file of one part",
             )
-    return replace(filled(series.with_channels(known.channels), reading.missing), labels=None)
+    return replace(filled_series(series.with_channels(known.channels), reading.missing), labels=None)
 
 
 def read_unlabelled_line(line: str, reading: SeriesReading, known: KnownSeries) -> SeriesCases:
@@ -85,14 +92,14 @@ def read_unlabelled_line(line: str, reading: SeriesReading, known: KnownSeries) 
     A label is a word that stands first, or a field more than the longest series of the training has steps.
     """
     series = read_line("the line", line, None if known.longest is None else known.longest + 1)
-    return filled(replace(series, channels=known.channels or series.channels), reading.missing)
+    return filled_series(replace(series, channels=known.channels or series.channels), reading.missing)
 
 
 def _file(source: Source) -> Path | None:
     """The path of a source that is neither a data set's name nor an object in memory."""
-    if _in_memory(source) or named(source, "labelled series") is not None:
+    if _in_memory(source) or named_data_set(source, "labelled series") is not None:
         return None
-    return existing(source, "labelled series")
+    return existing_path(source, "labelled series")
 
 
 def _in_memory(source: Source) -> bool:
@@ -113,8 +120,8 @@ def _read(source: Source, reading: SeriesReading, *, alone: bool = False) -> Pai
     if isinstance(source, tuple | list | np.ndarray):
         arrays, labels = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
         return series_of_arrays(IN_MEMORY, arrays, labels, layout=reading.layout), None
-    if named(source, "labelled series") is None:
-        path = existing(source, "labelled series")
+    if named_data_set(source, "labelled series") is None:
+        path = existing_path(source, "labelled series")
         if path.is_dir() and not any(file.suffix.lower() in _SUFFIXES for file in path.iterdir()):
             return _folders(path, reading)
         if path.is_file():

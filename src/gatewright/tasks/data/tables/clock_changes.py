@@ -25,14 +25,14 @@ class ClockChange(NamedTuple):
     zone: str
 
 
-def put_back(twice: Dates) -> ClockChange | None:
+def autumn_change(twice: Dates) -> ClockChange | None:
     """Where all times that come twice lie in nights in which a clock shows an hour twice."""
     if not _are_in_nights(twice, tuple(_BACK)):
         return None
     return ClockChange("in that night clocks are put back, and show an hour twice", _BACK[_month(twice)])
 
 
-def put_forward(absent: Dates) -> ClockChange | None:
+def spring_change(absent: Dates) -> ClockChange | None:
     """Where all times that are left out lie in nights in which a clock leaves out an hour."""
     if not _are_in_nights(absent, _FORWARD):
         return None

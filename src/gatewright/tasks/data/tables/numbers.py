@@ -151,7 +151,7 @@ def is_infinite(text: str) -> bool:
     return bool(_INFINITE.fullmatch(text.strip()))
 
 
-def filled(values: Values, how: str) -> Values:
+def filled_values(values: Values, how: str) -> Values:
     """The values (steps,) without those that are missing.
 
     "forward" repeats the value before them; what has none before it stays missing. "interpolate" draws a line between

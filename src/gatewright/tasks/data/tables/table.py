@@ -14,7 +14,7 @@ from gatewright.tasks.data.tables.files import Columns, read_columns
 from gatewright.tasks.data.tables.header import Header
 from gatewright.tasks.data.tables.number_columns import NumberColumn, numbers_of_array, read_numbers, shared_notation
 from gatewright.tasks.data.tables.number_marks import are_with_units
-from gatewright.tasks.data.tables.numbers import Decimal, NumberNotation, filled, is_infinite
+from gatewright.tasks.data.tables.numbers import Decimal, NumberNotation, filled_values, is_infinite
 from gatewright.tasks.data.tables.times import AmbiguousDatesError, DayFirst, ParsedDates, parsed_dates
 from gatewright.tasks.formatting import counted
 
@@ -113,7 +113,7 @@ class Table:
         values = self._parsed(column)
         if missing == "keep" or not np.isnan(values).any():
             return values
-        values = values if missing == "refuse" else filled(values, missing)
+        values = values if missing == "refuse" else filled_values(values, missing)
         if np.isnan(values).any():
             raise self.missing_value(column, values, missing)
         return values

@@ -93,7 +93,7 @@ def tags_of(entities: Iterable[Entity], length: int, scheme: Scheme) -> list[str
     return tags
 
 
-def rewritten(tags: Sequence[str], scheme: Scheme) -> list[str]:
+def converted_tags(tags: Sequence[str], scheme: Scheme) -> list[str]:
     """The same entities as tags of BIO or BIOES."""
     return tags_of(entities_of(tags), len(tags), scheme)
 

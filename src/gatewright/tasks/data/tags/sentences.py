@@ -15,7 +15,7 @@ from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.published.sources import Files, Source, files_of
 from gatewright.tasks.data.ragged import Splits, completed, held_out
 from gatewright.tasks.data.tags.conll_file import LABEL_NAMES, ColumnFile, read_columns
-from gatewright.tasks.data.tags.schemes import OUTSIDE, Scheme, recognised_scheme, rewritten
+from gatewright.tasks.data.tags.schemes import OUTSIDE, Scheme, converted_tags, recognised_scheme
 
 _PARTS = {
     "train": r"train|training|trn",
@@ -23,7 +23,7 @@ _PARTS = {
     "test": r"test|testb|eval",
 }
 _MOST_TAGS = 1000
-AS_USUAL = StepColumns()
+INFERRED_COLUMNS = StepColumns()
 """Columns that are inferred."""
 _TOKEN_SUFFIXES = (".conllu", ".conll", ".iob", ".iob2", ".bio", ".bioes")
 
@@ -60,7 +60,7 @@ class TaggedSentences:
         """
         if "none" in (self.scheme, scheme):
             return self
-        return replace(self, tags=tuple(tuple(rewritten(tags, scheme)) for tags in self.tags), scheme=scheme)
+        return replace(self, tags=tuple(tuple(converted_tags(tags, scheme)) for tags in self.tags), scheme=scheme)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,12 @@ class TagColumns:
 
 
 def load_tagged_sentences(
-    source: Source, reading: StepColumns = AS_USUAL, *, validation: float = 0.1, test: float = 0.2, seed: int = 0
+    source: Source,
+    reading: StepColumns = INFERRED_COLUMNS,
+    *,
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
 ) -> tuple[Splits[TaggedSentences], TagColumns]:
     """Sentences with tags, and the columns that they came from.
 
@@ -94,7 +99,7 @@ def load_tagged_sentences(
     return with_held_out(parts, validation, test, seed), columns
 
 
-def load_to_measure(source: Source, reading: StepColumns = AS_USUAL) -> dict[str, TaggedSentences]:
+def load_to_measure(source: Source, reading: StepColumns = INFERRED_COLUMNS) -> dict[str, TaggedSentences]:
     """All sentences with tags of a source, by the part that they are of; "test" where there are no parts.
 
     Sources, columns and errors are those of `load_tagged_sentences`; a folder needs no part to train on.

@@ -6,10 +6,10 @@ from typing import Any
 
 from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns
-from gatewright.tasks.data.published.sources import existing
+from gatewright.tasks.data.published.sources import existing_path
 from gatewright.tasks.data.tables.encoding import encoded_lines, encoding_of
 from gatewright.tasks.data.tags.conll_file import ColumnFile, read_columns
-from gatewright.tasks.data.tags.sentences import AS_USUAL
+from gatewright.tasks.data.tags.sentences import INFERRED_COLUMNS
 from gatewright.tasks.data.tags.tokens import Tokenising
 
 _COLUMN_SUFFIXES = (".conll", ".conllu", ".iob", ".iob2", ".bio", ".bioes")
@@ -25,7 +25,9 @@ class Sentences:
     tokens: tuple[tuple[str, ...], ...]
 
 
-def read_sentences(source: object, tokenising: Tokenising, text: str, reading: StepColumns = AS_USUAL) -> Sentences:
+def read_sentences(
+    source: object, tokenising: Tokenising, text: str, reading: StepColumns = INFERRED_COLUMNS
+) -> Sentences:
     """The sentences of a path or a list; `text` is the column that tokens were in.
 
     A file is in columns where its name ends in .conll, .conllu or the like, or where all of its lines have equally
@@ -34,7 +36,7 @@ def read_sentences(source: object, tokenising: Tokenising, text: str, reading: S
     """
     if isinstance(source, Sequence) and not isinstance(source, str):
         return _in_memory(source, tokenising)
-    path = existing(source, "tagged texts")
+    path = existing_path(source, "tagged texts")
     encoding = encoding_of(path, reading.encoding).name
     written = [line.rstrip() for line in encoded_lines(path, encoding)]
     if path.suffix.lower() in _COLUMN_SUFFIXES or _has_columns(written):

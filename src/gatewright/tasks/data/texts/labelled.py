@@ -12,7 +12,14 @@ import numpy as np
 
 from gatewright.errors import DataError
 from gatewright.tasks.columns import TextColumns
-from gatewright.tasks.data.published.sources import conversion, existing, files_of, named, optional, source_name
+from gatewright.tasks.data.published.sources import (
+    conversion,
+    existing_path,
+    files_of,
+    named_data_set,
+    optional_file,
+    source_name,
+)
 from gatewright.tasks.data.ragged import LabelledSequences, Ragged, Splits, check_classes, completed
 from gatewright.tasks.data.reading import text_pieces
 from gatewright.tasks.data.tables.files import is_frame
@@ -145,23 +152,24 @@ def _given(
     """The archive of reviews that a source is, or the parts that it has."""
     if not isinstance(source, str | os.PathLike):
         return None, {"train": _in_memory(source, columns, usual)}
-    row = named(source, "labelled texts")
+    row = named_data_set(source, "labelled texts")
     if row is not None and row.compose is not None:
         return None, {"train": _composed(row.name, row.compose())}
     if row is None:
-        path = existing(source, "labelled texts")
+        path = existing_path(source, "labelled texts")
         if path.is_dir() and (folders := _folders(path)):
             return None, folders
     files = files_of(source, "labelled texts")
-    archive = optional(files, r".*\.(tar|tar\.gz|tgz)", "reviews (*.tar.gz)")
+    archive = optional_file(files, r".*\.(tar|tar\.gz|tgz)", "reviews (*.tar.gz)")
     return archive, {} if archive is not None else _tables(files, columns, usual)
 
 
 def _tables(files: Mapping[str, Path], columns: TextColumns, usual: Mapping[str, str] | None) -> dict[str, _TextPart]:
     parts = {
-        name: optional(files, rf"(.*[._-])?({pattern}){_TABLE}", f"texts to {name}") for name, pattern in _PARTS.items()
+        name: optional_file(files, rf"(.*[._-])?({pattern}){_TABLE}", f"texts to {name}")
+        for name, pattern in _PARTS.items()
     }
-    parts["train"] = parts["train"] or optional(files, ".*" + _TABLE, "labelled texts (*.csv, *.tsv, *.jsonl)")
+    parts["train"] = parts["train"] or optional_file(files, ".*" + _TABLE, "labelled texts (*.csv, *.tsv, *.jsonl)")
     if parts["train"] is None:
         raise DataError(
             "there is no file of labelled texts",
@@ -273,7 +281,7 @@ def read_texts(source: object, columns: TextColumns | None = None, usual: Mappin
         texts = _checked_texts(source)
         return Texts(texts, {"line": range(1, len(texts) + 1)})
     if not is_frame(source):
-        path = existing(source, "labelled texts")
+        path = existing_path(source, "labelled texts")
         if path.is_dir():
             files = sorted(file for file in path.rglob("*.txt") if file.is_file())
             if not files:
@@ -315,7 +323,7 @@ def _lines(path: Path) -> Texts:
     return Texts([line for _, line in present], {"line": [number for number, _ in present]})
 
 
-def texts_of(part: LabelledSequences) -> list[str]:
+def decoded_texts(part: LabelledSequences) -> list[str]:
     """Texts of UTF-8 bytes as strings."""
     return [part.sequences[place].tobytes().decode() for place in range(len(part))]
 

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.published.locate import locate
-from gatewright.tasks.data.published.sources import Files, Source, existing, files_of, named, one_of, optional
+from gatewright.tasks.data.published.sources import (
+    Files,
+    Source,
+    existing_path,
+    files_of,
+    named_data_set,
+    optional_file,
+    required_file,
+)
 from gatewright.tasks.data.ragged import Splits
 from gatewright.tasks.data.reading import Whole, member_names, member_pieces, text_pieces
 
@@ -19,11 +27,11 @@ _ARCHIVE = r".*\.(tgz|tar|tar\.gz)"
 
 def text_source(source: Source, whole: Whole = "lines") -> Pieces:
     """The pieces of one text: of a data set's, or of a file's."""
-    row = named(source, "text")
+    row = named_data_set(source, "text")
     if row is not None and row.compose is not None:
         compose = row.compose
         return lambda: iter([compose()])
-    path = existing(source, "text") if row is None else locate(row.name)
+    path = existing_path(source, "text") if row is None else locate(row.name)
     if path.is_dir():
         raise DataError(f"{path} is a folder", expected="a text file", do="name one file in it")
     return partial(text_pieces, path, whole)
@@ -35,20 +43,20 @@ def parted_sources(source: Source, whole: Whole = "lines") -> Splits[Pieces] | N
     Parts are those of a data set of words, the files *.train.txt, *.valid.txt and *.test.txt of a folder, or such files
     in a tar archive, as in Mikolov's simple-examples.tgz.
     """
-    row = named(source, "words", "text")
+    row = named_data_set(source, "words", "text")
     if row is not None and row.kind == "text":
         return None
     files = files_of(source, "words", "text")
-    archive = optional(files, _ARCHIVE, "texts (*.tgz)")
+    archive = optional_file(files, _ARCHIVE, "texts (*.tgz)")
     if archive is not None:
         return _members(archive, whole)
-    if row is None and not existing(source).is_dir():
+    if row is None and not existing_path(source).is_dir():
         return None
     return Splits(*(partial(text_pieces, _part(files, *names), whole) for names in _NAMES.items()))
 
 
 def _part(files: Files, name: str, pattern: str) -> Path:
-    return one_of(files, rf"(.*[._-])?({pattern})\.(txt|tokens)", f"the part {name!r} (such as ptb.{name}.txt)")
+    return required_file(files, rf"(.*[._-])?({pattern})\.(txt|tokens)", f"the part {name!r} (such as ptb.{name}.txt)")
 
 
 def _members(archive: Path, whole: Whole) -> Splits[Pieces]:

@@ -12,7 +12,7 @@ from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.published.data_set import DataSet
 from gatewright.tasks.data.published.locate import locate
 from gatewright.tasks.data.published.registry import known_names, suggestion
-from gatewright.tasks.data.published.sources import Source, named, path_of
+from gatewright.tasks.data.published.sources import Source, named_data_set, path_of
 from gatewright.tasks.data.ragged import Splits
 from gatewright.tasks.data.reading import check_plain, decoded
 
@@ -26,7 +26,7 @@ def read_text(name_or_path: Source) -> str:
     UTF-8, without a byte order mark, and nothing else is done to them: "\\r\\n" stays two characters. An empty
     file, a folder, bytes that are not UTF-8, and NULs, which UTF-16 has, are errors.
     """
-    row = named(name_or_path, "text")
+    row = named_data_set(name_or_path, "text")
     if row is not None:
         return _text_of(row)
     path = path_of(name_or_path, "text")
