@@ -9,7 +9,7 @@ own parameters where it packs them as torch.nn does, and otherwise made of them;
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 from gatewright.cell_config.config import GATES, CellConfig
 from gatewright.cell_config.normal_form import Constants
 from gatewright.cell_config.recognise import RecognisedCell, recognise
+from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.sequence import order_states
 from gatewright.trace.ir import Literal, Trace, Var
@@ -34,23 +35,6 @@ _FUNCTIONS: Mapping[tuple[str, ...], str] = {
     ("lstm", "sigmoid", "tanh", "tanh"): "lstm",
 }
 """torch's functions by family and activations. Their gates are in the order of `cell_config.config.GATES`."""
-
-
-class FusibleLayer(Protocol):
-    """What has to be known of a layer."""
-
-    trace: Trace
-    num_layers: int
-    bidirectional: bool
-    dropout: float
-    dropout_per: str
-    training: bool
-    packed_cells: list[PackedCell]
-    state_shapes: tuple[tuple[int, ...], ...]  # of each state of one row
-
-    def packed_parameters(self, index: int) -> list[Tensor]:
-        """The parameters of one direction of one level."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -124,7 +108,7 @@ def _sum(constants: Constants, params: Mapping[str, Tensor], matrix: Tensor) -> 
     return total + number if number else total
 
 
-def fused_of(layer: FusibleLayer) -> Fused | None:
+def fused_of(layer: LayerInterface) -> Fused | None:
     """The function of torch's that computes a layer as it is now, in training or not; None where there is none.
 
     It is asked of the equations only. Masks, gates that are given out, and lengths of rows that are not packed are
@@ -168,7 +152,7 @@ def _function_of(config: CellConfig) -> str | None:
 
 def run_fused(
     fused: Fused,
-    layer: FusibleLayer,
+    layer: LayerInterface,
     values: Tensor,
     states: Sequence[Tensor] | None,
     *,
@@ -203,7 +187,7 @@ def run_fused(
 
 def run_fused_packed(
     fused: Fused,
-    layer: FusibleLayer,
+    layer: LayerInterface,
     data: Tensor,
     like: PackedSequence,
     states: Sequence[Tensor] | None,

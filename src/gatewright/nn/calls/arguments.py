@@ -1,8 +1,7 @@
-"""What a recurrent layer was called with, read into one form: time-major, batched, padded."""
+"""The arguments of a call in one form: time-major, batched, padded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -10,26 +9,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.axes import bind
 from gatewright.errors import ShapeError
+from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.sequence import RaggedRows, row_lengths, unpack
-from gatewright.trace import Trace
-
-
-class CalledLayer(Protocol):
-    """What reading the arguments needs to know of a layer."""
-
-    trace: Trace
-    input_size: int
-    num_layers: int
-    batch_first: bool
-    bidirectional: bool
-
-    def sizes(self, layer: int = 0) -> dict[str, int]:
-        """The size of every axis."""
-        ...
-
-    def parameters(self) -> Iterator[Tensor]:
-        """All parameters."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +30,7 @@ class CallArguments:
 
 
 def read_arguments(
-    layer: CalledLayer,
+    layer: LayerInterface,
     input: Tensor | PackedSequence,
     hx: Tensor | tuple[Tensor, ...] | None,
     lengths: Tensor | Sequence[int] | None,
@@ -100,26 +81,26 @@ def _require_no_lengths(lengths: Tensor | Sequence[int] | None) -> None:
         )
 
 
-def _check_dtype(layer: CalledLayer, what: str, given: Tensor) -> None:
+def _check_dtype(layer: LayerInterface, what: str, tensor: Tensor) -> None:
     """Hold that a tensor has the parameters' dtype, where torch does not convert both by itself."""
-    parameter = next(iter(layer.parameters()), given)
-    if given.dtype == parameter.dtype or torch.is_autocast_enabled(given.device.type):
+    parameter = next(iter(layer.parameters()), tensor)
+    if tensor.dtype == parameter.dtype or torch.is_autocast_enabled(tensor.device.type):
         return
     raise ShapeError(
         f"{_name(layer)} was given {what} of another dtype than its parameters",
         expected=str(parameter.dtype),
-        got=str(given.dtype),
-        do=f"convert it, .to({parameter.dtype}), or the layer, .to({given.dtype})"
-        if given.is_floating_point()
+        got=str(tensor.dtype),
+        do=f"convert it, .to({parameter.dtype}), or the layer, .to({tensor.dtype})"
+        if tensor.is_floating_point()
         else f"embed indices or make them one-hot, and convert numbers, .to({parameter.dtype})",
     )
 
 
-def _name(layer: CalledLayer) -> str:
+def _name(layer: LayerInterface) -> str:
     return f"{type(layer).__name__}({layer.trace.name})"
 
 
-def no_tensor(layer: CalledLayer, input: object) -> ShapeError:
+def no_tensor(layer: LayerInterface, input: object) -> ShapeError:
     """What is raised for an input that is no tensor."""
     return ShapeError(
         f"{_name(layer)} was given an input that is no tensor",
@@ -129,7 +110,7 @@ def no_tensor(layer: CalledLayer, input: object) -> ShapeError:
     )
 
 
-def _time_major(layer: CalledLayer, input: Tensor) -> tuple[Tensor, bool]:
+def _time_major(layer: LayerInterface, input: Tensor) -> tuple[Tensor, bool]:
     if not isinstance(input, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise no_tensor(layer, input)
     if input.dim() == 2:
@@ -146,7 +127,7 @@ def _time_major(layer: CalledLayer, input: Tensor) -> tuple[Tensor, bool]:
 
 
 def _states(
-    layer: CalledLayer, hx: Tensor | tuple[Tensor, ...] | None, batch: int, batched: bool
+    layer: LayerInterface, hx: Tensor | tuple[Tensor, ...] | None, batch: int, batched: bool
 ) -> tuple[Tensor, ...] | None:
     if hx is None:
         return None
@@ -162,29 +143,29 @@ def _states(
         )
     rows = layer.num_layers * (2 if layer.bidirectional else 1)
     sizes = layer.sizes()
-    for state, given in zip(layer.trace.states, states, strict=True):
-        shape = (rows, *((batch,) if batched else ()), *bind(state.shape, sizes))
-        if tuple(given.shape) != shape:
+    for declared, state in zip(layer.trace.states, states, strict=True):
+        shape = (rows, *((batch,) if batched else ()), *bind(declared.shape, sizes))
+        if tuple(state.shape) != shape:
             raise ShapeError(
-                f"{_name(layer)} was given an initial state {state.name} that does not fit",
+                f"{_name(layer)} was given an initial state {declared.name} that does not fit",
                 expected=f"{shape}: ({'layers * directions, batch, size' if batched else 'layers * directions, size'})",
-                got=str(tuple(given.shape)),
+                got=str(tuple(state.shape)),
             )
-        _check_dtype(layer, f"an initial state {state.name}", given)
-    return states if batched else tuple(given.unsqueeze(1) for given in states)
+        _check_dtype(layer, f"an initial state {declared.name}", state)
+    return states if batched else tuple(state.unsqueeze(1) for state in states)
 
 
-def _active(layer: CalledLayer, ragged: RaggedRows | None, mask: Tensor, values: Tensor, batched: bool) -> Tensor:
+def _active(layer: LayerInterface, ragged: RaggedRows | None, mask: Tensor, values: Tensor, batched: bool) -> Tensor:
     """Where a row takes a step: within its length, and where the mask is not 0."""
     steps, batch = values.shape[:2]
-    given = torch.as_tensor(mask, device=values.device)
-    mask = given.unsqueeze(1) if not batched and given.dim() == 1 else given
+    passed = torch.as_tensor(mask, device=values.device)
+    mask = passed.unsqueeze(1) if not batched and passed.dim() == 1 else passed
     mask = mask.transpose(0, 1) if batched and layer.batch_first and mask.dim() == 2 else mask
     if mask.shape != (steps, batch):
         expected = (batch, steps) if layer.batch_first else (steps, batch)
         raise ShapeError(
             f"{_name(layer)} was given a mask that does not fit",
             expected=f"{expected if batched else (steps,)}, one number a step and row",
-            got=str(tuple(given.shape)),
+            got=str(tuple(passed.shape)),
         )
     return mask != 0 if ragged is None else (mask != 0) & ragged.mask()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,15 +11,15 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from gatewright.nn.calls.arguments import CallArguments
 from gatewright.nn.calls.layer_call import LayerResults, call_generic
 from gatewright.nn.calls.second_derivatives import TwiceDifferentiable
+from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.modes import is_derived_by_transform, is_transformed
 from gatewright.nn.sequence import RaggedRows, repack, unpack
 from gatewright.nn.torch_fused import Fused, Results, fused_of, run_fused, run_fused_packed
 
-if TYPE_CHECKING:
-    from gatewright.nn.recurrent import Recurrent
 
-
-def fused_or_reason(layer: "Recurrent", *, mask: bool = False, gates: bool = False, empty: bool = False) -> Fused | str:
+def fused_or_reason(
+    layer: LayerInterface, *, mask: bool = False, gates: bool = False, empty: bool = False
+) -> Fused | str:
     """Torch's function for a call of a layer, or why there is none."""
     if mask or gates:
         return "it knows no masks" if mask else "it does not give out gates"
@@ -40,7 +40,7 @@ def fused_or_reason(layer: "Recurrent", *, mask: bool = False, gates: bool = Fal
 
 
 def call_fused(
-    layer: "Recurrent", fused: Fused, arguments: CallArguments, packed: Sequence[Sequence[Tensor]]
+    layer: LayerInterface, fused: Fused, arguments: CallArguments, packed: Sequence[Sequence[Tensor]]
 ) -> LayerResults:
     """Run all levels and directions of a layer by torch's function; `packed` are the parameters of every direction."""
     if torch.compiler.is_compiling():  # the graph holds torch's function itself, not the autograd function around it
@@ -66,13 +66,13 @@ def call_fused(
     return LayerResults(output, tuple(finals), {})
 
 
-def _randomness(layer: "Recurrent") -> str | None:
+def _randomness(layer: LayerInterface) -> str | None:
     """Why a call cannot be repeated with the same numbers."""
     random = layer.training and layer.dropout and layer.num_layers > 1
     return "dropout between its levels, whose masks torch's function keeps to itself" if random else None
 
 
-def _run(layer: "Recurrent", fused: Fused, arguments: CallArguments, packed: Sequence[Sequence[Tensor]]) -> Results:
+def _run(layer: LayerInterface, fused: Fused, arguments: CallArguments, packed: Sequence[Sequence[Tensor]]) -> Results:
     values, states, ragged = arguments.values, arguments.states, arguments.ragged
     if arguments.packed is not None:
         return run_fused_packed(fused, layer, values, arguments.packed, states, packed=packed)
@@ -93,7 +93,9 @@ def _run(layer: "Recurrent", fused: Fused, arguments: CallArguments, packed: Seq
     return ragged.fill_padding(output), ends
 
 
-def _run_operations(layer: "Recurrent", arguments: CallArguments, packed: Sequence[Sequence[Tensor]]) -> LayerResults:
+def _run_operations(
+    layer: LayerInterface, arguments: CallArguments, packed: Sequence[Sequence[Tensor]]
+) -> LayerResults:
     """The same operation by operation: that gradient can be differentiated."""
     if arguments.packed is None:
         return call_generic(layer, "torch", arguments, packed)

@@ -5,7 +5,7 @@ layer by (dtype, gates), and the plan of each operation by its extent. `call_gen
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,11 +17,9 @@ from gatewright.nn.calls.cell_call import CellCall, CellResults, run_cell
 from gatewright.nn.dropout import drop
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.sequence_function import run
+from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.sequence import RaggedRows, row_lengths
 from gatewright.trace.mask import MASK
-
-if TYPE_CHECKING:
-    from gatewright.nn.recurrent import Recurrent
 
 _ENGINE = ("auto", "llvm")  # the backends by which the engine may run
 
@@ -40,7 +38,7 @@ class LayerResults(NamedTuple):
 
 
 def call_fast(
-    layer: "Recurrent",
+    layer: LayerInterface,
     input: Tensor,
     hx: Tensor | Sequence[Tensor] | None,
     lengths: Tensor | Sequence[int] | None,
@@ -94,20 +92,23 @@ def _is_plain() -> bool:
     )
 
 
-def _operations(layer: "Recurrent", dtype: torch.dtype, gates: bool) -> list[SequenceOperation] | None:
+def _operations(layer: LayerInterface, dtype: torch.dtype, gates: bool) -> list[SequenceOperation] | None:
     """The operation of every direction of every level; None where the generic path has not made one yet."""
     cells = layer.packed_cells
     operations = cells[0].made.get((dtype, gates))
     if operations is None:
-        made = [cell.made.get(("operation", (True, False, gates), dtype)) for cell in cells]
-        if any(operation is None or len(operation.inputs) > 1 for operation in made):
-            return None
-        operations = cells[0].made[dtype, gates] = made
+        operations = list[SequenceOperation]()
+        for cell in cells:
+            operation = cell.made.get(("operation", (True, False, gates), dtype))
+            if operation is None or len(operation.inputs) > 1:
+                return None
+            operations.append(operation)
+        cells[0].made[dtype, gates] = operations
     return operations
 
 
 def _initial_states(
-    layer: "Recurrent", hx: Tensor | Sequence[Tensor] | None, values: Tensor
+    layer: LayerInterface, hx: Tensor | Sequence[Tensor] | None, values: Tensor
 ) -> Sequence[Sequence[Tensor | None]] | None:
     """The initial states of every direction of every level, or None where they do not fit."""
     shapes, count = layer.state_shapes, len(layer.packed_cells)
@@ -124,7 +125,7 @@ def _initial_states(
 
 
 def call_generic(
-    layer: "Recurrent",
+    layer: LayerInterface,
     backend: str,
     arguments: CallArguments,
     packed: Sequence[Sequence[Tensor]],
@@ -156,7 +157,7 @@ def call_generic(
 
 
 def _run_directions(
-    layer: "Recurrent", values: Tensor, run_direction: Callable[[int, Tensor], CellResults], gates: bool
+    layer: LayerInterface, values: Tensor, run_direction: Callable[[int, Tensor], CellResults], gates: bool
 ) -> LayerResults:
     """Run all directions, given by their index, of all levels; each level reads the output of the one below it."""
     across = 2 if layer.bidirectional else 1
@@ -181,7 +182,7 @@ def _side_by_side(results: Sequence[CellResults]) -> Tensor:
     return results[0][0] if len(results) == 1 else torch.cat([result[0] for result in results], -1)
 
 
-def _named_gates(layer: "Recurrent", results: Sequence[CellResults]) -> dict[str, Tensor]:
+def _named_gates(layer: LayerInterface, results: Sequence[CellResults]) -> dict[str, Tensor]:
     """Every gate of every direction by its name."""
     named: dict[str, Tensor] = {}
     for cell, (level, suffix), result in zip(layer.packed_cells, layer.directions(), results, strict=True):

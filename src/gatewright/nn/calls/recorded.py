@@ -7,7 +7,7 @@ torch.nn's layer would hold, and runs without Gatewright.
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +18,13 @@ from torch.overrides import has_torch_function_unary  # pyright: ignore[reportUn
 from gatewright.errors import GatewrightError
 from gatewright.nn.calls.arguments import read_arguments
 from gatewright.nn.graphs.looped import unrecorded
+from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.torch_fused import Fused, fused_of, run_fused, run_fused_packed
-
-if TYPE_CHECKING:
-    from gatewright.nn.recurrent import Recurrent
 
 States = Tensor | tuple[Tensor, ...]
 
 
-def record_call(layer: "Recurrent", input: Any, hx: Any, options: Mapping[str, Any]) -> Any | None:
+def record_call(layer: LayerInterface, input: Any, hx: Any, options: Mapping[str, Any]) -> Any | None:
     """The results of a call that is being recorded. None if nothing records it, or if torch.compile or torch.export do:
     these record the operations themselves.
 
@@ -43,7 +41,7 @@ def record_call(layer: "Recurrent", input: Any, hx: Any, options: Mapping[str, A
 
 
 def _trace(
-    layer: "Recurrent", input: Tensor | PackedSequence, hx: Any, options: Mapping[str, Any], *, plain: bool
+    layer: LayerInterface, input: Tensor | PackedSequence, hx: Any, options: Mapping[str, Any], *, plain: bool
 ) -> Any:
     """Run a call so that what torch.jit.trace records serves any number of steps and rows."""
     with unrecorded():
@@ -62,7 +60,7 @@ def _trace(
         return layer.run_in_full(input, hx, **options)
 
 
-def _fused_for_trace(layer: "Recurrent", input: Tensor | PackedSequence) -> Fused | None:
+def _fused_for_trace(layer: LayerInterface, input: Tensor | PackedSequence) -> Fused | None:
     """Torch's fused function if a trace is to hold it: not if another backend was asked for by name.
 
     A trace that becomes an ONNX file holds it if ONNX Runtime has an operator for it, in float32 without a projection.
@@ -74,7 +72,7 @@ def _fused_for_trace(layer: "Recurrent", input: Tensor | PackedSequence) -> Fuse
     return None if fused and fused.projects else fused
 
 
-def _run_padded(layer: "Recurrent", input: PackedSequence, hx: Any, options: Mapping[str, Any]) -> tuple[Any, ...]:
+def _run_padded(layer: LayerInterface, input: PackedSequence, hx: Any, options: Mapping[str, Any]) -> tuple[Any, ...]:
     """A PackedSequence as a padded sequence with lengths, and back."""
     values, lengths = pad_packed_sequence(input, batch_first=layer.batch_first)
     output, *others = layer.run_in_full(values, hx, lengths, options["mask"], options["return_gates"])
@@ -95,7 +93,7 @@ def no_script(layer: nn.Module, cell: str) -> GatewrightError:
     )
 
 
-def no_packed_export(layer: "Recurrent") -> GatewrightError:
+def no_packed_export(layer: LayerInterface) -> GatewrightError:
     """The error of torch.export, which cannot record a call with a PackedSequence."""
     return GatewrightError(
         f"torch.export cannot record the layer {type(layer).__name__}({layer.trace.name}) with a PackedSequence",
@@ -109,7 +107,7 @@ def _states(hx: Any) -> tuple[Any, ...]:
     return tuple(hx) if isinstance(hx, tuple | list) else (hx,)
 
 
-def _record_leaf(layer: "Recurrent", proxy: Proxy, args: tuple[Any, ...], options: Mapping[str, Any]) -> Proxy:
+def _record_leaf(layer: LayerInterface, proxy: Proxy, args: tuple[Any, ...], options: Mapping[str, Any]) -> Proxy:
     """A node in the graph of torch.fx that calls the layer."""
     tracer: Any = proxy.tracer
     name = tracer.path_of_module(layer) if hasattr(tracer, "path_of_module") else ""
@@ -125,7 +123,7 @@ def _record_leaf(layer: "Recurrent", proxy: Proxy, args: tuple[Any, ...], option
     return proxy.tracer.create_proxy("call_module", name, args if args[1] is not None else args[:1], kwargs)
 
 
-def _run_dense(fused: Fused, layer: "Recurrent", input: Tensor, hx: Any) -> tuple[Tensor, States]:
+def _run_dense(fused: Fused, layer: LayerInterface, input: Tensor, hx: Any) -> tuple[Tensor, States]:
     """A dense sequence, with a batch axis or without, by torch's function."""
     batched = input.dim() == 3
     values = input if batched else input.unsqueeze(0 if layer.batch_first else 1)

@@ -1,0 +1,47 @@
+"""What a call needs to know of a layer: `Recurrent` and its subclasses have it."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from gatewright.nn.packed_cell import PackedCell
+from gatewright.trace import Trace
+
+
+class LayerInterface(Protocol):
+    """The attributes of a recurrent layer; see `Recurrent`."""
+
+    trace: Trace
+    input_size: int
+    num_layers: int
+    batch_first: bool
+    bidirectional: bool
+    dropout: float
+    dropout_per: str
+    training: bool
+    backend: str
+    packed_cells: list[PackedCell]  # of every direction of every level
+    state_shapes: tuple[tuple[int, ...], ...]  # of each state of one row
+    _forward_hooks: Any
+    _forward_pre_hooks: Any
+
+    def sizes(self, layer: int = 0) -> dict[str, int]:
+        """The size of every axis of the cell in one level."""
+        ...
+
+    def directions(self) -> list[tuple[int, str]]:
+        """The level and the suffix of every direction, in the order of the states."""
+        ...
+
+    def parameters(self) -> Iterator[Tensor]:
+        """All parameters."""
+        ...
+
+    def packed_parameters(self, index: int) -> list[Tensor]:
+        """The parameters of one direction of one level, as they are now."""
+        ...
+
+    def run_in_full(self, input: Any, hx: Any, lengths: Any, mask: Any, return_gates: Any) -> Any:
+        """Run the layer by the generic path."""
+        ...
