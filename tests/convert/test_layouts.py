@@ -45,7 +45,7 @@ def with_parameters(row: Layout, arrays: dict[str, NDArray[np.float64]]) -> tupl
     """A layer of that layout; ONNX's has peepholes where there is a P."""
     parameters = apply.read(row, arrays)
     peepholes = any(name.startswith("p.") for name in parameters)
-    return apply.equations_of(row, peepholes=peepholes), parameters
+    return apply.config_of(row, peepholes=peepholes), parameters
 
 
 @pytest.mark.parametrize("row", LAYOUTS, ids=lambda row: row.key)
@@ -94,7 +94,7 @@ def test_a_pair_computes_the_same_or_is_refused_as_was_said(one: Layout, other: 
     else:
         assert not said.refused
         target, again = with_parameters(other, arrays)
-        target = apply.equations_of(
+        target = apply.config_of(
             other,
             gate=equations.gate,
             activation=equations.activation,

@@ -34,7 +34,7 @@ def other(row: Layout) -> CellConfig:
         name: values[-1] for name, values in assumed(row, row.equations, {}).items() if len(values) > 1
     }
     facts |= {name: 0.5 for name in assumed(row, row.equations, {}) if name.endswith("clip")}
-    return convert.formats.flat.apply.equations_of(row, **facts)
+    return convert.formats.flat.apply.config_of(row, **facts)
 
 
 @pytest.mark.parametrize("row", SILENT, ids=lambda row: row.key)

@@ -18,14 +18,14 @@ from gatewright.network import Parameters
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def read(layout: Layout, arrays: Arrays, equations: CellConfig | None = None) -> Parameters:
+def read(layout: Layout, arrays: Arrays, config: CellConfig | None = None) -> Parameters:
     """The parameters in arrays of that layout, by their names in the equations.
 
     `b.r` is the bias beside W, `bh.r` that beside U, where a layout keeps the two apart.
 
     Raises ConversionError where an array is missing or does not fit.
     """
-    equations = equations or layout.equations
+    config = config or layout.equations
     present = [(name, stored, stored.kinds.split(), gates) for name, stored, gates in _present(layout, arrays)]
     sizes = infer(
         [
@@ -39,28 +39,28 @@ def read(layout: Layout, arrays: Arrays, equations: CellConfig | None = None) ->
         unpacked = unpack(np.asarray(arrays[name]), pattern(stored.axes), kinds, gates, sizes)
         parts |= {slot: part.T.reshape(part.shape) for slot, part in unpacked.items()} if stored.buffer else unpacked
     if layout.update == "replaces":
-        parts = _inverted(parts, equations.gate, layout.key)
+        parts = _inverted(parts, config.gate, layout.key)
     return {
         str(param): np.ascontiguousarray(part)
         for param, part in parts.items()
-        if not (equations.coupled and param.gate == "f")  # its place in the arrays, which nothing reads
+        if not (config.coupled and param.gate == "f")  # its place in the arrays, which nothing reads
     }
 
 
 _BIASES = ("b", "bh")
 
 
-def write(layout: Layout, parameters: Parameters, equations: CellConfig) -> dict[str, NDArray[Any]]:
+def write(layout: Layout, parameters: Parameters, config: CellConfig) -> dict[str, NDArray[Any]]:
     """The arrays of a layout that computes the same as those parameters in those equations.
 
     Raises ConversionError, with the reason, where the framework's layer cannot compute the same.
     """
-    _refuse_other_functions(layout, equations)
+    _refuse_other_functions(layout, config)
     parts: dict[Param, NDArray[Any]] = {Param.parse(name): np.asarray(value) for name, value in parameters.items()}
     sizes = _sizes(parts)
-    parts = _with_biases(layout, parts, equations, sizes)
+    parts = _with_biases(layout, parts, config, sizes)
     if layout.update == "replaces":
-        parts = _inverted(parts, equations.gate, layout.key)
+        parts = _inverted(parts, config.gate, layout.key)
     biased = any(param.space in _BIASES for param in parts)  # a framework's layer has all of its biases, or none
     arrays: dict[str, NDArray[Any]] = {}
     for name, stored, gates in layout.stored():
@@ -146,39 +146,39 @@ def _present(layout: Layout, arrays: Arrays) -> Iterator[tuple[str, Stored, tupl
             )
 
 
-def _refuse_other_functions(layout: Layout, equations: CellConfig) -> None:
+def _refuse_other_functions(layout: Layout, config: CellConfig) -> None:
     """Refuse equations that the framework's layer does not have, whatever its weights are."""
     wrong: list[str] = []
-    if layout.family != equations.family:
-        wrong.append(f"it is no {equations.family}")
-    elif layout.reset != equations.reset:
+    if layout.family != config.family:
+        wrong.append(f"it is no {config.family}")
+    elif layout.reset != config.reset:
         wrong.append(
-            f"it resets the state {layout.reset} the recurrent product, and these weights {equations.reset} it: "
+            f"it resets the state {layout.reset} the recurrent product, and these weights {config.reset} it: "
             "two functions, which no weights make equal"
         )
-    for what in ACTIVATION_FIELDS[equations.family]:
-        has, wanted = getattr(layout, what) or (equations.activation,), getattr(equations, what)
+    for what in ACTIVATION_FIELDS[config.family]:
+        has, wanted = getattr(layout, what) or (config.activation,), getattr(config, what)
         wrong += (
             []
             if wanted in has or parsed(wanted)[0] in has
             else [f"its {what} activation is {' or '.join(has)}, and not {wanted}"]
         )
     optional = {array.kinds for array in layout.arrays if array.optional}
-    if equations.peepholes and not (layout.peepholes or "p" in optional):
+    if config.peepholes and not (layout.peepholes or "p" in optional):
         wrong.append("it has no peepholes")
-    if layout.coupled != equations.coupled:
+    if layout.coupled != config.coupled:
         wrong.append(f"its input and forget gates are {'' if layout.coupled else 'not '}coupled")
-    if equations.clip and not layout.clip:
-        wrong.append(f"it does not clip what gates and candidate read, which here is done at {equations.clip:g}")
-    if layout.projection != equations.projection:
+    if config.clip and not layout.clip:
+        wrong.append(f"it does not clip what gates and candidate read, which here is done at {config.clip:g}")
+    if layout.projection != config.projection:
         wrong.append(f"it has {'a' if layout.projection else 'no'} projection")
-    if (equations.cell_clip or equations.proj_clip) and not layout.clips:
+    if (config.cell_clip or config.proj_clip) and not layout.clips:
         wrong.append("it clips no memory")
     if wrong:
         raise ConversionError(
             f"{layout.title} cannot compute this layer: {'; '.join(wrong)}",
             expected=str(layout.equations),
-            got=str(equations),
+            got=str(config),
             do="choose a layout that can: gatewright convert --explain lists them",
         )
 
@@ -190,7 +190,7 @@ def has_activations(layout: Layout, overrides: Mapping[str, Any]) -> bool:
 
 
 def _with_biases(
-    layout: Layout, parts: Mapping[Param, NDArray[Any]], equations: CellConfig, sizes: Mapping[str, int]
+    layout: Layout, parts: Mapping[Param, NDArray[Any]], config: CellConfig, sizes: Mapping[str, int]
 ) -> dict[Param, NDArray[Any]]:
     """The parts with the biases that the layout has: added up where it has one, zero where ours has none."""
     slots = {
@@ -198,18 +198,18 @@ def _with_biases(
     }
     with_biases = dict(parts)
     zero = np.zeros(sizes["hidden"], _dtype(parts))
-    if equations.forget_bias != layout.forget_bias:
-        constant = np.asarray(equations.forget_bias - layout.forget_bias, zero.dtype)
+    if config.forget_bias != layout.forget_bias:
+        constant = np.asarray(config.forget_bias - layout.forget_bias, zero.dtype)
         forget = Param("b", "f")
         with_biases[forget] = with_biases.get(forget, zero) + constant
-    for gate in equations.gates:
+    for gate in config.gates:
         outer, inner = Param("b", gate), Param("bh", gate)
         outside, inside = with_biases.get(outer), with_biases.get(inner)
         if inside is not None and inner not in slots:
-            if equations.reset == "after" and gate == "n" and inside.any():
+            if config.reset == "after" and gate == "n" and inside.any():
                 raise _no_bias(layout, "bias of the candidate inside of the reset (PyTorch's b_hn)")
             with_biases[outer] = (zero if outside is None else outside) + (
-                0 if gate == "n" and equations.reset == "after" else inside
+                0 if gate == "n" and config.reset == "after" else inside
             )
             del with_biases[inner]
         if outer in with_biases and outer not in slots and with_biases[outer].any():
@@ -234,25 +234,25 @@ def _inverted(parts: Mapping[Param, NDArray[Any]], gate: str, key: str) -> dict[
     return {param: -part if param.gate == "z" else part for param, part in parts.items()}
 
 
-def invert_update(parameters: Parameters, equations: CellConfig) -> Parameters:
+def invert_update(parameters: Parameters, config: CellConfig) -> Parameters:
     """Parameters of a GRU whose update gate of 1 replaces, converted to one whose gate of 1 keeps, or back."""
     parts: dict[Param, NDArray[Any]] = {Param.parse(name): value for name, value in parameters.items()}
-    inverted = _inverted(parts, equations.gate, str(equations))
+    inverted = _inverted(parts, config.gate, str(config))
     return {str(param): value for param, value in inverted.items()}
 
 
-def with_slope(parameters: Parameters, equations: CellConfig, gate: str) -> tuple[Parameters, CellConfig]:
+def with_slope(parameters: Parameters, config: CellConfig, gate: str) -> tuple[Parameters, CellConfig]:
     """Parameters for gates with a hard sigmoid of another slope: clip(a / 5 + 1/2) is clip((6/5 a) / 6 + 1/2)."""
-    factor = HARD_SLOPES[equations.gate] / HARD_SLOPES[gate]
-    gates = tuple(f".{name}" for name in equations.gates if name in ("r", "z", "i", "f", "o"))
+    factor = HARD_SLOPES[config.gate] / HARD_SLOPES[gate]
+    gates = tuple(f".{name}" for name in config.gates if name in ("r", "z", "i", "f", "o"))
     steeper = {
         name: (value * np.float64(factor)).astype(value.dtype) if name.endswith(gates) else value
         for name, value in parameters.items()
     }
-    return steeper, replace(equations, gate=gate, forget_bias=equations.forget_bias * factor)
+    return steeper, replace(config, gate=gate, forget_bias=config.forget_bias * factor)
 
 
-def equations_of(layout: Layout, **overrides: Any) -> CellConfig:
+def config_of(layout: Layout, **overrides: Any) -> CellConfig:
     """The cell config of a layer of that layout, with overrides of activations and constants.
 
     Raises ConversionError for an override that contradicts the layout.
@@ -260,12 +260,12 @@ def equations_of(layout: Layout, **overrides: Any) -> CellConfig:
     overrides = {name: value for name, value in overrides.items() if value is not None}
     if not layout.output and "activation" in overrides:
         overrides.setdefault("output", overrides["activation"])
-    equations = replace(layout.equations, **overrides)
-    if not fits(layout, overrides) or (not layout.output and equations.output != equations.activation):
+    config = replace(layout.equations, **overrides)
+    if not fits(layout, overrides) or (not layout.output and config.output != config.activation):
         raise ConversionError(
-            f"{layout.title} is not what was said of it", expected=str(layout.equations), got=str(equations)
+            f"{layout.title} is not what was said of it", expected=str(layout.equations), got=str(config)
         )
-    return equations
+    return config
 
 
 def fits(layout: Layout, overrides: Mapping[str, Any]) -> bool:

@@ -52,7 +52,7 @@ def explain(source: str, target: str) -> tuple[LayoutMapping, ...]:
 
 def mapping(source: Layout, target: Layout) -> LayoutMapping:
     """Where each parameter of a layer of the first layout goes in the second."""
-    equations = source.equations
+    config = source.equations
     refused, conditions = _verdict(source, target)
     slots = [
         f"{kind}.{gate}"
@@ -61,7 +61,7 @@ def mapping(source: Layout, target: Layout) -> LayoutMapping:
         if where(source, f"{kind}.{gate}") or where(target, f"{kind}.{gate}")
     ]
     moved = tuple(
-        ParameterMove(slot, where(source, slot) or "zero", where(target, slot) or _instead(target, slot, equations))
+        ParameterMove(slot, where(source, slot) or "zero", where(target, slot) or _instead(target, slot, config))
         for slot in slots
     )
     return LayoutMapping(source, target, refused, conditions, () if refused else moved)
@@ -113,10 +113,10 @@ def _times(count: int, letter: str) -> str:
     return "" if count == 0 else letter if count == 1 else f"{count}{letter}"
 
 
-def _instead(target: Layout, slot: str, equations: CellConfig) -> str:
+def _instead(target: Layout, slot: str, config: CellConfig) -> str:
     """What is done with a parameter that has no place of its own in the target."""
     kind, gate = Param.parse(slot)
-    if kind == "bh" and where(target, f"b.{gate}") and not (equations.reset == "after" and gate == "n"):
+    if kind == "bh" and where(target, f"b.{gate}") and not (config.reset == "after" and gate == "n"):
         return f"added to b.{gate}"
     return "must be zero"
 

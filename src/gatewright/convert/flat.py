@@ -70,10 +70,10 @@ def _stack(
         row, other = (index.layers[place][0] for place in (pair[0], pair[-1]))
         if row is not other:
             raise ConversionError(f"the directions of layer {prefix!r} are of two kinds: {row.title}, {other.title}")
-        equations = apply.equations_of(row, **overrides)
-        of_each = [_levels(index.layers[place], arrays, equations) for place in pair]
+        config = apply.config_of(row, **overrides)
+        of_each = [_levels(index.layers[place], arrays, config) for place in pair]
         for directions in zip(*of_each, strict=True):
-            layer = RecurrentPart(equations, directions, backwards=len(pair) == 1 and pair[0].backwards)
+            layer = RecurrentPart(config, directions, backwards=len(pair) == 1 and pair[0].backwards)
             if before not in (0, layer.inputs):
                 raise ConversionError(
                     f"layer {prefix!r} does not follow the one before it",
@@ -85,8 +85,8 @@ def _stack(
             yield prefix, layer
 
 
-def _levels(layer: tuple[Layout, Mapping[str, str]], arrays: Arrays, equations: CellConfig) -> list[Parameters]:
+def _levels(layer: tuple[Layout, Mapping[str, str]], arrays: Arrays, config: CellConfig) -> list[Parameters]:
     """The parameters of the layers that lie in the arrays of one place: mostly one."""
     row, names = layer
     of_each = apply.split_layers(row, {name: arrays[full] for name, full in names.items()})
-    return [apply.read(row, of_layer, equations) for of_layer in of_each]
+    return [apply.read(row, of_layer, config) for of_layer in of_each]

@@ -92,33 +92,33 @@ def _gives_last(part: Part) -> bool:
     return isinstance(part, RecurrentPart) and part.returns == "last"
 
 
-def choose(framework: str, equations: CellConfig, parameters: Parameters) -> Layout:
+def choose(framework: str, config: CellConfig, parameters: Parameters) -> Layout:
     """The first row of the framework that computes these equations.
 
     Raises ConversionError with the reasons of all rows where none does.
     """
     reasons: list[str] = []
-    for row in layouts(framework, equations.family):
+    for row in layouts(framework, config.family):
         try:
-            apply.write(row, parameters, equations)
+            apply.write(row, parameters, config)
         except ConversionError as error:
             reasons.append(error.problem + (f" ({error.expected}, not {error.got})" if error.got else ""))
         else:
             return row
     raise ConversionError(
-        f"no layer of {framework} computes {equations}",
+        f"no layer of {framework} computes {config}",
         expected=", ".join(row.title for row in layouts(framework)) or "a framework that the table knows",
-        got="; ".join(reasons) or f"it has no {equations.family}",
+        got="; ".join(reasons) or f"it has no {config.family}",
         do="choose another layout, or export the equations to ONNX",
-        shell=_way_out(framework, equations),
+        shell=_way_out(framework, config),
     )
 
 
-def _way_out(framework: str, equations: CellConfig) -> str:
+def _way_out(framework: str, config: CellConfig) -> str:
     """The command to type where a framework has no such layer. A GRU can be trained again with the other reset."""
-    has = {row.reset for row in layouts(framework, equations.family) if row.reset}
+    has = {row.reset for row in layouts(framework, config.family) if row.reset}
     other = "; or write the model as ONNX: gatewright export RUN FILE.onnx"
-    if equations.reset and has and equations.reset not in has:
+    if config.reset and has and config.reset not in has:
         return f"train the network again with --cell 'gru(reset={has.pop()})', which {framework} has{other}"
     return f"choose another layout with --to{other}"
 

@@ -33,7 +33,7 @@ def refused_overrides(name: str, overrides: Mapping[str, Any], heeded: frozenset
     )
 
 
-def assumed(layout: Layout, equations: CellConfig, overrides: Mapping[str, Any]) -> Assumed:
+def assumed(layout: Layout, config: CellConfig, overrides: Mapping[str, Any]) -> Assumed:
     """The fields of the config that arrays cannot tell and that were not overridden, with their values."""
     having: dict[str, tuple[Any, ...]] = {
         what: getattr(layout, what) for what in _ACTIVATIONS if what == "activation" or layout.family != "rnn"
@@ -44,7 +44,7 @@ def assumed(layout: Layout, equations: CellConfig, overrides: Mapping[str, Any])
     free |= {"forget_bias": ()} if layout.forget_bias else {}
     free |= {"cell_clip": ()} if layout.clips else {}
     free |= {"proj_clip": ()} if layout.clips and layout.projection else {}
-    taken = {name: getattr(equations, name) for name in free if overrides.get(name) is None}
+    taken = {name: getattr(config, name) for name in free if overrides.get(name) is None}
     return {name: (value, *(other for other in free[name] if other != value)) for name, value in taken.items()}
 
 

@@ -19,13 +19,16 @@ Extent = int | str
 """The size of an axis, or the name of one that is known when the graph runs."""
 
 
-class Kind(StrEnum):
+class ElementKind(StrEnum):
     """The kind of a value's elements."""
 
     NUMBER = "number"  # of the graph's floating-point type
     TRUTH = "truth"
     COUNT = "count"  # int64
     SHORT_COUNT = "short count"  # int32, as the recurrent operators take lengths
+
+
+Kind = ElementKind
 
 
 @dataclass(eq=False, slots=True)
@@ -35,7 +38,7 @@ class Tensor:
     graph: "Graph"
     scope: "Scope"
     ndim: int
-    kind: Kind = Kind.NUMBER
+    kind: ElementKind = ElementKind.NUMBER
     name: str = ""
     extents: tuple[Extent, ...] | None = None  # of inputs and outputs of the graph or of a body
     doc: str = ""
@@ -85,7 +88,7 @@ class Graph:
         extents: Sequence[Extent],
         doc: str = "",
         *,
-        kind: Kind = Kind.NUMBER,
+        kind: ElementKind = ElementKind.NUMBER,
         scope: Scope | None = None,
     ) -> Tensor:
         """A value that comes from outside of the main graph, or of a body."""
@@ -106,16 +109,16 @@ class Graph:
 
     def initialiser(self, name: str, array: NDArray[Any], doc: str = "") -> Tensor:
         """Numbers that the file holds; floating-point ones become the graph's type."""
-        kinds = {"b": Kind.TRUTH, "i": Kind.SHORT_COUNT if array.dtype == np.int32 else Kind.COUNT}
-        kind = kinds.get(array.dtype.kind, Kind.NUMBER)
+        kinds = {"b": ElementKind.TRUTH, "i": ElementKind.SHORT_COUNT if array.dtype == np.int32 else ElementKind.COUNT}
+        kind = kinds.get(array.dtype.kind, ElementKind.NUMBER)
         value = Tensor(self, self.main, array.ndim, kind, name, doc=doc)
-        self.initialisers[value] = array.astype(self.dtype) if kind is Kind.NUMBER else array
+        self.initialisers[value] = array.astype(self.dtype) if kind is ElementKind.NUMBER else array
         return value
 
     def number(self, value: Operand) -> Tensor:
         """A plain number as a value; a value as it is, a truth as 1 or 0."""
         if isinstance(value, Tensor):
-            return self.cast(value, Kind.NUMBER)
+            return self.cast(value, ElementKind.NUMBER)
         key = ("number", repr(float(value)))
         if key not in self._numbers:
             self._numbers[key] = self.initialiser(f"number_{float(value):g}", np.asarray(value, self.dtype))
@@ -135,7 +138,12 @@ class Graph:
         return self._numbers["count", value]
 
     def emit(
-        self, op: str, *inputs: Operand | None, ndim: int | None = None, kind: Kind = Kind.NUMBER, **attributes: Any
+        self,
+        op: str,
+        *inputs: Operand | None,
+        ndim: int | None = None,
+        kind: ElementKind = ElementKind.NUMBER,
+        **attributes: Any,
     ) -> Tensor:
         """The result of an operator. Without `ndim` it has the largest rank of the operands."""
         return self.emit_many(op, inputs, [ndim], kind, attributes)[0]
@@ -145,7 +153,7 @@ class Graph:
         op: str,
         inputs: Sequence[Operand | None],
         ranks: Sequence[int | None],
-        kind: Kind = Kind.NUMBER,
+        kind: ElementKind = ElementKind.NUMBER,
         attributes: Mapping[str, Any] | None = None,
     ) -> tuple[Tensor, ...]:
         """All results of an operator."""
@@ -168,19 +176,19 @@ class Graph:
         inputs: tuple[Tensor | None, ...],
         attributes: Mapping[str, Any],
         ranks: tuple[int, ...],
-        kind: Kind,
+        kind: ElementKind,
         scope: Scope,
     ) -> tuple[Tensor, ...]:
         outputs = tuple(Tensor(self, scope, rank, kind) for rank in ranks)
         scope.nodes.append(Node(op, inputs, outputs, attributes))
         return outputs
 
-    def cast(self, value: Tensor, kind: Kind) -> Tensor:
+    def cast(self, value: Tensor, kind: ElementKind) -> Tensor:
         """The value cast to another kind. A number is true where it is not 0."""
         if value.kind is kind:
             return value
-        if kind is Kind.TRUTH:
-            return self.emit("Not", self.emit("Equal", value, 0.0, kind=Kind.TRUTH), kind=Kind.TRUTH)
+        if kind is ElementKind.TRUTH:
+            return self.emit("Not", self.emit("Equal", value, 0.0, kind=ElementKind.TRUTH), kind=ElementKind.TRUTH)
         return self.emit("Cast", value, kind=kind, to=kind)
 
     def unsqueeze(self, value: Tensor, *axes: int) -> Tensor:
@@ -217,7 +225,7 @@ class Graph:
 
     def shape(self, value: Tensor) -> Tensor:
         """The sizes of all axes, as a vector."""
-        return self.emit("Shape", value, ndim=1, kind=Kind.COUNT)
+        return self.emit("Shape", value, ndim=1, kind=ElementKind.COUNT)
 
     def expand(self, value: Operand, shape: Tensor, *, ndim: int) -> Tensor:
         """A number repeated until it has a shape."""

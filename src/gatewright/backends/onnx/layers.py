@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.backends.onnx import native
-from gatewright.backends.onnx.graph import Graph, Kind, Tensor
+from gatewright.backends.onnx.graph import ElementKind, Graph, Tensor
 from gatewright.backends.onnx.operators import OPERATORS, operator_cell
 from gatewright.backends.onnx.regroup import evaluated
 from gatewright.backends.onnx.steps import Direction, Ends, LayerInputs, LayerOutputs, steps_of
@@ -46,7 +46,7 @@ class StackOutputs:
 def ends_of(graph: Graph, x: Tensor, lengths: Tensor) -> Ends:
     """Which steps each row takes, where lengths (batch,) are given."""
     step = graph.unsqueeze(steps_of(graph, x), 1)
-    return Ends(lengths, graph.emit("Less", step, graph.unsqueeze(lengths, 0), kind=Kind.TRUTH))
+    return Ends(lengths, graph.emit("Less", step, graph.unsqueeze(lengths, 0), kind=ElementKind.TRUTH))
 
 
 def stack(

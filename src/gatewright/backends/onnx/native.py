@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.backends.onnx.graph import Graph, Kind, Tensor
+from gatewright.backends.onnx.graph import ElementKind, Graph, Tensor
 from gatewright.backends.onnx.operators import OPERATORS, attributes_of
 from gatewright.backends.onnx.steps import Ends, LayerInputs, LayerOutputs, steps_of
 from gatewright.cell_config.normal_form import Constants
@@ -101,9 +101,9 @@ def _cut(
     bidirectional operator (`_doubled`).
     """
     steps = graph.squeeze(results(_whole(graph, inputs), 1)[0], 1)
-    before = graph.emit("Sub", ends.lengths, graph.count(1), kind=Kind.COUNT)
+    before = graph.emit("Sub", ends.lengths, graph.count(1), kind=ElementKind.COUNT)
     places = graph.unsqueeze(steps_of(graph, inputs.x), 1)
-    is_last = graph.emit("Equal", places, graph.unsqueeze(before, 0), kind=Kind.TRUTH)
+    is_last = graph.emit("Equal", places, graph.unsqueeze(before, 0), kind=ElementKind.TRUTH)
     final = graph.reduce("ReduceSum", graph.emit("Where", is_last[(..., None)], steps, 0.0), (0,))
     _, others = _doubled(graph, results, inputs)
     cut = graph.emit("Where", ends.active[(..., None)], steps, 0.0)
@@ -117,7 +117,7 @@ def _lengths(graph: Graph, inputs: LayerInputs) -> Tensor | None:
     process.
     """
     if inputs.ends:
-        return graph.cast(inputs.ends.lengths, Kind.SHORT_COUNT)
+        return graph.cast(inputs.ends.lengths, ElementKind.SHORT_COUNT)
     return _whole(graph, inputs) if inputs.states else None
 
 
@@ -125,7 +125,7 @@ def _whole(graph: Graph, inputs: LayerInputs) -> Tensor:
     """Lengths of rows that have all steps."""
     shape = graph.shape(inputs.x)
     steps, rows = graph.slice(shape, 0, 1), graph.slice(shape, 1, 2)
-    return graph.cast(graph.emit("Expand", steps, rows, ndim=1, kind=Kind.COUNT), Kind.SHORT_COUNT)
+    return graph.cast(graph.emit("Expand", steps, rows, ndim=1, kind=ElementKind.COUNT), ElementKind.SHORT_COUNT)
 
 
 def _side_by_side(graph: Graph, output: Tensor, directions: int, units: int) -> Tensor:
@@ -142,7 +142,7 @@ def _kept(graph: Graph, final: Tensor, state: str, inputs: LayerInputs) -> Tenso
     if initial is None:
         return final
     steps = graph.unsqueeze(inputs.ends.lengths, 1) if inputs.ends else graph.slice(graph.shape(inputs.x), 0, 1)
-    empty = graph.emit("Equal", steps, graph.count(0), kind=Kind.TRUTH)
+    empty = graph.emit("Equal", steps, graph.count(0), kind=ElementKind.TRUTH)
     return graph.emit("Where", empty, initial, final)
 
 

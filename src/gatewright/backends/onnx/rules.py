@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.backends.base import execute, prepare
-from gatewright.backends.onnx.graph import Graph, Kind, Operand, Tensor
+from gatewright.backends.onnx.graph import ElementKind, Graph, Operand, Tensor
 from gatewright.lang.ops import Op
 from gatewright.trace.ir import Equation
 
@@ -20,12 +20,12 @@ def _elementwise(op: str) -> Rule:
 
 
 def _less(graph: Graph, a: Operand, b: Operand) -> Tensor:
-    return graph.emit("Less", graph.number(a), graph.number(b), kind=Kind.TRUTH)
+    return graph.emit("Less", graph.number(a), graph.number(b), kind=ElementKind.TRUTH)
 
 
 def _where(graph: Graph, condition: Operand, a: Operand, b: Operand) -> Tensor:
     truth = condition if isinstance(condition, Tensor) else graph.number(condition)
-    return graph.emit("Where", graph.cast(truth, Kind.TRUTH), graph.number(a), graph.number(b))
+    return graph.emit("Where", graph.cast(truth, ElementKind.TRUTH), graph.number(a), graph.number(b))
 
 
 def _transpose(graph: Graph, a: Operand) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, checker, helper, numpy_helper
 
-from gatewright.backends.onnx.graph import Graph, Kind, Node, Scope, Tensor
+from gatewright.backends.onnx.graph import ElementKind, Graph, Node, Scope, Tensor
 from gatewright.errors import OptionError
 
 NEWEST_OPSET = onnx.defs.onnx_opset_version()
@@ -86,10 +86,10 @@ class _ProtoWriter:
     def __init__(self, graph: Graph) -> None:
         self.numbers = graph.initialisers
         self.types = {
-            Kind.NUMBER: TensorProto.DOUBLE if graph.dtype == np.float64 else TensorProto.FLOAT,
-            Kind.TRUTH: TensorProto.BOOL,
-            Kind.COUNT: TensorProto.INT64,
-            Kind.SHORT_COUNT: TensorProto.INT32,
+            ElementKind.NUMBER: TensorProto.DOUBLE if graph.dtype == np.float64 else TensorProto.FLOAT,
+            ElementKind.TRUTH: TensorProto.BOOL,
+            ElementKind.COUNT: TensorProto.INT64,
+            ElementKind.SHORT_COUNT: TensorProto.INT32,
         }
         self.nodes, self.read = graph.live()
         self.names = _ValueNames()
@@ -134,7 +134,7 @@ class _ProtoWriter:
     def _attribute(self, value: Any) -> Any:
         if isinstance(value, Scope):
             return self.graph(value)
-        return self.types[value] if isinstance(value, Kind) else value
+        return self.types[value] if isinstance(value, ElementKind) else value
 
 
 def _tensor(array: Any, name: str, doc: str) -> onnx.TensorProto:

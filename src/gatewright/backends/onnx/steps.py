@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gatewright.axes import bind
-from gatewright.backends.onnx.graph import Extent, Graph, Kind, Operand, Scope, Tensor
+from gatewright.backends.onnx.graph import ElementKind, Extent, Graph, Operand, Scope, Tensor
 from gatewright.backends.onnx.regroup import regrouped
 from gatewright.backends.onnx.rules import compute, ops_of, prefixed
 from gatewright.trace.analysis import reads, shared, split
@@ -47,7 +47,7 @@ class LayerOutputs:
 def steps_of(graph: Graph, x: Tensor) -> Tensor:
     """The numbers of all steps, from 0 up."""
     count = graph.squeeze(graph.slice(graph.shape(x), 0, 1), 0)
-    return graph.emit("Range", graph.count(0), count, graph.count(1), ndim=1, kind=Kind.COUNT)
+    return graph.emit("Range", graph.count(0), count, graph.count(1), ndim=1, kind=ElementKind.COUNT)
 
 
 class Direction:
@@ -105,7 +105,7 @@ class Direction:
             values[state.name] = graph.input(f"{self.prefix}{state.name}", self._row(state), scope=body)
         for place, (name, value) in enumerate(elements.items()):
             called = prefixed(self.prefix, name, f"known_{place}")
-            kind: Kind = self.values[name].kind
+            kind: ElementKind = self.values[name].kind
             values[name] = graph.input(f"{called}_now", self._row(value), kind=kind, scope=body)
         whole = [self.values[name] for name in elements]
         if not whole:  # a Scan has to be told the number of steps by something
@@ -168,7 +168,9 @@ class Direction:
         """The shape of a state of every row, or of every step and row, as a vector."""
         graph = self.graph
         rows = graph.slice(graph.shape(self.x), 2 - leading, 2)
-        return graph.emit("Concat", rows, graph.counts(*bind(state.shape, self.sizes)), ndim=1, kind=Kind.COUNT, axis=0)
+        return graph.emit(
+            "Concat", rows, graph.counts(*bind(state.shape, self.sizes)), ndim=1, kind=ElementKind.COUNT, axis=0
+        )
 
     def _spread(self, value: Operand, like: Tensor) -> Tensor:
         """A value of each row, expanded where it is one for all of them."""

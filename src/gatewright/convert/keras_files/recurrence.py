@@ -168,10 +168,10 @@ def _equations(layer: KerasLayer, row: Layout, chain: ChainState) -> CellConfig:
     activation = function(layer, chain, "activation", "tanh")
     output = activation if row.family == "lstm" else None
     if row.family == "rnn":
-        return apply.equations_of(row, activation=activation)
+        return apply.config_of(row, activation=activation)
     which = "inner_activation" if chain.version.major == 1 else "recurrent_activation"
     gate = function(layer, chain, which, chain.version.gate)
-    return apply.equations_of(row, gate=gate, activation=activation, output=output)
+    return apply.config_of(row, gate=gate, activation=activation, output=output)
 
 
 def guessed(
@@ -203,7 +203,7 @@ def guessed(
     functions = {
         key: overrides.get(key) for key in ("activation", "output") if key == "activation" or row.family == "lstm"
     }
-    equations = apply.equations_of(row, gate=gate, **functions)
+    equations = apply.config_of(row, gate=gate, **functions)
     part = RecurrentPart(equations, tuple(apply.read(row, of_direction, equations) for of_direction in both))
     return part, assumed(row, equations, overrides)
 

@@ -43,23 +43,23 @@ def read(
     if direction not in _DIRECTIONS:
         raise ConversionError(f"direction {direction!r} is none", expected=", ".join(_DIRECTIONS))
     count = 1 + (direction == "bidirectional")
-    configs = _equations(FAMILIES[op], attributes, count, peepholes="P" in arrays)
-    equations, second = configs[0], configs[-1] if configs[-1] != configs[0] else None
-    row = row_of(equations)
+    configs = _configs(FAMILIES[op], attributes, count, peepholes="P" in arrays)
+    config, second = configs[0], configs[-1] if configs[-1] != configs[0] else None
+    row = row_of(config)
     directions = tuple(
         apply.read(row, {name: array[index] for name, array in _checked(arrays, count).items()}, configs[index])
         for index in range(count)
     )
-    hidden = directions[0]["U." + equations.gates[0]].shape[0]
+    hidden = directions[0]["U." + config.gates[0]].shape[0]
     if attributes.get("hidden_size", hidden) != hidden:
         raise ConversionError("hidden_size is not that of R", expected=str(hidden), got=str(attributes["hidden_size"]))
     notes = ()
-    if equations.clip and equations.family == "lstm":
+    if config.clip and config.family == "lstm":
         notes = ("clip bounds what gates and candidate read, and not the memory, as in ONNX Runtime",)
-    if equations.coupled and any(np.any(array) for array in _unread(row, arrays)):
+    if config.coupled and any(np.any(array) for array in _unread(row, arrays)):
         notes += ("input_forget: f is 1 - i, and the forget gate's own weights are not read",)
     begin = _initial(initial, count, hidden)
-    return RecurrentPart(equations, directions, direction == "reverse", initial=begin, second=second), notes
+    return RecurrentPart(config, directions, direction == "reverse", initial=begin, second=second), notes
 
 
 def write(layer: RecurrentPart) -> tuple[str, dict[str, Any], dict[str, Array]]:
@@ -67,48 +67,48 @@ def write(layer: RecurrentPart) -> tuple[str, dict[str, Any], dict[str, Array]]:
 
     Raises ConversionError where there is no such operator.
     """
-    equations = layer.equations
-    row = row_of(equations)
+    config = layer.equations
+    row = row_of(config)
     configs = layer.equations_of_directions
     written = apply.write_directions(row, layer.directions, configs)
     arrays = {name: np.stack([arrays_of_direction[name] for arrays_of_direction in written]) for name in written[0]}
     attributes: dict[str, Any] = {"hidden_size": layer.hidden}
     if layer.backwards or len(layer.directions) == 2:
         attributes["direction"] = _DIRECTIONS[1 if layer.backwards else 2]
-    if equations.reset == "after":
+    if config.reset == "after":
         attributes["linear_before_reset"] = 1
-    if equations.coupled:
+    if config.coupled:
         attributes["input_forget"] = 1
-    if equations.clip:
-        attributes["clip"] = equations.clip
+    if config.clip:
+        attributes["clip"] = config.clip
     names = [name for config in configs for name in config.activations]
     if names != [*row.equations.activations] * len(configs):  # a file need not say the operator's own
         attributes |= activation_attributes(names)
-    return OPERATORS[equations.family].name, attributes, arrays
+    return OPERATORS[config.family].name, attributes, arrays
 
 
-def row_of(equations: CellConfig) -> Layout:
+def row_of(config: CellConfig) -> Layout:
     """The operator's row in the table.
 
     Raises ConversionError where there is none.
     """
-    for row in layouts("onnx", equations.family):
-        if row.reset == equations.reset and row.coupled == equations.coupled:
+    for row in layouts("onnx", config.family):
+        if row.reset == config.reset and row.coupled == config.coupled:
             return row
-    raise ConversionError(f"ONNX has no operator for {equations}", expected="RNN, GRU or LSTM")
+    raise ConversionError(f"ONNX has no operator for {config}", expected="RNN, GRU or LSTM")
 
 
-def _equations(family: Family, attributes: Attributes, count: int, *, peepholes: bool) -> list[CellConfig]:
+def _configs(family: Family, attributes: Attributes, count: int, *, peepholes: bool) -> list[CellConfig]:
     """The equations of each direction, which may have activations of their own and nothing else."""
     reset = ("after" if attributes.get("linear_before_reset") else "before") if family == "gru" else None
     coupled = family == "lstm" and bool(attributes.get("input_forget"))
     clip = float(attributes.get("clip") or 0.0)
     if not np.isfinite(clip) or clip < 0:
         raise ConversionError("clip is no bound", expected="a number above 0", got=str(clip))
-    equations = CellConfig(family, reset=reset, coupled=coupled, peepholes=peepholes, clip=shortest(clip))
+    config = CellConfig(family, reset=reset, coupled=coupled, peepholes=peepholes, clip=shortest(clip))
     names = _names(family, attributes, count)
     chosen: list[dict[str, Any]] = [dict(zip(ACTIVATION_FIELDS[family], name, strict=True)) for name in names]
-    return [replace(equations, **functions) for functions in chosen] or [equations] * count
+    return [replace(config, **functions) for functions in chosen] or [config] * count
 
 
 def _names(family: Family, attributes: Attributes, count: int) -> list[tuple[str, ...]]:

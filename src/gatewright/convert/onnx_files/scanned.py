@@ -56,19 +56,19 @@ def scanned(path: Path, model: Any) -> tuple[ScannedLayer, ...]:
 
 
 def _scanned(graph: Any, name: str, settings: Mapping[str, Any], arrays: Mapping[str, Array]) -> ScannedLayer:
-    equations = [CellConfig(**item) for item in settings["equations"]]
+    configs = [CellConfig(**item) for item in settings["equations"]]
     results = tuple(str(item) for item in settings["results"])
     prefixes = (f"{name}.", f"{name}_reverse.")[: len(results)]
     directions = tuple(dict(_parameters(prefix, arrays)) for prefix in prefixes)
     states = {state: arrays[f"{name}.initial_{state}"] for state in settings["initial"]}
     initial = tuple({state: array[place] for state, array in states.items()} for place in range(len(results)))
     layer = RecurrentPart(
-        equations[0],
+        configs[0],
         directions,
         bool(settings["backwards"]),
         "last" if settings["returns"] == "last" else "sequence",
         initial=initial if states else (),
-        second=equations[1] if len(equations) > 1 and equations[1] != equations[0] else None,
+        second=configs[1] if len(configs) > 1 and configs[1] != configs[0] else None,
     )
     source = str(settings["input"])
     return ScannedLayer(layer, source, results, str(settings["lengths"]), _nodes(graph, results, source))
