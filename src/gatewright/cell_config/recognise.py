@@ -1,4 +1,4 @@
-"""From a Trace to its cell config: told by the equations, whoever wrote them and under whatever names.
+"""From a Trace to its cell config, recognised by the equations; names and the order of terms do not count.
 
 The normal forms of a Trace are matched with those of one cell for each structure (`_structures`). The match says which
 activations it has, and which parameters stand for those of the config's own cell.
@@ -128,6 +128,7 @@ def _matches(trace: Trace) -> Iterator[RecognisedCell]:
 def _structures(trace: Trace) -> Iterator[tuple[CellConfig, bool]]:
     """Every structure that the Trace may have, and whether its update gate is inverted."""
     if len(trace.states) == 1:
+        # No Trace fits two of these: they differ in the number of states, or in the terms of a sum.
         yield CellConfig("rnn"), False
         for reset, inverted in product(("before", "after"), (False, True)):
             yield CellConfig("gru", reset=reset), inverted
@@ -184,6 +185,7 @@ def _same_terms(wanted: NormalForm, got: NormalForm, bindings: Bindings) -> Iter
     start = _same_constants(wanted.constants, got.constants, bindings)
     if start is None or len(wanted.terms) != len(got.terms):
         return
+    # At most four terms: a template has no longer sum, and unequal lengths were refused.
     for order in permutations(got.terms):
         if all(ours[0] == theirs[0] for ours, theirs in zip(wanted.terms, order, strict=True)):
             pairs = [(ours[1], theirs[1]) for ours, theirs in zip(wanted.terms, order, strict=True)]

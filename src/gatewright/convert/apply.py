@@ -184,7 +184,7 @@ def _refuse_other_functions(layout: Layout, config: CellConfig) -> None:
 
 
 def has_activations(layout: Layout, overrides: Mapping[str, Any]) -> bool:
-    """Whether the framework's layer can have the activations that were said of it."""
+    """Whether the framework's layer can have the activations among the overrides."""
     asked = [what for what in ACTIVATION_FIELDS[layout.family] if overrides.get(what) is not None]
     return all(overrides[what] in layout.having(what) for what in asked)
 

@@ -238,7 +238,7 @@ def read(path: Path, name: str | None = None, overrides: Overrides | None = None
 def _read_as(file_format: Format, file: _File, overrides: Overrides) -> Network:
     """The network in a file of that format, with the user's overrides.
 
-    Raises ConversionError where something was said that such files say themselves, or do not have.
+    Raises ConversionError for overrides that such files state themselves, or do not have.
     """
     source = file.arrays if file_format.of_arrays else file.path
     try:

@@ -75,8 +75,8 @@ def overrides_for(
 ) -> tuple[Overrides, Network]:
     """The overrides that a written file needs when it is read, and the network that it is then.
 
-    It is read as a stranger would first, with nothing said. `prove` raises ConversionError for a reading that computes
-    something else.
+    It is first read without any override, as another user would. `prove` raises ConversionError for a reading that
+    computes something else.
 
     Raises ConversionError where no overrides make it the same, or they are not the same for all layers.
     """

@@ -161,10 +161,12 @@ class Graph:
             operand if operand is None or isinstance(operand, Tensor) else self.number(operand) for operand in inputs
         )
         attributes = attributes or {}
+        # The same operator on the same operands is one node. Operands live as long as the graph, so an id is unique.
         key = (op, tuple(map(id, values)), repr(sorted(attributes.items(), key=lambda item: item[0])))
         if key not in self._made or any(isinstance(attribute, Scope) for attribute in attributes.values()):
             present = [value for value in values if value is not None]
             widest = max((operand.ndim for operand in present), default=0)
+            # The innermost scope among the operands: what depends on parameters alone is outside of the loop.
             scope = max((operand.scope for operand in present), key=lambda operand: operand.depth, default=self.main)
             wanted = tuple(widest if rank is None else rank for rank in ranks)
             self._made[key] = self._node(op, values, attributes, wanted, kind, scope)

@@ -66,6 +66,7 @@ def stack(
     Scan. ONNX Runtime has the recurrent operators in float32 only, so a float64 graph uses Scan too.
     """
     trace = evaluated(trace)
+    # recognised once for all levels, which have one cell
     cell = operator_cell(trace) if operators and graph.dtype == np.float32 else None
     finals: dict[str, list[Tensor]] = {state.name: [] for state in trace.states}
     for place, level in enumerate(levels):

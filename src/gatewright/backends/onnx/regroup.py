@@ -51,6 +51,7 @@ def regrouped(trace: Trace, ops: Collection[Op]) -> Trace:
     }
     values = [*trace.params, *(equation.target for equation in trace.equations)]
     matrices = {value.name: value for value in values}
+    # Products of inputs are gathered into one sum that needs no state, so that it is computed before the loop.
     gathered = gather(trace, trace.next_states, phases(ScannedStates(trace)))
     equations = [equation for equation in trace.equations if equation.target.name in once]
     for work in gathered.works:

@@ -37,6 +37,7 @@ def _transpose(graph: Graph, a: Operand) -> Tensor:
 def _matmul(graph: Graph, a: Operand, b: Operand) -> Tensor:
     matrix, vector = graph.number(a), graph.number(b)
     if matrix.ndim == 2:
+        # Rows of a batch come first here, so `W @ x` of each row is `x @ W.T` of all rows.
         return graph.emit("MatMul", vector, _transpose(graph, matrix), ndim=vector.ndim)
     column = graph.emit("MatMul", matrix, vector[..., None], ndim=max(matrix.ndim, vector.ndim + 1))
     return graph.squeeze(column, column.ndim - 1)

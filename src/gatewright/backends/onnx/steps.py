@@ -108,7 +108,7 @@ class Direction:
             kind: ElementKind = self.values[name].kind
             values[name] = graph.input(f"{called}_now", self._row(value), kind=kind, scope=body)
         whole = [self.values[name] for name in elements]
-        if not whole:  # a Scan has to be told the number of steps by something
+        if not whole:  # a Scan takes its number of steps from an input
             graph.input(f"{self.prefix}input_now", (BATCH, sizes[self.trace.inputs[0].shape[0]]), scope=body)
             whole = [self.x]
         compute(graph, self.parts.loop, values, sizes, self.prefix)

@@ -139,7 +139,7 @@ def _grouped(
 def _shared_out(
     path: Path, layers: Sequence[KerasLayer], groups: Mapping[str, Labelled]
 ) -> dict[tuple[str, ...], Labelled]:
-    """The arrays of each layer; those of a model among the layers lie in one group, and are told by their labels."""
+    """The arrays of each layer. Those of an inner model are in one group, and their labels name the layers."""
     shares: dict[tuple[str, ...], Labelled] = {layer.path: [] for layer in layers}
     inside: dict[str, dict[str, list[tuple[str, ...]]]] = {}  # by the model's name, and that of a layer in it
     for layer in layers:

@@ -19,7 +19,7 @@ LEAST = 1e-7  # no deviation is smaller in Keras
 
 
 def read(layer: KerasLayer, chain: ChainState) -> list[Part]:
-    """The layer, whether it was told mean and variance or took them from data."""
+    """Normalization, with mean and variance from its settings or from its arrays."""
     _check_axis(layer, chain)
     if layer.config.get("invert"):
         raise unlike(layer, chain, "invert", "false", True)

@@ -166,8 +166,8 @@ class GraphReader:
         """The results of a node; UnreadableValue with the reason for each where it cannot be read."""
         missing = next((name for name in node.input if name and name not in self.values), None)
         if missing is not None:
-            nobody = ConversionError(f"it reads {missing!r}, which nothing before it gives")
-            return [UnreadableValue(self._refusal(title(node), nobody))] * len(node.output)
+            unknown = ConversionError(f"it reads {missing!r}, which nothing before it gives")
+            return [UnreadableValue(self._refusal(title(node), unknown))] * len(node.output)
         self.values |= {name: self.parts.current(self.values[name]) for name in node.input if name}
         operands = [self.values[name] if name else None for name in node.input]
         for operand in operands:

@@ -78,7 +78,7 @@ def composed(op: str, attributes: Mapping[str, Any], operands: Sequence[Value | 
 
 
 def name_of(function: PointwiseValue) -> str:
-    """Which of our functions it is, told by its values over all sizes of numbers.
+    """The name of the function, recognised by its values at numbers of all magnitudes.
 
     Raises ConversionError where it is none.
     """
@@ -104,7 +104,7 @@ def _evaluated(function: PointwiseValue, points: Array) -> Array:
 
 
 def _candidates(points: Array, values: Array) -> Iterator[str]:
-    """Names of functions that it may be. The numbers of a name are told by the values at some points."""
+    """Names of functions that it may be. Values at some points give the numbers in a name."""
     yield from (name for name in FUNCTIONS if name not in _OF_ROWS)
     if not np.isfinite(values).all():
         return
@@ -172,5 +172,5 @@ def _cast(attributes: Mapping[str, Any]) -> Callable[[Array], Array]:
     kind = _TYPES.get(attributes.get("to", 0))
     if kind is None:
         raise ConversionError("it makes numbers of another type")
-    # Double precision stands for every type of floating-point numbers: functions are told by their values.
+    # Double precision stands for all floating-point types: functions are recognised by their values, up to rounding.
     return lambda x: np.asarray(x).astype(np.float64 if np.dtype(kind).kind == "f" else kind)
