@@ -83,7 +83,7 @@ def infer_sizes(trace: Trace, arrays: Mapping[str, Any], leading: Mapping[str, i
     Raises ShapeError where an array has a wrong rank, or two arrays give one axis two sizes.
     """
     sizes: dict[str, int] = {}
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for leaf in trace.leaves():
         if leaf.name not in arrays:
             continue
@@ -93,9 +93,9 @@ def infer_sizes(trace: Trace, arrays: Mapping[str, Any], leading: Mapping[str, i
             raise _misfit(trace, leaf, front, shape, {})
         for axis, size in zip(leaf.shape, shape[front:], strict=True):
             if sizes.setdefault(axis, size) != size:
-                others = {axis: f"{sizes[axis]}, as {found[axis]} has it"}
+                others = {axis: f"{sizes[axis]}, as {sources[axis]} has it"}
                 raise _misfit(trace, leaf, front, shape, others)
-            found.setdefault(axis, leaf.name)
+            sources.setdefault(axis, leaf.name)
     check_relabels(trace, sizes)
     return sizes
 

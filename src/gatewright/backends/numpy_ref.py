@@ -167,16 +167,18 @@ def gradient(
     sizes = infer_sizes(trace, {**inputs, **params, **before}, dict.fromkeys([*inputs, *before], 2))
     random = _noise_sequences(trace, noises, sizes, steps, batch)
     seeds = {seed(name): value for name, value in d_outputs.items()}
-    given = {name: np.asarray(a, forward.output.dtype) for name, a in {**inputs, **before, **random, **seeds}.items()}
+    sequences = {
+        name: np.asarray(a, forward.output.dtype) for name, a in {**inputs, **before, **random, **seeds}.items()
+    }
     backward = derivative(trace, tuple(d_outputs))
     carried = {adjoint(name): value for name, value in (d_finals or {}).items()}
     cut = truncate or max(steps, 1)
-    emitted = {name: np.zeros_like(given[name]) for name in inputs}
+    emitted = {name: np.zeros_like(sequences[name]) for name in inputs}
     summed: dict[str, Array] = {}
     for start in reversed(range(0, max(steps, 1), cut)):
-        piece = {name: array[start : start + cut] for name, array in given.items()}
-        rest = None if lengths is None else [min(max(int(length) - start, 0), cut) for length in lengths]
-        result = run(backward, piece, params, carried, lengths=rest, backwards=True)
+        piece = {name: array[start : start + cut] for name, array in sequences.items()}
+        left = None if lengths is None else [min(max(int(length) - start, 0), cut) for length in lengths]
+        result = run(backward, piece, params, carried, lengths=left, backwards=True)
         carried = {} if truncate and start else result.finals
         for name, array in emitted.items():
             array[start : start + cut] = result.emits[adjoint(name)]
@@ -214,7 +216,7 @@ def _noise_sequences(
     """Every random value at every step: as drawn, else its mean."""
     shapes = {noise.var.name: (steps, batch, *bind(noise.var.shape, sizes)) for noise in trace.noises}
     if noises is None:
-        return {one.var.name: np.full(shapes[one.var.name], one.probability) for one in trace.noises}
+        return {noise.var.name: np.full(shapes[noise.var.name], noise.probability) for noise in trace.noises}
     require(trace, noises, (noise.var for noise in trace.noises), "random value")
     for name, shape in shapes.items():
         if noises[name].shape != shape:

@@ -98,7 +98,7 @@ def run(
     """
     like = next(iter(inputs.values()))
     if active is not None:  # a NaN that torch.where leaves out would come back in the gradient, as 0 * NaN
-        inputs = {name: one.masked_fill(~_widened(active, one.dim()), 0) for name, one in inputs.items()}
+        inputs = {name: sequence.masked_fill(~_widened(active, sequence.dim()), 0) for name, sequence in inputs.items()}
     values: dict[str, Any] = {**params, **inputs, **(noises or _means(trace, sizes, like))}
     stepwise = depends_on_state(trace)
     before = [equation for equation in trace.equations if equation.target.name not in stepwise]
@@ -122,7 +122,7 @@ def draw(trace: Trace, sizes: Mapping[str, int], steps: int, batch: int, like: T
 
 
 def _means(trace: Trace, sizes: Mapping[str, int], like: Tensor) -> dict[str, Tensor]:
-    return {one.var.name: like.new_full(bind(one.var.shape, sizes), one.probability) for one in trace.noises}
+    return {noise.var.name: like.new_full(bind(noise.var.shape, sizes), noise.probability) for noise in trace.noises}
 
 
 def _widened(rows: Tensor, rank: int) -> Tensor:
@@ -176,7 +176,7 @@ class _EagerLoop:
         """One gate at every step, whether it was computed in the loop or for all steps at once."""
         shape = (self.batch, *bind(gate.shape, self.sizes))
         if steps:
-            return torch.stack([one.expand(shape) for one in steps])
+            return torch.stack([step.expand(shape) for step in steps])
         if gate.name in self.values:
             return self.values[gate.name].expand(self.steps, *shape)
         return next(iter(self.values.values())).new_zeros((0, *shape))
@@ -226,12 +226,12 @@ def _groups(equations: list[Equation], fixed: Collection[str]) -> dict[str, list
     for equation in equations:
         if equation.op is Op.MATMUL and _name(equation.args[0]) in ready:
             groups.setdefault((equation.args[1], equation.target.shape[0]), []).append(equation)
-    return {one.target.name: group for group in groups.values() if len(group) > 1 for one in group}
+    return {equation.target.name: group for group in groups.values() if len(group) > 1 for equation in group}
 
 
 def _product(group: list[Equation]) -> tuple[PreparedEquation, PreparedEquation]:
     count, vector = len(group), _name(group[0].args[1])
-    name = f"{' '.join(_name(one.args[0]) for one in group)} @ {vector}"
+    name = f"{' '.join(_name(equation.args[0]) for equation in group)} @ {vector}"
     matrices = tuple(_name(equation.args[0]) for equation in group)
     stack = PreparedEquation(f"stacked {name}", lambda *matrices: torch.cat(matrices), matrices)
     product = PreparedEquation(name, lambda matrix, v: F.linear(v, matrix).chunk(count, -1), (stack.target, vector))

@@ -186,8 +186,8 @@ def cell(
                 expected="a plain function of one step",
                 got=type(function).__name__,
             )
-        made = name or function.__name__
-        return _from_function(function, made, about, declared, states or {}, delays or {}, initial or {})
+        cell_name = name or function.__name__
+        return _from_function(function, cell_name, about, declared, states or {}, delays or {}, initial or {})
 
     return make if function is None else make(function)
 
@@ -241,9 +241,9 @@ def _from_function(
 
 
 def _check_states(
-    function: FunctionType, name: str, states: list[str], given: Mapping[str, str], argument: str
+    function: FunctionType, name: str, states: list[str], settings: Mapping[str, str], argument: str
 ) -> None:
-    unknown = sorted(set(given) - set(states))
+    unknown = sorted(set(settings) - set(states))
     if unknown:
         raise _signature_error(
             function, name, f"{argument}={{...}} names {unknown[0]!r}", "one of the states", unknown[0]

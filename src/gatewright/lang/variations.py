@@ -128,9 +128,9 @@ def _normalised(value: Operand, operands: Operands) -> Symbol:
 
 
 def _total(parts: list[tuple[bool, Operand]]) -> Symbol:
-    (negative, first), *rest = parts
+    (negative, first), *others = parts
     total: Operand = -first if negative else first
-    for negative, part in rest:
+    for negative, part in others:
         total = total - part if negative else total + part
     assert isinstance(total, Symbol)
     return total

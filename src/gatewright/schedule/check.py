@@ -95,11 +95,11 @@ class _Checker:
         self._require(self.stored == wanted, "what was stored", _listed(wanted), _listed(self.stored))
         self._check_defined("what is emitted", [value for _, value in program.trace.emits], self.visible)
         totals = {name: value for name, value in self.visible.items() if program.storage[name] is Storage.SHARED}
-        for one in program.row_sums:
-            operands = [one.left] if one.right is None else [one.left, one.right]
-            self._check_defined(one.target.name, operands, self.visible)
-            self._check_shape(one.target.name, one.target.shape, tuple(axis for v in operands for axis in v.shape))
-            totals[one.target.name] = one.target
+        for total in program.row_sums:
+            operands = [total.left] if total.right is None else [total.left, total.right]
+            self._check_defined(total.target.name, operands, self.visible)
+            self._check_shape(total.target.name, total.target.shape, tuple(axis for v in operands for axis in v.shape))
+            totals[total.target.name] = total.target
         for equation in program.epilogue:
             self._check_equation(equation, totals)
             totals[equation.target.name] = equation.target
@@ -111,8 +111,8 @@ class _Checker:
         for term in product.terms:
             self._check_defined(name, [term.vector], self.visible)
             matrix = self.visible.get(term.matrix)
-            given = matrix is not None and self.program.storage[term.matrix] is Storage.SHARED
-            self._require(given, f"the matrix {term.matrix} of {name}", "a matrix of parameters")
+            is_shared = matrix is not None and self.program.storage[term.matrix] is Storage.SHARED
+            self._require(is_shared, f"the matrix {term.matrix} of {name}", "a matrix of parameters")
             shape = () if matrix is None else matrix.shape[:: -1 if term.transposed else 1]
             self._check_shape(term.matrix, shape, (*product.target.shape, *term.vector.shape))
 

@@ -134,9 +134,9 @@ class _Machine:
 
     def _spread(self, value: Atom, values: Mapping[str, Any], shape: tuple[int, ...]) -> Array:
         """A value of every step and row; a scalar of each stands for all of its features."""
-        found = np.asarray(value.value if isinstance(value, Literal) else values[value.name], self.dtype)
-        missing = len(shape) - 2 if found.ndim == 2 and not value.shape else 0
-        return np.broadcast_to(found[(..., *(None,) * missing)], shape)
+        array = np.asarray(value.value if isinstance(value, Literal) else values[value.name], self.dtype)
+        missing = len(shape) - 2 if array.ndim == 2 and not value.shape else 0
+        return np.broadcast_to(array[(..., *(None,) * missing)], shape)
 
     def _store(self, store: Store, values: Mapping[str, Any], whole: bool, t: int) -> None:
         value: Any = store.value.value if isinstance(store.value, Literal) else values[store.value.name]
@@ -163,21 +163,21 @@ class _Machine:
     def sums(self) -> dict[str, Array]:
         """What is added up over rows and steps."""
         values: dict[str, Any] = dict(self.shared)
-        for one in self.program.row_sums:
-            values[one.target.name] = self._row_sum(one)
+        for row_sum in self.program.row_sums:
+            values[row_sum.target.name] = self._row_sum(row_sum)
         self.execute(self.program.epilogue, values, self.sizes)
-        found: dict[str, Array] = {}
+        totals: dict[str, Array] = {}
         for name, value in self.program.sums:
             total = value.value if isinstance(value, Literal) else values[value.name]
             shape = bind(self.program.trace.output_shape(name, value), self.sizes)
-            found[name] = np.broadcast_to(np.asarray(total, self.dtype), shape)
-        return found
+            totals[name] = np.broadcast_to(np.asarray(total, self.dtype), shape)
+        return totals
 
-    def _row_sum(self, one: RowSum) -> Array:
-        left = self._whole(one.left, one.left.shape)
-        if one.right is None:
+    def _row_sum(self, total: RowSum) -> Array:
+        left = self._whole(total.left, total.left.shape)
+        if total.right is None:
             return left.sum(axis=(0, 1))
-        return np.tensordot(left, self._whole(one.right, one.right.shape), axes=([0, 1], [0, 1]))
+        return np.tensordot(left, self._whole(total.right, total.right.shape), axes=([0, 1], [0, 1]))
 
 
 def _reduced(reduction: Reduction, vector: Array) -> Array:

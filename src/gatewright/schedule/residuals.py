@@ -67,32 +67,32 @@ def _repeated(trace: Trace, backward: Trace) -> dict[str, Var]:
 
 def _expressions(trace: Trace, numbers: dict[object, int]) -> dict[str, int]:
     """A number for each value: one for equal expressions of equal leaves, in all traces that share `numbers`."""
-    found = {leaf.name: numbers.setdefault(leaf.name, len(numbers)) for leaf in trace.leaves()}
-    for one in trace.equations:
-        args = tuple(repr(arg.value) if isinstance(arg, Literal) else found[arg.name] for arg in one.args)
-        found[one.target.name] = numbers.setdefault((one.op, args, one.attrs), len(numbers))
-    return found
+    expressions = {leaf.name: numbers.setdefault(leaf.name, len(numbers)) for leaf in trace.leaves()}
+    for equation in trace.equations:
+        args = tuple(repr(arg.value) if isinstance(arg, Literal) else expressions[arg.name] for arg in equation.args)
+        expressions[equation.target.name] = numbers.setdefault((equation.op, args, equation.attrs), len(numbers))
+    return expressions
 
 
 def _chosen(backward: Trace, repeated: Collection[str]) -> list[str]:
     """The repeated values to hand over: the dear ones that are needed, and cheap ones that would need further dear
     ones."""
     needed = _needed(backward, repeated)
-    dear = {one.target.name for one in backward.equations if one.op not in CHEAPER_THAN_MEMORY}
+    dear = {equation.target.name for equation in backward.equations if equation.op not in CHEAPER_THAN_MEMORY}
     chosen = needed & dear
     sources: dict[str, frozenset[str]] = {}
-    for one in backward.equations:
-        name = one.target.name
-        made_of = (sources.get(arg.name, frozenset[str]()) for arg in one.args if isinstance(arg, Var))
+    for equation in backward.equations:
+        name = equation.target.name
+        made_of = (sources.get(arg.name, frozenset[str]()) for arg in equation.args if isinstance(arg, Var))
         sources[name] = frozenset({name}) if name in dear else frozenset[str]().union(*made_of)
         if name in needed and not sources[name] <= chosen:
             chosen.add(name)
-    return [one.target.name for one in backward.equations if one.target.name in chosen]
+    return [equation.target.name for equation in backward.equations if equation.target.name in chosen]
 
 
 def _needed(backward: Trace, repeated: Collection[str]) -> set[str]:
     """The repeated values that the gradient gives out, or uses for what it does not repeat."""
-    new = (one for one in backward.equations if one.target.name not in repeated)
+    new = (equation for equation in backward.equations if equation.target.name not in repeated)
     used = [*backward.outputs(), *(arg for one in new for arg in one.args)]
     return {value.name for value in used if isinstance(value, Var) and value.name in repeated}
 

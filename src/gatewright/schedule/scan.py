@@ -75,7 +75,7 @@ class _Finder:
         self.trace = trace
         self._states = {state.name: state for state in trace.states}
         self._next = {s.name: new for s, new in zip(trace.states, trace.next_states, strict=True)}
-        self._define = {one.target.name: one for one in trace.equations}
+        self._define = {equation.target.name: equation for equation in trace.equations}
         self._taken = {*self._define, *(leaf.name for leaf in trace.leaves())}
         self._numbers = count()
         self._new: list[Equation] = []
@@ -114,7 +114,9 @@ class _Finder:
             inputs=(*trace.inputs, *computed),
             states=tuple(state for state, _ in pairs),
             next_states=tuple(new for _, new in pairs),
-            equations=tuple(new for one in trace.equations for new in self._before.get(one.target.name, (one,))),
+            equations=tuple(
+                new for equation in trace.equations for new in self._before.get(equation.target.name, (equation,))
+            ),
         )
         return ScannedStates(left, tuple(self._scans), known)
 

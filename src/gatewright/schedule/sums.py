@@ -42,7 +42,7 @@ class _Lifter:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.result = Lifted()
-        self._define: Mapping[str, Equation] = {one.target.name: one for one in trace.equations}
+        self._define: Mapping[str, Equation] = {equation.target.name: equation for equation in trace.equations}
         self._shared = shared(trace)
         self._done: dict[str, Atom] = {}
 

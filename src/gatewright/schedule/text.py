@@ -81,7 +81,7 @@ def _work(work: Work) -> str:
 
 def _computed(work: Work) -> str:
     if isinstance(work, Product):
-        return " + ".join(f"{one.matrix}{'.T' if one.transposed else ''} @ {one.vector.name}" for one in work.terms)
+        return " + ".join(f"{term.matrix}{'.T' if term.transposed else ''} @ {term.vector.name}" for term in work.terms)
     if isinstance(work, Reduction):
         return f"{work.op} {work.vector.name}"
     if isinstance(work, Scan):
@@ -93,9 +93,9 @@ def _attributes(equation: Equation) -> Iterator[str]:
     return (f"{key}={json.dumps(value)}" for key, value in equation.attrs)
 
 
-def _row_sum(one: RowSum) -> str:
-    operands = one.left.name if one.right is None else f"{one.left.name} outer {one.right.name}"
-    return f"{_declared(one.target)} = {operands}"
+def _row_sum(total: RowSum) -> str:
+    operands = total.left.name if total.right is None else f"{total.left.name} outer {total.right.name}"
+    return f"{_declared(total.target)} = {operands}"
 
 
 def _store(store: Store) -> str:

@@ -45,9 +45,9 @@ def split(trace: Trace) -> Split:
     inner = stepwise & needed(trace.equations, carried)
     outer = stepwise - inner
     return Split(
-        before=tuple(one for one in trace.equations if one.target.name not in stepwise),
-        loop=tuple(one for one in trace.equations if one.target.name in inner),
-        after=tuple(one for one in trace.equations if one.target.name in outer),
+        before=tuple(equation for equation in trace.equations if equation.target.name not in stepwise),
+        loop=tuple(equation for equation in trace.equations if equation.target.name in inner),
+        after=tuple(equation for equation in trace.equations if equation.target.name in outer),
     )
 
 
@@ -69,7 +69,7 @@ def flops(trace: Trace, sizes: Mapping[str, int]) -> int:
     Raises OptionError where an axis has no size.
     """
     once = shared(trace)
-    return sum(_work(one, sizes) for one in trace.equations if one.target.name not in once)
+    return sum(_work(equation, sizes) for equation in trace.equations if equation.target.name not in once)
 
 
 def _work(equation: Equation, sizes: Mapping[str, int]) -> int:
@@ -87,17 +87,17 @@ def _names(atoms: Iterable[Atom]) -> frozenset[str]:
 
 def reached(equations: Iterable[Equation], sources: Iterable[str]) -> frozenset[str]:
     """The sources and everything computed from them."""
-    found = set(sources)
+    names = set(sources)
     for equation in equations:
-        if not found.isdisjoint(_names(equation.args)):
-            found.add(equation.target.name)
-    return frozenset(found)
+        if not names.isdisjoint(_names(equation.args)):
+            names.add(equation.target.name)
+    return frozenset(names)
 
 
 def needed(equations: tuple[Equation, ...], outputs: Iterable[str]) -> frozenset[str]:
     """The outputs and everything that they are computed from."""
-    found = set(outputs)
+    names = set(outputs)
     for equation in reversed(equations):
-        if equation.target.name in found:
-            found |= _names(equation.args)
-    return frozenset(found)
+        if equation.target.name in names:
+            names |= _names(equation.args)
+    return frozenset(names)

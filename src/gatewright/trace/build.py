@@ -131,15 +131,15 @@ def _gates(used: list[Symbol], new: Sequence[Symbol]) -> dict[str, Symbol]:
     """
     inner = {id(arg) for symbol in used if symbol.op in _SUMS | ACTIVATIONS for arg in symbol.args}
     inner |= {id(symbol) for symbol in new}
-    found: list[tuple[str | None, Symbol]] = []
+    candidates: list[tuple[str | None, Symbol]] = []
     for symbol in used:
         if symbol.op in _SQUASHING and is_preactivation(symbol.args[0]):
-            found.append((gate_name(symbol.args[0], symbol.name), symbol))
+            candidates.append((gate_name(symbol.args[0], symbol.name), symbol))
         elif symbol.name and id(symbol) not in inner and is_preactivation(symbol):
-            found.append((gate_name(symbol, symbol.name), symbol))
-    uses = Counter(name for name, _ in found)
+            candidates.append((gate_name(symbol, symbol.name), symbol))
+    uses = Counter(name for name, _ in candidates)
     gates: dict[str, Symbol] = {}
-    for name, symbol in found:
+    for name, symbol in candidates:
         # where one parameter's name stands for two gates, the user's variables tell them apart
         own = symbol.name if uses[name] > 1 and symbol.name else name
         others = (f"gate{n}" for n in count(len(gates)))

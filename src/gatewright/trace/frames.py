@@ -63,4 +63,4 @@ def _uses(code: CodeType) -> tuple[list[int], list[str | None]]:
         else:
             # `return` is a keyword, so that it cannot be mistaken for a variable
             uses.append("return" if following is not None and following.opname == "RETURN_VALUE" else None)
-    return [one.offset for one in instructions], uses
+    return [instruction.offset for instruction in instructions], uses

@@ -146,13 +146,13 @@ IDENTITIES: Mapping[Op, Rule] = {
 
 def simplest(define: Define, call: OpCall) -> Value | OpCall:
     """The value that a call comes to by all identities, one after the other; or the call that is left to be done."""
-    found: Value | OpCall | None = call
-    while isinstance(found, OpCall):
-        call = found
+    result: Value | OpCall | None = call
+    while isinstance(result, OpCall):
+        call = result
         rule = IDENTITIES.get(call.op)
-        found = rule(define, call) if rule else None
-    if found is not None:
-        return found
+        result = rule(define, call) if rule else None
+    if result is not None:
+        return result
     numbers = [arg.atom.value for arg in call.args if isinstance(arg.atom, Literal)]
     number = fold(call.op, numbers, call.attrs) if len(numbers) == len(call.args) else None
     return call if number is None else Value(Literal(number), ())

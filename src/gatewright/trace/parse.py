@@ -58,7 +58,7 @@ class _TraceReader:
 
     def read(self, line: str) -> None:
         """Take one line, which must not belong before the lines that were read."""
-        kind, _, rest = ("equation", "", line[2:]) if line.startswith("  ") else line.partition(" ")
+        kind, _, text = ("equation", "", line[2:]) if line.startswith("  ") else line.partition(" ")
         if kind not in _RULES or (kind == "equation") != line.startswith("  "):
             self.fail("this is no line of a trace", _EXPECTED_LINE, line)
         if not self.kind and kind != "cell":
@@ -67,7 +67,7 @@ class _TraceReader:
         if again or _ORDER.index(kind) < _ORDER.index(self.kind or "cell"):
             self.fail("this line is in a wrong place", f"lines in the order {', '.join(_ORDER)}", line)
         self.kind = kind
-        _RULES[kind](self, rest)
+        _RULES[kind](self, text)
 
     def finished(self) -> Trace:
         """The whole Trace, checked."""
@@ -94,36 +94,36 @@ class _TraceReader:
         names = (*self.outputs["emit"], *self.outputs["sum"])
         return next((name.order for name in map(split_derived, names) if name and name.is_adjoint), 0)
 
-    def cell(self, rest: str) -> None:
+    def cell(self, text: str) -> None:
         """`"gru"`, as JSON."""
         try:
-            name = json.loads(rest) if rest.startswith('"') else None
+            name = json.loads(text) if text.startswith('"') else None
         except ValueError:
             name = None
         if not isinstance(name, str):
-            self.fail("the name of the cell cannot be read", "a text in double quotes", rest)
+            self.fail("the name of the cell cannot be read", "a text in double quotes", text)
         self.name = name
 
-    def leaf(self, rest: str) -> None:
+    def leaf(self, text: str) -> None:
         """`W.r(hidden, input)`."""
-        self.leaves[Role(self.kind)].append(self._defined(self._declared(rest)))
+        self.leaves[Role(self.kind)].append(self._defined(self._declared(text)))
 
-    def noise(self, rest: str) -> None:
+    def noise(self, text: str) -> None:
         """`noise0(hidden) 0.5 per step`."""
-        words = rest.rsplit(" ", 3)
+        words = text.rsplit(" ", 3)
         if len(words) != 4 or words[2] != "per" or words[3] not in list(Redraw):
-            self.fail("a random value cannot be read", "name(axis) probability per step|sequence", rest)
+            self.fail("a random value cannot be read", "name(axis) probability per step|sequence", text)
         probability = self._number(words[1])
         if not 0 <= probability <= 1:
             self.fail("this is no probability", "a number from 0 to 1", words[1])
         self.noises.append(Noise(self._defined(self._declared(words[0])), probability, Redraw(words[3])))
 
-    def equation(self, rest: str) -> None:
+    def equation(self, text: str) -> None:
         """`r(hidden) = hard_sigmoid %3 slope=0.2`."""
-        left, _, right = rest.partition(" = ")
+        left, _, right = text.partition(" = ")
         op, *words = right.split(" ")
         if op not in _OPS:
-            self.fail(f"{op[:_SHOWN]!r} is no operation", f"one of {', '.join(_OPS)}", rest)
+            self.fail(f"{op[:_SHOWN]!r} is no operation", f"one of {', '.join(_OPS)}", text)
         args = tuple(self._atom(word) for word in words if "=" not in word)
         attrs = tuple(self._attribute(word) for word in words if "=" in word)
         equation = Equation(self._declared(left), _OPS[op], args, attrs)
@@ -135,9 +135,9 @@ class _TraceReader:
         self.equations.append(equation)
         self._defined(equation.target)
 
-    def next_state(self, rest: str) -> None:
+    def next_state(self, text: str) -> None:
         """`h = h'`."""
-        name, value = self._given(rest)
+        name, value = self._given(text)
         states, index = self.leaves[Role.STATE], len(self.next_states)
         if index >= len(states) or states[index].name != name:
             expected = ", ".join(state.name for state in states[index:]) or "no further state"
@@ -147,27 +147,27 @@ class _TraceReader:
             self.fail("a next state has a wrong shape", f"{name} {show_shape(states[index].shape)}", got)
         self.next_states.append(value)
 
-    def output(self, rest: str) -> None:
+    def output(self, text: str) -> None:
         """`d(x) = %3`."""
-        name, value = self._given(rest)
+        name, value = self._given(text)
         if any(name in outputs for outputs in self.outputs.values()):
             self.fail("an output is given twice", "one output a name", name)
         if self.kind == "gate" and isinstance(value, Literal):
-            self.fail("a gate is a number", "the name of a value", rest)
+            self.fail("a gate is a number", "the name of a value", text)
         self.outputs[self.kind][name] = value
 
-    def end(self, rest: str) -> None:
+    def end(self, text: str) -> None:
         """Nothing."""
-        if rest:
-            self.fail("the last line holds more than `end`", "end", rest)
+        if text:
+            self.fail("the last line holds more than `end`", "end", text)
         missing = self.leaves[Role.STATE][len(self.next_states) :]
         if missing:
             self.fail("a next state is missing", f"next {missing[0].name} = ...", "end")
 
-    def _given(self, rest: str) -> tuple[str, Atom]:
-        name, sign, value = rest.partition(" = ")
+    def _given(self, text: str) -> tuple[str, Atom]:
+        name, sign, value = text.partition(" = ")
         if not sign or not is_name(name):
-            self.fail("an output cannot be read", "name = value", rest)
+            self.fail("an output cannot be read", "name = value", text)
         return name, self._atom(value)
 
     def _declared(self, text: str) -> Var:

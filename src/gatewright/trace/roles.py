@@ -110,10 +110,10 @@ class _Number:
     slope: float = 0.0  # what stands before the old state, where it comes in element by element and unsquashed
 
 
-def _next(trace: Trace, state: Var, given: Mapping[str, float], attempt: int) -> _Number:
+def _next(trace: Trace, state: Var, fixed: Mapping[str, float], attempt: int) -> _Number:
     """The next value of one unit of a state, and the share of the old one in it."""
     numbers = {leaf.name: _drawn(leaf.name, attempt) for leaf in trace.leaves()}
-    numbers[state.name] = _Number(given.get(state.name, numbers[state.name].value), 1.0)
+    numbers[state.name] = _Number(fixed.get(state.name, numbers[state.name].value), 1.0)
 
     def number(atom: Atom) -> _Number:
         return _Number(atom.value) if isinstance(atom, Literal) else numbers[atom.name]
@@ -121,7 +121,7 @@ def _next(trace: Trace, state: Var, given: Mapping[str, float], attempt: int) ->
     for equation in trace.equations:
         name = equation.target.name
         args = [number(arg) for arg in equation.args]
-        numbers[name] = _Number(given[name]) if name in given else _computed(equation, args, attempt)
+        numbers[name] = _Number(fixed[name]) if name in fixed else _computed(equation, args, attempt)
     return number(trace.next_states[trace.states.index(state)])
 
 

@@ -96,11 +96,11 @@ class _Rewriter:
 
     def _make(self, call: OpCall, name: str, where: Where | None) -> Atom:
         """The atom that holds the result of a call."""
-        found = simplest(self.definition, call)
-        if isinstance(found, Value):
-            return found.atom
-        atoms = tuple(arg.atom if found.op in ELEMENTWISE else self._whole(arg, where) for arg in found.args)
-        return self._compute(found.op, atoms, found.attrs, name, where)
+        simple = simplest(self.definition, call)
+        if isinstance(simple, Value):
+            return simple.atom
+        atoms = tuple(arg.atom if simple.op in ELEMENTWISE else self._whole(arg, where) for arg in simple.args)
+        return self._compute(simple.op, atoms, simple.attrs, name, where)
 
     def _whole(self, value: Value, where: Where | None) -> Atom:
         """A value in its full shape."""

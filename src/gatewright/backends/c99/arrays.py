@@ -48,5 +48,5 @@ def _rows(array: Array, dtype: str | None) -> Iterator[str]:
 
 
 def _filled(indent: str, row: Array, dtype: str | None, end: str) -> Iterator[str]:
-    texts = [str(int(one)) if dtype is None else number(float(one), dtype).text for one in row]
+    texts = [str(int(element)) if dtype is None else number(float(element), dtype).text for element in row]
     yield from wrap(", ".join(texts) + ",", WIDTH, initial_indent=indent, subsequent_indent=indent)

@@ -131,10 +131,10 @@ class _BlockPlanner:
 
     def _after(self, work: Work, value: Atom) -> int:
         """The first level in which `work` may stand, as far as this operand goes."""
-        found = self.keys.get(value.name) if isinstance(value, Var) else None
-        if found is None:
+        key = self.keys.get(value.name) if isinstance(value, Var) else None
+        if key is None:
             return 0
-        level, kind, _ = found
+        level, kind, _ = key
         if is_sum(work):
             return level + (kind > BlockKind.SUMS)
         return level + (isinstance(work, Product) or (isinstance(work, Equation) and work.op is Op.TRANSPOSE))

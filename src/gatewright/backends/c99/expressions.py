@@ -31,17 +31,17 @@ class Expression:
 
 def number(value: float, dtype: str) -> Expression:
     """A number with as few digits as tell it from its neighbours."""
-    given = np.float32(value) if dtype == "float32" else np.float64(value)
+    rounded = np.float32(value) if dtype == "float32" else np.float64(value)
     suffix = "f" if dtype == "float32" else ""
-    if not np.isfinite(given):  # math.h, which has names for these, may not be there
-        above = "0.0" if np.isnan(given) else "1.0" if given > 0 else "-1.0"
+    if not np.isfinite(rounded):  # math.h, which has names for these, may not be there
+        above = "0.0" if np.isnan(rounded) else "1.0" if rounded > 0 else "-1.0"
         return Expression(f"{above}{suffix} / 0.0{suffix}", CPrecedence.PRODUCT)
-    usual = given == 0 or 1e-4 <= abs(given) < 1e7
+    usual = rounded == 0 or 1e-4 <= abs(rounded) < 1e7
     text = (
-        np.format_float_positional(given, trim="0")
+        np.format_float_positional(rounded, trim="0")
         if usual
-        else np.format_float_scientific(given, trim="0", exp_digits=1)
+        else np.format_float_scientific(rounded, trim="0", exp_digits=1)
     )
     return Expression(
-        text.replace("e+", "e") + suffix, CPrecedence.SIGN if given < 0 or text[0] == "-" else CPrecedence.ATOM
+        text.replace("e+", "e") + suffix, CPrecedence.SIGN if rounded < 0 or text[0] == "-" else CPrecedence.ATOM
     )

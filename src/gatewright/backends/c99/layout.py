@@ -53,7 +53,11 @@ class StackNames:
         symbols, x = self.stack.symbols, part.trace.inputs[0]
         if symbols is None or symbols.table is not None or part is not self.stack.parts[0]:
             return False
-        return all(one.op is Op.MATMUL and one.args[0] != x for one in part.trace.equations if x in one.args)
+        return all(
+            equation.op is Op.MATMUL and equation.args[0] != x
+            for equation in part.trace.equations
+            if x in equation.args
+        )
 
     def is_inline(self) -> bool:
         """Whether the step is that of the only part, and needs no functions of its own."""
@@ -87,15 +91,15 @@ class StackNames:
         output = self._sized("output", last.output_size)
         if symbols is not None and symbols.table is not None:
             below = self._sized("embedding", first.input_size)
-        found: dict[str, dict[str, str]] = {}
+        bounds: dict[str, dict[str, str]] = {}
         for part in self.stack.parts:
             (input_axis,), (output_axis,) = part.trace.inputs[0].shape, part.trace.states[0].shape
             named = {input_axis: below} | ({output_axis: output} if output_axis == "output" else {})
             for axis in part.trace.axes():
                 if axis not in named:
                     named[axis] = self._own_size(_joined(part.name, axis), part.sizes[axis])
-            found[part.name], below = named, named[output_axis]
-        return found
+            bounds[part.name], below = named, named[output_axis]
+        return bounds
 
     def _own_size(self, wanted: str, size: int) -> str:
         """A size of a part, under a name that nothing has: capitals make h and H one, and NAME_H guards the header."""
@@ -122,16 +126,16 @@ class StackNames:
 
     def _constants(self) -> dict[str, Placed]:
         """Every array that is read, by its name in C."""
-        found: dict[str, Placed] = {}
+        placed: dict[str, Placed] = {}
         symbols = self.stack.symbols
         if symbols is not None and symbols.table is not None:
-            found[self.table] = Placed(symbols.table, (self.size("symbols"), self.size("embedding")), by_column=False)
+            placed[self.table] = Placed(symbols.table, (self.size("symbols"), self.size("embedding")), by_column=False)
         for part, step in zip(self.stack.parts, self.steps, strict=True):
             shapes = {param.name: param.shape for param in part.trace.params}
             for name in step.values.used:
                 bounds = tuple(self.bounds[part.name][axis] for axis in shapes[name])
-                found[step.values.constants[name]] = Placed(part.constants[name], bounds, by_column=True)
-        return found
+                placed[step.values.constants[name]] = Placed(part.constants[name], bounds, by_column=True)
+        return placed
 
 
 def _joined(part: str, name: str) -> str:

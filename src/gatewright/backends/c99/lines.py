@@ -18,11 +18,11 @@ class CodeLines:
     def add(self, line: str) -> None:
         """A line; of an assignment that is too long, what is behind the sign goes to the next."""
         text = "    " * self._depth + line
-        head, sign, rest = text.partition(" = ")
+        head, sign, value = text.partition(" = ")
         if len(text) <= WIDTH or not sign:
             self.lines.append(text)
         else:
-            self.lines += [f"{head} =", "    " * (self._depth + 1) + rest]
+            self.lines += [f"{head} =", "    " * (self._depth + 1) + value]
 
     def gap(self) -> None:
         """An empty line between what stands before and what follows."""

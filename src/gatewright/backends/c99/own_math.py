@@ -208,15 +208,15 @@ class MathConstants:
 
     def filled(self, text: str, words: Mapping[str, str]) -> str:
         """A function's text with its numbers."""
-        text = re.sub(r" +SERIES\((\w), (\w), (\w+)\)\n", lambda found: self._series(*found.groups()), text)
+        text = re.sub(r" +SERIES\((\w), (\w), (\w+)\)\n", lambda match: self._series(*match.groups()), text)
         known = {**self.words, **words}
-        return re.sub(r"\b[A-Z][A-Z0-9_]+\b", lambda found: known.get(found[0], found[0]), text)
+        return re.sub(r"\b[A-Z][A-Z0-9_]+\b", lambda match: known.get(match[0], match[0]), text)
 
     def _series(self, result: str, x: str, name: str) -> str:
         """Horner's scheme, a line for each coefficient."""
-        *lower, last = (number(one, self.dtype).text for one in self.series[name])
+        *lower, last = (number(coefficient, self.dtype).text for coefficient in self.series[name])
         lines = [f"REAL {result} = {last};"]
-        lines += [f"{result} = {result} * {x} + {one};" for one in reversed(lower)]
+        lines += [f"{result} = {result} * {x} + {coefficient};" for coefficient in reversed(lower)]
         return "".join(f"    {line}\n" for line in lines).replace("+ -", "- ")
 
 
@@ -272,7 +272,7 @@ def _series(dtype: Dtype) -> dict[str, Sequence[float]]:
         "LOG_NEAR": own.log_near,
         "LOG_WIDE": own.log_wide,
         # (exp(2 r) - 1) / 2 = r + r**2 ..., where the coefficients are those of exp times powers of 2
-        "TANH_NEAR": [one * 2.0 ** (degree + 1) for degree, one in enumerate(own.exp_near)],
+        "TANH_NEAR": [coefficient * 2.0 ** (degree + 1) for degree, coefficient in enumerate(own.exp_near)],
     }
 
 

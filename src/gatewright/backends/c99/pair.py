@@ -73,12 +73,12 @@ def _header(layout: StackNames, remarks: Remarks, code: str) -> str:
     name = layout.stack.name
     states = "\n".join(_states(layout)) or "    char nothing;"
     always = {layout.size("input"), layout.size("symbols"), layout.size("output")}
-    used = [one for one in layout.sizes if one in always or re.search(rf"\b{one}\b", code + states)]
+    used = [size for size in layout.sizes if size in always or re.search(rf"\b{size}\b", code + states)]
     return _HEADER.format(
         remarks=comment([short for line in _remarks(layout, remarks) for short in wrapped(line)]),
         name=name,
         upper=name.upper(),
-        sizes=",\n".join(f"    {one} = {layout.sizes[one]}" for one in used),
+        sizes=",\n".join(f"    {size} = {layout.sizes[size]}" for size in used),
         states=states,
         given=_given(layout),
         signature=signature(layout),
@@ -101,12 +101,12 @@ def _states(layout: StackNames) -> list[str]:
 
 
 def _remarks(layout: StackNames, remarks: Remarks) -> list[str]:
-    name, real, given = layout.stack.name, layout.stack.real, _given(layout)
+    name, real, input_name = layout.stack.name, layout.stack.real, _given(layout)
     lines = [f"{name}: {remarks.title}", ""]
     for title, equations in remarks.equations.items():
         lines += [title, "", *(f"    {line}" for line in equations.splitlines()), ""]
     lines += [
-        f"{given}: {remarks.input}",
+        f"{input_name}: {remarks.input}",
         f"y: {remarks.output}",
         "",
         "How it is called:",
@@ -116,7 +116,7 @@ def _remarks(layout: StackNames, remarks: Remarks) -> list[str]:
         f"    {real} y[{layout.size('output')}];",
         "",
         f"    {name}_reset(&state);",
-        f"    {name}_step(&state, {given}, y);    and so on, with each {given} in turn",
+        f"    {name}_step(&state, {input_name}, y);    and so on, with each {input_name} in turn",
         "",
         f"A state has {layout.state_bytes()} bytes, the constants have {layout.constant_bytes()}. Nothing is "
         "allocated, and nothing is shared between states: each may have a thread of its own."

@@ -33,8 +33,8 @@ def source(layout: StackNames) -> str:
 def signature(layout: StackNames) -> str:
     """The head of the function that takes a step."""
     name, real = layout.stack.name, layout.stack.real
-    given = "int symbol" if layout.stack.symbols else f"const {real} x[{layout.size('input')}]"
-    return f"void {name}_step({name}_state *state, {given}, {real} y[{layout.size('output')}])"
+    parameter = "int symbol" if layout.stack.symbols else f"const {real} x[{layout.size('input')}]"
+    return f"void {name}_step({name}_state *state, {parameter}, {real} y[{layout.size('output')}])"
 
 
 def _includes(layout: StackNames, code: str) -> list[str]:
@@ -53,11 +53,11 @@ def _constants(layout: StackNames) -> str:
     note = ["Matrices lie column by column, NAME[column][row]."]
     if layout.table in placed:
         note.append("A row of the embedding is that of a symbol.")
-    if any(isinstance(one.constant, Quantised) for one in placed.values()):
+    if any(isinstance(value.constant, Quantised) for value in placed.values()):
         note.append("Row i of a matrix of whole numbers is to be multiplied by NAME_scale[i].")
     texts = [
-        definition(layout.stack, name, one.constant, one.bounds, by_column=one.by_column)
-        for name, one in placed.items()
+        definition(layout.stack, name, array.constant, array.bounds, by_column=array.by_column)
+        for name, array in placed.items()
     ]
     return "\n".join([comment(note), *texts]) + "\n"
 
@@ -101,15 +101,15 @@ def _calls(layout: StackNames) -> list[str]:
     """One part after the other, each on what the one below gave."""
     below, declared, lines = _encoded(layout)
     for part, step in zip(layout.stack.parts, layout.steps, strict=True):
-        given = layout.given(part)
+        output = layout.given(part)
         if not layout.keeps_output(part) and part is not layout.stack.parts[-1]:
             bound = layout.bounds[part.name][part.trace.states[0].shape[0]]
-            declared.append(f"    {layout.stack.real} {given}[{bound}];")
+            declared.append(f"    {layout.stack.real} {output}[{bound}];")
         words = ["state"] if part.kept() else []
         words += ["symbol" if step.one_hot else below]
-        words += [] if layout.keeps_output(part) else [given]
+        words += [] if layout.keeps_output(part) else [output]
         lines.append(f"    {_name(layout, part)}({', '.join(words)});")
-        below = given
+        below = output
     return [*declared, *([""] if declared else []), *lines]
 
 

@@ -67,11 +67,11 @@ class StepWriter:
 
     def _products(self, block: Block) -> None:
         sums = {work.target: self._sums_of(work) for work in block.works if isinstance(work, Product)}
-        every = [one for found in sums.values() for one in found]
-        self._declare(dict.fromkeys(f"{one.name}{self.values.brackets(one.target.shape)} = {{0}}" for one in every))
-        for vector in dict.fromkeys(one.term.vector for one in every):
-            self._product(vector, [one for one in every if one.term.vector == vector])
-        self._scale({target: found for target, found in sums.items() if any(one.scale for one in found)})
+        every = [term for terms in sums.values() for term in terms]
+        self._declare(dict.fromkeys(f"{term.name}{self.values.brackets(term.target.shape)} = {{0}}" for term in every))
+        for vector in dict.fromkeys(term.term.vector for term in every):
+            self._product(vector, [term for term in every if term.term.vector == vector])
+        self._scale({target: terms for target, terms in sums.items() if any(term.scale for term in terms)})
 
     def _sums_of(self, product: Product) -> list[TermSum]:
         quantised = {
@@ -100,13 +100,13 @@ class StepWriter:
 
     def _additions(self, sums: Sequence[TermSum], column: str, factor: str = "") -> None:
         i = self.values.rows
-        for axis in dict.fromkeys(one.target.shape[0] for one in sums):
+        for axis in dict.fromkeys(term_sum.target.shape[0] for term_sum in sums):
             with self._along(i, axis):
-                for one in sums:
-                    if one.target.shape[0] == axis:
-                        at = (column, i) if one.term.transposed else (i, column)
-                        element = self.values.element(Var(one.term.matrix, ("", "")), at).text
-                        self.lines.add(f"{one.name}[{i}] += {element}{factor};")
+                for term_sum in sums:
+                    if term_sum.target.shape[0] == axis:
+                        at = (column, i) if term_sum.term.transposed else (i, column)
+                        element = self.values.element(Var(term_sum.term.matrix, ("", "")), at).text
+                        self.lines.add(f"{term_sum.name}[{i}] += {element}{factor};")
 
     def _scale(self, sums: Mapping[Var, Sequence[TermSum]]) -> None:
         """Products out of their terms, where rows of a matrix are to be multiplied."""
@@ -120,7 +120,9 @@ class StepWriter:
             with self._along(i, axis):
                 for target, name in names.items():
                     if target.shape[0] == axis:
-                        terms = [f"{one.scale}[{i}] * " * bool(one.scale) + f"{one.name}[{i}]" for one in sums[target]]
+                        terms = [
+                            f"{term.scale}[{i}] * " * bool(term.scale) + f"{term.name}[{i}]" for term in sums[target]
+                        ]
                         self.lines.add(f"{name}[{i}] = {' + '.join(terms)};")
 
     def _sums(self, block: Block) -> None:

@@ -36,7 +36,8 @@ class Values:
         values = (*plan.trace.leaves(), *(equation.target for equation in plan.trace.equations))
         words = {identifier(value.name) for value in values if is_named(value.name)}
         self.rows, self.columns = (
-            next((one for one in order if one not in words), f"{order[0]}_index") for order in ("ikuvsq", "jmnwpl")
+            next((letter for letter in order if letter not in words), f"{order[0]}_index")
+            for order in ("ikuvsq", "jmnwpl")
         )
         theirs = {functions.called(op) for op in Op} | {f"{name}_scale" for name in constants.values()}
         self._names = Names({self.rows, self.columns, *PARAMETERS, *constants.values(), *bounds.values(), *theirs})
@@ -151,7 +152,7 @@ class Values:
 
 def index(at: Indices) -> str:
     """The brackets behind an array that choose one element."""
-    return "".join(f"[{one}]" for one in at)
+    return "".join(f"[{variable}]" for variable in at)
 
 
 def _gate_names(plan: BlockPlan) -> dict[str, str]:

@@ -44,16 +44,16 @@ def names_of(trace: Trace) -> dict[str, Name]:
     changing = moving(trace)
     carried = {state.name for state in trace.states}
     # a gradient is given the states before the step: those inputs of which it carries the adjoint
-    given = {value.name for value in trace.inputs if adjoint(value.name, trace.order) in carried}
-    news = {f"{name}'" for name in carried | given}
+    states_before = {value.name for value in trace.inputs if adjoint(value.name, trace.order) in carried}
+    new_values = {f"{name}'" for name in carried | states_before}
     masks = _mask_names(trace)
     values = [*trace.leaves(), *(e.target for e in trace.equations if is_named(e.target.name))]
 
     def name(value: Var) -> Name:
-        if value.name in news:
+        if value.name in new_values:
             return _marked(value.name[:-1], value, _after(value.name))
         time = StepIndex.NONE if value.name not in changing else StepIndex.NOW
-        time = _before(value.name) if value.name in carried | given else time
+        time = _before(value.name) if value.name in carried | states_before else time
         return _marked(masks.get(value.name, value.name), value, time)
 
     return {value.name: name(value) for value in values}
@@ -84,7 +84,7 @@ def _marked(identifier: str, value: Atom, time: StepIndex) -> Name:
 def _mask_names(trace: Trace) -> Mapping[str, str]:
     """Letters for random masks: m, or m1, m2, ... where there are several."""
     taken = {value.name for value in (*trace.leaves(), *(e.target for e in trace.equations))}
-    letter = next((one for one in _MASKS if one not in taken), "noise")
+    letter = next((mask for mask in _MASKS if mask not in taken), "noise")
     many = len(trace.noises) > 1
     return {noise.var.name: f"{letter}{index}" if many else letter for index, noise in enumerate(trace.noises, 1)}
 

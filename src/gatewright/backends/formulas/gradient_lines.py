@@ -54,9 +54,9 @@ def _totals(step: Trace, gradient: ProbedGradient) -> dict[str, Name]:
     """The adjoints of the new states: what is carried, and all that this step adds to it."""
     totals: dict[str, Name] = {}
     for state, value in zip(step.states, step.next_states, strict=True):
-        found = gradient.adjoints.get(value.name) if isinstance(value, Var) else None
-        if found:
-            totals.setdefault(found, _marked(state.name, state.shape))
+        adjoint_name = gradient.adjoints.get(value.name) if isinstance(value, Var) else None
+        if adjoint_name:
+            totals.setdefault(adjoint_name, _marked(state.name, state.shape))
     return totals
 
 
@@ -71,8 +71,8 @@ def _inner(step: Trace, gradient: ProbedGradient) -> dict[str, Name]:
             continue
         other = gate in equations and gate != value.name
         identifier = value.name if other and is_named(value.name) else gate
-        if found := gradient.adjoints.get(argument.name):
-            inner.setdefault(found, _marked(identifier, argument.shape, mark=Mark.INNER))
+        if adjoint_name := gradient.adjoints.get(argument.name):
+            inner.setdefault(adjoint_name, _marked(identifier, argument.shape, mark=Mark.INNER))
     return inner
 
 
@@ -102,8 +102,8 @@ def _common_index(tree: Tree, leaves: set[Name]) -> frozenset[str]:
     names = {node for node in nodes(tree) if isinstance(node, Name)}
     of_gates = {name.identifier for name in names if Mark.INNER in name.marks}
     of_gates |= {gate for name in names if (gate := Param.parse(name.identifier).gate)}
-    found = of_gates or {name.identifier.partition("_")[2] for name in names - leaves}
-    return frozenset(found if len(found) == 1 and "" not in found else ())
+    indices = of_gates or {name.identifier.partition("_")[2] for name in names - leaves}
+    return frozenset(indices if len(indices) == 1 and "" not in indices else ())
 
 
 def _entered(back: Trace) -> dict[str, str]:
@@ -156,8 +156,8 @@ def _outputs(step: Trace, gradient: ProbedGradient, spell: Speller) -> Iterator[
 
     for state, value in zip(step.states, back.next_states, strict=True):
         yield from line(_marked(state.name, state.shape, StepIndex.BEFORE), spell(value), Sign.ADDS)
-    for given in step.inputs:
-        yield from line(_marked(given.name, given.shape), spell(emitted[adjoint(given.name)]))
+    for leaf in step.inputs:
+        yield from line(_marked(leaf.name, leaf.shape), spell(emitted[adjoint(leaf.name)]))
     for param in step.params:
         left = _marked(param.name, param.shape, StepIndex.NONE)
         yield from line(left, Apply(Form.OVER_TIME, (spell(summed[adjoint(param.name)]),), param.shape))

@@ -43,7 +43,7 @@ def _notes(trace: Trace, lines: tuple[Line, ...]) -> list[str]:
     first, *others = [Name(state.name, time=StepIndex.NOW) for state in trace.states]
     adjoints = [spell(replace(name, marks=(Mark.ADJOINT,))) for name in (first, *others)]
     sums = r"\text{, and } \delta_g \text{ for that by the sum which } W_g, U_g, b_g \text{ enter}" if inner else ""
-    zeros = "".join(rf",\ {one} \text{{ as }} 0" for one in adjoints[1:])
+    zeros = "".join(rf",\ {symbol} \text{{ as }} 0" for symbol in adjoints[1:])
     return [
         rf"&\text{{where }} \bar{{v}} \text{{ stands for }} \partial L / \partial v{sums};",
         rf"&{adjoints[0]} \text{{ begins as what the loss says of }} {spell(first)} \text{{ itself}}{zeros}",
@@ -83,16 +83,16 @@ def spell(name: Name) -> str:
     """A name: h_{t-1}, W_r, \\bar{h}_t."""
     if Mark.INNER in name.marks:
         return rf"\delta_{{{_index(word(name.identifier))},{_TIMES[name.time]}}}"
-    found = word(name.identifier)
-    head = _head(found)
+    spelled = word(name.identifier)
+    head = _head(spelled)
     for mark in name.marks:
-        head = rf"\{_over(mark, found)}{{{head}}}"
-    below = [*map(_index, found.below), *filter(None, [_TIMES[name.time]])]
+        head = rf"\{_over(mark, spelled)}{{{head}}}"
+    below = [*map(_index, spelled.below), *filter(None, [_TIMES[name.time]])]
     return head + _lowered(",".join(below))
 
 
-def _over(mark: Mark, found: Word) -> str:
-    single = len(found.letters) == 1 or found.letters in GREEK
+def _over(mark: Mark, spelled: Word) -> str:
+    single = len(spelled.letters) == 1 or spelled.letters in GREEK
     return "dot" if mark is Mark.TANGENT else "bar" if single else "overline"
 
 
@@ -102,18 +102,18 @@ def _lowered(text: str) -> str:
     return f"_{text}" if len(text) == 1 or re.fullmatch(r"\\[a-zA-Z]+", text) else f"_{{{text}}}"
 
 
-def _head(found: Word) -> str:
-    letters = _letters(found.letters, longest=1)
-    if not found.accent:
+def _head(spelled: Word) -> str:
+    letters = _letters(spelled.letters, longest=1)
+    if not spelled.accent:
         return letters
-    wide = found.accent in ("tilde", "hat") and letters.startswith(r"\mathrm")
-    return rf"\{'wide' if wide else ''}{found.accent}{{{letters}}}"
+    wide = spelled.accent in ("tilde", "hat") and letters.startswith(r"\mathrm")
+    return rf"\{'wide' if wide else ''}{spelled.accent}{{{letters}}}"
 
 
-def _index(found: Word) -> str:
-    letters = _letters(found.letters, longest=2)
-    accented = rf"\{found.accent}{{{letters}}}" if found.accent else letters
-    return ",".join([accented, *map(_index, found.below)])
+def _index(spelled: Word) -> str:
+    letters = _letters(spelled.letters, longest=2)
+    accented = rf"\{spelled.accent}{{{letters}}}" if spelled.accent else letters
+    return ",".join([accented, *map(_index, spelled.below)])
 
 
 def _letters(letters: str, longest: int) -> str:

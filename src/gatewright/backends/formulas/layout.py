@@ -22,7 +22,7 @@ class Breaks:
 
 def rows(text: str, width: int, breaks: Breaks) -> list[str]:
     """A formula cut into rows of at most `width`, where it can be."""
-    found: list[str] = []
+    cut: list[str] = []
     while breaks.width_of(text) > width:
         places = [place for place in _places(text, breaks) if breaks.width_of(text[: place[1]]) <= width]
         if not places:
@@ -30,9 +30,9 @@ def rows(text: str, width: int, breaks: Breaks) -> list[str]:
         # the outermost place is the best; of those the last, but no row is left nearly empty
         outermost = [place for place in places if breaks.width_of(text[: place[1]]) > width // 3] or places
         _, index = min(outermost, key=lambda place: (place[0], -place[1]))
-        found.append(text[:index])
+        cut.append(text[:index])
         text = text[index + 1 :]  # without the space before the sign
-    return [*found, text]
+    return [*cut, text]
 
 
 def _places(text: str, breaks: Breaks) -> list[tuple[int, int]]:

@@ -50,16 +50,16 @@ def repeated(trace: Trace, shown: Callable[[str], bool] = is_named) -> list[str]
     written = dict.fromkeys(costs, 0)
     for value in _outputs(trace):
         written[value] = written.get(value, 0) + 1
-    found: list[str] = []
+    names: list[str] = []
     for equation in reversed(trace.equations):
         name = equation.target.name
         once = shown(name)
         if not once and written[name] > 1 and costs[name] > _SMALL:
-            found.append(name)
+            names.append(name)
             once = True
         for arg in _operands(equation):
             written[arg.name] = written.get(arg.name, 0) + (1 if once else written[name])
-    return found[::-1]
+    return names[::-1]
 
 
 def _owners(trace: Trace) -> dict[str, frozenset[str]]:
@@ -70,7 +70,7 @@ def _owners(trace: Trace) -> dict[str, frozenset[str]]:
         mine = {name} if is_named(name) else owners.get(name, set())
         for arg in _operands(equation):
             owners.setdefault(arg.name, set()).update(mine)
-    return {name: frozenset(found) for name, found in owners.items()} | {
+    return {name: frozenset(users) for name, users in owners.items()} | {
         name: frozenset() for name in _outputs(trace) if name not in owners
     }
 

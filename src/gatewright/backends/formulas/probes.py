@@ -31,13 +31,13 @@ class ProbedGradient:
 def gradient_of(step: Trace) -> ProbedGradient:
     """The gradient of a step whose values to be shown are named."""
     back = without(vjp(_probed(step), outputs=()), _SPACE)  # what the loss says of a state comes with what is carried
-    found = {name: value for name, value in back.sums if name.startswith(adjoint(f"{_SPACE}.")[:-1])}
+    of_probes = {name: value for name, value in back.sums if name.startswith(adjoint(f"{_SPACE}.")[:-1])}
     adjoints = {
         equation.target.name: value.name
         for equation in step.equations
-        if isinstance(value := found.get(adjoint(_probe(equation.target.name))), Var)
+        if isinstance(value := of_probes.get(adjoint(_probe(equation.target.name))), Var)
     }
-    sums = tuple(pair for pair in back.sums if pair[0] not in found)
+    sums = tuple(pair for pair in back.sums if pair[0] not in of_probes)
     lone = simplify(replace(back, sums=sums))
     narrowed = {name: f"%{name}" for name in _forward(step, lone) if name not in _forward(step, lone, whole=True)}
     return ProbedGradient(_without_forward(renamed(lone, narrowed), step), adjoints)

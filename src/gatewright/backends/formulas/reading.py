@@ -53,9 +53,9 @@ def _terms(tree: Tree) -> list[Factors]:
     """The terms of a sum, each as a product; equal ones are added up."""
     numbers: dict[Factors, float] = {}
     for term in map(_term, sum_terms(tree)):
-        for one in _opened(term):
-            key = replace(one, number=1.0)
-            numbers[key] = numbers.get(key, 0.0) + one.number
+        for factors in _opened(term):
+            key = replace(factors, number=1.0)
+            numbers[key] = numbers.get(key, 0.0) + factors.number
     return [replace(term, number=number) for term, number in numbers.items() if number] or [Factors(0.0)]
 
 
@@ -63,7 +63,7 @@ def _opened(term: Factors) -> list[Factors]:
     """The terms of -(a - b): a sum that stands alone needs no brackets."""
     match term.factors:
         case (Apply(op=Op.ADD | Op.SUB) as inner,) if abs(term.number) == 1 and not term.divisors:
-            return [one.times(Factors(term.number)) for one in _terms(inner)]
+            return [inner_term.times(Factors(term.number)) for inner_term in _terms(inner)]
         case _:
             return [term]
 

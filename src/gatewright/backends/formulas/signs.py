@@ -59,14 +59,14 @@ def number_of(signs: Signs) -> Callable[[float], Formula]:
     """How numbers are written."""
 
     def number(value: float) -> Formula:
-        found = written(value)
-        size = Formula(found.digits.replace("∞", signs.infinity))
-        if found.denominator:
-            size = signs.fraction(size.text, found.denominator)
-        if found.exponent:
-            power = signs.power_of_ten(found.exponent)
+        decimal = written(value)
+        size = Formula(decimal.digits.replace("∞", signs.infinity))
+        if decimal.denominator:
+            size = signs.fraction(size.text, decimal.denominator)
+        if decimal.exponent:
+            power = signs.power_of_ten(decimal.exponent)
             size = power if size.text == "1" else Formula(f"{size.text}{signs.dot}{power.text}", Precedence.PRODUCT)
-        return Formula(signs.minus + size.text, Precedence.SUM) if found.negative else size
+        return Formula(signs.minus + size.text, Precedence.SUM) if decimal.negative else size
 
     return number
 

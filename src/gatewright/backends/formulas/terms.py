@@ -35,8 +35,8 @@ def total(terms: list[Factors], shape: Shape) -> Tree:
         _common([term.divisors for term in terms]),
     )
     if common.factors or common.divisors:
-        rest = [_without(term, common) for term in terms]
-        inner = Factors(factors=(total(rest, _widest(rest)),))
+        divided = [_without(term, common) for term in terms]
+        inner = Factors(factors=(total(divided, _widest(divided)),))
         return _sum([common.times(inner)], shape)
     return _sum(_grouped(terms), shape)
 
@@ -51,15 +51,15 @@ def _grouped(terms: list[Factors]) -> list[Factors]:
     first = terms.index(inside[0])
     shape = _widest(inside)
     together = Factors(factors=(total(inside, shape),))
-    rest = [term for term in terms if shared not in term.factors]
-    return _grouped([*rest[:first], together, *rest[first:]])
+    others = [term for term in terms if shared not in term.factors]
+    return _grouped([*others[:first], together, *others[first:]])
 
 
 def _common(parts: list[tuple[Tree, ...]]) -> tuple[Tree, ...]:
     """The factors that every term has."""
     shared: list[Tree] = []
     for factor in parts[0]:
-        if all(one.count(factor) > shared.count(factor) for one in parts):
+        if all(part.count(factor) > shared.count(factor) for part in parts):
             shared.append(factor)
     return tuple(shared)
 
@@ -85,7 +85,7 @@ def _averaged(term: Factors) -> Factors:
             if count in term.divisors:
                 mean = replace(factor, op=Op.MEAN)
                 swapped = Factors(
-                    term.number, tuple(mean if one is factor else one for one in term.factors), term.divisors
+                    term.number, tuple(mean if other is factor else other for other in term.factors), term.divisors
                 )
                 return _averaged(_without(swapped, Factors(divisors=(count,))))
     return term
@@ -95,10 +95,10 @@ def _sum(terms: list[Factors], shape: Shape) -> Tree:
     """Terms added up, a positive one first."""
     terms = list(map(_averaged, terms))
     first = next((index for index, term in enumerate(terms) if term.number >= 0), 0)
-    head, *rest = [terms[first], *terms[:first], *terms[first + 1 :]]
+    head, *others = [terms[first], *terms[:first], *terms[first + 1 :]]
     result = _product(head, shape)
     result = Apply(Op.NEG, (result,), shape) if head.number < 0 else result
-    for term in rest:
+    for term in others:
         result = Apply(Op.SUB if term.number < 0 else Op.ADD, (result, _product(term, shape)), shape)
     return result
 
@@ -122,11 +122,11 @@ def _multiplied(factors: list[Tree]) -> Tree | None:
 
 def _squared(factors: tuple[Tree, ...]) -> list[Tree]:
     """Pairs of equal factors as squares, in the place of the first."""
-    found: list[Tree] = []
+    trees: list[Tree] = []
     for factor in dict.fromkeys(factors):
         pairs, single = divmod(factors.count(factor), 2)
-        found += [Apply(Form.SQUARE, (factor,), factor.shape)] * pairs + [factor] * single
-    return found
+        trees += [Apply(Form.SQUARE, (factor,), factor.shape)] * pairs + [factor] * single
+    return trees
 
 
 def _is_adjoint(tree: Tree) -> bool:

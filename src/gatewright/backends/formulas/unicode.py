@@ -97,22 +97,22 @@ def _definitions(lines: tuple[Line, ...]) -> list[str]:
 
 def spell(name: Name) -> str:
     """A name: hₜ₋₁, W_r, ∂hₜ."""
-    found = word(name.identifier)
+    spelled = word(name.identifier)
     if Mark.INNER in name.marks:
-        return f"δ_{_letters(found)}{_below(found)}{_TIMES[name.time]}"
+        return f"δ_{_letters(spelled)}{_below(spelled)}{_TIMES[name.time]}"
     marks = "".join("∂" if mark is Mark.ADJOINT else "d" for mark in name.marks)
-    return f"{marks}{_letters(found)}{_below(found)}{_TIMES[name.time]}"
+    return f"{marks}{_letters(spelled)}{_below(spelled)}{_TIMES[name.time]}"
 
 
-def _letters(found: Word) -> str:
-    letters = GREEK.get(found.letters, found.letters)
-    if not found.accent:
+def _letters(spelled: Word) -> str:
+    letters = GREEK.get(spelled.letters, spelled.letters)
+    if not spelled.accent:
         return letters
-    return letters + _ACCENTS[found.accent] if len(letters) == 1 else f"{letters}_{found.accent}"
+    return letters + _ACCENTS[spelled.accent] if len(letters) == 1 else f"{letters}_{spelled.accent}"
 
 
-def _below(found: Word) -> str:
-    texts = [_letters(one) + _below(one) for one in found.below]
+def _below(spelled: Word) -> str:
+    texts = [_letters(part) + _below(part) for part in spelled.below]
     return "".join(text.translate(_BELOW) if text.isdigit() else f"_{text}" for text in texts)
 
 

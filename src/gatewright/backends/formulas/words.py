@@ -33,13 +33,13 @@ def word(identifier: str) -> Word:
     if gate:
         head = word(space)
         return Word(head.letters, head.accent, (*head.below, word(gate)))
-    first, *rest = [part for part in identifier.split("_") if part] or [identifier]
-    accent = next((part for part in rest if part in ACCENTS), "")
+    first, *others = [part for part in identifier.split("_") if part] or [identifier]
+    accent = next((part for part in others if part in ACCENTS), "")
     if accent:
-        rest.remove(accent)
+        others.remove(accent)
     letters, digits = _split_digits(first)
     below = [digits] if digits else []
-    return Word(_ENGLISH.get(letters, letters), accent, tuple(_index(part) for part in [*below, *rest]))
+    return Word(_ENGLISH.get(letters, letters), accent, tuple(_index(part) for part in [*below, *others]))
 
 
 def _index(part: str) -> Word:

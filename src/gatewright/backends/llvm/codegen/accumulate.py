@@ -29,11 +29,11 @@ class Accumulator:
 
         While the first panel goes by, `meanwhile` emits something else for each row.
         """
-        found: Sums = {}
+        sums: Sums = {}
         self._meanwhile = meanwhile
         for _, panels in groupby(self.panels, key=lambda panel: panel.bundle):
-            found |= self._bundle(list(panels), group, cursors)
-        return found
+            sums |= self._bundle(list(panels), group, cursors)
+        return sums
 
     def _bundle(self, panels: Sequence[Panel], group: Value, cursors: Sequence[Cursor]) -> Sums:
         products = sorted({part.product for panel in panels for part in panel.parts})

@@ -139,7 +139,10 @@ class Kernels:
             name: partition_units(
                 self.program,
                 self.sizes,
-                [StageTiles(one.stage, one.lanes, one.tile.blocks if one.panels else None) for one in designs],
+                [
+                    StageTiles(design.stage, design.lanes, design.tile.blocks if design.panels else None)
+                    for design in designs
+                ],
                 repeats=name == LOOP,
             )
             for name, designs in self.designs.items()
@@ -148,7 +151,7 @@ class Kernels:
     @cached_property
     def cost(self) -> RunCost:
         """What a run costs, for those who partition it."""
-        sums = sum(2 * one.height * one.width for one in self.sums)
+        sums = sum(2 * design.height * design.width for design in self.sums)
         return RunCost({name: self._pass_cost(name) for name in self.designs}, sums)
 
     def _pass_cost(self, name: str) -> PassCost:
@@ -176,11 +179,12 @@ class Kernels:
         """Every choice of lanes and tiles, as text: `loop0 16 lanes, 4x2x1 of 3; ...` has tiles of 4 rows, 2 blocks and
         1 chain of each of 3 products."""
         stages = [
-            f"{name}{index} {one.lanes} lanes, {one.tile.rows}x{one.tile.blocks}x{one.tile.chains} of {one.bundle}"
+            f"{name}{index} {design.lanes} lanes, {tile.rows}x{tile.blocks}x{tile.chains} of {design.bundle}"
             for name, designs in self.designs.items()
-            for index, one in enumerate(designs)
+            for index, design in enumerate(designs)
+            for tile in [design.tile]
         ]
-        outer = [f"{one.name} {one.tile.rows}x{one.tile.blocks}" for one in self.sums if one.tile]
+        outer = [f"{design.name} {design.tile.rows}x{design.tile.blocks}" for design in self.sums if design.tile]
         return "; ".join([*stages, *outer, *(["ragged"] if self.ragged else [])])
 
     @property
@@ -224,11 +228,11 @@ class Kernels:
         panels = panels_of(sizes, stage, name, PanelDesign(tile.blocks, lanes, work.products))
         return Design(stage, lanes, tile, work.products, panels)
 
-    def _sum_design(self, one: RowSum) -> SumDesign:
-        height = self.bound.width(one.left)
-        if one.right is None:
+    def _sum_design(self, total: RowSum) -> SumDesign:
+        height = self.bound.width(total.left)
+        if total.right is None:
             return SumDesign(f"total_{height}", height, 1, self._lanes_of(height), None)
-        width = self.bound.width(one.right)
+        width = self.bound.width(total.right)
         lanes = self._lanes_of(width)
         work = TileWork(products=1, depth=_LINES, blocks=-(-width // lanes), rows=height)
         tile = choose(work, self.target.vector_registers, self.target.vector_bytes)
@@ -236,7 +240,7 @@ class Kernels:
 
     def _lanes(self, stage: Stage, bound: Bound) -> int:
         if stage.reductions:
-            return min(self._lanes_of(bound.width(one.vector)) for one in stage.reductions)
+            return min(self._lanes_of(bound.width(reduction.vector)) for reduction in stage.reductions)
         return self._lanes_of(self.sizes[stage.axis]) if stage.axis else 1
 
     def _lanes_of(self, units: int) -> int:
@@ -258,38 +262,38 @@ class _ModuleWriter:
         function: Any = ir.Function(self.module, kind, name)
         function.attributes.add("noinline")  # `whole` calls it, and needs no copy
         self._written[name] = function
-        given = dict(zip(arguments, function.args, strict=True))
-        for key, argument in given.items():
+        named = dict(zip(arguments, function.args, strict=True))
+        for key, argument in named.items():
             argument.name = key
         builder = ir.IRBuilder(function.append_basic_block("entry"))
-        return Emitter(builder, self.kernels.dtype, 1), builder, given
+        return Emitter(builder, self.kernels.dtype, 1), builder, named
 
     def write_pass(self, name: str, designs: tuple[Design, ...]) -> None:
         """One pass: the loop goes through the steps, the others take all rows of all steps as one step's."""
-        scalar, builder, given = self._function(name, PASS_ARGUMENTS)
-        memory = Memory(scalar, self.bound, given["table"])
+        scalar, builder, args = self._function(name, PASS_ARGUMENTS)
+        memory = Memory(scalar, self.bound, args["table"])
         stages = [StageEmitter(scalar, memory, design) for design in designs]
-        context = ThreadContext(scalar, given["context"])
+        context = ThreadContext(scalar, args["context"])
         emitter = PassEmitter(scalar, stages, context, self.kernels.units[name])
-        zero, batch = scalar.index(0), given["batch"]
+        zero, batch = scalar.index(0), args["batch"]
         active = [memory.pointer(key) for key in (LINES, STARTS)] if self.kernels.ragged else []
         if name == LOOP:
-            with scalar.loop(0, given["steps"], 1, "step", {"turned": zero}) as loop:
-                time = self._time(scalar, loop.index, given["steps"])
+            with scalar.loop(0, args["steps"], 1, "step", {"turned": zero}) as loop:
+                time = self._time(scalar, loop.index, args["steps"])
                 following = scalar.add_index(time, -1 if self.kernels.backwards else 1)
-                lines = [scalar.index(scalar.mul_index(one, batch, "line")) for one in (time, following)]
-                rows = self._rows_of_step(scalar, given, lines, time, active)
+                lines = [scalar.index(scalar.mul_index(step, batch, "line")) for step in (time, following)]
+                rows = self._rows_of_step(scalar, args, lines, time, active)
                 emitter.emit_step(rows, loop.values["turned"])
                 loop.carry({"turned": flipped(scalar, loop.values["turned"])})
         else:
-            span = (given["first"], given["last"], batch, zero)
+            span = (args["first"], args["last"], batch, zero)
             emitter.emit_step(ListedRows(active[0], zero, *span) if active else AllRows(*span), zero)
         builder.ret_void()
 
     def _rows_of_step(
-        self, e: Emitter, given: Mapping[str, Any], lines: Sequence[Value], time: Index, active: Sequence[Value]
+        self, e: Emitter, args: Mapping[str, Any], lines: Sequence[Value], time: Index, active: Sequence[Value]
     ) -> Rows:
-        first, last, batch = given["first"], given["last"], given["batch"]
+        first, last, batch = args["first"], args["last"], args["batch"]
         if not active:
             return AllRows(first, last, batch, *lines)
         start, end = (e.load_index(active[1], e.add_index(time, ahead), "start") for ahead in (0, 1))
@@ -303,15 +307,15 @@ class _ModuleWriter:
 
     def write_packing(self) -> None:
         """The copy of matrices into their panels, for a range of the groups of all."""
-        scalar, builder, given = self._function(PACK, PASS_ARGUMENTS)
-        memory = Memory(scalar, self.bound, given["table"])
+        scalar, builder, args = self._function(PACK, PASS_ARGUMENTS)
+        memory = Memory(scalar, self.bound, args["table"])
         panels = self.kernels.panels
         targets = [memory.pointer(panel.key) for panel in panels]
         sources = [{p.matrix: memory.pointer(matrix_buffer(p.matrix)) for p in panel.parts} for panel in panels]
         before = 0
         for panel, matrices, target in zip(panels, sources, targets, strict=True):
-            first = scalar.larger_index(scalar.add_index(given["first"], -before), 0)
-            last = scalar.smaller_index(scalar.add_index(given["last"], -before), panel.groups)
+            first = scalar.larger_index(scalar.add_index(args["first"], -before), 0)
+            last = scalar.smaller_index(scalar.add_index(args["last"], -before), panel.groups)
             emit_packing(scalar.with_width(panel.lanes), panel, matrices, target, (first, last))
             before += panel.groups
         builder.ret_void()
@@ -319,56 +323,56 @@ class _ModuleWriter:
     def write_sum_code(self, design: SumDesign) -> None:
         """The code of all sums of one shape over all rows of all steps."""
         arguments = RAGGED_SUM_ARGUMENTS if self.kernels.ragged else SUM_ARGUMENTS
-        scalar, builder, given = self._function(design.name, arguments)
-        wide, active = scalar.with_width(design.lanes), given.get("active")
+        scalar, builder, args = self._function(design.name, arguments)
+        wide, active = scalar.with_width(design.lanes), args.get("active")
         left, result = (
-            OperandLines(scalar, given["left"], design.height, active),
-            SumResult(given["result"], given["adds"]),
+            OperandLines(scalar, args["left"], design.height, active),
+            SumResult(args["result"], args["adds"]),
         )
         if design.tile is None:
-            emit_sum(wide, left, result, given["lines"])
+            emit_sum(wide, left, result, args["lines"])
         else:
-            right, span = OperandLines(scalar, given["right"], design.width, active), (given["first"], given["last"])
-            emit_outer(wide, left, right, result, design.tile, given["lines"], span)
+            right, span = OperandLines(scalar, args["right"], design.width, active), (args["first"], args["last"])
+            emit_outer(wide, left, right, result, design.tile, args["lines"], span)
         builder.ret_void()
 
     def write_sum(self, name: str, row_sum: RowSum, design: SumDesign) -> None:
         """One sum, with its operands and its result out of the table."""
-        scalar, builder, given = self._function(name, PASS_ARGUMENTS)
-        memory, batch = Memory(scalar, self.bound, given["table"]), given["batch"]
+        scalar, builder, args = self._function(name, PASS_ARGUMENTS)
+        memory, batch = Memory(scalar, self.bound, args["table"]), args["batch"]
         left = self._operand(scalar, memory, row_sum.left, batch)
         right = left if row_sum.right is None else self._operand(scalar, memory, row_sum.right, batch)
         active = [memory.pointer(LINES)] if self.kernels.ragged else []
-        span = (self._lines(scalar, memory, given), given["first"], given["last"])
+        span = (self._lines(scalar, memory, args), args["first"], args["last"])
         operands = (left, right, memory.pointer(sum_buffer(row_sum)))
-        builder.call(self._written[design.name], [*operands, *span, given["adds"], *active])
+        builder.call(self._written[design.name], [*operands, *span, args["adds"], *active])
         builder.ret_void()
 
     def write_whole(self) -> None:
         """All kernels one after the other, for all rows, by one thread."""
-        scalar, builder, given = self._function(WHOLE, PASS_ARGUMENTS)
-        table, zero = given["table"], scalar.index(0)
+        scalar, builder, args = self._function(WHOLE, PASS_ARGUMENTS)
+        table, zero = args["table"], scalar.index(0)
         memory = Memory(scalar, self.bound, table)
-        lines = self._lines(scalar, memory, given)
+        lines = self._lines(scalar, memory, args)
 
         def call(name: str, rows: Any) -> None:
-            extent = (given["steps"], given["batch"])
-            builder.call(self._written[name], [table, *extent, zero, rows, given["context"], given["adds"]])
+            extent = (args["steps"], args["batch"])
+            builder.call(self._written[name], [table, *extent, zero, rows, args["context"], args["adds"]])
 
         if self.kernels.panels:
-            with scalar.when(scalar.compare_index("==", given["first"], 0), "packing"):
+            with scalar.when(scalar.compare_index("==", args["first"], 0), "packing"):
                 call(PACK, scalar.index(self.kernels.groups))
         for name in self.kernels.designs:
-            call(name, given["batch"] if name == LOOP else lines)
+            call(name, args["batch"] if name == LOOP else lines)
         for name, design in zip(self.kernels.sum_names, self.kernels.sums, strict=True):
             call(name, scalar.index(design.height))
         builder.ret_void()
 
-    def _lines(self, e: Emitter, memory: Memory, given: Mapping[str, Any]) -> Value:
+    def _lines(self, e: Emitter, memory: Memory, args: Mapping[str, Any]) -> Value:
         """How many rows there are over all steps."""
         if self.kernels.ragged:
-            return e.load_index(memory.pointer(STARTS), given["steps"], "lines")
-        return e.index(e.mul_index(given["steps"], given["batch"], "lines"))
+            return e.load_index(memory.pointer(STARTS), args["steps"], "lines")
+        return e.index(e.mul_index(args["steps"], args["batch"], "lines"))
 
     def _operand(self, e: Emitter, memory: Memory, value: Var, batch: Any) -> Any:
         """Where the first line of a value lies that is summed."""

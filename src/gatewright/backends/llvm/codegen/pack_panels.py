@@ -104,15 +104,18 @@ def transposed(e: Emitter, lines: Sequence[Value]) -> list[Value]:
     In each round half of every vector changes places with half of another one: first single numbers, then pairs, then
     fours.
     """
-    lanes, found = e.vector.width, list(lines)
+    lanes, vectors = e.vector.width, list(lines)
     distance = 1
     while distance < lanes:
         swapped = [lane ^ distance for lane in range(lanes)]
-        for one in (line for line in range(lanes) if not line & distance):
-            other = one | distance
-            first, second = found[one], found[other]
+        for line_number in (line for line in range(lanes) if not line & distance):
+            other = line_number | distance
+            first, second = vectors[line_number], vectors[other]
             low = [lanes + swapped[lane] if lane & distance else lane for lane in range(lanes)]
             high = [lanes + lane if lane & distance else swapped[lane] for lane in range(lanes)]
-            found[one], found[other] = e.choose(first, second, low, "low"), e.choose(first, second, high, "high")
+            vectors[line_number], vectors[other] = (
+                e.choose(first, second, low, "low"),
+                e.choose(first, second, high, "high"),
+            )
         distance *= 2
-    return found
+    return vectors

@@ -27,7 +27,7 @@ class PassEmitter:
         self, scalar: Emitter, stages: Sequence[StageEmitter], context: ThreadContext, units: UnitPartition
     ) -> None:
         self._scalar, self._context, self._units = scalar, context, units
-        self._parts = [list(part) for _, part in groupby(stages, key=lambda one: id(one) if one.panels else None)]
+        self._parts = [list(part) for _, part in groupby(stages, key=lambda stage: id(stage) if stage.panels else None)]
         for stage in stages:
             stage.prepare()
         self._after_barrier = {id(stages[number]) for number in units.barriers_before}
@@ -95,15 +95,15 @@ class PassEmitter:
     def _soon(self, number: int, rows: Rows) -> list[tuple[StageEmitter, Value]]:
         """The stages for which memory is brought close while a stage's products are accumulated: itself, and what comes
         before the next products, be it in the next step; and how many lines come before the rows that they do."""
-        stage, found = self._parts[number][0], [(self._parts[number][0], rows.before)]
+        stage, soon = self._parts[number][0], [(self._parts[number][0], rows.before)]
         following = [(part, rows.before) for part in self._parts[number + 1 :]]
         if rows.before_next:
             following += [(part, rows.before_next) for part in self._parts[:number]]
         for part, before in following:
             if part[0].panels:
                 break
-            found += [(other, before) for other in part if other.units == stage.units]
-        return found
+            soon += [(other, before) for other in part if other.units == stage.units]
+        return soon
 
     def _rows(self, stages: Sequence[StageEmitter], rows: Rows) -> None:
         e, height = self._scalar, stages[0].tile.rows

@@ -57,9 +57,9 @@ def emit_outer(
     """
     lanes = e.vector.width
     full = right.width // lanes
-    rest = [(block * lanes, lanes) for block in range(full - full % tile.blocks, full)]
+    leftover = [(block * lanes, lanes) for block in range(full - full % tile.blocks, full)]
     if right.width % lanes:
-        rest.append((full * lanes, right.width % lanes))
+        leftover.append((full * lanes, right.width % lanes))
     with e.loop(0, lines, ROWS_AT_A_TIME, "first_line") as chunk:
         end = e.smaller_index(e.add_index(chunk.index, ROWS_AT_A_TIME), lines, "last_line")
         work = _Outer(e, left, right, result, (chunk.index, end))
@@ -67,8 +67,8 @@ def emit_outer(
             first = e.mul_index(group.index, tile.blocks * lanes)
             columns = [(e.add_index(first, j * lanes), lanes) for j in range(tile.blocks)]
             _emit_rows(work, tile, columns, span)
-        if rest:
-            _emit_rows(work, tile, rest, span)
+        if leftover:
+            _emit_rows(work, tile, leftover, span)
 
 
 def _emit_rows(

@@ -85,15 +85,15 @@ class StageEmitter:
 
     def _shared(self, column: Index) -> dict[str, Value]:
         """What is the same for all rows, loaded once for a block."""
-        found: dict[str, Value] = {}
+        loaded: dict[str, Value] = {}
         for value in self.stage.reads():
             if isinstance(value, Var) and self.bound.program.storage.get(value.name) is Storage.SHARED:
                 pointer = self.memory.pointer(self.bound.buffer_of(value))
                 e = self.emitter
-                found[value.name] = (
+                loaded[value.name] = (
                     e.load(e.address(pointer, column), value.name) if value.shape else e.broadcast(pointer, value.name)
                 )
-        return found
+        return loaded
 
     def _finish(self, values: dict[str, Value], cursor: Cursor, column: Index) -> None:
         for equation in self.stage.equations:

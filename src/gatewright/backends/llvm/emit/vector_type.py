@@ -81,8 +81,8 @@ class VectorType:
 
     def first(self, lanes: int) -> Value:
         """A constant mask that holds the first lanes."""
-        held = [lane < lanes for lane in range(self.width)]
-        return ir.Constant(self.mask, held if self.width > 1 else held[0])
+        lanes_set = [lane < lanes for lane in range(self.width)]
+        return ir.Constant(self.mask, lanes_set if self.width > 1 else lanes_set[0])
 
     def _wide(self, element: Any) -> Any:
         return element if self.width == 1 else ir.VectorType(element, self.width)
