@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.axes import bind
+from gatewright.backends.llvm.runtime.binding import bind_by_name
 from gatewright.backends.llvm.runtime.command_list import KernelCall, MemoryCopy
 from gatewright.backends.llvm.runtime.engine import Engine
-from gatewright.backends.llvm.runtime.executor import Executor, bind_by_name
+from gatewright.backends.llvm.runtime.executor import Executor
 from gatewright.stream.numpy_arrays import NumpyArrays
 
 Array = NDArray[Any]

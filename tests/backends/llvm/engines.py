@@ -11,8 +11,9 @@ from gatewright.axes import bind
 from gatewright.backends.llvm.emit.vector_type import Dtype
 from gatewright.backends.llvm.jit.target import named
 from gatewright.backends.llvm.runtime.arrays import Arrays
+from gatewright.backends.llvm.runtime.binding import bind_by_name
 from gatewright.backends.llvm.runtime.engine import Engine
-from gatewright.backends.llvm.runtime.executor import Executor, bind_by_name
+from gatewright.backends.llvm.runtime.executor import Executor
 from gatewright.lang.ops import Op
 from gatewright.schedule.plan import plan
 from gatewright.trace import Atom, Trace

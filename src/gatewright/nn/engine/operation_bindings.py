@@ -6,15 +6,15 @@ from itertools import count
 from math import prod
 
 from gatewright.axes import bind
+from gatewright.backends.llvm.runtime.binding import Binding, Slot, result_slots
 from gatewright.backends.llvm.runtime.engine import Engine
-from gatewright.backends.llvm.runtime.executor import Binding, Slot
 from gatewright.backends.llvm.runtime.runner import ALIGNMENT
 from gatewright.backends.llvm.runtime.tables import Location
 from gatewright.derive import adjoint, seed
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.packing import Layout, Overlap, overlaps, packed_shape
 from gatewright.schedule.program import Storage
-from gatewright.trace.ir import Atom, Trace, Var
+from gatewright.trace.ir import Var
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ class TensorNumbering:
     def forward(self, engine: Engine, steps: int, batch: int) -> Binding:
         """The binding of a run, which may save."""
         trace = engine.program.trace
-        emitted = self._result_slots(trace, self.spec.trace.emits, self.first_emit)
+        emitted = result_slots(trace, self.spec.trace.emits, self.spec.sizes, count(self.first_emit))
         saved, size = self._saved_slots(engine, steps, batch)
         states = {name: Location(self.first_state + number) for number, name in enumerate(self.states)}
-        summed = self._result_slots(trace, trace.sums, self.saved + 1)
+        summed = result_slots(trace, trace.sums, self.spec.sizes, count(self.saved + 1))
         given = {**self._operands(), **states}
         return Binding(engine, given, {**emitted, **saved}, summed, self.saved + 1 + len(summed), size)
 
@@ -82,7 +82,7 @@ class TensorNumbering:
         for name in (*(seed(n, order) for n in seeds), *(adjoint(n, order) for n in (*sums, *self.states))):
             given[name] = Location(next(numbers))
         emits, names = dict(trace.emits), [adjoint(self.inputs[number], order) for number in gradient.inputs]
-        emitted = {name: Slot(Location(next(numbers)), self._result_shape(trace, name, emits[name])) for name in names}
+        emitted = result_slots(trace, [(name, emits[name]) for name in names], self.spec.sizes, numbers)
         slots: dict[str, Slot] = {}
         for packed in gradient.packed:
             slots = self._packed_slots(packed, next(numbers)) | slots  # the first of those that overlap gets the sum
@@ -98,17 +98,6 @@ class TensorNumbering:
             yield leaf.name, bind(leaf.shape, sizes)
         for leaf in trace.states:
             yield leaf.name, (batch, *bind(leaf.shape, sizes))
-
-    def _result_slots(self, trace: Trace, results: Sequence[tuple[str, Atom]], first: int) -> dict[str, Slot]:
-        """A tensor for each result, numbered from `first`."""
-        return {
-            name: Slot(Location(number), self._result_shape(trace, name, value))
-            for number, (name, value) in enumerate(results, first)
-        }
-
-    def _result_shape(self, trace: Trace, name: str, value: Atom) -> tuple[int, ...]:
-        """The shape of a result, for one row."""
-        return bind(trace.output_shape(name, value), self.spec.sizes)
 
     def _operands(self) -> dict[str, Location]:
         """Where inputs and parameters are; a parameter that is in two packed tensors is their sum."""

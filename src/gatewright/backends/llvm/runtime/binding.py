@@ -1,0 +1,131 @@
+"""Where the values of a Program lie in the arrays of a call."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
+from math import prod
+
+from gatewright.axes import bind
+from gatewright.backends.llvm.codegen.buffers import BufferId, outside_buffers, sum_buffer
+from gatewright.backends.llvm.runtime.engine import Engine
+from gatewright.backends.llvm.runtime.tables import Location
+from gatewright.schedule.program import Program, Storage
+from gatewright.trace.ir import Atom, Literal, Trace, Var
+
+Locations = Mapping[str, Location]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Room for a result in an array of a call."""
+
+    location: Location
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Binding:
+    """Where the values of a Program lie in the numbered arrays of a call.
+
+    - `given`: inputs, parameters and states, by the names in the Program's trace.
+    - `emitted`, `summed`: room for each result by its name; what is not wanted is left out.
+    - `arrays`: how many there are.
+    - `saved_bytes`: the size of the array that holds what is saved for a gradient.
+    """
+
+    engine: Engine
+    given: Locations
+    emitted: Mapping[str, Slot]
+    summed: Mapping[str, Slot]
+    arrays: int
+    saved_bytes: int = 0
+
+    @property
+    def program(self) -> Program:
+        """What is run."""
+        return self.engine.program
+
+    @cached_property
+    def written(self) -> dict[str, Location]:
+        """Where kernels write what is emitted, by the names of values."""
+        written: dict[str, Location] = {}
+        for name, slot in self.emitted.items():
+            value = self._emits[name]
+            if isinstance(value, Var) and self.program.storage[value.name] is Storage.SEQUENCE:
+                written.setdefault(value.name, slot.location)
+        return written
+
+    @cached_property
+    def fills(self) -> tuple[tuple[Slot, Atom], ...]:
+        """What is emitted without a kernel that writes it: numbers, given values, new states, and second copies."""
+        slots = ((slot, self._emits[name]) for name, slot in self.emitted.items())
+        return tuple(
+            (slot, value)
+            for slot, value in slots
+            if isinstance(value, Literal) or self.written.get(value.name) != slot.location
+        )
+
+    @cached_property
+    def sums(self) -> dict[str, Location]:
+        """Where kernels write sums over rows that are a result as they are, by the names of values."""
+        targets = [row_sum.target for row_sum in self.program.row_sums]
+        sizes = {target.name: prod(bind(target.shape, self.engine.sizes)) for target in targets}
+        sums: dict[str, Location] = {}
+        for name, slot in self.summed.items():
+            value = self._sums[name]
+            if isinstance(value, Var) and sizes.get(value.name) == prod(slot.shape):
+                sums.setdefault(value.name, slot.location)
+        return sums
+
+    @cached_property
+    def unwritten_sums(self) -> tuple[tuple[Slot, Atom], ...]:
+        """What is summed without a kernel that writes it: numbers, what the epilogue computes, second copies."""
+        slots = ((slot, self._sums[name]) for name, slot in self.summed.items())
+        return tuple(
+            (slot, value)
+            for slot, value in slots
+            if isinstance(value, Literal) or self.sums.get(value.name) != slot.location
+        )
+
+    @cached_property
+    def computed(self) -> dict[str, Location]:
+        """Arrays behind those of a call: what the prologue computes, and sums over rows that are no result."""
+        names = [equation.target.name for equation in self.program.prologue]
+        names += [row_sum.target.name for row_sum in self.program.row_sums if row_sum.target.name not in self.sums]
+        return {name: Location(self.arrays + number) for number, name in enumerate(names)}
+
+    def places(self) -> dict[BufferId, Location]:
+        """Where each buffer lies that kernels share with their caller."""
+        locations = {**self.given, **self.written, **self.computed}
+        sums = {**self.sums, **self.computed}
+        outside = {buffer: locations[buffer.name] for buffer in outside_buffers(self.program)}
+        return outside | {sum_buffer(row_sum): sums[row_sum.target.name] for row_sum in self.program.row_sums}
+
+    @cached_property
+    def _emits(self) -> dict[str, Atom]:
+        return dict(self.program.trace.emits)
+
+    @cached_property
+    def _sums(self) -> dict[str, Atom]:
+        return dict(self.program.sums)
+
+
+def bind_by_name(engine: Engine) -> Binding:
+    """A binding in which every value has an array of its own, in this order: inputs, random values, parameters, states
+    at every time, what is emitted, what is summed."""
+    trace, numbers = engine.program.trace, count()
+    leaves = [*trace.inputs, *(noise.var for noise in trace.noises), *trace.params, *trace.states]
+    given = {leaf.name: Location(next(numbers)) for leaf in leaves}
+    emitted = result_slots(trace, trace.emits, engine.sizes, numbers)
+    summed = result_slots(trace, trace.sums, engine.sizes, numbers)
+    return Binding(engine, given, emitted, summed, next(numbers))
+
+
+def result_slots(
+    trace: Trace, results: Sequence[tuple[str, Atom]], sizes: Mapping[str, int], numbers: Iterator[int]
+) -> dict[str, Slot]:
+    """An array for each result, with the next of the numbers."""
+    return {
+        name: Slot(Location(next(numbers)), bind(trace.output_shape(name, value), sizes)) for name, value in results
+    }
