@@ -115,7 +115,7 @@ def _measure(options: argparse.Namespace) -> None:
         "machine": machine.description(),
         "load": round(os.getloadavg()[0], 1),
     }
-    result["networks"] = [measured(one.title, one.recipe(), method) for one in SUBJECTS]
+    result["networks"] = [measured(one.title, one.made(), method) for one in SUBJECTS]
     files.save(options.out, result)
     print(table(result).text())
 

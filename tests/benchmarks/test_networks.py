@@ -84,7 +84,7 @@ def test_what_differs_is_told_of_and_not_timed(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("subject", networks.SUBJECTS, ids=lambda one: one.title)
 def test_a_subject_is_a_recipe_that_torch_has(subject: networks.Subject) -> None:
-    made = subject.recipe()
+    made = subject.made()
     assert made.cell in LAYERS
     assert (made.dropout, made.input_dropout, made.weight_drop) == (0.0, 0.0, 0.0), "masks would differ"
 

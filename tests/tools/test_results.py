@@ -15,7 +15,6 @@ pytest.importorskip("torch")
 pytest.importorskip("tools.results", reason="the tools do not come with an installed package")
 
 from gatewright.errors import DataError
-from gatewright.tasks.comparing import runs as comparing
 from gatewright.tasks.data.published.registry import find_data_set
 from gatewright.tasks.recipes import RECIPES
 from gatewright.tasks.training.run_folder import RunFolder
@@ -39,7 +38,7 @@ TABLE = (SMALL, OTHER)
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run of the first row, under its name."""
     folder = tmp_path_factory.mktemp("runs")
-    train(SMALL.recipe(), out=folder / SMALL.name, console=QUIET)
+    train(SMALL.made(), out=folder / SMALL.name, console=QUIET)
     return folder
 
 
@@ -200,7 +199,7 @@ def test_the_command_trains_writes_and_trains_nothing_twice(
     runs, docs = str(tmp_path / "runs"), tmp_path
     assert command.main(["run", "--runs", runs, "--jobs", "1"]) == 0
     assert [one.name for one in (tmp_path / "runs").iterdir()] == [SMALL.name]  # the other one is longer
-    monkeypatch.setattr(comparing, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("gatewright.tasks.training.session.train", lambda *_, **__: pytest.fail("trained again"))
     assert command.main(["run", "--runs", runs, "--only", SMALL.name, "--jobs", "1"]) == 0
     assert "1 of 1 rows are finished" in capsys.readouterr().err
     assert command.main(["write", "--runs", runs, "--docs", str(docs)]) == 0
@@ -232,7 +231,7 @@ def measures(row: Row) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_a_row_is_of_a_recipe_as_it_is(row: Row) -> None:
-    made = row.recipe()
+    made = row.made()
     assert made.seed == row.seed
     assert not row.differences(row.recipe, made.settings(), row.data)
     assert row.data is None or find_data_set(row.data) is not None
@@ -246,7 +245,7 @@ def test_the_rows_cover_every_recipe_and_preset() -> None:
     assert {row.recipe for row in ROWS} == set(RECIPES) - without_data
     names = [row.name for row in ROWS]
     assert len(set(names)) == len(names)
-    presets = {(row.recipe, row.recipe().preset) for row in ROWS}
+    presets = {(row.recipe, row.made().preset) for row in ROWS}
     wanted = {(name, preset) for name, kind in RECIPES.items() for preset in kind.presets if name not in without_data}
     assert wanted - presets == {("adding", "text")}
 

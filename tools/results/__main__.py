@@ -38,7 +38,7 @@ CONSOLE = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def run(rows: Sequence[Row], folder: Path, *, hours: float, jobs: int) -> int:
     """Train the rows, and say what is left; 0 where all went well or the time is used up, 130 after Ctrl-C."""
-    runs = [comparing.ComparedRun(row.recipe(), row.data, RunFolder(folder / row.name)) for row in rows]
+    runs = [comparing.ComparedRun(row.made(), row.data, RunFolder(folder / row.name)) for row in rows]
     over: list[bool] = []
 
     def time_is_over() -> None:

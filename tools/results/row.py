@@ -82,7 +82,7 @@ class Row:
         """How a run differs from this row: what is wanted and what is there, by setting."""
         if recipe != self.recipe:
             return {"recipe": (self.recipe, recipe)}
-        settled = {name: value for name, value in self.recipe().settings().items() if name not in _PRINTED_ONLY}
+        settled = {name: value for name, value in self.made().settings().items() if name not in _PRINTED_ONLY}
         wanted = {**settled, "data": self.data}
         there = {**_of_old, **settings, "data": data}
         return {key: (value, there.get(key)) for key, value in wanted.items() if there.get(key) != value}

@@ -64,7 +64,7 @@ def test_a_run_of_a_comparison_is_the_run_that_train_makes(
 
 
 def test_finished_runs_are_kept(compared: list[comparing.RunOutcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparing, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("gatewright.tasks.training.session.train", lambda *_, **__: pytest.fail("trained again"))
     runs = [one.run for one in compared]
     again = performed(runs, runs[0].folder.path.parent)
     assert [one.result for one in again] == [one.result for one in compared]
@@ -224,7 +224,7 @@ def test_runs_with_other_settings_are_neither_taken_nor_lost(compared: list[comp
 
 
 def test_a_run_that_was_killed_goes_on(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, steps = small_recipe(), "gatewright.tasks.comparing.runs.train"
+    made, steps = small_recipe(), "gatewright.tasks.training.session.train"
     runs = planned(tmp_path, source, "gru", made=made, seeds=1)
     with killed_before(7, monkeypatch):
         performed(runs, tmp_path)

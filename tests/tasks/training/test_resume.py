@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.recipes import get
-from gatewright.tasks.training.checkpoints import CheckpointCallback
+from gatewright.tasks.training.checkpoints import RunObserver
 from gatewright.tasks.training.run_folder import RunFolder
 from gatewright.tasks.training.session import Interrupted, resume, train
 from tests.paths import subprocess_environment
@@ -117,20 +118,16 @@ def test_early_stopping_is_not_forgotten(tmp_path: Path, source: str, monkeypatc
 
 
 @pytest.mark.parametrize("iteration", [2, 4])  # inside an epoch, and at its end
-def test_asked_to_stop(
-    iteration: int, tmp_path: Path, source: str, whole: RunFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, keep = RunFolder(tmp_path / "run"), CheckpointCallback.save_if_due
+def test_asked_to_stop(iteration: int, tmp_path: Path, source: str, whole: RunFolder) -> None:
+    folder, iterations = RunFolder(tmp_path / "run"), count(1)
 
-    def stopping(callback: CheckpointCallback, trainer: object, *, now: bool = False) -> None:
-        if callback.module.global_step == iteration:
-            callback.request_stop(signal.SIGINT)
-        keep(callback, trainer, now=now)  # type: ignore[arg-type]
+    def signalled() -> bool:
+        if next(iterations) == iteration:
+            signal.raise_signal(signal.SIGINT)
+        return False
 
-    with monkeypatch.context() as patched:
-        patched.setattr(CheckpointCallback, "save_if_due", stopping)
-        with pytest.raises(Interrupted):
-            train(small_recipe(), out=folder.path, source=source, console=QUIET)
+    with pytest.raises(Interrupted):
+        train(small_recipe(), out=folder.path, source=source, console=QUIET, observer=RunObserver(stop=signalled))
     kept = torch.load(folder.checkpoint, weights_only=True)
     assert kept["global_step"] == iteration
     assert folder.curves.exists() == (iteration >= 4)
