@@ -9,15 +9,15 @@ PER = ("step", "sequence")
 
 
 def check_per(per: str) -> None:
-    """Hold that masks are drawn in a way that there is."""
+    """Raise OptionError unless `per` is one of PER."""
     if per not in PER:
         raise OptionError("dropout has no such mask", expected=" or ".join(map(repr, PER)), got=repr(per))
 
 
 def drop(values: Tensor, rate: float, training: bool, per: str = "step") -> Tensor:
-    """`values` (time, batch, features) with a share `rate` of them 0 in training, the rest scaled up.
+    """In training, set a share `rate` of `values` (time, batch, features) to 0 and scale up the others.
 
-    "sequence" draws a mask for each row and feature, and keeps it for all steps (Gal & Ghahramani 2016, 1512.05287).
+    per="sequence" draws one mask for each row and feature, used at all steps (Gal & Ghahramani 2016, 1512.05287).
     """
     if per == "step" or not training:
         return F.dropout(values, rate, training)
@@ -25,7 +25,7 @@ def drop(values: Tensor, rate: float, training: bool, per: str = "step") -> Tens
 
 
 class Dropout(nn.Dropout):
-    """torch.nn.Dropout for (time, batch, features), which can keep its mask over the steps of a sequence."""
+    """torch.nn.Dropout for (time, batch, features), with a new mask at each step or one for the whole sequence."""
 
     def __init__(self, p: float = 0.5, *, per: str = "step") -> None:
         super().__init__(p)
@@ -33,7 +33,7 @@ class Dropout(nn.Dropout):
         self.per = per
 
     def forward(self, input: Tensor) -> Tensor:
-        """`input` with a share of it 0, in training."""
+        """Apply dropout in training."""
         return drop(input, self.p, self.training, self.per)
 
     def extra_repr(self) -> str:

@@ -1,6 +1,6 @@
-"""What stands on a recurrent layer's output: dense layers along time, and pools over time.
+"""Layers on top of a recurrent layer: dense layers along time, and pools over time.
 
-All take (time, batch, features), or (batch, time, features) where they are made with batch_first=True.
+All take (time, batch, features), or (batch, time, features) with batch_first=True.
 """
 
 import math
@@ -16,12 +16,12 @@ from gatewright.nn.sequence import Lengths, row_lengths, step_mask, unpack
 class SharedDense(nn.Linear):
     """The same dense layer at each step: out[t] = W @ x[t] + b. Keras calls it TimeDistributed(Dense).
 
-    (..., in_features) -> (..., out_features), so that it does not matter which axis is time:
-    torch.nn.Linear with a clear error. It has (in_features + 1) * out_features parameters.
+    (..., in_features) -> (..., out_features), for any order of time and batch:
+    torch.nn.Linear with a clearer error. It has (in_features + 1) * out_features parameters.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """`input` with the layer applied to its last axis. Raises ShapeError when that has a wrong length."""
+        """Apply the layer to the last axis. Raises ShapeError if that has a wrong length."""
         _check_features(self, input, self.in_features)
         return super().forward(input)
 
@@ -60,7 +60,7 @@ class PerStepDense(nn.Module):
             nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, input: Tensor) -> Tensor:
-        """`input` with the t-th layer applied to its t-th step.
+        """Apply the t-th layer to the t-th step.
 
         Raises ShapeError when the input has not exactly `num_steps` steps or not `in_features` features.
         """

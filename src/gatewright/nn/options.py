@@ -1,4 +1,4 @@
-"""The options that a recurrent layer is made with, checked: each function raises OptionError where one cannot be."""
+"""The options of a recurrent layer, checked: each function raises OptionError for a value that is not allowed."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ BACKENDS = ("auto", "llvm", "torch-fused", "torch")
 
 
 def as_cell(cell: Cell | Trace | str) -> Cell | Trace:
-    """The cell that was asked for, by its name too."""
+    """A cell, given as a Cell, a Trace or a name of the catalogue."""
     if isinstance(cell, str):
         return cells.get(cell)
     if not isinstance(cell, Cell | Trace):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -32,7 +32,7 @@ def trace_of(cell: Cell | Trace) -> Trace:
 
 
 def constants_of(cell: Cell | Trace, trace: Trace) -> dict[str, float]:
-    """The parameters that start at a constant of the cell's, and that constant."""
+    """The parameters that the cell initialises with a constant, and the constants."""
     if isinstance(cell, Trace):
         return {}
     spaces = {name: space.initial for name, space in cell.spaces.items()}
@@ -41,7 +41,7 @@ def constants_of(cell: Cell | Trace, trace: Trace) -> dict[str, float]:
 
 
 def check_axes(trace: Trace, sizes: Mapping[str, int]) -> None:
-    """Hold that sizes are given for the cell's further axes, and for no others."""
+    """Check that `sizes` names only axes that the cell has besides input and hidden."""
     own = [axis for axis in trace.axes() if axis not in (INPUT, HIDDEN)]
     for axis, size in sizes.items():
         if axis not in own:
@@ -54,7 +54,7 @@ def check_axes(trace: Trace, sizes: Mapping[str, int]) -> None:
 
 
 def check_stacked(trace: Trace, first: Mapping[str, int], above: Mapping[str, int], num_layers: int) -> None:
-    """Hold that each state has one size in all layers: it is given and returned as one tensor."""
+    """Check that each state has one size in all levels, since it is passed as one tensor."""
     for state in trace.states if num_layers > 1 else ():
         sizes = [bind(state.shape, axes)[0] for axes in (first, above)]
         if sizes[0] != sizes[1]:
@@ -68,7 +68,7 @@ def check_stacked(trace: Trace, first: Mapping[str, int], above: Mapping[str, in
 
 
 def check_sizes(sizes: Mapping[str, object]) -> None:
-    """Hold that sizes are whole numbers of at least 1."""
+    """Check that sizes are whole numbers of at least 1."""
     for name, size in sizes.items():
         if isinstance(size, int) and not isinstance(size, bool) and size >= 1:
             continue
@@ -79,7 +79,7 @@ def check_sizes(sizes: Mapping[str, object]) -> None:
 def check_options(
     input_size: int, hidden_size: int, num_layers: int, dropout: float, backend: str, flags: Mapping[str, bool]
 ) -> None:
-    """Hold that the options of every layer have values that they can have; `flags` are those that are yes or no."""
+    """Check the options that every layer has; `flags` are those that are True or False."""
     check_sizes({"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers})
     for name, flag in flags.items():
         if not isinstance(flag, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -91,6 +91,6 @@ def check_options(
 
 
 def check_backend(backend: str) -> None:
-    """Hold that there is a backend of that name."""
+    """Check that there is a backend of that name."""
     if backend not in BACKENDS:
         raise OptionError(f"backend {backend!r} is not there", expected=" or ".join(BACKENDS), got=repr(backend))

@@ -1,4 +1,4 @@
-"""What a layer does, and where: told from its Programs, before anything is compiled."""
+"""What a layer does, and on which backend: read off its Programs, before anything is compiled."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -155,8 +155,11 @@ class Recurrent(nn.Module):
         return {**self.__dict__, "cell": trace_of(self.cell)}
 
     def packed_parameters(self, index: int) -> list[Tensor]:
-        """The parameters of one direction of one layer, as they are now: some may be computed from others."""
-        parameters, names = self._parameters, self.packed_names[index]  # half the time of an attribute
+        """The parameters of one direction of one level, as they are now: some may be computed from others."""
+        parameters, names = (
+            self._parameters,
+            self.packed_names[index],
+        )  # attributes are slower
         packed: list[Any] = []
         for name in names:
             tensor = parameters.get(name)
@@ -172,13 +175,13 @@ class Recurrent(nn.Module):
 
         A parameter that torch keeps in two parts (b_ih and b_hh of the same gate) has a second view, "l0.b.r (2)".
         """
-        found: dict[str, Tensor] = {}
+        views: dict[str, Tensor] = {}
         for (layer, suffix), names in zip(self.directions(), self.packed_names, strict=True):
             for packed, tensor in zip(self.layout, self._tensors(names), strict=True):
                 for name, view in parts(packed, tensor, self.trace, self.sizes(layer)).items():
                     key = f"l{layer}{suffix}.{name}"
-                    found[key if key not in found else f"{key} (2)"] = view
-        return found
+                    views[key if key not in views else f"{key} (2)"] = view
+        return views
 
     def plan(self) -> LayerPlan:
         """Which backend runs this layer where its parameters are now, why, and what it does; print it."""
@@ -221,7 +224,7 @@ class Recurrent(nn.Module):
             recorded = record_call(self, input, hx, {"lengths": lengths, "mask": mask, "return_gates": return_gates})
             if recorded is not None:
                 return recorded
-        return self.run_in_full(input, hx, lengths, mask, return_gates)
+        return self.run_generic(input, hx, lengths, mask, return_gates)
 
     def __prepare_scriptable__(self) -> Self:
         """What torch.jit.script calls of every module in a model.
@@ -230,7 +233,7 @@ class Recurrent(nn.Module):
         """
         raise no_script(self, self.trace.name)
 
-    def run_in_full(
+    def run_generic(
         self,
         input: Tensor | PackedSequence,
         hx: States | None,
@@ -238,11 +241,11 @@ class Recurrent(nn.Module):
         mask: Tensor | None,
         return_gates: bool | None,
     ) -> Any:
-        """Run the layer on whatever it is called with."""
+        """Generic path: any arguments, by any backend, within any mode of torch. Raises the errors of a call."""
         like = input.data if isinstance(input, PackedSequence) else input
         if not isinstance(like, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise no_tensor(self, input)
-        empty = not torch.compiler.is_compiling() and not like.numel()  # a graph serves every number of steps
+        empty = not torch.compiler.is_compiling() and not like.numel()  # a graph serves any number of steps
         fused = fused_or_reason(self, mask=mask is not None, gates=bool(return_gates), empty=empty)
         plan = backends.choose(self.backend, self.trace, like, fused)
         stay_packed = plan.backend == "torch-fused"

@@ -24,14 +24,14 @@ TORCH_IS_FASTER = "called step by step, at which torch.nn's own cell is the fast
 
 
 class _OneStep(nn.RNNCellBase):
-    """What makes one of torch.nn's cells run on the compiled engine where that is asked for by name.
+    """A cell of torch.nn that runs on the compiled engine if that is asked for by name.
 
-    A step that is called from Python is as fast as torch.nn's own at best: its weights are packed for nothing but one
-    product each. `plan()` says so, and "auto" leaves the step to torch.nn.
+    A single step called from Python is at best as fast as torch.nn's: its weights are packed for one product only. So
+    "auto" leaves the step to torch.nn, and `plan()` says so.
     """
 
     def _set_up(self, cell: Cell, gates: Gates, backend: str) -> None:
-        """Choose what runs; torch.nn has made the parameters already."""
+        """Set the backend; torch.nn has created the parameters already."""
         check_backend(backend)
         if backend == "llvm":  # torch.nn's own cells may have no units
             check_sizes({"input_size": self.input_size, "hidden_size": self.hidden_size})

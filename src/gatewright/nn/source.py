@@ -1,4 +1,4 @@
-"""What a layer runs, to be read: the Program of a sequence, its kernels in LLVM's language, and the machine's."""
+"""The code that a layer runs: the Program of a sequence, its kernels as LLVM IR, and as assembly."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -59,7 +59,7 @@ class Source:
 
 
 def check_source(backend: str, chosen: Plan, layer: int, layers: int) -> None:
-    """Hold that one of so many layers has source of a backend.
+    """Check that a layer has source code for a backend.
 
     Raises OptionError for a backend that generates none, and for a layer that another one runs.
     """
@@ -83,7 +83,7 @@ def check_source(backend: str, chosen: Plan, layer: int, layers: int) -> None:
 def source_of(
     trace: Trace, sizes: Mapping[str, int], dtype: torch.dtype, *, gradient: bool, steps: int, batch: int
 ) -> Source:
-    """The code for a cell, or for its gradient, over so many steps and rows; it is compiled if it was not before."""
+    """The code for a cell, or for its gradient, over so many steps and rows; it is compiled if necessary."""
     spec = differentiable(trace, sizes, dtype)
     engine = spec.engines(spec.output_state).backward if gradient else spec.inference
     return Source(engine.program.trace.name, *engine.kernels(steps, batch))

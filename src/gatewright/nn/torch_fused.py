@@ -1,9 +1,9 @@
-"""torch's own fused recurrent functions: which layers they compute, told by the equations, and their call.
+"""torch's fused recurrent functions: which layers they compute, recognised by the equations, and how they are called.
 
-torch.nn.RNN, GRU and LSTM end in torch.rnn_tanh, rnn_relu, gru and lstm. Each is one operation for all levels and both
-directions: cuDNN on CUDA, one node in a graph that torch.jit.trace records, an operator in an ONNX file. A layer whose
-equations are theirs, whoever wrote them and under whatever names, can be run by them. `Fused.weights` are the layer's
-own parameters where it packs them as torch.nn does, and otherwise made of them; autograd follows.
+torch.nn.RNN, GRU and LSTM call torch.rnn_tanh, rnn_relu, gru and lstm. Each is one operation for all levels and both
+directions: cuDNN on CUDA, one node in a graph of torch.jit.trace, an operator in an ONNX file. They can run every layer
+with the same equations, under any names. `Fused.weights` are the layer's own parameters if it packs them as torch.nn
+does, else they are computed from them; autograd follows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,23 +39,23 @@ _FUNCTIONS: Mapping[tuple[str, ...], str] = {
 
 @dataclass(frozen=True)
 class Fused:
-    """One of torch's fused functions, as what computes a cell."""
+    """One of torch's fused functions, and the cell that it computes."""
 
     name: str  # "rnn_tanh", "rnn_relu", "gru" or "lstm"
     cell: RecognisedCell
 
     @cached_property
     def has_biases(self) -> bool:
-        """Whether the cell adds anything to its gates; the function is given two biases of each gate, or none."""
+        """Whether gates have biases: the function takes two for each gate, or none."""
         return self.cell.has_biases
 
     def _of_gates(self, *spaces: str) -> list[list[Constants]]:
-        """What the gates have in some spaces, in torch's order."""
+        """The parameters of the gates in some spaces, in torch's order."""
         return [self.cell.of_gates(space, GATES[self.cell.config.family]) for space in spaces]
 
     @cached_property
     def own_layout(self) -> tuple[tuple[str, ...], ...]:
-        """The packing of the parameters that the function can take as they are."""
+        """The packing of parameters that the function takes without conversion."""
         first, second = self._of_gates("b", "bh")
         # torch adds two biases for each gate, and a layer of its kind has the same parameter in both
         biases = [first, [own or other for own, other in zip(second, first, strict=True)]]
@@ -68,13 +68,13 @@ class Fused:
 
     @property
     def projects(self) -> bool:
-        """Whether what the layer gives out is projected: torch's `proj_size`."""
+        """Whether the output is projected: torch's `proj_size`."""
         return self._projection is not None
 
     def weights(self, cell: PackedCell, packed: Sequence[Tensor]) -> list[Tensor]:
-        """What the function takes of one direction: weight_ih, weight_hh, bias_ih, bias_hh, weight_hr.
+        """The parameters of one direction: weight_ih, weight_hh, bias_ih, bias_hh, weight_hr.
 
-        They are `packed` itself where the layer packs its parameters as torch.nn does.
+        They are `packed` itself if the layer packs its parameters as torch.nn does.
         """
         if tuple(array.slots for array in cell.layout) == self.own_layout:
             return list(packed)
@@ -85,20 +85,21 @@ class Fused:
 
 
 def _names(arrays: Sequence[Constants]) -> tuple[str, ...]:
-    """The parameters that lie below each other in an array; an empty name where there is more to it."""
+    """The names of parameters that are stacked in an array; an empty name for a sum or a negated parameter."""
     return tuple(
-        one[0][1].name if len(one) == 1 and one[0][0] == 1 and isinstance(one[0][1], Var) else "" for one in arrays
+        terms[0][1].name if len(terms) == 1 and terms[0][0] == 1 and isinstance(terms[0][1], Var) else ""
+        for terms in arrays
     )
 
 
 def joined(gates: Sequence[Constants], params: Mapping[str, Tensor]) -> Tensor:
-    """What stands for each gate, one below the other: sums of parameters and numbers, zeros where there is nothing."""
+    """The gates stacked in one array, each a sum of parameters and numbers; zeros for an empty sum."""
     matrix = next(param for param in params.values() if param.dim() == 2)
     return torch.cat([_sum(constants, params, matrix) for constants in gates])
 
 
 def _sum(constants: Constants, params: Mapping[str, Tensor], matrix: Tensor) -> Tensor:
-    """A sum of constants, as high as a matrix is."""
+    """A sum of constants, with one element for each row of a matrix."""
     number = sum(sign * atom.value for sign, atom in constants if isinstance(atom, Literal))
     named = [(sign, params[atom.name]) for sign, atom in constants if isinstance(atom, Var)]
     if not named:
@@ -109,12 +110,11 @@ def _sum(constants: Constants, params: Mapping[str, Tensor], matrix: Tensor) -> 
 
 
 def fused_of(layer: LayerInterface) -> Fused | None:
-    """The function of torch's that computes a layer as it is now, in training or not; None where there is none.
+    """The fused function that computes a layer in its present mode, training or not; None if there is none.
 
-    It is asked of the equations only. Masks, gates that are given out, and lengths of rows that are not packed are
-    nothing that the function knows.
+    Only the equations decide. The functions know no masks, no gates as results, and no lengths except by packing.
     """
-    # the rate last: torch.compile starts anew where it meets a number that it may have to keep open
+    # The rate is read last: reading a number may make torch.compile start again, to keep the number symbolic.
     if layer.training and (layer.trace.noises or (layer.dropout_per != "step" and layer.dropout)):
         return None
     cell = layer.packed_cells[0]
@@ -125,11 +125,11 @@ def fused_of(layer: LayerInterface) -> Fused | None:
 _KEY = "torch's fused function"
 
 
-@torch.compiler.assume_constant_result  # torch.compile need not follow how equations are told
+@torch.compiler.assume_constant_result  # torch.compile need not trace this
 def _recognise_once(cell: PackedCell) -> bool:
     if _KEY not in cell.made_for_graphs:
         fused = cell.made_for_graphs[_KEY] = _recognised(cell.trace)
-        _ = fused and (fused.has_biases, fused.own_layout)  # known from now on: torch.compile cannot follow their lock
+        _ = fused and (fused.has_biases, fused.own_layout)  # computed now: torch.compile cannot trace a cached property
     return True
 
 
@@ -164,8 +164,8 @@ def run_fused(
 
     - `values`: (time, batch, features), or (batch, time, features) with `batch_first`; with `batch_sizes` the data of a
       PackedSequence, whose states are in the order of its rows.
-    - `states`: every initial state (num_layers * num_directions, batch, size); zeros where there are none.
-    - `packed`: the parameters of every direction of every level; the layer's own where they are not given.
+    - `states`: every initial state (num_layers * num_directions, batch, size); zeros by default.
+    - `packed`: the parameters of every direction of every level; the layer's own by default.
     """
     if packed is None:
         packed = [layer.packed_parameters(place) for place in range(len(layer.packed_cells))]

@@ -55,14 +55,14 @@ def gradient(trace: Trace, point: Point) -> Arrays:
 def second(trace: Trace, point: Point) -> Arrays:
     """The gradient of sum(direction * gradient), as the derivative of the derived gradient along the direction.
 
-    The two are the same since second derivatives are symmetric. By the weights of the loss it is the derivative of what
-    they weigh.
+    The two are equal because second derivatives are symmetric. The gradient by a weight of the loss is the
+    derivative of the output that it multiplies.
 
     Raises UnfitPointError.
     """
     moved = _moved(trace, point, {name: along[None] for name, along in point.direction.items()})
     gradients = [derived.gradient(trace, _displaced(point, node * STEP)) for node in NODES]
-    result = {leaf.name: _quotient(np.stack([one[leaf.name] for one in gradients])) for leaf in moving(trace)}
+    result = {leaf.name: _quotient(np.stack([by[leaf.name] for by in gradients])) for leaf in moving(trace)}
     return result | {adjoint(output): change[0] for output, change in moved.items()}
 
 
@@ -133,7 +133,7 @@ def _run(trace: Trace, point: Point, displaced: Arrays) -> Arrays:
         values |= {name: wide[name][:, t] for name in (*point.inputs, *point.noises)}
         with np.errstate(all="ignore"):
             execute(calls, values)
-        _hold_one_piece((values[one.target.name] for one in watched), active)
+        _hold_one_piece((values[equation.target.name] for equation in watched), active)
         for state, new in zip(trace.states, trace.next_states, strict=True):
             value, old = new.value if isinstance(new, Literal) else values[new.name], states[state.name]
             runs = active[(..., *(None,) * len(state.shape))]
@@ -147,13 +147,16 @@ def _run(trace: Trace, point: Point, displaced: Arrays) -> Arrays:
 
 
 def _watched(equations: Iterable[Equation]) -> list[Equation]:
-    """Equations that tell on which of its pieces each op with a kink is."""
-    kinked = [one for one in equations if one.op in BRANCHES]
-    return [replace(one, target=replace(one.target, name=f"piece of {one.target.name}")) for one in kinked]
+    """For each op with a kink, an equation that tells on which side of it the op is."""
+    return [
+        replace(equation, target=replace(equation.target, name=f"piece of {equation.target.name}"))
+        for equation in equations
+        if equation.op in BRANCHES
+    ]
 
 
 def _hold_one_piece(pieces: Iterable[Any], active: NDArray[np.bool_]) -> None:
-    """Hold that all copies are on the same piece, in every row that still runs."""
+    """Raise UnfitPointError unless all copies are on the same side, in every row that still runs."""
     for piece in map(np.asarray, pieces):
         if piece.ndim < 2:  # no copies: only numbers go in
             continue

@@ -57,7 +57,7 @@ def _trace(
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         if isinstance(input, PackedSequence):
             return _run_padded(layer, input, hx, options)
-        return layer.run_in_full(input, hx, **options)
+        return layer.run_generic(input, hx, **options)
 
 
 def _fused_for_trace(layer: LayerInterface, input: Tensor | PackedSequence) -> Fused | None:
@@ -75,7 +75,7 @@ def _fused_for_trace(layer: LayerInterface, input: Tensor | PackedSequence) -> F
 def _run_padded(layer: LayerInterface, input: PackedSequence, hx: Any, options: Mapping[str, Any]) -> tuple[Any, ...]:
     """A PackedSequence as a padded sequence with lengths, and back."""
     values, lengths = pad_packed_sequence(input, batch_first=layer.batch_first)
-    output, *others = layer.run_in_full(values, hx, lengths, options["mask"], options["return_gates"])
+    output, *others = layer.run_generic(values, hx, lengths, options["mask"], options["return_gates"])
     if input.sorted_indices is not None:
         output = output.index_select(0 if layer.batch_first else 1, input.sorted_indices)
         lengths = lengths[input.sorted_indices]

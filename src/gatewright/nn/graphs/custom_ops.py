@@ -2,17 +2,17 @@
 
     results = torch.ops.gatewright.run(key, values)
 
-The key is a text that holds all there is to know: the sizes, the dtype, the direction in time, and the Trace. So a
-graph needs nothing beside it: an exported program runs in any process that has imported gatewright.nn, whether or not
-the layer was ever made there. (A registry by a hash would be shorter, but empty in a new process.)
+The key is a text with everything that defines the operation: the sizes, the dtype, the direction in time, and the
+Trace. So an exported program runs in any process that has imported gatewright.nn, even if the layer was never created
+there. (A hash into a registry would be shorter, but the registry of a new process is empty.)
 
     {"gatewright": 1, "backwards": false, "dtype": "float32", "saves": false, "sizes": {"hidden": 8, "input": 4}}
     gatewright-trace 1
     cell "gru"
     ...
 
-`values` are inputs, random values, parameters and states; the results are states (time + 1, batch, ...), what each step
-emits, what is summed, and, where it saves, what its gradient is to be given. Time and batch are whatever `values` have.
+`values` are inputs, random values, parameters and states. The results are states (time + 1, batch, ...), what each step
+emits, what is summed, and, if it saves, what its gradient reads. `values` determine the number of steps and rows.
 """
 
 import json
@@ -44,7 +44,7 @@ _DTYPES = {name: dtype for dtype, name in DTYPES.items()}
 
 @dataclass(frozen=True, slots=True)
 class GraphOperation:
-    """What a key stands for."""
+    """The operation that a key defines."""
 
     spec: Differentiable
     saves: bool
@@ -83,7 +83,7 @@ def key_of(spec: Differentiable, saves: bool = False) -> str:
 
 @lru_cache(maxsize=1024)
 def operation(key: str) -> GraphOperation:
-    """What a key stands for, made anew from its text.
+    """The operation of a key, created from its text.
 
     Raises TraceError where the key is damaged, or was written by a version that this one cannot read.
     """
@@ -186,7 +186,7 @@ def _(info: Any, in_dims: tuple[None, list[int | None]], key: str, values: list[
 def _(key: str, values: list[Tensor]) -> list[Tensor]:
     """The operation as torch's own, for torch.onnx.export of a program that torch.export made."""
     if not torch.onnx.is_in_onnx_export():
-        return _shaped(key, values)  # fake tensors of unknown sizes ask here too
+        return _shaped(key, values)  # also called for fake tensors of unknown sizes
     spec = operation(key).ran
     named = dict(zip(spec.operands, values, strict=True))
     outputs = run_looped(loop_of(spec, all_states=True), named, scanned)
