@@ -128,9 +128,9 @@ def linear_forecast(
     return LinearForecast(
         whole[:, : how.history],
         whole[:, how.history :],
-        np.stack([variable.residual for variable in variables]),
-        np.array([variable.error for variable in variables]),
-        np.stack([variable.ends for variable in variables]),
+        residual=np.stack([variable.residual for variable in variables]),
+        error=np.array([variable.error for variable in variables]),
+        ends=np.stack([variable.ends for variable in variables]),
     )
 
 

@@ -79,13 +79,7 @@ def files_of(source: Source, *kinds: Kind) -> Files:
 
 
 _CONVERSIONS = {
-    (
-        ".xlsx",
-        ".xls",
-        ".xlsm",
-        ".ods",
-        ".numbers",
-    ): "save the sheet as a CSV file, and give that",
+    (".xlsx", ".xls", ".xlsm", ".ods", ".numbers"): "save the sheet as a CSV file, and give that",
     (".json",): "write a JSON object a line, and name the file .jsonl",
     (".pdf", ".docx", ".doc", ".odt", ".rtf", ".html"): "save its text as a .txt or .csv file, and give that",
 }

@@ -23,6 +23,10 @@ _WORDS = {
     "MS": "monthly", "ME": "monthly", "BMS": "monthly", "BME": "monthly", "QS": "quarterly", "QE": "quarterly",
     "BQS": "quarterly", "BQE": "quarterly", "YS": "yearly", "YE": "yearly", "BYS": "yearly", "BYE": "yearly",
 }  # fmt: skip
+_SEVERAL = {
+    "ms": "ms", "h": "hours", "min": "minutes", "s": "seconds", "D": "days", "W": "weeks", "MS": "months",
+    "ME": "months", "QS": "quarters", "QE": "quarters", "YS": "years", "YE": "years",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,18 +213,4 @@ def frequency_in_words(alias: str | None) -> str:
     count, unit, *_ = matched.groups()
     if not count:
         return _WORDS.get(unit, alias)
-    units = {
-        "ms": "ms",
-        "h": "hours",
-        "min": "minutes",
-        "s": "seconds",
-        "D": "days",
-        "W": "weeks",
-        "MS": "months",
-        "ME": "months",
-        "QS": "quarters",
-        "QE": "quarters",
-        "YS": "years",
-        "YE": "years",
-    }
-    return f"every {count} {units[unit]}" if unit in units else alias
+    return f"every {count} {_SEVERAL[unit]}" if unit in _SEVERAL else alias

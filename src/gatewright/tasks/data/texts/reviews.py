@@ -7,7 +7,6 @@ train on and 25,000 to test with, as aclImdb/<part>/<class>/<number>_<stars>.txt
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -22,48 +21,39 @@ _PASSED_OVER = {"unsup"}  # reviews without a label
 _LARGEST = 1 << 24  # bytes; no review comes near it
 
 
-class _Review(NamedTuple):
-    part: str
-    label: int
-    text: bytes
-
-
-class _Growing:
-    """Texts that are gathered one after the other, in one array of bytes."""
-
-    def __init__(self) -> None:
-        self.content, self.lengths, self.labels = bytearray(), list[int](), list[int]()
-
-    def add(self, review: _Review) -> None:
-        self.content += review.text
-        self.lengths.append(len(review.text))
-        self.labels.append(review.label)
-
-    def finished(self) -> LabelledSequences:
-        texts = Ragged.from_lengths(np.frombuffer(self.content, np.uint8), self.lengths)
-        return LabelledSequences(texts, np.array(self.labels, np.int64), CLASSES)
-
-
 def read_reviews(path: Path) -> tuple[LabelledSequences, LabelledSequences]:
     """The reviews to train on and those to test with, each (bytes,) of UTF-8, in the order of the archive.
 
     The archive is read as a stream, and nothing of it is written anywhere: what a member is called only says which part
     and class it belongs to, and links and other things that are no files are passed over. 65 MB of texts are held.
     """
-    parts = {"train": _Growing(), "test": _Growing()}
-    for review in _reviews(path):
-        parts[review.part].add(review)
-    empty = next((name for name, part in parts.items() if not part.lengths), None)
+    texts = {"train": bytearray(), "test": bytearray()}
+    lengths: dict[str, list[int]] = {part: [] for part in texts}
+    labels: dict[str, list[int]] = {part: [] for part in texts}
+    for part, label, text in _reviews(path):
+        texts[part] += text
+        lengths[part].append(len(text))
+        labels[part].append(label)
+    empty = next((part for part in texts if not lengths[part]), None)
     if empty is not None:
         raise DataError(
             f"{path} holds no reviews in its part {empty!r}",
             expected=f"members such as aclImdb/{empty}/pos/0_9.txt",
             do="take the archive as it was published",
         )
-    return parts["train"].finished(), parts["test"].finished()
+    train, test = (
+        LabelledSequences(
+            Ragged.from_lengths(np.frombuffer(texts[part], np.uint8), lengths[part]),
+            np.array(labels[part], np.int64),
+            CLASSES,
+        )
+        for part in texts
+    )
+    return train, test
 
 
-def _reviews(path: Path) -> Iterator[_Review]:
+def _reviews(path: Path) -> Iterator[tuple[str, int, bytes]]:
+    """The part, the number of the class and the text of each review."""
     with opened(path) as source:
         for member in tar_members(source):
             named = _REVIEW.fullmatch(member.name)
@@ -72,7 +62,7 @@ def _reviews(path: Path) -> Iterator[_Review]:
             where = f"{path}, member {member.name}"
             if named[2] not in CLASSES:
                 raise DataError(f"{where}: the class is unknown", expected="one of " + ", ".join(CLASSES), got=named[2])
-            yield _Review(named[1], CLASSES.index(named[2]), _text(where, member))
+            yield named[1], CLASSES.index(named[2]), _text(where, member)
 
 
 def _text(where: str, member: TarMember) -> bytes:
