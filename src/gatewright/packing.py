@@ -1,4 +1,4 @@
-"""How parameters are kept: packed as torch.nn packs them, with a part for every parameter that the equations name.
+"""How a layer stores its parameters: packed tensors, as in torch.nn, each with a slot for every parameter in it.
 
 The arrays may be NumPy's or torch's.
 """

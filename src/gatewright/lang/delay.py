@@ -1,4 +1,4 @@
-"""A state that is read some steps after it was returned: the values that wait are states of their own."""
+"""Delay lines: a state that is read some steps after it was returned. Each value that waits is a state of its own."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

@@ -1,5 +1,4 @@
-"""What a gate squashes: the sum of products and biases under an activation, and the name that its parameters give
-it."""
+"""Pre-activations: the sum that a gate's activation is applied to, and the gate's name, read off its parameters."""
 
 from gatewright.lang.ops import Op
 from gatewright.lang.param import Param

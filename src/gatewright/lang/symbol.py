@@ -1,4 +1,4 @@
-"""What the variables of a cell's equations are while they are traced: symbols, and spaces of parameters."""
+"""Symbols, which stand for the values of a cell while it is traced, and the spaces that parameters are named in."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager

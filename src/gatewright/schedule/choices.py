@@ -1,4 +1,4 @@
-"""What a schedule may choose."""
+"""Options of a schedule."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,20 +7,20 @@ from enum import StrEnum
 class Save(StrEnum):
     """What a forward run saves."""
 
-    VALUES = "values"  # every dear value that the gradient needs: the fastest gradient
+    VALUES = "values"  # every value that the gradient needs and is costly to compute again: the fastest gradient
     NOTHING = "nothing"  # inputs and states only; the gradient repeats the step: the least memory
 
 
 class Time(StrEnum):
     """How states that are affine in themselves, element by element, get from one step to the next."""
 
-    LOOP = "loop"  # as all others do, one step after the other: the least work, which rows and units can share
-    SCAN = "scan"  # by associative scans, before the loop: more work, which steps can share as well
+    LOOP = "loop"  # one step after the other, as all other states: the least work, parallel over rows and units
+    SCAN = "scan"  # by associative scans before the loop: more work, parallel over steps too. For GPU engines
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What a schedule may choose."""
+    """What is saved for the gradient, and how states that allow it get from step to step."""
 
     save: Save = Save.VALUES
     time: Time = Time.LOOP

@@ -73,6 +73,7 @@ class _Gatherer:
     def _inner(self) -> set[str]:
         """Sums and products that a larger sum takes in: they are used once, there, and a product is a term of it."""
         inner: set[str] = set()
+        # from the outermost sum inwards: a sum that a larger one takes in must not be gathered a second time
         for equation in reversed(self.trace.equations):
             name = equation.target.name
             if equation.op not in _SUMS or name not in self._needed or name in inner or name in self._shared:
@@ -87,6 +88,7 @@ class _Gatherer:
         terms: list[Equation] = []
         for arg in equation.args:
             term = self._define.get(arg.name) if isinstance(arg, Var) else None
+            # a value that is used elsewhere too has to exist by itself; one that all rows share is computed once
             if term is None or self._uses[term.target.name] > 1 or term.target.name in self._shared:
                 continue
             if term.target.shape != equation.target.shape:
@@ -128,6 +130,7 @@ class _Gatherer:
         """The sum of all terms that are known before the loop, then of those of the loop, then of those after it."""
         total: Atom | None = None
         leaves = self._leaves(equation)
+        # in the order of time: all that is known early is one value when the next phase adds its own terms
         when = [self._when(leaf.value) for leaf in leaves]
         phases = [phase for phase in Phase if phase in when]
         for phase in phases:
@@ -178,7 +181,7 @@ class _Gatherer:
 
     def _added(self, equation: Equation, parts: list[_Leaf], phase: Phase, final: bool) -> Atom:
         """The sum of parts, step by step; the last step of the last phase has the equation's own name."""
-        parts.sort(key=lambda leaf: leaf.negative)  # begin with a positive one where there is one
+        parts.sort(key=lambda leaf: leaf.negative)  # a positive one first, so that nothing has to be negated
         first, *others = parts
         total = first.value
         steps: list[tuple[Op, tuple[Atom, ...]]] = [(Op.NEG, ())] if first.negative else []

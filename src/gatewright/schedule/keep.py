@@ -1,4 +1,4 @@
-"""What is kept from one stage to another, and what is computed again where it is needed."""
+"""Which values are stored for later stages, and which are computed again where they are used."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -12,9 +12,10 @@ from gatewright.trace.ir import Equation, Var
 CHEAP = frozenset(
     {Op.NEG, Op.ABS, Op.SIGN, Op.ADD, Op.SUB, Op.MUL, Op.MAXIMUM, Op.MINIMUM, Op.LESS, Op.WHERE, Op.RELABEL, Op.EXPAND}
 )
-"""What is computed again where it is needed, rather than kept, if what it is made of is at hand."""
+"""Ops that are computed again where they are needed, if their operands are at hand: cheaper than a store and a load."""
 CHEAPER_THAN_MEMORY = CHEAP | {Op.DIV}
-"""What is computed again rather than kept for all steps: that long a sequence goes to memory and comes back."""
+"""Between passes divisions are computed again too: a sequence over all steps goes to memory and comes back, which takes
+longer."""
 
 Works = Mapping[str, Work]
 """What is computed, by the name of its result, in order."""
@@ -58,6 +59,7 @@ def choose_kept(works: Works, stages: Mapping[str, StageKey], asked: Iterable[st
     kept |= _fewer(works, cheap, kept)
     sources = _Sources(works, kept)
     for name in works:
+        # computing this one again would need costly values that are not kept: keep the cheap one in their place
         if sources.of(name, cheap.get(name, CHEAP)) and name in outside:
             sources.keep(name)
     return {name: work.target for name, work in works.items() if name in kept}

@@ -89,7 +89,7 @@ class _StagePlanner:
         self.stored = choose_kept(self.works, self.keys, [*self.kept, *new_states])
         for draft in self.drafts.values():
             self._recompute_in(draft)
-            self._prune(draft)
+            self._prune(draft)  # behind it: what other stages compute again may be needed here no more
         prologue = self._prologue()
         once = [*self.trace.params, *(equation.target for equation in prologue)]
         storage = self._storage(once)
@@ -178,6 +178,7 @@ class _StagePlanner:
                 if isinstance(value, Var):
                     readers.setdefault(value.name, set()).add(key.phase)
         for name in self.stored:
+            # what only the loop reads needs a buffer for one step, which stays in a cache, not one for all steps
             loop_only = self.passes[name] is Phase.LOOP and readers.get(name, set()) <= {Phase.LOOP}
             within_step = loop_only and name not in self.kept
             is_new = name in self.new_values

@@ -1,6 +1,6 @@
 """What the forward run saves for the gradient, and what the gradient computes again.
 
-The derivative of a step repeats the step's own equations. `save` cuts them out: what is dear (a product, an
+The derivative of a step repeats the step's own equations. `save` cuts them out: what is costly (a product, an
 activation) is given out by the forward run and handed to the gradient; what is cheap is computed again.
 """
 
@@ -57,7 +57,7 @@ def _repeated(trace: Trace, backward: Trace) -> dict[str, Var]:
     own = _expressions(trace, numbers)
     kept = [equation.target for equation in trace.equations if len(equation.target.shape) < 2]
     values = {own[value.name]: value for value in kept}
-    for_all_rows = shared(backward)
+    for_all_rows = shared(backward)  # computed once a call, which costs less than a saved sequence
     return {
         name: values[number]
         for name, number in _expressions(backward, numbers).items()
@@ -75,16 +75,18 @@ def _expressions(trace: Trace, numbers: dict[object, int]) -> dict[str, int]:
 
 
 def _chosen(backward: Trace, repeated: Collection[str]) -> list[str]:
-    """The repeated values to hand over: the dear ones that are needed, and cheap ones that would need further dear
+    """The repeated values to hand over: the costly ones that are needed, and cheap ones that would need further costly
     ones."""
     needed = _needed(backward, repeated)
-    dear = {equation.target.name for equation in backward.equations if equation.op not in CHEAPER_THAN_MEMORY}
-    chosen = needed & dear
+    costly = {equation.target.name for equation in backward.equations if equation.op not in CHEAPER_THAN_MEMORY}
+    chosen = needed & costly
+    # A cheap value is computed again from its costly sources. Where these are not all saved anyway, saving the value
+    # itself is one sequence in place of several.
     sources: dict[str, frozenset[str]] = {}
     for equation in backward.equations:
         name = equation.target.name
         made_of = (sources.get(arg.name, frozenset[str]()) for arg in equation.args if isinstance(arg, Var))
-        sources[name] = frozenset({name}) if name in dear else frozenset[str]().union(*made_of)
+        sources[name] = frozenset({name}) if name in costly else frozenset[str]().union(*made_of)
         if name in needed and not sources[name] <= chosen:
             chosen.add(name)
     return [equation.target.name for equation in backward.equations if equation.target.name in chosen]

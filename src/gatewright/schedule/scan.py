@@ -1,4 +1,4 @@
-"""States that are known for all steps before the loop: their updates as slope * state + offset, for associative scans.
+"""Associative scans: the update of a state as slope * state + offset, found for all steps before the loop.
 
 Nobody writes that form. An update is taken apart equation by equation, each of which adds, scales or chooses between
 values that are affine in the state; `recurrence` says of which states this holds, and in which order.

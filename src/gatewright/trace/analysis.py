@@ -1,4 +1,4 @@
-"""What can be told of a Trace without running it: what depends on what, what the loop needs, its cost."""
+"""Static analysis of a Trace: dependencies, what has to stay in the loop over time, and cost."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The numbers that ops give for numbers alone, in double precision."""
+"""Constant folding: what an op gives for numbers alone, in double precision."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

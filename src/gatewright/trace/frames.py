@@ -1,4 +1,4 @@
-"""Where in the user's code an operation was written, and the name that its result is given there."""
+"""Find the line of user code that an operation was written on, and the variable that its result is assigned to."""
 
 import dis
 import os

@@ -1,4 +1,4 @@
-"""The identities by which one operation becomes a simpler one, or none; simplify.py says what they keep."""
+"""Identities that turn an operation into a simpler one, or into a value. simplify.py says what they preserve."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A step that can be left out: where a mask is 0, every state stays as it was."""
+"""Masked steps: where the mask is 0, every state keeps its value."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Whether a cell is parallel in time: whether its states are affine in themselves, element by element."""
+"""Whether a cell is parallel in time: whether each state is an affine function of its old value, element by element."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

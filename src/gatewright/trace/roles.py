@@ -1,4 +1,4 @@
-"""Which gates keep the old state when they are 1, and which replace it: told by the equations, not by names.
+"""Which gates keep the old state when they are 1, and which replace it: computed from the equations, not from names.
 
 The share of the old state in the new one is what stands before it: z in z * h + (1 - z) * n. It is computed with
 numbers in place of symbols, several times, for a low and for a high value of each gate.

@@ -1,4 +1,4 @@
-"""What names and numbers look like in the text of a Trace."""
+"""The syntax of names and numbers in the text of a Trace."""
 
 import math
 

@@ -12,6 +12,8 @@ from gatewright.backends.llvm.emit.emitter import Emitter, Index
 from gatewright.backends.llvm.emit.vector_type import Value
 
 UNROLL = 4
+"""Elements of the vector in one turn of the loop. It is a multiple of every number of chains, so that element k always
+goes to chain k % chains."""
 Sums = dict[tuple[int, int, int], Value]
 """The sum of each product, row and block of a tile."""
 _Key = tuple[int, int, int, int]
@@ -43,6 +45,7 @@ class Accumulator:
         for panel in panels:
             partial |= self._walk(panel, group, cursors, partial)
         total: Sums = {place: partial[(*place, 0)] for place in places}
+        # in a fixed order, so that one kernel always gives the same bits
         for place, chain in product(places, range(1, tile.chains)):
             total[place] = self.emitter.add(total[place], partial[(*place, chain)])
         return total
@@ -62,13 +65,16 @@ class Accumulator:
             current = self._in_pieces(walk, whole, current)
         elif whole:
             current = self._range(walk, (0, whole), current)
-        for k in range(whole, panel.depth):
+        for k in range(
+            whole, panel.depth
+        ):  # the depth is a constant: fewer than UNROLL elements are left, without a loop
             current |= self._multiply(walk, k, k % tile.chains, current)
         return current
 
     def _in_pieces(self, walk: "_Walk", whole: int, current: dict[_Key, Value]) -> dict[_Key, Value]:
         """A range from 0, cut into a piece for each row of the tile."""
         e, rows = self.emitter, self.tile.rows
+        # one piece for each row spreads the prefetches of the rows over the time that the products take
         piece = ceil(whole / UNROLL / rows) * UNROLL
         with e.loop(0, rows, 1, "piece", walk.named(current)) as loop:
             self._meanwhile(loop.index)

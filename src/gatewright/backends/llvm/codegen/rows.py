@@ -27,7 +27,7 @@ class AllRows:
         return e.add_index(self.last, -height, name)
 
     def start(self, e: Emitter, index: Value, limit: Index) -> Index:
-        """Not behind the last tile."""
+        """Not behind the last tile: rows of the overlap are done twice, with the same result."""
         return e.smaller_index(index, limit, "row")
 
     def cursor(self, e: Emitter, start: Index, row: Index, limit: Index, before: Value | None = None) -> Cursor:

@@ -16,7 +16,7 @@ from gatewright.schedule.program import Reduction, Stage, Storage
 from gatewright.trace.ir import Equation, Literal, Var
 
 _FAR = (Storage.INPUT, Storage.SEQUENCE)
-"""What is read where no step was before. States were just computed."""
+"""What is worth a prefetch: every step uses another part of it. States were just computed, and are in a cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class StageEmitter:
         for store in self.stage.stores:
             value = self._value(store.value, values, cursor, column)
             shape = store.value.shape if isinstance(store.value, Var) else self.bound.program.shapes[store.name]
-            if not shape:
+            if not shape:  # a scalar of the row: all lanes hold it
                 place = self.memory.of_store(store, 1, cursor, 0)
                 self.emitter.with_width(1).store(self.emitter.lane(value, 0), place)
             else:

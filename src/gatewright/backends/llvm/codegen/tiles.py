@@ -11,11 +11,11 @@ from math import ceil
 
 FMA_PER_CYCLE = 2
 LOADS_PER_CYCLE = 2
-FMA_LATENCY = 4
+FMA_LATENCY = 4  # times FMA_PER_CYCLE: this many independent sums keep both units busy, hence _CHAINS for small tiles
 L1_BYTES = 32 * 1024
 L2_BYTES_PER_CYCLE = 40
-OVERLAP = 0.3
-_FEWEST_ROWS = 4
+OVERLAP = 0.3  # the share of loading that is not hidden behind arithmetic
+_FEWEST_ROWS = 4  # a weight that was loaded is used once for each row: with fewer rows, loads are the bottleneck
 _ROWS = (1, 2, 3, 4, 5, 6, 8)
 _BLOCKS = (1, 2, 3, 4, 6, 8)
 _CHAINS = (1, 2, 4)
@@ -63,6 +63,7 @@ def _candidates(work: TileWork, registers: int) -> Iterator[Tile]:
         for blocks in (b for b in _BLOCKS if b <= work.blocks):
             for chains in (c for c in _CHAINS if c <= work.depth):
                 tile = Tile(rows, blocks, chains)
+                # sums that do not fit the registers would be spilled in the inner loop
                 if tile.registers(work.products) <= registers or (rows, blocks, chains) == (1, 1, 1):
                     yield tile
 
