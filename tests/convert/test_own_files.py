@@ -28,6 +28,9 @@ from gatewright.convert import (
     Step,
 )
 from gatewright.errors import ConversionError, OptionError
+from gatewright.export import c_reading
+from gatewright.export.c_check import difference
+from gatewright.export.onnx_check import differences
 from tests.convert.keras_models import drawn
 
 UNITS = 4
@@ -115,41 +118,86 @@ ELSEWHERE: dict[str, tuple[Network, str]] = {
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)
-def test_a_part_that_would_not_run_elsewhere_is_refused_by_name(name: str, tmp_path: Path) -> None:
+def test_a_stream_refuses_parts_that_it_would_not_run(name: str, tmp_path: Path) -> None:
     network, parts = ELSEWHERE[name]
-    path = tmp_path / "m.safetensors"
+    convert.write(network, tmp_path / "m.safetensors", "gatewright")
+    with pytest.raises(OptionError, match=ALONE) as raised:
+        stream.open(tmp_path / "m.safetensors")
+    assert raised.value.got == parts
+    running = stream.open(tmp_path / "m.safetensors", name="recurrent")
+    assert running.output_size == network.recurrent[0].hidden
+    export.onnx(tmp_path / "m.safetensors", tmp_path / "m.onnx", name="recurrent")
+
+
+MASKED = ("symbols, padded", "scaled, masked")
+SHAPED = ("reshaped",)  # a shape of two sizes
+WHOLE: dict[str, Network] = {
+    **{name: network for name, network in NETWORKS.items() if name not in (*MASKED, *SHAPED)},
+    "its input turned round": Network((Reverse(), layer())),
+    "its input added": Network((layer(3), AddInput(1))),
+    "the greatest": Network((layer(), Max())),
+    "the mean": Network((layer(both=True), Mean(), Dense(drawn(2, 2 * UNITS), drawn(2), "tanh"))),
+}
+
+
+@pytest.mark.parametrize("lengths", [None, (5, 2)])
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_converted_network_is_exported_as_a_whole(name: str, lengths: Any, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network, path = WHOLE[name], tmp_path / "m.safetensors"
     convert.write(network, path, "gatewright")
-    for opened in (
-        lambda: stream.open(path),
-        lambda: export.onnx(path, tmp_path / "m.onnx"),
-        lambda: export.c99(path, tmp_path / "m.c"),
-    ):
-        with pytest.raises(OptionError, match=ALONE) as raised:
-            opened()
-        assert raised.value.got == parts
-    assert stream.open(path, name="recurrent").output_size == network.recurrent[0].hidden
-    export.onnx(path, tmp_path / "m.onnx", name="recurrent")
+    written = export.onnx(path, tmp_path / "m.onnx", lengths=lengths is not None)
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 3, (5, 2)) if name == "one-hot" else generator.normal(size=(5, 2, 3)).astype(np.float32)
+    given = {"input": x} | ({} if lengths is None else {"lengths": np.array(lengths)})
+    got = onnxruntime.InferenceSession(written.path).run(["output"], given)[0]
+    np.testing.assert_allclose(got, convert.run(network, x, lengths=lengths), atol=2e-6)
+    assert all(one.fits for one in differences(path, written.path))
 
 
-def test_a_last_output_is_not_exported_as_all_of_them(tmp_path: Path) -> None:
-    convert.write(Network((layer(returns="last"),)), tmp_path / "m.safetensors", "gatewright")
-    with pytest.raises(OptionError) as raised:
+@pytest.mark.parametrize("name", MASKED)
+def test_a_mask_is_not_exported(name: str, tmp_path: Path) -> None:
+    convert.write(NETWORKS[name], tmp_path / "m.safetensors", "gatewright")
+    with pytest.raises(OptionError, match="ONNX's operators know no mask"):
         export.onnx(tmp_path / "m.safetensors", tmp_path / "m.onnx")
-    assert str(raised.value) == (
-        "the converted model computes more than its recurrent layer 'recurrent', which alone would be written\n"
-        "  expected: a file with one recurrent layer that gives every step, and nothing else\n"
-        "  got: the last output alone\n"
-        "  do: write the whole as ONNX with gw.convert.convert(path, 'whole.onnx'), or give the layer's name, "
-        "'recurrent', to export it alone"
-    )
 
 
-def test_merged_directions_are_not_exported_side_by_side(tmp_path: Path) -> None:
+INTO_C: dict[str, Network] = {
+    "a function after it": Network((layer(), Activation("relu"))),
+    "a stack and a head": Network((layer(), layer(UNITS, seed=1), Dense(drawn(2, UNITS), drawn(2), "sigmoid"))),
+    "scaled, the last output": Network((Scale(drawn(3), abs(drawn(3))), layer(returns="last"), Dense(drawn(2, UNITS)))),
+    "the mean": Network((layer(), Mean(), Dense(drawn(2, UNITS), drawn(2)))),
+}
+
+
+@pytest.mark.parametrize("name", INTO_C)
+def test_a_converted_network_is_written_as_c(name: str, tmp_path: Path) -> None:
+    network = INTO_C[name]
+    convert.write(network, tmp_path / "m.safetensors", "gatewright")
+    written = export.c99(tmp_path / "m.safetensors", tmp_path / "m.c")
+    x = np.random.default_rng(0).normal(size=(5, 2, 3))
+    got = c_reading.run(written.stack, x)[-1]
+    want = convert.run(network, x)
+    np.testing.assert_allclose(got, want if want.ndim == 2 else want[-1], atol=1e-12)
+    found = difference(written.stack, written.source)
+    assert found is None or found.fits
+
+
+@pytest.mark.parametrize("name", ["its input turned round", "its input added", "symbols", "the last of a softmax"])
+def test_a_part_that_is_no_step_is_not_written_as_c(name: str, tmp_path: Path) -> None:
+    softmax = Network((layer(), Dense(drawn(2, UNITS), None, "softmax")))
+    network, _ = ELSEWHERE.get(name, (softmax, ""))
+    convert.write(network, tmp_path / "m.safetensors", "gatewright")
+    with pytest.raises(OptionError, match="kind (Reverse|AddInput|Embedding) is not written|no function 'softmax'"):
+        export.c99(tmp_path / "m.safetensors", tmp_path / "m.c")
+
+
+def test_merged_directions_are_exported_merged(tmp_path: Path) -> None:
     convert.write(Network((layer(both=True, merge="ave"),)), tmp_path / "m.safetensors", "gatewright")
     for name in (None, "recurrent"):
-        with pytest.raises(OptionError) as raised:
-            export.onnx(tmp_path / "m.safetensors", tmp_path / "m.onnx", name=name)
-        assert raised.value.got == "layer 'recurrent', its two directions merged by ave"
+        written = export.onnx(tmp_path / "m.safetensors", tmp_path / "m.onnx", name=name)
+        assert written.outputs["output"] == f"the first state of every step (time, batch, {UNITS})"
+        assert all(one.fits for one in differences(tmp_path / "m.safetensors", written.path, name=name))
 
 
 def test_what_lies_between_layers_of_a_stream_is_refused(tmp_path: Path) -> None:

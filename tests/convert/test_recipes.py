@@ -153,7 +153,7 @@ def test_of_a_file_that_does_not_say_it_the_layers_are_read(tmp_path: Path) -> N
         ({"encoding": "wavelets"}, "does not know"),
         ({"encoding": ["values"]}, "does not know"),
         ({"pooling": "median"}, "does not know"),
-        ({"encoding": "embedding"}, "tensor 'encode.weight' does not fit"),
+        ({"encoding": "embedding"}, "lacks 'encode.weight'"),
         ({"encoding": "one-hot", "inputs": "many"}, "does not say how many symbols"),
         ({"encoding": "one-hot", "inputs": 9}, "part 1, Recurrent, does not fit what it reads"),
     ],

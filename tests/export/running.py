@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gatewright.axes import bind
 from gatewright.backends import numpy_ref
-from gatewright.export.network import Network, read_network
+from gatewright.export.network import read_network
 from gatewright.lang import Cell
 from gatewright.model_file import LayerRecord, ModelFile
+from gatewright.network import Network
 from gatewright.packing import layout_of
 from gatewright.trace import Trace, trace_cell
 from gatewright.trace.mask import MASK
@@ -41,8 +41,7 @@ def network_of(model: ModelFile) -> Network:
 
 def inputs_of(network: Network, steps: int, batch: int, rng: np.random.Generator) -> np.ndarray:
     """Numbers (time, batch, features) of the order of 1."""
-    (size,) = bind(network.layer.trace.inputs[0].shape, network.layer.sizes)
-    return rng.normal(size=(steps, batch, size)).astype(network.dtype)
+    return rng.normal(size=(steps, batch, network.width)).astype(network.dtype)
 
 
 def states_of(network: Network, batch: int, rng: np.random.Generator) -> Arrays:
@@ -55,7 +54,7 @@ def states_of(network: Network, batch: int, rng: np.random.Generator) -> Arrays:
 
 def wanted(network: Network, x: np.ndarray, states: Arrays, lengths: Any = None) -> dict[str, Any]:
     """What the float64 reference gives for one level that reads forwards."""
-    trace, (params,) = network.layer.trace, network.levels[0].directions
+    (trace,), (params,) = network.recurrent[0].traces, network.recurrent[0].cell_parameters()
     inputs = {trace.inputs[0].name: x.astype(np.float64)}
     if any(leaf.name == MASK for leaf in trace.inputs):
         inputs[MASK] = np.ones(x.shape[:2])

@@ -11,9 +11,10 @@ import torch
 import gatewright as gw
 from gatewright.errors import OptionError
 from gatewright.export.c_check import main_program
-from gatewright.export.network import Network, read_network
-from gatewright.export.reading import run as network_run
+from gatewright.export.network import read_network
 from gatewright.export.sources import as_model_file
+from gatewright.network import Network
+from gatewright.network.evaluate import outcome as network_run
 from gatewright.tasks import recipes
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.model import Model
@@ -28,22 +29,22 @@ STEPS = 9
 
 
 def inputs_of(network: Network, rng: np.random.Generator, steps: int = STEPS) -> np.ndarray:
-    if network.reads_symbols:
+    if network.symbols:
         return rng.integers(0, network.symbols, (steps, 1))
-    return rng.normal(size=(steps, 1, network.levels[0].sizes["input"])).astype("float32")
+    return rng.normal(size=(steps, 1, network.recurrent[0].inputs)).astype("float32")
 
 
 def run_in_c(files: gw.export.CFiles, network: Network, inputs: np.ndarray, dtype: str = "float32") -> np.ndarray:
     folder = files.source.parent
     (folder / "main.c").write_text(main_program(files.stack))
     program = build(folder, files.source, folder / "main.c")
-    given = inputs.astype("int32" if network.reads_symbols else dtype)
-    return run(program, given, dtype, network.output_size)
+    given = inputs.astype("int32" if network.symbols else dtype)
+    return run(program, given, dtype, network.output_width)
 
 
 def so_far(network: Network, inputs: np.ndarray) -> np.ndarray:
     """What the model says after each step of the sequence until then."""
-    if network.pool == "each step":
+    if network_run(network, inputs)[0].ndim == 3:
         return network_run(network, inputs)[0][:, 0]
     return np.concatenate([network_run(network, inputs[: end + 1])[0] for end in range(len(inputs))])
 

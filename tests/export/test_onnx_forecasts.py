@@ -11,8 +11,8 @@ from gatewright.backends.onnx.serialise import NEWEST_OPSET
 from gatewright.errors import ModelFileError, OptionError
 from gatewright.export import onnx, onnx_check
 from gatewright.export.network import read_network
-from gatewright.export.reading import run as read
 from gatewright.model_file import ModelFile
+from gatewright.network.evaluate import outcome as read
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.model import Model, load_model

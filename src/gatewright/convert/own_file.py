@@ -1,43 +1,44 @@
-"""Networks in Gatewright's own model files, which carry their equations."""
+"""Networks in Gatewright's own model files, as frameworks can have them: recurrent layers with their cell configs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright import model_file
-from gatewright.axes import INPUT
 from gatewright.cell_config.config import CellConfig, of_settings
 from gatewright.cell_config.recognise import config_of
-from gatewright.convert import files, heads, own_parts
+from gatewright.convert import files
 from gatewright.convert.apply import invert_update
-from gatewright.errors import ConversionError
-from gatewright.lang.param import Param
+from gatewright.errors import ConversionError, ModelFileError
 from gatewright.model_file import LayerRecord, ModelFile
 from gatewright.model_file.converted import PARTS, RECURRENT, TASK
-from gatewright.network import Merge, Network, Padding, Parameters, Part, RecurrentPart, Returns, checked
-from gatewright.packing import layout_of, parts, tensor_name
+from gatewright.network import Network, Parameters, Part, RecurrentPart, checked
+from gatewright.network.recipe_parts import recipe_parts, used_tensors
+from gatewright.network.steps import Last
+from gatewright.network.stored import described, layer_name, layers_of, listed_parts, stacks
+from gatewright.packing import layout_of, tensor_name
 from gatewright.trace import structural_hash
 from gatewright.trace.simplify import without_chance
 
 _EQUATIONS = "equations"  # the choices of each layer by its name: activations may have numbers, which cannot be guessed
 
 
-def read(path: Path, facts: dict[str, Any]) -> Network:
+def read(path: Path, overrides: dict[str, Any]) -> Network:
     """The network of a model file: of a recipe's, of a converted one, or else its recurrent layers alone.
 
     Raises ModelFileError for a damaged file, and ConversionError for a cell that no framework has.
     """
-    del facts
+    del overrides  # the file says all
     model = model_file.load(path)
     try:
         for name, array in model.tensors.items():
             files.check_finite(path, name, array)
         return _network(model)
-    except ConversionError as error:
+    except (ConversionError, ModelFileError) as error:
         if str(path) in error.problem:
             raise
         raise ConversionError(
@@ -46,58 +47,93 @@ def read(path: Path, facts: dict[str, Any]) -> Network:
 
 
 def _network(model: ModelFile) -> Network:
-    said = model.settings
-    equations = said.get(_EQUATIONS) if model.task == TASK else None
+    settings = model.settings
     layers = {
-        (record.name, level): layer
+        layer_name(record, level): _configured(layer, record, settings.get(_EQUATIONS) if model.task == TASK else None)
         for record in model.layers
-        for level, layer in enumerate(_levels(record, model, equations))
+        for level, layer in enumerate(layers_of(record, model.tensors))
     }
     own = {name for record in model.layers for name in record.tensor_shapes()}
     rest = {name: array for name, array in model.tensors.items() if name not in own}
-    if model.task == TASK and PARTS in said:
-        return Network(checked(tuple(_listed(said[PARTS], layers, rest))), "gatewright")
-    stack = list(layers.values())
-    alone = Network(tuple(stack), "gatewright", rest)
-    if "forecasts" in said:
-        return alone.noting(
-            "the network corrects a linear forecast, which no layout can say: its layers were read alone"
-        )
-    if said.get("patch", 1) != 1:
-        return alone.noting("the network reads patches of steps, which no layout can say: its layers were read alone")
-    if "ngrams" in said or "linear" in said:
-        what = "scores of n-grams" if "ngrams" in said else "answers of a linear model"
-        return alone.noting(f"{what} are added to the network's, which no layout can say: its layers were read alone")
-    if "encoding" not in said or "pooling" not in said or len(model.layers) != 1:
+    if model.task == TASK and PARTS in settings:
+        parts, names = listed_parts(model)
+        pairs = zip(parts, names, strict=True)
+        return Network(checked(tuple(_with_cell(part, layers.get(name)) for part, name in pairs)), "gatewright")
+    alone = Network(tuple(layers.values()), "gatewright", rest)
+    if (reason := _unsaid(settings)) is not None:
+        return alone.noting(f"{reason}, which no layout can say: its layers were read alone")
+    if "encoding" not in settings or "pooling" not in settings or len(model.layers) != 1:
         return alone
-    parts, used = own_parts.of_recipe(said, stack, rest)
-    whole = Network(parts, "gatewright", {name: one for name, one in rest.items() if name not in used})
-    if said["pooling"] == "each step":
+    whole = _of_recipe(model, layers, rest)
+    if settings["pooling"] == "each step":
         return whole
     return whole.noting(
-        f"the network gives the {said['pooling']} of a row's steps: padding counts, unless it is masked"
+        f"the network gives the {settings['pooling']} of a row's steps: padding counts, unless it is masked"
     )
 
 
-def _listed(
-    said: Any, layers: Mapping[tuple[str, int], RecurrentPart], tensors: Mapping[str, NDArray[Any]]
-) -> Iterator[Part]:
-    """The parts that a file lists, with the layers that it keeps by name and level."""
-    if not isinstance(said, list) or not said or not all(isinstance(one, dict) for one in cast("list[Any]", said)):
-        raise ConversionError("the file's parts are no list of settings", got=str(cast("Any", said))[:80])
-    left = dict(layers)
-    for index, one in enumerate(cast("list[dict[str, Any]]", said)):
-        if one.get("part") != RECURRENT:
-            yield own_parts.read(one, f"part{index}", tensors)
-            continue
-        returns, padding, merge = one.get("returns"), one.get("padding"), one.get("merge", "concat")
-        place = next((place for place in left if list(place) == [one.get("layer"), one.get("level")]), None)
-        known = returns in get_args(Returns) and padding in get_args(Padding) and merge in get_args(Merge)
-        if place is None or not known:
-            raise ConversionError(f"part{index} is none of the file's layers", expected=str([*left]), got=str(one))
-        yield replace(left.pop(place), returns=returns, padding=padding, merge=merge)
-    if left:
-        raise ConversionError("the file's parts leave out layers", got=str([*left]))
+def _unsaid(settings: Mapping[str, Any]) -> str | None:
+    """What a recipe's network has around its layers that no framework's layout has."""
+    if "forecasts" in settings:
+        return "the network corrects a linear forecast"
+    if settings.get("patch", 1) != 1:
+        return "the network reads patches of steps"
+    if "ngrams" in settings or "linear" in settings:
+        what = "scores of n-grams" if "ngrams" in settings else "answers of a linear model"
+        return f"{what} are added to the network's"
+    return None
+
+
+def _of_recipe(model: ModelFile, layers: Mapping[str, RecurrentPart], rest: Mapping[str, NDArray[Any]]) -> Network:
+    """A recipe's network; its last layer gives the last step where that is all that is read."""
+    if model.settings["encoding"] == "embedding-sum":
+        raise ConversionError(
+            "the model reads several symbols a step, and no framework's file holds a sum of embeddings as a part",
+            do="export the whole model as ONNX: gatewright export MODEL FILE.onnx",
+        )
+    try:
+        parts = list(recipe_parts(model.settings, layers, rest).values())
+    except LookupError as error:
+        raise ConversionError(f"the model of the recipe {model.task!r} lacks {error}") from error
+    for index, part in enumerate(parts):
+        if isinstance(part, Last):
+            parts[index - 1 : index + 1] = [replace(cast("RecurrentPart", parts[index - 1]), returns="last")]
+    used = used_tensors(model.settings, rest)
+    left = {name: array for name, array in rest.items() if name not in used}
+    return Network(checked(tuple(parts)), "gatewright", left)
+
+
+def _with_cell(part: Part, layer: RecurrentPart | None) -> Part:
+    if layer is None or not isinstance(part, RecurrentPart):
+        return part
+    return replace(layer, returns=part.returns, padding=part.padding, merge=part.merge)
+
+
+def _configured(layer: RecurrentPart, record: LayerRecord, settings: Any) -> RecurrentPart:
+    """The layer with the cell config of its Trace, and parameters by kind and gate.
+
+    Raises ConversionError where no framework has the cell, or the file's own settings cannot be chosen.
+    """
+    config, inverted = _chosen(record, settings) or config_of(without_chance(record.trace))
+    directions: list[Parameters] = []
+    for named in layer.directions:
+        parameters = {"bh.n" if name == "b.hn" else name: array for name, array in named.items()}
+        directions.append(invert_update(parameters, config) if inverted else parameters)
+    return RecurrentPart(config, tuple(directions))
+
+
+def _chosen(record: LayerRecord, settings: Any) -> tuple[CellConfig, bool] | None:
+    """The choices that the file says, where the layer's Trace is really made by them.
+
+    Raises ConversionError where what it says cannot be chosen.
+    """
+    if settings is None:
+        return None
+    chosen = cast("dict[str, Any]", settings).get(record.name) if isinstance(settings, dict) else settings
+    if chosen is None:
+        return None
+    config = of_settings(record.name, chosen)
+    return (config, False) if structural_hash(config.trace) == structural_hash(record.trace) else None
 
 
 def write(network: Network, path: Path) -> None:
@@ -115,93 +151,29 @@ def write(network: Network, path: Path) -> None:
     records: list[LayerRecord] = []
     listed: list[dict[str, Any]] = []
     equations: dict[str, Any] = {}
-    for found in _stacks(network.parts):
-        if not isinstance(found, list):
-            said, arrays = own_parts.described(found, f"part{len(listed)}")
-            listed.append(said)
+    for entry in stacks(network.parts):
+        if not isinstance(entry, list):
+            settings, arrays = described(entry, f"part{len(listed)}")
+            listed.append(settings)
             tensors |= arrays
             continue
         name = f"recurrent{len(records) or ''}"
-        records.append(_record(name, found, tensors))
-        equations[name] = asdict(found[0].equations)
-        for level, one in enumerate(found):
-            said = {"layer": name, "level": level, "returns": one.returns, "padding": one.padding}
-            said |= {} if one.merge == "concat" else {"merge": one.merge}
-            listed.append({"part": RECURRENT, **said})
-    settings = {_EQUATIONS: equations, PARTS: listed}
-    model_file.save(path, ModelFile(tensors, tuple(records), TASK, settings))
-
-
-def _stacks(parts: Sequence[Part]) -> list[Part | list[RecurrentPart]]:
-    """The parts, with layers that are alike and follow one another in one list."""
-    found: list[Part | list[RecurrentPart]] = []
-    for part in parts:
-        stack = found[-1] if found else None
-        if not isinstance(part, RecurrentPart):
-            found.append(part)
-        elif isinstance(stack, list) and _side_by_side(stack[-1]) and _alike(stack[-1]) == _alike(part):
-            stack.append(part)
-        else:
-            found.append([part])
-    return found
-
-
-def _side_by_side(layer: RecurrentPart) -> bool:
-    """Whether another layer of the same stack can follow, which reads all steps and both directions."""
-    return layer.returns == "sequence" and layer.merge == "concat"
-
-
-def _levels(record: LayerRecord, model: ModelFile, said: Any) -> Iterator[RecurrentPart]:
-    equations, inverted = _chosen(record, said) or config_of(without_chance(record.trace))
-    prefix = f"{record.name}." if record.name else ""
-    for level in range(record.num_layers):
-        directions: list[Parameters] = []
-        for backwards in (False, True)[: 1 + record.bidirectional]:
-            found: dict[str, NDArray[Any]] = {}
-            for packed in record.layout:
-                array = model.tensors[prefix + tensor_name(packed, level, backwards)]
-                reads_input = array.ndim == 2 and Param.parse(packed.slots[0]).space == "W"
-                width = array.shape[-1] if reads_input else record.sizes[INPUT]
-                for name, part in parts(packed, array, record.trace, {**record.sizes, INPUT: width}).items():
-                    found[_canonical(name, found)] = part
-            directions.append(invert_update(found, equations) if inverted else found)
-        yield RecurrentPart(equations, tuple(directions))
-
-
-def _chosen(record: LayerRecord, said: Any) -> tuple[CellConfig, bool] | None:
-    """The choices that the file says, where the layer's Trace is really made by them.
-
-    Raises ConversionError where what it says cannot be chosen.
-    """
-    if said is None:
-        return None
-    chosen = cast("dict[str, Any]", said).get(record.name) if isinstance(said, dict) else said
-    if chosen is None:
-        return None
-    equations = of_settings(record.name, chosen)
-    made = structural_hash(equations.trace)
-    return (equations, False) if made == structural_hash(record.trace) else None
-
-
-def _canonical(name: str, found: Parameters) -> str:
-    """`b.hn`, and a bias that comes a second time, are beside U."""
-    if name == "b.hn":
-        return "bh.n"
-    return name.replace("b.", "bh.", 1) if name in found else name
-
-
-def _alike(layer: RecurrentPart) -> tuple[Any, ...]:
-    return layer.equations, layer.hidden, heads.width(layer.directions[0]), len(layer.directions)
+        records.append(_record(name, entry, tensors))
+        equations[name] = asdict(entry[0].equations)
+        for level, layer in enumerate(entry):
+            settings = {"layer": name, "level": level, "returns": layer.returns, "padding": layer.padding}
+            settings |= {} if layer.merge == "concat" else {"merge": layer.merge}
+            listed.append({"part": RECURRENT, **settings})
+    model_file.save(path, ModelFile(tensors, tuple(records), TASK, {_EQUATIONS: equations, PARTS: listed}))
 
 
 def _record(name: str, stack: list[RecurrentPart], tensors: dict[str, NDArray[Any]]) -> LayerRecord:
     """The record of layers that differ in their weights only; their tensors are added."""
     first = stack[0]
-    trace = first.equations.trace
+    trace = first.traces[0]
     layout = layout_of(trace)
     for level, layer in enumerate(stack):
-        for backwards, parameters in enumerate(layer.directions):
-            values = layer.equations.parameters(parameters)
+        for backwards, values in enumerate(layer.cell_parameters()):
             for packed in layout:
                 key = f"{name}.{tensor_name(packed, level, bool(backwards))}"
                 tensors[key] = np.concatenate([np.atleast_1d(values[slot]) for slot in packed.slots])

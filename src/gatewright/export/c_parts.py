@@ -1,9 +1,9 @@
 """The parts of a C file: a network's encoding, layers, pool and head, each as a cell with its numbers."""
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import replace
-from itertools import count
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,13 @@ from gatewright.backends.c99.quantised import quantised
 from gatewright.backends.formulas.naming import is_named
 from gatewright.backends.numpy_ref import RULES
 from gatewright.errors import OptionError
-from gatewright.export.network import Array, Arrays, Network
-from gatewright.export.ngrams import Ngrams
 from gatewright.lang.ops import Op
+from gatewright.network import Activation, Dense, Embedding, Max, Mean, Network, OneHot, RecurrentPart, Scale
+from gatewright.network.beside import LinearSeries, Ngrams
+from gatewright.network.forecast import ForecastWindow
+from gatewright.network.part import Array, Arrays, Part
+from gatewright.network.parts import SumEmbedding
+from gatewright.network.steps import Last, Patches
 from gatewright.trace import Literal, Trace, Var, parse, shared
 from gatewright.trace.mask import MASK
 from gatewright.trace.rename import renamed
@@ -70,8 +74,17 @@ param b(output)
 next y = y'
 end
 """
+_FUNCTION = """gatewright-trace 1
+cell "{function}"
+input x(input)
+state y(input)
+  y'(input) = {function} x
+next y = y'
+end
+"""
 _PATCH = _DENSE.replace("output", "features").replace("dense layer", "patch of steps")
-_POOLS = {"mean": _MEAN, "max": _MAX}
+_FUNCTIONS = ("relu", "sigmoid", "softplus", "tanh")
+"""What a dense layer may end with in C: the ops of the language that are functions of each number."""
 
 
 def parts_of(network: Network) -> tuple[CellPart, ...]:
@@ -79,79 +92,166 @@ def parts_of(network: Network) -> tuple[CellPart, ...]:
 
     Raises OptionError for what cannot be run step by step, and for numbers that are not finite.
     """
-    record, parts = network.layer, list[CellPart]()
     _refuse_whole_sequences(network)
-    if network.encode == "standardised" and network.encoder:
-        repeated = {name: np.tile(one, network.patch) for name, one in network.encoder.items()}
-        parts.append(_plain("standard", _STANDARDISE, repeated))
-    if network.patches:
-        parts.append(_plain("patch", _PATCH, {"W": network.patches["weight"], "b": network.patches["bias"]}))
-    for index, level in enumerate(network.levels):
-        trace, constants = folded(record.trace, level.directions[0], level.sizes)
-        parts.append(CellPart(f"l{index}" if len(network.levels) > 1 else "", trace, constants, level.sizes))
-    if network.pool in _POOLS:
-        parts.append(CellPart("pool", parse(_POOLS[network.pool]), {}, {INPUT: parts[-1].output_size}))
-    if network.head:
-        parts.append(_plain("head", _DENSE, {"W": network.head["weight"], "b": network.head["bias"]}))
+    parts: list[CellPart] = []
+    for index, part in enumerate(network.parts):
+        following = network.parts[index + 1] if index + 1 < len(network.parts) else None
+        parts += _RULES[type(part)](part, _Place(network, following, parts))
     for part in parts:
         _require_finite(part.constants)
     return tuple(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a part stands: in which network, before which part, and behind which parts of the C code."""
+
+    network: Network
+    following: Part | None
+    below: list[CellPart]
+
+    def name(self, wanted: str) -> str:
+        """A name that no part below has."""
+        taken = {part.name for part in self.below}
+        return next(name for name in chain([wanted], map(f"{wanted}{{}}".format, count(2))) if name not in taken)
+
+
+def _nothing(part: Part, place: _Place) -> list[CellPart]:
+    """Symbols are looked up where they are read; the last step until now is the one that was read."""
+    return []
+
+
+def _scale(part: Scale, place: _Place) -> list[CellPart]:
+    times = place.following.size if isinstance(place.following, Patches) else 1
+    return [_plain(place.name("standard"), _STANDARDISE, {k: np.tile(v, times) for k, v in part.arrays().items()})]
+
+
+def _patches(part: Patches, place: _Place) -> list[CellPart]:
+    return [_plain(place.name("patch"), _PATCH, {"W": part.weight, "b": part.bias})]
+
+
+def _recurrent(part: RecurrentPart, place: _Place) -> list[CellPart]:
+    layers = place.network.recurrent
+    name = f"l{next(index for index, layer in enumerate(layers) if layer is part)}" if len(layers) > 1 else ""
+    trace, constants = folded(part.traces[0], part.cell_parameters()[0], part.sizes)
+    return [CellPart(name, trace, constants, part.sizes)]
+
+
+def _pool(part: Mean | Max, place: _Place) -> list[CellPart]:
+    trace = parse(_MEAN if isinstance(part, Mean) else _MAX)
+    return [CellPart(place.name("pool"), trace, {}, {INPUT: place.below[-1].output_size})]
+
+
+def _dense(part: Dense, place: _Place) -> list[CellPart]:
+    bias = np.zeros(len(part.weight)) if part.bias is None else part.bias
+    dense = _plain(place.name("head"), _DENSE, {"W": part.weight, "b": bias})
+    return [dense, *_function(part.activation, len(part.weight), place)]
+
+
+def _activation(part: Activation, place: _Place) -> list[CellPart]:
+    return _function(part.function, place.below[-1].output_size, place)
+
+
+def _function(function: str, size: int, place: _Place) -> list[CellPart]:
+    if function == "identity":
+        return []
+    if function not in _FUNCTIONS:
+        raise OptionError(f"the C code has no function {function!r} behind a layer", expected=", ".join(_FUNCTIONS))
+    return [CellPart(place.name("activation"), parse(_FUNCTION.format(function=function)), {}, {INPUT: size})]
+
+
+_RULES: Mapping[type[Part], Callable[[Any, _Place], list[CellPart]]] = {
+    Activation: _activation,
+    Dense: _dense,
+    Embedding: _nothing,
+    Last: _nothing,
+    Max: _pool,
+    Mean: _pool,
+    OneHot: _nothing,
+    Patches: _patches,
+    RecurrentPart: _recurrent,
+    Scale: _scale,
+}
+"""The parts of a network that run step by step, and what they are in C."""
+
+
 def _refuse_whole_sequences(network: Network) -> None:
     """Refuse what cannot be run step by step."""
-    record = network.layer
-    if network.forecast:
-        raise OptionError(
-            f"a model that forecasts cannot run step by step: it reads {network.forecast.history} steps at once",
-            expected="a model that reads a sequence from its beginning on",
-            got="one that sees each window by its own level and spread, and reads a linear forecast behind it",
-            do=f"export it as ONNX, or its layer alone with layer={record.name!r}",
-            shell=f"export it as ONNX, or its layer alone with {shlex.join(['--layer', record.name])}",
-        )
-    if network.columns:
-        raise OptionError(
-            "a model that reads several symbols a step is not written as C, whose code reads one",
-            expected="a model that reads numbers, or one symbol a step",
-            got=", ".join(network.columns),
-            do=f"export it as ONNX, or its layer alone with layer={record.name!r}",
-            shell=f"export it as ONNX, or its layer alone with {shlex.join(['--layer', record.name])}",
-        )
-    if isinstance(network.linear, Ngrams):
-        raise OptionError(
-            "a network beside a classifier of n-grams cannot run step by step",
-            expected="a recurrent network alone, which reads forward",
-            got=f"scores of n-grams up to {network.linear.longest} symbols beside layer {record.name!r}",
-            do="train the recipe with ngrams=0 and directions=forward, or export the model as ONNX for whole texts",
-            shell="train the recipe with --set ngrams=0 --set directions=forward, or export the model as ONNX",
-        )
-    if network.linear:
-        raise OptionError(
-            "a network beside a linear model cannot run step by step",
-            expected="a recurrent network alone, which reads forward",
-            got=f"scores of the values at {network.linear.times} times beside layer {record.name!r}",
-            do="train the recipe with linear=0 and directions=forward, or export the model as ONNX for whole series",
-            shell="train the recipe with --set linear=0 --set directions=forward, or export the model as ONNX",
-        )
-    if record.bidirectional:
-        raise OptionError(
-            f"layer {record.name!r} ({record.trace.name}) is bidirectional, so it cannot run step by step",
-            expected="a layer that reads a sequence from its beginning on",
-            got="a backward direction, which begins at the end",
-            do="train the model with bidirectional=False (a recipe with directions=forward), or export it as ONNX for "
-            "whole sequences",
-            shell="train the recipe with --set directions=forward, or export the model as ONNX, for whole sequences",
-        )
+    for part in sorted(network.parts, key=lambda part: isinstance(part, RecurrentPart)):  # what is beside it says more
+        if (problem := _problem(part, network)) is not None:
+            raise problem
+        if type(part) not in _RULES or (isinstance(part, Embedding) and part.masks_zero):
+            raise _not_step_by_step(
+                network, f"a part of kind {part.kind} is not written as C, which runs step by step", got=part.kind
+            )
+
+
+def _problem(part: Part, network: Network) -> OptionError | None:
+    """Why a part cannot be run step by step, where there is more to say than its kind."""
+    match part:
+        case ForecastWindow():
+            return _not_step_by_step(
+                network,
+                f"a model that forecasts cannot run step by step: it reads {part.forecast.history} steps at once",
+                expected="a model that reads a sequence from its beginning on",
+                got="one that sees each window by its own level and spread, and reads a linear forecast behind it",
+            )
+        case SumEmbedding():
+            return _not_step_by_step(
+                network,
+                "a model that reads several symbols a step is not written as C, whose code reads one",
+                expected="a model that reads numbers, or one symbol a step",
+                got=", ".join(part.columns),
+            )
+        case Ngrams():
+            scores = f"scores of n-grams up to {part.longest} symbols"
+            return _beside("a classifier of n-grams", scores, "ngrams", "texts", network)
+        case LinearSeries():
+            return _beside("a linear model", f"scores of the values at {part.times} times", "linear", "series", network)
+        case RecurrentPart(directions=(_, _)):
+            return OptionError(
+                f"layer {network.layer_name!r} ({part.traces[0].name}) is bidirectional, so it cannot run step by step",
+                expected="a layer that reads a sequence from its beginning on",
+                got="a backward direction, which begins at the end",
+                do="train the model with bidirectional=False (a recipe with directions=forward), or export it as ONNX "
+                "for whole sequences",
+                shell="train the recipe with --set directions=forward, or export the model as ONNX, for whole "
+                "sequences",
+            )
+        case _:
+            return None
+
+
+def _not_step_by_step(network: Network, problem: str, **facts: str) -> OptionError:
+    name = network.layer_name
+    return OptionError(
+        problem,
+        **facts,
+        do=f"export it as ONNX, or its layer alone with layer={name!r}",
+        shell=f"export it as ONNX, or its layer alone with {shlex.join(['--layer', name])}",
+    )
+
+
+def _beside(model: str, scores: str, setting: str, sequences: str, network: Network) -> OptionError:
+    """The error for a linear model beside a network."""
+    return OptionError(
+        f"a network beside {model} cannot run step by step",
+        expected="a recurrent network alone, which reads forward",
+        got=f"{scores} beside layer {network.layer_name!r}",
+        do=f"train the recipe with {setting}=0 and directions=forward, or export the model as ONNX for whole "
+        f"{sequences}",
+        shell=f"train the recipe with --set {setting}=0 --set directions=forward, or export the model as ONNX"
+        + (f" for whole {sequences}" if setting == "linear" else ""),
+    )
 
 
 def symbols_of(network: Network) -> SymbolInput | None:
     """How symbols become numbers, where the network reads symbols."""
-    if not network.reads_symbols:
-        return None
-    if network.encode == "embedding" and network.encoder:
-        _require_finite(network.encoder)
-        return SymbolInput(len(network.encoder["weight"]), np.asarray(network.encoder["weight"], np.float64))
-    return SymbolInput(network.symbols)
+    first = network.parts[0]
+    if isinstance(first, Embedding):
+        _require_finite({"weight": first.weight})
+        return SymbolInput(len(first.weight), np.asarray(first.weight, np.float64))
+    return SymbolInput(first.symbols) if isinstance(first, OneHot) else None
 
 
 def folded(trace: Trace, params: Arrays, sizes: Mapping[str, int]) -> tuple[Trace, dict[str, Array]]:

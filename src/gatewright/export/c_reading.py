@@ -9,7 +9,7 @@ from gatewright.axes import bind
 from gatewright.backends import numpy_ref
 from gatewright.backends.c99.parts import CellStack, Constant
 from gatewright.backends.c99.quantised import Quantised
-from gatewright.export.network import Array
+from gatewright.network.part import Array
 
 STEPS, ROWS = 200, 8
 

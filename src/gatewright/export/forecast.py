@@ -1,64 +1,16 @@
-"""What a network that corrects a linear forecast has around its layers, as numbers."""
+"""How a recipe's network forecasts: what it has around its layers, out of a model file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gatewright.errors import ModelFileError
-
-Array = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
-    """A window (history, batch, variables) -> (horizon, batch, variables, 3): low, middle and high.
-
-    Both are in the units of the series; where several series were trained on together, in deviations of each one's
-    training part. Beside the window stands what is known beforehand (history + horizon, batch, known), if anything.
-
-    The window, less the effects of what is known, goes through a linear forecast. The layers read the window and that
-    forecast by the level and the spread of the window, with what is known and with which steps are to come. They give
-    a change of the forecast, in spreads, and how wide the interval is beside the usual error.
-    """
-
-    mean: Array  # (variables,) of the training part
-    deviation: Array
-    history: int
-    horizon: int
-    weight: Array  # (variables, history + 3, horizon): on the window about its level, its spread, its level, and 1
-    width: Array  # (horizon, 1, variables, 1): half of the usual interval, in spreads
-    widening: Array  # (variables, 2): of the lower and the upper half
-    share: float  # of the change that is used
-    trust: float  # of what is learned of the width
-    at_first: float  # what a width begins with, before softplus
-    logarithm: Array  # (variables,): which are forecast by their logarithm
-    inner_mean: Array  # (variables,): of the logarithms
-    inner_deviation: Array
-    least: Array  # (variables,): what a logarithm is taken of at least
-    lowest: Array  # (variables,): the least value that is possible
-    least_spread: float  # of a window, in deviations of the training part
-    known_mean: Array  # (known,)
-    known_deviation: Array
-    effect: Array  # (known, variables)
-    values: tuple[str, ...]  # what each value of a forecast is
-    is_measured: bool  # whether windows are in the units of the series
-    about: Mapping[str, Any]  # what a person must know beside it
-
-    @property
-    def steps(self) -> int:
-        """How many steps the layers read."""
-        return self.history + self.horizon
-
-    @property
-    def to_come(self) -> Array:
-        """1 where a step that the layers read is to come, 0 where it is past; (steps, 1, 1)."""
-        return np.repeat([0.0, 1.0], [self.history, self.horizon])[:, None, None].astype(self.mean.dtype)
+from gatewright.network.forecast import Forecast
+from gatewright.network.part import Arrays
 
 
-def forecast_of(recipe: object, tensors: Mapping[str, Array], signature: Mapping[str, Any]) -> Forecast | None:
+def forecast_of(recipe: object, tensors: Arrays, signature: Mapping[str, Any]) -> Forecast | None:
     """How a recipe's network forecasts; None where it does something else.
 
     Raises KeyError for a tensor that is missing, and ModelFileError for a model of an earlier version.

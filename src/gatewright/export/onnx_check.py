@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gatewright.convert.onnx_files.session import session_of
-from gatewright.export.network import Array, Network, read_network
-from gatewright.export.reading import run
+from gatewright.export.network import read_network
 from gatewright.export.sources import as_model_file
+from gatewright.network import Network
+from gatewright.network.evaluate import outcome
+from gatewright.network.onnx.build import forecast_of
+from gatewright.network.part import Array
+from gatewright.network.parts import SumEmbedding
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -50,31 +54,33 @@ def differences(model: object, path: str | os.PathLike[str], *, name: str | None
 def _differences(network: Network, session: "InferenceSession") -> Iterator[Difference]:
     generator = np.random.default_rng(0)
     names = {one.name for one in session.get_inputs()}
-    exchanged = network.layer.batch_first
-    unit = network.forecast.deviation[:, None] if network.forecast else 1
+    forecast = forecast_of(network)
+    unit = forecast.deviation[:, None] if forecast else 1
     double = any("double" in one.type for one in session.get_outputs())
     dtype = np.dtype(np.float64 if double else np.float32)
     for steps, batch in _extents(network):
         inputs = _inputs(network, steps, batch, generator)
-        inputs = inputs if network.reads_symbols else inputs.astype(dtype)
+        inputs = inputs if network.symbols else inputs.astype(dtype)
         lengths = _lengths(steps, batch, generator) if "lengths" in names else None
         states = {name: one.astype(dtype) for name, one in _states(network, names, batch, generator).items()}
-        feed: dict[str, Any] = {"input": inputs.swapaxes(0, 1) if exchanged else inputs}
+        feed: dict[str, Any] = {"input": inputs.swapaxes(0, 1) if network.batch_first else inputs}
         feed |= {} if lengths is None else {"lengths": lengths}
         feed |= {_named(names, state): values for state, values in states.items()}
         known = _known(network, batch, generator, dtype)
         feed |= {} if known is None else {"known": known}
         output, *finals = (np.asarray(one) for one in session.run(None, feed))
-        if exchanged and network.pool == "each step":
-            output = output.swapaxes(0, 1)
-        wanted, last = run(network, inputs, states, lengths, known)
+        wanted, last = outcome(network, inputs, states, lengths, known)
+        output = output.swapaxes(0, 1) if network.batch_first and wanted.ndim == 3 else output
         pairs = [(output / unit, wanted / unit), *zip(finals, last.values(), strict=False)]
         worst = max(_distance(got, want) for got, want in pairs)
         yield Difference(steps, batch, worst, ALLOWED[dtype.name])
 
 
 def _extents(network: Network) -> Iterator[tuple[int, int]]:
-    return ((network.forecast.history if network.forecast else steps, batch) for steps, batch in EXTENTS)
+    """The steps and rows that are tried: those of a window, or any."""
+    forecast = forecast_of(network)
+    fixed = forecast.history if forecast else network.reads[0]
+    return ((fixed or steps, batch) for steps, batch in EXTENTS)
 
 
 def _lengths(steps: int, batch: int, generator: np.random.Generator) -> Array:
@@ -83,18 +89,18 @@ def _lengths(steps: int, batch: int, generator: np.random.Generator) -> Array:
 
 
 def _inputs(network: Network, steps: int, batch: int, generator: np.random.Generator) -> Array:
-    if network.reads_symbols:
-        columns = [len(network.columns)] if network.columns else []
-        return generator.integers(0, network.symbols, (steps, batch, *columns))
-    numbers = generator.normal(size=(steps, batch, network.input_size))
-    if network.forecast:
-        numbers = network.forecast.mean + network.forecast.deviation * numbers
+    if network.symbols:
+        columns = next((len(part.columns) for part in network.parts if isinstance(part, SumEmbedding)), 0)
+        return generator.integers(0, network.symbols, (steps, batch, *([columns] if columns else [])))
+    numbers = generator.normal(size=(steps, batch, network.width))
+    if forecast := forecast_of(network):
+        numbers = forecast.mean + forecast.deviation * numbers
     return numbers.astype(network.dtype)
 
 
 def _known(network: Network, batch: int, generator: np.random.Generator, dtype: np.dtype[Any]) -> Array | None:
     """What a forecast reads beside its window."""
-    forecast = network.forecast
+    forecast = forecast_of(network)
     if forecast is None or not len(forecast.known_mean):
         return None
     numbers = generator.normal(size=(forecast.steps, batch, len(forecast.known_mean)))

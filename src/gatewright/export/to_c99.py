@@ -19,10 +19,12 @@ from gatewright.backends.c99.quantised import quantised
 from gatewright.errors import OptionError
 from gatewright.export.c_parts import parts_of, symbols_of, with_whole_numbers
 from gatewright.export.c_reading import Loss, loss
-from gatewright.export.network import Network, read_network
+from gatewright.export.network import read_network
 from gatewright.export.plain_text import equations
 from gatewright.export.sources import as_model_file
 from gatewright.files import write_together, writing
+from gatewright.network import Dense, Max, Mean, Network, Scale
+from gatewright.network.steps import Last, Patches
 
 Weights = Literal["float32", "int8"]
 SUFFIXES = (".c", ".h", "")
@@ -160,12 +162,11 @@ def _write(texts: CSources, header: Path, source: Path) -> None:
 
 
 def _remarks(network: Network, stack: CellStack, lost: Loss | None) -> Remarks:
-    about = network.about or {}
-    levels = len(network.levels)
+    about, levels = network.about, len(network.recurrent)
     task = f"the model of the recipe {about['task']}, " if about.get("task") else ""
     stacked = f", {levels} layers" if levels > 1 else ""
     return Remarks(
-        title=f"{task}{network.layer.trace.name}{stacked}, one step at a time in {stack.real}",
+        title=f"{task}{network.recurrent[0].traces[0].name}{stacked}, one step at a time in {stack.real}",
         equations={
             f"{part.name or 'the layer'}: {part.trace.name}, {part.input_size} -> {part.output_size}": equations(
                 part.trace
@@ -187,11 +188,12 @@ def _remarks(network: Network, stack: CellStack, lost: Loss | None) -> Remarks:
 def _input(network: Network, stack: CellStack) -> str:
     if stack.symbols:
         return f"the number of a symbol, from 0 to {stack.symbols.count - 1}; no other is allowed"
-    raw = " as they were measured" if network.encode == "standardised" else ""
+    raw = " as they were measured" if isinstance(network.parts[0], Scale) else ""
+    patches = next((part for part in network.parts if isinstance(part, Patches)), None)
     patch = (
-        f": {network.patch} steps, the {_numbers(network.input_size)} of the first one first; repeat the means of the "
+        f": {patches.size} steps, the {_numbers(network.width)} of the first one first; repeat the means of the "
         "standardisation where the last steps of a sequence are fewer"
-        if network.patches
+        if patches
         else ""
     )
     return f"{_numbers(stack.parts[0].input_size)}{raw}{patch}"
@@ -203,9 +205,12 @@ def _numbers(count: int) -> str:
 
 def _output(network: Network, stack: CellStack) -> str:
     numbers = _numbers(stack.parts[-1].output_size)
-    if not network.head:
-        return f"{numbers}, the state {network.layer.trace.states[0].name} after the step"
-    so_far = {"each step": "", "last": " of the sequence until now"}.get(network.pool, " of all steps until now")
+    if not any(isinstance(part, Dense) for part in network.parts):
+        return f"{numbers}, the state {network.recurrent[0].traces[0].states[0].name} after the step"
+    pool = next((part for part in network.parts if isinstance(part, Last | Mean | Max)), None)
+    so_far = (
+        "" if pool is None else " of the sequence until now" if isinstance(pool, Last) else " of all steps until now"
+    )
     return f"{numbers}, what the dense layer says{so_far}; no softmax is taken"
 
 

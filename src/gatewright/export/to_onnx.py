@@ -3,23 +3,23 @@
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from gatewright.backends.formulas import unicode
-from gatewright.backends.onnx.graph import Graph
-from gatewright.errors import GatewrightError, OptionError
-from gatewright.export.network import DTYPES, Network, read_network
-from gatewright.export.onnx_network import build
+from gatewright.backends.onnx.graph import Graph, Tensor
+from gatewright.errors import ConversionError, GatewrightError, OptionError
+from gatewright.export.network import DTYPES, read_network
 from gatewright.export.sources import as_model_file
 from gatewright.files import write_atomically, writing
+from gatewright.network import Network
+from gatewright.network.onnx.build import Form, build, forecast_of
+from gatewright.network.onnx.builder import NetworkGraph, lowest_opset
 from gatewright.trace.text import to_text
-
-OPSET = 13
-"""The lowest version of ONNX's operators in which all that is used here has the form that later versions have too: the
-axes of Squeeze and ReduceSum are operands. Runtimes have had it since 2020."""
-
 
 SIGNATURE = "gatewright.signature"
 """The entry of a file's metadata with what inputs and outputs mean: a JSON object, as the model file has it."""
@@ -44,7 +44,7 @@ def onnx(
     name: str | None = None,
     states: bool = False,
     lengths: bool = False,
-    opset: int = OPSET,
+    opset: int | None = None,
     operators: bool = True,
     dtype: str | None = None,
 ) -> OnnxFile:
@@ -58,7 +58,7 @@ def onnx(
     - `states`: `state` -> `final_state` (levels * directions, batch, features) beside them, for chunks of a stream. A
       cell of several states has `state_h`, `state_c`, ... Without it every sequence begins at zero.
     - `lengths`: a further input (batch,): rows end there, as in `gw.nn`.
-    - `opset`: the version of ONNX's operators.
+    - `opset`: the version of ONNX's operators; without, the lowest that has all that the network needs.
     - `operators`: take ONNX's GRU, LSTM or RNN where it computes the cell; else a Scan of the cell's equations.
     - `dtype`: "float32" or "float64", to which all numbers are rounded; without, those of the model. ONNX Runtime has
       its recurrent operators in float32 alone, so that float64 is a Scan.
@@ -75,6 +75,37 @@ def onnx(
     Raises OptionError for what cannot be exported, ModelFileError for a file that cannot be read or written, and
     GatewrightError where the package onnx is missing.
     """
+    if dtype not in (None, *DTYPES):
+        raise OptionError("an ONNX file cannot have this dtype", expected=" or ".join(DTYPES), got=repr(dtype))
+    network, target = read_network(as_model_file(model), name), Path(os.fspath(path))
+    _refuse_parts_of_a_window(network, states=states, lengths=lengths)
+    if states and not network.state_shapes():
+        raise OptionError("layers of several kinds of states have no inputs for them", do="leave states out")
+    number = np.dtype(dtype) if dtype else network.dtype
+    form = Form(opset=_opset(network, opset), dtype=number, states=states, lengths=lengths, operators=operators)
+    content, builder = _content(network, form)
+    _write(target, content)
+    inputs, outputs = ({value.name: value.doc for value in values} for values in _ends(builder.graph))
+    return OnnxFile(target, builder.operator, form.opset, inputs, outputs, len(content))
+
+
+def _opset(network: Network, asked: int | None) -> int:
+    """The version of the operators: as it was asked for, or the lowest that has all that the network needs."""
+    lowest, newest = lowest_opset(network), _serialise().NEWEST_OPSET
+    if asked is not None and not lowest <= asked <= newest:
+        raise OptionError(
+            "an ONNX file cannot have this opset",
+            expected=f"from {lowest} to {newest}, the newest that the installed package onnx knows",
+            got=repr(asked),
+        )
+    return lowest if asked is None else asked
+
+
+def _serialise() -> Any:
+    """What writes graphs with the package onnx.
+
+    Raises GatewrightError where that is missing.
+    """
     try:
         from gatewright.backends.onnx import serialise
     except ModuleNotFoundError as error:
@@ -83,57 +114,53 @@ def onnx(
         raise GatewrightError(
             f"an ONNX file cannot be written without the package {error.name!r}", do="pip install 'gatewright[onnx]'"
         ) from error
-    if not OPSET <= opset <= serialise.NEWEST_OPSET:
-        raise OptionError(
-            "an ONNX file cannot have this opset",
-            expected=f"from {OPSET} to {serialise.NEWEST_OPSET}, the newest that the installed package onnx knows",
-            got=repr(opset),
-        )
-    if dtype not in (None, *DTYPES):
-        raise OptionError("an ONNX file cannot have this dtype", expected=" or ".join(DTYPES), got=repr(dtype))
+    return serialise
+
+
+def _content(network: Network, form: Form) -> tuple[bytes, NetworkGraph]:
+    """The file of a network, and what was built.
+
+    Raises OptionError for a part that has no operators.
+    """
     from gatewright import __version__
 
-    network = read_network(as_model_file(model), name)
-    _refuse_parts_of_a_window(network, states=states, lengths=lengths)
-    graph, operator = build(network, opset, states=states, lengths=lengths, operators=operators, dtype=dtype)
-    metadata = _metadata(network)
-    content = serialise.serialised(graph, producer_version=__version__, doc=_doc(graph), metadata=metadata)
-    _write(Path(os.fspath(path)), content)
-    return OnnxFile(
-        Path(os.fspath(path)),
-        operator,
-        opset,
-        {one.name: one.doc for one in graph.main.inputs},
-        {one.name: one.doc for one in graph.main.outputs},
-        len(content),
-    )
+    try:
+        builder = build(network, form)
+    except ConversionError as error:
+        raise OptionError(error.problem, expected=error.expected, got=error.got, do=error.do) from error
+    doc = "\n".join(f"{value.name}: {value.doc}" for values in _ends(builder.graph) for value in values)
+    content = _serialise().serialised(builder.graph, producer_version=__version__, doc=doc, metadata=_metadata(network))
+    return content, builder
+
+
+def _ends(graph: Graph) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """What goes in and what comes out."""
+    return graph.main.inputs, graph.main.outputs
 
 
 def _refuse_parts_of_a_window(network: Network, **asked: bool) -> None:
     option = next((option for option, wanted in asked.items() if wanted), None)
-    if network.forecast and option:
+    forecast = forecast_of(network)
+    if forecast and option:
         raise OptionError(
-            f"a model that forecasts has no {option}: it reads a window of {network.forecast.history} steps at once",
-            do=f"leave it out, or export the layer alone with name={network.layer.name!r}",
-            shell=f"leave it out, or export the layer alone with {shlex.join(['--layer', network.layer.name])}",
+            f"a model that forecasts has no {option}: it reads a window of {forecast.history} steps at once",
+            do=f"leave it out, or export the layer alone with name={network.layer_name!r}",
+            shell=f"leave it out, or export the layer alone with {shlex.join(['--layer', network.layer_name])}",
         )
 
 
 def _metadata(network: Network) -> Mapping[str, str]:
     """What a file says of itself: the equations as a person reads them, and as Gatewright does."""
-    trace = network.layer.trace
-    of_forecast = network.forecast.about if network.forecast else {}
-    about = {key: value for key, value in {**(network.about or {}), **of_forecast}.items() if value is not None}
+    about = {key: value for key, value in network.about.items() if value is not None}
     if (meaning := about.pop("signature", None)) is not None:
         about[SIGNATURE] = {key: about[key] for key in ("classes", "variables") if key in about} | dict(meaning)
     plain = {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in about.items()
     }
+    if not network.recurrent:
+        return plain
+    trace = network.recurrent[0].traces[0]
     return {"cell": trace.name, "equations": unicode.equations(trace), "trace": to_text(trace), **plain}
-
-
-def _doc(graph: Graph) -> str:
-    return "\n".join(f"{one.name}: {one.doc}" for one in (*graph.main.inputs, *graph.main.outputs))
 
 
 def _write(path: Path, content: bytes) -> None:

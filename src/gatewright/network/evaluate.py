@@ -7,7 +7,7 @@ import numpy as np
 
 from gatewright.backends import numpy_ref
 from gatewright.network.network import Network
-from gatewright.network.part import Array, Signal
+from gatewright.network.part import Array, Arrays, Signal
 from gatewright.network.recurrent import RecurrentPart
 
 
@@ -22,6 +22,28 @@ def run(network: Network, inputs: Array, *, dtype: Any = np.float64, lengths: Se
     """
     lengths = network.lengths if lengths is None and isinstance(network.lengths, tuple) else lengths
     return signal_of(network, inputs, dtype=dtype, lengths=lengths).values
+
+
+def outcome(
+    network: Network,
+    inputs: Array,
+    states: Arrays | None = None,
+    lengths: Sequence[int] | Array | None = None,
+    known: Array | None = None,
+) -> tuple[Array, dict[str, Array]]:
+    """The output, and the final states (levels * directions, batch, features), in the network's own precision.
+
+    `inputs` are time first, as are the results. Rows end at their lengths. `known` is what a forecast reads beside its
+    window.
+    """
+    inputs = np.asarray(inputs)
+    dtype = np.result_type(network.dtype, *([inputs.dtype] if inputs.dtype.kind == "f" else []))
+    begun = network.beginning_with(states) if states else network
+    signal = signal_of(begun, inputs, dtype=dtype, lengths=lengths, known=known)
+    names = network.recurrent[0].traces[0].states if network.recurrent else ()
+    same = all(final.keys() == {state.name for state in names} for final in signal.finals)
+    finals = {s.name: np.stack([final[s.name] for final in signal.finals]) for s in names} if same else {}
+    return signal.values, finals
 
 
 def signal_of(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.axes import bind
 from gatewright.errors import ConversionError
 from gatewright.network.part import Flow, Part, of_type
 from gatewright.network.parts import Dense
@@ -29,6 +30,10 @@ class Network:
     lengths: Lengths | None = None  # of the rows; without, every row has all steps
     assumed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict[str, tuple[Any, ...]])
     """What the file does not say of the equations, by the name of the fact: what was taken, and what else there is."""
+    names: tuple[str, ...] = ()  # of the parts, for arrays in exported files
+    about: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What the numbers mean: task, vocabulary, classes, variables, signature."""
+    batch_first: bool = False  # how exported files order the axes
 
     @property
     def recurrent(self) -> tuple[RecurrentPart, ...]:
@@ -50,7 +55,32 @@ class Network:
         first = next(p for p in self.parts if p.reads_symbols or isinstance(p, RecurrentPart | Dense | Reshape))
         if isinstance(first, Reshape):
             return (None if -1 in first.shape else prod(first.shape),)
-        return (self._steps,) if first.reads_symbols else (self._steps, first.width)
+        return (self._steps,) if first.reads_symbols else (self._steps, self.width)
+
+    @property
+    def symbols(self) -> int:
+        """How many symbols it knows; 0 where it reads numbers."""
+        return next((part.symbol_count for part in self.parts if part.symbol_count), 0)
+
+    @property
+    def width(self) -> int:
+        """The features that it reads.
+
+        Raises ConversionError where no part says.
+        """
+        width = next((part.width for part in self.parts if part.width is not None), None)
+        if width is None:
+            raise ConversionError("there is no part that says how many features it reads")
+        return width
+
+    @property
+    def output_width(self) -> int | None:
+        """The features that it gives, as far as they are known."""
+        symbols = any(part.reads_symbols for part in self.parts)
+        flow = Flow(None if symbols else next((part.width for part in self.parts if part.width is not None), None))
+        for part in self.parts:
+            flow = part.gives(flow)
+        return flow.features
 
     @property
     def _steps(self) -> int | None:
@@ -63,6 +93,34 @@ class Network:
             if flow.has_steps is False:
                 return None
         return None
+
+    def name_of(self, index: int) -> str:
+        """What arrays of a part are called by in files."""
+        return self.names[index] if self.names else f"{self.parts[index].kind.lower()}{index}"
+
+    @property
+    def layer_name(self) -> str:
+        """What its recurrent layer, or the first of them, is called in its file."""
+        index = next((i for i, part in enumerate(self.parts) if isinstance(part, RecurrentPart)), 0)
+        return self.name_of(index).rpartition(".")[0]
+
+    def state_shapes(self) -> dict[str, tuple[int, int]]:
+        """The (levels * directions, features) of each state, where all layers have the same states."""
+        shapes = [{s.name: bind(s.shape, part.sizes)[0] for s in part.traces[0].states} for part in self.recurrent]
+        if not shapes or any(one != shapes[0] for one in shapes):
+            return {}
+        rows = sum(len(part.directions) for part in self.recurrent)
+        return {name: (rows, size) for name, size in shapes[0].items()}
+
+    def beginning_with(self, states: Mapping[str, NDArray[Any]]) -> "Network":
+        """The same, whose layers begin with states (levels * directions, batch, features)."""
+        row, parts = 0, list[Part]()
+        for part in self.parts:
+            if isinstance(part, RecurrentPart):
+                rows = range(row, row := row + len(part.directions))
+                part = replace(part, initial=tuple({n: whole[i] for n, whole in states.items()} for i in rows))  # noqa: PLW2901
+            parts.append(part)
+        return replace(self, parts=tuple(parts))
 
     def of_type(self, dtype: str) -> "Network":
         """The same with numbers of another precision.

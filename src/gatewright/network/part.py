@@ -63,6 +63,11 @@ class Part(ABC):
         """The features that it must read; None where any number will do."""
         return None
 
+    @property
+    def symbol_count(self) -> int:
+        """How many symbols it knows; 0 where it reads no symbols."""
+        return 0
+
     def gives(self, given: Flow) -> Flow:
         """What it gives for what it reads, without numbers."""
         return given

@@ -25,6 +25,34 @@ class Embedding(Part):
         mask = symbols != 0 if self.masks_zero else signal.mask
         return replace(signal, values=self.weight.astype(signal.dtype)[symbols], mask=mask)
 
+    @property
+    def symbol_count(self) -> int:
+        """The rows of the matrix."""
+        return len(self.weight)
+
+    def gives(self, given: Flow) -> Flow:
+        """Rows of the matrix."""
+        return Flow(self.weight.shape[1], True)
+
+
+@dataclass(frozen=True, slots=True)
+class SumEmbedding(Part):
+    """Several symbols a step: the sum of their rows of a matrix (symbols, features)."""
+
+    kind: ClassVar[str] = "SumEmbedding"
+    reads_symbols: ClassVar[bool] = True
+    weight: Array
+    columns: tuple[str, ...] = ()  # what the symbols of a step are
+
+    def apply(self, signal: Signal) -> Signal:
+        """(time, batch, columns) -> (time, batch, features)."""
+        return signal.with_values(self.weight.astype(signal.dtype)[signal.values.astype(np.int64)].sum(2))
+
+    @property
+    def symbol_count(self) -> int:
+        """The rows of the matrix."""
+        return len(self.weight)
+
     def gives(self, given: Flow) -> Flow:
         """Rows of the matrix."""
         return Flow(self.weight.shape[1], True)
@@ -44,6 +72,11 @@ class OneHot(Part):
         vectors = np.zeros((*symbols.shape, self.symbols), signal.dtype)  # an identity matrix may be far larger
         np.put_along_axis(vectors, symbols[..., None], 1, axis=-1)
         return signal.with_values(vectors)
+
+    @property
+    def symbol_count(self) -> int:
+        """As many as it has features."""
+        return self.symbols
 
     def gives(self, given: Flow) -> Flow:
         """A feature for each symbol."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from gatewright.errors import ConversionError
-from gatewright.network.part import Flow, Part, Signal
+from gatewright.network.part import Array, Flow, Part, Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,40 +45,68 @@ class Reverse(Part):
 
 
 @dataclass(frozen=True, slots=True)
-class Mean(Part):
-    """The mean of all steps of a row that are no padding: one vector for a sequence."""
+class Pool(Part):
+    """One vector for a sequence."""
+
+    kind: ClassVar[str] = "Pool"
+
+    def gives(self, given: Flow) -> Flow:
+        """As many features, without steps."""
+        return Flow(given.features, False)
+
+
+@dataclass(frozen=True, slots=True)
+class Mean(Pool):
+    """The mean of all steps of a row that are no padding."""
 
     kind: ClassVar[str] = "Mean"
+    zeros_if_empty: bool = False  # what a row of no step gives, which is 0/0 otherwise
 
     def apply(self, signal: Signal) -> Signal:
         """(time, batch, features) -> (batch, features)."""
         present = signal.present
         total = signal.values.sum(axis=0, where=present[..., None])
-        return signal.with_values(total / present.sum(axis=0)[:, None])
-
-    def gives(self, given: Flow) -> Flow:
-        """As many features, without steps."""
-        return Flow(given.features, False)
+        steps = np.maximum(present.sum(axis=0), 1 if self.zeros_if_empty else 0)[:, None]
+        with np.errstate(invalid="ignore"):  # a row of no step has no mean: NaN
+            return signal.with_values(total / steps.astype(total.dtype))
 
 
 @dataclass(frozen=True, slots=True)
-class Max(Part):
-    """The greatest value of each feature in all steps of a row that are no padding: one vector for a sequence."""
+class Max(Pool):
+    """The greatest value of each feature in all steps of a row that are no padding."""
 
     kind: ClassVar[str] = "Max"
+    zeros_if_empty: bool = False  # what a row of no step gives, which is minus infinity otherwise
 
     def apply(self, signal: Signal) -> Signal:
         """(time, batch, features) -> (batch, features)."""
-        greatest = signal.values.max(axis=0, initial=-np.inf, where=signal.present[..., None])
-        return signal.with_values(greatest)
-
-    def gives(self, given: Flow) -> Flow:
-        """As many features, without steps."""
-        return Flow(given.features, False)
+        present = signal.present[..., None]
+        greatest = signal.values.max(axis=0, initial=-np.inf, where=present)
+        return signal.with_values(np.where(present.any(axis=0), greatest, 0) if self.zeros_if_empty else greatest)
 
 
 @dataclass(frozen=True, slots=True)
-class TakeStep(Part):
+class Last(Pool):
+    """The last step of each row that is no padding; a row of no step gives zeros.
+
+    The last `backward` features come from a direction that reads backwards: it ends at the first step.
+    """
+
+    kind: ClassVar[str] = "Last"
+    backward: int = 0
+
+    def apply(self, signal: Signal) -> Signal:
+        """(time, batch, features) -> (batch, features)."""
+        values, present = signal.values, signal.present
+        after = np.concatenate([present[1:], np.zeros_like(present[:1])])
+        ended = np.where((present & ~after)[..., None], values, 0).sum(0)
+        if self.backward:
+            ended[:, -self.backward :] = values[:1, :, -self.backward :].sum(0)
+        return signal.with_values(ended)
+
+
+@dataclass(frozen=True, slots=True)
+class TakeStep(Pool):
     """One step of the sequence as it lies in memory, whether or not it is padding: `x[index]`, from the end below 0."""
 
     kind: ClassVar[str] = "Step"
@@ -98,6 +126,35 @@ class TakeStep(Part):
             )
         return signal.with_values(value[self.index])
 
+
+@dataclass(frozen=True, slots=True)
+class Patches(Part):
+    """Several steps read as one: `weight @ x + bias` of `size` steps side by side. Zeros fill up a row's last patch."""
+
+    kind: ClassVar[str] = "Patches"
+    weight: Array  # (features, size * inputs)
+    bias: Array
+    size: int
+
+    def apply(self, signal: Signal) -> Signal:
+        """(time, batch, inputs) -> (patches, batch, features)."""
+        size, values, lengths = self.size, signal.values, signal.lengths
+        (steps, batch, features), mask = values.shape, signal.mask
+        if lengths is not None or mask is not None:
+            values = np.where(signal.present[..., None], values, 0)
+        whole = np.concatenate([values, np.zeros((-steps % size, batch, features), values.dtype)])
+        flat = whole.reshape(-1, size, batch, features).swapaxes(1, 2).reshape(-1, batch, size * features)
+        if mask is not None:
+            padded = np.concatenate([mask, np.zeros((-steps % size, batch), bool)])
+            mask = padded.reshape(-1, size, batch).any(axis=1)
+        product = flat.astype(signal.dtype) @ self.weight.astype(signal.dtype).T + self.bias.astype(signal.dtype)
+        return replace(signal, values=product, mask=mask, lengths=None if lengths is None else -(-lengths // size))
+
+    @property
+    def width(self) -> int:
+        """The features of one step."""
+        return self.weight.shape[1] // self.size
+
     def gives(self, given: Flow) -> Flow:
-        """As many features, without steps."""
-        return Flow(given.features, False)
+        """The rows of the matrix."""
+        return Flow(len(self.weight), True)

@@ -229,6 +229,10 @@ class Graph:
         """The sizes of all axes, as a vector."""
         return self.emit("Shape", value, ndim=1, kind=ElementKind.COUNT)
 
+    def join_counts(self, *parts: Tensor) -> Tensor:
+        """Vectors of whole numbers one behind the other: a shape, or what to pad."""
+        return self.emit("Concat", *parts, ndim=1, kind=Kind.COUNT, axis=0)
+
     def expand(self, value: Operand, shape: Tensor, *, ndim: int) -> Tensor:
         """A number repeated until it has a shape."""
         return self.emit("Expand", self.number(value), shape, ndim=ndim)

@@ -1,20 +1,59 @@
 """A layer as one of ONNX's recurrent operators: its numbers in their order, and the node."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.backends.onnx.graph import ElementKind, Graph, Tensor
-from gatewright.backends.onnx.operators import OPERATORS, attributes_of
+from gatewright.backends.onnx.graph import Graph, ElementKind, Tensor
+from gatewright.backends.onnx.operators import OPERATORS, attributes_of, operator_cell
 from gatewright.backends.onnx.steps import Ends, LayerInputs, LayerOutputs, steps_of
 from gatewright.cell_config.normal_form import Constants
 from gatewright.cell_config.recognise import RecognisedCell
-from gatewright.trace.ir import Literal, Trace
+from gatewright.trace.ir import Literal, Trace, Var
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorLayer:
+    """A layer that an operator computes."""
+
+    trace: Trace  # of its first direction
+    cells: tuple[RecognisedCell, ...]  # of each direction; they differ in their activations at most
+    directions: tuple[Arrays, ...]  # the numbers of each, by their names in the equations; `bh.r` is a part of `b.r`
+    backwards: bool = False  # its only direction reads from the end
+    readable: bool = False  # lengths and states go to the operator as they are
+
+    @property
+    def units(self) -> int:
+        """The states of each direction."""
+        (units,) = {array.shape[0] for array in self.directions[0].values() if array.ndim == 2}
+        return units
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The direction, where it is not forwards."""
+        if len(self.directions) > 1:
+            return {"direction": "bidirectional"}
+        return {"direction": "reverse"} if self.backwards else {}
+
+    def operands(self) -> dict[str, Array]:
+        """W, R, B and P of all directions; B and P where any direction has them."""
+        arrays = [packed(cell, params, self.units) for cell, params in zip(self.cells, self.directions, strict=True)]
+        likes = {name: array for one in arrays for name, array in one.items()}
+        names = [name for name in ("W", "R", "B", "P") if name in likes]
+        return {name: np.stack([one.get(name, np.zeros_like(likes[name])) for one in arrays]) for name in names}
+
+
+def cells_of(traces: Sequence[Trace]) -> tuple[RecognisedCell, ...] | None:
+    """The cell of each direction where one operator computes all of them; None where none does."""
+    cells = tuple(cell for trace in traces if (cell := operator_cell(trace)))
+    kinds = {(replace(cell.config, gate="", activation="", output=""), cell.inverted) for cell in cells}
+    return cells if len(cells) == len(traces) and len(kinds) == 1 else None
 
 
 def packed(cell: RecognisedCell, params: Arrays, units: int) -> dict[str, Array]:
@@ -23,59 +62,63 @@ def packed(cell: RecognisedCell, params: Arrays, units: int) -> dict[str, Array]
     nothing = np.zeros(units, np.result_type(*params.values()))
     arrays = {ours: _joined(cell.of_gates(space, operator.gates), params) for ours, space in (("W", "W"), ("R", "U"))}
     if cell.has_biases:
-        both = [*cell.of_gates("b", operator.gates), *cell.of_gates("bh", operator.gates)]
-        arrays["B"] = _joined(both, params, nothing)
+        beside_w, beside_u = (cell.of_gates(space, operator.gates) for space in ("b", "bh"))
+        apart = [_kept_apart(constants, params) for constants in beside_w]
+        beside_u = [(*constants, *more) for constants, more in zip(beside_u, apart, strict=True)]
+        arrays["B"] = _joined([*beside_w, *beside_u], params, nothing)
     if cell.config.peepholes:
         arrays["P"] = _joined(cell.of_gates("p", operator.peepholes), params, nothing)
     return arrays
 
 
-def run(
-    graph: Graph,
-    trace: Trace,
-    cell: RecognisedCell,
-    directions: Sequence[Arrays],
-    inputs: LayerInputs,
-    prefix: str,
-) -> LayerOutputs:
-    """All directions of a layer as one node. Its states are (directions, batch, hidden).
+def _kept_apart(constants: Constants, params: Arrays) -> Constants:
+    """The biases beside U that are kept apart from those beside W."""
+    names = ((sign, f"bh.{atom.name.removeprefix('b.')}") for sign, atom in constants if isinstance(atom, Var))
+    return tuple((sign, Var(name, ())) for sign, name in names if name in params)
 
-    `directions` has the numbers of each, by their names in the equations.
-    """
-    operator, count = OPERATORS[cell.config.family], len(directions)
-    (units,) = {array.shape[0] for array in directions[0].values() if array.ndim == 2}
-    arrays = [packed(cell, params, units) for params in directions]
+
+def run(
+    graph: Graph, layer: OperatorLayer, inputs: LayerInputs, prefix: str
+) -> tuple[LayerOutputs, tuple[Tensor, ...]]:
+    """All directions of a layer as one node, and what each gives. Its states are (directions, batch, hidden)."""
+    trace, config, units, count = layer.trace, layer.cells[0].config, layer.units, len(layer.directions)
+    operator = OPERATORS[config.family]
     doc = f"gates {', '.join(operator.gates)} of {trace.name}"
-    weights = {
-        name: graph.initialiser(f"{prefix}{name}", np.stack([array[name] for array in arrays]), doc)
-        for name in arrays[0]
-    }
+    weights = {name: graph.initialiser(f"{prefix}{name}", array, doc) for name, array in layer.operands().items()}
     states = [inputs.states.get(state.name) for state in trace.states]
 
     def results(lengths: Tensor | None, times: int = 1) -> tuple[Tensor, ...]:
         """The results of the operator, with all of its directions repeated `times` times."""
         attributes = {
             "hidden_size": units,
-            **({"direction": "bidirectional"} if count * times > 1 else {}),
-            **attributes_of(cell.config, count * times),
+            **({"direction": "bidirectional"} if times > 1 else layer.attributes),
+            **attributes_of([cell.config for cell in layer.cells] * times),
         }
         constants = [weights["W"], weights["R"], weights.get("B"), *states, weights.get("P")]
         if times > 1:
             constants = [
-                final and graph.emit("Concat", *(final,) * times, ndim=final.ndim, axis=0) for final in constants
+                constant and graph.emit("Concat", *(constant,) * times, ndim=constant.ndim, axis=0)
+                for constant in constants
             ]
         operands = [inputs.x, *constants[:3], lengths, *constants[3:]]
         while operands[-1] is None:
             operands.pop()
         return graph.emit_many(operator.name, operands, [4, *(3 for _ in trace.states)], attributes=attributes)
 
+    if layer.readable:
+        lengths = graph.cast(inputs.ends.lengths, ElementKind.SHORT_COUNT) if inputs.ends else None
+        output, *finals = results(lengths)
+        named = {state.name: final for state, final in zip(trace.states, finals, strict=True)}
+        steps = _side_by_side(graph, output, count, units)
+        return LayerOutputs(steps, named), _halves(graph, output, count) if count > 1 else (steps,)
     output, *finals = results(_lengths(graph, inputs))
     steps = _side_by_side(graph, output, count, units)
     if inputs.ends and count == 1:
         memory = len(trace.states) > 1 and bool(inputs.states)
         steps, finals = _doubled(graph, results, inputs) if memory else _cut(graph, results, inputs.ends, inputs)
     kept = zip(trace.states, finals, strict=True)
-    return LayerOutputs(steps, {state.name: _kept(graph, final, state.name, inputs) for state, final in kept})
+    named = {state.name: _kept(graph, final, state.name, inputs) for state, final in kept}
+    return LayerOutputs(steps, named), _halves(graph, output, count) if count > 1 else (steps,)
 
 
 def _doubled(
@@ -144,6 +187,11 @@ def _kept(graph: Graph, final: Tensor, state: str, inputs: LayerInputs) -> Tenso
     steps = graph.unsqueeze(inputs.ends.lengths, 1) if inputs.ends else graph.slice(graph.shape(inputs.x), 0, 1)
     empty = graph.emit("Equal", steps, graph.count(0), kind=ElementKind.TRUTH)
     return graph.emit("Where", empty, initial, final)
+
+
+def _halves(graph: Graph, output: Tensor, count: int) -> tuple[Tensor, ...]:
+    """(time, directions, batch, hidden) -> what each direction gives, (time, batch, hidden)."""
+    return tuple(graph.emit("Gather", output, graph.count(place), ndim=3, axis=1) for place in range(count))
 
 
 def _joined(gates: Sequence[Constants], params: Arrays, nothing: Array | float = 0.0) -> Array:

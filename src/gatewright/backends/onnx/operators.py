@@ -77,10 +77,10 @@ def _is_computed(config: CellConfig) -> bool:
     return not config.coupled or odd_about_half(config.gate)
 
 
-def attributes_of(config: CellConfig, directions: int = 1) -> dict[str, Any]:
+def attributes_of(configs: Sequence[CellConfig]) -> dict[str, Any]:
     """The attributes that tell which function an operator computes in each of its directions."""
-    reset = {"linear_before_reset": int(config.reset == "after")} if config.reset else {}
-    return {**activation_attributes(config.activations * directions), **reset}
+    reset = {"linear_before_reset": int(configs[0].reset == "after")} if configs[0].reset else {}
+    return {**activation_attributes([name for config in configs for name in config.activations]), **reset}
 
 
 def activation_attributes(names: Sequence[str]) -> dict[str, Any]:

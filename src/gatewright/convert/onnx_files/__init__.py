@@ -11,7 +11,7 @@ from gatewright.convert.onnx_files.graph import GraphNetwork, GraphReader
 from gatewright.convert.onnx_files.session import session_of
 from gatewright.convert.onnx_files.tensors import load
 from gatewright.convert.onnx_files.values import DIRECTIONS
-from gatewright.convert.onnx_files.writing import Writer
+from gatewright.convert.onnx_files.writing import content_of
 from gatewright.convert.overrides import DEQUANTISE
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
@@ -44,7 +44,7 @@ def write(network: Network, path: Path) -> None:
     """
     if not network.recurrent:
         raise ConversionError("there is no recurrent layer to write")
-    write_atomically(path, Writer(network).content())
+    write_atomically(path, content_of(network))
 
 
 def fixed_sizes(path: Path) -> tuple[int | None, int | None]:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.backends.onnx.operators import ACTIVATIONS
 from gatewright.cell_config.activations import spelled
 from gatewright.convert.onnx_files.constants import axes_of
 from gatewright.convert.onnx_files.moves import MoveNode, items_of, reshape
@@ -39,24 +38,12 @@ from gatewright.network import (
     Reverse,
     Scale,
 )
+from gatewright.network.onnx.functions import CONSTANTS, OF_ROWS, PLAIN
 
 Array = NDArray[Any]
 Attributes = Mapping[str, Any]
 Operands = Sequence[Value | None]
 
-PLAIN: Mapping[str, str] = {
-    **{name: function.ours for name, function in ACTIVATIONS.items() if not function.numbers},
-    "LogSoftmax": "log_softmax",
-    "Softmax": "softmax",
-}
-"""Outside of recurrent layers: ONNX's operator, and our function."""
-CONSTANTS: Mapping[str, tuple[str, Mapping[str, float]]] = {
-    name: (function.ours, function.numbers)
-    for name, function in ACTIVATIONS.items()
-    if function.numbers and name not in ("Affine", "ScaledTanh")  # which are no operators by themselves
-}
-"""The same of those with numbers: their attributes, as they are where the node does not say them."""
-OF_ROWS = ("LogSoftmax", "Softmax")
 SOFTMAX_LAST = 13
 """First opset whose Softmax is along the last axis by default; before it the default was axis 1."""
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gatewright.backends.onnx.graph import Graph, Kind, Tensor
-from gatewright.export.forecast import Forecast
+from gatewright.backends.onnx.graph import Graph, ElementKind, Tensor
+from gatewright.network.forecast import Forecast
 
 
 class Window:
@@ -30,7 +30,7 @@ class Window:
         to_come = graph.emit("Sub", self._base, self._level)
         seen = graph.emit("Div", graph.emit("Concat", self._away, to_come, ndim=3, axis=0), self._spread)
         batch = graph.slice(graph.shape(self._window), 1, 2)
-        shape = graph.emit("Concat", graph.counts(1), batch, graph.counts(1), ndim=1, kind=Kind.COUNT, axis=0)
+        shape = graph.emit("Concat", graph.counts(1), batch, graph.counts(1), ndim=1, kind=ElementKind.COUNT, axis=0)
         flag = graph.expand(graph.initialiser("to_come", forecast.to_come), shape, ndim=3)
         parts = [seen, flag] if self._known is None else [seen, self._known, flag]
         return graph.emit("Concat", *parts, ndim=3, axis=2)

@@ -1,18 +1,28 @@
-"""The parts around recurrent layers as operators of ONNX."""
+"""Functions outside of recurrent layers as operators of ONNX, for reading and writing."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gatewright.backends.onnx.graph import Graph, Kind, Tensor
+from gatewright.backends.onnx.graph import Graph, ElementKind, Tensor
+from gatewright.backends.onnx.operators import ACTIVATIONS
 from gatewright.cell_config.activations import HARD_SLOPES, numbers_of
-from gatewright.convert.onnx_files.simple_parts import CONSTANTS, OF_ROWS, PLAIN
 from gatewright.errors import ConversionError
-from gatewright.network import BatchNorm, Dense, LayerNorm, Scale
 
-Array = NDArray[Any]
+PLAIN: Mapping[str, str] = {
+    **{name: function.ours for name, function in ACTIVATIONS.items() if not function.numbers},
+    "LogSoftmax": "log_softmax",
+    "Softmax": "softmax",
+}
+"""Outside of recurrent layers: ONNX's operator, and our function."""
+CONSTANTS: Mapping[str, tuple[str, Mapping[str, float]]] = {
+    name: (function.ours, function.numbers)
+    for name, function in ACTIVATIONS.items()
+    if function.numbers and name not in ("Affine", "ScaledTanh")  # which are no operators by themselves
+}
+"""The same of those with numbers: their attributes, as they are where the node does not say them."""
+OF_ROWS = ("LogSoftmax", "Softmax")
 _PLAIN: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     **{ours: (op, {"axis": -1} if op in OF_ROWS else {}) for op, ours in PLAIN.items()},
     "gelu": ("Gelu", {"approximate": "none"}),
@@ -22,39 +32,6 @@ _NUMBERED = {ours: (op, tuple(names)) for op, (ours, names) in CONSTANTS.items()
 _DEFAULTS = {ours: tuple(names.values()) for ours, names in CONSTANTS.values()}
 _SINGLE = ("gelu", "gelu_tanh", "softplus", "softsign")
 """What ONNX Runtime computes in float32 only, besides those with numbers."""
-
-
-def dense(graph: Graph, part: Dense, value: Tensor, name: str) -> Tensor:
-    """A product, a bias and an activation."""
-    weight = graph.initialiser(f"{name}.weight", part.weight.T)
-    value = graph.emit("MatMul", value, weight, ndim=value.ndim)
-    if part.bias is not None:
-        value = graph.emit("Add", value, graph.initialiser(f"{name}.bias", part.bias))
-    return activation(graph, part.activation, value)
-
-
-def normalised(graph: Graph, part: Scale | BatchNorm | LayerNorm, value: Tensor, name: str) -> Tensor:
-    """Features that are scaled; the statistics of training are taken together with what follows them."""
-
-    def held(what: str, array: Array) -> Tensor:
-        return graph.initialiser(f"{name}.{what}", np.asarray(array))
-
-    match part:
-        case Scale():
-            less = graph.emit("Sub", value, held("mean", part.mean))
-            return graph.emit("Div", less, held("deviation", part.deviation))
-        case BatchNorm():
-            gain = 1.0 if part.gain is None else part.gain.astype(np.float64)
-            gain = gain / np.sqrt(part.variance.astype(np.float64) + part.epsilon)
-            shift = (0.0 if part.bias is None else part.bias) - part.mean * gain
-            return graph.emit("Add", graph.emit("Mul", value, held("gain", gain)), held("shift", shift))
-        case LayerNorm():
-            size = next((len(one) for one in (part.gain, part.bias) if one is not None), None)
-            if size is None:
-                raise ConversionError("a LayerNorm without gain and bias has no number of features that it says")
-            gain = held("gain", np.ones(size) if part.gain is None else part.gain)
-            bias = None if part.bias is None else held("bias", part.bias)
-            return graph.emit("LayerNormalization", value, gain, bias, ndim=value.ndim, epsilon=part.epsilon)
 
 
 def activation(graph: Graph, function: str, value: Tensor) -> Tensor:
@@ -98,7 +75,7 @@ def _in_double(graph: Graph, kind: str, numbers: tuple[float, ...], a: Tensor) -
     """What ONNX Runtime has in single precision only, of operators that it has in double."""
 
     def below_zero(otherwise: Tensor) -> Tensor:
-        return graph.emit("Where", graph.emit("Less", a, 0.0, kind=Kind.TRUTH), otherwise, a)
+        return graph.emit("Where", graph.emit("Less", a, 0.0, kind=ElementKind.TRUTH), otherwise, a)
 
     match kind, numbers:
         case "elu", (scale,):

@@ -1,0 +1,323 @@
+"""The rules of ONNX: for each part of a network the operators that compute it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gatewright.backends.onnx import layers
+from gatewright.backends.onnx.graph import ElementKind, Tensor
+from gatewright.backends.onnx.steps import LayerInputs, steps_of
+from gatewright.errors import ConversionError
+from gatewright.network.beside import LinearSeries, Ngrams
+from gatewright.network.forecast import ForecastOutput, ForecastSteps, ForecastWindow
+from gatewright.network.onnx.builder import Loop, NetworkGraph
+from gatewright.network.onnx.functions import activation
+from gatewright.network.onnx.linear_models import linear_outputs, ngram_scores
+from gatewright.network.onnx.window import Window
+from gatewright.network.part import Part
+from gatewright.network.parts import (
+    Activation,
+    AddInput,
+    BatchNorm,
+    Dense,
+    Embedding,
+    LayerNorm,
+    Masking,
+    OneHot,
+    Scale,
+    SumEmbedding,
+)
+from gatewright.network.recurrent import RecurrentPart
+from gatewright.network.steps import Last, Max, Mean, Patches, Reshape, Reverse, TakeStep
+
+END, FIRST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+"""Where a slice ends that takes the last element, or the first one going backwards."""
+
+
+def _embedding(builder: NetworkGraph, part: Embedding, value: Tensor) -> Tensor:
+    if part.masks_zero:
+        raise no_mask(part)
+    return builder.graph.emit("Gather", builder.hold("weight", part.weight), value, ndim=3, axis=0)
+
+
+def _sum_embedding(builder: NetworkGraph, part: SumEmbedding, value: Tensor) -> Tensor:
+    vectors = builder.graph.emit("Gather", builder.hold("weight", part.weight), value, ndim=4, axis=0)
+    return builder.graph.reduce("ReduceSum", vectors, (2,))
+
+
+def _one_hot(builder: NetworkGraph, part: OneHot, value: Tensor) -> Tensor:
+    """Whole numbers first: runtimes have OneHot for few types. A Gather where the file is to be read again."""
+    graph = builder.graph
+    if builder.readable:
+        return graph.emit(
+            "Gather", graph.initialiser(f"{builder.name}.rows", np.eye(part.symbols)), value, ndim=3, axis=0
+        )
+    values = graph.initialiser("zero_and_one", np.array([0, 1], np.int64))
+    places = graph.emit("OneHot", value, graph.count(part.symbols), values, ndim=3, kind=ElementKind.COUNT, axis=-1)
+    return graph.cast(places, ElementKind.NUMBER)
+
+
+def _scale(builder: NetworkGraph, part: Scale, value: Tensor) -> Tensor:
+    less = builder.graph.emit("Sub", value, builder.hold("mean", part.mean))
+    return builder.graph.emit("Div", less, builder.hold("deviation", part.deviation))
+
+
+def _batch_norm(builder: NetworkGraph, part: BatchNorm, value: Tensor) -> Tensor:
+    """The statistics of training are taken together with what follows them."""
+    gain = 1.0 if part.gain is None else part.gain.astype(np.float64)
+    gain = np.asarray(gain / np.sqrt(part.variance.astype(np.float64) + part.epsilon))
+    shift = np.asarray((0.0 if part.bias is None else part.bias) - part.mean * gain)
+    scaled = builder.graph.emit("Mul", value, builder.graph.initialiser(f"{builder.name}.gain", gain))
+    return builder.graph.emit("Add", scaled, builder.graph.initialiser(f"{builder.name}.shift", shift))
+
+
+def _layer_norm(builder: NetworkGraph, part: LayerNorm, value: Tensor) -> Tensor:
+    if part.width is None:
+        raise ConversionError("a LayerNorm without gain and bias has no number of features that it says")
+    graph = builder.graph
+    gain = graph.initialiser(f"{builder.name}.gain", np.ones(part.width) if part.gain is None else part.gain)
+    bias = None if part.bias is None else builder.hold("bias", part.bias)
+    return graph.emit("LayerNormalization", value, gain, bias, ndim=value.ndim, epsilon=part.epsilon)
+
+
+def _dense(builder: NetworkGraph, part: Dense, value: Tensor) -> Tensor:
+    graph = builder.graph
+    value = graph.emit("MatMul", value, _head_matrix(builder, part), ndim=value.ndim)
+    if part.bias is not None:
+        value = graph.emit("Add", value, builder.hold("bias", part.bias))
+    return activation(graph, part.activation, value)
+
+
+def _head_matrix(builder: NetworkGraph, part: Dense) -> Tensor:
+    """(inputs, outputs). That of an embedding, where the two are one matrix."""
+    shared = None if builder.readable else builder.held_already(part.weight)
+    if shared is not None:
+        return builder.graph.emit("Transpose", shared, perm=(1, 0))
+    return builder.graph.initialiser(f"{builder.name}.weight", part.weight.T)
+
+
+def _activation(builder: NetworkGraph, part: Activation, value: Tensor) -> Tensor:
+    return activation(builder.graph, part.function, value)
+
+
+def _add_input(builder: NetworkGraph, part: AddInput, value: Tensor) -> Tensor:
+    return builder.graph.emit("Add", value, builder.graph.slice(builder.inputs, 0, part.features, axis=2))
+
+
+def _reshape(builder: NetworkGraph, part: Reshape, value: Tensor) -> Tensor:
+    if len(part.shape) != 1:
+        raise ConversionError(
+            "ONNX's form of a Reshape here puts the steps of a row side by side, and nothing else",
+            expected="a shape (features,)",
+            got=str(part.shape),
+        )
+    rows = builder.graph.transpose(value, 1, 0, 2) if value.ndim == 3 else value
+    return builder.graph.emit("Reshape", rows, builder.graph.counts(0, *part.shape), ndim=2)
+
+
+def _reverse(builder: NetworkGraph, part: Reverse, value: Tensor) -> Tensor:
+    return builder.graph.slice(_sequence(part, value), -1, FIRST, -1)
+
+
+def _take_step(builder: NetworkGraph, part: TakeStep, value: Tensor) -> Tensor:
+    return builder.graph.emit("Gather", _sequence(part, value), builder.graph.count(part.index), ndim=2, axis=0)
+
+
+def _mean(builder: NetworkGraph, part: Mean, value: Tensor) -> Tensor:
+    graph, values = builder.graph, _sequence(part, value)
+    if not builder.ends and (builder.readable or not part.zeros_if_empty):
+        return graph.reduce("ReduceMean", values, (0,))
+    if builder.ends:
+        values = graph.emit("Where", builder.ends.active[(..., None)], values, 0.0)
+    total, steps = graph.reduce("ReduceSum", values, (0,)), builder.count_steps(value)
+    present = graph.emit("Max", steps, graph.count(1), kind=ElementKind.COUNT) if part.zeros_if_empty else steps
+    return graph.emit("Div", total, graph.cast(present, ElementKind.NUMBER))
+
+
+def _max(builder: NetworkGraph, part: Max, value: Tensor) -> Tensor:
+    graph, values = builder.graph, _sequence(part, value)
+    if builder.ends:
+        values = graph.emit("Where", builder.ends.active[(..., None)], values, -np.inf)
+    greatest = graph.reduce("ReduceMax", values, (0,))
+    if builder.readable or not part.zeros_if_empty:
+        return greatest
+    some = graph.emit("Less", graph.count(0), builder.count_steps(value), kind=ElementKind.TRUTH)
+    return graph.emit("Where", some, greatest, 0.0)
+
+
+def _last(builder: NetworkGraph, part: Last, value: Tensor) -> Tensor:
+    """Of each direction its own end: the backward one, the last of the features, ends at the first step."""
+    graph, values = builder.graph, _sequence(part, value)
+    if not part.backward:
+        return _last_steps(builder, values)
+    forward = _last_steps(builder, graph.slice(values, 0, -part.backward, axis=2))
+    first = graph.slice(graph.slice(values, -part.backward, END, axis=2), 0, 1)
+    return graph.emit("Concat", forward, graph.reduce("ReduceSum", first, (0,)), axis=1)
+
+
+def _last_steps(builder: NetworkGraph, values: Tensor) -> Tensor:
+    """The last step of each row; zeros for a row of no step."""
+    graph, ends = builder.graph, builder.ends
+    if not ends:
+        return graph.reduce("ReduceSum", graph.slice(values, -1, END), (0,))
+    before = graph.emit("Sub", ends.lengths, graph.count(1), kind=ElementKind.COUNT)
+    step = graph.unsqueeze(steps_of(graph, values), 1)
+    is_last = graph.emit("Equal", step, graph.unsqueeze(before, 0), kind=ElementKind.TRUTH)
+    return graph.reduce("ReduceSum", graph.emit("Where", is_last[(..., None)], values, 0.0), (0,))
+
+
+def _patches(builder: NetworkGraph, part: Patches, value: Tensor) -> Tensor:
+    """Zeros fill up the last patch of a row."""
+    graph, size, features, ends = builder.graph, part.size, part.width, builder.ends
+    x = graph.emit("Where", ends.active[(..., None)], value, 0.0) if ends else value
+    steps, shape, none = builder.steps(x), graph.shape(x), graph.counts(0)
+    count = _in_patches(builder, steps, size)
+    added = graph.emit("Sub", graph.emit("Mul", count, graph.count(size), kind=ElementKind.COUNT), steps, kind=ElementKind.COUNT)
+    pads = graph.join_counts(none, none, none, added, none, none)
+    batch = graph.slice(shape, 1, 2)
+    divided = graph.join_counts(count, graph.counts(size), batch, graph.counts(features))
+    joined = graph.join_counts(count, batch, graph.counts(size * features))
+    parts = graph.emit("Reshape", graph.emit("Pad", x, pads, ndim=3), divided, ndim=4)
+    flat = graph.emit("Reshape", graph.transpose(parts, 0, 2, 1, 3), joined, ndim=3)
+    weight = graph.transpose(builder.hold("weight", part.weight), 1, 0)
+    read = graph.emit("Add", graph.emit("MatMul", flat, weight), builder.hold("bias", part.bias))
+    builder.ends = layers.ends_of(graph, read, _in_patches(builder, ends.lengths, size)) if ends else None
+    return read
+
+
+def _in_patches(builder: NetworkGraph, steps: Tensor, size: int) -> Tensor:
+    """How many patches those steps are, of which the last may not be full."""
+    graph = builder.graph
+    whole = graph.emit("Add", steps, graph.count(size - 1), kind=ElementKind.COUNT)
+    return graph.emit("Div", whole, graph.count(size), kind=ElementKind.COUNT)
+
+
+def _ngrams(builder: NetworkGraph, part: Ngrams, value: Tensor) -> Tensor:
+    return _mixed(builder, value, ngram_scores(builder, part))
+
+
+def _linear_series(builder: NetworkGraph, part: LinearSeries, value: Tensor) -> Tensor:
+    return _mixed(builder, value, linear_outputs(builder, part, _scale(builder, part.scale, builder.inputs)))
+
+
+def _mixed(builder: NetworkGraph, value: Tensor, scores: Tensor) -> Tensor:
+    return builder.graph.emit("Mul", builder.graph.emit("Add", value, scores), 0.5)
+
+
+def _forecast_window(builder: NetworkGraph, part: ForecastWindow, value: Tensor) -> Tensor:
+    builder.window = Window(builder.graph, part.forecast, value, builder.known)
+    return builder.window.read()
+
+
+def _window(builder: NetworkGraph) -> Window:
+    assert builder.window is not None, "a ForecastWindow stands before the layers"
+    return builder.window
+
+
+def _forecast_steps(builder: NetworkGraph, part: ForecastSteps, value: Tensor) -> Tensor:
+    return _window(builder).to_come(value)
+
+
+def _forecast_output(builder: NetworkGraph, part: ForecastOutput, value: Tensor) -> Tensor:
+    return _window(builder).forecast(value)
+
+
+def _recurrent(builder: NetworkGraph, part: RecurrentPart, value: Tensor) -> Tensor:
+    if value.ndim != 3:
+        raise ConversionError("a layer reads a sequence, and the one below gives its last step only")
+    graph, name = builder.graph, builder.name
+    inputs = LayerInputs(value, builder.begin(part, value), builder.ends)
+    apart = part.parameters_apart() if builder.readable else ()
+    level = layers.Level(part.traces, part.sizes, part.cell_parameters(), part.backwards, apart)
+    outcome = layers.add(graph, level, inputs, name, operators=builder.operators, readable=builder.readable)
+    builder.operator = builder.operator or outcome.operator
+    for state, final in outcome.finals.items():
+        builder.finals.setdefault(state, []).append(final)
+    halves = _halves(builder, part, outcome)
+    if builder.readable and outcome.loops:
+        value.name = value.name or f"{name}.input"
+        for place, half in enumerate(halves):
+            half.name = f"{name}_reverse.result" if place else f"{name}.result"
+        builder.loops[name] = Loop(part, value, tuple(halves))
+    return _merged(builder, part, halves, outcome.output)
+
+
+def _halves(builder: NetworkGraph, part: RecurrentPart, outcome: layers.LevelOutputs) -> list[Tensor]:
+    """What each direction gives."""
+    graph, is_last = builder.graph, part.returns == "last"
+    if outcome.loops:
+        state = part.traces[0].states[0].name
+        return [loop.finals[state] if is_last else loop.output for loop in outcome.loops]
+    if is_last:
+        final = outcome.finals[part.traces[0].states[0].name]
+        if len(part.directions) == 1:
+            return [graph.squeeze(final, 0)]
+        return [graph.emit("Gather", final, graph.count(place), ndim=2, axis=0) for place in (0, 1)]
+    return list(outcome.halves)
+
+
+def _merged(builder: NetworkGraph, part: RecurrentPart, halves: list[Tensor], joined: Tensor) -> Tensor:
+    """What a layer gives of the outputs of its directions."""
+    graph = builder.graph
+    if part.merge == "concat" and part.returns == "sequence":
+        return joined
+    if len(halves) == 1:
+        return halves[0]
+    match part.merge:
+        case "concat":
+            return graph.emit("Concat", *halves, axis=halves[0].ndim - 1)
+        case "mul":
+            return graph.emit("Mul", *halves)
+        case "sum":
+            return graph.emit("Add", *halves)
+        case "ave":
+            half = graph.initialiser(f"{builder.name}.half", np.full(part.widths[0], 0.5))
+            return graph.emit("Mul", graph.emit("Add", *halves), half)
+
+
+def _masking(builder: NetworkGraph, part: Masking, value: Tensor) -> Tensor:
+    raise no_mask(part)
+
+
+def no_mask(part: Part) -> ConversionError:
+    """The error for a part that says which steps are padding."""
+    return ConversionError(
+        "ONNX's operators know no mask",
+        got=part.kind,
+        do="leave it out, and give the lengths of the rows instead",
+    )
+
+
+def _sequence(part: Part, value: Tensor) -> Tensor:
+    if value.ndim != 3:
+        raise ConversionError(f"there are no steps left that a {part.kind} could be of")
+    return value
+
+
+Rule = Callable[[NetworkGraph, Any, Tensor], Tensor]
+RULES: Mapping[type[Part], Rule] = {
+    Activation: _activation,
+    AddInput: _add_input,
+    BatchNorm: _batch_norm,
+    Dense: _dense,
+    Embedding: _embedding,
+    ForecastOutput: _forecast_output,
+    ForecastSteps: _forecast_steps,
+    ForecastWindow: _forecast_window,
+    Last: _last,
+    LayerNorm: _layer_norm,
+    LinearSeries: _linear_series,
+    Masking: _masking,
+    Max: _max,
+    Mean: _mean,
+    Ngrams: _ngrams,
+    OneHot: _one_hot,
+    Patches: _patches,
+    RecurrentPart: _recurrent,
+    Reshape: _reshape,
+    Reverse: _reverse,
+    Scale: _scale,
+    SumEmbedding: _sum_embedding,
+    TakeStep: _take_step,
+}
