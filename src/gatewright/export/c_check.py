@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,11 +10,10 @@ import numpy as np
 from gatewright.backends.c99.parts import CellStack
 from gatewright.errors import GatewrightError
 from gatewright.export.c_reading import drawn, run
+from gatewright.export.difference import ALLOWED, CDifference
 
 COMPILERS = ("cc", "gcc", "clang")
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
-ALLOWED = {"float32": 1e-4, "float64": 1e-9}
-"""The largest difference that rounding explains, beside the largest number of a result."""
 _MAIN = """
 #include "{header}"
 
@@ -37,22 +35,7 @@ int main(void)
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How far C is from the reference."""
-
-    compiler: str
-    steps: int
-    worst: float  # as a share of the largest number, or of 1 where that is larger
-    allowed: float
-
-    @property
-    def fits(self) -> bool:
-        """Whether it is no more than rounding."""
-        return self.worst <= self.allowed
-
-
-def difference(stack: CellStack, source: Path) -> Difference | None:
+def difference(stack: CellStack, source: Path) -> CDifference | None:
     """Compare the files of a stack with the reference on random inputs; None where no compiler is here.
 
     Raises GatewrightError where the compiler does not take the files.
@@ -80,7 +63,7 @@ def difference(stack: CellStack, source: Path) -> Difference | None:
     want = run(stack, inputs if stack.symbols else given)[:, 0]
     got = np.frombuffer(output, stack.dtype).reshape(want.shape)
     worst = float(np.abs(got - want).max() / max(1.0, np.abs(want).max()))
-    return Difference(Path(compiler).name, len(want), worst, ALLOWED[stack.dtype])
+    return CDifference(len(want), worst, ALLOWED[stack.dtype], Path(compiler).name)
 
 
 def main_program(stack: CellStack) -> str:

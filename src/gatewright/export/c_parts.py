@@ -17,11 +17,11 @@ from gatewright.backends.numpy_ref import RULES
 from gatewright.errors import OptionError
 from gatewright.lang.ops import Op
 from gatewright.network import Activation, Dense, Embedding, Max, Mean, Network, OneHot, RecurrentPart, Scale
-from gatewright.network.beside import LinearSeries, Ngrams
+from gatewright.network.beside import LinearSeriesPart, Ngrams
 from gatewright.network.forecast import ForecastWindow
 from gatewright.network.part import Array, Arrays, Part
 from gatewright.network.parts import SumEmbedding
-from gatewright.network.steps import Last, Patches
+from gatewright.network.steps import Last, PatchPart
 from gatewright.trace import Literal, Trace, Var, parse, shared
 from gatewright.trace.mask import MASK
 from gatewright.trace.rename import renamed
@@ -96,14 +96,14 @@ def parts_of(network: Network) -> tuple[CellPart, ...]:
     parts: list[CellPart] = []
     for index, part in enumerate(network.parts):
         following = network.parts[index + 1] if index + 1 < len(network.parts) else None
-        parts += _RULES[type(part)](part, _Place(network, following, parts))
+        parts += _RULES[type(part)](part, _Position(network, following, parts))
     for part in parts:
         _require_finite(part.constants)
     return tuple(parts)
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Position:
     """Where a part stands: in which network, before which part, and behind which parts of the C code."""
 
     network: Network
@@ -116,43 +116,43 @@ class _Place:
         return next(name for name in chain([wanted], map(f"{wanted}{{}}".format, count(2))) if name not in taken)
 
 
-def _nothing(part: Part, place: _Place) -> list[CellPart]:
+def _nothing(part: Part, place: _Position) -> list[CellPart]:
     """Symbols are looked up where they are read; the last step until now is the one that was read."""
     return []
 
 
-def _scale(part: Scale, place: _Place) -> list[CellPart]:
-    times = place.following.size if isinstance(place.following, Patches) else 1
+def _scale(part: Scale, place: _Position) -> list[CellPart]:
+    times = place.following.size if isinstance(place.following, PatchPart) else 1
     return [_plain(place.name("standard"), _STANDARDISE, {k: np.tile(v, times) for k, v in part.arrays().items()})]
 
 
-def _patches(part: Patches, place: _Place) -> list[CellPart]:
+def _patches(part: PatchPart, place: _Position) -> list[CellPart]:
     return [_plain(place.name("patch"), _PATCH, {"W": part.weight, "b": part.bias})]
 
 
-def _recurrent(part: RecurrentPart, place: _Place) -> list[CellPart]:
+def _recurrent(part: RecurrentPart, place: _Position) -> list[CellPart]:
     layers = place.network.recurrent
     name = f"l{next(index for index, layer in enumerate(layers) if layer is part)}" if len(layers) > 1 else ""
     trace, constants = folded(part.traces[0], part.cell_parameters()[0], part.sizes)
     return [CellPart(name, trace, constants, part.sizes)]
 
 
-def _pool(part: Mean | Max, place: _Place) -> list[CellPart]:
+def _pool(part: Mean | Max, place: _Position) -> list[CellPart]:
     trace = parse(_MEAN if isinstance(part, Mean) else _MAX)
     return [CellPart(place.name("pool"), trace, {}, {INPUT: place.below[-1].output_size})]
 
 
-def _dense(part: Dense, place: _Place) -> list[CellPart]:
+def _dense(part: Dense, place: _Position) -> list[CellPart]:
     bias = np.zeros(len(part.weight)) if part.bias is None else part.bias
     dense = _plain(place.name("head"), _DENSE, {"W": part.weight, "b": bias})
     return [dense, *_function(part.activation, len(part.weight), place)]
 
 
-def _activation(part: Activation, place: _Place) -> list[CellPart]:
+def _activation(part: Activation, place: _Position) -> list[CellPart]:
     return _function(part.function, place.below[-1].output_size, place)
 
 
-def _function(function: str, size: int, place: _Place) -> list[CellPart]:
+def _function(function: str, size: int, place: _Position) -> list[CellPart]:
     if function == "identity":
         return []
     if function not in _FUNCTIONS:
@@ -160,7 +160,7 @@ def _function(function: str, size: int, place: _Place) -> list[CellPart]:
     return [CellPart(place.name("activation"), parse(_FUNCTION.format(function=function)), {}, {INPUT: size})]
 
 
-_RULES: Mapping[type[Part], Callable[[Any, _Place], list[CellPart]]] = {
+_RULES: Mapping[type[Part], Callable[[Any, _Position], list[CellPart]]] = {
     Activation: _activation,
     Dense: _dense,
     Embedding: _nothing,
@@ -168,7 +168,7 @@ _RULES: Mapping[type[Part], Callable[[Any, _Place], list[CellPart]]] = {
     Max: _pool,
     Mean: _pool,
     OneHot: _nothing,
-    Patches: _patches,
+    PatchPart: _patches,
     RecurrentPart: _recurrent,
     Scale: _scale,
 }
@@ -206,7 +206,7 @@ def _problem(part: Part, network: Network) -> OptionError | None:
         case Ngrams():
             scores = f"scores of n-grams up to {part.longest} symbols"
             return _beside("a classifier of n-grams", scores, "ngrams", "texts", network)
-        case LinearSeries():
+        case LinearSeriesPart():
             return _beside("a linear model", f"scores of the values at {part.times} times", "linear", "series", network)
         case RecurrentPart(directions=(_, _)):
             return OptionError(

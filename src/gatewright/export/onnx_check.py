@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gatewright.convert.onnx_files.session import session_of
+from gatewright.export.difference import ALLOWED, OnnxDifference
 from gatewright.export.network import read_network
 from gatewright.export.sources import as_model_file
 from gatewright.network import Network
@@ -23,26 +23,8 @@ if TYPE_CHECKING:
 EXTENTS = ((1, 1), (2, 3), (7, 2), (40, 5))
 """The (steps, rows) that are tried."""
 
-ALLOWED = {"float32": 1e-4, "float64": 1e-9}
-"""The largest difference that rounding explains, beside the largest number of a result."""
 
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How far two readings of one model are apart for one number of steps and rows."""
-
-    steps: int
-    batch: int
-    worst: float  # over all results, as a share of the largest number in each, or of 1 where that is larger
-    allowed: float
-
-    @property
-    def fits(self) -> bool:
-        """Whether it is no more than rounding."""
-        return self.worst <= self.allowed
-
-
-def differences(model: object, path: str | os.PathLike[str], *, name: str | None = None) -> tuple[Difference, ...]:
+def differences(model: object, path: str | os.PathLike[str], *, name: str | None = None) -> tuple[OnnxDifference, ...]:
     """Compare a file that `gw.export.onnx` wrote of a model with the model, for several numbers of steps and rows.
 
     Raises ModuleNotFoundError where onnxruntime is missing.
@@ -51,7 +33,7 @@ def differences(model: object, path: str | os.PathLike[str], *, name: str | None
     return tuple(_differences(network, session_of(Path(path))))
 
 
-def _differences(network: Network, session: "InferenceSession") -> Iterator[Difference]:
+def _differences(network: Network, session: "InferenceSession") -> Iterator[OnnxDifference]:
     generator = np.random.default_rng(0)
     names = {one.name for one in session.get_inputs()}
     forecast = forecast_of(network)
@@ -73,7 +55,7 @@ def _differences(network: Network, session: "InferenceSession") -> Iterator[Diff
         output = output.swapaxes(0, 1) if network.batch_first and wanted.ndim == 3 else output
         pairs = [(output / unit, wanted / unit), *zip(finals, last.values(), strict=False)]
         worst = max(_distance(got, want) for got, want in pairs)
-        yield Difference(steps, batch, worst, ALLOWED[dtype.name])
+        yield OnnxDifference(steps, worst, ALLOWED[dtype.name], batch)
 
 
 def _extents(network: Network) -> Iterator[tuple[int, int]]:

@@ -24,7 +24,7 @@ from gatewright.export.plain_text import equations
 from gatewright.export.sources import as_model_file
 from gatewright.files import write_together, writing
 from gatewright.network import Dense, Max, Mean, Network, Scale
-from gatewright.network.steps import Last, Patches
+from gatewright.network.steps import Last, PatchPart
 
 Weights = Literal["float32", "int8"]
 SUFFIXES = (".c", ".h", "")
@@ -189,7 +189,7 @@ def _input(network: Network, stack: CellStack) -> str:
     if stack.symbols:
         return f"the number of a symbol, from 0 to {stack.symbols.count - 1}; no other is allowed"
     raw = " as they were measured" if isinstance(network.parts[0], Scale) else ""
-    patches = next((part for part in network.parts if isinstance(part, Patches)), None)
+    patches = next((part for part in network.parts if isinstance(part, PatchPart)), None)
     patch = (
         f": {patches.size} steps, the {_numbers(network.width)} of the first one first; repeat the means of the "
         "standardisation where the last steps of a sequence are fewer"

@@ -17,7 +17,7 @@ from gatewright.export.network import DTYPES, read_network
 from gatewright.export.sources import as_model_file
 from gatewright.files import write_atomically, writing
 from gatewright.network import Network
-from gatewright.network.onnx.build import Form, build, forecast_of
+from gatewright.network.onnx.build import GraphOptions, build, forecast_of
 from gatewright.network.onnx.builder import NetworkGraph, lowest_opset
 from gatewright.trace.text import to_text
 
@@ -82,7 +82,7 @@ def onnx(
     if states and not network.state_shapes():
         raise OptionError("layers of several kinds of states have no inputs for them", do="leave states out")
     number = np.dtype(dtype) if dtype else network.dtype
-    form = Form(opset=_opset(network, opset), dtype=number, states=states, lengths=lengths, operators=operators)
+    form = GraphOptions(opset=_opset(network, opset), dtype=number, states=states, lengths=lengths, operators=operators)
     content, builder = _content(network, form)
     _write(target, content)
     inputs, outputs = ({value.name: value.doc for value in values} for values in _ends(builder.graph))
@@ -117,7 +117,7 @@ def _serialise() -> Any:
     return serialise
 
 
-def _content(network: Network, form: Form) -> tuple[bytes, NetworkGraph]:
+def _content(network: Network, form: GraphOptions) -> tuple[bytes, NetworkGraph]:
     """The file of a network, and what was built.
 
     Raises OptionError for a part that has no operators.

@@ -53,7 +53,7 @@ class Ngrams(Part):
 
 
 @dataclass(frozen=True, slots=True)
-class LinearSeries(Part):
+class LinearSeriesPart(Part):
     """A linear model of a series read at equally spaced times, from its first step to its last, on lines between steps.
 
     `gatewright.tasks.series_network.ResampledLinear` explains it. It reads what the network reads, standardised.

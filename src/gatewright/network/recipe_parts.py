@@ -8,11 +8,11 @@ import numpy as np
 from gatewright.errors import ModelFileError
 from gatewright.model_file import ENCODERS
 from gatewright.model_file.patches import folded
-from gatewright.network.beside import LinearSeries, Ngrams
+from gatewright.network.beside import LinearSeriesPart, Ngrams
 from gatewright.network.part import Array, Arrays, Part
 from gatewright.network.parts import Dense, Embedding, OneHot, Scale, SumEmbedding
 from gatewright.network.recurrent import RecurrentPart
-from gatewright.network.steps import Last, Max, Mean, Patches
+from gatewright.network.steps import Last, Max, Mean, PatchPart
 from gatewright.network.stored import array_of, unscaled
 
 Encoding = Literal["values", "standardised", "one-hot", "embedding", "embedding-sum"]
@@ -50,7 +50,7 @@ def recipe_parts(settings: Settings, layers: Mapping[str, RecurrentPart], tensor
         parts["encode"] = encoder
     if (size := settings.get("patch", 1)) > 1:
         matrix = folded(tensors["patch.weight"], tensors["patch.weight_changes"], size)
-        parts["patch"] = Patches(matrix, tensors["patch.bias"], size)
+        parts["patch"] = PatchPart(matrix, tensors["patch.bias"], size)
     parts |= layers
     if (pool := _pool(settings["pooling"], list(layers.values())[-1])) is not None:
         parts["pool"] = pool
@@ -118,7 +118,7 @@ def _ngrams(settings: Settings, tensors: Arrays) -> Ngrams | None:
     return Ngrams(longest, symbols, buckets, factor, modulus, weight, energy, bias)
 
 
-def _linear(settings: Settings, tensors: Arrays, parts: Mapping[str, Part]) -> LinearSeries | None:
+def _linear(settings: Settings, tensors: Arrays, parts: Mapping[str, Part]) -> LinearSeriesPart | None:
     """The linear model beside the network, in the units of the outputs; None where it has none."""
     if "linear" not in settings:
         return None
@@ -137,7 +137,7 @@ def _linear(settings: Settings, tensors: Arrays, parts: Mapping[str, Part]) -> L
         )
     turned, bias = unscaled(weight.T, bias, tensors)
     mean, deviation = _scaling(parts.get("encode"), channels, weight.dtype)
-    return LinearSeries(times, mean, deviation, turned.T, bias)
+    return LinearSeriesPart(times, mean, deviation, turned.T, bias)
 
 
 def _scaling(encoder: Part | None, channels: int, dtype: Any) -> Sequence[Array]:

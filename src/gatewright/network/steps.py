@@ -45,7 +45,7 @@ class Reverse(Part):
 
 
 @dataclass(frozen=True, slots=True)
-class Pool(Part):
+class PoolPart(Part):
     """One vector for a sequence."""
 
     kind: ClassVar[str] = "Pool"
@@ -56,7 +56,7 @@ class Pool(Part):
 
 
 @dataclass(frozen=True, slots=True)
-class Mean(Pool):
+class Mean(PoolPart):
     """The mean of all steps of a row that are no padding."""
 
     kind: ClassVar[str] = "Mean"
@@ -72,7 +72,7 @@ class Mean(Pool):
 
 
 @dataclass(frozen=True, slots=True)
-class Max(Pool):
+class Max(PoolPart):
     """The greatest value of each feature in all steps of a row that are no padding."""
 
     kind: ClassVar[str] = "Max"
@@ -86,7 +86,7 @@ class Max(Pool):
 
 
 @dataclass(frozen=True, slots=True)
-class Last(Pool):
+class Last(PoolPart):
     """The last step of each row that is no padding; a row of no step gives zeros.
 
     The last `backward` features come from a direction that reads backwards: it ends at the first step.
@@ -106,7 +106,7 @@ class Last(Pool):
 
 
 @dataclass(frozen=True, slots=True)
-class TakeStep(Pool):
+class TakeStep(PoolPart):
     """One step of the sequence as it lies in memory, whether or not it is padding: `x[index]`, from the end below 0."""
 
     kind: ClassVar[str] = "Step"
@@ -128,7 +128,7 @@ class TakeStep(Pool):
 
 
 @dataclass(frozen=True, slots=True)
-class Patches(Part):
+class PatchPart(Part):
     """Several steps read as one: `weight @ x + bias` of `size` steps side by side. Zeros fill up a row's last patch."""
 
     kind: ClassVar[str] = "Patches"

@@ -10,7 +10,7 @@ from gatewright.axes import INPUT, bind
 from gatewright.errors import ModelFileError
 from gatewright.model_file import LayerRecord, ModelFile
 from gatewright.model_file.converted import PARTS, RECURRENT
-from gatewright.network.beside import LinearSeries, Ngrams
+from gatewright.network.beside import LinearSeriesPart, Ngrams
 from gatewright.network.functions import known
 from gatewright.network.part import Array, Arrays, Part
 from gatewright.network.parts import (
@@ -26,7 +26,7 @@ from gatewright.network.parts import (
     SumEmbedding,
 )
 from gatewright.network.recurrent import Merge, Padding, RecurrentPart, Returns
-from gatewright.network.steps import Last, Max, Mean, Patches, Reshape, Reverse, TakeStep
+from gatewright.network.steps import Last, Max, Mean, PatchPart, Reshape, Reverse, TakeStep
 from gatewright.packing import parts as slots_of
 from gatewright.packing import tensor_name
 
@@ -41,13 +41,13 @@ KINDS: Mapping[str, type[Part]] = {
         Embedding,
         Last,
         LayerNorm,
-        LinearSeries,
+        LinearSeriesPart,
         Masking,
         Max,
         Mean,
         Ngrams,
         OneHot,
-        Patches,
+        PatchPart,
         Reshape,
         Reverse,
         Scale,

@@ -53,7 +53,7 @@ def test_weights_are_converted_in_that_order() -> None:
 def test_a_cell_is_an_operator_with_these_attributes(cell: Cell, attributes: dict[str, object]) -> None:
     recognised = operator_cell(trace_cell(cell))
     assert recognised is not None
-    assert attributes_of(recognised.config) == attributes
+    assert attributes_of([recognised.config]) == attributes
 
 
 @pytest.mark.parametrize(

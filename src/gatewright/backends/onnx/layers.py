@@ -27,9 +27,7 @@ class Level:
     sizes: Mapping[str, int]  # of every axis
     directions: tuple[Params, ...]  # forwards, and backwards where it reads both ways
     backwards: bool = False  # its only direction reads from the end
-    apart: tuple[
-        Params, ...
-    ] = ()  # the same numbers, with biases beside U kept apart
+    apart: tuple[Params, ...] = ()  # the same numbers, with biases beside U kept apart
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from gatewright import __version__
 from gatewright.convert.onnx_files.scanned import SCANNED
 from gatewright.errors import ConversionError
 from gatewright.network import AddInput, Max, Mean, Network
-from gatewright.network.onnx.build import Form, build
-from gatewright.network.onnx.builder import Loop, NetworkGraph, lowest_opset
+from gatewright.network.onnx.build import GraphOptions, build
+from gatewright.network.onnx.builder import LayerLoop, NetworkGraph, lowest_opset
 
 OPSET = 17
 """The version of ONNX's operators that is written, where no part needs a later one."""
@@ -27,7 +27,7 @@ def content_of(network: Network) -> bytes:
 
     _refuse_unreadable(network)
     opset, dtype = max(OPSET, lowest_opset(network)), np.result_type(np.float32, network.dtype)
-    form = Form(opset=opset, dtype=dtype, lengths=network.lengths == "given", readable=True)
+    form = GraphOptions(opset=opset, dtype=dtype, lengths=network.lengths == "given", readable=True)
     builder = build(network, form)
     loops = {name: _described(loop, builder) for name, loop in builder.loops.items()}
     metadata = {SCANNED: json.dumps(loops)} if loops else {}
@@ -46,7 +46,7 @@ def _refuse_unreadable(network: Network) -> None:
             raise ConversionError(f"a {part.kind} of rows of several lengths has no operator in ONNX")
 
 
-def _described(loop: Loop, builder: NetworkGraph) -> dict[str, Any]:
+def _described(loop: LayerLoop, builder: NetworkGraph) -> dict[str, Any]:
     """What the metadata say of a layer that is a Scan, as scanned.py reads it."""
     layer = loop.layer
     return {

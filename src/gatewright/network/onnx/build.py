@@ -19,7 +19,7 @@ from gatewright.network.recurrent import RecurrentPart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class GraphOptions:
     """How a network is written."""
 
     opset: int
@@ -30,7 +30,7 @@ class Form:
     readable: bool = False  # `gw.convert` is to read it again
 
 
-def build(network: Network, form: Form) -> NetworkGraph:
+def build(network: Network, form: GraphOptions) -> NetworkGraph:
     """The graph of a network.
 
     Raises ConversionError for a part that has no operators.
@@ -66,7 +66,7 @@ def _exchanged(builder: NetworkGraph, value: Tensor) -> Tensor:
     return builder.graph.transpose(value, 1, 0, *range(2, value.ndim))
 
 
-def _inputs(builder: NetworkGraph, form: Form) -> None:
+def _inputs(builder: NetworkGraph, form: GraphOptions) -> None:
     """What the network reads, time first, and the lengths of rows."""
     network, graph = builder.network, builder.graph
     forecast = forecast_of(network)
@@ -88,7 +88,7 @@ def _inputs(builder: NetworkGraph, form: Form) -> None:
     builder.row_ends = builder.ends = _ends(builder, form)
 
 
-def _ends(builder: NetworkGraph, form: Form) -> Ends | None:
+def _ends(builder: NetworkGraph, form: GraphOptions) -> Ends | None:
     """Where rows end, if the file or who runs it says so."""
     graph, fixed = builder.graph, builder.network.lengths
     if form.lengths:
@@ -126,7 +126,7 @@ def _state_name(builder: NetworkGraph, kind: str, name: str) -> str:
     return kind if len(builder.network.state_shapes()) == 1 else f"{kind}_{name}"
 
 
-def _outputs(builder: NetworkGraph, value: Tensor, form: Form) -> None:
+def _outputs(builder: NetworkGraph, value: Tensor, form: GraphOptions) -> None:
     graph, network = builder.graph, builder.network
     if forecast := forecast_of(network):
         extents: tuple[Extent, ...] = (forecast.horizon, BATCH, len(forecast.mean), len(forecast.values))

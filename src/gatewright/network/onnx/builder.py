@@ -29,7 +29,7 @@ def lowest_opset(network: Network) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
+class LayerLoop:
     """A layer that is written as a Scan of its equations, and the values around it."""
 
     layer: RecurrentPart
@@ -55,7 +55,7 @@ class NetworkGraph:
     operator: str = ""  # what computes the recurrent layers
     rows: int = 0  # of `states` that the layers until now begin with
     name: str = ""  # of the part that is being added
-    loops: dict[str, "Loop"] = field(default_factory=dict[str, "Loop"])  # layers that no operator computes
+    loops: dict[str, "LayerLoop"] = field(default_factory=dict[str, "LayerLoop"])  # layers that no operator computes
     window: Window | None = None  # of a forecast
     _held: dict[int, tuple[Array, Tensor]] = field(default_factory=dict[int, tuple[Array, Tensor]])
 

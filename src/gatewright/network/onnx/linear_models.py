@@ -4,7 +4,7 @@ import numpy as np
 
 from gatewright.backends.onnx.graph import Graph, ElementKind, Tensor
 from gatewright.backends.onnx.steps import Ends, steps_of
-from gatewright.network.beside import LinearSeries, Ngrams
+from gatewright.network.beside import LinearSeriesPart, Ngrams
 from gatewright.network.onnx.builder import NetworkGraph
 
 
@@ -50,7 +50,7 @@ def _present(graph: Graph, runs: Tensor, ends: Ends, size: int) -> Tensor:
     return graph.unsqueeze(before, 2)
 
 
-def linear_outputs(builder: NetworkGraph, linear: LinearSeries, inputs: Tensor) -> Tensor:
+def linear_outputs(builder: NetworkGraph, linear: LinearSeriesPart, inputs: Tensor) -> Tensor:
     """Standardised channels (time, batch, channels) -> outputs (batch, outputs), over the steps of each row."""
     graph, ends = builder.graph, builder.row_ends
     features, _ = linear.weight.shape

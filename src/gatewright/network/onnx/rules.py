@@ -9,9 +9,9 @@ from gatewright.backends.onnx import layers
 from gatewright.backends.onnx.graph import ElementKind, Tensor
 from gatewright.backends.onnx.steps import LayerInputs, steps_of
 from gatewright.errors import ConversionError
-from gatewright.network.beside import LinearSeries, Ngrams
+from gatewright.network.beside import LinearSeriesPart, Ngrams
 from gatewright.network.forecast import ForecastOutput, ForecastSteps, ForecastWindow
-from gatewright.network.onnx.builder import Loop, NetworkGraph
+from gatewright.network.onnx.builder import LayerLoop, NetworkGraph
 from gatewright.network.onnx.functions import activation
 from gatewright.network.onnx.linear_models import linear_outputs, ngram_scores
 from gatewright.network.onnx.window import Window
@@ -29,7 +29,7 @@ from gatewright.network.parts import (
     SumEmbedding,
 )
 from gatewright.network.recurrent import RecurrentPart
-from gatewright.network.steps import Last, Max, Mean, Patches, Reshape, Reverse, TakeStep
+from gatewright.network.steps import Last, Max, Mean, PatchPart, Reshape, Reverse, TakeStep
 
 END, FIRST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 """Where a slice ends that takes the last element, or the first one going backwards."""
@@ -167,7 +167,7 @@ def _last_steps(builder: NetworkGraph, values: Tensor) -> Tensor:
     return graph.reduce("ReduceSum", graph.emit("Where", is_last[(..., None)], values, 0.0), (0,))
 
 
-def _patches(builder: NetworkGraph, part: Patches, value: Tensor) -> Tensor:
+def _patches(builder: NetworkGraph, part: PatchPart, value: Tensor) -> Tensor:
     """Zeros fill up the last patch of a row."""
     graph, size, features, ends = builder.graph, part.size, part.width, builder.ends
     x = graph.emit("Where", ends.active[(..., None)], value, 0.0) if ends else value
@@ -197,7 +197,7 @@ def _ngrams(builder: NetworkGraph, part: Ngrams, value: Tensor) -> Tensor:
     return _mixed(builder, value, ngram_scores(builder, part))
 
 
-def _linear_series(builder: NetworkGraph, part: LinearSeries, value: Tensor) -> Tensor:
+def _linear_series(builder: NetworkGraph, part: LinearSeriesPart, value: Tensor) -> Tensor:
     return _mixed(builder, value, linear_outputs(builder, part, _scale(builder, part.scale, builder.inputs)))
 
 
@@ -239,7 +239,7 @@ def _recurrent(builder: NetworkGraph, part: RecurrentPart, value: Tensor) -> Ten
         value.name = value.name or f"{name}.input"
         for place, half in enumerate(halves):
             half.name = f"{name}_reverse.result" if place else f"{name}.result"
-        builder.loops[name] = Loop(part, value, tuple(halves))
+        builder.loops[name] = LayerLoop(part, value, tuple(halves))
     return _merged(builder, part, halves, outcome.output)
 
 
@@ -307,13 +307,13 @@ RULES: Mapping[type[Part], Rule] = {
     ForecastWindow: _forecast_window,
     Last: _last,
     LayerNorm: _layer_norm,
-    LinearSeries: _linear_series,
+    LinearSeriesPart: _linear_series,
     Masking: _masking,
     Max: _max,
     Mean: _mean,
     Ngrams: _ngrams,
     OneHot: _one_hot,
-    Patches: _patches,
+    PatchPart: _patches,
     RecurrentPart: _recurrent,
     Reshape: _reshape,
     Reverse: _reverse,
