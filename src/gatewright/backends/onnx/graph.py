@@ -28,9 +28,6 @@ class ElementKind(StrEnum):
     SHORT_COUNT = "short count"  # int32, as the recurrent operators take lengths
 
 
-Kind = ElementKind
-
-
 @dataclass(eq=False, slots=True)
 class Tensor:
     """A value of a graph. It takes part in the fold over equations as an array does: by `ndim`, and by new axes."""
@@ -231,7 +228,7 @@ class Graph:
 
     def join_counts(self, *parts: Tensor) -> Tensor:
         """Vectors of whole numbers one behind the other: a shape, or what to pad."""
-        return self.emit("Concat", *parts, ndim=1, kind=Kind.COUNT, axis=0)
+        return self.emit("Concat", *parts, ndim=1, kind=ElementKind.COUNT, axis=0)
 
     def expand(self, value: Operand, shape: Tensor, *, ndim: int) -> Tensor:
         """A number repeated until it has a shape."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.backends.onnx import native
-from gatewright.backends.onnx.graph import Graph, ElementKind, Tensor
+from gatewright.backends.onnx.graph import ElementKind, Graph, Tensor
 from gatewright.backends.onnx.operators import OPERATORS
 from gatewright.backends.onnx.regroup import evaluated
 from gatewright.backends.onnx.steps import Direction, Ends, LayerInputs, LayerOutputs, steps_of

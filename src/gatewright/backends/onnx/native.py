@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.backends.onnx.graph import Graph, ElementKind, Tensor
+from gatewright.backends.onnx.graph import ElementKind, Graph, Tensor
 from gatewright.backends.onnx.operators import OPERATORS, attributes_of, operator_cell
 from gatewright.backends.onnx.steps import Ends, LayerInputs, LayerOutputs, steps_of
 from gatewright.cell_config.normal_form import Constants

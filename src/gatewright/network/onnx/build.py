@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.backends.onnx import layers
-from gatewright.backends.onnx.graph import Extent, Graph, ElementKind, Tensor
+from gatewright.backends.onnx.graph import ElementKind, Extent, Graph, Tensor
 from gatewright.backends.onnx.steps import BATCH, TIME, Ends
 from gatewright.errors import ConversionError
 from gatewright.network.forecast import Forecast, ForecastWindow

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewright.backends.onnx.graph import Graph, ElementKind, Tensor
+from gatewright.backends.onnx.graph import ElementKind, Graph, Tensor
 from gatewright.backends.onnx.operators import ACTIVATIONS
 from gatewright.cell_config.activations import HARD_SLOPES, numbers_of
 from gatewright.errors import ConversionError

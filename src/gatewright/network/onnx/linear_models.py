@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gatewright.backends.onnx.graph import Graph, ElementKind, Tensor
+from gatewright.backends.onnx.graph import ElementKind, Graph, Tensor
 from gatewright.backends.onnx.steps import Ends, steps_of
 from gatewright.network.beside import LinearSeriesPart, Ngrams
 from gatewright.network.onnx.builder import NetworkGraph
@@ -58,7 +58,9 @@ def linear_outputs(builder: NetworkGraph, linear: LinearSeriesPart, inputs: Tens
     batch = graph.squeeze(graph.slice(shape, 1, 2), 0)
     lengths = ends.lengths if ends else graph.slice(shape, 0, 1)  # (batch,), or one for all rows
     last = graph.emit("Max", _sum(graph, lengths, graph.count(-1)), graph.count(0), kind=ElementKind.COUNT)
-    times = graph.emit("Range", graph.count(0), graph.count(linear.times), graph.count(1), ndim=1, kind=ElementKind.COUNT)
+    times = graph.emit(
+        "Range", graph.count(0), graph.count(linear.times), graph.count(1), ndim=1, kind=ElementKind.COUNT
+    )
     reached = graph.emit("Mul", graph.unsqueeze(times, 1), graph.unsqueeze(last, 0), kind=ElementKind.COUNT)
     before = graph.emit("Div", reached, intervals, kind=ElementKind.COUNT)
     after = graph.emit("Min", _sum(graph, before, graph.count(1)), graph.unsqueeze(last, 0), kind=ElementKind.COUNT)

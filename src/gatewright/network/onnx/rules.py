@@ -173,7 +173,9 @@ def _patches(builder: NetworkGraph, part: PatchPart, value: Tensor) -> Tensor:
     x = graph.emit("Where", ends.active[(..., None)], value, 0.0) if ends else value
     steps, shape, none = builder.steps(x), graph.shape(x), graph.counts(0)
     count = _in_patches(builder, steps, size)
-    added = graph.emit("Sub", graph.emit("Mul", count, graph.count(size), kind=ElementKind.COUNT), steps, kind=ElementKind.COUNT)
+    added = graph.emit(
+        "Sub", graph.emit("Mul", count, graph.count(size), kind=ElementKind.COUNT), steps, kind=ElementKind.COUNT
+    )
     pads = graph.join_counts(none, none, none, added, none, none)
     batch = graph.slice(shape, 1, 2)
     divided = graph.join_counts(count, graph.counts(size), batch, graph.counts(features))

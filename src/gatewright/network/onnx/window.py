@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gatewright.backends.onnx.graph import Graph, ElementKind, Tensor
+from gatewright.backends.onnx.graph import ElementKind, Graph, Tensor
 from gatewright.network.forecast import Forecast
 
 
