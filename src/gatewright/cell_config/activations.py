@@ -30,7 +30,7 @@ ACTIVATIONS: Mapping[str, Function] = {
 }
 HARD_SLOPES: Mapping[str, float] = {"hard_sigmoid_theano": THEANO_SLOPE, "hard_sigmoid_keras3": KERAS3_SLOPE}
 
-ODD_ABOUT_HALF = ("sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3")
+ODD_ABOUT_HALF = ("sigmoid", *HARD_SLOPES)
 """Gates for which 1 - gate(a) is gate(-a), so that an inverted gate is one with negated weights."""
 
 
@@ -63,7 +63,7 @@ KINDS: Mapping[str, ActivationKind] = {
 def spelled(kind: str, *numbers: float) -> str:
     """The name of an activation with these numbers: a plain one where there is one."""
     if kind == "hard_sigmoid" and numbers[1] == 0.5:
-        for name, slope in (("hard_sigmoid_theano", THEANO_SLOPE), ("hard_sigmoid_keras3", KERAS3_SLOPE)):
+        for name, slope in HARD_SLOPES.items():
             if np.float32(numbers[0]) == np.float32(slope):
                 return name
     if kind == "affine" and numbers == (1.0, 0.0):

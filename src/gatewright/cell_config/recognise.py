@@ -4,7 +4,7 @@ The normal forms of a Trace are matched with those of one cell for each structur
 activations it has, and which parameters stand for those of the config's own cell.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import permutations, product
@@ -36,6 +36,7 @@ _FIELDS: Mapping[Op, str] = {Op.SIGMOID: "gate", Op.TANH: "activation", Op.EXP: 
 
 Its name becomes the value of that field of the config.
 """
+_Agree = Callable[[Any, Any, "Bindings"], Iterator["Bindings"]]
 Bindings = Mapping[str, str | Constants]
 """The result of a match: activations by field, matrices and constants by their names in the config's own cell."""
 
@@ -164,13 +165,13 @@ def _with_activations(config: CellConfig, bindings: Bindings) -> CellConfig:
     return replace(config, **fields, forget_bias=float(sum(numbers)))
 
 
-def _all_agree(pairs: Sequence[tuple[NormalForm, NormalForm]], bindings: Bindings) -> Iterator[Bindings]:
+def _all_agree(pairs: Sequence[tuple[Any, Any]], bindings: Bindings, agree: _Agree | None = None) -> Iterator[Bindings]:
     """Every match of all pairs at once. The first of a pair is always the template's."""
     if not pairs:
         yield bindings
         return
-    for more in _agree(*pairs[0], bindings):
-        yield from _all_agree(pairs[1:], more)
+    for more in (agree or _agree)(*pairs[0], bindings):
+        yield from _all_agree(pairs[1:], more, agree)
 
 
 def _agree(wanted: NormalForm, got: NormalForm, bindings: Bindings) -> Iterator[Bindings]:
@@ -189,15 +190,7 @@ def _same_terms(wanted: NormalForm, got: NormalForm, bindings: Bindings) -> Iter
     for order in permutations(got.terms):
         if all(ours[0] == theirs[0] for ours, theirs in zip(wanted.terms, order, strict=True)):
             pairs = [(ours[1], theirs[1]) for ours, theirs in zip(wanted.terms, order, strict=True)]
-            yield from _all_terms(pairs, start)
-
-
-def _all_terms(pairs: Sequence[tuple[FormTerm, FormTerm]], bindings: Bindings) -> Iterator[Bindings]:
-    if not pairs:
-        yield bindings
-        return
-    for more in _same_term(*pairs[0], bindings):
-        yield from _all_terms(pairs[1:], more)
+            yield from _all_agree(pairs, start, _same_term)
 
 
 def _same_term(wanted: FormTerm, got: FormTerm, bindings: Bindings) -> Iterator[Bindings]:

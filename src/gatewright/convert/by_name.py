@@ -1,8 +1,10 @@
 """The rows of frameworks that keep weights as arrays by name, in any kind of file."""
 
+from typing import Any
+
+from gatewright.cell_config.activations import ODD_ABOUT_HALF
 from gatewright.convert.layout import Layout, Stored
 
-_GATES = ("sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3")
 _ANY = ("tanh", "relu", "sigmoid", "softsign", "identity")
 _GLUON = "https://mxnet.apache.org/versions/1.9.1/api/python/docs/api/gluon/rnn/index.html"
 _GLUON_ARRAYS = (
@@ -40,6 +42,14 @@ _FLAX_LSTM = (
 )
 _EQUINOX = "https://docs.kidger.site/equinox/api/nn/rnn/"
 
+
+def _tf1_lstm(title: str, *more: Stored, **options: Any) -> Layout:
+    return Layout(
+        "tf1", "lstm", title, "i g f o", (_TF1_KERNEL, _TF1_BIAS, *more), _TF1, theirs=_TF1_NAMES, forget_bias=1.0,
+        activation=_ANY, output=(), clips=True, scopes=_TF1_LSTMS, **options,
+    )  # fmt: skip
+
+
 ROWS: tuple[Layout, ...] = (
     Layout("gluon", "rnn", "mxnet.gluon.rnn.RNN", "h", _GLUON_ARRAYS, _GLUON, activation=("relu", "tanh")),
     Layout("gluon", "gru", "mxnet.gluon.rnn.GRU", "r z n", _GLUON_ARRAYS, _GLUON, reset="after"),
@@ -57,26 +67,12 @@ ROWS: tuple[Layout, ...] = (
         "tf1", "gru", "TensorFlow 1 GRUCell, GRUBlockCellV2", "r z n", _TF1_GRU, _TF1, reset="before",
         theirs=_TF1_NAMES, activation=_ANY,
     ),
-    Layout(
-        "tf1", "lstm", "TensorFlow 1 BasicLSTMCell, LSTMCell", "i g f o",
-        (_TF1_KERNEL, _TF1_BIAS), _TF1,
-        theirs=_TF1_NAMES, forget_bias=1.0, activation=_ANY, output=(), clips=True, scopes=_TF1_LSTMS,
-    ),
-    Layout(
-        "tf1", "lstm", "TensorFlow 1 LSTMCell, use_peepholes=True", "i g f o",
-        (_TF1_KERNEL, _TF1_BIAS, _TF1_PEEPHOLES), _TF1, variant="peephole",
-        theirs=_TF1_NAMES, forget_bias=1.0, activation=_ANY, output=(), clips=True, scopes=_TF1_LSTMS, peepholes=True,
-    ),
-    Layout(
-        "tf1", "lstm", "TensorFlow 1 LSTMCell, num_proj", "i g f o",
-        (_TF1_KERNEL, _TF1_BIAS, _TF1_PROJECTION), _TF1, variant="projected",
-        theirs=_TF1_NAMES, forget_bias=1.0, activation=_ANY, output=(), clips=True, scopes=_TF1_LSTMS, projection=True,
-    ),
-    Layout(
-        "tf1", "lstm", "TensorFlow 1 LSTMCell, num_proj and use_peepholes=True", "i g f o",
-        (_TF1_KERNEL, _TF1_BIAS, _TF1_PEEPHOLES, _TF1_PROJECTION), _TF1, variant="peephole-projected",
-        theirs=_TF1_NAMES, forget_bias=1.0, activation=_ANY, output=(), clips=True, scopes=_TF1_LSTMS,
-        peepholes=True, projection=True,
+    _tf1_lstm("TensorFlow 1 BasicLSTMCell, LSTMCell"),
+    _tf1_lstm("TensorFlow 1 LSTMCell, use_peepholes=True", _TF1_PEEPHOLES, variant="peephole", peepholes=True),
+    _tf1_lstm("TensorFlow 1 LSTMCell, num_proj", _TF1_PROJECTION, variant="projected", projection=True),
+    _tf1_lstm(
+        "TensorFlow 1 LSTMCell, num_proj and use_peepholes=True", _TF1_PEEPHOLES, _TF1_PROJECTION,
+        variant="peephole-projected", peepholes=True, projection=True,
     ),
     Layout(
         "tf1-block", "gru", "TensorFlow 1 GRUBlockCell", "r z n",
@@ -164,10 +160,10 @@ ROWS: tuple[Layout, ...] = (
             Stored("h{gate}/kernel", "U", "state hidden"),
             Stored("hn/bias", "bh", "hidden", "n"),
         ),
-        _FLAX, reset="after", gate=_GATES, activation=_ANY,
+        _FLAX, reset="after", gate=ODD_ABOUT_HALF, activation=_ANY,
     ),
     Layout(
-        "flax", "lstm", "flax.linen.LSTMCell, OptimizedLSTMCell", "i f g o", _FLAX_LSTM, _FLAX, gate=_GATES,
+        "flax", "lstm", "flax.linen.LSTMCell, OptimizedLSTMCell", "i f g o", _FLAX_LSTM, _FLAX, gate=ODD_ABOUT_HALF,
         activation=_ANY, output=(),
     ),
     Layout(
@@ -186,7 +182,7 @@ ROWS: tuple[Layout, ...] = (
             Stored("dense_i/bias", "b", "(gate hidden)"),
             Stored("dense_h/kernel", "U", "state (gate hidden)"),
         ),
-        _NNX, reset="after", gate=_GATES, activation=_ANY,
+        _NNX, reset="after", gate=ODD_ABOUT_HALF, activation=_ANY,
     ),
     Layout(
         "nnx", "lstm", "flax.nnx.LSTMCell", "i f g o",
@@ -196,7 +192,7 @@ ROWS: tuple[Layout, ...] = (
             Stored("h{gate}/kernel", "U", "state hidden"),
             Stored("h{gate}/bias", "b", "hidden"),
         ),
-        _NNX, gate=_GATES, activation=_ANY, output=(),
+        _NNX, gate=ODD_ABOUT_HALF, activation=_ANY, output=(),
     ),
     Layout(
         "nnx", "lstm", "flax.nnx.OptimizedLSTMCell", "i f g o",
@@ -205,7 +201,7 @@ ROWS: tuple[Layout, ...] = (
             Stored("dense_h/kernel", "U", "state (gate hidden)"),
             Stored("dense_h/bias", "b", "(gate hidden)"),
         ),
-        _NNX, variant="optimized", gate=_GATES, activation=_ANY, output=(),
+        _NNX, variant="optimized", gate=ODD_ABOUT_HALF, activation=_ANY, output=(),
     ),
     Layout(
         "equinox", "gru", "equinox.nn.GRUCell", "r z n",

@@ -6,6 +6,7 @@ Both directions, and every pair of layouts, follow from these rows.
 from collections.abc import Mapping
 
 from gatewright.backends.onnx.operators import OPERATORS
+from gatewright.cell_config.activations import ODD_ABOUT_HALF
 from gatewright.cell_config.config import Family
 from gatewright.convert import by_name
 from gatewright.convert.layout import Layout, Stored
@@ -20,7 +21,6 @@ _TORCH_ARRAYS = (
     Stored("bias_hh", "bh", "(gate hidden)", optional=True),
 )
 _KERAS = "https://keras.io/api/layers/recurrent_layers/"
-_KERAS_GATES = ("sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3")
 _ANY = ("tanh", "relu", "sigmoid", "identity")
 _KERAS_MATRICES = (
     Stored("kernel", "W", "input (gate hidden)"),
@@ -77,16 +77,16 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout(
         "keras", "gru", "keras.layers.GRU, reset_after=True", "z r n",
         (*_KERAS_MATRICES, Stored("bias", "b bh", "side (gate hidden)", optional=True)), f"{_KERAS}gru/",
-        reset="after", theirs={"n": "h"}, gate=_KERAS_GATES, activation=_ANY,
+        reset="after", theirs={"n": "h"}, gate=ODD_ABOUT_HALF, activation=_ANY,
     ),
     Layout(
         "keras", "gru", "keras.layers.GRU, reset_after=False", "z r n", (*_KERAS_MATRICES, _KERAS_BIAS),
         f"{_KERAS}gru/",
-        variant="before", reset="before", theirs={"n": "h"}, gate=_KERAS_GATES, activation=_ANY,
+        variant="before", reset="before", theirs={"n": "h"}, gate=ODD_ABOUT_HALF, activation=_ANY,
     ),
     Layout(
         "keras", "lstm", "keras.layers.LSTM", "i f g o", (*_KERAS_MATRICES, _KERAS_BIAS), f"{_KERAS}lstm/",
-        theirs={"g": "c"}, gate=_KERAS_GATES, activation=_ANY, output=_ANY,
+        theirs={"g": "c"}, gate=ODD_ABOUT_HALF, activation=_ANY, output=_ANY,
     ),
     Layout("keras", "gru", "keras.layers.CuDNNGRU", "z r n", _CUDNN_ARRAYS, _CUDNN, "cudnn", "after",
         theirs={"n": "h"}),

@@ -30,12 +30,8 @@ MOST_BYTES = 2**26
 MOST_RANK = 4
 ACTIVATIONS: Mapping[str, str] = {
     "": "identity",
-    "elu": "elu",
     "linear": "identity",
-    "relu": "relu",
-    "sigmoid": "sigmoid",
-    "softmax": "softmax",
-    "tanh": "tanh",
+    **{name: name for name in ("elu", "relu", "sigmoid", "softmax", "tanh")},
 }
 """Of dense layers: RTNeural's name, and ours."""
 _DENSE = ("dense", "time-distributed-dense")

@@ -56,7 +56,7 @@ def folded(node: Any, operands: Sequence[Array | None], opset: int) -> list[Arra
     from onnx.reference import ReferenceEvaluator
 
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    _check_bounded(node.op_type, attributes, operands)
+    _check_bounded(node.op_type, attributes, operands, len(node.output))
     arrays = {f"operand {index}": array for index, array in enumerate(operands) if array is not None}
     names = [f"operand {index}" if array is not None else "" for index, array in enumerate(operands)]
     results = [f"result {index}" for index in range(len(node.output))]
@@ -70,7 +70,7 @@ def folded(node: Any, operands: Sequence[Array | None], opset: int) -> list[Arra
         raise ValueError(str(error)) from error
 
 
-def _check_bounded(op: str, attributes: Attributes, operands: Sequence[Array | None]) -> None:
+def _check_bounded(op: str, attributes: Attributes, operands: Sequence[Array | None], outputs: int) -> None:
     """Refuse results far larger than the operands, and types that are not read."""
     array = operands[0]
     indices = operand(operands, 1)
@@ -78,6 +78,8 @@ def _check_bounded(op: str, attributes: Attributes, operands: Sequence[Array | N
         raise KeyError(attributes["to"])
     if array is None:
         raise ValueError("the first operand is missing")
+    if op == "Split" and attributes.get("num_outputs", outputs) != outputs:  # the reference makes a list as long
+        raise ValueError(f"num_outputs is not the number of its outputs, {outputs}")
     if op == "Gather" and indices is not None and indices.size > max(array.shape[attributes.get("axis", 0)], 1):
         raise ValueError("more is gathered than there is")
     if op == "Unsqueeze" and array.ndim + len(axes_of(attributes, operands) or ()) > MOST_RANK:
