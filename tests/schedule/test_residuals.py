@@ -14,6 +14,7 @@ from gatewright.schedule.choices import Choices, Save, Time
 from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import StepPair, save, saved
 from gatewright.trace import Var, simplify, trace_cell
+from gatewright.trace.analysis import shared
 from tests.parity.assertions import assert_parity
 from tests.parity.matrix import CELLS, MODELS, Problem, problem
 from tests.schedule.running import Arrays, Given, Results, interpreted
@@ -150,3 +151,17 @@ def test_no_matrix_of_a_row_is_saved() -> None:
     assert all(len(value.shape) < 2 for value in pair.backward.inputs)
     for trace in (pair.forward, pair.backward):
         plan(trace)
+
+
+def test_what_is_the_same_for_all_rows_is_computed_again() -> None:
+    """It would be saved for every row and step."""
+    pairs = {name: save(simplify(trace_cell(made))) for name, made in CELLS.items()}
+    known_once = {name: shared(pair.forward) for name, pair in pairs.items()}
+    assert any(known_once.values())
+    wrong = {
+        name: [
+            value.name for _, value in pair.forward.emits if isinstance(value, Var) and value.name in known_once[name]
+        ]
+        for name, pair in pairs.items()
+    }
+    assert {name: values for name, values in wrong.items() if values} == {}

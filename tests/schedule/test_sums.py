@@ -73,7 +73,8 @@ def test_what_is_linear_is_applied_to_the_sum(what: str, rng: np.random.Generato
 
 def test_what_is_not_linear_is_summed_as_it_is(rng: np.random.Generator) -> None:
     a = Var("y", ())
-    for lines in (["y() = mul s s"], ["y() = add s 1.0"], ["y() = where s 2.0 s"], ["a() = mean v", "y() = sub s a"]):
+    scalars = (["y() = mul s s"], ["y() = add s 1.0"], ["y() = where s 2.0 s"], ["y() = div 2.0 s"])
+    for lines in (*scalars, ["a() = mean v", "y() = sub s a"], ["a() = mean v", "y() = div a s"]):
         trace = summing(*lines)
         assert row_sums(trace) == [(a, None)]
         check(draw(trace, SIZES, 3, 2, rng))
