@@ -60,7 +60,7 @@ class OfTorch(nn.Module):
 class Training:
     """A recipe's network, its data and its optimiser, and how far it has come."""
 
-    made: Recipe
+    recipe: Recipe
     data: Data
     network: RecipeNetwork
     place: int = 0
@@ -72,13 +72,13 @@ class Training:
         self.optimiser = make(self.network.parameters(), lr=self.recipe.rate, weight_decay=self.recipe.weight_decay)
 
     @classmethod
-    def of(cls, made: Recipe, data: Data) -> Self:
+    def of(cls, recipe: Recipe, data: Data) -> Self:
         """At its beginning."""
-        torch.manual_seed(made.seed)
-        network = made.network(data.sizes, read_cell(made.cell))
+        torch.manual_seed(recipe.seed)
+        network = recipe.network(data.sizes, read_cell(recipe.cell))
         if not isinstance(network, RecipeNetwork):
-            raise TypeError(f"the network of {made.name!r} is one of its own")
-        return cls(made, data, network)
+            raise TypeError(f"the network of {recipe.name!r} is one of its own")
+        return cls(recipe, data, network)
 
     def loss(self) -> Tensor:
         """The mean loss of the next batch, which it takes out of the data."""
