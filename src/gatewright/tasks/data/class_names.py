@@ -1,4 +1,4 @@
-"""Names of classes that may not be what was meant, for a line before training."""
+"""Warnings on names of classes that look like mistakes, shown before training."""
 
 import re
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 def doubtful_classes(names: Sequence[str]) -> tuple[str, ...]:
     """Lines on classes that differ only in capital letters or spaces, and on those that are several classes together.
 
-    `Good` and `good` may be one class that is written in two ways; `a;b` beside `a` and `b` may be two labels of one
-    example, of which a classifier makes a class of its own.
+    `Good` and `good` may be one class that is written in two ways. `a;b` beside `a` and `b` may be two labels of one
+    example, but a classifier takes each combination as a class of its own.
     """
     plain: dict[str, list[str]] = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""What tells whether data in memory is still the same."""
+"""Digests of data in memory, by which a resumed run knows that its data is still the same."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ def digest_of_labelled(parts: Iterable[LabelledSequences | None]) -> str:
 
 
 def _add(state: Any, source: object) -> None:
-    """What it holds, after its type and size, so that no two sources write the same bytes."""
+    """Hash the type and size before the content, so that two different sources never hash the same bytes."""
     if isinstance(source, str | bytes):
         content = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
         _write(state, type(source).__name__, str(len(content)), content)

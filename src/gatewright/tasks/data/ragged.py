@@ -72,11 +72,11 @@ class Ragged:
         return type(self)(self.values, self.starts[places], self.lengths[places])
 
     def without_first(self) -> Self:
-        """Each sequence from its second step on: what a network is to predict."""
+        """Each sequence from its second step on: the targets of a network that predicts the next step."""
         return type(self)(self.values, self.starts + 1, self._one_less())
 
     def without_last(self) -> Self:
-        """Each sequence up to its last step but one: what a network reads to predict the next."""
+        """Each sequence without its last step: the inputs of a network that predicts the next step."""
         return type(self)(self.values, self.starts, self._one_less())
 
     def shortened(self, limit: int) -> Self:
@@ -108,7 +108,7 @@ class Ragged:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LabelledSequences:
-    """Sequences, and for each the number of its class; or numbers to be told of it, and then there are no classes.
+    """Sequences with the number of the class of each; or with its targets of a regression, and then without classes.
 
     Sequences are (steps, channels) of float32, (steps,) of numbers of symbols, or (steps,) of UTF-8 bytes where a text
     has not been divided into words yet.
@@ -140,7 +140,7 @@ class LabelledSequences:
 
 
 def check_classes(source: object, labels: Numbers, names: Sequence[str]) -> None:
-    """Refuse data of one class, in which there is nothing to tell apart."""
+    """Refuse data in which all examples have the same class."""
     if len(present := np.unique(labels)) == 1:
         raise DataError(
             f"{source}: every example is of the class {names[int(present[0])]!r}",
@@ -163,7 +163,7 @@ def completed(
 ) -> Splits[Kind]:
     """The three parts; those that a source lacks are shares of the training part, the test part the first of them.
 
-    `divide` gives what is kept of a part, and the share of it that is held out.
+    `divide` splits a part into what is kept and the share that is held out.
     """
     whole = dict(parts)
     for name, share in (("test", test), ("validation", validation)):

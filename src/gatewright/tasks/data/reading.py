@@ -98,7 +98,7 @@ def member_names(path: Path) -> list[str]:
 
 
 def stream_pieces(source: Readable, name: Path | str, whole: Whole) -> Iterator[str]:
-    """The pieces of what comes out of an opened file of that name."""
+    """The pieces of an opened file; `name` is for messages."""
     offset, line = 0, 1
     pending: list[bytes] = []  # joined once for each piece, so that a line of any length takes linear time
     while read := source.read(PIECE):

@@ -24,7 +24,7 @@ _ROUNDING = 16 * float(np.finfo(np.float64).eps)
 class Scaling:
     """Mean and standard deviation of each variable, (variables,); a variable that never changes has deviation 1.
 
-    Changes within the rounding of float64, of 4e-15 beside the variable's largest number, are none.
+    A variable counts as constant where it changes by no more than float64 rounds: 4e-15 of its largest number.
     """
 
     mean: NDArray[np.float64]
@@ -32,7 +32,7 @@ class Scaling:
 
     @classmethod
     def of(cls, values: Values) -> Self:
-        """Of those steps, (steps, variables): of the training part, and of nothing that is forecast."""
+        """The scaling of those steps, (steps, variables), which have to be of the training part only."""
         if not len(values):
             raise DataError("there are no steps to scale by")
         deviation = values.std(0, dtype=np.float64)
@@ -41,12 +41,12 @@ class Scaling:
         return cls(values.mean(0, dtype=np.float64), np.where(deviation > rounding, deviation, 1.0))
 
     def apply(self, values: Values) -> NDArray[np.float32]:
-        """Each variable with mean 0 and deviation 1 in the part that this is of."""
+        """The values scaled to mean 0 and deviation 1, as measured on the training part."""
         return ((values - self.mean) / self.deviation).astype(np.float32)
 
 
 def variable_scales(values: NDArray[Any], names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """By name: mean, deviation, least and greatest of each column of (rows, variables); what is missing is left out.
+    """By name: mean, deviation, least and greatest of each column of (rows, variables), without missing values.
 
     A recipe puts those of its training part into `Data.signature["variables"]`, and they stay with the model.
     """
@@ -65,7 +65,7 @@ def variable_scales(values: NDArray[Any], names: Sequence[str]) -> dict[str, dic
 
 
 def check_scales(trained: Scales, scales: Scales, source: str) -> None:
-    """Refuse data whose numbers cannot be in the units that the model was trained on.
+    """Refuse data in other units than those that the model was trained on.
 
     A variable is refused where its mean is more than 20 deviations of the training part from that part's mean, where
     its deviation is more than 50 times as large, or where mean and deviation are both less than a fiftieth.

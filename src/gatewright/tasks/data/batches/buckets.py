@@ -29,8 +29,8 @@ class RaggedBatches:
     """Batches of sequences that are about equally long, each sequence once an epoch.
 
     An epoch shuffles the sequences by (seed, epoch), sorts each pool of `pool` batches by length, cuts the pools into
-    batches, and shuffles those. pool=1 is plain random batching; the larger a pool, the less padding, and the less
-    chance in who meets whom. Without a seed all sequences are one pool and batches come from short to long, which
+    batches, and shuffles those. pool=1 is plain random batching; a larger pool has less padding, and mixes sequences
+    less. Without a seed all sequences are one pool and batches come from short to long, which
     suits a part that is only measured. Every batch can be asked for by its place, so a run can go on anywhere; the last
     pool may leave one batch short. Targets are one number a sequence, or sequences as long as the inputs. `symbols`
     says that inputs of several numbers a step are numbers of symbols.
@@ -115,5 +115,5 @@ def check_sequences(inputs: Ragged, targets: Ragged | Array, **sizes: int) -> No
 
 
 def tensor_dtype(values: Array) -> type[np.generic]:
-    """One whole number a step is a symbol's or a class's; everything else is features."""
+    """int64 for one whole number a step, which is a symbol or a class; float32 for everything else."""
     return np.int64 if values.ndim == 1 and np.issubdtype(values.dtype, np.integer) else np.float32

@@ -1,4 +1,4 @@
-"""In which order an epoch takes its items."""
+"""The order in which an epoch takes its items."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ class EpochOrder:
         self._last: tuple[int, NDArray[np.int64]] | None = None
 
     def __call__(self, epoch: int) -> NDArray[np.int64]:
-        """Every item once; the last epoch asked for is kept, since each of its batches asks for it."""
+        """A permutation of the items. The last one is cached, since each batch of an epoch asks for it."""
         if self._seed is None:
             return np.arange(self._count)
         if self._last is None or self._last[0] != epoch:

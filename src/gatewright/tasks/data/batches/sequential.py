@@ -78,7 +78,7 @@ class SequentialBatches:
 
 
 def _check(tokens: Tokens, **sizes: tuple[int, int]) -> None:
-    """Refuse what is no row of tokens, and each size that is below its least."""
+    """Refuse tokens that are not one row of whole numbers, and sizes that are too small."""
     if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
         got = f"shape {tokens.shape}, {tokens.dtype}"
         raise ShapeError("tokens are one row of whole numbers", expected="shape (n,), integers", got=got)
@@ -88,5 +88,5 @@ def _check(tokens: Tokens, **sizes: tuple[int, int]) -> None:
 
 
 def _batch(inputs: Tokens, targets: Tokens) -> Batch:
-    """A batch of its own memory, so that nothing done to it reaches the tokens."""
+    """A batch that is a copy: changing it does not change the tokens."""
     return Batch(np.array(inputs, np.int64, order="C"), np.array(targets, np.int64, order="C"))

@@ -67,7 +67,7 @@ class RaggedStreams:
         )
 
     def _streams(self, epoch: int) -> Numbers:
-        """The chunks of each stream, (rows, batches); what is left over at the end is the empty chunk."""
+        """The chunks of each stream, (rows, batches); streams are filled up with the empty chunk."""
         if self._last is None or self._last[0] != epoch:
             order = self._order(epoch)
             counts = self._counts[order]
@@ -81,6 +81,6 @@ class RaggedStreams:
 
 
 def _chunks(sequences: Ragged, counts: Numbers, begins: Numbers, ends: Numbers) -> Ragged:
-    """The chunks one after the other, and behind them one without a step."""
+    """The chunks one after the other, and behind them an empty one."""
     starts = np.repeat(sequences.starts, counts) + begins
     return Ragged(sequences.values, np.append(starts, 0), np.append(ends - begins, 0))

@@ -74,7 +74,7 @@ class LinearForecast:
 
 
 class _FoldForecasts(NamedTuple):
-    """What every regression gave in a fold, the windows and targets that judge it, and how many folds come after."""
+    """The weights of every regression in a fold, the windows and targets to judge by, and how many folds come after."""
 
     fits: Floats
     windows: Floats
@@ -83,9 +83,9 @@ class _FoldForecasts(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """Up to `fitted` of each series is fitted to; windows are forecast whose first target lies from there to `next`.
+    """Of each series, the regressions are fitted to the steps before `fitted`.
 
-    All of their targets lie before `end`.
+    They are judged by windows whose first target lies in [fitted, next); all targets lie before `end`.
     """
 
     fitted: Sequence[int]
@@ -101,7 +101,7 @@ def folds_of(cuts: Sequence[Cuts]) -> tuple[Fold, ...]:
 
 
 class RegressionSettings(NamedTuple):
-    """How windows are cut and seen."""
+    """The lengths of windows, the season, and how much of the errors an interval holds."""
 
     history: int
     horizon: int
@@ -170,7 +170,7 @@ def _variable(series: Sequence[Floats], cuts: Sequence[Cuts], how: RegressionSet
 def _fold_forecasts(
     series: Sequence[Floats], cuts: Sequence[Cuts], how: RegressionSettings
 ) -> Iterator[_FoldForecasts]:
-    """The folds that have windows to fit to and windows that judge, of which there is one at least."""
+    """The forecasts of each fold with windows to fit to and to judge by. Raises DataError where no fold has both."""
     folds = folds_of(cuts)
     any_judged = False
     for later, fold in zip(reversed(range(len(folds))), folds, strict=True):
@@ -229,7 +229,7 @@ class _Span(NamedTuple):
 
 
 def _windows(series: Sequence[Floats], span: _Span, how: RegressionSettings, most: int) -> tuple[Floats, Floats]:
-    """Of all series the windows (windows, history) whose targets (windows, horizon) lie in the span."""
+    """The windows (windows, history) and targets (windows, horizon) of all series whose targets lie in the span."""
     history, horizon = how.history, how.horizon
     places = [np.arange(max(start, history), end - horizon + 1) for start, end in zip(*span, strict=True)]
     stride = max(1, math.ceil(sum(map(len, places)) * history / most))

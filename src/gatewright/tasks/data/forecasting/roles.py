@@ -1,4 +1,4 @@
-"""Which column of a table of series to forecast is what: as settings name them, or inferred where that is safe."""
+"""The roles of columns in a table of series to forecast: named by settings, or inferred where that is safe."""
 
 import re
 from collections import Counter

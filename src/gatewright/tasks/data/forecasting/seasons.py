@@ -9,10 +9,10 @@ from gatewright.errors import DataError
 from gatewright.tasks.data.scaling import Values
 
 _COMPARED = 64
-"""Seasons that are compared step by step; all others forecast worse by the squares of their errors."""
+"""How many seasons are compared exactly: those with the smallest squared errors, which an FFT gives at once."""
 
 _AS_GOOD = 1.02
-"""Of several seasons whose errors differ by no more than this, such as 7, 14 and 21, the shortest is taken."""
+"""The shortest season is taken whose error is within this factor of the best: 7, not 14 or 21."""
 
 
 def steps_back(season: int, horizon: int) -> NDArray[np.int64]:

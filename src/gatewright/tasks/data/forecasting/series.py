@@ -1,4 +1,4 @@
-"""Series to forecast: one or several out of a table, in order of time, with what is known beforehand beside them."""
+"""Series to forecast: one or several out of a table, in order of time, with the covariates known beforehand."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,7 +77,7 @@ class SeriesCollection:
 
     @classmethod
     def of(cls, table: Table, columns: SeriesColumns) -> Self:
-        """Those of a table, by its roles: see `series_roles.series_roles`."""
+        """The series of a table; `series_roles` says which column is what."""
         roles = series_roles(table, columns)
         table = dated_rows(table, roles.time, columns.undated)
         groups = table.groups(roles.id)
@@ -119,7 +119,7 @@ def read_series(source: object, columns: SeriesColumns | None = None) -> TimeSer
 
 
 def _check_distances(name: str, ordered: Mapping[str, OrderedRows]) -> None:
-    """Refuse series of which one has much longer steps than another, such as months beside days."""
+    """Refuse a table with series of different frequencies, such as monthly and daily ones."""
     distances = {id: distance for id, steps in ordered.items() if (distance := steps.times.distance) is not None}
     if not distances:
         return
@@ -151,7 +151,7 @@ def _series(table: Table, roles: Roles, missing: str, id: str, ordered: OrderedR
 
 
 def _known_steps(values: Values) -> int:
-    """The steps up to the last that has a value: those behind it are the future, of which covariates are known."""
+    """The number of steps up to the last value; the steps behind it are the future, with known covariates only."""
     present = np.flatnonzero(~np.isnan(values).all(1))
     return int(present[-1]) + 1 if len(present) else len(values)
 

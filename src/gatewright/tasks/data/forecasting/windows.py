@@ -52,11 +52,10 @@ class Span(NamedTuple):
 class WindowBatches:
     """Windows of a series: `history` steps to read, (history, batch, variables), and the `horizon` steps after them.
 
-    Of the part [start, end) each window whose targets lie in it comes once an epoch, in an order drawn from
-    (seed, epoch), or in time without a seed. What is read may lie before `start`, as in the literature: a forecast for
-    the first step of the test part knows the end of the validation part.
-    Where `values` are several series, one after the other, `spans` says where the part of each lies, and no window
-    reaches from one series into the next.
+    Each window whose targets lie in the part [start, end) comes once an epoch, in an order drawn from
+    (seed, epoch), or in order of time without a seed. What is read may lie before `start`, as in the literature: a
+    forecast for the first step of the test part knows the end of the validation part. Where `values` are several
+    series, one after the other, `spans` are their parts, and no window reaches from one series into the next.
     """
 
     carries_state = False

@@ -86,7 +86,7 @@ def load_pieces(source: Source, *, frames_per_beat: int | None) -> PieceCollecti
 
 
 def _is_matlab(source: Source) -> bool:
-    """Whether the source is a data set, a MATLAB file or a folder with one; what is not there is refused there too."""
+    """Whether the source is a data set, a MATLAB file or a folder with one. A missing path counts as one."""
     if _arrays(source) is not None:
         return False
     if named_data_set(source, "piano rolls") is not None:

@@ -1,9 +1,12 @@
 """The MATLAB 5 format, as far as matrices of numbers in cell arrays go.
 
 A header of 128 bytes, then elements: a type, a size, and content on a border of 8 bytes. A variable is an element of
-type matrix, often in one of type compressed; a cell array is a matrix whose content is matrices. "MAT-File Format"
-(The MathWorks, https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf) describes it. SciPy reads the whole
-format, but damaged files bring its reader down together with the process, and data sets are files from elsewhere.
+type matrix, often in one of type compressed; a cell array is a matrix that holds matrices. "MAT-File Format"
+(The MathWorks, https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf) describes it.
+
+Why not `scipy.io.loadmat`: a damaged file can crash SciPy's reader and the process with it, and a small packed file can
+fill the memory; data sets are files from strangers. SciPy in a child process with limits would be safe on POSIX only
+(Windows has no such limits), would start an interpreter for each file, and could not say which cell is damaged.
 """
 
 import math
@@ -31,7 +34,7 @@ Array = NDArray[Any]
 
 
 class _Element(NamedTuple):
-    """A piece of a file: the type of its content, the content, and what comes after it."""
+    """An element of a file: the type of its content, the content, and the bytes behind it."""
 
     kind: int
     content: memoryview
@@ -39,7 +42,7 @@ class _Element(NamedTuple):
 
 
 class _Matrix(NamedTuple):
-    """A matrix whose content has not been looked at."""
+    """A matrix whose content is not parsed yet."""
 
     kind: int
     shape: tuple[int, ...]

@@ -25,7 +25,7 @@ def notes_of_frames(roll: Roll) -> str:
 
 
 def frames_of_notes(text: str) -> Roll:
-    """The piano roll of such a text; flats such as Bb3 are read too. Raises OptionError for what is no key."""
+    """The piano roll of such a text; flats such as Bb3 are read too. Raises OptionError for an unknown key."""
     places = {name: place for place, name in enumerate(key_names())}
     frames = text.split(BETWEEN_FRAMES)
     roll = np.zeros((len(frames), KEYS), np.uint8)

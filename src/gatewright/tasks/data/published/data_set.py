@@ -1,4 +1,4 @@
-"""What is known of a data set: its files, where they are published, and how to know a right copy."""
+"""A data set as a row of the registry: its files, their URLs, sizes and checksums."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ Kind = Literal["text", "words", "labelled texts", "images", "piano rolls", "labe
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file of a data set: where it is published, and how to know that a copy is the right one.
+    """One file of a data set: its URL, size and checksum.
 
-    `instead` are other packings of what is needed of it. One that is found serves as well; none is downloaded.
+    `instead` are other files with the same data, such as a smaller archive. They are used if present, never downloaded.
     """
 
     name: str

@@ -32,7 +32,7 @@ def known_names(*kinds: Kind) -> str:
 
 
 def suggestion(name: str, *kinds: Kind) -> str | None:
-    """What to do about a name that is none, if some known name is near to it."""
+    """A hint with the known names that are most like an unknown one; None where none is like it."""
     names = [known for known, row in BY_ANY_NAME.items() if row.kind in kinds or not kinds]
     near = get_close_matches(name.lower(), names, n=2)
     return "did you mean " + " or ".join(repr(known) for known in near) + "?" if near else None

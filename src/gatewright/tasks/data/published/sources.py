@@ -92,7 +92,7 @@ def conversion(files: Iterable[str]) -> str | None:
 
 
 def required_file(files: Files, pattern: str, meaning: str) -> Path:
-    """The one file whose whole name fits the pattern, whatever its case; an error says what was looked for."""
+    """The one file whose whole name matches the pattern, ignoring case. Raises DataError for none or several."""
     file = optional_file(files, pattern, meaning)
     if file is None:
         raise DataError(f"there is no file of {meaning}", got=", ".join(list(files)[:10]), do=conversion(files))
@@ -100,7 +100,7 @@ def required_file(files: Files, pattern: str, meaning: str) -> Path:
 
 
 def optional_file(files: Files, pattern: str, meaning: str) -> Path | None:
-    """The same, or None where there is none."""
+    """The file that `required_file` finds; None where there is none."""
     fitting = [name for name in files if re.fullmatch(pattern, name, re.IGNORECASE)]
     if len(fitting) > 1:
         raise DataError(f"there are several files of {meaning}", got=", ".join(fitting), do="leave one")

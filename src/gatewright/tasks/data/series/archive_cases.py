@@ -60,7 +60,7 @@ def check_width(where: str, width: int, channels: int | None) -> None:
 
 
 def channels_of(where: str, texts: Sequence[str]) -> NDArray[np.float64]:
-    """A case (steps, channels), of which each text is a channel. Raises DataError where these differ in length."""
+    """A case (steps, channels) from a text for each channel. Raises DataError where channels differ in length."""
     rows = [values_of(where, channel, text.split(",")) for channel, text in enumerate(texts, 1)]
     lengths = [len(row) for row in rows]
     if len(set(lengths)) > 1:

@@ -16,7 +16,7 @@ _KNOTS = 7  # between which time runs at one speed
 
 @dataclass(frozen=True)
 class Variation:
-    """How much a series is changed at random; the deviations of what is drawn, at strength 1.
+    """Random changes of a series; the fields are standard deviations at strength 1.
 
     Time runs faster and slower (`warp`, of the logarithm of the speed between two knots), the series moves by up to the
     share `shift` of its length, each channel is multiplied (`scale`, of the logarithm), and noise is added (of the
@@ -38,7 +38,7 @@ class Variation:
         series[...] = moved * factors + noise
 
     def _times(self, steps: int, draw: np.random.Generator) -> NDArray[np.float64]:
-        """Where in the series each step of the changed one is read."""
+        """The position in the series that each step of the changed series is read at."""
         speeds = np.exp(self.strength * self.warp * draw.normal(size=_KNOTS - 1))
         knots = np.concatenate([[0.0], np.cumsum(speeds)]) / speeds.sum()
         warped = np.interp(np.linspace(0, 1, steps), np.linspace(0, 1, _KNOTS), knots)

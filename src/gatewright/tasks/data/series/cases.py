@@ -80,12 +80,12 @@ def require_channels(name: str, present: Sequence[str], channels: Sequence[str])
 
 
 def channel_names(count: int) -> tuple[str, ...]:
-    """What channels are called where their source does not name them."""
+    """Names for channels that their source does not name."""
     return tuple(f"channel {place}" for place in range(1, count + 1))
 
 
 def joined(arrays: Sequence[NDArray[Any]]) -> Ragged:
-    """Series of (steps, channels), each up to the last step that has a value, which is how padding with NaN ends."""
+    """Series of (steps, channels), each cut behind its last value: padding with NaN is left out."""
     return Ragged.join([np.asarray(array[: _end(array)], np.float32) for array in arrays])
 
 

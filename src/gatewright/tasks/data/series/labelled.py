@@ -12,7 +12,7 @@ from gatewright.tasks.data.series.cases import SeriesCases
 from gatewright.tasks.data.series.labels import LabelMeaning, meaning_of
 from gatewright.tasks.data.series.sources import SeriesReading, read_parts
 
-_ENOUGH = {"classes": 100, "numbers": 20}  # series to train on, of which a share can be spared
+_ENOUGH = {"classes": 100, "numbers": 20}  # series to train on, from which a share is held out by default
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _labelled(series: SeriesCases, meaning: LabelMeaning) -> LabelledSequences:
 
 
 def _divided(series: LabelledSequences, share: float, seed: int) -> tuple[Any, Any]:
-    """The places to keep and those to hold out; a class of which all would be held out is kept."""
+    """The places to keep and those to hold out; a class is kept where all of it would be held out."""
     kept, out = held_out(_ranks(series), share, seed)
     if not series.classes:
         return kept, out
@@ -88,7 +88,7 @@ def _divided(series: LabelledSequences, share: float, seed: int) -> tuple[Any, A
 
 
 def _ranks(series: LabelledSequences) -> Any:
-    """What a share is to be held out of evenly: the classes; of targets, the order of the first."""
+    """What the held-out share is stratified by: the classes, or the ranks of the first target."""
     if series.classes:
         return series.labels
     return np.argsort(np.argsort(series.labels[:, 0], kind="stable"))

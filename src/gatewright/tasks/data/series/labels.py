@@ -1,4 +1,4 @@
-"""What the labels of time series mean: names of classes, or numbers to be told."""
+"""What the labels of time series mean: classes, or the targets of a regression."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -23,7 +23,7 @@ _SHARPNESS = np.logspace(-1, 2.5, 43)
 class LinearSeries:
     """`features @ weight + bias`, of features (series, times * channels), the first time's channels first.
 
-    Of classes these are scores like those of a network, whose softmax are probabilities; of a regression the targets.
+    With classes these are logits, like those of a network; in a regression they are the targets.
     """
 
     weight: Floats  # (features, outputs)
@@ -34,7 +34,7 @@ class LinearSeries:
 
 
 def times_of(series: Ragged) -> int:
-    """At how many times a linear model reads series: their median length where that is not too much."""
+    """At how many times a linear model reads series: their median length, up to a limit."""
     most = min(_MOST_TIMES, max(1, _MOST_FEATURES // series.values.shape[1]))
     return min(int(np.median(series.lengths)), most)
 
@@ -58,10 +58,10 @@ def flattened(sequences: Ragged, times: int, scaling: Scaling) -> Floats:
 
 
 def fit_linear_series(series: LabelledSequences, times: int, scaling: Scaling) -> LinearSeries:
-    """The regression with the penalty whose answers for series that were left out, each in its turn, are best.
+    """The ridge regression with the penalty that is best in leave-one-out cross-validation.
 
-    Of classes the regression is one of each class against the others. Its scores are made log-probabilities, as sharp
-    as the left-out answers bear out.
+    With classes it is fitted one against the rest. Its scores are scaled to log-probabilities, so that the left-out
+    answers have the highest likelihood.
     """
     features = times * series.sequences.values.shape[1]
     series = series.select(np.arange(0, len(series), -(-len(series) * features // _MOST_NUMBERS)))

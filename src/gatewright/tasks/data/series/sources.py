@@ -40,7 +40,7 @@ _FORMS = (
 
 @dataclass(frozen=True)
 class SeriesReading(LabelledSeriesColumns):
-    """How labelled series are read: the columns of a table, and what is not seen in other files."""
+    """How labelled series are read: the columns of a table, what labels mean, and the axes of arrays."""
 
     task: Task = setting("infer", "whether labels are classes or numbers")
     layout: Layout = setting("infer", "axes of arrays (.npz, or in memory) behind that of the series")
@@ -48,7 +48,7 @@ class SeriesReading(LabelledSeriesColumns):
 
 @dataclass(frozen=True)
 class KnownSeries:
-    """What a model knows of the series that it was trained on, by which others are read that may have no labels."""
+    """What a model keeps of its training series, so that new series are read alike, with labels or without."""
 
     channels: tuple[str, ...] | None
     key: str = ""
@@ -180,7 +180,7 @@ def _of_file(path: Path, reading: SeriesReading) -> Pair:
 
 
 def _is_of_rows(path: Path) -> bool:
-    """Whether each row of a text file is a series; one that is no UTF-8 is a table, whose reader finds its encoding."""
+    """Whether each row of a text file is a series. A file that is not UTF-8 is read as a table."""
     if path.suffix.lower() not in _TEXTS:
         return False
     try:

@@ -45,7 +45,7 @@ class TsHeader(ArchiveHeader):
         return self.tags.get(name, "").lower().partition(" ")[0] == "true"
 
     def _check(self) -> None:
-        """Refuse what is not read here."""
+        """Refuse classes without names, and time stamps."""
         if self.task == "classification" and not self.classes:
             raise DataError(
                 f"{self._path} does not name its classes",

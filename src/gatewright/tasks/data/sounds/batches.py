@@ -16,7 +16,7 @@ Features = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SoundVariation:
-    """How much the features of a sound are changed at random; deviations and bounds at strength 1.
+    """Random changes of the features of a sound; the fields are deviations and bounds at strength 1.
 
     `speed` (of the logarithm) makes it shorter or longer, `pitch` (of the logarithm) moves its frequencies, so that
     both together are a change of speed; `gain` is added to the logarithm of the power; noise lies `quietest` to

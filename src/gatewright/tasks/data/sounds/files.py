@@ -14,7 +14,7 @@ Samples = NDArray[np.float32]
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".w64", ".caf")
 LONGEST = 600  # seconds of one sound
-_LOUDEST = 1e9  # of numbers that may be samples, whose squares float32 holds
+_LOUDEST = 1e9  # largest sample that is accepted; float32 holds its square
 _FASTEST = 2_000_000  # samples in a second; more need a filter as long, and are no sound
 _FORMAT_BYTES = 16  # that a WAV file has at least to say of its samples
 _UNKNOWN_SIZE = 0x7FFFF000  # what programs that write to a pipe put for a size, or more
@@ -127,7 +127,7 @@ def at_rate(sound: Sound, rate: int) -> Samples:
 
 
 class SampleStream:
-    """Sound that arrives: 16-bit PCM, little-endian and mono, or a WAV file, whose head says rate and channels."""
+    """A stream of sound: 16-bit PCM, little-endian and mono, or a WAV file, which names its rate and channels."""
 
     def __init__(self, stream: BinaryIO, rate: int) -> None:
         self._head = stream.read(4)
@@ -142,7 +142,7 @@ class SampleStream:
         width = self._channels * self._bytes
         size = samples * width if self._left is None else min(samples * width, self._left)
         content = self.read(size)
-        if self._left is not None:  # what comes behind the samples of a file is no sound
+        if self._left is not None:  # bytes behind the data chunk of a WAV file are not samples
             self._left -= len(content)
             if len(content) < size:
                 raise DataError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Samples = NDArray[np.float32]
 Features = NDArray[np.float32]
 
-_AT_ONCE = 4096  # frames whose spectra are in memory together
+_AT_ONCE = 4096  # frames in a block, which bounds the memory for spectra
 
 
 @dataclass(frozen=True)

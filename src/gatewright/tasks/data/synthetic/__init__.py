@@ -1,1 +1,1 @@
-"""Tasks that are made, so that every answer is known."""
+"""Made-up tasks, in which every answer is known."""

@@ -1,4 +1,4 @@
-"""Sequences whose answer lies many steps back: marked numbers to add, and symbols to repeat."""
+"""Tasks with long time lags: marked numbers to add (the adding problem), and symbols to repeat (copy memory)."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Times of a clock that is put forward in spring and back in autumn, with the zone that it is of."""
+"""Local times around changes of the clock (daylight saving), and times in a time zone."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -19,21 +19,21 @@ _EXAMPLES = {3: "Europe/Berlin", 4: "Africa/Cairo", 9: "America/Santiago", 10: "
 
 
 class ClockChange(NamedTuple):
-    """What a night does to times without a zone: for a person, with a zone in which it is so."""
+    """An explanation of times that come twice or are left out, and a zone in which the clock changes then."""
 
     explanation: str
     zone: str
 
 
 def autumn_change(twice: Dates) -> ClockChange | None:
-    """Where all times that come twice lie in nights in which a clock shows an hour twice."""
+    """The change in autumn, where all times that come twice lie in the hour that the clock repeats; else None."""
     if not _are_in_nights(twice, tuple(_BACK)):
         return None
     return ClockChange("in that night clocks are put back, and show an hour twice", _BACK[_month(twice)])
 
 
 def spring_change(absent: Dates) -> ClockChange | None:
-    """Where all times that are left out lie in nights in which a clock leaves out an hour."""
+    """The change in spring, where all times that are left out lie in the hour that the clock skips; else None."""
     if not _are_in_nights(absent, _FORWARD):
         return None
     return ClockChange("in that night clocks are put forward, and leave out an hour", _EXAMPLES[_month(absent)])
@@ -95,7 +95,7 @@ def in_zone(table: Table, column: str, parsed: ParsedDates, zone: str) -> Parsed
 
 
 def _came_before(values: Dates) -> NDArray[np.bool_]:
-    """Which times stand a second time; in a file whose newest row stands first, counted from its end."""
+    """Which times occur for the second time; counted from the end where the newest row stands first."""
     backwards = len(values) > 1 and bool((np.diff(values) < np.timedelta64(0)).mean() > 0.5)
     ordered = values[::-1] if backwards else values
     again = np.ones(len(values), bool)

@@ -1,4 +1,4 @@
-"""What a source of a table holds: its columns, still as texts where it is a text, and what its rows are called."""
+"""The content of a table's source: its columns, unparsed where it is a text file, and the place of each row."""
 
 import json
 import os
@@ -114,7 +114,7 @@ def _without_empty_end(columns: dict[str, list[str]], lines: list[int]) -> list[
 
 
 def _check_header_once(path: Path, header: Sequence[str], columns: Sequence[Sequence[str]], lines: list[int]) -> None:
-    """Refuse a table whose header comes again, as in files that were put together, or below a first header."""
+    """Refuse a table with a second header, as in files that were concatenated."""
     for row, line in enumerate(lines):
         if columns[0][row] == header[0] and len(header) > 1 and [column[row] for column in columns] == list(header):
             raise DataError(

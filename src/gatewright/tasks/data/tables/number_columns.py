@@ -39,7 +39,7 @@ def numbers_of_array(content: NDArray[Any]) -> NumberColumn:
 def read_numbers(
     content: list[str], decimal: Decimal, separator: str, usual_notation: Callable[[], NumberNotation]
 ) -> NumberColumn:
-    """A column of texts of a file whose fields are divided by that separator.
+    """The numbers in a column of texts; `separator` is what divides the fields of the file.
 
     `decimal` is what a setting says; `usual_notation` is asked where the column may be read in two ways.
     """
@@ -86,7 +86,7 @@ def _remark(texts: Sequence[str], values: Values, notation: NumberNotation) -> s
 
 
 def shared_notation(columns: Iterable[Sequence[str]]) -> NumberNotation:
-    """The notation of all columns that leave no doubt; ambiguous where they differ, or where there are none."""
+    """The notation of the columns that are unambiguous; AMBIGUOUS where they differ, or where there are none."""
     notations = {notation for texts in columns if (notation := _clear_notation(texts)) is not None}
     return notations.pop() if len(notations) == 1 else NumberNotation.AMBIGUOUS
 

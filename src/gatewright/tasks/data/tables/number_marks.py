@@ -18,9 +18,9 @@ _MOSTLY = 0.5
 
 @dataclass(frozen=True)
 class Unmarked:
-    """The texts of a column without their mark; `wrong` are rows whose mark is another one than that of the column.
+    """The texts of a column without their mark; `wrong` are the rows with another mark than the column.
 
-    `example` is a row in which something was left out.
+    `example` is a row that had a mark.
     """
 
     texts: list[str]
@@ -59,7 +59,7 @@ def unmarked(texts: Sequence[str]) -> Unmarked | None:
 
 
 def without_mark(text: str) -> str | None:
-    """One number without its mark; None for a text that is none."""
+    """One number without its mark; None where the text is no number."""
     match = _MARKED.fullmatch(text.strip())
     return _bare(match) if match else None
 

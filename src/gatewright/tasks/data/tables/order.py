@@ -42,7 +42,7 @@ class OrderedRows:
 
 
 def open_dated(source: object, columns: TimeColumns | StepColumns) -> Table:
-    """The table of a file or a DataFrame whose rows are steps in time, as the settings say."""
+    """The table of a file or a DataFrame with a row for each step in time, read as the settings say."""
     return open_table(
         source,
         encoding=columns.encoding,
@@ -74,7 +74,7 @@ def time_values(table: Table, columns: tuple[str, ...]) -> ParsedDates | NDArray
 
 
 def dated_rows(table: Table, columns: tuple[str, ...], undated: Undated) -> Table:
-    """The table; with "drop" without the rows whose time is none, and with a remark that says how many they were."""
+    """The table, with undated="drop" without the rows that have no time; a remark says how many were dropped."""
     if not columns or undated != "drop":
         return table
     parsed = table.dates(columns, named=True)
@@ -103,7 +103,7 @@ def _no_time(table: Table, column: str, wrong: list[int], kind: str) -> DataErro
 
 
 def _check_labels(table: Table, column: str, labels: list[str]) -> None:
-    """Refuse labels that are dates in a notation that is not read, the newest first: they would be read backwards."""
+    """Refuse labels that look like dates, newest first, in an unknown notation: the series would be read backwards."""
     if _fall(labels):
         raise DataError(
             f"{table.name}, {column!r}: these seem to be dates, the newest first, in a notation that is not read",

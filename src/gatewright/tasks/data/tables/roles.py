@@ -1,4 +1,4 @@
-"""Which column of a table is what: as settings name it, by well-known names, or by what columns hold.
+"""The roles of a table's columns: named by settings, inferred from well-known names, or from their content.
 
 A recipe declares its `Role`s in a `TableKind`; `infer_roles` gives each its column, `Roles.remark` is the line that
 says so, and `asks_for` is the error with the whole command where it is not clear which column has a role.
@@ -152,7 +152,7 @@ def infer_roles(table: Table, settings: Any, kind: TableKind, channels: Sequence
         ColumnRole.called,
         ColumnRole.by_content,
         ColumnRole.by_content,
-    ):  # twice: what is left for one depends on the others
+    ):  # by content twice: each role that is found leaves fewer candidates for the others
         for role in kind.roles:
             if not known.of(role.setting) and len(columns := choice(role, table, known)) == 1:
                 known = known.given(role.setting, columns)

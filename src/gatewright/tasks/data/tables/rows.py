@@ -102,7 +102,7 @@ class Delimited:
             seen = widths[separator] = self._first_widths(separator)
             if len(seen) == 1 and seen != {1}:
                 return separator
-        # None divides them alike: a single column, or a defect, which is told of the separator that occurs.
+        # No separator gives rows of one width: a single column, or a defect, which is reported later.
         return next((sign for sign, seen in widths.items() if max(seen, default=1) > 1), ",")
 
     def _first_widths(self, separator: str) -> set[int]:

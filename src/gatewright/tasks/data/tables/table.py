@@ -18,7 +18,7 @@ from gatewright.tasks.data.tables.numbers import Decimal, NumberNotation, filled
 from gatewright.tasks.data.tables.times import AmbiguousDatesError, DayFirst, ParsedDates, parsed_dates
 from gatewright.tasks.formatting import counted
 
-_FEW = 2  # rows of a table of which the first is no line of units
+_FEW = 2  # rows; in a longer table a first row without numbers may hold the units
 
 Missing = str
 Rows = NDArray[np.int64]
@@ -191,7 +191,7 @@ class Table:
         return self.cache["notation"]
 
     def told_of(self, columns: Sequence[str]) -> tuple[str, ...]:
-        """Lines for a person: how the numbers of those columns were read, where it is no matter of course."""
+        """Remarks on how the numbers of those columns were read, where that is not obvious."""
         remarks = ((column, self._column(column).remark) for column in columns)
         return tuple(f"{column}: {remark}" for column, remark in remarks if remark)
 
@@ -235,7 +235,7 @@ class Table:
         return parsed if parsed is None or self.rows is None else parsed.take(self.rows)
 
     def zone_of(self, column: str) -> str:
-        """The time zone of a column of dates: the one that is asked for, or its own; "" where there is none."""
+        """The time zone of a column of dates: that of the settings, or its own; "" without one."""
         return self.zone or self.zones.get(column, "")
 
     def _read_dates(self, columns: Sequence[str], *, named: bool) -> ParsedDates | None:

@@ -49,7 +49,7 @@ _MOSTLY = 0.5  # of the values: then those that are no dates are faults, and the
 
 @dataclass(frozen=True, eq=False)
 class ParsedDates:
-    """Dates (rows,), datetime64[us], NaT where a text is none, and how the column writes them.
+    """Dates (rows,), datetime64[us], NaT where a text is no date, and how the column writes them.
 
     They are what the clock showed; `offsets` (rows,), where the column has them, are its seconds before UTC.
     """
@@ -183,7 +183,7 @@ def _iso_form(texts: list[str]) -> str:
 
 
 def _without_offsets(texts: list[str]) -> tuple[list[str], NDArray[np.float64] | None]:
-    """Times of day without their offsets, and these in seconds, NaN where there is none; None where none has one."""
+    """The texts without UTC offsets, and the offsets in seconds: NaN for a text without one, None for no offsets."""
     matched = [_OFFSET.search(text) if ":" in text else None for text in texts]
     if not any(matched):
         return texts, None

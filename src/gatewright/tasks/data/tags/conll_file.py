@@ -2,7 +2,7 @@
 
 CoNLL-2000 and CoNLL-2003 have columns with spaces or tabs between them and a line -DOCSTART- before each document
 (https://aclanthology.org/W03-0419). CoNLL-U has ten columns with tabs between them, comments that begin with #, tokens
-of several words (1-2) and empty nodes (1.1), which both are left out: https://universaldependencies.org/format.html.
+of several words (1-2) and empty nodes (1.1); both are left out: https://universaldependencies.org/format.html.
 """
 
 import re

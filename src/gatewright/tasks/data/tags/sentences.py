@@ -82,7 +82,7 @@ def load_tagged_sentences(
 ) -> tuple[Splits[TaggedSentences], TagColumns]:
     """Sentences with tags, and the columns that they came from.
 
-    A source is a file; a folder with files whose names say train, dev (valid, testa) and test (testb); or sentences
+    A source is a file; a folder with files named train, dev (valid, testa) and test (testb); or sentences
     in memory: pairs of tokens and tags. A part that the source lacks is held out, whole sentences by seed. The settings
     `text` and `label` name columns, by the names of a header or of CoNLL-U, or by their numbers from 1 on; left empty,
     CoNLL-U has `form` and `upos`, and any other file its first and its last column.

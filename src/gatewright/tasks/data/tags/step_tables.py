@@ -59,7 +59,7 @@ def step_roles(
 ) -> Roles:
     """The roles of a table's columns: those named, those with well-known names, and every other number as a channel.
 
-    `channels` are those of a model, of which each has to be there. Raises DataError, with what to add, where there is
+    `channels` are those that a model reads; each has to be there. Raises DataError, with what to add, where there is
     no label or where a column of words has no role.
     """
     chosen = (*((_TEXT,) if channels is None else ()), *_OF_ROWS, *((_LABEL,) if labelled else ()))

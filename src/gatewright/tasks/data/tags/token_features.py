@@ -1,4 +1,4 @@
-"""What a network reads of a token: the numbers of the token itself, of its beginnings and endings, and of its shape.
+"""Features of tokens: the token itself, its prefixes and suffixes, and its shape, as numbers.
 
 Beginnings and endings tell of words that were not in the training data what characters would (Ma & Hovy 2016,
 1603.01354, and Lample et al. 2016, 1603.01360, read characters for it), and a stranger can compute them in a few lines.

@@ -1,4 +1,4 @@
-"""Sentences that wait for tags: from files in columns, from plain texts, and from lists in memory."""
+"""Sentences without tags, to predict: from files in columns, from plain texts, and from lists in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

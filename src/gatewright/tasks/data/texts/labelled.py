@@ -199,7 +199,7 @@ def _joined(table: Table, columns: Sequence[str]) -> list[str]:
 
 
 def _composed(name: str, table: str) -> _TextPart:
-    """The texts and labels of a table of tabs, whose first line has the names of the two columns."""
+    """The texts and labels of a table with two columns, divided by tabs, with a header."""
     (text, label), *rows = (line.split("\t") for line in table.splitlines())
     texts, labels = zip(*rows, strict=True)
     columns = {"text": text, "label": label}

@@ -24,7 +24,7 @@ class NgramScores:
     """A linear classifier of bags of n-grams.
 
     The scores of a text are sum(weight[i]) / sqrt(sum(energy[i])) + bias, over the numbers i of its n-grams: those of a
-    multinomial logistic regression on TF-IDF, whose norm counts a run as often as it occurs.
+    multinomial logistic regression on TF-IDF. The norm counts an n-gram as often as it occurs.
     """
 
     weight: NDArray[np.float32]  # (n-grams, classes)

@@ -1,4 +1,4 @@
-"""Which columns of a table hold texts and their labels: as settings name them, or inferred where that is safe."""
+"""The columns of texts and labels of a table: named by settings, or inferred where that is safe."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Where a text comes from, so that it can be read piece by piece, as often as it is needed."""
+"""Sources of texts that are read piece by piece, as often as needed."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -99,7 +99,7 @@ class CharVocabulary(Vocabulary):
 
 
 def _number_table(characters: Sequence[str], *, first: int) -> NDArray[np.int32]:
-    """By code point the number of a character; -1 where there is none, as in the last entry, one past all."""
+    """A table of numbers by code point, -1 for other characters. The last entry is -1: it stands for all beyond."""
     codes = np.array([ord(character) for character in characters])
     table = np.full(codes.max() + 2, -1, dtype=np.int32)
     table[codes] = np.arange(first, first + len(codes))

@@ -49,8 +49,8 @@ def read_word_vectors(path: Path, vocabulary: WordVocabulary) -> WordVectors:
 def read_lower_vectors(path: Path, words: Container[str], *, also: int) -> dict[str, NDArray[np.float32]]:
     """The vectors of those words and of the file's first words, `also` of them, each by its `lowered` form.
 
-    Of words with the same form the first in the file counts. Files and errors are those of `read_word_vectors`, but
-    that a file without any of the words is none.
+    The first word in the file counts where several have the same form. Files and errors are those of
+    `read_word_vectors`, but a file without any of the words is accepted.
     """
     known: dict[str, NDArray[np.float32]] = {}
     for place, (number, word, fields) in enumerate(_words(path)):
