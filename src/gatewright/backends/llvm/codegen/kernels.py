@@ -278,13 +278,13 @@ class _ModuleWriter:
         zero, batch = scalar.index(0), args["batch"]
         active = [memory.pointer(key) for key in (LINES, STARTS)] if self.kernels.ragged else []
         if name == LOOP:
-            with scalar.loop(0, args["steps"], 1, "step", {"turned": zero}) as loop:
+            with scalar.loop(0, args["steps"], 1, "step", {"descending": zero}) as loop:
                 time = self._time(scalar, loop.index, args["steps"])
                 following = scalar.add_index(time, -1 if self.kernels.backwards else 1)
                 lines = [scalar.index(scalar.mul_index(step, batch, "line")) for step in (time, following)]
                 rows = self._rows_of_step(scalar, args, lines, time, active)
-                emitter.emit_step(rows, loop.values["turned"])
-                loop.carry({"turned": flipped(scalar, loop.values["turned"])})
+                emitter.emit_step(rows, loop.values["descending"])
+                loop.carry({"descending": flipped(scalar, loop.values["descending"])})
         else:
             span = (args["first"], args["last"], batch, zero)
             emitter.emit_step(ListedRows(active[0], zero, *span) if active else AllRows(*span), zero)

@@ -1,8 +1,8 @@
-"""Emits one pass: its stages over rows and steps, in an order in which what is used again is still close.
+"""Emits one pass: its stages over rows and steps, in an order that uses values again while they are in a cache.
 
 A stage with products goes through the groups of its panels, and for each through the rows. Stages without products that
-follow one another are done row by row. While products are accumulated there is time to have memory brought close: for
-the stage's own equations, and for the stages without products that come next.
+follow one another are computed row by row. While products are accumulated there is time to prefetch memory: for the
+stage's own equations, and for the stages without products that come next.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from gatewright.backends.llvm.parallel.thread_context import ThreadContext
 from gatewright.backends.llvm.parallel.unit_partition import ColumnPieces, UnitPartition
 
 _OPERAND_BYTES = 256 * 1024
-"""How much of the vectors that are multiplied is gone through for each group: the second cache holds it."""
+"""How many bytes of operand vectors are multiplied by a group before the next group: the second cache holds them."""
 
 
 class PassEmitter:
@@ -33,24 +33,24 @@ class PassEmitter:
         self._after_barrier = {id(stages[number]) for number in units.barriers_before}
         self._ranges = {id(stage): self._range(stage, own) for stage, own in zip(stages, units.columns, strict=True)}
 
-    def emit_step(self, rows: Rows, turned: Value) -> None:
+    def emit_step(self, rows: Rows, descending: Value) -> None:
         """Emit all stages of one step.
 
-        Panels are walked from the first group to the last, or, where `turned` is 1 and not 0, from the last to the
-        first: what was used last in one step is what is used first in the next.
+        Panels are walked from the first group to the last, or, where `descending` is 1 and not 0, from the last to the
+        first. The direction changes with every step: the groups that were used last are still in a cache.
         """
         for number, part in enumerate(self._parts):
             if id(part[0]) in self._after_barrier:
                 self._context.barrier()
             if part[0].panels:
-                self._tiles(number, rows, turned)
+                self._tiles(number, rows, descending)
             else:
                 self._rows(part, rows)
         if self._units.barrier_at_end:
             self._context.barrier()
 
     def _range(self, stage: StageEmitter, columns: ColumnPieces | None) -> tuple[Index, Index]:
-        """The groups of a stage's panels that are done here, or where it has none, its blocks."""
+        """The range of a stage's panel groups that this thread computes; of its blocks, if it has no panels."""
         blocks = -(-stage.units // stage.lanes)
         if columns is None:
             return 0, blocks
@@ -61,22 +61,22 @@ class PassEmitter:
         first, last = (e.smaller_index(e.mul_index(piece, columns.blocks), blocks) for piece in (first, last))
         return first, last
 
-    def _tiles(self, number: int, rows: Rows, turned: Value) -> None:
+    def _tiles(self, number: int, rows: Rows, descending: Value) -> None:
         e, stage = self._scalar, self._parts[number][0]
         height, (low, high) = _rows_at_a_time(stage), self._ranges[id(stage)]
         ends = e.add_index(e.add_index(low, high), -1)
-        with e.loop(rows.first, rows.last, height, "first_row", {"turned": turned}) as part:
-            now = part.values["turned"]
+        with e.loop(rows.first, rows.last, height, "first_row", {"descending": descending}) as part:
+            now = part.values["descending"]
             end = e.smaller_index(e.add_index(part.index, height), rows.last, "end_row")
             with e.loop(low, high, 1, "walked") as walked:
                 back = e.add_index(e.mul_index(walked.index, -2), ends)
                 group = e.index(e.add_index(walked.index, e.mul_index(now, back), "group"))
                 self._group(number, rows, group, (part.index, end))
-            part.carry({"turned": flipped(e, now)})
+            part.carry({"descending": flipped(e, now)})
 
     def _group(self, number: int, rows: Rows, group: Value, span: tuple[Index, Index]) -> None:
         e, stage = self._scalar, self._parts[number][0]
-        tile, soon = stage.tile, self._soon(number, rows)
+        tile, upcoming = stage.tile, self._next_stages(number, rows)
         blocks = [e.add_index(e.mul_index(group, tile.blocks), j) for j in range(tile.blocks)]
         columns = [column_of(e, block, stage.lanes, stage.units) for block in blocks]
         limit = rows.limit(e, tile.rows, "last_tile")
@@ -85,25 +85,25 @@ class PassEmitter:
             cursors = [rows.cursor(e, start, r, limit) for r in range(tile.rows)]
 
             def meanwhile(row: Index) -> None:
-                for other, before in soon:
+                for other, before in upcoming:
                     cursor = rows.cursor(e, start, row, limit, before)
                     for column in columns:
                         other.emit_prefetch(cursor, column)
 
             stage.emit_tile(columns, cursors, group, meanwhile)
 
-    def _soon(self, number: int, rows: Rows) -> list[tuple[StageEmitter, Value]]:
-        """The stages for which memory is brought close while a stage's products are accumulated: itself, and what comes
-        before the next products, be it in the next step; and how many lines come before the rows that they do."""
-        stage, soon = self._parts[number][0], [(self._parts[number][0], rows.before)]
+    def _next_stages(self, number: int, rows: Rows) -> list[tuple[StageEmitter, Value]]:
+        """The stages to prefetch for while a stage's products are accumulated, each with the first line of its step:
+        itself, and the stages up to the next products, also in the next step."""
+        stage, upcoming = self._parts[number][0], [(self._parts[number][0], rows.before)]
         following = [(part, rows.before) for part in self._parts[number + 1 :]]
         if rows.before_next:
             following += [(part, rows.before_next) for part in self._parts[:number]]
         for part, before in following:
             if part[0].panels:
                 break
-            soon += [(other, before) for other in part if other.units == stage.units]
-        return soon
+            upcoming += [(other, before) for other in part if other.units == stage.units]
+        return upcoming
 
     def _rows(self, stages: Sequence[StageEmitter], rows: Rows) -> None:
         e, height = self._scalar, stages[0].tile.rows
@@ -117,9 +117,9 @@ class PassEmitter:
                 stage.emit_rows(cursors, self._ranges[id(stage)])
 
 
-def flipped(emitter: Emitter, turned: Value) -> Value:
+def flipped(emitter: Emitter, descending: Value) -> Value:
     """0 for 1, and 1 for 0."""
-    return emitter.index(emitter.add_index(1, emitter.mul_index(turned, -1), "turned.next"))
+    return emitter.index(emitter.add_index(1, emitter.mul_index(descending, -1), "descending.next"))
 
 
 def _rows_at_a_time(stage: StageEmitter) -> int:

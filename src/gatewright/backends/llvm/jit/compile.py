@@ -1,4 +1,4 @@
-"""Kernels from LLVM's language; what was compiled once on this machine is taken from disk."""
+"""Compiles modules of LLVM IR; code that was compiled before on this machine is loaded from the cache on disk."""
 
 import gc
 import json
@@ -56,7 +56,7 @@ def compile_module(
     if code is not None:
         try:
             return Library(source, functions, code, target, from_cache=True)
-        except CompileError as error:  # whole, but not what it should be: it is made again, and replaced
+        except CompileError as error:  # the entry is whole, but cannot be loaded: compile and replace it
             kept.reject(str(error.got))
     code = emit_object(_text_of(source), functions, target)
     library = Library(source, functions, code, target, from_cache=False)
@@ -67,13 +67,13 @@ def compile_module(
 def _text_of(source: Source) -> str:
     if isinstance(source, str):
         return source
-    with _collector_at_rest():
+    with _garbage_collection_off():
         return source()
 
 
 @contextmanager
-def _collector_at_rest() -> Generator[None]:
-    """Have Python look for no garbage: ten thousand new objects would make it go through all that torch has loaded."""
+def _garbage_collection_off() -> Generator[None]:
+    """Turn garbage collection off: the many new objects would make it walk through everything that torch has loaded."""
     if not gc.isenabled():
         yield
         return

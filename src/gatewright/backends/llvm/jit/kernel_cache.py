@@ -1,8 +1,8 @@
 """Object code on disk, so that a kernel is compiled once for a user and a machine.
 
-An entry is machine code that will run with all rights of the user. So it is believed only where nobody else can have
-written it, where it says that it is what was asked for, word by word, and where its digest holds. Everything else is as
-good as absent: the kernel is compiled again. Nor is it an error if nothing can be kept; `status()` tells why.
+An entry is machine code that will run with all rights of the user. It is trusted only if nobody else can have written
+it, if its description equals the one that is asked for, and if its digest is right. Otherwise the kernel is compiled
+again. It is no error if nothing can be stored; `status()` tells why.
 """
 
 import os
@@ -46,8 +46,8 @@ class Status:
     problem: str | None
 
 
-class _NotBelievedError(Exception):
-    """An entry, or the folder, that may not be what it should be; says why."""
+class _UntrustedError(Exception):
+    """An entry or a folder that somebody else may have changed; says why."""
 
 
 class KernelCache:
@@ -68,7 +68,7 @@ class KernelCache:
             code = None if self._folder is None else _read(self._folder, description)
         except FileNotFoundError:
             code = None
-        except _NotBelievedError as reason:
+        except _UntrustedError as reason:
             code = None
             self._rejected += 1
             self._problem = str(reason)
@@ -99,7 +99,7 @@ class KernelCache:
             _require_ours(self._folder)
             _write(self._folder, description, code)
             self._evict(self._folder)
-        except _NotBelievedError as reason:
+        except _UntrustedError as reason:
             self._problem = str(reason)
         except OSError as error:
             self._problem = f"cannot write to {self._folder}: {error.strerror}"
@@ -119,7 +119,7 @@ class KernelCache:
 
     def _evict(self, folder: Path) -> None:
         """Remove what was used longest ago, down to nine tenths of the limit, so that it is not due at every store."""
-        files = sorted(_files(folder), key=lambda found: found[1].st_mtime_ns)
+        files = sorted(_files(folder), key=lambda file: file[1].st_mtime_ns)
         size = sum(info.st_size for _, info in files)
         target = size if size <= self._limit else self._limit * 9 // 10
         for path, info in files:
@@ -168,12 +168,12 @@ def _read(folder: Path, description: str) -> bytes:
         with open(path, "rb", opener=_open_to_read) as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
-                raise _NotBelievedError(f"{path} is not a plain file")
+                raise _UntrustedError(f"{path} is not a plain file")
             _refuse_foreign(path, info)
             code = _unpack(path, file.read(), description)
     except OSError as error:
         if path.is_symlink() or path.is_dir():
-            raise _NotBelievedError(f"{path} is not a plain file") from error
+            raise _UntrustedError(f"{path} is not a plain file") from error
         raise
     with suppress(OSError):
         os.utime(path)  # what was used last is kept longest
@@ -183,13 +183,13 @@ def _read(folder: Path, description: str) -> bytes:
 def _unpack(path: Path, entry: bytes, description: str) -> bytes:
     start = len(_MAGIC) + _FRAME.size
     if len(entry) < start or not entry.startswith(_MAGIC):
-        raise _NotBelievedError(f"{path} is not a kernel of this version")
+        raise _UntrustedError(f"{path} is not a kernel of this version")
     described, coded, digest = _FRAME.unpack_from(entry, len(_MAGIC))
     body = entry[start:]
     if len(body) != described + coded or sha256(body).digest() != digest:
-        raise _NotBelievedError(f"{path} is damaged")
+        raise _UntrustedError(f"{path} is damaged")
     if body[:described] != description.encode():
-        raise _NotBelievedError(f"{path} holds another kernel")
+        raise _UntrustedError(f"{path} holds another kernel")
     return body[described:]
 
 
@@ -221,9 +221,9 @@ def _refuse_foreign(path: Path, info: os.stat_result) -> None:
     if not hasattr(os, "geteuid"):  # Windows: a user's own folders are closed to others
         return
     if info.st_uid != os.geteuid():
-        raise _NotBelievedError(f"{path} belongs to another user")
+        raise _UntrustedError(f"{path} belongs to another user")
     if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise _NotBelievedError(f"{path} can be written by others")
+        raise _UntrustedError(f"{path} can be written by others")
 
 
 def _is_abandoned(path: Path, info: os.stat_result) -> bool:
@@ -236,7 +236,7 @@ def _files(folder: Path | None) -> Iterator[tuple[Path, os.stat_result]]:
         listed = [] if folder is None else list(os.scandir(folder))
     except OSError:
         return
-    for found in listed:
-        if _OURS.fullmatch(found.name):
+    for entry in listed:
+        if _OURS.fullmatch(entry.name):
             with suppress(OSError):
-                yield Path(found.path), found.stat(follow_symlinks=False)
+                yield Path(entry.path), entry.stat(follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""Object code made callable, and its way out of memory."""
+"""Object code as functions that can be called, and freed."""
 
 import ctypes
 import weakref
@@ -12,7 +12,7 @@ from gatewright.backends.llvm.jit.machine_code import CompileError, Signature, e
 from gatewright.backends.llvm.jit.target import Target, machine_for
 
 Source = str | Callable[[], str]
-"""A module in LLVM's language, or what makes it: that is not called unless it is needed."""
+"""A module as LLVM IR, or a function that makes it, called only if it is needed."""
 
 
 class Library:
@@ -57,10 +57,9 @@ class Library:
 
 
 class _LoadedCode:
-    """Object code in executable memory, until this is no longer referred to.
+    """Object code in executable memory, for as long as this object lives.
 
-    Each has a linker of its own, which takes a millisecond to make: one that were shared would never give back all that
-    it took for a library.
+    Each has a linker of its own, although that takes a millisecond: a shared one does not free all memory of a library.
     """
 
     def __init__(self, code: bytes, names: list[str], target: Target) -> None:

@@ -1,7 +1,7 @@
 """From LLVM's language to the machine's: check and emit.
 
-None of LLVM's passes that simplify a module is run. The generator writes vectors, hoists and unrolls by itself: they
-made no kernel faster, but a tenth of all compile time was theirs, and unrolling of short loops took many times that.
+LLVM's optimisation passes are not run. The generator writes vectors, hoists and unrolls by itself: the passes made no
+kernel faster, but took a tenth of the compile time, and many times that where they unrolled short loops.
 """
 
 import ctypes
@@ -29,9 +29,9 @@ _LLVM_TYPES = {
     ctypes.c_double: "double",
 }
 
-# LLVM itself turns loops and large copies into calls of these. Everything else kernels do themselves: a mathematical
-# function that the generator did not spell out would be taken from whatever library the process has loaded.
-_FOUND_ELSEWHERE = frozenset({"memcpy", "memmove", "memset"})
+# LLVM itself turns loops and large copies into calls of these. Kernels call nothing else from outside: a mathematical
+# function would be taken from whatever library the process has loaded, with its numbers.
+_ALLOWED_CALLS = frozenset({"memcpy", "memmove", "memset"})
 _SYMBOL = struct.Struct("<IBBHQQ")  # of ELF with 64 bits: name, info, other, section, value, size
 
 
@@ -72,10 +72,8 @@ def _layout(target: Target) -> str:
 
 @contextmanager
 def _parsed(ir: str, target: Target) -> Generator[llvm.ModuleRef, None, None]:
-    """A module in a context of its own, so that nothing of it stays.
-
-    It has to go before its context does, also on the way of an error that still refers to it.
-    """
+    """A module in a context of its own, so that its memory is freed. The module must be freed before its context, also
+    when an error still refers to it."""
     with llvm.create_context() as context, _refusals(target), llvm.parse_assembly(ir, context) as module:
         module.triple = target.triple
         module.data_layout = _layout(target)
@@ -99,7 +97,7 @@ def _require_function(module: llvm.ModuleRef, name: str, expected: str) -> None:
     except NameError:
         function = None
     if function is None or function.is_declaration:
-        defined = [each.name for each in module.functions if not each.is_declaration]
+        defined = [other.name for other in module.functions if not other.is_declaration]
         raise CompileError(
             f"the code that was generated lacks the function {name!r}", got=", ".join(defined) or "no function"
         )
@@ -112,11 +110,11 @@ def _require_function(module: llvm.ModuleRef, name: str, expected: str) -> None:
 
 
 def _require_complete(code: bytes, target: Target) -> None:
-    """Hold that object code calls nothing from elsewhere that it may not; what is not ELF is taken as it is."""
-    strange = sorted(_undefined(code) - _FOUND_ELSEWHERE)
-    if strange:
+    """Check that object code calls nothing outside itself but what it may. Code that is not ELF is not checked."""
+    unknown = sorted(_undefined(code) - _ALLOWED_CALLS)
+    if unknown:
         raise CompileError(
-            f"the code that was generated for {target.name!r} calls what is not part of it", got=", ".join(strange)
+            f"the code that was generated for {target.name!r} calls what is not part of it", got=", ".join(unknown)
         )
 
 
@@ -129,7 +127,7 @@ def _undefined(code: bytes) -> set[str]:
 
 
 def _finish_before_forks() -> None:
-    """Let no process be forked while LLVM works in another thread: its locks would stay locked in the child."""
+    """Let a fork wait until LLVM is idle: locks that another thread holds would stay locked in the child."""
     lock: Any = ffi.lib._lock  # pyright: ignore[reportPrivateUsage]
     os.register_at_fork(before=lock.__enter__, after_in_parent=lock.__exit__, after_in_child=lock.__exit__)
 

@@ -76,14 +76,14 @@ class ThreadPool:
             _raise(errors)
         return True
 
-    def _helpers(self, wanted: int) -> int:
-        """How many helpers there are, up to those that are wanted."""
-        if self._size < wanted:
+    def _helpers(self, limit: int) -> int:
+        """How many helpers there are, up to a limit; starts those that are missing."""
+        if self._size < limit:
             with self._starting, suppress(RuntimeError):  # the system may give no further thread
-                while self._size < wanted:
+                while self._size < limit:
                     threading.Thread(target=self._help, name=f"gatewright-{self._size + 1}", daemon=True).start()
                     self._size += 1
-        return min(wanted, self._size)
+        return min(limit, self._size)
 
     def _help(self) -> None:
         while True:

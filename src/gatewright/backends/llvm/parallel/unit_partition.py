@@ -62,7 +62,7 @@ def partition_units(
 ) -> UnitPartition:
     """How threads share the units of a pass, which `repeats` in every step if it is the loop."""
     columns = _columns(sizes, stages)
-    accesses = [_StageAccess(program, one.stage, own) for one, own in zip(stages, columns, strict=True)]
+    accesses = [_StageAccess(program, tiles.stage, own) for tiles, own in zip(stages, columns, strict=True)]
     before: set[int] = set()
     since: list[_StageAccess] = []  # the stages after the last barrier
     for number, access in enumerate(accesses):
@@ -79,17 +79,17 @@ def partition_units(
 
 
 def _columns(sizes: Mapping[str, int], stages: Sequence[StageTiles]) -> tuple[ColumnPieces | None, ...]:
-    blocks = {one.stage.axis: one.blocks for one in reversed(stages) if one.blocks}
+    blocks = {tiles.stage.axis: tiles.blocks for tiles in reversed(stages) if tiles.blocks}
     columns: list[ColumnPieces | None] = []
-    for one in stages:
-        axis = one.stage.axis
-        if axis is None or one.stage.reductions:
+    for tiles in stages:
+        axis = tiles.stage.axis
+        if axis is None or tiles.stage.reductions:
             columns.append(None)
             continue
-        if one.blocks:
-            blocks[axis] = one.blocks  # the stages that follow are cut as these products are
+        if tiles.blocks:
+            blocks[axis] = tiles.blocks  # the stages that follow are cut as these products are
         width = blocks.get(axis, 1)
-        columns.append(ColumnPieces(axis, width, ceil(ceil(sizes[axis] / one.lanes) / width)))
+        columns.append(ColumnPieces(axis, width, ceil(ceil(sizes[axis] / tiles.lanes) / width)))
     return tuple(columns)
 
 

@@ -49,7 +49,7 @@ class RunCost:
     @property
     def operations(self) -> int:
         """Of all passes for one line."""
-        return sum(one.operations for one in self.passes.values())
+        return sum(cost.operations for cost in self.passes.values())
 
     def is_small(self, lines: int) -> bool:
         """Whether no number of threads is worth it."""
@@ -86,10 +86,10 @@ class WorkPartition:
 def partition_work(cost: RunCost, extent: tuple[int, int], threads: int, lines: int) -> WorkPartition:
     """Partition a run of so many steps and rows among up to so many threads. `lines` is how many rows are computed over
     all steps: in a ragged batch there are fewer than steps times rows."""
-    passes = {name: _partition_pass(one, extent, threads, lines) for name, one in cost.passes.items()}
+    passes = {name: _partition_pass(own, extent, threads, lines) for name, own in cost.passes.items()}
     summed = cost.sums * lines
     sums = max(1, min(threads, summed // BARRIER_COST))
-    shared = sum(one.operations * lines for name, one in cost.passes.items() if passes[name].parts > 1)
+    shared = sum(own.operations * lines for name, own in cost.passes.items() if passes[name].parts > 1)
     most = max(sums, *(part.parts for part in passes.values()), 1)
     worth = min(most, (shared + (summed if sums > 1 else 0)) // THREAD_COST)
     if worth <= 1:

@@ -34,7 +34,7 @@ class ActiveLines:
         """Where to cut the rows into so many ranges, each of which takes about as many steps: an array of ctypes, which
         lives as long as this; None for no range."""
         if ranges and ranges not in self._edges:
-            wanted = [self.count * number // ranges for number in range(1, ranges)]
-            cuts = np.searchsorted(self._steps_before, wanted).tolist()
+            equal_shares = [self.count * number // ranges for number in range(1, ranges)]
+            cuts = np.searchsorted(self._steps_before, equal_shares).tolist()
             self._edges[ranges] = (ctypes.c_int64 * (ranges + 1))(0, *cuts, len(self._steps_before) - 1)
         return self._edges.get(ranges)

@@ -1,4 +1,4 @@
-"""The memory that an engine computes in: what it asks of NumPy's arrays, and of torch's."""
+"""The arrays that an engine computes on: an interface to NumPy's and torch's."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ class Arrays(Protocol):
     itemsize: int
 
     def empty(self, shape: tuple[int, ...]) -> Any:
-        """An array with anything in it."""
+        """An array that is not initialised."""
         ...
 
     def zeros(self, shape: tuple[int, ...]) -> Any:
@@ -24,7 +24,7 @@ class Arrays(Protocol):
         ...
 
     def view(self, array: Any, offset: int, shape: tuple[int, ...]) -> Any:
-        """What lies in a contiguous array from so many bytes on."""
+        """A view of a contiguous array that begins so many bytes behind its start."""
         ...
 
     def fill(self, target: Any, value: Any) -> None:
@@ -32,11 +32,11 @@ class Arrays(Protocol):
         ...
 
     def contiguous(self, array: Any) -> Any:
-        """The same numbers, one row after the other."""
+        """The same array, contiguous."""
         ...
 
     def compute(self, equations: Sequence[Equation], values: dict[str, Any], sizes: Mapping[str, int]) -> None:
-        """Compute equations on parameters, which no kernel does; results are added to the values."""
+        """Compute equations on parameters, which have no kernels; results are added to the values."""
         ...
 
     def take_workspace(self, size: int) -> Any:
@@ -44,5 +44,5 @@ class Arrays(Protocol):
         ...
 
     def give_back(self, block: Any) -> None:
-        """Let others have a workspace."""
+        """Return a workspace."""
         ...

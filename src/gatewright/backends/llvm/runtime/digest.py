@@ -45,11 +45,12 @@ def _source() -> str:
             loop.carry({name: e.mul_bits(e.xor_bits(total, word), _PRIME) for (name, total), word in mixed})
         for place, total in zip(places, loop.values.values(), strict=True):
             e.store(e.from_bits(total), place)
-        one, last = e.with_width(1), e.with_width(1).address(given.sums, _WORDS)
-        with one.loop(whole, given.count, 1, "left", {"sum": one.bits(one.load(last))}) as loop:
-            word = one.bits(one.load(one.address(given.words, loop.index)))
-            loop.carry({"sum": one.mul_bits(one.xor_bits(loop.values["sum"], word), _PRIME)})
-        one.store(one.from_bits(loop.values["sum"]), last)
+        scalar = e.with_width(1)
+        last = scalar.address(given.sums, _WORDS)
+        with scalar.loop(whole, given.count, 1, "left", {"sum": scalar.bits(scalar.load(last))}) as loop:
+            word = scalar.bits(scalar.load(scalar.address(given.words, loop.index)))
+            loop.carry({"sum": scalar.mul_bits(scalar.xor_bits(loop.values["sum"], word), _PRIME)})
+        scalar.store(scalar.from_bits(loop.values["sum"]), last)
     return str(module)
 
 

@@ -1,4 +1,4 @@
-"""Runs a Program by compiled kernels: finds or compiles them, and gives them memory."""
+"""A Program with sizes and a dtype: its kernels, from memory, from disk or compiled, and what runs them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from gatewright.schedule.program import Program
 from gatewright.schedule.text import to_text
 
 _ROW_COUNTS = (64, 16, 8, 6, 5, 4, 3, 2, 1)
-"""Kernels are made for these numbers of rows; the largest that is not more than what is at hand is used."""
+"""Kernels are made for these numbers of rows. A call uses the largest that is not more than its own."""
 
 _MAX_RUNNERS = 64
-"""How many extents are remembered: batches of text have all manner of lengths."""
+"""How many extents are cached: batches of text have many different lengths."""
 
 
 class KernelOrigin(StrEnum):
@@ -63,12 +63,12 @@ class Engine:
 
     @cached_property
     def runners(self) -> dict[tuple[int, int, bool], Runner]:
-        """What was made for each extent: steps, rows, whether the batch is ragged."""
+        """The runners that were made, by their extent: steps, rows, whether the batch is ragged."""
         return {}
 
     @cached_property
     def key(self) -> str:
-        """What decides the kernels, but for the machine and the number of rows."""
+        """What kernels depend on, besides the machine and the number of rows."""
         sizes = ",".join(f"{axis}={size}" for axis, size in sorted(self.sizes.items()))
         program = sha256(to_text(self.program).encode()).hexdigest()
         return f"{program} {sizes} {self.dtype} backwards={self.backwards}"
@@ -83,7 +83,7 @@ class Engine:
         return self._compiled[extent]
 
     def design(self, steps: int, batch: int, *, ragged: bool = False) -> Kernels:
-        """What the kernels for an extent will be, before they are compiled."""
+        """The kernels for an extent, not compiled."""
         target, counts = self.target or named(), _row_counts(steps, batch)
         return Kernels(self.program, self.sizes, self.dtype, target, self.backwards, *counts, ragged)
 

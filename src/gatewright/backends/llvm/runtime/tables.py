@@ -38,7 +38,9 @@ class AddressTables:
     ) -> None:
         self._count, self._number = len(locations), len(starts)
         self._bases = ctypes.c_void_p * blocks
-        self._locations = (ctypes.c_int64 * (2 * self._count))(*(number for one in locations for number in one))
+        self._locations = (ctypes.c_int64 * (2 * self._count))(
+            *(number for location in locations for number in location)
+        )
         self._strides = (ctypes.c_int64 * self._count)(*strides)
         self._starts = (ctypes.c_int64 * self._number)(*starts)
         self._fill = _code()["fill"]
