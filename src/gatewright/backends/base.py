@@ -27,7 +27,7 @@ class PreparedEquation:
     rule: Callable[..., Any]
     args: tuple[str | float, ...]
     widen: tuple[tuple[int, int, int], ...] = ()  # (operand, its rank, axes to add behind)
-    static: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    static: Mapping[str, Any] = field(default_factory=dict)  # dict[str, Any] stops torch.compile
 
 
 def prepare(equations: Iterable[Equation], rules: ArrayRules, sizes: Mapping[str, int]) -> list[PreparedEquation]:
