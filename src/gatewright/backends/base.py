@@ -68,9 +68,9 @@ def _static(equation: Equation, sizes: Mapping[str, int]) -> dict[str, Any]:
         case Op.SUM | Op.MEAN:
             return {"rank": len(equation.args[0].shape)}
         case Op.EXPAND:
-            return {"sizes": bind(axes_of(str(attrs["axes"])), sizes)}
+            return {"sizes": bind(axes_of(attrs), sizes)}
         case Op.SIZE:
-            return {"count": prod(bind(axes_of(str(attrs["axes"])), sizes))}
+            return {"count": prod(bind(axes_of(attrs), sizes))}
         case Op.RELABEL:
             return {}
         case _:

@@ -14,7 +14,7 @@ from gatewright.axes import Shape
 from gatewright.derive.rules import RULES
 from gatewright.errors import OptionError
 from gatewright.lang.functions import sum as sum_of
-from gatewright.lang.ops import Op
+from gatewright.lang.ops import Op, axes_attrs
 from gatewright.lang.symbol import Operand, Symbol
 from gatewright.trace.build import close
 from gatewright.trace.ir import Atom, Literal, Trace, Var
@@ -152,4 +152,4 @@ def fit(tracer: Tracer, value: Operand, shape: Shape) -> Symbol:
     """A value that stands for all elements of `shape`, as one of that shape."""
     if isinstance(value, Symbol) and value.shape == shape:
         return value
-    return tracer.emit(Op.EXPAND, (value,), (("axes", ",".join(shape)),))
+    return tracer.emit(Op.EXPAND, (value,), axes_attrs(shape))

@@ -4,7 +4,7 @@ A literal 0 in the equations means that nothing flows: `0 * a` is 0 in compiled 
 """
 
 from gatewright.errors import CellError, OptionError
-from gatewright.lang.ops import AttrValue, Op
+from gatewright.lang.ops import AttrValue, Op, axes_attrs
 from gatewright.lang.symbol import Operand, Redraw, Symbol, freeze
 
 THEANO_SLOPE = 0.2
@@ -125,7 +125,7 @@ def mean(a: Operand) -> Symbol:
 
 def size(a: Symbol) -> Symbol:
     """The number of features of `a`, as a scalar."""
-    return a.recorder.emit(Op.SIZE, (), (("axes", ",".join(a.shape)),))
+    return a.recorder.emit(Op.SIZE, (), axes_attrs(a.shape))
 
 
 def relabel(a: Symbol, like: Symbol) -> Symbol:

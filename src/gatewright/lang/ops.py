@@ -115,19 +115,29 @@ def _scalar(shapes: tuple[Shape, ...], attrs: Mapping[str, AttrValue]) -> Shape:
 def _expand(shapes: tuple[Shape, ...], attrs: Mapping[str, AttrValue]) -> Shape:
     if shapes[0]:
         raise UnfitShapesError("a scalar", "only a scalar can be expanded")
-    return axes_of(str(attrs["axes"]))
+    return axes_of(attrs)
 
 
 def _relabel(shapes: tuple[Shape, ...], attrs: Mapping[str, AttrValue]) -> Shape:
-    axes = axes_of(str(attrs["axes"]))
+    axes = axes_of(attrs)
     if len(shapes[0]) != 1 or len(axes) != 1:
         raise UnfitShapesError("a vector", "only a vector can be relabelled, like another vector")
     return axes
 
 
-def axes_of(text: str) -> Shape:
+def parse_axes(text: str) -> Shape:
     """The shape that an `axes` attribute spells: "hidden,input"."""
     return tuple(text.split(",")) if text else ()
+
+
+def axes_of(attrs: Attrs | Mapping[str, AttrValue]) -> Shape:
+    """The shape that the attributes of an op hold under `axes`."""
+    return parse_axes(str(dict(attrs)["axes"]))
+
+
+def axes_attrs(shape: Shape) -> Attrs:
+    """The attributes of an op that takes `axes`."""
+    return (("axes", ",".join(shape)),)
 
 
 def _unary(meaning: str, *attrs: str, activation: bool = False) -> OpRow:
@@ -165,6 +175,9 @@ OPS: Mapping[Op, OpRow] = {
 }
 
 ACTIVATIONS: frozenset[Op] = frozenset(op for op, row in OPS.items() if row.activation)
+
+SUMS: frozenset[Op] = frozenset({Op.ADD, Op.SUB, Op.NEG})
+"""Ops that a sum of terms is made of."""
 
 ELEMENTWISE: frozenset[Op] = frozenset(op for op, row in OPS.items() if row.shape is _elementwise)
 """Ops that work on each element by itself: an operand may be a scalar, which stands for all elements."""

@@ -1,13 +1,13 @@
 """Pre-activations: the sum that a gate's activation is applied to, and the gate's name, read off its parameters."""
 
-from gatewright.lang.ops import Op
+from gatewright.lang.ops import SUMS, Op
 from gatewright.lang.param import Param
 from gatewright.lang.symbol import Operand, Symbol
 
 Term = tuple[bool, Operand]
 """One term of a sum: whether it is subtracted, and its value."""
 
-_LINEAR = frozenset({Op.ADD, Op.SUB, Op.NEG, Op.MUL, Op.DIV, Op.RELABEL})
+_LINEAR = SUMS | {Op.MUL, Op.DIV, Op.RELABEL}
 
 
 def param_of(value: Operand) -> Param | None:

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 from gatewright.axes import show_shape
 from gatewright.errors import TraceError
-from gatewright.lang.ops import ELEMENTWISE, Op
+from gatewright.lang.ops import ELEMENTWISE, SUMS, Op
 from gatewright.schedule.program import Phase, Product, Reduction, Term, Work
 from gatewright.trace.analysis import needed, shared
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
 
-_SUMS = frozenset({Op.ADD, Op.SUB, Op.NEG})
 # The names of partial sums have these numbers. Cached kernels are found by the text of a Program, so they stay.
 _NUMBERS = {Phase.BEFORE: 0, Phase.LOOP: 1, Phase.AFTER: 2, Phase.SCAN: 3}
 
@@ -76,7 +75,7 @@ class _Gatherer:
         # from the outermost sum inwards: a sum that a larger one takes in must not be gathered a second time
         for equation in reversed(self.trace.equations):
             name = equation.target.name
-            if equation.op not in _SUMS or name not in self._needed or name in inner or name in self._shared:
+            if equation.op not in SUMS or name not in self._needed or name in inner or name in self._shared:
                 continue
             below = self._below(equation)
             if any(map(_is_product, below)):
@@ -95,7 +94,7 @@ class _Gatherer:
                 continue
             if _is_product(term):
                 terms.append(term)
-            elif term.op in _SUMS:
+            elif term.op in SUMS:
                 terms += [term, *self._below(term)]
         return terms
 
@@ -105,7 +104,7 @@ class _Gatherer:
         elif equation.op in (Op.SUM, Op.MEAN) and len(equation.args[0].shape) == 1:
             assert isinstance(equation.args[0], Var)
             self._works.append(Reduction(equation.target, equation.op, equation.args[0]))
-        elif equation.op in _SUMS and any(map(_is_product, self._below(equation))):
+        elif equation.op in SUMS and any(map(_is_product, self._below(equation))):
             self._add_sum(equation)
         elif self.matrices or (_is_elementwise(equation) and len(equation.target.shape) < 2):
             self._works.append(equation)
@@ -148,7 +147,7 @@ class _Gatherer:
             for index, arg in enumerate(part.args):
                 sign = negative != (part.op is Op.NEG or (part.op is Op.SUB and index == 1))
                 below = self._define.get(arg.name) if isinstance(arg, Var) and arg.name in inside else None
-                if below is not None and below.op in _SUMS:
+                if below is not None and below.op in SUMS:
                     walk(below, sign)
                 else:
                     leaves.append(_Leaf(sign, arg))

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from gatewright.axes import Shape
 from gatewright.errors import TraceError
-from gatewright.lang.ops import Attrs, Op
+from gatewright.lang.ops import SUMS, Attrs, Op
 from gatewright.schedule.program import RowSum
 from gatewright.trace.analysis import shared
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
 
-_SUMMED = frozenset({Op.ADD, Op.SUB, Op.NEG, Op.TRANSPOSE, Op.EXPAND, Op.SUM, Op.RELABEL})
+_SUMMED = SUMS | {Op.TRANSPOSE, Op.EXPAND, Op.SUM, Op.RELABEL}
 _FACTOR = frozenset({Op.MUL, Op.OUTER})
 
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import count
 
 from gatewright.lang.cell import Cell
-from gatewright.lang.ops import ACTIVATIONS, Op
+from gatewright.lang.ops import ACTIVATIONS, SUMS, Op
 from gatewright.lang.param import Param
 from gatewright.lang.preactivation import gate_name, is_preactivation
 from gatewright.lang.symbol import Operand, Symbol
@@ -14,7 +14,6 @@ from gatewright.trace.check import check
 from gatewright.trace.ir import Atom, Equation, Literal, Noise, Trace, Var
 from gatewright.trace.tracer import Tracer, run_cell
 
-_SUMS = frozenset({Op.ADD, Op.SUB, Op.NEG})
 _SQUASHING = ACTIVATIONS - {Op.SOFTPLUS}  # softplus is a part of other functions (log-sigmoid), not a gate
 
 
@@ -129,7 +128,7 @@ def _gates(used: list[Symbol], new: Sequence[Symbol]) -> dict[str, Symbol]:
 
     A gate is called as its parameters are (W.r, b.r -> r), else by the user's variable.
     """
-    inner = {id(arg) for symbol in used if symbol.op in _SUMS | ACTIVATIONS for arg in symbol.args}
+    inner = {id(arg) for symbol in used if symbol.op in SUMS | ACTIVATIONS for arg in symbol.args}
     inner |= {id(symbol) for symbol in new}
     candidates: list[tuple[str | None, Symbol]] = []
     for symbol in used:

@@ -115,7 +115,7 @@ def _transpose(define: Define, call: OpCall) -> Value | OpCall | None:
 
 def _relabel(define: Define, call: OpCall) -> Value | OpCall | None:
     (a,) = call.args
-    return a if not a.atom.shape or a.shape == axes_of(str(dict(call.attrs)["axes"])) else None
+    return a if not a.atom.shape or a.shape == axes_of(call.attrs) else None
 
 
 def _size(define: Define, call: OpCall) -> Value | OpCall | None:

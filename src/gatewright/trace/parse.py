@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from gatewright.axes import show_shape
 from gatewright.errors import TraceError
-from gatewright.lang.ops import AttrValue, Op, axes_of
+from gatewright.lang.ops import AttrValue, Op, parse_axes
 from gatewright.lang.symbol import Redraw
 from gatewright.trace.check import check, check_equation
 from gatewright.trace.ir import Atom, Equation, Literal, Noise, Role, Trace, Var
@@ -197,7 +197,7 @@ class _TraceReader:
         if key != _AXES:
             return key, self._number(value)
         inner = value[1:-1]
-        if value != f'"{inner}"' or not all(map(is_axis, axes_of(inner))):
+        if value != f'"{inner}"' or not all(map(is_axis, parse_axes(inner))):
             self.fail("axes cannot be read", 'axes="axis,axis"', word)
         return key, inner
 

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from gatewright.lang.ops import Op
+from gatewright.lang.ops import SUMS, Op
 from gatewright.lang.param import Param
 from gatewright.trace.analysis import reads
 from gatewright.trace.ir import Atom, Equation, Trace, Var
 
-_SUMS = frozenset({Op.ADD, Op.SUB, Op.NEG, Op.RELABEL})
+_KEEPS_AFFINE = SUMS | {Op.RELABEL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _is_affine(equation: Equation, affine: Collection[str]) -> bool:
         case Op.WHERE:
             return any(moving) and not moving[0]
         case _:
-            return any(moving) and equation.op in _SUMS
+            return any(moving) and equation.op in _KEEPS_AFFINE
 
 
 def _spelled(equation: Equation) -> str:

@@ -9,7 +9,7 @@ No sum is reassociated.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from gatewright.lang.ops import ELEMENTWISE, Attrs, Op, result_shape
+from gatewright.lang.ops import ELEMENTWISE, Attrs, Op, axes_attrs, result_shape
 from gatewright.lang.symbol import Where
 from gatewright.trace.analysis import needed
 from gatewright.trace.check import check
@@ -106,7 +106,7 @@ class _Rewriter:
         """A value in its full shape."""
         if value.atom.shape == value.shape:
             return value.atom
-        return self._compute(Op.EXPAND, (value.atom,), (("axes", ",".join(value.shape)),), value.name, where)
+        return self._compute(Op.EXPAND, (value.atom,), axes_attrs(value.shape), value.name, where)
 
     def _compute(self, op: Op, args: tuple[Atom, ...], attrs: Attrs, name: str, where: Where | None) -> Var:
         """The value of an equation: that of an earlier one which is the same, or a new one's."""

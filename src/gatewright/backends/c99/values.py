@@ -53,7 +53,7 @@ class Values:
         rule = RULES[equation.op]
         assert not isinstance(rule, Accumulated)
         if isinstance(rule, Counted):
-            return number(prod(bind(axes_of(str(dict(equation.attrs)["axes"])), self.part.sizes)), self.functions.dtype)
+            return number(prod(bind(axes_of(equation.attrs), self.part.sizes)), self.functions.dtype)
         if isinstance(rule, Called):
             self.ops.add(equation.op)
             args = [self.element(arg, at).text for arg in equation.args]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from gatewright.backends.formulas.naming import is_named, moving, named
 from gatewright.backends.formulas.tree import Apply, Form, Line, Mark, Name, Number, Sign, StepIndex, Tree
-from gatewright.lang.ops import ELEMENTWISE, Op
+from gatewright.lang.ops import ELEMENTWISE, Op, axes_attrs
 from gatewright.lang.symbol import Redraw
 from gatewright.trace.ir import Atom, Literal, Noise, Trace, Var
 from gatewright.trace.names import adjoint, split_derived
@@ -120,7 +120,7 @@ class Speller:
         if not shape or any(arg.shape for arg in bare):
             return plain(Apply(equation.op, bare, shape, equation.attrs))
         scalar = plain(Apply(equation.op, bare, (), equation.attrs))
-        return Apply(Op.EXPAND, (scalar,), shape, (("axes", ",".join(shape)),))
+        return Apply(Op.EXPAND, (scalar,), shape, axes_attrs(shape))
 
 
 def unexpanded(tree: Tree) -> Tree:

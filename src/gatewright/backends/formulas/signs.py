@@ -135,7 +135,7 @@ def _outer(signs: Signs) -> Rule:
 
 def _expand(signs: Signs) -> Rule:
     def rule(pen: Pen) -> Formula:
-        axes = axes_of(str(pen.attrs["axes"]))
+        axes = axes_of(pen.attrs)
         return Formula(f"{pen.arg(0, Precedence.APPLICATION)} {signs.ones(axes)}", Precedence.APPLICATION)
 
     return rule
@@ -143,7 +143,7 @@ def _expand(signs: Signs) -> Rule:
 
 def _size(signs: Signs) -> Rule:
     def rule(pen: Pen) -> Formula:
-        counts = [signs.count(axis) for axis in axes_of(str(pen.attrs["axes"]))]
+        counts = [signs.count(axis) for axis in axes_of(pen.attrs)]
         return Formula(signs.dot.join(counts) or "1", Precedence.PRODUCT if len(counts) > 1 else Precedence.ATOM)
 
     return rule

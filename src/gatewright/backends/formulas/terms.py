@@ -7,7 +7,7 @@ from functools import reduce
 
 from gatewright.axes import Shape
 from gatewright.backends.formulas.tree import Apply, Form, Name, Number, Tree, nodes
-from gatewright.lang.ops import Op
+from gatewright.lang.ops import Op, axes_attrs
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _averaged(term: Factors) -> Factors:
     """A sum over features, divided by their number, is their mean."""
     for factor in term.factors:
         if isinstance(factor, Apply) and factor.op is Op.SUM:
-            count = Apply(Op.SIZE, (), (), (("axes", ",".join(factor.args[0].shape)),))
+            count = Apply(Op.SIZE, (), (), axes_attrs(factor.args[0].shape))
             if count in term.divisors:
                 mean = replace(factor, op=Op.MEAN)
                 swapped = Factors(
