@@ -36,6 +36,7 @@ WITHOUT_FRAMEWORK = (
     "derive",
     "schedule",
     "backends",
+    "network",
     "convert",
     "model_file",
     "stream",

@@ -111,12 +111,6 @@ class CellConfig:
                 named[f"b.{gate}"] = outside + inside
         return named
 
-    def parameters_apart(self, canonical: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """The same, where biases beside U stay apart: `bh.r` is a part of `b.r`, whose other part may be zero."""
-        inner = f"bh.{'n' if self.reset == 'after' else ''}"
-        apart = {name: array for name, array in in_space(canonical, "bh").items() if name != inner}
-        return self.parameters({name: array for name, array in canonical.items() if name not in apart}) | apart
-
     def __str__(self) -> str:
         words = [self.family.upper()]
         words += [f"reset {self.reset} the product"] if self.reset else []

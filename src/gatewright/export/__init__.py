@@ -4,10 +4,23 @@
     gw.export.c99("runs/text", "text.c")
 
 `onnx` writes a file of the format that many runtimes read, `c99` a pair of C files that run step by step and need
-nothing: the whole of a recipe's model, or a recurrent layer.
+nothing: the whole of a recipe's model or of a converted one, or a recurrent layer.
 """
 
-from gatewright.export.to_c99 import CFiles, c99
-from gatewright.export.to_onnx import OnnxFile, onnx
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gatewright.export.to_c99 import CFiles, c99
+    from gatewright.export.to_onnx import OnnxFile, onnx
 
 __all__ = ["CFiles", "OnnxFile", "c99", "onnx"]
+
+_MODULES = {"CFiles": "to_c99", "OnnxFile": "to_onnx", "c99": "to_c99", "onnx": "to_onnx"}
+"""Each is loaded when it is asked for: who writes one kind of file does not load what writes another."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

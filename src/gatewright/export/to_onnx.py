@@ -82,11 +82,13 @@ def onnx(
     if states and not network.state_shapes():
         raise OptionError("layers of several kinds of states have no inputs for them", do="leave states out")
     number = np.dtype(dtype) if dtype else network.dtype
-    form = GraphOptions(opset=_opset(network, opset), dtype=number, states=states, lengths=lengths, operators=operators)
-    content, builder = _content(network, form)
+    options = GraphOptions(
+        opset=_opset(network, opset), dtype=number, states=states, lengths=lengths, operators=operators
+    )
+    content, builder = _content(network, options)
     _write(target, content)
     inputs, outputs = ({value.name: value.doc for value in values} for values in _ends(builder.graph))
-    return OnnxFile(target, builder.operator, form.opset, inputs, outputs, len(content))
+    return OnnxFile(target, builder.operator, options.opset, inputs, outputs, len(content))
 
 
 def _opset(network: Network, asked: int | None) -> int:
@@ -117,7 +119,7 @@ def _serialise() -> Any:
     return serialise
 
 
-def _content(network: Network, form: GraphOptions) -> tuple[bytes, NetworkGraph]:
+def _content(network: Network, options: GraphOptions) -> tuple[bytes, NetworkGraph]:
     """The file of a network, and what was built.
 
     Raises OptionError for a part that has no operators.
@@ -125,7 +127,7 @@ def _content(network: Network, form: GraphOptions) -> tuple[bytes, NetworkGraph]
     from gatewright import __version__
 
     try:
-        builder = build(network, form)
+        builder = build(network, options)
     except ConversionError as error:
         raise OptionError(error.problem, expected=error.expected, got=error.got, do=error.do) from error
     doc = "\n".join(f"{value.name}: {value.doc}" for values in _ends(builder.graph) for value in values)

@@ -40,9 +40,7 @@ def outcome(
     dtype = np.result_type(network.dtype, *([inputs.dtype] if inputs.dtype.kind == "f" else []))
     begun = network.beginning_with(states) if states else network
     signal = signal_of(begun, inputs, dtype=dtype, lengths=lengths, known=known)
-    names = network.recurrent[0].traces[0].states if network.recurrent else ()
-    same = all(final.keys() == {state.name for state in names} for final in signal.finals)
-    finals = {s.name: np.stack([final[s.name] for final in signal.finals]) for s in names} if same else {}
+    finals = {name: np.stack([final[name] for final in signal.finals]) for name in network.state_shapes()}
     return signal.values, finals
 
 

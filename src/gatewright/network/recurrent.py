@@ -72,14 +72,6 @@ class RecurrentPart(Part):
             for cell, parameters in zip(cells, _cast(self.directions, dtype), strict=False)
         )
 
-    def parameters_apart(self) -> tuple[dict[str, Array], ...]:
-        """The same, where biases beside U are kept apart from those beside W: `bh.r` is a part of `b.r`."""
-        cells = (self.cell, self.second or self.cell)
-        return tuple(
-            dict(parameters) if isinstance(cell, Trace) else cell.parameters_apart(parameters)
-            for cell, parameters in zip(cells, self.directions, strict=False)
-        )
-
     @property
     def sizes(self) -> dict[str, int]:
         """The size of every axis of the equations."""

@@ -27,7 +27,7 @@ class Level:
     sizes: Mapping[str, int]  # of every axis
     directions: tuple[Params, ...]  # forwards, and backwards where it reads both ways
     backwards: bool = False  # its only direction reads from the end
-    apart: tuple[Params, ...] = ()  # the same numbers, with biases beside U kept apart
+    written: native.OperatorNode | None = None  # the operator, where it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +47,20 @@ def ends_of(graph: Graph, x: Tensor, lengths: Tensor) -> Ends:
     return Ends(lengths, graph.emit("Less", step, graph.unsqueeze(lengths, 0), kind=ElementKind.TRUTH))
 
 
-def add(
-    graph: Graph, level: Level, inputs: LayerInputs, name: str, *, operators: bool = True, readable: bool = False
-) -> LevelOutputs:
+def add(graph: Graph, level: Level, inputs: LayerInputs, name: str, *, operators: bool = True) -> LevelOutputs:
     """A layer over x (time, batch, input), whose arrays are called by a name.
 
     A cell that ONNX has an operator for becomes that operator, unless `operators` is False. Every other cell becomes a
-    Scan. ONNX Runtime has the recurrent operators in float32 only, so a float64 graph uses Scan too. With `readable` an
-    operator gets lengths and states as they are, which ONNX Runtime heeds.
+    Scan. ONNX Runtime has the recurrent operators in float32 only, so a float64 graph uses Scan too.
     """
+    if level.written:
+        outcome, halves = native.node(graph, level.written, inputs, f"{name}.")
+        return LevelOutputs(outcome.output, outcome.finals, level.written.op, halves)
     traces = tuple(evaluated(trace) for trace in level.traces)
     cells = native.cells_of(traces) if operators and graph.dtype == np.float32 else None
     if cells is None:
         return _scanned(graph, traces, level, inputs, name)
-    layer = native.OperatorLayer(traces[0], cells, level.apart or level.directions, level.backwards, readable)
+    layer = native.OperatorLayer(traces[0], cells, level.directions, level.backwards)
     outcome, halves = native.run(graph, layer, inputs, f"{name}.")
     operator = OPERATORS[cells[0].config.family].name
     return LevelOutputs(outcome.output, outcome.finals, operator, halves)

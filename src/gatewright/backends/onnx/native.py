@@ -12,7 +12,7 @@ from gatewright.backends.onnx.operators import OPERATORS, attributes_of, operato
 from gatewright.backends.onnx.steps import Ends, LayerInputs, LayerOutputs, steps_of
 from gatewright.cell_config.normal_form import Constants
 from gatewright.cell_config.recognise import RecognisedCell
-from gatewright.trace.ir import Literal, Trace, Var
+from gatewright.trace.ir import Literal, Trace
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -24,9 +24,8 @@ class OperatorLayer:
 
     trace: Trace  # of its first direction
     cells: tuple[RecognisedCell, ...]  # of each direction; they differ in their activations at most
-    directions: tuple[Arrays, ...]  # the numbers of each, by their names in the equations; `bh.r` is a part of `b.r`
+    directions: tuple[Arrays, ...]  # the numbers of each, by their names in the equations
     backwards: bool = False  # its only direction reads from the end
-    readable: bool = False  # lengths and states go to the operator as they are
 
     @property
     def units(self) -> int:
@@ -49,6 +48,15 @@ class OperatorLayer:
         return {name: np.stack([one.get(name, np.zeros_like(likes[name])) for one in arrays]) for name in names}
 
 
+@dataclass(frozen=True, slots=True)
+class OperatorNode:
+    """A recurrent operator with its attributes, and its arrays W, R, B and P for all directions."""
+
+    op: str
+    attributes: Mapping[str, Any]
+    arrays: Arrays
+
+
 def cells_of(traces: Sequence[Trace]) -> tuple[RecognisedCell, ...] | None:
     """The cell of each direction where one operator computes all of them; None where none does."""
     cells = tuple(cell for trace in traces if (cell := operator_cell(trace)))
@@ -62,19 +70,11 @@ def packed(cell: RecognisedCell, params: Arrays, units: int) -> dict[str, Array]
     nothing = np.zeros(units, np.result_type(*params.values()))
     arrays = {ours: _joined(cell.of_gates(space, operator.gates), params) for ours, space in (("W", "W"), ("R", "U"))}
     if cell.has_biases:
-        beside_w, beside_u = (cell.of_gates(space, operator.gates) for space in ("b", "bh"))
-        apart = [_kept_apart(constants, params) for constants in beside_w]
-        beside_u = [(*constants, *more) for constants, more in zip(beside_u, apart, strict=True)]
-        arrays["B"] = _joined([*beside_w, *beside_u], params, nothing)
+        both = [*cell.of_gates("b", operator.gates), *cell.of_gates("bh", operator.gates)]
+        arrays["B"] = _joined(both, params, nothing)
     if cell.config.peepholes:
         arrays["P"] = _joined(cell.of_gates("p", operator.peepholes), params, nothing)
     return arrays
-
-
-def _kept_apart(constants: Constants, params: Arrays) -> Constants:
-    """The biases beside U that are kept apart from those beside W."""
-    names = ((sign, f"bh.{atom.name.removeprefix('b.')}") for sign, atom in constants if isinstance(atom, Var))
-    return tuple((sign, Var(name, ())) for sign, name in names if name in params)
 
 
 def run(
@@ -105,12 +105,6 @@ def run(
             operands.pop()
         return graph.emit_many(operator.name, operands, [4, *(3 for _ in trace.states)], attributes=attributes)
 
-    if layer.readable:
-        lengths = graph.cast(inputs.ends.lengths, ElementKind.SHORT_COUNT) if inputs.ends else None
-        output, *finals = results(lengths)
-        named = {state.name: final for state, final in zip(trace.states, finals, strict=True)}
-        steps = _side_by_side(graph, output, count, units)
-        return LayerOutputs(steps, named), _halves(graph, output, count) if count > 1 else (steps,)
     output, *finals = results(_lengths(graph, inputs))
     steps = _side_by_side(graph, output, count, units)
     if inputs.ends and count == 1:
@@ -187,6 +181,25 @@ def _kept(graph: Graph, final: Tensor, state: str, inputs: LayerInputs) -> Tenso
     steps = graph.unsqueeze(inputs.ends.lengths, 1) if inputs.ends else graph.slice(graph.shape(inputs.x), 0, 1)
     empty = graph.emit("Equal", steps, graph.count(0), kind=ElementKind.TRUTH)
     return graph.emit("Where", empty, initial, final)
+
+
+def node(
+    graph: Graph, written: OperatorNode, inputs: LayerInputs, prefix: str
+) -> tuple[LayerOutputs, tuple[Tensor, ...]]:
+    """A layer whose operator, attributes and arrays are known. It gets lengths and states as they are."""
+    weights = {name: graph.initialiser(f"{prefix}{name}", array) for name, array in written.arrays.items()}
+    lengths = graph.cast(inputs.ends.lengths, ElementKind.SHORT_COUNT) if inputs.ends else None
+    states = ["h", "c"] if written.op == "LSTM" else ["h"]
+    operands = [inputs.x, weights["W"], weights["R"], weights.get("B"), lengths]
+    operands += [*map(inputs.states.get, states), weights.get("P")]
+    while operands[-1] is None:
+        operands.pop()
+    ranks = [4, *(3 for _ in states)]
+    output, *finals = graph.emit_many(written.op, operands, ranks, attributes=written.attributes)
+    directions, _, units = written.arrays["R"].shape
+    steps = _side_by_side(graph, output, directions, units)
+    halves = _halves(graph, output, directions) if directions > 1 else (steps,)
+    return LayerOutputs(steps, dict(zip(states, finals, strict=True))), halves
 
 
 def _halves(graph: Graph, output: Tensor, count: int) -> tuple[Tensor, ...]:

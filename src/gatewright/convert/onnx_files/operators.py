@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.backends.onnx.native import OperatorNode
 from gatewright.backends.onnx.operators import ACTIVATIONS, OPERATORS, activation_attributes
 from gatewright.cell_config.activations import spelled
 from gatewright.cell_config.config import ACTIVATION_FIELDS, CellConfig, Family
@@ -62,7 +63,7 @@ def read(
     return RecurrentPart(config, directions, direction == "reverse", initial=begin, second=second), notes
 
 
-def write(layer: RecurrentPart) -> tuple[str, dict[str, Any], dict[str, Array]]:
+def write(layer: RecurrentPart) -> OperatorNode:
     """The operator, attributes and arrays of a layer: W, R, and B and P where it has any.
 
     Raises ConversionError where there is no such operator.
@@ -84,7 +85,7 @@ def write(layer: RecurrentPart) -> tuple[str, dict[str, Any], dict[str, Array]]:
     names = [name for config in configs for name in config.activations]
     if names != [*row.equations.activations] * len(configs):  # a file need not say the operator's own
         attributes |= activation_attributes(names)
-    return OPERATORS[config.family].name, attributes, arrays
+    return OperatorNode(OPERATORS[config.family].name, attributes, arrays)
 
 
 def row_of(config: CellConfig) -> Layout:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from gatewright import __version__
+from gatewright.backends.onnx.native import OperatorNode
+from gatewright.convert.onnx_files import operators
 from gatewright.convert.onnx_files.scanned import SCANNED
 from gatewright.errors import ConversionError
-from gatewright.network import AddInput, Max, Mean, Network
+from gatewright.network import AddInput, Max, Mean, Network, RecurrentPart
 from gatewright.network.onnx.build import GraphOptions, build
 from gatewright.network.onnx.builder import LayerLoop, NetworkGraph, lowest_opset
 
@@ -27,11 +29,17 @@ def content_of(network: Network) -> bytes:
 
     _refuse_unreadable(network)
     opset, dtype = max(OPSET, lowest_opset(network)), np.result_type(np.float32, network.dtype)
-    form = GraphOptions(opset=opset, dtype=dtype, lengths=network.lengths == "given", readable=True)
-    builder = build(network, form)
+    options = GraphOptions(opset=opset, dtype=dtype, lengths=network.lengths == "given", node_of=_node_of)
+    builder = build(network, options)
     loops = {name: _described(loop, builder) for name, loop in builder.loops.items()}
     metadata = {SCANNED: json.dumps(loops)} if loops else {}
     return serialised(builder.graph, producer_version=__version__, doc="", metadata=metadata)
+
+
+def _node_of(layer: RecurrentPart) -> OperatorNode | None:
+    """The operator of a layer as ONNX's row in the table of layouts has it; None where it has none."""
+    config = layer.equations
+    return None if config.projection or config.cell_clip else operators.write(layer)
 
 
 def _refuse_unreadable(network: Network) -> None:

@@ -1,6 +1,6 @@
 """The ONNX graph of a whole network: its inputs, its parts by their rules, its outputs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from gatewright.backends.onnx import layers
 from gatewright.backends.onnx.graph import ElementKind, Extent, Graph, Tensor
+from gatewright.backends.onnx.native import OperatorNode
 from gatewright.backends.onnx.steps import BATCH, TIME, Ends
 from gatewright.errors import ConversionError
 from gatewright.network.forecast import Forecast, ForecastWindow
@@ -27,20 +28,21 @@ class GraphOptions:
     states: bool = False  # states as inputs and outputs
     lengths: bool = False  # an input with the length of each row
     operators: bool = True  # ONNX's recurrent operators where they compute a cell
-    readable: bool = False  # `gw.convert` is to read it again
+    node_of: Callable[[RecurrentPart], OperatorNode | None] | None = None
+    """The operator of a layer in a file that `gw.convert` is to read again; None for a Scan of its equations."""
 
 
-def build(network: Network, form: GraphOptions) -> NetworkGraph:
+def build(network: Network, options: GraphOptions) -> NetworkGraph:
     """The graph of a network.
 
     Raises ConversionError for a part that has no operators.
     """
     first = next((part for part in network.parts if isinstance(part, RecurrentPart)), None)
     name = network.about.get("task") or (first.traces[0].name if first else "network")
-    graph = Graph(str(name), form.dtype, form.opset)
-    builder = NetworkGraph(graph, network, form.operators, form.readable)
-    _inputs(builder, form)
-    if form.states:
+    graph = Graph(str(name), options.dtype, options.opset)
+    builder = NetworkGraph(graph, network, options.operators, options.node_of)
+    _inputs(builder, options)
+    if options.states:
         builder.states = _states(builder)
     value = builder.inputs
     for index, part in enumerate(network.parts):
@@ -49,8 +51,8 @@ def build(network: Network, form: GraphOptions) -> NetworkGraph:
         if rule is None:
             raise ConversionError(f"ONNX has no operators for a part of kind {part.kind}")
         value = rule(builder, part, value)
-        value.name = value.name or (builder.name if form.readable else "")
-    _outputs(builder, value, form)
+        value.name = value.name or (builder.name if builder.readable else "")
+    _outputs(builder, value, options)
     return builder
 
 
@@ -66,7 +68,7 @@ def _exchanged(builder: NetworkGraph, value: Tensor) -> Tensor:
     return builder.graph.transpose(value, 1, 0, *range(2, value.ndim))
 
 
-def _inputs(builder: NetworkGraph, form: GraphOptions) -> None:
+def _inputs(builder: NetworkGraph, options: GraphOptions) -> None:
     """What the network reads, time first, and the lengths of rows."""
     network, graph = builder.network, builder.graph
     forecast = forecast_of(network)
@@ -80,19 +82,19 @@ def _inputs(builder: NetworkGraph, form: GraphOptions) -> None:
         extents: tuple[Extent, ...] = (*leading, *([len(columns)] if columns else []))
         doc = f"whole numbers from 0 to {symbols - 1} ({', '.join(map(str, extents))})"
         doc += f": of each step {', '.join(columns)}" if columns else ""
-        given = graph.input("symbols" if form.readable else "input", extents, doc, kind=ElementKind.COUNT)
+        given = graph.input("symbols" if builder.readable else "input", extents, doc, kind=ElementKind.COUNT)
     else:
         extents = (*leading, network.width)
         given = graph.input("input", extents, f"features ({', '.join(map(str, extents))})")
     builder.inputs = _exchanged(builder, given)
-    builder.row_ends = builder.ends = _ends(builder, form)
+    builder.row_ends = builder.ends = _ends(builder, options)
 
 
-def _ends(builder: NetworkGraph, form: GraphOptions) -> Ends | None:
+def _ends(builder: NetworkGraph, options: GraphOptions) -> Ends | None:
     """Where rows end, if the file or who runs it says so."""
     graph, fixed = builder.graph, builder.network.lengths
-    if form.lengths:
-        kind = ElementKind.SHORT_COUNT if form.readable else ElementKind.COUNT
+    if options.lengths:
+        kind = ElementKind.SHORT_COUNT if builder.readable else ElementKind.COUNT
         builder.lengths = graph.input("lengths", (BATCH,), "the number of steps of each row, from 0 up", kind=kind)
     elif isinstance(fixed, tuple):
         builder.lengths = graph.initialiser("lengths", np.array(fixed, np.int32))
@@ -126,7 +128,7 @@ def _state_name(builder: NetworkGraph, kind: str, name: str) -> str:
     return kind if len(builder.network.state_shapes()) == 1 else f"{kind}_{name}"
 
 
-def _outputs(builder: NetworkGraph, value: Tensor, form: GraphOptions) -> None:
+def _outputs(builder: NetworkGraph, value: Tensor, options: GraphOptions) -> None:
     graph, network = builder.graph, builder.network
     if forecast := forecast_of(network):
         extents: tuple[Extent, ...] = (forecast.horizon, BATCH, len(forecast.mean), len(forecast.values))
@@ -138,7 +140,7 @@ def _outputs(builder: NetworkGraph, value: Tensor, form: GraphOptions) -> None:
     extents = (*(steps if value.ndim == 3 else (BATCH,)), network.output_width or "features")
     doc = f"{_meaning(network)} ({', '.join(map(str, extents))})"
     graph.output(_exchanged(builder, value) if value.ndim == 3 else value, "output", extents, doc)
-    if form.states:
+    if options.states:
         for name, (rows, size) in network.state_shapes().items():
             doc = f"state {name} after each row's last step ({rows}, {BATCH}, {size})"
             finals = builder.finals[name]

@@ -1,11 +1,12 @@
 """The ONNX graph of a network, part by part: one rule for each part, for any batch and any number of steps."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from gatewright.backends.onnx.graph import Graph, Tensor
+from gatewright.backends.onnx.native import OperatorNode
 from gatewright.backends.onnx.steps import Ends
 from gatewright.network.network import Network
 from gatewright.network.onnx.window import Window
@@ -44,7 +45,7 @@ class NetworkGraph:
     graph: Graph
     network: Network
     operators: bool = True  # take ONNX's recurrent operators where they compute a cell
-    readable: bool = False  # `gw.convert` is to read it again: operators take lengths and states as they are
+    node_of: Callable[[RecurrentPart], OperatorNode | None] | None = None  # of files that `gw.convert` reads again
     inputs: Tensor = field(init=False)  # what the network reads, time first
     lengths: Tensor | None = None  # of the rows, as the file has them
     known: Tensor | None = None  # what a forecast reads beside its window
@@ -58,6 +59,15 @@ class NetworkGraph:
     loops: dict[str, "LayerLoop"] = field(default_factory=dict[str, "LayerLoop"])  # layers that no operator computes
     window: Window | None = None  # of a forecast
     _held: dict[int, tuple[Array, Tensor]] = field(default_factory=dict[int, tuple[Array, Tensor]])
+
+    @property
+    def readable(self) -> bool:
+        """Whether the file is to be read again by `gw.convert`."""
+        return self.node_of is not None
+
+    def written(self, part: RecurrentPart) -> OperatorNode | None:
+        """The operator of a layer in a file that is to be read again; ONNX Runtime has them in float32 only."""
+        return self.node_of(part) if self.node_of and self.graph.dtype == np.float32 else None
 
     def hold(self, name: str, array: Array) -> Tensor:
         """Numbers of the file, behind the name of the part; those of one array are held once."""

@@ -230,9 +230,9 @@ def _recurrent(builder: NetworkGraph, part: RecurrentPart, value: Tensor) -> Ten
         raise ConversionError("a layer reads a sequence, and the one below gives its last step only")
     graph, name = builder.graph, builder.name
     inputs = LayerInputs(value, builder.begin(part, value), builder.ends)
-    apart = part.parameters_apart() if builder.readable else ()
-    level = layers.Level(part.traces, part.sizes, part.cell_parameters(), part.backwards, apart)
-    outcome = layers.add(graph, level, inputs, name, operators=builder.operators, readable=builder.readable)
+    written = builder.written(part)
+    level = layers.Level(part.traces, part.sizes, part.cell_parameters(), part.backwards, written)
+    outcome = layers.add(graph, level, inputs, name, operators=builder.operators)
     builder.operator = builder.operator or outcome.operator
     for state, final in outcome.finals.items():
         builder.finals.setdefault(state, []).append(final)
