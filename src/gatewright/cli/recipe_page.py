@@ -1,4 +1,4 @@
-"""What there is to know of one recipe: its data, its settings, and what it reaches."""
+"""The page of one recipe: its data, its settings, and its expected results."""
 
 import dataclasses
 from itertools import pairwise

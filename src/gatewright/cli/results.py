@@ -1,4 +1,4 @@
-"""What a run has reached, as a person reads it: tables of measures, samples, and what to type next."""
+"""The result of a run on the terminal: tables of measures, samples, and the next command."""
 
 import shlex
 from collections.abc import Iterator, Mapping

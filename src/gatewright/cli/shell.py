@@ -1,4 +1,4 @@
-"""What the commands share: how they are declared, and how they speak."""
+"""What the commands share: their declaration, output, errors and exit codes."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A network beside a linear model that is fitted at once, and how much each of them counts."""
+"""An ensemble of a network and a linear model that is fitted in closed form, and the weights of both."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A trained model: the recipe with its settings, and the network; kept in one file that needs nothing else."""
+"""A trained model: the recipe with its settings, and the network; saved as one self-contained file."""
 
 import reprlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a network is trained to make small, and what a person is told of it. torch is imported when it is used."""
+"""Training objectives: losses, and the metrics reported beside them. torch is imported when it is used."""
 
 import math
 from abc import ABC, abstractmethod

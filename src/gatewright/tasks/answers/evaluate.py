@@ -1,4 +1,4 @@
-"""How good a network is on a part of a data set."""
+"""Measures of a network on the parts of a data set."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from gatewright.tasks.training.tensor_batches import tensor_batch
 
 
 class RunningMeans:
-    """Sums over items, and their means."""
+    """Running means: sums over items and their counts, by name."""
 
     def __init__(self) -> None:
         self.sums: dict[str, tuple[float, int]] = {}  # by name: the sum of the values, and how many they were

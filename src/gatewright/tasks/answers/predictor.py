@@ -1,4 +1,4 @@
-"""What a trained network answers for new data: a table with a row for each answer. torch and pandas load when used."""
+"""Predictions of a trained model for new data, as a DataFrame. torch and pandas are imported when they are used."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ _ROWS = 100  # of a batch
 
 @dataclass(frozen=True)
 class Examples:
-    """What a network is asked about: sequences as it reads them, and for each what identifies it in the answer.
+    """The inputs of a prediction: sequences as the network reads them, and what identifies each in the answer.
 
     `keys` are columns of the answer, such as `line`, `id` or `file`, with a value for each sequence. `remarks` are
     lines for a person about how the data was read.
@@ -40,7 +40,7 @@ class Examples:
 
 
 class Predictor(ABC):
-    """Answers of one model. A recipe makes it, by `Recipe.predictor`."""
+    """Predictions of one model; `Recipe.predictor` makes it."""
 
     options: ClassVar[Mapping[str, str]] = {}
     """What `predict` can be asked for beside the data: names, each with a line that says what it does."""

@@ -1,4 +1,4 @@
-"""Where many runs are spread to: processes of this machine, a Ray cluster, or a Dask cluster; all through joblib."""
+"""What executes many runs: processes of this machine, a Ray cluster or a Dask cluster, all through joblib."""
 
 import os
 import signal

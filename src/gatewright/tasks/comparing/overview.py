@@ -1,4 +1,4 @@
-"""What a person sees while many runs train: one bar with the time left, or a line for each run that has ended."""
+"""Progress of many runs: one bar with the time left on a terminal, otherwise a line for each finished run."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ _EVERY = 0.5  # seconds from one look to the next
 
 @dataclass(frozen=True)
 class RunsProgress:
-    """How far the runs are: the share of all their work that is done, and a line for each that has ended."""
+    """The share of the work that is done, and a line for each finished run."""
 
     share: float
     ended: tuple[str, ...]
@@ -37,7 +37,7 @@ def share_of(folder: RunFolder, epochs: int) -> float:
 
 @contextmanager
 def overview(console: Terminal, look: Callable[[], RunsProgress]) -> Generator[None]:
-    """Show what `look` sees, again and again, from a thread of its own, until the body is done."""
+    """Show what `look()` returns, twice a second and from a thread of its own, while the body runs."""
     shown, ended = _ProgressDisplay(console, look), threading.Event()
 
     def keep_looking() -> None:

@@ -1,4 +1,4 @@
-"""Cells side by side: a run for each cell and seed, on the same data with the same settings."""
+"""The runs of a comparison: one for each cell and seed, on the same data with the same settings."""
 
 import signal
 import threading
@@ -58,7 +58,7 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What became of a run: a result, a reason why there is none, or neither where it was stopped."""
+    """The outcome of a run: its result, or the problem; neither if it was stopped."""
 
     run: ComparedRun
     result: Result | None = None

@@ -1,4 +1,4 @@
-"""What a comparison says: a row for each cell, as CSV and as Markdown."""
+"""The table of a comparison: a row for each cell, as CSV and as Markdown."""
 
 import statistics
 from collections.abc import Mapping, Sequence

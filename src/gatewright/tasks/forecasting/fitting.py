@@ -1,4 +1,4 @@
-"""What of a forecaster is not learned by descent: the linear forecast before it, and the calibration behind it."""
+"""The fitted parts of a forecaster: its linear forecast before training, its calibration after."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""What a forecaster answers: the steps behind a series, or those behind each step of its test part."""
+"""Forecasts of a trained model: the steps after a series, or after each step of its test part."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar

@@ -1,4 +1,4 @@
-"""What a model file says of the series that it was trained on, so that it can forecast without them."""
+"""The signature of a forecaster: what its model file keeps of the training series, to forecast without them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What the sentences of a text begin with: prompts for a model that has read it, in the language of the text."""
+"""Frequent beginnings of the sentences of a text: default prompts for a model that was trained on it."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""Text that a model of a language writes."""
+"""Text generation with a language model."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,9 +14,9 @@ from gatewright.tasks.network import State, map_state
 
 
 class TextGenerator:
-    """Writes with a model of characters or of words; the symbol for unknown ones is never written.
+    """Generates text with a model of characters or of words; the unknown symbol is never generated.
 
-    After the end of a sentence, where a model has one, the next begins from nothing.
+    If the model has an end-of-sentence symbol, the state is reset after it.
     """
 
     def __init__(self, model: Model) -> None:

@@ -1,4 +1,4 @@
-"""How probable a text is to a model of its language: token by token, and as a whole."""
+"""The log-probability of each token of a text under a language model, and the perplexity of the text."""
 
 import math
 from abc import abstractmethod

@@ -1,4 +1,4 @@
-"""How a language model reads a prompt and writes what it makes up: as characters, or as words."""
+"""Between text and symbol numbers, for language models of characters and of words."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence

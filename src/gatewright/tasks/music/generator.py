@@ -1,4 +1,4 @@
-"""Music that a model of piano rolls makes up."""
+"""Music generation with a model of piano rolls."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""How probable music is to a model of piano rolls, frame by frame, and what it expects next."""
+"""The log-likelihood of each frame of a piece under a model of piano rolls, and the keys expected next."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

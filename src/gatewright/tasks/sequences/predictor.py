@@ -1,4 +1,4 @@
-"""What a network of labelled time series answers: the class of each series, or the numbers of its targets."""
+"""Predictions for time series: the class of each series, or the numbers of its targets."""
 
 from collections.abc import Mapping
 from typing import Any, cast

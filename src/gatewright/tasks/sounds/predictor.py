@@ -1,4 +1,4 @@
-"""What a network of sounds answers: the class of each sound, or of each window of a stream."""
+"""Predictions for sounds: the class of each sound, or of each window of a stream."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO

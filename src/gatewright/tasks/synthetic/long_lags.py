@@ -1,4 +1,4 @@
-"""What a network of the recipe `longlag` answers for sequences of one's own."""
+"""Predictions of a network of the recipe `longlag` for given sequences."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast

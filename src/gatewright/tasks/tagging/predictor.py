@@ -1,4 +1,4 @@
-"""What a trained tagger answers: a label for each token or row."""
+"""Predictions of a trained tagger: a label for each token or row."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

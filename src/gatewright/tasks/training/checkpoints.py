@@ -1,4 +1,4 @@
-"""What a run keeps: the last state to go on from, and the best network so far; and when it stops early."""
+"""Checkpoints of a run, the best network so far, early stopping, and stopping on request."""
 
 import io
 import math
@@ -65,19 +65,19 @@ def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 class PlainCheckpoints(TorchCheckpointIO):
-    """Checkpoints that are whole at any time, and that load without unpickling."""
+    """Checkpoint I/O: written atomically, and loaded without unpickling."""
 
     loaded = False  # whether a checkpoint was read that has all parts of one
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write beside the old file, then put the new one in its place."""
+        """Write a new file, then replace the old one."""
         del storage_options
         content = io.BytesIO()
         torch.save(checkpoint, content)
         write_atomically(Path(path), content.getvalue())
 
     def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> Any:
-        """Load tensors and plain values, and nothing else."""
+        """Load a checkpoint that holds nothing but tensors and plain values."""
         try:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file fails in as many ways as it can be damaged
@@ -93,11 +93,11 @@ class PlainCheckpoints(TorchCheckpointIO):
 
 
 class CheckpointCallback(Checkpoint):
-    """Writes a checkpoint every so many iterations, and the model file whenever the validation is the best so far.
+    """Saves a checkpoint every `checkpoint_every` iterations, and the model file after each best validation.
 
-    The best network lies in the checkpoint too. Where there is none, since there is no validation part or the last
-    network is to be kept, `best` is empty.
-    A checkpoint is never taken between an epoch's last iteration and the validation that belongs to it.
+    The checkpoint holds the best network too; `best` is empty if there is no validation part or keep="last".
+    No checkpoint is saved between the last iteration of an epoch and its validation: resuming from it would skip the
+    validation.
     """
 
     def __init__(
@@ -129,9 +129,9 @@ class CheckpointCallback(Checkpoint):
         return self.best_epoch if self.best else None
 
     def request_stop(self, signal_number: int) -> None:
-        """Stop, with a checkpoint, as soon as the present iteration is done; at once when asked again.
+        """Stop with a checkpoint after the current iteration; on the second request with the same signal, at once.
 
-        Another signal does not ask again: torchrun sends its own after that of the keys.
+        A different signal is no second request: torchrun sends SIGTERM after Ctrl-C.
         """
         if self._stop_signal == signal_number:
             raise Interrupted(signal_number)

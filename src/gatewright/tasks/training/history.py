@@ -1,4 +1,4 @@
-"""The record of a run: one row an epoch, as CSV and for TensorBoard."""
+"""The metrics of a run, one row for each epoch: as CSV, and for TensorBoard."""
 
 import csv
 import math
@@ -68,7 +68,7 @@ def as_csv(rows: list[dict[str, float]], columns: list[str], *, header: bool = T
 
 
 class History(pl.Callback):
-    """Ends each epoch: measures on the validation part when that is due, and writes the epoch's row.
+    """After each epoch: validates if that is due, and writes the row of the epoch.
 
     The CSV file is the record itself: a resumed run reads it, and leaves out what came after the checkpoint.
     """

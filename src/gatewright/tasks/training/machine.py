@@ -1,4 +1,4 @@
-"""Where and when a run was trained, as its result says it."""
+"""The machine and the time of a run, for its result."""
 
 import platform
 from datetime import UTC, datetime

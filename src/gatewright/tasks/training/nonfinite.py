@@ -1,6 +1,6 @@
-"""Where a loss that is not finite began: in which layer, gate and step, or in which parameter.
+"""Finds where a non-finite loss began: the layer, gate and step, or the parameter.
 
-Only what failed is run again, and only then, so that training pays nothing for it.
+Only the failed batch is run again, and only after a failure, so that training costs nothing extra.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _ADVICE = (
 
 
 class ModuleCall(NamedTuple):
-    """One module's part in a forward pass."""
+    """One call of a module in a forward pass."""
 
     name: str
     module: nn.Module
@@ -57,7 +57,7 @@ def of_loss(network: nn.Module, batch: TensorBatch, state: State, *, value: floa
 
 
 def elsewhere(*, value: float, iteration: int) -> NonFiniteError:
-    """The error of a process whose own rows are in order."""
+    """The error of a process whose own rows are finite."""
     return NonFiniteError(
         f"the loss is {value:g} at iteration {iteration}",
         expected="a finite loss",
@@ -114,7 +114,7 @@ def _in_pass(network: nn.Module, batch: TensorBatch, state: State) -> NonFiniteP
 
 
 def _calls(network: nn.Module, batch: TensorBatch, state: State) -> list[ModuleCall]:
-    """Run the batch, and tell of each recurrent layer and each module without parts, in the order in which they ran."""
+    """Run the batch; the calls of recurrent layers and of modules without children, in the order of execution."""
     names = {m: n for n, m in network.named_modules() if isinstance(m, Recurrent) or not list(m.children())}
     calls: list[ModuleCall] = []
     drawn: dict[nn.Module, list[Tensor]] = {}

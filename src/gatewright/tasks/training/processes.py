@@ -1,4 +1,4 @@
-"""A run in several processes: each takes its rows of every batch, and the first one writes and speaks.
+"""Data-parallel runs: each process trains on its rows of every batch; rank 0 writes files and prints.
 
 Lightning starts the processes of one machine; on several machines torchrun starts them all.
 """
@@ -25,19 +25,19 @@ def _rank() -> int:
 
 @dataclass(frozen=True)
 class Processes:
-    """How many there are: one for each device of each node."""
+    """The processes of a run: one for each device of each node."""
 
     devices: int = 1
     nodes: int = 1
 
     @property
     def total(self) -> int:
-        """All of them together."""
+        """The world size."""
         return self.devices * self.nodes
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+        """Whether this process has rank 0: it writes files and prints."""
         return self.total == 1 or _rank() == 0
 
     def check(self) -> None:
@@ -59,7 +59,7 @@ class Processes:
 
 
 def part_at_the_end() -> None:
-    """Let the processes part before Python ends, which threads that still wait for others can abort.
+    """Destroy the process group before Python exits; threads that still wait for others could abort it.
 
     Lightning does so for GPUs only.
     """

@@ -1,4 +1,4 @@
-"""What a person sees while a network trains: a bar with the time left, or a line now and then in a log file."""
+"""Progress of training: a bar with the time left on a terminal, otherwise a line at each tenth of the run."""
 
 import time
 from collections.abc import Sequence

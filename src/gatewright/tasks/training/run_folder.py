@@ -1,4 +1,4 @@
-"""The folder of a run: what lies in it, who may write to it, and what is there already."""
+"""The folder of a run: its files, its lock, and checks of what is there already."""
 
 import json
 from collections.abc import Generator, Mapping
@@ -104,7 +104,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Generator[None]:
-        """Let nobody else write here meanwhile; what a killed process left, its lock and half files, is removed."""
+        """Hold the folder's lock; leftovers of a killed process (its lock, partial files) are removed first."""
         from filelock import FileLock, Timeout
 
         if "\0" in str(self.path):

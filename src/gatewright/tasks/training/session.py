@@ -50,7 +50,7 @@ ALONE = Processes()
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended, as `result.json` keeps it."""
+    """The result of a finished run, as stored in `result.json`."""
 
     recipe: str
     cell: str
@@ -215,7 +215,7 @@ def _check_asked(
 
 
 class _Session:
-    """One process's part in a run."""
+    """One process of a run: data, network, callbacks, and the steps from start to result."""
 
     def __init__(
         self,
@@ -304,7 +304,7 @@ class _Session:
 
     @contextmanager
     def _restoring(self, checkpoints: PlainCheckpoints) -> Generator[None]:
-        """What fails between the reading of a checkpoint and the first iteration is the fault of that checkpoint."""
+        """Report an error between loading a checkpoint and the first iteration as a damaged checkpoint."""
         try:
             yield
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:

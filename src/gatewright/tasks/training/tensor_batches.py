@@ -1,4 +1,4 @@
-"""Batches as tensors, from any place on."""
+"""Batches as tensors, and the loader that Lightning iterates over."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -11,10 +11,10 @@ from gatewright.tasks.run_data import Batches
 
 
 class TensorBatch(NamedTuple):
-    """A batch as tensors; `lengths` where its rows are ragged.
+    """A batch as tensors; `lengths` (rows,) if its rows are ragged.
 
-    `continues` says whether rows go on where the same row of the batch before it ended: all of them or none, or, as
-    truth values (rows,), each.
+    `continues` says which rows continue the same row of the previous batch, so that its state is carried on: True or
+    False for all of them, or a bool tensor (rows,).
     """
 
     inputs: Tensor
@@ -29,7 +29,7 @@ class TensorBatch(NamedTuple):
         return TensorBatch(self.inputs.to(device), self.targets.to(device), lengths, continues)
 
     def begins_with(self, before: State) -> State:
-        """The state that the rows begin with, where the batch before ended with that one; None is zeros."""
+        """The initial state of this batch, given the final state of the previous one; None means zeros."""
         if isinstance(self.continues, bool) or before is None:
             return before if self.continues is True else None
         rows = self.continues
@@ -37,7 +37,7 @@ class TensorBatch(NamedTuple):
 
 
 def tensor_batch(batches: Batches, epoch: int, position: int) -> TensorBatch:
-    """The batch at that place."""
+    """The batch at that position of the epoch, as tensors."""
     batch = batches.batch(epoch, position)
     lengths, continues = getattr(batch, "lengths", None), getattr(batch, "continues", None)
     return TensorBatch(
@@ -49,9 +49,9 @@ def tensor_batch(batches: Batches, epoch: int, position: int) -> TensorBatch:
 
 
 class BatchLoader:
-    """What Lightning iterates over once an epoch: the batches from the iteration on that `reached` names.
+    """The loader of one epoch: it starts at the iteration `reached()`, so that a resumed run skips what it has done.
 
-    `take` says what of a batch this process takes.
+    `take` selects the rows of a batch that this process trains on.
     """
 
     def __init__(

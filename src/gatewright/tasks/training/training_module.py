@@ -1,4 +1,4 @@
-"""What Lightning is told of a recipe: its steps, its optimiser, and the state that a checkpoint must keep."""
+"""The LightningModule of a recipe: training step, optimiser, schedule, and its part of a checkpoint."""
 
 import math
 from functools import partial
@@ -32,7 +32,7 @@ KEPT = "gatewright"  # our part of a checkpoint
 
 
 class TrainingModule(pl.LightningModule):
-    """A recipe's network while it is trained.
+    """The LightningModule that trains a recipe's network.
 
     Its checkpoint holds, besides Lightning's own, the carried state, the losses of the unfinished epoch and the
     state of torch's random numbers; the place in the data follows from the number of iterations. So a run that
@@ -50,15 +50,15 @@ class TrainingModule(pl.LightningModule):
 
     @property
     def total_iterations(self) -> int:
-        """How many iterations the run has when nothing stops it early."""
+        """Iterations of the whole run, if nothing stops it early."""
         return self.recipe.epochs * len(self._batches)
 
     def train_dataloader(self) -> BatchLoader:
-        """The training data, from the iteration on that is reached when an epoch begins."""
+        """A loader that starts at the current iteration."""
         return BatchLoader(self._batches, lambda: self.global_step, self._own_rows)
 
     def training_step(self, batch: TensorBatch, _: int) -> Tensor:
-        """The mean loss of a batch. Raises NonFiniteError, with the place of its origin, when it is not finite."""
+        """The mean loss of a batch. Raises NonFiniteError, which names its origin, if the loss is not finite."""
         before, drawn = batch.begins_with(self._state), random_numbers()
         outputs, state = self.network(batch.inputs, before, batch.lengths)
         losses = self.objective.losses(outputs.float(), batch)
@@ -128,7 +128,7 @@ class TrainingModule(pl.LightningModule):
         return self.recipe.decay ** max(0, later)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what Lightning does not know of. All of it is tensors and plain values: nothing is pickled."""
+        """Add the carried state, the losses of the epoch and the random state; only tensors and plain values."""
         state = map_state(lambda tensor: tensor.cpu(), self._state)
         checkpoint[KEPT] = {
             "means": self.means.sums,
@@ -136,7 +136,7 @@ class TrainingModule(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it back; the random numbers once more when training starts, since more may be drawn until then."""
+        """Restore them. The random state is set again when training starts: more numbers may be drawn until then."""
         kept = checkpoint[KEPT]
         own = kept["processes"][self.global_rank]
         self._state = map_state(lambda tensor: tensor.cpu(), own["state"])

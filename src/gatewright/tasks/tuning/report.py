@@ -1,4 +1,4 @@
-"""What a search has found: its trials, the best of them, and which settings matter."""
+"""The report of a search: its trials, the best of them, and the importance of each setting."""
 
 import io
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is searched for the best settings, as a text says it: `rate=log:1e-4..1e-1 hidden=64,128,256 dropout=0..0.5`."""
+"""The search space, read from a text such as `rate=log:1e-4..1e-1 hidden=64,128,256 dropout=0..0.5`."""
 
 import shlex
 from collections.abc import Mapping
