@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from statistics import NormalDist
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -197,6 +196,8 @@ def _ends(ratios: Floats, weights: Floats, how: RegressionSettings) -> Floats:
     there are no more independent ones than horizons. Where these are few, both ends are taken alike, and further out:
     by as much as the interval of Student's distribution is wider than a normal one.
     """
+    from statistics import NormalDist
+
     from scipy.special import stdtrit
 
     independent = 1 / (weights**2).sum() / how.horizon

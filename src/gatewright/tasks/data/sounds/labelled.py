@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -71,6 +70,8 @@ def features_of(
 
 def _side_by_side(read: Callable[[int], Any], count: int) -> list[Any]:
     """In threads: reading, resampling and the FFT all let others run."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as threads:
         return list(threads.map(read, range(count)))
 

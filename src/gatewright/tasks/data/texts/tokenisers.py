@@ -34,10 +34,6 @@ _EXPRESSION = "|".join(
 )
 
 
-_WORD = re.compile(_EXPRESSION)
-_BREAK = re.compile(_MARKUP, re.IGNORECASE)
-
-
 @dataclass(frozen=True)
 class TextTokeniser:
     """A way to divide a text into symbols, and its rule: steps that a program in any language can follow, for JSON."""
@@ -57,7 +53,9 @@ def unicode_words(text: str) -> list[str]:
     `It's 5 o'clock 👍🏽!` gives `it's`, `5`, `o'clock`, `👍🏽`, `!`. Where a script has no spaces between words, as
     Chinese, Japanese and Thai have none, each letter is a symbol. Line breaks of web pages (<br />) are white space.
     """
-    return _WORD.findall(_BREAK.sub(" ", unicodedata.normalize("NFC", text)).lower())
+    marked_up = unicodedata.normalize("NFC", text)
+    # Compiled (and cached by `re`) when it is first used: that takes longer than all of the module's loading.
+    return re.findall(_EXPRESSION, re.sub(_MARKUP, " ", marked_up, flags=re.IGNORECASE).lower())
 
 
 def characters(text: str) -> list[str]:
