@@ -77,8 +77,8 @@ def test_lengths_that_do_not_fit_the_batch_are_named(lengths, got):
 
 @pytest.mark.parametrize(
     ("lengths", "got"),
-    [([7, 2, 9, 8], "9 for row 2"), ([7, -1, 2, 3], "-1 for row 1")],
-    ids=["long", "negative"],
+    [([7, 2, 9, 8], "9 for row 2"), ([7, 8, 0, 7], "8 for row 1"), ([7, -1, 2, 3], "-1 for row 1")],
+    ids=["long", "long by one", "negative"],
 )
 def test_lengths_that_do_not_fit_the_sequences_are_named(lengths, got):
     with pytest.raises(ShapeError) as caught:

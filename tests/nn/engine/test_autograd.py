@@ -136,12 +136,13 @@ def test_gradients_come_from_whatever_the_loss_sees(what: str) -> None:
     assert_parity(flows[0], flows[1], dtype="float64", steps=4)
 
 
-def test_the_state_that_went_in_is_seen_too() -> None:
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_the_state_that_went_in_is_seen_too(create_graph: bool) -> None:
     """Slot 0 of a state is what went in; what the loss says of it reaches it directly."""
     given, spec = made("gru")
     tensors = leaves(given, spec)
     whole = run(spec, by_name(spec, tensors))["h"]
-    flows = zip(spec.operands, grad(whole[0].sum(), tensors), strict=True)
+    flows = zip(spec.operands, grad(whole[0].sum(), tensors, create_graph=create_graph), strict=True)
     assert all(torch.equal(flow, torch.full_like(flow, name == "h")) for name, flow in flows)
 
 
