@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -54,42 +54,14 @@ class _TorchLayer(Recurrent, nn.RNNBase):  # pyright: ignore[reportIncompatibleM
     _gates: ClassVar[Gates]
     mode: str
 
-    def __init__(
-        self,
-        cell: Cell,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        proj_size: int,
-        init: Init,
-        backend: str,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-    ) -> None:
-        super().__init__(
-            cell,
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            sizes={"projection": proj_size} if proj_size else None,
-            init=init,
-            backend=backend,
-            device=device,
-            dtype=dtype,
-        )
+    def __init__(self, cell: Cell, *sizes: Any, proj_size: int = 0, **options: Any) -> None:
+        """`sizes` and `options` are those of `Recurrent`."""
+        super().__init__(cell, *sizes, sizes={"projection": proj_size} if proj_size else None, **options)
         self.proj_size = proj_size
         self.flatten_parameters()
-        if dropout and num_layers == 1:
+        if self.dropout and self.num_layers == 1:
             warnings.warn(
-                f"{type(self).__name__}: dropout={dropout} comes after every layer but the last, so that with "
+                f"{type(self).__name__}: dropout={self.dropout} comes after every layer but the last, so that with "
                 "num_layers=1 it does nothing",
                 stacklevel=3,
             )
@@ -153,8 +125,8 @@ class RNN(_TorchLayer):
     ) -> None:
         cell = elman_of_torch(nonlinearity)
         super().__init__(
-            cell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, init, backend,
-            device, dtype,
+            cell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            init=init, backend=backend, device=device, dtype=dtype,
         )  # fmt: skip
         self.nonlinearity = nonlinearity
         self.mode = f"RNN_{nonlinearity.upper()}"
@@ -185,8 +157,8 @@ class GRU(_TorchLayer):
         backend: str = "auto",
     ) -> None:
         super().__init__(
-            cells.gru(reset="after"), input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0,
-            init, backend, device, dtype,
+            cells.gru(reset="after"), input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            init=init, backend=backend, device=device, dtype=dtype,
         )  # fmt: skip
 
 
@@ -226,5 +198,5 @@ class LSTM(_TorchLayer):
             )
         super().__init__(
             cells.lstm_projected if proj_size else cells.lstm, input_size, hidden_size, num_layers, bias, batch_first,
-            dropout, bidirectional, proj_size, init, backend, device, dtype,
+            dropout, bidirectional, proj_size=proj_size, init=init, backend=backend, device=device, dtype=dtype,
         )  # fmt: skip

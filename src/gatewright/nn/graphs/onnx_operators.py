@@ -44,7 +44,7 @@ def run(
     attributes: dict[str, Any] = {
         "hidden_size": cell.sizes[HIDDEN],
         "direction": "reverse" if cell.backwards else "forward",
-        **attributes_of(config),
+        **attributes_of([config]),
     }
     steps, rows = values.shape[:2]
     shapes = [(steps, 1, rows, cell.sizes[HIDDEN]), *[(1, rows, cell.sizes[HIDDEN])] * len(states)]
