@@ -50,7 +50,7 @@ def test_what_was_fitted_is_said_and_kept(tmp_path: Path) -> None:
     assert {name: result.settings[name] for name in fitted} == fitted
     kept = json.loads((out / "run.json").read_text())
     assert kept["asked"] == {"tokens": 40_000, "batch": 32, "steps": 64}
-    assert made.told_of(fitted) == (
+    assert made.fitted_remark(fitted) == (
         "there is little data, so that sizes are smaller: tokens=464 batch=2 steps=16 "
         "(not tokens=40000 batch=32 steps=64)"
     )

@@ -97,7 +97,7 @@ def _run(
     except training.Interrupted as stop:
         if is_helper():
             raise typer.Exit from stop  # the first process says it, and has the exit code
-        _say_how_to_resume(console, recipe.name, folder, stop.signal_number)
+        _print_resume(console, recipe.name, folder, stop.signal_number)
     except GatewrightError as error:
         if not is_helper():
             raise
@@ -108,7 +108,7 @@ def _run(
     return result
 
 
-def _say_how_to_resume(console: Terminal, name: str, folder: Path, signal_number: int) -> NoReturn:
+def _print_resume(console: Terminal, name: str, folder: Path, signal_number: int) -> NoReturn:
     print_line(console, f"stopped; go on with: gatewright train {name} --resume --out {argument(folder)}")
     raise typer.Exit(128 + (signal_number or signal.SIGINT))
 

@@ -63,7 +63,7 @@ def tune(
     except tuning.Interrupted as stop:
         console.print("stopped; the same command goes on", soft_wrap=True)
         raise typer.Exit(128 + (stop.signal_number or signal.SIGINT)) from None
-    _tell(out(), search, finished, as_json=as_json)
+    _report(out(), search, finished, as_json=as_json)
 
 
 def _check_apart(searched: list[str], assignments: list[str], cell: str | None) -> None:
@@ -74,7 +74,7 @@ def _check_apart(searched: list[str], assignments: list[str], cell: str | None) 
         )
 
 
-def _tell(console: Terminal, search: "Search", study: "Study", *, as_json: bool) -> None:
+def _report(console: Terminal, search: "Search", study: "Study", *, as_json: bool) -> None:
     from gatewright.tasks.tuning import report as tuned
     from gatewright.tasks.tuning.study import command, is_complete
 

@@ -311,7 +311,7 @@ class Recipe(ABC):
         quick = from_texts(type(self), shlex.split(self.quick))
         return not self.preset and getattr(self, name) in (own, quick.get(name, own))
 
-    def told_of(self, fitted: Mapping[str, Any]) -> str:
+    def fitted_remark(self, fitted: Mapping[str, Any]) -> str:
         """A line for a person, where settings were made smaller."""
         now = " ".join(f"{name}={size}" for name, size in fitted.items())
         asked = " ".join(f"{name}={getattr(self, name)}" for name in fitted)

@@ -197,7 +197,7 @@ def test_patches_follow_from_the_longest_series_where_nobody_asks() -> None:
     series = np.random.default_rng(6).normal(size=(20, 100, 1))
     data = Sequences().data((series, ["a", "b"] * 10))
     assert data.fitted == {"patch": 3, "task": "classification", "vary": 1.0, "linear": 100}
-    assert Sequences().told_of(data.fitted) == "3 steps are read as one (patch=1 reads each by itself)"
+    assert Sequences().fitted_remark(data.fitted) == "3 steps are read as one (patch=1 reads each by itself)"
     assert Sequences(patch=1, task="classification", linear=0, vary=1).data((series, ["a", "b"] * 10)).fitted == {}
 
 

@@ -151,7 +151,7 @@ def test_vectors_of_words_are_the_embedding(tmp_path: Path) -> None:
         data = made.data(reviews(tmp_path))
         assert data.fitted == {"embedding": 3}
         assert data.remarks[-1] == f"vectors: {tmp_path / 'words.vec'}, 3 numbers each, for 2 of 39 words"
-        assert made.told_of(data.fitted) == ""
+        assert made.fitted_remark(data.fitted) == ""
         train(made, out=tmp_path / freeze, source=reviews(tmp_path), console=QUIET)
         model = load_model(tmp_path / freeze)
         row = model.network.encode.weight[(model.sizes.vocabulary or ()).index("film")]
@@ -206,8 +206,8 @@ def test_fewer_passes_over_many_texts() -> None:
     assert made.data(source).fitted["epochs"] == 8  # 60,000 of the 7,200 to train on
     assert ClassifiedTexts.configured(quick=True).data(source).fitted.get("epochs") is None
     assert ClassifiedTexts(epochs=3).data(source).fitted.get("epochs") is None
-    assert made.told_of({"epochs": 8}) == "so many texts need fewer passes: epochs=8 (not 12)"
-    assert made.told_of({"batch": 16, "epochs": 8}) == (
+    assert made.fitted_remark({"epochs": 8}) == "so many texts need fewer passes: epochs=8 (not 12)"
+    assert made.fitted_remark({"batch": 16, "epochs": 8}) == (
         "there is little data, so that sizes are smaller: batch=16 (not batch=64); "
         "so many texts need fewer passes: epochs=8 (not 12)"
     )

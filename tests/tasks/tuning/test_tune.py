@@ -114,7 +114,7 @@ def test_poor_trials_are_pruned(source: str, tmp_path: Path, monkeypatch: pytest
     study = tuning.tune(search_in(tmp_path, source), 2, QUIET)
     assert [one.state for one in study.trials] == [TrialState.PRUNED] * 2
     assert [one.last_step for one in study.trials] == [1, 1]
-    assert tuning.told(study.trials[0], "validation loss").endswith(": pruned at epoch 1")
+    assert tuning.trial_line(study.trials[0], "validation loss").endswith(": pruned at epoch 1")
     assert tuned.importance(study) == {}
     assert not RunFolder(tmp_path / "trial-0000").finished
 

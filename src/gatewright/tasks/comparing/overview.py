@@ -59,7 +59,7 @@ class _ProgressDisplay:
     def __init__(self, console: Terminal, look: Callable[[], RunsProgress]) -> None:
         self._console, self._look = console, look
         first = look()
-        self._before, self._started, self._told = first.share, time.perf_counter(), set(first.ended)
+        self._before, self._started, self._printed = first.share, time.perf_counter(), set(first.ended)
         self.bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
@@ -79,10 +79,10 @@ class _ProgressDisplay:
         now = self._look()
         left = self._left(now.share)
         self.bar.update(self._task, description=now.title, completed=now.share, left=left)
-        for line in (line for line in now.ended if line not in self._told):
+        for line in (line for line in now.ended if line not in self._printed):
             where = "" if self._console.is_terminal else f" ({now.title}{', ' if left else ''}{left})"
             self._console.print(f"{line}{where}", soft_wrap=True)
-        self._told.update(now.ended)
+        self._printed.update(now.ended)
 
     def _left(self, share: float) -> str:
         gained, seconds = share - self._before, time.perf_counter() - self._started

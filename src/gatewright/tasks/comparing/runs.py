@@ -230,10 +230,10 @@ def _check_kept(run: ComparedRun, *, overwrite: bool) -> None:
 def _standing(runs: Sequence[ComparedRun]) -> RunsProgress:
     ended = [run for run in runs if run.folder.finished]
     share = sum(share_of(run.folder, run.recipe.epochs) for run in runs) / len(runs)
-    return RunsProgress(share, tuple(map(_told, ended)), f"{len(ended)} of {len(runs)} runs")
+    return RunsProgress(share, tuple(map(_result_line, ended)), f"{len(ended)} of {len(runs)} runs")
 
 
-def _told(run: ComparedRun) -> str:
+def _result_line(run: ComparedRun) -> str:
     result = read_result(run.folder)
     part, metric = headline(run, result)
     return f"{run.title}: {part} {metric} {spell(result.metrics[part][metric])}, {result.seconds:,.0f} s"

@@ -79,7 +79,7 @@ def _remark(outcome: RunOutcome) -> str:
     """What the run's settings are in the end, where they are not what was asked for."""
     recipe, result = outcome.run.recipe, outcome.result
     differing = {} if result is None else {k: v for k, v in result.settings.items() if v != getattr(recipe, k)}
-    return recipe.told_of(differing)
+    return recipe.fitted_remark(differing)
 
 
 def _check_measured(wanted: str | None, measured_name: str, result: Result | None) -> None:

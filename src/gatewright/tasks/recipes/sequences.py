@@ -161,7 +161,7 @@ class Sequences(SeriesReading, BidirectionalRecipe):
             **({} if self.linear is not None else {"linear": times_of(train.sequences)}),
         }
 
-    def told_of(self, fitted: Mapping[str, Any]) -> str:
+    def fitted_remark(self, fitted: Mapping[str, Any]) -> str:
         """In what patches series are read, where that follows from the data."""
         patch = fitted.get("patch", 1)
         return f"{patch} steps are read as one (patch=1 reads each by itself)" if patch > 1 else ""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gatewright.tasks.training.curves import Panel
 
 _ETT = ("etth1", "etth2")
-_TOLD_VARIABLES = 20
+_MOST_VARIABLES = 20
 _LONGER = 0.9  # of the error of the best season within the history: a longer season that is this good is read whole
 
 
@@ -98,7 +98,7 @@ class Series(Recipe, SeriesColumns):
     def measured_by(self, sizes: Sizes) -> Forecasts:
         """With the error of each variable, where there are several and not very many."""
         variables = (sizes.variables or ())[: sizes.outputs // (1 + SIDES[self.kind])]
-        return replace(self.objective(), variables=variables if 1 < len(variables) <= _TOLD_VARIABLES else ())
+        return replace(self.objective(), variables=variables if 1 < len(variables) <= _MOST_VARIABLES else ())
 
     def panels(self, network: "nn.Module", data: Data) -> "Sequence[Panel]":
         """The last forecast of the test part, beside what came."""
@@ -221,10 +221,10 @@ class Series(Recipe, SeriesColumns):
         fitted = self.fitted(horizon=min(cuts.train // 4, cuts.validation - cuts.train, cuts.test - cuts.validation))
         return fitted | self.fitted(history=(cuts.train - fitted.get("horizon", self.horizon)) // 2)
 
-    def told_of(self, fitted: Mapping[str, int]) -> str:
+    def fitted_remark(self, fitted: Mapping[str, int]) -> str:
         """A line for a person, where settings were made smaller, or the history as long as a season."""
         smaller = {name: size for name, size in fitted.items() if size < getattr(self, name)}
-        lines = [super().told_of(smaller)]
+        lines = [super().fitted_remark(smaller)]
         if fitted.get("history", 0) > self.history:
             lines.append(f"history={fitted['history']} (not {self.history}), so that a season is read whole")
         return "; ".join(filter(None, lines))

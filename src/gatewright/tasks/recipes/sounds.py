@@ -153,7 +153,7 @@ class Sounds(SoundColumns, BidirectionalRecipe, Classifier):
             return self.log_mel()
         return self.restored({**self.settings(), "sample_rate": usual_rate(train)}).log_mel()
 
-    def told_of(self, fitted: Mapping[str, Any]) -> str:
+    def fitted_remark(self, fitted: Mapping[str, Any]) -> str:
         """Nothing more: the remark on the data names the sample rate."""
         return ""
 

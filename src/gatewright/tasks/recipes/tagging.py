@@ -211,7 +211,7 @@ class Tagging(BidirectionalRecipe, StepColumns):
         """Those of the settings that the data decides that are not as they are set."""
         return {name: value for name, value in decided.items() if getattr(self, name) != value}
 
-    def told_of(self, fitted: Mapping[str, Any]) -> str:
+    def fitted_remark(self, fitted: Mapping[str, Any]) -> str:
         """Nothing: what the data decides is among its remarks."""
         del fitted
         return ""

@@ -177,7 +177,7 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
                 "sha256": digest_of_labelled(loaded.parts),
             },
             fitted={**fitted, **({"embedding": vectors.dimension} if vectors else {})},
-            remarks=(*loaded.remarks, *([self._told_of_vectors(vectors, vocabulary)] if vectors else [])),
+            remarks=(*loaded.remarks, *([self._vectors_remark(vectors, vocabulary)] if vectors else [])),
             signature={"tokenise": rule, "columns": loaded.columns, "probabilities": SOFTMAX},
             texts=loaded.parts,
             symbols=symbols,
@@ -239,14 +239,14 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
             return "vocabulary: a list of words", None
         return super().misfit(signature, sizes)
 
-    def told_of(self, fitted: Mapping[str, int]) -> str:
+    def fitted_remark(self, fitted: Mapping[str, int]) -> str:
         """A line for a person, where settings were made smaller; an embedding is as large as its vectors."""
         sizes = {name: size for name, size in fitted.items() if name not in ("embedding", "epochs")}
         epochs = fitted.get("epochs")
         enough = f"so many texts need fewer passes: epochs={epochs} (not {self.epochs})"
-        return "; ".join(filter(None, (super().told_of(sizes), enough if epochs else "")))
+        return "; ".join(filter(None, (super().fitted_remark(sizes), enough if epochs else "")))
 
-    def _told_of_vectors(self, vectors: WordVectors, vocabulary: WordVocabulary) -> str:
+    def _vectors_remark(self, vectors: WordVectors, vocabulary: WordVocabulary) -> str:
         known = f"{len(vectors.numbers):,} of {len(vocabulary) - 1:,} words"
         return f"vectors: {self.vectors}, {vectors.dimension} numbers each, for {known}"
 

@@ -56,10 +56,10 @@ def token_data(recipe: "Tagging", source: object, parts: Splits[TaggedSentences]
     }
     remarks = (
         columns.remark,
-        _told_of_scheme(written, scheme),
+        _scheme_remark(written, scheme),
         *of_entities,
         _untrained(parts),
-        _told_of_vectors(recipe, parts.train, vectors, vocabulary),
+        _vectors_remark(recipe, parts.train, vectors, vocabulary),
         f"plain text is divided: {divided.about}",
     )
     return TokenData(
@@ -144,7 +144,7 @@ def _vocabulary(recipe: "Tagging", train: TaggedSentences) -> tuple[FeatureVocab
     return vocabulary, WordVectors(vocabulary.numbers_of_lower(known), np.stack([*known.values()]))
 
 
-def _told_of_vectors(
+def _vectors_remark(
     recipe: "Tagging", train: TaggedSentences, vectors: WordVectors | None, vocabulary: FeatureVocabulary
 ) -> str:
     if vectors is None:
@@ -256,7 +256,7 @@ def token_evaluation(
     return Data(batches, sizes, measured=tuple(batches))
 
 
-def _told_of_scheme(written: str, scheme: str) -> str:
+def _scheme_remark(written: str, scheme: str) -> str:
     if scheme == "none":
         return "" if written == "none" else "tags are taken as they are, and no entities are counted"
     return f"tags mark entities: {written}" + (f", learned and answered as {scheme}" if scheme != written else "")

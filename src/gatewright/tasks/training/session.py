@@ -234,7 +234,7 @@ class _Session:
         self.digest = {"in_memory": digest(source)} if self.source == IN_MEMORY else {}
         self.data: Data = recipe.data(source)
         self.asked = {name: getattr(recipe, name) for name in self.data.fitted}
-        notes = (*doubtful_classes(self.data.sizes.classes or ()), recipe.told_of(self.data.fitted))
+        notes = (*doubtful_classes(self.data.sizes.classes or ()), recipe.fitted_remark(self.data.fitted))
         self.remarks = tuple(filter(None, (*self.data.remarks, *notes)))
         self.recipe = recipe = replace(recipe, **self.data.fitted)
         network = recipe.network(self.data.sizes, trace or read_cell(recipe.cell))
@@ -285,7 +285,7 @@ class _Session:
         lightning = trainer(self.recipe, self.processes, callbacks, checkpoints)
         if self.processes.total > 1:
             part_at_the_end()
-        self._say_what_is_trained()
+        self._print_start()
         try:
             stop = self.checkpoint_callback.request_stop
             with quiet(), handling(lambda number, _: stop(number), *STOP_SIGNALS), self._restoring(checkpoints):
@@ -325,7 +325,7 @@ class _Session:
     def _parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.model.network.parameters())
 
-    def _say_what_is_trained(self) -> None:
+    def _print_start(self) -> None:
         recipe, total = self.recipe, self.processes.total
         several = f", {total} processes" if total > 1 else ""
         self.console.print(

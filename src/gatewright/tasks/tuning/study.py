@@ -79,7 +79,7 @@ def tune(search: Search, trials: int, console: Terminal) -> Study:
             shell=f"hold out a part of it, with --set {share}=0.2",
         )
     if data.fitted:
-        console.print(search.recipe.told_of(data.fitted), soft_wrap=True)
+        console.print(search.recipe.fitted_remark(data.fitted), soft_wrap=True)
     study = open_study(search)
     at_work: list[int] = []
 
@@ -196,10 +196,10 @@ def _standing(search: Search, study: Study, trials: int) -> RunsProgress:
     values = [trial.value for trial in ended if is_complete(trial) and trial.value is not None]
     best = (min if search.recipe.monitored()[1] == "min" else max)(values, default=None)
     title = f"{len(ended)} of {trials} trials" + ("" if best is None else f", best {spell(best)}")
-    return RunsProgress(min(share / trials, 1.0), tuple(told(trial, search.measure) for trial in ended), title)
+    return RunsProgress(min(share / trials, 1.0), tuple(trial_line(trial, search.measure) for trial in ended), title)
 
 
-def told(trial: FrozenTrial, measure: str) -> str:
+def trial_line(trial: FrozenTrial, measure: str) -> str:
     """A trial in one line."""
     settings = ", ".join(f"{name} {spelled(value)}" for name, value in trial.params.items())
     result = f"{measure} {spell(trial.value or 0.0)}" if is_complete(trial) else outcome(trial)

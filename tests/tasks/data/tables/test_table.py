@@ -271,7 +271,7 @@ def test_marks_beside_numbers_are_left_out_and_told_of(
 ) -> None:
     table = open_table(put(tmp_path / "any.csv", "a|b\n" + "".join(f"{text}|x\n" for text in texts)), header="yes")
     np.testing.assert_array_equal(table.numbers("a", "keep"), expected)
-    assert table.told_of(["a", "b"]) == (f"a: {told}",)
+    assert table.fitted_remark(["a", "b"]) == (f"a: {told}",)
 
 
 @pytest.mark.parametrize(
@@ -315,10 +315,10 @@ def test_the_first_line_may_name_the_separator_as_excel_reads_it(tmp_path: Path)
 def test_what_signs_were_taken_for_is_told(tmp_path: Path) -> None:
     quoted = open_table(put(tmp_path / "any.csv", 'a,b\n"1,234",x\n"2,345",y\n'))
     assert quoted.numbers("a").tolist() == [1234, 2345]
-    assert quoted.told_of(["a"]) == ("a: '1,234' is read as 1234; decimal=',' reads 1.234",)
+    assert quoted.fitted_remark(["a"]) == ("a: '1,234' is read as 1234; decimal=',' reads 1.234",)
     others = open_table(put(tmp_path / "any.csv", "a;b\n1.234;0,5\n200;7\n"))
     assert others.numbers("a").tolist() == [1234, 200]
-    assert others.told_of(["a", "b"]) == ("a: '1.234' is read as 1234; decimal='.' reads 1.234",)
+    assert others.fitted_remark(["a", "b"]) == ("a: '1.234' is read as 1234; decimal='.' reads 1.234",)
 
 
 def test_missing_values_are_filled_as_is_asked(tmp_path: Path) -> None:

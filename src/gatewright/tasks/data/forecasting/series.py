@@ -88,7 +88,7 @@ class SeriesCollection:
         several = tuple(
             _series(part, roles, columns.missing, id, steps) for (id, part), steps in zip(taken, ordered, strict=True)
         )
-        remarks = [*table.remarks, _told_of(roles, several), *table.told_of((*roles.target, *roles.covariates))]
+        remarks = [*table.remarks, _told_of(roles, several), *table.fitted_remark((*roles.target, *roles.covariates))]
         if columns.missing != "refuse":
             remarks.append(_told_of_filled(columns.missing, taken, ordered, several))
         return cls(several, tuple(remarks))

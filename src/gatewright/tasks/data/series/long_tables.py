@@ -83,7 +83,7 @@ def read_long(
         np.array(labels) if answers else None,
         answers or ("label",),
         "regression" if columns.target else "classification" if columns.label else "infer",
-        remarks=(*table.remarks, *table.told_of(roles.channels), roles.remark),
+        remarks=(*table.remarks, *table.fitted_remark(roles.channels), roles.remark),
     )
 
 

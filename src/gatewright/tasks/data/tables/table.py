@@ -190,7 +190,7 @@ class Table:
             self.cache["notation"] = shared_notation(text for text in self.data.values() if isinstance(text, list))
         return self.cache["notation"]
 
-    def told_of(self, columns: Sequence[str]) -> tuple[str, ...]:
+    def fitted_remark(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Remarks on how the numbers of those columns were read, where that is not obvious."""
         remarks = ((column, self._column(column).remark) for column in columns)
         return tuple(f"{column}: {remark}" for column, remark in remarks if remark)
