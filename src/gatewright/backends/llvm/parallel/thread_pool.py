@@ -44,11 +44,6 @@ class ThreadPool:
         self._size = 0
         self._region: Region | None = None  # the one that has the helpers
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no caller has the helpers, and none has anything left to do."""
-        return self._region is None and self._queue.empty()
-
     def run(self, region: Region, threads: int) -> bool:
         """See `run_together`."""
         errors: list[BaseException] = []
