@@ -168,6 +168,18 @@ def test_every_pool_and_encoding_with_empty_rows(
         assert_parity(session.run(x, None, lengths)["output"], output, dtype=dtype, steps=5)
 
 
+def test_no_padding_reaches_a_patch(tmp_path: Path, rng: np.random.Generator) -> None:
+    recipe, sizes, lengths = recipes.get("sequences").configured(["patch=4", "hidden=5"]), Sizes(3, 2), (10, 6, 1)
+    model = Model(recipe, sizes, recipe.network(sizes, "gru").eval())
+    x = rng.normal(size=(10, 3, 3)).astype(np.float32)
+    x[np.arange(10)[:, None] >= np.array(lengths)] = 1e3
+    session = Session(onnx(model, tmp_path / "m.onnx", lengths=True).path)
+    want = of_torch(model, x, None, lengths)["output"]
+    assert_parity(session.run(x, None, lengths)["output"], want, dtype="float32", steps=10)
+    x[np.arange(10)[:, None] >= np.array(lengths)] = 0
+    assert_parity(session.run(x, None, lengths)["output"], want, dtype="float32", steps=10)
+
+
 def test_a_tied_embedding_is_in_the_file_once(tmp_path: Path) -> None:
     sizes = Sizes(7, 7)
     network = RecipeNetwork("gru", sizes, encode="embedding", pool="each step", hidden=5, tied=True)
