@@ -30,7 +30,6 @@ from gatewright.network import (
 )
 
 POOLS: Mapping[str, type[Mean | Max]] = {"GlobalAveragePooling1D": Mean, "GlobalMaxPooling1D": Max}
-Arrays = Mapping[str, NDArray[Any]]
 _OPERATIONS = ("GetItem", "SlicingOpLambda")
 NOTHING = (
     "InputLayer", "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "ActivityRegularization"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gatewright.convert.onnx_files import operators, quantised
 from gatewright.convert.onnx_files.constants import FOLDS, folded
@@ -37,7 +36,6 @@ from gatewright.convert.onnx_files.values import (
 from gatewright.errors import ConversionError
 from gatewright.network import Network, RecurrentPart
 
-Array = NDArray[Any]
 SPARE = 2**20
 FOLDED = 16
 """Nodes may put arrays together and apart to so many times the file's size, and some spare bytes."""
