@@ -10,8 +10,7 @@ import numpy as np
 
 from gatewright.axes import INPUT
 from gatewright.backends.base import execute, prepare
-from gatewright.backends.c99.parts import CellPart, Constant, SymbolInput
-from gatewright.backends.c99.quantised import quantised
+from gatewright.backends.c99.parts import CellPart, Constant, SymbolInput, quantised
 from gatewright.backends.formulas.naming import is_named
 from gatewright.backends.numpy_ref import RULES
 from gatewright.errors import OptionError

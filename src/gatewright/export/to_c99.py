@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike
 from gatewright.backends.c99.names import KEYWORDS, identifier
 from gatewright.backends.c99.own_math import LARGEST_ERRORS
 from gatewright.backends.c99.pair import CSources, Remarks, pair
-from gatewright.backends.c99.parts import CellStack, Math
-from gatewright.backends.c99.quantised import quantised
+from gatewright.backends.c99.parts import CellStack, Math, quantised
 from gatewright.errors import OptionError
 from gatewright.export.c_parts import parts_of, symbols_of, with_whole_numbers
 from gatewright.export.c_reading import Loss, loss

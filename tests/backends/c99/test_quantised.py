@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gatewright.backends.c99.quantised import quantised
+from gatewright.backends.c99.parts import quantised
 
 
 def test_no_number_is_off_by_more_than_half_a_step_of_its_row(rng: np.random.Generator) -> None:

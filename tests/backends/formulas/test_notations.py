@@ -3,7 +3,7 @@
 import pytest
 
 from gatewright.backends.formulas import latex, unicode
-from gatewright.backends.formulas.numbers import written
+from gatewright.backends.formulas.signs import written
 from gatewright.backends.formulas.tree import Apply, Form, Mark, Name, Number, StepIndex, Tree
 from gatewright.backends.formulas.typeset import write
 from gatewright.lang.ops import OPS, Op

@@ -7,8 +7,7 @@ import numpy as np
 
 from gatewright.backends.c99.expressions import number
 from gatewright.backends.c99.lines import WIDTH
-from gatewright.backends.c99.parts import Array, CellStack, Constant
-from gatewright.backends.c99.quantised import Quantised
+from gatewright.backends.c99.parts import Array, CellStack, Constant, Quantised
 
 
 def definition(

@@ -5,8 +5,7 @@ import re
 from gatewright.backends.c99.arrays import definition
 from gatewright.backends.c99.layout import StackNames
 from gatewright.backends.c99.lines import comment, function, loop
-from gatewright.backends.c99.parts import CellPart
-from gatewright.backends.c99.quantised import Quantised
+from gatewright.backends.c99.parts import CellPart, Quantised
 from gatewright.backends.c99.steps import StepWriter
 
 _ROLLED = """/* gcc unrolls a loop of few turns before it looks for vectors, and then finds slow ones. */

@@ -10,8 +10,7 @@ from gatewright.backends.c99.blocks import Block, BlockKind, StateUpdate, plan
 from gatewright.backends.c99.functions import Functions
 from gatewright.backends.c99.lines import CodeLines
 from gatewright.backends.c99.names import identifier
-from gatewright.backends.c99.parts import CellPart
-from gatewright.backends.c99.quantised import Quantised
+from gatewright.backends.c99.parts import CellPart, Quantised
 from gatewright.backends.c99.rules import RULES, Accumulated, Indices
 from gatewright.backends.c99.values import Values, index
 from gatewright.lang.ops import Op

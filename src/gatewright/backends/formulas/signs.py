@@ -1,9 +1,10 @@
 """What both notations write alike: one table of rules, given the signs that a notation has."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
-from gatewright.backends.formulas.numbers import written
 from gatewright.backends.formulas.tree import Form, Line, ops_of
 from gatewright.backends.formulas.typeset import (
     Formula,
@@ -22,6 +23,8 @@ from gatewright.backends.formulas.typeset import (
 )
 from gatewright.lang.ops import Op, axes_of
 
+_DIGITS = 15  # so many are always right
+_LARGEST_DENOMINATOR = 64
 Definitions = Mapping[Op | Form, str]
 """What is said of an operation that not everybody knows."""
 
@@ -53,6 +56,29 @@ def definitions(lines: tuple[Line, ...], known: Definitions) -> list[str]:
     """The definitions of what the lines use."""
     used = ops_of(lines)
     return [text for op, text in known.items() if op in used]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A number: `digits`, over `denominator`, times ten to the power of `exponent`."""
+
+    negative: bool
+    digits: str
+    denominator: str = ""
+    exponent: int = 0
+
+
+def written(value: float) -> Written:
+    """1/6 stays a fraction, 1e-05 becomes a power of ten, 0.05000000000000004 is 0.05."""
+    negative, size = value < 0, abs(value)
+    if not math.isfinite(size):
+        return Written(negative, "∞" if math.isinf(size) else "NaN")
+    digits = f"{size:.{_DIGITS}g}"
+    near = Fraction(size).limit_denominator(_LARGEST_DENOMINATOR)
+    if len(digits) > _DIGITS and near and math.isclose(near, size, rel_tol=1e-15):
+        return Written(negative, str(near.numerator), str(near.denominator))
+    mantissa, _, exponent = digits.partition("e")
+    return Written(negative, mantissa, exponent=int(exponent or 0))
 
 
 def number_of(signs: Signs) -> Callable[[float], Formula]:
