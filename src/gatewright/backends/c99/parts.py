@@ -1,4 +1,4 @@
-"""What a C file is made of: cells one above the other, their numbers (or whole numbers with scales), and their input."""
+"""What a C file is made of: cells one above the other, their numbers or whole numbers with scales, their input."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
