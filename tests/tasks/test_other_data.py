@@ -73,7 +73,7 @@ def test_a_class_that_the_model_does_not_know(series: Run, tmp_path: Path) -> No
     assert len(series.predict(other)) == 40  # its classes are not read
     with pytest.raises(DataError) as caught:
         series.evaluate(other)
-    assert "\n  expected: high, low\n  got: high, middle\n" in str(caught.value)
+    assert "\n  expected: the model's: high, low\n  got: high, middle\n" in str(caught.value)
 
 
 def texts(path: Path, *labels: str) -> Path:
