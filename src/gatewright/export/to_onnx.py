@@ -5,6 +5,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from gatewright.files import write_atomically, writing
 from gatewright.network import Network
 from gatewright.network.onnx.build import GraphOptions, build, forecast_of
 from gatewright.network.onnx.builder import NetworkGraph, lowest_opset
+from gatewright.trace import Trace
 from gatewright.trace.text import to_text
 
 SIGNATURE = "gatewright.signature"
@@ -161,8 +163,13 @@ def _metadata(network: Network) -> Mapping[str, str]:
     }
     if not network.recurrent:
         return plain
-    trace = network.recurrent[0].traces[0]
-    return {"cell": trace.name, "equations": unicode.equations(trace), "trace": to_text(trace), **plain}
+    return {**_equations(network.recurrent[0].traces[0]), **plain}
+
+
+@lru_cache(maxsize=64)
+def _equations(trace: Trace) -> Mapping[str, str]:
+    """The equations of a cell. Many files are of the same few cells."""
+    return {"cell": trace.name, "equations": unicode.equations(trace), "trace": to_text(trace)}
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -5,6 +5,7 @@ What is read is checked to the last field: a file may come from anywhere.
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from math import isfinite
 from typing import Any, TypeVar
 
@@ -104,9 +105,13 @@ def _layer_from_json(layer: Mapping[str, Any], index: int) -> LayerRecord:
     )
 
 
+# A file may come from anywhere, so few texts are kept, and errors none.
+_parsed = lru_cache(maxsize=16)(parse)
+
+
 def _trace(text: str, at: str) -> Trace:
     try:
-        trace = parse(text)
+        trace = _parsed(text)
     except GatewrightError as error:
         raise ValueError(f"{at}{error}") from error
     _hold(bool(trace.inputs and trace.states), f"{at}its equations have no input or no state")

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from gatewright.backends.decompose import decompose
 from gatewright.errors import OptionError
@@ -17,6 +18,7 @@ from gatewright.trace.mask import MASK
 from gatewright.trace.simplify import substitute, without_chance
 
 
+@lru_cache(maxsize=64)
 def evaluated(trace: Trace) -> Trace:
     """The trace as a trained layer runs it: random values are their means, and every step is taken.
 
