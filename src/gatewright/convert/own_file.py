@@ -133,7 +133,8 @@ def _chosen(record: LayerRecord, settings: Any) -> tuple[CellConfig, bool] | Non
     if chosen is None:
         return None
     config = of_settings(record.name, chosen)
-    return (config, False) if structural_hash(config.trace) == structural_hash(record.trace) else None
+    same = config.trace == record.trace or structural_hash(config.trace) == structural_hash(record.trace)
+    return (config, False) if same else None
 
 
 def write(network: Network, path: Path) -> None:

@@ -27,12 +27,6 @@ def parts_between(model: ModelFile, names: Sequence[str]) -> tuple[str, ...]:
     return _besides(listed[places[0] : places[-1] + 1] if places else [], names)
 
 
-def gives_last(model: ModelFile) -> bool:
-    """Whether the last layer of a converted network gives its last output alone."""
-    recurrent = [part for part in _listed(model) if part.get("part") == RECURRENT]
-    return bool(recurrent) and recurrent[-1].get("returns") == "last"
-
-
 def _listed(model: ModelFile) -> list[Mapping[str, Any]]:
     listed: Any = model.settings.get(PARTS, []) if model.task == TASK else []
     if not isinstance(listed, list) or not all(isinstance(part, Mapping) for part in cast("list[Any]", listed)):
