@@ -9,7 +9,7 @@ BENCH_FLAGS ?= $(if $(QUICK),--quick)
 TEXT_EPOCHS ?= $(if $(QUICK),3,16)
 # Processes that run tests: one for each processor, unless told otherwise.
 WORKERS ?= auto
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
