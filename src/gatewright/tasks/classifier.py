@@ -3,15 +3,13 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from gatewright.errors import DataError
 from gatewright.tasks.answers.predictor import ClassPredictor, Examples
 from gatewright.tasks.objectives import Classes
 from gatewright.tasks.recipe import Recipe
-
-if TYPE_CHECKING:
-    from gatewright.tasks.model import Model
+from gatewright.tasks.trained_model import TrainedModel
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class Classifier(Recipe):
     reads_lines: ClassVar[bool] = False  # whether `examples` takes a list of texts, so that a line is an example
 
     @abstractmethod
-    def examples(self, source: object, model: "Model") -> Examples:
+    def examples(self, source: object, model: TrainedModel) -> Examples:
         """The examples of a source, prepared as those were that the model was trained on; labels are not needed.
 
         Raises DataError where the source does not fit the model.

@@ -15,16 +15,15 @@ from gatewright.tasks.answers.predictor import Predictor
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.formatting import spell
 from gatewright.tasks.objectives import Objective
-from gatewright.tasks.run_data import Data, Directions, Encoding, Pooling, Sizes
+from gatewright.tasks.run_data import Data, Directions, Encoding, Panel, Pooling, Sizes
 from gatewright.tasks.settings import from_plain, from_texts, of_network, of_training, read_axes, setting
 from gatewright.tasks.signatures import Signature
+from gatewright.tasks.trained_model import TrainedModel
 from gatewright.untrusted.kinds import Misfit, misfit_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from gatewright.tasks.model import Model
-    from gatewright.tasks.training.curves import Panel
 
 Direction = Literal["min", "max"]
 Schedule = Literal["constant", "cosine", "one-cycle", "decay"]
@@ -127,7 +126,7 @@ class Recipe(ABC):
         """The metric on "validation" that says which network is the best, and whether small or large is good."""
         return self.monitor
 
-    def panels(self, network: "nn.Module", data: Data) -> "Sequence[Panel]":
+    def panels(self, network: "nn.Module", data: Data) -> Sequence[Panel]:
         """What is drawn beside the curves of a run."""
         del network, data
         return ()
@@ -199,7 +198,7 @@ class Recipe(ABC):
         """What a model file says of the network around its layers, so that it can be read without the recipe."""
         return {"encoding": self.input_encoding(), "pooling": self.pooling()}
 
-    def evaluation(self, source: object, model: "Model") -> Data:
+    def evaluation(self, source: object, model: TrainedModel) -> Data:
         """The data to measure a saved model on: what it was trained for, or that of a name or path."""
         data = self.data(model.source if source is None else source)
         sizes = data.sizes.named_as(model.sizes)
@@ -238,7 +237,7 @@ class Recipe(ABC):
         del data
         return {}
 
-    def predictor(self, model: "Model") -> Predictor:
+    def predictor(self, model: TrainedModel) -> Predictor:
         """What answers for new data with a model of this recipe."""
         if self.predictor_class is not None:
             return self.predictor_class(model)
@@ -248,7 +247,7 @@ class Recipe(ABC):
             shell="measure it: gatewright evaluate RUN",
         )
 
-    def samples(self, model: "Model") -> Mapping[str, str]:
+    def samples(self, model: TrainedModel) -> Mapping[str, str]:
         """What to show of a trained model beside its numbers: a title and a text each."""
         del model
         return {}

@@ -1,6 +1,6 @@
 """The data of one run: its parts as batches, the sizes of a network for it, and what is known of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -9,6 +9,8 @@ from gatewright.tasks.data.scaling import Scaling
 Encoding = Literal["values", "standardised", "one-hot", "embedding", "embedding-sum"]
 Pooling = Literal["each step", "last", "mean", "max"]
 Directions = Literal["both", "forward"]
+Panel = Callable[[Any], None]
+"""Draws into the matplotlib axes that it is given, beside the curves of a run."""
 
 
 class Batches(Protocol):

@@ -13,12 +13,12 @@ from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.scaling import check_scales, variable_scales
+from gatewright.tasks.trained_model import TrainedModel
 
 if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor, nn
 
-    from gatewright.tasks.model import Model
 
 ANY_SCALE = {"any_scale": "accept numbers of another scale than those that the model was trained on"}
 """The option of predictors that call `check_scale`."""
@@ -52,7 +52,7 @@ class Predictor(ABC):
     remarks: tuple[str, ...] = ()
     """How the latest data was read: lines for a person, where something was inferred."""
 
-    def __init__(self, model: "Model") -> None:
+    def __init__(self, model: TrainedModel) -> None:
         self.model = model
 
     @abstractmethod

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.data.batches.arrays import Rows
+from gatewright.tasks.forecasting.settings import ForecastSettings
 from gatewright.tasks.forecasting.windows import ForecastData
 
 if TYPE_CHECKING:
     from gatewright.tasks.data.forecasting.windows import ForecastBatches
-    from gatewright.tasks.recipes.series import Series
 
 Floats = NDArray[np.float64]
 
@@ -20,7 +20,7 @@ _FEATURES = 2000  # that a regression on all variables together reads at most
 _WINDOWS = 20_000  # that a regression is fitted to at most: of more, every n-th
 
 
-def baselines(data: ForecastData, recipe: "Series") -> dict[str, dict[str, float]]:
+def baselines(data: ForecastData, recipe: ForecastSettings) -> dict[str, dict[str, float]]:
     """By part and measure, in deviations of the training part as the network's own errors are.
 
     The season of the naive forecast is the one that fits the training part best. The linear autoregression is a ridge

@@ -14,11 +14,11 @@ from gatewright.tasks.data.forecasting.seasons import best_season
 from gatewright.tasks.data.forecasting.windows import Cuts
 from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.forecasting.network import Forecaster, LocatedForecast
+from gatewright.tasks.forecasting.settings import ForecastSettings
 from gatewright.tasks.forecasting.windows import LEAST_SPREAD, ForecastData
 from gatewright.tasks.training.tensor_batches import tensor_batch
 
 if TYPE_CHECKING:
-    from gatewright.tasks.recipes.series import Series
     from gatewright.tasks.run_data import Batches
 
 SHARES = 0.0, 0.25, 0.5, 0.75, 1.0
@@ -27,7 +27,7 @@ _HALF_SHARE, _HALF_TRUST = 2, 20  # independent validation windows at which half
 _EFFECT_PENALTY = 1e-2
 
 
-def fit(network: Forecaster, data: ForecastData, recipe: "Series") -> None:
+def fit(network: Forecaster, data: ForecastData, recipe: ForecastSettings) -> None:
     """Fit the linear forecast to the training parts, and hand it to the network with what it needs beside it.
 
     Of three forms each variable has the one with the least error on what follows the steps that were fitted to: as it
@@ -111,7 +111,7 @@ def _effects(values: Sequence[Floats], known: Sequence[Floats], cuts: Sequence[C
     return np.pad(effects, ((0, known[0].shape[1] - covariates), (0, 0)))
 
 
-def calibrate(network: Forecaster, data: ForecastData, recipe: "Series") -> None:
+def calibrate(network: Forecaster, data: ForecastData, recipe: ForecastSettings) -> None:
     """Choose by the validation part what share of the correction is used, and how wide the intervals are.
 
     Windows overlap, so that a part holds no more independent ones than horizons. The fewer they are, the less of what

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gatewright.tasks.forecasting.settings import ForecastSettings
 from gatewright.tasks.formatting import picture_text
+from gatewright.tasks.run_data import Panel
 
 if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import nn
 
     from gatewright.tasks.forecasting.windows import ForecastData, SeriesWindow
-    from gatewright.tasks.recipes.series import Series
-    from gatewright.tasks.training.curves import Panel
 
 _PANELS = 12  # at most, since more cannot be read
 _HISTORY = 4  # horizons of it
@@ -78,7 +78,7 @@ def _draw(axes: Any, window: "SeriesWindow", place: int, rows: "DataFrame", midd
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
-def back_test(network: "nn.Module", data: "ForecastData", recipe: "Series") -> "Panel":
+def back_test(network: "nn.Module", data: "ForecastData", recipe: ForecastSettings) -> Panel:
     """A panel with the last forecast of the first variable in the test part, and with what came."""
     import torch
 

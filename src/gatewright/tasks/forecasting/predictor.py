@@ -14,6 +14,7 @@ from gatewright.tasks.data.published.sources import IN_MEMORY, source_name
 from gatewright.tasks.data.scaling import Scaling, variable_scales
 from gatewright.tasks.data.tables.date_forms import spelled_date
 from gatewright.tasks.data.tables.time_axis import TimeAxis
+from gatewright.tasks.forecasting.settings import ForecastSettings
 from gatewright.tasks.forecasting.signature import (
     check_same_kind,
     check_unnamed,
@@ -25,13 +26,12 @@ from gatewright.tasks.forecasting.signature import (
 )
 from gatewright.tasks.forecasting.windows import ForecastData, KnownInputs, SeriesWindow
 from gatewright.tasks.formatting import counted
+from gatewright.tasks.trained_model import TrainedModel
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from gatewright.tasks.forecasting.network import Forecaster
-    from gatewright.tasks.model import Model
-    from gatewright.tasks.recipes.series import Series
 
 _SHOWN_VARIABLES, _SHOWN_STEPS = 3, 6
 _ROWS = 256
@@ -55,7 +55,7 @@ class ForecastPredictor(Predictor):
     }
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".svg")
 
-    def __init__(self, model: "Model") -> None:
+    def __init__(self, model: TrainedModel) -> None:
         super().__init__(model)
         if "series" not in model.signature:
             raise OptionError(
@@ -63,7 +63,7 @@ class ForecastPredictor(Predictor):
             )
         self._any_scale = False
         self._form = ""  # of the dates of the latest answers
-        self.recipe: Series = model.recipe  # pyright: ignore[reportAttributeAccessIssue]
+        self.recipe: ForecastSettings = model.recipe  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def middle(self) -> str:
@@ -263,7 +263,7 @@ def _joined(tables: Sequence["DataFrame"]) -> "DataFrame":
     return pd.concat(tables, ignore_index=True)
 
 
-def first_steps(model: "Model") -> dict[str, str]:
+def first_steps(model: TrainedModel) -> dict[str, str]:
     """The first steps of some variables of the first series, as lines for a person."""
     predictor = ForecastPredictor(model)
     signature = model.signature

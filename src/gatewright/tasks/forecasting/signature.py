@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,17 +10,15 @@ from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.forecasting.series import SeriesCollection, TimeSeries, find_series_table, load_series
 from gatewright.tasks.data.scaling import Scaling, check_scales, variable_scales
 from gatewright.tasks.data.tables.time_axis import TimeAxis, frequency_in_words, same_distance
+from gatewright.tasks.forecasting.settings import ForecastSettings
 from gatewright.tasks.forecasting.windows import KnownInputs, Track
 from gatewright.tasks.settings import listed_names, written_names
 from gatewright.tasks.signatures import RAW_INPUTS, plain_scaling
-
-if TYPE_CHECKING:
-    from gatewright.tasks.model import Model
-    from gatewright.tasks.recipes.series import Series
+from gatewright.tasks.trained_model import TrainedModel
 
 
 def signature_of(
-    recipe: "Series", read: SeriesCollection, tracks: Sequence[Track], season: int, known: KnownInputs
+    recipe: ForecastSettings, read: SeriesCollection, tracks: Sequence[Track], season: int, known: KnownInputs
 ) -> dict[str, Any]:
     """Names, units, frequency, and the last steps of each series with what is known of the steps behind them."""
     first = read.series[0]
@@ -50,7 +48,7 @@ def signature_of(
     }
 
 
-def _recent(series: TimeSeries, recipe: "Series", known: KnownInputs) -> dict[str, Any]:
+def _recent(series: TimeSeries, recipe: ForecastSettings, known: KnownInputs) -> dict[str, Any]:
     start = max(0, len(series) - recipe.history)
     # Where the table ends with the last value, or soon after, who forecasts has to give the future.
     ahead = min(recipe.horizon, len(series.covariates) - len(series)) if known.columns else recipe.horizon
@@ -106,7 +104,7 @@ def _are_dates(texts: Sequence[Any]) -> bool:
     return True
 
 
-def read_for(model: "Model", recipe: "Series", source: object) -> SeriesCollection:
+def read_for(model: TrainedModel, recipe: ForecastSettings, source: object) -> SeriesCollection:
     """The series of a source, with the variables that a model was trained on, under their names in training.
 
     A column that is called otherwise in the source is named by the recipe's `target` and `covariates`. Raises
@@ -129,7 +127,7 @@ def read_for(model: "Model", recipe: "Series", source: object) -> SeriesCollecti
     )
 
 
-def check_unnamed(model: "Model", recipe: "Series") -> None:
+def check_unnamed(model: TrainedModel, recipe: ForecastSettings) -> None:
     """Refuse other names of columns where no data is given in which they could be called so."""
     trained, named = _columns_of(model, recipe)
     for role, names in trained.items():
@@ -146,7 +144,9 @@ def _other_columns(role: str, trained: Sequence[str], named: Sequence[str]) -> O
     )
 
 
-def _columns_of(model: "Model", recipe: "Series") -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+def _columns_of(
+    model: TrainedModel, recipe: ForecastSettings
+) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
     """The columns of variables by role: as they were called in training, and as they are called in a source."""
     trained = {role: tuple(model.signature["columns"].get(role) or ()) for role in ("target", "covariates")}
     return trained, {role: _named(getattr(recipe, role), names) for role, names in trained.items()}
@@ -157,7 +157,7 @@ def _named(text: str, trained: tuple[str, ...]) -> tuple[str, ...]:
     return trained if not text or (text,) == trained else listed_names(text)
 
 
-def kept_of(model: "Model", read: SeriesCollection) -> tuple[int, KnownInputs, list[Scaling]]:
+def kept_of(model: TrainedModel, read: SeriesCollection) -> tuple[int, KnownInputs, list[Scaling]]:
     """Season, known inputs and the scaling of each series, as the model has them.
 
     A series that the model does not know is scaled by its own values. Raises DataError where other variables were read.

@@ -9,8 +9,8 @@ from torch import Tensor
 from gatewright.errors import OptionError
 from gatewright.tasks.language.sampling import Sampling, beam_search, generate
 from gatewright.tasks.language.symbols import HasCodec
-from gatewright.tasks.model import Model
 from gatewright.tasks.network import State, map_state
+from gatewright.tasks.trained_model import TrainedModel
 
 
 class TextGenerator:
@@ -19,14 +19,15 @@ class TextGenerator:
     If the model has an end-of-sentence symbol, the state is reset after it.
     """
 
-    def __init__(self, model: Model) -> None:
-        if not isinstance(model.recipe, HasCodec) or model.sizes.vocabulary is None:
+    def __init__(self, model: TrainedModel) -> None:
+        recipe = model.recipe
+        if not isinstance(recipe, HasCodec) or model.sizes.vocabulary is None:
             raise OptionError(
                 f"this model was made by the recipe {model.recipe.name!r}, and knows no language",
                 expected="the model of a text",
             )
         self._network = model.network.eval()
-        self._codec = model.recipe.codec(model.sizes)
+        self._codec = recipe.codec(model.sizes)
 
     def unknown(self, prompt: str) -> tuple[str, ...]:
         """The characters or words of a prompt that the model does not know, each once, and reads as the unknown one."""

@@ -155,7 +155,7 @@ class CharacterPredictor(LanguagePredictor):
 
     def parts(self, text: str) -> Iterator[tuple[int | None, list[str]]]:
         """All characters in one part, with nothing before them."""
-        yield None, list(clean(text, cast("Any", self.model.recipe).cleaning))
+        yield None, list(clean(text, self.model.recipe.cleaning))
 
     def numbers(self, tokens: Sequence[str]) -> Numbers:
         """The numbers of the characters."""

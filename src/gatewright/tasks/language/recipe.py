@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,8 @@ from gatewright.tasks.objectives import NextSymbols
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.run_data import Sizes
 from gatewright.tasks.settings import setting
+from gatewright.tasks.trained_model import TrainedModel
 from gatewright.untrusted.kinds import Misfit
-
-if TYPE_CHECKING:
-    from gatewright.tasks.model import Model
 
 _MEASURED_ROWS = 8  # streams of a text that is measured; each begins without knowing what came before it
 _LEAST_BATCHES = 10  # of an epoch; where sizes of their own would leave fewer, these are smaller
@@ -65,7 +63,7 @@ class LanguageModel(Recipe):
                 do="take a longer text, or hold out nothing, with --set held_out=0",
             )
 
-    def samples(self, model: "Model") -> Mapping[str, str]:
+    def samples(self, model: TrainedModel) -> Mapping[str, str]:
         """Some symbols after each of the prompts."""
         from gatewright.tasks.language.generator import TextGenerator
 

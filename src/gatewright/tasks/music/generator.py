@@ -14,8 +14,8 @@ from gatewright.errors import OptionError
 from gatewright.files import write_atomically, writing
 from gatewright.tasks.data.music.midi import KEYS, SUFFIXES, midi_bytes, read_midi
 from gatewright.tasks.data.music.notes import frames_of_notes
-from gatewright.tasks.model import Model
 from gatewright.tasks.recipes.music import Music
+from gatewright.tasks.trained_model import TrainedModel
 
 Roll = NDArray[np.uint8]
 
@@ -28,7 +28,7 @@ class MusicGenerator:
     Frames are rows of 88 keys, 0 or 1, from A0 to C8.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: TrainedModel) -> None:
         if not isinstance(model.recipe, Music):
             raise OptionError(
                 f"this model was made by the recipe {model.recipe.name!r}, and knows no music",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,9 +15,7 @@ from gatewright.tasks.data.images.pictures import BRIGHTEST, Look, load_pictures
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.recipe import Expected, Schedule
 from gatewright.tasks.run_data import Data, Pooling, Sizes
-
-if TYPE_CHECKING:
-    from gatewright.tasks.model import Model
+from gatewright.tasks.trained_model import TrainedModel
 
 INK = 16  # the brightest pixel of scikit-learn's digits
 
@@ -67,7 +65,7 @@ class Digits(Classifier):
             signature=signature,
         )
 
-    def examples(self, source: object, model: "Model") -> Examples:
+    def examples(self, source: object, model: TrainedModel) -> Examples:
         """Picture files, whose brightest pixel may be 255, and arrays like scikit-learn's, from 0 to 16."""
         del model
         of_files = isinstance(source, str | Path)

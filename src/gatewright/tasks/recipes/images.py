@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,8 @@ from gatewright.tasks.recipe import Expected
 from gatewright.tasks.run_data import Data, Pooling, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import picture_misfit
+from gatewright.tasks.trained_model import TrainedModel
 from gatewright.untrusted.kinds import Misfit
-
-if TYPE_CHECKING:
-    from gatewright.tasks.model import Model
 
 CLASSES = tuple(map(str, range(10)))
 _SIDE = 28  # of the images of a model file of an earlier version
@@ -91,7 +89,7 @@ class Images(Classifier):
         }
         return Data(parts, sizes, measured=("validation", "test"), origin=origin, fitted=fitted, signature=signature)
 
-    def examples(self, source: object, model: "Model") -> Examples:
+    def examples(self, source: object, model: TrainedModel) -> Examples:
         """Picture files, idx files and arrays, as sequences of rows or pixels."""
         signature, columns = model.signature, model.sizes.inputs if self.order == "rows" else _SIDE
         look = Look(signature.get("rows", columns), signature.get("columns", columns), signature.get("border", 0.0))

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,7 @@ from gatewright.tasks.recipe import Expected, Recipe
 from gatewright.tasks.run_data import Batches, Data, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import MusicSignature
-
-if TYPE_CHECKING:
-    from gatewright.tasks.model import Model
+from gatewright.tasks.trained_model import TrainedModel
 
 _MEASURED_FRAMES = 1 << 16  # in a batch of a part that is measured
 _PROMPT_FRAMES = 16
@@ -121,7 +119,7 @@ class Music(Recipe):
             return RaggedBatches(inputs, targets, self.batch, seed=self.seed, pool=4)
         return RaggedStreams(inputs, targets, self.batch, self.steps, seed=self.seed)
 
-    def evaluation(self, source: object, model: "Model") -> Data:
+    def evaluation(self, source: object, model: TrainedModel) -> Data:
         """The parts that were held out; of another source the parts that it has, or else all of it."""
         if source is None:
             return self.data(model.source)

@@ -25,12 +25,12 @@ from gatewright.tasks.sequences.baselines import reached
 from gatewright.tasks.sequences.predictor import SequencesPredictor
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, plain_scaling, sequence_misfit
+from gatewright.tasks.trained_model import TrainedModel
 from gatewright.untrusted.kinds import Misfit
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from gatewright.tasks.model import Model
 
 _PATCHES = 48  # that the longest series is read in
 
@@ -179,7 +179,7 @@ class Sequences(SeriesReading, BidirectionalRecipe):
         train: Any = data.parts["train"]
         network.fit_linear(train.examples, data.scaling)
 
-    def evaluation(self, source: object, model: "Model") -> Data:
+    def evaluation(self, source: object, model: TrainedModel) -> Data:
         """What the model was trained for; of other data every series, in a part "test" where it has no parts."""
         if source is None:
             return super().evaluation(None, model)
@@ -227,7 +227,7 @@ def _signature(series: LabelledSeries, scaling: Scaling, missing: Missing) -> di
     return signature
 
 
-def _meaning_of(model: "Model") -> LabelMeaning:
+def _meaning_of(model: TrainedModel) -> LabelMeaning:
     columns = model.signature.get("columns", {})
     names = tuple(f"target {place}" for place in range(1, model.sizes.outputs + 1))
     return LabelMeaning(model.sizes.classes or (), tuple(columns.get("targets", names)))

@@ -8,7 +8,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gatewright.errors import DataError
-from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data.forecasting.seasons import best_season
 from gatewright.tasks.data.forecasting.series import SeriesCollection, TimeSeries, load_series
 from gatewright.tasks.data.forecasting.windows import Cuts
@@ -17,21 +16,20 @@ from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.forecasting.baselines import baselines
 from gatewright.tasks.forecasting.predictor import ForecastPredictor, first_steps
+from gatewright.tasks.forecasting.settings import ForecastSettings
 from gatewright.tasks.forecasting.signature import kept_of, read_for, signature_of
 from gatewright.tasks.forecasting.signature_check import forecast_misfit
 from gatewright.tasks.forecasting.windows import ForecastData, KnownInputs, Track, windows_of
 from gatewright.tasks.formatting import counted
-from gatewright.tasks.objectives import SIDES, ForecastKind, Forecasts
-from gatewright.tasks.recipe import Expected, Recipe, Schedule
-from gatewright.tasks.run_data import Data, Sizes
-from gatewright.tasks.settings import setting
+from gatewright.tasks.objectives import SIDES, Forecasts
+from gatewright.tasks.recipe import Expected
+from gatewright.tasks.run_data import Data, Panel, Sizes
+from gatewright.tasks.trained_model import TrainedModel
 from gatewright.untrusted.kinds import Misfit
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from gatewright.tasks.model import Model
-    from gatewright.tasks.training.curves import Panel
 
 _ETT = ("etth1", "etth2")
 _MOST_VARIABLES = 20
@@ -39,7 +37,7 @@ _LONGER = 0.9  # of the error of the best season within the history: a longer se
 
 
 @dataclass(frozen=True)
-class Series(Recipe, SeriesColumns):
+class Series(ForecastSettings):
     """Some steps of every variable from the steps before them, each with an interval that should hold it.
 
     The first part of the series is trained on, and scaled by; the parts after it are forecast from each of their steps
@@ -69,38 +67,17 @@ class Series(Recipe, SeriesColumns):
     quick: ClassVar[str] = "epochs=5"
     search: ClassVar[str] = "rate=log:1e-3..3e-2 hidden=8..64 dropout=0..0.5 history=24,36,48"
 
-    hidden: int = 24
-    epochs: int = 40
-    batch: int = 16
-    rate: float = 1e-2
-    schedule: Schedule = "one-cycle"
-    dropout: float = 0.3
-    clip: float = 1.0
-    series: str = setting("airline", "the series, by name or path, where --data names none")
-    history: int = setting(36, "steps to read", least=1)
-    horizon: int = setting(12, "steps to forecast", least=1)
-    season: int = setting(0, "steps that the naive forecast repeats; 0: what fits the training part best", least=0)
-    calendar: bool = setting(False, "dates give the time of the year, the week and the day as inputs")
-    kind: ForecastKind = setting("quantiles", "the loss: of quantiles, or the density of student or gaussian")
-    interval: float = setting(0.8, "share of the values that the intervals should hold", least=0.01, below=1)
-    validation: float = setting(0.1, "share of the series to validate with, before the test's", least=0.001, below=1)
-    test: float = setting(0.2, "share of the series, its last steps, to test with", least=0.001, below=1)
-
     @property
     def next_command(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] (of other recipes it is fixed)
         """The forecast; where covariates are read, whose future nobody knows yet, those of the test part."""
         return "gatewright predict {model}" + (" --rolling" if self.covariates else "")
-
-    def objective(self) -> Forecasts:
-        """As `kind` says."""
-        return Forecasts(self.kind, self.interval)
 
     def measured_by(self, sizes: Sizes) -> Forecasts:
         """With the error of each variable, where there are several and not very many."""
         variables = (sizes.variables or ())[: sizes.outputs // (1 + SIDES[self.kind])]
         return replace(self.objective(), variables=variables if 1 < len(variables) <= _MOST_VARIABLES else ())
 
-    def panels(self, network: "nn.Module", data: Data) -> "Sequence[Panel]":
+    def panels(self, network: "nn.Module", data: Data) -> Sequence[Panel]:
         """The last forecast of the test part, beside what came."""
         from gatewright.tasks.forecasting.pictures import back_test
 
@@ -175,7 +152,7 @@ class Series(Recipe, SeriesColumns):
             known=known,
         )
 
-    def evaluation(self, source: object, model: "Model") -> Data:
+    def evaluation(self, source: object, model: TrainedModel) -> Data:
         """The data to measure a model on, in the units of the model's own training part.
 
         Raises DataError where it has other variables, or where its values lie far from all that was trained on.
@@ -249,7 +226,7 @@ class Series(Recipe, SeriesColumns):
         """Variables, scalings, times, and the last steps of each series."""
         return forecast_misfit(signature, sizes, self.history, self.horizon)
 
-    def samples(self, model: "Model") -> Mapping[str, str]:
+    def samples(self, model: TrainedModel) -> Mapping[str, str]:
         """What comes after the series: the first steps of some variables, in their own units."""
         return first_steps(model)
 

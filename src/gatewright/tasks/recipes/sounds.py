@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -24,10 +24,8 @@ from gatewright.tasks.sequences.baselines import reached_by_levels
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, plain_scaling, sound_misfit
 from gatewright.tasks.sounds.predictor import SoundPredictor
+from gatewright.tasks.trained_model import TrainedModel
 from gatewright.untrusted.kinds import Misfit
-
-if TYPE_CHECKING:
-    from gatewright.tasks.model import Model
 
 
 @dataclass(frozen=True)
@@ -157,13 +155,13 @@ class Sounds(SoundColumns, BidirectionalRecipe, Classifier):
         """Nothing more: the remark on the data names the sample rate."""
         return ""
 
-    def examples(self, source: object, model: "Model") -> Examples:
+    def examples(self, source: object, model: TrainedModel) -> Examples:
         """Every sound of a file, a folder, a table or of arrays, at the model's sample rate."""
         sounds = sound_source(source, self, labelled=False)
         features = features_of(sounds, LogMel.of_signature(model.signature["features"]))[0]
         return Examples(features, {sounds.key: sounds.keys})
 
-    def evaluation(self, source: object, model: "Model") -> Data:
+    def evaluation(self, source: object, model: TrainedModel) -> Data:
         """What the model was trained for; of other data every sound, in a part "test" where it has no parts."""
         if source is None:
             return super().evaluation(None, model)

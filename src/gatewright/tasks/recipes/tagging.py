@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gatewright.errors import DataError
-from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.tables.roles import Roles
 from gatewright.tasks.data.tags.sentences import (
@@ -18,26 +17,26 @@ from gatewright.tasks.data.tags.sentences import (
 from gatewright.tasks.data.tags.step_sources import channel_names, recordings_in_memory, step_tables_of
 from gatewright.tasks.data.tags.step_tables import recordings_of, sentences_of, step_roles
 from gatewright.tasks.data.tags.token_features import FEATURES
-from gatewright.tasks.recipe import BidirectionalRecipe, Direction, Expected, Schedule
+from gatewright.tasks.recipe import Direction, Expected
 from gatewright.tasks.run_data import Data, Encoding, Sizes
-from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import channel_misfit, token_misfit
 from gatewright.tasks.tagging.channels import channel_data, channel_evaluation
 from gatewright.tasks.tagging.objective import EntityTags, Tags
+from gatewright.tasks.tagging.settings import TaggingSettings
 from gatewright.tasks.tagging.tokens import TokenData, token_data, token_evaluation
+from gatewright.tasks.trained_model import TrainedModel
 from gatewright.untrusted.kinds import Misfit
 
 if TYPE_CHECKING:
     from torch import nn
 
     from gatewright.tasks.answers.predictor import Predictor
-    from gatewright.tasks.model import Model
 
 _DECIDED = ("inputs", "text", "label", "id", "time", "scheme", "best_by")
 
 
 @dataclass(frozen=True)
-class Tagging(BidirectionalRecipe, StepColumns):
+class Tagging(TaggingSettings):
     """A label for each step. A network reads each token with its beginnings, endings and shape.
 
     The settings suit thousands of sentences. Tokens that occur less than `least` times are unknown, so that the network
@@ -60,33 +59,6 @@ class Tagging(BidirectionalRecipe, StepColumns):
     next_command: ClassVar[str] = "gatewright predict {model} --data {data}"
     quick: ClassVar[str] = "hidden=16 embedding=16 epochs=4"
     search: ClassVar[str] = "rate=log:1e-3..1e-2 hidden=64,128,256 embedding=32,64,128 dropout=0..0.6"
-
-    hidden: int = 128
-    epochs: int = 8
-    rate: float = 5e-3
-    schedule: Schedule = "one-cycle"
-    dropout: float = 0.5
-    input_dropout: float = 0.3
-    clip: float = 1.0
-    tagged: str = setting("ewt", "the data, by name or path, where --data names none")
-    inputs: Literal["infer", "tokens", "channels"] = setting("infer", "what a step is: a token, or a row of numbers")
-    scheme: Literal["infer", "none", "BIO", "BIOES"] = setting("infer", "how labels mark entities; none: they do not")
-    output: Literal["softmax", "crf"] = setting(
-        "softmax", "tokens: labels one by one, or those of a sentence together in a conditional random field"
-    )
-    best_by: Literal["infer", "f1", "accuracy"] = setting("infer", "which measure of the validation the best one has")
-    least: int = setting(2, "how often a token, beginning, ending or shape occurs that is known", least=1)
-    embedding: int = setting(64, "features that a token is read as", least=1)
-    embedding_init: str = setting("normal(0.1)", "initialiser of the embeddings")
-    vectors: str = setting(
-        "", "tokens: a .vec or GloVe text file, packed or not, whose vectors the embedding begins with"
-    )
-    vector_words: int = setting(
-        50_000, "vectors: how many of the file's first words are known beside those of the training part", least=0
-    )
-    word_dropout: float = setting(0.1, "share of the tokens that are unknown in training", least=0, below=1)
-    window: int = setting(200, "steps of a sequence to train on at once", least=2)
-    held_out: float = setting(0.1, "share for validation, and for a test, where there is none", least=0.001, below=0.5)
 
     def objective(self) -> Tags:
         """Cross entropy of each step's tag."""
@@ -149,7 +121,7 @@ class Tagging(BidirectionalRecipe, StepColumns):
         parts = {part: recordings_of(table, roles, self) for part, table in tables.items()}
         return channel_data(self, source, parts, roles, remarks)
 
-    def evaluation(self, source: object, model: "Model") -> Data:
+    def evaluation(self, source: object, model: TrainedModel) -> Data:
         """The parts of the data; of other data all of it, in what the model knows."""
         if source is None:
             return super().evaluation(None, model)
@@ -195,21 +167,11 @@ class Tagging(BidirectionalRecipe, StepColumns):
         own = replace(self, **{name: type(self).__dataclass_fields__[name].default for name in _DECIDED})
         return super(Tagging, own).expectation()
 
-    def predictor(self, model: "Model") -> "Predictor":
+    def predictor(self, model: TrainedModel) -> "Predictor":
         """A label for each token or row."""
         from gatewright.tasks.tagging.predictor import ChannelPredictor, TokenPredictor
 
         return ChannelPredictor(model) if self.inputs == "channels" else TokenPredictor(model)
-
-    def enough_epochs(self, sequences: int) -> int:
-        """As it is set; of little data more, for about 1,500 iterations, but no more than 100 epochs."""
-        if self.preset or self.epochs != type(self).epochs:
-            return self.epochs
-        return max(self.epochs, min(100, 1500 * self.batch // max(sequences, 1)))
-
-    def differing(self, decided: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the settings that the data decides that are not as they are set."""
-        return {name: value for name, value in decided.items() if getattr(self, name) != value}
 
     def fitted_remark(self, fitted: Mapping[str, Any]) -> str:
         """Nothing: what the data decides is among its remarks."""

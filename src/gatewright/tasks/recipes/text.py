@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from gatewright.errors import OptionError
 from gatewright.tasks.data.batches.sequential import SequentialBatches
@@ -17,9 +17,7 @@ from gatewright.tasks.language.symbols import CharacterCodec, check_known, vocab
 from gatewright.tasks.recipe import Expected, Schedule
 from gatewright.tasks.run_data import Data, Encoding, Sizes
 from gatewright.tasks.settings import setting
-
-if TYPE_CHECKING:
-    from gatewright.tasks.model import Model
+from gatewright.tasks.trained_model import TrainedModel
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ class Text(LanguageModel):
             )
         return wanted
 
-    def evaluation(self, source: object, model: "Model") -> Data:
+    def evaluation(self, source: object, model: TrainedModel) -> Data:
         """What was held out; of another text all of it, in the symbols that the model knows."""
         if source is None:
             return super().evaluation(None, model)

@@ -32,13 +32,13 @@ from gatewright.tasks.recipe import BidirectionalRecipe, Direction, Expected, Sc
 from gatewright.tasks.run_data import Data, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import SOFTMAX, TextSignature
+from gatewright.tasks.trained_model import TrainedModel
 from gatewright.untrusted.kinds import Misfit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from gatewright.tasks.model import Model
 
 _MEASURED_ROWS = 100
 _BASELINE = "accuracy of TF-IDF + logistic regression"
@@ -208,7 +208,7 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
         reached = tfidf_accuracies(train, validation, {"validation": validation, "test": test})
         return {part: {_BASELINE: value} for part, value in reached.items()}
 
-    def examples(self, source: object, model: "Model") -> Examples:
+    def examples(self, source: object, model: TrainedModel) -> Examples:
         """The texts of a list, a table or a file of lines, as numbers of the symbols that are known."""
         texts, vocabulary = read_texts(source, self, model.signature.get("columns")), _vocabulary(model)
         if not texts.texts:
@@ -216,7 +216,7 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
         symbols = [vocabulary.encode(self.tokeniser(text) or [UNKNOWN]) for text in texts.texts]
         return Examples(Ragged.join(symbols), texts.keys, texts.remarks)
 
-    def evaluation(self, source: object, model: "Model") -> Data:
+    def evaluation(self, source: object, model: TrainedModel) -> Data:
         """What the model was trained for; of other data every text, in a part "test" where it has no parts.
 
         Texts are read in the symbols that the model knows.
@@ -285,11 +285,11 @@ def _epochs_for(texts: int) -> int:
     return max(4, 60_000 // max(1, texts))
 
 
-def _vocabulary(model: "Model") -> WordVocabulary:
+def _vocabulary(model: TrainedModel) -> WordVocabulary:
     return WordVocabulary((model.sizes.vocabulary or ())[1:])
 
 
-def _in_classes_of(model: "Model", parts: Splits[LabelledSequences], name: str) -> Splits[LabelledSequences]:
+def _in_classes_of(model: TrainedModel, parts: Splits[LabelledSequences], name: str) -> Splits[LabelledSequences]:
     """The parts with the numbers of the model's classes.
 
     Raises DataError where there are others.

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -23,9 +23,7 @@ from gatewright.tasks.recipe import Expected, Schedule
 from gatewright.tasks.run_data import Batches, Data, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import WordSignature
-
-if TYPE_CHECKING:
-    from gatewright.tasks.model import Model
+from gatewright.tasks.trained_model import TrainedModel
 
 _MEASURED_SENTENCES = 20
 
@@ -132,7 +130,7 @@ class Words(LanguageModel):
             },
         )
 
-    def evaluation(self, source: object, model: "Model") -> Data:
+    def evaluation(self, source: object, model: TrainedModel) -> Data:
         """What was held out; of another text all of it, or each of its parts, in the words that the model knows."""
         if source is None:
             return super().evaluation(None, model)

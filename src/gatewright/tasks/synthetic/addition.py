@@ -11,18 +11,18 @@ from gatewright.tasks.answers.predictor import Predictor
 from gatewright.tasks.data.published.sources import existing_path
 from gatewright.tasks.data.reading import text_lines
 from gatewright.tasks.data.synthetic.adding import addition_arrays, from_bits
+from gatewright.tasks.trained_model import TrainedModel
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from gatewright.tasks.model import Model
 
 _PAIR = re.compile(r"\s*(\d+)\s*[\s,;+]\s*(\d+)\s*", re.ASCII)
 _DIGITS = 1000  # in a number
 _ROWS = 1000  # of a batch
 
 
-def add(model: "Model", first: int, second: int) -> int:
+def add(model: TrainedModel, first: int, second: int) -> int:
     """What the network takes the sum to be; the numbers may have any number of bits."""
     if model.recipe.name != "adding":
         raise OptionError(
@@ -33,7 +33,7 @@ def add(model: "Model", first: int, second: int) -> int:
     return from_bits(bits_of_sums(model, [(first, second)])[0])
 
 
-def bits_of_sums(model: "Model", pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
+def bits_of_sums(model: TrainedModel, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
     """The bits, the lowest first, that the network gives for each sum; one more than the sum needs."""
     import torch
 

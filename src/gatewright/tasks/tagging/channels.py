@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,7 @@ from gatewright.tasks.data.tags.step_tables import Recording
 from gatewright.tasks.run_data import Data, Sizes
 from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, plain_scaling
 from gatewright.tasks.tagging.objective import Tags
-
-if TYPE_CHECKING:
-    from gatewright.tasks.recipes.tagging import Tagging
+from gatewright.tasks.tagging.settings import TaggingSettings
 
 Numbers = NDArray[np.int64]
 
@@ -63,7 +61,7 @@ def overlapping(lengths: Sequence[int], window: int) -> Windows:
 
 
 def channel_data(
-    recipe: "Tagging",
+    recipe: TaggingSettings,
     source: object,
     parts: Mapping[str, Sequence[Recording]],
     roles: Roles,
@@ -110,13 +108,13 @@ def channel_data(
     )
 
 
-def _train_batches(recipe: "Tagging", values: Ragged, labels: Ragged) -> RaggedBatches:
+def _train_batches(recipe: TaggingSettings, values: Ragged, labels: Ragged) -> RaggedBatches:
     cut = _train_windows(values, recipe.window)
     inputs, targets = Ragged(values.values, *cut), Ragged(labels.values, *cut)
     return RaggedBatches(inputs, targets, recipe.batch, seed=recipe.seed, target_fill=Tags.padding)
 
 
-def _decided(recipe: "Tagging", roles: Roles, windows: int) -> dict[str, Any]:
+def _decided(recipe: TaggingSettings, roles: Roles, windows: int) -> dict[str, Any]:
     """The settings that the data decides."""
     return {
         "inputs": "channels",
@@ -129,7 +127,7 @@ def _decided(recipe: "Tagging", roles: Roles, windows: int) -> dict[str, Any]:
     }
 
 
-def _refuse_of_tokens(recipe: "Tagging") -> None:
+def _refuse_of_tokens(recipe: TaggingSettings) -> None:
     for name, usual, others in (("output", "softmax", "crf"), ("best_by", "accuracy", "f1")):
         if (asked := getattr(recipe, name)) == others:
             raise OptionError(
@@ -207,7 +205,9 @@ class _RowRange(NamedTuple):
     stop: int
 
 
-def _held_out(parts: Mapping[str, Sequence[Recording]], recipe: "Tagging") -> tuple[Splits[Sequence[Recording]], str]:
+def _held_out(
+    parts: Mapping[str, Sequence[Recording]], recipe: TaggingSettings
+) -> tuple[Splits[Sequence[Recording]], str]:
     """The three parts, and what a person is told of those that were held out."""
     lacking = [name for name in ("test", "validation") if name not in parts]
     train, by_stretches = parts["train"], len(parts["train"]) < _FEWEST

@@ -20,12 +20,12 @@ from gatewright.tasks.data.tags.tokens import named_tokenising
 from gatewright.tasks.data.tags.untagged import Sentences, read_sentences
 from gatewright.tasks.tagging.channels import overlapping
 from gatewright.tasks.tagging.tokens import encoded_tokens, measured_batches
+from gatewright.tasks.trained_model import TrainedModel
 
 if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import nn
 
-    from gatewright.tasks.model import Model
 
 Scores = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ class TokenPredictor(Predictor):
 
     suffixes: ClassVar[tuple[str, ...]] = (".conll",)
 
-    def __init__(self, model: "Model") -> None:
+    def __init__(self, model: TrainedModel) -> None:
         super().__init__(model)
         self.classes: tuple[str, ...] = model.sizes.classes or ()
         self._vocabulary = FeatureVocabulary(model.sizes.vocabulary or ())

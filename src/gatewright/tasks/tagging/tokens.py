@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,7 @@ from gatewright.tasks.data.tags.tokens import tokenising
 from gatewright.tasks.data.texts.word_vectors import WordVectors, read_lower_vectors
 from gatewright.tasks.run_data import Data, Sizes
 from gatewright.tasks.tagging.objective import Tags
-
-if TYPE_CHECKING:
-    from gatewright.tasks.recipes.tagging import Tagging
+from gatewright.tasks.tagging.settings import TaggingSettings
 
 _MEASURED_ROWS = 100
 _LEARNED: Mapping[str, Scheme] = {"IOB1": "BIO", "BILOU": "BIOES", "BMES": "BIOES"}
@@ -36,7 +34,7 @@ class TokenData(Data):
     vectors: WordVectors | None = field(kw_only=True)
 
 
-def token_data(recipe: "Tagging", source: object, parts: Splits[TaggedSentences], columns: TagColumns) -> Data:
+def token_data(recipe: TaggingSettings, source: object, parts: Splits[TaggedSentences], columns: TagColumns) -> Data:
     """The parts of sentences as batches, with all settings that the data decides."""
     written, scheme = parts.train.scheme, _scheme(recipe, source, parts.train)
     parts = Splits(*(part.written_as(scheme) for part in parts))
@@ -80,7 +78,7 @@ def token_data(recipe: "Tagging", source: object, parts: Splits[TaggedSentences]
 
 
 def _signature(
-    recipe: "Tagging", columns: TagColumns, tokenise: str, classes: Sequence[str], scheme: Scheme
+    recipe: TaggingSettings, columns: TagColumns, tokenise: str, classes: Sequence[str], scheme: Scheme
 ) -> dict[str, Any]:
     return {
         "columns": {"text": columns.text, "label": columns.label},
@@ -92,7 +90,7 @@ def _signature(
     }
 
 
-def _scheme(recipe: "Tagging", source: object, train: TaggedSentences) -> Scheme:
+def _scheme(recipe: TaggingSettings, source: object, train: TaggedSentences) -> Scheme:
     """The scheme to learn: as it is set, or BIO or BIOES, whichever has the letters of the data."""
     scheme = _LEARNED.get(train.scheme, train.scheme) if recipe.scheme == "infer" else recipe.scheme
     if train.scheme == "none" != scheme:
@@ -114,7 +112,7 @@ def _classes(source: object, parts: Splits[TaggedSentences]) -> tuple[str, ...]:
 
 
 def _batches(
-    recipe: "Tagging",
+    recipe: TaggingSettings,
     parts: Splits[TaggedSentences],
     vocabulary: FeatureVocabulary,
     classes: Sequence[str],
@@ -128,7 +126,7 @@ def _batches(
     return {"train": train, **{part: measured_batches(*read[part], symbols=True) for part in ("validation", "test")}}
 
 
-def _vocabulary(recipe: "Tagging", train: TaggedSentences) -> tuple[FeatureVocabulary, WordVectors | None]:
+def _vocabulary(recipe: TaggingSettings, train: TaggedSentences) -> tuple[FeatureVocabulary, WordVectors | None]:
     """The symbols that are known, and the vectors of those that a file of vectors has, in lower case."""
     if not recipe.vectors:
         return FeatureVocabulary.from_sentences(train.tokens, least=recipe.least), None
@@ -145,7 +143,7 @@ def _vocabulary(recipe: "Tagging", train: TaggedSentences) -> tuple[FeatureVocab
 
 
 def _vectors_remark(
-    recipe: "Tagging", train: TaggedSentences, vectors: WordVectors | None, vocabulary: FeatureVocabulary
+    recipe: TaggingSettings, train: TaggedSentences, vectors: WordVectors | None, vocabulary: FeatureVocabulary
 ) -> str:
     if vectors is None:
         return ""
@@ -163,7 +161,7 @@ def _rules(classes: Sequence[str], scheme: Scheme) -> dict[str, Any]:
     return {} if scheme == "none" else {"transitions": Transitions.of(classes, scheme).kept()}
 
 
-def _best_by(recipe: "Tagging", parts: Splits[TaggedSentences], scheme: Scheme) -> tuple[str, list[str]]:
+def _best_by(recipe: TaggingSettings, parts: Splits[TaggedSentences], scheme: Scheme) -> tuple[str, list[str]]:
     """What chooses the best network, and a line for each part that F1 is undefined of.
 
     Raises DataError where F1 is asked for and undefined.

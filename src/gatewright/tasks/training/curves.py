@@ -2,10 +2,11 @@
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from gatewright.tasks.run_data import Panel
 from gatewright.tasks.training.history import ITERATION, Row
 
 _LABELS = {"train": "training", "validation": "validation"}
@@ -13,10 +14,6 @@ _COLOURS = {"train": "#7f7f7f", "validation": "#1f5fa8"}
 _SHARES = ("accuracy", "exact", "coverage")  # from 0 to 1, shown on a plain axis
 _ACROSS = 3  # panels side by side
 _FEW = 30  # points that are marked one by one
-
-
-Panel = Callable[[Any], None]
-"""What draws into the axes that it is given."""
 
 
 class KeptEpoch(NamedTuple):
