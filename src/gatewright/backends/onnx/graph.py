@@ -117,22 +117,21 @@ class Graph:
         if isinstance(value, Tensor):
             return self.cast(value, ElementKind.NUMBER)
         key = ("number", repr(float(value)))
-        if key not in self._numbers:
-            self._numbers[key] = self.initialiser(f"number_{float(value):g}", np.asarray(value, self.dtype))
-        return self._numbers[key]
+        return self._once(key, f"number_{float(value):g}", np.asarray(value, self.dtype))
 
     def counts(self, *values: int) -> Tensor:
         """Whole numbers as a vector: axes, extents."""
-        if values not in self._numbers:
-            name = f"counts_{'_'.join(map(str, values))}"
-            self._numbers[values] = self.initialiser(name, np.asarray(values, np.int64))
-        return self._numbers[values]
+        return self._once(values, f"counts_{'_'.join(map(str, values))}", np.asarray(values, np.int64))
 
     def count(self, value: int) -> Tensor:
         """One whole number."""
-        if ("count", value) not in self._numbers:
-            self._numbers["count", value] = self.initialiser(f"count_{value}", np.asarray(value, np.int64))
-        return self._numbers["count", value]
+        return self._once(("count", value), f"count_{value}", np.asarray(value, np.int64))
+
+    def _once(self, key: object, name: str, array: NDArray[Any], doc: str = "") -> Tensor:
+        """Numbers that the file holds once, however often they are asked for."""
+        if key not in self._numbers:
+            self._numbers[key] = self.initialiser(name, array, doc)
+        return self._numbers[key]
 
     def emit(
         self,
@@ -201,11 +200,8 @@ class Graph:
     def transpose(self, value: Tensor, *order: int) -> Tensor:
         """A value with its axes in another order; numbers of the file are stored so."""
         if value in self.initialisers:
-            key = ("transposed", value, order)
-            if key not in self._numbers:
-                array = self.initialisers[value].transpose(order)
-                self._numbers[key] = self.initialiser(f"{value.name}.transposed", array, value.doc)
-            return self._numbers[key]
+            array = self.initialisers[value].transpose(order)
+            return self._once(("transposed", value, order), f"{value.name}.transposed", array, value.doc)
         return self.emit("Transpose", value, kind=value.kind, perm=order)
 
     def slice(self, value: Tensor, start: int, end: int, step: int = 1, *, axis: int = 0) -> Tensor:
@@ -217,8 +213,8 @@ class Graph:
         """A value reduced along some axes, by "ReduceSum" for example."""
         if not axes:
             return value
-        ndim, as_operand = value.ndim - len(axes), op == "ReduceSum" or self.opset >= AXES_ARE_OPERANDS
-        if as_operand:
+        ndim = value.ndim - len(axes)
+        if op == "ReduceSum" or self.opset >= AXES_ARE_OPERANDS:
             return self.emit(op, value, self.counts(*axes), ndim=ndim, keepdims=0)
         return self.emit(op, value, ndim=ndim, axes=axes, keepdims=0)
 

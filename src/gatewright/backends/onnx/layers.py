@@ -76,9 +76,11 @@ def _scanned(graph: Graph, traces: tuple[Trace, ...], level: Level, inputs: Laye
             state: graph.emit("Gather", whole, graph.count(place), ndim=2, axis=0)
             for state, whole in inputs.states.items()
         }
-        backwards = bool(place) or level.backwards
-        of_one = LayerInputs(inputs.x, single, inputs.ends)
-        loops.append(directed(graph, trace, level.sizes, named, of_one, prefix, backwards=backwards))
+        backwards = bool(place) or level.backwards  # from each row's last step
+        x = _reversed(graph, inputs.x, inputs.ends) if backwards else inputs.x
+        loop = Direction(graph, trace, level.sizes, named, LayerInputs(x, single, inputs.ends), prefix).add()
+        output = _reversed(graph, loop.output, inputs.ends) if backwards else loop.output
+        loops.append(LayerOutputs(output, loop.finals))
     finals = {
         state.name: _joined(graph, [graph.unsqueeze(loop.finals[state.name], 0) for loop in loops], 0)
         for state in traces[0].states
@@ -86,23 +88,6 @@ def _scanned(graph: Graph, traces: tuple[Trace, ...], level: Level, inputs: Laye
     halves = tuple(loop.output for loop in loops)
     operator = "Scan" if any(node.op == "Scan" for node in graph.main.nodes) else ""
     return LevelOutputs(_joined(graph, halves, 2), finals, operator, halves, tuple(loops))
-
-
-def directed(
-    graph: Graph,
-    trace: Trace,
-    sizes: Mapping[str, int],
-    params: Mapping[str, Tensor],
-    inputs: LayerInputs,
-    prefix: str,
-    *,
-    backwards: bool,
-) -> LayerOutputs:
-    """One direction of one level as a Scan of the evaluated equations; backwards, from each row's last step."""
-    x = _reversed(graph, inputs.x, inputs.ends) if backwards else inputs.x
-    outcome = Direction(graph, trace, sizes, params, LayerInputs(x, inputs.states, inputs.ends), prefix).add()
-    output = _reversed(graph, outcome.output, inputs.ends) if backwards else outcome.output
-    return LayerOutputs(output, outcome.finals)
 
 
 def _reversed(graph: Graph, values: Tensor, ends: Ends | None) -> Tensor:

@@ -101,9 +101,7 @@ def run(
                 for constant in constants
             ]
         operands = [inputs.x, *constants[:3], lengths, *constants[3:]]
-        while operands[-1] is None:
-            operands.pop()
-        return graph.emit_many(operator.name, operands, [4, *(3 for _ in trace.states)], attributes=attributes)
+        return _called(graph, operator.name, operands, len(states), attributes)
 
     output, *finals = results(_lengths(graph, inputs))
     steps = _side_by_side(graph, output, count, units)
@@ -192,14 +190,20 @@ def node(
     states = ["h", "c"] if written.op == "LSTM" else ["h"]
     operands = [inputs.x, weights["W"], weights["R"], weights.get("B"), lengths]
     operands += [*map(inputs.states.get, states), weights.get("P")]
-    while operands[-1] is None:
-        operands.pop()
-    ranks = [4, *(3 for _ in states)]
-    output, *finals = graph.emit_many(written.op, operands, ranks, attributes=written.attributes)
+    output, *finals = _called(graph, written.op, operands, len(states), written.attributes)
     directions, _, units = written.arrays["R"].shape
     steps = _side_by_side(graph, output, directions, units)
     halves = _halves(graph, output, directions) if directions > 1 else (steps,)
     return LayerOutputs(steps, dict(zip(states, finals, strict=True))), halves
+
+
+def _called(
+    graph: Graph, op: str, operands: list[Tensor | None], states: int, attributes: Mapping[str, Any]
+) -> tuple[Tensor, ...]:
+    """The results of an operator: Y and its final states. Operands that are left out at the end are not named."""
+    while operands[-1] is None:
+        operands.pop()
+    return graph.emit_many(op, operands, [4, *[3] * states], attributes=attributes)
 
 
 def _halves(graph: Graph, output: Tensor, count: int) -> tuple[Tensor, ...]:

@@ -15,12 +15,8 @@ Rule = Callable[..., Operand]
 """A function of the graph and the operands. Keywords are those that `backends.base` gives to rules of arrays."""
 
 
-def _elementwise(op: str) -> Rule:
-    return lambda graph, *args: graph.emit(op, *(graph.number(arg) for arg in args))
-
-
-def _less(graph: Graph, a: Operand, b: Operand) -> Tensor:
-    return graph.emit("Less", graph.number(a), graph.number(b), kind=ElementKind.TRUTH)
+def _elementwise(op: str, kind: ElementKind = ElementKind.NUMBER) -> Rule:
+    return lambda graph, *args: graph.emit(op, *map(graph.number, args), kind=kind)
 
 
 def _where(graph: Graph, condition: Operand, a: Operand, b: Operand) -> Tensor:
@@ -59,10 +55,6 @@ def _expand(graph: Graph, a: Operand, sizes: tuple[int, ...]) -> Tensor:
     return graph.emit("Expand", wide, graph.counts(*sizes), ndim=wide.ndim)
 
 
-def _size(graph: Graph, count: int) -> Tensor:
-    return graph.number(float(count))
-
-
 RULES: Mapping[Op, Rule] = {
     Op.NEG: _elementwise("Neg"),
     Op.ABS: _elementwise("Abs"),
@@ -81,7 +73,7 @@ RULES: Mapping[Op, Rule] = {
     Op.DIV: _elementwise("Div"),
     Op.MAXIMUM: _elementwise("Max"),
     Op.MINIMUM: _elementwise("Min"),
-    Op.LESS: _less,
+    Op.LESS: _elementwise("Less", ElementKind.TRUTH),
     Op.WHERE: _where,
     Op.MATMUL: _matmul,
     Op.TRANSPOSE: _transpose,
@@ -89,7 +81,7 @@ RULES: Mapping[Op, Rule] = {
     Op.SUM: partial(_reduced, "ReduceSum"),
     Op.MEAN: partial(_reduced, "ReduceMean"),
     Op.EXPAND: _expand,
-    Op.SIZE: _size,
+    Op.SIZE: lambda graph, count: graph.number(float(count)),
     Op.RELABEL: lambda graph, a: a,
 }
 

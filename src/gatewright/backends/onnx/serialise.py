@@ -1,6 +1,6 @@
 """A graph as a model of the package onnx: the only place that needs it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,20 +19,15 @@ class _ValueNames:
     """Names of values, each used once in the whole model."""
 
     def __init__(self) -> None:
-        self._names: dict[Tensor | Scope | Node, str] = {}
+        self._names: dict[Tensor, str] = {}
         self._used: set[str] = set()
-
-    def reserve(self, values: Iterable[Tensor]) -> None:
-        """Give these their own names before any other value can have them."""
-        for value in values:
-            self.of(value)
 
     def of(self, value: Tensor | None) -> str:
         """The name of a value; empty for an operand that is left out."""
         if value is None:
             return ""
         if value not in self._names:
-            self._names[value] = self._free(value.name or "value")
+            self._names[value] = self.another(value)
         return self._names[value]
 
     def another(self, value: Tensor) -> str:
@@ -93,7 +88,8 @@ class _ProtoWriter:
         }
         self.nodes, self.read = graph.live()
         self.names = _ValueNames()
-        self.names.reserve((*graph.main.inputs, *graph.main.outputs))
+        for value in (*graph.main.inputs, *graph.main.outputs):  # no other value may have their names
+            self.names.of(value)
 
     def graph(self, scope: Scope) -> onnx.GraphProto:
         """A scope as a graph: its inputs, outputs, nodes, and the numbers that they read."""
@@ -108,9 +104,8 @@ class _ProtoWriter:
         """The numbers of the file that the nodes of a scope itself read, by the names that they have there."""
         values = [*(operand for node in self.nodes[scope] for operand in node.inputs), *scope.outputs]
         read = {value for value in values if value in self.numbers}
-        if not scope.depth:
-            return {number: self.names.of(number) for number in self.numbers if number in read}
-        return {number: self.names.another(number) for number in self.numbers if number in read}
+        name = self.names.another if scope.depth else self.names.of
+        return {number: name(number) for number in self.numbers if number in read}
 
     def _value(self, value: Tensor) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(
@@ -122,14 +117,11 @@ class _ProtoWriter:
         return helper.make_node(
             node.op,
             [own.get(operand) or self.names.of(operand) if operand else "" for operand in node.inputs],
-            [self.names.of(output) if self._is_wanted(output, node) else "" for output in node.outputs],
+            # Results that are not read have no name, except those of a Scan, which needs all.
+            [self.names.of(out) if out in self.read or node.op == "Scan" else "" for out in node.outputs],
             name=self.names.of_node(node),
             **attributes,
         )
-
-    def _is_wanted(self, value: Tensor, node: Node) -> bool:
-        """Whether a result needs a name: those that are not read have none, except those of a Scan, which needs all."""
-        return value in self.read or node.op == "Scan"
 
     def _attribute(self, value: Any) -> Any:
         if isinstance(value, Scope):

@@ -168,9 +168,7 @@ class Direction:
         """The shape of a state of every row, or of every step and row, as a vector."""
         graph = self.graph
         rows = graph.slice(graph.shape(self.x), 2 - leading, 2)
-        return graph.emit(
-            "Concat", rows, graph.counts(*bind(state.shape, self.sizes)), ndim=1, kind=ElementKind.COUNT, axis=0
-        )
+        return graph.join_counts(rows, graph.counts(*bind(state.shape, self.sizes)))
 
     def _spread(self, value: Operand, like: Tensor) -> Tensor:
         """A value of each row, expanded where it is one for all of them."""
