@@ -6,6 +6,7 @@ written, so that code from the cache is run without writing it again.
 
 import ctypes
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,6 +33,7 @@ from gatewright.backends.llvm.codegen.rows import AllRows, ListedRows, Rows
 from gatewright.backends.llvm.codegen.stage import Design, StageEmitter
 from gatewright.backends.llvm.codegen.tiles import Tile, TileWork, bundle, choose
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter, Index
+from gatewright.backends.llvm.emit.native import NativeModule
 from gatewright.backends.llvm.emit.vector_type import Dtype, Value
 from gatewright.backends.llvm.jit.machine_code import Signature
 from gatewright.backends.llvm.jit.target import Target
@@ -254,46 +256,37 @@ class Kernels:
 class _ModuleWriter:
     def __init__(self, kernels: Kernels) -> None:
         self.kernels, self.bound = kernels, kernels.bound
-        self.module: Any = ir.Module(name=kernels.program.trace.name)
-        self._written: dict[str, Any] = {}
+        self.module = NativeModule(ir.Module(name=kernels.program.trace.name))
 
-    def _function(self, name: str, arguments: Mapping[str, Any]) -> tuple[Emitter, Any, dict[str, Any]]:
-        kind = ir.FunctionType(ir.VoidType(), list(arguments.values()))
-        function: Any = ir.Function(self.module, kind, name)
-        function.attributes.add("noinline")  # `whole` calls it, and needs no copy
-        self._written[name] = function
-        named = dict(zip(arguments, function.args, strict=True))
-        for key, argument in named.items():
-            argument.name = key
-        builder = ir.IRBuilder(function.append_basic_block("entry"))
-        return Emitter(builder, self.kernels.dtype, 1), builder, named
+    def _function(self, name: str, arguments: Mapping[str, Any]) -> AbstractContextManager[tuple[Emitter, Any]]:
+        """A function that `whole` calls, and needs no copy of."""
+        return self.module.function(name, inline=False, dtype=self.kernels.dtype, **arguments)
 
     def write_pass(self, name: str, designs: tuple[Design, ...]) -> None:
         """One pass: the loop goes through the steps, the others take all rows of all steps as one step's."""
-        scalar, builder, args = self._function(name, PASS_ARGUMENTS)
-        memory = Memory(scalar, self.bound, args["table"])
-        stages = [StageEmitter(scalar, memory, design) for design in designs]
-        context = ThreadContext(scalar, args["context"])
-        emitter = PassEmitter(scalar, stages, context, self.kernels.units[name])
-        zero, batch = scalar.index(0), args["batch"]
-        active = [memory.pointer(key) for key in (LINES, STARTS)] if self.kernels.ragged else []
-        if name == LOOP:
-            with scalar.loop(0, args["steps"], 1, "step", {"descending": zero}) as loop:
-                time = self._time(scalar, loop.index, args["steps"])
-                following = scalar.add_index(time, -1 if self.kernels.backwards else 1)
-                lines = [scalar.index(scalar.mul_index(step, batch, "line")) for step in (time, following)]
-                rows = self._rows_of_step(scalar, args, lines, time, active)
-                emitter.emit_step(rows, loop.values["descending"])
-                loop.carry({"descending": flipped(scalar, loop.values["descending"])})
-        else:
-            span = (args["first"], args["last"], batch, zero)
-            emitter.emit_step(ListedRows(active[0], zero, *span) if active else AllRows(*span), zero)
-        builder.ret_void()
+        with self._function(name, PASS_ARGUMENTS) as (scalar, args):
+            memory = Memory(scalar, self.bound, args.table)
+            stages = [StageEmitter(scalar, memory, design) for design in designs]
+            context = ThreadContext(scalar, args.context)
+            emitter = PassEmitter(scalar, stages, context, self.kernels.units[name])
+            zero, batch = scalar.index(0), args.batch
+            active = [memory.pointer(key) for key in (LINES, STARTS)] if self.kernels.ragged else []
+            if name == LOOP:
+                with scalar.loop(0, args.steps, 1, "step", {"descending": zero}) as loop:
+                    time = self._time(scalar, loop.index, args.steps)
+                    following = scalar.add_index(time, -1 if self.kernels.backwards else 1)
+                    lines = [scalar.index(scalar.mul_index(step, batch, "line")) for step in (time, following)]
+                    rows = self._rows_of_step(scalar, args, lines, time, active)
+                    emitter.emit_step(rows, loop.values["descending"])
+                    loop.carry({"descending": flipped(scalar, loop.values["descending"])})
+            else:
+                span = (args.first, args.last, batch, zero)
+                emitter.emit_step(ListedRows(active[0], zero, *span) if active else AllRows(*span), zero)
 
     def _rows_of_step(
-        self, e: Emitter, args: Mapping[str, Any], lines: Sequence[Value], time: Index, active: Sequence[Value]
+        self, e: Emitter, args: Any, lines: Sequence[Value], time: Index, active: Sequence[Value]
     ) -> Rows:
-        first, last, batch = args["first"], args["last"], args["batch"]
+        first, last, batch = args.first, args.last, args.batch
         if not active:
             return AllRows(first, last, batch, *lines)
         start, end = (e.load_index(active[1], e.add_index(time, ahead), "start") for ahead in (0, 1))
@@ -307,72 +300,66 @@ class _ModuleWriter:
 
     def write_packing(self) -> None:
         """The copy of matrices into their panels, for a range of the groups of all."""
-        scalar, builder, args = self._function(PACK, PASS_ARGUMENTS)
-        memory = Memory(scalar, self.bound, args["table"])
-        panels = self.kernels.panels
-        targets = [memory.pointer(panel.key) for panel in panels]
-        sources = [{p.matrix: memory.pointer(matrix_buffer(p.matrix)) for p in panel.parts} for panel in panels]
-        before = 0
-        for panel, matrices, target in zip(panels, sources, targets, strict=True):
-            first = scalar.larger_index(scalar.add_index(args["first"], -before), 0)
-            last = scalar.smaller_index(scalar.add_index(args["last"], -before), panel.groups)
-            emit_packing(scalar.with_width(panel.lanes), panel, matrices, target, (first, last))
-            before += panel.groups
-        builder.ret_void()
+        with self._function(PACK, PASS_ARGUMENTS) as (scalar, args):
+            memory = Memory(scalar, self.bound, args.table)
+            panels = self.kernels.panels
+            targets = [memory.pointer(panel.key) for panel in panels]
+            sources = [{p.matrix: memory.pointer(matrix_buffer(p.matrix)) for p in panel.parts} for panel in panels]
+            before = 0
+            for panel, matrices, target in zip(panels, sources, targets, strict=True):
+                first = scalar.larger_index(scalar.add_index(args.first, -before), 0)
+                last = scalar.smaller_index(scalar.add_index(args.last, -before), panel.groups)
+                emit_packing(scalar.with_width(panel.lanes), panel, matrices, target, (first, last))
+                before += panel.groups
 
     def write_sum_code(self, design: SumDesign) -> None:
         """The code of all sums of one shape over all rows of all steps."""
         arguments = RAGGED_SUM_ARGUMENTS if self.kernels.ragged else SUM_ARGUMENTS
-        scalar, builder, args = self._function(design.name, arguments)
-        wide, active = scalar.with_width(design.lanes), args.get("active")
-        left, result = (
-            OperandLines(scalar, args["left"], design.height, active),
-            SumResult(args["result"], args["adds"]),
-        )
-        if design.tile is None:
-            emit_sum(wide, left, result, args["lines"])
-        else:
-            right, span = OperandLines(scalar, args["right"], design.width, active), (args["first"], args["last"])
-            emit_outer(wide, left, right, result, design.tile, args["lines"], span)
-        builder.ret_void()
+        with self._function(design.name, arguments) as (scalar, args):
+            wide, active = scalar.with_width(design.lanes), getattr(args, "active", None)
+            left = OperandLines(scalar, args.left, design.height, active)
+            result = SumResult(args.result, args.adds)
+            if design.tile is None:
+                emit_sum(wide, left, result, args.lines)
+            else:
+                right, span = OperandLines(scalar, args.right, design.width, active), (args.first, args.last)
+                emit_outer(wide, left, right, result, design.tile, args.lines, span)
 
     def write_sum(self, name: str, row_sum: RowSum, design: SumDesign) -> None:
         """One sum, with its operands and its result out of the table."""
-        scalar, builder, args = self._function(name, PASS_ARGUMENTS)
-        memory, batch = Memory(scalar, self.bound, args["table"]), args["batch"]
-        left = self._operand(scalar, memory, row_sum.left, batch)
-        right = left if row_sum.right is None else self._operand(scalar, memory, row_sum.right, batch)
-        active = [memory.pointer(LINES)] if self.kernels.ragged else []
-        span = (self._lines(scalar, memory, args), args["first"], args["last"])
-        operands = (left, right, memory.pointer(sum_buffer(row_sum)))
-        builder.call(self._written[design.name], [*operands, *span, args["adds"], *active])
-        builder.ret_void()
+        with self._function(name, PASS_ARGUMENTS) as (scalar, args):
+            memory, batch = Memory(scalar, self.bound, args.table), args.batch
+            left = self._operand(scalar, memory, row_sum.left, batch)
+            right = left if row_sum.right is None else self._operand(scalar, memory, row_sum.right, batch)
+            active = [memory.pointer(LINES)] if self.kernels.ragged else []
+            span = (self._lines(scalar, memory, args), args.first, args.last)
+            operands = (left, right, memory.pointer(sum_buffer(row_sum)))
+            scalar.call(self.module[design.name], [*operands, *span, args.adds, *active])
 
     def write_whole(self) -> None:
         """All kernels one after the other, for all rows, by one thread."""
-        scalar, builder, args = self._function(WHOLE, PASS_ARGUMENTS)
-        table, zero = args["table"], scalar.index(0)
-        memory = Memory(scalar, self.bound, table)
-        lines = self._lines(scalar, memory, args)
+        with self._function(WHOLE, PASS_ARGUMENTS) as (scalar, args):
+            table, zero = args.table, scalar.index(0)
+            memory = Memory(scalar, self.bound, table)
+            lines = self._lines(scalar, memory, args)
 
-        def call(name: str, rows: Any) -> None:
-            extent = (args["steps"], args["batch"])
-            builder.call(self._written[name], [table, *extent, zero, rows, args["context"], args["adds"]])
+            def call(name: str, rows: Index) -> None:
+                arguments = [table, args.steps, args.batch, zero, rows, args.context, args.adds]
+                scalar.call(self.module[name], arguments)
 
-        if self.kernels.panels:
-            with scalar.when(scalar.compare_index("==", args["first"], 0), "packing"):
-                call(PACK, scalar.index(self.kernels.groups))
-        for name in self.kernels.designs:
-            call(name, args["batch"] if name == LOOP else lines)
-        for name, design in zip(self.kernels.sum_names, self.kernels.sums, strict=True):
-            call(name, scalar.index(design.height))
-        builder.ret_void()
+            if self.kernels.panels:
+                with scalar.when(scalar.compare_index("==", args.first, 0), "packing"):
+                    call(PACK, self.kernels.groups)
+            for name in self.kernels.designs:
+                call(name, args.batch if name == LOOP else lines)
+            for name, design in zip(self.kernels.sum_names, self.kernels.sums, strict=True):
+                call(name, design.height)
 
-    def _lines(self, e: Emitter, memory: Memory, args: Mapping[str, Any]) -> Value:
+    def _lines(self, e: Emitter, memory: Memory, args: Any) -> Value:
         """How many rows there are over all steps."""
         if self.kernels.ragged:
-            return e.load_index(memory.pointer(STARTS), args["steps"], "lines")
-        return e.index(e.mul_index(args["steps"], args["batch"], "lines"))
+            return e.load_index(memory.pointer(STARTS), args.steps, "lines")
+        return e.index(e.mul_index(args.steps, args.batch, "lines"))
 
     def _operand(self, e: Emitter, memory: Memory, value: Var, batch: Any) -> Any:
         """Where the first line of a value lies that is summed."""

@@ -7,10 +7,9 @@ the work. So matrices are read and panels written by whole vectors: squares of n
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llvmlite import ir
-
 from gatewright.backends.llvm.codegen.panels import Panel, column_of
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter, Index
+from gatewright.backends.llvm.emit.native import NativeModule
 from gatewright.backends.llvm.emit.vector_type import Value
 
 _Groups = tuple[Index, Index]
@@ -74,28 +73,23 @@ def _transpose(emitter: Emitter) -> Any:
 
     The last square overlaps the one before it, so that no column is left over.
     """
-    module, lanes = emitter.module, emitter.vector.width
+    module, dtype, lanes = NativeModule(emitter.module), emitter.vector.dtype, emitter.vector.width
     name = f"transpose_{lanes}_lines"
-    if name in module.globals:
-        return module.globals[name]
+    if name in module.module.globals:
+        return module[name]
     arguments = {"lines": POINTER, "target": POINTER, "length": INDEX, "step": INDEX}
-    function: Any = ir.Function(module, ir.FunctionType(ir.VoidType(), list(arguments.values())), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")  # called for every block of every matrix
-    lines, target, length, step = function.args
-    for key, argument in zip(arguments, function.args, strict=True):
-        argument.name = key
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    e = Emitter(builder, emitter.vector.dtype, lanes)
-    with e.loop(0, length, lanes, "k") as k:
-        column = e.smaller_index(k.index, e.add_index(length, -lanes), "column")
-        places = [e.add_index(e.mul_index(length, line), column) for line in range(lanes)]
-        columns = transposed(e, [e.load(e.address(lines, place), "line") for place in places])
+    # not inlined: it is called for every block of every matrix
+    with (
+        module.function(name, internal=True, inline=False, dtype=dtype, width=lanes, **arguments) as (e, given),
+        e.loop(0, given.length, lanes, "k") as k,
+    ):
+        column = e.smaller_index(k.index, e.add_index(given.length, -lanes), "column")
+        places = [e.add_index(e.mul_index(given.length, line), column) for line in range(lanes)]
+        columns = transposed(e, [e.load(e.address(given.lines, place), "line") for place in places])
         for index, vector in enumerate(columns):
-            place = e.mul_index(e.add_index(column, index), step)
-            e.store(vector, e.address(target, place))
-    builder.ret_void()
-    return function
+            place = e.mul_index(e.add_index(column, index), given.step)
+            e.store(vector, e.address(given.target, place))
+    return module[name]
 
 
 def transposed(e: Emitter, lines: Sequence[Value]) -> list[Value]:

@@ -20,17 +20,24 @@ NULL: Any = ir.Constant(POINTER, None)
 
 
 class NativeModule:
-    """A module of such functions. Its text is `str(module)`."""
+    """A module of such functions, or of kernels. Its text is `str(module)`."""
 
-    def __init__(self) -> None:
-        self.module: Any = ir.Module()
+    def __init__(self, module: Any = None) -> None:
+        self.module: Any = ir.Module() if module is None else module
 
     def __str__(self) -> str:
         return str(self.module)
 
     @contextmanager
     def function(
-        self, name: str, *, internal: bool = False, dtype: Dtype = "float64", width: int = 1, **arguments: Any
+        self,
+        name: str,
+        *,
+        internal: bool = False,
+        inline: bool = True,
+        dtype: Dtype = "float64",
+        width: int = 1,
+        **arguments: Any,
     ) -> Generator[tuple["NativeEmitter", Any]]:
         """Define a function without a result: gives its emitter, and its arguments by name.
 
@@ -41,6 +48,8 @@ class NativeModule:
             argument.name = key
         if internal:
             function.linkage = "internal"
+        if not inline:
+            function.attributes.add("noinline")
         builder: Any = ir.IRBuilder(function.append_basic_block("entry"))
         yield NativeEmitter(builder, dtype, width), SimpleNamespace(**dict(zip(arguments, function.args, strict=True)))
         builder.ret_void()

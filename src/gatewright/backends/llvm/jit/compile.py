@@ -108,12 +108,8 @@ def describe(source: Source, functions: Mapping[str, Signature], key: str, targe
 def generator_digest() -> str:
     """A digest of the generator's own text: the version of the package stays the same while somebody works on it."""
     package = Path(__file__).parents[3]
-    files = sorted(path for part in GENERATOR_PARTS for path in _modules(package / part))
+    parts = [package / part for part in GENERATOR_PARTS]
     digest = sha256()
-    for path in files:
+    for path in sorted(path for part in parts for path in ([part] if part.is_file() else part.rglob("*.py"))):
         digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
-
-
-def _modules(path: Path) -> list[Path]:
-    return [path] if path.is_file() else list(path.rglob("*.py"))

@@ -29,7 +29,7 @@ _FRAME = struct.Struct("<QQ32s")  # length of the description, length of the cod
 _ENTRY, _PART = ".kernel", ".part"
 _OURS = re.compile(rf"[0-9a-f]{{64}}({_ENTRY}|\.\w+{_PART})")  # whatever else lies in the folder is somebody else's
 _ABANDONED = 3600  # seconds after which a part of an entry is taken to be left behind
-_CAREFULLY: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_CAREFULLY: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # wait for no pipe
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,15 @@ class KernelCache:
 
     def load(self, description: str) -> bytes | None:
         """The object code that was stored under exactly this description; None where there is none to be trusted."""
+        code = None
         try:
             code = None if self._folder is None else _read(self._folder, description)
         except FileNotFoundError:
-            code = None
+            pass
         except _UntrustedError as reason:
-            code = None
             self._rejected += 1
             self._problem = str(reason)
         except OSError as error:
-            code = None
             self._problem = f"cannot read {self._folder}: {error.strerror}"
         self._misses += code is None
         self._hits += code is not None
@@ -96,7 +95,8 @@ class KernelCache:
         if self._folder is None:
             return
         try:
-            _require_ours(self._folder)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _refuse_foreign(self._folder, self._folder.stat())
             _write(self._folder, description, code)
             self._evict(self._folder)
         except _UntrustedError as reason:
@@ -153,11 +153,6 @@ def entry_path(folder: Path, description: str) -> Path:
     return folder / (sha256(description.encode()).hexdigest() + _ENTRY)
 
 
-def _open_to_read(path: str, flags: int) -> int:
-    """Open a file, but follow no link and wait for no pipe."""
-    return os.open(path, flags | _CAREFULLY)
-
-
 def _read(folder: Path, description: str) -> bytes:
     """The code of an entry.
 
@@ -165,7 +160,7 @@ def _read(folder: Path, description: str) -> bytes:
     """
     path = entry_path(folder, description)
     try:
-        with open(path, "rb", opener=_open_to_read) as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _CAREFULLY)) as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise _UntrustedError(f"{path} is not a plain file")
@@ -209,12 +204,6 @@ def _write(folder: Path, description: str, code: bytes) -> None:
         with suppress(OSError):
             Path(part).unlink()
         raise
-
-
-def _require_ours(folder: Path) -> None:
-    """Make the folder, or hold that nobody else can put files into it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _refuse_foreign(folder, folder.stat())
 
 
 def _refuse_foreign(path: Path, info: os.stat_result) -> None:

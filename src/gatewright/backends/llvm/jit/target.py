@@ -59,10 +59,6 @@ class _Level:
     triple: str  # where the host is of another family
     extra: str = ""  # how LLVM should make use of it
 
-    @property
-    def has_fma(self) -> bool:
-        return self.family == _ARM or "fma" in self.has
-
 
 # LLVM splits 512-bit vectors on the processors that slow down when they use them, unless it is told not to.
 _LINUX = "x86_64-unknown-linux-gnu"
@@ -90,30 +86,22 @@ def named(name: str | None = None) -> Target:
             expected=", ".join(NAMES),
             got=repr(asked) + ("" if name else f", from the environment variable {VARIABLE}"),
         )
-    level = _LEVELS[asked]
+    level, own = _LEVELS[asked], llvm.get_process_triple()
     if not can_emit(level.triple):
         raise OptionError(
             f"the installed LLVM makes no code for {asked!r}",
             expected="one of " + ", ".join(other for other in _LEVELS if can_emit(_LEVELS[other].triple)),
             got=repr(asked),
         )
-    return _of_level(asked, level)
+    triple = own if _family(own) == level.family else level.triple
+    return _with_vectors_of(level, asked, triple, level.cpu, [f"+{feature}" for feature in level.has])
 
 
 @cache
 def host() -> Target:
     """The processor of this machine, with all that it has."""
-    best = _best_level()
-    features = llvm.get_host_cpu_features().flatten()
-    return Target(
-        name="host",
-        triple=llvm.get_process_triple(),
-        cpu=llvm.get_host_cpu_name(),
-        features=",".join(filter(None, [features, best.extra])),
-        vector_bytes=best.vector_bytes,
-        vector_registers=best.vector_registers,
-        has_fma=best.has_fma,
-    )
+    features = [llvm.get_host_cpu_features().flatten()]
+    return _with_vectors_of(_best_level(), "host", llvm.get_process_triple(), llvm.get_host_cpu_name(), features)
 
 
 def runnable(target: Target) -> bool:
@@ -145,17 +133,10 @@ def machine_for(target: Target) -> llvm.TargetMachine:
     )
 
 
-def _of_level(name: str, level: _Level) -> Target:
-    own = llvm.get_process_triple()
-    return Target(
-        name=name,
-        triple=own if _family(own) == level.family else level.triple,
-        cpu=level.cpu,
-        features=",".join(filter(None, [*(f"+{feature}" for feature in level.has), level.extra])),
-        vector_bytes=level.vector_bytes,
-        vector_registers=level.vector_registers,
-        has_fma=level.has_fma,
-    )
+def _with_vectors_of(level: _Level, name: str, triple: str, cpu: str, features: list[str]) -> Target:
+    spelled = ",".join(filter(None, [*features, level.extra]))
+    has_fma = level.family == _ARM or "fma" in level.has
+    return Target(name, triple, cpu, spelled, level.vector_bytes, level.vector_registers, has_fma)
 
 
 def _best_level() -> _Level:

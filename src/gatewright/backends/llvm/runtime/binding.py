@@ -59,12 +59,7 @@ class Binding:
     @cached_property
     def fills(self) -> tuple[tuple[Slot, Atom], ...]:
         """What is emitted without a kernel that writes it: numbers, given values, new states, and second copies."""
-        slots = ((slot, self._emits[name]) for name, slot in self.emitted.items())
-        return tuple(
-            (slot, value)
-            for slot, value in slots
-            if isinstance(value, Literal) or self.written.get(value.name) != slot.location
-        )
+        return _not_written(self.emitted, self._emits, self.written)
 
     @cached_property
     def sums(self) -> dict[str, Location]:
@@ -81,12 +76,7 @@ class Binding:
     @cached_property
     def unwritten_sums(self) -> tuple[tuple[Slot, Atom], ...]:
         """What is summed without a kernel that writes it: numbers, what the epilogue computes, second copies."""
-        slots = ((slot, self._sums[name]) for name, slot in self.summed.items())
-        return tuple(
-            (slot, value)
-            for slot, value in slots
-            if isinstance(value, Literal) or self.sums.get(value.name) != slot.location
-        )
+        return _not_written(self.summed, self._sums, self.sums)
 
     @cached_property
     def computed(self) -> dict[str, Location]:
@@ -109,6 +99,16 @@ class Binding:
     @cached_property
     def _sums(self) -> dict[str, Atom]:
         return dict(self.program.sums)
+
+
+def _not_written(
+    slots: Mapping[str, Slot], values: Mapping[str, Atom], written: Locations
+) -> tuple[tuple[Slot, Atom], ...]:
+    """The slots with another value than kernels write there."""
+    pairs = ((slot, values[name]) for name, slot in slots.items())
+    return tuple(
+        (slot, value) for slot, value in pairs if isinstance(value, Literal) or written.get(value.name) != slot.location
+    )
 
 
 def bind_by_name(engine: Engine) -> Binding:
