@@ -75,7 +75,7 @@ def is_sum(work: Work) -> bool:
     return isinstance(work, Reduction) or (isinstance(work, Equation) and work.op in (Op.SUM, Op.MEAN))
 
 
-def plan(part: CellPart) -> BlockPlan:
+def plan_of(part: CellPart) -> BlockPlan:
     """Lay out one step of a cell."""
     return _BlockPlanner(part).plan()
 
@@ -95,7 +95,7 @@ class _BlockPlanner:
         works = gather(trace, self.new_values.values(), dict.fromkeys(changing, Phase.LOOP), matrices=True).works
         self.works = {work.target.name: work for work in works}
         self.classes = axis_classes(trace)
-        self.keys: dict[str, Key] = {}
+        self.keys: dict[str, Key] = {}  # a key depends on those of the operands, which come first
         for name, work in self.works.items():
             self.keys[name] = self._key(work)
         self._defer()
@@ -108,7 +108,11 @@ class _BlockPlanner:
         late = self._place_stores(blocks)
         ordered = [blocks[key] for key in sorted(blocks, key=lambda key: key[:2])]
         uses, outside = self._uses(ordered, late)
-        arrays = {name for name, work in self.works.items() if work.target.shape and self._is_array(work, outside)}
+        arrays = {
+            name
+            for name, work in self.works.items()
+            if work.target.shape and (isinstance(work, Product) or name in outside)
+        }
         crowded = {name for block in ordered if len(block.stores) > 1 for name in _named(s.value for s in block.stores)}
         single = {name for block in ordered if len(block.stores) == 1 for name in _named(s.value for s in block.stores)}
         once = {
@@ -191,9 +195,6 @@ class _BlockPlanner:
                 if name not in here:
                     outside.add(name)
         return uses, outside
-
-    def _is_array(self, work: Work, outside: set[str]) -> bool:
-        return isinstance(work, Product) or work.target.name in outside
 
 
 def is_named(name: str) -> bool:

@@ -10,6 +10,7 @@ from gatewright.backends.c99.functions import DEFINED, Functions
 from gatewright.backends.c99.names import Names, identifier
 from gatewright.backends.c99.parts import CellPart, CellStack, Constant
 from gatewright.backends.c99.steps import StepWriter
+from gatewright.backends.c99.values import Values
 from gatewright.lang.ops import Op
 
 
@@ -113,16 +114,10 @@ class StackNames:
         return self.size(name)
 
     def _step(self, part: CellPart) -> StepWriter:
-        return StepWriter(
-            part,
-            self.functions,
-            bounds=self.bounds[part.name],
-            constants={
-                name: self._globals.take(f"{self.stack.name}_{_joined(part.name, name)}") for name in part.constants
-            },
-            fields=self.fields[part.name],
-            one_hot=self.looks_up(part),
-        )
+        names = {name: self._globals.take(f"{self.stack.name}_{_joined(part.name, name)}") for name in part.constants}
+        bounds, fields = self.bounds[part.name], self.fields[part.name]
+        values = Values(part, self.functions, bounds=bounds, constants=names, fields=fields)
+        return StepWriter(values, one_hot=self.looks_up(part))
 
     def _constants(self) -> dict[str, Placed]:
         """Every array that is read, by its name in C."""

@@ -6,6 +6,7 @@ operands: they are accumulated in a loop.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from gatewright.backends.c99.expressions import CPrecedence, Expression
 from gatewright.lang.ops import Op
@@ -25,21 +26,12 @@ class Element:
     taken: Callable[[Indices], Sequence[Indices]] | None = None  # of each operand; else the element at the same place
 
 
-@dataclass(frozen=True, slots=True)
-class Called:
-    """One element of the result by a function of operands' elements, and of the op's attributes."""
+class OpKind(Enum):
+    """Ops that are no expression of operands' elements."""
 
-
-@dataclass(frozen=True, slots=True)
-class Accumulated:
-    """The sum over all elements, or over a row's products; `mean` divides it by their number."""
-
-    mean: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """Known from the sizes alone."""
+    CALLED = "one element of the result by a function of operands' elements, and of the op's attributes"
+    ACCUMULATED = "the sum over all elements, or over a row's products"
+    COUNTED = "known from the sizes alone"
 
 
 def _infix(sign: str, binding: CPrecedence) -> Write:
@@ -50,10 +42,6 @@ def _infix(sign: str, binding: CPrecedence) -> Write:
         return Expression(f"{left.within(binding)} {sign} {right.within(CPrecedence(binding + 1))}", binding)
 
     return write
-
-
-def _negated(args: Sequence[Expression]) -> Expression:
-    return Expression(f"-{args[0].within(CPrecedence.ATOM)}", CPrecedence.SIGN)
 
 
 def _chosen(args: Sequence[Expression]) -> Expression:
@@ -67,33 +55,33 @@ def _moved(args: Sequence[Expression]) -> Expression:
 
 _TIMES = _infix("*", CPrecedence.PRODUCT)
 
-Rule = Element | Called | Accumulated | Counted
+Rule = Element | OpKind
 RULES: Mapping[Op, Rule] = {
-    Op.NEG: Element(_negated),
-    Op.ABS: Called(),
-    Op.SIGN: Called(),
-    Op.EXP: Called(),
-    Op.LOG: Called(),
-    Op.SQRT: Called(),
-    Op.SIGMOID: Called(),
-    Op.TANH: Called(),
-    Op.RELU: Called(),
-    Op.HARD_SIGMOID: Called(),
-    Op.SOFTPLUS: Called(),
+    Op.NEG: Element(lambda args: Expression(f"-{args[0].within(CPrecedence.ATOM)}", CPrecedence.SIGN)),
+    Op.ABS: OpKind.CALLED,
+    Op.SIGN: OpKind.CALLED,
+    Op.EXP: OpKind.CALLED,
+    Op.LOG: OpKind.CALLED,
+    Op.SQRT: OpKind.CALLED,
+    Op.SIGMOID: OpKind.CALLED,
+    Op.TANH: OpKind.CALLED,
+    Op.RELU: OpKind.CALLED,
+    Op.HARD_SIGMOID: OpKind.CALLED,
+    Op.SOFTPLUS: OpKind.CALLED,
     Op.ADD: Element(_infix("+", CPrecedence.SUM)),
     Op.SUB: Element(_infix("-", CPrecedence.SUM)),
     Op.MUL: Element(_TIMES),
     Op.DIV: Element(_infix("/", CPrecedence.PRODUCT)),
-    Op.MAXIMUM: Called(),
-    Op.MINIMUM: Called(),
-    Op.LESS: Called(),
+    Op.MAXIMUM: OpKind.CALLED,
+    Op.MINIMUM: OpKind.CALLED,
+    Op.LESS: OpKind.CALLED,
     Op.WHERE: Element(_chosen),
-    Op.MATMUL: Accumulated(),
+    Op.MATMUL: OpKind.ACCUMULATED,
     Op.TRANSPOSE: Element(_moved, lambda at: [at[::-1]]),
     Op.OUTER: Element(_TIMES, lambda at: [at[:1], at[1:]]),
-    Op.SUM: Accumulated(),
-    Op.MEAN: Accumulated(mean=True),
+    Op.SUM: OpKind.ACCUMULATED,
+    Op.MEAN: OpKind.ACCUMULATED,
     Op.EXPAND: Element(_moved, lambda at: [()]),
-    Op.SIZE: Counted(),
+    Op.SIZE: OpKind.COUNTED,
     Op.RELABEL: Element(_moved),
 }

@@ -1,20 +1,19 @@
 """One step of a part as statements of C."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 
 from gatewright.axes import Shape, bind
-from gatewright.backends.c99.blocks import Block, BlockKind, StateUpdate, plan
-from gatewright.backends.c99.functions import Functions
+from gatewright.backends.c99.blocks import Block, BlockKind, StateUpdate
 from gatewright.backends.c99.lines import CodeLines
 from gatewright.backends.c99.names import identifier
-from gatewright.backends.c99.parts import CellPart, Quantised
-from gatewright.backends.c99.rules import RULES, Accumulated, Indices
+from gatewright.backends.c99.parts import Quantised
+from gatewright.backends.c99.rules import Indices
 from gatewright.backends.c99.values import Values, index
 from gatewright.lang.ops import Op
-from gatewright.schedule.program import Product, Reduction, Term, Work
+from gatewright.schedule.program import Product, Reduction, Term
 from gatewright.trace.ir import Atom, Equation, Var
 
 LONGEST = 60
@@ -36,32 +35,17 @@ class TermSum:
 class StepWriter:
     """Writes the statements of one part; `lines` holds them.
 
-    `bounds` names the size of each axis, `constants` each array, `fields` each state in the struct. The input is `x`,
-    or the one that `symbol` is the number of; where the first state is not kept, it is put into `y`.
+    The input is `x`, or the one that `symbol` is the number of; where the first state is not kept, it is put into `y`.
     """
 
-    def __init__(
-        self,
-        part: CellPart,
-        functions: Functions,
-        *,
-        bounds: Mapping[str, str],
-        constants: Mapping[str, str],
-        fields: Mapping[str, str],
-        one_hot: bool = False,
-    ) -> None:
-        self.part, self.functions, self.bounds, self.one_hot = part, functions, bounds, one_hot
-        self.plan = plan(part)
-        self.values = Values(part, self.plan, functions, bounds=bounds, constants=constants, fields=fields)
+    def __init__(self, values: Values, *, one_hot: bool = False) -> None:
+        self.values, self.one_hot = values, one_hot
+        self.part, self.functions, self.bounds, self.plan = values.part, values.functions, values.bounds, values.plan
         self.lines = CodeLines()
-        self._write()
-
-    def _write(self) -> None:
+        writers = {BlockKind.PRODUCTS: self._products, BlockKind.SUMS: self._sums}
         for block in self.plan.blocks:
             self.lines.gap()
-            {BlockKind.PRODUCTS: self._products, BlockKind.SUMS: self._sums, BlockKind.SCALARS: self._scalars}.get(
-                block.kind, self._elements
-            )(block)
+            writers.get(block.kind, self._elements)(block)
         self._late(self.plan.late)
 
     def _products(self, block: Block) -> None:
@@ -126,25 +110,15 @@ class StepWriter:
 
     def _sums(self, block: Block) -> None:
         for work in block.works:
-            operand, op = (work.vector, work.op) if isinstance(work, Reduction) else self._summed(work)
-            rule = RULES[op]
-            assert isinstance(rule, Accumulated)
-            name = self.values.named(work.target, f"{op.value}_{self.values.short(operand)}")
+            assert isinstance(work, Reduction | Equation)
+            operand = work.vector if isinstance(work, Reduction) else work.args[0]
+            assert isinstance(operand, Var)
+            name = self.values.named(work.target, f"{work.op.value}_{self.values.short(operand)}")
             self.lines.add(f"{self.functions.real} {name} = {self.values.number(0.0)};")
             self._assign(name, "+=", operand, operand.shape, indexed=False)
-            if rule.mean:
+            if work.op is Op.MEAN:
                 count = prod(bind(operand.shape, self.part.sizes))
                 self.lines.add(f"{name} /= {self.values.number(float(count))};")
-
-    def _summed(self, work: Work) -> tuple[Var, Op]:
-        assert isinstance(work, Equation)
-        operand = work.args[0]
-        assert isinstance(operand, Var)
-        return operand, work.op
-
-    def _scalars(self, block: Block) -> None:
-        self._equations(block, ())
-        self._stores(block, ())
 
     def _elements(self, block: Block) -> None:
         self._declare(
@@ -154,24 +128,18 @@ class StepWriter:
                 if work.target.name in self.plan.arrays
             ]
         )
-
-        def write(at: Indices) -> None:
+        with self._nest(block.shape) as at:
             self._equations(block, at)
             self._stores(block, at)
 
-        self._nest(block.shape, write)
-
-    def _nest(self, shape: Shape, write: Callable[[Indices], None]) -> None:
-        """Loops over all elements of a shape."""
+    @contextmanager
+    def _nest(self, shape: Shape) -> Generator[Indices]:
+        """Loops over all elements of a shape; gives their variables."""
         at = (self.values.rows, self.values.columns)[: len(shape)]
-        if not shape:
-            write(at)
-        elif len(shape) == 1:
-            with self._along(at[0], shape[0]):
-                write(at)
-        else:
-            with self._along(at[0], shape[0]), self._along(at[1], shape[1]):
-                write(at)
+        with ExitStack() as loops:
+            for variable, axis in zip(at, shape, strict=True):
+                loops.enter_context(self._along(variable, axis))
+            yield at
 
     def _along(self, variable: str, axis: str) -> AbstractContextManager[None]:
         """A loop whose turns do not wait for one another."""
@@ -213,11 +181,8 @@ class StepWriter:
 
     def _assign(self, place: str, sign: str, value: Atom, shape: Shape, *, indexed: bool = True) -> None:
         """Loops that bring every element of a value to a place."""
-
-        def write(at: Indices) -> None:
+        with self._nest(shape) as at:
             self.lines.add(f"{place}{index(at) if indexed else ''} {sign} {self.values.element(value, at).text};")
-
-        self._nest(shape, write)
 
     def _declare(self, arrays: Iterable[str]) -> None:
         for array in arrays:

@@ -4,24 +4,26 @@ from collections.abc import Mapping
 from math import prod
 
 from gatewright.axes import Shape, bind
-from gatewright.backends.c99.blocks import BlockPlan, is_named
+from gatewright.backends.c99.blocks import BlockPlan, is_named, plan_of
 from gatewright.backends.c99.expressions import Expression, number
 from gatewright.backends.c99.functions import Functions
 from gatewright.backends.c99.names import PARAMETERS, Names, identifier
 from gatewright.backends.c99.parts import CellPart
-from gatewright.backends.c99.rules import RULES, Accumulated, Called, Counted, Indices
+from gatewright.backends.c99.rules import RULES, Element, Indices, OpKind
 from gatewright.lang.ops import Op, axes_of
 from gatewright.schedule.program import Work
 from gatewright.trace.ir import Atom, Equation, Literal, Var
 
 
 class Values:
-    """The values of one part, as far as its statements have come; the arguments are those of `Step`."""
+    """The values of one part, as far as its statements have come.
+
+    `bounds` names the size of each axis, `constants` each array, `fields` each state in the struct.
+    """
 
     def __init__(
         self,
         part: CellPart,
-        plan: BlockPlan,
         functions: Functions,
         *,
         bounds: Mapping[str, str],
@@ -30,6 +32,7 @@ class Values:
     ) -> None:
         self.part, self.functions, self.bounds = part, functions, bounds
         self.constants, self.fields = constants, fields
+        self.plan = plan = plan_of(part)
         self.input = plan.trace.inputs[0]
         self.used: dict[str, None] = {}  # the constants that are read
         self.ops: set[Op] = set()  # those whose functions are called
@@ -51,14 +54,14 @@ class Values:
     def made(self, equation: Equation, at: Indices) -> Expression:
         """An element of what an equation gives."""
         rule = RULES[equation.op]
-        assert not isinstance(rule, Accumulated)
-        if isinstance(rule, Counted):
+        if rule is OpKind.COUNTED:
             return number(prod(bind(axes_of(equation.attrs), self.part.sizes)), self.functions.dtype)
-        if isinstance(rule, Called):
+        if rule is OpKind.CALLED:
             self.ops.add(equation.op)
             args = [self.element(arg, at).text for arg in equation.args]
             args += [self.number(float(value)) for _, value in equation.attrs]
             return Expression(f"{self.functions.called(equation.op)}({', '.join(args)})")
+        assert isinstance(rule, Element)
         taken = rule.taken(at) if rule.taken else [at] * len(equation.args)
         return rule.write([self.element(arg, where) for arg, where in zip(equation.args, taken, strict=True)])
 
