@@ -34,18 +34,6 @@ def _matmul(matrix: Array, vector: Array) -> Array:
     return (matrix @ vector[..., None])[..., 0]
 
 
-def _where(condition: Array, a: Array | float, b: Array | float) -> Array:
-    return np.asarray(np.where(condition != 0, a, b), dtype=np.result_type(condition, a, b))
-
-
-def _less(a: Array | float, b: Array | float) -> Array:
-    return np.less(a, b).astype(np.result_type(a, b))
-
-
-def _size(count: int) -> Any:
-    return np.float64(count)
-
-
 def _features(a: Array, rank: int) -> tuple[int, ...]:
     return tuple(range(a.ndim - rank, a.ndim))
 
@@ -68,15 +56,15 @@ RULES: ArrayRules = {
     Op.DIV: np.divide,
     Op.MAXIMUM: np.maximum,
     Op.MINIMUM: np.minimum,
-    Op.LESS: _less,
-    Op.WHERE: _where,
+    Op.LESS: lambda a, b: np.less(a, b).astype(np.result_type(a, b)),
+    Op.WHERE: lambda c, a, b: np.asarray(np.where(c != 0, a, b), dtype=np.result_type(c, a, b)),
     Op.MATMUL: _matmul,
     Op.TRANSPOSE: lambda a: a.swapaxes(-1, -2),
     Op.OUTER: lambda a, b: a[..., :, None] * b[..., None, :],
     Op.SUM: lambda a, rank: a.sum(axis=_features(a, rank)),
     Op.MEAN: lambda a, rank: a.mean(axis=_features(a, rank)),
     Op.EXPAND: lambda a, sizes: np.broadcast_to(np.asarray(a)[(..., *(None,) * len(sizes))], (*np.shape(a), *sizes)),
-    Op.SIZE: _size,
+    Op.SIZE: lambda count: np.float64(float(count)),
     Op.RELABEL: lambda a: a,
 }
 

@@ -11,7 +11,7 @@ from gatewright.axes import HIDDEN, INPUT, bind
 from gatewright.backends.formulas import latex, unicode
 from gatewright.backends.formulas.tree import Name, StepIndex
 from gatewright.errors import OptionError
-from gatewright.inspect.roles import ParameterUse, roles
+from gatewright.inspect.roles import roles
 from gatewright.lang import Cell
 from gatewright.lang.ops import Op
 from gatewright.lang.param import Param
@@ -127,14 +127,10 @@ def card(cell: Cell, sizes: Mapping[str, int] | None = None) -> Card:
         gates=_gates(trace),
         options=tuple(_option(cell, name) for name in cell.defaults),
         parallel_in_time=affine.is_parallel,
-        why_not_parallel=_reason(affine.reason),
+        # in the names of the formulas, without lines of the file that the cell is in
+        why_not_parallel=re.sub(r"matmul (\w+)\.(\w+)", r"\1_\2", re.sub(r", line \d+", "", affine.reason)),
         flops=flops(trace, known),
     )
-
-
-def _reason(reason: str) -> str:
-    """The reason in the names of the formulas, without lines of the file that the cell is in."""
-    return re.sub(r"matmul (\w+)\.(\w+)", r"\1_\2", re.sub(r", line \d+", "", reason))
 
 
 def _sizes(cell: Cell, trace: Trace, given: Mapping[str, int]) -> dict[str, int]:
@@ -156,7 +152,7 @@ def _description(cell: Cell) -> str:
 
 
 def _parameters(cell: Cell, trace: Trace, sizes: Mapping[str, int]) -> tuple[Parameter, ...]:
-    uses: dict[str, ParameterUse] = roles(trace)
+    uses = roles(trace)
     return tuple(
         Parameter(
             name=param.name,

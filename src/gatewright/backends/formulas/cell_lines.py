@@ -25,12 +25,10 @@ def cell_lines(trace: Trace) -> tuple[Line, ...]:
         if value != Var(f"{state.name}'", state.shape):
             lines.append(Line(_marked(state.name, state, _after(state.name)), spell(value)))
     lines += [Line(_marked(name, value, StepIndex.NOW), spell(value)) for name, value in trace.emits]
-    lines += [Line(_marked(name, value, StepIndex.NONE), _over_time(spell(value))) for name, value in trace.sums]
+    for name, value in trace.sums:
+        tree = spell(value)
+        lines.append(Line(_marked(name, value, StepIndex.NONE), Apply(Form.OVER_TIME, (tree,), tree.shape)))
     return tuple(lines)
-
-
-def _over_time(tree: Tree) -> Tree:
-    return Apply(Form.OVER_TIME, (tree,), tree.shape)
 
 
 def _draw(noise: Noise, name: Name) -> Line:

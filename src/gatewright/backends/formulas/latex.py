@@ -58,25 +58,16 @@ def formula(line: Line) -> str:
 
 
 def _aligned(lines: tuple[Line, ...], notes: list[str] | None = None) -> str:
-    rows = [*(notes or []), *map(_broken, lines), *definitions(lines, _DEFINITIONS)]
-    body = " \\\\\n".join(rows)
+    # a line is broken before the terms of a sum that is too long to print
+    broken = [" \\\\\n&\\qquad {} ".join(rows(formula(line), _WIDTH, _BREAKS)) for line in lines]
+    body = " \\\\\n".join([*(notes or []), *broken, *definitions(lines, _DEFINITIONS)])
     return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
-
-
-def _broken(line: Line) -> str:
-    """A line, broken before the terms of a sum that is too long to print."""
-    return " \\\\\n&\\qquad {} ".join(rows(formula(line), _WIDTH, _BREAKS))
 
 
 def _printed(text: str) -> int:
     """About how many letters a formula is when it is printed."""
-    return len(
-        re.sub(
-            r"\\(operatorname|mathrm|left|right|begin|end|text)|[{}_^&]",
-            "",
-            re.sub(r"\\[a-z]+(?!\w)", "x", text),
-        )
-    )
+    signs = re.sub(r"\\[a-z]+(?!\w)", "x", text)
+    return len(re.sub(r"\\(operatorname|mathrm|left|right|begin|end|text)|[{}_^&]", "", signs))
 
 
 def spell(name: Name) -> str:
@@ -136,10 +127,6 @@ def _where(pen: Pen) -> Formula:
     return Formula(cases, Precedence.CHOICE)
 
 
-def _function(name: str) -> str:
-    return rf"\{name}" if name in _COMMANDS else rf"\operatorname{{{name}}}"
-
-
 def _ones(axes: Sequence[str]) -> str:
     places = r" \times ".join(_index(word(axis)) for axis in axes)
     return rf"\mathbf{{1}}_{{{places}}}"
@@ -158,7 +145,7 @@ SIGNS = Signs(
     sigma=r"\sigma",
     over_time=r"\sum_t ",
     infinity=r"\infty",
-    function=_function,
+    function=lambda name: rf"\{name}" if name in _COMMANDS else rf"\operatorname{{{name}}}",
     fraction=lambda above, below: Formula(rf"\tfrac{{{above}}}{{{below}}}"),
     power_of_ten=lambda exponent: Formula(f"10^{{{exponent}}}", Precedence.POWER),
     count=lambda axis: f"n{_lowered(_index(word(axis)))}",

@@ -24,7 +24,9 @@ def named(trace: Trace) -> Trace:
     Named are what the user named, gates (by the gate's name), and what would be written out more than once and is
     more than one operation.
     """
-    trace = renamed(trace, _of_gates(trace))
+    taken = {value.name for value in _values(trace)}
+    gates = {value.name: gate for gate, value in trace.gates if not is_named(value.name) and gate not in taken}
+    trace = renamed(trace, gates)
     owners, letters = _owners(trace), Letters(value.name for value in _values(trace))
     return renamed(trace, {value: letters.next(owners[value]) for value in repeated(trace)})
 
@@ -33,12 +35,6 @@ def moving(trace: Trace) -> frozenset[str]:
     """The values that are another at every time step."""
     start = [*trace.inputs, *trace.states, *(noise.var for noise in trace.noises if noise.per == Redraw.STEP)]
     return reached(trace.equations, (value.name for value in start))
-
-
-def _of_gates(trace: Trace) -> dict[str, str]:
-    """Names for gates that the user left unnamed."""
-    taken = {value.name for value in _values(trace)}
-    return {value.name: gate for gate, value in trace.gates if not is_named(value.name) and gate not in taken}
 
 
 def repeated(trace: Trace, shown: Callable[[str], bool] = is_named) -> list[str]:

@@ -124,17 +124,11 @@ def _over_features(tree: Apply) -> Factors:
 
 def _split(term: Factors) -> tuple[Factors, Factors]:
     """What of a term is one number for all features, and the rest."""
-    scalars = Factors(
-        term.number,
-        tuple(factor for factor in term.factors if not factor.shape),
-        tuple(divisor for divisor in term.divisors if not divisor.shape),
+    scalars, vectors = (
+        [tuple(tree for tree in trees if bool(tree.shape) == has_axes) for trees in (term.factors, term.divisors)]
+        for has_axes in (False, True)
     )
-    vectors = Factors(
-        1.0,
-        tuple(factor for factor in term.factors if factor.shape),
-        tuple(divisor for divisor in term.divisors if divisor.shape),
-    )
-    return scalars, vectors
+    return Factors(term.number, *scalars), Factors(1.0, *vectors)
 
 
 def _scaled(tree: Tree) -> tuple[float, Tree]:

@@ -14,12 +14,9 @@ from gatewright.backends.formulas.typeset import (
     call,
     fence,
     infix,
-    prefix,
     product,
     relation,
     square,
-    suffix,
-    through,
 )
 from gatewright.lang.ops import Op, axes_of
 
@@ -99,23 +96,37 @@ def number_of(signs: Signs) -> Callable[[float], Formula]:
 
 def rules_of(signs: Signs) -> dict[Op | Form, Rule]:
     """The rules of all operations but those that each notation writes in a way of its own."""
-    named = {name: call(signs.function(name)) for name in _FUNCTIONS.values()}
+    number, hard_sigmoid = number_of(signs), signs.function("hardsigmoid")
+
+    def bounded(pen: Pen) -> Formula:
+        slope = number(float(pen.attrs["slope"])).text
+        return Formula(f"{hard_sigmoid}{pen.group(f'{pen.args[0].text};{signs.space}{slope}')}")
+
+    def size(pen: Pen) -> Formula:
+        counts = [signs.count(axis) for axis in axes_of(pen.attrs)]
+        return Formula(signs.dot.join(counts) or "1", Precedence.PRODUCT if len(counts) > 1 else Precedence.ATOM)
+
     return {
-        **{op: named[name] for op, name in _FUNCTIONS.items()},
-        Op.NEG: prefix(signs.minus),
+        **{op: call(signs.function(name)) for op, name in _FUNCTIONS.items()},
+        Op.NEG: lambda pen: Formula(f"{signs.minus}{pen.arg(0, Precedence.QUOTIENT)}", Precedence.SUM),
         Op.ABS: fence("|{0}|"),
         Op.SIGMOID: call(signs.sigma),
-        Op.HARD_SIGMOID: _hard_sigmoid(signs),
+        Op.HARD_SIGMOID: bounded,
         Op.ADD: infix(" + ", Precedence.SUM),
         Op.SUB: infix(f" {signs.minus} ", Precedence.SUM, Precedence.QUOTIENT),
         Op.MUL: product(signs.times, signs.dot),
         Op.LESS: relation("<", ">"),
         Op.MATMUL: infix(" ", Precedence.APPLICATION),
-        Op.TRANSPOSE: suffix(signs.transposed),
-        Op.OUTER: _outer(signs),
-        Op.EXPAND: _expand(signs),
-        Op.SIZE: _size(signs),
-        Op.RELABEL: through,
+        Op.TRANSPOSE: lambda pen: Formula(f"{pen.arg(0, Precedence.ATOM)}{signs.transposed}", Precedence.POWER),
+        Op.OUTER: lambda pen: Formula(
+            f"{pen.arg(0, Precedence.APPLICATION)} {pen.arg(1, Precedence.ATOM)}{signs.transposed}",
+            Precedence.APPLICATION,
+        ),
+        Op.EXPAND: lambda pen: Formula(
+            f"{pen.arg(0, Precedence.APPLICATION)} {signs.ones(axes_of(pen.attrs))}", Precedence.APPLICATION
+        ),
+        Op.SIZE: size,
+        Op.RELABEL: lambda pen: pen.args[0],
         Form.SQUARE: square(signs.squared),
         Form.NOT_LESS: relation(signs.not_less, signs.not_more),
         Form.BETWEEN: fence("[{0} < {1} < {2}]"),
@@ -139,37 +150,3 @@ _FUNCTIONS: Mapping[Op | Form, str] = {
     Form.STEP: "step",
     Form.BERNOULLI: "Bernoulli",
 }
-
-
-def _hard_sigmoid(signs: Signs) -> Rule:
-    number, name = number_of(signs), signs.function("hardsigmoid")
-
-    def rule(pen: Pen) -> Formula:
-        slope = number(float(pen.attrs["slope"])).text
-        return Formula(f"{name}{pen.group(f'{pen.args[0].text};{signs.space}{slope}')}")
-
-    return rule
-
-
-def _outer(signs: Signs) -> Rule:
-    def rule(pen: Pen) -> Formula:
-        left, right = pen.arg(0, Precedence.APPLICATION), pen.arg(1, Precedence.ATOM)
-        return Formula(f"{left} {right}{signs.transposed}", Precedence.APPLICATION)
-
-    return rule
-
-
-def _expand(signs: Signs) -> Rule:
-    def rule(pen: Pen) -> Formula:
-        axes = axes_of(pen.attrs)
-        return Formula(f"{pen.arg(0, Precedence.APPLICATION)} {signs.ones(axes)}", Precedence.APPLICATION)
-
-    return rule
-
-
-def _size(signs: Signs) -> Rule:
-    def rule(pen: Pen) -> Formula:
-        counts = [signs.count(axis) for axis in axes_of(pen.attrs)]
-        return Formula(signs.dot.join(counts) or "1", Precedence.PRODUCT if len(counts) > 1 else Precedence.ATOM)
-
-    return rule

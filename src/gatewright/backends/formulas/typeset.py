@@ -73,11 +73,6 @@ def write(tree: Tree, notation: Notation) -> Formula:
     return notation.rules[tree.op](Pen(tree, args, notation.group))
 
 
-def prefix(sign: str) -> Rule:
-    """-a"""
-    return lambda pen: Formula(f"{sign}{pen.arg(0, Precedence.QUOTIENT)}", Precedence.SUM)
-
-
 def infix(sign: str, binding: Precedence, right: Precedence | None = None) -> Rule:
     """The rule of a + b; `right` is what the right side needs where that is more than the left."""
     return lambda pen: Formula(f"{pen.arg(0, binding)}{sign}{pen.arg(1, right or binding)}", binding)
@@ -93,11 +88,6 @@ def fence(text: str) -> Rule:
     return lambda pen: Formula(text.format(*(arg.text for arg in pen.args)))
 
 
-def suffix(sign: str) -> Rule:
-    """The rule of a sign behind or above a, as for a transpose."""
-    return lambda pen: Formula(f"{pen.arg(0, Precedence.ATOM)}{sign}", Precedence.POWER)
-
-
 def square(sign: str) -> Rule:
     """The rule of a squared. A function's sign stands before its operand: tanh²(c)."""
 
@@ -110,11 +100,6 @@ def square(sign: str) -> Rule:
         return Formula(f"{text}{sign}", Precedence.POWER)
 
     return rule
-
-
-def through(pen: Pen) -> Formula:
-    """The operand as it is."""
-    return pen.args[0]
 
 
 def product(elementwise: str, scalar: str) -> Rule:

@@ -38,12 +38,8 @@ def word(identifier: str) -> Word:
     if accent:
         others.remove(accent)
     letters, digits = _split_digits(first)
-    below = [digits] if digits else []
-    return Word(_ENGLISH.get(letters, letters), accent, tuple(_index(part) for part in [*below, *others]))
-
-
-def _index(part: str) -> Word:
-    return Word(_ENGLISH.get(part, part))
+    below = [Word(_ENGLISH.get(part, part)) for part in [*filter(None, [digits]), *others]]
+    return Word(_ENGLISH.get(letters, letters), accent, tuple(below))
 
 
 def _split_digits(part: str) -> tuple[str, str]:

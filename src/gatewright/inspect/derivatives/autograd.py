@@ -16,15 +16,13 @@ Tensors = dict[str, Tensor]
 
 def gradient(trace: Trace, point: Point) -> Arrays:
     """The gradient of the loss by inputs, parameters and initial states."""
-    values, weights = _tensors(point.values), _weights(point)
-    loss = _weighed(_outputs(trace, point, values), weights)
+    loss, values, _ = _loss(trace, point)
     return _arrays(_gradients(loss, values))
 
 
 def second(trace: Trace, point: Point) -> Arrays:
     """The gradient of sum(direction * gradient), by double backward; named as in `derived.second`."""
-    values, weights = _tensors(point.values), _weights(point)
-    loss = _weighed(_outputs(trace, point, values), weights)
+    loss, values, weights = _loss(trace, point)
     first = _gradients(loss, values, again=True)
     along = {name: torch.from_numpy(array) for name, array in point.direction.items()}
     total = torch.stack([(first[name] * direction).sum() for name, direction in along.items()]).sum()
@@ -36,8 +34,8 @@ def forward(trace: Trace, point: Point) -> Arrays:
 
     The gradient of sum(weight * output) is linear in the weights; its gradient by them is what forward mode gives.
     """
-    values, weights = _tensors(point.values), _weights(point)
-    first = _gradients(_weighed(_outputs(trace, point, values), weights), values, again=True)
+    loss, values, weights = _loss(trace, point)
+    first = _gradients(loss, values, again=True)
     result: Tensors = {}
     for leaf, along in point.direction.items():
         moved = _gradients((first[leaf] * torch.from_numpy(along)).sum(), weights, again=True)
@@ -68,12 +66,11 @@ def _tensors(arrays: Arrays) -> Tensors:
     return {name: torch.tensor(array, requires_grad=True) for name, array in arrays.items()}
 
 
-def _weights(point: Point) -> Tensors:
-    return _tensors(point.weights)
-
-
-def _weighed(outputs: Tensors, weights: Tensors) -> Tensor:
-    return torch.stack([(outputs[name] * weight).sum() for name, weight in weights.items()]).sum()
+def _loss(trace: Trace, point: Point) -> tuple[Tensor, Tensors, Tensors]:
+    """The loss, the values that it depends on, and the weights of the outputs in it."""
+    values, weights = _tensors(point.values), _tensors(point.weights)
+    outputs = _outputs(trace, point, values)
+    return torch.stack([(outputs[name] * weight).sum() for name, weight in weights.items()]).sum(), values, weights
 
 
 def _gradients(total: Tensor, values: Tensors, *, again: bool = False) -> Tensors:

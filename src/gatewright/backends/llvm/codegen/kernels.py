@@ -26,9 +26,9 @@ from gatewright.backends.llvm.codegen.buffers import (
     sum_buffers,
 )
 from gatewright.backends.llvm.codegen.pack_panels import emit_packing
-from gatewright.backends.llvm.codegen.panels import Panel, PanelDesign, matrix_buffer, panels_of
+from gatewright.backends.llvm.codegen.panels import Panel, matrix_buffer, panels_of
 from gatewright.backends.llvm.codegen.passes import PassEmitter, flipped
-from gatewright.backends.llvm.codegen.row_sums import OperandLines, OuterTile, SumResult, emit_outer, emit_sum
+from gatewright.backends.llvm.codegen.row_sums import OperandLines, SumResult, emit_outer, emit_sum
 from gatewright.backends.llvm.codegen.rows import AllRows, ListedRows, Rows
 from gatewright.backends.llvm.codegen.stage import Design, StageEmitter
 from gatewright.backends.llvm.codegen.tiles import Tile, TileWork, bundle, choose
@@ -88,7 +88,7 @@ class SumDesign:
     height: int
     width: int
     lanes: int
-    tile: OuterTile | None  # of outer products
+    tile: Tile | None  # of outer products
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ class Kernels:
             rows=self.rows if of_pass == LOOP else self.lines,
         )
         tile = choose(work, self.target.vector_registers, self.target.vector_bytes)
-        panels = panels_of(sizes, stage, name, PanelDesign(tile.blocks, lanes, work.products))
+        panels = panels_of(sizes, stage, name, blocks=tile.blocks, lanes=lanes, bundled=work.products)
         return Design(stage, lanes, tile, work.products, panels)
 
     def _sum_design(self, total: RowSum) -> SumDesign:
@@ -238,7 +238,7 @@ class Kernels:
         lanes = self._lanes_of(width)
         work = TileWork(products=1, depth=_LINES, blocks=-(-width // lanes), rows=height)
         tile = choose(work, self.target.vector_registers, self.target.vector_bytes)
-        return SumDesign(f"outer_{height}x{width}", height, width, lanes, OuterTile(tile.rows, tile.blocks))
+        return SumDesign(f"outer_{height}x{width}", height, width, lanes, tile)
 
     def _lanes(self, stage: Stage, bound: Bound) -> int:
         if stage.reductions:

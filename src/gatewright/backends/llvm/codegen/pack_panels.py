@@ -47,7 +47,11 @@ def _emit_transposes(emitter: Emitter, panel: Panel, part: tuple[int, Value], ta
         if panel.depth >= panel.lanes:
             emitter.call(_transpose(emitter), [lines, place, panel.depth, panel.step])
         else:
-            _emit_one_by_one(emitter.with_width(1), panel, lines, place)
+            scalar = emitter.with_width(1)  # lines that are shorter than a vector
+            with scalar.loop(0, panel.lanes, 1, "lane") as lane, scalar.loop(0, panel.depth, 1, "k") as k:
+                at = scalar.add_index(scalar.mul_index(lane.index, panel.depth), k.index)
+                to = scalar.add_index(lane.index, scalar.mul_index(k.index, panel.step))
+                scalar.store(scalar.load(scalar.address(lines, at)), scalar.address(place, to))
 
 
 def _places(emitter: Emitter, panel: Panel, position: int, group: Index, block: Index) -> tuple[Index, Index]:
@@ -58,14 +62,6 @@ def _places(emitter: Emitter, panel: Panel, position: int, group: Index, block: 
     return column_of(emitter, number, panel.lanes, panel.units), emitter.add_index(
         start, emitter.mul_index(first, panel.lanes)
     )
-
-
-def _emit_one_by_one(scalar: Emitter, panel: Panel, lines: Value, place: Value) -> None:
-    """Lines that are shorter than a vector."""
-    with scalar.loop(0, panel.lanes, 1, "lane") as lane, scalar.loop(0, panel.depth, 1, "k") as k:
-        at = scalar.add_index(scalar.mul_index(lane.index, panel.depth), k.index)
-        to = scalar.add_index(lane.index, scalar.mul_index(k.index, panel.step))
-        scalar.store(scalar.load(scalar.address(lines, at)), scalar.address(place, to))
 
 
 def _transpose(emitter: Emitter) -> Any:

@@ -52,23 +52,14 @@ class Panel:
         return self.groups * self.depth * self.step
 
 
-@dataclass(frozen=True, slots=True)
-class PanelDesign:
-    """How the panels of a stage are laid out: blocks of lanes to a tile, products to a bundle."""
-
-    blocks: int
-    lanes: int
-    bundle: int
-
-
-def panels_of(bound: Bound, stage: Stage, name: str, design: PanelDesign) -> tuple[Panel, ...]:
-    """The panels of a stage, bundle by bundle, one for each vector that is multiplied."""
+def panels_of(bound: Bound, stage: Stage, name: str, *, blocks: int, lanes: int, bundled: int) -> tuple[Panel, ...]:
+    """The panels of a stage, bundle by bundle of so many products, one for each vector that is multiplied."""
     parts: dict[tuple[int, Var, int], list[PanelPart]] = {}
     for index, product in enumerate(stage.products):
         used: Counter[Var] = Counter()
         for term in product.terms:
             # a product that has two terms with one vector needs that vector twice
-            key = (index // design.bundle, term.vector, used[term.vector])
+            key = (index // bundled, term.vector, used[term.vector])
             parts.setdefault(key, []).append(PanelPart(index, term.matrix, term.transposed))
             used[term.vector] += 1
     return tuple(
@@ -79,8 +70,8 @@ def panels_of(bound: Bound, stage: Stage, name: str, design: PanelDesign) -> tup
             depth=bound.width(vector),
             units=bound.width(stage.products[0].target),
             parts=tuple(matrices),
-            blocks=design.blocks,
-            lanes=design.lanes,
+            blocks=blocks,
+            lanes=lanes,
         )
         for (bundle, vector, again), matrices in parts.items()
     )

@@ -3,20 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gatewright.backends.llvm.codegen.tiles import Tile
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
 from gatewright.backends.llvm.emit.vector_type import Value
 
 ROWS_AT_A_TIME = 128
 """Lines that are summed before the sum goes to memory: their two operands fit the second cache, and rounding stays
 small."""
-
-
-@dataclass(frozen=True, slots=True)
-class OuterTile:
-    """rows x blocks vectors of the result, held in registers while lines go by."""
-
-    rows: int
-    blocks: int
 
 
 class OperandLines:
@@ -47,12 +40,13 @@ def emit_outer(
     left: OperandLines,
     right: OperandLines,
     result: SumResult,
-    tile: OuterTile,
+    tile: Tile,
     lines: Value,
     span: tuple[Index, Index],
 ) -> None:
     """result[m, n] = the sum over all lines (one or more) of left[m] * right[n], for the m of `span`.
 
+    rows x blocks vectors of the result, those of the tile, are held in registers while lines go by.
     A span begins at a multiple of the tile's rows, and ends at one or at the end.
     """
     lanes = e.vector.width
@@ -71,9 +65,7 @@ def emit_outer(
             _emit_rows(work, tile, leftover, span)
 
 
-def _emit_rows(
-    work: "_Outer", tile: OuterTile, columns: Sequence[tuple[Index, int]], span: tuple[Index, Index]
-) -> None:
+def _emit_rows(work: "_Outer", tile: Tile, columns: Sequence[tuple[Index, int]], span: tuple[Index, Index]) -> None:
     e, height = work.e, work.left.width
     tail = height % tile.rows
     with e.loop(span[0], e.smaller_index(e.index(span[1]), height - tail), tile.rows, "m") as m:
