@@ -15,11 +15,8 @@ def doubtful_classes(names: Sequence[str]) -> tuple[str, ...]:
         plain.setdefault(" ".join(re.split(r"[\s_-]+", name.lower())), []).append(name)
     alike = [" and ".join(map(repr, several)) for several in plain.values() if len(several) > 1]
     several = [name for name in names if len(parts := re.split(r"\s*[;,|]\s*", name)) > 1 and {*parts} & {*names}]
-    return (
-        *([f"classes that differ only in capital letters or spaces: {', '.join(alike[:3])}"] if alike else []),
-        *(
-            [f"each combination of labels is a class of its own: {', '.join(map(repr, several[:3]))}"]
-            if several
-            else []
-        ),
-    )
+    remarks = {
+        "classes that differ only in capital letters or spaces": alike,
+        "each combination of labels is a class of its own": [repr(name) for name in several],
+    }
+    return tuple(f"{remark}: {', '.join(listed[:3])}" for remark, listed in remarks.items() if listed)

@@ -64,11 +64,8 @@ def check_plain(path: Path) -> None:
 
 def damaged(path: Path, error: Exception) -> DataError:
     """A packed file that cannot be unpacked."""
-    return DataError(
-        f"{path} is cut short or damaged",
-        got=f"{type(error).__name__}: {error}",
-        do="get the file again",
-    )
+    got = f"{type(error).__name__}: {error}"
+    return DataError(f"{path} is cut short or damaged", got=got, do="get the file again")
 
 
 def text_pieces(path: Path, whole: Whole = "lines") -> Iterator[str]:
@@ -102,7 +99,7 @@ def stream_pieces(source: Readable, name: Path | str, whole: Whole) -> Iterator[
     offset, line = 0, 1
     pending: list[bytes] = []  # joined once for each piece, so that a line of any length takes linear time
     while read := source.read(PIECE):
-        end = _end_of_whole(read, whole)
+        end = read.rfind(b"\n") + 1 or (read.rfind(b" ") + 1 if whole == "words" else 0)
         if not end:
             pending.append(read)
             continue
@@ -110,10 +107,6 @@ def stream_pieces(source: Readable, name: Path | str, whole: Whole) -> Iterator[
         yield decoded(name, piece, offset, line)
         offset, line, pending = offset + len(piece), line + piece.count(b"\n"), [read[end:]]
     yield decoded(name, b"".join(pending), offset, line)
-
-
-def _end_of_whole(read: bytes, whole: Whole) -> int:
-    return read.rfind(b"\n") + 1 or (read.rfind(b" ") + 1 if whole == "words" else 0)
 
 
 def text_lines(path: Path) -> Iterator[str]:

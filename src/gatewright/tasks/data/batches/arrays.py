@@ -2,14 +2,12 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gatewright.tasks.data.batches.orders import EpochOrder
-
-Array = NDArray[Any]
+from gatewright.tasks.data.ragged import Array
 
 
 class Rows(NamedTuple):

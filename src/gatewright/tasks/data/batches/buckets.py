@@ -1,17 +1,13 @@
 """Batches of sequences of different lengths, put together so that little of them is padding."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gatewright.errors import DataError, OptionError, ShapeError
-from gatewright.tasks.data.batches.orders import EpochOrder
-from gatewright.tasks.data.ragged import Ragged
-
-Array = NDArray[Any]
-Numbers = NDArray[np.int64]
+from gatewright.errors import DataError, ShapeError
+from gatewright.tasks.data.batches.orders import EpochOrder, check_sizes
+from gatewright.tasks.data.ragged import Array, Numbers, Ragged
 
 
 class RaggedBatch(NamedTuple):
@@ -94,9 +90,7 @@ class RaggedBatches:
 
 def check_sequences(inputs: Ragged, targets: Ragged | Array, **sizes: int) -> None:
     """Refuse sizes below 1, sequences without a step, and targets that are not the sequences' own."""
-    for name, value in sizes.items():
-        if value < 1:
-            raise OptionError(f"{name} is too small", expected="at least 1", got=str(value))
+    check_sizes(**sizes)
     if len(targets) != len(inputs):
         raise ShapeError("each sequence has a target", expected=f"{len(inputs)} targets", got=str(len(targets)))
     if not len(inputs):

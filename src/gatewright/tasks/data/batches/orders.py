@@ -3,6 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.errors import OptionError
+
+
+def check_sizes(least: int = 1, /, **sizes: int) -> None:
+    """Refuse a size that is below the least one."""
+    for name, value in sizes.items():
+        if value < least:
+            raise OptionError(f"{name} is too small", expected=f"at least {least}", got=str(value))
+
 
 class EpochOrder:
     """The order of so many items in each epoch: drawn from (seed, epoch), or as they lie without a seed."""

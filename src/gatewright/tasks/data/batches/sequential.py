@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.errors import DataError, OptionError, ShapeError
+from gatewright.errors import DataError, ShapeError
+from gatewright.tasks.data.batches.orders import check_sizes
 
 Tokens = NDArray[np.integer[Any]]
 
@@ -38,7 +39,11 @@ class SequentialBatches:
         seed: int = 0,
         keep_tail: bool = False,
     ) -> None:
-        _check(tokens, batch=(batch, 1), steps=(steps, 1), seed=(seed, 0))
+        if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
+            got = f"shape {tokens.shape}, {tokens.dtype}"
+            raise ShapeError("tokens are one row of whole numbers", expected="shape (n,), integers", got=got)
+        check_sizes(batch=batch, steps=steps)
+        check_sizes(0, seed=seed)
         self.tokens = tokens
         self._rows = batch
         self._steps = steps
@@ -65,28 +70,11 @@ class SequentialBatches:
 
     def batch(self, epoch: int, position: int) -> Batch:
         """The steps of that position in every stream."""
-        start = self._offset(epoch)
+        start = int(np.random.default_rng([self.seed, epoch]).integers(self._steps)) if self.random_offset else 0
         steps = slice(position * self._steps, min((position + 1) * self._steps, self._stream_length))
-        return _batch(self._streams(start)[steps], self._streams(start + 1)[steps])
-
-    def _offset(self, epoch: int) -> int:
-        return int(np.random.default_rng([self.seed, epoch]).integers(self._steps)) if self.random_offset else 0
+        # Copies: changing a batch does not change the tokens.
+        return Batch(*(np.array(self._streams(begin)[steps], np.int64, order="C") for begin in (start, start + 1)))
 
     def _streams(self, start: int) -> Tokens:
         length = self._stream_length
         return self.tokens[start : start + length * self._rows].reshape(self._rows, length).T
-
-
-def _check(tokens: Tokens, **sizes: tuple[int, int]) -> None:
-    """Refuse tokens that are not one row of whole numbers, and sizes that are too small."""
-    if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
-        got = f"shape {tokens.shape}, {tokens.dtype}"
-        raise ShapeError("tokens are one row of whole numbers", expected="shape (n,), integers", got=got)
-    for name, (value, least) in sizes.items():
-        if value < least:
-            raise OptionError(f"{name} is too small", expected=f"at least {least}", got=str(value))
-
-
-def _batch(inputs: Tokens, targets: Tokens) -> Batch:
-    """A batch that is a copy: changing it does not change the tokens."""
-    return Batch(np.array(inputs, np.int64, order="C"), np.array(targets, np.int64, order="C"))

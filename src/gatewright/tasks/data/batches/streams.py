@@ -1,17 +1,14 @@
 """Truncated back-propagation through sequences of different lengths: chunks in parallel streams."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.data.batches.buckets import check_sequences, tensor_dtype
 from gatewright.tasks.data.batches.orders import EpochOrder
-from gatewright.tasks.data.ragged import Ragged
-
-Array = NDArray[Any]
-Numbers = NDArray[np.int64]
+from gatewright.tasks.data.ragged import Array, Numbers, Ragged
 
 
 class StreamBatch(NamedTuple):

@@ -120,21 +120,11 @@ def linear_forecast(
     errors are compared.
     """
     variables = [
-        _variable([values[:, place] for values in series], cuts, how, outer[place] if outer else _as_it_is)
+        _variable([values[:, place] for values in series], cuts, how, outer[place] if outer else np.asarray)
         for place in range(series[0].shape[1])
     ]
-    whole = np.stack([variable.fit for variable in variables])
-    return LinearForecast(
-        whole[:, : how.history],
-        whole[:, how.history :],
-        residual=np.stack([variable.residual for variable in variables]),
-        error=np.array([variable.error for variable in variables]),
-        ends=np.stack([variable.ends for variable in variables]),
-    )
-
-
-def _as_it_is(values: Floats) -> Floats:
-    return values
+    fit, residual, error, ends = (np.stack(values) for values in zip(*variables, strict=True))
+    return LinearForecast(fit[:, : how.history], fit[:, how.history :], residual, error, ends)
 
 
 class _Variable(NamedTuple):
@@ -234,15 +224,11 @@ def _windows(series: Sequence[Floats], span: _Span, how: RegressionSettings, mos
     history, horizon = how.history, how.horizon
     places = [np.arange(max(start, history), end - horizon + 1) for start, end in zip(*span, strict=True)]
     stride = max(1, math.ceil(sum(map(len, places)) * history / most))
-    pairs = [
-        (
-            values[now[::stride, np.newaxis] + np.arange(-history, 0)],
-            values[now[::stride, np.newaxis] + np.arange(horizon)],
-        )
-        for values, now in zip(series, places, strict=True)
-    ]
-    read, targets = zip(*pairs, strict=True)
-    return np.concatenate(read), np.concatenate(targets)
+    read, targets = (
+        np.concatenate([values[now[::stride, None] + steps] for values, now in zip(series, places, strict=True)])
+        for steps in (np.arange(-history, 0), np.arange(horizon))
+    )
+    return read, targets
 
 
 def _features(windows: Floats, least_spread: float) -> tuple[Floats, Floats, Floats]:

@@ -10,17 +10,9 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.columns import SeriesColumns
+from gatewright.tasks.data.tables import roles as column_roles
 from gatewright.tasks.data.tables.header import ID_NAMES, TIME_NAMES
-from gatewright.tasks.data.tables.roles import (
-    ROW_NAMES,
-    Roles,
-    asks_for,
-    counts_rows,
-    named_roles,
-    python_setting,
-    set_options,
-    shown_columns,
-)
+from gatewright.tasks.data.tables.roles import ROW_NAMES, Roles, asks_for, counts_rows, set_options, shown_columns
 from gatewright.tasks.data.tables.table import Table
 
 _ROLES = ("id", "time", "target", "covariates")
@@ -40,10 +32,12 @@ def series_roles(table: Table, settings: SeriesColumns) -> Roles:
     the rows. What is left and holds numbers is to be forecast. Where two columns may be the time, one may be an id, or
     a column of texts has no role, it is a DataError that shows what to add.
     """
-    named = named_roles(table, settings, _ROLES)
+    named = column_roles.named_roles(table, settings, _ROLES)
     known = named if named.time else replace(named, time=_time(table, named))
     if not known.time and not known.id:
-        known = replace(known, time=_labels(table, known.left(table)))
+        first = table.columns[0]
+        if first in known.left(table) and not table.is_numeric(first) and _are_unique(table.texts(first)):
+            known = replace(known, time=(first,))  # it names the steps in texts that are no dates, each its own
     if not known.id and known.time:
         _check_one_series(table, named, known)
     return known if known.target else _with_targets(table, known)
@@ -62,7 +56,10 @@ def _with_targets(table: Table, known: Roles) -> Roles:
     if texts and not targets:
         table.numbers(texts[-1], "keep")  # raises: there is nothing else to forecast
     if texts or not targets:
-        raise _asks_for_target(table, texts, targets)
+        problem = f"{table.name} has no column of numbers to forecast"
+        if texts:
+            problem = f"{table.name}: these columns are neither times nor numbers: {shown_columns(texts)}"
+        raise asks_for(table, problem, {"target": targets or ["COLUMN"]}, lead="name what to forecast")
     return replace(known, target=tuple(targets), left_out=(*rows, *parts))
 
 
@@ -72,9 +69,15 @@ def _time(table: Table, named: Roles) -> tuple[str, ...]:
     parts = tuple(lower[part] for part in _DATE_PARTS if part in lower and _is_part(table, lower[part]))
     dated = [column for column in left if _is_dated(table, column) and not _is_part(table, column)]
     if len(dated) > 1:
-        raise _asks_for_time(table, dated)
+        options = " or ".join(set_options({"time": [column]}) for column in dated[:3])
+        raise DataError(
+            f"{table.name}: several columns hold dates",
+            got=shown_columns(dated),
+            do="name the one of the steps' times: " + " or ".join(f"time={column!r}" for column in dated[:3]),
+            shell=f"name the one of the steps' times: add {options}; then --set ignore=... leaves others out",
+        )
     if dated:
-        return (dated[0],)
+        return tuple(dated)
     if parts and parts[0].lower() == "year" and table.dates(parts, named=True) is not None:
         return parts
     if len(parts) == 1 and _is_dated(table, parts[0]):
@@ -85,20 +88,9 @@ def _time(table: Table, named: Roles) -> tuple[str, ...]:
         if table.is_numeric(column) and (column.lower() in _STEPS or _is_of_time(table, column))
     ]
     if len(counts) == 1:
-        return (counts[0],)
+        return tuple(counts)
     _check_years(table, [column for column in left if column not in counts])
     return ()
-
-
-def _asks_for_time(table: Table, dated: Sequence[str]) -> DataError:
-    return DataError(
-        f"{table.name}: several columns hold dates",
-        got=shown_columns(dated),
-        do="name the one of the steps' times: " + " or ".join(f"time={column!r}" for column in dated[:3]),
-        shell="name the one of the steps' times: add "
-        + " or ".join(set_options({"time": [column]}) for column in dated[:3])
-        + "; then --set ignore=... leaves others out",
-    )
 
 
 def _is_part(table: Table, column: str) -> bool:
@@ -113,9 +105,7 @@ def _is_dated(table: Table, column: str) -> bool:
 
 
 def _check_years(table: Table, columns: Sequence[str]) -> None:
-    for column in columns:
-        if not table.is_numeric(column):
-            continue
+    for column in filter(table.is_numeric, columns):
         values = table.numbers(column, "keep")
         steps = np.diff(values)
         _check_since_1970(table, column, values, steps)
@@ -124,7 +114,7 @@ def _check_years(table: Table, columns: Sequence[str]) -> None:
             others = [other for other in columns if other != column] or [column]
             raise DataError(
                 f"{table.name}, {column!r}: these may be years",
-                do=f"say what they are: time={column!r}, or {python_setting('target', others)}",
+                do=f"say what they are: time={column!r}, or {column_roles.python_setting('target', others)}",
                 shell=f"add {set_options({'time': [column]})}, or {set_options({'target': others})}",
             )
 
@@ -138,15 +128,6 @@ def _check_since_1970(table: Table, column: str, values: NDArray[np.float64], st
             do=f"say what they are: time={column!r}, or target='...' with the columns to forecast",
             shell=f"say what they are: add {set_options({'time': [column]})}, or --set target=COLUMN",
         )
-
-
-def _labels(table: Table, left: Sequence[str]) -> tuple[str, ...]:
-    """The first column, where it names the steps in texts that are no dates, each its own."""
-    column = table.columns[0]
-    if column not in left or table.is_numeric(column):
-        return ()
-    texts = table.texts(column)
-    return (column,) if len(set(texts)) == len(texts) else ()
 
 
 def _is_id(table: Table, column: str) -> bool:
@@ -200,13 +181,8 @@ def _check_one_series(table: Table, named: Roles, known: Roles) -> None:
 
 def _tells_apart(table: Table, time: tuple[str, ...], column: str) -> bool:
     keys = list(zip(*map(table.texts, (*time, column)), strict=True))
-    return len(set(keys)) == len(keys) and len(set(table.texts(column))) * 2 <= len(keys)
+    return _are_unique(keys) and len(set(table.texts(column))) * 2 <= len(keys)
 
 
-def _asks_for_target(table: Table, texts: Sequence[str], targets: Sequence[str]) -> DataError:
-    problem = (
-        f"{table.name}: these columns are neither times nor numbers: {shown_columns(texts)}"
-        if texts
-        else f"{table.name} has no column of numbers to forecast"
-    )
-    return asks_for(table, problem, {"target": targets or ["COLUMN"]}, lead="name what to forecast")
+def _are_unique(keys: Sequence[object]) -> bool:
+    return len(set(keys)) == len(keys)

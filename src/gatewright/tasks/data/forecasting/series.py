@@ -11,15 +11,10 @@ from gatewright.errors import DataError
 from gatewright.tasks.columns import SeriesColumns
 from gatewright.tasks.data.forecasting.roles import series_roles
 from gatewright.tasks.data.published.sources import files_of, required_file
+from gatewright.tasks.data.tables import order
 from gatewright.tasks.data.tables.files import is_frame
-from gatewright.tasks.data.tables.numbers import filled_values
-from gatewright.tasks.data.tables.order import (
-    OrderedRows,
-    dated_rows,
-    in_order_of_time,
-    open_dated,
-    with_usual_frequency,
-)
+from gatewright.tasks.data.tables.numbers import filled_values, known_steps
+from gatewright.tasks.data.tables.order import OrderedRows, open_dated
 from gatewright.tasks.data.tables.roles import Roles
 from gatewright.tasks.data.tables.table import Table
 from gatewright.tasks.data.tables.time_axis import TimeAxis, same_distance
@@ -73,17 +68,16 @@ class SeriesCollection:
                 expected="one",
                 got=", ".join(series.id for series in self.series)[:100],
             )
-        return next(iter(self.series))
+        return self.series[0]
 
     @classmethod
     def of(cls, table: Table, columns: SeriesColumns) -> Self:
         """The series of a table; `series_roles` says which column is what."""
         roles = series_roles(table, columns)
-        table = dated_rows(table, roles.time, columns.undated)
-        groups = table.groups(roles.id)
-        taken = [(group.id, table.take(group.rows)) for group in groups]
+        table = order.dated_rows(table, roles.time, columns.undated)
+        taken = [(group.id, table.take(group.rows)) for group in table.groups(roles.id)]
         fill = columns.missing != "refuse"
-        ordered = with_usual_frequency([_ordered(part, roles, id, fill=fill) for id, part in taken])
+        ordered = order.with_usual_frequency([_ordered(part, roles, id, fill=fill) for id, part in taken])
         _check_distances(table.name, dict(zip([id for id, _ in taken], ordered, strict=True)))
         several = tuple(
             _series(part, roles, columns.missing, id, steps) for (id, part), steps in zip(taken, ordered, strict=True)
@@ -136,24 +130,19 @@ def _check_distances(name: str, ordered: Mapping[str, OrderedRows]) -> None:
 
 def _ordered(table: Table, roles: Roles, id: str, *, fill: bool) -> OrderedRows:
     if roles.time:
-        return in_order_of_time(table, roles.time, fill=fill, id=id)
+        return order.in_order_of_time(table, roles.time, fill=fill, id=id)
     return OrderedRows(np.arange(len(table)), TimeAxis(np.arange(len(table), dtype=np.float64)))
 
 
 def _series(table: Table, roles: Roles, missing: str, id: str, ordered: OrderedRows) -> TimeSeries:
     covariates = _values(table, roles.covariates, ordered, missing)
     raw = _values(table, roles.target, ordered, "keep")
-    steps = _known_steps(raw) if roles.covariates else len(raw)
+    # The steps behind the last value are the future, with known covariates only.
+    steps = known_steps(raw) if roles.covariates else len(raw)
     known = OrderedRows(ordered.rows[:steps], ordered.times.take(slice(0, steps)))
     values = _values(table, roles.target, known, missing)
     times = known.times if roles.time else None
     return TimeSeries(values, roles.target, times, covariates, roles.covariates, id)
-
-
-def _known_steps(values: Values) -> int:
-    """The number of steps up to the last value; the steps behind it are the future, with known covariates only."""
-    present = np.flatnonzero(~np.isnan(values).all(1))
-    return int(present[-1]) + 1 if len(present) else len(values)
 
 
 def _values(table: Table, names: tuple[str, ...], ordered: OrderedRows, missing: str) -> Values:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.batches.arrays import Rows
-from gatewright.tasks.data.batches.orders import EpochOrder
+from gatewright.tasks.data.batches.orders import EpochOrder, check_sizes
 
 Values = NDArray[np.float32] | NDArray[np.float64]
 
@@ -73,9 +73,7 @@ class WindowBatches:
         spans: Sequence[Span] | None = None,
         part: str = "part",
     ) -> None:
-        for name, value in (("history", history), ("horizon", horizon), ("batch", batch)):
-            if value < 1:
-                raise OptionError(f"{name} is too small", expected="at least 1", got=str(value))
+        check_sizes(history=history, horizon=horizon, batch=batch)
         end = len(values) if end is None else end
         if not 0 <= start <= end <= len(values):
             raise OptionError(

@@ -37,11 +37,9 @@ def load_digits(*, validation: float = 0.1, test: float = 0.2, seed: int = 0) ->
     digits: Any = datasets.load_digits()
     labels: NDArray[np.int64] = np.asarray(digits.target, np.int64)
 
-    def parted(rows: NDArray[np.int64], share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        parts: Any = model_selection.train_test_split(
-            rows, test_size=round(share * len(labels)), random_state=seed, stratify=labels[rows]
-        )
-        return parts[0], parts[1]
+    def parted(rows: NDArray[np.int64], share: float) -> Any:
+        size = round(share * len(labels))
+        return model_selection.train_test_split(rows, test_size=size, random_state=seed, stratify=labels[rows])
 
     def examples(rows: NDArray[np.int64]) -> LabelledRows:
         pixels = np.asarray(digits.images[rows] / _BRIGHTEST, np.float32)  # (examples, row, pixel)

@@ -24,8 +24,13 @@ def read_idx(path: Path) -> NDArray[Any]:
         content = source.read()
     dtype, shape = _header(path, content)
     start, size = 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
-    if len(content) - start != size:
-        raise _wrong_size(path, shape, len(content) - start, size)
+    if (present := len(content) - start) != size:
+        problem, do = f"{path} goes on behind its last record", None
+        if present < size:
+            record = present * shape[0] // size
+            problem, do = f"{path} is cut short within record {record} of {shape[0]}", "get the file again"
+        expected = f"{size} bytes for {' x '.join(map(str, shape))}"
+        raise DataError(problem, expected=expected, got=f"{present} bytes", do=do)
     numbers = np.frombuffer(content, dtype, offset=start).reshape(shape)
     return numbers.astype(dtype.newbyteorder("="))
 
@@ -43,18 +48,3 @@ def _header(path: Path, content: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]
             f"{path} is cut short within its header", expected=f"{4 + 4 * rank} bytes", got=f"{len(content)} bytes"
         )
     return np.dtype(_TYPES[content[2]]), struct.unpack_from(f">{rank}I", content, 4)
-
-
-def _wrong_size(path: Path, shape: tuple[int, ...], present: int, size: int) -> DataError:
-    shown = " x ".join(map(str, shape))
-    if present > size:
-        return DataError(
-            f"{path} goes on behind its last record", expected=f"{size} bytes for {shown}", got=f"{present} bytes"
-        )
-    record = present * shape[0] // size
-    return DataError(
-        f"{path} is cut short within record {record} of {shape[0]}",
-        expected=f"{size} bytes for {shown}",
-        got=f"{present} bytes",
-        do="get the file again",
-    )

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.batches.arrays import Rows
-from gatewright.tasks.data.batches.orders import EpochOrder
+from gatewright.tasks.data.batches.orders import EpochOrder, check_sizes
 from gatewright.tasks.data.images.idx import read_idx
 from gatewright.tasks.data.published.sources import Files, Source, files_of, required_file
 from gatewright.tasks.data.ragged import Splits, check_classes
@@ -69,19 +68,11 @@ def _read(files: Files, part: str) -> LabelledImages:
             )
     if len(images) != len(labels):
         raise DataError(f"{label_file} has a label for each image", expected=str(len(images)), got=str(len(labels)))
-    _check_labels(label_file, labels)
-    return LabelledImages(images, labels.astype(np.int64))
-
-
-def _check_labels(path: Path, labels: NDArray[np.uint8]) -> None:
-    unknown = labels >= _CLASSES
-    if unknown.any():
+    if (unknown := labels >= _CLASSES).any():
         record = int(np.argmax(unknown))
-        raise DataError(
-            f"{path}, record {record}: the label is unknown",
-            expected=f"0 to {_CLASSES - 1}",
-            got=str(labels[record]),
-        )
+        problem = f"{label_file}, record {record}: the label is unknown"
+        raise DataError(problem, expected=f"0 to {_CLASSES - 1}", got=str(labels[record]))
+    return LabelledImages(images, labels.astype(np.int64))
 
 
 class ImageBatches:
@@ -105,8 +96,7 @@ class ImageBatches:
         seed: int | None = None,
     ) -> None:
         pixels = math.prod(part.images.shape[1:])
-        if batch < 1:
-            raise OptionError("batch is too small", expected="at least 1", got=str(batch))
+        check_sizes(batch=batch)
         if pixel_order is not None and (by != "pixels" or sorted(pixel_order.tolist()) != list(range(pixels))):
             raise OptionError(
                 "pixel_order names each pixel once, where images are read pixel by pixel",

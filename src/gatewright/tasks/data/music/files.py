@@ -1,6 +1,6 @@
 """Pieces of music to learn from: a data set's, a MATLAB file's, those of MIDI files, or arrays in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -60,9 +60,11 @@ def load_music(source: Source, *, frames_per_beat: int | None, held_out: float, 
         parts, how = _divided(source, loaded[0].pieces, held_out, seed)
     for music in loaded:
         check_lengths(source, music)
-    return PartedMusic(
-        parts, frames, tuple(_remarks(source, parts, how, frames, sum(music.left_out for music in loaded)))
-    )
+    listed = ", ".join(f"{part} {len(rolls)}" for part, rolls in zip(Splits._fields, parts, strict=True))
+    remarks = [f"{source_name(source)}: pieces in {listed} ({how}); {frames} frames a quarter note"]
+    if left_out := sum(music.left_out for music in loaded):
+        remarks.append(f"{left_out:,} notes below A0 or above C8 are left out")
+    return PartedMusic(parts, frames, tuple(remarks))
 
 
 def load_pieces(source: Source, *, frames_per_beat: int | None) -> PieceCollection:
@@ -79,7 +81,10 @@ def load_pieces(source: Source, *, frames_per_beat: int | None) -> PieceCollecti
     frames = frames_per_beat or MIDI_FRAMES
     if (arrays := _arrays(source)) is not None:
         return PieceCollection(Ragged.join(arrays), tuple(f"{place}" for place in range(1, len(arrays) + 1)), frames)
-    paths = _midi_files(path_of(source, "piano rolls"))
+    path = path_of(source, "piano rolls")
+    paths = [path]
+    if path.is_dir():
+        paths = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     read = [read_midi(path, frames) for path in paths]
     rolls = Ragged.join([roll for roll, _ in read])
     return PieceCollection(rolls, tuple(path.name for path in paths), frames, sum(left_out for _, left_out in read))
@@ -97,12 +102,6 @@ def _is_matlab(source: Source) -> bool:
 
 def _has_midi(folder: Path) -> bool:
     return any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
-
-
-def _midi_files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
 def _parted(source: Source) -> Splits[Path] | None:
@@ -157,11 +156,10 @@ def check_lengths(source: Source, music: PieceCollection) -> None:
 def _divided(source: Source, pieces: Ragged, share: float, seed: int) -> tuple[Splits[Ragged], str]:
     count = len(pieces)
     if count >= _FEW:
-        order, held_frames = np.random.default_rng(seed).permutation(count), max(1, round(share * count))
-        cuts = np.split(order, [count - 2 * held_frames, count - held_frames])
-        return Splits(
-            *(pieces.select(np.sort(places)) for places in cuts)
-        ), f"{held_frames} each for validation and test, by the seed"
+        order, out = np.random.default_rng(seed).permutation(count), max(1, round(share * count))
+        cuts = np.split(order, [count - 2 * out, count - out])
+        parts = Splits(*(pieces.select(np.sort(places)) for places in cuts))
+        return parts, f"{out} each for validation and test, by the seed"
     held_frames = np.maximum(np.round(share * pieces.lengths).astype(np.int64), 2)
     train = pieces.lengths - 2 * held_frames
     if train.min() < 2:
@@ -179,12 +177,3 @@ def _divided(source: Source, pieces: Ragged, share: float, seed: int) -> tuple[S
         Ragged(pieces.values, pieces.starts + train + held_frames, held_frames),
     )
     return parts, f"of each piece the last {share:.0%} are the test, and as much before it the validation"
-
-
-def _remarks(source: Source, parts: Splits[Ragged], how: str, frames_per_beat: int, left_out: int) -> list[str]:
-    counts = {part: len(rolls) for part, rolls in cast("Mapping[str, Ragged]", parts._asdict()).items()}
-    listed = ", ".join(f"{part} {count}" for part, count in counts.items())
-    remarks = [f"{source_name(source)}: pieces in {listed} ({how}); {frames_per_beat} frames a quarter note"]
-    if left_out:
-        remarks.append(f"{left_out:,} notes below A0 or above C8 are left out")
-    return remarks

@@ -14,12 +14,12 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gatewright.errors import DataError
+from gatewright.tasks.data.ragged import Array
 from gatewright.tasks.data.reading import opened
 from gatewright.untrusted.unpacking import DATA_LIMIT
 
@@ -29,8 +29,6 @@ _NUMERIC = range(6, 16)  # the classes of matrices of numbers; 5 is sparse
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 
 _ORDERS: Mapping[bytes, Literal["<", ">"]] = {b"IM": "<", b"MI": ">"}
-
-Array = NDArray[Any]
 
 
 class _Element(NamedTuple):

@@ -88,25 +88,19 @@ def midi_bytes(roll: Roll, *, frames_per_beat: int, tempo: float = 120.0) -> byt
     track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(tempo)))
     track.append(mido.Message("program_change", program=0))
     time = 0
-    for frame, key, begins in _changes(roll):
-        kind, now = "note_on" if begins else "note_off", frame * of_frame
-        track.append(mido.Message(kind, note=key + LOWEST, velocity=_VELOCITY if begins else 0, time=now - time))
+    silence = np.zeros((1, roll.shape[1]), np.int8)
+    changes = np.diff(np.concatenate([silence, roll.astype(np.int8), silence]), axis=0)
+    frames, keys = np.nonzero(changes)
+    steps = changes[frames, keys]
+    for place in np.lexsort((keys, steps, frames)).tolist():  # within a frame, keys that end come first
+        kind, now = "note_on" if steps[place] > 0 else "note_off", int(frames[place]) * of_frame
+        velocity = _VELOCITY if steps[place] > 0 else 0
+        track.append(mido.Message(kind, note=int(keys[place]) + LOWEST, velocity=velocity, time=now - time))
         time = now
     track.append(mido.MetaMessage("end_of_track", time=len(roll) * of_frame - time))
     buffer = io.BytesIO()
     mido.MidiFile(type=1, ticks_per_beat=of_frame * frames_per_beat, tracks=[track]).save(file=buffer)
     return buffer.getvalue()
-
-
-def _changes(roll: Roll) -> Iterator[tuple[int, int, bool]]:
-    """Where keys begin or end to sound: frame, key, and whether it begins; ends come first within a frame."""
-    silence = np.zeros((1, roll.shape[1]), np.int8)
-    steps = np.diff(np.concatenate([silence, roll.astype(np.int8), silence]), axis=0)
-    for frame, keys in enumerate(steps):
-        for key in np.flatnonzero(keys < 0).tolist():
-            yield frame, key, False
-        for key in np.flatnonzero(keys > 0).tolist():
-            yield frame, key, True
 
 
 def _parsed(path: Path) -> Any:

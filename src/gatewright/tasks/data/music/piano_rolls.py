@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +10,7 @@ from gatewright.errors import DataError
 from gatewright.tasks.data.music.mat_file import read_cells
 from gatewright.tasks.data.music.midi import KEYS
 from gatewright.tasks.data.published.sources import Source, files_of, required_file
-from gatewright.tasks.data.ragged import Ragged, Splits
-
-Array = NDArray[Any]
+from gatewright.tasks.data.ragged import Array, Ragged, Splits
 
 _VARIABLES = ("traindata", "validdata", "testdata")
 

@@ -28,11 +28,16 @@ def locate(name: str, file: str | None = None) -> Path:
     wrong: list[Path] = []
     for packing in (wanted, *wanted.instead):
         for place in filter(Path.is_file, _places(row, packing)):
-            if _is_the_one(place, packing):
+            if place.stat().st_size == packing.size and _sha256(place) == packing.sha256:
                 return place
             wrong.append(place)
     if wrong:
-        raise _corrupt(row, wanted, wrong[0])
+        raise DataError(
+            f"data set {row.name!r}: the file {wrong[0]} is not the published one",
+            expected=f"{wanted.size} bytes with sha256 {wanted.sha256}",
+            got=f"{wrong[0].stat().st_size} bytes with sha256 {_sha256(wrong[0])}",
+            do=f"delete it to have it downloaded again, or replace it by {wanted.url}",
+        )
     return _download(row, wanted)
 
 
@@ -76,22 +81,9 @@ def _given_folder() -> Path | None:
     return folder
 
 
-def _is_the_one(path: Path, wanted: DataFile) -> bool:
-    return path.stat().st_size == wanted.size and _sha256(path) == wanted.sha256
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _corrupt(row: DataSet, wanted: DataFile, path: Path) -> DataError:
-    return DataError(
-        f"data set {row.name!r}: the file {path} is not the published one",
-        expected=f"{wanted.size} bytes with sha256 {wanted.sha256}",
-        got=f"{path.stat().st_size} bytes with sha256 {_sha256(path)}",
-        do=f"delete it to have it downloaded again, or replace it by {wanted.url}",
-    )
 
 
 def _download(row: DataSet, wanted: DataFile) -> Path:

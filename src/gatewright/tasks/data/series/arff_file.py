@@ -12,14 +12,8 @@ import numpy as np
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.reading import text_lines
-from gatewright.tasks.data.series.archive_cases import (
-    ArchiveHeader,
-    Case,
-    NumberedLines,
-    channels_of,
-    check_width,
-    values_of,
-)
+from gatewright.tasks.data.series import archive_cases
+from gatewright.tasks.data.series.archive_cases import ArchiveHeader, Case, NumberedLines
 from gatewright.tasks.data.series.cases import MISSING_TEXTS, SeriesCases
 
 _ATTRIBUTE = re.compile(r"""@attribute\s+('[^']*'|"[^"]*"|\S+)\s+(.*)""", re.IGNORECASE)
@@ -48,7 +42,7 @@ class ArffHeader(ArchiveHeader):
     def case(self, where: str, line: str, channels: int | None) -> tuple[Case, str]:
         """A relational case is a quoted text, another one its values with commas between; the label is the last."""
         case, label = self._relational_case(where, line) if self._relational else self._univariate_case(where, line)
-        check_width(where, case.shape[1], channels)
+        archive_cases.check_width(where, case.shape[1], channels)
         label = _plain(label)
         if self.classes and label not in self.classes and label.lower() not in MISSING_TEXTS:
             expected = f"one of {', '.join(self.classes)}"
@@ -64,7 +58,7 @@ class ArffHeader(ArchiveHeader):
                 got=repr(line[:60]),
             )
         channels = (parts[1] if parts[1] is not None else parts[2]).split("\\n")
-        return channels_of(where, channels), parts[3] or ""
+        return archive_cases.channels_of(where, channels), parts[3] or ""
 
     def _univariate_case(self, where: str, line: str) -> tuple[Case, str]:
         texts = line.strip().split(",")
@@ -72,7 +66,7 @@ class ArffHeader(ArchiveHeader):
             expected, got = f"{len(self._attributes)} values, as many as attributes", str(len(texts))
             raise DataError(f"{where}: the case has too many or too few values", expected=expected, got=got)
         label = texts.pop() if self.task else ""
-        return values_of(where, 1, texts)[:, np.newaxis], label
+        return archive_cases.values_of(where, 1, texts)[:, np.newaxis], label
 
 
 def read_arff(path: Path) -> SeriesCases:

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gatewright.errors import ConversionError, DataError
+from gatewright.tasks.data.ragged import Array
 from gatewright.tasks.data.series.cases import SeriesCases, channel_names, joined
 from gatewright.untrusted.npy import read_npy
 from gatewright.untrusted.unpacking import DATA_LIMIT, too_large_zip
 
-Array = NDArray[Any]
 Layout = Literal["infer", "steps-channels", "channels-steps"]
 _PAIRS = (("x", "y"), ("x_train", "y_train"), ("x_test", "y_test"))
 _NAMES = "x and y; or X_train, y_train, X_test and y_test"
@@ -38,7 +37,11 @@ def series_of_arrays(
     if not cases:
         raise DataError(f"{name} holds no series")
     if lengths is not None:
-        cases = [_cut(name, row, case, int(end)) for row, (case, end) in enumerate(zip(cases, lengths, strict=True))]
+        for row, (case, end) in enumerate(zip(cases, lengths, strict=True)):
+            if not 1 <= end <= len(case):
+                expected, got = f"1 to {len(case)} steps", str(int(end))
+                raise DataError(f"{name}, row {row}: the length is none", expected=expected, got=got)
+            cases[row] = case[: int(end)]
     widths = sorted({case.shape[1] for case in cases})
     if len(widths) > 1:
         got = ", ".join(map(str, widths))
@@ -72,12 +75,6 @@ def _case(name: str, row: int, case: Any, layout: Layout) -> Array:
     return values.T if layout == "channels-steps" else values
 
 
-def _cut(name: str, row: int, case: Array, end: int) -> Array:
-    if not 1 <= end <= len(case):
-        raise DataError(f"{name}, row {row}: the length is none", expected=f"1 to {len(case)} steps", got=str(end))
-    return case[:end]
-
-
 def _labels(name: str, labels: Any, count: int) -> tuple[Array | None, tuple[str, ...]]:
     if labels is None:
         return None, ("label",)
@@ -88,8 +85,8 @@ def _labels(name: str, labels: Any, count: int) -> tuple[Array | None, tuple[str
         expected, got = f"(cases,) or (cases, targets) of {count} cases", f"shape {array.shape}"
         raise DataError(f"{name}: each series has a label", expected=expected, got=got)
     array = array.reshape(count, -1)
-    width = array.shape[1]
-    return array, ("label",) if width == 1 else tuple(f"target {place}" for place in range(1, width + 1))
+    names = tuple(f"target {place}" for place in range(1, array.shape[1] + 1))
+    return array, ("label",) if len(names) == 1 else names
 
 
 def read_npz(path: Path, layout: Layout = "infer") -> tuple[SeriesCases, SeriesCases | None]:

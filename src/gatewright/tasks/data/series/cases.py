@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.ragged import Ragged
-from gatewright.tasks.data.tables.numbers import filled_values
+from gatewright.tasks.data.tables.numbers import filled_values, known_steps
 from gatewright.tasks.formatting import counted
 
 Missing = Literal["refuse", "forward", "interpolate"]
@@ -86,12 +86,7 @@ def channel_names(count: int) -> tuple[str, ...]:
 
 def joined(arrays: Sequence[NDArray[Any]]) -> Ragged:
     """Series of (steps, channels), each cut behind its last value: padding with NaN is left out."""
-    return Ragged.join([np.asarray(array[: _end(array)], np.float32) for array in arrays])
-
-
-def _end(series: NDArray[Any]) -> int:
-    present = np.flatnonzero(~np.isnan(series).all(1))
-    return int(present[-1]) + 1 if len(present) else len(series)
+    return Ragged.join([np.asarray(array[: known_steps(array)], np.float32) for array in arrays])
 
 
 def filled_series(series: SeriesCases, rule: Missing) -> SeriesCases:
@@ -106,14 +101,26 @@ def filled_series(series: SeriesCases, rule: Missing) -> SeriesCases:
     if not count:
         return series
     if rule == "refuse":
-        raise _missing(series, holed[0], f"{count} in {len(holed)} series in all")
+        raise DataError(
+            f"{series.where(holed[0])}: a value is missing",
+            expected="a number",
+            got=f"none in {_first_missing(series, holed[0])}; {count} in {len(holed)} series in all",
+            do="have them filled in, with missing='interpolate' or missing='forward'",
+            shell="have them filled in, with --set missing=interpolate or --set missing=forward",
+        )
     sequences = series.sequences.compact()
     for place in holed:
         values = sequences[place]  # a view of values of their own
         for channel in range(values.shape[1]):
             values[:, channel] = filled_values(values[:, channel], rule)
         if np.isnan(values).any():
-            raise _begins_without(replace(series, sequences=sequences), place)
+            raise DataError(
+                f"{series.where(place)}: the series begins without a value, and forward has none to repeat",
+                expected="a number",
+                got=f"none in {_first_missing(replace(series, sequences=sequences), place)}",
+                do="have values filled in from both sides, with missing='interpolate'",
+                shell="have values filled in from both sides, with --set missing=interpolate",
+            )
     remark = f"missing={rule}: {counted(count, 'value')} of {len(holed)} series filled in"
     return replace(series, sequences=sequences, remarks=(*series.remarks, remark))
 
@@ -139,26 +146,9 @@ def _check_filled(series: SeriesCases) -> None:
             )
 
 
-def _missing(series: SeriesCases, place: int, total: str) -> DataError:
+def _first_missing(series: SeriesCases, place: int) -> str:
     step, channel = np.argwhere(np.isnan(series.sequences[place]))[0]
-    return DataError(
-        f"{series.where(place)}: a value is missing",
-        expected="a number",
-        got=f"none in {_spot(series, step, channel)}; {total}",
-        do="have them filled in, with missing='interpolate' or missing='forward'",
-        shell="have them filled in, with --set missing=interpolate or --set missing=forward",
-    )
-
-
-def _begins_without(series: SeriesCases, place: int) -> DataError:
-    step, channel = np.argwhere(np.isnan(series.sequences[place]))[0]
-    return DataError(
-        f"{series.where(place)}: the series begins without a value, and forward has none to repeat",
-        expected="a number",
-        got=f"none in {_spot(series, step, channel)}",
-        do="have values filled in from both sides, with missing='interpolate'",
-        shell="have values filled in from both sides, with --set missing=interpolate",
-    )
+    return _spot(series, step, channel)
 
 
 def _spot(series: SeriesCases, step: int, channel: int) -> str:

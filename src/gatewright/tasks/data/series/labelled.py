@@ -79,29 +79,17 @@ def _labelled(series: SeriesCases, meaning: LabelMeaning) -> LabelledSequences:
 
 def _divided(series: LabelledSequences, share: float, seed: int) -> tuple[Any, Any]:
     """The places to keep and those to hold out; a class is kept where all of it would be held out."""
-    kept, out = held_out(_ranks(series), share, seed)
-    if not series.classes:
-        return kept, out
+    if not series.classes:  # by the ranks of the first target
+        return held_out(np.argsort(np.argsort(series.labels[:, 0], kind="stable")), share, seed)
+    kept, _ = held_out(series.labels, share, seed)
     is_kept = np.isin(series.labels, series.labels[kept], invert=True)
     is_kept[kept] = True
     return np.flatnonzero(is_kept), np.flatnonzero(~is_kept)
 
 
-def _ranks(series: LabelledSequences) -> Any:
-    """What the held-out share is stratified by: the classes, or the ranks of the first target."""
-    if series.classes:
-        return series.labels
-    return np.argsort(np.argsort(series.labels[:, 0], kind="stable"))
-
-
 def _check_alike(train: SeriesCases, test: SeriesCases) -> None:
-    for what, expected, got in (
-        ("classes", set(train.classes), set(test.classes)),
-        ("channels", set(train.channels), set(test.channels)),
-    ):
-        if expected != got:
-            raise DataError(
-                f"{test.name} has other {what} than the part to train on",
-                expected=", ".join(getattr(train, what)),
-                got=", ".join(getattr(test, what)),
-            )
+    for what in ("classes", "channels"):
+        expected, got = getattr(train, what), getattr(test, what)
+        if {*expected} != {*got}:
+            problem = f"{test.name} has other {what} than the part to train on"
+            raise DataError(problem, expected=", ".join(expected), got=", ".join(got))

@@ -57,14 +57,18 @@ def meaning_of(series: SeriesCases, task: Task) -> LabelMeaning:
     with decimals, or several of them for each series, are a regression. Raises DataError for what may be either.
     """
     labels = _present(series)
-    task = series.task if task == "infer" else task
-    numbers = _as_numbers(labels)
+    task, remark = series.task if task == "infer" else task, ""
     if task == "infer":
-        task, remark = _inferred(series, labels, numbers)
-    else:
-        remark = ""
+        task, remark = _inferred(series, labels, _as_numbers(labels))
     if task == "regression":
-        _check_regression(series, _numbers(series, labels))
+        numbers = _numbers(series, labels)
+        constant = np.flatnonzero(np.ptp(numbers, axis=0) == 0)
+        if len(constant):
+            raise DataError(
+                f"{series.name}: every series has the same {series.targets[int(constant[0])]!r}",
+                expected="numbers that differ",
+                got=f"{numbers[0, constant[0]]:g}",
+            )
         return LabelMeaning((), series.targets, remark or f"regression of {', '.join(series.targets)}")
     return LabelMeaning(class_names(series), series.targets, remark)
 
@@ -72,7 +76,12 @@ def meaning_of(series: SeriesCases, task: Task) -> LabelMeaning:
 def class_names(series: SeriesCases) -> tuple[str, ...]:
     """The classes that the source lists, or those of its labels in order."""
     labels = _present(series)
-    return series.classes or _class_names(labels[:, 0], _as_numbers(labels[:, :1]))
+    if series.classes:
+        return series.classes
+    numbers = _as_numbers(labels[:, :1])
+    if numbers is not None and not (numbers % 1).any():
+        return tuple(str(int(value)) for value in np.unique(numbers))
+    return tuple(sorted({str(label) for label in labels[:, 0].tolist()}))
 
 
 def _present(series: SeriesCases) -> NDArray[Any]:
@@ -133,16 +142,6 @@ def _inferred(series: SeriesCases, labels: NDArray[Any], numbers: NDArray[np.flo
     return "classification", remark
 
 
-def _check_regression(series: SeriesCases, numbers: NDArray[np.float64]) -> None:
-    constant = np.flatnonzero(np.ptp(numbers, axis=0) == 0)
-    if len(constant):
-        raise DataError(
-            f"{series.name}: every series has the same {series.targets[int(constant[0])]!r}",
-            expected="numbers that differ",
-            got=f"{numbers[0, constant[0]]:g}",
-        )
-
-
 def _numbers(series: SeriesCases, labels: NDArray[Any]) -> NDArray[np.float64]:
     numbers = _as_numbers(labels)
     if numbers is not None:
@@ -157,12 +156,6 @@ def _numbers(series: SeriesCases, labels: NDArray[Any]) -> NDArray[np.float64]:
                 shell="classes are told apart with --set task=classification",
             )
     raise AssertionError("a row is no number where the whole is none")
-
-
-def _class_names(labels: NDArray[Any], numbers: NDArray[np.float64] | None) -> tuple[str, ...]:
-    if numbers is not None and not (numbers % 1).any():
-        return tuple(str(int(value)) for value in np.unique(numbers))
-    return tuple(sorted({str(label) for label in labels.tolist()}))
 
 
 def _spelled(text: str) -> str:

@@ -11,15 +11,11 @@ from gatewright.tasks.columns import LabelledSeriesColumns
 from gatewright.tasks.data.series.cases import SeriesCases, joined
 from gatewright.tasks.data.tables.header import ID_NAMES, LABEL_NAMES
 from gatewright.tasks.data.tables.order import dated_rows, group_in_order, open_dated
-from gatewright.tasks.data.tables.roles import TIMES, ColumnRole, Roles, TableKind, infer_roles
+from gatewright.tasks.data.tables.roles import TIMES, ColumnRole, Roles, TableKind, columns_by, infer_roles
 from gatewright.tasks.data.tables.table import RowGroup, Table
 
 _ID_SUGGESTED = {"device", "subject", "session", "trial", "recording", "user", "sample", "run", "case", "person"}
 _LABEL_SUGGESTED = {"activity", "state", "event", "outcome", "type", "kind", "condition", "gesture", "status", "fault"}
-
-
-def _in_runs_first(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
-    return sorted(columns, key=lambda column: not _is_in_runs(table.texts(column)))
 
 
 def _is_in_runs(texts: Sequence[str]) -> bool:
@@ -31,11 +27,9 @@ def _is_in_runs(texts: Sequence[str]) -> bool:
 def _of_series(table: Table, columns: Sequence[str], known: Roles) -> Sequence[str]:
     """The columns with one value in each series, where some series has several rows."""
     ids = table.texts(known.id) if known.id else []
-    return [column for column in columns if len({*ids}) < len(ids) == len(table) and _is_constant(ids, table, column)]
-
-
-def _is_constant(ids: Sequence[str], table: Table, column: str) -> bool:
-    return len({*zip(ids, table.texts(column), strict=True)}) == len({*ids})
+    if len({*ids}) == len(ids):
+        return []
+    return [column for column in columns if len({*zip(ids, table.texts(column), strict=True)}) == len({*ids})]
 
 
 def _words_first(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
@@ -43,7 +37,7 @@ def _words_first(table: Table, columns: Sequence[str], _known: Roles) -> Sequenc
     return [column for column in columns if not table.is_numeric(column)] or columns
 
 
-_ID = ColumnRole("id", ID_NAMES, suggested=_ID_SUGGESTED, likely=_in_runs_first)
+_ID = ColumnRole("id", ID_NAMES, suggested=_ID_SUGGESTED, likely=columns_by(lambda texts: not _is_in_runs(texts)))
 _LABEL = ColumnRole("label", LABEL_NAMES, fits=_of_series, candidates=_words_first, suggested=_LABEL_SUGGESTED)
 _LABELLED = TableKind(
     (_ID, TIMES, _LABEL),

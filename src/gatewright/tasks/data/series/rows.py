@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,10 @@ from gatewright.errors import DataError
 from gatewright.tasks.data.reading import text_lines
 from gatewright.tasks.data.series.archive_cases import values_of
 from gatewright.tasks.data.series.cases import MISSING_TEXTS, SeriesCases, channel_names, joined
+from gatewright.tasks.data.tables.rows import TableRow
 
 Labels = Literal["first", "none"]
 _FEWEST = 3  # fields of a row that can be a series
-
-
-class _Row(NamedTuple):
-    line: int
-    fields: list[str]
 
 
 def is_of_rows(path: Path) -> bool:
@@ -48,12 +44,12 @@ def read_rows(path: Path, labels: Labels = "first") -> SeriesCases:
             )
     skipped = int(labels == "first")
     values = [values_of(f"{path}, line {row.line}", 1, row.fields[skipped:])[:, np.newaxis] for row in rows]
-    names = np.array([row.fields[0] for row in rows])[:, np.newaxis] if skipped else None
+    names = np.array([row.fields[0] for row in rows])
     if skipped:
-        _refuse_long_form(path, names, values)
+        _refuse_long_form(path, names.tolist(), values)
     remark = f"rows: each is a series of up to {width - skipped} steps{', behind its label' if skipped else ''}"
-    lines = tuple(row.line for row in rows)
-    return SeriesCases(str(path), joined(values), channel_names(1), "line", lines, names, remarks=(remark,))
+    lines, labels_of_rows = tuple(row.line for row in rows), names[:, np.newaxis] if skipped else None
+    return SeriesCases(str(path), joined(values), channel_names(1), "line", lines, labels_of_rows, remarks=(remark,))
 
 
 def first_fields(path: Path) -> tuple[list[str], int]:
@@ -73,10 +69,8 @@ def read_line(name: str, line: str, labelled_length: int | None) -> SeriesCases:
     return SeriesCases(name, joined([values]), channel_names(1), "file", (name,))
 
 
-def _rows(path: Path) -> Iterator[_Row]:
-    for number, line in enumerate(text_lines(path), 1):
-        if line.strip():
-            yield _Row(number, _fields(line))
+def _rows(path: Path) -> Iterator[TableRow]:
+    return (TableRow(number, _fields(line)) for number, line in enumerate(text_lines(path), 1) if line.strip())
 
 
 def _fields(line: str) -> list[str]:
@@ -94,9 +88,8 @@ def _is_value(text: str) -> bool:
     return True
 
 
-def _refuse_long_form(path: Path, names: NDArray[np.str_] | None, values: Sequence[NDArray[np.float64]]) -> None:
+def _refuse_long_form(path: Path, firsts: Sequence[str], values: Sequence[NDArray[np.float64]]) -> None:
     """Refuse rows that are steps: behind a name that repeats, a number that counts up until the next name."""
-    firsts = [] if names is None else names[:, 0].tolist()
     seconds = [float(row[0, 0]) for row in values]
     pairs = [(before, after) for before, after in pairwise(zip(firsts, seconds, strict=True)) if before[0] == after[0]]
     counts = all(after[1] - before[1] > 0 and after[1] % 1 == before[1] % 1 == 0 for before, after in pairs)

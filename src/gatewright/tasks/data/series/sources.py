@@ -9,7 +9,7 @@ import numpy as np
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.columns import LabelledSeriesColumns, SeriesColumns
-from gatewright.tasks.data.forecasting.series import TimeSeries, read_series
+from gatewright.tasks.data.forecasting.series import read_series
 from gatewright.tasks.data.published.sources import (
     IN_MEMORY,
     Source,
@@ -97,13 +97,10 @@ def read_unlabelled_line(line: str, reading: SeriesReading, known: KnownSeries) 
 
 def _file(source: Source) -> Path | None:
     """The path of a source that is neither a data set's name nor an object in memory."""
-    if _in_memory(source) or named_data_set(source, "labelled series") is not None:
+    in_memory = is_frame(source) or isinstance(source, tuple | list | np.ndarray)
+    if in_memory or named_data_set(source, "labelled series") is not None:
         return None
     return existing_path(source, "labelled series")
-
-
-def _in_memory(source: Source) -> bool:
-    return is_frame(source) or isinstance(source, tuple | list | np.ndarray)
 
 
 def _labels_of(path: Path, known: KnownSeries) -> Labels:
@@ -236,13 +233,9 @@ def _of_tables(name: str, files: list[Path], reading: SeriesReading) -> SeriesCa
     columns = SeriesColumns(**{name: getattr(reading, name) for name in shared - {"target", "id"}})
     tables = [read_series(file, columns) for file in files]
     names = tables[0].names
-    values = [_ordered(file, table, names, files[0]) for file, table in zip(files, tables, strict=True)]
+    for file, table in zip(files, tables, strict=True):
+        if set(table.names) != set(names):
+            problem = f"{file} has other channels than {files[0]}"
+            raise DataError(problem, expected=", ".join(names), got=", ".join(table.names))
+    values = [table.select(names).values for table in tables]
     return SeriesCases(name, joined(values), names, "file", tuple(map(str, files)))
-
-
-def _ordered(file: Path, table: TimeSeries, names: tuple[str, ...], first: Path) -> np.ndarray:
-    if set(table.names) != set(names):
-        raise DataError(
-            f"{file} has other channels than {first}", expected=", ".join(names), got=", ".join(table.names)
-        )
-    return table.values[:, [table.names.index(name) for name in names]]

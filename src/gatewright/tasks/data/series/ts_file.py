@@ -19,57 +19,43 @@ class TsHeader(ArchiveHeader):
     comment = "#"
 
     def __init__(self, path: Path, tags: Mapping[str, str]) -> None:
-        self._path, self.tags = path, tags
+        self._tags = tags
         self.task = (
             "classification" if self._flag("classlabel") else "regression" if self._flag("targetlabel") else None
         )
         self.target = "target" if self.task == "regression" else "label"
         self.classes = tuple(tags["classlabel"].split()[1:]) if self.task == "classification" else ()
-        self._check()
-
-    @property
-    def channels(self) -> int | None:
-        """How many channels each case has, if that is said."""
-        if self._flag("univariate"):
-            return 1
-        count = self.tags.get("dimensions", self.tags.get("dimension", ""))
-        return int(count) if count.isdecimal() else None
-
-    @property
-    def steps(self) -> int | None:
-        """The length of every case, if that is said."""
-        steps = self.tags.get("serieslength", "")
-        return int(steps) if self._flag("equallength") and steps.isdecimal() else None
-
-    def _flag(self, name: str) -> bool:
-        return self.tags.get(name, "").lower().partition(" ")[0] == "true"
-
-    def _check(self) -> None:
-        """Refuse classes without names, and time stamps."""
+        count = "1" if self._flag("univariate") else tags.get("dimensions", tags.get("dimension", ""))
+        self._channels = int(count) if count.isdecimal() else None
+        steps = tags.get("serieslength", "")
+        self._steps = int(steps) if self._flag("equallength") and steps.isdecimal() else None
         if self.task == "classification" and not self.classes:
             raise DataError(
-                f"{self._path} does not name its classes",
+                f"{path} does not name its classes",
                 expected='a line such as "@classLabel true 1 2 3" before @data',
-                got=f"@classLabel {self.tags['classlabel']}",
+                got=f"@classLabel {tags['classlabel']}",
             )
         if self._flag("timestamps"):
             raise DataError(
-                f"{self._path} has time stamps, which are not read from this format",
+                f"{path} has time stamps, which are not read from this format",
                 expected="values at equal intervals",
                 do="leave out the time stamps, or write the series as a table with the columns id, time, channels and "
                 "label",
             )
 
+    def _flag(self, name: str) -> bool:
+        return self._tags.get(name, "").lower().partition(" ")[0] == "true"
+
     def case(self, where: str, line: str, channels: int | None) -> tuple[Case, str]:
         """The channels are divided by ":", and the label is the last of them."""
         texts = line.strip().split(":")
         label = self._label(where, texts.pop(), alone=not texts) if self.task else ""
-        check_width(where, len(texts), channels if self.channels is None else self.channels)
+        check_width(where, len(texts), channels if self._channels is None else self._channels)
         case = channels_of(where, texts)
-        if self.steps is not None and len(case) != self.steps:
+        if self._steps is not None and len(case) != self._steps:
             raise DataError(
                 f"{where}: the case is not as long as the file says",
-                expected=f"{self.steps} steps (@seriesLength {self.steps}, @equalLength true)",
+                expected=f"{self._steps} steps (@seriesLength {self._steps}, @equalLength true)",
                 got=f"{len(case)} steps",
             )
         return case, label

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gatewright.tasks.data.batches.buckets import RaggedBatch, RaggedBatches
 from gatewright.tasks.data.batches.examples import interpolated
-from gatewright.tasks.data.ragged import LabelledSequences
+from gatewright.tasks.data.ragged import LabelledSequences, Ragged
 from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.data.sounds.log_mel import LogMel, hertz_to_mel
 
@@ -108,8 +108,5 @@ class SoundBatches:
         draw = np.random.default_rng([self._seed, epoch, position, 2])
         rows = self._batches.rows(epoch)[position]
         changed = [self._variation.apply(self.examples.sequences[row], self._mean, draw) for row in rows.tolist()]
-        lengths = np.array([len(features) for features in changed], np.int64)
-        inputs = np.zeros((lengths.max(), len(rows), changed[0].shape[1]), np.float32)
-        for place, features in enumerate(changed):
-            inputs[: len(features), place] = features
-        return RaggedBatch(inputs, self.examples.labels[rows], lengths)
+        inputs = Ragged.join(changed)
+        return RaggedBatch(inputs.padded(np.arange(len(rows))), self.examples.labels[rows], inputs.lengths)

@@ -1,6 +1,7 @@
 """Sound out of files and streams: mono samples at one rate. soundfile and SciPy load when they are needed."""
 
 import math
+import struct
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -181,8 +182,7 @@ class SampleStream:
                 self._take_format(content)
 
     def _take_format(self, content: bytes) -> None:
-        coding, channels, rate = (int.from_bytes(content[a:b], "little") for a, b in ((0, 2), (2, 4), (4, 8)))
-        bits = int.from_bytes(content[14:16], "little")
+        coding, channels, rate, bits = struct.unpack_from("<HHI6xH", content)
         if coding == 0xFFFE:  # extensible: the coding is the first field of the sub-format
             coding = int.from_bytes(content[24:26], "little")
         if coding != 1 or bits != 16 or not channels or not rate:

@@ -2,22 +2,19 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.ragged import LabelledSequences, Ragged, Splits, check_classes, completed, held_out
+from gatewright.tasks.data.ragged import LabelledSequences, Numbers, Ragged, Splits, check_classes, completed, held_out
 from gatewright.tasks.data.sounds.files import Sound, at_rate
 from gatewright.tasks.data.sounds.log_mel import LogMel
 from gatewright.tasks.data.sounds.sources import SoundSource
 
 _THREADS = 8
 _HIGHEST_RATE = 16_000  # that is chosen where nobody asks for another
-
-Numbers = NDArray[np.int64]
 
 
 def sounds_in_parts(source: SoundSource, *, validation: float, test: float, seed: int) -> Splits[SoundSource]:
@@ -55,6 +52,7 @@ def features_of(
     source: SoundSource, log_mel: LogMel, *, longest: float | None = None
 ) -> tuple[Ragged, NDArray[np.float64], int]:
     """The features of all sounds, (frames, bands) each, read side by side; `longest` seconds of each."""
+    from concurrent.futures import ThreadPoolExecutor
 
     def read(place: int) -> tuple[NDArray[np.float32], float, bool]:
         sound = source.sound(place)
@@ -63,17 +61,10 @@ def features_of(
             sound, is_cut = Sound(sound.samples[: max(1, int(longest * sound.rate))], sound.rate), True
         return log_mel(at_rate(sound, log_mel.sample_rate)), count / sound.rate, is_cut
 
-    results = _side_by_side(read, len(source))
-    features, seconds, cut = zip(*results, strict=True)
-    return Ragged.join(features), np.array(seconds), sum(cut)
-
-
-def _side_by_side(read: Callable[[int], Any], count: int) -> list[Any]:
-    """In threads: reading, resampling and the FFT all let others run."""
-    from concurrent.futures import ThreadPoolExecutor
-
+    # In threads: reading, resampling and the FFT all let others run.
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as threads:
-        return list(threads.map(read, range(count)))
+        features, seconds, cut = zip(*threads.map(read, range(len(source))), strict=True)
+    return Ragged.join(features), np.array(seconds), sum(cut)
 
 
 def _numbered(source: SoundSource, classes: Sequence[str]) -> Numbers:

@@ -49,7 +49,7 @@ class LogMel:
     def edges(self) -> NDArray[np.float64]:
         """(bands + 2,) in hertz: band b rises from edge b to edge b + 1 and falls to edge b + 2."""
         low, high = hertz_to_mel(np.array([self.lowest, self.highest]))
-        return mel_to_hertz(np.linspace(low, high, self.bands + 2))
+        return 700 * (10 ** (np.linspace(low, high, self.bands + 2) / 2595) - 1)
 
     @cached_property
     def triangles(self) -> NDArray[np.float32]:
@@ -108,11 +108,6 @@ class LogMel:
 def hertz_to_mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
     """HTK's mel scale."""
     return 2595 * np.log10(1 + hertz / 700)
-
-
-def mel_to_hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Its inverse."""
-    return 700 * (10 ** (mel / 2595) - 1)
 
 
 def seconds_to_samples(seconds: float, rate: int) -> int:

@@ -16,7 +16,7 @@ from gatewright.tasks.data.reading import check_plain
 from gatewright.tasks.data.sounds.files import SUFFIXES, Sound, mono, read_sound, sound_rate
 from gatewright.tasks.data.tables.files import is_frame
 from gatewright.tasks.data.tables.header import LABEL_NAMES
-from gatewright.tasks.data.tables.roles import ColumnRole, Roles, TableKind, all_columns, infer_roles
+from gatewright.tasks.data.tables.roles import ColumnRole, TableKind, all_columns, columns_where, infer_roles
 from gatewright.tasks.data.tables.table import Table, open_table
 
 FORMS = (
@@ -26,28 +26,15 @@ FORMS = (
 _FILE_NAMES = ("file", "filename", "file_name", "path", "filepath", "file_path", "audio", "wav", "sound")
 _PART_NAMES = ("part", "split", "set", "subset")
 _PARTS = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 _LISTS = {"validation_list.txt": "validation", "testing_list.txt": "test"}
 
 
-def _of_sound_files(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
-    return [
-        column for column in columns if all(Path(text).suffix.lower() in SUFFIXES for text in table.texts(column)[:100])
-    ]
-
-
-def _of_parts(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
-    return [column for column in columns if {text.lower() for text in table.texts(column)} <= set(_PARTS)]
-
-
+_of_sound_files = columns_where(lambda texts: all(Path(text).suffix.lower() in SUFFIXES for text in texts[:100]))
+_of_parts = columns_where(lambda texts: {text.lower() for text in texts} <= set(_PARTS))
 _FILE = ColumnRole("file", _FILE_NAMES, fits=_of_sound_files, candidates=all_columns)
 _LABEL = ColumnRole("label", LABEL_NAMES, candidates=all_columns)
 _LABELLED = TableKind(
@@ -111,7 +98,7 @@ def sound_source(source: object, columns: SoundColumns, *, labelled: bool = True
         return _of_table(open_table(source), Path(), columns, labelled=labelled)
     if not isinstance(source, str | os.PathLike):
         return _in_memory(source, labelled=labelled)
-    path = Path(cast(str, source)).expanduser()
+    path = Path(source).expanduser()
     if not path.exists():
         raise DataError(f"{os.fspath(path)!r} is neither a file nor a folder", expected=FORMS)
     if path.is_file() and path.suffix.lower() in SUFFIXES and not labelled:
@@ -120,9 +107,7 @@ def sound_source(source: object, columns: SoundColumns, *, labelled: bool = True
         return _of_table(_table(path, columns), path.parent, columns, labelled=labelled)
     if not path.is_dir():
         check_plain(path)
-    if not labelled:
-        return _all_in(path, columns)
-    return _of_folder(path, columns)
+    return _of_folder(path, columns) if labelled else _all_in(path, columns)
 
 
 def _table(path: Path, columns: SoundColumns) -> Table:
@@ -176,7 +161,7 @@ def _classes(path: Path) -> list[tuple[Path, str]]:
 
 
 def _sounds_in(folder: Path) -> list[Path]:
-    return sorted(one for one in folder.rglob("*") if one.suffix.lower() in SUFFIXES and one.name[0] != ".")
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
 
 
 def _listed(path: Path) -> dict[str, str]:
@@ -229,11 +214,8 @@ def _parts(table: Table, column: str) -> tuple[str, ...]:
     texts = [text.lower() for text in table.texts(column)]
     unknown = next((place for place, text in enumerate(texts) if text not in _PARTS), None)
     if unknown is not None:
-        raise DataError(
-            f"{table.where(unknown, column)}: this is no part",
-            expected=", ".join(_PARTS),
-            got=repr(texts[unknown][:60]),
-        )
+        problem = f"{table.where(unknown, column)}: this is no part"
+        raise DataError(problem, expected=", ".join(_PARTS), got=repr(texts[unknown][:60]))
     return tuple(_PARTS[text] for text in texts)
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gatewright.errors import OptionError
 from gatewright.tasks.data.batches.arrays import Rows
+from gatewright.tasks.data.batches.orders import check_sizes
 
 COPIED = 10  # symbols to repeat
 COPY_SYMBOLS = 10  # 0 is blank, 1 to 8 are repeated, 9 says that it is time to
@@ -17,7 +17,8 @@ def marked_sums(count: int, steps: int, seed: int) -> Rows:
     https://arxiv.org/abs/1803.01271) draw them; Hochreiter and Schmidhuber (1997) have the first mark near the start.
     """
     random = np.random.default_rng(seed)
-    _check(count, steps, least=2)
+    check_sizes(0, count=count)
+    check_sizes(2, lag=steps)
     inputs = np.zeros((steps, count, 2), np.float32)
     inputs[:, :, 0] = random.random((steps, count), np.float32)
     rows = np.arange(count)
@@ -34,7 +35,8 @@ def copy_arrays(count: int, lag: int, seed: int) -> Rows:
     be repeated in their order, as Bai et al. (2018) have it. Before that there is nothing to learn, which a target of
     -100 says; the literature asks for blanks there, so that its loss is ours times 10 / (lag + 20) in the least.
     """
-    _check(count, lag, least=1)
+    check_sizes(0, count=count)
+    check_sizes(lag=lag)
     symbols = np.random.default_rng(seed).integers(1, COPY_SYMBOLS - 1, (COPIED, count))
     inputs = np.zeros((lag + 2 * COPIED, count), np.int64)
     inputs[:COPIED] = symbols
@@ -42,9 +44,3 @@ def copy_arrays(count: int, lag: int, seed: int) -> Rows:
     targets = np.full_like(inputs, NOTHING_TO_SAY)
     targets[-COPIED:] = symbols
     return Rows(inputs, targets)
-
-
-def _check(count: int, steps: int, *, least: int) -> None:
-    for name, value, bound in (("count", count, 0), ("lag", steps, least)):
-        if value < bound:
-            raise OptionError(f"{name} is too small", expected=f"at least {bound}", got=str(value))

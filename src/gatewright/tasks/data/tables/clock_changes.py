@@ -1,5 +1,6 @@
 """Local times around changes of the clock (daylight saving), and times in a time zone."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,9 +14,9 @@ from gatewright.tasks.data.tables.times import Dates, ParsedDates
 
 _SUNDAY = 6
 _LAST_HOUR = 3  # of the night in which clocks change
-_FORWARD = (3, 4, 9, 10)  # months, in the north and in the south
+# By the month of the change, in the north and in the south.
 _BACK = {10: "Europe/Berlin", 11: "America/New_York", 3: "America/Asuncion", 4: "Australia/Sydney"}
-_EXAMPLES = {3: "Europe/Berlin", 4: "Africa/Cairo", 9: "America/Santiago", 10: "Australia/Sydney"}
+_FORWARD = {3: "Europe/Berlin", 4: "Africa/Cairo", 9: "America/Santiago", 10: "Australia/Sydney"}
 
 
 class ClockChange(NamedTuple):
@@ -27,30 +28,22 @@ class ClockChange(NamedTuple):
 
 def autumn_change(twice: Dates) -> ClockChange | None:
     """The change in autumn, where all times that come twice lie in the hour that the clock repeats; else None."""
-    if not _are_in_nights(twice, tuple(_BACK)):
-        return None
-    return ClockChange("in that night clocks are put back, and show an hour twice", _BACK[_month(twice)])
+    return _change(twice, _BACK, "in that night clocks are put back, and show an hour twice")
 
 
 def spring_change(absent: Dates) -> ClockChange | None:
     """The change in spring, where all times that are left out lie in the hour that the clock skips; else None."""
-    if not _are_in_nights(absent, _FORWARD):
-        return None
-    return ClockChange("in that night clocks are put forward, and leave out an hour", _EXAMPLES[_month(absent)])
+    return _change(absent, _FORWARD, "in that night clocks are put forward, and leave out an hour")
 
 
-def _month(dates: Dates) -> int:
-    return int(dates[0].astype("datetime64[M]").astype(np.int64)) % 12 + 1
-
-
-def _are_in_nights(dates: Dates, months: tuple[int, ...]) -> bool:
+def _change(dates: Dates, zones: Mapping[int, str], explanation: str) -> ClockChange | None:
     days = dates.astype("datetime64[D]")
     hours = (dates - days).astype("timedelta64[h]").astype(np.int64)
     weekdays = (days.astype(np.int64) + 3) % 7
-    of_year = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
-    in_night = (hours <= _LAST_HOUR) & (weekdays == _SUNDAY) & np.isin(of_year, months)
-    has_clock = bool((dates != days.astype(dates.dtype)).any())
-    return bool(in_night.all()) and has_clock
+    months = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    in_night = (hours <= _LAST_HOUR) & (weekdays == _SUNDAY) & np.isin(months, [*zones])
+    has_clock = (dates != days.astype(dates.dtype)).any()
+    return ClockChange(explanation, zones[int(months[0])]) if in_night.all() and has_clock else None
 
 
 def in_zone(table: Table, column: str, parsed: ParsedDates, zone: str) -> ParsedDates:

@@ -93,7 +93,14 @@ def encoded_lines(path: Path, encoding: str) -> Iterator[str]:
             try:
                 text = decoder.decode(piece, final=not piece)
             except UnicodeDecodeError as error:
-                raise _wrong_encoding(path, encoding, line, error) from error
+                place = error.object[: error.start].count(b"\n") + line
+                raise DataError(
+                    f"{path} is no text encoded as {encoding}",
+                    got=f"byte 0x{error.object[error.start]:02x} in line {place} ({error.reason})",
+                    do="name the encoding of the file: encoding='cp1252', for example, or leave it out to have it "
+                    "found",
+                    shell="name the encoding of the file, for example with --set encoding=cp1252, or leave it out",
+                ) from error
             if "\0" in text:
                 raise DataError(f"{path} is no text", expected=f"text encoded as {encoding}", got="a NUL")
             if returns is None:
@@ -108,13 +115,3 @@ def encoded_lines(path: Path, encoding: str) -> Iterator[str]:
                 break
     if rest := "".join(pending):
         yield f"{rest}\n"
-
-
-def _wrong_encoding(path: Path, encoding: str, line: int, error: UnicodeDecodeError) -> DataError:
-    place = error.object[: error.start].count(b"\n") + line
-    return DataError(
-        f"{path} is no text encoded as {encoding}",
-        got=f"byte 0x{error.object[error.start]:02x} in line {place} ({error.reason})",
-        do="name the encoding of the file: encoding='cp1252', for example, or leave it out to have it found",
-        shell="name the encoding of the file, for example with --set encoding=cp1252, or leave it out",
-    )

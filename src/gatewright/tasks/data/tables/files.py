@@ -3,10 +3,10 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,23 +23,24 @@ Columns = list[str] | NDArray[Any]
 _HEADER_ROWS = 20_000  # rows that a header is told by
 
 
-class TableContent(NamedTuple):
-    """The columns of a source by their names."""
+@dataclass(frozen=True, eq=False)
+class TableContent:
+    """The columns of a source by their names; `remarks` are lines for a person: what was inferred of the file."""
 
     name: str
     data: Mapping[str, Columns]
-    places: Sequence[Any] | NDArray[Any]
+    places: Sequence[Any] | NDArray[Any]  # what each row is called: its line, mostly
     place_word: str = "line"
     remarks: tuple[str, ...] = ()
-    separator: str = ""
+    separator: str = ""  # of a delimited file
     has_header: bool = True
-    zones: Mapping[str, str] = MappingProxyType({})  # time zones of columns of dates that have one
+    zones: Mapping[str, str] = field(default_factory=dict[str, str])  # of columns of dates that have one
 
 
 def read_columns(source: object, *, encoding: str = "", header: Header = "infer") -> TableContent:
     """The content of a file by its suffix, or of a DataFrame."""
     if is_frame(source):
-        return _of_frame(source, "the DataFrame", "row")
+        return _of_frame(source, "the DataFrame")
     if not isinstance(source, str | os.PathLike):
         raise DataError("this is no table", expected="a path or a pandas DataFrame", got=type(source).__name__)
     path = Path(source).expanduser()
@@ -75,8 +76,7 @@ def _delimited(path: Path, coding: FileEncoding, header: Header) -> TableContent
     present = [place for place in range(len(fields[0])) if any(row[place] for row in fields)]
     if not present:
         raise DataError(f"{path} holds no values", got=f"empty fields in {len(fields):,} rows")
-    if len(present) < len(fields[0]):
-        fields = [[row[place] for place in present] for row in fields]
+    fields = [[row[place] for place in present] for row in fields]
     is_header, remark = has_header(str(path), fields[0], fields[1:], header)
     columns, lines = _gathered(chain(start[is_header:], rows), len(start[0].fields))
     named = start[0].fields if is_header else [""] * len(columns)
@@ -137,21 +137,16 @@ def _names(path: Path | str, fields: Sequence[str]) -> list[str]:
 
 
 def _json_lines(path: Path, coding: FileEncoding) -> TableContent:
-    columns: dict[str, list[str]] = {}
     lines: list[int] = []
+    rows: list[dict[str, str]] = []
     for number, line in enumerate(encoded_lines(path, coding.name), 1):
-        if not line.strip():
-            continue
-        for key, value in _json_object(path, number, line).items():
-            column = columns.setdefault(key, [""] * len(lines))
-            column.append(value)
-        lines.append(number)
-        for column in columns.values():
-            if len(column) < len(lines):
-                column.append("")
+        if line.strip():
+            rows.append(_json_object(path, number, line))
+            lines.append(number)
+    columns = {key: [row.get(key, "") for row in rows] for key in dict.fromkeys(key for row in rows for key in row)}
     if not columns:
         raise DataError(f"{path} holds no rows")
-    return TableContent(str(path), dict(columns), lines, remarks=tuple(filter(None, (coding.remark,))))
+    return TableContent(str(path), columns, lines, remarks=tuple(filter(None, (coding.remark,))))
 
 
 def _json_object(path: Path, number: int, line: str) -> dict[str, str]:
@@ -190,7 +185,7 @@ def _parquet(path: Path) -> TableContent:
     try:
         import pandas as pd
 
-        return _of_frame(pd.read_parquet(path), str(path), "row")
+        return _of_frame(pd.read_parquet(path), str(path))
     except ImportError as error:
         raise DataError(
             f"{path}: a Parquet file is read by pyarrow, which is not installed",
@@ -200,15 +195,17 @@ def _parquet(path: Path) -> TableContent:
         raise DataError(f"{path} cannot be read as Parquet", got=f"{type(error).__name__}: {error}"[:200]) from error
 
 
-def _of_frame(frame: Any, name: str, place_word: str) -> TableContent:
-    columns = [(_column_name(column), frame.iloc[:, place]) for place, column in enumerate(frame.columns)]
+def _of_frame(frame: Any, name: str) -> TableContent:
+    # A name of several levels is written as words, such as "AAPL close".
+    titles = [" ".join(map(str, title)) if isinstance(title, tuple) else str(title) for title in frame.columns]
+    columns = [(title, frame.iloc[:, place]) for place, title in enumerate(titles)]
     columns = [*_of_index(frame.index), *columns]
     if not len(frame) or not columns:
         raise DataError(f"{name} holds no rows")
     names = _names(name, [column for column, _ in columns])
     content = {column: _of_series(values) for column, (_, values) in zip(names, columns, strict=True)}
     zones = {column: zone for column, (_, values) in zip(names, columns, strict=True) if (zone := _zone_of(values))}
-    return TableContent(name, content, np.arange(len(frame)), place_word, zones=zones)
+    return TableContent(name, content, np.arange(len(frame)), "row", zones=zones)
 
 
 def _zone_of(column: Any) -> str:
@@ -223,11 +220,6 @@ def _zone_of(column: Any) -> str:
     except (KeyError, ValueError, TypeError, OSError):  # one of dateutil, which has a path for a name
         return ""
     return name
-
-
-def _column_name(name: Any) -> str:
-    """A name of several levels as words, such as "AAPL close"."""
-    return " ".join(map(str, cast("tuple[object, ...]", name))) if isinstance(name, tuple) else str(name)
 
 
 def _of_index(index: Any) -> list[tuple[str, Any]]:

@@ -1,7 +1,6 @@
 """Whether the first row of a table is a header."""
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import Literal
 
 from gatewright.errors import DataError
@@ -32,12 +31,6 @@ _LOOKED_AT = 200  # rows below the first
 _LONG = 4  # columns with the names 0, 1, 2, 3: fewer may well be values
 
 
-class _Vote(Enum):
-    HEADER = "header"
-    ROW = "row"
-    NONE = "none"
-
-
 def has_header(name: str, first: Sequence[str], rest: Sequence[Sequence[str]], asked: Header) -> tuple[bool, str]:
     """Whether the first of the rows holds names of columns, and a remark where that is worth a line.
 
@@ -51,11 +44,12 @@ def has_header(name: str, first: Sequence[str], rest: Sequence[Sequence[str]], a
     if not rest:
         return not any(looks_like_number(text) or are_dates([text]) for text in first), ""
     columns = list(zip(*rest[:_LOOKED_AT], strict=True))
-    if _is_of_an_index(first) and not any(map(is_missing, columns[0])):
+    follow_empty = len(first) > 1 and not first[0].strip() and all(text.strip() for text in first[1:])
+    if follow_empty and not any(map(is_missing, columns[0])):  # as above an index that has no name
         return True, ""
-    votes = {_typed_vote(text, column) for text, column in zip(first, columns, strict=True)} - {_Vote.NONE}
+    votes = {_is_name(text, column) for text, column in zip(first, columns, strict=True)} - {None}
     known = any(text.strip().lower() in KNOWN_NAMES for text in first)
-    if votes == {_Vote.HEADER} or (len(votes) > 1 and first[0].strip().lower() in KNOWN_NAMES):
+    if votes == {True} or (len(votes) > 1 and first[0].strip().lower() in KNOWN_NAMES):
         return True, ""  # also of times, and of numbers as the names of the others
     if len(votes) > 1 or (votes and (known or _counts_up(first))):
         raise _asks(name, first)
@@ -64,21 +58,14 @@ def has_header(name: str, first: Sequence[str], rest: Sequence[Sequence[str]], a
     return _of_words(name, first, rest)
 
 
-def _typed_vote(text: str, column: Sequence[str]) -> _Vote:
-    """What a column says of the field above it: it says nothing where it has no numbers or dates."""
+def _is_name(text: str, column: Sequence[str]) -> bool | None:
+    """Whether the field above a column is a name and no value; None for a column without numbers or dates."""
     values = [value for value in column if not is_missing(value)]
     if not values or is_missing(text):
-        return _Vote.NONE
+        return None
     if 2 * sum(map(looks_like_number, values)) > len(values):
-        return _Vote.ROW if looks_like_number(text) else _Vote.HEADER
-    if are_dates(values[:20]):
-        return _Vote.ROW if are_dates([text]) else _Vote.HEADER
-    return _Vote.NONE
-
-
-def _is_of_an_index(first: Sequence[str]) -> bool:
-    """Whether names follow an empty field, as above an index that has none."""
-    return len(first) > 1 and not first[0].strip() and all(text.strip() for text in first[1:])
+        return not looks_like_number(text)
+    return not are_dates([text]) if are_dates(values[:20]) else None
 
 
 def _counted(first: Sequence[str]) -> bool:

@@ -36,26 +36,22 @@ def unmarked(texts: Sequence[str]) -> Unmarked | None:
     may be 130 %.
     """
     start = [text for text in texts[:_LOOKED_AT] if text.strip()]
-    if not any(map(_SIGNS.search, texts)) or sum(without_mark(text) is not None for text in start) < _MOSTLY * len(
-        start
-    ):
+    numbers = sum(without_mark(text) is not None for text in start)
+    if numbers < _MOSTLY * len(start) or not any(map(_SIGNS.search, texts)):
         return None
     matched = [_MARKED.fullmatch(text.strip()) for text in texts]
     bare = [_bare(match) if match else None for match in matched]
     marks = [(match["before"] or match["after"] or "") if match else "" for match in matched]
-    changed = [
-        row for row, (text, plain) in enumerate(zip(texts, bare, strict=True)) if plain not in (None, text.strip())
-    ]
-    if not changed:
+    pairs = list(zip(texts, bare, strict=True))
+    changed = next((row for row, (text, plain) in enumerate(pairs) if plain not in (None, text.strip())), None)
+    if changed is None:
         return None
     mark, count = next(iter(Counter(filter(None, marks)).most_common(1)), ("", 0))
     if mark == "%" and 2 * count < sum(plain is not None for plain in bare):
         return None  # the few percentages are the faults
     allowed = {mark} if mark == "%" else {mark, ""}
     wrong = tuple(row for row, plain in enumerate(bare) if plain and marks[row] not in allowed and plain.strip("0.,"))
-    return Unmarked(
-        [text if plain is None else plain for text, plain in zip(texts, bare, strict=True)], mark, wrong, changed[0]
-    )
+    return Unmarked([text if plain is None else plain for text, plain in pairs], mark, wrong, changed)
 
 
 def without_mark(text: str) -> str | None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,8 @@ def is_missing(text: str) -> bool:
 def looks_like_number(text: str) -> bool:
     """Whether a field alone may be a number, in some notation."""
     plain = _SPACES.sub("", without_mark(text) or text.strip())
-    return bool(_PLAIN.fullmatch(plain) or _PLAIN.fullmatch(_with_point(plain)) or _with_commas_out(plain))
+    pointed = plain.replace(".", "").replace(",", ".", 1)
+    return bool(_PLAIN.fullmatch(plain) or _PLAIN.fullmatch(pointed) or _with_commas_out(plain))
 
 
 def notation_of(texts: Sequence[str]) -> NumberNotation:
@@ -50,15 +51,11 @@ def notation_of(texts: Sequence[str]) -> NumberNotation:
     1,234, the notation is ambiguous. A later value that contradicts is no number in the notation of the others.
     """
     if "," not in "\n".join(texts):
-        return _without_commas(texts)
+        several = any(text.count(".") > 1 and _GROUPED["."].fullmatch(text.strip()) for text in texts)
+        return NumberNotation.COMMA if several else NumberNotation.POINT
     marked = (_SPACES.sub("", text.strip()) for text in texts if "," in text)
     shown = (notation for text in marked if (notation := _shown_by(text)) is not NumberNotation.AMBIGUOUS)
     return next(shown, NumberNotation.AMBIGUOUS)
-
-
-def _without_commas(texts: Sequence[str]) -> NumberNotation:
-    several = any(text.count(".") > 1 and _GROUPED["."].fullmatch(text.strip()) for text in texts)
-    return NumberNotation.COMMA if several else NumberNotation.POINT
 
 
 def _shown_by(text: str) -> NumberNotation:
@@ -142,10 +139,6 @@ def _with_commas_out(plain: str) -> str:
     return whole.replace(",", "") + point + rest if _GROUPED[","].fullmatch(whole) else ""
 
 
-def _with_point(plain: str) -> str:
-    return plain.replace(".", "").replace(",", ".", 1)
-
-
 def is_infinite(text: str) -> bool:
     """Whether a field is written as an infinity."""
     return bool(_INFINITE.fullmatch(text.strip()))
@@ -165,3 +158,9 @@ def filled_values(values: Values, how: str) -> Values:
         return np.interp(places, present, values[present])
     before = np.searchsorted(present, places, side="right") - 1
     return np.where(before >= 0, values[present[np.maximum(before, 0)]], np.nan)
+
+
+def known_steps(values: NDArray[Any]) -> int:
+    """The number of steps up to the last value in (steps, variables); all of them where there is no value."""
+    present = np.flatnonzero(~np.isnan(values).all(1))
+    return int(present[-1]) + 1 if len(present) else len(values)

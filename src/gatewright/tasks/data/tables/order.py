@@ -69,7 +69,13 @@ def time_values(table: Table, columns: tuple[str, ...]) -> ParsedDates | NDArray
             raise _no_time(table, columns[0], without, "number")
         return table.numbers(columns[0])
     labels = [" ".join(fields) for fields in zip(*map(table.texts, columns), strict=True)]
-    _check_labels(table, columns[0], labels)
+    if _fall(labels):  # the series would be read backwards
+        raise DataError(
+            f"{table.name}, {columns[0]!r}: these seem to be dates, the newest first, in a notation that is not read",
+            expected="dates such as 2020-01-31, 31.01.2020, Jan 2020 or 2020Q1",
+            got=f"{labels[0][:40]!r} to {labels[-1][:40]!r}",
+            do="write the dates in such a notation, or put the oldest row first",
+        )
     return np.array(labels)
 
 
@@ -100,17 +106,6 @@ def _no_time(table: Table, column: str, wrong: list[int], kind: str) -> DataErro
         do=f"leave out the rows that have no {kind}, with undated='drop'; or mend the {kind}",
         shell=f"add --set undated=drop to leave out the rows that have no {kind}; or mend the {kind}",
     )
-
-
-def _check_labels(table: Table, column: str, labels: list[str]) -> None:
-    """Refuse labels that look like dates, newest first, in an unknown notation: the series would be read backwards."""
-    if _fall(labels):
-        raise DataError(
-            f"{table.name}, {column!r}: these seem to be dates, the newest first, in a notation that is not read",
-            expected="dates such as 2020-01-31, 31.01.2020, Jan 2020 or 2020Q1",
-            got=f"{labels[0][:40]!r} to {labels[-1][:40]!r}",
-            do="write the dates in such a notation, or put the oldest row first",
-        )
 
 
 def _fall(labels: list[str]) -> bool:
@@ -167,7 +162,7 @@ def _dated(table: Table, axis: TimeAxis, *, fill: bool, id: str) -> OrderedRows:
     if axis.frequency is None:
         return OrderedRows(order, replace(axis, note=_irregular(axis)))
     dates = axis.instants if axis.in_utc else axis.values
-    whole = every_time(dates, axis.frequency)
+    whole = regular_dates(dates[0], axis.frequency, end=dates[-1])
     left_out = len(whole) - len(dates)
     if axis.frequency == "B" and left_out and _are_holidays(whole, dates):
         return OrderedRows(order, replace(axis, holidays=left_out))
@@ -256,9 +251,7 @@ def frequency_of(dates: Dates) -> str | None:
     """The pandas offset alias of rising dates, of which some may be left out; None where they are irregular."""
     import pandas as pd
 
-    if (
-        len(dates) < FEWEST_DATES or (np.diff(dates) <= np.timedelta64(0)).any()
-    ):  # a clock that is put back repeats an hour
+    if len(dates) < FEWEST_DATES or (np.diff(dates) <= np.timedelta64(0)).any():  # a clock put back repeats an hour
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas 4 returns an offset in place of its alias
@@ -285,9 +278,8 @@ def _of_months(dates: Dates) -> str | None:
     suffix = "E" if last else "S"
     behind = f"+{day[0]}D" if suffix == "S" and day[0] else ""
     month = days[0].astype("datetime64[M]").astype(object).strftime("%b").upper()
-    return {3: f"Q{suffix}-{month}", 12: f"Y{suffix}-{month}"}.get(
-        step, f"{step if step > 1 else ''}M{suffix}"
-    ) + behind
+    longer = {3: f"Q{suffix}-{month}", 12: f"Y{suffix}-{month}"}
+    return longer.get(step, f"{step if step > 1 else ''}M{suffix}") + behind
 
 
 def _of_business_days(dates: Dates) -> str | None:
@@ -309,11 +301,6 @@ def _of_equal_distances(dates: Dates) -> str | None:
     if step == 7 * size and unit == "D":
         return f"W-{dates[0].astype(object).strftime('%a').upper()}"
     return unit if step == size else f"{step // size}{unit}"
-
-
-def every_time(dates: Dates, frequency: str) -> Dates:
-    """All times from the first to the last at that frequency."""
-    return regular_dates(dates[0], frequency, end=dates[-1])
 
 
 def _are_holidays(whole: Dates, dates: Dates) -> bool:

@@ -75,6 +75,16 @@ def no_columns(_table: Table, _columns: Sequence[str], _known: Roles) -> Sequenc
     return ()
 
 
+def columns_where(fits: Callable[[Sequence[str]], bool]) -> Choice:
+    """Those with texts that fit."""
+    return lambda table, columns, _known: [column for column in columns if fits(table.texts(column))]
+
+
+def columns_by(order: Callable[[Sequence[str]], int]) -> Choice:
+    """All of them, in the order of a number of their texts."""
+    return lambda table, columns, _known: sorted(columns, key=lambda column: order(table.texts(column)))
+
+
 @dataclass(frozen=True)
 class ColumnRole:
     """How the column of a role is known where no setting names it.

@@ -119,10 +119,7 @@ class Delimited:
         rows = self._parsed(self._lines(), "\t", csv.QUOTE_NONE)
         marked = [field for row in islice(rows, _LOOKED_AT) for field in row.fields if _QUOTE in field]
         quoted = bool(marked) and all(len(field) > 1 and field[0] == field[-1] == _QUOTE for field in marked)
-        return csv.QUOTE_MINIMAL if quoted and self._divides_quoted() else csv.QUOTE_NONE
-
-    def _divides_quoted(self) -> bool:
-        try:
-            return bool(list(islice(self._parsed(self._lines(), "\t", csv.QUOTE_MINIMAL), _LOOKED_AT)))
-        except DataError:
-            return False
+        with suppress(DataError):  # it comes again when the whole file is read
+            if quoted and list(islice(self._parsed(self._lines(), "\t", csv.QUOTE_MINIMAL), _LOOKED_AT)):
+                return csv.QUOTE_MINIMAL
+        return csv.QUOTE_NONE

@@ -1,7 +1,7 @@
 """Tables: CSV and its like, JSON lines, Parquet and pandas DataFrames, as columns that are read when asked for."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, NamedTuple, Self
@@ -10,19 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data.tables.files import Columns, read_columns
+from gatewright.tasks.data.tables.files import TableContent, read_columns
 from gatewright.tasks.data.tables.header import Header
 from gatewright.tasks.data.tables.number_columns import NumberColumn, numbers_of_array, read_numbers, shared_notation
 from gatewright.tasks.data.tables.number_marks import are_with_units
-from gatewright.tasks.data.tables.numbers import Decimal, NumberNotation, filled_values, is_infinite
+from gatewright.tasks.data.tables.numbers import Decimal, NumberNotation, Values, filled_values, is_infinite
 from gatewright.tasks.data.tables.times import AmbiguousDatesError, DayFirst, ParsedDates, parsed_dates
 from gatewright.tasks.formatting import counted
 
 _FEW = 2  # rows; in a longer table a first row without numbers may hold the units
 
-Missing = str
 Rows = NDArray[np.int64]
-Values = NDArray[np.float64]
 
 
 class RowGroup(NamedTuple):
@@ -33,20 +31,9 @@ class RowGroup(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
-    """Columns of texts, or of numbers and dates where the source had these; nothing is parsed before it is asked for.
+class Table(TableContent):
+    """Columns of texts, or of numbers and dates where the source had these; each is parsed when it is asked for."""
 
-    `remarks` are lines for a person: what was inferred of the file.
-    """
-
-    name: str
-    data: Mapping[str, Columns]
-    places: Sequence[str] | NDArray[Any]  # what each row is called: its line, mostly
-    place_word: str = "line"
-    remarks: tuple[str, ...] = ()
-    separator: str = ""  # of a delimited file
-    has_header: bool = True
-    zones: Mapping[str, str] = field(default_factory=dict[str, str])  # of columns of dates that have one
     decimal: Decimal = "infer"
     dayfirst: DayFirst = "infer"
     zone: str = ""  # of the times, where a setting names it
@@ -72,8 +59,7 @@ class Table:
 
     def place(self, row: int) -> str:
         """As in "sales.csv, line 17"."""
-        place = self.places[row if self.rows is None else self.rows[row]]
-        return f"{self.name}, {self.place_word} {place}"
+        return f"{self.name}, {self.place_word} {self.line(row)}"
 
     def line(self, row: int) -> int:
         """The line in which a row begins, or its number in a table without lines."""
@@ -102,7 +88,7 @@ class Table:
             content = _as_texts(content)
         return content if self.rows is None else [content[row] for row in self.rows.tolist()]
 
-    def numbers(self, column: str, missing: Missing = "refuse") -> Values:
+    def numbers(self, column: str, missing: str = "refuse") -> Values:
         """The finite numbers of a column (rows,), float64.
 
         `missing` says what becomes of a value that is not there: "refuse" is a DataError, "forward" repeats the one
@@ -110,7 +96,13 @@ class Table:
         number is a DataError with its line; so is a column of numbers such as 1,234 that may mean two things.
         """
         self.require([column])
-        values = self._parsed(column)
+        numbers = self._column(column)
+        if numbers.notation is NumberNotation.AMBIGUOUS:
+            raise self._ambiguous_number(column)
+        values = numbers.values if self.rows is None else numbers.values[self.rows]
+        wrong = np.isin(np.arange(len(self)) if self.rows is None else self.rows, numbers.wrong)
+        if wrong.any():
+            raise self._no_number(column, int(wrong.argmax()))
         if missing == "keep" or not np.isnan(values).any():
             return values
         values = values if missing == "refuse" else filled_values(values, missing)
@@ -118,7 +110,7 @@ class Table:
             raise self.missing_value(column, values, missing)
         return values
 
-    def missing_value(self, column: str, values: Values, missing: Missing) -> DataError:
+    def missing_value(self, column: str, values: Values, missing: str) -> DataError:
         """The error for values that are NaN after what `missing` did."""
         absent = np.flatnonzero(np.isnan(values))
         row = int(absent[0])
@@ -133,14 +125,8 @@ class Table:
             if np.isnan(values).all():
                 option = shlex.quote(f"ignore={column}")
                 do = f"the column has no value: leave it out, with ignore={column!r}", f"add --set {option}"
-        got = self.texts(column)[row]
-        return DataError(
-            f"{self.where(row, column)}: a value is missing{several}",
-            expected="a number such as -12.5",
-            got=repr(got),
-            do=do[0],
-            shell=do[1],
-        )
+        problem, got = f"{self.where(row, column)}: a value is missing{several}", repr(self.texts(column)[row])
+        return DataError(problem, expected="a number such as -12.5", got=got, do=do[0], shell=do[1])
 
     def is_numeric(self, column: str) -> bool:
         """Whether all fields of a column are numbers or missing, and one at least is a number."""
@@ -161,16 +147,6 @@ class Table:
         """The rows in which a column has no finite number, or none at all."""
         values = self._column(column).values
         return np.flatnonzero(np.isnan(values if self.rows is None else values[self.rows])).tolist()
-
-    def _parsed(self, column: str) -> Values:
-        numbers = self._column(column)
-        if numbers.notation is NumberNotation.AMBIGUOUS:
-            raise self._ambiguous_number(column)
-        values = numbers.values if self.rows is None else numbers.values[self.rows]
-        wrong = np.isin(np.arange(len(self)) if self.rows is None else self.rows, numbers.wrong)
-        if wrong.any():
-            raise self._no_number(column, int(wrong.argmax()))
-        return values
 
     def _column(self, column: str) -> NumberColumn:
         """The numbers of a column over all rows of the file, parsed once: its notation is that of the whole column."""
@@ -289,7 +265,7 @@ def open_table(
     Raises DataError with file, line and column for what is no table, and where the first row may be either.
     """
     content = read_columns(source, encoding=encoding, header=header)
-    return Table(**content._asdict(), decimal=decimal, dayfirst=dayfirst, zone=zone)
+    return Table(**vars(content), decimal=decimal, dayfirst=dayfirst, zone=zone)
 
 
 def _joined(fields: Sequence[str]) -> str:

@@ -144,7 +144,7 @@ class TimeAxis:
         instants = pd.DatetimeIndex(self.instants, tz="UTC")
         if self.zone:
             return list(instants.tz_convert(self.zone))
-        zones = [fixed_zone(offset) for offset in self.offsets.tolist()]
+        zones = [timezone(timedelta(seconds=offset)) if offset else UTC for offset in self.offsets.tolist()]
         return [instant.tz_convert(zone) for instant, zone in zip(instants, zones, strict=True)]
 
     def take(self, places: Any) -> Self:
@@ -154,13 +154,7 @@ class TimeAxis:
 
     def to_json(self) -> dict[str, Any]:
         """What a model file keeps of it: column, frequency and form, not the times."""
-        return {
-            "column": self.column,
-            "frequency": self.frequency,
-            "form": self.form,
-            "zone": self.zone,
-            "in_utc": self.in_utc,
-        }
+        return {name: getattr(self, name) for name in ("column", "frequency", "form", "zone", "in_utc")}
 
 
 def regular_dates(
@@ -196,11 +190,6 @@ def offsets_in(zone: str, dates: Dates, *, in_utc: bool) -> Offsets:
     local = index.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
     shifted = (local.tz_localize(None) - local.tz_convert("UTC").tz_localize(None)).to_numpy()
     return shifted.astype("timedelta64[s]").astype(np.int64)
-
-
-def fixed_zone(offset: int) -> Any:
-    """The zone of an offset of so many seconds."""
-    return timezone(timedelta(seconds=offset)) if offset else UTC
 
 
 def frequency_in_words(alias: str | None) -> str:

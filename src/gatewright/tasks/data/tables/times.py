@@ -36,7 +36,7 @@ _PARTS = tuple(
 _SEASON = re.compile(r"(\d{4})([/-])(\d\d)")
 _RANGE = re.compile(r"(.{8,}?) ?(?: - | – | to |/|–) ?(.{8,})")
 _NUMBERED_MONTH = re.compile(r"(\d{4})(-?M)(\d{2})")
-_WEEK = re.compile(r"(\d{4})-?W(\d{2})")
+_WEEK = re.compile(r"(\d{4})(-?W)(\d{2})")
 _WORDED = (
     "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%Y %b", "%Y-%b", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y",
     "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%a, %d %b %Y", "%m/%Y", "%d %b %Y %H:%M", "%d %b %Y %H:%M:%S",
@@ -84,8 +84,7 @@ def parsed_dates(texts: Sequence[str], *, dayfirst: DayFirst = "infer", named: b
         partial(_iso, named=named),
         partial(_by_place, dayfirst=dayfirst),
         _parts_of_years,
-        _numbered_months,
-        _weeks,
+        _months_and_weeks,
         _worded,
         partial(_ranges, dayfirst=dayfirst),
     )
@@ -286,22 +285,16 @@ def _ranges(texts: list[str], *, dayfirst: DayFirst) -> ParsedDates | None:
     return parsed_dates(first, dayfirst=dayfirst) if ends else None
 
 
-def _numbered_months(texts: list[str]) -> ParsedDates | None:
-    """Months as 2020M05."""
-    matched = [_NUMBERED_MONTH.fullmatch(text) for text in texts]
-    present = next((match for match in matched if match), None)
-    months = [f"{match[1]}{match[3]}" if match else "" for match in matched]
-    parsed = _as_format(months, "%Y%m") if present else None
-    return parsed and present and ParsedDates(parsed.values, f"%Y{present[2]}%m")
-
-
-def _weeks(texts: list[str]) -> ParsedDates | None:
-    """Weeks of ISO 8601, such as 2020-W05, as their Mondays."""
-    matched = [_WEEK.fullmatch(text) for text in texts]
-    present = next((match for match in matched if match), None)
-    days = [f"{match[1]}-W{match[2]}-1" if match else "" for match in matched]
-    mondays = _as_format(days, "%G-W%V-%u") if present else None
-    return mondays and present and ParsedDates(mondays.values, "%G-W%V" if "-" in present[0] else "%GW%V")
+def _months_and_weeks(texts: list[str]) -> ParsedDates | None:
+    """Months such as 2020M05, and weeks of ISO 8601, such as 2020-W05, as their Mondays."""
+    several: list[ParsedDates] = []
+    for pattern, year, part, day in ((_NUMBERED_MONTH, "%Y", "%m", "%d"), (_WEEK, "%G", "%V", "%u")):
+        matched = [pattern.fullmatch(text) for text in texts]
+        present = next((match for match in matched if match), None)
+        firsts = [f"{match[1]}.{match[3]}.1" if match else "" for match in matched]
+        if present and (parsed := _as_format(firsts, f"{year}.{part}.{day}")):
+            several.append(ParsedDates(parsed.values, f"{year}{present[2]}{part}"))
+    return min(several, key=lambda dates: len(dates.wrong), default=None)
 
 
 def _worded(texts: list[str]) -> ParsedDates | None:

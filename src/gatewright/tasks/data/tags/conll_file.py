@@ -18,7 +18,7 @@ TOKEN_NAMES = ("token", "tokens", "word", "words", "form", "text")
 LABEL_NAMES = ("label", "labels", "tag", "tags", "ner", "ner_tag", "ner_tags", "pos", "upos", "chunk")
 
 _DOCUMENT = "-DOCSTART-"
-_WORD_ID = re.compile(r"\d+")
+_ID = re.compile(r"\d+([-.]\d+)?")
 _COMMENT = re.compile(r"#\s*(?:[\w.-]+\s*=|newdoc\b|newpar\b)")
 _OTHER_ID = re.compile(r"\d+[-.]\d+")
 
@@ -71,28 +71,26 @@ def read_columns(path: Path, *, encoding: str = "", header: str = "infer") -> Co
     """
     coding = encoding_of(path, encoding)
     lines = [(number, line.rstrip("\n")) for number, line in enumerate(encoded_lines(path, coding.name), 1)]
-    first = next((line for _, line in lines if line.strip() and not _is_aside(line)), "")
-    is_conllu = len(cells := _cells(first, "\t")) == len(CONLLU) and bool(_is_id(cells[0]))
-    separator = None if _is_divided_at_spaces(lines, first) else "\t"
+    rows = [line for _, line in lines if line.strip() and not _is_aside(line)]
+    first = rows[0] if rows else ""
+    is_conllu = len(cells := _cells(first, "\t")) == len(CONLLU) and bool(_ID.fullmatch(cells[0]))
+    separator = None if _is_divided_at_spaces(rows) else "\t"
     width = len(_cells(first, separator))
-    sentences, numbers = list[tuple[tuple[str, ...], ...]](), list[tuple[int, ...]]()
-    for sentence in _sentences(path, lines, separator, width, is_conllu=is_conllu):
-        sentences.append(tuple(row for _, row in sentence))
-        numbers.append(tuple(line for line, _ in sentence))
+    sentences = list(_sentences(path, lines, separator, width, is_conllu=is_conllu))
     names = CONLLU if is_conllu else tuple(str(number) for number in range(1, width + 1))
-    has_header = header == "yes" or (header == "infer" and bool(sentences) and _is_header(sentences[0][0]))
+    has_header = header == "yes" or (header == "infer" and bool(sentences) and _is_header(sentences[0][0][1]))
     if sentences and not is_conllu and has_header:
-        names = tuple(sentences[0][0])
-        sentences[0], numbers[0] = sentences[0][1:], numbers[0][1:]
-        kept = [place for place, rows in enumerate(sentences) if rows]
-        sentences, numbers = [sentences[place] for place in kept], [numbers[place] for place in kept]
+        names = sentences[0].pop(0)[1]
+        sentences = list(filter(None, sentences))
     if not sentences:
         raise DataError(
             f"{path} holds no tokens",
             expected="a token a line with its columns, and an empty line behind each sentence",
             got="comments and empty lines" if lines else "an empty file",
         )
-    return ColumnFile(path, names, tuple(sentences), tuple(numbers), is_conllu, coding.remark)
+    cells = tuple(tuple(row for _, row in sentence) for sentence in sentences)
+    numbers = tuple(tuple(line for line, _ in sentence) for sentence in sentences)
+    return ColumnFile(path, names, cells, numbers, is_conllu, coding.remark)
 
 
 def _sentences(
@@ -122,10 +120,9 @@ def _sentences(
         yield rows
 
 
-def _is_divided_at_spaces(lines: Sequence[tuple[int, str]], first: str) -> bool:
-    if "\t" not in first:
+def _is_divided_at_spaces(rows: Sequence[str]) -> bool:
+    if not rows or "\t" not in rows[0]:
         return True
-    rows = [line for _, line in lines if line.strip() and not _is_aside(line)]
     at_tabs, at_spaces = ({len(_cells(row, separator)) for row in rows} for separator in ("\t", None))
     return len(at_spaces) == 1 and (len(at_tabs) > 1 or min(at_spaces) > min(at_tabs))
 
@@ -138,11 +135,7 @@ def _is_aside(line: str) -> bool:
     return line.startswith(("# ", "#\t")) or line.split(maxsplit=1)[0] == _DOCUMENT
 
 
-def _is_id(cell: str) -> bool:
-    return bool(_WORD_ID.fullmatch(cell) or _OTHER_ID.fullmatch(cell))
-
-
 def _is_header(row: Sequence[str]) -> bool:
     """Whether a first row names its columns: a name for tokens and one for labels."""
-    cells = [cell.lower() for cell in row]
-    return any(cell in TOKEN_NAMES for cell in cells) and any(cell in LABEL_NAMES for cell in cells)
+    cells = {cell.lower() for cell in row}
+    return bool(cells & {*TOKEN_NAMES} and cells & {*LABEL_NAMES})

@@ -207,17 +207,12 @@ def _usual(file: ColumnFile) -> dict[str, int]:
 
 def tagged_rows(file: ColumnFile, columns: TagColumns) -> TaggedSentences:
     """The sentences of a file, with the scheme of its tags."""
-    tokens, tags = (file.column(file.place(name)) for name in (columns.text, columns.label))
-    return tagged(tokens, tags)
+    return tagged(*(file.column(file.place(name)) for name in (columns.text, columns.label)))
 
 
 def tagged(tokens: Sequence[Sequence[str]], tags: Sequence[Sequence[str]]) -> TaggedSentences:
     """Those sentences, with the scheme of their tags."""
-    return TaggedSentences(
-        tuple(tuple(sentence) for sentence in tokens),
-        tuple(tuple(sentence) for sentence in tags),
-        recognised_scheme(tags),
-    )
+    return TaggedSentences(tuple(map(tuple, tokens)), tuple(map(tuple, tags)), recognised_scheme(tags))
 
 
 def sentences_in_memory(source: Sequence[Any]) -> TaggedSentences:
@@ -226,10 +221,10 @@ def sentences_in_memory(source: Sequence[Any]) -> TaggedSentences:
     Two lists, of all tokens and of all tags, are taken as well. Raises DataError for anything else, and for a sentence
     with more or fewer tags than tokens.
     """
-    if isinstance(source, tuple) and len(source) == 2 and len(source[0]) == len(source[1]) and _are_sentences(source):
-        pairs: list[Any] = list(zip(*source, strict=True))
-    else:
-        pairs = list(source)
+    pairs: list[Any] = list(source)
+    two_lists = isinstance(source, tuple) and len(source) == 2 and len(source[0]) == len(source[1])
+    if two_lists and all(len(part) > 0 and all(map(_is_sentence, part)) for part in pairs):
+        pairs = list(zip(*pairs, strict=True))
     for place, pair in enumerate(pairs):
         fits = isinstance(pair, Sequence) and len(pair) == 2 and all(_is_sentence(sentence) for sentence in pair)
         if not fits or len(pair[0]) != len(pair[1]) or not len(pair[0]):
@@ -241,10 +236,6 @@ def sentences_in_memory(source: Sequence[Any]) -> TaggedSentences:
     if not pairs:
         raise DataError("there are no sentences", expected="pairs of tokens and tags")
     return tagged([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-
-
-def _are_sentences(source: Sequence[Any]) -> bool:
-    return all(len(part) > 0 and all(map(_is_sentence, part)) for part in source)
 
 
 def _is_sentence(value: object) -> bool:

@@ -1,7 +1,7 @@
 """Which form labelled steps come in: files in CoNLL's columns, tables, or sequences in memory."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.published.sources import Source, files_of
+from gatewright.tasks.data.series import cases
 from gatewright.tasks.data.tables.encoding import encoded_lines, encoding_of
 from gatewright.tasks.data.tables.order import open_dated
 from gatewright.tasks.data.tables.table import Table
@@ -85,12 +86,9 @@ def _recording(place: int, values: Any, labels: Any, *, labelled: bool) -> Recor
 
 def channel_names(recordings: Sequence[Recording]) -> tuple[str, ...]:
     """Names for the channels of arrays. Raises DataError where recordings have different numbers of them."""
-    widths: Mapping[int, int] = {recording.values.shape[1]: place for place, recording in enumerate(recordings)}
+    widths = {recording.values.shape[1]: place for place, recording in enumerate(recordings)}
     if len(widths) > 1:
         (first, _), (other, place), *_ = widths.items()
-        raise DataError(
-            f"recording {place} of the data in memory has too many or too few channels",
-            expected=str(first),
-            got=str(other),
-        )
-    return tuple(f"channel {place}" for place in range(1, recordings[0].values.shape[1] + 1))
+        problem = f"recording {place} of the data in memory has too many or too few channels"
+        raise DataError(problem, expected=str(first), got=str(other))
+    return cases.channel_names(recordings[0].values.shape[1])

@@ -22,20 +22,20 @@ _IDS = {*ID_NAMES, *_SENTENCES, "subject", "recording", "session", "trial", "use
 
 def _only_words(table: Table, columns: Sequence[str], known: Roles) -> Sequence[str]:
     """The columns that are no numbers but words, or true and false, where steps are rows of channels."""
-    return [] if known.text else [column for column in columns if _is_of_words(table, column)]
-
-
-def _is_of_words(table: Table, column: str) -> bool:
-    return not table.is_numeric(column) or {text.strip().lower() for text in table.texts(column)} <= {"true", "false"}
-
-
-def _last_first(_table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
-    return columns[::-1]
+    logical = {"true", "false"}
+    return [
+        column
+        for column in columns
+        if not known.text
+        and (not table.is_numeric(column) or {text.strip().lower() for text in table.texts(column)} <= logical)
+    ]
 
 
 _TEXT = ColumnRole("text", TOKEN_NAMES)
 _OF_ROWS = (ColumnRole("id", _IDS), TIMES)
-_LABEL = ColumnRole("label", _LABELS, candidates=_only_words, suggested={"y"}, likely=_last_first)
+_LABEL = ColumnRole(
+    "label", _LABELS, candidates=_only_words, suggested={"y"}, likely=lambda _, columns, __: columns[::-1]
+)
 _STEPS = TableKind(
     (_TEXT, *_OF_ROWS, _LABEL),
     ("label",),
@@ -84,15 +84,13 @@ def recordings_of(table: Table, roles: Roles, columns: StepColumns) -> list[Reco
     table = dated_rows(table, roles.time, columns.undated)
     recordings: list[Recording] = []
     for group in table.groups(roles.id):
-        rows = group_in_order(table, group, roles.time, fill=True)
-        recordings.append(_recording(table.take(rows[rows >= 0]), group.id, roles, columns))
+        places = group_in_order(table, group, roles.time, fill=True)
+        rows = table.take(places[places >= 0])
+        values = np.stack([rows.numbers(name, columns.missing) for name in roles.channels], 1).astype(np.float32)
+        times = tuple(" ".join(fields) for fields in zip(*map(rows.texts, roles.time), strict=True))
+        labels = tuple(_labels(rows, roles.label)) if roles.label else ()
+        recordings.append(Recording(group.id, values, labels, times))
     return recordings
-
-
-def _recording(rows: Table, id: str, roles: Roles, columns: StepColumns) -> Recording:
-    values = np.stack([rows.numbers(name, columns.missing) for name in roles.channels], 1).astype(np.float32)
-    times = [" ".join(fields) for fields in zip(*map(rows.texts, roles.time), strict=True)] if roles.time else []
-    return Recording(id, values, tuple(_labels(rows, roles.label)) if roles.label else (), tuple(times))
 
 
 def _labels(rows: Table, label: str) -> list[str]:

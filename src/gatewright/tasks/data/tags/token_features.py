@@ -35,17 +35,14 @@ def features_of(token: str) -> tuple[str, ...]:
     lower = lowered(token)
     beginnings = (lower[:length] for length in (1, 2, 3))
     endings = (lower[-length:] for length in (1, 2, 3, 4))
-    values = (token, lower, *beginnings, *endings, _shape(token))
+    shape = _RUN.sub(r"\1\1", "".join(map(_kind, token)))
+    values = (token, lower, *beginnings, *endings, shape)
     return tuple(f"{name}={value}" for name, value in zip(FEATURES, values, strict=True))
 
 
 def lowered(token: str) -> str:
     """In lower case, with every digit as 0."""
     return _DIGIT.sub("0", token.lower())
-
-
-def _shape(token: str) -> str:
-    return _RUN.sub(r"\1\1", "".join(map(_kind, token)))
 
 
 def _kind(character: str) -> str:

@@ -8,7 +8,7 @@ from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.published.sources import existing_path
 from gatewright.tasks.data.tables.encoding import encoded_lines, encoding_of
-from gatewright.tasks.data.tags.conll_file import ColumnFile, read_columns
+from gatewright.tasks.data.tags.conll_file import read_columns
 from gatewright.tasks.data.tags.sentences import INFERRED_COLUMNS
 from gatewright.tasks.data.tags.tokens import Tokenising
 
@@ -41,14 +41,13 @@ def read_sentences(
     written = [line.rstrip() for line in encoded_lines(path, encoding)]
     if path.suffix.lower() in _COLUMN_SUFFIXES or _has_columns(written):
         file = read_columns(path, encoding=encoding, header=reading.header)
-        tokens = file.column(_token_place(file, text))
+        # The column that the training's tokens were in; a file of tokens alone has no other.
+        tokens = file.column(0 if len(file.names) == 1 or not text else file.place(text))
         return Sentences("sentence", tuple(range(1, len(tokens) + 1)), tuple(map(tuple, tokens)))
-    lines = [(number, line) for number, line in enumerate(written, 1) if line]
+    lines = {number: tuple(tokenising.divide(line)) for number, line in enumerate(written, 1) if line}
     if not lines:
         raise DataError(f"{path} holds no text")
-    return Sentences(
-        "line", tuple(number for number, _ in lines), tuple(tuple(tokenising.divide(line)) for _, line in lines)
-    )
+    return Sentences("line", tuple(lines), tuple(lines.values()))
 
 
 def _has_columns(lines: Sequence[str]) -> bool:
@@ -58,11 +57,6 @@ def _has_columns(lines: Sequence[str]) -> bool:
     written = [line for line in lines if line and not line.startswith(("# ", "-DOCSTART-"))]
     widths = {len(line.split("\t" if any("\t" in other for other in written) else None)) for line in written}
     return len(widths) == 1 and ("" in lines or any("\t" in line for line in written))
-
-
-def _token_place(file: ColumnFile, text: str) -> int:
-    """The column that the training's tokens were in; a file of tokens alone has no other."""
-    return 0 if len(file.names) == 1 or not text else file.place(text)
 
 
 def _in_memory(source: Sequence[Any], tokenising: Tokenising) -> Sentences:

@@ -3,7 +3,7 @@
 import os
 import reprlib
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -12,14 +12,8 @@ import numpy as np
 
 from gatewright.errors import DataError
 from gatewright.tasks.columns import TextColumns
-from gatewright.tasks.data.published.sources import (
-    conversion,
-    existing_path,
-    files_of,
-    named_data_set,
-    optional_file,
-    source_name,
-)
+from gatewright.tasks.data.published import sources
+from gatewright.tasks.data.published.sources import existing_path, files_of, optional_file, source_name
 from gatewright.tasks.data.ragged import LabelledSequences, Ragged, Splits, check_classes, completed
 from gatewright.tasks.data.reading import text_pieces
 from gatewright.tasks.data.tables.files import is_frame
@@ -152,7 +146,7 @@ def _given(
     """The archive of reviews that a source is, or the parts that it has."""
     if not isinstance(source, str | os.PathLike):
         return None, {"train": _in_memory(source, columns, usual)}
-    row = named_data_set(source, "labelled texts")
+    row = sources.named_data_set(source, "labelled texts")
     if row is not None and row.compose is not None:
         return None, {"train": _composed(row.name, row.compose())}
     if row is None:
@@ -175,7 +169,7 @@ def _tables(files: Mapping[str, Path], columns: TextColumns, usual: Mapping[str,
             "there is no file of labelled texts",
             expected="*.csv, *.tsv or *.jsonl",
             got=", ".join(list(files)[:10]),
-            do=conversion(files),
+            do=sources.conversion(files),
         )
     present = {name: path for name, path in parts.items() if path is not None}
     return {name: _of_table(text_table(path, columns), columns, usual) for name, path in present.items()}
@@ -225,16 +219,15 @@ def _in_memory(source: object, columns: TextColumns, usual: Mapping[str, str] | 
 
 def _folders(path: Path) -> dict[str, _TextPart]:
     """The parts of a folder that has a sub-folder of .txt files for each class, or of train/ and test/ with such."""
-    inside = {name: _part_folder(path, name) for name in _PARTS}
-    if inside["train"] is not None:
-        parts = {name: _class_folders(folder) for name, folder in inside.items() if folder is not None}
-        return {name: part for name, part in parts.items() if part is not None}
-    whole = _class_folders(path)
-    return {} if whole is None else {"train": whole}
-
-
-def _part_folder(path: Path, name: str) -> Path | None:
-    return next((path / word for word in _PARTS[name].split("|") if (path / word).is_dir()), None)
+    folders = {
+        name: path / word
+        for name, words in _PARTS.items()
+        for word in reversed(words.split("|"))  # of several the first
+        if (path / word).is_dir()
+    }
+    inside = folders if "train" in folders else {"train": path}
+    parts = {name: _class_folders(folder) for name, folder in inside.items()}
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 def _class_folders(path: Path) -> _TextPart | None:
@@ -300,21 +293,18 @@ def read_texts(source: object, columns: TextColumns | None = None, usual: Mappin
 
 def _checked_texts(source: object) -> list[str]:
     """The texts of a list, an array or a pandas Series; anything else is refused, not written as a text."""
+    wrong, texts = "", list[object]()
     if isinstance(source, Mapping | set | frozenset | bytearray | memoryview):
-        raise _no_texts(type(source).__name__)
-    texts = list(cast("Sequence[object]", source))
-    for row, text in enumerate(texts, 1):
-        if not isinstance(text, str):
-            raise _no_texts(f"{type(text).__name__} as text {row}: {reprlib.repr(text)}")
+        wrong = type(source).__name__
+    else:
+        texts = list(cast("Sequence[object]", source))
+        others = (place for place, text in enumerate(texts) if not isinstance(text, str))
+        if (other := next(others, None)) is not None:
+            wrong = f"{type(texts[other]).__name__} as text {other + 1}: {reprlib.repr(texts[other])}"
+    if wrong:
+        expected = "a path, a pandas DataFrame, or a list, array or pandas Series of strings"
+        raise DataError("these are no texts", expected=expected, got=wrong)
     return cast("list[str]", texts)
-
-
-def _no_texts(got: str) -> DataError:
-    return DataError(
-        "these are no texts",
-        expected="a path, a pandas DataFrame, or a list, array or pandas Series of strings",
-        got=got,
-    )
 
 
 def _lines(path: Path) -> Texts:
@@ -325,20 +315,19 @@ def _lines(path: Path) -> Texts:
 
 def decoded_texts(part: LabelledSequences) -> list[str]:
     """Texts of UTF-8 bytes as strings."""
-    return [part.sequences[place].tobytes().decode() for place in range(len(part))]
+    return list(_decoded(part.sequences))
+
+
+def _decoded(texts: Ragged) -> Iterator[str]:
+    return (texts[place].tobytes().decode() for place in range(len(texts)))
 
 
 def count_words(texts: Ragged, divide: Tokeniser) -> Counter[str]:
     """How often each word occurs in those texts."""
-    counts: Counter[str] = Counter()
-    for place in range(len(texts)):
-        counts.update(divide(texts[place].tobytes().decode()))
-    return counts
+    return Counter(word for text in _decoded(texts) for word in divide(text))
 
 
 def encode_texts(texts: LabelledSequences, divide: Tokeniser, vocabulary: WordVocabulary) -> LabelledSequences:
     """The same texts as numbers of words, each (words,); a text without a word becomes one "<unk>"."""
-    symbols = [
-        vocabulary.encode(divide(texts.sequences[place].tobytes().decode()) or [UNKNOWN]) for place in range(len(texts))
-    ]
+    symbols = [vocabulary.encode(divide(text) or [UNKNOWN]) for text in _decoded(texts.sequences)]
     return LabelledSequences(Ragged.join(symbols), texts.labels, texts.classes)

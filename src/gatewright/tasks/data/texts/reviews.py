@@ -13,9 +13,10 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.data.ragged import LabelledSequences, Ragged
 from gatewright.tasks.data.reading import decoded, opened
-from gatewright.untrusted.archives import TarMember, tar_members
+from gatewright.untrusted.archives import tar_members
 
 CLASSES = ("neg", "pos")
+_PARTS = ("train", "test")
 _REVIEW = re.compile(r"(?:.*/)?(train|test)/(neg|pos|[^/]+)/(\d+)_(\d+)\.txt")
 _PASSED_OVER = {"unsup"}  # reviews without a label
 _LARGEST = 1 << 24  # bytes; no review comes near it
@@ -27,14 +28,13 @@ def read_reviews(path: Path) -> tuple[LabelledSequences, LabelledSequences]:
     The archive is read as a stream, and nothing of it is written anywhere: what a member is called only says which part
     and class it belongs to, and links and other things that are no files are passed over. 65 MB of texts are held.
     """
-    texts = {"train": bytearray(), "test": bytearray()}
-    lengths: dict[str, list[int]] = {part: [] for part in texts}
-    labels: dict[str, list[int]] = {part: [] for part in texts}
+    parts: dict[str, tuple[bytearray, list[int], list[int]]] = {part: (bytearray(), [], []) for part in _PARTS}
     for part, label, text in _reviews(path):
-        texts[part] += text
-        lengths[part].append(len(text))
-        labels[part].append(label)
-    empty = next((part for part in texts if not lengths[part]), None)
+        texts, lengths, labels = parts[part]
+        texts += text
+        lengths.append(len(text))
+        labels.append(label)
+    empty = next((part for part, (_, lengths, _) in parts.items() if not lengths), None)
     if empty is not None:
         raise DataError(
             f"{path} holds no reviews in its part {empty!r}",
@@ -43,11 +43,9 @@ def read_reviews(path: Path) -> tuple[LabelledSequences, LabelledSequences]:
         )
     train, test = (
         LabelledSequences(
-            Ragged.from_lengths(np.frombuffer(texts[part], np.uint8), lengths[part]),
-            np.array(labels[part], np.int64),
-            CLASSES,
+            Ragged.from_lengths(np.frombuffer(texts, np.uint8), lengths), np.array(labels, np.int64), CLASSES
         )
-        for part in texts
+        for texts, lengths, labels in parts.values()
     )
     return train, test
 
@@ -62,12 +60,8 @@ def _reviews(path: Path) -> Iterator[tuple[str, int, bytes]]:
             where = f"{path}, member {member.name}"
             if named[2] not in CLASSES:
                 raise DataError(f"{where}: the class is unknown", expected="one of " + ", ".join(CLASSES), got=named[2])
-            yield named[1], CLASSES.index(named[2]), _text(where, member)
-
-
-def _text(where: str, member: TarMember) -> bytes:
-    if not 0 < member.size <= _LARGEST:
-        raise DataError(f"{where}: this is no review", expected="a text", got=f"{member.size} bytes")
-    text = member.read()
-    decoded(where, text)
-    return text
+            if not 0 < member.size <= _LARGEST:
+                raise DataError(f"{where}: this is no review", expected="a text", got=f"{member.size} bytes")
+            text = member.read()
+            decoded(where, text)  # raises: it is no text
+            yield named[1], CLASSES.index(named[2]), text

@@ -5,32 +5,33 @@ from dataclasses import replace
 
 from gatewright.tasks.columns import TextColumns
 from gatewright.tasks.data.tables.header import LABEL_NAMES, TEXT_NAMES, has_few_values
-from gatewright.tasks.data.tables.roles import ColumnRole, Roles, TableKind, infer_roles, named_columns
+from gatewright.tasks.data.tables.roles import (
+    ColumnRole,
+    Roles,
+    TableKind,
+    columns_by,
+    columns_where,
+    infer_roles,
+    named_columns,
+)
 from gatewright.tasks.data.tables.table import Table
 
+_of_few_values = columns_where(has_few_values)
 
-def _of_few_values(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
-    return [column for column in columns if has_few_values(table.texts(column))]
+
+_of_many_words = columns_where(
+    lambda texts: len(set(texts)) > len(texts) // 4 and sum(" " in text.strip() for text in texts) * 2 > len(texts)
+)
 
 
 def _worded(table: Table, columns: Sequence[str], known: Roles) -> Sequence[str]:
     """Those of several words in most rows; else the only one that is left."""
-    worded = [column for column in columns if _is_worded(table.texts(column))]
+    worded = _of_many_words(table, columns, known)
     return worded or (columns if len(columns) == 1 and not _of_few_values(table, columns, known) else ())
 
 
-def _is_worded(texts: Sequence[str]) -> bool:
-    return len(set(texts)) > len(texts) // 4 and sum(" " in text.strip() for text in texts) * 2 > len(texts)
-
-
-def _longest_first(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
-    return sorted(columns, key=lambda column: -sum(map(len, table.texts(column))))
-
-
-def _fewest_values_first(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
-    return sorted(columns, key=lambda column: len(set(table.texts(column))))
-
-
+_longest_first = columns_by(lambda texts: -sum(map(len, texts)))
+_fewest_values_first = columns_by(lambda texts: len(set(texts)))
 _TEXT = ColumnRole("text", TEXT_NAMES, candidates=_worded, likely=_longest_first)
 _LABEL = ColumnRole("label", LABEL_NAMES, candidates=_of_few_values, likely=_fewest_values_first)
 _LABELLED = TableKind((_TEXT, _LABEL), ("text", "label"))

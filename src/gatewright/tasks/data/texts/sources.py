@@ -6,16 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from gatewright.errors import DataError
+from gatewright.tasks.data.published import sources
 from gatewright.tasks.data.published.locate import locate
-from gatewright.tasks.data.published.sources import (
-    Files,
-    Source,
-    existing_path,
-    files_of,
-    named_data_set,
-    optional_file,
-    required_file,
-)
+from gatewright.tasks.data.published.sources import Source, existing_path, named_data_set
 from gatewright.tasks.data.ragged import Splits
 from gatewright.tasks.data.reading import Whole, member_names, member_pieces, text_pieces
 
@@ -46,17 +39,19 @@ def parted_sources(source: Source, whole: Whole = "lines") -> Splits[Pieces] | N
     row = named_data_set(source, "words", "text")
     if row is not None and row.kind == "text":
         return None
-    files = files_of(source, "words", "text")
-    archive = optional_file(files, _ARCHIVE, "texts (*.tgz)")
+    files = sources.files_of(source, "words", "text")
+    archive = sources.optional_file(files, _ARCHIVE, "texts (*.tgz)")
     if archive is not None:
         return _members(archive, whole)
     if row is None and not existing_path(source).is_dir():
         return None
-    return Splits(*(partial(text_pieces, _part(files, *names), whole) for names in _NAMES.items()))
-
-
-def _part(files: Files, name: str, pattern: str) -> Path:
-    return required_file(files, rf"(.*[._-])?({pattern})\.(txt|tokens)", f"the part {name!r} (such as ptb.{name}.txt)")
+    parts = [
+        sources.required_file(
+            files, rf"(.*[._-])?({pattern})\.(txt|tokens)", f"the part {name!r} (such as ptb.{name}.txt)"
+        )
+        for name, pattern in _NAMES.items()
+    ]
+    return Splits(*(partial(text_pieces, path, whole) for path in parts))
 
 
 def _members(archive: Path, whole: Whole) -> Splits[Pieces]:

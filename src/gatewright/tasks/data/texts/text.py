@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data.published.data_set import DataSet
 from gatewright.tasks.data.published.locate import locate
 from gatewright.tasks.data.published.registry import known_names, suggestion
 from gatewright.tasks.data.published.sources import Source, named_data_set, path_of
@@ -28,7 +27,7 @@ def read_text(name_or_path: Source) -> str:
     """
     row = named_data_set(name_or_path, "text")
     if row is not None:
-        return _text_of(row)
+        return row.compose() if row.compose is not None else _read_file(locate(row.name))
     path = path_of(name_or_path, "text")
     if path.is_dir():
         raise DataError(f"{path} is a folder", expected="a text file", do="name one file in it")
@@ -37,10 +36,6 @@ def read_text(name_or_path: Source) -> str:
         names = f"{known_names('text')}, or the path of a text file"
         raise DataError(f"{str(name_or_path)!r} is neither a data set nor a file", expected=names, do=near)
     return _read_file(path)
-
-
-def _text_of(row: DataSet) -> str:
-    return row.compose() if row.compose is not None else _read_file(locate(row.name))
 
 
 def _read_file(path: Path) -> str:
@@ -54,11 +49,6 @@ def _read_file(path: Path) -> str:
     return decoded(path, content)
 
 
-def keep_text(text: str) -> str:
-    """The text as it is."""
-    return text
-
-
 def only_letters(text: str) -> str:
     """The cleaning of Dive into Deep Learning: lower-case letters of English and single spaces.
 
@@ -70,7 +60,7 @@ def only_letters(text: str) -> str:
     return "".join(re.sub("[^A-Za-z]+", " ", line.group()).strip().lower() for line in lines)
 
 
-CLEANINGS: dict[str, Callable[[str], str]] = {"none": keep_text, "d2l": only_letters}
+CLEANINGS: dict[str, Callable[[str], str]] = {"none": str, "d2l": only_letters}
 
 
 def clean(text: str, how: str = "none") -> str:

@@ -1,6 +1,6 @@
 """Characters to numbers and back."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -57,7 +57,10 @@ class CharVocabulary(Vocabulary):
             raise OptionError("a CharVocabulary needs at least one character")
         self.symbols = ((UNKNOWN,) if unknown else ()) + listed
         self.unknown = unknown
-        self._numbers = _number_table(listed, first=int(unknown))
+        # By code point, -1 for other characters. The last entry is -1: it stands for all beyond.
+        codes = np.array([ord(character) for character in listed])
+        self._numbers = np.full(codes.max() + 2, -1, dtype=np.int32)
+        self._numbers[codes] = np.arange(int(unknown), int(unknown) + len(codes))
         self.dtype = np.min_scalar_type(len(self.symbols) - 1)  # of the numbers: the smallest that holds them
 
     @classmethod
@@ -78,32 +81,20 @@ class CharVocabulary(Vocabulary):
             # Whatever lies beyond the table is as unknown as the table's last entry.
             known = self._numbers[np.minimum(codes, len(self._numbers) - 1)]
             if not self.unknown and known.min(initial=0) < 0:
-                raise self._not_a_symbol(text, start + int(np.argmax(known < 0)))
+                position, shown = start + int(np.argmax(known < 0)), "".join(self.symbols)
+                around, line = text[max(0, position - 10) : position + 10], text.count("\n", 0, position) + 1
+                raise DataError(
+                    f"the character {text[position]!r} (U+{ord(text[position]):04X}) is not in the vocabulary",
+                    expected=f"one of its {len(self)} symbols, {shown[:60]!r}{' ...' if len(shown) > 60 else ''}",
+                    got=f"{around!r}, at position {position}, in line {line}",
+                    do="leave the character out, or make the vocabulary with unknown=True",
+                )
             numbers[start : start + len(codes)] = np.maximum(known, 0)
         return numbers
 
     def decode(self, numbers: Iterable[int]) -> str:
         """The text of those numbers; the symbol for the unknown is written "<unk>"."""
         return "".join(self.symbols_of(numbers))
-
-    def _not_a_symbol(self, text: str, position: int) -> DataError:
-        character = text[position]
-        line = text.count("\n", 0, position) + 1
-        shown = "".join(self.symbols)
-        return DataError(
-            f"the character {character!r} (U+{ord(character):04X}) is not in the vocabulary",
-            expected=f"one of its {len(self)} symbols, {shown[:60]!r}{' ...' if len(shown) > 60 else ''}",
-            got=f"{text[max(0, position - 10) : position + 10]!r}, at position {position}, in line {line}",
-            do="leave the character out, or make the vocabulary with unknown=True",
-        )
-
-
-def _number_table(characters: Sequence[str], *, first: int) -> NDArray[np.int32]:
-    """A table of numbers by code point, -1 for other characters. The last entry is -1: it stands for all beyond."""
-    codes = np.array([ord(character) for character in characters])
-    table = np.full(codes.max() + 2, -1, dtype=np.int32)
-    table[codes] = np.arange(first, first + len(codes))
-    return table
 
 
 def _code_points(text: str) -> Iterator[tuple[int, NDArray[np.uint32]]]:

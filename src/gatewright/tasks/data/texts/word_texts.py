@@ -178,12 +178,7 @@ def _stretch(sentences: Ragged, places: Tokens) -> Ragged:
 def _words(pieces: Iterable[str], divide: Tokeniser, *, end_of_line: bool) -> Iterator[list[str]]:
     for piece in pieces:
         *lines, last = piece.split("\n") if end_of_line else [piece]
-        words: list[str] = []
-        for line in lines:
-            words += divide(line)
-            words.append(END_OF_LINE)
-        words += divide(last)
-        yield words
+        yield [word for line in lines for word in (*divide(line), END_OF_LINE)] + divide(last)
 
 
 def _sentences(pieces: Iterable[str], *, by_lines: bool) -> Iterator[str]:
