@@ -99,7 +99,8 @@ def run(
     like = next(iter(inputs.values()))
     if active is not None:  # a NaN that torch.where leaves out would come back in the gradient, as 0 * NaN
         inputs = {name: sequence.masked_fill(~_widened(active, sequence.dim()), 0) for name, sequence in inputs.items()}
-    values: dict[str, Any] = {**params, **inputs, **(noises or _means(trace, sizes, like))}
+    values: dict[str, Any] = {**params, **inputs}
+    values |= noises or {n.var.name: like.new_full(bind(n.var.shape, sizes), n.probability) for n in trace.noises}
     stepwise = depends_on_state(trace)
     before = [equation for equation in trace.equations if equation.target.name not in stepwise]
     inside = [equation for equation in trace.equations if equation.target.name in stepwise]
@@ -119,10 +120,6 @@ def draw(trace: Trace, sizes: Mapping[str, int], steps: int, batch: int, like: T
         values = torch.rand(shape, dtype=like.dtype, device=like.device) < noise.probability
         drawn[noise.var.name] = values.to(like.dtype).expand(steps, *shape[1:])
     return drawn
-
-
-def _means(trace: Trace, sizes: Mapping[str, int], like: Tensor) -> dict[str, Tensor]:
-    return {noise.var.name: like.new_full(bind(noise.var.shape, sizes), noise.probability) for noise in trace.noises}
 
 
 def _widened(rows: Tensor, rank: int) -> Tensor:

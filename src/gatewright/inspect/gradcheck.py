@@ -167,7 +167,8 @@ def _compare(trace: Trace, point: Point, *, autograd: bool) -> Iterator[Compared
 
 def compared(derivative: str, against: str, ours: Arrays, other: Arrays) -> Iterator[ComparedDerivative]:
     """The worst element of each array."""
-    floor = FLOOR[against] * max(map(_largest, (*ours.values(), *other.values())), default=0.0)
+    finite = [np.abs(array[np.isfinite(array)]) for array in (*ours.values(), *other.values())]
+    floor = FLOOR[against] * max((float(array.max(initial=0.0)) for array in finite), default=0.0)
     for name, wanted in other.items():
         mine = ours.get(name)
         leaf = name.partition(" -> ")[0]
@@ -180,10 +181,6 @@ def compared(derivative: str, against: str, ours: Arrays, other: Arrays) -> Iter
             where = f"{name}[{', '.join(str(int(i)) for i in index)}]" if index else name
             numbers = (float(array[index]) for array in (mine, wanted, errors))
             yield ComparedDerivative(derivative, against, leaf, where, *numbers)
-
-
-def _largest(array: Array) -> float:
-    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
 
 
 def _errors(ours: Array, other: Array, floor: float) -> Array:

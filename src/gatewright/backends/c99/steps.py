@@ -65,7 +65,7 @@ class StepWriter:
             return [TermSum(name, term, product.target) for term in product.terms]
         sums: list[TermSum] = []
         for term in product.terms:
-            name = self.values.new(f"{identifier(term.matrix)}_{self.values.short(term.vector)}")
+            name = self.values.names.take(f"{identifier(term.matrix)}_{self.values.short(term.vector)}")
             scale = f"{self.values.constant(term.matrix)}_scale" if term.matrix in quantised else ""
             sums.append(TermSum(name, term, product.target, scale))
         return sums
@@ -77,7 +77,7 @@ class StepWriter:
             self._additions(sums, "symbol")
             return
         with self.lines.loop(j, self.bounds[vector.shape[0]]):
-            factor = self.values.inner(f"{self.values.short(vector)}_{j}")
+            factor = self.values.names.free(f"{self.values.short(vector)}_{j}")
             self.lines.add(f"const {self.functions.real} {factor} = {self.values.element(vector, (j,)).text};")
             self._additions(sums, j, f" * {factor}")
 
@@ -172,7 +172,7 @@ class StepWriter:
         moved = {store.value for store in stores if store.value in states}
         for value in moved:
             assert isinstance(value, Var)
-            name = self.values.new(f"{identifier(value.name)}_old")
+            name = self.values.names.take(f"{identifier(value.name)}_old")
             self._declare([name + self.values.brackets(value.shape)])
             self._assign(name, "=", value, value.shape)
             self.values.call(value, name)

@@ -43,7 +43,7 @@ class Values:
             for order in ("ikuvsq", "jmnwpl")
         )
         theirs = {functions.called(op) for op in Op} | {f"{name}_scale" for name in constants.values()}
-        self._names = Names({self.rows, self.columns, *PARAMETERS, *constants.values(), *bounds.values(), *theirs})
+        self.names = Names({self.rows, self.columns, *PARAMETERS, *constants.values(), *bounds.values(), *theirs})
         self._known: dict[str, str] = {}
         self._single: set[str] = set()  # known values that hold one element, that of the loop they stand in
         self._inlined: dict[str, Expression] = {}
@@ -75,17 +75,14 @@ class Values:
         if atom.name in self._known:
             return Expression(self._known[atom.name] + ("" if atom.name in self._single else index(at)))
         if atom.name in self.part.constants:
-            return self._constant_element(atom.name, at)
+            constant = self.part.constants[atom.name]
+            if not constant.shape:
+                return number(float(constant), self.functions.dtype)  # pyright: ignore[reportArgumentType]
+            # Matrices lie column by column, so that the loop over a product's rows goes along memory.
+            return Expression(self.constant(atom.name) + index(at[::-1]))
         if atom == self.input:
             return Expression(f"x{index(at)}")
         return Expression(self.place(atom) + index(at))
-
-    def _constant_element(self, name: str, at: Indices) -> Expression:
-        """Matrices lie column by column, so that the loop over a product's rows goes along memory."""
-        constant = self.part.constants[name]
-        if not constant.shape:
-            return number(float(constant), self.functions.dtype)  # pyright: ignore[reportArgumentType]
-        return Expression(self.constant(name) + index(at[::-1]))
 
     def number(self, value: float) -> str:
         """A number of the type that all have."""
@@ -121,18 +118,10 @@ class Values:
 
     # Names
 
-    def new(self, wanted: str) -> str:
-        """A name that nothing has yet."""
-        return self._names.take(wanted)
-
-    def inner(self, wanted: str) -> str:
-        """A name for a value that is known within one loop."""
-        return self._names.free(wanted)
-
     def named(self, value: Var, otherwise: str) -> str:
         """The name of a value; where it is given one now, its own, or another where it has none."""
         if value.name not in self._known:
-            self._known[value.name] = self.new(identifier(value.name) if is_named(value.name) else otherwise)
+            self._known[value.name] = self.names.take(identifier(value.name) if is_named(value.name) else otherwise)
         return self._known[value.name]
 
     def product(self, value: Var) -> str:

@@ -5,19 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from gatewright.backends.formulas import typeset
 from gatewright.backends.formulas.tree import Form, Line, ops_of
-from gatewright.backends.formulas.typeset import (
-    Formula,
-    Pen,
-    Precedence,
-    Rule,
-    call,
-    fence,
-    infix,
-    product,
-    relation,
-    square,
-)
+from gatewright.backends.formulas.typeset import Formula, Pen, Precedence, Rule
 from gatewright.lang.ops import Op, axes_of
 
 _DIGITS = 15  # so many are always right
@@ -107,16 +97,16 @@ def rules_of(signs: Signs) -> dict[Op | Form, Rule]:
         return Formula(signs.dot.join(counts) or "1", Precedence.PRODUCT if len(counts) > 1 else Precedence.ATOM)
 
     return {
-        **{op: call(signs.function(name)) for op, name in _FUNCTIONS.items()},
+        **{op: typeset.call(signs.function(name)) for op, name in _FUNCTIONS.items()},
         Op.NEG: lambda pen: Formula(f"{signs.minus}{pen.arg(0, Precedence.QUOTIENT)}", Precedence.SUM),
-        Op.ABS: fence("|{0}|"),
-        Op.SIGMOID: call(signs.sigma),
+        Op.ABS: typeset.fence("|{0}|"),
+        Op.SIGMOID: typeset.call(signs.sigma),
         Op.HARD_SIGMOID: bounded,
-        Op.ADD: infix(" + ", Precedence.SUM),
-        Op.SUB: infix(f" {signs.minus} ", Precedence.SUM, Precedence.QUOTIENT),
-        Op.MUL: product(signs.times, signs.dot),
-        Op.LESS: relation("<", ">"),
-        Op.MATMUL: infix(" ", Precedence.APPLICATION),
+        Op.ADD: typeset.infix(" + ", Precedence.SUM),
+        Op.SUB: typeset.infix(f" {signs.minus} ", Precedence.SUM, Precedence.QUOTIENT),
+        Op.MUL: typeset.product(signs.times, signs.dot),
+        Op.LESS: typeset.relation("<", ">"),
+        Op.MATMUL: typeset.infix(" ", Precedence.APPLICATION),
         Op.TRANSPOSE: lambda pen: Formula(f"{pen.arg(0, Precedence.ATOM)}{signs.transposed}", Precedence.POWER),
         Op.OUTER: lambda pen: Formula(
             f"{pen.arg(0, Precedence.APPLICATION)} {pen.arg(1, Precedence.ATOM)}{signs.transposed}",
@@ -127,11 +117,11 @@ def rules_of(signs: Signs) -> dict[Op | Form, Rule]:
         ),
         Op.SIZE: size,
         Op.RELABEL: lambda pen: pen.args[0],
-        Form.SQUARE: square(signs.squared),
-        Form.NOT_LESS: relation(signs.not_less, signs.not_more),
-        Form.BETWEEN: fence("[{0} < {1} < {2}]"),
-        Form.NONZERO: fence(f"[{{0}} {signs.unequal} 0]"),
-        Form.ZERO: fence("[{0} = 0]"),
+        Form.SQUARE: typeset.square(signs.squared),
+        Form.NOT_LESS: typeset.relation(signs.not_less, signs.not_more),
+        Form.BETWEEN: typeset.fence("[{0} < {1} < {2}]"),
+        Form.NONZERO: typeset.fence(f"[{{0}} {signs.unequal} 0]"),
+        Form.ZERO: typeset.fence("[{0} = 0]"),
         Form.OVER_TIME: lambda pen: Formula(f"{signs.over_time}{pen.arg(0, Precedence.PRODUCT)}", Precedence.PRODUCT),
     }
 

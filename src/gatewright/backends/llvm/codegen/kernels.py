@@ -14,17 +14,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from gatewright.backends.llvm.codegen.buffers import (
-    LINES,
-    STARTS,
-    Bound,
-    BufferId,
-    Memory,
-    inside_buffers,
-    outside_buffers,
-    sum_buffer,
-    sum_buffers,
-)
+from gatewright.backends.llvm.codegen import buffers
+from gatewright.backends.llvm.codegen.buffers import Bound, BufferId, Memory
 from gatewright.backends.llvm.codegen.pack_panels import emit_packing
 from gatewright.backends.llvm.codegen.panels import Panel, matrix_buffer, panels_of
 from gatewright.backends.llvm.codegen.passes import PassEmitter, flipped
@@ -109,9 +100,10 @@ class Kernels:
     def bound(self) -> Bound:
         """The Program with its sizes and its table of buffers, in a fixed order."""
         bound = Bound(self.program, self.sizes, self.backwards)
-        keys = (*outside_buffers(self.program), *inside_buffers(self.program), *(panel.key for panel in self.panels))
-        active = (LINES, STARTS) if self.ragged else ()
-        for key in (*keys, *sum_buffers(self.program), *active):
+        keys = [*buffers.outside_buffers(self.program), *buffers.inside_buffers(self.program)]
+        keys += [*(panel.key for panel in self.panels), *buffers.sum_buffers(self.program)]
+        keys += (buffers.LINES, buffers.STARTS) if self.ragged else ()
+        for key in keys:
             bound.slot(key)
         return bound
 
@@ -270,7 +262,7 @@ class _ModuleWriter:
             context = ThreadContext(scalar, args.context)
             emitter = PassEmitter(scalar, stages, context, self.kernels.units[name])
             zero, batch = scalar.index(0), args.batch
-            active = [memory.pointer(key) for key in (LINES, STARTS)] if self.kernels.ragged else []
+            active = [memory.pointer(key) for key in (buffers.LINES, buffers.STARTS)] if self.kernels.ragged else []
             if name == LOOP:
                 with scalar.loop(0, args.steps, 1, "step", {"descending": zero}) as loop:
                     time = self._time(scalar, loop.index, args.steps)
@@ -331,9 +323,9 @@ class _ModuleWriter:
             memory, batch = Memory(scalar, self.bound, args.table), args.batch
             left = self._operand(scalar, memory, row_sum.left, batch)
             right = left if row_sum.right is None else self._operand(scalar, memory, row_sum.right, batch)
-            active = [memory.pointer(LINES)] if self.kernels.ragged else []
+            active = [memory.pointer(buffers.LINES)] if self.kernels.ragged else []
             span = (self._lines(scalar, memory, args), args.first, args.last)
-            operands = (left, right, memory.pointer(sum_buffer(row_sum)))
+            operands = (left, right, memory.pointer(buffers.sum_buffer(row_sum)))
             scalar.call(self.module[design.name], [*operands, *span, args.adds, *active])
 
     def write_whole(self) -> None:
@@ -358,7 +350,7 @@ class _ModuleWriter:
     def _lines(self, e: Emitter, memory: Memory, args: Any) -> Value:
         """How many rows there are over all steps."""
         if self.kernels.ragged:
-            return e.load_index(memory.pointer(STARTS), args.steps, "lines")
+            return e.load_index(memory.pointer(buffers.STARTS), args.steps, "lines")
         return e.index(e.mul_index(args.steps, args.batch, "lines"))
 
     def _operand(self, e: Emitter, memory: Memory, value: Var, batch: Any) -> Any:

@@ -74,17 +74,12 @@ def _layout(target: Target) -> str:
 def _parsed(ir: str, target: Target) -> Generator[llvm.ModuleRef, None, None]:
     """A module in a context of its own, so that its memory is freed. The module must be freed before its context, also
     when an error still refers to it."""
-    with llvm.create_context() as context, _refusals(target), llvm.parse_assembly(ir, context) as module:
-        module.triple = target.triple
-        module.data_layout = _layout(target)
-        module.verify()
-        yield module
-
-
-@contextmanager
-def _refusals(target: Target) -> Generator[None, None, None]:
     try:
-        yield
+        with llvm.create_context() as context, llvm.parse_assembly(ir, context) as module:
+            module.triple = target.triple
+            module.data_layout = _layout(target)
+            module.verify()
+            yield module
     except CompileError:
         raise
     except RuntimeError as error:

@@ -10,7 +10,6 @@ from gatewright.backends.llvm.emit.native import NULL, NativeModule, StructMemor
 from gatewright.backends.llvm.jit.compile import compile_module
 from gatewright.backends.llvm.jit.library import address_of
 from gatewright.backends.llvm.jit.machine_code import Signature
-from gatewright.backends.llvm.jit.target import named
 
 _FUNCTIONS: dict[str, Signature] = {
     "bind": (ctypes.c_void_p, ctypes.c_int64),
@@ -58,7 +57,7 @@ class CommandList:
     def __init__(self, calls: Sequence[KernelCall | MemoryCopy], *, keep_lock: bool, keep: Sequence[object]) -> None:
         # A call without arguments costs half as much as one with a single argument, so every command list has this
         # module for itself, and is bound to it.
-        library = compile_module(_source, _FUNCTIONS, key="command list", target=named())
+        library = compile_module(_source, _FUNCTIONS, key="command list")
         copy = address_of(library["copy"])
         entries = [call.as_call(copy) if isinstance(call, MemoryCopy) else call for call in calls]
         array = (KernelCall * len(entries))(*entries)

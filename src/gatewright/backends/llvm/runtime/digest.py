@@ -14,7 +14,6 @@ from gatewright.backends.llvm.emit.emitter import INDEX, POINTER
 from gatewright.backends.llvm.emit.native import NativeModule
 from gatewright.backends.llvm.jit.compile import compile_module
 from gatewright.backends.llvm.jit.machine_code import Signature
-from gatewright.backends.llvm.jit.target import named
 
 _LANES, _VECTORS = 16, 4  # sums that do not wait for one another, so that a multiplication's latency is hidden
 _WORDS = _LANES * _VECTORS
@@ -56,4 +55,4 @@ def _source() -> str:
 
 @cache
 def _mix() -> Any:
-    return compile_module(_source, _FUNCTIONS, key="digest", target=named())["digest"]
+    return compile_module(_source, _FUNCTIONS, key="digest")["digest"]

@@ -11,7 +11,6 @@ from gatewright.backends.llvm.emit.native import NativeModule
 from gatewright.backends.llvm.jit.compile import compile_module
 from gatewright.backends.llvm.jit.library import Library
 from gatewright.backends.llvm.jit.machine_code import Signature
-from gatewright.backends.llvm.jit.target import named
 
 _FUNCTIONS: dict[str, Signature] = {
     "fill": (*[ctypes.c_void_p] * 4, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64),
@@ -80,4 +79,4 @@ def _source() -> str:
 
 @cache
 def _code() -> Library:
-    return compile_module(_source, _FUNCTIONS, key="tables", target=named())
+    return compile_module(_source, _FUNCTIONS, key="tables")
