@@ -68,7 +68,7 @@ class SeriesCollection:
                 expected="one",
                 got=", ".join(series.id for series in self.series)[:100],
             )
-        return self.series[0]
+        return next(iter(self.series))
 
     @classmethod
     def of(cls, table: Table, columns: SeriesColumns) -> Self:
