@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from gatewright.cli.shell import EXIT_CODES, Command, exit_code, messages, show_error
+from gatewright.cli.shell import EXIT_CODES, exit_code, messages, show_error
 from gatewright.errors import GatewrightError, OptionError
 from gatewright.untrusted.printable import print_text, printable
 
@@ -61,13 +61,9 @@ def _options(
         os.environ["GATEWRIGHT_DEBUG"] = "1"
 
 
-def _add(command: Command) -> None:
-    app.command(command.name, cls=command.kind, epilog=command.epilog)(command.function)
-
-
 for _file in _FILES:
     for _command in import_module(f"{__name__}.{_file}").COMMANDS:
-        _add(_command)
+        app.command(_command.name, cls=_command.kind, epilog=_command.epilog)(_command.function)
 
 
 def main() -> None:
@@ -94,7 +90,7 @@ def main() -> None:
             raise
         _fail(GatewrightError("there is not enough memory", do="ask for smaller sizes, or less at a time"), cause=error)
     except BrokenPipeError:  # whoever read our output has had enough
-        _give_up_output()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         where = error.filename or "standard output, or a file without a name"  # all others are named
@@ -124,10 +120,6 @@ def _lacks_memory(error: Exception) -> bool:
     """Whether memory was asked for that is not there; torch has no error of its own for that on a CPU."""
     signs = ("not enough memory", "can't allocate memory", "out of memory", "Storage size calculation overflowed")
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
-
-
-def _give_up_output() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(error: GatewrightError, *, cause: Exception | None = None) -> None:

@@ -1,6 +1,7 @@
 """`gatewright compare`."""
 
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,7 +75,7 @@ def compare(
         raise typer.Exit(128 + (stop.signal_number or signal.SIGINT)) from None
     files, result = comparison.keep(outcomes, folder), comparison.comparison(outcomes)
     if as_json:
-        print_json({**result.as_dict(), "folder": str(folder), "jobs": at_a_time})
+        print_json({**asdict(result), "folder": str(folder), "jobs": at_a_time})
     else:
         _show(out(), result, files, at_a_time)
     if result.problems:

@@ -62,7 +62,8 @@ def _read(tree: ast.expr, text: str) -> Any:
         return _VARIATIONS.get(tree.id) or cells.get(tree.id)
     if not isinstance(tree, ast.Call):
         raise _unreadable(text)
-    maker, arguments = _read(tree.func, text), [_read_argument(argument, text) for argument in tree.args]
+    maker = _read(tree.func, text)
+    arguments = [(_read if isinstance(node, ast.Name | ast.Call) else _read_value)(node, text) for node in tree.args]
     options = {option.arg: _read_value(option.value, text) for option in tree.keywords if option.arg is not None}
     if len(options) < len(tree.keywords) or (isinstance(maker, Cell) and arguments):
         raise _unreadable(text)
@@ -90,11 +91,6 @@ def _check_functions(maker: Any, options: Mapping[str, Any]) -> None:
             expected="one of " + ", ".join(_FUNCTIONS),
             got=str(options[wrong]),
         )
-
-
-def _read_argument(tree: ast.expr, text: str) -> Any:
-    """What a variation is given: its rate, or the cell itself."""
-    return _read(tree, text) if isinstance(tree, ast.Name | ast.Call) else _read_value(tree, text)
 
 
 def _read_value(tree: ast.expr, text: str) -> Any:

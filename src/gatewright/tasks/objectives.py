@@ -26,7 +26,6 @@ class Objective(ABC):
 
     def with_network(self, network: "nn.Module") -> Self:
         """The same for that network, of which a loss may need weights beside the outputs."""
-        del network
         return self
 
     @abstractmethod
@@ -39,7 +38,6 @@ class Objective(ABC):
 
     def derived(self, means: Mapping[str, float]) -> Mapping[str, float]:
         """Measures that follow from means, such as the perplexity from the mean loss."""
-        del means
         return {}
 
     def measures(self, means: Mapping[str, float]) -> Mapping[str, float]:
@@ -211,7 +209,6 @@ class NumberTargets(Targets):
 
     def derived(self, means: Mapping[str, float]) -> Mapping[str, float]:
         """Nothing more: the loss is the mean squared error."""
-        del means
         return {}
 
 
@@ -236,5 +233,4 @@ class Keys(Objective):
 
     def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
         """None: the loss says it all."""
-        del outputs, batch
         return {}

@@ -115,7 +115,6 @@ class Recipe(ABC):
 
     def objective_of(self, sizes: Sizes) -> Objective:
         """The same for data of those sizes, where it has to know the names of the classes."""
-        del sizes
         return self.objective()
 
     def measured_by(self, sizes: Sizes) -> Objective:
@@ -128,7 +127,6 @@ class Recipe(ABC):
 
     def panels(self, network: "nn.Module", data: Data) -> Sequence[Panel]:
         """What is drawn beside the curves of a run."""
-        del network, data
         return ()
 
     def input_encoding(self) -> Encoding:
@@ -145,7 +143,6 @@ class Recipe(ABC):
 
     def initialiser(self, cell: Any) -> str:
         """How the recurrent layers of that cell, or Trace of one, begin."""
-        del cell
         return self.init
 
     def timed_targets(self) -> bool:
@@ -214,7 +211,6 @@ class Recipe(ABC):
 
     def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
         """The entry of a model file's signature that cannot be read: what it should be, and what it is."""
-        del sizes
         return misfit_of(self.signature_type, signature)
 
     def default_source(self) -> str | None:
@@ -234,7 +230,6 @@ class Recipe(ABC):
         By part, and in it by measure and method, as in {"test": {"accuracy of TF-IDF + logistic regression": 0.79}}. It
         is called once a run, by the first process, after the training.
         """
-        del data
         return {}
 
     def predictor(self, model: TrainedModel) -> Predictor:
@@ -249,7 +244,6 @@ class Recipe(ABC):
 
     def samples(self, model: TrainedModel) -> Mapping[str, str]:
         """What to show of a trained model beside its numbers: a title and a text each."""
-        del model
         return {}
 
     @classmethod

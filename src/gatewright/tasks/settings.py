@@ -15,16 +15,7 @@ from gatewright.errors import OptionError
 
 Settings = TypeVar("Settings")
 
-_TRUTH = {
-    "true": True,
-    "yes": True,
-    "on": True,
-    "1": True,
-    "false": False,
-    "no": False,
-    "off": False,
-    "0": False,
-}
+_TRUTH = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 _NOTHING = ("none", "null", "")
 
 
@@ -103,15 +94,14 @@ def from_plain(recipe: type[Settings], values: Mapping[str, Any]) -> Settings:
     """The recipe with those settings, as JSON keeps them; every value is checked."""
     _check_known(recipe, values)
     kinds = get_type_hints(recipe)
-    values = {key: _as_names(value) if _is_of_columns(recipe, kinds, key) else value for key, value in values.items()}
+    checked: dict[str, Any] = {}
     for key, value in values.items():
-        _check_kind(kinds[key], value, key)
-        _check_range(_facts(recipe, key), value, key)
-    return recipe(**values)
-
-
-def _is_of_columns(recipe: type[Any], kinds: Mapping[str, Any], key: str) -> bool:
-    return kinds[key] is str and _facts(recipe, key)["group"] == "columns"
+        kind, facts = kinds[key], _facts(recipe, key)
+        checked[key] = _as_names(value) if kind is str and facts["group"] == "columns" else value
+        if not any(_is_a(choice, checked[key]) for choice in _choices(kind)):
+            raise _wrong(kind, repr(checked[key]), key)
+        _check_range(facts, checked[key], key)
+    return recipe(**checked)
 
 
 def _as_names(value: object) -> object:
@@ -174,11 +164,6 @@ def _read_as(kind: Any, text: str) -> Any:
         return kind(text)
     except (TypeError, ValueError):
         return None
-
-
-def _check_kind(kind: Any, value: object, key: str) -> None:
-    if not any(_is_a(choice, value) for choice in _choices(kind)):
-        raise _wrong(kind, repr(value), key)
 
 
 def _is_a(kind: Any, value: object) -> bool:

@@ -1,8 +1,5 @@
 """Measures of a network on the parts of a data set."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -42,24 +39,15 @@ class RunningMeans:
         return dict(objective.measures(means)) if means else {}
 
 
-@dataclass(frozen=True, eq=False)
-class Evaluation(Mapping[str, Mapping[str, float]]):
+class Evaluation(dict[str, dict[str, float]]):
     """The measures by part of the data, such as `["test"]["accuracy"]`; for a classifier a report of each part beside.
 
-    It compares equal to a mapping with the same measures.
+    `reports` are by part, and none where the data has no classes.
     """
 
-    metrics: dict[str, dict[str, float]]
-    reports: dict[str, ClassReport]  # by part; none where the data has no classes
-
-    def __getitem__(self, part: str) -> Mapping[str, float]:
-        return self.metrics[part]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.metrics)
-
-    def __len__(self) -> int:
-        return len(self.metrics)
+    def __init__(self, metrics: dict[str, dict[str, float]], reports: dict[str, ClassReport]) -> None:
+        super().__init__(metrics)
+        self.metrics, self.reports = metrics, reports
 
 
 def evaluate(model: Model, source: object = None, *, any_scale: bool = False) -> Evaluation:

@@ -64,7 +64,6 @@ class Predictor(ABC):
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The answer for a line of text; an OptionError where lines make no sense to the model."""
-        del line, options
         raise OptionError(
             f"a model of the recipe {self.model.recipe.name!r} does not read lines of text",
             do="give a file or folder",
@@ -86,7 +85,6 @@ class Predictor(ABC):
 
     def encode(self, answers: "DataFrame", suffix: str, source: object) -> bytes:
         """The content of a file of one of `suffixes` with those answers, which are about `source`."""
-        del answers, source
         raise OptionError(f"a model of the recipe {self.model.recipe.name!r} writes no {suffix} files")
 
     def written(self, answers: "DataFrame") -> "DataFrame":

@@ -87,7 +87,8 @@ def draw_over(points: Points, setting: str, measure: str, *, title: str, kind: s
     picture = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": title, "svg.fonttype": "none"}):
         figure.savefig(picture, format=kind, metadata={"Date": None} if kind == "svg" else None)
-    return _without_ends(picture.getvalue()) if kind == "svg" else picture.getvalue()
+    lines = picture.getvalue().split(b"\n")  # in an SVG Matplotlib leaves spaces at their ends
+    return b"\n".join(map(bytes.rstrip, lines)) if kind == "svg" else picture.getvalue()
 
 
 def _draw_over(axes: Any, points: Points) -> None:
@@ -113,8 +114,3 @@ def _is_number(value: Any) -> bool:
 def _in_order(value: Any) -> tuple[bool, Any, str]:
     """Numbers by their size, then whatever else there is."""
     return (False, value, "") if _is_number(value) else (True, 0, str(value))
-
-
-def _without_ends(svg: bytes) -> bytes:
-    """Matplotlib leaves spaces at the ends of lines."""
-    return b"\n".join(line.rstrip() for line in svg.split(b"\n"))

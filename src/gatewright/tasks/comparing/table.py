@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,6 @@ class Comparison:
     rows: tuple[ComparisonRow, ...]
     problems: Mapping[str, str]  # by run: why it has no result
     remarks: tuple[str, ...] = ()  # of sizes that were smaller than asked for
-
-    def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return asdict(self)
 
 
 def comparison(outcomes: Sequence[RunOutcome]) -> Comparison:
@@ -105,13 +101,9 @@ def _row(outcomes: Sequence[RunOutcome], part: str, metric: str) -> ComparisonRo
         mean=statistics.fmean(values) if values else None,
         spread=statistics.stdev(values) if len(values) > 1 else None,
         seconds=statistics.fmean(result.seconds for result in results) if results else None,
-        speed=statistics.fmean(_speed(result) for result in results) if results else None,
+        speed=statistics.fmean(next(iter(result.speed.values())) for result in results) if results else None,
         samples=results[0].samples if results else {},
     )
-
-
-def _speed(result: Result) -> float:
-    return next(iter(result.speed.values()))
 
 
 def keep(outcomes: Sequence[RunOutcome], out: Path) -> list[Path]:

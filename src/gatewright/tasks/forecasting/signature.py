@@ -149,12 +149,9 @@ def _columns_of(
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
     """The columns of variables by role: as they were called in training, and as they are called in a source."""
     trained = {role: tuple(model.signature["columns"].get(role) or ()) for role in ("target", "covariates")}
-    return trained, {role: _named(getattr(recipe, role), names) for role, names in trained.items()}
-
-
-def _named(text: str, trained: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns that a setting names, or those of the training where it names none; a name may hold a comma."""
-    return trained if not text or (text,) == trained else listed_names(text)
+    texts = {role: getattr(recipe, role) for role in trained}
+    kept = {role: not text or (text,) == trained[role] for role, text in texts.items()}  # a name may hold a comma
+    return trained, {role: trained[role] if kept[role] else listed_names(text) for role, text in texts.items()}
 
 
 def kept_of(model: TrainedModel, read: SeriesCollection) -> tuple[int, KnownInputs, list[Scaling]]:

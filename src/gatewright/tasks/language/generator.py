@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gatewright.errors import OptionError
 from gatewright.tasks.language.sampling import Sampling, beam_search, generate
-from gatewright.tasks.language.symbols import HasCodec
+from gatewright.tasks.language.symbols import SymbolCodec
 from gatewright.tasks.network import State, map_state
 from gatewright.tasks.trained_model import TrainedModel
 
@@ -21,13 +21,13 @@ class TextGenerator:
 
     def __init__(self, model: TrainedModel) -> None:
         recipe = model.recipe
-        if not isinstance(recipe, HasCodec) or model.sizes.vocabulary is None:
+        if not hasattr(recipe, "codec") or model.sizes.vocabulary is None:
             raise OptionError(
                 f"this model was made by the recipe {model.recipe.name!r}, and knows no language",
                 expected="the model of a text",
             )
         self._network = model.network.eval()
-        self._codec = recipe.codec(model.sizes)
+        self._codec: SymbolCodec = recipe.codec(model.sizes)
 
     def unknown(self, prompt: str) -> tuple[str, ...]:
         """The characters or words of a prompt that the model does not know, each once, and reads as the unknown one."""
@@ -68,7 +68,7 @@ class TextGenerator:
         self._check_known(prompt)
         continuations = beam_search(
             self.step,
-            _select,
+            lambda state, rows: map_state(lambda tensor: tensor.index_select(1, rows.to(tensor.device)), state),
             self._codec.read(prompt),
             length=length,
             beams=beams,
@@ -84,7 +84,3 @@ class TextGenerator:
         device = next(self._network.parameters()).device
         outputs, state = self._network(symbols[None].to(device), state)
         return outputs[0], state
-
-
-def _select(state: State, rows: Tensor) -> State:
-    return map_state(lambda tensor: torch.index_select(tensor, 1, rows.to(tensor.device)), state)

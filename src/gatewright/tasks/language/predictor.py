@@ -75,7 +75,6 @@ class LanguagePredictor(Predictor):
         """
         import pandas as pd
 
-        del options
         self.needs_source(source)
         several = not isinstance(source, str) and isinstance(source, Sequence)
         texts = [str(text) for text in cast("Sequence[object]", source)] if several else [read_text(source)]
@@ -95,7 +94,6 @@ class LanguagePredictor(Predictor):
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The summary of a line, which is a text of its own."""
-        del options
         return self.score(line, "the line").summary()
 
     def score(self, text: str, name: str = "the text") -> ScoredText:
@@ -163,7 +161,6 @@ class CharacterPredictor(LanguagePredictor):
 
     def characters(self, text: str, tokens: Sequence[str]) -> int:
         """All but the first."""
-        del text
         return max(0, len(tokens) - 1)
 
     @cached_property
@@ -202,7 +199,6 @@ class WordPredictor(LanguagePredictor):
 
     def characters(self, text: str, tokens: Sequence[str]) -> int:
         """All that the text has."""
-        del tokens
         return len(text)
 
     @cached_property

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,15 +44,6 @@ class SymbolCodec(ABC):
         """The text of each symbol, as it goes on after the prompt."""
 
 
-@runtime_checkable
-class HasCodec(Protocol):
-    """A recipe whose models write texts."""
-
-    def codec(self, sizes: Sizes) -> SymbolCodec:
-        """How prompts are read, and how symbols are written."""
-        ...
-
-
 class CharacterCodec(SymbolCodec):
     """Each character is a symbol."""
 
@@ -80,7 +70,6 @@ class CharacterCodec(SymbolCodec):
 
     def write(self, symbols: Iterable[int], prompt: str) -> Iterator[str]:
         """The characters."""
-        del prompt
         return (self.vocabulary.symbols[symbol] for symbol in symbols)
 
 

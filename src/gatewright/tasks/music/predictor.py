@@ -30,7 +30,6 @@ class MusicPredictor(Predictor):
         """
         import pandas as pd
 
-        del options
         self.needs_source(source)
         music = load_pieces(source, frames_per_beat=self.model.signature.get("frames_per_beat"))
         rolls = [music.pieces[place] for place in range(len(music.pieces))]
@@ -54,7 +53,6 @@ class MusicPredictor(Predictor):
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The frames, their log-likelihood and what comes next, of notes such as "C4 E4 G4|C4 F4 A4"."""
-        del options
         scores, to_come = self.listen(frames_of_notes(line))
         return {
             "frames": len(scores) - 1,

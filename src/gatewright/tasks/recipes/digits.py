@@ -67,7 +67,6 @@ class Digits(Classifier):
 
     def examples(self, source: object, model: TrainedModel) -> Examples:
         """Picture files, whose brightest pixel may be 255, and arrays like scikit-learn's, from 0 to 16."""
-        del model
         of_files = isinstance(source, str | Path)
         brightest = BRIGHTEST if of_files else INK
         pictures = load_pictures(source, Look(8, 8, 0.0), brightest=brightest)

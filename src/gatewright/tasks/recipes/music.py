@@ -92,6 +92,7 @@ class Music(Recipe):
         source = self.music if source is None else source
         loaded = load_music(source, frames_per_beat=self.frames_per_beat, held_out=self.held_out, seed=self.seed)
         music = loaded.parts
+        first_pieces = [music.train[place] for place in range(min(2, len(music.train)))]
         parts: dict[str, Batches] = {
             "train": self._trained(music.train),
             "validation": measured_pieces(music.validation),
@@ -102,7 +103,7 @@ class Music(Recipe):
             Sizes(KEYS, KEYS, variables=key_names()),
             measured=("validation", "test"),
             origin={"music": source_name(source), "sha256": _digest(music)},
-            prompts=tuple(dict.fromkeys(_beginning(music.train[place]) for place in range(min(2, len(music.train))))),
+            prompts=tuple(dict.fromkeys(notes_of_frames(piece[:_PROMPT_FRAMES]) for piece in first_pieces)),
             remarks=loaded.remarks,
             signature={
                 "input": "a frame of a piano roll: 1 for each key that sounds, else 0",
@@ -174,7 +175,3 @@ def _digest(parts: Splits[Ragged]) -> str:
     for part in parts:
         digest.update(part.lengths.tobytes() + part.compact().values.tobytes())
     return digest.hexdigest()
-
-
-def _beginning(piece: NDArray[np.uint8]) -> str:
-    return notes_of_frames(piece[:_PROMPT_FRAMES])

@@ -175,7 +175,6 @@ class Tagging(TaggingSettings):
 
     def fitted_remark(self, fitted: Mapping[str, Any]) -> str:
         """Nothing: what the data decides is among its remarks."""
-        del fitted
         return ""
 
 

@@ -66,7 +66,6 @@ class AdditionPredictor(Predictor):
         """
         import pandas as pd
 
-        del options
         self.needs_source(source)
         pairs = _pairs(source)
         answers = [self._answer(pair, bits) for pair, bits in zip(pairs.values(), self._bits(pairs), strict=True)]
@@ -74,7 +73,6 @@ class AdditionPredictor(Predictor):
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The sum of the two numbers of a line."""
-        del options
         pair = _read(line)
         if pair is None:
             raise OptionError(

@@ -32,7 +32,6 @@ class LagPredictor(Predictor):
         """
         import pandas as pd
 
-        del options
         self.needs_source(source)
         recipe: Any = self.model.recipe
         task: str = recipe.task

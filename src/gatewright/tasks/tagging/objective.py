@@ -112,7 +112,6 @@ class EntityTags(Tags):
 
     def reported(self, classes: tuple[str, ...]) -> tuple[str, ...]:
         """The types of entities, and what is none."""
-        del classes
         return (*(kind or _UNTYPED for kind in self.kinds), self.unscored)
 
     def confusion(self, outputs: "Tensor", batch: Any, classes: int) -> "Tensor":

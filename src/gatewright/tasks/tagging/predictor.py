@@ -65,7 +65,6 @@ class TokenPredictor(Predictor):
         """
         import pandas as pd
 
-        del options
         self.needs_source(source)
         sentences = self._sentences(source)
         rows = list(self._rows(sentences))
@@ -73,7 +72,6 @@ class TokenPredictor(Predictor):
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The `tokens` of a sentence and their `labels`; with `entities`, where labels mark them, as type and text."""
-        del options
         tokens = self._tokenising.divide(line)
         (labels, _), *_ = [*self._answers([tokens])] if tokens else [([], [])]
         answer = {"tokens": tokens, "labels": labels}

@@ -80,13 +80,15 @@ def token_data(recipe: TaggingSettings, source: object, parts: Splits[TaggedSent
 def _signature(
     recipe: TaggingSettings, columns: TagColumns, tokenise: str, classes: Sequence[str], scheme: Scheme
 ) -> dict[str, Any]:
+    # The transitions of a random field are among its weights.
+    ruled = recipe.output == "softmax" and scheme != "none"
     return {
         "columns": {"text": columns.text, "label": columns.label},
         "tokenise": tokenise,
         "tokens": {"columns": list(FEATURES), **RULES},
         "scheme": scheme,
         "output": recipe.output,
-        **(_rules(classes, scheme) if recipe.output == "softmax" else {}),
+        **({"transitions": Transitions.of(classes, scheme).kept()} if ruled else {}),
     }
 
 
@@ -154,11 +156,6 @@ def _vectors_remark(
         f"vectors: {recipe.vectors}, {vectors.dimension} numbers each, for {of_training:,} of {len(words):,} words "
         f"of the training part and {len(begun) - of_training:,} others"
     )
-
-
-def _rules(classes: Sequence[str], scheme: Scheme) -> dict[str, Any]:
-    """What a model file says of a scheme; the transitions of a random field are among its weights."""
-    return {} if scheme == "none" else {"transitions": Transitions.of(classes, scheme).kept()}
 
 
 def _best_by(recipe: TaggingSettings, parts: Splits[TaggedSentences], scheme: Scheme) -> tuple[str, list[str]]:

@@ -71,7 +71,6 @@ class PlainCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a new file, then replace the old one."""
-        del storage_options
         content = io.BytesIO()
         torch.save(checkpoint, content)
         write_atomically(Path(path), content.getvalue())

@@ -166,9 +166,7 @@ class History(pl.Callback):
         if self._tensorboard is not None:
             self._tensorboard.close()
 
-    def on_exception(self, *_: Any, **__: Any) -> None:
-        """Close the log."""
-        self.on_train_end()
+    on_exception = on_train_end
 
     def _is_due(self, epoch: int) -> bool:
         recipe = self._module.recipe

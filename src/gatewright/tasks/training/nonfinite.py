@@ -45,23 +45,20 @@ class NonFinitePlace:
         return f"{self.what}{at} ({self.value:g})"
 
 
-def of_loss(network: nn.Module, batch: TensorBatch, state: State, *, value: float, iteration: int) -> NonFiniteError:
-    """The error for a loss of that value, with the place where the batch's forward pass first left the numbers."""
-    place = _in_parameters(network) or _in_inputs(batch, state) or _in_pass(network, batch, state)
+def of_loss(
+    network: nn.Module, batch: TensorBatch, state: State, *, value: float, iteration: int, is_own: bool = True
+) -> NonFiniteError:
+    """The error for a loss of that value, with the place where the batch's forward pass first left the numbers.
+
+    `is_own` is False where the loss of this process's own rows is finite.
+    """
+    origin: object = "the rows of another process, which says where"
+    if is_own:
+        origin = _in_parameters(network) or _in_inputs(batch, state) or _in_pass(network, batch, state)
     return NonFiniteError(
         f"the loss is {value:g} at iteration {iteration}",
         expected="a finite loss",
-        got=f"it began in {place}" if place else "every layer's output is finite; the loss of them is not",
-        do=_ADVICE,
-    )
-
-
-def elsewhere(*, value: float, iteration: int) -> NonFiniteError:
-    """The error of a process whose own rows are finite."""
-    return NonFiniteError(
-        f"the loss is {value:g} at iteration {iteration}",
-        expected="a finite loss",
-        got="it began in the rows of another process, which says where",
+        got=f"it began in {origin}" if origin else "every layer's output is finite; the loss of them is not",
         do=_ADVICE,
     )
 

@@ -76,9 +76,7 @@ class ProgressCallback(pl.Callback):
         """Take the bar away."""
         self._bar.stop()
 
-    def on_exception(self, *_: Any, **__: Any) -> None:
-        """Take the bar away."""
-        self._bar.stop()
+    on_exception = on_train_end
 
     def _write_line(self, epoch: int, done: int, total: int, figures: str) -> None:
         seconds = time.perf_counter() - self._started

@@ -15,7 +15,7 @@ from gatewright.files import write_atomically
 from gatewright.nn import Recurrent, layer_records
 from gatewright.tasks import recipes
 from gatewright.tasks.answers.confusion import draw_confusion
-from gatewright.tasks.answers.evaluate import Evaluation, measure_parts
+from gatewright.tasks.answers.evaluate import measure_parts
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.data.class_names import doubtful_classes
 from gatewright.tasks.data.digest import digest
@@ -315,7 +315,10 @@ class _Session:
             raise DataError(f"the checkpoint {path} does not fit the run", got=in_a_line(error), do=RESTORE) from error
 
     def _finish(self) -> Result:
-        self._keep_best()
+        network = self.model.network
+        network.load_state_dict(self.checkpoint_callback.best or network.state_dict())
+        self.recipe.conclude(network, self.data)
+        self.model.save(self.folder.model)
         self._draw()
         result = self._result()
         self.folder.write(self.folder.result, result.__dict__)
@@ -353,27 +356,18 @@ class _Session:
     def _title(self) -> str:
         return f"{self.recipe.name}: {self.recipe.cell}, {self.recipe.hidden} units, seed {self.recipe.seed}"
 
-    def _draw_confusion(self, evaluation: Evaluation) -> None:
-        """What the last part, which is the test where there is one, has been taken for."""
-        for part, report in list(evaluation.reports.items())[-1:]:
-            write_atomically(self.folder.confusion, draw_confusion(report, f"{self._title}\n{part}"))
-
-    def _keep_best(self) -> None:
-        self.model.network.load_state_dict(self.checkpoint_callback.best or self.model.network.state_dict())
-        self.recipe.conclude(self.model.network, self.data)
-        self.model.save(self.folder.model)
-
     def _result(self) -> Result:
         """Measure the network that was kept, and say how the run went."""
         objective, last = self.recipe.measured_by(self.data.sizes), self.history.rows[-1]
         evaluation = measure_parts(self.model.network, objective, self.data)
-        self._draw_confusion(evaluation)
+        for part, report in list(evaluation.reports.items())[-1:]:  # the test, where there is one
+            write_atomically(self.folder.confusion, draw_confusion(report, f"{self._title}\n{part}"))
         return Result(
             recipe=self.recipe.name,
             cell=self.recipe.cell,
             parameters=self._parameters,
             seed=self.recipe.seed,
-            metrics=evaluation.metrics,
+            metrics=dict(evaluation),
             epochs=int(last["epoch"]),
             best_epoch=self.checkpoint_callback.kept_epoch,
             iterations=int(last[ITERATION]),

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
-from gatewright.errors import NonFiniteError
 from gatewright.tasks.answers.evaluate import RunningMeans
 from gatewright.tasks.network import State, map_state
 from gatewright.tasks.recipe import Recipe
@@ -65,7 +64,8 @@ class TrainingModule(pl.LightningModule):
         loss, value, items = self._mean(losses)
         if not math.isfinite(value):
             set_random_numbers(drawn)  # so that dropout draws the same masks again
-            raise self._not_finite(batch, before, loss, value)
+            is_own, at = not math.isfinite(loss.item()), self.global_step
+            raise nonfinite.of_loss(self.network, batch, before, value=value, iteration=at, is_own=is_own)
         self._state = map_state(Tensor.detach, state) if self._batches.carries_state else None
         self.means.add("loss", value * items, items)
         return loss
@@ -81,11 +81,6 @@ class TrainingModule(pl.LightningModule):
         total = losses.sum()
         sums, items = sum_over_processes([total.item(), losses.numel()], total.device)
         return total * (self._processes / items), sums / items, int(items)
-
-    def _not_finite(self, batch: TensorBatch, before: State, loss: Tensor, value: float) -> NonFiniteError:
-        if math.isfinite(loss.item()):
-            return nonfinite.elsewhere(value=value, iteration=self.global_step)
-        return nonfinite.of_loss(self.network, batch, before, value=value, iteration=self.global_step)
 
     @property
     def _processes(self) -> int:
