@@ -1,6 +1,5 @@
 """`gatewright compare`."""
 
-import signal
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +8,7 @@ import typer
 from rich.table import Table
 
 from gatewright.cli.options import AsJson, Assignments, DataSource, Quick, RecipeName
-from gatewright.cli.results import print_line, show_samples
+from gatewright.cli.results import print_line, show_samples, stopping
 from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
 from gatewright.terminal import Terminal
@@ -65,14 +64,11 @@ def compare(
         runs = comparing.plan(
             configured, names, range(seeds), out=folder, source=data, match=match, over=varied, measure=measure
         )
-    at_a_time = jobs or engines.default_jobs()
-    try:
+        at_a_time = jobs or engines.default_jobs()
+    with stopping(console, "stopped; the same command, without --overwrite, goes on"):
         outcomes = comparing.compare(
             runs, out=folder, jobs=at_a_time, console=console, where=engine, overwrite=overwrite
         )
-    except comparing.Interrupted as stop:
-        console.print("stopped; the same command, without --overwrite, goes on", soft_wrap=True)
-        raise typer.Exit(128 + (stop.signal_number or signal.SIGINT)) from None
     files, result = comparison.keep(outcomes, folder), comparison.comparison(outcomes)
     if as_json:
         print_json({**asdict(result), "folder": str(folder), "jobs": at_a_time})

@@ -13,16 +13,6 @@ from gatewright.errors import OptionError
 
 
 @dataclass(frozen=True)
-class ExportRequest:
-    """What is asked of an export, whatever the format."""
-
-    model: Path
-    file: Path
-    layer: str | None
-    options: Mapping[str, Any]  # those of the format that were given
-
-
-@dataclass(frozen=True)
 class ExportOutcome:
     """What became of it: facts for JSON, lines for a person, and whether the file computes what the model does."""
 
@@ -33,9 +23,12 @@ class ExportOutcome:
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """A kind of file, told by its suffix: what writes it, and which options it knows."""
+    """A kind of file, told by its suffix: what writes it, and which options it knows.
 
-    write: Callable[[ExportRequest], ExportOutcome]
+    `write` takes the model, the file, the name of a layer or None, and those of the options that were given.
+    """
+
+    write: Callable[..., ExportOutcome]
     options: frozenset[str]
 
 
@@ -80,7 +73,7 @@ def export(
     if unknown:
         raise OptionError(f"a {file.suffix} file has no option --{unknown[0]}", got=str(file), do="leave it out")
     with messages(quiet=as_json).status("exporting"):
-        report = format_.write(ExportRequest(model, file, layer, chosen))
+        report = format_.write(model, file, layer, **chosen)
     if as_json:
         print_json(report.facts)
     else:
@@ -102,10 +95,10 @@ def _format_of(file: Path) -> ExportFormat:
     return export_format
 
 
-def _onnx(wish: ExportRequest) -> ExportOutcome:
+def _onnx(model: Path, file: Path, layer: str | None, **options: Any) -> ExportOutcome:
     from gatewright.export import onnx
 
-    written = onnx(wish.model, wish.file, name=wish.layer, **wish.options)
+    written = onnx(model, file, name=layer, **options)
     lines = [
         f"{written.path}  {written.size:,} bytes, opset {written.opset}",
         f"computed by: {written.operator or 'no loop, all steps at once'}",
@@ -115,7 +108,7 @@ def _onnx(wish: ExportRequest) -> ExportOutcome:
     try:
         from gatewright.export.onnx_check import differences
 
-        runs = differences(wish.model, wish.file, name=wish.layer)
+        runs = differences(model, file, name=layer)
     except ModuleNotFoundError as error:
         if error.name != "onnxruntime":
             raise
@@ -131,11 +124,11 @@ def _onnx(wish: ExportRequest) -> ExportOutcome:
     )
 
 
-def _c99(wish: ExportRequest) -> ExportOutcome:
+def _c99(model: Path, file: Path, layer: str | None, **options: Any) -> ExportOutcome:
     from gatewright.export import c99
     from gatewright.export.c_check import difference
 
-    written = c99(wish.model, wish.file, layer=wish.layer, **wish.options)
+    written = c99(model, file, layer=layer, **options)
     input_name = "symbol" if written.stack.symbols else "x"
     sizes = f"{written.constant_bytes:,} bytes of constants, {written.state_bytes:,} a state"
     lines = [

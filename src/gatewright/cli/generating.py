@@ -1,7 +1,5 @@
 """`gatewright generate`: what a model of a text or of music makes up."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,18 +20,6 @@ _OF_DRAWING = ("finish", "temperature", "top_k", "top_p", "seed")
 _OF_TEXT = ("finish", "top_k", "top_p", "beam")
 _OF_MUSIC = ("tempo",)
 _LENGTH = 200
-
-
-@dataclass(frozen=True)
-class GenerationRequest:
-    """What a model is asked to make up: `folder` is where it lies, `options` those that were given."""
-
-    folder: Path
-    prompt: str | None
-    out: Path | None
-    length: int
-    options: Mapping[str, Any]
-    as_json: bool
 
 
 def generate(
@@ -87,30 +73,41 @@ def generate(
     if wrong is not None:
         kind = "music" if music else "a text"
         raise OptionError(f"a model of {kind} has no option --{wrong.replace('_', '-')}", do="leave it out")
-    write = _music if music else _text
-    write(loaded, GenerationRequest(model, prompt, out, length, chosen, as_json))
+    if music:
+        _music(loaded, model, prompt, out, length=length, as_json=as_json, **chosen)
+    else:
+        _text(loaded, prompt, out, length=length, as_json=as_json, **chosen)
 
 
-def _text(model: "Model", request: GenerationRequest) -> None:
+def _text(
+    model: "Model",
+    prompt: str | None,
+    out: Path | None,
+    *,
+    length: int,
+    as_json: bool,
+    beam: int | None = None,
+    **options: Any,
+) -> None:
     from gatewright.tasks.language.generator import TextGenerator
 
-    options = dict(request.options)
-    beam = options.pop("beam", None)
     writer = TextGenerator(model)
-    prompt = _prompt(model) if request.prompt is None else request.prompt
+    if prompt is None and not model.prompts:
+        raise OptionError("the model has no prompt of its own", do="give one with --prompt")
+    prompt = model.prompts[0] if prompt is None else prompt
     unknown = writer.unknown(prompt)
     if beam is not None:
-        pieces = iter([writer.search(prompt, length=request.length, beams=beam)])
+        pieces = iter([writer.search(prompt, length=length, beams=beam)])
     else:
-        pieces = writer.stream(prompt, length=request.length, **options)
-    if unknown and not request.as_json:
+        pieces = writer.stream(prompt, length=length, **options)
+    if unknown and not as_json:
         print_line(messages(), f"the model does not know {', '.join(map(repr, unknown))}, and reads it as unknown")
-    if request.as_json or request.out is not None:
+    if as_json or out is not None:
         text = "".join(pieces)
-        if request.out is not None:
-            write_atomically(request.out, f"{prompt}{text}\n".encode())
-            print_line(messages(quiet=request.as_json), f"{request.out}: {len(prompt) + len(text):,} characters")
-        if request.as_json:
+        if out is not None:
+            write_atomically(out, f"{prompt}{text}\n".encode())
+            print_line(messages(quiet=as_json), f"{out}: {len(prompt) + len(text):,} characters")
+        if as_json:
             print_json({"prompt": prompt, "text": text, "unknown": unknown})
         return
     waiting = ""  # a line may end with two characters, which come one by one
@@ -121,28 +118,30 @@ def _text(model: "Model", request: GenerationRequest) -> None:
     print_text(waiting)
 
 
-def _prompt(model: "Model") -> str:
-    if not model.prompts:
-        raise OptionError("the model has no prompt of its own", do="give one with --prompt")
-    return model.prompts[0]
-
-
-def _music(model: "Model", request: GenerationRequest) -> None:
+def _music(
+    model: "Model",
+    folder: Path,
+    notes: str | None,
+    out: Path | None,
+    *,
+    length: int,
+    as_json: bool,
+    tempo: float = 120.0,
+    **options: Any,
+) -> None:
     """The prompt and what follows it: as a MIDI file, as JSON, or a line for each chord."""
     import numpy as np
 
     from gatewright.tasks.data.music.notes import notes_of_frames
     from gatewright.tasks.music.generator import MusicGenerator
 
-    options, out = dict(request.options), request.out
-    tempo = options.pop("tempo", 120.0)
     composer = MusicGenerator(model)
-    prompt = composer.prompt(request.prompt)
-    written = composer.compose(prompt, length=request.length, **options)
+    prompt = composer.prompt(notes)
+    written = composer.compose(prompt, length=length, **options)
     roll, frames = np.concatenate([prompt, written]), composer.frames_per_beat
     if out is not None:
         composer.save(out, roll, tempo=tempo)
-    if request.as_json:
+    if as_json:
         names = {"prompt": notes_of_frames(prompt), "notes": notes_of_frames(written), "file": out and str(out)}
         print_json({**names, "frames_per_beat": frames, "tempo": tempo})
     elif out is not None:
@@ -156,7 +155,7 @@ def _music(model: "Model", request: GenerationRequest) -> None:
             beats = len(list(same)) / frames
             print_text(f"{beat:6.2f} {beats:6.2f}  {keys}")
             beat += beats
-        print_line(messages(), f"hear it: gatewright generate {argument(request.folder)} --out tune.mid")
+        print_line(messages(), f"hear it: gatewright generate {argument(folder)} --out tune.mid")
 
 
 COMMANDS = (

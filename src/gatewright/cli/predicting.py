@@ -15,6 +15,9 @@ from gatewright.cli.options import AnyScale, ModelPath, Reading
 from gatewright.cli.results import print_line
 from gatewright.cli.shell import Command, messages
 from gatewright.errors import OptionError
+from gatewright.files import write_atomically
+from gatewright.tasks.answers.files import FORMATS, table_of
+from gatewright.tasks.formatting import spell
 from gatewright.untrusted.printable import print_text, printable_json
 
 if TYPE_CHECKING:
@@ -71,8 +74,6 @@ def predict(
 def _answer(
     predictor: "Predictor", data: str | None, options: Mapping[str, Any], output: Path | None, *, as_json: bool
 ) -> None:
-    from gatewright.tasks.answers.files import FORMATS
-
     with messages().status("predicting"):
         answers = predictor.predict(data, **options)
     for remark in predictor.remarks:
@@ -91,8 +92,6 @@ def _answer(
 
 
 def _shown(value: object) -> str:
-    from gatewright.tasks.formatting import spell
-
     return spell(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -102,8 +101,6 @@ def _answer_lines(predictor: "Predictor", options: Mapping[str, Any], output: Pa
         raise OptionError("standard input is closed", do="give a file with --data, or send lines: < FILE")
     rows = predictor.predict_stream(sys.stdin.buffer, **options)
     if output is not None:
-        from gatewright.tasks.answers.files import table_of
-
         _write(predictor, table_of(rows), output, STANDARD_INPUT)
         return
     for number, row in enumerate(rows):
@@ -131,8 +128,6 @@ def _cell(value: object) -> object:
 
 
 def _check_suffix(predictor: "Predictor", output: Path) -> None:
-    from gatewright.tasks.answers.files import FORMATS
-
     suffixes = (*FORMATS, *predictor.suffixes)
     if output.suffix.lower() not in suffixes:
         raise OptionError(
@@ -151,9 +146,6 @@ def _check_not_the_data(output: Path, data: str | None) -> None:
 
 
 def _write(predictor: "Predictor", answers: Any, output: Path, source: str | None) -> None:
-    from gatewright.files import write_atomically
-    from gatewright.tasks.answers.files import FORMATS
-
     suffix = output.suffix.lower()
     if suffix in FORMATS:
         content = FORMATS[suffix](answers if suffix == ".parquet" else predictor.written(answers))

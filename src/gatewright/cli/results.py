@@ -1,13 +1,17 @@
 """The result of a run on the terminal: tables of measures, samples, and the next command."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+import signal
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+import typer
 from rich.table import Table
 
+from gatewright.tasks.formatting import spell
 from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -25,7 +29,6 @@ _LONGEST, _LONGEST_OTHER = 20, 12  # letters of names, so that the table has 80 
 def show_result(console: Terminal, result: "Result", folder: Path) -> None:
     """How a run ended, what it leaves, and a command to try."""
     from gatewright.tasks.answers.class_report import ClassReport
-    from gatewright.tasks.formatting import spell
     from gatewright.tasks.recipes import get
     from gatewright.tasks.training.run_folder import RunFolder
 
@@ -63,8 +66,6 @@ def _next_command(recipe: "Recipe", model: str, source: str | None) -> str | Non
 
 
 def _kept(result: "Result", measure: str) -> str:
-    from gatewright.tasks.formatting import spell
-
     if result.best_epoch is None:
         return f"kept the network of the last epoch, {result.epochs}"
     value = "" if result.best_score is None else f" {spell(result.best_score)}"
@@ -73,8 +74,6 @@ def _kept(result: "Result", measure: str) -> str:
 
 def show_metrics(console: Terminal, metrics: Mapping[str, Mapping[str, float]]) -> None:
     """A table: a row for each part of the data, or for each measure where there are many."""
-    from gatewright.tasks.formatting import spell
-
     names = dict.fromkeys(name for measured in metrics.values() for name in measured)
     table = Table("part", *names, box=None, pad_edge=False, header_style="bold")
     for part, measured in metrics.items():
@@ -92,8 +91,6 @@ def show_baselines(console: Terminal, baselines: Mapping[str, Mapping[str, float
 
 
 def _show_by_measure(console: Terminal, title: str, parts: Mapping[str, Mapping[str, float]]) -> None:
-    from gatewright.tasks.formatting import spell
-
     names = dict.fromkeys(name for reached in parts.values() for name in reached)
     table = Table(title, *parts, box=None, pad_edge=False, header_style="bold")
     for name in names:
@@ -103,8 +100,6 @@ def _show_by_measure(console: Terminal, title: str, parts: Mapping[str, Mapping[
 
 def show_classes(console: Terminal, report: "ClassReport", part: str) -> None:
     """A row for each class and one for their averages; of many classes those with the lowest F1."""
-    from gatewright.tasks.formatting import spell
-
     names = list(report.scores)
     if len(names) > _MOST_ROWS:
         names = sorted(names, key=lambda name: report.scores[name]["f1"])[: _MOST_ROWS - 2]
@@ -149,6 +144,18 @@ def _beside(title: str, text: str) -> Iterator[str]:
         yield f"{first}|{pieces[0]}"
         first = " " * len(first)
         yield from (f"{first} {piece.lstrip()}" for piece in pieces[1:])
+
+
+@contextmanager
+def stopping(console: Terminal, advice: str) -> Generator[None]:
+    """Where the work is stopped, say how it goes on, and end with the exit code of the signal."""
+    from gatewright.tasks.training.checkpoints import Interrupted
+
+    try:
+        yield
+    except Interrupted as stop:
+        print_line(console, advice)
+        raise typer.Exit(128 + (stop.signal_number or signal.SIGINT)) from None
 
 
 def print_line(console: Terminal, line: str) -> None:

@@ -1,7 +1,6 @@
 """`gatewright tune`."""
 
 import shlex
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,9 +8,10 @@ import typer
 from rich.table import Table
 
 from gatewright.cli.options import AsJson, Assignments, CellText, DataSource, Quick, RecipeName
-from gatewright.cli.results import print_line
+from gatewright.cli.results import print_line, stopping
 from gatewright.cli.shell import Command, messages, out, print_json
 from gatewright.errors import OptionError
+from gatewright.tasks.formatting import spell
 from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -58,11 +58,8 @@ def tune(
         _check_apart(list(searched), assignments or [], cell)
         folder = out_folder or Path("runs") / f"tune-{configured.name}"
         search = tuning.Search(configured, searched, data, folder, storage, study or configured.name)
-    try:
+    with stopping(console, "stopped; the same command goes on"):
         finished = tuning.tune(search, trials, console)
-    except tuning.Interrupted as stop:
-        console.print("stopped; the same command goes on", soft_wrap=True)
-        raise typer.Exit(128 + (stop.signal_number or signal.SIGINT)) from None
     _report(out(), search, finished, as_json=as_json)
 
 
@@ -95,7 +92,6 @@ def _report(console: Terminal, search: "Search", study: "Study", *, as_json: boo
 
 
 def _show(console: Terminal, search: "Search", study: "Study", files: list[Path]) -> None:
-    from gatewright.tasks.formatting import spell
     from gatewright.tasks.tuning import report as tuned
     from gatewright.tasks.tuning.study import is_complete, outcome, spelled
 

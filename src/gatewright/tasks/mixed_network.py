@@ -35,17 +35,13 @@ class MixedNetwork(RecipeNetwork):
         return outputs if linear is None else (outputs + linear) / 2, state
 
     @property
-    def has_linear_model(self) -> bool:
-        """Whether there is a linear model beside the network."""
+    def linear_model(self) -> Any:
+        """The module beside the network, with a `weight` and a `bias`; None where there is none."""
         raise NotImplementedError
 
     def linear_outputs(self, inputs: Tensor, lengths: Tensor | None) -> Tensor | None:
         """What the linear model gives, (rows, outputs); None where there is none."""
-        raise NotImplementedError
-
-    def linear_parameters(self) -> tuple[Tensor, Tensor]:
-        """The matrix and bias of the linear model."""
-        raise NotImplementedError
+        return None if self.linear_model is None else self.linear_model(inputs, lengths)
 
     @torch.no_grad()
     def balance(self, batches: Batches | None) -> None:
@@ -55,7 +51,7 @@ class MixedNetwork(RecipeNetwork):
         Without batches both count as `own_share` says. Targets that are whole numbers are classes. Where there is no
         linear model nothing is done.
         """
-        if not self.has_linear_model:
+        if (beside := self.linear_model) is None:
             return
         parts = [] if batches is None else [self._both(batches, position) for position in range(len(batches))]
         prior = np.array([self.own_share, 1 - self.own_share])
@@ -66,7 +62,9 @@ class MixedNetwork(RecipeNetwork):
                 weights = averaging_weights(own, linear, targets, prior)
             else:
                 weights = stacking_weights(own, linear, targets.astype(np.int64), prior)
-        for factor, parameters in zip(2 * weights, (self.output.parameters(), self.linear_parameters()), strict=True):
+        for factor, parameters in zip(
+            2 * weights, (self.output.parameters(), (beside.weight, beside.bias)), strict=True
+        ):
             for parameter in parameters:
                 parameter.mul_(float(factor))
 

@@ -32,9 +32,9 @@ class Objective(ABC):
     def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":
         """The loss of each item of the batch, in any shape."""
 
-    @abstractmethod
     def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
-        """Further measures of each item, such as 1 where the answer is right."""
+        """Further measures of each item, such as 1 where the answer is right; none where the loss says it all."""
+        return {}
 
     def derived(self, means: Mapping[str, float]) -> Mapping[str, float]:
         """Measures that follow from means, such as the perplexity from the mean loss."""
@@ -230,7 +230,3 @@ class Keys(Objective):
 
         frames = binary_cross_entropy_with_logits(outputs, batch.targets, reduction="none").sum(-1)
         return frames[step_mask(batch.lengths, len(frames), torch.bool)]
-
-    def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
-        """None: the loss says it all."""
-        return {}

@@ -205,6 +205,15 @@ class ClassPredictor(Predictor):
         return self.model.recipe
 
 
+def run_network(network: "nn.Module", inputs: Any, state: Any = None) -> "tuple[Tensor, Any]":
+    """What a network gives in evaluation for an array or a tensor, in float64 on the CPU; and the state after it."""
+    import torch
+
+    with torch.no_grad():
+        outputs, state = network.eval()(torch.as_tensor(inputs).to(next(network.parameters()).device), state)
+    return outputs.double().cpu(), state
+
+
 def pooled_outputs(network: "nn.Module", sequences: Ragged) -> NDArray[np.float64]:
     """(sequences, outputs): what a network that pools over time gives for each sequence, in evaluation.
 

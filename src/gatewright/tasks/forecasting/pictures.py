@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gatewright.tasks.answers.predictor import run_network
 from gatewright.tasks.forecasting.settings import ForecastSettings
 from gatewright.tasks.formatting import picture_text
 from gatewright.tasks.run_data import Panel
@@ -80,14 +81,9 @@ def _draw(axes: Any, window: "SeriesWindow", place: int, rows: "DataFrame", midd
 
 def back_test(network: "nn.Module", data: "ForecastData", recipe: ForecastSettings) -> Panel:
     """A panel with the last forecast of the first variable in the test part, and with what came."""
-    import torch
-
     batches, scaling = data.parts["test"], data.tracks[-1].scaling
     last = batches.batch(0, len(batches) - 1)
-    network.eval()
-    with torch.no_grad():
-        device = next(network.parameters()).device
-        outputs = network(torch.from_numpy(last.inputs[:, -1:]).to(device))[0].cpu().numpy()
+    outputs = run_network(network, last.inputs[:, -1:])[0].numpy()
 
     def measured(values: Any) -> Any:
         return values * scaling.deviation[0] + scaling.mean[0]

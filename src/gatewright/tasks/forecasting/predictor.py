@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor
+from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor, run_network
 from gatewright.tasks.data.forecasting.linear import Floats
 from gatewright.tasks.data.forecasting.series import SeriesCollection
 from gatewright.tasks.data.published.sources import IN_MEMORY, source_name
@@ -31,7 +31,6 @@ from gatewright.tasks.trained_model import TrainedModel
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from gatewright.tasks.forecasting.network import Forecaster
 
 _SHOWN_VARIABLES, _SHOWN_STEPS = 3, 6
 _ROWS = 256
@@ -174,13 +173,8 @@ class ForecastPredictor(Predictor):
 
     def _outputs(self, inputs: NDArray[np.float32]) -> Floats:
         """(steps, windows, features) -> (horizon, windows, variables, 3)."""
-        import torch
-
-        network: Forecaster = self.model.network.eval()  # pyright: ignore[reportAssignmentType]
-        device = next(network.parameters()).device
-        with torch.no_grad():
-            parts = [network(part.to(device))[0].double().cpu() for part in torch.from_numpy(inputs).split(_ROWS, 1)]
-        return torch.cat(parts, 1).numpy()
+        parts = np.split(inputs, range(_ROWS, inputs.shape[1], _ROWS), 1)
+        return np.concatenate([run_network(self.model.network, part)[0].numpy() for part in parts], 1)
 
     def _horizon(self, asked: int | None) -> int:
         if asked is not None and asked > self.recipe.horizon:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.tasks.answers.predictor import Predictor
+from gatewright.tasks.answers.predictor import Predictor, run_network
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.texts.text import clean, read_text
 from gatewright.tasks.data.texts.vocabulary import UNKNOWN, CharVocabulary
@@ -131,20 +131,15 @@ class LanguagePredictor(Predictor):
         """The log-probability of each token of a part, read with the state carried."""
         import torch
 
-        network = self.model.network.eval()
-        device = next(network.parameters()).device
         read = np.concatenate([[] if before is None else [before], numbers]).astype(np.int64)
-        targets, state = torch.from_numpy(read[1:]).to(device), None
+        targets, state = torch.from_numpy(read[1:]), None
         scores = torch.full((len(numbers),), torch.nan, dtype=torch.float64)
         first = len(numbers) - len(targets)  # tokens that nothing stands before
-        with torch.no_grad():
-            for start in range(0, len(targets), _STEPS):
-                wanted = targets[start : start + _STEPS]
-                inputs = torch.from_numpy(read[start : start + len(wanted), None]).to(device)
-                outputs, state = network(inputs, state)
-                of_all = torch.log_softmax(outputs[:, 0].double(), -1)
-                chosen = of_all.gather(1, wanted[:, None])[:, 0]
-                scores[first + start : first + start + len(wanted)] = chosen.cpu()
+        for start in range(0, len(targets), _STEPS):
+            wanted = targets[start : start + _STEPS]
+            outputs, state = run_network(self.model.network, read[start : start + len(wanted), None], state)
+            of_all = torch.log_softmax(outputs[:, 0], -1)
+            scores[first + start : first + start + len(wanted)] = of_all.gather(1, wanted[:, None])[:, 0]
         return scores.numpy()
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from gatewright.errors import OptionError
 from gatewright.files import write_atomically, writing
+from gatewright.tasks.answers.predictor import run_network
 from gatewright.tasks.data.music.midi import KEYS, SUFFIXES, midi_bytes, read_midi
 from gatewright.tasks.data.music.notes import frames_of_notes
 from gatewright.tasks.recipes.music import Music
@@ -34,7 +34,7 @@ class MusicGenerator:
                 f"this model was made by the recipe {model.recipe.name!r}, and knows no music",
                 expected="a model of the recipe 'music'",
             )
-        self._network, self._prompts = model.network.eval(), model.prompts
+        self._network, self._prompts = model.network, model.prompts
         self.frames_per_beat = int(model.signature.get("frames_per_beat", _FRAMES_PER_BEAT))
 
     def prompt(self, source: str | os.PathLike[str] | None = None) -> Roll:
@@ -84,7 +84,8 @@ class MusicGenerator:
         random = torch.Generator().manual_seed(seed)
         written, state, frames = np.zeros((length, KEYS), np.uint8), None, torch.from_numpy(prompt[:, None]).float()
         for place in range(length):
-            odds, state = self._step(frames, state)
+            outputs, state = run_network(self._network, frames, state)
+            odds = outputs[-1, 0]
             if temperature:
                 sounds = torch.rand(KEYS, generator=random, dtype=torch.float64) < torch.sigmoid(odds / temperature)
             else:
@@ -92,12 +93,6 @@ class MusicGenerator:
             written[place] = sounds.numpy()
             frames = sounds.float()[None, None]
         return written
-
-    def _step(self, frames: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """The log-odds (88,) of the frame after those, (frames, 1, 88), computed on the CPU in float64."""
-        with torch.no_grad():
-            outputs, state = self._network(frames.to(next(self._network.parameters()).device), state)
-        return outputs[-1, 0].cpu().double(), state
 
     def save(self, path: Path, roll: Roll, *, tempo: float = 120.0) -> None:
         """Write frames (frames, 88) as a MIDI file that plays them at `tempo` quarter notes a minute.

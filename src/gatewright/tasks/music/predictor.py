@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.tasks.answers.predictor import Predictor
+from gatewright.tasks.answers.predictor import Predictor, run_network
 from gatewright.tasks.data.music.files import load_pieces
 from gatewright.tasks.data.music.notes import BETWEEN_FRAMES, frames_of_notes, notes_of_frames
 
@@ -65,15 +65,12 @@ class MusicPredictor(Predictor):
         import torch
         from torch.nn.functional import binary_cross_entropy_with_logits
 
-        network = self.model.network.eval()
-        device = next(network.parameters()).device
-        frames, state = torch.from_numpy(roll[:, None]).float().to(device), None
+        frames, state = torch.from_numpy(roll[:, None]).float(), None
         scores, expected = np.full(len(roll), np.nan), np.zeros_like(roll)
-        with torch.no_grad():
-            for start in range(0, len(roll), FRAMES):
-                outputs, state = network(frames[start : start + FRAMES], state)
-                odds, targets = outputs[:, 0].double(), frames[start + 1 : start + 1 + len(outputs), 0].double()
-                losses = binary_cross_entropy_with_logits(odds[: len(targets)], targets, reduction="none").sum(1)
-                scores[start + 1 : start + 1 + len(targets)] = -losses.cpu().numpy()
-                expected[start : start + len(odds)] = (odds > 0).cpu().numpy()
+        for start in range(0, len(roll), FRAMES):
+            outputs, state = run_network(self.model.network, frames[start : start + FRAMES], state)
+            odds, targets = outputs[:, 0], frames[start + 1 : start + 1 + len(outputs), 0].double()
+            losses = binary_cross_entropy_with_logits(odds[: len(targets)], targets, reduction="none").sum(1)
+            scores[start + 1 : start + 1 + len(targets)] = -losses.numpy()
+            expected[start : start + len(odds)] = (odds > 0).numpy()
         return scores, expected

@@ -103,18 +103,13 @@ class SequencesNetwork(MixedNetwork):
         self.linear.take(fitted)
 
     @property
-    def has_linear_model(self) -> bool:
-        """Whether values at some times are read by a linear model."""
-        return self.linear is not None
+    def linear_model(self) -> ResampledLinear | None:
+        """The linear model of the values at some times."""
+        return self.linear
 
     def linear_outputs(self, inputs: Tensor, lengths: Tensor | None) -> Tensor | None:
         """Those of the linear model."""
         return None if self.linear is None else self.linear(self.encode(inputs), lengths)
-
-    def linear_parameters(self) -> tuple[Tensor, Tensor]:
-        """The matrix and bias of the linear model."""
-        assert self.linear is not None
-        return self.linear.weight, self.linear.bias
 
     def scaled_targets(self, targets: Tensor) -> Tensor:
         """Numbers of mean 0 and deviation 1, or classes as they are."""

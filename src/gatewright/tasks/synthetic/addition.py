@@ -7,7 +7,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any, cast
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.answers.predictor import Predictor
+from gatewright.tasks.answers.predictor import Predictor, run_network
 from gatewright.tasks.data.published.sources import existing_path
 from gatewright.tasks.data.reading import text_lines
 from gatewright.tasks.data.synthetic.adding import addition_arrays, from_bits
@@ -35,20 +35,14 @@ def add(model: TrainedModel, first: int, second: int) -> int:
 
 def bits_of_sums(model: TrainedModel, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
     """The bits, the lowest first, that the network gives for each sum; one more than the sum needs."""
-    import torch
-
     objective: Any = model.recipe.objective()
     sizes = [(first + second).bit_length() + 1 for first, second in pairs]
     bits: list[list[int]] = [[] for _ in pairs]
-    device = next(model.network.parameters()).device
-    model.network.eval()
     for size in sorted(set(sizes)):
         rows = [place for place, own in enumerate(sizes) if own == size]
         for start in range(0, len(rows), _ROWS):
             some = rows[start : start + _ROWS]
-            inputs, _ = addition_arrays([pairs[row] for row in some], size)
-            with torch.no_grad():
-                outputs, _ = model.network(torch.from_numpy(inputs).to(device))
+            outputs, _ = run_network(model.network, addition_arrays([pairs[row] for row in some], size)[0])
             for row, own in zip(some, objective.decide(outputs)[:, :, 0].T.tolist(), strict=True):
                 bits[row] = [int(bit) for bit in own]
     return bits
@@ -68,7 +62,8 @@ class AdditionPredictor(Predictor):
 
         self.needs_source(source)
         pairs = _pairs(source)
-        answers = [self._answer(pair, bits) for pair, bits in zip(pairs.values(), self._bits(pairs), strict=True)]
+        bits = bits_of_sums(self.model, list(pairs.values()))
+        answers = [self._answer(pair, own) for pair, own in zip(pairs.values(), bits, strict=True)]
         return pd.DataFrame([{"line": line, **answer} for line, answer in zip(pairs, answers, strict=True)])
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
@@ -81,9 +76,6 @@ class AdditionPredictor(Predictor):
                 got=repr(line[:60]),
             )
         return self._answer(pair, bits_of_sums(self.model, [pair])[0])
-
-    def _bits(self, pairs: Mapping[int, tuple[int, int]]) -> list[list[int]]:
-        return bits_of_sums(self.model, list(pairs.values()))
 
     def _answer(self, pair: tuple[int, int], bits: list[int]) -> dict[str, Any]:
         total = from_bits(bits)

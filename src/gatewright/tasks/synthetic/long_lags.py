@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.answers.predictor import Predictor, pooled_outputs
+from gatewright.tasks.answers.predictor import Predictor, pooled_outputs, run_network
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.synthetic.long_lags import COPIED, COPY_SYMBOLS
 from gatewright.tasks.data.tables.table import Table, open_table
@@ -47,11 +47,8 @@ class LagPredictor(Predictor):
         """What follows the last signs that it is time to repeat."""
         import torch
 
-        network = self.model.network.eval()
-        device = next(network.parameters()).device
-        with torch.no_grad():
-            outputs, _ = network(torch.from_numpy(symbols.astype(np.int64)[:, None]).to(device))
-        chances = torch.softmax(outputs[-COPIED:, 0].double(), -1).cpu().numpy()
+        outputs, _ = run_network(self.model.network, symbols.astype(np.int64)[:, None])
+        chances = torch.softmax(outputs[-COPIED:, 0], -1).numpy()
         classes = self.model.sizes.classes or tuple(map(str, range(self.model.sizes.outputs)))
         first = len(symbols) - COPIED + 1
         return [

@@ -63,15 +63,6 @@ class TextNetwork(MixedNetwork):
             self.encode.requires_grad_(False)
 
     @property
-    def has_linear_model(self) -> bool:
-        """Whether n-grams are scored."""
-        return self.bag is not None
-
-    def linear_outputs(self, inputs: Tensor, lengths: Tensor | None) -> Tensor | None:
-        """The scores of the n-grams."""
-        return None if self.bag is None else self.bag(inputs, lengths)
-
-    def linear_parameters(self) -> tuple[Tensor, Tensor]:
-        """The matrix and bias of the n-grams."""
-        assert self.bag is not None
-        return self.bag.weight, self.bag.bias
+    def linear_model(self) -> NgramClassifier | None:
+        """The classifier of n-grams."""
+        return self.bag

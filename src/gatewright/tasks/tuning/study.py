@@ -60,7 +60,7 @@ class Search:
         searched = {key: str(choice) for key, choice in self.space.items()}
         return {"recipe": self.recipe.name, **settings, "data": self.source, **searched}
 
-    def of_trial(self, trial: FrozenTrial) -> RunFolder:
+    def of_trial(self, trial: FrozenTrial | Trial) -> RunFolder:
         """The folder of a trial's run; one that was begun again has that of its first time."""
         return RunFolder(self.out / trial.user_attrs.get(_FOLDER, f"trial-{trial.number:04d}"))
 
@@ -165,7 +165,7 @@ def _perform(search: Search, trial: Trial) -> float:
     """Train as the trial proposes; the best validation, or TrialPruned."""
     drawn = {name: choice.draw(trial, name) for name, choice in search.space.items()}
     recipe = search.recipe.restored({**search.recipe.settings(), **drawn})
-    folder = RunFolder(search.out / trial.user_attrs.get(_FOLDER, f"trial-{trial.number:04d}"))
+    folder = search.of_trial(trial)
     trial.set_user_attr(_FOLDER, folder.path.name)
     metric, direction = recipe.monitored()
 
