@@ -1,7 +1,5 @@
 """`gatewright predict`: what a saved model answers for new data."""
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Mapping
@@ -17,7 +15,7 @@ from gatewright.cli.shell import Command, messages
 from gatewright.errors import OptionError
 from gatewright.files import write_atomically
 from gatewright.tasks.answers.files import FORMATS, table_of
-from gatewright.tasks.formatting import spell
+from gatewright.tasks.formatting import csv_text, spell
 from gatewright.untrusted.printable import print_text, printable_json
 
 if TYPE_CHECKING:
@@ -109,12 +107,8 @@ def _answer_lines(predictor: "Predictor", options: Mapping[str, Any], output: Pa
         if as_json:
             print_text(printable_json(json.dumps(row, ensure_ascii=False)))
         else:
-            line = io.StringIO()
-            writer = csv.DictWriter(line, row, lineterminator="\n")
-            if number == 0:
-                writer.writeheader()
-            writer.writerow({name: _cell(value) for name, value in row.items()})
-            print_text(line.getvalue(), end="")
+            cells = {name: _cell(value) for name, value in row.items()}
+            print_text(csv_text([cells], list(cells), header=number == 0), end="")
 
 
 def _cell(value: object) -> object:

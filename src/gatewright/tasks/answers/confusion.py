@@ -1,12 +1,12 @@
 """A picture of a confusion matrix."""
 
-import io
 from typing import Any
 
 import numpy as np
 
 from gatewright.tasks.answers.class_report import ClassReport
 from gatewright.tasks.formatting import picture_text
+from gatewright.tasks.picture import new_figure, picture
 
 _WRITTEN = 20  # classes up to which each count is written into its cell
 _LABELLED = 40  # classes up to which each has its name beside its row; beyond, some have
@@ -19,13 +19,9 @@ def draw_confusion(report: ClassReport, title: str, suffix: str = ".png") -> byt
 
     A cell is as dark as the share of its row that it holds, so that small classes are seen as well as large ones.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     count = len(report.classes)
     side = min(3.0 + 0.42 * min(count, _LABELLED), 14.0)
-    figure = Figure(figsize=(1.1 * side + 1.2, side), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(1.1 * side + 1.2, side)
     axes: Any = figure.subplots()
     rows = report.confusion.sum(1, keepdims=True)
     shares = report.confusion / np.maximum(rows, 1)
@@ -41,9 +37,7 @@ def draw_confusion(report: ClassReport, title: str, suffix: str = ".png") -> byt
     axes.set_ylabel("true")
     axes.set_title(title, fontsize=11)
     figure.colorbar(image, label="share of the true class", fraction=0.046, pad=0.04)
-    picture = io.BytesIO()
-    figure.savefig(picture, format=suffix.lstrip("."))
-    return picture.getvalue()
+    return picture(figure, suffix.lstrip("."))
 
 
 def _write_counts(axes: Any, report: ClassReport, shares: Any) -> None:

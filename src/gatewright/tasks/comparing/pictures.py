@@ -1,11 +1,11 @@
 """Pictures of several cells: their curves, or a measure against a setting; the mean over the seeds, and their range."""
 
-import io
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gatewright.tasks.picture import new_figure, picture
 from gatewright.tasks.training.curves import count_axis, measure_axis
 from gatewright.tasks.training.history import ITERATION, Row
 
@@ -20,12 +20,8 @@ def draw_comparison(curves: Mapping[str, Sequence[Sequence[Row]]], measure: str,
 
     `curves` has the rows of each run, by cell. A point is the mean over the runs that have come as far.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     column = _column(curves, measure)
-    figure = Figure(figsize=(10.8, 4.2), dpi=120, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure = new_figure(10.8, 4.2)
     for axes, (across, label) in zip(figure.subplots(1, len(_AXES), sharey=True), _AXES.items(), strict=True):
         for place, (cell, runs) in enumerate(curves.items()):
             _draw(axes, runs, across, column, colour=f"C{place % 10}", label=cell)
@@ -39,9 +35,7 @@ def draw_comparison(curves: Mapping[str, Sequence[Sequence[Row]]], measure: str,
     first.set_ylabel(column.replace("_", " "))
     first.legend(frameon=False)
     figure.suptitle(title, fontsize=11)
-    picture = io.BytesIO()
-    canvas.print_png(picture)
-    return picture.getvalue()
+    return picture(figure)
 
 
 def _column(curves: Mapping[str, Sequence[Sequence[Row]]], measure: str) -> str:
@@ -70,12 +64,7 @@ def draw_over(points: Points, setting: str, measure: str, *, title: str, kind: s
 
     Values that are no numbers stand side by side.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.4, 4.2)
     axes: Any = figure.subplots()
     _draw_over(axes, points)
     measure_axis(axes, measure.rpartition(" ")[2])
@@ -84,11 +73,9 @@ def draw_over(points: Points, setting: str, measure: str, *, title: str, kind: s
     axes.grid(visible=True, alpha=0.25)
     axes.legend(frameon=False)
     figure.suptitle(title, fontsize=11)
-    picture = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": title, "svg.fonttype": "none"}):
-        figure.savefig(picture, format=kind, metadata={"Date": None} if kind == "svg" else None)
-    lines = picture.getvalue().split(b"\n")  # in an SVG Matplotlib leaves spaces at their ends
-    return b"\n".join(map(bytes.rstrip, lines)) if kind == "svg" else picture.getvalue()
+    content = picture(figure, kind, **{"svg.hashsalt": title, "svg.fonttype": "none"})
+    # In an SVG, Matplotlib leaves spaces at the ends of lines.
+    return b"\n".join(map(bytes.rstrip, content.split(b"\n"))) if kind == "svg" else content
 
 
 def _draw_over(axes: Any, points: Points) -> None:

@@ -1,6 +1,5 @@
 """Pictures of forecasts: recent history, what is forecast, and the interval around it."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from gatewright.tasks.answers.predictor import run_network
 from gatewright.tasks.forecasting.settings import ForecastSettings
 from gatewright.tasks.formatting import picture_text
+from gatewright.tasks.picture import new_figure, picture
 from gatewright.tasks.run_data import Panel
 
 if TYPE_CHECKING:
@@ -26,16 +26,11 @@ def draw_forecasts(
     windows: "Sequence[SeriesWindow]", answers: "DataFrame", middle: str, signature: Mapping[str, Any], suffix: str
 ) -> bytes:
     """A PNG or SVG with a panel for each variable of each series, the first ones where there are many."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     names = signature["columns"]["target"]
     pairs = [(window, place) for window in windows for place in range(len(names))][:_PANELS]
     across = 1 if len(pairs) == 1 else 2
     down = -(-len(pairs) // across)
-    figure = Figure(figsize=(8 if across == 1 else 11, 0.8 + 2.7 * down), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8 if across == 1 else 11, 0.8 + 2.7 * down)
     panels = list(figure.subplots(down, across, squeeze=False).flat)
     for axes, (window, place) in zip(panels, pairs, strict=False):
         chosen = answers.query("variable == @name", local_dict={"name": names[place]})
@@ -48,11 +43,7 @@ def draw_forecasts(
     left_out = len(windows) * len(names) - len(pairs)
     if left_out:
         figure.suptitle(f"the first {len(pairs)} of {len(pairs) + left_out}", fontsize=10)
-    picture = io.BytesIO()
-    options: dict[str, Any] = {"metadata": {"Date": None}} if suffix == ".svg" else {}
-    with rc_context({"svg.hashsalt": "gatewright"}):  # equal pictures are equal files
-        figure.savefig(picture, format=suffix.removeprefix("."), **options)
-    return picture.getvalue()
+    return picture(figure, suffix.removeprefix("."))
 
 
 def _draw(axes: Any, window: "SeriesWindow", place: int, rows: "DataFrame", middle: str) -> None:

@@ -39,10 +39,6 @@ class ScoredText:
     known: NDArray[np.bool_]
     characters: int
 
-    def summary(self) -> dict[str, Any]:
-        """What is true of the whole text; None where nothing of it was predicted."""
-        return summary([self])
-
 
 def summary(texts: Sequence[ScoredText]) -> dict[str, Any]:
     """The number of predicted tokens, their log-probability, the perplexity, and so on, of texts taken together."""
@@ -94,7 +90,7 @@ class LanguagePredictor(Predictor):
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The summary of a line, which is a text of its own."""
-        return self.score(line, "the line").summary()
+        return summary([self.score(line, "the line")])
 
     def score(self, text: str, name: str = "the text") -> ScoredText:
         """The tokens of a text and how probable each is.

@@ -131,7 +131,11 @@ class Tagging(TaggingSettings):
             return channel_evaluation(source, {"test": recordings}, sizes, self.window)
         tables = step_tables_of(source, self, needed=())
         if tables is None and self.inputs == "channels":
-            raise _needs_table(source)
+            raise DataError(
+                f"{source_name(source)} is no table of channels, which is what the model reads",
+                expected="a CSV, TSV, JSON lines or Parquet file, a DataFrame, or arrays with labels",
+                do="give the channels as a table",
+            )
         if tables is None:
             sentences = load_to_measure(source, self)
             return token_evaluation(source, sentences, classes, sizes, self.scheme)
@@ -176,11 +180,3 @@ class Tagging(TaggingSettings):
     def fitted_remark(self, fitted: Mapping[str, Any]) -> str:
         """Nothing: what the data decides is among its remarks."""
         return ""
-
-
-def _needs_table(source: object) -> DataError:
-    return DataError(
-        f"{source_name(source)} is no table of channels, which is what the model reads",
-        expected="a CSV, TSV, JSON lines or Parquet file, a DataFrame, or arrays with labels",
-        do="give the channels as a table",
-    )

@@ -164,7 +164,10 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
         vocabulary = WordVocabulary.from_counts(count_words(train.sequences, self.tokeniser), size=self.words)
         vectors = read_word_vectors(Path(self.vectors).expanduser(), vocabulary) if self.vectors else None
         symbols = self._chosen(encode_texts(train, self.tokeniser, vocabulary), source_name(source))
-        fitted = self.fitted(batch=_batch_for(len(symbols)), epochs=_epochs_for(len(symbols)))
+        # Few texts need many updates: the batch is the largest power of two with 150 batches and more in an epoch. Of
+        # many texts fewer passes are enough: 60,000 texts to learn from in all.
+        batch, epochs = 1 << max(0, (len(symbols) // 150).bit_length() - 1), 60_000 // max(1, len(symbols))
+        fitted = self.fitted(batch=max(16, batch), epochs=max(4, epochs))
         rule = {"name": self.tokenise, **self.tokeniser.rule, "syntax": "Python re, Unicode", "unknown": UNKNOWN}
         return TextData(
             self._batches(loaded.parts, symbols, vocabulary, fitted.get("batch", self.batch)),
@@ -273,16 +276,6 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
                 do="raise it (--set longest=...), or have texts cut (--set longer=cut)",
             )
         return short
-
-
-def _batch_for(texts: int) -> int:
-    """The largest power of two with 150 batches and more in an epoch, but at least 16: few texts need many updates."""
-    return max(16, 1 << max(0, (texts // 150).bit_length() - 1))
-
-
-def _epochs_for(texts: int) -> int:
-    """The passes that 60,000 texts to learn from are, but at least four."""
-    return max(4, 60_000 // max(1, texts))
 
 
 def _vocabulary(model: TrainedModel) -> WordVocabulary:

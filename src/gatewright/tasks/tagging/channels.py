@@ -73,7 +73,9 @@ def channel_data(
     classes = _classes_of(recordings, source_name(source), roles.label or "label")
     values, labels = _joined(recordings.train, classes)
     scaling = Scaling.of(values.values)
-    train = _train_batches(recipe, values, labels)
+    cut = _train_windows(values, recipe.window)
+    inputs, targets = Ragged(values.values, *cut), Ragged(labels.values, *cut)
+    train = RaggedBatches(inputs, targets, recipe.batch, seed=recipe.seed, target_fill=Tags.padding)
     measured = {
         name: window_batches(part, classes, recipe.window)
         for name, part in (("validation", recordings.validation), ("test", recordings.test))
@@ -106,12 +108,6 @@ def channel_data(
             "window": {"steps": recipe.window, "only read on each side": recipe.window // 4},
         },
     )
-
-
-def _train_batches(recipe: TaggingSettings, values: Ragged, labels: Ragged) -> RaggedBatches:
-    cut = _train_windows(values, recipe.window)
-    inputs, targets = Ragged(values.values, *cut), Ragged(labels.values, *cut)
-    return RaggedBatches(inputs, targets, recipe.batch, seed=recipe.seed, target_fill=Tags.padding)
 
 
 def _decided(recipe: TaggingSettings, roles: Roles, windows: int) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """A picture of a run's curves."""
 
-import io
 import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from gatewright.tasks.picture import new_figure, picture
 from gatewright.tasks.run_data import Panel
 from gatewright.tasks.training.history import ITERATION, Row
 
@@ -30,14 +30,10 @@ def draw_curves(
 
     A thin line marks the network that was kept. Further `panels` stand behind these.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     measures = _measures(rows)
     across = min(len(measures) + len(panels), _ACROSS)
     down = math.ceil((len(measures) + len(panels)) / across)
-    figure = Figure(figsize=(1.2 + 4.2 * across, 0.6 + 3.2 * down), dpi=120, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure = new_figure(1.2 + 4.2 * across, 0.6 + 3.2 * down)
     places = list(figure.subplots(down, across, squeeze=False).flat)
     draws = [*(partial(_draw, rows=rows, measure=measure, kept=kept) for measure in measures), *panels]
     for axes, draw in zip(places, draws, strict=False):
@@ -45,9 +41,7 @@ def draw_curves(
     for axes in places[len(draws) :]:
         axes.set_axis_off()
     figure.suptitle(title, fontsize=11)
-    picture = io.BytesIO()
-    canvas.print_png(picture)
-    return picture.getvalue()
+    return picture(figure)
 
 
 def _measures(rows: Sequence[Row]) -> list[str]:

@@ -1,6 +1,5 @@
 """The report of a search: its trials, the best of them, and the importance of each setting."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from gatewright.files import write_atomically
 from gatewright.tasks.formatting import csv_text
+from gatewright.tasks.picture import new_figure, picture
 from gatewright.tasks.tuning.study import ENDED, Search, is_complete, outcome
 
 LEAST = 4  # trials to tell importance by
@@ -63,12 +63,8 @@ def row(search: Search, trial: FrozenTrial) -> dict[str, Any]:
 
 def draw_importance(search: Search, trials: Sequence[FrozenTrial], importances: dict[str, float]) -> bytes:
     """The importance of each setting, and for those that matter most the measure against their value: a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     names, done = list(importances)[:_SHOWN], list(filter(is_complete, trials))
-    figure = Figure(figsize=(4.2 + 2.9 * len(names), 3.6), dpi=120, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure = new_figure(4.2 + 2.9 * len(names), 3.6)
     first, *others = figure.subplots(1, 1 + len(names), width_ratios=[1.2, *(1 for _ in names)])
     first.barh(list(importances), list(importances.values()), color="#1f5fa8")
     first.invert_yaxis()
@@ -82,9 +78,7 @@ def draw_importance(search: Search, trials: Sequence[FrozenTrial], importances: 
     if others:
         others[0].set_ylabel(search.measure)
     figure.suptitle(f"{search.recipe.name}: which settings matter, by {len(done)} trials; red is the best", fontsize=11)
-    picture = io.BytesIO()
-    canvas.print_png(picture)
-    return picture.getvalue()
+    return picture(figure)
 
 
 def _draw_values(axes: Any, done: Sequence[FrozenTrial], name: str) -> None:
