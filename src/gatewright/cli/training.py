@@ -3,7 +3,7 @@
 import dataclasses
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -97,7 +97,8 @@ def _run(
     except training.Interrupted as stop:
         if is_helper():
             raise typer.Exit from stop  # the first process says it, and has the exit code
-        _print_resume(console, recipe.name, folder, stop.signal_number)
+        print_line(console, f"stopped; go on with: gatewright train {recipe.name} --resume --out {argument(folder)}")
+        raise typer.Exit(128 + (stop.signal_number or signal.SIGINT)) from stop
     except GatewrightError as error:
         if not is_helper():
             raise
@@ -106,11 +107,6 @@ def _run(
     if is_helper():
         raise typer.Exit
     return result
-
-
-def _print_resume(console: Terminal, name: str, folder: Path, signal_number: int) -> NoReturn:
-    print_line(console, f"stopped; go on with: gatewright train {name} --resume --out {argument(folder)}")
-    raise typer.Exit(128 + (signal_number or signal.SIGINT))
 
 
 def recipes(

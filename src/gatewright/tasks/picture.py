@@ -19,6 +19,7 @@ def picture(figure: "Figure", kind: str = "png", **settings: Any) -> bytes:
     from matplotlib import rc_context
 
     content = io.BytesIO()
-    with rc_context({"svg.hashsalt": "gatewright", **settings}):
+    style: Any = {"svg.hashsalt": "gatewright", **settings}
+    with rc_context(style):
         figure.savefig(content, format=kind, metadata={"Date": None} if kind == "svg" else None)
     return content.getvalue()

@@ -99,16 +99,13 @@ class Run:
             from gatewright.tasks.music.generator import MusicGenerator
 
             return MusicGenerator(self.model).generate(prompt, length=length, **options)
-        return self._written(prompt if prompt is None else str(prompt), length=length, **options)
-
-    def _written(self, prompt: str | None, *, length: int, finish: bool = False, **options: Any) -> str:
         from gatewright.tasks.language.generator import TextGenerator
 
         writer = TextGenerator(self.model)
         if prompt is None and not self.model.prompts:
             raise OptionError("the model has no prompt of its own", do="give one")
-        begin = self.model.prompts[0] if prompt is None else prompt
-        return "".join(writer.stream(begin, length=length, finish=finish, **options))
+        begin = self.model.prompts[0] if prompt is None else str(prompt)
+        return "".join(writer.stream(begin, length=length, **options))
 
 
 def train(

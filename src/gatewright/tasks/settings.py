@@ -15,7 +15,9 @@ from gatewright.errors import OptionError
 
 Settings = TypeVar("Settings")
 
-_TRUTH = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
+_TRUTH: Mapping[str, bool] = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(
+    ("false", "no", "off", "0"), False
+)
 _NOTHING = ("none", "null", "")
 
 

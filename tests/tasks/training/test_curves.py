@@ -6,10 +6,10 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
-from gatewright.tasks.training.curves import KeptEpoch, draw_curves
+from gatewright.tasks.training.curves import draw_curves
 
 LONG = [
     {"epoch": n, "iteration": 10 * n, "train_loss": 3 / n, "train_perplexity": 2.0**n}
@@ -34,19 +34,19 @@ SERIES = [
 ]
 
 
-def picture(rows: list[dict[str, float]], kept: KeptEpoch | None = None) -> np.ndarray:
+def picture(rows: list[dict[str, float]], kept: int | None = None) -> np.ndarray:
     with Image.open(io.BytesIO(draw_curves(rows, "a run", kept=kept))) as found:
         assert found.format == "PNG"
         return np.asarray(found.convert("RGB"))
 
 
-def drawn(rows: list[dict[str, float]], kept: KeptEpoch | None = None) -> list[Any]:
+def drawn(rows: list[dict[str, float]], kept: int | None = None) -> list[Any]:
     """The panels of the picture."""
-    with mock.patch.object(FigureCanvasAgg, "print_png", autospec=True) as printed:
+    with mock.patch.object(Figure, "savefig", autospec=True) as saved:
         draw_curves(rows, "a run", kept=kept)
-    (canvas, _), _ = printed.call_args
-    canvas.draw()
-    return [one for one in canvas.figure.axes if one.axison]
+    (figure, _), _ = saved.call_args
+    figure.draw_without_rendering()
+    return [axes for axes in figure.axes if axes.axison]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,6 @@ def test_ticks_are_whole_iterations(rows: list[dict[str, float]]) -> None:
 
 
 def test_the_network_that_was_kept_is_named() -> None:
-    legends = [one.get_legend() for one in drawn(SERIES, KeptEpoch(epoch=3, iteration=12))]
+    legends = [one.get_legend() for one in drawn(SERIES, 3)]
     assert [[text.get_text() for text in one.get_texts()][-1] for one in legends] == ["kept: epoch 3"] * 5
-    assert not np.array_equal(picture(LONG), picture(LONG, KeptEpoch(20, 200)))
+    assert not np.array_equal(picture(LONG), picture(LONG, 20))

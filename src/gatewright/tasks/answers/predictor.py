@@ -172,7 +172,9 @@ class ClassPredictor(Predictor):
 
     def answers(self, sequences: Ragged, top: int | None) -> dict[str, list[Any]]:
         """The columns of the answer, one value for each sequence."""
-        probabilities = self._probabilities(sequences)
+        from scipy.special import softmax
+
+        probabilities: NDArray[np.float64] = softmax(pooled_outputs(self.model.network, sequences), axis=1)
         ranked = np.argsort(-probabilities, axis=1, kind="stable")
         columns: dict[str, list[Any]] = {}
         for rank in range(top or 1):
@@ -192,12 +194,6 @@ class ClassPredictor(Predictor):
                 expected=f"1 to {len(self.classes)}, the number of classes",
                 got=str(top),
             )
-
-    def _probabilities(self, sequences: Ragged) -> NDArray[np.float64]:
-        """(examples, classes): the softmax of what the network gives."""
-        outputs = pooled_outputs(self.model.network, sequences)
-        powers = np.exp(outputs - outputs.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)
 
     @property
     def _recipe(self) -> Any:

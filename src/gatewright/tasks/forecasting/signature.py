@@ -188,7 +188,7 @@ def check_variables(signature: Mapping[str, Any], read: SeriesCollection) -> Non
 def check_same_kind(
     signature: Mapping[str, Any], scales: Mapping[str, Any], times: Mapping[str, TimeAxis | None], name: str
 ) -> None:
-    """Refuse variables of another scale than in training, and steps of another kind; `given` are scales by variable."""
+    """Refuse variables of another scale than in training, and steps of another kind; `scales` are by variable."""
     check_scales(signature["variables"], scales, name)
     check_times(signature, times, name)
 
@@ -196,7 +196,7 @@ def check_same_kind(
 def check_times(signature: Mapping[str, Any], times: Mapping[str, TimeAxis | None], name: str) -> None:
     """Refuse steps of another kind than in training: numbers in place of dates, or hours in place of days.
 
-    `given` are the times of each series by its id. Distances are medians, so that holidays and months of unequal
+    `times` are those of each series by its id. Distances are medians, so that holidays and months of unequal
     lengths make no difference.
     """
     known = [axis for series in signature["series"] if (axis := times_from(signature, series)) is not None]

@@ -1,6 +1,5 @@
 """Between text and symbol numbers, for language models of characters and of words."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -16,36 +15,10 @@ _MARKS = (".", "!", "?", "…")
 _WIDE_MARKS = ("。", "！", "？")
 
 
-class SymbolCodec(ABC):
-    """Between a text and the numbers of its symbols; the symbol for what is unknown is never to be written."""
+class CharacterCodec:
+    """Each character is a symbol. `forbidden` are numbers that are never written: that of what is unknown."""
 
-    forbidden: tuple[int, ...] = ()  # numbers that are never written
-    end: int | None = None  # after which a new sentence begins
-    start: int | None = None  # with which it does
-
-    @abstractmethod
-    def read(self, prompt: str) -> list[int]:
-        """The numbers of a prompt."""
-
-    @abstractmethod
-    def parts(self, prompt: str) -> Sequence[str]:
-        """What a prompt consists of, to a person: characters or words."""
-
-    @abstractmethod
-    def knows(self, part: str) -> bool:
-        """Whether the network has numbers for it."""
-
-    @abstractmethod
-    def ends_sentence(self, before: str, piece: str) -> bool:
-        """Whether a sentence has ended before that piece of a text, which follows the other."""
-
-    @abstractmethod
-    def write(self, symbols: Iterable[int], prompt: str) -> Iterator[str]:
-        """The text of each symbol, as it goes on after the prompt."""
-
-
-class CharacterCodec(SymbolCodec):
-    """Each character is a symbol."""
+    end = start = None  # the symbols with which a sentence ends and begins
 
     def __init__(self, sizes: Sizes) -> None:
         self.vocabulary = vocabulary_of(sizes)
@@ -57,7 +30,7 @@ class CharacterCodec(SymbolCodec):
         return self.vocabulary.encode(prompt).tolist()
 
     def parts(self, prompt: str) -> Sequence[str]:
-        """Its characters."""
+        """What a prompt consists of, to a person: characters."""
         return prompt
 
     def knows(self, part: str) -> bool:
@@ -65,7 +38,7 @@ class CharacterCodec(SymbolCodec):
         return part in self._known
 
     def ends_sentence(self, before: str, piece: str) -> bool:
-        """After a mark and white space, after a mark of Chinese or Japanese, and at an empty line."""
+        """Whether a sentence ends before `piece`: after a mark and a space, after a wide mark, at an empty line."""
         return before in _WIDE_MARKS or (piece.isspace() and before in _MARKS) or before == piece == "\n"
 
     def write(self, symbols: Iterable[int], prompt: str) -> Iterator[str]:
@@ -73,7 +46,7 @@ class CharacterCodec(SymbolCodec):
         return (self.vocabulary.symbols[symbol] for symbol in symbols)
 
 
-class WordCodec(SymbolCodec):
+class WordCodec:
     """Each word is a symbol, and so is the end of a line or of a sentence, which is written as a new line.
 
     A prompt is read from the start of a line or sentence on. A word of it that is unknown as it stands is looked for in
@@ -101,7 +74,7 @@ class WordCodec(SymbolCodec):
         return part == UNKNOWN or 0 not in self._numbers(part)
 
     def ends_sentence(self, before: str, piece: str) -> bool:
-        """After a mark, and at a line's end."""
+        """Whether a sentence has ended before `piece`, which follows the other: after a mark, and at a line's end."""
         return before.strip() in (*_MARKS, *_WIDE_MARKS) or piece == "\n"
 
     def write(self, symbols: Iterable[int], prompt: str) -> Iterator[str]:
@@ -118,6 +91,10 @@ class WordCodec(SymbolCodec):
         if whole is not None or word == UNKNOWN:
             return [self.vocabulary.number(whole or word)]
         return self.vocabulary.encode(tokeniser("words")(word)).tolist()
+
+
+SymbolCodec = CharacterCodec | WordCodec
+"""Between a text and the numbers of its symbols."""
 
 
 def vocabulary_of(sizes: Sizes) -> CharVocabulary:

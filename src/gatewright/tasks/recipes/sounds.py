@@ -113,7 +113,8 @@ class Sounds(SoundColumns, BidirectionalRecipe, Classifier):
             )
         sounds = sound_source(source, self)
         divided = sounds_in_parts(sounds, validation=self.held_out, test=self.held_out, seed=self.seed)
-        log_mel, classes = self._log_mel_for(divided.train), class_names(sounds)
+        rate, classes = self.sample_rate or usual_rate(divided.train), class_names(sounds)
+        log_mel = self.restored({**self.settings(), "sample_rate": rate}).log_mel()
         train, seconds, cut = labelled(divided.train, log_mel, classes, longest=self.longest)
         scaling = Scaling.of(train.sequences.compact().values)
         measured = {
@@ -144,12 +145,6 @@ class Sounds(SoundColumns, BidirectionalRecipe, Classifier):
                 "probabilities": SOFTMAX,
             },
         )
-
-    def _log_mel_for(self, train: SoundSource) -> LogMel:
-        """The features at the rate that is set, or at the usual one of the sounds to train on."""
-        if self.sample_rate:
-            return self.log_mel()
-        return self.restored({**self.settings(), "sample_rate": usual_rate(train)}).log_mel()
 
     def fitted_remark(self, fitted: Mapping[str, Any]) -> str:
         """Nothing more: the remark on the data names the sample rate."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from gatewright.tasks.picture import new_figure, picture
 from gatewright.tasks.run_data import Panel
@@ -16,19 +16,10 @@ _ACROSS = 3  # panels side by side
 _FEW = 30  # points that are marked one by one
 
 
-class KeptEpoch(NamedTuple):
-    """The network that was kept, where that is not the last one."""
-
-    epoch: int
-    iteration: int
-
-
-def draw_curves(
-    rows: Sequence[Row], title: str, *, kept: KeptEpoch | None = None, panels: Sequence[Panel] = ()
-) -> bytes:
+def draw_curves(rows: Sequence[Row], title: str, *, kept: int | None = None, panels: Sequence[Panel] = ()) -> bytes:
     """The loss, and beside it each further measure that changes, against the iterations: a PNG.
 
-    A thin line marks the network that was kept. Further `panels` stand behind these.
+    A thin line marks the epoch `kept`, where its network was kept and not the last one. `panels` stand behind these.
     """
     measures = _measures(rows)
     across = min(len(measures) + len(panels), _ACROSS)
@@ -56,7 +47,7 @@ def _measures(rows: Sequence[Row]) -> list[str]:
     return drawn[1:] if "perplexity" in drawn else drawn
 
 
-def _draw(axes: Any, rows: Sequence[Row], measure: str, kept: KeptEpoch | None) -> None:
+def _draw(axes: Any, rows: Sequence[Row], measure: str, kept: int | None) -> None:
     for part, label in _LABELS.items():
         points = [
             (row[ITERATION], row[name]) for row in rows if math.isfinite(row.get(name := f"{part}_{measure}", math.nan))
@@ -66,9 +57,9 @@ def _draw(axes: Any, rows: Sequence[Row], measure: str, kept: KeptEpoch | None) 
             axes.plot(*zip(*points, strict=True), label=label, color=_COLOURS[part], marker=marker, markersize=3)
     measure_axis(axes, measure)
     count_axis(axes)
-    if kept is not None:
-        label = f"kept: epoch {kept.epoch}"
-        axes.axvline(kept.iteration, color=_COLOURS["validation"], linewidth=0.8, linestyle=":", label=label)
+    for iteration in (int(row[ITERATION]) for row in rows if row["epoch"] == kept):
+        style = {"color": _COLOURS["validation"], "linewidth": 0.8, "linestyle": ":"}
+        axes.axvline(iteration, label=f"kept: epoch {kept}", **style)
     axes.set_xlabel("iteration")
     axes.set_ylabel(measure.replace("_", " "))
     axes.grid(visible=True, which="both", alpha=0.25)

@@ -141,7 +141,8 @@ class History(pl.Callback):
         module, epoch = self._module, trainer.current_epoch + 1
         speed = (module.means.items("loss") - self._items_before) / (time.perf_counter() - self._epoch_started)
         self.validation = None
-        if self._validation_part is not None and self._is_due(epoch):
+        is_due = epoch % module.recipe.validate_every == 0 or epoch == module.recipe.epochs
+        if self._validation_part is not None and is_due:
             part = self._validation_part
             self.validation = from_the_first(
                 lambda: measure(module.network, module.objective, part), is_first=trainer.is_global_zero
@@ -167,10 +168,6 @@ class History(pl.Callback):
             self._tensorboard.close()
 
     on_exception = on_train_end
-
-    def _is_due(self, epoch: int) -> bool:
-        recipe = self._module.recipe
-        return epoch % recipe.validate_every == 0 or epoch == recipe.epochs
 
     def _write(self, row: dict[str, float]) -> None:
         if set(row) <= set(self._columns):

@@ -70,15 +70,13 @@ class ProgressCallback(pl.Callback):
         due = (done - self._last_line) * _LINES >= total or done == total
         if due and not self._console.is_terminal:
             self._last_line = done
-            self._write_line(int(row["epoch"]), done, total, figures)
+            seconds = time.perf_counter() - self._started
+            left = timedelta(seconds=round(seconds * (total - done) / max(1, done - self._first)))
+            line = f"epoch {int(row['epoch'])}, iteration {done}/{total}: {figures}, left {left}"
+            self._console.print(line, soft_wrap=True)
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Take the bar away."""
         self._bar.stop()
 
     on_exception = on_train_end
-
-    def _write_line(self, epoch: int, done: int, total: int, figures: str) -> None:
-        seconds = time.perf_counter() - self._started
-        left = timedelta(seconds=round(seconds * (total - done) / max(1, done - self._first)))
-        self._console.print(f"epoch {epoch}, iteration {done}/{total}: {figures}, left {left}", soft_wrap=True)

@@ -30,7 +30,7 @@ from gatewright.tasks.training.checkpoints import (
     RunObserver,
     in_a_line,
 )
-from gatewright.tasks.training.curves import KeptEpoch, draw_curves
+from gatewright.tasks.training.curves import draw_curves
 from gatewright.tasks.training.history import ITERATION, History
 from gatewright.tasks.training.machine import machine
 from gatewright.tasks.training.processes import Processes, from_the_first, part_at_the_end, was_lost
@@ -345,12 +345,9 @@ class _Session:
 
     def _draw(self) -> None:
         if self.history.rows and self.processes.is_first:
-            rows, epoch = self.history.rows, self.checkpoint_callback.kept_epoch
-            kept = next(
-                (KeptEpoch(int(row["epoch"]), int(row[ITERATION])) for row in rows if row["epoch"] == epoch), None
-            )
             panels = self.recipe.panels(self.model.network, self.data)
-            write_atomically(self.folder.curves, draw_curves(rows, self._title, kept=kept, panels=panels))
+            kept = self.checkpoint_callback.kept_epoch
+            write_atomically(self.folder.curves, draw_curves(self.history.rows, self._title, kept=kept, panels=panels))
 
     @property
     def _title(self) -> str:

@@ -54,7 +54,8 @@ class TrainingModule(pl.LightningModule):
 
     def train_dataloader(self) -> BatchLoader:
         """A loader that starts at the current iteration."""
-        return BatchLoader(self._batches, lambda: self.global_step, self._own_rows)
+        own = partial(rows_of, rank=self.global_rank, total=self._processes, timed=self.recipe.timed_targets())
+        return BatchLoader(self._batches, lambda: self.global_step, own)
 
     def training_step(self, batch: TensorBatch, _: int) -> Tensor:
         """The mean loss of a batch. Raises NonFiniteError, which names its origin, if the loss is not finite."""
@@ -85,9 +86,6 @@ class TrainingModule(pl.LightningModule):
     @property
     def _processes(self) -> int:
         return self.trainer.world_size
-
-    def _own_rows(self, batch: TensorBatch) -> TensorBatch:
-        return rows_of(batch, self.global_rank, self._processes, timed=self.recipe.timed_targets())
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
         """Clip the norm of all gradients together, and stop where it is not finite."""
