@@ -15,9 +15,7 @@ from gatewright.errors import OptionError
 
 Settings = TypeVar("Settings")
 
-_TRUTH: Mapping[str, bool] = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(
-    ("false", "no", "off", "0"), False
-)
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _NOTHING = ("none", "null", "")
 
 
@@ -159,7 +157,7 @@ def _read_as(kind: Any, text: str) -> Any:
     if get_origin(kind) is Literal:
         return text if text in get_args(kind) else None
     if kind is bool:
-        return _TRUTH.get(text.lower())
+        return text.lower() in _TRUE if text.lower() in (*_TRUE, *_FALSE) else None
     if kind is str:
         return text
     try:
