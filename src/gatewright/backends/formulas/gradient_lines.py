@@ -5,23 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from gatewright.axes import Shape
+from gatewright.backends.formulas import tree as trees
 from gatewright.backends.formulas.cell_lines import Speller, names_of
 from gatewright.backends.formulas.naming import Letters, is_named, named, repeated
 from gatewright.backends.formulas.probes import ProbedGradient, gradient_of
 from gatewright.backends.formulas.reading import by_hand, sum_of, sum_terms
-from gatewright.backends.formulas.tree import (
-    Apply,
-    Form,
-    Line,
-    Mark,
-    Name,
-    Number,
-    Sign,
-    StepIndex,
-    Tree,
-    nodes,
-    substitute,
-)
+from gatewright.backends.formulas.tree import Apply, Form, Line, Mark, Name, Number, Sign, StepIndex, Tree
 from gatewright.derive import adjoint
 from gatewright.lang.ops import ACTIVATIONS, Op
 from gatewright.lang.param import Param
@@ -99,7 +88,7 @@ def _repeated(step: Trace, gradient: ProbedGradient, names: dict[str, Name]) -> 
 
 def _common_index(tree: Tree, leaves: set[Name]) -> frozenset[str]:
     """The index that all parameters and gates share: r in U_r h + b_r; where there are none, all values but leaves."""
-    names = {node for node in nodes(tree) if isinstance(node, Name)}
+    names = {node for node in trees.nodes(tree) if isinstance(node, Name)}
     of_gates = {name.identifier for name in names if Mark.INNER in name.marks}
     of_gates |= {gate for name in names if (gate := Param.parse(name.identifier).gate)}
     indices = of_gates or {name.identifier.partition("_")[2] for name in names - leaves}
@@ -139,9 +128,9 @@ def _values(
 
 def _inlined(lines: list[Line], made_up: set[Name]) -> list[Line]:
     """Lines without made-up names that, now that all is simplified, are used but once."""
-    uses = Counter(node for line in lines for node in nodes(line.right) if isinstance(node, Name))
+    uses = Counter(node for line in lines for node in trees.nodes(line.right) if isinstance(node, Name))
     once = {line.left: line.right for line in lines if line.left in made_up and uses[line.left] == 1}
-    return [replace(line, right=by_hand(substitute(line.right, once))) for line in lines if line.left not in once]
+    return [replace(line, right=by_hand(trees.substitute(line.right, once))) for line in lines if line.left not in once]
 
 
 def _outputs(step: Trace, gradient: ProbedGradient, spell: Speller) -> Iterator[Line]:

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from gatewright.backends.onnx import native
 from gatewright.backends.onnx.graph import ElementKind, Graph, Tensor
-from gatewright.backends.onnx.operators import OPERATORS
 from gatewright.backends.onnx.regroup import evaluated
-from gatewright.backends.onnx.steps import Direction, Ends, LayerInputs, LayerOutputs, steps_of
+from gatewright.backends.onnx.steps import Direction, Ends, LayerInputs, LayerOutputs, LevelOutputs, steps_of
 from gatewright.trace.ir import Trace
 
 Params = Mapping[str, NDArray[Any]]
@@ -30,17 +29,6 @@ class Level:
     written: native.OperatorNode | None = None  # the operator, where it is known
 
 
-@dataclass(frozen=True, slots=True)
-class LevelOutputs:
-    """The outputs of a layer. Final states are (directions, batch, features)."""
-
-    output: Tensor  # (time, batch, directions * features)
-    finals: Mapping[str, Tensor]
-    operator: str  # "GRU", "LSTM", "RNN", "Scan", or "" where the cell needs no loop
-    halves: tuple[Tensor, ...] = ()  # (time, batch, features) of each direction
-    loops: tuple[LayerOutputs, ...] = ()  # of each direction, where no operator computes it
-
-
 def ends_of(graph: Graph, x: Tensor, lengths: Tensor) -> Ends:
     """Which steps each row takes, where lengths (batch,) are given."""
     step = graph.unsqueeze(steps_of(graph, x), 1)
@@ -54,16 +42,13 @@ def add(graph: Graph, level: Level, inputs: LayerInputs, name: str, *, operators
     Scan. ONNX Runtime has the recurrent operators in float32 only, so a float64 graph uses Scan too.
     """
     if level.written:
-        outcome, halves = native.node(graph, level.written, inputs, f"{name}.")
-        return LevelOutputs(outcome.output, outcome.finals, level.written.op, halves)
+        return native.node(graph, level.written, inputs, f"{name}.")
     traces = tuple(evaluated(trace) for trace in level.traces)
     cells = native.cells_of(traces) if operators and graph.dtype == np.float32 else None
     if cells is None:
         return _scanned(graph, traces, level, inputs, name)
     layer = native.OperatorLayer(traces[0], cells, level.directions, level.backwards)
-    outcome, halves = native.run(graph, layer, inputs, f"{name}.")
-    operator = OPERATORS[cells[0].config.family].name
-    return LevelOutputs(outcome.output, outcome.finals, operator, halves)
+    return native.run(graph, layer, inputs, f"{name}.")
 
 
 def _scanned(graph: Graph, traces: tuple[Trace, ...], level: Level, inputs: LayerInputs, name: str) -> LevelOutputs:

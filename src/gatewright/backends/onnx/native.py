@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gatewright.backends.onnx.graph import ElementKind, Graph, Tensor
 from gatewright.backends.onnx.operators import OPERATORS, attributes_of, operator_cell
-from gatewright.backends.onnx.steps import Ends, LayerInputs, LayerOutputs, steps_of
+from gatewright.backends.onnx.steps import Ends, LayerInputs, LevelOutputs, steps_of
 from gatewright.cell_config.normal_form import Constants
 from gatewright.cell_config.recognise import RecognisedCell
 from gatewright.trace.ir import Literal, Trace
@@ -77,9 +77,7 @@ def packed(cell: RecognisedCell, params: Arrays, units: int) -> dict[str, Array]
     return arrays
 
 
-def run(
-    graph: Graph, layer: OperatorLayer, inputs: LayerInputs, prefix: str
-) -> tuple[LayerOutputs, tuple[Tensor, ...]]:
+def run(graph: Graph, layer: OperatorLayer, inputs: LayerInputs, prefix: str) -> LevelOutputs:
     """All directions of a layer as one node, and what each gives. Its states are (directions, batch, hidden)."""
     trace, config, units, count = layer.trace, layer.cells[0].config, layer.units, len(layer.directions)
     operator = OPERATORS[config.family]
@@ -110,7 +108,7 @@ def run(
         steps, finals = _doubled(graph, results, inputs) if memory else _cut(graph, results, inputs.ends, inputs)
     kept = zip(trace.states, finals, strict=True)
     named = {state.name: _kept(graph, final, state.name, inputs) for state, final in kept}
-    return LayerOutputs(steps, named), _halves(graph, output, count) if count > 1 else (steps,)
+    return LevelOutputs(steps, named, operator.name, _halves(graph, output, count) if count > 1 else (steps,))
 
 
 def _doubled(
@@ -181,9 +179,7 @@ def _kept(graph: Graph, final: Tensor, state: str, inputs: LayerInputs) -> Tenso
     return graph.emit("Where", empty, initial, final)
 
 
-def node(
-    graph: Graph, written: OperatorNode, inputs: LayerInputs, prefix: str
-) -> tuple[LayerOutputs, tuple[Tensor, ...]]:
+def node(graph: Graph, written: OperatorNode, inputs: LayerInputs, prefix: str) -> LevelOutputs:
     """A layer whose operator, attributes and arrays are known. It gets lengths and states as they are."""
     weights = {name: graph.initialiser(f"{prefix}{name}", array) for name, array in written.arrays.items()}
     lengths = graph.cast(inputs.ends.lengths, ElementKind.SHORT_COUNT) if inputs.ends else None
@@ -194,7 +190,7 @@ def node(
     directions, _, units = written.arrays["R"].shape
     steps = _side_by_side(graph, output, directions, units)
     halves = _halves(graph, output, directions) if directions > 1 else (steps,)
-    return LayerOutputs(steps, dict(zip(states, finals, strict=True))), halves
+    return LevelOutputs(steps, dict(zip(states, finals, strict=True)), written.op, halves)
 
 
 def _called(

@@ -44,6 +44,17 @@ class LayerOutputs:
     finals: Mapping[str, Tensor]  # (batch, features), by the names of the states
 
 
+@dataclass(frozen=True, slots=True)
+class LevelOutputs:
+    """The outputs of a layer. Final states are (directions, batch, features)."""
+
+    output: Tensor  # (time, batch, directions * features)
+    finals: Mapping[str, Tensor]
+    operator: str  # "GRU", "LSTM", "RNN", "Scan", or "" where the cell needs no loop
+    halves: tuple[Tensor, ...] = ()  # (time, batch, features) of each direction
+    loops: tuple[LayerOutputs, ...] = ()  # of each direction, where no operator computes it
+
+
 def steps_of(graph: Graph, x: Tensor) -> Tensor:
     """The numbers of all steps, from 0 up."""
     count = graph.squeeze(graph.slice(graph.shape(x), 0, 1), 0)

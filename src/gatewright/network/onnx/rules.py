@@ -7,7 +7,7 @@ import numpy as np
 
 from gatewright.backends.onnx import layers
 from gatewright.backends.onnx.graph import ElementKind, Tensor
-from gatewright.backends.onnx.steps import LayerInputs, steps_of
+from gatewright.backends.onnx.steps import LayerInputs, LevelOutputs, steps_of
 from gatewright.errors import ConversionError
 from gatewright.network.beside import LinearSeriesPart, Ngrams
 from gatewright.network.forecast import ForecastOutput, ForecastSteps, ForecastWindow
@@ -245,7 +245,7 @@ def _recurrent(builder: NetworkGraph, part: RecurrentPart, value: Tensor) -> Ten
     return _merged(builder, part, halves, outcome.output)
 
 
-def _halves(builder: NetworkGraph, part: RecurrentPart, outcome: layers.LevelOutputs) -> list[Tensor]:
+def _halves(builder: NetworkGraph, part: RecurrentPart, outcome: LevelOutputs) -> list[Tensor]:
     """What each direction gives."""
     graph, is_last = builder.graph, part.returns == "last"
     if outcome.loops:
