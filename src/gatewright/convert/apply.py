@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gatewright.cell_config.activations import HARD_SLOPES, ODD_ABOUT_HALF, odd_about_half, parsed
 from gatewright.cell_config.config import ACTIVATION_FIELDS, CellConfig
 from gatewright.convert.layout import Layout, Stored
-from gatewright.convert.patterns import AXES, Pattern, ShapedArray, infer, pack, pattern, unpack
+from gatewright.convert.patterns import AXES, ShapedArray, infer, pack, pattern, unpack
 from gatewright.errors import ConversionError
 from gatewright.lang.param import Param
 from gatewright.network import Parameters
@@ -29,7 +29,13 @@ def read(layout: Layout, arrays: Arrays, config: CellConfig | None = None) -> Pa
     present = [(name, stored, stored.kinds.split(), gates) for name, stored, gates in _present(layout, arrays)]
     sizes = infer(
         [
-            ShapedArray(name, _square(layout, stored), {"side": len(kinds), "gate": len(gates)}, np.shape(arrays[name]))
+            ShapedArray(
+                name,
+                # without a projection there are as many states as units
+                pattern(stored.axes if layout.projection else stored.axes.replace("state", "hidden")),
+                {"side": len(kinds), "gate": len(gates)},
+                np.shape(arrays[name]),
+            )
             for name, stored, kinds, gates in present
         ]
     )
@@ -91,6 +97,13 @@ def write_directions(
     ]
 
 
+def read_layers(
+    layout: Layout, arrays: Arrays, names: Mapping[str, str], config: CellConfig | None = None
+) -> list[Parameters]:
+    """The parameters of the layers that lie in those arrays, of `names` in the file by the table's: mostly one."""
+    return [read(layout, own, config) for own in split_layers(layout, {name: arrays[names[name]] for name in names})]
+
+
 def split_layers(layout: Layout, arrays: Arrays) -> list[Arrays]:
     """The arrays of each layer, of a layout that has those of all layers in one.
 
@@ -129,11 +142,6 @@ def join_layers(layout: Layout, layers: Sequence[Arrays]) -> dict[str, NDArray[A
     return {name: np.concatenate([layer[name] for layer in layers]) for name in layers[0]}
 
 
-def _square(layout: Layout, stored: Stored) -> Pattern:
-    """The axes of an array; without a projection there are as many states as units."""
-    return pattern(stored.axes if layout.projection else stored.axes.replace("state", "hidden"))
-
-
 def _present(layout: Layout, arrays: Arrays) -> Iterator[tuple[str, Stored, tuple[str, ...]]]:
     for name, stored, gates in layout.stored():
         if name in arrays:
@@ -158,13 +166,9 @@ def _refuse_other_functions(layout: Layout, config: CellConfig) -> None:
         )
     for what in ACTIVATION_FIELDS[config.family]:
         has, wanted = getattr(layout, what) or (config.activation,), getattr(config, what)
-        wrong += (
-            []
-            if wanted in has or parsed(wanted)[0] in has
-            else [f"its {what} activation is {' or '.join(has)}, and not {wanted}"]
-        )
-    optional = {array.kinds for array in layout.arrays if array.optional}
-    if config.peepholes and not (layout.peepholes or "p" in optional):
+        fits_activation = wanted in has or parsed(wanted)[0] in has
+        wrong += [] if fits_activation else [f"its {what} activation is {' or '.join(has)}, and not {wanted}"]
+    if config.peepholes and not (layout.peepholes or _optional_peepholes(layout)):
         wrong.append("it has no peepholes")
     if layout.coupled != config.coupled:
         wrong.append(f"its input and forget gates are {'' if layout.coupled else 'not '}coupled")
@@ -270,10 +274,13 @@ def config_of(layout: Layout, **overrides: Any) -> CellConfig:
 
 def fits(layout: Layout, overrides: Mapping[str, Any]) -> bool:
     """Whether the overrides that no weights change are those of the layout."""
-    optional = {array.kinds for array in layout.arrays if array.optional}
-    free = {"peepholes"} if "p" in optional else set[str]()
-    asked = [name for name in _STRUCTURE if overrides.get(name) is not None and name not in free]
+    free = "peepholes" if _optional_peepholes(layout) else ""
+    asked = [name for name in _STRUCTURE if overrides.get(name) is not None and name != free]
     return all(getattr(layout, name) == overrides[name] for name in asked)
+
+
+def _optional_peepholes(layout: Layout) -> bool:
+    return any(array.optional and array.kinds == "p" for array in layout.arrays)
 
 
 _STRUCTURE = ("family", "reset", "peepholes", "coupled", "projection")

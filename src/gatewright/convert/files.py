@@ -24,17 +24,8 @@ from gatewright.untrusted.unpacking import WEIGHTS_LIMIT, too_large_zip
 Arrays = dict[str, NDArray[Any]]
 _SAFETENSORS = {
     "BOOL": "?",
-    "I8": "<i1",
-    "I16": "<i2",
-    "I32": "<i4",
-    "I64": "<i8",
-    "U8": "<u1",
-    "U16": "<u2",
-    "U32": "<u4",
-    "U64": "<u8",
-    "F16": "<f2",
-    "F32": "<f4",
-    "F64": "<f8",
+    **{f"{kind.upper()}{8 * size}": f"<{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)},
+    **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
 }
 """NumPy's types by their names in .safetensors files."""
 MOST_SHARED = 16  # tensors of one file may share their numbers, as tied weights do

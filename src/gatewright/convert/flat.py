@@ -6,15 +6,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply, completeness, heads, reparametrized
 from gatewright.convert.completeness import NotWholeError
 from gatewright.convert.layer_index import LayerIndex, NoLayerError, ordered, reading
-from gatewright.convert.layouts import Layout
 from gatewright.convert.naming import LayerPlace
 from gatewright.convert.overrides import PREFIX, assumed
 from gatewright.errors import ConversionError
-from gatewright.network import Network, Parameters, Part, RecurrentPart
+from gatewright.network import Network, Part, RecurrentPart
 
 __all__ = ["NoLayerError", "NotWholeError", "read"]
 
@@ -71,7 +69,7 @@ def _stack(
         if row is not other:
             raise ConversionError(f"the directions of layer {prefix!r} are of two kinds: {row.title}, {other.title}")
         config = apply.config_of(row, **overrides)
-        of_each = [_levels(index.layers[place], arrays, config) for place in pair]
+        of_each = [apply.read_layers(row, arrays, index.layers[place][1], config) for place in pair]
         for directions in zip(*of_each, strict=True):
             layer = RecurrentPart(config, directions, backwards=len(pair) == 1 and pair[0].backwards)
             if before not in (0, layer.inputs):
@@ -83,10 +81,3 @@ def _stack(
                 )
             before = sum(heads.width(parameters) for parameters in directions)
             yield prefix, layer
-
-
-def _levels(layer: tuple[Layout, Mapping[str, str]], arrays: Arrays, config: CellConfig) -> list[Parameters]:
-    """The parameters of the layers that lie in the arrays of one place: mostly one."""
-    row, names = layer
-    of_each = apply.split_layers(row, {name: arrays[full] for name, full in names.items()})
-    return [apply.read(row, of_layer, config) for of_layer in of_each]

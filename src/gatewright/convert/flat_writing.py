@@ -11,7 +11,7 @@ from gatewright.convert import apply, heads
 from gatewright.convert.layouts import Layout, layouts
 from gatewright.convert.naming import NAMINGS, LayerPlace, Naming, name_of
 from gatewright.errors import ConversionError
-from gatewright.network import Network, Parameters, Part, RecurrentPart
+from gatewright.network import Network, Parameters, RecurrentPart
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -76,20 +76,22 @@ def _refuse_between(network: Network, framework: str) -> None:
             got=f"merge {merged.merge!r}",
             do="write .keras, or a model file of Gatewright's own",
         )
-    places = [index for index, part in enumerate(network.parts) if isinstance(part, RecurrentPart)]
-    between = network.parts[places[0] : places[-1]]
-    others = [part.kind for part in between if not isinstance(part, RecurrentPart)]
-    others += ["a layer that gives its last output alone" for part in between if _gives_last(part)]
-    if others:
+    others, last = between(network)
+    if others or last:
         raise ConversionError(
             f"arrays of {framework} are a stack of recurrent layers, each of which reads the one below",
-            got=f"{', '.join(others)} between them",
+            got=f"{', '.join([*others, *last])} between them",
             do="convert the layers one by one",
         )
 
 
-def _gives_last(part: Part) -> bool:
-    return isinstance(part, RecurrentPart) and part.returns == "last"
+def between(network: Network) -> tuple[list[str], list[str]]:
+    """What keeps recurrent layers from being a stack: kinds of parts between them, and layers without a sequence."""
+    places = [index for index, part in enumerate(network.parts) if isinstance(part, RecurrentPart)]
+    parts = network.parts[places[0] : places[-1]] if places else ()
+    others = [part.kind for part in parts if not isinstance(part, RecurrentPart)]
+    last = [part for part in parts if isinstance(part, RecurrentPart) and part.returns == "last"]
+    return others, ["a layer that gives its last output alone"] * len(last)
 
 
 def choose(framework: str, config: CellConfig, parameters: Parameters) -> Layout:

@@ -223,7 +223,7 @@ def read(path: Path, name: str | None = None, overrides: Overrides | None = None
     found = _understood(file, candidates, dict(overrides or {}))
     fewest = min(len(match.rest) for match in found)
     best = [match for match in found if len(match.rest) == fewest]
-    different = [reading for reading in best[1:] if not _same(reading, best[0])]
+    different = [reading for reading in best[1:] if _content(reading.parts) != _content(best[0].parts)]
     if different:
         raise ConversionError(
             f"{path} fits several layouts, which would compute different things",
@@ -305,11 +305,6 @@ def _understood(file: _File, candidates: Sequence[Format], overrides: Overrides)
         got="; ".join(reasons + ([f"no layer of {', '.join(strangers)}"] if strangers else [])),
         do="name it with --from",
     )
-
-
-def _same(network: Network, other: Network) -> bool:
-    """Whether two readings of a file are the same function."""
-    return _content(network.parts) == _content(other.parts)
 
 
 def _content(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """What stands around the recurrent layers in files of some frameworks: an embedding before them, a head after them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,19 +129,15 @@ def _head(row: Around, head: Dense, arrays: dict[str, NDArray[Any]]) -> dict[str
 
 def _named(name: str, arrays: Arrays) -> str | None:
     """The array of that name, alone or at the end of a path, if there is one."""
-    found = list(_ending(name, arrays))
-    return name if name in arrays else found[0] if len(found) == 1 else None
-
-
-def _ending(name: str, arrays: Arrays) -> Iterator[str]:
-    yield from (full for full in arrays if full.endswith((f".{name}", f"/{name}")))
+    paths = [full for full in arrays if full.endswith((f".{name}", f"/{name}"))]
+    return name if name in arrays else paths[0] if len(paths) == 1 else None
 
 
 def _matrix(
     name: str, axes: str, wanted: tuple[str, str], array: NDArray[Any], sizes: Mapping[str, int]
 ) -> NDArray[Any]:
     infer([ShapedArray(name, pattern(axes), sizes, np.shape(array))])
-    return np.ascontiguousarray(array if tuple(axes.split()) == wanted else np.asarray(array).T)
+    return _laid(np.asarray(array), axes, wanted)
 
 
 def _laid(array: NDArray[Any], axes: str, held: tuple[str, str]) -> NDArray[Any]:

@@ -27,7 +27,7 @@ class NamedArrays:
     """The arrays at one place: their names in the file by their names in the table, as that naming has them."""
 
     naming: Naming
-    names: Mapping[str, str]
+    names: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +73,24 @@ def reading(arrays: Arrays, framework: str, overrides: Mapping[str, Any]) -> Lay
 
 def _groups(arrays: Arrays, framework: str) -> dict[LayerPlace, NamedArrays]:
     known = tuple(dict.fromkeys(name for row in layouts(framework) for name, *_ in row.stored()))
-    groups: dict[LayerPlace, tuple[Naming, dict[str, str]]] = {}
+    groups: dict[LayerPlace, NamedArrays] = {}
     last_steps = {re.escape(name.rpartition("/")[2]) for name in known}
     likely = re.compile("|".join(last_steps))  # most names of a large file are told apart by this one search
     for name in arrays:
         if not likely.search(name):
             continue
         path = path_of(name, framework)
-        located = ((naming, locate(path, naming, known)) for naming in NAMINGS[framework])
-        for naming, place_and_array in located:
-            if place_and_array is None:
+        for naming in NAMINGS[framework]:
+            located = locate(path, naming, known)
+            if located is None:
                 continue
-            place, array = place_and_array
-            names = groups.setdefault(place, (naming, {}))[1]
+            place, array = located
+            names = groups.setdefault(place, NamedArrays(naming, {})).names
             if array in names:
                 raise ConversionError(f"{names[array]!r} and {name!r} are one array of {framework} by two names")
             names[array] = name
             break
-    return {place: NamedArrays(naming, names) for place, (naming, names) in groups.items()}
+    return groups
 
 
 def _misfit(nothing_read: LayerIndex) -> ConversionError | None:
@@ -101,10 +101,7 @@ def _misfit(nothing_read: LayerIndex) -> ConversionError | None:
             if not all(stored.optional or name in names for name, stored, _ in row.stored()):
                 continue
             try:
-                for split_layer in apply.split_layers(
-                    row, {name: nothing_read.arrays[full] for name, full in names.items()}
-                ):
-                    apply.read(row, split_layer)
+                apply.read_layers(row, nothing_read.arrays, names)
             except ConversionError as error:
                 errors.append(error)
             else:
@@ -122,8 +119,7 @@ def _best(
             continue
         names = {name: group[name] for name, *_ in row.stored() if name in group}
         try:
-            for split_layer in apply.split_layers(row, {name: arrays[full] for name, full in names.items()}):
-                apply.read(row, split_layer)
+            apply.read_layers(row, arrays, names)
         except ConversionError:
             continue
         fitting.append((len(names), row, names))

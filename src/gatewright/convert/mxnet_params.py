@@ -6,6 +6,7 @@ its own, a shape, where it lay, its type, and its numbers; only dense arrays are
 
 import struct
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,4 @@ class _ParamsContent:
         kind = _TYPES.get(self.number("<i"))
         if kind is None or min(shape) < 0:
             raise ConversionError(f"{self.path}: an array has a type or a shape that there is not", got=f"{shape}")
-        size = np.dtype(kind).itemsize
-        for length in shape:
-            size *= length
-        return np.frombuffer(self.take(size), kind).reshape(shape).copy()
+        return np.frombuffer(self.take(np.dtype(kind).itemsize * prod(shape)), kind).reshape(shape).copy()

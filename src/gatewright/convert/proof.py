@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gatewright.convert.formats import Format
 from gatewright.errors import ConversionError, GatewrightError
-from gatewright.network import Embedding, Masking, Network, OneHot, Part, RecurrentPart, Reshape, run
+from gatewright.network import Embedding, Masking, Network, OneHot, Part, Reshape, run
 
 STEPS, BATCH = 11, 3  # of the random input, where a network takes any number
 IN_FLOAT32 = 1e-4  # of the largest output: what single precision loses in a few steps
@@ -30,7 +30,7 @@ def compare(
     generator = np.random.default_rng(seed)
     batch = _batch(network, batch)
     pairs = [
-        (Network((_all_steps(left),)), Network((_all_steps(right),)))
+        (Network((replace(left, returns="sequence"),)), Network((replace(right, returns="sequence"),)))
         for left, right in zip_longest(network.recurrent, again.recurrent)
         if left is not None and right is not None
     ]
@@ -118,11 +118,6 @@ def _outline(network: Network) -> list[tuple[Any, ...]]:
 def kind_of(part: Part) -> type[Part]:
     """The kind of a part. OneHot counts as an Embedding: it may be read back as one of unit vectors."""
     return Embedding if isinstance(part, OneHot) else type(part)
-
-
-def _all_steps(layer: RecurrentPart) -> RecurrentPart:
-    """A layer that gives out every step, as every layout has it."""
-    return replace(layer, returns="sequence")
 
 
 def _example(network: Network, steps: int, batch: int, generator: np.random.Generator) -> NDArray[Any]:

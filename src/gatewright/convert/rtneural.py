@@ -35,10 +35,8 @@ ACTIVATIONS: Mapping[str, str] = {
 }
 """Of dense layers: RTNeural's name, and ours."""
 _DENSE = ("dense", "time-distributed-dense")
-_RECURRENT: Mapping[str, tuple[str, ...]] = {
-    "gru": ("kernel", "recurrent_kernel", "bias"),
-    "lstm": ("kernel", "recurrent_kernel", "bias"),
-}
+_RECURRENT = ("gru", "lstm")
+_ARRAYS = ("kernel", "recurrent_kernel", "bias")
 UNKNOWN_ACTIVATIONS = "the file does not say which activations are behind dense layers: none, as they are read here"
 
 
@@ -76,18 +74,15 @@ def write_torch(network: Network, path: Path) -> None:
     content: dict[str, Any] = {}
     for index, part in enumerate(_streaming(network)):
         if isinstance(part, RecurrentPart):
-            arrays = flat_writing.write(Network((part,)), "torch")
-            flat_writing.choose(
-                "rtneural", part.equations, part.directions[0]
-            )  # raises where RTNeural has no such layer
+            kind, arrays = part.equations.family, flat_writing.write(Network((part,)), "torch")
+            flat_writing.choose("rtneural", part.equations, part.directions[0])  # raises where it has no such layer
         else:
             if part.activation != "identity":
                 raise ConversionError(
                     f"layer {index} is dense with activation {part.activation}, which a state dict cannot say",
                     do="write RTNeural's own kind: --to rtneural",
                 )
-            arrays = {"weight": part.weight, "bias": _bias(part)}
-        kind = part.equations.family if isinstance(part, RecurrentPart) else "dense"
+            kind, arrays = "dense", {"weight": part.weight, "bias": _bias(part)}
         content |= {f"{kind}{index}.{name}": array.tolist() for name, array in arrays.items()}
     _write(path, content)
 
@@ -145,10 +140,10 @@ def _layer(path: Path, where: str, kind: str, layer: Object, before: Part | None
             )
         row = BY_KEY[f"rtneural/{kind}"]
         arrays = _weights(path, where, layer, (2, 2, 2 if kind == "gru" else 1))
-        if len(arrays) != len(_RECURRENT[kind]):
-            raise ConversionError(f"{path}: {where}: it has {len(arrays)} arrays", expected=", ".join(_RECURRENT[kind]))
+        if len(arrays) != len(_ARRAYS):
+            raise ConversionError(f"{path}: {where}: it has {len(arrays)} arrays", expected=", ".join(_ARRAYS))
         with located(f"{path}: {where}"):
-            return RecurrentPart(row.equations, (apply.read(row, dict(zip(_RECURRENT[kind], arrays, strict=True))),))
+            return RecurrentPart(row.equations, (apply.read(row, dict(zip(_ARRAYS, arrays, strict=True))),))
     raise ConversionError(
         f"{path}: {where}: a network here has no such layer",
         expected=", ".join((*_DENSE, *_RECURRENT)),
@@ -222,8 +217,7 @@ def _array(path: Path, where: str, value: Any) -> Array:
     numbers: list[float] = []
     if not shape or len(shape) > MOST_RANK or 0 in shape or not _flatten(value, shape, numbers):
         raise ConversionError(
-            f"{path}: {where} is no array of numbers",
-            expected="lists of the same length, of finite numbers",
+            f"{path}: {where} is no array of numbers", expected="lists of the same length, of finite numbers"
         )
     array = np.array(numbers, np.float64).reshape(shape)
     check_finite(path, where, array)
@@ -305,17 +299,13 @@ def _written(part: Dense | RecurrentPart) -> dict[str, Any]:
         theirs = {ours: name for name, ours in ACTIVATIONS.items() if name != "linear"}
         if part.activation not in theirs:
             raise ConversionError(f"RTNeural has no activation {part.activation!r}", expected=", ".join(theirs))
-        arrays, kind, activation, size = (
-            [part.weight.T, _bias(part)],
-            "dense",
-            theirs[part.activation],
-            len(part.weight),
-        )
+        kind, activation, size = "dense", theirs[part.activation], len(part.weight)
+        arrays = [part.weight.T, _bias(part)]
     else:
         row = flat_writing.choose("rtneural", part.equations, part.directions[0])
         named = apply.write(row, part.directions[0], part.equations)
-        arrays, kind, activation = [named[name] for name in _RECURRENT[row.family]], row.family, "tanh"
-        size = part.hidden
+        kind, activation, size = row.family, "tanh", part.hidden
+        arrays = [named[name] for name in _ARRAYS]
     return {
         "type": kind,
         "activation": activation,

@@ -71,21 +71,15 @@ class _NumberBudget:
 
     where: Path
     packed: int
-    _left: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._left = self.most
-
-    @property
-    def most(self) -> int:
-        return _ALWAYS + self.packed
+    spent: int = 0
 
     def spend(self, numbers: int) -> None:
-        self._left -= numbers
-        if self._left < 0:
+        self.spent += numbers
+        most = _ALWAYS + self.packed
+        if self.spent > most:
             raise ConversionError(
                 f"{self.where} holds more numbers than a file of its size should",
-                expected=f"at most {self.most:,} numbers in {self.packed:,} bytes",
+                expected=f"at most {most:,} numbers in {self.packed:,} bytes",
                 do="unpack it, if it comes from where you trust, and give the folder",
             )
 

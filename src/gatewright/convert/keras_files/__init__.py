@@ -1,8 +1,7 @@
 """Files of Keras 1, 2 and 3: whole models and bare weights. Reading needs h5py, and never Keras."""
 
 import os
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,10 +55,9 @@ def write(network: Network, path: Path) -> None:
     layers = writing.layers_of(network, version_of(storing.KERAS3 if third else storing.KERAS2), bare=bare)
     dtype = writing.dtype_of(network)
     if bare:
-        content = storing.weights(path, layers)
+        write_atomically(path, storing.weights(path, layers))
     else:
-        content = storing.zipped(path, layers, dtype) if third else storing.grouped(path, layers, dtype)
-    write_atomically(path, content)
+        write_atomically(path, (storing.zipped if third else storing.grouped)(path, layers, dtype))
 
 
 def write_keras1(network: Network, path: Path) -> None:
@@ -99,8 +97,16 @@ def run(path: Path, inputs: NDArray[Any], overrides: Mapping[str, Any] | None = 
 
 def _library() -> Any:
     """Keras. Where no backend is selected, one that is installed: its default needs TensorFlow."""
-    with _environment(BACKEND, backend(os.environ, lambda name: find_spec(name) is not None)):
+    before = os.environ.get(BACKEND)
+    selected = backend(os.environ, lambda name: find_spec(name) is not None)
+    try:
+        if selected is not None:
+            os.environ[BACKEND] = selected
         import keras
+    finally:
+        os.environ.pop(BACKEND, None)
+        if before is not None:
+            os.environ[BACKEND] = before
     return keras
 
 
@@ -110,25 +116,10 @@ def backend(environment: Mapping[str, str], installed: Callable[[str], bool]) ->
     return chosen or next((name for name in ("tensorflow", "torch", "jax") if installed(name)), None)
 
 
-@contextmanager
-def _environment(name: str, value: str | None) -> Generator[None]:
-    before = os.environ.get(name)
-    try:
-        if value is not None:
-            os.environ[name] = value
-        yield
-    finally:
-        os.environ.pop(name, None)
-        if before is not None:
-            os.environ[name] = before
-
-
 def _changed_since(network: Network, version: KerasVersion) -> str:
     """The part of a network of that version that Keras 3 computes differently; empty where there is none."""
     equations = [config for layer in network.recurrent for config in layer.equations_of_directions]
-    functions = {
-        function for equation in equations for function in (equation.gate, equation.activation, equation.output)
-    }
+    functions = {function for config in equations for function in (config.gate, config.activation, config.output)}
     functions |= {part.activation for part in network.parts if isinstance(part, Dense)}
     functions |= {part.function for part in network.parts if isinstance(part, Activation)}
     if version.major < 3 and version.hard_sigmoid in functions:

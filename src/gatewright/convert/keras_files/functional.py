@@ -109,8 +109,16 @@ class FunctionalGraph:
         if entry is None:
             raise ConversionError(f"{self.where}: layer {tensor.layer!r} is read before it is made")
         count = len(entry.get("inbound_nodes") or ())
-        if tensor.layer in self.models:
-            return self._only_node(tensor, count)
+        if tensor.layer in self.models:  # Keras counts the creation of a model as a call in some places
+            if count > 1:
+                raise ConversionError(
+                    f"{self.where}: model {tensor.layer!r} is called more than once, and its file does not tell which "
+                    "call is read",
+                    expected="one call of each model in a model",
+                    got=f"{count} calls",
+                    do="choose layers with prefix",
+                )
+            return 0
         if not 0 <= tensor.node < max(1, count):
             raise ConversionError(
                 f"{self.where}: call {tensor.node} of layer {tensor.layer!r} is read, and the file does not tell of it",
@@ -118,18 +126,6 @@ class FunctionalGraph:
                 do="save the model again as .keras with Keras 3",
             )
         return tensor.node
-
-    def _only_node(self, tensor: KerasTensor, count: int) -> int:
-        """The call of a model. Keras counts the creation of a model as a call in some places, and in others not."""
-        if count > 1:
-            raise ConversionError(
-                f"{self.where}: model {tensor.layer!r} is called more than once, and its file does not tell which call "
-                "is read",
-                expected="one call of each model in a model",
-                got=f"{count} calls",
-                do="choose layers with prefix",
-            )
-        return 0
 
     def _call(self, tensor: KerasTensor) -> LayerCall:
         nodes = self.entries[tensor.layer].get("inbound_nodes") or ()

@@ -8,7 +8,7 @@ import io
 import mmap
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,12 @@ class _ReadBudget:
 
     path: Path
     content: Content
-    longest: int = field(init=False)  # text of varying length
-    left: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.longest = largest_heap(self.path, self.content)
-        self.left = WEIGHTS_LIMIT.ratio * len(self.content)
+    longest: int  # text of varying length
+    spent: int = 0
 
     def spend(self, what: str, amount: int) -> None:
-        self.left -= amount
-        if self.left < 0:
+        self.spent += amount
+        if self.spent > WEIGHTS_LIMIT.ratio * len(self.content):
             raise ConversionError(
                 f"{self.path}: {what} says that it is larger than it can be",
                 expected=f"at most {WEIGHTS_LIMIT.ratio} times the file's {len(self.content):,} bytes in all",
@@ -190,7 +186,7 @@ def opened(path: Path, content: bytes | None = None) -> Generator[HdfGroup]:
     h5py = library(path)
     complete = read_whole(path, "a complete HDF5 file of Keras")
     with complete, _bytes_of(path) if content is None else nullcontext(content) as raw:
-        budget = _ReadBudget(path, raw)  # looks at the heaps of texts before the library does
+        budget = _ReadBudget(path, raw, largest_heap(path, raw))  # looks at heaps of texts before the library does
         with h5py.File(path if content is None else io.BytesIO(content), "r") as file:
             yield HdfGroup(file, budget)
 

@@ -45,7 +45,7 @@ def network_of(layers: Sequence[KerasLayer], version: KerasVersion, where: str) 
     chain = ChainState(version, where)
     parts: list[Part] = []
     for layer in layers:
-        chain.shape = chain.shape or _declared(layer)
+        chain.shape = chain.shape or tuple((input_shape(layer) or ())[1:]) or None
         chain.notes += _precision(layer)
         try:
             parts += _read(layer, chain)
@@ -165,10 +165,6 @@ def _distributed(layer: KerasLayer, chain: ChainState) -> list[Part]:
     return _dense(replace(inner, name=layer.name, arrays=layer.arrays), chain)
 
 
-def _activation(layer: KerasLayer, chain: ChainState) -> list[Part]:
-    return [Activation(function(layer, chain, "activation"))]
-
-
 def _function(layer: KerasLayer, chain: ChainState) -> list[Part]:
     name = functions.of_layer(layer, len(chain.shape) if chain.shape else 0)
     if name is None:
@@ -248,22 +244,12 @@ def _end_of_mask(layer: KerasLayer, chain: ChainState) -> None:
     chain.mask = None
 
 
-def _declared(layer: KerasLayer) -> tuple[int | None, ...] | None:
-    """The shape of one row that a layer says it reads."""
-    shape = input_shape(layer)
-    return tuple(shape[1:]) or None if shape is not None else None
-
-
 def input_shape(layer: KerasLayer) -> Sequence[int | None] | None:
     """The shape that a layer says it reads, with the rows of a batch first; None where it says nothing."""
     declared = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
-    if (
-        not isinstance(declared, Sequence)
-        or not declared
-        or not all(size is None or isinstance(size, int) for size in declared)
-    ):
-        return None
-    return declared
+    if isinstance(declared, Sequence) and all(size is None or isinstance(size, int) for size in declared):
+        return declared or None
+    return None
 
 
 def _taken(layer: KerasLayer, chain: ChainState, names: tuple[str, ...], ranks: tuple[int, ...]) -> list[NDArray[Any]]:
@@ -294,7 +280,7 @@ _READERS: Mapping[str, Callable[[KerasLayer, ChainState], list[Part]]] = {
     "Dense": _dense,
     "TimeDistributedDense": _dense,
     "TimeDistributed": _distributed,
-    "Activation": _activation,
+    "Activation": lambda layer, chain: [Activation(function(layer, chain, "activation"))],
     **dict.fromkeys(functions.LAYERS, _function),
     **dict.fromkeys(_OPERATIONS, _step),
     "Flatten": _flatten,

@@ -118,14 +118,13 @@ def _cells(layer: KerasLayer, chain: ChainState) -> list[KerasLayer]:
             CELLS[inner.kind],
             layer.name,
             {**inner.config, **around},
-            _of_cell(layer.arrays, index) if len(cells) > 1 else layer.arrays,
+            _below(f"cell{index}/", layer.arrays) if len(cells) > 1 else layer.arrays,
         )
         for index, inner in enumerate(cells)
     ]
 
 
-def _of_cell(arrays: Arrays, index: int) -> Arrays:
-    prefix = f"cell{index}/"
+def _below(prefix: str, arrays: Arrays) -> Arrays:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
@@ -221,10 +220,7 @@ def directions_of(arrays: Arrays) -> tuple[Arrays, ...]:
     """The arrays of each direction of a layer."""
     if not any(name.startswith(DIRECTIONS) for name in arrays):
         return (arrays,)
-    return tuple(
-        {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-        for prefix in DIRECTIONS
-    )
+    return tuple(_below(prefix, arrays) for prefix in DIRECTIONS)
 
 
 def _after(part: RecurrentPart, chain: ChainState) -> list[Part]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gatewright.cell_config.activations import HARD_SLOPES
 from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply
-from gatewright.convert.flat_writing import choose
+from gatewright.convert.flat_writing import between, choose
 from gatewright.convert.keras_files import functions, normalization
 from gatewright.convert.keras_files.architecture import KerasLayer, KerasVersion, version_of
 from gatewright.convert.keras_files.functional import LayerCall
@@ -84,15 +84,13 @@ def check_weights_alone(network: Network) -> None:
 
     Raises ConversionError with the reason.
     """
-    places = [index for index, part in enumerate(network.parts) if isinstance(part, RecurrentPart)]
-    between = network.parts[places[0] : places[-1]] if places else ()
-    unsaid = [f"{part.kind} between recurrent layers" for part in between if not isinstance(part, RecurrentPart)]
+    others, last = between(network)
+    unsaid = [f"{kind} between recurrent layers" for kind in others]
     for layer in network.recurrent:
         unsaid += [f"directions whose outputs are merged by {layer.merge}"] if layer.merge != "concat" else []
         unsaid += ["directions of different equations"] if layer.second else []
         unsaid += ["a layer that reads backwards"] if layer.backwards else []
-    unsaid += ["a layer that gives its last output alone" for part in between if getattr(part, "returns", "") == "last"]
-    if unsaid:
+    if unsaid := [*unsaid, *last]:
         raise ConversionError(
             "a file that holds weights alone cannot say what this network computes",
             expected="recurrent layers that follow one another, forwards or in both directions",
