@@ -15,7 +15,7 @@ from gatewright.convert.onnx_files import operators, quantised
 from gatewright.convert.onnx_files.constants import FOLDS, folded
 from gatewright.convert.onnx_files.moves import MOVES, MoveNode, of_stacked
 from gatewright.convert.onnx_files.network_builder import NetworkBuilder
-from gatewright.convert.onnx_files.pointwise import ELEMENTWISE, composed
+from gatewright.convert.onnx_files.pointwise import ELEMENTWISE, composed, name_of
 from gatewright.convert.onnx_files.scanned import scanned
 from gatewright.convert.onnx_files.simple_parts import COMPUTING, is_reversing, reversed_slice
 from gatewright.convert.onnx_files.sizes import of_sizes
@@ -32,6 +32,7 @@ from gatewright.convert.onnx_files.values import (
     StackedStates,
     UnreadableValue,
     Value,
+    arrays_of,
 )
 from gatewright.errors import ConversionError
 from gatewright.network import Network, RecurrentPart
@@ -87,8 +88,8 @@ class GraphReader:
                 continue
             for name, value in zip(node.output, self._results(node), strict=False):
                 self.values[name] = value
-        for name in (output.name for output in self.graph.output[:1]):
-            self._finish(name)
+        for output in self.graph.output[:1]:
+            self._finish(output.name)
         result, stream = self._output()
         self._end(result, stream)
         parts, labels = self.parts, stream.labels
@@ -117,7 +118,7 @@ class GraphReader:
         value = self.values.get(name)
         try:
             if isinstance(value, PointwiseValue):
-                self.values[name] = self.parts.pointwise(value)
+                self.values[name] = self.parts.activated(value.stream, name_of(value))
         except ConversionError as error:
             self.values[name] = UnreadableValue(self._refusal(f"output {name!r}", error))
 
@@ -204,7 +205,7 @@ class GraphReader:
         for name in node.input:
             value = self.values.get(name)
             if isinstance(value, PointwiseValue) and not (node.op_type == "Gather" and name == node.input[1]):
-                self.values[name] = self.parts.pointwise(value)
+                self.values[name] = self.parts.activated(value.stream, name_of(value))
         return [self.values[name] if name else None for name in node.input]
 
     def _compute(self, node: Any, operands: list[Value | None]) -> Value | list[Value]:
@@ -257,14 +258,14 @@ class GraphReader:
         if op in FOLDS and operands[:1] == [None]:
             raise ConversionError("it reads nothing")
         if op in FOLDS and present and all(isinstance(item, ConstantValue) for item in present):
-            arrays = [operand.array if isinstance(operand, ConstantValue) else None for operand in operands]
-            self._spend(sum(item.nbytes for item in arrays if item is not None) * (2 if op == "Cast" else 1))
+            arrays = arrays_of(operands)
+            self.budget -= sum(item.nbytes for item in arrays if item is not None) * (2 if op == "Cast" else 1)
+            if self.budget < 0:
+                raise ConversionError("the graph makes more of its constants than it has", expected=_FROM_GRAPH)
             return [ConstantValue(item) for item in folded(node, arrays, self.opset)]
         if op == "Expand" and isinstance(operands[0], ConstantValue):
             array = operands[0].array  # an initial state: a number, or one row for the whole batch
-            if array.size > 1:
-                return operands[0]
-            return FilledValue(array.reshape(()).item())
+            return operands[0] if array.size > 1 else FilledValue(array.reshape(()).item())
         if (
             op in _PIECES
             and isinstance(operands[0], ExtraInput)
@@ -282,11 +283,6 @@ class GraphReader:
                 array = np.asarray(attributes[name])
                 return ConstantValue(array.astype(np.float32) if name.startswith("value_float") else array)
         raise ConversionError("it holds no numbers")
-
-    def _spend(self, size: int) -> None:
-        self.budget -= size
-        if self.budget < 0:
-            raise ConversionError("the graph makes more of its constants than it has", expected=_FROM_GRAPH)
 
 
 def _declared(value: Any) -> tuple[Axis, ...]:

@@ -19,6 +19,7 @@ from gatewright.convert.onnx_files.values import (
     FlowValue,
     StackedStates,
     Value,
+    arrays_of,
     product_of,
 )
 from gatewright.errors import ConversionError
@@ -55,11 +56,7 @@ class MoveNode:
 
     def bounds(self) -> dict[int, slice]:
         """The bounds of a Slice, by axis."""
-        return bounds(self.attributes, self.arrays(), len(self.stream.axes))
-
-    def arrays(self) -> list[Any]:
-        """The operands as arrays; None in the place of the stream."""
-        return [operand.array if isinstance(operand, ConstantValue) else None for operand in self.operands]
+        return bounds(self.attributes, arrays_of(self.operands), len(self.stream.axes))
 
 
 def transpose(node: MoveNode) -> FlowValue:
@@ -74,7 +71,7 @@ def transpose(node: MoveNode) -> FlowValue:
 def squeeze(node: MoveNode) -> FlowValue:
     """Without axes of one element."""
     stream = node.stream
-    axes = axes_of(node.attributes, node.arrays())
+    axes = axes_of(node.attributes, arrays_of(node.operands))
     rank = len(stream.axes)
     if axes is None:
         raise ConversionError("it does not say which axes it takes away")
@@ -87,7 +84,7 @@ def squeeze(node: MoveNode) -> FlowValue:
 
 def unsqueeze(node: MoveNode) -> FlowValue:
     """With new axes of one element."""
-    axes = axes_of(node.attributes, node.arrays()) or ()
+    axes = axes_of(node.attributes, arrays_of(node.operands)) or ()
     rank = len(node.stream.axes) + len(axes)
     places = {_axis(axis, rank) for axis in axes}
     old = iter(node.stream.axes)
@@ -111,7 +108,8 @@ def reshape(node: MoveNode) -> FlowValue:
     stream, items = node.stream, items_of(node)
     for regrouped in _regrouped(stream):
         axes = regrouped.axes
-        if len(axes) == len(items) and items.count(-1) <= 1 and all(map(_fits, items, axes, _at(stream, len(items)))):
+        before = [*stream.axes, *[None] * len(items)]  # the axes at the same places
+        if len(axes) == len(items) and items.count(-1) <= 1 and all(map(_fits, items, axes, before)):
             return regrouped
     raise ConversionError(
         "it does more than to join the two directions",
@@ -264,10 +262,6 @@ def _regrouped(stream: FlowValue) -> list[FlowValue]:
         rows = Axis(ROWS, count) if isinstance(count, int) else Axis(count)
         candidates.append(replace(joined, axes=(rows, features), apart=leading))
     return candidates
-
-
-def _at(stream: FlowValue, count: int) -> list[Axis | None]:
-    return [*stream.axes, *[None] * count][:count]
 
 
 def _fits(item: int | str, axis: Axis, before: Axis | None) -> bool:

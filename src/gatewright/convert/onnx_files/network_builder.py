@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.onnx_files import operators
-from gatewright.convert.onnx_files.pointwise import name_of, symbols_of
+from gatewright.convert.onnx_files.pointwise import symbols_of
 from gatewright.convert.onnx_files.scanned import ScannedLayer
 from gatewright.convert.onnx_files.values import (
     DIRECTIONS,
@@ -88,6 +88,16 @@ class NetworkBuilder:
         else:
             raise ConversionError("it reads the last step of a layer whose last states are elsewhere")
 
+    @property
+    def last(self) -> Part | None:
+        """The last part so far."""
+        return self.found[-1] if self.found else None
+
+    def added(self, part: Part, stream: FlowValue) -> FlowValue:
+        """The value behind one more part, which gives a value of the axes of `stream`."""
+        self.found.append(part)
+        return self.changed(stream)
+
     def changed(self, stream: FlowValue) -> FlowValue:
         """The value behind a new part. No part may read an earlier value any more."""
         self.version += 1
@@ -99,23 +109,18 @@ class NetworkBuilder:
         if attributes.get("axis", 0) != 0 or table.array.ndim != 2 or self.found or len(stream.axes) != 2:
             raise ConversionError("it is no embedding: rows of a matrix, for symbols (time, batch)")
         rows = table.array
-        self.found.append(Embedding(rows[symbols_of(value, len(rows))] if isinstance(value, PointwiseValue) else rows))
-        return self.changed(replace(stream, axes=(*stream.axes, Axis(FEATURES, rows.shape[1]))))
-
-    def pointwise(self, function: PointwiseValue) -> FlowValue:
-        """A function of each number, behind a dense layer or by itself."""
-        return self.activated(function.stream, name_of(function))
+        part = Embedding(rows[symbols_of(value, len(rows))] if isinstance(value, PointwiseValue) else rows)
+        return self.added(part, replace(stream, axes=(*stream.axes, Axis(FEATURES, rows.shape[1]))))
 
     def activated(self, value: Value | None, function: str) -> FlowValue:
         """The activation of a dense layer, or one by itself."""
-        stream, last = self.take(value), self.found[-1] if self.found else None
+        stream, last = self.take(value), self.last
         if function == "identity":
             return stream
         if isinstance(last, Dense) and last.activation == "identity":
             self.found[-1] = replace(last, activation=function)
-        else:
-            self.found.append(Activation(function))
-        return self.changed(stream)
+            return self.changed(stream)
+        return self.added(Activation(function), stream)
 
     def recurrent(self, op: str, attributes: Attributes, operands: Operands) -> list[Value]:
         """A recurrent layer: every step, and the states after the last."""
@@ -138,8 +143,7 @@ class NetworkBuilder:
         self._set_lengths(named.get("sequence_lens"), time, batch)
         initial = {state: array for state, array in begin.items() if array is not None}
         layer, notes = operators.read(op, attributes, arrays, initial)
-        if stream.axes[-1].size not in (None, layer.inputs):
-            raise ConversionError("its W does not fit what it reads", got=f"{layer.inputs} features")
+        _check_width(layer, stream)
         self.notes |= dict.fromkeys(notes)
         half = self._pair(beside, layer) if beside else None
         if not beside:
@@ -153,7 +157,7 @@ class NetworkBuilder:
 
     def _beside_last(self, value: Value | None, attributes: Attributes) -> RecurrentPart | None:
         """The layer just before, if this node has the same input and the other direction: the two are one layer."""
-        last = self.found[-1] if self.found else None
+        last = self.last
         if (
             not isinstance(value, FlowValue)
             or not isinstance(last, RecurrentPart)
@@ -191,12 +195,10 @@ class NetworkBuilder:
         stream, layer = self.take(value), loop.layer
         time, batch = self._roles(stream, batch_first=False)
         self._set_lengths(lengths, time, batch)
-        if stream.axes[-1].size not in (None, layer.inputs):
-            raise ConversionError("its W does not fit what it reads", got=f"{layer.inputs} features")
-        self.found.append(layer)
+        _check_width(layer, stream)
         last = layer.returns == "last"
         axes = (batch, Axis(FEATURES, layer.outputs // len(layer.directions)))
-        output = replace(self.changed(stream), axes=axes if last else (time, *axes), last="final" if last else "")
+        output = replace(self.added(layer, stream), axes=axes if last else (time, *axes), last="final" if last else "")
         if len(layer.directions) == 1:
             return [output]
         return [replace(output, half=place) for place in range(len(layer.directions))]
@@ -287,6 +289,11 @@ class NetworkBuilder:
         return name
 
 
+def _check_width(layer: RecurrentPart, stream: FlowValue) -> None:
+    if stream.axes[-1].size not in (None, layer.inputs):
+        raise ConversionError("its W does not fit what it reads", got=f"{layer.inputs} features")
+
+
 def constant(value: Value | None, name: str) -> Array:
     """The numbers of an operand that stands in the file. Raises ConversionError where it does not."""
     if not isinstance(value, ConstantValue):
@@ -313,7 +320,9 @@ def _fixed(lengths: Array, time: Axis, batch: Axis) -> tuple[int, ...] | None:
     return None if (lengths == time.size).all() else tuple(int(length) for length in lengths)
 
 
-def vector(bias: Array, size: int) -> Array:
+def vector(bias: Array, size: int | None) -> Array:
+    """The numbers of a bias or the like as one row, of that size where it is known."""
+    size = bias.size if size is None else size
     if bias.size != size or bias.shape[-1:] != (size,) or bias.dtype.kind != "f":
         raise ConversionError("its bias does not fit", expected=f"({size},)", got=str(bias.shape))
     return bias.reshape(size)

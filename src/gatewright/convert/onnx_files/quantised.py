@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.onnx_files.values import ConstantValue, Value
+from gatewright.convert.onnx_files.values import ConstantValue, Value, arrays_of
 from gatewright.errors import ConversionError
 
 Array = NDArray[Any]
@@ -21,7 +21,7 @@ def dequantised(operands: Sequence[Value | None]) -> list[Value | None]:
     Raises ConversionError where the scales do not fit.
     """
     padded = [*operands, *[None] * 12][:12]
-    numbers = [value.array if isinstance(value, ConstantValue) else None for value in padded]
+    numbers = arrays_of(padded)
     dense: list[Value | None] = list(padded[:BEFORE_SCALES])
     for place, scales in ((1, numbers[8:10]), (2, numbers[10:12])):
         dense[place] = ConstantValue(_matrix("W" if place == 1 else "R", numbers[place], *scales))

@@ -21,6 +21,7 @@ from gatewright.convert.onnx_files.values import (
     FilledValue,
     FlowValue,
     Value,
+    arrays_of,
     product_of,
     shortest,
 )
@@ -32,7 +33,6 @@ from gatewright.network import (
     Max,
     Mean,
     Merge,
-    Part,
     RecurrentPart,
     Reshape,
     Reverse,
@@ -69,8 +69,7 @@ def _dense(parts: NetworkBuilder, value: Value | None, weight: Array, bias: Arra
         raise ConversionError("it multiplies by what is no matrix", got=f"shape {weight.shape}")
     if stream.axes[-1].size not in (None, weight.shape[1]) or DIRECTIONS in stream.labels:
         raise ConversionError("its matrix does not fit what it reads", got=f"shape {weight.shape}")
-    parts.found.append(Dense(weight, bias))
-    return parts.changed(stream.with_features(weight.shape[0]))
+    return parts.added(Dense(weight, bias), stream.with_features(weight.shape[0]))
 
 
 def add(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
@@ -78,14 +77,13 @@ def add(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Va
     if all(isinstance(operand, FlowValue) for operand in operands):
         return _merged(parts, operands, "sum")
     stream, bias = operands if isinstance(operands[0], FlowValue) else (operands[1], operands[0])
-    value, last = parts.take(stream), _last(parts)
+    value, last = parts.take(stream), parts.last
     plain = not isinstance(last, Dense) or last.activation == "identity"
     if isinstance(last, Dense | BatchNorm | LayerNorm) and last.bias is None and plain:
         parts.found[-1] = replace(last, bias=_of_features(parts, bias, value))
-    else:
-        moved = _of_features(parts, bias, value)
-        parts.found.append(BatchNorm(np.zeros_like(moved), np.ones_like(moved), 0.0, bias=moved))
-    return parts.changed(value)
+        return parts.changed(value)
+    moved = _of_features(parts, bias, value)
+    return parts.added(BatchNorm(np.zeros_like(moved), np.ones_like(moved), 0.0, bias=moved), value)
 
 
 def multiply(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
@@ -93,22 +91,20 @@ def multiply(parts: NetworkBuilder, attributes: Attributes, operands: Operands) 
     if all(isinstance(operand, FlowValue) for operand in operands):
         return _merged(parts, operands, "mul")
     stream, factor = operands if isinstance(operands[0], FlowValue) else (operands[1], operands[0])
-    value, last = parts.take(stream), _last(parts)
+    value, last = parts.take(stream), parts.last
     gain = _of_features(parts, factor, value)
     if (gain == 1).all():
         return value
     if isinstance(last, RecurrentPart) and last.merge == "sum" and (gain == 0.5).all():
         parts.found[-1] = replace(last, merge="ave")
-    else:
-        parts.found.append(BatchNorm(np.zeros_like(gain), np.ones_like(gain), 0.0, gain=gain))
-    return parts.changed(value)
+        return parts.changed(value)
+    return parts.added(BatchNorm(np.zeros_like(gain), np.ones_like(gain), 0.0, gain=gain), value)
 
 
 def _merged(parts: NetworkBuilder, operands: Operands, merge: Merge) -> Value:
     """Both directions of a layer as one."""
     halves = [operand for operand in operands if isinstance(operand, FlowValue)]
-    last = _last(parts)
-    if sorted(str(half.half) for half in halves) != ["0", "1"] or not isinstance(last, RecurrentPart):
+    if sorted(str(half.half) for half in halves) != ["0", "1"] or not isinstance(parts.last, RecurrentPart):
         raise ConversionError("it joins what are not the two directions of one layer", expected="a constant, or those")
     first, second = sorted(halves, key=lambda half: half.half or 0)
     place = len(parts.found) - 1
@@ -123,13 +119,12 @@ def less(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> V
     """The mean that is subtracted from each feature."""
     value = parts.take(operands[0])
     mean = _of_features(parts, operands[1], value)
-    parts.found.append(Scale(mean, np.ones_like(mean)))
-    return parts.changed(value.with_features(len(mean)))
+    return parts.added(Scale(mean, np.ones_like(mean)), value.with_features(len(mean)))
 
 
 def divide(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
     """The deviation that each feature is divided by."""
-    value, last = parts.take(operands[0]), _last(parts)
+    value, last = parts.take(operands[0]), parts.last
     deviation = _of_features(parts, operands[1], value)
     if not deviation.all():
         raise ConversionError("it divides by zero")
@@ -151,10 +146,8 @@ def batch_norm(parts: NetworkBuilder, attributes: Attributes, operands: Operands
         raise ConversionError("its second axis is not that of features", got=", ".join(stream.labels))
     size = stream.axes[1].size
     statistics = [constant(operand, "statistics") for operand in operands[1:5]]
-    gain, bias, mean, variance = (vector(array, array.size if size is None else size) for array in statistics)
-    epsilon = float(attributes.get("epsilon", 1e-5))
-    parts.found.append(BatchNorm(mean, variance, epsilon, gain, bias))
-    return parts.changed(stream)
+    gain, bias, mean, variance = (vector(array, size) for array in statistics)
+    return parts.added(BatchNorm(mean, variance, float(attributes.get("epsilon", 1e-5)), gain, bias), stream)
 
 
 def layer_norm(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
@@ -164,18 +157,17 @@ def layer_norm(parts: NetworkBuilder, attributes: Attributes, operands: Operands
     if attributes.get("axis", -1) not in (-1, len(stream.axes) - 1) or attributes["outputs"] > 1:
         raise ConversionError("it is along more than the last axis, or gives its statistics too")
     size = stream.axes[-1].size
-    arrays = [
-        None if operand is None else constant(operand, "gain and bias") for operand in (*operands[1:], None, None)[:2]
-    ]
-    gain, bias = (None if array is None else vector(array, array.size if size is None else size) for array in arrays)
-    parts.found.append(LayerNorm(float(attributes.get("epsilon", 1e-5)), gain, bias))
-    return parts.changed(stream)
+    gain, bias = (
+        None if operand is None else vector(constant(operand, "gain and bias"), size)
+        for operand in (*operands[1:], None, None)[:2]
+    )
+    return parts.added(LayerNorm(float(attributes.get("epsilon", 1e-5)), gain, bias), stream)
 
 
 def pool(parts: NetworkBuilder, attributes: Attributes, operands: Operands, *, part: type[Mean | Max]) -> Value:
     """The mean or the maximum of all steps."""
     stream = parts.take(operands[0])
-    axes = axes_of(attributes, [operand.array if isinstance(operand, ConstantValue) else None for operand in operands])
+    axes = axes_of(attributes, arrays_of(operands))
     along = [stream.labels[axis] for axis in axes or ()]
     if along != [parts.roles.get("time")] or attributes.get("keepdims", 1):
         raise ConversionError(
@@ -185,8 +177,7 @@ def pool(parts: NetworkBuilder, attributes: Attributes, operands: Operands, *, p
         raise ConversionError("it takes in the steps behind the end of a row, whose lengths are given to the graph")
     if DIRECTIONS in stream.labels:
         raise ConversionError("it reads two directions that are not side by side")
-    parts.found.append(part())
-    return parts.changed(stream.without(stream.labels.index(along[0])))
+    return parts.added(part(), stream.without(stream.labels.index(along[0])))
 
 
 def activation(parts: NetworkBuilder, attributes: Attributes, operands: Operands, *, op: str) -> Value:
@@ -232,8 +223,7 @@ def reverse_sequence(parts: NetworkBuilder, attributes: Attributes, operands: Op
             "it reverses a part of each row", expected="as many steps as there are", do="leave the lengths out"
         )
     parts.set_roles(time, batch)
-    parts.found.append(Reverse())
-    return parts.changed(stream)
+    return parts.added(Reverse(), stream)
 
 
 def is_reversing(node: MoveNode) -> bool:
@@ -252,8 +242,7 @@ def reversed_slice(parts: NetworkBuilder, attributes: Attributes, operands: Oper
     if not whole or taken.stop is not None or taken.step != -1 or len(stream.axes) < SEQUENCE - 1 or axis > 1:
         raise ConversionError("it reverses a part of the steps")
     parts.set_roles(stream.axes[axis], stream.axes[others[0]])
-    parts.found.append(Reverse())
-    return parts.changed(stream)
+    return parts.added(Reverse(), stream)
 
 
 def flatten(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
@@ -272,8 +261,8 @@ def _flat(parts: NetworkBuilder, stream: FlowValue) -> Value:
         )
     sizes = [axis.size for axis in others]
     features = None if None in sizes else int(np.prod([size or 0 for size in sizes]))
-    parts.found.append(Reshape((-1 if features is None else features,)))
-    return parts.changed(replace(stream, axes=(batch, Axis(FEATURES, features)), last=""))
+    part = Reshape((-1 if features is None else features,))
+    return parts.added(part, replace(stream, axes=(batch, Axis(FEATURES, features)), last=""))
 
 
 def reshaped(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
@@ -295,10 +284,6 @@ def reshaped(parts: NetworkBuilder, attributes: Attributes, operands: Operands) 
         raise ConversionError(error.problem, expected=error.expected, got=f"axes {axes} to {items}") from error
 
 
-def _last(parts: NetworkBuilder) -> Part | None:
-    return parts.found[-1] if parts.found else None
-
-
 def _check_features(parts: NetworkBuilder, stream: FlowValue) -> None:
     if stream.labels[-1] in parts.roles.values() or DIRECTIONS in stream.labels or len(stream.axes) < SEQUENCE - 1:
         raise ConversionError("it scales what are no features", got=", ".join(stream.labels))
@@ -313,7 +298,7 @@ def _of_features(parts: NetworkBuilder, value: Value | None, stream: FlowValue) 
     _check_features(parts, stream)
     if array.size == 1 and array.dtype.kind == "f" and size is not None:
         return np.full(size, array.reshape(()))
-    return vector(array, array.size if size is None else size)
+    return vector(array, size)
 
 
 Compute = Callable[[NetworkBuilder, Attributes, Operands], Value]

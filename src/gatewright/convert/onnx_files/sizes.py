@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gatewright.convert.onnx_files.constants import bounds
-from gatewright.convert.onnx_files.values import AxisSizes, ConstantValue, FilledValue, Value, product_of
+from gatewright.convert.onnx_files.values import AxisSizes, ConstantValue, FilledValue, Value, arrays_of, product_of
 
 Attributes = Mapping[str, Any]
 Operands = Sequence[Value | None]
@@ -41,7 +41,7 @@ def _piece(op: str, sizes: AxisSizes, attributes: Attributes, operands: Operands
         return sizes
     if op == "ReduceProd":
         return AxisSizes((product_of(sizes.items),))
-    arrays = [operand.array if isinstance(operand, ConstantValue) else None for operand in operands]
+    arrays = arrays_of(operands)
     if op == "Gather" and (which := arrays[1]) is not None:
         return AxisSizes(tuple(sizes.items[int(place)] for place in which.reshape(-1)))
     if op == "Slice":

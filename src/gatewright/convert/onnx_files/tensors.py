@@ -3,7 +3,7 @@
 Large models keep their weights in a file in the same folder.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -158,26 +158,16 @@ def _listed(tensor: Any, stored: str, field: str) -> Array:
 
 def attributes_of(path: Path, node: Any) -> dict[str, Any]:
     """The attributes of a node by name, as numbers, texts, tuples and arrays; graphs as None."""
-    attributes: dict[str, Any] = {}
-    for attribute in node.attribute:
-        match attribute.type:
-            case 1:
-                attributes[attribute.name] = float(attribute.f)
-            case 2:
-                attributes[attribute.name] = int(attribute.i)
-            case 3:
-                attributes[attribute.name] = attribute.s.decode(errors="replace")
-            case 4:
-                attributes[attribute.name] = array_of(path, attribute.t, f"{attribute.name} of a constant")
-            case 6:
-                attributes[attribute.name] = tuple(float(number) for number in attribute.floats)
-            case 7:
-                attributes[attribute.name] = tuple(int(number) for number in attribute.ints)
-            case 8:
-                attributes[attribute.name] = tuple(string.decode(errors="replace") for string in attribute.strings)
-            case _:
-                attributes[attribute.name] = None
-    return attributes
+    readers: Mapping[int, Callable[[Any], Any]] = {  # by AttributeProto.AttributeType
+        1: lambda attribute: float(attribute.f),
+        2: lambda attribute: int(attribute.i),
+        3: lambda attribute: attribute.s.decode(errors="replace"),
+        4: lambda attribute: array_of(path, attribute.t, f"{attribute.name} of a constant"),
+        6: lambda attribute: tuple(float(number) for number in attribute.floats),
+        7: lambda attribute: tuple(int(number) for number in attribute.ints),
+        8: lambda attribute: tuple(string.decode(errors="replace") for string in attribute.strings),
+    }
+    return {item.name: readers[item.type](item) if item.type in readers else None for item in node.attribute}
 
 
 def title(node: Any) -> str:

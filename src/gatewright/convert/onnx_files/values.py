@@ -138,3 +138,8 @@ class PointwiseValue:
 Value = (
     ConstantValue | FilledValue | AxisSizes | ExtraInput | UnreadableValue | FlowValue | StackedStates | PointwiseValue
 )
+
+
+def arrays_of(operands: Sequence[Value | None]) -> list[NDArray[Any] | None]:
+    """The operands that are constants, as arrays; None in the place of all others."""
+    return [operand.array if isinstance(operand, ConstantValue) else None for operand in operands]
