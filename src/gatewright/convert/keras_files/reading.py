@@ -8,28 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright import network as net
 from gatewright.convert.keras_files import functions, normalization
 from gatewright.convert.keras_files.architecture import KerasLayer, KerasVersion
 from gatewright.convert.keras_files.chain_state import FAMILIES, ChainState, function, unlike
 from gatewright.convert.keras_files.functional import PLAIN, MaskSource
 from gatewright.convert.keras_files.recurrence import bidirectional, recurrent
 from gatewright.errors import ConversionError
-from gatewright.network import (
-    Activation,
-    Dense,
-    Embedding,
-    Masking,
-    Max,
-    Mean,
-    Network,
-    Part,
-    RecurrentPart,
-    Reshape,
-    TakeStep,
-    checked,
-)
 
-POOLS: Mapping[str, type[Mean | Max]] = {"GlobalAveragePooling1D": Mean, "GlobalMaxPooling1D": Max}
+POOLS: Mapping[str, type[net.Mean | net.Max]] = {"GlobalAveragePooling1D": net.Mean, "GlobalMaxPooling1D": net.Max}
 _OPERATIONS = ("GetItem", "SlicingOpLambda")
 NOTHING = (
     "InputLayer", "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "ActivityRegularization"
@@ -37,13 +24,13 @@ NOTHING = (
 """Layers that do nothing in inference."""
 
 
-def network_of(layers: Sequence[KerasLayer], version: KerasVersion, where: str) -> Network:
+def network_of(layers: Sequence[KerasLayer], version: KerasVersion, where: str) -> net.Network:
     """The network that a model computes when it is not being trained.
 
     Raises ConversionError for a layer that has no counterpart, by its name.
     """
     chain = ChainState(version, where)
-    parts: list[Part] = []
+    parts: list[net.Part] = []
     for layer in layers:
         chain.shape = chain.shape or tuple((input_shape(layer) or ())[1:]) or None
         chain.notes += _precision(layer)
@@ -57,11 +44,11 @@ def network_of(layers: Sequence[KerasLayer], version: KerasVersion, where: str) 
                 got=f"{type(error).__name__}: {error}",
                 do="save the model with Keras 3 as .keras, or choose other layers with prefix",
             ) from error
-    if not any(isinstance(part, RecurrentPart) for part in parts):
+    if not any(isinstance(part, net.RecurrentPart) for part in parts):
         raise ConversionError(
             f"{where} has no recurrent layer", got=", ".join(dict.fromkeys(layer.kind for layer in layers))
         )
-    return Network(_folded(parts), notes=tuple(dict.fromkeys(chain.notes)))
+    return net.Network(_folded(parts), notes=tuple(dict.fromkeys(chain.notes)))
 
 
 def _precision(layer: KerasLayer) -> list[str]:
@@ -78,7 +65,7 @@ def _precision(layer: KerasLayer) -> list[str]:
 
 def network_of_some(
     layers: Sequence[KerasLayer], prefix: str | Sequence[str], version: KerasVersion, where: str
-) -> Network:
+) -> net.Network:
     """The network of some layers of a model, named in the order of the chain.
 
     Raises ConversionError where there is no such layer, or one does not fit the one before.
@@ -96,10 +83,10 @@ def network_of_some(
     taken = {layer.path for layer in chosen}
     others = ["/".join(layer.path) for layer in layers if layer.path not in taken and layer.kind not in NOTHING]
     left = f"layers were chosen by name, and the others were left out: {', '.join(others)}"
-    return replace(network, parts=checked(network.parts)).noting(*([left] if others else []))
+    return replace(network, parts=net.checked(network.parts)).noting(*([left] if others else []))
 
 
-def _read(layer: KerasLayer, chain: ChainState) -> list[Part]:
+def _read(layer: KerasLayer, chain: ChainState) -> list[net.Part]:
     reader = _READERS.get(layer.kind)
     if reader is None and layer.kind not in NOTHING:
         called = layer.config.get("function")
@@ -133,48 +120,48 @@ def _read(layer: KerasLayer, chain: ChainState) -> list[Part]:
     return reader(layer, chain) if reader else []
 
 
-def _embedding(layer: KerasLayer, chain: ChainState) -> list[Part]:
+def _embedding(layer: KerasLayer, chain: ChainState) -> list[net.Part]:
     (weight,) = _taken(layer, chain, ("embeddings",), (2,))
     chain.mask = MaskSource(0, layer.call.source, layer.path[:-1]) if layer.config.get("mask_zero") else None
     chain.shape = (*(chain.shape or (None,))[:1], weight.shape[1])
-    return [Embedding(weight, chain.masked)]
+    return [net.Embedding(weight, chain.masked)]
 
 
-def _masking(layer: KerasLayer, chain: ChainState) -> list[Part]:
+def _masking(layer: KerasLayer, chain: ChainState) -> list[net.Part]:
     value = layer.config.get("mask_value", 0.0)
     if not isinstance(value, int | float):
         raise unlike(layer, chain, "mask_value", "a number", value)
     chain.mask = MaskSource(value, layer.call.source, layer.path[:-1])
-    return [Masking(float(value))]
+    return [net.Masking(float(value))]
 
 
-def _dense(layer: KerasLayer, chain: ChainState) -> list[Part]:
+def _dense(layer: KerasLayer, chain: ChainState) -> list[net.Part]:
     bias = layer.config.get("use_bias", layer.config.get("bias", True))
     arrays = _taken(layer, chain, ("kernel", "bias") if bias else ("kernel",), (2, 1))
     weight = np.ascontiguousarray(arrays[0].T)
     if bias and arrays[1].shape != weight.shape[:1]:
         raise unlike(layer, chain, "bias", f"shape {weight.shape[:1]}", arrays[1].shape)
     chain.shape = (*chain.shape[:-1], len(weight)) if chain.shape else None
-    return [Dense(weight, arrays[1] if bias else None, function(layer, chain, "activation"))]
+    return [net.Dense(weight, arrays[1] if bias else None, function(layer, chain, "activation"))]
 
 
-def _distributed(layer: KerasLayer, chain: ChainState) -> list[Part]:
+def _distributed(layer: KerasLayer, chain: ChainState) -> list[net.Part]:
     inner = layer.inner()
     if inner is None or inner.kind != "Dense":
         raise unlike(layer, chain, "TimeDistributed layer", "Dense", inner and inner.kind)
     return _dense(replace(inner, name=layer.name, arrays=layer.arrays), chain)
 
 
-def _function(layer: KerasLayer, chain: ChainState) -> list[Part]:
+def _function(layer: KerasLayer, chain: ChainState) -> list[net.Part]:
     name = functions.of_layer(layer, len(chain.shape) if chain.shape else 0)
     if name is None:
         raise unlike(layer, chain, "axis", "the last one, that of the features", layer.config.get("axis"))
     if name == "softmax" and chain.masked:
         raise unlike(layer, chain, "mask", "none, which this layer would take for one of features", "a mask")
-    return [Activation(name)]
+    return [net.Activation(name)]
 
 
-def _step(layer: KerasLayer, chain: ChainState) -> list[Part]:
+def _step(layer: KerasLayer, chain: ChainState) -> list[net.Part]:
     """`x[:, index]`, an operation in Keras 3, and a layer for it in Keras 2."""
     key = layer.call.arguments.get("1", layer.call.arguments.get("slice_spec"))
     items = [_item(item) for item in key] if isinstance(key, list) else []
@@ -183,7 +170,7 @@ def _step(layer: KerasLayer, chain: ChainState) -> list[Part]:
             chain.shape and len(chain.shape) == 2
         ):
             chain.mask, chain.shape = None, chain.shape[1:]
-            return [TakeStep(index)]
+            return [net.TakeStep(index)]
         case _:
             shown = ", ".join(map(str, items)) or key
             raise unlike(layer, chain, "index", "one step of a sequence, as in x[:, -1]", f"x[{shown}]")
@@ -200,12 +187,12 @@ def _item(setting: Any) -> int | str:
     return ":" if ends == [None] * 3 else ":".join("" if end is None else str(end) for end in ends)
 
 
-def _pool(layer: KerasLayer, chain: ChainState) -> list[Part]:
+def _pool(layer: KerasLayer, chain: ChainState) -> list[net.Part]:
     for what, expected in (("data_format", "channels_last"), ("keepdims", False)):
         if (got := layer.config.get(what, expected)) != expected:
             raise unlike(layer, chain, what, str(expected), got)
     part = POOLS[layer.kind]()
-    if chain.masked and (isinstance(part, Max) or chain.version.major < 2):
+    if chain.masked and (isinstance(part, net.Max) or chain.version.major < 2):
         raise unlike(layer, chain, "mask", "none, which this layer does not heed", "a mask")
     if chain.shape and len(chain.shape) == 1:
         raise unlike(layer, chain, "input", "a sequence", "one row of features")
@@ -214,14 +201,14 @@ def _pool(layer: KerasLayer, chain: ChainState) -> list[Part]:
     return [part]
 
 
-def _flatten(layer: KerasLayer, chain: ChainState) -> list[Part]:
+def _flatten(layer: KerasLayer, chain: ChainState) -> list[net.Part]:
     known = chain.shape is not None and None not in chain.shape
     chain.shape = (prod(size for size in chain.shape or () if size is not None) if known else None,)
     _end_of_mask(layer, chain)
-    return [Reshape((chain.shape[0] or -1,))]
+    return [net.Reshape((chain.shape[0] or -1,))]
 
 
-def _reshape(layer: KerasLayer, chain: ChainState) -> list[Part]:
+def _reshape(layer: KerasLayer, chain: ChainState) -> list[net.Part]:
     target = layer.config.get("target_shape")
     if (
         not isinstance(target, Sequence)
@@ -235,7 +222,7 @@ def _reshape(layer: KerasLayer, chain: ChainState) -> list[Part]:
         sizes = tuple(remaining if size == -1 else size for size in sizes)
     chain.shape = tuple(None if size < 0 else size for size in sizes)
     _end_of_mask(layer, chain)
-    return [Reshape(sizes)]
+    return [net.Reshape(sizes)]
 
 
 def _end_of_mask(layer: KerasLayer, chain: ChainState) -> None:
@@ -262,25 +249,25 @@ def _taken(layer: KerasLayer, chain: ChainState, names: tuple[str, ...], ranks: 
     return [arrays[name] for name in names]
 
 
-def _folded(parts: Sequence[Part]) -> tuple[Part, ...]:
+def _folded(parts: Sequence[net.Part]) -> tuple[net.Part, ...]:
     """A dense layer without an activation takes that of the layer behind it."""
-    folded: list[Part] = []
+    folded: list[net.Part] = []
     for part in parts:
         before = folded[-1] if folded else None
-        if isinstance(part, Activation) and isinstance(before, Dense) and before.activation == "identity":
+        if isinstance(part, net.Activation) and isinstance(before, net.Dense) and before.activation == "identity":
             folded[-1] = replace(before, activation=part.function)
         else:
             folded.append(part)
     return tuple(folded)
 
 
-_READERS: Mapping[str, Callable[[KerasLayer, ChainState], list[Part]]] = {
+_READERS: Mapping[str, Callable[[KerasLayer, ChainState], list[net.Part]]] = {
     "Embedding": _embedding,
     "Masking": _masking,
     "Dense": _dense,
     "TimeDistributedDense": _dense,
     "TimeDistributed": _distributed,
-    "Activation": lambda layer, chain: [Activation(function(layer, chain, "activation"))],
+    "Activation": lambda layer, chain: [net.Activation(function(layer, chain, "activation"))],
     **dict.fromkeys(functions.LAYERS, _function),
     **dict.fromkeys(_OPERATIONS, _step),
     "Flatten": _flatten,

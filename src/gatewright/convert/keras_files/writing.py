@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright import network as net
 from gatewright.cell_config.activations import HARD_SLOPES
 from gatewright.cell_config.config import CellConfig
 from gatewright.convert import apply
@@ -20,25 +21,6 @@ from gatewright.convert.keras_files.storing import OPERATION
 from gatewright.convert.layouts import Layout
 from gatewright.errors import ConversionError
 from gatewright.lang.param import Param, in_space
-from gatewright.network import (
-    Activation,
-    AddInput,
-    BatchNorm,
-    Dense,
-    Embedding,
-    LayerNorm,
-    Masking,
-    Max,
-    Mean,
-    Network,
-    OneHot,
-    Part,
-    RecurrentPart,
-    Reshape,
-    Reverse,
-    Scale,
-    TakeStep,
-)
 
 CLASSES = {"rnn": "SimpleRNN", "gru": "GRU", "lstm": "LSTM"}
 
@@ -50,15 +32,15 @@ class _KerasWriter:
     version: KerasVersion
     bare: bool
     masked: bool = False
-    before: Part | None = None  # of the part that is written
-    following: Part | None = None
+    before: net.Part | None = None  # of the part that is written
+    following: net.Part | None = None
     layers: list[KerasLayer] = field(default_factory=list[KerasLayer])
 
     def add(self, kind: str, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
         self.layers.append(KerasLayer(kind, "", config, arrays or {}))
 
 
-def layers_of(network: Network, version: KerasVersion, *, bare: bool = False) -> list[KerasLayer]:
+def layers_of(network: net.Network, version: KerasVersion, *, bare: bool = False) -> list[KerasLayer]:
     """The layers of a sequential model that computes the same as a network, without their names.
 
     Those of `bare` weights have a bias each, by whose shape a GRU tells where it resets.
@@ -67,7 +49,7 @@ def layers_of(network: Network, version: KerasVersion, *, bare: bool = False) ->
     """
     writer = _KerasWriter(version, bare)
     shape = [None, *network.reads]
-    symbols = isinstance(network.parts[0], Embedding | OneHot)
+    symbols = isinstance(network.parts[0], net.Embedding | net.OneHot)
     key = "batch_shape" if version.major >= 3 else "batch_input_shape"
     writer.add("InputLayer", {key: shape, "dtype": "int32" if symbols else dtype_of(network)})
     for before, part, following in zip((None, *network.parts), network.parts, (*network.parts[1:], None), strict=False):
@@ -79,7 +61,7 @@ def layers_of(network: Network, version: KerasVersion, *, bare: bool = False) ->
     return writer.layers
 
 
-def check_weights_alone(network: Network) -> None:
+def check_weights_alone(network: net.Network) -> None:
     """Refuse networks that a file of weights cannot express: it is read as a stack of recurrent layers.
 
     Raises ConversionError with the reason.
@@ -99,14 +81,14 @@ def check_weights_alone(network: Network) -> None:
         )
 
 
-def dtype_of(network: Network) -> str:
+def dtype_of(network: net.Network) -> str:
     arrays = [
         parameter for layer in network.recurrent for parameters in layer.directions for parameter in parameters.values()
     ]
     return str(np.result_type(*arrays))
 
 
-def _step(part: TakeStep, writer: _KerasWriter) -> None:
+def _step(part: net.TakeStep, writer: _KerasWriter) -> None:
     """An operation, which makes the model a functional one."""
     if writer.bare:
         raise ConversionError("a file of weights has no place for one step of a sequence", do="write .keras")
@@ -120,15 +102,15 @@ def _step(part: TakeStep, writer: _KerasWriter) -> None:
         writer.layers.append(KerasLayer("SlicingOpLambda", "", {"function": "__operators__.getitem"}, call=call))
 
 
-def _embedding(part: Embedding | OneHot, writer: _KerasWriter) -> None:
-    weight = part.weight if isinstance(part, Embedding) else np.eye(part.symbols, dtype=np.float32)
-    writer.masked = isinstance(part, Embedding) and part.masks_zero
+def _embedding(part: net.Embedding | net.OneHot, writer: _KerasWriter) -> None:
+    weight = part.weight if isinstance(part, net.Embedding) else np.eye(part.symbols, dtype=np.float32)
+    writer.masked = isinstance(part, net.Embedding) and part.masks_zero
     config = {"input_dim": weight.shape[0], "output_dim": weight.shape[1], "mask_zero": writer.masked}
     writer.add("Embedding", config, {"embeddings": weight})
 
 
-def _pool(part: Mean | Max, writer: _KerasWriter) -> None:
-    if writer.masked and isinstance(part, Max):
+def _pool(part: net.Mean | net.Max, writer: _KerasWriter) -> None:
+    if writer.masked and isinstance(part, net.Max):
         raise ConversionError(
             "the maximum over all steps in Keras takes in those that are padding", got="steps that are masked"
         )
@@ -137,28 +119,28 @@ def _pool(part: Mean | Max, writer: _KerasWriter) -> None:
     writer.add(name, {"data_format": "channels_last", "keepdims": False})
 
 
-def _reshape(part: Reshape, writer: _KerasWriter) -> None:
+def _reshape(part: net.Reshape, writer: _KerasWriter) -> None:
     if writer.masked and writer.version.major < 3:
         raise ConversionError("Keras 2 has no mask before a Reshape", do="write .keras, for Keras 3")
     writer.masked = False
     writer.add("Reshape", {"target_shape": list(part.shape)})
 
 
-def _reverse(_: Reverse, writer: _KerasWriter) -> None:
+def _reverse(_: net.Reverse, writer: _KerasWriter) -> None:
     before = writer.before
-    if not (isinstance(before, RecurrentPart) and before.backwards and before.returns == "sequence"):
+    if not (isinstance(before, net.RecurrentPart) and before.backwards and before.returns == "sequence"):
         raise ConversionError(
             "Keras reverses steps only behind a layer that goes backwards",
             got=before.kind if before else "the input",
         )
 
 
-def _masking(part: Masking, writer: _KerasWriter) -> None:
+def _masking(part: net.Masking, writer: _KerasWriter) -> None:
     writer.masked = True
     writer.add("Masking", {"mask_value": part.value})
 
 
-def _no_skip(_: AddInput, writer: _KerasWriter) -> None:
+def _no_skip(_: net.AddInput, writer: _KerasWriter) -> None:
     raise ConversionError(
         "the input is added to the output, and the models of Keras that are written here are chains of layers",
         do="write Gatewright's own file: --to gatewright",
@@ -174,7 +156,7 @@ def _activation(name: str, writer: _KerasWriter) -> None:
         writer.add(*own)
 
 
-def _dense(part: Dense, writer: _KerasWriter) -> None:
+def _dense(part: net.Dense, writer: _KerasWriter) -> None:
     arrays = {"kernel": part.weight.T} | ({} if part.bias is None else {"bias": part.bias})
     apart = functions.written(part.activation, writer.version) is not None
     function = functions.name_of("identity" if apart else part.activation, writer.version)
@@ -184,9 +166,9 @@ def _dense(part: Dense, writer: _KerasWriter) -> None:
         _activation(part.activation, writer)
 
 
-def _recurrent(layer: RecurrentPart, writer: _KerasWriter) -> None:
+def _recurrent(layer: net.RecurrentPart, writer: _KerasWriter) -> None:
     both, sequence = len(layer.directions) == 2, layer.returns == "sequence"
-    if sequence and layer.backwards and not isinstance(writer.following, Reverse):
+    if sequence and layer.backwards and not isinstance(writer.following, net.Reverse):
         raise ConversionError(
             "Keras gives the outputs of a layer that goes backwards in the order in which it made them",
             expected="a layer of two directions, or the last output alone",
@@ -223,7 +205,7 @@ def _recurrent(layer: RecurrentPart, writer: _KerasWriter) -> None:
     writer.masked = writer.masked and sequence
 
 
-def _with_its_gate(layer: RecurrentPart, version: KerasVersion) -> RecurrentPart:
+def _with_its_gate(layer: net.RecurrentPart, version: KerasVersion) -> net.RecurrentPart:
     """The layer with hard gates of that version's slope: their weights are scaled to compute the same."""
     pairs = [
         (parameters, equations)
@@ -236,7 +218,7 @@ def _with_its_gate(layer: RecurrentPart, version: KerasVersion) -> RecurrentPart
     return replace(layer, cell=equations[0], second=second, directions=tuple(parameters for parameters, _ in pairs))
 
 
-def _settings(layer: RecurrentPart, equations: CellConfig, row: Layout, writer: _KerasWriter) -> dict[str, Any]:
+def _settings(layer: net.RecurrentPart, equations: CellConfig, row: Layout, writer: _KerasWriter) -> dict[str, Any]:
     config: dict[str, Any] = {
         "units": layer.hidden,
         "activation": functions.name_of(equations.activation, writer.version),
@@ -260,26 +242,26 @@ def _one_activation(equations: CellConfig) -> None:
         )
 
 
-_WRITERS: Mapping[type[Part], Callable[[Any, _KerasWriter], None]] = {
-    Embedding: _embedding,
-    OneHot: _embedding,
-    Masking: _masking,
-    Activation: lambda part, writer: _activation(part.function, writer),
-    Reshape: _reshape,
-    Reverse: _reverse,
-    Dense: _dense,
-    RecurrentPart: _recurrent,
-    Mean: _pool,
-    Max: _pool,
-    Scale: lambda part, writer: writer.add("Normalization", *normalization.written(part, bare=writer.bare)),
-    LayerNorm: lambda part, writer: writer.add(*normalization.written_with(part)),
-    BatchNorm: lambda part, writer: writer.add(*normalization.written_with(part)),
-    TakeStep: _step,
-    AddInput: _no_skip,
+_WRITERS: Mapping[type[net.Part], Callable[[Any, _KerasWriter], None]] = {
+    net.Embedding: _embedding,
+    net.OneHot: _embedding,
+    net.Masking: _masking,
+    net.Activation: lambda part, writer: _activation(part.function, writer),
+    net.Reshape: _reshape,
+    net.Reverse: _reverse,
+    net.Dense: _dense,
+    net.RecurrentPart: _recurrent,
+    net.Mean: _pool,
+    net.Max: _pool,
+    net.Scale: lambda part, writer: writer.add("Normalization", *normalization.written(part, bare=writer.bare)),
+    net.LayerNorm: lambda part, writer: writer.add(*normalization.written_with(part)),
+    net.BatchNorm: lambda part, writer: writer.add(*normalization.written_with(part)),
+    net.TakeStep: _step,
+    net.AddInput: _no_skip,
 }
 
 
-def keras1(network: Network) -> list[KerasLayer]:
+def keras1(network: net.Network) -> list[KerasLayer]:
     """The layers of a network that have weights, with their arrays as Keras 1 has them, in its order.
 
     Raises ConversionError, with the reason, where Keras 1 has no such layer.
@@ -287,19 +269,19 @@ def keras1(network: Network) -> list[KerasLayer]:
     layers: list[KerasLayer] = []
     for part in network.parts:
         match part:
-            case Embedding():
+            case net.Embedding():
                 layers.append(KerasLayer("Embedding", "", {}, {"W": part.weight}))
-            case Dense():
+            case net.Dense():
                 bias = {} if part.bias is None else {"b": part.bias}
                 layers.append(KerasLayer("Dense", "", {}, {"W": part.weight.T, **bias}))
-            case RecurrentPart():
+            case net.RecurrentPart():
                 layers.append(_keras1(part))
             case _:
                 pass  # layers without weights are in no file of weights
     return layers
 
 
-def _keras1(layer: RecurrentPart) -> KerasLayer:
+def _keras1(layer: net.RecurrentPart) -> KerasLayer:
     layer = _with_its_gate(layer, version_of("1"))
     row = choose("keras1", layer.equations, layer.directions[0])
     if row.family == "lstm":

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright import network as net
 from gatewright.cell_config.activations import spelled
 from gatewright.convert.onnx_files.constants import axes_of
 from gatewright.convert.onnx_files.moves import MoveNode, items_of, reshape
@@ -26,18 +27,6 @@ from gatewright.convert.onnx_files.values import (
     shortest,
 )
 from gatewright.errors import ConversionError
-from gatewright.network import (
-    BatchNorm,
-    Dense,
-    LayerNorm,
-    Max,
-    Mean,
-    Merge,
-    RecurrentPart,
-    Reshape,
-    Reverse,
-    Scale,
-)
 from gatewright.network.onnx.functions import CONSTANTS, OF_ROWS, PLAIN
 
 Array = NDArray[Any]
@@ -69,7 +58,7 @@ def _dense(parts: NetworkBuilder, value: Value | None, weight: Array, bias: Arra
         raise ConversionError("it multiplies by what is no matrix", got=f"shape {weight.shape}")
     if stream.axes[-1].size not in (None, weight.shape[1]) or DIRECTIONS in stream.labels:
         raise ConversionError("its matrix does not fit what it reads", got=f"shape {weight.shape}")
-    return parts.added(Dense(weight, bias), stream.with_features(weight.shape[0]))
+    return parts.added(net.Dense(weight, bias), stream.with_features(weight.shape[0]))
 
 
 def add(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
@@ -78,12 +67,12 @@ def add(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Va
         return _merged(parts, operands, "sum")
     stream, bias = operands if isinstance(operands[0], FlowValue) else (operands[1], operands[0])
     value, last = parts.take(stream), parts.last
-    plain = not isinstance(last, Dense) or last.activation == "identity"
-    if isinstance(last, Dense | BatchNorm | LayerNorm) and last.bias is None and plain:
+    plain = not isinstance(last, net.Dense) or last.activation == "identity"
+    if isinstance(last, net.Dense | net.BatchNorm | net.LayerNorm) and last.bias is None and plain:
         parts.found[-1] = replace(last, bias=_of_features(parts, bias, value))
         return parts.changed(value)
     moved = _of_features(parts, bias, value)
-    return parts.added(BatchNorm(np.zeros_like(moved), np.ones_like(moved), 0.0, bias=moved), value)
+    return parts.added(net.BatchNorm(np.zeros_like(moved), np.ones_like(moved), 0.0, bias=moved), value)
 
 
 def multiply(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
@@ -95,22 +84,22 @@ def multiply(parts: NetworkBuilder, attributes: Attributes, operands: Operands) 
     gain = _of_features(parts, factor, value)
     if (gain == 1).all():
         return value
-    if isinstance(last, RecurrentPart) and last.merge == "sum" and (gain == 0.5).all():
+    if isinstance(last, net.RecurrentPart) and last.merge == "sum" and (gain == 0.5).all():
         parts.found[-1] = replace(last, merge="ave")
         return parts.changed(value)
-    return parts.added(BatchNorm(np.zeros_like(gain), np.ones_like(gain), 0.0, gain=gain), value)
+    return parts.added(net.BatchNorm(np.zeros_like(gain), np.ones_like(gain), 0.0, gain=gain), value)
 
 
-def _merged(parts: NetworkBuilder, operands: Operands, merge: Merge) -> Value:
+def _merged(parts: NetworkBuilder, operands: Operands, merge: net.Merge) -> Value:
     """Both directions of a layer as one."""
     halves = [operand for operand in operands if isinstance(operand, FlowValue)]
-    if sorted(str(half.half) for half in halves) != ["0", "1"] or not isinstance(parts.last, RecurrentPart):
+    if sorted(str(half.half) for half in halves) != ["0", "1"] or not isinstance(parts.last, net.RecurrentPart):
         raise ConversionError("it joins what are not the two directions of one layer", expected="a constant, or those")
     first, second = sorted(halves, key=lambda half: half.half or 0)
     place = len(parts.found) - 1
     stream = parts.take(first.joined_with(second))
     layer = parts.found[place]
-    assert isinstance(layer, RecurrentPart)
+    assert isinstance(layer, net.RecurrentPart)
     parts.found[place] = replace(layer, merge=merge)
     return parts.changed(stream)
 
@@ -119,7 +108,7 @@ def less(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> V
     """The mean that is subtracted from each feature."""
     value = parts.take(operands[0])
     mean = _of_features(parts, operands[1], value)
-    return parts.added(Scale(mean, np.ones_like(mean)), value.with_features(len(mean)))
+    return parts.added(net.Scale(mean, np.ones_like(mean)), value.with_features(len(mean)))
 
 
 def divide(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
@@ -128,10 +117,10 @@ def divide(parts: NetworkBuilder, attributes: Attributes, operands: Operands) ->
     deviation = _of_features(parts, operands[1], value)
     if not deviation.all():
         raise ConversionError("it divides by zero")
-    if isinstance(last, Scale) and (last.deviation == 1).all() and last.mean.dtype == deviation.dtype:
-        parts.found[-1] = Scale(last.mean, deviation)
+    if isinstance(last, net.Scale) and (last.deviation == 1).all() and last.mean.dtype == deviation.dtype:
+        parts.found[-1] = net.Scale(last.mean, deviation)
     else:
-        parts.found.append(Scale(np.zeros_like(deviation), deviation))
+        parts.found.append(net.Scale(np.zeros_like(deviation), deviation))
     return parts.changed(value.with_features(len(deviation)))
 
 
@@ -147,7 +136,7 @@ def batch_norm(parts: NetworkBuilder, attributes: Attributes, operands: Operands
     size = stream.axes[1].size
     statistics = [constant(operand, "statistics") for operand in operands[1:5]]
     gain, bias, mean, variance = (vector(array, size) for array in statistics)
-    return parts.added(BatchNorm(mean, variance, float(attributes.get("epsilon", 1e-5)), gain, bias), stream)
+    return parts.added(net.BatchNorm(mean, variance, float(attributes.get("epsilon", 1e-5)), gain, bias), stream)
 
 
 def layer_norm(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
@@ -161,10 +150,10 @@ def layer_norm(parts: NetworkBuilder, attributes: Attributes, operands: Operands
         None if operand is None else vector(constant(operand, "gain and bias"), size)
         for operand in (*operands[1:], None, None)[:2]
     )
-    return parts.added(LayerNorm(float(attributes.get("epsilon", 1e-5)), gain, bias), stream)
+    return parts.added(net.LayerNorm(float(attributes.get("epsilon", 1e-5)), gain, bias), stream)
 
 
-def pool(parts: NetworkBuilder, attributes: Attributes, operands: Operands, *, part: type[Mean | Max]) -> Value:
+def pool(parts: NetworkBuilder, attributes: Attributes, operands: Operands, *, part: type[net.Mean | net.Max]) -> Value:
     """The mean or the maximum of all steps."""
     stream = parts.take(operands[0])
     axes = axes_of(attributes, arrays_of(operands))
@@ -223,7 +212,7 @@ def reverse_sequence(parts: NetworkBuilder, attributes: Attributes, operands: Op
             "it reverses a part of each row", expected="as many steps as there are", do="leave the lengths out"
         )
     parts.set_roles(time, batch)
-    return parts.added(Reverse(), stream)
+    return parts.added(net.Reverse(), stream)
 
 
 def is_reversing(node: MoveNode) -> bool:
@@ -242,7 +231,7 @@ def reversed_slice(parts: NetworkBuilder, attributes: Attributes, operands: Oper
     if not whole or taken.stop is not None or taken.step != -1 or len(stream.axes) < SEQUENCE - 1 or axis > 1:
         raise ConversionError("it reverses a part of the steps")
     parts.set_roles(stream.axes[axis], stream.axes[others[0]])
-    return parts.added(Reverse(), stream)
+    return parts.added(net.Reverse(), stream)
 
 
 def flatten(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
@@ -261,7 +250,7 @@ def _flat(parts: NetworkBuilder, stream: FlowValue) -> Value:
         )
     sizes = [axis.size for axis in others]
     features = None if None in sizes else int(np.prod([size or 0 for size in sizes]))
-    part = Reshape((-1 if features is None else features,))
+    part = net.Reshape((-1 if features is None else features,))
     return parts.added(part, replace(stream, axes=(batch, Axis(FEATURES, features)), last=""))
 
 
@@ -311,8 +300,8 @@ COMPUTING: Mapping[str, Compute] = {
     "LayerNormalization": layer_norm,
     "MatMul": matmul,
     "Mul": multiply,
-    "ReduceMax": partial(pool, part=Max),
-    "ReduceMean": partial(pool, part=Mean),
+    "ReduceMax": partial(pool, part=net.Max),
+    "ReduceMean": partial(pool, part=net.Mean),
     "Reshape": reshaped,
     "ReverseSequence": reverse_sequence,
     "Sub": less,
