@@ -20,6 +20,7 @@ from gatewright.cell_config.config import CellConfig
 from gatewright.convert import formats
 from gatewright.convert.formats import FORMATS, format_of
 from gatewright.convert.formats import read as _read
+from gatewright.convert.layer_index import MOST_NAMES, shown
 from gatewright.convert.layouts import LAYOUTS, Layout
 from gatewright.convert.overrides import assumption_notes, declaration_notes, overrides_for
 from gatewright.convert.proof import compare, in_framework, kind_of
@@ -201,13 +202,10 @@ def _unused(source: Path, network: Network) -> tuple[str, ...]:
     return (f"left out of {source.name}: {what} no part of this network: {_shortened(network.rest)}",) if count else ()
 
 
-MOST_NAMES = 12
-
-
 def _shortened(arrays: Mapping[str, Any]) -> str:
     """Arrays by name and shape; many of them are counted by the first part of their names."""
     if len(arrays) <= MOST_NAMES:
-        return ", ".join(f"{name} {np.shape(array)}" for name, array in arrays.items())
+        return shown(arrays)
     groups = Counter(re.split(r"[./]", name)[0] for name in arrays)
     alone = {re.split(r"[./]", name)[0]: name for name in arrays}
     texts = [f"{alone[group]}" if count == 1 else f"{count} of {group}" for group, count in groups.items()]

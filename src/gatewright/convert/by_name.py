@@ -41,6 +41,11 @@ _FLAX_LSTM = (
     Stored("h{gate}/bias", "b", "hidden"),
 )
 _EQUINOX = "https://docs.kidger.site/equinox/api/nn/rnn/"
+_EQUINOX_ARRAYS = (
+    Stored("weight_ih", "W", "(gate hidden) input"),
+    Stored("weight_hh", "U", "(gate hidden) state"),
+    Stored("bias", "b", "(gate hidden)", optional=True),
+)
 
 
 def _tf1_lstm(title: str, *more: Stored, **options: Any) -> Layout:
@@ -205,21 +210,7 @@ ROWS: tuple[Layout, ...] = (
     ),
     Layout(
         "equinox", "gru", "equinox.nn.GRUCell", "r z n",
-        (
-            Stored("weight_ih", "W", "(gate hidden) input"),
-            Stored("weight_hh", "U", "(gate hidden) state"),
-            Stored("bias", "b", "(gate hidden)", optional=True),
-            Stored("bias_n", "bh", "hidden", "n", optional=True),
-        ),
-        _EQUINOX, reset="after",
+        (*_EQUINOX_ARRAYS, Stored("bias_n", "bh", "hidden", "n", optional=True)), _EQUINOX, reset="after",
     ),
-    Layout(
-        "equinox", "lstm", "equinox.nn.LSTMCell", "i f g o",
-        (
-            Stored("weight_ih", "W", "(gate hidden) input"),
-            Stored("weight_hh", "U", "(gate hidden) state"),
-            Stored("bias", "b", "(gate hidden)", optional=True),
-        ),
-        _EQUINOX,
-    ),
+    Layout("equinox", "lstm", "equinox.nn.LSTMCell", "i f g o", _EQUINOX_ARRAYS, _EQUINOX),
 )  # fmt: skip

@@ -15,6 +15,7 @@ from gatewright.convert.overrides import UnorderedError
 from gatewright.errors import ConversionError
 
 Arrays = Mapping[str, NDArray[Any]]
+MOST_NAMES = 12  # of arrays, in one message
 _ENDS = "./_"  # characters that may follow the name of a module
 
 
@@ -198,5 +199,6 @@ def _of_prefix(index: LayerIndex, places: Sequence[LayerPlace], wanted: str) -> 
 
 def shown(arrays: Arrays) -> str:
     """Arrays by name and shape; of many, the first."""
-    texts = [f"{name} {np.shape(array)}" for name, array in list(arrays.items())[:12]]
-    return ", ".join(texts) + (f" and {len(arrays) - 12} more" if len(arrays) > 12 else "") or "no arrays"
+    texts = [f"{name} {np.shape(array)}" for name, array in arrays.items()]
+    more = f" and {len(texts) - MOST_NAMES} more" if len(texts) > MOST_NAMES else ""
+    return ", ".join(texts[:MOST_NAMES]) + more or "no arrays"

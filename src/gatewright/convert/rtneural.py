@@ -46,7 +46,12 @@ def read(path: Path, overrides: dict[str, Any]) -> Network:
     Raises ConversionError, which names the layer, where the file is damaged or has a layer that a network here cannot
     have.
     """
-    content = _object(path, _loaded(path), "the file")
+    check_exists(path, "an RTNeural .json file")
+    if path.stat().st_size > MOST_BYTES:
+        raise ConversionError(f"{path} is too large for a file of RTNeural", expected=f"{MOST_BYTES:,} bytes at most")
+    with read_whole(path, "a complete JSON file"):
+        loaded = parse_json(path.read_bytes(), finite=True)
+    content = _object(path, loaded, "the file")
     if "layers" in content:
         if overrides:
             raise refused_overrides("rtneural", overrides, frozenset())
@@ -85,14 +90,6 @@ def write_torch(network: Network, path: Path) -> None:
             kind, arrays = "dense", {"weight": part.weight, "bias": _bias(part)}
         content |= {f"{kind}{index}.{name}": array.tolist() for name, array in arrays.items()}
     _write(path, content)
-
-
-def _loaded(path: Path) -> Any:
-    check_exists(path, "an RTNeural .json file")
-    if path.stat().st_size > MOST_BYTES:
-        raise ConversionError(f"{path} is too large for a file of RTNeural", expected=f"{MOST_BYTES:,} bytes at most")
-    with read_whole(path, "a complete JSON file"):
-        return parse_json(path.read_bytes(), finite=True)
 
 
 def _layers(path: Path, content: Object) -> Iterator[Part]:

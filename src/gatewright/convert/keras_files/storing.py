@@ -24,12 +24,7 @@ KERAS2, KERAS3 = "2.15.0", "3.3.0"  # the versions that written files claim
 
 def zipped(path: Path, layers: Sequence[KerasLayer], dtype: str) -> bytes:
     """A .keras file."""
-    named = _named(layers)
-    listed = [
-        _serialised(layer.kind, _with_backward_layer({"name": layer.name, "dtype": dtype, **layer.config}))
-        for layer in named
-    ]
-    model = _model(named, listed, _called)
+    model = _model(_named(layers), dtype, _called)
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr(zipfile.ZipInfo(METADATA), json.dumps({"keras_version": KERAS3}))
@@ -55,10 +50,7 @@ def weights(path: Path, layers: Sequence[KerasLayer]) -> bytes:
 def grouped(path: Path, layers: Sequence[KerasLayer], dtype: str) -> bytes:
     """An .h5 file of Keras 2, with the model's configuration."""
     named = _named(layers)
-    settings = [{"name": layer.name, "dtype": dtype, **layer.config} for layer in named]
-    settings = [_with_backward_layer(setting) if "backward_layer" in setting else setting for setting in settings]
-    listed = [_serialised(layer.kind, setting) for layer, setting in zip(named, settings, strict=True)]
-    model = _model(named, listed, _read_by_place)
+    model = _model(named, dtype, _read_by_place)
     content = io.BytesIO()
     with library(path).File(content, "w") as file:
         file.attrs["keras_version"] = KERAS2.encode()
@@ -79,10 +71,16 @@ def keras1(path: Path, layers: Sequence[KerasLayer]) -> bytes:
     return content.getvalue()
 
 
-def _model(layers: Sequence[KerasLayer], listed: Sequence[dict[str, Any]], call: Callable[..., Any]) -> dict[str, Any]:
+def _model(layers: Sequence[KerasLayer], dtype: str, call: Callable[..., Any]) -> dict[str, Any]:
     """The configuration of a model: a sequential one, unless an operation is among its layers."""
+    listed: list[dict[str, Any]] = []
+    for layer in layers:
+        config: Mapping[str, Any] = {"name": layer.name, "dtype": dtype, **layer.config}
+        if call is _called or "backward_layer" in config:  # Keras 3 is always told both directions
+            config = _with_backward_layer(config)
+        listed.append(_serialised(layer.kind, config))
     if not any(layer.call.arguments for layer in layers):
-        config = {"name": "converted", "layers": list(listed)}
+        config = {"name": "converted", "layers": listed}
         return {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
     connected = [{**listed[0], "name": layers[0].name, "inbound_nodes": []}]
     for before, layer, entry in zip(layers, layers[1:], listed[1:], strict=False):
