@@ -61,7 +61,8 @@ def reading(arrays: Arrays, framework: str, overrides: Mapping[str, Any]) -> Lay
     misfit = _misfit(index)
     none = f"no recurrent layer of {framework} is among these arrays"
     if misfit is not None:
-        raise ConversionError(f"{none}: {misfit.problem}", expected=misfit.expected, got=misfit.got, do=misfit.do)
+        misfit.locate(none)
+        raise misfit
     raise NoLayerError(
         none,
         expected="; ".join(

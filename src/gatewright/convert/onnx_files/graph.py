@@ -34,6 +34,7 @@ from gatewright.convert.onnx_files.values import (
     Value,
     arrays_of,
 )
+from gatewright.convert.refusals import located
 from gatewright.errors import ConversionError
 from gatewright.network import Network, RecurrentPart
 
@@ -91,12 +92,15 @@ class GraphReader:
         for output in self.graph.output[:1]:
             self._finish(output.name)
         result, stream = self._output()
-        self._end(result, stream)
+        with located(f"{self.path}: output {result!r}"):
+            if stream.half is not None:
+                raise ConversionError("it is one of two directions")
+            self.parts.keep_last(stream)
         parts, labels = self.parts, stream.labels
         assert parts.source is not None  # a recurrent layer was found, and reads it
         time, batch = parts.roles["time"], parts.roles["batch"]
         if not {time, batch, DIRECTIONS, FEATURES}.issuperset(labels) or labels[-1] != FEATURES:
-            raise self._refusal(f"output {result!r}", ConversionError(f"its axes are {', '.join(labels)}"))
+            raise ConversionError(f"{self.path}: output {result!r}: its axes are {', '.join(labels)}")
         network = Network(tuple(parts.found), "onnx", notes=tuple(parts.notes), lengths=parts.lengths)
         axes = {axis.label: axis for axis in self.declared[parts.source]}
         states = tuple(name for name in parts.given if name != parts.lengths_from)
@@ -106,11 +110,9 @@ class GraphReader:
         """Read the layer that ends with this node, if there is one."""
         for loop in self.loops:
             if max(loop.nodes) == place:
-                try:
+                with located(f"{self.path}: {title(self.graph.node[place])}"):
                     lengths = self.values[loop.lengths] if loop.lengths else None
                     values = self.parts.scanned(loop, self.values[loop.source], lengths)
-                except ConversionError as error:
-                    raise self._refusal(title(self.graph.node[place]), error) from error
                 self.values |= dict(zip(loop.results, values, strict=True))
 
     def _finish(self, name: str) -> None:
@@ -152,14 +154,6 @@ class GraphReader:
             )
         self.parts.notes |= {f"output {name!r} is not read": None for name, _ in outputs if name != ends[0][0]}
         return ends[0]
-
-    def _end(self, result: str, stream: FlowValue) -> None:
-        try:
-            if stream.half is not None:
-                raise ConversionError("it is one of two directions")
-            self.parts.keep_last(stream)
-        except ConversionError as error:
-            raise self._refusal(f"output {result!r}", error) from error
 
     def _results(self, node: Any) -> list[Value]:
         """The results of a node; UnreadableValue with the reason for each where it cannot be read."""
