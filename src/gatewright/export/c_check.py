@@ -10,7 +10,7 @@ import numpy as np
 from gatewright.backends.c99.parts import CellStack
 from gatewright.errors import GatewrightError
 from gatewright.export.c_reading import drawn, run
-from gatewright.export.difference import ALLOWED, CDifference
+from gatewright.export.difference import ALLOWED, Difference
 
 COMPILERS = ("cc", "gcc", "clang")
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
@@ -35,7 +35,7 @@ int main(void)
 """
 
 
-def difference(stack: CellStack, source: Path) -> CDifference | None:
+def difference(stack: CellStack, source: Path) -> Difference | None:
     """Compare the files of a stack with the reference on random inputs; None where no compiler is here.
 
     Raises GatewrightError where the compiler does not take the files.
@@ -63,7 +63,7 @@ def difference(stack: CellStack, source: Path) -> CDifference | None:
     want = run(stack, inputs if stack.symbols else given)[:, 0]
     got = np.frombuffer(output, stack.dtype).reshape(want.shape)
     worst = float(np.abs(got - want).max() / max(1.0, np.abs(want).max()))
-    return CDifference(len(want), worst, ALLOWED[stack.dtype], Path(compiler).name)
+    return Difference(len(want), worst, ALLOWED[stack.dtype], compiler=Path(compiler).name)
 
 
 def main_program(stack: CellStack) -> str:

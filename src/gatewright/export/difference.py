@@ -13,22 +13,10 @@ class Difference:
     steps: int
     worst: float  # over all results, as a share of the largest number in each, or of 1 where that is larger
     allowed: float
+    batch: int = 1  # rows of an ONNX file
+    compiler: str = ""  # of a C file
 
     @property
     def fits(self) -> bool:
         """Whether it is no more than rounding."""
         return self.worst <= self.allowed
-
-
-@dataclass(frozen=True, slots=True)
-class CDifference(Difference):
-    """The same of C code."""
-
-    compiler: str
-
-
-@dataclass(frozen=True, slots=True)
-class OnnxDifference(Difference):
-    """The same of an ONNX file, for so many rows."""
-
-    batch: int

@@ -71,7 +71,7 @@ def _only(model: ModelFile) -> LayerRecord:
 
 def _layers(model: ModelFile, record: LayerRecord) -> Network:
     """One recurrent layer with all its levels, as it is merged where its file lists it."""
-    parts = layers_of(record, model.tensors)
+    parts = tuple(layers_of(record, model.tensors))
     if model.task == TASK and PARTS in model.settings:
         listed, names = listed_parts(model)
         own = {layer_name(record, level) for level in range(record.num_layers)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gatewright.convert.onnx_files.session import session_of
-from gatewright.export.difference import ALLOWED, OnnxDifference
+from gatewright.export.difference import ALLOWED, Difference
 from gatewright.export.network import read_network
 from gatewright.export.sources import as_model_file
 from gatewright.network import Network
@@ -24,7 +24,7 @@ EXTENTS = ((1, 1), (2, 3), (7, 2), (40, 5))
 """The (steps, rows) that are tried."""
 
 
-def differences(model: object, path: str | os.PathLike[str], *, name: str | None = None) -> tuple[OnnxDifference, ...]:
+def differences(model: object, path: str | os.PathLike[str], *, name: str | None = None) -> tuple[Difference, ...]:
     """Compare a file that `gw.export.onnx` wrote of a model with the model, for several numbers of steps and rows.
 
     Raises ModuleNotFoundError where onnxruntime is missing.
@@ -33,7 +33,7 @@ def differences(model: object, path: str | os.PathLike[str], *, name: str | None
     return tuple(_differences(network, session_of(Path(path))))
 
 
-def _differences(network: Network, session: "InferenceSession") -> Iterator[OnnxDifference]:
+def _differences(network: Network, session: "InferenceSession") -> Iterator[Difference]:
     generator = np.random.default_rng(0)
     names = {one.name for one in session.get_inputs()}
     forecast = forecast_of(network)
@@ -55,7 +55,7 @@ def _differences(network: Network, session: "InferenceSession") -> Iterator[Onnx
         output = output.swapaxes(0, 1) if network.batch_first and wanted.ndim == 3 else output
         pairs = [(output / unit, wanted / unit), *zip(finals, last.values(), strict=False)]
         worst = max(_distance(got, want) for got, want in pairs)
-        yield OnnxDifference(steps, worst, ALLOWED[dtype.name], batch)
+        yield Difference(steps, worst, ALLOWED[dtype.name], batch)
 
 
 def _extents(network: Network) -> Iterator[tuple[int, int]]:

@@ -12,34 +12,23 @@ PARTS = "parts"
 RECURRENT = "Recurrent"
 
 
-def parts_besides(model: ModelFile) -> tuple[str, ...]:
+def parts_besides(model: ModelFile, names: Sequence[str] | None = None) -> tuple[str, ...]:
     """What a converted network computes besides its recurrent layers, as the reader of an error would call it.
 
-    Files that list no parts give nothing. Raises ModelFileError where the parts are no list of settings.
+    With `names`, of the parts from the first to the last of these layers alone. Files that list no parts give nothing.
+    Raises ModelFileError where the parts are no list of settings.
     """
-    return _besides(_listed(model), [layer.name for layer in model.layers])
-
-
-def parts_between(model: ModelFile, names: Sequence[str]) -> tuple[str, ...]:
-    """The same for the parts from the first to the last of the layers of these names."""
-    listed = _listed(model)
-    places = [index for index, part in enumerate(listed) if _is_of(part, names)]
-    return _besides(listed[places[0] : places[-1] + 1] if places else [], names)
-
-
-def _listed(model: ModelFile) -> list[Mapping[str, Any]]:
     listed: Any = model.settings.get(PARTS, []) if model.task == TASK else []
     if not isinstance(listed, list) or not all(isinstance(part, Mapping) for part in cast("list[Any]", listed)):
         raise ModelFileError("the file's parts are no list of settings", got=str(listed)[:80])
-    return cast("list[Mapping[str, Any]]", listed)
-
-
-def _besides(parts: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(_described(part) for part in parts if not _is_of(part, names) or _merges(part))
-
-
-def _is_of(part: Mapping[str, Any], names: Sequence[str]) -> bool:
-    return part.get("part") == RECURRENT and part.get("layer") in names
+    parts = cast("list[Mapping[str, Any]]", listed)
+    wanted = [layer.name for layer in model.layers] if names is None else names
+    is_layer = [part.get("part") == RECURRENT and part.get("layer") in wanted for part in parts]
+    places = [index for index, is_one in enumerate(is_layer) if is_one]
+    if names is not None:
+        first, last = (places[0], places[-1]) if places else (0, -1)
+        parts, is_layer = parts[first : last + 1], is_layer[first : last + 1]
+    return tuple(_described(part) for part, is_one in zip(parts, is_layer, strict=True) if not is_one or _merges(part))
 
 
 def _merges(part: Mapping[str, Any]) -> bool:

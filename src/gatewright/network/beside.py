@@ -1,5 +1,6 @@
 """Linear models beside a network: the output is the mean of their scores and the network's."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,14 +11,28 @@ from gatewright.network.parts import Scale
 
 
 @dataclass(frozen=True, slots=True)
-class Ngrams(Part):
+class ModelBeside(Part):
+    """A linear model of what the network reads, up to the end of each row. Its scores are as many as the outputs."""
+
+    needs_steps: ClassVar[bool] = False
+    width_of: ClassVar[tuple[str, int] | None] = ("bias", 0)
+
+    def apply(self, signal: Signal) -> Signal:
+        """The mean of the values and the scores."""
+        return signal.with_values((signal.values + self.scores(signal)) / 2)
+
+    @abstractmethod
+    def scores(self, signal: Signal) -> Array:
+        """Inputs (time, batch, ...) -> (batch, outputs)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ngrams(ModelBeside):
     """A linear classifier of n-grams: runs of 1 to `longest` symbols, of which the longer are hashed into buckets.
 
-    `gatewright.tasks.data.texts.ngrams` explains it. It reads what the network reads, up to the end of each row.
+    `gatewright.tasks.data.texts.ngrams` explains it.
     """
 
-    kind: ClassVar[str] = "Ngrams"
-    needs_steps: ClassVar[bool] = False
     longest: int
     symbols: int
     buckets: int
@@ -27,14 +42,10 @@ class Ngrams(Part):
     energy: Array  # (n-grams,)
     bias: Array  # (classes,)
 
-    def apply(self, signal: Signal) -> Signal:
-        """The mean of the values and the scores."""
-        return signal.with_values((signal.values + self.scores(signal.inputs, signal.row_lengths)) / 2)
-
-    def scores(self, inputs: Array, lengths: Array | None) -> Array:
+    def scores(self, signal: Signal) -> Array:
         """Symbols (time, batch) -> (batch, classes)."""
+        inputs, ends = signal.inputs, signal.row_ends
         steps, batch = inputs.shape
-        ends = np.full(batch, steps) if lengths is None else lengths
         weight, energy = np.zeros((batch, len(self.bias)), self.weight.dtype), np.zeros(batch, self.energy.dtype)
         hashed = inputs.astype(np.int64)
         for size in range(1, min(self.longest, steps) + 1):
@@ -46,36 +57,25 @@ class Ngrams(Part):
             energy += (self.energy[numbers] * present).sum(0)
         return weight / np.sqrt(np.maximum(energy, 1))[:, None] + self.bias
 
-    @property
-    def width(self) -> int:
-        """A score for each output of the network."""
-        return len(self.bias)
-
 
 @dataclass(frozen=True, slots=True)
-class LinearSeriesPart(Part):
+class LinearSeriesPart(ModelBeside):
     """A linear model of a series read at equally spaced times, from its first step to its last, on lines between steps.
 
-    `gatewright.tasks.series_network.ResampledLinear` explains it. It reads what the network reads, standardised.
+    `gatewright.tasks.series_network.ResampledLinear` explains it. It reads standardised channels.
     """
 
     kind: ClassVar[str] = "LinearSeries"
-    needs_steps: ClassVar[bool] = False
     times: int
     mean: Array  # (channels,)
     deviation: Array
     weight: Array  # (times * channels, outputs), the first time's channels first
     bias: Array  # (outputs,)
 
-    def apply(self, signal: Signal) -> Signal:
-        """The mean of the values and the scores."""
-        inputs = self.scale.apply(Signal(signal.inputs, signal.inputs, signal.dtype)).values
-        return signal.with_values((signal.values + self.scores(inputs, signal.row_lengths)) / 2)
-
-    def scores(self, inputs: Array, lengths: Array | None) -> Array:
-        """Standardised channels (time, batch, channels) -> (batch, outputs)."""
-        steps, batch, channels = inputs.shape
-        ends = np.full(batch, steps) if lengths is None else lengths
+    def scores(self, signal: Signal) -> Array:
+        """Channels (time, batch, channels) -> (batch, outputs)."""
+        inputs, ends = self.scale.apply(signal.with_values(signal.inputs)).values, signal.row_ends
+        _, batch, channels = inputs.shape
         last, intervals = np.maximum(ends - 1, 0), max(self.times - 1, 1)
         before, share = np.divmod(np.arange(self.times)[:, None] * last, intervals)
         padded = np.concatenate([inputs, np.zeros((1, batch, channels), inputs.dtype)])
@@ -88,8 +88,3 @@ class LinearSeriesPart(Part):
     def scale(self) -> Scale:
         """How its inputs are standardised."""
         return Scale(self.mean, self.deviation)
-
-    @property
-    def width(self) -> int:
-        """A score for each output of the network."""
-        return len(self.bias)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +87,6 @@ def view_of(forecast: Forecast, signal: Signal) -> WindowView:
 class ForecastWindow(Part):
     """What the layers of a forecast read: window, linear forecast, what is known, and which steps are to come."""
 
-    kind: ClassVar[str] = "ForecastWindow"
     forecast: Forecast
 
     def apply(self, signal: Signal) -> Signal:
@@ -99,11 +98,9 @@ class ForecastWindow(Part):
 
     @property
     def width(self) -> int:
-        """The variables."""
         return len(self.forecast.mean)
 
     def gives(self, given: Flow) -> Flow:
-        """The variables, what is known, and whether the step is to come."""
         return Flow(self.width + len(self.forecast.known_mean) + 1, True)
 
 
@@ -111,7 +108,6 @@ class ForecastWindow(Part):
 class ForecastSteps(Part):
     """The steps to come alone."""
 
-    kind: ClassVar[str] = "ForecastSteps"
     forecast: Forecast
 
     def apply(self, signal: Signal) -> Signal:
@@ -123,7 +119,6 @@ class ForecastSteps(Part):
 class ForecastOutput(Part):
     """The linear forecast, changed by what the layers say of the steps to come, with its interval."""
 
-    kind: ClassVar[str] = "ForecastOutput"
     forecast: Forecast
 
     def apply(self, signal: Signal) -> Signal:

@@ -33,6 +33,12 @@ class Signal:
         steps, batch = self.values.shape[:2]
         return np.arange(steps)[:, None] < (np.full(batch, steps) if self.lengths is None else self.lengths)
 
+    @property
+    def row_ends(self) -> Array:
+        """How many steps each row of the inputs has, (batch,)."""
+        steps, batch = self.inputs.shape[:2]
+        return np.full(batch, steps) if self.row_lengths is None else self.row_lengths
+
     def with_values(self, values: Array) -> "Signal":
         """The signal behind a part that changes the values alone. A mask ends where there are no steps any more."""
         return replace(self, values=values, mask=self.mask if values.ndim > 2 else None)
@@ -50,9 +56,14 @@ class Part(ABC):
     """One part of a network. Its fields are its settings and its arrays: a model file holds both by their names."""
 
     kind: ClassVar[str]
-    """What model files and errors call it."""
+    """What model files and errors call it: the name of its class, unless the class says another."""
+    width_of: ClassVar[tuple[str, int] | None] = None
+    """The array, and its axis, with as many elements as it must read features."""
     reads_symbols: ClassVar[bool] = False
     needs_steps: ClassVar[bool] = True
+
+    def __init_subclass__(cls) -> None:
+        cls.kind = vars(cls).get("kind", cls.__name__)
 
     @abstractmethod
     def apply(self, signal: Signal) -> Signal:
@@ -61,7 +72,7 @@ class Part(ABC):
     @property
     def width(self) -> int | None:
         """The features that it must read; None where any number will do."""
-        return None
+        return getattr(self, self.width_of[0]).shape[self.width_of[1]] if self.width_of else None
 
     @property
     def symbol_count(self) -> int:

@@ -11,12 +11,24 @@ from gatewright.network.part import Array, Flow, Part, Signal
 
 
 @dataclass(frozen=True, slots=True)
-class Embedding(Part):
-    """Symbols as rows of a matrix (symbols, features)."""
+class SymbolMatrix(Part):
+    """A matrix (symbols, features)."""
 
-    kind: ClassVar[str] = "Embedding"
     reads_symbols: ClassVar[bool] = True
     weight: Array
+
+    @property
+    def symbol_count(self) -> int:
+        return len(self.weight)
+
+    def gives(self, given: Flow) -> Flow:
+        return Flow(self.weight.shape[1], True)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding(SymbolMatrix):
+    """Symbols as rows of a matrix (symbols, features)."""
+
     masks_zero: bool = False  # symbol 0 is padding
 
     def apply(self, signal: Signal) -> Signal:
@@ -25,44 +37,22 @@ class Embedding(Part):
         mask = symbols != 0 if self.masks_zero else signal.mask
         return replace(signal, values=self.weight.astype(signal.dtype)[symbols], mask=mask)
 
-    @property
-    def symbol_count(self) -> int:
-        """The rows of the matrix."""
-        return len(self.weight)
-
-    def gives(self, given: Flow) -> Flow:
-        """Rows of the matrix."""
-        return Flow(self.weight.shape[1], True)
-
 
 @dataclass(frozen=True, slots=True)
-class SumEmbedding(Part):
+class SumEmbedding(SymbolMatrix):
     """Several symbols a step: the sum of their rows of a matrix (symbols, features)."""
 
-    kind: ClassVar[str] = "SumEmbedding"
-    reads_symbols: ClassVar[bool] = True
-    weight: Array
     columns: tuple[str, ...] = ()  # what the symbols of a step are
 
     def apply(self, signal: Signal) -> Signal:
         """(time, batch, columns) -> (time, batch, features)."""
         return signal.with_values(self.weight.astype(signal.dtype)[signal.values.astype(np.int64)].sum(2))
 
-    @property
-    def symbol_count(self) -> int:
-        """The rows of the matrix."""
-        return len(self.weight)
-
-    def gives(self, given: Flow) -> Flow:
-        """Rows of the matrix."""
-        return Flow(self.weight.shape[1], True)
-
 
 @dataclass(frozen=True, slots=True)
 class OneHot(Part):
     """Symbols as unit vectors."""
 
-    kind: ClassVar[str] = "OneHot"
     reads_symbols: ClassVar[bool] = True
     symbols: int
 
@@ -75,11 +65,9 @@ class OneHot(Part):
 
     @property
     def symbol_count(self) -> int:
-        """As many as it has features."""
         return self.symbols
 
     def gives(self, given: Flow) -> Flow:
-        """A feature for each symbol."""
         return Flow(self.symbols, True)
 
 
@@ -87,24 +75,16 @@ class OneHot(Part):
 class Scale(Part):
     """`(x - mean) / deviation`, feature by feature."""
 
-    kind: ClassVar[str] = "Scale"
+    width_of: ClassVar[tuple[str, int] | None] = ("mean", 0)
     mean: Array
     deviation: Array
 
     def apply(self, signal: Signal) -> Signal:
-        """Features with mean 0 and deviation 1."""
         dtype = signal.dtype
-        return signal.with_values(
-            (signal.values.astype(dtype) - self.mean.astype(dtype)) / self.deviation.astype(dtype)
-        )
+        away = signal.values.astype(dtype) - self.mean.astype(dtype)
+        return signal.with_values(away / self.deviation.astype(dtype))
 
-    @property
-    def width(self) -> int:
-        """As many as it has means."""
-        return len(self.mean)
-
-    def is_consistent(self) -> bool:
-        """A deviation of 0 divides by 0."""
+    def is_consistent(self) -> bool:  # a deviation of 0 divides by 0
         return self.mean.shape == self.deviation.shape and bool(self.deviation.all())
 
 
@@ -112,7 +92,6 @@ class Scale(Part):
 class Masking(Part):
     """Steps in which every feature is `value` are padding: states pass them unchanged."""
 
-    kind: ClassVar[str] = "Masking"
     value: float
 
     def apply(self, signal: Signal) -> Signal:
@@ -125,8 +104,8 @@ class Masking(Part):
 class Dense(Part):
     """`activation(weight @ x + bias)`, with weight (outputs, inputs)."""
 
-    kind: ClassVar[str] = "Dense"
     needs_steps: ClassVar[bool] = False
+    width_of: ClassVar[tuple[str, int] | None] = ("weight", 1)
     weight: Array
     bias: Array | None = None
     activation: str = "identity"
@@ -138,17 +117,10 @@ class Dense(Part):
         value = product if self.bias is None else product + self.bias.astype(dtype)
         return signal.with_values(function(self.activation)(value))
 
-    @property
-    def width(self) -> int:
-        """The columns of the matrix."""
-        return self.weight.shape[1]
-
     def gives(self, given: Flow) -> Flow:
-        """The rows of the matrix."""
         return Flow(len(self.weight), given.has_steps)
 
     def is_consistent(self) -> bool:
-        """A bias for each output."""
         return self.bias is None or len(self.bias) == len(self.weight)
 
 
@@ -156,12 +128,10 @@ class Dense(Part):
 class Activation(Part):
     """A function of each number; softmax, of each row of features."""
 
-    kind: ClassVar[str] = "Activation"
     needs_steps: ClassVar[bool] = False
     function: str
 
     def apply(self, signal: Signal) -> Signal:
-        """The function of the values."""
         return signal.with_values(function(self.function)(signal.values.astype(signal.dtype)))
 
 
@@ -172,24 +142,20 @@ class LayerNorm(Part):
     Ba, Kiros and Hinton, "Layer normalization" (2016). Without a gain it is 1, without a bias 0.
     """
 
-    kind: ClassVar[str] = "LayerNorm"
     epsilon: float
     gain: Array | None = None
     bias: Array | None = None
 
     def apply(self, signal: Signal) -> Signal:
-        """Each row of features by itself."""
         value = signal.values.astype(signal.dtype)
         mean, variance = value.mean(axis=-1, keepdims=True), value.var(axis=-1, keepdims=True)
         return signal.with_values(_normalised(self, value, mean, variance))
 
     @property
     def width(self) -> int | None:
-        """As many as it has gains or biases."""
         return next((len(array) for array in (self.gain, self.bias) if array is not None), None)
 
     def is_consistent(self) -> bool:
-        """Gains and biases of the same features."""
         return self.gain is None or self.bias is None or self.gain.shape == self.bias.shape
 
 
@@ -201,7 +167,7 @@ class BatchNorm(Part):
     bias 0.
     """
 
-    kind: ClassVar[str] = "BatchNorm"
+    width_of: ClassVar[tuple[str, int] | None] = ("mean", 0)
     mean: Array
     variance: Array
     epsilon: float
@@ -209,18 +175,11 @@ class BatchNorm(Part):
     bias: Array | None = None
 
     def apply(self, signal: Signal) -> Signal:
-        """Feature by feature."""
         dtype = signal.dtype
         value, mean, variance = (one.astype(dtype) for one in (signal.values, self.mean, self.variance))
         return signal.with_values(_normalised(self, value, mean, variance))
 
-    @property
-    def width(self) -> int:
-        """As many as it has means."""
-        return len(self.mean)
-
     def is_consistent(self) -> bool:
-        """Statistics, gains and biases of the same features; what is divided by is positive."""
         arrays = (self.mean, self.variance, self.gain, self.bias)
         same = len({array.shape for array in arrays if array is not None}) == 1
         return same and bool((self.variance + self.epsilon > 0).all())
@@ -241,7 +200,6 @@ class AddInput(Part):
     amplifier emulation with deep learning" (2020).
     """
 
-    kind: ClassVar[str] = "AddInput"
     features: int
 
     def apply(self, signal: Signal) -> Signal:

@@ -109,7 +109,6 @@ class RecurrentPart(Part):
 
     @property
     def width(self) -> int:
-        """Features that it reads."""
         return self.inputs
 
     def arrays(self) -> Mapping[str, Array]:
@@ -123,7 +122,6 @@ class RecurrentPart(Part):
         }
 
     def gives(self, given: Flow) -> Flow:
-        """A sequence, or the last state alone."""
         return Flow(self.outputs, self.returns == "sequence")
 
     def apply(self, signal: Signal) -> Signal:

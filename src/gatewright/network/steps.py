@@ -16,7 +16,6 @@ class Reshape(Part):
     One of the sizes may be -1, for whatever is left. A mask ends here.
     """
 
-    kind: ClassVar[str] = "Reshape"
     needs_steps: ClassVar[bool] = False
     shape: tuple[int, ...]
 
@@ -28,15 +27,12 @@ class Reshape(Part):
         return replace(signal, values=shaped.swapaxes(0, 1) if shaped.ndim == 3 else shaped, mask=None)
 
     def gives(self, given: Flow) -> Flow:
-        """The last of its sizes."""
         return Flow(self.shape[-1] if self.shape[-1] > 0 else None, len(self.shape) > 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Reverse(Part):
     """The steps, and their mask, from the last to the first."""
-
-    kind: ClassVar[str] = "Reverse"
 
     def apply(self, signal: Signal) -> Signal:
         """Padding comes first where it came last."""
@@ -48,10 +44,7 @@ class Reverse(Part):
 class PoolPart(Part):
     """One vector for a sequence."""
 
-    kind: ClassVar[str] = "Pool"
-
     def gives(self, given: Flow) -> Flow:
-        """As many features, without steps."""
         return Flow(given.features, False)
 
 
@@ -59,7 +52,6 @@ class PoolPart(Part):
 class Mean(PoolPart):
     """The mean of all steps of a row that are no padding."""
 
-    kind: ClassVar[str] = "Mean"
     zeros_if_empty: bool = False  # what a row of no step gives, which is 0/0 otherwise
 
     def apply(self, signal: Signal) -> Signal:
@@ -75,7 +67,6 @@ class Mean(PoolPart):
 class Max(PoolPart):
     """The greatest value of each feature in all steps of a row that are no padding."""
 
-    kind: ClassVar[str] = "Max"
     zeros_if_empty: bool = False  # what a row of no step gives, which is minus infinity otherwise
 
     def apply(self, signal: Signal) -> Signal:
@@ -92,7 +83,6 @@ class Last(PoolPart):
     The last `backward` features come from a direction that reads backwards: it ends at the first step.
     """
 
-    kind: ClassVar[str] = "Last"
     backward: int = 0
 
     def apply(self, signal: Signal) -> Signal:
@@ -152,9 +142,7 @@ class PatchPart(Part):
 
     @property
     def width(self) -> int:
-        """The features of one step."""
         return self.weight.shape[1] // self.size
 
     def gives(self, given: Flow) -> Flow:
-        """The rows of the matrix."""
         return Flow(len(self.weight), True)

@@ -10,23 +10,11 @@ from gatewright.axes import INPUT, bind
 from gatewright.errors import ModelFileError
 from gatewright.model_file import LayerRecord, ModelFile
 from gatewright.model_file.converted import PARTS, RECURRENT
-from gatewright.network.beside import LinearSeriesPart, Ngrams
+from gatewright.network import beside, steps
+from gatewright.network import parts as simple
 from gatewright.network.functions import known
 from gatewright.network.part import Array, Arrays, Part
-from gatewright.network.parts import (
-    Activation,
-    AddInput,
-    BatchNorm,
-    Dense,
-    Embedding,
-    LayerNorm,
-    Masking,
-    OneHot,
-    Scale,
-    SumEmbedding,
-)
 from gatewright.network.recurrent import Merge, Padding, RecurrentPart, Returns
-from gatewright.network.steps import Last, Max, Mean, PatchPart, Reshape, Reverse, TakeStep
 from gatewright.packing import parts as slots_of
 from gatewright.packing import tensor_name
 
@@ -34,25 +22,25 @@ Settings = Mapping[str, Any]
 KINDS: Mapping[str, type[Part]] = {
     kind.kind: kind
     for kind in (
-        Activation,
-        AddInput,
-        BatchNorm,
-        Dense,
-        Embedding,
-        Last,
-        LayerNorm,
-        LinearSeriesPart,
-        Masking,
-        Max,
-        Mean,
-        Ngrams,
-        OneHot,
-        PatchPart,
-        Reshape,
-        Reverse,
-        Scale,
-        SumEmbedding,
-        TakeStep,
+        simple.Activation,
+        simple.AddInput,
+        simple.BatchNorm,
+        simple.Dense,
+        simple.Embedding,
+        steps.Last,
+        simple.LayerNorm,
+        beside.LinearSeriesPart,
+        simple.Masking,
+        steps.Max,
+        steps.Mean,
+        beside.Ngrams,
+        simple.OneHot,
+        steps.PatchPart,
+        steps.Reshape,
+        steps.Reverse,
+        simple.Scale,
+        simple.SumEmbedding,
+        steps.TakeStep,
     )
 }
 """The parts that a file lists with their settings. Recurrent layers have records of their own."""
@@ -139,12 +127,8 @@ def array_of(name: str, tensors: Arrays) -> Array:
     return array
 
 
-def layers_of(record: LayerRecord, tensors: Arrays) -> tuple[RecurrentPart, ...]:
+def layers_of(record: LayerRecord, tensors: Arrays) -> Iterator[RecurrentPart]:
     """The levels of a record, from the bottom to the top."""
-    return tuple(_levels(record, tensors))
-
-
-def _levels(record: LayerRecord, tensors: Arrays) -> Iterator[RecurrentPart]:
     prefix = f"{record.name}." if record.name else ""
     reversals = (False, True)[: 1 + record.bidirectional]
     below = bind(record.trace.states[0].shape, record.sizes)[0] * len(reversals)
@@ -207,20 +191,18 @@ def stacks(parts: Sequence[Part]) -> list[Part | list[RecurrentPart]]:
         stack = grouped[-1] if grouped else None
         if not isinstance(part, RecurrentPart):
             grouped.append(part)
-        elif isinstance(stack, list) and _is_side_by_side(stack[-1]) and _likeness(stack[-1]) == _likeness(part):
+        elif isinstance(stack, list) and _can_follow(part, stack[-1]):
             stack.append(part)
         else:
             grouped.append([part])
     return grouped
 
 
-def _is_side_by_side(layer: RecurrentPart) -> bool:
-    """Whether another layer of the same stack can follow, which reads all steps and both directions."""
-    return layer.returns == "sequence" and layer.merge == "concat"
-
-
-def _likeness(layer: RecurrentPart) -> tuple[Any, ...]:
-    return layer.cell, layer.hidden, layer.widths
+def _can_follow(layer: RecurrentPart, below: RecurrentPart) -> bool:
+    """Whether a layer is like the one below and reads all of its steps and both of its directions."""
+    if below.returns != "sequence" or below.merge != "concat":
+        return False
+    return (layer.cell, layer.hidden, layer.widths) == (below.cell, below.hidden, below.widths)
 
 
 def unscaled(weight: Array, bias: Array, tensors: Arrays) -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ from gatewright.backends.base import infer_sizes, refuse_unknown, require
 from gatewright.errors import OptionError, ShapeError
 from gatewright.lang import Cell
 from gatewright.model_file import LayerRecord, ModelFile
-from gatewright.model_file.converted import parts_besides, parts_between
+from gatewright.model_file.converted import parts_besides
 from gatewright.packing import tensor_name, unpacked
 from gatewright.stream.stream import Layer, Stream
 from gatewright.trace import Trace, trace_cell
@@ -94,7 +94,7 @@ def _chosen(model: ModelFile, name: str | Sequence[str] | None) -> list[LayerRec
 
 def _refuse_parts(model: ModelFile, names: Sequence[str], *, all_parts: bool) -> None:
     """Raise OptionError if a converted network has parts that would not be run: any, or those between the layers."""
-    parts = parts_besides(model) if all_parts else parts_between(model, names)
+    parts = parts_besides(model, None if all_parts else names)
     bidirectional = any(record.bidirectional for record in model.layers if record.name in names)
     if parts and not bidirectional:  # that has an error of its own
         named = names[0] if len(names) == 1 else tuple(names)

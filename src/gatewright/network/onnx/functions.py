@@ -63,6 +63,12 @@ def activation(graph: Graph, function: str, value: Tensor) -> Tensor:
             raise ConversionError(f"ONNX has no activation {function!r}", expected=", ".join((*_PLAIN, *_NUMBERED)))
 
 
+def softplus(graph: Graph, a: Tensor) -> Tensor:
+    """log(1 + e^a), of operators that ONNX Runtime has in float64 too."""
+    small = graph.emit("Exp", graph.emit("Neg", graph.emit("Abs", a)))
+    return graph.emit("Add", graph.emit("Max", a, 0.0), graph.emit("Log", graph.emit("Add", small, 1.0)))
+
+
 def _spelled(function: str) -> tuple[str, tuple[float, ...]]:
     """A function by its kind, with all of its numbers."""
     if function in HARD_SLOPES:
@@ -87,8 +93,7 @@ def _in_double(graph: Graph, kind: str, numbers: tuple[float, ...], a: Tensor) -
         case "leaky_relu", (slope,):
             return below_zero(graph.emit("Mul", a, slope))
         case "softplus", ():
-            small = graph.emit("Exp", graph.emit("Neg", graph.emit("Abs", a)))
-            return graph.emit("Add", graph.emit("Max", a, 0.0), graph.emit("Log", graph.emit("Add", small, 1.0)))
+            return softplus(graph, a)
         case "softsign", ():
             return graph.emit("Div", a, graph.emit("Add", graph.emit("Abs", a), 1.0))
         case _:

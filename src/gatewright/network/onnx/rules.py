@@ -9,44 +9,31 @@ from gatewright.backends.onnx import layers
 from gatewright.backends.onnx.graph import ElementKind, Tensor
 from gatewright.backends.onnx.steps import LayerInputs, LevelOutputs, steps_of
 from gatewright.errors import ConversionError
-from gatewright.network.beside import LinearSeriesPart, Ngrams
-from gatewright.network.forecast import ForecastOutput, ForecastSteps, ForecastWindow
+from gatewright.network import beside, forecast, steps
+from gatewright.network import parts as simple
 from gatewright.network.onnx.builder import LayerLoop, NetworkGraph
 from gatewright.network.onnx.functions import activation
 from gatewright.network.onnx.linear_models import linear_outputs, ngram_scores
 from gatewright.network.onnx.window import Window
 from gatewright.network.part import Part
-from gatewright.network.parts import (
-    Activation,
-    AddInput,
-    BatchNorm,
-    Dense,
-    Embedding,
-    LayerNorm,
-    Masking,
-    OneHot,
-    Scale,
-    SumEmbedding,
-)
 from gatewright.network.recurrent import RecurrentPart
-from gatewright.network.steps import Last, Max, Mean, PatchPart, Reshape, Reverse, TakeStep
 
 END, FIRST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 """Where a slice ends that takes the last element, or the first one going backwards."""
 
 
-def _embedding(builder: NetworkGraph, part: Embedding, value: Tensor) -> Tensor:
+def _embedding(builder: NetworkGraph, part: simple.Embedding, value: Tensor) -> Tensor:
     if part.masks_zero:
         raise no_mask(part)
     return builder.graph.emit("Gather", builder.hold("weight", part.weight), value, ndim=3, axis=0)
 
 
-def _sum_embedding(builder: NetworkGraph, part: SumEmbedding, value: Tensor) -> Tensor:
+def _sum_embedding(builder: NetworkGraph, part: simple.SumEmbedding, value: Tensor) -> Tensor:
     vectors = builder.graph.emit("Gather", builder.hold("weight", part.weight), value, ndim=4, axis=0)
     return builder.graph.reduce("ReduceSum", vectors, (2,))
 
 
-def _one_hot(builder: NetworkGraph, part: OneHot, value: Tensor) -> Tensor:
+def _one_hot(builder: NetworkGraph, part: simple.OneHot, value: Tensor) -> Tensor:
     """Whole numbers first: runtimes have OneHot for few types. A Gather where the file is to be read again."""
     graph = builder.graph
     if builder.readable:
@@ -58,12 +45,12 @@ def _one_hot(builder: NetworkGraph, part: OneHot, value: Tensor) -> Tensor:
     return graph.cast(places, ElementKind.NUMBER)
 
 
-def _scale(builder: NetworkGraph, part: Scale, value: Tensor) -> Tensor:
+def _scale(builder: NetworkGraph, part: simple.Scale, value: Tensor) -> Tensor:
     less = builder.graph.emit("Sub", value, builder.hold("mean", part.mean))
     return builder.graph.emit("Div", less, builder.hold("deviation", part.deviation))
 
 
-def _batch_norm(builder: NetworkGraph, part: BatchNorm, value: Tensor) -> Tensor:
+def _batch_norm(builder: NetworkGraph, part: simple.BatchNorm, value: Tensor) -> Tensor:
     """The statistics of training are taken together with what follows them."""
     gain = 1.0 if part.gain is None else part.gain.astype(np.float64)
     gain = np.asarray(gain / np.sqrt(part.variance.astype(np.float64) + part.epsilon))
@@ -72,7 +59,7 @@ def _batch_norm(builder: NetworkGraph, part: BatchNorm, value: Tensor) -> Tensor
     return builder.graph.emit("Add", scaled, builder.graph.initialiser(f"{builder.name}.shift", shift))
 
 
-def _layer_norm(builder: NetworkGraph, part: LayerNorm, value: Tensor) -> Tensor:
+def _layer_norm(builder: NetworkGraph, part: simple.LayerNorm, value: Tensor) -> Tensor:
     if part.width is None:
         raise ConversionError("a LayerNorm without gain and bias has no number of features that it says")
     graph = builder.graph
@@ -81,7 +68,7 @@ def _layer_norm(builder: NetworkGraph, part: LayerNorm, value: Tensor) -> Tensor
     return graph.emit("LayerNormalization", value, gain, bias, ndim=value.ndim, epsilon=part.epsilon)
 
 
-def _dense(builder: NetworkGraph, part: Dense, value: Tensor) -> Tensor:
+def _dense(builder: NetworkGraph, part: simple.Dense, value: Tensor) -> Tensor:
     graph = builder.graph
     value = graph.emit("MatMul", value, _head_matrix(builder, part), ndim=value.ndim)
     if part.bias is not None:
@@ -89,7 +76,7 @@ def _dense(builder: NetworkGraph, part: Dense, value: Tensor) -> Tensor:
     return activation(graph, part.activation, value)
 
 
-def _head_matrix(builder: NetworkGraph, part: Dense) -> Tensor:
+def _head_matrix(builder: NetworkGraph, part: simple.Dense) -> Tensor:
     """(inputs, outputs). That of an embedding, where the two are one matrix."""
     shared = None if builder.readable else builder.held_already(part.weight)
     if shared is not None:
@@ -97,15 +84,7 @@ def _head_matrix(builder: NetworkGraph, part: Dense) -> Tensor:
     return builder.graph.initialiser(f"{builder.name}.weight", part.weight.T)
 
 
-def _activation(builder: NetworkGraph, part: Activation, value: Tensor) -> Tensor:
-    return activation(builder.graph, part.function, value)
-
-
-def _add_input(builder: NetworkGraph, part: AddInput, value: Tensor) -> Tensor:
-    return builder.graph.emit("Add", value, builder.graph.slice(builder.inputs, 0, part.features, axis=2))
-
-
-def _reshape(builder: NetworkGraph, part: Reshape, value: Tensor) -> Tensor:
+def _reshape(builder: NetworkGraph, part: steps.Reshape, value: Tensor) -> Tensor:
     if len(part.shape) != 1:
         raise ConversionError(
             "ONNX's form of a Reshape here puts the steps of a row side by side, and nothing else",
@@ -116,15 +95,11 @@ def _reshape(builder: NetworkGraph, part: Reshape, value: Tensor) -> Tensor:
     return builder.graph.emit("Reshape", rows, builder.graph.counts(0, *part.shape), ndim=2)
 
 
-def _reverse(builder: NetworkGraph, part: Reverse, value: Tensor) -> Tensor:
-    return builder.graph.slice(_sequence(part, value), -1, FIRST, -1)
-
-
-def _take_step(builder: NetworkGraph, part: TakeStep, value: Tensor) -> Tensor:
+def _take_step(builder: NetworkGraph, part: steps.TakeStep, value: Tensor) -> Tensor:
     return builder.graph.emit("Gather", _sequence(part, value), builder.graph.count(part.index), ndim=2, axis=0)
 
 
-def _mean(builder: NetworkGraph, part: Mean, value: Tensor) -> Tensor:
+def _mean(builder: NetworkGraph, part: steps.Mean, value: Tensor) -> Tensor:
     graph, values = builder.graph, _sequence(part, value)
     if not builder.ends and (builder.readable or not part.zeros_if_empty):
         return graph.reduce("ReduceMean", values, (0,))
@@ -135,7 +110,7 @@ def _mean(builder: NetworkGraph, part: Mean, value: Tensor) -> Tensor:
     return graph.emit("Div", total, graph.cast(present, ElementKind.NUMBER))
 
 
-def _max(builder: NetworkGraph, part: Max, value: Tensor) -> Tensor:
+def _max(builder: NetworkGraph, part: steps.Max, value: Tensor) -> Tensor:
     graph, values = builder.graph, _sequence(part, value)
     if builder.ends:
         values = graph.emit("Where", builder.ends.active[(..., None)], values, -np.inf)
@@ -146,7 +121,7 @@ def _max(builder: NetworkGraph, part: Max, value: Tensor) -> Tensor:
     return graph.emit("Where", some, greatest, 0.0)
 
 
-def _last(builder: NetworkGraph, part: Last, value: Tensor) -> Tensor:
+def _last(builder: NetworkGraph, part: steps.Last, value: Tensor) -> Tensor:
     """Of each direction its own end: the backward one, the last of the features, ends at the first step."""
     graph, values = builder.graph, _sequence(part, value)
     if not part.backward:
@@ -167,7 +142,7 @@ def _last_steps(builder: NetworkGraph, values: Tensor) -> Tensor:
     return graph.reduce("ReduceSum", graph.emit("Where", is_last[(..., None)], values, 0.0), (0,))
 
 
-def _patches(builder: NetworkGraph, part: PatchPart, value: Tensor) -> Tensor:
+def _patches(builder: NetworkGraph, part: steps.PatchPart, value: Tensor) -> Tensor:
     """Zeros fill up the last patch of a row."""
     graph, size, features, ends = builder.graph, part.size, part.width, builder.ends
     x = graph.emit("Where", ends.active[(..., None)], value, 0.0) if ends else value
@@ -195,11 +170,7 @@ def _in_patches(builder: NetworkGraph, steps: Tensor, size: int) -> Tensor:
     return graph.emit("Div", whole, graph.count(size), kind=ElementKind.COUNT)
 
 
-def _ngrams(builder: NetworkGraph, part: Ngrams, value: Tensor) -> Tensor:
-    return _mixed(builder, value, ngram_scores(builder, part))
-
-
-def _linear_series(builder: NetworkGraph, part: LinearSeriesPart, value: Tensor) -> Tensor:
+def _linear_series(builder: NetworkGraph, part: beside.LinearSeriesPart, value: Tensor) -> Tensor:
     return _mixed(builder, value, linear_outputs(builder, part, _scale(builder, part.scale, builder.inputs)))
 
 
@@ -207,7 +178,7 @@ def _mixed(builder: NetworkGraph, value: Tensor, scores: Tensor) -> Tensor:
     return builder.graph.emit("Mul", builder.graph.emit("Add", value, scores), 0.5)
 
 
-def _forecast_window(builder: NetworkGraph, part: ForecastWindow, value: Tensor) -> Tensor:
+def _forecast_window(builder: NetworkGraph, part: forecast.ForecastWindow, value: Tensor) -> Tensor:
     builder.window = Window(builder.graph, part.forecast, value, builder.known)
     return builder.window.read()
 
@@ -215,14 +186,6 @@ def _forecast_window(builder: NetworkGraph, part: ForecastWindow, value: Tensor)
 def _window(builder: NetworkGraph) -> Window:
     assert builder.window is not None, "a ForecastWindow stands before the layers"
     return builder.window
-
-
-def _forecast_steps(builder: NetworkGraph, part: ForecastSteps, value: Tensor) -> Tensor:
-    return _window(builder).to_come(value)
-
-
-def _forecast_output(builder: NetworkGraph, part: ForecastOutput, value: Tensor) -> Tensor:
-    return _window(builder).forecast(value)
 
 
 def _recurrent(builder: NetworkGraph, part: RecurrentPart, value: Tensor) -> Tensor:
@@ -278,7 +241,7 @@ def _merged(builder: NetworkGraph, part: RecurrentPart, halves: list[Tensor], jo
             return graph.emit("Mul", graph.emit("Add", *halves), half)
 
 
-def _masking(builder: NetworkGraph, part: Masking, value: Tensor) -> Tensor:
+def _masking(builder: NetworkGraph, part: simple.Masking, value: Tensor) -> Tensor:
     raise no_mask(part)
 
 
@@ -299,27 +262,29 @@ def _sequence(part: Part, value: Tensor) -> Tensor:
 
 Rule = Callable[[NetworkGraph, Any, Tensor], Tensor]
 RULES: Mapping[type[Part], Rule] = {
-    Activation: _activation,
-    AddInput: _add_input,
-    BatchNorm: _batch_norm,
-    Dense: _dense,
-    Embedding: _embedding,
-    ForecastOutput: _forecast_output,
-    ForecastSteps: _forecast_steps,
-    ForecastWindow: _forecast_window,
-    Last: _last,
-    LayerNorm: _layer_norm,
-    LinearSeriesPart: _linear_series,
-    Masking: _masking,
-    Max: _max,
-    Mean: _mean,
-    Ngrams: _ngrams,
-    OneHot: _one_hot,
-    PatchPart: _patches,
+    simple.Activation: lambda builder, part, value: activation(builder.graph, part.function, value),
+    simple.AddInput: lambda builder, part, value: builder.graph.emit(
+        "Add", value, builder.graph.slice(builder.inputs, 0, part.features, axis=2)
+    ),
+    simple.BatchNorm: _batch_norm,
+    simple.Dense: _dense,
+    simple.Embedding: _embedding,
+    forecast.ForecastOutput: lambda builder, part, value: _window(builder).forecast(value),
+    forecast.ForecastSteps: lambda builder, part, value: _window(builder).to_come(value),
+    forecast.ForecastWindow: _forecast_window,
+    steps.Last: _last,
+    simple.LayerNorm: _layer_norm,
+    beside.LinearSeriesPart: _linear_series,
+    simple.Masking: _masking,
+    steps.Max: _max,
+    steps.Mean: _mean,
+    beside.Ngrams: lambda builder, part, value: _mixed(builder, value, ngram_scores(builder, part)),
+    simple.OneHot: _one_hot,
+    steps.PatchPart: _patches,
     RecurrentPart: _recurrent,
-    Reshape: _reshape,
-    Reverse: _reverse,
-    Scale: _scale,
-    SumEmbedding: _sum_embedding,
-    TakeStep: _take_step,
+    steps.Reshape: _reshape,
+    steps.Reverse: lambda builder, part, value: builder.graph.slice(_sequence(part, value), -1, FIRST, -1),
+    simple.Scale: _scale,
+    simple.SumEmbedding: _sum_embedding,
+    steps.TakeStep: _take_step,
 }

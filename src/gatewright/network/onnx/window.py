@@ -4,6 +4,7 @@ import numpy as np
 
 from gatewright.backends.onnx.graph import ElementKind, Graph, Tensor
 from gatewright.network.forecast import Forecast
+from gatewright.network.onnx.functions import softplus
 
 
 class Window:
@@ -51,7 +52,7 @@ class Window:
         middle = graph.emit("Add", self._base[(..., None)], middle)
         width = graph.emit("Add", graph.emit("Mul", learned, forecast.trust), forecast.at_first)
         usual = graph.emit("Mul", spread, graph.initialiser("width", forecast.width), ndim=4)
-        widths = graph.emit("Mul", usual, self._softplus(width))
+        widths = graph.emit("Mul", usual, softplus(graph, width))
         widths = graph.emit("Mul", widths, graph.initialiser("widening", forecast.widening), ndim=4)
         below, above = graph.slice(widths, 0, 1, axis=3), graph.slice(widths, 1, 2, axis=3)
         ends = (graph.emit("Sub", middle, below), middle, graph.emit("Add", middle, above))
@@ -100,12 +101,6 @@ class Window:
         if not np.isfinite(forecast.lowest).any():
             return made
         return graph.emit("Max", made, graph.initialiser("lowest", forecast.lowest[:, None]))
-
-    def _softplus(self, values: Tensor) -> Tensor:
-        """log(1 + e^a), of operators that ONNX Runtime has in float64 too."""
-        graph = self._graph
-        small = graph.emit("Exp", graph.emit("Neg", graph.emit("Abs", values)))
-        return graph.emit("Add", graph.emit("Max", values, 0.0), graph.emit("Log", graph.emit("Add", small, 1.0)))
 
 
 def _named(value: Tensor, name: str) -> Tensor:
