@@ -125,10 +125,6 @@ def _scale(part: Scale, place: _Position) -> list[CellPart]:
     return [_plain(place.name("standard"), _STANDARDISE, {k: np.tile(v, times) for k, v in part.arrays().items()})]
 
 
-def _patches(part: PatchPart, place: _Position) -> list[CellPart]:
-    return [_plain(place.name("patch"), _PATCH, {"W": part.weight, "b": part.bias})]
-
-
 def _recurrent(part: RecurrentPart, place: _Position) -> list[CellPart]:
     layers = place.network.recurrent
     name = f"l{next(index for index, layer in enumerate(layers) if layer is part)}" if len(layers) > 1 else ""
@@ -147,10 +143,6 @@ def _dense(part: Dense, place: _Position) -> list[CellPart]:
     return [dense, *_function(part.activation, len(part.weight), place)]
 
 
-def _activation(part: Activation, place: _Position) -> list[CellPart]:
-    return _function(part.function, place.below[-1].output_size, place)
-
-
 def _function(function: str, size: int, place: _Position) -> list[CellPart]:
     if function == "identity":
         return []
@@ -160,14 +152,14 @@ def _function(function: str, size: int, place: _Position) -> list[CellPart]:
 
 
 _RULES: Mapping[type[Part], Callable[[Any, _Position], list[CellPart]]] = {
-    Activation: _activation,
+    Activation: lambda part, place: _function(part.function, place.below[-1].output_size, place),
     Dense: _dense,
     Embedding: _nothing,
     Last: _nothing,
     Max: _pool,
     Mean: _pool,
     OneHot: _nothing,
-    PatchPart: _patches,
+    PatchPart: lambda part, place: [_plain(place.name("patch"), _PATCH, {"W": part.weight, "b": part.bias})],
     RecurrentPart: _recurrent,
     Scale: _scale,
 }

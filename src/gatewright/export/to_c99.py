@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from gatewright.backends.c99.names import KEYWORDS, identifier
 from gatewright.backends.c99.own_math import LARGEST_ERRORS
-from gatewright.backends.c99.pair import CSources, Remarks, pair
+from gatewright.backends.c99.pair import Remarks, pair
 from gatewright.backends.c99.parts import CellStack, Math, quantised
 from gatewright.errors import OptionError
 from gatewright.export.c_parts import parts_of, symbols_of, with_whole_numbers
@@ -80,13 +80,15 @@ def c99(
 
     Raises OptionError for what cannot be exported, ModelFileError for a file that cannot be read or written.
     """
-    _check(dtype=dtype, weights=weights, math=math)
+    for option, value in {"dtype": dtype, "weights": weights, "math": math}.items():
+        if value not in CHOICES[option]:
+            raise OptionError(f"{option} has no such value", expected=" or ".join(CHOICES[option]), got=repr(value))
     target = Path(os.fspath(path))
     if target.suffix not in SUFFIXES:
         raise OptionError("the path is that of no C file", expected="NAME.c, NAME.h or NAME", got=str(target))
     _check_file(target.stem)
     network = read_network(as_model_file(model), layer)
-    name = _name_of(target.stem) if name is None else _name(name)
+    name = _name(target.stem, name)
     exact = CellStack(name, parts_of(network), symbols_of(network), dtype, math, target.stem)  # pyright: ignore[reportArgumentType]
     stack, lost = exact, None
     if weights == "int8":
@@ -95,24 +97,11 @@ def c99(
     remarks = _remarks(network, stack, lost)
     texts = pair(stack, remarks)
     header, source = target.with_suffix(".h"), target.with_suffix(".c")
-    _write(texts, header, source)
-    return CFiles(
-        stack.name,
-        header,
-        source,
-        remarks.input,
-        remarks.output,
-        texts.state_bytes,
-        texts.constant_bytes,
-        lost,
-        stack,
-    )
-
-
-def _check(**chosen: str) -> None:
-    for option, value in chosen.items():
-        if value not in CHOICES[option]:
-            raise OptionError(f"{option} has no such value", expected=" or ".join(CHOICES[option]), got=repr(value))
+    with writing(source):
+        header.parent.mkdir(parents=True, exist_ok=True)
+    write_together({header: texts.header.encode(), source: texts.source.encode()})
+    sizes = (texts.state_bytes, texts.constant_bytes)
+    return CFiles(stack.name, header, source, remarks.input, remarks.output, *sizes, lost, stack)
 
 
 def _check_file(stem: str) -> None:
@@ -126,14 +115,11 @@ def _check_file(stem: str) -> None:
         )
 
 
-def _name_of(stem: str) -> str:
-    """What is in front of all names where none is given: the file's name, as far as C allows."""
-    name = identifier(stem)
-    return f"{name}_model" if name in KEYWORDS else name
-
-
-def _name(given: str) -> str:
-    """The name of a model as C has it."""
+def _name(stem: str, given: str | None) -> str:
+    """What is in front of all names in C: a given name, or the file's name, as far as C allows."""
+    if given is None:
+        name = identifier(stem)
+        return f"{name}_model" if name in KEYWORDS else name
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", given, flags=re.ASCII) or given in KEYWORDS:
         raise OptionError(
             "the C code cannot have this name",
@@ -152,12 +138,6 @@ def _coarse(exact: CellStack) -> CellStack:
         symbols = replace(symbols, table=quantised(symbols.table, exact.dtype))
     parts = tuple(with_whole_numbers(part, exact.dtype) for part in exact.parts)
     return replace(exact, parts=parts, symbols=symbols)
-
-
-def _write(texts: CSources, header: Path, source: Path) -> None:
-    with writing(source):
-        header.parent.mkdir(parents=True, exist_ok=True)
-    write_together({header: texts.header.encode(), source: texts.source.encode()})
 
 
 def _remarks(network: Network, stack: CellStack, lost: Loss | None) -> Remarks:

@@ -88,7 +88,9 @@ def onnx(
         opset=_opset(network, opset), dtype=number, states=states, lengths=lengths, operators=operators
     )
     content, builder = _content(network, options)
-    _write(target, content)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(target, content)
     inputs, outputs = ({value.name: value.doc for value in values} for values in _ends(builder.graph))
     return OnnxFile(target, builder.operator, options.opset, inputs, outputs, len(content))
 
@@ -170,9 +172,3 @@ def _metadata(network: Network) -> Mapping[str, str]:
 def _equations(trace: Trace) -> Mapping[str, str]:
     """The equations of a cell. Many files are of the same few cells."""
     return {"cell": trace.name, "equations": unicode.equations(trace), "trace": to_text(trace)}
-
-
-def _write(path: Path, content: bytes) -> None:
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content)

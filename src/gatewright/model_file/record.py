@@ -35,17 +35,27 @@ class LayerRecord:
     dropout_per: str = "step"  # or "sequence": which steps share a mask
     starts: Mapping[str, float] = field(default_factory=dict[str, float])  # parameters that are drawn as one number
 
+    @property
+    def prefix(self) -> str:
+        """What the names of its tensors begin with."""
+        return f"{self.name}." if self.name else ""
+
+    @property
+    def directions(self) -> tuple[bool, ...]:
+        """Whether each direction reads backwards."""
+        return (False, True)[: 1 + self.bidirectional]
+
+    def sizes_of(self, level: int) -> dict[str, int]:
+        """The size of every axis in a level: those above the first read what the one below gives."""
+        below = bind(self.trace.states[0].shape, self.sizes)[0] * len(self.directions)
+        return {**self.sizes, INPUT: below} if level else dict(self.sizes)
+
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape that each of the layer's tensors must have, by its name in the file."""
-        directions = (False, True) if self.bidirectional else (False,)
-        below = bind(self.trace.states[0].shape, self.sizes)[0] * len(directions)
-        prefix = f"{self.name}." if self.name else ""
         return {
-            prefix + tensor_name(packed, layer, reverse): packed_shape(
-                packed, self.trace, {**self.sizes, INPUT: below} if layer else self.sizes
-            )
-            for layer in range(self.num_layers)
-            for reverse in directions
+            self.prefix + tensor_name(packed, level, reverse): packed_shape(packed, self.trace, self.sizes_of(level))
+            for level in range(self.num_layers)
+            for reverse in self.directions
             for packed in self.layout
         }
 

@@ -1,6 +1,6 @@
 """The parts of a recipe's network: encoding, patches, layers, pool, head, and a linear model beside them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -9,7 +9,7 @@ from gatewright.errors import ModelFileError
 from gatewright.model_file import ENCODERS
 from gatewright.model_file.patches import folded
 from gatewright.network.beside import LinearSeriesPart, Ngrams
-from gatewright.network.part import Array, Arrays, Part
+from gatewright.network.part import Arrays, Part
 from gatewright.network.parts import Dense, Embedding, OneHot, Scale, SumEmbedding
 from gatewright.network.recurrent import RecurrentPart
 from gatewright.network.steps import Last, Max, Mean, PatchPart
@@ -52,8 +52,15 @@ def recipe_parts(settings: Settings, layers: Mapping[str, RecurrentPart], tensor
         matrix = folded(tensors["patch.weight"], tensors["patch.weight_changes"], size)
         parts["patch"] = PatchPart(matrix, tensors["patch.bias"], size)
     parts |= layers
-    if (pool := _pool(settings["pooling"], list(layers.values())[-1])) is not None:
-        parts["pool"] = pool
+    match settings["pooling"]:
+        case "mean":
+            parts["pool"] = Mean(zeros_if_empty=True)
+        case "max":
+            parts["pool"] = Max(zeros_if_empty=True)
+        case "last":
+            parts["pool"] = Last(sum(list(layers.values())[-1].widths[1:]))
+        case _:
+            pass
     parts["output"] = Dense(weight, bias)
     if (bag := _ngrams(settings, tensors)) is not None:
         parts["bag"] = bag
@@ -69,13 +76,15 @@ def used_tensors(settings: Settings, tensors: Arrays) -> set[str]:
 
 
 def _encoder(settings: Settings, tensors: Arrays) -> Part | None:
-    match settings["encoding"]:
+    encoding = settings["encoding"]
+    arrays = [array_of(f"encode.{name}", tensors) for name in ENCODERS[encoding]]
+    match encoding:
         case "embedding":
-            return Embedding(array_of("encode.weight", tensors))
+            return Embedding(*arrays)
         case "embedding-sum":
-            return SumEmbedding(array_of("encode.weight", tensors), tuple(settings.get("columns", ())))
+            return SumEmbedding(*arrays, tuple(settings.get("columns", ())))
         case "standardised":
-            return Scale(array_of("encode.mean", tensors), array_of("encode.deviation", tensors))
+            return Scale(*arrays)
         case "one-hot":
             symbols = settings["inputs"]
             if type(symbols) is not int or symbols < 1:
@@ -83,18 +92,6 @@ def _encoder(settings: Settings, tensors: Arrays) -> Part | None:
             return OneHot(symbols)
         case _:
             return None
-
-
-def _pool(pooling: Pooling, last: RecurrentPart) -> Part | None:
-    match pooling:
-        case "each step":
-            return None
-        case "mean":
-            return Mean(zeros_if_empty=True)
-        case "max":
-            return Max(zeros_if_empty=True)
-        case "last":
-            return Last(sum(last.widths[1:]))
 
 
 def _ngrams(settings: Settings, tensors: Arrays) -> Ngrams | None:
@@ -136,11 +133,6 @@ def _linear(settings: Settings, tensors: Arrays, parts: Mapping[str, Part]) -> L
             got=f"{weight.shape}, {bias.shape}",
         )
     turned, bias = unscaled(weight.T, bias, tensors)
-    mean, deviation = _scaling(parts.get("encode"), channels, weight.dtype)
-    return LinearSeriesPart(times, mean, deviation, turned.T, bias)
-
-
-def _scaling(encoder: Part | None, channels: int, dtype: Any) -> Sequence[Array]:
-    if isinstance(encoder, Scale):
-        return encoder.mean, encoder.deviation
-    return np.zeros(channels, dtype), np.ones(channels, dtype)
+    unchanged = Scale(np.zeros(channels, weight.dtype), np.ones(channels, weight.dtype))
+    scale = encoder if isinstance(encoder := parts.get("encode"), Scale) else unchanged
+    return LinearSeriesPart(times, scale.mean, scale.deviation, turned.T, bias)

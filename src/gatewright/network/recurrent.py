@@ -1,6 +1,6 @@
 """The recurrent part: any cell, over a sequence, in one direction or two."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -67,9 +67,10 @@ class RecurrentPart(Part):
     def cell_parameters(self, dtype: Any = None) -> tuple[dict[str, Array], ...]:
         """The parameters of each direction, by their names in the equations; biases are added up in a given dtype."""
         cells = (self.cell, self.second or self.cell)
+        cast = self.directions if dtype is None else [_cast(parameters, dtype) for parameters in self.directions]
         return tuple(
             _summed(parameters) if isinstance(cell, Trace) else cell.parameters(parameters)
-            for cell, parameters in zip(cells, _cast(self.directions, dtype), strict=False)
+            for cell, parameters in zip(cells, cast, strict=False)
         )
 
     @property
@@ -129,7 +130,7 @@ class RecurrentPart(Part):
         runs = self.run(signal)
         first = self.traces[0].states[0].name
         outputs = [run.finals[first] if self.returns == "last" else run.output for run in runs]
-        output = _merged(outputs, self.merge)
+        output = _MERGED[self.merge](outputs)
         if signal.mask is not None and self.padding == "zeros" and self.returns == "sequence":
             output = output * signal.mask[..., None]
         return replace(signal.with_values(output), finals=(*signal.finals, *(run.finals for run in runs)))
@@ -144,22 +145,15 @@ class RecurrentPart(Part):
             trace = plain if mask is None else masked_trace(plain)
             if any(leaf.name == MASK for leaf in trace.inputs):
                 inputs[MASK] = (np.ones(value.shape[:2]) if mask is None else mask).astype(dtype)
-            begin = {name: array.astype(dtype) for name, array in self.initial[index].items()} if self.initial else {}
-            runs.append(
-                numpy_ref.run(
-                    trace,
-                    inputs,
-                    parameters,
-                    {name: np.broadcast_to(array, (value.shape[1], array.shape[-1])) for name, array in begin.items()},
-                    lengths=lengths,
-                    backwards=bool(index) or self.backwards,
-                )
-            )
+            begin = _cast(self.initial[index], dtype) if self.initial else {}
+            states = {name: np.broadcast_to(one, (value.shape[1], one.shape[-1])) for name, one in begin.items()}
+            backwards = bool(index) or self.backwards
+            runs.append(numpy_ref.run(trace, inputs, parameters, states, lengths=lengths, backwards=backwards))
         return runs
 
 
-def _cast(directions: Sequence[Parameters], dtype: Any) -> list[Parameters]:
-    return [{k: v if dtype is None else v.astype(dtype) for k, v in one.items()} for one in directions]
+def _cast(arrays: Arrays, dtype: Any) -> dict[str, Array]:
+    return {name: array.astype(dtype) for name, array in arrays.items()}
 
 
 def _extent(parameters: Parameters, space: str, axis: int) -> int:
@@ -176,15 +170,10 @@ def _summed(parameters: Parameters) -> dict[str, Array]:
     return summed
 
 
-def _merged(outputs: Sequence[Array], merge: Merge) -> Array:
-    """What a layer gives of the outputs of its directions."""
-    if merge == "concat":
-        return np.concatenate(outputs, axis=-1)
-    first, second = outputs
-    match merge:
-        case "sum":
-            return first + second
-        case "mul":
-            return first * second
-        case "ave":
-            return (first + second) / 2
+_MERGED: Mapping[Merge, Callable[[Sequence[Array]], Array]] = {
+    "concat": lambda outputs: np.concatenate(outputs, axis=-1),
+    "sum": lambda outputs: outputs[0] + outputs[1],
+    "mul": lambda outputs: outputs[0] * outputs[1],
+    "ave": lambda outputs: (outputs[0] + outputs[1]) / 2,
+}
+"""What a layer gives of the outputs of its directions."""

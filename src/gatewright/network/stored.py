@@ -6,7 +6,6 @@ from typing import Any, cast, get_args
 
 import numpy as np
 
-from gatewright.axes import INPUT, bind
 from gatewright.errors import ModelFileError
 from gatewright.model_file import LayerRecord, ModelFile
 from gatewright.model_file.converted import PARTS, RECURRENT
@@ -129,16 +128,13 @@ def array_of(name: str, tensors: Arrays) -> Array:
 
 def layers_of(record: LayerRecord, tensors: Arrays) -> Iterator[RecurrentPart]:
     """The levels of a record, from the bottom to the top."""
-    prefix = f"{record.name}." if record.name else ""
-    reversals = (False, True)[: 1 + record.bidirectional]
-    below = bind(record.trace.states[0].shape, record.sizes)[0] * len(reversals)
     for level in range(record.num_layers):
-        sizes = {**record.sizes, INPUT: below} if level else dict(record.sizes)
+        sizes = record.sizes_of(level)
         directions: list[Arrays] = []
-        for reverse in reversals:
+        for reverse in record.directions:
             values: dict[str, Array] = {}
             for packed in record.layout:
-                array = tensors[prefix + tensor_name(packed, level, reverse)]
+                array = tensors[record.prefix + tensor_name(packed, level, reverse)]
                 for name, value in slots_of(packed, array, record.trace, sizes).items():
                     # A bias that comes a second time is that beside U, as torch keeps the two apart.
                     values[name.replace("b.", "bh.", 1) if name in values else name] = value

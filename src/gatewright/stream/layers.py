@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gatewright import model_file
-from gatewright.axes import INPUT, bind
 from gatewright.backends.base import infer_sizes, refuse_unknown, require
 from gatewright.errors import OptionError, ShapeError
 from gatewright.lang import Cell
@@ -119,9 +118,7 @@ def _levels(record: LayerRecord, tensors: Params) -> Iterator[Layer]:
             do="train the model with bidirectional=False (a recipe with directions=forward), or run the whole sequence "
             "by gw.nn",
         )
-    prefix = f"{record.name}." if record.name else ""
-    below = bind(record.trace.states[0].shape, record.sizes)[0]
     for level in range(record.num_layers):
-        sizes = {**record.sizes, INPUT: below} if level else dict(record.sizes)
-        arrays = [tensors[prefix + tensor_name(packed, level, reverse=False)] for packed in record.layout]
+        sizes = record.sizes_of(level)
+        arrays = [tensors[record.prefix + tensor_name(packed, level, reverse=False)] for packed in record.layout]
         yield Layer(record.trace, unpacked(record.layout, arrays, record.trace, sizes), sizes)

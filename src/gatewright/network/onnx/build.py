@@ -1,6 +1,6 @@
 """The ONNX graph of a whole network: its inputs, its parts by their rules, its outputs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,10 @@ def forecast_of(network: Network) -> Forecast | None:
     return next((part.forecast for part in network.parts if isinstance(part, ForecastWindow)), None)
 
 
+def _shown(extents: Sequence[Extent]) -> str:
+    return f"({', '.join(map(str, extents))})"
+
+
 def _exchanged(builder: NetworkGraph, value: Tensor) -> Tensor:
     """Time first becomes batch first, and the other way, where the network has the batch first."""
     if not builder.network.batch_first or value.ndim < 2:
@@ -71,8 +75,7 @@ def _exchanged(builder: NetworkGraph, value: Tensor) -> Tensor:
 def _inputs(builder: NetworkGraph, options: GraphOptions) -> None:
     """What the network reads, time first, and the lengths of rows."""
     network, graph = builder.network, builder.graph
-    forecast = forecast_of(network)
-    if forecast:
+    if forecast := forecast_of(network):
         _inputs_of_forecast(builder, forecast)
         return
     time = network.reads[0] or TIME
@@ -80,12 +83,12 @@ def _inputs(builder: NetworkGraph, options: GraphOptions) -> None:
     if symbols := network.symbols:
         columns = next((part.columns for part in network.parts if isinstance(part, SumEmbedding)), ())
         extents: tuple[Extent, ...] = (*leading, *([len(columns)] if columns else []))
-        doc = f"whole numbers from 0 to {symbols - 1} ({', '.join(map(str, extents))})"
+        doc = f"whole numbers from 0 to {symbols - 1} {_shown(extents)}"
         doc += f": of each step {', '.join(columns)}" if columns else ""
         given = graph.input("symbols" if builder.readable else "input", extents, doc, kind=ElementKind.COUNT)
     else:
         extents = (*leading, network.width)
-        given = graph.input("input", extents, f"features ({', '.join(map(str, extents))})")
+        given = graph.input("input", extents, f"features {_shown(extents)}")
     builder.inputs = _exchanged(builder, given)
     builder.row_ends = builder.ends = _ends(builder, options)
 
@@ -108,11 +111,11 @@ def _inputs_of_forecast(builder: NetworkGraph, forecast: Forecast) -> None:
     variables, known = len(forecast.mean), len(forecast.known_mean)
     extents: tuple[Extent, ...] = (forecast.history, BATCH, variables)
     unit = "as they were measured" if forecast.is_measured else "in deviations of the training part of each series"
-    doc = f"the last {forecast.history} steps {unit} ({', '.join(map(str, extents))})"
+    doc = f"the last {forecast.history} steps {unit} {_shown(extents)}"
     builder.inputs = builder.graph.input("input", extents, doc)
     if known:
         extents = (forecast.steps, BATCH, known)
-        doc = f"what is known of these steps and of those to come ({', '.join(map(str, extents))})"
+        doc = f"what is known of these steps and of those to come {_shown(extents)}"
         builder.known = builder.graph.input("known", extents, doc)
 
 
@@ -132,13 +135,13 @@ def _outputs(builder: NetworkGraph, value: Tensor, options: GraphOptions) -> Non
     graph, network = builder.graph, builder.network
     if forecast := forecast_of(network):
         extents: tuple[Extent, ...] = (forecast.horizon, BATCH, len(forecast.mean), len(forecast.values))
-        doc = f"{', '.join(forecast.values)} of every variable in each step to come ({', '.join(map(str, extents))})"
+        doc = f"{', '.join(forecast.values)} of every variable in each step to come {_shown(extents)}"
         graph.output(value, "output", extents, doc)
         return
     time = network.reads[0] or TIME
     steps = (BATCH, time) if network.batch_first else (time, BATCH)
     extents = (*(steps if value.ndim == 3 else (BATCH,)), network.output_width or "features")
-    doc = f"{_meaning(network)} ({', '.join(map(str, extents))})"
+    doc = f"{_meaning(network)} {_shown(extents)}"
     graph.output(_exchanged(builder, value) if value.ndim == 3 else value, "output", extents, doc)
     if options.states:
         for name, (rows, size) in network.state_shapes().items():
@@ -151,12 +154,6 @@ def _outputs(builder: NetworkGraph, value: Tensor, options: GraphOptions) -> Non
 def _meaning(network: Network) -> str:
     """What is given out. A linear model beside the network is a part of its scores."""
     last = next((part for part in network.parts[::-1] if isinstance(part, Dense | RecurrentPart)), None)
-    match last:
-        case Dense():
-            return "scores"
-        case RecurrentPart(returns="last"):
-            return "the first state after the last step"
-        case RecurrentPart():
-            return "the first state of every step"
-        case _:
-            return "values"
+    if isinstance(last, RecurrentPart):
+        return f"the first state {'after the last step' if last.returns == 'last' else 'of every step'}"
+    return "values" if last is None else "scores"

@@ -56,7 +56,7 @@ class NetworkGraph:
     operator: str = ""  # what computes the recurrent layers
     rows: int = 0  # of `states` that the layers until now begin with
     name: str = ""  # of the part that is being added
-    loops: dict[str, "LayerLoop"] = field(default_factory=dict[str, "LayerLoop"])  # layers that no operator computes
+    loops: dict[str, LayerLoop] = field(default_factory=dict[str, LayerLoop])  # layers that no operator computes
     window: Window | None = None  # of a forecast
     _held: dict[int, tuple[Array, Tensor]] = field(default_factory=dict[int, tuple[Array, Tensor]])
 
@@ -82,18 +82,17 @@ class NetworkGraph:
     def begin(self, part: RecurrentPart, value: Tensor) -> dict[str, Tensor]:
         """The states that a layer begins with, (directions, batch, features); none where they are zero."""
         if not self.states:
-            return self._initial(part, value)
+            names = (state.name for state in part.traces[0].states)
+            return {
+                name: self._initial(name, part, value) for name in names if any(name in one for one in part.initial)
+            }
         start, self.rows = self.rows, self.rows + len(part.directions)
         if len(self.network.recurrent) == 1:
             return dict(self.states)
         return {name: self.graph.slice(whole, start, self.rows) for name, whole in self.states.items()}
 
-    def _initial(self, part: RecurrentPart, value: Tensor) -> dict[str, Tensor]:
-        """States that stand in the file, for every row of a batch."""
-        names = [state.name for state in part.traces[0].states if any(state.name in one for one in part.initial)]
-        return {name: self._constant_state(name, part, value) for name in names}
-
-    def _constant_state(self, state: str, part: RecurrentPart, value: Tensor) -> Tensor:
+    def _initial(self, state: str, part: RecurrentPart, value: Tensor) -> Tensor:
+        """A state that stands in the file, for every row of a batch."""
         graph, size = self.graph, next(one[state].shape[-1] for one in part.initial if state in one)
         rows = [one.get(state, np.zeros((1, size))) for one in part.initial]
         most = max(len(one) for one in rows)

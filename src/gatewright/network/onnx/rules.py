@@ -229,16 +229,12 @@ def _merged(builder: NetworkGraph, part: RecurrentPart, halves: list[Tensor], jo
         return joined
     if len(halves) == 1:
         return halves[0]
-    match part.merge:
-        case "concat":
-            return graph.emit("Concat", *halves, axis=halves[0].ndim - 1)
-        case "mul":
-            return graph.emit("Mul", *halves)
-        case "sum":
-            return graph.emit("Add", *halves)
-        case "ave":
-            half = graph.initialiser(f"{builder.name}.half", np.full(part.widths[0], 0.5))
-            return graph.emit("Mul", graph.emit("Add", *halves), half)
+    if part.merge == "concat":
+        return graph.emit("Concat", *halves, axis=halves[0].ndim - 1)
+    merged = graph.emit("Mul" if part.merge == "mul" else "Add", *halves)
+    if part.merge != "ave":
+        return merged
+    return graph.emit("Mul", merged, graph.initialiser(f"{builder.name}.half", np.full(part.widths[0], 0.5)))
 
 
 def _masking(builder: NetworkGraph, part: simple.Masking, value: Tensor) -> Tensor:
