@@ -151,6 +151,15 @@ def of_settings(layer: str, settings: Any) -> CellConfig:
     return equations
 
 
+def no_config(trace: Trace) -> ConversionError:
+    """The error for equations that no config has."""
+    return ConversionError(
+        f"cell {trace.name!r} is no RNN, GRU or LSTM as another framework has it",
+        expected="elman, gru, lstm, lstm_peephole or lstm_projected, with any of their options",
+        do="export its equations to ONNX or C instead: gatewright export MODEL OUT",
+    )
+
+
 def _unfit(layer: str, problem: str, expected: str, got: Any) -> ConversionError:
     return ConversionError(
         f"the file's equations of layer {layer!r} {problem}",

@@ -11,7 +11,7 @@ from itertools import permutations, product
 from typing import Any
 
 from gatewright.cell_config.activations import name_of, odd_about_half
-from gatewright.cell_config.config import CellConfig
+from gatewright.cell_config.config import CellConfig, no_config
 from gatewright.cell_config.normal_form import (
     Activated,
     Bounded,
@@ -23,7 +23,6 @@ from gatewright.cell_config.normal_form import (
     NormalForm,
     normal_forms,
 )
-from gatewright.errors import ConversionError
 from gatewright.lang import exp, sigmoid, tanh
 from gatewright.lang.ops import Op
 from gatewright.trace.build import trace_cell
@@ -107,11 +106,7 @@ def config_of(trace: Trace) -> tuple[CellConfig, bool]:
     for cell in _matches(trace):
         if cell.has_own_names:
             return cell.config, cell.inverted
-    raise ConversionError(
-        f"cell {trace.name!r} is no RNN, GRU or LSTM as another framework has it",
-        expected="elman, gru, lstm, lstm_peephole or lstm_projected, with any of their options",
-        do="export its equations to ONNX or C instead: gatewright export MODEL OUT",
-    )
+    raise no_config(trace)
 
 
 def _matches(trace: Trace) -> Iterator[RecognisedCell]:

@@ -71,12 +71,11 @@ def _only(model: ModelFile) -> LayerRecord:
 
 def _layers(model: ModelFile, record: LayerRecord) -> Network:
     """One recurrent layer with all its levels, as it is merged where its file lists it."""
-    parts = tuple(layers_of(record, model.tensors))
-    if model.task == TASK and PARTS in model.settings:
-        listed, names = listed_parts(model)
-        own = {layer_name(record, level) for level in range(record.num_layers)}
-        parts = tuple(part for part, name in zip(listed, names, strict=True) if name in own)
     names = tuple(layer_name(record, level) for level in range(record.num_layers))
+    if model.task == TASK and PARTS in model.settings:
+        parts = tuple(part for part, name in zip(*listed_parts(model), strict=True) if name in names)
+    else:
+        parts = tuple(layers_of(record, model.tensors))
     return _exported(Network(parts, names=names, batch_first=record.batch_first))
 
 

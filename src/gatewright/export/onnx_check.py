@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 EXTENTS = ((1, 1), (2, 3), (7, 2), (40, 5))
-"""The (steps, rows) that are tried."""
+"""The (steps, rows) that are tried; the steps of a window are as many as it has."""
 
 
 def differences(model: object, path: str | os.PathLike[str], *, name: str | None = None) -> tuple[Difference, ...]:
@@ -40,14 +40,15 @@ def _differences(network: Network, session: "InferenceSession") -> Iterator[Diff
     unit = forecast.deviation[:, None] if forecast else 1
     double = any("double" in one.type for one in session.get_outputs())
     dtype = np.dtype(np.float64 if double else np.float32)
-    for steps, batch in _extents(network):
+    fixed = forecast.history if forecast else network.reads[0]
+    for steps, batch in ((fixed or steps, batch) for steps, batch in EXTENTS):
         inputs = _inputs(network, steps, batch, generator)
         inputs = inputs if network.symbols else inputs.astype(dtype)
         lengths = _lengths(steps, batch, generator) if "lengths" in names else None
         states = {name: one.astype(dtype) for name, one in _states(network, names, batch, generator).items()}
         feed: dict[str, Any] = {"input": inputs.swapaxes(0, 1) if network.batch_first else inputs}
         feed |= {} if lengths is None else {"lengths": lengths}
-        feed |= {_named(names, state): values for state, values in states.items()}
+        feed |= {"state" if "state" in names else f"state_{state}": values for state, values in states.items()}
         known = _known(network, batch, generator, dtype)
         feed |= {} if known is None else {"known": known}
         output, *finals = (np.asarray(one) for one in session.run(None, feed))
@@ -56,13 +57,6 @@ def _differences(network: Network, session: "InferenceSession") -> Iterator[Diff
         pairs = [(output / unit, wanted / unit), *zip(finals, last.values(), strict=False)]
         worst = max(_distance(got, want) for got, want in pairs)
         yield Difference(steps, worst, ALLOWED[dtype.name], batch)
-
-
-def _extents(network: Network) -> Iterator[tuple[int, int]]:
-    """The steps and rows that are tried: those of a window, or any."""
-    forecast = forecast_of(network)
-    fixed = forecast.history if forecast else network.reads[0]
-    return ((fixed or steps, batch) for steps, batch in EXTENTS)
 
 
 def _lengths(steps: int, batch: int, generator: np.random.Generator) -> Array:
@@ -97,10 +91,6 @@ def _states(network: Network, names: set[str], batch: int, generator: np.random.
         state: (0.1 + generator.random((rows, batch, size))).astype(network.dtype)
         for state, (rows, size) in network.state_shapes().items()
     }
-
-
-def _named(names: set[str], state: str) -> str:
-    return "state" if "state" in names else f"state_{state}"
 
 
 def _distance(got: Array, want: Array) -> float:

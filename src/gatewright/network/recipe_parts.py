@@ -80,9 +80,9 @@ def _encoder(settings: Settings, tensors: Arrays) -> Part | None:
     arrays = [array_of(f"encode.{name}", tensors) for name in ENCODERS[encoding]]
     match encoding:
         case "embedding":
-            return Embedding(*arrays)
+            return Embedding(arrays[0])
         case "embedding-sum":
-            return SumEmbedding(*arrays, tuple(settings.get("columns", ())))
+            return SumEmbedding(arrays[0], tuple(settings.get("columns", ())))
         case "standardised":
             return Scale(*arrays)
         case "one-hot":

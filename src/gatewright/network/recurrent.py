@@ -8,8 +8,7 @@ import numpy as np
 
 from gatewright.axes import HIDDEN, INPUT, bind
 from gatewright.backends import numpy_ref
-from gatewright.cell_config.config import CellConfig
-from gatewright.errors import ConversionError
+from gatewright.cell_config.config import CellConfig, no_config
 from gatewright.lang.param import Param, in_space
 from gatewright.network.part import Array, Arrays, Flow, Part, Signal
 from gatewright.trace import Trace
@@ -47,11 +46,7 @@ class RecurrentPart(Part):
         """
         if isinstance(self.cell, CellConfig):
             return self.cell
-        raise ConversionError(
-            f"cell {self.cell.name!r} is no RNN, GRU or LSTM as another framework has it",
-            expected="elman, gru, lstm, lstm_peephole or lstm_projected, with any of their options",
-            do="export its equations to ONNX or C instead: gatewright export MODEL OUT",
-        )
+        raise no_config(self.cell)
 
     @property
     def equations_of_directions(self) -> tuple[CellConfig, ...]:

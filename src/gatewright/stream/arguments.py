@@ -13,14 +13,6 @@ Array = NDArray[Any]
 DTYPES = ("float32", "float64")
 
 
-def check_batch(batch: object) -> None:
-    """Raise OptionError unless this is a number of rows."""
-    if type(batch) is not int or batch < 1:
-        raise OptionError(
-            "a stream was given a batch that cannot be", expected="a whole number from 1 up", got=repr(batch)
-        )
-
-
 def common_dtype(arrays: Sequence[Array], asked: DTypeLike | None) -> np.dtype[Any]:
     """The dtype to compute with: the one that was asked for, or that of the parameters.
 

@@ -15,7 +15,7 @@ from gatewright.backends.llvm.runtime.command_list import CommandList
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.errors import GatewrightError, OptionError, ShapeError
 from gatewright.schedule.plan import plan
-from gatewright.stream.arguments import as_numbers, check_batch, common_dtype, shape_error
+from gatewright.stream.arguments import as_numbers, common_dtype, shape_error
 from gatewright.stream.prepared_layer import PreparedLayer
 from gatewright.trace import Literal, Trace, flops
 from gatewright.trace.mask import MASK
@@ -46,7 +46,10 @@ class Stream:
     """
 
     def __init__(self, layers: Sequence[Layer], *, batch: int = 1, dtype: DTypeLike | None = None) -> None:
-        check_batch(batch)
+        if type(batch) is not int or batch < 1:
+            raise OptionError(
+                "a stream was given a batch that cannot be", expected="a whole number from 1 up", got=repr(batch)
+            )
         _check_fit(layers)
         self._dtype = common_dtype([array for layer in layers for array in layer.params.values()], dtype)
         self.batch = batch

@@ -16,8 +16,13 @@ def ngram_scores(builder: NetworkGraph, bag: Ngrams) -> Tensor:
     weights, energies, hashed = list[Tensor](), list[Tensor](), inputs
     for size in range(1, bag.longest + 1):
         if size > 1:
-            hashed = _longer(graph, bag, hashed, inputs, size)
-        numbers = hashed if size == 1 else _in_buckets(graph, bag, hashed)
+            scaled = _whole(graph, "Mul", graph.slice(hashed, 0, -1), graph.count(bag.factor))
+            last = graph.slice(inputs, size - 1, np.iinfo(np.int64).max)
+            hashed = _whole(graph, "Mod", _sum(graph, scaled, last), graph.count(bag.modulus))
+        numbers = hashed
+        if size > 1:  # behind those of single symbols
+            bucket = _whole(graph, "Mod", hashed, graph.count(bag.buckets))
+            numbers = _sum(graph, bucket, graph.count(bag.symbols))
         for table, sums in ((weight, weights), (energy, energies)):
             gathered = graph.emit("Gather", table, numbers, ndim=3, axis=0)
             if ends is not None:
@@ -28,24 +33,9 @@ def ngram_scores(builder: NetworkGraph, bag: Ngrams) -> Tensor:
     return graph.emit("Add", graph.emit("Div", total, root), graph.initialiser("bag.bias", bag.bias))
 
 
-def _longer(graph: Graph, bag: Ngrams, hashed: Tensor, inputs: Tensor, size: int) -> Tensor:
-    """The hashes of runs that are longer by a symbol."""
-    scaled = graph.emit("Mul", graph.slice(hashed, 0, -1), graph.count(bag.factor), kind=ElementKind.COUNT)
-    last = graph.slice(inputs, size - 1, np.iinfo(np.int64).max)
-    return graph.emit(
-        "Mod", graph.emit("Add", scaled, last, kind=ElementKind.COUNT), graph.count(bag.modulus), kind=ElementKind.COUNT
-    )
-
-
-def _in_buckets(graph: Graph, bag: Ngrams, hashed: Tensor) -> Tensor:
-    """The numbers of runs, behind those of single symbols."""
-    bucket = graph.emit("Mod", hashed, graph.count(bag.buckets), kind=ElementKind.COUNT)
-    return graph.emit("Add", bucket, graph.count(bag.symbols), kind=ElementKind.COUNT)
-
-
 def _present(graph: Graph, runs: Tensor, ends: Ends, size: int) -> Tensor:
     """(runs, batch, 1): whether a run of that size ends before its row does."""
-    behind = graph.emit("Add", steps_of(graph, runs), graph.count(size - 1), kind=ElementKind.COUNT)
+    behind = _sum(graph, steps_of(graph, runs), graph.count(size - 1))
     before = graph.emit("Less", graph.unsqueeze(behind, 1), graph.unsqueeze(ends.lengths, 0), kind=ElementKind.TRUTH)
     return graph.unsqueeze(before, 2)
 
@@ -57,17 +47,15 @@ def linear_outputs(builder: NetworkGraph, linear: LinearSeriesPart, inputs: Tens
     shape, intervals = graph.shape(inputs), graph.count(max(linear.times - 1, 1))
     batch = graph.squeeze(graph.slice(shape, 1, 2), 0)
     lengths = ends.lengths if ends else graph.slice(shape, 0, 1)  # (batch,), or one for all rows
-    last = graph.emit("Max", _sum(graph, lengths, graph.count(-1)), graph.count(0), kind=ElementKind.COUNT)
-    times = graph.emit(
-        "Range", graph.count(0), graph.count(linear.times), graph.count(1), ndim=1, kind=ElementKind.COUNT
-    )
-    reached = graph.emit("Mul", graph.unsqueeze(times, 1), graph.unsqueeze(last, 0), kind=ElementKind.COUNT)
-    before = graph.emit("Div", reached, intervals, kind=ElementKind.COUNT)
-    after = graph.emit("Min", _sum(graph, before, graph.count(1)), graph.unsqueeze(last, 0), kind=ElementKind.COUNT)
-    rest = graph.cast(graph.emit("Mod", reached, intervals, kind=ElementKind.COUNT), ElementKind.NUMBER)
+    last = _whole(graph, "Max", _sum(graph, lengths, graph.count(-1)), graph.count(0))
+    times = _range(graph, graph.count(linear.times))
+    reached = _whole(graph, "Mul", graph.unsqueeze(times, 1), graph.unsqueeze(last, 0))
+    before = _whole(graph, "Div", reached, intervals)
+    after = _whole(graph, "Min", _sum(graph, before, graph.count(1)), graph.unsqueeze(last, 0))
+    rest = graph.cast(_whole(graph, "Mod", reached, intervals), ElementKind.NUMBER)
     share = graph.unsqueeze(graph.emit("Div", rest, float(max(linear.times - 1, 1))), 2)
     none = graph.counts(0)
-    pads = graph.emit("Concat", none, none, none, graph.counts(1), none, none, ndim=1, kind=ElementKind.COUNT, axis=0)
+    pads = graph.join_counts(none, none, none, graph.counts(1), none, none)
     padded = graph.emit("Pad", inputs, pads, ndim=3)  # so that there is a step at least
     flat = graph.emit("Reshape", padded, graph.counts(-1, features // linear.times), ndim=2)
     first, second = (_read(graph, flat, place, batch) for place in (before, after))
@@ -81,9 +69,17 @@ def linear_outputs(builder: NetworkGraph, linear: LinearSeriesPart, inputs: Tens
 
 def _read(graph: Graph, flat: Tensor, steps: Tensor, batch: Tensor) -> Tensor:
     """(time * batch, channels) at those steps (times, batch) of each row: (times, batch, channels)."""
-    rows = graph.emit("Range", graph.count(0), batch, graph.count(1), ndim=1, kind=ElementKind.COUNT)
-    places = _sum(graph, graph.emit("Mul", steps, batch, kind=ElementKind.COUNT), graph.unsqueeze(rows, 0))
+    rows = _range(graph, batch)
+    places = _sum(graph, _whole(graph, "Mul", steps, batch), graph.unsqueeze(rows, 0))
     return graph.emit("Gather", flat, places, ndim=3, axis=0)
+
+
+def _range(graph: Graph, end: Tensor) -> Tensor:
+    return graph.emit("Range", graph.count(0), end, graph.count(1), ndim=1, kind=ElementKind.COUNT)
+
+
+def _whole(graph: Graph, op: str, one: Tensor, other: Tensor) -> Tensor:
+    return graph.emit(op, one, other, kind=ElementKind.COUNT)
 
 
 def _sum(graph: Graph, one: Tensor, other: Tensor) -> Tensor:

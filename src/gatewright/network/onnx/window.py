@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gatewright.backends.onnx.graph import ElementKind, Graph, Tensor
+from gatewright.backends.onnx.graph import Graph, Tensor
 from gatewright.network.forecast import Forecast
 from gatewright.network.onnx.functions import softplus
 
@@ -14,7 +14,11 @@ class Window:
         self._graph, self._forecast, self._window = graph, forecast, window
         self._deviation = graph.initialiser("scaling.deviation", forecast.deviation)
         self._mean = graph.initialiser("scaling.mean", forecast.mean)
-        self._known = None if known is None else self._scaled_known(known)
+        self._known: Tensor | None = None
+        if known is not None:
+            moved = graph.emit("Sub", known, graph.initialiser("known_scaling.mean", forecast.known_mean))
+            deviation = graph.initialiser("known_scaling.deviation", forecast.known_deviation)
+            self._known = graph.emit("Div", moved, deviation)
         past = self._into(window)
         if self._known is not None:
             self._effect = graph.emit("MatMul", self._known, graph.initialiser("effect", forecast.effect), ndim=3)
@@ -31,7 +35,7 @@ class Window:
         to_come = graph.emit("Sub", self._base, self._level)
         seen = graph.emit("Div", graph.emit("Concat", self._away, to_come, ndim=3, axis=0), self._spread)
         batch = graph.slice(graph.shape(self._window), 1, 2)
-        shape = graph.emit("Concat", graph.counts(1), batch, graph.counts(1), ndim=1, kind=ElementKind.COUNT, axis=0)
+        shape = graph.join_counts(graph.counts(1), batch, graph.counts(1))
         flag = graph.expand(graph.initialiser("to_come", forecast.to_come), shape, ndim=3)
         parts = [seen, flag] if self._known is None else [seen, self._known, flag]
         return graph.emit("Concat", *parts, ndim=3, axis=2)
@@ -60,11 +64,6 @@ class Window:
         if self._known is not None:
             made = graph.emit("Add", made, self.to_come(self._effect)[(..., None)])
         return self._outer(made)
-
-    def _scaled_known(self, known: Tensor) -> Tensor:
-        graph, forecast = self._graph, self._forecast
-        moved = graph.emit("Sub", known, graph.initialiser("known_scaling.mean", forecast.known_mean))
-        return graph.emit("Div", moved, graph.initialiser("known_scaling.deviation", forecast.known_deviation))
 
     def _linear(self) -> Tensor:
         """What the regression adds to the level: (horizon, batch, variables)."""
