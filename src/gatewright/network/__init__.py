@@ -3,7 +3,7 @@
 from gatewright.cell_config.config import CellConfig
 from gatewright.network.evaluate import run, run_layer
 from gatewright.network.network import Lengths, Network, checked
-from gatewright.network.part import Flow, Part, Signal
+from gatewright.network.part import Part
 from gatewright.network.parts import (
     Activation,
     AddInput,
@@ -15,7 +15,7 @@ from gatewright.network.parts import (
     OneHot,
     Scale,
 )
-from gatewright.network.recurrent import Merge, Padding, Parameters, RecurrentPart, Returns
+from gatewright.network.recurrent import Merge, Parameters, RecurrentPart
 from gatewright.network.steps import Max, Mean, Reshape, Reverse, TakeStep
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "CellConfig",
     "Dense",
     "Embedding",
-    "Flow",
     "LayerNorm",
     "Lengths",
     "Masking",
@@ -34,15 +33,12 @@ __all__ = [
     "Merge",
     "Network",
     "OneHot",
-    "Padding",
     "Parameters",
     "Part",
     "RecurrentPart",
     "Reshape",
-    "Returns",
     "Reverse",
     "Scale",
-    "Signal",
     "TakeStep",
     "checked",
     "run",

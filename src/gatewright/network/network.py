@@ -68,19 +68,21 @@ class Network:
 
         Raises ConversionError where no part says.
         """
-        width = next((part.width for part in self.parts if part.width is not None), None)
-        if width is None:
+        if (width := self._first_width) is None:
             raise ConversionError("there is no part that says how many features it reads")
         return width
 
     @property
     def output_width(self) -> int | None:
         """The features that it gives, as far as they are known."""
-        symbols = any(part.reads_symbols for part in self.parts)
-        flow = Flow(None if symbols else next((part.width for part in self.parts if part.width is not None), None))
+        flow = Flow(None if any(part.reads_symbols for part in self.parts) else self._first_width)
         for part in self.parts:
             flow = part.gives(flow)
         return flow.features
+
+    @property
+    def _first_width(self) -> int | None:
+        return next((part.width for part in self.parts if part.width is not None), None)
 
     @property
     def _steps(self) -> int | None:

@@ -65,10 +65,6 @@ class NetworkGraph:
         """Whether the file is to be read again by `gw.convert`."""
         return self.node_of is not None
 
-    def written(self, part: RecurrentPart) -> OperatorNode | None:
-        """The operator of a layer in a file that is to be read again; ONNX Runtime has them in float32 only."""
-        return self.node_of(part) if self.node_of and self.graph.dtype == np.float32 else None
-
     def hold(self, name: str, array: Array) -> Tensor:
         """Numbers of the file, behind the name of the part; those of one array are held once."""
         if id(array) not in self._held:

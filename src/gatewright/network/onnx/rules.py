@@ -95,10 +95,6 @@ def _reshape(builder: NetworkGraph, part: steps.Reshape, value: Tensor) -> Tenso
     return builder.graph.emit("Reshape", rows, builder.graph.counts(0, *part.shape), ndim=2)
 
 
-def _take_step(builder: NetworkGraph, part: steps.TakeStep, value: Tensor) -> Tensor:
-    return builder.graph.emit("Gather", _sequence(part, value), builder.graph.count(part.index), ndim=2, axis=0)
-
-
 def _mean(builder: NetworkGraph, part: steps.Mean, value: Tensor) -> Tensor:
     graph, values = builder.graph, _sequence(part, value)
     if not builder.ends and (builder.readable or not part.zeros_if_empty):
@@ -193,7 +189,8 @@ def _recurrent(builder: NetworkGraph, part: RecurrentPart, value: Tensor) -> Ten
         raise ConversionError("a layer reads a sequence, and the one below gives its last step only")
     graph, name = builder.graph, builder.name
     inputs = LayerInputs(value, builder.begin(part, value), builder.ends)
-    written = builder.written(part)
+    # ONNX Runtime has the recurrent operators in float32 only.
+    written = builder.node_of(part) if builder.node_of and graph.dtype == np.float32 else None
     level = layers.Level(part.traces, part.sizes, part.cell_parameters(), part.backwards, written)
     outcome = layers.add(graph, level, inputs, name, operators=builder.operators)
     builder.operator = builder.operator or outcome.operator
@@ -256,8 +253,7 @@ def _sequence(part: Part, value: Tensor) -> Tensor:
     return value
 
 
-Rule = Callable[[NetworkGraph, Any, Tensor], Tensor]
-RULES: Mapping[type[Part], Rule] = {
+RULES: Mapping[type[Part], Callable[[NetworkGraph, Any, Tensor], Tensor]] = {
     simple.Activation: lambda builder, part, value: activation(builder.graph, part.function, value),
     simple.AddInput: lambda builder, part, value: builder.graph.emit(
         "Add", value, builder.graph.slice(builder.inputs, 0, part.features, axis=2)
@@ -282,5 +278,7 @@ RULES: Mapping[type[Part], Rule] = {
     steps.Reverse: lambda builder, part, value: builder.graph.slice(_sequence(part, value), -1, FIRST, -1),
     simple.Scale: _scale,
     simple.SumEmbedding: _sum_embedding,
-    steps.TakeStep: _take_step,
+    steps.TakeStep: lambda builder, part, value: builder.graph.emit(
+        "Gather", _sequence(part, value), builder.graph.count(part.index), ndim=2, axis=0
+    ),
 }
