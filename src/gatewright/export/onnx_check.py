@@ -44,7 +44,7 @@ def _differences(network: Network, session: "InferenceSession") -> Iterator[Diff
     for steps, batch in ((fixed or steps, batch) for steps, batch in EXTENTS):
         inputs = _inputs(network, steps, batch, generator)
         inputs = inputs if network.symbols else inputs.astype(dtype)
-        lengths = _lengths(steps, batch, generator) if "lengths" in names else None
+        lengths = np.append(steps, generator.integers(0, steps + 1, batch - 1)) if "lengths" in names else None
         states = {name: one.astype(dtype) for name, one in _states(network, names, batch, generator).items()}
         feed: dict[str, Any] = {"input": inputs.swapaxes(0, 1) if network.batch_first else inputs}
         feed |= {} if lengths is None else {"lengths": lengths}
@@ -57,11 +57,6 @@ def _differences(network: Network, session: "InferenceSession") -> Iterator[Diff
         pairs = [(output / unit, wanted / unit), *zip(finals, last.values(), strict=False)]
         worst = max(_distance(got, want) for got, want in pairs)
         yield Difference(steps, worst, ALLOWED[dtype.name], batch)
-
-
-def _lengths(steps: int, batch: int, generator: np.random.Generator) -> Array:
-    """Any lengths, of which one is whole."""
-    return np.append(steps, generator.integers(0, steps + 1, batch - 1))
 
 
 def _inputs(network: Network, steps: int, batch: int, generator: np.random.Generator) -> Array:

@@ -17,25 +17,19 @@ def as_model_file(model: object) -> ModelFile:
         return model
     if isinstance(model, str | os.PathLike):
         return model_file.load(model)
-    found = _of_torch(model) if "torch" in sys.modules else None
-    if found is None:
-        raise OptionError(
-            "what is to be exported is no model of Gatewright",
-            expected="the path of a model file or of a run's folder, a ModelFile, a layer of gw.nn, or a model that "
-            "gatewright.tasks.model.load_model gave",
-            got=type(model).__name__,
-            do="give a layer of gw.nn; what is around it in a module of one's own is not exported",
-        )
-    return found
+    if "torch" in sys.modules:
+        from gatewright.nn import Recurrent, layer_records
+        from gatewright.tasks.model import Model
 
-
-def _of_torch(model: object) -> ModelFile | None:
-    from gatewright.nn import Recurrent, layer_records
-    from gatewright.tasks.model import Model
-
-    if isinstance(model, Model):
-        return model.kept()
-    if not isinstance(model, Recurrent):
-        return None
-    tensors = {name: one.detach().cpu().numpy() for name, one in model.state_dict().items()}
-    return ModelFile(tensors, layer_records(model), task="")
+        if isinstance(model, Model):
+            return model.kept()
+        if isinstance(model, Recurrent):
+            tensors = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
+            return ModelFile(tensors, layer_records(model), task="")
+    raise OptionError(
+        "what is to be exported is no model of Gatewright",
+        expected="the path of a model file or of a run's folder, a ModelFile, a layer of gw.nn, or a model that "
+        "gatewright.tasks.model.load_model gave",
+        got=type(model).__name__,
+        do="give a layer of gw.nn; what is around it in a module of one's own is not exported",
+    )

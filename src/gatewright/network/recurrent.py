@@ -103,7 +103,9 @@ class RecurrentPart(Part):
         """Features that it gives: those of both directions side by side, where they are not merged into one."""
         return sum(self.widths) if self.merge == "concat" else self.widths[0]
 
-    width = inputs
+    @property
+    def width(self) -> int:
+        return self.inputs
 
     def arrays(self) -> Mapping[str, Array]:
         """Its parameters and initial states, numbered by direction."""

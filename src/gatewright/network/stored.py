@@ -144,7 +144,7 @@ def layers_of(record: LayerRecord, tensors: Arrays) -> Iterator[RecurrentPart]:
 
 def layer_name(record: LayerRecord, level: int) -> str:
     """What arrays of a level are called by in exported files."""
-    return f"{record.name}.l{level}" if record.name else f"l{level}"
+    return f"{record.prefix}l{level}"
 
 
 def listed_parts(model: ModelFile) -> tuple[tuple[Part, ...], tuple[str, ...]]:
