@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gatewright import convert, export, model_file, stream
+from gatewright.backends.c99.layout import StackNames
 from gatewright.convert import (
     Activation,
     AddInput,
@@ -68,6 +69,15 @@ NETWORKS: dict[str, Network] = {
     "merged": Network((layer(both=True, merge="sum"), layer(UNITS, both=True, merge="ave", returns="last"))),
     "functions with numbers": Network(
         (layer(), Activation("leaky_relu(0.3)"), Dense(drawn(2, UNITS), None, "elu(2.0)"))
+    ),
+    "normalised after the last output": Network(
+        (
+            layer(returns="last"),
+            BatchNorm(drawn(UNITS), abs(drawn(UNITS)), 0.1),
+            LayerNorm(0.1, drawn(UNITS)),
+            Scale(drawn(UNITS), abs(drawn(UNITS))),
+            HEAD,
+        )
     ),
     "reshaped": Network((Reshape((4, 3)), layer(), Reverse(), layer(UNITS, "gru"), Reshape((-1,)))),
 }
@@ -167,6 +177,8 @@ INTO_C: dict[str, Network] = {
     "a stack and a head": Network((layer(), layer(UNITS, seed=1), Dense(drawn(2, UNITS), drawn(2), "sigmoid"))),
     "scaled, the last output": Network((Scale(drawn(3), abs(drawn(3))), layer(returns="last"), Dense(drawn(2, UNITS)))),
     "the mean": Network((layer(), Mean(), Dense(drawn(2, UNITS), drawn(2)))),
+    "an inner width above the output's": Network((layer(), Dense(drawn(7, UNITS)), Dense(drawn(2, 7), drawn(2)))),
+    "an inner width below the output's": Network((Dense(drawn(2, 3)), layer(2), Dense(drawn(5, UNITS)))),
 }
 
 
@@ -179,6 +191,10 @@ def test_a_converted_network_is_written_as_c(name: str, tmp_path: Path) -> None:
     got = c_reading.run(written.stack, x)[-1]
     want = convert.run(network, x)
     np.testing.assert_allclose(got, want if want.ndim == 2 else want[-1], atol=1e-12)
+    names = StackNames(written.stack)
+    for part in written.stack.parts:  # what the arrays are declared with
+        declared = {axis: names.sizes[size] for axis, size in names.bounds[part.name].items()}
+        assert declared == {axis: part.sizes[axis] for axis in declared}
     found = difference(written.stack, written.source)
     assert found is None or found.fits
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gatewright.errors import ConversionError
 from gatewright.network.part import Signal
 from gatewright.network.steps import Last, Max, Mean, PatchPart, Reshape, Reverse
 
@@ -64,3 +65,8 @@ def test_another_shape_goes_row_by_row() -> None:
     assert flat.mask is None
     again = Reshape((3, 2)).apply(flat)
     np.testing.assert_equal(again.values, VALUES)
+
+
+def test_rows_that_do_not_fit_a_shape_are_refused() -> None:
+    with pytest.raises(ConversionError, match=r"a Reshape to \(-1, 4\) cannot read rows of this shape"):
+        Reshape((-1, 4)).apply(Signal(np.zeros((5, 2, 3)), np.zeros((5, 2, 3)), np.dtype("float64")))

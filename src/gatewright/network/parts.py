@@ -75,6 +75,7 @@ class OneHot(Part):
 class Scale(Part):
     """`(x - mean) / deviation`, feature by feature."""
 
+    needs_steps: ClassVar[bool] = False
     width_of: ClassVar[tuple[str, int] | None] = ("mean", 0)
     mean: Array
     deviation: Array
@@ -142,6 +143,7 @@ class LayerNorm(Part):
     Ba, Kiros and Hinton, "Layer normalization" (2016). Without a gain it is 1, without a bias 0.
     """
 
+    needs_steps: ClassVar[bool] = False
     epsilon: float
     gain: Array | None = None
     bias: Array | None = None
@@ -167,6 +169,7 @@ class BatchNorm(Part):
     bias 0.
     """
 
+    needs_steps: ClassVar[bool] = False
     width_of: ClassVar[tuple[str, int] | None] = ("mean", 0)
     mean: Array
     variance: Array

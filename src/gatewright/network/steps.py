@@ -23,7 +23,14 @@ class Reshape(Part):
         """(batch, features), or (time, batch, features)."""
         value = signal.values
         rows = value.swapaxes(0, 1) if value.ndim == 3 else value
-        shaped = rows.reshape(len(rows), *self.shape)
+        try:
+            shaped = rows.reshape(len(rows), *self.shape)
+        except ValueError as error:
+            raise ConversionError(
+                f"a Reshape to {self.shape} cannot read rows of this shape",
+                expected="as many numbers, or a multiple of them where a size is -1",
+                got=str(rows.shape[1:]),
+            ) from error
         return replace(signal, values=shaped.swapaxes(0, 1) if shaped.ndim == 3 else shaped, mask=None)
 
     def gives(self, given: Flow) -> Flow:

@@ -61,10 +61,11 @@ def _batch_norm(builder: NetworkGraph, part: simple.BatchNorm, value: Tensor) ->
 
 def _layer_norm(builder: NetworkGraph, part: simple.LayerNorm, value: Tensor) -> Tensor:
     if part.width is None:
-        raise ConversionError("a LayerNorm without gain and bias has no number of features that it says")
+        raise ConversionError("a LayerNorm without gain and bias does not say its number of features")
     graph = builder.graph
     gain = graph.initialiser(f"{builder.name}.gain", np.ones(part.width) if part.gain is None else part.gain)
-    bias = None if part.bias is None else builder.hold("bias", part.bias)
+    # ONNX Runtime 1.32 ends the process where this input is left out and a MatMul follows.
+    bias = builder.hold("bias", np.zeros(part.width) if part.bias is None else part.bias)
     return graph.emit("LayerNormalization", value, gain, bias, ndim=value.ndim, epsilon=part.epsilon)
 
 
