@@ -19,7 +19,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --e
 
 help:
 	@echo 'make demo     train a network to add, ask it for 1024 + 16; train one on text, let it write: under three minutes'
-	@echo 'make test     style, types and tests: about twelve minutes on two cores'
+	@echo 'make test     style, types and tests: about twenty minutes on two cores'
 	@echo 'make quick    the tests that find most faults, in under two minutes'
 	@echo 'make lint     style and types'
 	@echo 'make golden   write the golden files anew; read what changed before you commit it'
