@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,7 +25,6 @@ from gatewright.files import write_together, writing
 from gatewright.network import Dense, Max, Mean, Network, Scale
 from gatewright.network.steps import Last, PatchPart
 
-Weights = Literal["float32", "int8"]
 SUFFIXES = (".c", ".h", "")
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "dtype": ("float32", "float64"),
