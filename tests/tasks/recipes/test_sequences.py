@@ -12,13 +12,13 @@ import gatewright as gw
 from gatewright.errors import DataError, OptionError
 from gatewright.export.onnx_check import differences
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.data.series.batches import Variation
+from gatewright.tasks.data.sequences.batches import Variation
 from gatewright.tasks.network import RecipeNetwork, Standardised
 from gatewright.tasks.recipes.sequences import Sequences
 from gatewright.tasks.run import Run
 from gatewright.tasks.run_data import Sizes
 from gatewright.tasks.sequences.network import SequencesNetwork
-from tests.tasks.data.series.test_ts_file import put
+from tests.tasks.data.sequences.test_ts_file import put
 
 SMALL = {"hidden": 8, "epochs": 6, "updates": 20, "patch": 3, "rate": 0.02}
 STEPS = 20

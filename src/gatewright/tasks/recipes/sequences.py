@@ -12,12 +12,12 @@ from gatewright.tasks.data.batches.examples import MeasuredExamples
 from gatewright.tasks.data.digest import digest_of_labelled
 from gatewright.tasks.data.ragged import LabelledSequences
 from gatewright.tasks.data.scaling import Scaling, variable_scales
-from gatewright.tasks.data.series.batches import SeriesBatches, Variation
-from gatewright.tasks.data.series.cases import Missing
-from gatewright.tasks.data.series.labelled import LabelledSeries, load_labelled_series
-from gatewright.tasks.data.series.labels import LabelMeaning, class_names
-from gatewright.tasks.data.series.linear import times_of
-from gatewright.tasks.data.series.sources import SeriesReading, read_parts
+from gatewright.tasks.data.sequences.batches import SeriesBatches, Variation
+from gatewright.tasks.data.sequences.cases import Missing
+from gatewright.tasks.data.sequences.labelled import LabelledSeries, load_labelled_series
+from gatewright.tasks.data.sequences.labels import LabelMeaning, class_names
+from gatewright.tasks.data.sequences.linear import times_of
+from gatewright.tasks.data.sequences.sources import SeriesReading, read_parts
 from gatewright.tasks.objectives import Classes, Objective, Targets
 from gatewright.tasks.recipe import BidirectionalRecipe, Expected
 from gatewright.tasks.run_data import Data, Sizes

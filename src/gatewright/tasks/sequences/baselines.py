@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gatewright.tasks.data.ragged import LabelledSequences
 from gatewright.tasks.data.scaling import Scaling
-from gatewright.tasks.data.series.linear import flattened
+from gatewright.tasks.data.sequences.linear import flattened
 
 _LONGEST = 1000  # steps that are compared one by one
 _PENALTIES = np.logspace(-5, 5, 21)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from gatewright.tasks.data.ragged import LabelledSequences
 from gatewright.tasks.data.scaling import Scaling
-from gatewright.tasks.data.series.linear import LinearSeries, fit_linear_series
+from gatewright.tasks.data.sequences.linear import LinearSeries, fit_linear_series
 from gatewright.tasks.mixed_network import MixedNetwork
 from gatewright.tasks.network import KeptScaling, State
 from gatewright.tasks.run_data import Sizes
@@ -36,7 +36,7 @@ class ResampledLinear(nn.Module):
     """Standardised series (time, rows, channels) -> outputs (rows, outputs), linear in the values at some times.
 
     The times are equally spaced from the first step of a row to its last; between steps a line is drawn. It is fitted
-    beforehand, not trained: see `gatewright.tasks.data.series.linear`.
+    beforehand, not trained: see `gatewright.tasks.data.sequences.linear`.
     """
 
     weight: Tensor

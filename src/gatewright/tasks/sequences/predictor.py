@@ -6,7 +6,7 @@ from typing import Any, cast
 from gatewright.errors import OptionError
 from gatewright.tasks.answers.predictor import ClassPredictor, Examples, pooled_outputs
 from gatewright.tasks.data.ragged import Ragged
-from gatewright.tasks.data.series.sources import (
+from gatewright.tasks.data.sequences.sources import (
     KnownSeries,
     SeriesReading,
     read_unlabelled,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data.series.cases import require_channels
+from gatewright.tasks.data.sequences.cases import require_channels
 from gatewright.tasks.data.tables.header import TIME_NAMES
 from gatewright.tasks.data.tables.table import Table
 from gatewright.tasks.settings import listed_names, written_names

@@ -11,7 +11,7 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.published.sources import Source, files_of
-from gatewright.tasks.data.series import cases
+from gatewright.tasks.data.sequences import cases
 from gatewright.tasks.data.tables.encoding import encoded_lines, encoding_of
 from gatewright.tasks.data.tables.order import open_dated
 from gatewright.tasks.data.tables.table import Table

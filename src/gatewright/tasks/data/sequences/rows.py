@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.reading import text_lines
-from gatewright.tasks.data.series.archive_cases import values_of
-from gatewright.tasks.data.series.cases import MISSING_TEXTS, SeriesCases, channel_names, joined
+from gatewright.tasks.data.sequences.archive_cases import values_of
+from gatewright.tasks.data.sequences.cases import MISSING_TEXTS, SeriesCases, channel_names, joined
 from gatewright.tasks.data.tables.rows import TableRow
 
 Labels = Literal["first", "none"]

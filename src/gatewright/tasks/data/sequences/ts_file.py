@@ -9,8 +9,8 @@ from pathlib import Path
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.reading import text_lines
-from gatewright.tasks.data.series.archive_cases import ArchiveHeader, Case, NumberedLines, channels_of, check_width
-from gatewright.tasks.data.series.cases import MISSING_TEXTS, SeriesCases
+from gatewright.tasks.data.sequences.archive_cases import ArchiveHeader, Case, NumberedLines, channels_of, check_width
+from gatewright.tasks.data.sequences.cases import MISSING_TEXTS, SeriesCases
 
 
 class TsHeader(ArchiveHeader):

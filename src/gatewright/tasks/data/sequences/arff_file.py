@@ -12,9 +12,9 @@ import numpy as np
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.reading import text_lines
-from gatewright.tasks.data.series import archive_cases
-from gatewright.tasks.data.series.archive_cases import ArchiveHeader, Case, NumberedLines
-from gatewright.tasks.data.series.cases import MISSING_TEXTS, SeriesCases
+from gatewright.tasks.data.sequences import archive_cases
+from gatewright.tasks.data.sequences.archive_cases import ArchiveHeader, Case, NumberedLines
+from gatewright.tasks.data.sequences.cases import MISSING_TEXTS, SeriesCases
 
 _ATTRIBUTE = re.compile(r"""@attribute\s+('[^']*'|"[^"]*"|\S+)\s+(.*)""", re.IGNORECASE)
 _CASE = re.compile(r"""\s*(?:'([^']*)'|"([^"]*)")\s*(?:,\s*(.*))?$""")

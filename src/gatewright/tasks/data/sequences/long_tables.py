@@ -8,7 +8,7 @@ import numpy as np
 
 from gatewright.errors import DataError
 from gatewright.tasks.columns import LabelledSeriesColumns
-from gatewright.tasks.data.series.cases import SeriesCases, joined
+from gatewright.tasks.data.sequences.cases import SeriesCases, joined
 from gatewright.tasks.data.tables.header import ID_NAMES, LABEL_NAMES
 from gatewright.tasks.data.tables.order import dated_rows, group_in_order, open_dated
 from gatewright.tasks.data.tables.roles import TIMES, ColumnRole, Roles, TableKind, columns_by, infer_roles

@@ -8,8 +8,8 @@ import pytest
 
 from gatewright.errors import DataError
 from gatewright.tasks.columns import LabelledSeriesColumns, StepColumns
-from gatewright.tasks.data.series.cases import filled_series
-from gatewright.tasks.data.series.long_tables import read_long
+from gatewright.tasks.data.sequences.cases import filled_series
+from gatewright.tasks.data.sequences.long_tables import read_long
 from gatewright.tasks.data.tables.table import open_table
 from gatewright.tasks.data.tags.step_tables import recordings_of, step_roles
 

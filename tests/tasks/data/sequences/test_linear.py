@@ -6,7 +6,7 @@ from sklearn.linear_model import Ridge
 
 from gatewright.tasks.data.ragged import LabelledSequences, Ragged
 from gatewright.tasks.data.scaling import Scaling
-from gatewright.tasks.data.series.linear import (
+from gatewright.tasks.data.sequences.linear import (
     LinearSeries,
     fit_linear_series,
     flattened,

@@ -8,9 +8,9 @@ import numpy as np
 from gatewright.errors import DataError
 from gatewright.tasks.data.published.sources import Source
 from gatewright.tasks.data.ragged import LabelledSequences, Splits, check_classes, held_out
-from gatewright.tasks.data.series.cases import SeriesCases
-from gatewright.tasks.data.series.labels import LabelMeaning, meaning_of
-from gatewright.tasks.data.series.sources import SeriesReading, read_parts
+from gatewright.tasks.data.sequences.cases import SeriesCases
+from gatewright.tasks.data.sequences.labels import LabelMeaning, meaning_of
+from gatewright.tasks.data.sequences.sources import SeriesReading, read_parts
 
 _ENOUGH = {"classes": 100, "numbers": 20}  # series to train on, from which a share is held out by default
 

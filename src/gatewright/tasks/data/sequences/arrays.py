@@ -9,7 +9,7 @@ import numpy as np
 
 from gatewright.errors import ConversionError, DataError
 from gatewright.tasks.data.ragged import Array
-from gatewright.tasks.data.series.cases import SeriesCases, channel_names, joined
+from gatewright.tasks.data.sequences.cases import SeriesCases, channel_names, joined
 from gatewright.untrusted.npy import read_npy
 from gatewright.untrusted.unpacking import DATA_LIMIT, too_large_zip
 

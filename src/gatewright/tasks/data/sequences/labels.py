@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.series.cases import MISSING_TEXTS, SeriesCases, Task
+from gatewright.tasks.data.sequences.cases import MISSING_TEXTS, SeriesCases, Task
 
 _FEW = 10  # whole numbers that are so few are classes, whatever they are
 

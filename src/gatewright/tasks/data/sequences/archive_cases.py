@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.series.cases import MISSING_TEXTS, SeriesCases, Task, channel_names, joined
+from gatewright.tasks.data.sequences.cases import MISSING_TEXTS, SeriesCases, Task, channel_names, joined
 
 NumberedLines = Iterator[tuple[int, str]]
 Case = NDArray[np.float64]  # (steps, channels)
