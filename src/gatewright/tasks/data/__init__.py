@@ -23,7 +23,7 @@ _NAMES_OF_MODULES = {
     "published.sources": "IN_MEMORY source_name",
     "ragged": "LabelledSequences Ragged Splits held_out",
     "scaling": "Scaling",
-    "series.labelled": "load_labelled_series",
+    "sequences.labelled": "load_labelled_series",
     "sounds.log_mel": "LogMel",
     "synthetic.adding": "addition_arrays as_bits from_bits random_pairs",
     "synthetic.long_lags": "COPY_SYMBOLS copy_arrays marked_sums",
