@@ -32,7 +32,7 @@ def drawn(row: Layout, inputs: int) -> dict[str, np.ndarray]:
 def written(row: Layout, layers: int, directions: int) -> Arrays:
     """The arrays of a stack of such layers, with what the framework keeps around them."""
     inputs = [UNITS] + [UNITS * directions] * (layers - 1)
-    parts: list[Any] = [Recurrent(row.equations, (drawn(row, size),) * directions) for size in inputs]
+    parts: list[Any] = [Recurrent(row.cell_config, (drawn(row, size),) * directions) for size in inputs]
     head = around(row.framework, row.family)
     if head is not None:
         before = [OneHot(UNITS)] if head.one_hot else [Embedding(np.ones((7, UNITS)))]

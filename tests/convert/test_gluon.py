@@ -106,7 +106,7 @@ def test_the_two_conventions_of_an_rnn(tmp_path: Path) -> None:
     """Gluon's RNN is relu and PyTorch's tanh: what a file does not say is told by hand."""
     np.savez(tmp_path / "layer.npz", **drawn("rnn"))
     relu, tanh = (convert.read(tmp_path / "layer.npz", "gluon", **facts) for facts in ({}, {"activation": "tanh"}))
-    assert [str(one.recurrent[0].equations) for one in (relu, tanh)] == ["RNN, activation relu", "RNN"]
+    assert [str(one.recurrent[0].cell_config) for one in (relu, tanh)] == ["RNN, activation relu", "RNN"]
 
 
 LAYERS: list[tuple[str, dict[str, Any]]] = [

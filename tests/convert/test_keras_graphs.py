@@ -228,7 +228,7 @@ def test_cells_one_above_the_other_are_layers(tmp_path: Path) -> None:
     arrays = {**labels("r/stacked_rnn_cells/g", gru), **labels("r/stacked_rnn_cells/l", lstm)}
     for found in (convert.read(path), convert.read(second(tmp_path, sequential(INPUT, stacked), {"r": arrays}))):
         below, above = found.recurrent
-        assert [one.equations.family for one in (below, above)] == ["gru", "lstm"]
+        assert [one.cell_config.family for one in (below, above)] == ["gru", "lstm"]
         np.testing.assert_array_equal(below.directions[0]["W.z"], gru["kernel"][:, :UNITS].T)
         np.testing.assert_array_equal(above.directions[0]["W.i"], lstm["kernel"][:, :UNITS].T)
 
@@ -241,7 +241,7 @@ def test_a_direction_may_be_another_layer(tmp_path: Path) -> None:
     (found,) = convert.read(third(tmp_path, sequential(INPUT, config), groups)).recurrent
     assert found.merge == "mul"
     assert found.second is not None
-    assert (found.equations.activation, found.second.activation) == ("tanh", "relu")
+    assert (found.cell_config.activation, found.second.activation) == ("tanh", "relu")
     for wrong in ({"go_backwards": False}, {"units": UNITS + 1}):
         changed = {**other, "config": {**other["config"], **wrong}}
         config["config"]["backward_layer"] = changed

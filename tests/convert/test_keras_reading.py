@@ -96,7 +96,7 @@ def test_keras_1_has_an_array_for_each_gate(kind: str, suffix: str, tmp_path: Pa
         end = f"_{gate}{suffix}" if kind != "SimpleRNN" else suffix
         np.testing.assert_array_equal(found.directions[0][f"W.{ours.get(gate, gate)}"], arrays[f"a_W{end}"].T)
         np.testing.assert_array_equal(found.directions[0][f"b.{ours.get(gate, gate)}"], arrays[f"a_b{end}"])
-    assert found.equations.gate == ("sigmoid" if kind == "SimpleRNN" else "hard_sigmoid_theano")
+    assert found.cell_config.gate == ("sigmoid" if kind == "SimpleRNN" else "hard_sigmoid_theano")
 
 
 def test_keras_1_may_have_one_array_for_all_gates(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_bare_weights_have_the_activations_of_their_version_which_is_said(
         arrays = {f"a_{name}": array for name, array in zip("WUb", arrays.values(), strict=True)}
     path = legacy(tmp_path / "model.h5", [layer("", "a")], {"a": arrays}, version=version, bare=True)
     network = convert.read(path)
-    assert network.recurrent[0].equations.gate == gate
+    assert network.recurrent[0].cell_config.gate == gate
     assert any("weights alone" in note for note in network.notes)
 
 
@@ -136,7 +136,7 @@ def test_hard_sigmoid_is_another_function_in_keras_3(version: str, function: str
     config = layer("LSTM", "a", units=UNITS, recurrent_activation="hard_sigmoid")
     path = legacy(tmp_path / "model.h5", [config], {"a": labelled("a", kernels("LSTM"))}, version=version)
     network = convert.read(path)
-    assert network.recurrent[0].equations.gate == function
+    assert network.recurrent[0].cell_config.gate == function
     assert any("x/5" in note for note in network.notes) == (function == "hard_sigmoid_theano")
 
 
@@ -179,7 +179,7 @@ def test_bare_weights_of_several_kinds_are_put_in_the_only_order_that_fits(tmp_p
     gru = [drawn(8, 12), drawn(4, 12), drawn(2, 12)]
     lstm = [drawn(3, 32), drawn(8, 32), drawn(32)]
     network = convert.read(bare(tmp_path, gru__cell=gru, lstm__cell=lstm, dense=[drawn(4, 2), drawn(2)]))
-    assert [one.equations.family for one in network.recurrent] == ["lstm", "gru"]
+    assert [one.cell_config.family for one in network.recurrent] == ["lstm", "gru"]
     assert set(network.rest) == {"dense/kernel", "dense/bias"}
 
 
@@ -194,7 +194,7 @@ def test_a_gru_without_biases_does_not_tell_where_it_resets(tmp_path: Path) -> N
     path = bare(tmp_path, gru__cell=[drawn(3, 12), drawn(4, 12)])
     with pytest.raises(ConversionError, match="arrays of layer 'gru' fit several layouts"):
         convert.read(path)
-    assert convert.read(path, reset="before").recurrent[0].equations.reset == "before"
+    assert convert.read(path, reset="before").recurrent[0].cell_config.reset == "before"
 
 
 LSTM = layer("LSTM", "a", units=UNITS, return_sequences=True)
@@ -264,5 +264,5 @@ def test_the_rows_of_cudnn_say_how_numbers_lie_in_memory() -> None:
     arrays = {"kernel": np.arange(24.0).reshape(2, 12), "recurrent_kernel": drawn(3, 12), "bias": drawn(24)}
     parameters = apply.read(row, arrays)
     np.testing.assert_array_equal(parameters["W.f"], [[3, 4], [5, 15], [16, 17]])
-    again = apply.write(row, parameters, row.equations)
+    again = apply.write(row, parameters, row.cell_config)
     np.testing.assert_array_equal(again["kernel"], arrays["kernel"])

@@ -40,7 +40,7 @@ def made(row: str, *, inputs: int = INPUTS, both: bool = False, **settings: Any)
     """A layer with random weights."""
     arrays = [kernels(ROWS[row], inputs=inputs, seed=seed, after=row == "gru") for seed in (0, 7)[: 1 + both]]
     layout = BY_KEY[f"keras/{row}"]
-    return Recurrent(layout.equations, tuple(apply.read(layout, one) for one in arrays), **settings)
+    return Recurrent(layout.cell_config, tuple(apply.read(layout, one) for one in arrays), **settings)
 
 
 def dense(inputs: int, outputs: int = 2, activation: str = "softmax") -> Dense:
@@ -101,7 +101,7 @@ def test_a_model_comes_back_bit_for_bit(name: str, suffix: str, tmp_path: Path) 
     assert again.reads == network.reads
     assert convert.compare(network, again)[0] == 0.0
     for one, other in zip(network.recurrent, again.recurrent, strict=True):
-        for setting in ("equations", "second", "returns", "backwards", "padding", "merge"):
+        for setting in ("cell_config", "second", "returns", "backwards", "padding", "merge"):
             assert getattr(one, setting) == getattr(other, setting)
         for mine, theirs in zip(one.directions, other.directions, strict=True):
             assert mine.keys() == theirs.keys()
@@ -115,7 +115,7 @@ def test_bare_weights_come_back(row: str, suffix: str, layout: str, tmp_path: Pa
     network = Network((layer, dense(2 * UNITS)))
     path = tmp_path / f"model{suffix}"
     convert.write(network, path, layout)
-    again = convert.read(path, gate=layer.equations.gate)
+    again = convert.read(path, gate=layer.cell_config.gate)
     assert again.layout == layout
     assert convert.compare(network, again)[0] == 0.0
     assert len(again.rest) == 2
@@ -138,7 +138,7 @@ def test_biases_that_only_one_direction_has_are_zero_in_the_other(tmp_path: Path
 
 def with_gate(gate: str, row: str = "lstm") -> Recurrent:
     layer = made(row)
-    return replace(layer, cell=replace(layer.equations, gate=gate))
+    return replace(layer, cell=replace(layer.cell_config, gate=gate))
 
 
 @pytest.mark.parametrize("row", ["gru", "gru-before", "lstm"])
@@ -157,7 +157,7 @@ def test_hard_gates_of_another_slope_are_converted_by_their_weights(
         network = Network((with_gate(gate, row),))
         convert.write(network, path, layout)
         again = convert.read(path)
-        assert again.recurrent[0].equations.gate == own
+        assert again.recurrent[0].cell_config.gate == own
         assert convert.compare(network, again)[0] <= most
 
 
@@ -183,7 +183,7 @@ def test_deviations_come_back_to_the_bit(tmp_path: Path) -> None:
 
 def changed(row: str, **equations: Any) -> Recurrent:
     layer = made(row)
-    return replace(layer, cell=replace(layer.equations, **equations))
+    return replace(layer, cell=replace(layer.cell_config, **equations))
 
 
 REFUSED: dict[str, tuple[str, str, Network]] = {
@@ -297,5 +297,5 @@ def test_a_layer_between_recurrent_layers_is_not_dropped(tmp_path: Path) -> None
 
 def test_the_equations_of_a_bare_file_are_those_that_were_said(tmp_path: Path) -> None:
     convert.write(Network((changed("gru", activation="relu"),)), tmp_path / "m.weights.h5", "keras")
-    found = convert.read(tmp_path / "m.weights.h5", activation="relu").recurrent[0].equations
+    found = convert.read(tmp_path / "m.weights.h5", activation="relu").recurrent[0].cell_config
     assert found == CellConfig("gru", reset="after", activation="relu")

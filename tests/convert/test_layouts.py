@@ -52,8 +52,8 @@ def with_parameters(row: Layout, arrays: dict[str, NDArray[np.float64]]) -> tupl
 def test_a_row_is_read_and_written_bit_for_bit(row: Layout) -> None:
     arrays = drawn(row)
     if row.coupled:  # nothing reads the forget gate's place in its arrays
-        arrays = apply.write(row, apply.read(row, arrays), row.equations)
-    again = apply.write(row, apply.read(row, arrays), row.equations)
+        arrays = apply.write(row, apply.read(row, arrays), row.cell_config)
+    again = apply.write(row, apply.read(row, arrays), row.cell_config)
     assert again.keys() == arrays.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(again[name], array, err_msg=name)
@@ -113,16 +113,16 @@ def test_every_refusal_gives_its_reason() -> None:
 def test_an_inverted_update_gate_is_negated() -> None:
     row = BY_KEY["torch/gru"]
     parameters = apply.read(row, drawn(row))
-    turned = apply.invert_update(parameters, row.equations)
+    turned = apply.invert_update(parameters, row.cell_config)
     assert {name for name in parameters if not np.array_equal(parameters[name], turned[name])} == {
         "W.z",
         "U.z",
         "b.z",
         "bh.z",
     }
-    cell = row.equations.cell()
-    assert config_of(trace_cell(cell)) == (row.equations, False)
-    assert config_of(trace_cell(cell(update="replaces"))) == (row.equations, True)
+    cell = row.cell_config.cell()
+    assert config_of(trace_cell(cell)) == (row.cell_config, False)
+    assert config_of(trace_cell(cell(update="replaces"))) == (row.cell_config, True)
 
 
 def test_axes_that_do_not_fit_are_named() -> None:

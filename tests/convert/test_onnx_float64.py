@@ -56,7 +56,7 @@ def test_a_projection_is_a_loop_in_single_precision_too(tmp_path: Path) -> None:
     np.savez(tmp_path / "layer.npz", **{name: one.astype(np.float32) for name, one in state.items()})
     report = convert.convert(tmp_path / "layer.npz", tmp_path / "layer.onnx", source_layout="torch")
     assert report.differences["layer.onnx, run by ONNX Runtime"] < 1e-6
-    assert convert.read(tmp_path / "layer.onnx").recurrent[0].equations.projection
+    assert convert.read(tmp_path / "layer.onnx").recurrent[0].cell_config.projection
 
 
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
@@ -77,9 +77,7 @@ def test_all_that_an_operator_has_is_in_the_loop(op: str, direction: str, tmp_pa
     report = convert.convert(path, tmp_path / "again.onnx")
     assert report.differences["again.onnx, run by ONNX Runtime"] < 1e-12
     network, again = convert.read(path), convert.read(tmp_path / "again.onnx")
-    assert [one.equations_of_directions for one in again.recurrent] == [
-        one.equations_of_directions for one in network.recurrent
-    ]
+    assert [one.cell_configs for one in again.recurrent] == [one.cell_configs for one in network.recurrent]
     wanted = convert.run(network, GIVEN, lengths=[7, 4])
     np.testing.assert_allclose(onnx_files.run(tmp_path / "again.onnx", GIVEN, lengths=[7, 4]), wanted, atol=1e-13)
 

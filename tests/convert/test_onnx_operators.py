@@ -100,7 +100,7 @@ def test_constants_of_activations_are_read_in_the_order_of_those_that_have_them(
     model = model_of("LSTM", arrays_of("LSTM", 2), direction="bidirectional", activations=names, **constants)
     path = saved(tmp_path / "one.onnx", model)
     (layer,) = convert.read(path).recurrent
-    said = layer.equations.gate, layer.equations.activation, layer.equations.output
+    said = layer.cell_config.gate, layer.cell_config.activation, layer.cell_config.output
     assert said == ("hard_sigmoid(0.3,0.4)", "tanh", "leaky_relu(0.1)")
     assert_same_both_ways(path)
 
@@ -123,7 +123,7 @@ def test_each_direction_may_have_activations_of_its_own(op: str, tmp_path: Path)
     path = saved(tmp_path / "one.onnx", model)
     assert_same_both_ways(path)
     (layer,) = convert.read(path).recurrent
-    first, second = layer.equations_of_directions
+    first, second = layer.cell_configs
     assert (first.activation, second.activation) != (second.activation, first.activation)
     with pytest.raises(ConversionError) as caught:
         convert.write(convert.read(path), tmp_path / "out.safetensors", "gatewright")
@@ -216,5 +216,5 @@ def test_a_model_file_of_ours_holds_what_an_operator_computes(clip: float, tmp_p
     # The file has one bias, the sum of the operator's two in float32.
     assert report.differences["both files, read here"] < 1e-7
     again = convert.read(tmp_path / "model.safetensors")
-    assert again.recurrent[0].equations == convert.read(path).recurrent[0].equations
+    assert again.recurrent[0].cell_config == convert.read(path).recurrent[0].cell_config
     np.testing.assert_allclose(convert.run(again, GIVEN), runtime(path, X=GIVEN)[0][:, 0], atol=2e-6)

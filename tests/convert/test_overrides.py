@@ -15,7 +15,7 @@ from gatewright.convert.patterns import AXES
 from gatewright.errors import ConversionError
 
 UNITS = 3
-SILENT = [row for row in LAYOUTS if row.framework in NAMINGS and assumed(row, row.equations, {})]
+SILENT = [row for row in LAYOUTS if row.framework in NAMINGS and assumed(row, row.cell_config, {})]
 
 
 def layer(equations: CellConfig) -> Recurrent:
@@ -31,9 +31,9 @@ def layer(equations: CellConfig) -> Recurrent:
 def other(row: Layout) -> CellConfig:
     """The config of a layer of that layout, of which nothing is what is taken for granted."""
     facts: dict[str, Any] = {
-        name: values[-1] for name, values in assumed(row, row.equations, {}).items() if len(values) > 1
+        name: values[-1] for name, values in assumed(row, row.cell_config, {}).items() if len(values) > 1
     }
-    facts |= {name: 0.5 for name in assumed(row, row.equations, {}) if name.endswith("clip")}
+    facts |= {name: 0.5 for name in assumed(row, row.cell_config, {}) if name.endswith("clip")}
     return convert.formats.flat.apply.config_of(row, **facts)
 
 
@@ -45,8 +45,8 @@ def test_what_a_file_cannot_say_is_told_and_enough(row: Layout, tmp_path: Path) 
     report = convert.convert(tmp_path / "own.safetensors", tmp_path / "theirs.npz", target_layout=row.framework)
     facts = {
         name: getattr(equations, name)
-        for name in assumed(row, row.equations, {})
-        if getattr(equations, name) != getattr(row.equations, name)
+        for name in assumed(row, row.cell_config, {})
+        if getattr(equations, name) != getattr(row.cell_config, name)
     }
     options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in facts.items())
     python = ", ".join(f"{name}={value!r}" for name, value in facts.items())
@@ -62,7 +62,7 @@ def test_what_a_file_cannot_say_is_told_and_enough(row: Layout, tmp_path: Path) 
 
 @pytest.mark.parametrize("row", SILENT, ids=lambda row: row.key)
 def test_where_the_defaults_are_right_nothing_has_to_be_given(row: Layout, tmp_path: Path) -> None:
-    convert.write(Network((layer(row.equations),)), tmp_path / "own.safetensors", "gatewright")
+    convert.write(Network((layer(row.cell_config),)), tmp_path / "own.safetensors", "gatewright")
     report = convert.convert(tmp_path / "own.safetensors", tmp_path / "theirs.npz", target_layout=row.framework)
     assert not any("to be given when it is read" in note for note in report.notes)
 

@@ -91,8 +91,8 @@ def test_every_part_comes_back(name: str, tmp_path: Path) -> None:
     assert again.layout == "gatewright"
     assert [type(part) for part in again.parts] == [type(part) for part in network.parts]
     for one, other in zip(network.recurrent, again.recurrent, strict=True):
-        assert (one.equations, one.returns, one.padding, one.merge) == (
-            other.equations,
+        assert (one.cell_config, one.returns, one.padding, one.merge) == (
+            other.cell_config,
             other.returns,
             other.padding,
             other.merge,
@@ -349,4 +349,4 @@ def test_a_file_without_equations_is_read_by_its_trace(tmp_path: Path) -> None:
     convert.write(network, tmp_path / "m.safetensors", "gatewright")
     for equations in (None, {}):
         path = rewritten(tmp_path / "m.safetensors", equations)
-        assert convert.read(path).recurrent[0].equations == network.recurrent[0].equations
+        assert convert.read(path).recurrent[0].cell_config == network.recurrent[0].cell_config

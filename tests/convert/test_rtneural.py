@@ -99,7 +99,7 @@ UNSAID: dict[str, tuple[Any, str]] = {
 def test_what_rtneural_does_not_compute_is_refused(case: str, tmp_path: Path) -> None:
     changes, reason = UNSAID[case]
     (layer,) = random_network("gru").recurrent
-    fields = {"cell": layer.equations, "directions": layer.directions} | changes
+    fields = {"cell": layer.cell_config, "directions": layer.directions} | changes
     with pytest.raises(ConversionError, match=reason):
         convert.write(Network((RecurrentPart(**fields),)), tmp_path / "model.json")
 

@@ -34,7 +34,7 @@ def test_the_layers_of_a_keras_model_are_numbered_by_their_places() -> None:
     network = network_of(PATH, arrays, {})
     below, above = network.recurrent
     assert network.layout == "tf2"
-    assert (below.equations.family, above.equations.family, above.equations.reset) == ("lstm", "gru", "after")
+    assert (below.cell_config.family, above.cell_config.family, above.cell_config.reset) == ("lstm", "gru", "after")
     np.testing.assert_array_equal(below.directions[1]["W.i"], both["kernel"][:, :UNITS].T)
     assert set(network.rest) == {
         "layer_with_weights-11/kernel",
@@ -63,7 +63,7 @@ def test_attributes_of_a_model_do_not_tell_their_order() -> None:
 def test_variables_by_name_are_those_of_tensorflow_1() -> None:
     arrays = {"rnn/basic_lstm_cell/kernel": drawn(INPUTS + UNITS, 4 * UNITS), "rnn/basic_lstm_cell/bias": drawn(16)}
     network = network_of(PATH, arrays, {})
-    assert (network.layout, network.recurrent[0].equations.forget_bias) == ("tf1", 1.0)
+    assert (network.layout, network.recurrent[0].cell_config.forget_bias) == ("tf1", 1.0)
 
 
 def test_a_checkpoint_without_tensorflow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

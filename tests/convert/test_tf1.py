@@ -118,7 +118,7 @@ def test_peepholes_projection_and_clipping(peepholes: bool, projected: bool, tmp
     np.savez(tmp_path / "cell.npz", **{f"rnn/lstm_cell/{name}:0": array for name, array in arrays.items()})
     facts = {name: value for name, value in clips.items() if np.isfinite(value)}
     network = convert.read(tmp_path / "cell.npz", **facts)
-    assert network.recurrent[0].equations == CellConfig(
+    assert network.recurrent[0].cell_config == CellConfig(
         "lstm", forget_bias=1.0, peepholes=peepholes, projection=projected, **facts
     )
     np.testing.assert_allclose(convert.run(network, inputs), lstm_cell(arrays, inputs, **clips), atol=1e-12)
@@ -129,7 +129,7 @@ def test_peepholes_projection_and_clipping(peepholes: bool, projected: bool, tmp
         tmp_path / "cell.npz", tmp_path / "own.safetensors", target_layout="gatewright", overrides=facts
     )
     assert max(own.differences.values()) == 0
-    assert convert.read(tmp_path / "own.safetensors").recurrent[0].equations == network.recurrent[0].equations
+    assert convert.read(tmp_path / "own.safetensors").recurrent[0].cell_config == network.recurrent[0].cell_config
 
 
 def test_clipping_is_refused_where_it_is_not_had(tmp_path: Path) -> None:

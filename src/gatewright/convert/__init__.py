@@ -217,5 +217,5 @@ def _described(part: Any) -> str:
     if isinstance(part, RecurrentPart):
         arrows = "both directions, " if len(part.directions) == 2 else "backwards, " if part.backwards else ""
         second = f" and, backwards, {part.second}" if part.second else ""
-        return f"{part.equations}{second}, {arrows}{part.inputs} to {part.hidden}"
+        return f"{part.cell_config}{second}, {arrows}{part.inputs} to {part.hidden}"
     return part.kind

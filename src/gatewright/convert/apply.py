@@ -25,7 +25,7 @@ def read(layout: Layout, arrays: Arrays, config: CellConfig | None = None) -> Pa
 
     Raises ConversionError where an array is missing or does not fit.
     """
-    config = config or layout.equations
+    config = config or layout.cell_config
     present = [(name, stored, stored.kinds.split(), gates) for name, stored, gates in _present(layout, arrays)]
     sizes = infer(
         [
@@ -181,7 +181,7 @@ def _refuse_other_functions(layout: Layout, config: CellConfig) -> None:
     if wrong:
         raise ConversionError(
             f"{layout.title} cannot compute this layer: {'; '.join(wrong)}",
-            expected=str(layout.equations),
+            expected=str(layout.cell_config),
             got=str(config),
             do="choose a layout that can: gatewright convert --explain lists them",
         )
@@ -264,10 +264,10 @@ def config_of(layout: Layout, **overrides: Any) -> CellConfig:
     overrides = {name: value for name, value in overrides.items() if value is not None}
     if not layout.output and "activation" in overrides:
         overrides.setdefault("output", overrides["activation"])
-    config = replace(layout.equations, **overrides)
+    config = replace(layout.cell_config, **overrides)
     if not fits(layout, overrides) or (not layout.output and config.output != config.activation):
         raise ConversionError(
-            f"{layout.title} is not what was said of it", expected=str(layout.equations), got=str(config)
+            f"{layout.title} is not what was said of it", expected=str(layout.cell_config), got=str(config)
         )
     return config
 

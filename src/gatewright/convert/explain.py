@@ -52,12 +52,12 @@ def explain(source: str, target: str) -> tuple[LayoutMapping, ...]:
 
 def mapping(source: Layout, target: Layout) -> LayoutMapping:
     """Where each parameter of a layer of the first layout goes in the second."""
-    config = source.equations
+    config = source.cell_config
     refused, conditions = _verdict(source, target)
     slots = [
         f"{kind}.{gate}"
         for kind in AXES
-        for gate in source.equations.gates + (("h",) if kind == "P" else ())
+        for gate in source.cell_config.gates + (("h",) if kind == "P" else ())
         if where(source, f"{kind}.{gate}") or where(target, f"{kind}.{gate}")
     ]
     moved = tuple(
@@ -137,7 +137,7 @@ def _verdict(source: Layout, target: Layout) -> tuple[str, tuple[str, ...]]:
     changed = [
         f"{what} {getattr(candidate, what)}"
         for what in ("gate", "activation", "output")
-        if getattr(candidate, what) != getattr(source.equations, what)
+        if getattr(candidate, what) != getattr(source.cell_config, what)
     ]
     conditions = [f"where the source has {' and '.join(changed)}"] if changed else []
     if source.forget_bias != target.forget_bias:
@@ -153,4 +153,4 @@ def _shared(source: Layout, target: Layout) -> CellConfig:
     }
     if not source.output:
         shared["output"] = shared["activation"]
-    return replace(source.equations, **shared)
+    return replace(source.cell_config, **shared)

@@ -39,7 +39,7 @@ def read(arrays: Arrays, framework: str, overrides: Mapping[str, Any]) -> Networ
     notes = (*notes, *completeness.check_stack(index, stack, places, chosen=prefix is not None))
     parts: tuple[Part, ...] = layers
     used = {name for place in places for name in index.layers[place][1].values()}
-    row = heads.around(framework, layers[0].equations.family)
+    row = heads.around(framework, layers[0].cell_config.family)
     if row is not None:
         parts, around, lacking = heads.read(row, layers, arrays)
         used, notes = used | around, (*notes, *lacking)
@@ -48,7 +48,7 @@ def read(arrays: Arrays, framework: str, overrides: Mapping[str, Any]) -> Networ
     taken = {
         name: values
         for place, layer in zip(places, layers, strict=False)
-        for name, values in assumed(index.layers[place][0], layer.equations, overrides).items()
+        for name, values in assumed(index.layers[place][0], layer.cell_config, overrides).items()
     }
     return Network(parts, framework, unused, notes, assumed=taken)
 

@@ -25,9 +25,9 @@ def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:
     if not stack:
         raise ConversionError(f"{framework} keeps recurrent layers, and this network has none")
     _refuse_between(network, framework)
-    rows = [choose(framework, layer.equations, layer.directions[0]) for layer in stack]
+    rows = [choose(framework, layer.cell_config, layer.directions[0]) for layer in stack]
     of_each = [
-        apply.write_directions(row, layer.directions, layer.equations_of_directions)
+        apply.write_directions(row, layer.directions, layer.cell_configs)
         for layer, row in zip(stack, rows, strict=True)
     ]
     if rows[0].stacked and not any(layer.backwards or len(layer.directions) == 2 for layer in stack):
@@ -44,7 +44,7 @@ def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:
         for direction, values in enumerate(directions):
             place = LayerPlace(prefix, number, bool(direction) or layer.backwards, scope)
             arrays |= {name_of(array, place, naming): value for array, value in values.items()}
-    around = heads.around(framework, stack[0].equations.family)
+    around = heads.around(framework, stack[0].cell_config.family)
     return arrays if around is None else arrays | (heads.write(around, network) or {})
 
 
@@ -53,7 +53,7 @@ def _modules(stack: Sequence[RecurrentPart], rows: Sequence[Layout], arrays: Seq
     keys = [
         (
             row.key,
-            layer.equations,
+            layer.cell_config,
             layer.hidden,
             layer.backwards,
             [

@@ -198,7 +198,7 @@ def write(network: Network, path: Path, file_format: Format) -> None:
             "the two directions of a layer have different equations, and files of "
             f"{file_format.name} have the same for both",
             got="; ".join(
-                f"{layer.equations}, and backwards {layer.second}" for layer in network.recurrent if layer.second
+                f"{layer.cell_config}, and backwards {layer.second}" for layer in network.recurrent if layer.second
             ),
             do="write ONNX",
         )

@@ -31,7 +31,7 @@ def checked(path: Path, network: Network, model_data: Mapping[str, Any]) -> Netw
         )
     first, width = network.recurrent[0], network.parts[-1].gives(Flow()).features
     has = {
-        "unit_type": first.equations.family.upper(),
+        "unit_type": first.cell_config.family.upper(),
         "num_layers": len(network.recurrent),
         "hidden_size": first.hidden,
         "input_size": first.inputs,

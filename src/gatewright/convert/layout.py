@@ -63,7 +63,7 @@ class Layout:
         return f"{self.framework}/{self.family}" + (f"-{self.variant}" if self.variant else "")
 
     @property
-    def equations(self) -> CellConfig:
+    def cell_config(self) -> CellConfig:
         """The config of such a layer with the framework's defaults."""
         return CellConfig(
             self.family,

@@ -41,7 +41,7 @@ def write(network: Network, path: Path) -> None:
     Raises ConversionError where the book's layer does not compute the same.
     """
     arrays = flat_writing.write(network, BOOK)
-    row = flat_writing.choose(BOOK, network.recurrent[0].equations, network.recurrent[0].directions[0])
+    row = flat_writing.choose(BOOK, network.recurrent[0].cell_config, network.recurrent[0].directions[0])
     ordered = [arrays[name] for name in _names(row) if name in arrays]
     files.write_arrays(path, {f"arr_{index}": array for index, array in enumerate(ordered)})
 

@@ -90,8 +90,8 @@ def overrides_for(
     pairs = list(zip(network.recurrent, stranger.recurrent, strict=False))
     differing: dict[str, tuple[Any, ...]] = {}
     for name in names:
-        wanted = [getattr(layer.equations, name) for layer, _ in pairs]
-        if wanted == [getattr(other.equations, name) for _, other in pairs]:
+        wanted = [getattr(layer.cell_config, name) for layer, _ in pairs]
+        if wanted == [getattr(other.cell_config, name) for _, other in pairs]:
             continue
         if len(set(wanted)) > 1:
             raise ConversionError(

@@ -160,7 +160,7 @@ def write(network: Network, path: Path) -> None:
             continue
         name = f"recurrent{len(records) or ''}"
         records.append(_record(name, entry, tensors))
-        equations[name] = asdict(entry[0].equations)
+        equations[name] = asdict(entry[0].cell_config)
         for level, layer in enumerate(entry):
             settings = {"layer": name, "level": level, "returns": layer.returns, "padding": layer.padding}
             settings |= {} if layer.merge == "concat" else {"merge": layer.merge}

@@ -79,8 +79,8 @@ def write_torch(network: Network, path: Path) -> None:
     content: dict[str, Any] = {}
     for index, part in enumerate(_streaming(network)):
         if isinstance(part, RecurrentPart):
-            kind, arrays = part.equations.family, flat_writing.write(Network((part,)), "torch")
-            flat_writing.choose("rtneural", part.equations, part.directions[0])  # raises where it has no such layer
+            kind, arrays = part.cell_config.family, flat_writing.write(Network((part,)), "torch")
+            flat_writing.choose("rtneural", part.cell_config, part.directions[0])  # raises where it has no such layer
         else:
             if part.activation != "identity":
                 raise ConversionError(
@@ -140,7 +140,7 @@ def _layer(path: Path, where: str, kind: str, layer: Object, before: Part | None
         if len(arrays) != len(_ARRAYS):
             raise ConversionError(f"{path}: {where}: it has {len(arrays)} arrays", expected=", ".join(_ARRAYS))
         with located(f"{path}: {where}"):
-            return RecurrentPart(row.equations, (apply.read(row, dict(zip(_ARRAYS, arrays, strict=True))),))
+            return RecurrentPart(row.cell_config, (apply.read(row, dict(zip(_ARRAYS, arrays, strict=True))),))
     raise ConversionError(
         f"{path}: {where}: a network here has no such layer",
         expected=", ".join((*_DENSE, *_RECURRENT)),
@@ -299,8 +299,8 @@ def _written(part: Dense | RecurrentPart) -> dict[str, Any]:
         kind, activation, size = "dense", theirs[part.activation], len(part.weight)
         arrays = [part.weight.T, _bias(part)]
     else:
-        row = flat_writing.choose("rtneural", part.equations, part.directions[0])
-        named = apply.write(row, part.directions[0], part.equations)
+        row = flat_writing.choose("rtneural", part.cell_config, part.directions[0])
+        named = apply.write(row, part.directions[0], part.cell_config)
         kind, activation, size = row.family, "tanh", part.hidden
         arrays = [named[name] for name in _ARRAYS]
     return {

@@ -39,7 +39,7 @@ class RecurrentPart(Part):
     axes: Mapping[str, int] = field(default_factory=dict[str, int])  # sizes that a Trace's parameters do not tell
 
     @property
-    def equations(self) -> CellConfig:
+    def cell_config(self) -> CellConfig:
         """The configuration of a framework's cell.
 
         Raises ConversionError for any other cell.
@@ -49,9 +49,9 @@ class RecurrentPart(Part):
         raise no_config(self.cell)
 
     @property
-    def equations_of_directions(self) -> tuple[CellConfig, ...]:
+    def cell_configs(self) -> tuple[CellConfig, ...]:
         """The configuration of each direction's cell."""
-        return (self.equations, self.second or self.equations)[: len(self.directions)]
+        return (self.cell_config, self.second or self.cell_config)[: len(self.directions)]
 
     @property
     def traces(self) -> tuple[Trace, ...]:

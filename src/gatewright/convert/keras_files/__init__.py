@@ -118,7 +118,7 @@ def backend(environment: Mapping[str, str], installed: Callable[[str], bool]) ->
 
 def _changed_since(network: Network, version: KerasVersion) -> str:
     """The part of a network of that version that Keras 3 computes differently; empty where there is none."""
-    equations = [config for layer in network.recurrent for config in layer.equations_of_directions]
+    equations = [config for layer in network.recurrent for config in layer.cell_configs]
     functions = {function for config in equations for function in (config.gate, config.activation, config.output)}
     functions |= {part.activation for part in network.parts if isinstance(part, Dense)}
     functions |= {part.function for part in network.parts if isinstance(part, Activation)}

@@ -74,8 +74,8 @@ def bidirectional(layer: KerasLayer, chain: ChainState) -> list[Part]:
         return _after(_state_of_two(layer, inner, (forwards, backwards), chain), chain)
     padding = "zeros" if chain.version.zeroes_both else _padding(inner.config)
     part = replace(forwards, directions=(*forwards.directions, *backwards.directions), padding=padding, merge=merge)
-    if backwards.equations != forwards.equations:
-        part = replace(part, second=backwards.equations)
+    if backwards.cell_config != forwards.cell_config:
+        part = replace(part, second=backwards.cell_config)
     return _after(part, chain)
 
 
@@ -83,7 +83,7 @@ def _state_of_two(
     layer: KerasLayer, inner: KerasLayer, both: tuple[RecurrentPart, RecurrentPart], chain: ChainState
 ) -> RecurrentPart:
     """One direction of a layer of two, where only its final state is read, which is one of the layer's outputs."""
-    states = 2 if both[0].equations.family == "lstm" else 1
+    states = 2 if both[0].cell_config.family == "lstm" else 1
     if not inner.config.get("return_state") or layer.call.output not in (1, 1 + states):
         raise _no_state(layer, chain, f"1 or {1 + states}, the state of a direction that is its output")
     backwards = layer.call.output > 1
@@ -163,7 +163,7 @@ def _row(layer: KerasLayer, arrays: Arrays, version: KerasVersion) -> str:
 
 def _equations(layer: KerasLayer, row: Layout, chain: ChainState) -> CellConfig:
     if layer.kind.startswith("CuDNN"):
-        return row.equations
+        return row.cell_config
     activation = function(layer, chain, "activation", "tanh")
     output = activation if row.family == "lstm" else None
     if row.family == "rnn":

@@ -178,10 +178,10 @@ def _recurrent(layer: net.RecurrentPart, writer: _KerasWriter) -> None:
             "a layer of two directions gives zeros at masked steps in Keras", got="the state as it stays"
         )
     layer = _with_its_gate(layer, writer.version)
-    row = choose("keras", layer.equations, layer.directions[0])
-    configs = layer.equations_of_directions
+    row = choose("keras", layer.cell_config, layer.directions[0])
+    configs = layer.cell_configs
     directions = [
-        _biased(parameters, layer.equations) if writer.bare else parameters for parameters in layer.directions
+        _biased(parameters, layer.cell_config) if writer.bare else parameters for parameters in layer.directions
     ]
     written = apply.write_directions(row, directions, configs)
     config, *second = (
@@ -211,7 +211,7 @@ def _with_its_gate(layer: net.RecurrentPart, version: KerasVersion) -> net.Recur
         (parameters, equations)
         if equations.gate not in HARD_SLOPES or equations.gate == version.hard_sigmoid
         else apply.with_slope(parameters, equations, version.hard_sigmoid)
-        for parameters, equations in zip(layer.directions, layer.equations_of_directions, strict=True)
+        for parameters, equations in zip(layer.directions, layer.cell_configs, strict=True)
     ]
     equations = [config for _, config in pairs]
     second = equations[-1] if equations[-1] != equations[0] else None
@@ -283,9 +283,9 @@ def keras1(network: net.Network) -> list[KerasLayer]:
 
 def _keras1(layer: net.RecurrentPart) -> KerasLayer:
     layer = _with_its_gate(layer, version_of("1"))
-    row = choose("keras1", layer.equations, layer.directions[0])
+    row = choose("keras1", layer.cell_config, layer.directions[0])
     if row.family == "lstm":
-        _one_activation(layer.equations)
+        _one_activation(layer.cell_config)
     place = {gate: index for index, gate in enumerate(row.gates.split())}
     by_gate = sorted(
         row.stored(), key=lambda stored: place[stored[2][0]]
@@ -294,7 +294,7 @@ def _keras1(layer: net.RecurrentPart) -> KerasLayer:
     both = len(layer.directions) == 2
     arrays: dict[str, NDArray[Any]] = {}
     for prefix, parameters in zip(DIRECTIONS if both else ("",), layer.directions, strict=True):
-        written = apply.write(row, _biased(parameters, layer.equations), layer.equations)
+        written = apply.write(row, _biased(parameters, layer.cell_config), layer.cell_config)
         arrays |= {f"{prefix}{name}": written[name] for name, *_ in by_gate}
     inner = {"layer": {"class_name": kind, "config": {}}} if both else {}
     return KerasLayer("Bidirectional" if both else kind, "", inner, arrays)

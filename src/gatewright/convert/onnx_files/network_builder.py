@@ -172,14 +172,14 @@ class NetworkBuilder:
     def _pair(self, last: RecurrentPart, layer: RecurrentPart) -> int:
         """Make a layer of two directions of two; which of them the second one is."""
         first, second = (layer, last) if last.backwards else (last, layer)
-        if operators.row_of(first.equations) != operators.row_of(second.equations) or first.hidden != second.hidden:
+        if operators.row_of(first.cell_config) != operators.row_of(second.cell_config) or first.hidden != second.hidden:
             raise ConversionError("it reads what a layer of another kind or size reads: the network branches here")
         kept = [direction.initial[0] if direction.initial else {} for direction in (first, second)]
         self.found[-1] = replace(
             first,
             directions=(*first.directions, *second.directions),
             initial=tuple(kept) if any(kept) else (),
-            second=None if second.equations == first.equations else second.equations,
+            second=None if second.cell_config == first.cell_config else second.cell_config,
         )
         return 0 if last.backwards else 1
 

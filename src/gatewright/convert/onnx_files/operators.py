@@ -68,9 +68,9 @@ def write(layer: RecurrentPart) -> OperatorNode:
 
     Raises ConversionError where there is no such operator.
     """
-    config = layer.equations
+    config = layer.cell_config
     row = row_of(config)
-    configs = layer.equations_of_directions
+    configs = layer.cell_configs
     written = apply.write_directions(row, layer.directions, configs)
     arrays = {name: np.stack([arrays_of_direction[name] for arrays_of_direction in written]) for name in written[0]}
     attributes: dict[str, Any] = {"hidden_size": layer.hidden}
@@ -83,7 +83,7 @@ def write(layer: RecurrentPart) -> OperatorNode:
     if config.clip:
         attributes["clip"] = config.clip
     names = [name for config in configs for name in config.activations]
-    if names != [*row.equations.activations] * len(configs):  # a file need not say the operator's own
+    if names != [*row.cell_config.activations] * len(configs):  # a file need not say the operator's own
         attributes |= activation_attributes(names)
     return OperatorNode(OPERATORS[config.family].name, attributes, arrays)
 

@@ -38,7 +38,7 @@ def content_of(network: Network) -> bytes:
 
 def _node_of(layer: RecurrentPart) -> OperatorNode | None:
     """The operator of a layer as ONNX's row in the table of layouts has it; None where it has none."""
-    config = layer.equations
+    config = layer.cell_config
     return None if config.projection or config.cell_clip else operators.write(layer)
 
 
@@ -62,7 +62,7 @@ def _described(loop: LayerLoop, builder: NetworkGraph) -> dict[str, Any]:
         "results": [result.name for result in loop.results],
         "lengths": builder.lengths.name if builder.lengths else "",
         "initial": sorted({name for states in layer.initial for name in states}),
-        "equations": [asdict(config) for config in layer.equations_of_directions],
+        "equations": [asdict(config) for config in layer.cell_configs],
         "backwards": layer.backwards,
         "returns": layer.returns,
     }
