@@ -87,6 +87,30 @@ def test_a_command_does_not_speak_python() -> None:
     assert [said for said in ALL if PYTHON.search(said.text) and not said.place.startswith(elsewhere)] == []
 
 
+OPTION = re.compile(r"(?<![\w-])--[a-z]")
+COMMAND = re.compile(r"\b(?:gatewright|torchrun|pip) \w?")  # a whole command says what its options are of
+OF_COMMANDS = ("settings.py",)  # reads the texts of --set
+
+
+def remedies(path: Path) -> Iterator[Said]:
+    """What the errors that a file raises tell a caller in Python to do."""
+    for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(call, ast.Call):
+            place = f"{path.relative_to(SOURCE)}:{call.lineno}"
+            for keyword in call.keywords:
+                if keyword.arg == "do":
+                    yield from (Said(place, text) for text in _constants(keyword.value))
+
+
+def test_python_is_told_no_options_of_a_command() -> None:
+    paths = sorted((SOURCE / "tasks").rglob("*.py"))
+    told = [said for path in paths if path.name not in OF_COMMANDS for said in remedies(path)]
+    assert len(told) > 100
+    assert OPTION.search("name another with --out")
+    assert OPTION.search("train with --set horizon=3")
+    assert [said for said in told if OPTION.search(said.text) and not COMMAND.search(said.text)] == []
+
+
 def test_what_is_excused_needs_it() -> None:
     excused = {said.place.partition(":")[0] for said in ALL if PYTHON.search(said.text)}
     assert set(ELSEWHERE) <= excused

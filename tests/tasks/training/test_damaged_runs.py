@@ -16,7 +16,7 @@ from gatewright.tasks.training.run_folder import RunFolder
 from gatewright.tasks.training.session import resume, train
 from tests.tasks.small import QUIET, killed_before, small_recipe, small_text
 
-RESTORE = "\n  do: put a copy of it in its place, or start again with --overwrite"
+RESTORE = "\n  do: put a copy of it in its place, or start again with overwrite=True"
 EPOCHS_DONE = 1  # by the checkpoint that is gone on from
 
 

@@ -44,7 +44,9 @@ def test_refuses_a_run_that_is_there(finished: bool, message: str, tmp_path: Pat
     folder = filled(tmp_path / "run", finished=finished)
     with pytest.raises(OptionError) as caught:
         folder.check_new(overwrite=False)
-    assert str(caught.value) == message.format(folder.path)
+    assert caught.value.in_shell() == message.format(folder.path)
+    advice = "overwrite=True deletes it and starts again"
+    assert str(caught.value).endswith(f"  do: {advice}" if finished else f"  do: resume goes on with it, {advice}")
     assert folder.model.read_bytes() == b"weights"
 
 
@@ -62,7 +64,7 @@ def test_leaves_files_of_others_alone(overwrite: bool, tmp_path: Path) -> None:
     with pytest.raises(OptionError) as caught:
         folder.check_new(overwrite=overwrite)
     assert str(caught.value) == (
-        f"{folder.model} is there already, and is not of a run of ours\n  do: name another folder with --out"
+        f"{folder.model} is there already, and is not of a run of ours\n  do: name another folder"
     )
 
 
@@ -71,7 +73,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         with pytest.raises(OptionError) as caught, RunFolder(tmp_path / "run").locked():
             pass
         assert str(caught.value) == (
-            f"another process is training in {tmp_path}/run\n  do: wait for it, or name another folder with --out"
+            f"another process is training in {tmp_path}/run\n  do: wait for it, or name another folder"
         )
 
 
@@ -124,4 +126,4 @@ def test_half_files_of_a_killed_run_are_removed_when_the_next_begins(tmp_path: P
 def test_a_path_with_a_nul_is_refused() -> None:
     with pytest.raises(OptionError) as caught, RunFolder(Path("a\0b")).locked():
         pass
-    assert str(caught.value) == "'a\\x00b' cannot be a folder: it holds a NUL\n  do: name another with --out"
+    assert str(caught.value) == "'a\\x00b' cannot be a folder: it holds a NUL\n  do: name another"

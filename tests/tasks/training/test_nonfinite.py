@@ -16,7 +16,7 @@ from gatewright.tasks.training.tensor_batches import TensorBatch
 from tests.tasks.small import QUIET, small_recipe, small_text
 
 ADVICE = (
-    "\n  do: lower the rate (--set rate=...), clip the gradients (--set clip=1), or look at the data; "
+    "\n  do: lower the rate, clip the gradients with clip=1, or look at the data; "
     "a checkpoint from before this iteration is kept, where there is one"
 )
 STEPS, ROWS, FEATURES = 6, 3, 2

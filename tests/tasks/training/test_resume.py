@@ -175,9 +175,7 @@ def test_finished_runs_tell_their_result_again(whole: RunFolder) -> None:
 def test_resuming_what_there_is_not(tmp_path: Path) -> None:
     with pytest.raises(OptionError) as caught:
         resume(tmp_path / "none", console=QUIET)
-    assert str(caught.value) == (
-        f"{tmp_path}/none holds no run to resume\n  do: leave out --resume, or name its folder with --out"
-    )
+    assert str(caught.value) == (f"{tmp_path}/none holds no run to resume\n  do: name the folder of a run")
 
 
 def test_a_run_of_an_earlier_version_is_told_of(tmp_path: Path) -> None:
@@ -259,7 +257,7 @@ def test_a_damaged_checkpoint(tmp_path: Path, source: str, monkeypatch: pytest.M
         resume(folder.path, console=QUIET)
     told = str(caught.value).splitlines()
     assert told[0] == f"the checkpoint {folder.checkpoint} cannot be read"
-    assert told[-1] == "  do: put a copy of it in its place, or start again with --overwrite"
+    assert told[-1] == "  do: put a copy of it in its place, or start again with overwrite=True"
 
 
 def test_a_cell_with_parameters_that_begin_at_a_constant(

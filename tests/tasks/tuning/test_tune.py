@@ -133,7 +133,7 @@ def test_another_search_does_not_go_on_with_this_one(searched: tuple[tuning.Sear
     assert str(caught.value) == (
         "the study 'text' searches something else\n"
         "  expected: hidden=Choice(values=(4, 8))\n  got: hidden=Choice(values=(4, 6))\n"
-        "  do: give the same options again, or start another study with --study or --out"
+        "  do: give the same options again, or start another study under another name or in another folder"
     )
 
 

@@ -41,7 +41,8 @@ def engine(name: str, jobs: int) -> Generator[None]:
         raise GatewrightError(
             f"the engine {name!r} needs a package that is not installed",
             expected=f"the package {error.name!r}",
-            do=f"pip install 'gatewright[{name}]', or leave out --engine",
+            do=f"pip install 'gatewright[{name}]', or take engine='processes'",
+            shell=f"pip install 'gatewright[{name}]', or leave out --engine",
         ) from error
 
 

@@ -194,7 +194,8 @@ def _perform_all(runs: Sequence[ComparedRun], stop: Path, jobs: int, where: str)
         raise GatewrightError(
             "a process that trained a run has ended, perhaps for lack of memory",
             got=str(error).splitlines()[0],
-            do="give the same command again, which goes on with what is there; --jobs 1 needs the least memory",
+            do="call it again, which goes on with what is there; jobs=1 needs the least memory",
+            shell="give the same command again, which goes on with what is there; --jobs 1 needs the least memory",
         ) from error
 
 

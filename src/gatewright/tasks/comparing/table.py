@@ -85,7 +85,8 @@ def _check_measured(wanted: str | None, measured_name: str, result: Result | Non
         raise OptionError(
             f"{wanted!r} is not measured by recipe {result.recipe!r}",
             expected="one of " + ", ".join(measured),
-            do="give the same command with another --measure; finished runs are kept",
+            do="name another measure; finished runs are kept",
+            shell="give the same command with another --measure; finished runs are kept",
         )
 
 

@@ -60,7 +60,8 @@ class LanguageModel(Recipe):
                 f"{name} is too short to hold out a part for the {short}",
                 expected=f"a text that has two symbols in a share of {self.held_out:g} (held_out)",
                 got=f"{symbols} symbols in all",
-                do="take a longer text, or hold out nothing, with --set held_out=0",
+                do="take a longer text, or hold out nothing: held_out=0",
+                shell="take a longer text, or hold out nothing, with --set held_out=0",
             )
 
     def samples(self, model: TrainedModel) -> Mapping[str, str]:

@@ -273,7 +273,8 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
                 f"{name} has no text to train on that is short enough",
                 expected=f"one of {self.longest} words at most",
                 got=f"{int(texts.sequences.lengths.min())} words in the shortest",
-                do="raise it (--set longest=...), or have texts cut (--set longer=cut)",
+                do="raise longest, or have texts cut: longer='cut'",
+                shell="raise it (--set longest=...), or have texts cut (--set longer=cut)",
             )
         return short
 

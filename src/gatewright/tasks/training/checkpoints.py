@@ -14,10 +14,9 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
-from gatewright.errors import DataError
 from gatewright.files import write_atomically
 from gatewright.tasks.training.history import History
-from gatewright.tasks.training.run_folder import RESTORE, RunFolder
+from gatewright.tasks.training.run_folder import RunFolder, damaged
 from gatewright.tasks.training.training_module import KEPT, TrainingModule
 from gatewright.untrusted.kinds import misfit
 
@@ -81,12 +80,12 @@ class PlainCheckpoints(TorchCheckpointIO):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file fails in as many ways as it can be damaged
             got = in_a_line(error) if Path(path).stat().st_size else "an empty file"
-            raise DataError(f"the checkpoint {path} cannot be read", got=got, do=RESTORE) from error
+            raise damaged(f"the checkpoint {path} cannot be read", got=got) from error
         wrong = misfit(checkpoint, _CHECKPOINT) or misfit(checkpoint["callbacks"], _CALLBACKS)
         if wrong is not None:  # of what is missing Lightning would begin anew without a word
             expected, got = wrong
             kind = got if isinstance(got, str) else type(got).__name__
-            raise DataError(f"the checkpoint {path} is none of a run", expected=expected, got=kind, do=RESTORE)
+            raise damaged(f"the checkpoint {path} is none of a run", expected=expected, got=kind)
         self.loaded = True
         return checkpoint
 

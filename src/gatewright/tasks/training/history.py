@@ -11,13 +11,12 @@ from typing import Any
 import lightning.pytorch as pl
 from torch.utils.tensorboard import SummaryWriter
 
-from gatewright.errors import DataError
 from gatewright.files import write_atomically, writing
 from gatewright.tasks.answers.evaluate import RunningMeans, measure
 from gatewright.tasks.formatting import csv_text
 from gatewright.tasks.run_data import Batches
 from gatewright.tasks.training.processes import from_the_first
-from gatewright.tasks.training.run_folder import RESTORE, RunFolder
+from gatewright.tasks.training.run_folder import RunFolder, damaged
 from gatewright.tasks.training.training_module import TrainingModule
 
 Row = Mapping[str, float]
@@ -38,17 +37,17 @@ def read_rows(path: Path, *, until: int | None = None) -> list[dict[str, float]]
             table = csv.DictReader(opened)
             columns, lines = table.fieldnames or (), list(table)
     except (ValueError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read", got=str(error), do=RESTORE) from error
+        raise damaged(f"{path} cannot be read", got=str(error)) from error
     listed = ", ".join(columns) or "an empty file"
     for name in _NEEDED:
         if name not in columns:
-            raise DataError(f"{path} is damaged", expected=f"a column {name!r}", got=listed, do=RESTORE)
+            raise damaged(f"{path} is damaged", expected=f"a column {name!r}", got=listed)
     rows = [_row(texts) for texts in lines]
     if rows and rows[-1] is None:
         rows.pop()
     if None in rows:
         line = rows.index(None) + 2
-        raise DataError(f"{path} is damaged in line {line}", expected=f"numbers for {listed}", do=RESTORE)
+        raise damaged(f"{path} is damaged in line {line}", expected=f"numbers for {listed}")
     return [row for row in rows if row is not None and (until is None or row[ITERATION] <= until)]
 
 
@@ -107,11 +106,10 @@ class History(pl.Callback):
         self.rows = read_rows(self._folder.metrics, until=state_dict["iteration"])
         epochs = state_dict["iteration"] * self._module.recipe.epochs // self._module.total_iterations
         if [row["epoch"] for row in self.rows] != list(range(1, epochs + 1)):
-            raise DataError(
+            raise damaged(
                 f"{self._folder.metrics} does not have the rows that the checkpoint goes on from",
                 expected=f"one for each of {epochs} epochs",
                 got=f"{len(self.rows)} rows",
-                do=RESTORE,
             )
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
@@ -120,11 +118,10 @@ class History(pl.Callback):
         Raises DataError where training would go on from another iteration than that of the checkpoint.
         """
         if self._resumed_at not in (None, self._module.global_step):
-            raise DataError(
+            raise damaged(
                 f"the checkpoint {self._folder.checkpoint} does not fit the run",
                 expected=f"loops at iteration {self._resumed_at}",
                 got=f"iteration {self._module.global_step}",
-                do=RESTORE,
             )
         self._started = self._epoch_started = time.perf_counter()  # a resumed epoch is not begun again
         self._items_before = self._module.means.items("loss")

@@ -15,10 +15,11 @@ from gatewright.tasks.network import State
 from gatewright.tasks.training.random_numbers import random_numbers, set_random_numbers
 from gatewright.tasks.training.tensor_batches import TensorBatch
 
-_ADVICE = (
-    "lower the rate (--set rate=...), clip the gradients (--set clip=1), or look at the data; "
-    "a checkpoint from before this iteration is kept, where there is one"
-)
+_KEPT = "or look at the data; a checkpoint from before this iteration is kept, where there is one"
+_ADVICE = {
+    "do": f"lower the rate, clip the gradients with clip=1, {_KEPT}",
+    "shell": f"lower the rate (--set rate=...), clip the gradients (--set clip=1), {_KEPT}",
+}
 
 
 class ModuleCall(NamedTuple):
@@ -59,7 +60,7 @@ def of_loss(
         f"the loss is {value:g} at iteration {iteration}",
         expected="a finite loss",
         got=f"it began in {origin}" if origin else "every layer's output is finite; the loss of them is not",
-        do=_ADVICE,
+        **_ADVICE,
     )
 
 
@@ -72,7 +73,7 @@ def of_gradient(network: nn.Module, *, iteration: int) -> NonFiniteError:
         f"the gradient is not finite at iteration {iteration}, although the loss is",
         expected="finite gradients of all parameters",
         got=f"not finite: {names}",
-        do=_ADVICE,
+        **_ADVICE,
     )
 
 

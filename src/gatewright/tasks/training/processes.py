@@ -48,7 +48,8 @@ class Processes:
                 "torchrun has started another number of processes",
                 expected=f"{self.devices} on each of {self.nodes} nodes: {self.total}",
                 got=started,
-                do="give --devices what torchrun has as --nproc-per-node, and --nodes what it has as --nnodes",
+                do="give as many devices and nodes as torchrun has",
+                shell="give --devices what torchrun has as --nproc-per-node, and --nodes what it has as --nnodes",
             )
         if self.nodes > 1 and not any(name in os.environ for name in _STARTED_BY):
             raise OptionError(

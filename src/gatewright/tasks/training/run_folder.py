@@ -36,7 +36,17 @@ DESCRIPTION: Mapping[str, Any] = {
     "version": str,
 }
 """The entries of `run.json`."""
-RESTORE = "put a copy of it in its place, or start again with --overwrite"
+
+
+def damaged(problem: str, *, expected: str | None = None, got: str | None = None) -> DataError:
+    """The error for a file of a run that is damaged."""
+    return DataError(
+        problem,
+        expected=expected,
+        got=got,
+        do="put a copy of it in its place, or start again with overwrite=True",
+        shell="put a copy of it in its place, or start again with --overwrite",
+    )
 
 
 class RunFolder:
@@ -74,7 +84,7 @@ class RunFolder:
         try:
             content = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read", got=str(error), do=RESTORE) from error
+            raise damaged(f"{path} cannot be read", got=str(error)) from error
         return self.checked(path, content, {})
 
     def checked(
@@ -87,7 +97,7 @@ class RunFolder:
         wrong = misfit(content, kinds, optional=optional)
         if wrong is not None:
             expected, got = wrong
-            raise DataError(f"{path} is damaged", expected=expected, got=repr(got)[:80], do=RESTORE)
+            raise damaged(f"{path} is damaged", expected=expected, got=repr(got)[:80])
         return content
 
     def description(self) -> dict[str, Any]:
@@ -108,7 +118,11 @@ class RunFolder:
         from filelock import FileLock, Timeout
 
         if "\0" in str(self.path):
-            raise OptionError(f"{str(self.path)!r} cannot be a folder: it holds a NUL", do="name another with --out")
+            raise OptionError(
+                f"{str(self.path)!r} cannot be a folder: it holds a NUL",
+                do="name another",
+                shell="name another with --out",
+            )
         lock = self.path / ".lock"
         created = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
@@ -125,11 +139,16 @@ class RunFolder:
                                 folder.rmdir()
         except Timeout:
             raise OptionError(
-                f"another process is training in {self.path}", do="wait for it, or name another folder with --out"
+                f"another process is training in {self.path}",
+                do="wait for it, or name another folder",
+                shell="wait for it, or name another folder with --out",
             ) from None
         except (FileExistsError, NotADirectoryError, PermissionError) as error:
             raise OptionError(
-                f"{self.path} cannot be a folder to write in", got=str(error), do="name another with --out"
+                f"{self.path} cannot be a folder to write in",
+                got=str(error),
+                do="name another",
+                shell="name another with --out",
             ) from error
 
     def check_is(self, recipe: str, settings: Mapping[str, Any], source: object) -> None:
@@ -143,7 +162,8 @@ class RunFolder:
                 f"{self.path} holds a run with other settings",
                 expected=", ".join(f"{key}={wanted[key]}" for key in differing),
                 got=", ".join(f"{key}={has.get(key)}" for key in differing),
-                do="name another folder with --out, or delete this run",
+                do="name another folder, or delete this run",
+                shell="name another folder with --out, or delete this run",
             )
 
     def check_new(self, *, overwrite: bool) -> None:
@@ -153,14 +173,17 @@ class RunFolder:
             return
         if not self.run.exists():
             raise OptionError(
-                f"{there[0]} is there already, and is not of a run of ours", do="name another folder with --out"
+                f"{there[0]} is there already, and is not of a run of ours",
+                do="name another folder",
+                shell="name another folder with --out",
             )
         if not overwrite:
             state = "a finished run" if self.finished else "an unfinished run"
-            go_on = "" if self.finished else "--resume goes on with it, "
             raise OptionError(
                 f"{self.path} holds {state} already",
-                do=f"{go_on}--out trains in another folder, --overwrite deletes it and starts again",
+                do=f"{'' if self.finished else 'resume goes on with it, '}overwrite=True deletes it and starts again",
+                shell=f"{'' if self.finished else '--resume goes on with it, '}--out trains in another folder, "
+                "--overwrite deletes it and starts again",
             )
         for path in there:
             path.unlink()

@@ -35,7 +35,7 @@ from gatewright.tasks.training.history import ITERATION, History
 from gatewright.tasks.training.machine import machine
 from gatewright.tasks.training.processes import Processes, from_the_first, part_at_the_end, was_lost
 from gatewright.tasks.training.progress import ProgressCallback
-from gatewright.tasks.training.run_folder import DESCRIPTION, RESTORE, RunFolder, absolute
+from gatewright.tasks.training.run_folder import DESCRIPTION, RunFolder, absolute, damaged
 from gatewright.tasks.training.trainer import STOP_SIGNALS, handling, quiet, trainer
 from gatewright.tasks.training.training_module import TrainingModule
 from gatewright.terminal import Terminal
@@ -118,7 +118,11 @@ def resume(
     """
     folder = RunFolder(out)
     if not folder.run.exists():
-        raise OptionError(f"{out} holds no run to resume", do="leave out --resume, or name its folder with --out")
+        raise OptionError(
+            f"{out} holds no run to resume",
+            do="name the folder of a run",
+            shell="leave out --resume, or name its folder with --out",
+        )
     kept = folder.description()
     if "devices" not in kept:
         raise OptionError(
@@ -180,13 +184,12 @@ def _described(folder: RunFolder, kept: Mapping[str, Any]) -> tuple[Recipe, Trac
     for name in ("devices", "nodes", "threads"):
         if not 1 <= kept[name] <= MOST_THREADS:
             expected = f"{name} from 1 to {MOST_THREADS}"
-            raise DataError(f"{folder.run} is damaged", expected=expected, got=str(kept[name])[:80], do=RESTORE)
+            raise damaged(f"{folder.run} is damaged", expected=expected, got=str(kept[name])[:80])
     try:
         return recipes.get(kept["recipe"]).reopened(kept["settings"]), parse(kept["trace"])
     except GatewrightError as error:
-        raise DataError(
-            f"{folder.run} is damaged: {error.problem}", expected=error.expected, got=error.got, do=RESTORE
-        ) from error
+        problem = f"{folder.run} is damaged: {error.problem}"
+        raise damaged(problem, expected=error.expected, got=error.got) from error
 
 
 def _check_asked(
@@ -298,7 +301,8 @@ class _Session:
                 raise GatewrightError(
                     f"a process of the run in {self.folder.path} has ended before the others",
                     got=str(error).partition("\n")[0],
-                    do="look at what it said; --resume goes on from the last checkpoint",
+                    do="look at what it said; resume goes on from the last checkpoint",
+                    shell="look at what it said; --resume goes on from the last checkpoint",
                 ) from error
             raise
 
@@ -312,7 +316,7 @@ class _Session:
             if others or not checkpoints.loaded or self.checkpoint_callback.started:
                 raise
             path = self.folder.checkpoint
-            raise DataError(f"the checkpoint {path} does not fit the run", got=in_a_line(error), do=RESTORE) from error
+            raise damaged(f"the checkpoint {path} does not fit the run", got=in_a_line(error)) from error
 
     def _finish(self) -> Result:
         network = self.model.network

@@ -150,7 +150,8 @@ def _check_same(study: Study, search: Search) -> None:
             f"the study {search.name!r} searches something else",
             expected=", ".join(f"{key}={wanted.get(key)}" for key in differing),
             got=", ".join(f"{key}={kept.get(key)}" for key in differing),
-            do="give the same options again, or start another study with --study or --out",
+            do="give the same options again, or start another study under another name or in another folder",
+            shell="give the same options again, or start another study with --study or --out",
         )
 
 
