@@ -188,7 +188,7 @@ def changed(row: str, **equations: Any) -> Recurrent:
 
 REFUSED: dict[str, tuple[str, str, Network]] = {
     "in the order in which it made them": (".keras", "keras", Network((made("gru", backwards=True),))),
-    "reverses steps only behind": (".keras", "keras", Network((made("gru"), Reverse()))),
+    "reverses steps only after": (".keras", "keras", Network((made("gru"), Reverse()))),
     "gives zeros at masked steps": (".keras", "keras", Network((Masking(0.0), made("gru", both=True)))),
     "no mask before a Reshape": (".h5", "keras", Network((Masking(0.0), made("gru"), Reshape((4 * UNITS,))))),
     "takes in those that are padding": (".keras", "keras", Network((Masking(0.0), made("gru"), Max()))),

@@ -229,7 +229,7 @@ BOTH_WAYS = """layer '' (gru) is bidirectional, so it cannot run step by step
 sequences"""
 A_WINDOW = """a model that forecasts cannot run step by step: it reads 36 steps at once
   expected: a model that reads a sequence from its beginning on
-  got: one that sees each window by its own level and spread, and reads a linear forecast behind it
+  got: one that sees each window by its own level and spread, and reads a linear forecast after it
   do: export it as ONNX, or its layer alone with layer='recurrent'"""
 A_LINEAR_MODEL = """a network beside a linear model cannot run step by step
   expected: a recurrent network alone, which reads forward

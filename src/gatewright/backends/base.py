@@ -26,7 +26,7 @@ class PreparedEquation:
     target: str
     rule: Callable[..., Any]
     args: tuple[str | float, ...]
-    widen: tuple[tuple[int, int, int], ...] = ()  # (operand, its rank, axes to add behind)
+    widen: tuple[tuple[int, int, int], ...] = ()  # (operand, its rank, axes to add after)
     static: Mapping[str, Any] = field(default_factory=dict)  # dict[str, Any] stops torch.compile
 
 

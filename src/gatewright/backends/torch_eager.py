@@ -123,7 +123,7 @@ def draw(trace: Trace, sizes: Mapping[str, int], steps: int, batch: int, like: T
 
 
 def _widened(rows: Tensor, rank: int) -> Tensor:
-    """A tensor with axes of one element behind, so that it has `rank` axes."""
+    """A tensor with axes of one element after, so that it has `rank` axes."""
     return rows[(..., *(None,) * (rank - rows.dim()))]
 
 

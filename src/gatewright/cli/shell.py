@@ -25,7 +25,7 @@ EXIT_CODES = {
 
 
 class SettingsCommand(TyperCommand):
-    """A command whose `--set` takes all the assignments behind it: `--set hidden=64 epochs=5`."""
+    """A command whose `--set` takes all the assignments after it: `--set hidden=64 epochs=5`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put `--set` before every further assignment, and go on as typer does."""
@@ -34,12 +34,12 @@ class SettingsCommand(TyperCommand):
 
 def repeat_option(args: Sequence[str], option: str) -> Iterator[str]:
     """The words of a command, the option put before each assignment that follows its first one."""
-    behind_value = False  # of the option, or of another assignment that belongs to it
+    follows_value = False  # of the option, or of another assignment that belongs to it
     for before, word in pairwise(["", *args]):
-        is_further = behind_value and before != option and "=" in word and not word.startswith("-")
+        is_further = follows_value and before != option and "=" in word and not word.startswith("-")
         if is_further:
             yield option
-        behind_value = before == option or is_further
+        follows_value = before == option or is_further
         yield word
 
 

@@ -37,7 +37,7 @@ ACTIVATIONS: Mapping[str, str] = {
 _DENSE = ("dense", "time-distributed-dense")
 _RECURRENT = ("gru", "lstm")
 _ARRAYS = ("kernel", "recurrent_kernel", "bias")
-UNKNOWN_ACTIVATIONS = "the file does not say which activations are behind dense layers: none, as they are read here"
+UNKNOWN_ACTIVATIONS = "the file does not say which activations are after dense layers: none, as they are read here"
 
 
 def read(path: Path, overrides: dict[str, Any]) -> Network:
@@ -241,7 +241,7 @@ def _is_rounded(number: float, narrow: float) -> bool:
 
 
 def _flatten(value: Any, shape: list[int], numbers: list[float]) -> bool:
-    """Whether lists have that shape and hold numbers, which are put behind the others."""
+    """Whether lists have that shape and hold numbers, which are put after the others."""
     if not isinstance(value, list) or len(cast("list[Any]", value)) != shape[0]:
         return False
     if len(shape) > 1:

@@ -22,7 +22,7 @@ from gatewright.network import Network
 
 Arrays = Mapping[str, NDArray[Any]]
 SUFFIX = ".index"
-_VARIABLE = "/.ATTRIBUTES/VARIABLE_VALUE"  # behind the name of each variable that an object keeps
+_VARIABLE = "/.ATTRIBUTES/VARIABLE_VALUE"  # after the name of each variable that an object keeps
 _SLOT = "/.OPTIMIZER_SLOT/"
 _NUMBERED = "layer_with_weights-"  # Keras's name of a layer, by its place in the model
 _PATH = re.compile(r"(.+?)(?:/(forward|backward)_layer)?(?:/cell(/cells/\d+)?)?/([^/]+)")

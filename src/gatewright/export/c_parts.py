@@ -103,7 +103,7 @@ def parts_of(network: Network) -> tuple[CellPart, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Position:
-    """Where a part stands: in which network, before which part, and behind which parts of the C code."""
+    """Where a part stands: in which network, before which part, and after which parts of the C code."""
 
     network: Network
     following: Part | None
@@ -147,7 +147,7 @@ def _function(function: str, size: int, place: _Position) -> list[CellPart]:
     if function == "identity":
         return []
     if function not in _FUNCTIONS:
-        raise OptionError(f"the C code has no function {function!r} behind a layer", expected=", ".join(_FUNCTIONS))
+        raise OptionError(f"the C code has no function {function!r} after a layer", expected=", ".join(_FUNCTIONS))
     return [CellPart(place.name("activation"), parse(_FUNCTION.format(function=function)), {}, {INPUT: size})]
 
 
@@ -185,7 +185,7 @@ def _problem(part: Part, network: Network) -> OptionError | None:
                 network,
                 f"a model that forecasts cannot run step by step: it reads {part.forecast.history} steps at once",
                 expected="a model that reads a sequence from its beginning on",
-                got="one that sees each window by its own level and spread, and reads a linear forecast behind it",
+                got="one that sees each window by its own level and spread, and reads a linear forecast after it",
             )
         case SumEmbedding():
             return _not_step_by_step(

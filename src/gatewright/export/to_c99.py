@@ -193,7 +193,7 @@ def _output(network: Network, stack: CellStack) -> str:
 
 
 def _listed(what: str, names: Any) -> list[str]:
-    """The names behind the numbers of symbols or outputs, as they may stand in a comment."""
+    """The names of the numbers of symbols or outputs, as they may stand in a comment."""
     if not names:
         return []
     shown = [_quoted(str(one)) for one in names[:MOST_LISTED]]

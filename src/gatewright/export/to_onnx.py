@@ -66,7 +66,7 @@ def onnx(
       its recurrent operators in float32 alone, so that float64 is a Scan.
 
     With lengths, operators are used so that OpenVINO, which ignores the lengths of one that reads in one direction,
-    gives what ONNX Runtime gives: steps behind the end of a row are taken away afterwards. The memory of an LSTM at the
+    gives what ONNX Runtime gives: steps after the end of a row are taken away afterwards. The memory of an LSTM at the
     end of each row cannot be had so; with `states` and `lengths` an LSTM of one direction is the first of two.
 
     What goes in and comes out has the layer's axes, (time, batch, ...) or (batch, time, ...). Dropout and random masks

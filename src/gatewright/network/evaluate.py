@@ -16,7 +16,7 @@ def run(network: Network, inputs: Array, *, dtype: Any = np.float64, lengths: Se
 
     `lengths` are those of the rows where no part of the network tells which steps are padding; without them they are
     those that the network has, or all steps. A network that begins with a Reshape reads (batch, features); one that has
-    left time behind gives out as much.
+    dropped the time axis gives out as much.
 
     Raises ConversionError for a part that cannot be computed.
     """

@@ -40,7 +40,7 @@ class Signal:
         return np.full(batch, steps) if self.row_lengths is None else self.row_lengths
 
     def with_values(self, values: Array) -> "Signal":
-        """The signal behind a part that changes the values alone. A mask ends where there are no steps any more."""
+        """The signal after a part that changes the values alone. A mask ends where there are no steps any more."""
         return replace(self, values=values, mask=self.mask if values.ndim > 2 else None)
 
 

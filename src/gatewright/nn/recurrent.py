@@ -42,7 +42,7 @@ class Recurrent(nn.Module):
       PackedSequence. `output` has the same form with num_directions * output_size features.
     - `h_0`, `h_n` (num_layers * num_directions, batch, size); for a cell of several states a tuple of these in the
       order of the cell's signature. Zero where it is not given.
-    - `lengths` (batch,): rows end there; the output is 0 behind the end and the final state is that at the end.
+    - `lengths` (batch,): rows end there; the output is 0 after the end and the final state is that at the end.
     - `mask` (time, batch): where it is 0 the row keeps its state and emits it again.
     - `return_gates=True` gives a third result: every gate at every step, {"r": (time, batch, hidden_size), ...}; with
       several layers or directions the names are "l0.r", "l0_reverse.r", "l1.r", ...

@@ -23,7 +23,7 @@ def check(program: Program) -> None:
 
     - What a stage uses is given, computed there, or stored by an earlier stage in a place that can be read there.
     - Operands of products and reductions are whole: no value of their own stage.
-    - A state is read in the loop or after it, or behind the stage before the loop that gives it for all steps.
+    - A state is read in the loop or after it, or after the stage before the loop that gives it for all steps.
     - All that a stage computes lies along its axis, by operations on single elements.
     - Every store goes where `storage` says; everything that is kept is stored once, and so is every state.
     - What is given out and summed is there at the end.

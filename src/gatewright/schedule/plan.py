@@ -89,7 +89,7 @@ class _StagePlanner:
         self.stored = choose_kept(self.works, self.keys, [*self.kept, *new_states])
         for draft in self.drafts.values():
             self._recompute_in(draft)
-            self._prune(draft)  # behind it: what other stages compute again may be needed here no more
+            self._prune(draft)  # after it: what other stages compute again may be needed here no more
         prologue = self._prologue()
         once = [*self.trace.params, *(equation.target for equation in prologue)]
         storage = self._storage(once)

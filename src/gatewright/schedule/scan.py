@@ -48,7 +48,7 @@ def find_scans(trace: Trace) -> ScannedStates:
 
 
 def in_order(works: Sequence[Work], scanned: ScannedStates) -> list[Work]:
-    """Works and scans, each behind what it needs; the old value of a state needs the scan that gives it."""
+    """Works and scans, each after what it needs; the old value of a state needs the scan that gives it."""
     by_name = {work.target.name: work for work in (*works, *scanned.scans)}
     ordered: dict[str, Work] = {}
     todo = list(reversed(by_name))

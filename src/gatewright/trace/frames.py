@@ -46,7 +46,7 @@ def assigned_name(frame: FrameType | None) -> str | None:
 def _following(code: CodeType, offset: int) -> str | None:
     """The variable that the instruction at `offset` stores its result in, or "return", or None."""
     starts, next_use = _uses(code)
-    # inside of a call the offset may point behind the instruction, at its inline cache
+    # inside of a call the offset may point after the instruction, at its inline cache
     return next_use[bisect_right(starts, offset) - 1]
 
 

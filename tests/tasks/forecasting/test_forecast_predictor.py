@@ -1,4 +1,4 @@
-"""What a forecaster answers: the horizon behind its data or newer data, the back-test, pictures; covariates, ids."""
+"""What a forecaster answers: the horizon after its data or newer data, the back-test, pictures; covariates, ids."""
 
 import io
 import json

@@ -105,7 +105,7 @@ def test_a_season_may_be_longer_than_what_is_read(tmp_path: Path) -> None:
 
 
 def test_nothing_of_what_comes_reaches_the_linear_forecast(tmp_path: Path) -> None:
-    """What lies behind the training part may judge a regression until the validation ends, and nothing behind that."""
+    """What lies after the training part may judge a regression until the validation ends, and nothing after that."""
     first, other = waves(tmp_path), tmp_path / "jump.csv"
     lines = Path(first).read_text().splitlines()
     cut = Cuts.shares(120).validation

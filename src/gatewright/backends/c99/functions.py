@@ -64,7 +64,7 @@ static inline REAL NAME_softplus(REAL a)
 """,
 }
 DEFINED = frozenset({*OWN, *PLAIN, *LIBM})
-"""What the file's own functions may be called, behind its name."""
+"""What the file's own functions may be called, after its name."""
 _LIBM_NAMES = {Op.ABS: "fabs", Op.EXP: "exp", Op.LOG: "log", Op.SQRT: "sqrt", Op.TANH: "tanh"}
 _LIBM_MACROS = {"EXP": "exp", "LOG1P": "log1p", "FABS": "fabs"}
 

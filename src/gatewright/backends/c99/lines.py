@@ -16,7 +16,7 @@ class CodeLines:
         self._depth = depth
 
     def add(self, line: str) -> None:
-        """A line; of an assignment that is too long, what is behind the sign goes to the next."""
+        """A line; of an assignment that is too long, what is after the sign goes to the next."""
         text = "    " * self._depth + line
         head, sign, value = text.partition(" = ")
         if len(text) <= WIDTH or not sign:

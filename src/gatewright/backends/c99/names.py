@@ -18,7 +18,7 @@ _MACROS = """
     stderr stdin stdout far i386 interface linux max min near small unix
 """
 _TYPES = "int8_t int16_t int32_t int64_t ptrdiff_t size_t uint8_t uint16_t uint32_t uint64_t"
-_FUNCTIONS = "exp fabs log log1p sqrt tanh"  # those that the code calls, for float with an f behind
+_FUNCTIONS = "exp fabs log log1p sqrt tanh"  # those that the code calls, for float with an f after
 KEYWORDS = frozenset(_WORDS.split())
 """Those of C and of C++."""
 RESERVED = (
@@ -51,7 +51,7 @@ class Names:
         return name
 
     def free(self, wanted: str) -> str:
-        """The same, for a block of its own: what comes behind the block may have it too."""
+        """The same, for a block of its own: what comes after the block may have it too."""
         name, number = wanted, 2
         while name in self._taken:
             name, number = f"{wanted}{number}", number + 1

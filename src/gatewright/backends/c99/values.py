@@ -143,7 +143,7 @@ class Values:
 
 
 def index(at: Indices) -> str:
-    """The brackets behind an array that choose one element."""
+    """The brackets after an array that choose one element."""
     return "".join(f"[{variable}]" for variable in at)
 
 

@@ -122,7 +122,7 @@ class Speller:
 
 
 def unexpanded(tree: Tree) -> Tree:
-    """A scalar that stands where a vector is meant needs no ones behind it."""
+    """A scalar that stands where a vector is meant needs no ones after it."""
     return unexpanded(tree.args[0]) if isinstance(tree, Apply) and tree.op is Op.EXPAND else tree
 
 

@@ -132,7 +132,7 @@ def _split(term: Factors) -> tuple[Factors, Factors]:
 
 
 def _scaled(tree: Tree) -> tuple[float, Tree]:
-    """The number in front of a formula, and what is behind it."""
+    """The number in front of a formula, and what is after it."""
     match tree:
         case Apply(op=Op.NEG, args=(a,)):
             number, rest = _scaled(a)

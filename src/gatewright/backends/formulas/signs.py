@@ -23,7 +23,7 @@ class Signs:
     minus: str
     times: str  # of two vectors, element by element
     dot: str  # of what is no vector
-    space: str  # behind a semicolon
+    space: str  # after a semicolon
     squared: str
     transposed: str
     unequal: str

@@ -82,7 +82,7 @@ class Sign(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """left = right. `remark` is said behind it."""
+    """left = right. `remark` is said after it."""
 
     left: Name
     right: Tree

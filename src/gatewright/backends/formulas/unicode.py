@@ -73,7 +73,7 @@ def page(lines: tuple[Line, ...], width: int = WIDTH) -> str:
 
 
 def _right_side(line: Line, width: int) -> list[str]:
-    """The rows of what stands behind the sign."""
+    """The rows of what stands after the sign."""
     if isinstance(line.right, Apply) and line.right.op is Op.WHERE:
         choice = _cases(line.right)
         if max(map(columns, choice)) <= width:
@@ -83,7 +83,7 @@ def _right_side(line: Line, width: int) -> list[str]:
 
 
 def _cases(choice: Apply) -> list[str]:
-    """A choice on two rows, behind a brace."""
+    """A choice on two rows, after a brace."""
     condition, yes, no = (write(arg, NOTATION) for arg in choice.args)
     pen = Pen(choice, (condition, yes, no), _group)
     broad = max(columns(yes.text), columns(no.text))

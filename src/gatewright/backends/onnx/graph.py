@@ -41,7 +41,7 @@ class Tensor:
     doc: str = ""
 
     def __getitem__(self, key: tuple[Any, ...]) -> "Tensor":
-        """`value[..., None]`: the value with axes of one element behind it."""
+        """`value[..., None]`: the value with axes of one element after it."""
         return self.graph.unsqueeze(self, *range(self.ndim, self.ndim + key.count(None)))
 
 
@@ -223,7 +223,7 @@ class Graph:
         return self.emit("Shape", value, ndim=1, kind=ElementKind.COUNT)
 
     def join_counts(self, *parts: Tensor) -> Tensor:
-        """Vectors of whole numbers one behind the other: a shape, or what to pad."""
+        """Vectors of whole numbers one after the other: a shape, or what to pad."""
         return self.emit("Concat", *parts, ndim=1, kind=ElementKind.COUNT, axis=0)
 
     def expand(self, value: Operand, shape: Tensor, *, ndim: int) -> Tensor:

@@ -130,7 +130,7 @@ def _cut(
     """The steps and final states of one direction whose rows end early.
 
     OpenVINO ignores the lengths of an operator of one direction. So the operator runs to the end of the padding, and
-    its outputs behind the end of a row are set to zero. Y has no memory of each step: the final memory comes from a
+    its outputs after the end of a row are set to zero. Y has no memory of each step: the final memory comes from a
     bidirectional operator (`_doubled`).
     """
     steps = graph.squeeze(results(_whole(graph, inputs), 1)[0], 1)

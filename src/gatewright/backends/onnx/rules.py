@@ -99,7 +99,7 @@ def compute(
 ) -> None:
     """Add the operators of equations to the graph. `values` has the operands by name; the results are added to it.
 
-    A value that the user named keeps its name, behind the prefix.
+    A value that the user named keeps its name, after the prefix.
     """
     rules = {op: partial(rule, graph) for op, rule in RULES.items()}
     for equation, call in zip(equations, prepare(equations, rules, sizes), strict=True):

@@ -250,7 +250,7 @@ def _taken(layer: KerasLayer, chain: ChainState, names: tuple[str, ...], ranks: 
 
 
 def _folded(parts: Sequence[net.Part]) -> tuple[net.Part, ...]:
-    """A dense layer without an activation takes that of the layer behind it."""
+    """A dense layer without an activation takes that of the layer after it."""
     folded: list[net.Part] = []
     for part in parts:
         before = folded[-1] if folded else None

@@ -130,7 +130,7 @@ def _reverse(_: net.Reverse, writer: _KerasWriter) -> None:
     before = writer.before
     if not (isinstance(before, net.RecurrentPart) and before.backwards and before.returns == "sequence"):
         raise ConversionError(
-            "Keras reverses steps only behind a layer that goes backwards",
+            "Keras reverses steps only after a layer that goes backwards",
             got=before.kind if before else "the input",
         )
 

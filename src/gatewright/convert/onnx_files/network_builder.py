@@ -94,12 +94,12 @@ class NetworkBuilder:
         return self.found[-1] if self.found else None
 
     def added(self, part: Part, stream: FlowValue) -> FlowValue:
-        """The value behind one more part, which gives a value of the axes of `stream`."""
+        """The value after one more part, which gives a value of the axes of `stream`."""
         self.found.append(part)
         return self.changed(stream)
 
     def changed(self, stream: FlowValue) -> FlowValue:
-        """The value behind a new part. No part may read an earlier value any more."""
+        """The value after a new part. No part may read an earlier value any more."""
         self.version += 1
         return replace(stream, version=self.version, last="", step=0)
 

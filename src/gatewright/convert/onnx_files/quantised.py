@@ -12,7 +12,7 @@ from gatewright.errors import ConversionError
 Array = NDArray[Any]
 DOMAIN, OPERATOR = "com.microsoft", "DynamicQuantizeLSTM"
 BEFORE_SCALES = 8
-"""The operands that ONNX's LSTM has too; behind them are scale and zero point of W, and those of R."""
+"""The operands that ONNX's LSTM has too; after them are scale and zero point of W, and those of R."""
 
 
 def dequantised(operands: Sequence[Value | None]) -> list[Value | None]:

@@ -163,7 +163,7 @@ def pool(parts: NetworkBuilder, attributes: Attributes, operands: Operands, *, p
             "it goes along another axis than time, or keeps it", expected="axes: [time], keepdims: 0", got=str(axes)
         )
     if parts.lengths:
-        raise ConversionError("it takes in the steps behind the end of a row, whose lengths are given to the graph")
+        raise ConversionError("it takes in the steps after the end of a row, whose lengths are given to the graph")
     if DIRECTIONS in stream.labels:
         raise ConversionError("it reads two directions that are not side by side")
     return parts.added(part(), stream.without(stream.labels.index(along[0])))
@@ -239,7 +239,7 @@ def flatten(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -
     stream = operands[0]
     if isinstance(stream, FlowValue) and attributes.get("axis", 1) % max(len(stream.axes), 1) == 1:
         return stream if len(stream.axes) == 2 else _flat(parts, stream.side_by_side())
-    raise ConversionError("it joins other axes than those behind the first")
+    raise ConversionError("it joins other axes than those after the first")
 
 
 def _flat(parts: NetworkBuilder, stream: FlowValue) -> Value:

@@ -66,7 +66,7 @@ class NetworkGraph:
         return self.node_of is not None
 
     def hold(self, name: str, array: Array) -> Tensor:
-        """Numbers of the file, behind the name of the part; those of one array are held once."""
+        """Numbers of the file, after the name of the part; those of one array are held once."""
         if id(array) not in self._held:
             self._held[id(array)] = (array, self.graph.initialiser(f"{self.name}.{name}", array))
         return self._held[id(array)][1]

@@ -20,7 +20,7 @@ def ngram_scores(builder: NetworkGraph, bag: Ngrams) -> Tensor:
             last = graph.slice(inputs, size - 1, np.iinfo(np.int64).max)
             hashed = _whole(graph, "Mod", _sum(graph, scaled, last), graph.count(bag.modulus))
         numbers = hashed
-        if size > 1:  # behind those of single symbols
+        if size > 1:  # after those of single symbols
             bucket = _whole(graph, "Mod", hashed, graph.count(bag.buckets))
             numbers = _sum(graph, bucket, graph.count(bag.symbols))
         for table, sums in ((weight, weights), (energy, energies)):

@@ -29,7 +29,7 @@ class CellCall:
     - `states`: every initial state by name and in the cell's order, (batch, ...); None is zeros.
     - `noises`: random values by name, (time, batch, ...); without them their means are used.
     - `active` (time, batch): rows keep their states where it is False. It includes the ends of ragged rows.
-    - `ragged`: rows end before the last step; what is emitted behind the end is 0.
+    - `ragged`: rows end before the last step; what is emitted after the end is 0.
     - `gates`: return every gate.
     """
 

@@ -134,7 +134,7 @@ class SequenceOperation:
             return (*outputs.states, *outputs.emits, *outputs.sums)
         first, backwards = outputs.states[0], self.spec.backwards
         output = first.narrow(0, 0 if backwards else 1, first.shape[0] - 1)
-        if backwards and ragged is not None:  # a row's initial state lies behind its last step
+        if backwards and ragged is not None:  # a row's initial state lies after its last step
             output = ragged.fill_padding(output)
         return (output, *[_last(state, ragged, at_end=not backwards) for state in outputs.states], *outputs.emits)
 

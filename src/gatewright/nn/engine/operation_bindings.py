@@ -32,7 +32,7 @@ class TensorNumbering:
     """The tensors of a call have numbers, in this order: inputs with random values, packed parameters, sums of those
     that overlap, states at every time, what is emitted, what is saved.
 
-    A run that sums has its sums behind them. A gradient has behind them: the gradients by seeded states, by what is
+    A run that sums has its sums after them. A gradient has after them: the gradients by seeded states, by what is
     emitted, and by sums; the adjoints of the states at every time; the gradients by inputs, and by packed parameters.
     """
 

@@ -176,7 +176,7 @@ def scanned(loop: StepLoop, step: Step, states: Tensors, sequences: Tensors, fix
         return [*ends, *results]
 
     # torch's public `scan` caches what it has compiled for the fixed sizes of an earlier export, and a file would hold
-    # those sizes. The operator behind it is traced at each call.
+    # those sizes. The operator after it is traced at each call.
     results = scan_op(combine, states, _in_order(loop, sequences), tuple(own))
     return list(results[: counts[0]]), _in_order(loop, results[counts[0] :])
 

@@ -92,7 +92,7 @@ class Ragged:
         return type(self)(self.values[places], begins, self.lengths)
 
     def padded(self, places: Numbers, fill: float = 0, dtype: Any = None) -> Array:
-        """Those sequences side by side, (longest, sequences, ...); what lies behind an end is `fill`."""
+        """Those sequences side by side, (longest, sequences, ...); what lies after an end is `fill`."""
         starts, lengths = self.starts[places], self.lengths[places]
         steps = np.arange(lengths.max(initial=0))[:, np.newaxis]  # (longest, 1)
         present = steps < lengths

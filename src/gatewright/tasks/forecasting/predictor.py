@@ -96,7 +96,7 @@ class ForecastPredictor(Predictor):
     def windows(self, source: object, horizon: int | None = None) -> list[SeriesWindow]:
         """The last steps of each series, of the source or of the model's own data.
 
-        `known` needs to go on for `horizon` steps; those behind them, which these do not depend on, repeat the last.
+        `known` needs to go on for `horizon` steps; those after them, which these do not depend on, repeat the last.
         """
         horizon = horizon or self.recipe.horizon
         if source is None:

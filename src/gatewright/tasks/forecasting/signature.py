@@ -20,7 +20,7 @@ from gatewright.tasks.trained_model import TrainedModel
 def signature_of(
     recipe: ForecastSettings, read: SeriesCollection, tracks: Sequence[Track], season: int, known: KnownInputs
 ) -> dict[str, Any]:
-    """Names, units, frequency, and the last steps of each series with what is known of the steps behind them."""
+    """Names, units, frequency, and the last steps of each series with what is known of the steps after them."""
     first = read.series[0]
     trained = np.concatenate([track.values[: track.cuts.train] for track in tracks])
     return {

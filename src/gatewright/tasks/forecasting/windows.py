@@ -133,7 +133,7 @@ class Track:
 
 @dataclass(frozen=True)
 class ForecastData(Data):
-    """Windows to train and to measure with, and the series behind them."""
+    """Windows to train and to measure with, and the series that they are cut from."""
 
     tracks: tuple[Track, ...] = ()
     season: int = 1

@@ -53,7 +53,7 @@ class Sequences(SeriesReading, BidirectionalRecipe):
     predictor_class = SequencesPredictor
     data_forms: ClassVar[str] = (
         "series with a label each: a table with a row for each step and the columns id, time, channels and label; a "
-        "file with a series in each row, behind its label (UCR .tsv); .ts, .arff or .npz; NAME_TRAIN and NAME_TEST of "
+        "file with a series in each row, after its label (UCR .tsv); .ts, .arff or .npz; NAME_TRAIN and NAME_TEST of "
         "these; or a folder for each class with CSV files of a series each. In Python also (arrays, labels) and a "
         "DataFrame"
     )

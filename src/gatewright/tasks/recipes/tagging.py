@@ -50,7 +50,7 @@ class Tagging(TaggingSettings):
     earlier: ClassVar[Mapping[str, Any]] = {"output": "softmax", "best_by": "accuracy"}
     expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.95, seconds=75)}
     data_forms: ClassVar[str] = (
-        "a file with a token and its label in each line and an empty line behind each sentence (CoNLL, CoNLL-U), or a "
+        "a file with a token and its label in each line and an empty line after each sentence (CoNLL, CoNLL-U), or a "
         "folder of such files whose names hold train, dev and test; a CSV, TSV, JSON lines or Parquet file, or a "
         "DataFrame, with a row for each token and a column that tells sentences apart, or for each moment of a sensor; "
         "in memory: pairs of tokens and tags, or of arrays (steps, channels) and labels"
@@ -81,7 +81,7 @@ class Tagging(TaggingSettings):
         return "standardised" if self.inputs == "channels" else "embedding-sum"
 
     def network_class(self) -> "Callable[..., nn.Module]":
-        """The network with a conditional random field behind it."""
+        """The network with a conditional random field after it."""
         from gatewright.tasks.tagging.network import TagNetwork
 
         return TagNetwork

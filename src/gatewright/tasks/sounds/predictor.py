@@ -23,8 +23,8 @@ class SoundPredictor(ClassPredictor):
 
         The stream is raw PCM (16 bits, little-endian, mono, at `stream_rate`) or a WAV file of 16 bits. Window i has
         the samples from i * hop on, `window` of them, where both are `stream_window` and `stream_hop` in samples of the
-        stream; its answer is that of `predict((samples, rate))`, behind its `start` and `end` in seconds. A stream that
-        is shorter than a window is answered as it is; else samples behind the last whole window are not answered.
+        stream; its answer is that of `predict((samples, rate))`, after its `start` and `end` in seconds. A stream that
+        is shorter than a window is answered as it is; else samples after the last whole window are not answered.
         """
         self.check_top(options.get("top"))
         sounds = SampleStream(stream, self._recipe.stream_rate or self._recipe.sample_rate)

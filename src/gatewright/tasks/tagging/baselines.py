@@ -15,7 +15,7 @@ from gatewright.tasks.tagging.objective import Tags
 Numbers = NDArray[np.int64]
 
 _AROUND = (-2, -1, 0, 1, 2)  # the places that the regression sees, from that of the tag
-_NONE = -1  # what stands before the first and behind the last step
+_NONE = -1  # what stands before the first and after the last step
 _PASSES = 5
 _ROWS_AROUND = (-16, -8, -4, -2, -1, 0, 1, 2, 4, 8, 16)
 _MOST_ROWS = 50_000  # that the regression of channels learns from

@@ -16,7 +16,7 @@ _LARGEST = 700.0  # whose exponential is a number in float64
 
 
 class ChainCrf(nn.Module):
-    """Scores of labels at the ends of a sequence, (labels,), and behind one another, (labels before, labels).
+    """Scores of labels at the ends of a sequence, (labels,), and after one another, (labels before, labels).
 
     A labelling y of the emissions e (time, batch, labels) of a row has the score
 
@@ -36,7 +36,7 @@ class ChainCrf(nn.Module):
         return Transitions(*(matrix.detach().float().cpu().numpy() for matrix in scores))
 
     def negative_log_likelihood(self, emissions: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
-        """-log p of the labels (time, batch) of each row, (batch,). What is behind the end of a row has no effect."""
+        """-log p of the labels (time, batch) of each row, (batch,). What is after the end of a row has no effect."""
         present = _present(emissions, lengths)
         labels, ends = labels.where(present, 0), (lengths - 1)[None]
         emitted = emissions.gather(2, labels[:, :, None])[:, :, 0]
@@ -74,11 +74,11 @@ class _LogPartition(torch.autograd.Function):
         present = _present(emissions, lengths)[:, :, None]
         single = (forward + backward - emissions - total[None, :, None]).exp() * weight[None, :, None]
         single = single.where(present, 0)
-        # p(i, j) is exp(before + next + behind - total). As a product it needs no memory for each pair at each step.
+        # p(i, j) is exp(before + next + after - total). As a product it needs no memory for each pair at each step.
         top = forward[:-1].amax(-1, keepdim=True)
         before = ((forward[:-1] - top).exp() * weight[None, :, None]).where(present[1:], 0)
-        behind = (backward[1:] + top - total[None, :, None]).clamp(max=_LARGEST).exp().where(present[1:], 0)
-        pairs = next.double().exp() * (before.flatten(0, 1).T @ behind.flatten(0, 1))
+        after = (backward[1:] + top - total[None, :, None]).clamp(max=_LARGEST).exp().where(present[1:], 0)
+        pairs = next.double().exp() * (before.flatten(0, 1).T @ after.flatten(0, 1))
         ends = (lengths - 1)[None, :, None].expand(1, -1, len(next))
         counts = (single, single[0].sum(0), pairs, single.gather(0, ends)[0].sum(0))
         return *(count.to(next.dtype) for count in counts), None

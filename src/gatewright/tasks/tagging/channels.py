@@ -33,7 +33,7 @@ _LITTLE = 100_000  # rows of which windows to train on overlap
 class Windows(NamedTuple):
     """Windows that overlap: what is read of each sequence, and which of its steps are answered there.
 
-    Each step of each sequence is answered in one window, with a quarter of a window before and behind it that is only
+    Each step of each sequence is answered in one window, with a quarter of a window before and after it that is only
     read, as far as the sequence goes.
     """
 

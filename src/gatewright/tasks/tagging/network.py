@@ -1,4 +1,4 @@
-"""The network of tags: recurrent layers, and behind them what labels beside each other have to do with one another."""
+"""The network of tags: recurrent layers, and after them what labels beside each other have to do with one another."""
 
 from typing import Any
 

@@ -19,7 +19,7 @@ _FEW = 30  # points that are marked one by one
 def draw_curves(rows: Sequence[Row], title: str, *, kept: int | None = None, panels: Sequence[Panel] = ()) -> bytes:
     """The loss, and beside it each further measure that changes, against the iterations: a PNG.
 
-    A thin line marks the epoch `kept`, where its network was kept and not the last one. `panels` stand behind these.
+    A thin line marks the epoch `kept`, where its network was kept and not the last one. `panels` stand after these.
     """
     measures = _measures(rows)
     across = min(len(measures) + len(panels), _ACROSS)

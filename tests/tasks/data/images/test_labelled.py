@@ -45,7 +45,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
         b"\0\0\x08": f"{path} is not an idx file",
         whole[:10]: f"{path} is cut short within its header\n  expected: 16 bytes\n  got: 10 bytes",
         whole[:-5]: f"{path} is cut short within record 1 of 3\n  expected: 12 bytes for 3 x 2 x 2\n  got: 7 bytes",
-        whole + b"\0": f"{path} goes on behind its last record\n  expected: 12 bytes for 3 x 2 x 2\n  got: 13 bytes",
+        whole + b"\0": f"{path} goes on after its last record\n  expected: 12 bytes for 3 x 2 x 2\n  got: 13 bytes",
         gzip.compress(whole)[:-9]: f"{path} is cut short or damaged\n  got: EOFError",
     }
     for content, message in wrong.items():

@@ -96,7 +96,7 @@ def test_rows_of_the_ucr_archive(tmp_path: Path) -> None:
     assert found.parts.train.labels.tolist() == [1, 0] * 4
     assert found.parts.test.sequences[0].tolist() == [[0.5], [1]]
     assert found.remarks == (
-        "rows: each is a series of up to 3 steps, behind its label",
+        "rows: each is a series of up to 3 steps, after its label",
         "classification: 'label' has 2 whole numbers, 1 to 2 (task=regression takes them as such)",
         "no validation: 8 series are few (validation=0.2 holds a fifth out)",
     )

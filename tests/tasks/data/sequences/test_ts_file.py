@@ -65,7 +65,7 @@ def test_a_univariate_file_has_one_channel(tmp_path: Path) -> None:
     [
         ("", " is empty"),
         (HEADER[:-6], " is cut short: there is no @data"),
-        (HEADER, " holds no cases\n  expected: a case a line behind @data"),
+        (HEADER, " holds no cases\n  expected: a case a line after @data"),
         ("1,2,3:a\n", ', line 1: this is no header of a .ts file\n  expected: "# ..."'),
         (HEADER.replace("true low high", "true"), " does not name its classes\n.*\n  got: @classLabel true"),
         (HEADER.replace("Stamps false", "Stamps true"), " has time stamps, which are not read"),

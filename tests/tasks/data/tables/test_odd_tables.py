@@ -140,7 +140,7 @@ def test_lines_behind_comments_keep_their_numbers(tmp_path: Path) -> None:
             [f"{place // 24},{row}" for place, row in enumerate(SERIES)],
             (
                 "{path}: these columns may be ids, and no channels: subject\n  expected: a row for each step, as in "
-                "id,time,x,y,label; or a series in each row, behind its label, without a header\n"
+                "id,time,x,y,label; or a series in each row, after its label, without a header\n"
                 "  got: subject, id, time, x, label\n  do: name the columns: add --set ignore=subject"
             ),
         ),

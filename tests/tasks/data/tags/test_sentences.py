@@ -125,7 +125,7 @@ def test_sentences_in_memory() -> None:
             "\n# nothing\n",
             (
                 "{path} holds no tokens\n"
-                "  expected: a token a line with its columns, and an empty line behind each sentence\n"
+                "  expected: a token a line with its columns, and an empty line after each sentence\n"
                 "  got: comments and empty lines"
             ),
         ),
@@ -222,7 +222,7 @@ def test_a_file_without_empty_lines_is_one_sentence(tmp_path: Path) -> None:
         load_tagged_sentences(path)
     assert str(caught.value) == (
         "there are too few sentences to hold some out for validation and test\n"
-        "  expected: 3 sentences at least, with an empty line behind each in a file\n"
+        "  expected: 3 sentences at least, with an empty line after each in a file\n"
         "  got: 1 of 3 tokens in all\n"
         "  do: give more sentences, or a folder with files for train, dev and test"
     )

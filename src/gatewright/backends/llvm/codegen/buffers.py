@@ -28,7 +28,7 @@ def outside_buffers(program: Program) -> list[BufferId]:
 
 
 def inside_buffers(program: Program) -> list[BufferId]:
-    """The buffers that only kernels use, next in the table; behind them come panels and sums."""
+    """The buffers that only kernels use, next in the table; after them come panels and sums."""
     emitted, own = set(_emitted(program)), (Storage.SEQUENCE, Storage.ROW)
     return [BufferId(kind, name) for name, kind in program.storage.items() if kind in own and name not in emitted]
 
@@ -44,7 +44,7 @@ def sum_buffers(program: Program) -> list[BufferId]:
 
 
 LINES = BufferId("active", "lines")
-"""The numbers of the lines that kernels for ragged batches go through, step by step; behind all others in the table."""
+"""The numbers of the lines that kernels for ragged batches go through, step by step; after all others in the table."""
 STARTS = BufferId("active", "starts")
 """Where in LINES each step begins, and where the last one ends."""
 

@@ -14,7 +14,7 @@ from gatewright.backends.llvm.emit.vector_type import Value
 
 @dataclass(frozen=True, slots=True)
 class AllRows:
-    """Rows that lie one behind the other. The last tile overlaps the one before it, so that no row is left over."""
+    """Rows that lie one after the other. The last tile overlaps the one before it, so that no row is left over."""
 
     first: Value
     last: Index
@@ -27,11 +27,11 @@ class AllRows:
         return e.add_index(self.last, -height, name)
 
     def start(self, e: Emitter, index: Value, limit: Index) -> Index:
-        """Not behind the last tile: rows of the overlap are done twice, with the same result."""
+        """Not after the last tile: rows of the overlap are done twice, with the same result."""
         return e.smaller_index(index, limit, "row")
 
     def cursor(self, e: Emitter, start: Index, row: Index, limit: Index, before: Value | None = None) -> Cursor:
-        """The row that lies so many behind the first one; at that step, or at the one that `before` says."""
+        """The row that lies so many after the first one; at that step, or at the one that `before` says."""
         place = e.add_index(start, row)
         line = e.add_index(self.before if before is None else before, place, "line")
         return Cursor(line=e.index(line), row=e.index(place), batch=self.batch)

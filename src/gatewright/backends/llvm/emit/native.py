@@ -131,7 +131,7 @@ class NativeEmitter(Emitter):
         return self._builder.select(condition, self.index(a), self.index(b), self._name(name))
 
     def byte(self, pointer: Value, offset: Index, name: str = "") -> Value:
-        """The address so many bytes behind a pointer."""
+        """The address so many bytes after a pointer."""
         return self._builder.gep(pointer, [self.index(offset)], True, self._name(name), source_etype=_BYTE)
 
     def load_word(self, pointer: Value, kind: Any, name: str = "") -> Value:

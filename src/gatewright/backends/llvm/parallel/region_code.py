@@ -22,7 +22,7 @@ _PACK_PIECES = 4
 class RegionPhase(ctypes.Structure):
     """A kernel that the members of a region run together, on a part each.
 
-    - `table_offset`: how far behind the region's first table of buffers the table of its time block lies.
+    - `table_offset`: how far after the region's first table of buffers the table of its time block lies.
     - `by_units`: every member goes through all rows and computes some of the units. Otherwise each takes a range of the
       rows, cut at multiples of `multiple`, or at the region's `edges`, which make `pieces`.
     - `size`: the number of rows; -1 stands for all lines of the run.

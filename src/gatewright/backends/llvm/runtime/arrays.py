@@ -24,7 +24,7 @@ class Arrays(Protocol):
         ...
 
     def view(self, array: Any, offset: int, shape: tuple[int, ...]) -> Any:
-        """A view of a contiguous array that begins so many bytes behind its start."""
+        """A view of a contiguous array that begins so many bytes after its start."""
         ...
 
     def fill(self, target: Any, value: Any) -> None:

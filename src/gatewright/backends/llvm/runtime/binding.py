@@ -80,7 +80,7 @@ class Binding:
 
     @cached_property
     def computed(self) -> dict[str, Location]:
-        """Arrays behind those of a call: what the prologue computes, and sums over rows that are no result."""
+        """Arrays after those of a call: what the prologue computes, and sums over rows that are no result."""
         names = [equation.target.name for equation in self.program.prologue]
         names += [row_sum.target.name for row_sum in self.program.row_sums if row_sum.target.name not in self.sums]
         return {name: Location(self.arrays + number) for number, name in enumerate(names)}

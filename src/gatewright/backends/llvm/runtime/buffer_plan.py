@@ -15,7 +15,7 @@ class BufferPlan:
 
     A call brings arrays, numbered from 0. `places` says where in them each buffer begins that the caller sees: inputs,
     parameters, states, what is emitted, and sums. All other buffers belong to the kernels. They lie in a workspace of
-    `workspace_bytes`, behind the tables of addresses, and packed matrices in a block of `packed_bytes`.
+    `workspace_bytes`, after the tables of addresses, and packed matrices in a block of `packed_bytes`.
 
     Nothing here allocates: the caller owns all memory, so that it may come from torch, NumPy or anywhere else.
     """

@@ -155,7 +155,7 @@ class Runner:
         return steps * self._batch * self.kernels.bound.width_of(key.name)
 
     def _offsets(self, elements: Sequence[int]) -> tuple[list[int], int]:
-        """Where buffers of so many elements begin, one behind the other, and how many bytes there are in all."""
+        """Where buffers of so many elements begin, one after the other, and how many bytes there are in all."""
         offsets, end = [], 0
         for count in elements:
             offsets.append(end)

@@ -26,7 +26,7 @@ class Location(NamedTuple):
 
 
 class AddressTables:
-    """Tables one behind the other, one for each block of time.
+    """Tables one after the other, one for each block of time.
 
     Entry n of a table is the address of `locations[n]`, in one of `blocks` blocks of memory, and `strides[n]` bytes
     further for every step before the time block; the time blocks begin at the steps in `starts`.

@@ -78,6 +78,6 @@ class RaggedStreams:
 
 
 def _chunks(sequences: Ragged, counts: Numbers, begins: Numbers, ends: Numbers) -> Ragged:
-    """The chunks one after the other, and behind them an empty one."""
+    """The chunks one after the other, and after them an empty one."""
     starts = np.repeat(sequences.starts, counts) + begins
     return Ragged(sequences.values, np.append(starts, 0), np.append(ends - begins, 0))

@@ -116,7 +116,7 @@ def linear_forecast(
 
     `series` are (steps, variables) each. Every regression gives all steps ahead at once from a window, and is pulled
     towards a simple forecast: the seasonal naive one, the last value, the level, the mean season, or the mean of the
-    training part. Nothing behind the validation parts is read. `outer` turns each variable into the unit in which
+    training part. Nothing after the validation parts is read. `outer` turns each variable into the unit in which
     errors are compared.
     """
     variables = [

@@ -137,7 +137,7 @@ def _ordered(table: Table, roles: Roles, id: str, *, fill: bool) -> OrderedRows:
 def _series(table: Table, roles: Roles, missing: str, id: str, ordered: OrderedRows) -> TimeSeries:
     covariates = _values(table, roles.covariates, ordered, missing)
     raw = _values(table, roles.target, ordered, "keep")
-    # The steps behind the last value are the future, with known covariates only.
+    # The steps after the last value are the future, with known covariates only.
     steps = known_steps(raw) if roles.covariates else len(raw)
     known = OrderedRows(ordered.rows[:steps], ordered.times.take(slice(0, steps)))
     values = _values(table, roles.target, known, missing)
@@ -149,7 +149,7 @@ def _values(table: Table, names: tuple[str, ...], ordered: OrderedRows, missing:
     """The columns in order of time, (steps, columns); times that are left out are filled as missing values are."""
     filled_in = np.empty((len(ordered.rows), len(names)))
     for place, name in enumerate(names):
-        values = np.append(table.numbers(name, "keep"), np.nan)[ordered.rows]  # -1 is the row behind the last
+        values = np.append(table.numbers(name, "keep"), np.nan)[ordered.rows]  # -1 is the row after the last
         if missing in ("forward", "interpolate"):
             values = filled_values(values, missing)
         if missing != "keep" and np.isnan(values).any():

@@ -25,7 +25,7 @@ def read_idx(path: Path) -> NDArray[Any]:
     dtype, shape = _header(path, content)
     start, size = 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
     if (present := len(content) - start) != size:
-        problem, do = f"{path} goes on behind its last record", None
+        problem, do = f"{path} goes on after its last record", None
         if present < size:
             record = present * shape[0] // size
             problem, do = f"{path} is cut short within record {record} of {shape[0]}", "get the file again"

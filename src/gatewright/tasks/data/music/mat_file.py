@@ -32,7 +32,7 @@ _ORDERS: Mapping[bytes, Literal["<", ">"]] = {b"IM": "<", b"MI": ">"}
 
 
 class _Element(NamedTuple):
-    """An element of a file: the type of its content, the content, and the bytes behind it."""
+    """An element of a file: the type of its content, the content, and the bytes after it."""
 
     kind: int
     content: memoryview

@@ -6,7 +6,7 @@ How a MIDI file becomes a piano roll:
 - A note begins and ends at the nearest border between two frames, and has one frame at least.
 - Notes of all tracks and channels count, but for channel 10, which is percussion.
 - Keys below A0 or above C8, the sustain pedal, velocities and instruments are left out, and so is the silence before
-  the first note and behind the last.
+  the first note and after the last.
 - A key that is struck again while it sounds, or right at its end, sounds on.
 """
 
@@ -137,6 +137,6 @@ def _notes(parsed: Any) -> Iterator[_Note]:
 
 
 def _span(note: _Note, frames_per_beat: int, ticks: int) -> tuple[int, int]:
-    """The first frame of a note, and the one behind its last. Halves are rounded up."""
+    """The first frame of a note, and the one after its last. Halves are rounded up."""
     start, end = ((2 * time * frames_per_beat + ticks) // (2 * ticks) for time in (note.start, note.end))
     return start, max(end, start + 1)

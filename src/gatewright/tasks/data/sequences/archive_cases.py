@@ -15,7 +15,7 @@ Case = NDArray[np.float64]  # (steps, channels)
 
 
 class ArchiveHeader(ABC):
-    """What a header says of the cases behind it."""
+    """What a header says of the cases after it."""
 
     comment: str  # what a line begins with that holds no case
     target: str  # what the label is called
@@ -27,7 +27,7 @@ class ArchiveHeader(ABC):
         """The values and the label of a line; `channels` is how many the first case has, None for the first."""
 
     def read(self, path: Path, lines: NumberedLines) -> SeriesCases:
-        """The cases in the lines behind the header, each known by its line. Raises DataError where there are none."""
+        """The cases in the lines after the header, each known by its line. Raises DataError where there are none."""
         cases: list[Case] = []
         labels: list[str] = []
         numbers: list[int] = []
@@ -39,7 +39,7 @@ class ArchiveHeader(ABC):
             labels.append(label)
             numbers.append(number)
         if not cases:
-            raise DataError(f"{path} holds no cases", expected="a case a line behind @data")
+            raise DataError(f"{path} holds no cases", expected="a case a line after @data")
         return SeriesCases(
             str(path),
             joined(cases),

@@ -85,7 +85,7 @@ def channel_names(count: int) -> tuple[str, ...]:
 
 
 def joined(arrays: Sequence[NDArray[Any]]) -> Ragged:
-    """Series of (steps, channels), each cut behind its last value: padding with NaN is left out."""
+    """Series of (steps, channels), each cut after its last value: padding with NaN is left out."""
     return Ragged.join([np.asarray(array[: known_steps(array)], np.float32) for array in arrays])
 
 

@@ -43,8 +43,7 @@ _LABELLED = TableKind(
     (_ID, TIMES, _LABEL),
     ("id", "label"),
     has_channels=True,
-    expected="a row for each step, as in id,time,x,y,label; or a series in each row, behind its label, without a "
-    "header",
+    expected="a row for each step, as in id,time,x,y,label; or a series in each row, after its label, without a header",
 )
 
 
@@ -62,7 +61,7 @@ def read_long(
     table = dated_rows(table, roles.time, columns.undated)
     groups = [RowGroup(group.id or table.name, group.rows) for group in table.groups(roles.id)]
     values = np.stack([table.numbers(name, "keep") for name in roles.channels], 1)
-    # A time that is left out has the place -1, which is the row of NaN behind the last.
+    # A time that is left out has the place -1, which is the row of NaN after the last.
     padded = np.concatenate([values, np.full((1, len(roles.channels)), np.nan)])
     fill = columns.missing != "refuse"
     series = [padded[group_in_order(table, group, roles.time, fill=fill)] for group in groups]

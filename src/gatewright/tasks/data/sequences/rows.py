@@ -19,7 +19,7 @@ _FEWEST = 3  # fields of a row that can be a series
 
 
 def is_of_rows(path: Path) -> bool:
-    """Whether the first row of a text file is a series: all that stands behind its first field is numbers."""
+    """Whether the first row of a text file is a series: all that stands after its first field is numbers."""
     fields = next((row.fields for row in _rows(path)), [])
     return len(fields) >= _FEWEST and all(_is_value(text) for text in fields[1:])
 
@@ -47,7 +47,7 @@ def read_rows(path: Path, labels: Labels = "first") -> SeriesCases:
     names = np.array([row.fields[0] for row in rows])
     if skipped:
         _refuse_long_form(path, names.tolist(), values)
-    remark = f"rows: each is a series of up to {width - skipped} steps{', behind its label' if skipped else ''}"
+    remark = f"rows: each is a series of up to {width - skipped} steps{', after its label' if skipped else ''}"
     lines, labels_of_rows = tuple(row.line for row in rows), names[:, np.newaxis] if skipped else None
     return SeriesCases(str(path), joined(values), channel_names(1), "line", lines, labels_of_rows, remarks=(remark,))
 
@@ -89,7 +89,7 @@ def _is_value(text: str) -> bool:
 
 
 def _refuse_long_form(path: Path, firsts: Sequence[str], values: Sequence[NDArray[np.float64]]) -> None:
-    """Refuse rows that are steps: behind a name that repeats, a number that counts up until the next name."""
+    """Refuse rows that are steps: after a name that repeats, a number that counts up until the next name."""
     seconds = [float(row[0, 0]) for row in values]
     pairs = [(before, after) for before, after in pairwise(zip(firsts, seconds, strict=True)) if before[0] == after[0]]
     counts = all(after[1] - before[1] > 0 and after[1] % 1 == before[1] % 1 == 0 for before, after in pairs)

@@ -33,7 +33,7 @@ _TABLES = (*_TEXTS, ".jsonl", ".ndjson", ".parquet", ".pq")
 _SUFFIXES = (".ts", ".arff", ".npz", *_TABLES)
 _PART = re.compile(r"(?:(.*)[_.-])?(train|test)(\.\w+)", re.IGNORECASE)
 _FORMS = (
-    "NAME_TRAIN and NAME_TEST, or one file, as .ts, .arff, .npz, .tsv (a series in each row, behind its label) or a "
+    "NAME_TRAIN and NAME_TEST, or one file, as .ts, .arff, .npz, .tsv (a series in each row, after its label) or a "
     "table (a row for each step, as in id,time,x,y,label); or a folder for each class with CSV files of a series each"
 )
 
@@ -43,7 +43,7 @@ class SeriesReading(LabelledSeriesColumns):
     """How labelled series are read: the columns of a table, what labels mean, and the axes of arrays."""
 
     task: Task = setting("infer", "whether labels are classes or numbers")
-    layout: Layout = setting("infer", "axes of arrays (.npz, or in memory) behind that of the series")
+    layout: Layout = setting("infer", "axes of arrays (.npz, or in memory) after that of the series")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class SoundVariation:
 
     `speed` (of the logarithm) makes it shorter or longer, `pitch` (of the logarithm) moves its frequencies, so that
     both together are a change of speed; `gain` is added to the logarithm of the power; noise lies `quietest` to
-    `loudest` decibels below the sound, in every second one; up to `silence` seconds are put before and behind it;
+    `loudest` decibels below the sound, in every second one; up to `silence` seconds are put before and after it;
     two stretches of up to the share `time_mask` and two of bands are covered by the mean (SpecAugment, Park et al.
     2019, 1904.08779).
     """
@@ -57,7 +57,7 @@ class SoundVariation:
         return interpolated(interpolated(features, times).T, np.clip(places, 0, bands - 1)).T
 
     def _surrounded(self, features: NDArray[np.float64], draw: np.random.Generator) -> NDArray[np.float64]:
-        """With frames like its quietest ones before and behind."""
+        """With frames like its quietest ones before and after."""
         most = self.strength * self.silence * self.log_mel.sample_rate / self.log_mel.hop
         before, behind = np.floor(draw.uniform(0, most + 1, 2)).astype(int)
         level = features.mean(1)

@@ -143,7 +143,7 @@ class SampleStream:
         width = self._channels * self._bytes
         size = samples * width if self._left is None else min(samples * width, self._left)
         content = self.read(size)
-        if self._left is not None:  # bytes behind the data chunk of a WAV file are not samples
+        if self._left is not None:  # bytes after the data chunk of a WAV file are not samples
             self._left -= len(content)
             if len(content) < size:
                 raise DataError(

@@ -20,8 +20,8 @@ class LogMel:
     """Features of mono sound, samples (count,) in [-1, 1] -> (frames, bands), float32; docs/sounds.md has them in C.
 
     Frame i holds the samples from i * hop on, `window` of them, times a periodic Hann window; nothing is put before the
-    first. A sound shorter than a window is filled up with zeros behind it. The squared magnitudes of its spectrum (FFT
-    of `fft` points, zeros behind the window) are added up by triangles that are equally wide on the mel scale
+    first. A sound shorter than a window is filled up with zeros after it. The squared magnitudes of its spectrum (FFT
+    of `fft` points, zeros after the window) are added up by triangles that are equally wide on the mel scale
     2595 log10(1 + f / 700) (HTK's; O'Shaughnessy 1987), from `lowest` to `highest` hertz, with 1 at each top. The
     feature is the natural logarithm of that sum plus `floor`.
     """
@@ -91,7 +91,7 @@ class LogMel:
         return {
             **asdict(self),
             "fft": self.fft,
-            "frames": "from the first sample on, without padding; zeros behind a sound shorter than a window",
+            "frames": "from the first sample on, without padding; zeros after a sound shorter than a window",
             "window_function": "periodic Hann",
             "spectrum": "squared magnitude",
             "mel_scale": "2595 log10(1 + f / 700)",

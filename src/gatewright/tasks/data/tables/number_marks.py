@@ -61,7 +61,7 @@ def without_mark(text: str) -> str | None:
 
 
 def are_with_units(texts: Sequence[str]) -> bool:
-    """Whether most of some fields are numbers with letters behind them, as in 1.2M and 12 kg."""
+    """Whether most of some fields are numbers with letters after them, as in 1.2M and 12 kg."""
     start = [text.strip() for text in texts[:_LOOKED_AT] if text.strip()]
     return sum(map(bool, map(_WITH_UNIT.fullmatch, start))) > _MOSTLY * len(start)
 

@@ -46,7 +46,7 @@ def looks_like_number(text: str) -> bool:
 def notation_of(texts: Sequence[str]) -> NumberNotation:
     """How a whole column writes its numbers, by the first of its values that shows it.
 
-    A value shows groups of thousands where it has two, or a point behind its commas; it shows a decimal comma where it
+    A value shows groups of thousands where it has two, or a point after its commas; it shows a decimal comma where it
     has one that three digits do not follow, a zero before it, or points before it. Where none shows anything, as in
     1,234, the notation is ambiguous. A later value that contradicts is no number in the notation of the others.
     """
@@ -148,7 +148,7 @@ def filled_values(values: Values, how: str) -> Values:
     """The values (steps,) without those that are missing.
 
     "forward" repeats the value before them; what has none before it stays missing. "interpolate" draws a line between
-    the neighbours, and repeats the first known value before it and the last behind it.
+    the neighbours, and repeats the first known value before it and the last after it.
     """
     present = np.flatnonzero(~np.isnan(values))
     if not len(present):

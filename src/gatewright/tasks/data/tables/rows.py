@@ -32,7 +32,7 @@ class Delimited:
     A field between quotation marks may hold separators, line ends and doubled marks. Where tabs divide, a mark is a
     mark, as in most tables of sentences, unless all fields that have marks begin and end with one. A first line such as
     "sep=;", which Excel reads, names the separator. `comments` is how many lines at the start are none of the table:
-    they begin with #, and have other fields than the row behind them.
+    they begin with #, and have other fields than the row after them.
     """
 
     def __init__(self, path: Path | str, lines: Lines) -> None:
@@ -46,7 +46,7 @@ class Delimited:
         self._skipped += self.comments - len(marked)
 
     def _comments(self, marked: list[str]) -> int:
-        """How many of the lines that begin with # are not divided as the row behind them, which a header would be."""
+        """How many of the lines that begin with # are not divided as the row after them, which a header would be."""
         first = next(self._parsed(self._lines(), self.separator, self._quoting), None) if marked else None
         while marked and (first is None or len(marked[-1].split(self.separator)) == len(first.fields)):
             marked = marked[:-1]

@@ -139,7 +139,7 @@ class Table(TableContent):
         return 2 * int((~np.isnan(values)).sum()) > len(values)
 
     def has_units(self, column: str) -> bool:
-        """Whether a column holds numbers with a unit behind them, which is not read."""
+        """Whether a column holds numbers with a unit after them, which is not read."""
         content = self.data[column]
         return isinstance(content, list) and are_with_units(content)
 

@@ -117,7 +117,7 @@ class TimeAxis:
 
     def _dates_to_come(self, frequency: str, steps: int) -> Self:
         last = (self.instants if self.in_utc else self.values)[-1]
-        dates = regular_dates(last, frequency, steps=steps + 1)  # it begins with the last one, or behind it
+        dates = regular_dates(last, frequency, steps=steps + 1)  # it begins with the last one, or after it
         dates = dates[dates > last][:steps]
         if self.offsets is None:
             return replace(self, values=dates)

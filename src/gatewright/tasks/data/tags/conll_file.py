@@ -1,4 +1,4 @@
-"""Files of tokens in columns, one token a line, with an empty line behind each sentence: CoNLL's formats.
+"""Files of tokens in columns, one token a line, with an empty line after each sentence: CoNLL's formats.
 
 CoNLL-2000 and CoNLL-2003 have columns with spaces or tabs between them and a line -DOCSTART- before each document
 (https://aclanthology.org/W03-0419). CoNLL-U has ten columns with tabs between them, comments that begin with #, tokens
@@ -85,7 +85,7 @@ def read_columns(path: Path, *, encoding: str = "", header: str = "infer") -> Co
     if not sentences:
         raise DataError(
             f"{path} holds no tokens",
-            expected="a token a line with its columns, and an empty line behind each sentence",
+            expected="a token a line with its columns, and an empty line after each sentence",
             got="comments and empty lines" if lines else "an empty file",
         )
     cells = tuple(tuple(row for _, row in sentence) for sentence in sentences)

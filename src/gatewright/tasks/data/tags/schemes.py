@@ -113,7 +113,7 @@ class Transitions(NamedTuple):
     def of(cls, classes: Sequence[str], scheme: Scheme) -> "Transitions":
         """0 where a scheme allows it; with scheme "none" every tag may follow every other."""
         count = len(classes)
-        allowed = np.zeros((count + 2, count + 2), np.bool_)  # with the places before the first and behind the last
+        allowed = np.zeros((count + 2, count + 2), np.bool_)  # with the places before the first and after the last
         padded = (OUTSIDE, *classes, OUTSIDE)
         for row, before in enumerate(padded):
             for column, tag in enumerate(padded):
@@ -127,7 +127,7 @@ class Transitions(NamedTuple):
 
 
 def _may_follow(before: str, tag: str, scheme: Scheme) -> bool:
-    """Whether a tag of BIO or BIOES can stand behind another."""
+    """Whether a tag of BIO or BIOES can stand after another."""
     same_kind = before[1:] == tag[1:] and OUTSIDE not in (before, tag)
     if scheme == "BIO":
         return not tag.startswith("I") or same_kind

@@ -255,7 +255,7 @@ def with_held_out(
         tokens = sum(map(len, train.tokens))
         raise DataError(
             f"there are too few sentences to hold some out for {' and '.join(lacking)}",
-            expected=f"{len(lacking) + 1} sentences at least, with an empty line behind each in a file",
+            expected=f"{len(lacking) + 1} sentences at least, with an empty line after each in a file",
             got=f"{len(train)} of {tokens:,} {'token' if tokens == 1 else 'tokens'} in all",
             do="give more sentences, or a folder with files for train, dev and test",
         )

@@ -67,7 +67,7 @@ class FeatureVocabulary:
     ) -> "FeatureVocabulary":
         """The symbols that occur `least` times; the most frequent first, equally frequent ones by their letters.
 
-        Behind them are further `words` in lower case, which something else tells of.
+        After them are further `words` in lower case, which something else tells of.
         """
         tokens = Counter(token for sentence in sentences for token in sentence)
         counts: Counter[str] = Counter()

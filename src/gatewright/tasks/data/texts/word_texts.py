@@ -22,7 +22,7 @@ Tokens = NDArray[np.integer[Any]]
 
 BLOCK = 1 << 20
 
-# After a full stop, question mark or exclamation mark (and what closes behind it), and at an empty line.
+# After a full stop, question mark or exclamation mark (and what closes after it), and at an empty line.
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[.!?][\"'”’)])\s+|\n\s*\n")
 
 
@@ -89,7 +89,7 @@ def load_sentences(
     validation: float = 0.05,
     test: float = 0.05,
 ) -> SentenceText:
-    """A text as sentences, each with "<s>" before and "</s>" behind, as WildML's model reads them (Britz 2015).
+    """A text as sentences, each with "<s>" before and "</s>" after, as WildML's model reads them (Britz 2015).
 
     What is read is `without_last()`, what is predicted `without_first()`. A sentence is a line where the text comes in
     parts, otherwise it ends with a mark (. ! ?) before white space or at an empty line; `divided` decides otherwise.

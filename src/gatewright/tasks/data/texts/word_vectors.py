@@ -60,7 +60,7 @@ def read_lower_vectors(path: Path, words: Container[str], *, also: int) -> dict[
 
 
 def _words(path: Path) -> Iterator[tuple[int, str, list[str]]]:
-    """The number of each line, its word, and the texts of the numbers behind it."""
+    """The number of each line, its word, and the texts of the numbers after it."""
     if not path.is_file():
         raise DataError(f"there is no file of word vectors {path}", do="give the path of a .vec or GloVe text file")
     dimension = 0
