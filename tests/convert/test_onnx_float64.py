@@ -119,7 +119,7 @@ def test_what_the_runtime_lacks_in_double_precision_is_refused(tmp_path: Path) -
     with pytest.raises(ConversionError) as caught:
         convert.write(network_of(Activation("gelu")), tmp_path / "one.onnx")
     assert str(caught.value) == (
-        "ONNX Runtime has no gelu in double precision\n  got: float64\n  do: convert to float32: --dtype float32"
+        "ONNX Runtime has no gelu in double precision\n  got: float64\n  do: convert to float32, with dtype='float32'"
     )
     assert not (tmp_path / "one.onnx").exists()
 

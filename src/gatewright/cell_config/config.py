@@ -156,7 +156,8 @@ def no_config(trace: Trace) -> ConversionError:
     return ConversionError(
         f"cell {trace.name!r} is no RNN, GRU or LSTM as another framework has it",
         expected="elman, gru, lstm, lstm_peephole or lstm_projected, with any of their options",
-        do="export its equations to ONNX or C instead: gatewright export MODEL OUT",
+        do="export its equations instead, with gw.export.onnx or gw.export.c99",
+        shell="export its equations to ONNX or C instead: gatewright export MODEL OUT",
     )
 
 

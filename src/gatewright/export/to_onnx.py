@@ -133,7 +133,9 @@ def _content(network: Network, options: GraphOptions) -> tuple[bytes, NetworkGra
     try:
         builder = build(network, options)
     except ConversionError as error:
-        raise OptionError(error.problem, expected=error.expected, got=error.got, do=error.do) from error
+        raise OptionError(
+            error.problem, expected=error.expected, got=error.got, do=error.do, shell=error.shell
+        ) from error
     doc = "\n".join(f"{value.name}: {value.doc}" for values in _ends(builder.graph) for value in values)
     content = _serialise().serialised(builder.graph, producer_version=__version__, doc=doc, metadata=_metadata(network))
     return content, builder

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -87,6 +87,7 @@ def view_of(forecast: Forecast, signal: Signal) -> WindowView:
 class ForecastWindow(Part):
     """What the layers of a forecast read: window, linear forecast, what is known, and which steps are to come."""
 
+    needs_steps: ClassVar[bool] = True
     forecast: Forecast
 
     def apply(self, signal: Signal) -> Signal:
@@ -108,6 +109,7 @@ class ForecastWindow(Part):
 class ForecastSteps(Part):
     """The steps to come alone."""
 
+    needs_steps: ClassVar[bool] = True
     forecast: Forecast
 
     def apply(self, signal: Signal) -> Signal:
@@ -119,6 +121,7 @@ class ForecastSteps(Part):
 class ForecastOutput(Part):
     """The linear forecast, changed by what the layers say of the steps to come, with its interval."""
 
+    needs_steps: ClassVar[bool] = True
     forecast: Forecast
 
     def apply(self, signal: Signal) -> Signal:

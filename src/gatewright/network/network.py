@@ -1,6 +1,6 @@
 """A network: parts in order, each of which reads what the one before it gives."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, Literal
@@ -52,10 +52,11 @@ class Network:
 
         None stands for any number of steps.
         """
-        first = next(p for p in self.parts if p.reads_symbols or isinstance(p, RecurrentPart | Dense | Reshape))
+        deciding = (p for p in self.parts if p.reads_symbols or isinstance(p, RecurrentPart | Dense | Reshape))
+        first = next(deciding, None)
         if isinstance(first, Reshape):
             return (None if -1 in first.shape else prod(first.shape),)
-        return (self._steps,) if first.reads_symbols else (self._steps, self.width)
+        return (self._steps,) if first and first.reads_symbols else (self._steps, self.width)
 
     @property
     def symbols(self) -> int:
@@ -68,33 +69,31 @@ class Network:
 
         Raises ConversionError where no part says.
         """
-        if (width := self._first_width) is None:
+        if (width := _first_width(self.parts)) is None:
             raise ConversionError("there is no part that says how many features it reads")
         return width
 
     @property
     def output_width(self) -> int | None:
         """The features that it gives, as far as they are known."""
-        flow = Flow(None if any(part.reads_symbols for part in self.parts) else self._first_width)
-        for part in self.parts:
-            flow = part.gives(flow)
-        return flow.features
-
-    @property
-    def _first_width(self) -> int | None:
-        return next((part.width for part in self.parts if part.width is not None), None)
+        return self.flows()[-1].features
 
     @property
     def _steps(self) -> int | None:
         """How many steps there must be, where all of them are read at once."""
-        flow = Flow()
-        for part in self.parts:
-            if isinstance(part, Reshape):
-                return prod(part.shape) // flow.features if flow.features and -1 not in part.shape else None
-            flow = part.gives(flow)
+        for part, flow in zip(self.parts, self.flows(), strict=False):
             if flow.has_steps is False:
                 return None
+            if isinstance(part, Reshape):
+                return prod(part.shape) // flow.features if flow.features and -1 not in part.shape else None
         return None
+
+    def flows(self) -> list[Flow]:
+        """What each part reads, and what the last one gives, as far as it is known without numbers."""
+        flows = [Flow(None if self.symbols else _first_width(self.parts))]
+        for part in self.parts:
+            flows.append(part.gives(flows[-1]))
+        return flows
 
     def name_of(self, index: int) -> str:
         """What arrays of a part are called by in files."""
@@ -132,12 +131,18 @@ class Network:
         network = replace(self, parts=tuple(of_type(part, np.dtype(dtype)) for part in self.parts))
         arrays = (array for part in network.parts for array in part.arrays().values())
         if not all(np.isfinite(array).all() for array in arrays):
-            raise ConversionError(f"the network has numbers that {dtype} cannot hold", do="leave --dtype out")
+            raise ConversionError(
+                f"the network has numbers that {dtype} cannot hold", do="leave dtype out", shell="leave --dtype out"
+            )
         return network
 
     def noting(self, *notes: str) -> "Network":
         """The same, with more to tell."""
         return replace(self, notes=(*self.notes, *notes))
+
+
+def _first_width(parts: Iterable[Part]) -> int | None:
+    return next((part.width for part in parts if part.width is not None), None)
 
 
 def checked(parts: tuple[Part, ...]) -> tuple[Part, ...]:

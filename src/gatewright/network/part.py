@@ -60,7 +60,8 @@ class Part(ABC):
     width_of: ClassVar[tuple[str, int] | None] = None
     """The array, and its axis, with as many elements as it must read features."""
     reads_symbols: ClassVar[bool] = False
-    needs_steps: ClassVar[bool] = True
+    needs_steps: ClassVar[bool]
+    """Whether it reads a sequence alone, and not one row of features. Every part declares it."""
 
     def __init_subclass__(cls) -> None:
         cls.kind = vars(cls).get("kind", cls.__name__)

@@ -14,6 +14,7 @@ from gatewright.network.part import Array, Flow, Part, Signal
 class SymbolMatrix(Part):
     """A matrix (symbols, features)."""
 
+    needs_steps: ClassVar[bool] = True
     reads_symbols: ClassVar[bool] = True
     weight: Array
 
@@ -53,6 +54,7 @@ class SumEmbedding(SymbolMatrix):
 class OneHot(Part):
     """Symbols as unit vectors."""
 
+    needs_steps: ClassVar[bool] = True
     reads_symbols: ClassVar[bool] = True
     symbols: int
 
@@ -93,6 +95,7 @@ class Scale(Part):
 class Masking(Part):
     """Steps in which every feature is `value` are padding: states pass them unchanged."""
 
+    needs_steps: ClassVar[bool] = True
     value: float
 
     def apply(self, signal: Signal) -> Signal:
@@ -203,6 +206,7 @@ class AddInput(Part):
     amplifier emulation with deep learning" (2020).
     """
 
+    needs_steps: ClassVar[bool] = True
     features: int
 
     def apply(self, signal: Signal) -> Signal:

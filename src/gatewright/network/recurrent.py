@@ -28,6 +28,7 @@ class RecurrentPart(Part):
     """One recurrent layer of one direction or two."""
 
     kind: ClassVar[str] = "Recurrent"
+    needs_steps: ClassVar[bool] = True
     cell: CellConfig | Trace  # of both directions, or of the first where `second` is that of the other
     directions: tuple[Parameters, ...]
     backwards: bool = False  # its only direction reads from the end

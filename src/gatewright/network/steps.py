@@ -41,6 +41,8 @@ class Reshape(Part):
 class Reverse(Part):
     """The steps, and their mask, from the last to the first."""
 
+    needs_steps: ClassVar[bool] = True
+
     def apply(self, signal: Signal) -> Signal:
         """Padding comes first where it came last."""
         mask = None if signal.mask is None or signal.values.ndim < 3 else signal.mask[::-1]
@@ -50,6 +52,8 @@ class Reverse(Part):
 @dataclass(frozen=True, slots=True)
 class PoolPart(Part):
     """One vector for a sequence."""
+
+    needs_steps: ClassVar[bool] = True
 
     def gives(self, given: Flow) -> Flow:
         return Flow(given.features, False)
@@ -129,6 +133,7 @@ class PatchPart(Part):
     """Several steps read as one: `weight @ x + bias` of `size` steps side by side. Zeros fill up a row's last patch."""
 
     kind: ClassVar[str] = "Patches"
+    needs_steps: ClassVar[bool] = True
     weight: Array  # (features, size * inputs)
     bias: Array
     size: int

@@ -95,8 +95,9 @@ class StackNames:
         bounds: dict[str, dict[str, str]] = {}
         for part in self.stack.parts:
             (input_axis,), (output_axis,) = part.trace.inputs[0].shape, part.trace.states[0].shape
-            # A Dense in the middle has an axis of this name too, and a width of its own.
-            named = {input_axis: below} | ({output_axis: output} if output_axis == "output" and part is last else {})
+            named = {input_axis: below}
+            if part is last and not self.keeps_output(part):  # what lies in a state has the size that the state has
+                named.setdefault(output_axis, output)
             for axis in part.trace.axes():
                 if axis not in named:
                     named[axis] = self._own_size(_joined(part.name, axis), part.sizes[axis])

@@ -45,8 +45,8 @@ def build(network: Network, options: GraphOptions) -> NetworkGraph:
     if options.states:
         builder.states = _states(builder)
     value = builder.inputs
-    for index, part in enumerate(network.parts):
-        builder.name = network.name_of(index)
+    for index, (part, flow) in enumerate(zip(network.parts, network.flows(), strict=False)):
+        builder.name, builder.features = network.name_of(index), flow.features
         rule = RULES.get(type(part))
         if rule is None:
             raise ConversionError(f"ONNX has no operators for a part of kind {part.kind}")

@@ -56,6 +56,7 @@ class NetworkGraph:
     operator: str = ""  # what computes the recurrent layers
     rows: int = 0  # of `states` that the layers until now begin with
     name: str = ""  # of the part that is being added
+    features: int | None = None  # that this part reads, as far as they are known
     loops: dict[str, LayerLoop] = field(default_factory=dict[str, LayerLoop])  # layers that no operator computes
     window: Window | None = None  # of a forecast
     _held: dict[int, tuple[Array, Tensor]] = field(default_factory=dict[int, tuple[Array, Tensor]])

@@ -100,5 +100,6 @@ def _in_double(graph: Graph, kind: str, numbers: tuple[float, ...], a: Tensor) -
             raise ConversionError(
                 f"ONNX Runtime has no {kind} in double precision",
                 got="float64",
-                do="convert to float32: --dtype float32",
+                do="convert to float32, with dtype='float32'",
+                shell="convert to float32: --dtype float32",
             )

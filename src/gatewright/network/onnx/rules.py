@@ -60,12 +60,15 @@ def _batch_norm(builder: NetworkGraph, part: simple.BatchNorm, value: Tensor) ->
 
 
 def _layer_norm(builder: NetworkGraph, part: simple.LayerNorm, value: Tensor) -> Tensor:
-    if part.width is None:
-        raise ConversionError("a LayerNorm without gain and bias does not say its number of features")
-    graph = builder.graph
-    gain = graph.initialiser(f"{builder.name}.gain", np.ones(part.width) if part.gain is None else part.gain)
+    graph, width = builder.graph, builder.features if part.width is None else part.width
+    if width is None:
+        raise ConversionError(
+            "ONNX's LayerNormalization needs the number of features, which is not known here",
+            got="a LayerNorm without gain and bias behind a Reshape that has a size of -1",
+        )
+    gain = graph.initialiser(f"{builder.name}.gain", np.ones(width) if part.gain is None else part.gain)
     # ONNX Runtime 1.32 ends the process where this input is left out and a MatMul follows.
-    bias = builder.hold("bias", np.zeros(part.width) if part.bias is None else part.bias)
+    bias = builder.hold("bias", np.zeros(width) if part.bias is None else part.bias)
     return graph.emit("LayerNormalization", value, gain, bias, ndim=value.ndim, epsilon=part.epsilon)
 
 
