@@ -40,8 +40,10 @@ class Examples:
 
 
 class Predictor(ABC):
-    """Predictions of one model; `Recipe.predictor` makes it."""
+    """Predictions of one model; `Recipe.predictor` makes it. What the rows of an answer hold is said by each kind."""
 
+    needs_data: ClassVar[bool] = True
+    """Whether `predict` has nothing to answer without data."""
     options: ClassVar[Mapping[str, str]] = {}
     """What `predict` can be asked for beside the data: names, each with a line that says what it does."""
     suffixes: ClassVar[tuple[str, ...]] = ()
@@ -52,15 +54,34 @@ class Predictor(ABC):
     remarks: tuple[str, ...] = ()
     """How the latest data was read: lines for a person, where something was inferred."""
 
+    totals: Mapping[str, Any] = {}
+    """What the latest answers come to together, such as the perplexity of a text: the `attrs` of the DataFrame."""
+
     def __init__(self, model: TrainedModel) -> None:
         self.model = model
+        self.recipe: Any = model.recipe
 
-    @abstractmethod
     def predict(self, source: object, **options: Any) -> "DataFrame":
         """A row for each answer, about a file, a folder or data in memory; `options` are those that are declared.
 
-        `source` is None where nothing was given: the predictor says whether it then has anything to answer.
+        Raises DataError where the source cannot be read or does not fit the model.
         """
+        import pandas as pd
+
+        if source is None and self.needs_data:
+            raise OptionError(
+                "there is no data to answer for",
+                expected=self.model.recipe.data_forms or None,
+                do="give a file, a folder or data in memory",
+                shell="name a file or folder with --data",
+            )
+        answers = pd.DataFrame(self.table(source, **options))
+        answers.attrs.update(self.totals)
+        return answers
+
+    @abstractmethod
+    def table(self, source: object, **options: Any) -> Any:
+        """The answers, as columns or rows that pandas makes a DataFrame of."""
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The answer for a line of text; an OptionError where lines make no sense to the model."""
@@ -107,16 +128,6 @@ class Predictor(ABC):
                 do="leave it out",
             )
 
-    def needs_source(self, source: object) -> None:
-        """Refuse to answer without data."""
-        if source is None:
-            raise OptionError(
-                "there is no data to answer for",
-                expected=self.model.recipe.data_forms or None,
-                do="give a file, a folder or data in memory",
-                shell="name a file or folder with --data",
-            )
-
     def check_scale(self, sequences: Ragged, source: object) -> None:
         """Refuse features in other units, where the model keeps the scale of those that it was trained on."""
         names, trained = self.model.sizes.variables, self.model.signature.get("variables")
@@ -142,25 +153,19 @@ class ClassPredictor(Predictor):
         """The names of the classes; their numbers where a model of an earlier version has no names."""
         return self.model.sizes.classes or tuple(map(str, range(self.model.sizes.outputs)))
 
-    def predict(self, source: object, **options: Any) -> "DataFrame":
-        """A row for each example of the source; `top=K` for the most probable classes.
-
-        Raises OptionError where there are fewer than K classes, and DataError where the data cannot be read.
-        """
-        import pandas as pd
-
+    def table(self, source: object, **options: Any) -> dict[str, list[Any]]:
+        """The columns. Raises OptionError where there are fewer than `top` classes."""
         self.check_top(options.get("top"))
-        self.needs_source(source)
         examples = self.examples(source)
         self.remarks = examples.remarks
         if not options.get("any_scale"):
             self.check_scale(examples.sequences, source)
-        answers = self.answers(examples.sequences, options.get("top"))
-        return pd.DataFrame({**{name: list(values) for name, values in examples.keys.items()}, **answers})
+        keys = {name: list(values) for name, values in examples.keys.items()}
+        return {**keys, **self.answers(examples.sequences, options.get("top"))}
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The same for one line, which is one example, where the recipe reads texts."""
-        if not self._recipe.reads_lines:
+        if not self.recipe.reads_lines:
             return super().predict_line(line)
         self.check_top(options.get("top"))
         answers = self.answers(self.examples([line]).sequences, options.get("top"))
@@ -168,7 +173,7 @@ class ClassPredictor(Predictor):
 
     def examples(self, source: object) -> Examples:
         """The examples of a source, as the recipe reads them for this model."""
-        return self._recipe.examples(source, self.model)
+        return self.recipe.examples(source, self.model)
 
     def answers(self, sequences: Ragged, top: int | None) -> dict[str, list[Any]]:
         """The columns of the answer, one value for each sequence."""
@@ -194,11 +199,6 @@ class ClassPredictor(Predictor):
                 expected=f"1 to {len(self.classes)}, the number of classes",
                 got=str(top),
             )
-
-    @property
-    def _recipe(self) -> Any:
-        """The recipe, a `Classifier`."""
-        return self.model.recipe
 
 
 def run_network(network: "nn.Module", inputs: Any, state: Any = None) -> "tuple[Tensor, Any]":

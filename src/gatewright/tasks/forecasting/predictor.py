@@ -47,6 +47,7 @@ class ForecastPredictor(Predictor):
     was read, and end with `actual`.
     """
 
+    needs_data: ClassVar[bool] = False
     options: ClassVar[Mapping[str, str]] = {
         "rolling": "the forecasts from each step of the test part, beside what came",
         "horizon": "how many steps to forecast, no more than were trained",
@@ -69,15 +70,18 @@ class ForecastPredictor(Predictor):
         """What the middle of a forecast is called."""
         return "median" if self.recipe.kind == "quantiles" else "mean"
 
-    def predict(self, source: object, **options: Any) -> "DataFrame":
+    def table(self, source: object, **options: Any) -> "DataFrame":
         """A row for each series, variable and step to come, or with `rolling` for each forecast of the test part.
 
         Raises OptionError for more steps than were trained, and DataError where the data is too short, or does not
         hold the future of the covariates.
         """
+        import pandas as pd
+
         horizon = self._horizon(options.get("horizon"))
         self._any_scale = bool(options.get("any_scale"))
-        return self._rolling(source, horizon) if options.get("rolling") else self._ahead(source, horizon)
+        tables = self._rolling(source, horizon) if options.get("rolling") else self._ahead(source, horizon)
+        return pd.concat(tables, ignore_index=True)
 
     def written(self, answers: "DataFrame") -> "DataFrame":
         """The latest answers with dates as the data writes them."""
@@ -187,15 +191,14 @@ class ForecastPredictor(Predictor):
             )
         return asked or self.recipe.horizon
 
-    def _ahead(self, source: object, horizon: int) -> "DataFrame":
+    def _ahead(self, source: object, horizon: int) -> "list[DataFrame]":
         windows = self.windows(source, horizon)
         times = [window.times_to_come(horizon) for window in windows]
         self._form = times[0].form if times[0].is_dated else ""
-        tables = [
+        return [
             self._table(ends[:horizon], to_come, window)
             for window, to_come, ends in zip(windows, times, self.forecasts(windows), strict=True)
         ]
-        return _joined(tables)
 
     def _table(self, ends: Floats, times: TimeAxis, window: SeriesWindow, **columns: Any) -> "DataFrame":
         """The rows of a forecast (steps, variables, 3), a variable after the other."""
@@ -218,7 +221,7 @@ class ForecastPredictor(Predictor):
             }
         )
 
-    def _rolling(self, source: object, horizon: int) -> "DataFrame":
+    def _rolling(self, source: object, horizon: int) -> "list[DataFrame]":
         if source is None and self.model.source == IN_MEMORY:
             raise DataError(
                 "the model was trained on data in memory, which a model file does not keep",
@@ -241,7 +244,7 @@ class ForecastPredictor(Predictor):
                 table = self._table(ends[:horizon], times.take(slice(now, now + horizon)), window, origin=origin)
                 table["actual"] = track.values[now : now + horizon].T.ravel()
                 tables.append(table)
-        return _joined(tables)
+        return tables
 
 
 def _spelled(time: Any, form: str) -> str:
@@ -249,12 +252,6 @@ def _spelled(time: Any, form: str) -> str:
     return spelled_date(
         time.tz_localize(None).to_pydatetime(warn=False), form, int(offset.total_seconds()) if offset else 0
     )
-
-
-def _joined(tables: Sequence["DataFrame"]) -> "DataFrame":
-    import pandas as pd
-
-    return pd.concat(tables, ignore_index=True)
 
 
 def first_steps(model: TrainedModel) -> dict[str, str]:

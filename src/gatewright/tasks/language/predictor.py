@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,6 @@ from gatewright.tasks.data.texts.vocabulary import UNKNOWN, CharVocabulary
 from gatewright.tasks.data.texts.word_texts import split_sentences
 from gatewright.tasks.data.texts.words import END, END_OF_LINE, START, tokeniser
 from gatewright.tasks.language.symbols import check_known, vocabulary_of
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 _STEPS = 1024  # read at once, so that the probabilities of a large vocabulary fit into memory
 
@@ -60,33 +57,27 @@ class LanguagePredictor(Predictor):
     Logarithms are natural ones. A token that the model does not know has the probability of the symbol "<unk>", and
     `known` is False in its row; it counts as every other. What tokens are, and what is before the first, is said by
     each kind of model.
+
+    A row for each token of a text: `position` (from 1), `token`, `log_probability`, `known`. A source is the path of a
+    text, or a list of texts; these have a column `text` more, their place from 1. The DataFrame's `attrs` hold what is
+    true of the whole: `tokens` that were predicted, `unknown` ones, `log_probability`, `perplexity`,
+    `bits_per_character`.
     """
 
-    def predict(self, source: object, **options: Any) -> "DataFrame":
-        """A row for each token of a text: `position` (from 1), `token`, `log_probability`, `known`.
-
-        `source` is the path of a text, or a list of texts; these have a column `text` more, their place from 1. The
-        DataFrame's `attrs` hold what is true of the whole: `tokens` that were predicted, `unknown` ones,
-        `log_probability`, `perplexity`, `bits_per_character`. Raises DataError where the model knows nothing of it.
-        """
-        import pandas as pd
-
-        self.needs_source(source)
+    def table(self, source: object, **options: Any) -> dict[str, list[Any]]:
+        """The columns. Raises DataError where the model knows nothing of a text."""
         several = not isinstance(source, str) and isinstance(source, Sequence)
         texts = [str(text) for text in cast("Sequence[object]", source)] if several else [read_text(source)]
         name = "the text" if several else source_name(source)
         scored = [self.score(text, f"{name} {place}" if several else name) for place, text in enumerate(texts, 1)]
-        columns = {
+        self.totals = summary(scored) if scored else {}
+        return {
+            **({"text": [place for place, text in enumerate(scored, 1) for _ in text.tokens]} if several else {}),
             "position": [place for text in scored for place in range(1, len(text.tokens) + 1)],
             "token": [token for text in scored for token in text.tokens],
             "log_probability": [value for text in scored for value in text.log_probabilities.tolist()],
             "known": [known for text in scored for known in text.known.tolist()],
         }
-        if several:
-            columns = {"text": [place for place, text in enumerate(scored, 1) for _ in text.tokens], **columns}
-        answers = pd.DataFrame(columns)
-        answers.attrs |= summary(scored) if scored else {}
-        return answers
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The summary of a line, which is a text of its own."""
@@ -144,7 +135,7 @@ class CharacterPredictor(LanguagePredictor):
 
     def parts(self, text: str) -> Iterator[tuple[int | None, list[str]]]:
         """All characters in one part, with nothing before them."""
-        yield None, list(clean(text, self.model.recipe.cleaning))
+        yield None, list(clean(text, self.recipe.cleaning))
 
     def numbers(self, tokens: Sequence[str]) -> Numbers:
         """The numbers of the characters."""

@@ -1,7 +1,7 @@
 """The log-likelihood of each frame of a piece under a model of piano rolls, and the keys expected next."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,55 +10,45 @@ from gatewright.tasks.answers.predictor import Predictor, run_network
 from gatewright.tasks.data.music.files import load_pieces
 from gatewright.tasks.data.music.notes import BETWEEN_FRAMES, frames_of_notes, notes_of_frames
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 FRAMES = 4096  # read at once
 
 
 class MusicPredictor(Predictor):
-    """The log-likelihood of each frame of a piece after those before it, and the keys that are expected next."""
+    """The log-likelihood of each frame of a piece given the frames before it, and the keys that are expected next.
 
-    def predict(self, source: object, **options: Any) -> "DataFrame":
-        """A row for each frame: `piece`, `frame` (from 1), `keys`, `log_likelihood`, `next`.
+    A row for each frame: `piece`, `frame` (from 1), `keys`, `log_likelihood`, `next`. A source is a MIDI file, a folder
+    of them, a MATLAB file, or arrays (frames, 88) of 0 and 1; MIDI files are cut into as many frames a quarter note as
+    the model was trained on. `log_likelihood` is the natural logarithm of the probability of the frame's 88 keys
+    together, NaN for the first frame; `next` are the keys that are more probable than not in the frame after this one.
+    The DataFrame's `attrs` hold the `frames` that were predicted, their mean loss `loss`, and `log_likelihood`, by
+    piece where there are several.
+    """
 
-        `source` is a MIDI file, a folder of them, a MATLAB file, or arrays (frames, 88) of 0 and 1; MIDI files are cut
-        into as many frames a quarter note as the model was trained on. `log_likelihood` is the natural logarithm of the
-        probability of the frame's 88 keys together, NaN for the first frame; `next` are the keys that are more probable
-        than not in the frame after this one. The DataFrame's `attrs` hold the `frames` that were predicted, their mean
-        loss `loss`, and `log_likelihood`, by piece where there are several.
-        """
-        import pandas as pd
-
-        self.needs_source(source)
+    def table(self, source: object, **options: Any) -> dict[str, Any]:
+        """The columns."""
         music = load_pieces(source, frames_per_beat=self.model.signature.get("frames_per_beat"))
         rolls = [music.pieces[place] for place in range(len(music.pieces))]
-        heard = [self.listen(roll) for roll in rolls]
-        answers = pd.DataFrame(
-            {
-                "piece": [name for name, roll in zip(music.names, rolls, strict=True) for _ in roll],
-                "frame": [place for roll in rolls for place in range(1, len(roll) + 1)],
-                "keys": [keys for roll in rolls for keys in notes_of_frames(roll).split(BETWEEN_FRAMES)],
-                "log_likelihood": np.concatenate([scores for scores, _ in heard]),
-                "next": [keys for _, to_come in heard for keys in notes_of_frames(to_come).split(BETWEEN_FRAMES)],
-            }
-        )
-        totals = {name: float(np.nansum(scores)) for name, (scores, _) in zip(music.names, heard, strict=True)}
-        frames = sum(len(roll) - 1 for roll in rolls)
-        total = sum(totals.values())
-        answers.attrs["frames"] = frames
-        answers.attrs["loss"] = -total / frames if frames else None
-        answers.attrs["log_likelihood"] = total if len(totals) == 1 else totals
-        return answers
+        scores, expected = zip(*map(self.listen, rolls), strict=True)
+        by_piece = {name: float(np.nansum(values)) for name, values in zip(music.names, scores, strict=True)}
+        frames, total = sum(len(roll) - 1 for roll in rolls), sum(by_piece.values())
+        self.totals = {
+            "frames": frames,
+            "loss": -total / frames if frames else None,
+            "log_likelihood": total if len(by_piece) == 1 else by_piece,
+        }
+        return {
+            "piece": [name for name, roll in zip(music.names, rolls, strict=True) for _ in roll],
+            "frame": [place for roll in rolls for place in range(1, len(roll) + 1)],
+            "keys": [keys for roll in rolls for keys in notes_of_frames(roll).split(BETWEEN_FRAMES)],
+            "log_likelihood": np.concatenate(scores),
+            "next": [keys for roll in expected for keys in notes_of_frames(roll).split(BETWEEN_FRAMES)],
+        }
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The frames, their log-likelihood and what comes next, of notes such as "C4 E4 G4|C4 F4 A4"."""
-        scores, to_come = self.listen(frames_of_notes(line))
-        return {
-            "frames": len(scores) - 1,
-            "log_likelihood": float(np.nansum(scores)),
-            "next": notes_of_frames(to_come[-1:]),
-        }
+        scores, expected = self.listen(frames_of_notes(line))
+        total = float(np.nansum(scores))
+        return {"frames": len(scores) - 1, "log_likelihood": total, "next": notes_of_frames(expected[-1:])}
 
     def listen(self, roll: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
         """The log-likelihood of each frame (frames,) of a roll (frames, 88), and the keys expected after it."""

@@ -1,14 +1,13 @@
 """Predictions for time series: the class of each series, or the numbers of its targets."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from gatewright.errors import OptionError
 from gatewright.tasks.answers.predictor import ClassPredictor, Examples, pooled_outputs
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.sequences.sources import (
     KnownSeries,
-    SeriesReading,
     read_unlabelled,
     read_unlabelled_line,
 )
@@ -26,7 +25,7 @@ class SequencesPredictor(ClassPredictor):
 
         Raises OptionError where the model reads several channels, and DataError where the line is no series.
         """
-        model, recipe = self.model, cast("SeriesReading", self.model.recipe)
+        model = self.model
         if model.sizes.inputs > 1:
             raise OptionError(
                 "a line of standard input is a series of one channel",
@@ -34,7 +33,7 @@ class SequencesPredictor(ClassPredictor):
                 do="give a file or folder",
                 shell="give a file or folder with --data",
             )
-        sequences = read_unlabelled_line(line, recipe, self._known()).sequences
+        sequences = read_unlabelled_line(line, self.recipe, self._known()).sequences
         if not options.get("any_scale"):
             self.check_scale(sequences, "the line")
         self.check_top(options.get("top"))
@@ -42,7 +41,7 @@ class SequencesPredictor(ClassPredictor):
 
     def examples(self, source: object) -> Examples:
         """The series of a source, as they were read in training."""
-        series = read_unlabelled(source, cast("SeriesReading", self.model.recipe), self._known())
+        series = read_unlabelled(source, self.recipe, self._known())
         return Examples(series.sequences, {series.key: series.keys})
 
     def _known(self) -> KnownSeries:

@@ -27,9 +27,10 @@ class SoundPredictor(ClassPredictor):
         is shorter than a window is answered as it is; else samples after the last whole window are not answered.
         """
         self.check_top(options.get("top"))
-        sounds = SampleStream(stream, self._recipe.stream_rate or self._recipe.sample_rate)
+        sounds = SampleStream(stream, self.recipe.stream_rate or self.recipe.sample_rate)
         rate = sounds.rate
-        window, hop = (seconds_to_samples(seconds, rate) for seconds in self.stream_seconds())
+        seconds = self.recipe.stream_window or self.model.signature["seconds"]["median"]
+        window, hop = (seconds_to_samples(part, rate) for part in (seconds, self.recipe.stream_hop or seconds / 4))
         if window > 600 * rate or hop > window:
             raise OptionError(
                 "a stream cannot be answered in such windows",
@@ -47,17 +48,7 @@ class SoundPredictor(ClassPredictor):
         if start == 0 and len(samples):
             yield self._answer(samples, 0, rate, options)
 
-    def stream_seconds(self) -> tuple[float, float]:
-        """The seconds of a window, and from one to the next."""
-        window = self._recipe.stream_window or self.model.signature["seconds"]["median"]
-        return window, self._recipe.stream_hop or window / 4
-
     def _answer(self, samples: Samples, start: int, rate: int, options: Mapping[str, Any]) -> Mapping[str, Any]:
         answer = self.predict((samples, rate), **options).iloc[0].to_dict()
         del answer["row"]
         return {"start": start / rate, "end": (start + len(samples)) / rate, **answer}
-
-    @property
-    def _recipe(self) -> Any:
-        """The recipe with its settings of streams: `stream_window`, `stream_hop`, `stream_rate`."""
-        return self.model.recipe

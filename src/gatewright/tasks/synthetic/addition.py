@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from operator import index
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.answers.predictor import Predictor, run_network
@@ -12,10 +12,6 @@ from gatewright.tasks.data.published.sources import existing_path
 from gatewright.tasks.data.reading import text_lines
 from gatewright.tasks.data.synthetic.adding import addition_arrays, from_bits
 from gatewright.tasks.trained_model import TrainedModel
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 
 _PAIR = re.compile(r"\s*(\d+)\s*[\s,;+]\s*(\d+)\s*", re.ASCII)
 _DIGITS = 1000  # in a number
@@ -49,22 +45,21 @@ def bits_of_sums(model: TrainedModel, pairs: Sequence[tuple[int, int]]) -> list[
 
 
 class AdditionPredictor(Predictor):
-    """Sums of pairs of whole numbers, as the network has them."""
+    """Sums of pairs of whole numbers, as the network computes them.
 
-    def predict(self, source: object, **options: Any) -> "DataFrame":
-        """A row for each pair: `line`, `first`, `second`, `sum`, `right`, `bits`.
+    A row for each pair: `line`, `first`, `second`, `sum`, `right`, `bits`. A source is a file with two whole numbers in
+    each line (a comma, semicolon, tab, space or + between them; a first line of names is left out), a DataFrame with
+    two columns, or pairs. `sum` is the network's, `right` says whether it is the sum, and `bits` are the bits that it
+    gave, the lowest first.
+    """
 
-        `source` is a file with two whole numbers in each line (a comma, semicolon, tab, space or + between them; a
-        first line of names is left out), a DataFrame with two columns, or pairs. `sum` is the network's, `right` says
-        whether it is the sum, and `bits` are the bits that it gave, the lowest first.
-        """
-        import pandas as pd
-
-        self.needs_source(source)
+    def table(self, source: object, **options: Any) -> list[dict[str, Any]]:
+        """The rows."""
         pairs = _pairs(source)
         bits = bits_of_sums(self.model, list(pairs.values()))
-        answers = [self._answer(pair, own) for pair, own in zip(pairs.values(), bits, strict=True)]
-        return pd.DataFrame([{"line": line, **answer} for line, answer in zip(pairs, answers, strict=True)])
+        return [
+            {"line": line, **self._answer(pair, own)} for (line, pair), own in zip(pairs.items(), bits, strict=True)
+        ]
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The sum of the two numbers of a line."""

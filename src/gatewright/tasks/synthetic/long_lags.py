@@ -1,7 +1,7 @@
 """Predictions of a network of the recipe `longlag` for given sequences."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,36 +12,30 @@ from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.synthetic.long_lags import COPIED, COPY_SYMBOLS
 from gatewright.tasks.data.tables.table import Table, open_table
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 Array = NDArray[Any]
 _OWN = {"adding": ("value", "mark"), "copy": ("symbol",)}
 
 
 class LagPredictor(Predictor):
-    """The sum of the two marked numbers of a sequence, or the ten symbols that are to be repeated."""
+    """The sum of the two marked numbers of a sequence, or the ten symbols that are to be repeated.
 
-    def predict(self, source: object, **options: Any) -> "DataFrame":
-        """Of task=adding a row for each sequence, `id` and `sum`; of task=copy a row for each symbol that is repeated.
+    With task=adding a row for each sequence, `id` and `sum`; with task=copy a row for each symbol that is repeated:
+    `id`, `step` (from 1), `class`, the most probable symbol, and its `probability`. A source is an array (sequences,
+    steps, 2) of numbers from 0 to 1 and marks, 1 at two steps and else 0; or (sequences, steps) of the symbols 0 to 9;
+    a list of sequences of any lengths; or a table with a row for each step: columns `value` and `mark`, or `symbol`,
+    and `id` where there are several sequences.
+    """
 
-        The latter has `id`, `step` (from 1), `class`, the most probable symbol, and its `probability`. `source` is an
-        array (sequences, steps, 2) of numbers from 0 to 1 and marks, 1 at two steps and else 0; or (sequences, steps)
-        of the symbols 0 to 9; a list of sequences of any lengths; or a table with a row for each step: columns `value`
-        and `mark`, or `symbol`, and `id` where there are several sequences.
-        """
-        import pandas as pd
-
-        self.needs_source(source)
-        recipe: Any = self.model.recipe
-        task: str = recipe.task
+    def table(self, source: object, **options: Any) -> Any:
+        """Columns, or rows."""
+        task: str = self.recipe.task
         sequences = _sequences(source, _OWN[task])
         for name, sequence in sequences.items():
             _check_sum(name, sequence) if task == "adding" else _check_copy(name, sequence)
         if task == "adding":
             joined = Ragged.join([np.asarray(sequence, np.float32) for sequence in sequences.values()])
-            return pd.DataFrame({"id": list(sequences), "sum": pooled_outputs(self.model.network, joined)[:, 0]})
-        return pd.DataFrame([row for name, sequence in sequences.items() for row in self._copied(name, sequence[:, 0])])
+            return {"id": list(sequences), "sum": pooled_outputs(self.model.network, joined)[:, 0]}
+        return [row for name, sequence in sequences.items() for row in self._copied(name, sequence[:, 0])]
 
     def _copied(self, name: str, symbols: Array) -> list[dict[str, Any]]:
         """What follows the last signs that it is time to repeat."""
@@ -52,13 +46,8 @@ class LagPredictor(Predictor):
         classes = self.model.sizes.classes or tuple(map(str, range(self.model.sizes.outputs)))
         first = len(symbols) - COPIED + 1
         return [
-            {
-                "id": name,
-                "step": step,
-                "class": classes[step_chances.argmax()],
-                "probability": float(step_chances.max()),
-            }
-            for step, step_chances in enumerate(chances, first)
+            {"id": name, "step": step, "class": classes[chance.argmax()], "probability": float(chance.max())}
+            for step, chance in enumerate(chances, first)
         ]
 
 

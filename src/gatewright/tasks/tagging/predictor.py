@@ -43,6 +43,11 @@ class TokenPredictor(Predictor):
     Labels are the most probable ones of a sentence together, so that entities are whole; a probability is that of the
     label at its step, whatever the labels beside it are. Plain text is divided into tokens by the rule in the model's
     signature.
+
+    A row for each token: columns `sentence` (or `line`), `step`, `token`, `label` and `probability`. A source is a file
+    in CoNLL's columns, with labels or without; a text file with a sentence in each line; a table with a token in each
+    row, whose column of ids then stands first; a list of texts; or a list of sentences as lists of tokens. `step`
+    counts from 1 in each sentence.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".conll",)
@@ -55,20 +60,17 @@ class TokenPredictor(Predictor):
         self._transitions: Transitions = objective.transitions
         self._tokenising = named_tokenising(model.signature["tokenise"])
 
-    def predict(self, source: object, **options: Any) -> "DataFrame":
-        """A row for each token: columns `sentence` (or `line`), `step`, `token`, `label` and `probability`.
-
-        A source is a file in CoNLL's columns, with labels or without; a text file with a sentence in each line; a table
-        with a token in each row, whose column of ids then stands first; a list of texts; or a list of sentences as
-        lists of tokens. `step` counts from 1 in each sentence. Raises DataError
-        where the source cannot be read.
-        """
-        import pandas as pd
-
-        self.needs_source(source)
+    def table(self, source: object, **options: Any) -> dict[str, list[Any]]:
+        """The columns."""
         sentences = self._sentences(source)
-        rows = list(self._rows(sentences))
-        return pd.DataFrame(rows, columns=[sentences.key, "step", "token", "label", "probability"])
+        answers = list(self._answers(sentences.tokens))
+        return {
+            sentences.key: [key for key, tokens in zip(sentences.keys, sentences.tokens, strict=True) for _ in tokens],
+            "step": [step for tokens in sentences.tokens for step in range(1, len(tokens) + 1)],
+            "token": [token for tokens in sentences.tokens for token in tokens],
+            "label": [label for labels, _ in answers for label in labels],
+            "probability": [probability for _, probabilities in answers for probability in probabilities],
+        }
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The `tokens` of a sentence and their `labels`; with `entities`, where labels mark them, as type and text."""
@@ -92,12 +94,11 @@ class TokenPredictor(Predictor):
         return "".join(f"{line}\n" for line in lines).encode()
 
     def _sentences(self, source: object) -> Sentences:
-        recipe: Any = self.model.recipe
-        tables = step_tables_of(source, recipe, needed=())
+        tables = step_tables_of(source, self.recipe, needed=())
         if tables is None:
-            return read_sentences(source, self._tokenising, recipe.text, recipe)
+            return read_sentences(source, self._tokenising, self.recipe.text, self.recipe)
         table = next(iter(tables.values()))
-        roles = step_roles(table, recipe, labelled=False)
+        roles = step_roles(table, self.recipe, labelled=False)
         if not roles.text or len(tables) > 1:
             raise DataError(
                 f"{table.name} does not show which column holds the tokens",
@@ -109,12 +110,6 @@ class TokenPredictor(Predictor):
         tokens, _, ids = sentences_of(table, replace(roles, label=""))
         return Sentences(roles.id, tuple(ids), tuple(map(tuple, tokens)))
 
-    def _rows(self, sentences: "Sentences") -> Iterator[tuple[Any, ...]]:
-        answers = self._answers(sentences.tokens)
-        for key, tokens, (labels, probabilities) in zip(sentences.keys, sentences.tokens, answers, strict=True):
-            for step, row in enumerate(zip(tokens, labels, probabilities, strict=True), 1):
-                yield key, step, *row
-
     def _answers(self, sentences: Sequence[Sequence[str]]) -> Iterator[tuple[list[str], list[float]]]:
         scores = step_scores(self.model.network, encoded_tokens(sentences, self._vocabulary), symbols=True)
         for outputs, log_probabilities in scores:
@@ -124,20 +119,17 @@ class TokenPredictor(Predictor):
 
 
 class ChannelPredictor(Predictor):
-    """The label of each row of a recording, with its probability."""
+    """The label of each row of a recording, with its probability.
+
+    A row for each row of the source: its id and times where it has such, `step`, `label` and `probability`. A source is
+    a table with the model's channels, with labels or without, or a list of arrays (steps, channels). `step` counts from
+    1 in each recording, in order of time.
+    """
 
     options: ClassVar[Mapping[str, str]] = ANY_SCALE
 
-    def predict(self, source: object, **options: Any) -> "DataFrame":
-        """A row for each row of the source: its id and times where it has such, `step`, `label` and `probability`.
-
-        A source is a table with the model's channels, with labels or without, or a list of arrays (steps, channels).
-        `step` counts from 1 in each recording, in order of time. Raises DataError where the source cannot be read, and
-        where a channel is of another scale than in training, which `any_scale=True` accepts.
-        """
-        import pandas as pd
-
-        self.needs_source(source)
+    def table(self, source: object, **options: Any) -> dict[str, list[Any]]:
+        """The columns. A DataError where a channel is of another scale than in training, unless `any_scale=True`."""
         recordings, roles = self._recordings(source)
         values = Ragged.join([recording.values for recording in recordings])
         if not options.get("any_scale"):
@@ -153,12 +145,11 @@ class ChannelPredictor(Predictor):
         columns["step"] = [step for length in lengths for step in range(1, length + 1)]
         columns["label"] = [classes[place] for row in places for place in row]
         columns["probability"] = np.exp(np.concatenate([rows.max(-1) for rows in scores])).tolist()
-        return pd.DataFrame(columns)
+        return columns
 
     def _recordings(self, source: object) -> tuple[list[Recording], Roles]:
         """The recordings of a source, with the channels that the model reads, and the columns of its table."""
-        recipe: Any = self.model.recipe
-        channels = self.model.sizes.variables or ()
+        recipe, channels = self.recipe, self.model.sizes.variables or ()
         recordings = recordings_in_memory(source, labelled=False)
         if recordings is not None:
             if len(names := channel_names(recordings)) != len(channels):
