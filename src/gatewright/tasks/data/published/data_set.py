@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["text", "words", "labelled texts", "images", "piano rolls", "labelled series", "series", "tagged texts"]
 
@@ -19,11 +19,6 @@ class DataFile:
     sha256: str
     size: int  # bytes
     instead: tuple["DataFile", ...] = ()
-
-
-def files_at(folder: str, *files: tuple[str, int, str]) -> tuple[DataFile, ...]:
-    """The files (name, size, sha256) that are published in a folder, which is a URL."""
-    return tuple(DataFile(name, f"{folder}/{name}", sha256, size) for name, size, sha256 in files)
 
 
 @dataclass(frozen=True)
@@ -52,3 +47,11 @@ class DataSet:
     def folders(self) -> tuple[str, ...]:
         """The names that a folder of its files may have."""
         return self.names if self.folder is None else (*self.names, self.folder)
+
+
+def published(
+    kind: Kind, name: str, about: str, licence: str, folder_url: str, *files: tuple[str, int, str], **names: Any
+) -> DataSet:
+    """A data set with files (name, size, sha256) that are published in one folder; `names` are further fields."""
+    located = tuple(DataFile(file, f"{folder_url}/{file}", sha256, size) for file, size, sha256 in files)
+    return DataSet(name, about, licence, located, kind=kind, **names)

@@ -4,11 +4,10 @@ from difflib import get_close_matches
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.published.data_set import DataSet, Kind
-from gatewright.tasks.data.published.labelled_series import LABELLED_SERIES
 from gatewright.tasks.data.published.numbers import NUMBERS
 from gatewright.tasks.data.published.texts import TEXTS
 
-_ROWS = TEXTS + NUMBERS + LABELLED_SERIES
+_ROWS = TEXTS + NUMBERS
 DATA_SETS: dict[str, DataSet] = {row.name: row for row in _ROWS}
 BY_ANY_NAME: dict[str, DataSet] = {name: row for row in _ROWS for name in row.names}
 
