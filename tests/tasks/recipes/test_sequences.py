@@ -18,7 +18,7 @@ from gatewright.tasks.recipes.sequences import Sequences
 from gatewright.tasks.run import Run
 from gatewright.tasks.run_data import Sizes
 from gatewright.tasks.sequences.network import SequencesNetwork
-from tests.tasks.data.sequences.test_ts_file import put
+from tests.tasks.data.sequences.test_archive_files import put
 
 SMALL = {"hidden": 8, "epochs": 6, "updates": 20, "patch": 3, "rate": 0.02}
 STEPS = 20

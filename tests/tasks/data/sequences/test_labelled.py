@@ -11,7 +11,7 @@ import pytest
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.sequences.labelled import load_labelled_series
 from gatewright.tasks.data.sequences.sources import KnownSeries, SeriesReading, read_unlabelled
-from tests.tasks.data.sequences.test_ts_file import CASES, HEADER, put
+from tests.tasks.data.sequences.test_archive_files import CASES, HEADER, put
 
 
 def test_two_files_are_the_parts_and_some_is_held_out(tmp_path: Path) -> None:

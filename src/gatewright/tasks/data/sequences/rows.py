@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.reading import text_lines
-from gatewright.tasks.data.sequences.archive_cases import values_of
+from gatewright.tasks.data.sequences.archive_files import values_of
 from gatewright.tasks.data.sequences.cases import MISSING_TEXTS, SeriesCases, channel_names, joined
 from gatewright.tasks.data.tables.rows import TableRow
 

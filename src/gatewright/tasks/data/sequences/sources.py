@@ -18,12 +18,11 @@ from gatewright.tasks.data.published.sources import (
     files_of,
     named_data_set,
 )
-from gatewright.tasks.data.sequences.arff_file import read_arff
+from gatewright.tasks.data.sequences.archive_files import read_arff, read_ts
 from gatewright.tasks.data.sequences.arrays import Layout, read_npz, series_of_arrays
 from gatewright.tasks.data.sequences.cases import MISSING_TEXTS, SeriesCases, Task, filled_series, joined
 from gatewright.tasks.data.sequences.long_tables import read_long
 from gatewright.tasks.data.sequences.rows import Labels, first_fields, is_of_rows, read_line, read_rows
-from gatewright.tasks.data.sequences.ts_file import read_ts
 from gatewright.tasks.data.tables.files import is_frame
 from gatewright.tasks.settings import setting
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.data.tables import numbers
 from gatewright.tasks.data.tables.files import TableContent, read_columns
 from gatewright.tasks.data.tables.header import Header
-from gatewright.tasks.data.tables.number_columns import NumberColumn, numbers_of_array, read_numbers, shared_notation
 from gatewright.tasks.data.tables.number_marks import are_with_units
-from gatewright.tasks.data.tables.numbers import Decimal, NumberNotation, Values, filled_values, is_infinite
+from gatewright.tasks.data.tables.numbers import Decimal, NumberColumn, NumberNotation, Values
 from gatewright.tasks.data.tables.times import AmbiguousDatesError, DayFirst, ParsedDates, parsed_dates
 from gatewright.tasks.formatting import counted
 
@@ -96,16 +96,16 @@ class Table(TableContent):
         number is a DataError with its line; so is a column of numbers such as 1,234 that may mean two things.
         """
         self.require([column])
-        numbers = self._column(column)
-        if numbers.notation is NumberNotation.AMBIGUOUS:
+        parsed = self._column(column)
+        if parsed.notation is NumberNotation.AMBIGUOUS:
             raise self._ambiguous_number(column)
-        values = numbers.values if self.rows is None else numbers.values[self.rows]
-        wrong = np.isin(np.arange(len(self)) if self.rows is None else self.rows, numbers.wrong)
+        values = parsed.values if self.rows is None else parsed.values[self.rows]
+        wrong = np.isin(np.arange(len(self)) if self.rows is None else self.rows, parsed.wrong)
         if wrong.any():
             raise self._no_number(column, int(wrong.argmax()))
         if missing == "keep" or not np.isnan(values).any():
             return values
-        values = values if missing == "refuse" else filled_values(values, missing)
+        values = values if missing == "refuse" else numbers.filled_values(values, missing)
         if np.isnan(values).any():
             raise self.missing_value(column, values, missing)
         return values
@@ -130,8 +130,8 @@ class Table(TableContent):
 
     def is_numeric(self, column: str) -> bool:
         """Whether all fields of a column are numbers or missing, and one at least is a number."""
-        numbers = self._column(column)
-        return not len(numbers.wrong) and not bool(np.isnan(numbers.values).all())
+        parsed = self._column(column)
+        return not len(parsed.wrong) and not bool(np.isnan(parsed.values).all())
 
     def is_mostly_numeric(self, column: str) -> bool:
         """Whether more than half of the fields are numbers: then the others are faults, and no names or classes."""
@@ -154,16 +154,18 @@ class Table(TableContent):
         if column not in self.cache:
             content = self.data[column]
             self.cache[column] = (
-                read_numbers(content, self.decimal, self.separator, self._usual_notation)
+                numbers.read_numbers(content, self.decimal, self.separator, self._usual_notation)
                 if isinstance(content, list)
-                else numbers_of_array(content)
+                else numbers.numbers_of_array(content)
             )
         return self.cache[column]
 
     def _usual_notation(self) -> NumberNotation:
         """How the columns that leave no doubt write decimals."""
         if "notation" not in self.cache:
-            self.cache["notation"] = shared_notation(text for text in self.data.values() if isinstance(text, list))
+            self.cache["notation"] = numbers.shared_notation(
+                text for text in self.data.values() if isinstance(text, list)
+            )
         return self.cache["notation"]
 
     def fitted_remark(self, columns: Sequence[str]) -> tuple[str, ...]:
@@ -185,7 +187,7 @@ class Table(TableContent):
 
     def _no_number(self, column: str, row: int) -> DataError:
         text = self.texts(column)[row]
-        known = "infinite values are refused" if is_infinite(text) else "mend the value"
+        known = "infinite values are refused" if numbers.is_infinite(text) else "mend the value"
         mark, wrong = self._column(column).mark, self._column(column).wrong
         rest = "name other columns", f"leave out the column with --set {shlex.quote(f'ignore={column}')}"
         do, shell = (f"{known}, leave out the row, or {other}" for other in rest)

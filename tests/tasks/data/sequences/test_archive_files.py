@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.sequences.ts_file import read_ts
+from gatewright.tasks.data.sequences.archive_files import read_ts
 from tests.tasks.data.formats import put
 
 HEADER = """# made by a test
