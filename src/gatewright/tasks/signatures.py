@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDic
 
 from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.data.tags.tokens import TOKENISINGS
-from gatewright.tasks.data.texts.words import TOKENISERS
+from gatewright.tasks.data.texts.vocabulary import TOKENISERS
 from gatewright.untrusted.kinds import Count, Finite, Misfit, Positive, Rule, misfit_of
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ import torch
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.answers.evaluate import evaluate
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.data.texts.vocabulary import UNKNOWN
-from gatewright.tasks.data.texts.words import END, END_OF_LINE, START
+from gatewright.tasks.data.texts.vocabulary import END, END_OF_LINE, START, UNKNOWN
 from gatewright.tasks.language.generator import TextGenerator
 from gatewright.tasks.language.symbols import WordCodec
 from gatewright.tasks.model import Model, load_model

@@ -29,9 +29,8 @@ _NAMES_OF_MODULES = {
     "synthetic.long_lags": "COPY_SYMBOLS copy_arrays marked_sums",
     "texts.labelled": "count_words encode_texts load_labelled_texts load_texts_to_measure",
     "texts.text": "clean read_text split",
-    "texts.vocabulary": "CharVocabulary UNKNOWN",
+    "texts.vocabulary": "CharVocabulary END END_OF_LINE START TOKENISERS UNKNOWN WordVocabulary token_rule tokeniser",
     "texts.word_texts": "SentenceText WordText load_sentences load_words split_sentences",
-    "texts.words": "END END_OF_LINE START TOKENISERS WordVocabulary token_rule tokeniser",
 }
 _RENAMED = {"Parts": "Splits", "Series": "TimeSeries"}  # names of earlier versions
 _MODULES = {name: module for module, names in _NAMES_OF_MODULES.items() for name in names.split()}

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.forecasting.calendar_inputs import calendar_inputs, calendar_names
 from gatewright.tasks.data.forecasting.linear import Floats
-from gatewright.tasks.data.forecasting.seasons import steps_back
+from gatewright.tasks.data.forecasting.seasons import calendar_inputs, calendar_names, steps_back
 from gatewright.tasks.data.forecasting.series import TimeSeries
 from gatewright.tasks.data.forecasting.windows import Cuts, ForecastBatches, Span, WindowBatches
 from gatewright.tasks.data.scaling import Scaling

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.tasks.data.texts.vocabulary import UNKNOWN
-from gatewright.tasks.data.texts.words import END, END_OF_LINE, START
+from gatewright.tasks.data.texts.vocabulary import END, END_OF_LINE, START, UNKNOWN
 
 _LOOKED_AT = 1 << 20  # characters or words at the start of a text
 _WANTED = 2

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from gatewright.tasks.answers.predictor import Predictor, run_network
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.texts.text import clean, read_text
-from gatewright.tasks.data.texts.vocabulary import UNKNOWN, CharVocabulary
+from gatewright.tasks.data.texts.vocabulary import END, END_OF_LINE, START, UNKNOWN, CharVocabulary, tokeniser
 from gatewright.tasks.data.texts.word_texts import split_sentences
-from gatewright.tasks.data.texts.words import END, END_OF_LINE, START, tokeniser
 from gatewright.tasks.language.symbols import check_known, vocabulary_of
 
 _STEPS = 1024  # read at once, so that the probabilities of a large vocabulary fit into memory

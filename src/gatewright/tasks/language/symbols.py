@@ -6,8 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.texts.vocabulary import UNKNOWN, CharVocabulary
-from gatewright.tasks.data.texts.words import END, END_OF_LINE, START, WordVocabulary, tokeniser
+from gatewright.tasks.data.texts.vocabulary import (
+    END,
+    END_OF_LINE,
+    START,
+    UNKNOWN,
+    CharVocabulary,
+    WordVocabulary,
+    tokeniser,
+)
 from gatewright.tasks.run_data import Sizes
 
 _LINE_ENDS = (END_OF_LINE, END)

@@ -14,8 +14,14 @@ from gatewright.tasks.data.tags.sentences import (
     tagged,
     with_held_out,
 )
-from gatewright.tasks.data.tags.step_sources import channel_names, recordings_in_memory, step_tables_of
-from gatewright.tasks.data.tags.step_tables import recordings_of, sentences_of, step_roles
+from gatewright.tasks.data.tags.steps import (
+    channel_names,
+    recordings_in_memory,
+    recordings_of,
+    sentences_of,
+    step_roles,
+    step_tables_of,
+)
 from gatewright.tasks.data.tags.token_features import FEATURES
 from gatewright.tasks.recipe import Direction, Expected
 from gatewright.tasks.run_data import Data, Encoding, Sizes

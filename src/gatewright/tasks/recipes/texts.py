@@ -25,9 +25,8 @@ from gatewright.tasks.data.texts.labelled import (
 )
 from gatewright.tasks.data.texts.ngrams import FACTOR, MODULUS, fit_ngrams, tfidf_accuracies
 from gatewright.tasks.data.texts.tokenisers import TEXT_TOKENISERS, TextTokeniser
-from gatewright.tasks.data.texts.vocabulary import UNKNOWN
+from gatewright.tasks.data.texts.vocabulary import UNKNOWN, WordVocabulary
 from gatewright.tasks.data.texts.word_vectors import WordVectors, read_word_vectors
-from gatewright.tasks.data.texts.words import WordVocabulary
 from gatewright.tasks.recipe import BidirectionalRecipe, Direction, Expected, Schedule
 from gatewright.tasks.run_data import Data, Sizes
 from gatewright.tasks.settings import setting

@@ -11,9 +11,8 @@ from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.batches.sequential import SequentialBatches
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import Ragged
-from gatewright.tasks.data.texts.vocabulary import UNKNOWN
+from gatewright.tasks.data.texts.vocabulary import END_OF_LINE, UNKNOWN, token_rule
 from gatewright.tasks.data.texts.word_texts import SentenceText, WordText, load_sentences, load_words
-from gatewright.tasks.data.texts.words import END_OF_LINE, token_rule
 from gatewright.tasks.language.beginnings import beginnings_of_words
 from gatewright.tasks.language.predictor import WordPredictor
 from gatewright.tasks.language.recipe import LOOKED_AT, LanguageModel, Tokens, measured_stream

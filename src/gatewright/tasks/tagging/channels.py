@@ -16,7 +16,7 @@ from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import Ragged, Splits, held_out
 from gatewright.tasks.data.scaling import Scaling, variable_scales
 from gatewright.tasks.data.tables.roles import Roles
-from gatewright.tasks.data.tags.step_tables import Recording
+from gatewright.tasks.data.tags.steps import Recording
 from gatewright.tasks.run_data import Data, Sizes
 from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, plain_scaling
 from gatewright.tasks.tagging.objective import Tags

@@ -13,11 +13,17 @@ from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.tables.roles import Roles
 from gatewright.tasks.data.tags.schemes import Transitions, best_paths, entities_of
-from gatewright.tasks.data.tags.step_sources import channel_names, recordings_in_memory, step_tables_of
-from gatewright.tasks.data.tags.step_tables import Recording, recordings_of, sentences_of, step_roles
+from gatewright.tasks.data.tags.steps import (
+    Recording,
+    channel_names,
+    recordings_in_memory,
+    recordings_of,
+    sentences_of,
+    step_roles,
+    step_tables_of,
+)
 from gatewright.tasks.data.tags.token_features import FeatureVocabulary
-from gatewright.tasks.data.tags.tokens import named_tokenising
-from gatewright.tasks.data.tags.untagged import Sentences, read_sentences
+from gatewright.tasks.data.tags.tokens import Sentences, named_tokenising, read_sentences
 from gatewright.tasks.tagging.channels import overlapping
 from gatewright.tasks.tagging.tokens import encoded_tokens, measured_batches
 from gatewright.tasks.trained_model import TrainedModel

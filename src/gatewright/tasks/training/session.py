@@ -17,9 +17,9 @@ from gatewright.tasks import recipes
 from gatewright.tasks.answers.confusion import draw_confusion
 from gatewright.tasks.answers.evaluate import measure_parts
 from gatewright.tasks.cell_spec import read_cell
-from gatewright.tasks.data.class_names import doubtful_classes
 from gatewright.tasks.data.digest import digest
 from gatewright.tasks.data.published.sources import IN_MEMORY
+from gatewright.tasks.data.ragged import doubtful_classes
 from gatewright.tasks.model import Model
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.run_data import Data

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data.images.idx import read_idx
-from gatewright.tasks.data.images.labelled import ImageBatches, LabelledImages, load_images
+from gatewright.tasks.data.images.labelled import ImageBatches, LabelledImages, load_images, read_idx
 from tests.tasks.data.formats import IDX_TYPES, idx, put
 
 

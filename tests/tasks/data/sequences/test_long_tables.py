@@ -11,7 +11,7 @@ from gatewright.tasks.columns import LabelledSeriesColumns, StepColumns
 from gatewright.tasks.data.sequences.cases import filled_series
 from gatewright.tasks.data.sequences.long_tables import read_long
 from gatewright.tasks.data.tables.table import open_table
-from gatewright.tasks.data.tags.step_tables import recordings_of, step_roles
+from gatewright.tasks.data.tags.steps import recordings_of, step_roles
 
 
 def long_table(path: Path) -> Path:

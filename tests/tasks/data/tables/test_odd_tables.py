@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gatewright.errors import GatewrightError
-from gatewright.tasks.data.class_names import doubtful_classes
+from gatewright.tasks.data.ragged import doubtful_classes
 from gatewright.tasks.recipe import Data
 from gatewright.tasks.recipes import get
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.texts import vocabulary as module
-from gatewright.tasks.data.texts.vocabulary import CharVocabulary
-from gatewright.tasks.data.texts.words import WordVocabulary
+from gatewright.tasks.data.texts.vocabulary import CharVocabulary, WordVocabulary
 
 ANY_CHARACTER = st.characters(exclude_categories=())  # lone surrogates too
 ANY_TEXT = st.text(ANY_CHARACTER, min_size=1)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gatewright.errors import DataError
+from gatewright.tasks.data.texts.vocabulary import WordVocabulary
 from gatewright.tasks.data.texts.word_vectors import read_word_vectors
-from gatewright.tasks.data.texts.words import WordVocabulary
 
 VOCABULARY = WordVocabulary(["the", "film", ". .", "unheard"])
 LINES = "the 1 2.5 -3\nother 0 0 0\n. . 4 5e-1 6\nfilm 7 8 9\nthe 0 0 0\n"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data.texts.words import END_OF_LINE, TOKENISERS, WordVocabulary, plain_words, tokeniser
+from gatewright.tasks.data.texts.vocabulary import END_OF_LINE, TOKENISERS, WordVocabulary, plain_words, tokeniser
 
 COUNTS = {"b": 3, "a": 3, "c": 5, "d": 1, "<unk>": 2}
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gatewright.errors import DataError, ShapeError
-from gatewright.tasks.data.batches.orders import EpochOrder, check_sizes
+from gatewright.tasks.data.batches.arrays import EpochOrder, check_sizes
 from gatewright.tasks.data.ragged import Array, Numbers, Ragged
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, ShapeError
-from gatewright.tasks.data.batches.orders import check_sizes
+from gatewright.tasks.data.batches.arrays import check_sizes
 
 Tokens = NDArray[np.integer[Any]]
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.tasks.data.batches.arrays import EpochOrder
 from gatewright.tasks.data.batches.buckets import check_sequences, tensor_dtype
-from gatewright.tasks.data.batches.orders import EpochOrder
 from gatewright.tasks.data.ragged import Array, Numbers, Ragged
 
 

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data.batches.arrays import Rows
-from gatewright.tasks.data.batches.orders import EpochOrder, check_sizes
+from gatewright.tasks.data.batches.arrays import EpochOrder, Rows, check_sizes
 
 Values = NDArray[np.float32] | NDArray[np.float64]
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.images.idx import read_idx
+from gatewright.tasks.data.images.labelled import read_idx
 from gatewright.tasks.data.published.sources import existing_path, files_of, named_data_set
 from gatewright.tasks.data.reading import opened
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from gatewright.tasks.data.batches.arrays import Rows
-from gatewright.tasks.data.batches.orders import check_sizes
+from gatewright.tasks.data.batches.arrays import Rows, check_sizes
 
 COPIED = 10  # symbols to repeat
 COPY_SYMBOLS = 10  # 0 is blank, 1 to 8 are repeated, 9 says that it is time to

@@ -20,8 +20,7 @@ from gatewright.tasks.data.tables.files import is_frame
 from gatewright.tasks.data.tables.table import Table, open_table
 from gatewright.tasks.data.texts.reviews import read_reviews
 from gatewright.tasks.data.texts.roles import text_roles
-from gatewright.tasks.data.texts.vocabulary import UNKNOWN
-from gatewright.tasks.data.texts.words import Tokeniser, WordVocabulary
+from gatewright.tasks.data.texts.vocabulary import UNKNOWN, Tokeniser, WordVocabulary
 from gatewright.tasks.settings import written_names
 
 _TABLE = r"\.(csv|tsv|txt|jsonl|ndjson|parquet|pq)(\.gz)?"

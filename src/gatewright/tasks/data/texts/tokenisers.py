@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gatewright.tasks.data.texts.words import divided_by_spaces, plain_words
+from gatewright.tasks.data.texts.vocabulary import divided_by_spaces, plain_words
 
 _MARKUP = r"<br\s*/?>"
 # Scripts that put no spaces between words: Japanese and Chinese, Thai and Lao, Burmese, Khmer.

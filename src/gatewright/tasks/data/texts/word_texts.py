@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.data.published.sources import Source
 from gatewright.tasks.data.ragged import Ragged, Splits
-from gatewright.tasks.data.texts.sources import parted_sources, text_source
-from gatewright.tasks.data.texts.text import split
-from gatewright.tasks.data.texts.words import END, END_OF_LINE, START, Tokeniser, WordVocabulary, tokeniser
+from gatewright.tasks.data.texts.text import parted_sources, split, text_source
+from gatewright.tasks.data.texts.vocabulary import END, END_OF_LINE, START, Tokeniser, WordVocabulary, tokeniser
 
 Tokens = NDArray[np.integer[Any]]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.data.reading import text_pieces
 from gatewright.tasks.data.tags.token_features import lowered
-from gatewright.tasks.data.texts.words import WordVocabulary
+from gatewright.tasks.data.texts.vocabulary import WordVocabulary
 
 
 class WordVectors(NamedTuple):
