@@ -23,8 +23,8 @@ _CLASSES = 10
 def read_idx(path: Path) -> NDArray[Any]:
     """The array in an idx file, in the machine's own byte order.
 
-    Four bytes of magic (0, 0, the type, the rank), one 32-bit size an axis, then the numbers, the last axis fastest. All
-    are big-endian. The file is gzip or not. See http://yann.lecun.com/exdb/mnist/.
+    Four bytes of magic (0, 0, the type, the rank), one 32-bit size an axis, then the numbers, the last axis fastest.
+    All are big-endian, and the file is gzip or not. See http://yann.lecun.com/exdb/mnist/.
     """
     with opened(path) as source:
         content = source.read()
