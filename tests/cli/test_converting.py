@@ -164,8 +164,8 @@ def test_what_a_file_says_itself_cannot_be_said_of_it(convert: Callable[..., Sai
         for fact in (("--prefix", "a."), ("--activation", "relu")):
             code, _, err = convert(target, "again.pt", *fact)
             assert code == 2
-            assert f"{fact[0][2:]} cannot be said of a file of {options[-1] if options else 'onnx'}" in err
-            assert f"expected: {'nothing: the file says everything itself' if options else 'dequantise'}" in err
+            assert f"files of {options[-1] if options else 'onnx'} take no override {fact[0][2:]}" in err
+            assert f"expected: {'none: the file says everything itself' if options else 'dequantise'}" in err
 
 
 @pytest.mark.usefixtures("gru")

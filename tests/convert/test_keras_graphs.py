@@ -266,7 +266,7 @@ def test_layers_are_chosen_by_name_out_of_any_model(tmp_path: Path) -> None:
 
 def test_a_whole_model_says_its_equations_itself(tmp_path: Path) -> None:
     path = third(tmp_path, sequential(INPUT, LSTM))
-    with pytest.raises(ConversionError, match="activation cannot be said of a file of keras that holds a whole model"):
+    with pytest.raises(ConversionError, match="files of keras that hold a whole model take no override activation"):
         convert.read(path, activation="relu")
 
 

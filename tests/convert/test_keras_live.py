@@ -245,3 +245,27 @@ def test_a_file_that_this_keras_would_compute_otherwise_is_not_run(tmp_path: Pat
     convert.write(convert.read(tmp_path / "m.keras"), tmp_path / "m.h5", "keras")
     with pytest.raises(ImportError, match="the hard_sigmoid of Keras 2"):
         convert.FORMATS["keras"].run(tmp_path / "m.h5", random_inputs(model).swapaxes(0, 1))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("steps", [None, STEPS])
+@pytest.mark.parametrize(
+    "before", [[layers.Masking(0.5)], [layers.ReLU()], [layers.LSTM(4, return_sequences=True)], []]
+)
+def test_a_reshape_into_other_steps_is_proved_with_steps_that_fit(
+    steps: int | None, before: list[Any], tmp_path: Path
+) -> None:
+    model = keras.Sequential([layers.Input((steps, 4)), *before, layers.Reshape((-1, 8)), layers.GRU(3)])
+    model.save(tmp_path / "theirs.keras")
+    report = convert.convert(tmp_path / "theirs.keras", tmp_path / "ours.keras")
+    assert [*report.differences] == ["both files, read here", "theirs.keras, run by Keras", "ours.keras, run by Keras"]
+    convert.convert(tmp_path / "theirs.keras", tmp_path / "own.safetensors", target_layout="gatewright")
+    convert.convert(
+        tmp_path / "own.safetensors",
+        tmp_path / "again.safetensors",
+        source_layout="gatewright",
+        target_layout="gatewright",
+    )
+    if before and isinstance(before[0], layers.Masking):
+        with pytest.raises(ConversionError, match="Keras is told how many features a Masking layer reads"):
+            convert.convert(tmp_path / "own.safetensors", tmp_path / "again.keras", source_layout="gatewright")

@@ -57,7 +57,7 @@ def test_weights_of_eight_bits_are_refused_where_nobody_asks_for_them(tmp_path: 
         f"{small}: node 'layer_quant' (DynamicQuantizeLSTM): its weights are of eight bits, "
         "and the runtime rounds what it multiplies them with too\n"
         "  expected: an LSTM whose outputs can be computed exactly\n"
-        "  do: convert the model that it was made from, or read the numbers that they stand for: --dequantise"
+        "  do: convert the model that it was made from, or read their dequantised values: dequantise=True"
     )
 
 

@@ -1,5 +1,6 @@
 """What files of arrays cannot say: it is told in reading, told in writing, and read with just that it is the same."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,55 @@ def test_where_the_defaults_are_right_nothing_has_to_be_given(row: Layout, tmp_p
     convert.write(Network((layer(row.cell_config),)), tmp_path / "own.safetensors", "gatewright")
     report = convert.convert(tmp_path / "own.safetensors", tmp_path / "theirs.npz", target_layout=row.framework)
     assert not any("to be given when it is read" in note for note in report.notes)
+
+
+def test_overrides_that_no_layer_agrees_with_are_named(tmp_path: Path) -> None:
+    convert.write(Network((layer(CellConfig("gru", reset="after")),)), tmp_path / "gru.npz", "torch")
+    for overrides in ({"activation": "relu"}, {"activation": "relu", "prefix": ""}):
+        with pytest.raises(ConversionError) as refusal:
+            convert.read(tmp_path / "gru.npz", "torch", **overrides)
+        assert str(refusal.value) == (
+            f"{tmp_path / 'gru.npz'}: no layer of torch that these arrays can be has activation relu\n"
+            "  expected: torch.nn.GRU and GRUCell: activation tanh\n"
+            "  do: leave activation out, or give another value"
+        )
+
+
+def test_an_override_is_named_where_another_layer_of_the_file_agrees(tmp_path: Path) -> None:
+    """The GRU has no relu; the RNN, which has it, is read alone where it is named."""
+    arrays: dict[str, np.ndarray] = {}
+    for name, config in (("rnn", CellConfig("rnn")), ("gru", CellConfig("gru", reset="after"))):
+        convert.write(Network((layer(config),)), tmp_path / "one.npz", "torch")
+        arrays |= {f"{name}.{key}": array for key, array in np.load(tmp_path / "one.npz").items()}
+    np.savez(tmp_path / "two.npz", **arrays)
+    with pytest.raises(ConversionError, match="no layer of torch that these arrays can be has activation relu"):
+        convert.read(tmp_path / "two.npz", "torch", activation="relu")
+    read = convert.read(tmp_path / "two.npz", "torch", activation="relu", prefix="rnn")
+    assert [str(part.equations) for part in read.recurrent] == ["RNN, activation relu"]
+
+
+def test_overrides_of_two_names_must_agree(tmp_path: Path) -> None:
+    convert.write(Network((layer(CellConfig("rnn")),)), tmp_path / "rnn.npz", "torch")
+    source = tmp_path / "rnn.npz", tmp_path / "again.npz"
+    layouts = {"source_layout": "torch", "target_layout": "torch"}
+    with pytest.raises(ConversionError) as refusal:
+        convert.convert(*source, **layouts, overrides={"activation": "relu"}, facts={"activation": "tanh"})
+    assert str(refusal.value) == (
+        "overrides and facts give different values of activation\n"
+        "  expected: overrides alone: facts is their earlier name\n"
+        "  got: activation: 'relu' and 'tanh'"
+    )
+    both = convert.convert(*source, **layouts, overrides={"activation": "relu"}, facts={"activation": "relu"})
+    assert both.layers == ("RNN, activation relu, 3 to 3",)
+
+
+def test_the_earlier_keyword_of_a_recurrent_layer_is_taken(tmp_path: Path) -> None:
+    newer = layer(CellConfig("rnn"))
+    earlier = Recurrent(equations=newer.cell, directions=newer.directions)
+    assert earlier == newer
+    assert dataclasses.replace(newer, equations=CellConfig("rnn", activation="relu")).cell.activation == "relu"
+    with pytest.raises(TypeError, match="multiple values for argument 'cell'"):
+        Recurrent(newer.cell, newer.directions, equations=newer.cell)
 
 
 def test_layers_of_different_activations_are_refused_where_a_file_cannot_say_them(tmp_path: Path) -> None:

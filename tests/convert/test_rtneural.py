@@ -267,5 +267,5 @@ def test_rtneurals_own_kind_may_add_its_input_too(tmp_path: Path) -> None:
     plain, added = (convert.read(tmp_path / name) for name in ("plain.json", "added.json"))
     inputs = np.random.default_rng(0).standard_normal((5, 2, 1))
     np.testing.assert_array_equal(convert.run(added, inputs), convert.run(plain, inputs) + inputs)
-    with pytest.raises(ConversionError, match="activation cannot be said of a file of rtneural"):
+    with pytest.raises(ConversionError, match="files of rtneural take no override activation"):
         convert.read(tmp_path / "plain.json", activation="relu")

@@ -175,11 +175,11 @@ REFUSED: list[tuple[dict[str, np.ndarray], dict[str, Any], str]] = [
     (layers_of("encoder/gru_cell", "decoder/gru_cell"), {}, "do not tell in which order"),
     (layers_of("encoder/gru_cell"), {"prefix": "decoder/gru_cell"}, "no layer has prefix"),
     (layers_of("bidirectional_rnn/fw/gru_cell"), {}, "by its name it is one of two"),
-    (layers_of("rnn/gru_cell"), {"reset": "after"}, "no recurrent layer of tf1"),
-    (layers_of("rnn/gru_cell"), {"rest": "after"}, "equations have nothing that is called rest"),
+    (layers_of("rnn/gru_cell"), {"reset": "after"}, "no layer of tf1 that these arrays can be has reset after"),
+    (layers_of("rnn/gru_cell"), {"rest": "after"}, "there is no override rest"),
     (layers_of("rnn/gru_cell") | layers_of("rnn.gru_cell"), {}, "are one array of tf1 by two names"),
     ({"dense/kernel": np.ones((8, 12)), "dense/bias": np.ones(12)}, {}, "no recurrent layer of tf1"),
-    ({"mine/kernel": np.ones((20, 12)), "mine/bias": np.ones(12)}, {"family": "gru"}, "no recurrent layer of tf1"),
+    ({"mine/kernel": np.ones((20, 12)), "mine/bias": np.ones(12)}, {"family": "gru"}, "can be has family gru"),
 ]  # fmt: skip
 
 

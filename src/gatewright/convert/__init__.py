@@ -145,7 +145,7 @@ def convert(
     wanted = format_of(target, target_layout, writing=True)[0]
     if dtype not in (None, *DTYPES):
         raise ConversionError(f"there is no precision {dtype!r} to convert to", expected=" or ".join(DTYPES))
-    overrides = {**(facts or {}), **(overrides or {})}
+    overrides = _merged(overrides or {}, facts or {})
     read_network = read(source, source_layout, **overrides)
     network = read_network.of_type(dtype) if dtype else read_network
     if not target.parent.is_dir():
@@ -181,6 +181,18 @@ def convert(
     unused = {name: np.shape(array) for name, array in network.rest.items()}
     layers = tuple(map(_described, network.parts))
     return ConversionReport(layers, network.layout, wanted.name, differences, scale, notes, unused)
+
+
+def _merged(overrides: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The overrides under both names of the argument."""
+    differing = [name for name in overrides if name in facts and facts[name] != overrides[name]]
+    if differing:
+        raise ConversionError(
+            f"overrides and facts give different values of {' and '.join(differing)}",
+            expected="overrides alone: facts is their earlier name",
+            got="; ".join(f"{name}: {overrides[name]!r} and {facts[name]!r}" for name in differing),
+        )
+    return {**facts, **overrides}
 
 
 def _left_out(network: Network, again: Network) -> tuple[str, ...]:

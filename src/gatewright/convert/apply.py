@@ -168,7 +168,7 @@ def _refuse_other_functions(layout: Layout, config: CellConfig) -> None:
         has, wanted = getattr(layout, what) or (config.activation,), getattr(config, what)
         fits_activation = wanted in has or parsed(wanted)[0] in has
         wrong += [] if fits_activation else [f"its {what} activation is {' or '.join(has)}, and not {wanted}"]
-    if config.peepholes and not (layout.peepholes or _optional_peepholes(layout)):
+    if config.peepholes and not (layout.peepholes or layout.optional_peepholes):
         wrong.append("it has no peepholes")
     if layout.coupled != config.coupled:
         wrong.append(f"its input and forget gates are {'' if layout.coupled else 'not '}coupled")
@@ -185,12 +185,6 @@ def _refuse_other_functions(layout: Layout, config: CellConfig) -> None:
             got=str(config),
             do="choose a layout that can: gatewright convert --explain lists them",
         )
-
-
-def has_activations(layout: Layout, overrides: Mapping[str, Any]) -> bool:
-    """Whether the framework's layer can have the activations among the overrides."""
-    asked = [what for what in ACTIVATION_FIELDS[layout.family] if overrides.get(what) is not None]
-    return all(overrides[what] in layout.having(what) for what in asked)
 
 
 def _with_biases(
@@ -259,31 +253,19 @@ def with_slope(parameters: Parameters, config: CellConfig, gate: str) -> tuple[P
 def config_of(layout: Layout, **overrides: Any) -> CellConfig:
     """The cell config of a layer of that layout, with overrides of activations and constants.
 
-    Raises ConversionError for an override that contradicts the layout.
+    Raises ConversionError where the layout has one activation for two that are overridden differently.
     """
     overrides = {name: value for name, value in overrides.items() if value is not None}
     if not layout.output and "activation" in overrides:
         overrides.setdefault("output", overrides["activation"])
     config = replace(layout.cell_config, **overrides)
-    if not fits(layout, overrides) or (not layout.output and config.output != config.activation):
+    if not layout.output and config.output != config.activation:
         raise ConversionError(
-            f"{layout.title} is not what was said of it", expected=str(layout.cell_config), got=str(config)
+            f"{layout.title} has one activation for the candidate and the output",
+            got=f"activation {config.activation}, output {config.output}",
+            do="leave output out",
         )
     return config
-
-
-def fits(layout: Layout, overrides: Mapping[str, Any]) -> bool:
-    """Whether the overrides that no weights change are those of the layout."""
-    free = "peepholes" if _optional_peepholes(layout) else ""
-    asked = [name for name in _STRUCTURE if overrides.get(name) is not None and name != free]
-    return all(getattr(layout, name) == overrides[name] for name in asked)
-
-
-def _optional_peepholes(layout: Layout) -> bool:
-    return any(array.optional and array.kinds == "p" for array in layout.arrays)
-
-
-_STRUCTURE = ("family", "reset", "peepholes", "coupled", "projection")
 
 
 def _sizes(parts: Mapping[Param, NDArray[Any]]) -> dict[str, int]:

@@ -40,7 +40,7 @@ def check(index: LayerIndex, places: Sequence[LayerPlace], *, chosen: bool) -> N
             continue
         telling = not chosen and any(_is_telling(row, place, group) for row in layouts(index.framework))
         if telling or index.module(place) in modules:
-            raise _broken(index, place, group)
+            raise index.contradictions.get(place) or _broken(index, place, group)
     for place in places:
         _refuse_half(index, place)
     for prefix, layers in groupby(places, key=lambda place: place.prefix):

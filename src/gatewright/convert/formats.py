@@ -170,7 +170,8 @@ def format_of(path: Path, name: str | None, *, writing: bool = False) -> list[Fo
         raise ConversionError(
             f"{path} may be written in several layouts",
             expected="one of " + ", ".join(file_format.name for file_format in fitting),
-            do="name it with --to",
+            do="name it: target_layout of convert, layout of write",
+            shell="name it with --to",
         )
     return fitting
 
@@ -211,9 +212,7 @@ def read(path: Path, name: str | None = None, overrides: Overrides | None = None
     Raises ConversionError where no layout fits, or several fit and would compute different things.
     """
     if unknown := [name for name in overrides or {} if name not in _SAID]:
-        raise ConversionError(
-            f"equations have nothing that is called {' or '.join(unknown)}", expected=", ".join(sorted(_SAID))
-        )
+        raise ConversionError(f"there is no override {' or '.join(unknown)}", expected=", ".join(sorted(_SAID)))
     candidates = list({reading.read: reading for reading in format_of(path, name)}.values())
     file = _File(path)
     if len(candidates) == 1:
@@ -228,7 +227,8 @@ def read(path: Path, name: str | None = None, overrides: Overrides | None = None
         raise ConversionError(
             f"{path} fits several layouts, which would compute different things",
             expected="one of " + ", ".join(reading.layout for reading in (best[0], *different)),
-            do="name it with --from",
+            do="name it: source_layout of convert, layout of read",
+            shell="name it with --from",
         )
     also = [reading.layout for reading in best[1:]]
     guessed = f"the layout was guessed: {best[0].layout}" + (f" (the same as {', '.join(also)})" if also else "")
@@ -303,7 +303,8 @@ def _understood(file: _File, candidates: Sequence[Format], overrides: Overrides)
     raise ConversionError(
         f"{file.path} has no layout that the table knows",
         got="; ".join(reasons + ([f"no layer of {', '.join(strangers)}"] if strangers else [])),
-        do="name it with --from",
+        do="name it: source_layout of convert, layout of read",
+        shell="name it with --from",
     )
 
 

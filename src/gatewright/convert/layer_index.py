@@ -16,6 +16,8 @@ from gatewright.errors import ConversionError
 
 Arrays = Mapping[str, NDArray[Any]]
 MOST_NAMES = 12  # of arrays, in one message
+NamedRow = tuple[Layout, dict[str, str]]
+"""A row, and the names of its arrays in the file by those in the table."""
 _ENDS = "./_"  # characters that may follow the name of a module
 
 
@@ -38,9 +40,8 @@ class LayerIndex:
     framework: str
     arrays: Arrays
     groups: Mapping[LayerPlace, NamedArrays]  # of all arrays that have a name of the framework
-    layers: Mapping[
-        LayerPlace, tuple[Layout, dict[str, str]]
-    ]  # of those that are whole; names in the file by the table's
+    layers: Mapping[LayerPlace, NamedRow]  # of those that are whole
+    contradictions: Mapping[LayerPlace, ConversionError]  # of those that no override lets be read
 
     def module(self, place: LayerPlace) -> str:
         """The name by which a user chooses a layer."""
@@ -50,14 +51,23 @@ class LayerIndex:
 def reading(arrays: Arrays, framework: str, overrides: Mapping[str, Any]) -> LayerIndex:
     """Which arrays belong to which layer: each by the most telling naming that its name has.
 
-    Raises ConversionError where no layer is among them.
+    Raises ConversionError where no layer is among them, or none that agrees with the overrides.
     """
-    rows = layouts(framework)
     groups = _groups(arrays, framework)
-    fitting = {place: list(_best(rows, place, group.names, arrays, overrides)) for place, group in groups.items()}
-    index = LayerIndex(framework, arrays, groups, {place: best[0] for place, best in fitting.items() if best})
-    if index.layers:
+    layers: dict[LayerPlace, NamedRow] = {}
+    contradictions: dict[LayerPlace, ConversionError] = {}
+    for place, group in groups.items():
+        fitting = list(_fitting(place, group.names, framework, arrays, overrides))
+        agreeing = [entry for entry in fitting if entry[0].agrees(overrides)]
+        if agreeing:
+            layers[place] = _best(agreeing)
+        elif fitting:
+            contradictions[place] = _contradiction(framework, [row for row, _ in fitting], overrides)
+    index = LayerIndex(framework, arrays, groups, layers, contradictions)
+    if layers:
         return index
+    if contradictions:
+        raise next(iter(contradictions.values()))
     misfit = _misfit(index)
     none = f"no recurrent layer of {framework} is among these arrays"
     if misfit is not None:
@@ -69,7 +79,24 @@ def reading(arrays: Arrays, framework: str, overrides: Mapping[str, Any]) -> Lay
             f"{row.title}: {', '.join(name for name, *_ in row.stored())}" for row in layouts(framework)
         ),
         got=shown(arrays),
-        do="name the layout with --from, or leave it out to have it guessed",
+        do="name another layout, or none to have it guessed",
+        shell="name the layout with --from, or leave it out to have it guessed",
+    )
+
+
+def _contradiction(framework: str, rows: Sequence[Layout], overrides: Mapping[str, Any]) -> ConversionError:
+    """The error for overrides that no row agrees with: those that none has, or else all that are constrained."""
+    asked = {name: value for name, value in overrides.items() if any(row.choices(name) for row in rows)}
+    unmet = {name: value for name, value in asked.items() if not any(row.agrees({name: value}) for row in rows)}
+    unmet = unmet or asked
+    valid = (
+        f"{row.title}: " + ", ".join(f"{name} {' or '.join(map(str, row.choices(name)))}" for name in unmet)
+        for row in rows
+    )
+    return ConversionError(
+        f"no layer of {framework} that these arrays can be has {' and '.join(f'{n} {v}' for n, v in unmet.items())}",
+        expected="; ".join(valid),
+        do=f"leave {' and '.join(unmet)} out, or give another value",
     )
 
 
@@ -111,24 +138,28 @@ def _misfit(nothing_read: LayerIndex) -> ConversionError | None:
     return errors[0] if errors else None
 
 
-def _best(
-    rows: Iterable[Layout], place: LayerPlace, group: Mapping[str, str], arrays: Arrays, overrides: Mapping[str, Any]
-) -> Iterator[tuple[Layout, dict[str, str]]]:
-    """The row that explains the most arrays of one layer, if any explains them."""
-    fitting: list[tuple[int, Layout, dict[str, str]]] = []
-    for row in rows:
-        if not _is_meant(row, place, overrides):
+def _fitting(
+    place: LayerPlace, group: Mapping[str, str], framework: str, arrays: Arrays, overrides: Mapping[str, Any]
+) -> Iterator[NamedRow]:
+    """The rows that can read the arrays of one layer, by the name of its cell and by their shapes."""
+    for row in layouts(framework):
+        if row.scopes and cell_of(place) not in row.scopes and overrides.get("family") is None:
             continue
         names = {name: group[name] for name, *_ in row.stored() if name in group}
         try:
             apply.read_layers(row, arrays, names)
         except ConversionError:
             continue
-        fitting.append((len(names), row, names))
-    if not fitting:
-        return
-    most = max(count for count, *_ in fitting)
-    best = [(row, names) for count, row, names in fitting if count == most]
+        yield row, names
+
+
+def _best(fitting: Sequence[NamedRow]) -> NamedRow:
+    """The row that explains the most arrays of one layer.
+
+    Raises ConversionError where several do.
+    """
+    most = max(len(names) for _, names in fitting)
+    best = [(row, names) for row, names in fitting if len(names) == most]
     if len(best) > 1:
         raise ConversionError(
             f"the arrays {', '.join(best[0][1].values())} fit several layouts",
@@ -136,18 +167,12 @@ def _best(
             do='say which it is, as in family="lstm"',
             shell="say which it is, as in --family lstm",
         )
-    yield best[0]
+    return best[0]
 
 
 def cell_of(place: LayerPlace) -> str:
     """The name of the cell there, without the number that tells it from others."""
     return re.sub(r"_\d+$", "", place.scope)
-
-
-def _is_meant(row: Layout, place: LayerPlace, overrides: Mapping[str, Any]) -> bool:
-    """Whether a row may be that of a layer, by the name of its cell and the overrides."""
-    named = not row.scopes or cell_of(place) in row.scopes or overrides.get("family") is not None
-    return named and apply.fits(row, overrides) and apply.has_activations(row, overrides)
 
 
 def ordered(index: LayerIndex, prefix: str | Sequence[str] | None) -> list[LayerPlace]:

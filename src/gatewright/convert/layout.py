@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from gatewright.cell_config.config import CellConfig, Family, Reset
+from gatewright.cell_config.config import ACTIVATION_FIELDS, CellConfig, Family, Reset
 
 Update = Literal["keeps", "replaces"]
+_STRUCTURE = ("family", "reset", "peepholes", "coupled", "projection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,26 @@ class Layout:
     def having(self, what: str) -> tuple[str, ...]:
         """The activations that the framework has for its gate, activation or output."""
         return getattr(self, what) or self.activation
+
+    @property
+    def optional_peepholes(self) -> bool:
+        """Whether its layers may have peepholes or none."""
+        return any(array.optional and array.kinds == "p" for array in self.arrays)
+
+    def choices(self, name: str) -> tuple[Any, ...]:
+        """The values that an override of that name may have; empty where any will do."""
+        if name == "peepholes" and self.optional_peepholes:
+            return (False, True)
+        if name in _STRUCTURE:
+            return (getattr(self, name),)
+        return self.having(name) if name in ACTIVATION_FIELDS[self.family] else ()
+
+    def agrees(self, overrides: Mapping[str, Any]) -> bool:
+        """Whether such a layer can have all of these overrides."""
+        return all(
+            value is None or not (choices := self.choices(name)) or value in choices
+            for name, value in overrides.items()
+        )
 
     def by_gate(self) -> tuple[str, ...]:
         """The names of its arrays, all of one gate before those of the next."""

@@ -26,8 +26,8 @@ def refused_overrides(name: str, overrides: Mapping[str, Any], heeded: frozenset
     """The error for overrides that files of that format state themselves, or do not have."""
     refused = sorted(overrides.keys() - heeded)
     return ConversionError(
-        f"{' and '.join(refused)} cannot be said of a file of {name}",
-        expected=", ".join(sorted(heeded)) or "nothing: the file says everything itself",
+        f"files of {name} take no override {' or '.join(refused)}",
+        expected=", ".join(sorted(heeded)) or "none: the file says everything itself",
         got=", ".join(f"{fact}={overrides[fact]!r}" for fact in refused),
         do="leave it out",
     )

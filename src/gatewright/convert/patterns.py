@@ -164,5 +164,6 @@ def _misfit(array: ShapedArray, sizes: Mapping[str, int]) -> ConversionError:
         f"array {array.name!r} does not fit its layout",
         expected=f"axes {array.axes.text}" + (f" with {known}" if known else ""),
         got=f"shape {array.shape}",
-        do="name the layout with --from, or look whether the file is of another cell",
+        do="name the layout, or look whether the file is of another cell",
+        shell="name the layout with --from, or look whether the file is of another cell",
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from math import lcm, prod
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def compare(
     if _outline(network) == _outline(again):
         pairs.append((network, again))
     difference = scale = 0.0
-    steps = max(steps, *network.lengths) if isinstance(network.lengths, tuple) else steps
+    steps = max(steps, *network.lengths) if isinstance(network.lengths, tuple) else _reshapable(network, steps)
     for left, right in pairs:
         inputs = _example(left, steps, batch, generator)
         lengths = _lengths(left, inputs)
@@ -80,7 +81,8 @@ def in_framework(file_format: Format, path: Path, network: Network, overrides: M
         return Proof(notes=(f"{path.name}: not proved by {file_format.name} itself: Gatewright cannot run it there",))
     try:
         steps, batch = file_format.fixed_sizes(path) if file_format.fixed_sizes else (None, None)
-        inputs = _example(network, steps or STEPS, batch or _batch(network), np.random.default_rng(0))
+        steps, batch = steps or _reshapable(network, STEPS), batch or _batch(network)
+        inputs = _example(network, steps, batch, np.random.default_rng(0))
         # Numbers that half precision has too, so that every type computes with the same.
         inputs = inputs.astype(np.float16).astype(np.float32) if inputs.dtype.kind == "f" else inputs
         lengths = _lengths(network, inputs)
@@ -128,13 +130,19 @@ def _example(network: Network, steps: int, batch: int, generator: np.random.Gene
             return generator.integers(0, len(first.weight), (shape[0] or steps, batch))
         case OneHot() as first:
             return generator.integers(0, first.symbols, (shape[0] or steps, batch))
-        case Reshape():
+        case Reshape() if len(shape) == 1:
             return generator.standard_normal((batch, shape[0] or steps))
         case first:
-            inputs = generator.standard_normal((shape[0] or steps, batch, shape[-1] or 1))
+            features = shape[-1] if len(shape) == 2 else 1  # a Masking before a Reshape reads any number
+            inputs = generator.standard_normal((shape[0] or steps, batch, features or 1))
             if isinstance(first, Masking):
                 inputs[generator.random(inputs.shape[:2]) < 0.2] = first.value
             return inputs
+
+
+def _reshapable(network: Network, steps: int) -> int:
+    """That many steps, times a number by which every Reshape of unknown size has whole rows."""
+    return steps * lcm(*(-prod(part.shape) for part in network.parts if isinstance(part, Reshape) and -1 in part.shape))
 
 
 def _lengths(network: Network, inputs: NDArray[Any]) -> list[int] | None:

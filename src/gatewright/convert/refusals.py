@@ -38,6 +38,7 @@ def located(where: str, do: str | None = None) -> Generator[None]:
     try:
         yield
     except ConversionError as error:
-        error.do = do or error.do
+        if do:
+            error.do, error.shell = do, None
         error.locate(where)
         raise

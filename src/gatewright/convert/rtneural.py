@@ -85,7 +85,8 @@ def write_torch(network: Network, path: Path) -> None:
             if part.activation != "identity":
                 raise ConversionError(
                     f"layer {index} is dense with activation {part.activation}, which a state dict cannot say",
-                    do="write RTNeural's own kind: --to rtneural",
+                    do="write RTNeural's own kind: target_layout='rtneural'",
+                    shell="write RTNeural's own kind: --to rtneural",
                 )
             kind, arrays = "dense", {"weight": part.weight, "bias": _bias(part)}
         content |= {f"{kind}{index}.{name}": array.tolist() for name, array in arrays.items()}

@@ -30,6 +30,7 @@ class Network:
     lengths: Lengths | None = None  # of the rows; without, every row has all steps
     assumed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict[str, tuple[Any, ...]])
     """What the file does not say of the equations, by the name of the fact: what was taken, and what else there is."""
+    row_shape: tuple[int | None, ...] = ()  # of the inputs, where the file says it and no part does
     names: tuple[str, ...] = ()  # of the parts, for arrays in exported files
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What the numbers mean: task, vocabulary, classes, variables, signature."""
@@ -52,6 +53,8 @@ class Network:
 
         None stands for any number of steps.
         """
+        if self.row_shape:
+            return self.row_shape
         deciding = (p for p in self.parts if p.reads_symbols or isinstance(p, RecurrentPart | Dense | Reshape))
         first = next(deciding, None)
         if isinstance(first, Reshape):

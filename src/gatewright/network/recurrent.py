@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from functools import wraps
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -17,12 +18,28 @@ from gatewright.trace.mask import MASK, masked_trace
 Returns = Literal["sequence", "last"]
 Padding = Literal["held", "zeros"]
 Merge = Literal["concat", "sum", "mul", "ave"]
+PartClass = TypeVar("PartClass", bound=Part)
 Parameters = Mapping[str, Array]
 """Parameters of one direction. Of a framework's cell they are by kind and gate: W.r, U.r, the biases b.r (beside W) and
 bh.r (beside U), peepholes p.i, projection P.h; an update gate of 1 keeps the old state. Of any other cell they have
 their names in the equations; bh.r is a part of b.r that is kept apart."""
 
 
+def _with_earlier_keyword(part: type[PartClass]) -> type[PartClass]:
+    """Let `equations`, the earlier name of the field `cell`, be given too."""
+    construct = part.__init__
+
+    @wraps(construct)
+    def init(self: Any, *values: Any, **fields: Any) -> None:
+        if "equations" in fields:
+            fields["cell"] = fields.pop("equations")
+        construct(self, *values, **fields)
+
+    setattr(part, "__init__", init)  # noqa: B010
+    return part
+
+
+@_with_earlier_keyword
 @dataclass(frozen=True, slots=True)
 class RecurrentPart(Part):
     """One recurrent layer of one direction or two."""

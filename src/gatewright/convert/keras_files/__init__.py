@@ -35,7 +35,7 @@ def read(path: Path, overrides: Mapping[str, Any]) -> Network:
     if not model.described:
         network = network_of_weights(path, model, overrides)
     elif overrides.keys() - {PREFIX}:
-        raise refused_overrides("keras that holds a whole model", overrides, frozenset({PREFIX}))
+        raise refused_overrides("keras that hold a whole model", overrides, frozenset({PREFIX}))
     elif prefix is None:
         network = network_of(model.layers, model.version, str(path))
     else:

@@ -48,7 +48,11 @@ def network_of(layers: Sequence[KerasLayer], version: KerasVersion, where: str) 
         raise ConversionError(
             f"{where} has no recurrent layer", got=", ".join(dict.fromkeys(layer.kind for layer in layers))
         )
-    return net.Network(_folded(parts), notes=tuple(dict.fromkeys(chain.notes)))
+    network = net.Network(_folded(parts), notes=tuple(dict.fromkeys(chain.notes)))
+    declared = next((shape for layer in layers if (shape := input_shape(layer))), ())[1:]
+    if len(declared) > len(network.reads) and not network.symbols:  # parts up to a Reshape do not say what they read
+        network = replace(network, row_shape=tuple(declared))
+    return network
 
 
 def _precision(layer: KerasLayer) -> list[str]:

@@ -49,6 +49,11 @@ def layers_of(network: net.Network, version: KerasVersion, *, bare: bool = False
     """
     writer = _KerasWriter(version, bare)
     shape = [None, *network.reads]
+    if len(shape) == 2 and isinstance(network.parts[0], net.Masking):
+        raise ConversionError(
+            "Keras is told how many features a Masking layer reads, and this network does not say it",
+            got="a Reshape behind it",
+        )
     symbols = isinstance(network.parts[0], net.Embedding | net.OneHot)
     key = "batch_shape" if version.major >= 3 else "batch_input_shape"
     writer.add("InputLayer", {key: shape, "dtype": "int32" if symbols else dtype_of(network)})
@@ -143,7 +148,8 @@ def _masking(part: net.Masking, writer: _KerasWriter) -> None:
 def _no_skip(_: net.AddInput, writer: _KerasWriter) -> None:
     raise ConversionError(
         "the input is added to the output, and the models of Keras that are written here are chains of layers",
-        do="write Gatewright's own file: --to gatewright",
+        do="write Gatewright's own file: target_layout='gatewright'",
+        shell="write Gatewright's own file: --to gatewright",
     )
 
 

@@ -122,14 +122,15 @@ class GraphReader:
             if isinstance(value, PointwiseValue):
                 self.values[name] = self.parts.activated(value.stream, name_of(value))
         except ConversionError as error:
-            self.values[name] = UnreadableValue(self._refusal(f"output {name!r}", error))
+            self.values[name] = self._unreadable(f"output {name!r}", error)
 
     def _output(self) -> tuple[str, FlowValue]:
         """The output that everything leads to."""
         if not any(isinstance(part, RecurrentPart) for part in self.parts.found):
             loop = next((node for node in self.graph.node if node.op_type in ("Loop", "Scan")), None)
             if loop is not None:
-                raise self._refusal(title(loop), ConversionError(_OWN_LOOP, expected="GRU, LSTM or RNN", do=_ADVICE))
+                with located(f"{self.path}: {title(loop)}"):
+                    raise ConversionError(_OWN_LOOP, expected="GRU, LSTM or RNN", do=_ADVICE)
             unread = [value.reason for value in self.values.values() if isinstance(value, UnreadableValue)]
             if unread:
                 raise unread[0]
@@ -160,7 +161,7 @@ class GraphReader:
         missing = next((name for name in node.input if name and name not in self.values), None)
         if missing is not None:
             unknown = ConversionError(f"it reads {missing!r}, which nothing before it gives")
-            return [UnreadableValue(self._refusal(title(node), unknown))] * len(node.output)
+            return [self._unreadable(title(node), unknown)] * len(node.output)
         self.values |= {name: self.parts.current(self.values[name]) for name in node.input if name}
         operands = [self.values[name] if name else None for name in node.input]
         for operand in operands:
@@ -169,16 +170,15 @@ class GraphReader:
         try:
             result = self._composed(node, operands) or self._compute(node, self._settled(node))
         except ConversionError as error:
-            return [UnreadableValue(self._refusal(title(node), error))] * len(node.output)
+            return [self._unreadable(title(node), error)] * len(node.output)
         except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
             wrong = ConversionError(f"its operands do not fit: {str(error)[:100]}")
-            return [UnreadableValue(self._refusal(title(node), wrong))] * len(node.output)
+            return [self._unreadable(title(node), wrong)] * len(node.output)
         return result if isinstance(result, list) else [result]
 
-    def _refusal(self, where: str, error: ConversionError) -> ConversionError:
-        return ConversionError(
-            f"{self.path}: {where}: {error.problem}", expected=error.expected, got=error.got, do=error.do
-        )
+    def _unreadable(self, where: str, error: ConversionError) -> UnreadableValue:
+        error.locate(f"{self.path}: {where}")
+        return UnreadableValue(error)
 
     def _composed(self, node: Any, operands: list[Value | None]) -> PointwiseValue | None:
         """A node that is a part of one function of each number, which several nodes are together."""
@@ -223,7 +223,8 @@ class GraphReader:
             raise ConversionError(
                 "its weights are of eight bits, and the runtime rounds what it multiplies them with too",
                 expected="an LSTM whose outputs can be computed exactly",
-                do="convert the model that it was made from, or read the numbers that they stand for: --dequantise",
+                do="convert the model that it was made from, or read their dequantised values: dequantise=True",
+                shell="convert the model that it was made from, or read their dequantised values: --dequantise",
             )
         self.parts.quantised = True
         self.parts.notes["weights of eight bits are read as the numbers that they stand for"] = None

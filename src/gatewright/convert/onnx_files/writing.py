@@ -48,7 +48,8 @@ def _refuse_unreadable(network: Network) -> None:
         if isinstance(part, AddInput):
             raise ConversionError(
                 "the input is added to the output, and the ONNX graphs that are written here are chains of layers",
-                do="write Gatewright's own file: --to gatewright",
+                do="write Gatewright's own file: target_layout='gatewright'",
+                shell="write Gatewright's own file: --to gatewright",
             )
         if network.lengths and isinstance(part, Mean | Max):
             raise ConversionError(f"a {part.kind} of rows of several lengths has no operator in ONNX")
