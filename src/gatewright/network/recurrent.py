@@ -66,6 +66,8 @@ class RecurrentPart(Part):
             return self.cell
         raise no_config(self.cell)
 
+    equations = cell_config  # the earlier name
+
     @property
     def cell_configs(self) -> tuple[CellConfig, ...]:
         """The configuration of each direction's cell."""
