@@ -273,7 +273,7 @@ class _Recorder:
     def record(self, t: int, values: Mapping[str, Any], before: Arrays, active: Array | None) -> dict[str, Array]:
         """Take what one step gave; the states for the next step come back."""
         after: dict[str, Array] = {}
-        for state, value in zip(self._trace.states, self._trace.next_states, strict=True):
+        for state, value in self._trace.updates():
             new = self._rows(value, values, before[state.name].shape[1:])
             after[state.name] = np.where(_expanded(active, new), new, before[state.name]) if active is not None else new
             self._sequences[state.name][t] = after[state.name]

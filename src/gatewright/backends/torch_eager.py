@@ -18,7 +18,7 @@ from gatewright.backends.base import ArrayRules, PreparedEquation, execute, prep
 from gatewright.lang.ops import Op
 from gatewright.lang.symbol import Redraw
 from gatewright.trace.analysis import depends_on_state, shared
-from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
+from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var, names_of
 
 Tensors = Mapping[str, Tensor]
 
@@ -142,11 +142,10 @@ class _EagerLoop:
         self.trace, self.calls, self.values, self.sizes = trace, calls, values, sizes
         self.steps, self.batch = extent
         self.shown = trace.gates if gates else ()
-        ranks = {leaf.name: len(leaf.shape) for leaf in trace.leaves()}
-        ranks |= {equation.target.name: len(equation.target.shape) for equation in trace.equations}
+        ranks = {value.name: len(value.shape) for value in trace.values()}
         timed = {name for name, rank in ranks.items() if name in values and values[name].dim() > rank + 1}
         read = {arg for call in calls for arg in call.args if isinstance(arg, str)}
-        read |= {value.name for value in trace.next_states if not isinstance(value, Literal)}
+        read |= names_of(trace.next_states)
         self.timed = {name: values[name].unbind(0) for name in timed & read}
         self.fixed = {name: value for name, value in values.items() if name not in timed}
 
@@ -180,7 +179,7 @@ class _EagerLoop:
 
     def _advance(self, values: Tensors, current: Tensors, active: Tensor | None) -> dict[str, Tensor]:
         after: dict[str, Tensor] = {}
-        for state, value in zip(self.trace.states, self.trace.next_states, strict=True):
+        for state, value in self.trace.updates():
             before = current[state.name]
             new = before.new_full((), value.value) if isinstance(value, Literal) else values[value.name]
             if new.shape != before.shape:

@@ -43,7 +43,7 @@ class _Checker:
 
     def __init__(self, program: Program) -> None:
         self.program, self.here = program, "what is done once"
-        self.next = {s.name: new for s, new in zip(program.trace.states, program.trace.next_states, strict=True)}
+        self.next = {s.name: new for s, new in program.trace.updates()}
         self.next |= {scan.state.name: scan.target for stage in program.scan for scan in stage.scans}
         self.early: set[str] = set()  # states whose new values are stored before the loop
         self.late = {store.name for stage in program.after for store in stage.stores if store.storage is Storage.STATE}

@@ -13,7 +13,7 @@ from gatewright.errors import TraceError
 from gatewright.lang.ops import ELEMENTWISE, SUMS, Op
 from gatewright.schedule.program import Phase, Product, Reduction, Term, Work
 from gatewright.trace.analysis import needed, shared
-from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
+from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var, names_of
 
 # The names of partial sums have these numbers. Cached kernels are found by the text of a Program, so they stay.
 _NUMBERS = {Phase.BEFORE: 0, Phase.LOOP: 1, Phase.AFTER: 2, Phase.SCAN: 3}
@@ -47,9 +47,9 @@ def gather(trace: Trace, roots: Iterable[Atom], phases: Mapping[str, Phase], *, 
 class _Gatherer:
     def __init__(self, trace: Trace, roots: list[Atom], phases: Mapping[str, Phase], matrices: bool) -> None:
         self.trace, self.roots, self.matrices = trace, roots, matrices
-        self._define = {equation.target.name: equation for equation in trace.equations}
+        self._define = trace.definitions()
         self._shared = shared(trace)
-        self._needed = needed(trace.equations, (value.name for value in roots if isinstance(value, Var)))
+        self._needed = needed(trace.equations, names_of(roots))
         self._uses = Counter(
             arg.name
             for equation in trace.equations

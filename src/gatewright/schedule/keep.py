@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from gatewright.lang.ops import Op
 from gatewright.schedule.program import Phase, Work, needs_whole, operands
-from gatewright.trace.ir import Equation, Var
+from gatewright.trace.ir import Equation, Var, names_of
 
 CHEAP = frozenset(
     {Op.NEG, Op.ABS, Op.SIGN, Op.ADD, Op.SUB, Op.MUL, Op.MAXIMUM, Op.MINIMUM, Op.LESS, Op.WHERE, Op.RELABEL, Op.EXPAND}
@@ -47,7 +47,7 @@ def choose_kept(works: Works, stages: Mapping[str, StageKey], asked: Iterable[st
     outside: set[str] = set()  # used in another stage than the one that computes it
     near: set[str] = set()  # used in another stage of the same pass, where what is kept may stay in a cache
     for name, work in works.items():
-        used = {value.name for value in operands(work) if isinstance(value, Var) and value.name in works}
+        used = names_of(operands(work)) & works.keys()
         if needs_whole(work):
             kept |= used
         else:

@@ -6,7 +6,7 @@ from gatewright.lang.ops import Op
 from gatewright.schedule.program import Phase, Work, needs_whole, operands
 from gatewright.schedule.scan import ScannedStates
 from gatewright.trace.analysis import needed, reached, reads, split
-from gatewright.trace.ir import Trace, Var
+from gatewright.trace.ir import Trace, names_of
 
 
 def phases(scanned: ScannedStates) -> dict[str, Phase]:
@@ -27,13 +27,12 @@ def phases(scanned: ScannedStates) -> dict[str, Phase]:
     return known | {state.name: Phase.LOOP for state in trace.states}
 
 
-def _needed_early(scanned: ScannedStates) -> list[str]:
+def _needed_early(scanned: ScannedStates) -> frozenset[str]:
     """The values that scans are made of, and those that the loop carries."""
     trace = scanned.trace
     read = reads(trace)
-    values = [new for state, new in zip(trace.states, trace.next_states, strict=True) if state.name in read]
-    values += [*scanned.new_values.values(), *scanned.coefficients()]
-    return [value.name for value in values if isinstance(value, Var)]
+    carried = [new for state, new in trace.updates() if state.name in read]
+    return names_of([*carried, *scanned.new_values.values(), *scanned.coefficients()])
 
 
 def choose_passes(
@@ -49,7 +48,7 @@ def choose_passes(
     late: set[str] = set()
     for work in works:
         name, phase = work.target.name, phases[work.target.name]
-        used = {value.name for value in operands(work) if isinstance(value, Var)}
+        used = names_of(operands(work))
         if phase in (Phase.BEFORE, Phase.SCAN) and (needs_whole(work) or used & wide):
             wide.add(name)
         if (phase is Phase.AFTER and needs_whole(work)) or used & late:
@@ -57,7 +56,7 @@ def choose_passes(
     before = wide | set(early)
     for work in reversed(works):
         if work.target.name in before:
-            before |= {value.name for value in operands(work) if isinstance(value, Var)}
+            before |= names_of(operands(work))
     names = [work.target.name for work in works]
     return {name: Phase.AFTER if name in late else phases[name] if name in before else default for name in names}
 

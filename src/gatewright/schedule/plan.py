@@ -25,8 +25,8 @@ from gatewright.schedule.program import (
 )
 from gatewright.schedule.scan import ScannedStates, find_scans, in_order
 from gatewright.schedule.sums import Lifted, lift_sums
-from gatewright.trace.analysis import shared
-from gatewright.trace.ir import Atom, Equation, Trace, Var
+from gatewright.trace.analysis import needed, shared
+from gatewright.trace.ir import Atom, Equation, Trace, Var, names_of
 
 
 def plan(trace: Trace, choices: Choices | None = None) -> Program:
@@ -57,7 +57,7 @@ class _StagePlanner:
         self.trace, self.scanned, self.lifted = trace, scanned, lifted
         self.kept = {value.name: value for value in kept if isinstance(value, Var)}
         self.states = {state.name: state for state in trace.states}
-        self.next = {s.name: new for s, new in zip(trace.states, trace.next_states, strict=True)}
+        self.next = {s.name: new for s, new in trace.updates()}
         self.next.update(scanned.new_values)
         roots = [*self.next.values(), *kept, *scanned.coefficients()]
         gathered = gather(scanned.trace, roots, phases(scanned))
@@ -68,7 +68,7 @@ class _StagePlanner:
         self.alias = axis_classes(trace)
         has_loop = not scanned.new_values or any(gathered.phases[name] is Phase.LOOP for name in self.works)
         self.default_pass = Phase.LOOP if has_loop else Phase.AFTER
-        early = (value.name for value in scanned.new_values.values() if isinstance(value, Var))
+        early = names_of(scanned.new_values.values())
         self.passes = choose_passes(works, gathered.phases, early, self.default_pass)
         # in reverse, so that a value which is the new value of two states belongs to the first of them
         self.new_values = {
@@ -85,8 +85,7 @@ class _StagePlanner:
         for name, work in self.works.items():
             self.keys[name] = self._key(work)
             self.drafts.setdefault(self.keys[name], _Draft({}, [])).works[name] = work
-        new_states = (value.name for value in self.next.values() if isinstance(value, Var))
-        self.stored = choose_kept(self.works, self.keys, [*self.kept, *new_states])
+        self.stored = choose_kept(self.works, self.keys, {*self.kept, *names_of(self.next.values())})
         for draft in self.drafts.values():
             self._recompute_in(draft)
             self._prune(draft)  # after it: what other stages compute again may be needed here no more
@@ -121,14 +120,10 @@ class _StagePlanner:
         used = [value for work in self.works.values() for value in operands(work)]
         used += [arg for equation in self.lifted.epilogue for arg in equation.args]
         used += [*self.next.values(), *self.kept.values()]
-        needed = {value.name for value in used if isinstance(value, Var)}
-        needed |= {term.matrix for work in self.works.values() if isinstance(work, Product) for term in work.terms}
-        chosen: list[Equation] = []
-        for equation in reversed(self.scanned.trace.equations):
-            if equation.target.name in self.shared and equation.target.name in needed:
-                needed |= {arg.name for arg in equation.args if isinstance(arg, Var)}
-                chosen.append(equation)
-        return tuple(reversed(chosen))
+        matrices = {term.matrix for work in self.works.values() if isinstance(work, Product) for term in work.terms}
+        once = [equation for equation in self.scanned.trace.equations if equation.target.name in self.shared]
+        wanted = needed(once, names_of(used) | matrices)
+        return tuple(equation for equation in once if equation.target.name in wanted)
 
     def _key(self, work: Work) -> StageKey:
         phase = self.passes[work.target.name]
@@ -211,7 +206,7 @@ class _StagePlanner:
         needed = {name for name in draft.works if name in self.stored}
         for name in sorted(draft.works, key=self.order.__getitem__, reverse=True):
             if name in needed:
-                needed |= {value.name for value in operands(draft.works[name]) if isinstance(value, Var)}
+                needed |= names_of(operands(draft.works[name]))
         draft.works = {
             name: draft.works[name] for name in sorted(draft.works, key=self.order.__getitem__) if name in needed
         }

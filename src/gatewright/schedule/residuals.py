@@ -11,7 +11,7 @@ from gatewright.derive import vjp
 from gatewright.schedule.choices import Choices, Save
 from gatewright.schedule.keep import CHEAPER_THAN_MEMORY
 from gatewright.trace.analysis import shared
-from gatewright.trace.ir import Literal, Trace, Var
+from gatewright.trace.ir import Literal, Trace, Var, names_of
 from gatewright.trace.rename import with_uses
 from gatewright.trace.simplify import simplify
 
@@ -95,8 +95,7 @@ def _chosen(backward: Trace, repeated: Collection[str]) -> list[str]:
 def _needed(backward: Trace, repeated: Collection[str]) -> set[str]:
     """The repeated values that the gradient gives out, or uses for what it does not repeat."""
     new = (equation for equation in backward.equations if equation.target.name not in repeated)
-    used = [*backward.outputs(), *(arg for one in new for arg in one.args)]
-    return {value.name for value in used if isinstance(value, Var) and value.name in repeated}
+    return {*names_of([*backward.outputs(), *(arg for equation in new for arg in equation.args)])} & {*repeated}
 
 
 def _given(backward: Trace, cut: Mapping[str, Var]) -> Trace:

@@ -12,7 +12,7 @@ from gatewright.lang.ops import Attrs, Op, result_shape
 from gatewright.schedule.program import Scan, Work, operands
 from gatewright.trace.analysis import needed
 from gatewright.trace.identities import OpCall, Value, simplest
-from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
+from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var, names_of
 from gatewright.trace.recurrence import recurrence
 
 
@@ -74,9 +74,9 @@ class _Finder:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self._states = {state.name: state for state in trace.states}
-        self._next = {s.name: new for s, new in zip(trace.states, trace.next_states, strict=True)}
-        self._define = {equation.target.name: equation for equation in trace.equations}
-        self._taken = {*self._define, *(leaf.name for leaf in trace.leaves())}
+        self._next = {s.name: new for s, new in trace.updates()}
+        self._define = trace.definitions()
+        self._taken = set(names_of(trace.values()))
         self._numbers = count()
         self._new: list[Equation] = []
         self._before: dict[str, tuple[Equation, ...]] = {}  # what stands in the place of an equation that is scanned
@@ -87,10 +87,9 @@ class _Finder:
         """Take the update of a state apart; all that it depends on beside the state is known."""
         state, new = self._states[name], self._next[name]
         affine: dict[str, tuple[Atom, Atom]] = {name: (Literal(1.0), Literal(0.0))}
-        inside = needed(self.trace.equations, [new.name] if isinstance(new, Var) else [])
+        inside = needed(self.trace.equations, names_of([new]))
         for equation in self.trace.equations:
-            moving = any(isinstance(arg, Var) and arg.name in affine for arg in equation.args)
-            if moving and equation.target.name in inside:
+            if not affine.keys().isdisjoint(names_of(equation.args)) and equation.target.name in inside:
                 affine[equation.target.name] = self._taken_apart(equation, affine)
         if not isinstance(new, Var) or new.name not in affine:
             self._new_values[name] = new
@@ -107,7 +106,7 @@ class _Finder:
     def result(self) -> ScannedStates:
         """The scans, and the trace that is left to be planned."""
         trace, known = self.trace, self._new_values
-        pairs = [(s, new) for s, new in zip(trace.states, trace.next_states, strict=True) if s.name not in known]
+        pairs = [(s, new) for s, new in trace.updates() if s.name not in known]
         computed = [*(self._states[name] for name in known), *(scan.target for scan in self._scans)]
         left = replace(
             trace,

@@ -4,7 +4,7 @@ The sum of outer products is one matrix product after the loop; what is linear a
 shared by all rows) is applied to the sum.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gatewright.axes import Shape
@@ -42,7 +42,7 @@ class _Lifter:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.result = Lifted()
-        self._define: Mapping[str, Equation] = {equation.target.name: equation for equation in trace.equations}
+        self._define = trace.definitions()
         self._shared = shared(trace)
         self._done: dict[str, Atom] = {}
 

@@ -1,12 +1,12 @@
 """Static analysis of a Trace: dependencies, what has to stay in the loop over time, and cost."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
 from gatewright.axes import bind
 from gatewright.lang.ops import Op
-from gatewright.trace.ir import Atom, Equation, Trace, Var
+from gatewright.trace.ir import Equation, Trace, names_of
 
 _FREE_OF_WORK = frozenset({Op.TRANSPOSE, Op.EXPAND, Op.SIZE, Op.RELABEL})
 
@@ -20,12 +20,12 @@ def shared(trace: Trace) -> frozenset[str]:
     """The names of the parameters and of what depends on nothing else: the same for all rows and steps."""
     changing = [*trace.inputs, *trace.states, *(noise.var for noise in trace.noises)]
     values = [*trace.params, *(equation.target for equation in trace.equations)]
-    return _names(values) - reached(trace.equations, _names(changing))
+    return names_of(values) - reached(trace.equations, names_of(changing))
 
 
 def reads(trace: Trace) -> frozenset[str]:
     """The names of the states whose old value is used; the output state of SRU and QRNN is not."""
-    used = _names(arg for equation in trace.equations for arg in equation.args) | _names(trace.outputs())
+    used = names_of(arg for equation in trace.equations for arg in equation.args) | names_of(trace.outputs())
     return used & {state.name for state in trace.states}
 
 
@@ -41,7 +41,7 @@ class Split:
 def split(trace: Trace) -> Split:
     """Take out of the loop what need not be in it. The next value of a state that is not read need not be."""
     stepwise, read = depends_on_state(trace), reads(trace)
-    carried = _names(new for state, new in zip(trace.states, trace.next_states, strict=True) if state.name in read)
+    carried = names_of(new for state, new in trace.updates() if state.name in read)
     inner = stepwise & needed(trace.equations, carried)
     outer = stepwise - inner
     return Split(
@@ -81,23 +81,19 @@ def _work(equation: Equation, sizes: Mapping[str, int]) -> int:
     return prod(bind(counted.shape, sizes))
 
 
-def _names(atoms: Iterable[Atom]) -> frozenset[str]:
-    return frozenset(atom.name for atom in atoms if isinstance(atom, Var))
-
-
 def reached(equations: Iterable[Equation], sources: Iterable[str]) -> frozenset[str]:
     """The sources and everything computed from them."""
     names = set(sources)
     for equation in equations:
-        if not names.isdisjoint(_names(equation.args)):
+        if not names.isdisjoint(names_of(equation.args)):
             names.add(equation.target.name)
     return frozenset(names)
 
 
-def needed(equations: tuple[Equation, ...], outputs: Iterable[str]) -> frozenset[str]:
+def needed(equations: Sequence[Equation], outputs: Iterable[str]) -> frozenset[str]:
     """The outputs and everything that they are computed from."""
     names = set(outputs)
     for equation in reversed(equations):
         if equation.target.name in names:
-            names |= _names(equation.args)
+            names |= names_of(equation.args)
     return frozenset(names)

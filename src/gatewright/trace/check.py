@@ -78,7 +78,7 @@ def _check_outputs(trace: Trace, defined: Mapping[str, Var]) -> None:
     _check_defined(trace.name, (value for _, value in trace.gates), defined, "the gates")
     if len(trace.next_states) != len(trace.states):
         raise _fault(trace.name, "the next states", f"{len(trace.states)}", f"{len(trace.next_states)}")
-    for state, value in zip(trace.states, trace.next_states, strict=True):
+    for state, value in trace.updates():
         if value.shape != state.shape and not isinstance(value, Literal):
             raise _fault(trace.name, f"next state {state.name}", show_shape(state.shape), show_shape(value.shape))
     names = [name for name, _ in (*trace.emits, *trace.sums, *trace.gates)]

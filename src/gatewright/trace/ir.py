@@ -1,6 +1,6 @@
 """The Trace: one time step of a cell, or of a cell's derivative, in single assignment."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
@@ -31,6 +31,11 @@ class Literal:
 
 
 Atom = Var | Literal
+
+
+def names_of(atoms: Iterable[Atom]) -> frozenset[str]:
+    """The names of the values among atoms; numbers have none."""
+    return frozenset(atom.name for atom in atoms if isinstance(atom, Var))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +118,22 @@ class Trace:
         yield from (value for _, value in self.emits)
         yield from (value for _, value in self.sums)
 
+    def values(self) -> Iterator[Var]:
+        """Every value: leaves, then what equations define."""
+        yield from self.leaves()
+        yield from (equation.target for equation in self.equations)
+
+    def updates(self) -> Iterator[tuple[Var, Atom]]:
+        """Each state and its value for the step after."""
+        return zip(self.states, self.next_states, strict=True)
+
+    def definitions(self) -> dict[str, Equation]:
+        """The equations by the names of what they define."""
+        return {equation.target.name: equation for equation in self.equations}
+
     def axes(self) -> tuple[str, ...]:
         """The names of all axes, in the order in which they are met."""
-        values = [*self.leaves(), *(equation.target for equation in self.equations)]
-        return tuple(dict.fromkeys(axis for value in values for axis in value.shape))
+        return tuple(dict.fromkeys(axis for value in self.values() for axis in value.shape))
 
     def spaces(self) -> dict[str, tuple[Var, ...]]:
         """The parameters by their space: {"W": (W.r, W.z), "U": ...}."""

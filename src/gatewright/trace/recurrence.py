@@ -41,7 +41,7 @@ class Recurrence:
 def recurrence(trace: Trace) -> Recurrence:
     """Tell for every state that is read whether an associative scan may compute it."""
     read = reads(trace)
-    waiting = {s.name: new for s, new in zip(trace.states, trace.next_states, strict=True) if s.name in read}
+    waiting = {s.name: new for s, new in trace.updates() if s.name in read}
     order: list[str] = []
     while waiting:
         obstacles = {state: _obstacle(trace, state, new, waiting) for state, new in waiting.items()}

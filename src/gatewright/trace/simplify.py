@@ -14,7 +14,7 @@ from gatewright.lang.symbol import Where
 from gatewright.trace.analysis import needed
 from gatewright.trace.check import check
 from gatewright.trace.identities import OpCall, Value, simplest
-from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
+from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var, names_of
 from gatewright.trace.rename import renamed
 
 _COMMUTATIVE = frozenset({Op.ADD, Op.MUL, Op.MAXIMUM, Op.MINIMUM})
@@ -65,7 +65,7 @@ class _Rewriter:
         self.user_names: dict[str, str] = {}  # for values that were named only where they were computed again
         self._values = {leaf.name: Value(known.get(leaf.name, leaf), leaf.shape) for leaf in trace.leaves()}
         self._used = set(self._values)
-        self._reserved = self._used | {equation.target.name for equation in trace.equations}
+        self._reserved = names_of(trace.values())
         self._computed: dict[object, Var] = {}
         self._made: dict[str, Equation] = {}
 
@@ -74,9 +74,10 @@ class _Rewriter:
         target = equation.target
         call = OpCall(equation.op, tuple(map(self._value, equation.args)), equation.attrs)
         atom = self._make(call, target.name, equation.where)
-        self._values[target.name] = Value(atom, target.shape, target.name)
-        if isinstance(atom, Var) and atom.shape == target.shape and atom.name in self._made:
-            self._keep_name(atom.name, target.name)
+        value = self._values[target.name] = Value(atom, target.shape, target.name)
+        new = made.target if (made := self.definition(value)) else None
+        if new and new.shape == target.shape and new.name.startswith("%") and not target.name.startswith("%"):
+            self.user_names.setdefault(new.name, target.name)
 
     def output(self, old: Atom, number: bool = False) -> Atom:
         """What is given out in place of `old`, in its full shape, unless it may be a bare number."""
@@ -86,10 +87,6 @@ class _Rewriter:
     def definition(self, value: Value) -> Equation | None:
         """The new equation that makes a value, if one does."""
         return self._made.get(value.atom.name) if isinstance(value.atom, Var) else None
-
-    def _keep_name(self, name: str, user_name: str) -> None:
-        if name.startswith("%") and not user_name.startswith("%"):
-            self.user_names.setdefault(name, user_name)
 
     def _value(self, old: Atom) -> Value:
         return Value(old, ()) if isinstance(old, Literal) else self._values[old.name]
@@ -130,8 +127,7 @@ class _Rewriter:
 
 def _live(trace: Trace) -> Trace:
     """The trace without equations, parameters and random values that no output or gate needs."""
-    outputs = [*trace.outputs(), *(value for _, value in trace.gates)]
-    used = needed(trace.equations, (value.name for value in outputs if isinstance(value, Var)))
+    used = needed(trace.equations, names_of([*trace.outputs(), *(value for _, value in trace.gates)]))
     return replace(
         trace,
         params=tuple(param for param in trace.params if param.name in used),

@@ -63,7 +63,7 @@ def _lines(trace: Trace) -> Iterator[str]:
     yield from (f"{role} {_declared(value)}" for role, value in trace.roles() if role is not Role.NOISE)
     yield from (f"{Role.NOISE} {_declared(n.var)} {_number(n.probability)} per {n.per}" for n in trace.noises)
     yield from map(_equation, trace.equations)
-    for state, value in zip(trace.states, trace.next_states, strict=True):
+    for state, value in trace.updates():
         yield f"next {state.name} = {_atom(value)}"
     for kind, outputs in (("emit", trace.emits), ("sum", trace.sums), ("gate", trace.gates)):
         yield from (f"{kind} {_name(name)} = {_atom(value)}" for name, value in outputs)

@@ -6,7 +6,7 @@ import numpy as np
 
 from gatewright.axes import bind
 from gatewright.backends.formulas import unicode
-from gatewright.backends.formulas.cell_lines import cell_lines, names_of
+from gatewright.backends.formulas.cell_lines import cell_lines, written_names
 from gatewright.backends.formulas.gradient_lines import gradient_lines
 from gatewright.trace import Trace
 from tests.backends.formulas.reader import Array, Line, compute, read_lines
@@ -24,7 +24,7 @@ class Printed:
         self.backward = read_lines(unicode.gradient(trace, width))
         lines = (*cell_lines(trace), *gradient_lines(trace))
         self.shapes = {unicode.spell(line.left): bind(line.left.shape, sizes) for line in lines}
-        self.names = {name: unicode.spell(found) for name, found in names_of(trace).items()}
+        self.names = {name: unicode.spell(found) for name, found in written_names(trace).items()}
         self.states = [state.name for state in trace.states]
         self.now = {state: self.names[state].replace("ₜ₋₁", "ₜ") for state in self.states}
 

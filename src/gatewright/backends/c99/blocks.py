@@ -11,7 +11,7 @@ from gatewright.lang.ops import Op
 from gatewright.schedule.gather import gather
 from gatewright.schedule.passes import axis_classes
 from gatewright.schedule.program import Phase, Product, Reduction, Work, operands
-from gatewright.trace.ir import Atom, Equation, Trace, Var
+from gatewright.trace.ir import Atom, Equation, Trace, Var, names_of
 from gatewright.trace.rename import renamed
 
 
@@ -88,10 +88,9 @@ class _BlockPlanner:
         self.trace = trace = _with_gates_named(part.trace)
         self.kept = part.kept()
         written = list(dict.fromkeys((trace.states[0], *self.kept)))
-        new_values = dict(zip(trace.states, trace.next_states, strict=True))
+        new_values = dict(trace.updates())
         self.new_values = {state: new_values[state] for state in written}
-        names = [*trace.leaves(), *(equation.target for equation in trace.equations)]
-        changing = {value.name for value in names} - {param.name for param in trace.params}
+        changing = names_of(trace.values()) - names_of(trace.params)
         works = gather(trace, self.new_values.values(), dict.fromkeys(changing, Phase.LOOP), matrices=True).works
         self.works = {work.target.name: work for work in works}
         self.classes = axis_classes(trace)
@@ -207,7 +206,7 @@ def _named(atoms: Iterable[Atom]) -> list[str]:
 
 
 def _with_gates_named(trace: Trace) -> Trace:
-    taken = {value.name for value in (*trace.leaves(), *(equation.target for equation in trace.equations))}
+    taken = names_of(trace.values())
     names: Mapping[str, str] = {
         value.name: gate for gate, value in trace.gates if not is_named(value.name) and gate not in taken
     }

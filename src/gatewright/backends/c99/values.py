@@ -36,8 +36,7 @@ class Values:
         self.input = plan.trace.inputs[0]
         self.used: dict[str, None] = {}  # the constants that are read
         self.ops: set[Op] = set()  # those whose functions are called
-        values = (*plan.trace.leaves(), *(equation.target for equation in plan.trace.equations))
-        words = {identifier(value.name) for value in values if is_named(value.name)}
+        words = {identifier(value.name) for value in plan.trace.values() if is_named(value.name)}
         self.rows, self.columns = (
             next((letter for letter in order if letter not in words), f"{order[0]}_index")
             for order in ("ikuvsq", "jmnwpl")

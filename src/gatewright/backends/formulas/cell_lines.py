@@ -6,7 +6,7 @@ from gatewright.backends.formulas.naming import is_named, moving, named
 from gatewright.backends.formulas.tree import Apply, Form, Line, Mark, Name, Number, Sign, StepIndex, Tree
 from gatewright.lang.ops import ELEMENTWISE, Op, axes_attrs
 from gatewright.lang.symbol import Redraw
-from gatewright.trace.ir import Atom, Literal, Noise, Trace, Var
+from gatewright.trace.ir import Atom, Literal, Noise, Trace, Var, names_of
 from gatewright.trace.names import adjoint, split_derived
 
 _MASKS = ("m", "k", "ξ")
@@ -15,13 +15,13 @@ _MASKS = ("m", "k", "ξ")
 def cell_lines(trace: Trace) -> tuple[Line, ...]:
     """One step in the user's order and names; what has no name and is used once is written where it is used."""
     trace = named(trace)
-    names = names_of(trace)
+    names = written_names(trace)
     spell = Speller(trace, names)
     lines = [_draw(noise, names[noise.var.name]) for noise in trace.noises]
     lines += [
         Line(names[e.target.name], spell.result(e.target.name)) for e in trace.equations if e.target.name in names
     ]
-    for state, value in zip(trace.states, trace.next_states, strict=True):
+    for state, value in trace.updates():
         if value != Var(f"{state.name}'", state.shape):
             lines.append(Line(_marked(state.name, state, _after(state.name)), spell(value)))
     lines += [Line(_marked(name, value, StepIndex.NOW), spell(value)) for name, value in trace.emits]
@@ -37,7 +37,7 @@ def _draw(noise: Noise, name: Name) -> Line:
     return Line(name, Apply(Form.BERNOULLI, (Number(noise.probability),)), Sign.DRAWN, remark)
 
 
-def names_of(trace: Trace) -> dict[str, Name]:
+def written_names(trace: Trace) -> dict[str, Name]:
     """How every leaf and every named value of a step is written."""
     changing = moving(trace)
     carried = {state.name for state in trace.states}
@@ -81,7 +81,7 @@ def _marked(identifier: str, value: Atom, time: StepIndex) -> Name:
 
 def _mask_names(trace: Trace) -> Mapping[str, str]:
     """Letters for random masks: m, or m1, m2, ... where there are several."""
-    taken = {value.name for value in (*trace.leaves(), *(e.target for e in trace.equations))}
+    taken = names_of(trace.values())
     letter = next((mask for mask in _MASKS if mask not in taken), "noise")
     many = len(trace.noises) > 1
     return {noise.var.name: f"{letter}{index}" if many else letter for index, noise in enumerate(trace.noises, 1)}
@@ -91,7 +91,7 @@ class Speller:
     """Writes a value of a trace as a tree: by its name where `names` has one, else as the operation that makes it."""
 
     def __init__(self, trace: Trace, names: Mapping[str, Name]) -> None:
-        self._equations = {equation.target.name: equation for equation in trace.equations}
+        self._equations = trace.definitions()
         self._names = names
 
     def __call__(self, atom: Atom) -> Tree:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from gatewright.axes import Shape
 from gatewright.backends.formulas import tree as trees
-from gatewright.backends.formulas.cell_lines import Speller, names_of
+from gatewright.backends.formulas.cell_lines import Speller, written_names
 from gatewright.backends.formulas.naming import Letters, is_named, named, repeated
 from gatewright.backends.formulas.probes import ProbedGradient, gradient_of
 from gatewright.backends.formulas.reading import by_hand, sum_of, sum_terms
@@ -26,7 +26,7 @@ def gradient_lines(trace: Trace) -> tuple[Line, ...]:
     step = named(trace)
     gradient = gradient_of(step)
     carried = {adjoint(state.name): _marked(state.name, state.shape) for state in step.states}
-    names = names_of(step) | carried
+    names = written_names(step) | carried
     totals = _totals(step, gradient)
     names |= _inner(step, gradient) | totals
     made_up = {names[value] for value in _repeated(step, gradient, names)}
@@ -42,7 +42,7 @@ def _marked(identifier: str, shape: Shape, time: StepIndex = StepIndex.NOW, mark
 def _totals(step: Trace, gradient: ProbedGradient) -> dict[str, Name]:
     """The adjoints of the new states: what is carried, and all that this step adds to it."""
     totals: dict[str, Name] = {}
-    for state, value in zip(step.states, step.next_states, strict=True):
+    for state, value in step.updates():
         adjoint_name = gradient.adjoints.get(value.name) if isinstance(value, Var) else None
         if adjoint_name:
             totals.setdefault(adjoint_name, _marked(state.name, state.shape))
@@ -51,7 +51,7 @@ def _totals(step: Trace, gradient: ProbedGradient) -> dict[str, Name]:
 
 def _inner(step: Trace, gradient: ProbedGradient) -> dict[str, Name]:
     """The adjoints of what the gates squash, called as their gates are."""
-    equations = {equation.target.name: equation for equation in step.equations}
+    equations = step.definitions()
     inner: dict[str, Name] = {}
     for gate, value in step.gates:
         equation = equations[value.name]
@@ -71,7 +71,7 @@ def _repeated(step: Trace, gradient: ProbedGradient, names: dict[str, Name]) -> 
     entered = _entered(gradient.trace)
     letters = Letters([*names, *(equation.target.name for equation in step.equations)])
     taken = {name.identifier for name in names.values() if Mark.INNER in name.marks}
-    shapes = {equation.target.name: equation.target.shape for equation in gradient.trace.equations}
+    shapes = {value.name: value.shape for value in gradient.trace.values()}
     leaves = {names[leaf.name] for leaf in step.leaves()}
     for value in repeated(gradient.trace, names.__contains__):
         shape, gate = shapes[value], entered.get(value)

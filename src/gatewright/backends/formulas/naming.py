@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from gatewright.lang.ops import Op
 from gatewright.lang.symbol import Redraw
 from gatewright.trace.analysis import reached
-from gatewright.trace.ir import Equation, Trace, Var
+from gatewright.trace.ir import Equation, Trace, Var, names_of
 from gatewright.trace.rename import renamed
 
 _FREE = frozenset({Op.NEG, Op.TRANSPOSE, Op.EXPAND, Op.RELABEL})  # hardly longer than their operand
@@ -24,10 +24,10 @@ def named(trace: Trace) -> Trace:
     Named are what the user named, gates (by the gate's name), and what would be written out more than once and is
     more than one operation.
     """
-    taken = {value.name for value in _values(trace)}
+    taken = names_of(trace.values())
     gates = {value.name: gate for gate, value in trace.gates if not is_named(value.name) and gate not in taken}
     trace = renamed(trace, gates)
-    owners, letters = _owners(trace), Letters(value.name for value in _values(trace))
+    owners, letters = _owners(trace), Letters(names_of(trace.values()))
     return renamed(trace, {value: letters.next(owners[value]) for value in repeated(trace)})
 
 
@@ -94,7 +94,3 @@ def _operands(equation: Equation) -> list[Var]:
 
 def _outputs(trace: Trace) -> list[str]:
     return [value.name for value in trace.outputs() if isinstance(value, Var)]
-
-
-def _values(trace: Trace) -> list[Var]:
-    return [*trace.leaves(), *(equation.target for equation in trace.equations)]

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from gatewright.backends.formulas.naming import is_named
 from gatewright.derive import adjoint, vjp
 from gatewright.lang.ops import Op
-from gatewright.trace.ir import Equation, Trace, Var
+from gatewright.trace.analysis import needed
+from gatewright.trace.ir import Equation, Trace, Var, names_of
 from gatewright.trace.rename import renamed, with_uses
 from gatewright.trace.simplify import simplify, without
 
@@ -73,10 +74,6 @@ def _forward(step: Trace, back: Trace, whole: bool = False) -> set[str]:
 def _without_forward(back: Trace, step: Trace) -> Trace:
     """The trace without the equations of the step's named values, and without what only they needed."""
     forward = _forward(step, back)
-    needed = {value.name for value in back.outputs() if isinstance(value, Var)}
-    kept: list[Equation] = []
-    for equation in reversed(back.equations):
-        if equation.target.name in needed and equation.target.name not in forward:
-            kept.append(equation)
-            needed |= {arg.name for arg in equation.args if isinstance(arg, Var)}
-    return replace(back, equations=tuple(reversed(kept)))
+    own = [equation for equation in back.equations if equation.target.name not in forward]
+    wanted = needed(own, names_of(back.outputs()))
+    return replace(back, equations=tuple(equation for equation in own if equation.target.name in wanted))

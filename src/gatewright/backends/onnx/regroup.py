@@ -51,8 +51,7 @@ def regrouped(trace: Trace, ops: Collection[Op]) -> Trace:
         for equation in trace.equations
         if equation.op is Op.TRANSPOSE and isinstance(equation.args[0], Var) and equation.target.name in once
     }
-    values = [*trace.params, *(equation.target for equation in trace.equations)]
-    matrices = {value.name: value for value in values}
+    matrices = {value.name: value for value in trace.values()}
     # Products of inputs are gathered into one sum that needs no state, so that it is computed before the loop.
     gathered = gather(trace, trace.next_states, phases(ScannedStates(trace)))
     equations = [equation for equation in trace.equations if equation.target.name in once]

@@ -81,7 +81,7 @@ class Direction:
         self.trace = trace = regrouped(masked_trace(trace) if inputs.ends else trace, ops_of(graph.dtype))
         self.parts = split(trace)
         read = reads(trace)
-        self.carried = {s: new for s, new in zip(trace.states, trace.next_states, strict=True) if s.name in read}
+        self.carried = {state: new for state, new in trace.updates() if state.name in read}
         self.values: dict[str, Any] = {**params, trace.inputs[0].name: inputs.x}
         if inputs.ends:
             self.values[MASK] = inputs.ends.active
@@ -96,7 +96,7 @@ class Direction:
             self._loop()
         later = {**self.values, **self.sequences}
         compute(graph, self.parts.after, later, self.sizes, self.prefix)
-        for state, new in zip(trace.states, trace.next_states, strict=True):
+        for state, new in trace.updates():
             if state.name not in self.finals:
                 self.finals[state.name] = self._last(state, self._whole(new, later, state))
         output = self._whole(trace.next_states[0], later, trace.states[0])
@@ -151,8 +151,7 @@ class Direction:
         known = {equation.target.name for equation in self.parts.loop} | {state.name for state in self.carried}
         atoms: list[Atom] = [arg for equation in self.parts.after for arg in equation.args]
         atoms.append(self.trace.next_states[0])
-        pairs = zip(self.trace.states, self.trace.next_states, strict=True)
-        atoms += [new for state, new in pairs if state not in self.carried]
+        atoms += [new for state, new in self.trace.updates() if state not in self.carried]
         return {atom.name: atom for atom in atoms if isinstance(atom, Var) and atom.name in known}
 
     def _initial(self, state: Var) -> Tensor:

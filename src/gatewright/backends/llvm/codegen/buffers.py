@@ -50,8 +50,8 @@ STARTS = BufferId("active", "starts")
 
 
 def _emitted(program: Program) -> list[str]:
-    values = (value.name for _, value in program.trace.emits if isinstance(value, Var))
-    return [name for name in dict.fromkeys(values) if program.storage[name] is Storage.SEQUENCE]
+    values = dict.fromkeys(value.name for _, value in program.trace.emits if isinstance(value, Var))
+    return [name for name in values if program.storage[name] is Storage.SEQUENCE]
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from gatewright.backends.llvm.runtime.buffer_plan import BufferPlan
 from gatewright.backends.llvm.runtime.command_list import KernelCall
 from gatewright.backends.llvm.runtime.tables import Location
 from gatewright.schedule.program import Program, Storage
-from gatewright.trace.ir import Atom, Literal, Var
+from gatewright.trace.ir import Atom, Literal, Var, names_of
 
 
 class Executor:
@@ -25,7 +25,8 @@ class Executor:
         sums = [row_sum.target.name for row_sum in program.row_sums]
         self._inner_sums = [name for name in sums if name in binding.computed]  # sums that are no result themselves
         self._shapes = {value.name: bind(value.shape, sizes) for value in _values(program)}
-        self._used = set(_used(binding))
+        read = [arg for equation in (*program.prologue, *program.epilogue) for arg in equation.args]
+        self._used = names_of([*read, *(value for _, value in binding.unwritten_sums)])
         self._computes = bool(binding.computed or binding.unwritten_sums)
 
     @cached_property
@@ -139,13 +140,6 @@ def _values(program: Program) -> Iterator[Var]:
     yield from program.trace.params
     yield from (equation.target for equation in (*program.prologue, *program.epilogue))
     yield from (row_sum.target for row_sum in program.row_sums)
-
-
-def _used(binding: Binding) -> Iterator[str]:
-    """The names that equations on parameters and sums read, and results that are copied."""
-    equations = (*binding.program.prologue, *binding.program.epilogue)
-    yield from (arg.name for equation in equations for arg in equation.args if isinstance(arg, Var))
-    yield from (value.name for _, value in binding.unwritten_sums if isinstance(value, Var))
 
 
 def _widened(value: Any, shape: tuple[int, ...]) -> Any:
