@@ -51,6 +51,17 @@ class Recorder(Protocol):
         ...
 
 
+_Operator = Callable[["Symbol", "Operand"], "Symbol"]
+
+
+def _operators(op: Op) -> tuple[_Operator, _Operator]:
+    """The methods of a Symbol for `symbol op other` and `other op symbol`."""
+    return (
+        lambda symbol, other: symbol.recorder.emit(op, (symbol, other)),
+        lambda symbol, other: symbol.recorder.emit(op, (other, symbol)),
+    )
+
+
 class Symbol:
     """A value inside a cell's equations: known by its shape and by how it was made, not by its numbers."""
 
@@ -77,41 +88,12 @@ class Symbol:
     def __neg__(self) -> "Symbol":
         return self.recorder.emit(Op.NEG, (self,))
 
-    def __add__(self, other: "Operand") -> "Symbol":
-        return self.recorder.emit(Op.ADD, (self, other))
-
-    def __radd__(self, other: "Operand") -> "Symbol":
-        return self.recorder.emit(Op.ADD, (other, self))
-
-    def __sub__(self, other: "Operand") -> "Symbol":
-        return self.recorder.emit(Op.SUB, (self, other))
-
-    def __rsub__(self, other: "Operand") -> "Symbol":
-        return self.recorder.emit(Op.SUB, (other, self))
-
-    def __mul__(self, other: "Operand") -> "Symbol":
-        return self.recorder.emit(Op.MUL, (self, other))
-
-    def __rmul__(self, other: "Operand") -> "Symbol":
-        return self.recorder.emit(Op.MUL, (other, self))
-
-    def __truediv__(self, other: "Operand") -> "Symbol":
-        return self.recorder.emit(Op.DIV, (self, other))
-
-    def __rtruediv__(self, other: "Operand") -> "Symbol":
-        return self.recorder.emit(Op.DIV, (other, self))
-
-    def __matmul__(self, other: "Operand") -> "Symbol":
-        return self.recorder.emit(Op.MATMUL, (self, other))
-
-    def __rmatmul__(self, other: "Operand") -> "Symbol":
-        return self.recorder.emit(Op.MATMUL, (other, self))
-
-    def __lt__(self, other: "Operand") -> "Symbol":
-        return self.recorder.emit(Op.LESS, (self, other))
-
-    def __gt__(self, other: "Operand") -> "Symbol":
-        return self.recorder.emit(Op.LESS, (other, self))
+    __add__, __radd__ = _operators(Op.ADD)
+    __sub__, __rsub__ = _operators(Op.SUB)
+    __mul__, __rmul__ = _operators(Op.MUL)
+    __truediv__, __rtruediv__ = _operators(Op.DIV)
+    __matmul__, __rmatmul__ = _operators(Op.MATMUL)
+    __lt__, __gt__ = _operators(Op.LESS)
 
     def __pow__(self, exponent: float) -> "Symbol":
         if exponent == 2:

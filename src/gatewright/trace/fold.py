@@ -5,11 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gatewright.lang.ops import Attrs, Op
 
-
-def _sigmoid(a: float) -> float:
-    return 1.0 / (1.0 + math.exp(-a)) if a >= 0 else math.exp(a) / (1.0 + math.exp(a))
-
-
 _MEANING: Mapping[Op, Callable[..., float]] = {
     Op.NEG: lambda a: 0.0 - a,
     Op.ABS: math.fabs,
@@ -17,7 +12,7 @@ _MEANING: Mapping[Op, Callable[..., float]] = {
     Op.EXP: math.exp,
     Op.LOG: math.log,
     Op.SQRT: math.sqrt,
-    Op.SIGMOID: _sigmoid,
+    Op.SIGMOID: lambda a: 1.0 / (1.0 + math.exp(-a)) if a >= 0 else math.exp(a) / (1.0 + math.exp(a)),
     Op.TANH: math.tanh,
     Op.RELU: lambda a: max(a, 0.0),
     Op.HARD_SIGMOID: lambda a, slope: min(max(slope * a + 0.5, 0.0), 1.0),

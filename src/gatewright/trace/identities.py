@@ -118,14 +118,6 @@ def _relabel(define: Define, call: OpCall) -> Value | OpCall | None:
     return a if not a.atom.shape or a.shape == axes_of(call.attrs) else None
 
 
-def _size(define: Define, call: OpCall) -> Value | OpCall | None:
-    return None if dict(call.attrs)["axes"] else Value(Literal(1.0), ())
-
-
-def _expand(define: Define, call: OpCall) -> Value | OpCall | None:
-    return call.args[0]  # elementwise ops repeat a scalar by themselves; others ask for its full shape
-
-
 IDENTITIES: Mapping[Op, Rule] = {
     Op.NEG: _neg,
     Op.ADD: _add,
@@ -139,8 +131,9 @@ IDENTITIES: Mapping[Op, Rule] = {
     Op.MEAN: _total,
     Op.TRANSPOSE: _transpose,
     Op.RELABEL: _relabel,
-    Op.SIZE: _size,
-    Op.EXPAND: _expand,
+    Op.SIZE: lambda define, call: None if axes_of(call.attrs) else Value(Literal(1.0), ()),
+    # elementwise ops repeat a scalar by themselves; others ask for its full shape
+    Op.EXPAND: lambda define, call: call.args[0],
 }
 
 

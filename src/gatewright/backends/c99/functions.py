@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gatewright.backends.c99.own_math import OWN, MathConstants
+from gatewright.backends.c99.own_math import OWN, filled
 from gatewright.backends.c99.parts import Math
+from gatewright.backends.coefficients import Dtype
 from gatewright.lang.ops import Op
 
 PLAIN: Mapping[str, str] = {
@@ -74,7 +75,7 @@ class Functions:
     """The functions of one file."""
 
     name: str  # the file's own, in front of all that it defines
-    dtype: str
+    dtype: Dtype
     math: Math
 
     @property
@@ -107,7 +108,7 @@ class Functions:
             **{word: literal.format(number) for word, number in _NUMBERS.items()},
             **{word: self._libm(function) for word, function in _LIBM_MACROS.items()},
         }
-        return MathConstants.of(self.dtype).filled(text, words).replace("NAME_", f"{self.name}_")
+        return filled(text, self.dtype, words).replace("NAME_", f"{self.name}_")
 
     def _libm(self, function: str) -> str:
         return f"{function}f" if self.dtype == "float32" else function

@@ -6,7 +6,7 @@ should, but for a sigmoid of minus infinity, which is the least normal number. S
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -192,34 +192,23 @@ static inline REAL NAME_softplus(REAL a)
 """By name, each after those that it calls. Words in capitals are numbers of the dtype."""
 
 
-@dataclass(frozen=True, slots=True)
-class MathConstants:
-    """What the words in capitals stand for in one dtype."""
+def filled(text: str, dtype: Dtype, words: Mapping[str, str]) -> str:
+    """A function's text with the numbers of a dtype in place of the words in capitals; `words` are further ones."""
 
-    dtype: Dtype
-    words: Mapping[str, str]
-    series: Mapping[str, Sequence[float]]
-
-    @staticmethod
-    def of(dtype: str) -> "MathConstants":
-        """The numbers of a dtype."""
-        known: Dtype = "float32" if dtype == "float32" else "float64"
-        return MathConstants(known, _words(known), _series(known))
-
-    def filled(self, text: str, words: Mapping[str, str]) -> str:
-        """A function's text with its numbers."""
-        text = re.sub(r" +SERIES\((\w), (\w), (\w+)\)\n", lambda match: self._series(*match.groups()), text)
-        known = {**self.words, **words}
-        return re.sub(r"\b[A-Z][A-Z0-9_]+\b", lambda match: known.get(match[0], match[0]), text)
-
-    def _series(self, result: str, x: str, name: str) -> str:
+    def series(match: re.Match[str]) -> str:
         """Horner's scheme, a line for each coefficient."""
-        *lower, last = (number(coefficient, self.dtype).text for coefficient in self.series[name])
+        result, x, name = match.groups()
+        *lower, last = (number(coefficient, dtype).text for coefficient in _series(dtype)[name])
         lines = [f"REAL {result} = {last};"]
         lines += [f"{result} = {result} * {x} + {coefficient};" for coefficient in reversed(lower)]
         return "".join(f"    {line}\n" for line in lines).replace("+ -", "- ")
 
+    known = {**_words(dtype), **words}
+    text = re.sub(r" +SERIES\((\w), (\w), (\w+)\)\n", series, text)
+    return re.sub(r"\b[A-Z][A-Z0-9_]+\b", lambda match: known.get(match[0], match[0]), text)
 
+
+@cache
 def _words(dtype: Dtype) -> dict[str, str]:
     own, limits = COEFFICIENTS[dtype], np.finfo(dtype)
     digits, most = int(limits.nmant), int(limits.maxexp)

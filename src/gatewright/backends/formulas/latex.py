@@ -116,10 +116,6 @@ def _letters(letters: str, longest: int) -> str:
     return rf"\mathrm{{{letters}}}".replace("_", r"\_")
 
 
-def _group(text: str) -> str:
-    return rf"\left({text}\right)" if _TALL.search(text) else f"({text})"
-
-
 def _where(pen: Pen) -> Formula:
     condition = iverson(pen, SIGNS.unequal)
     yes, no = pen.args[1].text, pen.args[2].text
@@ -158,7 +154,9 @@ RULES: Mapping[Op | Form, Rule] = {
     Op.WHERE: _where,
 }
 
-NOTATION = Notation(RULES, spell, number_of(SIGNS), _group)
+NOTATION = Notation(
+    RULES, spell, number_of(SIGNS), lambda text: rf"\left({text}\right)" if _TALL.search(text) else f"({text})"
+)
 _BREAKS = Breaks(
     sums=(" + ", " - "), products=(), width_of=_printed, deepest=0
 )  # rows cannot break within \\left( \\right)

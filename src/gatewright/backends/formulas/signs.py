@@ -45,41 +45,25 @@ def definitions(lines: tuple[Line, ...], known: Definitions) -> list[str]:
     return [text for op, text in known.items() if op in used]
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A number: `digits`, over `denominator`, times ten to the power of `exponent`."""
-
-    negative: bool
-    digits: str
-    denominator: str = ""
-    exponent: int = 0
-
-
-def written(value: float) -> Written:
-    """1/6 stays a fraction, 1e-05 becomes a power of ten, 0.05000000000000004 is 0.05."""
-    negative, size = value < 0, abs(value)
-    if not math.isfinite(size):
-        return Written(negative, "∞" if math.isinf(size) else "NaN")
-    digits = f"{size:.{_DIGITS}g}"
-    near = Fraction(size).limit_denominator(_LARGEST_DENOMINATOR)
-    if len(digits) > _DIGITS and near and math.isclose(near, size, rel_tol=1e-15):
-        return Written(negative, str(near.numerator), str(near.denominator))
-    mantissa, _, exponent = digits.partition("e")
-    return Written(negative, mantissa, exponent=int(exponent or 0))
-
-
 def number_of(signs: Signs) -> Callable[[float], Formula]:
-    """How numbers are written."""
+    """How numbers are written: 1/6 stays a fraction, 1e-05 becomes a power of ten, 0.05000000000000004 is 0.05."""
+
+    def size_of(value: float) -> Formula:
+        if not math.isfinite(value):
+            return Formula(signs.infinity if math.isinf(value) else "NaN")
+        digits = f"{value:.{_DIGITS}g}"
+        near = Fraction(value).limit_denominator(_LARGEST_DENOMINATOR)
+        if len(digits) > _DIGITS and near and math.isclose(near, value, rel_tol=1e-15):
+            return signs.fraction(str(near.numerator), str(near.denominator))
+        mantissa, _, exponent = digits.partition("e")
+        if not exponent:
+            return Formula(mantissa)
+        power = signs.power_of_ten(int(exponent))
+        return power if mantissa == "1" else Formula(f"{mantissa}{signs.dot}{power.text}", Precedence.PRODUCT)
 
     def number(value: float) -> Formula:
-        decimal = written(value)
-        size = Formula(decimal.digits.replace("∞", signs.infinity))
-        if decimal.denominator:
-            size = signs.fraction(size.text, decimal.denominator)
-        if decimal.exponent:
-            power = signs.power_of_ten(decimal.exponent)
-            size = power if size.text == "1" else Formula(f"{size.text}{signs.dot}{power.text}", Precedence.PRODUCT)
-        return Formula(signs.minus + size.text, Precedence.SUM) if decimal.negative else size
+        size = size_of(abs(value))
+        return Formula(signs.minus + size.text, Precedence.SUM) if value < 0 else size
 
     return number
 

@@ -32,7 +32,6 @@ class StepIndex(Enum):
 class Mark(Enum):
     """What a name says of the value that it is made from."""
 
-    PLAIN = "the value itself"
     ADJOINT = "the derivative of the loss by it"
     INNER = "the derivative of the loss by the sum that this gate squashes"
     TANGENT = "its derivative in a given direction"

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from gatewright.axes import Shape
 from gatewright.backends.formulas.tree import INDICATORS, Apply, Form, Name, Number, Tree
 from gatewright.lang.ops import ACTIVATIONS, Op
 
@@ -41,10 +40,6 @@ class Pen:
         text = self.args[index]
         return text.text if text.binding >= needed else self.group(text.text)
 
-    def shape(self, index: int) -> Shape:
-        """The axes of an operand."""
-        return self.tree.args[index].shape
-
     def is_number(self, index: int) -> bool:
         """Whether an operand is a number."""
         return isinstance(self.tree.args[index], Number)
@@ -78,9 +73,9 @@ def infix(sign: str, binding: Precedence, right: Precedence | None = None) -> Ru
     return lambda pen: Formula(f"{pen.arg(0, binding)}{sign}{pen.arg(1, right or binding)}", binding)
 
 
-def call(name: str, separator: str = ", ") -> Rule:
+def call(name: str) -> Rule:
     """name(a, b)"""
-    return lambda pen: Formula(f"{name}{pen.group(separator.join(arg.text for arg in pen.args))}")
+    return lambda pen: Formula(f"{name}{pen.group(', '.join(arg.text for arg in pen.args))}")
 
 
 def fence(text: str) -> Rule:
@@ -106,7 +101,7 @@ def product(elementwise: str, scalar: str) -> Rule:
     """The rule of a * b: one sign for two vectors, another where one is a scalar, none after a number."""
 
     def rule(pen: Pen) -> Formula:
-        sign = elementwise if pen.shape(0) and pen.shape(1) else scalar
+        sign = elementwise if all(arg.shape for arg in pen.tree.args) else scalar
         if pen.is_number(0) and not pen.is_number(1):
             sign = " "
         return Formula(f"{pen.arg(0, Precedence.PRODUCT)}{sign}{pen.arg(1, Precedence.PRODUCT)}", Precedence.PRODUCT)

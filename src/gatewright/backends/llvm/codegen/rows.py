@@ -13,7 +13,7 @@ from gatewright.backends.llvm.emit.vector_type import Value
 
 
 @dataclass(frozen=True, slots=True)
-class AllRows:
+class Rows:
     """Rows that lie one after the other. The last tile overlaps the one before it, so that no row is left over."""
 
     first: Value
@@ -37,18 +37,13 @@ class AllRows:
         return Cursor(line=e.index(line), row=e.index(place), batch=self.batch)
 
 
-@dataclass(frozen=True, slots=True)
-class ListedRows:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedRows(Rows):
     """Rows whose lines are in a list. Where a tile is higher than the rows that are left, it repeats the last one:
     there may be fewer than any tile has."""
 
     lines: Value
     first_line: Value
-    first: Value
-    last: Index
-    batch: Value
-    before: Value
-    before_next: Value | None = None
 
     def limit(self, e: Emitter, height: int, name: str) -> Index:
         """The last row."""
@@ -66,6 +61,3 @@ class ListedRows:
         if before is not None and before is not self.before:
             line = e.index(e.add_index(before, own, "line"))
         return Cursor(line=line, row=e.index(own), batch=self.batch)
-
-
-Rows = AllRows | ListedRows

@@ -53,9 +53,8 @@ def bundle(products: int, registers: int) -> int:
 @lru_cache(maxsize=1024)
 def choose(work: TileWork, registers: int, vector_bytes: int) -> Tile:
     """The tile that the model finds fastest; the smallest of equals, since it is code that must be compiled."""
-    if work.products == 0:
-        return Tile(1, 1)
-    return min(_candidates(work, registers), key=lambda tile: (_cycles(tile, work, vector_bytes), _code(tile)))
+    tiles = _candidates(work, registers)
+    return min(tiles, key=lambda tile: (_cycles(tile, work, vector_bytes), tile.rows * tile.blocks * tile.chains))
 
 
 def _candidates(work: TileWork, registers: int) -> Iterator[Tile]:
@@ -80,7 +79,3 @@ def _cycles(tile: Tile, work: TileWork, vector_bytes: int) -> float:
     # what is not the bottleneck is not hidden altogether either
     inner = max(multiply, load, wait, stream) + OVERLAP * (load + stream)
     return inner * work.depth * ceil(work.blocks / tile.blocks) * ceil(work.rows / tile.rows)
-
-
-def _code(tile: Tile) -> int:
-    return tile.rows * tile.blocks * tile.chains

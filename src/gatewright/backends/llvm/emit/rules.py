@@ -1,18 +1,12 @@
 """One rule for each elementwise op: what it is in vector registers."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from gatewright.backends.llvm.emit import vector_math
-from gatewright.backends.llvm.emit.emitter import Emitter
 from gatewright.backends.llvm.emit.vector_type import Value
-from gatewright.lang.ops import AttrValue, Op
+from gatewright.lang.ops import Op
 
 Rule = Callable[..., Value]
-
-
-def _hard_sigmoid(e: Emitter, a: Any, slope: AttrValue) -> Value:
-    return e.smaller(1.0, e.larger(0.0, e.fma(a, float(slope), 0.5)))
 
 
 RULES: Mapping[Op, Rule] = {
@@ -25,7 +19,7 @@ RULES: Mapping[Op, Rule] = {
     Op.SIGMOID: vector_math.sigmoid,
     Op.TANH: vector_math.tanh,
     Op.RELU: lambda e, a: e.larger(0.0, a),  # the second one where either is NaN
-    Op.HARD_SIGMOID: _hard_sigmoid,
+    Op.HARD_SIGMOID: lambda e, a, slope: e.smaller(1.0, e.larger(0.0, e.fma(a, slope, 0.5))),
     Op.SOFTPLUS: vector_math.softplus,
     Op.ADD: lambda e, a, b: e.add(a, b),
     Op.SUB: lambda e, a, b: e.sub(a, b),

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import llvmlite.binding as llvm
@@ -47,26 +47,24 @@ class Target:
         return frozenset(feature[1:] for feature in self.features.split(",") if feature.startswith("+"))
 
 
-@dataclass(frozen=True)
-class _Level:
-    """A set of features that processors share, with the vectors that it gives."""
-
-    family: str
-    cpu: str
-    has: tuple[str, ...]
-    vector_bytes: int
-    vector_registers: int
-    triple: str  # where the host is of another family
-    extra: str = ""  # how LLVM should make use of it
+def _level(
+    name: str, cpu: str, triple: str, has: tuple[str, ...], vector_bytes: int, vector_registers: int, tuning: str = ""
+) -> Target:
+    """The target of all processors that share a set of features; `tuning` is how LLVM should make use of them."""
+    features = ",".join(filter(None, [*(f"+{feature}" for feature in has), tuning]))
+    return Target(name, triple, cpu, features, vector_bytes, vector_registers, "fma" in has or "neon" in has)
 
 
+_LINUX, _ARM_LINUX = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"  # where the host is of another family
 # LLVM splits 512-bit vectors on the processors that slow down when they use them, unless it is told not to.
-_LINUX = "x86_64-unknown-linux-gnu"
-_LEVELS: Mapping[str, _Level] = {
-    "x86-64-v2": _Level(_X86, "x86-64-v2", _V2, 16, 16, _LINUX),
-    "x86-64-v3": _Level(_X86, "x86-64-v3", _V3, 32, 16, _LINUX),
-    "x86-64-v4": _Level(_X86, "x86-64-v4", _V4, 64, 32, _LINUX, "-prefer-256-bit"),
-    "neon": _Level(_ARM, "generic", ("neon",), 16, 32, "aarch64-unknown-linux-gnu"),
+_LEVELS: Mapping[str, Target] = {
+    level.name: level
+    for level in (
+        _level("x86-64-v2", "x86-64-v2", _LINUX, _V2, 16, 16),
+        _level("x86-64-v3", "x86-64-v3", _LINUX, _V3, 32, 16),
+        _level("x86-64-v4", "x86-64-v4", _LINUX, _V4, 64, 32, "-prefer-256-bit"),
+        _level("neon", "generic", _ARM_LINUX, ("neon",), 16, 32),
+    )
 }
 NAMES = ("host", *_LEVELS)
 """What `named` knows."""
@@ -93,15 +91,22 @@ def named(name: str | None = None) -> Target:
             expected="one of " + ", ".join(other for other in _LEVELS if can_emit(_LEVELS[other].triple)),
             got=repr(asked),
         )
-    triple = own if _family(own) == level.family else level.triple
-    return _with_vectors_of(level, asked, triple, level.cpu, [f"+{feature}" for feature in level.has])
+    return replace(level, triple=own) if _family(own) == _family(level.triple) else level
 
 
 @cache
 def host() -> Target:
-    """The processor of this machine, with all that it has."""
-    features = [llvm.get_host_cpu_features().flatten()]
-    return _with_vectors_of(_best_level(), "host", llvm.get_process_triple(), llvm.get_host_cpu_name(), features)
+    """The processor of this machine, with all that it has, and the vectors of the widest level that it reaches."""
+    triple = llvm.get_process_triple()
+    family = _family(triple)
+    reached = [
+        level for level in _LEVELS.values() if _family(level.triple) == family and level.needs <= host_features()
+    ]
+    baseline = Target("", "", "", "", 16, 16, family == _ARM)
+    best = max(reached, key=lambda level: level.vector_bytes, default=baseline)
+    tuning = [feature for feature in best.features.split(",") if feature.startswith("-")]
+    features = ",".join(filter(None, [llvm.get_host_cpu_features().flatten(), *tuning]))
+    return replace(best, name="host", triple=triple, cpu=llvm.get_host_cpu_name(), features=features)
 
 
 def runnable(target: Target) -> bool:
@@ -131,20 +136,6 @@ def machine_for(target: Target) -> llvm.TargetMachine:
     return _backend(target.triple).create_target_machine(
         cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small"
     )
-
-
-def _with_vectors_of(level: _Level, name: str, triple: str, cpu: str, features: list[str]) -> Target:
-    spelled = ",".join(filter(None, [*features, level.extra]))
-    has_fma = level.family == _ARM or "fma" in level.has
-    return Target(name, triple, cpu, spelled, level.vector_bytes, level.vector_registers, has_fma)
-
-
-def _best_level() -> _Level:
-    """The widest level that this machine reaches; one without vectors where it reaches none."""
-    family, has = _family(llvm.get_process_triple()), host_features()
-    reached = [level for level in _LEVELS.values() if level.family == family and has.issuperset(level.has)]
-    baseline = _Level(family, "", (), 16, 16, "")
-    return max(reached, key=lambda level: level.vector_bytes, default=baseline)
 
 
 @cache

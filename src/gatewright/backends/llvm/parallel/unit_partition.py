@@ -107,8 +107,7 @@ class _StageAccess:
             storage = program.storage.get(value.name) if isinstance(value, Var) else None
             if isinstance(value, Var) and storage and (whole or value.name not in computed):
                 key = (storage, program.new_values[value.name] if storage is Storage.NEW else value.name)
-                # a number that one thread computes for all is as far away as a whole vector
-                (self._whole if whole or not value.shape else self._own).add(key)
+                (self._whole if whole else self._own).add(key)
         self._stores = {(store.storage, store.name) for store in stage.stores}
 
     def must_wait_for(self, earlier: "_StageAccess") -> bool:

@@ -67,7 +67,7 @@ class PassPartition:
         return f"{self.axis} over {self.parts}" if self.parts > 1 else "one thread"
 
 
-_WHOLE = PassPartition(PartitionAxis.ROWS, 1)
+_ONE_THREAD = PassPartition(PartitionAxis.ROWS, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def partition_work(cost: RunCost, extent: tuple[int, int], threads: int, lines: 
     most = max(sums, *(part.parts for part in passes.values()), 1)
     worth = min(most, (shared + (summed if sums > 1 else 0)) // THREAD_COST)
     if worth <= 1:
-        return WorkPartition(dict.fromkeys(passes, _WHOLE), 1, 1)
+        return WorkPartition(dict.fromkeys(passes, _ONE_THREAD), 1, 1)
     if worth < most:
         return partition_work(cost, extent, worth, lines)
     return WorkPartition(passes, sums, most)
@@ -109,7 +109,7 @@ def _choices(
     cost: PassCost, rows: int, times: int, threads: int, operations: int
 ) -> Iterator[tuple[float, PassPartition]]:
     """What a pass takes with each partition, in operations; of equals the first is the simplest."""
-    yield operations, _WHOLE
+    yield operations, _ONE_THREAD
     min_rows = max(cost.min_rows, 1)
     parts = min(threads, rows // min_rows)
     if parts > 1:
