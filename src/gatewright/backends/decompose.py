@@ -10,10 +10,8 @@ from gatewright.errors import TraceError
 from gatewright.lang.functions import abs, exp, less, log, maximum, minimum, sigmoid, size, sum, where
 from gatewright.lang.ops import Op
 from gatewright.lang.symbol import Operand
-from gatewright.trace.build import close
+from gatewright.trace.build import Replay, finish_trace
 from gatewright.trace.ir import Trace
-from gatewright.trace.replay import operand, replay, symbol_of
-from gatewright.trace.tracer import Tracer
 
 Decomposition = Callable[..., Operand]
 
@@ -55,20 +53,16 @@ def decompose(trace: Trace, ops: Collection[Op]) -> Trace:
 
 def _decomposed(trace: Trace, lacking: Collection[Op]) -> Trace:
     """The trace after one rule for each equation that needs one."""
-    tracer = Tracer(trace.name)
-    leaves = {leaf.name: tracer.leaf(leaf.name, leaf.shape) for leaf in trace.leaves()}
-    tracer.params = {param.name: leaves[param.name] for param in trace.params}
-    tracer.noises = [(leaves[noise.var.name], noise.probability, noise.per) for noise in trace.noises]
-    values = replay(trace, tracer, leaves, {op: DECOMPOSITIONS[op] for op in lacking})
-    return close(
-        tracer,
+    step = Replay(trace, trace.name, {op: DECOMPOSITIONS[op] for op in lacking})
+    return finish_trace(
+        step.tracer,
         trace.name,
-        inputs=[leaves[value.name] for value in trace.inputs],
-        states=[leaves[value.name] for value in trace.states],
-        params=tracer.params.values(),
-        next_states=[operand(value, values) for value in trace.next_states],
-        emits={name: operand(value, values) for name, value in trace.emits},
-        sums={name: operand(value, values) for name, value in trace.sums},
-        gates={name: symbol_of(value.name, values) for name, value in trace.gates},
+        inputs=[step.leaves[value.name] for value in trace.inputs],
+        states=[step.leaves[value.name] for value in trace.states],
+        params=step.tracer.params.values(),
+        next_states=step.operands(trace.next_states),
+        emits=step.outputs(trace.emits),
+        sums=step.outputs(trace.sums),
+        gates={name: step.symbol(value) for name, value in trace.gates},
         order=trace.order,
     )

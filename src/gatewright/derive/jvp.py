@@ -8,10 +8,9 @@ from gatewright.derive.rules import LINEAR, RULES
 from gatewright.derive.vjp import fit
 from gatewright.lang.ops import Op
 from gatewright.lang.symbol import Operand, Symbol
-from gatewright.trace.build import close
+from gatewright.trace.build import Replay, finish_trace
 from gatewright.trace.ir import Atom, Equation, Trace
 from gatewright.trace.names import free_order, tangent
-from gatewright.trace.replay import operand, replay, symbol_of
 from gatewright.trace.simplify import simplify
 from gatewright.trace.tracer import Tracer
 
@@ -23,35 +22,32 @@ def jvp(trace: Trace) -> Trace:
     Random values have no tangent.
     """
     order = _order(trace)
-    tracer = Tracer(tangent(trace.name, order))
-    leaves = {leaf.name: tracer.leaf(leaf.name, leaf.shape) for leaf in trace.leaves()}
-    moving = [*trace.inputs, *trace.states, *trace.params]
-    tangents: dict[int, Symbol] = {}
-    for leaf in moving:
-        tangents[id(leaves[leaf.name])] = tracer.leaf(tangent(leaf.name, order), leaf.shape)
-    both = {v.name: [leaves[v.name], tangents[id(leaves[v.name])]] for v in moving}
+    step = Replay(trace, tangent(trace.name, order))
+    tracer = step.tracer
+    both: dict[str, tuple[Symbol, Symbol]] = {}
+    for leaf in (*trace.inputs, *trace.states, *trace.params):
+        both[leaf.name] = step.leaves[leaf.name], tracer.leaf(tangent(leaf.name, order), leaf.shape)
+    tangents = {id(value): moving for value, moving in both.values()}
     tracer.params = {str(s.name): s for index in (0, 1) for s in (both[param.name][index] for param in trace.params)}
-    tracer.noises = [(leaves[noise.var.name], noise.probability, noise.per) for noise in trace.noises]
-    values = replay(trace, tracer, leaves)
     for equation in trace.equations:
         with tracer.at(equation.where):
-            _push(tracer, equation, values, tangents)
+            _push(tracer, equation, step, tangents)
 
     def moved(atom: Atom) -> Operand:
-        value = operand(atom, values)
+        (value,) = step.operands([atom])
         return tangents.get(id(value), 0.0) if isinstance(value, Symbol) else 0.0
 
     def doubled(pairs: tuple[tuple[str, Atom], ...]) -> dict[str, Operand]:
-        return {n: operand(v, values) for n, v in pairs} | {tangent(n, order): moved(v) for n, v in pairs}
+        return step.outputs(pairs) | {tangent(name, order): moved(value) for name, value in pairs}
 
     return simplify(
-        close(
+        finish_trace(
             tracer,
             tangent(trace.name, order),
             inputs=[both[v.name][index] for index in (0, 1) for v in trace.inputs],
             states=[both[v.name][index] for index in (0, 1) for v in trace.states],
             params=tracer.params.values(),
-            next_states=[*(operand(v, values) for v in trace.next_states), *map(moved, trace.next_states)],
+            next_states=[*step.operands(trace.next_states), *map(moved, trace.next_states)],
             emits=doubled(trace.emits),
             sums=doubled(trace.sums),
             order=trace.order,
@@ -65,10 +61,9 @@ def _order(trace: Trace) -> int:
     return free_order(lambda order: [tangent(name, order) for name in names], names)
 
 
-def _push(tracer: Tracer, equation: Equation, values: dict[str, Operand], tangents: dict[int, Symbol]) -> None:
+def _push(tracer: Tracer, equation: Equation, step: Replay, tangents: dict[int, Symbol]) -> None:
     """Compute the tangent of one equation's result from those of its operands."""
-    result = symbol_of(equation.target.name, values)
-    operands = [operand(arg, values) for arg in equation.args]
+    result, operands = step.symbol(equation.target), step.operands(equation.args)
     total: Operand | None = None
     for index, value in enumerate(operands):
         moving = tangents.get(id(value))
@@ -80,7 +75,7 @@ def _push(tracer: Tracer, equation: Equation, values: dict[str, Operand], tangen
 
 
 def _moved(
-    tracer: Tracer, equation: Equation, result: Symbol, operands: list[Operand], index: int, moving: Symbol
+    tracer: Tracer, equation: Equation, result: Symbol, operands: tuple[Operand, ...], index: int, moving: Symbol
 ) -> Operand | None:
     """What the tangent of operand `index` adds to that of the result."""
     if equation.op in LINEAR:

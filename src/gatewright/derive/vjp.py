@@ -16,10 +16,9 @@ from gatewright.errors import OptionError
 from gatewright.lang.functions import sum as sum_of
 from gatewright.lang.ops import Op, axes_attrs
 from gatewright.lang.symbol import Operand, Symbol
-from gatewright.trace.build import close
-from gatewright.trace.ir import Atom, Literal, Trace, Var
+from gatewright.trace.build import Replay, finish_trace
+from gatewright.trace.ir import Atom, Trace, Var
 from gatewright.trace.names import adjoint, free_order, seed
-from gatewright.trace.replay import operand, replay, symbol_of
 from gatewright.trace.simplify import simplify
 from gatewright.trace.tracer import Tracer
 
@@ -34,32 +33,33 @@ def vjp(trace: Trace, outputs: Iterable[str] | None = None) -> Trace:
     """
     seen = _seen(trace, outputs)
     order = _order(trace, seen)
-    tracer = Tracer(adjoint(trace.name, order))
-    leaves = {leaf.name: tracer.leaf(leaf.name, leaf.shape) for leaf in trace.leaves()}
-    tracer.params = {param.name: leaves[param.name] for param in trace.params}
-    values = replay(trace, tracer, leaves)
+    step = Replay(trace, adjoint(trace.name, order))
+    tracer, leaves = step.tracer, step.leaves
+    tracer.noises.clear()  # what was drawn is an input of the gradient
     seeds = {name: tracer.leaf(seed(name, order), value.shape) for name, value in _given_out(trace, seen)}
     carried = {state.name: tracer.leaf(adjoint(state.name, order), state.shape) for state in trace.states}
     summed = {name: tracer.leaf(adjoint(name, order), value.shape) for name, value in _flowing(trace.sums)}
     tracer.params |= {str(leaf.name): leaf for leaf in summed.values()}
     adjoints = _Adjoints(tracer)
     with tracer.at(None):  # these operations are nobody's line, least of all the caller's
-        for state, value in zip(trace.states, trace.next_states, strict=True):
-            adjoints.add(value, carried[state.name], values)
-            if state.name in seen:
-                adjoints.add(value, seeds[state.name], values)
+        for state, value in trace.updates():
+            if isinstance(value, Var):
+                adjoints.add(step.symbol(value), carried[state.name])
+                if state.name in seen:
+                    adjoints.add(step.symbol(value), seeds[state.name])
         for name, value in _flowing(trace.emits):
-            adjoints.add(value, seeds[name], values)
+            adjoints.add(step.symbol(value), seeds[name])
         for name, value in _flowing(trace.sums):
-            adjoints.add(value, summed[name], values)
+            adjoints.add(step.symbol(value), summed[name])
     for equation in reversed(trace.equations):
         with tracer.at(equation.where):
-            adjoints.through(symbol_of(equation.target.name, values), [operand(arg, values) for arg in equation.args])
+            adjoints.through(step.symbol(equation.target), step.operands(equation.args))
+    noises = [noise.var for noise in trace.noises]
     return simplify(
-        close(
+        finish_trace(
             tracer,
             adjoint(trace.name, order),
-            inputs=[*(leaves[v.name] for v in _given(trace)), *seeds.values()],
+            inputs=[*(leaves[v.name] for v in (*trace.inputs, *trace.states, *noises)), *seeds.values()],
             states=carried.values(),
             params=tracer.params.values(),
             next_states=[adjoints.of(leaves[state.name]) for state in trace.states],
@@ -94,19 +94,14 @@ def _seen(trace: Trace, outputs: Iterable[str] | None) -> tuple[str, ...]:
     return seen
 
 
-def _given_out(trace: Trace, seen: tuple[str, ...]) -> list[tuple[str, Atom]]:
+def _given_out(trace: Trace, seen: tuple[str, ...]) -> list[tuple[str, Var]]:
     states = [(state.name, state) for state in trace.states if state.name in seen]
     return [*states, *_flowing(trace.emits)]
 
 
-def _flowing(outputs: Iterable[tuple[str, Atom]]) -> list[tuple[str, Atom]]:
+def _flowing(outputs: Iterable[tuple[str, Atom]]) -> list[tuple[str, Var]]:
     """The outputs that are computed. The shape of a number 0 in place of a gradient is not that of the gradient."""
-    return [(name, value) for name, value in outputs if not isinstance(value, Literal)]
-
-
-def _given(trace: Trace) -> list[Var]:
-    """What the backward step is handed of the forward step."""
-    return [*trace.inputs, *trace.states, *(noise.var for noise in trace.noises)]
+    return [(name, value) for name, value in outputs if isinstance(value, Var)]
 
 
 class _Adjoints:
@@ -120,32 +115,22 @@ class _Adjoints:
         """The adjoint of a value; 0 where nothing flows back."""
         return self._of.get(id(value), 0.0)
 
-    def add(self, value: Atom, flow: Symbol, values: dict[str, Operand]) -> None:
-        """Let `flow` into an output of the step."""
-        if not isinstance(value, Literal):
-            self._flow(symbol_of(value.name, values), flow)
+    def add(self, value: Symbol, flow: Symbol) -> None:
+        """Let `flow` into a value."""
+        before = self._of.get(id(value))
+        self._of[id(value)] = flow if before is None else before + flow
 
-    def through(self, result: Symbol, operands: list[Operand]) -> None:
-        """Pass the adjoint of an equation's result on to its operands."""
+    def through(self, result: Symbol, operands: tuple[Operand, ...]) -> None:
+        """Pass the adjoint of an equation's result on to its operands. Broadcasting is undone: what was repeated is
+        summed, what was summed is repeated."""
         g = self._of.get(id(result))
         if g is None or result.op is None:
             return
         flows = RULES[result.op](g, result, *operands, **dict(result.attrs))
         for value, flow in zip(operands, flows, strict=True):
             if isinstance(value, Symbol) and flow is not None:
-                self._flow(value, self._fit(flow, value.shape))
-
-    def _flow(self, value: Symbol, flow: Symbol) -> None:
-        before = self._of.get(id(value))
-        self._of[id(value)] = flow if before is None else before + flow
-
-    def _fit(self, flow: Operand, shape: Shape) -> Symbol:
-        """Undo broadcasting: sum what was repeated, repeat what was summed."""
-        return fit(
-            self._tracer,
-            sum_of(flow) if isinstance(flow, Symbol) and not shape and flow.shape else flow,
-            shape,
-        )
+                repeated = isinstance(flow, Symbol) and flow.shape and not value.shape
+                self.add(value, fit(self._tracer, sum_of(flow) if repeated else flow, value.shape))
 
 
 def fit(tracer: Tracer, value: Operand, shape: Shape) -> Symbol:

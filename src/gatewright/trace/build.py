@@ -1,7 +1,7 @@
-"""From recorded symbols to a Trace: what is reached, in the user's order, under the user's names."""
+"""From recorded symbols to a Trace, and back: what is reached, in the user's order, under the user's names."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
 
@@ -26,7 +26,7 @@ def trace_cell(cell: Cell) -> Trace:
     tracer, operands, new = run_cell(cell)
     order = {space: index for index, space in enumerate(cell.spaces)}
     params = sorted(tracer.params.values(), key=lambda param: order[Param.parse(param.name or "").space])
-    return close(
+    return finish_trace(
         tracer,
         cell.label,
         inputs=operands.inputs.values(),
@@ -37,7 +37,7 @@ def trace_cell(cell: Cell) -> Trace:
     )
 
 
-def close(
+def finish_trace(
     tracer: Tracer,
     name: str,
     *,
@@ -50,7 +50,7 @@ def close(
     gates: Mapping[str, Symbol] | None = None,
     order: int = 0,
 ) -> Trace:
-    """Write down the operations that the outputs need as a checked Trace. Parameters that none needs are left out."""
+    """The checked Trace of the recorded operations that the outputs need. Parameters that none needs are left out."""
     emits, sums, gates = emits or {}, sums or {}, gates or {}
     outputs = [*next_states, *emits.values(), *sums.values()]
     used = reached(tracer, outputs)
@@ -84,6 +84,42 @@ def close(
     )
     check(trace)
     return trace
+
+
+class Replay:
+    """The equations of a Trace recorded once more, under the same names and lines, in a tracer that then goes on.
+
+    An op that has a rule is recorded as what its rule makes of the operands. `leaves` are the trace's own.
+    """
+
+    def __init__(self, trace: Trace, name: str, rules: Mapping[Op, Callable[..., Operand]] | None = None) -> None:
+        self.tracer = tracer = Tracer(name)
+        self.leaves = {leaf.name: tracer.leaf(leaf.name, leaf.shape) for leaf in trace.leaves()}
+        tracer.params = {param.name: self.leaves[param.name] for param in trace.params}
+        tracer.noises = [(self.leaves[noise.var.name], noise.probability, noise.per) for noise in trace.noises]
+        self._values: dict[str, Operand] = dict(self.leaves)
+        for equation in trace.equations:
+            with tracer.at(equation.where):
+                rule = (rules or {}).get(equation.op)
+                args = self.operands(equation.args)
+                value = rule(*args, **dict(equation.attrs)) if rule else tracer.emit(equation.op, args, equation.attrs)
+            if isinstance(value, Symbol) and not equation.target.name.startswith("%"):
+                value.name = equation.target.name
+            self._values[equation.target.name] = value
+
+    def operands(self, atoms: Iterable[Atom]) -> tuple[Operand, ...]:
+        """The recorded values of some atoms."""
+        return tuple(atom.value if isinstance(atom, Literal) else self._values[atom.name] for atom in atoms)
+
+    def outputs(self, named: Iterable[tuple[str, Atom]]) -> dict[str, Operand]:
+        """The recorded values of some outputs, by their names."""
+        return {name: self.operands([value])[0] for name, value in named}
+
+    def symbol(self, value: Var) -> Symbol:
+        """A recorded value that is known to be a symbol: a leaf, or an equation's result."""
+        symbol = self._values[value.name]
+        assert isinstance(symbol, Symbol), value.name
+        return symbol
 
 
 def reached(tracer: Tracer, outputs: Iterable[Operand]) -> list[Symbol]:

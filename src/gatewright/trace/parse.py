@@ -12,14 +12,29 @@ from gatewright.lang.symbol import Redraw
 from gatewright.trace.check import check, check_equation
 from gatewright.trace.ir import Atom, Equation, Literal, Noise, Role, Trace, Var
 from gatewright.trace.names import split_derived
-from gatewright.trace.spelling import FIRST_LINE, INFINITIES, NUMBER_STARTS, is_axis, is_name
 
+FIRST_LINE = "gatewright-trace 1"
 LONGEST_TEXT = 4_000_000
+LONGEST_NAME = 200
 MOST_AXES = 8
+INFINITIES = {math.inf: "+inf", -math.inf: "-inf"}
+_NUMBER_STARTS = tuple("+-.0123456789")
+_RESERVED = frozenset('"=,')
 _LONGEST_NUMBER = 40
 _SHOWN = 120
 _INFINITIES = {text: value for value, text in INFINITIES.items()}
 _AXES = "axes"  # the only attribute that is not a number
+
+
+def is_name(name: str) -> bool:
+    """Whether a value, an output or an axis can be called so in the text of a Trace."""
+    plain = 0 < len(name) <= LONGEST_NAME and name.isprintable() and " " not in name
+    return plain and _RESERVED.isdisjoint(name) and not name.startswith(_NUMBER_STARTS)
+
+
+def is_axis(name: str) -> bool:
+    """Whether an axis can be called so in the text of a Trace."""
+    return is_name(name) and "(" not in name and ")" not in name
 
 
 def parse(text: str) -> Trace:
@@ -186,7 +201,7 @@ class _TraceReader:
         return value
 
     def _atom(self, word: str) -> Atom:
-        if word.startswith(NUMBER_STARTS):
+        if word.startswith(_NUMBER_STARTS):
             return Literal(self._number(word))
         if word not in self.defined:
             self.fail("a value is used that is not defined above", "the name of a value, or a number", word)

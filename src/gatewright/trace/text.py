@@ -27,11 +27,9 @@ from dataclasses import replace
 
 from gatewright.axes import show_shape
 from gatewright.errors import TraceError
-from gatewright.lang.ops import AttrValue
 from gatewright.trace.ir import Atom, Equation, Literal, Role, Trace, Var
-from gatewright.trace.parse import parse
+from gatewright.trace.parse import FIRST_LINE, INFINITIES, LONGEST_NAME, is_axis, is_name, parse
 from gatewright.trace.rename import renamed
-from gatewright.trace.spelling import FIRST_LINE, INFINITIES, LONGEST_NAME, is_axis, is_name
 
 __all__ = ["parse", "structural_hash", "to_text"]
 
@@ -71,7 +69,8 @@ def _lines(trace: Trace) -> Iterator[str]:
 
 
 def _equation(equation: Equation) -> str:
-    attributes = (f"{key}={_attribute(value)}" for key, value in equation.attrs)
+    attrs = ((key, f'"{value}"' if isinstance(value, str) else _number(value)) for key, value in equation.attrs)
+    attributes = (f"{key}={value}" for key, value in attrs)
     words = [equation.op, *map(_atom, equation.args), *attributes]
     return f"  {_declared(equation.target)} = {' '.join(words)}"
 
@@ -85,10 +84,6 @@ def _declared(value: Var) -> str:
 
 def _atom(atom: Atom) -> str:
     return _number(atom.value) if isinstance(atom, Literal) else _name(atom.name)
-
-
-def _attribute(value: AttrValue) -> str:
-    return f'"{value}"' if isinstance(value, str) else _number(value)
 
 
 def _name(name: str) -> str:

@@ -4,6 +4,9 @@ import pytest
 
 import gatewright as gw
 from gatewright.backends.llvm.codegen.kernels import LOOP
+from gatewright.cells import CATALOGUE
+from gatewright.schedule.plan import plan
+from gatewright.schedule.residuals import save
 from gatewright.trace import trace_cell
 from tests.backends.llvm.parallel.test_work_partition import kernels_of
 from tests.backends.llvm.runtime.test_engine import pair_of
@@ -44,3 +47,13 @@ def test_a_buffer_of_one_step_is_not_overwritten_while_others_read_it() -> None:
     units = kernels_of(trace_cell(activated_state), 64, 1, 64).units[LOOP]
     assert units.barriers_before == {1}
     assert units.barrier_at_end
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_scalars_are_stored_by_stages_that_every_thread_computes(normalised: bool) -> None:
+    """So no thread ever waits for a scalar that another one stores."""
+    for cell in CATALOGUE.values():
+        pair = save(trace_cell(gw.layer_norm(cell) if normalised else cell))
+        for program in (plan(pair.forward), plan(pair.backward)):
+            stages = [stage for _, stages in program.passes() for stage in stages if stage.axis]
+            assert all(program.shapes[store.name] for stage in stages for store in stage.stores), cell
